@@ -1,0 +1,187 @@
+//! What may be asked of the core, and what it answers. A front turns bytes into a [`Command`] and an [`Outcome`]
+//! into bytes; everything in between is decided here.
+
+use super::ids::{IdRange, JobId};
+use super::job::{Attempt, Grant, Holder, QueueName, Spec};
+use super::rejection::{EditRejection, LeaseRejection};
+use super::time::Time;
+use std::time::Duration;
+
+/// One request to the core.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Command {
+    /// Enqueue jobs, all of them or none. Their ids are consecutive, in the order given.
+    Submit {
+        /// Runs of jobs that are alike.
+        groups: Vec<Group>,
+    },
+    /// Lease up to `max` ready jobs from the first of these queues that have any.
+    Claim(Claim),
+    /// End leases. Each is judged by itself.
+    Settle {
+        /// Which lease, and how it ended.
+        items: Vec<(LeaseId, Verdict)>,
+    },
+    /// Let leases last until `lease` from now.
+    Extend {
+        /// Which leases.
+        items: Vec<LeaseId>,
+        /// How long; the queue's setting if not given.
+        lease: Option<Duration>,
+    },
+    /// A connection closed: what it held is free again.
+    Vanish {
+        /// The connection.
+        session: u64,
+    },
+    /// The daemon has just started: what connections of its former life held is free again.
+    Recover,
+    /// Do what is due.
+    Tick,
+    /// Change jobs by hand. Each is judged by itself.
+    Edit {
+        /// How.
+        edit: Edit,
+        /// Which jobs.
+        ids: Vec<JobId>,
+    },
+    /// Stop giving out a queue's jobs.
+    Pause {
+        /// The queue.
+        queue: QueueName,
+    },
+    /// Give them out again.
+    Resume {
+        /// The queue.
+        queue: QueueName,
+    },
+    /// Delete all jobs of a queue that wait (scheduled or ready).
+    Purge {
+        /// The queue.
+        queue: QueueName,
+    },
+}
+
+/// Jobs of one submit that are alike.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Group {
+    /// What is asked for.
+    pub spec: Spec,
+    /// How many; at least one.
+    pub count: u64,
+    /// When they may run.
+    pub start: Start,
+    /// After which time from now they are of no use any more.
+    pub ttl: Option<Duration>,
+}
+
+/// When a job may run for the first time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Start {
+    /// At once.
+    Now,
+    /// So long from now.
+    After(Duration),
+    /// At this time.
+    At(Time),
+}
+
+/// A wish for work.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Claim {
+    /// Where to look, in this order.
+    pub queues: Vec<QueueName>,
+    /// The most jobs to lease.
+    pub max: u32,
+    /// How long the lease lasts; the queue's setting if not given.
+    pub lease: Option<Duration>,
+    /// Who asks.
+    pub holder: Holder,
+}
+
+/// Names one lease: a job and the attempt that is meant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct LeaseId {
+    /// The job.
+    pub id: JobId,
+    /// The attempt: the fencing token.
+    pub attempt: Attempt,
+}
+
+/// How an attempt ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Well.
+    Complete,
+    /// Badly; it counts.
+    Fail {
+        /// What to remember of it.
+        error: Box<str>,
+        /// What shall come of the job.
+        then: Then,
+    },
+    /// Given back without blame.
+    Release {
+        /// When it may run again.
+        delay: Duration,
+    },
+}
+
+/// What a worker wants to come of a job that failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Then {
+    /// What the backoff says, as long as there are attempts left.
+    Backoff,
+    /// The same, after this time.
+    RetryAfter(Duration),
+    /// Nothing: it is dead.
+    Bury,
+}
+
+/// A change by hand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Edit {
+    /// Stop it for good: waiting or leased → cancelled.
+    Cancel,
+    /// Run it again: any final state → ready.
+    Retry,
+    /// Run it now: dead or scheduled → ready.
+    Kick,
+    /// Set it aside: waiting or leased → dead.
+    Bury,
+    /// Forget it: any state but leased.
+    Delete,
+}
+
+impl Edit {
+    /// The verb, as in protocol and command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Edit::Cancel => "cancel",
+            Edit::Retry => "retry",
+            Edit::Kick => "kick",
+            Edit::Bury => "bury",
+            Edit::Delete => "delete",
+        }
+    }
+}
+
+/// What a command came to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// The ids of the new jobs.
+    Submitted(IdRange),
+    /// The leased jobs, in the order to run them; none if nothing is ready.
+    Claimed(Vec<Grant>),
+    /// One result an item, in the order given.
+    Settled(Vec<Result<(), LeaseRejection>>),
+    /// One result an item, in the order given: the new end of the lease.
+    Extended(Vec<Result<Time, LeaseRejection>>),
+    /// One result a job, in the order given.
+    Edited(Vec<Result<(), EditRejection>>),
+    /// How many jobs a purge deleted.
+    Purged(u64),
+    /// Done; also where there was nothing to do.
+    Ok,
+}

@@ -1,0 +1,226 @@
+//! What has happened. Events are the only truth: the state is the fold of them, in the daemon, at recovery and in
+//! the tests. An event holds every outcome of a decision (times, waits, what is kept), so that folding it needs
+//! neither clock nor settings.
+
+use super::ids::{IdRange, Ids, JobId};
+use super::job::{Holder, QueueName, Spec};
+use super::time::Time;
+use std::sync::Arc;
+
+/// One fact. Those that name many jobs treat each of them alike.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// Jobs arrived, all alike.
+    Submitted {
+        /// Their ids.
+        jobs: IdRange,
+        /// What was asked for.
+        spec: Arc<Spec>,
+        /// The second in which they arrived.
+        at: Time,
+        /// When they may run; `None` for at once.
+        due: Option<Time>,
+        /// When they are of no use any more.
+        expires_at: Time,
+    },
+    /// Ready jobs were leased; each one's attempt number rises by one.
+    Claimed {
+        /// Which.
+        jobs: Ids,
+        /// By whom.
+        holder: Holder,
+        /// When.
+        at: Time,
+        /// Until when.
+        until: Time,
+    },
+    /// The leases of these jobs last longer (or shorter).
+    Extended {
+        /// Which.
+        jobs: Ids,
+        /// Until when.
+        until: Time,
+    },
+    /// Leased jobs were completed.
+    Completed {
+        /// Which.
+        jobs: Ids,
+        /// When, and how long they are kept.
+        end: Ending,
+    },
+    /// An attempt failed.
+    Failed {
+        /// Whose; a range of one.
+        job: IdRange,
+        /// When.
+        at: Time,
+        /// The error's text, cut to what is kept.
+        error: Box<str>,
+        /// What comes of the job.
+        next: AfterFailure,
+    },
+    /// Leases ended without a result and without blame: released by the worker or a drain.
+    Released {
+        /// Which.
+        jobs: Ids,
+        /// When they may run again; `None` for at once.
+        due: Option<Time>,
+    },
+    /// The worker, or the daemon under it, vanished in the middle of these jobs; they are ready again.
+    Interrupted {
+        /// Which.
+        jobs: Ids,
+    },
+    /// The time of scheduled jobs has come.
+    Ripened {
+        /// Which.
+        jobs: Ids,
+    },
+    /// Jobs ended unfinished: their time to live ran out.
+    Expired {
+        /// Which.
+        jobs: Ids,
+        /// When, and how long they are kept.
+        end: Ending,
+    },
+    /// Jobs were cancelled by hand, leased ones too.
+    Cancelled {
+        /// Which.
+        jobs: Ids,
+        /// When, and how long they are kept.
+        end: Ending,
+    },
+    /// Jobs were set aside as dead by hand.
+    Buried {
+        /// Which.
+        jobs: Ids,
+        /// When, and how long they are kept.
+        end: Ending,
+    },
+    /// Jobs were made ready by hand, with all their attempts before them again.
+    Revived {
+        /// Which.
+        jobs: Ids,
+    },
+    /// Jobs are forgotten: by hand, by a purge, or because they were kept long enough.
+    Deleted {
+        /// Which.
+        jobs: Ids,
+    },
+    /// A queue gives out no more jobs.
+    Paused {
+        /// Which.
+        queue: QueueName,
+    },
+    /// A queue gives out jobs again.
+    Resumed {
+        /// Which.
+        queue: QueueName,
+    },
+}
+
+/// When jobs reached a final state, and until when they are kept. `None` forgets them at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ending {
+    /// When they ended.
+    pub at: Time,
+    /// Until when they are kept.
+    pub keep_until: Option<Time>,
+}
+
+/// What comes of a job whose attempt failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AfterFailure {
+    /// It runs again at this time.
+    Retry(Time),
+    /// It is dead.
+    Dead(Ending),
+}
+
+impl Event {
+    /// The jobs that the event changes, in the order in which it names them.
+    pub fn jobs(&self) -> &[IdRange] {
+        match self {
+            Event::Submitted { jobs: range, .. } | Event::Failed { job: range, .. } => {
+                std::slice::from_ref(range)
+            }
+            Event::Claimed { jobs, .. }
+            | Event::Extended { jobs, .. }
+            | Event::Completed { jobs, .. }
+            | Event::Released { jobs, .. }
+            | Event::Interrupted { jobs }
+            | Event::Ripened { jobs }
+            | Event::Expired { jobs, .. }
+            | Event::Cancelled { jobs, .. }
+            | Event::Buried { jobs, .. }
+            | Event::Revived { jobs }
+            | Event::Deleted { jobs } => jobs.ranges(),
+            Event::Paused { .. } | Event::Resumed { .. } => &[],
+        }
+    }
+
+    /// The jobs of which nothing is left after the event, their bodies included.
+    pub fn forgotten(&self) -> &[IdRange] {
+        match self {
+            Event::Deleted { .. } => self.jobs(),
+            Event::Completed { end, .. }
+            | Event::Expired { end, .. }
+            | Event::Cancelled { end, .. }
+            | Event::Buried { end, .. }
+            | Event::Failed { next: AfterFailure::Dead(end), .. }
+                if end.keep_until.is_none() =>
+            {
+                self.jobs()
+            }
+            _ => &[],
+        }
+    }
+
+    /// The same event for some of its jobs only: those for which `keep` says so. Empty if none is left.
+    /// Recovery uses it where a part of an event is in the checkpoint already.
+    pub fn narrowed(&self, mut keep: impl FnMut(JobId) -> bool) -> Vec<Event> {
+        let mut kept = Ids::new();
+        for id in self.jobs().iter().flat_map(|range| range.iter()) {
+            if keep(id) {
+                kept.push(id);
+            }
+        }
+        let with = |jobs: Ids| -> Event {
+            let mut event = self.clone();
+            match &mut event {
+                Event::Submitted { .. }
+                | Event::Failed { .. }
+                | Event::Paused { .. }
+                | Event::Resumed { .. } => {}
+                Event::Claimed { jobs: list, .. }
+                | Event::Extended { jobs: list, .. }
+                | Event::Completed { jobs: list, .. }
+                | Event::Released { jobs: list, .. }
+                | Event::Interrupted { jobs: list }
+                | Event::Ripened { jobs: list }
+                | Event::Expired { jobs: list, .. }
+                | Event::Cancelled { jobs: list, .. }
+                | Event::Buried { jobs: list, .. }
+                | Event::Revived { jobs: list }
+                | Event::Deleted { jobs: list } => *list = jobs,
+            }
+            event
+        };
+        match self {
+            Event::Submitted { spec, at, due, expires_at, .. } => kept
+                .ranges()
+                .iter()
+                .map(|range| Event::Submitted {
+                    jobs: *range,
+                    spec: spec.clone(),
+                    at: *at,
+                    due: *due,
+                    expires_at: *expires_at,
+                })
+                .collect(),
+            Event::Paused { .. } | Event::Resumed { .. } => vec![self.clone()],
+            _ if kept.is_empty() => Vec::new(),
+            _ => vec![with(kept)],
+        }
+    }
+}

@@ -1,0 +1,342 @@
+//! What a job is: what the producer asked for ([`Spec`]), what has become of it ([`Job`], [`State`]). The body is
+//! not here; the core never sees one.
+
+use super::ids::JobId;
+use super::retry::Backoff;
+use super::time::Time;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Where a job stands among those of its queue: 0 goes first.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Priority(pub u32);
+
+/// The number of a lease on one job, from 1. It is the fencing token: a settle names it, and only the newest one
+/// is taken.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Attempt(pub u32);
+
+impl Attempt {
+    /// The attempt that follows.
+    pub fn next(self) -> Attempt {
+        Attempt(self.0.saturating_add(1))
+    }
+}
+
+impl fmt::Display for Attempt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// The name of a queue: 1 to [`QueueName::MAX`] characters of `A-Z a-z 0-9 . _ - / : +`, not beginning with `-`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct QueueName(Arc<str>);
+
+/// A queue name that breaks the rule.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "`{0}` is not a queue name: use 1 to {max} of the characters A-Z a-z 0-9 . _ - / : +, not beginning with -",
+    max = QueueName::MAX
+)]
+pub struct BadQueueName(pub String);
+
+impl QueueName {
+    /// The longest name, in bytes.
+    pub const MAX: usize = 100;
+
+    /// Checks a name.
+    ///
+    /// # Errors
+    /// [`BadQueueName`], with the name cut to a length that can be shown.
+    ///
+    /// ```
+    /// use musher::core::QueueName;
+    /// assert!(QueueName::new("mails/eu-1").is_ok());
+    /// assert!(QueueName::new("two words").is_err());
+    /// ```
+    pub fn new(name: &str) -> Result<QueueName, BadQueueName> {
+        let allowed = |b: u8| b.is_ascii_alphanumeric() || b"._-/:+".contains(&b);
+        if name.is_empty() || name.len() > Self::MAX || name.starts_with('-') || !name.bytes().all(allowed) {
+            return Err(BadQueueName(name.chars().take(40).collect::<String>().escape_debug().to_string()));
+        }
+        Ok(QueueName(name.into()))
+    }
+
+    /// The name as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for QueueName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// What the producer asked for. Equal neighbours share one `Spec`, so it costs by the batch and not by the job.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Spec {
+    /// The queue that the job waits in.
+    pub queue: QueueName,
+    /// Its place among the others.
+    pub priority: Priority,
+    /// After how many failed attempts it is dead; the queue's setting if not given.
+    pub attempts: Option<u32>,
+    /// How it waits between attempts; the queue's setting if not given.
+    pub backoff: Option<Backoff>,
+    /// How long one attempt may run; the queue's setting if not given. Enforced by the worker.
+    pub timeout: Option<Duration>,
+    /// Names and values for people and workers; at most [`Spec::TAGS_MAX`] bytes in all.
+    pub tags: Vec<(Box<str>, Box<str>)>,
+    /// The user who submitted it.
+    pub owner: u32,
+}
+
+impl Spec {
+    /// The most bytes that the names and values of a job's tags may have together.
+    pub const TAGS_MAX: usize = 512;
+
+    /// A job for `queue` with no wishes.
+    pub fn plain(queue: QueueName) -> Spec {
+        Spec {
+            queue,
+            priority: Priority::default(),
+            attempts: None,
+            backoff: None,
+            timeout: None,
+            tags: Vec::new(),
+            owner: 0,
+        }
+    }
+}
+
+/// Who holds a lease.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Holder {
+    /// A connection of this run of the daemon: the lease ends with it.
+    Session(u64),
+    /// Whoever knows the attempt number: the lease ends by a settle or by its time.
+    Anyone,
+}
+
+/// A claim with an end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lease {
+    /// Who claimed the job.
+    pub holder: Holder,
+    /// When it was claimed.
+    pub since: Time,
+    /// When it ends unless it is extended.
+    pub until: Time,
+}
+
+/// Where a job is in its life. `ready` and `scheduled` jobs wait, `leased` ones are worked on, the others are
+/// final.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// Waits until `due`: submitted with a delay, or between two attempts.
+    Scheduled {
+        /// When it becomes ready.
+        due: Time,
+    },
+    /// May be claimed now.
+    Ready,
+    /// A worker has it.
+    Leased(Lease),
+    /// Completed.
+    Done(Final),
+    /// Out of attempts, or buried by hand.
+    Dead(Final),
+    /// Cancelled by hand.
+    Cancelled(Final),
+    /// Its time to live ran out before it was done.
+    Expired(Final),
+}
+
+/// When a job ended and how long it is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Final {
+    /// When it ended.
+    pub at: Time,
+    /// When it is forgotten; [`Time::NEVER`] to keep it.
+    pub keep_until: Time,
+}
+
+/// A state without its data: for counting, filtering and naming.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[allow(missing_docs, reason = "each is documented at `State`")]
+pub enum StateKind {
+    Scheduled,
+    Ready,
+    Leased,
+    Done,
+    Dead,
+    Cancelled,
+    Expired,
+}
+
+impl StateKind {
+    /// Every state, in the order of a job's life.
+    pub const ALL: [StateKind; 7] = [
+        StateKind::Scheduled,
+        StateKind::Ready,
+        StateKind::Leased,
+        StateKind::Done,
+        StateKind::Dead,
+        StateKind::Cancelled,
+        StateKind::Expired,
+    ];
+
+    /// The state's name, as in protocol and command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            StateKind::Scheduled => "scheduled",
+            StateKind::Ready => "ready",
+            StateKind::Leased => "leased",
+            StateKind::Done => "done",
+            StateKind::Dead => "dead",
+            StateKind::Cancelled => "cancelled",
+            StateKind::Expired => "expired",
+        }
+    }
+
+    /// Whether a job in this state has ended.
+    pub fn is_final(self) -> bool {
+        !matches!(self, StateKind::Scheduled | StateKind::Ready | StateKind::Leased)
+    }
+}
+
+impl fmt::Display for StateKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+impl State {
+    /// The state without its data.
+    pub fn kind(&self) -> StateKind {
+        match self {
+            State::Scheduled { .. } => StateKind::Scheduled,
+            State::Ready => StateKind::Ready,
+            State::Leased(_) => StateKind::Leased,
+            State::Done(_) => StateKind::Done,
+            State::Dead(_) => StateKind::Dead,
+            State::Cancelled(_) => StateKind::Cancelled,
+            State::Expired(_) => StateKind::Expired,
+        }
+    }
+
+    /// When a final state was reached and how long it is kept.
+    pub fn ended(&self) -> Option<Final> {
+        match self {
+            State::Done(end) | State::Dead(end) | State::Cancelled(end) | State::Expired(end) => Some(*end),
+            State::Scheduled { .. } | State::Ready | State::Leased(_) => None,
+        }
+    }
+}
+
+/// Why an attempt did not end well.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// Which attempt.
+    pub attempt: Attempt,
+    /// When it ended.
+    pub at: Time,
+    /// What the worker, or the daemon, said of it; at most [`Failure::TEXT_MAX`] bytes.
+    pub error: Box<str>,
+}
+
+impl Failure {
+    /// The longest text that is kept of an error, in bytes. What is longer is cut.
+    pub const TEXT_MAX: usize = 240;
+    /// How many failures are kept of one job, the newest.
+    pub const KEPT: usize = 3;
+}
+
+/// One job, all but its body.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Job {
+    /// What was asked for.
+    pub spec: Arc<Spec>,
+    /// The second in which it arrived.
+    pub submitted_at: Time,
+    /// When it is of no use any more; [`Time::NEVER`] for most.
+    pub expires_at: Time,
+    /// Where it is in its life.
+    pub state: State,
+    /// The newest attempt; 0 before the first.
+    pub attempt: Attempt,
+    /// How many attempts count as failed.
+    pub failed: u32,
+    /// How many times its worker, or the daemon under it, vanished.
+    pub crashes: u32,
+    /// The newest failures, oldest first.
+    pub failures: Vec<Failure>,
+}
+
+impl Job {
+    /// A job that has just arrived and may be claimed.
+    pub fn fresh(spec: Arc<Spec>, submitted_at: Time) -> Job {
+        Job {
+            spec,
+            submitted_at,
+            expires_at: Time::NEVER,
+            state: State::Ready,
+            attempt: Attempt(0),
+            failed: 0,
+            crashes: 0,
+            failures: Vec::new(),
+        }
+    }
+
+    /// Whether nothing has ever happened to it: such jobs are stored by the range.
+    pub fn is_plain(&self) -> bool {
+        self.state == State::Ready
+            && self.attempt == Attempt(0)
+            && self.expires_at == Time::NEVER
+            && self.failed == 0
+            && self.crashes == 0
+            && self.failures.is_empty()
+    }
+
+    /// The one moment at which time alone changes this job.
+    pub fn next_due(&self) -> Time {
+        match self.state {
+            State::Scheduled { due } => due.min(self.expires_at),
+            State::Ready => self.expires_at,
+            State::Leased(lease) => lease.until,
+            State::Done(end) | State::Dead(end) | State::Cancelled(end) | State::Expired(end) => {
+                end.keep_until
+            }
+        }
+    }
+
+    /// Remembers a failure, the oldest giving way.
+    pub fn remember(&mut self, failure: Failure) {
+        if self.failures.len() == Failure::KEPT {
+            self.failures.remove(0);
+        }
+        self.failures.push(failure);
+    }
+}
+
+/// What a claim hands to a worker, beside the body.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Grant {
+    /// The job.
+    pub id: JobId,
+    /// What was asked for.
+    pub spec: Arc<Spec>,
+    /// The lease's number; a settle must name it.
+    pub attempt: Attempt,
+    /// How many attempts the job has in all.
+    pub attempts: u32,
+    /// How long one attempt may run.
+    pub timeout: Duration,
+    /// When the lease ends unless it is extended.
+    pub until: Time,
+}

@@ -1,0 +1,93 @@
+//! Why the core says no: one variant a fact, with the data that its message needs. What a message says is what
+//! the user reads, so it tells what to do.
+
+use super::ids::JobId;
+use super::job::{Attempt, QueueName, Spec, StateKind};
+
+/// A command was refused as a whole; nothing has changed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Rejection {
+    /// The daemon is draining.
+    #[error(
+        "draining: no new jobs are taken and none given out; try again after the restart, or `musher undrain`"
+    )]
+    Draining,
+    /// A queue is at its limit.
+    #[error(
+        "queue `{queue}` is full ({len} jobs, limits.backlog = {limit}): submit later, or raise the limit"
+    )]
+    QueueFull {
+        /// The queue.
+        queue: QueueName,
+        /// How many jobs wait in it.
+        len: u64,
+        /// The limit.
+        limit: u64,
+    },
+    /// There are more queues than the limit allows.
+    #[error("there are {limit} queues already (limits.queues): use one of them, or raise the limit")]
+    TooManyQueues {
+        /// The limit.
+        limit: usize,
+    },
+    /// A submit without jobs.
+    #[error("a submit of no jobs: send at least one")]
+    NothingToSubmit,
+    /// Tags are too long.
+    #[error("the tags have {len} bytes together, at most {max} are allowed: put the rest into the body", max = Spec::TAGS_MAX)]
+    TagsTooLong {
+        /// How long they are.
+        len: usize,
+    },
+    /// All ids are used up.
+    #[error("no job ids are left")]
+    OutOfIds,
+}
+
+/// One settle or extend was refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum LeaseRejection {
+    /// No such job, or no longer.
+    #[error("job {id} not found: it was never submitted, or has ended and is not kept")]
+    NotFound {
+        /// The id.
+        id: JobId,
+    },
+    /// The lease is not in force: it expired, was settled, or somebody else has the job now.
+    #[error(
+        "lease lost: attempt {attempt} of job {id} is not in force (the job is {state}, attempt {current}); drop its result"
+    )]
+    LeaseLost {
+        /// The job.
+        id: JobId,
+        /// The attempt that was named.
+        attempt: Attempt,
+        /// The job's newest attempt.
+        current: Attempt,
+        /// The job's state.
+        state: StateKind,
+    },
+}
+
+/// One change by hand was refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum EditRejection {
+    /// No such job, or no longer.
+    #[error("job {id} not found: it was never submitted, or has ended and is not kept")]
+    NotFound {
+        /// The id.
+        id: JobId,
+    },
+    /// The job's state does not allow it.
+    #[error("cannot {verb} job {id}: it is {state}{hint}")]
+    WrongState {
+        /// The job.
+        id: JobId,
+        /// What was asked.
+        verb: &'static str,
+        /// The job's state.
+        state: StateKind,
+        /// What to do instead.
+        hint: &'static str,
+    },
+}

@@ -1,0 +1,82 @@
+//! What decisions depend on beside the state: the settings of queues and the limits. They come from the
+//! configuration, may change while the daemon runs, and are never part of the state, so that the past folds the
+//! same whatever the settings are today.
+
+use super::job::QueueName;
+use super::retry::Backoff;
+use std::collections::HashMap;
+use std::time::Duration;
+
+/// How long jobs in a final state are kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Keep {
+    /// Forgotten at once.
+    No,
+    /// For this long.
+    For(Duration),
+    /// Until somebody deletes them.
+    Forever,
+}
+
+/// What holds for the jobs of one queue.
+#[derive(Clone, Debug, PartialEq)]
+pub struct QueueSettings {
+    /// How long a lease lasts that asks for no other time.
+    pub lease: Duration,
+    /// How long one attempt may run.
+    pub timeout: Duration,
+    /// After how many failed attempts a job is dead.
+    pub attempts: u32,
+    /// How jobs wait between attempts.
+    pub backoff: Backoff,
+    /// How many vanished workers (or daemons) under one job make it dead.
+    pub crashes: u32,
+    /// How long done, cancelled and expired jobs are kept.
+    pub keep_done: Keep,
+    /// The most done, cancelled and expired jobs kept; the oldest give way.
+    pub keep_done_max: u64,
+    /// How long dead jobs are kept.
+    pub keep_dead: Keep,
+    /// The most jobs that may wait; 0 for no limit.
+    pub backlog: u64,
+}
+
+impl Default for QueueSettings {
+    fn default() -> QueueSettings {
+        QueueSettings {
+            lease: Duration::from_secs(60),
+            timeout: Duration::from_secs(600),
+            attempts: 5,
+            backoff: Backoff::default(),
+            crashes: 5,
+            keep_done: Keep::No,
+            keep_done_max: 100_000,
+            keep_dead: Keep::Forever,
+            backlog: 0,
+        }
+    }
+}
+
+/// All settings that decisions depend on.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// What holds for queues that have no entry of their own.
+    pub default: QueueSettings,
+    /// What holds for each queue that has one.
+    pub queues: HashMap<QueueName, QueueSettings>,
+    /// The most queues that there may be.
+    pub queues_max: usize,
+}
+
+impl Default for Settings {
+    fn default() -> Settings {
+        Settings { default: QueueSettings::default(), queues: HashMap::new(), queues_max: 10_000 }
+    }
+}
+
+impl Settings {
+    /// The settings of one queue.
+    pub fn of(&self, queue: &QueueName) -> &QueueSettings {
+        self.queues.get(queue).unwrap_or(&self.default)
+    }
+}

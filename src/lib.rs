@@ -1,0 +1,4 @@
+//! Musher, a persistent job queue daemon.
+
+pub mod core;
+pub mod store;
