@@ -196,6 +196,9 @@ impl RangeSet {
 
     /// Takes `len` numbers from `first` on out of the set; those that are not in it do no harm.
     pub fn remove(&mut self, first: u64, len: u64) {
+        if len == 0 {
+            return;
+        }
         let end = first + len;
         if let Some((before, before_len)) = self.ranges.range(..first).next_back() {
             let (before, before_end) = (*before, before + before_len);

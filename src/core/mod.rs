@@ -1,11 +1,49 @@
-//! The domain: what a job queue decides. A pure state machine without IO, clock, randomness, async or logging;
-//! time and luck are passed in. `decide` says what shall happen, `apply` makes it so, and everything that this
-//! module knows is the fold of its events. It must not know of sockets, files, threads or settings' origin.
+//! The domain: what a job queue decides. A pure state machine without IO, clock, randomness, async or logging:
+//! time and luck are passed in. [`Core::decide`] says what shall happen, [`State::apply`] makes it so, and
+//! everything known here is the fold of the events. It must not know of sockets, files, threads, or where the
+//! settings come from.
+//!
+//! # The states of a job, and what each command does in them
+//!
+//! Every job is in one state. `—` refuses, and nothing changes. The tests walk this very table.
+//!
+//! | command | scheduled | ready | leased | done | dead | cancelled | expired |
+//! | --- | --- | --- | --- | --- | --- | --- | --- |
+//! | claim | — | leased | — | — | — | — | — |
+//! | complete | — | — | done | — | — | — | — |
+//! | fail | — | — | scheduled | — | — | — | — |
+//! | fail (last attempt) | — | — | dead | — | — | — | — |
+//! | release | — | — | ready | — | — | — | — |
+//! | release (delay) | — | — | scheduled | — | — | — | — |
+//! | extend | — | — | leased | — | — | — | — |
+//! | vanish | — | — | ready | — | — | — | — |
+//! | vanish (too often) | — | — | dead | — | — | — | — |
+//! | due | ready | — | — | — | — | — | — |
+//! | lease over | — | — | scheduled | — | — | — | — |
+//! | ttl over | expired | expired | — | — | — | — | — |
+//! | kept long enough | — | — | — | forgotten | forgotten | forgotten | forgotten |
+//! | cancel | cancelled | cancelled | cancelled | — | — | — | — |
+//! | retry | — | — | — | ready | ready | ready | ready |
+//! | kick | ready | — | — | — | ready | — | — |
+//! | bury | dead | dead | dead | — | — | — | — |
+//! | delete | forgotten | forgotten | — | forgotten | forgotten | forgotten | forgotten |
+//! | purge | forgotten | forgotten | — | — | — | — | — |
+//!
+//! A final state whose jobs are not kept (`keep` of the queue) is `forgotten` at once. complete, fail, release and
+//! extend name the attempt that they mean; any but the newest is refused as `lease lost`. A lease survives the
+//! cancelling, burying or expiry of nothing: whoever held the job learns of it by that refusal, or at once where
+//! its connection is known.
 
+mod apply;
+pub mod check;
 mod command;
+mod decide;
 mod event;
+mod explain;
 mod ids;
 mod job;
+mod plain;
+mod queue;
 mod rejection;
 mod retry;
 mod settings;
@@ -13,14 +51,20 @@ mod state;
 mod time;
 
 pub use command::{Claim, Command, Edit, Group, LeaseId, Outcome, Start, Then, Verdict};
+pub use decide::{Core, Moment};
 pub use event::{AfterFailure, Ending, Event};
+pub use explain::Reason;
 pub use ids::{IdRange, Ids, JobId, RangeSet};
 pub use job::{
     Attempt, BadQueueName, Failure, Final, Grant, Holder, Job, Lease, Priority, QueueName, Spec,
     State as JobState, StateKind,
 };
+pub use queue::{Counts, Queue};
 pub use rejection::{EditRejection, LeaseRejection, Rejection};
 pub use retry::{BACKOFF_MAX, Backoff, Growth};
 pub use settings::{Keep, QueueSettings, Settings};
 pub use state::{Books, QueueBooks, State, Totals};
 pub use time::Time;
+
+#[cfg(test)]
+mod tests;

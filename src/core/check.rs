@@ -1,0 +1,61 @@
+//! All invariants of the state, checked the slow way. Tests run it after every command; the daemon never does.
+
+use super::ids::{IdRange, JobId};
+use super::job::{Holder, State as JobState, StateKind};
+use super::state::State;
+use super::time::Time;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+/// Panics, naming the broken invariant, if the state contradicts itself.
+pub fn check(state: &State) {
+    let all = IdRange::new(JobId(0), u64::MAX);
+    let mut counts: HashMap<_, [u64; StateKind::ALL.len()]> = HashMap::new();
+    let mut ready: BTreeSet<(super::QueueName, super::Priority, JobId)> = BTreeSet::new();
+    let mut due = BTreeSet::new();
+    let mut held: BTreeMap<u64, BTreeSet<JobId>> = BTreeMap::new();
+    let mut last = JobId(0);
+    for (range, job) in state.iter(all) {
+        assert!(range.first > last, "job {} is in two places", range.first);
+        last = JobId(range.end().0 - 1);
+        assert!(range.end() <= state.next_id(), "job {last} exists, but the next id is {}", state.next_id());
+        assert!(range.len == 1 || job.is_plain(), "only plain jobs are stored by the run");
+        assert_eq!(
+            state.jobs.contains_key(&range.first),
+            !job.is_plain(),
+            "job {} is in the wrong place",
+            range.first
+        );
+        counts.entry(job.spec.queue.clone()).or_default()[job.state.kind() as usize] += range.len;
+        for id in range.iter() {
+            match job.state {
+                JobState::Ready => {
+                    ready.insert((job.spec.queue.clone(), job.spec.priority, id));
+                }
+                JobState::Leased(lease) => {
+                    assert!(job.attempt.0 > 0, "job {id} is leased at no attempt");
+                    if let Holder::Session(session) = lease.holder {
+                        held.entry(session).or_default().insert(id);
+                    }
+                }
+                _ => {}
+            }
+            if job.next_due() != Time::NEVER {
+                due.insert((job.next_due(), id));
+            }
+        }
+    }
+    assert_eq!(due, state.due, "what is due");
+    assert_eq!(held, state.held, "who holds what");
+    let mut listed = BTreeSet::new();
+    for (name, queue) in state.queues() {
+        let counted = counts.remove(name).unwrap_or_default();
+        assert_eq!(StateKind::ALL.map(|kind| queue.counts().of(kind)), counted, "counts of queue {name}");
+        for (priority, ids) in queue.ready_sets() {
+            assert!(!ids.is_empty(), "queue {name} keeps an empty priority");
+            let ids = ids.ranges().flat_map(|(first, len)| IdRange::new(JobId(first), len).iter());
+            listed.extend(ids.map(|id| (name.clone(), *priority, id)));
+        }
+    }
+    assert!(counts.is_empty(), "jobs in queues that do not exist: {counts:?}");
+    assert_eq!(listed, ready, "the ready sets");
+}

@@ -1,0 +1,215 @@
+//! Decides what happens with leases: claim, settle, extend, and their end when the holder vanishes.
+
+use super::{Core, Moment, cut, ending};
+use crate::core::command::{Claim, LeaseId, Outcome, Then, Verdict};
+use crate::core::event::{AfterFailure, Event};
+use crate::core::ids::{Ids, JobId};
+use crate::core::job::{Grant, Job, QueueName, State as JobState};
+use crate::core::rejection::{LeaseRejection, Rejection};
+use std::collections::{HashMap, HashSet};
+use std::time::Duration;
+
+impl Core {
+    pub(super) fn claim(
+        &self,
+        claim: &Claim,
+        moment: Moment,
+        events: &mut Vec<Event>,
+    ) -> Result<Outcome, Rejection> {
+        if self.draining {
+            return Err(Rejection::Draining);
+        }
+        let mut grants = Vec::new();
+        let mut seen: Vec<&QueueName> = Vec::new();
+        for name in &claim.queues {
+            if seen.contains(&name) {
+                continue;
+            }
+            seen.push(name);
+            let Some(queue) = self.state.queue(name).filter(|queue| queue.has_work()) else { continue };
+            let settings = self.settings.of(name);
+            let until = moment.now.plus(claim.lease.unwrap_or(settings.lease));
+            let left = claim.max as usize - grants.len();
+            let jobs: Ids = queue.next().flat_map(|range| range.iter()).take(left).collect();
+            for id in jobs.iter() {
+                let job = self.state.job(id).expect("a ready id names a known job");
+                grants.push(Grant {
+                    id,
+                    attempt: job.attempt.next(),
+                    attempts: job.spec.attempts.unwrap_or(settings.attempts),
+                    timeout: job.spec.timeout.unwrap_or(settings.timeout),
+                    until,
+                    spec: job.spec,
+                });
+            }
+            if !jobs.is_empty() {
+                events.push(Event::Claimed { jobs, holder: claim.holder, at: moment.now, until });
+            }
+            if grants.len() >= claim.max as usize {
+                break;
+            }
+        }
+        Ok(Outcome::Claimed(grants))
+    }
+
+    /// The job under a lease, if the lease is in force.
+    fn leased(&self, lease: LeaseId) -> Result<&Job, LeaseRejection> {
+        let LeaseId { id, attempt } = lease;
+        let lost = |job: &Job| LeaseRejection::LeaseLost {
+            id,
+            attempt,
+            current: job.attempt,
+            state: job.state.kind(),
+        };
+        match self.state.jobs.get(&id) {
+            Some(job) if job.attempt == attempt && matches!(job.state, JobState::Leased(_)) => Ok(job),
+            Some(job) => Err(lost(job)),
+            None => Err(self.state.job(id).map_or(LeaseRejection::NotFound { id }, |job| lost(&job))),
+        }
+    }
+
+    pub(super) fn settle(
+        &self,
+        items: &[(LeaseId, Verdict)],
+        moment: Moment,
+        events: &mut Vec<Event>,
+    ) -> Outcome {
+        let mut once = Once::default();
+        let mut done = Completions::default();
+        let results = items
+            .iter()
+            .map(|(lease, verdict)| {
+                let job = self.leased(*lease)?;
+                if !once.first_time(lease.id) {
+                    // Settled by an earlier item of this very request.
+                    let (current, state) = (job.attempt, job.state.kind());
+                    return Err(LeaseRejection::LeaseLost {
+                        id: lease.id,
+                        attempt: lease.attempt,
+                        current,
+                        state,
+                    });
+                }
+                match verdict {
+                    Verdict::Complete => {
+                        let end = ending(self.settings_of(job).keep_done, moment.now);
+                        if end.keep_until.is_some() {
+                            *done.kept.entry(job.spec.queue.clone()).or_default() += 1;
+                        }
+                        match events.last_mut() {
+                            Some(Event::Completed { jobs, end: same }) if *same == end => jobs.push(lease.id),
+                            _ => events.push(Event::Completed { jobs: lease.id.into(), end }),
+                        }
+                    }
+                    Verdict::Fail { error, then } => {
+                        events.push(self.failed(lease.id, job, error, *then, moment))
+                    }
+                    Verdict::Release { delay } => {
+                        let due = (!delay.is_zero()).then(|| moment.now.plus(*delay));
+                        events.push(Event::Released { jobs: lease.id.into(), due });
+                    }
+                }
+                Ok(())
+            })
+            .collect();
+        self.make_room_for_kept(done, events);
+        Outcome::Settled(results)
+    }
+
+    pub(super) fn failed(&self, id: JobId, job: &Job, error: &str, then: Then, moment: Moment) -> Event {
+        let next = match then {
+            Then::Backoff => self.after_failure(id, job, None, moment),
+            Then::RetryAfter(wait) => self.after_failure(id, job, Some(wait), moment),
+            Then::Bury => AfterFailure::Dead(ending(self.settings_of(job).keep_dead, moment.now)),
+        };
+        Event::Failed { job: id.into(), at: moment.now, error: cut(error), next }
+    }
+
+    /// Lets the oldest ended jobs of a queue go where more would be kept than its limit says.
+    fn make_room_for_kept(&self, done: Completions, events: &mut Vec<Event>) {
+        let mut queues: Vec<_> = done.kept.into_iter().collect();
+        queues.sort();
+        for (name, more) in queues {
+            let Some(queue) = self.state.queue(&name) else { continue };
+            let over = (queue.kept() + more).saturating_sub(self.settings.of(&name).keep_done_max);
+            let jobs: Ids = queue.oldest_kept(over as usize).collect();
+            if !jobs.is_empty() {
+                events.push(Event::Deleted { jobs });
+            }
+        }
+    }
+
+    pub(super) fn extend(
+        &self,
+        items: &[LeaseId],
+        lease: Option<Duration>,
+        moment: Moment,
+        events: &mut Vec<Event>,
+    ) -> Outcome {
+        let results = items
+            .iter()
+            .map(|item| {
+                let job = self.leased(*item)?;
+                let until = moment.now.plus(lease.unwrap_or(self.settings_of(job).lease));
+                match events.last_mut() {
+                    Some(Event::Extended { jobs, until: same }) if *same == until => jobs.push(item.id),
+                    _ => events.push(Event::Extended { jobs: item.id.into(), until }),
+                }
+                Ok(until)
+            })
+            .collect();
+        Outcome::Extended(results)
+    }
+
+    /// The holder of these jobs is gone. They are ready again at once; one under which holders vanish again and
+    /// again may be the cause, and is dead in the end.
+    pub(super) fn vanish(
+        &self,
+        jobs: impl Iterator<Item = JobId>,
+        moment: Moment,
+        events: &mut Vec<Event>,
+    ) -> Outcome {
+        let mut back = Ids::new();
+        for id in jobs {
+            let job = self.state.jobs.get(&id).expect("a held id names a leased job");
+            let crashes = job.crashes + 1;
+            if crashes < self.settings_of(job).crashes {
+                back.push(id);
+            } else {
+                let error =
+                    format!("whoever ran it vanished, {crashes} times in all: the job may be the cause");
+                events.push(self.failed(id, job, &error, Then::Bury, moment));
+            }
+        }
+        if !back.is_empty() {
+            events.push(Event::Interrupted { jobs: back });
+        }
+        Outcome::Ok
+    }
+}
+
+/// How many jobs of each queue a request completes that will be kept.
+#[derive(Default)]
+struct Completions {
+    kept: HashMap<QueueName, u64>,
+}
+
+/// Tells whether an id comes for the first time. Free for ids that rise, as those of one claim mostly do.
+#[derive(Default)]
+struct Once {
+    highest: JobId,
+    seen: HashSet<JobId>,
+    in_order: Vec<JobId>,
+}
+
+impl Once {
+    fn first_time(&mut self, id: JobId) -> bool {
+        if id > self.highest && self.seen.is_empty() {
+            self.highest = id;
+            self.in_order.push(id);
+            return true;
+        }
+        self.seen.extend(self.in_order.drain(..));
+        self.seen.insert(id)
+    }
+}

@@ -1,0 +1,88 @@
+//! Decides submits: all of the jobs or none.
+
+use super::{Core, Moment};
+use crate::core::command::{Group, Outcome, Start};
+use crate::core::event::Event;
+use crate::core::ids::{IdRange, JobId};
+use crate::core::job::{QueueName, Spec};
+use crate::core::rejection::Rejection;
+use crate::core::time::Time;
+use std::collections::HashMap;
+use std::sync::Arc;
+
+impl Core {
+    pub(super) fn submit(
+        &self,
+        groups: &[Group],
+        moment: Moment,
+        events: &mut Vec<Event>,
+    ) -> Result<Outcome, Rejection> {
+        if self.draining && !self.accept_while_draining {
+            return Err(Rejection::Draining);
+        }
+        let first = self.state.next_id();
+        let mut count: u64 = 0;
+        for group in groups {
+            count = count.saturating_add(group.count);
+            let len = group.spec.tags.iter().map(|(name, value)| name.len() + value.len()).sum();
+            if len > Spec::TAGS_MAX {
+                return Err(Rejection::TagsTooLong { len });
+            }
+        }
+        if count == 0 {
+            return Err(Rejection::NothingToSubmit);
+        }
+        if count > u64::MAX - first.0 {
+            return Err(Rejection::OutOfIds);
+        }
+        self.room_for(groups)?;
+        let mut next = first;
+        for group in groups.iter().filter(|group| group.count > 0) {
+            events.push(self.submitted(group, next, moment.now));
+            next = next.plus(group.count);
+        }
+        Ok(Outcome::Submitted(IdRange::new(first, count)))
+    }
+
+    fn submitted(&self, group: &Group, first: JobId, now: Time) -> Event {
+        let shared = self.state.queue(&group.spec.queue).and_then(|queue| queue.recent(&group.spec));
+        let due = match group.start {
+            Start::Now => None,
+            Start::After(delay) => Some(now.plus(delay)),
+            Start::At(time) => Some(time),
+        };
+        Event::Submitted {
+            jobs: IdRange::new(first, group.count),
+            spec: shared.cloned().unwrap_or_else(|| Arc::new(group.spec.clone())),
+            at: now.whole_second(),
+            due: due.filter(|due| *due > now),
+            expires_at: group.ttl.map_or(Time::NEVER, |ttl| now.plus(ttl)),
+        }
+    }
+
+    /// Whether the queues can take the jobs: the number of queues and the length of each are limited.
+    fn room_for(&self, groups: &[Group]) -> Result<(), Rejection> {
+        if let [only] = groups {
+            return self.room_in(&only.spec.queue, only.count).and_then(|new| self.room_for_queues(new));
+        }
+        let mut more: HashMap<&QueueName, u64> = HashMap::new();
+        for group in groups {
+            *more.entry(&group.spec.queue).or_default() += group.count;
+        }
+        let mut new = 0;
+        for (queue, count) in more {
+            new += self.room_in(queue, count)?;
+        }
+        self.room_for_queues(new)
+    }
+
+    /// Whether one queue can take `count` more jobs. Returns how many queues this makes: one if it is new.
+    fn room_in(&self, name: &QueueName, count: u64) -> Result<usize, Rejection> {
+        let (queue, limit) = (self.state.queue(name), self.settings.of(name).backlog);
+        let len = queue.map_or(0, |queue| queue.counts().waiting());
+        if limit > 0 && len.saturating_add(count) > limit {
+            return Err(Rejection::QueueFull { queue: name.clone(), len, limit });
+        }
+        Ok(usize::from(queue.is_none()))
+    }
+}

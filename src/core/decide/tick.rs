@@ -1,0 +1,55 @@
+//! Decides what time alone brings: delays that are over, leases and jobs that expire, ended jobs that were kept
+//! long enough.
+
+use super::{Core, Moment, ending};
+use crate::core::command::{Outcome, Then};
+use crate::core::event::{Ending, Event};
+use crate::core::ids::{Ids, JobId};
+use crate::core::job::{Job, State as JobState};
+use crate::core::time::Time;
+
+/// The most jobs that one tick treats, so that its commit stays small. The rest stays due, and the next tick
+/// follows at once.
+const JOBS_MAX: usize = 4096;
+
+impl Core {
+    pub(super) fn tick(&self, moment: Moment, events: &mut Vec<Event>) -> Outcome {
+        let mut ripe = Ids::new();
+        let mut old = Ids::new();
+        let mut expired: Vec<(JobId, Ending)> = Vec::new();
+        let due = self.state.due.range(..=(moment.now, JobId(u64::MAX)));
+        for (_, id) in due.take(JOBS_MAX) {
+            let job = self.state.jobs.get(id).expect("a due id names a job that is not plain");
+            match job.state {
+                JobState::Leased(lease) => events.push(self.lease_over(*id, job, lease.since, moment)),
+                JobState::Scheduled { .. } | JobState::Ready if job.expires_at <= moment.now => {
+                    expired.push((*id, ending(self.settings_of(job).keep_done, moment.now)));
+                }
+                JobState::Scheduled { .. } => ripe.push(*id),
+                JobState::Ready => unreachable!("a ready job is due only when it expires"),
+                JobState::Done(_) | JobState::Dead(_) | JobState::Cancelled(_) | JobState::Expired(_) => {
+                    old.push(*id)
+                }
+            }
+        }
+        for (id, end) in expired {
+            match events.last_mut() {
+                Some(Event::Expired { jobs, end: same }) if *same == end => jobs.push(id),
+                _ => events.push(Event::Expired { jobs: id.into(), end }),
+            }
+        }
+        if !ripe.is_empty() {
+            events.push(Event::Ripened { jobs: ripe });
+        }
+        if !old.is_empty() {
+            events.push(Event::Deleted { jobs: old });
+        }
+        Outcome::Ok
+    }
+
+    fn lease_over(&self, id: JobId, job: &Job, since: Time, moment: Moment) -> Event {
+        let held = moment.now.since(since).as_secs_f64();
+        let error = format!("the lease expired after {held:.1} s without a settle or an extend");
+        self.failed(id, job, &error, Then::Backoff, moment)
+    }
+}

@@ -1,0 +1,83 @@
+//! Why a job is where it is: the reasons that keep it from running, in the order in which to mend them.
+
+use super::QueueName;
+use super::decide::Core;
+use super::ids::JobId;
+use super::job::{Attempt, Failure, Holder, State as JobState, StateKind};
+use super::time::Time;
+
+/// One reason.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reason {
+    /// The daemon gives out nothing.
+    Draining,
+    /// Its queue is paused.
+    QueuePaused(QueueName),
+    /// Its time has not come.
+    NotDue {
+        /// When it comes.
+        due: Time,
+        /// Whether it waits for its next attempt, and after which failure.
+        after: Option<Failure>,
+    },
+    /// Others come first.
+    Behind {
+        /// How many.
+        jobs: u64,
+    },
+    /// It is next, and whoever claims from this queue gets it.
+    Next(QueueName),
+    /// Somebody is at it.
+    Leased {
+        /// Which attempt.
+        attempt: Attempt,
+        /// Since when.
+        since: Time,
+        /// Until when, unless it is extended.
+        until: Time,
+        /// Whether it ends with the worker's connection.
+        bound: bool,
+    },
+    /// It has ended.
+    Ended {
+        /// How.
+        state: StateKind,
+        /// When.
+        at: Time,
+        /// The newest failure.
+        failure: Option<Failure>,
+    },
+}
+
+impl Core {
+    /// Why the job is not running, or that it is; `None` for an unknown job.
+    pub fn explain(&self, id: JobId) -> Option<Vec<Reason>> {
+        let job = self.state.job(id)?;
+        let failure = job.failures.last().cloned();
+        if let Some(end) = job.state.ended() {
+            return Some(vec![Reason::Ended { state: job.state.kind(), at: end.at, failure }]);
+        }
+        if let JobState::Leased(lease) = job.state {
+            let bound = matches!(lease.holder, Holder::Session(_));
+            return Some(vec![Reason::Leased {
+                attempt: job.attempt,
+                since: lease.since,
+                until: lease.until,
+                bound,
+            }]);
+        }
+        let mut reasons = Vec::new();
+        if self.draining {
+            reasons.push(Reason::Draining);
+        }
+        if self.state.queue(&job.spec.queue).is_some_and(|queue| queue.is_paused()) {
+            reasons.push(Reason::QueuePaused(job.spec.queue.clone()));
+        }
+        match (job.state, self.state.ahead_of(id)) {
+            (JobState::Scheduled { due }, _) => reasons.push(Reason::NotDue { due, after: failure }),
+            (_, Some(jobs @ 1..)) => reasons.push(Reason::Behind { jobs }),
+            (_, _) => reasons.push(Reason::Next(job.spec.queue.clone())),
+        }
+        Some(reasons)
+    }
+}
