@@ -1,4 +1,6 @@
 //! Musher, a persistent job queue daemon.
 
+pub mod client;
 pub mod core;
+pub mod protocol;
 pub mod store;

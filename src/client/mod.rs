@@ -1,0 +1,283 @@
+//! The client library: what the command line, the daemon's own workers and other Rust programs talk to the daemon
+//! with. One connection carries any number of requests at once; answers find their askers by number.
+//!
+//! ```no_run
+//! # async fn example() -> Result<(), musher::client::ClientError> {
+//! use musher::client::Client;
+//! use musher::protocol::{Claim, JobOptions, Settle, SubmitGroup, Verdict};
+//!
+//! let client = Client::connect("/run/musher/musher.sock").await?;
+//! let options = JobOptions { queue: "mails".into(), ..JobOptions::default() };
+//! client.submit(vec![SubmitGroup { options, bodies: vec!["hello".into()] }]).await?;
+//!
+//! let wish = Claim { queues: vec!["mails".into()], max: 10, wait_ms: 20_000, bound: true, ..Claim::default() };
+//! for job in client.claim(wish).await? {
+//!     client.settle(vec![Settle { lease: job.lease, verdict: Verdict::Complete }]).await?;
+//! }
+//! # Ok(()) }
+//! ```
+
+mod connection;
+
+use crate::protocol::admin::AdminRequest;
+use crate::protocol::{
+    Claim, ClaimedJob, Fault, LeaseFault, LeaseRef, Malformed, Notice, Request, Response, Settle,
+    SubmitGroup, VERSION,
+};
+use bytes::Bytes;
+use connection::Connection;
+use serde::de::DeserializeOwned;
+use std::future::Future;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::UnixStream;
+use tokio::sync::mpsc;
+
+/// Why a request did not get the answer that it asked for.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    /// There is no daemon to talk to.
+    #[error("no daemon answers at {}: {source}; start one with `musher serve`, or name its socket with --socket", path.display())]
+    Connect {
+        /// The socket.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The connection ended; whether the daemon did what was asked is not known.
+    #[error("the daemon closed the connection before it answered{0}")]
+    Closed(String),
+    /// The daemon refused.
+    #[error(transparent)]
+    Refused(#[from] Fault),
+    /// Client and server do not understand each other.
+    #[error("the daemon's answer is not understood: {0}")]
+    Malformed(#[from] Malformed),
+    /// An answer of the wrong kind.
+    #[error("the daemon gave an answer that does not belong to the question")]
+    Unexpected,
+    /// The request is longer than a frame may be.
+    #[error(
+        "the request has {len} bytes, at most {max} are allowed (limits.frame); send the jobs in smaller batches"
+    )]
+    TooLarge {
+        /// Its length.
+        len: usize,
+        /// The limit.
+        max: usize,
+    },
+}
+
+impl ClientError {
+    /// Whether the connection is gone, so that another one is needed.
+    pub fn is_disconnect(&self) -> bool {
+        matches!(self, ClientError::Connect { .. } | ClientError::Closed(_))
+    }
+}
+
+/// What the server told of its limits.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// The longest frame, in bytes.
+    pub frame: usize,
+    /// The longest body, in bytes.
+    pub body: usize,
+    /// The most jobs of one request.
+    pub batch: usize,
+    /// What the server calls itself.
+    pub server: String,
+}
+
+/// A connection to the daemon. Clones share it; it closes when the last one is dropped.
+#[derive(Clone, Debug)]
+pub struct Client {
+    connection: Arc<Connection>,
+    limits: Arc<Limits>,
+}
+
+/// A claim under way: wait for it, and end its waiting early by its number.
+pub struct PendingClaim<F> {
+    /// The request's number, for [`Client::unwait`].
+    pub number: u32,
+    /// The answer.
+    pub answer: F,
+}
+
+impl Client {
+    /// How long a daemon that has just been started may take before its socket answers.
+    pub const PATIENCE: Duration = Duration::from_secs(5);
+
+    /// Connects to the daemon's socket.
+    ///
+    /// # Errors
+    /// No daemon is there, or it speaks another version.
+    pub async fn connect(path: impl AsRef<Path>) -> Result<Client, ClientError> {
+        let path = path.as_ref();
+        let stream = UnixStream::connect(path)
+            .await
+            .map_err(|source| ClientError::Connect { path: path.to_path_buf(), source })?;
+        Client::greet(stream).await
+    }
+
+    /// Speaks over a stream that is connected already.
+    ///
+    /// # Errors
+    /// The other side is not a daemon, or speaks another version.
+    pub async fn greet(stream: UnixStream) -> Result<Client, ClientError> {
+        let connection = Connection::start(stream);
+        let name = format!("musher {}", env!("CARGO_PKG_VERSION"));
+        match connection.ask(&Request::Hello { version: VERSION, name }).await? {
+            Response::Welcome { frame_max, body_max, batch_max, name, .. } => {
+                let limits = Limits {
+                    frame: frame_max as usize,
+                    body: body_max as usize,
+                    batch: batch_max as usize,
+                    server: name,
+                };
+                connection.limit_frames(limits.frame);
+                Ok(Client { connection, limits: Arc::new(limits) })
+            }
+            _ => Err(ClientError::Unexpected),
+        }
+    }
+
+    /// The server's limits.
+    pub fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    /// What the server says unasked. Only the first caller gets it.
+    pub fn notices(&self) -> Option<mpsc::UnboundedReceiver<Notice>> {
+        self.connection.notices()
+    }
+
+    /// Returns when the connection has ended.
+    pub async fn closed(&self) {
+        self.connection.closed().await;
+    }
+
+    /// Enqueues jobs, all or none; returns the first id and how many there are.
+    ///
+    /// # Errors
+    /// Refused: full, draining, too large, …; or the connection ended.
+    pub async fn submit(&self, groups: Vec<SubmitGroup>) -> Result<(u64, u64), ClientError> {
+        match self.connection.ask(&Request::Submit(groups)).await? {
+            Response::Submitted { first, count } => Ok((first, count)),
+            _ => Err(ClientError::Unexpected),
+        }
+    }
+
+    /// Leases jobs, waiting for the first one as the claim says.
+    ///
+    /// # Errors
+    /// Refused: draining, too many waiting claims, …; or the connection ended.
+    pub async fn claim(&self, claim: Claim) -> Result<Vec<ClaimedJob>, ClientError> {
+        self.start_claim(claim)?.answer.await
+    }
+
+    /// The same, but the caller learns the request's number at once and can end the waiting with
+    /// [`Client::unwait`].
+    ///
+    /// # Errors
+    /// The connection has ended.
+    pub fn start_claim(
+        &self,
+        claim: Claim,
+    ) -> Result<PendingClaim<impl Future<Output = Result<Vec<ClaimedJob>, ClientError>> + use<>>, ClientError>
+    {
+        let (number, answer) = self.connection.send(&Request::Claim(claim))?;
+        let answer = async move {
+            match answer.await? {
+                Response::Jobs(jobs) => Ok(jobs),
+                _ => Err(ClientError::Unexpected),
+            }
+        };
+        Ok(PendingClaim { number, answer })
+    }
+
+    /// Has a waiting claim answered at once.
+    ///
+    /// # Errors
+    /// The connection ended.
+    pub async fn unwait(&self, number: u32) -> Result<(), ClientError> {
+        self.done(&Request::Unwait { request: number }).await
+    }
+
+    /// Ends leases; one result each.
+    ///
+    /// # Errors
+    /// The connection ended. A lease that is lost is not an error of the whole.
+    pub async fn settle(&self, items: Vec<Settle>) -> Result<Vec<Result<(), LeaseFault>>, ClientError> {
+        match self.connection.ask(&Request::Settle(items)).await? {
+            Response::Settled(results) => Ok(results),
+            _ => Err(ClientError::Unexpected),
+        }
+    }
+
+    /// Prolongs leases; the new end of each, in milliseconds since 1970.
+    ///
+    /// # Errors
+    /// The connection ended. A lease that is lost is not an error of the whole.
+    pub async fn extend(
+        &self,
+        leases: Vec<LeaseRef>,
+        lease_ms: Option<u64>,
+    ) -> Result<Vec<Result<u64, LeaseFault>>, ClientError> {
+        match self.connection.ask(&Request::Extend { leases, lease_ms }).await? {
+            Response::Extended(results) => Ok(results),
+            _ => Err(ClientError::Unexpected),
+        }
+    }
+
+    /// Has a piece of a job's output kept. `stream` is 1 for standard output, 2 for standard error.
+    ///
+    /// # Errors
+    /// The connection ended, or the lease is not in force.
+    pub async fn output(&self, lease: LeaseRef, stream: u8, data: Bytes) -> Result<(), ClientError> {
+        self.done(&Request::Output { lease, stream, data }).await
+    }
+
+    /// A job's body.
+    ///
+    /// # Errors
+    /// Not found, or the connection ended.
+    pub async fn body(&self, id: u64) -> Result<Bytes, ClientError> {
+        match self.connection.ask(&Request::Body { id }).await? {
+            Response::Body(body) => Ok(body),
+            _ => Err(ClientError::Unexpected),
+        }
+    }
+
+    /// A job's output, piece by piece; `Ok` ends it. With `follow` it goes on until the job has ended.
+    ///
+    /// # Errors
+    /// The connection has ended.
+    pub fn logs(
+        &self,
+        id: u64,
+        follow: bool,
+    ) -> Result<mpsc::Receiver<Result<Response, ClientError>>, ClientError> {
+        self.connection.stream(&Request::Logs { id, follow })
+    }
+
+    /// Asks a question in JSON.
+    ///
+    /// # Errors
+    /// Refused, or the connection ended.
+    pub async fn ask<T: DeserializeOwned>(&self, question: AdminRequest) -> Result<T, ClientError> {
+        match self.connection.ask(&Request::Admin(question)).await? {
+            Response::Json(json) => {
+                serde_json::from_slice(&json).map_err(|error| Malformed(format!("its JSON: {error}")).into())
+            }
+            _ => Err(ClientError::Unexpected),
+        }
+    }
+
+    async fn done(&self, request: &Request) -> Result<(), ClientError> {
+        match self.connection.ask(request).await? {
+            Response::Ok => Ok(()),
+            _ => Err(ClientError::Unexpected),
+        }
+    }
+}

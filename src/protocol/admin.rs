@@ -1,0 +1,308 @@
+//! Questions and changes in JSON: everything that is not hot. An object with the key `do` names the request;
+//! the answers are the `*View` types. Unknown keys are refused, so that a mistyped filter is not a wider one.
+
+use serde::{Deserialize, Serialize};
+
+/// A request in JSON.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "do", rename_all = "snake_case", deny_unknown_fields)]
+pub enum AdminRequest {
+    /// How the daemon is. Answer: [`StatusView`].
+    Status {},
+    /// Its queues. Answer: a list of [`QueueView`], by name.
+    Queues {},
+    /// Jobs, by id. Answer: [`JobsView`].
+    List {
+        /// Only of this queue.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        queue: Option<String>,
+        /// Only in this state.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        state: Option<String>,
+        /// Only with all of these tags.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        tags: Vec<(String, String)>,
+        /// Only with a higher id than this.
+        #[serde(default)]
+        after: u64,
+        /// At most so many.
+        limit: u32,
+    },
+    /// One job. Answer: [`JobView`].
+    Show {
+        /// The job.
+        id: u64,
+    },
+    /// Why a job is not running. Answer: [`ExplainView`].
+    Explain {
+        /// The job.
+        id: u64,
+    },
+    /// Wait until these jobs have ended. Answer: a list of [`EndView`], in the order of the ids.
+    Wait {
+        /// The jobs.
+        ids: Vec<u64>,
+        /// At most so long; without it, as long as it takes. When it is over, the answer says how they are.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        timeout_ms: Option<u64>,
+    },
+    /// Change jobs: `cancel`, `retry`, `kick`, `bury`, `delete`. Answer: a list of [`EditView`].
+    Edit {
+        /// The change.
+        edit: String,
+        /// The jobs.
+        ids: Vec<u64>,
+    },
+    /// Stop giving out a queue's jobs. Answer: `{}`.
+    Pause {
+        /// The queue.
+        queue: String,
+    },
+    /// Give them out again. Answer: `{}`.
+    Resume {
+        /// The queue.
+        queue: String,
+    },
+    /// Delete what waits in a queue, a bounded part of it. Answer: [`PurgeView`]; ask again until it is 0.
+    Purge {
+        /// The queue.
+        queue: String,
+    },
+    /// Take no more jobs and give none out, until `undrain` or a restart. Answer: [`DrainView`].
+    Drain {},
+    /// Take them and give them out again. Answer: [`DrainView`].
+    Undrain {},
+    /// What the daemon's own workers run. Only its pool may ask. Answer: a list of [`HandlerView`].
+    Handlers {},
+}
+
+/// How the daemon is.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct StatusView {
+    /// Its version.
+    pub version: String,
+    /// Its process id.
+    pub pid: u32,
+    /// Where its data is.
+    pub data: String,
+    /// For how long it has run, in milliseconds.
+    pub uptime_ms: u64,
+    /// `running`, `draining` (by hand) or `stopping`.
+    pub mode: String,
+    /// Open connections.
+    pub connections: u64,
+    /// Claims that wait for work.
+    pub waiting_claims: u64,
+    /// The newest commit.
+    pub commit: u64,
+    /// The id that the next job gets.
+    pub next_id: u64,
+    /// Why no jobs are taken, if so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refusing: Option<String>,
+    /// The daemon's memory, in bytes.
+    pub memory: u64,
+    /// All queues.
+    pub queues: Vec<QueueView>,
+}
+
+/// A queue and what is in it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct QueueView {
+    /// Its name.
+    pub queue: String,
+    /// Whether it gives out nothing.
+    pub paused: bool,
+    /// The daemon's own workers for it.
+    pub workers: u32,
+    /// Claims that wait for its jobs.
+    pub waiting_claims: u64,
+    /// Jobs by state.
+    pub ready: u64,
+    /// See `ready`.
+    pub scheduled: u64,
+    /// See `ready`.
+    pub leased: u64,
+    /// See `ready`.
+    pub done: u64,
+    /// See `ready`.
+    pub dead: u64,
+    /// See `ready`.
+    pub cancelled: u64,
+    /// See `ready`.
+    pub expired: u64,
+    /// What went through it since its first job.
+    pub totals: TotalsView,
+}
+
+/// What went through a queue.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs, reason = "each counts what its name says")]
+pub struct TotalsView {
+    pub submitted: u64,
+    pub claimed: u64,
+    pub completed: u64,
+    pub failed: u64,
+    pub died: u64,
+    pub cancelled: u64,
+    pub expired: u64,
+}
+
+/// A page of jobs.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct JobsView {
+    /// The jobs.
+    pub jobs: Vec<JobView>,
+    /// If there may be more: ask again with this as `after`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<u64>,
+}
+
+/// One job. Times are in milliseconds since 1970 (UTC).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct JobView {
+    /// Its id.
+    pub id: u64,
+    /// Its queue.
+    pub queue: String,
+    /// Its state.
+    pub state: String,
+    /// Its priority.
+    pub priority: u32,
+    /// The newest attempt; 0 before the first.
+    pub attempt: u32,
+    /// How many attempts count as failed.
+    pub failed: u32,
+    /// How many it has in all.
+    pub attempts: u32,
+    /// How many times its worker vanished.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub crashes: u32,
+    /// How long one attempt may run, in milliseconds.
+    pub timeout_ms: u64,
+    /// The second in which it arrived.
+    pub submitted_at: u64,
+    /// When it becomes ready, if it is scheduled.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub due_at: Option<u64>,
+    /// When it was leased, if it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub leased_at: Option<u64>,
+    /// When its lease ends, if it is leased.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub leased_until: Option<u64>,
+    /// When it ended, if it has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended_at: Option<u64>,
+    /// Until when it is kept, if it has ended and is not kept for ever.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kept_until: Option<u64>,
+    /// When it is of no use any more, if ever.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<u64>,
+    /// The user who submitted it.
+    pub owner: u32,
+    /// Names and values.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tags: Vec<(String, String)>,
+    /// The newest failures, oldest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub failures: Vec<FailureView>,
+}
+
+fn is_zero(n: &u32) -> bool {
+    *n == 0
+}
+
+/// Why an attempt failed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FailureView {
+    /// Which attempt.
+    pub attempt: u32,
+    /// When it ended.
+    pub at: u64,
+    /// What was said of it.
+    pub error: String,
+}
+
+/// Why a job is not running.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExplainView {
+    /// The job.
+    pub id: u64,
+    /// Its state.
+    pub state: String,
+    /// The reasons, for people, the first to mend first.
+    pub reasons: Vec<String>,
+}
+
+/// How a job that was waited for is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EndView {
+    /// The job.
+    pub id: u64,
+    /// Its state; `gone` if it has ended and is not kept, so that how it ended is not known.
+    pub state: String,
+    /// The newest failure, if it is dead.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+}
+
+/// What became of a change to one job.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EditView {
+    /// The job.
+    pub id: u64,
+    /// Why it was refused, if so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+}
+
+/// What a purge deleted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PurgeView {
+    /// How many jobs.
+    pub deleted: u64,
+}
+
+/// How far a drain is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DrainView {
+    /// Whether the daemon drains.
+    pub draining: bool,
+    /// Jobs that are still leased.
+    pub leased: u64,
+}
+
+/// What the daemon's own workers run for one queue.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HandlerView {
+    /// The queue.
+    pub queue: String,
+    /// How many at a time.
+    pub workers: u32,
+    /// The command that runs each job, its body on standard input; `None` where the body itself is the command
+    /// ([`CommandJob`]).
+    pub exec: Option<Vec<String>>,
+    /// The bytes of output kept of one job.
+    pub output_max: u64,
+}
+
+/// The body of a command job, as `musher run` submits it: JSON.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CommandJob {
+    /// The program and its arguments.
+    pub argv: Vec<String>,
+    /// The working directory.
+    pub cwd: String,
+    /// The whole environment.
+    pub env: Vec<(String, String)>,
+}
+
+impl std::fmt::Debug for CommandJob {
+    /// Leaves the environment out, so that no secret of it reaches a log.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("CommandJob").field("argv", &self.argv).field("cwd", &self.cwd).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,22 @@
+//! The native wire, shared by server and client: frames, requests, responses, and the JSON of the questions that
+//! people ask. `docs/protocol.md` says the same byte by byte. It knows no other module of this crate: wire types
+//! are plain data, and change only on purpose.
+
+pub mod admin;
+mod frame;
+mod request;
+mod response;
+mod wire;
+
+pub use frame::{FrameError, HEADER, Header, finish_frame, split_frame, start_frame};
+pub use request::{
+    Claim, JobOptions, LeaseRef, Request, Settle, Start, SubmitGroup, Verdict, WireBackoff, encode_output,
+};
+pub use response::{ClaimedJob, ErrorCode, Fault, LeaseFault, Notice, Response, Revocation, WIRE_STATES};
+pub use wire::{Malformed, Reader};
+
+/// The version of the protocol that this program speaks.
+pub const VERSION: u16 = 1;
+
+/// What every connection sends first, so that a stranger is told from a client.
+pub const MAGIC: [u8; 4] = *b"MUSH";

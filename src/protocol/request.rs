@@ -1,0 +1,482 @@
+//! What a client may ask: the hot requests in binary, all others as JSON (`admin.rs`).
+
+use super::admin::AdminRequest;
+use super::frame::{finish_frame, start_frame};
+use super::wire::{Malformed, Reader, get_tags, put_tags, put_text};
+use super::{MAGIC, VERSION};
+use bytes::{BufMut, Bytes};
+
+const HELLO: u8 = 0x01;
+const SUBMIT: u8 = 0x10;
+const CLAIM: u8 = 0x11;
+const SETTLE: u8 = 0x12;
+const EXTEND: u8 = 0x13;
+const OUTPUT: u8 = 0x14;
+const UNWAIT: u8 = 0x15;
+const ADMIN: u8 = 0x20;
+const BODY: u8 = 0x21;
+const LOGS: u8 = 0x22;
+
+/// One request.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Request {
+    /// The first of every connection.
+    Hello {
+        /// The protocol version that the client speaks.
+        version: u16,
+        /// What the client calls itself; for people.
+        name: String,
+    },
+    /// Enqueue jobs: all or none.
+    Submit(Vec<SubmitGroup>),
+    /// Lease jobs.
+    Claim(Claim),
+    /// End leases.
+    Settle(Vec<Settle>),
+    /// Prolong leases.
+    Extend {
+        /// Which.
+        leases: Vec<LeaseRef>,
+        /// To how many milliseconds from now; the queue's setting if not given.
+        lease_ms: Option<u64>,
+    },
+    /// Keep a piece of a job's output.
+    Output {
+        /// The lease under which it runs.
+        lease: LeaseRef,
+        /// 1 for standard output, 2 for standard error.
+        stream: u8,
+        /// The piece.
+        data: Bytes,
+    },
+    /// Answer a waiting request of this connection at once, with what there is.
+    Unwait {
+        /// The waiting request's number.
+        request: u32,
+    },
+    /// A question or change in JSON.
+    Admin(AdminRequest),
+    /// A job's body.
+    Body {
+        /// The job.
+        id: u64,
+    },
+    /// A job's output.
+    Logs {
+        /// The job.
+        id: u64,
+        /// Whether to go on until the job has ended.
+        follow: bool,
+    },
+}
+
+/// Jobs that are alike but for their bodies.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SubmitGroup {
+    /// What is asked for.
+    pub options: JobOptions,
+    /// The bodies: one job each.
+    pub bodies: Vec<Bytes>,
+}
+
+/// What a producer may ask for. Times are in milliseconds.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct JobOptions {
+    /// The queue.
+    pub queue: String,
+    /// 0 goes first.
+    pub priority: u32,
+    /// When it may run.
+    pub start: Start,
+    /// After what time it is of no use any more.
+    pub ttl_ms: Option<u64>,
+    /// After how many failed attempts it is dead.
+    pub attempts: Option<u32>,
+    /// How it waits between attempts.
+    pub backoff: Option<WireBackoff>,
+    /// How long one attempt may run.
+    pub timeout_ms: Option<u64>,
+    /// Names and values.
+    pub tags: Vec<(String, String)>,
+}
+
+/// When a job may run for the first time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Start {
+    /// At once.
+    #[default]
+    Now,
+    /// So many milliseconds from now.
+    After(u64),
+    /// At this time, in milliseconds since 1970 (UTC).
+    At(u64),
+}
+
+/// How a job waits between attempts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WireBackoff {
+    /// 0 fixed, 1 linear, 2 exponential.
+    pub growth: u8,
+    /// The first wait, in milliseconds.
+    pub base_ms: u64,
+    /// The longest wait, in milliseconds.
+    pub max_ms: u64,
+    /// The reach of jitter, in thousandths.
+    pub jitter_permille: u16,
+}
+
+/// A wish for work.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Claim {
+    /// Where to look, in this order.
+    pub queues: Vec<String>,
+    /// The most jobs.
+    pub max: u32,
+    /// How long the lease lasts, in milliseconds; the queue's setting if not given.
+    pub lease_ms: Option<u64>,
+    /// How long to wait for the first job, in milliseconds; 0 for not at all, `u64::MAX` for as long as it takes.
+    pub wait_ms: u64,
+    /// Whether the leases end when this connection does.
+    pub bound: bool,
+}
+
+/// Names a lease.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct LeaseRef {
+    /// The job.
+    pub id: u64,
+    /// The attempt.
+    pub attempt: u32,
+}
+
+/// The end of one lease.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settle {
+    /// Which.
+    pub lease: LeaseRef,
+    /// How it ended.
+    pub verdict: Verdict,
+}
+
+/// How an attempt ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Well.
+    Complete,
+    /// Badly: what the backoff says.
+    Fail {
+        /// What to remember of it.
+        error: String,
+    },
+    /// Badly: again after this time, if attempts are left.
+    FailRetryAfter {
+        /// What to remember of it.
+        error: String,
+        /// In milliseconds.
+        wait_ms: u64,
+    },
+    /// Badly, and never again.
+    FailDead {
+        /// What to remember of it.
+        error: String,
+    },
+    /// Given back without blame.
+    Release {
+        /// When it may run again, in milliseconds from now.
+        delay_ms: u64,
+    },
+}
+
+// Which options of a submit are there.
+const DELAY: u8 = 1;
+const AT: u8 = 1 << 1;
+const TTL: u8 = 1 << 2;
+const ATTEMPTS: u8 = 1 << 3;
+const BACKOFF: u8 = 1 << 4;
+const TIMEOUT: u8 = 1 << 5;
+const TAGS: u8 = 1 << 6;
+
+impl Request {
+    /// Writes the request as a frame at the end of `out`.
+    pub fn encode(&self, number: u32, out: &mut Vec<u8>) {
+        let start = start_frame(out, self.kind(), number);
+        match self {
+            Request::Hello { version, name } => {
+                out.extend_from_slice(&MAGIC);
+                out.put_u16_le(*version);
+                put_text(out, name);
+            }
+            Request::Submit(groups) => {
+                out.put_u32_le(groups.len() as u32);
+                groups.iter().for_each(|group| put_group(out, group));
+            }
+            Request::Claim(claim) => put_claim(out, claim),
+            Request::Settle(items) => {
+                out.put_u32_le(items.len() as u32);
+                items.iter().for_each(|item| put_settle(out, item));
+            }
+            Request::Extend { leases, lease_ms } => {
+                out.put_u64_le(lease_ms.unwrap_or(0));
+                out.put_u32_le(leases.len() as u32);
+                leases.iter().for_each(|lease| put_lease(out, *lease));
+            }
+            Request::Output { lease, stream, data } => {
+                put_lease(out, *lease);
+                out.put_u8(*stream);
+                out.extend_from_slice(data);
+            }
+            Request::Unwait { request } => out.put_u32_le(*request),
+            Request::Admin(request) => {
+                let json = serde_json::to_vec(request).expect("plain data always has a JSON form");
+                out.extend_from_slice(&json);
+            }
+            Request::Body { id } => out.put_u64_le(*id),
+            Request::Logs { id, follow } => {
+                out.put_u64_le(*id);
+                out.put_u8(u8::from(*follow));
+            }
+        }
+        finish_frame(out, start);
+    }
+
+    fn kind(&self) -> u8 {
+        match self {
+            Request::Hello { .. } => HELLO,
+            Request::Submit(_) => SUBMIT,
+            Request::Claim(_) => CLAIM,
+            Request::Settle(_) => SETTLE,
+            Request::Extend { .. } => EXTEND,
+            Request::Output { .. } => OUTPUT,
+            Request::Unwait { .. } => UNWAIT,
+            Request::Admin(_) => ADMIN,
+            Request::Body { .. } => BODY,
+            Request::Logs { .. } => LOGS,
+        }
+    }
+
+    /// Reads a request's payload.
+    ///
+    /// # Errors
+    /// [`Malformed`] says what is wrong with it. The connection can go on: the frame's end is known.
+    pub fn decode(kind: u8, payload: Bytes) -> Result<Request, Malformed> {
+        let mut reader = Reader::new(payload);
+        let request = match kind {
+            HELLO => get_hello(&mut reader)?,
+            SUBMIT => {
+                let count = reader.count(11, "groups of jobs")?;
+                Request::Submit((0..count).map(|_| get_group(&mut reader)).collect::<Result<_, _>>()?)
+            }
+            CLAIM => Request::Claim(get_claim(&mut reader)?),
+            SETTLE => {
+                let count = reader.count(13, "settles")?;
+                Request::Settle((0..count).map(|_| get_settle(&mut reader)).collect::<Result<_, _>>()?)
+            }
+            EXTEND => {
+                let lease_ms = Some(reader.u64("the lease")?).filter(|ms| *ms > 0);
+                let count = reader.count(12, "leases")?;
+                let leases = (0..count).map(|_| get_lease(&mut reader)).collect::<Result<_, _>>()?;
+                Request::Extend { leases, lease_ms }
+            }
+            OUTPUT => {
+                let lease = get_lease(&mut reader)?;
+                let stream = reader.u8("the stream")?;
+                if !matches!(stream, 1 | 2) {
+                    return Err(Malformed(format!("stream {stream}: only 1 and 2 exist")));
+                }
+                Request::Output { lease, stream, data: reader.rest() }
+            }
+            UNWAIT => Request::Unwait { request: reader.u32("the request number")? },
+            ADMIN => Request::Admin(
+                serde_json::from_slice(&reader.rest()).map_err(|e| Malformed(format!("its JSON: {e}")))?,
+            ),
+            BODY => Request::Body { id: reader.u64("the id")? },
+            LOGS => Request::Logs { id: reader.u64("the id")?, follow: reader.u8("the follow mark")? != 0 },
+            kind => {
+                return Err(Malformed(format!(
+                    "requests of kind {kind:#04x} do not exist in version {VERSION}"
+                )));
+            }
+        };
+        reader.end()?;
+        Ok(request)
+    }
+}
+
+/// Writes an `Output` request without owning the piece.
+pub fn encode_output(number: u32, lease: LeaseRef, stream: u8, data: &[u8], out: &mut Vec<u8>) {
+    let start = start_frame(out, OUTPUT, number);
+    put_lease(out, lease);
+    out.put_u8(stream);
+    out.extend_from_slice(data);
+    finish_frame(out, start);
+}
+
+fn get_hello(reader: &mut Reader) -> Result<Request, Malformed> {
+    if reader.bytes(MAGIC.len(), "the greeting")? != MAGIC[..] {
+        return Err(Malformed("it does not begin with MUSH: this is Musher's own protocol".into()));
+    }
+    Ok(Request::Hello { version: reader.u16("the version")?, name: reader.text("the client's name")? })
+}
+
+fn put_lease(out: &mut Vec<u8>, lease: LeaseRef) {
+    out.put_u64_le(lease.id);
+    out.put_u32_le(lease.attempt);
+}
+
+fn get_lease(reader: &mut Reader) -> Result<LeaseRef, Malformed> {
+    Ok(LeaseRef { id: reader.u64("a job's id")?, attempt: reader.u32("an attempt")? })
+}
+
+fn put_group(out: &mut Vec<u8>, group: &SubmitGroup) {
+    let options = &group.options;
+    put_text(out, &options.queue);
+    out.put_u32_le(options.priority);
+    let at = out.len();
+    out.put_u8(0);
+    let mut there = 0;
+    match options.start {
+        Start::Now => {}
+        Start::After(ms) => {
+            there |= DELAY;
+            out.put_u64_le(ms);
+        }
+        Start::At(ms) => {
+            there |= AT;
+            out.put_u64_le(ms);
+        }
+    }
+    if let Some(ms) = options.ttl_ms {
+        there |= TTL;
+        out.put_u64_le(ms);
+    }
+    if let Some(attempts) = options.attempts {
+        there |= ATTEMPTS;
+        out.put_u32_le(attempts);
+    }
+    if let Some(backoff) = options.backoff {
+        there |= BACKOFF;
+        out.put_u8(backoff.growth);
+        out.put_u64_le(backoff.base_ms);
+        out.put_u64_le(backoff.max_ms);
+        out.put_u16_le(backoff.jitter_permille);
+    }
+    if let Some(ms) = options.timeout_ms {
+        there |= TIMEOUT;
+        out.put_u64_le(ms);
+    }
+    if !options.tags.is_empty() {
+        there |= TAGS;
+        put_tags(out, &options.tags);
+    }
+    out[at] = there;
+    out.put_u32_le(group.bodies.len() as u32);
+    for body in &group.bodies {
+        out.put_u32_le(body.len() as u32);
+        out.extend_from_slice(body);
+    }
+}
+
+fn get_group(reader: &mut Reader) -> Result<SubmitGroup, Malformed> {
+    let (queue, priority) = (reader.text("the queue's name")?, reader.u32("the priority")?);
+    let there = reader.u8("the option marks")?;
+    if there & !(DELAY | AT | TTL | ATTEMPTS | BACKOFF | TIMEOUT | TAGS) != 0
+        || there & (DELAY | AT) == DELAY | AT
+    {
+        return Err(Malformed(format!(
+            "option marks {there:#010b} do not exist together in version {VERSION}"
+        )));
+    }
+    let has = |mark| there & mark != 0;
+    let start = match there & (DELAY | AT) {
+        DELAY => Start::After(reader.u64("the delay")?),
+        AT => Start::At(reader.u64("the start")?),
+        _ => Start::Now,
+    };
+    let options = JobOptions {
+        queue,
+        priority,
+        start,
+        ttl_ms: has(TTL).then(|| reader.u64("the time to live")).transpose()?,
+        attempts: has(ATTEMPTS).then(|| reader.u32("the attempts")).transpose()?,
+        backoff: has(BACKOFF).then(|| get_backoff(reader)).transpose()?,
+        timeout_ms: has(TIMEOUT).then(|| reader.u64("the timeout")).transpose()?,
+        tags: if has(TAGS) { get_tags(reader)? } else { Vec::new() },
+    };
+    let count = reader.count(4, "bodies")?;
+    let mut bodies = Vec::with_capacity(count);
+    for _ in 0..count {
+        let len = reader.u32("a body's length")? as usize;
+        bodies.push(reader.bytes(len, "a body")?);
+    }
+    Ok(SubmitGroup { options, bodies })
+}
+
+fn get_backoff(reader: &mut Reader) -> Result<WireBackoff, Malformed> {
+    let growth = reader.u8("the backoff's kind")?;
+    if growth > 2 {
+        return Err(Malformed(format!("backoff kind {growth}: 0 is fixed, 1 linear, 2 exponential")));
+    }
+    Ok(WireBackoff {
+        growth,
+        base_ms: reader.u64("the backoff's base")?,
+        max_ms: reader.u64("the backoff's maximum")?,
+        jitter_permille: reader.u16("the backoff's jitter")?,
+    })
+}
+
+fn put_claim(out: &mut Vec<u8>, claim: &Claim) {
+    out.put_u16_le(claim.queues.len() as u16);
+    claim.queues.iter().for_each(|queue| put_text(out, queue));
+    out.put_u32_le(claim.max);
+    out.put_u64_le(claim.lease_ms.unwrap_or(0));
+    out.put_u64_le(claim.wait_ms);
+    out.put_u8(u8::from(claim.bound));
+}
+
+fn get_claim(reader: &mut Reader) -> Result<Claim, Malformed> {
+    let count = reader.u16("the number of queues")?;
+    Ok(Claim {
+        queues: (0..count).map(|_| reader.text("a queue's name")).collect::<Result<_, _>>()?,
+        max: reader.u32("the number of jobs")?,
+        lease_ms: Some(reader.u64("the lease")?).filter(|ms| *ms > 0),
+        wait_ms: reader.u64("the wait")?,
+        bound: reader.u8("the bound mark")? != 0,
+    })
+}
+
+fn put_settle(out: &mut Vec<u8>, item: &Settle) {
+    put_lease(out, item.lease);
+    match &item.verdict {
+        Verdict::Complete => out.put_u8(0),
+        Verdict::Fail { error } => {
+            out.put_u8(1);
+            put_text(out, error);
+        }
+        Verdict::FailRetryAfter { error, wait_ms } => {
+            out.put_u8(2);
+            put_text(out, error);
+            out.put_u64_le(*wait_ms);
+        }
+        Verdict::FailDead { error } => {
+            out.put_u8(3);
+            put_text(out, error);
+        }
+        Verdict::Release { delay_ms } => {
+            out.put_u8(4);
+            out.put_u64_le(*delay_ms);
+        }
+    }
+}
+
+fn get_settle(reader: &mut Reader) -> Result<Settle, Malformed> {
+    let lease = get_lease(reader)?;
+    let verdict = match reader.u8("the verdict")? {
+        0 => Verdict::Complete,
+        1 => Verdict::Fail { error: reader.text("the error")? },
+        2 => Verdict::FailRetryAfter { error: reader.text("the error")?, wait_ms: reader.u64("the wait")? },
+        3 => Verdict::FailDead { error: reader.text("the error")? },
+        4 => Verdict::Release { delay_ms: reader.u64("the delay")? },
+        verdict => return Err(Malformed(format!("verdict {verdict} does not exist in version {VERSION}"))),
+    };
+    Ok(Settle { lease, verdict })
+}

@@ -1,0 +1,123 @@
+//! The primitives of the wire: little-endian numbers, and text and bytes behind their length. Every read is
+//! checked; bytes from outside never panic.
+
+use bytes::{Buf, BufMut, Bytes};
+
+/// Bytes that do not have the form that the protocol says.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("malformed request: {0}")]
+pub struct Malformed(pub String);
+
+impl Malformed {
+    pub(super) fn short(what: &str) -> Malformed {
+        Malformed(format!("it ends before {what} does"))
+    }
+}
+
+/// Reads one payload from front to back.
+#[derive(Debug)]
+pub struct Reader {
+    data: Bytes,
+}
+
+macro_rules! number {
+    ($name:ident, $type:ty, $get:ident) => {
+        /// The next number.
+        ///
+        /// # Errors
+        /// [`Malformed`] if the payload ends first.
+        pub fn $name(&mut self, what: &str) -> Result<$type, Malformed> {
+            if self.data.len() < size_of::<$type>() {
+                return Err(Malformed::short(what));
+            }
+            Ok(self.data.$get())
+        }
+    };
+}
+
+impl Reader {
+    /// Reads `data`.
+    pub fn new(data: Bytes) -> Reader {
+        Reader { data }
+    }
+
+    number!(u8, u8, get_u8);
+    number!(u16, u16, get_u16_le);
+    number!(u32, u32, get_u32_le);
+    number!(u64, u64, get_u64_le);
+
+    /// The next `len` bytes, as a slice of the frame.
+    ///
+    /// # Errors
+    /// [`Malformed`] if the payload ends first.
+    pub fn bytes(&mut self, len: usize, what: &str) -> Result<Bytes, Malformed> {
+        if self.data.len() < len {
+            return Err(Malformed::short(what));
+        }
+        Ok(self.data.split_to(len))
+    }
+
+    /// Text behind its length (two bytes).
+    ///
+    /// # Errors
+    /// [`Malformed`] if the payload ends first or it is not UTF-8.
+    pub fn text(&mut self, what: &str) -> Result<String, Malformed> {
+        let len = usize::from(self.u16(what)?);
+        let bytes = self.bytes(len, what)?;
+        String::from_utf8(bytes.into()).map_err(|_| Malformed(format!("{what} is not UTF-8")))
+    }
+
+    /// A count of things that take at least `least` bytes each: one that cannot fit is refused before anything
+    /// is set aside for it.
+    ///
+    /// # Errors
+    /// [`Malformed`] if the payload ends first or cannot hold so many.
+    pub fn count(&mut self, least: usize, what: &str) -> Result<usize, Malformed> {
+        let count = self.u32(what)? as usize;
+        if count.saturating_mul(least) > self.data.len() {
+            return Err(Malformed(format!("it announces {count} {what}, more than it holds")));
+        }
+        Ok(count)
+    }
+
+    /// All that is left.
+    pub fn rest(&mut self) -> Bytes {
+        self.data.split_off(0)
+    }
+
+    /// Checks that nothing is left.
+    ///
+    /// # Errors
+    /// [`Malformed`] if something is.
+    pub fn end(&self) -> Result<(), Malformed> {
+        match self.data.len() {
+            0 => Ok(()),
+            n => Err(Malformed(format!("{n} bytes follow its end"))),
+        }
+    }
+}
+
+/// Writes text behind its length; cut at a character's edge where it is longer than the length can say.
+pub(super) fn put_text(out: &mut Vec<u8>, text: &str) {
+    let mut end = text.len().min(usize::from(u16::MAX));
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    out.put_u16_le(end as u16);
+    out.extend_from_slice(&text.as_bytes()[..end]);
+}
+
+/// Writes names and values.
+pub(super) fn put_tags(out: &mut Vec<u8>, tags: &[(String, String)]) {
+    out.put_u16_le(tags.len().min(usize::from(u16::MAX)) as u16);
+    for (name, value) in tags.iter().take(usize::from(u16::MAX)) {
+        put_text(out, name);
+        put_text(out, value);
+    }
+}
+
+/// Reads names and values.
+pub(super) fn get_tags(reader: &mut Reader) -> Result<Vec<(String, String)>, Malformed> {
+    let count = reader.u16("the number of tags")?;
+    (0..count).map(|_| Ok((reader.text("a tag's name")?, reader.text("a tag's value")?))).collect()
+}
