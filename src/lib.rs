@@ -2,5 +2,6 @@
 
 pub mod client;
 pub mod core;
+pub mod engine;
 pub mod protocol;
 pub mod store;
