@@ -5,3 +5,6 @@ pub mod core;
 pub mod engine;
 pub mod protocol;
 pub mod store;
+
+#[path = "../migrations/mod.rs"]
+mod migrations;

@@ -248,11 +248,9 @@ pub struct EndView {
     pub error: Option<String>,
 }
 
-/// What became of a change to one job.
+/// What became of a change to one job; in the order of the ids asked for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EditView {
-    /// The job.
-    pub id: u64,
     /// Why it was refused, if so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,

@@ -5,6 +5,22 @@
 //! mark, [`Store::durable`], says up to which commit everything is on disk, and answers wait for the mark. The
 //! local store syncs inside `append`; one that replicates may confirm later, with further appends under way.
 
+mod checkpoint;
+mod codec;
+mod disk;
+mod fresh;
+mod home;
+mod log;
+mod memory;
+mod recovery;
+mod space;
+
+pub use disk::{DiskStore, Options};
+pub use home::HomeError;
+pub use log::ReplayError;
+pub use memory::MemoryStore;
+pub use recovery::{OpenError, Recovered};
+
 use crate::core::{Event, JobId, State, Time};
 use bytes::Bytes;
 
@@ -127,3 +143,8 @@ pub trait Store {
     /// As `maintain`. Nothing is lost by an error here: recovery reads the log.
     fn close(&mut self, state: &State) -> Result<(), AppendError>;
 }
+
+#[cfg(test)]
+mod contract;
+#[cfg(test)]
+mod tests;
