@@ -1,7 +1,11 @@
 //! Musher, a persistent job queue daemon.
 
 pub mod client;
+pub mod clock;
 pub mod core;
+pub mod durations;
 pub mod engine;
+pub mod notify;
 pub mod protocol;
+pub mod signals;
 pub mod store;
