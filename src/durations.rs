@@ -155,7 +155,7 @@ pub fn parse_size(text: &str) -> Result<u64, BadSize> {
 /// assert_eq!(show_size(1001), "1001B");
 /// ```
 pub fn show_size(bytes: u64) -> String {
-    let exact = SIZES.iter().find(|(_, factor)| bytes >= *factor && bytes % factor == 0);
+    let exact = SIZES.iter().find(|(_, factor)| bytes >= *factor && bytes.is_multiple_of(*factor));
     let (unit, factor) = exact.copied().unwrap_or(("B", 1));
     format!("{}{unit}", bytes / factor)
 }
