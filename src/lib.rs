@@ -10,3 +10,4 @@ pub mod notify;
 pub mod protocol;
 pub mod signals;
 pub mod store;
+pub mod telemetry;
