@@ -33,7 +33,8 @@ pub(super) fn parse(
         report.error(fault.span().map_or(0, |span| span.start), "", fault.message());
     }
     if !faults.is_empty() {
-        return Err(ConfigErrors(report.errors));
+        // What is left of such a file is not worth checking.
+        return Err(report.finish().expect_err("a fault was reported"));
     }
     let mut root = Section::root(table.get_ref());
     let daemon_section = root.section(&mut report, "daemon");
@@ -48,10 +49,8 @@ pub(super) fn parse(
     let storage = storage(storage_section, &mut report);
     let common = Common { backlog: limits.backlog, workers: overrides.workers.unwrap_or(around.cpus) };
     let queues = queues(&queues_section, &common, &mut report);
-    if !report.errors.is_empty() {
-        return Err(ConfigErrors(report.errors));
-    }
-    Ok((Config { daemon, limits, storage, queues }, report.warnings))
+    let warnings = report.finish()?;
+    Ok((Config { daemon, limits, storage, queues }, warnings))
 }
 
 fn daemon(

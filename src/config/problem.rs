@@ -38,8 +38,9 @@ fn lines(problems: &[Problem]) -> String {
 pub(super) struct Report<'a> {
     file: String,
     source: &'a str,
-    pub(super) errors: Vec<Problem>,
-    pub(super) warnings: Vec<Problem>,
+    /// With the byte at which each lies; outside of the file, the last.
+    errors: Vec<(usize, Problem)>,
+    warnings: Vec<(usize, Problem)>,
 }
 
 impl<'a> Report<'a> {
@@ -50,18 +51,31 @@ impl<'a> Report<'a> {
     /// An error at a byte of the file.
     pub(super) fn error(&mut self, at: usize, key: &str, message: impl Into<String>) {
         let problem = Problem { place: self.line(at), key: key.to_owned(), message: message.into() };
-        self.errors.push(problem);
+        self.errors.push((at, problem));
     }
 
     /// A warning at a byte of the file.
     pub(super) fn warn(&mut self, at: usize, key: &str, message: impl Into<String>) {
         let problem = Problem { place: self.line(at), key: key.to_owned(), message: message.into() };
-        self.warnings.push(problem);
+        self.warnings.push((at, problem));
     }
 
     /// An error that lies in the command line or the environment.
     pub(super) fn error_outside(&mut self, place: &str, message: impl Into<String>) {
-        self.errors.push(Problem { place: place.to_owned(), key: String::new(), message: message.into() });
+        let problem = Problem { place: place.to_owned(), key: String::new(), message: message.into() };
+        self.errors.push((usize::MAX, problem));
+    }
+
+    /// The warnings, or the errors if there are any; both in the order of the file.
+    pub(super) fn finish(self) -> Result<Vec<Problem>, ConfigErrors> {
+        let in_order = |mut problems: Vec<(usize, Problem)>| {
+            problems.sort_by_key(|(at, _)| *at);
+            problems.into_iter().map(|(_, problem)| problem).collect()
+        };
+        match self.errors.is_empty() {
+            true => Ok(in_order(self.warnings)),
+            false => Err(ConfigErrors(in_order(self.errors))),
+        }
     }
 
     fn line(&self, at: usize) -> String {

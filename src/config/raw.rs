@@ -29,11 +29,7 @@ impl<'a> Section<'a> {
 
     /// The full name of one of its keys.
     pub(super) fn name(&self, key: &str) -> String {
-        let bare = |b: u8| b.is_ascii_alphanumeric() || b == b'_' || b == b'-';
-        let key = match !key.is_empty() && key.bytes().all(bare) {
-            true => key.to_owned(),
-            false => format!("\"{}\"", key.escape_debug()),
-        };
+        let key = key_text(key);
         match self.path.is_empty() {
             true => key,
             false => format!("{}.{key}", self.path),
@@ -222,6 +218,15 @@ impl<'a> Section<'a> {
             };
             self.fault(report, key, message);
         }
+    }
+}
+
+/// A key as TOML has it: quoted where it must be.
+pub(super) fn key_text(key: &str) -> String {
+    let bare = |b: u8| b.is_ascii_alphanumeric() || b == b'_' || b == b'-';
+    match !key.is_empty() && key.bytes().all(bare) {
+        true => key.to_owned(),
+        false => format!("\"{}\"", key.escape_debug()),
     }
 }
 

@@ -1,5 +1,6 @@
 //! `musher config show`: the effective configuration as TOML that loads to the same configuration.
 
+use super::raw::key_text;
 use super::{Config, DrainSubmits, Handler, Queue};
 use crate::core::{Growth, Keep, QueueName};
 use crate::durations::{show_duration, show_size};
@@ -58,7 +59,7 @@ fn queue(
     let (base, max) = (duration(settings.backoff.base), duration(settings.backoff.max));
     let jitter = f64::from(settings.backoff.jitter_permille) / 1000.0;
     let (done, dead) = (keep(settings.keep_done), keep(settings.keep_dead));
-    writeln!(text, "\n[queues.{}]", string(name.as_str()))?;
+    writeln!(text, "\n[queues.{}]", key_text(name.as_str()))?;
     match handler {
         Some(Handler::Exec(argv)) => {
             let argv: Vec<String> = argv.iter().map(|word| string(word)).collect();
