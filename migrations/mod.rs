@@ -9,11 +9,8 @@ use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-/// The format that this program writes: the first, and one more a step.
-pub const FORMAT: u32 = 1 + STEPS.len() as u32;
-
 /// One change: what it rewrites (names in the data directory), and how.
-pub struct Step {
+pub(crate) struct Step {
     /// Copied to `before-format-N` before the change.
     pub rewrites: &'static [&'static str],
     /// Turns the directory into the next format. May run again after a crash, on the same copy or on its result.
@@ -21,7 +18,7 @@ pub struct Step {
 }
 
 /// The changes, in order: the first makes format 2 of format 1.
-pub const STEPS: &[Step] = &[];
+const STEPS: &[Step] = &[];
 
 /// Why a directory's format cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -64,7 +61,7 @@ pub enum MigrateError {
 ///
 /// # Errors
 /// See [`MigrateError`].
-pub fn bring_up_to_date(path: &Path) -> Result<(), MigrateError> {
+pub(crate) fn bring_up_to_date(path: &Path) -> Result<(), MigrateError> {
     run(path, STEPS)
 }
 
@@ -93,7 +90,8 @@ fn read(path: &Path) -> Result<Option<u32>, MigrateError> {
     let unknown = |detail: String| MigrateError::Unknown { path: path.to_path_buf(), detail };
     match fs::read_to_string(path.join("FORMAT")) {
         Ok(text) => {
-            let number = text.trim().strip_prefix("musher data format ").and_then(|number| number.parse().ok());
+            let number =
+                text.trim().strip_prefix("musher data format ").and_then(|number| number.parse().ok());
             match number {
                 Some(number @ 1..) => Ok(Some(number)),
                 _ => Err(unknown("its file FORMAT does not say a format".into())),

@@ -2,10 +2,8 @@
 
 use super::*;
 
-const INVENTED: &[Step] = &[Step {
-    rewrites: &["sled"],
-    run: |path| fs::write(path.join("sled").join("row"), "two"),
-}];
+const INVENTED: &[Step] =
+    &[Step { rewrites: &["sled"], run: |path| fs::write(path.join("sled").join("row"), "two") }];
 
 fn old_directory() -> tempfile::TempDir {
     let dir = tempfile::tempdir().unwrap();

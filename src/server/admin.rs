@@ -5,12 +5,13 @@ use super::hub::Hub;
 use super::native::{self, Invalid};
 use super::session::Session;
 use crate::core::{
-    Command, EditRejection, Failure, IdRange, Job, JobId, JobState, Queue, QueueName, Reason, Spec, StateKind, Time,
+    Command, EditRejection, Failure, IdRange, Job, JobId, JobState, Queue, QueueName, Reason, Spec,
+    StateKind, Time,
 };
 use crate::engine::{Answer, End, Origin, Refusal};
 use crate::protocol::admin::{
-    AdminRequest, DrainView, EditView, EndView, ExplainView, FailureView, HandlerView, JobView, JobsView, QueueView,
-    StatusView, TotalsView,
+    AdminRequest, DrainView, EditView, EndView, ExplainView, FailureView, HandlerView, JobView, JobsView,
+    QueueView, StatusView, TotalsView,
 };
 use crate::protocol::{ErrorCode, Response};
 use crate::store::{Room, Store};
@@ -56,8 +57,10 @@ pub(super) fn handle<S: Store + 'static>(
             let (Some(job), Some(reasons)) = (core.state.job(id), core.explain(id)) else {
                 return Err(not_found(id));
             };
-            let reasons = reasons.iter().map(|why| reason(why, engine.waiting_claims(Some(&job.spec.queue)), now));
-            let view = ExplainView { id: id.0, state: job.state.kind().to_string(), reasons: reasons.collect() };
+            let reasons =
+                reasons.iter().map(|why| reason(why, engine.waiting_claims(Some(&job.spec.queue)), now));
+            let view =
+                ExplainView { id: id.0, state: job.state.kind().to_string(), reasons: reasons.collect() };
             drop(engine);
             ready(hub, origin, &view);
         }
@@ -89,7 +92,8 @@ pub(super) fn handle<S: Store + 'static>(
         AdminRequest::Handlers {} => {
             drop(engine);
             if !session.peer.pool {
-                let message = "only the daemon's own workers ask for handlers; `musher config show` tells people";
+                let message =
+                    "only the daemon's own workers ask for handlers; `musher config show` tells people";
                 return Err((ErrorCode::Forbidden, message.into()));
             }
             let handlers: Vec<HandlerView> = hub.service.borrow().handlers.clone();
@@ -115,7 +119,8 @@ fn not_found(id: JobId) -> Invalid {
 }
 
 pub(super) fn edited(results: Vec<Result<(), EditRejection>>) -> Response {
-    let view = |result: Result<(), EditRejection>| EditView { error: result.err().map(|error| error.to_string()) };
+    let view =
+        |result: Result<(), EditRejection>| EditView { error: result.err().map(|error| error.to_string()) };
     json(&results.into_iter().map(view).collect::<Vec<_>>())
 }
 
@@ -156,7 +161,8 @@ fn memory() -> u64 {
 fn queues<S: Store + 'static>(hub: &Hub<S>) -> Vec<QueueView> {
     let engine = hub.engine.borrow();
     let handlers = &hub.service.borrow().handlers;
-    let workers = |name: &QueueName| handlers.iter().find(|h| h.queue == name.as_str()).map_or(0, |h| h.workers);
+    let workers =
+        |name: &QueueName| handlers.iter().find(|h| h.queue == name.as_str()).map_or(0, |h| h.workers);
     let mut views: Vec<_> = engine
         .core()
         .state
@@ -220,7 +226,9 @@ impl Filter {
     }
 
     fn takes(&self, job: &Job) -> bool {
-        let has = |(name, value): &(String, String)| job.spec.tags.iter().any(|(n, v)| **n == **name && **v == **value);
+        let has = |(name, value): &(String, String)| {
+            job.spec.tags.iter().any(|(n, v)| **n == **name && **v == **value)
+        };
         self.queue.as_ref().is_none_or(|queue| *queue == job.spec.queue)
             && self.state.is_none_or(|state| state == job.state.kind())
             && self.tags.iter().all(has)
@@ -294,7 +302,9 @@ fn failure(failure: &Failure) -> FailureView {
 fn reason(why: &Reason, waiting: usize, now: Time) -> String {
     let seconds = |d: Duration| format!("{:.1} s", d.as_secs_f64());
     match why {
-        Reason::Draining => "the daemon is draining: it gives out nothing (`musher undrain`, or its restart)".into(),
+        Reason::Draining => {
+            "the daemon is draining: it gives out nothing (`musher undrain`, or its restart)".into()
+        }
         Reason::QueuePaused(queue) => format!("queue `{queue}` is paused (`musher resume {queue}`)"),
         Reason::NotDue { due, after: None } => format!("its time comes in {}", seconds(due.since(now))),
         Reason::NotDue { due, after: Some(failure) } => {
@@ -303,7 +313,9 @@ fn reason(why: &Reason, waiting: usize, now: Time) -> String {
         }
         Reason::Behind { jobs } => format!("{jobs} jobs before it"),
         Reason::Next(queue) if waiting == 0 => {
-            format!("it is next, but nobody claims from queue `{queue}` just now: all workers are busy, or there is none")
+            format!(
+                "it is next, but nobody claims from queue `{queue}` just now: all workers are busy, or there is none"
+            )
         }
         Reason::Next(queue) => format!("it is next in queue `{queue}`"),
         Reason::Leased { attempt, since, until, bound } => {

@@ -15,18 +15,11 @@ use tokio::time::{Instant, Sleep};
 #[error(transparent)]
 pub struct Fatal(#[from] AppendError);
 
-/// How the loop ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ended {
-    /// Drained: everything was settled or given back.
-    Drained,
-}
-
 /// Drives the engine until the daemon has stopped. The caller then closes the engine.
 ///
 /// # Errors
 /// The disk failed; nothing was acknowledged after that, and the process must end.
-pub async fn run<S: Store + 'static>(hub: &Rc<Hub<S>>) -> Result<Ended, Fatal> {
+pub async fn run<S: Store + 'static>(hub: &Rc<Hub<S>>) -> Result<(), Fatal> {
     let mut timer = Timer::default();
     // The first turn ends the leases of the former life, before anybody can ask.
     hub.wake.notify_one();
@@ -48,7 +41,7 @@ pub async fn run<S: Store + 'static>(hub: &Rc<Hub<S>>) -> Result<Ended, Fatal> {
             None => {}
             Some(Step::Wait(until)) => next = Some(next.map_or(until, |next| next.min(until))),
             Some(Step::Evict) => hub.wake.notify_one(),
-            Some(Step::Finish) => return Ok(Ended::Drained),
+            Some(Step::Finish) => return Ok(()),
         }
         match next {
             Some(next) if next <= now => hub.wake.notify_one(),

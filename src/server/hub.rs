@@ -5,7 +5,7 @@ use super::native;
 use super::output::OutputStore;
 use super::session::Session;
 use crate::clock::Clock;
-use crate::core::{JobId, Settings, Time};
+use crate::core::{JobId, Settings, StateKind, Time};
 use crate::engine::{Answer, Bounds, Delivery, Engine, Origin, Turned};
 use crate::protocol::admin::HandlerView;
 use crate::protocol::{LeaseRef, Notice, Response, Revocation};
@@ -125,6 +125,28 @@ impl<S: Store + 'static> Hub<S> {
         self.tell_all(Notice::Stopping { grace_ms });
         self.wake.notify_one();
         begun
+    }
+
+    /// The engine, once nobody shares the hub any more.
+    pub fn into_engine(hub: Rc<Hub<S>>) -> Option<Engine<S>> {
+        // Sessions hold nothing of the hub, and are of no use any more.
+        Rc::into_inner(hub).map(|hub| hub.engine.into_inner())
+    }
+
+    /// The state in lines, for the log.
+    pub fn dump(&self) -> Vec<String> {
+        let engine = self.engine.borrow();
+        let state = &engine.core().state;
+        let (mode, commit) = (engine.drain().name(), engine.last_commit().0);
+        let (sessions, waiting) = (self.sessions.borrow().len(), engine.waiting_claims(None));
+        let mut lines =
+            vec![format!("{mode}: commit {commit}, {sessions} connections, {waiting} claims wait")];
+        for (name, queue) in state.queues() {
+            let counts = StateKind::ALL.map(|kind| format!("{} {kind}", queue.counts().of(kind))).join(", ");
+            let paused = if queue.is_paused() { " (paused)" } else { "" };
+            lines.push(format!("queue {name}{paused}: {counts}"));
+        }
+        lines
     }
 
     /// How many jobs connections hold.

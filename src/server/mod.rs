@@ -13,7 +13,7 @@ mod native;
 mod output;
 mod session;
 
-pub use driver::{Ended, Fatal, run};
+pub use driver::{Fatal, run};
 pub use hub::{Hub, Limits, Service, Wiring};
-pub use listen::{ListenError, Listening, listen};
+pub use listen::{ListenError, Listening, listen, serve_pool};
 pub use output::{OutputStore, OutputThread};

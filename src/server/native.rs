@@ -5,11 +5,13 @@ use super::hub::{Follower, Hub};
 use super::session::Session;
 use super::{admin, output};
 use crate::core::{
-    Attempt, BACKOFF_MAX, Backoff, Claim, Edit, Group, Growth, Holder, JobId, LeaseId, LeaseRejection, Priority,
-    QueueName, Rejection, Spec, Start, Then, Time, Verdict,
+    Attempt, BACKOFF_MAX, Backoff, Claim, Edit, Group, Growth, Holder, JobId, LeaseId, LeaseRejection,
+    Priority, QueueName, Rejection, Spec, Start, Then, Time, Verdict,
 };
 use crate::engine::{Answer, Origin, Refusal};
-use crate::protocol::{self as wire, ErrorCode, Header, LeaseFault, LeaseRef, Request, Response, SubmitGroup};
+use crate::protocol::{
+    self as wire, ErrorCode, Header, LeaseFault, LeaseRef, Request, Response, SubmitGroup,
+};
 use crate::store::Store;
 use bytes::Bytes;
 use std::rc::Rc;
@@ -48,9 +50,14 @@ pub(super) fn greet<S: Store + 'static>(
         Ok(Request::Hello { version, .. }) => session.refuse(
             header.request,
             ErrorCode::Version,
-            format!("protocol version {version} is not spoken here, only {}: update the older side", wire::VERSION),
+            format!(
+                "protocol version {version} is not spoken here, only {}: update the older side",
+                wire::VERSION
+            ),
         ),
-        Ok(_) => session.refuse(header.request, ErrorCode::Malformed, "the first request must be the greeting"),
+        Ok(_) => {
+            session.refuse(header.request, ErrorCode::Malformed, "the first request must be the greeting")
+        }
         Err(error) => session.refuse(header.request, ErrorCode::Malformed, error.to_string()),
     }
     Err(())
@@ -83,7 +90,9 @@ async fn dispatch<S: Store + 'static>(
 ) -> Result<(), Invalid> {
     let now = hub.clock.now();
     match request {
-        Request::Hello { .. } => return Err((ErrorCode::Malformed, "this connection has greeted already".into())),
+        Request::Hello { .. } => {
+            return Err((ErrorCode::Malformed, "this connection has greeted already".into()));
+        }
         Request::Submit(groups) => {
             let (groups, bodies) = submit(hub, session, groups)?;
             hub.engine.borrow_mut().submit(origin, groups, bodies, now);
@@ -119,7 +128,10 @@ async fn dispatch<S: Store + 'static>(
 pub(super) fn check_batch<S: Store + 'static>(hub: &Hub<S>, len: usize) -> Result<(), Invalid> {
     let max = hub.service.borrow().limits.batch;
     if len > max {
-        return Err((ErrorCode::TooLarge, format!("{len} jobs in one request: at most {max} (limits.batch)")));
+        return Err((
+            ErrorCode::TooLarge,
+            format!("{len} jobs in one request: at most {max} (limits.batch)"),
+        ));
     }
     Ok(())
 }
@@ -160,10 +172,13 @@ fn may_submit(
     queue: &QueueName,
     session: &Session,
 ) -> Result<(), Invalid> {
-    let runs_commands = handlers.iter().any(|handler| handler.exec.is_none() && handler.queue == queue.as_str());
+    let runs_commands =
+        handlers.iter().any(|handler| handler.exec.is_none() && handler.queue == queue.as_str());
     let own = rustix::process::geteuid().as_raw();
     if runs_commands && session.peer.uid != own && session.peer.uid != 0 {
-        let message = format!("queue `{queue}` runs commands as user {own}, so only that user and root may submit to it");
+        let message = format!(
+            "queue `{queue}` runs commands as user {own}, so only that user and root may submit to it"
+        );
         return Err((ErrorCode::Forbidden, message));
     }
     Ok(())
@@ -245,11 +260,15 @@ async fn take_output<S: Store + 'static>(
     let id = JobId(lease.id);
     let in_force = hub.engine.borrow().core().state.lease(id).map(|(attempt, _)| attempt.0);
     if in_force != Some(lease.attempt) {
-        let message = format!("lease lost: attempt {} of job {id} is not in force; drop its result", lease.attempt);
+        let message =
+            format!("lease lost: attempt {} of job {id} is not in force; drop its result", lease.attempt);
         return Err((ErrorCode::WrongState, message));
     }
     let max = hub.service.borrow().limits.output;
-    hub.outputs.append(id, lease.attempt, stream, data, max).await;
+    for at in (0..data.len()).step_by(output::PIECE_MAX) {
+        let piece = data.slice(at..data.len().min(at + output::PIECE_MAX));
+        hub.outputs.append(id, lease.attempt, stream, piece, max).await;
+    }
     for follower in hub.followers.borrow().get(&id).into_iter().flatten() {
         follower.more.notify_one();
     }
@@ -282,11 +301,15 @@ fn start_logs<S: Store + 'static>(
 pub(super) fn encode(answer: Answer, request: u32, now: Time, session: &Session) {
     let response = match answer {
         Answer::Submitted(ids) => Response::Submitted { first: ids.first.0, count: ids.len },
-        Answer::Jobs(jobs) => Response::Jobs(jobs.into_iter().map(|(grant, body)| claimed(&grant, body, now)).collect()),
-        Answer::Settled(results) => Response::Settled(results.into_iter().map(|r| r.map_err(lease_fault)).collect()),
-        Answer::Extended(results) => {
-            Response::Extended(results.into_iter().map(|r| r.map(|until| until.0).map_err(lease_fault)).collect())
+        Answer::Jobs(jobs) => {
+            Response::Jobs(jobs.into_iter().map(|(grant, body)| claimed(&grant, body, now)).collect())
         }
+        Answer::Settled(results) => {
+            Response::Settled(results.into_iter().map(|r| r.map_err(lease_fault)).collect())
+        }
+        Answer::Extended(results) => Response::Extended(
+            results.into_iter().map(|r| r.map(|until| until.0).map_err(lease_fault)).collect(),
+        ),
         Answer::Edited(results) => admin::edited(results),
         Answer::Purged(deleted) => admin::json(&wire::admin::PurgeView { deleted }),
         Answer::Ended(ends) => admin::ended(ends),
@@ -345,5 +368,7 @@ pub(super) fn edit(verb: &str) -> Result<Edit, Invalid> {
     [Edit::Cancel, Edit::Retry, Edit::Kick, Edit::Bury, Edit::Delete]
         .into_iter()
         .find(|edit| edit.name() == verb)
-        .ok_or_else(|| (ErrorCode::Invalid, format!("`{verb}` is no change: use cancel, retry, kick, bury or delete")))
+        .ok_or_else(|| {
+            (ErrorCode::Invalid, format!("`{verb}` is no change: use cancel, retry, kick, bury or delete"))
+        })
 }

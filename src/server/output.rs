@@ -20,6 +20,8 @@ use std::rc::Rc;
 use tokio::sync::{mpsc, oneshot};
 
 const PIECE_HEADER: usize = 9;
+/// The longest piece of a file: a read holds at least one.
+pub(super) const PIECE_MAX: usize = 64 << 10;
 /// How many orders wait for the thread before whoever gives them does.
 const ORDERS_MAX: usize = 1024;
 /// How much of a file one read gives.
@@ -274,7 +276,9 @@ mod tests {
             file.put_u32_le(text.len() as u32);
             file.extend_from_slice(text.as_bytes());
         }
-        for (len, expected) in [(0, vec![]), (11, vec![]), (12, vec!["one"]), (23, vec!["one"]), (24, vec!["one", "two"])] {
+        for (len, expected) in
+            [(0, vec![]), (11, vec![]), (12, vec!["one"]), (23, vec!["one"]), (24, vec!["one", "two"])]
+        {
             let mut seen = Vec::new();
             let whole = pieces(Bytes::copy_from_slice(&file[..len]), |_, _, data| seen.push(data));
             assert_eq!(seen, expected);

@@ -50,6 +50,8 @@ pub(super) struct Session {
     /// Rings when the buffer has been written, or the connection is to close.
     drained: Notify,
     closing: Notify,
+    /// Rings when the connection has ended.
+    pub(super) closed: Notify,
     this: std::rc::Weak<Session>,
 }
 
@@ -100,22 +102,19 @@ impl Session {
     }
 
     async fn flush_rest(&self) {
-        loop {
-            if self.write.writable().await.is_err() {
-                self.closing.notify_one();
-                return;
-            }
-            self.flushing.set(false);
-            // Spawns the next of these tasks if something is left.
-            self.flush();
-            if !self.flushing.get() {
-                self.drained.notify_waiters();
-            }
+        if self.write.writable().await.is_err() {
+            self.closing.notify_one();
             return;
+        }
+        self.flushing.set(false);
+        // Starts the next of these tasks if something is left.
+        self.flush();
+        if !self.flushing.get() {
+            self.drained.notify_waiters();
         }
     }
 
-    async fn until_drained(&self) {
+    pub(super) async fn until_drained(&self) {
         while self.flushing.get() && self.out.borrow().len() > WRITE_WAITING {
             self.drained.notified().await;
         }
@@ -135,6 +134,7 @@ pub(super) async fn serve<S: Store + 'static>(hub: Rc<Hub<S>>, stream: UnixStrea
         flushing: Cell::default(),
         drained: Notify::new(),
         closing: Notify::new(),
+        closed: Notify::new(),
         this: this.clone(),
     });
     if hub.sessions.borrow().len() >= hub.service.borrow().limits.connections && !peer.pool {
@@ -151,6 +151,7 @@ pub(super) async fn serve<S: Store + 'static>(hub: Rc<Hub<S>>, stream: UnixStrea
     hub.sessions.borrow_mut().remove(&session.id);
     hub.engine.borrow_mut().close_session(session.id, hub.clock.now());
     hub.wake.notify_one();
+    session.closed.notify_waiters();
     // What was said last, such as why the connection closes, still leaves if the socket takes it.
     session.flush();
 }

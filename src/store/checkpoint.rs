@@ -11,7 +11,9 @@ use super::log::LogFile;
 use crate::core::{Event, IdRange, JobId, RangeSet, State, Time};
 use std::io;
 use std::path::PathBuf;
-use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, TrySendError, channel, sync_channel};
+use std::sync::mpsc::{
+    Receiver, RecvTimeoutError, SyncSender, TryRecvError, TrySendError, channel, sync_channel,
+};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -28,8 +30,15 @@ const LOOK_AGAIN: Duration = Duration::from_millis(10);
 pub(super) enum Order {
     Block(BlockChange),
     /// All blocks of a checkpoint are ordered: this makes it one.
-    Finish { position: Vec<u8>, checkpoint: u64 },
-    Spare { path: PathBuf, size: u64, salt: u64 },
+    Finish {
+        position: Vec<u8>,
+        checkpoint: u64,
+    },
+    Spare {
+        path: PathBuf,
+        size: u64,
+        salt: u64,
+    },
 }
 
 /// What the thread has done.
@@ -79,11 +88,17 @@ pub(super) struct Complete {
 }
 
 impl Checkpointer {
-    pub(super) fn start(home: Home, stored: RangeSet, interval: Duration, hurry_bytes: u64) -> io::Result<Checkpointer> {
+    pub(super) fn start(
+        home: Home,
+        stored: RangeSet,
+        interval: Duration,
+        hurry_bytes: u64,
+    ) -> io::Result<Checkpointer> {
         let (orders, inbox) = sync_channel(ORDERS_MAX);
         let (outbox, done) = channel();
-        let thread =
-            std::thread::Builder::new().name("checkpoint".into()).spawn(move || work(home, &inbox, &outbox))?;
+        let thread = std::thread::Builder::new()
+            .name("checkpoint".into())
+            .spawn(move || work(home, &inbox, &outbox))?;
         Ok(Checkpointer {
             orders: Some(orders),
             done,
@@ -105,11 +120,6 @@ impl Checkpointer {
             let (first, last) = (range.first.0 / BLOCK, (range.end().0 - 1) / BLOCK);
             self.dirty.insert(first, last - first + 1);
         }
-    }
-
-    /// Whether there is nothing to bring home, and nothing under way.
-    pub(super) fn is_idle(&self) -> bool {
-        self.dirty.is_empty() && self.begun.is_none() && !self.spare_ordered
     }
 
     /// Orders a spare log file.
@@ -143,7 +153,14 @@ impl Checkpointer {
 
     /// A slice of the work: begins a checkpoint if it is time, encodes some of its blocks, ends it if that was all.
     /// Returns when to be called again.
-    pub(super) fn slice(&mut self, state: &State, last: u64, time: Time, fresh: &Fresh, now: Time) -> Option<Time> {
+    pub(super) fn slice(
+        &mut self,
+        state: &State,
+        last: u64,
+        time: Time,
+        fresh: &Fresh,
+        now: Time,
+    ) -> Option<Time> {
         if self.begun.is_none() {
             let due = self.last_begin.plus(self.interval);
             if self.dirty.is_empty() {
@@ -166,22 +183,28 @@ impl Checkpointer {
     }
 
     /// Brings all home and waits for it.
-    pub(super) fn finish(&mut self, state: &State, last: u64, time: Time, fresh: &Fresh) -> Result<Option<Complete>, HomeError> {
+    pub(super) fn finish(
+        &mut self,
+        state: &State,
+        last: u64,
+        time: Time,
+        fresh: &Fresh,
+    ) -> Result<Option<Complete>, HomeError> {
         let mut complete = None;
         loop {
-            match self.done.try_recv() {
+            if self.begun.is_none() && self.dirty.is_empty() {
+                // The thread ends after what was ordered.
+                self.orders = None;
+            } else {
+                self.slice(state, last, time, fresh, Time::NEVER);
+            }
+            match self.done.recv_timeout(Duration::from_millis(1)) {
                 Ok(Done::Failed(error)) => return Err(error),
                 Ok(Done::Checkpoint(checkpoint)) => complete = Some(self.complete(checkpoint)),
                 // Whoever opens the log next finds the file.
                 Ok(Done::Spare(_)) => {}
-                Err(TryRecvError::Disconnected) => return Ok(complete),
-                Err(TryRecvError::Empty) => {}
-            }
-            if self.begun.is_none() && self.dirty.is_empty() {
-                self.orders = None;
-                self.join();
-            } else if self.slice(state, last, time, fresh, Time::NEVER).is_some_and(|next| next == Time::NEVER) {
-                std::thread::sleep(Duration::from_millis(1));
+                Err(RecvTimeoutError::Disconnected) => return Ok(complete),
+                Err(RecvTimeoutError::Timeout) => {}
             }
         }
     }

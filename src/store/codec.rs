@@ -32,7 +32,7 @@ fn config() -> Config {
 /// Bytes that are not what they should be.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
-pub struct Undecodable(pub(super) String);
+pub(super) struct Undecodable(pub(super) String);
 
 impl From<DecodeError> for Undecodable {
     fn from(error: DecodeError) -> Undecodable {
@@ -50,7 +50,10 @@ impl Writer for Out<'_> {
 }
 
 /// Encodes into memory, which cannot fail: there is room, and every type has a form.
-fn encode_to(out: &mut Vec<u8>, put: impl FnOnce(&mut EncoderImpl<Out<'_>, Config>) -> Result<(), EncodeError>) {
+fn encode_to(
+    out: &mut Vec<u8>,
+    put: impl FnOnce(&mut EncoderImpl<Out<'_>, Config>) -> Result<(), EncodeError>,
+) {
     put(&mut EncoderImpl::new(Out(out), config())).expect("encoding into memory does not fail");
 }
 

@@ -159,7 +159,8 @@ impl Store for DiskStore {
 
     fn close(&mut self, state: &State) -> Result<(), AppendError> {
         let last = self.log.last();
-        let complete = self.checkpoints.finish(state, last, self.time, &self.fresh).map_err(io::Error::other)?;
+        let complete =
+            self.checkpoints.finish(state, last, self.time, &self.fresh).map_err(io::Error::other)?;
         if let Some(complete) = complete {
             self.log.free_up_to(complete.checkpoint)?;
         }

@@ -23,7 +23,11 @@ impl Fresh {
         while self.first + (self.slots.len() as u64) < id.0 {
             self.slots.push_back(None);
         }
-        debug_assert_eq!(self.first + self.slots.len() as u64, id.0, "bodies come in the order of their jobs");
+        debug_assert_eq!(
+            self.first + self.slots.len() as u64,
+            id.0,
+            "bodies come in the order of their jobs"
+        );
         self.bytes += body.len() as u64;
         self.slots.push_back(Some(body));
     }

@@ -41,7 +41,12 @@ static SYNCS: AtomicU64 = AtomicU64::new(0);
 // SAFETY: the name is that of a C function with this very signature, and whoever calls it gets what that function
 // promises (the range is on its way to the disk) and more. No other definition is linked statically.
 #[unsafe(no_mangle)]
-extern "C" fn sync_file_range(fd: libc::c_int, _: libc::off64_t, _: libc::off64_t, _: libc::c_uint) -> libc::c_int {
+extern "C" fn sync_file_range(
+    fd: libc::c_int,
+    _: libc::off64_t,
+    _: libc::off64_t,
+    _: libc::c_uint,
+) -> libc::c_int {
     SYNCS.fetch_add(1, Ordering::Relaxed);
     // SAFETY: fdatasync takes any number for a file descriptor and touches no memory of ours; it reports a bad one,
     // or a failed sync, by -1 and errno, just as the caller expects of the function whose place this takes.
@@ -155,7 +160,9 @@ impl Home {
 
     /// Where the newest checkpoint stands; `None` before the first.
     pub(super) fn position(&self) -> Result<Option<Position>, HomeError> {
-        let Some(value) = self.meta.get(POSITION).map_err(|error| self.failed(error))? else { return Ok(None) };
+        let Some(value) = self.meta.get(POSITION).map_err(|error| self.failed(error))? else {
+            return Ok(None);
+        };
         codec::decode_position(&value).map(Some).map_err(|error| self.damaged("meta", 0, error))
     }
 
@@ -188,7 +195,11 @@ impl Home {
         let key = change.block.to_be_bytes();
         match &change.row {
             Some(row) => {
-                assert!(row.len() <= ROW_MAX, "a row of jobs has {} bytes: the limits of specs and errors", row.len());
+                assert!(
+                    row.len() <= ROW_MAX,
+                    "a row of jobs has {} bytes: the limits of specs and errors",
+                    row.len()
+                );
                 self.jobs.insert(key, row.as_slice()).map_err(|error| self.failed(error))?;
                 self.collect();
             }
@@ -260,17 +271,21 @@ impl Home {
     fn trim_bodies(&mut self, block: u64, live: u64) -> Result<(), HomeError> {
         let from = body_key(JobId(block * BLOCK), 0);
         let to = body_key(JobId(block * BLOCK + BLOCK - 1), u16::MAX);
-        let rows: Vec<_> = self.bodies.range(from..=to).collect::<Result<_, _>>().map_err(|error| self.failed(error))?;
+        let rows: Vec<_> =
+            self.bodies.range(from..=to).collect::<Result<_, _>>().map_err(|error| self.failed(error))?;
         let lives = |id: JobId| live & (1 << (id.0 % BLOCK)) != 0;
         for (key, value) in rows {
-            let id = split_key(&key).map(|(id, _)| id).ok_or_else(|| self.damaged("bodies", block, "a bad key"))?;
+            let id = split_key(&key)
+                .map(|(id, _)| id)
+                .ok_or_else(|| self.damaged("bodies", block, "a bad key"))?;
             if value.first() != Some(&PACK) {
                 if !lives(id) {
                     self.remove_body(&key)?;
                 }
                 continue;
             }
-            let entries = decode_pack(block, &value).map_err(|detail| self.damaged("bodies", id.0, detail))?;
+            let entries =
+                decode_pack(block, &value).map_err(|detail| self.damaged("bodies", id.0, detail))?;
             let left: Vec<_> = entries.iter().filter(|(id, _)| lives(*id)).copied().collect();
             if left.is_empty() {
                 self.remove_body(&key)?;
@@ -316,7 +331,8 @@ impl Home {
 
     fn large_body(&self, id: JobId, first: &[u8]) -> Result<Bytes, HomeError> {
         let damaged = |detail: &str| self.damaged("bodies", id.0, detail);
-        let len = first.get(1..).and_then(|rest| rest.first_chunk()).map(|len| u32::from_le_bytes(*len) as usize);
+        let len =
+            first.get(1..).and_then(|rest| rest.first_chunk()).map(|len| u32::from_le_bytes(*len) as usize);
         let (Some(len), Some(start)) = (len, first.get(5..)) else { return Err(damaged("it is cut off")) };
         let mut body = Vec::with_capacity(len.min(1 << 30));
         body.extend_from_slice(start);
@@ -333,6 +349,7 @@ impl Home {
     }
 }
 
+#[allow(clippy::disallowed_methods, reason = "sled tells nobody when its lock is free: it can only be tried")]
 /// sled's own lock outlives a SIGKILL of its holder for a moment, so opening is tried for some seconds. Whether
 /// another daemon is alive was settled by our own lock before.
 fn open_patiently(config: &sled::Config, path: &Path) -> Result<sled::Db, HomeError> {

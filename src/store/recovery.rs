@@ -94,7 +94,8 @@ impl DiskStore {
         let opened = Log::open(&path.join("log"), options.log_file_bytes, position.checkpoint)?;
         let interval = options.checkpoint_interval;
         let stored = rows.stored.clone();
-        let checkpoints = Checkpointer::start(home.clone(), stored, interval, HURRY_BYTES).map_err(directory)?;
+        let checkpoints =
+            Checkpointer::start(home.clone(), stored, interval, HURRY_BYTES).map_err(directory)?;
         let space = Space::new(path, options.disk_reserve_bytes, options.ballast_bytes);
         space.keep_ballast().map_err(directory)?;
         let mut store = DiskStore {
@@ -121,7 +122,13 @@ impl DiskStore {
     }
 
     /// Folds one commit of the log's tail.
-    fn replay(&mut self, rows: &mut Rows, position: &Position, number: u64, commit: &Commit) -> Result<(), String> {
+    fn replay(
+        &mut self,
+        rows: &mut Rows,
+        position: &Position,
+        number: u64,
+        commit: &Commit,
+    ) -> Result<(), String> {
         self.time = self.time.max(commit.time);
         let mut bodies = commit.bodies.iter();
         for event in &commit.events {
@@ -218,7 +225,15 @@ impl Rows {
 /// Takes the directory's lock, so that a second daemon is refused at once and told by whom.
 fn lock(path: &Path) -> Result<File, OpenError> {
     let directory = |error| OpenError::Directory { path: path.to_path_buf(), error };
-    let open = || File::options().read(true).write(true).create(true).truncate(false).mode(0o600).open(path.join("lock"));
+    let open = || {
+        File::options()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .open(path.join("lock"))
+    };
     let mut file = open().map_err(directory)?;
     match rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => {}

@@ -29,7 +29,8 @@ impl Space {
     /// Asks the file system. One that does not answer is taken to have room: writes will tell.
     pub(super) fn ask(&mut self) {
         self.appended = 0;
-        self.free = rustix::fs::statvfs(&self.folder).map_or(u64::MAX, |fs| fs.f_bavail.saturating_mul(fs.f_frsize));
+        self.free =
+            rustix::fs::statvfs(&self.folder).map_or(u64::MAX, |fs| fs.f_bavail.saturating_mul(fs.f_frsize));
     }
 
     /// Takes note of what was written.

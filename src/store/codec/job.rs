@@ -2,7 +2,8 @@
 
 use super::{Undecodable, decode_from, encode_to, get, queue_name, wrong};
 use crate::core::{
-    Attempt, Backoff, Failure, Final, Growth, Holder, IdRange, Job, JobId, JobState, Lease, Priority, Spec, Time,
+    Attempt, Backoff, Failure, Final, Growth, Holder, IdRange, Job, JobId, JobState, Lease, Priority, Spec,
+    Time,
 };
 use bincode::de::Decoder;
 use bincode::enc::{Encode, Encoder};
@@ -95,7 +96,9 @@ fn put_state<E: Encoder>(e: &mut E, state: &JobState) -> Result<(), EncodeError>
 
 fn get_state<D: Decoder<Context = ()>>(d: &mut D) -> Result<JobState, DecodeError> {
     let number: u8 = get(d)?;
-    let ended = |d: &mut D| -> Result<Final, DecodeError> { Ok(Final { at: Time(get(d)?), keep_until: Time(get(d)?) }) };
+    let ended = |d: &mut D| -> Result<Final, DecodeError> {
+        Ok(Final { at: Time(get(d)?), keep_until: Time(get(d)?) })
+    };
     Ok(match number {
         0 => JobState::Scheduled { due: Time(get(d)?) },
         1 => JobState::Ready,

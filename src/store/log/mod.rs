@@ -49,7 +49,8 @@ impl Log {
     pub(super) fn open(folder: &Path, file_bytes: u64, checkpoint: u64) -> Result<Opened, ReplayError> {
         let io = |error| ReplayError::Io { path: folder.to_path_buf(), error };
         std::fs::create_dir_all(folder).map_err(io)?;
-        let Replay { salt, commits, mut filled, mut free, blank, mut next_name } = replay::replay(folder, checkpoint)?;
+        let Replay { salt, commits, mut filled, mut free, blank, mut next_name } =
+            replay::replay(folder, checkpoint)?;
         for path in blank {
             std::fs::remove_file(&path).map_err(io)?;
         }

@@ -45,7 +45,9 @@ fn checksum(salt: u64, len: u32, commit: u64, payload: &[u8]) -> u32 {
 /// The whole record at `at`, if there is one whose number `wanted` accepts.
 pub(super) fn read(file: &[u8], at: usize, salt: u64, wanted: impl Fn(u64) -> bool) -> Option<Record> {
     let header: &[u8; HEADER] = file.get(at..)?.first_chunk()?;
-    let word = |from: usize| u32::from_le_bytes([header[from], header[from + 1], header[from + 2], header[from + 3]]);
+    let word = |from: usize| {
+        u32::from_le_bytes([header[from], header[from + 1], header[from + 2], header[from + 3]])
+    };
     let (len, sum) = (word(0), word(4));
     let commit = u64::from(word(8)) | u64::from(word(12)) << 32;
     if len == 0 || !wanted(commit) {

@@ -92,8 +92,14 @@ pub(super) struct Replay {
 
 /// Reads the log in `folder`, from the commit behind `checkpoint` on.
 pub(super) fn replay(folder: &Path, checkpoint: u64) -> Result<Replay, ReplayError> {
-    let mut replay =
-        Replay { salt: None, commits: Vec::new(), filled: Vec::new(), free: Vec::new(), blank: Vec::new(), next_name: 1 };
+    let mut replay = Replay {
+        salt: None,
+        commits: Vec::new(),
+        filled: Vec::new(),
+        free: Vec::new(),
+        blank: Vec::new(),
+        next_name: 1,
+    };
     let mut found = Vec::new();
     for path in list(folder)? {
         if let Some(number) = path.file_stem().and_then(|stem| stem.to_str()?.parse::<u64>().ok()) {
@@ -104,7 +110,9 @@ pub(super) fn replay(folder: &Path, checkpoint: u64) -> Result<Replay, ReplayErr
         match file::front(&bytes) {
             Front::Blank => replay.blank.push(path),
             Front::Damaged => return Err(ReplayError::Front(path)),
-            Front::Salt(salt) if replay.salt.is_some_and(|known| known != salt) => return Err(ReplayError::Front(path)),
+            Front::Salt(salt) if replay.salt.is_some_and(|known| known != salt) => {
+                return Err(ReplayError::Front(path));
+            }
             Front::Salt(salt) => {
                 replay.salt = Some(salt);
                 found.push(chain(file, bytes.into(), salt));
