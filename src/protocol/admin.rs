@@ -53,12 +53,12 @@ pub enum AdminRequest {
         /// The jobs.
         ids: Vec<u64>,
     },
-    /// Stop giving out a queue's jobs. Answer: `{}`.
+    /// Stop giving out a queue's jobs. Answer: `Ok`.
     Pause {
         /// The queue.
         queue: String,
     },
-    /// Give them out again. Answer: `{}`.
+    /// Give them out again. Answer: `Ok`.
     Resume {
         /// The queue.
         queue: String,
