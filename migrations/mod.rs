@@ -1,154 +1,177 @@
-//! The formats of the data directory, one file a change, in order. A start brings an older directory up to date,
-//! after a copy of what it rewrites; a newer one is refused and left as it is.
-//!
-//! The format is a number in the file `FORMAT`. To change it: write `v000N_what.rs` with a function that turns a
-//! directory of format N-1 into one of format N, add it to [`STEPS`], keep a directory of the old format below
-//! `tests/fixtures/`, and say what changed in `docs/storage-format.md`.
+//! Changes of the on-disk format, in order. The file `FORMAT` in a data directory says which it has; at a start each
+//! step from there to [`NEWEST`] runs, and `FORMAT` is written last. A directory newer than the program is refused
+//! and left as it is. To change the format: add a step here with what it rewrites, raise the number, and leave a
+//! directory of the old format in `tests/fixtures/`.
+
+#[cfg(test)]
+mod tests;
 
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-/// One change: what it rewrites (names in the data directory), and how.
-pub(crate) struct Step {
-    /// Copied to `before-format-N` before the change.
-    pub rewrites: &'static [&'static str],
-    /// Turns the directory into the next format. May run again after a crash, on the same copy or on its result.
-    pub run: fn(&Path) -> io::Result<()>,
-}
+/// The format that this version writes.
+pub(crate) const NEWEST: u32 = FIRST + STEPS.len() as u32;
 
-/// The changes, in order: the first makes format 2 of format 1.
+const FIRST: u32 = 1;
+const FILE: &str = "FORMAT";
+const TEXT: &str = "musher data format ";
+
+/// Every step, oldest first: the first one leads from format 1 to format 2.
 const STEPS: &[Step] = &[];
+
+/// One change of the format.
+struct Step {
+    /// What it rewrites, files or directories, as named in the data directory. They are copied before.
+    rewrites: &'static [&'static str],
+    /// Changes the directory. It may find its own work half done, after a crash, with the copies put back.
+    run: fn(&Path) -> io::Result<()>,
+}
 
 /// Why a directory's format cannot be used.
 #[derive(Debug, thiserror::Error)]
-pub enum MigrateError {
-    /// Written by a newer program.
+pub enum MigrationError {
+    /// It was written by a later version.
     #[error(
-        "the data directory {} has format {found}, this program knows formats up to {known}: it was written by a newer \
-         musher. Start that one, or restore a backup that this one made. Nothing was changed", path.display()
+        "data directory {} has format {found}, this version of musher knows formats up to {NEWEST}. Nothing was \
+         changed. Use the version that wrote it, or a newer one", dir.display()
     )]
     Newer {
         /// The directory.
-        path: PathBuf,
+        dir: PathBuf,
         /// Its format.
         found: u32,
-        /// The newest that is known.
-        known: u32,
     },
-    /// There is something, but it does not say what.
+    /// The file says something else.
     #[error(
-        "{} is not a data directory of musher: it has files, but {detail}. Choose another (--data), or an empty one. \
-         Nothing was changed", path.display()
+        "{} does not say `{TEXT}1`, or a later number. Nothing was changed. Restore the data directory from a backup",
+        path.display()
     )]
-    Unknown {
-        /// The directory.
+    Unreadable {
+        /// The file.
         path: PathBuf,
-        /// What is wrong.
-        detail: String,
     },
-    /// The system refused.
-    #[error("the format of {} could not be read or changed: {error}", path.display())]
+    /// A step failed.
+    #[error(
+        "bringing {} from format {from} to the next failed: {source}. What it rewrites is kept in {}: nothing is \
+         lost, and the next start tries again", dir.display(), copies.display()
+    )]
+    Step {
+        /// The directory.
+        dir: PathBuf,
+        /// The format that it still has.
+        from: u32,
+        /// Where the copies are.
+        copies: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// `FORMAT` cannot be read or written.
+    #[error("{}: {source}", path.display())]
     Io {
-        /// The directory.
+        /// The file.
         path: PathBuf,
-        /// What the system said.
-        error: io::Error,
+        /// What the system says.
+        source: io::Error,
     },
 }
 
-/// Brings a data directory to this program's format; an empty one gets it.
-///
-/// # Errors
-/// See [`MigrateError`].
-pub(crate) fn bring_up_to_date(path: &Path) -> Result<(), MigrateError> {
-    run(path, STEPS)
+/// The format of a directory; `None` if it has none yet. Changes nothing.
+pub(crate) fn check(dir: &Path) -> Result<Option<u32>, MigrationError> {
+    check_up_to(dir, NEWEST)
 }
 
-fn run(path: &Path, steps: &[Step]) -> Result<(), MigrateError> {
-    let io = |error| MigrateError::Io { path: path.to_path_buf(), error };
-    let known = 1 + steps.len() as u32;
-    let found = match read(path)? {
-        Some(found) => found,
-        None => return write(path, known).map_err(io),
+/// Brings a directory to the newest format.
+pub(crate) fn run(dir: &Path) -> Result<(), MigrationError> {
+    run_steps(dir, STEPS)
+}
+
+/// Says that a directory has the newest format.
+pub(crate) fn write_format(dir: &Path) -> Result<(), MigrationError> {
+    write_number(dir, NEWEST)
+}
+
+fn check_up_to(dir: &Path, newest: u32) -> Result<Option<u32>, MigrationError> {
+    let path = dir.join(FILE);
+    let text = match fs::read_to_string(&path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(source) => return Err(MigrationError::Io { path, source }),
     };
-    if found > known {
-        return Err(MigrateError::Newer { path: path.to_path_buf(), found, known });
+    let found = text.strip_prefix(TEXT).and_then(|number| number.trim_end().parse().ok());
+    match found {
+        Some(found) if found > newest => Err(MigrationError::Newer { dir: dir.to_owned(), found }),
+        Some(found) if found >= FIRST => Ok(Some(found)),
+        _ => Err(MigrationError::Unreadable { path }),
     }
-    for format in found..known {
-        let step = &steps[format as usize - 1];
-        copy_aside(path, format, step.rewrites).map_err(io)?;
-        (step.run)(path).map_err(io)?;
-        write(path, format + 1).map_err(io)?;
+}
+
+fn run_steps(dir: &Path, steps: &[Step]) -> Result<(), MigrationError> {
+    let newest = FIRST + steps.len() as u32; // a handful
+    let found = check_up_to(dir, newest)?.unwrap_or(newest);
+    for (from, step) in (found..).zip(&steps[(found - FIRST) as usize..]) {
+        let copies = dir.join(format!("before-format-{}", from + 1));
+        let failed =
+            |source| MigrationError::Step { dir: dir.to_owned(), from, copies: copies.clone(), source };
+        keep_copies(dir, step.rewrites, &copies).and_then(|()| (step.run)(dir)).map_err(failed)?;
+        write_number(dir, from + 1)?;
+        fs::remove_dir_all(&copies).map_err(failed)?;
     }
     Ok(())
 }
 
-/// The directory's format; `None` if it is empty.
-fn read(path: &Path) -> Result<Option<u32>, MigrateError> {
-    let io = |error| MigrateError::Io { path: path.to_path_buf(), error };
-    let unknown = |detail: String| MigrateError::Unknown { path: path.to_path_buf(), detail };
-    match fs::read_to_string(path.join("FORMAT")) {
-        Ok(text) => {
-            let number =
-                text.trim().strip_prefix("musher data format ").and_then(|number| number.parse().ok());
-            match number {
-                Some(number @ 1..) => Ok(Some(number)),
-                _ => Err(unknown("its file FORMAT does not say a format".into())),
-            }
+/// Copies what a step rewrites. Whole copies from an earlier try are put back instead: the step begins anew.
+fn keep_copies(dir: &Path, names: &[&str], copies: &Path) -> io::Result<()> {
+    if copies.exists() {
+        for name in names {
+            remove(&dir.join(name))?;
+            copy(&copies.join(name), &dir.join(name))?;
         }
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            for name in ["log", "sled"] {
-                if path.join(name).exists() {
-                    return Err(unknown(format!("`{name}` is there without the file FORMAT")));
-                }
-            }
-            Ok(None)
-        }
-        Err(error) => Err(io(error)),
-    }
-}
-
-/// Writes the format so that a crash leaves the old file or the new one.
-fn write(path: &Path, format: u32) -> io::Result<()> {
-    let (draft, place) = (path.join("FORMAT.new"), path.join("FORMAT"));
-    let mut file = File::create(&draft)?;
-    writeln!(file, "musher data format {format}")?;
-    file.sync_all()?;
-    fs::rename(&draft, &place)?;
-    File::open(path)?.sync_all()
-}
-
-/// Copies what a step rewrites, once: a copy that is there is of the time before.
-fn copy_aside(path: &Path, format: u32, names: &[&str]) -> io::Result<()> {
-    let aside = path.join(format!("before-format-{}", format + 1));
-    if names.is_empty() || aside.exists() {
         return Ok(());
     }
-    let draft = path.join("before-format.new");
-    if draft.exists() {
-        fs::remove_dir_all(&draft)?;
-    }
-    fs::create_dir(&draft)?;
+    let unfinished = copies.with_extension("unfinished");
+    remove(&unfinished)?;
+    fs::create_dir(&unfinished)?;
     for name in names {
-        copy(&path.join(name), &draft.join(name))?;
+        copy(&dir.join(name), &unfinished.join(name))?;
     }
-    fs::rename(&draft, &aside)?;
-    File::open(path)?.sync_all()
+    File::open(&unfinished)?.sync_all()?;
+    fs::rename(&unfinished, copies)?;
+    File::open(dir)?.sync_all()
 }
 
 fn copy(from: &Path, to: &Path) -> io::Result<()> {
-    if from.is_dir() {
-        fs::create_dir(to)?;
-        for entry in fs::read_dir(from)? {
-            let entry = entry?;
-            copy(&entry.path(), &to.join(entry.file_name()))?;
-        }
+    if !from.is_dir() {
+        fs::copy(from, to)?;
         return File::open(to)?.sync_all();
     }
-    fs::copy(from, to)?;
+    fs::create_dir(to)?;
+    for entry in fs::read_dir(from)? {
+        let entry = entry?;
+        copy(&entry.path(), &to.join(entry.file_name()))?;
+    }
     File::open(to)?.sync_all()
 }
 
-#[cfg(test)]
-mod tests;
+fn remove(path: &Path) -> io::Result<()> {
+    match fs::symlink_metadata(path) {
+        Ok(found) if found.is_dir() => fs::remove_dir_all(path),
+        Ok(_) => fs::remove_file(path),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+/// Writes `FORMAT` whole or not at all.
+fn write_number(dir: &Path, number: u32) -> Result<(), MigrationError> {
+    let path = dir.join(FILE);
+    let write = || {
+        let unfinished = path.with_extension("new");
+        let mut file = File::create(&unfinished)?;
+        writeln!(file, "{TEXT}{number}")?;
+        file.sync_all()?;
+        fs::rename(&unfinished, &path)?;
+        File::open(dir)?.sync_all()
+    };
+    write().map_err(|source| MigrationError::Io { path: path.clone(), source })
+}

@@ -1,43 +1,65 @@
-//! The runner of migrations, with steps made up for it.
+//! The runner, with an invented step.
 
 use super::*;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-const INVENTED: &[Step] =
-    &[Step { rewrites: &["sled"], run: |path| fs::write(path.join("sled").join("row"), "two") }];
+static FAILS: AtomicBool = AtomicBool::new(false);
 
-fn old_directory() -> tempfile::TempDir {
+/// Adds a line to a file; can be made to fail after that.
+const INVENTED: Step = Step {
+    rewrites: &["data"],
+    run: |dir| {
+        let path = dir.join("data/file");
+        fs::write(&path, fs::read_to_string(&path)? + "two\n")?;
+        if FAILS.load(Ordering::Relaxed) { Err(io::Error::other("the disk is tired")) } else { Ok(()) }
+    },
+};
+
+fn directory(number: u32) -> tempfile::TempDir {
     let dir = tempfile::tempdir().unwrap();
-    run(dir.path(), &[]).unwrap();
-    fs::create_dir(dir.path().join("sled")).unwrap();
-    fs::write(dir.path().join("sled").join("row"), "one").unwrap();
+    write_number(dir.path(), number).unwrap();
+    fs::create_dir(dir.path().join("data")).unwrap();
+    fs::write(dir.path().join("data/file"), "one\n").unwrap();
     dir
 }
 
+fn file(dir: &Path) -> String {
+    fs::read_to_string(dir.join("data/file")).unwrap()
+}
+
+/// One test, since the step can only be told by a static whether to fail.
 #[test]
-fn an_older_directory_is_changed_after_a_copy_of_what_was_there() {
-    let dir = old_directory();
-    run(dir.path(), INVENTED).unwrap();
-    assert_eq!(fs::read_to_string(dir.path().join("sled/row")).unwrap(), "two");
-    assert_eq!(fs::read_to_string(dir.path().join("before-format-2/sled/row")).unwrap(), "one");
-    assert_eq!(read(dir.path()).unwrap(), Some(2));
-    run(dir.path(), INVENTED).unwrap();
+fn a_step_runs_once_and_begins_anew_after_a_failure() {
+    let dir = directory(1);
+    FAILS.store(true, Ordering::Relaxed);
+    for _ in 0..2 {
+        let error = run_steps(dir.path(), &[INVENTED]).unwrap_err();
+        assert!(matches!(error, MigrationError::Step { from: 1, .. }), "{error}");
+        assert_eq!(check_up_to(dir.path(), 2).unwrap(), Some(1));
+        assert_eq!(fs::read_to_string(dir.path().join("before-format-2/data/file")).unwrap(), "one\n");
+    }
+    FAILS.store(false, Ordering::Relaxed);
+    for _ in 0..2 {
+        run_steps(dir.path(), &[INVENTED]).unwrap();
+        assert_eq!(file(dir.path()), "one\ntwo\n");
+        assert_eq!(check_up_to(dir.path(), 2).unwrap(), Some(2));
+        assert!(!dir.path().join("before-format-2").exists());
+    }
 }
 
 #[test]
-fn a_newer_directory_is_refused_and_left_as_it_is() {
-    let dir = old_directory();
-    run(dir.path(), INVENTED).unwrap();
-    let error = run(dir.path(), &[]).unwrap_err();
-    assert!(matches!(error, MigrateError::Newer { found: 2, known: 1, .. }), "{error}");
-    assert_eq!(fs::read_to_string(dir.path().join("sled/row")).unwrap(), "two");
+fn a_newer_format_is_refused_untouched() {
+    let dir = directory(NEWEST + 1);
+    assert!(matches!(check(dir.path()), Err(MigrationError::Newer { found, .. }) if found == NEWEST + 1));
+    assert!(run(dir.path()).is_err());
+    assert_eq!(file(dir.path()), "one\n");
 }
 
 #[test]
-fn a_directory_of_something_else_is_not_touched() {
-    let dir = tempfile::tempdir().unwrap();
-    fs::create_dir(dir.path().join("log")).unwrap();
-    assert!(matches!(bring_up_to_date(dir.path()), Err(MigrateError::Unknown { .. })));
-    assert!(!dir.path().join("FORMAT").exists());
-    fs::write(dir.path().join("FORMAT"), "something else").unwrap();
-    assert!(matches!(bring_up_to_date(dir.path()), Err(MigrateError::Unknown { .. })));
+fn an_unreadable_format_is_refused() {
+    let dir = directory(1);
+    for text in ["", "musher data format x\n", "musher data format 0\n", "something else 1\n"] {
+        fs::write(dir.path().join(FILE), text).unwrap();
+        assert!(matches!(check(dir.path()), Err(MigrationError::Unreadable { .. })), "{text:?}");
+    }
 }

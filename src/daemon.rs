@@ -105,10 +105,9 @@ impl Daemon {
         let config = loaded.config;
         let begun = crate::clock::monotonic();
         let data = &config.daemon.data;
-        let (store, Recovered { state, last, time, replayed }) =
+        let (store, Recovered { state, last, time, report }) =
             DiskStore::open(data, &store_options(&config))?;
-        let jobs = state.queues().map(|(_, queue)| queue.counts().all()).sum();
-        events::recovered(data, jobs, replayed, crate::clock::monotonic() - begun);
+        events::recovered(data, report.jobs, report.commits, crate::clock::monotonic() - begun);
         let clock = Clock::starting_after(time);
         let (outputs, output_thread) = OutputStore::open(&data.join("output"), |id| state.contains(id))?;
         let service = service(&config);

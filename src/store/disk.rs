@@ -1,169 +1,130 @@
-//! The store on this machine's disk: the log in front, sled behind it, and the bodies in between.
+//! The store on a disk: the log takes each commit, checkpoints bring home what lives on, and both give everything
+//! back at a start (`recovery.rs`). One process at a time; the loop's thread owns it.
 
-use super::checkpoint::{Checkpointer, Done};
-use super::codec;
+use super::checkpoint::Checkpoints;
+use super::codec::encode_commit;
+use super::directory::Directory;
 use super::fresh::Fresh;
 use super::home::{Home, HomeError};
 use super::log::Log;
-use super::space::Space;
+use super::space::{self, Space};
 use super::{AppendError, BodyError, Commit, CommitNo, Room, Store};
-use crate::core::{Event, JobId, State, Time};
+use crate::core::{JobId, State, Time};
 use bytes::Bytes;
-use std::fs::File;
-use std::io;
-use std::time::Duration;
+use std::collections::VecDeque;
+use std::sync::Arc;
 
-/// How the store works. The defaults are those of the configuration.
-#[derive(Clone, Debug)]
-pub struct Options {
-    /// The size of a log file, in bytes (`storage.log_file`).
-    pub log_file_bytes: u64,
-    /// The most log that no checkpoint has freed, in bytes (`storage.log_max`); then no jobs are taken.
-    pub log_max_bytes: u64,
-    /// How long after the beginning of a checkpoint the next may begin (`storage.checkpoint`).
-    pub checkpoint_interval: Duration,
-    /// sled's memory for pages, in bytes (`storage.cache`).
-    pub cache_bytes: u64,
-    /// Bytes that must stay free on the disk (`limits.disk_reserve`); then no jobs are taken.
-    pub disk_reserve_bytes: u64,
-    /// Bytes of the file that is given up when a start finds no room (`storage.ballast`).
-    pub ballast_bytes: u64,
-}
+/// How many rows of bodies are kept after they were read: neighbours are claimed together.
+const ROWS_KEPT: usize = 8;
 
-impl Default for Options {
-    fn default() -> Options {
-        Options {
-            log_file_bytes: 64 << 20,
-            log_max_bytes: 2 << 30,
-            checkpoint_interval: Duration::from_millis(700),
-            cache_bytes: 64 << 20,
-            disk_reserve_bytes: 256 << 20,
-            ballast_bytes: 16 << 20,
-        }
-    }
-}
-
-/// The store on disk.
+/// The store on a disk. Opened by [`DiskStore::open`].
 #[derive(Debug)]
 pub struct DiskStore {
+    // In this order they are closed: the threads before what they work on, the lock last.
     pub(super) log: Log,
-    pub(super) home: Home,
+    pub(super) checkpoints: Checkpoints,
+    pub(super) home: Arc<Home>,
     pub(super) fresh: Fresh,
-    pub(super) checkpoints: Checkpointer,
+    pub(super) rows: VecDeque<Vec<(JobId, Bytes)>>,
     pub(super) space: Space,
     pub(super) log_max: u64,
-    /// The time of the newest commit.
+    /// When the newest commit was decided.
     pub(super) time: Time,
-    /// The id that the next job gets.
-    pub(super) next_id: JobId,
-    /// Held as long as this is: no other daemon uses the directory.
-    pub(super) _lock: File,
-}
-
-impl DiskStore {
-    fn spare_is_made(&mut self, file: io::Result<super::log::LogFile>) -> io::Result<()> {
-        match file {
-            Ok(file) => self.log.give_back(file),
-            // Without a spare the log goes on in a file that grows: slower, but sound.
-            Err(error) => {
-                tracing::warn!(%error, "a spare log file could not be made");
-                Ok(())
-            }
-        }
-    }
-
-    /// Takes in what the thread has done.
-    fn take_in(&mut self) -> Result<(), AppendError> {
-        while let Some(done) = self.checkpoints.next_done().map_err(io::Error::other)? {
-            match done {
-                Done::Checkpoint(checkpoint) => {
-                    let complete = self.checkpoints.complete(checkpoint);
-                    for range in complete.moved {
-                        self.fresh.drop_range(range);
-                    }
-                    self.log.free_up_to(complete.checkpoint)?;
-                    self.space.ask();
-                    self.space.keep_ballast()?;
-                }
-                Done::Spare(file) => self.spare_is_made(file)?,
-                Done::Failed(error) => return Err(io::Error::other(error).into()),
-            }
-        }
-        Ok(())
-    }
+    pub(super) _directory: Directory,
 }
 
 impl Store for DiskStore {
     fn append(&mut self, expected: CommitNo, commit: &Commit) -> Result<(), AppendError> {
-        let actual = CommitNo(self.log.last() + 1);
+        let actual = self.log.last().next();
         if expected != actual {
             return Err(AppendError::Fenced { expected, actual });
         }
-        let mut written = 0;
-        self.log.append(|buffer| {
-            let before = buffer.len();
-            codec::encode_commit(commit, buffer);
-            written = buffer.len() - before;
-        })?;
-        self.space.wrote(written as u64);
+        let space = &mut self.space;
+        let bytes = self.log.append(|out| encode_commit(commit, out), || space.give_up_ballast())? as u64;
+        self.space.count(bytes);
+        self.checkpoints.count(bytes);
         self.time = commit.time;
-        let mut bodies = commit.bodies.iter();
-        for event in &commit.events {
-            if let Event::Submitted { jobs, .. } = event {
-                self.next_id = jobs.end();
-                for (id, body) in jobs.iter().zip(&mut bodies) {
-                    self.fresh.push(id, body.clone());
-                }
-            }
-        }
-        for event in &commit.events {
-            self.checkpoints.mark(event);
-            event.forgotten().iter().for_each(|range| self.fresh.drop_range(*range));
-        }
+        self.note(commit);
         Ok(())
     }
 
     fn durable(&self) -> CommitNo {
-        CommitNo(self.log.last())
+        self.log.last()
     }
 
     fn body(&mut self, id: JobId) -> Result<Bytes, BodyError> {
-        if let Some(body) = self.fresh.get(id) {
+        if let Some(body) = self.fresh.get(id).or_else(|| find(&self.rows, id)) {
             return Ok(body.clone());
         }
-        match self.home.body(id) {
-            Ok(Some(body)) => Ok(body),
-            Ok(None) => Err(BodyError::Missing(id)),
-            Err(HomeError::Damaged { detail, .. }) => Err(BodyError::Damaged { id, detail }),
-            Err(error) => Err(BodyError::Failed { id, detail: error.to_string() }),
+        let row = self.home.bodies(id).map_err(|error| match error {
+            HomeError::Damaged { .. } => BodyError::Damaged { id, detail: error.to_string() },
+            _ => BodyError::Failed { id, detail: error.to_string() },
+        })?;
+        let body = find_in(&row, id).cloned().ok_or(BodyError::Missing(id))?;
+        // A big body has no neighbours in its row.
+        if row.len() > 1 {
+            self.rows.truncate(ROWS_KEPT - 1);
+            self.rows.push_front(row);
         }
+        Ok(body)
     }
 
     fn room(&self) -> Room {
-        let bytes = self.log.bytes();
-        if bytes > self.log_max {
-            return Room::LogFull { bytes, limit: self.log_max };
-        }
-        self.space.room()
+        let (bytes, limit) = (self.log.bytes(), self.log_max);
+        if bytes > limit { Room::LogFull { bytes, limit } } else { self.space.room() }
     }
 
     fn maintain(&mut self, state: &State, now: Time) -> Result<Option<Time>, AppendError> {
-        self.take_in()?;
-        if !self.checkpoints.spare_ordered()
-            && let Some(spare) = self.log.wants_spare()
-        {
-            self.checkpoints.order_spare(spare);
+        self.space.look(now);
+        let position = (self.log.last(), self.time);
+        let step = self.checkpoints.step(state, position, &mut self.fresh, now)?;
+        if let Some(home) = step.home {
+            self.log.free(home);
         }
-        Ok(self.checkpoints.slice(state, self.log.last(), self.time, &self.fresh, now))
+        if step.full {
+            self.space.give_up_ballast();
+        }
+        let low = matches!(self.space.room(), Room::DiskLow { .. });
+        let look = low.then(|| now.plus(space::LOOK_AGAIN));
+        Ok([step.again, look].into_iter().flatten().min())
     }
 
     fn close(&mut self, state: &State) -> Result<(), AppendError> {
-        let last = self.log.last();
-        let complete =
-            self.checkpoints.finish(state, last, self.time, &self.fresh).map_err(io::Error::other)?;
-        if let Some(complete) = complete {
-            self.log.free_up_to(complete.checkpoint)?;
+        if self.log.is_poisoned() {
+            return Err(AppendError::Disk(std::io::Error::other("an earlier write to the log failed")));
         }
+        let last = self.log.last();
+        self.checkpoints.finish(state, (last, self.time), &mut self.fresh)?;
+        self.log.free(last);
         Ok(())
     }
 }
+
+impl DiskStore {
+    /// Takes note of what is durable now.
+    fn note(&mut self, commit: &Commit) {
+        let mut bodies = commit.bodies.iter();
+        for event in &commit.events {
+            self.checkpoints.note(event);
+            if let crate::core::Event::Submitted { jobs, .. } = event {
+                for (id, body) in jobs.iter().zip(&mut bodies) {
+                    self.fresh.push(id, body.clone());
+                }
+            }
+            event.forgotten().iter().for_each(|jobs| self.fresh.remove(*jobs));
+        }
+        debug_assert!(bodies.next().is_none(), "each job that was submitted has one body");
+    }
+}
+
+fn find(rows: &VecDeque<Vec<(JobId, Bytes)>>, id: JobId) -> Option<&Bytes> {
+    rows.iter().find_map(|row| find_in(row, id))
+}
+
+fn find_in(row: &[(JobId, Bytes)], id: JobId) -> Option<&Bytes> {
+    row.binary_search_by_key(&id, |(id, _)| *id).ok().map(|at| &row[at].1)
+}
+
+#[cfg(test)]
+#[path = "disk_tests.rs"]
+mod tests;

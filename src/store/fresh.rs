@@ -1,66 +1,49 @@
-//! The bodies that are not at home yet: those of the newest jobs, as slices of what was read from the sockets. Ids
-//! are consecutive, so this is a row of slots.
+//! Bodies that are in the log but not yet in the home. Ids are dense, so a body is found by its distance from the
+//! first. Knows nothing of when they are stored.
 
 use crate::core::{IdRange, JobId};
 use bytes::Bytes;
 use std::collections::VecDeque;
 
-/// Bodies by job.
+/// The bodies, by id.
 #[derive(Debug, Default)]
-pub(super) struct Fresh {
+pub(crate) struct Fresh {
     first: u64,
-    slots: VecDeque<Option<Bytes>>,
-    bytes: u64,
+    bodies: VecDeque<Option<Bytes>>,
 }
 
 impl Fresh {
-    /// Adds the body of the newest job.
-    pub(super) fn push(&mut self, id: JobId, body: Bytes) {
-        if self.slots.is_empty() {
+    /// Adds the body of a job with a greater id than any before.
+    pub(crate) fn push(&mut self, id: JobId, body: Bytes) {
+        if self.bodies.is_empty() {
             self.first = id.0;
         }
-        // Ids that recovery passes over leave empty slots.
-        while self.first + (self.slots.len() as u64) < id.0 {
-            self.slots.push_back(None);
-        }
-        debug_assert_eq!(
-            self.first + self.slots.len() as u64,
-            id.0,
-            "bodies come in the order of their jobs"
-        );
-        self.bytes += body.len() as u64;
-        self.slots.push_back(Some(body));
+        let place = id.0.checked_sub(self.first).filter(|place| *place >= self.bodies.len() as u64);
+        let place = place.expect("ids of new jobs rise");
+        self.bodies.resize(place as usize, None);
+        self.bodies.push_back(Some(body));
     }
 
-    /// The body, if it is here.
-    pub(super) fn get(&self, id: JobId) -> Option<&Bytes> {
-        self.slots.get(id.0.checked_sub(self.first)? as usize)?.as_ref()
+    pub(crate) fn get(&self, id: JobId) -> Option<&Bytes> {
+        let place = id.0.checked_sub(self.first)?;
+        self.bodies.get(usize::try_from(place).ok()?)?.as_ref()
     }
 
-    /// Lets the bodies of these jobs go.
-    pub(super) fn drop_range(&mut self, range: IdRange) {
-        let held = IdRange { first: JobId(self.first), len: self.slots.len() as u64 };
-        if held.len == 0 {
-            return;
+    /// Forgets those of a range that are there.
+    pub(crate) fn remove(&mut self, range: IdRange) {
+        let end = self.first + self.bodies.len() as u64;
+        let (from, to) = (range.first.0.max(self.first), range.end().0.min(end));
+        for id in from..to {
+            self.bodies[(id - self.first) as usize] = None;
         }
-        let Some(range) = range.overlap(held) else { return };
-        for id in range.iter() {
-            if let Some(body) = self.slots[(id.0 - self.first) as usize].take() {
-                self.bytes -= body.len() as u64;
-            }
-        }
-        while let Some(None) = self.slots.front() {
-            self.slots.pop_front();
+        while let Some(None) = self.bodies.front() {
+            self.bodies.pop_front();
             self.first += 1;
         }
-        if self.slots.is_empty() {
-            self.slots.shrink_to(1 << 16);
+        // A burst must not hold its memory for ever.
+        if self.bodies.is_empty() && self.bodies.capacity() > 1 << 16 {
+            self.bodies = VecDeque::new();
         }
-    }
-
-    /// How many bytes of bodies are held.
-    pub(super) fn bytes(&self) -> u64 {
-        self.bytes
     }
 }
 
@@ -69,18 +52,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn bodies_go_one_by_one_and_slots_with_them() {
+    fn bodies_come_and_go_in_any_order() {
         let mut fresh = Fresh::default();
-        for n in 5..10 {
-            fresh.push(JobId(n), Bytes::from(vec![n as u8; 10]));
+        for id in [5, 6, 9] {
+            fresh.push(JobId(id), id.to_string().into());
         }
-        fresh.drop_range(JobId(6).into());
-        assert_eq!((fresh.get(JobId(6)), fresh.bytes()), (None, 40));
-        fresh.drop_range(IdRange::new(JobId(1), 5));
-        assert_eq!((fresh.slots.len(), fresh.first), (3, 7));
-        fresh.drop_range(IdRange::new(JobId(1), 100));
-        assert_eq!((fresh.slots.len(), fresh.bytes()), (0, 0));
-        fresh.push(JobId(20), Bytes::from_static(b"x"));
-        assert_eq!(fresh.get(JobId(20)).unwrap(), "x");
+        let there = |fresh: &Fresh| (0..12).filter(|id| fresh.get(JobId(*id)).is_some()).collect::<Vec<_>>();
+        assert_eq!(there(&fresh), [5, 6, 9]);
+        fresh.remove(JobId(6).into());
+        fresh.remove(IdRange::new(JobId(1), 2));
+        assert_eq!(there(&fresh), [5, 9]);
+        fresh.remove(IdRange::new(JobId(1), 5));
+        assert_eq!((there(&fresh), fresh.bodies.len()), (vec![9], 1));
+        fresh.remove(IdRange::new(JobId(1), 50));
+        fresh.push(JobId(77), Bytes::new());
+        assert_eq!((fresh.bodies.len(), fresh.get(JobId(77))), (1, Some(&Bytes::new())));
     }
 }

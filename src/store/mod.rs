@@ -7,19 +7,29 @@
 
 mod checkpoint;
 mod codec;
+#[cfg(test)]
+mod contract;
+mod directory;
 mod disk;
+#[cfg(test)]
+mod fixture_tests;
 mod fresh;
 mod home;
 mod log;
-mod memory;
+pub mod memory;
+mod options;
 mod recovery;
 mod space;
+#[cfg(test)]
+mod workload;
 
-pub use disk::{DiskStore, Options};
-pub use home::HomeError;
-pub use log::ReplayError;
-pub use memory::MemoryStore;
-pub use recovery::{OpenError, Recovered};
+pub use codec::DecodeError;
+pub use directory::DirectoryError;
+pub use disk::DiskStore;
+pub use home::{HomeError, sync_file_range};
+pub use log::LogError;
+pub use options::Options;
+pub use recovery::{OpenError, Recovered, Report};
 
 use crate::core::{Event, JobId, State, Time};
 use bytes::Bytes;
@@ -143,8 +153,3 @@ pub trait Store {
     /// As `maintain`. Nothing is lost by an error here: recovery reads the log.
     fn close(&mut self, state: &State) -> Result<(), AppendError>;
 }
-
-#[cfg(test)]
-mod contract;
-#[cfg(test)]
-mod tests;

@@ -1,85 +1,123 @@
-//! The room on the disk: what is free, what must stay free, and a ballast file that is given up when even a start
-//! finds no room.
+//! Space on the disk: whether there is enough for new jobs, and the ballast, a file that is given up when there is
+//! none left, so that what must go on can go on.
 
 use super::Room;
-use std::fs::File;
-use std::io::{self, Write};
+use crate::core::Time;
+use rustix::fs::{FallocateFlags, fallocate, statvfs};
+use std::fs::{self, OpenOptions};
+use std::io;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-/// How many bytes may be appended before the disk is asked again.
-const ASK_EVERY: u64 = 4 << 20;
+/// How long an answer of the file system is believed, and for how many bytes.
+const BELIEVED_FOR: Duration = Duration::from_millis(250);
+const BELIEVED_BYTES: u64 = 4 << 20;
 
-/// Watches the room of one file system.
+/// How often a full disk is looked at while nothing else happens.
+pub(crate) const LOOK_AGAIN: Duration = Duration::from_secs(1);
+
+/// The file system under a data directory.
 #[derive(Debug)]
-pub(super) struct Space {
-    folder: PathBuf,
+pub(crate) struct Space {
+    dir: PathBuf,
     reserve: u64,
     ballast: u64,
+    has_ballast: bool,
     free: u64,
-    appended: u64,
+    asked_at: Time,
+    written: u64,
 }
 
 impl Space {
-    pub(super) fn new(folder: &Path, reserve: u64, ballast: u64) -> Space {
-        let mut space = Space { folder: folder.to_path_buf(), reserve, ballast, free: u64::MAX, appended: 0 };
+    pub(crate) fn new(dir: &Path, reserve: u64, ballast: u64) -> Space {
+        let has_ballast = ballast_path(dir).exists();
+        let (free, asked_at, written) = (u64::MAX, Time(0), 0);
+        let mut space = Space { dir: dir.to_owned(), reserve, ballast, has_ballast, free, asked_at, written };
         space.ask();
         space
     }
 
-    /// Asks the file system. One that does not answer is taken to have room: writes will tell.
-    pub(super) fn ask(&mut self) {
-        self.appended = 0;
-        self.free =
-            rustix::fs::statvfs(&self.folder).map_or(u64::MAX, |fs| fs.f_bavail.saturating_mul(fs.f_frsize));
+    /// Counts what was written, so that a fast writer is looked after more often.
+    pub(crate) fn count(&mut self, bytes: u64) {
+        self.written += bytes;
     }
 
-    /// Takes note of what was written.
-    pub(super) fn wrote(&mut self, bytes: u64) {
-        self.appended += bytes;
-        if self.appended >= ASK_EVERY {
+    /// Looks again if the last look is too old. Two microseconds.
+    pub(crate) fn look(&mut self, now: Time) {
+        if self.written >= BELIEVED_BYTES || now.since(self.asked_at) >= BELIEVED_FOR {
+            (self.asked_at, self.written) = (now, 0);
             self.ask();
         }
     }
 
-    pub(super) fn room(&self) -> Room {
-        match self.free < self.reserve {
-            true => Room::DiskLow { free: self.free, reserve: self.reserve },
-            false => Room::Enough,
+    /// Whether new jobs may be taken, as far as the disk goes.
+    pub(crate) fn room(&self) -> Room {
+        if self.free < self.reserve {
+            return Room::DiskLow { free: self.free, reserve: self.reserve };
+        }
+        Room::Enough
+    }
+
+    fn ask(&mut self) {
+        // A file system that does not say is believed to have room: the log will tell.
+        self.free =
+            statvfs(&self.dir).map_or(u64::MAX, |found| found.f_bavail.saturating_mul(found.f_frsize));
+        let spare = self.free.saturating_sub(self.reserve);
+        if !self.has_ballast && self.ballast > 0 && spare > self.ballast {
+            // It is a help, not a need: the next look tries again.
+            self.has_ballast = create_ballast(&self.dir, self.ballast).is_ok();
         }
     }
 
-    fn ballast_path(&self) -> PathBuf {
-        self.folder.join("ballast")
+    /// Deletes the ballast. Whether there is more room now.
+    pub(crate) fn give_up_ballast(&mut self) -> bool {
+        std::mem::take(&mut self.has_ballast) && give_up_ballast(&self.dir)
+    }
+}
+
+/// The same before anything is open: for a start on a full disk.
+pub(crate) fn give_up_ballast(dir: &Path) -> bool {
+    fs::remove_file(ballast_path(dir)).is_ok()
+}
+
+fn ballast_path(dir: &Path) -> PathBuf {
+    dir.join("ballast")
+}
+
+fn create_ballast(dir: &Path, bytes: u64) -> io::Result<()> {
+    let path = ballast_path(dir);
+    let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path)?;
+    let reserved = fallocate(&file, FallocateFlags::empty(), 0, bytes);
+    if reserved.is_err() {
+        let _ = fs::remove_file(&path); // the first error is the one to tell
+    }
+    Ok(reserved?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reserve_that_is_not_there_refuses() {
+        let dir = tempfile::tempdir().unwrap();
+        let reserve = u64::MAX / 2;
+        let low = Space::new(dir.path(), reserve, 4096).room();
+        assert!(matches!(low, Room::DiskLow { reserve: said, .. } if said == reserve));
+        assert_eq!(Space::new(dir.path(), 0, 0).room(), Room::Enough);
     }
 
-    /// Puts the ballast there if it is missing and there is room for it.
-    ///
-    /// # Errors
-    /// The file could not be written, though there seemed to be room.
-    pub(super) fn keep_ballast(&self) -> io::Result<()> {
-        let path = self.ballast_path();
-        if self.ballast == 0 || path.exists() || self.free < self.reserve.saturating_add(self.ballast) {
-            return Ok(());
-        }
-        let fill = || -> io::Result<()> {
-            let mut file = File::create_new(&path)?;
-            let zeros = vec![0; 1 << 20];
-            let mut left = self.ballast;
-            while left > 0 {
-                let len = left.min(zeros.len() as u64);
-                file.write_all(&zeros[..len as usize])?;
-                left -= len;
-            }
-            Ok(())
-        };
-        fill().inspect_err(|_| {
-            // Half a ballast is none.
-            let _ = std::fs::remove_file(&path);
-        })
-    }
-
-    /// Gives the ballast up. Returns whether there was one.
-    pub(super) fn drop_ballast(folder: &Path) -> bool {
-        std::fs::remove_file(folder.join("ballast")).is_ok()
+    #[test]
+    fn the_ballast_is_given_up_once_and_made_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut space = Space::new(dir.path(), 0, 8192);
+        let len = || fs::metadata(ballast_path(dir.path())).map(|found| found.len()).ok();
+        assert_eq!(len(), Some(8192));
+        assert!(space.give_up_ballast());
+        assert!(!space.give_up_ballast(), "there is nothing more to give");
+        assert_eq!(len(), None);
+        space.look(Time(1000));
+        assert_eq!(len(), Some(8192));
     }
 }

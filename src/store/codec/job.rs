@@ -1,179 +1,348 @@
-//! Jobs on the disk: their specs, their states, and the rows that hold them by the block.
+//! Jobs on disk. The home keeps them by the block: [`BLOCK`] consecutive ids, one row. A row says which commit it
+//! reflects, which of the block's jobs live, and what they are; equal neighbours are one entry.
 
-use super::{Undecodable, decode_from, encode_to, get, queue_name, wrong};
+use super::{DecodeError, FORMAT, Reader, put};
 use crate::core::{
-    Attempt, Backoff, Failure, Final, Growth, Holder, IdRange, Job, JobId, JobState, Lease, Priority, Spec,
-    Time,
+    Attempt, Backoff, Failure, Final, Growth, IdRange, Job, JobId, JobState, Lease, Priority, QueueName,
+    Spec, Time,
 };
-use bincode::de::Decoder;
-use bincode::enc::{Encode, Encoder};
-use bincode::error::{DecodeError, EncodeError};
+use crate::store::CommitNo;
+use crate::store::codec::event::HolderV1;
+use bincode::de::BorrowDecoder;
+use bincode::enc::Encoder;
+use bincode::error::{DecodeError as BincodeError, EncodeError};
+use bincode::{BorrowDecode, Decode, Encode};
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// The form of a row of jobs.
-const BLOCK_V1: u8 = 1;
+/// How many ids share a row.
+pub(crate) const BLOCK: u64 = 64;
 
-/// The live jobs of one block, and the commit that they reflect.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(in crate::store) struct BlockRow {
-    pub(in crate::store) commit: u64,
-    pub(in crate::store) runs: Vec<(IdRange, Job)>,
+/// The largest row of jobs, by construction: as many jobs as a block holds, each with a spec of its own (a name of
+/// 100 bytes, 512 bytes of tags in at most 512 pairs) and three failures of 240 bytes.
+pub(crate) const ROW_MAX: usize = 160 * 1024;
+
+/// The block of a job.
+pub(crate) fn block_of(id: JobId) -> u64 {
+    id.0 / BLOCK
 }
 
-pub(in crate::store) fn encode_block(row: &BlockRow) -> Vec<u8> {
-    let mut out = vec![BLOCK_V1];
-    encode_to(&mut out, |e| {
-        (row.commit, row.runs.len() as u64).encode(e)?;
-        for (range, job) in &row.runs {
-            (range.first.0, range.len).encode(e)?;
-            put_job(e, job)?;
+/// The ids of a block.
+pub(crate) fn block_range(block: u64) -> IdRange {
+    IdRange::new(JobId(block * BLOCK), BLOCK)
+}
+
+/// What a row of the tree `jobs` says.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct BlockRow {
+    /// The newest commit whose events are in it.
+    pub(crate) commit: CommitNo,
+    /// The jobs that live, in order.
+    pub(crate) runs: Vec<(IdRange, Job)>,
+}
+
+impl BlockRow {
+    /// Which of the block's jobs live: one bit an id.
+    pub(crate) fn mask(&self) -> u64 {
+        self.runs.iter().flat_map(|(range, _)| range.iter()).fold(0, |mask, id| mask | 1 << (id.0 % BLOCK))
+    }
+
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        let mut out = Vec::with_capacity(64);
+        out.push(FORMAT);
+        put((self.commit.0, self.mask(), self.runs.len() as u64), &mut out);
+        let mut before: Option<&Arc<Spec>> = None;
+        for (range, job) in &self.runs {
+            let same = before.is_some_and(|spec| Arc::ptr_eq(spec, &job.spec) || *spec == job.spec);
+            put(RunV1::new(*range, job, same), &mut out);
+            before = Some(&job.spec);
         }
-        Ok(())
-    });
-    out
-}
+        assert!(out.len() <= ROW_MAX, "a row of jobs has {} bytes, more than {ROW_MAX}", out.len());
+        out
+    }
 
-pub(in crate::store) fn decode_block(bytes: &[u8]) -> Result<BlockRow, Undecodable> {
-    let Some((&BLOCK_V1, rest)) = bytes.split_first() else {
-        return Err(Undecodable("a row of jobs has an unknown form".into()));
-    };
-    decode_from(rest, |d| {
-        let (commit, count): (u64, u64) = get(d)?;
-        let mut runs = Vec::new();
+    pub(crate) fn decode(block: u64, bytes: &[u8]) -> Result<BlockRow, DecodeError> {
+        let mut reader = Reader::new(bytes)?;
+        let (commit, mask, count): (u64, u64, u64) = reader.take()?;
+        let first = block.checked_mul(BLOCK).ok_or(DecodeError::Value("a block number"))?;
+        let mut row = BlockRow { commit: CommitNo(commit), runs: Vec::new() };
+        let (mut next, mut before) = (0, None);
         for _ in 0..count {
-            runs.push((get_range(d)?, get_job(d)?));
+            let run: RunV1<'_> = reader.take()?;
+            let (offset, len) = (u64::from(run.offset), u64::from(run.len));
+            if len == 0 || offset < next || offset + len > BLOCK || first + offset == 0 {
+                return Err(DecodeError::Value("a run of jobs"));
+            }
+            next = offset + len;
+            let job = run.into_job(before.take())?;
+            before = Some(job.spec.clone());
+            let range = first.checked_add(offset).filter(|first| first.checked_add(len).is_some());
+            let range = range.ok_or(DecodeError::Value("a block number"))?;
+            row.runs.push((IdRange::new(JobId(range), len), job));
         }
-        Ok(BlockRow { commit, runs })
-    })
-}
-
-pub(super) fn get_range<D: Decoder<Context = ()>>(d: &mut D) -> Result<IdRange, DecodeError> {
-    let (first, len): (u64, u64) = get(d)?;
-    if len == 0 || first.checked_add(len).is_none() {
-        return wrong(format!("a range of {len} ids from {first} on"));
+        reader.end()?;
+        if row.mask() == mask { Ok(row) } else { Err(DecodeError::Value("the mask of a block")) }
     }
-    Ok(IdRange::new(JobId(first), len))
 }
 
-fn put_job<E: Encoder>(e: &mut E, job: &Job) -> Result<(), EncodeError> {
-    put_spec(e, &job.spec)?;
-    (job.submitted_at.0, job.expires_at.0, job.attempt.0, job.failed, job.crashes).encode(e)?;
-    put_state(e, &job.state)?;
-    (job.failures.len() as u64).encode(e)?;
-    job.failures.iter().try_for_each(|Failure { attempt, at, error }| (attempt.0, at.0, &**error).encode(e))
+/// Which of a block's jobs live, without reading all of its row.
+pub(crate) fn row_mask(bytes: &[u8]) -> Result<u64, DecodeError> {
+    let (_, mask): (u64, u64) = Reader::new(bytes)?.take()?;
+    Ok(mask)
 }
 
-fn get_job<D: Decoder<Context = ()>>(d: &mut D) -> Result<Job, DecodeError> {
-    let spec = Arc::new(get_spec(d)?);
-    let (submitted_at, expires_at, attempt, failed, crashes): (u64, u64, u32, u32, u32) = get(d)?;
-    let state = get_state(d)?;
-    let count: u64 = get(d)?;
-    let mut failures = Vec::new();
-    for _ in 0..count {
-        let (attempt, at, error): (u32, u64, String) = get(d)?;
-        failures.push(Failure { attempt: Attempt(attempt), at: Time(at), error: error.into() });
+/// A moment that may be [`Time::NEVER`], which most are: 0 stands for it, so that it takes one byte.
+pub(super) fn moment(time: Time) -> u64 {
+    time.0.wrapping_add(1)
+}
+
+pub(super) fn from_moment(stored: u64) -> Time {
+    Time(stored.wrapping_sub(1))
+}
+
+/// Equal neighbours. No spec: that of the run before.
+#[derive(Encode, BorrowDecode)]
+struct RunV1<'a> {
+    offset: u8,
+    len: u8,
+    spec: Option<SpecV1<'a>>,
+    submitted_at: u64,
+    expires_at: u64,
+    state: StateV1,
+    attempt: u32,
+    failed: u32,
+    crashes: u32,
+    failures: Vec<FailureV1<'a>>,
+}
+
+#[derive(Encode, BorrowDecode)]
+struct FailureV1<'a> {
+    attempt: u32,
+    at: u64,
+    error: &'a str,
+}
+
+/// The order of the variants is their number: see `EventV1`.
+#[derive(Encode, BorrowDecode)]
+enum StateV1 {
+    Scheduled { due: u64 },
+    Ready,
+    Leased { holder: HolderV1, since: u64, until: u64 },
+    Done(FinalV1),
+    Dead(FinalV1),
+    Cancelled(FinalV1),
+    Expired(FinalV1),
+}
+
+/// When it ended, until when it is kept.
+#[derive(Encode, BorrowDecode)]
+struct FinalV1(u64, u64);
+
+#[derive(Encode, BorrowDecode)]
+pub(super) struct SpecV1<'a> {
+    queue: &'a str,
+    priority: u32,
+    attempts: Option<u32>,
+    backoff: Option<BackoffV1>,
+    timeout: Option<DurationV1>,
+    tags: TagsV1<'a>,
+    owner: u32,
+}
+
+#[derive(Encode, BorrowDecode)]
+struct BackoffV1 {
+    growth: GrowthV1,
+    base: DurationV1,
+    max: DurationV1,
+    jitter_permille: u16,
+}
+
+#[derive(Encode, BorrowDecode)]
+enum GrowthV1 {
+    Fixed,
+    Linear,
+    Exponential,
+}
+
+/// Seconds and nanoseconds.
+#[derive(Encode, BorrowDecode)]
+struct DurationV1(u64, u32);
+
+/// Names and values: how many, and these.
+struct TagsV1<'a>(Cow<'a, [(Box<str>, Box<str>)]>);
+
+impl Encode for TagsV1<'_> {
+    fn encode<E: Encoder>(&self, encoder: &mut E) -> Result<(), EncodeError> {
+        (self.0.len() as u64).encode(encoder)?;
+        self.0.iter().try_for_each(|(name, value)| (&**name, &**value).encode(encoder))
     }
-    let (submitted_at, expires_at, attempt) = (Time(submitted_at), Time(expires_at), Attempt(attempt));
-    Ok(Job { spec, submitted_at, expires_at, state, attempt, failed, crashes, failures })
 }
 
-fn put_state<E: Encoder>(e: &mut E, state: &JobState) -> Result<(), EncodeError> {
-    let ended = |e: &mut E, number: u8, end: &Final| (number, end.at.0, end.keep_until.0).encode(e);
-    match state {
-        JobState::Scheduled { due } => (0u8, due.0).encode(e),
-        JobState::Ready => 1u8.encode(e),
-        JobState::Leased(lease) => {
-            (2u8, lease.since.0, lease.until.0).encode(e)?;
-            put_holder(e, lease.holder)
+impl<'de, C> BorrowDecode<'de, C> for TagsV1<'de> {
+    fn borrow_decode<D: BorrowDecoder<'de, Context = C>>(decoder: &mut D) -> Result<Self, BincodeError> {
+        let mut tags = Vec::new();
+        for _ in 0..u64::decode(decoder)? {
+            let (name, value): (&str, &str) = BorrowDecode::borrow_decode(decoder)?;
+            tags.push((name.into(), value.into()));
         }
-        JobState::Done(end) => ended(e, 3, end),
-        JobState::Dead(end) => ended(e, 4, end),
-        JobState::Cancelled(end) => ended(e, 5, end),
-        JobState::Expired(end) => ended(e, 6, end),
+        Ok(TagsV1(Cow::Owned(tags)))
     }
 }
 
-fn get_state<D: Decoder<Context = ()>>(d: &mut D) -> Result<JobState, DecodeError> {
-    let number: u8 = get(d)?;
-    let ended = |d: &mut D| -> Result<Final, DecodeError> {
-        Ok(Final { at: Time(get(d)?), keep_until: Time(get(d)?) })
-    };
-    Ok(match number {
-        0 => JobState::Scheduled { due: Time(get(d)?) },
-        1 => JobState::Ready,
-        2 => {
-            let (since, until) = (Time(get(d)?), Time(get(d)?));
-            JobState::Leased(Lease { holder: get_holder(d)?, since, until })
+impl From<Duration> for DurationV1 {
+    fn from(duration: Duration) -> DurationV1 {
+        DurationV1(duration.as_secs(), duration.subsec_nanos())
+    }
+}
+
+impl TryFrom<DurationV1> for Duration {
+    type Error = DecodeError;
+
+    fn try_from(DurationV1(seconds, nanos): DurationV1) -> Result<Duration, DecodeError> {
+        if nanos >= 1_000_000_000 {
+            return Err(DecodeError::Value("a duration"));
         }
-        3 => JobState::Done(ended(d)?),
-        4 => JobState::Dead(ended(d)?),
-        5 => JobState::Cancelled(ended(d)?),
-        6 => JobState::Expired(ended(d)?),
-        number => return wrong(format!("state {number} is not known")),
-    })
-}
-
-pub(super) fn put_holder<E: Encoder>(e: &mut E, holder: Holder) -> Result<(), EncodeError> {
-    match holder {
-        Holder::Anyone => 0u8.encode(e),
-        Holder::Session(session) => (1u8, session).encode(e),
+        Ok(Duration::new(seconds, nanos))
     }
 }
 
-pub(super) fn get_holder<D: Decoder<Context = ()>>(d: &mut D) -> Result<Holder, DecodeError> {
-    match get::<u8, D>(d)? {
-        0 => Ok(Holder::Anyone),
-        1 => Ok(Holder::Session(get(d)?)),
-        number => wrong(format!("holder {number} is not known")),
-    }
-}
-
-fn millis(time: Duration) -> u64 {
-    time.as_millis() as u64
-}
-
-pub(super) fn put_spec<E: Encoder>(e: &mut E, spec: &Spec) -> Result<(), EncodeError> {
-    (spec.queue.as_str(), spec.priority.0, spec.owner, spec.attempts, spec.timeout.map(millis)).encode(e)?;
-    match spec.backoff {
-        None => 0u8.encode(e)?,
-        Some(Backoff { growth, base, max, jitter_permille }) => {
-            let growth = match growth {
-                Growth::Fixed => 1u8,
-                Growth::Linear => 2,
-                Growth::Exponential => 3,
-            };
-            (growth, millis(base), millis(max), jitter_permille).encode(e)?;
+impl From<Backoff> for BackoffV1 {
+    fn from(backoff: Backoff) -> BackoffV1 {
+        BackoffV1 {
+            growth: match backoff.growth {
+                Growth::Fixed => GrowthV1::Fixed,
+                Growth::Linear => GrowthV1::Linear,
+                Growth::Exponential => GrowthV1::Exponential,
+            },
+            base: backoff.base.into(),
+            max: backoff.max.into(),
+            jitter_permille: backoff.jitter_permille,
         }
     }
-    (spec.tags.len() as u64).encode(e)?;
-    spec.tags.iter().try_for_each(|(name, value)| (&**name, &**value).encode(e))
 }
 
-pub(super) fn get_spec<D: Decoder<Context = ()>>(d: &mut D) -> Result<Spec, DecodeError> {
-    let queue = queue_name(d)?;
-    let (priority, owner, attempts, timeout): (u32, u32, Option<u32>, Option<u64>) = get(d)?;
-    let growth = match get::<u8, D>(d)? {
-        0 => None,
-        1 => Some(Growth::Fixed),
-        2 => Some(Growth::Linear),
-        3 => Some(Growth::Exponential),
-        number => return wrong(format!("backoff {number} is not known")),
-    };
-    let backoff = match growth {
-        None => None,
-        Some(growth) => {
-            let (base, max, jitter_permille): (u64, u64, u16) = get(d)?;
-            let (base, max) = (Duration::from_millis(base), Duration::from_millis(max));
-            Some(Backoff { growth, base, max, jitter_permille })
-        }
-    };
-    let count: u64 = get(d)?;
-    let mut tags = Vec::new();
-    for _ in 0..count {
-        let (name, value): (String, String) = get(d)?;
-        tags.push((name.into(), value.into()));
+impl TryFrom<BackoffV1> for Backoff {
+    type Error = DecodeError;
+
+    fn try_from(backoff: BackoffV1) -> Result<Backoff, DecodeError> {
+        Ok(Backoff {
+            growth: match backoff.growth {
+                GrowthV1::Fixed => Growth::Fixed,
+                GrowthV1::Linear => Growth::Linear,
+                GrowthV1::Exponential => Growth::Exponential,
+            },
+            base: backoff.base.try_into()?,
+            max: backoff.max.try_into()?,
+            jitter_permille: backoff.jitter_permille,
+        })
     }
-    let timeout = timeout.map(Duration::from_millis);
-    Ok(Spec { queue, priority: Priority(priority), attempts, backoff, timeout, tags, owner })
+}
+
+impl<'a> From<&'a Spec> for SpecV1<'a> {
+    fn from(spec: &'a Spec) -> SpecV1<'a> {
+        SpecV1 {
+            queue: spec.queue.as_str(),
+            priority: spec.priority.0,
+            attempts: spec.attempts,
+            backoff: spec.backoff.map(BackoffV1::from),
+            timeout: spec.timeout.map(DurationV1::from),
+            tags: TagsV1(Cow::Borrowed(&spec.tags)),
+            owner: spec.owner,
+        }
+    }
+}
+
+impl TryFrom<SpecV1<'_>> for Spec {
+    type Error = DecodeError;
+
+    fn try_from(spec: SpecV1<'_>) -> Result<Spec, DecodeError> {
+        Ok(Spec {
+            queue: QueueName::new(spec.queue)?,
+            priority: Priority(spec.priority),
+            attempts: spec.attempts,
+            backoff: spec.backoff.map(Backoff::try_from).transpose()?,
+            timeout: spec.timeout.map(Duration::try_from).transpose()?,
+            tags: spec.tags.0.into_owned(),
+            owner: spec.owner,
+        })
+    }
+}
+
+impl From<&JobState> for StateV1 {
+    fn from(state: &JobState) -> StateV1 {
+        let end = |end: &Final| FinalV1(end.at.0, moment(end.keep_until));
+        match state {
+            JobState::Scheduled { due } => StateV1::Scheduled { due: moment(*due) },
+            JobState::Ready => StateV1::Ready,
+            JobState::Leased(lease) => StateV1::Leased {
+                holder: lease.holder.into(),
+                since: lease.since.0,
+                until: moment(lease.until),
+            },
+            JobState::Done(at) => StateV1::Done(end(at)),
+            JobState::Dead(at) => StateV1::Dead(end(at)),
+            JobState::Cancelled(at) => StateV1::Cancelled(end(at)),
+            JobState::Expired(at) => StateV1::Expired(end(at)),
+        }
+    }
+}
+
+impl From<StateV1> for JobState {
+    fn from(state: StateV1) -> JobState {
+        let end = |FinalV1(at, until): FinalV1| Final { at: Time(at), keep_until: from_moment(until) };
+        match state {
+            StateV1::Scheduled { due } => JobState::Scheduled { due: from_moment(due) },
+            StateV1::Ready => JobState::Ready,
+            StateV1::Leased { holder, since, until } => JobState::Leased(Lease {
+                holder: holder.into(),
+                since: Time(since),
+                until: from_moment(until),
+            }),
+            StateV1::Done(at) => JobState::Done(end(at)),
+            StateV1::Dead(at) => JobState::Dead(end(at)),
+            StateV1::Cancelled(at) => JobState::Cancelled(end(at)),
+            StateV1::Expired(at) => JobState::Expired(end(at)),
+        }
+    }
+}
+
+impl<'a> RunV1<'a> {
+    fn new(range: IdRange, job: &'a Job, same_spec: bool) -> RunV1<'a> {
+        let failures = job.failures.iter();
+        RunV1 {
+            offset: (range.first.0 % BLOCK) as u8, // below 64
+            len: u8::try_from(range.len).expect("a run lies in one block"),
+            spec: (!same_spec).then(|| (&*job.spec).into()),
+            submitted_at: job.submitted_at.0,
+            expires_at: moment(job.expires_at),
+            state: (&job.state).into(),
+            attempt: job.attempt.0,
+            failed: job.failed,
+            crashes: job.crashes,
+            failures: failures
+                .map(|f| FailureV1 { attempt: f.attempt.0, at: f.at.0, error: &f.error })
+                .collect(),
+        }
+    }
+
+    fn into_job(self, before: Option<Arc<Spec>>) -> Result<Job, DecodeError> {
+        let spec = match self.spec {
+            Some(spec) => Arc::new(spec.try_into()?),
+            None => before.ok_or(DecodeError::Value("the first spec of a block"))?,
+        };
+        let failures = self.failures.into_iter();
+        Ok(Job {
+            spec,
+            submitted_at: Time(self.submitted_at),
+            expires_at: from_moment(self.expires_at),
+            state: self.state.into(),
+            attempt: Attempt(self.attempt),
+            failed: self.failed,
+            crashes: self.crashes,
+            failures: failures
+                .map(|f| Failure { attempt: Attempt(f.attempt), at: Time(f.at), error: f.error.into() })
+                .collect(),
+        })
+    }
 }

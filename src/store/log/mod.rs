@@ -1,177 +1,222 @@
-//! The write-ahead log: one record and one sync a commit. Its files are written over in turn, as checkpoints free
-//! them. It knows commits by number and as bytes, and must not know what they mean.
+//! The write-ahead log: one record a commit, one sync, then the answers may go out. Files of a fixed size are
+//! written with zeros once and then overwritten in turn; a commit's number tells what is left of a file's former
+//! life. Knows bytes and numbers, not what a commit is.
 
 mod file;
 mod record;
 mod replay;
+mod spare;
+#[cfg(test)]
+mod tests;
 
-pub(super) use file::LogFile;
-pub use replay::ReplayError;
+pub(in crate::store) use file::sync_dir;
+pub use replay::LogError;
+pub(crate) use replay::Place;
 
-use bytes::Bytes;
-use replay::{Filled, Replay};
+use crate::store::CommitNo;
+use file::{FILE_HEADER, LogFile};
+use spare::Spares;
 use std::collections::VecDeque;
-use std::hash::{BuildHasher, Hasher, RandomState};
-use std::io;
-use std::os::unix::fs::FileExt;
+use std::fs::{self, File};
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-/// The log.
+/// The most bytes that one commit may have.
+pub(crate) const PAYLOAD_MAX: usize = 1 << 30;
+
+/// The smallest file that a log can be made of.
+pub(crate) const FILE_BYTES_MIN: u64 = 4096;
+
+/// A log that is open for writing.
 #[derive(Debug)]
-pub(super) struct Log {
-    folder: PathBuf,
+pub(crate) struct Log {
+    dir: PathBuf,
     salt: u64,
     file_bytes: u64,
-    next_name: u64,
-    active: Active,
-    /// Files that are full, oldest first, with their newest commit.
-    full: VecDeque<(LogFile, u64)>,
-    spare: Option<LogFile>,
-    last: u64,
-    failed: bool,
+    active: LogFile,
+    /// Where the next record goes in `active`.
+    at: u64,
+    last: CommitNo,
+    /// Everything up to here is safe elsewhere.
+    home: CommitNo,
+    /// Files before `active`: each with its length and its last commit.
+    full: VecDeque<(LogFile, u64, CommitNo)>,
+    full_bytes: u64,
+    spares: Spares,
+    next_file: u64,
+    poisoned: bool,
     buffer: Vec<u8>,
 }
 
-#[derive(Debug)]
-struct Active {
-    file: LogFile,
-    at: usize,
-}
-
-/// The log as it was found, and the commits in it that no checkpoint covers.
-pub(super) struct Opened {
-    pub(super) log: Log,
-    pub(super) commits: Vec<(u64, Bytes)>,
-}
-
 impl Log {
-    /// Opens the log in `folder`, making it if there is none. Commits up to `checkpoint` do not count any more.
-    pub(super) fn open(folder: &Path, file_bytes: u64, checkpoint: u64) -> Result<Opened, ReplayError> {
-        let io = |error| ReplayError::Io { path: folder.to_path_buf(), error };
-        std::fs::create_dir_all(folder).map_err(io)?;
-        let Replay { salt, commits, mut filled, mut free, blank, mut next_name } =
-            replay::replay(folder, checkpoint)?;
-        for path in blank {
-            std::fs::remove_file(&path).map_err(io)?;
+    /// Reads every commit after `home`, in order, then opens the log for writing behind the last of them. Files are
+    /// touched only after all of them were read and found good.
+    pub(crate) fn open<E: From<LogError>>(
+        dir: &Path,
+        file_bytes: u64,
+        home: CommitNo,
+        on_record: impl FnMut(Place<'_>, &[u8]) -> Result<(), E>,
+    ) -> Result<Log, E> {
+        let file_bytes = file_bytes.max(FILE_BYTES_MIN);
+        fs::create_dir_all(dir).map_err(LogError::io(dir))?;
+        let found = replay::replay(dir, home, on_record)?;
+        Ok(Self::resume(dir, file_bytes, home, found).map_err(LogError::io(dir))?)
+    }
+
+    fn resume(dir: &Path, file_bytes: u64, home: CommitNo, mut found: replay::Found) -> io::Result<Log> {
+        for path in &found.unfinished {
+            fs::remove_file(path)?;
         }
-        let salt = salt.unwrap_or_else(|| RandomState::new().build_hasher().finish());
-        let last = commits.last().map_or(checkpoint, |(last, _)| *last);
-        let active = match (filled.pop(), free.pop()) {
-            (Some(Filled { file, end, .. }), spare) => {
-                free.extend(spare);
-                Active { file, at: end }
+        let salt = found.salt.map_or_else(random, Ok)?;
+        let mut spares = Spares::start(dir.to_owned(), salt, file_bytes)?;
+        for (path, len) in found.free {
+            if len == file_bytes {
+                spares.give(LogFile::open(path, file_bytes)?);
+            } else {
+                spares.delete(path);
             }
-            (None, Some(file)) => Active { file, at: file::HEADER },
-            (None, None) => {
-                let path = name(folder, next_name);
-                next_name += 1;
-                Active { file: LogFile::make(&path, file_bytes, salt).map_err(io)?, at: file::HEADER }
-            }
+        }
+        let (active, at) = match found.used.pop() {
+            Some(used) => (LogFile::open(used.path, used.len.max(file_bytes))?, used.end),
+            // Once in the life of a data directory, so it may take its time.
+            None => match spares.take() {
+                Some(file) => (file, FILE_HEADER as u64),
+                None => {
+                    let id = found.next_file;
+                    found.next_file += 1;
+                    (LogFile::create_full(dir, id, salt, file_bytes)?, FILE_HEADER as u64)
+                }
+            },
         };
-        let full = filled.into_iter().map(|Filled { file, last, .. }| (file, last)).collect();
-        let mut log = Log {
-            folder: folder.to_path_buf(),
+        // After a SIGKILL the newest record may be in the page cache only, and it is about to be believed.
+        active.sync()?;
+        let mut full = VecDeque::new();
+        for used in found.used {
+            full.push_back((LogFile::open(used.path, used.len)?, used.len, used.last));
+        }
+        let full_bytes = full.iter().map(|(_, len, _)| len).sum();
+        let (last, next_file, dir) = (found.last, found.next_file, dir.to_owned());
+        let (poisoned, buffer) = (false, Vec::new());
+        Ok(Log {
+            dir,
             salt,
             file_bytes,
-            next_name,
             active,
-            full,
-            spare: None,
+            at,
             last,
-            failed: false,
-            buffer: Vec::new(),
-        };
-        for file in free {
-            log.give_back(file).map_err(io)?;
-        }
-        Ok(Opened { log, commits })
+            home,
+            full,
+            full_bytes,
+            spares,
+            next_file,
+            poisoned,
+            buffer,
+        })
     }
 
     /// The newest commit.
-    pub(super) fn last(&self) -> u64 {
+    pub(crate) fn last(&self) -> CommitNo {
         self.last
     }
 
-    /// Bytes of files that no checkpoint has freed.
-    pub(super) fn bytes(&self) -> u64 {
-        self.full.iter().map(|(file, _)| file.size).sum::<u64>() + self.active.at as u64
+    /// Bytes of log that are not free: what lies before a checkpoint is not in it.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.full_bytes + if self.last > self.home { self.at } else { 0 }
     }
 
-    /// Writes the next commit and syncs it. `encode` appends the payload.
-    ///
-    /// # Errors
-    /// Final: what is on the disk is not known any more, and every later append is refused.
-    pub(super) fn append(&mut self, encode: impl FnOnce(&mut Vec<u8>)) -> io::Result<()> {
-        if self.failed {
-            return Err(io::Error::other("an earlier write to the log has failed"));
-        }
-        // Cleared again only if all goes well.
-        self.failed = true;
-        let mut buffer = std::mem::take(&mut self.buffer);
-        record::start(&mut buffer);
-        encode(&mut buffer);
-        record::finish(&mut buffer, self.salt, self.last + 1);
-        if self.active.at + buffer.len() > self.active.file.size as usize {
-            self.roll(buffer.len())?;
-        }
-        self.active.file.file.write_all_at(&buffer, self.active.at as u64)?;
-        self.active.file.file.sync_data()?;
-        self.active.at += buffer.len();
-        self.last += 1;
-        self.failed = false;
-        buffer.shrink_to(8 << 20);
-        self.buffer = buffer;
-        Ok(())
+    pub(crate) fn is_poisoned(&self) -> bool {
+        self.poisoned
     }
 
-    /// Goes on in another file that has room for `len` bytes.
-    fn roll(&mut self, len: usize) -> io::Result<()> {
-        let needed = (file::HEADER + len) as u64;
-        let next = match self.spare.take() {
-            Some(spare) if spare.size >= needed => spare,
-            spare => {
-                self.spare = spare;
-                let path = name(&self.folder, self.next_name);
-                self.next_name += 1;
-                LogFile::make_growing(&path, self.file_bytes.max(needed), self.salt)?
+    /// Appends the next commit, whose bytes `encode` adds to a buffer, and returns when it is on disk. If the disk
+    /// is full before anything was synced, `make_room` is asked once whether it is worth another try. Any error is
+    /// final: what a failed sync has left on the disk is not known, and it must not be tried again.
+    pub(crate) fn append(
+        &mut self,
+        encode: impl FnOnce(&mut Vec<u8>),
+        make_room: impl FnOnce() -> bool,
+    ) -> io::Result<usize> {
+        if self.poisoned {
+            return Err(io::Error::other("an earlier write to the log failed"));
+        }
+        self.poisoned = true;
+        let mut record = std::mem::take(&mut self.buffer);
+        record.clear();
+        record.resize(record::HEADER, 0);
+        encode(&mut record);
+        if record.len() - record::HEADER > PAYLOAD_MAX {
+            return Err(io::Error::other(format!("a commit of {} bytes is too large", record.len())));
+        }
+        let number = self.last.next();
+        record::seal(self.salt, number, &mut record);
+        match self.write(&record) {
+            Err(error) if error.kind() == io::ErrorKind::StorageFull && make_room() => self.write(&record)?,
+            written => written?,
+        }
+        self.active.sync()?;
+        let len = record.len();
+        self.at += len as u64;
+        (self.last, self.poisoned) = (number, false);
+        self.buffer = record;
+        // One huge commit must not hold its memory for ever.
+        if self.buffer.capacity() > 16 << 20 {
+            self.buffer = Vec::new();
+        }
+        Ok(len)
+    }
+
+    fn write(&mut self, record: &[u8]) -> io::Result<()> {
+        if self.at + record.len() as u64 > self.active.capacity {
+            self.next_file(record.len() as u64)?;
+        }
+        self.active.write(record, self.at)
+    }
+
+    /// Goes on in another file: one that is ready if there is any, else one that grows. A record that is larger than
+    /// a file gets one of its own.
+    fn next_file(&mut self, record: u64) -> io::Result<()> {
+        let needed = FILE_HEADER as u64 + record;
+        let ready = if needed <= self.file_bytes { self.spares.take() } else { None };
+        let file = match ready {
+            Some(file) => file,
+            None => {
+                let id = self.next_id();
+                LogFile::create_growing(&self.dir, id, self.salt, needed.max(self.file_bytes))?
             }
         };
-        let full = std::mem::replace(&mut self.active, Active { file: next, at: file::HEADER });
-        self.full.push_back((full.file, self.last));
+        let before = std::mem::replace(&mut self.active, file);
+        let len = fs::metadata(&before.path)?.len();
+        self.full_bytes += len;
+        self.full.push_back((before, len, self.last));
+        self.at = FILE_HEADER as u64;
+        let next = &mut self.next_file;
+        self.spares.prepare(|| {
+            *next += 1;
+            *next - 1
+        });
         Ok(())
     }
 
-    /// What a spare file should be made as, if it is time to make one: it takes a while, and is done elsewhere.
-    pub(super) fn wants_spare(&mut self) -> Option<(PathBuf, u64, u64)> {
-        if self.spare.is_some() || (self.active.at as u64) < self.active.file.size / 2 {
-            return None;
-        }
-        let path = name(&self.folder, self.next_name);
-        self.next_name += 1;
-        Some((path, self.file_bytes, self.salt))
+    fn next_id(&mut self) -> u64 {
+        self.next_file += 1;
+        self.next_file - 1
     }
 
-    /// Commits up to this one are at home: files with no later ones are free.
-    pub(super) fn free_up_to(&mut self, checkpoint: u64) -> io::Result<()> {
-        while let Some((file, _)) = self.full.pop_front_if(|(_, last)| *last <= checkpoint) {
-            self.give_back(file)?;
+    /// Everything up to `home` is safe elsewhere: files with nothing newer are free again. One is kept to be
+    /// overwritten, so that the disk's use goes back after a long queue was worked off.
+    pub(crate) fn free(&mut self, home: CommitNo) {
+        self.home = home;
+        while self.full.front().is_some_and(|(_, _, last)| *last <= home) {
+            let Some((file, len, _)) = self.full.pop_front() else { return };
+            self.full_bytes -= len;
+            if len == self.file_bytes { self.spares.give(file) } else { self.spares.delete(file.path) }
         }
-        Ok(())
-    }
-
-    /// Takes a free file as the spare, or removes it if there is one already or its size is odd.
-    pub(super) fn give_back(&mut self, file: LogFile) -> io::Result<()> {
-        if self.spare.is_none() && file.size == self.file_bytes {
-            self.spare = Some(file);
-            return Ok(());
-        }
-        std::fs::remove_file(&file.path)
     }
 }
 
-fn name(folder: &Path, number: u64) -> PathBuf {
-    folder.join(format!("{number:08}.log"))
+/// A number that nobody can guess.
+fn random() -> io::Result<u64> {
+    let mut bytes = [0; 8];
+    File::open("/dev/urandom")?.read_exact(&mut bytes)?;
+    Ok(u64::from_le_bytes(bytes))
 }
-
-#[cfg(test)]
-mod tests;

@@ -1,62 +1,83 @@
-//! Records: one commit each. `length: u32, checksum: u32, commit: u64, payload`, little-endian, filled up with
-//! zeros to a multiple of eight. The checksum (CRC-32C) covers the log's salt as well, a number drawn when the log
-//! was made: bytes inside a job's body can never pass for a record.
+//! A record of the log: header, payload, zeros up to a multiple of [`ALIGN`]. The checksums begin with the log's
+//! salt, a random number that no client knows, so that bytes inside a job's body never pass for a record.
 
-/// Bytes of a record before its payload.
-pub(super) const HEADER: usize = 16;
-/// Records begin at multiples of this.
+use crate::store::CommitNo;
+
+/// Bytes before the payload: commit number, length, checksum of these two, checksum of the payload, four zeros.
+pub(super) const HEADER: usize = 24;
+
+/// Records begin at multiples of this, so that a search for them has few places to look at.
 pub(super) const ALIGN: usize = 8;
 
-/// What stands before a payload.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Record {
-    /// The commit's number.
-    pub(super) commit: u64,
-    /// Where its payload is in the file.
-    pub(super) payload: (usize, usize),
-    /// Where the next record begins.
+/// A record that was found.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Record<'a> {
+    pub(super) number: CommitNo,
+    pub(super) payload: &'a [u8],
+    /// Where the next one begins.
     pub(super) end: usize,
 }
 
-/// Begins a record in an empty buffer; the payload is appended behind it.
-pub(super) fn start(buffer: &mut Vec<u8>) {
-    buffer.clear();
-    buffer.resize(HEADER, 0);
+/// How many bytes a record takes.
+pub(super) fn size(payload: usize) -> usize {
+    (HEADER + payload).next_multiple_of(ALIGN)
 }
 
-/// Ends the record: header and filling.
-pub(super) fn finish(buffer: &mut Vec<u8>, salt: u64, commit: u64) {
-    let len = u32::try_from(buffer.len() - HEADER).expect("limits.frame keeps commits far below 4 GiB");
-    buffer[..4].copy_from_slice(&len.to_le_bytes());
-    buffer[8..16].copy_from_slice(&commit.to_le_bytes());
-    let sum = checksum(salt, len, commit, &buffer[HEADER..]);
-    buffer[4..8].copy_from_slice(&sum.to_le_bytes());
-    buffer.resize(buffer.len().next_multiple_of(ALIGN), 0);
+/// Makes a record of `out`, whose first [`HEADER`] bytes are free for its header.
+pub(super) fn seal(salt: u64, number: CommitNo, out: &mut Vec<u8>) {
+    let payload = out.len() - HEADER;
+    let len = u32::try_from(payload).expect("the log checks a record's size before");
+    let (head_sum, payload_sum) = (head_sum(salt, number, len), payload_sum(salt, number, &out[HEADER..]));
+    out[..8].copy_from_slice(&number.0.to_le_bytes());
+    out[8..12].copy_from_slice(&len.to_le_bytes());
+    out[12..16].copy_from_slice(&head_sum.to_le_bytes());
+    out[16..20].copy_from_slice(&payload_sum.to_le_bytes());
+    out[20..HEADER].fill(0);
+    out.resize(size(payload), 0);
 }
 
-fn checksum(salt: u64, len: u32, commit: u64, payload: &[u8]) -> u32 {
-    let mut head = [0; 20];
-    head[..8].copy_from_slice(&salt.to_le_bytes());
-    head[8..12].copy_from_slice(&len.to_le_bytes());
-    head[12..].copy_from_slice(&commit.to_le_bytes());
-    crc32c::crc32c_append(crc32c::crc32c(&head), payload)
+/// The record that begins at `at`, if there is a whole one.
+pub(super) fn read(salt: u64, bytes: &[u8], at: usize) -> Option<Record<'_>> {
+    let (number, len, sum) = read_head(salt, bytes.get(at..)?.first_chunk()?)?;
+    let payload = bytes.get(at + HEADER..)?.get(..len)?;
+    let whole = sum == payload_sum(salt, number, payload);
+    whole.then(|| Record { number, payload, end: at + size(payload.len()) })
 }
 
-/// The whole record at `at`, if there is one whose number `wanted` accepts.
-pub(super) fn read(file: &[u8], at: usize, salt: u64, wanted: impl Fn(u64) -> bool) -> Option<Record> {
-    let header: &[u8; HEADER] = file.get(at..)?.first_chunk()?;
-    let word = |from: usize| {
-        u32::from_le_bytes([header[from], header[from + 1], header[from + 2], header[from + 3]])
-    };
-    let (len, sum) = (word(0), word(4));
-    let commit = u64::from(word(8)) | u64::from(word(12)) << 32;
-    if len == 0 || !wanted(commit) {
-        return None;
-    }
-    let start = at + HEADER;
-    let end = start.checked_add(len as usize).filter(|end| *end <= file.len())?;
-    if checksum(salt, len, commit, &file[start..end]) != sum {
-        return None;
-    }
-    Some(Record { commit, payload: (start, end), end: end.next_multiple_of(ALIGN) })
+/// Whether a whole header begins at `at` whose payload goes on behind the end of `bytes`.
+pub(super) fn promises_more(salt: u64, bytes: &[u8], at: usize) -> bool {
+    let head = bytes.get(at..).and_then(|bytes| bytes.first_chunk());
+    head.and_then(|head| read_head(salt, head)).is_some_and(|(_, len, _)| at + HEADER + len > bytes.len())
+}
+
+/// Commit number, length and checksum of the payload.
+fn read_head(salt: u64, head: &[u8; HEADER]) -> Option<(CommitNo, usize, u32)> {
+    let word = |from: usize| u32::from_le_bytes([head[from], head[from + 1], head[from + 2], head[from + 3]]);
+    let (number, len) = (number(head), word(8));
+    let whole = number.0 != 0 && word(12) == head_sum(salt, number, len);
+    whole.then_some((number, len as usize, word(16)))
+}
+
+fn number(head: &[u8; HEADER]) -> CommitNo {
+    CommitNo(u64::from_le_bytes(*head.first_chunk().expect("a header is longer")))
+}
+
+/// The first whole record at or behind `from` with a number above `above`. The header's own checksum makes this a
+/// matter of a few milliseconds for a file, whatever is in it.
+pub(super) fn find_above(salt: u64, bytes: &[u8], from: usize, above: CommitNo) -> Option<(usize, CommitNo)> {
+    (from.next_multiple_of(ALIGN)..bytes.len())
+        .step_by(ALIGN)
+        .filter(|at| bytes[*at..].first_chunk().is_some_and(|head| number(head) > above))
+        .filter_map(|at| read(salt, bytes, at).map(|record| (at, record.number)))
+        .next()
+}
+
+fn head_sum(salt: u64, number: CommitNo, len: u32) -> u32 {
+    let sum = crc32c::crc32c_append(crc32c::crc32c(&salt.to_le_bytes()), &number.0.to_le_bytes());
+    crc32c::crc32c_append(sum, &len.to_le_bytes())
+}
+
+fn payload_sum(salt: u64, number: CommitNo, payload: &[u8]) -> u32 {
+    let sum = crc32c::crc32c_append(crc32c::crc32c(&salt.to_le_bytes()), &number.0.to_le_bytes());
+    crc32c::crc32c_append(sum, payload)
 }

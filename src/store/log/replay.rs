@@ -1,210 +1,231 @@
-//! Reading the log at start: which records count, where it goes on, and whether anything that was acknowledged is
-//! missing. A torn last record is the mark of a crash and harmless; a damaged record with a valid later one behind
-//! it is corruption, and then nothing is changed.
-//!
-//! A record is written only when the one before it is on disk. So if any valid record has a higher number than the
-//! first one that is missing, the missing one was on disk once.
+//! Reading the log: which files belong together, which records come next, and whether what does not come next is
+//! the torn end of a crash or damage. A crash can only tear the newest record. So if any whole record lies behind a
+//! broken one, something else has happened, and nothing is changed.
 
-use super::file::{self, Front, LogFile};
+use super::file::{self, FILE_HEADER};
 use super::record;
-use bytes::Bytes;
-use std::io;
+use crate::store::CommitNo;
+use std::fs::{self, File};
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-/// How far ahead a number may be to count as a record's: more is not a number but noise.
-const NOISE: u64 = 1 << 40;
-
-/// Why the log cannot be read.
+/// Why a log cannot be read.
 #[derive(Debug, thiserror::Error)]
-pub enum ReplayError {
-    /// The system refused.
-    #[error("{}: {error}", path.display())]
+pub enum LogError {
+    /// A file or the directory cannot be read or written.
+    #[error("{}: {source}", path.display())]
     Io {
-        /// What could not be read.
+        /// Which.
         path: PathBuf,
-        /// What the system said.
-        error: io::Error,
+        /// What the system says.
+        source: io::Error,
     },
-    /// Something acknowledged is missing.
+    /// What is in a file is not what was written.
     #[error(
-        "the log is damaged: {}, at byte {offset}: commit {missing} is missing or broken, but commit {found} is there. \
-         Nothing was changed. Restore a backup, or copy the directory and ask for help before you touch it",
-        path.display()
+        "the log is damaged: {} at byte {offset}: {detail}. Nothing was changed. Restore the data directory from a \
+         backup, or move this file away and accept the loss of commit {commit} and all after it", path.display(), commit = commit.0
     )]
-    Corrupt {
+    Damaged {
         /// The file.
         path: PathBuf,
         /// Where in it.
-        offset: usize,
-        /// The commit that should be there.
-        missing: u64,
-        /// A later one that is.
-        found: u64,
+        offset: u64,
+        /// The first commit that cannot be read.
+        commit: CommitNo,
+        /// What is wrong.
+        detail: String,
     },
-    /// The front of a file is not what was written.
+    /// There is no log at all, though there was one.
     #[error(
-        "the log file {} has a damaged front. Nothing was changed. Restore a backup, or copy the directory and ask \
-         for help before you touch it", .0.display()
+        "there is no log in {}, though the database has seen {} commits. Nothing was changed. Put its files back, or \
+         restore the data directory from a backup", dir.display(), home.0
     )]
-    Front(PathBuf),
+    Missing {
+        /// Where it should be.
+        dir: PathBuf,
+        /// The newest commit that is not only in the log.
+        home: CommitNo,
+    },
+    /// Commits are missing.
+    #[error(
+        "the log is not complete: commit {} is the next one needed, but {} begins with commit {}. A file is missing \
+         from the directory. Nothing was changed. Put it back, or restore the data directory from a backup",
+        wanted.0, path.display(), found.0
+    )]
+    Gap {
+        /// The commit that should come next.
+        wanted: CommitNo,
+        /// The file with later ones.
+        path: PathBuf,
+        /// What it begins with.
+        found: CommitNo,
+    },
 }
 
-/// One file as it was found.
-struct Found {
-    file: LogFile,
-    bytes: Bytes,
-    /// The records at its front, with consecutive numbers.
-    records: Vec<record::Record>,
-    /// Where they end.
-    end: usize,
-}
-
-impl Found {
-    fn first(&self) -> Option<u64> {
-        self.records.first().map(|record| record.commit)
+impl LogError {
+    pub(super) fn io(path: &Path) -> impl FnOnce(io::Error) -> LogError + '_ {
+        |source| LogError::Io { path: path.to_owned(), source }
     }
+}
 
-    fn last(&self) -> Option<u64> {
-        self.records.last().map(|record| record.commit)
+/// Where a record stands, for errors.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Place<'a> {
+    pub(crate) path: &'a Path,
+    pub(crate) offset: u64,
+    pub(crate) number: CommitNo,
+}
+
+impl Place<'_> {
+    /// The error for a record that is whole but makes no sense.
+    pub(crate) fn damaged(&self, detail: String) -> LogError {
+        let (path, offset, commit) = (self.path.to_owned(), self.offset, self.number);
+        LogError::Damaged { path, offset, commit, detail }
     }
 }
 
-/// A file that holds commits, and the newest of them.
-pub(super) struct Filled {
-    pub(super) file: LogFile,
-    pub(super) last: u64,
-    pub(super) end: usize,
+/// A file whose records were read.
+#[derive(Debug)]
+pub(super) struct Used {
+    pub(super) path: PathBuf,
+    pub(super) len: u64,
+    /// Behind its last record.
+    pub(super) end: u64,
+    pub(super) last: CommitNo,
 }
 
-/// What was found.
-pub(super) struct Replay {
+/// What a log holds.
+#[derive(Debug, Default)]
+pub(super) struct Found {
     pub(super) salt: Option<u64>,
-    /// The payloads of the commits behind the checkpoint, in order, with their numbers.
-    pub(super) commits: Vec<(u64, Bytes)>,
-    /// Files with commits that count, oldest first; the log goes on in the last.
-    pub(super) filled: Vec<Filled>,
-    /// Files with nothing that counts.
-    pub(super) free: Vec<LogFile>,
-    /// Files whose making was cut off.
-    pub(super) blank: Vec<PathBuf>,
-    pub(super) next_name: u64,
+    pub(super) used: Vec<Used>,
+    /// Files with nothing in them that is needed, and their lengths.
+    pub(super) free: Vec<(PathBuf, u64)>,
+    pub(super) unfinished: Vec<PathBuf>,
+    pub(super) last: CommitNo,
+    pub(super) next_file: u64,
 }
 
-/// Reads the log in `folder`, from the commit behind `checkpoint` on.
-pub(super) fn replay(folder: &Path, checkpoint: u64) -> Result<Replay, ReplayError> {
-    let mut replay = Replay {
-        salt: None,
-        commits: Vec::new(),
-        filled: Vec::new(),
-        free: Vec::new(),
-        blank: Vec::new(),
-        next_name: 1,
+/// One file before it is read through.
+struct Candidate {
+    path: PathBuf,
+    len: u64,
+    first: Option<CommitNo>,
+}
+
+/// Reads every commit after `home`, in order, and changes nothing.
+pub(super) fn replay<E: From<LogError>>(
+    dir: &Path,
+    home: CommitNo,
+    mut on_record: impl FnMut(Place<'_>, &[u8]) -> Result<(), E>,
+) -> Result<Found, E> {
+    let files = file::list(dir).map_err(LogError::io(dir))?;
+    let next_file = files.whole.last().map_or(0, |(id, _)| id + 1);
+    let mut found = Found { unfinished: files.unfinished, next_file, last: home, ..Found::default() };
+    let mut files = candidates(files.whole, &mut found.salt)?;
+    let Some(salt) = found.salt else {
+        // The file that is written to is never deleted.
+        let missing = LogError::Missing { dir: dir.to_owned(), home };
+        return if home > CommitNo(0) { Err(missing.into()) } else { Ok(found) };
     };
-    let mut found = Vec::new();
-    for path in list(folder)? {
-        if let Some(number) = path.file_stem().and_then(|stem| stem.to_str()?.parse::<u64>().ok()) {
-            replay.next_name = replay.next_name.max(number + 1);
+
+    let start = files.iter().rposition(|file| file.first.is_some_and(|first| first <= home.next()));
+    let chain = files.split_off(start.unwrap_or_else(|| files.partition_point(|file| file.first.is_none())));
+    let mut expected = None;
+    for file in &chain {
+        let first = file.first.expect("files without a record come first");
+        let wanted = expected.unwrap_or(first.min(home.next()));
+        if first > wanted {
+            return Err(LogError::Gap { wanted, path: file.path.clone(), found: first }.into());
         }
-        let file = LogFile::open(&path).map_err(|error| ReplayError::Io { path: path.clone(), error })?;
-        let bytes = file.read().map_err(|error| ReplayError::Io { path: path.clone(), error })?;
-        match file::front(&bytes) {
-            Front::Blank => replay.blank.push(path),
-            Front::Damaged => return Err(ReplayError::Front(path)),
-            Front::Salt(salt) if replay.salt.is_some_and(|known| known != salt) => {
-                return Err(ReplayError::Front(path));
-            }
-            Front::Salt(salt) => {
-                replay.salt = Some(salt);
-                found.push(chain(file, bytes.into(), salt));
-            }
+        if first < wanted {
+            // What is left of a former life: a free file.
+            found.free.push((file.path.clone(), file.len));
+            continue;
         }
+        let used = read_file(file, salt, first, home, &mut on_record)?;
+        expected = Some(used.last.next());
+        found.used.push(used);
     }
-    found.sort_by_key(Found::first);
-    let last = last_of_chain(&found, checkpoint);
-    if let Some(salt) = replay.salt {
-        check_nothing_is_missing(&found, salt, last)?;
+    found.last = found.used.last().map_or(home, |used| used.last.max(home));
+    if found.used.last().is_some_and(|used| used.last < home) {
+        // The newest file is gone, but all that was in it is home.
+        found.free.extend(found.used.drain(..).map(|used| (used.path, used.len)));
     }
-    for file in found {
-        replay.take(file, checkpoint, last);
-    }
-    Ok(replay)
+    found.free.extend(files.iter().map(|file| (file.path.clone(), file.len)));
+    refuse_later(&found, salt)?;
+    Ok(found)
 }
 
-fn list(folder: &Path) -> Result<Vec<PathBuf>, ReplayError> {
-    let io = |error| ReplayError::Io { path: folder.to_path_buf(), error };
-    let mut paths = Vec::new();
-    for entry in std::fs::read_dir(folder).map_err(io)? {
-        let path = entry.map_err(io)?.path();
-        if path.extension().is_some_and(|extension| extension == "log") {
-            paths.push(path);
+/// The files in the order of their first records, those without one first.
+fn candidates(files: Vec<(u64, PathBuf)>, salt: &mut Option<u64>) -> Result<Vec<Candidate>, LogError> {
+    let mut candidates = Vec::new();
+    for (_, path) in files {
+        let (mut bytes, len) = read_head(&path).map_err(LogError::io(&path))?;
+        let damaged =
+            |detail: &str| Place { path: &path, offset: 0, number: CommitNo(1) }.damaged(detail.to_owned());
+        let own = file::salt(&bytes).ok_or_else(|| damaged("the file's header is broken"))?;
+        if *salt.get_or_insert(own) != own {
+            return Err(damaged("the file belongs to another log"));
         }
+        if record::promises_more(own, &bytes, FILE_HEADER) {
+            bytes = fs::read(&path).map_err(LogError::io(&path))?;
+        }
+        let first = record::read(own, &bytes, FILE_HEADER).map(|record| record.number);
+        candidates.push(Candidate { path, len, first });
     }
-    paths.sort();
-    Ok(paths)
+    candidates.sort_by_key(|file| file.first);
+    Ok(candidates)
 }
 
-/// The records at the front of a file, as long as their numbers follow one another.
-fn chain(file: LogFile, bytes: Bytes, salt: u64) -> Found {
-    let (mut records, mut end) = (Vec::<record::Record>::new(), file::HEADER);
-    while let Some(record) = {
-        let expected = records.last().map(|record| record.commit + 1);
-        record::read(&bytes, end, salt, |commit| expected.is_none_or(|expected| expected == commit))
-    } {
-        end = record.end;
-        records.push(record);
-    }
-    Found { file, bytes, records, end }
+/// The beginning of a file, in which nearly every first record lies, and how long the file is.
+fn read_head(path: &Path) -> io::Result<(Vec<u8>, u64)> {
+    let file = File::open(path)?;
+    let len = file.metadata()?.len();
+    let mut bytes = Vec::new();
+    file.take(64 << 10).read_to_end(&mut bytes)?;
+    Ok((bytes, len))
 }
 
-/// The newest commit that follows `checkpoint` without a gap.
-fn last_of_chain(found: &[Found], checkpoint: u64) -> u64 {
-    let mut last = checkpoint;
-    for file in found {
-        if let (Some(first), Some(newest)) = (file.first(), file.last())
-            && first <= last + 1
-            && newest > last
-        {
-            last = newest;
+/// Reads the records of one file up to the first that does not come next.
+fn read_file<E: From<LogError>>(
+    file: &Candidate,
+    salt: u64,
+    first: CommitNo,
+    home: CommitNo,
+    on_record: &mut impl FnMut(Place<'_>, &[u8]) -> Result<(), E>,
+) -> Result<Used, E> {
+    let bytes = fs::read(&file.path).map_err(LogError::io(&file.path))?;
+    let (mut at, mut expected) = (FILE_HEADER, first);
+    while let Some(record) = record::read(salt, &bytes, at).filter(|record| record.number == expected) {
+        if expected > home {
+            on_record(Place { path: &file.path, offset: at as u64, number: expected }, record.payload)?;
         }
+        (at, expected) = (record.end, expected.next());
     }
-    last
+    let (path, len) = (file.path.clone(), file.len);
+    Ok(Used { path, len, end: at as u64, last: CommitNo(expected.0 - 1) })
 }
 
-/// Looks for records with a higher number than `last`: there must be none, in no file.
-fn check_nothing_is_missing(found: &[Found], salt: u64, last: u64) -> Result<(), ReplayError> {
-    let later = |commit: u64| commit > last && commit - last < NOISE;
-    for file in found {
-        let corrupt = |offset, found| {
-            Err(ReplayError::Corrupt { path: file.file.path.clone(), offset, missing: last + 1, found })
-        };
-        if let Some(first) = file.first().filter(|first| later(*first)) {
-            return corrupt(file::HEADER, first);
-        }
-        // What lies behind the records of this file: of its former life, or torn.
-        let mut at = file.end;
-        while at + record::HEADER <= file.bytes.len() {
-            if let Some(record) = record::read(&file.bytes, at, salt, later) {
-                return corrupt(file.end, record.commit);
-            }
-            at += record::ALIGN;
+/// Any whole record above the last one that was read means damage. Full files but the newest are not searched:
+/// the file after them begins with what comes next.
+fn refuse_later(found: &Found, salt: u64) -> Result<(), LogError> {
+    let tail = found.used.last().map(|used| (&used.path, used.end as usize));
+    let free = found.free.iter().map(|(path, _)| (path, FILE_HEADER));
+    for (path, from) in tail.into_iter().chain(free) {
+        let bytes = fs::read(path).map_err(LogError::io(path))?;
+        if let Some((offset, number)) = record::find_above(salt, &bytes, from, found.last) {
+            let (missing, number) = (found.last.next(), number.0);
+            let place = match &tail {
+                Some((path, end)) => Place { path, offset: *end as u64, number: missing },
+                None => Place { path, offset: FILE_HEADER as u64, number: missing },
+            };
+            return Err(place.damaged(format!(
+                "commit {} is not readable there, but commit {number} is whole ({} at byte {offset})",
+                missing.0,
+                path.display()
+            )));
         }
     }
     Ok(())
-}
-
-impl Replay {
-    fn take(&mut self, found: Found, checkpoint: u64, last: u64) {
-        let counts = |commit: u64| commit > checkpoint && commit <= last;
-        let newest = found.last().filter(|newest| counts(*newest));
-        for record in found.records.iter().filter(|record| counts(record.commit)) {
-            // Two files may hold the same commits only if a copy was made by hand; the first counts.
-            if self.commits.last().is_none_or(|(known, _)| *known < record.commit) {
-                self.commits.push((record.commit, found.bytes.slice(record.payload.0..record.payload.1)));
-            }
-        }
-        match newest {
-            Some(last) => self.filled.push(Filled { file: found.file, last, end: found.end }),
-            None => self.free.push(found.file),
-        }
-    }
 }
