@@ -33,12 +33,13 @@ pub struct WorkOptions {
     pub plan: Plan,
 }
 
-/// The daemon's pool: standard input is its connection. Returns when the daemon is gone or has stopped.
+/// The daemon's pool: standard input is its connection. Returns when the daemon is gone or has stopped: a SIGKILL
+/// of the daemon ends the connection, and then the pool kills the process groups of all jobs. (A death signal from
+/// the kernel would end the pool before it could do that.)
 ///
 /// # Errors
 /// It was not started by a daemon.
 pub fn run_pool() -> io::Result<()> {
-    rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))?;
     // The daemon decides when its workers stop; a signal to the whole process group must not decide otherwise.
     // Handlers and not "ignore", since that would be inherited by the jobs.
     for signal in [SIGINT, SIGTERM, SIGHUP, SIGUSR1] {
