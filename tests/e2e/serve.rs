@@ -76,3 +76,34 @@ fn a_reload_applies_a_changed_configuration_and_refuses_a_bad_one() {
         assert_eq!(daemon.show(1).await.unwrap().attempts, 9);
     });
 }
+
+#[test]
+fn the_dialogue_of_the_protocols_document_is_what_happens() {
+    use std::io::{Read, Write};
+    let document = include_str!("../../docs/protocol.md");
+    let bytes = |line: &str| -> Vec<u8> {
+        line.split_whitespace().map(|byte| u8::from_str_radix(byte, 16).unwrap()).collect()
+    };
+    block_on(async {
+        let home = Home::new("");
+        let _daemon = home.serve().await;
+        let mut stream = std::os::unix::net::UnixStream::connect(home.socket()).unwrap();
+        stream.set_read_timeout(Some(crate::helper::DEADLINE)).unwrap();
+        let mut lines = 0;
+        for line in document.lines() {
+            if let Some(sent) = line.strip_prefix("C: ") {
+                stream.write_all(&bytes(sent)).unwrap();
+            } else if let Some(said) = line.strip_prefix("S: ") {
+                let mut length = [0; 4];
+                stream.read_exact(&mut length).unwrap();
+                let mut frame = vec![0; u32::from_le_bytes(length) as usize];
+                stream.read_exact(&mut frame).unwrap();
+                if said != "welcome …" {
+                    assert_eq!([&length[..], &frame].concat(), bytes(said));
+                }
+                lines += 1;
+            }
+        }
+        assert_eq!(lines, 2);
+    });
+}
