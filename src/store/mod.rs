@@ -26,7 +26,7 @@ mod workload;
 pub use codec::DecodeError;
 pub use directory::DirectoryError;
 pub use disk::DiskStore;
-pub use home::{HomeError, sync_file_range};
+pub use home::HomeError;
 pub use log::LogError;
 pub use options::Options;
 pub use recovery::{OpenError, Recovered, Report};

@@ -8,8 +8,6 @@ mod sync;
 #[cfg(test)]
 mod tests;
 
-pub use sync::sync_file_range;
-
 use super::CommitNo;
 use super::codec::{BlockRow, DecodeError, MetaRow, QueueRow, ROW_MAX, row_mask};
 use crate::core::JobId;

@@ -24,7 +24,7 @@ unsafe extern "C" {
 // sync_file_range(2), whose contract (the range is written when it returns 0) `fdatasync` more than keeps; nobody
 // else in this program calls it. It touches no memory of the caller and does not unwind.
 #[unsafe(no_mangle)]
-pub extern "C" fn sync_file_range(fd: c_int, _offset: i64, _bytes: i64, _flags: c_uint) -> c_int {
+extern "C" fn sync_file_range(fd: c_int, _offset: i64, _bytes: i64, _flags: c_uint) -> c_int {
     CALLS.fetch_add(1, Ordering::Relaxed);
     fdatasync(fd)
 }
