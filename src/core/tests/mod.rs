@@ -1,7 +1,11 @@
 //! The core's tests: the table of states walked cell by cell, long random sequences against a naive model, and
-//! one small test for each promise that is easy to break.
+//! small tests of what is easy to get wrong, by subject.
 
+mod ends;
+mod events;
+mod leases;
 mod model;
+mod order;
 mod sequences;
 mod table;
 mod world;

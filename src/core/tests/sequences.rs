@@ -277,7 +277,7 @@ fn play(steps: Vec<(Duration, Step)>) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 96, max_shrink_iters: 4000, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 256, max_shrink_iters: 4000, ..ProptestConfig::default() })]
     #[test]
     fn the_core_does_what_the_naive_model_does(steps in prop::collection::vec((wait(), step()), 1..150)) {
         play(steps);
