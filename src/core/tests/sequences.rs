@@ -166,6 +166,12 @@ fn lease(model: &Model, pick: usize, stale: u32) -> LeaseId {
     }
 }
 
+/// The job that a number means: mostly one that there is.
+fn known(model: &Model, pick: JobId) -> JobId {
+    let at = pick.0 as usize % (model.jobs.len() + 1);
+    model.jobs.get(at).map_or(pick, |(id, _)| JobId(*id))
+}
+
 /// Hides what an outcome may say in more than one way: the hint of a refused edit, and what has become of a job
 /// that an earlier item of the same request settled.
 fn compared(command: &Command, outcome: Result<Outcome, Rejection>) -> Result<Outcome, Rejection> {
@@ -234,6 +240,10 @@ fn play(steps: Vec<(Duration, Step)>) {
         world.now = world.now.plus(pause);
         model.now = world.now.0;
         match step {
+            Step::Do(Command::Edit { edit, ids }) => {
+                let ids = ids.into_iter().map(|id| known(&model, id)).collect();
+                both(&mut world, &mut model, &mut promises, Command::Edit { edit, ids });
+            }
             Step::Do(command) => both(&mut world, &mut model, &mut promises, command),
             Step::Settle(items) => {
                 let items =
