@@ -19,23 +19,23 @@ struct Run {
 pub(super) struct Plain(BTreeMap<JobId, Run>);
 
 impl Plain {
-    /// Adds jobs; joins the runs that they touch, so that equal neighbours are always one entry.
+    /// Adds jobs; joins the run that they continue, and the one that continues them.
     pub(super) fn insert(&mut self, range: IdRange, spec: &Arc<Spec>, submitted_at: Time) {
         let alike = |run: &Run| {
             run.submitted_at == submitted_at && (Arc::ptr_eq(&run.spec, spec) || run.spec == *spec)
         };
-        let behind = match self.0.get(&range.end()) {
-            Some(run) if alike(run) => self.0.remove(&range.end()).map_or(0, |run| run.len),
-            _ => 0,
-        };
+        let mut len = range.len;
+        if self.0.get(&range.end()).is_some_and(alike) {
+            len += self.0.remove(&range.end()).expect("found above").len;
+        }
         if let Some((first, run)) = self.0.range_mut(..range.first).next_back()
             && first.plus(run.len) == range.first
             && alike(run)
         {
-            run.len += range.len + behind;
+            run.len += len;
             return;
         }
-        self.0.insert(range.first, Run { len: range.len + behind, spec: spec.clone(), submitted_at });
+        self.0.insert(range.first, Run { len, spec: spec.clone(), submitted_at });
     }
 
     fn run_at(&self, id: JobId) -> Option<(JobId, &Run)> {

@@ -88,9 +88,9 @@ impl Queue {
         before + self.ready.get(&priority).map_or(0, |ids| ids.rank(id.0))
     }
 
-    /// The `n` jobs that have been kept for the longest time after their end.
-    pub(super) fn oldest_kept(&self, n: usize) -> impl Iterator<Item = JobId> + '_ {
-        self.kept.iter().take(n).map(|(_, id)| *id)
+    /// The kept jobs by the time of their end, the oldest first.
+    pub(super) fn oldest_kept(&self) -> impl Iterator<Item = (Time, JobId)> + '_ {
+        self.kept.iter().copied()
     }
 
     /// How many ended jobs are kept, dead ones aside.

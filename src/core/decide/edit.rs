@@ -1,7 +1,8 @@
 //! Decides changes by hand: cancel, retry, kick, bury, delete, purge. The table in the core's documentation says
 //! which state allows which.
 
-use super::{Core, Moment, ending};
+use super::kept::KeptChange;
+use super::{Core, Moment, ending, newest};
 use crate::core::command::{Edit, Outcome};
 use crate::core::event::{Ending, Event};
 use crate::core::ids::{IdRange, Ids, JobId};
@@ -14,6 +15,7 @@ const PURGE_RANGES_MAX: usize = 65_536;
 
 impl Core {
     pub(super) fn edit(&self, edit: Edit, ids: &[JobId], moment: Moment, events: &mut Vec<Event>) -> Outcome {
+        let (from, mut kept) = (events.len(), KeptChange::default());
         let mut seen = HashSet::new();
         let results = ids
             .iter()
@@ -22,19 +24,31 @@ impl Core {
                 allow(edit, *id, job.state.kind())?;
                 // Named twice in one request: the first time does it.
                 if seen.insert(*id) {
-                    self.edited(edit, *id, &job, moment, events);
+                    if edit == Edit::Cancel {
+                        let end = ending(self.settings_of(&job).keep_done, moment.now);
+                        kept.ended(&job.spec.queue, *id, end);
+                    }
+                    self.edited(edit, *id, &job, moment, (events, from));
                 }
                 Ok(())
             })
             .collect();
+        self.make_room_for_kept(kept, moment.now, events);
         Outcome::Edited(results)
     }
 
-    fn edited(&self, edit: Edit, id: JobId, job: &Job, moment: Moment, events: &mut Vec<Event>) {
+    fn edited(
+        &self,
+        edit: Edit,
+        id: JobId,
+        job: &Job,
+        moment: Moment,
+        (events, from): (&mut Vec<Event>, usize),
+    ) {
         let settings = self.settings_of(job);
         let done = ending(settings.keep_done, moment.now);
         let dead = ending(settings.keep_dead, moment.now);
-        match (edit, events.last_mut()) {
+        match (edit, newest(events, from)) {
             (Edit::Cancel, Some(Event::Cancelled { jobs, end })) if *end == done => jobs.push(id),
             (Edit::Bury, Some(Event::Buried { jobs, end })) if *end == dead => jobs.push(id),
             (Edit::Retry | Edit::Kick, Some(Event::Revived { jobs })) => jobs.push(id),

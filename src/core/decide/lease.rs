@@ -1,12 +1,13 @@
 //! Decides what happens with leases: claim, settle, extend, and their end when the holder vanishes.
 
-use super::{Core, Moment, cut, ending};
+use super::kept::KeptChange;
+use super::{Core, Moment, cut, ending, newest};
 use crate::core::command::{Claim, LeaseId, Outcome, Then, Verdict};
 use crate::core::event::{AfterFailure, Event};
 use crate::core::ids::{Ids, JobId};
 use crate::core::job::{Grant, Job, QueueName, State as JobState};
 use crate::core::rejection::{LeaseRejection, Rejection};
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::time::Duration;
 
 impl Core {
@@ -75,7 +76,7 @@ impl Core {
         events: &mut Vec<Event>,
     ) -> Outcome {
         let mut once = Once::default();
-        let mut done = Completions::default();
+        let (from, mut kept) = (events.len(), KeptChange::default());
         let results = items
             .iter()
             .map(|(lease, verdict)| {
@@ -93,10 +94,8 @@ impl Core {
                 match verdict {
                     Verdict::Complete => {
                         let end = ending(self.settings_of(job).keep_done, moment.now);
-                        if end.keep_until.is_some() {
-                            *done.kept.entry(job.spec.queue.clone()).or_default() += 1;
-                        }
-                        match events.last_mut() {
+                        kept.ended(&job.spec.queue, lease.id, end);
+                        match newest(events, from) {
                             Some(Event::Completed { jobs, end: same }) if *same == end => jobs.push(lease.id),
                             _ => events.push(Event::Completed { jobs: lease.id.into(), end }),
                         }
@@ -112,7 +111,7 @@ impl Core {
                 Ok(())
             })
             .collect();
-        self.make_room_for_kept(done, events);
+        self.make_room_for_kept(kept, moment.now, events);
         Outcome::Settled(results)
     }
 
@@ -125,20 +124,6 @@ impl Core {
         Event::Failed { job: id.into(), at: moment.now, error: cut(error), next }
     }
 
-    /// Lets the oldest ended jobs of a queue go where more would be kept than its limit says.
-    fn make_room_for_kept(&self, done: Completions, events: &mut Vec<Event>) {
-        let mut queues: Vec<_> = done.kept.into_iter().collect();
-        queues.sort();
-        for (name, more) in queues {
-            let Some(queue) = self.state.queue(&name) else { continue };
-            let over = (queue.kept() + more).saturating_sub(self.settings.of(&name).keep_done_max);
-            let jobs: Ids = queue.oldest_kept(over as usize).collect();
-            if !jobs.is_empty() {
-                events.push(Event::Deleted { jobs });
-            }
-        }
-    }
-
     pub(super) fn extend(
         &self,
         items: &[LeaseId],
@@ -146,12 +131,13 @@ impl Core {
         moment: Moment,
         events: &mut Vec<Event>,
     ) -> Outcome {
+        let from = events.len();
         let results = items
             .iter()
             .map(|item| {
                 let job = self.leased(*item)?;
                 let until = moment.now.plus(lease.unwrap_or(self.settings_of(job).lease));
-                match events.last_mut() {
+                match newest(events, from) {
                     Some(Event::Extended { jobs, until: same }) if *same == until => jobs.push(item.id),
                     _ => events.push(Event::Extended { jobs: item.id.into(), until }),
                 }
@@ -195,12 +181,6 @@ impl Core {
         }
         Outcome::Ok
     }
-}
-
-/// How many jobs of each queue a request completes that will be kept.
-#[derive(Default)]
-struct Completions {
-    kept: HashMap<QueueName, u64>,
 }
 
 /// Tells whether an id comes for the first time. Free for ids that rise, as those of one claim mostly do.

@@ -2,6 +2,7 @@
 //! caller applies the events, and only then decides the next command.
 
 mod edit;
+mod kept;
 mod lease;
 mod submit;
 mod tick;
@@ -77,7 +78,7 @@ impl Core {
 
     fn pause(&self, name: &QueueName, pause: bool, events: &mut Vec<Event>) -> Result<Outcome, Rejection> {
         let queue = self.state.queue(name);
-        if queue.is_none() {
+        if queue.is_none() && pause {
             self.room_for_queues(1)?;
         }
         if queue.is_some_and(|q| q.is_paused()) != pause {
@@ -89,7 +90,11 @@ impl Core {
 
     fn room_for_queues(&self, new: usize) -> Result<(), Rejection> {
         let limit = self.settings.queues_max;
-        if self.state.queues.len() + new > limit { Err(Rejection::TooManyQueues { limit }) } else { Ok(()) }
+        if new > 0 && self.state.queues.len() + new > limit {
+            Err(Rejection::TooManyQueues { limit })
+        } else {
+            Ok(())
+        }
     }
 
     fn settings_of(&self, job: &Job) -> &QueueSettings {
@@ -113,6 +118,12 @@ impl Core {
         let wait = wait.unwrap_or_else(|| backoff.wait(failed, moment.luck_for(id)));
         AfterFailure::Retry(moment.now.plus(wait))
     }
+}
+
+/// The newest event of the decision that began at `from`, so that another job may join it. What earlier decisions
+/// pushed is applied already and must not grow.
+fn newest(events: &mut [Event], from: usize) -> Option<&mut Event> {
+    events[from..].last_mut()
 }
 
 /// The end of a job at `at`, and how long it is then kept.

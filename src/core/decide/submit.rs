@@ -7,7 +7,7 @@ use crate::core::ids::{IdRange, JobId};
 use crate::core::job::{QueueName, Spec};
 use crate::core::rejection::Rejection;
 use crate::core::time::Time;
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 impl Core {
@@ -65,8 +65,9 @@ impl Core {
         if let [only] = groups {
             return self.room_in(&only.spec.queue, only.count).and_then(|new| self.room_for_queues(new));
         }
-        let mut more: HashMap<&QueueName, u64> = HashMap::new();
-        for group in groups {
+        // In the order of names, so that the same submit gets the same refusal.
+        let mut more: BTreeMap<&QueueName, u64> = BTreeMap::new();
+        for group in groups.iter().filter(|group| group.count > 0) {
             *more.entry(&group.spec.queue).or_default() += group.count;
         }
         let mut new = 0;

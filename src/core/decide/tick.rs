@@ -1,7 +1,8 @@
 //! Decides what time alone brings: delays that are over, leases and jobs that expire, ended jobs that were kept
 //! long enough.
 
-use super::{Core, Moment, ending};
+use super::kept::KeptChange;
+use super::{Core, Moment, ending, newest};
 use crate::core::command::{Outcome, Then};
 use crate::core::event::{Ending, Event};
 use crate::core::ids::{Ids, JobId};
@@ -14,6 +15,7 @@ const JOBS_MAX: usize = 4096;
 
 impl Core {
     pub(super) fn tick(&self, moment: Moment, events: &mut Vec<Event>) -> Outcome {
+        let (from, mut kept) = (events.len(), KeptChange::default());
         let mut ripe = Ids::new();
         let mut old = Ids::new();
         let mut expired: Vec<(JobId, Ending)> = Vec::new();
@@ -23,17 +25,21 @@ impl Core {
             match job.state {
                 JobState::Leased(lease) => events.push(self.lease_over(*id, job, lease.since, moment)),
                 JobState::Scheduled { .. } | JobState::Ready if job.expires_at <= moment.now => {
-                    expired.push((*id, ending(self.settings_of(job).keep_done, moment.now)));
+                    let end = ending(self.settings_of(job).keep_done, moment.now);
+                    kept.ended(&job.spec.queue, *id, end);
+                    expired.push((*id, end));
                 }
                 JobState::Scheduled { .. } => ripe.push(*id),
                 JobState::Ready => unreachable!("a ready job is due only when it expires"),
-                JobState::Done(_) | JobState::Dead(_) | JobState::Cancelled(_) | JobState::Expired(_) => {
-                    old.push(*id)
+                JobState::Dead(_) => old.push(*id),
+                JobState::Done(_) | JobState::Cancelled(_) | JobState::Expired(_) => {
+                    kept.forgotten(&job.spec.queue, *id);
+                    old.push(*id);
                 }
             }
         }
         for (id, end) in expired {
-            match events.last_mut() {
+            match newest(events, from) {
                 Some(Event::Expired { jobs, end: same }) if *same == end => jobs.push(id),
                 _ => events.push(Event::Expired { jobs: id.into(), end }),
             }
@@ -44,6 +50,7 @@ impl Core {
         if !old.is_empty() {
             events.push(Event::Deleted { jobs: old });
         }
+        self.make_room_for_kept(kept, moment.now, events);
         Outcome::Ok
     }
 

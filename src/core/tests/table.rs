@@ -1,125 +1,236 @@
-//! Walks the very table in the core's documentation: every command in every state.
+//! Walks the table of states in the core's documentation: every cell is tried, and what the core really does must
+//! be what the cell says.
 
-use super::*;
+use super::world::{World, group, name, secs, view};
+use crate::core::*;
+use std::time::Duration;
 
-/// The table's rows: the command, and the outcome for each state.
-fn rows() -> Vec<(String, Vec<String>)> {
-    let text = include_str!("../mod.rs");
-    let cells = |line: &str| -> Vec<String> {
-        let inner = line.trim_start_matches("//! |").trim_end().trim_end_matches('|');
-        inner.split('|').map(|cell| cell.trim().to_owned()).collect()
+/// The rows of the table that this test can act out.
+const ROWS: [&str; 19] = [
+    "claim",
+    "complete",
+    "fail",
+    "fail (last attempt)",
+    "release",
+    "release (delay)",
+    "extend",
+    "vanish",
+    "vanish (too often)",
+    "due",
+    "lease over",
+    "ttl over",
+    "kept long enough",
+    "cancel",
+    "retry",
+    "kick",
+    "bury",
+    "delete",
+    "purge",
+];
+
+/// What a row waits for, if it is about time.
+const STEP: Duration = Duration::from_secs(10);
+const LONG: Duration = Duration::from_secs(24 * 3600);
+const ID: JobId = JobId(1);
+const SESSION: u64 = 7;
+
+/// The cells of the table: row, column, content.
+fn cells(doc: &str) -> Vec<(String, StateKind, String)> {
+    let mut lines = doc.lines().filter_map(|line| line.strip_prefix("//! |"));
+    let split = |line: &str| -> Vec<String> {
+        line.trim_end_matches('|').split('|').map(|cell| cell.trim().to_owned()).collect()
     };
-    let mut lines = text.lines().filter(|line| line.starts_with("//! |"));
-    let head = cells(lines.next().expect("the table has a head"));
-    assert_eq!(head[1..], StateKind::ALL.map(|kind| kind.name().to_owned()), "the table's columns");
-    lines.skip(1).map(|line| (cells(line)[0].clone(), cells(line)[1..].to_vec())).collect()
-}
-
-/// A job in this state, its attempt, and whether the next failure or crash shall be the last.
-fn job_in(bench: &mut Bench, state: &str, last: bool, ttl: Option<Duration>) -> (JobId, u32) {
-    let delay = if state == "scheduled" { Start::After(Duration::from_secs(100)) } else { Start::Now };
-    let id = bench.submit(1, delay, ttl);
-    let mut attempt = 0;
-    if last {
-        // One failure and one crash lie behind it.
-        bench.claim(1, 1);
-        bench.fail(id, 1).unwrap();
-        bench.tick_after(1);
-        bench.claim(1, 1);
-        bench.run(&Command::Vanish { session: 1 }).unwrap();
-        attempt = 2;
+    let head = split(lines.next().expect("the documentation has a table"));
+    let columns: Vec<_> = head[1..]
+        .iter()
+        .map(|head| *StateKind::ALL.iter().find(|kind| kind.name() == head).expect("a column is a state"))
+        .collect();
+    assert_eq!(columns, StateKind::ALL, "every state has its column");
+    assert!(split(lines.next().unwrap()).iter().all(|cell| cell == "---"));
+    let mut cells = Vec::new();
+    for row in lines.map(split) {
+        assert_eq!(row.len(), head.len(), "row `{}` has a cell for each state", row[0]);
+        cells.extend(columns.iter().zip(&row[1..]).map(|(kind, cell)| (row[0].clone(), *kind, cell.clone())));
     }
-    match state {
-        "scheduled" | "ready" => return (id, attempt),
-        "expired" => bench.tick_after(1_000_000),
-        "cancelled" => bench.edit(Edit::Cancel, id).unwrap(),
-        "dead" => bench.edit(Edit::Bury, id).unwrap(),
-        _ => {
-            assert_eq!(bench.claim(1, 1)[0].id, id);
-            attempt += 1;
-            if state == "done" {
-                bench.settle(id, attempt, Verdict::Complete).unwrap();
-            }
-        }
-    }
-    assert_eq!(bench.state(id), state);
-    (id, attempt)
-}
-
-/// Runs a row's command; whether it was refused.
-fn act(bench: &mut Bench, command: &str, id: JobId, attempt: u32) -> bool {
-    let release = |seconds| Verdict::Release { delay: Duration::from_secs(seconds) };
-    match command {
-        "claim" => bench.claim(1, 2).is_empty(),
-        "complete" => bench.settle(id, attempt, Verdict::Complete).is_err(),
-        "fail" | "fail (last attempt)" => bench.fail(id, attempt).is_err(),
-        "release" => bench.settle(id, attempt, release(0)).is_err(),
-        "release (delay)" => bench.settle(id, attempt, release(5)).is_err(),
-        "extend" => {
-            let items = vec![LeaseId { id, attempt: Attempt(attempt) }];
-            let outcome = bench.run(&Command::Extend { items, lease: None });
-            matches!(outcome, Ok(Outcome::Extended(results)) if results[0].is_err())
-        }
-        "vanish" | "vanish (too often)" => {
-            let before = bench.events.len();
-            bench.run(&Command::Vanish { session: 1 }).unwrap();
-            bench.events.len() == before
-        }
-        "due" => tick(bench, 100),
-        "lease over" => tick(bench, 60),
-        "ttl over" => tick(bench, 50),
-        "kept long enough" => tick(bench, 7200),
-        "cancel" => bench.edit(Edit::Cancel, id).is_err(),
-        "retry" => bench.edit(Edit::Retry, id).is_err(),
-        "kick" => bench.edit(Edit::Kick, id).is_err(),
-        "bury" => bench.edit(Edit::Bury, id).is_err(),
-        "delete" => bench.edit(Edit::Delete, id).is_err(),
-        "purge" => matches!(bench.run(&Command::Purge { queue: queue() }), Ok(Outcome::Purged(0))),
-        other => panic!("the table has a command that this test does not know: {other}"),
-    }
-}
-
-fn tick(bench: &mut Bench, seconds: u64) -> bool {
-    let before = bench.events.len();
-    bench.tick_after(seconds);
-    bench.events.len() == before
+    cells
 }
 
 #[test]
-fn every_command_in_every_state_does_what_the_table_says() {
-    let rows = rows();
-    assert_eq!(rows.len(), 19, "the table's rows");
-    for (command, outcomes) in rows {
-        for (state, outcome) in StateKind::ALL.map(StateKind::name).into_iter().zip(outcomes) {
-            let mut bench = Bench::new();
-            let last = command.contains("last") || command.contains("often");
-            // Rows about one kind of time are about jobs that have no other.
-            let ttl = match (command.as_str(), state) {
-                (_, "expired") => Some(Duration::from_secs(1000)),
-                ("ttl over", "scheduled" | "ready") => Some(Duration::from_secs(50)),
-                _ => None,
-            };
-            let (id, attempt) = job_in(&mut bench, state, last && state == "leased", ttl);
-            let by_another_time = match command.as_str() {
-                // What these rows wait for comes to other states as well, by another row.
-                "due" | "lease over" | "kept long enough" | "ttl over" => {
-                    let due = bench.core.state.job(id).unwrap().next_due();
-                    outcome == "—" && due != Time::NEVER
-                }
-                _ => false,
-            };
-            if by_another_time {
-                continue;
-            }
-            let before = bench.core.state.job(id);
-            let refused = act(&mut bench, &command, id, attempt);
-            if outcome == "—" {
-                assert!(refused, "{command} in {state} should be refused");
-                assert_eq!(bench.core.state.job(id), before, "{command} in {state} should change nothing");
-            } else {
-                assert!(!refused, "{command} in {state} should be taken");
-                assert_eq!(bench.state(id), outcome, "{command} in {state}");
+fn the_core_does_what_the_table_says() {
+    let cells = cells(include_str!("../mod.rs"));
+    let mut rows: Vec<_> = cells.iter().map(|(row, ..)| row.as_str()).collect();
+    rows.dedup();
+    assert_eq!(rows, ROWS, "the table has exactly the rows that this test acts out");
+    for (row, state, cell) in cells {
+        for used in [false, true] {
+            let (really, _) = act(&row, state, used, false);
+            assert_eq!(really, cell, "{row} in state {state} (claimed before: {used})");
+            // Where final states are not kept, the same ends in forgetting.
+            if !state.is_final() {
+                let ends = ["done", "dead", "cancelled", "expired"].contains(&cell.as_str());
+                let really = act(&row, state, used, true).0;
+                let expected = if ends { "forgotten" } else { cell.as_str() };
+                assert_eq!(really, expected, "{row} in state {state}, nothing kept");
             }
         }
+    }
+}
+
+#[test]
+fn refused_settles_say_whether_the_job_or_the_lease_is_gone() {
+    let unknown = LeaseId { id: JobId(99), attempt: Attempt(1) };
+    for row in ROWS {
+        let (_, mut world) = act("claim", StateKind::Ready, true, false);
+        let gone = command(row, unknown);
+        match world.run(gone).unwrap() {
+            Outcome::Settled(results) => {
+                assert_eq!(results, [Err(LeaseRejection::NotFound { id: unknown.id })]);
+            }
+            Outcome::Extended(results) => {
+                assert_eq!(results, [Err(LeaseRejection::NotFound { id: unknown.id })]);
+            }
+            Outcome::Edited(results) => {
+                assert_eq!(results, [Err(EditRejection::NotFound { id: unknown.id })]);
+            }
+            _ => continue,
+        }
+        assert!(world.fresh().is_empty());
+        // The lease is attempt 2: the one before is lost, and so is one that never was.
+        for attempt in [Attempt(1), Attempt(3)] {
+            let lost =
+                LeaseRejection::LeaseLost { id: ID, attempt, current: Attempt(2), state: StateKind::Leased };
+            match world.run(command(row, LeaseId { id: ID, attempt })).unwrap() {
+                Outcome::Settled(results) => assert_eq!(results, [Err(lost)], "{row}"),
+                Outcome::Extended(results) => assert_eq!(results, [Err(lost)], "{row}"),
+                _ => break,
+            }
+            assert!(world.fresh().is_empty());
+        }
+    }
+}
+
+/// Does what a row says to a job in this state; returns what came of it, as the table would put it. `used` jobs
+/// were claimed and released before.
+fn act(row: &str, state: StateKind, used: bool, forget: bool) -> (String, World) {
+    let pick = |row_of_time: &str, otherwise| if row == row_of_time { STEP } else { otherwise };
+    let mut world = World::new();
+    let keep = if forget { Keep::No } else { Keep::For(pick("kept long enough", LONG)) };
+    let settings = world.settings();
+    (settings.keep_done, settings.keep_dead) = (keep, keep);
+    settings.lease = pick("lease over", LONG);
+    settings.attempts = if row == "fail (last attempt)" { 1 } else { 5 };
+    settings.crashes = if row == "vanish (too often)" { 1 } else { 5 };
+    let delay = pick("due", LONG / 2);
+    let ttl = (row == "ttl over").then_some(STEP);
+    bring_to(&mut world, state, used, delay, ttl);
+
+    let before = view(&world.core.state);
+    let lease = LeaseId { id: ID, attempt: world.job(ID.0).attempt };
+    if ["due", "lease over", "ttl over", "kept long enough"].contains(&row) {
+        // Nothing happens a moment too early.
+        world.wait(STEP - Duration::from_millis(1));
+        assert!(world.fresh().is_empty(), "{row} in state {state} comes too early");
+        world.now = world.now.plus(Duration::from_millis(1));
+    }
+    let outcome = world.run(command(row, lease)).unwrap();
+    if world.fresh().is_empty() {
+        assert_eq!(
+            view(&world.core.state),
+            before,
+            "{row} in state {state} is refused, yet changes something"
+        );
+        assert_refused(row, &outcome, lease, state);
+        return ("—".to_owned(), world);
+    }
+    assert_taken(row, &outcome, lease);
+    let after = world.kind(ID.0).map_or("forgotten", StateKind::name).to_owned();
+    (after, world)
+}
+
+/// Brings job 1 into a state by commands alone.
+fn bring_to(world: &mut World, state: StateKind, used: bool, delay: Duration, ttl: Option<Duration>) {
+    let mut jobs = group("q", 1);
+    jobs.ttl = if state == StateKind::Expired { Some(ttl.unwrap_or(STEP)) } else { ttl };
+    if state == StateKind::Scheduled && !used {
+        jobs.start = Start::After(delay);
+    }
+    world.submit(vec![jobs]);
+    if used {
+        let lease = world.claim("q", 1);
+        let delay = if state == StateKind::Scheduled { delay } else { Duration::ZERO };
+        assert_eq!(world.settle(&lease, Verdict::Release { delay }), [Ok(())]);
+    }
+    match state {
+        StateKind::Scheduled | StateKind::Ready => {}
+        StateKind::Leased => assert_eq!(world.claim("q", 1).len(), 1),
+        StateKind::Done => {
+            let lease = world.claim("q", 1);
+            assert_eq!(world.settle(&lease, Verdict::Complete), [Ok(())]);
+        }
+        StateKind::Dead => assert_eq!(world.edit(Edit::Bury, &[1]), [Ok(())]),
+        StateKind::Cancelled => assert_eq!(world.edit(Edit::Cancel, &[1]), [Ok(())]),
+        StateKind::Expired => world.wait(STEP),
+    }
+    assert_eq!(world.kind(1), Some(state));
+}
+
+/// The command that a row is about.
+fn command(row: &str, lease: LeaseId) -> Command {
+    let settle = |verdict| Command::Settle { items: vec![(lease, verdict)] };
+    let edit = |edit| Command::Edit { edit, ids: vec![lease.id] };
+    match row {
+        "claim" => Command::Claim(Claim {
+            queues: vec![name("q")],
+            max: 3,
+            lease: None,
+            holder: Holder::Session(SESSION),
+        }),
+        "complete" => settle(Verdict::Complete),
+        "fail" | "fail (last attempt)" => settle(Verdict::Fail { error: "no".into(), then: Then::Backoff }),
+        "release" => settle(Verdict::Release { delay: Duration::ZERO }),
+        "release (delay)" => settle(Verdict::Release { delay: secs(5) }),
+        "extend" => Command::Extend { items: vec![lease], lease: Some(secs(90)) },
+        "vanish" | "vanish (too often)" => Command::Vanish { session: SESSION },
+        "due" | "lease over" | "ttl over" | "kept long enough" => Command::Tick,
+        "cancel" => edit(Edit::Cancel),
+        "retry" => edit(Edit::Retry),
+        "kick" => edit(Edit::Kick),
+        "bury" => edit(Edit::Bury),
+        "delete" => edit(Edit::Delete),
+        "purge" => Command::Purge { queue: name("q") },
+        unknown => panic!("the table has a row `{unknown}` that this test does not know"),
+    }
+}
+
+fn assert_refused(row: &str, outcome: &Outcome, lease: LeaseId, state: StateKind) {
+    let lost =
+        LeaseRejection::LeaseLost { id: lease.id, attempt: lease.attempt, current: lease.attempt, state };
+    match outcome {
+        Outcome::Claimed(grants) => assert!(grants.is_empty()),
+        Outcome::Settled(results) => assert_eq!(*results, [Err(lost)], "{row}"),
+        Outcome::Extended(results) => assert_eq!(*results, [Err(lost)], "{row}"),
+        Outcome::Edited(results) => match results[..] {
+            [Err(EditRejection::WrongState { id, verb, state: said, .. })] => {
+                assert_eq!((id, verb, said), (lease.id, row, state));
+            }
+            _ => panic!("{row} in state {state}: {results:?}"),
+        },
+        Outcome::Purged(count) => assert_eq!(*count, 0),
+        Outcome::Ok => assert!(matches!(command(row, lease), Command::Tick | Command::Vanish { .. })),
+        Outcome::Submitted(_) => panic!("nothing was submitted"),
+    }
+}
+
+fn assert_taken(row: &str, outcome: &Outcome, lease: LeaseId) {
+    match outcome {
+        Outcome::Claimed(grants) => {
+            assert_eq!((grants[0].id, grants[0].attempt), (lease.id, lease.attempt.next()));
+        }
+        Outcome::Settled(results) => assert_eq!(*results, [Ok(())], "{row}"),
+        Outcome::Extended(results) => assert!(results[0].is_ok(), "{row}"),
+        Outcome::Edited(results) => assert_eq!(*results, [Ok(())], "{row}"),
+        Outcome::Purged(count) => assert_eq!(*count, 1),
+        Outcome::Ok => assert!(matches!(command(row, lease), Command::Tick | Command::Vanish { .. })),
+        Outcome::Submitted(_) => panic!("nothing was submitted"),
     }
 }

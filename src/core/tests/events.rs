@@ -1,0 +1,113 @@
+//! What every kind of event says of itself: which jobs it names, which it forgets, and itself for a part of them.
+
+use super::world::{group, name};
+use crate::core::*;
+use std::sync::Arc;
+
+const AT: Time = Time(5_000);
+const KEPT: Ending = Ending { at: AT, keep_until: Some(AT) };
+const GONE: Ending = Ending { at: AT, keep_until: None };
+
+/// One event of every kind about these jobs, and whether it forgets them. An event of a new kind fails to compile
+/// in `has_sample`.
+fn samples(jobs: Ids) -> Vec<(Event, bool)> {
+    let range = jobs.ranges()[0];
+    let (holder, until, due) = (Holder::Anyone, AT, Some(AT));
+    let failed = |next| Event::Failed { job: range.first.into(), at: AT, error: "no".into(), next };
+    let with = |event: fn(Ids, Ending) -> Event| {
+        [(event(jobs.clone(), KEPT), false), (event(jobs.clone(), GONE), true)]
+    };
+    let mut all = vec![
+        (
+            Event::Submitted {
+                jobs: range,
+                spec: Arc::new(group("q", 1).spec),
+                at: AT,
+                due,
+                expires_at: Time::NEVER,
+            },
+            false,
+        ),
+        (Event::Claimed { jobs: jobs.clone(), holder, at: AT, until }, false),
+        (Event::Extended { jobs: jobs.clone(), until }, false),
+        (failed(AfterFailure::Retry(AT)), false),
+        (failed(AfterFailure::Dead(KEPT)), false),
+        (failed(AfterFailure::Dead(GONE)), true),
+        (Event::Released { jobs: jobs.clone(), due }, false),
+        (Event::Interrupted { jobs: jobs.clone() }, false),
+        (Event::Ripened { jobs: jobs.clone() }, false),
+        (Event::Revived { jobs: jobs.clone() }, false),
+        (Event::Deleted { jobs: jobs.clone() }, true),
+        (Event::Paused { queue: name("q") }, false),
+        (Event::Resumed { queue: name("q") }, false),
+    ];
+    all.extend(with(|jobs, end| Event::Completed { jobs, end }));
+    all.extend(with(|jobs, end| Event::Expired { jobs, end }));
+    all.extend(with(|jobs, end| Event::Cancelled { jobs, end }));
+    all.extend(with(|jobs, end| Event::Buried { jobs, end }));
+    assert!(all.iter().all(|(event, _)| has_sample(event)));
+    all
+}
+
+fn has_sample(event: &Event) -> bool {
+    match event {
+        Event::Submitted { .. }
+        | Event::Claimed { .. }
+        | Event::Extended { .. }
+        | Event::Completed { .. } => true,
+        Event::Failed { .. } | Event::Released { .. } | Event::Interrupted { .. } => true,
+        Event::Ripened { .. } | Event::Expired { .. } | Event::Cancelled { .. } | Event::Buried { .. } => {
+            true
+        }
+        Event::Revived { .. } | Event::Deleted { .. } | Event::Paused { .. } | Event::Resumed { .. } => true,
+    }
+}
+
+fn ids(ranges: &[IdRange]) -> Vec<u64> {
+    ranges.iter().flat_map(|range| range.iter()).map(|id| id.0).collect()
+}
+
+fn ten_to_nineteen() -> Ids {
+    IdRange::new(JobId(10), 10).into()
+}
+
+#[test]
+fn an_event_forgets_its_jobs_or_none() {
+    for (event, forgets) in samples(ten_to_nineteen()) {
+        assert_eq!(event.forgotten(), if forgets { event.jobs() } else { &[] }, "{event:?}");
+    }
+}
+
+#[test]
+fn narrowed_events_are_the_same_for_the_jobs_that_are_left() {
+    for (event, _) in samples(ten_to_nineteen()) {
+        let all = event.narrowed(|_| true);
+        assert_eq!(all, std::slice::from_ref(&event), "nothing is lost where all are left");
+        let odd = event.narrowed(|id| id.0 % 2 == 1 || id.0 == 10);
+        let of_queue = matches!(event, Event::Paused { .. } | Event::Resumed { .. });
+        let named: Vec<u64> = odd.iter().flat_map(|event| ids(event.jobs())).collect();
+        let expected: Vec<u64> = match event {
+            Event::Failed { .. } => vec![10],
+            _ if of_queue => vec![],
+            _ => vec![10, 11, 13, 15, 17, 19],
+        };
+        assert_eq!(named, expected, "{event:?}");
+        // Apart from the jobs they are the same: narrowed further to one job, both ways agree.
+        let one = |event: &Event| event.narrowed(|id| id.0 == 10);
+        assert_eq!(odd.iter().flat_map(one).collect::<Vec<_>>().first(), one(&event).first());
+        let none = event.narrowed(|_| false);
+        assert_eq!(
+            none,
+            if of_queue { vec![event.clone()] } else { vec![] },
+            "a queue's event is for no job"
+        );
+    }
+}
+
+#[test]
+fn lists_keep_the_order_in_which_jobs_were_named() {
+    let jobs: Ids = [14, 15, 11, 12, 19].into_iter().map(JobId).collect();
+    assert_eq!(ids(Event::Ripened { jobs: jobs.clone() }.jobs()), [14, 15, 11, 12, 19]);
+    let [narrowed] = &Event::Ripened { jobs }.narrowed(|id| id.0 != 15)[..] else { panic!() };
+    assert_eq!(ids(narrowed.jobs()), [14, 11, 12, 19]);
+}

@@ -1,0 +1,179 @@
+//! What holds while a worker has a job, and how a lease ends: what counts as a failure and what does not.
+
+use super::world::{World, group, name, secs};
+use crate::core::*;
+use std::time::Duration;
+
+#[test]
+fn an_expired_lease_counts_and_a_release_does_not() {
+    let mut world = World::new();
+    world.submit(vec![group("q", 2)]);
+    let leases = world.claim("q", 2);
+    world.core.draining = true; // what a drain gives back
+    assert_eq!(world.settle(&leases[..1], Verdict::Release { delay: Duration::ZERO }), [Ok(())]);
+    world.wait(secs(60));
+    assert_eq!((world.job(1).failed, world.job(1).attempt), (0, Attempt(1)));
+    assert_eq!((world.job(2).failed, world.kind(2)), (1, Some(StateKind::Scheduled)));
+    assert!(world.job(1).failures.is_empty());
+    assert!(world.job(2).failures[0].error.starts_with("the lease expired after 60.0 s"));
+}
+
+#[test]
+fn a_stale_settle_cannot_touch_the_next_attempt() {
+    let mut world = World::new();
+    world.submit(vec![group("q", 1)]);
+    let old = world.claim("q", 1);
+    world.wait(secs(60));
+    world.wait(secs(1));
+    let new = world.claim("q", 1);
+    let (id, state) = (JobId(1), StateKind::Leased);
+    let lost = LeaseRejection::LeaseLost { id, attempt: Attempt(1), current: Attempt(2), state };
+    assert_eq!(world.settle(&old, Verdict::Complete), [Err(lost)]);
+    assert_eq!(world.settle(&new, Verdict::Complete), [Ok(())]);
+}
+
+#[test]
+fn a_lease_named_twice_in_one_settle_ends_once() {
+    let mut world = World::new();
+    world.submit(vec![group("q", 3)]);
+    let leases = world.claim("q", 3);
+    let named = [leases[2], leases[0], leases[2], leases[1], leases[1], leases[0]];
+    let results = world.settle(&named, Verdict::Complete);
+    assert_eq!(
+        results.iter().map(Result::is_ok).collect::<Vec<_>>(),
+        [true, true, false, true, false, false]
+    );
+    assert_eq!(world.core.state.queue(&name("q")).unwrap().totals().completed, 3);
+}
+
+#[test]
+fn decisions_never_touch_the_events_of_the_decision_before() {
+    let mut world = World::new();
+    world.settings().keep_done = Keep::Forever;
+    world.submit(vec![group("q", 8)]);
+    let leases = world.claim("q", 4);
+    for lease in &leases {
+        world.run(Command::Extend { items: vec![*lease], lease: None }).unwrap();
+        assert_eq!(world.fresh().len(), 1);
+        world.settle(&[*lease], Verdict::Complete);
+        assert_eq!(world.fresh().len(), 1);
+    }
+    for edit in [Edit::Cancel, Edit::Retry, Edit::Bury, Edit::Kick, Edit::Delete] {
+        for id in 5..=8 {
+            assert_eq!(world.edit(edit, &[id]), [Ok(())]);
+            assert_eq!(world.fresh().len(), 1, "{edit:?} of job {id} is an event of its own");
+        }
+    }
+}
+
+#[test]
+fn vanishing_again_and_again_makes_a_job_dead() {
+    let mut world = World::new();
+    world.settings().crashes = 3;
+    world.submit(vec![group("q", 1)]);
+    for crashes in 1..3 {
+        world.claim("q", 1);
+        world.run(Command::Vanish { session: 7 }).unwrap();
+        assert_eq!((world.kind(1), world.job(1).crashes), (Some(StateKind::Ready), crashes));
+        assert_eq!(world.job(1).failed, 0, "that alone is no failure");
+    }
+    world.claim("q", 1);
+    world.run(Command::Recover).unwrap();
+    assert_eq!(world.kind(1), Some(StateKind::Dead));
+    assert!(world.job(1).failures[0].error.contains("vanished, 3 times"));
+}
+
+#[test]
+fn vanish_and_recover_leave_alone_what_is_not_bound_to_the_connection() {
+    let mut world = World::new();
+    world.submit(vec![group("q", 4)]);
+    world.claim_for("q", 1, Holder::Session(7));
+    world.claim_for("q", 2, Holder::Session(8));
+    world.claim_for("q", 1, Holder::Anyone);
+    world.edit(Edit::Cancel, &[2]);
+    world.run(Command::Vanish { session: 7 }).unwrap();
+    assert_eq!(world.core.state.held_by(7).count(), 0);
+    assert_eq!(world.core.state.held_by(8).collect::<Vec<_>>(), [JobId(3)]);
+    assert_eq!(world.kind(1), Some(StateKind::Ready));
+    world.run(Command::Recover).unwrap();
+    assert_eq!(world.core.state.held_by(8).count(), 0);
+    assert_eq!((world.kind(3), world.kind(4)), (Some(StateKind::Ready), Some(StateKind::Leased)));
+    assert_eq!(world.core.state.next_due(), Some(world.now.plus(secs(60))), "the last lease is due");
+    world.run(Command::Vanish { session: 7 }).unwrap();
+    assert!(world.fresh().is_empty(), "it vanishes once");
+}
+
+#[test]
+fn jobs_that_fail_together_do_not_come_back_together() {
+    let mut world = World::new();
+    world.settings().backoff.jitter_permille = 500;
+    world.luck = 42;
+    world.submit(vec![group("q", 20)]);
+    let leases = world.claim("q", 20);
+    world.fail(&leases, "no");
+    let mut due: Vec<_> = (1..=20).map(|id| world.job(id).next_due().since(world.now).as_millis()).collect();
+    assert!(due.iter().all(|wait| (500..=1500).contains(wait)), "{due:?}");
+    due.sort();
+    due.dedup();
+    assert!(due.len() > 15, "{due:?}");
+}
+
+#[test]
+fn the_time_to_live_interrupts_no_lease_and_counts_after_it() {
+    let mut world = World::new();
+    world.settings().keep_done = Keep::Forever;
+    world.submit(vec![Group { ttl: Some(secs(10)), ..group("q", 3) }]);
+    let leases = world.claim("q", 3);
+    world.wait(secs(20));
+    assert!(world.fresh().is_empty());
+    assert_eq!(world.settle(&leases[..1], Verdict::Complete), [Ok(())]);
+    world.fail(&leases[1..2], "no");
+    assert_eq!(world.settle(&leases[2..], Verdict::Release { delay: Duration::ZERO }), [Ok(())]);
+    assert!(
+        world.core.state.next_due() <= Some(world.now),
+        "the others are due at once, not after the backoff"
+    );
+    world.wait(Duration::ZERO);
+    let kinds = [1, 2, 3].map(|id| world.kind(id).unwrap());
+    assert_eq!(kinds, [StateKind::Done, StateKind::Expired, StateKind::Expired]);
+    // Whoever runs an expired job again wants it whatever its age.
+    world.edit(Edit::Retry, &[2]);
+    world.wait(secs(99));
+    assert_eq!(world.kind(2), Some(StateKind::Ready));
+}
+
+#[test]
+fn an_error_is_cut_at_a_characters_edge() {
+    let mut world = World::new();
+    world.submit(vec![group("q", 2)]);
+    let leases = world.claim("q", 2);
+    world.fail(&leases[..1], &"a".repeat(Failure::TEXT_MAX));
+    world.fail(&leases[1..], &format!("a{}", "é".repeat(Failure::TEXT_MAX)));
+    assert_eq!(world.job(1).failures[0].error.len(), Failure::TEXT_MAX);
+    assert_eq!(*world.job(2).failures[0].error, format!("a{}", "é".repeat((Failure::TEXT_MAX - 1) / 2)));
+}
+
+#[test]
+fn the_newest_failures_are_remembered() {
+    let mut world = World::new();
+    world.submit(vec![group("q", 1)]);
+    for n in 1..=4 {
+        let lease = world.claim("q", 1);
+        world.fail(&lease, &format!("error {n}"));
+        world.wait(secs(60));
+    }
+    let errors: Vec<_> = world.job(1).failures.iter().map(|failure| failure.error.to_string()).collect();
+    assert_eq!(errors, ["error 2", "error 3", "error 4"]);
+}
+
+#[test]
+fn what_is_evicted_on_the_way_down_is_given_back_without_blame() {
+    let mut world = World::new();
+    world.submit(vec![group("q", 2)]);
+    world.claim_for("q", 1, Holder::Session(1));
+    world.claim_for("q", 1, Holder::Anyone);
+    world.run(Command::Evict).unwrap();
+    let job = world.job(1);
+    assert_eq!((job.state, job.failed, job.crashes, job.attempt), (JobState::Ready, 0, 0, Attempt(1)));
+    assert_eq!(world.kind(2), Some(StateKind::Leased), "a lease that is bound to no connection stays");
+}

@@ -1,0 +1,389 @@
+//! The naive model: a plain list of jobs, searched from the front each time, with no ranges, no indexes and no
+//! events. It knows the commands and outcomes of the core and the words for a job, and nothing else of it.
+
+use crate::core::*;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// What the core promises to be, written the slow way.
+#[derive(Clone, Default)]
+pub(super) struct Model {
+    pub(super) jobs: Vec<(u64, Job)>,
+    pub(super) queues: Vec<QueueBooks>,
+    pub(super) submitted: u64,
+    pub(super) settings: Settings,
+    pub(super) draining: bool,
+    pub(super) accept: bool,
+    pub(super) now: u64,
+}
+
+fn millis(time: Duration) -> u64 {
+    time.as_millis() as u64
+}
+
+impl Model {
+    pub(super) fn run(&mut self, command: &Command) -> Result<Outcome, Rejection> {
+        match command {
+            Command::Submit { groups } => self.submit(groups),
+            Command::Claim(claim) => self.claim(claim),
+            Command::Settle { items } => {
+                // Each is judged by itself; a lease that an earlier item ended is lost.
+                let mut settled = Vec::new();
+                let results = items.iter().map(|(lease, verdict)| {
+                    let job = self.leased(*lease)?;
+                    settled.push(job);
+                    self.end_lease(job, verdict);
+                    Ok(())
+                });
+                let results = results.collect();
+                self.trim(&settled);
+                Ok(Outcome::Settled(results))
+            }
+            Command::Extend { items, lease } => {
+                let results = items.iter().map(|item| {
+                    let at = self.leased(*item)?;
+                    let lease = lease.unwrap_or(self.settings_of(at).lease);
+                    let end = Time(self.now + millis(lease));
+                    let JobState::Leased(held) = &mut self.jobs[at].1.state else { unreachable!() };
+                    held.until = end;
+                    Ok(end)
+                });
+                Ok(Outcome::Extended(results.collect()))
+            }
+            Command::Vanish { session } => Ok(self.vanish(|holder| holder == Holder::Session(*session))),
+            Command::Recover => Ok(self.vanish(|holder| holder != Holder::Anyone)),
+            Command::Tick => Ok(self.tick()),
+            Command::Edit { edit, ids } => Ok(self.edit(*edit, ids)),
+            Command::Pause { queue } => self.pause(queue, true),
+            Command::Resume { queue } => self.pause(queue, false),
+            Command::Purge { queue } => {
+                let before = self.jobs.len();
+                self.jobs.retain(|(_, job)| job.spec.queue != *queue || !waits(job));
+                Ok(Outcome::Purged((before - self.jobs.len()) as u64))
+            }
+            #[allow(unreachable_patterns, reason = "commands that came later have tests of their own")]
+            other => panic!("the model does not know {other:?}"),
+        }
+        .inspect(|_| self.bury_the_forgotten())
+    }
+
+    fn submit(&mut self, groups: &[Group]) -> Result<Outcome, Rejection> {
+        if self.draining && !self.accept {
+            return Err(Rejection::Draining);
+        }
+        let groups: Vec<_> = groups.iter().filter(|group| group.count > 0).collect();
+        let count: u64 = groups.iter().map(|group| group.count).sum();
+        if count == 0 {
+            return Err(Rejection::NothingToSubmit);
+        }
+        let mut names: Vec<_> = groups.iter().map(|group| &group.spec.queue).collect();
+        names.sort();
+        names.dedup();
+        for name in &names {
+            let more: u64 = groups.iter().filter(|g| g.spec.queue == **name).map(|g| g.count).sum();
+            let len =
+                self.jobs.iter().filter(|(_, job)| job.spec.queue == **name && waits(job)).count() as u64;
+            let limit = self.settings.of(name).backlog;
+            if limit > 0 && len + more > limit {
+                return Err(Rejection::QueueFull { queue: (*name).clone(), len, limit });
+            }
+        }
+        let new = names.iter().filter(|name| self.queue(name).is_none()).count();
+        let limit = self.settings.queues_max;
+        if new > 0 && self.queues.len() + new > limit {
+            return Err(Rejection::TooManyQueues { limit });
+        }
+        let first = self.submitted + 1;
+        for group in groups {
+            let due = match group.start {
+                Start::Now => 0,
+                Start::After(delay) => self.now + millis(delay),
+                Start::At(time) => time.0,
+            };
+            for _ in 0..group.count {
+                self.submitted += 1;
+                self.books(&group.spec.queue).totals.submitted += 1;
+                let state =
+                    if due > self.now { JobState::Scheduled { due: Time(due) } } else { JobState::Ready };
+                let job = Job {
+                    spec: Arc::new(group.spec.clone()),
+                    submitted_at: Time(self.now / 1000 * 1000),
+                    expires_at: group.ttl.map_or(Time::NEVER, |ttl| Time(self.now + millis(ttl))),
+                    state,
+                    attempt: Attempt(0),
+                    failed: 0,
+                    crashes: 0,
+                    failures: Vec::new(),
+                };
+                self.jobs.push((self.submitted, job));
+            }
+        }
+        Ok(Outcome::Submitted(IdRange { first: JobId(first), len: count }))
+    }
+
+    fn claim(&mut self, claim: &Claim) -> Result<Outcome, Rejection> {
+        if self.draining {
+            return Err(Rejection::Draining);
+        }
+        let mut grants = Vec::new();
+        for name in &claim.queues {
+            if self.queue(name).is_none_or(|at| self.queues[at].paused) {
+                continue;
+            }
+            while grants.len() < claim.max as usize {
+                let ready = (0..self.jobs.len()).filter(|at| {
+                    self.jobs[*at].1.spec.queue == *name && self.jobs[*at].1.state == JobState::Ready
+                });
+                let Some(at) = ready.min_by_key(|at| (self.jobs[*at].1.spec.priority, self.jobs[*at].0))
+                else {
+                    break;
+                };
+                let settings = self.settings_of(at).clone();
+                let until = Time(self.now + millis(claim.lease.unwrap_or(settings.lease)));
+                self.books(name).totals.claimed += 1;
+                let (id, now, job) = (self.jobs[at].0, self.now, &mut self.jobs[at].1);
+                job.attempt.0 += 1;
+                job.state = JobState::Leased(Lease { holder: claim.holder, since: Time(now), until });
+                grants.push(Grant {
+                    id: JobId(id),
+                    spec: job.spec.clone(),
+                    attempt: job.attempt,
+                    attempts: job.spec.attempts.unwrap_or(settings.attempts),
+                    timeout: job.spec.timeout.unwrap_or(settings.timeout),
+                    until,
+                });
+            }
+        }
+        Ok(Outcome::Claimed(grants))
+    }
+
+    fn end_lease(&mut self, at: usize, verdict: &Verdict) {
+        match verdict {
+            Verdict::Complete => {
+                self.totals(at).completed += 1;
+                self.end(at, JobState::Done, |settings| settings.keep_done);
+            }
+            Verdict::Fail { error, then: Then::Bury } => self.fail(at, error, None, 0),
+            Verdict::Fail { error, then: Then::Backoff } => {
+                self.fail(at, error, None, self.attempts(at));
+            }
+            Verdict::Fail { error, then: Then::RetryAfter(wait) } => {
+                self.fail(at, error, Some(*wait), self.attempts(at));
+            }
+            Verdict::Release { delay } if delay.is_zero() => self.jobs[at].1.state = JobState::Ready,
+            Verdict::Release { delay } => {
+                self.jobs[at].1.state = JobState::Scheduled { due: Time(self.now + millis(*delay)) };
+            }
+        }
+    }
+
+    fn attempts(&self, at: usize) -> u32 {
+        self.jobs[at].1.spec.attempts.unwrap_or(self.settings_of(at).attempts)
+    }
+
+    fn fail(&mut self, at: usize, error: &str, wait: Option<Duration>, attempts: u32) {
+        self.totals(at).failed += 1;
+        let backoff = self.jobs[at].1.spec.backoff.unwrap_or(self.settings_of(at).backoff);
+        let (now, job) = (self.now, &mut self.jobs[at].1);
+        job.failed += 1;
+        job.failures.push(Failure { attempt: job.attempt, at: Time(now), error: error.into() });
+        if job.failures.len() > 3 {
+            job.failures.remove(0);
+        }
+        if job.failed >= attempts {
+            self.totals(at).died += 1;
+            return self.end(at, JobState::Dead, |settings| settings.keep_dead);
+        }
+        let factor = match backoff.growth {
+            Growth::Fixed => 1,
+            Growth::Linear => u64::from(job.failed),
+            Growth::Exponential => 2u64.pow(job.failed - 1),
+        };
+        let grown = (millis(backoff.base) * factor).min(millis(backoff.max));
+        job.state = JobState::Scheduled { due: Time(now + wait.map_or(grown, millis)) };
+    }
+
+    fn vanish(&mut self, gone: impl Fn(Holder) -> bool) -> Outcome {
+        for at in 0..self.jobs.len() {
+            let JobState::Leased(lease) = self.jobs[at].1.state else { continue };
+            let crashes = self.jobs[at].1.crashes + 1;
+            if !gone(lease.holder) {
+            } else if crashes < self.settings_of(at).crashes {
+                (self.jobs[at].1.crashes, self.jobs[at].1.state) = (crashes, JobState::Ready);
+            } else {
+                let error =
+                    format!("whoever ran it vanished, {crashes} times in all: the job may be the cause");
+                self.fail(at, &error, None, 0);
+            }
+        }
+        Outcome::Ok
+    }
+
+    fn tick(&mut self) -> Outcome {
+        let mut expired = Vec::new();
+        for at in 0..self.jobs.len() {
+            let (now, job) = (Time(self.now), &mut self.jobs[at].1);
+            match job.state {
+                JobState::Leased(lease) if lease.until <= now => {
+                    let held = (now.0 - lease.since.0) as f64 / 1000.0;
+                    let error = format!("the lease expired after {held:.1} s without a settle or an extend");
+                    self.fail(at, &error, None, self.attempts(at));
+                }
+                JobState::Scheduled { .. } | JobState::Ready if job.expires_at <= now => {
+                    self.totals(at).expired += 1;
+                    self.end(at, JobState::Expired, |settings| settings.keep_done);
+                    expired.push(at);
+                }
+                JobState::Scheduled { due } if due <= now => job.state = JobState::Ready,
+                // A mark: what was kept long enough is forgotten when the command is over.
+                JobState::Done(end)
+                | JobState::Dead(end)
+                | JobState::Cancelled(end)
+                | JobState::Expired(end)
+                    if end.keep_until <= now =>
+                {
+                    job.state = JobState::Dead(FORGOTTEN);
+                }
+                _ => {}
+            }
+        }
+        self.trim(&expired);
+        Outcome::Ok
+    }
+
+    fn edit(&mut self, edit: Edit, ids: &[JobId]) -> Outcome {
+        use StateKind::{Cancelled, Dead, Done, Expired, Leased, Ready, Scheduled};
+        let before = self.jobs.clone();
+        let mut changed = Vec::new();
+        let results = ids.iter().map(|id| {
+            let at = before.iter().position(|(known, _)| *known == id.0);
+            let at = at.ok_or(EditRejection::NotFound { id: *id })?;
+            let state = before[at].1.state.kind();
+            let allowed: &[StateKind] = match edit {
+                Edit::Cancel | Edit::Bury => &[Scheduled, Ready, Leased],
+                Edit::Retry => &[Done, Dead, Cancelled, Expired],
+                Edit::Kick => &[Scheduled, Dead],
+                Edit::Delete => &[Scheduled, Ready, Done, Dead, Cancelled, Expired],
+            };
+            if !allowed.contains(&state) {
+                return Err(EditRejection::WrongState { id: *id, verb: edit.name(), state, hint: "" });
+            }
+            if !changed.contains(&at) {
+                changed.push(at);
+            }
+            Ok(())
+        });
+        let results = results.collect();
+        for at in &changed {
+            let job = &mut self.jobs[*at].1;
+            match edit {
+                Edit::Cancel => {
+                    self.totals(*at).cancelled += 1;
+                    self.end(*at, JobState::Cancelled, |settings| settings.keep_done);
+                }
+                Edit::Bury => {
+                    self.totals(*at).died += 1;
+                    self.end(*at, JobState::Dead, |settings| settings.keep_dead);
+                }
+                Edit::Retry | Edit::Kick => {
+                    if job.state.kind() != Scheduled {
+                        job.expires_at = Time::NEVER;
+                    }
+                    (job.failed, job.crashes, job.state) = (0, 0, JobState::Ready);
+                }
+                Edit::Delete => job.state = JobState::Dead(FORGOTTEN),
+            }
+        }
+        if edit == Edit::Cancel {
+            self.trim(&changed);
+        }
+        Outcome::Edited(results)
+    }
+
+    fn pause(&mut self, name: &QueueName, paused: bool) -> Result<Outcome, Rejection> {
+        if self.queue(name).is_none() {
+            if !paused {
+                return Ok(Outcome::Ok);
+            }
+            let limit = self.settings.queues_max;
+            if self.queues.len() >= limit {
+                return Err(Rejection::TooManyQueues { limit });
+            }
+        }
+        self.books(name).paused = paused;
+        Ok(Outcome::Ok)
+    }
+
+    /// The job at this place has ended. A forgotten one keeps its place until the command is over.
+    fn end(&mut self, at: usize, state: fn(Final) -> JobState, keep: fn(&QueueSettings) -> Keep) {
+        let keep_until = match keep(self.settings_of(at)) {
+            Keep::No => return self.jobs[at].1.state = JobState::Dead(FORGOTTEN),
+            Keep::For(time) => Time(self.now + millis(time)),
+            Keep::Forever => Time::NEVER,
+        };
+        self.jobs[at].1.state = state(Final { at: Time(self.now), keep_until });
+    }
+
+    /// Where one of these jobs has come to be kept, the oldest kept ones of its queue give way.
+    fn trim(&mut self, ended: &[usize]) {
+        for at in ended {
+            let is_kept = |job: &Job| {
+                matches!(job.state, JobState::Done(_) | JobState::Cancelled(_) | JobState::Expired(_))
+            };
+            let name = self.jobs[*at].1.spec.queue.clone();
+            let max = self.settings.of(&name).keep_done_max as usize;
+            let mut kept: Vec<_> = (0..self.jobs.len())
+                .filter(|at| self.jobs[*at].1.spec.queue == name && is_kept(&self.jobs[*at].1))
+                .collect();
+            kept.sort_by_key(|at| (self.jobs[*at].1.state.ended().unwrap().at, self.jobs[*at].0));
+            if is_kept(&self.jobs[*at].1) && kept.len() > max {
+                for at in &kept[..kept.len() - max] {
+                    self.jobs[*at].1.state = JobState::Dead(FORGOTTEN);
+                }
+            }
+        }
+    }
+
+    fn bury_the_forgotten(&mut self) {
+        self.jobs.retain(|(_, job)| job.state != JobState::Dead(FORGOTTEN));
+    }
+
+    fn leased(&self, lease: LeaseId) -> Result<usize, LeaseRejection> {
+        let LeaseId { id, attempt } = lease;
+        let at =
+            self.jobs.iter().position(|(known, _)| *known == id.0).ok_or(LeaseRejection::NotFound { id })?;
+        let job = &self.jobs[at].1;
+        if job.state.kind() == StateKind::Leased && job.attempt == attempt {
+            return Ok(at);
+        }
+        Err(LeaseRejection::LeaseLost { id, attempt, current: job.attempt, state: job.state.kind() })
+    }
+
+    fn settings_of(&self, at: usize) -> &QueueSettings {
+        self.settings.of(&self.jobs[at].1.spec.queue)
+    }
+
+    fn queue(&self, name: &QueueName) -> Option<usize> {
+        self.queues.iter().position(|queue| queue.name == *name)
+    }
+
+    fn books(&mut self, name: &QueueName) -> &mut QueueBooks {
+        let at = self.queue(name).unwrap_or_else(|| {
+            self.queues.push(QueueBooks { name: name.clone(), paused: false, totals: Totals::default() });
+            self.queues.len() - 1
+        });
+        &mut self.queues[at]
+    }
+
+    fn totals(&mut self, at: usize) -> &mut Totals {
+        let name = self.jobs[at].1.spec.queue.clone();
+        &mut self.books(&name).totals
+    }
+}
+
+/// Marks a job that is gone when the command is over.
+const FORGOTTEN: Final = Final { at: Time(0), keep_until: Time(0) };
+
+fn waits(job: &Job) -> bool {
+    matches!(job.state, JobState::Scheduled { .. } | JobState::Ready)
+}

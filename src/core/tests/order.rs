@@ -1,0 +1,160 @@
+//! Who comes in and who is next: memory by the run, priority and order of arrival, limits, reasons.
+
+use super::world::{World, group, name, secs};
+use crate::core::*;
+
+fn ids(leases: &[LeaseId]) -> Vec<u64> {
+    leases.iter().map(|lease| lease.id.0).collect()
+}
+
+fn urgent(queue: &str, priority: u32) -> Group {
+    let spec = Spec { priority: Priority(priority), ..Spec::plain(name(queue)) };
+    Group { spec, ..group(queue, 1) }
+}
+
+#[test]
+fn ten_million_plain_jobs_are_one_entry() {
+    let mut world = World { checks: false, ..World::new() };
+    world.submit(vec![group("q", 4_000_000)]);
+    world.submit(vec![group("q", 6_000_000)]);
+    assert_eq!(world.core.state.entries(), 1);
+    assert_eq!(ids(&world.claim("q", 3)), [1, 2, 3]);
+    assert_eq!(world.core.state.entries(), 4);
+    assert_eq!(world.core.state.ahead_of(JobId(10_000_000)), Some(9_999_996));
+}
+
+#[test]
+fn plain_neighbours_are_one_entry_in_whatever_order_they_came() {
+    let mut world = World::new();
+    world.submit(vec![Group { start: Start::After(secs(9)), ..group("q", 3) }]);
+    for id in [1, 3, 2] {
+        world.edit(Edit::Kick, &[id]);
+    }
+    assert_eq!(world.core.state.entries(), 1);
+}
+
+#[test]
+fn a_lower_priority_number_goes_first_and_then_who_came_first() {
+    let mut world = World::new();
+    world.submit(vec![urgent("q", 5), urgent("q", 0), urgent("q", 9), urgent("q", 0), urgent("q", 5)]);
+    assert_eq!(ids(&world.claim("q", 4)), [2, 4, 1, 5]);
+    assert_eq!(ids(&world.claim("q", 4)), [3]);
+}
+
+#[test]
+fn a_retried_job_goes_back_to_its_old_place() {
+    let mut world = World::new();
+    world.submit(vec![group("q", 3)]);
+    let lease = world.claim("q", 1);
+    world.fail(&lease, "no");
+    world.submit(vec![group("q", 1)]);
+    world.wait(secs(1));
+    assert_eq!(ids(&world.claim("q", 9)), [1, 2, 3, 4]);
+}
+
+#[test]
+fn the_first_queue_that_has_work_is_served_first() {
+    let mut world = World::new();
+    world.submit(vec![group("a", 2), group("b", 2)]);
+    let queues = ["b", "none", "b", "a"].map(name).to_vec();
+    let claim = Claim { queues, max: 3, lease: None, holder: Holder::Anyone };
+    let Ok(Outcome::Claimed(grants)) = world.run(Command::Claim(claim)) else { panic!() };
+    assert_eq!(grants.iter().map(|grant| grant.id.0).collect::<Vec<_>>(), [3, 4, 1]);
+}
+
+#[test]
+fn the_backlog_counts_what_waits_and_refuses_the_whole_submit() {
+    let mut world = World::new();
+    world.settings().backlog = 5;
+    world.submit(vec![group("q", 2), Group { start: Start::After(secs(9)), ..group("q", 2) }]);
+    let full = Rejection::QueueFull { queue: name("q"), len: 4, limit: 5 };
+    let groups = vec![group("other", 1), group("q", 1), group("q", 1)];
+    assert_eq!(world.run(Command::Submit { groups: groups.clone() }), Err(full));
+    assert!(world.core.state.queue(&name("other")).is_none());
+    assert_eq!(world.core.state.next_id(), JobId(5), "no id is lost by a refusal");
+    world.claim("q", 1);
+    assert_eq!(world.submit(groups), IdRange::new(JobId(5), 3), "leased jobs do not wait");
+}
+
+#[test]
+fn of_several_full_queues_the_same_is_always_named() {
+    for _ in 0..20 {
+        let mut world = World::new();
+        world.settings().backlog = 1;
+        let groups = ["d", "b", "a", "c"].map(|queue| group(queue, 2)).to_vec();
+        let full = Rejection::QueueFull { queue: name("a"), len: 0, limit: 1 };
+        assert_eq!(world.run(Command::Submit { groups }), Err(full));
+    }
+}
+
+#[test]
+fn too_many_queues_are_refused_but_those_that_are_there_go_on() {
+    let mut world = World::new();
+    world.core.settings.queues_max = 2;
+    world.submit(vec![group("a", 1)]);
+    let refused = Err(Rejection::TooManyQueues { limit: 2 });
+    let groups = vec![group("a", 1), group("b", 1), group("c", 1)];
+    assert_eq!(world.run(Command::Submit { groups }), refused);
+    world.submit(vec![group("b", 1), group("c", 0)]);
+    assert_eq!(world.run(Command::Pause { queue: name("c") }), refused);
+    assert_eq!(world.run(Command::Resume { queue: name("c") }), Ok(Outcome::Ok), "nothing to do");
+    // The limit was lowered since: no new ones, but no harm to the old ones.
+    world.core.settings.queues_max = 1;
+    world.submit(vec![group("a", 1), group("b", 1)]);
+}
+
+#[test]
+fn a_submit_of_nothing_or_of_too_long_tags_is_refused() {
+    let mut world = World::new();
+    for groups in [vec![], vec![group("q", 0)]] {
+        assert_eq!(world.run(Command::Submit { groups }), Err(Rejection::NothingToSubmit));
+    }
+    let mut long = group("q", 1);
+    long.spec.tags = vec![("key".into(), "v".repeat(Spec::TAGS_MAX - 2).into())];
+    let refused = Err(Rejection::TagsTooLong { len: Spec::TAGS_MAX + 1 });
+    assert_eq!(world.run(Command::Submit { groups: vec![group("q", 1), long] }), refused);
+}
+
+#[test]
+fn draining_gives_nothing_out_and_takes_nothing_unless_told() {
+    let mut world = World::new();
+    world.submit(vec![group("q", 1)]);
+    world.core.draining = true;
+    let submit = Command::Submit { groups: vec![group("q", 1)] };
+    let claim = Claim { queues: vec![name("q")], max: 1, lease: None, holder: Holder::Anyone };
+    assert_eq!(world.run(submit.clone()), Err(Rejection::Draining));
+    assert_eq!(world.run(Command::Claim(claim.clone())), Err(Rejection::Draining));
+    world.core.accept_while_draining = true;
+    assert!(world.run(submit).is_ok());
+    assert_eq!(world.run(Command::Claim(claim)), Err(Rejection::Draining));
+}
+
+#[test]
+fn reasons_come_in_the_order_in_which_to_mend_them() {
+    let mut world = World::new();
+    world.submit(vec![group("q", 2), Group { start: Start::After(secs(9)), ..group("q", 1) }]);
+    let reasons = |world: &World, id| world.core.explain(JobId(id)).unwrap();
+    assert_eq!(world.core.explain(JobId(9)), None);
+    assert_eq!(reasons(&world, 1), [Reason::Next(name("q"))]);
+    assert_eq!(reasons(&world, 2), [Reason::Behind { jobs: 1 }]);
+    world.core.draining = true;
+    world.run(Command::Pause { queue: name("q") }).unwrap();
+    let blocked = [Reason::Draining, Reason::QueuePaused(name("q"))];
+    let due = Reason::NotDue { due: world.now.plus(secs(9)), after: None };
+    assert_eq!(reasons(&world, 2), [&blocked[..], &[Reason::Behind { jobs: 1 }]].concat());
+    assert_eq!(reasons(&world, 3), [&blocked[..], &[due]].concat());
+
+    world.core.draining = false;
+    world.run(Command::Resume { queue: name("q") }).unwrap();
+    let lease = world.claim("q", 1);
+    let (since, until) = (world.now, world.now.plus(secs(60)));
+    let leased = Reason::Leased { attempt: Attempt(1), since, until, bound: true };
+    assert_eq!(reasons(&world, 1), [leased]);
+    world.fail(&lease, "no");
+    let failure = Failure { attempt: Attempt(1), at: world.now, error: "no".into() };
+    let due = world.now.plus(secs(1));
+    assert_eq!(reasons(&world, 1), [Reason::NotDue { due, after: Some(failure.clone()) }]);
+    world.edit(Edit::Bury, &[1]);
+    let ended = Reason::Ended { state: StateKind::Dead, at: world.now, failure: Some(failure) };
+    assert_eq!(reasons(&world, 1), [ended]);
+}

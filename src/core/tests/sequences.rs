@@ -1,0 +1,295 @@
+//! Long random sequences of commands: the core must answer as the naive model does and be in the same state,
+//! whatever happens in between, and must come back the same from its events and from its rows.
+
+use super::model::Model;
+use super::world::{View, World, name, secs, view};
+use crate::core::*;
+use proptest::prelude::*;
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+const QUEUES: [&str; 4] = ["a", "b", "c", "d"];
+
+/// One step; numbers choose among what there is when it is taken.
+#[derive(Clone, Debug)]
+enum Step {
+    Do(Command),
+    /// Leases by number, whether the attempt is stale, what to do.
+    Settle(Vec<(usize, u32, Verdict)>),
+    Extend(Vec<(usize, u32)>, Option<Duration>),
+    Drain(bool, bool),
+    Keep(usize, Keep, Keep, u64),
+    Limits(usize, u64, usize),
+    /// The daemon dies: the state is folded anew from all events.
+    Crash,
+    /// The daemon starts from a checkpoint: the state is put together from rows and books.
+    Restore,
+}
+
+fn queue() -> impl Strategy<Value = QueueName> {
+    // The first queues are used most.
+    prop_oneof![4 => Just(0), 3 => Just(1), 1 => Just(2), 1 => Just(3)].prop_map(|n| name(QUEUES[n as usize]))
+}
+
+fn wait() -> impl Strategy<Value = Duration> {
+    prop_oneof![Just(0), 1..3_000u64, Just(2_000)].prop_map(Duration::from_millis)
+}
+
+fn new_group() -> impl Strategy<Value = Group> {
+    let start = prop_oneof![
+        3 => Just(Start::Now),
+        1 => wait().prop_map(Start::After),
+        1 => (999_000..1_020_000u64).prop_map(|at| Start::At(Time(at))),
+    ];
+    let backoff = prop_oneof![Just(Growth::Fixed), Just(Growth::Linear)].prop_map(|growth| Backoff {
+        growth,
+        base: secs(2),
+        max: secs(3),
+        jitter_permille: 0,
+    });
+    let spec = (
+        queue(),
+        prop::sample::select(vec![0, 0, 0, 5]),
+        prop::option::of(1..4u32),
+        prop::option::of(backoff),
+    )
+        .prop_map(|(queue, priority, attempts, backoff)| Spec {
+            priority: Priority(priority),
+            attempts,
+            backoff,
+            ..Spec::plain(queue)
+        });
+    let plain = queue().prop_map(Spec::plain);
+    (prop_oneof![spec, plain], 0..5u64, start, prop::option::weighted(0.3, wait()))
+        .prop_map(|(spec, count, start, ttl)| Group { spec, count, start, ttl })
+}
+
+fn verdict() -> impl Strategy<Value = Verdict> {
+    let then = prop_oneof![Just(Then::Backoff), wait().prop_map(Then::RetryAfter), Just(Then::Bury)];
+    prop_oneof![
+        3 => Just(Verdict::Complete),
+        2 => then.prop_map(|then| Verdict::Fail { error: "no".into(), then }),
+        1 => wait().prop_map(|delay| Verdict::Release { delay }),
+    ]
+}
+
+fn command() -> impl Strategy<Value = Command> {
+    let holder = prop_oneof![(1..4u64).prop_map(Holder::Session), Just(Holder::Anyone)];
+    let claim = (prop::collection::vec(queue(), 0..4), 0..6u32, prop::option::of(wait()), holder)
+        .prop_map(|(queues, max, lease, holder)| Command::Claim(Claim { queues, max, lease, holder }));
+    let edit = prop::sample::select(vec![Edit::Cancel, Edit::Retry, Edit::Kick, Edit::Bury, Edit::Delete]);
+    let edit = (edit, prop::collection::vec((0..60u64).prop_map(JobId), 0..8));
+    prop_oneof![
+        6 => prop::collection::vec(new_group(), 0..4).prop_map(|groups| Command::Submit { groups }),
+        8 => claim,
+        5 => Just(Command::Tick),
+        4 => edit.prop_map(|(edit, ids)| Command::Edit { edit, ids }),
+        2 => (0..4u64).prop_map(|session| Command::Vanish { session }),
+        1 => Just(Command::Recover),
+        1 => queue().prop_map(|queue| Command::Pause { queue }),
+        2 => queue().prop_map(|queue| Command::Resume { queue }),
+        1 => queue().prop_map(|queue| Command::Purge { queue }),
+    ]
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let keep = || prop_oneof![Just(Keep::No), wait().prop_map(Keep::For), Just(Keep::Forever)];
+    let stale = prop::sample::select(vec![0, 0, 0, 0, 1]);
+    prop_oneof![
+        30 => command().prop_map(Step::Do),
+        8 => prop::collection::vec((0..12usize, stale.clone(), verdict()), 0..6).prop_map(Step::Settle),
+        3 => (prop::collection::vec((0..12usize, stale), 0..4), prop::option::of(wait()))
+            .prop_map(|(items, lease)| Step::Extend(items, lease)),
+        1 => (prop::bool::weighted(0.3), any::<bool>()).prop_map(|(on, accept)| Step::Drain(on, accept)),
+        3 => (0..4usize, keep(), keep(), 0..4u64).prop_map(|(q, done, dead, max)| Step::Keep(q, done, dead, max)),
+        1 => (0..4usize, prop::sample::select(vec![0, 0, 8]), 1..6usize).prop_map(|(q, b, n)| Step::Limits(q, b, n)),
+        1 => Just(Step::Crash),
+        1 => Just(Step::Restore),
+    ]
+}
+
+/// What workers may rely on, seen only through commands and outcomes.
+#[derive(Default)]
+struct Promises {
+    newest_id: u64,
+    attempts: BTreeMap<JobId, Attempt>,
+}
+
+impl Promises {
+    fn hold(&mut self, before: &View, after: &View, outcome: &Result<Outcome, Rejection>) {
+        let job_in = |view: &View, id: JobId| {
+            view.0.iter().find(|(range, _)| range.first <= id && id < range.end()).map(|(_, job)| job.clone())
+        };
+        match outcome {
+            Err(_) => assert_eq!(before, after, "a refusal changes nothing"),
+            Ok(Outcome::Submitted(ids)) => {
+                assert!(ids.first.0 > self.newest_id, "ids are never used twice");
+                self.newest_id = ids.end().0 - 1;
+                let arrived = after.1.queues.iter().map(|q| q.totals.submitted).sum::<u64>();
+                assert_eq!(arrived, self.newest_id, "all jobs of a submit arrive");
+            }
+            Ok(Outcome::Claimed(grants)) => {
+                for grant in grants {
+                    let was = job_in(before, grant.id).unwrap();
+                    assert_eq!(was.state, JobState::Ready, "one live lease a job");
+                    let last = self.attempts.insert(grant.id, grant.attempt).unwrap_or_default();
+                    assert!(grant.attempt > last, "each lease has a higher number");
+                }
+                for pair in grants.windows(2).filter(|pair| pair[0].spec.queue == pair[1].spec.queue) {
+                    let key = |grant: &Grant| (grant.spec.priority, grant.id);
+                    assert!(key(&pair[0]) < key(&pair[1]), "priority, then order of arrival");
+                }
+                for grant in grants {
+                    let skipped = after.0.iter().any(|(range, job)| {
+                        job.state == JobState::Ready
+                            && job.spec.queue == grant.spec.queue
+                            && (job.spec.priority, range.first) < (grant.spec.priority, grant.id)
+                    });
+                    assert!(!skipped, "nobody is passed over");
+                }
+            }
+            Ok(_) => {}
+        }
+        for (id, newest) in &self.attempts {
+            assert!(job_in(after, *id).is_none_or(|job| job.attempt >= *newest), "attempts never go down");
+        }
+    }
+}
+
+/// The lease that a number means: one that is there, or any job's.
+fn lease(model: &Model, pick: usize, stale: u32) -> LeaseId {
+    let leased: Vec<_> =
+        model.jobs.iter().filter(|(_, job)| job.state.kind() == StateKind::Leased || pick > 8).collect();
+    match leased.get(pick % leased.len().max(1)) {
+        Some((id, job)) => LeaseId { id: JobId(*id), attempt: Attempt(job.attempt.0.saturating_sub(stale)) },
+        None => LeaseId { id: JobId(pick as u64), attempt: Attempt(1) },
+    }
+}
+
+/// The job that a number means: mostly one that there is.
+fn known(model: &Model, pick: JobId) -> JobId {
+    let at = pick.0 as usize % (model.jobs.len() + 1);
+    model.jobs.get(at).map_or(pick, |(id, _)| JobId(*id))
+}
+
+/// Hides what an outcome may say in more than one way: the hint of a refused edit, and what has become of a job
+/// that an earlier item of the same request settled.
+fn compared(command: &Command, outcome: Result<Outcome, Rejection>) -> Result<Outcome, Rejection> {
+    let mut outcome = outcome;
+    match (command, &mut outcome) {
+        (_, Ok(Outcome::Edited(results))) => results.iter_mut().for_each(|result| {
+            if let Err(EditRejection::WrongState { hint, .. }) = result {
+                *hint = "";
+            }
+        }),
+        (Command::Settle { items }, Ok(Outcome::Settled(results))) => {
+            for n in 0..results.len() {
+                let earlier = (0..n).any(|m| items[m].0.id == items[n].0.id && results[m].is_ok());
+                if earlier && results[n].is_err() {
+                    results[n] = Err(LeaseRejection::NotFound { id: items[n].0.id });
+                }
+            }
+        }
+        _ => {}
+    }
+    outcome
+}
+
+fn both(world: &mut World, model: &mut Model, promises: &mut Promises, command: Command) {
+    let before = view(&world.core.state);
+    let expected = compared(&command, model.run(&command));
+    let outcome = world.run(command.clone());
+    promises.hold(&before, &view(&world.core.state), &outcome);
+    assert_eq!(compared(&command, outcome), expected, "{command:?}");
+    for id in world.fresh().iter().flat_map(Event::forgotten).flat_map(|range| range.iter()) {
+        assert!(!world.core.state.contains(id), "job {id} is said to be forgotten after {command:?}");
+    }
+    same(&world.core.state, model, &command);
+}
+
+fn same(state: &State, model: &Model, command: &Command) {
+    let jobs: Vec<_> = (state.iter(IdRange::new(JobId(0), u64::MAX)))
+        .flat_map(|(range, job)| range.iter().map(move |id| (id.0, job.clone())))
+        .collect();
+    assert_eq!(jobs, model.jobs, "after {command:?}");
+    let mut queues = model.queues.clone();
+    queues.sort_by(|a, b| a.name.cmp(&b.name));
+    assert_eq!(state.books(), Books { next_id: JobId(model.submitted + 1), queues }, "after {command:?}");
+    let due = model.jobs.iter().map(|(_, job)| match job.state {
+        JobState::Scheduled { due } => due.min(job.expires_at),
+        JobState::Ready => job.expires_at,
+        JobState::Leased(lease) => lease.until,
+        ended => ended.ended().unwrap().keep_until,
+    });
+    assert_eq!(state.next_due(), due.min().filter(|due| *due != Time::NEVER));
+}
+
+fn change_settings(world: &mut World, model: &mut Model, n: usize, change: impl Fn(&mut QueueSettings)) {
+    let default = world.core.settings.default.clone();
+    change(world.core.settings.queues.entry(name(QUEUES[n])).or_insert(default));
+    model.settings = world.core.settings.clone();
+}
+
+fn play(steps: Vec<(Duration, Step)>) {
+    let (mut world, mut model, mut promises) = (World::new(), Model::default(), Promises::default());
+    let settings = world.settings();
+    (settings.lease, settings.attempts, settings.crashes, settings.keep_done_max) = (secs(3), 3, 2, 2);
+    settings.backoff.max = secs(3);
+    model.settings = world.core.settings.clone();
+    for (pause, step) in steps {
+        world.now = world.now.plus(pause);
+        model.now = world.now.0;
+        match step {
+            Step::Do(Command::Edit { edit, ids }) => {
+                let ids = ids.into_iter().map(|id| known(&model, id)).collect();
+                both(&mut world, &mut model, &mut promises, Command::Edit { edit, ids });
+            }
+            Step::Do(command) => both(&mut world, &mut model, &mut promises, command),
+            Step::Settle(items) => {
+                let items =
+                    items.into_iter().map(|(n, stale, verdict)| (lease(&model, n, stale), verdict)).collect();
+                both(&mut world, &mut model, &mut promises, Command::Settle { items });
+            }
+            Step::Extend(items, time) => {
+                let items = items.into_iter().map(|(n, stale)| lease(&model, n, stale)).collect();
+                both(&mut world, &mut model, &mut promises, Command::Extend { items, lease: time });
+            }
+            Step::Drain(on, accept) => {
+                (world.core.draining, world.core.accept_while_draining) = (on, accept);
+                (model.draining, model.accept) = (on, accept);
+            }
+            Step::Keep(n, done, dead, max) => change_settings(&mut world, &mut model, n, |settings| {
+                (settings.keep_done, settings.keep_dead, settings.keep_done_max) = (done, dead, max);
+            }),
+            Step::Limits(n, backlog, queues) => {
+                world.core.settings.queues_max = queues;
+                change_settings(&mut world, &mut model, n, |settings| settings.backlog = backlog);
+            }
+            Step::Crash => {
+                let mut state = State::default();
+                world.log.iter().for_each(|event| state.apply(event));
+                assert_eq!(view(&state), view(&world.core.state), "folding all events gives the same state");
+                check::check(&state);
+                world.core.state = state;
+            }
+            Step::Restore => {
+                let mut state = State::default();
+                for (range, job) in world.core.state.runs(IdRange::new(JobId(0), u64::MAX)) {
+                    state.restore(range, job);
+                }
+                state.restore_books(world.core.state.books());
+                assert_eq!(view(&state), view(&world.core.state), "rows and books give the same state");
+                check::check(&state);
+                world.core.state = state;
+            }
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 256, max_shrink_iters: 4000, ..ProptestConfig::default() })]
+    #[test]
+    fn the_core_does_what_the_naive_model_does(steps in prop::collection::vec((wait(), step()), 1..150)) {
+        play(steps);
+    }
+}

@@ -1,0 +1,119 @@
+//! A core with a clock that the test moves: every command is decided, applied and followed by the check of all
+//! invariants.
+
+use crate::core::*;
+use std::time::Duration;
+
+/// What can be seen of a state: two that are equal in this answer every question alike.
+pub(super) type View = (Vec<(IdRange, Job)>, Books, Option<Time>);
+
+/// All jobs, the books, and when time changes something.
+pub(super) fn view(state: &State) -> View {
+    (state.runs(IdRange::new(JobId(0), u64::MAX)), state.books(), state.next_due())
+}
+
+/// A core, its clock, and all that has happened in it. Jitter is off.
+pub(super) struct World {
+    pub(super) core: Core,
+    pub(super) now: Time,
+    pub(super) luck: u64,
+    /// Every event from the beginning. All commands push to this one list, as a batch would.
+    pub(super) log: Vec<Event>,
+    /// Where the newest command's events begin.
+    pub(super) mark: usize,
+    /// Whether all invariants are checked after each command; too slow for millions of jobs.
+    pub(super) checks: bool,
+}
+
+pub(super) fn name(queue: &str) -> QueueName {
+    QueueName::new(queue).unwrap()
+}
+
+pub(super) fn secs(n: u64) -> Duration {
+    Duration::from_secs(n)
+}
+
+/// `count` jobs for `queue` with no wishes.
+pub(super) fn group(queue: &str, count: u64) -> Group {
+    Group { spec: Spec::plain(name(queue)), count, start: Start::Now, ttl: None }
+}
+
+impl World {
+    pub(super) fn new() -> World {
+        let mut core = Core::default();
+        core.settings.default.backoff.jitter_permille = 0;
+        World { core, now: Time(1_000_000), luck: 0, log: Vec::new(), mark: 0, checks: true }
+    }
+
+    /// Decides and applies.
+    pub(super) fn run(&mut self, command: Command) -> Result<Outcome, Rejection> {
+        self.mark = self.log.len();
+        let moment = Moment { now: self.now, luck: self.luck };
+        let outcome = self.core.decide(&command, moment, &mut self.log);
+        assert!(outcome.is_ok() || self.fresh().is_empty(), "a refusal with events: {:?}", self.fresh());
+        for event in &self.log[self.mark..] {
+            self.core.state.apply(event);
+        }
+        if self.checks {
+            check::check(&self.core.state);
+        }
+        outcome
+    }
+
+    /// What the newest command made happen.
+    pub(super) fn fresh(&self) -> &[Event] {
+        &self.log[self.mark..]
+    }
+
+    pub(super) fn submit(&mut self, groups: Vec<Group>) -> IdRange {
+        let Ok(Outcome::Submitted(ids)) = self.run(Command::Submit { groups }) else { panic!("refused") };
+        ids
+    }
+
+    /// Claims as session 7; returns the leases.
+    pub(super) fn claim(&mut self, queue: &str, max: u32) -> Vec<LeaseId> {
+        self.claim_for(queue, max, Holder::Session(7))
+    }
+
+    pub(super) fn claim_for(&mut self, queue: &str, max: u32, holder: Holder) -> Vec<LeaseId> {
+        let claim = Claim { queues: vec![name(queue)], max, lease: None, holder };
+        let Ok(Outcome::Claimed(grants)) = self.run(Command::Claim(claim)) else { panic!("refused") };
+        grants.iter().map(|grant| LeaseId { id: grant.id, attempt: grant.attempt }).collect()
+    }
+
+    /// Settles each lease alike.
+    pub(super) fn settle(&mut self, leases: &[LeaseId], verdict: Verdict) -> Vec<Result<(), LeaseRejection>> {
+        let items = leases.iter().map(|lease| (*lease, verdict.clone())).collect();
+        let Ok(Outcome::Settled(results)) = self.run(Command::Settle { items }) else { panic!("refused") };
+        results
+    }
+
+    pub(super) fn fail(&mut self, leases: &[LeaseId], error: &str) {
+        let verdict = Verdict::Fail { error: error.into(), then: Then::Backoff };
+        assert!(self.settle(leases, verdict).iter().all(Result::is_ok));
+    }
+
+    pub(super) fn edit(&mut self, edit: Edit, ids: &[u64]) -> Vec<Result<(), EditRejection>> {
+        let ids = ids.iter().map(|id| JobId(*id)).collect();
+        let Ok(Outcome::Edited(results)) = self.run(Command::Edit { edit, ids }) else { panic!("refused") };
+        results
+    }
+
+    /// Lets time pass and does what is then due.
+    pub(super) fn wait(&mut self, time: Duration) {
+        self.now = self.now.plus(time);
+        assert_eq!(self.run(Command::Tick), Ok(Outcome::Ok));
+    }
+
+    pub(super) fn job(&self, id: u64) -> Job {
+        self.core.state.job(JobId(id)).unwrap_or_else(|| panic!("job {id} is unknown"))
+    }
+
+    pub(super) fn kind(&self, id: u64) -> Option<StateKind> {
+        self.core.state.job(JobId(id)).map(|job| job.state.kind())
+    }
+
+    pub(super) fn settings(&mut self) -> &mut QueueSettings {
+        &mut self.core.settings.default
+    }
+}
