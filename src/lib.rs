@@ -4,3 +4,4 @@ pub mod client;
 pub mod core;
 pub mod protocol;
 pub mod store;
+pub mod worker;

@@ -1,0 +1,125 @@
+//! When a job's process is stopped, and how: its deadline, orders from outside, SIGTERM, SIGKILL. It returns when
+//! the process has ended and its group is killed.
+
+use super::exec::Child;
+use rustix::process::Signal;
+use std::io;
+use std::process::ExitStatus;
+use std::time::Duration;
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep_until};
+
+/// From SIGTERM to SIGKILL, for a job that ran for too long.
+const TIMEOUT_GRACE: Duration = Duration::from_secs(5);
+/// The same for a job whose lease is lost, or that is stopped with its worker.
+pub(super) const STOP_GRACE: Duration = Duration::from_secs(2);
+
+/// What is asked of a running attempt. It is only ever raised.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Order {
+    /// Go on.
+    Run,
+    /// The worker stops: end soon, the job is given back.
+    Stop,
+    /// The lease is lost: end soon, the result does not count.
+    Abandon,
+    /// The connection is gone: end at once.
+    Kill,
+}
+
+/// How a job's process ended.
+#[derive(Debug)]
+pub(super) enum Ended {
+    /// By itself.
+    Itself(ExitStatus),
+    /// It ran for too long.
+    TimedOut,
+    /// The worker stops.
+    Stopped,
+    /// Its result does not count any more.
+    Abandoned,
+}
+
+/// Watches a process until it has ended, and ends it when its time is over or an order says so.
+///
+/// # Errors
+/// The system does not tell its exit status.
+pub(super) async fn watch(
+    child: &mut Child,
+    timeout: Option<Duration>,
+    orders: &mut watch::Receiver<Order>,
+) -> io::Result<Ended> {
+    let mut cause = None;
+    let mut alarm = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+    loop {
+        tokio::select! {
+            biased;
+            () = child.ended() => break,
+            order = next(orders) => {
+                (cause, alarm) = obey(child, order, cause, alarm);
+            }
+            () = sleep_until(alarm.unwrap_or_else(Instant::now)), if alarm.is_some() => {
+                if cause.is_some() {
+                    child.signal(Signal::KILL);
+                    alarm = None;
+                } else {
+                    child.signal(Signal::TERM);
+                    (cause, alarm) = (Some(Cause::Timeout), Some(Instant::now() + TIMEOUT_GRACE));
+                }
+            }
+        }
+    }
+    let status = child.reap()?;
+    Ok(match cause {
+        None => Ended::Itself(status),
+        Some(Cause::Timeout) => Ended::TimedOut,
+        Some(Cause::Stop) => Ended::Stopped,
+        Some(Cause::Loss) => Ended::Abandoned,
+    })
+}
+
+/// Why a process was signalled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Cause {
+    Timeout,
+    Stop,
+    Loss,
+}
+
+async fn next(orders: &mut watch::Receiver<Order>) -> Order {
+    match orders.changed().await {
+        Ok(()) => *orders.borrow_and_update(),
+        // Nobody is left who would take the result.
+        Err(_) => Order::Kill,
+    }
+}
+
+/// Signals the group as ordered. A job that is being ended already keeps its cause, unless nobody wants to know
+/// it any more; its end only comes nearer.
+fn obey(
+    child: &Child,
+    order: Order,
+    cause: Option<Cause>,
+    alarm: Option<Instant>,
+) -> (Option<Cause>, Option<Instant>) {
+    let end = Instant::now() + STOP_GRACE;
+    let soon = match cause {
+        Some(_) => alarm.map(|alarm| alarm.min(end)),
+        None => Some(end),
+    };
+    match order {
+        Order::Run => (cause, alarm),
+        Order::Stop => {
+            child.signal(Signal::TERM);
+            (cause.or(Some(Cause::Stop)), soon)
+        }
+        Order::Abandon => {
+            child.signal(Signal::TERM);
+            (Some(Cause::Loss), soon)
+        }
+        Order::Kill => {
+            child.signal(Signal::KILL);
+            (Some(Cause::Loss), None)
+        }
+    }
+}
