@@ -1,7 +1,20 @@
 //! Musher, a persistent job queue daemon.
 
+pub mod cli;
 pub mod client;
+pub mod clock;
+pub mod config;
 pub mod core;
+pub mod daemon;
+pub mod durations;
+pub mod engine;
+pub mod notify;
 pub mod protocol;
+pub mod server;
+pub mod signals;
 pub mod store;
+pub mod telemetry;
 pub mod worker;
+
+#[path = "../migrations/mod.rs"]
+mod migrations;

@@ -1,1 +1,7 @@
-fn main() {}
+//! `musher`: arguments → command → exit code.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    musher::cli::run()
+}

@@ -201,7 +201,7 @@ impl Client {
     /// # Errors
     /// The connection ended.
     pub async fn unwait(&self, number: u32) -> Result<(), ClientError> {
-        self.done(&Request::Unwait { request: number }).await
+        self.ok(&Request::Unwait { request: number }).await
     }
 
     /// Ends leases; one result each.
@@ -235,7 +235,7 @@ impl Client {
     /// # Errors
     /// The connection ended, or the lease is not in force.
     pub async fn output(&self, lease: LeaseRef, stream: u8, data: Bytes) -> Result<(), ClientError> {
-        self.done(&Request::Output { lease, stream, data }).await
+        self.ok(&Request::Output { lease, stream, data }).await
     }
 
     /// A job's body.
@@ -274,7 +274,15 @@ impl Client {
         }
     }
 
-    async fn done(&self, request: &Request) -> Result<(), ClientError> {
+    /// Asks for a change in JSON that is answered with no more than that it is done.
+    ///
+    /// # Errors
+    /// Refused, or the connection ended.
+    pub async fn done(&self, change: AdminRequest) -> Result<(), ClientError> {
+        self.ok(&Request::Admin(change)).await
+    }
+
+    async fn ok(&self, request: &Request) -> Result<(), ClientError> {
         match self.connection.ask(request).await? {
             Response::Ok => Ok(()),
             _ => Err(ClientError::Unexpected),

@@ -36,6 +36,8 @@ pub enum Command {
     },
     /// The daemon has just started: what connections of its former life held is free again.
     Recover,
+    /// The daemon is stopping: what connections still hold is given back without blame.
+    Evict,
     /// Do what is due.
     Tick,
     /// Change jobs by hand. Each is judged by itself.

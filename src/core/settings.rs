@@ -48,7 +48,7 @@ impl Default for QueueSettings {
             timeout: Duration::from_secs(600),
             attempts: 5,
             backoff: Backoff::default(),
-            crashes: 5,
+            crashes: 20,
             keep_done: Keep::No,
             keep_done_max: 100_000,
             keep_dead: Keep::Forever,

@@ -2,7 +2,7 @@
 //! questions that it answers, and what recovery puts back.
 
 use super::ids::{IdRange, JobId};
-use super::job::{Holder, Job, QueueName, Spec, State as JobState};
+use super::job::{Attempt, Holder, Job, Lease, QueueName, Spec, State as JobState};
 use super::plain::Plain;
 use super::queue::Queue;
 use super::time::Time;
@@ -93,6 +93,23 @@ impl State {
     /// The jobs that a connection holds.
     pub fn held_by(&self, session: u64) -> impl Iterator<Item = JobId> + '_ {
         self.held.get(&session).into_iter().flatten().copied()
+    }
+
+    /// How many jobs all connections hold.
+    pub fn held(&self) -> usize {
+        self.held.values().map(BTreeSet::len).sum()
+    }
+
+    /// The lease on a job, if it is leased.
+    pub fn lease(&self, id: JobId) -> Option<(Attempt, Lease)> {
+        let job = self.jobs.get(&id)?;
+        if let JobState::Leased(lease) = job.state { Some((job.attempt, lease)) } else { None }
+    }
+
+    /// The queue of a job, if the job is known.
+    pub fn queue_name_of(&self, id: JobId) -> Option<&QueueName> {
+        let spec = self.jobs.get(&id).map(|job| &job.spec).or_else(|| self.plain.spec(id))?;
+        Some(&spec.queue)
     }
 
     /// The first moment at which time alone changes something; `None` if there is none.

@@ -53,12 +53,12 @@ pub enum AdminRequest {
         /// The jobs.
         ids: Vec<u64>,
     },
-    /// Stop giving out a queue's jobs. Answer: `{}`.
+    /// Stop giving out a queue's jobs. Answer: `Ok`.
     Pause {
         /// The queue.
         queue: String,
     },
-    /// Give them out again. Answer: `{}`.
+    /// Give them out again. Answer: `Ok`.
     Resume {
         /// The queue.
         queue: String,
@@ -248,11 +248,9 @@ pub struct EndView {
     pub error: Option<String>,
 }
 
-/// What became of a change to one job.
+/// What became of a change to one job; in the order of the ids asked for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EditView {
-    /// The job.
-    pub id: u64,
     /// Why it was refused, if so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,

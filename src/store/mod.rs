@@ -5,6 +5,32 @@
 //! mark, [`Store::durable`], says up to which commit everything is on disk, and answers wait for the mark. The
 //! local store syncs inside `append`; one that replicates may confirm later, with further appends under way.
 
+mod checkpoint;
+mod codec;
+#[cfg(test)]
+mod contract;
+mod directory;
+mod disk;
+#[cfg(test)]
+mod fixture_tests;
+mod fresh;
+mod home;
+mod log;
+pub mod memory;
+mod options;
+mod recovery;
+mod space;
+#[cfg(test)]
+mod workload;
+
+pub use codec::DecodeError;
+pub use directory::DirectoryError;
+pub use disk::DiskStore;
+pub use home::{HomeError, sync_file_range};
+pub use log::LogError;
+pub use options::Options;
+pub use recovery::{OpenError, Recovered, Report};
+
 use crate::core::{Event, JobId, State, Time};
 use bytes::Bytes;
 

@@ -1,5 +1,5 @@
 //! The hands: claims jobs like any client, runs a process for each, settles by how it ended. The daemon's own pool
-//! ([`pool_main`], a child process of the daemon) and `musher work` ([`run_work`]) are the same code: they differ
+//! ([`run_pool`], a child process of the daemon) and `musher work` ([`run_work`]) are the same code: they differ
 //! in where the plans come from and in what the end of the connection means.
 //!
 //! The pool is a process of its own so that the daemon never forks from its large memory, and so that the daemon's
@@ -25,9 +25,10 @@ mod supervise;
 mod tests;
 
 pub use pool::serve;
-pub use run::{WorkOptions, pool_main, run_pool, run_work};
+pub use run::{WorkOptions, run_pool, run_work};
 
 use crate::client::ClientError;
+use crate::notify::PRIVATE_ENV;
 use crate::protocol::admin::HandlerView;
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -90,15 +91,12 @@ pub struct Surroundings {
     pub environment: Vec<(OsString, OsString)>,
 }
 
-/// Variables that speak to this process alone. A job that had them could tell systemd that the service is ready.
-const NOT_INHERITED: [&str; 6] =
-    ["NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES"];
-
 impl Surroundings {
     /// Those of this process, with the daemon's socket if it is known.
     pub fn of_this_process(socket: Option<PathBuf>) -> Surroundings {
-        let environment =
-            std::env::vars_os().filter(|(name, _)| NOT_INHERITED.iter().all(|not| name != not)).collect();
+        let environment = std::env::vars_os()
+            .filter(|(name, _)| !PRIVATE_ENV.iter().any(|private| name == private))
+            .collect();
         Surroundings { socket, environment }
     }
 }

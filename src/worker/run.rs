@@ -1,17 +1,16 @@
 //! The two programs around the pool: the daemon's own (`musher pool`) and `musher work`. They own the process's
 //! signals and its connection; what happens with jobs is the pool's.
 
-use super::{Handler, Plan, Source, Surroundings, WorkerEnd, serve};
+use super::{Plan, Source, Surroundings, WorkerEnd, serve};
 use crate::client::{Client, ClientError};
-use rustix::process::{Signal, set_parent_process_death_signal};
+use crate::signals::{self, Signal};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
 use std::io;
 use std::os::fd::AsFd;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
-use tokio::io::AsyncReadExt;
 use tokio::net::UnixStream;
 use tokio::sync::watch;
 use tokio::time::sleep;
@@ -22,114 +21,88 @@ const WORK_GRACE: Duration = Duration::from_secs(30);
 const CALL_AGAIN: Duration = Duration::from_millis(100);
 /// The longest.
 const CALL_AGAIN_MAX: Duration = Duration::from_secs(5);
-/// The bytes of output kept of one job of `musher work`; the daemon may keep less.
-const WORK_OUTPUT_MAX: u64 = 1 << 20;
 
-// Exit codes, as for every verb.
-const FAILED: i32 = 1;
-const USAGE: i32 = 2;
-const UNREACHABLE: i32 = 69;
-
-/// What `musher work` is asked to do.
+/// What `musher work` is told.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WorkOptions {
     /// The daemon's socket.
     pub socket: PathBuf,
-    /// The queues, the first one preferred.
-    pub queues: Vec<String>,
-    /// How many jobs at a time.
-    pub jobs: u32,
-    /// The command.
-    pub argv: Vec<String>,
-    /// How long a lease lasts, in milliseconds; the queue's setting if not given.
-    pub lease_ms: Option<u64>,
+    /// What to do.
+    pub plan: Plan,
 }
 
-/// Runs `musher pool` on a runtime of its own; the exit code.
-pub fn pool_main() -> i32 {
-    match tokio::runtime::Builder::new_current_thread().enable_all().build() {
-        Ok(runtime) => runtime.block_on(run_pool()),
-        Err(error) => complain(FAILED, &format!("the worker pool cannot start: {error}")),
+/// The daemon's own workers: runs what the daemon says over the socket that is this process's standard input, until
+/// the connection ends or the daemon says so. A SIGKILL of the daemon ends the connection too, and then the process
+/// groups of all jobs are killed. A death signal from the kernel would be worse than none: this process would be
+/// gone before it could do that.
+///
+/// # Errors
+/// It was not started by a daemon, or the daemon does not want it.
+pub fn run_pool() -> io::Result<()> {
+    // The daemon decides when its workers stop; a signal to the whole process group must not decide otherwise.
+    // Handlers and not "ignore", since that would be inherited by the jobs.
+    for signal in [SIGINT, SIGTERM, SIGHUP, SIGUSR1] {
+        signal_hook::flag::register(signal, Arc::new(AtomicBool::new(false)))?;
     }
-}
-
-/// The daemon's own workers: runs what the daemon says over the socket that is this process's standard input,
-/// until the connection ends; the exit code. Must run on a current-thread runtime.
-pub async fn run_pool() -> i32 {
-    // The end of the connection says that the daemon is gone, and then everything is killed. This is the second
-    // string. It must not be SIGKILL: this process would die before the jobs' process groups have been killed.
-    // Was the daemon gone before this line? Then the connection has ended too.
-    if let Err(error) = set_parent_process_death_signal(Some(Signal::TERM)) {
-        tracing::warn!("the worker pool cannot ask for a signal at the daemon's end: {error}");
-    }
-    // The daemon decides what a signal to the whole foreground group means.
-    let stop = match ignore(&[SIGINT, SIGHUP, SIGUSR1]).and_then(|()| Stop::at(&[SIGTERM], Duration::ZERO)) {
-        Ok(stop) => stop,
-        Err(error) => return complain(FAILED, &format!("the worker pool cannot handle signals: {error}")),
-    };
-    let client = match connect_standard_input().await {
-        Ok(client) => client,
-        Err(error) => {
-            let text =
-                format!("standard input is no connection to a daemon ({error}); `pool` is the daemon's own");
-            return complain(USAGE, &text);
+    let socket = std::os::unix::net::UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
+    socket.set_nonblocking(true)?;
+    on_this_thread(async {
+        let client = Client::greet(UnixStream::from_std(socket)?).await.map_err(io::Error::other)?;
+        let around = Surroundings::of_this_process(std::env::var_os("MUSHER_SOCKET").map(PathBuf::from));
+        let (_nobody, never) = watch::channel(None);
+        match serve(&client, Source::Daemon, around, never).await {
+            WorkerEnd::Stopped | WorkerEnd::Disconnected => Ok(()),
+            WorkerEnd::Refused(error) => Err(io::Error::other(error)),
         }
-    };
-    let socket = std::env::var_os("MUSHER_SOCKET").map(PathBuf::from);
-    match serve(&client, Source::Daemon, Surroundings::of_this_process(socket), stop.asked).await {
-        WorkerEnd::Stopped | WorkerEnd::Disconnected => 0,
-        WorkerEnd::Refused(error) => complain(FAILED, &format!("the worker pool ends: {error}")),
-    }
+    })
 }
 
-async fn connect_standard_input() -> Result<Client, ClientError> {
-    let broken = |error: io::Error| ClientError::Closed(format!(": {error}"));
-    let socket = io::stdin().as_fd().try_clone_to_owned().map_err(broken)?;
-    let socket = std::os::unix::net::UnixStream::from(socket);
-    socket.set_nonblocking(true).map_err(broken)?;
-    Client::greet(UnixStream::from_std(socket).map_err(broken)?).await
+/// `musher work`: works until a signal says to stop. When the daemon goes away the running jobs are killed, since
+/// their leases have ended, and the daemon is called until it is back.
+///
+/// # Errors
+/// No daemon is there at the first try, or it refused.
+pub fn run_work(options: &WorkOptions) -> io::Result<Result<(), ClientError>> {
+    let (ask, asked) = watch::channel(None);
+    let _listener = signals::listen(move |signal| {
+        // A terminal that is gone ends a worker as a signal to stop does.
+        if matches!(signal, Signal::Drain | Signal::Reload) {
+            // The second one cuts the wait short.
+            ask.send_modify(|grace| *grace = Some(grace.map_or(WORK_GRACE, |_| Duration::ZERO)));
+        }
+    })?;
+    on_this_thread(async { Ok(work(options, &asked).await) })
 }
 
-/// `musher work`: runs a command for each job until a signal comes; the exit code. When the daemon goes away the
-/// running jobs are killed, since their leases have ended, and the daemon is called until it is back. Must run on
-/// a current-thread runtime.
-pub async fn run_work(options: WorkOptions) -> i32 {
-    let stop = match Stop::at(&[SIGTERM, SIGINT, SIGHUP], WORK_GRACE) {
-        Ok(stop) => stop,
-        Err(error) => return complain(FAILED, &format!("signals cannot be handled: {error}")),
-    };
+/// Runs a future on this thread alone: jobs die with the thread that started them, so it must live as long as
+/// the process.
+fn on_this_thread<T>(future: impl Future<Output = io::Result<T>>) -> io::Result<T> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(future)
+}
+
+async fn work(options: &WorkOptions, asked: &watch::Receiver<Option<Duration>>) -> Result<(), ClientError> {
     let around = Surroundings::of_this_process(Some(options.socket.clone()));
-    let plan = Plan {
-        queues: options.queues,
-        slots: options.jobs,
-        handler: Handler::Exec(options.argv),
-        lease_ms: options.lease_ms,
-        output_max: WORK_OUTPUT_MAX,
-        echo: true,
-    };
-    let mut client = match Client::connect(&options.socket).await {
-        Ok(client) => client,
-        Err(error) => return complain(UNREACHABLE, &error.to_string()),
-    };
+    let mut client = Client::connect(&options.socket).await?;
     loop {
-        let source = Source::Fixed(vec![plan.clone()]);
-        let end = serve(&client, source, around.clone(), stop.asked.clone()).await;
+        let source = Source::Fixed(vec![options.plan.clone()]);
+        let end = serve(&client, source, around.clone(), asked.clone()).await;
         match end {
-            WorkerEnd::Refused(error) => return complain(FAILED, &error.to_string()),
-            WorkerEnd::Stopped | WorkerEnd::Disconnected if stop.is_asked() => return 0,
-            WorkerEnd::Stopped => complain(0, "the daemon is stopping; waiting for it to come back"),
-            WorkerEnd::Disconnected => complain(0, "the daemon is gone; waiting for it to come back"),
-        };
+            WorkerEnd::Refused(error) => return Err(error),
+            _ if asked.borrow().is_some() => return Ok(()),
+            WorkerEnd::Stopped => tracing::warn!("the daemon is stopping; waiting for it to come back"),
+            WorkerEnd::Disconnected => tracing::warn!("the daemon is gone; waiting for it to come back"),
+        }
+        let mut stop = asked.clone();
         client = tokio::select! {
             client = call_again(&options.socket, &client) => client,
-            () = stop.wait() => return 0,
+            _ = stop.wait_for(Option::is_some) => return Ok(()),
         };
-        complain(0, "the daemon is back");
+        tracing::info!("the daemon is back");
     }
 }
 
 /// Waits until the old connection has ended, then calls until there is a new one.
-async fn call_again(socket: &PathBuf, old: &Client) -> Client {
+async fn call_again(socket: &Path, old: &Client) -> Client {
     old.closed().await;
     let mut wait = CALL_AGAIN;
     loop {
@@ -139,53 +112,4 @@ async fn call_again(socket: &PathBuf, old: &Client) -> Client {
         }
         wait = (wait * 2).min(CALL_AGAIN_MAX);
     }
-}
-
-/// Says something to the person at the terminal.
-fn complain(code: i32, text: &str) -> i32 {
-    eprintln!("musher: {text}");
-    code
-}
-
-/// The wish to stop, made by signals.
-struct Stop {
-    /// `None` until the first signal; then how long running jobs may go on.
-    asked: watch::Receiver<Option<Duration>>,
-}
-
-impl Stop {
-    /// The first of these signals asks to stop within `grace`, each further one to stop at once.
-    fn at(signals: &[i32], grace: Duration) -> io::Result<Stop> {
-        let (read, write) = std::os::unix::net::UnixStream::pair()?;
-        for signal in signals {
-            signal_hook::low_level::pipe::register(*signal, write.try_clone()?)?;
-        }
-        read.set_nonblocking(true)?;
-        let mut read = UnixStream::from_std(read)?;
-        let (ask, asked) = watch::channel(None);
-        tokio::spawn(async move {
-            let mut grace = grace;
-            while read.read_u8().await.is_ok() && ask.send(Some(grace)).is_ok() {
-                grace = Duration::ZERO;
-            }
-        });
-        Ok(Stop { asked })
-    }
-
-    fn is_asked(&self) -> bool {
-        self.asked.borrow().is_some()
-    }
-
-    async fn wait(&self) {
-        // An error means that nobody listens to signals any more: this process ends.
-        let _ = self.asked.clone().wait_for(Option::is_some).await;
-    }
-}
-
-/// Has signals do nothing here. A handler, unlike `SIG_IGN`, is not inherited by the jobs.
-fn ignore(signals: &[i32]) -> io::Result<()> {
-    for signal in signals {
-        signal_hook::flag::register(*signal, Arc::new(AtomicBool::new(false)))?;
-    }
-    Ok(())
 }

@@ -186,6 +186,15 @@ impl Core {
         }
         Outcome::Ok
     }
+
+    /// Gives back what connections hold, without blame.
+    pub(super) fn evict(&self, events: &mut Vec<Event>) -> Outcome {
+        let jobs: Ids = self.state.held.values().flatten().copied().collect();
+        if !jobs.is_empty() {
+            events.push(Event::Released { jobs, due: None });
+        }
+        Outcome::Ok
+    }
 }
 
 /// How many jobs of each queue a request completes that will be kept.

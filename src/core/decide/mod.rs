@@ -66,6 +66,7 @@ impl Core {
             Command::Extend { items, lease } => Ok(self.extend(items, *lease, moment, events)),
             Command::Vanish { session } => Ok(self.vanish(self.state.held_by(*session), moment, events)),
             Command::Recover => Ok(self.vanish(self.state.held.values().flatten().copied(), moment, events)),
+            Command::Evict => Ok(self.evict(events)),
             Command::Tick => Ok(self.tick(moment, events)),
             Command::Edit { edit, ids } => Ok(self.edit(*edit, ids, moment, events)),
             Command::Pause { queue } => self.pause(queue, true, events),

@@ -1,0 +1,11 @@
+# Exactly what CI runs.
+check:
+    .ci/run
+
+# Licences, advisories, bans. Needs cargo-deny.
+deny:
+    cargo deny check
+
+# The units, as systemd reads them.
+units:
+    systemd-analyze verify systemd/musher.service systemd/musher.socket

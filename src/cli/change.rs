@@ -1,0 +1,202 @@
+//! Changing jobs, queues and the daemon by hand.
+
+use super::ask::confirm;
+use super::exit::{End, FAILED, Failure};
+use super::job_options::parse_tag;
+use super::look::page;
+use super::output::count;
+use crate::client::Client;
+use crate::protocol::admin::{AdminRequest, DrainView, EditView, JobView, PurgeView, StatusView};
+use clap::Args;
+use std::process::ExitCode;
+use std::time::Duration;
+
+/// How many jobs share a request.
+const CHUNK: usize = 1_000;
+/// How often a drain looks whether jobs still run.
+const LOOK_EVERY: Duration = Duration::from_millis(200);
+
+/// Which jobs are meant: by id, or by what they are.
+#[derive(Debug, Args)]
+pub(super) struct Which {
+    /// The jobs: 42, or 42-50
+    #[arg(value_name = "ID", value_parser = parse_ids, required_unless_present_any = ["queue", "state", "tags"])]
+    ids: Vec<(u64, u64)>,
+    /// All of this queue
+    #[arg(long, value_name = "Q", conflicts_with = "ids")]
+    queue: Option<String>,
+    /// All in this state
+    #[arg(long, value_name = "S", conflicts_with = "ids")]
+    state: Option<String>,
+    /// All with this tag; may be repeated
+    #[arg(long = "tag", value_name = "NAME=VALUE", value_parser = parse_tag, conflicts_with = "ids")]
+    tags: Vec<(String, String)>,
+    /// Do not ask back
+    #[arg(short, long)]
+    yes: bool,
+}
+
+fn parse_ids(text: &str) -> Result<(u64, u64), String> {
+    let (first, last) = text.split_once('-').unwrap_or((text, text));
+    match (first.parse(), last.parse()) {
+        (Ok(first), Ok(last)) if first <= last && last - first < 10_000_000 => Ok((first, last)),
+        _ => Err("an id is a number, a range two: 42 or 42-50".into()),
+    }
+}
+
+macro_rules! edits {
+    ($($name:ident: $example:literal;)*) => {$(
+        #[derive(Debug, Args)]
+        #[command(after_help = $example)]
+        pub(super) struct $name {
+            #[command(flatten)]
+            pub(super) which: Which,
+        }
+    )*};
+}
+
+edits! {
+    Cancel: "Examples:\n  musher cancel 42\n  musher cancel --queue mails --state scheduled";
+    Retry: "Examples:\n  musher retry 42\n  musher retry --state dead --queue mails --yes";
+    Kick: "Examples:\n  musher kick 42\n  musher kick --state dead --queue mails";
+    Bury: "Example:\n  musher bury 42";
+    Delete: "Examples:\n  musher delete 42-50\n  musher delete --state dead --tag order=42";
+}
+
+impl Which {
+    pub(super) async fn edit(&self, client: &Client, verb: &str) -> End {
+        let ids = if self.ids.is_empty() {
+            let ids = self.find(client).await?;
+            if ids.is_empty() {
+                return Err(Failure::failed("no job is like that"));
+            }
+            if !self.yes {
+                confirm(&format!("{verb} {} jobs?", count(ids.len() as u64)))?;
+            }
+            ids
+        } else {
+            self.ids.iter().flat_map(|(first, last)| *first..=*last).collect()
+        };
+        let (mut done, mut failed) = (0, 0);
+        for chunk in ids.chunks(CHUNK) {
+            let request = AdminRequest::Edit { edit: verb.into(), ids: chunk.to_vec() };
+            for result in client.ask::<Vec<EditView>>(request).await? {
+                match result.error {
+                    None => done += 1,
+                    Some(error) => {
+                        failed += 1;
+                        eprintln!("musher: {error}");
+                    }
+                }
+            }
+        }
+        if ids.len() > 1 {
+            eprintln!("{verb}: {} done, {} refused", count(done), count(failed));
+        }
+        Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::from(FAILED) })
+    }
+
+    async fn find(&self, client: &Client) -> Result<Vec<u64>, Failure> {
+        let (mut ids, mut after) = (Vec::new(), Some(0));
+        while let Some(from) = after {
+            let page = page(client, &self.queue, &self.state, &self.tags, from, CHUNK as u64).await?;
+            ids.extend(page.jobs.iter().map(|job: &JobView| job.id));
+            after = page.next;
+        }
+        Ok(ids)
+    }
+}
+
+macro_rules! queue_verbs {
+    ($($name:ident: $example:literal, $said:literal;)*) => {$(
+        #[derive(Debug, Args)]
+        #[command(after_help = $example)]
+        pub(super) struct $name {
+            /// The queue
+            queue: String,
+        }
+
+        impl $name {
+            pub(super) async fn run(&self, client: &Client) -> End {
+                client.done(AdminRequest::$name { queue: self.queue.clone() }).await?;
+                eprintln!($said, self.queue);
+                Ok(ExitCode::SUCCESS)
+            }
+        }
+    )*};
+}
+
+queue_verbs! {
+    Pause: "Example:\n  musher pause mails", "queue {} gives out no more jobs";
+    Resume: "Example:\n  musher resume mails", "queue {} gives out jobs";
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  musher purge mails --yes")]
+pub(super) struct Purge {
+    /// The queue
+    queue: String,
+    /// Do not ask back
+    #[arg(short, long)]
+    yes: bool,
+}
+
+impl Purge {
+    pub(super) async fn run(&self, client: &Client) -> End {
+        if !self.yes {
+            let status: StatusView = client.ask(AdminRequest::Status {}).await?;
+            let waiting =
+                status.queues.iter().find(|q| q.queue == self.queue).map_or(0, |q| q.ready + q.scheduled);
+            confirm(&format!("Delete {} jobs that wait in queue {}?", count(waiting), self.queue))?;
+        }
+        let mut deleted = 0;
+        loop {
+            let part: PurgeView = client.ask(AdminRequest::Purge { queue: self.queue.clone() }).await?;
+            deleted += part.deleted;
+            if part.deleted == 0 {
+                break;
+            }
+        }
+        eprintln!("{} jobs deleted", count(deleted));
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  musher drain --wait && systemctl restart musher")]
+pub(super) struct Drain {
+    /// Wait until nothing runs any more
+    #[arg(long)]
+    wait: bool,
+}
+
+impl Drain {
+    pub(super) async fn run(&self, client: &Client) -> End {
+        loop {
+            let view: DrainView = client.ask(AdminRequest::Drain {}).await?;
+            if view.leased == 0 || !self.wait {
+                eprintln!(
+                    "draining: {} jobs are still leased; `musher undrain` takes it back",
+                    count(view.leased)
+                );
+                return Ok(ExitCode::SUCCESS);
+            }
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+    }
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  musher undrain")]
+pub(super) struct Undrain {}
+
+impl Undrain {
+    pub(super) async fn run(&self, client: &Client) -> End {
+        let view: DrainView = client.ask(AdminRequest::Undrain {}).await?;
+        if view.draining {
+            return Err(Failure::failed("the daemon is stopping; start it again"));
+        }
+        eprintln!("jobs are taken and given out again");
+        Ok(ExitCode::SUCCESS)
+    }
+}

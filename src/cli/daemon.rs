@@ -1,0 +1,96 @@
+//! The daemon itself, its configuration, and completions.
+
+use super::ask::Target;
+use super::exit::{End, Failure};
+use super::output;
+use crate::config::{Config, Overrides};
+use crate::daemon::{ServeError, ServeOptions, serve};
+use clap::{Args, Subcommand};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+const SERVE: &str = "\
+Data: $STATE_DIRECTORY, else $XDG_STATE_HOME/musher, else /var/lib/musher for root, else ~/.local/state/musher.
+SIGTERM, SIGINT: drain and exit; a second one cuts the wait short. SIGHUP: read the configuration again.
+SIGUSR1: write the state to the log. MUSHER_LOG=debug says more.
+
+Examples:
+  musher serve
+  musher serve --config /etc/musher/musher.toml
+  musher serve --data /tmp/musher --socket /tmp/musher.sock --workers 2";
+
+#[derive(Debug, Args)]
+#[command(after_help = SERVE)]
+pub(super) struct Serve {
+    /// The configuration [default: $MUSHER_CONFIG, else musher.toml in /etc/musher or ~/.config/musher]
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// The directory of the jobs
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+    /// How many jobs the daemon runs at a time, for each queue that has a handler and sets no number
+    #[arg(long, value_name = "N")]
+    workers: Option<u32>,
+}
+
+impl Serve {
+    pub(super) fn run(self, to: &Target) -> End {
+        let overrides = Overrides { data: self.data, socket: to.socket.clone(), workers: self.workers };
+        serve(&ServeOptions { config: self.config, overrides }).map(|()| ExitCode::SUCCESS).map_err(|error| {
+            match error {
+                ServeError::Config(_) | ServeError::Log(_) => Failure::usage(error),
+                error => Failure::failed(error),
+            }
+        })
+    }
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  musher config check /etc/musher/musher.toml\n  musher config show")]
+pub(super) struct ConfigVerb {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Debug, Subcommand)]
+enum What {
+    /// Say everything that is wrong with a configuration, and what is odd
+    #[command(after_help = "Example:\n  musher config check musher.toml")]
+    Check {
+        /// The file [default: the one that `serve` would read]
+        file: Option<PathBuf>,
+    },
+    /// Print the configuration with all defaults
+    #[command(after_help = "Example:\n  musher config show > musher.toml")]
+    Show {
+        /// The file [default: the one that `serve` would read]
+        file: Option<PathBuf>,
+    },
+}
+
+impl ConfigVerb {
+    pub(super) fn run(&self) -> End {
+        let (What::Check { file } | What::Show { file }) = &self.what;
+        let loaded = Config::load(file.as_deref(), &Overrides::default()).map_err(Failure::usage)?;
+        for warning in &loaded.warnings {
+            eprintln!("warning: {warning}");
+        }
+        match self.what {
+            What::Check { .. } => {
+                let from = loaded.file.map_or("the defaults".into(), |file| file.display().to_string());
+                eprintln!("{from}: ok, {} warnings", loaded.warnings.len());
+            }
+            What::Show { .. } => output::line(loaded.config.show().trim_end())?,
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Example:\n  musher completions bash > ~/.local/share/bash-completion/completions/musher"
+)]
+pub(super) struct Completions {
+    /// The shell
+    pub(super) shell: clap_complete::Shell,
+}

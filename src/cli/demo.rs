@@ -1,0 +1,236 @@
+//! `musher demo`: a real daemon with real workers, a stream of real jobs over its socket, a kill -9 in the middle,
+//! a drain, and the account. What ran is counted by the jobs themselves, in a file of their own.
+
+use super::exit::{End, FAILED, Failure};
+use super::output::count;
+use crate::client::Client;
+use crate::clock;
+use crate::protocol::admin::{AdminRequest, StatusView};
+use crate::protocol::{JobOptions, SubmitGroup};
+use clap::Args;
+use rustix::process::{Pid, Signal, kill_process};
+use std::collections::HashMap;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitCode, Stdio};
+use std::time::Duration;
+use tokio::time::{sleep, timeout};
+
+/// How many jobs share a submit.
+const BATCH: u64 = 100;
+/// How long any step may take.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  musher demo\n  musher demo --jobs 20000")]
+pub(super) struct Demo {
+    /// How many jobs
+    #[arg(long, value_name = "N", default_value_t = 5_000, value_parser = clap::value_parser!(u64).range(100..=1_000_000))]
+    jobs: u64,
+}
+
+impl Demo {
+    pub(super) fn run(&self) -> End {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let home = Home::make()?;
+        let account = runtime.block_on(show(&home, self.jobs));
+        drop(home);
+        let lost = account?;
+        Ok(if lost == 0 { ExitCode::SUCCESS } else { ExitCode::from(FAILED) })
+    }
+}
+
+/// A temporary directory; it goes with everything in it.
+struct Home(PathBuf);
+
+impl Home {
+    fn make() -> io::Result<Home> {
+        let name = format!("musher-demo-{}-{}", std::process::id(), clock::wall().0);
+        let path = std::env::temp_dir().join(name);
+        std::fs::create_dir(&path)?;
+        let home = Home(path);
+        let script = format!("read n; echo $n >> {}", home.ran().display());
+        let config = format!(
+            "[daemon]\ndata = {:?}\nsocket = {:?}\ndrain_timeout = \"5s\"\n[limits]\ndisk_reserve = \"0B\"\n\
+             [queues.demo]\nhandler = {{ exec = [\"/bin/sh\", \"-c\", {script:?}] }}\nworkers = 4\nkeep = {{ done = \"no\" }}\n",
+            home.0.join("data"),
+            home.socket()
+        );
+        std::fs::write(home.0.join("musher.toml"), config)?;
+        std::fs::write(home.ran(), "")?;
+        Ok(home)
+    }
+
+    fn socket(&self) -> PathBuf {
+        self.0.join("musher.sock")
+    }
+
+    fn ran(&self) -> PathBuf {
+        self.0.join("ran")
+    }
+}
+
+impl Drop for Home {
+    fn drop(&mut self) {
+        // What stays behind is in the system's temporary directory.
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+/// A daemon; it dies with this.
+struct Daemon(Child);
+
+impl Daemon {
+    async fn start(home: &Home) -> Result<(Daemon, Client, Duration), Failure> {
+        let begun = clock::monotonic();
+        let child = Command::new(std::env::current_exe()?)
+            .args(["serve", "--config"])
+            .arg(home.0.join("musher.toml"))
+            .env_remove("MUSHER_SOCKET")
+            .env("MUSHER_LOG", "error")
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .spawn()?;
+        let mut daemon = Daemon(child);
+        let client = connect(&home.socket(), &mut daemon).await?;
+        Ok((daemon, client, clock::monotonic() - begun))
+    }
+
+    fn signal(&self, signal: Signal) {
+        if let Some(pid) = Pid::from_raw(self.0.id() as i32) {
+            // One that is gone already needs no signal.
+            let _ = kill_process(pid, signal);
+        }
+    }
+
+    async fn ended(&mut self) -> Result<(), Failure> {
+        let look = async {
+            while self.0.try_wait()?.is_none() {
+                sleep(Duration::from_millis(5)).await;
+            }
+            io::Result::Ok(())
+        };
+        timeout(PATIENCE, look).await.map_err(|_| Failure::failed("the daemon does not end"))??;
+        Ok(())
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        // It may have ended already; then both say so.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+async fn connect(socket: &Path, daemon: &mut Daemon) -> Result<Client, Failure> {
+    let look = async {
+        loop {
+            if let Ok(client) = Client::connect(socket).await {
+                return Ok(client);
+            }
+            if let Some(status) = daemon.0.try_wait()? {
+                return Err(Failure::failed(format!("the daemon did not start: {status}")));
+            }
+            sleep(Duration::from_millis(2)).await;
+        }
+    };
+    timeout(PATIENCE, look).await.map_err(|_| Failure::failed("the daemon does not answer"))?
+}
+
+async fn show(home: &Home, jobs: u64) -> Result<u64, Failure> {
+    let half = jobs / 2;
+    let (mut daemon, client, took) = Daemon::start(home).await?;
+    step(&format!("started a daemon in {} ms", took.as_millis()));
+
+    let begun = clock::monotonic();
+    let mut acknowledged = submit(&client, 0, half).await?;
+    let ms = (clock::monotonic() - begun).as_millis();
+    step(&format!("submitted {} jobs in {ms} ms; four workers run them: a shell each", count(half)));
+
+    until_ran(home, half / 4).await?;
+    daemon.signal(Signal::KILL);
+    daemon.ended().await?;
+    step(&format!("killed the daemon with SIGKILL after {} jobs", count(ran(home)?.len() as u64)));
+
+    let (mut daemon, client, took) = Daemon::start(home).await?;
+    step(&format!("started it again: recovered in {} ms, workers go on", took.as_millis()));
+    acknowledged += submit(&client, half, jobs).await?;
+    step(&format!("submitted the other {} jobs", count(jobs - half)));
+
+    until_ran(home, jobs * 3 / 4).await?;
+    daemon.signal(Signal::TERM);
+    let begun = clock::monotonic();
+    daemon.ended().await?;
+    let ms = (clock::monotonic() - begun).as_millis();
+    step(&format!("drained it with SIGTERM in {ms} ms, after {} jobs", count(ran(home)?.len() as u64)));
+
+    let (mut daemon, client, took) = Daemon::start(home).await?;
+    step(&format!("started it once more in {} ms, and let it finish", took.as_millis()));
+    until_empty(&client).await?;
+    daemon.signal(Signal::TERM);
+    daemon.ended().await?;
+    account(home, acknowledged)
+}
+
+fn step(text: &str) {
+    eprintln!("  • {text}");
+}
+
+async fn submit(client: &Client, from: u64, to: u64) -> Result<u64, Failure> {
+    let mut acknowledged = 0;
+    let mut next = from;
+    while next < to {
+        let end = to.min(next + BATCH);
+        let bodies = (next..end).map(|n| format!("{n}\n").into()).collect();
+        let options = JobOptions { queue: "demo".into(), ..JobOptions::default() };
+        acknowledged += client.submit(vec![SubmitGroup { options, bodies }]).await?.1;
+        next = end;
+    }
+    Ok(acknowledged)
+}
+
+/// Which jobs ran, and how often, as they wrote it themselves.
+fn ran(home: &Home) -> io::Result<HashMap<u64, u64>> {
+    let mut times = HashMap::new();
+    for number in std::fs::read_to_string(home.ran())?.lines().filter_map(|line| line.parse().ok()) {
+        *times.entry(number).or_default() += 1;
+    }
+    Ok(times)
+}
+
+async fn until_ran(home: &Home, wanted: u64) -> Result<(), Failure> {
+    let look = async {
+        while (ran(home)?.len() as u64) < wanted {
+            sleep(Duration::from_millis(20)).await;
+        }
+        io::Result::Ok(())
+    };
+    timeout(PATIENCE, look).await.map_err(|_| Failure::failed("the jobs do not run"))??;
+    Ok(())
+}
+
+async fn until_empty(client: &Client) -> Result<(), Failure> {
+    let look = async {
+        loop {
+            let status: StatusView = client.ask(AdminRequest::Status {}).await?;
+            if status.queues.iter().all(|q| q.ready + q.scheduled + q.leased == 0) {
+                return Result::<(), Failure>::Ok(());
+            }
+            sleep(Duration::from_millis(20)).await;
+        }
+    };
+    timeout(PATIENCE, look).await.map_err(|_| Failure::failed("the jobs do not end"))?
+}
+
+fn account(home: &Home, acknowledged: u64) -> Result<u64, Failure> {
+    let times = ran(home)?;
+    let twice = times.values().filter(|times| **times > 1).count() as u64;
+    let lost = acknowledged - times.len() as u64;
+    eprintln!();
+    println!("submitted  {:>9}  acknowledged by the daemon: on disk", count(acknowledged));
+    println!("run        {:>9}  as the jobs wrote down themselves", count(times.len() as u64));
+    println!("lost       {:>9}", count(lost));
+    println!("run twice  {:>9}  were at work when the daemon was killed", count(twice));
+    Ok(lost)
+}

@@ -1,0 +1,105 @@
+//! The options of a job, as `submit` and `run` take them.
+
+use super::exit::Failure;
+use crate::durations::{parse_duration, parse_point};
+use crate::protocol::{JobOptions, Start, WireBackoff};
+use clap::Args;
+use std::time::Duration;
+
+/// What may be asked for a job.
+#[derive(Clone, Debug, Default, Args)]
+#[command(next_help_heading = "Options of the job")]
+pub(super) struct Wishes {
+    /// Its place among the others of the queue: 0 goes first
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(super) priority: u32,
+    /// Run it only after this time, such as 10s or 1h30m
+    #[arg(long, value_name = "TIME", value_parser = parse_duration, conflicts_with = "at")]
+    pub(super) delay: Option<Duration>,
+    /// Run it only at this point in time, such as 2026-12-24T18:00 or with a zone
+    #[arg(long, value_name = "POINT")]
+    pub(super) at: Option<String>,
+    /// Forget about it if it has not begun after this time
+    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
+    pub(super) ttl: Option<Duration>,
+    /// After how many failed attempts it is dead [default: the queue's]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(super) attempts: Option<u32>,
+    /// How it waits between attempts: fixed, linear or exponential, the first wait, the longest
+    #[arg(long, value_name = "KIND:BASE[:MAX]", value_parser = parse_backoff)]
+    pub(super) backoff: Option<WireBackoff>,
+    /// How long one attempt may run [default: the queue's]
+    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
+    pub(super) timeout: Option<Duration>,
+    /// A name and a value, for people and workers; may be repeated
+    #[arg(long = "tag", value_name = "NAME=VALUE", value_parser = parse_tag)]
+    pub(super) tags: Vec<(String, String)>,
+}
+
+impl Wishes {
+    /// The same for the protocol.
+    pub(super) fn for_queue(&self, queue: &str) -> Result<JobOptions, Failure> {
+        let start = match (&self.at, self.delay) {
+            (Some(point), _) => Start::At(parse_point(point).map_err(Failure::usage)?.0),
+            (None, Some(delay)) => Start::After(millis(delay)),
+            (None, None) => Start::Now,
+        };
+        Ok(JobOptions {
+            queue: queue.to_owned(),
+            priority: self.priority,
+            start,
+            ttl_ms: self.ttl.map(millis),
+            attempts: self.attempts,
+            backoff: self.backoff,
+            timeout_ms: self.timeout.map(millis),
+            tags: self.tags.clone(),
+        })
+    }
+}
+
+pub(super) fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+pub(super) fn parse_tag(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
+        _ => Err("write it like order=42".into()),
+    }
+}
+
+pub(super) fn parse_backoff(text: &str) -> Result<WireBackoff, String> {
+    let mut parts = text.split(':');
+    let growth = match parts.next() {
+        Some("fixed") => 0,
+        Some("linear") => 1,
+        Some("exponential") => 2,
+        _ => return Err("write it like exponential:1s:10m, fixed:5s or linear:10s:1h".into()),
+    };
+    let mut time = |what: &str| match parts.next() {
+        Some(text) => {
+            parse_duration(text).map(|time| Some(millis(time))).map_err(|error| format!("{what}: {error}"))
+        }
+        None => Ok(None),
+    };
+    let base_ms = time("the first wait")?.ok_or("say the first wait as well, such as fixed:5s")?;
+    let max_ms = time("the longest wait")?.unwrap_or(base_ms.max(600_000));
+    if parts.next().is_some() || max_ms < base_ms {
+        return Err("it has a kind, a first wait, and a longest one that is not shorter".into());
+    }
+    Ok(WireBackoff { growth, base_ms, max_ms, jitter_permille: 200 })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_backoff_is_a_kind_and_two_times() {
+        let backoff = parse_backoff("linear:2s:1m").unwrap();
+        assert_eq!((backoff.growth, backoff.base_ms, backoff.max_ms), (1, 2_000, 60_000));
+        for bad in ["", "fixed", "fast:1s", "fixed:1s:2s:3s", "fixed:10s:1s", "fixed:10"] {
+            assert!(parse_backoff(bad).is_err(), "{bad}");
+        }
+    }
+}

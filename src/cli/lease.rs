@@ -1,0 +1,207 @@
+//! A worker's steps by hand: claim, complete, fail, extend, release.
+
+use super::exit::{End, FAILED, Failure, TRY_AGAIN};
+use super::job_options::millis;
+use super::output;
+use crate::client::Client;
+use crate::core::Time;
+use crate::durations::{parse_duration, show_point};
+use crate::protocol::{self as wire, ClaimedJob, LeaseRef, Settle, Verdict};
+use clap::Args;
+use std::io::Write;
+use std::process::ExitCode;
+use std::time::Duration;
+
+const CLAIM: &str = "\
+Prints one line a job: ID@ATTEMPT, and the body behind a tab (as JSON text where it is more than a line).
+Exit code 75 if there was none in time. The lease outlives this command: settle it by its ID@ATTEMPT.
+
+Examples:
+  lease=$(musher claim mails --wait 20s | cut -f1) && musher complete \"$lease\"
+  musher claim mails -n 10 --lease 5m --json";
+
+/// Names a lease on the command line.
+fn parse_lease(text: &str) -> Result<LeaseRef, String> {
+    let parse = || {
+        let (id, attempt) = text.split_once('@')?;
+        Some(LeaseRef { id: id.parse().ok()?, attempt: attempt.parse().ok()? })
+    };
+    parse().ok_or_else(|| "write it as `musher claim` prints it: ID@ATTEMPT, such as 42@1".into())
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = CLAIM)]
+pub(super) struct Claim {
+    /// Where to look for jobs, in this order
+    #[arg(required = true, value_name = "QUEUE")]
+    queues: Vec<String>,
+    /// The most jobs
+    #[arg(short = 'n', long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    max: u32,
+    /// How long the lease lasts [default: the queue's]
+    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
+    lease: Option<Duration>,
+    /// How long to wait for the first job
+    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
+    wait: Option<Duration>,
+    /// Print objects with all there is
+    #[arg(long)]
+    json: bool,
+}
+
+impl Claim {
+    pub(super) async fn run(&self, client: &Client) -> End {
+        let claim = wire::Claim {
+            queues: self.queues.clone(),
+            max: self.max,
+            lease_ms: self.lease.map(millis),
+            wait_ms: self.wait.map_or(0, millis),
+            bound: false,
+        };
+        let jobs = client.claim(claim).await?;
+        for job in &jobs {
+            if self.json { output::json(&view(job))? } else { print(job)? }
+        }
+        if jobs.is_empty() {
+            return Err(Failure { code: TRY_AGAIN, message: "no job is ready".into() });
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+fn print(job: &ClaimedJob) -> std::io::Result<()> {
+    let LeaseRef { id, attempt } = job.lease;
+    let text = String::from_utf8_lossy(&job.body);
+    let body = if text.contains(['\n', '\t', '\r']) {
+        serde_json::Value::from(&*text).to_string()
+    } else {
+        text.into()
+    };
+    writeln!(std::io::stdout().lock(), "{id}@{attempt}\t{body}")
+}
+
+fn view(job: &ClaimedJob) -> serde_json::Value {
+    let mut view = serde_json::json!({
+        "lease": format!("{}@{}", job.lease.id, job.lease.attempt),
+        "id": job.lease.id, "attempt": job.lease.attempt, "attempts": job.attempts, "queue": job.queue,
+        "priority": job.priority, "lease_until": job.until_ms, "timeout_ms": job.timeout_ms, "tags": job.tags,
+    });
+    // Bytes that are no text come as numbers.
+    view["body"] = match std::str::from_utf8(&job.body) {
+        Ok(text) => text.into(),
+        Err(_) => job.body.to_vec().into(),
+    };
+    view
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  musher complete 42@1")]
+pub(super) struct Complete {
+    /// The leases
+    #[arg(required = true, value_name = "ID@ATTEMPT", value_parser = parse_lease)]
+    leases: Vec<LeaseRef>,
+}
+
+impl Complete {
+    pub(super) async fn run(&self, client: &Client) -> End {
+        settle(client, &self.leases, &Verdict::Complete).await
+    }
+}
+
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  musher fail 42@1 --error 'no such address' --dead\n  musher fail 42@1 --retry-in 5s"
+)]
+pub(super) struct Fail {
+    /// The leases
+    #[arg(required = true, value_name = "ID@ATTEMPT", value_parser = parse_lease)]
+    leases: Vec<LeaseRef>,
+    /// What to remember of it
+    #[arg(long, value_name = "TEXT", default_value = "failed by hand")]
+    error: String,
+    /// When it runs again, if attempts are left [default: what the backoff says]
+    #[arg(long, value_name = "TIME", value_parser = parse_duration, conflicts_with = "dead")]
+    retry_in: Option<Duration>,
+    /// Never run it again
+    #[arg(long)]
+    dead: bool,
+}
+
+impl Fail {
+    pub(super) async fn run(&self, client: &Client) -> End {
+        let error = self.error.clone();
+        let verdict = match (self.dead, self.retry_in) {
+            (true, _) => Verdict::FailDead { error },
+            (false, Some(wait)) => Verdict::FailRetryAfter { error, wait_ms: millis(wait) },
+            (false, None) => Verdict::Fail { error },
+        };
+        settle(client, &self.leases, &verdict).await
+    }
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  musher extend 42@1 --lease 10m")]
+pub(super) struct Extend {
+    /// The leases
+    #[arg(required = true, value_name = "ID@ATTEMPT", value_parser = parse_lease)]
+    leases: Vec<LeaseRef>,
+    /// How long they last from now [default: the queue's setting]
+    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
+    lease: Option<Duration>,
+}
+
+impl Extend {
+    pub(super) async fn run(&self, client: &Client) -> End {
+        let results = client.extend(self.leases.clone(), self.lease.map(millis)).await?;
+        let mut code = ExitCode::SUCCESS;
+        for result in results {
+            match result {
+                Ok(until) => eprintln!("until {}", show_point(Time(until))),
+                Err(fault) => {
+                    eprintln!("musher: {fault}");
+                    code = ExitCode::from(FAILED);
+                }
+            }
+        }
+        Ok(code)
+    }
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  musher release 42@1 --delay 1m")]
+pub(super) struct Release {
+    /// The leases
+    #[arg(required = true, value_name = "ID@ATTEMPT", value_parser = parse_lease)]
+    leases: Vec<LeaseRef>,
+    /// When the jobs may run again
+    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
+    delay: Option<Duration>,
+}
+
+impl Release {
+    pub(super) async fn run(&self, client: &Client) -> End {
+        settle(client, &self.leases, &Verdict::Release { delay_ms: self.delay.map_or(0, millis) }).await
+    }
+}
+
+async fn settle(client: &Client, leases: &[LeaseRef], verdict: &Verdict) -> End {
+    let items = leases.iter().map(|lease| Settle { lease: *lease, verdict: verdict.clone() }).collect();
+    let faults: Vec<_> = client.settle(items).await?.into_iter().filter_map(Result::err).collect();
+    for fault in &faults {
+        eprintln!("musher: {fault}");
+    }
+    Ok(if faults.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(FAILED) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lease_is_an_id_and_an_attempt() {
+        assert_eq!(parse_lease("42@3"), Ok(LeaseRef { id: 42, attempt: 3 }));
+        for bad in ["42", "@", "42@", "x@1", "42@1@2"] {
+            assert!(parse_lease(bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,184 @@
+//! The command line: every verb, and how its end becomes an exit code. Each verb turns arguments into requests of
+//! the client library and answers into text or JSON; it knows nothing of the daemon's inside.
+
+mod ask;
+mod change;
+mod daemon;
+mod demo;
+mod exit;
+mod job_options;
+mod lease;
+mod look;
+mod output;
+mod run;
+mod submit;
+mod work;
+
+use clap::{CommandFactory, Parser, Subcommand};
+use exit::{End, Failure};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+const AFTER_HELP: &str = "\
+Begin:
+  musher serve                          the daemon, with everything at its default
+  musher submit mails 'hello'           enqueue a job; prints its id
+  musher work mails -- ./send-mail      run jobs: the body on standard input
+  musher run --wait -- make backup      enqueue a command and see its output
+  musher status                         what is going on
+
+Exit codes: 0 ok, 1 failed, 2 wrong usage, 69 no daemon, 75 try again later.
+More in `musher VERB --help`, README.md and docs/.";
+
+/// A persistent job queue: nothing acknowledged is ever lost.
+#[derive(Debug, Parser)]
+#[command(name = "musher", version, after_help = AFTER_HELP, disable_help_subcommand = true)]
+struct Cli {
+    /// The daemon's socket [default: the first that exists of $XDG_RUNTIME_DIR/musher/musher.sock,
+    /// /run/musher/musher.sock]
+    #[arg(long, global = true, value_name = "PATH", env = "MUSHER_SOCKET", hide_env_values = true)]
+    socket: Option<PathBuf>,
+    #[command(subcommand)]
+    verb: Option<Verb>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Run the daemon
+    Serve(daemon::Serve),
+    /// Enqueue jobs
+    Submit(submit::Submit),
+    /// Enqueue a command with its directory and environment as they are now
+    Run(run::Run),
+    /// Be a worker: claim jobs, run a command for each, settle by its exit status
+    Work(work::Work),
+    /// Lease jobs by hand, for scripts
+    Claim(lease::Claim),
+    /// Settle a leased job: done
+    Complete(lease::Complete),
+    /// Settle a leased job: failed; it is retried, or dead
+    Fail(lease::Fail),
+    /// Let a lease last longer
+    Extend(lease::Extend),
+    /// Give a leased job back without blame
+    Release(lease::Release),
+    /// How the daemon and its queues are
+    Status(look::Status),
+    /// The queues
+    Queues(look::Queues),
+    /// Jobs, by id
+    List(look::List),
+    /// One job
+    Show(look::Show),
+    /// Wait until jobs have ended
+    Wait(look::Wait),
+    /// What a job printed
+    Logs(look::Logs),
+    /// Why a job is not running
+    Explain(look::Explain),
+    /// Stop jobs for good, running ones too
+    Cancel(change::Cancel),
+    /// Run ended jobs again
+    Retry(change::Retry),
+    /// Run dead or scheduled jobs now
+    Kick(change::Kick),
+    /// Set jobs aside as dead
+    Bury(change::Bury),
+    /// Forget jobs
+    Delete(change::Delete),
+    /// Stop giving out a queue's jobs
+    Pause(change::Pause),
+    /// Give out a queue's jobs again
+    Resume(change::Resume),
+    /// Delete all jobs that wait in a queue
+    Purge(change::Purge),
+    /// Take no more jobs and give none out
+    Drain(change::Drain),
+    /// Take and give out jobs again
+    Undrain(change::Undrain),
+    /// Check or show the configuration
+    Config(daemon::ConfigVerb),
+    /// Print completions for a shell
+    Completions(daemon::Completions),
+    /// See it work: a real daemon, real jobs, a kill -9 in the middle, and the account
+    Demo(demo::Demo),
+    /// The daemon's own workers; started by the daemon
+    #[command(hide = true)]
+    Pool,
+}
+
+/// Runs the program.
+pub fn run() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Nobody may read it.
+            let _ = error.print();
+            return ExitCode::from(if error.use_stderr() { exit::USAGE } else { 0 });
+        }
+    };
+    match go(cli) {
+        Ok(code) => code,
+        Err(Failure { code, message }) => {
+            if !message.is_empty() {
+                eprintln!("musher: {message}");
+            }
+            ExitCode::from(code)
+        }
+    }
+}
+
+fn go(cli: Cli) -> End {
+    let to = ask::Target { socket: cli.socket };
+    match cli.verb.unwrap_or(Verb::Status(look::Status { json: false })) {
+        Verb::Serve(serve) => serve.run(&to),
+        Verb::Submit(submit) => to.talk(async |client| submit.run(&client).await),
+        Verb::Run(run) => to.talk(async |client| run.run(&client).await),
+        Verb::Work(work) => work.run(&to),
+        Verb::Claim(claim) => to.talk(async |client| claim.run(&client).await),
+        Verb::Complete(complete) => to.talk(async |client| complete.run(&client).await),
+        Verb::Fail(fail) => to.talk(async |client| fail.run(&client).await),
+        Verb::Extend(extend) => to.talk(async |client| extend.run(&client).await),
+        Verb::Release(release) => to.talk(async |client| release.run(&client).await),
+        Verb::Status(status) => to.talk(async |client| status.run(&client).await),
+        Verb::Queues(queues) => to.talk(async |client| queues.run(&client).await),
+        Verb::List(list) => to.talk(async |client| list.run(&client).await),
+        Verb::Show(show) => to.talk(async |client| show.run(&client).await),
+        Verb::Wait(wait) => to.talk(async |client| wait.run(&client).await),
+        Verb::Logs(logs) => to.talk(async |client| logs.run(&client).await),
+        Verb::Explain(explain) => to.talk(async |client| explain.run(&client).await),
+        Verb::Cancel(change::Cancel { which }) => to.talk(async |client| which.edit(&client, "cancel").await),
+        Verb::Retry(change::Retry { which }) => to.talk(async |client| which.edit(&client, "retry").await),
+        Verb::Kick(change::Kick { which }) => to.talk(async |client| which.edit(&client, "kick").await),
+        Verb::Bury(change::Bury { which }) => to.talk(async |client| which.edit(&client, "bury").await),
+        Verb::Delete(change::Delete { which }) => to.talk(async |client| which.edit(&client, "delete").await),
+        Verb::Pause(pause) => to.talk(async |client| pause.run(&client).await),
+        Verb::Resume(resume) => to.talk(async |client| resume.run(&client).await),
+        Verb::Purge(purge) => to.talk(async |client| purge.run(&client).await),
+        Verb::Drain(drain) => to.talk(async |client| drain.run(&client).await),
+        Verb::Undrain(undrain) => to.talk(async |client| undrain.run(&client).await),
+        Verb::Config(config) => config.run(),
+        Verb::Completions(completions) => {
+            clap_complete::generate(completions.shell, &mut Cli::command(), "musher", &mut std::io::stdout());
+            Ok(ExitCode::SUCCESS)
+        }
+        Verb::Demo(demo) => demo.run(),
+        Verb::Pool => crate::worker::run_pool().map(|()| ExitCode::SUCCESS).map_err(Failure::failed),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_sound_and_every_verb_shows_an_example() {
+        let mut command = Cli::command();
+        command.build();
+        command.clone().debug_assert();
+        for verb in command.get_subcommands().filter(|verb| !verb.is_hide_set()) {
+            let example = verb.get_after_help().map(ToString::to_string).unwrap_or_default();
+            assert!(example.contains("musher "), "`musher {} --help` has no example", verb.get_name());
+        }
+    }
+}

@@ -1,0 +1,57 @@
+//! `musher work`: this process is a worker.
+
+use super::ask::Target;
+use super::exit::{End, Failure};
+use super::job_options::millis;
+use crate::durations::parse_duration;
+use crate::telemetry;
+use crate::worker::{Handler, Plan, WorkOptions, run_work};
+use clap::Args;
+use std::process::ExitCode;
+use std::time::Duration;
+
+const EXAMPLES: &str = "\
+The command gets the job's body on standard input, and MUSHER_JOB_ID, MUSHER_QUEUE, MUSHER_ATTEMPT,
+MUSHER_MAX_ATTEMPTS, MUSHER_LEASE_UNTIL, MUSHER_SOCKET and MUSHER_TAG_<NAME> in its environment.
+Exit status 0: done. 75: again later, not counted. 65: dead at once. Anything else: a failed attempt.
+SIGTERM: no more jobs; what runs has 30 s. A second one: what runs is given back at once.
+
+Examples:
+  musher work mails -- ./send-mail
+  musher work urgent normal -j 4 -- sh -c 'convert - out/$MUSHER_JOB_ID.png'";
+
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub(super) struct Work {
+    /// Where to look for jobs, in this order
+    #[arg(required = true, value_name = "QUEUE")]
+    queues: Vec<String>,
+    /// How many jobs at a time
+    #[arg(short, long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    jobs: u32,
+    /// How long a lease lasts; it is extended while the job runs [default: the queue's]
+    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
+    lease: Option<Duration>,
+    /// Do not print what jobs print
+    #[arg(short, long)]
+    quiet: bool,
+    /// The command and its arguments
+    #[arg(last = true, required = true, value_name = "CMD")]
+    command: Vec<String>,
+}
+
+impl Work {
+    pub(super) fn run(self, to: &Target) -> End {
+        telemetry::init(|name| std::env::var_os(name)).map_err(Failure::usage)?;
+        let plan = Plan {
+            queues: self.queues,
+            slots: self.jobs,
+            handler: Handler::Exec(self.command),
+            lease_ms: self.lease.map(millis),
+            output_max: 1 << 20,
+            echo: !self.quiet,
+        };
+        run_work(&WorkOptions { socket: to.path(), plan })??;
+        Ok(ExitCode::SUCCESS)
+    }
+}

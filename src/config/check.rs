@@ -1,0 +1,356 @@
+//! From what is written to what holds: reads every key, fills in the defaults, and checks what must fit
+//! together. All keys that there are stand here, table by table.
+
+use super::defaults::{DRAIN_SUBMITS, DRAIN_TIMEOUT, KEEP_DONE_HANDLED};
+use super::paths::{Surroundings, data_dir, serve_socket, socket_path_error};
+use super::problem::{ConfigErrors, Problem, Report};
+use super::raw::Section;
+use super::{COMMANDS_QUEUE, Config, Daemon, DrainSubmits, Handler, Limits, Overrides, Queue, Storage};
+use crate::core::{BACKOFF_MAX, Backoff, Growth, Keep, QueueName, QueueSettings};
+use crate::durations::{parse_duration, show_duration, show_size};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use toml::de::DeTable;
+
+/// What a frame holds beside the body of one job.
+const FRAME_ROOM: usize = 4 << 10;
+const LEASE_MIN: Duration = Duration::from_secs(1);
+const CHECKPOINT_MIN: Duration = Duration::from_millis(10);
+const WORKERS_MAX: u64 = 10_000;
+/// The largest whole number that TOML can write.
+const WHOLE_MAX: u64 = i64::MAX as u64;
+
+pub(super) fn parse(
+    name: String,
+    source: &str,
+    overrides: &Overrides,
+    around: &Surroundings,
+) -> Result<(Config, Vec<Problem>), ConfigErrors> {
+    let mut report = Report::new(name, source);
+    let (table, faults) = DeTable::parse_recoverable(source);
+    for fault in &faults {
+        report.error(fault.span().map_or(0, |span| span.start), "", fault.message());
+    }
+    if !faults.is_empty() {
+        // What is left of such a file is not worth checking.
+        return Err(report.finish().expect_err("a fault was reported"));
+    }
+    let mut root = Section::root(table.get_ref());
+    let daemon_section = root.section(&mut report, "daemon");
+    let limits_section = root.section(&mut report, "limits");
+    let storage_section = root.section(&mut report, "storage");
+    let queues_section = root.section(&mut report, "queues");
+    root.not_yet(&mut report, "topics");
+    root.finish(&mut report);
+
+    let daemon = daemon(daemon_section, overrides, around, &mut report);
+    let limits = limits(limits_section, &mut report);
+    let storage = storage(storage_section, &mut report);
+    let common = Common { backlog: limits.backlog, workers: overrides.workers.unwrap_or(around.cpus) };
+    let queues = queues(&queues_section, &common, &mut report);
+    let warnings = report.finish()?;
+    Ok((Config { daemon, limits, storage, queues }, warnings))
+}
+
+fn daemon(
+    mut section: Section<'_>,
+    overrides: &Overrides,
+    around: &Surroundings,
+    report: &mut Report<'_>,
+) -> Daemon {
+    let written_data = path(&mut section, report, "data");
+    let written_socket = path(&mut section, report, "socket");
+    let drain_timeout = section.duration(report, "drain_timeout").unwrap_or(DRAIN_TIMEOUT);
+    let submits = [("refuse", DrainSubmits::Refuse), ("accept", DrainSubmits::Accept)];
+    let drain_submits = section.word(report, "drain_submits", &submits).unwrap_or(DRAIN_SUBMITS);
+    if section.text(report, "durability").is_some_and(|text| text != "sync") {
+        let message = "only \"sync\" is supported by this version: what is acknowledged is on disk; \
+                       set it to \"sync\" or remove it";
+        section.fault(report, "durability", message);
+    }
+    for key in ["sync_interval", "http", "beanstalk"] {
+        section.not_yet(report, key);
+    }
+
+    let data = match (&overrides.data, written_data) {
+        (Some(data), _) => Some(absolute(data, "--data", report)),
+        (None, Some(data)) => Some(data),
+        (None, None) => data_dir(around),
+    };
+    let data = data.unwrap_or_else(|| {
+        report.error_outside("daemon.data", "no place for the jobs is known; set daemon.data or give --data");
+        PathBuf::new()
+    });
+    let socket = match (&overrides.socket, written_socket) {
+        (Some(socket), _) => absolute(socket, "--socket", report),
+        (None, Some(socket)) => socket,
+        (None, None) => serve_socket(around, &data),
+    };
+    if let Some(message) = socket_path_error(&socket) {
+        match (&overrides.socket, section.has("socket")) {
+            (Some(_), _) => report.error_outside("--socket", message),
+            (None, true) => section.fault(report, "socket", message),
+            (None, false) => {
+                report.error_outside("daemon.socket", format!("{}: {message}", socket.display()))
+            }
+        }
+    }
+    for (key, path) in [("daemon.data", &data), ("daemon.socket", &socket)] {
+        if path.to_str().is_none() {
+            report.error_outside(key, format!("{} is not UTF-8; choose another path", path.display()));
+        }
+    }
+    section.finish(report);
+    Daemon { data, socket, drain_timeout, drain_submits }
+}
+
+fn path(section: &mut Section<'_>, report: &mut Report<'_>, key: &'static str) -> Option<PathBuf> {
+    let path = PathBuf::from(section.text(report, key)?);
+    if !path.is_absolute() {
+        section.fault(report, key, "must be the whole path, beginning with /");
+    }
+    Some(path)
+}
+
+/// A path from the command line, which may be relative to the working directory.
+fn absolute(path: &Path, place: &str, report: &mut Report<'_>) -> PathBuf {
+    match std::path::absolute(path) {
+        Ok(path) => path,
+        Err(error) => {
+            report.error_outside(place, format!("the path cannot be used: {error}"));
+            path.to_path_buf()
+        }
+    }
+}
+
+fn limits(mut section: Section<'_>, report: &mut Report<'_>) -> Limits {
+    let or = Limits::default();
+    let count = |section: &mut Section<'_>, report: &mut Report<'_>, key, default: usize| {
+        section.count(report, key, 1..=u64::from(u32::MAX)).map_or(default, |n| n as usize)
+    };
+    let size = |section: &mut Section<'_>, report: &mut Report<'_>, key, least, most, default: usize| {
+        section.size(report, key, least..=most).map_or(default, |n| n as usize)
+    };
+    let limits = Limits {
+        connections: count(&mut section, report, "connections", or.connections),
+        frame: size(&mut section, report, "frame", 8 << 10, 1 << 30, or.frame),
+        body: size(&mut section, report, "body", 1, 1 << 30, or.body),
+        backlog: section.count(report, "backlog", 0..=WHOLE_MAX).unwrap_or(or.backlog),
+        queues: count(&mut section, report, "queues", or.queues),
+        batch: count(&mut section, report, "batch", or.batch),
+        disk_reserve: section.size(report, "disk_reserve", 0..=u64::MAX).unwrap_or(or.disk_reserve),
+        output: size(&mut section, report, "output", 0, 1 << 30, or.output),
+        waiting: count(&mut section, report, "waiting", or.waiting),
+    };
+    if limits.frame < limits.body + FRAME_ROOM {
+        let [frame, body] = [limits.frame, limits.body].map(|bytes| show_size(bytes as u64));
+        let key = if section.has("body") { "body" } else { "frame" };
+        let message = format!(
+            "a body of {body} does not fit a frame of {frame}; limits.frame must be at least limits.body and 4KiB: \
+             raise limits.frame or lower limits.body"
+        );
+        section.fault(report, key, message);
+    }
+    section.finish(report);
+    limits
+}
+
+fn storage(mut section: Section<'_>, report: &mut Report<'_>) -> Storage {
+    let or = Storage::default();
+    let storage = Storage {
+        log_file: section.size(report, "log_file", 64 << 10..=4 << 30).unwrap_or(or.log_file),
+        log_max: section.size(report, "log_max", 128 << 10..=u64::MAX).unwrap_or(or.log_max),
+        checkpoint: section.duration(report, "checkpoint").unwrap_or(or.checkpoint),
+        cache: section.size(report, "cache", 1 << 20..=u64::MAX).unwrap_or(or.cache),
+        ballast: section.size(report, "ballast", 0..=u64::MAX).unwrap_or(or.ballast),
+    };
+    at_least(&section, report, "checkpoint", storage.checkpoint, CHECKPOINT_MIN);
+    if storage.log_max / 2 < storage.log_file {
+        let key = if section.has("log_max") { "log_max" } else { "log_file" };
+        let [max, file] = [storage.log_max, storage.log_file].map(show_size);
+        let message = format!(
+            "a log of {max} does not hold two files of {file}: raise storage.log_max or lower storage.log_file"
+        );
+        section.fault(report, key, message);
+    }
+    section.finish(report);
+    storage
+}
+
+fn at_least(section: &Section<'_>, report: &mut Report<'_>, key: &str, value: Duration, least: Duration) {
+    if value < least {
+        let [value, least] = [value, least].map(show_duration);
+        section.fault(report, key, format!("{value} is too short; the least is {least}"));
+    }
+}
+
+/// What holds for queues that set nothing else.
+struct Common {
+    backlog: u64,
+    workers: u32,
+}
+
+fn queues(section: &Section<'_>, common: &Common, report: &mut Report<'_>) -> BTreeMap<QueueName, Queue> {
+    let mut queues = BTreeMap::new();
+    for (name, one) in section.named(report) {
+        match QueueName::new(name) {
+            Ok(name) => {
+                let checked = queue(&name, one, common, report);
+                queues.insert(name, checked);
+            }
+            Err(error) => section.fault(report, name, error.to_string()),
+        }
+    }
+    let commands = QueueName::new(COMMANDS_QUEUE).expect("its name is a valid one");
+    queues.entry(commands).or_insert_with(|| Queue {
+        settings: QueueSettings {
+            keep_done: Keep::For(KEEP_DONE_HANDLED),
+            backlog: common.backlog,
+            ..QueueSettings::default()
+        },
+        workers: common.workers,
+        handler: Some(Handler::Command),
+    });
+    queues
+}
+
+fn queue(name: &QueueName, mut section: Section<'_>, common: &Common, report: &mut Report<'_>) -> Queue {
+    let or = QueueSettings::default();
+    let built_in = (name.as_str() == COMMANDS_QUEUE).then_some(Handler::Command);
+    let handler = handler(&mut section, report).or(built_in);
+    let workers = workers(&mut section, handler.is_some(), common, report);
+    let keep = section.section(report, "keep");
+    let (keep_done, keep_dead, keep_done_max) = keeps(keep, handler.is_some(), report);
+    let backoff = section.section(report, "backoff");
+    let settings = QueueSettings {
+        lease: section.duration(report, "lease").unwrap_or(or.lease),
+        timeout: section.duration(report, "timeout").unwrap_or(or.timeout),
+        attempts: number(&mut section, report, "attempts", or.attempts),
+        backoff: self::backoff(backoff, report),
+        crashes: number(&mut section, report, "crashes", or.crashes),
+        keep_done,
+        keep_done_max,
+        keep_dead,
+        backlog: section.count(report, "backlog", 0..=WHOLE_MAX).unwrap_or(common.backlog),
+    };
+    at_least(&section, report, "lease", settings.lease, LEASE_MIN);
+    at_least(&section, report, "timeout", settings.timeout, Duration::from_millis(1));
+    for key in ["rate", "concurrency", "per_key"] {
+        section.not_yet(report, key);
+    }
+    section.finish(report);
+    Queue { settings, workers, handler }
+}
+
+fn number(section: &mut Section<'_>, report: &mut Report<'_>, key: &'static str, default: u32) -> u32 {
+    section.count(report, key, 1..=u64::from(u32::MAX)).map_or(default, |n| n as u32)
+}
+
+fn handler(section: &mut Section<'_>, report: &mut Report<'_>) -> Option<Handler> {
+    match section.text_or_section(report, "handler")? {
+        Ok("command") => Some(Handler::Command),
+        Ok(text) => {
+            let shown = text.escape_debug();
+            let message =
+                format!("`{shown}` is not known; write \"command\", or {{ exec = [\"/path/to/program\"] }}");
+            section.fault(report, "handler", message);
+            None
+        }
+        Err(mut table) => {
+            table.not_yet(report, "http");
+            let exec = table.texts(report, "exec");
+            if !table.has("exec") && !table.has("http") {
+                section.fault(report, "handler", "names no program; write { exec = [\"/path/to/program\"] }");
+            }
+            let exec = exec.filter(|argv| program(argv, &table, report));
+            table.finish(report);
+            exec.map(Handler::Exec)
+        }
+    }
+}
+
+/// Whether there is a program that can be started.
+fn program(argv: &[String], table: &Section<'_>, report: &mut Report<'_>) -> bool {
+    let Some(program) = argv.first().filter(|program| !program.is_empty()) else {
+        table.fault(report, "exec", "must name a program, as in [\"/path/to/program\", \"argument\"]");
+        return false;
+    };
+    if argv.iter().any(|word| word.contains('\0')) {
+        table.fault(report, "exec", "must not contain a NUL character");
+        return false;
+    }
+    let path = Path::new(program);
+    if program.contains('/') && !path.is_absolute() {
+        table.fault(
+            report,
+            "exec",
+            format!("`{program}` is relative; write the whole path, or a name in PATH"),
+        );
+    } else if path.is_absolute() && !path.is_file() {
+        let message = format!("`{program}` does not exist here; its jobs will fail until it does");
+        report.warn(table.at("exec"), &table.name("exec"), message);
+    }
+    true
+}
+
+fn workers(section: &mut Section<'_>, handled: bool, common: &Common, report: &mut Report<'_>) -> u32 {
+    let written = section.count(report, "workers", 0..=WORKERS_MAX).map(|n| n as u32);
+    // A handler that is written but wrong has its own error.
+    if !handled && !section.has("handler") && written.is_some_and(|workers| workers > 0) {
+        let message = "the daemon's workers have nothing to run without a handler; set handler, or remove workers \
+                       (outside workers need no number)";
+        section.fault(report, "workers", message);
+    }
+    written.unwrap_or(if handled { common.workers } else { 0 })
+}
+
+fn keeps(mut section: Section<'_>, handled: bool, report: &mut Report<'_>) -> (Keep, Keep, u64) {
+    let or = QueueSettings::default();
+    let done_default = if handled { Keep::For(KEEP_DONE_HANDLED) } else { or.keep_done };
+    let done = keep(&mut section, report, "done").unwrap_or(done_default);
+    let dead = keep(&mut section, report, "dead").unwrap_or(or.keep_dead);
+    if dead == Keep::No {
+        let message = "dead jobs and their errors are forgotten at once; keep them for a while, say \"30d\"";
+        report.warn(section.at("dead"), &section.name("dead"), message);
+    }
+    let done_max = section.count(report, "done_max", 0..=WHOLE_MAX).unwrap_or(or.keep_done_max);
+    section.finish(report);
+    (done, dead, done_max)
+}
+
+fn keep(section: &mut Section<'_>, report: &mut Report<'_>, key: &'static str) -> Option<Keep> {
+    match section.text(report, key)? {
+        "forever" => Some(Keep::Forever),
+        "no" => Some(Keep::No),
+        text => match parse_duration(text) {
+            Ok(Duration::ZERO) => Some(Keep::No),
+            Ok(duration) => Some(Keep::For(duration)),
+            Err(error) => {
+                section.fault(report, key, format!("{error}; or \"forever\", or \"no\""));
+                None
+            }
+        },
+    }
+}
+
+fn backoff(mut section: Section<'_>, report: &mut Report<'_>) -> Backoff {
+    let or = Backoff::default();
+    let kinds = [("exponential", Growth::Exponential), ("linear", Growth::Linear), ("fixed", Growth::Fixed)];
+    let backoff = Backoff {
+        growth: section.word(report, "kind", &kinds).unwrap_or(or.growth),
+        base: section.duration(report, "base").unwrap_or(or.base),
+        max: section.duration(report, "max").unwrap_or(or.max),
+        jitter_permille: section.permille(report, "jitter").unwrap_or(or.jitter_permille),
+    };
+    let [base, max, most] = [backoff.base, backoff.max, BACKOFF_MAX].map(show_duration);
+    if backoff.max > BACKOFF_MAX {
+        section.fault(report, "max", format!("{max} is too long; the most is {most}"));
+    } else if backoff.base > backoff.max {
+        let key = if section.has("base") { "base" } else { "max" };
+        let message = format!("base ({base}) must not be longer than max ({max}); lower base or raise max");
+        section.fault(report, key, message);
+    }
+    section.finish(report);
+    backoff
+}

@@ -1,0 +1,42 @@
+//! Every default of the configuration, but those of paths (`paths`) and those of queues that the core knows
+//! (`core::QueueSettings`).
+
+use super::{DrainSubmits, Limits, Storage};
+use std::time::Duration;
+
+/// `daemon.drain_timeout`
+pub(super) const DRAIN_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// `daemon.drain_submits`
+pub(super) const DRAIN_SUBMITS: DrainSubmits = DrainSubmits::Refuse;
+
+/// `keep.done` of a queue whose jobs the daemon runs: nobody else has seen how they ended.
+pub(super) const KEEP_DONE_HANDLED: Duration = Duration::from_secs(3600);
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits {
+            connections: 4096,
+            frame: 32 << 20,
+            body: 1 << 20,
+            backlog: 0,
+            queues: 10_000,
+            batch: 100_000,
+            disk_reserve: 256 << 20,
+            output: 1 << 20,
+            waiting: 10_000,
+        }
+    }
+}
+
+impl Default for Storage {
+    fn default() -> Storage {
+        Storage {
+            log_file: 64 << 20,
+            log_max: 2 << 30,
+            checkpoint: Duration::from_millis(700),
+            cache: 64 << 20,
+            ballast: 16 << 20,
+        }
+    }
+}

@@ -1,0 +1,203 @@
+//! The configuration: as written (`raw`), then checked once, here at the edge; the rest of the daemon sees
+//! [`Config`] only. Every problem is found in one go and names its file, line and key. The defaults are in
+//! `defaults`, and `musher config show` prints them all.
+
+mod check;
+mod defaults;
+mod paths;
+mod problem;
+mod raw;
+mod show;
+#[cfg(test)]
+mod tests;
+
+pub use paths::{
+    Env, SOCKET_PATH_MAX, Surroundings, client_socket, config_file, data_dir, serve_socket, socket_path_error,
+};
+pub use problem::{ConfigErrors, Problem};
+
+use crate::core::{QueueName, QueueSettings, Settings};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// The queue whose jobs are commands (`musher run`). It is there without being configured.
+pub const COMMANDS_QUEUE: &str = "commands";
+
+/// The checked configuration, with every default filled in.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Config {
+    /// `[daemon]`
+    pub daemon: Daemon,
+    /// `[limits]`
+    pub limits: Limits,
+    /// `[storage]`
+    pub storage: Storage,
+    /// `[queues.…]`, and the built-in queue `commands`.
+    pub queues: BTreeMap<QueueName, Queue>,
+}
+
+/// `[daemon]`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Daemon {
+    /// `data`: the directory of the jobs.
+    pub data: PathBuf,
+    /// `socket`: where clients connect.
+    pub socket: PathBuf,
+    /// `drain_timeout`: how long running attempts may take to end once the daemon stops.
+    pub drain_timeout: Duration,
+    /// `drain_submits`: what becomes of submits meanwhile.
+    pub drain_submits: DrainSubmits,
+}
+
+/// What a daemon that stops does with submits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DrainSubmits {
+    /// Refuses them: `draining`.
+    Refuse,
+    /// Takes them; they run after the next start.
+    Accept,
+}
+
+/// `[limits]`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// `connections`: the most at a time.
+    pub connections: usize,
+    /// `frame`: the longest frame of the protocol, in bytes.
+    pub frame: usize,
+    /// `body`: the longest body of a job, in bytes.
+    pub body: usize,
+    /// `backlog`: the most jobs that may wait in a queue that sets no other; 0 for no limit.
+    pub backlog: u64,
+    /// `queues`: the most queues.
+    pub queues: usize,
+    /// `batch`: the most jobs in one request.
+    pub batch: usize,
+    /// `disk_reserve`: below this free space, in bytes, submits are refused.
+    pub disk_reserve: u64,
+    /// `output`: the most bytes of output kept of a job.
+    pub output: usize,
+    /// `waiting`: the most requests of one connection that may wait.
+    pub waiting: usize,
+}
+
+/// `[storage]`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Storage {
+    /// `log_file`: the size of one file of the log, in bytes.
+    pub log_file: u64,
+    /// `log_max`: the most that the log may take on disk, in bytes.
+    pub log_max: u64,
+    /// `checkpoint`: how often what lives on is moved out of the log.
+    pub checkpoint: Duration,
+    /// `cache`: the memory of the database's page cache, in bytes.
+    pub cache: u64,
+    /// `ballast`: a file that can be given up when the disk is full, in bytes.
+    pub ballast: u64,
+}
+
+/// `[queues.NAME]`
+#[derive(Clone, Debug, PartialEq)]
+pub struct Queue {
+    /// What the core needs to know.
+    pub settings: QueueSettings,
+    /// `workers`: how many jobs the daemon runs at a time; 0 for none.
+    pub workers: u32,
+    /// `handler`: how the daemon runs them; `None` if only outside workers do.
+    pub handler: Option<Handler>,
+}
+
+/// How the daemon itself runs the jobs of a queue.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Handler {
+    /// Runs this program with the job's body on its standard input.
+    Exec(Vec<String>),
+    /// Runs the command that is the job's body (`musher run`).
+    Command,
+}
+
+/// What the command line says over the file.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Overrides {
+    /// `--data`
+    pub data: Option<PathBuf>,
+    /// `--socket`
+    pub socket: Option<PathBuf>,
+    /// `--workers`: for each queue that has a handler and sets no number of its own.
+    pub workers: Option<u32>,
+}
+
+/// A configuration that can be used, and what was odd about it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Loaded {
+    /// The configuration.
+    pub config: Config,
+    /// What should be said, though it is no error.
+    pub warnings: Vec<Problem>,
+    /// The file that was read, if there was one.
+    pub file: Option<PathBuf>,
+}
+
+impl Config {
+    /// Reads and checks the configuration of this process: from `path`, else `MUSHER_CONFIG`, else the default
+    /// file if it exists.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it.
+    pub fn load(path: Option<&Path>, overrides: &Overrides) -> Result<Loaded, ConfigErrors> {
+        Config::load_in(path, overrides, &Surroundings::real())
+    }
+
+    /// [`Config::load`] in surroundings of the caller's choice.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it.
+    pub fn load_in(
+        path: Option<&Path>,
+        overrides: &Overrides,
+        around: &Surroundings,
+    ) -> Result<Loaded, ConfigErrors> {
+        let file = config_file(path, around);
+        let (name, source) = match &file {
+            None => ("configuration".to_owned(), String::new()),
+            Some(file) => {
+                let name = file.display().to_string();
+                let source = std::fs::read_to_string(file).map_err(|error| {
+                    let message = format!("the configuration cannot be read: {error}");
+                    ConfigErrors(vec![Problem { place: name.clone(), key: String::new(), message }])
+                })?;
+                (name, source)
+            }
+        };
+        let (config, warnings) = check::parse(name, &source, overrides, around)?;
+        Ok(Loaded { config, warnings, file })
+    }
+
+    /// What the core decides by.
+    pub fn settings(&self) -> Settings {
+        let default = QueueSettings { backlog: self.limits.backlog, ..QueueSettings::default() };
+        let queues = self.queues.iter().map(|(name, queue)| (name.clone(), queue.settings.clone())).collect();
+        Settings { default, queues, queues_max: self.limits.queues }
+    }
+
+    /// The effective configuration as TOML, with every default. Loading it gives the same configuration.
+    pub fn show(&self) -> String {
+        show::show(self)
+    }
+
+    /// The keys that differ in `new` and that a reload cannot change.
+    pub fn restart_needed(&self, new: &Config) -> Vec<&'static str> {
+        let (old_daemon, old, storage) = (&self.daemon, &self.storage, &new.storage);
+        let fixed = [
+            ("daemon.data", old_daemon.data != new.daemon.data),
+            ("daemon.socket", old_daemon.socket != new.daemon.socket),
+            ("storage.log_file", old.log_file != storage.log_file),
+            ("storage.log_max", old.log_max != storage.log_max),
+            ("storage.checkpoint", old.checkpoint != storage.checkpoint),
+            ("storage.cache", old.cache != storage.cache),
+            ("storage.ballast", old.ballast != storage.ballast),
+        ];
+        fixed.into_iter().filter(|(_, differs)| *differs).map(|(key, _)| key).collect()
+    }
+}

@@ -1,0 +1,257 @@
+//! The configuration as written: TOML tables whose entries are asked for by key and type. What is asked for is
+//! known; what is left at the end is an unknown key, and the error names the nearest known one. Nothing here
+//! knows what a key means.
+
+use super::problem::Report;
+use crate::durations::{parse_duration, parse_size, show_size};
+use std::ops::{Range, RangeInclusive};
+use std::time::Duration;
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+/// How alike two keys must be for one to be offered for the other (0 to 1).
+const ALIKE: f64 = 0.7;
+
+/// One table of the file, or an absent one, which has no entries.
+#[derive(Debug)]
+pub(super) struct Section<'a> {
+    path: String,
+    at: usize,
+    entries: Option<&'a DeTable<'a>>,
+    asked: Vec<&'static str>,
+}
+
+impl<'a> Section<'a> {
+    /// The whole file.
+    pub(super) fn root(table: &'a DeTable<'a>) -> Section<'a> {
+        Section { path: String::new(), at: 0, entries: Some(table), asked: Vec::new() }
+    }
+
+    /// The full name of one of its keys.
+    pub(super) fn name(&self, key: &str) -> String {
+        let key = key_text(key);
+        match self.path.is_empty() {
+            true => key,
+            false => format!("{}.{key}", self.path),
+        }
+    }
+
+    /// Where a key is written; where the table begins if it is not.
+    pub(super) fn at(&self, key: &str) -> usize {
+        self.entry(key).map_or(self.at, |(span, _)| span.start)
+    }
+
+    pub(super) fn has(&self, key: &str) -> bool {
+        self.entry(key).is_some()
+    }
+
+    fn entry(&self, key: &str) -> Option<(Range<usize>, &'a DeValue<'a>)> {
+        let (key, value) = self.entries?.iter().find(|(name, _)| name.get_ref().as_ref() == key)?;
+        Some((key.span(), value.get_ref()))
+    }
+
+    fn ask(&mut self, key: &'static str) -> Option<&'a DeValue<'a>> {
+        self.asked.push(key);
+        self.entry(key).map(|(_, value)| value)
+    }
+
+    /// A duration.
+    pub(super) fn duration(&mut self, report: &mut Report<'_>, key: &'static str) -> Option<Duration> {
+        let text = self.string(report, key, "a duration such as \"30s\"")?;
+        parse_duration(text).map_err(|error| self.fault(report, key, error.to_string())).ok()
+    }
+
+    /// A size, as text with a unit or as a number of bytes, within bounds.
+    pub(super) fn size(
+        &mut self,
+        report: &mut Report<'_>,
+        key: &'static str,
+        bounds: RangeInclusive<u64>,
+    ) -> Option<u64> {
+        let read = match self.ask(key)? {
+            DeValue::String(text) => parse_size(text).map_err(|error| error.to_string()),
+            DeValue::Integer(_) => self.integer(key).ok_or_else(|| "must not be negative".to_owned()),
+            other => Err(expected("a size such as \"64MiB\"", other)),
+        };
+        let read = read.and_then(|size| within(size, bounds, show_size));
+        read.map_err(|message| self.fault(report, key, message)).ok()
+    }
+
+    /// A whole number within bounds.
+    pub(super) fn count(
+        &mut self,
+        report: &mut Report<'_>,
+        key: &'static str,
+        bounds: RangeInclusive<u64>,
+    ) -> Option<u64> {
+        let read = match self.ask(key)? {
+            DeValue::Integer(_) => self.integer(key).ok_or_else(|| "must not be negative".to_owned()),
+            other => Err(expected("a whole number", other)),
+        };
+        let read = read.and_then(|count| within(count, bounds, |n| n.to_string()));
+        read.map_err(|message| self.fault(report, key, message)).ok()
+    }
+
+    fn integer(&self, key: &str) -> Option<u64> {
+        let (_, value) = self.entry(key)?;
+        let integer = value.as_integer()?;
+        u64::from_str_radix(&integer.as_str().replace('_', ""), integer.radix()).ok()
+    }
+
+    /// A number from 0 to 1, in thousandths.
+    pub(super) fn permille(&mut self, report: &mut Report<'_>, key: &'static str) -> Option<u16> {
+        let read = match self.ask(key)? {
+            DeValue::Integer(number) => number.as_str().parse::<f64>().ok(),
+            DeValue::Float(number) => number.as_str().parse::<f64>().ok(),
+            _ => None,
+        };
+        let Some(number) = read.filter(|number| (0.0..=1.0).contains(number)) else {
+            self.fault(report, key, "must be a number from 0 to 1".to_owned());
+            return None;
+        };
+        Some((number * 1000.0).round() as u16) // 0 to 1000: fits
+    }
+
+    /// A text.
+    pub(super) fn text(&mut self, report: &mut Report<'_>, key: &'static str) -> Option<&'a str> {
+        self.string(report, key, "a text")
+    }
+
+    fn string(&mut self, report: &mut Report<'_>, key: &'static str, what: &str) -> Option<&'a str> {
+        match self.ask(key)? {
+            DeValue::String(text) => Some(text),
+            other => {
+                self.fault(report, key, expected(what, other));
+                None
+            }
+        }
+    }
+
+    /// One of a few words.
+    pub(super) fn word<T: Copy>(
+        &mut self,
+        report: &mut Report<'_>,
+        key: &'static str,
+        words: &[(&str, T)],
+    ) -> Option<T> {
+        let text = self.string(report, key, "a text")?;
+        let found = words.iter().find(|(word, _)| *word == text);
+        if found.is_none() {
+            let known: Vec<String> = words.iter().map(|(word, _)| format!("\"{word}\"")).collect();
+            let shown = text.escape_debug();
+            self.fault(report, key, format!("`{shown}` is not known; use one of {}", known.join(", ")));
+        }
+        found.map(|(_, value)| *value)
+    }
+
+    /// A list of texts.
+    pub(super) fn texts(&mut self, report: &mut Report<'_>, key: &'static str) -> Option<Vec<String>> {
+        let value = self.ask(key)?;
+        let texts = value.as_array().and_then(|array| {
+            array.iter().map(|item| item.get_ref().as_str().map(str::to_owned)).collect::<Option<Vec<_>>>()
+        });
+        if texts.is_none() {
+            self.fault(report, key, expected("a list of texts", value));
+        }
+        texts
+    }
+
+    /// A table within this one; one without entries if it is not there.
+    pub(super) fn section(&mut self, report: &mut Report<'_>, key: &'static str) -> Section<'a> {
+        match self.ask(key) {
+            None => Section { path: self.name(key), at: self.at, entries: None, asked: Vec::new() },
+            Some(value) => self.table(report, key, value),
+        }
+    }
+
+    /// A text, or a table.
+    pub(super) fn text_or_section(
+        &mut self,
+        report: &mut Report<'_>,
+        key: &'static str,
+    ) -> Option<Result<&'a str, Section<'a>>> {
+        match self.ask(key)? {
+            DeValue::String(text) => Some(Ok(text)),
+            value if value.is_table() => Some(Err(self.table(report, key, value))),
+            other => {
+                self.fault(report, key, expected("a text or a table", other));
+                None
+            }
+        }
+    }
+
+    /// All tables within this one, whose keys are names.
+    pub(super) fn named(&self, report: &mut Report<'_>) -> Vec<(&'a str, Section<'a>)> {
+        let entries = self.entries.into_iter().flat_map(DeTable::iter);
+        entries
+            .map(|(key, value)| (&**key.get_ref(), self.table(report, key.get_ref(), value.get_ref())))
+            .collect()
+    }
+
+    fn table(&self, report: &mut Report<'_>, key: &str, value: &'a DeValue<'a>) -> Section<'a> {
+        let entries = value.as_table();
+        if entries.is_none() {
+            self.fault(report, key, expected("a table", value));
+        }
+        Section { path: self.name(key), at: self.at(key), entries, asked: Vec::new() }
+    }
+
+    /// A key that is known but that this version does nothing for: silence would be a lie.
+    pub(super) fn not_yet(&mut self, report: &mut Report<'_>, key: &'static str) {
+        if self.ask(key).is_some() {
+            self.fault(report, key, "not supported by this version; remove it".to_owned());
+        }
+    }
+
+    /// Something is wrong with the value of a key.
+    pub(super) fn fault(&self, report: &mut Report<'_>, key: &str, message: impl Into<String>) {
+        report.error(self.at(key), &self.name(key), message);
+    }
+
+    /// Reports every key that nobody has asked for.
+    pub(super) fn finish(self, report: &mut Report<'_>) {
+        let keys = self.entries.into_iter().flat_map(DeTable::keys).map(Spanned::get_ref);
+        for key in keys.filter(|key| !self.asked.contains(&key.as_ref())) {
+            let message = match nearest(key, &self.asked) {
+                Some(known) => format!("unknown key; did you mean `{known}`?"),
+                None => format!("unknown key; known here are {}", self.asked.join(", ")),
+            };
+            self.fault(report, key, message);
+        }
+    }
+}
+
+/// A key as TOML has it: quoted where it must be.
+pub(super) fn key_text(key: &str) -> String {
+    let bare = |b: u8| b.is_ascii_alphanumeric() || b == b'_' || b == b'-';
+    match !key.is_empty() && key.bytes().all(bare) {
+        true => key.to_owned(),
+        false => format!("\"{}\"", key.escape_debug()),
+    }
+}
+
+fn nearest<'k>(key: &str, known: &[&'k str]) -> Option<&'k str> {
+    let likeness = |known: &str| strsim::jaro_winkler(&key.to_ascii_lowercase(), known);
+    let best = known.iter().copied().max_by(|a, b| likeness(a).total_cmp(&likeness(b)))?;
+    (likeness(best) >= ALIKE).then_some(best)
+}
+
+fn expected(what: &str, found: &DeValue<'_>) -> String {
+    format!("must be {what}, not {} {}", article(found.type_str()), found.type_str())
+}
+
+fn article(noun: &str) -> &'static str {
+    if noun.starts_with(['a', 'i', 'o', 'u']) { "an" } else { "a" }
+}
+
+fn within(number: u64, bounds: RangeInclusive<u64>, show: impl Fn(u64) -> String) -> Result<u64, String> {
+    match number {
+        n if n < *bounds.start() => {
+            Err(format!("{} is too small; the least is {}", show(n), show(*bounds.start())))
+        }
+        n if n > *bounds.end() => {
+            Err(format!("{} is too large; the most is {}", show(n), show(*bounds.end())))
+        }
+        n => Ok(n),
+    }
+}

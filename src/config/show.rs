@@ -1,0 +1,104 @@
+//! `musher config show`: the effective configuration as TOML that loads to the same configuration.
+
+use super::raw::key_text;
+use super::{Config, DrainSubmits, Handler, Queue};
+use crate::core::{Growth, Keep, QueueName};
+use crate::durations::{show_duration, show_size};
+use std::fmt::Write;
+use std::path::Path;
+use std::time::Duration;
+
+pub(super) fn show(config: &Config) -> String {
+    let mut text = String::new();
+    daemon(&mut text, config).expect("a String takes every write");
+    for (name, one) in &config.queues {
+        queue(&mut text, name, one).expect("a String takes every write");
+    }
+    text
+}
+
+fn daemon(text: &mut String, Config { daemon, limits, storage, .. }: &Config) -> std::fmt::Result {
+    let submits = match daemon.drain_submits {
+        DrainSubmits::Refuse => "refuse",
+        DrainSubmits::Accept => "accept",
+    };
+    writeln!(text, "[daemon]")?;
+    writeln!(text, "data = {}", path(&daemon.data))?;
+    writeln!(text, "socket = {}", path(&daemon.socket))?;
+    writeln!(text, "durability = \"sync\"")?;
+    writeln!(text, "drain_timeout = {}", duration(daemon.drain_timeout))?;
+    writeln!(text, "drain_submits = \"{submits}\"")?;
+    writeln!(text, "\n[limits]")?;
+    writeln!(text, "connections = {}", limits.connections)?;
+    writeln!(text, "frame = {}", size(limits.frame as u64))?;
+    writeln!(text, "body = {}", size(limits.body as u64))?;
+    writeln!(text, "backlog = {}", limits.backlog)?;
+    writeln!(text, "queues = {}", limits.queues)?;
+    writeln!(text, "batch = {}", limits.batch)?;
+    writeln!(text, "disk_reserve = {}", size(limits.disk_reserve))?;
+    writeln!(text, "output = {}", size(limits.output as u64))?;
+    writeln!(text, "waiting = {}", limits.waiting)?;
+    writeln!(text, "\n[storage]")?;
+    writeln!(text, "log_file = {}", size(storage.log_file))?;
+    writeln!(text, "log_max = {}", size(storage.log_max))?;
+    writeln!(text, "checkpoint = {}", duration(storage.checkpoint))?;
+    writeln!(text, "cache = {}", size(storage.cache))?;
+    writeln!(text, "ballast = {}", size(storage.ballast))
+}
+
+fn queue(
+    text: &mut String,
+    name: &QueueName,
+    Queue { settings, workers, handler }: &Queue,
+) -> std::fmt::Result {
+    let growth = match settings.backoff.growth {
+        Growth::Fixed => "fixed",
+        Growth::Linear => "linear",
+        Growth::Exponential => "exponential",
+    };
+    let (base, max) = (duration(settings.backoff.base), duration(settings.backoff.max));
+    let jitter = f64::from(settings.backoff.jitter_permille) / 1000.0;
+    let (done, dead) = (keep(settings.keep_done), keep(settings.keep_dead));
+    writeln!(text, "\n[queues.{}]", key_text(name.as_str()))?;
+    match handler {
+        Some(Handler::Exec(argv)) => {
+            let argv: Vec<String> = argv.iter().map(|word| string(word)).collect();
+            writeln!(text, "handler = {{ exec = [{}] }}", argv.join(", "))?;
+        }
+        Some(Handler::Command) => writeln!(text, "handler = \"command\"")?,
+        None => {}
+    }
+    writeln!(text, "workers = {workers}")?;
+    writeln!(text, "lease = {}", duration(settings.lease))?;
+    writeln!(text, "timeout = {}", duration(settings.timeout))?;
+    writeln!(text, "attempts = {}", settings.attempts)?;
+    writeln!(text, "backoff = {{ kind = \"{growth}\", base = {base}, max = {max}, jitter = {jitter:?} }}")?;
+    writeln!(text, "crashes = {}", settings.crashes)?;
+    writeln!(text, "keep = {{ done = {done}, dead = {dead}, done_max = {} }}", settings.keep_done_max)?;
+    writeln!(text, "backlog = {}", settings.backlog)
+}
+
+fn keep(keep: Keep) -> String {
+    match keep {
+        Keep::No => "\"no\"".to_owned(),
+        Keep::For(time) => duration(time),
+        Keep::Forever => "\"forever\"".to_owned(),
+    }
+}
+
+fn duration(duration: Duration) -> String {
+    format!("\"{}\"", show_duration(duration))
+}
+
+fn size(bytes: u64) -> String {
+    format!("\"{}\"", show_size(bytes))
+}
+
+/// Paths are checked to be UTF-8 when they are loaded.
+fn path(path: &Path) -> String {
+    string(&path.to_string_lossy())
+}
+
+fn string(text: &str) -> String {
+    toml::Value::String(text.to_owned()).to_string()
+}

@@ -1,0 +1,279 @@
+//! The configuration's promises: every error names its line and key and says what to do, nothing is ignored in
+//! silence, and what is shown loads to the same.
+
+use super::*;
+use crate::core::{Backoff, Growth, Keep};
+
+fn around() -> Surroundings {
+    let env = |name: &str| (name == "HOME").then(|| "/h".into());
+    Surroundings { env: Box::new(env), root: false, cpus: 6 }
+}
+
+fn parse(source: &str) -> Result<(Config, Vec<Problem>), ConfigErrors> {
+    check::parse("musher.toml".to_owned(), source, &Overrides::default(), &around())
+}
+
+fn config(source: &str) -> Config {
+    parse(source).unwrap_or_else(|errors| panic!("{errors}")).0
+}
+
+fn queue<'c>(config: &'c Config, name: &str) -> &'c Queue {
+    &config.queues[&QueueName::new(name).unwrap()]
+}
+
+/// What is written, and what the one error must say.
+const MISTAKES: &[(&str, &str)] = &[
+    ("[daemon]\nsockt = '/s'", "musher.toml:2: daemon.sockt: unknown key; did you mean `socket`?"),
+    ("[limits]\n\nbdy = 1", "musher.toml:3: limits.bdy: unknown key; did you mean `body`?"),
+    ("[deamon]", "musher.toml:1: deamon: unknown key; did you mean `daemon`?"),
+    ("[zzz]", "zzz: unknown key; known here are daemon, limits, storage, queues"),
+    ("[queues.mails]\nleese = '1s'", "musher.toml:2: queues.mails.leese: unknown key; did you mean `lease`?"),
+    (
+        "[queues.m]\nbackoff = { bse = '1s' }",
+        "musher.toml:2: queues.m.backoff.bse: unknown key; did you mean `base`?",
+    ),
+    (
+        "[queues.m]\nkeep = { dine = '1s' }",
+        "musher.toml:2: queues.m.keep.dine: unknown key; did you mean `done`?",
+    ),
+    ("[daemon]\nhttp = '1:1'", "musher.toml:2: daemon.http: not supported by this version"),
+    ("[daemon]\nbeanstalk = '1:1'", "musher.toml:2: daemon.beanstalk: not supported by this version"),
+    ("[topics]\na = ['b']", "musher.toml:1: topics: not supported by this version"),
+    ("[queues.m]\nrate = '1/s'", "musher.toml:2: queues.m.rate: not supported by this version"),
+    ("[queues.m]\nconcurrency = 1", "musher.toml:2: queues.m.concurrency: not supported by this version"),
+    ("[queues.m]\nper_key = 1", "musher.toml:2: queues.m.per_key: not supported by this version"),
+    (
+        "[queues.m]\nhandler = { http = 'http://h' }",
+        "musher.toml:2: queues.m.handler.http: not supported by this version",
+    ),
+    ("[daemon]\ndurability = 'interval'", "musher.toml:2: daemon.durability: only \"sync\" is supported"),
+    ("[daemon]\ndata = 'here'", "musher.toml:2: daemon.data: must be the whole path"),
+    (
+        "[daemon]\ndrain_timeout = 30",
+        "daemon.drain_timeout: must be a duration such as \"30s\", not an integer",
+    ),
+    (
+        "[daemon]\ndrain_timeout = '30'",
+        "musher.toml:2: daemon.drain_timeout: `30` is not a duration: it has no",
+    ),
+    ("[daemon]\ndrain_submits = 'x'", "`x` is not known; use one of \"refuse\", \"accept\""),
+    ("[limits]\nbody = '1M'", "musher.toml:2: limits.body: `1M` is not a size: the unit can mean two things"),
+    ("[limits]\nbody = true", "limits.body: must be a size such as \"64MiB\", not a boolean"),
+    ("[limits]\nbody = 0", "limits.body: 0B is too small; the least is 1B"),
+    ("[limits]\nbody = -1", "limits.body: must not be negative"),
+    ("[limits]\nconnections = 0", "limits.connections: 0 is too small; the least is 1"),
+    ("[limits]\nconnections = '5'", "limits.connections: must be a whole number, not a string"),
+    ("[limits]\nbody = '32MiB'", "musher.toml:2: limits.body: a body of 32MiB does not fit a frame of 32MiB"),
+    ("[limits]\nframe = '1MiB'", "musher.toml:2: limits.frame: a body of 1MiB does not fit a frame of 1MiB"),
+    (
+        "[storage]\nlog_file = '1KiB'",
+        "musher.toml:2: storage.log_file: 1KiB is too small; the least is 64KiB",
+    ),
+    ("[storage]\nlog_file = '2GiB'", "storage.log_file: a log of 2GiB does not hold two files of 2GiB"),
+    ("[storage]\ncheckpoint = '1ms'", "storage.checkpoint: 1ms is too short; the least is 10ms"),
+    ("[queues.\"two words\"]", "musher.toml:1: queues.\"two words\": `two words` is not a queue name"),
+    ("[queues.m]\nlease = '10ms'", "musher.toml:2: queues.m.lease: 10ms is too short; the least is 1s"),
+    ("[queues.m]\ntimeout = '0'", "queues.m.timeout: 0s is too short"),
+    ("[queues.m]\nattempts = 0", "queues.m.attempts: 0 is too small; the least is 1"),
+    ("[queues.m]\ncrashes = 0", "queues.m.crashes: 0 is too small; the least is 1"),
+    (
+        "[queues.m]\nworkers = 4",
+        "queues.m.workers: the daemon's workers have nothing to run without a handler",
+    ),
+    (
+        "[queues.m]\nhandler = 'comand'",
+        "queues.m.handler: `comand` is not known; write \"command\", or { exec",
+    ),
+    ("[queues.m]\nhandler = 4", "queues.m.handler: must be a text or a table, not an integer"),
+    ("[queues.m]\nhandler = {}", "queues.m.handler: names no program; write { exec"),
+    ("[queues.m]\nhandler = { exec = [] }", "queues.m.handler.exec: must name a program"),
+    ("[queues.m]\nhandler = { exec = [''] }", "queues.m.handler.exec: must name a program"),
+    ("[queues.m]\nhandler = { exec = 'sh' }", "queues.m.handler.exec: must be a list of texts, not a string"),
+    (
+        "[queues.m]\nhandler = { exec = ['./x'] }",
+        "queues.m.handler.exec: `./x` is relative; write the whole path",
+    ),
+    (
+        "[queues.m]\nhandler = { exec = [\"sh\", \"\\u0000\"] }",
+        "queues.m.handler.exec: must not contain a NUL",
+    ),
+    (
+        "[queues.m.backoff]\nkind = 'cubic'",
+        "musher.toml:2: queues.m.backoff.kind: `cubic` is not known; use one of",
+    ),
+    ("[queues.m.backoff]\nbase = '1h'", "queues.m.backoff.base: base (1h) must not be longer than max (10m)"),
+    ("[queues.m.backoff]\nmax = '800d'", "queues.m.backoff.max: 800d is too long; the most is 366d"),
+    ("[queues.m.backoff]\njitter = 1.5", "queues.m.backoff.jitter: must be a number from 0 to 1"),
+    ("[queues.m.keep]\ndead = 'always'", "queues.m.keep.dead: `always` is not a duration"),
+    ("queues = 4", "musher.toml:1: queues: must be a table, not an integer"),
+    ("[queues]\nm = 4", "musher.toml:2: queues.m: must be a table, not an integer"),
+    ("[limits]\nbody = \n", "musher.toml:2: "),
+    ("[limits]\nbody = 1\nbody = 2", "musher.toml:3: duplicate key"),
+];
+
+#[test]
+fn every_error_names_its_line_and_key_and_says_what_to_do() {
+    for (source, expected) in MISTAKES {
+        let message = parse(source).expect_err(source).to_string();
+        assert!(message.contains(expected), "{source}\n{message}\nexpected: {expected}");
+        assert_eq!(message.lines().count(), 1, "one mistake is one error: {source}\n{message}");
+    }
+}
+
+#[test]
+fn all_errors_are_told_at_once() {
+    let errors =
+        parse("[daemon]\nhttp = 'x'\n[limits]\nbody = 'y'\n[queues.a]\nlease = 1\nattempts = 0\nx = 1");
+    let places: Vec<String> = errors.unwrap_err().0.into_iter().map(|problem| problem.place).collect();
+    assert_eq!(places, [2, 4, 6, 7, 8].map(|line| format!("musher.toml:{line}")), "in the order of the file");
+}
+
+#[test]
+fn nothing_needs_to_be_configured() {
+    let config = config("");
+    assert_eq!(config.daemon.data, Path::new("/h/.local/state/musher"));
+    assert_eq!(config.daemon.socket, Path::new("/h/.local/state/musher/musher.sock"));
+    assert_eq!(config.limits, Limits::default());
+    assert_eq!(config.storage, Storage::default());
+    let commands = queue(&config, COMMANDS_QUEUE);
+    assert_eq!((commands.workers, &commands.handler), (6, &Some(Handler::Command)));
+    assert_eq!(commands.settings.keep_done, Keep::For(Duration::from_secs(3600)));
+}
+
+#[test]
+fn no_place_for_the_jobs_is_an_error_that_says_how_to_name_one() {
+    let nowhere = Surroundings { env: Box::new(|_| None), root: false, cpus: 1 };
+    let errors = check::parse("f".to_owned(), "", &Overrides::default(), &nowhere).unwrap_err();
+    assert!(errors.to_string().contains("set daemon.data or give --data"), "{errors}");
+}
+
+const EVERYTHING: &str = r#"
+[daemon]
+data = "/d"
+socket = "/s"
+durability = "sync"
+drain_timeout = "1m 30s"
+drain_submits = "accept"
+[limits]
+connections = 7
+frame = "64MiB"
+body = "500kB"
+backlog = 12
+queues = 3
+batch = 9
+disk_reserve = 0
+output = 4096
+waiting = 5
+[storage]
+log_file = "1MiB"
+log_max = "1GiB"
+checkpoint = "2s"
+cache = "8MiB"
+ballast = 0
+[queues.default]
+[queues."a.b"]
+workers = 2
+handler = { exec = ["/bin/sh", "-c", "echo \"it's\" \\ \n done"] }
+lease = "5s"
+timeout = "250ms"
+attempts = 1
+backoff = { kind = "linear", base = "0s", max = "1h", jitter = 0.125 }
+crashes = 2
+keep = { done = "forever", dead = "1d", done_max = 10 }
+backlog = 3
+[queues.commands]
+workers = 0
+"#;
+
+#[test]
+fn what_is_written_holds() {
+    let config = config(EVERYTHING);
+    assert_eq!(config.daemon.drain_timeout, Duration::from_secs(90));
+    assert_eq!(config.limits.body, 500_000);
+    let both = queue(&config, "a.b");
+    assert_eq!(
+        both.settings.backoff,
+        Backoff {
+            growth: Growth::Linear,
+            base: Duration::ZERO,
+            max: Duration::from_secs(3600),
+            jitter_permille: 125,
+        }
+    );
+    assert_eq!(both.settings.keep_dead, Keep::For(Duration::from_secs(86_400)));
+    assert_eq!((both.workers, both.settings.backlog), (2, 3));
+    let default = queue(&config, "default");
+    assert_eq!((default.workers, default.settings.backlog), (0, 12), "limits.backlog holds unless it is set");
+    assert_eq!(default.settings.keep_done, Keep::No);
+    assert_eq!(queue(&config, COMMANDS_QUEUE).workers, 0);
+    let settings = config.settings();
+    assert_eq!((settings.default.backlog, settings.queues_max, settings.queues.len()), (12, 3, 3));
+}
+
+#[test]
+fn what_is_shown_loads_to_the_same() {
+    for source in ["", EVERYTHING] {
+        let first = config(source);
+        assert_eq!(config(&first.show()), first, "{}", first.show());
+    }
+}
+
+#[test]
+fn the_command_line_goes_before_the_file() {
+    let overrides =
+        Overrides { data: Some("/other".into()), socket: Some("relative.sock".into()), workers: Some(1) };
+    let source = "[daemon]\ndata = '/d'\n[queues.a]\nhandler = 'command'\n[queues.b]\nhandler = 'command'\nworkers = 3";
+    let (config, _) = check::parse("f".to_owned(), source, &overrides, &around()).unwrap();
+    assert_eq!(config.daemon.data, Path::new("/other"));
+    assert!(config.daemon.socket.is_absolute() && config.daemon.socket.ends_with("relative.sock"));
+    let workers = ["a", "b", COMMANDS_QUEUE].map(|name| queue(&config, name).workers);
+    assert_eq!(workers, [1, 3, 1]);
+}
+
+#[test]
+fn a_socket_path_that_is_too_long_is_refused_wherever_it_comes_from() {
+    let long = format!("/{}", "x".repeat(SOCKET_PATH_MAX));
+    let written = parse(&format!("[daemon]\nsocket = '{long}'")).unwrap_err().to_string();
+    assert!(written.starts_with("musher.toml:2: daemon.socket: the path has 108 bytes"), "{written}");
+    let given = Overrides { socket: Some(long.into()), ..Overrides::default() };
+    let given = check::parse("f".to_owned(), "", &given, &around()).unwrap_err().to_string();
+    assert!(given.starts_with("--socket: the path has 108 bytes"), "{given}");
+    let fits = format!("/{}", "x".repeat(SOCKET_PATH_MAX - 1));
+    assert!(parse(&format!("[daemon]\nsocket = '{fits}'")).is_ok());
+}
+
+#[test]
+fn what_is_odd_is_a_warning() {
+    let source = "[queues.m]\nhandler = { exec = ['/nowhere/thumb'] }\nkeep = { dead = 'no' }";
+    let (_, warnings) = parse(source).unwrap();
+    let texts: Vec<String> = warnings.iter().map(Problem::to_string).collect();
+    assert_eq!(texts.len(), 2, "{texts:?}");
+    assert!(
+        texts[0].starts_with("musher.toml:2: queues.m.handler.exec: `/nowhere/thumb` does not exist here")
+    );
+    assert!(texts[1].starts_with("musher.toml:3: queues.m.keep.dead: dead jobs"));
+}
+
+#[test]
+fn a_reload_says_what_needs_a_restart() {
+    let old = config("");
+    let new = config("[daemon]\ndata = '/d'\nsocket = '/s'\n[limits]\nbody = 1\n[storage]\ncache = '2MiB'");
+    assert_eq!(old.restart_needed(&new), ["daemon.data", "daemon.socket", "storage.cache"]);
+    assert_eq!(old.restart_needed(&old), [] as [&str; 0]);
+}
+
+#[test]
+fn a_file_that_cannot_be_read_is_an_error_that_names_it() {
+    let missing = Path::new("/nowhere/musher.toml");
+    let errors = Config::load_in(Some(missing), &Overrides::default(), &around()).unwrap_err().to_string();
+    assert!(errors.starts_with("/nowhere/musher.toml: the configuration cannot be read"), "{errors}");
+}
+
+#[test]
+fn a_file_is_read_and_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("m.toml");
+    std::fs::write(&file, "[limits]\nqueues = 5").unwrap();
+    let loaded = Config::load_in(Some(&file), &Overrides::default(), &around()).unwrap();
+    assert_eq!((loaded.config.limits.queues, loaded.file), (5, Some(file)));
+}

@@ -1,0 +1,280 @@
+//! The life of a daemon: configuration, recovery, sockets, workers, the loop, the way down. Puts the parts
+//! together and decides nothing that they decide.
+
+use crate::clock::Clock;
+use crate::config::{Config, ConfigErrors, DrainSubmits, Handler, Loaded, Overrides};
+use crate::core::Time;
+use crate::engine::{Bounds, Engine};
+use crate::notify::Notifier;
+use crate::protocol::admin::HandlerView;
+use crate::server::{
+    self, Fatal, Hub, Limits, ListenError, Listening, OutputStore, OutputThread, Service, Wiring,
+};
+use crate::signals::{self, Signal};
+use crate::store::{AppendError, DiskStore, OpenError, Options, Recovered};
+use crate::telemetry::{self, events};
+use std::io;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::rc::Rc;
+use std::time::Duration;
+use tokio::sync::mpsc;
+
+/// How long the pool may take to end once the daemon has stopped.
+const POOL_GRACE: Duration = Duration::from_secs(2);
+/// How long a pool that ended against its will stays away.
+const POOL_PAUSE: Duration = Duration::from_secs(1);
+
+/// What `musher serve` is told.
+#[derive(Clone, Debug, Default)]
+pub struct ServeOptions {
+    /// The configuration file.
+    pub config: Option<PathBuf>,
+    /// What the command line says over it.
+    pub overrides: Overrides,
+}
+
+/// Why the daemon could not start, or had to end.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// The configuration cannot be used.
+    #[error("{0}")]
+    Config(#[from] ConfigErrors),
+    /// `MUSHER_LOG` cannot be used.
+    #[error(transparent)]
+    Log(#[from] telemetry::BadFilter),
+    /// The data directory cannot be opened.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// The socket cannot be made.
+    #[error(transparent)]
+    Listen(#[from] ListenError),
+    /// The disk failed.
+    #[error("{0}; the daemon ends, and its next start recovers everything that was acknowledged")]
+    Disk(#[from] Fatal),
+    /// The disk failed on the way down.
+    #[error("{0}; nothing is lost, and the next start recovers from the log")]
+    Close(#[from] AppendError),
+    /// The system refused something else.
+    #[error("the daemon cannot run: {0}")]
+    Io(#[from] io::Error),
+}
+
+/// Runs the daemon until it has stopped.
+///
+/// # Errors
+/// See [`ServeError`].
+pub fn serve(options: &ServeOptions) -> Result<(), ServeError> {
+    let loaded = Config::load(options.config.as_deref(), &options.overrides)?;
+    telemetry::init(|name| std::env::var_os(name))?;
+    events::config_warnings(&loaded.warnings);
+    let (told, signals) = mpsc::unbounded_channel();
+    let _listener = signals::listen(move |signal| {
+        // The loop may have ended already.
+        let _ = told.send(signal);
+    })?;
+    let daemon = Daemon::open(loaded, options)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let tasks = tokio::task::LocalSet::new();
+    let (hub, outputs, stopped) = tasks.block_on(&runtime, daemon.run(signals));
+    // The tasks share the hub: without them it is the last one.
+    drop(tasks);
+    drop(runtime);
+    stopped?;
+    if let Some(engine) = Hub::into_engine(hub) {
+        engine.close()?;
+    }
+    outputs.join();
+    events::stopped();
+    Ok(())
+}
+
+/// A daemon that is ready to run.
+struct Daemon {
+    hub: Rc<Hub<DiskStore>>,
+    outputs: OutputThread,
+    listening: Listening,
+    notifier: Notifier,
+    config: Config,
+    options: ServeOptions,
+}
+
+impl Daemon {
+    fn open(loaded: Loaded, options: &ServeOptions) -> Result<Daemon, ServeError> {
+        let config = loaded.config;
+        let begun = crate::clock::monotonic();
+        let data = &config.daemon.data;
+        let (store, Recovered { state, last, time, report }) =
+            DiskStore::open(data, &store_options(&config))?;
+        events::recovered(data, report.jobs, report.commits, crate::clock::monotonic() - begun);
+        let clock = Clock::starting_after(time);
+        let (outputs, output_thread) = OutputStore::open(&data.join("output"), |id| state.contains(id))?;
+        let service = service(&config);
+        let luck = luck(clock.now());
+        let engine = Engine::new(
+            state,
+            last,
+            store,
+            service.settings.clone(),
+            service.limits.bounds,
+            luck,
+            clock.now(),
+        );
+        let listening = server::listen(&config.daemon.socket)?;
+        let data = data.display().to_string();
+        let hub = Hub::new(Wiring { engine, service, clock, outputs, data });
+        let notifier = Notifier::new(|name| std::env::var_os(name));
+        Ok(Daemon { hub, outputs: output_thread, listening, notifier, config, options: options.clone() })
+    }
+
+    /// Runs until the daemon has stopped.
+    async fn run(
+        self,
+        mut signals: mpsc::UnboundedReceiver<Signal>,
+    ) -> (Rc<Hub<DiskStore>>, OutputThread, Result<(), ServeError>) {
+        let Daemon { hub, outputs, listening, notifier, mut config, options } = self;
+        if let Err(error) = listening.accept_into(&hub) {
+            return (hub, outputs, Err(error.into()));
+        }
+        let pool = tokio::task::spawn_local(keep_pool(hub.clone(), config.daemon.socket.clone()));
+        events::started(env!("CARGO_PKG_VERSION"), &config.daemon.socket, &config.daemon.data);
+        println!("musher is ready: {}", config.daemon.socket.display());
+        notifier.ready("ready");
+        let mut watchdog = notifier.watchdog_interval().map(tokio::time::interval);
+        let ended = {
+            let loop_ends = server::run(&hub);
+            tokio::pin!(loop_ends);
+            loop {
+                tokio::select! {
+                    ended = &mut loop_ends => break ended.map_err(ServeError::from),
+                    Some(signal) = signals.recv() => act(&hub, &notifier, &mut config, &options, signal),
+                    () = tick(&mut watchdog) => notifier.alive(),
+                }
+            }
+        };
+        pool.abort();
+        // Its end kills what it still runs.
+        let _ = tokio::time::timeout(POOL_GRACE, pool).await;
+        (hub, outputs, ended)
+    }
+}
+
+async fn tick(watchdog: &mut Option<tokio::time::Interval>) {
+    match watchdog {
+        Some(interval) => drop(interval.tick().await),
+        None => std::future::pending().await,
+    }
+}
+
+/// What a signal means.
+fn act(
+    hub: &Rc<Hub<DiskStore>>,
+    notifier: &Notifier,
+    config: &mut Config,
+    options: &ServeOptions,
+    signal: Signal,
+) {
+    match signal {
+        Signal::Drain => {
+            let grace = config.daemon.drain_timeout;
+            if hub.stop() {
+                events::draining(hub.held() as u64, grace);
+                notifier.stopping("draining", grace + crate::engine::KILL_GRACE);
+            } else {
+                events::second_signal();
+            }
+        }
+        Signal::Reload => {
+            notifier.reloading();
+            match Config::load(options.config.as_deref(), &options.overrides) {
+                Ok(loaded) => {
+                    events::config_warnings(&loaded.warnings);
+                    events::reloaded(&config.restart_needed(&loaded.config));
+                    hub.configure(service(&loaded.config));
+                    *config = loaded.config;
+                }
+                Err(ConfigErrors(problems)) => events::reload_refused(&problems),
+            }
+            notifier.ready("ready");
+        }
+        Signal::Dump => events::state_dump(hub.dump()),
+    }
+}
+
+/// Keeps the pool alive: a process of its own, so that a start of a job never copies the daemon's memory, and so
+/// that the end of the daemon, however it comes, is the end of a connection for it.
+async fn keep_pool(hub: Rc<Hub<DiskStore>>, socket: PathBuf) {
+    loop {
+        match run_pool(&hub, &socket).await {
+            Ok(status) => events::worker_pool_restarted(&status),
+            Err(error) => events::worker_pool_restarted(&error.to_string()),
+        }
+        tokio::time::sleep(POOL_PAUSE).await;
+    }
+}
+
+async fn run_pool(hub: &Rc<Hub<DiskStore>>, socket: &Path) -> io::Result<String> {
+    let (ours, theirs) = std::os::unix::net::UnixStream::pair()?;
+    let mut child = tokio::process::Command::new("/proc/self/exe")
+        .arg0("musher")
+        .arg("pool")
+        .env("MUSHER_SOCKET", socket)
+        .stdin(Stdio::from(OwnedFd::from(theirs)))
+        .kill_on_drop(true)
+        .spawn()?;
+    ours.set_nonblocking(true)?;
+    server::serve_pool(hub, tokio::net::UnixStream::from_std(ours)?);
+    Ok(child.wait().await?.to_string())
+}
+
+/// A number that differs from start to start; jitter needs no more.
+fn luck(now: Time) -> u64 {
+    now.0 ^ u64::from(std::process::id()) << 32
+}
+
+fn store_options(config: &Config) -> Options {
+    Options {
+        log_file_bytes: config.storage.log_file,
+        log_max_bytes: config.storage.log_max,
+        checkpoint_interval: config.storage.checkpoint,
+        cache_bytes: config.storage.cache,
+        disk_reserve_bytes: config.limits.disk_reserve,
+        ballast_bytes: config.storage.ballast,
+    }
+}
+
+/// What the loop needs of a configuration.
+fn service(config: &Config) -> Service {
+    let limits = &config.limits;
+    Service {
+        settings: config.settings(),
+        limits: Limits {
+            connections: limits.connections,
+            frame: limits.frame,
+            body: limits.body,
+            batch: limits.batch,
+            output: limits.output as u64,
+            bounds: Bounds {
+                waiting: limits.waiting,
+                claim_bytes: limits.frame / 2,
+                body: limits.body,
+                ..Bounds::default()
+            },
+        },
+        handlers: config
+            .queues
+            .iter()
+            .filter_map(|(name, queue)| {
+                let exec = match queue.handler.as_ref()? {
+                    Handler::Exec(argv) => Some(argv.clone()),
+                    Handler::Command => None,
+                };
+                let output_max = limits.output as u64;
+                Some(HandlerView { queue: name.as_str().into(), workers: queue.workers, exec, output_max })
+            })
+            .collect(),
+        drain_timeout: config.daemon.drain_timeout,
+        accept_while_draining: config.daemon.drain_submits == DrainSubmits::Accept,
+    }
+}

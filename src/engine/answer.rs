@@ -1,0 +1,137 @@
+//! What the engine says: answers to requests, and what holders of leases must be told unasked.
+
+use crate::core::{
+    EditRejection, Grant, IdRange, JobId, LeaseId, LeaseRejection, QueueName, Rejection, StateKind, Time,
+};
+use crate::store::{BodyError, Room};
+use bytes::Bytes;
+
+/// Who asked: a connection, and the number of its request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Origin {
+    /// The connection.
+    pub session: u64,
+    /// Its request.
+    pub request: u32,
+}
+
+/// What a request came to.
+#[derive(Debug)]
+pub enum Answer {
+    /// The ids of the new jobs.
+    Submitted(IdRange),
+    /// Leased jobs with their bodies.
+    Jobs(Vec<(Grant, Bytes)>),
+    /// One result a settle.
+    Settled(Vec<Result<(), LeaseRejection>>),
+    /// One result an extend.
+    Extended(Vec<Result<Time, LeaseRejection>>),
+    /// One result a job.
+    Edited(Vec<Result<(), EditRejection>>),
+    /// How many jobs were deleted.
+    Purged(u64),
+    /// How the jobs ended that were waited for.
+    Ended(Vec<End>),
+    /// A body.
+    Body(Bytes),
+    /// Something that the front has prepared, and that must not leave before what it tells of is on disk.
+    Ready(Vec<u8>),
+    /// Done.
+    Ok,
+    /// Refused.
+    Refused(Refusal),
+}
+
+/// How a job that was waited for is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct End {
+    /// The job.
+    pub id: JobId,
+    /// Its state; `None` if it ended earlier and was not kept.
+    pub state: Option<StateKind>,
+    /// The newest failure.
+    pub error: Option<Box<str>>,
+}
+
+/// Why the engine refused a request. Nothing has changed.
+#[derive(Debug, thiserror::Error)]
+pub enum Refusal {
+    /// The core did.
+    #[error(transparent)]
+    Core(#[from] Rejection),
+    /// There is no room for new jobs.
+    #[error("{}", no_room(.0))]
+    NoRoom(Room),
+    /// Too many requests of one connection wait.
+    #[error(
+        "{limit} requests of this connection wait already (limits.waiting): end some, or use another connection"
+    )]
+    TooManyWaiting {
+        /// The limit.
+        limit: usize,
+    },
+    /// No such job.
+    #[error("job {0} not found: it was never submitted, or has ended and is not kept")]
+    NotFound(JobId),
+    /// The body cannot be read.
+    #[error(transparent)]
+    Body(#[from] BodyError),
+}
+
+fn no_room(room: &Room) -> String {
+    const MIB: u64 = 1 << 20;
+    match room {
+        Room::Enough => "there is room again".to_owned(),
+        Room::DiskLow { free, reserve } => format!(
+            "the disk is nearly full ({} MiB free, {} MiB are reserved by limits.disk_reserve): no new jobs are taken \
+             until there is space; jobs already here go on",
+            free / MIB,
+            reserve / MIB
+        ),
+        Room::LogFull { bytes, limit } => format!(
+            "the log has grown to {} MiB (storage.log_max = {} MiB) because its jobs cannot be moved into the \
+             database: no new jobs are taken; see the daemon's log",
+            bytes / MIB,
+            limit / MIB
+        ),
+    }
+}
+
+/// What leaves the engine, in this order, once what it tells of is on disk.
+#[derive(Debug)]
+pub enum Delivery {
+    /// To whoever asked.
+    Answer(Origin, Answer),
+    /// To the connection that held a lease: it has ended without its doing.
+    Revoked {
+        /// The connection.
+        session: u64,
+        /// The lease.
+        lease: LeaseId,
+        /// Whether its time was over; else somebody ended the job by hand.
+        expired: bool,
+    },
+    /// Jobs are gone, and what is kept of them elsewhere (their output) can go too.
+    Forgotten(IdRange),
+}
+
+/// What the log should say of a turn, for the operators. Nothing depends on it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Fact {
+    /// An attempt failed; the job runs again then.
+    Failed {
+        /// Which lease.
+        lease: LeaseId,
+        /// The job's queue.
+        queue: QueueName,
+        /// Why.
+        error: Box<str>,
+        /// When it runs again; `None` if it is dead.
+        retry: Option<Time>,
+    },
+    /// Workers, or the daemon under them, vanished.
+    Interrupted {
+        /// How many jobs they held.
+        jobs: u64,
+    },
+}

@@ -1,0 +1,378 @@
+//! The loop's heart: owns core and store, collects what arrives into a commit, makes it durable with one sync,
+//! and lets nobody learn of anything before that. It is synchronous and is told the time; it must not know of
+//! sockets, tasks or clocks.
+//!
+//! One turn: any number of requests ([`Engine::submit`], [`Engine::claim`], …), each decided and applied at once
+//! in memory; then [`Engine::turn`], which does what is due, serves claims that wait, appends one commit, and
+//! hands out the answers that the durable mark allows. Refusals wait too: what they were decided on may be not
+//! yet on disk.
+
+mod answer;
+mod drain;
+mod turn;
+mod waiting;
+mod watching;
+
+pub use answer::{Answer, Delivery, End, Fact, Origin, Refusal};
+pub use drain::{Drain, KILL_GRACE, Step};
+pub use turn::Turned;
+
+use crate::core::{
+    Claim, Command, Core, Edit, Event, Grant, Group, Holder, JobId, LeaseId, Moment, Outcome, QueueName,
+    Rejection, Settings, State, Time, Verdict,
+};
+use crate::store::{AppendError, CommitNo, Room, Store};
+use bytes::Bytes;
+use std::collections::VecDeque;
+use std::time::Duration;
+use waiting::{Waiter, Waiting};
+use watching::Watching;
+
+/// The bounds of the engine.
+#[derive(Clone, Copy, Debug)]
+pub struct Bounds {
+    /// The most requests of one connection that may wait (`limits.waiting`).
+    pub waiting: usize,
+    /// About how many bytes of bodies one claim gets at most.
+    pub claim_bytes: usize,
+    /// The longest body (`limits.body`).
+    pub body: usize,
+    /// About how many bytes of bodies, and how many events, share a commit at most.
+    pub commit_bytes: usize,
+    /// See `commit_bytes`.
+    pub commit_events: usize,
+}
+
+impl Default for Bounds {
+    fn default() -> Bounds {
+        Bounds {
+            waiting: 10_000,
+            claim_bytes: 8 << 20,
+            body: 1 << 20,
+            commit_bytes: 8 << 20,
+            commit_events: 100_000,
+        }
+    }
+}
+
+/// Core, store, and what lies between two commits.
+#[derive(Debug)]
+pub struct Engine<S> {
+    core: Core,
+    store: S,
+    bounds: Bounds,
+    /// The newest commit that was appended.
+    last: CommitNo,
+    /// The time of the newest decision.
+    now: Time,
+    luck: u64,
+    drain: Drain,
+    waiting: Waiting,
+    watching: Watching,
+    /// Decided and applied, not yet appended.
+    events: Vec<Event>,
+    bodies: Vec<Bytes>,
+    body_bytes: usize,
+    /// Said, but not before the commit that is being collected is durable.
+    said: Vec<Delivery>,
+    /// Said, waiting for this commit to be durable.
+    held_back: VecDeque<(CommitNo, Vec<Delivery>)>,
+    facts: Vec<Fact>,
+    /// Queues that may have got work since claims were served last.
+    woken: Vec<QueueName>,
+    /// Where decisions put their events; kept to save the allocation.
+    scratch: Vec<Event>,
+}
+
+impl<S: Store> Engine<S> {
+    /// An engine over what recovery found. Leases of connections of the former life are ended by its first
+    /// commit, with the first [`Engine::turn`].
+    pub fn new(
+        state: State,
+        last: CommitNo,
+        store: S,
+        settings: Settings,
+        bounds: Bounds,
+        luck: u64,
+        now: Time,
+    ) -> Engine<S> {
+        let core = Core { state, settings, ..Core::default() };
+        let mut engine = Engine {
+            core,
+            store,
+            bounds,
+            last,
+            now,
+            luck,
+            drain: Drain::Running,
+            waiting: Waiting::default(),
+            watching: Watching::default(),
+            events: Vec::new(),
+            bodies: Vec::new(),
+            body_bytes: 0,
+            said: Vec::new(),
+            held_back: VecDeque::new(),
+            facts: Vec::new(),
+            woken: Vec::new(),
+            scratch: Vec::new(),
+        };
+        engine.command(&Command::Recover, now);
+        engine
+    }
+
+    /// The core, to look at.
+    pub fn core(&self) -> &Core {
+        &self.core
+    }
+
+    /// The newest commit.
+    pub fn last_commit(&self) -> CommitNo {
+        self.last
+    }
+
+    /// Whether there is room for new jobs.
+    pub fn room(&self) -> Room {
+        self.store.room()
+    }
+
+    /// How far down the daemon is.
+    pub fn drain(&self) -> Drain {
+        self.drain
+    }
+
+    /// How many claims wait: all, or those that wait for one queue.
+    pub fn waiting_claims(&self, queue: Option<&QueueName>) -> usize {
+        queue.map_or_else(|| self.waiting.len(), |queue| self.waiting.len_for(queue))
+    }
+
+    /// Changes the settings. What was decided stays; what is decided from now on follows the new ones.
+    pub fn configure(&mut self, settings: Settings, bounds: Bounds) {
+        self.core.settings = settings;
+        self.bounds = bounds;
+    }
+
+    /// Whether so much waits for the next commit that it should be made before more is taken.
+    pub fn is_full(&self) -> bool {
+        self.body_bytes >= self.bounds.commit_bytes || self.events.len() >= self.bounds.commit_events
+    }
+
+    /// Says something once all that was decided so far is durable.
+    pub fn answer(&mut self, origin: Origin, answer: Answer) {
+        self.said.push(Delivery::Answer(origin, answer));
+    }
+
+    /// Enqueues jobs: the bodies of all groups, one after the other, in the order of the jobs.
+    pub fn submit(&mut self, origin: Origin, groups: Vec<Group>, bodies: Vec<Bytes>, now: Time) {
+        debug_assert_eq!(groups.iter().map(|group| group.count).sum::<u64>(), bodies.len() as u64);
+        let room = self.store.room();
+        if room != Room::Enough {
+            return self.answer(origin, Answer::Refused(Refusal::NoRoom(room)));
+        }
+        let answer = match self.decide(&Command::Submit { groups }, now) {
+            Ok(Outcome::Submitted(ids)) => {
+                self.body_bytes += bodies.iter().map(Bytes::len).sum::<usize>();
+                self.bodies.extend(bodies);
+                Answer::Submitted(ids)
+            }
+            other => finished(other),
+        };
+        self.answer(origin, answer);
+    }
+
+    /// Leases jobs; where there are none, the request waits until `until`.
+    pub fn claim(&mut self, origin: Origin, claim: Claim, until: Time, now: Time) {
+        let stopping = matches!(self.drain, Drain::Stopping { .. });
+        if !(self.core.draining && !stopping && until > now) {
+            match self.grant(&claim, now) {
+                Ok(jobs) if !jobs.is_empty() || until <= now => {
+                    return self.answer(origin, Answer::Jobs(jobs));
+                }
+                Ok(_) => {}
+                Err(refusal) => return self.answer(origin, Answer::Refused(refusal)),
+            }
+        }
+        if self.too_many_wait(origin) {
+            return;
+        }
+        self.waiting.add(Waiter { origin, claim, until });
+    }
+
+    /// Ends leases.
+    pub fn settle(&mut self, origin: Origin, items: Vec<(LeaseId, Verdict)>, now: Time) {
+        let outcome = self.decide(&Command::Settle { items }, now);
+        self.answer(origin, finished(outcome));
+    }
+
+    /// Prolongs leases.
+    pub fn extend(&mut self, origin: Origin, items: Vec<LeaseId>, lease: Option<Duration>, now: Time) {
+        let outcome = self.decide(&Command::Extend { items, lease }, now);
+        self.answer(origin, finished(outcome));
+    }
+
+    /// Changes jobs by hand.
+    pub fn edit(&mut self, origin: Origin, edit: Edit, ids: Vec<JobId>, now: Time) {
+        let outcome = self.decide(&Command::Edit { edit, ids }, now);
+        self.answer(origin, finished(outcome));
+    }
+
+    /// Pauses, resumes or purges a queue.
+    pub fn change_queue(&mut self, origin: Origin, command: &Command, now: Time) {
+        let outcome = self.decide(command, now);
+        self.answer(origin, finished(outcome));
+    }
+
+    /// Reads a job's body.
+    pub fn body(&mut self, origin: Origin, id: JobId) {
+        let answer = match self.core.state.contains(id) {
+            true => self.find_body(id).map_or_else(Answer::Refused, Answer::Body),
+            false => Answer::Refused(Refusal::NotFound(id)),
+        };
+        self.answer(origin, answer);
+    }
+
+    /// Waits until jobs have ended, at most until `until`.
+    pub fn wait(&mut self, origin: Origin, ids: Vec<JobId>, until: Time, now: Time) {
+        let next = self.core.state.next_id();
+        if let Some(unknown) = ids.iter().find(|id| **id >= next || id.0 == 0) {
+            return self.answer(origin, Answer::Refused(Refusal::NotFound(*unknown)));
+        }
+        let ends: Vec<_> = ids.into_iter().map(|id| (id, self.end_of(id))).collect();
+        if until <= now || ends.iter().all(|(_, end)| end.is_some()) {
+            return self.end_wait(origin, ends);
+        }
+        if !self.too_many_wait(origin) {
+            self.watching.add(origin, until, ends);
+        }
+    }
+
+    /// Answers a waiting request at once, with what there is.
+    pub fn unwait(&mut self, origin: Origin) {
+        if self.waiting.of_request(origin).is_some() {
+            self.answer(origin, Answer::Jobs(Vec::new()));
+        } else if let Some((origin, ends)) = self.watching.of_request(origin) {
+            self.end_wait(origin, ends);
+        }
+    }
+
+    /// A connection has closed: its requests wait no more, and what it held is free.
+    pub fn close_session(&mut self, session: u64, now: Time) {
+        self.waiting.of_session(session);
+        self.watching.forget_session(session);
+        if self.core.state.held_by(session).next().is_some() {
+            self.command(&Command::Vanish { session }, now);
+        }
+    }
+
+    /// Jobs were leased for somebody who is not there any more: gives them back.
+    pub fn undo_claim(&mut self, jobs: &[(Grant, Bytes)], now: Time) {
+        let release = |grant: &Grant| {
+            (LeaseId { id: grant.id, attempt: grant.attempt }, Verdict::Release { delay: Duration::ZERO })
+        };
+        let items = jobs.iter().map(|(grant, _)| release(grant)).collect();
+        self.command(&Command::Settle { items }, now);
+    }
+
+    /// Takes and gives out nothing any more, or does so again. Not while stopping.
+    pub fn drain_by_hand(&mut self, drain: bool) {
+        if !matches!(self.drain, Drain::Stopping { .. }) {
+            self.drain = if drain { Drain::ByHand } else { Drain::Running };
+            self.core.draining = drain;
+            self.woken.extend(self.waiting.queues().cloned());
+        }
+    }
+
+    /// Begins to stop, or cuts that short. Returns whether it has begun only now.
+    pub fn stop(&mut self, grace: Duration, accept_submits: bool, now: Time) -> bool {
+        let begun = self.drain.stop(self.now.max(now), grace);
+        self.core.draining = true;
+        self.core.accept_while_draining = accept_submits;
+        for waiter in self.waiting.all() {
+            self.answer(waiter.origin, Answer::Refused(Rejection::Draining.into()));
+        }
+        begun
+    }
+
+    /// What to do next on the way down; `None` while the daemon is not stopping.
+    pub fn stop_step(&mut self, now: Time) -> Option<Step> {
+        let step = self.drain.step(self.now.max(now), self.core.state.held());
+        if step == Some(Step::Evict) {
+            self.command(&Command::Evict, now);
+        }
+        step
+    }
+
+    /// Brings everything home.
+    ///
+    /// # Errors
+    /// The disk failed. Nothing is lost: recovery reads the log.
+    pub fn close(mut self) -> Result<(), AppendError> {
+        self.store.close(&self.core.state)
+    }
+
+    fn too_many_wait(&mut self, origin: Origin) -> bool {
+        let limit = self.bounds.waiting;
+        let too_many = self.waiting.len_of(origin.session) + self.watching.len_of(origin.session) >= limit;
+        if too_many {
+            self.answer(origin, Answer::Refused(Refusal::TooManyWaiting { limit }));
+        }
+        too_many
+    }
+
+    /// How a job ended; `None` if it has not.
+    fn end_of(&self, id: JobId) -> Option<End> {
+        let Some(job) = self.core.state.job(id) else { return Some(End { id, state: None, error: None }) };
+        let kind = job.state.kind();
+        let error = job.failures.last().map(|failure| failure.error.clone());
+        kind.is_final().then_some(End { id, state: Some(kind), error })
+    }
+
+    fn end_wait(&mut self, origin: Origin, ends: Vec<(JobId, Option<End>)>) {
+        let state = &self.core.state;
+        let now = |id| End { id, state: state.job(id).map(|job| job.state.kind()), error: None };
+        let ends = ends.into_iter().map(|(id, end)| end.unwrap_or_else(|| now(id))).collect();
+        self.answer(origin, Answer::Ended(ends));
+    }
+
+    /// A body: of this very turn, or from the store.
+    fn find_body(&mut self, id: JobId) -> Result<Bytes, Refusal> {
+        let first = self.core.state.next_id().0 - self.bodies.len() as u64;
+        match id.0.checked_sub(first) {
+            Some(nth) => Ok(self.bodies[nth as usize].clone()),
+            None => Ok(self.store.body(id)?),
+        }
+    }
+
+    fn moment(&mut self, now: Time) -> Moment {
+        self.now = self.now.max(now);
+        self.luck = self.luck.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        Moment { now: self.now, luck: self.luck }
+    }
+
+    /// A command of the daemon's own, which the core never refuses as a whole.
+    fn command(&mut self, command: &Command, now: Time) {
+        let outcome = self.decide(command, now);
+        debug_assert!(outcome.is_ok(), "{command:?} was refused: {outcome:?}");
+    }
+}
+
+/// The answer that an outcome is.
+fn finished(outcome: Result<Outcome, Rejection>) -> Answer {
+    match outcome {
+        Ok(Outcome::Submitted(ids)) => Answer::Submitted(ids),
+        Ok(Outcome::Settled(results)) => Answer::Settled(results),
+        Ok(Outcome::Extended(results)) => Answer::Extended(results),
+        Ok(Outcome::Edited(results)) => Answer::Edited(results),
+        Ok(Outcome::Purged(count)) => Answer::Purged(count),
+        Ok(Outcome::Claimed(_)) => unreachable!("claims are granted with their bodies, by `grant`"),
+        Ok(Outcome::Ok) => Answer::Ok,
+        Err(rejection) => Answer::Refused(rejection.into()),
+    }
+}
+
+/// The connection that holds a lease, if one does.
+fn session_of(holder: Holder) -> Option<u64> {
+    match holder {
+        Holder::Session(session) => Some(session),
+        Holder::Anyone => None,
+    }
+}

@@ -1,0 +1,222 @@
+//! One turn of the engine: what is due, claims that wait, one commit, and the answers that it allows.
+
+use super::{Answer, Delivery, Engine, Fact, Refusal, Waiter, session_of};
+use crate::core::{
+    AfterFailure, Claim, Command, Edit, Event, Grant, JobId, LeaseId, Outcome, QueueName, Rejection, Time,
+};
+use crate::store::{AppendError, Commit, Store};
+use bytes::Bytes;
+
+/// How many jobs a claim gets before their bodies are measured.
+const GRANT_STEP: u32 = 64;
+/// How many ticks one turn makes at most: what is due beyond them waits for the next.
+const TICKS_MAX: usize = 8;
+
+/// What came of a turn.
+#[derive(Debug, Default)]
+pub struct Turned {
+    /// What may leave now, in this order.
+    pub deliveries: Vec<Delivery>,
+    /// What the log should say.
+    pub facts: Vec<Fact>,
+}
+
+impl<S: Store> Engine<S> {
+    /// Ends a turn: makes all that was decided durable, with one sync, and gives what may leave after it.
+    ///
+    /// # Errors
+    /// Final: nothing may be acknowledged any more, and the process must end.
+    pub fn turn(&mut self, now: Time) -> Result<Turned, AppendError> {
+        self.do_what_is_due(now);
+        self.serve_waiting(now);
+        if !self.events.is_empty() {
+            let mut commit = Commit {
+                time: self.now,
+                events: std::mem::take(&mut self.events),
+                bodies: std::mem::take(&mut self.bodies),
+            };
+            self.store.append(self.last.next(), &commit)?;
+            self.last = self.last.next();
+            // The vectors' room is used again.
+            commit.events.clear();
+            commit.bodies.clear();
+            (self.events, self.bodies, self.body_bytes) = (commit.events, commit.bodies, 0);
+        }
+        if !self.said.is_empty() {
+            self.held_back.push_back((self.last, std::mem::take(&mut self.said)));
+        }
+        let (durable, mut turned) = (self.store.durable(), Turned::default());
+        while let Some((_, deliveries)) = self.held_back.pop_front_if(|(commit, _)| *commit <= durable) {
+            if turned.deliveries.is_empty() {
+                turned.deliveries = deliveries;
+            } else {
+                turned.deliveries.extend(deliveries);
+            }
+        }
+        turned.facts = std::mem::take(&mut self.facts);
+        Ok(turned)
+    }
+
+    /// A slice of the store's housekeeping. Returns when the engine wants its next turn even if nothing arrives.
+    ///
+    /// # Errors
+    /// Final, as for [`Engine::turn`].
+    pub fn housekeep(&mut self, now: Time) -> Result<Option<Time>, AppendError> {
+        let store = self.store.maintain(&self.core.state, self.now.max(now))?;
+        let due =
+            [store, self.core.state.next_due(), self.waiting.next_deadline(), self.watching.next_deadline()];
+        Ok(due.into_iter().flatten().min())
+    }
+
+    /// Decides a command and applies what it brings.
+    pub(super) fn decide(&mut self, command: &Command, now: Time) -> Result<Outcome, Rejection> {
+        let moment = self.moment(now);
+        let mut events = std::mem::take(&mut self.scratch);
+        let outcome = self.core.decide(command, moment, &mut events);
+        for event in &events {
+            self.take_note(command, event);
+            self.core.state.apply(event);
+            self.wake_for(event);
+        }
+        self.events.append(&mut events);
+        self.scratch = events;
+        outcome
+    }
+
+    /// What others must learn of an event, looked up before it is applied.
+    fn take_note(&mut self, command: &Command, event: &Event) {
+        let by_hand = matches!(command, Command::Edit { edit: Edit::Cancel | Edit::Bury, .. });
+        let by_time = matches!(command, Command::Tick);
+        if by_hand || (by_time && matches!(event, Event::Failed { .. })) {
+            for id in event.jobs().iter().flat_map(|range| range.iter()) {
+                let lease = self.core.state.lease(id);
+                if let Some((attempt, lease)) = lease
+                    && let Some(session) = session_of(lease.holder)
+                {
+                    let lease = LeaseId { id, attempt };
+                    self.said.push(Delivery::Revoked { session, lease, expired: by_time });
+                }
+            }
+        }
+        match event {
+            Event::Failed { job, error, next, .. } => {
+                if let Some(job_now) = self.core.state.job(job.first) {
+                    self.facts.push(Fact::Failed {
+                        lease: LeaseId { id: job.first, attempt: job_now.attempt },
+                        queue: job_now.spec.queue.clone(),
+                        error: error.clone(),
+                        retry: if let AfterFailure::Retry(due) = next { Some(*due) } else { None },
+                    });
+                }
+            }
+            Event::Interrupted { jobs } => self.facts.push(Fact::Interrupted { jobs: jobs.len() }),
+            _ => {}
+        }
+        let mut ended = Vec::new();
+        self.watching.observe(event, &mut ended);
+        for (origin, ends) in ended {
+            self.end_wait(origin, ends);
+        }
+        self.said.extend(event.forgotten().iter().map(|range| Delivery::Forgotten(*range)));
+    }
+
+    /// Remembers the queues to which an event may have brought work.
+    fn wake_for(&mut self, event: &Event) {
+        if self.waiting.len() == 0 {
+            return;
+        }
+        match event {
+            Event::Submitted { spec, due: None, .. } => self.wake(spec.queue.clone()),
+            Event::Released { jobs, .. }
+            | Event::Interrupted { jobs }
+            | Event::Ripened { jobs }
+            | Event::Revived { jobs } => {
+                for id in jobs.iter() {
+                    if let Some(queue) = self.core.state.queue_name_of(id).cloned() {
+                        self.wake(queue);
+                    }
+                }
+            }
+            Event::Resumed { queue } => self.wake(queue.clone()),
+            _ => {}
+        }
+    }
+
+    fn wake(&mut self, queue: QueueName) {
+        if !self.woken.contains(&queue) {
+            self.woken.push(queue);
+        }
+    }
+
+    fn do_what_is_due(&mut self, now: Time) {
+        let now = self.now.max(now);
+        for _ in 0..TICKS_MAX {
+            if self.core.state.next_due().is_none_or(|due| due > now) {
+                break;
+            }
+            self.command(&Command::Tick, now);
+        }
+        for waiter in self.waiting.over(now) {
+            self.answer(waiter.origin, Answer::Jobs(Vec::new()));
+        }
+        for (origin, ends) in self.watching.over(now) {
+            self.end_wait(origin, ends);
+        }
+    }
+
+    /// Gives new work to the claims that wait for it, first come, first served.
+    fn serve_waiting(&mut self, now: Time) {
+        if self.core.draining {
+            return;
+        }
+        while let Some(queue) = self.woken.pop() {
+            while self.core.state.queue(&queue).is_some_and(|queue| queue.has_work())
+                && let Some((place, waiter)) = self.waiting.first_for(&queue)
+            {
+                let claim = waiter.claim.clone();
+                let Some(Waiter { origin, .. }) = self.waiting.remove(place) else { break };
+                let answer = self.grant(&claim, now).map_or_else(Answer::Refused, Answer::Jobs);
+                self.answer(origin, answer);
+            }
+        }
+    }
+
+    /// Leases jobs and fetches their bodies, up to about the bytes that one answer may have.
+    pub(super) fn grant(&mut self, claim: &Claim, now: Time) -> Result<Vec<(Grant, Bytes)>, Refusal> {
+        let (mut jobs, mut bytes) = (Vec::new(), 0);
+        // Until sizes are known, only so many are leased at once as would fit at their largest.
+        let careful = (self.bounds.claim_bytes / self.bounds.body.max(1)).max(1) as u32;
+        let mut step = Claim { max: claim.max.min(careful.min(GRANT_STEP)), ..claim.clone() };
+        while step.max > 0 {
+            let Outcome::Claimed(grants) = self.decide(&Command::Claim(step.clone()), now)? else {
+                unreachable!("a claim is answered with grants")
+            };
+            let got = grants.len();
+            for grant in grants {
+                match self.find_body(grant.id) {
+                    Ok(body) => {
+                        bytes += body.len();
+                        jobs.push((grant, body));
+                    }
+                    Err(refusal) => self.set_aside(grant.id, &refusal, now),
+                }
+            }
+            let left = (claim.max as usize).saturating_sub(jobs.len());
+            if got == 0 || left == 0 || bytes >= self.bounds.claim_bytes {
+                break;
+            }
+            let average = bytes / jobs.len().max(1) + 1;
+            let fit = (self.bounds.claim_bytes - bytes) / average.max(self.bounds.claim_bytes / 4096);
+            step.max = left.min(fit.max(1)).min(jobs.len().max(1) * 4) as u32;
+        }
+        Ok(jobs)
+    }
+
+    /// A job whose body cannot be read is nobody's work: it is set aside, with the reason.
+    fn set_aside(&mut self, id: JobId, why: &Refusal, now: Time) {
+        let Some((attempt, _)) = self.core.state.lease(id) else { return };
+        let verdict =
+            crate::core::Verdict::Fail { error: why.to_string().into(), then: crate::core::Then::Bury };
+        self.command(&Command::Settle { items: vec![(LeaseId { id, attempt }, verdict)] }, now);
+    }
+}

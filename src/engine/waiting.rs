@@ -1,0 +1,110 @@
+//! Claims that wait for work, in the order in which they came. Knows who waits where and until when; what a claim
+//! gets is decided elsewhere.
+
+use super::answer::Origin;
+use crate::core::{Claim, QueueName, Time};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+/// A claim that waits.
+#[derive(Clone, Debug)]
+pub(super) struct Waiter {
+    pub(super) origin: Origin,
+    pub(super) claim: Claim,
+    pub(super) until: Time,
+}
+
+/// All claims that wait. A waiter's place is the number at which it came.
+#[derive(Debug, Default)]
+pub(super) struct Waiting {
+    next_place: u64,
+    waiters: BTreeMap<u64, Waiter>,
+    by_queue: HashMap<QueueName, BTreeSet<u64>>,
+    by_session: HashMap<u64, BTreeSet<u64>>,
+    deadlines: BTreeSet<(Time, u64)>,
+}
+
+impl Waiting {
+    pub(super) fn add(&mut self, waiter: Waiter) {
+        let place = self.next_place;
+        self.next_place += 1;
+        for queue in &waiter.claim.queues {
+            self.by_queue.entry(queue.clone()).or_default().insert(place);
+        }
+        self.by_session.entry(waiter.origin.session).or_default().insert(place);
+        if waiter.until != Time::NEVER {
+            self.deadlines.insert((waiter.until, place));
+        }
+        self.waiters.insert(place, waiter);
+    }
+
+    pub(super) fn remove(&mut self, place: u64) -> Option<Waiter> {
+        let waiter = self.waiters.remove(&place)?;
+        for queue in &waiter.claim.queues {
+            if let Some(places) = self.by_queue.get_mut(queue) {
+                places.remove(&place);
+                if places.is_empty() {
+                    self.by_queue.remove(queue);
+                }
+            }
+        }
+        if let Some(places) = self.by_session.get_mut(&waiter.origin.session) {
+            places.remove(&place);
+            if places.is_empty() {
+                self.by_session.remove(&waiter.origin.session);
+            }
+        }
+        self.deadlines.remove(&(waiter.until, place));
+        Some(waiter)
+    }
+
+    /// Whoever has waited longest for this queue.
+    pub(super) fn first_for(&self, queue: &QueueName) -> Option<(u64, &Waiter)> {
+        let place = *self.by_queue.get(queue)?.first()?;
+        Some((place, &self.waiters[&place]))
+    }
+
+    /// Takes everybody out whose wait is over.
+    pub(super) fn over(&mut self, now: Time) -> Vec<Waiter> {
+        let places: Vec<u64> = self.deadlines.range(..=(now, u64::MAX)).map(|(_, place)| *place).collect();
+        places.into_iter().filter_map(|place| self.remove(place)).collect()
+    }
+
+    /// Takes everybody of a connection out.
+    pub(super) fn of_session(&mut self, session: u64) -> Vec<Waiter> {
+        let places = self.by_session.get(&session).cloned().unwrap_or_default();
+        places.into_iter().filter_map(|place| self.remove(place)).collect()
+    }
+
+    /// Takes one request out.
+    pub(super) fn of_request(&mut self, origin: Origin) -> Option<Waiter> {
+        let mut places = self.by_session.get(&origin.session)?.iter();
+        let place = *places.find(|place| self.waiters[place].origin == origin)?;
+        self.remove(place)
+    }
+
+    /// Takes everybody out.
+    pub(super) fn all(&mut self) -> Vec<Waiter> {
+        std::mem::take(self).waiters.into_values().collect()
+    }
+
+    pub(super) fn next_deadline(&self) -> Option<Time> {
+        self.deadlines.first().map(|(at, _)| *at)
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.waiters.len()
+    }
+
+    pub(super) fn len_for(&self, queue: &QueueName) -> usize {
+        self.by_queue.get(queue).map_or(0, BTreeSet::len)
+    }
+
+    pub(super) fn len_of(&self, session: u64) -> usize {
+        self.by_session.get(&session).map_or(0, BTreeSet::len)
+    }
+
+    /// The queues for which somebody waits.
+    pub(super) fn queues(&self) -> impl Iterator<Item = &QueueName> {
+        self.by_queue.keys()
+    }
+}

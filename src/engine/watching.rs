@@ -1,0 +1,119 @@
+//! Requests that wait until jobs have ended. Learns of ends from the events as they happen, because a job that is
+//! not kept leaves nothing to look at.
+
+use super::answer::{End, Origin};
+use crate::core::{AfterFailure, Event, JobId, StateKind, Time};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+/// Who waited, and what is known of each job that was waited for.
+pub(super) type Ended = (Origin, Vec<(JobId, Option<End>)>);
+
+#[derive(Debug)]
+struct Watch {
+    origin: Origin,
+    until: Time,
+    /// In the order asked for.
+    ends: Vec<(JobId, Option<End>)>,
+    open: usize,
+}
+
+/// All requests that wait for ends.
+#[derive(Debug, Default)]
+pub(super) struct Watching {
+    next_key: u64,
+    watches: HashMap<u64, Watch>,
+    by_job: HashMap<JobId, Vec<u64>>,
+    deadlines: BTreeSet<(Time, u64)>,
+    by_origin: BTreeMap<Origin, u64>,
+}
+
+impl Watching {
+    /// Adds a request. `ends` holds what is known of each job already; at least one is open.
+    pub(super) fn add(&mut self, origin: Origin, until: Time, ends: Vec<(JobId, Option<End>)>) {
+        let key = self.next_key;
+        self.next_key += 1;
+        let open: BTreeSet<JobId> = ends.iter().filter(|(_, end)| end.is_none()).map(|(id, _)| *id).collect();
+        for id in &open {
+            self.by_job.entry(*id).or_default().push(key);
+        }
+        if until != Time::NEVER {
+            self.deadlines.insert((until, key));
+        }
+        self.by_origin.insert(origin, key);
+        self.watches.insert(key, Watch { origin, until, ends, open: open.len() });
+    }
+
+    /// Takes note of an event; gives back the requests of which it ended the last job.
+    pub(super) fn observe(&mut self, event: &Event, ended: &mut Vec<Ended>) {
+        if self.by_job.is_empty() {
+            return;
+        }
+        let (state, error) = match event {
+            Event::Completed { .. } => (Some(StateKind::Done), None),
+            Event::Cancelled { .. } => (Some(StateKind::Cancelled), None),
+            Event::Expired { .. } => (Some(StateKind::Expired), None),
+            Event::Buried { .. } => (Some(StateKind::Dead), None),
+            Event::Failed { next: AfterFailure::Dead(_), error, .. } => (Some(StateKind::Dead), Some(error)),
+            Event::Deleted { .. } => (None, None),
+            _ => return,
+        };
+        for id in event.jobs().iter().flat_map(|range| range.iter()) {
+            for key in self.by_job.remove(&id).unwrap_or_default() {
+                let Some(watch) = self.watches.get_mut(&key) else { continue };
+                for (_, end) in watch.ends.iter_mut().filter(|(job, _)| *job == id) {
+                    *end = Some(End { id, state, error: error.cloned() });
+                }
+                watch.open -= 1;
+                if watch.open == 0 {
+                    ended.extend(self.remove(key));
+                }
+            }
+        }
+    }
+
+    fn remove(&mut self, key: u64) -> Option<Ended> {
+        let watch = self.watches.remove(&key)?;
+        self.deadlines.remove(&(watch.until, key));
+        self.by_origin.remove(&watch.origin);
+        for (id, _) in watch.ends.iter().filter(|(_, end)| end.is_none()) {
+            if let Some(keys) = self.by_job.get_mut(id) {
+                keys.retain(|other| *other != key);
+                if keys.is_empty() {
+                    self.by_job.remove(id);
+                }
+            }
+        }
+        Some((watch.origin, watch.ends))
+    }
+
+    /// Takes the requests out whose wait is over.
+    pub(super) fn over(&mut self, now: Time) -> Vec<Ended> {
+        let keys: Vec<u64> = self.deadlines.range(..=(now, u64::MAX)).map(|(_, key)| *key).collect();
+        keys.into_iter().filter_map(|key| self.remove(key)).collect()
+    }
+
+    /// Takes one request out.
+    pub(super) fn of_request(&mut self, origin: Origin) -> Option<Ended> {
+        let key = *self.by_origin.get(&origin)?;
+        self.remove(key)
+    }
+
+    /// Forgets the requests of a connection.
+    pub(super) fn forget_session(&mut self, session: u64) {
+        let (from, to) = (Origin { session, request: 0 }, Origin { session, request: u32::MAX });
+        let keys: Vec<u64> = self.by_origin.range(from..=to).map(|(_, key)| *key).collect();
+        for key in keys {
+            self.remove(key);
+        }
+    }
+
+    pub(super) fn next_deadline(&self) -> Option<Time> {
+        self.deadlines.first().map(|(at, _)| *at)
+    }
+
+    /// How many requests of a connection wait.
+    pub(super) fn len_of(&self, session: u64) -> usize {
+        let (from, to) = (Origin { session, request: 0 }, Origin { session, request: u32::MAX });
+        self.by_origin.range(from..=to).count()
+    }
+}

@@ -1,0 +1,332 @@
+//! The questions in JSON: how the daemon, its queues and its jobs are, and the changes that people make. Turns
+//! what the core knows into the views of the protocol.
+
+use super::hub::Hub;
+use super::native::{self, Invalid};
+use super::session::Session;
+use crate::core::{
+    Command, EditRejection, Failure, IdRange, Job, JobId, JobState, Queue, QueueName, Reason, Spec,
+    StateKind, Time,
+};
+use crate::engine::{Answer, End, Origin, Refusal};
+use crate::protocol::admin::{
+    AdminRequest, DrainView, EditView, EndView, ExplainView, FailureView, HandlerView, JobView, JobsView,
+    QueueView, StatusView, TotalsView,
+};
+use crate::protocol::{ErrorCode, Response};
+use crate::store::{Room, Store};
+use serde::Serialize;
+use std::time::Duration;
+
+/// The most jobs of one page of a list.
+const PAGE_MAX: u32 = 1_000;
+/// The most jobs that one list looks at; a filter that finds few goes on with the next page.
+const SCAN_MAX: u64 = 200_000;
+
+pub(super) fn handle<S: Store + 'static>(
+    hub: &Hub<S>,
+    session: &Session,
+    origin: Origin,
+    request: AdminRequest,
+    now: Time,
+) -> Result<(), Invalid> {
+    let mut engine = hub.engine.borrow_mut();
+    match request {
+        AdminRequest::Status {} => {
+            drop(engine);
+            ready(hub, origin, &status(hub, now));
+        }
+        AdminRequest::Queues {} => {
+            drop(engine);
+            ready(hub, origin, &queues(hub));
+        }
+        AdminRequest::List { queue, state, tags, after, limit } => {
+            drop(engine);
+            let filter = Filter::new(queue.as_deref(), state.as_deref(), tags)?;
+            ready(hub, origin, &list(hub, &filter, after, limit.clamp(1, PAGE_MAX)));
+        }
+        AdminRequest::Show { id } => {
+            let id = JobId(id);
+            let view = engine.core().state.job(id).map(|job| view(hub, id, &job));
+            drop(engine);
+            ready(hub, origin, &view.ok_or_else(|| not_found(id))?);
+        }
+        AdminRequest::Explain { id } => {
+            let id = JobId(id);
+            let core = engine.core();
+            let (Some(job), Some(reasons)) = (core.state.job(id), core.explain(id)) else {
+                return Err(not_found(id));
+            };
+            let reasons =
+                reasons.iter().map(|why| reason(why, engine.waiting_claims(Some(&job.spec.queue)), now));
+            let view =
+                ExplainView { id: id.0, state: job.state.kind().to_string(), reasons: reasons.collect() };
+            drop(engine);
+            ready(hub, origin, &view);
+        }
+        AdminRequest::Wait { ids, timeout_ms } => {
+            native::check_batch(hub, ids.len())?;
+            let until = timeout_ms.map_or(Time::NEVER, |ms| now.plus(Duration::from_millis(ms)));
+            engine.wait(origin, ids.into_iter().map(JobId).collect(), until, now);
+        }
+        AdminRequest::Edit { edit, ids } => {
+            native::check_batch(hub, ids.len())?;
+            engine.edit(origin, native::edit(&edit)?, ids.into_iter().map(JobId).collect(), now);
+        }
+        AdminRequest::Pause { queue } => {
+            engine.change_queue(origin, &Command::Pause { queue: native::queue_name(&queue)? }, now);
+        }
+        AdminRequest::Resume { queue } => {
+            engine.change_queue(origin, &Command::Resume { queue: native::queue_name(&queue)? }, now);
+        }
+        AdminRequest::Purge { queue } => {
+            engine.change_queue(origin, &Command::Purge { queue: native::queue_name(&queue)? }, now);
+        }
+        AdminRequest::Drain {} | AdminRequest::Undrain {} => {
+            engine.drain_by_hand(matches!(request, AdminRequest::Drain {}));
+            let draining = engine.core().draining;
+            let leased = engine.core().state.queues().map(|(_, q)| q.counts().of(StateKind::Leased)).sum();
+            drop(engine);
+            ready(hub, origin, &DrainView { draining, leased });
+        }
+        AdminRequest::Handlers {} => {
+            drop(engine);
+            if !session.peer.pool {
+                let message =
+                    "only the daemon's own workers ask for handlers; `musher config show` tells people";
+                return Err((ErrorCode::Forbidden, message.into()));
+            }
+            let handlers: Vec<HandlerView> = hub.service.borrow().handlers.clone();
+            ready(hub, origin, &handlers);
+        }
+    }
+    Ok(())
+}
+
+/// Says an answer in JSON, once all that it tells of is on disk.
+fn ready<S: Store + 'static, T: Serialize>(hub: &Hub<S>, origin: Origin, view: &T) {
+    let mut frame = Vec::new();
+    json(view).encode(origin.request, &mut frame);
+    hub.engine.borrow_mut().answer(origin, Answer::Ready(frame));
+}
+
+pub(super) fn json<T: Serialize>(view: &T) -> Response {
+    Response::Json(serde_json::to_vec(view).expect("plain data always has a JSON form").into())
+}
+
+fn not_found(id: JobId) -> Invalid {
+    (ErrorCode::NotFound, Refusal::NotFound(id).to_string())
+}
+
+pub(super) fn edited(results: Vec<Result<(), EditRejection>>) -> Response {
+    let view =
+        |result: Result<(), EditRejection>| EditView { error: result.err().map(|error| error.to_string()) };
+    json(&results.into_iter().map(view).collect::<Vec<_>>())
+}
+
+pub(super) fn ended(ends: Vec<End>) -> Response {
+    let name = |state: Option<StateKind>| state.map_or("gone", StateKind::name).to_owned();
+    let view = |end: End| EndView { id: end.id.0, state: name(end.state), error: end.error.map(Into::into) };
+    json(&ends.into_iter().map(view).collect::<Vec<_>>())
+}
+
+fn status<S: Store + 'static>(hub: &Hub<S>, now: Time) -> StatusView {
+    let engine = hub.engine.borrow();
+    StatusView {
+        version: env!("CARGO_PKG_VERSION").into(),
+        pid: std::process::id(),
+        data: hub.data.clone(),
+        uptime_ms: now.since(hub.started).as_millis() as u64,
+        mode: engine.drain().name().into(),
+        connections: hub.sessions.borrow().len() as u64,
+        waiting_claims: engine.waiting_claims(None) as u64,
+        commit: engine.last_commit().0,
+        next_id: engine.core().state.next_id().0,
+        refusing: match engine.room() {
+            Room::Enough => None,
+            room => Some(Refusal::NoRoom(room).to_string()),
+        },
+        memory: memory(),
+        queues: queues(hub),
+    }
+}
+
+/// The resident memory of this process, in bytes; 0 where the system does not say.
+fn memory() -> u64 {
+    let pages = std::fs::read_to_string("/proc/self/statm").ok();
+    let pages = pages.and_then(|text| text.split(' ').nth(1)?.parse::<u64>().ok());
+    pages.unwrap_or(0) * rustix::param::page_size() as u64
+}
+
+fn queues<S: Store + 'static>(hub: &Hub<S>) -> Vec<QueueView> {
+    let engine = hub.engine.borrow();
+    let handlers = &hub.service.borrow().handlers;
+    let workers =
+        |name: &QueueName| handlers.iter().find(|h| h.queue == name.as_str()).map_or(0, |h| h.workers);
+    let mut views: Vec<_> = engine
+        .core()
+        .state
+        .queues()
+        .map(|(name, queue)| queue_view(name, queue, workers(name), engine.waiting_claims(Some(name)) as u64))
+        .collect();
+    for handler in handlers.iter().filter(|handler| handler.workers > 0) {
+        if let Ok(name) = QueueName::new(&handler.queue)
+            && engine.core().state.queue(&name).is_none()
+        {
+            let waiting = engine.waiting_claims(Some(&name)) as u64;
+            views.push(queue_view(&name, &Queue::default(), handler.workers, waiting));
+        }
+    }
+    views.sort_by(|a, b| a.queue.cmp(&b.queue));
+    views
+}
+
+fn queue_view(name: &QueueName, queue: &Queue, workers: u32, waiting_claims: u64) -> QueueView {
+    let (counts, totals) = (queue.counts(), queue.totals());
+    QueueView {
+        queue: name.as_str().into(),
+        paused: queue.is_paused(),
+        workers,
+        waiting_claims,
+        ready: counts.of(StateKind::Ready),
+        scheduled: counts.of(StateKind::Scheduled),
+        leased: counts.of(StateKind::Leased),
+        done: counts.of(StateKind::Done),
+        dead: counts.of(StateKind::Dead),
+        cancelled: counts.of(StateKind::Cancelled),
+        expired: counts.of(StateKind::Expired),
+        totals: TotalsView {
+            submitted: totals.submitted,
+            claimed: totals.claimed,
+            completed: totals.completed,
+            failed: totals.failed,
+            died: totals.died,
+            cancelled: totals.cancelled,
+            expired: totals.expired,
+        },
+    }
+}
+
+/// Which jobs a list shows.
+struct Filter {
+    queue: Option<QueueName>,
+    state: Option<StateKind>,
+    tags: Vec<(String, String)>,
+}
+
+impl Filter {
+    fn new(queue: Option<&str>, state: Option<&str>, tags: Vec<(String, String)>) -> Result<Filter, Invalid> {
+        let known = |name: &str| {
+            let all = StateKind::ALL.map(StateKind::name).join(", ");
+            let found = StateKind::ALL.into_iter().find(|kind| kind.name() == name);
+            found.ok_or_else(|| (ErrorCode::Invalid, format!("`{name}` is no state: use one of {all}")))
+        };
+        let queue = queue.map(native::queue_name).transpose()?;
+        Ok(Filter { queue, state: state.map(known).transpose()?, tags })
+    }
+
+    fn takes(&self, job: &Job) -> bool {
+        let has = |(name, value): &(String, String)| {
+            job.spec.tags.iter().any(|(n, v)| **n == **name && **v == **value)
+        };
+        self.queue.as_ref().is_none_or(|queue| *queue == job.spec.queue)
+            && self.state.is_none_or(|state| state == job.state.kind())
+            && self.tags.iter().all(has)
+    }
+}
+
+fn list<S: Store + 'static>(hub: &Hub<S>, filter: &Filter, after: u64, limit: u32) -> JobsView {
+    let engine = hub.engine.borrow();
+    let state = &engine.core().state;
+    let mut jobs = Vec::new();
+    let next_id = state.next_id().0;
+    let mut next = None;
+    let mut looked_at = 0;
+    if after + 1 < next_id {
+        for (range, job) in state.iter(IdRange::new(JobId(after + 1), next_id - after - 1)) {
+            looked_at += 1;
+            if filter.takes(&job) {
+                let room = (limit as usize - jobs.len()) as u64;
+                jobs.extend(range.iter().take(room as usize).map(|id| view(hub, id, &job)));
+                if jobs.len() == limit as usize {
+                    next = jobs.last().map(|job: &JobView| job.id);
+                    break;
+                }
+            }
+            if looked_at == SCAN_MAX {
+                next = Some(range.end().0 - 1);
+                break;
+            }
+        }
+    }
+    JobsView { jobs, next }
+}
+
+pub(super) fn tags(spec: &Spec) -> Vec<(String, String)> {
+    spec.tags.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect()
+}
+
+fn view<S: Store + 'static>(hub: &Hub<S>, id: JobId, job: &Job) -> JobView {
+    let service = hub.service.borrow();
+    let settings = service.settings.of(&job.spec.queue);
+    let some = |time: Time| (time != Time::NEVER).then_some(time.0);
+    let lease = if let JobState::Leased(lease) = job.state { Some(lease) } else { None };
+    JobView {
+        id: id.0,
+        queue: job.spec.queue.as_str().into(),
+        state: job.state.kind().to_string(),
+        priority: job.spec.priority.0,
+        attempt: job.attempt.0,
+        failed: job.failed,
+        attempts: job.spec.attempts.unwrap_or(settings.attempts),
+        crashes: job.crashes,
+        timeout_ms: job.spec.timeout.unwrap_or(settings.timeout).as_millis() as u64,
+        submitted_at: job.submitted_at.0,
+        due_at: if let JobState::Scheduled { due } = job.state { Some(due.0) } else { None },
+        leased_at: lease.map(|lease| lease.since.0),
+        leased_until: lease.map(|lease| lease.until.0),
+        ended_at: job.state.ended().map(|end| end.at.0),
+        kept_until: job.state.ended().and_then(|end| some(end.keep_until)),
+        expires_at: some(job.expires_at),
+        owner: job.spec.owner,
+        tags: tags(&job.spec),
+        failures: job.failures.iter().map(failure).collect(),
+    }
+}
+
+fn failure(failure: &Failure) -> FailureView {
+    FailureView { attempt: failure.attempt.0, at: failure.at.0, error: failure.error.to_string() }
+}
+
+/// A reason in words.
+fn reason(why: &Reason, waiting: usize, now: Time) -> String {
+    let seconds = |d: Duration| format!("{:.1} s", d.as_secs_f64());
+    match why {
+        Reason::Draining => {
+            "the daemon is draining: it gives out nothing (`musher undrain`, or its restart)".into()
+        }
+        Reason::QueuePaused(queue) => format!("queue `{queue}` is paused (`musher resume {queue}`)"),
+        Reason::NotDue { due, after: None } => format!("its time comes in {}", seconds(due.since(now))),
+        Reason::NotDue { due, after: Some(failure) } => {
+            let (attempt, error) = (failure.attempt, &failure.error);
+            format!("attempt {attempt} failed ({error}); the next is in {}", seconds(due.since(now)))
+        }
+        Reason::Behind { jobs } => format!("{jobs} jobs before it"),
+        Reason::Next(queue) if waiting == 0 => {
+            format!(
+                "it is next, but nobody claims from queue `{queue}` just now: all workers are busy, or there is none"
+            )
+        }
+        Reason::Next(queue) => format!("it is next in queue `{queue}`"),
+        Reason::Leased { attempt, since, until, bound } => {
+            let by = if *bound { "by a connected worker" } else { "by whoever claimed it" };
+            let (since, left) = (seconds(now.since(*since)), seconds(until.since(now)));
+            format!("it is running: attempt {attempt}, {by}, for {since}; its lease ends in {left}")
+        }
+        Reason::Ended { state, at, failure } => {
+            let ago = seconds(now.since(*at));
+            let error = failure.as_ref().map_or_else(String::new, |failure| format!(": {}", failure.error));
+            format!("it is {state} since {ago}{error}")
+        }
+    }
+}

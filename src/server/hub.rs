@@ -1,0 +1,237 @@
+//! What the tasks of the loop share: the engine, the open sessions, and how to wake the driver. One thread, so
+//! cells and no locks; no borrow is held across an await.
+
+use super::native;
+use super::output::OutputStore;
+use super::session::Session;
+use crate::clock::Clock;
+use crate::core::{JobId, Settings, StateKind, Time};
+use crate::engine::{Answer, Bounds, Delivery, Engine, Origin, Turned};
+use crate::protocol::admin::HandlerView;
+use crate::protocol::{LeaseRef, Notice, Response, Revocation};
+use crate::store::Store;
+use crate::telemetry::events;
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::rc::Rc;
+use tokio::sync::Notify;
+
+/// The limits of connections and requests. `docs/` names the key of each.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Open connections at a time.
+    pub connections: usize,
+    /// The longest frame, in bytes.
+    pub frame: usize,
+    /// The longest body, in bytes.
+    pub body: usize,
+    /// The most jobs of one request.
+    pub batch: usize,
+    /// The bytes of output kept of one job.
+    pub output: u64,
+    /// The engine's own bounds.
+    pub bounds: Bounds,
+}
+
+/// What a configuration says that may change while the daemon runs.
+#[derive(Clone, Debug)]
+pub struct Service {
+    /// Of queues, and for decisions.
+    pub settings: Settings,
+    /// Of connections and requests.
+    pub limits: Limits,
+    /// What the daemon's own workers run.
+    pub handlers: Vec<HandlerView>,
+    /// How long a stop waits for running attempts.
+    pub drain_timeout: std::time::Duration,
+    /// Whether jobs are taken while the daemon stops.
+    pub accept_while_draining: bool,
+}
+
+/// What the loop is built from.
+pub struct Wiring<S> {
+    /// Core and store.
+    pub engine: Engine<S>,
+    /// What the configuration says.
+    pub service: Service,
+    /// The time.
+    pub clock: Clock,
+    /// What jobs print.
+    pub outputs: OutputStore,
+    /// Where the data is; for people.
+    pub data: String,
+}
+
+/// What the tasks of the loop share.
+pub struct Hub<S> {
+    pub(super) engine: RefCell<Engine<S>>,
+    pub(super) service: RefCell<Service>,
+    pub(super) clock: Clock,
+    pub(super) outputs: OutputStore,
+    pub(super) data: String,
+    pub(super) started: Time,
+    pub(super) sessions: RefCell<HashMap<u64, Rc<Session>>>,
+    pub(super) followers: RefCell<HashMap<JobId, Vec<Rc<Follower>>>>,
+    /// Rings when something waits for the next turn.
+    pub(super) wake: Notify,
+    /// Rings after each turn.
+    pub(super) turned: Notify,
+    next_session: Cell<u64>,
+}
+
+/// Somebody who reads a job's output as it comes.
+pub(super) struct Follower {
+    pub(super) origin: Origin,
+    /// Rings when there is more, or the job has ended.
+    pub(super) more: Notify,
+    pub(super) ended: Cell<bool>,
+}
+
+impl<S: Store + 'static> Hub<S> {
+    /// Puts the parts together.
+    pub fn new(wiring: Wiring<S>) -> Rc<Hub<S>> {
+        let Wiring { engine, service, clock, outputs, data } = wiring;
+        let started = clock.now();
+        Rc::new(Hub {
+            engine: RefCell::new(engine),
+            service: RefCell::new(service),
+            clock,
+            outputs,
+            data,
+            started,
+            sessions: RefCell::default(),
+            followers: RefCell::default(),
+            wake: Notify::new(),
+            turned: Notify::new(),
+            next_session: Cell::new(1),
+        })
+    }
+
+    /// Takes a new configuration into force, and tells the workers.
+    pub fn configure(&self, service: Service) {
+        self.engine.borrow_mut().configure(service.settings.clone(), service.limits.bounds);
+        *self.service.borrow_mut() = service;
+        self.tell_all(Notice::Reconfigured);
+    }
+
+    /// Begins to stop, or cuts that short. Returns whether it has begun only now.
+    pub fn stop(&self) -> bool {
+        let (grace, accept) = {
+            let service = self.service.borrow();
+            (service.drain_timeout, service.accept_while_draining)
+        };
+        let begun = self.engine.borrow_mut().stop(grace, accept, self.clock.now());
+        let grace_ms = if begun { grace.as_millis() as u64 } else { 0 };
+        self.tell_all(Notice::Stopping { grace_ms });
+        self.wake.notify_one();
+        begun
+    }
+
+    /// The engine, once nobody shares the hub any more.
+    pub fn into_engine(hub: Rc<Hub<S>>) -> Option<Engine<S>> {
+        // Sessions hold nothing of the hub, and are of no use any more.
+        Rc::into_inner(hub).map(|hub| hub.engine.into_inner())
+    }
+
+    /// The state in lines, for the log.
+    pub fn dump(&self) -> Vec<String> {
+        let engine = self.engine.borrow();
+        let state = &engine.core().state;
+        let (mode, commit) = (engine.drain().name(), engine.last_commit().0);
+        let (sessions, waiting) = (self.sessions.borrow().len(), engine.waiting_claims(None));
+        let mut lines =
+            vec![format!("{mode}: commit {commit}, {sessions} connections, {waiting} claims wait")];
+        for (name, queue) in state.queues() {
+            let counts = StateKind::ALL.map(|kind| format!("{} {kind}", queue.counts().of(kind))).join(", ");
+            let paused = if queue.is_paused() { " (paused)" } else { "" };
+            lines.push(format!("queue {name}{paused}: {counts}"));
+        }
+        lines
+    }
+
+    /// How many jobs connections hold.
+    pub fn held(&self) -> usize {
+        self.engine.borrow().core().state.held()
+    }
+
+    pub(super) fn new_session_id(&self) -> u64 {
+        let id = self.next_session.get();
+        self.next_session.set(id + 1);
+        id
+    }
+
+    fn tell_all(&self, notice: Notice) {
+        for session in self.sessions.borrow().values() {
+            session.say(0, &Response::Notice(notice));
+            session.flush();
+        }
+    }
+
+    /// Hands out what a turn brought: encodes each answer into its connection's buffer, then writes each
+    /// connection once.
+    pub(super) fn deliver(&self, turned: Turned) {
+        for fact in &turned.facts {
+            events::fact(fact);
+        }
+        let mut touched: Vec<Rc<Session>> = Vec::new();
+        let sessions = self.sessions.borrow();
+        let mut touch = |session: &Rc<Session>| {
+            if !session.touched.replace(true) {
+                touched.push(session.clone());
+            }
+        };
+        for delivery in turned.deliveries {
+            match delivery {
+                Delivery::Answer(origin, answer) => match sessions.get(&origin.session) {
+                    Some(session) => {
+                        self.answer(session, origin, answer);
+                        touch(session);
+                    }
+                    None => self.undeliverable(&answer),
+                },
+                Delivery::Revoked { session, lease, expired } => {
+                    if let Some(session) = sessions.get(&session) {
+                        let why = if expired { Revocation::Expired } else { Revocation::Cancelled };
+                        let lease = LeaseRef { id: lease.id.0, attempt: lease.attempt.0 };
+                        session.say(0, &Response::Notice(Notice::Revoked { lease, why }));
+                        touch(session);
+                    }
+                }
+                Delivery::Forgotten(range) => {
+                    self.outputs.forget(range, |id| self.followers.borrow().contains_key(&id));
+                }
+            }
+        }
+        drop(sessions);
+        for session in touched {
+            session.touched.set(false);
+            session.flush();
+        }
+    }
+
+    fn answer(&self, session: &Session, origin: Origin, answer: Answer) {
+        if let Answer::Ended(ends) = &answer
+            && let Some(follower) = ends.first().and_then(|end| self.follower(end.id, origin))
+        {
+            follower.ended.set(true);
+            follower.more.notify_one();
+            return;
+        }
+        native::encode(answer, origin.request, self.clock.now(), session);
+    }
+
+    fn follower(&self, id: JobId, origin: Origin) -> Option<Rc<Follower>> {
+        self.followers.borrow().get(&id)?.iter().find(|follower| follower.origin == origin).cloned()
+    }
+
+    /// An answer to a connection that has closed. Jobs leased for it are given back; leases that are bound to it
+    /// were ended when it closed.
+    fn undeliverable(&self, answer: &Answer) {
+        if let Answer::Jobs(jobs) = answer
+            && !jobs.is_empty()
+        {
+            self.engine.borrow_mut().undo_claim(jobs, self.clock.now());
+            self.wake.notify_one();
+        }
+    }
+}

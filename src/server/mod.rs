@@ -1,0 +1,19 @@
+//! The edges: sockets, frames, and the one loop that drives the engine. A front turns bytes into calls of the
+//! engine and its answers into bytes; nothing is decided here.
+//!
+//! Everything here runs on one thread (a current-thread tokio runtime). A connection's task reads what has come
+//! and hands it to the engine at once; the driver then ends the turn for all of them: one commit, one sync, and as
+//! few writes as possible.
+
+mod admin;
+mod driver;
+mod hub;
+mod listen;
+mod native;
+mod output;
+mod session;
+
+pub use driver::{Fatal, run};
+pub use hub::{Hub, Limits, Service, Wiring};
+pub use listen::{ListenError, Listening, listen, serve_pool};
+pub use output::{OutputStore, OutputThread};

@@ -1,0 +1,374 @@
+//! The native protocol: frames into calls of the engine, answers into frames. It checks what a client may say, and
+//! decides nothing.
+
+use super::hub::{Follower, Hub};
+use super::session::Session;
+use super::{admin, output};
+use crate::core::{
+    Attempt, BACKOFF_MAX, Backoff, Claim, Edit, Group, Growth, Holder, JobId, LeaseId, LeaseRejection,
+    Priority, QueueName, Rejection, Spec, Start, Then, Time, Verdict,
+};
+use crate::engine::{Answer, Origin, Refusal};
+use crate::protocol::{
+    self as wire, ErrorCode, Header, LeaseFault, LeaseRef, Request, Response, SubmitGroup,
+};
+use crate::store::Store;
+use bytes::Bytes;
+use std::rc::Rc;
+use std::time::Duration;
+
+/// The longest time that a lease, delay, timeout or time to live may name: a hundred years. Longer ones are cut.
+const TIME_MAX: Duration = Duration::from_secs(100 * 366 * 24 * 3600);
+/// The most queues that one claim may name.
+const CLAIM_QUEUES_MAX: usize = 1_000;
+
+/// What is wrong with a request, and what kind of wrong that is.
+pub(super) type Invalid = (ErrorCode, String);
+
+/// Answers the greeting. An error says that the connection must close; why has been said.
+pub(super) fn greet<S: Store + 'static>(
+    hub: &Hub<S>,
+    session: &Session,
+    header: Header,
+    payload: Bytes,
+) -> Result<(), ()> {
+    let limits = hub.service.borrow().limits;
+    match Request::decode(header.kind, payload) {
+        Ok(Request::Hello { version: wire::VERSION, .. }) => {
+            session.say(
+                header.request,
+                &Response::Welcome {
+                    version: wire::VERSION,
+                    frame_max: limits.frame as u32,
+                    body_max: limits.body as u32,
+                    batch_max: limits.batch as u32,
+                    name: format!("musher {}", env!("CARGO_PKG_VERSION")),
+                },
+            );
+            return Ok(());
+        }
+        Ok(Request::Hello { version, .. }) => session.refuse(
+            header.request,
+            ErrorCode::Version,
+            format!(
+                "protocol version {version} is not spoken here, only {}: update the older side",
+                wire::VERSION
+            ),
+        ),
+        Ok(_) => {
+            session.refuse(header.request, ErrorCode::Malformed, "the first request must be the greeting")
+        }
+        Err(error) => session.refuse(header.request, ErrorCode::Malformed, error.to_string()),
+    }
+    Err(())
+}
+
+/// Hands one request to the engine.
+pub(super) async fn handle<S: Store + 'static>(
+    hub: &Rc<Hub<S>>,
+    session: &Rc<Session>,
+    header: Header,
+    payload: Bytes,
+) {
+    let origin = Origin { session: session.id, request: header.request };
+    let result = match Request::decode(header.kind, payload) {
+        Ok(request) => dispatch(hub, session, origin, request).await,
+        Err(error) => Err((ErrorCode::Malformed, error.to_string())),
+    };
+    if let Err((code, message)) = result {
+        let mut frame = Vec::new();
+        Response::Error(wire::Fault { code, message }).encode(header.request, &mut frame);
+        hub.engine.borrow_mut().answer(origin, Answer::Ready(frame));
+    }
+}
+
+async fn dispatch<S: Store + 'static>(
+    hub: &Rc<Hub<S>>,
+    session: &Rc<Session>,
+    origin: Origin,
+    request: Request,
+) -> Result<(), Invalid> {
+    let now = hub.clock.now();
+    match request {
+        Request::Hello { .. } => {
+            return Err((ErrorCode::Malformed, "this connection has greeted already".into()));
+        }
+        Request::Submit(groups) => {
+            let (groups, bodies) = submit(hub, session, groups)?;
+            hub.engine.borrow_mut().submit(origin, groups, bodies, now);
+        }
+        Request::Claim(claim) => {
+            let until = if claim.wait_ms == u64::MAX { Time::NEVER } else { now.plus(millis(claim.wait_ms)) };
+            let claim = self::claim(hub, session, claim)?;
+            hub.engine.borrow_mut().claim(origin, claim, until, now);
+        }
+        Request::Settle(items) => {
+            check_batch(hub, items.len())?;
+            let items = items.into_iter().map(|item| (lease_id(item.lease), verdict(item.verdict))).collect();
+            hub.engine.borrow_mut().settle(origin, items, now);
+        }
+        Request::Extend { leases, lease_ms } => {
+            check_batch(hub, leases.len())?;
+            let items = leases.into_iter().map(lease_id).collect();
+            hub.engine.borrow_mut().extend(origin, items, lease_ms.map(millis), now);
+        }
+        Request::Output { lease, stream, data } => take_output(hub, origin, lease, stream, data).await?,
+        Request::Unwait { request } => {
+            let mut engine = hub.engine.borrow_mut();
+            engine.unwait(Origin { request, ..origin });
+            engine.answer(origin, Answer::Ok);
+        }
+        Request::Admin(request) => admin::handle(hub, session, origin, request, now)?,
+        Request::Body { id } => hub.engine.borrow_mut().body(origin, JobId(id)),
+        Request::Logs { id, follow } => start_logs(hub, session, origin, JobId(id), follow, now)?,
+    }
+    Ok(())
+}
+
+pub(super) fn check_batch<S: Store + 'static>(hub: &Hub<S>, len: usize) -> Result<(), Invalid> {
+    let max = hub.service.borrow().limits.batch;
+    if len > max {
+        return Err((
+            ErrorCode::TooLarge,
+            format!("{len} jobs in one request: at most {max} (limits.batch)"),
+        ));
+    }
+    Ok(())
+}
+
+pub(super) fn queue_name(name: &str) -> Result<QueueName, Invalid> {
+    QueueName::new(name).map_err(|error| (ErrorCode::Invalid, error.to_string()))
+}
+
+fn submit<S: Store + 'static>(
+    hub: &Hub<S>,
+    session: &Session,
+    groups: Vec<SubmitGroup>,
+) -> Result<(Vec<Group>, Vec<Bytes>), Invalid> {
+    let service = hub.service.borrow();
+    check_batch(hub, groups.iter().map(|group| group.bodies.len()).sum())?;
+    let mut bodies = Vec::with_capacity(groups.iter().map(|group| group.bodies.len()).sum());
+    let groups = groups
+        .into_iter()
+        .map(|group| {
+            if let Some(long) = group.bodies.iter().find(|body| body.len() > service.limits.body) {
+                let (len, max) = (long.len(), service.limits.body);
+                let message = format!("a body of {len} bytes: at most {max} are allowed (limits.body)");
+                return Err((ErrorCode::TooLarge, message));
+            }
+            let count = group.bodies.len() as u64;
+            bodies.extend(group.bodies);
+            let group = self::group(group.options, count, session.peer.uid)?;
+            may_submit(&service.handlers, &group.spec.queue, session)?;
+            Ok(group)
+        })
+        .collect::<Result<_, _>>()?;
+    Ok((groups, bodies))
+}
+
+/// A command job runs with the daemon's own rights, so only the daemon's own user, and root, may submit one.
+fn may_submit(
+    handlers: &[wire::admin::HandlerView],
+    queue: &QueueName,
+    session: &Session,
+) -> Result<(), Invalid> {
+    let runs_commands =
+        handlers.iter().any(|handler| handler.exec.is_none() && handler.queue == queue.as_str());
+    let own = rustix::process::geteuid().as_raw();
+    if runs_commands && session.peer.uid != own && session.peer.uid != 0 {
+        let message = format!(
+            "queue `{queue}` runs commands as user {own}, so only that user and root may submit to it"
+        );
+        return Err((ErrorCode::Forbidden, message));
+    }
+    Ok(())
+}
+
+fn group(options: wire::JobOptions, count: u64, owner: u32) -> Result<Group, Invalid> {
+    if options.attempts == Some(0) {
+        return Err((ErrorCode::Invalid, "0 attempts: a job has at least one".into()));
+    }
+    let start = match options.start {
+        wire::Start::Now => Start::Now,
+        wire::Start::After(ms) => Start::After(millis(ms)),
+        wire::Start::At(ms) => Start::At(Time(ms)),
+    };
+    let spec = Spec {
+        queue: queue_name(&options.queue)?,
+        priority: Priority(options.priority),
+        attempts: options.attempts,
+        backoff: options.backoff.map(backoff),
+        timeout: options.timeout_ms.map(millis),
+        tags: options.tags.into_iter().map(|(name, value)| (name.into(), value.into())).collect(),
+        owner,
+    };
+    Ok(Group { spec, count, start, ttl: options.ttl_ms.map(millis) })
+}
+
+fn backoff(backoff: wire::WireBackoff) -> Backoff {
+    Backoff {
+        growth: match backoff.growth {
+            0 => Growth::Fixed,
+            1 => Growth::Linear,
+            _ => Growth::Exponential,
+        },
+        base: millis(backoff.base_ms).min(BACKOFF_MAX),
+        max: millis(backoff.max_ms).min(BACKOFF_MAX),
+        jitter_permille: backoff.jitter_permille.min(1000),
+    }
+}
+
+fn claim<S: Store + 'static>(hub: &Hub<S>, session: &Session, claim: wire::Claim) -> Result<Claim, Invalid> {
+    if claim.queues.is_empty() || claim.queues.len() > CLAIM_QUEUES_MAX || claim.max == 0 {
+        let message = format!("a claim names 1 to {CLAIM_QUEUES_MAX} queues and at least one job");
+        return Err((ErrorCode::Invalid, message));
+    }
+    Ok(Claim {
+        queues: claim.queues.iter().map(|name| queue_name(name)).collect::<Result<_, _>>()?,
+        max: claim.max.min(hub.service.borrow().limits.batch as u32),
+        lease: claim.lease_ms.map(millis),
+        holder: if claim.bound { Holder::Session(session.id) } else { Holder::Anyone },
+    })
+}
+
+fn millis(ms: u64) -> Duration {
+    Duration::from_millis(ms).min(TIME_MAX)
+}
+
+fn lease_id(lease: LeaseRef) -> LeaseId {
+    LeaseId { id: JobId(lease.id), attempt: Attempt(lease.attempt) }
+}
+
+fn verdict(verdict: wire::Verdict) -> Verdict {
+    let fail = |error: String, then| Verdict::Fail { error: error.into(), then };
+    match verdict {
+        wire::Verdict::Complete => Verdict::Complete,
+        wire::Verdict::Fail { error } => fail(error, Then::Backoff),
+        wire::Verdict::FailRetryAfter { error, wait_ms } => fail(error, Then::RetryAfter(millis(wait_ms))),
+        wire::Verdict::FailDead { error } => fail(error, Then::Bury),
+        wire::Verdict::Release { delay_ms } => Verdict::Release { delay: millis(delay_ms) },
+    }
+}
+
+async fn take_output<S: Store + 'static>(
+    hub: &Rc<Hub<S>>,
+    origin: Origin,
+    lease: LeaseRef,
+    stream: u8,
+    data: Bytes,
+) -> Result<(), Invalid> {
+    let id = JobId(lease.id);
+    let in_force = hub.engine.borrow().core().state.lease(id).map(|(attempt, _)| attempt.0);
+    if in_force != Some(lease.attempt) {
+        let message =
+            format!("lease lost: attempt {} of job {id} is not in force; drop its result", lease.attempt);
+        return Err((ErrorCode::WrongState, message));
+    }
+    let max = hub.service.borrow().limits.output;
+    for at in (0..data.len()).step_by(output::PIECE_MAX) {
+        let piece = data.slice(at..data.len().min(at + output::PIECE_MAX));
+        hub.outputs.append(id, lease.attempt, stream, piece, max).await;
+    }
+    for follower in hub.followers.borrow().get(&id).into_iter().flatten() {
+        follower.more.notify_one();
+    }
+    hub.engine.borrow_mut().answer(origin, Answer::Ok);
+    Ok(())
+}
+
+fn start_logs<S: Store + 'static>(
+    hub: &Rc<Hub<S>>,
+    session: &Rc<Session>,
+    origin: Origin,
+    id: JobId,
+    follow: bool,
+    now: Time,
+) -> Result<(), Invalid> {
+    let known = hub.engine.borrow().core().state.contains(id);
+    if !known && !hub.outputs.has(id) {
+        return Err((ErrorCode::NotFound, Refusal::NotFound(id).to_string()));
+    }
+    let follower = Rc::new(Follower { origin, more: Default::default(), ended: (!known || !follow).into() });
+    hub.followers.borrow_mut().entry(id).or_default().push(follower.clone());
+    if known && follow {
+        hub.engine.borrow_mut().wait(origin, vec![id], Time::NEVER, now);
+    }
+    tokio::task::spawn_local(output::follow(hub.clone(), session.clone(), follower, id));
+    Ok(())
+}
+
+/// Writes an answer to its connection's buffer.
+pub(super) fn encode(answer: Answer, request: u32, now: Time, session: &Session) {
+    let response = match answer {
+        Answer::Submitted(ids) => Response::Submitted { first: ids.first.0, count: ids.len },
+        Answer::Jobs(jobs) => {
+            Response::Jobs(jobs.into_iter().map(|(grant, body)| claimed(&grant, body, now)).collect())
+        }
+        Answer::Settled(results) => {
+            Response::Settled(results.into_iter().map(|r| r.map_err(lease_fault)).collect())
+        }
+        Answer::Extended(results) => Response::Extended(
+            results.into_iter().map(|r| r.map(|until| until.0).map_err(lease_fault)).collect(),
+        ),
+        Answer::Edited(results) => admin::edited(results),
+        Answer::Purged(deleted) => admin::json(&wire::admin::PurgeView { deleted }),
+        Answer::Ended(ends) => admin::ended(ends),
+        Answer::Body(body) => Response::Body(body),
+        Answer::Ready(frame) => return session.out().extend_from_slice(&frame),
+        Answer::Ok => Response::Ok,
+        Answer::Refused(refusal) => {
+            Response::Error(wire::Fault { code: code_of(&refusal), message: refusal.to_string() })
+        }
+    };
+    session.say(request, &response);
+}
+
+fn claimed(grant: &crate::core::Grant, body: Bytes, now: Time) -> wire::ClaimedJob {
+    let spec = &grant.spec;
+    wire::ClaimedJob {
+        lease: LeaseRef { id: grant.id.0, attempt: grant.attempt.0 },
+        attempts: grant.attempts,
+        timeout_ms: grant.timeout.as_millis() as u64,
+        lease_ms: grant.until.since(now).as_millis() as u64,
+        until_ms: grant.until.0,
+        queue: spec.queue.as_str().to_owned(),
+        priority: spec.priority.0,
+        tags: admin::tags(spec),
+        body,
+    }
+}
+
+fn lease_fault(rejection: LeaseRejection) -> LeaseFault {
+    match rejection {
+        LeaseRejection::NotFound { id } => LeaseFault::NotFound { id: id.0 },
+        LeaseRejection::LeaseLost { id, attempt, current, state } => LeaseFault::Lost {
+            lease: LeaseRef { id: id.0, attempt: attempt.0 },
+            current: current.0,
+            state: state as u8,
+        },
+    }
+}
+
+/// The one table from refusals to what programs see.
+fn code_of(refusal: &Refusal) -> ErrorCode {
+    match refusal {
+        Refusal::Core(Rejection::Draining) => ErrorCode::Draining,
+        Refusal::Core(Rejection::QueueFull { .. }) => ErrorCode::QueueFull,
+        Refusal::Core(Rejection::TooManyQueues { .. }) | Refusal::TooManyWaiting { .. } => ErrorCode::Busy,
+        Refusal::Core(Rejection::NothingToSubmit) => ErrorCode::Invalid,
+        Refusal::Core(Rejection::TagsTooLong { .. }) => ErrorCode::TooLarge,
+        Refusal::Core(Rejection::OutOfIds) | Refusal::Body(_) => ErrorCode::Internal,
+        Refusal::NoRoom(_) => ErrorCode::DiskFull,
+        Refusal::NotFound(_) => ErrorCode::NotFound,
+    }
+}
+
+/// The change that a verb names.
+pub(super) fn edit(verb: &str) -> Result<Edit, Invalid> {
+    [Edit::Cancel, Edit::Retry, Edit::Kick, Edit::Bury, Edit::Delete]
+        .into_iter()
+        .find(|edit| edit.name() == verb)
+        .ok_or_else(|| {
+            (ErrorCode::Invalid, format!("`{verb}` is no change: use cancel, retry, kick, bury or delete"))
+        })
+}

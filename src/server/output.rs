@@ -1,0 +1,288 @@
+//! What jobs print: a file a job below `output/` of the data directory, written and read by a thread of its own so
+//! that the loop never waits for it. Output is kept for people; it is not synced, and no job depends on it.
+//!
+//! A file is a row of pieces: attempt (u32), stream (u8: 1 standard output, 2 standard error), length (u32), all
+//! little-endian, and so many bytes. One that was cut by a crash ends at its last whole piece.
+
+use super::hub::{Follower, Hub};
+use super::session::Session;
+use crate::core::{IdRange, JobId};
+use crate::protocol::Response;
+use crate::store::Store;
+use bytes::{Buf, BufMut, Bytes};
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+use tokio::sync::{mpsc, oneshot};
+
+const PIECE_HEADER: usize = 9;
+/// The longest piece of a file: a read holds at least one.
+pub(super) const PIECE_MAX: usize = 64 << 10;
+/// How many orders wait for the thread before whoever gives them does.
+const ORDERS_MAX: usize = 1024;
+/// How much of a file one read gives.
+const READ_BYTES: usize = 256 << 10;
+/// How many files share a folder.
+const FOLDER_FILES: u64 = 1_000;
+
+enum Order {
+    Append { id: JobId, piece: Vec<u8>, fresh: bool },
+    Read { id: JobId, offset: u64, reply: oneshot::Sender<Vec<u8>> },
+    Forget(JobId),
+}
+
+/// The loop's side: hands pieces to the thread, and knows which jobs have printed something.
+pub struct OutputStore {
+    orders: mpsc::Sender<Order>,
+    /// Job → bytes of its file.
+    sizes: RefCell<HashMap<JobId, u64>>,
+}
+
+/// The thread's side; ends when the loop's side is gone.
+pub struct OutputThread(std::thread::JoinHandle<()>);
+
+impl OutputThread {
+    /// Waits until all that was handed over is written.
+    pub fn join(self) {
+        // A panic there has been printed, and costs nothing but output.
+        let _ = self.0.join();
+    }
+}
+
+impl OutputStore {
+    /// Starts the thread over `folder`. Files of jobs that `is_known` does not know are removed.
+    ///
+    /// # Errors
+    /// The folder cannot be made or read.
+    pub fn open(folder: &Path, is_known: impl Fn(JobId) -> bool) -> io::Result<(OutputStore, OutputThread)> {
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+        let mut sizes = HashMap::new();
+        for shelf in fs::read_dir(folder)? {
+            for file in fs::read_dir(shelf?.path())? {
+                let file = file?;
+                let id = file.file_name().to_str().and_then(|name| name.parse().ok()).map(JobId);
+                match id.filter(|id| is_known(*id)) {
+                    Some(id) => drop(sizes.insert(id, file.metadata()?.len())),
+                    None => fs::remove_file(file.path())?,
+                }
+            }
+        }
+        let (orders, inbox) = mpsc::channel(ORDERS_MAX);
+        let folder = folder.to_path_buf();
+        let thread = std::thread::Builder::new().name("output".into()).spawn(move || work(&folder, inbox))?;
+        Ok((OutputStore { orders, sizes: RefCell::new(sizes) }, OutputThread(thread)))
+    }
+
+    /// Whether the job has printed something that is kept.
+    pub fn has(&self, id: JobId) -> bool {
+        self.sizes.borrow().contains_key(&id)
+    }
+
+    /// Keeps a piece, up to about `max` bytes of one job. What earlier attempts printed gives way to a new one.
+    pub(super) async fn append(&self, id: JobId, attempt: u32, stream: u8, data: Bytes, max: u64) {
+        let (len, fresh) = {
+            let mut sizes = self.sizes.borrow_mut();
+            let size = sizes.entry(id).or_insert(0);
+            // The worker holds to the limit; this holds others to it, and lets a note at its end pass.
+            let over = *size + data.len() as u64 > max + (64 << 10);
+            let fresh = over && attempt > 1 && *size > 0 && *size <= max + (64 << 10);
+            if over && !fresh {
+                return;
+            }
+            *size = if fresh { 0 } else { *size };
+            *size += (PIECE_HEADER + data.len()) as u64;
+            (data.len(), fresh)
+        };
+        let mut piece = Vec::with_capacity(PIECE_HEADER + len);
+        piece.put_u32_le(attempt);
+        piece.put_u8(stream);
+        piece.put_u32_le(len as u32);
+        piece.extend_from_slice(&data);
+        // The thread ends only after this side.
+        let _ = self.orders.send(Order::Append { id, piece, fresh }).await;
+    }
+
+    /// Removes what forgotten jobs printed; `in_use` says for which somebody still reads.
+    pub(super) fn forget(&self, range: IdRange, in_use: impl Fn(JobId) -> bool) {
+        if self.sizes.borrow().is_empty() {
+            return;
+        }
+        let few = range.len < self.sizes.borrow().len() as u64;
+        let ids: Vec<JobId> = if few {
+            range.iter().filter(|id| self.has(*id)).collect()
+        } else {
+            self.sizes.borrow().keys().copied().filter(|id| range.overlap((*id).into()).is_some()).collect()
+        };
+        for id in ids.into_iter().filter(|id| !in_use(*id)) {
+            self.remove(id);
+        }
+    }
+
+    fn remove(&self, id: JobId) {
+        if self.sizes.borrow_mut().remove(&id).is_some() {
+            let orders = self.orders.clone();
+            match orders.try_send(Order::Forget(id)) {
+                Ok(()) | Err(mpsc::error::TrySendError::Closed(_)) => {}
+                Err(mpsc::error::TrySendError::Full(order)) => {
+                    tokio::task::spawn_local(async move { orders.send(order).await });
+                }
+            }
+        }
+    }
+
+    async fn read(&self, id: JobId, offset: u64) -> Vec<u8> {
+        let (reply, answer) = oneshot::channel();
+        let _ = self.orders.send(Order::Read { id, offset, reply }).await;
+        answer.await.unwrap_or_default()
+    }
+}
+
+/// Sends a job's output to whoever asked, and goes on until the follower is told that there is no more.
+pub(super) async fn follow<S: Store + 'static>(
+    hub: Rc<Hub<S>>,
+    session: Rc<Session>,
+    follower: Rc<Follower>,
+    id: JobId,
+) {
+    let request = follower.origin.request;
+    let mut offset = 0;
+    loop {
+        // Asked before the read: what came before the end is in the file by then.
+        let ended = follower.ended.get();
+        let data = hub.outputs.read(id, offset).await;
+        let whole = pieces(data.into(), |attempt, stream, data| {
+            session.say(request, &Response::Output { attempt, stream, data });
+        });
+        offset += whole;
+        if whole > 0 {
+            session.flush();
+            session.until_drained().await;
+        } else if ended || !hub.sessions.borrow().contains_key(&session.id) {
+            break;
+        } else {
+            tokio::select! {
+                () = follower.more.notified() => {}
+                () = session.closed.notified() => {}
+            }
+        }
+    }
+    session.say(request, &Response::Ok);
+    session.flush();
+    let last = {
+        let mut followers = hub.followers.borrow_mut();
+        let rest = followers.entry(id).or_default();
+        rest.retain(|other| !Rc::ptr_eq(other, &follower));
+        let last = rest.is_empty();
+        if last {
+            followers.remove(&id);
+        }
+        last
+    };
+    if last && !hub.engine.borrow().core().state.contains(id) {
+        hub.outputs.remove(id);
+    }
+}
+
+/// Hands out the whole pieces at the front of `data`; returns how many bytes they are.
+fn pieces(mut data: Bytes, mut each: impl FnMut(u32, u8, Bytes)) -> u64 {
+    let before = data.len();
+    while data.len() >= PIECE_HEADER {
+        let len = u32::from_le_bytes([data[5], data[6], data[7], data[8]]) as usize;
+        if data.len() < PIECE_HEADER + len {
+            break;
+        }
+        let (attempt, stream) = (data.get_u32_le(), data.get_u8());
+        data.advance(size_of::<u32>());
+        each(attempt, stream, data.split_to(len));
+    }
+    (before - data.len()) as u64
+}
+
+fn path_of(folder: &Path, id: JobId) -> PathBuf {
+    folder.join((id.0 / FOLDER_FILES).to_string()).join(id.to_string())
+}
+
+fn work(folder: &Path, mut inbox: mpsc::Receiver<Order>) {
+    while let Some(order) = inbox.blocking_recv() {
+        let done = match order {
+            Order::Append { id, piece, fresh } => append(&path_of(folder, id), &piece, fresh),
+            Order::Read { id, offset, reply } => {
+                // Whoever asked may be gone.
+                let _ = reply.send(read(&path_of(folder, id), offset));
+                Ok(())
+            }
+            Order::Forget(id) => forget(&path_of(folder, id)),
+        };
+        if let Err(error) = done {
+            tracing::warn!(%error, folder = %folder.display(), "the output of a job could not be kept");
+        }
+    }
+}
+
+fn append(path: &Path, piece: &[u8], fresh: bool) -> io::Result<()> {
+    let open = || File::options().append(true).create(true).mode(0o600).open(path);
+    let mut file = match open() {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            if let Some(shelf) = path.parent() {
+                fs::DirBuilder::new().recursive(true).mode(0o700).create(shelf)?;
+            }
+            open()?
+        }
+        file => file?,
+    };
+    if fresh {
+        file.set_len(0)?;
+    }
+    file.write_all(piece)
+}
+
+fn read(path: &Path, offset: u64) -> Vec<u8> {
+    let Ok(file) = File::open(path) else { return Vec::new() };
+    let mut data = vec![0; READ_BYTES];
+    let mut len = 0;
+    while len < data.len() {
+        match file.read_at(&mut data[len..], offset + len as u64) {
+            Ok(n @ 1..) => len += n,
+            _ => break,
+        }
+    }
+    data.truncate(len);
+    data
+}
+
+fn forget(path: &Path) -> io::Result<()> {
+    fs::remove_file(path)?;
+    if let Some(shelf) = path.parent() {
+        // Fails as long as other files are in it.
+        let _ = fs::remove_dir(shelf);
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_cut_in_the_middle_ends_at_its_last_whole_piece() {
+        let mut file = Vec::new();
+        for text in ["one", "two"] {
+            file.put_u32_le(1);
+            file.put_u8(2);
+            file.put_u32_le(text.len() as u32);
+            file.extend_from_slice(text.as_bytes());
+        }
+        for (len, expected) in
+            [(0, vec![]), (11, vec![]), (12, vec!["one"]), (23, vec!["one"]), (24, vec!["one", "two"])]
+        {
+            let mut seen = Vec::new();
+            let whole = pieces(Bytes::copy_from_slice(&file[..len]), |_, _, data| seen.push(data));
+            assert_eq!(seen, expected);
+            assert_eq!(whole as usize, expected.len() * 12);
+        }
+    }
+}

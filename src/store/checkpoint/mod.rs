@@ -1,0 +1,325 @@
+//! Checkpoints: what has changed and still lives is brought from the state into the home, a bounded slice at a time
+//! while the loop goes on. Each row says which commit it reflects, so nothing has to stand still and no row
+//! depends on another: recovery passes over what a row already has.
+//!
+//! A checkpoint takes the position C, the newest commit, and the blocks that changed since the last one. When all of
+//! them are written, as of C or later, everything up to C is home, and the log before it is free. A job
+//! that came and went in between is in none of it.
+
+mod slice;
+mod writer;
+
+use super::codec::{MetaRow, QueueRow, block_of};
+use super::fresh::Fresh;
+use super::home::{Home, HomeError};
+use super::{AppendError, CommitNo};
+use crate::core::{Event, IdRange, JobId, QueueBooks, QueueName, RangeSet, State, Time};
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::mpsc::{TryRecvError, TrySendError};
+use std::time::Duration;
+use writer::{Report, Work, Writer};
+
+/// How often the loop looks whether the thread is done.
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
+
+/// When a checkpoint that met a full disk is tried again.
+const FULL_AGAIN: Duration = Duration::from_secs(1);
+
+/// A checkpoint begins before its time when this much was appended: it bounds bodies in memory and the time
+/// of a recovery.
+const EARLY_BYTES: u64 = 32 << 20;
+
+/// How many bodies that are home are dropped from memory in one step: a few hundred microseconds.
+const RELEASED: u64 = 10_000;
+
+/// What of a checkpoint is needed to go on after a start.
+#[derive(Debug, Default)]
+pub(crate) struct Start {
+    /// Where the last whole one stands.
+    pub(crate) home: CommitNo,
+    /// Blocks that have changed since.
+    pub(crate) dirty: RangeSet,
+    /// Blocks that may have rows.
+    pub(crate) stored: RangeSet,
+}
+
+/// The loop's side of checkpoints.
+#[derive(Debug)]
+pub(crate) struct Checkpoints {
+    writer: Writer,
+    interval: Duration,
+    home: CommitNo,
+    dirty: RangeSet,
+    stored: RangeSet,
+    /// The queues' rows as they were last written.
+    queues: HashMap<QueueName, QueueBooks>,
+    round: Option<Round>,
+    rounds: u64,
+    /// Jobs whose bodies are home and may still be in memory.
+    released: RangeSet,
+    /// When the next one begins; `None` while nothing has changed.
+    due: Option<Time>,
+    /// Bytes appended since the last one began.
+    bytes: u64,
+}
+
+/// A checkpoint under way.
+#[derive(Debug)]
+struct Round {
+    number: u64,
+    meta: MetaRow,
+    /// Blocks that must still be encoded.
+    todo: RangeSet,
+    /// All of its blocks, for another try.
+    blocks: RangeSet,
+    /// Jobs whose bodies are home when it is done.
+    bodies: RangeSet,
+    /// Blocks whose rows are gone when it is done.
+    removed: RangeSet,
+    /// Encoded, but the thread had no room for it.
+    waiting: Option<Work>,
+    finished: bool,
+}
+
+/// What a step of housekeeping came to.
+#[derive(Debug, Default)]
+pub(crate) struct Step {
+    /// When to call again.
+    pub(crate) again: Option<Time>,
+    /// A checkpoint has ended: everything up to here is home.
+    pub(crate) home: Option<CommitNo>,
+    /// The disk was full.
+    pub(crate) full: bool,
+}
+
+impl Checkpoints {
+    pub(crate) fn new(home: Arc<Home>, interval: Duration, start: Start) -> std::io::Result<Checkpoints> {
+        Ok(Checkpoints {
+            writer: Writer::start(home)?,
+            interval,
+            home: start.home,
+            dirty: start.dirty,
+            stored: start.stored,
+            queues: HashMap::new(),
+            round: None,
+            rounds: 0,
+            released: RangeSet::default(),
+            due: None,
+            bytes: 0,
+        })
+    }
+
+    /// Takes note of an event that was appended.
+    pub(crate) fn note(&mut self, event: &Event) {
+        for range in event.jobs() {
+            mark(&mut self.dirty, *range);
+        }
+    }
+
+    /// Counts what was appended.
+    pub(crate) fn count(&mut self, bytes: u64) {
+        self.bytes += bytes;
+    }
+
+    /// A slice of the checkpoint under way, or the beginning of one if it is time. `last` is the commit that `state`
+    /// is the fold of, `time` that of this commit.
+    pub(crate) fn step(
+        &mut self,
+        state: &State,
+        (last, time): (CommitNo, Time),
+        fresh: &mut Fresh,
+        now: Time,
+    ) -> Result<Step, AppendError> {
+        let mut step = Step::default();
+        match self.writer.reports.try_recv() {
+            Ok((_, report)) => self.end(report, now, &mut step)?,
+            Err(TryRecvError::Empty) => {}
+            Err(TryRecvError::Disconnected) => return Err(gone()),
+        }
+        if self.round.is_none() && last > self.home {
+            let due = *self.due.get_or_insert(now.plus(self.interval));
+            let early = self.bytes >= EARLY_BYTES && !step.full;
+            if (now >= due || early) && self.released.is_empty() {
+                self.begin(state, last, time);
+            }
+        }
+        step.again = match &self.round {
+            None => self.due,
+            Some(_) => Some(self.go_on(state, last, fresh, now)?),
+        };
+        self.release(fresh);
+        if !self.released.is_empty() {
+            step.again = Some(now);
+        }
+        Ok(step)
+    }
+
+    /// Brings everything home, and waits for it.
+    pub(crate) fn finish(
+        &mut self,
+        state: &State,
+        (last, time): (CommitNo, Time),
+        fresh: &mut Fresh,
+    ) -> Result<(), AppendError> {
+        loop {
+            while !self.released.is_empty() {
+                self.release(fresh);
+            }
+            if self.round.is_none() {
+                if last == self.home {
+                    return Ok(());
+                }
+                self.begin(state, last, time);
+            }
+            while self.round.as_ref().is_some_and(|round| !round.finished) {
+                let work = self.next_work(state, last, fresh);
+                self.writer.work.as_ref().and_then(|thread| thread.send(work).ok()).ok_or_else(gone)?;
+            }
+            let (_, report) = self.writer.reports.recv().map_err(|_| gone())?;
+            let mut step = Step::default();
+            self.end(report, Time(0), &mut step)?;
+            if step.full {
+                return Err(AppendError::Disk(std::io::ErrorKind::StorageFull.into()));
+            }
+        }
+    }
+
+    fn begin(&mut self, state: &State, last: CommitNo, time: Time) {
+        let blocks = std::mem::take(&mut self.dirty);
+        self.rounds += 1;
+        (self.due, self.bytes) = (None, 0);
+        self.round = Some(Round {
+            number: self.rounds,
+            meta: MetaRow { home: last, time, next_id: state.next_id() },
+            todo: blocks.clone(),
+            blocks,
+            bodies: RangeSet::default(),
+            removed: RangeSet::default(),
+            waiting: None,
+            finished: false,
+        });
+    }
+
+    /// Hands one slice to the thread. Returns when to call again.
+    fn go_on(
+        &mut self,
+        state: &State,
+        last: CommitNo,
+        fresh: &Fresh,
+        now: Time,
+    ) -> Result<Time, AppendError> {
+        if self.round.as_ref().is_none_or(|round| round.finished) {
+            return Ok(now.plus(LOOK_AGAIN));
+        }
+        let work = self.next_work(state, last, fresh);
+        let thread = self.writer.work.as_ref().ok_or_else(gone)?;
+        match thread.try_send(work) {
+            Ok(()) if self.round.as_ref().is_some_and(|round| !round.finished) => Ok(now),
+            Ok(()) => Ok(now.plus(LOOK_AGAIN)),
+            Err(TrySendError::Full(work)) => {
+                if let Some(round) = &mut self.round {
+                    round.finished = false;
+                    round.waiting = Some(work);
+                }
+                Ok(now.plus(LOOK_AGAIN))
+            }
+            Err(TrySendError::Disconnected(_)) => Err(gone()),
+        }
+    }
+
+    /// What the thread gets next: what it had no room for, a slice, or the end.
+    fn next_work(&mut self, state: &State, last: CommitNo, fresh: &Fresh) -> Work {
+        let number = self.rounds;
+        let round = self.round.as_mut().expect("a checkpoint is under way");
+        let work = if let Some(work) = round.waiting.take() {
+            work
+        } else if round.todo.is_empty() {
+            let meta = round.meta;
+            Work::Finish { round: number, queues: self.changed_queues(state, last), meta }
+        } else {
+            let blocks = slice::blocks(round, &mut self.stored, state, last, fresh);
+            let queues = if blocks.is_empty() { Vec::new() } else { self.changed_queues(state, last) };
+            Work::Slice { round: number, queues, blocks }
+        };
+        if let (Work::Finish { .. }, Some(round)) = (&work, &mut self.round) {
+            round.finished = true;
+        }
+        work
+    }
+
+    /// The rows of the queues that have changed since they were last written.
+    fn changed_queues(&mut self, state: &State, last: CommitNo) -> Vec<QueueRow> {
+        let mut rows = Vec::new();
+        for books in state.books().queues {
+            if self.queues.get(&books.name) != Some(&books) {
+                self.queues.insert(books.name.clone(), books.clone());
+                rows.push(QueueRow { commit: last, books });
+            }
+        }
+        rows
+    }
+
+    /// Drops some of the bodies that are home.
+    fn release(&mut self, fresh: &mut Fresh) {
+        let mut left = RELEASED;
+        while left > 0 {
+            let Some((first, len)) = self.released.ranges().next() else { return };
+            let len = len.min(left);
+            fresh.remove(IdRange::new(JobId(first), len));
+            self.released.remove(first, len);
+            left -= len;
+        }
+    }
+
+    /// Takes note of how a checkpoint ended.
+    fn end(&mut self, report: Report, now: Time, step: &mut Step) -> Result<(), AppendError> {
+        let Some(round) = self.round.take() else { return Ok(()) };
+        debug_assert_eq!(round.number, self.rounds, "one checkpoint at a time");
+        match report {
+            Report::Done => {
+                for (first, len) in round.bodies.ranges() {
+                    self.released.insert(first, len);
+                }
+                self.home = round.meta.home;
+                step.home = Some(self.home);
+            }
+            Report::Full => {
+                for (first, len) in round.blocks.ranges() {
+                    self.dirty.insert(first, len);
+                }
+                for (first, len) in round.removed.ranges() {
+                    self.stored.insert(first, len);
+                }
+                self.queues.clear();
+                self.due = Some(now.plus(FULL_AGAIN));
+                step.full = true;
+            }
+            Report::Failed(error) => return Err(failed(error)),
+        }
+        Ok(())
+    }
+}
+
+/// Marks the blocks of jobs.
+pub(crate) fn mark(blocks: &mut RangeSet, jobs: IdRange) {
+    let first = block_of(jobs.first);
+    let end = block_of(JobId(jobs.end().0 - 1)) + 1;
+    blocks.insert(first, end - first);
+}
+
+fn failed(error: HomeError) -> AppendError {
+    AppendError::Disk(std::io::Error::other(error))
+}
+
+fn gone() -> AppendError {
+    AppendError::Disk(std::io::Error::other("the thread that writes checkpoints has ended"))
+}
+
+#[cfg(test)]
+impl Checkpoints {
+    /// Lets the thread end after this many rows.
+    pub(crate) fn cut_after(&self, rows: u64) {
+        self.writer.rows_left.store(rows, std::sync::atomic::Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,172 @@
+//! The thread that writes checkpoints: row after row, then the row that ends it, then one flush. It decides nothing
+//! and sleeps while there is nothing to write.
+
+use crate::store::codec::{MetaRow, QueueRow};
+use crate::store::home::{BlockChange, Home, HomeError};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
+use std::thread::JoinHandle;
+
+/// How many slices may wait for the thread. More would only be memory.
+const SLICES_WAITING: usize = 4;
+
+/// A part of a checkpoint.
+#[derive(Debug)]
+pub(super) enum Work {
+    /// Rows. Those of queues go first: no block may reflect a commit that its queue's row does not.
+    Slice { round: u64, queues: Vec<QueueRow>, blocks: Vec<BlockChange> },
+    /// The end of a checkpoint.
+    Finish { round: u64, queues: Vec<QueueRow>, meta: MetaRow },
+}
+
+/// How a checkpoint ended.
+#[derive(Debug)]
+pub(super) enum Report {
+    /// All of it is on disk.
+    Done,
+    /// The disk is full: it may be tried again as a whole.
+    Full,
+    /// The database failed, finally.
+    Failed(HomeError),
+}
+
+/// The loop's end of the thread.
+#[derive(Debug)]
+pub(super) struct Writer {
+    pub(super) work: Option<SyncSender<Work>>,
+    pub(super) reports: Receiver<(u64, Report)>,
+    thread: Option<JoinHandle<()>>,
+    #[cfg(test)]
+    pub(super) rows_left: Arc<std::sync::atomic::AtomicU64>,
+}
+
+impl Writer {
+    pub(super) fn start(home: Arc<Home>) -> std::io::Result<Writer> {
+        let (work, inbox) = sync_channel(SLICES_WAITING);
+        let (outbox, reports) = channel();
+        #[cfg(test)]
+        let rows_left = Arc::new(std::sync::atomic::AtomicU64::new(u64::MAX));
+        let hand = Hand {
+            home,
+            outbox,
+            failed: None,
+            must_reopen: false,
+            #[cfg(test)]
+            rows_left: rows_left.clone(),
+        };
+        let thread =
+            std::thread::Builder::new().name("musher-home".into()).spawn(move || hand.work_off(inbox))?;
+        Ok(Writer {
+            work: Some(work),
+            reports,
+            thread: Some(thread),
+            #[cfg(test)]
+            rows_left,
+        })
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        self.work = None;
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join(); // a panic of it was reported when it happened
+        }
+    }
+}
+
+/// The thread's end.
+struct Hand {
+    home: Arc<Home>,
+    outbox: Sender<(u64, Report)>,
+    /// The checkpoint whose rest is thrown away.
+    failed: Option<u64>,
+    /// After a full disk the database takes nothing more until it was opened anew.
+    must_reopen: bool,
+    #[cfg(test)]
+    rows_left: Arc<std::sync::atomic::AtomicU64>,
+}
+
+/// Why the thread stops in the middle.
+enum Stop {
+    Home(HomeError),
+    #[cfg(test)]
+    Cut,
+}
+
+impl From<HomeError> for Stop {
+    fn from(error: HomeError) -> Stop {
+        Stop::Home(error)
+    }
+}
+
+impl Hand {
+    fn work_off(mut self, inbox: Receiver<Work>) {
+        for work in inbox {
+            let (Work::Slice { round, .. } | Work::Finish { round, .. }) = work;
+            if self.failed == Some(round) {
+                continue;
+            }
+            let finishes = matches!(work, Work::Finish { .. });
+            let report = match self.write(work) {
+                Ok(()) if finishes => Report::Done,
+                Ok(()) => continue,
+                Err(Stop::Home(error)) if error.is_full() => Report::Full,
+                Err(Stop::Home(error)) => Report::Failed(error),
+                #[cfg(test)]
+                Err(Stop::Cut) => return,
+            };
+            if !matches!(report, Report::Done) {
+                (self.failed, self.must_reopen) = (Some(round), true);
+            }
+            if self.outbox.send((round, report)).is_err() {
+                return;
+            }
+        }
+    }
+
+    fn write(&mut self, work: Work) -> Result<(), Stop> {
+        if self.must_reopen {
+            self.home.reopen()?;
+            self.must_reopen = false;
+        }
+        match work {
+            Work::Slice { queues, blocks, .. } => {
+                self.write_queues(&queues)?;
+                for change in &blocks {
+                    self.spend()?;
+                    self.home.store(change)?;
+                }
+            }
+            Work::Finish { queues, meta, .. } => {
+                self.write_queues(&queues)?;
+                self.spend()?;
+                self.home.finish(&meta)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn write_queues(&self, queues: &[QueueRow]) -> Result<(), Stop> {
+        for row in queues {
+            self.spend()?;
+            self.home.store_queue(row)?;
+        }
+        Ok(())
+    }
+
+    /// Lets tests end the thread after any number of rows.
+    #[cfg(test)]
+    fn spend(&self) -> Result<(), Stop> {
+        use std::sync::atomic::Ordering;
+        let left = self.rows_left.load(Ordering::Relaxed);
+        self.rows_left.store(left.saturating_sub(1), Ordering::Relaxed);
+        if left == 0 { Err(Stop::Cut) } else { Ok(()) }
+    }
+
+    #[cfg(not(test))]
+    #[expect(clippy::unused_self, clippy::unnecessary_wraps, reason = "the tests' version uses both")]
+    fn spend(&self) -> Result<(), Stop> {
+        Ok(())
+    }
+}

@@ -1,0 +1,61 @@
+//! What is on disk beside the jobs: where the last whole checkpoint stands, and what went through each queue.
+
+use super::{DecodeError, FORMAT, Reader, put};
+use crate::core::{JobId, QueueBooks, QueueName, Time, Totals};
+use crate::store::CommitNo;
+
+/// The row `state` of the tree `meta`: written last in a checkpoint, so that all before it is there.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct MetaRow {
+    /// Everything up to this commit is in the rows.
+    pub(crate) home: CommitNo,
+    /// When that commit was decided.
+    pub(crate) time: Time,
+    /// The id that the next job got after it.
+    pub(crate) next_id: JobId,
+}
+
+impl MetaRow {
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        let mut out = vec![FORMAT];
+        put((self.home.0, self.time.0, self.next_id.0), &mut out);
+        out
+    }
+
+    pub(crate) fn decode(bytes: &[u8]) -> Result<MetaRow, DecodeError> {
+        let mut reader = Reader::new(bytes)?;
+        let (home, time, next_id): (u64, u64, u64) = reader.take()?;
+        reader.end()?;
+        Ok(MetaRow { home: CommitNo(home), time: Time(time), next_id: JobId(next_id) })
+    }
+}
+
+/// A row of the tree `queues`; its key is the queue's name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct QueueRow {
+    /// The newest commit whose events are in it.
+    pub(crate) commit: CommitNo,
+    /// What is remembered of the queue.
+    pub(crate) books: QueueBooks,
+}
+
+impl QueueRow {
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        let mut out = vec![FORMAT];
+        let t = self.books.totals;
+        put((self.commit.0, self.books.paused), &mut out);
+        put([t.submitted, t.claimed, t.completed, t.failed, t.died, t.cancelled, t.expired], &mut out);
+        out
+    }
+
+    pub(crate) fn decode(name: &[u8], bytes: &[u8]) -> Result<QueueRow, DecodeError> {
+        let name = std::str::from_utf8(name).map_err(|_| DecodeError::Value("a queue's name"))?;
+        let mut reader = Reader::new(bytes)?;
+        let (commit, paused): (u64, bool) = reader.take()?;
+        let [submitted, claimed, completed, failed, died, cancelled, expired] = reader.take::<[u64; 7]>()?;
+        reader.end()?;
+        let totals = Totals { submitted, claimed, completed, failed, died, cancelled, expired };
+        let books = QueueBooks { name: QueueName::new(name)?, paused, totals };
+        Ok(QueueRow { commit: CommitNo(commit), books })
+    }
+}

@@ -1,0 +1,263 @@
+//! Both ways agree for every kind of value, and no bytes make decoding panic.
+
+use super::*;
+use crate::core::*;
+use crate::store::{Commit, CommitNo};
+use bytes::Bytes;
+use proptest::prelude::*;
+use std::sync::Arc;
+use std::time::Duration;
+
+fn time() -> impl Strategy<Value = Time> {
+    prop_oneof![3 => (0u64..1 << 45).prop_map(Time), 1 => Just(Time::NEVER)]
+}
+
+fn ids() -> impl Strategy<Value = Ids> {
+    prop::collection::vec((1u64..1 << 40, 1u64..90), 1..4).prop_map(|ranges| {
+        let mut ids = Ids::new();
+        ranges.into_iter().for_each(|(first, len)| ids.push_range(IdRange::new(JobId(first), len)));
+        ids
+    })
+}
+
+fn spec() -> impl Strategy<Value = Arc<Spec>> {
+    let backoff = (0u64..90, 0u64..9000, 0u16..1000).prop_map(|(base, max, jitter_permille)| Backoff {
+        growth: Growth::Linear,
+        base: Duration::from_millis(base),
+        max: Duration::new(max, 7),
+        jitter_permille,
+    });
+    let tags = prop::collection::vec(("[a-z]{0,9}", "\\PC{0,9}"), 0..3);
+    (
+        "[a-z/]{1,9}",
+        any::<u32>(),
+        any::<Option<u32>>(),
+        prop::option::of(backoff),
+        prop::option::of(0u64..99),
+        tags,
+    )
+        .prop_map(|(queue, priority, attempts, backoff, timeout, tags)| {
+            Arc::new(Spec {
+                queue: QueueName::new(&queue).unwrap(),
+                priority: Priority(priority),
+                attempts,
+                backoff,
+                timeout: timeout.map(Duration::from_secs),
+                tags: tags.into_iter().map(|(name, value)| (name.into(), value.into())).collect(),
+                owner: priority / 3,
+            })
+        })
+}
+
+fn ending() -> impl Strategy<Value = Ending> {
+    (time(), prop::option::of(time())).prop_map(|(at, keep_until)| Ending { at, keep_until })
+}
+
+fn holder() -> impl Strategy<Value = Holder> {
+    prop_oneof![any::<u64>().prop_map(Holder::Session), Just(Holder::Anyone)]
+}
+
+fn event() -> impl Strategy<Value = Event> {
+    let range = (1u64..1 << 40, 1u64..9).prop_map(|(first, len)| IdRange::new(JobId(first), len));
+    let one = (1u64..1 << 40).prop_map(|id| IdRange::from(JobId(id)));
+    let next = prop_oneof![time().prop_map(AfterFailure::Retry), ending().prop_map(AfterFailure::Dead)];
+    let due = || prop::option::of(time());
+    let queue = || "[a-z]{1,9}".prop_map(|name| QueueName::new(&name).unwrap());
+    prop_oneof![
+        (range, spec(), time(), due(), time()).prop_map(|(jobs, spec, at, due, expires_at)| {
+            Event::Submitted { jobs, spec, at, due, expires_at }
+        }),
+        (ids(), holder(), time(), time()).prop_map(|(jobs, holder, at, until)| Event::Claimed {
+            jobs,
+            holder,
+            at,
+            until
+        }),
+        (ids(), time()).prop_map(|(jobs, until)| Event::Extended { jobs, until }),
+        (ids(), ending()).prop_map(|(jobs, end)| Event::Completed { jobs, end }),
+        (one, time(), "\\PC{0,30}", next).prop_map(|(job, at, error, next)| Event::Failed {
+            job,
+            at,
+            error: error.into(),
+            next
+        }),
+        (ids(), due()).prop_map(|(jobs, due)| Event::Released { jobs, due }),
+        ids().prop_map(|jobs| Event::Interrupted { jobs }),
+        ids().prop_map(|jobs| Event::Ripened { jobs }),
+        (ids(), ending()).prop_map(|(jobs, end)| Event::Expired { jobs, end }),
+        (ids(), ending()).prop_map(|(jobs, end)| Event::Cancelled { jobs, end }),
+        (ids(), ending()).prop_map(|(jobs, end)| Event::Buried { jobs, end }),
+        ids().prop_map(|jobs| Event::Revived { jobs }),
+        ids().prop_map(|jobs| Event::Deleted { jobs }),
+        queue().prop_map(|queue| Event::Paused { queue }),
+        queue().prop_map(|queue| Event::Resumed { queue }),
+    ]
+}
+
+fn state() -> impl Strategy<Value = JobState> {
+    let end = || (time(), time()).prop_map(|(at, keep_until)| Final { at, keep_until });
+    prop_oneof![
+        time().prop_map(|due| JobState::Scheduled { due }),
+        Just(JobState::Ready),
+        (holder(), time(), time()).prop_map(|(holder, since, until)| JobState::Leased(Lease {
+            holder,
+            since,
+            until
+        })),
+        end().prop_map(JobState::Done),
+        end().prop_map(JobState::Dead),
+        end().prop_map(JobState::Cancelled),
+        end().prop_map(JobState::Expired),
+    ]
+}
+
+fn job() -> impl Strategy<Value = Job> {
+    let failures = prop::collection::vec((any::<u32>(), time(), "\\PC{0,20}"), 0..3);
+    (spec(), time(), time(), state(), any::<[u32; 3]>(), failures).prop_map(
+        |(spec, submitted_at, expires_at, state, [attempt, failed, crashes], failures)| Job {
+            spec,
+            submitted_at,
+            expires_at,
+            state,
+            attempt: Attempt(attempt),
+            failed,
+            crashes,
+            failures: failures
+                .into_iter()
+                .map(|(attempt, at, error)| Failure { attempt: Attempt(attempt), at, error: error.into() })
+                .collect(),
+        },
+    )
+}
+
+fn commit() -> impl Strategy<Value = Commit> {
+    let bodies = prop::collection::vec(prop::collection::vec(any::<u8>(), 0..40).prop_map(Bytes::from), 0..4);
+    (time(), prop::collection::vec(event(), 0..6), bodies).prop_map(|(time, events, bodies)| Commit {
+        time,
+        events,
+        bodies,
+    })
+}
+
+proptest! {
+    #[test]
+    fn a_commit_reads_as_it_was_written(commit in commit()) {
+        let mut bytes = Vec::new();
+        encode_commit(&commit, &mut bytes);
+        prop_assert_eq!(decode_commit(&bytes.into()).unwrap(), commit);
+    }
+
+    #[test]
+    fn a_block_reads_as_it_was_written(block in 1u64..1 << 40, jobs in prop::collection::btree_map(0u64..64, job(), 0..9)) {
+        let range = block_range(block);
+        let runs = jobs.into_iter().map(|(offset, job)| (range.first.plus(offset).into(), job)).collect();
+        let row = BlockRow { commit: CommitNo(7), runs };
+        let bytes = row.encode();
+        prop_assert_eq!(row_mask(&bytes).unwrap(), row.mask());
+        prop_assert_eq!(BlockRow::decode(block, &bytes).unwrap(), row);
+    }
+
+    #[test]
+    fn any_bytes_are_answered(block: u64, mut bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+        for first in [None, Some(FORMAT)] {
+            if let (Some(first), Some(byte)) = (first, bytes.first_mut()) {
+                *byte = first;
+            }
+            let shared = Bytes::from(bytes.clone());
+            let _ = (decode_commit(&shared), BlockRow::decode(block, &bytes), row_mask(&bytes));
+            let _ = (MetaRow::decode(&bytes), QueueRow::decode(&bytes, &bytes));
+            let _ = (BodyRow::decode(JobId(block), &shared), body_key_parts(&bytes));
+        }
+    }
+
+    #[test]
+    fn a_damaged_commit_is_answered(commit in commit(), at: prop::sample::Index, value: u8) {
+        let mut bytes = Vec::new();
+        encode_commit(&commit, &mut bytes);
+        let at = at.index(bytes.len());
+        bytes[at] = value;
+        let _ = decode_commit(&bytes.clone().into());
+        bytes.truncate(at);
+        prop_assert!(decode_commit(&bytes.into()).is_err());
+    }
+}
+
+#[test]
+fn a_format_of_the_future_is_refused() {
+    let mut bytes = Vec::new();
+    encode_commit(&Commit::default(), &mut bytes);
+    bytes[0] = FORMAT + 1;
+    assert!(matches!(decode_commit(&bytes.into()), Err(DecodeError::Format(2))));
+}
+
+/// The numbers of the variants are on people's disks.
+#[test]
+fn the_bytes_of_a_commit_are_these() {
+    let jobs = || Ids::from(IdRange::new(JobId(3), 2));
+    let spec = Arc::new(Spec::plain(QueueName::new("q").unwrap()));
+    let (at, due, end) = (Time(9), None, Ending { at: Time(9), keep_until: None });
+    let commit = Commit {
+        time: Time(9),
+        events: vec![
+            Event::Submitted { jobs: IdRange::new(JobId(3), 2), spec, at, due, expires_at: Time::NEVER },
+            Event::Claimed { jobs: jobs(), holder: Holder::Anyone, at, until: Time(10) },
+            Event::Completed { jobs: jobs(), end },
+            Event::Deleted { jobs: jobs() },
+            Event::Resumed { queue: QueueName::new("q").unwrap() },
+        ],
+        bodies: vec![Bytes::from_static(b"a"), Bytes::from_static(b"bc")],
+    };
+    let mut bytes = Vec::new();
+    encode_commit(&commit, &mut bytes);
+    let submitted = [0, 3, 2, 1, b'q', 0, 0, 0, 0, 0, 0, 9, 0, 0];
+    let (claimed, completed) = ([1, 1, 3, 2, 1, 9, 11], [3, 1, 3, 2, 9, 0]);
+    let (deleted, resumed) = ([12, 1, 3, 2], [14, 1, b'q']);
+    let bodies = [2, 1, b'a', 2, b'b', b'c'];
+    let head = [FORMAT, 9, 5];
+    let parts: [&[u8]; 7] = [&head, &submitted, &claimed, &completed, &deleted, &resumed, &bodies];
+    assert_eq!(bytes, parts.concat());
+}
+
+#[test]
+fn meta_and_queues_read_as_they_were_written() {
+    let meta = MetaRow { home: CommitNo(1 << 40), time: Time(5), next_id: JobId(77) };
+    assert_eq!(MetaRow::decode(&meta.encode()).unwrap(), meta);
+    let totals =
+        Totals { submitted: 9, claimed: 8, completed: 7, failed: 6, died: 5, cancelled: 4, expired: 3 };
+    let books = QueueBooks { name: QueueName::new("q").unwrap(), paused: true, totals };
+    let row = QueueRow { commit: CommitNo(3), books };
+    assert_eq!(QueueRow::decode(b"q", &row.encode()).unwrap(), row);
+    assert!(QueueRow::decode(b"two words", &row.encode()).is_err());
+}
+
+#[test]
+fn bodies_read_as_they_were_written() {
+    let bodies = vec![(JobId(65), Bytes::from_static(b"one")), (JobId(70), Bytes::new())];
+    let row = Bytes::from(encode_packed(JobId(64), &bodies));
+    assert_eq!(BodyRow::decode(JobId(64), &row).unwrap(), BodyRow::Packed(bodies));
+    let big = Bytes::from(vec![7; 2 * PACKED_MAX + 1]);
+    assert_eq!(pieces(&big).map(|(n, piece)| (n, piece.len())).last(), Some((2, 1)));
+    let row = Bytes::from(encode_piece(big.len(), &big[..5]));
+    assert_eq!(
+        BodyRow::decode(JobId(64), &row).unwrap(),
+        BodyRow::Piece { total: big.len() as u64, bytes: big.slice(..5) }
+    );
+    assert_eq!(body_key_parts(&body_key(JobId(5), 3)), Some((JobId(5), 3)));
+}
+
+/// The bound that sled's blobs depend on: see precaution 3.
+#[test]
+fn the_largest_row_of_jobs_stays_below_its_bound() {
+    let text = "x".repeat(Failure::TEXT_MAX);
+    let failure = || Failure { attempt: Attempt(u32::MAX), at: Time(1 << 60), error: text.as_str().into() };
+    let runs = block_range(1).iter().map(|id| {
+        let tags = (0..Spec::TAGS_MAX).map(|_| ("t".into(), "".into())).collect();
+        let name = QueueName::new(&format!("{:0100}", id.0)).unwrap();
+        let spec = Arc::new(Spec { tags, owner: u32::MAX, ..Spec::plain(name) });
+        let mut job = Job::fresh(spec, Time(1 << 60));
+        (0..Failure::KEPT).for_each(|_| job.remember(failure()));
+        (IdRange::from(id), job)
+    });
+    let row = BlockRow { commit: CommitNo(u64::MAX), runs: runs.collect() };
+    assert!(row.encode().len() <= ROW_MAX);
+}

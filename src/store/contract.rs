@@ -1,0 +1,56 @@
+//! What every store promises, as one suite that each implementation runs.
+
+use super::workload::{Workload, assert_same};
+use super::*;
+
+/// Checks all of it, beginning with an empty store. `crash` ends the store as a SIGKILL would, and opens it again.
+pub(crate) fn check<S: Store>(store: S, mut crash: impl FnMut(S) -> (S, Recovered)) {
+    let (mut store, mut work) = (store, Workload::default());
+    let append = |store: &mut S, work: &mut Workload, commit: Commit| {
+        let expected = CommitNo(work.commits);
+        store.append(expected, &commit).unwrap();
+        assert_eq!(store.durable(), expected, "a local store is durable when it returns");
+    };
+
+    // Empty.
+    assert_eq!((store.durable(), store.room()), (CommitNo(0), Room::Enough));
+    assert!(matches!(store.body(JobId(1)), Err(BodyError::Missing(JobId(1)))));
+
+    // A number that is not the next is refused, and nothing is written.
+    let commit = work.submit(10);
+    for wrong in [0, 2, 3] {
+        let refused = store.append(CommitNo(wrong), &commit);
+        assert!(matches!(refused, Err(AppendError::Fenced { actual: CommitNo(1), .. })));
+    }
+    append(&mut store, &mut work, commit);
+    work.check_bodies(&mut store);
+
+    // Everything is there after a crash, at any point, and the numbers go on.
+    for step in 0..120u32 {
+        let commit = work.random(step);
+        append(&mut store, &mut work, commit);
+        store.maintain(&work.state, Time(u64::from(step) * 300)).unwrap();
+        if step % 7 == 0 {
+            work.check_bodies(&mut store);
+        }
+        if step % 10 == 9 {
+            let (opened, found) = crash(store);
+            assert_same(&found.state, &work.state);
+            assert_eq!((found.last, found.time), (CommitNo(work.commits), work.time));
+            assert_eq!(opened.durable(), found.last);
+            store = opened;
+            work.check_bodies(&mut store);
+        }
+        if step % 25 == 24 {
+            store.close(&work.state).unwrap();
+        }
+    }
+
+    // Forgotten jobs have no body.
+    let gone = work.delete_all();
+    append(&mut store, &mut work, gone);
+    store.close(&work.state).unwrap();
+    let (mut store, found) = crash(store);
+    assert_eq!(found.report.jobs, 0);
+    assert!((1..work.state.next_id().0).all(|id| store.body(JobId(id)).is_err()));
+}

@@ -1,0 +1,135 @@
+//! The data directory: made if needed, held by one daemon at a time, of a format that this version knows. Nothing in
+//! it is opened before all of that is settled.
+
+use super::log::sync_dir;
+use crate::migrations::{self, MigrationError};
+use rustix::fs::{FlockOperation, flock};
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, Read, Seek, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+/// Why a data directory cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum DirectoryError {
+    /// Another daemon has it.
+    #[error("data directory {} is in use by the musher daemon with pid {pid}; stop that one or choose another directory", dir.display())]
+    InUse {
+        /// The directory.
+        dir: PathBuf,
+        /// The other process, as it says itself.
+        pid: String,
+    },
+    /// There is something else in its place.
+    #[error("{} is not a directory; choose another place for the data", dir.display())]
+    NotADirectory {
+        /// The place.
+        dir: PathBuf,
+    },
+    /// There are data in it, but nothing says in which format.
+    #[error(
+        "data directory {} has data in it but no file FORMAT: it is not whole, or not musher's. Nothing was changed. \
+         Restore it from a backup, or choose another directory", dir.display()
+    )]
+    NoFormat {
+        /// The directory.
+        dir: PathBuf,
+    },
+    /// A file cannot be read or written.
+    #[error("{}: {source}", path.display())]
+    Io {
+        /// Which.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// The format is unknown, or could not be brought up to date.
+    #[error(transparent)]
+    Format(#[from] MigrationError),
+}
+
+fn io(path: &Path) -> impl FnOnce(io::Error) -> DirectoryError + '_ {
+    |source| DirectoryError::Io { path: path.to_owned(), source }
+}
+
+/// The directory, held.
+#[derive(Debug)]
+pub(crate) struct Directory {
+    path: PathBuf,
+    /// The lock is the kernel's, and goes with the last descriptor: also at a SIGKILL.
+    _lock: File,
+}
+
+impl Directory {
+    /// Makes the directory if needed, takes it, and sees that its format is today's.
+    pub(crate) fn open(path: &Path) -> Result<Directory, DirectoryError> {
+        create(path)?;
+        // First of all: a newer format is left untouched, not even locked.
+        migrations::check(path)?;
+        let directory = Directory { path: path.to_owned(), _lock: lock(path)? };
+        match migrations::check(path)? {
+            Some(_) => migrations::run(path)?,
+            None if directory.log().exists() || directory.sled().exists() => {
+                return Err(DirectoryError::NoFormat { dir: path.to_owned() });
+            }
+            None => migrations::write_format(path)?,
+        }
+        Ok(directory)
+    }
+
+    pub(crate) fn log(&self) -> PathBuf {
+        self.path.join("log")
+    }
+
+    pub(crate) fn sled(&self) -> PathBuf {
+        self.path.join("sled")
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Makes a directory in it that survives a power loss.
+    pub(crate) fn create_log(&self) -> Result<(), DirectoryError> {
+        create(&self.log())?;
+        sync_dir(&self.path).map_err(io(&self.path))
+    }
+}
+
+/// Jobs may hold secrets: nobody else may look into what we make.
+fn create(path: &Path) -> Result<(), DirectoryError> {
+    match fs::metadata(path) {
+        Ok(found) if found.is_dir() => Ok(()),
+        Ok(_) => Err(DirectoryError::NotADirectory { dir: path.to_owned() }),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(io(path))
+        }
+        Err(error) => Err(io(path)(error)),
+    }
+}
+
+fn lock(dir: &Path) -> Result<File, DirectoryError> {
+    let path = dir.join("lock");
+    let mut options = OpenOptions::new();
+    let options = options.read(true).write(true).create(true).truncate(false).mode(0o600);
+    let mut file = options.open(&path).map_err(io(&path))?;
+    if let Err(error) = flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        if error != rustix::io::Errno::WOULDBLOCK {
+            return Err(io(&path)(error.into()));
+        }
+        let mut pid = String::new();
+        let _ = file.take(20).read_to_string(&mut pid); // it may not have written it yet
+        let pid = if pid.trim().is_empty() { "unknown".to_owned() } else { pid.trim().to_owned() };
+        return Err(DirectoryError::InUse { dir: dir.to_owned(), pid });
+    }
+    let write = |file: &mut File| {
+        file.set_len(0)?;
+        file.rewind()?;
+        writeln!(file, "{}", std::process::id())
+    };
+    match write(&mut file) {
+        // A full disk must not keep a start from happening: the lock holds without the number.
+        Err(error) if error.kind() != io::ErrorKind::StorageFull => Err(io(&path)(error)),
+        _ => Ok(file),
+    }
+}

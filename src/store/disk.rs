@@ -1,0 +1,130 @@
+//! The store on a disk: the log takes each commit, checkpoints bring home what lives on, and both give everything
+//! back at a start (`recovery.rs`). One process at a time; the loop's thread owns it.
+
+use super::checkpoint::Checkpoints;
+use super::codec::encode_commit;
+use super::directory::Directory;
+use super::fresh::Fresh;
+use super::home::{Home, HomeError};
+use super::log::Log;
+use super::space::{self, Space};
+use super::{AppendError, BodyError, Commit, CommitNo, Room, Store};
+use crate::core::{JobId, State, Time};
+use bytes::Bytes;
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+/// How many rows of bodies are kept after they were read: neighbours are claimed together.
+const ROWS_KEPT: usize = 8;
+
+/// The store on a disk. Opened by [`DiskStore::open`].
+#[derive(Debug)]
+pub struct DiskStore {
+    // In this order they are closed: the threads before what they work on, the lock last.
+    pub(super) log: Log,
+    pub(super) checkpoints: Checkpoints,
+    pub(super) home: Arc<Home>,
+    pub(super) fresh: Fresh,
+    pub(super) rows: VecDeque<Vec<(JobId, Bytes)>>,
+    pub(super) space: Space,
+    pub(super) log_max: u64,
+    /// When the newest commit was decided.
+    pub(super) time: Time,
+    pub(super) _directory: Directory,
+}
+
+impl Store for DiskStore {
+    fn append(&mut self, expected: CommitNo, commit: &Commit) -> Result<(), AppendError> {
+        let actual = self.log.last().next();
+        if expected != actual {
+            return Err(AppendError::Fenced { expected, actual });
+        }
+        let space = &mut self.space;
+        let bytes = self.log.append(|out| encode_commit(commit, out), || space.give_up_ballast())? as u64;
+        self.space.count(bytes);
+        self.checkpoints.count(bytes);
+        self.time = commit.time;
+        self.note(commit);
+        Ok(())
+    }
+
+    fn durable(&self) -> CommitNo {
+        self.log.last()
+    }
+
+    fn body(&mut self, id: JobId) -> Result<Bytes, BodyError> {
+        if let Some(body) = self.fresh.get(id).or_else(|| find(&self.rows, id)) {
+            return Ok(body.clone());
+        }
+        let row = self.home.bodies(id).map_err(|error| match error {
+            HomeError::Damaged { .. } => BodyError::Damaged { id, detail: error.to_string() },
+            _ => BodyError::Failed { id, detail: error.to_string() },
+        })?;
+        let body = find_in(&row, id).cloned().ok_or(BodyError::Missing(id))?;
+        // A big body has no neighbours in its row.
+        if row.len() > 1 {
+            self.rows.truncate(ROWS_KEPT - 1);
+            self.rows.push_front(row);
+        }
+        Ok(body)
+    }
+
+    fn room(&self) -> Room {
+        let (bytes, limit) = (self.log.bytes(), self.log_max);
+        if bytes > limit { Room::LogFull { bytes, limit } } else { self.space.room() }
+    }
+
+    fn maintain(&mut self, state: &State, now: Time) -> Result<Option<Time>, AppendError> {
+        self.space.look(now);
+        let position = (self.log.last(), self.time);
+        let step = self.checkpoints.step(state, position, &mut self.fresh, now)?;
+        if let Some(home) = step.home {
+            self.log.free(home);
+        }
+        if step.full {
+            self.space.give_up_ballast();
+        }
+        let low = matches!(self.space.room(), Room::DiskLow { .. });
+        let look = low.then(|| now.plus(space::LOOK_AGAIN));
+        Ok([step.again, look].into_iter().flatten().min())
+    }
+
+    fn close(&mut self, state: &State) -> Result<(), AppendError> {
+        if self.log.is_poisoned() {
+            return Err(AppendError::Disk(std::io::Error::other("an earlier write to the log failed")));
+        }
+        let last = self.log.last();
+        self.checkpoints.finish(state, (last, self.time), &mut self.fresh)?;
+        self.log.free(last);
+        Ok(())
+    }
+}
+
+impl DiskStore {
+    /// Takes note of what is durable now.
+    fn note(&mut self, commit: &Commit) {
+        let mut bodies = commit.bodies.iter();
+        for event in &commit.events {
+            self.checkpoints.note(event);
+            if let crate::core::Event::Submitted { jobs, .. } = event {
+                for (id, body) in jobs.iter().zip(&mut bodies) {
+                    self.fresh.push(id, body.clone());
+                }
+            }
+            event.forgotten().iter().for_each(|jobs| self.fresh.remove(*jobs));
+        }
+        debug_assert!(bodies.next().is_none(), "each job that was submitted has one body");
+    }
+}
+
+fn find(rows: &VecDeque<Vec<(JobId, Bytes)>>, id: JobId) -> Option<&Bytes> {
+    rows.iter().find_map(|row| find_in(row, id))
+}
+
+fn find_in(row: &[(JobId, Bytes)], id: JobId) -> Option<&Bytes> {
+    row.binary_search_by_key(&id, |(id, _)| *id).ok().map(|at| &row[at].1)
+}
+
+#[cfg(test)]
+#[path = "disk_tests.rs"]
+mod tests;

@@ -1,0 +1,113 @@
+//! A directory written by each format opens, with every job and body in it. `tests/fixtures/v1/` holds the files
+//! without the zeros at their ends, and `lengths`, which says how long each was; `expected` says what must be found.
+
+use super::workload::Workload;
+use super::*;
+use crate::core::{IdRange, Job};
+use std::fmt::Write;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+fn fixture(format: u32) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/fixtures/v{format}"))
+}
+
+fn options() -> Options {
+    Options { log_file_bytes: 64 << 10, disk_reserve_bytes: 0, ballast_bytes: 0, ..Options::default() }
+}
+
+#[test]
+fn a_directory_of_format_1_opens_with_all_that_is_in_it() {
+    let dir = tempfile::tempdir().unwrap();
+    unpack(&fixture(1), dir.path());
+    let (mut store, found) = DiskStore::open(dir.path(), &options()).unwrap();
+    assert!(found.report.rows > 0 && found.report.commits > 0, "both parts have something in them");
+    assert_eq!(describe(&mut store, &found), fs::read_to_string(fixture(1).join("expected")).unwrap());
+}
+
+/// Everything that a recovery gives back, as text that no later change of a `Debug` touches.
+fn describe(store: &mut DiskStore, found: &Recovered) -> String {
+    let mut text = format!("last {} at {}\n", found.last.0, found.time.0);
+    let books = found.state.books();
+    writeln!(text, "next id {}", books.next_id).unwrap();
+    for queue in &books.queues {
+        let t = queue.totals;
+        let totals = [t.submitted, t.claimed, t.completed, t.failed, t.died, t.cancelled, t.expired];
+        writeln!(text, "queue {} paused {} totals {totals:?}", queue.name, queue.paused).unwrap();
+    }
+    for (range, job) in found.state.runs(IdRange::new(JobId(1), books.next_id.0)) {
+        for id in range.iter() {
+            let body = store.body(id).unwrap();
+            let sum = crc32c::crc32c(&body);
+            writeln!(text, "job {id} {} body {} {sum:08x}", describe_job(&job), body.len()).unwrap();
+        }
+    }
+    text
+}
+
+fn describe_job(job: &Job) -> String {
+    let (spec, due) = (&job.spec, job.next_due().0);
+    let tags: Vec<String> = spec.tags.iter().map(|(name, value)| format!("{name}={value}")).collect();
+    let failures: Vec<String> =
+        job.failures.iter().map(|f| format!("{}@{}:{}", f.attempt, f.at.0, f.error)).collect();
+    format!(
+        "{} in {} tags {tags:?} at {} expires {} due {due} attempt {} failed {} crashes {} failures {failures:?}",
+        job.state.kind(),
+        spec.queue,
+        job.submitted_at.0,
+        job.expires_at.0,
+        job.attempt,
+        job.failed,
+        job.crashes,
+    )
+}
+
+fn unpack(from: &Path, to: &Path) {
+    fs::create_dir_all(to.join("sled/blobs")).unwrap();
+    fs::create_dir_all(to.join("log")).unwrap();
+    for line in fs::read_to_string(from.join("lengths")).unwrap().lines() {
+        let (name, len) = line.rsplit_once(' ').unwrap();
+        fs::copy(from.join("data").join(name), to.join(name)).unwrap();
+        let file = fs::OpenOptions::new().write(true).open(to.join(name)).unwrap();
+        file.set_len(len.parse().unwrap()).unwrap();
+    }
+}
+
+/// Writes the fixture of today's format. Run once for each format, when it is released:
+/// `cargo test --lib write_the_fixture -- --ignored`.
+#[test]
+#[ignore = "writes into the source tree"]
+fn write_the_fixture() {
+    let (dir, to) = (tempfile::tempdir().unwrap(), fixture(crate::migrations::NEWEST));
+    let (mut store, _) = DiskStore::open(dir.path(), &options()).unwrap();
+    let mut work = Workload::default();
+    for seed in 0..24 {
+        let commit = work.random(seed);
+        store.append(CommitNo(work.commits), &commit).unwrap();
+        if seed == 14 {
+            store.close(&work.state).unwrap();
+        }
+    }
+    drop(store);
+    let _ = fs::remove_dir_all(&to);
+    let mut lengths = String::new();
+    let mut todo = vec![PathBuf::new()];
+    while let Some(name) = todo.pop() {
+        let path = dir.path().join(&name);
+        if path.is_dir() {
+            fs::create_dir_all(to.join("data").join(&name)).unwrap();
+            todo.extend(fs::read_dir(&path).unwrap().map(|entry| name.join(entry.unwrap().file_name())));
+            continue;
+        }
+        if name.ends_with("lock") {
+            continue;
+        }
+        let bytes = fs::read(&path).unwrap();
+        let end = bytes.iter().rposition(|byte| *byte != 0).map_or(0, |at| at + 1);
+        fs::write(to.join("data").join(&name), &bytes[..end]).unwrap();
+        writeln!(lengths, "{} {}", name.display(), bytes.len()).unwrap();
+    }
+    fs::write(to.join("lengths"), lengths).unwrap();
+    let (mut store, found) = DiskStore::open(dir.path(), &options()).unwrap();
+    fs::write(to.join("expected"), describe(&mut store, &found)).unwrap();
+}

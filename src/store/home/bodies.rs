@@ -1,0 +1,155 @@
+//! The tree of bodies: rows of neighbours, pieces of big ones (the codec has the layout), found by walking back from
+//! a job's place to the nearest key.
+
+use super::HomeError;
+use super::sled::Database;
+use crate::core::JobId;
+use crate::store::codec::{
+    BodyRow, PACKED_MAX, block_of, block_range, body_key, body_key_parts, encode_packed, encode_piece, pieces,
+};
+use bytes::{Bytes, BytesMut};
+use sled::{IVec, Tree};
+
+const TREE: &str = "bodies";
+
+#[derive(Debug)]
+pub(super) struct Bodies {
+    tree: Tree,
+}
+
+/// A row as it is read: key, job and piece of the key, content.
+struct Row {
+    key: IVec,
+    first: JobId,
+    piece: u16,
+    bodies: BodyRow,
+}
+
+impl Row {
+    fn decode((key, value): (IVec, IVec)) -> Result<Row, HomeError> {
+        let damaged = |detail: &dyn ToString| HomeError::damaged(TREE, &key, detail.to_string());
+        let (first, piece) = body_key_parts(&key).ok_or_else(|| damaged(&"the key is too short"))?;
+        let bodies =
+            BodyRow::decode(first, &Bytes::copy_from_slice(&value)).map_err(|error| damaged(&error))?;
+        Ok(Row { key, first, piece, bodies })
+    }
+}
+
+impl Bodies {
+    pub(super) fn new(tree: Tree) -> Bodies {
+        Bodies { tree }
+    }
+
+    /// Writes bodies of one block, in order: as few rows as their size allows. A big one ends the row before it, so
+    /// that no row has ids on both sides of another's key.
+    pub(super) fn insert(
+        &self,
+        db: &Database,
+        block: u64,
+        bodies: &[(JobId, Bytes)],
+    ) -> Result<(), HomeError> {
+        let mut rest = bodies;
+        while let Some((id, body)) = rest.first() {
+            debug_assert_eq!(block_of(*id), block, "bodies of one block at a time");
+            let mut bytes = 0;
+            let fits = rest.iter().take_while(|(_, body)| {
+                bytes += body.len();
+                bytes <= PACKED_MAX
+            });
+            let (row, others) = rest.split_at(fits.count().max(1));
+            if body.len() > PACKED_MAX {
+                for (piece, part) in pieces(body) {
+                    self.put(db, body_key(*id, piece), encode_piece(body.len(), part))?;
+                }
+            } else {
+                self.put(db, body_key(*id, 0), encode_packed(*id, row))?;
+            }
+            rest = others;
+        }
+        Ok(())
+    }
+
+    /// The bodies of the row that a job's is in; of a big one only its own. Empty if there is none for the job.
+    pub(super) fn row_of(&self, db: &Database, id: JobId) -> Result<Vec<(JobId, Bytes)>, HomeError> {
+        db.count_operation();
+        let first = body_key(block_range(block_of(id)).first, 0);
+        let mut rows = self.tree.range(first..=body_key(id, u16::MAX));
+        let Some(row) = rows.next_back() else { return Ok(Vec::new()) };
+        let row = Row::decode(row?)?;
+        match row.bodies {
+            BodyRow::Packed(bodies) => Ok(bodies),
+            BodyRow::Piece { total, .. } if row.first == id => Ok(vec![(id, self.join(id, total)?)]),
+            BodyRow::Piece { .. } => Ok(Vec::new()),
+        }
+    }
+
+    /// All pieces of a big body.
+    fn join(&self, id: JobId, total: u64) -> Result<Bytes, HomeError> {
+        let mut body = BytesMut::new();
+        for (row, wanted) in self.tree.range(body_key(id, 0)..=body_key(id, u16::MAX)).zip(0..=u16::MAX) {
+            let row = Row::decode(row?)?;
+            match row.bodies {
+                BodyRow::Piece { total: same, bytes } if same == total && row.piece == wanted => {
+                    body.extend_from_slice(&bytes);
+                }
+                _ => return Err(HomeError::damaged(TREE, &row.key, "it is not the piece that comes next")),
+            }
+        }
+        if body.len() as u64 != total {
+            return Err(HomeError::damaged(TREE, &body_key(id, 0), "pieces of the body are missing"));
+        }
+        Ok(body.freeze())
+    }
+
+    /// Removes every row of a block.
+    pub(super) fn remove_block(&self, db: &Database, block: u64) -> Result<(), HomeError> {
+        for row in self.block(block) {
+            self.remove(db, &row?.0)?;
+        }
+        Ok(())
+    }
+
+    /// Gives back the space of dead jobs where most of a row is dead. A row keeps its key: lookups go by it.
+    pub(super) fn shrink_block(&self, db: &Database, block: u64, live: u64) -> Result<(), HomeError> {
+        let lives = |id: JobId| live >> (id.0 - block_range(block).first.0) & 1 == 1;
+        for row in self.block(block) {
+            let row = Row::decode(row?)?;
+            match row.bodies {
+                BodyRow::Piece { .. } if !lives(row.first) => self.remove(db, &row.key)?,
+                BodyRow::Piece { .. } => {}
+                BodyRow::Packed(bodies) => {
+                    let kept: Vec<_> = bodies.iter().filter(|(id, _)| lives(*id)).cloned().collect();
+                    if kept.is_empty() {
+                        self.remove(db, &row.key)?;
+                    } else if kept.len() * 2 <= bodies.len() {
+                        self.put(db, body_key(row.first, row.piece), encode_packed(row.first, &kept))?;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    #[cfg(test)]
+    pub(super) fn rows(&self) -> usize {
+        self.tree.len()
+    }
+
+    fn block(&self, block: u64) -> sled::Iter {
+        let range = block_range(block);
+        self.tree.range(body_key(range.first, 0)..body_key(range.end(), 0))
+    }
+
+    fn put(&self, db: &Database, key: [u8; 10], row: Vec<u8>) -> Result<(), HomeError> {
+        assert!(row.len() <= 64 << 10, "a row of bodies has {} bytes, more than 64 KiB", row.len());
+        self.tree.insert(key, row)?;
+        db.count_operation();
+        Ok(())
+    }
+
+    fn remove(&self, db: &Database, key: &IVec) -> Result<(), HomeError> {
+        self.tree.remove(key)?;
+        db.count_operation();
+        Ok(())
+    }
+}

@@ -1,0 +1,222 @@
+//! The write-ahead log: one record a commit, one sync, then the answers may go out. Files of a fixed size are
+//! written with zeros once and then overwritten in turn; a commit's number tells what is left of a file's former
+//! life. Knows bytes and numbers, not what a commit is.
+
+mod file;
+mod record;
+mod replay;
+mod spare;
+#[cfg(test)]
+mod tests;
+
+pub(in crate::store) use file::sync_dir;
+pub use replay::LogError;
+pub(crate) use replay::Place;
+
+use crate::store::CommitNo;
+use file::{FILE_HEADER, LogFile};
+use spare::Spares;
+use std::collections::VecDeque;
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+/// The most bytes that one commit may have.
+pub(crate) const PAYLOAD_MAX: usize = 1 << 30;
+
+/// The smallest file that a log can be made of.
+pub(crate) const FILE_BYTES_MIN: u64 = 4096;
+
+/// A log that is open for writing.
+#[derive(Debug)]
+pub(crate) struct Log {
+    dir: PathBuf,
+    salt: u64,
+    file_bytes: u64,
+    active: LogFile,
+    /// Where the next record goes in `active`.
+    at: u64,
+    last: CommitNo,
+    /// Everything up to here is safe elsewhere.
+    home: CommitNo,
+    /// Files before `active`: each with its length and its last commit.
+    full: VecDeque<(LogFile, u64, CommitNo)>,
+    full_bytes: u64,
+    spares: Spares,
+    next_file: u64,
+    poisoned: bool,
+    buffer: Vec<u8>,
+}
+
+impl Log {
+    /// Reads every commit after `home`, in order, then opens the log for writing behind the last of them. Files are
+    /// touched only after all of them were read and found good.
+    pub(crate) fn open<E: From<LogError>>(
+        dir: &Path,
+        file_bytes: u64,
+        home: CommitNo,
+        on_record: impl FnMut(Place<'_>, &[u8]) -> Result<(), E>,
+    ) -> Result<Log, E> {
+        let file_bytes = file_bytes.max(FILE_BYTES_MIN);
+        fs::create_dir_all(dir).map_err(LogError::io(dir))?;
+        let found = replay::replay(dir, home, on_record)?;
+        Ok(Self::resume(dir, file_bytes, home, found).map_err(LogError::io(dir))?)
+    }
+
+    fn resume(dir: &Path, file_bytes: u64, home: CommitNo, mut found: replay::Found) -> io::Result<Log> {
+        for path in &found.unfinished {
+            fs::remove_file(path)?;
+        }
+        let salt = found.salt.map_or_else(random, Ok)?;
+        let mut spares = Spares::start(dir.to_owned(), salt, file_bytes)?;
+        for (path, len) in found.free {
+            if len == file_bytes {
+                spares.give(LogFile::open(path, file_bytes)?);
+            } else {
+                spares.delete(path);
+            }
+        }
+        let (active, at) = match found.used.pop() {
+            Some(used) => (LogFile::open(used.path, used.len.max(file_bytes))?, used.end),
+            // Once in the life of a data directory, so it may take its time.
+            None => match spares.take() {
+                Some(file) => (file, FILE_HEADER as u64),
+                None => {
+                    let id = found.next_file;
+                    found.next_file += 1;
+                    (LogFile::create_full(dir, id, salt, file_bytes)?, FILE_HEADER as u64)
+                }
+            },
+        };
+        // After a SIGKILL the newest record may be in the page cache only, and it is about to be believed.
+        active.sync()?;
+        let mut full = VecDeque::new();
+        for used in found.used {
+            full.push_back((LogFile::open(used.path, used.len)?, used.len, used.last));
+        }
+        let full_bytes = full.iter().map(|(_, len, _)| len).sum();
+        let (last, next_file, dir) = (found.last, found.next_file, dir.to_owned());
+        let (poisoned, buffer) = (false, Vec::new());
+        Ok(Log {
+            dir,
+            salt,
+            file_bytes,
+            active,
+            at,
+            last,
+            home,
+            full,
+            full_bytes,
+            spares,
+            next_file,
+            poisoned,
+            buffer,
+        })
+    }
+
+    /// The newest commit.
+    pub(crate) fn last(&self) -> CommitNo {
+        self.last
+    }
+
+    /// Bytes of log that are not free: what lies before a checkpoint is not in it.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.full_bytes + if self.last > self.home { self.at } else { 0 }
+    }
+
+    pub(crate) fn is_poisoned(&self) -> bool {
+        self.poisoned
+    }
+
+    /// Appends the next commit, whose bytes `encode` adds to a buffer, and returns when it is on disk. If the disk
+    /// is full before anything was synced, `make_room` is asked once whether it is worth another try. Any error is
+    /// final: what a failed sync has left on the disk is not known, and it must not be tried again.
+    pub(crate) fn append(
+        &mut self,
+        encode: impl FnOnce(&mut Vec<u8>),
+        make_room: impl FnOnce() -> bool,
+    ) -> io::Result<usize> {
+        if self.poisoned {
+            return Err(io::Error::other("an earlier write to the log failed"));
+        }
+        self.poisoned = true;
+        let mut record = std::mem::take(&mut self.buffer);
+        record.clear();
+        record.resize(record::HEADER, 0);
+        encode(&mut record);
+        if record.len() - record::HEADER > PAYLOAD_MAX {
+            return Err(io::Error::other(format!("a commit of {} bytes is too large", record.len())));
+        }
+        let number = self.last.next();
+        record::seal(self.salt, number, &mut record);
+        match self.write(&record) {
+            Err(error) if error.kind() == io::ErrorKind::StorageFull && make_room() => self.write(&record)?,
+            written => written?,
+        }
+        self.active.sync()?;
+        let len = record.len();
+        self.at += len as u64;
+        (self.last, self.poisoned) = (number, false);
+        self.buffer = record;
+        // One huge commit must not hold its memory for ever.
+        if self.buffer.capacity() > 16 << 20 {
+            self.buffer = Vec::new();
+        }
+        Ok(len)
+    }
+
+    fn write(&mut self, record: &[u8]) -> io::Result<()> {
+        if self.at + record.len() as u64 > self.active.capacity {
+            self.next_file(record.len() as u64)?;
+        }
+        self.active.write(record, self.at)
+    }
+
+    /// Goes on in another file: one that is ready if there is any, else one that grows. A record that is larger than
+    /// a file gets one of its own.
+    fn next_file(&mut self, record: u64) -> io::Result<()> {
+        let needed = FILE_HEADER as u64 + record;
+        let ready = if needed <= self.file_bytes { self.spares.take() } else { None };
+        let file = match ready {
+            Some(file) => file,
+            None => {
+                let id = self.next_id();
+                LogFile::create_growing(&self.dir, id, self.salt, needed.max(self.file_bytes))?
+            }
+        };
+        let before = std::mem::replace(&mut self.active, file);
+        let len = fs::metadata(&before.path)?.len();
+        self.full_bytes += len;
+        self.full.push_back((before, len, self.last));
+        self.at = FILE_HEADER as u64;
+        let next = &mut self.next_file;
+        self.spares.prepare(|| {
+            *next += 1;
+            *next - 1
+        });
+        Ok(())
+    }
+
+    fn next_id(&mut self) -> u64 {
+        self.next_file += 1;
+        self.next_file - 1
+    }
+
+    /// Everything up to `home` is safe elsewhere: files with nothing newer are free again. One is kept to be
+    /// overwritten, so that the disk's use goes back after a long queue was worked off.
+    pub(crate) fn free(&mut self, home: CommitNo) {
+        self.home = home;
+        while self.full.front().is_some_and(|(_, _, last)| *last <= home) {
+            let Some((file, len, _)) = self.full.pop_front() else { return };
+            self.full_bytes -= len;
+            if len == self.file_bytes { self.spares.give(file) } else { self.spares.delete(file.path) }
+        }
+    }
+}
+
+/// A number that nobody can guess.
+fn random() -> io::Result<u64> {
+    let mut bytes = [0; 8];
+    File::open("/dev/urandom")?.read_exact(&mut bytes)?;
+    Ok(u64::from_le_bytes(bytes))
+}

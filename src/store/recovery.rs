@@ -1,0 +1,250 @@
+//! The start, which is recovery: the home's rows are the state as of the last checkpoint or later, the log's tail is
+//! folded over them. No body in the home is read.
+//!
+//! Rows of a checkpoint that a crash cut off are newer than the others. Each says which commit it reflects, so an
+//! event is folded into those jobs only whose row does not have it yet. A row that such a checkpoint removed is
+//! told by its absence: its jobs arrived before the last whole checkpoint, and are not there.
+
+use super::checkpoint::{Checkpoints, Start, mark};
+use super::codec::{MetaRow, block_of, decode_commit};
+use super::directory::{Directory, DirectoryError};
+use super::disk::DiskStore;
+use super::fresh::Fresh;
+use super::home::{Home, HomeError, ahead_of_log};
+use super::log::{Log, LogError, Place};
+use super::space::{Space, give_up_ballast};
+use super::{Commit, CommitNo, Options};
+use crate::core::{Books, Event, JobId, QueueBooks, RangeSet, State, Time};
+use bytes::Bytes;
+use std::borrow::Cow;
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::path::Path;
+use std::sync::Arc;
+
+/// Why a store does not open.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The data directory cannot be used.
+    #[error(transparent)]
+    Directory(#[from] DirectoryError),
+    /// The database cannot be used.
+    #[error(transparent)]
+    Home(#[from] HomeError),
+    /// The log cannot be read.
+    #[error(transparent)]
+    Log(#[from] LogError),
+    /// A thread does not start.
+    #[error("a thread for the store does not start: {0}")]
+    Thread(std::io::Error),
+}
+
+/// What was found.
+#[derive(Debug)]
+pub struct Recovered {
+    /// The state as of the newest commit.
+    pub state: State,
+    /// The newest commit.
+    pub last: CommitNo,
+    /// When it was decided: time must not go back behind it.
+    pub time: Time,
+    /// For the first line of the daemon's log.
+    pub report: Report,
+}
+
+/// How much a recovery had to do.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Report {
+    /// Jobs that are known now.
+    pub jobs: u64,
+    /// Rows of jobs that were read from the database.
+    pub rows: u64,
+    /// Commits that were folded from the log.
+    pub commits: u64,
+}
+
+impl DiskStore {
+    /// Takes a data directory, making it if needed, and recovers what is in it.
+    ///
+    /// # Errors
+    /// Whatever is wrong is said, and the directory left as it is.
+    pub fn open(dir: &Path, options: &Options) -> Result<(DiskStore, Recovered), OpenError> {
+        let directory = Directory::open(dir)?;
+        let home = Arc::new(open_home(&directory, options)?);
+        let mut fold = Fold::load(&home)?;
+        directory.create_log()?;
+        let log = Log::open(&directory.log(), options.log_file_bytes, fold.meta.home, |place, payload| {
+            fold.commit(place, payload)
+        })?;
+        fold.verify(log.last())?;
+        let start = Start { home: fold.meta.home, dirty: fold.dirty, stored: fold.stored };
+        let checkpoints = Checkpoints::new(home.clone(), options.checkpoint_interval, start);
+        let jobs = fold.state.queues().map(|(_, queue)| queue.counts().all()).sum();
+        let report = Report { jobs, ..fold.report };
+        let store = DiskStore {
+            checkpoints: checkpoints.map_err(OpenError::Thread)?,
+            home,
+            fresh: fold.fresh,
+            rows: VecDeque::new(),
+            space: Space::new(dir, options.disk_reserve_bytes, options.ballast_bytes),
+            log_max: options.log_max_bytes,
+            time: fold.time,
+            log,
+            _directory: directory,
+        };
+        let (last, time) = (store.log.last(), fold.time);
+        Ok((store, Recovered { state: fold.state, last, time, report }))
+    }
+}
+
+/// sled writes when it opens, so on a full disk the ballast has to go.
+fn open_home(directory: &Directory, options: &Options) -> Result<Home, HomeError> {
+    match Home::open(&directory.sled(), options.cache_bytes) {
+        Err(error) if error.is_full() && give_up_ballast(directory.path()) => {
+            Home::open(&directory.sled(), options.cache_bytes)
+        }
+        opened => opened,
+    }
+}
+
+/// The state while it is put together.
+#[derive(Default)]
+struct Fold {
+    meta: MetaRow,
+    state: State,
+    time: Time,
+    next_id: JobId,
+    /// Blocks whose rows are newer than the last whole checkpoint, and what they reflect.
+    ahead: HashMap<u64, CommitNo>,
+    /// The newest of these, and its block.
+    newest_row: (CommitNo, u64),
+    /// Queues whose rows are newer than the last whole checkpoint: what holds after which commit.
+    queues: BTreeMap<CommitNo, Vec<QueueBooks>>,
+    /// Blocks that have a row of jobs.
+    rows: RangeSet,
+    /// Blocks that may have rows of any kind: a crash may have left bodies without their jobs.
+    stored: RangeSet,
+    dirty: RangeSet,
+    fresh: Fresh,
+    report: Report,
+}
+
+impl Fold {
+    /// The home's part.
+    fn load(home: &Home) -> Result<Fold, HomeError> {
+        let mut fold = Fold { meta: home.meta()?.unwrap_or_default(), ..Fold::default() };
+        (fold.time, fold.next_id) = (fold.meta.time, fold.meta.next_id);
+        for row in home.queues()? {
+            fold.queues.entry(row.commit.max(fold.meta.home)).or_default().push(row.books);
+        }
+        home.blocks(|block, row| {
+            if row.commit > fold.meta.home {
+                fold.ahead.insert(block, row.commit);
+                fold.newest_row = fold.newest_row.max((row.commit, block));
+            }
+            fold.rows.insert(block, 1);
+            fold.report.rows += 1;
+            for (range, job) in row.runs {
+                fold.state.restore(range, job);
+            }
+        })?;
+        fold.stored = fold.rows.clone();
+        fold.restore_queues(fold.meta.home);
+        Ok(fold)
+    }
+
+    /// Queues' rows hold the totals after one commit exactly: what was counted on the way there gives way.
+    fn restore_queues(&mut self, after: CommitNo) {
+        if let Some(queues) = self.queues.remove(&after) {
+            self.state.restore_books(Books { next_id: JobId(0), queues });
+        }
+    }
+
+    /// Folds one commit of the log's tail.
+    fn commit(&mut self, place: Place<'_>, payload: &[u8]) -> Result<(), OpenError> {
+        let commit = decode_commit(&Bytes::copy_from_slice(payload));
+        let commit = commit.map_err(|error| place.damaged(error.to_string()))?;
+        let submitted = commit.events.iter().filter(|event| matches!(event, Event::Submitted { .. }));
+        let jobs: u64 = submitted.flat_map(|event| event.jobs()).map(|range| range.len).sum();
+        if jobs != commit.bodies.len() as u64 {
+            return Err(place.damaged(format!("{jobs} jobs have {} bodies", commit.bodies.len())).into());
+        }
+        self.events(place, &commit)?;
+        self.time = commit.time;
+        self.report.commits += 1;
+        self.restore_queues(place.number);
+        Ok(())
+    }
+
+    fn events(&mut self, place: Place<'_>, commit: &Commit) -> Result<(), LogError> {
+        let mut bodies = commit.bodies.iter();
+        for event in &commit.events {
+            for part in self.still_missing(place, event)?.iter() {
+                self.state.apply(part);
+            }
+            if let Event::Submitted { jobs, .. } = event {
+                if jobs.first < self.next_id {
+                    return Err(place.damaged(format!("job {} arrives after later ones", jobs.first)));
+                }
+                self.next_id = jobs.end();
+                for (id, body) in jobs.iter().zip(&mut bodies) {
+                    if self.misses(place.number, id) {
+                        self.fresh.push(id, body.clone());
+                    }
+                }
+            }
+            for range in event.jobs() {
+                mark(&mut self.dirty, *range);
+                mark(&mut self.stored, *range);
+            }
+            event.forgotten().iter().for_each(|range| self.fresh.remove(*range));
+        }
+        Ok(())
+    }
+
+    /// The parts of an event that no row has yet: all of it as a rule.
+    fn still_missing<'a>(&self, place: Place<'_>, event: &'a Event) -> Result<Cow<'a, [Event]>, LogError> {
+        let arrival = matches!(event, Event::Submitted { .. });
+        let mut whole = true;
+        for id in event.jobs().iter().flat_map(|range| range.iter()) {
+            if !self.misses(place.number, id) {
+                whole = false;
+            } else if self.state.contains(id) == arrival {
+                // An arrival of a job that is there, or something about one that is not.
+                if arrival || !self.was_removed(id) {
+                    let what = if arrival { "arrives twice" } else { "is unknown" };
+                    return Err(place.damaged(format!("it names job {id}, which {what}")));
+                }
+                whole = false;
+            }
+        }
+        if whole {
+            return Ok(Cow::Borrowed(std::slice::from_ref(event)));
+        }
+        let known = |id| self.misses(place.number, id) && self.state.contains(id) != arrival;
+        Ok(Cow::Owned(event.narrowed(known)))
+    }
+
+    /// Whether a commit's events about a job are not in its row.
+    fn misses(&self, number: CommitNo, id: JobId) -> bool {
+        number > self.newest_row.0 || self.ahead.get(&block_of(id)).is_none_or(|row| number > *row)
+    }
+
+    /// Whether a job's row was removed by a checkpoint that a crash cut off.
+    fn was_removed(&self, id: JobId) -> bool {
+        id < self.meta.next_id && !self.rows.contains(block_of(id))
+    }
+
+    /// Rows are written only after the log has the commits that they reflect.
+    fn verify(&mut self, last: CommitNo) -> Result<(), HomeError> {
+        let (newest, block) = self.newest_row;
+        if newest > last {
+            return Err(ahead_of_log("jobs", &block.to_be_bytes(), newest, last));
+        }
+        if let Some((newest, queues)) = self.queues.last_key_value() {
+            return Err(ahead_of_log("queues", queues[0].name.as_str().as_bytes(), *newest, last));
+        }
+        // Jobs that arrived and went before their row was written have left no trace but this.
+        self.state.restore_books(Books { next_id: self.next_id, queues: Vec::new() });
+        Ok(())
+    }
+}

@@ -1,0 +1,160 @@
+//! Commits for tests: valid ones, of every kind, from a number, with the state that they lead to.
+
+use super::{Commit, Store};
+use crate::core::*;
+use bytes::Bytes;
+use std::sync::Arc;
+
+/// What a daemon would have done so far.
+#[derive(Clone, Default)]
+pub(crate) struct Workload {
+    pub(crate) state: State,
+    /// The number of the newest commit.
+    pub(crate) commits: u64,
+    pub(crate) time: Time,
+}
+
+impl Workload {
+    /// `count` jobs arrive, alike.
+    pub(crate) fn submit(&mut self, count: u64) -> Commit {
+        let event = self.submitted(count, 0);
+        self.commit(vec![event])
+    }
+
+    /// A few events, chosen by the number.
+    pub(crate) fn random(&mut self, seed: u32) -> Commit {
+        let mut draw = Draw(u64::from(seed) + 1);
+        let (mut events, before) = (Vec::new(), self.state.clone());
+        for _ in 0..1 + draw.below(4) {
+            if let Some(event) = self.event(&mut draw) {
+                self.state.apply(&event);
+                events.push(event);
+            }
+        }
+        self.state = before;
+        self.commit(events)
+    }
+
+    /// All that is known is forgotten.
+    pub(crate) fn delete_all(&mut self) -> Commit {
+        let jobs = self.known(|_| true).into_iter().collect();
+        self.commit(vec![Event::Deleted { jobs }])
+    }
+
+    /// Each job's body, by its id.
+    pub(crate) fn body(id: JobId) -> Bytes {
+        let len = match id.0 {
+            id if id % 97 == 0 => 70_000,
+            id if id % 41 == 0 => 12_000,
+            id => id % 50,
+        };
+        let seed = id.to_string().into_bytes();
+        seed.into_iter().cycle().take(len as usize).collect::<Vec<u8>>().into()
+    }
+
+    pub(crate) fn check_bodies(&self, store: &mut impl Store) {
+        for id in self.known(|_| true) {
+            assert_eq!(store.body(id).unwrap(), Self::body(id), "the body of job {id}");
+        }
+    }
+
+    fn commit(&mut self, events: Vec<Event>) -> Commit {
+        self.time = self.time.plus(std::time::Duration::from_millis(300));
+        self.commits += 1;
+        events.iter().for_each(|event| self.state.apply(event));
+        let arrived = events.iter().filter(|event| matches!(event, Event::Submitted { .. }));
+        let arrived = arrived.flat_map(|event| event.jobs()).flat_map(|range| range.iter());
+        let bodies = arrived.map(Self::body).collect();
+        Commit { time: self.time, events, bodies }
+    }
+
+    fn submitted(&self, count: u64, kind: u64) -> Event {
+        let mut spec = Spec::plain(QueueName::new(&format!("queue-{}", kind % 3)).unwrap());
+        if kind.is_multiple_of(5) {
+            spec.tags = vec![("kind".into(), kind.to_string().into())];
+        }
+        Event::Submitted {
+            jobs: IdRange::new(self.state.next_id(), count),
+            spec: Arc::new(spec),
+            at: self.time.whole_second(),
+            due: (kind % 4 == 1).then_some(Time(1 << 40)),
+            expires_at: if kind % 7 == 2 { Time(1 << 41) } else { Time::NEVER },
+        }
+    }
+
+    /// An event that may happen now, if there are jobs for it.
+    fn event(&self, draw: &mut Draw) -> Option<Event> {
+        let at = self.time;
+        let keep_until = [None, None, Some(Time(1 << 42)), Some(Time::NEVER)][draw.below(4) as usize];
+        let end = Ending { at, keep_until };
+        let leased = |state: &JobState| matches!(state, JobState::Leased(_));
+        let scheduled = |state: &JobState| matches!(state, JobState::Scheduled { .. });
+        let ready = |state: &JobState| matches!(state, JobState::Ready);
+        let ended = |state: &JobState| state.kind().is_final();
+        let due = (draw.below(2) == 0).then_some(Time(1 << 40));
+        let queue = || QueueName::new("queue-1").unwrap();
+        Some(match draw.below(16) {
+            0..4 => self.submitted(1 + draw.below(40), draw.below(30)),
+            4 | 5 => {
+                let holder = if due.is_some() { Holder::Anyone } else { Holder::Session(draw.below(3)) };
+                Event::Claimed { jobs: self.some(draw, ready)?, holder, at, until: Time(1 << 39) }
+            }
+            6 | 7 => Event::Completed { jobs: self.some(draw, leased)?, end },
+            8 => Event::Failed {
+                job: self.some(draw, leased)?.ranges()[0].first.into(),
+                at,
+                error: format!("error at {at}").into(),
+                next: due.map_or(AfterFailure::Dead(end), AfterFailure::Retry),
+            },
+            9 => Event::Released { jobs: self.some(draw, leased)?, due },
+            10 => Event::Interrupted { jobs: self.some(draw, leased)? },
+            11 => Event::Ripened { jobs: self.some(draw, scheduled)? },
+            12 => Event::Cancelled { jobs: self.some(draw, |state| !ended(state))?, end },
+            13 => Event::Revived { jobs: self.some(draw, ended)? },
+            14 => Event::Deleted { jobs: self.some(draw, |_| true)? },
+            _ if due.is_some() => Event::Paused { queue: queue() },
+            _ => Event::Resumed { queue: queue() },
+        })
+    }
+
+    /// Some jobs in one of these states, neighbours as a rule.
+    fn some(&self, draw: &mut Draw, wanted: impl Fn(&JobState) -> bool) -> Option<Ids> {
+        let known = self.known(wanted);
+        let first = draw.below(known.len() as u64 + 1) as usize;
+        let ids: Ids = known.into_iter().skip(first).take(1 + draw.below(30) as usize).collect();
+        (!ids.is_empty()).then_some(ids)
+    }
+
+    fn known(&self, wanted: impl Fn(&JobState) -> bool) -> Vec<JobId> {
+        let all = IdRange::new(JobId(1), self.state.next_id().0);
+        let runs = self.state.iter(all).filter(|(_, job)| wanted(&job.state));
+        runs.flat_map(|(range, _)| range.iter().collect::<Vec<_>>()).collect()
+    }
+}
+
+/// Asserts that two states are the same, whichever way they came to be.
+pub(crate) fn assert_same(found: &State, wanted: &State) {
+    assert_eq!(found.books(), wanted.books());
+    let jobs = |state: &State| {
+        let runs = state.runs(IdRange::new(JobId(1), state.next_id().0)).into_iter();
+        runs.flat_map(|(range, job)| range.iter().map(move |id| (id, job.clone())).collect::<Vec<_>>())
+            .collect::<Vec<_>>()
+    };
+    for (found, wanted) in jobs(found).iter().zip(&jobs(wanted)) {
+        assert_eq!(found, wanted);
+    }
+    assert_eq!(jobs(found).len(), jobs(wanted).len());
+}
+
+/// Numbers that look random and are the same each time (splitmix64).
+struct Draw(u64);
+
+impl Draw {
+    fn below(&mut self, bound: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (z ^ (z >> 31)) % bound
+    }
+}

@@ -1,0 +1,223 @@
+//! The one table of operational log lines: each fact that operators learn of, in words. The rest of the daemon
+//! says *that* something happened and never words a line itself. Every message stands alone, since that is all
+//! that `journalctl` shows; `job`, `queue` and `attempt` are fields beside it, to search by.
+//!
+//! Text from outside (errors of jobs, paths, names) goes through [`escape`], so that nobody can forge a line.
+
+use crate::config::Problem;
+use crate::core::{Attempt, JobId, LeaseId, QueueName, Time};
+use crate::durations::{show_duration, show_point, show_size};
+use crate::engine::Fact;
+use std::borrow::Cow;
+use std::fmt::Display;
+use std::path::Path;
+use std::time::Duration;
+use tracing::{error, info, warn};
+
+/// The longest text from outside in one line, in characters. What is longer is cut.
+const TEXT_MAX: usize = 1000;
+
+/// Text from outside, fit for a line: control characters, and those that turn the direction of writing, are
+/// written as escapes, and backslashes twice, so that no two texts look the same.
+///
+/// ```
+/// use musher::telemetry::events::escape;
+/// assert_eq!(escape("no\nnew line"), "no\\nnew line");
+/// assert_eq!(escape("größer"), "größer");
+/// ```
+pub fn escape(text: &str) -> Cow<'_, str> {
+    let hidden = |c: char| {
+        c.is_control()
+            || matches!(c, '\\' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{200e}' | '\u{200f}')
+    };
+    if text.len() <= TEXT_MAX && !text.contains(hidden) {
+        return Cow::Borrowed(text);
+    }
+    let mut escaped = String::with_capacity(text.len().min(TEXT_MAX));
+    for c in text.chars().take(TEXT_MAX) {
+        match hidden(c) {
+            true => escaped.extend(c.escape_default()),
+            false => escaped.push(c),
+        }
+    }
+    if text.chars().nth(TEXT_MAX).is_some() {
+        escaped.push('…');
+    }
+    Cow::Owned(escaped)
+}
+
+fn clean(text: impl Display) -> String {
+    escape(&text.to_string()).into_owned()
+}
+
+/// A fact that the engine reports.
+pub fn fact(fact: &Fact) {
+    match fact {
+        Fact::Failed { lease: LeaseId { id: job, attempt }, queue, error, retry } => match retry {
+            Some(next) => job_failed(*job, queue, *attempt, error, *next),
+            None => job_dead(*job, queue, *attempt, error),
+        },
+        Fact::Interrupted { jobs } => interrupted(*jobs),
+    }
+}
+
+/// An attempt failed; the job runs again.
+pub fn job_failed(job: JobId, queue: &QueueName, attempt: Attempt, error: &str, next: Time) {
+    let (error, next) = (escape(error), show_point(next));
+    warn!(
+        job = %job, queue = %queue, attempt = attempt.0,
+        "job {job} of {queue} failed in attempt {attempt}, runs again at {next}: {error}"
+    );
+}
+
+/// A job is dead.
+pub fn job_dead(job: JobId, queue: &QueueName, attempt: Attempt, error: &str) {
+    let error = escape(error);
+    error!(
+        job = %job, queue = %queue, attempt = attempt.0,
+        "job {job} of {queue} is dead after attempt {attempt}: {error}"
+    );
+}
+
+/// Workers, or the daemon under them, vanished.
+pub fn interrupted(jobs: u64) {
+    warn!("workers vanished with {jobs} jobs; they will run again");
+}
+
+/// What recovery found.
+pub fn recovered(data: &Path, jobs: u64, commits: u64, took: Duration) {
+    let (data, took) = (clean(data.display()), show_duration(took));
+    info!("recovered {jobs} jobs from {data} in {took}, {commits} commits of them from the log");
+}
+
+/// Ready to serve.
+pub fn started(version: &str, socket: &Path, data: &Path) {
+    let (socket, data) = (clean(socket.display()), clean(data.display()));
+    info!("musher {version} serves {socket} with data in {data}");
+}
+
+/// The way down has begun.
+pub fn draining(running: u64, within: Duration) {
+    info!("draining: {running} jobs still run and have {} to end", show_duration(within));
+}
+
+/// A second signal came during the drain.
+pub fn second_signal() {
+    warn!("second signal: running jobs are ended now; they will run again, and the attempt does not count");
+}
+
+/// The drain is over.
+pub fn drained(settled: u64, released: u64) {
+    info!("drained: {settled} jobs ended by themselves, {released} were given back and will run again");
+}
+
+/// The last line.
+pub fn stopped() {
+    info!("stopped; everything acknowledged is on disk");
+}
+
+/// A reload that changed what it could; `restart` names the keys that it could not change.
+pub fn reloaded(restart: &[&str]) {
+    match restart {
+        [] => info!("configuration reloaded"),
+        keys => warn!("configuration reloaded, but a restart is needed for {}", keys.join(", ")),
+    }
+}
+
+/// A configuration that cannot be used; the old one stays. One line a problem.
+pub fn reload_refused(problems: &[Problem]) {
+    for problem in problems {
+        error!("{}", clean(problem));
+    }
+    error!("configuration not reloaded, the old one stays: {} errors", problems.len());
+}
+
+/// What is odd about the configuration. One line a warning.
+pub fn config_warnings(warnings: &[Problem]) {
+    for warning in warnings {
+        warn!("{}", clean(warning));
+    }
+}
+
+/// The threads that run jobs failed and were started again.
+pub fn worker_pool_restarted(why: &str) {
+    error!("the workers failed and were started again; their jobs will run again: {}", escape(why));
+}
+
+/// A job's process would not end.
+pub fn job_killed(job: JobId, queue: &QueueName, why: &str) {
+    warn!(job = %job, queue = %queue, "job {job} of {queue} was killed: {}", escape(why));
+}
+
+/// What lives on could not be moved out of the log. Nothing is lost; the log grows.
+pub fn checkpoint_failed(why: &str, log_bytes: u64) {
+    let log = show_size(log_bytes);
+    error!("checkpoint failed, will be tried again; the log has {log} meanwhile: {}", escape(why));
+}
+
+/// Submits are refused from now on.
+pub fn disk_low(free: u64, reserve: u64) {
+    let (free, reserve) = (show_size(free), show_size(reserve));
+    error!(
+        "disk low: {free} free, less than {reserve} (limits.disk_reserve); submits are refused, workers go on; \
+         make room, or purge jobs"
+    );
+}
+
+/// Submits are taken again.
+pub fn disk_ok(free: u64) {
+    info!("disk has room again, {} free; submits are taken", show_size(free));
+}
+
+/// The store cannot go on. The process ends, and the next start recovers what was acknowledged.
+pub fn store_failed(why: &str) {
+    error!("the store failed, ending now so that the next start recovers: {}", escape(why));
+}
+
+/// Connections are refused at the limit. Said once until there is room again.
+pub fn connections_full(limit: usize) {
+    warn!("{limit} connections (limits.connections): further ones are refused");
+}
+
+/// A connection was ended because of what it sent.
+pub fn connection_refused(peer: &str, why: &str) {
+    warn!("connection of {} closed: {}", escape(peer), escape(why));
+}
+
+/// The state, as asked for by SIGUSR1. One log line for each line.
+pub fn state_dump(lines: impl IntoIterator<Item = String>) {
+    for line in lines {
+        info!("state: {}", escape(&line));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_could_forge_or_hide_a_line_is_escaped() {
+        for (text, expected) in [
+            ("plain", "plain"),
+            ("größer 日本", "größer 日本"),
+            ("a\nb", "a\\nb"),
+            ("a\r\tb", "a\\r\\tb"),
+            ("\x1b[31mred", "\\u{1b}[31mred"),
+            ("\0\x7f\u{85}", "\\u{0}\\u{7f}\\u{85}"),
+            ("\u{202e}evil", "\\u{202e}evil"),
+            ("\u{2028}", "\\u{2028}"),
+            ("C:\\n", "C:\\\\n"),
+        ] {
+            assert_eq!(escape(text), expected);
+        }
+    }
+
+    #[test]
+    fn a_long_text_is_cut() {
+        let long = "ä".repeat(TEXT_MAX + 1);
+        assert_eq!(escape(&long).chars().count(), TEXT_MAX + 1);
+        assert!(escape(&long).ends_with("ä…"));
+        let fits = "ä".repeat(TEXT_MAX);
+        assert_eq!(escape(&fits), fits);
+    }
+}

@@ -1,0 +1,171 @@
+//! Sets up the log: to the journal with fields when our standard error is connected to it, else to standard
+//! error for people. What is said stands in `events`.
+//!
+//! Fields keep their names in the journal, without the usual prefix `F_`: `job` and `queue` become `JOB=42` and
+//! `QUEUE=mails`, so `journalctl JOB=42` tells a job's story. Therefore no field of ours may be named like one
+//! of the journal's own (`systemd.journal-fields(7)`: `priority`, `unit`, `errno`, …).
+
+use crate::clock;
+use jiff::{Timestamp, tz::TimeZone};
+use rustix::fs::fstat;
+use std::ffi::{OsStr, OsString};
+use std::fmt;
+use std::io::{self, IsTerminal};
+use tracing::subscriber::set_global_default;
+use tracing_journald::{Priority, PriorityMappings};
+use tracing_subscriber::filter::{EnvFilter, ParseError};
+use tracing_subscriber::fmt::format::{Writer, debug_fn};
+use tracing_subscriber::fmt::time::FormatTime;
+use tracing_subscriber::layer::SubscriberExt;
+
+/// What is logged unless `MUSHER_LOG` says otherwise.
+const DEFAULT_FILTER: &str = "info";
+
+/// Fields that every message already holds in words; people need not read them twice.
+const IN_MESSAGE: [&str; 3] = ["job", "queue", "attempt"];
+
+/// `MUSHER_LOG` cannot be read.
+#[derive(Debug, thiserror::Error)]
+#[error("MUSHER_LOG: `{0}` is not a filter; write it like `debug` or `info,musher::store=trace`")]
+pub struct BadFilter(String);
+
+/// Sets the log up for this process. The first call counts; later ones change nothing.
+///
+/// # Errors
+/// If `MUSHER_LOG` cannot be read.
+pub fn init(env: impl Fn(&str) -> Option<OsString>) -> Result<(), BadFilter> {
+    let filter = filter(env("MUSHER_LOG"))?;
+    let journal = env("JOURNAL_STREAM").is_some_and(|stream| is_stderr(&stream)).then(journal);
+    let set = match journal.and_then(Result::ok) {
+        Some(journal) => set_global_default(tracing_subscriber::registry().with(filter).with(journal)),
+        None => {
+            let colours = io::stderr().is_terminal() && env("NO_COLOR").is_none_or(|value| value.is_empty());
+            set_global_default(people(filter, colours, io::stderr))
+        }
+    };
+    let _ = set; // it fails only when a log is set up already
+    Ok(())
+}
+
+fn filter(wanted: Option<OsString>) -> Result<EnvFilter, BadFilter> {
+    let wanted = wanted.filter(|text| !text.is_empty()).unwrap_or_else(|| DEFAULT_FILTER.into());
+    let text = wanted.to_string_lossy();
+    EnvFilter::try_new(&text).map_err(|_: ParseError| BadFilter(text.escape_debug().to_string()))
+}
+
+/// Whether `JOURNAL_STREAM` (`device:inode`, `systemd.exec(5)`) names our standard error. A process may inherit
+/// the variable from a service and yet write elsewhere.
+fn is_stderr(stream: &OsStr) -> bool {
+    let numbers = stream.to_str().and_then(|text| text.split_once(':'));
+    let numbers = numbers.and_then(|(dev, ino)| Some((dev.parse::<u64>().ok()?, ino.parse::<u64>().ok()?)));
+    let stderr = fstat(io::stderr()).ok().map(|stat| (stat.st_dev, stat.st_ino));
+    numbers.is_some() && numbers == stderr
+}
+
+fn journal() -> io::Result<tracing_journald::Layer> {
+    let priorities = PriorityMappings {
+        error: Priority::Error,
+        warn: Priority::Warning,
+        info: Priority::Informational,
+        debug: Priority::Debug,
+        trace: Priority::Debug,
+    };
+    let layer = tracing_journald::layer()?.with_field_prefix(None).with_priority_mappings(priorities);
+    Ok(layer.with_syslog_identifier("musher".to_owned()))
+}
+
+/// Time, level, message, and the fields that the message does not hold.
+fn people<W>(filter: EnvFilter, colours: bool, writer: W) -> impl tracing::Subscriber
+where
+    W: for<'a> tracing_subscriber::fmt::MakeWriter<'a> + Send + Sync + 'static,
+{
+    let fields = debug_fn(|writer, field, value| match field.name() {
+        "message" => write!(writer, "{value:?}"),
+        name if IN_MESSAGE.contains(&name) => Ok(()),
+        name => write!(writer, " {name}={value:?}"),
+    });
+    let layer = tracing_subscriber::fmt::layer()
+        .compact()
+        .with_target(false)
+        .with_timer(LocalTime(TimeZone::system()))
+        .with_ansi(colours)
+        .fmt_fields(fields)
+        .with_writer(writer);
+    tracing_subscriber::registry().with(filter).with(layer)
+}
+
+/// The wall clock in the time zone of this machine, to the millisecond.
+struct LocalTime(TimeZone);
+
+impl FormatTime for LocalTime {
+    fn format_time(&self, writer: &mut Writer<'_>) -> fmt::Result {
+        let now = i64::try_from(clock::wall().0).unwrap_or(0);
+        let now = Timestamp::from_millisecond(now).unwrap_or_default();
+        write!(writer, "{}", self.0.to_datetime(now).strftime("%Y-%m-%d %H:%M:%S%.3f"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::{Attempt, JobId, QueueName};
+    use crate::telemetry::events;
+    use std::sync::{Arc, Mutex};
+
+    #[derive(Clone, Default)]
+    struct Buffer(Arc<Mutex<Vec<u8>>>);
+
+    impl io::Write for Buffer {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().expect("no test panics in it").extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn logged(say: impl FnOnce()) -> String {
+        let buffer = Buffer::default();
+        let writer = buffer.clone();
+        let subscriber = people(filter(None).expect("the default is one"), false, move || writer.clone());
+        tracing::subscriber::with_default(subscriber, say);
+        let bytes = buffer.0.lock().expect("no test panics in it").clone();
+        String::from_utf8(bytes).expect("the log is UTF-8")
+    }
+
+    #[test]
+    fn people_read_time_level_and_message_once() {
+        let queue = QueueName::new("mails").expect("a name");
+        let line = logged(|| events::job_dead(JobId(42), &queue, Attempt(3), "exit 1"));
+        assert!(line.ends_with("ERROR job 42 of mails is dead after attempt 3: exit 1\n"), "{line}");
+        let (time, _) = line.split_once("ERROR").expect("checked above");
+        assert_eq!(time.trim().len(), "2026-12-24 18:00:00.000".len(), "{line}");
+    }
+
+    #[test]
+    fn a_filter_that_cannot_be_read_is_refused_with_an_example() {
+        let message = filter(Some("musher=loud=1".into())).expect_err("no such level").to_string();
+        assert!(message.contains("`musher=loud=1`") && message.contains("like `debug`"), "{message}");
+        assert!(filter(Some("".into())).is_ok());
+    }
+
+    #[test]
+    fn only_a_journal_stream_that_is_our_stderr_counts() {
+        let stat = fstat(io::stderr()).expect("it is open");
+        let ours = format!("{}:{}", stat.st_dev, stat.st_ino);
+        assert!(is_stderr(OsStr::new(&ours)));
+        for other in ["", "1", "x:y", "1:18446744073709551615"] {
+            assert!(!is_stderr(OsStr::new(other)), "{other}");
+        }
+    }
+
+    #[test]
+    fn no_text_from_outside_can_forge_a_line() {
+        let line = logged(|| {
+            events::worker_pool_restarted("boom\n2026-12-24 18:00:00.000  INFO stopped\x1b[2J\r\u{202e}");
+        });
+        assert_eq!(line.lines().count(), 1, "{line}");
+        assert!(line.contains("boom\\n2026") && !line.trim_end().chars().any(char::is_control), "{line:?}");
+    }
+}

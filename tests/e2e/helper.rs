@@ -1,0 +1,195 @@
+//! A daemon with a directory and a socket of its own, and what tests ask of it. Everything goes with it.
+
+use musher::client::Client;
+use musher::clock::monotonic;
+use musher::protocol::admin::{AdminRequest, JobView, QueueView};
+use musher::protocol::{Claim, ClaimedJob, JobOptions, LeaseRef, Settle, SubmitGroup, Verdict};
+use rustix::process::{Pid, Signal, kill_process};
+use std::fs;
+use std::path::PathBuf;
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::time::Duration;
+use tempfile::TempDir;
+
+/// How long anything may take before a test gives up.
+pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
+
+/// Runs a test's future.
+pub(crate) fn block_on<T>(future: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future)
+}
+
+/// Waits until `look` says something, with a deadline.
+pub(crate) async fn until<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
+    let deadline = monotonic() + DEADLINE;
+    loop {
+        if let Some(found) = look().await {
+            return found;
+        }
+        assert!(monotonic() < deadline, "{what}: not within {DEADLINE:?}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+/// A directory for one daemon at a time.
+pub(crate) struct Home {
+    dir: TempDir,
+}
+
+impl Home {
+    /// With small log files and quick checkpoints, and whatever `more` says.
+    pub(crate) fn new(more: &str) -> Home {
+        let home = Home { dir: tempfile::tempdir().unwrap() };
+        home.configure(more);
+        home
+    }
+
+    pub(crate) fn configure(&self, more: &str) {
+        let config = format!(
+            "[storage]\nlog_file = \"256KiB\"\ncheckpoint = \"20ms\"\nballast = \"0B\"\n\
+             [limits]\ndisk_reserve = \"0B\"\n{more}"
+        );
+        fs::write(self.path("musher.toml"), config).unwrap();
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    pub(crate) fn socket(&self) -> PathBuf {
+        self.path("socket")
+    }
+
+    /// The program, told of this home.
+    pub(crate) fn command(&self) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_musher"));
+        command.env("MUSHER_SOCKET", self.socket()).env("NO_COLOR", "1").stdin(Stdio::null());
+        command
+    }
+
+    pub(crate) fn serve_command(&self) -> Command {
+        let mut command = self.command();
+        command
+            .args(["serve", "--config"])
+            .arg(self.path("musher.toml"))
+            .arg("--data")
+            .arg(self.path("data"));
+        command.stdout(Stdio::null());
+        command
+    }
+
+    /// Starts a daemon and waits until it answers.
+    pub(crate) async fn serve(&self) -> Daemon {
+        let log = fs::File::options().append(true).create(true).open(self.path("log.txt")).unwrap();
+        let mut child = self.serve_command().stderr(log).spawn().unwrap();
+        let client = until("the daemon answers", async || {
+            if let Some(status) = child.try_wait().unwrap() {
+                panic!("the daemon ended: {status}\n{}", self.log());
+            }
+            Client::connect(self.socket()).await.ok()
+        })
+        .await;
+        Daemon { child, client, socket: self.socket(), _home: None }
+    }
+
+    /// The same; the home goes with the daemon.
+    pub(crate) async fn serve_owned(self) -> Daemon {
+        let daemon = self.serve().await;
+        daemon.with_home(self)
+    }
+
+    pub(crate) fn log(&self) -> String {
+        fs::read_to_string(self.path("log.txt")).unwrap_or_default()
+    }
+
+    /// Runs a verb to its end.
+    pub(crate) fn musher(&self, args: &[&str]) -> Output {
+        self.command().args(args).output().unwrap()
+    }
+}
+
+/// A daemon that runs; it is killed when the test forgets it.
+pub(crate) struct Daemon {
+    child: Child,
+    pub(crate) client: Client,
+    socket: PathBuf,
+    _home: Option<Home>,
+}
+
+impl Daemon {
+    fn with_home(mut self, home: Home) -> Daemon {
+        self._home = Some(home);
+        self
+    }
+
+    pub(crate) fn socket(&self) -> &PathBuf {
+        &self.socket
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_raw(self.child.id() as i32).unwrap(), signal).unwrap();
+    }
+
+    pub(crate) async fn ended(mut self) -> ExitStatus {
+        until("the daemon ends", async || self.child.try_wait().unwrap()).await
+    }
+
+    pub(crate) async fn kill(self) {
+        self.signal(Signal::KILL);
+        self.ended().await;
+    }
+
+    pub(crate) async fn stop(self) {
+        self.signal(Signal::TERM);
+        assert_eq!(self.ended().await.code(), Some(0));
+    }
+
+    pub(crate) async fn submit(&self, queue: &str, bodies: &[&str]) -> u64 {
+        let options = JobOptions { queue: queue.into(), ..JobOptions::default() };
+        let bodies = bodies.iter().map(|body| body.to_string().into()).collect();
+        self.client.submit(vec![SubmitGroup { options, bodies }]).await.unwrap().0
+    }
+
+    pub(crate) async fn claim(&self, queue: &str, bound: bool, wait_ms: u64) -> Option<ClaimedJob> {
+        claim(&self.client, queue, bound, wait_ms, None).await
+    }
+
+    pub(crate) async fn settle(&self, lease: LeaseRef, verdict: Verdict) -> bool {
+        self.client.settle(vec![Settle { lease, verdict }]).await.unwrap()[0].is_ok()
+    }
+
+    pub(crate) async fn show(&self, id: u64) -> Option<JobView> {
+        self.client.ask(AdminRequest::Show { id }).await.ok()
+    }
+
+    pub(crate) async fn state(&self, id: u64) -> String {
+        self.show(id).await.map_or("gone".into(), |job| job.state)
+    }
+
+    pub(crate) async fn until_state(&self, id: u64, state: &str) {
+        until(&format!("job {id} is {state}"), async || (self.state(id).await == state).then_some(())).await;
+    }
+
+    pub(crate) async fn queue(&self, name: &str) -> QueueView {
+        let queues: Vec<QueueView> = self.client.ask(AdminRequest::Queues {}).await.unwrap();
+        queues.into_iter().find(|queue| queue.queue == name).unwrap()
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+pub(crate) async fn claim(
+    client: &Client,
+    queue: &str,
+    bound: bool,
+    wait_ms: u64,
+    lease_ms: Option<u64>,
+) -> Option<ClaimedJob> {
+    let claim = Claim { queues: vec![queue.into()], max: 1, lease_ms, wait_ms, bound };
+    client.claim(claim).await.unwrap().pop()
+}

@@ -1,0 +1,8 @@
+//! The daemon end to end: the real binary as a child process, over its real socket.
+
+mod crash;
+mod drain;
+mod helper;
+mod life;
+mod serve;
+mod worker;

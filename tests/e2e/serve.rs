@@ -1,0 +1,78 @@
+//! The daemon as a program: what it refuses, and how it says so.
+
+use crate::helper::{Home, block_on};
+
+#[test]
+fn a_second_daemon_on_the_same_data_is_refused() {
+    block_on(async {
+        let home = Home::new("");
+        let daemon = home.serve().await;
+        let mut second = home.serve_command();
+        let output = second.arg("--socket").arg(home.path("other")).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{said}");
+        assert!(said.contains("in use"), "{said}");
+        daemon.stop().await;
+    });
+}
+
+#[test]
+fn errors_of_the_configuration_name_key_and_line() {
+    let home = Home::new("[queues.mails]\nleese = \"60s\"\n");
+    let output = home.serve_command().output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    assert!(said.contains("musher.toml:8") && said.contains("leese") && said.contains("lease"), "{said}");
+}
+
+#[test]
+fn without_a_daemon_every_verb_says_how_to_start_one() {
+    let home = Home::new("");
+    let output = home.musher(&["submit", "mails", "hello"]);
+    assert_eq!(output.status.code(), Some(69));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("musher serve"));
+}
+
+#[test]
+fn garbage_on_the_socket_ends_its_connection_and_nothing_else() {
+    use std::io::{Read, Write};
+    block_on(async {
+        let home = Home::new("");
+        let daemon = home.serve().await;
+        for garbage in [
+            &b"GET / HTTP/1.1\r\n\r\n"[..],
+            &[0xff; 64],
+            &[1, 0, 0, 0, 9],
+            &[9, 0, 0, 0, 1, 0, 0, 0, 0, 1, 2, 3, 4],
+        ] {
+            let mut stream = std::os::unix::net::UnixStream::connect(home.socket()).unwrap();
+            stream.set_read_timeout(Some(crate::helper::DEADLINE)).unwrap();
+            stream.write_all(garbage).unwrap();
+            let mut answer = Vec::new();
+            stream.read_to_end(&mut answer).unwrap();
+            assert_eq!(answer.get(4), Some(&0xf0), "it is told what is wrong: {answer:?}");
+        }
+        assert_eq!(daemon.submit("q", &["x"]).await, 1);
+    });
+}
+
+#[test]
+fn a_reload_applies_a_changed_configuration_and_refuses_a_bad_one() {
+    use rustix::process::Signal;
+    block_on(async {
+        let home = Home::new("");
+        let daemon = home.serve().await;
+        daemon.submit("q", &["x"]).await;
+        home.configure("[queues.q]\nattempts = 9\n");
+        daemon.signal(Signal::HUP);
+        crate::helper::until("the new setting counts", async || {
+            (daemon.show(1).await?.attempts == 9).then_some(())
+        })
+        .await;
+        home.configure("[queues.q]\nattempts = 0\n");
+        daemon.signal(Signal::HUP);
+        crate::helper::until("it is refused", async || home.log().contains("not reloaded").then_some(()))
+            .await;
+        assert_eq!(daemon.show(1).await.unwrap().attempts, 9);
+    });
+}

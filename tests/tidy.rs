@@ -1,0 +1,246 @@
+//! The house style as a test: reads the sources and fails on what no compiler sees. Arrows between modules that
+//! point the wrong way, files without a paragraph on what they are for, leftovers, and what grew past its length.
+//! What was long before is listed with its length and held there; do not add to the lists, find the seam.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+const FILE_LINES_MAX: usize = 450;
+const FUNCTION_LINES_MAX: usize = 90;
+
+/// Which modules of ours a module may import, beside itself. What is not listed is free.
+const ARROWS: [(&str, &[&str]); 4] =
+    [("core", &[]), ("protocol", &[]), ("store", &["core", "migrations"]), ("engine", &["core", "store"])];
+
+/// Files that are longer than that, and how long each may be.
+const LONG_FILES: [(&str, usize); 1] = [("src/protocol/request.rs", 482)];
+
+/// Functions that are longer than that, and how long each may be.
+const LONG_FUNCTIONS: [(&str, usize); 0] = [];
+
+#[test]
+fn the_sources_are_tidy() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut files = Vec::new();
+    collect(&root.join("src"), &mut files);
+    collect(&root.join("migrations"), &mut files);
+    assert!(files.len() > 10, "the sources are where they are looked for");
+    let mut faults = Vec::new();
+    for file in &files {
+        let text = fs::read_to_string(file).expect("sources are UTF-8");
+        let path = file.strip_prefix(root).expect("it was found there").to_string_lossy().into_owned();
+        faults.extend(check(&path, &text));
+    }
+    assert!(faults.is_empty(), "\n{}\n", faults.join("\n"));
+}
+
+fn collect(dir: &Path, files: &mut Vec<PathBuf>) {
+    let Ok(entries) = fs::read_dir(dir) else { return };
+    for entry in entries {
+        let path = entry.expect("the directory can be read").path();
+        if path.is_dir() {
+            collect(&path, files);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            files.push(path);
+        }
+    }
+}
+
+/// Everything that is wrong with one file.
+fn check(path: &str, text: &str) -> Vec<String> {
+    let mut faults = paragraph(path, text);
+    faults.extend(arrows(path, text));
+    faults.extend(leftovers(path, text));
+    faults.extend(file_length(path, text));
+    faults.extend(function_lengths(path, text));
+    faults
+}
+
+/// A file says first what it is for. One that holds a single line has nothing to explain.
+fn paragraph(path: &str, text: &str) -> Vec<String> {
+    match text.lines().count() <= 1 || text.starts_with("//! ") {
+        true => Vec::new(),
+        false => vec![format!("{path}:1: begin with a paragraph (//!) on what the file is for")],
+    }
+}
+
+fn arrows(path: &str, text: &str) -> Vec<String> {
+    let own = path.split('/').nth(1).unwrap_or("").trim_end_matches(".rs");
+    let Some((_, allowed)) = ARROWS.iter().find(|(module, _)| *module == own) else { return Vec::new() };
+    let mut faults = Vec::new();
+    for (number, line) in code(text) {
+        for module in imported(line) {
+            if module != own && !allowed.contains(&module) {
+                faults.push(format!("{path}:{number}: `{own}` must not know `{module}`"));
+            }
+        }
+    }
+    faults
+}
+
+/// The modules that follow `crate::` in a line, also those in braces.
+fn imported(line: &str) -> Vec<&str> {
+    let is_name = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
+    let first = |text: &'_ str| text.find(|c| !is_name(c)).unwrap_or(text.len());
+    let mut found = Vec::new();
+    for (at, _) in line.match_indices("crate::").filter(|(at, _)| !line[..*at].ends_with(is_name)) {
+        let rest = &line[at + "crate::".len()..];
+        let Some(group) = rest.strip_prefix('{') else {
+            found.push(&rest[..first(rest)]);
+            continue;
+        };
+        let mut depth = 0;
+        for part in group.split_inclusive([',', '{', '}']) {
+            let name = part.trim_start();
+            if depth == 0 && first(name) > 0 {
+                found.push(&name[..first(name)]);
+            }
+            depth += i32::from(part.ends_with('{')) - i32::from(part.ends_with('}'));
+        }
+    }
+    found.retain(|name| !name.is_empty());
+    found
+}
+
+fn leftovers(path: &str, text: &str) -> Vec<String> {
+    const WORDS: [&str; 7] = ["dbg!(", "todo!(", "unimplemented!(", "TODO", "FIXME", "XXX", "HACK"];
+    let lines = text.lines().enumerate();
+    let found =
+        lines.flat_map(|(at, line)| WORDS.iter().filter(|word| line.contains(**word)).map(move |w| (at, w)));
+    found.map(|(at, word)| format!("{path}:{}: `{word}` is a leftover", at + 1)).collect()
+}
+
+fn file_length(path: &str, text: &str) -> Vec<String> {
+    if path.ends_with("/tests.rs") || path.contains("/tests/") {
+        return Vec::new();
+    }
+    let most = allowance(&LONG_FILES, path, FILE_LINES_MAX);
+    match without_tests(text).count() {
+        lines if lines > most => vec![format!("{path}: {lines} lines, at most {most}; look for the seam")],
+        _ => Vec::new(),
+    }
+}
+
+fn function_lengths(path: &str, text: &str) -> Vec<String> {
+    let mut faults = Vec::new();
+    let lines: Vec<&str> = text.lines().collect();
+    for (at, line) in lines.iter().enumerate() {
+        let Some(name) = function(line) else { continue };
+        let indent = &line[..line.len() - line.trim_start().len()];
+        // rustfmt puts the closing brace of a function below its first letter.
+        let end = lines[at..].iter().position(|l| l.strip_prefix(indent).is_some_and(|rest| rest == "}"));
+        // The signature ends with its body's brace, or with a semicolon, or all of it stands in one line.
+        let signature = lines[at..].iter().find(|l| l.ends_with(['{', ';', '}'])).copied().unwrap_or("");
+        let Some(length) = end.filter(|_| signature.ends_with('{')).map(|end| end + 1) else { continue };
+        let most = allowance(&LONG_FUNCTIONS, &format!("{path}:{name}"), FUNCTION_LINES_MAX);
+        if length > most {
+            faults.push(format!("{path}:{}: `{name}` has {length} lines, at most {most}", at + 1));
+        }
+    }
+    faults
+}
+
+/// The name of the function that begins in a line.
+fn function(line: &str) -> Option<&str> {
+    let mut words = line.split_whitespace().skip_while(|word| {
+        matches!(*word, "pub" | "async" | "const" | "unsafe") || word.starts_with("pub(") || *word == "super)"
+    });
+    let named = words.next() == Some("fn");
+    let name = words.next().filter(|_| named)?;
+    name.split(['(', '<']).next()
+}
+
+fn allowance(list: &[(&str, usize)], name: &str, most: usize) -> usize {
+    list.iter().find(|(listed, _)| *listed == name).map_or(most, |(_, lines)| *lines)
+}
+
+/// The lines before a trailing `#[cfg(test)] mod … { … }`.
+fn without_tests(text: &str) -> impl Iterator<Item = (usize, &str)> {
+    let lines: Vec<&str> = text.lines().collect();
+    let tests = lines
+        .windows(2)
+        .position(|two| two[0] == "#[cfg(test)]" && two[1].starts_with("mod ") && two[1].ends_with('{'));
+    let end = tests.unwrap_or(lines.len());
+    lines.into_iter().take(end).enumerate().map(|(at, line)| (at + 1, line))
+}
+
+/// The lines that are code: no comments, no tests.
+fn code(text: &str) -> impl Iterator<Item = (usize, &str)> {
+    without_tests(text).filter(|(_, line)| !line.trim_start().starts_with("//"))
+}
+
+mod each_rule_catches {
+    use super::*;
+
+    const GOOD: &str = "//! What this is for.\n\nuse crate::core::Time;\n\nfn one() {\n    two()\n}\n";
+
+    #[test]
+    fn nothing_in_a_good_file() {
+        assert_eq!(check("src/core/job.rs", GOOD), [] as [&str; 0]);
+    }
+
+    #[test]
+    fn a_file_without_a_paragraph() {
+        let faults = check("src/a.rs", "use std::fmt;\nfn one() {}\n");
+        assert_eq!(faults, ["src/a.rs:1: begin with a paragraph (//!) on what the file is for"]);
+    }
+
+    #[test]
+    fn an_arrow_that_points_the_wrong_way() {
+        for (path, line, module) in [
+            ("src/core/job.rs", "use crate::store::Store;", "store"),
+            ("src/core/decide/mod.rs", "    let x = crate::engine::now();", "engine"),
+            ("src/core/job.rs", "use crate::{core::Time, clock::Clock};", "clock"),
+            ("src/protocol/frame.rs", "use crate::core::Time;", "core"),
+            ("src/store/log.rs", "pub(crate) use crate::engine::Engine;", "engine"),
+            ("src/engine/mod.rs", "use crate::server;", "server"),
+            ("src/engine/mod.rs", "#[cfg(test)]\nmod tests;\nuse crate::server;", "server"),
+        ] {
+            let faults = check(path, &format!("//! For.\n{line}\n"));
+            assert_eq!(faults.len(), 1, "{line}: {faults:?}");
+            assert!(faults[0].contains(&format!("must not know `{module}`")), "{faults:?}");
+        }
+    }
+
+    #[test]
+    fn no_arrow_that_points_the_right_way() {
+        for (path, line) in [
+            ("src/store/log.rs", "use crate::{core::{Event, JobId}, store::Commit};"),
+            ("src/store/log.rs", "use crate::migrations;"),
+            ("src/core/job.rs", "/// See crate::store."),
+            ("src/core/job.rs", "pub(crate) fn f() {}"),
+            ("src/cli/mod.rs", "use crate::client::Client;"),
+            ("src/core/job.rs", "#[cfg(test)]\nmod tests {\n    use crate::store::Store;\n}"),
+        ] {
+            assert_eq!(arrows(path, &format!("//! For.\n{line}\n")), [] as [&str; 0], "{line}");
+        }
+    }
+
+    #[test]
+    fn leftovers_in_code_and_comments() {
+        for line in ["    dbg!(x);", "// TODO: later", "/* FIXME */", "    todo!()"] {
+            assert_eq!(check("src/a.rs", &format!("//! For.\n{line}\n")).len(), 1, "{line}");
+        }
+    }
+
+    #[test]
+    fn a_long_file_but_not_its_tests() {
+        let long = format!("//! For.\n{}", "// on\n".repeat(FILE_LINES_MAX));
+        assert_eq!(check("src/a.rs", &long).len(), 1);
+        assert_eq!(check("src/a/tests.rs", &long).len(), 0);
+        let tests = format!("//! For.\n#[cfg(test)]\nmod tests {{\n{}}}\n", "// on\n".repeat(FILE_LINES_MAX));
+        assert_eq!(check("src/a.rs", &tests).len(), 0);
+        assert_eq!(check(LONG_FILES[0].0, &long).len(), 0, "a listed file may be as long as it was");
+    }
+
+    #[test]
+    fn a_long_function_also_inside_an_impl() {
+        let body = "        step();\n".repeat(FUNCTION_LINES_MAX);
+        let long =
+            format!("//! For.\nimpl A {{\n    pub(super) async fn run<T>(&self) {{\n{body}    }}\n}}\n");
+        let faults = check("src/a.rs", &long);
+        assert_eq!(faults, [format!("src/a.rs:3: `run` has {} lines, at most 90", FUNCTION_LINES_MAX + 2)]);
+        let short = format!("//! For.\nfn one() {{}}\nfn two(\n    a: u8,\n);\nstruct A {{\n{body}}}\n");
+        assert_eq!(check("src/a.rs", &short).len(), 0);
+    }
+}
