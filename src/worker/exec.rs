@@ -1,101 +1,258 @@
-//! Builds the child process of an attempt: its command, environment, process group and end.
+//! Starts a job's process: its arguments, standard input, environment and process group. It knows nothing of
+//! leases and deadlines (`supervise.rs`), and nothing of what becomes of the output (`output.rs`).
 
-use super::team::{Handler, Plan};
-use crate::notify::PRIVATE_ENV;
-use crate::protocol::ClaimedJob;
+use super::{Handler, Surroundings};
 use crate::protocol::admin::CommandJob;
+use crate::protocol::{ClaimedJob, Verdict};
+use rustix::fs::{MemfdFlags, memfd_create};
+use rustix::io::Errno;
+use rustix::process::{
+    Pid, PidfdFlags, Signal, getpid, getppid, kill_process_group, pidfd_open, set_parent_process_death_signal,
+};
+use std::ffi::OsString;
+use std::fs::File;
 use std::io;
-use std::path::PathBuf;
-use std::process::Stdio;
-use tokio::process::{Child, Command};
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::FileExt;
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Command, ExitStatus, Stdio};
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+use tokio::net::unix::pipe;
 
-/// Why an attempt could not start.
+/// For how long a job waits that could not be started for want of processes, memory or descriptors here.
+const SHORTAGE_WAIT_MS: u64 = 1_000;
+
+/// Why a job's process could not be started.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum StartError {
-    /// The body is no command: no later attempt can be better.
-    #[error("the body is not a command as `musher run` submits it: {0}")]
-    NotACommand(String),
-    /// The system refused.
-    #[error("cannot start `{program}`{place}: {error}")]
-    System {
-        /// The program.
-        program: String,
-        /// Where, if that may be the reason.
-        place: String,
-        /// What the system said.
-        error: io::Error,
-    },
+    /// The body of a command job is not one.
+    #[error("the body is not a command: {0}; submit command jobs with `musher run`")]
+    NotACommand(serde_json::Error),
+    /// There are no arguments, not even a program's name.
+    #[error("the command is empty")]
+    Empty,
+    /// The arguments, the environment or a tag hold a zero byte.
+    #[error("cannot start `{program}`: an argument or a variable contains a zero byte")]
+    ZeroByte { program: String },
+    /// The working directory is not there.
+    #[error("cannot start `{program}`: the working directory {cwd} is not there")]
+    NoDirectory { program: String, cwd: String },
+    /// This machine has too little of something at this moment.
+    #[error("cannot start `{program}` now: {source}")]
+    Shortage { program: String, source: io::Error },
+    /// What the system said.
+    #[error("cannot start `{program}`: {}", plain(source))]
+    System { program: String, source: io::Error },
 }
 
-/// Starts the command of an attempt.
-pub(super) fn start(plan: &Plan, job: &ClaimedJob, socket: Option<&PathBuf>) -> Result<Child, StartError> {
-    let (mut command, program, place) = match &plan.handler {
-        Handler::Exec(argv) => (of_argv(argv), argv.first().cloned().unwrap_or_default(), String::new()),
-        Handler::Command => {
-            let body: CommandJob = serde_json::from_slice(&job.body)
-                .map_err(|error| StartError::NotACommand(error.to_string()))?;
-            let Some(program) = body.argv.first().cloned() else {
-                return Err(StartError::NotACommand("it names no program".into()));
-            };
-            let mut command = of_argv(&body.argv);
-            command.env_clear().envs(body.env).current_dir(&body.cwd);
-            (command, program, format!(" in {}", body.cwd))
+/// The system's words without Rust's "(os error 2)".
+fn plain(error: &io::Error) -> String {
+    let text = error.to_string();
+    match text.find(" (os error") {
+        Some(end) => text[..end].to_owned(),
+        None => text,
+    }
+}
+
+impl StartError {
+    /// What it means for the job: a body that can never run is dead, what can be mended is tried again, and what
+    /// this machine lacks is not the job's fault.
+    pub(super) fn verdict(self) -> Verdict {
+        let error = self.to_string();
+        match self {
+            StartError::NotACommand(_) | StartError::Empty | StartError::ZeroByte { .. } => {
+                Verdict::FailDead { error }
+            }
+            StartError::NoDirectory { .. } | StartError::System { .. } => Verdict::Fail { error },
+            StartError::Shortage { .. } => {
+                tracing::warn!("{error}; the job is given back");
+                Verdict::Release { delay_ms: SHORTAGE_WAIT_MS }
+            }
+        }
+    }
+}
+
+/// A job's process, the leader of its own process group. Dropping it kills the group.
+#[derive(Debug)]
+pub(super) struct Child {
+    process: std::process::Child,
+    group: Pid,
+    /// Readable once the process has ended. Until it is reaped its number cannot belong to anybody else, so
+    /// that the group can be signalled without a race.
+    end: AsyncFd<OwnedFd>,
+    reaped: bool,
+}
+
+/// What it prints.
+#[derive(Debug)]
+pub(super) struct Pipes {
+    pub(super) stdout: pipe::Receiver,
+    pub(super) stderr: pipe::Receiver,
+}
+
+impl Child {
+    /// Returns when the process has ended. It is not reaped yet.
+    pub(super) async fn ended(&self) {
+        // The descriptor stays readable from then on. An error means that the runtime ends; so does the child.
+        let _ = self.end.readable().await;
+    }
+
+    /// Signals the whole group.
+    pub(super) fn signal(&self, signal: Signal) {
+        debug_assert!(!self.reaped, "after the reaping the number may be somebody else's");
+        // It fails only when nobody is left, or for a process that has taken on other rights: then there is
+        // nothing more that could be done.
+        let _ = kill_process_group(self.group, signal);
+    }
+
+    /// Kills what is left of the group and takes the exit status. Waits if the process has not ended.
+    pub(super) fn reap(&mut self) -> io::Result<ExitStatus> {
+        self.signal(Signal::KILL);
+        self.reaped = true;
+        self.process.wait()
+    }
+}
+
+impl Drop for Child {
+    fn drop(&mut self) {
+        if !self.reaped {
+            // Nobody asks for the status any more.
+            let _ = self.reap();
+        }
+    }
+}
+
+/// Starts the process of a job.
+///
+/// # Errors
+/// [`StartError`]; no process is left behind.
+pub(super) fn start(
+    handler: &Handler,
+    job: &ClaimedJob,
+    around: &Surroundings,
+) -> Result<(Child, Pipes), StartError> {
+    let (mut command, cwd) = match handler {
+        Handler::Exec(argv) => (of_handler(argv, around)?, None),
+        Handler::Command => of_body(job)?,
+    };
+    command.envs(variables(job, around)).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
+    die_with_this_process(&mut command);
+    let started = standard_input(handler, job).and_then(|stdin| adopt(command.stdin(stdin).spawn()?));
+    started.map_err(|error| explain(error, &command, cwd))
+}
+
+fn of_handler(argv: &[String], around: &Surroundings) -> Result<Command, StartError> {
+    let mut command = program(argv)?;
+    command.env_clear().envs(around.environment.iter().map(|(name, value)| (name, value)));
+    Ok(command)
+}
+
+fn of_body(job: &ClaimedJob) -> Result<(Command, Option<String>), StartError> {
+    let body: CommandJob = serde_json::from_slice(&job.body).map_err(StartError::NotACommand)?;
+    let mut command = program(&body.argv)?;
+    command.current_dir(&body.cwd).env_clear().envs(body.env);
+    Ok((command, Some(body.cwd)))
+}
+
+fn program(argv: &[String]) -> Result<Command, StartError> {
+    let [program, arguments @ ..] = argv else { return Err(StartError::Empty) };
+    let mut command = Command::new(program);
+    command.args(arguments);
+    Ok(command)
+}
+
+/// What every job learns of itself.
+fn variables(job: &ClaimedJob, around: &Surroundings) -> Vec<(String, OsString)> {
+    let mut variables: Vec<(String, OsString)> = vec![
+        ("MUSHER_JOB_ID".into(), job.lease.id.to_string().into()),
+        ("MUSHER_QUEUE".into(), job.queue.clone().into()),
+        ("MUSHER_ATTEMPT".into(), job.lease.attempt.to_string().into()),
+        ("MUSHER_MAX_ATTEMPTS".into(), job.attempts.to_string().into()),
+        ("MUSHER_LEASE_UNTIL".into(), job.until_ms.to_string().into()),
+    ];
+    variables.extend(around.socket.as_ref().map(|socket| ("MUSHER_SOCKET".into(), socket.into())));
+    variables.extend(job.tags.iter().map(|(name, value)| (tag_variable(name), value.into())));
+    variables
+}
+
+/// The variable of a tag: `MUSHER_TAG_` and its name in capitals, with `_` for what a name of a variable cannot
+/// hold.
+fn tag_variable(name: &str) -> String {
+    let name = name.chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_uppercase() } else { '_' });
+    "MUSHER_TAG_".chars().chain(name).collect()
+}
+
+/// The body as a file in memory. Unlike a pipe it takes a body of any length at once, so that nobody needs to
+/// feed it while the job runs, and it is gone with the last process that holds it.
+fn standard_input(handler: &Handler, job: &ClaimedJob) -> io::Result<Stdio> {
+    if job.body.is_empty() || *handler == Handler::Command {
+        return Ok(Stdio::null());
+    }
+    let file = File::from(memfd_create("musher-body", MemfdFlags::CLOEXEC)?);
+    // Written at a place, not by the cursor: the job begins to read at 0.
+    file.write_all_at(&job.body, 0)?;
+    Ok(file.into())
+}
+
+/// Has the child killed when this process dies, however it dies.
+fn die_with_this_process(command: &mut Command) {
+    let this = getpid();
+    let ask = move || {
+        set_parent_process_death_signal(Some(Signal::KILL))?;
+        // Dead already, before the line above? Then no signal will come.
+        if getppid() == Some(this) { Ok(()) } else { Err(io::ErrorKind::BrokenPipe.into()) }
+    };
+    // SAFETY: between fork and exec only calls that are safe in a signal handler are allowed. `ask` makes two bare
+    // system calls, prctl and getppid; it takes no lock and allocates nothing (an error from an `ErrorKind` is a
+    // plain value). The signal follows the *thread* that forked: `serve` runs on a current-thread runtime, whose
+    // thread is the one that lives as long as the worker.
+    unsafe { command.pre_exec(ask) };
+}
+
+/// Takes charge of a process that has just been started.
+fn adopt(mut process: std::process::Child) -> io::Result<(Child, Pipes)> {
+    let group = Pid::from_child(&process);
+    let (stdout, stderr) = (process.stdout.take(), process.stderr.take());
+    let watched = pidfd_open(group, PidfdFlags::empty()).map_err(io::Error::from).and_then(readable_at_end);
+    let child = match watched {
+        Ok(end) => Child { process, group, end, reaped: false },
+        Err(error) => {
+            // It cannot be watched, so it must not run. Both fail only if it has ended by itself.
+            let _ = kill_process_group(group, Signal::KILL);
+            let _ = process.wait();
+            return Err(error);
         }
     };
-    for name in PRIVATE_ENV {
-        command.env_remove(name);
+    let stdout = listen(stdout.expect("asked for in `start`").into())?;
+    let stderr = listen(stderr.expect("asked for in `start`").into())?;
+    Ok((child, Pipes { stdout, stderr }))
+}
+
+fn readable_at_end(process: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
+    // SAFETY: the descriptor must stay the same and open while it is registered. An `OwnedFd` that nobody else can
+    // reach does: `Child` hands out neither it nor the `AsyncFd`, and replaces neither.
+    unsafe { AsyncFd::register_with_interest(process, Interest::READABLE) }.map_err(io::Error::from)
+}
+
+fn listen(pipe: OwnedFd) -> io::Result<pipe::Receiver> {
+    rustix::io::ioctl_fionbio(&pipe, true)?;
+    pipe::Receiver::from_owned_fd_unchecked(pipe)
+}
+
+fn explain(source: io::Error, command: &Command, cwd: Option<String>) -> StartError {
+    let program = command.get_program().to_string_lossy().into_owned();
+    if source.kind() == io::ErrorKind::InvalidInput && source.raw_os_error().is_none() {
+        return StartError::ZeroByte { program };
     }
-    describe(&mut command, job, socket);
-    let stdin =
-        if plan.handler == Handler::Command || job.body.is_empty() { Stdio::null() } else { Stdio::piped() };
-    command.stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
-    die_with_us(&mut command);
-    command.spawn().map_err(|error| StartError::System { program, place, error })
-}
-
-fn of_argv(argv: &[String]) -> Command {
-    let mut command = Command::new(argv.first().map_or("", String::as_str));
-    command.args(argv.get(1..).unwrap_or_default());
-    command
-}
-
-/// Tells the command which job it runs.
-fn describe(command: &mut Command, job: &ClaimedJob, socket: Option<&PathBuf>) {
-    command
-        .env("MUSHER_JOB_ID", job.lease.id.to_string())
-        .env("MUSHER_QUEUE", &job.queue)
-        .env("MUSHER_ATTEMPT", job.lease.attempt.to_string())
-        .env("MUSHER_MAX_ATTEMPTS", job.attempts.to_string())
-        .env("MUSHER_LEASE_UNTIL", job.until_ms.to_string());
-    if let Some(socket) = socket {
-        command.env("MUSHER_SOCKET", socket);
-    }
-    for (name, value) in job.tags.iter().filter(|(_, value)| !value.contains('\0')) {
-        command.env(tag_variable(name), value);
-    }
-}
-
-/// The variable of a tag: `MUSHER_TAG_` and its name in capitals, with `_` for all but letters and digits.
-pub(super) fn tag_variable(name: &str) -> String {
-    let letter = |c: char| if c.is_ascii_alphanumeric() { c.to_ascii_uppercase() } else { '_' };
-    format!("MUSHER_TAG_{}", name.chars().map(letter).collect::<String>())
-}
-
-/// A SIGKILL of this process takes the child with it. The whole group is ended when the connection to the daemon
-/// ends; this is for the moment in which nobody is left to do that. It follows the thread that forks, which is the
-/// only one here and lives as long as the process.
-fn die_with_us(command: &mut Command) {
-    let parent = rustix::process::getpid();
-    let set = move || {
-        rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))?;
-        // The parent may have ended between the fork and the line above.
-        if rustix::process::getppid() == Some(parent) {
-            Ok(())
-        } else {
-            Err(io::ErrorKind::BrokenPipe.into())
+    match (Errno::from_io_error(&source), cwd) {
+        (Some(Errno::AGAIN | Errno::NOMEM | Errno::MFILE | Errno::NFILE), _) => {
+            StartError::Shortage { program, source }
         }
-    };
-    // SAFETY: between fork and exec only async-signal-safe calls are allowed: these are two bare system calls
-    // (prctl and getppid), and building an error of a kind does not allocate.
-    unsafe { command.pre_exec(set) };
+        (Some(Errno::NOENT | Errno::NOTDIR), Some(cwd)) if !Path::new(&cwd).is_dir() => {
+            StartError::NoDirectory { program, cwd }
+        }
+        _ => StartError::System { program, source },
+    }
 }

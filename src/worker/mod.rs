@@ -1,14 +1,113 @@
-//! The hands: claims jobs, runs their commands, settles them by how these end. The daemon's own pool (a child
-//! process of the daemon) and `musher work` are the same code with another connection. It speaks the protocol like
-//! any outside worker, and must not know of engine, store or server.
+//! The hands: claims jobs like any client, runs a process for each, settles by how it ended. The daemon's own pool
+//! ([`run_pool`], a child process of the daemon) and `musher work` ([`run_work`]) are the same code: they differ
+//! in where the plans come from and in what the end of the connection means.
+//!
+//! The pool is a process of its own so that the daemon never forks from its large memory, and so that the daemon's
+//! death, SIGKILL included, is seen as the end of the connection: the pool then kills every process group.
+//!
+//! # Layout
+//! - `pool`: one loop owns all slots (`lanes`), leases (`leases`) and deadlines; everything else sends it events.
+//! - `attempt`: one run as named steps: start, watch, settle.
+//! - `exec`: what a job's process is given; `supervise`: when it is stopped, and how.
+//! - `output`: what it prints, to the daemon. `run`: the two programs around it all.
+//!
+//! Nothing here knows the core, the store or the engine: the protocol is all there is.
 
+mod attempt;
 mod exec;
+mod lanes;
+mod leases;
 mod output;
+mod pool;
 mod run;
 mod supervise;
-mod team;
 #[cfg(test)]
 mod tests;
 
+pub use pool::serve;
 pub use run::{WorkOptions, run_pool, run_work};
-pub use team::{Handler, Plan, Team};
+
+use crate::client::ClientError;
+use crate::notify::PRIVATE_ENV;
+use crate::protocol::admin::HandlerView;
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+/// What to run for some queues.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Plan {
+    /// The queues, the first one preferred.
+    pub queues: Vec<String>,
+    /// How many jobs at a time.
+    pub slots: u32,
+    /// What runs them.
+    pub handler: Handler,
+    /// How long a lease lasts, in milliseconds; the queue's setting if not given. Leases are prolonged while the
+    /// job runs, so this is how long it takes until a vanished worker is noticed.
+    pub lease_ms: Option<u64>,
+    /// The bytes of output kept of one job.
+    pub output_max: u64,
+    /// Whether what jobs print is printed here as well.
+    pub echo: bool,
+}
+
+impl From<HandlerView> for Plan {
+    fn from(view: HandlerView) -> Plan {
+        Plan {
+            queues: vec![view.queue],
+            slots: view.workers,
+            handler: view.exec.map_or(Handler::Command, Handler::Exec),
+            lease_ms: None,
+            output_max: view.output_max,
+            echo: false,
+        }
+    }
+}
+
+/// What runs a job.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Handler {
+    /// This command, with the job's body on standard input.
+    Exec(Vec<String>),
+    /// The job's body says it ([`CommandJob`](crate::protocol::admin::CommandJob)); standard input is empty.
+    Command,
+}
+
+/// Where the plans come from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// The daemon is asked, and asked again when its configuration has changed.
+    Daemon,
+    /// They do not change.
+    Fixed(Vec<Plan>),
+}
+
+/// What jobs get from the process that runs them.
+#[derive(Clone, Debug, Default)]
+pub struct Surroundings {
+    /// The daemon's socket, for `MUSHER_SOCKET`.
+    pub socket: Option<PathBuf>,
+    /// What [`Handler::Exec`] jobs inherit. Command jobs bring their own.
+    pub environment: Vec<(OsString, OsString)>,
+}
+
+impl Surroundings {
+    /// Those of this process, with the daemon's socket if it is known.
+    pub fn of_this_process(socket: Option<PathBuf>) -> Surroundings {
+        let environment = std::env::vars_os()
+            .filter(|(name, _)| !PRIVATE_ENV.iter().any(|private| name == private))
+            .collect();
+        Surroundings { socket, environment }
+    }
+}
+
+/// Why [`serve`] returned. In every case all processes of jobs are gone.
+#[derive(Debug)]
+pub enum WorkerEnd {
+    /// It was told to stop, by its own process or by the daemon.
+    Stopped,
+    /// The connection ended; the leases of what ran ended with it.
+    Disconnected,
+    /// The daemon refuses the work in a way that trying again does not mend.
+    Refused(ClientError),
+}

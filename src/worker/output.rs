@@ -1,74 +1,191 @@
-//! What a command prints: read from its pipes and sent to the daemon piece by piece, up to a limit. One piece is
-//! under way at a time, so a command that prints faster than the daemon keeps waits, as at any full pipe.
+//! What a job prints: read piece by piece, sent to the daemon, and dropped beyond the limit. A stream has one
+//! piece under way, so a slow daemon slows the job down instead of filling the memory here.
 
-use super::team::Plan;
-use crate::client::Client;
+use super::exec::Pipes;
+use crate::client::{Client, ClientError};
 use crate::protocol::LeaseRef;
-use bytes::{Bytes, BytesMut};
-use std::io::Write;
-use tokio::io::{AsyncRead, AsyncReadExt};
+use bytes::Bytes;
+use std::convert::Infallible;
+use std::future::{Future, pending};
+use std::io;
+use std::pin::{Pin, pin};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::task::{Context, Waker};
+use tokio::io::{AsyncWrite, AsyncWriteExt};
+use tokio::net::unix::pipe;
 
 /// The longest piece.
-const PIECE: usize = 32 << 10;
-/// How much of the end of standard error is remembered for the error's text.
-const TAIL: usize = 2 << 10;
+const PIECE_MAX: usize = 32 << 10;
+/// How much is taken from a stream after the job's end. What the job itself has printed is in the pipe by then,
+/// and a pipe holds at most this much; more comes only from a process that has left the group and prints on.
+const AFTER_END_MAX: usize = 1 << 20;
+/// How much of the end of standard error is looked at for its last line.
+const TAIL_MAX: usize = 1024;
 
-/// Where the output of one attempt goes.
-pub(super) struct Sink<'a> {
-    pub(super) client: &'a Client,
-    pub(super) lease: LeaseRef,
-    pub(super) plan: &'a Plan,
+const STDOUT: u8 = 1;
+const STDERR: u8 = 2;
+
+/// The output of one attempt.
+#[derive(Debug)]
+pub(super) struct Output {
+    stdout: pipe::Receiver,
+    stderr: pipe::Receiver,
+    /// The end of what standard error said.
+    tail: Vec<u8>,
+    sink: Sink,
 }
 
-impl Sink<'_> {
-    /// Reads one stream to its end. Returns the last of it.
-    pub(super) async fn drain(&self, stream: u8, mut from: impl AsyncRead + Unpin) -> Vec<u8> {
-        let (mut left, mut tail) = (self.plan.output_max, Vec::new());
-        loop {
-            let mut piece = BytesMut::with_capacity(PIECE);
-            match from.read_buf(&mut piece).await {
-                Ok(1..) => {}
-                // A pipe that cannot be read has no more to say.
-                Ok(0) | Err(_) => return tail,
+/// Where pieces go.
+#[derive(Debug)]
+struct Sink {
+    client: Client,
+    lease: LeaseRef,
+    max: u64,
+    /// How many bytes it has printed so far.
+    printed: AtomicU64,
+    /// Set when the daemon does not take any more, be it that the lease is lost or its disk is full.
+    refused: AtomicBool,
+    echo: bool,
+}
+
+impl Output {
+    pub(super) fn new(pipes: Pipes, client: Client, lease: LeaseRef, max: u64, echo: bool) -> Output {
+        let (printed, refused) = (AtomicU64::new(0), AtomicBool::new(false));
+        let sink = Sink { client, lease, max, printed, refused, echo };
+        Output { stdout: pipes.stdout, stderr: pipes.stderr, tail: Vec::new(), sink }
+    }
+
+    /// Sends on what comes, for as long as it is polled.
+    pub(super) async fn pump(&mut self) -> Infallible {
+        let Output { stdout, stderr, tail, sink } = self;
+        let out = async {
+            while let Some(piece) = next(stdout).await {
+                sink.send(STDOUT, piece).await;
             }
-            if stream == 2 {
-                tail.extend_from_slice(&piece);
-                tail.drain(..tail.len().saturating_sub(TAIL));
+        };
+        let err = async {
+            while let Some(piece) = next(stderr).await {
+                remember(tail, &piece);
+                sink.send(STDERR, piece).await;
             }
-            self.keep(stream, piece.freeze(), &mut left).await;
+        };
+        tokio::join!(out, err);
+        pending().await
+    }
+
+    /// Sends what is still in the pipes. It does not wait for more, nor for the daemon: whatever is sent on this
+    /// connection afterwards comes after it.
+    pub(super) async fn finish(&mut self) {
+        for (stream, pipe) in [(STDOUT, &self.stdout), (STDERR, &self.stderr)] {
+            let mut taken = 0;
+            while taken < AFTER_END_MAX
+                && let Some(piece) = take(pipe)
+            {
+                taken += piece.len();
+                if stream == STDERR {
+                    remember(&mut self.tail, &piece);
+                }
+                post(pin!(self.sink.keep(stream, piece.clone())));
+                self.sink.echo(stream, &piece).await;
+            }
         }
     }
 
-    async fn keep(&self, stream: u8, piece: Bytes, left: &mut u64) {
-        if self.plan.echo {
-            echo(stream, &piece);
+    /// The last line of standard error that says anything.
+    pub(super) fn last_words(&self) -> Option<String> {
+        let text = String::from_utf8_lossy(&self.tail);
+        text.lines().rev().map(str::trim).find(|line| !line.is_empty()).map(str::to_owned)
+    }
+}
+
+impl Sink {
+    async fn send(&self, stream: u8, piece: Bytes) {
+        // Both begin at once: if the job ends while one of them waits, nothing of the piece is lost.
+        tokio::join!(self.keep(stream, piece.clone()), self.echo(stream, &piece));
+    }
+
+    /// Sends a piece to the daemon, as far as the limit allows, and waits until it is there.
+    async fn keep(&self, stream: u8, mut piece: Bytes) {
+        let before = self.printed.fetch_add(piece.len() as u64, Ordering::Relaxed);
+        let room = self.max.saturating_sub(before);
+        let passes = before <= self.max && piece.len() as u64 > room;
+        piece.truncate(usize::try_from(room).unwrap_or(usize::MAX));
+        if !piece.is_empty() {
+            self.transmit(stream, piece).await;
         }
-        if *left == 0 {
+        if passes && self.max > 0 {
+            let note = format!("… output over {} is not kept\n", size(self.max));
+            self.transmit(STDERR, note.into()).await;
+        }
+    }
+
+    async fn transmit(&self, stream: u8, piece: Bytes) {
+        if self.refused.load(Ordering::Relaxed) {
             return;
         }
-        let kept = piece.slice(..piece.len().min(usize::try_from(*left).unwrap_or(usize::MAX)));
-        *left -= kept.len() as u64;
-        // A lease that is lost, or a daemon that is gone, is noticed where the attempt is watched.
-        let _ = self.client.output(self.lease, stream, kept).await;
-        if *left == 0 {
-            let note = format!("\n[musher: output beyond {} bytes is not kept]\n", self.plan.output_max);
-            let _ = self.client.output(self.lease, 2, note.into()).await;
+        if let Err(error) = self.client.output(self.lease, stream, piece).await {
+            self.refused.store(true, Ordering::Relaxed);
+            if let ClientError::Refused(fault) = error {
+                tracing::warn!("job {}: the rest of its output is not kept: {fault}", self.lease.id);
+            }
+        }
+    }
+
+    /// Prints a piece here. Where it cannot be printed the job must not suffer.
+    async fn echo(&self, stream: u8, piece: &[u8]) {
+        if !self.echo {
+            return;
+        }
+        let _ = match stream {
+            STDOUT => print(tokio::io::stdout(), piece).await,
+            _ => print(tokio::io::stderr(), piece).await,
+        };
+    }
+}
+
+async fn print(mut to: impl AsyncWrite + Unpin, piece: &[u8]) -> io::Result<()> {
+    to.write_all(piece).await?;
+    to.flush().await
+}
+
+/// The next piece of a stream; `None` at its end.
+async fn next(pipe: &pipe::Receiver) -> Option<Bytes> {
+    loop {
+        pipe.readable().await.ok()?;
+        let mut piece = [0; PIECE_MAX];
+        match pipe.try_read(&mut piece) {
+            Ok(0) => return None,
+            Ok(len) => return Some(Bytes::copy_from_slice(&piece[..len])),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(_) => return None,
         }
     }
 }
 
-/// Prints a piece as our own. Nobody to read it is no reason to stop working.
-fn echo(stream: u8, piece: &[u8]) {
-    let _ = match stream {
-        1 => std::io::stdout().write_all(piece).and_then(|()| std::io::stdout().flush()),
-        _ => std::io::stderr().write_all(piece),
-    };
+/// What is in the pipe now. It asks the pipe itself, not the runtime, which may not have heard of it yet.
+fn take(pipe: &pipe::Receiver) -> Option<Bytes> {
+    let mut piece = [0; PIECE_MAX];
+    match rustix::io::read(pipe, &mut piece) {
+        Ok(0) | Err(_) => None,
+        Ok(len) => Some(Bytes::copy_from_slice(&piece[..len])),
+    }
 }
 
-/// The last line of standard error: what a person wants to see of a failure.
-pub(super) fn last_line(tail: &[u8]) -> Option<String> {
-    const MAX: usize = 150;
-    let text = String::from_utf8_lossy(tail);
-    let line = text.lines().rev().map(str::trim).find(|line| !line.is_empty())?;
-    Some(line.chars().filter(|c| !c.is_control()).take(MAX).collect())
+fn remember(tail: &mut Vec<u8>, piece: &[u8]) {
+    tail.extend_from_slice(&piece[piece.len().saturating_sub(TAIL_MAX)..]);
+    tail.drain(..tail.len().saturating_sub(TAIL_MAX));
+}
+
+/// Polls a request once, which sends it; its answer is not waited for.
+fn post(request: Pin<&mut impl Future>) {
+    let _ = request.poll(&mut Context::from_waker(Waker::noop()));
+}
+
+/// Bytes as people say them.
+fn size(bytes: u64) -> String {
+    match bytes {
+        _ if bytes.is_multiple_of(1 << 20) => format!("{} MiB", bytes >> 20),
+        _ if bytes.is_multiple_of(1 << 10) => format!("{} KiB", bytes >> 10),
+        _ => format!("{bytes} bytes"),
+    }
 }

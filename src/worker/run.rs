@@ -1,31 +1,29 @@
-//! The two ways to be a worker: the daemon's pool, over the connection that it inherits, and `musher work`, over
-//! the socket, again and again.
+//! The two programs around the pool: the daemon's own (`musher pool`) and `musher work`. They own the process's
+//! signals and its connection; what happens with jobs is the pool's.
 
-use super::team::{Handler, Plan, Team};
+use super::{Plan, Source, Surroundings, WorkerEnd, serve};
 use crate::client::{Client, ClientError};
-use crate::protocol::Notice;
-use crate::protocol::admin::{AdminRequest, HandlerView};
 use crate::signals::{self, Signal};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
 use std::io;
 use std::os::fd::AsFd;
-use std::path::PathBuf;
-use std::rc::Rc;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 use tokio::net::UnixStream;
-use tokio::sync::mpsc::{self, UnboundedReceiver};
+use tokio::sync::watch;
 use tokio::time::sleep;
 
-/// How long running attempts may take to end after `musher work` was told to stop.
-const STOP_GRACE: Duration = Duration::from_secs(30);
-/// How long `musher work` waits before it looks for the daemon again: from the first to the longest wait.
-const RECONNECT_FIRST: Duration = Duration::from_millis(50);
-const RECONNECT_LAST: Duration = Duration::from_secs(2);
+/// How long running jobs may go on after the first signal to `musher work`.
+const WORK_GRACE: Duration = Duration::from_secs(30);
+/// The first wait before the daemon is called again; it doubles from one to the next.
+const CALL_AGAIN: Duration = Duration::from_millis(100);
+/// The longest.
+const CALL_AGAIN_MAX: Duration = Duration::from_secs(5);
 
 /// What `musher work` is told.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WorkOptions {
     /// The daemon's socket.
     pub socket: PathBuf,
@@ -33,179 +31,85 @@ pub struct WorkOptions {
     pub plan: Plan,
 }
 
-/// The daemon's pool: standard input is its connection. Returns when the daemon is gone or has stopped: a SIGKILL
-/// of the daemon ends the connection, and then the pool kills the process groups of all jobs. (A death signal from
-/// the kernel would end the pool before it could do that.)
+/// The daemon's own workers: runs what the daemon says over the socket that is this process's standard input, until
+/// the connection ends or the daemon says so. A SIGKILL of the daemon ends the connection too, and then the process
+/// groups of all jobs are killed. A death signal from the kernel would be worse than none: this process would be
+/// gone before it could do that.
 ///
 /// # Errors
-/// It was not started by a daemon.
+/// It was not started by a daemon, or the daemon does not want it.
 pub fn run_pool() -> io::Result<()> {
     // The daemon decides when its workers stop; a signal to the whole process group must not decide otherwise.
     // Handlers and not "ignore", since that would be inherited by the jobs.
     for signal in [SIGINT, SIGTERM, SIGHUP, SIGUSR1] {
         signal_hook::flag::register(signal, Arc::new(AtomicBool::new(false)))?;
     }
-    let stream = std::os::unix::net::UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
-    stream.set_nonblocking(true)?;
-    local(async move {
-        let client = Client::greet(UnixStream::from_std(stream)?).await.map_err(io::Error::other)?;
-        pool(client).await.map_err(io::Error::other)
+    let socket = std::os::unix::net::UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
+    socket.set_nonblocking(true)?;
+    on_this_thread(async {
+        let client = Client::greet(UnixStream::from_std(socket)?).await.map_err(io::Error::other)?;
+        let around = Surroundings::of_this_process(std::env::var_os("MUSHER_SOCKET").map(PathBuf::from));
+        let (_nobody, never) = watch::channel(None);
+        match serve(&client, Source::Daemon, around, never).await {
+            WorkerEnd::Stopped | WorkerEnd::Disconnected => Ok(()),
+            WorkerEnd::Refused(error) => Err(io::Error::other(error)),
+        }
     })
 }
 
-/// Runs a future on this thread, with local tasks.
-fn local<T>(future: impl Future<Output = io::Result<T>>) -> io::Result<T> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let tasks = tokio::task::LocalSet::new();
-    tasks.block_on(&runtime, future)
-}
-
-async fn pool(client: Client) -> Result<(), ClientError> {
-    let mut notices = client.notices().ok_or(ClientError::Unexpected)?;
-    let socket = std::env::var_os("MUSHER_SOCKET").map(PathBuf::from);
-    loop {
-        let team = Team::new(client.clone(), socket.clone());
-        team.start();
-        for handler in client.ask::<Vec<HandlerView>>(AdminRequest::Handlers {}).await? {
-            if handler.workers > 0 {
-                team.work(plan_of(handler));
-            }
-        }
-        match serve(&team, &mut notices).await {
-            Served::Ended => return Ok(()),
-            // What runs goes on under the old plan; the new one starts at once.
-            Served::Reconfigured => {
-                team.stop_claims();
-                tokio::task::spawn_local(async move { team.idle().await });
-            }
-        }
-    }
-}
-
-fn plan_of(handler: HandlerView) -> Plan {
-    Plan {
-        queues: vec![handler.queue],
-        slots: handler.workers,
-        handler: handler.exec.map_or(Handler::Command, Handler::Exec),
-        lease_ms: None,
-        output_max: handler.output_max,
-        echo: false,
-    }
-}
-
-enum Served {
-    Ended,
-    Reconfigured,
-}
-
-/// Lets a team work until the daemon, or the connection, ends it.
-async fn serve(team: &Rc<Team>, notices: &mut UnboundedReceiver<Notice>) -> Served {
-    loop {
-        match notices.recv().await {
-            Some(Notice::Stopping { grace_ms }) => {
-                stop(team, Duration::from_millis(grace_ms), notices).await;
-                return Served::Ended;
-            }
-            Some(Notice::Reconfigured) => return Served::Reconfigured,
-            Some(notice) => team.notice(notice),
-            None => {
-                team.kill_all().await;
-                return Served::Ended;
-            }
-        }
-    }
-}
-
-/// Stops a team: what runs has `grace` to end, and is then given back. Another `Stopping` cuts it short.
-async fn stop(team: &Rc<Team>, grace: Duration, notices: &mut UnboundedReceiver<Notice>) {
-    team.stop_claims();
-    let idle = team.idle();
-    tokio::pin!(idle);
-    let over = sleep(grace);
-    tokio::pin!(over);
-    let mut given_back = false;
-    loop {
-        tokio::select! {
-            () = &mut idle => return,
-            () = &mut over, if !given_back => {
-                given_back = true;
-                team.give_back();
-            }
-            notice = notices.recv() => match notice {
-                Some(Notice::Stopping { .. }) => {
-                    given_back = true;
-                    team.give_back();
-                }
-                Some(notice) => team.notice(notice),
-                None => {
-                    team.kill_all().await;
-                    return;
-                }
-            },
-        }
-    }
-}
-
-/// `musher work`: works until it is told to stop, and comes back after every restart of the daemon.
+/// `musher work`: works until a signal says to stop. When the daemon goes away the running jobs are killed, since
+/// their leases have ended, and the daemon is called until it is back.
 ///
 /// # Errors
-/// There is no daemon at the first try, or it refused.
+/// No daemon is there at the first try, or it refused.
 pub fn run_work(options: &WorkOptions) -> io::Result<Result<(), ClientError>> {
-    let (stop, mut stops) = mpsc::unbounded_channel();
+    let (ask, asked) = watch::channel(None);
     let _listener = signals::listen(move |signal| {
-        if signal == Signal::Drain {
-            // The loop may have ended already.
-            let _ = stop.send(());
+        // A terminal that is gone ends a worker as a signal to stop does.
+        if matches!(signal, Signal::Drain | Signal::Reload) {
+            // The second one cuts the wait short.
+            ask.send_modify(|grace| *grace = Some(grace.map_or(WORK_GRACE, |_| Duration::ZERO)));
         }
     })?;
-    local(async { Ok(work(options, &mut stops).await) })
+    on_this_thread(async { Ok(work(options, &asked).await) })
 }
 
-async fn work(options: &WorkOptions, stops: &mut UnboundedReceiver<()>) -> Result<(), ClientError> {
+/// Runs a future on this thread alone: jobs die with the thread that started them, so it must live as long as
+/// the process.
+fn on_this_thread<T>(future: impl Future<Output = io::Result<T>>) -> io::Result<T> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(future)
+}
+
+async fn work(options: &WorkOptions, asked: &watch::Receiver<Option<Duration>>) -> Result<(), ClientError> {
+    let around = Surroundings::of_this_process(Some(options.socket.clone()));
     let mut client = Client::connect(&options.socket).await?;
     loop {
-        let mut notices = client.notices().ok_or(ClientError::Unexpected)?;
-        let team = Team::new(client, Some(options.socket.clone()));
-        team.start();
-        team.work(options.plan.clone());
-        loop {
-            tokio::select! {
-                served = serve(&team, &mut notices) => match served {
-                    Served::Ended => break,
-                    Served::Reconfigured => {}
-                },
-                _ = stops.recv() => {
-                    tokio::select! {
-                        _ = stop(&team, STOP_GRACE, &mut notices) => {}
-                        _ = stops.recv() => {
-                            team.give_back();
-                            team.idle().await;
-                        }
-                    }
-                    return Ok(());
-                }
-            }
+        let source = Source::Fixed(vec![options.plan.clone()]);
+        let end = serve(&client, source, around.clone(), asked.clone()).await;
+        match end {
+            WorkerEnd::Refused(error) => return Err(error),
+            _ if asked.borrow().is_some() => return Ok(()),
+            WorkerEnd::Stopped => tracing::warn!("the daemon is stopping; waiting for it to come back"),
+            WorkerEnd::Disconnected => tracing::warn!("the daemon is gone; waiting for it to come back"),
         }
-        tracing::warn!("the daemon is gone; waiting for it to come back");
-        drop(team);
-        client = match reconnect(options, stops).await {
-            Some(client) => client,
-            None => return Ok(()),
+        let mut stop = asked.clone();
+        client = tokio::select! {
+            client = call_again(&options.socket, &client) => client,
+            _ = stop.wait_for(Option::is_some) => return Ok(()),
         };
+        tracing::info!("the daemon is back");
     }
 }
 
-/// Tries until the daemon is there again; `None` if told to stop.
-async fn reconnect(options: &WorkOptions, stops: &mut UnboundedReceiver<()>) -> Option<Client> {
-    let mut wait = RECONNECT_FIRST;
+/// Waits until the old connection has ended, then calls until there is a new one.
+async fn call_again(socket: &Path, old: &Client) -> Client {
+    old.closed().await;
+    let mut wait = CALL_AGAIN;
     loop {
-        tokio::select! {
-            () = sleep(wait) => {}
-            _ = stops.recv() => return None,
+        sleep(wait).await;
+        if let Ok(client) = Client::connect(socket).await {
+            return client;
         }
-        match Client::connect(&options.socket).await {
-            Ok(client) => return Some(client),
-            Err(_) => wait = (wait * 2).min(RECONNECT_LAST),
-        }
+        wait = (wait * 2).min(CALL_AGAIN_MAX);
     }
 }

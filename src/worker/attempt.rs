@@ -1,0 +1,99 @@
+//! One run of a job as named steps: start its process, watch it, say how it ended. Keeping the lease alive and
+//! sending the verdict are the pool's business.
+
+use super::exec;
+use super::output::Output;
+use super::supervise::{self, Ended, Order};
+use super::{Plan, Surroundings};
+use crate::client::Client;
+use crate::protocol::{ClaimedJob, Verdict};
+use signal_hook::low_level::signal_name;
+use std::io;
+use std::os::unix::process::ExitStatusExt;
+use std::process::ExitStatus;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::watch;
+
+/// "Try again later, this is no failure", as in sysexits.h.
+const EX_TEMPFAIL: i32 = 75;
+/// "The input is wrong", as in sysexits.h: the job is dead at once.
+const EX_DATAERR: i32 = 65;
+/// For how long a job waits that has said [`EX_TEMPFAIL`].
+const TEMPFAIL_WAIT_MS: u64 = 1_000;
+/// How much of the last line of standard error goes into an error.
+const LAST_WORDS_MAX: usize = 150;
+
+/// One run of a job.
+pub(super) struct Attempt {
+    pub(super) client: Client,
+    pub(super) plan: Arc<Plan>,
+    pub(super) around: Arc<Surroundings>,
+    pub(super) job: ClaimedJob,
+    pub(super) orders: watch::Receiver<Order>,
+}
+
+impl Attempt {
+    /// Runs the job's process to its end. `None`: the lease is lost, there is nothing to say.
+    pub(super) async fn run(mut self) -> Option<Verdict> {
+        let (mut child, pipes) = match exec::start(&self.plan.handler, &self.job, &self.around) {
+            Ok(started) => started,
+            Err(error) => return Some(error.verdict()),
+        };
+        let Plan { output_max, echo, .. } = *self.plan;
+        let mut output = Output::new(pipes, self.client, self.job.lease, output_max, echo);
+        let timeout = (self.job.timeout_ms > 0).then(|| Duration::from_millis(self.job.timeout_ms));
+        let ended = tokio::select! {
+            biased;
+            ended = supervise::watch(&mut child, timeout, &mut self.orders) => ended,
+            never = output.pump() => match never {},
+        };
+        if !matches!(ended, Ok(Ended::Abandoned)) {
+            output.finish().await;
+        }
+        verdict(ended, self.job.timeout_ms, &output)
+    }
+}
+
+fn verdict(ended: io::Result<Ended>, timeout_ms: u64, output: &Output) -> Option<Verdict> {
+    let status = match ended {
+        Ok(Ended::Itself(status)) => status,
+        Ok(Ended::TimedOut) => {
+            return Some(Verdict::Fail { error: format!("timed out after {}", duration(timeout_ms)) });
+        }
+        Ok(Ended::Stopped) => return Some(Verdict::Release { delay_ms: 0 }),
+        Ok(Ended::Abandoned) => return None,
+        Err(error) => return Some(Verdict::Fail { error: format!("its exit status is not known: {error}") }),
+    };
+    Some(match status.code() {
+        Some(0) => Verdict::Complete,
+        Some(EX_TEMPFAIL) => Verdict::Release { delay_ms: TEMPFAIL_WAIT_MS },
+        Some(EX_DATAERR) => Verdict::FailDead { error: with_last_words(status, output) },
+        _ => Verdict::Fail { error: with_last_words(status, output) },
+    })
+}
+
+/// How it ended, and its last line of standard error: what a person wants to see first.
+fn with_last_words(status: ExitStatus, output: &Output) -> String {
+    let mut error = match (status.code(), status.signal()) {
+        (Some(code), _) => format!("exit status {code}"),
+        (None, Some(signal)) => match signal_name(signal) {
+            Some(name) => format!("killed by signal {signal} ({name})"),
+            None => format!("killed by signal {signal}"),
+        },
+        (None, None) => status.to_string(),
+    };
+    if let Some(words) = output.last_words() {
+        error.push_str(": ");
+        error.extend(words.chars().filter(|c| !c.is_control()).take(LAST_WORDS_MAX));
+        if words.chars().count() > LAST_WORDS_MAX {
+            error.push('…');
+        }
+    }
+    error
+}
+
+/// Milliseconds as people say them.
+fn duration(ms: u64) -> String {
+    if ms.is_multiple_of(1_000) { format!("{}s", ms / 1_000) } else { format!("{ms}ms") }
+}

@@ -1,0 +1,360 @@
+//! The loop that owns all slots, leases and deadlines of one connection. Claims, answers and attempts are tasks
+//! that send it events; a round takes all events there are, then sends one settle for all that has ended and a
+//! claim for each lane that has slots free. It knows jobs and leases, not processes (`attempt.rs`).
+
+use super::attempt::Attempt;
+use super::lanes::{LaneId, Lanes};
+use super::leases::Leases;
+use super::supervise::{Order, STOP_GRACE};
+use super::{Plan, Source, Surroundings, WorkerEnd};
+use crate::client::{Client, ClientError};
+use crate::protocol::admin::{AdminRequest, HandlerView};
+use crate::protocol::{ClaimedJob, LeaseFault, LeaseRef, Notice, Settle, Verdict};
+use std::future::Future;
+use std::sync::Arc;
+use std::task::{Context, Waker};
+use std::time::Duration;
+use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant, sleep_until, timeout};
+
+/// How many events make one round.
+const ROUND_MAX: usize = 256;
+/// How long after the last SIGKILL the pool waits for its processes and for the daemon's answers.
+const LAST_WAIT: Duration = Duration::from_secs(1);
+
+/// What the tasks of a pool report.
+pub(super) enum Event {
+    Handlers(Result<Vec<HandlerView>, ClientError>),
+    Claimed(LaneId, Result<Vec<ClaimedJob>, ClientError>),
+    /// An attempt has ended; without a verdict there is nothing to say of it.
+    Ended(LaneId, LeaseRef, Option<Verdict>),
+    Settled(Vec<LeaseRef>, Result<Vec<Result<(), LeaseFault>>, ClientError>),
+    Extended(Vec<LeaseRef>, Result<Vec<Result<u64, LeaseFault>>, ClientError>),
+}
+
+/// Works until it is told to stop, or until the connection ends. `stop` is set to how long running jobs may go on;
+/// setting it again can only shorten that. Must run on a current-thread runtime: jobs die with the thread that
+/// started them (see `exec.rs`).
+pub async fn serve(
+    client: &Client,
+    source: Source,
+    around: Surroundings,
+    mut stop: watch::Receiver<Option<Duration>>,
+) -> WorkerEnd {
+    let notices = client.notices();
+    let mut pool = Pool::new(client.clone(), Arc::new(around), source);
+    let end = pool.work(notices, &mut stop).await;
+    pool.kill_all().await;
+    end
+}
+
+struct Pool {
+    client: Client,
+    around: Arc<Surroundings>,
+    lanes: Lanes,
+    plans_are_fixed: bool,
+    leases: Leases,
+    /// Verdicts of this round.
+    settles: Vec<Settle>,
+    /// Settle requests without an answer.
+    settling: usize,
+    stopping: Option<Stopping>,
+    refused: Option<ClientError>,
+    // Bounded without a bound of its own: an event a slot, and one a request under way.
+    events: mpsc::UnboundedSender<Event>,
+    inbox: mpsc::UnboundedReceiver<Event>,
+}
+
+/// The way to the end.
+#[derive(Clone, Copy)]
+struct Stopping {
+    /// When what still runs is told to end; `None` once it has been.
+    tell_at: Option<Instant>,
+    /// When the pool leaves, whatever is still open.
+    leave_at: Instant,
+}
+
+impl Pool {
+    fn new(client: Client, around: Arc<Surroundings>, source: Source) -> Pool {
+        let (events, inbox) = mpsc::unbounded_channel();
+        let mut pool = Pool {
+            client,
+            around,
+            lanes: Lanes::default(),
+            plans_are_fixed: matches!(source, Source::Fixed(_)),
+            leases: Leases::default(),
+            settles: Vec::new(),
+            settling: 0,
+            stopping: None,
+            refused: None,
+            events,
+            inbox,
+        };
+        match source {
+            Source::Daemon => pool.ask_for_plans(),
+            Source::Fixed(plans) => drop(pool.lanes.replace(plans)),
+        }
+        pool
+    }
+
+    async fn work(
+        &mut self,
+        mut notices: Option<mpsc::UnboundedReceiver<Notice>>,
+        stop: &mut watch::Receiver<Option<Duration>>,
+    ) -> WorkerEnd {
+        let client = self.client.clone();
+        let mut closed = std::pin::pin!(client.closed());
+        let mut round = Vec::with_capacity(ROUND_MAX);
+        loop {
+            self.act(Instant::now());
+            if let Some(end) = self.end(Instant::now()) {
+                return end;
+            }
+            let wake = self.next_wake();
+            tokio::select! {
+                biased;
+                () = &mut closed => return WorkerEnd::Disconnected,
+                grace = next_stop(stop) => self.begin_to_stop(grace),
+                notice = next_notice(&mut notices) => self.heed(notice),
+                _ = self.inbox.recv_many(&mut round, ROUND_MAX) => {
+                    round.drain(..).for_each(|event| self.handle(event));
+                }
+                () = sleep_until(wake.unwrap_or_else(Instant::now)), if wake.is_some() => {}
+            }
+        }
+    }
+
+    /// What follows from the state and the time: the deadlines that are due, then a settle, then claims. The
+    /// settle goes first, so that the daemon counts a slot as free before it is claimed for.
+    fn act(&mut self, now: Instant) {
+        if let Some(Stopping { tell_at: Some(at), leave_at }) = self.stopping
+            && at <= now
+        {
+            self.stopping = Some(Stopping { tell_at: None, leave_at });
+            self.leases.order_all(Order::Stop);
+        }
+        self.extend(now);
+        self.settle();
+        if self.stopping.is_none() {
+            self.claim(now);
+        }
+    }
+
+    fn next_wake(&self) -> Option<Instant> {
+        let stop = self.stopping.map(|stopping| stopping.tell_at.unwrap_or(stopping.leave_at));
+        let retry = if self.stopping.is_none() { self.lanes.next_retry() } else { None };
+        [stop, retry, self.leases.next_extend()].into_iter().flatten().min()
+    }
+
+    fn end(&mut self, now: Instant) -> Option<WorkerEnd> {
+        if let Some(error) = self.refused.take() {
+            return Some(WorkerEnd::Refused(error));
+        }
+        let stopping = self.stopping?;
+        let quiet = self.leases.is_empty() && self.settling == 0 && !self.lanes.is_claiming();
+        (quiet || stopping.leave_at <= now).then_some(WorkerEnd::Stopped)
+    }
+
+    fn handle(&mut self, event: Event) {
+        match event {
+            Event::Handlers(answer) => self.take_plans(answer),
+            Event::Claimed(lane, answer) => self.take_jobs(lane, answer),
+            Event::Ended(lane, lease, verdict) => {
+                self.leases.remove(lease);
+                self.lanes.free(lane);
+                self.settles.extend(verdict.map(|verdict| Settle { lease, verdict }));
+            }
+            Event::Settled(leases, answer) => {
+                self.settling -= 1;
+                report_lost(&leases, answer);
+            }
+            Event::Extended(leases, answer) => self.leases.extended(&leases, answer),
+        }
+    }
+
+    fn heed(&mut self, notice: Notice) {
+        match notice {
+            Notice::Revoked { lease, .. } => self.leases.order(lease, Order::Abandon),
+            Notice::Stopping { grace_ms } => self.begin_to_stop(Duration::from_millis(grace_ms)),
+            Notice::Reconfigured if self.plans_are_fixed => {}
+            Notice::Reconfigured => self.ask_for_plans(),
+        }
+    }
+
+    /// No more claims from here on; what runs may go on for `grace`.
+    fn begin_to_stop(&mut self, grace: Duration) {
+        let at = Instant::now() + grace.min(Duration::from_secs(365 * 86_400));
+        let at = match self.stopping {
+            Some(Stopping { tell_at: None, .. }) => return,
+            Some(Stopping { tell_at: Some(earlier), .. }) => at.min(earlier),
+            None => at,
+        };
+        if self.stopping.is_none() {
+            for number in self.lanes.claims_under_way() {
+                self.unwait(number);
+            }
+        }
+        self.stopping = Some(Stopping { tell_at: Some(at), leave_at: at + STOP_GRACE + LAST_WAIT });
+    }
+
+    fn unwait(&self, number: u32) {
+        let client = self.client.clone();
+        // If it fails the connection is gone, and with it the claim.
+        send_now(async move { drop(client.unwait(number).await) });
+    }
+
+    fn ask_for_plans(&mut self) {
+        let (client, events) = (self.client.clone(), self.events.clone());
+        send_now(async move {
+            let answer = client.ask(AdminRequest::Handlers {}).await;
+            tell(&events, Event::Handlers(answer));
+        });
+    }
+
+    fn take_plans(&mut self, answer: Result<Vec<HandlerView>, ClientError>) {
+        match answer {
+            Ok(views) => {
+                for number in self.lanes.replace(views.into_iter().map(Plan::from).collect()) {
+                    self.unwait(number);
+                }
+            }
+            // The loop sees the end of the connection by itself.
+            Err(error) if error.is_disconnect() => {}
+            Err(error) => self.refused = Some(error),
+        }
+    }
+
+    fn claim(&mut self, now: Instant) {
+        for (lane, wish) in self.lanes.wishes(self.client.limits().batch, now) {
+            // If it fails the connection is gone, which the loop sees by itself.
+            let Ok(pending) = self.client.start_claim(wish) else { return };
+            self.lanes.claiming(lane, pending.number);
+            let events = self.events.clone();
+            tokio::spawn(async move { tell(&events, Event::Claimed(lane, pending.answer.await)) });
+        }
+    }
+
+    fn take_jobs(&mut self, lane: LaneId, answer: Result<Vec<ClaimedJob>, ClientError>) {
+        match answer {
+            Ok(jobs) => {
+                let free = self.lanes.claimed(lane, jobs.len(), Instant::now());
+                let free = if self.stopping.is_some() { 0 } else { free };
+                for (at, job) in jobs.into_iter().enumerate() {
+                    if at < free { self.start(lane, job) } else { self.give_back(job.lease) }
+                }
+            }
+            Err(ClientError::Refused(fault)) if fault.code.try_again() => {
+                let wait = self.lanes.claim_again_later(lane, Instant::now());
+                tracing::info!("no jobs for now: {fault}; asking again in {wait:?}");
+            }
+            // The loop sees the end of the connection by itself.
+            Err(error) if error.is_disconnect() => {}
+            Err(error) => self.refused = Some(error),
+        }
+    }
+
+    fn start(&mut self, lane: LaneId, job: ClaimedJob) {
+        let Some(plan) = self.lanes.occupy(lane) else { return self.give_back(job.lease) };
+        let (lease, events) = (job.lease, self.events.clone());
+        let orders = self.leases.insert(lease, job.lease_ms, plan.lease_ms);
+        let (client, around) = (self.client.clone(), self.around.clone());
+        let attempt = Attempt { client, plan, around, job, orders };
+        tokio::spawn(async move { tell(&events, Event::Ended(lane, lease, attempt.run().await)) });
+    }
+
+    fn give_back(&mut self, lease: LeaseRef) {
+        self.settles.push(Settle { lease, verdict: Verdict::Release { delay_ms: 0 } });
+    }
+
+    fn settle(&mut self) {
+        while !self.settles.is_empty() {
+            let rest = self.settles.split_off(self.settles.len().min(self.client.limits().batch.max(1)));
+            let items = std::mem::replace(&mut self.settles, rest);
+            let (client, events) = (self.client.clone(), self.events.clone());
+            self.settling += 1;
+            send_now(async move {
+                let leases = items.iter().map(|item| item.lease).collect();
+                tell(&events, Event::Settled(leases, client.settle(items).await));
+            });
+        }
+    }
+
+    fn extend(&mut self, now: Instant) {
+        for (lease_ms, leases) in self.leases.take_due(now) {
+            for leases in leases.chunks(self.client.limits().batch.max(1)) {
+                let (client, events, leases) = (self.client.clone(), self.events.clone(), leases.to_vec());
+                send_now(async move {
+                    let answer = client.extend(leases.clone(), lease_ms).await;
+                    tell(&events, Event::Extended(leases, answer));
+                });
+            }
+        }
+    }
+
+    /// Kills what still runs and waits until it is gone.
+    async fn kill_all(&mut self) {
+        self.leases.order_all(Order::Kill);
+        let gone = async {
+            while !self.leases.is_empty() {
+                if let Some(Event::Ended(_, lease, _)) = self.inbox.recv().await {
+                    self.leases.remove(lease);
+                }
+            }
+        };
+        if timeout(LAST_WAIT, gone).await.is_err() {
+            tracing::warn!("{} killed processes have not ended yet", self.leases.len());
+        }
+    }
+}
+
+fn report_lost(leases: &[LeaseRef], answer: Result<Vec<Result<(), LeaseFault>>, ClientError>) {
+    match answer {
+        Ok(results) => {
+            for (lease, fault) in leases.iter().zip(results).filter_map(|(lease, r)| Some((lease, r.err()?)))
+            {
+                tracing::warn!(
+                    "the result of job {}, attempt {}, came too late: {fault}",
+                    lease.id,
+                    lease.attempt
+                );
+            }
+        }
+        Err(error) if error.is_disconnect() => {}
+        Err(error) => tracing::error!("the results of {} jobs are lost: {error}", leases.len()),
+    }
+}
+
+/// The pool may have ended before the answer came; then nobody misses it.
+fn tell(events: &mpsc::UnboundedSender<Event>, event: Event) {
+    let _ = events.send(event);
+}
+
+/// Sends a request before anything that is sent later, and leaves its answer to a task.
+fn send_now(request: impl Future<Output = ()> + Send + 'static) {
+    let mut request = Box::pin(request);
+    if request.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending() {
+        tokio::spawn(request);
+    }
+}
+
+async fn next_stop(stop: &mut watch::Receiver<Option<Duration>>) -> Duration {
+    loop {
+        if stop.changed().await.is_err() {
+            // Nobody is left who could say it.
+            return std::future::pending().await;
+        }
+        if let Some(grace) = *stop.borrow_and_update() {
+            return grace;
+        }
+    }
+}
+
+async fn next_notice(notices: &mut Option<mpsc::UnboundedReceiver<Notice>>) -> Notice {
+    if let Some(notices) = notices
+        && let Some(notice) = notices.recv().await
+    {
+        return notice;
+    }
+    // The connection has ended, which the loop sees by itself.
+    std::future::pending().await
+}
