@@ -12,10 +12,12 @@ use std::env;
 use std::ffi::OsString;
 
 const EXAMPLES: &str = "\
+A command that fails is not run again unless --attempts says so; one whose daemon or machine dies is.
+
 Examples:
   musher run -- ffmpeg -i in.mov out.mp4        prints the job's id
   musher run --wait -- make backup              shows its output, exits as it does
-  musher run --delay 8h --attempts 1 -- ./nightly.sh";
+  musher run --delay 8h --attempts 3 -- ./nightly.sh";
 
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
@@ -47,7 +49,9 @@ impl Run {
                 .collect(),
         };
         let body = serde_json::to_vec(&job).map_err(Failure::failed)?;
-        let group = SubmitGroup { options: self.wishes.for_queue(&self.queue)?, bodies: vec![body.into()] };
+        let mut options = self.wishes.for_queue(&self.queue)?;
+        options.attempts.get_or_insert(1);
+        let group = SubmitGroup { options, bodies: vec![body.into()] };
         let (id, _) = client.submit(vec![group]).await?;
         if !self.wait {
             output::line(&id.to_string())?;
