@@ -30,9 +30,9 @@
 //! | purge | forgotten | forgotten | — | — | — | — | — |
 //!
 //! A final state whose jobs are not kept (`keep` of the queue) is `forgotten` at once. complete, fail, release and
-//! extend name the attempt that they mean; any but the newest is refused as `lease lost`. A lease survives the
-//! cancelling, burying or expiry of nothing: whoever held the job learns of it by that refusal, or at once where
-//! its connection is known.
+//! extend name the attempt that they mean; any but the newest is refused as `lease lost` (or as not found, where
+//! nothing is left of the job). Whoever held a job that was cancelled or buried learns of it by that refusal, or at
+//! once where its connection is known.
 
 mod apply;
 pub mod check;
