@@ -33,6 +33,12 @@ pub enum Rejection {
     /// A submit without jobs.
     #[error("a submit of no jobs: send at least one")]
     NothingToSubmit,
+    /// There are too many tags.
+    #[error("{count} tags, at most {max} are allowed: put the rest into the body", max = Spec::TAG_COUNT_MAX)]
+    TooManyTags {
+        /// How many there are.
+        count: usize,
+    },
     /// Tags are too long.
     #[error("the tags have {len} bytes together, at most {max} are allowed: put the rest into the body", max = Spec::TAGS_MAX)]
     TagsTooLong {

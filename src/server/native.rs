@@ -356,7 +356,7 @@ fn code_of(refusal: &Refusal) -> ErrorCode {
         Refusal::Core(Rejection::QueueFull { .. }) => ErrorCode::QueueFull,
         Refusal::Core(Rejection::TooManyQueues { .. }) | Refusal::TooManyWaiting { .. } => ErrorCode::Busy,
         Refusal::Core(Rejection::NothingToSubmit) => ErrorCode::Invalid,
-        Refusal::Core(Rejection::TagsTooLong { .. }) => ErrorCode::TooLarge,
+        Refusal::Core(Rejection::TagsTooLong { .. } | Rejection::TooManyTags { .. }) => ErrorCode::TooLarge,
         Refusal::Core(Rejection::OutOfIds) | Refusal::Body(_) => ErrorCode::Internal,
         Refusal::NoRoom(_) => ErrorCode::DiskFull,
         Refusal::NotFound(_) => ErrorCode::NotFound,

@@ -107,3 +107,24 @@ fn the_dialogue_of_the_protocols_document_is_what_happens() {
         assert_eq!(lines, 2);
     });
 }
+
+/// Tags were once limited by their bytes only: thousands of empty ones made a row that no page of the database
+/// holds, and the daemon could not start any more.
+#[test]
+fn a_job_of_thousands_of_empty_tags_is_refused_and_does_no_harm() {
+    use musher::protocol::{JobOptions, SubmitGroup};
+    block_on(async {
+        let home = Home::new("");
+        let daemon = home.serve().await;
+        for tags in [vec![(String::new(), String::new()); 60_000], vec![("t".to_owned(), String::new()); 512]]
+        {
+            let options = JobOptions { queue: "q".into(), tags, ..JobOptions::default() };
+            let bodies = vec!["x".into(); 64];
+            let refused = daemon.client.submit(vec![SubmitGroup { options, bodies }]).await.unwrap_err();
+            assert!(refused.to_string().contains("tags"), "{refused}");
+        }
+        assert_eq!(daemon.submit("q", &["x"]).await, 1);
+        daemon.stop().await;
+        assert_eq!(home.serve().await.state(1).await, "ready");
+    });
+}

@@ -24,6 +24,9 @@ impl Core {
         let mut count: u64 = 0;
         for group in groups {
             count = count.saturating_add(group.count);
+            if group.spec.tags.len() > Spec::TAG_COUNT_MAX {
+                return Err(Rejection::TooManyTags { count: group.spec.tags.len() });
+            }
             let len = group.spec.tags.iter().map(|(name, value)| name.len() + value.len()).sum();
             if len > Spec::TAGS_MAX {
                 return Err(Rejection::TagsTooLong { len });

@@ -20,8 +20,9 @@ use std::time::Duration;
 pub(crate) const BLOCK: u64 = 64;
 
 /// The largest row of jobs, by construction: as many jobs as a block holds, each with a spec of its own (a name of
-/// 100 bytes, 512 bytes of tags in at most 512 pairs) and three failures of 240 bytes.
-pub(crate) const ROW_MAX: usize = 160 * 1024;
+/// 100 bytes, 512 bytes of tags in at most 64 pairs) and three failures of 240 bytes. A leaf of sled holds up to 17
+/// rows, which must stay below 2 MiB together (precaution 3).
+pub(crate) const ROW_MAX: usize = 120_000;
 
 /// The block of a job.
 pub(crate) fn block_of(id: JobId) -> u64 {

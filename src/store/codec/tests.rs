@@ -251,7 +251,8 @@ fn the_largest_row_of_jobs_stays_below_its_bound() {
     let text = "x".repeat(Failure::TEXT_MAX);
     let failure = || Failure { attempt: Attempt(u32::MAX), at: Time(1 << 60), error: text.as_str().into() };
     let runs = block_range(1).iter().map(|id| {
-        let tags = (0..Spec::TAGS_MAX).map(|_| ("t".into(), "".into())).collect();
+        let value = "v".repeat(Spec::TAGS_MAX / Spec::TAG_COUNT_MAX - 1);
+        let tags = vec![("t".into(), value.as_str().into()); Spec::TAG_COUNT_MAX];
         let name = QueueName::new(&format!("{:0100}", id.0)).unwrap();
         let spec = Arc::new(Spec { tags, owner: u32::MAX, ..Spec::plain(name) });
         let mut job = Job::fresh(spec, Time(1 << 60));

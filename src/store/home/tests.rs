@@ -91,7 +91,7 @@ fn the_largest_rows_make_no_blob() {
     for id in 0..60 {
         home.store(&change(id + 1, &[64 * (id + 1)], &[(64 * (id + 1), PACKED_MAX)])).unwrap();
     }
-    let row = vec![b'x'; ROW_MAX * 3 / 4];
+    let row = vec![b'x'; ROW_MAX];
     for block in 0..60 {
         let change = BlockChange { block, row: Some((row.clone(), 1)), bodies: Vec::new() };
         home.with(|trees| Ok(trees.jobs.insert(block.to_be_bytes(), change.row.unwrap().0)?)).unwrap();
