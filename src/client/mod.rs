@@ -30,7 +30,6 @@ use serde::de::DeserializeOwned;
 use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 use tokio::net::UnixStream;
 use tokio::sync::mpsc;
 
@@ -105,9 +104,6 @@ pub struct PendingClaim<F> {
 }
 
 impl Client {
-    /// How long a daemon that has just been started may take before its socket answers.
-    pub const PATIENCE: Duration = Duration::from_secs(5);
-
     /// Connects to the daemon's socket.
     ///
     /// # Errors

@@ -6,13 +6,13 @@ pub mod admin;
 mod frame;
 mod request;
 mod response;
+mod submit;
 mod wire;
 
 pub use frame::{FrameError, HEADER, Header, finish_frame, split_frame, start_frame};
-pub use request::{
-    Claim, JobOptions, LeaseRef, Request, Settle, Start, SubmitGroup, Verdict, WireBackoff, encode_output,
-};
+pub use request::{Claim, LeaseRef, Request, Settle, Verdict, encode_output};
 pub use response::{ClaimedJob, ErrorCode, Fault, LeaseFault, Notice, Response, Revocation, WIRE_STATES};
+pub use submit::{JobOptions, Start, SubmitGroup, WireBackoff};
 pub use wire::{Malformed, Reader};
 
 /// The version of the protocol that this program speaks.

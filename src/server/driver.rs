@@ -37,6 +37,7 @@ pub async fn run<S: Store + 'static>(hub: &Rc<Hub<S>>) -> Result<(), Fatal> {
         hub.deliver(turned);
         hub.turned.notify_waiters();
         let mut next = hub.engine.borrow_mut().housekeep(now)?;
+        hub.watch_room();
         match hub.engine.borrow_mut().stop_step(now) {
             None => {}
             Some(Step::Wait(until)) => next = Some(next.map_or(until, |next| next.min(until))),

@@ -6,10 +6,10 @@ use super::output::OutputStore;
 use super::session::Session;
 use crate::clock::Clock;
 use crate::core::{JobId, Settings, StateKind, Time};
-use crate::engine::{Answer, Bounds, Delivery, Engine, Origin, Turned};
+use crate::engine::{Answer, Bounds, Delivery, Engine, Origin, Refusal, Turned};
 use crate::protocol::admin::HandlerView;
 use crate::protocol::{LeaseRef, Notice, Response, Revocation};
-use crate::store::Store;
+use crate::store::{Room, Store};
 use crate::telemetry::events;
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -77,6 +77,10 @@ pub struct Hub<S> {
     /// Rings after each turn.
     pub(super) turned: Notify,
     next_session: Cell<u64>,
+    /// Whether the log was told that no jobs are taken for want of room.
+    room_is_short: Cell<bool>,
+    /// Whether the log was told that connections are refused.
+    pub(super) is_crowded: Cell<bool>,
 }
 
 /// Somebody who reads a job's output as it comes.
@@ -104,6 +108,8 @@ impl<S: Store + 'static> Hub<S> {
             wake: Notify::new(),
             turned: Notify::new(),
             next_session: Cell::new(1),
+            room_is_short: Cell::new(false),
+            is_crowded: Cell::new(false),
         })
     }
 
@@ -152,6 +158,18 @@ impl<S: Store + 'static> Hub<S> {
     /// How many jobs connections hold.
     pub fn held(&self) -> usize {
         self.engine.borrow().core().state.held()
+    }
+
+    /// Tells the operators, once each, that there is no room for new jobs, and that there is again.
+    pub(super) fn watch_room(&self) {
+        let room = self.engine.borrow().room();
+        let short = room != Room::Enough;
+        if self.room_is_short.replace(short) != short {
+            match short {
+                true => events::room_short(&Refusal::NoRoom(room).to_string()),
+                false => events::room_again(),
+            }
+        }
     }
 
     pub(super) fn new_session_id(&self) -> u64 {

@@ -5,6 +5,7 @@ use super::hub::Hub;
 use super::native;
 use crate::protocol::{ErrorCode, Fault, FrameError, Response, split_frame};
 use crate::store::Store;
+use crate::telemetry::events;
 use bytes::BytesMut;
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -137,12 +138,16 @@ pub(super) async fn serve<S: Store + 'static>(hub: Rc<Hub<S>>, stream: UnixStrea
         closed: Notify::new(),
         this: this.clone(),
     });
-    if hub.sessions.borrow().len() >= hub.service.borrow().limits.connections && !peer.pool {
-        let limit = hub.service.borrow().limits.connections;
+    let limit = hub.service.borrow().limits.connections;
+    if hub.sessions.borrow().len() >= limit && !peer.pool {
+        if !hub.is_crowded.replace(true) {
+            events::connections_full(limit);
+        }
         let message = format!("{limit} connections are open already (limits.connections): try again later");
         session.refuse(0, ErrorCode::Busy, message);
         return session.flush();
     }
+    hub.is_crowded.set(false);
     hub.sessions.borrow_mut().insert(session.id, session.clone());
     tokio::select! {
         () = session.closing.notified() => {}

@@ -6,7 +6,7 @@
 
 use crate::config::Problem;
 use crate::core::{Attempt, JobId, LeaseId, QueueName, Time};
-use crate::durations::{show_duration, show_point, show_size};
+use crate::durations::{show_duration, show_point};
 use crate::engine::Fact;
 use std::borrow::Cow;
 use std::fmt::Display;
@@ -106,11 +106,6 @@ pub fn second_signal() {
     warn!("second signal: running jobs are ended now; they will run again, and the attempt does not count");
 }
 
-/// The drain is over.
-pub fn drained(settled: u64, released: u64) {
-    info!("drained: {settled} jobs ended by themselves, {released} were given back and will run again");
-}
-
 /// The last line.
 pub fn stopped() {
     info!("stopped; everything acknowledged is on disk");
@@ -144,44 +139,19 @@ pub fn worker_pool_restarted(why: &str) {
     error!("the workers failed and were started again; their jobs will run again: {}", escape(why));
 }
 
-/// A job's process would not end.
-pub fn job_killed(job: JobId, queue: &QueueName, why: &str) {
-    warn!(job = %job, queue = %queue, "job {job} of {queue} was killed: {}", escape(why));
-}
-
-/// What lives on could not be moved out of the log. Nothing is lost; the log grows.
-pub fn checkpoint_failed(why: &str, log_bytes: u64) {
-    let log = show_size(log_bytes);
-    error!("checkpoint failed, will be tried again; the log has {log} meanwhile: {}", escape(why));
-}
-
 /// Submits are refused from now on.
-pub fn disk_low(free: u64, reserve: u64) {
-    let (free, reserve) = (show_size(free), show_size(reserve));
-    error!(
-        "disk low: {free} free, less than {reserve} (limits.disk_reserve); submits are refused, workers go on; \
-         make room, or purge jobs"
-    );
+pub fn room_short(why: &str) {
+    error!("{}", escape(why));
 }
 
 /// Submits are taken again.
-pub fn disk_ok(free: u64) {
-    info!("disk has room again, {} free; submits are taken", show_size(free));
-}
-
-/// The store cannot go on. The process ends, and the next start recovers what was acknowledged.
-pub fn store_failed(why: &str) {
-    error!("the store failed, ending now so that the next start recovers: {}", escape(why));
+pub fn room_again() {
+    info!("there is room again; submits are taken");
 }
 
 /// Connections are refused at the limit. Said once until there is room again.
 pub fn connections_full(limit: usize) {
     warn!("{limit} connections (limits.connections): further ones are refused");
-}
-
-/// A connection was ended because of what it sent.
-pub fn connection_refused(peer: &str, why: &str) {
-    warn!("connection of {} closed: {}", escape(peer), escape(why));
 }
 
 /// The state, as asked for by SIGUSR1. One log line for each line.

@@ -128,3 +128,44 @@ fn a_job_of_thousands_of_empty_tags_is_refused_and_does_no_harm() {
         assert_eq!(home.serve().await.state(1).await, "ready");
     });
 }
+
+#[test]
+fn a_connection_over_the_limit_is_told_so_and_the_others_go_on() {
+    block_on(async {
+        // The pool is not counted; the daemon's first client is.
+        let home = Home::new("connections = 2\n[queues.commands]\nworkers = 0\n");
+        let daemon = home.serve().await;
+        let second = musher::client::Client::connect(home.socket()).await;
+        let limit = crate::helper::until("the limit is met", async || {
+            let more = musher::client::Client::connect(home.socket()).await;
+            more.err().map(|error| error.to_string()).filter(|error| error.contains("limits.connections"))
+        });
+        assert!(limit.await.contains("try again"));
+        assert!(home.log().contains("limits.connections"), "{}", home.log());
+        assert_eq!(daemon.submit("q", &["x"]).await, 1);
+        drop(second);
+    });
+}
+
+#[test]
+fn a_disk_that_is_nearly_full_refuses_submits_and_lets_jobs_end() {
+    use musher::protocol::Verdict;
+    block_on(async {
+        let home = Home::new("");
+        let daemon = home.serve().await;
+        let id = daemon.submit("q", &["x"]).await;
+        daemon.stop().await;
+        let config = std::fs::read_to_string(home.path("musher.toml")).unwrap();
+        let nothing_is_enough = config.replace("disk_reserve = \"0B\"", "disk_reserve = \"1000000GiB\"");
+        std::fs::write(home.path("musher.toml"), nothing_is_enough).unwrap();
+        let daemon = home.serve().await;
+        let refused = home.musher(&["submit", "q", "y"]);
+        let said = String::from_utf8_lossy(&refused.stderr);
+        assert_eq!(refused.status.code(), Some(75), "{said}");
+        assert!(said.contains("limits.disk_reserve"), "{said}");
+        let job = daemon.claim("q", true, 0).await.unwrap();
+        assert!(daemon.settle(job.lease, Verdict::Complete).await);
+        assert_eq!(daemon.state(id).await, "gone");
+        assert!(home.log().contains("nearly full"), "{}", home.log());
+    });
+}
