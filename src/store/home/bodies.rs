@@ -2,7 +2,6 @@
 //! a job's place to the nearest key.
 
 use super::HomeError;
-use super::sled::Database;
 use crate::core::JobId;
 use crate::store::codec::{
     BodyRow, PACKED_MAX, block_of, block_range, body_key, body_key_parts, encode_packed, encode_piece, pieces,
@@ -42,12 +41,7 @@ impl Bodies {
 
     /// Writes bodies of one block, in order: as few rows as their size allows. A big one ends the row before it, so
     /// that no row has ids on both sides of another's key.
-    pub(super) fn insert(
-        &self,
-        db: &Database,
-        block: u64,
-        bodies: &[(JobId, Bytes)],
-    ) -> Result<(), HomeError> {
+    pub(super) fn insert(&self, block: u64, bodies: &[(JobId, Bytes)]) -> Result<(), HomeError> {
         let mut rest = bodies;
         while let Some((id, body)) = rest.first() {
             debug_assert_eq!(block_of(*id), block, "bodies of one block at a time");
@@ -59,10 +53,10 @@ impl Bodies {
             let (row, others) = rest.split_at(fits.count().max(1));
             if body.len() > PACKED_MAX {
                 for (piece, part) in pieces(body) {
-                    self.put(db, body_key(*id, piece), encode_piece(body.len(), part))?;
+                    self.put(body_key(*id, piece), encode_piece(body.len(), part))?;
                 }
             } else {
-                self.put(db, body_key(*id, 0), encode_packed(*id, row))?;
+                self.put(body_key(*id, 0), encode_packed(*id, row))?;
             }
             rest = others;
         }
@@ -70,8 +64,7 @@ impl Bodies {
     }
 
     /// The bodies of the row that a job's is in; of a big one only its own. Empty if there is none for the job.
-    pub(super) fn row_of(&self, db: &Database, id: JobId) -> Result<Vec<(JobId, Bytes)>, HomeError> {
-        db.count_operation();
+    pub(super) fn row_of(&self, id: JobId) -> Result<Vec<(JobId, Bytes)>, HomeError> {
         let first = body_key(block_range(block_of(id)).first, 0);
         let mut rows = self.tree.range(first..=body_key(id, u16::MAX));
         let Some(row) = rows.next_back() else { return Ok(Vec::new()) };
@@ -102,27 +95,27 @@ impl Bodies {
     }
 
     /// Removes every row of a block.
-    pub(super) fn remove_block(&self, db: &Database, block: u64) -> Result<(), HomeError> {
+    pub(super) fn remove_block(&self, block: u64) -> Result<(), HomeError> {
         for row in self.block(block) {
-            self.remove(db, &row?.0)?;
+            self.remove(&row?.0)?;
         }
         Ok(())
     }
 
     /// Gives back the space of dead jobs where most of a row is dead. A row keeps its key: lookups go by it.
-    pub(super) fn shrink_block(&self, db: &Database, block: u64, live: u64) -> Result<(), HomeError> {
+    pub(super) fn shrink_block(&self, block: u64, live: u64) -> Result<(), HomeError> {
         let lives = |id: JobId| live >> (id.0 - block_range(block).first.0) & 1 == 1;
         for row in self.block(block) {
             let row = Row::decode(row?)?;
             match row.bodies {
-                BodyRow::Piece { .. } if !lives(row.first) => self.remove(db, &row.key)?,
+                BodyRow::Piece { .. } if !lives(row.first) => self.remove(&row.key)?,
                 BodyRow::Piece { .. } => {}
                 BodyRow::Packed(bodies) => {
                     let kept: Vec<_> = bodies.iter().filter(|(id, _)| lives(*id)).cloned().collect();
                     if kept.is_empty() {
-                        self.remove(db, &row.key)?;
+                        self.remove(&row.key)?;
                     } else if kept.len() * 2 <= bodies.len() {
-                        self.put(db, body_key(row.first, row.piece), encode_packed(row.first, &kept))?;
+                        self.put(body_key(row.first, row.piece), encode_packed(row.first, &kept))?;
                     }
                 }
             }
@@ -140,16 +133,14 @@ impl Bodies {
         self.tree.range(body_key(range.first, 0)..body_key(range.end(), 0))
     }
 
-    fn put(&self, db: &Database, key: [u8; 10], row: Vec<u8>) -> Result<(), HomeError> {
+    fn put(&self, key: [u8; 10], row: Vec<u8>) -> Result<(), HomeError> {
         assert!(row.len() <= 64 << 10, "a row of bodies has {} bytes, more than 64 KiB", row.len());
         self.tree.insert(key, row)?;
-        db.count_operation();
         Ok(())
     }
 
-    fn remove(&self, db: &Database, key: &IVec) -> Result<(), HomeError> {
+    fn remove(&self, key: &IVec) -> Result<(), HomeError> {
         self.tree.remove(key)?;
-        db.count_operation();
         Ok(())
     }
 }

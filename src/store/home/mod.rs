@@ -3,6 +3,7 @@
 //! is never on disk without those inserted before it.
 
 mod bodies;
+mod lock;
 mod sled;
 mod sync;
 #[cfg(test)]
@@ -33,10 +34,15 @@ pub enum HomeError {
         source: ::sled::Error,
     },
     /// Another process has it open.
-    #[error("the database {} is in use by another process, though no daemon holds the data directory", path.display())]
+    #[error(
+        "the database {} is in use by {holder}, though no daemon holds the data directory; end it and start again",
+        path.display()
+    )]
     Locked {
         /// Where.
         path: PathBuf,
+        /// Who has it, as far as the system says.
+        holder: String,
     },
     /// The linker took another `sync_file_range`.
     #[error(
@@ -123,7 +129,12 @@ const STATE: &[u8] = b"state";
 
 impl Home {
     pub(crate) fn open(path: &Path, cache_bytes: u64) -> Result<Home, HomeError> {
-        let trees = RwLock::new(Some(Trees::open(path, cache_bytes)?));
+        Home::open_counting(path, cache_bytes, sync::calls)
+    }
+
+    /// `calls` counts those of the function that must stand in for `sync_file_range`.
+    fn open_counting(path: &Path, cache_bytes: u64, calls: fn() -> u64) -> Result<Home, HomeError> {
+        let trees = RwLock::new(Some(Trees::open(path, cache_bytes, calls)?));
         Ok(Home { path: path.to_owned(), cache_bytes, trees })
     }
 
@@ -132,7 +143,7 @@ impl Home {
         let mut trees = self.trees.write().unwrap_or_else(PoisonError::into_inner);
         // Its lock must be given up before it can be taken again.
         *trees = None;
-        *trees = Some(Trees::open(&self.path, self.cache_bytes)?);
+        *trees = Some(Trees::open(&self.path, self.cache_bytes, sync::calls)?);
         Ok(())
     }
 
@@ -165,7 +176,6 @@ impl Home {
                 let block = <[u8; 8]>::try_from(&*key).map_err(|_| damaged(DecodeError::Short))?;
                 let block = u64::from_be_bytes(block);
                 on_block(block, BlockRow::decode(block, &row).map_err(damaged)?);
-                trees.database.count_operation();
             }
             Ok(())
         })
@@ -173,22 +183,20 @@ impl Home {
 
     /// The bodies of the row that holds a job's: its neighbours are likely to be asked for next.
     pub(crate) fn bodies(&self, id: JobId) -> Result<Vec<(JobId, Bytes)>, HomeError> {
-        self.with(|trees| trees.bodies.row_of(&trees.database, id))
+        self.with(|trees| trees.bodies.row_of(id))
     }
 
     /// Writes a block. Bodies go before the row that makes their jobs known, and leave before it.
     pub(crate) fn store(&self, change: &BlockChange) -> Result<(), HomeError> {
         self.with(|trees| {
             let key = change.block.to_be_bytes();
-            let database = &trees.database;
-            database.count_operation();
             let Some((row, live)) = &change.row else {
-                trees.bodies.remove_block(database, change.block)?;
+                trees.bodies.remove_block(change.block)?;
                 trees.jobs.remove(key)?;
                 return Ok(());
             };
             assert!(row.len() <= ROW_MAX, "a row of jobs has {} bytes: see precaution 3", row.len());
-            trees.bodies.insert(database, change.block, &change.bodies)?;
+            trees.bodies.insert(change.block, &change.bodies)?;
             let before = trees.jobs.insert(key, row.as_slice())?;
             let lived = match before {
                 Some(row) => row_mask(&row).map_err(|error| HomeError::damaged("jobs", &key, error))?,
@@ -196,7 +204,7 @@ impl Home {
             };
             // Each time that the number of live jobs has halved: so rewriting costs no more than writing did.
             if lived != 0 && lived.count_ones().ilog2() > live.count_ones().ilog2() {
-                trees.bodies.shrink_block(database, change.block, *live)?;
+                trees.bodies.shrink_block(change.block, *live)?;
             }
             Ok(())
         })
@@ -205,7 +213,6 @@ impl Home {
     /// Writes what went through a queue. Must go before the rows of blocks that reflect the same commit.
     pub(crate) fn store_queue(&self, row: &QueueRow) -> Result<(), HomeError> {
         self.with(|trees| {
-            trees.database.count_operation();
             trees.queues.insert(row.books.name.as_str(), row.encode())?;
             Ok(())
         })
@@ -226,12 +233,12 @@ impl Home {
 }
 
 impl Trees {
-    fn open(path: &Path, cache_bytes: u64) -> Result<Trees, HomeError> {
+    fn open(path: &Path, cache_bytes: u64, calls: fn() -> u64) -> Result<Trees, HomeError> {
         let database = Database::open(path, cache_bytes)?;
         let tree = |name: &str| database.db.open_tree(name);
         let (jobs, queues, meta) = (tree("jobs")?, tree("queues")?, tree("meta")?);
         let bodies = Bodies::new(tree("bodies")?);
-        database.verify_sync(&meta)?;
+        database.verify_sync(&meta, calls)?;
         Ok(Trees { database, jobs, bodies, queues, meta })
     }
 }

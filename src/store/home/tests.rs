@@ -81,7 +81,23 @@ fn space_of_dead_jobs_is_given_back() {
 #[test]
 fn a_flush_goes_through_fdatasync() {
     let (_dir, home) = home();
-    home.with(|trees| trees.database.verify_sync(&trees.meta)).unwrap();
+    home.with(|trees| trees.database.verify_sync(&trees.meta, sync::calls)).unwrap();
+}
+
+/// Precaution 1. Fails if opening does not look whether the function in force is ours.
+#[test]
+fn a_build_whose_sync_is_not_ours_does_not_open() {
+    let dir = tempfile::tempdir().unwrap();
+    let refused = Home::open_counting(&dir.path().join("sled"), CACHE, || 0);
+    assert!(matches!(refused, Err(HomeError::SyncNotOurs)));
+}
+
+/// Precaution 4. Fails if the holder is not named.
+#[test]
+fn a_database_in_use_is_refused_and_its_user_named() {
+    let (dir, _home) = home();
+    let error = Home::open(&dir.path().join("sled"), CACHE).unwrap_err().to_string();
+    assert!(error.contains(&format!("in use by the process with pid {}", std::process::id())), "{error}");
 }
 
 /// Precaution 3. Fails with segments of 1 MiB, or with larger rows.
