@@ -17,6 +17,9 @@ use std::sync::Arc;
 /// How many rows of bodies are kept after they were read: neighbours are claimed together.
 const ROWS_KEPT: usize = 8;
 
+/// With less space than this the database is left alone: what opening it anew may take, and a segment of its own.
+const HOME_ROOM: u64 = 16 << 20;
+
 /// The store on a disk. Opened by [`DiskStore::open`].
 #[derive(Debug)]
 pub struct DiskStore {
@@ -28,6 +31,7 @@ pub struct DiskStore {
     pub(super) rows: VecDeque<Vec<(JobId, Bytes)>>,
     pub(super) space: Space,
     pub(super) log_max: u64,
+    pub(super) log_file_bytes: u64,
     /// When the newest commit was decided.
     pub(super) time: Time,
     pub(super) _directory: Directory,
@@ -76,15 +80,15 @@ impl Store for DiskStore {
 
     fn maintain(&mut self, state: &State, now: Time) -> Result<Option<Time>, AppendError> {
         self.space.look(now);
+        let (home_waits, spare) = (!self.space.has_room_for(HOME_ROOM), self.log_file_bytes);
+        self.checkpoints.hold_back(home_waits);
+        self.log.hold_spares(!self.space.has_room_for(HOME_ROOM + spare));
         let position = (self.log.last(), self.time);
         let step = self.checkpoints.step(state, position, &mut self.fresh, now)?;
         if let Some(home) = step.home {
             self.log.free(home);
         }
-        if step.full {
-            self.space.give_up_ballast();
-        }
-        let low = matches!(self.space.room(), Room::DiskLow { .. });
+        let low = home_waits || matches!(self.space.room(), Room::DiskLow { .. });
         let look = low.then(|| now.plus(space::LOOK_AGAIN));
         Ok([step.again, look].into_iter().flatten().min())
     }

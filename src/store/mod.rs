@@ -14,6 +14,8 @@ mod disk;
 #[cfg(test)]
 mod fixture_tests;
 mod fresh;
+#[cfg(test)]
+mod full_tests;
 mod home;
 mod log;
 pub mod memory;

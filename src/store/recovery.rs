@@ -87,6 +87,7 @@ impl DiskStore {
             rows: VecDeque::new(),
             space: Space::new(dir, options.disk_reserve_bytes, options.ballast_bytes),
             log_max: options.log_max_bytes,
+            log_file_bytes: options.log_file_bytes,
             time: fold.time,
             log,
             _directory: directory,

@@ -59,6 +59,12 @@ impl Space {
         Room::Enough
     }
 
+    /// Whether so much may be taken for what can wait. The ballast's space is never among it: once given up, it is for
+    /// commits.
+    pub(crate) fn has_room_for(&self, bytes: u64) -> bool {
+        self.free >= bytes.saturating_add(self.ballast)
+    }
+
     fn ask(&mut self) {
         // A file system that does not say is believed to have room: the log will tell.
         self.free =

@@ -23,7 +23,7 @@ use writer::{Report, Work, Writer};
 /// How often the loop looks whether the thread is done.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
-/// When a checkpoint that met a full disk is tried again.
+/// When a checkpoint that met a full disk is tried again, if there is space.
 const FULL_AGAIN: Duration = Duration::from_secs(1);
 
 /// A checkpoint begins before its time when this much was appended: it bounds bodies in memory and the time
@@ -62,6 +62,8 @@ pub(crate) struct Checkpoints {
     due: Option<Time>,
     /// Bytes appended since the last one began.
     bytes: u64,
+    /// None begins: the disk is nearly full.
+    held_back: bool,
 }
 
 /// A checkpoint under way.
@@ -89,8 +91,6 @@ pub(crate) struct Step {
     pub(crate) again: Option<Time>,
     /// A checkpoint has ended: everything up to here is home.
     pub(crate) home: Option<CommitNo>,
-    /// The disk was full.
-    pub(crate) full: bool,
 }
 
 impl Checkpoints {
@@ -107,6 +107,7 @@ impl Checkpoints {
             released: RangeSet::default(),
             due: None,
             bytes: 0,
+            held_back: false,
         })
     }
 
@@ -122,6 +123,12 @@ impl Checkpoints {
         self.bytes += bytes;
     }
 
+    /// Whether a new one must wait for space on the disk: what is left of it is for the log, and a database that meets
+    /// a full disk has to be opened anew.
+    pub(crate) fn hold_back(&mut self, hold: bool) {
+        self.held_back = hold;
+    }
+
     /// A slice of the checkpoint under way, or the beginning of one if it is time. `last` is the commit that `state`
     /// is the fold of, `time` that of this commit.
     pub(crate) fn step(
@@ -133,18 +140,20 @@ impl Checkpoints {
     ) -> Result<Step, AppendError> {
         let mut step = Step::default();
         match self.writer.reports.try_recv() {
-            Ok((_, report)) => self.end(report, now, &mut step)?,
+            Ok((_, report)) => drop(self.end(report, now, &mut step)?),
             Err(TryRecvError::Empty) => {}
             Err(TryRecvError::Disconnected) => return Err(gone()),
         }
         if self.round.is_none() && last > self.home {
             let due = *self.due.get_or_insert(now.plus(self.interval));
-            let early = self.bytes >= EARLY_BYTES && !step.full;
-            if (now >= due || early) && self.released.is_empty() {
+            let early = self.bytes >= EARLY_BYTES;
+            if (now >= due || early) && self.released.is_empty() && !self.held_back {
                 self.begin(state, last, time);
             }
         }
         step.again = match &self.round {
+            // The store looks after the disk, and calls again when there is space.
+            None if self.held_back => None,
             None => self.due,
             Some(_) => Some(self.go_on(state, last, fresh, now)?),
         };
@@ -178,8 +187,7 @@ impl Checkpoints {
             }
             let (_, report) = self.writer.reports.recv().map_err(|_| gone())?;
             let mut step = Step::default();
-            self.end(report, Time(0), &mut step)?;
-            if step.full {
+            if !self.end(report, Time(0), &mut step)? {
                 return Err(AppendError::Disk(std::io::ErrorKind::StorageFull.into()));
             }
         }
@@ -272,9 +280,9 @@ impl Checkpoints {
         }
     }
 
-    /// Takes note of how a checkpoint ended.
-    fn end(&mut self, report: Report, now: Time, step: &mut Step) -> Result<(), AppendError> {
-        let Some(round) = self.round.take() else { return Ok(()) };
+    /// Takes note of how a checkpoint ended. Whether the disk had room for it.
+    fn end(&mut self, report: Report, now: Time, step: &mut Step) -> Result<bool, AppendError> {
+        let Some(round) = self.round.take() else { return Ok(true) };
         debug_assert_eq!(round.number, self.rounds, "one checkpoint at a time");
         match report {
             Report::Done => {
@@ -293,11 +301,11 @@ impl Checkpoints {
                 }
                 self.queues.clear();
                 self.due = Some(now.plus(FULL_AGAIN));
-                step.full = true;
+                return Ok(false);
             }
             Report::Failed(error) => return Err(failed(error)),
         }
-        Ok(())
+        Ok(true)
     }
 }
 

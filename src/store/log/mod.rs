@@ -43,6 +43,7 @@ pub(crate) struct Log {
     full: VecDeque<(LogFile, u64, CommitNo)>,
     full_bytes: u64,
     spares: Spares,
+    spares_held: bool,
     next_file: u64,
     poisoned: bool,
     buffer: Vec<u8>,
@@ -108,6 +109,7 @@ impl Log {
             full,
             full_bytes,
             spares,
+            spares_held: false,
             next_file,
             poisoned,
             buffer,
@@ -189,12 +191,19 @@ impl Log {
         self.full_bytes += len;
         self.full.push_back((before, len, self.last));
         self.at = FILE_HEADER as u64;
-        let next = &mut self.next_file;
-        self.spares.prepare(|| {
-            *next += 1;
-            *next - 1
-        });
+        if !self.spares_held {
+            let next = &mut self.next_file;
+            self.spares.prepare(|| {
+                *next += 1;
+                *next - 1
+            });
+        }
         Ok(())
+    }
+
+    /// Whether no file is made in advance: what little space is left is for commits.
+    pub(crate) fn hold_spares(&mut self, hold: bool) {
+        self.spares_held = hold;
     }
 
     fn next_id(&mut self) -> u64 {

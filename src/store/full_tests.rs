@@ -1,0 +1,209 @@
+//! A disk that is full: a small file system of memory, filled up beside the data. Mounting needs root.
+
+use super::workload::{Workload, assert_same};
+use super::*;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+/// A file system of its own; unmounted when it is dropped.
+struct SmallDisk {
+    dir: tempfile::TempDir,
+}
+
+impl SmallDisk {
+    /// `None`, and a loud word, where nothing can be mounted.
+    fn mount() -> Option<SmallDisk> {
+        let dir = tempfile::tempdir().unwrap();
+        let mounted = Command::new("mount")
+            .args(["-t", "tmpfs", "-o", "size=128M,mode=700", "musher-test"])
+            .arg(dir.path())
+            .status();
+        if mounted.is_ok_and(|status| status.success()) {
+            return Some(SmallDisk { dir });
+        }
+        eprintln!("SKIPPED: a small file system cannot be mounted here (that needs root)");
+        None
+    }
+
+    fn data(&self) -> PathBuf {
+        self.dir.path().join("data")
+    }
+
+    /// Takes all space.
+    fn fill(&self) {
+        let path = self.dir.path().join("filler");
+        let file = fs::File::options().create(true).append(true).open(&path).unwrap();
+        let mut part = 1 << 30;
+        // The store's own threads take and give space meanwhile.
+        while part >= 4096 {
+            part = part.min(self.free()) / 4096 * 4096;
+            let end = file.metadata().unwrap().len();
+            if part > 0
+                && rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), end, part).is_err()
+            {
+                part /= 2;
+            }
+        }
+    }
+
+    fn clear(&self) {
+        fs::remove_file(self.dir.path().join("filler")).unwrap();
+    }
+
+    fn free(&self) -> u64 {
+        let found = rustix::fs::statvfs(self.dir.path()).unwrap();
+        found.f_bavail * found.f_frsize
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("--lazy").arg(self.dir.path()).status();
+    }
+}
+
+const BALLAST: u64 = 16 << 20;
+
+fn options() -> Options {
+    Options {
+        log_file_bytes: 256 << 10,
+        cache_bytes: 4 << 20,
+        disk_reserve_bytes: 8 << 20,
+        ballast_bytes: BALLAST,
+        checkpoint_interval: Duration::from_millis(1),
+        ..Options::default()
+    }
+}
+
+fn open(dir: &Path) -> (DiskStore, Recovered) {
+    DiskStore::open(dir, &options()).unwrap()
+}
+
+/// Time goes on: housekeeping as the loop does it.
+fn housekeep(store: &mut DiskStore, work: &mut Workload) {
+    work.time = work.time.plus(Duration::from_millis(300));
+    store.maintain(&work.state, work.time).unwrap();
+}
+
+/// A commit, and housekeeping. What failed has not happened.
+fn commit(store: &mut DiskStore, work: &mut Workload, seed: u32) -> Result<(), AppendError> {
+    let before = work.clone();
+    let commit = work.random(seed);
+    let appended = store.append(CommitNo(work.commits), &commit);
+    if appended.is_ok() {
+        housekeep(store, work);
+    } else {
+        *work = before;
+    }
+    appended
+}
+
+/// Some jobs in the database and some in the log, then no space at all.
+fn fill_up(disk: &SmallDisk) -> (DiskStore, Workload) {
+    let (mut store, mut work) = (open(&disk.data()).0, Workload::default());
+    for seed in 0..40 {
+        commit(&mut store, &mut work, seed).unwrap();
+    }
+    store.close(&work.state).unwrap();
+    for seed in 40..50 {
+        commit(&mut store, &mut work, seed).unwrap();
+    }
+    assert_eq!(store.room(), Room::Enough);
+    disk.fill();
+    housekeep(&mut store, &mut work);
+    assert!(matches!(store.room(), Room::DiskLow { .. }), "new jobs are refused");
+    (store, work)
+}
+
+fn check(dir: &Path, work: &Workload) -> DiskStore {
+    let (mut store, found) = open(dir);
+    assert_same(&found.state, &work.state);
+    assert_eq!(found.last, CommitNo(work.commits));
+    work.check_bodies(&mut store);
+    store
+}
+
+fn ballast(disk: &SmallDisk) -> u64 {
+    fs::metadata(disk.data().join("ballast")).map_or(0, |file| file.len())
+}
+
+#[test]
+fn on_a_full_disk_settles_go_on_and_with_space_again_all_does() {
+    let Some(disk) = SmallDisk::mount() else { return };
+    let (mut store, mut work) = fill_up(&disk);
+    let home = store.home.meta().unwrap().unwrap().home;
+    for seed in 50..400 {
+        commit(&mut store, &mut work, seed).unwrap();
+    }
+    assert_eq!(ballast(&disk), 0, "it was given up");
+    assert!(disk.free() > BALLAST / 2, "for commits only");
+    assert_eq!(store.home.meta().unwrap().unwrap().home, home, "the database waits");
+    work.check_bodies(&mut store);
+
+    disk.clear();
+    let deadline = crate::clock::monotonic() + Duration::from_secs(60);
+    while store.home.meta().unwrap().unwrap().home.0 < work.commits {
+        assert!(crate::clock::monotonic() < deadline, "the store does not recover");
+        housekeep(&mut store, &mut work);
+        std::thread::yield_now();
+    }
+    assert_eq!((store.room(), ballast(&disk)), (Room::Enough, BALLAST));
+    commit(&mut store, &mut work, 400).unwrap();
+    drop(store);
+    check(&disk.data(), &work);
+}
+
+/// Whatever of the database's was on the way to the disk when it was full: it is opened anew, and nothing is missing.
+#[test]
+fn a_database_that_met_the_full_disk_is_opened_anew() {
+    let Some(disk) = SmallDisk::mount() else { return };
+    let (mut store, mut work) = fill_up(&disk);
+    assert!(store.close(&work.state).is_err(), "the database has no space");
+    for seed in 50..100 {
+        commit(&mut store, &mut work, seed).unwrap();
+    }
+    disk.clear();
+    let deadline = crate::clock::monotonic() + Duration::from_secs(60);
+    while store.home.meta().unwrap().unwrap().home.0 < work.commits {
+        assert!(crate::clock::monotonic() < deadline, "the store does not recover");
+        housekeep(&mut store, &mut work);
+        std::thread::yield_now();
+    }
+    work.check_bodies(&mut store);
+    drop(store);
+    check(&disk.data(), &work);
+}
+
+#[test]
+fn when_the_ballast_too_is_used_up_it_ends_with_the_data_whole() {
+    let Some(disk) = SmallDisk::mount() else { return };
+    let (mut store, mut work) = fill_up(&disk);
+    let failed = (50..100_000).find_map(|seed| commit(&mut store, &mut work, seed).err()).unwrap();
+    assert!(matches!(failed, AppendError::Disk(error) if error.kind() == std::io::ErrorKind::StorageFull));
+    assert!(disk.free() < 1 << 20, "all of it is used");
+    assert!(commit(&mut store, &mut work, 1).is_err(), "and nothing more is taken");
+    drop(store);
+    let error = DiskStore::open(&disk.data(), &options()).unwrap_err().to_string();
+    assert!(error.contains("free some space"), "{error}");
+    disk.clear();
+    check(&disk.data(), &work);
+}
+
+#[test]
+fn a_start_on_a_full_disk_takes_the_ballast() {
+    let Some(disk) = SmallDisk::mount() else { return };
+    let (store, mut work) = fill_up(&disk);
+    drop(store);
+    disk.fill();
+    assert_eq!(ballast(&disk), BALLAST);
+    let mut store = check(&disk.data(), &work);
+    assert_eq!(ballast(&disk), 0);
+    for seed in 50..60 {
+        commit(&mut store, &mut work, seed).unwrap();
+    }
+    drop(store);
+    disk.clear();
+    check(&disk.data(), &work);
+}
