@@ -2,6 +2,7 @@
 
 mod crash;
 mod drain;
+mod full_disk;
 mod helper;
 mod life;
 mod serve;
