@@ -61,7 +61,9 @@ impl Store for DiskStore {
             return Ok(body.clone());
         }
         let row = self.home.bodies(id).map_err(|error| match error {
-            HomeError::Damaged { .. } => BodyError::Damaged { id, detail: error.to_string() },
+            HomeError::Damaged { .. } | HomeError::Corrupt { .. } => {
+                BodyError::Damaged { id, detail: error.to_string() }
+            }
             _ => BodyError::Failed { id, detail: error.to_string() },
         })?;
         let body = find_in(&row, id).cloned().ok_or(BodyError::Missing(id))?;

@@ -9,6 +9,8 @@ mod checkpoint;
 mod codec;
 #[cfg(test)]
 mod contract;
+#[cfg(test)]
+mod damage_tests;
 mod directory;
 mod disk;
 #[cfg(test)]

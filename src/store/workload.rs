@@ -135,22 +135,27 @@ impl Workload {
 /// Asserts that two states are the same, whichever way they came to be.
 pub(crate) fn assert_same(found: &State, wanted: &State) {
     assert_eq!(found.books(), wanted.books());
-    let jobs = |state: &State| {
-        let runs = state.runs(IdRange::new(JobId(1), state.next_id().0)).into_iter();
-        runs.flat_map(|(range, job)| range.iter().map(move |id| (id, job.clone())).collect::<Vec<_>>())
-            .collect::<Vec<_>>()
-    };
     for (found, wanted) in jobs(found).iter().zip(&jobs(wanted)) {
         assert_eq!(found, wanted);
     }
     assert_eq!(jobs(found).len(), jobs(wanted).len());
 }
 
+/// Whether they are.
+pub(crate) fn same(found: &State, wanted: &State) -> bool {
+    found.books() == wanted.books() && jobs(found) == jobs(wanted)
+}
+
+fn jobs(state: &State) -> Vec<(JobId, Job)> {
+    let runs = state.runs(IdRange::new(JobId(1), state.next_id().0)).into_iter();
+    runs.flat_map(|(range, job)| range.iter().map(move |id| (id, job.clone())).collect::<Vec<_>>()).collect()
+}
+
 /// Numbers that look random and are the same each time (splitmix64).
-struct Draw(u64);
+pub(crate) struct Draw(pub(crate) u64);
 
 impl Draw {
-    fn below(&mut self, bound: u64) -> u64 {
+    pub(crate) fn below(&mut self, bound: u64) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);

@@ -30,6 +30,31 @@ impl MetaRow {
     }
 }
 
+/// The row `sum` of the tree `meta`: what all rows of jobs and queues add up to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct SumRow {
+    /// The checkpoint that it was written with.
+    pub(crate) home: CommitNo,
+    pub(crate) sum: u64,
+    /// Whether a checkpoint is under way, so that it says nothing.
+    pub(crate) open: bool,
+}
+
+impl SumRow {
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        let mut out = vec![FORMAT];
+        put((self.home.0, self.sum, self.open), &mut out);
+        out
+    }
+
+    pub(crate) fn decode(bytes: &[u8]) -> Result<SumRow, DecodeError> {
+        let mut reader = Reader::new(bytes)?;
+        let (home, sum, open): (u64, u64, bool) = reader.take()?;
+        reader.end()?;
+        Ok(SumRow { home: CommitNo(home), sum, open })
+    }
+}
+
 /// A row of the tree `queues`; its key is the queue's name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct QueueRow {

@@ -13,7 +13,7 @@ mod tests;
 pub(crate) use body::{BodyRow, PACKED_MAX, body_key, body_key_parts, encode_packed, encode_piece, pieces};
 pub(crate) use commit::{decode_commit, encode_commit};
 pub(crate) use job::{BLOCK, BlockRow, ROW_MAX, block_of, block_range, row_mask};
-pub(crate) use meta::{MetaRow, QueueRow};
+pub(crate) use meta::{MetaRow, QueueRow, SumRow};
 
 use bincode::config::{Configuration, Limit, LittleEndian, Varint};
 use bincode::{BorrowDecode, Encode};

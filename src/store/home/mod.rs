@@ -6,6 +6,7 @@ mod bodies;
 mod lock;
 mod sled;
 mod sync;
+mod tally;
 #[cfg(test)]
 mod tests;
 
@@ -17,7 +18,9 @@ use bodies::Bodies;
 use bytes::Bytes;
 use sled::Database;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{PoisonError, RwLock, RwLockReadGuard};
+use tally::Tally;
 
 /// Why the database cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -61,8 +64,8 @@ pub enum HomeError {
     Failed(#[from] ::sled::Error),
     /// A row is not what was written.
     #[error(
-        "the database is damaged: tree `{tree}`, key {key}: {detail}. Nothing was changed. Restore the data \
-         directory from a backup"
+        "the database is damaged: tree `{tree}`, key {key}: {detail}. Restore the data directory \
+         from a backup"
     )]
     Damaged {
         /// The tree.
@@ -71,6 +74,25 @@ pub enum HomeError {
         key: String,
         /// What is wrong.
         detail: String,
+    },
+    /// A part of its file is not what was written.
+    #[error("the database {} is damaged: {detail}. Restore the data directory from a backup", path.display())]
+    Corrupt {
+        /// Where.
+        path: PathBuf,
+        /// What it says.
+        detail: String,
+    },
+    /// Its rows are whole, but not those that were written.
+    #[error(
+        "the database {} is damaged: some of its rows are older than its last checkpoint (commit {}) or missing. \
+         Restore the data directory from a backup", path.display(), home.0
+    )]
+    Incomplete {
+        /// Where.
+        path: PathBuf,
+        /// What the checkpoint stands for.
+        home: CommitNo,
     },
     /// It was closed after a full disk and could not be opened again yet.
     #[error("the database is closed until there is space on the disk again")]
@@ -81,6 +103,20 @@ impl HomeError {
     fn damaged(tree: &'static str, key: &[u8], detail: impl ToString) -> HomeError {
         let key = key.iter().map(|byte| format!("{byte:02x}")).collect();
         HomeError::Damaged { tree, key, detail: detail.to_string() }
+    }
+
+    /// The same, saying where.
+    fn at(self, path: &Path) -> HomeError {
+        match self {
+            HomeError::Failed(::sled::Error::Corruption { at, .. })
+            | HomeError::Open { source: ::sled::Error::Corruption { at, .. }, .. } => {
+                let place =
+                    at.map_or_else(|| "what it reads first".to_owned(), |at| format!("the page at {at}"));
+                let detail = format!("{place} is not what was written");
+                HomeError::Corrupt { path: path.to_owned(), detail }
+            }
+            other => other,
+        }
     }
 
     /// Whether there was no space left on the disk: with space again, all is well.
@@ -113,6 +149,8 @@ pub(crate) struct Home {
     cache_bytes: u64,
     /// Empty only between a full disk and the next successful opening.
     trees: RwLock<Option<Trees>>,
+    /// It has panicked: what it holds in memory is not to be trusted, nor to be brought to the disk.
+    broken: AtomicBool,
 }
 
 /// Everything open.
@@ -123,6 +161,7 @@ struct Trees {
     bodies: Bodies,
     queues: Tree,
     meta: Tree,
+    tally: Tally,
 }
 
 const STATE: &[u8] = b"state";
@@ -135,7 +174,7 @@ impl Home {
     /// `calls` counts those of the function that must stand in for `sync_file_range`.
     fn open_counting(path: &Path, cache_bytes: u64, calls: fn() -> u64) -> Result<Home, HomeError> {
         let trees = RwLock::new(Some(Trees::open(path, cache_bytes, calls)?));
-        Ok(Home { path: path.to_owned(), cache_bytes, trees })
+        Ok(Home { path: path.to_owned(), cache_bytes, trees, broken: AtomicBool::new(false) })
     }
 
     /// Closes and opens it: the way back after a full disk.
@@ -190,14 +229,16 @@ impl Home {
     pub(crate) fn store(&self, change: &BlockChange) -> Result<(), HomeError> {
         self.with(|trees| {
             let key = change.block.to_be_bytes();
+            trees.tally.begin(&trees.meta)?;
             let Some((row, live)) = &change.row else {
                 trees.bodies.remove_block(change.block)?;
-                trees.jobs.remove(key)?;
+                trees.tally.count(&key, trees.jobs.remove(key)?.as_deref(), None);
                 return Ok(());
             };
             assert!(row.len() <= ROW_MAX, "a row of jobs has {} bytes: see precaution 3", row.len());
             trees.bodies.insert(change.block, &change.bodies)?;
             let before = trees.jobs.insert(key, row.as_slice())?;
+            trees.tally.count(&key, before.as_deref(), Some(row));
             let lived = match before {
                 Some(row) => row_mask(&row).map_err(|error| HomeError::damaged("jobs", &key, error))?,
                 None => 0,
@@ -213,7 +254,10 @@ impl Home {
     /// Writes what went through a queue. Must go before the rows of blocks that reflect the same commit.
     pub(crate) fn store_queue(&self, row: &QueueRow) -> Result<(), HomeError> {
         self.with(|trees| {
-            trees.queues.insert(row.books.name.as_str(), row.encode())?;
+            trees.tally.begin(&trees.meta)?;
+            let (key, row) = (row.books.name.as_str(), row.encode());
+            let before = trees.queues.insert(key, row.as_slice())?;
+            trees.tally.count(key.as_bytes(), before.as_deref(), Some(&row));
             Ok(())
         })
     }
@@ -221,6 +265,7 @@ impl Home {
     /// Ends a checkpoint: when this returns, it is on disk.
     pub(crate) fn finish(&self, meta: &MetaRow) -> Result<(), HomeError> {
         self.with(|trees| {
+            trees.tally.end(&trees.meta, meta.home)?;
             trees.meta.insert(STATE, meta.encode())?;
             trees.database.flush()
         })
@@ -228,18 +273,71 @@ impl Home {
 
     fn with<T>(&self, work: impl FnOnce(&Trees) -> Result<T, HomeError>) -> Result<T, HomeError> {
         let trees: RwLockReadGuard<'_, _> = self.trees.read().unwrap_or_else(PoisonError::into_inner);
-        work(trees.as_ref().ok_or(HomeError::Closed)?)
+        if self.broken.load(Ordering::Acquire) {
+            return Err(HomeError::Corrupt {
+                path: self.path.clone(),
+                detail: "it has panicked before".into(),
+            });
+        }
+        let trees = trees.as_ref().ok_or(HomeError::Closed)?;
+        match shielded(&self.path, || work(trees)) {
+            Err(Shielded::Panic(error)) => {
+                self.broken.store(true, Ordering::Release);
+                Err(error)
+            }
+            Err(Shielded::Error(error)) => Err(error),
+            Ok(done) => Ok(done),
+        }
     }
+}
+
+impl Drop for Home {
+    fn drop(&mut self) {
+        let trees = self.trees.get_mut().unwrap_or_else(PoisonError::into_inner).take();
+        if self.broken.load(Ordering::Acquire) {
+            // Closing would write, and may wait for threads of sled's that are gone. The system takes it all back.
+            std::mem::forget(trees);
+        } else {
+            // A panic was reported when it happened; nothing that is needed depends on the end of it.
+            let _ = shielded(&self.path, || Ok(drop(trees)));
+        }
+    }
+}
+
+/// What came of work that sled did.
+enum Shielded {
+    Error(HomeError),
+    Panic(HomeError),
+}
+
+/// sled panics where its file is damaged: it checks what it reads with assertions, on our thread and on its own, whose
+/// end it notices with a panic on ours. Here that becomes an error. No state of ours is changed half way: what it has
+/// in memory is given up by the caller.
+fn shielded<T>(path: &Path, work: impl FnOnce() -> Result<T, HomeError>) -> Result<T, Shielded> {
+    let panic = match std::panic::catch_unwind(std::panic::AssertUnwindSafe(work)) {
+        Ok(done) => return done.map_err(|error| Shielded::Error(error.at(path))),
+        Err(panic) => panic,
+    };
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no text");
+    let detail = format!("it has panicked: {text}");
+    Err(Shielded::Panic(HomeError::Corrupt { path: path.to_owned(), detail }))
 }
 
 impl Trees {
     fn open(path: &Path, cache_bytes: u64, calls: fn() -> u64) -> Result<Trees, HomeError> {
+        let opened = shielded(path, || Trees::open_unshielded(path, cache_bytes, calls));
+        opened.map_err(|(Shielded::Error(error) | Shielded::Panic(error))| error)
+    }
+
+    fn open_unshielded(path: &Path, cache_bytes: u64, calls: fn() -> u64) -> Result<Trees, HomeError> {
         let database = Database::open(path, cache_bytes)?;
         let tree = |name: &str| database.db.open_tree(name);
         let (jobs, queues, meta) = (tree("jobs")?, tree("queues")?, tree("meta")?);
         let bodies = Bodies::new(tree("bodies")?);
         database.verify_sync(&meta, calls)?;
-        Ok(Trees { database, jobs, bodies, queues, meta })
+        let tally = Tally::check(path, [&jobs, &queues], &meta)?;
+        Ok(Trees { database, jobs, bodies, queues, meta, tally })
     }
 }
 

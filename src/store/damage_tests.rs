@@ -1,0 +1,174 @@
+//! Damage at random places: whatever is flipped, cut off or blanked, a start gives correct data or an error that says
+//! where, and never panics. `MUSHER_DAMAGE=20000 MUSHER_DAMAGE_SEED=7` tries more, or other, places.
+
+use super::workload::{Draw, Workload, same};
+use super::*;
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+fn options() -> Options {
+    Options {
+        log_file_bytes: 64 << 10,
+        cache_bytes: 4 << 20,
+        disk_reserve_bytes: 0,
+        ballast_bytes: 0,
+        ..Options::default()
+    }
+}
+
+/// A directory as a SIGKILL leaves it: jobs of every kind in several segments of the database, a checkpoint cut off in
+/// the middle, and a tail of the log. With it, what it holds, and what it held before the newest commit.
+struct Sound {
+    files: BTreeMap<PathBuf, Vec<u8>>,
+    work: Workload,
+    before: Workload,
+}
+
+/// `commits` of them; the newest `tail` only in the log. With `cut`, a checkpoint of some was cut off before the last.
+fn sound(commits: u32, tail: u32, cut: bool) -> Sound {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut store, mut work) = (DiskStore::open(dir.path(), &options()).unwrap().0, Workload::default());
+    let mut before = work.clone();
+    for seed in 0..commits {
+        before = work.clone();
+        let commit = work.random(seed);
+        store.append(CommitNo(work.commits), &commit).unwrap();
+        if seed + tail < commits && (seed % 40 == 0 || seed + tail + 1 == commits) {
+            store.close(&work.state).unwrap();
+        }
+        if seed == commits / 2 {
+            // The database makes a snapshot when it is opened.
+            drop(store);
+            store = DiskStore::open(dir.path(), &options()).unwrap().0;
+        }
+        if cut && seed + tail / 2 == commits {
+            store.checkpoints.cut_after(12);
+            assert!(store.close(&work.state).is_err());
+        }
+    }
+    let mut files = BTreeMap::new();
+    collect(dir.path(), dir.path(), &mut files);
+    Sound { files, work, before }
+}
+
+fn collect(root: &Path, dir: &Path, files: &mut BTreeMap<PathBuf, Vec<u8>>) {
+    for entry in fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        match path.is_dir() {
+            true => collect(root, &path, files),
+            false => {
+                drop(files.insert(path.strip_prefix(root).unwrap().to_owned(), fs::read(&path).unwrap()))
+            }
+        }
+    }
+}
+
+/// Damages one of the files that `wanted` picks, some hundred times, and says what came of each kind.
+fn try_places(sound: &Sound, cases: u64, wanted: impl Fn(&str) -> bool) {
+    let number = |name: &str, or: u64| std::env::var(name).map_or(or, |text| text.parse().unwrap());
+    let (cases, seed) = (number("MUSHER_DAMAGE", cases), number("MUSHER_DAMAGE_SEED", 1));
+    println!("MUSHER_DAMAGE_SEED={seed} MUSHER_DAMAGE={cases}");
+    let mut outcomes: BTreeMap<&str, u32> = BTreeMap::new();
+    for case in 0..cases {
+        let mut draw = Draw(seed << 32 | case);
+        let (dir, what) = damage(sound, &mut draw, &wanted);
+        let judged = std::panic::catch_unwind(|| judge(dir.path(), sound));
+        let outcome = judged.unwrap_or_else(|_| panic!("case {case}, {what}: it panicked"));
+        *outcomes
+            .entry(outcome.unwrap_or_else(|wrong| panic!("case {case}, {what}: {wrong}")))
+            .or_default() += 1;
+    }
+    println!("{outcomes:?}");
+    assert!(outcomes["refused"] > 0 && outcomes["no matter"] > 0, "both happen: {outcomes:?}");
+}
+
+/// A copy of the directory with one thing wrong, and what that is.
+fn damage(sound: &Sound, draw: &mut Draw, wanted: impl Fn(&str) -> bool) -> (tempfile::TempDir, String) {
+    let memory = Path::new("/dev/shm");
+    let dir = if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() }.unwrap();
+    fs::create_dir_all(dir.path().join("sled/blobs")).unwrap();
+    fs::create_dir_all(dir.path().join("log")).unwrap();
+    let names: Vec<&PathBuf> = sound.files.keys().filter(|name| wanted(name.to_str().unwrap())).collect();
+    let victim = names[draw.below(names.len() as u64) as usize];
+    let mut what = String::new();
+    for (name, bytes) in &sound.files {
+        let mut bytes = bytes.clone();
+        if name == victim {
+            what = format!("{} {}", name.display(), spoil(&mut bytes, draw));
+        }
+        fs::write(dir.path().join(name), bytes).unwrap();
+    }
+    (dir, what)
+}
+
+/// A flipped bit as a rule; else cut off, or a page blank. Seldom where there were only zeros.
+fn spoil(bytes: &mut Vec<u8>, draw: &mut Draw) -> String {
+    let mut at = draw.below(bytes.len() as u64) as usize;
+    while bytes[at] == 0 && draw.below(32) != 0 {
+        at = draw.below(bytes.len() as u64) as usize;
+    }
+    match draw.below(8) {
+        0 => {
+            bytes.truncate(at);
+            format!("cut off at {at}")
+        }
+        1 => {
+            let page = at / 4096 * 4096;
+            let end = bytes.len().min(page + 4096);
+            bytes[page..end].fill(0);
+            format!("blank from {page} to {end}")
+        }
+        _ => {
+            let bit = draw.below(8);
+            bytes[at] ^= 1 << bit;
+            format!("bit {bit} at {at}")
+        }
+    }
+}
+
+/// What a start makes of it: `Err` if that is wrong.
+fn judge(dir: &Path, sound: &Sound) -> Result<&'static str, String> {
+    let (mut store, found) = match DiskStore::open(dir, &options()) {
+        Ok(opened) => opened,
+        Err(error) => {
+            let error = error.to_string();
+            let says_where = error.contains(dir.to_str().unwrap()) || error.contains("tree `");
+            return if says_where { Ok("refused") } else { Err(error) };
+        }
+    };
+    let whole = same(&found.state, &sound.work.state);
+    let work = if whole { &sound.work } else { &sound.before };
+    if !same(&found.state, &work.state) {
+        return Err(format!("another state, up to commit {}", found.last.0));
+    }
+    for id in (1..work.state.next_id().0).map(JobId).filter(|id| work.state.contains(*id)) {
+        match store.body(id) {
+            Ok(body) if body != Workload::body(id) => return Err(format!("another body of job {id}")),
+            Ok(_) => {}
+            Err(error) if error.to_string().contains(&id.to_string()) => return Ok("a body refused"),
+            Err(error) => return Err(error.to_string()),
+        }
+    }
+    Ok(if whole { "no matter" } else { "newest commit taken for torn" })
+}
+
+#[test]
+fn damage_of_the_log_is_an_error_or_no_matter() {
+    try_places(&sound(60, 30, true), 400, |name| name.starts_with("log/"));
+}
+
+#[test]
+fn damage_of_the_database_is_an_error_or_no_matter() {
+    try_places(&sound(60, 20, true), 200, |name| name.starts_with("sled/") || name == "FORMAT");
+}
+
+#[test]
+fn damage_of_a_large_database_is_an_error_or_no_matter() {
+    try_places(&sound(640, 4, false), 200, |name| name == "sled/db");
+}
+
+#[test]
+fn damage_of_a_large_database_after_a_cut_checkpoint_is_an_error_or_no_matter() {
+    try_places(&sound(640, 20, true), 200, |name| name == "sled/db");
+}
