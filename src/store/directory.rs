@@ -6,7 +6,7 @@ use crate::migrations::{self, MigrationError};
 use rustix::fs::{FlockOperation, flock};
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Seek, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 /// Why a data directory cannot be used.
@@ -25,6 +25,19 @@ pub enum DirectoryError {
     NotADirectory {
         /// The place.
         dir: PathBuf,
+    },
+    /// It is somebody else's.
+    #[error(
+        "data directory {} belongs to user {owner}, but musher runs as user {own}: run it as that user, or choose \
+         another directory", dir.display()
+    )]
+    NotOurs {
+        /// The directory.
+        dir: PathBuf,
+        /// Whose it is.
+        owner: u32,
+        /// Who we are.
+        own: u32,
     },
     /// There are data in it, but nothing says in which format.
     #[error(
@@ -96,10 +109,19 @@ impl Directory {
     }
 }
 
-/// Jobs may hold secrets: nobody else may look into what we make.
+/// Jobs may hold secrets: nobody else may look into what we make. A symbolic link to a directory is followed: systemd's
+/// `DynamicUser=` makes one.
 fn create(path: &Path) -> Result<(), DirectoryError> {
     match fs::metadata(path) {
-        Ok(found) if found.is_dir() => Ok(()),
+        Ok(found) if found.is_dir() => {
+            // What one user writes another may not be able to open.
+            let (owner, own) = (found.uid(), rustix::process::geteuid().as_raw());
+            if owner == own {
+                Ok(())
+            } else {
+                Err(DirectoryError::NotOurs { dir: path.to_owned(), owner, own })
+            }
+        }
         Ok(_) => Err(DirectoryError::NotADirectory { dir: path.to_owned() }),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(io(path))

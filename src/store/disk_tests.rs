@@ -232,6 +232,32 @@ fn data_without_a_format_and_other_things_in_the_place_are_refused() {
 }
 
 #[test]
+fn a_directory_of_somebody_else_is_refused_untouched() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    fs::create_dir(&data).unwrap();
+    if std::os::unix::fs::chown(&data, Some(12_345), None).is_err() {
+        return eprintln!("SKIPPED: a directory cannot be given away here (that needs root)");
+    }
+    let error = DiskStore::open(&data, &options()).unwrap_err().to_string();
+    assert!(error.contains("belongs to user 12345") && error.contains(data.to_str().unwrap()), "{error}");
+    assert!(contents(&data).is_empty());
+}
+
+#[test]
+fn a_link_to_a_directory_is_followed_and_one_to_nowhere_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let (link, data) = (dir.path().join("link"), dir.path().join("data"));
+    std::os::unix::fs::symlink(&data, &link).unwrap();
+    let error = DiskStore::open(&link, &options()).unwrap_err().to_string();
+    assert!(error.contains(link.to_str().unwrap()), "{error}");
+    assert!(!data.exists(), "nothing is made behind it");
+    fs::create_dir(&data).unwrap();
+    drop(open(&link));
+    assert!(data.join("FORMAT").exists());
+}
+
+#[test]
 fn the_data_are_for_the_owner_only() {
     use std::os::unix::fs::PermissionsExt;
     let dir = tempfile::tempdir().unwrap();

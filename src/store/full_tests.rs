@@ -192,6 +192,23 @@ fn when_the_ballast_too_is_used_up_it_ends_with_the_data_whole() {
 }
 
 #[test]
+fn a_disk_that_cannot_be_written_to_is_refused_untouched() {
+    let Some(disk) = SmallDisk::mount() else { return };
+    let (mut store, mut work) = (open(&disk.data()).0, Workload::default());
+    commit(&mut store, &mut work, 1).unwrap();
+    drop(store);
+    let remount =
+        |how| Command::new("mount").args(["-o", how]).arg(disk.dir.path()).status().unwrap().success();
+    assert!(remount("remount,ro"));
+    for data in [disk.data(), disk.dir.path().join("new")] {
+        let error = DiskStore::open(&data, &options()).unwrap_err().to_string();
+        assert!(error.contains("Read-only file system") && error.contains(data.to_str().unwrap()), "{error}");
+    }
+    assert!(remount("remount,rw"));
+    check(&disk.data(), &work);
+}
+
+#[test]
 fn a_start_on_a_full_disk_takes_the_ballast() {
     let Some(disk) = SmallDisk::mount() else { return };
     let (store, mut work) = fill_up(&disk);

@@ -299,7 +299,10 @@ impl Drop for Home {
             std::mem::forget(trees);
         } else {
             // A panic was reported when it happened; nothing that is needed depends on the end of it.
-            let _ = shielded(&self.path, || Ok(drop(trees)));
+            let _ = shielded(&self.path, || {
+                drop(trees);
+                Ok(())
+            });
         }
     }
 }

@@ -146,3 +146,45 @@ fn a_damaged_row_is_named() {
     let error = home.blocks(|_, _| ()).unwrap_err().to_string();
     assert!(error.contains("`jobs`, key 0000000000000007"), "{error}");
 }
+
+/// A row that went missing, or that is an old one again: sled gives back both without a word where its file is damaged.
+#[test]
+fn rows_that_are_not_those_of_the_last_checkpoint_are_noticed() {
+    let ids: Vec<u64> = (64..128).collect();
+    let sound = || {
+        let (dir, home) = home();
+        home.store(&change(1, &ids, &[])).unwrap();
+        home.store(&change(2, &[128], &[])).unwrap();
+        home.finish(&MetaRow { home: CommitNo(3), ..MetaRow::default() }).unwrap();
+        home.reopen().unwrap();
+        (dir, home)
+    };
+    let old = change(1, &ids[1..], &[]).row.unwrap().0;
+    for spoil in [None, Some(old)] {
+        let (_dir, home) = sound();
+        let key = 1u64.to_be_bytes();
+        home.with(|trees| {
+            match &spoil {
+                None => trees.jobs.remove(key)?,
+                Some(row) => trees.jobs.insert(key, row.as_slice())?,
+            };
+            trees.database.flush()
+        })
+        .unwrap();
+        assert!(matches!(home.reopen(), Err(HomeError::Incomplete { home: CommitNo(3), .. })));
+    }
+    // While a checkpoint is under way the rows are ahead of the sum, and that is no damage.
+    let (_dir, home) = sound();
+    home.store(&change(1, &[], &[])).unwrap();
+    home.reopen().unwrap();
+    home.finish(&MetaRow { home: CommitNo(4), ..MetaRow::default() }).unwrap();
+    home.reopen().unwrap();
+}
+
+#[test]
+fn a_panic_of_the_database_is_an_error_and_the_last_thing_it_does() {
+    let (_dir, home) = home();
+    let error = home.with::<()>(|_| panic!("page {} is odd", 7)).unwrap_err().to_string();
+    assert!(error.contains("sled is damaged") && error.contains("page 7 is odd"), "{error}");
+    assert!(matches!(home.meta(), Err(HomeError::Corrupt { .. })), "nothing is asked of it any more");
+}

@@ -6,7 +6,7 @@ use std::io::{self, Write};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-/// Bytes before the first record: magic, version, checksum of what follows, salt, eight zeros.
+/// Bytes before the first record: magic, version, checksum of what follows, salt, length (0 for a file that grows).
 pub(super) const FILE_HEADER: usize = 32;
 
 const MAGIC: &[u8; 8] = b"MUSHRLOG";
@@ -28,7 +28,7 @@ impl LogFile {
     /// where one of a growing file took 141 µs.
     pub(super) fn create_full(dir: &Path, id: u64, salt: u64, capacity: u64) -> io::Result<LogFile> {
         let zeros = vec![0; 1 << 20];
-        Self::create(dir, id, salt, capacity, |file| {
+        Self::create(dir, id, header(salt, capacity), capacity, |file| {
             let mut left = capacity - FILE_HEADER as u64;
             while left > 0 {
                 let part = left.min(zeros.len() as u64);
@@ -43,13 +43,13 @@ impl LogFile {
 
     /// A file that grows as it is written: for when no other is ready.
     pub(super) fn create_growing(dir: &Path, id: u64, salt: u64, capacity: u64) -> io::Result<LogFile> {
-        Self::create(dir, id, salt, capacity, |_| Ok(()))
+        Self::create(dir, id, header(salt, 0), capacity, |_| Ok(()))
     }
 
     fn create(
         dir: &Path,
         id: u64,
-        salt: u64,
+        header: [u8; FILE_HEADER],
         capacity: u64,
         fill: impl FnOnce(&mut File) -> io::Result<()>,
     ) -> io::Result<LogFile> {
@@ -58,8 +58,7 @@ impl LogFile {
         let mut options = OpenOptions::new();
         let mut file =
             options.read(true).write(true).create(true).truncate(true).mode(0o600).open(&unfinished)?;
-        let made =
-            file.write_all(&header(salt)).and_then(|()| fill(&mut file)).and_then(|()| file.sync_all());
+        let made = file.write_all(&header).and_then(|()| fill(&mut file)).and_then(|()| file.sync_all());
         if let Err(error) = made {
             let _ = fs::remove_file(&unfinished); // the first error is the one to tell
             return Err(error);
@@ -84,21 +83,24 @@ impl LogFile {
     }
 }
 
-fn header(salt: u64) -> [u8; FILE_HEADER] {
+fn header(salt: u64, len: u64) -> [u8; FILE_HEADER] {
     let mut header = [0; FILE_HEADER];
     header[..8].copy_from_slice(MAGIC);
     header[8..12].copy_from_slice(&VERSION.to_le_bytes());
     header[16..24].copy_from_slice(&salt.to_le_bytes());
+    header[24..32].copy_from_slice(&len.to_le_bytes());
     let sum = crc32c::crc32c(&header[16..]);
     header[12..16].copy_from_slice(&sum.to_le_bytes());
     header
 }
 
-/// The salt that a file's header names; `None` if that is no whole header of this version.
-pub(super) fn salt(bytes: &[u8]) -> Option<u64> {
+/// What a file's header says: the salt, and how long the file is at least. `None` if that is no whole header of this
+/// version.
+pub(super) fn read_header(bytes: &[u8]) -> Option<(u64, u64)> {
     let head: &[u8; FILE_HEADER] = bytes.first_chunk()?;
     let salt = u64::from_le_bytes(head[16..24].try_into().ok()?);
-    (*head == header(salt)).then_some(salt)
+    let len = u64::from_le_bytes(head[24..32].try_into().ok()?);
+    (*head == header(salt, len)).then_some((salt, len))
 }
 
 /// The files in a log's directory.

@@ -3,6 +3,7 @@
 //! life. Knows bytes and numbers, not what a commit is.
 
 mod file;
+mod mark;
 mod record;
 mod replay;
 mod spare;
@@ -15,6 +16,7 @@ pub(crate) use replay::Place;
 
 use crate::store::CommitNo;
 use file::{FILE_HEADER, LogFile};
+use mark::Mark;
 use spare::Spares;
 use std::collections::VecDeque;
 use std::fs::{self, File};
@@ -32,6 +34,7 @@ pub(crate) const FILE_BYTES_MIN: u64 = 4096;
 pub(crate) struct Log {
     dir: PathBuf,
     salt: u64,
+    mark: Mark,
     file_bytes: u64,
     active: LogFile,
     /// Where the next record goes in `active`.
@@ -99,6 +102,7 @@ impl Log {
         let (last, next_file, dir) = (found.last, found.next_file, dir.to_owned());
         let (poisoned, buffer) = (false, Vec::new());
         Ok(Log {
+            mark: Mark::open(&dir, salt),
             dir,
             salt,
             file_bytes,
@@ -159,6 +163,7 @@ impl Log {
         let len = record.len();
         self.at += len as u64;
         (self.last, self.poisoned) = (number, false);
+        self.mark.write(number);
         self.buffer = record;
         // One huge commit must not hold its memory for ever.
         if self.buffer.capacity() > 16 << 20 {

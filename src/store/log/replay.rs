@@ -3,7 +3,7 @@
 //! broken one, something else has happened, and nothing is changed.
 
 use super::file::{self, FILE_HEADER};
-use super::record;
+use super::{mark, record};
 use crate::store::CommitNo;
 use std::fs::{self, File};
 use std::io::{self, Read};
@@ -45,6 +45,24 @@ pub enum LogError {
         dir: PathBuf,
         /// The newest commit that is not only in the log.
         home: CommitNo,
+    },
+    /// The newest commits are missing, and no crash can have torn them.
+    #[error(
+        "the log is damaged: {} at byte {offset}: it ends there with commit {}, but commit {} was on disk. Nothing was \
+         changed. Restore the data directory from a backup, or delete {} and accept the loss of what came after",
+        path.display(), last.0, durable.0, mark.display()
+    )]
+    Short {
+        /// The file.
+        path: PathBuf,
+        /// Where in it.
+        offset: u64,
+        /// The newest commit that can be read.
+        last: CommitNo,
+        /// One that was there.
+        durable: CommitNo,
+        /// What says so.
+        mark: PathBuf,
     },
     /// Commits are missing.
     #[error(
@@ -154,7 +172,14 @@ pub(super) fn replay<E: From<LogError>>(
     }
     found.free.extend(files.iter().map(|file| (file.path.clone(), file.len)));
     refuse_later(&found, salt)?;
-    Ok(found)
+    match mark::read(dir, salt).filter(|durable| *durable > found.last) {
+        Some(durable) => {
+            let end = found.used.last().map(|used| (used.path.clone(), used.end));
+            let (path, offset) = end.unwrap_or_else(|| (dir.to_owned(), 0));
+            Err(LogError::Short { path, offset, last: found.last, durable, mark: mark::path(dir) }.into())
+        }
+        None => Ok(found),
+    }
 }
 
 /// The files in the order of their first records, those without one first.
@@ -164,9 +189,12 @@ fn candidates(files: Vec<(u64, PathBuf)>, salt: &mut Option<u64>) -> Result<Vec<
         let (mut bytes, len) = read_head(&path).map_err(LogError::io(&path))?;
         let damaged =
             |detail: &str| Place { path: &path, offset: 0, number: CommitNo(1) }.damaged(detail.to_owned());
-        let own = file::salt(&bytes).ok_or_else(|| damaged("the file's header is broken"))?;
+        let (own, least) = file::read_header(&bytes).ok_or_else(|| damaged("the file's header is broken"))?;
         if *salt.get_or_insert(own) != own {
             return Err(damaged("the file belongs to another log"));
+        }
+        if len < least {
+            return Err(damaged(&format!("the file was cut off: it has {len} of its {least} bytes")));
         }
         if record::promises_more(own, &bytes, FILE_HEADER) {
             bytes = fs::read(&path).map_err(LogError::io(&path))?;
