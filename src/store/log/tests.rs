@@ -194,7 +194,8 @@ fn files_are_reused_and_the_disk_is_given_back() {
     let (last, names) = (log.last().0, log.next_file);
     append(&mut log, 5);
     drop(log);
-    assert!(contents(dir.path()).len() <= 3, "active, one before it, one spare");
+    let files = contents(dir.path()).into_keys().filter(|path| path.extension().is_some_and(|e| e == "log"));
+    assert!(files.count() <= 3, "active, one before it, one spare");
     assert!(names < 130, "{names} files were made for 1,000 commits, most of them before the first was free");
     assert_eq!(open(dir.path(), last).unwrap().1, expected(last + 1..=last + 5));
 }
