@@ -30,8 +30,8 @@ const FULL_AGAIN: Duration = Duration::from_secs(1);
 /// of a recovery.
 const EARLY_BYTES: u64 = 32 << 20;
 
-/// How many bodies that are home are dropped from memory in one step: a few hundred microseconds.
-const RELEASED: u64 = 10_000;
+/// How many bodies that are home are dropped from memory in one step: about a hundred microseconds.
+const RELEASED: u64 = 2_000;
 
 /// What of a checkpoint is needed to go on after a start.
 #[derive(Debug, Default)]

@@ -8,10 +8,13 @@ use crate::store::fresh::Fresh;
 use crate::store::home::BlockChange;
 
 /// The most blocks in a slice. A block of 64 jobs that are all different takes some 15 µs to encode.
-const BLOCKS: usize = 128;
+const BLOCKS: usize = 32;
 
 /// The most bytes of rows and bodies in a slice, give or take a block.
-const BYTES: usize = 1 << 20;
+const BYTES: usize = 256 << 10;
+
+/// The most ranges that are looked at for a slice: most of them may turn out to be empty.
+const LOOKS: usize = 256;
 
 /// Encodes the next blocks. Those without a live job and without a row cost nothing: that is how most jobs of a
 /// short queue pass by.
@@ -23,7 +26,10 @@ pub(super) fn blocks(
     fresh: &Fresh,
 ) -> Vec<BlockChange> {
     let (mut changes, mut bytes) = (Vec::new(), 0);
-    while changes.len() < BLOCKS && bytes < BYTES {
+    for _ in 0..LOOKS {
+        if changes.len() >= BLOCKS || bytes >= BYTES {
+            break;
+        }
         let Some((first, len)) = round.todo.ranges().next() else { break };
         let jobs = IdRange::new(JobId(first * BLOCK), len * BLOCK);
         let next_live = state.iter(jobs).next().map(|(run, _)| block_of(run.first));

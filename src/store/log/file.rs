@@ -27,12 +27,12 @@ impl LogFile {
     /// A file of `capacity` bytes, all of them written and on disk: a sync of a file that does not grow took 98 µs
     /// where one of a growing file took 141 µs.
     pub(super) fn create_full(dir: &Path, id: u64, salt: u64, capacity: u64) -> io::Result<LogFile> {
-        let zeros = vec![0; 1 << 20];
+        let zeros = vec![0; 256 << 10];
         Self::create(dir, id, header(salt, capacity), capacity, |file| {
             let mut left = capacity - FILE_HEADER as u64;
             while left > 0 {
                 let part = left.min(zeros.len() as u64);
-                file.write_all(&zeros[..part as usize])?; // at most 1 MiB
+                file.write_all(&zeros[..part as usize])?; // at most 256 KiB
                 // Bit by bit, so that no commit's sync has to wait for all of it.
                 file.sync_data()?;
                 left -= part;

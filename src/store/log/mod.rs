@@ -223,7 +223,7 @@ impl Log {
         while self.full.front().is_some_and(|(_, _, last)| *last <= home) {
             let Some((file, len, _)) = self.full.pop_front() else { return };
             self.full_bytes -= len;
-            if len == self.file_bytes { self.spares.give(file) } else { self.spares.delete(file.path) }
+            if len == self.file_bytes { self.spares.give(file) } else { self.spares.discard(file) }
         }
     }
 }

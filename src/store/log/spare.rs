@@ -8,8 +8,12 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
 
 enum Request {
-    Prepare { id: u64 },
+    Prepare {
+        id: u64,
+    },
     Delete(PathBuf),
+    /// One that is open. The last close of a deleted file gives its blocks back, which took 25 ms: not on the loop.
+    Discard(LogFile),
 }
 
 /// The thread, and what it has made.
@@ -38,6 +42,7 @@ impl Spares {
                     }
                     // A file that stays is found free at the next start.
                     Request::Delete(path) => drop(fs::remove_file(path)),
+                    Request::Discard(file) => drop(fs::remove_file(&file.path)),
                 }
             }
         };
@@ -63,18 +68,22 @@ impl Spares {
     /// Takes a file that is free again: keeps one, deletes the others.
     pub(super) fn give(&mut self, file: LogFile) {
         self.receive();
-        if self.ready.is_none() { self.ready = Some(file) } else { self.delete(file.path) }
+        if self.ready.is_none() { self.ready = Some(file) } else { self.discard(file) }
     }
 
     pub(super) fn delete(&self, path: PathBuf) {
         self.send(Request::Delete(path));
     }
 
+    pub(super) fn discard(&self, file: LogFile) {
+        self.send(Request::Discard(file));
+    }
+
     fn receive(&mut self) {
         if let Ok(made) = self.made.try_recv() {
             self.awaited = false;
             match (made, &self.ready) {
-                (Some(file), Some(_)) => self.delete(file.path),
+                (Some(file), Some(_)) => self.discard(file),
                 (Some(file), None) => self.ready = Some(file),
                 (None, _) => {}
             }
