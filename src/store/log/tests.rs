@@ -200,6 +200,17 @@ fn files_are_reused_and_the_disk_is_given_back() {
     assert_eq!(open(dir.path(), last).unwrap().1, expected(last + 1..=last + 5));
 }
 
+/// A sync of a file that must still find its blocks takes half as long again, and may find none.
+#[test]
+fn a_file_made_in_advance_has_all_its_blocks() {
+    use std::os::unix::fs::MetadataExt;
+    let dir = tempfile::tempdir().unwrap();
+    let file = LogFile::create_full(dir.path(), 1, 7, 1 << 20).unwrap();
+    let found = fs::metadata(&file.path).unwrap();
+    assert_eq!(found.len(), 1 << 20);
+    assert!(found.blocks() * 512 >= 1 << 20, "{} blocks", found.blocks());
+}
+
 #[test]
 fn a_record_larger_than_a_file_gets_its_own() {
     let dir = tempfile::tempdir().unwrap();
