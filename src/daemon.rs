@@ -26,6 +26,9 @@ const POOL_GRACE: Duration = Duration::from_secs(2);
 /// How long a pool that ended against its will stays away.
 const POOL_PAUSE: Duration = Duration::from_secs(1);
 
+/// About how much memory a queue or a job takes that a waiting request names.
+const WAITING_BYTES: usize = 512;
+
 /// What `musher serve` is told.
 #[derive(Clone, Debug, Default)]
 pub struct ServeOptions {
@@ -255,8 +258,10 @@ fn service(config: &Config) -> Service {
             body: limits.body,
             batch: limits.batch,
             output: limits.output as u64,
+            buffers: limits.buffers,
             bounds: Bounds {
                 waiting: limits.waiting,
+                waiting_all: limits.buffers / WAITING_BYTES,
                 claim_bytes: limits.frame / 2,
                 body: limits.body,
                 ..Bounds::default()

@@ -142,7 +142,16 @@ fn limits(mut section: Section<'_>, report: &mut Report<'_>) -> Limits {
         disk_reserve: section.size(report, "disk_reserve", 0..=u64::MAX).unwrap_or(or.disk_reserve),
         output: size(&mut section, report, "output", 0, 1 << 30, or.output),
         waiting: count(&mut section, report, "waiting", or.waiting),
+        buffers: size(&mut section, report, "buffers", 8 << 10, 1 << 40, or.buffers),
     };
+    if limits.buffers < limits.frame {
+        let [buffers, frame] = [limits.buffers, limits.frame].map(|bytes| show_size(bytes as u64));
+        let key = if section.has("buffers") { "buffers" } else { "frame" };
+        let message = format!(
+            "a frame of {frame} does not fit buffers of {buffers}: raise limits.buffers or lower limits.frame"
+        );
+        section.fault(report, key, message);
+    }
     if limits.frame < limits.body + FRAME_ROOM {
         let [frame, body] = [limits.frame, limits.body].map(|bytes| show_size(bytes as u64));
         let key = if section.has("body") { "body" } else { "frame" };

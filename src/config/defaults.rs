@@ -25,6 +25,7 @@ impl Default for Limits {
             disk_reserve: 256 << 20,
             output: 1 << 20,
             waiting: 10_000,
+            buffers: 256 << 20,
         }
     }
 }

@@ -78,8 +78,10 @@ pub struct Limits {
     pub disk_reserve: u64,
     /// `output`: the most bytes of output kept of a job.
     pub output: usize,
-    /// `waiting`: the most requests of one connection that may wait.
+    /// `waiting`: the most queues and jobs that the waiting requests of one connection may name.
     pub waiting: usize,
+    /// `buffers`: the most bytes that all connections together may have unread and unsent.
+    pub buffers: usize,
 }
 
 /// `[storage]`

@@ -38,6 +38,7 @@ fn daemon(text: &mut String, Config { daemon, limits, storage, .. }: &Config) ->
     writeln!(text, "disk_reserve = {}", size(limits.disk_reserve))?;
     writeln!(text, "output = {}", size(limits.output as u64))?;
     writeln!(text, "waiting = {}", limits.waiting)?;
+    writeln!(text, "buffers = {}", size(limits.buffers as u64))?;
     writeln!(text, "\n[storage]")?;
     writeln!(text, "log_file = {}", size(storage.log_file))?;
     writeln!(text, "log_max = {}", size(storage.log_max))?;

@@ -164,6 +164,7 @@ batch = 9
 disk_reserve = 0
 output = 4096
 waiting = 5
+buffers = "100MiB"
 [storage]
 log_file = "1MiB"
 log_max = "1GiB"

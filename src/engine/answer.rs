@@ -42,6 +42,23 @@ pub enum Answer {
     Refused(Refusal),
 }
 
+impl Answer {
+    /// About how much memory it takes until it has left.
+    pub(super) fn weight(&self) -> usize {
+        const EACH: usize = 64;
+        match self {
+            Answer::Jobs(jobs) => jobs.iter().map(|(_, body)| 4 * EACH + body.len()).sum(),
+            Answer::Settled(results) => results.len() * EACH,
+            Answer::Extended(results) => results.len() * EACH,
+            Answer::Edited(results) => results.len() * EACH,
+            Answer::Ended(ends) => ends.len() * EACH,
+            Answer::Body(body) => body.len(),
+            Answer::Ready(frame) => frame.len(),
+            Answer::Submitted(_) | Answer::Purged(_) | Answer::Ok | Answer::Refused(_) => EACH,
+        }
+    }
+}
+
 /// How a job that was waited for is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct End {
@@ -62,11 +79,20 @@ pub enum Refusal {
     /// There is no room for new jobs.
     #[error("{}", no_room(.0))]
     NoRoom(Room),
-    /// Too many requests of one connection wait.
+    /// Requests of one connection wait for too much.
     #[error(
-        "{limit} requests of this connection wait already (limits.waiting): end some, or use another connection"
+        "requests of this connection wait for {limit} queues and jobs already (limits.waiting): end some, or use \
+         another connection"
     )]
     TooManyWaiting {
+        /// The limit.
+        limit: usize,
+    },
+    /// Requests of all connections wait for too much.
+    #[error(
+        "requests of all connections wait for {limit} queues and jobs already (from limits.buffers): try again later"
+    )]
+    CrowdWaiting {
         /// The limit.
         limit: usize,
     },

@@ -28,16 +28,22 @@ use std::time::Duration;
 use waiting::{Waiter, Waiting};
 use watching::Watching;
 
+/// How many queues and jobs the waiting requests of a connection may name however many those of others do.
+const WAITING_FREE: usize = 64;
+
 /// The bounds of the engine.
 #[derive(Clone, Copy, Debug)]
 pub struct Bounds {
-    /// The most requests of one connection that may wait (`limits.waiting`).
+    /// The most queues and jobs that the waiting requests of one connection may name (`limits.waiting`).
     pub waiting: usize,
+    /// The most that those of all connections may name. A connection whose requests name only a few is never
+    /// refused for it.
+    pub waiting_all: usize,
     /// About how many bytes of bodies one claim gets at most.
     pub claim_bytes: usize,
     /// The longest body (`limits.body`).
     pub body: usize,
-    /// About how many bytes of bodies, and how many events, share a commit at most.
+    /// About how many bytes of bodies, how many bytes of answers, and how many events, share a commit at most.
     pub commit_bytes: usize,
     /// See `commit_bytes`.
     pub commit_events: usize,
@@ -47,6 +53,7 @@ impl Default for Bounds {
     fn default() -> Bounds {
         Bounds {
             waiting: 10_000,
+            waiting_all: 500_000,
             claim_bytes: 8 << 20,
             body: 1 << 20,
             commit_bytes: 8 << 20,
@@ -75,11 +82,12 @@ pub struct Engine<S> {
     body_bytes: usize,
     /// Said, but not before the commit that is being collected is durable.
     said: Vec<Delivery>,
+    said_bytes: usize,
     /// Said, waiting for this commit to be durable.
     held_back: VecDeque<(CommitNo, Vec<Delivery>)>,
     facts: Vec<Fact>,
     /// Queues that may have got work since claims were served last.
-    woken: Vec<QueueName>,
+    woken: VecDeque<QueueName>,
     /// Where decisions put their events; kept to save the allocation.
     scratch: Vec<Event>,
 }
@@ -111,9 +119,10 @@ impl<S: Store> Engine<S> {
             bodies: Vec::new(),
             body_bytes: 0,
             said: Vec::new(),
+            said_bytes: 0,
             held_back: VecDeque::new(),
             facts: Vec::new(),
-            woken: Vec::new(),
+            woken: VecDeque::new(),
             scratch: Vec::new(),
         };
         engine.command(&Command::Recover, now);
@@ -153,11 +162,25 @@ impl<S: Store> Engine<S> {
 
     /// Whether so much waits for the next commit that it should be made before more is taken.
     pub fn is_full(&self) -> bool {
-        self.body_bytes >= self.bounds.commit_bytes || self.events.len() >= self.bounds.commit_events
+        self.holds_a_commits(1)
+    }
+
+    /// Whether half of that waits.
+    pub fn is_half_full(&self) -> bool {
+        self.holds_a_commits(2)
+    }
+
+    /// Whether one `part`th of what a commit may hold has been collected.
+    fn holds_a_commits(&self, part: usize) -> bool {
+        let bytes = self.bounds.commit_bytes / part;
+        self.body_bytes >= bytes
+            || self.said_bytes >= bytes
+            || self.events.len() >= self.bounds.commit_events / part
     }
 
     /// Says something once all that was decided so far is durable.
     pub fn answer(&mut self, origin: Origin, answer: Answer) {
+        self.said_bytes += answer.weight();
         self.said.push(Delivery::Answer(origin, answer));
     }
 
@@ -310,12 +333,18 @@ impl<S: Store> Engine<S> {
     }
 
     fn too_many_wait(&mut self, origin: Origin) -> bool {
-        let limit = self.bounds.waiting;
-        let too_many = self.waiting.len_of(origin.session) + self.watching.len_of(origin.session) >= limit;
-        if too_many {
-            self.answer(origin, Answer::Refused(Refusal::TooManyWaiting { limit }));
-        }
-        too_many
+        let own = self.waiting.size_of(origin.session) + self.watching.size_of(origin.session);
+        let all = self.waiting.size() + self.watching.size();
+        let Bounds { waiting, waiting_all, .. } = self.bounds;
+        let refusal = if own >= waiting {
+            Refusal::TooManyWaiting { limit: waiting }
+        } else if all >= waiting_all && own >= WAITING_FREE {
+            Refusal::CrowdWaiting { limit: waiting_all }
+        } else {
+            return false;
+        };
+        self.answer(origin, Answer::Refused(refusal));
+        true
     }
 
     /// How a job ended; `None` if it has not.

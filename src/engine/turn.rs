@@ -44,6 +44,7 @@ impl<S: Store> Engine<S> {
         }
         if !self.said.is_empty() {
             self.held_back.push_back((self.last, std::mem::take(&mut self.said)));
+            self.said_bytes = 0;
         }
         let (durable, mut turned) = (self.store.durable(), Turned::default());
         while let Some((_, deliveries)) = self.held_back.pop_front_if(|(commit, _)| *commit <= durable) {
@@ -63,8 +64,14 @@ impl<S: Store> Engine<S> {
     /// Final, as for [`Engine::turn`].
     pub fn housekeep(&mut self, now: Time) -> Result<Option<Time>, AppendError> {
         let store = self.store.maintain(&self.core.state, self.now.max(now))?;
-        let due =
-            [store, self.core.state.next_due(), self.waiting.next_deadline(), self.watching.next_deadline()];
+        let unserved = (!self.woken.is_empty() && !self.core.draining).then_some(now);
+        let due = [
+            unserved,
+            store,
+            self.core.state.next_due(),
+            self.waiting.next_deadline(),
+            self.watching.next_deadline(),
+        ];
         Ok(due.into_iter().flatten().min())
     }
 
@@ -144,7 +151,7 @@ impl<S: Store> Engine<S> {
 
     fn wake(&mut self, queue: QueueName) {
         if !self.woken.contains(&queue) {
-            self.woken.push(queue);
+            self.woken.push_back(queue);
         }
     }
 
@@ -164,12 +171,14 @@ impl<S: Store> Engine<S> {
         }
     }
 
-    /// Gives new work to the claims that wait for it, first come, first served.
+    /// Gives new work to the claims that wait for it, first come, first served. What would be too much for one
+    /// turn is left for the next, queue after queue.
     fn serve_waiting(&mut self, now: Time) {
         if self.core.draining {
             return;
         }
-        while let Some(queue) = self.woken.pop() {
+        let most = self.said_bytes + self.bounds.commit_bytes;
+        while let Some(queue) = self.woken.pop_front() {
             while self.core.state.queue(&queue).is_some_and(|queue| queue.has_work())
                 && let Some((place, waiter)) = self.waiting.first_for(&queue)
             {
@@ -177,6 +186,9 @@ impl<S: Store> Engine<S> {
                 let Some(Waiter { origin, .. }) = self.waiting.remove(place) else { break };
                 let answer = self.grant(&claim, now).map_or_else(Answer::Refused, Answer::Jobs);
                 self.answer(origin, answer);
+                if self.said_bytes >= most {
+                    return self.woken.push_back(queue);
+                }
             }
         }
     }

@@ -21,12 +21,17 @@ pub(super) struct Waiting {
     by_queue: HashMap<QueueName, BTreeSet<u64>>,
     by_session: HashMap<u64, BTreeSet<u64>>,
     deadlines: BTreeSet<(Time, u64)>,
+    /// How many queues the claims name: all, and those of each connection.
+    size: usize,
+    size_of: HashMap<u64, usize>,
 }
 
 impl Waiting {
     pub(super) fn add(&mut self, waiter: Waiter) {
         let place = self.next_place;
         self.next_place += 1;
+        self.size += waiter.claim.queues.len();
+        *self.size_of.entry(waiter.origin.session).or_default() += waiter.claim.queues.len();
         for queue in &waiter.claim.queues {
             self.by_queue.entry(queue.clone()).or_default().insert(place);
         }
@@ -39,6 +44,10 @@ impl Waiting {
 
     pub(super) fn remove(&mut self, place: u64) -> Option<Waiter> {
         let waiter = self.waiters.remove(&place)?;
+        self.size -= waiter.claim.queues.len();
+        if let Some(size) = self.size_of.get_mut(&waiter.origin.session) {
+            *size -= waiter.claim.queues.len();
+        }
         for queue in &waiter.claim.queues {
             if let Some(places) = self.by_queue.get_mut(queue) {
                 places.remove(&place);
@@ -51,6 +60,7 @@ impl Waiting {
             places.remove(&place);
             if places.is_empty() {
                 self.by_session.remove(&waiter.origin.session);
+                self.size_of.remove(&waiter.origin.session);
             }
         }
         self.deadlines.remove(&(waiter.until, place));
@@ -99,8 +109,14 @@ impl Waiting {
         self.by_queue.get(queue).map_or(0, BTreeSet::len)
     }
 
-    pub(super) fn len_of(&self, session: u64) -> usize {
-        self.by_session.get(&session).map_or(0, BTreeSet::len)
+    /// How many queues the claims name.
+    pub(super) fn size(&self) -> usize {
+        self.size
+    }
+
+    /// How many the claims of one connection name.
+    pub(super) fn size_of(&self, session: u64) -> usize {
+        self.size_of.get(&session).copied().unwrap_or(0)
     }
 
     /// The queues for which somebody waits.

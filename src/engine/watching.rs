@@ -22,9 +22,13 @@ struct Watch {
 pub(super) struct Watching {
     next_key: u64,
     watches: HashMap<u64, Watch>,
-    by_job: HashMap<JobId, Vec<u64>>,
+    /// Each job that is waited for, by whom, and its place among the ends.
+    by_job: BTreeSet<(JobId, u64, usize)>,
     deadlines: BTreeSet<(Time, u64)>,
     by_origin: BTreeMap<Origin, u64>,
+    /// How many jobs the requests name: all, and those of each connection.
+    size: usize,
+    size_of: HashMap<u64, usize>,
 }
 
 impl Watching {
@@ -32,15 +36,22 @@ impl Watching {
     pub(super) fn add(&mut self, origin: Origin, until: Time, ends: Vec<(JobId, Option<End>)>) {
         let key = self.next_key;
         self.next_key += 1;
-        let open: BTreeSet<JobId> = ends.iter().filter(|(_, end)| end.is_none()).map(|(id, _)| *id).collect();
-        for id in &open {
-            self.by_job.entry(*id).or_default().push(key);
+        let mut open = 0;
+        for (place, (id, _)) in ends.iter().enumerate().filter(|(_, (_, end))| end.is_none()) {
+            self.by_job.insert((*id, key, place));
+            open += 1;
         }
         if until != Time::NEVER {
             self.deadlines.insert((until, key));
         }
-        self.by_origin.insert(origin, key);
-        self.watches.insert(key, Watch { origin, until, ends, open: open.len() });
+        self.size += ends.len();
+        *self.size_of.entry(origin.session).or_default() += ends.len();
+        // A number that is used again belongs to the newer request; the older one gets no answer.
+        if let Some(old) = self.by_origin.insert(origin, key) {
+            self.remove(old);
+            self.by_origin.insert(origin, key);
+        }
+        self.watches.insert(key, Watch { origin, until, ends, open });
     }
 
     /// Takes note of an event; gives back the requests of which it ended the last job.
@@ -58,11 +69,11 @@ impl Watching {
             _ => return,
         };
         for id in event.jobs().iter().flat_map(|range| range.iter()) {
-            for key in self.by_job.remove(&id).unwrap_or_default() {
+            while let Some(&(job, key, place)) = self.by_job.range((id, 0, 0)..).next().filter(|e| e.0 == id)
+            {
+                self.by_job.remove(&(job, key, place));
                 let Some(watch) = self.watches.get_mut(&key) else { continue };
-                for (_, end) in watch.ends.iter_mut().filter(|(job, _)| *job == id) {
-                    *end = Some(End { id, state, error: error.cloned() });
-                }
+                watch.ends[place].1 = Some(End { id, state, error: error.cloned() });
                 watch.open -= 1;
                 if watch.open == 0 {
                     ended.extend(self.remove(key));
@@ -73,14 +84,17 @@ impl Watching {
 
     fn remove(&mut self, key: u64) -> Option<Ended> {
         let watch = self.watches.remove(&key)?;
+        let session = watch.origin.session;
         self.deadlines.remove(&(watch.until, key));
         self.by_origin.remove(&watch.origin);
-        for (id, _) in watch.ends.iter().filter(|(_, end)| end.is_none()) {
-            if let Some(keys) = self.by_job.get_mut(id) {
-                keys.retain(|other| *other != key);
-                if keys.is_empty() {
-                    self.by_job.remove(id);
-                }
+        for (place, (id, _)) in watch.ends.iter().enumerate().filter(|(_, (_, end))| end.is_none()) {
+            self.by_job.remove(&(*id, key, place));
+        }
+        self.size -= watch.ends.len();
+        if let Some(size) = self.size_of.get_mut(&session) {
+            *size -= watch.ends.len();
+            if *size == 0 {
+                self.size_of.remove(&session);
             }
         }
         Some((watch.origin, watch.ends))
@@ -111,9 +125,13 @@ impl Watching {
         self.deadlines.first().map(|(at, _)| *at)
     }
 
-    /// How many requests of a connection wait.
-    pub(super) fn len_of(&self, session: u64) -> usize {
-        let (from, to) = (Origin { session, request: 0 }, Origin { session, request: u32::MAX });
-        self.by_origin.range(from..=to).count()
+    /// How many jobs the requests name.
+    pub(super) fn size(&self) -> usize {
+        self.size
+    }
+
+    /// How many those of one connection name.
+    pub(super) fn size_of(&self, session: u64) -> usize {
+        self.size_of.get(&session).copied().unwrap_or(0)
     }
 }

@@ -35,6 +35,12 @@ pub enum FrameError {
     },
 }
 
+/// How many bytes the frame at the front of `buffer` takes in all, as its length says.
+pub fn frame_len(buffer: &[u8]) -> Option<usize> {
+    let length = buffer.first_chunk::<LENGTH>()?;
+    Some(LENGTH + u32::from_le_bytes(*length) as usize)
+}
+
 /// Takes the next whole frame off the front of `buffer`; `None` if it has not come in full. Nothing is set aside
 /// for a frame before its bytes are there.
 ///

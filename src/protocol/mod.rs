@@ -9,7 +9,7 @@ mod response;
 mod submit;
 mod wire;
 
-pub use frame::{FrameError, HEADER, Header, finish_frame, split_frame, start_frame};
+pub use frame::{FrameError, HEADER, Header, finish_frame, frame_len, split_frame, start_frame};
 pub use request::{Claim, LeaseRef, Request, Settle, Verdict, encode_output};
 pub use response::{ClaimedJob, ErrorCode, Fault, LeaseFault, Notice, Response, Revocation, WIRE_STATES};
 pub use submit::{JobOptions, Start, SubmitGroup, WireBackoff};

@@ -2,6 +2,7 @@
 //! ends the turn for all of them together. Group commit is nothing more than this.
 
 use super::hub::Hub;
+use crate::clock::monotonic;
 use crate::core::Time;
 use crate::engine::Step;
 use crate::store::{AppendError, Store};
@@ -32,11 +33,11 @@ pub async fn run<S: Store + 'static>(hub: &Rc<Hub<S>>) -> Result<(), Fatal> {
         // This task goes on only after the sockets were asked once more and all whose bytes have come were read:
         // they share the commit.
         tokio::task::yield_now().await;
-        let now = hub.clock.now();
+        let (now, begun) = (hub.clock.now(), monotonic());
         let turned = hub.engine.borrow_mut().turn(now)?;
         hub.deliver(turned);
-        hub.turned.notify_waiters();
         let mut next = hub.engine.borrow_mut().housekeep(now)?;
+        hub.turns.next(monotonic() - begun);
         hub.watch_room();
         match hub.engine.borrow_mut().stop_step(now) {
             None => {}

@@ -1,9 +1,11 @@
 //! What the tasks of the loop share: the engine, the open sessions, and how to wake the driver. One thread, so
 //! cells and no locks; no borrow is held across an await.
 
+use super::budget::{Budget, PATIENCE};
 use super::native;
 use super::output::OutputStore;
 use super::session::Session;
+use super::turns::{Fill, Turns};
 use crate::clock::Clock;
 use crate::core::{JobId, Settings, StateKind, Time};
 use crate::engine::{Answer, Bounds, Delivery, Engine, Origin, Refusal, Turned};
@@ -29,6 +31,8 @@ pub struct Limits {
     pub batch: usize,
     /// The bytes of output kept of one job.
     pub output: u64,
+    /// What all connections together may have unread and unsent, in bytes.
+    pub buffers: usize,
     /// The engine's own bounds.
     pub bounds: Bounds,
 }
@@ -74,8 +78,8 @@ pub struct Hub<S> {
     pub(super) followers: RefCell<HashMap<JobId, Vec<Rc<Follower>>>>,
     /// Rings when something waits for the next turn.
     pub(super) wake: Notify,
-    /// Rings after each turn.
-    pub(super) turned: Notify,
+    pub(super) turns: Turns,
+    pub(super) budget: Rc<Budget>,
     next_session: Cell<u64>,
     /// Whether the log was told that no jobs are taken for want of room.
     room_is_short: Cell<bool>,
@@ -96,6 +100,7 @@ impl<S: Store + 'static> Hub<S> {
     pub fn new(wiring: Wiring<S>) -> Rc<Hub<S>> {
         let Wiring { engine, service, clock, outputs, data } = wiring;
         let started = clock.now();
+        let budget = Budget::new(service.limits.buffers);
         Rc::new(Hub {
             engine: RefCell::new(engine),
             service: RefCell::new(service),
@@ -106,7 +111,8 @@ impl<S: Store + 'static> Hub<S> {
             sessions: RefCell::default(),
             followers: RefCell::default(),
             wake: Notify::new(),
-            turned: Notify::new(),
+            turns: Turns::default(),
+            budget,
             next_session: Cell::new(1),
             room_is_short: Cell::new(false),
             is_crowded: Cell::new(false),
@@ -116,6 +122,7 @@ impl<S: Store + 'static> Hub<S> {
     /// Takes a new configuration into force, and tells the workers.
     pub fn configure(&self, service: Service) {
         self.engine.borrow_mut().configure(service.settings.clone(), service.limits.bounds);
+        self.budget.set_max(service.limits.buffers);
         *self.service.borrow_mut() = service;
         self.tell_all(Notice::Reconfigured);
     }
@@ -178,6 +185,39 @@ impl<S: Store + 'static> Hub<S> {
         id
     }
 
+    /// How much has been collected for the next commit.
+    pub(super) fn fill(&self) -> Fill {
+        let engine = self.engine.borrow();
+        match (engine.is_full(), engine.is_half_full()) {
+            (true, _) => Fill::Full,
+            (false, true) => Fill::Half,
+            (false, false) => Fill::Low,
+        }
+    }
+
+    /// Somebody has waited long for room: whoever has held some for longer than anybody else, and not only just
+    /// now, is closed.
+    pub(super) fn give_way(&self) {
+        let late = |session: &Session| self.clock.now().since(session.account.since()) >= PATIENCE;
+        self.shed(|session| late(session));
+    }
+
+    /// Closes those who hold room the longest, until no more is taken than there is.
+    pub(super) fn enforce_budget(&self) {
+        while self.budget.is_over() && self.shed(|_| true) {}
+    }
+
+    fn shed(&self, may_go: impl Fn(&Session) -> bool) -> bool {
+        let sessions = self.sessions.borrow();
+        let holders = sessions.values().filter(|session| session.account.held() > 0);
+        let victim = holders.filter(|session| may_go(session)).min_by_key(|session| session.account.since());
+        if let Some(session) = victim {
+            events::connection_shed(session.account.held());
+            session.shed();
+        }
+        victim.is_some()
+    }
+
     fn tell_all(&self, notice: Notice) {
         for session in self.sessions.borrow().values() {
             session.say(0, &Response::Notice(notice));
@@ -225,6 +265,7 @@ impl<S: Store + 'static> Hub<S> {
             session.touched.set(false);
             session.flush();
         }
+        self.enforce_budget();
     }
 
     fn answer(&self, session: &Session, origin: Origin, answer: Answer) {

@@ -6,12 +6,14 @@
 //! few writes as possible.
 
 mod admin;
+mod budget;
 mod driver;
 mod hub;
 mod listen;
 mod native;
 mod output;
 mod session;
+mod turns;
 
 pub use driver::{Fatal, run};
 pub use hub::{Hub, Limits, Service, Wiring};

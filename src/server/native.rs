@@ -354,7 +354,9 @@ fn code_of(refusal: &Refusal) -> ErrorCode {
     match refusal {
         Refusal::Core(Rejection::Draining) => ErrorCode::Draining,
         Refusal::Core(Rejection::QueueFull { .. }) => ErrorCode::QueueFull,
-        Refusal::Core(Rejection::TooManyQueues { .. }) | Refusal::TooManyWaiting { .. } => ErrorCode::Busy,
+        Refusal::Core(Rejection::TooManyQueues { .. })
+        | Refusal::TooManyWaiting { .. }
+        | Refusal::CrowdWaiting { .. } => ErrorCode::Busy,
         Refusal::Core(Rejection::NothingToSubmit) => ErrorCode::Invalid,
         Refusal::Core(Rejection::TagsTooLong { .. } | Rejection::TooManyTags { .. }) => ErrorCode::TooLarge,
         Refusal::Core(Rejection::OutOfIds) | Refusal::Body(_) => ErrorCode::Internal,

@@ -160,6 +160,7 @@ pub(super) async fn follow<S: Store + 'static>(
         offset += whole;
         if whole > 0 {
             session.flush();
+            hub.enforce_budget();
             session.until_drained().await;
         } else if ended || !hub.sessions.borrow().contains_key(&session.id) {
             break;

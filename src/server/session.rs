@@ -1,12 +1,15 @@
 //! One connection: its buffers, its back pressure, its end. It cuts the stream into frames; what they mean is
 //! `native.rs`'s.
 
+use super::budget::{Account, FREE};
 use super::hub::Hub;
 use super::native;
-use crate::protocol::{ErrorCode, Fault, FrameError, Response, split_frame};
+use super::turns::Share;
+use crate::clock::{Clock, monotonic};
+use crate::protocol::{ErrorCode, Fault, FrameError, Response, frame_len, split_frame};
 use crate::store::Store;
 use crate::telemetry::events;
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::Duration;
@@ -17,16 +20,12 @@ use tokio::sync::Notify;
 
 /// How long a connection may take to greet.
 const GREETING_TIME: Duration = Duration::from_secs(10);
-/// How much room there is at least for the next read.
+/// How much room there is for the next read of a connection that has said little.
 const READ_LEAST: usize = 4 << 10;
-/// How much room is made when there is less.
-const READ_ROOM: usize = 64 << 10;
 /// While more than this waits to be written to a connection, nothing more is read from it.
 const WRITE_WAITING: usize = 1 << 20;
 /// A connection that lets this much wait does not read: it is closed.
 const WRITE_WAITING_MAX: usize = 96 << 20;
-/// How much buffer a connection keeps when it has nothing to say.
-const WRITE_KEEP: usize = 64 << 10;
 
 /// Who is on the other side.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,6 +45,11 @@ pub(super) struct Session {
     greeted: Cell<bool>,
     write: OwnedWriteHalf,
     out: RefCell<Vec<u8>>,
+    /// How much at the front of `out` has left.
+    sent: Cell<usize>,
+    pub(super) account: Account,
+    pub(super) share: Share,
+    clock: Clock,
     /// Whether a task waits for the socket to take more.
     flushing: Cell<bool>,
     /// Rings when the buffer has been written, or the connection is to close.
@@ -71,35 +75,62 @@ impl Session {
         self.say(request, &Response::Error(Fault { code, message: message.into() }));
     }
 
+    fn unsent(&self) -> usize {
+        self.out.borrow().len() - self.sent.get()
+    }
+
     /// Writes as much as the socket takes now; a task of its own sees to the rest.
     pub(super) fn flush(&self) {
-        if self.flushing.get() {
-            if self.out.borrow().len() > WRITE_WAITING_MAX {
-                self.closing.notify_one();
-            }
-            return;
+        if !self.flushing.get() && self.write_out().is_err() {
+            // The reading side sees the end as well, and cleans up.
+            return self.shed();
         }
-        let mut out = self.out.borrow_mut();
-        let mut written = 0;
-        while written < out.len() {
-            match self.write.try_write(&out[written..]) {
-                Ok(n) => written += n,
-                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => break,
-                Err(_) => {
-                    // The reading side sees the end as well, and cleans up.
-                    out.clear();
-                    self.closing.notify_one();
-                    return;
-                }
-            }
-        }
-        out.drain(..written);
-        if out.is_empty() {
-            out.shrink_to(WRITE_KEEP);
-        } else if let Some(this) = self.this.upgrade() {
-            self.flushing.set(true);
+        let unsent = self.unsent();
+        self.account.owe(unsent, || self.clock.now());
+        if unsent > WRITE_WAITING_MAX {
+            self.shed();
+        } else if unsent > 0
+            && let Some(this) = self.this.upgrade()
+            && !self.flushing.replace(true)
+        {
             tokio::task::spawn_local(async move { this.flush_rest().await });
         }
+    }
+
+    fn write_out(&self) -> std::io::Result<()> {
+        let mut out = self.out.borrow_mut();
+        let mut sent = self.sent.get();
+        while sent < out.len() {
+            match self.write.try_write(&out[sent..]) {
+                Ok(n) => sent += n,
+                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => break,
+                Err(error) => return Err(error),
+            }
+        }
+        // Moved to the front only when that costs no more than the sending did.
+        if sent * 2 >= out.len() {
+            out.drain(..sent);
+            let len = out.len();
+            out.shrink_to(len.max(FREE));
+            sent = 0;
+        }
+        self.sent.set(sent);
+        Ok(())
+    }
+
+    /// Closes a connection that takes more than it gives way for; what it has not taken is dropped.
+    pub(super) fn shed(&self) {
+        if self.unsent() == 0 {
+            let message = "too much is unread or unsent on all connections together (limits.buffers), and this one has \
+                           held its part the longest: send whole requests, and read the answers";
+            self.refuse(0, ErrorCode::Busy, message);
+            // The connection ends whether it takes that or not.
+            let _ = self.write_out();
+        }
+        *self.out.borrow_mut() = Vec::new();
+        self.sent.set(0);
+        self.account.close();
+        self.closing.notify_one();
     }
 
     async fn flush_rest(&self) {
@@ -116,7 +147,7 @@ impl Session {
     }
 
     pub(super) async fn until_drained(&self) {
-        while self.flushing.get() && self.out.borrow().len() > WRITE_WAITING {
+        while self.flushing.get() && self.unsent() > WRITE_WAITING {
             self.drained.notified().await;
         }
     }
@@ -132,6 +163,10 @@ pub(super) async fn serve<S: Store + 'static>(hub: Rc<Hub<S>>, stream: UnixStrea
         greeted: Cell::default(),
         write,
         out: RefCell::default(),
+        sent: Cell::default(),
+        account: Account::new(hub.budget.clone()),
+        share: Share::default(),
+        clock: hub.clock.clone(),
         flushing: Cell::default(),
         drained: Notify::new(),
         closing: Notify::new(),
@@ -163,26 +198,45 @@ pub(super) async fn serve<S: Store + 'static>(hub: Rc<Hub<S>>, stream: UnixStrea
 
 async fn read_all<S: Store + 'static>(hub: &Rc<Hub<S>>, session: &Rc<Session>, mut read: OwnedReadHalf) {
     let mut buffer = BytesMut::new();
+    let greeting_deadline = tokio::time::Instant::now() + GREETING_TIME;
+    let mut has_much_to_say = false;
     loop {
         if handle_frames(hub, session, &mut buffer).await.is_err() {
             return;
         }
-        if buffer.capacity() - buffer.len() < READ_LEAST {
-            buffer.reserve(READ_ROOM);
-        }
-        let more = read.read_buf(&mut buffer);
+        let next = async {
+            // What is set aside for a long frame is its length and no more. One that is short, or whose length has
+            // not come yet, has room in what every connection may have.
+            let room = match frame_len(&buffer) {
+                Some(len) if len > FREE => {
+                    session.account.reserve(len, || hub.clock.now(), || hub.give_way()).await;
+                    len
+                }
+                _ if has_much_to_say => FREE,
+                _ => READ_LEAST,
+            };
+            buffer.reserve(room.max(READ_LEAST).saturating_sub(buffer.len()).max(1));
+            let read = read.read_buf(&mut buffer).await;
+            has_much_to_say = buffer.len() == buffer.capacity();
+            read
+        };
         let read = if session.greeted.get() {
-            more.await
+            next.await
         } else {
-            match tokio::time::timeout(GREETING_TIME, more).await {
+            match tokio::time::timeout_at(greeting_deadline, next).await {
                 Ok(read) => read,
-                Err(_) => return,
+                Err(_) => return refuse_late_greeting(session),
             }
         };
         if !matches!(read, Ok(1..)) {
             return;
         }
     }
+}
+
+fn refuse_late_greeting(session: &Session) {
+    let message = format!("no greeting came within {} seconds", GREETING_TIME.as_secs());
+    session.refuse(0, ErrorCode::Malformed, message);
 }
 
 /// The connection cannot go on.
@@ -193,8 +247,8 @@ async fn handle_frames<S: Store + 'static>(
     session: &Rc<Session>,
     buffer: &mut BytesMut,
 ) -> Result<(), Close> {
-    let max = hub.service.borrow().limits.frame;
     loop {
+        let max = hub.service.borrow().limits.frame;
         let (header, payload) = match split_frame(buffer, max) {
             Ok(Some(frame)) => frame,
             Ok(None) => return Ok(()),
@@ -214,11 +268,18 @@ async fn handle_frames<S: Store + 'static>(
             session.greeted.set(true);
             continue;
         }
-        native::handle(hub, session, header, payload).await;
+        hub.turns.admit(&session.share, || hub.fill(), || hub.wake.notify_one()).await;
+        let begun = monotonic();
+        native::handle(hub, session, header, alone(payload)).await;
+        hub.turns.charge(&session.share, monotonic() - begun);
+        session.account.release();
         hub.wake.notify_one();
-        while hub.engine.borrow().is_full() {
-            hub.turned.notified().await;
-        }
         session.until_drained().await;
     }
+}
+
+/// A short payload gets memory of its own: a body in it may stay for long, and must not keep all that was read with
+/// it.
+fn alone(payload: Bytes) -> Bytes {
+    if payload.len() <= FREE { Bytes::copy_from_slice(&payload) } else { payload }
 }

@@ -154,6 +154,14 @@ pub fn connections_full(limit: usize) {
     warn!("{limit} connections (limits.connections): further ones are refused");
 }
 
+/// A connection was closed for what it held of the room that all share.
+pub fn connection_shed(bytes: usize) {
+    warn!(
+        "a connection was closed that had held {bytes} bytes unread or unsent for the longest: all connections \
+         together hold too much (limits.buffers)"
+    );
+}
+
 /// The state, as asked for by SIGUSR1. One log line for each line.
 pub fn state_dump(lines: impl IntoIterator<Item = String>) {
     for line in lines {

@@ -1,0 +1,134 @@
+//! The room that all connections share for what the daemon has not read to its end yet and for what they have not
+//! taken yet (`limits.buffers`). Each connection has a little of its own beside it ([`FREE`]), so those with short
+//! requests never wait for it. It counts; what becomes of a connection that holds too much is the hub's.
+
+use crate::core::Time;
+use std::cell::Cell;
+use std::rc::Rc;
+use std::time::Duration;
+use tokio::sync::{Mutex, Notify};
+
+/// What each connection may have unread, and again unsent, without a share of the room.
+pub(super) const FREE: usize = 16 << 10;
+/// Who has held room for this long gives way to others who wait for it.
+pub(super) const PATIENCE: Duration = Duration::from_secs(5);
+
+/// The room, and what is taken of it.
+#[derive(Debug, Default)]
+pub(super) struct Budget {
+    max: Cell<usize>,
+    used: Cell<usize>,
+    /// Rings when some of it is free again.
+    freed: Notify,
+    /// Hands itself on in the order in which it was asked for, so that long requests get their turn too.
+    line: Mutex<()>,
+}
+
+impl Budget {
+    pub(super) fn new(max: usize) -> Rc<Budget> {
+        Rc::new(Budget { max: Cell::new(max), ..Budget::default() })
+    }
+
+    pub(super) fn set_max(&self, max: usize) {
+        self.max.set(max);
+        self.freed.notify_waiters();
+    }
+
+    /// Whether more is taken than there is.
+    pub(super) fn is_over(&self) -> bool {
+        self.used.get() > self.max.get()
+    }
+
+    fn fits(&self, bytes: usize) -> bool {
+        // What is longer than all of it, since the limit was lowered, goes alone.
+        self.used.get() == 0 || self.used.get().saturating_add(bytes) <= self.max.get()
+    }
+
+    fn change(&self, from: usize, to: usize) {
+        self.used.set(self.used.get() - from + to);
+        if to < from {
+            self.freed.notify_waiters();
+        }
+    }
+}
+
+/// What one connection holds of the room. All of it is free again when the account goes.
+#[derive(Debug)]
+pub(super) struct Account {
+    budget: Rc<Budget>,
+    unread: Cell<usize>,
+    unsent: Cell<usize>,
+    /// Since when it has held something without a break.
+    since: Cell<Time>,
+    closed: Cell<bool>,
+}
+
+impl Account {
+    pub(super) fn new(budget: Rc<Budget>) -> Account {
+        let (unread, unsent) = (Cell::default(), Cell::default());
+        Account { budget, unread, unsent, since: Cell::new(Time::NEVER), closed: Cell::default() }
+    }
+
+    /// How much it holds.
+    pub(super) fn held(&self) -> usize {
+        self.unread.get() + self.unsent.get()
+    }
+
+    /// Since when it has held something.
+    pub(super) fn since(&self) -> Time {
+        self.since.get()
+    }
+
+    /// Sets room aside for a request of `len` bytes; waits for its place in line and for the room. `impatient` is
+    /// called when that takes long.
+    pub(super) async fn reserve(&self, len: usize, now: impl Fn() -> Time, impatient: impl Fn()) {
+        if len <= FREE || len <= self.unread.get() {
+            return;
+        }
+        let _place = self.budget.line.lock().await;
+        let mut deadline = tokio::time::Instant::now() + PATIENCE;
+        while !self.budget.fits(len) {
+            if tokio::time::timeout_at(deadline, self.budget.freed.notified()).await.is_err() {
+                impatient();
+                deadline += PATIENCE;
+            }
+        }
+        self.set(&self.unread, len, now());
+    }
+
+    /// The request has been taken.
+    pub(super) fn release(&self) {
+        self.set(&self.unread, 0, Time::NEVER);
+    }
+
+    /// So much is still to be sent.
+    pub(super) fn owe(&self, bytes: usize, now: impl Fn() -> Time) {
+        let over = bytes.saturating_sub(FREE);
+        if over != self.unsent.get() {
+            self.set(&self.unsent, over, now());
+        }
+    }
+
+    /// Gives everything back and holds nothing any more, whatever is said.
+    pub(super) fn close(&self) {
+        self.set(&self.unread, 0, Time::NEVER);
+        self.set(&self.unsent, 0, Time::NEVER);
+        self.closed.set(true);
+    }
+
+    fn set(&self, part: &Cell<usize>, bytes: usize, now: Time) {
+        if self.closed.get() {
+            return;
+        }
+        if self.held() == 0 {
+            self.since.set(now);
+        }
+        self.budget.change(part.replace(bytes), bytes);
+    }
+}
+
+impl Drop for Account {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
