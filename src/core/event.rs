@@ -176,6 +176,33 @@ impl Event {
         }
     }
 
+    /// Takes `next` in, if it says the same of other jobs: both together are then this one event. Returns whether it
+    /// did. Only for what comes in great numbers, one job after the other.
+    pub fn join(&mut self, next: &Event) -> bool {
+        match (self, next) {
+            (
+                Event::Submitted { jobs, spec, at, due, expires_at },
+                Event::Submitted { jobs: more, spec: spec2, at: at2, due: due2, expires_at: expires2 },
+            ) if jobs.end() == more.first && (&*at, &*due, &*expires_at) == (at2, due2, expires2) => {
+                let alike = Arc::ptr_eq(spec, spec2) || spec == spec2;
+                jobs.len += if alike { more.len } else { 0 };
+                alike
+            }
+            (
+                Event::Claimed { jobs, holder, at, until },
+                Event::Claimed { jobs: more, holder: holder2, at: at2, until: until2 },
+            ) if (&*holder, &*at, &*until) == (holder2, at2, until2) => {
+                jobs.extend(more);
+                true
+            }
+            (Event::Completed { jobs, end }, Event::Completed { jobs: more, end: end2 }) if end == end2 => {
+                jobs.extend(more);
+                true
+            }
+            _ => false,
+        }
+    }
+
     /// The same event for some of its jobs only: those for which `keep` says so. Empty if none is left.
     /// Recovery uses it where a part of an event is in the checkpoint already.
     pub fn narrowed(&self, mut keep: impl FnMut(JobId) -> bool) -> Vec<Event> {

@@ -85,6 +85,11 @@ impl Ids {
         }
     }
 
+    /// Adds another list at the end.
+    pub fn extend(&mut self, more: &Ids) {
+        more.ranges().iter().for_each(|range| self.push_range(*range));
+    }
+
     /// The ranges, in order.
     pub fn ranges(&self) -> &[IdRange] {
         &self.0

@@ -43,7 +43,8 @@ pub struct Bounds {
     pub claim_bytes: usize,
     /// The longest body (`limits.body`).
     pub body: usize,
-    /// About how many bytes of bodies, how many bytes of answers, and how many events, share a commit at most.
+    /// About how many bytes of bodies, how many bytes of answers, and how many events and jobs, share a commit at
+    /// most.
     pub commit_bytes: usize,
     /// See `commit_bytes`.
     pub commit_events: usize,
@@ -175,7 +176,7 @@ impl<S: Store> Engine<S> {
         let bytes = self.bounds.commit_bytes / part;
         self.body_bytes >= bytes
             || self.said_bytes >= bytes
-            || self.events.len() >= self.bounds.commit_events / part
+            || self.events.len() + self.bodies.len() >= self.bounds.commit_events / part
     }
 
     /// Says something once all that was decided so far is durable.

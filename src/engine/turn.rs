@@ -85,7 +85,12 @@ impl<S: Store> Engine<S> {
             self.core.state.apply(event);
             self.wake_for(event);
         }
-        self.events.append(&mut events);
+        // Many small requests of a turn say the same, one job after the other: the commit says it once.
+        for event in events.drain(..) {
+            if !self.events.last_mut().is_some_and(|last| last.join(&event)) {
+                self.events.push(event);
+            }
+        }
         self.scratch = events;
         outcome
     }

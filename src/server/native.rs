@@ -63,16 +63,19 @@ pub(super) fn greet<S: Store + 'static>(
     Err(())
 }
 
-/// Hands one request to the engine.
+/// Hands one request, which came at `now`, to the engine.
 pub(super) async fn handle<S: Store + 'static>(
     hub: &Rc<Hub<S>>,
     session: &Rc<Session>,
     header: Header,
     payload: Bytes,
+    now: Time,
 ) {
     let origin = Origin { session: session.id, request: header.request };
     let result = match Request::decode(header.kind, payload) {
-        Ok(request) => dispatch(hub, session, origin, request).await,
+        // The only one that waits for anything.
+        Ok(Request::Output { lease, stream, data }) => take_output(hub, origin, lease, stream, data).await,
+        Ok(request) => dispatch(hub, session, origin, request, now),
         Err(error) => Err((ErrorCode::Malformed, error.to_string())),
     };
     if let Err((code, message)) = result {
@@ -82,17 +85,18 @@ pub(super) async fn handle<S: Store + 'static>(
     }
 }
 
-async fn dispatch<S: Store + 'static>(
+fn dispatch<S: Store + 'static>(
     hub: &Rc<Hub<S>>,
     session: &Rc<Session>,
     origin: Origin,
     request: Request,
+    now: Time,
 ) -> Result<(), Invalid> {
-    let now = hub.clock.now();
     match request {
         Request::Hello { .. } => {
             return Err((ErrorCode::Malformed, "this connection has greeted already".into()));
         }
+        Request::Output { .. } => unreachable!("`handle` has taken it"),
         Request::Submit(groups) => {
             let (groups, bodies) = submit(hub, session, groups)?;
             hub.engine.borrow_mut().submit(origin, groups, bodies, now);
@@ -112,7 +116,6 @@ async fn dispatch<S: Store + 'static>(
             let items = leases.into_iter().map(lease_id).collect();
             hub.engine.borrow_mut().extend(origin, items, lease_ms.map(millis), now);
         }
-        Request::Output { lease, stream, data } => take_output(hub, origin, lease, stream, data).await?,
         Request::Unwait { request } => {
             let mut engine = hub.engine.borrow_mut();
             engine.unwait(Origin { request, ..origin });
@@ -174,8 +177,11 @@ fn may_submit(
 ) -> Result<(), Invalid> {
     let runs_commands =
         handlers.iter().any(|handler| handler.exec.is_none() && handler.queue == queue.as_str());
+    if !runs_commands {
+        return Ok(());
+    }
     let own = rustix::process::geteuid().as_raw();
-    if runs_commands && session.peer.uid != own && session.peer.uid != 0 {
+    if session.peer.uid != own && session.peer.uid != 0 {
         let message = format!(
             "queue `{queue}` runs commands as user {own}, so only that user and root may submit to it"
         );

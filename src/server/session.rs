@@ -146,8 +146,13 @@ impl Session {
         }
     }
 
+    /// Whether so much waits to be written that nothing more should be read.
+    fn must_drain(&self) -> bool {
+        self.flushing.get() && self.unsent() > WRITE_WAITING
+    }
+
     pub(super) async fn until_drained(&self) {
-        while self.flushing.get() && self.unsent() > WRITE_WAITING {
+        while self.must_drain() {
             self.drained.notified().await;
         }
     }
@@ -247,6 +252,7 @@ async fn handle_frames<S: Store + 'static>(
     session: &Rc<Session>,
     buffer: &mut BytesMut,
 ) -> Result<(), Close> {
+    let (mut now, mut begun) = (hub.clock.now(), monotonic());
     loop {
         let max = hub.service.borrow().limits.frame;
         let (header, payload) = match split_frame(buffer, max) {
@@ -268,13 +274,20 @@ async fn handle_frames<S: Store + 'static>(
             session.greeted.set(true);
             continue;
         }
-        hub.turns.admit(&session.share, || hub.fill(), || hub.wake.notify_one()).await;
-        let begun = monotonic();
-        native::handle(hub, session, header, alone(payload)).await;
-        hub.turns.charge(&session.share, monotonic() - begun);
+        let waited = hub.turns.admit(&session.share, || hub.fill(), || hub.wake.notify_one()).await;
+        if waited {
+            (now, begun) = (hub.clock.now(), monotonic());
+        }
+        native::handle(hub, session, header, alone(payload), now).await;
+        let ended = monotonic();
+        hub.turns.charge(&session.share, ended - begun);
+        begun = ended;
         session.account.release();
         hub.wake.notify_one();
-        session.until_drained().await;
+        if session.must_drain() {
+            session.until_drained().await;
+            (now, begun) = (hub.clock.now(), monotonic());
+        }
     }
 }
 

@@ -51,8 +51,10 @@ impl Turns {
         self.ended.notify_waiters();
     }
 
-    /// Waits until a connection may go on. `wait` says that somebody waits for the turn to end.
-    pub(super) async fn admit(&self, share: &Share, fill: impl Fn() -> Fill, wait: impl Fn()) {
+    /// Waits until a connection may go on, and says whether that took a turn or more. `wait` says that somebody
+    /// waits for the turn to end.
+    pub(super) async fn admit(&self, share: &Share, fill: impl Fn() -> Fill, wait: impl Fn()) -> bool {
+        let came = self.number.get();
         if share.turn.replace(self.number.get()) != self.number.get() {
             share.left.set(SHARE);
         }
@@ -61,7 +63,7 @@ impl Turns {
                 wait();
                 self.ended.notified().await;
             }
-            return;
+            return came != self.number.get();
         }
         let _place = self.line.lock().await;
         while self.spare.get().is_zero() || fill() >= Fill::Half {
@@ -72,6 +74,7 @@ impl Turns {
         self.spare.set(self.spare.get() - slice);
         share.left.set(slice);
         share.turn.set(self.number.get());
+        came != self.number.get()
     }
 
     /// Takes what a request cost off the connection's share, and what is over it off what is left for the line.
@@ -93,7 +96,7 @@ mod tests {
         admitted.poll(&mut Context::from_waker(Waker::noop())).is_ready()
     }
 
-    fn admit<'a>(turns: &'a Turns, share: &'a Share, fill: Fill) -> impl Future<Output = ()> + 'a {
+    fn admit<'a>(turns: &'a Turns, share: &'a Share, fill: Fill) -> impl Future<Output = bool> + 'a {
         turns.admit(share, move || fill, || ())
     }
 

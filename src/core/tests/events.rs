@@ -111,3 +111,39 @@ fn lists_keep_the_order_in_which_jobs_were_named() {
     let [narrowed] = &Event::Ripened { jobs }.narrowed(|id| id.0 != 15)[..] else { panic!() };
     assert_eq!(ids(narrowed.jobs()), [14, 11, 12, 19]);
 }
+
+#[test]
+fn events_join_only_where_they_say_the_same() {
+    let (first, second) = (Ids::from(IdRange::new(JobId(10), 2)), Ids::from(IdRange::new(JobId(12), 3)));
+    for ((event, _), (next, _)) in samples(first.clone()).into_iter().zip(samples(second)) {
+        let mut joined = event.clone();
+        let hot = matches!(event, Event::Submitted { .. } | Event::Claimed { .. } | Event::Completed { .. });
+        assert_eq!(joined.join(&next), hot, "{event:?}");
+        assert_eq!(ids(joined.jobs()), if hot { vec![10, 11, 12, 13, 14] } else { ids(event.jobs()) });
+        assert_eq!(
+            joined.narrowed(|id| id.0 < 12),
+            event.narrowed(|_| true),
+            "nothing but the jobs has changed"
+        );
+    }
+    // Any event with any other: what differs in more than its jobs stays apart.
+    let all = samples(first);
+    for (at, (event, _)) in all.iter().enumerate() {
+        for (other_at, (other, _)) in all.iter().enumerate() {
+            assert!(at == other_at || !event.clone().join(other), "{event:?} takes {other:?} in");
+        }
+    }
+    let submitted = |first, len, queue, at| Event::Submitted {
+        jobs: IdRange::new(JobId(first), len),
+        spec: Arc::new(group(queue, 1).spec),
+        at,
+        due: None,
+        expires_at: Time::NEVER,
+    };
+    let event = submitted(1, 2, "q", AT);
+    assert!(event.clone().join(&submitted(3, 1, "q", AT)));
+    for other in [submitted(4, 1, "q", AT), submitted(3, 1, "p", AT), submitted(3, 1, "q", Time(6_000))] {
+        let mut joined = event.clone();
+        assert!(!joined.join(&other) && joined == event, "{other:?}");
+    }
+}
