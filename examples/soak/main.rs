@@ -1,0 +1,101 @@
+//! A long test of the real daemon: producers and workers go on while the worst happens, and after each start everything that
+//! was acknowledged must be there. `cargo run --profile soak --example soak -- kill --rounds 1000`.
+//!
+//! Ends with 0 if every promise was kept, with 1 if not (seed, round, what was lost and where the directory is are said),
+//! and with 77 where this machine cannot do what is needed. `account.rs` says what must be there, `plan.rs` and `load.rs`
+//! what is sent, `check.rs` how it is looked after; each verb has a file of its own.
+
+#![allow(dead_code)]
+
+mod account;
+mod check;
+mod daemon;
+mod kill;
+mod load;
+mod plan;
+mod recorder;
+mod world;
+
+use clap::{Parser, Subcommand};
+use std::process::ExitCode;
+use tokio::io::AsyncReadExt;
+use world::{Failure, World};
+
+/// What automake and others call a test that was not run.
+const SKIPPED: u8 = 77;
+
+/// Kills, cuts and breaks the daemon, and looks whether anything was lost.
+#[derive(Parser)]
+struct Arguments {
+    #[command(subcommand)]
+    verb: Verb,
+    /// Says what is sent and when the fault comes; another one each time if not given.
+    #[arg(long, global = true)]
+    seed: Option<u64>,
+    /// Where the data are, if not in the directory for temporary files.
+    #[arg(long, global = true)]
+    dir: Option<std::path::PathBuf>,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    /// SIGKILL at random moments.
+    Kill {
+        /// How many lives.
+        #[arg(long, default_value_t = 100)]
+        rounds: u64,
+    },
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let seed = arguments.seed.unwrap_or_else(|| fastrand::u64(..));
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let ended = runtime.map_err(Failure::from).and_then(|runtime| {
+        tokio::task::LocalSet::new().block_on(&runtime, async {
+            tokio::select! {
+                ended = run(&arguments, seed) => ended,
+                interrupted = interrupted() => Err(interrupted),
+            }
+        })
+    });
+    match ended {
+        Ok(summary) => {
+            println!("ok: {summary}; seed {seed}");
+            ExitCode::SUCCESS
+        }
+        Err(Failure::Skipped(why)) => {
+            println!("skipped: {why}");
+            ExitCode::from(SKIPPED)
+        }
+        Err(failure) => {
+            eprintln!("FAILED: {failure}; seed {seed}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(arguments: &Arguments, seed: u64) -> Result<String, Failure> {
+    let mut world = World::new(seed, arguments.dir.as_deref())?;
+    let ended = match arguments.verb {
+        Verb::Kill { rounds } => kill::run(&mut world, rounds).await,
+    };
+    ended.map_err(|failure| world.keep(failure))
+}
+
+/// Returns when somebody wants this program to end, so that everything is cleaned up behind it.
+async fn interrupted() -> Failure {
+    let heard = async {
+        let (mut read, write) = tokio::net::UnixStream::pair()?;
+        let write = write.into_std()?;
+        for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM, signal_hook::consts::SIGHUP]
+        {
+            signal_hook::low_level::pipe::register(signal, write.try_clone()?)?;
+        }
+        read.read_u8().await
+    };
+    match heard.await {
+        Ok(_) => Failure::Interrupted,
+        Err(error) => error.into(),
+    }
+}
