@@ -1,0 +1,23 @@
+//! The targets that there are.
+
+mod beanstalk;
+mod musher;
+mod nats;
+mod postgres;
+mod redis;
+
+use crate::target::Target;
+
+/// One codec per connection; `n` numbers the connections of a run.
+pub fn open(protocol: &str, n: usize) -> Option<Box<dyn Target>> {
+    Some(match protocol {
+        "beanstalk" => Box::new(beanstalk::Beanstalk::default()),
+        "musher" => Box::new(musher::Musher::default()),
+        "redis-list" => Box::new(redis::Redis::list(n)),
+        "redis-stream" => Box::new(redis::Redis::stream(n)),
+        "nats" => Box::new(nats::Nats::new(n)),
+        "postgres" => Box::new(postgres::Postgres::new(false)),
+        "postgres-notify" => Box::new(postgres::Postgres::new(true)),
+        _ => return None,
+    })
+}
