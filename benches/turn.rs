@@ -1,14 +1,13 @@
 //! What a turn of the engine costs without disk and sockets: `cargo bench --bench turn`. Submits, claims and
-//! completes a million jobs over the store in memory, a hundred of each in a turn.
+//! completes a million jobs over the simulated store, a hundred of each in a turn.
 
 use bytes::Bytes;
 use musher::clock::monotonic;
 use musher::core::{
-    Attempt, Claim, Group, Holder, JobId, LeaseId, QueueName, Settings, Spec, Start, State, Time, Verdict,
+    Attempt, Claim, Group, Holder, JobId, LeaseId, QueueName, Settings, Spec, Start, Time, Verdict,
 };
 use musher::engine::{Bounds, Engine, Origin};
-use musher::store::CommitNo;
-use musher::store::memory::MemoryStore;
+use musher::store::simulated::SimulatedDisk;
 use std::time::Duration;
 
 const JOBS: u64 = 1_000_000;
@@ -17,9 +16,10 @@ const ORIGIN: Origin = Origin { session: 1, request: 1 };
 
 fn main() {
     let queue = QueueName::new("bench").expect("a good name");
-    let (state, store) = (State::default(), MemoryStore::default());
+    let (store, found) = SimulatedDisk::new(1).open().expect("an empty disk");
     let now = Time(1);
-    let mut engine = Engine::new(state, CommitNo(0), store, Settings::default(), Bounds::default(), 1, now);
+    let mut engine =
+        Engine::new(found.state, found.last, store, Settings::default(), Bounds::default(), 1, now);
     let body = Bytes::from(vec![b'x'; 100]);
     let mut took = [Duration::ZERO; 3];
     for batch in 0..JOBS / BATCH {

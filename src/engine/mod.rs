@@ -9,6 +9,8 @@
 
 mod answer;
 mod drain;
+#[cfg(test)]
+mod tests;
 mod turn;
 mod waiting;
 mod watching;
@@ -21,7 +23,7 @@ use crate::core::{
     Claim, Command, Core, Edit, Event, Grant, Group, Holder, JobId, LeaseId, Moment, Outcome, QueueName,
     Rejection, Settings, State, Time, Verdict,
 };
-use crate::store::{AppendError, CommitNo, Room, Store};
+use crate::store::{AppendError, BodyError, CommitNo, Room, Store};
 use bytes::Bytes;
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -248,7 +250,7 @@ impl<S: Store> Engine<S> {
     /// Reads a job's body.
     pub fn body(&mut self, origin: Origin, id: JobId) {
         let answer = match self.core.state.contains(id) {
-            true => self.find_body(id).map_or_else(Answer::Refused, Answer::Body),
+            true => self.find_body(id).map_or_else(|error| Answer::Refused(error.into()), Answer::Body),
             false => Answer::Refused(Refusal::NotFound(id)),
         };
         self.answer(origin, answer);
@@ -289,11 +291,15 @@ impl<S: Store> Engine<S> {
 
     /// Jobs were leased for somebody who is not there any more: gives them back.
     pub fn undo_claim(&mut self, jobs: &[(Grant, Bytes)], now: Time) {
+        self.give_back(jobs.iter().map(|(grant, _)| grant), now);
+    }
+
+    /// Ends leases of which nobody has learnt.
+    fn give_back<'a>(&mut self, grants: impl Iterator<Item = &'a Grant>, now: Time) {
         let release = |grant: &Grant| {
             (LeaseId { id: grant.id, attempt: grant.attempt }, Verdict::Release { delay: Duration::ZERO })
         };
-        let items = jobs.iter().map(|(grant, _)| release(grant)).collect();
-        self.command(&Command::Settle { items }, now);
+        self.command(&Command::Settle { items: grants.map(release).collect() }, now);
     }
 
     /// Takes and gives out nothing any more, or does so again. Not while stopping.
@@ -325,11 +331,12 @@ impl<S: Store> Engine<S> {
         step
     }
 
-    /// Brings everything home.
+    /// Brings everything home, also what was decided since the last turn.
     ///
     /// # Errors
     /// The disk failed. Nothing is lost: recovery reads the log.
     pub fn close(mut self) -> Result<(), AppendError> {
+        self.commit()?;
         self.store.close(&self.core.state)
     }
 
@@ -364,11 +371,11 @@ impl<S: Store> Engine<S> {
     }
 
     /// A body: of this very turn, or from the store.
-    fn find_body(&mut self, id: JobId) -> Result<Bytes, Refusal> {
+    fn find_body(&mut self, id: JobId) -> Result<Bytes, BodyError> {
         let first = self.core.state.next_id().0 - self.bodies.len() as u64;
         match id.0.checked_sub(first) {
             Some(nth) => Ok(self.bodies[nth as usize].clone()),
-            None => Ok(self.store.body(id)?),
+            None => self.store.body(id),
         }
     }
 

@@ -4,7 +4,7 @@ use super::{Answer, Delivery, Engine, Fact, Refusal, Waiter, session_of};
 use crate::core::{
     AfterFailure, Claim, Command, Edit, Event, Grant, JobId, LeaseId, Outcome, QueueName, Rejection, Time,
 };
-use crate::store::{AppendError, Commit, Store};
+use crate::store::{AppendError, BodyError, Commit, Store};
 use bytes::Bytes;
 
 /// How many jobs a claim gets before their bodies are measured.
@@ -29,19 +29,7 @@ impl<S: Store> Engine<S> {
     pub fn turn(&mut self, now: Time) -> Result<Turned, AppendError> {
         self.do_what_is_due(now);
         self.serve_waiting(now);
-        if !self.events.is_empty() {
-            let mut commit = Commit {
-                time: self.now,
-                events: std::mem::take(&mut self.events),
-                bodies: std::mem::take(&mut self.bodies),
-            };
-            self.store.append(self.last.next(), &commit)?;
-            self.last = self.last.next();
-            // The vectors' room is used again.
-            commit.events.clear();
-            commit.bodies.clear();
-            (self.events, self.bodies, self.body_bytes) = (commit.events, commit.bodies, 0);
-        }
+        self.commit()?;
         if !self.said.is_empty() {
             self.held_back.push_back((self.last, std::mem::take(&mut self.said)));
             self.said_bytes = 0;
@@ -58,11 +46,34 @@ impl<S: Store> Engine<S> {
         Ok(turned)
     }
 
+    /// Appends what was decided.
+    pub(super) fn commit(&mut self) -> Result<(), AppendError> {
+        if self.events.is_empty() {
+            return Ok(());
+        }
+        let mut commit = Commit {
+            time: self.now,
+            events: std::mem::take(&mut self.events),
+            bodies: std::mem::take(&mut self.bodies),
+        };
+        self.store.append(self.last.next(), &commit)?;
+        self.last = self.last.next();
+        // The vectors' room is used again.
+        commit.events.clear();
+        commit.bodies.clear();
+        (self.events, self.bodies, self.body_bytes) = (commit.events, commit.bodies, 0);
+        Ok(())
+    }
+
     /// A slice of the store's housekeeping. Returns when the engine wants its next turn even if nothing arrives.
     ///
     /// # Errors
     /// Final, as for [`Engine::turn`].
     pub fn housekeep(&mut self, now: Time) -> Result<Option<Time>, AppendError> {
+        if !self.events.is_empty() {
+            // Decided since the turn: a checkpoint now would bring home what no commit has.
+            return Ok(Some(now));
+        }
         let store = self.store.maintain(&self.core.state, self.now.max(now))?;
         let unserved = (!self.woken.is_empty() && !self.core.draining).then_some(now);
         let due = [
@@ -209,13 +220,20 @@ impl<S: Store> Engine<S> {
                 unreachable!("a claim is answered with grants")
             };
             let got = grants.len();
-            for grant in grants {
+            let mut grants = grants.into_iter();
+            while let Some(grant) = grants.next() {
                 match self.find_body(grant.id) {
                     Ok(body) => {
                         bytes += body.len();
                         jobs.push((grant, body));
                     }
-                    Err(refusal) => self.set_aside(grant.id, &refusal, now),
+                    Err(error @ BodyError::Failed { .. }) => {
+                        self.give_back(std::iter::once(&grant).chain(grants.as_slice()), now);
+                        return if jobs.is_empty() { Err(error.into()) } else { Ok(jobs) };
+                    }
+                    Err(error @ (BodyError::Missing(_) | BodyError::Damaged { .. })) => {
+                        self.set_aside(grant.id, &error, now);
+                    }
                 }
             }
             let left = (claim.max as usize).saturating_sub(jobs.len());
@@ -229,8 +247,9 @@ impl<S: Store> Engine<S> {
         Ok(jobs)
     }
 
-    /// A job whose body cannot be read is nobody's work: it is set aside, with the reason.
-    fn set_aside(&mut self, id: JobId, why: &Refusal, now: Time) {
+    /// A job whose body is lost is nobody's work: it is set aside, with the reason. One that cannot be read just now is
+    /// not lost.
+    fn set_aside(&mut self, id: JobId, why: &BodyError, now: Time) {
         let Some((attempt, _)) = self.core.state.lease(id) else { return };
         let verdict =
             crate::core::Verdict::Fail { error: why.to_string().into(), then: crate::core::Then::Bury };

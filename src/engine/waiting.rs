@@ -18,7 +18,8 @@ pub(super) struct Waiter {
 pub(super) struct Waiting {
     next_place: u64,
     waiters: BTreeMap<u64, Waiter>,
-    by_queue: HashMap<QueueName, BTreeSet<u64>>,
+    /// In the order of names, so that whoever is served next does not depend on a hash.
+    by_queue: BTreeMap<QueueName, BTreeSet<u64>>,
     by_session: HashMap<u64, BTreeSet<u64>>,
     deadlines: BTreeSet<(Time, u64)>,
     /// How many queues the claims name: all, and those of each connection.

@@ -176,7 +176,7 @@ pub enum ErrorCode {
     QueueFull = 21,
     /// The disk, or the log, is nearly full; try again later.
     DiskFull = 22,
-    /// There are too many of something (queues, connections, waiting requests).
+    /// There are too many of something (queues, connections, waiting requests), or the disk does not answer.
     Busy = 23,
     /// The daemon failed; its log says more.
     Internal = 40,

@@ -12,7 +12,7 @@ use crate::engine::{Answer, Origin, Refusal};
 use crate::protocol::{
     self as wire, ErrorCode, Header, LeaseFault, LeaseRef, Request, Response, SubmitGroup,
 };
-use crate::store::Store;
+use crate::store::{BodyError, Store};
 use bytes::Bytes;
 use std::rc::Rc;
 use std::time::Duration;
@@ -362,7 +362,8 @@ fn code_of(refusal: &Refusal) -> ErrorCode {
         Refusal::Core(Rejection::QueueFull { .. }) => ErrorCode::QueueFull,
         Refusal::Core(Rejection::TooManyQueues { .. })
         | Refusal::TooManyWaiting { .. }
-        | Refusal::CrowdWaiting { .. } => ErrorCode::Busy,
+        | Refusal::CrowdWaiting { .. }
+        | Refusal::Body(BodyError::Failed { .. }) => ErrorCode::Busy,
         Refusal::Core(Rejection::NothingToSubmit) => ErrorCode::Invalid,
         Refusal::Core(Rejection::TagsTooLong { .. } | Rejection::TooManyTags { .. }) => ErrorCode::TooLarge,
         Refusal::Core(Rejection::OutOfIds) | Refusal::Body(_) => ErrorCode::Internal,

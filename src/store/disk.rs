@@ -46,9 +46,8 @@ impl Store for DiskStore {
         let space = &mut self.space;
         let bytes = self.log.append(|out| encode_commit(commit, out), || space.give_up_ballast())? as u64;
         self.space.count(bytes);
-        self.checkpoints.count(bytes);
         self.time = commit.time;
-        self.note(commit);
+        self.checkpoints.note(commit, bytes, &mut self.fresh);
         Ok(())
     }
 
@@ -103,23 +102,6 @@ impl Store for DiskStore {
         self.checkpoints.finish(state, (last, self.time), &mut self.fresh)?;
         self.log.free(last);
         Ok(())
-    }
-}
-
-impl DiskStore {
-    /// Takes note of what is durable now.
-    fn note(&mut self, commit: &Commit) {
-        let mut bodies = commit.bodies.iter();
-        for event in &commit.events {
-            self.checkpoints.note(event);
-            if let crate::core::Event::Submitted { jobs, .. } = event {
-                for (id, body) in jobs.iter().zip(&mut bodies) {
-                    self.fresh.push(id, body.clone());
-                }
-            }
-            event.forgotten().iter().for_each(|jobs| self.fresh.remove(*jobs));
-        }
-        debug_assert!(bodies.next().is_none(), "each job that was submitted has one body");
     }
 }
 

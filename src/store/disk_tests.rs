@@ -1,6 +1,7 @@
 //! The store on a disk, whole: nothing appended is lost, wherever it is cut off; what is damaged is left as it is.
 
 use super::*;
+use crate::store::recovery::Rows;
 use crate::store::workload::{Workload, assert_same};
 use crate::store::{DirectoryError, OpenError, Options, Recovered, contract};
 use proptest::prelude::*;

@@ -1,5 +1,6 @@
 //! A disk that is full: a small file system of memory, filled up beside the data. Mounting needs root.
 
+use super::recovery::Rows;
 use super::workload::{Workload, assert_same};
 use super::*;
 use std::fs;

@@ -20,9 +20,9 @@ mod fresh;
 mod full_tests;
 mod home;
 mod log;
-pub mod memory;
 mod options;
 mod recovery;
+pub mod simulated;
 mod space;
 #[cfg(test)]
 mod workload;

@@ -5,8 +5,8 @@
 //! event is folded into those jobs only whose row does not have it yet. A row that such a checkpoint removed is
 //! told by its absence: its jobs arrived before the last whole checkpoint, and are not there.
 
-use super::checkpoint::{Checkpoints, Start, mark};
-use super::codec::{MetaRow, block_of, decode_commit};
+use super::checkpoint::{Checkpoints, Start, Writer, mark};
+use super::codec::{BlockRow, MetaRow, QueueRow, block_of, decode_commit};
 use super::directory::{Directory, DirectoryError};
 use super::disk::DiskStore;
 use super::fresh::Fresh;
@@ -70,30 +70,26 @@ impl DiskStore {
     pub fn open(dir: &Path, options: &Options) -> Result<(DiskStore, Recovered), OpenError> {
         let directory = Directory::open(dir)?;
         let home = Arc::new(open_home(&directory, options)?);
-        let mut fold = Fold::load(&home)?;
+        let mut fold = Fold::load(home.as_ref())?;
         directory.create_log()?;
         let log = Log::open(&directory.log(), options.log_file_bytes, fold.meta.home, |place, payload| {
             fold.commit(place, payload)
         })?;
-        fold.verify(log.last())?;
-        let start = Start { home: fold.meta.home, dirty: fold.dirty, stored: fold.stored };
-        let checkpoints = Checkpoints::new(home.clone(), options.checkpoint_interval, start);
-        let jobs = fold.state.queues().map(|(_, queue)| queue.counts().all()).sum();
-        let report = Report { jobs, ..fold.report };
+        let Folded { recovered, start, fresh } = fold.end(log.last())?;
+        let writer = Writer::start(home.clone()).map_err(OpenError::Thread)?;
         let store = DiskStore {
-            checkpoints: checkpoints.map_err(OpenError::Thread)?,
+            checkpoints: Checkpoints::new(writer, options.checkpoint_interval, start),
             home,
-            fresh: fold.fresh,
+            fresh,
             rows: VecDeque::new(),
             space: Space::new(dir, options.disk_reserve_bytes, options.ballast_bytes),
             log_max: options.log_max_bytes,
             log_file_bytes: options.log_file_bytes,
-            time: fold.time,
+            time: recovered.time,
             log,
             _directory: directory,
         };
-        let (last, time) = (store.log.last(), fold.time);
-        Ok((store, Recovered { state: fold.state, last, time, report }))
+        Ok((store, recovered))
     }
 }
 
@@ -107,10 +103,30 @@ fn open_home(directory: &Directory, options: &Options) -> Result<Home, HomeError
     }
 }
 
+/// What a recovery reads of the home.
+pub(super) trait Rows {
+    /// Where the last whole checkpoint stands; `None` before the first.
+    fn meta(&self) -> Result<Option<MetaRow>, HomeError>;
+
+    /// What went through each queue.
+    fn queues(&self) -> Result<Vec<QueueRow>, HomeError>;
+
+    /// Every row of jobs, in order. Reads no bodies.
+    fn blocks(&self, on_block: impl FnMut(u64, BlockRow)) -> Result<(), HomeError>;
+}
+
+/// What a fold comes to.
+pub(super) struct Folded {
+    pub(super) recovered: Recovered,
+    /// For the checkpoints to come.
+    pub(super) start: Start,
+    pub(super) fresh: Fresh,
+}
+
 /// The state while it is put together.
 #[derive(Default)]
-struct Fold {
-    meta: MetaRow,
+pub(super) struct Fold {
+    pub(super) meta: MetaRow,
     state: State,
     time: Time,
     next_id: JobId,
@@ -131,7 +147,7 @@ struct Fold {
 
 impl Fold {
     /// The home's part.
-    fn load(home: &Home) -> Result<Fold, HomeError> {
+    pub(super) fn load(home: &impl Rows) -> Result<Fold, HomeError> {
         let mut fold = Fold { meta: home.meta()?.unwrap_or_default(), ..Fold::default() };
         (fold.time, fold.next_id) = (fold.meta.time, fold.meta.next_id);
         for row in home.queues()? {
@@ -161,7 +177,7 @@ impl Fold {
     }
 
     /// Folds one commit of the log's tail.
-    fn commit(&mut self, place: Place<'_>, payload: &[u8]) -> Result<(), OpenError> {
+    pub(super) fn commit(&mut self, place: Place<'_>, payload: &[u8]) -> Result<(), OpenError> {
         let commit = decode_commit(&Bytes::copy_from_slice(payload));
         let commit = commit.map_err(|error| place.damaged(error.to_string()))?;
         let submitted = commit.events.iter().filter(|event| matches!(event, Event::Submitted { .. }));
@@ -233,6 +249,16 @@ impl Fold {
     /// Whether a job's row was removed by a checkpoint that a crash cut off.
     fn was_removed(&self, id: JobId) -> bool {
         id < self.meta.next_id && !self.rows.contains(block_of(id))
+    }
+
+    /// What all of it comes to, now that the log was read up to `last`.
+    pub(super) fn end(mut self, last: CommitNo) -> Result<Folded, HomeError> {
+        self.verify(last)?;
+        let start = Start { home: self.meta.home, dirty: self.dirty, stored: self.stored };
+        let jobs = self.state.queues().map(|(_, queue)| queue.counts().all()).sum();
+        let report = Report { jobs, ..self.report };
+        let recovered = Recovered { state: self.state, last, time: self.time, report };
+        Ok(Folded { recovered, start, fresh: self.fresh })
     }
 
     /// Rows are written only after the log has the commits that they reflect.

@@ -11,14 +11,12 @@ mod writer;
 
 use super::codec::{MetaRow, QueueRow, block_of};
 use super::fresh::Fresh;
-use super::home::{Home, HomeError};
-use super::{AppendError, CommitNo};
+use super::home::HomeError;
+use super::{AppendError, Commit, CommitNo};
 use crate::core::{Event, IdRange, JobId, QueueBooks, QueueName, RangeSet, State, Time};
 use std::collections::HashMap;
-use std::sync::Arc;
-use std::sync::mpsc::{TryRecvError, TrySendError};
 use std::time::Duration;
-use writer::{Report, Work, Writer};
+pub(crate) use writer::{Report, RowWriter, SLICES_WAITING, Work, Writer};
 
 /// How often the loop looks whether the thread is done.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
@@ -46,8 +44,8 @@ pub(crate) struct Start {
 
 /// The loop's side of checkpoints.
 #[derive(Debug)]
-pub(crate) struct Checkpoints {
-    writer: Writer,
+pub(crate) struct Checkpoints<W = Writer> {
+    writer: W,
     interval: Duration,
     home: CommitNo,
     dirty: RangeSet,
@@ -93,10 +91,10 @@ pub(crate) struct Step {
     pub(crate) home: Option<CommitNo>,
 }
 
-impl Checkpoints {
-    pub(crate) fn new(home: Arc<Home>, interval: Duration, start: Start) -> std::io::Result<Checkpoints> {
-        Ok(Checkpoints {
-            writer: Writer::start(home)?,
+impl<W: RowWriter> Checkpoints<W> {
+    pub(crate) fn new(writer: W, interval: Duration, start: Start) -> Checkpoints<W> {
+        Checkpoints {
+            writer,
             interval,
             home: start.home,
             dirty: start.dirty,
@@ -108,19 +106,23 @@ impl Checkpoints {
             due: None,
             bytes: 0,
             held_back: false,
-        })
-    }
-
-    /// Takes note of an event that was appended.
-    pub(crate) fn note(&mut self, event: &Event) {
-        for range in event.jobs() {
-            mark(&mut self.dirty, *range);
         }
     }
 
-    /// Counts what was appended.
-    pub(crate) fn count(&mut self, bytes: u64) {
+    /// Takes note of a commit that was appended, as so many bytes: what has changed, which bodies came and went.
+    pub(crate) fn note(&mut self, commit: &Commit, bytes: u64, fresh: &mut Fresh) {
         self.bytes += bytes;
+        let mut bodies = commit.bodies.iter();
+        for event in &commit.events {
+            for range in event.jobs() {
+                mark(&mut self.dirty, *range);
+            }
+            if let Event::Submitted { jobs, .. } = event {
+                jobs.iter().zip(&mut bodies).for_each(|(id, body)| fresh.push(id, body.clone()));
+            }
+            event.forgotten().iter().for_each(|jobs| fresh.remove(*jobs));
+        }
+        debug_assert!(bodies.next().is_none(), "each job that was submitted has one body");
     }
 
     /// Whether a new one must wait for space on the disk: what is left of it is for the log, and a database that meets
@@ -139,10 +141,8 @@ impl Checkpoints {
         now: Time,
     ) -> Result<Step, AppendError> {
         let mut step = Step::default();
-        match self.writer.reports.try_recv() {
-            Ok((_, report)) => drop(self.end(report, now, &mut step)?),
-            Err(TryRecvError::Empty) => {}
-            Err(TryRecvError::Disconnected) => return Err(gone()),
+        if let Some(report) = self.writer.report()? {
+            self.end(report, now, &mut step)?;
         }
         if self.round.is_none() && last > self.home {
             let due = *self.due.get_or_insert(now.plus(self.interval));
@@ -183,9 +183,9 @@ impl Checkpoints {
             }
             while self.round.as_ref().is_some_and(|round| !round.finished) {
                 let work = self.next_work(state, last, fresh);
-                self.writer.work.as_ref().and_then(|thread| thread.send(work).ok()).ok_or_else(gone)?;
+                self.writer.hand_over(work)?;
             }
-            let (_, report) = self.writer.reports.recv().map_err(|_| gone())?;
+            let report = self.writer.wait()?;
             let mut step = Step::default();
             if !self.end(report, Time(0), &mut step)? {
                 return Err(AppendError::Disk(std::io::ErrorKind::StorageFull.into()));
@@ -221,18 +221,16 @@ impl Checkpoints {
             return Ok(now.plus(LOOK_AGAIN));
         }
         let work = self.next_work(state, last, fresh);
-        let thread = self.writer.work.as_ref().ok_or_else(gone)?;
-        match thread.try_send(work) {
-            Ok(()) if self.round.as_ref().is_some_and(|round| !round.finished) => Ok(now),
-            Ok(()) => Ok(now.plus(LOOK_AGAIN)),
-            Err(TrySendError::Full(work)) => {
+        match self.writer.offer(work)? {
+            None if self.round.as_ref().is_some_and(|round| !round.finished) => Ok(now),
+            None => Ok(now.plus(LOOK_AGAIN)),
+            Some(work) => {
                 if let Some(round) = &mut self.round {
                     round.finished = false;
                     round.waiting = Some(work);
                 }
                 Ok(now.plus(LOOK_AGAIN))
             }
-            Err(TrySendError::Disconnected(_)) => Err(gone()),
         }
     }
 
@@ -318,10 +316,6 @@ pub(crate) fn mark(blocks: &mut RangeSet, jobs: IdRange) {
 
 fn failed(error: HomeError) -> AppendError {
     AppendError::Disk(std::io::Error::other(error))
-}
-
-fn gone() -> AppendError {
-    AppendError::Disk(std::io::Error::other("the thread that writes checkpoints has ended"))
 }
 
 #[cfg(test)]

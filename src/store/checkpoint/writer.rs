@@ -1,18 +1,20 @@
 //! The thread that writes checkpoints: row after row, then the row that ends it, then one flush. It decides nothing
-//! and sleeps while there is nothing to write.
+//! and sleeps while there is nothing to write. [`RowWriter`] is what the loop sees of it, so that a simulation can
+//! write instead of it.
 
+use crate::store::AppendError;
 use crate::store::codec::{MetaRow, QueueRow};
 use crate::store::home::{BlockChange, Home, HomeError};
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
+use std::sync::mpsc::{Receiver, Sender, SyncSender, TryRecvError, TrySendError, channel, sync_channel};
 use std::thread::JoinHandle;
 
 /// How many slices may wait for the thread. More would only be memory.
-const SLICES_WAITING: usize = 4;
+pub(crate) const SLICES_WAITING: usize = 4;
 
 /// A part of a checkpoint.
 #[derive(Debug)]
-pub(super) enum Work {
+pub(crate) enum Work {
     /// Rows. Those of queues go first: no block may reflect a commit that its queue's row does not.
     Slice { round: u64, queues: Vec<QueueRow>, blocks: Vec<BlockChange> },
     /// The end of a checkpoint.
@@ -21,7 +23,7 @@ pub(super) enum Work {
 
 /// How a checkpoint ended.
 #[derive(Debug)]
-pub(super) enum Report {
+pub(crate) enum Report {
     /// All of it is on disk.
     Done,
     /// The disk is full: it may be tried again as a whole.
@@ -30,18 +32,33 @@ pub(super) enum Report {
     Failed(HomeError),
 }
 
+/// Whoever writes the rows of checkpoints, as the loop sees it.
+pub(crate) trait RowWriter {
+    /// Hands over work; gives it back if there is no room for it now.
+    fn offer(&mut self, work: Work) -> Result<Option<Work>, AppendError>;
+
+    /// Hands over work, and waits until there is room for it.
+    fn hand_over(&mut self, work: Work) -> Result<(), AppendError>;
+
+    /// How the checkpoint under way ended, if it has.
+    fn report(&mut self) -> Result<Option<Report>, AppendError>;
+
+    /// Waits for its end.
+    fn wait(&mut self) -> Result<Report, AppendError>;
+}
+
 /// The loop's end of the thread.
 #[derive(Debug)]
-pub(super) struct Writer {
-    pub(super) work: Option<SyncSender<Work>>,
-    pub(super) reports: Receiver<(u64, Report)>,
+pub(crate) struct Writer {
+    work: Option<SyncSender<Work>>,
+    reports: Receiver<Report>,
     thread: Option<JoinHandle<()>>,
     #[cfg(test)]
     pub(super) rows_left: Arc<std::sync::atomic::AtomicU64>,
 }
 
 impl Writer {
-    pub(super) fn start(home: Arc<Home>) -> std::io::Result<Writer> {
+    pub(crate) fn start(home: Arc<Home>) -> std::io::Result<Writer> {
         let (work, inbox) = sync_channel(SLICES_WAITING);
         let (outbox, reports) = channel();
         #[cfg(test)]
@@ -66,6 +83,36 @@ impl Writer {
     }
 }
 
+impl RowWriter for Writer {
+    fn offer(&mut self, work: Work) -> Result<Option<Work>, AppendError> {
+        match self.work.as_ref().ok_or_else(gone)?.try_send(work) {
+            Ok(()) => Ok(None),
+            Err(TrySendError::Full(work)) => Ok(Some(work)),
+            Err(TrySendError::Disconnected(_)) => Err(gone()),
+        }
+    }
+
+    fn hand_over(&mut self, work: Work) -> Result<(), AppendError> {
+        self.work.as_ref().and_then(|thread| thread.send(work).ok()).ok_or_else(gone)
+    }
+
+    fn report(&mut self) -> Result<Option<Report>, AppendError> {
+        match self.reports.try_recv() {
+            Ok(report) => Ok(Some(report)),
+            Err(TryRecvError::Empty) => Ok(None),
+            Err(TryRecvError::Disconnected) => Err(gone()),
+        }
+    }
+
+    fn wait(&mut self) -> Result<Report, AppendError> {
+        self.reports.recv().map_err(|_| gone())
+    }
+}
+
+fn gone() -> AppendError {
+    AppendError::Disk(std::io::Error::other("the thread that writes checkpoints has ended"))
+}
+
 impl Drop for Writer {
     fn drop(&mut self) {
         self.work = None;
@@ -78,7 +125,7 @@ impl Drop for Writer {
 /// The thread's end.
 struct Hand {
     home: Arc<Home>,
-    outbox: Sender<(u64, Report)>,
+    outbox: Sender<Report>,
     /// The checkpoint whose rest is thrown away.
     failed: Option<u64>,
     /// After a full disk the database takes nothing more until it was opened anew.
@@ -119,7 +166,7 @@ impl Hand {
             if !matches!(report, Report::Done) {
                 (self.failed, self.must_reopen) = (Some(round), true);
             }
-            if self.outbox.send((round, report)).is_err() {
+            if self.outbox.send(report).is_err() {
                 return;
             }
         }

@@ -12,6 +12,7 @@ mod tests;
 
 use super::CommitNo;
 use super::codec::{BlockRow, DecodeError, MetaRow, QueueRow, ROW_MAX, row_mask};
+use super::recovery::Rows;
 use crate::core::JobId;
 use ::sled::Tree;
 use bodies::Bodies;
@@ -94,13 +95,19 @@ pub enum HomeError {
         /// What the checkpoint stands for.
         home: CommitNo,
     },
+    /// It has panicked before, and nothing is asked of it any more.
+    #[error("the database {} has failed before; the next start finds out what is left of it", path.display())]
+    Broken {
+        /// Where.
+        path: PathBuf,
+    },
     /// It was closed after a full disk and could not be opened again yet.
     #[error("the database is closed until there is space on the disk again")]
     Closed,
 }
 
 impl HomeError {
-    fn damaged(tree: &'static str, key: &[u8], detail: impl ToString) -> HomeError {
+    pub(super) fn damaged(tree: &'static str, key: &[u8], detail: impl ToString) -> HomeError {
         let key = key.iter().map(|byte| format!("{byte:02x}")).collect();
         HomeError::Damaged { tree, key, detail: detail.to_string() }
     }
@@ -186,40 +193,6 @@ impl Home {
         Ok(())
     }
 
-    /// Where the last whole checkpoint stands; `None` before the first.
-    pub(crate) fn meta(&self) -> Result<Option<MetaRow>, HomeError> {
-        self.with(|trees| {
-            let row = trees.meta.get(STATE)?;
-            row.map(|row| MetaRow::decode(&row).map_err(|error| HomeError::damaged("meta", STATE, error)))
-                .transpose()
-        })
-    }
-
-    /// What went through each queue.
-    pub(crate) fn queues(&self) -> Result<Vec<QueueRow>, HomeError> {
-        self.with(|trees| {
-            let decode = |row: ::sled::Result<(::sled::IVec, ::sled::IVec)>| {
-                let (name, row) = row?;
-                QueueRow::decode(&name, &row).map_err(|error| HomeError::damaged("queues", &name, error))
-            };
-            trees.queues.iter().map(decode).collect()
-        })
-    }
-
-    /// Every row of jobs, in order. Reads no bodies.
-    pub(crate) fn blocks(&self, mut on_block: impl FnMut(u64, BlockRow)) -> Result<(), HomeError> {
-        self.with(|trees| {
-            for row in trees.jobs.iter() {
-                let (key, row) = row?;
-                let damaged = |error: DecodeError| HomeError::damaged("jobs", &key, error);
-                let block = <[u8; 8]>::try_from(&*key).map_err(|_| damaged(DecodeError::Short))?;
-                let block = u64::from_be_bytes(block);
-                on_block(block, BlockRow::decode(block, &row).map_err(damaged)?);
-            }
-            Ok(())
-        })
-    }
-
     /// The bodies of the row that holds a job's: its neighbours are likely to be asked for next.
     pub(crate) fn bodies(&self, id: JobId) -> Result<Vec<(JobId, Bytes)>, HomeError> {
         self.with(|trees| trees.bodies.row_of(id))
@@ -274,10 +247,7 @@ impl Home {
     fn with<T>(&self, work: impl FnOnce(&Trees) -> Result<T, HomeError>) -> Result<T, HomeError> {
         let trees: RwLockReadGuard<'_, _> = self.trees.read().unwrap_or_else(PoisonError::into_inner);
         if self.broken.load(Ordering::Acquire) {
-            return Err(HomeError::Corrupt {
-                path: self.path.clone(),
-                detail: "it has panicked before".into(),
-            });
+            return Err(HomeError::Broken { path: self.path.clone() });
         }
         let trees = trees.as_ref().ok_or(HomeError::Closed)?;
         match shielded(&self.path, || work(trees)) {
@@ -288,6 +258,39 @@ impl Home {
             Err(Shielded::Error(error)) => Err(error),
             Ok(done) => Ok(done),
         }
+    }
+}
+
+impl Rows for Home {
+    fn meta(&self) -> Result<Option<MetaRow>, HomeError> {
+        self.with(|trees| {
+            let row = trees.meta.get(STATE)?;
+            row.map(|row| MetaRow::decode(&row).map_err(|error| HomeError::damaged("meta", STATE, error)))
+                .transpose()
+        })
+    }
+
+    fn queues(&self) -> Result<Vec<QueueRow>, HomeError> {
+        self.with(|trees| {
+            let decode = |row: ::sled::Result<(::sled::IVec, ::sled::IVec)>| {
+                let (name, row) = row?;
+                QueueRow::decode(&name, &row).map_err(|error| HomeError::damaged("queues", &name, error))
+            };
+            trees.queues.iter().map(decode).collect()
+        })
+    }
+
+    fn blocks(&self, mut on_block: impl FnMut(u64, BlockRow)) -> Result<(), HomeError> {
+        self.with(|trees| {
+            for row in trees.jobs.iter() {
+                let (key, row) = row?;
+                let damaged = |error: DecodeError| HomeError::damaged("jobs", &key, error);
+                let block = <[u8; 8]>::try_from(&*key).map_err(|_| damaged(DecodeError::Short))?;
+                let block = u64::from_be_bytes(block);
+                on_block(block, BlockRow::decode(block, &row).map_err(damaged)?);
+            }
+            Ok(())
+        })
     }
 }
 

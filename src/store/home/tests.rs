@@ -186,5 +186,5 @@ fn a_panic_of_the_database_is_an_error_and_the_last_thing_it_does() {
     let (_dir, home) = home();
     let error = home.with::<()>(|_| panic!("page {} is odd", 7)).unwrap_err().to_string();
     assert!(error.contains("sled is damaged") && error.contains("page 7 is odd"), "{error}");
-    assert!(matches!(home.meta(), Err(HomeError::Corrupt { .. })), "nothing is asked of it any more");
+    assert!(matches!(home.meta(), Err(HomeError::Broken { .. })), "nothing is asked of it any more");
 }

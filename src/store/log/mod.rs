@@ -4,7 +4,7 @@
 
 mod file;
 mod mark;
-mod record;
+pub(in crate::store) mod record;
 mod replay;
 mod spare;
 #[cfg(test)]

@@ -4,27 +4,27 @@
 use crate::store::CommitNo;
 
 /// Bytes before the payload: commit number, length, checksum of these two, checksum of the payload, four zeros.
-pub(super) const HEADER: usize = 24;
+pub(in crate::store) const HEADER: usize = 24;
 
 /// Records begin at multiples of this, so that a search for them has few places to look at.
-pub(super) const ALIGN: usize = 8;
+pub(in crate::store) const ALIGN: usize = 8;
 
 /// A record that was found.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Record<'a> {
-    pub(super) number: CommitNo,
-    pub(super) payload: &'a [u8],
+pub(in crate::store) struct Record<'a> {
+    pub(in crate::store) number: CommitNo,
+    pub(in crate::store) payload: &'a [u8],
     /// Where the next one begins.
-    pub(super) end: usize,
+    pub(in crate::store) end: usize,
 }
 
 /// How many bytes a record takes.
-pub(super) fn size(payload: usize) -> usize {
+pub(in crate::store) fn size(payload: usize) -> usize {
     (HEADER + payload).next_multiple_of(ALIGN)
 }
 
 /// Makes a record of `out`, whose first [`HEADER`] bytes are free for its header.
-pub(super) fn seal(salt: u64, number: CommitNo, out: &mut Vec<u8>) {
+pub(in crate::store) fn seal(salt: u64, number: CommitNo, out: &mut Vec<u8>) {
     let payload = out.len() - HEADER;
     let len = u32::try_from(payload).expect("the log checks a record's size before");
     let (head_sum, payload_sum) = (head_sum(salt, number, len), payload_sum(salt, number, &out[HEADER..]));
@@ -37,7 +37,7 @@ pub(super) fn seal(salt: u64, number: CommitNo, out: &mut Vec<u8>) {
 }
 
 /// The record that begins at `at`, if there is a whole one.
-pub(super) fn read(salt: u64, bytes: &[u8], at: usize) -> Option<Record<'_>> {
+pub(in crate::store) fn read(salt: u64, bytes: &[u8], at: usize) -> Option<Record<'_>> {
     let (number, len, sum) = read_head(salt, bytes.get(at..)?.first_chunk()?)?;
     let payload = bytes.get(at + HEADER..)?.get(..len)?;
     let whole = sum == payload_sum(salt, number, payload);
@@ -45,7 +45,7 @@ pub(super) fn read(salt: u64, bytes: &[u8], at: usize) -> Option<Record<'_>> {
 }
 
 /// Whether a whole header begins at `at` whose payload goes on behind the end of `bytes`.
-pub(super) fn promises_more(salt: u64, bytes: &[u8], at: usize) -> bool {
+pub(in crate::store) fn promises_more(salt: u64, bytes: &[u8], at: usize) -> bool {
     let head = bytes.get(at..).and_then(|bytes| bytes.first_chunk());
     head.and_then(|head| read_head(salt, head)).is_some_and(|(_, len, _)| at + HEADER + len > bytes.len())
 }
@@ -64,7 +64,12 @@ fn number(head: &[u8; HEADER]) -> CommitNo {
 
 /// The first whole record at or behind `from` with a number above `above`. The header's own checksum makes this a
 /// matter of a few milliseconds for a file, whatever is in it.
-pub(super) fn find_above(salt: u64, bytes: &[u8], from: usize, above: CommitNo) -> Option<(usize, CommitNo)> {
+pub(in crate::store) fn find_above(
+    salt: u64,
+    bytes: &[u8],
+    from: usize,
+    above: CommitNo,
+) -> Option<(usize, CommitNo)> {
     (from.next_multiple_of(ALIGN)..bytes.len())
         .step_by(ALIGN)
         .filter(|at| bytes[*at..].first_chunk().is_some_and(|head| number(head) > above))

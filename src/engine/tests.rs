@@ -1,0 +1,153 @@
+//! The engine over a simulated disk: what must hold between a turn and a checkpoint, and when bodies cannot be read.
+//! Each test tells of a bug that there was.
+
+use super::*;
+use crate::core::{Spec, StateKind};
+use crate::store::BodyError;
+use crate::store::simulated::{SimulatedDisk, SimulatedStore};
+
+const ORIGIN: Origin = Origin { session: 1, request: 1 };
+
+fn start(disk: &SimulatedDisk, now: Time) -> Engine<SimulatedStore> {
+    let (store, found) = disk.open().unwrap();
+    let (settings, bounds) = (Settings::default(), Bounds::default());
+    let mut engine = Engine::new(found.state, found.last, store, settings, bounds, 1, now);
+    engine.turn(now).unwrap();
+    engine
+}
+
+fn queue() -> QueueName {
+    QueueName::new("mails").unwrap()
+}
+
+fn submit(engine: &mut Engine<SimulatedStore>, count: u64, now: Time) {
+    let group = Group { spec: Spec::plain(queue()), count, start: crate::core::Start::Now, ttl: None };
+    let bodies = (0..count).map(|n| Bytes::from(n.to_string())).collect();
+    engine.submit(ORIGIN, vec![group], bodies, now);
+    engine.turn(now).unwrap();
+}
+
+fn claim(max: u32) -> Claim {
+    Claim { queues: vec![queue()], max, lease: None, holder: Holder::Session(1) }
+}
+
+fn claimed(engine: &mut Engine<SimulatedStore>, max: u32, now: Time) -> Answer {
+    engine.claim(ORIGIN, claim(max), now, now);
+    let mut turned = engine.turn(now).unwrap();
+    match turned.deliveries.pop() {
+        Some(Delivery::Answer(_, answer)) => answer,
+        other => panic!("one answer: {other:?}"),
+    }
+}
+
+fn kind(engine: &Engine<SimulatedStore>, id: u64) -> StateKind {
+    engine.core().state.job(JobId(id)).unwrap().state.kind()
+}
+
+/// Until everything is home and no body is in memory.
+fn bring_home(engine: &mut Engine<SimulatedStore>, disk: &SimulatedDisk, from: Time) -> Time {
+    let mut now = from;
+    for _ in 0..200 {
+        engine.housekeep(now).unwrap();
+        disk.write_rows(usize::MAX);
+        now = now.plus(Duration::from_millis(20));
+    }
+    now
+}
+
+/// The driver gives a claim back after the turn, when it finds that the connection has gone. A checkpoint that began
+/// before the next turn had the release in its rows, under the number of a commit that did not have it.
+#[test]
+fn a_checkpoint_never_has_what_is_not_committed() {
+    let disk = SimulatedDisk::new(1);
+    let mut engine = start(&disk, Time(0));
+    submit(&mut engine, 1, Time(0));
+    engine.housekeep(Time(0)).unwrap();
+    let Answer::Jobs(jobs) = claimed(&mut engine, 1, Time(10)) else { panic!("a job is ready") };
+    engine.undo_claim(&jobs, Time(10));
+    let late = Time(60_000);
+    for _ in 0..10 {
+        assert_eq!(engine.housekeep(late).unwrap(), Some(late), "the loop is to make its turn at once");
+        disk.write_rows(usize::MAX);
+    }
+    disk.kill();
+    drop(engine);
+    let (_, found) = disk.open().unwrap();
+    assert_eq!(found.state.job(JobId(1)).unwrap().state.kind(), StateKind::Leased, "as committed");
+}
+
+/// The loop takes the leases that are left, and is asked to end before another turn: what was decided was brought home
+/// under the number of the commit before.
+#[test]
+fn closing_commits_what_was_decided_since_the_turn() {
+    let disk = SimulatedDisk::new(1);
+    let mut engine = start(&disk, Time(0));
+    submit(&mut engine, 1, Time(0));
+    let Answer::Jobs(jobs) = claimed(&mut engine, 1, Time(10)) else { panic!("a job is ready") };
+    let before = disk.last();
+    engine.undo_claim(&jobs, Time(10));
+    engine.close().unwrap();
+    assert_eq!(disk.last(), before.next());
+    let (_, found) = disk.open().unwrap();
+    assert_eq!(found.last, before.next());
+    assert_eq!(found.state.job(JobId(1)).unwrap().state.kind(), StateKind::Ready);
+}
+
+/// A database that did not answer made jobs dead.
+#[test]
+fn a_body_that_cannot_be_read_just_now_harms_no_job() {
+    let disk = SimulatedDisk::new(1);
+    let mut engine = start(&disk, Time(0));
+    submit(&mut engine, 3, Time(0));
+    let now = bring_home(&mut engine, &disk, Time(0));
+    disk.fail_home(true, false);
+    let refused = claimed(&mut engine, 3, now);
+    let Answer::Refused(Refusal::Body(BodyError::Failed { id, .. })) = refused else {
+        panic!("the claim is refused: {refused:?}")
+    };
+    assert_eq!(id, JobId(1));
+    assert!((1..=3).all(|id| kind(&engine, id) == StateKind::Ready));
+    disk.fail_home(false, false);
+    let Answer::Jobs(jobs) = claimed(&mut engine, 3, now) else { panic!("the disk is back") };
+    assert_eq!(
+        jobs.iter().map(|(grant, body)| (grant.id.0, &body[..])).collect::<Vec<_>>(),
+        [(1, &b"0"[..]), (2, &b"1"[..]), (3, &b"2"[..])]
+    );
+}
+
+/// A claim that waits is refused once: the job that is given back does not wake it again.
+#[test]
+fn a_waiting_claim_is_refused_once_if_the_body_cannot_be_read() {
+    let disk = SimulatedDisk::new(1);
+    let mut engine = start(&disk, Time(0));
+    submit(&mut engine, 1, Time(0));
+    let now = bring_home(&mut engine, &disk, Time(0));
+    engine.change_queue(ORIGIN, &Command::Pause { queue: queue() }, now);
+    let waiter = Origin { session: 1, request: 7 };
+    engine.claim(waiter, claim(1), Time::NEVER, now);
+    engine.turn(now).unwrap();
+    disk.fail_home(true, false);
+    engine.change_queue(ORIGIN, &Command::Resume { queue: queue() }, now);
+    let turned = engine.turn(now).unwrap();
+    let refused = |delivery: &&Delivery| matches!(delivery, Delivery::Answer(to, Answer::Refused(Refusal::Body(_))) if *to == waiter);
+    assert_eq!(turned.deliveries.iter().filter(refused).count(), 1, "{turned:?}");
+    assert_eq!((kind(&engine, 1), engine.waiting_claims(None)), (StateKind::Ready, 0));
+    let before = disk.last();
+    engine.turn(now).unwrap();
+    assert_eq!(disk.last(), before, "nothing goes on turning");
+}
+
+/// A body that is lost is another matter: its job cannot run, and the others can.
+#[test]
+fn a_job_whose_body_is_lost_is_set_aside_with_the_reason() {
+    let disk = SimulatedDisk::new(1);
+    let mut engine = start(&disk, Time(0));
+    submit(&mut engine, 2, Time(0));
+    let now = bring_home(&mut engine, &disk, Time(0));
+    disk.lose_body(JobId(1));
+    let Answer::Jobs(jobs) = claimed(&mut engine, 2, now) else { panic!("one job is whole") };
+    assert_eq!(jobs.iter().map(|(grant, _)| grant.id.0).collect::<Vec<_>>(), [2]);
+    let job = engine.core().state.job(JobId(1)).unwrap();
+    assert_eq!(job.state.kind(), StateKind::Dead);
+    assert_eq!(&*job.failures[0].error, "the body of job 1 is not in the store");
+}

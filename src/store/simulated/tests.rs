@@ -1,0 +1,128 @@
+//! The simulated store keeps the contract of the real one, and its faults are those that were ordered.
+
+use super::*;
+use crate::store::contract;
+use crate::store::workload::{Workload, assert_same};
+use crate::store::{Recovered, Room};
+
+fn opened(disk: &SimulatedDisk) -> (SimulatedStore, Recovered) {
+    disk.open().unwrap()
+}
+
+fn append(store: &mut SimulatedStore, work: &mut Workload, seeds: std::ops::Range<u32>) {
+    for seed in seeds {
+        let commit = work.random(seed);
+        store.append(CommitNo(work.commits), &commit).unwrap();
+    }
+}
+
+#[test]
+fn it_keeps_the_contract() {
+    for rows in [0, 1, 3, usize::MAX] {
+        let disk = SimulatedDisk::new(1);
+        contract::check(opened(&disk).0, |_| {
+            disk.write_rows(rows);
+            disk.cut_power();
+            opened(&disk)
+        });
+    }
+}
+
+#[test]
+fn a_checkpoint_that_is_cut_after_any_row_loses_nothing() {
+    for rows in 0..60 {
+        let (disk, mut work) = (SimulatedDisk::new(rows), Workload::default());
+        let mut store = opened(&disk).0;
+        append(&mut store, &mut work, 0..40);
+        store.close(&work.state).unwrap();
+        append(&mut store, &mut work, 40..80);
+        for at in [0, 1_000, 1_001, 1_002] {
+            store.maintain(&work.state, Time(at)).unwrap();
+        }
+        disk.write_rows(rows as usize);
+        append(&mut store, &mut work, 80..85);
+        disk.cut_power();
+        let (mut store, found) = opened(&disk);
+        assert_same(&found.state, &work.state);
+        work.check_bodies(&mut store);
+    }
+}
+
+#[test]
+fn what_was_not_synced_may_be_lost_and_what_was_is_there() {
+    let (mut lengths, work) = (std::collections::BTreeSet::new(), Workload::default());
+    for seed in 0..200 {
+        let (disk, mut work) = (SimulatedDisk::new(seed), work.clone());
+        let mut store = opened(&disk).0;
+        disk.sync_late(true);
+        append(&mut store, &mut work, 0..3);
+        disk.sync();
+        append(&mut store, &mut work, 3..5);
+        assert_eq!(store.durable(), CommitNo(3));
+        disk.cut_power();
+        lengths.insert(opened(&disk).1.last.0);
+    }
+    assert_eq!(lengths.into_iter().collect::<Vec<_>>(), [3, 4, 5]);
+}
+
+#[test]
+fn an_append_that_failed_is_the_last_one() {
+    for (fault, may_be) in [(WriteFault::Full, vec![1]), (WriteFault::SyncFails, vec![1, 2])] {
+        for seed in 0..20 {
+            let (disk, mut work) = (SimulatedDisk::new(seed), Workload::default());
+            let mut store = opened(&disk).0;
+            append(&mut store, &mut work, 0..1);
+            disk.fail_next_append(fault);
+            let commit = work.random(1);
+            for _ in 0..2 {
+                assert!(matches!(store.append(CommitNo(2), &commit), Err(AppendError::Disk(_))));
+            }
+            assert!(store.close(&work.state).is_err());
+            disk.cut_power();
+            let last = opened(&disk).1.last.0;
+            assert!(may_be.contains(&last), "{fault:?}: {last}");
+        }
+    }
+}
+
+#[test]
+fn a_full_home_takes_no_rows_and_is_tried_again() {
+    let (disk, mut work) = (SimulatedDisk::new(1), Workload::default());
+    let mut store = opened(&disk).0;
+    append(&mut store, &mut work, 0..40);
+    disk.fail_home(false, true);
+    let run = |store: &mut SimulatedStore, from: u64| {
+        for at in 0..200 {
+            store.maintain(&work.state, Time(from + at * 20)).unwrap();
+            disk.write_rows(usize::MAX);
+        }
+    };
+    run(&mut store, 0);
+    assert_eq!(disk.records(), 40, "nothing is home, so nothing is free");
+    disk.fail_home(false, false);
+    run(&mut store, 10_000);
+    assert!(disk.records() < 20);
+    assert_eq!(store.room(), Room::Enough);
+}
+
+/// The planted faults are faults: each makes a store that breaks a promise.
+#[test]
+fn planted_faults_are_faults() {
+    let disk = SimulatedDisk::new(1);
+    disk.plant(Planted::EarlyAnswers);
+    disk.sync_late(true);
+    let (mut store, mut work) = (opened(&disk).0, Workload::default());
+    append(&mut store, &mut work, 0..1);
+    assert_eq!(store.durable(), CommitNo(1));
+
+    let broken = (0..20).filter(|seed| {
+        let (disk, mut work) = (SimulatedDisk::new(*seed), Workload::default());
+        disk.plant(Planted::LostRows);
+        let mut store = opened(&disk).0;
+        append(&mut store, &mut work, 0..40);
+        store.close(&work.state).unwrap();
+        disk.cut_power();
+        disk.open().map_or(true, |(_, found)| !crate::store::workload::same(&found.state, &work.state))
+    });
+    assert!(broken.count() > 0);
+}
