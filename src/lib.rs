@@ -8,6 +8,8 @@ pub mod core;
 pub mod daemon;
 pub mod durations;
 pub mod engine;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 pub mod notify;
 pub mod protocol;
 pub mod server;

@@ -173,6 +173,11 @@ impl<S: Store> Engine<S> {
         self.holds_a_commits(2)
     }
 
+    /// About how many bytes of answers wait for the turn to end.
+    pub fn said_bytes(&self) -> usize {
+        self.said_bytes
+    }
+
     /// Whether one `part`th of what a commit may hold has been collected.
     fn holds_a_commits(&self, part: usize) -> bool {
         let bytes = self.bounds.commit_bytes / part;

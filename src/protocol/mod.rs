@@ -7,13 +7,15 @@ mod frame;
 mod request;
 mod response;
 mod submit;
+#[cfg(test)]
+mod tests;
 mod wire;
 
 pub use frame::{FrameError, HEADER, Header, finish_frame, frame_len, split_frame, start_frame};
 pub use request::{Claim, LeaseRef, Request, Settle, Verdict, encode_output};
 pub use response::{ClaimedJob, ErrorCode, Fault, LeaseFault, Notice, Response, Revocation, WIRE_STATES};
 pub use submit::{JobOptions, Start, SubmitGroup, WireBackoff};
-pub use wire::{Malformed, Reader};
+pub use wire::{Malformed, Reader, TAGS_MAX};
 
 /// The version of the protocol that this program speaks.
 pub const VERSION: u16 = 1;

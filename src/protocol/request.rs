@@ -2,6 +2,7 @@
 
 use super::admin::AdminRequest;
 use super::frame::{finish_frame, start_frame};
+use super::response::{ErrorCode, Fault};
 use super::submit::{SubmitGroup, get_group, put_group};
 use super::wire::{Malformed, Reader, put_text};
 use super::{MAGIC, VERSION};
@@ -17,6 +18,9 @@ const UNWAIT: u8 = 0x15;
 const ADMIN: u8 = 0x20;
 const BODY: u8 = 0x21;
 const LOGS: u8 = 0x22;
+
+/// The longest question in JSON. Its form in memory takes up to thirty times as much.
+const JSON_MAX: usize = 4 << 20;
 
 /// One request.
 #[derive(Clone, Debug, PartialEq)]
@@ -191,26 +195,30 @@ impl Request {
         }
     }
 
-    /// Reads a request's payload.
+    /// Reads a request's payload, of at most `batch` things: more are refused before they take memory.
     ///
     /// # Errors
-    /// [`Malformed`] says what is wrong with it. The connection can go on: the frame's end is known.
-    pub fn decode(kind: u8, payload: Bytes) -> Result<Request, Malformed> {
+    /// [`Fault`] says what is wrong with it. The connection can go on: the frame's end is known.
+    pub fn decode(kind: u8, payload: Bytes, batch: usize) -> Result<Request, Fault> {
         let mut reader = Reader::new(payload);
+        let limited = |count: usize| match count <= batch {
+            true => Ok(count),
+            false => Err(too_large(format!("{count} of one request: at most {batch} (limits.batch)"))),
+        };
         let request = match kind {
             HELLO => get_hello(&mut reader)?,
             SUBMIT => {
-                let count = reader.count(11, "groups of jobs")?;
+                let count = limited(reader.count(11, "groups of jobs")?)?;
                 Request::Submit((0..count).map(|_| get_group(&mut reader)).collect::<Result<_, _>>()?)
             }
             CLAIM => Request::Claim(get_claim(&mut reader)?),
             SETTLE => {
-                let count = reader.count(13, "settles")?;
+                let count = limited(reader.count(13, "settles")?)?;
                 Request::Settle((0..count).map(|_| get_settle(&mut reader)).collect::<Result<_, _>>()?)
             }
             EXTEND => {
                 let lease_ms = Some(reader.u64("the lease")?).filter(|ms| *ms > 0);
-                let count = reader.count(12, "leases")?;
+                let count = limited(reader.count(12, "leases")?)?;
                 let leases = (0..count).map(|_| get_lease(&mut reader)).collect::<Result<_, _>>()?;
                 Request::Extend { leases, lease_ms }
             }
@@ -218,20 +226,17 @@ impl Request {
                 let lease = get_lease(&mut reader)?;
                 let stream = reader.u8("the stream")?;
                 if !matches!(stream, 1 | 2) {
-                    return Err(Malformed(format!("stream {stream}: only 1 and 2 exist")));
+                    return Err(Malformed(format!("stream {stream}: only 1 and 2 exist")).into());
                 }
                 Request::Output { lease, stream, data: reader.rest() }
             }
             UNWAIT => Request::Unwait { request: reader.u32("the request number")? },
-            ADMIN => Request::Admin(
-                serde_json::from_slice(&reader.rest()).map_err(|e| Malformed(format!("its JSON: {e}")))?,
-            ),
+            ADMIN => Request::Admin(get_admin(&reader.rest())?),
             BODY => Request::Body { id: reader.u64("the id")? },
             LOGS => Request::Logs { id: reader.u64("the id")?, follow: reader.u8("the follow mark")? != 0 },
             kind => {
-                return Err(Malformed(format!(
-                    "requests of kind {kind:#04x} do not exist in version {VERSION}"
-                )));
+                let message = format!("requests of kind {kind:#04x} do not exist in version {VERSION}");
+                return Err(Malformed(message).into());
             }
         };
         reader.end()?;
@@ -246,6 +251,17 @@ pub fn encode_output(number: u32, lease: LeaseRef, stream: u8, data: &[u8], out:
     out.put_u8(stream);
     out.extend_from_slice(data);
     finish_frame(out, start);
+}
+
+fn too_large(message: String) -> Fault {
+    Fault { code: ErrorCode::TooLarge, message }
+}
+
+fn get_admin(json: &[u8]) -> Result<AdminRequest, Fault> {
+    if json.len() > JSON_MAX {
+        return Err(too_large(format!("{} bytes of JSON: at most {JSON_MAX}; ask in parts", json.len())));
+    }
+    Ok(serde_json::from_slice(json).map_err(|error| Malformed(format!("its JSON: {error}")))?)
 }
 
 fn get_hello(reader: &mut Reader) -> Result<Request, Malformed> {

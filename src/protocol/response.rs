@@ -214,6 +214,12 @@ pub struct Fault {
     pub message: String,
 }
 
+impl From<Malformed> for Fault {
+    fn from(error: Malformed) -> Fault {
+        Fault { code: ErrorCode::Malformed, message: error.to_string() }
+    }
+}
+
 impl Response {
     /// Writes the response as a frame at the end of `out`.
     pub fn encode(&self, number: u32, out: &mut Vec<u8>) {

@@ -3,6 +3,9 @@
 
 use bytes::{Buf, BufMut, Bytes};
 
+/// The most tags of a job.
+pub const TAGS_MAX: u16 = 64;
+
 /// Bytes that do not have the form that the protocol says.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("malformed request: {0}")]
@@ -119,5 +122,8 @@ pub(super) fn put_tags(out: &mut Vec<u8>, tags: &[(String, String)]) {
 /// Reads names and values.
 pub(super) fn get_tags(reader: &mut Reader) -> Result<Vec<(String, String)>, Malformed> {
     let count = reader.u16("the number of tags")?;
+    if count > TAGS_MAX {
+        return Err(Malformed(format!("{count} tags: a job has at most {TAGS_MAX}")));
+    }
     (0..count).map(|_| Ok((reader.text("a tag's name")?, reader.text("a tag's value")?))).collect()
 }

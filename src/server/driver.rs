@@ -35,9 +35,10 @@ pub async fn run<S: Store + 'static>(hub: &Rc<Hub<S>>) -> Result<(), Fatal> {
         tokio::task::yield_now().await;
         let (now, begun) = (hub.clock.now(), monotonic());
         let turned = hub.engine.borrow_mut().turn(now)?;
+        let took = monotonic() - begun;
         hub.deliver(turned);
         let mut next = hub.engine.borrow_mut().housekeep(now)?;
-        hub.turns.next(monotonic() - begun);
+        hub.turns.next(took);
         hub.watch_room();
         match hub.engine.borrow_mut().stop_step(now) {
             None => {}

@@ -22,6 +22,9 @@ const TIME_MAX: Duration = Duration::from_secs(100 * 366 * 24 * 3600);
 /// The most queues that one claim may name.
 const CLAIM_QUEUES_MAX: usize = 1_000;
 
+// The wire and the core agree.
+const _: () = assert!(wire::TAGS_MAX as usize == Spec::TAG_COUNT_MAX);
+
 /// What is wrong with a request, and what kind of wrong that is.
 pub(super) type Invalid = (ErrorCode, String);
 
@@ -33,7 +36,7 @@ pub(super) fn greet<S: Store + 'static>(
     payload: Bytes,
 ) -> Result<(), ()> {
     let limits = hub.service.borrow().limits;
-    match Request::decode(header.kind, payload) {
+    match Request::decode(header.kind, payload, limits.batch) {
         Ok(Request::Hello { version: wire::VERSION, .. }) => {
             session.say(
                 header.request,
@@ -58,7 +61,7 @@ pub(super) fn greet<S: Store + 'static>(
         Ok(_) => {
             session.refuse(header.request, ErrorCode::Malformed, "the first request must be the greeting")
         }
-        Err(error) => session.refuse(header.request, ErrorCode::Malformed, error.to_string()),
+        Err(fault) => session.say(header.request, &Response::Error(fault)),
     }
     Err(())
 }
@@ -72,11 +75,12 @@ pub(super) async fn handle<S: Store + 'static>(
     now: Time,
 ) {
     let origin = Origin { session: session.id, request: header.request };
-    let result = match Request::decode(header.kind, payload) {
+    let batch = hub.service.borrow().limits.batch;
+    let result = match Request::decode(header.kind, payload, batch) {
         // The only one that waits for anything.
         Ok(Request::Output { lease, stream, data }) => take_output(hub, origin, lease, stream, data).await,
         Ok(request) => dispatch(hub, session, origin, request, now),
-        Err(error) => Err((ErrorCode::Malformed, error.to_string())),
+        Err(fault) => Err((fault.code, fault.message)),
     };
     if let Err((code, message)) = result {
         let mut frame = Vec::new();

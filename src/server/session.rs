@@ -22,6 +22,8 @@ use tokio::sync::Notify;
 const GREETING_TIME: Duration = Duration::from_secs(10);
 /// How much room there is for the next read of a connection that has said little.
 const READ_LEAST: usize = 4 << 10;
+/// About what it costs to send a byte of an answer later.
+const ANSWER_BYTE: Duration = Duration::from_nanos(1);
 /// While more than this waits to be written to a connection, nothing more is read from it.
 const WRITE_WAITING: usize = 1 << 20;
 /// A connection that lets this much wait does not read: it is closed.
@@ -278,9 +280,11 @@ async fn handle_frames<S: Store + 'static>(
         if waited {
             (now, begun) = (hub.clock.now(), monotonic());
         }
+        let said = hub.engine.borrow().said_bytes();
         native::handle(hub, session, header, alone(payload), now).await;
         let ended = monotonic();
-        hub.turns.charge(&session.share, ended - begun);
+        let said = hub.engine.borrow().said_bytes().saturating_sub(said);
+        hub.turns.charge(&session.share, ended - begun + ANSWER_BYTE * said as u32);
         begun = ended;
         session.account.release();
         hub.wake.notify_one();

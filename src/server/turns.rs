@@ -1,25 +1,26 @@
-//! Fairness: how much of a turn one connection may take. Each has a small share of every turn; whoever wants more
-//! stands in line for what is left, so a flood is served with what the others do not need. It knows time that
-//! was spent, not on what.
+//! Fairness: how much of a turn one connection may take. Each has a small share of every turn. Whoever has used that
+//! up, or has asked for something long the last time, stands in line for what a turn has to spare. So a flood is
+//! served with what the others do not need, and short requests wait for nobody. It knows what requests cost, not
+//! what they are.
 
 use std::cell::Cell;
+use std::pin::pin;
 use std::time::Duration;
 use tokio::sync::{Mutex, Notify};
 
 /// What each connection has of every turn.
-const SHARE: Duration = Duration::from_micros(500);
-/// What those in line have of a turn all together: as long as the turn before took to commit and to answer, within
-/// these. So a flood makes the turns of others twice as long and not longer, and on a slow disk, where turns are
-/// long anyway, it is served as fast as the disk allows.
+const SHARE: Duration = Duration::from_micros(200);
+/// What those in line have of a turn all together: as long as the commit before took, within these. So a flood makes
+/// the turns of others about twice as long, and on a slow disk, where turns are long anyway, it gets more of them.
 const SPARE_LEAST: Duration = Duration::from_millis(1);
-const SPARE_MOST: Duration = Duration::from_millis(10);
+const SPARE_MOST: Duration = Duration::from_millis(4);
 
 /// How much has been collected for the next commit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Fill {
     /// Less than half of what it may hold.
     Low,
-    /// What is left is for those who have had nothing of this turn.
+    /// What is left is for those who do not stand in line.
     Half,
     /// It must be made before more is taken.
     Full,
@@ -36,51 +37,75 @@ pub(super) struct Turns {
     line: Mutex<()>,
 }
 
-/// What one connection has left of a turn.
+/// What one connection has left of a turn, and what its last request cost beyond that.
 #[derive(Debug, Default)]
 pub(super) struct Share {
     turn: Cell<u64>,
     left: Cell<Duration>,
+    over: Cell<Duration>,
 }
 
 impl Turns {
-    /// A turn has ended, of which commit and answers took `took`.
+    /// A turn has ended, of which the commit took `took`.
     pub(super) fn next(&self, took: Duration) {
         self.number.set(self.number.get() + 1);
         self.spare.set(took.clamp(SPARE_LEAST, SPARE_MOST));
         self.ended.notify_waiters();
     }
 
-    /// Waits until a connection may go on, and says whether that took a turn or more. `wait` says that somebody
-    /// waits for the turn to end.
+    /// Waits until a connection may go on; returns whether it had to. `wait` says that somebody waits for the turn
+    /// to end.
     pub(super) async fn admit(&self, share: &Share, fill: impl Fn() -> Fill, wait: impl Fn()) -> bool {
-        let came = self.number.get();
-        if share.turn.replace(self.number.get()) != self.number.get() {
-            share.left.set(SHARE);
+        if self.has_share(share) && fill() < Fill::Full {
+            return false;
         }
-        if !share.left.get().is_zero() {
-            while fill() == Fill::Full {
-                wait();
-                self.ended.notified().await;
-            }
-            return came != self.number.get();
-        }
-        let _place = self.line.lock().await;
-        while self.spare.get().is_zero() || fill() >= Fill::Half {
+        let mut line = pin!(self.line.lock());
+        loop {
             wait();
-            self.ended.notified().await;
+            if self.has_share(share) {
+                if fill() < Fill::Full {
+                    return true;
+                }
+                self.ended.notified().await;
+                continue;
+            }
+            tokio::select! {
+                biased;
+                _place = &mut line => {
+                    while self.spare.get().is_zero() || fill() >= Fill::Half {
+                        wait();
+                        self.ended.notified().await;
+                    }
+                    let slice = SHARE.min(self.spare.get());
+                    self.spare.set(self.spare.get() - slice);
+                    self.give(share, slice);
+                    return true;
+                }
+                () = self.ended.notified() => {}
+            }
         }
-        let slice = SHARE.min(self.spare.get());
-        self.spare.set(self.spare.get() - slice);
-        share.left.set(slice);
+    }
+
+    /// Whether something is left of a connection's share. In a new turn it has a new one, unless its last request
+    /// cost much more than that.
+    fn has_share(&self, share: &Share) -> bool {
+        if share.turn.get() != self.number.get() && share.over.get() < SHARE {
+            self.give(share, SHARE);
+        }
+        !share.left.get().is_zero()
+    }
+
+    fn give(&self, share: &Share, time: Duration) {
         share.turn.set(self.number.get());
-        came != self.number.get()
+        share.left.set(time);
+        share.over.set(Duration::ZERO);
     }
 
     /// Takes what a request cost off the connection's share, and what is over it off what is left for the line.
-    pub(super) fn charge(&self, share: &Share, took: Duration) {
-        let over = took.saturating_sub(share.left.get());
-        share.left.set(share.left.get().saturating_sub(took));
+    pub(super) fn charge(&self, share: &Share, cost: Duration) {
+        let over = cost.saturating_sub(share.left.get());
+        share.left.set(share.left.get().saturating_sub(cost));
+        share.over.set(over);
         self.spare.set(self.spare.get().saturating_sub(over));
     }
 }
@@ -89,7 +114,7 @@ impl Turns {
 mod tests {
     use super::*;
     use std::future::Future;
-    use std::pin::{Pin, pin};
+    use std::pin::Pin;
     use std::task::{Context, Waker};
 
     fn goes_on(admitted: Pin<&mut impl Future>) -> bool {
@@ -107,8 +132,10 @@ mod tests {
         for _ in 0..3 {
             assert!(goes_on(pin!(admit(&turns, &share, Fill::Half))), "its share");
             turns.charge(&share, SHARE);
-            assert!(goes_on(pin!(admit(&turns, &share, Fill::Low))), "a part of what is left");
-            turns.charge(&share, SPARE_LEAST);
+            for _ in 0..SPARE_LEAST.div_duration_f64(SHARE) as u32 {
+                assert!(goes_on(pin!(admit(&turns, &share, Fill::Low))), "a part of what is left");
+                turns.charge(&share, SHARE);
+            }
             let mut more = pin!(admit(&turns, &share, Fill::Low));
             assert!(!goes_on(more.as_mut()), "nothing is left");
             turns.next(Duration::ZERO);
@@ -118,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn those_who_flood_are_served_in_turn_and_hold_up_nobody_else() {
+    fn those_who_ask_for_much_are_served_in_turn_and_hold_up_nobody_else() {
         let turns = Turns::default();
         let (floods, good) = ([Share::default(), Share::default()], Share::default());
         turns.next(Duration::ZERO);
@@ -137,7 +164,24 @@ mod tests {
         let mut again = pin!(admit(&turns, &floods[0], Fill::Low));
         assert!(!goes_on(again.as_mut()));
         turns.next(Duration::ZERO);
+        assert!(!goes_on(again.as_mut()), "it is behind the other");
         assert!(goes_on(second.as_mut()), "now it is its turn");
+    }
+
+    #[test]
+    fn many_short_requests_have_a_share_of_the_next_turn_though_a_line_stands() {
+        let (turns, long, short) = (Turns::default(), Share::default(), Share::default());
+        turns.next(Duration::ZERO);
+        assert!(goes_on(pin!(admit(&turns, &long, Fill::Low))));
+        turns.charge(&long, SHARE + SPARE_LEAST);
+        let mut in_line = pin!(admit(&turns, &long, Fill::Low));
+        assert!(!goes_on(in_line.as_mut()));
+        assert!(goes_on(pin!(admit(&turns, &short, Fill::Low))));
+        turns.charge(&short, SHARE + SHARE / 10);
+        let mut more = pin!(admit(&turns, &short, Fill::Low));
+        assert!(!goes_on(more.as_mut()));
+        turns.next(Duration::ZERO);
+        assert!(goes_on(more.as_mut()), "it was only a little over");
     }
 
     #[test]

@@ -18,6 +18,8 @@ mod fixture_tests;
 mod fresh;
 #[cfg(test)]
 mod full_tests;
+#[cfg(fuzzing)]
+pub(crate) mod fuzzing;
 mod home;
 mod log;
 mod options;

@@ -52,6 +52,15 @@ pub(crate) struct Log {
     buffer: Vec<u8>,
 }
 
+/// The reading half alone, for the fuzz targets: the number of each record, in order.
+#[cfg(fuzzing)]
+pub(crate) fn fuzz_replay<E: From<LogError>>(
+    dir: &Path,
+    mut on_record: impl FnMut(CommitNo) -> Result<(), E>,
+) -> Result<(), E> {
+    replay::replay(dir, CommitNo(0), |place, _| on_record(place.number)).map(drop)
+}
+
 impl Log {
     /// Reads every commit after `home`, in order, then opens the log for writing behind the last of them. Files are
     /// touched only after all of them were read and found good.

@@ -216,7 +216,7 @@ async fn answer_all(mut stream: UnixStream, state: Arc<Mutex<State>>, changed: A
         let out = {
             let mut state = state.lock().unwrap();
             while let Some((header, payload)) = split_frame(&mut buffer, 64 << 20).unwrap() {
-                let request = Request::decode(header.kind, payload).unwrap();
+                let request = Request::decode(header.kind, payload, 1_000).unwrap();
                 state.answer(header.request, request);
             }
             if state.closed {

@@ -1,0 +1,152 @@
+//! Attacks a real daemon over its socket while a good client works, and says what that cost:
+//! `cargo run --profile soak --example hostile -- [--seconds N] [--attack NAME] [--check]`
+//!
+//! For each attack it prints the good client's median and 99th percentile before and during it, the daemon's peak
+//! of memory against the bound of `docs/reliability.md`, and whether its file descriptors went back. At the end
+//! the daemon is killed, started again, and must have every job that the good client has submitted. With
+//! `--check` it fails if the good client became more than [`SLACK`] times slower too: more than the goal, since a
+//! machine that does other things is noisy.
+//!
+//! Daemon and attackers are this program, started again: the daemon as `musher` itself, attackers at a low
+//! priority, so that it is the daemon that is measured and not the fight for a processor.
+
+mod attacks;
+mod daemon;
+mod good;
+
+use daemon::Daemon;
+use good::{Good, Latency};
+use std::process::{Child, Command, ExitCode, Stdio};
+use std::time::Duration;
+
+type Error = Box<dyn std::error::Error>;
+
+/// How many times slower the good client may become: the goal.
+const GOAL: f64 = 5.0;
+/// And what `--check` lets pass; below [`NOISE`] any ratio does.
+const SLACK: f64 = 40.0;
+const NOISE: Duration = Duration::from_millis(250);
+
+struct Options {
+    seconds: u64,
+    attack: Option<String>,
+    check: bool,
+}
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().collect();
+    match args.get(1).map(String::as_str) {
+        Some("serve" | "pool") => return musher::cli::run(),
+        Some("attack") => attacks::run(&args[2..]),
+        _ => {}
+    }
+    let ended = options(&args[1..]).and_then(|options| {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        runtime.block_on(show(&options))
+    });
+    match ended {
+        Ok(faults) if faults.is_empty() => ExitCode::SUCCESS,
+        Ok(faults) => {
+            faults.iter().for_each(|fault| eprintln!("FAILED: {fault}"));
+            ExitCode::FAILURE
+        }
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn options(args: &[String]) -> Result<Options, Error> {
+    let mut options = Options { seconds: 5, attack: None, check: false };
+    let mut args = args.iter();
+    while let Some(arg) = args.next() {
+        let mut value = || args.next().ok_or(format!("{arg} needs a value"));
+        match arg.as_str() {
+            "--seconds" => options.seconds = value()?.parse()?,
+            "--attack" => options.attack = Some(value()?.clone()),
+            "--check" => options.check = true,
+            _ => return Err(format!("unknown: {arg}; --seconds N, --attack NAME, --check").into()),
+        }
+    }
+    if let Some(name) = &options.attack
+        && !attacks::NAMES.contains(&name.as_str())
+    {
+        return Err(format!("no attack `{name}`: one of {}", attacks::NAMES.join(", ")).into());
+    }
+    Ok(options)
+}
+
+/// Runs the attacks; returns what was not as promised.
+async fn show(options: &Options) -> Result<Vec<String>, Error> {
+    let span = Duration::from_secs(options.seconds);
+    let daemon = Daemon::start().await?;
+    let mut good = Good::start(&daemon.socket()).await?;
+    let mut faults = Vec::new();
+    let bound = daemon::memory_bound();
+    println!("bound of the memory: {} MiB; goal: p99 at most {GOAL} times that before", bound >> 20);
+    println!(
+        "{:<14}{:>9}{:>9}{:>9}{:>9}{:>8}{:>10}  descriptors",
+        "attack", "p50 ms", "p99 ms", "p50 ms", "p99 ms", "ratio", "peak MiB"
+    );
+    let names = attacks::NAMES.iter().filter(|name| options.attack.as_ref().is_none_or(|one| one == *name));
+    for name in names {
+        good.work(span / 5).await?; // warm again
+        let quiet = good.work(span).await?;
+        let descriptors = daemon.descriptors()?;
+        daemon.forget_peak()?;
+        let mut attack = start_attack(name, &daemon, span)?;
+        let during = good.work(span).await?;
+        let status = attack.wait()?;
+        let peak = daemon.peak()?;
+        let left = daemon.until_descriptors(descriptors).await?;
+        print_row(name, &quiet, &during, peak, (descriptors, left));
+        if !status.success() {
+            faults.push(format!("{name}: the attack itself failed"));
+        }
+        if peak > bound {
+            faults.push(format!("{name}: {} MiB is over the bound", peak >> 20));
+        }
+        if left > descriptors {
+            faults.push(format!("{name}: {left} file descriptors are open, {descriptors} were"));
+        }
+        let is_slow = during.p99 > NOISE && during.p99.div_duration_f64(quiet.p99) > SLACK;
+        if options.check && is_slow {
+            faults.push(format!("{name}: the good client was far too slow: {:?}", during.p99));
+        }
+    }
+    faults.extend(account(daemon, good).await?);
+    Ok(faults)
+}
+
+fn start_attack(name: &str, daemon: &Daemon, span: Duration) -> Result<Child, Error> {
+    let mut command = Command::new("nice");
+    command.arg("-n19").arg(std::env::current_exe()?).args(["attack", name]);
+    command.arg(daemon.socket()).arg(span.as_millis().to_string()).stdin(Stdio::null());
+    Ok(command.spawn()?)
+}
+
+fn print_row(name: &str, quiet: &Latency, during: &Latency, peak: u64, descriptors: (usize, usize)) {
+    let ms = |time: Duration| time.as_secs_f64() * 1e3;
+    println!(
+        "{name:<14}{:>9.2}{:>9.2}{:>9.2}{:>9.2}{:>8.1}{:>10}  {} → {}",
+        ms(quiet.p50),
+        ms(quiet.p99),
+        ms(during.p50),
+        ms(during.p99),
+        during.p99.div_duration_f64(quiet.p99),
+        peak >> 20,
+        descriptors.0,
+        descriptors.1
+    );
+}
+
+/// Kills the daemon, starts it again, and looks for all that was acknowledged.
+async fn account(daemon: Daemon, good: Good) -> Result<Vec<String>, Error> {
+    let expected = good.into_kept();
+    let daemon = daemon.kill_and_start().await?;
+    let found = good::all_of(&daemon.socket()).await?;
+    println!("after a SIGKILL: {} jobs of the good client expected, {} found", expected.len(), found.len());
+    let same = found == expected;
+    Ok(if same { Vec::new() } else { vec!["the good client's jobs are not those that it submitted".into()] })
+}

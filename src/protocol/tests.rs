@@ -1,0 +1,246 @@
+//! Both ways agree for every kind of frame, and no bytes make decoding panic or take memory that they do not justify.
+
+use super::*;
+use crate::protocol::admin::AdminRequest;
+use bytes::{Bytes, BytesMut};
+use proptest::prelude::*;
+
+const BATCH: usize = 50;
+
+fn text() -> impl Strategy<Value = String> {
+    "\\PC{0,12}"
+}
+
+fn bytes() -> impl Strategy<Value = Bytes> {
+    prop::collection::vec(any::<u8>(), 0..40).prop_map(Bytes::from)
+}
+
+fn tags() -> impl Strategy<Value = Vec<(String, String)>> {
+    prop::collection::vec((text(), text()), 0..4)
+}
+
+fn lease() -> impl Strategy<Value = LeaseRef> {
+    any::<(u64, u32)>().prop_map(|(id, attempt)| LeaseRef { id, attempt })
+}
+
+fn options() -> impl Strategy<Value = JobOptions> {
+    let start =
+        prop_oneof![Just(Start::Now), any::<u64>().prop_map(Start::After), any::<u64>().prop_map(Start::At)];
+    let backoff = (0u8..3, any::<u64>(), any::<u64>(), any::<u16>()).prop_map(
+        |(growth, base_ms, max_ms, jitter_permille)| WireBackoff { growth, base_ms, max_ms, jitter_permille },
+    );
+    let numbers = any::<(u32, Option<u64>, Option<u32>, Option<u64>)>();
+    (text(), start, prop::option::of(backoff), numbers, tags()).prop_map(
+        |(queue, start, backoff, (priority, ttl_ms, attempts, timeout_ms), tags)| JobOptions {
+            queue,
+            priority,
+            start,
+            ttl_ms,
+            attempts,
+            backoff,
+            timeout_ms,
+            tags,
+        },
+    )
+}
+
+fn verdict() -> impl Strategy<Value = Verdict> {
+    prop_oneof![
+        Just(Verdict::Complete),
+        text().prop_map(|error| Verdict::Fail { error }),
+        (text(), any::<u64>()).prop_map(|(error, wait_ms)| Verdict::FailRetryAfter { error, wait_ms }),
+        text().prop_map(|error| Verdict::FailDead { error }),
+        any::<u64>().prop_map(|delay_ms| Verdict::Release { delay_ms }),
+    ]
+}
+
+fn request() -> impl Strategy<Value = Request> {
+    let group = (options(), prop::collection::vec(bytes(), 0..4));
+    let group = group.prop_map(|(options, bodies)| SubmitGroup { options, bodies });
+    let positive = || prop::option::of(1u64..);
+    let claim = (prop::collection::vec(text(), 0..4), any::<u32>(), positive(), any::<(u64, bool)>());
+    let claim = claim.prop_map(|(queues, max, lease_ms, (wait_ms, bound))| {
+        Request::Claim(Claim { queues, max, lease_ms, wait_ms, bound })
+    });
+    let settle = (lease(), verdict()).prop_map(|(lease, verdict)| Settle { lease, verdict });
+    let admin = prop_oneof![
+        Just(AdminRequest::Status {}),
+        prop::collection::vec(any::<u64>(), 0..9)
+            .prop_map(|ids| AdminRequest::Wait { ids, timeout_ms: Some(5) }),
+        (text(), tags()).prop_map(|(queue, tags)| AdminRequest::List {
+            queue: Some(queue),
+            state: None,
+            tags,
+            after: 3,
+            limit: 7
+        }),
+    ];
+    prop_oneof![
+        (any::<u16>(), text()).prop_map(|(version, name)| Request::Hello { version, name }),
+        prop::collection::vec(group, 0..4).prop_map(Request::Submit),
+        claim,
+        prop::collection::vec(settle, 0..4).prop_map(Request::Settle),
+        (prop::collection::vec(lease(), 0..4), positive())
+            .prop_map(|(leases, lease_ms)| Request::Extend { leases, lease_ms }),
+        (lease(), 1u8..3, bytes()).prop_map(|(lease, stream, data)| Request::Output { lease, stream, data }),
+        any::<u32>().prop_map(|request| Request::Unwait { request }),
+        admin.prop_map(Request::Admin),
+        any::<u64>().prop_map(|id| Request::Body { id }),
+        any::<(u64, bool)>().prop_map(|(id, follow)| Request::Logs { id, follow }),
+    ]
+}
+
+fn response() -> impl Strategy<Value = Response> {
+    let job = (lease(), any::<[u64; 3]>(), any::<[u32; 2]>(), text(), tags(), bytes()).prop_map(
+        |(lease, [timeout_ms, lease_ms, until_ms], [attempts, priority], queue, tags, body)| ClaimedJob {
+            lease,
+            attempts,
+            timeout_ms,
+            lease_ms,
+            until_ms,
+            queue,
+            priority,
+            tags,
+            body,
+        },
+    );
+    let fault = prop_oneof![
+        any::<u64>().prop_map(|id| LeaseFault::NotFound { id }),
+        (lease(), any::<u32>(), 0u8..7).prop_map(|(lease, current, state)| LeaseFault::Lost {
+            lease,
+            current,
+            state
+        }),
+    ];
+    let settled = prop_oneof![Just(Ok(())), fault.prop_map(Err)];
+    prop_oneof![
+        any::<(u64, u64)>().prop_map(|(first, count)| Response::Submitted { first, count }),
+        prop::collection::vec(job, 0..4).prop_map(Response::Jobs),
+        prop::collection::vec(settled, 0..4).prop_map(Response::Settled),
+        bytes().prop_map(Response::Body),
+        (any::<u32>(), 1u8..3, bytes()).prop_map(|(attempt, stream, data)| Response::Output {
+            attempt,
+            stream,
+            data
+        }),
+        text().prop_map(|message| Response::Error(Fault { code: ErrorCode::Busy, message })),
+    ]
+}
+
+/// The one frame that `bytes` are.
+fn the_frame(bytes: &[u8]) -> (Header, Bytes) {
+    let mut buffer = BytesMut::from(bytes);
+    let frame = split_frame(&mut buffer, bytes.len()).unwrap().unwrap();
+    assert!(buffer.is_empty());
+    frame
+}
+
+proptest! {
+    #[test]
+    fn a_request_reads_as_it_was_written(request in request(), number: u32) {
+        let mut bytes = Vec::new();
+        request.encode(number, &mut bytes);
+        let (header, payload) = the_frame(&bytes);
+        prop_assert_eq!(header.request, number);
+        prop_assert_eq!(Request::decode(header.kind, payload, BATCH).unwrap(), request);
+    }
+
+    #[test]
+    fn a_response_reads_as_it_was_written(response in response(), number: u32) {
+        let mut bytes = Vec::new();
+        response.encode(number, &mut bytes);
+        let (header, payload) = the_frame(&bytes);
+        prop_assert_eq!(header.request, number);
+        prop_assert_eq!(Response::decode(header.kind, payload).unwrap(), response);
+    }
+
+    #[test]
+    fn a_damaged_request_is_answered(request in request(), at: prop::sample::Index, value: u8) {
+        let mut bytes = Vec::new();
+        request.encode(1, &mut bytes);
+        let (header, payload) = the_frame(&bytes);
+        let mut payload = payload.to_vec();
+        let _ = Request::decode(value, payload.clone().into(), BATCH);
+        if !payload.is_empty() {
+            let at = at.index(payload.len());
+            payload[at] = value;
+            let _ = Request::decode(header.kind, payload.clone().into(), BATCH);
+            payload.truncate(at);
+            // Only what ends with bytes of any length is whole when it is cut.
+            let read = Request::decode(header.kind, payload.into(), BATCH);
+            let is_open = matches!(read, Ok(Request::Output { .. }));
+            prop_assert!(read.is_err() || is_open);
+        }
+    }
+
+    #[test]
+    fn a_damaged_response_is_answered(response in response(), at: prop::sample::Index, value: u8) {
+        let mut bytes = Vec::new();
+        response.encode(1, &mut bytes);
+        let (header, payload) = the_frame(&bytes);
+        let mut payload = payload.to_vec();
+        if !payload.is_empty() {
+            let at = at.index(payload.len());
+            payload[at] = value;
+        }
+        let _ = (Response::decode(header.kind, payload.clone().into()), Response::decode(value, payload.into()));
+    }
+
+    #[test]
+    fn any_bytes_are_answered(kind: u8, bytes in prop::collection::vec(any::<u8>(), 0..300)) {
+        let shared = Bytes::from(bytes.clone());
+        let _ = (Request::decode(kind, shared.clone(), BATCH), Response::decode(kind, shared));
+        let mut buffer = BytesMut::from(&bytes[..]);
+        while let Ok(Some((header, payload))) = split_frame(&mut buffer, 200) {
+            let _ = Request::decode(header.kind, payload, BATCH);
+        }
+        prop_assert!(buffer.len() <= bytes.len());
+    }
+
+    /// Whatever is cut where, the frames are the same.
+    #[test]
+    fn frames_come_whole_however_they_are_cut(requests in prop::collection::vec(request(), 1..5), piece in 1usize..50) {
+        let mut bytes = Vec::new();
+        requests.iter().zip(1..).for_each(|(request, number)| request.encode(number, &mut bytes));
+        let (mut buffer, mut read) = (BytesMut::new(), Vec::new());
+        for piece in bytes.chunks(piece) {
+            buffer.extend_from_slice(piece);
+            while let Some((header, payload)) = split_frame(&mut buffer, bytes.len()).unwrap() {
+                prop_assert_eq!(header.request as usize, read.len() + 1);
+                read.push(Request::decode(header.kind, payload, BATCH).unwrap());
+            }
+            prop_assert!(frame_len(&buffer).is_none_or(|len| len > buffer.len()));
+        }
+        prop_assert_eq!(read, requests);
+    }
+}
+
+/// Eleven bytes of a submit are a group of some two hundred in memory, and two of JSON a value of thirty.
+#[test]
+fn what_is_more_than_a_batch_is_refused_before_it_takes_memory() {
+    let payload_of = |request: &Request| {
+        let mut bytes = Vec::new();
+        request.encode(1, &mut bytes);
+        the_frame(&bytes)
+    };
+    let group = SubmitGroup { options: JobOptions::default(), bodies: Vec::new() };
+    let lease = LeaseRef { id: 1, attempt: 1 };
+    let of = |count| {
+        [
+            Request::Submit(vec![group.clone(); count]),
+            Request::Settle(vec![Settle { lease, verdict: Verdict::Complete }; count]),
+            Request::Extend { leases: vec![lease; count], lease_ms: None },
+        ]
+    };
+    for (request, too_long) in of(BATCH).iter().zip(of(BATCH + 1)) {
+        let (header, payload) = payload_of(request);
+        assert_eq!(Request::decode(header.kind, payload, BATCH).as_ref(), Ok(request));
+        let (header, payload) = payload_of(&too_long);
+        let refused = Request::decode(header.kind, payload, BATCH).unwrap_err();
+        assert_eq!(refused.code, ErrorCode::TooLarge);
+        assert!(refused.message.contains("limits.batch"), "{refused}");
+    }
+    let question = Request::Admin(AdminRequest::Wait { ids: vec![1; 3 << 20], timeout_ms: None });
+    let (header, payload) = payload_of(&question);
+    assert_eq!(Request::decode(header.kind, payload, BATCH).unwrap_err().code, ErrorCode::TooLarge);
+}
