@@ -56,9 +56,20 @@ impl Bodies {
                     self.put(body_key(*id, piece), encode_piece(body.len(), part))?;
                 }
             } else {
+                self.unhide(row)?;
                 self.put(body_key(*id, 0), encode_packed(*id, row))?;
             }
             rest = others;
+        }
+        Ok(())
+    }
+
+    /// Removes rows whose keys lie among the jobs of one that is about to be written: a lookup would end at them. Only a
+    /// checkpoint that was cut off leaves such rows, and what still lives of them is being written again.
+    fn unhide(&self, row: &[(JobId, Bytes)]) -> Result<(), HomeError> {
+        let (Some((first, _)), Some((last, _))) = (row.first(), row.last()) else { return Ok(()) };
+        for hiding in self.tree.range(body_key(*first, 1)..=body_key(*last, u16::MAX)) {
+            self.remove(&hiding?.0)?;
         }
         Ok(())
     }

@@ -59,6 +59,31 @@ fn jobs_that_arrive_later_in_a_block_get_further_rows() {
     }
 }
 
+/// A checkpoint was cut off between bodies and the row of their jobs. Some of the jobs end, others arrive, and the next
+/// one packs them into rows of other first jobs.
+#[test]
+fn rows_that_a_cut_checkpoint_left_hide_no_body() {
+    const BIG: usize = PACKED_MAX + 1;
+    type Bodies<'a> = &'a [(u64, usize)];
+    let cases: [(Bodies<'_>, Bodies<'_>); 3] = [
+        // The row of 72 would be looked into for 80 and 90.
+        (&[(64, 30_000), (68, 30_000), (72, 30_000)], &[(68, 5), (72, 30_000), (80, 5), (90, 5)]),
+        // So would the pieces of a big body whose job has ended.
+        (&[(64, 5), (70, BIG), (71, 5)], &[(64, 5), (71, 5), (80, 5)]),
+        (&[(64, 5), (70, BIG), (71, 5)], &[(71, 5), (80, BIG), (81, 5)]),
+    ];
+    for (left, stored_next) in cases {
+        let (_dir, home) = home();
+        let left: Vec<_> = left.iter().map(|(id, len)| (JobId(*id), body(*id, *len))).collect();
+        home.with(|trees| trees.bodies.insert(1, &left)).unwrap();
+        let ids: Vec<u64> = stored_next.iter().map(|(id, _)| *id).collect();
+        home.store(&change(1, &ids, stored_next)).unwrap();
+        for (id, len) in stored_next {
+            assert_eq!(stored(&home, *id), Some(body(*id, *len)), "job {id}, after {left:?}");
+        }
+    }
+}
+
 #[test]
 fn space_of_dead_jobs_is_given_back() {
     let (_dir, home) = home();
