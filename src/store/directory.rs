@@ -8,6 +8,7 @@ use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Seek, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// Why a data directory cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -64,6 +65,10 @@ pub enum DirectoryError {
 fn io(path: &Path) -> impl FnOnce(io::Error) -> DirectoryError + '_ {
     |source| DirectoryError::Io { path: path.to_owned(), source }
 }
+
+/// How often, and after which pauses, a lock that is taken is tried again: a second in all.
+const LOCK_TRIES: u32 = 20;
+const LOCK_PAUSE: Duration = Duration::from_millis(50);
 
 /// The directory, held.
 #[derive(Debug)]
@@ -130,12 +135,30 @@ fn create(path: &Path) -> Result<(), DirectoryError> {
     }
 }
 
+/// A process that has died may have left a child that has not started its program yet, and which holds the lock until
+/// then.
+fn flock_patiently(file: &File) -> Result<(), rustix::io::Errno> {
+    for _ in 0..LOCK_TRIES {
+        match flock(file, FlockOperation::NonBlockingLockExclusive) {
+            Err(rustix::io::Errno::WOULDBLOCK) => {
+                #[allow(
+                    clippy::disallowed_methods,
+                    reason = "a lock tells nobody when it is free, unless one waits for ever"
+                )]
+                std::thread::sleep(LOCK_PAUSE);
+            }
+            locked => return locked,
+        }
+    }
+    Err(rustix::io::Errno::WOULDBLOCK)
+}
+
 fn lock(dir: &Path) -> Result<File, DirectoryError> {
     let path = dir.join("lock");
     let mut options = OpenOptions::new();
     let options = options.read(true).write(true).create(true).truncate(false).mode(0o600);
     let mut file = options.open(&path).map_err(io(&path))?;
-    if let Err(error) = flock(&file, FlockOperation::NonBlockingLockExclusive) {
+    if let Err(error) = flock_patiently(&file) {
         if error != rustix::io::Errno::WOULDBLOCK {
             return Err(io(&path)(error.into()));
         }
