@@ -1,0 +1,272 @@
+//! Clients: what they ask for, by luck, and what they make of the answers. They know of jobs and leases only what the
+//! oracle has heard, and ask for things that are over, that are somebody else's, and that never were.
+
+use crate::oracle::{Oracle, Sent, body};
+use crate::stage::Life;
+use fastrand::Rng;
+use musher::core::{
+    Attempt, Claim, Command, Edit, Group, Holder, JobId, LeaseId, Priority, QueueName, Spec, Start, Then,
+    Time, Verdict,
+};
+use musher::engine::{Answer, Origin};
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// The lease of a claim that asks for no other.
+pub(crate) const LEASE: Duration = Duration::from_secs(60);
+
+/// Leases that are remembered, so that old ones are settled too.
+const LEASES: usize = 48;
+
+/// A request that waits for its answer.
+#[derive(Debug)]
+enum Asked {
+    Submit { batch: usize },
+    Claim { session: Option<u64>, lease: Duration, until: Time, asked: u64 },
+    Settle(Vec<(LeaseId, bool, bool)>),
+    Extend(Vec<(LeaseId, bool)>),
+    Body(JobId),
+    Wait { until: Time },
+    Other,
+}
+
+/// All clients of a daemon.
+#[derive(Debug, Default)]
+pub(crate) struct Clients {
+    sessions: Vec<u64>,
+    next_session: u64,
+    next_request: u32,
+    asked: BTreeMap<Origin, Asked>,
+    leases: Vec<LeaseId>,
+}
+
+pub(crate) fn queue(nth: usize) -> QueueName {
+    QueueName::new(["mails", "images", "reports"][nth % 3]).expect("a good name")
+}
+
+impl Clients {
+    /// The daemon is gone, and all connections with it.
+    pub(crate) fn hang_up(&mut self) {
+        (self.sessions, self.next_session, self.asked) = (Vec::new(), 0, BTreeMap::new());
+    }
+
+    pub(crate) fn is_connected(&self, session: u64) -> bool {
+        self.sessions.contains(&session)
+    }
+
+    /// A request of any connection; a new one if there are few.
+    fn origin(&mut self, rng: &mut Rng) -> Origin {
+        if self.sessions.is_empty() || (self.sessions.len() < 6 && rng.u32(..20) == 0) {
+            self.next_session += 1;
+            self.sessions.push(self.next_session);
+        }
+        let session = self.sessions[rng.usize(..self.sessions.len())];
+        self.next_request += 1;
+        Origin { session, request: self.next_request }
+    }
+
+    /// A request, and what its answer is needed for.
+    fn ask(&mut self, rng: &mut Rng, asked: Asked) -> Origin {
+        let origin = self.origin(rng);
+        self.asked.insert(origin, asked);
+        origin
+    }
+
+    pub(crate) fn submit(&mut self, rng: &mut Rng, oracle: &mut Oracle, life: &mut Life) {
+        let mut sent = Vec::new();
+        let groups: Vec<Group> = (0..1 + rng.usize(..3)).map(|_| group(rng, &mut sent)).collect();
+        let batch = oracle.submits(sent.clone());
+        let bodies = (0..sent.len()).map(|index| body(batch, index)).collect();
+        let origin = self.ask(rng, Asked::Submit { batch });
+        life.engine.submit(origin, groups, bodies, life.now);
+    }
+
+    pub(crate) fn claim(&mut self, rng: &mut Rng, oracle: &Oracle, life: &mut Life) {
+        let origin = self.origin(rng);
+        let session = (rng.u32(..3) > 0).then_some(origin.session);
+        let lease = rng.bool().then(|| Duration::from_millis(rng.u64(1..100_000)));
+        let first = rng.usize(..3);
+        let claim = Claim {
+            queues: (0..1 + rng.usize(..3)).map(|nth| queue(first + nth)).collect(),
+            max: rng.u32(..6),
+            lease,
+            holder: session.map_or(Holder::Anyone, Holder::Session),
+        };
+        let until =
+            if rng.bool() { life.now } else { life.now.plus(Duration::from_millis(rng.u64(..5_000))) };
+        self.asked.insert(
+            origin,
+            Asked::Claim { session, lease: lease.unwrap_or(LEASE), until, asked: oracle.asked() },
+        );
+        life.engine.claim(origin, claim, until, life.now);
+    }
+
+    pub(crate) fn settle(&mut self, rng: &mut Rng, oracle: &mut Oracle, life: &mut Life) {
+        let (mut items, mut asked) = (Vec::new(), Vec::new());
+        for lease in self.some_leases(rng, oracle) {
+            let verdict = match rng.u32(..8) {
+                0..4 => Verdict::Complete,
+                4 => Verdict::Release { delay: Duration::from_millis(rng.u64(..3) * 500) },
+                nth => {
+                    let then = [
+                        Then::Backoff,
+                        Then::Bury,
+                        Then::RetryAfter(Duration::from_millis(rng.u64(..4_000))),
+                    ];
+                    Verdict::Fail { error: "it did not work".into(), then: then[nth as usize - 5] }
+                }
+            };
+            let completes = verdict == Verdict::Complete;
+            asked.push((lease, completes, oracle.settles(lease, completes, life.now)));
+            items.push((lease, verdict));
+        }
+        let origin = self.ask(rng, Asked::Settle(asked));
+        life.engine.settle(origin, items, life.now);
+    }
+
+    pub(crate) fn extend(&mut self, rng: &mut Rng, oracle: &mut Oracle, life: &mut Life) {
+        let lease = rng.bool().then(|| Duration::from_millis(rng.u64(1..50_000)));
+        let until = life.now.plus(lease.unwrap_or(LEASE));
+        let items = self.some_leases(rng, oracle);
+        let asked = items.iter().map(|lease| (*lease, oracle.extends(*lease, until, life.now))).collect();
+        let origin = self.ask(rng, Asked::Extend(asked));
+        life.engine.extend(origin, items, lease, life.now);
+    }
+
+    /// Leases as they were told, old and new, and now and then one that nobody has.
+    fn some_leases(&mut self, rng: &mut Rng, oracle: &Oracle) -> Vec<LeaseId> {
+        let mut some = Vec::new();
+        for _ in 0..1 + rng.usize(..4) {
+            match oracle.any(rng.u64(..)) {
+                Some(id) if rng.u32(..30) == 0 => some.push(LeaseId { id, attempt: Attempt(rng.u32(..4)) }),
+                _ if self.leases.is_empty() => {}
+                _ => {
+                    let at = rng.usize(..self.leases.len());
+                    some.push(if rng.u32(..8) == 0 { self.leases[at] } else { self.leases.swap_remove(at) });
+                }
+            }
+        }
+        some
+    }
+
+    pub(crate) fn edit(&mut self, rng: &mut Rng, oracle: &mut Oracle, life: &mut Life) {
+        let edits = [Edit::Cancel, Edit::Retry, Edit::Kick, Edit::Bury, Edit::Delete];
+        let edit = edits[rng.usize(..edits.len())];
+        let ids: Vec<JobId> = (0..1 + rng.usize(..3)).filter_map(|_| oracle.any(rng.u64(..))).collect();
+        ids.iter().for_each(|id| oracle.edits(edit, *id));
+        let origin = self.ask(rng, Asked::Other);
+        life.engine.edit(origin, edit, ids, life.now);
+    }
+
+    pub(crate) fn change_queue(&mut self, rng: &mut Rng, oracle: &mut Oracle, life: &mut Life) {
+        let queue = queue(rng.usize(..));
+        let command = match rng.u32(..16) {
+            0 => {
+                oracle.purges(&queue);
+                Command::Purge { queue }
+            }
+            1..6 => Command::Pause { queue },
+            _ => Command::Resume { queue },
+        };
+        let origin = self.ask(rng, Asked::Other);
+        life.engine.change_queue(origin, &command, life.now);
+    }
+
+    /// Reads a body, or waits for ends, or ends a wait.
+    pub(crate) fn look(&mut self, rng: &mut Rng, oracle: &Oracle, life: &mut Life) {
+        let Some(id) = oracle.any(rng.u64(..)) else { return };
+        match rng.u32(..3) {
+            0 => {
+                let origin = self.ask(rng, Asked::Body(id));
+                life.engine.body(origin, id);
+            }
+            1 => {
+                let until = life.now.plus(Duration::from_millis(rng.u64(..20_000)));
+                let origin = self.ask(rng, Asked::Wait { until });
+                life.engine.wait(origin, vec![id, JobId(id.0.saturating_sub(1).max(1))], until, life.now);
+            }
+            _ => {
+                let waits = |asked: &Asked| matches!(asked, Asked::Claim { .. } | Asked::Wait { .. });
+                let origin = self.asked.iter().find(|(_, asked)| waits(asked)).map(|(origin, _)| *origin);
+                if let Some(origin) = origin {
+                    life.engine.unwait(origin);
+                }
+            }
+        }
+    }
+
+    /// A connection is lost, with all that it has asked for.
+    pub(crate) fn vanish(&mut self, rng: &mut Rng, oracle: &mut Oracle, life: &mut Life) {
+        if self.sessions.is_empty() {
+            return;
+        }
+        let session = self.sessions.swap_remove(rng.usize(..self.sessions.len()));
+        self.asked.retain(|origin, _| origin.session != session);
+        oracle.lets_go(Some(session));
+        life.engine.close_session(session, life.now);
+    }
+
+    /// An answer has come to a connection that is there.
+    pub(crate) fn answered(&mut self, origin: Origin, answer: Answer, oracle: &mut Oracle) {
+        let Some(asked) = self.asked.remove(&origin) else { panic!("an answer to nothing: {answer:?}") };
+        match (asked, answer) {
+            (_, Answer::Refused(_)) | (Asked::Other, _) => {}
+            (Asked::Submit { batch }, Answer::Submitted(ids)) => oracle.submitted(batch, ids),
+            (Asked::Claim { session, lease, asked, .. }, Answer::Jobs(jobs)) => {
+                for job in &jobs {
+                    let grant = &job.0;
+                    let at = Time(grant.until.0 - lease.as_millis() as u64);
+                    oracle.granted(job, session, at, asked);
+                    self.leases.push(LeaseId { id: grant.id, attempt: grant.attempt });
+                }
+                let extra = self.leases.len().saturating_sub(LEASES);
+                self.leases.drain(..extra);
+            }
+            (Asked::Settle(asked), Answer::Settled(results)) => {
+                assert_eq!(asked.len(), results.len(), "one result a settle");
+                for ((lease, completed, must), result) in asked.into_iter().zip(results) {
+                    oracle.settled(lease, completed, result.map_err(|error| error.to_string()), must);
+                }
+            }
+            (Asked::Extend(asked), Answer::Extended(results)) => {
+                assert_eq!(asked.len(), results.len(), "one result an extend");
+                for ((lease, must), result) in asked.into_iter().zip(results) {
+                    oracle.extended(lease, result.map_err(|error| error.to_string()), must);
+                }
+            }
+            (Asked::Body(id), Answer::Body(body)) => oracle.body(id, &body),
+            (Asked::Wait { .. }, Answer::Ended(ends)) => assert_eq!(ends.len(), 2, "one end a job"),
+            (asked, answer) => panic!("{asked:?} was answered with {answer:?}"),
+        }
+    }
+
+    /// After a turn with all on disk: everybody has an answer who does not wait.
+    pub(crate) fn check(&self, now: Time) {
+        for (origin, asked) in &self.asked {
+            let (Asked::Claim { until, .. } | Asked::Wait { until }) = asked else {
+                panic!("{origin:?} has no answer: {asked:?}")
+            };
+            assert!(*until > now, "{origin:?} still waits: {asked:?}");
+        }
+    }
+}
+
+/// A few jobs that are alike.
+fn group(rng: &mut Rng, sent: &mut Vec<Sent>) -> Group {
+    let priority = Priority(if rng.u32(..4) == 0 { 1 } else { 0 });
+    let start = match rng.u32(..5) {
+        0 => Start::After(Duration::from_millis(rng.u64(1..30_000))),
+        _ => Start::Now,
+    };
+    let ttl = (rng.u32(..8) == 0).then(|| Duration::from_millis(rng.u64(1..60_000)));
+    let spec = Spec {
+        priority,
+        attempts: rng.bool().then(|| 1 + rng.u32(..4)),
+        ..Spec::plain(queue(rng.usize(..)))
+    };
+    let count = if rng.u32(..10) == 0 { 1 + rng.u64(..70) } else { 1 + rng.u64(..4) };
+    let (queue, at_once) = (spec.queue.clone(), start == Start::Now);
+    let job = Sent { queue, priority, at_once, expires: ttl.is_some() };
+    sent.extend(std::iter::repeat_n(job, count as usize));
+    Group { spec, count, start, ttl }
+}

@@ -1,0 +1,399 @@
+//! What clients were told, and what follows from it. The oracle knows no more than they do: requests that were sent,
+//! answers that arrived. Whatever it is told or shown that contradicts an earlier answer ends the run.
+
+use bytes::Bytes;
+use musher::core::{
+    Attempt, Edit, Grant, IdRange, JobId, LeaseId, Priority, QueueName, State, StateKind, Time,
+};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// A job as it was sent.
+#[derive(Clone, Debug)]
+pub(crate) struct Sent {
+    pub(crate) queue: QueueName,
+    pub(crate) priority: Priority,
+    /// Whether it is ready at once.
+    pub(crate) at_once: bool,
+    /// Whether it may expire.
+    pub(crate) expires: bool,
+}
+
+/// One submit as it was sent.
+#[derive(Debug)]
+struct Batch {
+    jobs: Vec<Sent>,
+    /// Whether its queues were purged since.
+    purged: bool,
+    /// Whether some of its jobs were seen before others.
+    seen: bool,
+}
+
+/// A lease of which its holder was told.
+#[derive(Clone, Copy, Debug)]
+struct Held {
+    attempt: Attempt,
+    until: Time,
+    /// The connection that holds it; `None` if anyone does.
+    session: Option<u64>,
+    /// Whether nothing was done that may have ended it, but for time.
+    sure: bool,
+    /// How many extends are under way: until they are answered, the shortest is believed.
+    extends: u32,
+}
+
+/// A job of which somebody was told.
+#[derive(Debug)]
+struct Known {
+    batch: usize,
+    index: usize,
+    attempt: Attempt,
+    lease: Option<Held>,
+    /// The newest attempt that was settled, as its holder was told.
+    settled: Option<Attempt>,
+    /// Whether it was told done, and nobody asked to run it again since.
+    done: bool,
+    /// Requests that may have made it disappear.
+    enders: u32,
+    /// Whether somebody has tried to change it by hand: it may come out of turn then.
+    edited: bool,
+    /// When something was last asked that may have ended or shortened a lease: by [`Oracle::asked`].
+    touched: u64,
+}
+
+/// Everything that was told.
+#[derive(Debug, Default)]
+pub(crate) struct Oracle {
+    batches: Vec<Batch>,
+    known: BTreeMap<JobId, Known>,
+    /// Told to be gone. Only the newest are remembered.
+    gone: BTreeSet<JobId>,
+    highest: JobId,
+    /// How many requests were sent that change leases.
+    asked: u64,
+    /// The newest job that was given out in turn.
+    in_turn: BTreeMap<(QueueName, Priority), JobId>,
+}
+
+/// The body of a job: says whose it is, and is of any length.
+pub(crate) fn body(batch: usize, index: usize) -> Bytes {
+    let len = match (batch * 31 + index * 7) % 64 {
+        0 => 3_000,
+        len => len,
+    };
+    let mut body = format!("{batch}.{index};").into_bytes();
+    body.extend((0..len).map(|n| b'a' + ((batch + index + n) % 26) as u8));
+    body.into()
+}
+
+fn whose(body: &Bytes) -> Option<(usize, usize)> {
+    let text = std::str::from_utf8(body).ok()?;
+    let (batch, index) = text.split_once(';')?.0.split_once('.')?;
+    Some((batch.parse().ok()?, index.parse().ok()?))
+}
+
+impl Oracle {
+    /// How many jobs are known and not gone.
+    pub(crate) fn len(&self) -> usize {
+        self.known.len()
+    }
+
+    /// How much was asked so far, to be said of a claim when it is answered.
+    pub(crate) fn asked(&self) -> u64 {
+        self.asked
+    }
+
+    /// A known job, by luck.
+    pub(crate) fn any(&self, luck: u64) -> Option<JobId> {
+        let (first, last) = (self.known.first_key_value()?.0.0, self.known.last_key_value()?.0.0);
+        let from = JobId(first + luck % (last - first + 1));
+        self.known.range(from..).next().map(|(id, _)| *id)
+    }
+
+    /// A submit is sent. Returns its number.
+    pub(crate) fn submits(&mut self, jobs: Vec<Sent>) -> usize {
+        self.batches.push(Batch { jobs, purged: false, seen: false });
+        self.batches.len() - 1
+    }
+
+    pub(crate) fn submitted(&mut self, batch: usize, ids: IdRange) {
+        assert_eq!(ids.len, self.batches[batch].jobs.len() as u64, "a submit got another number of ids");
+        assert!(
+            ids.first > self.highest,
+            "job {} is told as new, but {} was before",
+            ids.first,
+            self.highest
+        );
+        for (index, id) in ids.iter().enumerate() {
+            self.learn(id, batch, index);
+        }
+    }
+
+    fn learn(&mut self, id: JobId, batch: usize, index: usize) -> &mut Known {
+        assert!(!self.gone.contains(&id), "job {id} was told gone, and is here again");
+        self.highest = self.highest.max(id);
+        let sent = &self.batches[batch];
+        let enders = u32::from(sent.purged || sent.jobs[index].expires);
+        let known = self.known.entry(id).or_insert(Known {
+            batch,
+            index,
+            attempt: Attempt(0),
+            lease: None,
+            settled: None,
+            done: false,
+            enders,
+            edited: false,
+            touched: 0,
+        });
+        assert_eq!((known.batch, known.index), (batch, index), "the id {id} was given twice");
+        known
+    }
+
+    /// The body of a job was read.
+    pub(crate) fn body(&mut self, id: JobId, body: &Bytes) {
+        let is_new = !self.known.contains_key(&id);
+        let batch = self.read(id, body);
+        self.batches[batch].seen |= is_new;
+    }
+
+    fn read(&mut self, id: JobId, body: &Bytes) -> usize {
+        let Some((batch, index)) = whose(body) else {
+            panic!("the body of job {id} is not one that was sent")
+        };
+        let sent = self.batches.get(batch).is_some_and(|sent| index < sent.jobs.len());
+        assert!(sent, "the body of job {id} is not one that was sent");
+        assert_eq!(*body, self::body(batch, index), "the body of job {id} is not as it was sent");
+        self.learn(id, batch, index);
+        batch
+    }
+
+    /// A job was given out at `at`; `session` holds it, or anyone. The claim was sent when so much was `asked`.
+    pub(crate) fn granted(
+        &mut self,
+        (grant, bytes): &(Grant, Bytes),
+        session: Option<u64>,
+        at: Time,
+        asked: u64,
+    ) {
+        let id = grant.id;
+        self.body(id, bytes);
+        let known = self.known.get_mut(&id).expect("its body has just told of it");
+        let Sent { queue, priority, at_once, .. } = &self.batches[known.batch].jobs[known.index];
+        assert_eq!(
+            (&grant.spec.queue, grant.spec.priority),
+            (queue, *priority),
+            "job {id} is not as it was sent"
+        );
+        assert!(!known.done, "job {id} was told done, and is given out again");
+        let before = known.attempt;
+        assert!(grant.attempt > before, "job {id} has attempt {} after {before}", grant.attempt);
+        if let Some(lease) = known.lease {
+            let over = !lease.sure || lease.until <= at;
+            assert!(over, "job {id} is given out at {at}, but is leased until {}", lease.until);
+        }
+        if *at_once && grant.attempt == Attempt(1) && !known.edited {
+            let last = self.in_turn.entry((queue.clone(), *priority)).or_default();
+            assert!(id > *last, "job {id} of {queue} is given out after {last}");
+            *last = id;
+        }
+        known.attempt = grant.attempt;
+        known.lease = Some(Held {
+            attempt: grant.attempt,
+            until: grant.until,
+            session,
+            sure: known.touched <= asked,
+            extends: 0,
+        });
+    }
+
+    /// A settle is sent. Returns whether it must succeed.
+    pub(crate) fn settles(&mut self, lease: LeaseId, completes: bool, now: Time) -> bool {
+        let Some(known) = self.touch(lease.id) else { return false };
+        known.enders += u32::from(completes);
+        let held = known.lease.as_mut().filter(|held| held.attempt == lease.attempt);
+        held.is_some_and(|held| std::mem::take(&mut held.sure) && held.until > now)
+    }
+
+    pub(crate) fn settled(
+        &mut self,
+        lease: LeaseId,
+        completed: bool,
+        result: Result<(), String>,
+        must: bool,
+    ) {
+        if let (true, Err(error)) = (must, &result) {
+            panic!("a lease in force was refused: {error}");
+        }
+        let Some(known) = self.known.get_mut(&lease.id) else { return };
+        match result {
+            Ok(()) => {
+                assert!(
+                    known.attempt <= lease.attempt,
+                    "attempt {} of job {} was settled though {} is newer",
+                    lease.attempt,
+                    lease.id,
+                    known.attempt
+                );
+                assert!(
+                    known.settled != Some(lease.attempt),
+                    "a lease of job {} was settled twice",
+                    lease.id
+                );
+                known.settled = Some(lease.attempt);
+                known.done |= completed && !known.edited;
+            }
+            Err(_) => known.enders = known.enders.saturating_sub(u32::from(completed)),
+        }
+    }
+
+    /// An extend is sent, by which the lease may become shorter. Returns whether it must succeed.
+    pub(crate) fn extends(&mut self, lease: LeaseId, until: Time, now: Time) -> bool {
+        self.touch(lease.id);
+        self.lease(lease).is_some_and(|held| {
+            let must = held.sure && held.until > now;
+            (held.until, held.extends) = (held.until.min(until), held.extends + 1);
+            must
+        })
+    }
+
+    pub(crate) fn extended(&mut self, lease: LeaseId, result: Result<Time, String>, must: bool) {
+        if let (true, Err(error)) = (must, &result) {
+            panic!("a lease in force was refused: {error}");
+        }
+        let newer = self.known.get(&lease.id).is_some_and(|known| known.attempt > lease.attempt);
+        assert!(!newer || result.is_err(), "an old lease of job {} was extended", lease.id);
+        if let Some(held) = self.lease(lease) {
+            held.extends = held.extends.saturating_sub(1);
+            if let (Ok(until), 0) = (result, held.extends) {
+                held.until = until;
+            }
+        }
+    }
+
+    fn touch(&mut self, id: JobId) -> Option<&mut Known> {
+        self.asked += 1;
+        let known = self.known.get_mut(&id)?;
+        known.touched = self.asked;
+        Some(known)
+    }
+
+    fn lease(&mut self, lease: LeaseId) -> Option<&mut Held> {
+        self.known.get_mut(&lease.id)?.lease.as_mut().filter(|held| held.attempt == lease.attempt)
+    }
+
+    /// A change by hand is sent.
+    pub(crate) fn edits(&mut self, edit: Edit, id: JobId) {
+        let Some(known) = self.touch(id) else { return };
+        known.edited = true;
+        match edit {
+            Edit::Cancel | Edit::Bury => {
+                known.lease = None;
+                known.enders += u32::from(edit == Edit::Cancel);
+            }
+            Edit::Delete => known.enders += 1,
+            Edit::Retry | Edit::Kick => known.done = false,
+        }
+    }
+
+    /// A purge is sent.
+    pub(crate) fn purges(&mut self, queue: &QueueName) {
+        for known in self.known.values_mut() {
+            known.enders += u32::from(self.batches[known.batch].jobs[known.index].queue == *queue);
+        }
+        for batch in &mut self.batches {
+            batch.purged |= batch.jobs.iter().any(|sent| sent.queue == *queue);
+        }
+    }
+
+    /// Leases of one connection, or of all, may be over.
+    pub(crate) fn lets_go(&mut self, session: Option<u64>) {
+        for held in self.known.values_mut().filter_map(|known| known.lease.as_mut()) {
+            if held.session.is_some() && (session.is_none() || session == held.session) {
+                held.sure = false;
+            }
+        }
+    }
+
+    /// A holder was told that its lease is over.
+    pub(crate) fn revoked(&mut self, lease: LeaseId, expired: bool, now: Time) {
+        if let Some(held) = self.lease(lease) {
+            assert!(
+                !(expired && held.sure && held.until > now),
+                "job {} was taken before its time",
+                lease.id
+            );
+            held.sure = false;
+        }
+    }
+
+    /// Jobs were told gone.
+    pub(crate) fn forgotten(&mut self, jobs: IdRange) {
+        for id in jobs.iter() {
+            if let Some(known) = self.known.remove(&id) {
+                assert!(known.enders > 0, "job {id} is gone, and nobody has asked for that");
+            }
+            self.gone.insert(id);
+        }
+        while self.gone.len() > 4_096 {
+            self.gone.pop_first();
+        }
+    }
+
+    /// Each job that was told is in the state, unless it may be gone; none that was told gone is; none that was told
+    /// done is to run.
+    pub(crate) fn check(&self, state: &State) {
+        assert!(
+            state.next_id() > self.highest,
+            "job {} was told, but the next is {}",
+            self.highest,
+            state.next_id()
+        );
+        for (id, known) in &self.known {
+            let Some(job) = state.job(*id) else {
+                assert!(known.enders > 0, "job {id} was told, and is lost");
+                continue;
+            };
+            assert!(
+                job.attempt >= known.attempt,
+                "job {id}: attempt {} after {}",
+                job.attempt,
+                known.attempt
+            );
+            assert!(
+                !known.done || job.state.kind() == StateKind::Done,
+                "job {id} was told done: {:?}",
+                job.state
+            );
+        }
+        for id in &self.gone {
+            assert!(!state.contains(*id), "job {id} was told gone, and is here again");
+        }
+    }
+
+    /// After a start: of a submit that was not answered all jobs are there or none. `jobs` are those that nobody was
+    /// told of, as their bodies name them.
+    pub(crate) fn found(&mut self, jobs: &[(JobId, Bytes)]) {
+        let mut counts: BTreeMap<usize, usize> = BTreeMap::new();
+        for (id, body) in jobs {
+            *counts.entry(self.read(*id, body)).or_default() += 1;
+        }
+        for (batch, count) in counts {
+            let Batch { jobs, purged, seen } = &self.batches[batch];
+            let may_lack = *purged || *seen || jobs.iter().any(|sent| sent.expires);
+            assert!(
+                may_lack || count == jobs.len(),
+                "{count} of the {} jobs of a submit are there",
+                jobs.len()
+            );
+        }
+    }
+
+    pub(crate) fn knows(&self, id: JobId) -> bool {
+        self.known.contains_key(&id)
+    }
+
+    /// What was in flight when the process ended may have happened: what is not there any more is not known any more.
+    pub(crate) fn drop_missing(&mut self, state: &State) {
+        let gone = &mut self.gone;
+        self.known.retain(|id, _| state.contains(*id) || !gone.insert(*id));
+    }
+}

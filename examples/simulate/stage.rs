@@ -1,0 +1,143 @@
+//! The stage: a disk that lasts, one life of the daemon on it after the other, and what ends a life. Plays the part of
+//! the loop and the hub: turns, delivers, keeps house, and begins anew.
+
+use crate::clients::{Clients, queue};
+use crate::oracle::Oracle;
+use crate::shadow;
+use fastrand::Rng;
+use musher::core::{IdRange, JobId, Keep, QueueSettings, Settings, Time};
+use musher::engine::{Answer, Bounds, Delivery, Engine, Step};
+use musher::store::simulated::{Planted, SimulatedDisk, SimulatedStore};
+use musher::store::{CommitNo, Room, Store};
+use std::time::Duration;
+
+/// One life of the daemon.
+pub(crate) struct Life {
+    pub(crate) engine: Engine<SimulatedStore>,
+    pub(crate) now: Time,
+    /// Whether anything was asked since the turn.
+    pub(crate) is_between: bool,
+}
+
+/// How a life ends.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Death {
+    Kill,
+    PowerCut,
+}
+
+pub(crate) struct Stage {
+    pub(crate) disk: SimulatedDisk,
+    pub(crate) late: bool,
+    pub(crate) lives: u64,
+    pub(crate) told: u64,
+}
+
+impl Stage {
+    pub(crate) fn new(seed: u64, planted: Option<Planted>) -> Stage {
+        let disk = SimulatedDisk::new(seed);
+        planted.into_iter().for_each(|fault| disk.plant(fault));
+        Stage { disk, late: false, lives: 0, told: 0 }
+    }
+
+    /// A daemon starts at what the wall clock says, or at the newest commit if that is later.
+    pub(crate) fn start(&mut self, rng: &mut Rng, wall: Time, oracle: &mut Oracle) -> Life {
+        let (mut store, found) = self.disk.open().expect("what is on the disk makes sense");
+        self.lives += 1;
+        musher::core::check::check(&found.state);
+        let mut news = Vec::new();
+        for (range, _) in found.state.iter(IdRange::new(JobId(1), found.state.next_id().0)) {
+            for id in range.iter().filter(|id| !oracle.knows(*id)) {
+                news.push((id, store.body(id).expect("each job has a body")));
+            }
+        }
+        oracle.check(&found.state);
+        oracle.drop_missing(&found.state);
+        oracle.found(&news);
+        let now = wall.max(found.time);
+        let bounds = Bounds { claim_bytes: 8 << 10, body: 4 << 10, ..Bounds::default() };
+        let engine = Engine::new(found.state, found.last, store, settings(), bounds, rng.u64(..), now);
+        Life { engine, now, is_between: true }
+    }
+
+    /// A turn of the loop, and what comes of it. `false` if the disk has failed and the life is over.
+    pub(crate) fn turn(&mut self, life: &mut Life, clients: &mut Clients, oracle: &mut Oracle) -> bool {
+        life.is_between = true;
+        let Ok(turned) = life.engine.turn(life.now) else { return false };
+        life.is_between = false;
+        for delivery in turned.deliveries {
+            self.told += 1;
+            match delivery {
+                Delivery::Answer(origin, answer) if clients.is_connected(origin.session) => {
+                    clients.answered(origin, answer, oracle);
+                }
+                // As the hub does: nobody is there any more to run these.
+                Delivery::Answer(_, Answer::Jobs(jobs)) if !jobs.is_empty() => {
+                    life.engine.undo_claim(&jobs, life.now);
+                    life.is_between = true;
+                }
+                Delivery::Answer(..) => {}
+                Delivery::Revoked { lease, expired, .. } => oracle.revoked(lease, expired, life.now),
+                Delivery::Forgotten(jobs) => oracle.forgotten(jobs),
+            }
+        }
+        if !self.late {
+            clients.check(life.now);
+        }
+        true
+    }
+
+    /// The next step on the way down. `true` if the life has ended well.
+    pub(crate) fn step_down(&mut self, life: &mut Life, oracle: &mut Oracle) -> bool {
+        match life.engine.stop_step(life.now) {
+            Some(Step::Finish) => true,
+            Some(Step::Evict) => {
+                oracle.lets_go(None);
+                life.is_between = true;
+                false
+            }
+            Some(Step::Wait(_)) | None => false,
+        }
+    }
+
+    /// Ends a life against its will. If nothing was asked since the turn and all of it was synced, the next life
+    /// must begin with the very state that this one had.
+    pub(crate) fn end(&mut self, life: Life, death: Death) {
+        let Life { engine, is_between, .. } = life;
+        match death {
+            Death::Kill => self.disk.kill(),
+            Death::PowerCut => self.disk.cut_power(),
+        }
+        let (_, found) = self.disk.open().expect("what is on the disk makes sense");
+        if !is_between && found.last == engine.last_commit() {
+            shadow::compare(&engine.core().state, &found.state);
+        }
+        self.after_life();
+    }
+
+    /// Ends a life in order: everything comes home.
+    pub(crate) fn close(&mut self, life: Life) {
+        let before = life.engine.last_commit();
+        if life.engine.close().is_ok() {
+            assert!(self.disk.last() >= before, "commits disappear");
+            assert!(self.disk.last() <= CommitNo(before.0 + 1), "a close is one commit at most");
+        }
+        self.after_life();
+    }
+
+    fn after_life(&mut self) {
+        self.late = false;
+        self.disk.sync_late(false);
+        self.disk.fail_home(false, false);
+        self.disk.set_room(Room::Enough);
+    }
+}
+
+/// Queues that differ in what they keep.
+fn settings() -> Settings {
+    let default = QueueSettings { crashes: 6, ..QueueSettings::default() };
+    let kept = |keep_done, keep_done_max| QueueSettings { keep_done, keep_done_max, ..default.clone() };
+    let queues =
+        [(queue(1), kept(Keep::For(Duration::from_secs(60)), 100)), (queue(2), kept(Keep::Forever, 20))];
+    Settings { queues: queues.into(), default, ..Settings::default() }
+}

@@ -1,0 +1,173 @@
+//! One run: from a seed to a number of steps, each chosen by luck, each followed by the oracle.
+
+use crate::clients::Clients;
+use crate::oracle::Oracle;
+use crate::stage::{Death, Life, Stage};
+use fastrand::Rng;
+use musher::core::Time;
+use musher::store::Room;
+use musher::store::simulated::{Planted, WriteFault};
+use std::time::Duration;
+
+/// More jobs make a run slow and show nothing new.
+const JOBS_MAX: usize = 250;
+
+/// What a run came to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Summary {
+    /// Lives of the daemon.
+    pub(crate) lives: u64,
+    /// Answers and notices.
+    pub(crate) told: u64,
+    /// Commits.
+    pub(crate) commits: u64,
+    /// A sum over everything that was written to the log.
+    pub(crate) digest: u32,
+}
+
+struct World {
+    rng: Rng,
+    stage: Stage,
+    oracle: Oracle,
+    clients: Clients,
+    wall: Time,
+    /// How rarely lives end.
+    calm: u32,
+}
+
+/// Runs it.
+///
+/// # Panics
+/// With what contradicts what was told before.
+pub(crate) fn run(seed: u64, steps: u64, planted: Option<Planted>) -> Summary {
+    let mut rng = Rng::with_seed(seed);
+    let calm = 1 + rng.u32(..8);
+    let mut world = World {
+        rng,
+        calm,
+        stage: Stage::new(seed, planted),
+        oracle: Oracle::default(),
+        clients: Clients::default(),
+        wall: Time(1_000_000_000),
+    };
+    let mut life = None;
+    for step in 0..steps {
+        let begun =
+            life.take().unwrap_or_else(|| world.stage.start(&mut world.rng, world.wall, &mut world.oracle));
+        life = world.step(begun);
+        if let (Some(life), 0) = (&life, step % 64) {
+            world.oracle.check(&life.engine.core().state);
+        }
+    }
+    let Stage { disk, lives, told, .. } = &world.stage;
+    Summary { lives: *lives, told: *told, commits: disk.last().0, digest: disk.digest() }
+}
+
+impl World {
+    /// One step. `None` if the life has ended.
+    fn step(&mut self, mut life: Life) -> Option<Life> {
+        let World { rng, stage, oracle, clients, calm, .. } = self;
+        let choice = rng.u32(..1_000);
+        life.is_between |= choice < 420;
+        match choice {
+            0..70 if oracle.len() < JOBS_MAX => clients.submit(rng, oracle, &mut life),
+            0..190 => clients.claim(rng, oracle, &mut life),
+            190..300 => clients.settle(rng, oracle, &mut life),
+            300..330 => clients.extend(rng, oracle, &mut life),
+            330..360 => clients.edit(rng, oracle, &mut life),
+            360..380 => clients.change_queue(rng, oracle, &mut life),
+            380..410 => clients.look(rng, oracle, &mut life),
+            410..420 => clients.vanish(rng, oracle, &mut life),
+            420..620 => {
+                if !stage.turn(&mut life, clients, oracle) {
+                    return self.end(life, Death::PowerCut);
+                }
+                if stage.step_down(&mut life, oracle) {
+                    return self.close(life);
+                }
+            }
+            620..750 => {
+                if life.engine.housekeep(life.now).is_err() {
+                    return self.end(life, Death::PowerCut);
+                }
+            }
+            750..850 => {
+                let rows = if rng.bool() { rng.usize(..4) } else { rng.usize(..80) };
+                stage.disk.write_rows(rows);
+            }
+            850..970 => life.now = life.now.plus(pause(rng)),
+            970..990 => self.trouble(&mut life),
+            990.. if rng.u32(..*calm) > 0 => {}
+            990..994 => return self.end(life, Death::Kill),
+            994..998 => return self.end(life, Death::PowerCut),
+            998 => {
+                life.engine.stop(Duration::from_secs(rng.u64(..30)), rng.bool(), life.now);
+                life.is_between = true;
+            }
+            _ => return self.close(life),
+        }
+        Some(life)
+    }
+
+    /// The disk or the operator does something.
+    fn trouble(&mut self, life: &mut Life) {
+        let World { rng, stage, .. } = self;
+        match rng.u32(..8) {
+            0 => stage.disk.fail_next_append(WriteFault::SyncFails),
+            1 if rng.bool() => stage.disk.fail_next_append(WriteFault::Full),
+            1 | 2 => {
+                let full = rng.bool();
+                let low = Room::DiskLow { free: 1, reserve: 2 };
+                stage.disk.set_room(if full { low } else { Room::Enough });
+            }
+            3 => stage.disk.fail_home(rng.bool(), rng.bool()),
+            4 => {
+                stage.late = !stage.late;
+                stage.disk.sync_late(stage.late);
+                stage.disk.sync();
+            }
+            5 => life.engine.drain_by_hand(rng.u32(..3) == 0),
+            _ => {
+                stage.disk.sync();
+                stage.disk.fail_home(false, false);
+                life.engine.drain_by_hand(false);
+            }
+        }
+    }
+
+    fn end(&mut self, life: Life, death: Death) -> Option<Life> {
+        self.leave(&life);
+        self.stage.end(life, death);
+        None
+    }
+
+    fn close(&mut self, life: Life) -> Option<Life> {
+        self.leave(&life);
+        self.stage.close(life);
+        match self.rng.u32(..2) {
+            0 => self.stage.disk.cut_power(),
+            _ => self.stage.disk.kill(),
+        }
+        None
+    }
+
+    /// Connections are lost, and somebody may set the clock.
+    fn leave(&mut self, life: &Life) {
+        self.clients.hang_up();
+        self.oracle.lets_go(None);
+        let (forth, back) = (pause(&mut self.rng), self.rng.u64(..20_000));
+        self.wall = match self.rng.u32(..4) {
+            0 => Time(life.now.0 - back),
+            _ => life.now.plus(forth),
+        };
+    }
+}
+
+/// Milliseconds as a rule, seconds often, minutes now and then.
+fn pause(rng: &mut Rng) -> Duration {
+    Duration::from_millis(match rng.u32(..40) {
+        0 => rng.u64(..600_000),
+        1..8 => rng.u64(..15_000),
+        _ => rng.u64(..100),
+    })
+}
