@@ -11,6 +11,12 @@ use musher::store::simulated::{Planted, SimulatedDisk, SimulatedStore};
 use musher::store::{CommitNo, Room, Store};
 use std::time::Duration;
 
+/// More turns than it ever takes until all is done.
+const TURNS_TO_REST: u32 = 5_000;
+
+/// As many records as the simulated log keeps of what is home.
+const RECORDS_AT_REST: usize = 16;
+
 /// One life of the daemon.
 pub(crate) struct Life {
     pub(crate) engine: Engine<SimulatedStore>,
@@ -100,6 +106,37 @@ impl Stage {
         }
     }
 
+    /// Nobody asks for anything, the disk is well, and the loop turns only when the engine has asked for it: all that is due
+    /// happens, everything comes home, and then it is still. `false` if the disk has failed.
+    pub(crate) fn rest(&mut self, life: &mut Life, clients: &mut Clients, oracle: &mut Oracle) -> bool {
+        self.disk.sync();
+        self.make_well();
+        for _ in 0..TURNS_TO_REST {
+            if !self.turn(life, clients, oracle) {
+                return false;
+            }
+            let Ok(next) = life.engine.housekeep(life.now) else { return false };
+            self.disk.write_rows(usize::MAX);
+            match next {
+                Some(next) => life.now = life.now.max(next),
+                None => {
+                    self.check_rest(life);
+                    return true;
+                }
+            }
+        }
+        panic!("it turns and turns, and nobody has asked for anything");
+    }
+
+    fn check_rest(&self, life: &Life) {
+        assert!(self.disk.records() <= RECORDS_AT_REST, "{} records are not home", self.disk.records());
+        let core = life.engine.core();
+        for (name, queue) in core.state.queues() {
+            let unserved = queue.has_work() && life.engine.waiting_claims(Some(name)) > 0;
+            assert!(core.draining || !unserved, "claims wait for {name}, and it has work");
+        }
+    }
+
     /// Ends a life against its will. If nothing was asked since the turn and all of it was synced, the next life
     /// must begin with the very state that this one had.
     pub(crate) fn end(&mut self, life: Life, death: Death) {
@@ -112,7 +149,7 @@ impl Stage {
         if !is_between && found.last == engine.last_commit() {
             shadow::compare(&engine.core().state, &found.state);
         }
-        self.after_life();
+        self.make_well();
     }
 
     /// Ends a life in order: everything comes home.
@@ -122,10 +159,10 @@ impl Stage {
             assert!(self.disk.last() >= before, "commits disappear");
             assert!(self.disk.last() <= CommitNo(before.0 + 1), "a close is one commit at most");
         }
-        self.after_life();
+        self.make_well();
     }
 
-    fn after_life(&mut self) {
+    fn make_well(&mut self) {
         self.late = false;
         self.disk.sync_late(false);
         self.disk.fail_home(false, false);

@@ -96,9 +96,14 @@ impl World {
                 stage.disk.write_rows(rows);
             }
             850..970 => life.now = life.now.plus(pause(rng)),
-            970..990 => self.trouble(&mut life),
-            990.. if rng.u32(..*calm) > 0 => {}
-            990..994 => return self.end(life, Death::Kill),
+            970..989 => self.trouble(&mut life),
+            989 if rng.u32(..4) == 0 => {
+                if !stage.rest(&mut life, clients, oracle) {
+                    return self.end(life, Death::PowerCut);
+                }
+            }
+            989.. if rng.u32(..*calm) > 0 => {}
+            989..994 => return self.end(life, Death::Kill),
             994..998 => return self.end(life, Death::PowerCut),
             998 => {
                 life.engine.stop(Duration::from_secs(rng.u64(..30)), rng.bool(), life.now);
