@@ -33,7 +33,7 @@ impl Programs {
                 Some(name) => name,
             };
             let mut build = Command::new(cargo);
-            build.args(["build", "--quiet", "--locked", "--bin", "musher"]);
+            build.args(["build", "--quiet", "--locked", "--bin", "musher", "--example", "faulty"]);
             if !build.args(["--profile", profile]).status()?.success() {
                 return Err(io::Error::other("the daemon cannot be built"));
             }

@@ -10,10 +10,7 @@ const START_MS: u64 = 40;
 
 pub(crate) async fn run(world: &mut World, rounds: u64) -> Result<String, Failure> {
     for round in 0..rounds {
-        life(world).await.map_err(|failure| match failure {
-            Failure::Broken(what) => Failure::Broken(format!("round {round}: {what}")),
-            other => other,
-        })?;
+        life(world).await.map_err(|failure| failure.within(&format!("round {round}")))?;
     }
     let mut daemon = world.place.start(&[])?;
     let client = world.started(&mut daemon).await?;

@@ -4,15 +4,17 @@
 //! Ends with 0 if every promise was kept, with 1 if not (seed, round, what was lost and where the directory is are said),
 //! and with 77 where this machine cannot do what is needed. `account.rs` says what must be there, `plan.rs` and `load.rs`
 //! what is sent, `check.rs` how it is looked after; each verb has a file of its own.
-
 #![allow(dead_code)]
 
 mod account;
 mod check;
 mod daemon;
+mod disk;
+mod errors;
 mod kill;
 mod load;
 mod plan;
+mod power;
 mod recorder;
 mod world;
 
@@ -41,6 +43,18 @@ struct Arguments {
 enum Verb {
     /// SIGKILL at random moments.
     Kill {
+        /// How many lives.
+        #[arg(long, default_value_t = 100)]
+        rounds: u64,
+    },
+    /// Power cuts: what was not synced is lost. Needs root.
+    Power {
+        /// How many lives.
+        #[arg(long, default_value_t = 50)]
+        rounds: u64,
+    },
+    /// Writes and syncs that fail, and a file system that turns read-only.
+    Errors {
         /// How many lives.
         #[arg(long, default_value_t = 100)]
         rounds: u64,
@@ -79,6 +93,8 @@ async fn run(arguments: &Arguments, seed: u64) -> Result<String, Failure> {
     let mut world = World::new(seed, arguments.dir.as_deref())?;
     let ended = match arguments.verb {
         Verb::Kill { rounds } => kill::run(&mut world, rounds).await,
+        Verb::Power { rounds } => power::run(&mut world, rounds).await,
+        Verb::Errors { rounds } => errors::run(&mut world, rounds).await,
     };
     ended.map_err(|failure| world.keep(failure))
 }

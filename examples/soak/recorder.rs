@@ -17,6 +17,7 @@ pub(crate) struct Recorder {
     position: Option<Position>,
     entries: RefCell<Vec<(usize, Entry)>>,
     next_submit: Cell<u64>,
+    stopped: Cell<bool>,
 }
 
 impl Recorder {
@@ -27,10 +28,20 @@ impl Recorder {
             broken: RefCell::new(None),
             position,
             entries: RefCell::default(),
+            stopped: Cell::new(false),
         })
     }
 
+    /// From now on nothing counts: the disk is going away, and what the daemon may still say is not a promise.
+    pub(crate) fn stop(&self) {
+        self.stopped.set(true);
+    }
+
     pub(crate) fn note(&self, entry: Entry) {
+        if self.stopped.get() && !matches!(entry, Entry::Died) {
+            return;
+        }
+        self.stopped.set(false);
         if let Err(broken) = self.account.borrow_mut().apply(&entry) {
             self.broken(broken);
         }
@@ -40,7 +51,9 @@ impl Recorder {
     }
 
     pub(crate) fn broken(&self, broken: Broken) {
-        self.broken.borrow_mut().get_or_insert(broken);
+        if !self.stopped.get() {
+            self.broken.borrow_mut().get_or_insert(broken);
+        }
     }
 
     /// Whatever is asked here may be asked: only for want of space may the daemon say no.

@@ -3,14 +3,15 @@
 use crate::account::{Account, Broken, Entry};
 use crate::check::{CheckError, check};
 use crate::daemon::{Daemon, Place, Programs, tail};
+use crate::disk::{RUN, clear_former_runs};
 use crate::load;
 use crate::recorder::{Position, Recorder};
 use fastrand::Rng;
 use musher::client::Client;
 use std::fmt::{self, Display};
-use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
+use std::{fs, io};
 use tempfile::TempDir;
 
 /// How many lines of a daemon's log go into a message.
@@ -26,6 +27,17 @@ pub(crate) enum Failure {
     /// The machine cannot do what is needed.
     Skipped(String),
     Interrupted,
+}
+
+impl Failure {
+    /// The same, with the place where it happened.
+    pub(crate) fn within(self, place: &str) -> Failure {
+        match self {
+            Failure::Broken(what) => Failure::Broken(format!("{place}: {what}")),
+            Failure::Io(error) => Failure::Io(io::Error::other(format!("{place}: {error}"))),
+            other => other,
+        }
+    }
 }
 
 impl Display for Failure {
@@ -64,21 +76,40 @@ pub(crate) struct World {
 
 impl World {
     pub(crate) fn new(seed: u64, under: Option<&Path>) -> Result<World, Failure> {
-        let programs = Programs::find()?;
-        let mut name = tempfile::Builder::new();
-        let prefix = format!("musher-soak-{}-", std::process::id());
-        let name = name.prefix(&prefix);
-        let dir = under.map_or_else(|| name.tempdir(), |under| name.tempdir_in(under))?;
-        let place = Place { programs, dir: dir.path().to_owned(), data: dir.path().join("data") };
-        Ok(World {
+        let under = under.map_or_else(std::env::temp_dir, Path::to_owned);
+        clear_former_runs(&under)?;
+        let dir =
+            tempfile::Builder::new().prefix(&format!("{RUN}{}-", std::process::id())).tempdir_in(under)?;
+        let place = dir.path().to_owned();
+        Ok(World { dir: Some(dir), ..World::within(seed, place, Programs::find()?) })
+    }
+
+    fn within(seed: u64, dir: PathBuf, programs: Programs) -> World {
+        World {
             seed,
             rng: Rng::with_seed(seed),
             recorder: Recorder::new(Account::new(seed), None),
-            place,
+            place: Place { programs, data: dir.join("data"), dir },
             looked_at: 0,
             checks: 0,
-            dir: Some(dir),
-        })
+            dir: None,
+        }
+    }
+
+    /// Another run, in a directory within this one's, with data and promises of its own.
+    pub(crate) fn aside(&mut self) -> Result<World, Failure> {
+        let dir = self.place.dir.join("aside");
+        fs::create_dir(&dir)?;
+        Ok(World::within(self.rng.u64(..), dir, self.place.programs.clone()))
+    }
+
+    /// What such a run has shown counts for this one. Its directory goes.
+    pub(crate) fn took(&mut self, other: &World) -> io::Result<()> {
+        self.looked_at += other.looked_at;
+        self.checks += other.checks;
+        let acknowledged = other.recorder.account().acknowledged;
+        self.recorder.change(|account| account.acknowledged += acknowledged);
+        fs::remove_dir_all(&other.place.dir)
     }
 
     /// The same, with an account of its own whose entries remember where a disk was.

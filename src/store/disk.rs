@@ -44,7 +44,8 @@ impl Store for DiskStore {
             return Err(AppendError::Fenced { expected, actual });
         }
         let space = &mut self.space;
-        let bytes = self.log.append(|out| encode_commit(commit, out), || space.give_up_ballast())? as u64;
+        let appended = self.log.append(|out| encode_commit(commit, out), || space.give_up_ballast());
+        let bytes = appended.inspect_err(|_| self.home.give_up())? as u64;
         self.space.count(bytes);
         self.time = commit.time;
         self.checkpoints.note(commit, bytes, &mut self.fresh);

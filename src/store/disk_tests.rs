@@ -108,6 +108,27 @@ fn a_checkpoint_may_be_cut_at_any_row() {
     }
 }
 
+/// On a disk that had turned read-only the daemon said what was wrong, closed its database, and that panicked.
+#[test]
+fn after_a_commit_that_failed_the_database_is_left_as_it_is() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut store, mut work) = (open(dir.path()).0, Workload::default());
+    append(&mut store, &mut work, 0..30);
+    // Rows that the database has taken and not brought to the disk.
+    store.checkpoints.cut_after(4);
+    assert!(store.close(&work.state).is_err());
+    let database = |dir: &Path| contents(&dir.join("sled"));
+    let before = database(dir.path());
+    fs::remove_dir_all(dir.path().join("log")).unwrap();
+    // The next file that the log needs cannot be made.
+    while {
+        let commit = work.submit(100);
+        store.append(CommitNo(work.commits), &commit).is_ok()
+    } {}
+    drop(store);
+    assert!(database(dir.path()) == before, "closing has written to the database");
+}
+
 /// How many commits a start after this reads from the log.
 fn open_tail(store: DiskStore) -> u64 {
     store.log.last().0 - store.home.meta().unwrap().unwrap().home.0

@@ -156,7 +156,7 @@ pub(crate) struct Home {
     cache_bytes: u64,
     /// Empty only between a full disk and the next successful opening.
     trees: RwLock<Option<Trees>>,
-    /// It has panicked: what it holds in memory is not to be trusted, nor to be brought to the disk.
+    /// It has panicked, or was given up: what it holds in memory is not to be trusted, nor to be brought to the disk.
     broken: AtomicBool,
 }
 
@@ -242,6 +242,12 @@ impl Home {
             trees.meta.insert(STATE, meta.encode())?;
             trees.database.flush()
         })
+    }
+
+    /// The disk has failed elsewhere: nothing more is read or written, not even when it is closed. sled would sync its file then,
+    /// and panic where it cannot.
+    pub(crate) fn give_up(&self) {
+        self.broken.store(true, Ordering::Release);
     }
 
     fn with<T>(&self, work: impl FnOnce(&Trees) -> Result<T, HomeError>) -> Result<T, HomeError> {

@@ -11,10 +11,13 @@
 //! 5. A full disk makes every later operation fail, and opening too while it is full: [`Database::open`] says so with
 //!    an error of its own, and the checkpoint opens it anew when there is room.
 //! 6. No flushes by sled's own clock: an idle daemon should not write.
+//! 7. A start that dies while it writes a snapshot leaves an unfinished one, which sled takes for its newest and refuses as
+//!    damaged from then on: [`clear_unfinished`]. And a snapshot speaks of what was read from the file, which after a SIGKILL
+//!    may not be on disk yet: [`sync_before_opening`].
 
 use super::{HomeError, lock};
-use std::fs;
 use std::path::{Path, PathBuf};
+use std::{fs, io};
 
 /// See precaution 3. sled remembers it in its files, so it never changes for a directory.
 const SEGMENT_BYTES: usize = 8 << 20;
@@ -28,6 +31,8 @@ pub(super) struct Database {
 
 impl Database {
     pub(super) fn open(path: &Path, cache_bytes: u64) -> Result<Database, HomeError> {
+        let prepared = clear_unfinished(path).and_then(|()| sync_before_opening(path));
+        prepared.map_err(|error| HomeError::Open { path: path.to_owned(), source: error.into() })?;
         let config = sled::Config::new()
             .path(path)
             .cache_capacity(cache_bytes)
@@ -70,5 +75,31 @@ impl Database {
             Some(Ok(entry)) => Err(HomeError::Blob { path: entry.path() }),
             _ => Ok(()),
         }
+    }
+}
+
+/// See precaution 7. sled renames a snapshot when it is whole and on disk.
+fn clear_unfinished(path: &Path) -> io::Result<()> {
+    for entry in existing(fs::read_dir(path))?.into_iter().flatten() {
+        let path = entry?.path();
+        if path.extension().is_some_and(|extension| extension == "generating") {
+            fs::remove_file(path)?;
+        }
+    }
+    Ok(())
+}
+
+/// See precaution 7.
+fn sync_before_opening(path: &Path) -> io::Result<()> {
+    match existing(fs::File::open(path.join("db")))? {
+        Some(file) => file.sync_all(),
+        None => Ok(()),
+    }
+}
+
+fn existing<T>(found: io::Result<T>) -> io::Result<Option<T>> {
+    match found {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        found => found.map(Some),
     }
 }

@@ -3,6 +3,7 @@
 use super::*;
 use crate::core::{IdRange, Job, QueueName, Spec, Time};
 use crate::store::codec::{PACKED_MAX, block_range};
+use std::fs;
 use std::sync::Arc;
 
 const CACHE: u64 = 4 << 20;
@@ -162,6 +163,19 @@ fn what_was_finished_is_there_after_opening_again() {
     home.blocks(|block, row| found.push((block, row.mask()))).unwrap();
     assert_eq!(found, [(1, 1 | 1 << 6)]);
     assert_eq!(block_range(1).first, JobId(64));
+}
+
+/// Precaution 7. A write that failed in a start, or a SIGKILL in it, left the database unreadable for good.
+#[test]
+fn a_start_that_died_while_it_wrote_a_snapshot_is_no_damage() {
+    let (dir, home) = home();
+    home.store(&change(1, &[64], &[(64, 5)])).unwrap();
+    drop(home);
+    let path = dir.path().join("sled");
+    drop(Home::open(&path, CACHE).unwrap());
+    fs::write(path.join("snap.7000000000000000.generating"), "a part").unwrap();
+    let home = Home::open(&path, CACHE).unwrap();
+    assert_eq!(stored(&home, 64), Some(body(64, 5)));
 }
 
 #[test]
