@@ -126,7 +126,8 @@ impl Daemon {
         );
         let listening = server::listen(&config.daemon.socket)?;
         let data = data.display().to_string();
-        let hub = Hub::new(Wiring { engine, service, clock, outputs, data });
+        let socket_stays = listening.is_inherited();
+        let hub = Hub::new(Wiring { engine, service, clock, outputs, data, socket_stays });
         let notifier = Notifier::new(|name| std::env::var_os(name));
         Ok(Daemon { hub, outputs: output_thread, listening, notifier, config, options: options.clone() })
     }
@@ -137,16 +138,20 @@ impl Daemon {
         mut signals: mpsc::UnboundedReceiver<Signal>,
     ) -> (Rc<Hub<DiskStore>>, OutputThread, Result<(), ServeError>) {
         let Daemon { hub, outputs, listening, notifier, mut config, options } = self;
-        if let Err(error) = listening.accept_into(&hub) {
-            return (hub, outputs, Err(error.into()));
-        }
+        let accepting = match listening.accept_into(&hub) {
+            Ok(accepting) => accepting,
+            Err(error) => return (hub, outputs, Err(error.into())),
+        };
         let pool = tokio::task::spawn_local(keep_pool(hub.clone(), config.daemon.socket.clone()));
         events::started(env!("CARGO_PKG_VERSION"), &config.daemon.socket, &config.daemon.data);
         println!("musher is ready: {}", config.daemon.socket.display());
         notifier.ready("ready");
         let mut watchdog = notifier.watchdog_interval().map(tokio::time::interval);
         let ended = {
-            let loop_ends = server::run(&hub);
+            let loop_ends = async {
+                server::run(&hub).await?;
+                server::last_call(&hub, accepting).await
+            };
             tokio::pin!(loop_ends);
             loop {
                 tokio::select! {

@@ -53,7 +53,8 @@ pub struct Daemon {
 /// What a daemon that stops does with submits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DrainSubmits {
-    /// Refuses them: `draining`.
+    /// Refuses them: `draining`. Not on a socket of the service manager's, which calls the next daemon: there they
+    /// are taken.
     Refuse,
     /// Takes them; they run after the next start.
     Accept,

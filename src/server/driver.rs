@@ -33,13 +33,8 @@ pub async fn run<S: Store + 'static>(hub: &Rc<Hub<S>>) -> Result<(), Fatal> {
         // This task goes on only after the sockets were asked once more and all whose bytes have come were read:
         // they share the commit.
         tokio::task::yield_now().await;
-        let (now, begun) = (hub.clock.now(), monotonic());
-        let turned = hub.engine.borrow_mut().turn(now)?;
-        let took = monotonic() - begun;
-        hub.deliver(turned);
-        let mut next = hub.engine.borrow_mut().housekeep(now)?;
-        hub.turns.next(took);
-        hub.watch_room();
+        let now = hub.clock.now();
+        let mut next = turn(hub, now)?;
         match hub.engine.borrow_mut().stop_step(now) {
             None => {}
             Some(Step::Wait(until)) => next = Some(next.map_or(until, |next| next.min(until))),
@@ -51,6 +46,18 @@ pub async fn run<S: Store + 'static>(hub: &Rc<Hub<S>>) -> Result<(), Fatal> {
             next => timer.set(next, now),
         }
     }
+}
+
+/// One turn: everything asked is decided, on disk, and answered. Returns when the next one is due.
+pub(super) fn turn<S: Store + 'static>(hub: &Hub<S>, now: Time) -> Result<Option<Time>, Fatal> {
+    let begun = monotonic();
+    let turned = hub.engine.borrow_mut().turn(now)?;
+    let took = monotonic() - begun;
+    hub.deliver(turned);
+    let next = hub.engine.borrow_mut().housekeep(now)?;
+    hub.turns.next(took);
+    hub.watch_room();
+    Ok(next)
 }
 
 /// One timer, moved only when it must ring earlier: an early ring is harmless, and moving it for every lease is

@@ -64,6 +64,8 @@ pub struct Wiring<S> {
     pub outputs: OutputStore,
     /// Where the data is; for people.
     pub data: String,
+    /// Whether the socket stays when the daemon ends, for the next one.
+    pub socket_stays: bool,
 }
 
 /// What the tasks of the loop share.
@@ -73,6 +75,7 @@ pub struct Hub<S> {
     pub(super) clock: Clock,
     pub(super) outputs: OutputStore,
     pub(super) data: String,
+    socket_stays: bool,
     pub(super) started: Time,
     pub(super) sessions: RefCell<HashMap<u64, Rc<Session>>>,
     pub(super) followers: RefCell<HashMap<JobId, Vec<Rc<Follower>>>>,
@@ -80,6 +83,8 @@ pub struct Hub<S> {
     pub(super) wake: Notify,
     pub(super) turns: Turns,
     pub(super) budget: Rc<Budget>,
+    /// Whether this is the last call: see `last_call.rs`.
+    pub(super) is_ending: Cell<bool>,
     next_session: Cell<u64>,
     /// Whether the log was told that no jobs are taken for want of room.
     room_is_short: Cell<bool>,
@@ -98,7 +103,7 @@ pub(super) struct Follower {
 impl<S: Store + 'static> Hub<S> {
     /// Puts the parts together.
     pub fn new(wiring: Wiring<S>) -> Rc<Hub<S>> {
-        let Wiring { engine, service, clock, outputs, data } = wiring;
+        let Wiring { engine, service, clock, outputs, data, socket_stays } = wiring;
         let started = clock.now();
         let budget = Budget::new(service.limits.buffers);
         Rc::new(Hub {
@@ -107,12 +112,14 @@ impl<S: Store + 'static> Hub<S> {
             clock,
             outputs,
             data,
+            socket_stays,
             started,
             sessions: RefCell::default(),
             followers: RefCell::default(),
             wake: Notify::new(),
             turns: Turns::default(),
             budget,
+            is_ending: Cell::new(false),
             next_session: Cell::new(1),
             room_is_short: Cell::new(false),
             is_crowded: Cell::new(false),
@@ -131,7 +138,8 @@ impl<S: Store + 'static> Hub<S> {
     pub fn stop(&self) -> bool {
         let (grace, accept) = {
             let service = self.service.borrow();
-            (service.drain_timeout, service.accept_while_draining)
+            // Where the next daemon is called by the socket itself, nobody needs to be sent away.
+            (service.drain_timeout, service.accept_while_draining || self.socket_stays)
         };
         let begun = self.engine.borrow_mut().stop(grace, accept, self.clock.now());
         let grace_ms = if begun { grace.as_millis() as u64 } else { 0 };

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::Duration;
 use tokio::net::{UnixListener, UnixStream};
+use tokio::task::JoinHandle;
 
 /// Why the socket could not be made.
 #[derive(Debug, thiserror::Error)]
@@ -74,22 +75,26 @@ pub fn listen(path: &Path) -> Result<Listening, ListenError> {
 }
 
 impl Listening {
-    /// Accepts connections for as long as the loop runs.
+    /// Whether the socket is somebody else's, who keeps it for the next daemon.
+    pub fn is_inherited(&self) -> bool {
+        self.made.is_none()
+    }
+
+    /// Accepts connections until the task is aborted.
     ///
     /// # Errors
     /// The socket cannot be used by the loop.
-    pub fn accept_into<S: Store + 'static>(&self, hub: &Rc<Hub<S>>) -> io::Result<()> {
+    pub fn accept_into<S: Store + 'static>(&self, hub: &Rc<Hub<S>>) -> io::Result<JoinHandle<()>> {
         let listener = self.listener.try_clone()?;
         listener.set_nonblocking(true)?;
         let listener = UnixListener::from_std(listener)?;
         let hub = hub.clone();
-        tokio::task::spawn_local(async move {
+        Ok(tokio::task::spawn_local(async move {
             loop {
                 match listener.accept().await {
                     Ok((stream, _)) => {
                         let uid = stream.peer_cred().map_or(u32::MAX, |peer| peer.uid());
-                        let peer = Peer { uid, pool: false };
-                        tokio::task::spawn_local(session::serve(hub.clone(), stream, peer));
+                        session::open(&hub, stream, Peer { uid, pool: false });
                     }
                     // Out of file descriptors, say: others are served, and this is tried again.
                     Err(error) => {
@@ -98,13 +103,12 @@ impl Listening {
                     }
                 }
             }
-        });
-        Ok(())
+        }))
     }
 }
 
 /// Serves the connection of the daemon's own pool of workers.
 pub fn serve_pool<S: Store + 'static>(hub: &Rc<Hub<S>>, stream: UnixStream) {
-    let peer = Peer { uid: rustix::process::geteuid().as_raw(), pool: true };
-    tokio::task::spawn_local(session::serve(hub.clone(), stream, peer));
+    let uid = rustix::process::geteuid().as_raw();
+    session::open(hub, stream, Peer { uid, pool: true });
 }

@@ -9,6 +9,7 @@ mod admin;
 mod budget;
 mod driver;
 mod hub;
+mod last_call;
 mod listen;
 mod native;
 mod output;
@@ -17,5 +18,6 @@ mod turns;
 
 pub use driver::{Fatal, run};
 pub use hub::{Hub, Limits, Service, Wiring};
+pub use last_call::last_call;
 pub use listen::{ListenError, Listening, listen, serve_pool};
 pub use output::{OutputStore, OutputThread};

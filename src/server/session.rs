@@ -6,6 +6,7 @@ use super::hub::Hub;
 use super::native;
 use super::turns::Share;
 use crate::clock::{Clock, monotonic};
+use crate::core::Time;
 use crate::protocol::{ErrorCode, Fault, FrameError, Response, frame_len, split_frame};
 use crate::store::Store;
 use crate::telemetry::events;
@@ -45,6 +46,11 @@ pub(super) struct Session {
     /// Whether something was said in this turn that is not written yet.
     pub(super) touched: Cell<bool>,
     greeted: Cell<bool>,
+    /// Whether it has sent a request after the greeting.
+    asked: Cell<bool>,
+    opened: Time,
+    /// Whether nothing more will be read of it, now that the daemon ends.
+    is_read: Cell<bool>,
     write: OwnedWriteHalf,
     out: RefCell<Vec<u8>>,
     /// How much at the front of `out` has left.
@@ -153,21 +159,46 @@ impl Session {
         self.flushing.get() && self.unsent() > WRITE_WAITING
     }
 
+    /// Returns when little enough waits to be written that more may be read.
     pub(super) async fn until_drained(&self) {
-        while self.must_drain() {
+        self.until_unsent(WRITE_WAITING).await;
+    }
+
+    /// Returns when no more than that waits to be written.
+    pub(super) async fn until_unsent(&self, most: usize) {
+        while self.flushing.get() && self.unsent() > most {
             self.drained.notified().await;
         }
     }
+
+    /// Whether it has come so lately that its first request may still be on its way.
+    pub(super) fn is_about_to_ask(&self, patience: Duration) -> bool {
+        !self.asked.get() && self.clock.now().since(self.opened) < patience
+    }
+
+    /// Takes nothing more: what is sent from here on fails where it is sent. What has come is still read.
+    pub(super) fn stop_taking(&self) {
+        // A connection that has ended already takes nothing either.
+        let _ = rustix::net::shutdown(self.write.as_ref(), rustix::net::Shutdown::Read);
+    }
+
+    /// Whether all that came has been handed to the engine.
+    pub(super) fn is_read(&self) -> bool {
+        self.is_read.get()
+    }
 }
 
-/// Serves one connection until it ends.
-pub(super) async fn serve<S: Store + 'static>(hub: Rc<Hub<S>>, stream: UnixStream, peer: Peer) {
+/// Takes a new connection on, and serves it until it ends.
+pub(super) fn open<S: Store + 'static>(hub: &Rc<Hub<S>>, stream: UnixStream, peer: Peer) {
     let (read, write) = stream.into_split();
     let session = Rc::new_cyclic(|this| Session {
         id: hub.new_session_id(),
         peer,
         touched: Cell::default(),
         greeted: Cell::default(),
+        asked: Cell::default(),
+        opened: hub.clock.now(),
+        is_read: Cell::default(),
         write,
         out: RefCell::default(),
         sent: Cell::default(),
@@ -191,9 +222,19 @@ pub(super) async fn serve<S: Store + 'static>(hub: Rc<Hub<S>>, stream: UnixStrea
     }
     hub.is_crowded.set(false);
     hub.sessions.borrow_mut().insert(session.id, session.clone());
+    tokio::task::spawn_local(serve(hub.clone(), session, read));
+}
+
+async fn serve<S: Store + 'static>(hub: Rc<Hub<S>>, session: Rc<Session>, read: OwnedReadHalf) {
     tokio::select! {
         () = session.closing.notified() => {}
         () = read_all(&hub, &session, read) => {}
+    }
+    if hub.is_ending.get() {
+        // It was we who ended it, and it waits for its answers.
+        session.is_read.set(true);
+        hub.wake.notify_one();
+        return;
     }
     hub.sessions.borrow_mut().remove(&session.id);
     hub.engine.borrow_mut().close_session(session.id, hub.clock.now());
@@ -276,6 +317,7 @@ async fn handle_frames<S: Store + 'static>(
             session.greeted.set(true);
             continue;
         }
+        session.asked.set(true);
         let waited = hub.turns.admit(&session.share, || hub.fill(), || hub.wake.notify_one()).await;
         if waited {
             (now, begun) = (hub.clock.now(), monotonic());

@@ -2,10 +2,12 @@
 
 use musher::client::Client;
 use musher::clock::monotonic;
-use musher::protocol::admin::{AdminRequest, JobView, QueueView};
+use musher::protocol::admin::{AdminRequest, JobView, QueueView, StatusView};
 use musher::protocol::{Claim, ClaimedJob, JobOptions, LeaseRef, Settle, SubmitGroup, Verdict};
 use rustix::process::{Pid, Signal, kill_process};
 use std::fs;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::time::Duration;
@@ -80,13 +82,33 @@ impl Home {
 
     /// Starts a daemon and waits until it answers.
     pub(crate) async fn serve(&self) -> Daemon {
+        self.start(self.serve_command()).await
+    }
+
+    /// The same on a socket that is somebody else's, handed over as a service manager does.
+    pub(crate) async fn serve_on(&self, listener: &UnixListener) -> Daemon {
+        let program = self.serve_command();
+        let script = "exec 3<&0 </dev/null; LISTEN_FDS=1 LISTEN_PID=$$ exec \"$0\" \"$@\"";
+        let mut command = Command::new("sh");
+        command.args(["-c", script]).arg(program.get_program()).args(program.get_args());
+        command
+            .env("MUSHER_SOCKET", self.socket())
+            .stdin(OwnedFd::from(listener.try_clone().unwrap()))
+            .stdout(Stdio::null());
+        self.start(command).await
+    }
+
+    async fn start(&self, mut command: Command) -> Daemon {
         let log = fs::File::options().append(true).create(true).open(self.path("log.txt")).unwrap();
-        let mut child = self.serve_command().stderr(log).spawn().unwrap();
+        let mut child = command.stderr(log).spawn().unwrap();
         let client = until("the daemon answers", async || {
             if let Some(status) = child.try_wait().unwrap() {
                 panic!("the daemon ended: {status}\n{}", self.log());
             }
-            Client::connect(self.socket()).await.ok()
+            let client = Client::connect(self.socket()).await.ok()?;
+            // A connection that has never asked for anything would hold up the daemon's end.
+            client.ask::<StatusView>(AdminRequest::Status {}).await.ok()?;
+            Some(client)
         })
         .await;
         Daemon { child, client, socket: self.socket(), _home: None }

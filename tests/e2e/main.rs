@@ -3,6 +3,7 @@
 mod crash;
 mod drain;
 mod full_disk;
+mod handover;
 mod helper;
 mod life;
 mod serve;

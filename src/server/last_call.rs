@@ -1,0 +1,58 @@
+//! The last call: how a daemon that has stopped leaves its connections. Requests may be on their way to it at any
+//! moment, so there is a line: whatever was sent before it is answered, and whatever is sent after it fails where
+//! it is sent. Who is not yet connected is left in the socket's queue, for the next daemon if the socket is a
+//! service manager's.
+
+use super::driver::{Fatal, turn};
+use super::hub::Hub;
+use super::session::Session;
+use crate::store::Store;
+use std::rc::Rc;
+use std::time::Duration;
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep_until, timeout_at};
+
+/// How long a connection that has just come may take for its first request, and how long the reading and the
+/// writing of what is left may take. Nobody who is well needs a hundredth of it.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// Ends all connections without losing what they have sent. The caller then closes the engine.
+///
+/// # Errors
+/// The disk failed, as for [`run`](super::run).
+pub async fn last_call<S: Store + 'static>(hub: &Rc<Hub<S>>, accepting: JoinHandle<()>) -> Result<(), Fatal> {
+    accepting.abort();
+    // An error says that it was aborted, which is what is waited for.
+    let _ = accepting.await;
+    turns_until(hub, |session| !session.is_about_to_ask(PATIENCE)).await?;
+    hub.is_ending.set(true);
+    let sessions: Vec<_> = hub.sessions.borrow().values().cloned().collect();
+    sessions.iter().for_each(|session| session.stop_taking());
+    turns_until(hub, Session::is_read).await?;
+    let deadline = Instant::now() + PATIENCE;
+    for session in sessions {
+        // Who does not read its answers has to do without them.
+        let _ = timeout_at(deadline, session.until_unsent(0)).await;
+    }
+    Ok(())
+}
+
+/// Makes turns until that holds for all connections, or patience ends.
+async fn turns_until<S: Store + 'static>(
+    hub: &Rc<Hub<S>>,
+    holds: impl Fn(&Session) -> bool,
+) -> Result<(), Fatal> {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        // Looked at before the turn, so that the last turn answers whatever was read.
+        let over = Instant::now() >= deadline || hub.sessions.borrow().values().all(|session| holds(session));
+        turn(hub, hub.clock.now())?;
+        if over {
+            return Ok(());
+        }
+        tokio::select! {
+            () = hub.wake.notified() => tokio::task::yield_now().await,
+            () = sleep_until(deadline) => {}
+        }
+    }
+}
