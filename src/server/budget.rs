@@ -132,3 +132,54 @@ impl Drop for Account {
         self.close();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::future::Future;
+    use std::pin::{Pin, pin};
+    use std::task::{Context, Waker};
+
+    const MIB: usize = 1 << 20;
+
+    fn is_there(room: Pin<&mut impl Future>) -> bool {
+        room.poll(&mut Context::from_waker(Waker::noop())).is_ready()
+    }
+
+    fn reserve(account: &Account, len: usize, at: u64) -> impl Future<Output = ()> + '_ {
+        account.reserve(len, move || Time(at), || ())
+    }
+
+    #[tokio::test(flavor = "current_thread")]
+    async fn room_is_had_in_the_order_in_which_it_was_asked_for() {
+        let budget = Budget::new(4 * MIB);
+        let [first, second, third] = std::array::from_fn(|_| Account::new(budget.clone()));
+        assert!(is_there(pin!(reserve(&first, 3 * MIB, 1))));
+        let (mut long, mut short) = (pin!(reserve(&second, 3 * MIB, 2)), pin!(reserve(&third, MIB, 3)));
+        assert!(!is_there(long.as_mut()));
+        assert!(!is_there(short.as_mut()), "it fits, but the other was first");
+        assert!(is_there(pin!(reserve(&third, FREE, 3))), "what each has of its own is always there");
+        assert_eq!((first.since(), first.held(), second.held()), (Time(1), 3 * MIB, 0));
+        first.release();
+        assert!(is_there(long.as_mut()) && is_there(short.as_mut()));
+        assert!(!budget.is_over());
+    }
+
+    #[tokio::test(flavor = "current_thread")]
+    async fn what_is_owed_counts_and_all_of_it_is_free_again_at_the_end() {
+        let budget = Budget::new(MIB);
+        let [first, second] = std::array::from_fn(|_| Account::new(budget.clone()));
+        first.owe(FREE, || Time(1));
+        assert_eq!(first.held(), 0);
+        first.owe(MIB + FREE + 1, || Time(2));
+        first.owe(MIB + FREE, || Time(3));
+        assert_eq!((first.held(), first.since()), (MIB, Time(2)), "since it began, without a break");
+        second.owe(FREE + 1, || Time(4));
+        assert!(budget.is_over());
+        first.close();
+        first.owe(9 * MIB, || Time(5));
+        assert_eq!((first.held(), budget.used.get()), (0, 1), "a closed account holds nothing any more");
+        drop(second);
+        assert_eq!(budget.used.get(), 0);
+    }
+}

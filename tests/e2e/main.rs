@@ -5,6 +5,7 @@ mod drain;
 mod full_disk;
 mod handover;
 mod helper;
+mod hostile;
 mod life;
 mod serve;
 mod worker;

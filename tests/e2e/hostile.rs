@@ -1,0 +1,127 @@
+//! Clients that stall, flood and lie: what they may hold is bounded, the others are served, and they are told.
+
+use crate::helper::{Home, block_on, until};
+use musher::client::Client;
+use musher::protocol::admin::{AdminRequest, StatusView};
+use musher::protocol::{Claim, JobOptions, Request, SubmitGroup, VERSION};
+use std::path::Path;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::UnixStream;
+
+/// A connection that knows the protocol as bytes and has greeted.
+async fn greeted(socket: &Path) -> UnixStream {
+    let mut stream = UnixStream::connect(socket).await.unwrap();
+    stream.write_all(&frame(1, &Request::Hello { version: VERSION, name: "hostile".into() })).await.unwrap();
+    let len = stream.read_u32_le().await.unwrap();
+    stream.read_exact(&mut vec![0; len as usize]).await.unwrap();
+    stream
+}
+
+fn frame(number: u32, request: &Request) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    request.encode(number, &mut bytes);
+    bytes
+}
+
+async fn waiting(client: &Client) -> u64 {
+    client.ask::<StatusView>(AdminRequest::Status {}).await.unwrap().waiting_claims
+}
+
+/// Half frames once took what they liked; now they take their part of the room, and who holds it gives way.
+#[test]
+fn a_long_request_gets_the_room_that_half_frames_hold() {
+    block_on(async {
+        let home = Home::new("frame = \"1MiB\"\nbody = \"512KiB\"\nbuffers = \"1MiB\"\n");
+        let daemon = home.serve().await;
+        let mut half = greeted(daemon.socket()).await;
+        half.write_all(&(1u32 << 20).to_le_bytes()).await.unwrap();
+        half.write_all(&[0; 100 << 10]).await.unwrap();
+        // Short requests never wait for that room.
+        assert_eq!(daemon.submit("q", &["short"]).await, 1);
+        let options = JobOptions { queue: "q".into(), ..JobOptions::default() };
+        let bodies = vec![vec![b'x'; 400 << 10].into()];
+        let long = daemon.client.submit(vec![SubmitGroup { options, bodies }]).await;
+        assert_eq!(long.unwrap(), (2, 1));
+        let mut said = Vec::new();
+        half.read_to_end(&mut said).await.unwrap();
+        assert!(String::from_utf8_lossy(&said).contains("limits.buffers"), "it is told why it was closed");
+        assert!(home.log().contains("limits.buffers"), "{}", home.log());
+    });
+}
+
+/// Each answer may be as long as a body; a connection that reads none of them is not given more and more.
+#[test]
+fn clients_that_never_read_give_way_and_the_others_are_served() {
+    block_on(async {
+        let home = Home::new("frame = \"2MiB\"\nbuffers = \"2MiB\"\n[queues.commands]\nworkers = 0\n");
+        let daemon = home.serve().await;
+        let options = JobOptions { queue: "large".into(), ..JobOptions::default() };
+        let bodies = vec![vec![b'x'; 1 << 20].into()];
+        let (id, _) = daemon.client.submit(vec![SubmitGroup { options, bodies }]).await.unwrap();
+        let ask: Vec<u8> = frame(7, &Request::Body { id }).repeat(500);
+        let mut deaf = Vec::new();
+        for _ in 0..6 {
+            let mut stream = greeted(daemon.socket()).await;
+            stream.write_all(&ask).await.unwrap();
+            deaf.push(stream);
+        }
+        until("one gives way", async || home.log().contains("limits.buffers").then_some(())).await;
+        assert!(daemon.submit("q", &["x"]).await > id);
+        // 3,000 bodies of 1 MiB were asked for. What is left is the room, what a turn collects, and the daemon itself.
+        let status: StatusView = daemon.client.ask(AdminRequest::Status {}).await.unwrap();
+        assert!(status.memory < 400 << 20, "{} MiB", status.memory >> 20);
+    });
+}
+
+#[test]
+fn claims_and_waits_are_counted_by_what_they_wait_for() {
+    block_on(async {
+        let home = Home::new("waiting = 100\n[queues.commands]\nworkers = 0\n");
+        let daemon = home.serve().await;
+        let hostile = std::rc::Rc::new(Client::connect(daemon.socket()).await.unwrap());
+        let queues: Vec<String> = (0..60).map(|nth| format!("q/{nth}")).collect();
+        let wish =
+            || Claim { queues: queues.clone(), max: 1, wait_ms: u64::MAX, bound: true, ..Claim::default() };
+        let tasks = tokio::task::LocalSet::new();
+        for _ in 0..2 {
+            let (hostile, wish) = (hostile.clone(), wish());
+            tasks.spawn_local(async move { hostile.claim(wish).await.map(|_| ()) });
+        }
+        tasks
+            .run_until(async {
+                until("both wait", async || (waiting(&daemon.client).await == 2).then_some(())).await;
+                let refused = hostile.claim(wish()).await.unwrap_err().to_string();
+                assert!(refused.contains("limits.waiting"), "{refused}");
+                let refused = hostile.ask::<()>(AdminRequest::Wait { ids: vec![1], timeout_ms: None }).await;
+                assert!(refused.is_err());
+                // Another connection has a count of its own, and this one again when it has ended.
+                let other = Client::connect(daemon.socket()).await.unwrap();
+                assert!(other.claim(Claim { wait_ms: 1, ..wish() }).await.unwrap().is_empty());
+            })
+            .await;
+        drop((tasks, hostile));
+        until("nobody waits", async || (waiting(&daemon.client).await == 0).then_some(())).await;
+    });
+}
+
+/// The ten seconds of a greeting once began anew with each byte.
+#[test]
+fn a_greeting_that_comes_byte_by_byte_is_ended() {
+    block_on(async {
+        let home = Home::new("");
+        let daemon = home.serve().await;
+        let mut slow = UnixStream::connect(daemon.socket()).await.unwrap();
+        let greeting = frame(1, &Request::Hello { version: VERSION, name: "slow".repeat(1_000) });
+        let (mut read, mut bytes) = (vec![0; 1 << 10], greeting.iter());
+        let said = until("it is closed", async || {
+            tokio::select! {
+                len = slow.read(&mut read) => return Some(len.unwrap()),
+                () = tokio::time::sleep(std::time::Duration::from_millis(100)) => {}
+            }
+            slow.write_all(&[*bytes.next().unwrap()]).await.unwrap();
+            None
+        })
+        .await;
+        assert!(String::from_utf8_lossy(&read[..said]).contains("10 seconds"));
+    });
+}
