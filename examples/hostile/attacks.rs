@@ -89,9 +89,9 @@ async fn attack(name: &str, target: &Rc<Target>) {
         "claims" => many(4, target, claims),
         "churn" => many(4, target, churn),
         "garbage" => many(20, target, garbage),
-        "flood" => many(8, target, |target| pour(target, small_requests())),
-        "lists" => many(8, target, |target| pour(target, lists())),
-        "groups" => many(4, target, |target| pour(target, groups())),
+        "flood" => pours(8, target, small_requests()),
+        "lists" => pours(8, target, lists()),
+        "groups" => pours(4, target, groups()),
         _ => panic!("no attack {name}"),
     }
 }
@@ -253,8 +253,13 @@ async fn garbage(target: Rc<Target>) -> io::Result<()> {
     Ok(())
 }
 
+fn pours(count: usize, target: &Rc<Target>, bytes: Vec<u8>) {
+    let bytes: Rc<[u8]> = bytes.into();
+    many(count, target, move |target| pour(target, bytes.clone()));
+}
+
 /// Sends the same as fast as the daemon takes it, and reads the answers.
-async fn pour(target: Rc<Target>, bytes: Vec<u8>) -> io::Result<()> {
+async fn pour(target: Rc<Target>, bytes: Rc<[u8]>) -> io::Result<()> {
     let (mut read, mut write) = target.greeted().await?.into_split();
     let listen = tokio::task::spawn_local(async move {
         let mut answers = vec![0; 64 << 10];

@@ -17,11 +17,13 @@ pub(crate) const BODY: usize = 1 << 20;
 
 /// The bound of `docs/reliability.md` for the settings of [`config`].
 pub(crate) fn memory_bound() -> u64 {
-    let (base, cache, buffers, frame, commit, free) =
-        (96 * MIB, 64 * MIB, 256 * MIB, 32 * MIB, 8 * MIB, 16 << 10);
-    let connections = CONNECTIONS * (2 * free + (8 << 10));
-    // Twice what is collected for a commit: as it came, and as it is written.
-    base + cache + buffers + buffers + connections + 13 * frame + 2 * (commit + frame)
+    let (daemon, cache, commit, output) = (96 * MIB, 64 * MIB, 8 * MIB, 64 * MIB);
+    let (buffers, frame) = (256 * MIB, 32 * MIB);
+    let unread_and_unsent = buffers + CONNECTIONS * (40 << 10);
+    let waiting = buffers;
+    let read = 13 * frame;
+    let written = 2 * (commit + frame);
+    daemon + cache + output + unread_and_unsent + waiting + read + written
 }
 
 fn config() -> String {

@@ -16,6 +16,7 @@ const KEPT: &str = "good/kept";
 pub(crate) struct Latency {
     pub(crate) p50: Duration,
     pub(crate) p99: Duration,
+    pub(crate) max: Duration,
 }
 
 /// The client, and the bodies of the jobs that must be there at the end.
@@ -44,7 +45,7 @@ impl Good {
         }
         took.sort_unstable();
         let at = |part: usize| took[took.len() * part / 100];
-        Ok(Latency { p50: at(50), p99: at(99) })
+        Ok(Latency { p50: at(50), p99: at(99), max: took[took.len() - 1] })
     }
 
     /// Submits a job, claims it, and completes it.

@@ -7,8 +7,8 @@
 //! `--check` it fails if the good client became more than [`SLACK`] times slower too: more than the goal, since a
 //! machine that does other things is noisy.
 //!
-//! Daemon and attackers are this program, started again: the daemon as `musher` itself, attackers at a low
-//! priority, so that it is the daemon that is measured and not the fight for a processor.
+//! Daemon and attackers are this program, started again: the daemon as `musher` itself, attackers at a
+//! lower priority, so that it is the daemon that is measured and not the fight for a processor.
 
 mod attacks;
 mod daemon;
@@ -86,8 +86,8 @@ async fn show(options: &Options) -> Result<Vec<String>, Error> {
     let bound = daemon::memory_bound();
     println!("bound of the memory: {} MiB; goal: p99 at most {GOAL} times that before", bound >> 20);
     println!(
-        "{:<14}{:>9}{:>9}{:>9}{:>9}{:>8}{:>10}  descriptors",
-        "attack", "p50 ms", "p99 ms", "p50 ms", "p99 ms", "ratio", "peak MiB"
+        "{:<14}{:>9}{:>9}{:>9}{:>9}{:>9}{:>8}{:>10}  descriptors",
+        "attack", "p50 ms", "p99 ms", "p50 ms", "p99 ms", "max ms", "ratio", "peak MiB"
     );
     let names = attacks::NAMES.iter().filter(|name| options.attack.as_ref().is_none_or(|one| one == *name));
     for name in names {
@@ -121,7 +121,7 @@ async fn show(options: &Options) -> Result<Vec<String>, Error> {
 
 fn start_attack(name: &str, daemon: &Daemon, span: Duration) -> Result<Child, Error> {
     let mut command = Command::new("nice");
-    command.arg("-n19").arg(std::env::current_exe()?).args(["attack", name]);
+    command.arg("-n5").arg(std::env::current_exe()?).args(["attack", name]);
     command.arg(daemon.socket()).arg(span.as_millis().to_string()).stdin(Stdio::null());
     Ok(command.spawn()?)
 }
@@ -129,11 +129,12 @@ fn start_attack(name: &str, daemon: &Daemon, span: Duration) -> Result<Child, Er
 fn print_row(name: &str, quiet: &Latency, during: &Latency, peak: u64, descriptors: (usize, usize)) {
     let ms = |time: Duration| time.as_secs_f64() * 1e3;
     println!(
-        "{name:<14}{:>9.2}{:>9.2}{:>9.2}{:>9.2}{:>8.1}{:>10}  {} → {}",
+        "{name:<14}{:>9.2}{:>9.2}{:>9.2}{:>9.2}{:>9.2}{:>8.1}{:>10}  {} → {}",
         ms(quiet.p50),
         ms(quiet.p99),
         ms(during.p50),
         ms(during.p99),
+        ms(during.max),
         during.p99.div_duration_f64(quiet.p99),
         peak >> 20,
         descriptors.0,

@@ -66,8 +66,11 @@ impl Reader {
     /// [`Malformed`] if the payload ends first or it is not UTF-8.
     pub fn text(&mut self, what: &str) -> Result<String, Malformed> {
         let len = usize::from(self.u16(what)?);
-        let bytes = self.bytes(len, what)?;
-        String::from_utf8(bytes.into()).map_err(|_| Malformed(format!("{what} is not UTF-8")))
+        let bytes = self.data.get(..len).ok_or_else(|| Malformed::short(what))?;
+        let text = std::str::from_utf8(bytes).map_err(|_| Malformed(format!("{what} is not UTF-8")))?;
+        let text = text.to_owned();
+        self.data.advance(len);
+        Ok(text)
     }
 
     /// A count of things that take at least `least` bytes each: one that cannot fit is refused before anything

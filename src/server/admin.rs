@@ -21,7 +21,7 @@ use std::time::Duration;
 /// The most jobs of one page of a list.
 const PAGE_MAX: u32 = 1_000;
 /// The most jobs that one list looks at; a filter that finds few goes on with the next page.
-const SCAN_MAX: u64 = 200_000;
+const SCAN_MAX: u64 = 20_000;
 
 pub(super) fn handle<S: Store + 'static>(
     hub: &Hub<S>,

@@ -318,6 +318,9 @@ async fn handle_frames<S: Store + 'static>(
             continue;
         }
         session.asked.set(true);
+        if payload.len() > FREE {
+            hub.turns.spend(&session.share);
+        }
         let waited = hub.turns.admit(&session.share, || hub.fill(), || hub.wake.notify_one()).await;
         if waited {
             (now, begun) = (hub.clock.now(), monotonic());

@@ -12,7 +12,7 @@ use tokio::sync::{Mutex, Notify};
 const SHARE: Duration = Duration::from_micros(200);
 /// What those in line have of a turn all together: as long as the commit before took, within these. So a flood makes
 /// the turns of others about twice as long, and on a slow disk, where turns are long anyway, it gets more of them.
-const SPARE_LEAST: Duration = Duration::from_millis(1);
+const SPARE_LEAST: Duration = Duration::from_micros(300);
 const SPARE_MOST: Duration = Duration::from_millis(4);
 
 /// How much has been collected for the next commit.
@@ -95,6 +95,13 @@ impl Turns {
         !share.left.get().is_zero()
     }
 
+    /// The connection asks for something long: it stands in line.
+    pub(super) fn spend(&self, share: &Share) {
+        share.turn.set(self.number.get());
+        share.left.set(Duration::ZERO);
+        share.over.set(SHARE);
+    }
+
     fn give(&self, share: &Share, time: Duration) {
         share.turn.set(self.number.get());
         share.left.set(time);
@@ -132,7 +139,7 @@ mod tests {
         for _ in 0..3 {
             assert!(goes_on(pin!(admit(&turns, &share, Fill::Half))), "its share");
             turns.charge(&share, SHARE);
-            for _ in 0..SPARE_LEAST.div_duration_f64(SHARE) as u32 {
+            for _ in 0..SPARE_LEAST.div_duration_f64(SHARE).ceil() as u32 {
                 assert!(goes_on(pin!(admit(&turns, &share, Fill::Low))), "a part of what is left");
                 turns.charge(&share, SHARE);
             }
@@ -182,6 +189,21 @@ mod tests {
         assert!(!goes_on(more.as_mut()));
         turns.next(Duration::ZERO);
         assert!(goes_on(more.as_mut()), "it was only a little over");
+    }
+
+    #[test]
+    fn a_long_request_stands_in_line() {
+        let (turns, [first, second]) = (Turns::default(), [Share::default(), Share::default()]);
+        for share in [&first, &second] {
+            turns.spend(share);
+        }
+        turns.next(Duration::ZERO);
+        assert!(goes_on(pin!(admit(&turns, &first, Fill::Low))));
+        turns.charge(&first, SHARE + SPARE_LEAST);
+        let mut other = pin!(admit(&turns, &second, Fill::Low));
+        assert!(!goes_on(other.as_mut()), "one of them a turn");
+        turns.next(Duration::ZERO);
+        assert!(goes_on(other.as_mut()));
     }
 
     #[test]
