@@ -1,5 +1,6 @@
 //! Musher, a persistent job queue daemon.
 
+pub mod access;
 pub mod cli;
 pub mod client;
 pub mod clock;

@@ -9,8 +9,13 @@ const FILE_LINES_MAX: usize = 450;
 const FUNCTION_LINES_MAX: usize = 90;
 
 /// Which modules of ours a module may import, beside itself. What is not listed is free.
-const ARROWS: [(&str, &[&str]); 4] =
-    [("core", &[]), ("protocol", &[]), ("store", &["core", "migrations"]), ("engine", &["core", "store"])];
+const ARROWS: [(&str, &[&str]); 5] = [
+    ("access", &[]),
+    ("core", &[]),
+    ("protocol", &[]),
+    ("store", &["core", "migrations"]),
+    ("engine", &["core", "store"]),
+];
 
 /// Functions that are longer than that, and how long each may be.
 const LONG_FUNCTIONS: [(&str, usize); 0] = [];

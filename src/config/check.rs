@@ -1,6 +1,7 @@
 //! From what is written to what holds: reads every key, fills in the defaults, and checks what must fit
 //! together. All keys that there are stand here, table by table.
 
+use super::access;
 use super::defaults::{DRAIN_SUBMITS, DRAIN_TIMEOUT, KEEP_DONE_HANDLED};
 use super::paths::{Surroundings, data_dir, serve_socket, socket_path_error};
 use super::problem::{ConfigErrors, Problem, Report};
@@ -41,6 +42,7 @@ pub(super) fn parse(
     let limits_section = root.section(&mut report, "limits");
     let storage_section = root.section(&mut report, "storage");
     let queues_section = root.section(&mut report, "queues");
+    let access = access::rules(&mut root, around, &mut report);
     root.not_yet(&mut report, "topics");
     root.finish(&mut report);
 
@@ -50,7 +52,7 @@ pub(super) fn parse(
     let common = Common { backlog: limits.backlog, workers: overrides.workers.unwrap_or(around.cpus) };
     let queues = queues(&queues_section, &common, &mut report);
     let warnings = report.finish()?;
-    Ok((Config { daemon, limits, storage, queues }, warnings))
+    Ok((Config { daemon, limits, storage, queues, access }, warnings))
 }
 
 fn daemon(

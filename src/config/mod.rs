@@ -2,6 +2,7 @@
 //! [`Config`] only. Every problem is found in one go and names its file, line and key. The defaults are in
 //! `defaults`, and `musher config show` prints them all.
 
+mod access;
 mod check;
 mod defaults;
 mod paths;
@@ -12,10 +13,12 @@ mod show;
 mod tests;
 
 pub use paths::{
-    Env, SOCKET_PATH_MAX, Surroundings, client_socket, config_file, data_dir, serve_socket, socket_path_error,
+    Env, Ids, SOCKET_PATH_MAX, Surroundings, client_socket, config_file, data_dir, serve_socket,
+    socket_path_error,
 };
 pub use problem::{ConfigErrors, Problem};
 
+use crate::access::Rule;
 use crate::core::{QueueName, QueueSettings, Settings};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -35,6 +38,8 @@ pub struct Config {
     pub storage: Storage,
     /// `[queues.…]`, and the built-in queue `commands`.
     pub queues: BTreeMap<QueueName, Queue>,
+    /// `[[access]]`; `None` if there is none.
+    pub access: Option<Vec<Rule>>,
 }
 
 /// `[daemon]`

@@ -1,6 +1,7 @@
 //! Where things are when nobody says so: configuration file, data directory, socket. All of it follows from the
 //! environment, which is passed in.
 
+use nix::unistd::{Group, User};
 use std::ffi::OsString;
 use std::fmt;
 use std::os::unix::ffi::OsStrExt;
@@ -13,7 +14,10 @@ pub const SOCKET_PATH_MAX: usize = 107;
 /// Looks up a variable of the environment.
 pub type Env = Box<dyn Fn(&str) -> Option<OsString>>;
 
-/// What the defaults depend on.
+/// Looks up the number of a user or a group.
+pub type Ids = Box<dyn Fn(&str) -> Option<u32>>;
+
+/// What the defaults depend on, and what names mean here.
 pub struct Surroundings {
     /// Looks up a variable of the environment.
     pub env: Env,
@@ -21,6 +25,10 @@ pub struct Surroundings {
     pub root: bool,
     /// The number of CPUs that we may use.
     pub cpus: u32,
+    /// Looks up a user.
+    pub user: Ids,
+    /// Looks up a group.
+    pub group: Ids,
 }
 
 impl fmt::Debug for Surroundings {
@@ -40,6 +48,8 @@ impl Surroundings {
             env: Box::new(|name| std::env::var_os(name)),
             root: rustix::process::geteuid().is_root(),
             cpus,
+            user: Box::new(|name| Some(User::from_name(name).ok()??.uid.as_raw())),
+            group: Box::new(|name| Some(Group::from_name(name).ok()??.gid.as_raw())),
         }
     }
 
@@ -127,7 +137,13 @@ mod tests {
 
     fn around(root: bool, vars: &'static [(&str, &str)]) -> Surroundings {
         let env = move |name: &str| vars.iter().find(|(key, _)| *key == name).map(|(_, value)| value.into());
-        Surroundings { env: Box::new(env), root, cpus: 4 }
+        Surroundings {
+            env: Box::new(env),
+            root,
+            cpus: 4,
+            user: Box::new(|_| None),
+            group: Box::new(|_| None),
+        }
     }
 
     #[test]

@@ -12,6 +12,13 @@ use toml::de::{DeTable, DeValue};
 /// How alike two keys must be for one to be offered for the other (0 to 1).
 const ALIKE: f64 = 0.7;
 
+/// An entry of a list in which somebody is named, or numbered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum NameOrNumber<'a> {
+    Name(&'a str),
+    Number(u32),
+}
+
 /// One table of the file, or an absent one, which has no entries.
 #[derive(Debug)]
 pub(super) struct Section<'a> {
@@ -156,6 +163,45 @@ impl<'a> Section<'a> {
         texts
     }
 
+    /// A list of names and numbers; empty if it is not there.
+    pub(super) fn names_or_numbers(
+        &mut self,
+        report: &mut Report<'_>,
+        key: &'static str,
+    ) -> Vec<NameOrNumber<'a>> {
+        let Some(value) = self.ask(key) else { return Vec::new() };
+        let read = |item: &'a Spanned<DeValue<'a>>| match item.get_ref() {
+            DeValue::String(name) => Some(NameOrNumber::Name(name)),
+            DeValue::Integer(number) => {
+                let digits = number.as_str().replace('_', "");
+                u32::from_str_radix(&digits, number.radix()).ok().map(NameOrNumber::Number)
+            }
+            _ => None,
+        };
+        let list = value.as_array().and_then(|array| array.iter().map(read).collect::<Option<Vec<_>>>());
+        if list.as_ref().is_none_or(Vec::is_empty) {
+            let found = if value.is_array() { "of something else, or of nothing" } else { value.type_str() };
+            self.fault(report, key, format!("must be a list of names and numbers, not {found}"));
+        }
+        list.unwrap_or_default()
+    }
+
+    /// A list of tables; `None` if it is not there.
+    pub(super) fn tables(&mut self, report: &mut Report<'_>, key: &'static str) -> Option<Vec<Section<'a>>> {
+        let value = self.ask(key)?;
+        let table = |(nth, item): (usize, &'a Spanned<DeValue<'a>>)| {
+            let path = format!("{}[{}]", self.name(key), nth + 1);
+            let entries = Some(item.get_ref().as_table()?);
+            Some(Section { path, at: item.span().start, entries, asked: Vec::new() })
+        };
+        let items = value.as_array().map(|array| array.iter().enumerate());
+        let tables = items.and_then(|items| items.map(table).collect::<Option<Vec<_>>>());
+        if tables.is_none() {
+            self.fault(report, key, expected(&format!("a list of tables, each begun by [[{key}]]"), value));
+        }
+        tables
+    }
+
     /// A table within this one; one without entries if it is not there.
     pub(super) fn section(&mut self, report: &mut Report<'_>, key: &'static str) -> Section<'a> {
         match self.ask(key) {
@@ -206,6 +252,11 @@ impl<'a> Section<'a> {
     /// Something is wrong with the value of a key.
     pub(super) fn fault(&self, report: &mut Report<'_>, key: &str, message: impl Into<String>) {
         report.error(self.at(key), &self.name(key), message);
+    }
+
+    /// Something is wrong with the table as a whole.
+    pub(super) fn fault_of_all(&self, report: &mut Report<'_>, message: impl Into<String>) {
+        report.error(self.at, &self.path, message);
     }
 
     /// Reports every key that nobody has asked for.

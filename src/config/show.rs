@@ -2,6 +2,7 @@
 
 use super::raw::key_text;
 use super::{Config, DrainSubmits, Handler, Queue};
+use crate::access::Rule;
 use crate::core::{Growth, Keep, QueueName};
 use crate::durations::{show_duration, show_size};
 use std::fmt::Write;
@@ -10,9 +11,15 @@ use std::time::Duration;
 
 pub(super) fn show(config: &Config) -> String {
     let mut text = String::new();
+    if config.access.as_ref().is_some_and(Vec::is_empty) {
+        text.push_str("access = []\n\n");
+    }
     daemon(&mut text, config).expect("a String takes every write");
     for (name, one) in &config.queues {
         queue(&mut text, name, one).expect("a String takes every write");
+    }
+    for rule in config.access.iter().flatten() {
+        access(&mut text, rule).expect("a String takes every write");
     }
     text
 }
@@ -77,6 +84,21 @@ fn queue(
     writeln!(text, "crashes = {}", settings.crashes)?;
     writeln!(text, "keep = {{ done = {done}, dead = {dead}, done_max = {} }}", settings.keep_done_max)?;
     writeln!(text, "backlog = {}", settings.backlog)
+}
+
+fn access(text: &mut String, rule: &Rule) -> std::fmt::Result {
+    let everybody = rule.everybody.then(|| "\"*\"".to_owned());
+    let users: Vec<String> = everybody.into_iter().chain(rule.users.iter().map(u32::to_string)).collect();
+    let groups: Vec<String> = rule.groups.iter().map(u32::to_string).collect();
+    let queues: Vec<String> = rule.queues.iter().map(|pattern| string(pattern.as_str())).collect();
+    let may: Vec<String> = rule.may.iter().map(|right| string(right.name())).collect();
+    writeln!(text, "\n[[access]]")?;
+    for (key, list) in [("users", users), ("groups", groups), ("queues", queues), ("may", may)] {
+        if !list.is_empty() {
+            writeln!(text, "{key} = [{}]", list.join(", "))?;
+        }
+    }
+    Ok(())
 }
 
 fn keep(keep: Keep) -> String {

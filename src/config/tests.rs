@@ -6,7 +6,9 @@ use crate::core::{Backoff, Growth, Keep};
 
 fn around() -> Surroundings {
     let env = |name: &str| (name == "HOME").then(|| "/h".into());
-    Surroundings { env: Box::new(env), root: false, cpus: 6 }
+    let user = |name: &str| (name == "alice").then_some(1000);
+    let group = |name: &str| (name == "mailers").then_some(2000);
+    Surroundings { env: Box::new(env), root: false, cpus: 6, user: Box::new(user), group: Box::new(group) }
 }
 
 fn parse(source: &str) -> Result<(Config, Vec<Problem>), ConfigErrors> {
@@ -26,7 +28,7 @@ const MISTAKES: &[(&str, &str)] = &[
     ("[daemon]\nsockt = '/s'", "musher.toml:2: daemon.sockt: unknown key; did you mean `socket`?"),
     ("[limits]\n\nbdy = 1", "musher.toml:3: limits.bdy: unknown key; did you mean `body`?"),
     ("[deamon]", "musher.toml:1: deamon: unknown key; did you mean `daemon`?"),
-    ("[zzz]", "zzz: unknown key; known here are daemon, limits, storage, queues"),
+    ("[zzz]", "zzz: unknown key; known here are daemon, limits, storage, queues, access"),
     ("[queues.mails]\nleese = '1s'", "musher.toml:2: queues.mails.leese: unknown key; did you mean `lease`?"),
     (
         "[queues.m]\nbackoff = { bse = '1s' }",
@@ -107,6 +109,53 @@ const MISTAKES: &[(&str, &str)] = &[
     ("[queues.m.keep]\ndead = 'always'", "queues.m.keep.dead: `always` is not a duration"),
     ("queues = 4", "musher.toml:1: queues: must be a table, not an integer"),
     ("[queues]\nm = 4", "musher.toml:2: queues.m: must be a table, not an integer"),
+    ("[access]", "musher.toml:1: access: must be a list of tables, each begun by [[access]], not a table"),
+    (
+        "\n[[access]]\nqueues = ['*']\nmay = ['read']",
+        "musher.toml:2: access[1]: holds for nobody; name users or groups",
+    ),
+    (
+        "[[access]]\nusers = ['alix']\nqueues = ['*']\nmay = ['read']",
+        "musher.toml:2: access[1].users: there is no user `alix` on this machine; add it, or write its number",
+    ),
+    (
+        "[[access]]\ngroups = ['alice']\nqueues = ['*']\nmay = ['read']",
+        "musher.toml:2: access[1].groups: there is no group `alice` on this machine",
+    ),
+    (
+        "[[access]]\nusers = [-1]\nqueues = ['*']\nmay = ['read']",
+        "musher.toml:2: access[1].users: must be a list of names and numbers, not of something else",
+    ),
+    (
+        "[[access]]\nusers = 'alice'\nqueues = ['*']\nmay = ['read']",
+        "musher.toml:2: access[1].users: must be a list of names and numbers, not string",
+    ),
+    (
+        "[[access]]\nusers = []\nqueues = ['*']\nmay = ['read']",
+        "musher.toml:2: access[1].users: must be a list of names and numbers, not of something else, or of nothing",
+    ),
+    ("[[access]]\nusers = ['*']\nmay = ['read']", "musher.toml:1: access[1].queues: names no queue; write"),
+    (
+        "[[access]]\nusers = ['*']\nqueues = ['a b']\nmay = ['read']",
+        "musher.toml:3: access[1].queues: `a b` is no pattern of queue names",
+    ),
+    (
+        "[[access]]\nusers = ['*']\nqueues = '*'\nmay = ['read']",
+        "musher.toml:3: access[1].queues: must be a list of texts, not a string",
+    ),
+    (
+        "[[access]]\nusers = ['*']\nqueues = ['*']",
+        "musher.toml:1: access[1].may: allows nothing; write a list of \"submit\", \"work\", \"read\", \"admin\"",
+    ),
+    ("[[access]]\nusers = ['*']\nqueues = ['*']\nmay = []", "musher.toml:4: access[1].may: allows nothing"),
+    (
+        "[[access]]\nusers = ['*']\nqueues = ['*']\nmay = ['reed']",
+        "musher.toml:4: access[1].may: `reed` is not known; use \"submit\"",
+    ),
+    (
+        "[[access]]\nuser = ['*']\ngroups = [1]\nqueues = ['*']\nmay = ['read']",
+        "musher.toml:2: access[1].user: unknown key; did you mean `users`?",
+    ),
     ("[limits]\nbody = \n", "musher.toml:2: "),
     ("[limits]\nbody = 1\nbody = 2", "musher.toml:3: duplicate key"),
 ];
@@ -142,7 +191,7 @@ fn nothing_needs_to_be_configured() {
 
 #[test]
 fn no_place_for_the_jobs_is_an_error_that_says_how_to_name_one() {
-    let nowhere = Surroundings { env: Box::new(|_| None), root: false, cpus: 1 };
+    let nowhere = Surroundings { env: Box::new(|_| None), cpus: 1, ..around() };
     let errors = check::parse("f".to_owned(), "", &Overrides::default(), &nowhere).unwrap_err();
     assert!(errors.to_string().contains("set daemon.data or give --data"), "{errors}");
 }
@@ -184,6 +233,15 @@ keep = { done = "forever", dead = "1d", done_max = 10 }
 backlog = 3
 [queues.commands]
 workers = 0
+[[access]]
+users = ["alice", "*", 7, 0x10]
+groups = ["mailers", 5]
+queues = ["a.b", "mails*"]
+may = ["submit", "read"]
+[[access]]
+groups = [1]
+queues = ["*"]
+may = ["admin", "work"]
 "#;
 
 #[test]
@@ -212,8 +270,32 @@ fn what_is_written_holds() {
 }
 
 #[test]
+fn rules_of_access_hold_as_they_are_written() {
+    use crate::access::{Pattern, Right};
+    assert_eq!((config("").access, config("access = []").access), (None, Some(Vec::new())));
+    let rules = config(EVERYTHING).access.unwrap();
+    let patterns =
+        |names: &[&str]| -> Vec<_> { names.iter().map(|name| Pattern::new(name).unwrap()).collect() };
+    let first = Rule {
+        everybody: true,
+        users: vec![1000, 7, 16],
+        groups: vec![2000, 5],
+        queues: patterns(&["a.b", "mails*"]),
+        may: vec![Right::Submit, Right::Read],
+    };
+    let second = Rule {
+        everybody: false,
+        users: Vec::new(),
+        groups: vec![1],
+        queues: patterns(&["*"]),
+        may: vec![Right::Admin, Right::Work],
+    };
+    assert_eq!(rules, [first, second]);
+}
+
+#[test]
 fn what_is_shown_loads_to_the_same() {
-    for source in ["", EVERYTHING] {
+    for source in ["", "access = []", EVERYTHING] {
         let first = config(source);
         assert_eq!(config(&first.show()), first, "{}", first.show());
     }

@@ -1,0 +1,166 @@
+//! Who may do what: a caller, a question, the rules of the configuration (`[[access]]`), an answer. Pure, and the
+//! whole of it: who the caller is, is found out elsewhere, and who asks for what as well. It must not know
+//! connections, jobs or the state.
+//!
+//! # The rules
+//! - The daemon's own user and root may do everything.
+//! - Somebody else may do what one rule allows that names him, or a group of his, and the queue. Rules only allow;
+//!   none forbids, so that their order says nothing.
+//! - [`Right::Admin`] holds the three others.
+//! - Without any rule in the configuration, whoever the socket lets in may submit to every queue.
+//! - Whatever the rules say, a job belongs to whoever submitted it: he may look at it, and cancel, bury or delete it.
+//!   To have it run once more he must be allowed to submit to its queue.
+
+mod pattern;
+#[cfg(test)]
+mod tests;
+
+pub use pattern::Pattern;
+
+/// What a rule can allow at a queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Right {
+    /// Submit jobs to it.
+    Submit,
+    /// Claim its jobs, whoever submitted them, and settle them.
+    Work,
+    /// Look at its jobs, whoever submitted them: what they are, their bodies, what they printed.
+    Read,
+    /// All of that, and change its jobs; pause and purge it.
+    Admin,
+}
+
+impl Right {
+    /// All of them, in the order of the documentation.
+    pub const ALL: [Right; 4] = [Right::Submit, Right::Work, Right::Read, Right::Admin];
+
+    /// Its name in the configuration.
+    pub fn name(self) -> &'static str {
+        match self {
+            Right::Submit => "submit",
+            Right::Work => "work",
+            Right::Read => "read",
+            Right::Admin => "admin",
+        }
+    }
+
+    /// What one who lacks it is told that he may not do, up to the queue's name.
+    fn words(self) -> &'static str {
+        match self {
+            Right::Submit => "submit to",
+            Right::Work => "work on",
+            Right::Read => "read the jobs of",
+            Right::Admin => "change",
+        }
+    }
+}
+
+/// One rule: these users may do this with these queues.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rule {
+    /// Whether it holds for everybody whom the socket lets in.
+    pub everybody: bool,
+    /// The users.
+    pub users: Vec<u32>,
+    /// The groups, any of which a user must be in.
+    pub groups: Vec<u32>,
+    /// The queues.
+    pub queues: Vec<Pattern>,
+    /// What they may do there.
+    pub may: Vec<Right>,
+}
+
+impl Rule {
+    fn names(&self, caller: &Caller) -> bool {
+        self.everybody
+            || self.users.contains(&caller.uid)
+            || self.groups.iter().any(|group| caller.groups.contains(group))
+    }
+
+    fn allows(&self, right: Right) -> bool {
+        self.may.contains(&right) || self.may.contains(&Right::Admin)
+    }
+}
+
+/// Somebody who asks for something.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Caller {
+    /// The user.
+    pub uid: u32,
+    /// All groups that he is in.
+    pub groups: Vec<u32>,
+}
+
+/// The rules in force.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Access {
+    own: u32,
+    rules: Vec<Rule>,
+}
+
+impl Access {
+    /// For a daemon that runs as user `own`. `None`: the configuration has no rules.
+    pub fn new(own: u32, rules: Option<Vec<Rule>>) -> Access {
+        let otherwise = || {
+            let queues = vec![Pattern::everything()];
+            let may = vec![Right::Submit];
+            vec![Rule { everybody: true, users: Vec::new(), groups: Vec::new(), queues, may }]
+        };
+        Access { own, rules: rules.unwrap_or_else(otherwise) }
+    }
+
+    /// Whether there is nothing that he may not do.
+    pub fn is_open_to(&self, caller: &Caller) -> bool {
+        caller.uid == 0 || caller.uid == self.own
+    }
+
+    /// Whether he may do this with a queue.
+    pub fn may(&self, caller: &Caller, right: Right, queue: &str) -> bool {
+        self.any_rule(caller, right, |pattern| pattern.matches(queue))
+    }
+
+    /// Whether he may do this with every queue that there ever is.
+    pub fn may_everywhere(&self, caller: &Caller, right: Right) -> bool {
+        self.any_rule(caller, right, Pattern::is_everything)
+    }
+
+    /// Whether he may do anything with a queue.
+    pub fn knows(&self, caller: &Caller, queue: &str) -> bool {
+        Right::ALL.into_iter().any(|right| self.may(caller, right, queue))
+    }
+
+    /// Whether he may look at a job that belongs to `owner`.
+    pub fn may_read(&self, caller: &Caller, owner: u32, queue: &str) -> bool {
+        owner == caller.uid || self.may(caller, Right::Read, queue)
+    }
+
+    /// Whether he may change a job that belongs to `owner`; `to_run` if it will run, or run earlier, by that.
+    pub fn may_change(&self, caller: &Caller, owner: u32, queue: &str, to_run: bool) -> bool {
+        let his = owner == caller.uid && (!to_run || self.may(caller, Right::Submit, queue));
+        his || self.may(caller, Right::Admin, queue)
+    }
+
+    fn any_rule(&self, caller: &Caller, right: Right, fits: impl Fn(&Pattern) -> bool) -> bool {
+        let mut rules = self.rules.iter().filter(|rule| rule.names(caller) && rule.allows(right));
+        self.is_open_to(caller) || rules.any(|rule| rule.queues.iter().any(&fits))
+    }
+}
+
+/// Somebody may not do what he asked for; the message says which rule would let him.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "you (uid {uid}) may not {} {}: a rule in the daemon's configuration can allow it: \
+     [[access]] users = [{uid}], queues = [\"{}\"], may = [\"{}\"]",
+    right.words(),
+    queue.as_ref().map_or_else(|| "the whole daemon".to_owned(), |queue| format!("queue `{queue}`")),
+    queue.as_deref().unwrap_or("*"),
+    right.name()
+)]
+pub struct Denied {
+    /// Who.
+    pub uid: u32,
+    /// What.
+    pub right: Right,
+    /// Where; `None` for every queue.
+    pub queue: Option<String>,
+}
