@@ -35,7 +35,7 @@ fn main() {
         engine.turn(now).expect("a store without faults");
         let claimed = monotonic();
         let lease = |id| (LeaseId { id: JobId(id), attempt: Attempt(1) }, Verdict::Complete);
-        engine.settle(ORIGIN, (first..first + BATCH).map(lease).collect(), now);
+        engine.settle(ORIGIN, (first..first + BATCH).map(lease).collect::<Vec<_>>(), now);
         engine.turn(now).expect("a store without faults");
         let settled = monotonic();
         for (total, span) in took.iter_mut().zip([submitted - begun, claimed - submitted, settled - claimed])

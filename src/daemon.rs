@@ -1,6 +1,7 @@
 //! The life of a daemon: configuration, recovery, sockets, workers, the loop, the way down. Puts the parts
 //! together and decides nothing that they decide.
 
+use crate::access::Access;
 use crate::clock::Clock;
 use crate::config::{Config, ConfigErrors, DrainSubmits, Handler, Loaded, Overrides};
 use crate::core::Time;
@@ -257,6 +258,7 @@ fn service(config: &Config) -> Service {
     let limits = &config.limits;
     Service {
         settings: config.settings(),
+        access: Rc::new(Access::new(rustix::process::geteuid().as_raw(), config.access.clone())),
         limits: Limits {
             connections: limits.connections,
             frame: limits.frame,

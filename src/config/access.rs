@@ -27,7 +27,7 @@ fn rule(mut table: Section<'_>, around: &Surroundings, report: &mut Report<'_>) 
             "holds for nobody; name users or groups (users = [\"*\"] is everybody whom the socket lets in)";
         table.fault_of_all(report, message);
     }
-    let everybody = users.iter().any(|user| *user == NameOrNumber::Name(EVERYBODY));
+    let everybody = users.contains(&NameOrNumber::Name(EVERYBODY));
     let named = users.iter().filter(|user| **user != NameOrNumber::Name(EVERYBODY));
     let number = |key, what, ids: &dyn Fn(&str) -> Option<u32>, report: &mut Report<'_>, one: &_| match one {
         NameOrNumber::Number(number) => Some(*number),

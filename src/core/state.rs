@@ -106,10 +106,9 @@ impl State {
         if let JobState::Leased(lease) = job.state { Some((job.attempt, lease)) } else { None }
     }
 
-    /// The queue of a job, if the job is known.
-    pub fn queue_name_of(&self, id: JobId) -> Option<&QueueName> {
-        let spec = self.jobs.get(&id).map(|job| &job.spec).or_else(|| self.plain.spec(id))?;
-        Some(&spec.queue)
+    /// What was asked for with a job, if the job is known.
+    pub fn spec_of(&self, id: JobId) -> Option<&Spec> {
+        Some(self.jobs.get(&id).map(|job| &job.spec).or_else(|| self.plain.spec(id))?)
     }
 
     /// The first moment at which time alone changes something; `None` if there is none.

@@ -8,6 +8,7 @@
 //! yet on disk.
 
 mod answer;
+mod batch;
 mod drain;
 #[cfg(test)]
 mod tests;
@@ -16,12 +17,13 @@ mod waiting;
 mod watching;
 
 pub use answer::{Answer, Delivery, End, Fact, Origin, Refusal};
+pub use batch::Batch;
 pub use drain::{Drain, KILL_GRACE, Step};
 pub use turn::Turned;
 
 use crate::core::{
-    Claim, Command, Core, Edit, Event, Grant, Group, Holder, JobId, LeaseId, Moment, Outcome, QueueName,
-    Rejection, Settings, State, Time, Verdict,
+    Claim, Command, Core, Event, Grant, Group, Holder, JobId, LeaseId, Moment, Outcome, QueueName, Rejection,
+    Settings, State, Time, Verdict,
 };
 use crate::store::{AppendError, BodyError, CommitNo, Room, Store};
 use bytes::Bytes;
@@ -228,24 +230,6 @@ impl<S: Store> Engine<S> {
         self.waiting.add(Waiter { origin, claim, until });
     }
 
-    /// Ends leases.
-    pub fn settle(&mut self, origin: Origin, items: Vec<(LeaseId, Verdict)>, now: Time) {
-        let outcome = self.decide(&Command::Settle { items }, now);
-        self.answer(origin, finished(outcome));
-    }
-
-    /// Prolongs leases.
-    pub fn extend(&mut self, origin: Origin, items: Vec<LeaseId>, lease: Option<Duration>, now: Time) {
-        let outcome = self.decide(&Command::Extend { items, lease }, now);
-        self.answer(origin, finished(outcome));
-    }
-
-    /// Changes jobs by hand.
-    pub fn edit(&mut self, origin: Origin, edit: Edit, ids: Vec<JobId>, now: Time) {
-        let outcome = self.decide(&Command::Edit { edit, ids }, now);
-        self.answer(origin, finished(outcome));
-    }
-
     /// Pauses, resumes or purges a queue.
     pub fn change_queue(&mut self, origin: Origin, command: &Command, now: Time) {
         let outcome = self.decide(command, now);
@@ -261,13 +245,15 @@ impl<S: Store> Engine<S> {
         self.answer(origin, answer);
     }
 
-    /// Waits until jobs have ended, at most until `until`.
-    pub fn wait(&mut self, origin: Origin, ids: Vec<JobId>, until: Time, now: Time) {
+    /// Waits until jobs have ended, at most until `until`. Hidden ones are gone, as jobs that are not kept are.
+    pub fn wait(&mut self, origin: Origin, ids: impl Into<Batch<JobId>>, until: Time, now: Time) {
+        let (ids, gaps) = ids.into().split();
         let next = self.core.state.next_id();
         if let Some(unknown) = ids.iter().find(|id| **id >= next || id.0 == 0) {
             return self.answer(origin, Answer::Refused(Refusal::NotFound(*unknown)));
         }
-        let ends: Vec<_> = ids.into_iter().map(|id| (id, self.end_of(id))).collect();
+        let ends = ids.into_iter().map(|id| (id, self.end_of(id))).collect();
+        let ends: Vec<_> = gaps.fill(ends, |id| (id, Some(End { id, state: None, error: None })));
         if until <= now || ends.iter().all(|(_, end)| end.is_some()) {
             return self.end_wait(origin, ends);
         }
@@ -282,6 +268,21 @@ impl<S: Store> Engine<S> {
             self.answer(origin, Answer::Jobs(Vec::new()));
         } else if let Some((origin, ends)) = self.watching.of_request(origin) {
             self.end_wait(origin, ends);
+        }
+    }
+
+    /// Answers those claims that wait which `refuse` has an answer for.
+    pub fn withdraw_claims(&mut self, refuse: impl Fn(Origin, &Claim) -> Option<Answer>) {
+        for (waiter, answer) in self.waiting.take(|waiter| refuse(waiter.origin, &waiter.claim)) {
+            self.answer(waiter.origin, answer);
+        }
+    }
+
+    /// Refuses those waits for the end of jobs that name one which `is_hidden` says.
+    pub fn withdraw_waits(&mut self, is_hidden: impl Fn(&State, Origin, JobId) -> bool) {
+        let hidden = |origin, id| is_hidden(&self.core.state, origin, id);
+        for (origin, id) in self.watching.take(hidden) {
+            self.answer(origin, Answer::Refused(Refusal::NotFound(id)));
         }
     }
 

@@ -155,7 +155,7 @@ impl<S: Store> Engine<S> {
             | Event::Ripened { jobs }
             | Event::Revived { jobs } => {
                 for id in jobs.iter() {
-                    if let Some(queue) = self.core.state.queue_name_of(id).cloned() {
+                    if let Some(queue) = self.core.state.spec_of(id).map(|spec| spec.queue.clone()) {
                         self.wake(queue);
                     }
                 }

@@ -93,6 +93,13 @@ impl Waiting {
         self.remove(place)
     }
 
+    /// Takes those out that `pick` makes something of.
+    pub(super) fn take<T>(&mut self, pick: impl Fn(&Waiter) -> Option<T>) -> Vec<(Waiter, T)> {
+        let picked: Vec<(u64, T)> =
+            self.waiters.iter().filter_map(|(place, waiter)| Some((*place, pick(waiter)?))).collect();
+        picked.into_iter().filter_map(|(place, made)| Some((self.remove(place)?, made))).collect()
+    }
+
     /// Takes everybody out.
     pub(super) fn all(&mut self) -> Vec<Waiter> {
         std::mem::take(self).waiters.into_values().collect()

@@ -112,6 +112,17 @@ impl Watching {
         self.remove(key)
     }
 
+    /// Takes the requests out that wait for the end of a job which `is_picked` says, with that job.
+    pub(super) fn take(&mut self, is_picked: impl Fn(Origin, JobId) -> bool) -> Vec<(Origin, JobId)> {
+        let first = |watch: &Watch| {
+            let mut open = watch.ends.iter().filter(|(_, end)| end.is_none()).map(|(id, _)| *id);
+            open.find(|id| is_picked(watch.origin, *id))
+        };
+        let picked: Vec<(u64, JobId)> =
+            self.watches.iter().filter_map(|(key, watch)| Some((*key, first(watch)?))).collect();
+        picked.into_iter().filter_map(|(key, id)| Some((self.remove(key)?.0, id))).collect()
+    }
+
     /// Forgets the requests of a connection.
     pub(super) fn forget_session(&mut self, session: u64) {
         let (from, to) = (Origin { session, request: 0 }, Origin { session, request: u32::MAX });

@@ -1,14 +1,16 @@
 //! The questions in JSON: how the daemon, its queues and its jobs are, and the changes that people make. Turns
 //! what the core knows into the views of the protocol.
 
+use super::gate::Gate;
 use super::hub::Hub;
 use super::native::{self, Invalid};
 use super::session::Session;
+use crate::access::Right;
 use crate::core::{
     Command, EditRejection, Failure, IdRange, Job, JobId, JobState, Queue, QueueName, Reason, Spec,
     StateKind, Time,
 };
-use crate::engine::{Answer, End, Origin, Refusal};
+use crate::engine::{Answer, Batch, End, Origin, Refusal};
 use crate::protocol::admin::{
     AdminRequest, DrainView, EditView, EndView, ExplainView, FailureView, HandlerView, JobView, JobsView,
     QueueView, StatusView, TotalsView,
@@ -30,31 +32,34 @@ pub(super) fn handle<S: Store + 'static>(
     request: AdminRequest,
     now: Time,
 ) -> Result<(), Invalid> {
+    let gate = Gate::of(hub, session);
     let mut engine = hub.engine.borrow_mut();
     match request {
         AdminRequest::Status {} => {
             drop(engine);
-            ready(hub, origin, &status(hub, now));
+            ready(hub, origin, &status(hub, &gate, now));
         }
         AdminRequest::Queues {} => {
             drop(engine);
-            ready(hub, origin, &queues(hub));
+            ready(hub, origin, &queues(hub, &gate));
         }
         AdminRequest::List { queue, state, tags, after, limit } => {
             drop(engine);
             let filter = Filter::new(queue.as_deref(), state.as_deref(), tags)?;
-            ready(hub, origin, &list(hub, &filter, after, limit.clamp(1, PAGE_MAX)));
+            ready(hub, origin, &list(hub, &gate, &filter, after, limit.clamp(1, PAGE_MAX)));
         }
         AdminRequest::Show { id } => {
             let id = JobId(id);
-            let view = engine.core().state.job(id).map(|job| view(hub, id, &job));
+            let job = engine.core().state.job(id).filter(|job| gate.reads(&job.spec));
+            let view = job.map(|job| view(hub, id, &job));
             drop(engine);
             ready(hub, origin, &view.ok_or_else(|| not_found(id))?);
         }
         AdminRequest::Explain { id } => {
             let id = JobId(id);
             let core = engine.core();
-            let (Some(job), Some(reasons)) = (core.state.job(id), core.explain(id)) else {
+            let job = core.state.job(id).filter(|job| gate.reads(&job.spec));
+            let (Some(job), Some(reasons)) = (job, core.explain(id)) else {
                 return Err(not_found(id));
             };
             let reasons =
@@ -67,22 +72,29 @@ pub(super) fn handle<S: Store + 'static>(
         AdminRequest::Wait { ids, timeout_ms } => {
             native::check_batch(hub, ids.len())?;
             let until = timeout_ms.map_or(Time::NEVER, |ms| now.plus(Duration::from_millis(ms)));
-            engine.wait(origin, ids.into_iter().map(JobId).collect(), until, now);
+            let ids = Batch::from(ids.into_iter().map(JobId).collect::<Vec<_>>());
+            let ids = ids.hide(|id| *id, |id| gate.hides(&engine.core().state, id));
+            engine.wait(origin, ids, until, now);
         }
         AdminRequest::Edit { edit, ids } => {
             native::check_batch(hub, ids.len())?;
-            engine.edit(origin, native::edit(&edit)?, ids.into_iter().map(JobId).collect(), now);
+            let (edit, state) = (native::edit(&edit)?, &engine.core().state);
+            gate.edit(state, ids.iter().copied().map(JobId), edit)?;
+            let ids = Batch::from(ids.into_iter().map(JobId).collect::<Vec<_>>());
+            let ids = ids.hide(|id| *id, |id| gate.hides(state, id));
+            engine.edit(origin, edit, ids, now);
         }
         AdminRequest::Pause { queue } => {
-            engine.change_queue(origin, &Command::Pause { queue: native::queue_name(&queue)? }, now);
+            engine.change_queue(origin, &Command::Pause { queue: changeable(&gate, &queue)? }, now);
         }
         AdminRequest::Resume { queue } => {
-            engine.change_queue(origin, &Command::Resume { queue: native::queue_name(&queue)? }, now);
+            engine.change_queue(origin, &Command::Resume { queue: changeable(&gate, &queue)? }, now);
         }
         AdminRequest::Purge { queue } => {
-            engine.change_queue(origin, &Command::Purge { queue: native::queue_name(&queue)? }, now);
+            engine.change_queue(origin, &Command::Purge { queue: changeable(&gate, &queue)? }, now);
         }
         AdminRequest::Drain {} | AdminRequest::Undrain {} => {
+            gate.daemon()?;
             engine.drain_by_hand(matches!(request, AdminRequest::Drain {}));
             let draining = engine.core().draining;
             let leased = engine.core().state.queues().map(|(_, q)| q.counts().of(StateKind::Leased)).sum();
@@ -103,6 +115,11 @@ pub(super) fn handle<S: Store + 'static>(
     Ok(())
 }
 
+fn changeable(gate: &Gate<'_>, queue: &str) -> Result<QueueName, Invalid> {
+    let queue = native::queue_name(queue)?;
+    gate.queue(Right::Admin, &queue).map(|()| queue)
+}
+
 /// Says an answer in JSON, once all that it tells of is on disk.
 fn ready<S: Store + 'static, T: Serialize>(hub: &Hub<S>, origin: Origin, view: &T) {
     let mut frame = Vec::new();
@@ -114,7 +131,7 @@ pub(super) fn json<T: Serialize>(view: &T) -> Response {
     Response::Json(serde_json::to_vec(view).expect("plain data always has a JSON form").into())
 }
 
-fn not_found(id: JobId) -> Invalid {
+pub(super) fn not_found(id: JobId) -> Invalid {
     (ErrorCode::NotFound, Refusal::NotFound(id).to_string())
 }
 
@@ -130,7 +147,7 @@ pub(super) fn ended(ends: Vec<End>) -> Response {
     json(&ends.into_iter().map(view).collect::<Vec<_>>())
 }
 
-fn status<S: Store + 'static>(hub: &Hub<S>, now: Time) -> StatusView {
+fn status<S: Store + 'static>(hub: &Hub<S>, gate: &Gate<'_>, now: Time) -> StatusView {
     let engine = hub.engine.borrow();
     StatusView {
         version: env!("CARGO_PKG_VERSION").into(),
@@ -147,7 +164,7 @@ fn status<S: Store + 'static>(hub: &Hub<S>, now: Time) -> StatusView {
             room => Some(Refusal::NoRoom(room).to_string()),
         },
         memory: memory(),
-        queues: queues(hub),
+        queues: queues(hub, gate),
     }
 }
 
@@ -158,7 +175,7 @@ fn memory() -> u64 {
     pages.unwrap_or(0) * rustix::param::page_size() as u64
 }
 
-fn queues<S: Store + 'static>(hub: &Hub<S>) -> Vec<QueueView> {
+fn queues<S: Store + 'static>(hub: &Hub<S>, gate: &Gate<'_>) -> Vec<QueueView> {
     let engine = hub.engine.borrow();
     let handlers = &hub.service.borrow().handlers;
     let workers =
@@ -177,6 +194,7 @@ fn queues<S: Store + 'static>(hub: &Hub<S>) -> Vec<QueueView> {
             views.push(queue_view(&name, &Queue::default(), handler.workers, waiting));
         }
     }
+    views.retain(|view| gate.knows(&view.queue));
     views.sort_by(|a, b| a.queue.cmp(&b.queue));
     views
 }
@@ -235,7 +253,13 @@ impl Filter {
     }
 }
 
-fn list<S: Store + 'static>(hub: &Hub<S>, filter: &Filter, after: u64, limit: u32) -> JobsView {
+fn list<S: Store + 'static>(
+    hub: &Hub<S>,
+    gate: &Gate<'_>,
+    filter: &Filter,
+    after: u64,
+    limit: u32,
+) -> JobsView {
     let engine = hub.engine.borrow();
     let state = &engine.core().state;
     let mut jobs = Vec::new();
@@ -245,7 +269,7 @@ fn list<S: Store + 'static>(hub: &Hub<S>, filter: &Filter, after: u64, limit: u3
     if after + 1 < next_id {
         for (range, job) in state.iter(IdRange::new(JobId(after + 1), next_id - after - 1)) {
             looked_at += 1;
-            if filter.takes(&job) {
+            if filter.takes(&job) && gate.reads(&job.spec) {
                 let room = (limit as usize - jobs.len()) as u64;
                 jobs.extend(range.iter().take(room as usize).map(|id| view(hub, id, &job)));
                 if jobs.len() == limit as usize {

@@ -2,10 +2,12 @@
 //! cells and no locks; no borrow is held across an await.
 
 use super::budget::{Budget, PATIENCE};
+use super::gate::Gate;
 use super::native;
 use super::output::OutputStore;
 use super::session::Session;
 use super::turns::{Fill, Turns};
+use crate::access::{Access, Right};
 use crate::clock::Clock;
 use crate::core::{JobId, Settings, StateKind, Time};
 use crate::engine::{Answer, Bounds, Delivery, Engine, Origin, Refusal, Turned};
@@ -44,6 +46,8 @@ pub struct Service {
     pub settings: Settings,
     /// Of connections and requests.
     pub limits: Limits,
+    /// Who may do what.
+    pub access: Rc<Access>,
     /// What the daemon's own workers run.
     pub handlers: Vec<HandlerView>,
     /// How long a stop waits for running attempts.
@@ -131,7 +135,23 @@ impl<S: Store + 'static> Hub<S> {
         self.engine.borrow_mut().configure(service.settings.clone(), service.limits.bounds);
         self.budget.set_max(service.limits.buffers);
         *self.service.borrow_mut() = service;
+        self.withdraw();
         self.tell_all(Notice::Reconfigured);
+    }
+
+    /// Takes back what waits and is not allowed any more.
+    fn withdraw(&self) {
+        let sessions = self.sessions.borrow();
+        let mut engine = self.engine.borrow_mut();
+        engine.withdraw_claims(|origin, claim| {
+            let gate = Gate::of(self, sessions.get(&origin.session)?);
+            let denied = claim.queues.iter().find_map(|queue| gate.queue(Right::Work, queue).err());
+            denied.map(|denied| native::refusal(origin.request, denied))
+        });
+        engine.withdraw_waits(|state, origin, id| {
+            sessions.get(&origin.session).is_some_and(|session| Gate::of(self, session).hides(state, id))
+        });
+        self.wake.notify_one();
     }
 
     /// Begins to stop, or cuts that short. Returns whether it has begun only now.
@@ -277,9 +297,12 @@ impl<S: Store + 'static> Hub<S> {
     }
 
     fn answer(&self, session: &Session, origin: Origin, answer: Answer) {
-        if let Answer::Ended(ends) = &answer
-            && let Some(follower) = ends.first().and_then(|end| self.follower(end.id, origin))
-        {
+        let about = match &answer {
+            Answer::Ended(ends) => ends.first().map(|end| end.id),
+            Answer::Refused(Refusal::NotFound(id)) => Some(*id),
+            _ => None,
+        };
+        if let Some(follower) = about.and_then(|id| self.follower(id, origin)) {
             follower.ended.set(true);
             follower.more.notify_one();
             return;

@@ -2,7 +2,9 @@
 //! accept connections.
 
 use super::hub::Hub;
-use super::session::{self, Peer};
+use super::peer::Peer;
+use super::session;
+use crate::access::Caller;
 use crate::store::Store;
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, FileTypeExt, PermissionsExt};
@@ -92,10 +94,12 @@ impl Listening {
         Ok(tokio::task::spawn_local(async move {
             loop {
                 match listener.accept().await {
-                    Ok((stream, _)) => {
-                        let uid = stream.peer_cred().map_or(u32::MAX, |peer| peer.uid());
-                        session::open(&hub, stream, Peer { uid, pool: false });
-                    }
+                    Ok((stream, _)) => match Peer::of(&stream) {
+                        Ok(peer) => session::open(&hub, stream, peer),
+                        Err(error) => {
+                            tracing::warn!(%error, "a connection is closed: the kernel does not tell whose it is");
+                        }
+                    },
                     // Out of file descriptors, say: others are served, and this is tried again.
                     Err(error) => {
                         tracing::warn!(%error, "a connection could not be accepted");
@@ -109,6 +113,7 @@ impl Listening {
 
 /// Serves the connection of the daemon's own pool of workers.
 pub fn serve_pool<S: Store + 'static>(hub: &Rc<Hub<S>>, stream: UnixStream) {
-    let uid = rustix::process::geteuid().as_raw();
-    session::open(hub, stream, Peer { uid, pool: true });
+    let caller = Caller { uid: rustix::process::geteuid().as_raw(), groups: Vec::new() };
+    let peer = Peer { caller, pool: true };
+    session::open(hub, stream, peer);
 }

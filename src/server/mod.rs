@@ -8,11 +8,13 @@
 mod admin;
 mod budget;
 mod driver;
+mod gate;
 mod hub;
 mod last_call;
 mod listen;
 mod native;
 mod output;
+mod peer;
 mod session;
 mod turns;
 

@@ -1,14 +1,16 @@
 //! The native protocol: frames into calls of the engine, answers into frames. It checks what a client may say, and
 //! decides nothing.
 
+use super::gate::Gate;
 use super::hub::{Follower, Hub};
 use super::session::Session;
 use super::{admin, output};
+use crate::access::Right;
 use crate::core::{
     Attempt, BACKOFF_MAX, Backoff, Claim, Edit, Group, Growth, Holder, JobId, LeaseId, LeaseRejection,
     Priority, QueueName, Rejection, Spec, Start, Then, Time, Verdict,
 };
-use crate::engine::{Answer, Origin, Refusal};
+use crate::engine::{Answer, Batch, Origin, Refusal};
 use crate::protocol::{
     self as wire, ErrorCode, Header, LeaseFault, LeaseRef, Request, Response, SubmitGroup,
 };
@@ -78,15 +80,21 @@ pub(super) async fn handle<S: Store + 'static>(
     let batch = hub.service.borrow().limits.batch;
     let result = match Request::decode(header.kind, payload, batch) {
         // The only one that waits for anything.
-        Ok(Request::Output { lease, stream, data }) => take_output(hub, origin, lease, stream, data).await,
+        Ok(Request::Output { lease, stream, data }) => {
+            take_output(hub, session, origin, lease, stream, data).await
+        }
         Ok(request) => dispatch(hub, session, origin, request, now),
         Err(fault) => Err((fault.code, fault.message)),
     };
-    if let Err((code, message)) = result {
-        let mut frame = Vec::new();
-        Response::Error(wire::Fault { code, message }).encode(header.request, &mut frame);
-        hub.engine.borrow_mut().answer(origin, Answer::Ready(frame));
+    if let Err(invalid) = result {
+        hub.engine.borrow_mut().answer(origin, refusal(header.request, invalid));
     }
+}
+
+pub(super) fn refusal(request: u32, (code, message): Invalid) -> Answer {
+    let mut frame = Vec::new();
+    Response::Error(wire::Fault { code, message }).encode(request, &mut frame);
+    Answer::Ready(frame)
 }
 
 fn dispatch<S: Store + 'static>(
@@ -112,13 +120,22 @@ fn dispatch<S: Store + 'static>(
         }
         Request::Settle(items) => {
             check_batch(hub, items.len())?;
-            let items = items.into_iter().map(|item| (lease_id(item.lease), verdict(item.verdict))).collect();
-            hub.engine.borrow_mut().settle(origin, items, now);
+            let (gate, mut engine) = (Gate::of(hub, session), hub.engine.borrow_mut());
+            let state = &engine.core().state;
+            gate.work(state, items.iter().map(|item| JobId(item.lease.id)))?;
+            let items = items.into_iter().map(|item| (lease_id(item.lease), verdict(item.verdict)));
+            let items = Batch::from(items.collect::<Vec<_>>());
+            let items = items.hide(|(lease, _)| lease.id, |id| gate.hides_from_work(state, id));
+            engine.settle(origin, items, now);
         }
         Request::Extend { leases, lease_ms } => {
             check_batch(hub, leases.len())?;
-            let items = leases.into_iter().map(lease_id).collect();
-            hub.engine.borrow_mut().extend(origin, items, lease_ms.map(millis), now);
+            let (gate, mut engine) = (Gate::of(hub, session), hub.engine.borrow_mut());
+            let state = &engine.core().state;
+            gate.work(state, leases.iter().map(|lease| JobId(lease.id)))?;
+            let items = Batch::from(leases.into_iter().map(lease_id).collect::<Vec<_>>());
+            let items = items.hide(|lease| lease.id, |id| gate.hides_from_work(state, id));
+            engine.extend(origin, items, lease_ms.map(millis), now);
         }
         Request::Unwait { request } => {
             let mut engine = hub.engine.borrow_mut();
@@ -126,7 +143,13 @@ fn dispatch<S: Store + 'static>(
             engine.answer(origin, Answer::Ok);
         }
         Request::Admin(request) => admin::handle(hub, session, origin, request, now)?,
-        Request::Body { id } => hub.engine.borrow_mut().body(origin, JobId(id)),
+        Request::Body { id } => {
+            let (gate, mut engine) = (Gate::of(hub, session), hub.engine.borrow_mut());
+            if gate.hides(&engine.core().state, JobId(id)) {
+                return Err(admin::not_found(JobId(id)));
+            }
+            engine.body(origin, JobId(id));
+        }
         Request::Logs { id, follow } => start_logs(hub, session, origin, JobId(id), follow, now)?,
     }
     Ok(())
@@ -152,7 +175,7 @@ fn submit<S: Store + 'static>(
     session: &Session,
     groups: Vec<SubmitGroup>,
 ) -> Result<(Vec<Group>, Vec<Bytes>), Invalid> {
-    let service = hub.service.borrow();
+    let (gate, service) = (Gate::of(hub, session), hub.service.borrow());
     check_batch(hub, groups.iter().map(|group| group.bodies.len()).sum())?;
     let mut bodies = Vec::with_capacity(groups.iter().map(|group| group.bodies.len()).sum());
     let groups = groups
@@ -165,29 +188,25 @@ fn submit<S: Store + 'static>(
             }
             let count = group.bodies.len() as u64;
             bodies.extend(group.bodies);
-            let group = self::group(group.options, count, session.peer.uid)?;
-            may_submit(&service.handlers, &group.spec.queue, session)?;
+            let group = self::group(group.options, count, session.peer.caller.uid)?;
+            gate.queue(Right::Submit, &group.spec.queue)?;
+            can_run_as(&service.handlers, &group.spec)?;
             Ok(group)
         })
         .collect::<Result<_, _>>()?;
     Ok((groups, bodies))
 }
 
-/// A command job runs with the daemon's own rights, so only the daemon's own user, and root, may submit one.
-fn may_submit(
-    handlers: &[wire::admin::HandlerView],
-    queue: &QueueName,
-    session: &Session,
-) -> Result<(), Invalid> {
+/// A command job runs as the user who submitted it. Only root can run something as somebody else.
+fn can_run_as(handlers: &[wire::admin::HandlerView], spec: &Spec) -> Result<(), Invalid> {
     let runs_commands =
-        handlers.iter().any(|handler| handler.exec.is_none() && handler.queue == queue.as_str());
-    if !runs_commands {
-        return Ok(());
-    }
+        handlers.iter().any(|handler| handler.exec.is_none() && handler.queue == spec.queue.as_str());
     let own = rustix::process::geteuid().as_raw();
-    if session.peer.uid != own && session.peer.uid != 0 {
+    if runs_commands && spec.owner != own && own != 0 {
         let message = format!(
-            "queue `{queue}` runs commands as user {own}, so only that user and root may submit to it"
+            "queue `{}` runs commands as the user who submits them, and a daemon of user {own} cannot run anything as \
+             you (uid {}): submit as that user, or to a daemon of root or of your own",
+            spec.queue, spec.owner
         );
         return Err((ErrorCode::Forbidden, message));
     }
@@ -233,8 +252,13 @@ fn claim<S: Store + 'static>(hub: &Hub<S>, session: &Session, claim: wire::Claim
         let message = format!("a claim names 1 to {CLAIM_QUEUES_MAX} queues and at least one job");
         return Err((ErrorCode::Invalid, message));
     }
+    let gate = Gate::of(hub, session);
+    let queue = |name: &String| {
+        let name = queue_name(name)?;
+        gate.queue(Right::Work, &name).map(|()| name)
+    };
     Ok(Claim {
-        queues: claim.queues.iter().map(|name| queue_name(name)).collect::<Result<_, _>>()?,
+        queues: claim.queues.iter().map(queue).collect::<Result<_, _>>()?,
         max: claim.max.min(hub.service.borrow().limits.batch as u32),
         lease: claim.lease_ms.map(millis),
         holder: if claim.bound { Holder::Session(session.id) } else { Holder::Anyone },
@@ -262,14 +286,20 @@ fn verdict(verdict: wire::Verdict) -> Verdict {
 
 async fn take_output<S: Store + 'static>(
     hub: &Rc<Hub<S>>,
+    session: &Session,
     origin: Origin,
     lease: LeaseRef,
     stream: u8,
     data: Bytes,
 ) -> Result<(), Invalid> {
     let id = JobId(lease.id);
-    let in_force = hub.engine.borrow().core().state.lease(id).map(|(attempt, _)| attempt.0);
-    if in_force != Some(lease.attempt) {
+    let (in_force, hidden) = {
+        let (gate, engine) = (Gate::of(hub, session), hub.engine.borrow());
+        let state = &engine.core().state;
+        gate.work(state, [id].into_iter())?;
+        (state.lease(id).map(|(attempt, _)| attempt.0), gate.hides_from_work(state, id))
+    };
+    if in_force != Some(lease.attempt) || hidden {
         let message =
             format!("lease lost: attempt {} of job {id} is not in force; drop its result", lease.attempt);
         return Err((ErrorCode::WrongState, message));
@@ -294,9 +324,14 @@ fn start_logs<S: Store + 'static>(
     follow: bool,
     now: Time,
 ) -> Result<(), Invalid> {
-    let known = hub.engine.borrow().core().state.contains(id);
-    if !known && !hub.outputs.has(id) {
-        return Err((ErrorCode::NotFound, Refusal::NotFound(id).to_string()));
+    let (known, hidden) = {
+        let (gate, engine) = (Gate::of(hub, session), hub.engine.borrow());
+        let (state, known) = (&engine.core().state, engine.core().state.contains(id));
+        // Whose a job was that is gone, nobody knows any more.
+        (known, if known { gate.hides(state, id) } else { !gate.reads_everything() })
+    };
+    if hidden || (!known && !hub.outputs.has(id)) {
+        return Err(admin::not_found(id));
     }
     let follower = Rc::new(Follower { origin, more: Default::default(), ended: (!known || !follow).into() });
     hub.followers.borrow_mut().entry(id).or_default().push(follower.clone());

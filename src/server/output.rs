@@ -4,10 +4,12 @@
 //! A file is a row of pieces: attempt (u32), stream (u8: 1 standard output, 2 standard error), length (u32), all
 //! little-endian, and so many bytes. One that was cut by a crash ends at its last whole piece.
 
+use super::admin;
+use super::gate::Gate;
 use super::hub::{Follower, Hub};
 use super::session::Session;
 use crate::core::{IdRange, JobId};
-use crate::protocol::Response;
+use crate::protocol::{Fault, Response};
 use crate::store::Store;
 use bytes::{Buf, BufMut, Bytes};
 use std::cell::RefCell;
@@ -150,7 +152,12 @@ pub(super) async fn follow<S: Store + 'static>(
 ) {
     let request = follower.origin.request;
     let mut offset = 0;
-    loop {
+    let last_word = loop {
+        if Gate::of(&hub, &session).hides(&hub.engine.borrow().core().state, id) {
+            // The rules have changed meanwhile.
+            let (code, message) = admin::not_found(id);
+            break Response::Error(Fault { code, message });
+        }
         // Asked before the read: what came before the end is in the file by then.
         let ended = follower.ended.get();
         let data = hub.outputs.read(id, offset).await;
@@ -163,15 +170,15 @@ pub(super) async fn follow<S: Store + 'static>(
             hub.enforce_budget();
             session.until_drained().await;
         } else if ended || !hub.sessions.borrow().contains_key(&session.id) {
-            break;
+            break Response::Ok;
         } else {
             tokio::select! {
                 () = follower.more.notified() => {}
                 () = session.closed.notified() => {}
             }
         }
-    }
-    session.say(request, &Response::Ok);
+    };
+    session.say(request, &last_word);
     session.flush();
     let last = {
         let mut followers = hub.followers.borrow_mut();

@@ -4,6 +4,7 @@
 use super::budget::{Account, FREE};
 use super::hub::Hub;
 use super::native;
+use super::peer::Peer;
 use super::turns::Share;
 use crate::clock::{Clock, monotonic};
 use crate::core::Time;
@@ -29,15 +30,6 @@ const ANSWER_BYTE: Duration = Duration::from_nanos(1);
 const WRITE_WAITING: usize = 1 << 20;
 /// A connection that lets this much wait does not read: it is closed.
 const WRITE_WAITING_MAX: usize = 96 << 20;
-
-/// Who is on the other side.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Peer {
-    /// The user.
-    pub(super) uid: u32,
-    /// Whether it is the daemon's own pool of workers.
-    pub(super) pool: bool,
-}
 
 /// What the loop knows of an open connection.
 pub(super) struct Session {
@@ -212,7 +204,7 @@ pub(super) fn open<S: Store + 'static>(hub: &Rc<Hub<S>>, stream: UnixStream, pee
         this: this.clone(),
     });
     let limit = hub.service.borrow().limits.connections;
-    if hub.sessions.borrow().len() >= limit && !peer.pool {
+    if hub.sessions.borrow().len() >= limit && !session.peer.pool {
         if !hub.is_crowded.replace(true) {
             events::connections_full(limit);
         }

@@ -192,6 +192,10 @@ impl Daemon {
         until(&format!("job {id} is {state}"), async || (self.state(id).await == state).then_some(())).await;
     }
 
+    pub(crate) async fn status(&self) -> StatusView {
+        self.client.ask(AdminRequest::Status {}).await.unwrap()
+    }
+
     pub(crate) async fn queue(&self, name: &str) -> QueueView {
         let queues: Vec<QueueView> = self.client.ask(AdminRequest::Queues {}).await.unwrap();
         queues.into_iter().find(|queue| queue.queue == name).unwrap()

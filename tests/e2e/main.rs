@@ -1,5 +1,6 @@
 //! The daemon end to end: the real binary as a child process, over its real socket.
 
+mod access;
 mod crash;
 mod drain;
 mod full_disk;

@@ -1,0 +1,119 @@
+//! Asks the rules of access for each request: who sent it is known (`peer.rs`), what it names is looked up here.
+//! A job that somebody may not see is, for him, not there: the answers are those for a job that never was.
+
+use super::hub::Hub;
+use super::native::Invalid;
+use super::session::Session;
+use crate::access::{Access, Caller, Denied, Right};
+use crate::core::{Edit, JobId, QueueName, Spec, State};
+use crate::protocol::ErrorCode;
+use std::rc::Rc;
+
+/// What one connection may do, by the rules of this moment.
+pub(super) struct Gate<'a> {
+    access: Rc<Access>,
+    caller: &'a Caller,
+    /// There is nothing to ask.
+    is_open: bool,
+}
+
+impl<'a> Gate<'a> {
+    pub(super) fn of<S>(hub: &Hub<S>, session: &'a Session) -> Gate<'a> {
+        let (access, peer) = (hub.service.borrow().access.clone(), &session.peer);
+        let is_open = peer.pool || access.is_open_to(&peer.caller);
+        Gate { access, caller: &peer.caller, is_open }
+    }
+
+    /// May this be done with a queue?
+    pub(super) fn queue(&self, right: Right, queue: &QueueName) -> Result<(), Invalid> {
+        let may = self.is_open || self.access.may(self.caller, right, queue.as_str());
+        self.unless_denied(may, right, Some(queue))
+    }
+
+    /// May the daemon as a whole be changed?
+    pub(super) fn daemon(&self) -> Result<(), Invalid> {
+        let may = self.is_open || self.access.may_everywhere(self.caller, Right::Admin);
+        self.unless_denied(may, Right::Admin, None)
+    }
+
+    fn unless_denied(&self, may: bool, right: Right, queue: Option<&QueueName>) -> Result<(), Invalid> {
+        let queue = queue.map(ToString::to_string);
+        let denied = || Denied { uid: self.caller.uid, right, queue };
+        if may { Ok(()) } else { Err((ErrorCode::Forbidden, denied().to_string())) }
+    }
+
+    /// Is this queue shown?
+    pub(super) fn knows(&self, queue: &str) -> bool {
+        self.is_open || self.access.knows(self.caller, queue)
+    }
+
+    /// Is everything shown, what is forgotten of jobs that are gone included?
+    pub(super) fn reads_everything(&self) -> bool {
+        self.is_open || self.access.may_everywhere(self.caller, Right::Read)
+    }
+
+    /// Are jobs like this one shown?
+    pub(super) fn reads(&self, spec: &Spec) -> bool {
+        self.is_open || self.access.may_read(self.caller, spec.owner, spec.queue.as_str())
+    }
+
+    /// Is this job there, but not for a reader?
+    pub(super) fn hides(&self, state: &State, id: JobId) -> bool {
+        self.hides_unless(state, id, |spec| self.reads(spec))
+    }
+
+    /// May a worker name these jobs? Those that are not shown to him, and that he may not work on, are hidden from
+    /// him and no reason to refuse the others.
+    pub(super) fn work(&self, state: &State, ids: impl Iterator<Item = JobId>) -> Result<(), Invalid> {
+        self.shown_jobs(state, ids, |spec| if self.works(spec) { None } else { Some(Right::Work) })
+    }
+
+    /// Is this job there, but not for a worker?
+    pub(super) fn hides_from_work(&self, state: &State, id: JobId) -> bool {
+        self.hides_unless(state, id, |spec| self.works(spec))
+    }
+
+    /// May these jobs be changed like this? As for [`Gate::work`]; hidden is what [`Gate::hides`] says.
+    pub(super) fn edit(
+        &self,
+        state: &State,
+        ids: impl Iterator<Item = JobId>,
+        edit: Edit,
+    ) -> Result<(), Invalid> {
+        let to_run = matches!(edit, Edit::Retry | Edit::Kick);
+        self.shown_jobs(state, ids, |spec| {
+            let queue = spec.queue.as_str();
+            if self.access.may_change(self.caller, spec.owner, queue, to_run) {
+                None
+            } else if spec.owner == self.caller.uid {
+                Some(Right::Submit)
+            } else {
+                Some(Right::Admin)
+            }
+        })
+    }
+
+    /// Refuses a request if it names a job that is shown, but with which `lacks` finds a right missing.
+    fn shown_jobs(
+        &self,
+        state: &State,
+        ids: impl Iterator<Item = JobId>,
+        lacks: impl Fn(&Spec) -> Option<Right>,
+    ) -> Result<(), Invalid> {
+        if self.is_open {
+            return Ok(());
+        }
+        let shown = ids.filter_map(|id| state.spec_of(id)).filter(|spec| self.reads(spec));
+        shown
+            .filter_map(|spec| Some((lacks(spec)?, &spec.queue)))
+            .try_for_each(|(right, queue)| self.unless_denied(false, right, Some(queue)))
+    }
+
+    fn works(&self, spec: &Spec) -> bool {
+        self.is_open || self.access.may(self.caller, Right::Work, spec.queue.as_str())
+    }
+
+    fn hides_unless(&self, state: &State, id: JobId, may: impl Fn(&Spec) -> bool) -> bool {
+        !self.is_open && state.spec_of(id).is_some_and(|spec| !may(spec))
+    }
+}

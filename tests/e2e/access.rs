@@ -1,0 +1,272 @@
+//! Who may do what, tried by other users: real processes under real user ids. Needs root, and says so without.
+
+use crate::helper::{Daemon, Home, block_on, until};
+use musher::protocol::Verdict;
+use rustix::process::Signal;
+use std::fs::{self, File, Permissions};
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
+use std::process::{Command, Output, Stdio};
+
+/// Users and groups that need no entry anywhere.
+const ALICE: u32 = 64_001;
+const BOB: u32 = 64_002;
+const MAILERS: u32 = 64_100;
+
+/// Runs a test as root, which alone can be other users; skips it otherwise.
+fn as_root(test: impl Future<Output = ()>) {
+    match rustix::process::geteuid().is_root() {
+        true => block_on(test),
+        false => eprintln!("skipped: only root can be other users"),
+    }
+}
+
+/// A home whose socket lets everybody in.
+struct Town {
+    home: Home,
+    /// The program, opened by us: other users may not reach its directory.
+    program: File,
+}
+
+impl Town {
+    fn new(config: &str) -> Town {
+        let home = Home::new(config);
+        fs::set_permissions(home.path(""), Permissions::from_mode(0o755)).unwrap();
+        Town { home, program: File::open(env!("CARGO_BIN_EXE_musher")).unwrap() }
+    }
+
+    async fn serve(&self) -> Daemon {
+        let daemon = self.home.serve().await;
+        fs::set_permissions(self.home.socket(), Permissions::from_mode(0o666)).unwrap();
+        daemon
+    }
+
+    fn command(&self, uid: u32, groups: &[u32], args: &[&str]) -> Command {
+        let mut command = Command::new(format!("/proc/self/fd/{}", self.program.as_raw_fd()));
+        command.env_clear().env("MUSHER_SOCKET", self.home.socket()).env("PATH", "/usr/bin:/bin");
+        command.args(args).stdin(Stdio::null()).current_dir("/");
+        become_user(&mut command, uid, groups);
+        command
+    }
+
+    fn run(&self, uid: u32, groups: &[u32], args: &[&str]) -> Said {
+        Said::of(self.command(uid, groups, args).output().unwrap())
+    }
+
+    /// Changes the rules while the daemon runs.
+    async fn reload(&self, daemon: &Daemon, config: &str) {
+        let before = self.home.log().matches("configuration reloaded").count();
+        self.home.configure(config);
+        daemon.signal(Signal::HUP);
+        until("the rules have changed", async || {
+            (self.home.log().matches("configuration reloaded").count() > before).then_some(())
+        })
+        .await;
+    }
+}
+
+fn become_user(command: &mut Command, uid: u32, groups: &[u32]) {
+    let groups = groups.to_vec();
+    let change = move || {
+        let result =
+            |code: libc::c_int| if code == 0 { Ok(()) } else { Err(std::io::Error::last_os_error()) };
+        // SAFETY: between fork and exec only calls that are safe in a signal handler are allowed: these are bare
+        // system calls, for the one thread there is. The list is alive and as long as is said.
+        unsafe {
+            result(libc::setgroups(groups.len(), groups.as_ptr()))?;
+            result(libc::setgid(uid))?;
+            result(libc::setuid(uid))
+        }
+    };
+    // SAFETY: see above; an error from `last_os_error` is a plain number.
+    unsafe { command.pre_exec(change) };
+}
+
+/// What a verb said.
+#[derive(Debug)]
+struct Said {
+    code: Option<i32>,
+    out: String,
+    err: String,
+}
+
+impl Said {
+    fn of(output: Output) -> Said {
+        let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+        Said { code: output.status.code(), out: text(output.stdout), err: text(output.stderr) }
+    }
+
+    #[track_caller]
+    fn ok(self) -> String {
+        assert_eq!(self.code, Some(0), "{self:?}");
+        self.out
+    }
+
+    /// Refused, with all of these words.
+    #[track_caller]
+    fn refused(self, words: &[&str]) {
+        assert!(self.code != Some(0), "{self:?}");
+        for word in words {
+            assert!(self.err.contains(word), "{word}: {self:?}");
+        }
+    }
+}
+
+#[test]
+fn without_rules_another_user_may_submit_and_sees_his_own_jobs_only() {
+    as_root(async {
+        let town = Town::new("[queues.commands]\nworkers = 0\n");
+        let daemon = town.serve().await;
+        assert_eq!(daemon.submit("mails", &["secret"]).await, 1);
+        assert_eq!(town.run(ALICE, &[], &["submit", "mails", "hers"]).ok().trim(), "2");
+        assert_eq!(daemon.show(2).await.unwrap().owner, ALICE);
+        assert_eq!(town.run(ALICE, &[], &["show", "2", "--body"]).ok(), "hers");
+        let listed = town.run(ALICE, &[], &["list", "--json"]).ok();
+        assert!(listed.lines().count() == 1 && listed.contains("\"id\":2"), "{listed}");
+        assert_eq!(town.run(BOB, &[], &["list", "--json"]).ok(), "");
+        town.run(ALICE, &[], &["claim", "mails"]).refused(&[
+            "uid 64001",
+            "work on queue `mails`",
+            "may = [\"work\"]",
+        ]);
+        town.run(ALICE, &[], &["pause", "mails"])
+            .refused(&["may not change queue `mails`", "may = [\"admin\"]"]);
+        town.run(ALICE, &[], &["purge", "mails", "--yes"]).refused(&["may not change queue `mails`"]);
+        town.run(ALICE, &[], &["drain"]).refused(&["may not change the whole daemon", "queues = [\"*\"]"]);
+        town.run(ALICE, &[], &["undrain"]).refused(&["may not change the whole daemon"]);
+        // Her own job is hers.
+        town.run(ALICE, &[], &["cancel", "2"]).ok();
+        assert_eq!(daemon.state(2).await, "gone");
+        assert_eq!(daemon.state(1).await, "ready");
+    });
+}
+
+/// Whatever somebody asks of a job that is not his: the answer is the same, to the letter, as for one that never was.
+#[test]
+fn a_job_of_somebody_else_is_not_there() {
+    as_root(async {
+        let town = Town::new("[queues.q.keep]\ndone = '1h'\n[queues.commands]\nworkers = 0\n");
+        let daemon = town.serve().await;
+        daemon.submit("q", &["waits", "runs", "done", "gone"]).await;
+        daemon.client.done(musher::protocol::admin::AdminRequest::Pause { queue: "q".into() }).await.unwrap();
+        daemon
+            .client
+            .done(musher::protocol::admin::AdminRequest::Resume { queue: "q".into() })
+            .await
+            .unwrap();
+        let first = daemon.claim("q", true, 0).await.unwrap();
+        assert!(daemon.settle(first.lease, Verdict::Complete).await);
+        let _runs = daemon.claim("q", true, 0).await.unwrap();
+        town.home.musher(&["delete", "4"]);
+        assert_eq!(daemon.state(4).await, "gone");
+        for (verb, rest) in [
+            ("show", &[][..]),
+            ("show", &["--body"]),
+            ("show", &["--json"]),
+            ("explain", &[]),
+            ("logs", &[]),
+            ("logs", &["--follow"]),
+            ("wait", &[]),
+            ("wait", &["--timeout", "1s"]),
+            ("cancel", &[]),
+            ("retry", &[]),
+            ("kick", &[]),
+            ("bury", &[]),
+            ("delete", &[]),
+        ] {
+            let ask = |id: &str| {
+                let args: Vec<&str> = [verb, id].into_iter().chain(rest.iter().copied()).collect();
+                let said = town.run(BOB, &[], &args);
+                assert_ne!(said.code, Some(0), "{args:?} {said:?}");
+                (said.code, said.out.replace(id, "N"), said.err.replace(id, "N"))
+            };
+            let gone = ask("4");
+            for id in ["1", "2", "3"] {
+                assert_eq!(ask(id), gone, "{verb} {rest:?}");
+            }
+        }
+        for lease in ["2@1", "1@1"] {
+            town.run(BOB, &[], &["complete", lease]).refused(&["not found"]);
+            town.run(BOB, &[], &["extend", lease]).refused(&["not found"]);
+        }
+        assert_eq!(daemon.state(2).await, "leased");
+        assert_eq!(daemon.state(3).await, "ready");
+    });
+}
+
+const RULES: &str = "[queues.commands]\nworkers = 0\n\
+    [[access]]\nusers = [64001]\nqueues = ['mails']\nmay = ['submit']\n\
+    [[access]]\ngroups = [64100]\nqueues = ['m*']\nmay = ['work', 'read']\n";
+
+#[test]
+fn rules_name_users_groups_and_queues() {
+    as_root(async {
+        let town = Town::new(RULES);
+        let daemon = town.serve().await;
+        assert_eq!(town.run(ALICE, &[], &["submit", "mails", "hello"]).ok().trim(), "1");
+        town.run(ALICE, &[], &["submit", "bills", "x"]).refused(&["may not submit to queue `bills`"]);
+        town.run(BOB, &[], &["submit", "mails", "x"])
+            .refused(&["uid 64002", "may not submit to queue `mails`"]);
+        // One group among others of his.
+        let groups = [5, MAILERS, 7];
+        assert!(town.run(BOB, &groups, &["show", "1", "--body"]).ok().contains("hello"));
+        town.run(BOB, &groups, &["cancel", "1"])
+            .refused(&["may not change queue `mails`", "may = [\"admin\"]"]);
+        town.run(BOB, &groups, &["claim", "bills"]).refused(&["may not work on queue `bills`"]);
+        let claimed = town.run(BOB, &groups, &["claim", "mails"]).ok();
+        assert!(claimed.starts_with("1@1"), "{claimed}");
+        // Who may not work on it has no say, even if the job is his.
+        town.run(ALICE, &[], &["complete", "1@1"]).refused(&["may not work on queue `mails`"]);
+        town.run(BOB, &[], &["complete", "1@1"]).refused(&["not found"]);
+        town.run(BOB, &groups, &["complete", "1@1"]).ok();
+        assert_eq!(daemon.state(1).await, "gone");
+        // Queues that a rule names are shown, others are not.
+        daemon.submit("bills", &["x"]).await;
+        let queues = town.run(BOB, &groups, &["queues", "--json"]).ok();
+        assert!(queues.contains("mails") && !queues.contains("bills"), "{queues}");
+        assert_eq!(town.run(BOB, &[], &["queues", "--json"]).ok(), "");
+    });
+}
+
+#[test]
+fn a_reload_holds_for_connections_that_are_open() {
+    as_root(async {
+        let town = Town::new(RULES);
+        let daemon = town.serve().await;
+        let job = daemon.submit("mails", &["first"]).await;
+        let mut waits = town
+            .command(BOB, &[MAILERS], &["wait", &job.to_string()])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut claims = town
+            .command(BOB, &[MAILERS], &["claim", "misc", "--wait", "10m"])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        until("the claim waits", async || (daemon.status().await.waiting_claims == 1).then_some(())).await;
+        until("the wait waits", async || (daemon.status().await.connections == 4).then_some(())).await;
+        town.reload(&daemon, "[[access]]\nusers = [64001]\nqueues = ['*']\nmay = ['submit']\n").await;
+        until("the claim ends", async || claims.try_wait().unwrap()).await;
+        Said::of(claims.wait_with_output().unwrap()).refused(&["may not work on queue `misc`"]);
+        until("the wait ends", async || waits.try_wait().unwrap()).await;
+        Said::of(waits.wait_with_output().unwrap()).refused(&["job 1 "]);
+        assert_eq!(daemon.state(job).await, "ready");
+    });
+}
+
+#[test]
+fn who_is_not_in_the_sockets_group_does_not_get_in() {
+    as_root(async {
+        let town = Town::new("[queues.commands]\nworkers = 0\n");
+        let _daemon = town.home.serve().await;
+        let mode = |path: &str| fs::metadata(town.home.path(path)).unwrap().permissions().mode() & 0o777;
+        assert_eq!((mode("socket"), mode("data"), mode("data/output")), (0o660, 0o700, 0o700));
+        std::os::unix::fs::chown(town.home.socket(), None, Some(MAILERS)).unwrap();
+        town.run(ALICE, &[], &["submit", "mails", "x"]).refused(&["ermission denied"]);
+        town.run(ALICE, &[MAILERS], &["submit", "mails", "x"]).ok();
+    });
+}
