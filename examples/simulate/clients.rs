@@ -88,7 +88,7 @@ impl Clients {
         let first = rng.usize(..3);
         let claim = Claim {
             queues: (0..1 + rng.usize(..3)).map(|nth| queue(first + nth)).collect(),
-            max: rng.u32(..6),
+            max: 1 + rng.u32(..5),
             lease,
             holder: session.map_or(Holder::Anyone, Holder::Session),
         };
@@ -204,6 +204,7 @@ impl Clients {
         self.asked.retain(|origin, _| origin.session != session);
         oracle.lets_go(Some(session));
         life.engine.close_session(session, life.now);
+        assert_eq!(life.engine.core().state.held_by(session).count(), 0, "what it held is free");
     }
 
     /// An answer has come to a connection that is there.

@@ -63,6 +63,7 @@ impl Stage {
         let now = wall.max(found.time);
         let bounds = Bounds { claim_bytes: 8 << 10, body: 4 << 10, ..Bounds::default() };
         let engine = Engine::new(found.state, found.last, store, settings(), bounds, rng.u64(..), now);
+        assert_eq!(engine.core().state.held(), 0, "no connection of the former life holds anything");
         Life { engine, now, is_between: true }
     }
 
@@ -117,6 +118,9 @@ impl Stage {
             }
             let Ok(next) = life.engine.housekeep(life.now) else { return false };
             self.disk.write_rows(usize::MAX);
+            if next.is_none_or(|next| next > life.now) {
+                check_served(life);
+            }
             match next {
                 Some(next) => life.now = life.now.max(next),
                 None => {
@@ -130,11 +134,8 @@ impl Stage {
 
     fn check_rest(&self, life: &Life) {
         assert!(self.disk.records() <= RECORDS_AT_REST, "{} records are not home", self.disk.records());
-        let core = life.engine.core();
-        for (name, queue) in core.state.queues() {
-            let unserved = queue.has_work() && life.engine.waiting_claims(Some(name)) > 0;
-            assert!(core.draining || !unserved, "claims wait for {name}, and it has work");
-        }
+        let due = life.engine.core().state.next_due();
+        assert_eq!(due, None, "something is due, and nobody is asked for a turn");
     }
 
     /// Ends a life against its will. If nothing was asked since the turn and all of it was synced, the next life
@@ -177,4 +178,13 @@ fn settings() -> Settings {
     let queues =
         [(queue(1), kept(Keep::For(Duration::from_secs(60)), 100)), (queue(2), kept(Keep::Forever, 20))];
     Settings { queues: queues.into(), default, ..Settings::default() }
+}
+
+/// Between two turns no claim waits for work that is there.
+fn check_served(life: &Life) {
+    let core = life.engine.core();
+    for (name, queue) in core.state.queues() {
+        let unserved = queue.has_work() && life.engine.waiting_claims(Some(name)) > 0;
+        assert!(core.draining || !unserved, "claims wait for {name}, and it has work");
+    }
 }
