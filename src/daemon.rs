@@ -17,7 +17,7 @@ use crate::telemetry::{self, events};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::process::{ExitStatus, Stdio};
 use std::rc::Rc;
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -145,7 +145,10 @@ impl Daemon {
         };
         let pool = tokio::task::spawn_local(keep_pool(hub.clone(), config.daemon.socket.clone()));
         events::started(env!("CARGO_PKG_VERSION"), &config.daemon.socket, &config.daemon.data);
-        println!("musher is ready: {}", config.daemon.socket.display());
+        if !notifier.has_manager() {
+            // For whoever waits for it, a script say. A service manager is told by the line below, and has the log.
+            println!("musher is ready: {}", config.daemon.socket.display());
+        }
         notifier.ready("ready");
         let mut watchdog = notifier.watchdog_interval().map(tokio::time::interval);
         let ended = {
@@ -216,14 +219,16 @@ fn act(
 async fn keep_pool(hub: Rc<Hub<DiskStore>>, socket: PathBuf) {
     loop {
         match run_pool(&hub, &socket).await {
-            Ok(status) => events::worker_pool_restarted(&status),
+            // It ends by itself once the daemon stops and its last job has ended.
+            Ok(status) if status.success() && hub.is_stopping() => return,
+            Ok(status) => events::worker_pool_restarted(&status.to_string()),
             Err(error) => events::worker_pool_restarted(&error.to_string()),
         }
         tokio::time::sleep(POOL_PAUSE).await;
     }
 }
 
-async fn run_pool(hub: &Rc<Hub<DiskStore>>, socket: &Path) -> io::Result<String> {
+async fn run_pool(hub: &Rc<Hub<DiskStore>>, socket: &Path) -> io::Result<ExitStatus> {
     let (ours, theirs) = std::os::unix::net::UnixStream::pair()?;
     let mut child = tokio::process::Command::new("/proc/self/exe")
         .arg0("musher")
@@ -234,7 +239,7 @@ async fn run_pool(hub: &Rc<Hub<DiskStore>>, socket: &Path) -> io::Result<String>
         .spawn()?;
     ours.set_nonblocking(true)?;
     server::serve_pool(hub, tokio::net::UnixStream::from_std(ours)?);
-    Ok(child.wait().await?.to_string())
+    child.wait().await
 }
 
 /// A number that differs from start to start; jitter needs no more.

@@ -35,6 +35,11 @@ impl Notifier {
         Notifier { socket, watchdog }
     }
 
+    /// Whether a service manager listens.
+    pub fn has_manager(&self) -> bool {
+        self.socket.is_some()
+    }
+
     /// Started, or done with a reload.
     pub fn ready(&self, status: &str) {
         self.say(&[NotifyState::Ready, NotifyState::MainPid(process::id()), NotifyState::Status(status)]);

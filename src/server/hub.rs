@@ -10,7 +10,7 @@ use super::turns::{Fill, Turns};
 use crate::access::{Access, Right};
 use crate::clock::Clock;
 use crate::core::{JobId, Settings, StateKind, Time};
-use crate::engine::{Answer, Bounds, Delivery, Engine, Origin, Refusal, Turned};
+use crate::engine::{Answer, Bounds, Delivery, Drain, Engine, Origin, Refusal, Turned};
 use crate::protocol::admin::HandlerView;
 use crate::protocol::{LeaseRef, Notice, Response, Revocation};
 use crate::store::{Room, Store};
@@ -188,6 +188,11 @@ impl<S: Store + 'static> Hub<S> {
             lines.push(format!("queue {name}{paused}: {counts}"));
         }
         lines
+    }
+
+    /// Whether the way down has begun.
+    pub fn is_stopping(&self) -> bool {
+        matches!(self.engine.borrow().drain(), Drain::Stopping { .. })
     }
 
     /// How many jobs connections hold.

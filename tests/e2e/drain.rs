@@ -21,6 +21,7 @@ fn a_drain_waits_for_jobs_inside_its_time_and_takes_back_the_others() {
         daemon.signal(Signal::TERM);
         assert_eq!(daemon.ended().await.code(), Some(0));
         assert!(quick.exists(), "the first had the time to end");
+        assert!(!home.log().contains("workers failed"), "workers that stop in order are no failure");
 
         let daemon = home.serve().await;
         assert_eq!(daemon.state(1).await, "done");
