@@ -114,6 +114,8 @@ pub struct ClaimedJob {
     pub queue: String,
     /// Its priority.
     pub priority: u32,
+    /// The user who submitted it.
+    pub owner: u32,
     /// Names and values.
     pub tags: Vec<(String, String)>,
     /// The body.
@@ -366,6 +368,7 @@ fn put_job(out: &mut Vec<u8>, job: &ClaimedJob) {
     out.put_u64_le(job.until_ms);
     put_text(out, &job.queue);
     out.put_u32_le(job.priority);
+    out.put_u32_le(job.owner);
     put_tags(out, &job.tags);
     out.put_u32_le(job.body.len() as u32);
     out.extend_from_slice(&job.body);
@@ -380,6 +383,7 @@ fn get_job(reader: &mut Reader) -> Result<ClaimedJob, Malformed> {
         until_ms: reader.u64("the lease's end")?,
         queue: reader.text("the queue's name")?,
         priority: reader.u32("the priority")?,
+        owner: reader.u32("the owner")?,
         tags: get_tags(reader)?,
         body: {
             let len = reader.u32("the body's length")? as usize;

@@ -378,6 +378,7 @@ fn claimed(grant: &crate::core::Grant, body: Bytes, now: Time) -> wire::ClaimedJ
         until_ms: grant.until.0,
         queue: spec.queue.as_str().to_owned(),
         priority: spec.priority.0,
+        owner: spec.owner,
         tags: admin::tags(spec),
         body,
     }

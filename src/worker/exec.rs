@@ -1,6 +1,7 @@
 //! Starts a job's process: its arguments, standard input, environment and process group. It knows nothing of
 //! leases and deadlines (`supervise.rs`), and nothing of what becomes of the output (`output.rs`).
 
+use super::user::{User, UserError};
 use super::{Handler, Surroundings};
 use crate::protocol::admin::CommandJob;
 use crate::protocol::{ClaimedJob, Verdict};
@@ -9,7 +10,7 @@ use rustix::io::Errno;
 use rustix::process::{
     Pid, PidfdFlags, Signal, getpid, getppid, kill_process_group, pidfd_open, set_parent_process_death_signal,
 };
-use std::ffi::OsString;
+use std::ffi::{CString, OsString};
 use std::fs::File;
 use std::io;
 use std::os::fd::OwnedFd;
@@ -42,6 +43,15 @@ pub(super) enum StartError {
     /// This machine has too little of something at this moment.
     #[error("cannot start `{program}` now: {source}")]
     Shortage { program: String, source: io::Error },
+    /// It cannot run as the one whose it is.
+    #[error(transparent)]
+    User(#[from] UserError),
+    /// The one whose it is may not.
+    #[error(
+        "cannot start `{program}` as {user} in {cwd}: permission denied; {user} must be able to enter that directory \
+         and to run that program"
+    )]
+    Denied { program: String, user: String, cwd: String },
     /// What the system said.
     #[error("cannot start `{program}`: {}", plain(source))]
     System { program: String, source: io::Error },
@@ -62,11 +72,15 @@ impl StartError {
     pub(super) fn verdict(self) -> Verdict {
         let error = self.to_string();
         match self {
-            StartError::NotACommand(_) | StartError::Empty | StartError::ZeroByte { .. } => {
-                Verdict::FailDead { error }
-            }
-            StartError::NoDirectory { .. } | StartError::System { .. } => Verdict::Fail { error },
-            StartError::Shortage { .. } => {
+            StartError::NotACommand(_)
+            | StartError::Empty
+            | StartError::ZeroByte { .. }
+            | StartError::User(UserError::NotRoot { .. }) => Verdict::FailDead { error },
+            StartError::NoDirectory { .. }
+            | StartError::System { .. }
+            | StartError::Denied { .. }
+            | StartError::User(UserError::Unknown { .. }) => Verdict::Fail { error },
+            StartError::Shortage { .. } | StartError::User(UserError::Lookup { .. }) => {
                 tracing::warn!("{error}; the job is given back");
                 Verdict::Release { delay_ms: SHORTAGE_WAIT_MS }
             }
@@ -133,14 +147,14 @@ pub(super) fn start(
     job: &ClaimedJob,
     around: &Surroundings,
 ) -> Result<(Child, Pipes), StartError> {
-    let (mut command, cwd) = match handler {
+    let (mut command, place) = match handler {
         Handler::Exec(argv) => (of_handler(argv, around)?, None),
         Handler::Command => of_body(job)?,
     };
     command.envs(variables(job, around)).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
     die_with_this_process(&mut command);
     let started = standard_input(handler, job).and_then(|stdin| adopt(command.stdin(stdin).spawn()?));
-    started.map_err(|error| explain(error, &command, cwd))
+    started.map_err(|error| explain(error, &command, place))
 }
 
 fn of_handler(argv: &[String], around: &Surroundings) -> Result<Command, StartError> {
@@ -149,11 +163,27 @@ fn of_handler(argv: &[String], around: &Surroundings) -> Result<Command, StartEr
     Ok(command)
 }
 
-fn of_body(job: &ClaimedJob) -> Result<(Command, Option<String>), StartError> {
-    let body: CommandJob = serde_json::from_slice(&job.body).map_err(StartError::NotACommand)?;
-    let mut command = program(&body.argv)?;
-    command.current_dir(&body.cwd).env_clear().envs(body.env);
-    Ok((command, Some(body.cwd)))
+/// Where a command job runs, and as whom if that is not this process's user.
+struct Place {
+    cwd: String,
+    user: Option<String>,
+}
+
+fn of_body(job: &ClaimedJob) -> Result<(Command, Option<Place>), StartError> {
+    let CommandJob { argv, cwd, env } = serde_json::from_slice(&job.body).map_err(StartError::NotACommand)?;
+    let mut command = program(&argv)?;
+    command.env_clear();
+    let user = User::of_owner(job.owner)?;
+    match &user {
+        None => drop(command.current_dir(&cwd)),
+        Some(user) => {
+            let path =
+                CString::new(cwd.as_str()).map_err(|_| StartError::ZeroByte { program: argv[0].clone() })?;
+            user.run(&mut command, path, |name| env.iter().any(|(set, _)| set == name));
+        }
+    }
+    command.envs(env);
+    Ok((command, Some(Place { cwd, user: user.map(|user| user.name) })))
 }
 
 fn program(argv: &[String]) -> Result<Command, StartError> {
@@ -241,17 +271,20 @@ fn listen(pipe: OwnedFd) -> io::Result<pipe::Receiver> {
     pipe::Receiver::from_owned_fd_unchecked(pipe)
 }
 
-fn explain(source: io::Error, command: &Command, cwd: Option<String>) -> StartError {
+fn explain(source: io::Error, command: &Command, place: Option<Place>) -> StartError {
     let program = command.get_program().to_string_lossy().into_owned();
     if source.kind() == io::ErrorKind::InvalidInput && source.raw_os_error().is_none() {
         return StartError::ZeroByte { program };
     }
-    match (Errno::from_io_error(&source), cwd) {
+    match (Errno::from_io_error(&source), place) {
         (Some(Errno::AGAIN | Errno::NOMEM | Errno::MFILE | Errno::NFILE), _) => {
             StartError::Shortage { program, source }
         }
-        (Some(Errno::NOENT | Errno::NOTDIR), Some(cwd)) if !Path::new(&cwd).is_dir() => {
+        (Some(Errno::NOENT | Errno::NOTDIR), Some(Place { cwd, .. })) if !Path::new(&cwd).is_dir() => {
             StartError::NoDirectory { program, cwd }
+        }
+        (Some(Errno::ACCESS), Some(Place { cwd, user: Some(user) })) => {
+            StartError::Denied { program, user, cwd }
         }
         _ => StartError::System { program, source },
     }

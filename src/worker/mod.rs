@@ -8,7 +8,7 @@
 //! # Layout
 //! - `pool`: one loop owns all slots (`lanes`), leases (`leases`) and deadlines; everything else sends it events.
 //! - `attempt`: one run as named steps: start, watch, settle.
-//! - `exec`: what a job's process is given; `supervise`: when it is stopped, and how.
+//! - `exec`: what a job's process is given; `user`: whose rights; `supervise`: when it is stopped, and how.
 //! - `output`: what it prints, to the daemon. `run`: the two programs around it all.
 //!
 //! Nothing here knows the core, the store or the engine: the protocol is all there is.
@@ -23,6 +23,7 @@ mod run;
 mod supervise;
 #[cfg(test)]
 mod tests;
+mod user;
 
 pub use pool::serve;
 pub use run::{WorkOptions, run_pool, run_work};

@@ -252,6 +252,7 @@ pub(super) fn job(id: u64, body: impl Into<Bytes>) -> ClaimedJob {
         until_ms: 1_700_000_000_000,
         queue: "mails".into(),
         priority: 0,
+        owner: rustix::process::geteuid().as_raw(),
         tags: vec![("order-no".into(), "12".into())],
         body: body.into(),
     }
