@@ -3,23 +3,24 @@
 
 use super::exit::{End, FAILED, Failure};
 use super::output::count;
+use super::own_daemon::{Daemon, Home, PATIENCE};
 use crate::client::Client;
 use crate::clock;
 use crate::protocol::admin::{AdminRequest, StatusView};
 use crate::protocol::{JobOptions, SubmitGroup};
 use clap::Args;
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::Signal;
 use std::collections::HashMap;
 use std::io;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitCode, Stdio};
+use std::path::Path;
+use std::process::ExitCode;
 use std::time::Duration;
 use tokio::time::{sleep, timeout};
 
 /// How many jobs share a submit.
 const BATCH: u64 = 100;
-/// How long any step may take.
-const PATIENCE: Duration = Duration::from_secs(120);
+/// The file in which jobs write down that they ran.
+const RAN: &str = "ran";
 
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  musher demo\n  musher demo --jobs 20000")]
@@ -32,7 +33,7 @@ pub(super) struct Demo {
 impl Demo {
     pub(super) fn run(&self) -> End {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let home = Home::make()?;
+        let home = home()?;
         let account = runtime.block_on(show(&home, self.jobs));
         drop(home);
         let lost = account?;
@@ -40,102 +41,17 @@ impl Demo {
     }
 }
 
-/// A temporary directory; it goes with everything in it.
-struct Home(PathBuf);
-
-impl Home {
-    fn make() -> io::Result<Home> {
-        let name = format!("musher-demo-{}-{}", std::process::id(), clock::wall().0);
-        let path = std::env::temp_dir().join(name);
-        std::fs::create_dir(&path)?;
-        let home = Home(path);
-        let script = format!("read n; echo $n >> {}", home.ran().display());
-        let config = format!(
-            "[daemon]\ndata = {:?}\nsocket = {:?}\ndrain_timeout = \"5s\"\n[limits]\ndisk_reserve = \"0B\"\n\
-             [queues.demo]\nhandler = {{ exec = [\"/bin/sh\", \"-c\", {script:?}] }}\nworkers = 4\nkeep = {{ done = \"no\" }}\n",
-            home.0.join("data"),
-            home.socket()
-        );
-        std::fs::write(home.0.join("musher.toml"), config)?;
-        std::fs::write(home.ran(), "")?;
-        Ok(home)
-    }
-
-    fn socket(&self) -> PathBuf {
-        self.0.join("musher.sock")
-    }
-
-    fn ran(&self) -> PathBuf {
-        self.0.join("ran")
-    }
-}
-
-impl Drop for Home {
-    fn drop(&mut self) {
-        // What stays behind is in the system's temporary directory.
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
-}
-
-/// A daemon; it dies with this.
-struct Daemon(Child);
-
-impl Daemon {
-    async fn start(home: &Home) -> Result<(Daemon, Client, Duration), Failure> {
-        let begun = clock::monotonic();
-        let child = Command::new(std::env::current_exe()?)
-            .args(["serve", "--config"])
-            .arg(home.0.join("musher.toml"))
-            .env_remove("MUSHER_SOCKET")
-            .env("MUSHER_LOG", "error")
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .spawn()?;
-        let mut daemon = Daemon(child);
-        let client = connect(&home.socket(), &mut daemon).await?;
-        Ok((daemon, client, clock::monotonic() - begun))
-    }
-
-    fn signal(&self, signal: Signal) {
-        if let Some(pid) = Pid::from_raw(self.0.id() as i32) {
-            // One that is gone already needs no signal.
-            let _ = kill_process(pid, signal);
-        }
-    }
-
-    async fn ended(&mut self) -> Result<(), Failure> {
-        let look = async {
-            while self.0.try_wait()?.is_none() {
-                sleep(Duration::from_millis(5)).await;
-            }
-            io::Result::Ok(())
-        };
-        timeout(PATIENCE, look).await.map_err(|_| Failure::failed("the daemon does not end"))??;
-        Ok(())
-    }
-}
-
-impl Drop for Daemon {
-    fn drop(&mut self) {
-        // It may have ended already; then both say so.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-async fn connect(socket: &Path, daemon: &mut Daemon) -> Result<Client, Failure> {
-    let look = async {
-        loop {
-            if let Ok(client) = Client::connect(socket).await {
-                return Ok(client);
-            }
-            if let Some(status) = daemon.0.try_wait()? {
-                return Err(Failure::failed(format!("the daemon did not start: {status}")));
-            }
-            sleep(Duration::from_millis(2)).await;
-        }
+/// A directory of its own for everything, with a queue that writes down which jobs ran.
+fn home() -> io::Result<Home> {
+    let queues = |home: &Path| {
+        let script = format!("read n; echo $n >> {}", home.join(RAN).display());
+        format!(
+            "[queues.demo]\nhandler = {{ exec = [\"/bin/sh\", \"-c\", {script:?}] }}\nworkers = 4\nkeep = {{ done = \"no\" }}\n"
+        )
     };
-    timeout(PATIENCE, look).await.map_err(|_| Failure::failed("the daemon does not answer"))?
+    let home = Home::make(&std::env::temp_dir(), queues)?;
+    std::fs::write(home.path().join(RAN), "")?;
+    Ok(home)
 }
 
 async fn show(home: &Home, jobs: u64) -> Result<u64, Failure> {
@@ -193,7 +109,8 @@ async fn submit(client: &Client, from: u64, to: u64) -> Result<u64, Failure> {
 /// Which jobs ran, and how often, as they wrote it themselves.
 fn ran(home: &Home) -> io::Result<HashMap<u64, u64>> {
     let mut times = HashMap::new();
-    for number in std::fs::read_to_string(home.ran())?.lines().filter_map(|line| line.parse().ok()) {
+    for number in std::fs::read_to_string(home.path().join(RAN))?.lines().filter_map(|line| line.parse().ok())
+    {
         *times.entry(number).or_default() += 1;
     }
     Ok(times)

@@ -2,6 +2,7 @@
 //! the client library and answers into text or JSON; it knows nothing of the daemon's inside.
 
 mod ask;
+mod bench;
 mod change;
 mod daemon;
 mod demo;
@@ -10,6 +11,7 @@ mod job_options;
 mod lease;
 mod look;
 mod output;
+mod own_daemon;
 mod run;
 mod submit;
 mod work;
@@ -100,6 +102,8 @@ enum Verb {
     Config(daemon::ConfigVerb),
     /// Print completions for a shell
     Completions(daemon::Completions),
+    /// Measure a daemon: submits, claims, settles, and the way from a submit to a waiting worker
+    Bench(bench::Bench),
     /// See it work: a real daemon, real jobs, a kill -9 in the middle, and the account
     Demo(demo::Demo),
     /// The daemon's own workers; started by the daemon
@@ -162,6 +166,7 @@ fn go(cli: Cli) -> End {
             clap_complete::generate(completions.shell, &mut Cli::command(), "musher", &mut std::io::stdout());
             Ok(ExitCode::SUCCESS)
         }
+        Verb::Bench(bench) => bench.run(&to),
         Verb::Demo(demo) => demo.run(),
         Verb::Pool => crate::worker::run_pool().map(|()| ExitCode::SUCCESS).map_err(Failure::failed),
     }

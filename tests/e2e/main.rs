@@ -1,6 +1,7 @@
 //! The daemon end to end: the real binary as a child process, over its real socket.
 
 mod access;
+mod bench;
 mod crash;
 mod drain;
 mod full_disk;
