@@ -18,7 +18,7 @@ fn every_job_that_was_submitted_is_worked_off_and_nothing_is_left() {
         let names: Vec<&str> = steps.iter().map(|step| step["step"].as_str().unwrap()).collect();
         assert_eq!(names, ["submit", "claim", "settle", "submit to waiting worker"]);
         let jobs: Vec<u64> = steps.iter().map(|step| step["jobs"].as_u64().unwrap()).collect();
-        assert!(jobs[0] > 0 && jobs[0] % 3 == 0, "{jobs:?}");
+        assert!(jobs[0] > 0 && jobs[0].is_multiple_of(3), "{jobs:?}");
         assert_eq!(jobs[1..], [jobs[0], jobs[0], 1_000]);
         for step in &steps {
             let at = |name: &str| step[name].as_u64().unwrap();

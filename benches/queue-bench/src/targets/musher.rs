@@ -150,7 +150,7 @@ impl<'a> Reader<'a> {
         let id = self.bytes(LEASE)?.to_vec();
         self.bytes(4 + 8 + 8 + 8)?; // attempts at most, timeout, length and end of the lease
         let queue = self.u16()?;
-        self.bytes(queue + 4)?; // and the priority
+        self.bytes(queue + 4 + 4)?; // the name, the priority, the owner
         for _ in 0..2 * self.u16()? {
             let tag = self.u16()?;
             self.bytes(tag)?;
