@@ -1,6 +1,6 @@
 //! Clients that stall, flood and lie: what they may hold is bounded, the others are served, and they are told.
 
-use crate::helper::{Home, block_on, until};
+use crate::helper::{DEADLINE, Home, block_on, until};
 use musher::client::Client;
 use musher::protocol::admin::{AdminRequest, StatusView};
 use musher::protocol::{Claim, JobOptions, Request, SubmitGroup, VERSION};
@@ -40,10 +40,10 @@ fn a_long_request_gets_the_room_that_half_frames_hold() {
         assert_eq!(daemon.submit("q", &["short"]).await, 1);
         let options = JobOptions { queue: "q".into(), ..JobOptions::default() };
         let bodies = vec![vec![b'x'; 400 << 10].into()];
-        let long = daemon.client.submit(vec![SubmitGroup { options, bodies }]).await;
-        assert_eq!(long.unwrap(), (2, 1));
+        let long = daemon.client.submit(vec![SubmitGroup { options, bodies }]);
+        assert_eq!(tokio::time::timeout(DEADLINE, long).await.expect("it gets room").unwrap(), (2, 1));
         let mut said = Vec::new();
-        half.read_to_end(&mut said).await.unwrap();
+        tokio::time::timeout(DEADLINE, half.read_to_end(&mut said)).await.expect("it is closed").unwrap();
         assert!(String::from_utf8_lossy(&said).contains("limits.buffers"), "it is told why it was closed");
         assert!(home.log().contains("limits.buffers"), "{}", home.log());
     });
