@@ -23,7 +23,7 @@ pub fn store(data: &[u8]) {
 }
 
 /// A directory with files of the log: records in order, or an error.
-pub fn log(dir: &Path) {
+pub(crate) fn log(dir: &Path) {
     let mut expected = CommitNo(1);
     let _ = fuzz_replay(dir, |number| {
         assert_eq!(number, expected);
