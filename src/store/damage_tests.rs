@@ -54,8 +54,11 @@ fn collect(root: &Path, dir: &Path, files: &mut BTreeMap<PathBuf, Vec<u8>>) {
         let path = entry.unwrap().path();
         match path.is_dir() {
             true => collect(root, &path, files),
+            // What is gone meanwhile was an unfinished file of the log.
             false => {
-                drop(files.insert(path.strip_prefix(root).unwrap().to_owned(), fs::read(&path).unwrap()))
+                if let Ok(bytes) = fs::read(&path) {
+                    files.insert(path.strip_prefix(root).unwrap().to_owned(), bytes);
+                }
             }
         }
     }

@@ -129,6 +129,29 @@ fn after_a_commit_that_failed_the_database_is_left_as_it_is() {
     assert!(database(dir.path()) == before, "closing has written to the database");
 }
 
+/// A crash has left rows of bodies without the row of their jobs. Job 97 is big, so that one of them begins at 98; once it
+/// is gone, a single row has all of the block.
+#[test]
+fn bodies_that_a_cut_checkpoint_has_left_hide_none_that_are_written_later() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut store, mut work) = (open(dir.path()).0, Workload::default());
+    let first = work.submit(100);
+    store.append(CommitNo(1), &first).unwrap();
+    // The queue's row, block 0, then the bodies of block 1.
+    store.checkpoints.cut_after(2);
+    assert!(store.close(&work.state).is_err());
+    drop(store);
+
+    let mut store = check(dir.path(), &work);
+    let gone = work.delete(JobId(97));
+    store.append(CommitNo(2), &gone).unwrap();
+    let later = work.submit(20);
+    store.append(CommitNo(3), &later).unwrap();
+    store.close(&work.state).unwrap();
+    drop(store);
+    check(dir.path(), &work);
+}
+
 /// How many commits a start after this reads from the log.
 fn open_tail(store: DiskStore) -> u64 {
     store.log.last().0 - store.home.meta().unwrap().unwrap().home.0

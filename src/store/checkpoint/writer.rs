@@ -181,7 +181,7 @@ impl Hand {
             Work::Slice { queues, blocks, .. } => {
                 self.write_queues(&queues)?;
                 for change in &blocks {
-                    self.spend()?;
+                    self.spend_on(change)?;
                     self.home.store(change)?;
                 }
             }
@@ -200,6 +200,14 @@ impl Hand {
             self.home.store_queue(row)?;
         }
         Ok(())
+    }
+
+    /// Like a crash: what ends the thread at a block leaves its bodies without its row.
+    fn spend_on(&self, change: &BlockChange) -> Result<(), Stop> {
+        self.spend().or_else(|cut| {
+            self.home.store_bodies(change)?;
+            Err(cut)
+        })
     }
 
     /// Lets tests end the thread after any number of rows.

@@ -40,9 +40,10 @@ impl Bodies {
     }
 
     /// Writes bodies of one block, in order: as few rows as their size allows. A big one ends the row before it, so
-    /// that no row has ids on both sides of another's key.
+    /// that no row has ids on both sides of another's key. For the same reason other rows from the first body's on are
+    /// removed, last: a checkpoint that was cut off has left them, and what is needed of them is in `bodies` again.
     pub(super) fn insert(&self, block: u64, bodies: &[(JobId, Bytes)]) -> Result<(), HomeError> {
-        let mut rest = bodies;
+        let (mut rest, mut written) = (bodies, Vec::new());
         while let Some((id, body)) = rest.first() {
             debug_assert_eq!(block_of(*id), block, "bodies of one block at a time");
             let mut bytes = 0;
@@ -54,22 +55,26 @@ impl Bodies {
             if body.len() > PACKED_MAX {
                 for (piece, part) in pieces(body) {
                     self.put(body_key(*id, piece), encode_piece(body.len(), part))?;
+                    written.push(body_key(*id, piece));
                 }
             } else {
-                self.unhide(row)?;
                 self.put(body_key(*id, 0), encode_packed(*id, row))?;
+                written.push(body_key(*id, 0));
             }
             rest = others;
         }
-        Ok(())
+        self.keep_only(block, &written)
     }
 
-    /// Removes rows whose keys lie among the jobs of one that is about to be written: a lookup would end at them. Only a
-    /// checkpoint that was cut off leaves such rows, and what still lives of them is being written again.
-    fn unhide(&self, row: &[(JobId, Bytes)]) -> Result<(), HomeError> {
-        let (Some((first, _)), Some((last, _))) = (row.first(), row.last()) else { return Ok(()) };
-        for hiding in self.tree.range(body_key(*first, 1)..=body_key(*last, u16::MAX)) {
-            self.remove(&hiding?.0)?;
+    /// Removes the rows of a block from the first of these on that are not among them. They go last: until then a body
+    /// may be in nothing else.
+    fn keep_only(&self, block: u64, written: &[[u8; 10]]) -> Result<(), HomeError> {
+        let Some(first) = written.first() else { return Ok(()) };
+        for key in self.tree.range(*first..body_key(block_range(block).end(), 0)).keys() {
+            let key = key?;
+            if written.binary_search_by(|one| one.as_slice().cmp(&key)).is_err() {
+                self.remove(&key)?;
+            }
         }
         Ok(())
     }

@@ -200,16 +200,15 @@ impl Home {
 
     /// Writes a block. Bodies go before the row that makes their jobs known, and leave before it.
     pub(crate) fn store(&self, change: &BlockChange) -> Result<(), HomeError> {
+        self.store_bodies(change)?;
         self.with(|trees| {
             let key = change.block.to_be_bytes();
             trees.tally.begin(&trees.meta)?;
             let Some((row, live)) = &change.row else {
-                trees.bodies.remove_block(change.block)?;
                 trees.tally.count(&key, trees.jobs.remove(key)?.as_deref(), None);
                 return Ok(());
             };
             assert!(row.len() <= ROW_MAX, "a row of jobs has {} bytes: see precaution 3", row.len());
-            trees.bodies.insert(change.block, &change.bodies)?;
             let before = trees.jobs.insert(key, row.as_slice())?;
             trees.tally.count(&key, before.as_deref(), Some(row));
             let lived = match before {
@@ -221,6 +220,14 @@ impl Home {
                 trees.bodies.shrink_block(change.block, *live)?;
             }
             Ok(())
+        })
+    }
+
+    /// The first half of that. A crash may come after it.
+    pub(super) fn store_bodies(&self, change: &BlockChange) -> Result<(), HomeError> {
+        self.with(|trees| match change.row {
+            Some(_) => trees.bodies.insert(change.block, &change.bodies),
+            None => trees.bodies.remove_block(change.block),
         })
     }
 
