@@ -95,6 +95,23 @@ impl Directory {
         Ok(directory)
     }
 
+    /// Makes the directory if needed and takes it, without a format: for a restore. `None` if anything is in it.
+    pub(crate) fn create_empty(path: &Path) -> Result<Option<Directory>, DirectoryError> {
+        create(path)?;
+        let entries = fs::read_dir(path).map_err(io(path))?;
+        // What a file system of its own always has.
+        let others = entries.filter(|entry| !entry.as_ref().is_ok_and(|it| it.file_name() == "lost+found"));
+        if others.count() > 0 {
+            return Ok(None);
+        }
+        Ok(Some(Directory { path: path.to_owned(), _lock: lock(path)? }))
+    }
+
+    /// Says that what is in it is whole.
+    pub(crate) fn write_format(&self) -> Result<(), DirectoryError> {
+        Ok(migrations::write_format(&self.path)?)
+    }
+
     pub(crate) fn log(&self) -> PathBuf {
         self.path.join("log")
     }

@@ -2,13 +2,13 @@
 //! back at a start (`recovery.rs`). One process at a time; the loop's thread owns it.
 
 use super::checkpoint::Checkpoints;
-use super::codec::encode_commit;
-use super::directory::Directory;
+use super::codec::{MetaRow, encode_commit};
+use super::directory::{Directory, DirectoryError};
 use super::fresh::Fresh;
 use super::home::{Home, HomeError};
 use super::log::Log;
 use super::space::{self, Space};
-use super::{AppendError, BodyError, Commit, CommitNo, Room, Store};
+use super::{AppendError, BackupRows, BackupTail, BodyError, Commit, CommitNo, Room, Store};
 use crate::core::{JobId, State, Time};
 use bytes::Bytes;
 use std::collections::VecDeque;
@@ -34,7 +34,11 @@ pub struct DiskStore {
     pub(super) log_file_bytes: u64,
     /// When the newest commit was decided.
     pub(super) time: Time,
-    pub(super) _directory: Directory,
+    /// What a backup under way still needs of the log: everything after this.
+    pub(super) held: Option<CommitNo>,
+    /// The same of a checkpoint: where the last one that has ended stands.
+    pub(super) came_home: CommitNo,
+    pub(super) directory: Directory,
 }
 
 impl Store for DiskStore {
@@ -87,8 +91,13 @@ impl Store for DiskStore {
         self.log.hold_spares(!self.space.has_room_for(HOME_ROOM + spare));
         let position = (self.log.last(), self.time);
         let step = self.checkpoints.step(state, position, &mut self.fresh, now)?;
+        // A backup that is read too slowly must not fill the log: it fails instead.
+        if self.log.bytes() > self.log_max / 2 && self.held.is_some() {
+            self.end_backup();
+        }
         if let Some(home) = step.home {
-            self.log.free(home);
+            self.came_home = home;
+            self.log.free(self.held.map_or(home, |held| home.min(held)));
         }
         let low = home_waits || matches!(self.space.room(), Room::DiskLow { .. });
         let look = low.then(|| now.plus(space::LOOK_AGAIN));
@@ -101,8 +110,38 @@ impl Store for DiskStore {
         }
         let last = self.log.last();
         self.checkpoints.finish(state, (last, self.time), &mut self.fresh)?;
+        self.came_home = last;
         self.log.free(last);
         Ok(())
+    }
+
+    fn begin_backup(&mut self) -> Option<BackupRows> {
+        if self.held.is_some() {
+            return None;
+        }
+        self.held = Some(self.came_home);
+        Some(BackupRows::new(self.home.clone()))
+    }
+
+    fn backup_tail(&self) -> Option<BackupTail> {
+        self.held.map(|_| BackupTail(self.log.tail()))
+    }
+
+    fn end_backup(&mut self) {
+        self.held = None;
+        self.log.free(self.came_home);
+    }
+}
+
+impl DiskStore {
+    /// Remembers that no id below this may be given any more. Everything must be home.
+    pub(super) fn note_next_id(&self, next_id: JobId) -> Result<(), HomeError> {
+        self.home.finish(&MetaRow { home: self.came_home, time: self.time, next_id })
+    }
+
+    /// Says that the directory is whole.
+    pub(super) fn write_format(&self) -> Result<(), DirectoryError> {
+        self.directory.write_format()
     }
 }
 

@@ -5,6 +5,7 @@
 //! mark, [`Store::durable`], says up to which commit everything is on disk, and answers wait for the mark. The
 //! local store syncs inside `append`; one that replicates may confirm later, with further appends under way.
 
+mod backup;
 mod checkpoint;
 mod codec;
 #[cfg(test)]
@@ -29,6 +30,7 @@ mod space;
 #[cfg(test)]
 mod workload;
 
+pub use backup::{BackupError, Defect, Restored, Rows as BackupRows, Summary, Tail as BackupTail, restore, verify_backup};
 pub use codec::DecodeError;
 pub use directory::DirectoryError;
 pub use disk::DiskStore;
@@ -158,4 +160,18 @@ pub trait Store {
     /// # Errors
     /// As `maintain`. Nothing is lost by an error here: recovery reads the log.
     fn close(&mut self, state: &State) -> Result<(), AppendError>;
+
+    /// Begins a backup: from now until [`Store::end_backup`] the log keeps what came after the rows. `None` if there is
+    /// one under way already, or the store has nothing that could be backed up.
+    fn begin_backup(&mut self) -> Option<BackupRows> {
+        None
+    }
+
+    /// The commits up to now, for the backup under way; `None` if it has taken so long that the log could not be kept.
+    fn backup_tail(&self) -> Option<BackupTail> {
+        None
+    }
+
+    /// Ends the backup under way.
+    fn end_backup(&mut self) {}
 }

@@ -68,7 +68,11 @@ impl DiskStore {
     /// # Errors
     /// Whatever is wrong is said, and the directory left as it is.
     pub fn open(dir: &Path, options: &Options) -> Result<(DiskStore, Recovered), OpenError> {
-        let directory = Directory::open(dir)?;
+        DiskStore::open_in(Directory::open(dir)?, options)
+    }
+
+    /// The same, in a directory that is taken already.
+    pub(super) fn open_in(directory: Directory, options: &Options) -> Result<(DiskStore, Recovered), OpenError> {
         let home = Arc::new(open_home(&directory, options)?);
         let mut fold = Fold::load(home.as_ref())?;
         directory.create_log()?;
@@ -76,18 +80,21 @@ impl DiskStore {
             fold.commit(place, payload)
         })?;
         let Folded { recovered, start, fresh } = fold.end(log.last())?;
+        let came_home = start.home;
         let writer = Writer::start(home.clone()).map_err(OpenError::Thread)?;
         let store = DiskStore {
             checkpoints: Checkpoints::new(writer, options.checkpoint_interval, start),
             home,
             fresh,
             rows: VecDeque::new(),
-            space: Space::new(dir, options.disk_reserve_bytes, options.ballast_bytes),
+            space: Space::new(directory.path(), options.disk_reserve_bytes, options.ballast_bytes),
             log_max: options.log_max_bytes,
             log_file_bytes: options.log_file_bytes,
             time: recovered.time,
             log,
-            _directory: directory,
+            held: None,
+            came_home,
+            directory,
         };
         Ok((store, recovered))
     }

@@ -2,6 +2,7 @@
 //! format changes on purpose and never by a derive. Every value begins with one format byte. Decoding checks every
 //! length and name, and answers any bytes with a value or an error. `docs/storage-format.md` has it byte by byte.
 
+mod backup;
 mod body;
 mod commit;
 mod event;
@@ -10,6 +11,7 @@ mod meta;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use backup::Piece;
 pub(crate) use body::{BodyRow, PACKED_MAX, body_key, body_key_parts, encode_packed, encode_piece, pieces};
 pub(crate) use commit::{decode_commit, encode_commit};
 pub(crate) use job::{BLOCK, BlockRow, ROW_MAX, block_of, block_range, row_mask};
@@ -89,6 +91,11 @@ impl<'a> Reader<'a> {
     fn count(&mut self) -> Result<usize, DecodeError> {
         let count = usize::try_from(self.take::<u64>()?).map_err(|_| DecodeError::Short)?;
         if count > self.rest.len() { Err(DecodeError::Short) } else { Ok(count) }
+    }
+
+    /// All that is left.
+    fn take_rest(&mut self) -> &'a [u8] {
+        std::mem::take(&mut self.rest)
     }
 
     fn end(self) -> Result<(), DecodeError> {

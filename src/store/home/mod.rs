@@ -107,7 +107,7 @@ pub enum HomeError {
 }
 
 impl HomeError {
-    pub(super) fn damaged(tree: &'static str, key: &[u8], detail: impl ToString) -> HomeError {
+    pub(in crate::store) fn damaged(tree: &'static str, key: &[u8], detail: impl ToString) -> HomeError {
         let key = key.iter().map(|byte| format!("{byte:02x}")).collect();
         HomeError::Damaged { tree, key, detail: detail.to_string() }
     }
@@ -193,6 +193,20 @@ impl Home {
         Ok(())
     }
 
+    /// The next rows of jobs from a block on, as they are stored; at most `count`.
+    pub(crate) fn raw_blocks(&self, from: u64, count: usize) -> Result<Vec<(u64, Bytes)>, HomeError> {
+        self.with(|trees| {
+            let rows = trees.jobs.range(from.to_be_bytes()..).take(count);
+            rows.map(|row| {
+                let (key, row) = row?;
+                let block = <[u8; 8]>::try_from(&*key);
+                let block = block.map_err(|_| HomeError::damaged("jobs", &key, DecodeError::Short))?;
+                Ok((u64::from_be_bytes(block), Bytes::copy_from_slice(&row)))
+            })
+            .collect()
+        })
+    }
+
     /// The bodies of the row that holds a job's: its neighbours are likely to be asked for next.
     pub(crate) fn bodies(&self, id: JobId) -> Result<Vec<(JobId, Bytes)>, HomeError> {
         self.with(|trees| trees.bodies.row_of(id))
@@ -224,7 +238,7 @@ impl Home {
     }
 
     /// The first half of that. A crash may come after it.
-    pub(super) fn store_bodies(&self, change: &BlockChange) -> Result<(), HomeError> {
+    pub(crate) fn store_bodies(&self, change: &BlockChange) -> Result<(), HomeError> {
         self.with(|trees| match change.row {
             Some(_) => trees.bodies.insert(change.block, &change.bodies),
             None => trees.bodies.remove_block(change.block),

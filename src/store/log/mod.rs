@@ -61,6 +61,43 @@ pub(crate) fn fuzz_replay<E: From<LogError>>(
     replay::replay(dir, CommitNo(0), |place, _| on_record(place.number)).map(drop)
 }
 
+/// The commits of a log that are not free, to be read while others are appended.
+#[derive(Debug)]
+pub(crate) struct Tail {
+    salt: u64,
+    /// Each with its last commit.
+    files: Vec<(PathBuf, CommitNo)>,
+    /// The newest commit.
+    pub(crate) last: CommitNo,
+}
+
+impl Tail {
+    /// Hands over every commit after `home`, in order.
+    pub(crate) fn read<E: From<io::Error>>(
+        &self,
+        home: CommitNo,
+        mut on_record: impl FnMut(CommitNo, &[u8]) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let mut wanted = home.next();
+        for (path, last) in self.files.iter().filter(|(_, last)| *last > home) {
+            let (bytes, mut at) = (fs::read(path)?, FILE_HEADER);
+            while wanted <= *last {
+                let Some(record) = record::read(self.salt, &bytes, at).filter(|record| record.number <= wanted)
+                else {
+                    let text = format!("commit {} is missing in {} at byte {at}", wanted.0, path.display());
+                    return Err(io::Error::new(io::ErrorKind::InvalidData, text).into());
+                };
+                if record.number == wanted {
+                    on_record(wanted, record.payload)?;
+                    wanted = wanted.next();
+                }
+                at = record.end;
+            }
+        }
+        Ok(())
+    }
+}
+
 impl Log {
     /// Reads every commit after `home`, in order, then opens the log for writing behind the last of them. Files are
     /// touched only after all of them were read and found good.
@@ -127,6 +164,20 @@ impl Log {
             poisoned,
             buffer,
         })
+    }
+
+    /// A log in an empty directory whose first commit comes after `home`.
+    pub(crate) fn create(dir: &Path, file_bytes: u64, home: CommitNo) -> io::Result<Log> {
+        fs::create_dir_all(dir)?;
+        let found = replay::Found { last: home, ..replay::Found::default() };
+        Self::resume(dir, file_bytes.max(FILE_BYTES_MIN), home, found)
+    }
+
+    /// What is in it now. The files stay as they are up to there until they are free.
+    pub(crate) fn tail(&self) -> Tail {
+        let full = self.full.iter().map(|(file, _, last)| (file.path.clone(), *last));
+        let files = full.chain([(self.active.path.clone(), self.last)]).collect();
+        Tail { salt: self.salt, files, last: self.last }
     }
 
     /// The newest commit.
@@ -238,7 +289,7 @@ impl Log {
 }
 
 /// A number that nobody can guess.
-fn random() -> io::Result<u64> {
+pub(in crate::store) fn random() -> io::Result<u64> {
     let mut bytes = [0; 8];
     File::open("/dev/urandom")?.read_exact(&mut bytes)?;
     Ok(u64::from_le_bytes(bytes))

@@ -44,6 +44,11 @@ pub(in crate::store) fn read(salt: u64, bytes: &[u8], at: usize) -> Option<Recor
     whole.then(|| Record { number, payload, end: at + size(payload.len()) })
 }
 
+/// The number and the size, header included, of the record that a whole header promises.
+pub(in crate::store) fn promised(salt: u64, head: &[u8; HEADER]) -> Option<(CommitNo, usize)> {
+    read_head(salt, head).map(|(number, len, _)| (number, size(len)))
+}
+
 /// Whether a whole header begins at `at` whose payload goes on behind the end of `bytes`.
 pub(in crate::store) fn promises_more(salt: u64, bytes: &[u8], at: usize) -> bool {
     let head = bytes.get(at..).and_then(|bytes| bytes.first_chunk());

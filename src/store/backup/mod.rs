@@ -1,0 +1,79 @@
+//! Backups: one stream of pieces, taken while commits and checkpoints go on. Rows are read one after the other, each as
+//! of its own commit, and the commits that came after the oldest of them follow; so a restored directory is like one
+//! after a crash in the middle of a checkpoint, and the start that follows does the rest. Knows rows and commits; not
+//! who asks, nor where the stream goes.
+//!
+//! A stream is laid out like a file of the log: a header with a salt, then records with checksums, numbered from 1.
+
+mod read;
+mod restore;
+#[cfg(test)]
+mod tests;
+mod verify;
+mod write;
+
+pub use read::Defect;
+pub use restore::{Restored, restore};
+pub use verify::{Summary, verify_backup};
+pub use write::{Rows, Tail};
+
+use super::{CommitNo, HomeError, LogError, OpenError};
+use std::io;
+use std::path::PathBuf;
+
+/// Bytes before the first piece: magic, version, checksum of the salt, salt, zeros.
+const HEADER: usize = 32;
+const MAGIC: &[u8; 8] = b"MUSHRBAK";
+const VERSION: u32 = 1;
+
+/// Why a backup was not taken or restored.
+#[derive(Debug, thiserror::Error)]
+pub enum BackupError {
+    /// The stream cannot be read or written.
+    #[error("{0}")]
+    Stream(#[from] io::Error),
+    /// The database cannot be read or written.
+    #[error(transparent)]
+    Home(#[from] HomeError),
+    /// It took so long that the log was needed.
+    #[error(
+        "the backup was read so slowly that half of storage.log_max was waiting for it; write it to a faster place"
+    )]
+    TooSlow,
+    /// The target has something in it.
+    #[error("{} is not empty; restore into a new directory, and give it the old one's name afterwards", dir.display())]
+    NotEmpty {
+        /// The target.
+        dir: PathBuf,
+    },
+    /// What is to be restored is damaged.
+    #[error("the backup is damaged: {0}. What was restored of it is not used; see `musher verify --backup`")]
+    Damaged(Defect),
+    /// The log cannot be written.
+    #[error(transparent)]
+    Log(#[from] LogError),
+    /// What was restored does not open.
+    #[error("what was restored does not open: {0}")]
+    Open(#[from] OpenError),
+    /// A directory cannot be made or written.
+    #[error(transparent)]
+    Directory(#[from] super::DirectoryError),
+    /// It cannot be brought home.
+    #[error(transparent)]
+    Append(#[from] super::AppendError),
+}
+
+fn header(salt: u64) -> [u8; HEADER] {
+    let mut header = [0; HEADER];
+    header[..8].copy_from_slice(MAGIC);
+    header[8..12].copy_from_slice(&VERSION.to_le_bytes());
+    header[12..16].copy_from_slice(&crc32c::crc32c(&salt.to_le_bytes()).to_le_bytes());
+    header[16..24].copy_from_slice(&salt.to_le_bytes());
+    header
+}
+
+/// The salt, if that is a whole header of this version.
+fn read_header(bytes: &[u8; HEADER]) -> Option<u64> {
+    let salt = u64::from_le_bytes(bytes[16..24].try_into().ok()?);
+    (*bytes == header(salt)).then_some(salt)
+}

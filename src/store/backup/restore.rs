@@ -1,0 +1,91 @@
+//! Making a data directory of a backup. `FORMAT` is written last: until then nobody takes it for one.
+
+use super::read::{Defect, Next, Pieces};
+use super::{BackupError, CommitNo};
+use crate::core::{Books, JobId};
+use crate::store::codec::{BlockRow, Piece};
+use crate::store::directory::Directory;
+use crate::store::home::{BlockChange, Home, HomeError};
+use crate::store::log::Log;
+use crate::store::{DiskStore, Options, Store};
+use std::io::Read;
+use std::path::Path;
+
+/// What was restored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Restored {
+    /// Jobs that are known.
+    pub jobs: u64,
+    /// The newest commit.
+    pub commit: u64,
+    /// The id that the next job gets.
+    pub next_id: u64,
+}
+
+/// Restores a backup into `dir`, which must be empty or not there yet. So many ids after those of the backup are never
+/// given: the daemon may have given them before it lost its data.
+///
+/// # Errors
+/// What is there then is not a data directory; it can be deleted.
+pub fn restore(
+    stream: impl Read,
+    dir: &Path,
+    options: &Options,
+    skip_ids: u64,
+) -> Result<Restored, BackupError> {
+    let directory = Directory::create_empty(dir)?.ok_or_else(|| BackupError::NotEmpty { dir: dir.into() })?;
+    write_all(stream, &directory, options)?;
+    // Recovery first, over all of it: only what it has accepted gets its FORMAT.
+    let (mut store, found) = DiskStore::open_in(directory, options)?;
+    let mut state = found.state;
+    let next_id = JobId(state.next_id().0.saturating_add(skip_ids));
+    state.restore_books(Books { next_id, queues: Vec::new() });
+    store.close(&state)?;
+    store.note_next_id(next_id)?;
+    store.write_format()?;
+    Ok(Restored { jobs: found.report.jobs, commit: found.last.0, next_id: next_id.0 })
+}
+
+fn write_all(stream: impl Read, directory: &Directory, options: &Options) -> Result<(), BackupError> {
+    let home = Home::open(&directory.sled(), options.cache_bytes)?;
+    let (mut pieces, mut meta, mut log, mut last) = (Pieces::new(stream), None, None, None);
+    loop {
+        match pieces.next()? {
+            Next::End => break,
+            Next::Defect(defect) => return Err(BackupError::Damaged(defect)),
+            Next::Piece(Piece::Meta(row)) => meta = Some(row),
+            Next::Piece(Piece::Bodies(block, bodies)) => {
+                home.store_bodies(&BlockChange { block, row: Some((Vec::new(), 0)), bodies })?;
+            }
+            Next::Piece(Piece::Block(block, row)) => {
+                let decoded = BlockRow::decode(block, &row);
+                let mask = decoded.map_err(|e| HomeError::damaged("jobs", &block.to_be_bytes(), e))?.mask();
+                home.store(&BlockChange { block, row: Some((row.into(), mask)), bodies: Vec::new() })?;
+            }
+            Next::Piece(Piece::Queue(row)) => home.store_queue(&row)?,
+            Next::Piece(Piece::Commit(number, payload)) => {
+                let log = match &mut log {
+                    Some(log) => log,
+                    None => log.insert(create_log(directory, options, CommitNo(number.0.saturating_sub(1)))?),
+                };
+                if number != log.last().next() {
+                    let (place, detail) = (format!("commit {}", number.0), "it does not come next".into());
+                    return Err(BackupError::Damaged(Defect { place, detail }));
+                }
+                log.append(|out| out.extend_from_slice(&payload), || false)?;
+            }
+            Next::Piece(Piece::End(newest)) => last = Some(newest),
+        }
+    }
+    let meta = meta.unwrap_or_default();
+    home.finish(&meta)?;
+    if log.is_none() {
+        create_log(directory, options, last.unwrap_or(meta.home))?;
+    }
+    Ok(())
+}
+
+fn create_log(directory: &Directory, options: &Options, home: CommitNo) -> Result<Log, BackupError> {
+    directory.create_log()?;
+    Ok(Log::create(&directory.log(), options.log_file_bytes, home)?)
+}

@@ -1,0 +1,139 @@
+//! Reading all of a backup: every piece that is damaged is told, and what is whole must fit together as a recovery
+//! needs it, each job with its body.
+
+use super::read::{Defect, Next, Pieces};
+use super::{BackupError, CommitNo};
+use crate::core::{JobId, RangeSet};
+use crate::store::codec::{BlockRow, MetaRow, Piece, QueueRow};
+use crate::store::home::HomeError;
+use crate::store::log::Place;
+use crate::store::recovery::{self, Fold};
+use bytes::Bytes;
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::io::Read;
+use std::path::Path;
+
+/// What a backup holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+pub struct Summary {
+    /// Jobs that are known after its newest commit.
+    pub jobs: u64,
+    /// Its newest commit.
+    pub commit: u64,
+    /// The id that the next job would get.
+    pub next_id: u64,
+}
+
+/// Rows in memory; bodies only as the ids that have one.
+#[derive(Default)]
+struct Kept {
+    meta: Option<MetaRow>,
+    blocks: RefCell<BTreeMap<u64, BlockRow>>,
+    queues: Vec<QueueRow>,
+    bodies: RangeSet,
+    commits: Vec<(CommitNo, Bytes)>,
+    last: Option<CommitNo>,
+}
+
+impl recovery::Rows for Kept {
+    fn meta(&self) -> Result<Option<MetaRow>, HomeError> {
+        Ok(self.meta)
+    }
+
+    fn queues(&self) -> Result<Vec<QueueRow>, HomeError> {
+        Ok(self.queues.clone())
+    }
+
+    fn blocks(&self, mut on_block: impl FnMut(u64, BlockRow)) -> Result<(), HomeError> {
+        std::mem::take(&mut *self.blocks.borrow_mut()).into_iter().for_each(|(block, row)| on_block(block, row));
+        Ok(())
+    }
+}
+
+/// Reads all of a backup and says everything that is wrong with it, one after the other. What it holds is told only if
+/// nothing is.
+///
+/// # Errors
+/// The stream cannot be read.
+pub fn verify_backup(
+    stream: impl Read,
+    mut on_defect: impl FnMut(Defect),
+) -> Result<Option<Summary>, BackupError> {
+    let (mut pieces, mut kept, mut whole) = (Pieces::new(stream), Kept::default(), true);
+    loop {
+        let defect = match pieces.next()? {
+            Next::End => break,
+            Next::Defect(defect) => Some(defect),
+            Next::Piece(piece) => kept.take(piece).err(),
+        };
+        if let Some(defect) = defect {
+            whole = false;
+            on_defect(defect);
+        }
+    }
+    if !whole {
+        return Ok(None);
+    }
+    let (summary, missing) = match kept.fold() {
+        Ok(found) => found,
+        Err(defect) => {
+            on_defect(defect);
+            return Ok(None);
+        }
+    };
+    let is_whole = missing.is_empty();
+    missing.into_iter().for_each(on_defect);
+    Ok(is_whole.then_some(summary))
+}
+
+impl Kept {
+    fn take(&mut self, piece: Piece) -> Result<(), Defect> {
+        match piece {
+            Piece::Meta(meta) => self.meta = Some(meta),
+            Piece::Bodies(_, bodies) => bodies.iter().for_each(|(id, _)| {
+                self.bodies.insert(id.0, 1);
+            }),
+            Piece::Block(block, row) => {
+                let row = BlockRow::decode(block, &row);
+                let row = row.map_err(|error| Defect {
+                    place: format!("the row of jobs {block}"),
+                    detail: error.to_string(),
+                })?;
+                self.blocks.borrow_mut().insert(block, row);
+            }
+            Piece::Queue(row) => self.queues.push(row),
+            Piece::Commit(number, payload) => self.commits.push((number, payload)),
+            Piece::End(last) => self.last = Some(last),
+        }
+        Ok(())
+    }
+
+    /// What a recovery makes of it, and which jobs would have no body.
+    fn fold(&mut self) -> Result<(Summary, Vec<Defect>), Defect> {
+        let wrong = |place: String, detail: &dyn ToString| Defect { place, detail: detail.to_string() };
+        let rows = "its rows".to_owned();
+        let mut fold = Fold::load(self).map_err(|error| wrong(rows.clone(), &error))?;
+        let mut last = fold.meta.home;
+        for (number, payload) in std::mem::take(&mut self.commits) {
+            let place = format!("commit {}", number.0);
+            if number != last.next() {
+                return Err(wrong(place, &format!("commit {} should come next", last.next().0)));
+            }
+            last = number;
+            let at = Place { path: Path::new("the backup"), offset: 0, number };
+            fold.commit(at, &payload).map_err(|error| wrong(place, &error))?;
+        }
+        if self.last != Some(last) {
+            return Err(wrong("its last piece".into(), &format!("the newest commit is {}", last.0)));
+        }
+        let folded = fold.end(last).map_err(|error| wrong(rows, &error))?;
+        let state = &folded.recovered.state;
+        let all = crate::core::IdRange::new(JobId(1), state.next_id().0);
+        let ids = state.iter(all).flat_map(|(range, _)| range.iter().collect::<Vec<_>>());
+        let bare = ids.filter(|id| !self.bodies.contains(id.0) && folded.fresh.get(*id).is_none());
+        let missing = bare.map(|id| wrong(format!("job {id}"), &"its body is missing")).collect();
+        let jobs = folded.recovered.report.jobs;
+        Ok((Summary { jobs, commit: last.0, next_id: state.next_id().0 }, missing))
+    }
+}

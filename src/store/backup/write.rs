@@ -1,0 +1,123 @@
+//! Taking a backup, on a thread of its own: rows from the database, then what of the log came after them.
+//!
+//! Checkpoints go on meanwhile. A row of jobs is read before the bodies of its jobs: one that is missing then belongs
+//! to a job that has ended since, and the log says so. Rows of queues are read after all rows of jobs, since none of
+//! those may reflect a commit that its queue's row does not.
+
+use super::{BackupError, CommitNo, header};
+use crate::core::JobId;
+use crate::store::codec::{Piece, block_range, row_mask};
+use crate::store::home::{Home, HomeError};
+use crate::store::log::{self, record};
+use crate::store::recovery::Rows as _;
+use bytes::Bytes;
+use std::io::Write;
+use std::sync::Arc;
+
+/// How many rows are read at once.
+const ROWS: usize = 64;
+/// About how many bytes of bodies a piece has.
+const BODIES_BYTES: usize = 256 << 10;
+
+/// The database, as a backup reads it.
+#[derive(Debug)]
+pub struct Rows {
+    home: Arc<Home>,
+}
+
+/// The commits that a backup ends with.
+#[derive(Debug)]
+pub struct Tail(pub(in crate::store) log::Tail);
+
+impl Rows {
+    pub(in crate::store) fn new(home: Arc<Home>) -> Rows {
+        Rows { home }
+    }
+
+    /// Writes the whole backup. `tail` is asked for the commits once all rows are read. Returns the newest commit.
+    ///
+    /// # Errors
+    /// What was written is of no use then, and nobody takes it for a whole backup.
+    pub fn write(
+        &self,
+        out: impl Write,
+        tail: impl FnOnce() -> Option<Tail>,
+    ) -> Result<CommitNo, BackupError> {
+        let mut out = Pieces::begin(out)?;
+        let meta = self.home.meta()?.unwrap_or_default();
+        out.write(&Piece::Meta(meta))?;
+        let mut from = 0;
+        loop {
+            let rows = self.home.raw_blocks(from, ROWS)?;
+            let Some((newest, _)) = rows.last() else { break };
+            from = newest + 1;
+            for (block, row) in rows {
+                self.write_bodies(block, &row, &mut out)?;
+                out.write(&Piece::Block(block, row))?;
+            }
+        }
+        for row in self.home.queues()? {
+            out.write(&Piece::Queue(row))?;
+        }
+        let Tail(tail) = tail().ok_or(BackupError::TooSlow)?;
+        tail.read(meta.home, |number, payload| {
+            out.write(&Piece::Commit(number, Bytes::copy_from_slice(payload)))
+        })?;
+        out.write(&Piece::End(tail.last))?;
+        out.out.flush()?;
+        Ok(tail.last)
+    }
+
+    fn write_bodies<W: Write>(
+        &self,
+        block: u64,
+        row: &[u8],
+        out: &mut Pieces<W>,
+    ) -> Result<(), BackupError> {
+        let mask = row_mask(row).map_err(|error| HomeError::damaged("jobs", &block.to_be_bytes(), error))?;
+        let (mut near, mut bodies, mut bytes) = (Vec::<(JobId, Bytes)>::new(), Vec::new(), 0);
+        for id in block_range(block).iter().filter(|id| mask >> (id.0 % 64) & 1 == 1) {
+            let find = |row: &[(JobId, Bytes)]| row.iter().find(|(found, _)| *found == id).cloned();
+            let found = match find(&near) {
+                Some(found) => Some(found),
+                None => {
+                    near = self.home.bodies(id)?;
+                    find(&near)
+                }
+            };
+            let Some(found) = found else { continue };
+            bytes += found.1.len();
+            bodies.push(found);
+            if bytes >= BODIES_BYTES {
+                out.write(&Piece::Bodies(block, std::mem::take(&mut bodies)))?;
+                bytes = 0;
+            }
+        }
+        if bodies.is_empty() { Ok(()) } else { out.write(&Piece::Bodies(block, bodies)) }
+    }
+}
+
+/// A stream that is being written.
+pub(super) struct Pieces<W> {
+    out: W,
+    salt: u64,
+    number: CommitNo,
+    buffer: Vec<u8>,
+}
+
+impl<W: Write> Pieces<W> {
+    pub(super) fn begin(mut out: W) -> Result<Pieces<W>, BackupError> {
+        let salt = log::random()?;
+        out.write_all(&header(salt))?;
+        Ok(Pieces { out, salt, number: CommitNo(0), buffer: Vec::new() })
+    }
+
+    pub(super) fn write(&mut self, piece: &Piece) -> Result<(), BackupError> {
+        self.number = self.number.next();
+        self.buffer.clear();
+        self.buffer.resize(record::HEADER, 0);
+        piece.encode(&mut self.buffer);
+        record::seal(self.salt, self.number, &mut self.buffer);
+        Ok(self.out.write_all(&self.buffer)?)
+    }
+}

@@ -1,0 +1,103 @@
+//! What a backup is made of, piece by piece. The rows are those of the database and the commits those of the log, byte
+//! for byte; this only says which is which.
+
+use super::{DecodeError, FORMAT, MetaRow, QueueRow, ROW_MAX, Reader, block_of, put};
+use crate::core::JobId;
+use crate::store::CommitNo;
+use bytes::Bytes;
+
+const META: u8 = 1;
+const BODIES: u8 = 2;
+const BLOCK: u8 = 3;
+const QUEUE: u8 = 4;
+const COMMIT: u8 = 5;
+const END: u8 = 6;
+
+/// One piece of a backup.
+#[derive(Debug, PartialEq)]
+pub(crate) enum Piece {
+    /// Where the database stood: the first piece.
+    Meta(MetaRow),
+    /// Bodies of a block, in order; the row of their jobs follows.
+    Bodies(u64, Vec<(JobId, Bytes)>),
+    /// A row of jobs, as the database has it.
+    Block(u64, Bytes),
+    /// What went through a queue; after all blocks.
+    Queue(QueueRow),
+    /// A commit that came after, as the log has it; after all rows.
+    Commit(CommitNo, Bytes),
+    /// The last piece: what the backup reflects.
+    End(CommitNo),
+}
+
+impl Piece {
+    /// Adds the piece at the end of `out`.
+    pub(crate) fn encode(&self, out: &mut Vec<u8>) {
+        out.push(FORMAT);
+        match self {
+            Piece::Meta(row) => bytes(META, &row.encode(), out),
+            Piece::Bodies(block, bodies) => {
+                put((BODIES, *block, bodies.len() as u64), out);
+                for (id, body) in bodies {
+                    put((id.0, body.len() as u64), out);
+                    out.extend_from_slice(body);
+                }
+            }
+            Piece::Block(block, row) => {
+                put((BLOCK, *block), out);
+                out.extend_from_slice(row);
+            }
+            Piece::Queue(row) => {
+                put((QUEUE, row.books.name.as_str()), out);
+                out.extend_from_slice(&row.encode());
+            }
+            Piece::Commit(number, payload) => {
+                put((COMMIT, number.0), out);
+                out.extend_from_slice(payload);
+            }
+            Piece::End(last) => put((END, last.0), out),
+        }
+    }
+
+    /// Reads a piece. Bodies and rows are slices of `bytes`.
+    pub(crate) fn decode(bytes: &Bytes) -> Result<Piece, DecodeError> {
+        let mut reader = Reader::new(bytes)?;
+        let piece = match reader.take::<u8>()? {
+            META => Piece::Meta(MetaRow::decode(reader.take_rest())?),
+            BODIES => {
+                let block = reader.take()?;
+                let count = reader.count()?;
+                let mut bodies = Vec::with_capacity(count.min(64));
+                for _ in 0..count {
+                    let (id, body) = (JobId(reader.take()?), bytes.slice_ref(reader.bytes()?));
+                    if block_of(id) != block || bodies.last().is_some_and(|(before, _)| *before >= id) {
+                        return Err(DecodeError::Value("a job id"));
+                    }
+                    bodies.push((id, body));
+                }
+                Piece::Bodies(block, bodies)
+            }
+            BLOCK => {
+                let (block, row) = (reader.take()?, reader.take_rest());
+                if row.len() > ROW_MAX {
+                    return Err(DecodeError::Value("the length of a row"));
+                }
+                Piece::Block(block, bytes.slice_ref(row))
+            }
+            QUEUE => {
+                let name = reader.take::<&str>()?;
+                Piece::Queue(QueueRow::decode(name.as_bytes(), reader.take_rest())?)
+            }
+            COMMIT => Piece::Commit(CommitNo(reader.take()?), bytes.slice_ref(reader.take_rest())),
+            END => Piece::End(CommitNo(reader.take()?)),
+            _ => return Err(DecodeError::Value("the kind of a piece of a backup")),
+        };
+        reader.end()?;
+        Ok(piece)
+    }
+}
+
+fn bytes(kind: u8, bytes: &[u8], out: &mut Vec<u8>) {
+    put(kind, out);
+    out.extend_from_slice(bytes);
+}
