@@ -2,6 +2,7 @@
 //! the client library and answers into text or JSON; it knows nothing of the daemon's inside.
 
 mod ask;
+mod backup;
 mod bench;
 mod change;
 mod daemon;
@@ -98,6 +99,14 @@ enum Verb {
     Drain(change::Drain),
     /// Take and give out jobs again
     Undrain(change::Undrain),
+    /// Write everything to a file, while the daemon works
+    Backup(backup::Backup),
+    /// Make a data directory of a backup
+    Restore(backup::Restore),
+    /// Read all of a backup and say everything that is wrong with it
+    Verify(backup::Verify),
+    /// Bring a data directory to the newest format
+    Migrate(backup::Migrate),
     /// Check or show the configuration
     Config(daemon::ConfigVerb),
     /// Print completions for a shell
@@ -161,6 +170,10 @@ fn go(cli: Cli) -> End {
         Verb::Purge(purge) => to.talk(async |client| purge.run(&client).await),
         Verb::Drain(drain) => to.talk(async |client| drain.run(&client).await),
         Verb::Undrain(undrain) => to.talk(async |client| undrain.run(&client).await),
+        Verb::Backup(backup) => backup.run(&to),
+        Verb::Restore(restore) => restore.run(),
+        Verb::Verify(verify) => verify.run(),
+        Verb::Migrate(migrate) => migrate.run(),
         Verb::Config(config) => config.run(),
         Verb::Completions(completions) => {
             clap_complete::generate(completions.shell, &mut Cli::command(), "musher", &mut std::io::stdout());

@@ -210,7 +210,7 @@ async fn read_all(
 }
 
 async fn deliver(shared: &Mutex<Shared>, number: u32, answer: Answer) {
-    let more_follow = matches!(answer, Ok(Response::Output { .. }));
+    let more_follow = matches!(answer, Ok(Response::Output { .. } | Response::Piece(_)));
     let stream = {
         let mut shared = lock(shared);
         match shared.askers.remove(&number) {

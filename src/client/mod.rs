@@ -257,6 +257,14 @@ impl Client {
         self.connection.stream(&Request::Logs { id, follow })
     }
 
+    /// A backup, piece by piece; `Ok` ends it, and without that it is not whole.
+    ///
+    /// # Errors
+    /// The connection has ended.
+    pub fn backup(&self) -> Result<mpsc::Receiver<Result<Response, ClientError>>, ClientError> {
+        self.connection.stream(&Request::Backup)
+    }
+
     /// Asks a question in JSON.
     ///
     /// # Errors

@@ -149,6 +149,11 @@ impl<S: Store> Engine<S> {
         self.store.room()
     }
 
+    /// The store, for a backup: what the engine decides does not depend on one.
+    pub fn store_for_backup(&mut self) -> &mut S {
+        &mut self.store
+    }
+
     /// How far down the daemon is.
     pub fn drain(&self) -> Drain {
         self.drain

@@ -18,6 +18,7 @@ const UNWAIT: u8 = 0x15;
 const ADMIN: u8 = 0x20;
 const BODY: u8 = 0x21;
 const LOGS: u8 = 0x22;
+const BACKUP: u8 = 0x23;
 
 /// The longest question in JSON. Its form in memory takes up to thirty times as much.
 const JSON_MAX: usize = 4 << 20;
@@ -73,6 +74,8 @@ pub enum Request {
         /// Whether to go on until the job has ended.
         follow: bool,
     },
+    /// A backup of everything.
+    Backup,
 }
 
 /// A wish for work.
@@ -176,6 +179,7 @@ impl Request {
                 out.put_u64_le(*id);
                 out.put_u8(u8::from(*follow));
             }
+            Request::Backup => {}
         }
         finish_frame(out, start);
     }
@@ -192,6 +196,7 @@ impl Request {
             Request::Admin(_) => ADMIN,
             Request::Body { .. } => BODY,
             Request::Logs { .. } => LOGS,
+            Request::Backup => BACKUP,
         }
     }
 
@@ -233,6 +238,7 @@ impl Request {
             UNWAIT => Request::Unwait { request: reader.u32("the request number")? },
             ADMIN => Request::Admin(get_admin(&reader.rest())?),
             BODY => Request::Body { id: reader.u64("the id")? },
+            BACKUP => Request::Backup,
             LOGS => Request::Logs { id: reader.u64("the id")?, follow: reader.u8("the follow mark")? != 0 },
             kind => {
                 let message = format!("requests of kind {kind:#04x} do not exist in version {VERSION}");

@@ -13,6 +13,7 @@ const EXTENDED: u8 = 0x93;
 const OK: u8 = 0x94;
 const BODY: u8 = 0x95;
 const OUTPUT: u8 = 0x96;
+const PIECE: u8 = 0x97;
 const JSON: u8 = 0xa0;
 const REVOKED: u8 = 0xc0;
 const STOPPING: u8 = 0xc1;
@@ -61,6 +62,8 @@ pub enum Response {
         /// The piece.
         data: Bytes,
     },
+    /// A piece of a backup; more answers to the same request follow, `Ok` last.
+    Piece(Bytes),
     /// An answer in JSON.
     Json(Bytes),
     /// Refused or failed.
@@ -251,7 +254,7 @@ impl Response {
                 results.iter().for_each(|result| put_result(out, result.as_ref().map(|until| Some(*until))));
             }
             Response::Ok => {}
-            Response::Body(body) => out.extend_from_slice(body),
+            Response::Body(body) | Response::Piece(body) => out.extend_from_slice(body),
             Response::Output { attempt, stream, data } => {
                 out.put_u32_le(*attempt);
                 out.put_u8(*stream);
@@ -286,6 +289,7 @@ impl Response {
             Response::Ok => OK,
             Response::Body(_) => BODY,
             Response::Output { .. } => OUTPUT,
+            Response::Piece(_) => PIECE,
             Response::Json(_) => JSON,
             Response::Error(_) => ERROR,
             Response::Notice(Notice::Revoked { .. }) => REVOKED,
@@ -333,6 +337,7 @@ impl Response {
                 stream: reader.u8("the stream")?,
                 data: reader.rest(),
             },
+            PIECE => Response::Piece(reader.rest()),
             JSON => Response::Json(reader.rest()),
             ERROR => {
                 let code = reader.u16("the code")?;

@@ -87,6 +87,7 @@ fn request() -> impl Strategy<Value = Request> {
         admin.prop_map(Request::Admin),
         any::<u64>().prop_map(|id| Request::Body { id }),
         any::<(u64, bool)>().prop_map(|(id, follow)| Request::Logs { id, follow }),
+        Just(Request::Backup),
     ]
 }
 

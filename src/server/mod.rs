@@ -6,6 +6,7 @@
 //! few writes as possible.
 
 mod admin;
+mod backup;
 mod budget;
 mod driver;
 mod gate;

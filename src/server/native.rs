@@ -150,6 +150,7 @@ fn dispatch<S: Store + 'static>(
             }
             engine.body(origin, JobId(id));
         }
+        Request::Backup => super::backup::start(hub, session, origin)?,
         Request::Logs { id, follow } => start_logs(hub, session, origin, JobId(id), follow, now)?,
     }
     Ok(())

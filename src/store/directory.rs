@@ -131,6 +131,17 @@ impl Directory {
     }
 }
 
+/// Brings a data directory that no daemon has open to the newest format. Returns the format that it had, and the one
+/// that it has.
+///
+/// # Errors
+/// Whatever is wrong is said, and the directory left as it is.
+pub fn migrate(path: &Path) -> Result<(u32, u32), DirectoryError> {
+    let from = migrations::check(path)?.ok_or_else(|| DirectoryError::NoFormat { dir: path.to_owned() })?;
+    Directory::open(path)?;
+    Ok((from, migrations::NEWEST))
+}
+
 /// Jobs may hold secrets: nobody else may look into what we make. A symbolic link to a directory is followed: systemd's
 /// `DynamicUser=` makes one.
 fn create(path: &Path) -> Result<(), DirectoryError> {

@@ -30,9 +30,11 @@ mod space;
 #[cfg(test)]
 mod workload;
 
-pub use backup::{BackupError, Defect, Restored, Rows as BackupRows, Summary, Tail as BackupTail, restore, verify_backup};
+pub use backup::{
+    BackupError, Defect, Restored, Rows as BackupRows, Summary, Tail as BackupTail, restore, verify_backup,
+};
 pub use codec::DecodeError;
-pub use directory::DirectoryError;
+pub use directory::{DirectoryError, migrate};
 pub use disk::DiskStore;
 pub use home::HomeError;
 pub use log::LogError;

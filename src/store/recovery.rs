@@ -72,7 +72,10 @@ impl DiskStore {
     }
 
     /// The same, in a directory that is taken already.
-    pub(super) fn open_in(directory: Directory, options: &Options) -> Result<(DiskStore, Recovered), OpenError> {
+    pub(super) fn open_in(
+        directory: Directory,
+        options: &Options,
+    ) -> Result<(DiskStore, Recovered), OpenError> {
         let home = Arc::new(open_home(&directory, options)?);
         let mut fold = Fold::load(home.as_ref())?;
         directory.create_log()?;

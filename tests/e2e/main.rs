@@ -1,6 +1,7 @@
 //! The daemon end to end: the real binary as a child process, over its real socket.
 
 mod access;
+mod backup;
 mod bench;
 mod crash;
 mod drain;

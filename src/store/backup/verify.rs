@@ -46,7 +46,9 @@ impl recovery::Rows for Kept {
     }
 
     fn blocks(&self, mut on_block: impl FnMut(u64, BlockRow)) -> Result<(), HomeError> {
-        std::mem::take(&mut *self.blocks.borrow_mut()).into_iter().for_each(|(block, row)| on_block(block, row));
+        std::mem::take(&mut *self.blocks.borrow_mut())
+            .into_iter()
+            .for_each(|(block, row)| on_block(block, row));
         Ok(())
     }
 }

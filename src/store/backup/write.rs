@@ -68,12 +68,7 @@ impl Rows {
         Ok(tail.last)
     }
 
-    fn write_bodies<W: Write>(
-        &self,
-        block: u64,
-        row: &[u8],
-        out: &mut Pieces<W>,
-    ) -> Result<(), BackupError> {
+    fn write_bodies<W: Write>(&self, block: u64, row: &[u8], out: &mut Pieces<W>) -> Result<(), BackupError> {
         let mask = row_mask(row).map_err(|error| HomeError::damaged("jobs", &block.to_be_bytes(), error))?;
         let (mut near, mut bodies, mut bytes) = (Vec::<(JobId, Bytes)>::new(), Vec::new(), 0);
         for id in block_range(block).iter().filter(|id| mask >> (id.0 % 64) & 1 == 1) {

@@ -82,7 +82,8 @@ impl Tail {
         for (path, last) in self.files.iter().filter(|(_, last)| *last > home) {
             let (bytes, mut at) = (fs::read(path)?, FILE_HEADER);
             while wanted <= *last {
-                let Some(record) = record::read(self.salt, &bytes, at).filter(|record| record.number <= wanted)
+                let Some(record) =
+                    record::read(self.salt, &bytes, at).filter(|record| record.number <= wanted)
                 else {
                     let text = format!("commit {} is missing in {} at byte {at}", wanted.0, path.display());
                     return Err(io::Error::new(io::ErrorKind::InvalidData, text).into());

@@ -1,0 +1,303 @@
+//! `musher backup`, `restore`, `verify`, `migrate`: the data as a whole. A backup comes from the running daemon, or
+//! from a data directory that no daemon has open; the others need no daemon.
+
+use super::ask::Target;
+use super::exit::{End, Failure};
+use super::output;
+use crate::client::Client;
+use crate::clock;
+use crate::config::{Surroundings, data_dir};
+use crate::protocol::Response;
+use crate::store::{self, BackupError, DiskStore, Options, Store};
+use clap::Args;
+use rustix::fs::{CWD, RenameFlags, renameat_with};
+use serde_json::json;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, BufReader, BufWriter, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+const BACKUP: &str = "\
+The daemon goes on working; the backup is as of its end. It is checked when it is written, and appears under its name
+only when it is whole and on disk.
+
+Examples:
+  musher backup /srv/backups                    a new file in there; prints its name
+  musher backup /srv/backups/before-upgrade     that file
+  musher backup - | ssh other 'cat > musher.backup'
+  musher backup /srv/backups --data /var/lib/musher    when no daemon runs";
+
+#[derive(Debug, Args)]
+#[command(after_help = BACKUP)]
+pub(super) struct Backup {
+    /// The directory or the file to write to, or `-` for standard output; nothing is written over
+    #[arg(value_name = "DIR|FILE|-")]
+    to: PathBuf,
+    /// Read this data directory, which no daemon may have open, and do not ask the daemon
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+    /// Print what was written as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+impl Backup {
+    pub(super) fn run(&self, to: &Target) -> End {
+        if self.to.as_os_str() == "-" {
+            if self.json {
+                return Err(Failure::usage(
+                    "the backup goes to standard output, so --json cannot; name a file",
+                ));
+            }
+            self.fill(to, &mut io::stdout().lock())?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        let target = self.target()?;
+        let part = Part::create(&target)?;
+        let mut file = BufWriter::new(&part.file);
+        self.fill(to, &mut file)?;
+        file.flush()?;
+        drop(file);
+        let mut wrong = None;
+        let found = store::verify_backup(BufReader::new(File::open(&part.path)?), |defect| {
+            wrong.get_or_insert(defect);
+        });
+        let Some(found) = found.map_err(Failure::failed)? else {
+            let wrong = wrong.map(|defect| defect.to_string()).unwrap_or_default();
+            return Err(Failure::failed(format!("the backup that was written is not whole: {wrong}")));
+        };
+        let bytes = part.file.metadata()?.len();
+        part.keep(&target)?;
+        if self.json {
+            output::json(
+                &json!({ "file": target, "bytes": bytes, "jobs": found.jobs, "commit": found.commit }),
+            )?;
+        } else {
+            output::line(&target.display().to_string())?;
+            eprintln!("{} jobs, {} bytes", output::count(found.jobs), output::count(bytes));
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+
+    /// The file to write. One in a directory is named after the time.
+    fn target(&self) -> Result<PathBuf, Failure> {
+        let target = if self.to.is_dir() {
+            let now = jiff::Timestamp::from_millisecond(clock::wall().0 as i64).map_err(Failure::failed)?;
+            self.to.join(format!("musher-{}.backup", now.strftime("%Y%m%dT%H%M%SZ")))
+        } else {
+            self.to.clone()
+        };
+        if target.exists() {
+            return Err(Failure::failed(format!(
+                "{} is there already; nothing is written over",
+                target.display()
+            )));
+        }
+        Ok(target)
+    }
+
+    fn fill(&self, to: &Target, out: &mut impl Write) -> Result<(), Failure> {
+        match &self.data {
+            Some(data) => offline(data, out),
+            None => {
+                to.talk(async |client| online(&client, out).await)?;
+                Ok(())
+            }
+        }
+    }
+}
+
+async fn online(client: &Client, out: &mut impl Write) -> End {
+    let mut pieces = client.backup()?;
+    while let Some(piece) = pieces.recv().await {
+        match piece? {
+            Response::Piece(bytes) => out.write_all(&bytes)?,
+            Response::Ok => {
+                out.flush()?;
+                return Ok(ExitCode::SUCCESS);
+            }
+            _ => return Err(crate::client::ClientError::Unexpected.into()),
+        }
+    }
+    Err(Failure::failed("the daemon has gone away in the middle of the backup; nothing was kept of it"))
+}
+
+fn offline(data: &Path, out: &mut impl Write) -> Result<(), Failure> {
+    if !data.join("FORMAT").exists() {
+        return Err(Failure::failed(format!("{} is not a data directory", data.display())));
+    }
+    let (mut store, _) = DiskStore::open(data, &quiet()).map_err(Failure::failed)?;
+    let rows = store.begin_backup().ok_or_else(|| Failure::failed("the store cannot be backed up"))?;
+    rows.write(BufWriter::new(out), || store.backup_tail()).map_err(Failure::failed)?;
+    Ok(())
+}
+
+/// No settings of a daemon's are needed, and nothing is to be kept free.
+fn quiet() -> Options {
+    Options { disk_reserve_bytes: 0, ballast_bytes: 0, ..Options::default() }
+}
+
+/// A file under another name until it is whole; without [`Part::keep`] it goes away again.
+struct Part {
+    path: PathBuf,
+    file: File,
+}
+
+impl Part {
+    fn create(target: &Path) -> Result<Part, Failure> {
+        let mut path = target.as_os_str().to_owned();
+        path.push(format!(".{}.part", std::process::id()));
+        let path = PathBuf::from(path);
+        // Jobs may hold secrets.
+        let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path);
+        let file = file.map_err(|error| Failure::failed(format!("{}: {error}", path.display())))?;
+        Ok(Part { path, file })
+    }
+
+    /// Gives the file its name, for good, unless somebody else has taken it.
+    fn keep(self, target: &Path) -> Result<(), Failure> {
+        self.file.sync_all()?;
+        renameat_with(CWD, &self.path, CWD, target, RenameFlags::NOREPLACE)
+            .map_err(|error| Failure::failed(format!("{}: {error}", target.display())))?;
+        let dir = target.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        Ok(File::open(dir)?.sync_all()?)
+    }
+}
+
+impl Drop for Part {
+    fn drop(&mut self) {
+        // It is gone already if it was kept.
+        let _ = fs::remove_file(&self.path);
+    }
+}
+
+const RESTORE: &str = "\
+Nothing that is there is written over. Ids after those of the backup may have been given before the data was lost, so
+a million of them are never given again; --skip-ids says how many.
+
+Examples:
+  musher restore /srv/backups/musher-20260801T030000Z.backup --data /var/lib/musher
+  ssh other musher backup - | musher restore - --data /var/lib/musher";
+
+#[derive(Debug, Args)]
+#[command(after_help = RESTORE)]
+pub(super) struct Restore {
+    /// The backup, or `-` for standard input
+    #[arg(value_name = "FILE|-")]
+    from: PathBuf,
+    /// The data directory to make; it must be empty, or not there
+    #[arg(long, value_name = "DIR")]
+    data: PathBuf,
+    /// How many ids are left out
+    #[arg(long, value_name = "N", default_value_t = 1_000_000)]
+    skip_ids: u64,
+    /// Print what was restored as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+impl Restore {
+    pub(super) fn run(&self) -> End {
+        let restored = if self.from.as_os_str() == "-" {
+            store::restore(io::stdin().lock(), &self.data, &quiet(), self.skip_ids)
+        } else {
+            store::restore(open(&self.from)?, &self.data, &quiet(), self.skip_ids)
+        };
+        let restored = restored.map_err(|error| match error {
+            error @ BackupError::NotEmpty { .. } => Failure::usage(error),
+            error => Failure::failed(format!("{error}. Delete {} and try again", self.data.display())),
+        })?;
+        if self.json {
+            output::json(&restored)?;
+        } else {
+            let (jobs, next) = (output::count(restored.jobs), restored.next_id);
+            eprintln!("{jobs} jobs restored into {}; the next job gets id {next}", self.data.display());
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+const VERIFY: &str = "\
+Everything is read and every defect is told with its place; nothing is changed. Exit code 1 if there is any.
+
+Examples:
+  musher verify --backup /srv/backups/musher-20260801T030000Z.backup
+  musher backup - | musher verify --backup -    the running daemon's data";
+
+#[derive(Debug, Args)]
+#[command(after_help = VERIFY)]
+pub(super) struct Verify {
+    /// The backup to read, or `-` for standard input
+    #[arg(long, value_name = "FILE|-")]
+    backup: PathBuf,
+    /// Print what is wrong, and at the end what there is, as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+impl Verify {
+    pub(super) fn run(&self) -> End {
+        let (mut told, mut count) = (Ok(()), 0);
+        let on_defect = |defect: store::Defect| {
+            count += 1;
+            let tell = match self.json {
+                true => output::json(&json!({ "place": defect.place, "defect": defect.detail })),
+                false => output::line(&output::safe(&defect.to_string())),
+            };
+            told = std::mem::replace(&mut told, Ok(())).and(tell);
+        };
+        let found = if self.backup.as_os_str() == "-" {
+            store::verify_backup(io::stdin().lock(), on_defect)
+        } else {
+            store::verify_backup(open(&self.backup)?, on_defect)
+        };
+        let found = found.map_err(Failure::failed)?;
+        told?;
+        match found {
+            Some(found) if self.json => output::json(&found)?,
+            Some(found) => {
+                eprintln!("no defects: {} jobs, commit {}", output::count(found.jobs), found.commit)
+            }
+            None => return Err(Failure::failed(format!("{count} defects"))),
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+fn open(path: &Path) -> Result<BufReader<File>, Failure> {
+    let file = File::open(path).map_err(|error| Failure::failed(format!("{}: {error}", path.display())))?;
+    Ok(BufReader::new(file))
+}
+
+const MIGRATE: &str = "\
+A start of the daemon does the same; this is for doing it ahead. What a step rewrites is copied before and put back
+if it fails.
+
+Example:
+  musher migrate --data /var/lib/musher";
+
+#[derive(Debug, Args)]
+#[command(after_help = MIGRATE)]
+pub(super) struct Migrate {
+    /// The data directory [default: the one that `serve` would use]
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+    /// Print the formats as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+impl Migrate {
+    pub(super) fn run(&self) -> End {
+        let data = self.data.clone().or_else(|| data_dir(&Surroundings::real()));
+        let data = data.ok_or_else(|| Failure::usage("no data directory is known; name it with --data"))?;
+        let (from, to) = store::migrate(&data).map_err(Failure::failed)?;
+        match (self.json, from == to) {
+            (true, _) => output::json(&json!({ "data": data, "from": from, "to": to }))?,
+            (false, true) => eprintln!("{} has format {to} already, the newest", data.display()),
+            (false, false) => eprintln!("{} had format {from} and has {to} now", data.display()),
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}

@@ -1,0 +1,115 @@
+//! A backup for whoever asks: a thread reads the rows and hands on pieces; the loop only passes them to the connection,
+//! as fast as that takes them, and is asked once for where the log stands.
+
+use super::gate::Gate;
+use super::hub::Hub;
+use super::native::Invalid;
+use super::session::Session;
+use crate::engine::Origin;
+use crate::protocol::{ErrorCode, Response};
+use crate::store::{BackupError, BackupRows, BackupTail, CommitNo, Store};
+use bytes::Bytes;
+use std::io::{self, BufWriter, Write};
+use std::rc::Rc;
+use tokio::sync::{mpsc, oneshot};
+
+/// The length of a piece, and how many wait for the loop.
+const PIECE_BYTES: usize = 256 << 10;
+const PIECES_WAITING: usize = 4;
+
+type Done = Result<CommitNo, BackupError>;
+
+pub(super) fn start<S: Store + 'static>(
+    hub: &Rc<Hub<S>>,
+    session: &Rc<Session>,
+    origin: Origin,
+) -> Result<(), Invalid> {
+    // Everybody's bodies are in it.
+    Gate::of(hub, session).daemon()?;
+    let Some(rows) = hub.engine.borrow_mut().store_for_backup().begin_backup() else {
+        return Err((ErrorCode::Busy, "another backup is under way; ask again when it is done".into()));
+    };
+    tokio::task::spawn_local(run(hub.clone(), session.clone(), origin, rows));
+    Ok(())
+}
+
+async fn run<S: Store + 'static>(hub: Rc<Hub<S>>, session: Rc<Session>, origin: Origin, rows: BackupRows) {
+    let request = origin.request;
+    let done = pass_on(&hub, &session, request, rows).await;
+    hub.engine.borrow_mut().store_for_backup().end_backup();
+    hub.wake.notify_one();
+    match done {
+        Ok(_) => session.say(request, &Response::Ok),
+        Err(error) => session.refuse(request, ErrorCode::Internal, error.to_string()),
+    }
+    session.flush();
+}
+
+async fn pass_on<S: Store + 'static>(
+    hub: &Rc<Hub<S>>,
+    session: &Rc<Session>,
+    request: u32,
+    rows: BackupRows,
+) -> Done {
+    let (pieces, mut written) = mpsc::channel(PIECES_WAITING);
+    let (ask, asked) = oneshot::channel();
+    let (finish, finished) = oneshot::channel();
+    std::thread::Builder::new().name("backup".into()).spawn(move || {
+        // Whoever does not listen any more has gone away.
+        let _ = finish.send(take(&rows, pieces, ask));
+    })?;
+    let (mut asked, mut is_asked) = (std::pin::pin!(asked), false);
+    loop {
+        tokio::select! {
+            biased;
+            piece = written.recv() => {
+                let Some(piece) = piece else { break };
+                session.say(request, &Response::Piece(piece));
+                session.flush();
+                hub.enforce_budget();
+                session.until_drained().await;
+                if !hub.sessions.borrow().contains_key(&session.id) {
+                    written.close();
+                }
+            }
+            answer = &mut asked, if !is_asked => {
+                is_asked = true;
+                if let Ok(answer) = answer {
+                    // The thread waits for it.
+                    let _ = oneshot::Sender::send(answer, hub.engine.borrow_mut().store_for_backup().backup_tail());
+                }
+            }
+        }
+    }
+    finished.await.unwrap_or_else(|_| Err(io::Error::other("the backup's thread has ended").into()))
+}
+
+/// The thread's part.
+fn take(
+    rows: &BackupRows,
+    pieces: mpsc::Sender<Bytes>,
+    ask: oneshot::Sender<oneshot::Sender<Option<BackupTail>>>,
+) -> Done {
+    let tail = || {
+        let (answer, answered) = oneshot::channel();
+        ask.send(answer).ok()?;
+        answered.blocking_recv().ok().flatten()
+    };
+    rows.write(BufWriter::with_capacity(PIECE_BYTES, Outlet(pieces)), tail)
+}
+
+/// Where the thread writes to; waits while nobody takes anything.
+struct Outlet(mpsc::Sender<Bytes>);
+
+impl Write for Outlet {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let part = &bytes[..bytes.len().min(PIECE_BYTES)];
+        let sent = self.0.blocking_send(Bytes::copy_from_slice(part));
+        sent.map_err(|_| io::Error::other("whoever asked for the backup has gone away"))?;
+        Ok(part.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
