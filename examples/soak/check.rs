@@ -1,18 +1,16 @@
 //! After a start: everything that the daemon has, read through its socket, held against the account. What was in doubt is
 //! settled by what is found, and must have happened wholly or not at all.
 
-use crate::account::{Account, Broken, End, Entry, Job, Sent, Submit};
+use crate::account::{Account, Broken, End, Job, Sent, Submit};
 use crate::load::lasts;
 use crate::plan::{ATTEMPTS, Expected, KEPT, Plan, submit_of};
 use crate::recorder::Recorder;
 use musher::client::{Client, ClientError};
-use musher::protocol::admin::{AdminRequest, EditView, JobView, JobsView, QueueView, StatusView};
+use musher::protocol::admin::{AdminRequest, JobView, JobsView, QueueView, StatusView};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 /// Jobs asked for at once.
 const PAGE: u32 = 500;
-/// More jobs than that are not kept from life to life.
-const KEPT_MAX: usize = 400;
 
 /// Why a check did not end well.
 #[derive(Debug)]
@@ -47,7 +45,6 @@ pub(crate) async fn check(recorder: &Recorder, client: &Client) -> Result<u64, C
     bodies(client, &expected).await?;
     let highest = recorder.account().highest;
     counts(client, views.len() as u64, highest).await?;
-    delete_some(recorder, client).await?;
     Ok(views.len() as u64)
 }
 
@@ -225,27 +222,5 @@ async fn counts(client: &Client, listed: u64, highest: u64) -> Result<(), CheckE
     if next <= highest {
         return Err(Broken(format!("id {next} would be given out again: {highest} was given already")).into());
     }
-    Ok(())
-}
-
-/// Deletes jobs that have ended and those that never become due, so that they do not pile up.
-async fn delete_some(recorder: &Recorder, client: &Client) -> Result<(), CheckError> {
-    let ids: Vec<u64> = {
-        let account = recorder.account();
-        let old =
-            account.jobs.iter().filter(|(_, job)| job.end.is_some() || job.attempt == 0).map(|(id, _)| *id);
-        let old: Vec<u64> = old.collect();
-        old[..old.len().saturating_sub(KEPT_MAX)].to_vec()
-    };
-    if ids.is_empty() {
-        return Ok(());
-    }
-    recorder.note(Entry::Deleting { ids: ids.clone() });
-    let edits: Vec<EditView> =
-        client.ask(AdminRequest::Edit { edit: "delete".into(), ids: ids.clone() }).await?;
-    if let Some(error) = edits.into_iter().find_map(|edit| edit.error) {
-        return Err(Broken(format!("a job could not be deleted: {error}")).into());
-    }
-    recorder.note(Entry::Deleted { ids });
     Ok(())
 }

@@ -171,8 +171,8 @@ async fn turned_read_only(world: &mut World) -> Result<(), Failure> {
         let recorder = other.recorder.clone();
         let turning = async {
             tokio::time::sleep(moment).await;
-            // While it turns, ext4 may answer a sync with success and take nothing any more: three lines of another program
-            // lose data there as well. Later ones fail.
+            // While it turns, ext4 may answer a sync with success and lose it: a mere loop of write and fdatasync lost one at one
+            // of 30 turns (Linux 6.18). Later ones fail.
             recorder.stop();
             mount.turn_read_only()?;
             daemon.ended_within(END).await

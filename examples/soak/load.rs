@@ -1,11 +1,12 @@
 //! Producers and workers, several of each, that go on until the daemon dies under them. They do what real ones do, good
 //! and bad: batches, delays, slow claims, extends, failures, connections that vanish, settles that come too late.
 
-use crate::account::{Account, Broken, Claimed, Entry, Sent};
+use crate::account::{Account, Broken, Claimed, Entry, Sent, Submit};
 use crate::plan::{KEPT, Plan, QUEUES, submit_of};
 use crate::recorder::Recorder;
 use fastrand::Rng;
 use musher::client::{Client, ClientError};
+use musher::protocol::admin::{AdminRequest, EditView};
 use musher::protocol::{Claim, ClaimedJob, LeaseRef, Settle, Verdict};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
@@ -16,6 +17,10 @@ const PRODUCERS: u64 = 4;
 const WORKERS: u64 = 5;
 /// More jobs than that are not wanted in the daemon at a time.
 const JOBS_MAX: usize = 1_500;
+/// And no more than that of those that are not for workers: they have ended, or are not due for days.
+const IDLE_MAX: usize = 400;
+/// How often somebody tidies up.
+const TIDY_MS: u64 = 40;
 /// A lease without a connection that is meant to outlive its worker.
 const LONG_LEASE_MS: u64 = 600_000;
 /// One that is meant to run out.
@@ -40,6 +45,8 @@ pub(crate) async fn run(recorder: &Rc<Recorder>, socket: &Path, rng: &mut Rng) {
             false => drop(hands.spawn_local(hand.work(std::mem::take(&mut former)))),
         }
     }
+    let hand = Hand { recorder: recorder.clone(), socket: socket.to_owned(), rng: rng.fork() };
+    hands.spawn_local(hand.tidy());
     while let Some(ended) = hands.join_next().await {
         if let Err(error) = ended {
             recorder.broken(Broken(format!("a task of this program failed: {error}")));
@@ -57,7 +64,7 @@ impl Hand {
         loop {
             if self.recorder.account().jobs.len() > JOBS_MAX {
                 self.pause(5).await;
-                if tokio::time::timeout(Duration::ZERO, client.closed()).await.is_ok() {
+                if is_closed(&client).await {
                     return;
                 }
                 continue;
@@ -93,6 +100,34 @@ impl Hand {
             for (job, _) in jobs.iter().filter(|(_, bound)| *bound) {
                 self.recorder.note(Entry::LettingGo { id: job.lease.id });
             }
+        }
+    }
+
+    /// Deletes what is not for workers, so that it does not pile up.
+    async fn tidy(self) {
+        let Ok(client) = Client::connect(&self.socket).await else { return };
+        loop {
+            self.pause(TIDY_MS).await;
+            if is_closed(&client).await {
+                return;
+            }
+            let ids = idle(&self.recorder.account());
+            if ids.is_empty() {
+                continue;
+            }
+            self.recorder.note(Entry::Deleting { ids: ids.clone() });
+            let edit = AdminRequest::Edit { edit: "delete".into(), ids: ids.clone() };
+            let edits: Vec<EditView> = match client.ask(edit).await {
+                Err(error) if error.is_disconnect() => return,
+                Err(error) => {
+                    return self.recorder.broken(Broken(format!("jobs could not be deleted: {error}")));
+                }
+                Ok(edits) => edits,
+            };
+            if let Some(error) = edits.into_iter().find_map(|edit| edit.error) {
+                return self.recorder.broken(Broken(format!("a job could not be deleted: {error}")));
+            }
+            self.recorder.note(Entry::Deleted { ids });
         }
     }
 
@@ -244,6 +279,19 @@ impl Hand {
     }
 }
 
+/// The oldest jobs that are not for workers, beyond what may stay.
+fn idle(account: &Account) -> Vec<u64> {
+    let waits = |id: &u64, submit: &u64| match account.submits.get(submit) {
+        Some(Submit::There { first }) => Plan::of(account.seed, *submit).waits(id - first),
+        _ => false,
+    };
+    let sure = account.jobs.iter().filter(|(_, job)| job.doubt.is_empty());
+    let idle = sure.filter(|(id, job)| job.end.is_some() || job.attempt == 0 && waits(id, &job.submit));
+    let mut ids: Vec<u64> = idle.map(|(id, _)| *id).collect();
+    ids.truncate(ids.len().saturating_sub(IDLE_MAX));
+    ids
+}
+
 /// Some of the leases that outlive a connection and are in force without a doubt.
 fn leases_of_former_lives(account: &Account, rng: &mut Rng) -> Vec<LeaseRef> {
     let ours = account.jobs.iter().filter(|(_, job)| job.doubt.is_empty() && job.end.is_none());
@@ -252,6 +300,10 @@ fn leases_of_former_lives(account: &Account, rng: &mut Rng) -> Vec<LeaseRef> {
         Some(LeaseRef { id: *id, attempt: lease.attempt })
     });
     lasting.filter(|_| rng.u8(..4) == 0).collect()
+}
+
+async fn is_closed(client: &Client) -> bool {
+    tokio::time::timeout(Duration::ZERO, client.closed()).await.is_ok()
 }
 
 /// Whether a lease is sure to be in force for a while yet.

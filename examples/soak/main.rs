@@ -2,15 +2,16 @@
 //! was acknowledged must be there. `cargo run --profile soak --example soak -- kill --rounds 1000`.
 //!
 //! Ends with 0 if every promise was kept, with 1 if not (seed, round, what was lost and where the directory is are said),
-//! and with 77 where this machine cannot do what is needed. `account.rs` says what must be there, `plan.rs` and `load.rs`
+//! with 2 if this program could not do its work, and with 77 where the machine cannot do what is needed. `account.rs` says what must be there, `plan.rs` and `load.rs`
 //! what is sent, `check.rs` how it is looked after; each verb has a file of its own.
-#![allow(dead_code)]
 
 mod account;
+mod blocks;
 mod check;
 mod daemon;
 mod disk;
 mod errors;
+mod image;
 mod kill;
 mod load;
 mod plan;
@@ -25,6 +26,10 @@ use world::{Failure, World};
 
 /// What automake and others call a test that was not run.
 const SKIPPED: u8 = 77;
+/// A promise was not kept.
+const BROKEN: u8 = 1;
+/// This program could not do its work.
+const TROUBLE: u8 = 2;
 
 /// Kills, cuts and breaks the daemon, and looks whether anything was lost.
 #[derive(Parser)]
@@ -52,6 +57,15 @@ enum Verb {
         /// How many lives.
         #[arg(long, default_value_t = 50)]
         rounds: u64,
+    },
+    /// Power cuts at any point of what a disk was asked to do, with any part of what was not flushed. Needs root.
+    Blocks {
+        /// How many power cuts.
+        #[arg(long, default_value_t = 250)]
+        points: usize,
+        /// Takes a precaution away: jobs must be lost then.
+        #[arg(long = "break")]
+        broken: Option<blocks::Break>,
     },
     /// Writes and syncs that fail, and a file system that turns read-only.
     Errors {
@@ -84,7 +98,7 @@ fn main() -> ExitCode {
         }
         Err(failure) => {
             eprintln!("FAILED: {failure}; seed {seed}");
-            ExitCode::FAILURE
+            ExitCode::from(if matches!(failure, Failure::Broken(_)) { BROKEN } else { TROUBLE })
         }
     }
 }
@@ -94,9 +108,12 @@ async fn run(arguments: &Arguments, seed: u64) -> Result<String, Failure> {
     let ended = match arguments.verb {
         Verb::Kill { rounds } => kill::run(&mut world, rounds).await,
         Verb::Power { rounds } => power::run(&mut world, rounds).await,
+        Verb::Blocks { points, broken } => blocks::run(&mut world, points, broken).await,
         Verb::Errors { rounds } => errors::run(&mut world, rounds).await,
     };
-    ended.map_err(|failure| world.keep(failure))
+    // What is lost without a precaution is nothing to look into.
+    let as_wanted = matches!(arguments.verb, Verb::Blocks { broken: Some(_), .. });
+    ended.map_err(|failure| if as_wanted { failure } else { world.keep(failure) })
 }
 
 /// Returns when somebody wants this program to end, so that everything is cleaned up behind it.

@@ -15,6 +15,8 @@ pub(crate) const ATTEMPTS: u32 = 4;
 const TAG: &str = "submit";
 /// A delay that no run reaches.
 const LONG_DELAY_MS: u64 = 48 * 3_600_000;
+/// One that most lives reach.
+const SHORT_DELAY_MS: u64 = 200;
 
 /// One submit: one or more groups, all or none of which are there.
 #[derive(Clone, Debug)]
@@ -79,25 +81,33 @@ impl Plan {
         self.parts.iter().map(group).collect()
     }
 
-    /// The job at a place of the submit.
-    pub(crate) fn expected(&self, place: u64) -> Option<Expected> {
+    /// Whether the job at a place is not due for days.
+    pub(crate) fn waits(&self, place: u64) -> bool {
+        self.part(place).is_some_and(|(part, _)| part.start == Start::After(LONG_DELAY_MS))
+    }
+
+    fn part(&self, place: u64) -> Option<(&Part, u32)> {
         let mut before = 0;
         for part in &self.parts {
             if let Some(size) = part.sizes.get((place - before) as usize) {
-                return Some(Expected {
-                    queue: part.queue,
-                    priority: part.priority,
-                    waits: part.start != Start::Now && part.start != Start::After(SHORT_DELAY_MS),
-                    body: body(self.number, place, *size),
-                });
+                return Some((part, *size));
             }
             before += part.sizes.len() as u64;
         }
         None
     }
-}
 
-const SHORT_DELAY_MS: u64 = 200;
+    /// The job at a place of the submit.
+    pub(crate) fn expected(&self, place: u64) -> Option<Expected> {
+        let (part, size) = self.part(place)?;
+        Some(Expected {
+            queue: part.queue,
+            priority: part.priority,
+            waits: part.start == Start::After(LONG_DELAY_MS),
+            body: body(self.number, place, size),
+        })
+    }
+}
 
 impl Part {
     fn random(rng: &mut Rng, most: usize) -> Part {
