@@ -68,7 +68,16 @@ pub fn run_work(options: &WorkOptions) -> io::Result<Result<(), ClientError>> {
         // A terminal that is gone ends a worker as a signal to stop does.
         if matches!(signal, Signal::Drain | Signal::Reload) {
             // The second one cuts the wait short.
-            ask.send_modify(|grace| *grace = Some(grace.map_or(WORK_GRACE, |_| Duration::ZERO)));
+            ask.send_modify(|grace| match grace.replace(Duration::ZERO) {
+                Some(_) => tracing::warn!("second signal: running jobs are ended and given back"),
+                None => {
+                    *grace = Some(WORK_GRACE);
+                    let seconds = WORK_GRACE.as_secs();
+                    tracing::info!(
+                        "stopping: running jobs have {seconds}s to end, a second signal ends them now"
+                    );
+                }
+            });
         }
     })?;
     on_this_thread(async { Ok(work(options, &asked).await) })

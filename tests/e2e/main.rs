@@ -11,4 +11,5 @@ mod helper;
 mod hostile;
 mod life;
 mod serve;
+mod work;
 mod worker;

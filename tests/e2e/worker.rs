@@ -64,31 +64,37 @@ fn is_gone(pid: i32) -> bool {
 }
 
 #[test]
-fn the_job_of_a_killed_worker_is_back_when_its_connection_closes() {
+fn the_job_of_a_killed_worker_is_claimed_by_the_next_within_a_tenth_of_a_second() {
+    const TRIES: usize = 5;
     block_on(async {
         let home = Home::new("");
         let daemon = home.serve().await;
-        daemon.submit("q", &["x"]).await;
-        let mut worker = home.command();
-        let mut worker = worker.args(["work", "q", "--", "sleep", "1000"]).spawn().unwrap();
-        daemon.until_state(1, "leased").await;
-        let client = musher::client::Client::connect(home.socket()).await.unwrap();
-        let next = tokio::spawn(async move {
-            let job =
-                crate::helper::claim(&client, "q", true, DEADLINE.as_millis() as u64, None).await.unwrap();
-            (job.lease.attempt, monotonic())
-        });
-        until("the claim waits", async || (daemon.queue("q").await.waiting_claims == 1).then_some(())).await;
-        let killed = monotonic();
-        worker.kill().unwrap();
-        worker.wait().unwrap();
-        let (attempt, back) = next.await.unwrap();
-        assert_eq!(attempt, 2);
-        assert!(
-            back - killed < Duration::from_secs(1),
-            "it took {:?}, and takes milliseconds",
-            back - killed
-        );
+        let mut best = DEADLINE;
+        for _ in 0..TRIES {
+            let id = daemon.submit("q", &["x"]).await;
+            let mut worker = home.command();
+            let mut worker = worker.args(["work", "q", "--", "sleep", "1000"]).spawn().unwrap();
+            daemon.until_state(id, "leased").await;
+            let client = musher::client::Client::connect(home.socket()).await.unwrap();
+            let next = tokio::spawn(async move {
+                let wait_ms = DEADLINE.as_millis() as u64;
+                let job = crate::helper::claim(&client, "q", true, wait_ms, None).await.unwrap();
+                (client, job.lease, monotonic())
+            });
+            until("the claim waits", async || (daemon.queue("q").await.waiting_claims == 1).then_some(()))
+                .await;
+            let killed = monotonic();
+            worker.kill().unwrap();
+            worker.wait().unwrap();
+            let (client, lease, back) = next.await.unwrap();
+            assert_eq!((lease.id, lease.attempt), (id, 2));
+            best = best.min(back - killed);
+            let verdict = musher::protocol::Verdict::Complete;
+            client.settle(vec![musher::protocol::Settle { lease, verdict }]).await.unwrap();
+        }
+        println!("best of {TRIES}: {best:?}");
+        // The best of several, so that a busy machine does not count as a slow daemon.
+        assert!(best < Duration::from_millis(100), "it takes milliseconds, and took {best:?}");
     });
 }
 
