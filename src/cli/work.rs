@@ -14,6 +14,8 @@ const EXAMPLES: &str = "\
 The command gets the job's body on standard input, and MUSHER_JOB_ID, MUSHER_QUEUE, MUSHER_ATTEMPT,
 MUSHER_MAX_ATTEMPTS, MUSHER_LEASE_UNTIL, MUSHER_SOCKET and MUSHER_TAG_<NAME> in its environment.
 Exit status 0: done. 75: again later, not counted. 65: dead at once. Anything else: a failed attempt.
+No daemon at the start: exit status 69. When it goes away later, what runs is killed and runs again elsewhere, and
+the worker waits until the daemon is back.
 SIGTERM: no more jobs; what runs has 30 s. A second one: what runs is given back at once.
 
 Examples:

@@ -139,7 +139,8 @@ fn the_command_of_a_job_that_is_cancelled_ends() {
             told.display(),
             begun.display()
         );
-        let _worker = Worker::start(&home, &["q"], &script);
+        // So long a lease that its loss is not noticed by extending it.
+        let _worker = Worker::start(&home, &["q", "--lease", "10h"], &script);
         daemon.submit("q", &["a"]).await;
         until_begun(&begun, 1).await;
         assert_eq!(home.musher(&["cancel", "1"]).status.code(), Some(0));
