@@ -4,7 +4,7 @@ use super::ask::confirm;
 use super::exit::{End, FAILED, Failure};
 use super::job_options::parse_tag;
 use super::look::page;
-use super::output::count;
+use super::output::{count, safe};
 use crate::client::Client;
 use crate::protocol::admin::{AdminRequest, DrainView, EditView, JobView, PurgeView, StatusView};
 use clap::Args;
@@ -85,7 +85,7 @@ impl Which {
                     None => done += 1,
                     Some(error) => {
                         failed += 1;
-                        eprintln!("musher: {error}");
+                        eprintln!("musher: {}", safe(&error));
                     }
                 }
             }
@@ -153,7 +153,7 @@ impl Purge {
         loop {
             let part: PurgeView = client.ask(AdminRequest::Purge { queue: self.queue.clone() }).await?;
             deleted += part.deleted;
-            if part.deleted == 0 {
+            if !part.more {
                 break;
             }
         }

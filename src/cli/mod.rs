@@ -134,7 +134,9 @@ pub fn run() -> ExitCode {
         Ok(code) => code,
         Err(Failure { code, message }) => {
             if !message.is_empty() {
-                eprintln!("musher: {message}");
+                // Lines are its own; what is in them may come from jobs.
+                let lines: Vec<String> = message.lines().map(output::safe).collect();
+                eprintln!("musher: {}", lines.join("\n"));
             }
             ExitCode::from(code)
         }

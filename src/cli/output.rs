@@ -3,6 +3,7 @@
 
 use crate::clock;
 use crate::core::Time;
+use crate::telemetry::events::is_trick;
 use serde::Serialize;
 use std::io::{self, Write};
 
@@ -76,9 +77,7 @@ pub(super) fn when(at_ms: u64) -> String {
 
 /// Text from outside, with everything that a terminal would act on made visible.
 pub(super) fn safe(text: &str) -> String {
-    text.chars()
-        .map(|c| if c.is_control() { c.escape_default().to_string() } else { c.to_string() })
-        .collect()
+    text.chars().map(|c| if is_trick(c) { c.escape_default().to_string() } else { c.to_string() }).collect()
 }
 
 #[cfg(test)]
@@ -94,5 +93,6 @@ mod tests {
     #[test]
     fn a_terminal_is_not_told_what_to_do_by_a_job() {
         assert_eq!(safe("a\x1b[2Jb\n"), "a\\u{1b}[2Jb\\n");
+        assert_eq!(safe("\u{9b}31m \u{202e}evil\u{2069}"), "\\u{9b}31m \\u{202e}evil\\u{2069}");
     }
 }

@@ -182,8 +182,13 @@ pub enum Outcome {
     Extended(Vec<Result<Time, LeaseRejection>>),
     /// One result a job, in the order given.
     Edited(Vec<Result<(), EditRejection>>),
-    /// How many jobs a purge deleted.
-    Purged(u64),
+    /// How many jobs a purge deleted, and whether it has left some for the next.
+    Purged {
+        /// How many.
+        deleted: u64,
+        /// Whether more wait.
+        more: bool,
+    },
     /// Done; also where there was nothing to do.
     Ok,
 }

@@ -28,8 +28,13 @@ pub enum Answer {
     Extended(Vec<Result<Time, LeaseRejection>>),
     /// One result a job.
     Edited(Vec<Result<(), EditRejection>>),
-    /// How many jobs were deleted.
-    Purged(u64),
+    /// How many jobs were deleted, and whether more wait.
+    Purged {
+        /// How many.
+        deleted: u64,
+        /// Whether there are more to delete.
+        more: bool,
+    },
     /// How the jobs ended that were waited for.
     Ended(Vec<End>),
     /// A body.
@@ -54,7 +59,7 @@ impl Answer {
             Answer::Ended(ends) => ends.len() * EACH,
             Answer::Body(body) => body.len(),
             Answer::Ready(frame) => frame.len(),
-            Answer::Submitted(_) | Answer::Purged(_) | Answer::Ok | Answer::Refused(_) => EACH,
+            Answer::Submitted(_) | Answer::Purged { .. } | Answer::Ok | Answer::Refused(_) => EACH,
         }
     }
 }

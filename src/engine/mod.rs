@@ -410,7 +410,7 @@ fn finished(outcome: Result<Outcome, Rejection>) -> Answer {
         Ok(Outcome::Settled(results)) => Answer::Settled(results),
         Ok(Outcome::Extended(results)) => Answer::Extended(results),
         Ok(Outcome::Edited(results)) => Answer::Edited(results),
-        Ok(Outcome::Purged(count)) => Answer::Purged(count),
+        Ok(Outcome::Purged { deleted, more }) => Answer::Purged { deleted, more },
         Ok(Outcome::Claimed(_)) => unreachable!("claims are granted with their bodies, by `grant`"),
         Ok(Outcome::Ok) => Answer::Ok,
         Err(rejection) => Answer::Refused(rejection.into()),

@@ -63,7 +63,7 @@ pub enum AdminRequest {
         /// The queue.
         queue: String,
     },
-    /// Delete what waits in a queue, a bounded part of it. Answer: [`PurgeView`]; ask again until it is 0.
+    /// Delete what waits in a queue, a bounded part of it. Answer: [`PurgeView`]; ask again while there are `more`.
     Purge {
         /// The queue.
         queue: String,
@@ -261,6 +261,8 @@ pub struct EditView {
 pub struct PurgeView {
     /// How many jobs.
     pub deleted: u64,
+    /// Whether more wait: ask again.
+    pub more: bool,
 }
 
 /// How far a drain is.

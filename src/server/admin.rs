@@ -71,7 +71,7 @@ pub(super) fn handle<S: Store + 'static>(
         }
         AdminRequest::Wait { ids, timeout_ms } => {
             native::check_batch(hub, ids.len())?;
-            let until = timeout_ms.map_or(Time::NEVER, |ms| now.plus(Duration::from_millis(ms)));
+            let until = timeout_ms.map_or(Time::NEVER, |ms| now.plus(native::millis(ms)));
             let ids = Batch::from(ids.into_iter().map(JobId).collect::<Vec<_>>());
             let ids = ids.hide(|id| *id, |id| gate.hides(&engine.core().state, id));
             engine.wait(origin, ids, until, now);

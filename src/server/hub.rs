@@ -10,11 +10,12 @@ use super::turns::{Fill, Turns};
 use crate::access::{Access, Right};
 use crate::clock::Clock;
 use crate::core::{JobId, Settings, StateKind, Time};
-use crate::engine::{Answer, Bounds, Delivery, Drain, Engine, Origin, Refusal, Turned};
+use crate::engine::{Answer, Bounds, Delivery, Drain, Engine, Fact, Origin, Refusal, Turned};
 use crate::protocol::admin::HandlerView;
 use crate::protocol::{LeaseRef, Notice, Response, Revocation};
 use crate::store::{Room, Store};
 use crate::telemetry::events;
+use crate::telemetry::flood::{Flood, Line};
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -89,6 +90,8 @@ pub struct Hub<S> {
     pub(super) budget: Rc<Budget>,
     /// Whether this is the last call: see `last_call.rs`.
     pub(super) is_ending: Cell<bool>,
+    /// Failures in the log.
+    failures: RefCell<Flood>,
     next_session: Cell<u64>,
     /// Whether the log was told that no jobs are taken for want of room.
     room_is_short: Cell<bool>,
@@ -124,6 +127,7 @@ impl<S: Store + 'static> Hub<S> {
             turns: Turns::default(),
             budget,
             is_ending: Cell::new(false),
+            failures: RefCell::default(),
             next_session: Cell::new(1),
             room_is_short: Cell::new(false),
             is_crowded: Cell::new(false),
@@ -261,9 +265,7 @@ impl<S: Store + 'static> Hub<S> {
     /// Hands out what a turn brought: encodes each answer into its connection's buffer, then writes each
     /// connection once.
     pub(super) fn deliver(&self, turned: Turned) {
-        for fact in &turned.facts {
-            events::fact(fact);
-        }
+        self.tell_operators(&turned.facts);
         let mut touched: Vec<Rc<Session>> = Vec::new();
         let sessions = self.sessions.borrow();
         let mut touch = |session: &Rc<Session>| {
@@ -299,6 +301,26 @@ impl<S: Store + 'static> Hub<S> {
             session.flush();
         }
         self.enforce_budget();
+    }
+
+    /// Puts into the log what happened, failures only so far as somebody can read them all.
+    fn tell_operators(&self, facts: &[Fact]) {
+        let mut flood = self.failures.borrow_mut();
+        for fact in facts {
+            let now = self.clock.now();
+            flood.over(now).into_iter().for_each(events::failures_not_named);
+            match fact {
+                Fact::Failed { .. } => match flood.line(now) {
+                    Line::Say => events::fact(fact),
+                    Line::HoldBackFirst => events::failures_counted(),
+                    Line::HoldBack => {}
+                },
+                Fact::Interrupted { .. } => events::fact(fact),
+            }
+        }
+        if flood.is_holding_back() {
+            flood.over(self.clock.now()).into_iter().for_each(events::failures_not_named);
+        }
     }
 
     fn answer(&self, session: &Session, origin: Origin, answer: Answer) {

@@ -266,7 +266,7 @@ fn claim<S: Store + 'static>(hub: &Hub<S>, session: &Session, claim: wire::Claim
     })
 }
 
-fn millis(ms: u64) -> Duration {
+pub(super) fn millis(ms: u64) -> Duration {
     Duration::from_millis(ms).min(TIME_MAX)
 }
 
@@ -357,7 +357,7 @@ pub(super) fn encode(answer: Answer, request: u32, now: Time, session: &Session)
             results.into_iter().map(|r| r.map(|until| until.0).map_err(lease_fault)).collect(),
         ),
         Answer::Edited(results) => admin::edited(results),
-        Answer::Purged(deleted) => admin::json(&wire::admin::PurgeView { deleted }),
+        Answer::Purged { deleted, more } => admin::json(&wire::admin::PurgeView { deleted, more }),
         Answer::Ended(ends) => admin::ended(ends),
         Answer::Body(body) => Response::Body(body),
         Answer::Ready(frame) => return session.out().extend_from_slice(&frame),
@@ -388,6 +388,7 @@ fn claimed(grant: &crate::core::Grant, body: Bytes, now: Time) -> wire::ClaimedJ
 fn lease_fault(rejection: LeaseRejection) -> LeaseFault {
     match rejection {
         LeaseRejection::NotFound { id } => LeaseFault::NotFound { id: id.0 },
+        LeaseRejection::NamedTwice { id } => LeaseFault::Twice { id: id.0 },
         LeaseRejection::LeaseLost { id, attempt, current, state } => LeaseFault::Lost {
             lease: LeaseRef { id: id.0, attempt: attempt.0 },
             current: current.0,

@@ -26,10 +26,7 @@ const TEXT_MAX: usize = 1000;
 /// assert_eq!(escape("größer"), "größer");
 /// ```
 pub fn escape(text: &str) -> Cow<'_, str> {
-    let hidden = |c: char| {
-        c.is_control()
-            || matches!(c, '\\' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{200e}' | '\u{200f}')
-    };
+    let hidden = |c: char| c == '\\' || is_trick(c);
     if text.len() <= TEXT_MAX && !text.contains(hidden) {
         return Cow::Borrowed(text);
     }
@@ -46,6 +43,12 @@ pub fn escape(text: &str) -> Cow<'_, str> {
     Cow::Owned(escaped)
 }
 
+/// Whether a terminal acts on a character, or shows by it something else than what is there.
+pub fn is_trick(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{200e}' | '\u{200f}' | '\u{61c}')
+}
+
 fn clean(text: impl Display) -> String {
     escape(&text.to_string()).into_owned()
 }
@@ -59,6 +62,20 @@ pub fn fact(fact: &Fact) {
         },
         Fact::Interrupted { jobs } => interrupted(*jobs),
     }
+}
+
+/// From here on attempts that fail are only counted, for a while.
+pub fn failures_counted() {
+    let (lines, span) = (super::flood::LINES, show_duration(super::flood::SPAN));
+    warn!(
+        "more than {lines} attempts failed within {span}: until these are over further ones are counted and not \
+         named; `musher list --state dead` and `musher show` have their errors"
+    );
+}
+
+/// How many those were.
+pub fn failures_not_named(count: u64) {
+    warn!("{count} more attempts failed that were not named");
 }
 
 /// An attempt failed; the job runs again.

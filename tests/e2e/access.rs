@@ -134,6 +134,9 @@ fn without_rules_another_user_may_submit_and_sees_his_own_jobs_only() {
             .refused(&["may not change queue `mails`", "may = [\"admin\"]"]);
         town.run(ALICE, &[], &["purge", "mails", "--yes"]).refused(&["may not change queue `mails`"]);
         town.run(ALICE, &[], &["drain"]).refused(&["may not change the whole daemon", "queues = [\"*\"]"]);
+        let said = town.run(ALICE, &[], &["backup", "-"]);
+        assert!(said.out.is_empty() && !said.err.contains("secret"), "{said:?}");
+        said.refused(&["may not change the whole daemon", "may = [\"admin\"]"]);
         town.run(ALICE, &[], &["undrain"]).refused(&["may not change the whole daemon"]);
         // Her own job is hers.
         town.run(ALICE, &[], &["cancel", "2"]).ok();

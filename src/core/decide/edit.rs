@@ -59,7 +59,7 @@ impl Core {
 
     /// Deletes what waits in a queue: at most so much that one commit stays small.
     pub(super) fn purge(&self, name: &QueueName, events: &mut Vec<Event>) -> Outcome {
-        let Some(queue) = self.state.queue(name) else { return Outcome::Purged(0) };
+        let Some(queue) = self.state.queue(name) else { return Outcome::Purged { deleted: 0, more: false } };
         let scheduled = queue.counts().of(StateKind::Scheduled) > 0;
         let delayed = self
             .state
@@ -70,14 +70,16 @@ impl Core {
             })
             .map(|(id, _)| IdRange::from(*id));
         let mut jobs = Ids::new();
-        for range in queue.next().chain(delayed).take(PURGE_RANGES_MAX) {
+        let mut ranges = queue.next().chain(delayed);
+        for range in ranges.by_ref().take(PURGE_RANGES_MAX) {
             jobs.push_range(range);
         }
-        let count = jobs.len();
-        if count > 0 {
+        let (deleted, more) = (jobs.len(), ranges.next().is_some());
+        drop(ranges);
+        if deleted > 0 {
             events.push(Event::Deleted { jobs });
         }
-        Outcome::Purged(count)
+        Outcome::Purged { deleted, more }
     }
 }
 

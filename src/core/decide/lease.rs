@@ -82,14 +82,7 @@ impl Core {
             .map(|(lease, verdict)| {
                 let job = self.leased(*lease)?;
                 if !once.first_time(lease.id) {
-                    // Settled by an earlier item of this very request.
-                    let (current, state) = (job.attempt, job.state.kind());
-                    return Err(LeaseRejection::LeaseLost {
-                        id: lease.id,
-                        attempt: lease.attempt,
-                        current,
-                        state,
-                    });
+                    return Err(LeaseRejection::NamedTwice { id: lease.id });
                 }
                 match verdict {
                     Verdict::Complete => {

@@ -39,10 +39,9 @@ fn a_lease_named_twice_in_one_settle_ends_once() {
     let leases = world.claim("q", 3);
     let named = [leases[2], leases[0], leases[2], leases[1], leases[1], leases[0]];
     let results = world.settle(&named, Verdict::Complete);
-    assert_eq!(
-        results.iter().map(Result::is_ok).collect::<Vec<_>>(),
-        [true, true, false, true, false, false]
-    );
+    let twice = |lease: LeaseId| Err(LeaseRejection::NamedTwice { id: lease.id });
+    let expected = [Ok(()), Ok(()), twice(leases[2]), Ok(()), twice(leases[1]), twice(leases[0])];
+    assert_eq!(results, expected);
     assert_eq!(world.core.state.queue(&name("q")).unwrap().totals().completed, 3);
 }
 

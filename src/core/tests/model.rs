@@ -59,7 +59,7 @@ impl Model {
             Command::Purge { queue } => {
                 let before = self.jobs.len();
                 self.jobs.retain(|(_, job)| job.spec.queue != *queue || !waits(job));
-                Ok(Outcome::Purged((before - self.jobs.len()) as u64))
+                Ok(Outcome::Purged { deleted: (before - self.jobs.len()) as u64, more: false })
             }
             #[allow(unreachable_patterns, reason = "commands that came later have tests of their own")]
             other => panic!("the model does not know {other:?}"),

@@ -215,7 +215,7 @@ fn assert_refused(row: &str, outcome: &Outcome, lease: LeaseId, state: StateKind
             }
             _ => panic!("{row} in state {state}: {results:?}"),
         },
-        Outcome::Purged(count) => assert_eq!(*count, 0),
+        Outcome::Purged { deleted, more } => assert_eq!((*deleted, *more), (0, false)),
         Outcome::Ok => assert!(matches!(command(row, lease), Command::Tick | Command::Vanish { .. })),
         Outcome::Submitted(_) => panic!("nothing was submitted"),
     }
@@ -229,7 +229,7 @@ fn assert_taken(row: &str, outcome: &Outcome, lease: LeaseId) {
         Outcome::Settled(results) => assert_eq!(*results, [Ok(())], "{row}"),
         Outcome::Extended(results) => assert!(results[0].is_ok(), "{row}"),
         Outcome::Edited(results) => assert_eq!(*results, [Ok(())], "{row}"),
-        Outcome::Purged(count) => assert_eq!(*count, 1),
+        Outcome::Purged { deleted, more } => assert_eq!((*deleted, *more), (1, false)),
         Outcome::Ok => assert!(matches!(command(row, lease), Command::Tick | Command::Vanish { .. })),
         Outcome::Submitted(_) => panic!("nothing was submitted"),
     }
