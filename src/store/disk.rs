@@ -47,9 +47,15 @@ impl Store for DiskStore {
         if expected != actual {
             return Err(AppendError::Fenced { expected, actual });
         }
+        self.refuse_after_failure()?;
         let space = &mut self.space;
         let appended = self.log.append(|out| encode_commit(commit, out), || space.give_up_ballast());
-        let bytes = appended.inspect_err(|_| self.home.give_up())? as u64;
+        let bytes = appended.inspect_err(|error| {
+            // A disk that is only full can be closed in order.
+            if error.kind() != std::io::ErrorKind::StorageFull {
+                self.home.give_up();
+            }
+        })? as u64;
         self.space.count(bytes);
         self.time = commit.time;
         self.checkpoints.note(commit, bytes, &mut self.fresh);
@@ -105,9 +111,7 @@ impl Store for DiskStore {
     }
 
     fn close(&mut self, state: &State) -> Result<(), AppendError> {
-        if self.log.is_poisoned() {
-            return Err(AppendError::Disk(std::io::Error::other("an earlier write to the log failed")));
-        }
+        self.refuse_after_failure()?;
         let last = self.log.last();
         self.checkpoints.finish(state, (last, self.time), &mut self.fresh)?;
         self.came_home = last;
@@ -134,6 +138,14 @@ impl Store for DiskStore {
 }
 
 impl DiskStore {
+    /// Nothing is written after a write that failed.
+    fn refuse_after_failure(&self) -> Result<(), AppendError> {
+        match self.log.is_poisoned() {
+            true => Err(AppendError::Disk(std::io::Error::other("an earlier write to the log failed"))),
+            false => Ok(()),
+        }
+    }
+
     /// Remembers that no id below this may be given any more. Everything must be home.
     pub(super) fn note_next_id(&self, next_id: JobId) -> Result<(), HomeError> {
         self.home.finish(&MetaRow { home: self.came_home, time: self.time, next_id })
