@@ -15,6 +15,7 @@ mod output;
 mod own_daemon;
 mod run;
 mod submit;
+mod transfer;
 mod work;
 
 use clap::{CommandFactory, Parser, Subcommand};
@@ -105,6 +106,10 @@ enum Verb {
     Restore(backup::Restore),
     /// Read all of a backup and say everything that is wrong with it
     Verify(backup::Verify),
+    /// Print jobs with their bodies as lines of JSON
+    Export(transfer::Export),
+    /// Submit jobs from lines of JSON
+    Import(transfer::Import),
     /// Bring a data directory to the newest format
     Migrate(backup::Migrate),
     /// Check or show the configuration
@@ -175,6 +180,8 @@ fn go(cli: Cli) -> End {
         Verb::Backup(backup) => backup.run(&to),
         Verb::Restore(restore) => restore.run(),
         Verb::Verify(verify) => verify.run(),
+        Verb::Export(export) => to.talk(async |client| export.run(&client).await),
+        Verb::Import(import) => to.talk(async |client| import.run(&client).await),
         Verb::Migrate(migrate) => migrate.run(),
         Verb::Config(config) => config.run(),
         Verb::Completions(completions) => {

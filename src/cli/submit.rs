@@ -123,8 +123,10 @@ impl Submit {
     }
 
     async fn read_all(&self, client: &Client, batches: &mut Batches) -> Result<(), Failure> {
-        let (jobs_max, bytes_max) =
-            (BATCH_JOBS.min(client.limits().batch), BATCH_BYTES.min(client.limits().frame - FRAME_ROOM));
+        let (jobs_max, bytes_max) = (
+            BATCH_JOBS.min(client.limits().batch),
+            BATCH_BYTES.min(client.limits().frame.saturating_sub(FRAME_ROOM)),
+        );
         let plain = self.wishes.for_queue(&self.queue)?;
         let mut input = io::stdin().lock();
         let (mut batch, mut bytes, mut jobs, mut number) = (Vec::<SubmitGroup>::new(), 0, 0, 0u64);

@@ -1,6 +1,7 @@
 //! Questions and changes in JSON: everything that is not hot. An object with the key `do` names the request;
 //! the answers are the `*View` types. Unknown keys are refused, so that a mistyped filter is not a wider one.
 
+use super::WireBackoff;
 use serde::{Deserialize, Serialize};
 
 /// A request in JSON.
@@ -180,6 +181,9 @@ pub struct JobView {
     pub crashes: u32,
     /// How long one attempt may run, in milliseconds.
     pub timeout_ms: u64,
+    /// How it waits between attempts, if that is not as the queue says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub backoff: Option<BackoffView>,
     /// The second in which it arrived.
     pub submitted_at: u64,
     /// When it becomes ready, if it is scheduled.
@@ -209,6 +213,33 @@ pub struct JobView {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub failures: Vec<FailureView>,
 }
+
+/// How a job waits between attempts.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BackoffView {
+    /// `fixed`, `linear` or `exponential`.
+    pub kind: String,
+    /// The first wait, in milliseconds.
+    pub base_ms: u64,
+    /// The longest wait, in milliseconds.
+    pub max_ms: u64,
+    /// The reach of jitter, in thousandths.
+    pub jitter_permille: u16,
+}
+
+impl TryFrom<BackoffView> for WireBackoff {
+    type Error = String;
+
+    fn try_from(view: BackoffView) -> Result<WireBackoff, String> {
+        let growth = BACKOFF_KINDS.iter().position(|kind| *kind == view.kind);
+        let growth = growth.ok_or_else(|| format!("`{}` is no kind of backoff", view.kind))? as u8;
+        let BackoffView { base_ms, max_ms, jitter_permille, .. } = view;
+        Ok(WireBackoff { growth, base_ms, max_ms, jitter_permille })
+    }
+}
+
+/// The kinds of backoff, by their number on the wire.
+pub const BACKOFF_KINDS: [&str; 3] = ["fixed", "linear", "exponential"];
 
 fn is_zero(n: &u32) -> bool {
     *n == 0

@@ -12,8 +12,8 @@ use crate::core::{
 };
 use crate::engine::{Answer, Batch, End, Origin, Refusal};
 use crate::protocol::admin::{
-    AdminRequest, DrainView, EditView, EndView, ExplainView, FailureView, HandlerView, JobView, JobsView,
-    QueueView, StatusView, TotalsView,
+    self as wire, AdminRequest, BackoffView, DrainView, EditView, EndView, ExplainView, FailureView,
+    HandlerView, JobView, JobsView, QueueView, StatusView, TotalsView,
 };
 use crate::protocol::{ErrorCode, Response};
 use crate::store::{Room, Store};
@@ -305,6 +305,12 @@ fn view<S: Store + 'static>(hub: &Hub<S>, id: JobId, job: &Job) -> JobView {
         attempts: job.spec.attempts.unwrap_or(settings.attempts),
         crashes: job.crashes,
         timeout_ms: job.spec.timeout.unwrap_or(settings.timeout).as_millis() as u64,
+        backoff: job.spec.backoff.map(|backoff| BackoffView {
+            kind: wire::BACKOFF_KINDS[backoff.growth as usize].into(),
+            base_ms: backoff.base.as_millis() as u64,
+            max_ms: backoff.max.as_millis() as u64,
+            jitter_permille: backoff.jitter_permille,
+        }),
         submitted_at: job.submitted_at.0,
         due_at: if let JobState::Scheduled { due } = job.state { Some(due.0) } else { None },
         leased_at: lease.map(|lease| lease.since.0),

@@ -5,6 +5,7 @@ mod backup;
 mod bench;
 mod crash;
 mod drain;
+mod export;
 mod full_disk;
 mod handover;
 mod helper;

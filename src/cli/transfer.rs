@@ -1,0 +1,285 @@
+//! `musher export` and `import`: jobs as lines of JSON, for other programs, another daemon, or an editor. What moves
+//! is work: an imported job is a new job.
+
+use super::exit::{End, Failure};
+use super::output::{self, count};
+use crate::client::{Client, ClientError};
+use crate::clock;
+use crate::protocol::admin::{AdminRequest, BackoffView, JobView, JobsView, StatusView};
+use crate::protocol::{ErrorCode, JobOptions, Start, SubmitGroup, WireBackoff};
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use bytes::Bytes;
+use clap::Args;
+use serde::{Deserialize, Serialize};
+use std::collections::VecDeque;
+use std::io::{self, BufRead, BufWriter, Write};
+use std::process::ExitCode;
+
+/// How many jobs are asked for at once.
+const PAGE: u32 = 1_000;
+/// How many bodies are asked for ahead. They may be long.
+const BODIES_AHEAD: usize = 16;
+/// The most jobs of one batch, and how many bytes about.
+const BATCH_JOBS: usize = 10_000;
+const BATCH_BYTES: usize = 4 << 20;
+/// What a frame has besides bodies, at most.
+const FRAME_ROOM: usize = 64 << 10;
+
+const EXPORT: &str = "\
+One object a line, by id, with the body as `body`, or as `body_base64` if it is not text. Jobs that come while it runs
+are not in it, those that go may be or not; `musher backup` is as of one moment.
+
+Examples:
+  musher export > jobs.jsonl
+  musher export --queue mails --state dead | jq -r .body";
+
+#[derive(Debug, Args)]
+#[command(after_help = EXPORT)]
+pub(super) struct Export {
+    /// Only of this queue
+    #[arg(long, value_name = "QUEUE")]
+    queue: Option<String>,
+    /// Only in this state: scheduled, ready, leased, done, dead, cancelled, expired
+    #[arg(long, value_name = "STATE")]
+    state: Option<String>,
+}
+
+/// A line: what `show` says of a job, and its body.
+#[derive(Debug, Serialize)]
+struct Line<'a> {
+    #[serde(flatten)]
+    job: &'a JobView,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    body: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    body_base64: Option<String>,
+}
+
+impl Export {
+    pub(super) async fn run(&self, client: &Client) -> End {
+        // An import into the same daemon must not feed the export.
+        let end = client.ask::<StatusView>(AdminRequest::Status {}).await?.next_id;
+        let (mut after, mut written, mut lost) = (0, 0, 0);
+        let mut out = BufWriter::new(io::stdout().lock());
+        while after + 1 < end {
+            let (queue, state) = (self.queue.clone(), self.state.clone());
+            let page = AdminRequest::List { queue, state, tags: Vec::new(), after, limit: PAGE };
+            let page: JobsView = client.ask(page).await?;
+            let mut jobs = page.jobs.into_iter().filter(|job| job.id < end);
+            let mut asked = VecDeque::new();
+            loop {
+                let more = jobs.by_ref().take(BODIES_AHEAD - asked.len());
+                asked.extend(more.map(|job| {
+                    let (client, id) = (client.clone(), job.id);
+                    (job, tokio::spawn(async move { client.body(id).await }))
+                }));
+                let Some((job, body)) = asked.pop_front() else { break };
+                match body.await.map_err(Failure::failed)? {
+                    Ok(body) => {
+                        line(&mut out, &job, &body)?;
+                        written += 1;
+                    }
+                    // It has gone meanwhile.
+                    Err(ClientError::Refused(fault)) if fault.code == ErrorCode::NotFound => {}
+                    // One that cannot be read must not keep back the others.
+                    Err(ClientError::Refused(fault)) => {
+                        eprintln!("musher: job {} is left out: {fault}", job.id);
+                        lost += 1;
+                    }
+                    Err(error) => return Err(error.into()),
+                }
+            }
+            match page.next {
+                Some(next) => after = next,
+                None => break,
+            }
+        }
+        out.flush()?;
+        eprintln!("{} jobs exported", count(written));
+        match lost {
+            0 => Ok(ExitCode::SUCCESS),
+            lost => Err(Failure::failed(format!("the bodies of {} jobs could not be read", count(lost)))),
+        }
+    }
+}
+
+fn line(out: &mut impl Write, job: &JobView, body: &[u8]) -> io::Result<()> {
+    let text = std::str::from_utf8(body).ok();
+    let body_base64 = if text.is_none() { Some(BASE64_STANDARD.encode(body)) } else { None };
+    serde_json::to_writer(&mut *out, &Line { job, body: text, body_base64 })?;
+    out.write_all(b"\n")
+}
+
+const IMPORT: &str = "\
+Reads the lines of `musher export` and submits each as a new job, in batches that are all or nothing.
+Kept: queue, body, priority, attempts, backoff, timeout, tags, the time until which it is delayed, and its expiry.
+Attempts and timeout are those that were in force, the queue's too. Only `queue` and a body must be there.
+Not kept: the id, the owner (it is you), attempts so far and their errors, a lease (the job is ready).
+Jobs that have ended are left out, unless --ended asks for them to be run again.
+A line that is wrong ends it: what was taken, and with which line to go on, is said then.
+
+Examples:
+  musher import < jobs.jsonl
+  musher export --socket /run/old.sock | musher import";
+
+#[derive(Debug, Args)]
+#[command(after_help = IMPORT)]
+pub(super) struct Import {
+    /// Submit ended jobs as well: they run again
+    #[arg(long)]
+    ended: bool,
+    /// Print what was done as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// What an import needs of a line; the rest of it is for people.
+#[derive(Debug, Deserialize)]
+struct Job {
+    queue: String,
+    #[serde(default)]
+    state: String,
+    #[serde(default)]
+    priority: u32,
+    attempts: Option<u32>,
+    backoff: Option<BackoffView>,
+    timeout_ms: Option<u64>,
+    #[serde(default)]
+    tags: Vec<(String, String)>,
+    due_at: Option<u64>,
+    expires_at: Option<u64>,
+    body: Option<String>,
+    body_base64: Option<String>,
+}
+
+#[derive(Debug, Default, Serialize)]
+struct Done {
+    submitted: u64,
+    left_out: u64,
+}
+
+impl Import {
+    pub(super) async fn run(&self, client: &Client) -> End {
+        let mut done = Done::default();
+        let mut batch = Batch { first_line: 1, ..Batch::default() };
+        if let Err(failure) = self.read_all(client, &mut batch, &mut done).await {
+            let (taken, line) = (count(done.submitted), batch.first_line);
+            let next = if batch.unknown { "look whether these were too, or " } else { "" };
+            let message =
+                format!("{}\n{taken} jobs were taken; {next}go on with line {line}", failure.message);
+            return Err(Failure { message, ..failure });
+        }
+        if self.json {
+            output::json(&done)?;
+        } else {
+            let (taken, left) = (count(done.submitted), count(done.left_out));
+            eprintln!("{taken} jobs submitted under new ids, {left} left out because they had ended");
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+
+    async fn read_all(&self, client: &Client, batch: &mut Batch, done: &mut Done) -> Result<(), Failure> {
+        let limits = client.limits();
+        let (jobs_max, bytes_max) =
+            (BATCH_JOBS.min(limits.batch), BATCH_BYTES.min(limits.frame.saturating_sub(FRAME_ROOM)));
+        let mut input = io::stdin().lock();
+        let (mut text, mut number) = (Vec::new(), 0);
+        loop {
+            text.clear();
+            if input.read_until(b'\n', &mut text)? == 0 {
+                return batch.submit(client, number + 1, done).await;
+            }
+            number += 1;
+            if text.trim_ascii().is_empty() {
+                continue;
+            }
+            let wrong = |error: String| Failure::usage(format!("line {number}: {error}"));
+            let job: Job = serde_json::from_slice(&text).map_err(|error| wrong(error.to_string()))?;
+            let ended = matches!(job.state.as_str(), "done" | "dead" | "cancelled" | "expired");
+            if ended && !self.ended {
+                done.left_out += 1;
+                continue;
+            }
+            // Run again by hand, it does not expire: as with `retry`.
+            let expires_at = job.expires_at.filter(|_| !ended);
+            let job = Job { expires_at, ..job };
+            let (options, body) = job.into_new().map_err(wrong)?;
+            let bytes = length(&options, &body);
+            if batch.jobs == jobs_max || (batch.jobs > 0 && batch.bytes + bytes > bytes_max) {
+                batch.submit(client, number, done).await?;
+            }
+            batch.add(options, body, bytes);
+        }
+    }
+}
+
+impl Job {
+    fn into_new(self) -> Result<(JobOptions, Bytes), String> {
+        let body = match (self.body, self.body_base64) {
+            (Some(text), None) => text.into_bytes(),
+            (None, Some(text)) => {
+                BASE64_STANDARD.decode(text).map_err(|error| format!("`body_base64`: {error}"))?
+            }
+            _ => return Err("a job has either `body` or `body_base64`".into()),
+        };
+        let backoff = self.backoff.map(WireBackoff::try_from).transpose()?;
+        let options = JobOptions {
+            queue: self.queue,
+            priority: self.priority,
+            start: self.due_at.map_or(Start::Now, Start::At),
+            // One whose time is over expires at once, and is counted as that.
+            ttl_ms: self.expires_at.map(|at| at.saturating_sub(clock::wall().0).max(1)),
+            attempts: self.attempts,
+            backoff,
+            timeout_ms: self.timeout_ms,
+            tags: self.tags,
+        };
+        Ok((options, body.into()))
+    }
+}
+
+/// How many bytes of a frame a job takes, at most.
+fn length(options: &JobOptions, body: &Bytes) -> usize {
+    let tags = options.tags.iter().map(|(name, value)| name.len() + value.len() + 8);
+    body.len() + options.queue.len() + tags.sum::<usize>() + 100
+}
+
+/// Jobs that are submitted together.
+#[derive(Default)]
+struct Batch {
+    groups: Vec<SubmitGroup>,
+    jobs: usize,
+    bytes: usize,
+    /// The line with which to go on if it is not taken.
+    first_line: u64,
+    /// Whether it was taken is not known.
+    unknown: bool,
+}
+
+impl Batch {
+    fn add(&mut self, options: JobOptions, body: Bytes, bytes: usize) {
+        self.jobs += 1;
+        self.bytes += bytes;
+        match self.groups.last_mut() {
+            Some(group) if group.options == options => group.bodies.push(body),
+            _ => self.groups.push(SubmitGroup { options, bodies: vec![body] }),
+        }
+    }
+
+    /// Submits what there is; `next_line` is the first that is not in it.
+    async fn submit(&mut self, client: &Client, next_line: u64, done: &mut Done) -> Result<(), Failure> {
+        if self.jobs > 0 {
+            let taken = client.submit(std::mem::take(&mut self.groups)).await;
+            let (_, count) = taken.map_err(|error| {
+                self.unknown = error.is_disconnect();
+                let (first, failure) = (self.first_line, Failure::from(error));
+                let message = format!("lines {first} to {}: {}", next_line - 1, failure.message);
+                Failure { message, ..failure }
+            })?;
+            done.submitted += count;
+        }
+        (self.jobs, self.bytes, self.first_line) = (0, 0, next_line);
+        Ok(())
+    }
+}
