@@ -163,3 +163,49 @@ fn nothing_is_written_over_and_damage_is_told_and_refused() {
         }
     });
 }
+
+#[test]
+fn a_restore_that_is_killed_leaves_all_of_it_or_what_no_daemon_starts_on() {
+    block_on(async {
+        let home = Home::new("");
+        let daemon = home.serve().await;
+        let body = "x".repeat(5000);
+        for _ in 0..5 {
+            daemon.submit("q", &vec![body.as_str(); 200]).await;
+        }
+        let path = |name: &str| home.path(name).display().to_string();
+        assert_eq!(code(&home.musher(&["backup", &path("file")])), 0);
+        daemon.stop().await;
+        let restore = |data: &str| {
+            let mut command = home.command();
+            command.args(["restore", &path("file"), "--data", data]).stderr(std::process::Stdio::null());
+            command
+        };
+        let began = monotonic();
+        assert!(restore(&path("whole")).status().unwrap().success());
+        let whole = monotonic() - began;
+        for case in 0..12u32 {
+            let target = path(&format!("target-{case}"));
+            let mut child = restore(&target).spawn().unwrap();
+            tokio::time::sleep(whole * case / 10).await;
+            child.kill().unwrap();
+            let done = child.wait().unwrap().success();
+            let is_there = |name: &str| std::path::Path::new(&target).join(name).exists();
+            assert!(!done || is_there("FORMAT"));
+            if is_there("FORMAT") {
+                fs::rename(&target, home.path("data.new")).unwrap();
+                let _ = fs::remove_dir_all(home.path("data"));
+                fs::rename(home.path("data.new"), home.path("data")).unwrap();
+                let daemon = home.serve().await;
+                assert_eq!(daemon.queue("q").await.ready, 1000);
+                daemon.stop().await;
+            } else if is_there("sled") {
+                let mut serve = home.command();
+                serve.args(["serve", "--data", &target]);
+                let refused = beside(serve).await;
+                assert_eq!(code(&refused), 1, "{refused:?}");
+                assert!(String::from_utf8_lossy(&refused.stderr).contains("no file FORMAT"), "{refused:?}");
+            }
+        }
+    });
+}
