@@ -117,6 +117,7 @@ Kept: queue, body, priority, attempts, backoff, timeout, tags, the time until wh
 Attempts and timeout are those that were in force, the queue's too. Only `queue` and a body must be there.
 Not kept: the id, the owner (it is you), attempts so far and their errors, a lease (the job is ready).
 Jobs that have ended are left out, unless --ended asks for them to be run again.
+Jobs of another user are refused, unless --as-mine says that they become yours: commands among them would run as you.
 A line that is wrong ends it: what was taken, and with which line to go on, is said then.
 
 Examples:
@@ -129,6 +130,9 @@ pub(super) struct Import {
     /// Submit ended jobs as well: they run again
     #[arg(long)]
     ended: bool,
+    /// Submit jobs of other users as your own; their commands run as you
+    #[arg(long)]
+    as_mine: bool,
     /// Print what was done as JSON
     #[arg(long)]
     json: bool,
@@ -147,6 +151,7 @@ struct Job {
     timeout_ms: Option<u64>,
     #[serde(default)]
     tags: Vec<(String, String)>,
+    owner: Option<u32>,
     due_at: Option<u64>,
     expires_at: Option<u64>,
     body: Option<String>,
@@ -200,6 +205,14 @@ impl Import {
             if ended && !self.ended {
                 done.left_out += 1;
                 continue;
+            }
+            let own = rustix::process::geteuid().as_raw();
+            if let Some(owner) = job.owner.filter(|owner| *owner != own && !self.as_mine) {
+                let message = format!(
+                    "a job of user {owner}, and you are user {own}: imported it would be yours, and a command would \
+                     run as you. Import it as that user, or say --as-mine"
+                );
+                return Err(wrong(message));
             }
             // Run again by hand, it does not expire: as with `retry`.
             let expires_at = job.expires_at.filter(|_| !ended);

@@ -230,3 +230,21 @@ fn without_a_daemon_both_say_so() {
         assert!(said(&output).contains("no daemon answers"), "{output:?}");
     }
 }
+
+#[test]
+fn a_job_of_another_user_is_imported_only_on_purpose() {
+    block_on(async {
+        let home = Home::new("");
+        let daemon = home.serve().await;
+        let own = rustix::process::geteuid().as_raw();
+        let line = |owner: u32| format!("{{\"queue\": \"q\", \"body\": \"b\", \"owner\": {owner}}}\n");
+        let (his, other) = (line(own), line(own + 1));
+        let output = import(&home, (his.clone() + &other).as_bytes(), &[]);
+        assert_eq!(code(&output), 2);
+        assert!(said(&output).contains("line 2: a job of user"), "{}", said(&output));
+        assert!(said(&output).contains("--as-mine"), "{}", said(&output));
+        assert_eq!(jobs(&daemon.client).await.len(), 0, "nothing of the batch was taken");
+        assert_eq!(code(&import(&home, (his + &other).as_bytes(), &["--as-mine"])), 0);
+        assert_eq!(jobs(&daemon.client).await.len(), 2);
+    });
+}
