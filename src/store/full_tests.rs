@@ -147,13 +147,14 @@ fn ballast(disk: &SmallDisk) -> u64 {
 fn on_a_full_disk_settles_go_on_and_with_space_again_all_does() {
     let Some(disk) = SmallDisk::mount() else { return };
     let (mut store, mut work) = fill_up(&disk);
-    let home = store.home.meta().unwrap().unwrap().home;
+    // A checkpoint that had begun may still end, if it finds the room; another does not begin.
+    let filled = CommitNo(work.commits);
     for seed in 50..400 {
         commit(&mut store, &mut work, seed).unwrap();
     }
     assert_eq!(ballast(&disk), 0, "it was given up");
     assert!(disk.free() > BALLAST / 2, "for commits only");
-    assert_eq!(store.home.meta().unwrap().unwrap().home, home, "the database waits");
+    assert!(store.home.meta().unwrap().unwrap().home <= filled, "the database waits");
     work.check_bodies(&mut store);
 
     disk.clear();
