@@ -1,21 +1,24 @@
 //! Starts a job's process: its arguments, standard input, environment and process group. It knows nothing of
 //! leases and deadlines (`supervise.rs`), and nothing of what becomes of the output (`output.rs`).
 
+use super::spawn::spawn;
 use super::user::{User, UserError};
 use super::{Handler, Surroundings};
 use crate::protocol::admin::CommandJob;
 use crate::protocol::{ClaimedJob, Verdict};
 use rustix::fs::{MemfdFlags, memfd_create};
 use rustix::io::Errno;
+use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{
-    Pid, PidfdFlags, Signal, getpid, getppid, kill_process_group, pidfd_open, set_parent_process_death_signal,
+    Pid, PidfdFlags, Signal, WaitOptions, getpid, getppid, kill_process_group, pidfd_open,
+    set_parent_process_death_signal, waitpid,
 };
 use std::ffi::{CString, OsString};
 use std::fs::File;
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::FileExt;
-use std::os::unix::process::CommandExt;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::Path;
 use std::process::{Command, ExitStatus, Stdio};
 use tokio::io::Interest;
@@ -34,7 +37,7 @@ pub(super) enum StartError {
     /// There are no arguments, not even a program's name.
     #[error("the command is empty")]
     Empty,
-    /// The arguments, the environment or a tag hold a zero byte.
+    /// The arguments, the directory, the environment or a tag hold a zero byte.
     #[error("cannot start `{program}`: an argument or a variable contains a zero byte")]
     ZeroByte { program: String },
     /// The working directory is not there.
@@ -91,8 +94,8 @@ impl StartError {
 /// A job's process, the leader of its own process group. Dropping it kills the group.
 #[derive(Debug)]
 pub(super) struct Child {
-    process: std::process::Child,
-    group: Pid,
+    /// Its number, and that of its group.
+    pid: Pid,
     /// Readable once the process has ended. Until it is reaped its number cannot belong to anybody else, so
     /// that the group can be signalled without a race.
     end: AsyncFd<OwnedFd>,
@@ -118,14 +121,14 @@ impl Child {
         debug_assert!(!self.reaped, "after the reaping the number may be somebody else's");
         // It fails only when nobody is left, or for a process that has taken on other rights: then there is
         // nothing more that could be done.
-        let _ = kill_process_group(self.group, signal);
+        let _ = kill_process_group(self.pid, signal);
     }
 
     /// Kills what is left of the group and takes the exit status. Waits if the process has not ended.
     pub(super) fn reap(&mut self) -> io::Result<ExitStatus> {
         self.signal(Signal::KILL);
         self.reaped = true;
-        self.process.wait()
+        reap(self.pid)
     }
 }
 
@@ -151,10 +154,44 @@ pub(super) fn start(
         Handler::Exec(argv) => (of_handler(argv, around)?, None),
         Handler::Command => of_body(job)?,
     };
-    command.envs(variables(job, around)).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
-    die_with_this_process(&mut command);
-    let started = standard_input(handler, job).and_then(|stdin| adopt(command.stdin(stdin).spawn()?));
+    command.envs(variables(job, around));
+    let started = standard_input(handler, job).and_then(|stdin| launch(&mut command, place.as_ref(), stdin));
     started.map_err(|error| explain(error, &command, place))
+}
+
+/// Starts the process and takes charge of it.
+fn launch(command: &mut Command, place: Option<&Place>, stdin: OwnedFd) -> io::Result<(Child, Pipes)> {
+    let (stdout, stdout_end) = pipe_with(PipeFlags::CLOEXEC)?;
+    let (stderr, stderr_end) = pipe_with(PipeFlags::CLOEXEC)?;
+    let pipes = Pipes { stdout: listen(stdout)?, stderr: listen(stderr)? };
+    let (pid, process) = if place.is_some_and(|place| place.user.is_some()) {
+        command.stdin(stdin).stdout(stdout_end).stderr(stderr_end).process_group(0);
+        let started = die_with_this_process(command).spawn();
+        // The command would keep the ends of the pipes open.
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        let pid = Pid::from_child(&started?);
+        (pid, pidfd_open(pid, PidfdFlags::empty()).map_err(io::Error::from))
+    } else {
+        let (pid, process) = spawn(command, [stdin.as_fd(), stdout_end.as_fd(), stderr_end.as_fd()])?;
+        (pid, Ok(process))
+    };
+    match process.and_then(readable_at_end) {
+        Ok(end) => Ok((Child { pid, end, reaped: false }, pipes)),
+        Err(error) => {
+            // It cannot be watched, so it must not run.
+            let _ = kill_process_group(pid, Signal::KILL);
+            let _ = reap(pid);
+            Err(error)
+        }
+    }
+}
+
+/// Waits for the end of a process that is a child of this one.
+fn reap(pid: Pid) -> io::Result<ExitStatus> {
+    match waitpid(Some(pid), WaitOptions::empty())? {
+        Some((_, status)) => Ok(ExitStatus::from_raw(status.as_raw())),
+        None => Err(io::Error::other("the system says nothing of a process that has ended")),
+    }
 }
 
 fn of_handler(argv: &[String], around: &Surroundings) -> Result<Command, StartError> {
@@ -174,11 +211,10 @@ fn of_body(job: &ClaimedJob) -> Result<(Command, Option<Place>), StartError> {
     let mut command = program(&argv)?;
     command.env_clear();
     let user = User::of_owner(job.owner)?;
+    let path = CString::new(cwd.as_str()).map_err(|_| StartError::ZeroByte { program: argv[0].clone() })?;
     match &user {
         None => drop(command.current_dir(&cwd)),
         Some(user) => {
-            let path =
-                CString::new(cwd.as_str()).map_err(|_| StartError::ZeroByte { program: argv[0].clone() })?;
             user.run(&mut command, path, |name| env.iter().any(|(set, _)| set == name));
         }
     }
@@ -188,6 +224,10 @@ fn of_body(job: &ClaimedJob) -> Result<(Command, Option<Place>), StartError> {
 
 fn program(argv: &[String]) -> Result<Command, StartError> {
     let [program, arguments @ ..] = argv else { return Err(StartError::Empty) };
+    // `Command` would say so only when it starts the program itself.
+    if argv.iter().any(|argument| argument.contains('\0')) {
+        return Err(StartError::ZeroByte { program: program.clone() });
+    }
     let mut command = Command::new(program);
     command.args(arguments);
     Ok(command)
@@ -216,9 +256,9 @@ fn tag_variable(name: &str) -> String {
 
 /// The body as a file in memory. Unlike a pipe it takes a body of any length at once, so that nobody needs to
 /// feed it while the job runs, and it is gone with the last process that holds it.
-fn standard_input(handler: &Handler, job: &ClaimedJob) -> io::Result<Stdio> {
+fn standard_input(handler: &Handler, job: &ClaimedJob) -> io::Result<OwnedFd> {
     if job.body.is_empty() || *handler == Handler::Command {
-        return Ok(Stdio::null());
+        return Ok(File::open("/dev/null")?.into());
     }
     let file = File::from(memfd_create("musher-body", MemfdFlags::CLOEXEC)?);
     // Written at a place, not by the cursor: the job begins to read at 0.
@@ -226,8 +266,9 @@ fn standard_input(handler: &Handler, job: &ClaimedJob) -> io::Result<Stdio> {
     Ok(file.into())
 }
 
-/// Has the child killed when this process dies, however it dies.
-fn die_with_this_process(command: &mut Command) {
+/// Has the child killed when this process dies, however it dies. For processes that are not started by `spawn`, which
+/// sees to that itself: those of other users. While one has their rights they can stop it, and `spawn` waits.
+fn die_with_this_process(command: &mut Command) -> &mut Command {
     let this = getpid();
     let ask = move || {
         set_parent_process_death_signal(Some(Signal::KILL))?;
@@ -238,26 +279,7 @@ fn die_with_this_process(command: &mut Command) {
     // system calls, prctl and getppid; it takes no lock and allocates nothing (an error from an `ErrorKind` is a
     // plain value). The signal follows the *thread* that forked: `serve` runs on a current-thread runtime, whose
     // thread is the one that lives as long as the worker.
-    unsafe { command.pre_exec(ask) };
-}
-
-/// Takes charge of a process that has just been started.
-fn adopt(mut process: std::process::Child) -> io::Result<(Child, Pipes)> {
-    let group = Pid::from_child(&process);
-    let (stdout, stderr) = (process.stdout.take(), process.stderr.take());
-    let watched = pidfd_open(group, PidfdFlags::empty()).map_err(io::Error::from).and_then(readable_at_end);
-    let child = match watched {
-        Ok(end) => Child { process, group, end, reaped: false },
-        Err(error) => {
-            // It cannot be watched, so it must not run. Both fail only if it has ended by itself.
-            let _ = kill_process_group(group, Signal::KILL);
-            let _ = process.wait();
-            return Err(error);
-        }
-    };
-    let stdout = listen(stdout.expect("asked for in `start`").into())?;
-    let stderr = listen(stderr.expect("asked for in `start`").into())?;
-    Ok((child, Pipes { stdout, stderr }))
+    unsafe { command.pre_exec(ask) }
 }
 
 fn readable_at_end(process: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {

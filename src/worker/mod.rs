@@ -8,7 +8,7 @@
 //! # Layout
 //! - `pool`: one loop owns all slots (`lanes`), leases (`leases`) and deadlines; everything else sends it events.
 //! - `attempt`: one run as named steps: start, watch, settle.
-//! - `exec`: what a job's process is given; `user`: whose rights; `supervise`: when it is stopped, and how.
+//! - `exec`: what a job's process is given; `spawn`: how it comes to be; `user`: whose rights; `supervise`: when it is stopped, and how.
 //! - `output`: what it prints, to the daemon. `run`: the two programs around it all.
 //!
 //! Nothing here knows the core, the store or the engine: the protocol is all there is.
@@ -20,6 +20,7 @@ mod leases;
 mod output;
 mod pool;
 mod run;
+mod spawn;
 mod supervise;
 #[cfg(test)]
 mod tests;

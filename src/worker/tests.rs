@@ -52,6 +52,10 @@ async fn what_cannot_be_started_fails_with_a_reason() {
     let missing = Handler::Exec(vec!["no-such-program".into()]);
     let rig = Rig::start(Source::Fixed(vec![plan(missing, 1)]), Vec::new()).await;
     assert_eq!(rig.run(job(1, "")).await, fail("cannot start `no-such-program`: No such file or directory"));
+    let zero = Handler::Exec(vec!["echo".into(), "a\0b".into()]);
+    let rig = Rig::start(Source::Fixed(vec![plan(zero, 1)]), Vec::new()).await;
+    let error = "cannot start `echo`: an argument or a variable contains a zero byte".into();
+    assert_eq!(rig.run(job(1, "")).await, Verdict::FailDead { error });
     let rig = Rig::start(Source::Fixed(vec![plan(Handler::Command, 1)]), Vec::new()).await;
     let Verdict::FailDead { error } = rig.run(job(1, "echo")).await else { panic!("it can never run") };
     assert!(error.starts_with("the body is not a command: "), "{error}");
