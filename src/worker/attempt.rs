@@ -1,4 +1,4 @@
-//! One run of a job as named steps: start its process, watch it, say how it ended. Keeping the lease alive and
+//! One run of a job as named steps: wait for its turn, start its process, watch it, say how it ended. Keeping the lease alive and
 //! sending the verdict are the pool's business.
 
 use super::exec;
@@ -34,8 +34,13 @@ pub(super) struct Attempt {
 }
 
 impl Attempt {
-    /// Runs the job's process to its end. `None`: the lease is lost, there is nothing to say.
+    /// Runs the job's process to its end, once it is its turn. `None`: the lease is lost, there is nothing to say.
     pub(super) async fn run(mut self) -> Option<Verdict> {
+        match supervise::turn(&mut self.orders).await {
+            Order::Wait | Order::Run => {}
+            Order::Stop => return Some(Verdict::Release { delay_ms: 0 }),
+            Order::Abandon | Order::Kill => return None,
+        }
         let (mut child, pipes) = match exec::start(&self.plan.handler, &self.job, &self.around) {
             Ok(started) => started,
             Err(error) => return Some(error.verdict()),

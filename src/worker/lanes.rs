@@ -1,9 +1,10 @@
-//! The lanes of a pool: one for each plan, with its slots and its claim under way. Plain bookkeeping: no requests
-//! are sent here.
+//! The lanes of a pool: one for each plan, with its slots, its claim under way and what was claimed ahead
+//! (`ahead.rs`). Plain bookkeeping: no requests are sent here.
 
 use super::Plan;
-use crate::protocol::Claim;
-use std::collections::BTreeMap;
+use super::ahead::Ahead;
+use crate::protocol::{Claim, LeaseRef};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -27,10 +28,10 @@ pub(super) struct Lanes {
 #[derive(Debug)]
 struct Lane {
     plan: Arc<Plan>,
-    /// Slots in use; more than the plan has, for a while, after the plan has changed.
-    busy: u32,
-    /// The number of the claim under way.
-    claim: Option<u32>,
+    /// What runs, and since when; more than the plan has slots, for a while, after the plan has changed.
+    running: HashMap<LeaseRef, Instant>,
+    ahead: Ahead,
+    claim: Option<UnderWay>,
     /// Claims in a row that brought nothing.
     in_vain: u32,
     /// Not to be claimed for before this time.
@@ -39,17 +40,67 @@ struct Lane {
     retired: bool,
 }
 
+/// A claim under way.
+#[derive(Clone, Copy, Debug)]
+struct UnderWay {
+    number: u32,
+    since: Instant,
+    /// Whether it waits for jobs, since slots are free.
+    waits: bool,
+}
+
+/// What must not go on since the plans have changed.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Outdated {
+    /// Claims under way, by number.
+    pub(super) claims: Vec<u32>,
+    /// Jobs that were claimed ahead.
+    pub(super) ahead: Vec<LeaseRef>,
+}
+
+/// How many jobs a lane takes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Room {
+    /// These may start.
+    pub(super) free: usize,
+    /// So many more may wait for a slot.
+    pub(super) ahead: usize,
+}
+
 impl Lane {
+    fn new(plan: Plan) -> Lane {
+        Lane {
+            plan: Arc::new(plan),
+            running: HashMap::new(),
+            ahead: Ahead::default(),
+            claim: None,
+            in_vain: 0,
+            not_before: None,
+            retired: false,
+        }
+    }
+
     fn free(&self) -> u32 {
-        if self.retired { 0 } else { self.plan.slots.saturating_sub(self.busy) }
+        let running = u32::try_from(self.running.len()).unwrap_or(u32::MAX);
+        if self.retired { 0 } else { self.plan.slots.saturating_sub(running) }
+    }
+
+    /// How many jobs to claim now, and for how long to wait for them. A claim ahead does not wait: a job that comes
+    /// later is for whoever has a slot free.
+    fn wish(&self) -> (u32, u64) {
+        match self.free() {
+            0 if self.retired => (0, 0),
+            0 => (self.ahead.wish(self.plan.slots), 0),
+            free => (free, u64::MAX),
+        }
     }
 }
 
 impl Lanes {
-    /// Takes on new plans. What runs goes on as it was started; the claims returned were made for the old plans
-    /// and must not wait any longer.
-    pub(super) fn replace(&mut self, mut plans: Vec<Plan>) -> Vec<u32> {
-        let mut outdated = Vec::new();
+    /// Takes on new plans. What runs goes on as it was started; what is returned was claimed, or is waited for, by
+    /// the old plans.
+    pub(super) fn replace(&mut self, mut plans: Vec<Plan>) -> Outdated {
+        let mut outdated = Outdated::default();
         for lane in self.lanes.values_mut() {
             let new = plans.iter().position(|plan| plan.queues == lane.plan.queues);
             match new.map(|at| plans.swap_remove(at)) {
@@ -57,32 +108,31 @@ impl Lanes {
                 Some(plan) => (lane.plan, lane.retired) = (Arc::new(plan), false),
                 None => lane.retired = true,
             }
-            outdated.extend(lane.claim);
+            outdated.claims.extend(lane.claim.map(|claim| claim.number));
+            outdated.ahead.extend(lane.ahead.take_all());
         }
         for plan in plans {
             self.last += 1;
-            let plan = Arc::new(plan);
-            let lane = Lane { plan, busy: 0, claim: None, in_vain: 0, not_before: None, retired: false };
-            self.lanes.insert(LaneId(self.last), lane);
+            self.lanes.insert(LaneId(self.last), Lane::new(plan));
         }
         self.sweep();
         outdated
     }
 
-    /// What to claim now: one claim for each lane that has slots free and none under way.
+    /// What to claim now: one claim for each lane that has slots free, or may claim ahead, and has none under way.
     pub(super) fn wishes(&mut self, max: usize, now: Instant) -> Vec<(LaneId, Claim)> {
         let mut wishes = Vec::new();
         for (id, lane) in &mut self.lanes {
-            let free = lane.free();
-            if free == 0 || lane.claim.is_some() || lane.not_before.is_some_and(|at| now < at) {
+            let (jobs, wait_ms) = lane.wish();
+            if jobs == 0 || lane.claim.is_some() || lane.not_before.is_some_and(|at| now < at) {
                 continue;
             }
             lane.not_before = None;
             let wish = Claim {
                 queues: lane.plan.queues.clone(),
-                max: free.min(u32::try_from(max).unwrap_or(u32::MAX)),
+                max: jobs.min(u32::try_from(max).unwrap_or(u32::MAX)),
                 lease_ms: lane.plan.lease_ms,
-                wait_ms: u64::MAX,
+                wait_ms,
                 bound: true,
             };
             wishes.push((*id, wish));
@@ -100,26 +150,30 @@ impl Lanes {
     }
 
     /// A claim has been sent for this lane.
-    pub(super) fn claiming(&mut self, id: LaneId, number: u32) {
+    pub(super) fn claiming(&mut self, id: LaneId, number: u32, now: Instant) {
         if let Some(lane) = self.lanes.get_mut(&id) {
-            lane.claim = Some(number);
+            lane.claim = Some(UnderWay { number, since: now, waits: lane.free() > 0 });
         }
     }
 
-    /// The lane's claim has been answered with so many jobs; returns how many of them may start. A claim that
-    /// waits for ever comes back empty only when the daemon has a reason: then it is not asked again at once.
-    pub(super) fn claimed(&mut self, id: LaneId, jobs: usize, now: Instant) -> usize {
-        if jobs == 0 {
-            self.claim_again_later(id, now);
-        }
-        let Some(lane) = self.lanes.get_mut(&id) else { return 0 };
+    /// The lane's claim has been answered with so many jobs; returns how many of them it takes.
+    pub(super) fn claimed(&mut self, id: LaneId, jobs: usize, now: Instant) -> Room {
+        let Some(lane) = self.lanes.get_mut(&id) else { return Room::default() };
+        let was_for_slots = lane.claim.is_some_and(|claim| claim.waits);
+        lane.ahead.claimed(jobs, lane.claim.map_or(Duration::ZERO, |claim| now - claim.since));
         lane.claim = None;
+        let free = lane.free() as usize;
+        let ahead = if lane.retired { 0 } else { lane.ahead.room(lane.plan.slots) as usize };
+        let room = Room { free, ahead };
         if jobs > 0 {
             lane.in_vain = 0;
+        } else if was_for_slots {
+            // A claim that waits for ever comes back empty only when the daemon has a reason: then it is not asked
+            // again at once.
+            self.claim_again_later(id, now);
         }
-        let free = lane.free() as usize;
         self.sweep();
-        free
+        room
     }
 
     /// The lane's claim was refused; returns how long it waits now.
@@ -132,19 +186,57 @@ impl Lanes {
     }
 
     /// Takes a slot for a job, which runs by the plan returned.
-    pub(super) fn occupy(&mut self, id: LaneId) -> Option<Arc<Plan>> {
+    pub(super) fn occupy(&mut self, id: LaneId, lease: LeaseRef, now: Instant) -> Option<Arc<Plan>> {
         let lane = self.lanes.get_mut(&id)?;
-        lane.busy += 1;
+        lane.running.insert(lease, now);
         Some(lane.plan.clone())
     }
 
-    /// A job of this lane has ended.
-    pub(super) fn free(&mut self, id: LaneId) {
-        if let Some(lane) = self.lanes.get_mut(&id) {
-            lane.busy -= 1;
-            if lane.retired {
-                self.sweep();
+    /// Has a job wait for a slot; it will run by the plan returned.
+    pub(super) fn queue_up(&mut self, id: LaneId, lease: LeaseRef, now: Instant) -> Option<Arc<Plan>> {
+        let lane = self.lanes.get_mut(&id)?;
+        lane.ahead.push(lease, now);
+        Some(lane.plan.clone())
+    }
+
+    /// Gives free slots to jobs that were claimed ahead; those are to begin.
+    pub(super) fn begin_next(&mut self, now: Instant) -> Vec<LeaseRef> {
+        let mut begun = Vec::new();
+        for lane in self.lanes.values_mut() {
+            while lane.free() > 0
+                && let Some(lease) = lane.ahead.pop()
+            {
+                lane.running.insert(lease, now);
+                begun.push(lease);
             }
+        }
+        begun
+    }
+
+    /// When [`Lanes::overdue`] is to be asked.
+    pub(super) fn next_overdue(&self) -> Option<Instant> {
+        self.lanes.values().filter_map(|lane| lane.ahead.next_overdue()).min()
+    }
+
+    /// The jobs that have waited too long for a slot, to be given back.
+    pub(super) fn overdue(&mut self, now: Instant) -> Vec<LeaseRef> {
+        self.lanes.values_mut().flat_map(|lane| lane.ahead.take_overdue(now)).collect()
+    }
+
+    /// All jobs that wait for a slot, to be given back.
+    pub(super) fn give_all_back(&mut self) -> Vec<LeaseRef> {
+        self.lanes.values_mut().flat_map(|lane| lane.ahead.take_all()).collect()
+    }
+
+    /// A job of this lane has ended, or does not wait for a slot any more.
+    pub(super) fn ended(&mut self, id: LaneId, lease: LeaseRef, now: Instant) {
+        let Some(lane) = self.lanes.get_mut(&id) else { return };
+        match lane.running.remove(&lease) {
+            Some(since) => lane.ahead.ran(now - since),
+            None => drop(lane.ahead.remove(lease)),
+        }
+        if lane.retired {
+            self.sweep();
         }
     }
 
@@ -155,11 +247,13 @@ impl Lanes {
 
     /// The numbers of all claims under way.
     pub(super) fn claims_under_way(&self) -> Vec<u32> {
-        self.lanes.values().filter_map(|lane| lane.claim).collect()
+        self.lanes.values().filter_map(|lane| lane.claim).map(|claim| claim.number).collect()
     }
 
     fn sweep(&mut self) {
-        self.lanes.retain(|_, lane| !lane.retired || lane.busy > 0 || lane.claim.is_some());
+        self.lanes.retain(|_, lane| {
+            !lane.retired || !lane.running.is_empty() || !lane.ahead.is_empty() || lane.claim.is_some()
+        });
     }
 }
 
@@ -173,6 +267,10 @@ mod tests {
         Plan { queues, slots, handler: Handler::Command, lease_ms: None, output_max: 0, echo: false }
     }
 
+    fn lease(id: u64) -> LeaseRef {
+        LeaseRef { id, attempt: 1 }
+    }
+
     fn wishes(lanes: &mut Lanes) -> Vec<(LaneId, u32)> {
         lanes.wishes(100, Instant::now()).into_iter().map(|(id, wish)| (id, wish.max)).collect()
     }
@@ -182,10 +280,10 @@ mod tests {
         let mut lanes = Lanes::default();
         lanes.replace(vec![plan("a", 3)]);
         let [(id, 3)] = wishes(&mut lanes)[..] else { panic!("one claim for three slots") };
-        lanes.claiming(id, 1);
+        lanes.claiming(id, 1, Instant::now());
         assert_eq!(wishes(&mut lanes), []);
-        assert_eq!(lanes.claimed(id, 1, Instant::now()), 3);
-        lanes.occupy(id);
+        assert_eq!(lanes.claimed(id, 1, Instant::now()).free, 3);
+        lanes.occupy(id, lease(1), Instant::now());
         assert_eq!(wishes(&mut lanes), [(id, 2)]);
     }
 
@@ -194,13 +292,14 @@ mod tests {
         let mut lanes = Lanes::default();
         lanes.replace(vec![plan("a", 3), plan("b", 1)]);
         let claims = wishes(&mut lanes);
-        lanes.claiming(claims[0].0, 7);
-        lanes.occupy(claims[0].0);
-        lanes.occupy(claims[0].0);
-        assert_eq!(lanes.replace(vec![plan("a", 1), plan("b", 1)]), [7]);
-        assert_eq!(lanes.claimed(claims[0].0, 1, Instant::now()), 0);
-        lanes.free(claims[0].0);
-        lanes.free(claims[0].0);
+        let (id, now) = (claims[0].0, Instant::now());
+        lanes.claiming(id, 7, now);
+        lanes.occupy(id, lease(1), now);
+        lanes.occupy(id, lease(2), now);
+        assert_eq!(lanes.replace(vec![plan("a", 1), plan("b", 1)]).claims, [7]);
+        assert_eq!(lanes.claimed(id, 1, now).free, 0);
+        lanes.ended(id, lease(1), now);
+        lanes.ended(id, lease(2), now);
         assert_eq!(wishes(&mut lanes).len(), 2);
     }
 
@@ -209,10 +308,10 @@ mod tests {
         let mut lanes = Lanes::default();
         lanes.replace(vec![plan("a", 1)]);
         let id = wishes(&mut lanes)[0].0;
-        lanes.occupy(id);
+        lanes.occupy(id, lease(1), Instant::now());
         lanes.replace(Vec::new());
         assert_eq!(lanes.lanes.len(), 1);
-        lanes.free(id);
+        lanes.ended(id, lease(1), Instant::now());
         assert_eq!(lanes.lanes.len(), 0);
     }
 

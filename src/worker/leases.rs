@@ -1,4 +1,4 @@
-//! The leases of a pool's running jobs: when each is to be extended, and the way to give its attempt an order.
+//! The leases of a pool's jobs, running or about to: when each is to be extended, and the way to give its attempt an order.
 //! Plain bookkeeping: no requests are sent here.
 
 use super::supervise::Order;
@@ -14,7 +14,7 @@ const EXTEND_WAIT_MAX_MS: u64 = 3_600_000;
 /// The shortest, so that a lease of no length keeps nobody busy.
 const EXTEND_WAIT_MIN_MS: u64 = 10;
 
-/// All leases of running jobs.
+/// All leases of jobs that run or are about to.
 #[derive(Debug, Default)]
 pub(super) struct Leases {
     held: HashMap<LeaseRef, Held>,
@@ -34,14 +34,15 @@ struct Held {
 }
 
 impl Leases {
-    /// Takes charge of a new lease; what its attempt is to listen to.
+    /// Takes charge of a new lease; what its attempt is to listen to, and hears first.
     pub(super) fn insert(
         &mut self,
         lease: LeaseRef,
         lease_ms: u64,
         asked_ms: Option<u64>,
+        first: Order,
     ) -> watch::Receiver<Order> {
-        let (orders, receiver) = watch::channel(Order::Run);
+        let (orders, receiver) = watch::channel(first);
         let third = Duration::from_millis((lease_ms / 3).clamp(EXTEND_WAIT_MIN_MS, EXTEND_WAIT_MAX_MS));
         let extend_at = Instant::now() + third;
         self.next = Some(self.next.map_or(extend_at, |next| next.min(extend_at)));
@@ -64,7 +65,7 @@ impl Leases {
         self.held.len()
     }
 
-    /// Gives an attempt an order, if it still runs.
+    /// Gives an attempt an order, if it has not ended.
     pub(super) fn order(&mut self, lease: LeaseRef, order: Order) {
         if let Some(held) = self.held.get_mut(&lease) {
             held.order(order);

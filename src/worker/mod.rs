@@ -6,13 +6,14 @@
 //! death, SIGKILL included, is seen as the end of the connection: the pool then kills every process group.
 //!
 //! # Layout
-//! - `pool`: one loop owns all slots (`lanes`), leases (`leases`) and deadlines; everything else sends it events.
+//! - `pool`: one loop owns all slots (`lanes`, `ahead`), leases (`leases`) and deadlines; everything else sends it events.
 //! - `attempt`: one run as named steps: start, watch, settle.
 //! - `exec`: what a job's process is given; `spawn`: how it comes to be; `user`: whose rights; `supervise`: when it is stopped, and how.
 //! - `output`: what it prints, to the daemon. `run`: the two programs around it all.
 //!
 //! Nothing here knows the core, the store or the engine: the protocol is all there is.
 
+mod ahead;
 mod attempt;
 mod exec;
 mod lanes;

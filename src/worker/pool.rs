@@ -3,7 +3,7 @@
 //! claim for each lane that has slots free. It knows jobs and leases, not processes (`attempt.rs`).
 
 use super::attempt::Attempt;
-use super::lanes::{LaneId, Lanes};
+use super::lanes::{LaneId, Lanes, Room};
 use super::leases::Leases;
 use super::supervise::{Order, STOP_GRACE};
 use super::{Plan, Source, Surroundings, WorkerEnd};
@@ -26,7 +26,7 @@ const LAST_WAIT: Duration = Duration::from_secs(1);
 pub(super) enum Event {
     Handlers(Result<Vec<HandlerView>, ClientError>),
     Claimed(LaneId, Result<Vec<ClaimedJob>, ClientError>),
-    /// An attempt has ended; without a verdict there is nothing to say of it.
+    /// An attempt has ended, or will not begin; without a verdict there is nothing to say of it.
     Ended(LaneId, LeaseRef, Option<Verdict>),
     Settled(Vec<LeaseRef>, Result<Vec<Result<(), LeaseFault>>, ClientError>),
     Extended(Vec<LeaseRef>, Result<Vec<Result<u64, LeaseFault>>, ClientError>),
@@ -124,8 +124,8 @@ impl Pool {
         }
     }
 
-    /// What follows from the state and the time: the deadlines that are due, then a settle, then claims. The
-    /// settle goes first, so that the daemon counts a slot as free before it is claimed for.
+    /// What follows from the state and the time: the deadlines that are due, then a settle and claims, which leave
+    /// together and share a commit; and while the daemon syncs that, the jobs that were claimed ahead begin.
     fn act(&mut self, now: Instant) {
         if let Some(Stopping { tell_at: Some(at), leave_at }) = self.stopping
             && at <= now
@@ -133,17 +133,24 @@ impl Pool {
             self.stopping = Some(Stopping { tell_at: None, leave_at });
             self.leases.order_all(Order::Stop);
         }
+        for lease in self.lanes.overdue(now) {
+            self.leases.order(lease, Order::Stop);
+        }
         self.extend(now);
         self.settle();
         if self.stopping.is_none() {
+            let next = self.lanes.begin_next(now);
             self.claim(now);
+            for lease in next {
+                self.leases.order(lease, Order::Run);
+            }
         }
     }
 
     fn next_wake(&self) -> Option<Instant> {
         let stop = self.stopping.map(|stopping| stopping.tell_at.unwrap_or(stopping.leave_at));
         let retry = if self.stopping.is_none() { self.lanes.next_retry() } else { None };
-        [stop, retry, self.leases.next_extend()].into_iter().flatten().min()
+        [stop, retry, self.lanes.next_overdue(), self.leases.next_extend()].into_iter().flatten().min()
     }
 
     fn end(&mut self, now: Instant) -> Option<WorkerEnd> {
@@ -161,7 +168,7 @@ impl Pool {
             Event::Claimed(lane, answer) => self.take_jobs(lane, answer),
             Event::Ended(lane, lease, verdict) => {
                 self.leases.remove(lease);
-                self.lanes.free(lane);
+                self.lanes.ended(lane, lease, Instant::now());
                 self.settles.extend(verdict.map(|verdict| Settle { lease, verdict }));
             }
             Event::Settled(leases, answer) => {
@@ -193,6 +200,9 @@ impl Pool {
             for number in self.lanes.claims_under_way() {
                 self.unwait(number);
             }
+            for lease in self.lanes.give_all_back() {
+                self.leases.order(lease, Order::Stop);
+            }
         }
         self.stopping = Some(Stopping { tell_at: Some(at), leave_at: at + STOP_GRACE + LAST_WAIT });
     }
@@ -214,8 +224,12 @@ impl Pool {
     fn take_plans(&mut self, answer: Result<Vec<HandlerView>, ClientError>) {
         match answer {
             Ok(views) => {
-                for number in self.lanes.replace(views.into_iter().map(Plan::from).collect()) {
+                let outdated = self.lanes.replace(views.into_iter().map(Plan::from).collect());
+                for number in outdated.claims {
                     self.unwait(number);
+                }
+                for lease in outdated.ahead {
+                    self.leases.order(lease, Order::Stop);
                 }
             }
             // The loop sees the end of the connection by itself.
@@ -228,7 +242,7 @@ impl Pool {
         for (lane, wish) in self.lanes.wishes(self.client.limits().batch, now) {
             // If it fails the connection is gone, which the loop sees by itself.
             let Ok(pending) = self.client.start_claim(wish) else { return };
-            self.lanes.claiming(lane, pending.number);
+            self.lanes.claiming(lane, pending.number, now);
             let events = self.events.clone();
             tokio::spawn(async move { tell(&events, Event::Claimed(lane, pending.answer.await)) });
         }
@@ -237,10 +251,17 @@ impl Pool {
     fn take_jobs(&mut self, lane: LaneId, answer: Result<Vec<ClaimedJob>, ClientError>) {
         match answer {
             Ok(jobs) => {
-                let free = self.lanes.claimed(lane, jobs.len(), Instant::now());
-                let free = if self.stopping.is_some() { 0 } else { free };
+                let now = Instant::now();
+                let room = self.lanes.claimed(lane, jobs.len(), now);
+                let room = if self.stopping.is_some() { Room::default() } else { room };
                 for (at, job) in jobs.into_iter().enumerate() {
-                    if at < free { self.start(lane, job) } else { self.give_back(job.lease) }
+                    if at < room.free {
+                        self.start(lane, job, Order::Run, now);
+                    } else if at < room.free + room.ahead {
+                        self.start(lane, job, Order::Wait, now);
+                    } else {
+                        self.give_back(job.lease);
+                    }
                 }
             }
             Err(ClientError::Refused(fault)) if fault.code.try_again() => {
@@ -253,10 +274,15 @@ impl Pool {
         }
     }
 
-    fn start(&mut self, lane: LaneId, job: ClaimedJob) {
-        let Some(plan) = self.lanes.occupy(lane) else { return self.give_back(job.lease) };
+    /// Starts an attempt; `first` says whether it begins at once or waits for a slot.
+    fn start(&mut self, lane: LaneId, job: ClaimedJob, first: Order, now: Instant) {
         let (lease, events) = (job.lease, self.events.clone());
-        let orders = self.leases.insert(lease, job.lease_ms, plan.lease_ms);
+        let plan = match first {
+            Order::Wait => self.lanes.queue_up(lane, lease, now),
+            _ => self.lanes.occupy(lane, lease, now),
+        };
+        let Some(plan) = plan else { return self.give_back(lease) };
+        let orders = self.leases.insert(lease, job.lease_ms, plan.lease_ms, first);
         let (client, around) = (self.client.clone(), self.around.clone());
         let attempt = Attempt { client, plan, around, job, orders };
         tokio::spawn(async move { tell(&events, Event::Ended(lane, lease, attempt.run().await)) });

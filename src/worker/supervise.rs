@@ -14,10 +14,12 @@ const TIMEOUT_GRACE: Duration = Duration::from_secs(5);
 /// The same for a job whose lease is lost, or that is stopped with its worker.
 pub(super) const STOP_GRACE: Duration = Duration::from_secs(2);
 
-/// What is asked of a running attempt. It is only ever raised.
+/// What is asked of an attempt. It is only ever raised.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Order {
-    /// Go on.
+    /// Do not begin yet: there is no slot.
+    Wait,
+    /// Begin, or go on.
     Run,
     /// The worker stops: end soon, the job is given back.
     Stop,
@@ -86,6 +88,12 @@ enum Cause {
     Loss,
 }
 
+/// Returns when the attempt may begin, or is not to begin any more.
+pub(super) async fn turn(orders: &mut watch::Receiver<Order>) -> Order {
+    // Nobody is left who would take the result.
+    orders.wait_for(|order| *order > Order::Wait).await.map_or(Order::Kill, |order| *order)
+}
+
 async fn next(orders: &mut watch::Receiver<Order>) -> Order {
     match orders.changed().await {
         Ok(()) => *orders.borrow_and_update(),
@@ -108,7 +116,7 @@ fn obey(
         None => Some(end),
     };
     match order {
-        Order::Run => (cause, alarm),
+        Order::Wait | Order::Run => (cause, alarm),
         Order::Stop => {
             child.signal(Signal::TERM);
             (cause.or(Some(Cause::Stop)), soon)

@@ -1,5 +1,6 @@
 //! A whole worker against a fake daemon, with real processes.
 
+mod ahead;
 mod fake;
 
 use super::{Handler, Source, WorkerEnd};

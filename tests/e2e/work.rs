@@ -190,3 +190,83 @@ fn a_worker_that_cannot_start_processes_gives_its_job_back_and_says_why() {
         daemon.until_state(1, "gone").await;
     });
 }
+
+/// Submits jobs that end at once, then one that goes on until the file `go` is there, then one more; that one is
+/// claimed before it can run if the jobs before were quick. Returns the ids of the last two.
+async fn hold_up(home: &Home, daemon: &Daemon) -> (u64, u64) {
+    let first = daemon.submit("q", &["quick", "quick", "quick", "quick", "hold", "next"]).await;
+    until("it holds", async || (lines(&home.path("begun.hold")) > 0).then_some(())).await;
+    (first + 4, first + 5)
+}
+
+fn holding(home: &Home) -> String {
+    let path = |name| home.path(name).display().to_string();
+    format!(
+        "read what || :; echo >> {}.$what; [ \"$what\" != hold ] || until test -e {}; do sleep 0.01; done",
+        path("begun"),
+        path("go")
+    )
+}
+
+#[test]
+fn a_job_behind_a_long_one_is_run_by_another_worker() {
+    block_on(async {
+        let home = Home::new("");
+        let daemon = home.serve().await;
+        let _first = Worker::start(&home, &["q"], &holding(&home));
+        let (hold, next) = hold_up(&home, &daemon).await;
+        let _second = Worker::start(&home, &["q"], "true");
+        daemon.until_state(next, "gone").await;
+        assert_eq!(daemon.state(hold).await, "leased");
+        std::fs::write(home.path("go"), "").unwrap();
+        daemon.until_state(hold, "gone").await;
+    });
+}
+
+#[test]
+fn a_worker_that_stops_gives_back_what_it_has_not_begun_uncounted() {
+    block_on(async {
+        let home = Home::new("");
+        let daemon = home.serve().await;
+        let mut worker = Worker::start(&home, &["q"], &holding(&home));
+        let (hold, next) = hold_up(&home, &daemon).await;
+        worker.signal(Signal::TERM);
+        until("it stops", async || (worker.said("stopping") > 0).then_some(())).await;
+        std::fs::write(home.path("go"), "").unwrap();
+        assert_eq!(worker.ended().await.code(), Some(0));
+        assert_eq!(daemon.state(hold).await, "gone");
+        is_back(&daemon, next).await;
+        assert_eq!(lines(&home.path("begun.next")), 0);
+    });
+}
+
+#[test]
+fn what_a_killed_worker_has_claimed_ahead_runs_elsewhere() {
+    const JOBS: usize = 200;
+    block_on(async {
+        let home = Home::new("");
+        let daemon = home.serve().await;
+        let begun = home.path("begun");
+        let script = format!("cat >> {}", begun.display());
+        let mut worker = Worker::start(&home, &["q", "-j", "2"], &script);
+        let bodies: Vec<String> = (0..JOBS).map(|nth| format!("{nth}\n")).collect();
+        let first = daemon.submit("q", &bodies.iter().map(String::as_str).collect::<Vec<_>>()).await;
+        until_begun(&begun, JOBS / 4).await;
+        worker.signal(Signal::KILL);
+        worker.ended().await;
+        let mut vanished = 0;
+        for id in first..first + JOBS as u64 {
+            let Some(job) = daemon.show(id).await else { continue };
+            assert!(job.crashes <= 1 && job.failed == 0, "{job:?}");
+            vanished += job.crashes;
+        }
+        assert!(vanished <= 4, "two slots and one job ahead of each, not {vanished}");
+        let _second = Worker::start(&home, &["q", "-j", "2"], &script);
+        for id in first..first + JOBS as u64 {
+            daemon.until_state(id, "gone").await;
+        }
+        let text = std::fs::read_to_string(begun).unwrap();
+        let ran: std::collections::HashSet<&str> = text.lines().collect();
+        assert_eq!(ran.len(), JOBS, "each has run");
+    });
+}

@@ -23,8 +23,18 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(20);
 /// What the worker said, in its order.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Said {
-    Claim { max: u32 },
-    Output { lease: LeaseRef, stream: u8, data: Bytes },
+    Claim {
+        max: u32,
+    },
+    /// A claim that does not wait.
+    ClaimAhead {
+        max: u32,
+    },
+    Output {
+        lease: LeaseRef,
+        stream: u8,
+        data: Bytes,
+    },
     Extend(LeaseRef),
     Settle(Vec<Settle>),
 }
@@ -53,6 +63,22 @@ impl State {
             _ => None,
         });
         settles.flatten().map(|item| (item.lease.id, item.verdict.clone())).collect()
+    }
+
+    /// Puts jobs in, all at once.
+    pub(super) fn put(&mut self, jobs: impl IntoIterator<Item = ClaimedJob>) {
+        self.jobs.extend(jobs);
+        self.give();
+    }
+
+    /// How many jobs nobody has got yet.
+    pub(super) fn jobs_left(&self) -> usize {
+        self.jobs.len()
+    }
+
+    /// How many claims did not wait.
+    pub(super) fn claims_ahead(&self) -> usize {
+        self.said.iter().filter(|said| matches!(said, Said::ClaimAhead { .. })).count()
     }
 
     pub(super) fn verdict(&self) -> Option<Verdict> {
@@ -86,14 +112,22 @@ impl State {
                 Response::Welcome { version: 1, frame_max, body_max, batch_max, name: "fake".into() }
             }
             Request::Claim(claim) => {
-                assert!(claim.bound && claim.wait_ms == u64::MAX);
+                assert!(claim.bound);
+                if claim.wait_ms == 0 {
+                    self.said.push(Said::ClaimAhead { max: claim.max });
+                    return self.give_at_most(number, claim.max);
+                }
+                assert_eq!(claim.wait_ms, u64::MAX);
                 self.said.push(Said::Claim { max: claim.max });
                 self.waiting.push_back((number, claim.max));
                 return self.give();
             }
             Request::Unwait { request } => {
+                let before = self.waiting.len();
                 self.waiting.retain(|(waiting, _)| *waiting != request);
-                Response::Jobs(Vec::new()).encode(request, &mut self.out);
+                if self.waiting.len() < before {
+                    Response::Jobs(Vec::new()).encode(request, &mut self.out);
+                }
                 Response::Ok
             }
             Request::Settle(items) => {
@@ -125,9 +159,13 @@ impl State {
         while !self.jobs.is_empty()
             && let Some((number, max)) = self.waiting.pop_front()
         {
-            let jobs = self.jobs.drain(..self.jobs.len().min(max as usize)).collect();
-            Response::Jobs(jobs).encode(number, &mut self.out);
+            self.give_at_most(number, max);
         }
+    }
+
+    fn give_at_most(&mut self, number: u32, max: u32) {
+        let jobs = self.jobs.drain(..self.jobs.len().min(max as usize)).collect();
+        Response::Jobs(jobs).encode(number, &mut self.out);
     }
 }
 
@@ -159,10 +197,7 @@ impl Rig {
     }
 
     pub(super) fn submit(&self, job: ClaimedJob) {
-        self.change(|state| {
-            state.jobs.push_back(job);
-            state.give();
-        });
+        self.change(|state| state.put([job]));
     }
 
     pub(super) fn say(&self, notice: Notice) {
