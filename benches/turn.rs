@@ -1,49 +1,120 @@
-//! What a turn of the engine costs without disk and sockets: `cargo bench --bench turn`. Submits, claims and
-//! completes a million jobs over the simulated store, a hundred of each in a turn.
+//! What a turn of the engine costs without disk and sockets: `cargo bench --bench turn`. One turn submits, claims or
+//! completes a batch over the simulated store, beside a backlog of ten thousand jobs.
 
 use bytes::Bytes;
-use musher::clock::monotonic;
+use divan::Bencher;
+use divan::counter::ItemsCount;
 use musher::core::{
     Attempt, Claim, Group, Holder, JobId, LeaseId, QueueName, Settings, Spec, Start, Time, Verdict,
 };
 use musher::engine::{Bounds, Engine, Origin};
-use musher::store::simulated::SimulatedDisk;
-use std::time::Duration;
+use musher::store::simulated::{SimulatedDisk, SimulatedStore};
+use std::cell::RefCell;
 
-const JOBS: u64 = 1_000_000;
-const BATCH: u64 = 100;
+const BATCHES: [u64; 3] = [1, 16, 100];
+const BACKLOG: u64 = 10_000;
 const ORIGIN: Origin = Origin { session: 1, request: 1 };
+const NOW: Time = Time(1);
 
 fn main() {
-    let queue = QueueName::new("bench").expect("a good name");
-    let (store, found) = SimulatedDisk::new(1).open().expect("an empty disk");
-    let now = Time(1);
-    let mut engine =
-        Engine::new(found.state, found.last, store, Settings::default(), Bounds::default(), 1, now);
-    let body = Bytes::from(vec![b'x'; 100]);
-    let mut took = [Duration::ZERO; 3];
-    for batch in 0..JOBS / BATCH {
-        let first = batch * BATCH + 1;
-        let begun = monotonic();
-        let group = Group { spec: Spec::plain(queue.clone()), count: BATCH, start: Start::Now, ttl: None };
-        engine.submit(ORIGIN, vec![group], vec![body.clone(); BATCH as usize], now);
-        engine.turn(now).expect("a store without faults");
-        let submitted = monotonic();
-        let queues = vec![queue.clone()];
-        let claim = Claim { queues, max: BATCH as u32, lease: None, holder: Holder::Session(1) };
-        engine.claim(ORIGIN, claim, now, now);
-        engine.turn(now).expect("a store without faults");
-        let claimed = monotonic();
+    divan::main();
+}
+
+/// An engine whose jobs are submitted, claimed and completed in order, a batch a turn.
+struct Turns {
+    engine: Engine<SimulatedStore>,
+    queue: QueueName,
+    bodies: Vec<Bytes>,
+    claimed: u64,
+    settled: u64,
+}
+
+impl Turns {
+    fn new(batch: u64) -> Turns {
+        let (store, found) = SimulatedDisk::new(1).open().expect("an empty disk");
+        let (settings, bounds) = (Settings::default(), Bounds::default());
+        let engine = Engine::new(found.state, found.last, store, settings, bounds, 1, NOW);
+        let queue = QueueName::new("bench").expect("a good name");
+        let bodies = vec![Bytes::from(vec![b'x'; 100]); batch as usize];
+        let mut turns = Turns { engine, queue, bodies, claimed: 0, settled: 0 };
+        (0..BACKLOG / batch).for_each(|_| turns.submit());
+        turns
+    }
+
+    fn turn(&mut self) {
+        self.engine.turn(NOW).expect("a store without faults");
+    }
+
+    fn submit(&mut self) {
+        let (spec, count) = (Spec::plain(self.queue.clone()), self.bodies.len() as u64);
+        let group = Group { spec, count, start: Start::Now, ttl: None };
+        self.engine.submit(ORIGIN, vec![group], self.bodies.clone(), NOW);
+        self.turn();
+    }
+
+    fn claim(&mut self) {
+        let max = self.bodies.len() as u32;
+        let claim = Claim { queues: vec![self.queue.clone()], max, lease: None, holder: Holder::Session(1) };
+        self.engine.claim(ORIGIN, claim, NOW, NOW);
+        self.turn();
+        self.claimed += u64::from(max);
+    }
+
+    fn settle(&mut self) {
         let lease = |id| (LeaseId { id: JobId(id), attempt: Attempt(1) }, Verdict::Complete);
-        engine.settle(ORIGIN, (first..first + BATCH).map(lease).collect::<Vec<_>>(), now);
-        engine.turn(now).expect("a store without faults");
-        let settled = monotonic();
-        for (total, span) in took.iter_mut().zip([submitted - begun, claimed - submitted, settled - claimed])
-        {
-            *total += span;
+        let first = self.settled + 1;
+        self.settled += self.bodies.len() as u64;
+        assert!(self.settled <= self.claimed, "only claimed jobs are settled");
+        self.engine.settle(ORIGIN, (first..=self.settled).map(lease).collect::<Vec<_>>(), NOW);
+        self.turn();
+    }
+}
+
+/// Measures `step`; the untimed `before` makes what it needs, so that the backlog stays as it is.
+fn measure(bencher: Bencher, batch: u64, before: fn(&mut Turns), step: fn(&mut Turns)) {
+    let turns = RefCell::new(Turns::new(batch));
+    bencher
+        .counter(ItemsCount::new(batch))
+        .with_inputs(|| before(&mut turns.borrow_mut()))
+        .bench_local_values(|()| step(&mut turns.borrow_mut()));
+}
+
+#[divan::bench(args = BATCHES)]
+fn submit(bencher: Bencher, batch: u64) {
+    let take_away = |turns: &mut Turns| {
+        turns.claim();
+        turns.settle();
+    };
+    measure(bencher, batch, take_away, Turns::submit);
+}
+
+#[divan::bench(args = BATCHES)]
+fn claim(bencher: Bencher, batch: u64) {
+    let renew = |turns: &mut Turns| {
+        while turns.settled < turns.claimed {
+            turns.settle();
         }
-    }
-    for (what, took) in ["submit", "claim", "settle"].into_iter().zip(took) {
-        println!("{what:<8}{:>12.0} jobs/s", JOBS as f64 / took.as_secs_f64());
-    }
+        turns.submit();
+    };
+    measure(bencher, batch, renew, Turns::claim);
+}
+
+#[divan::bench(args = BATCHES)]
+fn settle(bencher: Bencher, batch: u64) {
+    let renew = |turns: &mut Turns| {
+        turns.submit();
+        turns.claim();
+    };
+    measure(bencher, batch, renew, Turns::settle);
+}
+
+/// All three, as a job goes through.
+#[divan::bench(args = BATCHES)]
+fn cycle(bencher: Bencher, batch: u64) {
+    let all = |turns: &mut Turns| {
+        turns.submit();
+        turns.claim();
+        turns.settle();
+    };
+    measure(bencher, batch, |_| (), all);
 }

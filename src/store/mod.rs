@@ -23,6 +23,8 @@ mod full_tests;
 pub(crate) mod fuzzing;
 mod home;
 mod log;
+#[doc(hidden)]
+pub mod measured;
 mod options;
 mod recovery;
 pub mod simulated;
