@@ -1,6 +1,7 @@
 //! What the machine itself can do, without any queue.
 
 use crate::reference::prewritten;
+use crate::results::{Latency, Row};
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::unix::fs::FileExt;
@@ -8,13 +9,10 @@ use std::os::unix::net::UnixStream;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-fn line(name: &str, n: usize, secs: f64, mut ns: Vec<u64>) {
-    ns.sort_unstable();
-    let at = |q: f64| {
-        ns.get(((ns.len() as f64 * q) as usize).min(ns.len().saturating_sub(1)))
-            .map_or(0.0, |v| *v as f64 / 1000.0)
-    };
-    println!("limit\t{name}\t0\t{:.0}\t{:.1}\t{:.1}\t0\t0\t0\t0", n as f64 / secs, at(0.5), at(0.99));
+fn line(name: &str, n: usize, secs: f64, ns: Vec<u64>) {
+    let (figure, latency) = (n as f64 / secs, Latency::of(ns));
+    let row = Row { target: "limit".into(), load: name.into(), figure, latency, ..Row::default() };
+    println!("{}", row.line());
 }
 
 /// Repeat for about two seconds, at most `max` times.

@@ -22,16 +22,22 @@ pub struct Plan {
     pub window: usize,
     /// Jobs per request, both for putting and for taking.
     pub batch: usize,
+    /// How many jobs may be stored and not yet finished before producers wait.
+    pub ahead: usize,
 }
 
 #[derive(Default)]
 pub struct Outcome {
     pub stored: usize,
     pub acked: usize,
+    /// What the rate is of: finished jobs where there are consumers, stored ones otherwise.
+    pub done: usize,
     pub secs: f64,
     pub put_ns: Vec<u64>,
     /// What is known of each job by its number: the bits below.
     pub fate: Vec<u8>,
+    /// The longest time in which nothing was answered.
+    pub pause: Duration,
     pub broken: bool,
 }
 
@@ -68,6 +74,7 @@ struct Run<'a> {
     plan: &'a Plan,
     issued: usize,
     deadline: Instant,
+    last_answer: Instant,
     out: Outcome,
 }
 
@@ -76,8 +83,12 @@ impl Run<'_> {
         self.plan.producers > 0 && self.issued < self.plan.jobs && Instant::now() < self.deadline
     }
 
+    fn held_back(&self) -> bool {
+        self.issued - self.out.acked.min(self.issued) >= self.plan.ahead
+    }
+
     fn top_up(&mut self, w: &mut Worker) {
-        while w.in_flight < self.plan.window && self.issuing() {
+        while w.in_flight < self.plan.window && !self.held_back() && self.issuing() {
             let n = self.plan.batch.min(self.plan.jobs - self.issued);
             let jobs: Vec<_> = (self.issued..self.issued + n).map(|i| payload(i, self.plan.size)).collect();
             w.target.put(&jobs, &mut w.pipe.output);
@@ -93,10 +104,13 @@ impl Run<'_> {
     }
 
     fn event(&mut self, w: &mut Worker, event: Event) {
+        let now = Instant::now();
+        self.out.pause = self.out.pause.max(now - self.last_answer);
+        self.last_answer = now;
         match event {
             Event::Stored(n) => {
                 let (at, first, _) = w.sent.pop_front().expect("a put was sent");
-                self.out.put_ns.push(at.elapsed().as_nanos() as u64);
+                self.out.put_ns.push((now - at).as_nanos() as u64);
                 self.out.fate[first..first + n].iter_mut().for_each(|f| *f |= STORED);
                 self.out.stored += n;
                 w.in_flight -= n;
@@ -157,6 +171,15 @@ impl Run<'_> {
 /// Producers and consumers at once, bounded by a count and by a time. With no
 /// producers the consumers work on what is already queued.
 pub fn run(plan: &Plan, probe: &mut dyn FnMut()) -> io::Result<Outcome> {
+    run_watched(plan, probe, &mut |_, _| ())
+}
+
+/// The same, and `watch` sees it go on: what there is so far, and how long it has run.
+pub fn run_watched(
+    plan: &Plan,
+    probe: &mut dyn FnMut(),
+    watch: &mut dyn FnMut(&mut Outcome, Duration),
+) -> io::Result<Outcome> {
     let epoll = Epoll::new()?;
     let mut workers = Vec::new();
     for i in 0..plan.producers + plan.consumers {
@@ -181,6 +204,7 @@ pub fn run(plan: &Plan, probe: &mut dyn FnMut()) -> io::Result<Outcome> {
         plan,
         issued: 0,
         deadline: start + Duration::from_secs_f64(plan.secs),
+        last_answer: start,
         out: Outcome::default(),
     };
     let mut keys: Vec<u64> = (0..workers.len() as u64).collect();
@@ -196,6 +220,9 @@ pub fn run(plan: &Plan, probe: &mut dyn FnMut()) -> io::Result<Outcome> {
                 keys.push(k);
             } else if w.retry.is_some() {
                 wait = 1;
+            } else if w.producer && w.in_flight == 0 && plan.ahead < usize::MAX && !run.held_back() {
+                run.top_up(w);
+                keys.push(k);
             }
         }
         for &k in &keys {
@@ -223,8 +250,10 @@ pub fn run(plan: &Plan, probe: &mut dyn FnMut()) -> io::Result<Outcome> {
         if run.out.broken {
             break;
         }
+        watch(&mut run.out, start.elapsed());
     }
     run.out.secs = start.elapsed().as_secs_f64();
+    run.out.done = if plan.consumers > 0 { run.out.acked } else { run.out.stored };
     probe();
     Ok(run.out)
 }

@@ -2,12 +2,18 @@
 
 mod limits;
 mod load;
+mod long;
 mod net;
+mod offered;
+mod plot;
 mod reference;
+mod report;
+mod results;
 mod target;
 mod targets;
 
 use load::Plan;
+use results::{Latency, Results, Row, Used};
 use std::collections::BTreeMap;
 use std::io;
 use std::process::Command;
@@ -20,8 +26,12 @@ const HELP: &str = "queue-bench COMMAND [--option value]...
   crash     kill the server mid-run, restart, count lost jobs (needs --ctl)
   reference the floor: a beanstalk-speaking queue; --log FILE --claims 1 --overlap 1
   limits    what the machine can do; --dir DIR
-  table     medians of result lines; --file FILE --cores N
+  offered   submits at a rate, whatever the server does; --rate N --producers
+  long      a long run in slices beside a standing backlog; --minutes --slices --standing
+  columns   the names of the columns of a result line
   ratios    load, target, median, ratio to one target and to the limit; --file FILE --to TARGET --limit TARGET
+  report    writes the tables into a document; --file FILE --document FILE
+  plot      draws results as SVG; --file FILE --dir DIR
 Common: --addr --protocol --peer NAME --load NAME --jobs --secs --size --ctl PROGRAM";
 
 struct Args(BTreeMap<String, String>);
@@ -35,10 +45,10 @@ impl Args {
     }
 }
 
-/// CPU seconds of the server and of this program, idle CPU seconds of the
-/// machine, and flushes sent to the disks.
-#[derive(Clone, Copy, Default)]
+/// Processor seconds of the server, of this program, and idle ones of the machine; flushes sent to the disks; and when.
+#[derive(Clone, Copy)]
 struct Usage {
+    at: Instant,
     server: f64,
     own: f64,
     idle: f64,
@@ -52,27 +62,36 @@ fn ticks(path: &str) -> f64 {
     fields.get(11..13).map_or(0.0, |f| f.iter().sum::<f64>() / 100.0)
 }
 
-fn usage(pids: &[String]) -> Usage {
-    let stat = std::fs::read_to_string("/proc/stat").unwrap_or_default();
-    let cpu: Vec<f64> =
-        stat.lines().next().unwrap_or("").split_whitespace().map(|f| f.parse().unwrap_or(0.0)).collect();
-    let disks = std::fs::read_to_string("/proc/diskstats").unwrap_or_default();
-    let flushes = |l: &str| l.split_whitespace().nth(18).and_then(|f| f.parse().ok()).unwrap_or(0.0);
-    Usage {
-        server: pids.iter().map(|p| ticks(&format!("/proc/{p}/stat"))).sum(),
-        own: ticks("/proc/self/stat"),
-        idle: (cpu.get(4).unwrap_or(&0.0) + cpu.get(5).unwrap_or(&0.0)) / 100.0,
-        flushes: disks.lines().filter(|l| !l.contains(" loop") && !l.contains(" dm-")).map(flushes).sum(),
+impl Usage {
+    fn now(pids: &[String]) -> Usage {
+        let stat = std::fs::read_to_string("/proc/stat").unwrap_or_default();
+        let cpu: Vec<f64> =
+            stat.lines().next().unwrap_or("").split_whitespace().map(|f| f.parse().unwrap_or(0.0)).collect();
+        let disks = std::fs::read_to_string("/proc/diskstats").unwrap_or_default();
+        let flushes = |l: &str| l.split_whitespace().nth(18).and_then(|f| f.parse().ok()).unwrap_or(0.0);
+        Usage {
+            at: Instant::now(),
+            server: pids.iter().map(|p| ticks(&format!("/proc/{p}/stat"))).sum(),
+            own: ticks("/proc/self/stat"),
+            idle: (cpu.get(4).unwrap_or(&0.0) + cpu.get(5).unwrap_or(&0.0)) / 100.0,
+            flushes: disks.lines().filter(|l| !l.contains(" loop") && !l.contains(" dm-")).map(flushes).sum(),
+        }
+    }
+
+    /// What was used since; `others` is all that is neither idle nor the server's nor ours.
+    fn used(&self, until: &Usage) -> Used {
+        let secs = (until.at - self.at).as_secs_f64().max(1e-9);
+        let share = |x: f64, y: f64| ((y - x) / secs).max(0.0);
+        let (server, generator) = (share(self.server, until.server), share(self.own, until.own));
+        let others = (processors() - server - generator - share(self.idle, until.idle)).max(0.0);
+        Used { server, generator, others, flushes: share(self.flushes, until.flushes) }
     }
 }
 
-fn quantiles(mut ns: Vec<u64>) -> (f64, f64) {
-    ns.sort_unstable();
-    let at = |q: f64| {
-        ns.get(((ns.len() as f64 * q) as usize).min(ns.len().saturating_sub(1)))
-            .map_or(0.0, |v| *v as f64 / 1000.0)
-    };
-    (at(0.5), at(0.99))
+/// Those of the machine, whichever this program may run on: `/proc/stat` counts the idle time of all.
+fn processors() -> f64 {
+    let stat = std::fs::read_to_string("/proc/stat").unwrap_or_default();
+    stat.lines().filter(|l| l.starts_with("cpu") && !l.starts_with("cpu ")).count() as f64
 }
 
 fn main() -> io::Result<()> {
@@ -92,6 +111,7 @@ fn main() -> io::Result<()> {
         consumers: args.num("consumers", 0.0) as usize,
         window: args.num("window", 1.0) as usize,
         batch: args.num("batch", 1.0) as usize,
+        ahead: usize::MAX,
     };
     let (peer, name) = (args.text("peer", &plan.protocol), args.text("load", &command));
     let ctl_path = args.text("ctl", "");
@@ -105,61 +125,95 @@ fn main() -> io::Result<()> {
         let out = ctl(verb).output().map(|o| o.stdout).unwrap_or_default();
         String::from_utf8_lossy(&out).split_whitespace().map(String::from).collect()
     };
-    let print = |load: &str, rate: f64, ns: Vec<u64>, a: Usage, b: Usage, secs: f64| {
-        let (p50, p99) = quantiles(ns);
-        let share = |x: f64, y: f64| (y - x) / secs.max(1e-9);
-        println!(
-            "{peer}\t{load}\t{}\t{rate:.0}\t{p50:.1}\t{p99:.1}\t{:.2}\t{:.2}\t{:.2}\t{:.0}",
-            plan.size,
-            share(a.server, b.server),
-            share(a.own, b.own),
-            share(a.idle, b.idle),
-            share(a.flushes, b.flushes)
-        );
+    let tell = |load: &str, figure: f64, latency: Latency, used: Used| {
+        let row = Row { target: peer.clone(), load: load.into(), size: plan.size, figure, latency, used };
+        println!("{}", row.line());
+        eprintln!("{}", row.spoken());
     };
-    let measured = |load: &str, plan: &Plan| -> io::Result<()> {
-        let mut probes = Vec::new();
-        let out = load::run(plan, &mut || probes.push(usage(&ask("pids"))))?;
-        let done = if plan.consumers > 0 { out.acked } else { out.stored };
-        print(load, done as f64 / out.secs, out.put_ns, probes[0], probes[1], out.secs);
+    let bare = |load: &str, figure: f64| tell(load, figure, Latency::default(), Used::default());
+    type Run<'a> = &'a mut dyn FnMut(&mut dyn FnMut()) -> io::Result<load::Outcome>;
+    let measured = |load: &str, run: Run| -> io::Result<()> {
+        // Asked once: to ask costs processor time, which at the end of a short run would count as others'.
+        let (mut probes, mut pids) = (Vec::new(), None);
+        let out = run(&mut || probes.push(Usage::now(pids.get_or_insert_with(|| ask("pids")))))?;
+        if out.broken {
+            return Err(io::Error::other("the server closed a connection"));
+        }
+        tell(load, out.done as f64 / out.secs, Latency::of(out.put_ns), probes[0].used(&probes[1]));
         Ok(())
     };
     match &command[..] {
-        "run" => measured(&name, &plan)?,
+        "run" => measured(&name, &mut |probe| load::run(&plan, probe))?,
+        "offered" => measured(&name, &mut |probe| offered::offered(&plan, args.num("rate", 1000.0), probe))?,
         "wake" => {
-            let (before, start) = (usage(&ask("pids")), Instant::now());
+            let pids = ask("pids");
+            let (before, start) = (Usage::now(&pids), Instant::now());
             let ns = load::wake(&plan)?;
-            let secs = start.elapsed().as_secs_f64();
-            print(&name, ns.len() as f64 / secs, ns, before, usage(&ask("pids")), secs)
+            let rate = ns.len() as f64 / start.elapsed().as_secs_f64();
+            tell(&name, rate, Latency::of(ns), before.used(&Usage::now(&pids)))
         }
         "backlog" => {
-            measured("W5 fill", &Plan { consumers: 0, ..plan.clone() })?;
+            let jobs = plan.jobs;
+            let fill = Plan { consumers: 0, ..plan.clone() };
+            measured(&format!("W5 fill, {jobs}"), &mut |probe| load::run(&fill, probe))?;
             let size = |v: &[String]| v.first().and_then(|x| x.parse().ok()).unwrap_or(0.0);
-            print(
-                "W5 server memory, MiB",
-                size(&ask("rss")),
-                vec![],
-                Usage::default(),
-                Usage::default(),
-                1.0,
-            );
-            print("W5 disk, MiB", size(&ask("disk")), vec![], Usage::default(), Usage::default(), 1.0);
+            bare(&format!("W5 server memory, MiB, {jobs}"), size(&ask("rss")));
+            bare(&format!("W5 disk, MiB, {jobs}"), size(&ask("disk")));
             ctl("kill").status()?;
             let start = Instant::now();
             let mut starter = ctl("start").spawn()?;
             let (secs, _) = load::until_serving(&plan, start, Duration::from_secs(120))?;
             starter.wait()?;
-            print(
-                "W5 restart after kill, ms",
-                secs * 1000.0,
-                vec![],
-                Usage::default(),
-                Usage::default(),
-                1.0,
-            );
-            let drain =
-                Plan { producers: 0, consumers: 16, jobs: 20_000, secs: 5.0, batch: 1, ..plan.clone() };
-            measured("W5 claim+ack, 16 consumers", &drain)?;
+            bare(&format!("W5 restart after kill, ms, {jobs}"), secs * 1000.0);
+            let drain = Plan {
+                producers: 0,
+                consumers: 16,
+                jobs: 20_000.min(jobs / 2),
+                secs: 5.0,
+                batch: 1,
+                ..plan.clone()
+            };
+            measured(&format!("W5 claim+ack, 16 consumers, {jobs}"), &mut |probe| load::run(&drain, probe))?;
+        }
+        "long" => {
+            let slices = args.num("slices", 10.0).max(2.0) as usize;
+            let length = Duration::from_secs_f64(args.num("minutes", 10.0) * 60.0 / slices as f64);
+            let standing = args.num("standing", 1_000_000.0) as usize;
+            eprintln!("filling a standing backlog of {standing} jobs");
+            long::fill(&plan, standing)?;
+            let pids = ask("pids");
+            let (mut usage, mut rates) = (Usage::now(&pids), Vec::new());
+            eprintln!("slice   jobs/s  p50 ms  p99 ms  p99.9 ms  pause ms  turned over/s  others");
+            long::run(&plan, slices, length, &mut |slice: long::Slice| {
+                let now = Usage::now(&pids);
+                let (used, l) = (usage.used(&now), &slice.latency);
+                usage = now;
+                rates.push(slice.rate);
+                let number = rates.len();
+                eprintln!(
+                    "{number:>5} {:>8.0} {:>7.2} {:>7.2} {:>9.2} {:>9.1} {:>14.0} {:>7.2}{}",
+                    slice.rate,
+                    l.p50 / 1e3,
+                    l.p99 / 1e3,
+                    l.p999 / 1e3,
+                    slice.pause,
+                    slice.turned,
+                    used.others,
+                    if used.others > results::OTHERS_MAX { " disturbed" } else { "" }
+                );
+                let row = |load: String, figure, latency| {
+                    Row { target: peer.clone(), load, size: plan.size, figure, latency, used }.line()
+                };
+                println!("{}", row(format!("long {number}"), slice.rate, slice.latency));
+                println!("{}", row(format!("pause of long {number}"), slice.pause, Latency::default()));
+            })?;
+            let (Some(first), Some(last)) = (rates.first(), rates.last()) else {
+                return Err(io::Error::other("no slice came to its end"));
+            };
+            eprintln!("the last slice against the first: {:.2}", last / first);
+            if rates.len() < slices || last / first < 0.9 {
+                return Err(io::Error::other("the last slice must reach nine tenths of the first"));
+            }
         }
         "crash" => println!(
             "{peer}\t{name}\t{}",
@@ -170,83 +224,19 @@ fn main() -> io::Result<()> {
             reference::serve(&plan.addr, log, args.num("claims", 0.0) > 0.0, args.num("overlap", 0.0) > 0.0)?
         }
         "limits" => limits::all(&args.text("dir", "."))?,
-        "table" => {
-            table(&std::fs::read_to_string(args.text("file", "results.tsv"))?, args.num("cores", 2.0))?
-        }
+        "columns" => println!("{}", results::COLUMNS),
         "ratios" => {
-            let (to, limit) = (args.text("to", ""), args.text("limit", ""));
-            ratios(&std::fs::read_to_string(args.text("file", "results.tsv"))?, &to, &limit)
+            let kept = Results::read(&args.text("file", "results.tsv"))?;
+            results::ratios(&kept, &args.text("to", ""), &args.text("limit", ""))
         }
+        "report" => {
+            report::into(&args.text("document", ""), &Results::read(&args.text("file", "results.tsv"))?)?
+        }
+        "plot" => plot::all(
+            &Results::read(&args.text("file", "results.tsv"))?,
+            std::path::Path::new(&args.text("dir", ".")),
+        )?,
         _ => println!("{HELP}"),
-    }
-    Ok(())
-}
-
-/// Tab-separated: load, target, median per second, ratio to a target and to the limit; in the order in which the loads
-/// came. The load of a wake-up is told by its p50 in microseconds, and its ratios are of times.
-fn ratios(text: &str, to: &str, limit: &str) {
-    let rows: Vec<Vec<&str>> =
-        text.lines().map(|l| l.split('\t').collect()).filter(|f: &Vec<&str>| f.len() == 10).collect();
-    let figure = |f: &[&str]| if f[1].starts_with("W4") { f[4] } else { f[3] }.parse().unwrap_or(0.0);
-    let median = |load: &str, target: &str| {
-        let of: fn(&[&str], &str, &str) -> bool = |f, load, target| f[1] == load && f[0] == target;
-        let mut all: Vec<f64> = rows.iter().filter(|f| of(f, load, target)).map(|f| figure(f)).collect();
-        all.sort_by(f64::total_cmp);
-        all.get(all.len() / 2).copied()
-    };
-    println!("load\ttarget\tper second (W4: p50 in us)\tratio to {to}\tratio to {limit}");
-    let mut seen = Vec::new();
-    for f in &rows {
-        if seen.contains(&(f[1], f[0])) {
-            continue;
-        }
-        seen.push((f[1], f[0]));
-        let own = median(f[1], f[0]).unwrap_or(0.0);
-        let ratio =
-            |other: &str| median(f[1], other).map_or("-".into(), |other| format!("{:.2}", own / other));
-        println!("{}\t{}\t{own:.0}\t{}\t{}", f[1], f[0], ratio(to), ratio(limit));
-    }
-}
-
-/// One Markdown table per load and size: medians over the repeats. A run in
-/// which something else used the processors is left out where there is
-/// another, and marked `!` where there is not.
-fn table(text: &str, cores: f64) -> io::Result<()> {
-    type Rows = Vec<Vec<f64>>;
-    let mut groups: BTreeMap<(String, String), BTreeMap<String, Rows>> = BTreeMap::new();
-    for l in text.lines() {
-        let f: Vec<&str> = l.split('\t').collect();
-        if f.len() == 10 {
-            let row = f[3..].iter().map(|v| v.parse().unwrap_or(0.0)).collect();
-            groups.entry((f[1].into(), f[2].into())).or_default().entry(f[0].into()).or_default().push(row);
-        }
-    }
-    // Columns: rate, p50, p99, server, generator, idle, flushes.
-    let quiet = |r: &Vec<f64>| r[5] == 0.0 || cores - r[3] - r[4] - r[5] < 0.35;
-    for ((load, size), peers) in groups {
-        let size = if size == "0" { String::new() } else { format!(", {size} B") };
-        println!(
-            "\n### {load}{size}\n\n| peer | per second | p50 µs | p99 µs | server CPU | generator CPU | idle CPU | flushes/s | runs |"
-        );
-        println!("|---|--:|--:|--:|--:|--:|--:|--:|--:|");
-        let mut lines = Vec::new();
-        for (peer, all) in peers {
-            let clean: Rows = all.iter().filter(|r| quiet(r)).cloned().collect();
-            let (rows, mark) = if clean.is_empty() { (all, "!") } else { (clean, "") };
-            let median = |i: usize| {
-                let mut v: Vec<f64> = rows.iter().map(|r| r[i]).collect();
-                v.sort_by(f64::total_cmp);
-                (v[(v.len() - 1) / 2] + v[v.len() / 2]) / 2.0
-            };
-            let cells: Vec<String> = [0, 0, 0, 2, 2, 2, 0]
-                .iter()
-                .enumerate()
-                .map(|(i, d)| format!("{:.*}", d, median(i)))
-                .collect();
-            lines.push((median(0), format!("| {peer} | {} | {}{mark} |", cells.join(" | "), rows.len())));
-        }
-        lines.sort_by(|a, b| b.0.total_cmp(&a.0));
-        lines.iter().for_each(|(_, l)| println!("{l}"));
     }
     Ok(())
 }

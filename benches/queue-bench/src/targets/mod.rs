@@ -12,7 +12,9 @@ use crate::target::Target;
 pub fn open(protocol: &str, n: usize) -> Option<Box<dyn Target>> {
     Some(match protocol {
         "beanstalk" => Box::new(beanstalk::Beanstalk::default()),
-        "musher" => Box::new(musher::Musher::default()),
+        "musher" => Box::new(musher::Musher::on("q")),
+        // another queue beside that one, for long runs
+        "musher:standing" => Box::new(musher::Musher::on("standing")),
         "redis-list" => Box::new(redis::Redis::list(n)),
         "redis-stream" => Box::new(redis::Redis::stream(n)),
         "nats" => Box::new(nats::Nats::new(n)),

@@ -16,18 +16,21 @@ const JOBS: u8 = 0x91;
 const SETTLED: u8 = 0x92;
 const OK: u8 = 0x94;
 
-const QUEUE: &[u8] = b"q";
 /// A lease as it stands on the wire: id and attempt.
 const LEASE: usize = 12;
 
-#[derive(Default)]
 pub struct Musher {
+    queue: &'static str,
     last: u32,
     /// How many jobs a request under way is about.
     sizes: HashMap<u32, usize>,
 }
 
 impl Musher {
+    pub fn on(queue: &'static str) -> Musher {
+        Musher { queue, last: 0, sizes: HashMap::new() }
+    }
+
     fn frame(&mut self, kind: u8, jobs: usize, out: &mut Vec<u8>, payload: impl FnOnce(&mut Vec<u8>)) {
         self.last += 1;
         self.sizes.insert(self.last, jobs);
@@ -55,9 +58,10 @@ impl Target for Musher {
     }
 
     fn put(&mut self, payloads: &[Vec<u8>], out: &mut Vec<u8>) {
+        let queue = self.queue.as_bytes();
         self.frame(SUBMIT, payloads.len(), out, |out| {
             out.extend_from_slice(&1u32.to_le_bytes());
-            text(out, QUEUE);
+            text(out, queue);
             out.extend_from_slice(&[0; 5]); // priority 0, no options
             out.extend_from_slice(&(payloads.len() as u32).to_le_bytes());
             for payload in payloads {
@@ -68,9 +72,10 @@ impl Target for Musher {
     }
 
     fn take(&mut self, max: usize, wait_ms: u64, out: &mut Vec<u8>) {
+        let queue = self.queue.as_bytes();
         self.frame(CLAIM, max, out, |out| {
             out.extend_from_slice(&1u16.to_le_bytes());
-            text(out, QUEUE);
+            text(out, queue);
             out.extend_from_slice(&(max as u32).to_le_bytes());
             out.extend_from_slice(&0u64.to_le_bytes()); // the queue's lease
             out.extend_from_slice(&wait_ms.to_le_bytes());
