@@ -50,9 +50,12 @@ case ${1:-} in
 -*) sed -n '2,/^set/{/^set/d;s/^# \{0,1\}//;p}' "$0"; exit 2 ;;
 *) steps=("$@") ;;
 esac
-for name in "${steps[@]}"; do step "$name"; done
+# A step that fails (the long run does, below nine tenths) takes nothing from the others.
+failed=()
+for name in "${steps[@]}"; do step "$name" || failed+=("$name"); done
 
 (cd "$here/queue-bench" && cargo build --release --quiet)
 [[ -s $results ]] || { echo "performance.sh: $results: no results yet" >&2; exit 1; }
 "$bench" report --file "$results" --document "$docs/performance.md"
 "$bench" plot --file "$results" --dir "$docs/performance"
+[[ ${#failed[@]} = 0 ]] || { echo "performance.sh: failed: ${failed[*]}" >&2; exit 1; }

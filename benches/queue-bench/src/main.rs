@@ -130,21 +130,29 @@ fn main() -> io::Result<()> {
         println!("{}", row.line());
         eprintln!("{}", row.spoken());
     };
-    let bare = |load: &str, figure: f64| tell(load, figure, Latency::default(), Used::default());
+    // A figure that was not taken over a time: others used what they did just before.
+    let bare = |load: &str, figure: f64, before: Used| {
+        tell(load, figure, Latency::default(), Used { others: before.others, ..Used::default() })
+    };
     type Run<'a> = &'a mut dyn FnMut(&mut dyn FnMut()) -> io::Result<load::Outcome>;
-    let measured = |load: &str, run: Run| -> io::Result<()> {
+    let measured = |load: &str, run: Run| -> io::Result<Used> {
         // Asked once: to ask costs processor time, which at the end of a short run would count as others'.
         let (mut probes, mut pids) = (Vec::new(), None);
         let out = run(&mut || probes.push(Usage::now(pids.get_or_insert_with(|| ask("pids")))))?;
         if out.broken {
             return Err(io::Error::other("the server closed a connection"));
         }
-        tell(load, out.done as f64 / out.secs, Latency::of(out.put_ns), probes[0].used(&probes[1]));
-        Ok(())
+        let used = probes[0].used(&probes[1]);
+        tell(load, out.done as f64 / out.secs, Latency::of(out.put_ns), used);
+        Ok(used)
     };
     match &command[..] {
-        "run" => measured(&name, &mut |probe| load::run(&plan, probe))?,
-        "offered" => measured(&name, &mut |probe| offered::offered(&plan, args.num("rate", 1000.0), probe))?,
+        "run" => {
+            measured(&name, &mut |probe| load::run(&plan, probe))?;
+        }
+        "offered" => {
+            measured(&name, &mut |probe| offered::offered(&plan, args.num("rate", 1000.0), probe))?;
+        }
         "wake" => {
             let pids = ask("pids");
             let (before, start) = (Usage::now(&pids), Instant::now());
@@ -155,16 +163,16 @@ fn main() -> io::Result<()> {
         "backlog" => {
             let jobs = plan.jobs;
             let fill = Plan { consumers: 0, ..plan.clone() };
-            measured(&format!("W5 fill, {jobs}"), &mut |probe| load::run(&fill, probe))?;
+            let used = measured(&format!("W5 fill, {jobs}"), &mut |probe| load::run(&fill, probe))?;
             let size = |v: &[String]| v.first().and_then(|x| x.parse().ok()).unwrap_or(0.0);
-            bare(&format!("W5 server memory, MiB, {jobs}"), size(&ask("rss")));
-            bare(&format!("W5 disk, MiB, {jobs}"), size(&ask("disk")));
+            bare(&format!("W5 server memory, MiB, {jobs}"), size(&ask("rss")), used);
+            bare(&format!("W5 disk, MiB, {jobs}"), size(&ask("disk")), used);
             ctl("kill").status()?;
             let start = Instant::now();
             let mut starter = ctl("start").spawn()?;
             let (secs, _) = load::until_serving(&plan, start, Duration::from_secs(120))?;
             starter.wait()?;
-            bare(&format!("W5 restart after kill, ms, {jobs}"), secs * 1000.0);
+            bare(&format!("W5 restart after kill, ms, {jobs}"), secs * 1000.0, used);
             let drain = Plan {
                 producers: 0,
                 consumers: 16,
@@ -182,13 +190,14 @@ fn main() -> io::Result<()> {
             eprintln!("filling a standing backlog of {standing} jobs");
             long::fill(&plan, standing)?;
             let pids = ask("pids");
-            let (mut usage, mut rates) = (Usage::now(&pids), Vec::new());
+            let (mut usage, mut rates, mut disturbed) = (Usage::now(&pids), Vec::new(), Vec::new());
             eprintln!("slice   jobs/s  p50 ms  p99 ms  p99.9 ms  pause ms  turned over/s  others");
             long::run(&plan, slices, length, &mut |slice: long::Slice| {
                 let now = Usage::now(&pids);
                 let (used, l) = (usage.used(&now), &slice.latency);
                 usage = now;
                 rates.push(slice.rate);
+                disturbed.push(used.others > results::OTHERS_MAX);
                 let number = rates.len();
                 eprintln!(
                     "{number:>5} {:>8.0} {:>7.2} {:>7.2} {:>9.2} {:>9.1} {:>14.0} {:>7.2}{}",
@@ -211,6 +220,9 @@ fn main() -> io::Result<()> {
                 return Err(io::Error::other("no slice came to its end"));
             };
             eprintln!("the last slice against the first: {:.2}", last / first);
+            if disturbed[0] || disturbed[rates.len() - 1] {
+                return Err(io::Error::other("others used the machine, so this says nothing: run it again"));
+            }
             if rates.len() < slices || last / first < 0.9 {
                 return Err(io::Error::other("the last slice must reach nine tenths of the first"));
             }

@@ -160,7 +160,8 @@ fn backlog(out: &mut String, results: &Results) {
         for (heading, names) in TARGETS {
             let figure = |what: &str| of(results, &format!("W5 {what}, {jobs}"), names);
             let Some(fill) = figure("fill") else { continue };
-            let cell = |what: &str| figure(what).map_or("-".into(), |m| format!("{:.0}", m.row.figure));
+            let cell =
+                |what: &str| figure(what).map_or("-".into(), |m| format!("{:.0}{}", m.row.figure, mark(&m)));
             let _ = writeln!(
                 out,
                 "| {} | {heading} | {} | {} | {} | {} | {} |",
