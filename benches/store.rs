@@ -24,7 +24,7 @@ fn main() {
     let body = Bytes::from(vec![b'x'; 1000]);
     let (mut turns, mut housekeeping) = (Vec::new(), Vec::new());
     for _ in 0..TURNS {
-        let group = Group { spec: spec.clone(), count: BATCH, start: Start::Now, ttl: None };
+        let group = Group { spec: spec.clone().into(), count: BATCH, start: Start::Now, ttl: None };
         engine.submit(ORIGIN, vec![group], vec![body.clone(); BATCH as usize], clock.now());
         let begun = monotonic();
         engine.turn(clock.now()).expect("the disk works");

@@ -46,7 +46,7 @@ impl Turns {
     }
 
     fn submit(&mut self) {
-        let (spec, count) = (Spec::plain(self.queue.clone()), self.bodies.len() as u64);
+        let (spec, count) = (Spec::plain(self.queue.clone()).into(), self.bodies.len() as u64);
         let group = Group { spec, count, start: Start::Now, ttl: None };
         self.engine.submit(ORIGIN, vec![group], self.bodies.clone(), NOW);
         self.turn();

@@ -76,7 +76,7 @@ impl Clients {
         let mut sent = Vec::new();
         let groups: Vec<Group> = (0..1 + rng.usize(..3)).map(|_| group(rng, &mut sent)).collect();
         let batch = oracle.submits(sent.clone());
-        let bodies = (0..sent.len()).map(|index| body(batch, index)).collect();
+        let bodies: Vec<_> = (0..sent.len()).map(|index| body(batch, index)).collect();
         let origin = self.ask(rng, Asked::Submit { batch });
         life.engine.submit(origin, groups, bodies, life.now);
     }
@@ -269,5 +269,5 @@ fn group(rng: &mut Rng, sent: &mut Vec<Sent>) -> Group {
     let (queue, at_once) = (spec.queue.clone(), start == Start::Now);
     let job = Sent { queue, priority, at_once, expires: ttl.is_some() };
     sent.extend(std::iter::repeat_n(job, count as usize));
-    Group { spec, count, start, ttl }
+    Group { spec: spec.into(), count, start, ttl }
 }

@@ -5,6 +5,8 @@ use super::ids::{IdRange, JobId};
 use super::job::{Attempt, Grant, Holder, QueueName, Spec};
 use super::rejection::{EditRejection, LeaseRejection};
 use super::time::Time;
+use smallvec::SmallVec;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// One request to the core.
@@ -13,7 +15,7 @@ pub enum Command {
     /// Enqueue jobs, all of them or none. Their ids are consecutive, in the order given.
     Submit {
         /// Runs of jobs that are alike.
-        groups: Vec<Group>,
+        groups: Groups,
     },
     /// Lease up to `max` ready jobs from the first of these queues that have any.
     Claim(Claim),
@@ -64,11 +66,14 @@ pub enum Command {
     },
 }
 
+/// The parts of a submit. Most have one.
+pub type Groups = SmallVec<[Group; 1]>;
+
 /// Jobs of one submit that are alike.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Group {
     /// What is asked for.
-    pub spec: Spec,
+    pub spec: Arc<Spec>,
     /// How many; at least one.
     pub count: u64,
     /// When they may run.

@@ -50,7 +50,7 @@ mod settings;
 mod state;
 mod time;
 
-pub use command::{Claim, Command, Edit, Group, LeaseId, Outcome, Start, Then, Verdict};
+pub use command::{Claim, Command, Edit, Group, Groups, LeaseId, Outcome, Start, Then, Verdict};
 pub use decide::{Core, Moment};
 pub use event::{AfterFailure, Ending, Event};
 pub use explain::Reason;

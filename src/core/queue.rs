@@ -99,13 +99,13 @@ impl Queue {
     }
 
     /// The stored twin of `spec`, if it was seen lately.
-    pub(super) fn recent(&self, spec: &Spec) -> Option<&Arc<Spec>> {
-        self.recent.iter().find(|known| ***known == *spec)
+    pub(super) fn recent(&self, spec: &Arc<Spec>) -> Option<&Arc<Spec>> {
+        self.recent.iter().find(|known| *known == spec)
     }
 
     /// The one copy of `spec` that the queue's jobs share.
     pub(super) fn share(&mut self, spec: &Arc<Spec>) -> Arc<Spec> {
-        if let Some(known) = self.recent.iter().find(|known| Arc::ptr_eq(known, spec) || **known == *spec) {
+        if let Some(known) = self.recent(spec) {
             return known.clone();
         }
         if self.recent.len() == RECENT_SPECS {

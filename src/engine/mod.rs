@@ -22,11 +22,12 @@ pub use drain::{Drain, KILL_GRACE, Step};
 pub use turn::Turned;
 
 use crate::core::{
-    Claim, Command, Core, Event, Grant, Group, Holder, JobId, LeaseId, Moment, Outcome, QueueName, Rejection,
-    Settings, State, Time, Verdict,
+    Claim, Command, Core, Event, Grant, Groups, Holder, JobId, LeaseId, Moment, Outcome, QueueName,
+    Rejection, Settings, State, Time, Verdict,
 };
 use crate::store::{AppendError, BodyError, CommitNo, Room, Store};
 use bytes::Bytes;
+use smallvec::SmallVec;
 use std::collections::VecDeque;
 use std::time::Duration;
 use waiting::{Waiter, Waiting};
@@ -200,7 +201,14 @@ impl<S: Store> Engine<S> {
     }
 
     /// Enqueues jobs: the bodies of all groups, one after the other, in the order of the jobs.
-    pub fn submit(&mut self, origin: Origin, groups: Vec<Group>, bodies: Vec<Bytes>, now: Time) {
+    pub fn submit(
+        &mut self,
+        origin: Origin,
+        groups: impl Into<Groups>,
+        bodies: impl Into<SmallVec<[Bytes; 1]>>,
+        now: Time,
+    ) {
+        let (groups, bodies) = (groups.into(), bodies.into());
         debug_assert_eq!(groups.iter().map(|group| group.count).sum::<u64>(), bodies.len() as u64);
         let room = self.store.room();
         if room != Room::Enough {

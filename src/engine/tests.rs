@@ -21,8 +21,13 @@ fn queue() -> QueueName {
 }
 
 fn submit(engine: &mut Engine<SimulatedStore>, count: u64, now: Time) {
-    let group = Group { spec: Spec::plain(queue()), count, start: crate::core::Start::Now, ttl: None };
-    let bodies = (0..count).map(|n| Bytes::from(n.to_string())).collect();
+    let group = crate::core::Group {
+        spec: Spec::plain(queue()).into(),
+        count,
+        start: crate::core::Start::Now,
+        ttl: None,
+    };
+    let bodies: Vec<_> = (0..count).map(|n| Bytes::from(n.to_string())).collect();
     engine.submit(ORIGIN, vec![group], bodies, now);
     engine.turn(now).unwrap();
 }

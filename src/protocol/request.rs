@@ -9,7 +9,8 @@ use super::{MAGIC, VERSION};
 use bytes::{BufMut, Bytes};
 
 const HELLO: u8 = 0x01;
-const SUBMIT: u8 = 0x10;
+/// The kind of a frame that submits jobs.
+pub const SUBMIT: u8 = 0x10;
 const CLAIM: u8 = 0x11;
 const SETTLE: u8 = 0x12;
 const EXTEND: u8 = 0x13;

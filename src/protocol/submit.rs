@@ -3,6 +3,10 @@
 use super::VERSION;
 use super::wire::{Malformed, Reader, get_tags, put_tags, put_text};
 use bytes::{BufMut, Bytes};
+use smallvec::SmallVec;
+
+/// Bodies of a submit, one job each. Most submits have one.
+pub type Bodies = SmallVec<[Bytes; 1]>;
 
 /// Jobs that are alike but for their bodies.
 #[derive(Clone, Debug, PartialEq)]
@@ -143,13 +147,36 @@ pub(super) fn get_group(reader: &mut Reader) -> Result<SubmitGroup, Malformed> {
         timeout_ms: has(TIMEOUT).then(|| reader.u64("the timeout")).transpose()?,
         tags: if has(TAGS) { get_tags(reader)? } else { Vec::new() },
     };
+    Ok(SubmitGroup { options, bodies: get_bodies(reader)?.into_vec() })
+}
+
+fn get_bodies(reader: &mut Reader) -> Result<Bodies, Malformed> {
     let count = reader.count(4, "bodies")?;
-    let mut bodies = Vec::with_capacity(count);
+    let mut bodies = Bodies::with_capacity(count);
     for _ in 0..count {
         let len = reader.u32("a body's length")? as usize;
         bodies.push(reader.bytes(len, "a body")?);
     }
-    Ok(SubmitGroup { options, bodies })
+    Ok(bodies)
+}
+
+/// Reads the rest of a submit whose options are known.
+///
+/// # Errors
+/// [`Malformed`] says what is wrong with it.
+pub fn decode_bodies(rest: Bytes) -> Result<Bodies, Malformed> {
+    let mut reader = Reader::new(rest);
+    let bodies = get_bodies(&mut reader)?;
+    reader.end()?;
+    Ok(bodies)
+}
+
+impl SubmitGroup {
+    /// How many bytes of a submit's payload come before the bodies, if this is its only group. Another submit that
+    /// begins with the same bytes asks for the same options, and what follows them is for [`decode_bodies`].
+    pub fn head_len(&self, payload: usize) -> usize {
+        payload - 4 - self.bodies.iter().map(|body| 4 + body.len()).sum::<usize>()
+    }
 }
 
 fn get_backoff(reader: &mut Reader) -> Result<WireBackoff, Malformed> {

@@ -139,6 +139,26 @@ proptest! {
         prop_assert_eq!(Request::decode(header.kind, payload, BATCH).unwrap(), request);
     }
 
+    /// What a server relies on that has seen the options before.
+    #[test]
+    fn a_submit_of_one_group_is_its_head_and_its_bodies(
+        request in request().prop_filter("of one group", |it| matches!(it, Request::Submit(groups) if groups.len() == 1))
+    ) {
+        let Request::Submit(groups) = &request else { unreachable!("filtered") };
+        let mut bytes = Vec::new();
+        request.encode(1, &mut bytes);
+        let (header, payload) = the_frame(&bytes);
+        prop_assert_eq!(header.kind, SUBMIT);
+        let head = groups[0].head_len(payload.len());
+        prop_assert_eq!(decode_bodies(payload.slice(head..)).unwrap().to_vec(), groups[0].bodies.clone());
+        let mut other = Vec::new();
+        let bodies = vec![Bytes::from_static(b"other"); 2];
+        Request::Submit(vec![SubmitGroup { bodies: bodies.clone(), ..groups[0].clone() }]).encode(1, &mut other);
+        let (_, other) = the_frame(&other);
+        prop_assert_eq!(&other[..head], &payload[..head]);
+        prop_assert_eq!(decode_bodies(other.slice(head..)).unwrap().to_vec(), bodies);
+    }
+
     #[test]
     fn a_response_reads_as_it_was_written(response in response(), number: u32) {
         let mut bytes = Vec::new();

@@ -77,6 +77,8 @@ pub struct Wiring<S> {
 pub struct Hub<S> {
     pub(super) engine: RefCell<Engine<S>>,
     pub(super) service: RefCell<Service>,
+    /// How many times the configuration has changed.
+    epoch: Cell<u64>,
     pub(super) clock: Clock,
     pub(super) outputs: OutputStore,
     pub(super) data: String,
@@ -116,6 +118,7 @@ impl<S: Store + 'static> Hub<S> {
         Rc::new(Hub {
             engine: RefCell::new(engine),
             service: RefCell::new(service),
+            epoch: Cell::default(),
             clock,
             outputs,
             data,
@@ -139,8 +142,14 @@ impl<S: Store + 'static> Hub<S> {
         self.engine.borrow_mut().configure(service.settings.clone(), service.limits.bounds);
         self.budget.set_max(service.limits.buffers);
         *self.service.borrow_mut() = service;
+        self.epoch.set(self.epoch.get() + 1);
         self.withdraw();
         self.tell_all(Notice::Reconfigured);
+    }
+
+    /// Names the configuration that is in force.
+    pub(super) fn epoch(&self) -> u64 {
+        self.epoch.get()
     }
 
     /// Takes back what waits and is not allowed any more.
@@ -273,15 +282,19 @@ impl<S: Store + 'static> Hub<S> {
                 touched.push(session.clone());
             }
         };
+        // Many answers in a row are for one connection.
+        let mut last: Option<&Rc<Session>> = None;
         for delivery in turned.deliveries {
             match delivery {
-                Delivery::Answer(origin, answer) => match sessions.get(&origin.session) {
-                    Some(session) => {
-                        self.answer(session, origin, answer);
-                        touch(session);
+                Delivery::Answer(origin, answer) => {
+                    last = last
+                        .filter(|last| last.id == origin.session)
+                        .or_else(|| sessions.get(&origin.session).inspect(|session| touch(session)));
+                    match last {
+                        Some(session) => self.answer(session, origin, answer),
+                        None => self.undeliverable(&answer),
                     }
-                    None => self.undeliverable(&answer),
-                },
+                }
                 Delivery::Revoked { session, lease, expired } => {
                     if let Some(session) = sessions.get(&session) {
                         let why = if expired { Revocation::Expired } else { Revocation::Cancelled };

@@ -17,6 +17,7 @@ mod native;
 mod output;
 mod peer;
 mod session;
+mod submit;
 mod turns;
 
 pub use driver::{Fatal, run};

@@ -2,18 +2,15 @@
 //! decides nothing.
 
 use super::gate::Gate;
-use super::hub::{Follower, Hub};
+use super::hub::{Follower, Hub, Service};
 use super::session::Session;
-use super::{admin, output};
+use super::{admin, output, submit};
 use crate::access::Right;
 use crate::core::{
-    Attempt, BACKOFF_MAX, Backoff, Claim, Edit, Group, Growth, Holder, JobId, LeaseId, LeaseRejection,
-    Priority, QueueName, Rejection, Spec, Start, Then, Time, Verdict,
+    Attempt, Claim, Edit, Holder, JobId, LeaseId, LeaseRejection, QueueName, Rejection, Then, Time, Verdict,
 };
 use crate::engine::{Answer, Batch, Origin, Refusal};
-use crate::protocol::{
-    self as wire, ErrorCode, Header, LeaseFault, LeaseRef, Request, Response, SubmitGroup,
-};
+use crate::protocol::{self as wire, ErrorCode, Header, LeaseFault, LeaseRef, Request, Response};
 use crate::store::{BodyError, Store};
 use bytes::Bytes;
 use std::rc::Rc;
@@ -23,9 +20,6 @@ use std::time::Duration;
 const TIME_MAX: Duration = Duration::from_secs(100 * 366 * 24 * 3600);
 /// The most queues that one claim may name.
 const CLAIM_QUEUES_MAX: usize = 1_000;
-
-// The wire and the core agree.
-const _: () = assert!(wire::TAGS_MAX as usize == Spec::TAG_COUNT_MAX);
 
 /// What is wrong with a request, and what kind of wrong that is.
 pub(super) type Invalid = (ErrorCode, String);
@@ -77,14 +71,18 @@ pub(super) async fn handle<S: Store + 'static>(
     now: Time,
 ) {
     let origin = Origin { session: session.id, request: header.request };
-    let batch = hub.service.borrow().limits.batch;
-    let result = match Request::decode(header.kind, payload, batch) {
-        // The only one that waits for anything.
-        Ok(Request::Output { lease, stream, data }) => {
-            take_output(hub, session, origin, lease, stream, data).await
+    let result = if header.kind == wire::SUBMIT {
+        submit::handle(hub, session, origin, payload, now)
+    } else {
+        let batch = hub.service.borrow().limits.batch;
+        match Request::decode(header.kind, payload, batch) {
+            // The only one that waits for anything.
+            Ok(Request::Output { lease, stream, data }) => {
+                take_output(hub, session, origin, lease, stream, data).await
+            }
+            Ok(request) => dispatch(hub, session, origin, request, now),
+            Err(fault) => Err((fault.code, fault.message)),
         }
-        Ok(request) => dispatch(hub, session, origin, request, now),
-        Err(fault) => Err((fault.code, fault.message)),
     };
     if let Err(invalid) = result {
         hub.engine.borrow_mut().answer(origin, refusal(header.request, invalid));
@@ -108,18 +106,14 @@ fn dispatch<S: Store + 'static>(
         Request::Hello { .. } => {
             return Err((ErrorCode::Malformed, "this connection has greeted already".into()));
         }
-        Request::Output { .. } => unreachable!("`handle` has taken it"),
-        Request::Submit(groups) => {
-            let (groups, bodies) = submit(hub, session, groups)?;
-            hub.engine.borrow_mut().submit(origin, groups, bodies, now);
-        }
+        Request::Output { .. } | Request::Submit(_) => unreachable!("`handle` has taken it"),
         Request::Claim(claim) => {
             let until = if claim.wait_ms == u64::MAX { Time::NEVER } else { now.plus(millis(claim.wait_ms)) };
             let claim = self::claim(hub, session, claim)?;
             hub.engine.borrow_mut().claim(origin, claim, until, now);
         }
         Request::Settle(items) => {
-            check_batch(hub, items.len())?;
+            check_batch(&hub.service.borrow(), items.len())?;
             let (gate, mut engine) = (Gate::of(hub, session), hub.engine.borrow_mut());
             let state = &engine.core().state;
             gate.work(state, items.iter().map(|item| JobId(item.lease.id)))?;
@@ -129,7 +123,7 @@ fn dispatch<S: Store + 'static>(
             engine.settle(origin, items, now);
         }
         Request::Extend { leases, lease_ms } => {
-            check_batch(hub, leases.len())?;
+            check_batch(&hub.service.borrow(), leases.len())?;
             let (gate, mut engine) = (Gate::of(hub, session), hub.engine.borrow_mut());
             let state = &engine.core().state;
             gate.work(state, leases.iter().map(|lease| JobId(lease.id)))?;
@@ -156,8 +150,8 @@ fn dispatch<S: Store + 'static>(
     Ok(())
 }
 
-pub(super) fn check_batch<S: Store + 'static>(hub: &Hub<S>, len: usize) -> Result<(), Invalid> {
-    let max = hub.service.borrow().limits.batch;
+pub(super) fn check_batch(service: &Service, len: usize) -> Result<(), Invalid> {
+    let max = service.limits.batch;
     if len > max {
         return Err((
             ErrorCode::TooLarge,
@@ -169,83 +163,6 @@ pub(super) fn check_batch<S: Store + 'static>(hub: &Hub<S>, len: usize) -> Resul
 
 pub(super) fn queue_name(name: &str) -> Result<QueueName, Invalid> {
     QueueName::new(name).map_err(|error| (ErrorCode::Invalid, error.to_string()))
-}
-
-fn submit<S: Store + 'static>(
-    hub: &Hub<S>,
-    session: &Session,
-    groups: Vec<SubmitGroup>,
-) -> Result<(Vec<Group>, Vec<Bytes>), Invalid> {
-    let (gate, service) = (Gate::of(hub, session), hub.service.borrow());
-    check_batch(hub, groups.iter().map(|group| group.bodies.len()).sum())?;
-    let mut bodies = Vec::with_capacity(groups.iter().map(|group| group.bodies.len()).sum());
-    let groups = groups
-        .into_iter()
-        .map(|group| {
-            if let Some(long) = group.bodies.iter().find(|body| body.len() > service.limits.body) {
-                let (len, max) = (long.len(), service.limits.body);
-                let message = format!("a body of {len} bytes: at most {max} are allowed (limits.body)");
-                return Err((ErrorCode::TooLarge, message));
-            }
-            let count = group.bodies.len() as u64;
-            bodies.extend(group.bodies);
-            let group = self::group(group.options, count, session.peer.caller.uid)?;
-            gate.queue(Right::Submit, &group.spec.queue)?;
-            can_run_as(&service.handlers, &group.spec)?;
-            Ok(group)
-        })
-        .collect::<Result<_, _>>()?;
-    Ok((groups, bodies))
-}
-
-/// A command job runs as the user who submitted it. Only root can run something as somebody else.
-fn can_run_as(handlers: &[wire::admin::HandlerView], spec: &Spec) -> Result<(), Invalid> {
-    let runs_commands =
-        handlers.iter().any(|handler| handler.exec.is_none() && handler.queue == spec.queue.as_str());
-    let own = rustix::process::geteuid().as_raw();
-    if runs_commands && spec.owner != own && own != 0 {
-        let message = format!(
-            "queue `{}` runs commands as the user who submits them, and a daemon of user {own} cannot run anything as \
-             you (uid {}): submit as that user, or to a daemon of root or of your own",
-            spec.queue, spec.owner
-        );
-        return Err((ErrorCode::Forbidden, message));
-    }
-    Ok(())
-}
-
-fn group(options: wire::JobOptions, count: u64, owner: u32) -> Result<Group, Invalid> {
-    if options.attempts == Some(0) {
-        return Err((ErrorCode::Invalid, "0 attempts: a job has at least one".into()));
-    }
-    let start = match options.start {
-        wire::Start::Now => Start::Now,
-        wire::Start::After(ms) => Start::After(millis(ms)),
-        wire::Start::At(ms) => Start::At(Time(ms)),
-    };
-    let spec = Spec {
-        queue: queue_name(&options.queue)?,
-        priority: Priority(options.priority),
-        attempts: options.attempts,
-        backoff: options.backoff.map(backoff),
-        timeout: options.timeout_ms.map(millis),
-        tags: options.tags.into_iter().map(|(name, value)| (name.into(), value.into())).collect(),
-        owner,
-    };
-    Ok(Group { spec, count, start, ttl: options.ttl_ms.map(millis) })
-}
-
-fn backoff(backoff: wire::WireBackoff) -> Backoff {
-    Backoff {
-        growth: match backoff.growth {
-            0 => Growth::Fixed,
-            1 => Growth::Linear,
-            _ => Growth::Exponential,
-        },
-        base: millis(backoff.base_ms).min(BACKOFF_MAX),
-        max: millis(backoff.max_ms).min(BACKOFF_MAX),
-        jitter_permille: backoff.jitter_permille.min(1000),
-    }
 }
 
 fn claim<S: Store + 'static>(hub: &Hub<S>, session: &Session, claim: wire::Claim) -> Result<Claim, Invalid> {

@@ -5,6 +5,7 @@ use super::budget::{Account, FREE};
 use super::hub::Hub;
 use super::native;
 use super::peer::Peer;
+use super::submit::LastSubmit;
 use super::turns::Share;
 use crate::clock::{Clock, monotonic};
 use crate::core::Time;
@@ -49,6 +50,7 @@ pub(super) struct Session {
     sent: Cell<usize>,
     pub(super) account: Account,
     pub(super) share: Share,
+    pub(super) last_submit: LastSubmit,
     clock: Clock,
     /// Whether a task waits for the socket to take more.
     flushing: Cell<bool>,
@@ -196,6 +198,7 @@ pub(super) fn open<S: Store + 'static>(hub: &Rc<Hub<S>>, stream: UnixStream, pee
         sent: Cell::default(),
         account: Account::new(hub.budget.clone()),
         share: Share::default(),
+        last_submit: LastSubmit::default(),
         clock: hub.clock.clone(),
         flushing: Cell::default(),
         drained: Notify::new(),

@@ -4,6 +4,7 @@ use crate::helper::{Daemon, Home, block_on, until};
 use musher::protocol::Verdict;
 use rustix::process::Signal;
 use std::fs::{self, File, Permissions};
+use std::io::Write;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
@@ -354,6 +355,33 @@ fn a_reload_holds_for_connections_that_are_open() {
         until("the wait ends", async || waits.try_wait().unwrap()).await;
         Said::of(waits.wait_with_output().unwrap()).refused(&["job 1 "]);
         assert_eq!(daemon.state(job).await, "ready");
+    });
+}
+
+/// What a connection has submitted before is allowed no longer than the rules say.
+#[test]
+fn a_reload_holds_for_submits_like_those_before_it() {
+    as_root(async {
+        let town = Town::new(RULES);
+        let daemon = town.serve().await;
+        let mut submits = town
+            .command(ALICE, &[], &["submit", "mails", "--lines"])
+            .stdin(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut lines = submits.stdin.take().unwrap();
+        let batch = "x\n".repeat(10_001); // a batch is 10,000
+        lines.write_all(batch.as_bytes()).unwrap();
+        until("a batch was taken", async || {
+            daemon.status().await.queues.iter().any(|queue| queue.queue == "mails").then_some(())
+        })
+        .await;
+        town.reload(&daemon, "[[access]]\nusers = [64002]\nqueues = ['*']\nmay = ['submit']\n").await;
+        let _ = lines.write_all(batch.as_bytes()); // it may have ended already
+        drop(lines);
+        let said = Said::of(submits.wait_with_output().unwrap());
+        said.refused(&["may not submit to queue `mails`", "10,000 jobs were taken"]);
     });
 }
 

@@ -8,7 +8,6 @@ use crate::core::job::{QueueName, Spec};
 use crate::core::rejection::Rejection;
 use crate::core::time::Time;
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 impl Core {
     pub(super) fn submit(
@@ -56,7 +55,7 @@ impl Core {
         };
         Event::Submitted {
             jobs: IdRange::new(first, group.count),
-            spec: shared.cloned().unwrap_or_else(|| Arc::new(group.spec.clone())),
+            spec: shared.cloned().unwrap_or_else(|| group.spec.clone()),
             at: now.whole_second(),
             due: due.filter(|due| *due > now),
             expires_at: group.ttl.map_or(Time::NEVER, |ttl| now.plus(ttl)),

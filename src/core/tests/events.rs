@@ -2,7 +2,6 @@
 
 use super::world::{group, name};
 use crate::core::*;
-use std::sync::Arc;
 
 const AT: Time = Time(5_000);
 const KEPT: Ending = Ending { at: AT, keep_until: Some(AT) };
@@ -19,13 +18,7 @@ fn samples(jobs: Ids) -> Vec<(Event, bool)> {
     };
     let mut all = vec![
         (
-            Event::Submitted {
-                jobs: range,
-                spec: Arc::new(group("q", 1).spec),
-                at: AT,
-                due,
-                expires_at: Time::NEVER,
-            },
+            Event::Submitted { jobs: range, spec: group("q", 1).spec, at: AT, due, expires_at: Time::NEVER },
             false,
         ),
         (Event::Claimed { jobs: jobs.clone(), holder, at: AT, until }, false),
@@ -135,7 +128,7 @@ fn events_join_only_where_they_say_the_same() {
     }
     let submitted = |first, len, queue, at| Event::Submitted {
         jobs: IdRange::new(JobId(first), len),
-        spec: Arc::new(group(queue, 1).spec),
+        spec: group(queue, 1).spec,
         at,
         due: None,
         expires_at: Time::NEVER,

@@ -2,7 +2,6 @@
 //! events. It knows the commands and outcomes of the core and the words for a job, and nothing else of it.
 
 use crate::core::*;
-use std::sync::Arc;
 use std::time::Duration;
 
 /// What the core promises to be, written the slow way.
@@ -106,7 +105,7 @@ impl Model {
                 let state =
                     if due > self.now { JobState::Scheduled { due: Time(due) } } else { JobState::Ready };
                 let job = Job {
-                    spec: Arc::new(group.spec.clone()),
+                    spec: group.spec.clone(),
                     submitted_at: Time(self.now / 1000 * 1000),
                     expires_at: group.ttl.map_or(Time::NEVER, |ttl| Time(self.now + millis(ttl))),
                     state,

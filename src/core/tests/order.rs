@@ -2,6 +2,7 @@
 
 use super::world::{World, group, name, secs};
 use crate::core::*;
+use std::sync::Arc;
 
 fn ids(leases: &[LeaseId]) -> Vec<u64> {
     leases.iter().map(|lease| lease.id.0).collect()
@@ -9,7 +10,7 @@ fn ids(leases: &[LeaseId]) -> Vec<u64> {
 
 fn urgent(queue: &str, priority: u32) -> Group {
     let spec = Spec { priority: Priority(priority), ..Spec::plain(name(queue)) };
-    Group { spec, ..group(queue, 1) }
+    Group { spec: spec.into(), ..group(queue, 1) }
 }
 
 #[test]
@@ -69,7 +70,7 @@ fn the_backlog_counts_what_waits_and_refuses_the_whole_submit() {
     world.submit(vec![group("q", 2), Group { start: Start::After(secs(9)), ..group("q", 2) }]);
     let full = Rejection::QueueFull { queue: name("q"), len: 4, limit: 5 };
     let groups = vec![group("other", 1), group("q", 1), group("q", 1)];
-    assert_eq!(world.run(Command::Submit { groups: groups.clone() }), Err(full));
+    assert_eq!(world.run(Command::Submit { groups: groups.clone().into() }), Err(full));
     assert!(world.core.state.queue(&name("other")).is_none());
     assert_eq!(world.core.state.next_id(), JobId(5), "no id is lost by a refusal");
     world.claim("q", 1);
@@ -83,7 +84,7 @@ fn of_several_full_queues_the_same_is_always_named() {
         world.settings().backlog = 1;
         let groups = ["d", "b", "a", "c"].map(|queue| group(queue, 2)).to_vec();
         let full = Rejection::QueueFull { queue: name("a"), len: 0, limit: 1 };
-        assert_eq!(world.run(Command::Submit { groups }), Err(full));
+        assert_eq!(world.run(Command::Submit { groups: groups.into() }), Err(full));
     }
 }
 
@@ -94,7 +95,7 @@ fn too_many_queues_are_refused_but_those_that_are_there_go_on() {
     world.submit(vec![group("a", 1)]);
     let refused = Err(Rejection::TooManyQueues { limit: 2 });
     let groups = vec![group("a", 1), group("b", 1), group("c", 1)];
-    assert_eq!(world.run(Command::Submit { groups }), refused);
+    assert_eq!(world.run(Command::Submit { groups: groups.into() }), refused);
     world.submit(vec![group("b", 1), group("c", 0)]);
     assert_eq!(world.run(Command::Pause { queue: name("c") }), refused);
     assert_eq!(world.run(Command::Resume { queue: name("c") }), Ok(Outcome::Ok), "nothing to do");
@@ -107,16 +108,16 @@ fn too_many_queues_are_refused_but_those_that_are_there_go_on() {
 fn a_submit_of_nothing_or_of_too_long_or_too_many_tags_is_refused() {
     let mut world = World::new();
     for groups in [vec![], vec![group("q", 0)]] {
-        assert_eq!(world.run(Command::Submit { groups }), Err(Rejection::NothingToSubmit));
+        assert_eq!(world.run(Command::Submit { groups: groups.into() }), Err(Rejection::NothingToSubmit));
     }
     let mut long = group("q", 1);
-    long.spec.tags = vec![("key".into(), "v".repeat(Spec::TAGS_MAX - 2).into())];
+    Arc::make_mut(&mut long.spec).tags = vec![("key".into(), "v".repeat(Spec::TAGS_MAX - 2).into())];
     let refused = Err(Rejection::TagsTooLong { len: Spec::TAGS_MAX + 1 });
-    assert_eq!(world.run(Command::Submit { groups: vec![group("q", 1), long] }), refused);
+    assert_eq!(world.run(Command::Submit { groups: vec![group("q", 1), long].into() }), refused);
     let mut many = group("q", 1);
-    many.spec.tags = vec![("".into(), "".into()); Spec::TAG_COUNT_MAX + 1];
+    Arc::make_mut(&mut many.spec).tags = vec![("".into(), "".into()); Spec::TAG_COUNT_MAX + 1];
     let refused = Err(Rejection::TooManyTags { count: Spec::TAG_COUNT_MAX + 1 });
-    assert_eq!(world.run(Command::Submit { groups: vec![many] }), refused);
+    assert_eq!(world.run(Command::Submit { groups: vec![many].into() }), refused);
 }
 
 #[test]
@@ -124,7 +125,7 @@ fn draining_gives_nothing_out_and_takes_nothing_unless_told() {
     let mut world = World::new();
     world.submit(vec![group("q", 1)]);
     world.core.draining = true;
-    let submit = Command::Submit { groups: vec![group("q", 1)] };
+    let submit = Command::Submit { groups: vec![group("q", 1)].into() };
     let claim = Claim { queues: vec![name("q")], max: 1, lease: None, holder: Holder::Anyone };
     assert_eq!(world.run(submit.clone()), Err(Rejection::Draining));
     assert_eq!(world.run(Command::Claim(claim.clone())), Err(Rejection::Draining));

@@ -61,7 +61,7 @@ fn new_group() -> impl Strategy<Value = Group> {
         });
     let plain = queue().prop_map(Spec::plain);
     (prop_oneof![spec, plain], 0..5u64, start, prop::option::weighted(0.3, wait()))
-        .prop_map(|(spec, count, start, ttl)| Group { spec, count, start, ttl })
+        .prop_map(|(spec, count, start, ttl)| Group { spec: spec.into(), count, start, ttl })
 }
 
 fn verdict() -> impl Strategy<Value = Verdict> {
@@ -80,7 +80,7 @@ fn command() -> impl Strategy<Value = Command> {
     let edit = prop::sample::select(vec![Edit::Cancel, Edit::Retry, Edit::Kick, Edit::Bury, Edit::Delete]);
     let edit = (edit, prop::collection::vec((0..60u64).prop_map(JobId), 0..8));
     prop_oneof![
-        6 => prop::collection::vec(new_group(), 0..4).prop_map(|groups| Command::Submit { groups }),
+        6 => prop::collection::vec(new_group(), 0..4).prop_map(|groups| Command::Submit { groups: groups.into() }),
         8 => claim,
         5 => Just(Command::Tick),
         4 => edit.prop_map(|(edit, ids)| Command::Edit { edit, ids }),

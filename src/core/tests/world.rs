@@ -35,7 +35,7 @@ pub(super) fn secs(n: u64) -> Duration {
 
 /// `count` jobs for `queue` with no wishes.
 pub(super) fn group(queue: &str, count: u64) -> Group {
-    Group { spec: Spec::plain(name(queue)), count, start: Start::Now, ttl: None }
+    Group { spec: Spec::plain(name(queue)).into(), count, start: Start::Now, ttl: None }
 }
 
 impl World {
@@ -66,7 +66,9 @@ impl World {
     }
 
     pub(super) fn submit(&mut self, groups: Vec<Group>) -> IdRange {
-        let Ok(Outcome::Submitted(ids)) = self.run(Command::Submit { groups }) else { panic!("refused") };
+        let Ok(Outcome::Submitted(ids)) = self.run(Command::Submit { groups: groups.into() }) else {
+            panic!("refused")
+        };
         ids
     }
 

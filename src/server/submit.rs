@@ -1,0 +1,197 @@
+//! Submits: what producers ask for is checked and handed to the engine. It decides nothing.
+//!
+//! Most producers ask for the same again and again. What was read and checked of a connection's last submit is
+//! remembered with the bytes that said it ([`LastSubmit`]), and the next one that begins with these is only its bodies.
+
+use super::gate::Gate;
+use super::hub::{Hub, Service};
+use super::native::{Invalid, check_batch, millis, queue_name};
+use super::session::Session;
+use crate::access::Right;
+use crate::core::{BACKOFF_MAX, Backoff, Group, Groups, Growth, Priority, Spec, Start, Time};
+use crate::engine::Origin;
+use crate::protocol::{self as wire, Bodies, ErrorCode, Fault, Request, SubmitGroup, decode_bodies};
+use crate::store::Store;
+use bytes::Bytes;
+use std::cell::RefCell;
+use std::sync::Arc;
+
+// The wire and the core agree.
+const _: () = assert!(wire::TAGS_MAX as usize == Spec::TAG_COUNT_MAX);
+
+/// Options that take more bytes than these are not remembered: every connection may have some.
+const HEAD_MAX: usize = 512;
+
+/// What the last submit of a connection asked for, if it had a single group.
+#[derive(Debug, Default)]
+pub(super) struct LastSubmit(RefCell<Option<Known>>);
+
+#[derive(Debug)]
+struct Known {
+    /// Under which configuration it was allowed.
+    epoch: u64,
+    /// Its payload up to the bodies.
+    head: Bytes,
+    group: Group,
+}
+
+impl LastSubmit {
+    /// What this one asks for and the rest of its payload, if it begins as the last one did.
+    fn again(&self, payload: &Bytes, epoch: u64) -> Option<(Group, Bytes)> {
+        let last = self.0.borrow();
+        let known = last.as_ref().filter(|known| known.epoch == epoch)?;
+        let rest = payload.strip_prefix(&*known.head)?;
+        Some((known.group.clone(), payload.slice_ref(rest)))
+    }
+
+    fn remember(&self, head: &[u8], group: &Group, epoch: u64) {
+        if head.len() <= HEAD_MAX {
+            let head = Bytes::copy_from_slice(head);
+            self.0.replace(Some(Known { epoch, head, group: group.clone() }));
+        }
+    }
+}
+
+/// Hands a submit, which came at `now`, to the engine.
+pub(super) fn handle<S: Store + 'static>(
+    hub: &Hub<S>,
+    session: &Session,
+    origin: Origin,
+    payload: Bytes,
+    now: Time,
+) -> Result<(), Invalid> {
+    let service = hub.service.borrow();
+    let (groups, bodies) = match session.last_submit.again(&payload, hub.epoch()) {
+        Some((group, rest)) => again(&service, group, rest)?,
+        None => first(hub, session, &service, payload)?,
+    };
+    hub.engine.borrow_mut().submit(origin, groups, bodies, now);
+    Ok(())
+}
+
+fn again(service: &Service, mut group: Group, rest: Bytes) -> Result<(Groups, Bodies), Invalid> {
+    let bodies = decode_bodies(rest).map_err(|malformed| invalid(malformed.into()))?;
+    check_batch(service, bodies.len())?;
+    check_bodies(service, &bodies)?;
+    group.count = bodies.len() as u64;
+    Ok((Groups::from_buf([group]), bodies))
+}
+
+fn first<S: Store + 'static>(
+    hub: &Hub<S>,
+    session: &Session,
+    service: &Service,
+    payload: Bytes,
+) -> Result<(Groups, Bodies), Invalid> {
+    let request = Request::decode(wire::SUBMIT, payload.clone(), service.limits.batch).map_err(invalid)?;
+    let Request::Submit(asked) = request else { unreachable!("it is of that kind") };
+    let count = asked.iter().map(|group| group.bodies.len()).sum();
+    check_batch(service, count)?;
+    let gate = Gate::of(hub, session);
+    let (mut groups, mut bodies) = (Groups::new(), Bodies::with_capacity(count));
+    let head_len = asked.first().filter(|_| asked.len() == 1).map(|only| only.head_len(payload.len()));
+    for SubmitGroup { options, bodies: more } in asked {
+        check_bodies(service, &more)?;
+        let group = group(options, more.len() as u64, session.peer.caller.uid)?;
+        gate.queue(Right::Submit, &group.spec.queue)?;
+        can_run_as(&service.handlers, &group.spec)?;
+        groups.push(group);
+        bodies.extend(more);
+    }
+    if let Some(len) = head_len {
+        session.last_submit.remember(&payload[..len], &groups[0], hub.epoch());
+    }
+    Ok((groups, bodies))
+}
+
+fn invalid(Fault { code, message }: Fault) -> Invalid {
+    (code, message)
+}
+
+fn check_bodies(service: &Service, bodies: &[Bytes]) -> Result<(), Invalid> {
+    let max = service.limits.body;
+    match bodies.iter().find(|body| body.len() > max) {
+        None => Ok(()),
+        Some(long) => {
+            let len = long.len();
+            Err((
+                ErrorCode::TooLarge,
+                format!("a body of {len} bytes: at most {max} are allowed (limits.body)"),
+            ))
+        }
+    }
+}
+
+/// A command job runs as the user who submitted it. Only root can run something as somebody else.
+fn can_run_as(handlers: &[wire::admin::HandlerView], spec: &Spec) -> Result<(), Invalid> {
+    let runs_commands =
+        handlers.iter().any(|handler| handler.exec.is_none() && handler.queue == spec.queue.as_str());
+    let own = rustix::process::geteuid().as_raw();
+    if runs_commands && spec.owner != own && own != 0 {
+        let message = format!(
+            "queue `{}` runs commands as the user who submits them, and a daemon of user {own} cannot run anything as \
+             you (uid {}): submit as that user, or to a daemon of root or of your own",
+            spec.queue, spec.owner
+        );
+        return Err((ErrorCode::Forbidden, message));
+    }
+    Ok(())
+}
+
+fn group(options: wire::JobOptions, count: u64, owner: u32) -> Result<Group, Invalid> {
+    if options.attempts == Some(0) {
+        return Err((ErrorCode::Invalid, "0 attempts: a job has at least one".into()));
+    }
+    let start = match options.start {
+        wire::Start::Now => Start::Now,
+        wire::Start::After(ms) => Start::After(millis(ms)),
+        wire::Start::At(ms) => Start::At(Time(ms)),
+    };
+    let spec = Arc::new(Spec {
+        queue: queue_name(&options.queue)?,
+        priority: Priority(options.priority),
+        attempts: options.attempts,
+        backoff: options.backoff.map(backoff),
+        timeout: options.timeout_ms.map(millis),
+        tags: options.tags.into_iter().map(|(name, value)| (name.into(), value.into())).collect(),
+        owner,
+    });
+    Ok(Group { spec, count, start, ttl: options.ttl_ms.map(millis) })
+}
+
+fn backoff(backoff: wire::WireBackoff) -> Backoff {
+    Backoff {
+        growth: match backoff.growth {
+            0 => Growth::Fixed,
+            1 => Growth::Linear,
+            _ => Growth::Exponential,
+        },
+        base: millis(backoff.base_ms).min(BACKOFF_MAX),
+        max: millis(backoff.max_ms).min(BACKOFF_MAX),
+        jitter_permille: backoff.jitter_permille.min(1000),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn group(queue: &str) -> Group {
+        let spec = Spec::plain(queue_name(queue).unwrap()).into();
+        Group { spec, count: 1, start: Start::Now, ttl: None }
+    }
+
+    #[test]
+    fn what_begins_as_the_last_one_did_is_known_until_the_configuration_changes() {
+        let last = LastSubmit::default();
+        let payload = Bytes::from_static(b"mails:body");
+        assert_eq!(last.again(&payload, 1), None, "nothing was submitted yet");
+        last.remember(b"mails:", &group("mails"), 1);
+        assert_eq!(last.again(&payload, 1), Some((group("mails"), Bytes::from_static(b"body"))));
+        assert_eq!(last.again(&Bytes::from_static(b"mail"), 1), None, "it ends too early");
+        assert_eq!(last.again(&Bytes::from_static(b"other:body"), 1), None);
+        assert_eq!(last.again(&payload, 2), None, "what was allowed may not be any more");
+        last.remember(&[b'x'; HEAD_MAX + 1], &group("long"), 1);
+        assert!(last.again(&payload, 1).is_some(), "long options are not kept");
+    }
+}
