@@ -74,6 +74,11 @@ pub fn monotonic() -> Duration {
     read(ClockId::Monotonic)
 }
 
+/// How long this thread has had a processor.
+pub fn thread_work() -> Duration {
+    read(ClockId::ThreadCPUTime)
+}
+
 fn read(clock: ClockId) -> Duration {
     let now = clock_gettime(clock);
     let seconds = u64::try_from(now.tv_sec).unwrap_or(0); // before 1970: the beginning

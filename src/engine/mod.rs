@@ -36,6 +36,9 @@ use watching::Watching;
 /// How many queues and jobs the waiting requests of a connection may name however many those of others do.
 const WAITING_FREE: usize = 64;
 
+/// About how many queues and jobs the waiting requests name that are forgotten in one step.
+const CLOSED_AT_ONCE: usize = 200;
+
 /// The bounds of the engine.
 #[derive(Clone, Copy, Debug)]
 pub struct Bounds {
@@ -299,13 +302,18 @@ impl<S: Store> Engine<S> {
         }
     }
 
-    /// A connection has closed: its requests wait no more, and what it held is free.
-    pub fn close_session(&mut self, session: u64, now: Time) {
-        self.waiting.of_session(session);
-        self.watching.forget_session(session);
+    /// A connection has closed: its requests wait no more, and what it held is free. Returns whether that is done:
+    /// many requests go a part at a time, and the caller calls again.
+    pub fn close_session(&mut self, session: u64, now: Time) -> bool {
+        if !self.waiting.forget_some(session, CLOSED_AT_ONCE)
+            || !self.watching.forget_some(session, CLOSED_AT_ONCE)
+        {
+            return false;
+        }
         if self.core.state.held_by(session).next().is_some() {
             self.command(&Command::Vanish { session }, now);
         }
+        true
     }
 
     /// Jobs were leased for somebody who is not there any more: gives them back.

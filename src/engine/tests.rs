@@ -156,3 +156,32 @@ fn a_job_whose_body_is_lost_is_set_aside_with_the_reason() {
     assert_eq!(job.state.kind(), StateKind::Dead);
     assert_eq!(&*job.failures[0].error, "the body of job 1 is not in the store");
 }
+
+/// Thousands of waiting requests that went in one step made everybody wait for milliseconds.
+#[test]
+fn a_connection_with_many_waiting_requests_closes_a_part_at_a_time() {
+    let disk = SimulatedDisk::new(1);
+    let mut engine = start(&disk, Time(0));
+    submit(&mut engine, 1, Time(0));
+    let waits = |session, request| Origin { session, request };
+    let nowhere = || Claim {
+        queues: vec![QueueName::new("nowhere").unwrap()],
+        max: 1,
+        lease: None,
+        holder: Holder::Anyone,
+    };
+    let many = 3 * CLOSED_AT_ONCE as u32;
+    for request in 0..many {
+        engine.claim(waits(7, request), nowhere(), Time::NEVER, Time(0));
+        engine.wait(waits(7, many + request), vec![JobId(1)], Time::NEVER, Time(0));
+    }
+    engine.claim(waits(8, 1), nowhere(), Time::NEVER, Time(0));
+    engine.claim(ORIGIN, Claim { holder: Holder::Session(7), ..claim(1) }, Time(0), Time(0));
+    let mut steps = 1;
+    while !engine.close_session(7, Time(0)) {
+        steps += 1;
+    }
+    assert_eq!(steps, 5, "each forgets {CLOSED_AT_ONCE}");
+    assert_eq!((engine.waiting_claims(None), engine.waiting.size_of(7), engine.watching.size()), (1, 0, 0));
+    assert_eq!(kind(&engine, 1), StateKind::Ready, "what it held is free");
+}

@@ -80,10 +80,16 @@ impl Waiting {
         places.into_iter().filter_map(|place| self.remove(place)).collect()
     }
 
-    /// Takes everybody of a connection out.
-    pub(super) fn of_session(&mut self, session: u64) -> Vec<Waiter> {
-        let places = self.by_session.get(&session).cloned().unwrap_or_default();
-        places.into_iter().filter_map(|place| self.remove(place)).collect()
+    /// Takes claims of a connection out that name about `most` queues. Returns whether none is left.
+    pub(super) fn forget_some(&mut self, session: u64, most: usize) -> bool {
+        let mut names = 0;
+        while let Some(place) = self.by_session.get(&session).and_then(BTreeSet::first).copied() {
+            if names >= most {
+                return false;
+            }
+            names += self.remove(place).map_or(0, |waiter| waiter.claim.queues.len());
+        }
+        true
     }
 
     /// Takes one request out.

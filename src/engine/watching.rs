@@ -123,13 +123,17 @@ impl Watching {
         picked.into_iter().filter_map(|(key, id)| Some((self.remove(key)?.0, id))).collect()
     }
 
-    /// Forgets the requests of a connection.
-    pub(super) fn forget_session(&mut self, session: u64) {
+    /// Forgets requests of a connection that name about `most` jobs. Returns whether none is left.
+    pub(super) fn forget_some(&mut self, session: u64, most: usize) -> bool {
         let (from, to) = (Origin { session, request: 0 }, Origin { session, request: u32::MAX });
-        let keys: Vec<u64> = self.by_origin.range(from..=to).map(|(_, key)| *key).collect();
-        for key in keys {
-            self.remove(key);
+        let mut jobs = 0;
+        while let Some(key) = self.by_origin.range(from..=to).next().map(|(_, key)| *key) {
+            if jobs >= most {
+                return false;
+            }
+            jobs += self.remove(key).map_or(0, |(_, ends)| ends.len());
         }
+        true
     }
 
     pub(super) fn next_deadline(&self) -> Option<Time> {

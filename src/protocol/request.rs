@@ -21,6 +21,11 @@ const BODY: u8 = 0x21;
 const LOGS: u8 = 0x22;
 const BACKUP: u8 = 0x23;
 
+/// Whether a short request of this kind may take long to answer: one that looks at many jobs, or fetches what is long.
+pub fn is_long(kind: u8) -> bool {
+    matches!(kind, ADMIN | BODY | LOGS | BACKUP)
+}
+
 /// The longest question in JSON. Its form in memory takes up to thirty times as much.
 const JSON_MAX: usize = 4 << 20;
 

@@ -70,14 +70,14 @@ pub(super) fn handle<S: Store + 'static>(
             ready(hub, origin, &view);
         }
         AdminRequest::Wait { ids, timeout_ms } => {
-            native::check_batch(&hub.service.borrow(), ids.len())?;
+            native::check_batch(&hub.service.borrow().limits, ids.len())?;
             let until = timeout_ms.map_or(Time::NEVER, |ms| now.plus(native::millis(ms)));
             let ids = Batch::from(ids.into_iter().map(JobId).collect::<Vec<_>>());
             let ids = ids.hide(|id| *id, |id| gate.hides(&engine.core().state, id));
             engine.wait(origin, ids, until, now);
         }
         AdminRequest::Edit { edit, ids } => {
-            native::check_batch(&hub.service.borrow(), ids.len())?;
+            native::check_batch(&hub.service.borrow().limits, ids.len())?;
             let (edit, state) = (native::edit(&edit)?, &engine.core().state);
             gate.edit(state, ids.iter().copied().map(JobId), edit)?;
             let ids = Batch::from(ids.into_iter().map(JobId).collect::<Vec<_>>());

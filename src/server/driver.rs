@@ -2,7 +2,7 @@
 //! ends the turn for all of them together. Group commit is nothing more than this.
 
 use super::hub::Hub;
-use crate::clock::monotonic;
+use crate::clock::{monotonic, thread_work};
 use crate::core::Time;
 use crate::engine::Step;
 use crate::store::{AppendError, Store};
@@ -50,12 +50,12 @@ pub async fn run<S: Store + 'static>(hub: &Rc<Hub<S>>) -> Result<(), Fatal> {
 
 /// One turn: everything asked is decided, on disk, and answered. Returns when the next one is due.
 pub(super) fn turn<S: Store + 'static>(hub: &Hub<S>, now: Time) -> Result<Option<Time>, Fatal> {
-    let begun = monotonic();
+    let (begun, worked) = (monotonic(), thread_work());
     let turned = hub.engine.borrow_mut().turn(now)?;
-    let took = monotonic() - begun;
+    let disk = (monotonic() - begun).saturating_sub(thread_work() - worked);
     hub.deliver(turned);
     let next = hub.engine.borrow_mut().housekeep(now)?;
-    hub.turns.next(took);
+    hub.turns.next(disk);
     hub.watch_room();
     Ok(next)
 }

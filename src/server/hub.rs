@@ -6,9 +6,9 @@ use super::gate::Gate;
 use super::native;
 use super::output::OutputStore;
 use super::session::Session;
-use super::turns::{Fill, Turns};
+use super::turns::{Fill, Share, Turns};
 use crate::access::{Access, Right};
-use crate::clock::Clock;
+use crate::clock::{Clock, monotonic};
 use crate::core::{JobId, Settings, StateKind, Time};
 use crate::engine::{Answer, Bounds, Delivery, Drain, Engine, Fact, Origin, Refusal, Turned};
 use crate::protocol::admin::HandlerView;
@@ -19,7 +19,11 @@ use crate::telemetry::flood::{Flood, Line};
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
+use std::time::Duration;
 use tokio::sync::Notify;
+
+/// About what it costs to accept a connection, and its first and last task.
+const DOOR_LEAST: Duration = Duration::from_micros(30);
 
 /// The limits of connections and requests. `docs/` names the key of each.
 #[derive(Clone, Copy, Debug)]
@@ -52,7 +56,7 @@ pub struct Service {
     /// What the daemon's own workers run.
     pub handlers: Vec<HandlerView>,
     /// How long a stop waits for running attempts.
-    pub drain_timeout: std::time::Duration,
+    pub drain_timeout: Duration,
     /// Whether jobs are taken while the daemon stops.
     pub accept_while_draining: bool,
 }
@@ -89,6 +93,10 @@ pub struct Hub<S> {
     /// Rings when something waits for the next turn.
     pub(super) wake: Notify,
     pub(super) turns: Turns,
+    /// What those who come and go have of a turn, all together.
+    door: Share,
+    /// Long requests are read one at a time.
+    pub(super) long_read: tokio::sync::Mutex<()>,
     pub(super) budget: Rc<Budget>,
     /// Whether this is the last call: see `last_call.rs`.
     pub(super) is_ending: Cell<bool>,
@@ -128,6 +136,8 @@ impl<S: Store + 'static> Hub<S> {
             followers: RefCell::default(),
             wake: Notify::new(),
             turns: Turns::default(),
+            door: Share::default(),
+            long_read: Default::default(),
             budget,
             is_ending: Cell::new(false),
             failures: RefCell::default(),
@@ -229,6 +239,19 @@ impl<S: Store + 'static> Hub<S> {
         let id = self.next_session.get();
         self.next_session.set(id + 1);
         id
+    }
+
+    /// Waits until somebody may come or go: a crowd stands in line for that, as for requests.
+    pub(super) async fn wait_at_door(&self) {
+        self.turns.admit(&self.door, || self.fill(), || self.wake.notify_one()).await;
+    }
+
+    /// Lets somebody come or go who has waited for it.
+    pub(super) fn pass_door<T>(&self, pass: impl FnOnce() -> T) -> T {
+        let begun = monotonic();
+        let passed = pass();
+        self.turns.charge(&self.door, DOOR_LEAST + (monotonic() - begun));
+        passed
     }
 
     /// How much has been collected for the next commit.

@@ -93,13 +93,15 @@ impl Listening {
         let hub = hub.clone();
         Ok(tokio::task::spawn_local(async move {
             loop {
+                // Who must wait does so in the socket's queue: what is accepted is served, even if this task is aborted.
+                hub.wait_at_door().await;
                 match listener.accept().await {
-                    Ok((stream, _)) => match Peer::of(&stream) {
+                    Ok((stream, _)) => hub.pass_door(|| match Peer::of(&stream) {
                         Ok(peer) => session::open(&hub, stream, peer),
                         Err(error) => {
                             tracing::warn!(%error, "a connection is closed: the kernel does not tell whose it is");
                         }
-                    },
+                    }),
                     // Out of file descriptors, say: others are served, and this is tried again.
                     Err(error) => {
                         tracing::warn!(%error, "a connection could not be accepted");

@@ -2,7 +2,7 @@
 //! decides nothing.
 
 use super::gate::Gate;
-use super::hub::{Follower, Hub, Service};
+use super::hub::{Follower, Hub, Limits};
 use super::session::Session;
 use super::{admin, output, submit};
 use crate::access::Right;
@@ -72,7 +72,7 @@ pub(super) async fn handle<S: Store + 'static>(
 ) {
     let origin = Origin { session: session.id, request: header.request };
     let result = if header.kind == wire::SUBMIT {
-        submit::handle(hub, session, origin, payload, now)
+        submit::handle(hub, session, origin, payload, now).await
     } else {
         let batch = hub.service.borrow().limits.batch;
         match Request::decode(header.kind, payload, batch) {
@@ -113,7 +113,7 @@ fn dispatch<S: Store + 'static>(
             hub.engine.borrow_mut().claim(origin, claim, until, now);
         }
         Request::Settle(items) => {
-            check_batch(&hub.service.borrow(), items.len())?;
+            check_batch(&hub.service.borrow().limits, items.len())?;
             let (gate, mut engine) = (Gate::of(hub, session), hub.engine.borrow_mut());
             let state = &engine.core().state;
             gate.work(state, items.iter().map(|item| JobId(item.lease.id)))?;
@@ -123,7 +123,7 @@ fn dispatch<S: Store + 'static>(
             engine.settle(origin, items, now);
         }
         Request::Extend { leases, lease_ms } => {
-            check_batch(&hub.service.borrow(), leases.len())?;
+            check_batch(&hub.service.borrow().limits, leases.len())?;
             let (gate, mut engine) = (Gate::of(hub, session), hub.engine.borrow_mut());
             let state = &engine.core().state;
             gate.work(state, leases.iter().map(|lease| JobId(lease.id)))?;
@@ -150,8 +150,8 @@ fn dispatch<S: Store + 'static>(
     Ok(())
 }
 
-pub(super) fn check_batch(service: &Service, len: usize) -> Result<(), Invalid> {
-    let max = service.limits.batch;
+pub(super) fn check_batch(limits: &Limits, len: usize) -> Result<(), Invalid> {
+    let max = limits.batch;
     if len > max {
         return Err((
             ErrorCode::TooLarge,

@@ -9,7 +9,7 @@ use super::submit::LastSubmit;
 use super::turns::Share;
 use crate::clock::{Clock, monotonic};
 use crate::core::Time;
-use crate::protocol::{ErrorCode, Fault, FrameError, Response, frame_len, split_frame};
+use crate::protocol::{ErrorCode, Fault, FrameError, Response, frame_len, is_long, split_frame};
 use crate::store::Store;
 use crate::telemetry::events;
 use bytes::{Bytes, BytesMut};
@@ -232,7 +232,11 @@ async fn serve<S: Store + 'static>(hub: Rc<Hub<S>>, session: Rc<Session>, read: 
         return;
     }
     hub.sessions.borrow_mut().remove(&session.id);
-    hub.engine.borrow_mut().close_session(session.id, hub.clock.now());
+    let close = || hub.engine.borrow_mut().close_session(session.id, hub.clock.now());
+    hub.wait_at_door().await;
+    while !hub.pass_door(close) {
+        hub.wait_at_door().await;
+    }
     hub.wake.notify_one();
     session.closed.notify_waiters();
     // What was said last, such as why the connection closes, still leaves if the socket takes it.
@@ -313,7 +317,7 @@ async fn handle_frames<S: Store + 'static>(
             continue;
         }
         session.asked.set(true);
-        if payload.len() > FREE {
+        if payload.len() > FREE || is_long(header.kind) {
             hub.turns.spend(&session.share);
         }
         let waited = hub.turns.admit(&session.share, || hub.fill(), || hub.wake.notify_one()).await;

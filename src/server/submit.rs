@@ -4,7 +4,7 @@
 //! remembered with the bytes that said it ([`LastSubmit`]), and the next one that begins with these is only its bodies.
 
 use super::gate::Gate;
-use super::hub::{Hub, Service};
+use super::hub::{Hub, Limits};
 use super::native::{Invalid, check_batch, millis, queue_name};
 use super::session::Session;
 use crate::access::Right;
@@ -21,6 +21,8 @@ const _: () = assert!(wire::TAGS_MAX as usize == Spec::TAG_COUNT_MAX);
 
 /// Options that take more bytes than these are not remembered: every connection may have some.
 const HEAD_MAX: usize = 512;
+/// A submit of more bytes is long: reading one with very many groups of jobs takes up to half a second.
+const LONG: usize = 256 << 10;
 
 /// What the last submit of a connection asked for, if it had a single group.
 #[derive(Debug, Default)]
@@ -52,64 +54,85 @@ impl LastSubmit {
     }
 }
 
-/// Hands a submit, which came at `now`, to the engine.
-pub(super) fn handle<S: Store + 'static>(
+/// Hands a submit, which came at `now`, to the engine. A long one is read beside the loop.
+pub(super) async fn handle<S: Store + 'static>(
     hub: &Hub<S>,
     session: &Session,
     origin: Origin,
     payload: Bytes,
     now: Time,
 ) -> Result<(), Invalid> {
-    let service = hub.service.borrow();
+    let (limits, uid) = (hub.service.borrow().limits, session.peer.caller.uid);
     let (groups, bodies) = match session.last_submit.again(&payload, hub.epoch()) {
-        Some((group, rest)) => again(&service, group, rest)?,
-        None => first(hub, session, &service, payload)?,
+        Some((group, rest)) => again(&limits, group, rest)?,
+        None if payload.len() <= LONG => allowed(hub, session, &payload, read(&limits, uid, &payload)?)?,
+        None => {
+            let _one_at_a_time = hub.long_read.lock().await;
+            let long = payload.clone();
+            let read = tokio::task::spawn_blocking(move || read(&limits, uid, &long)).await;
+            // It does not panic, whatever is in it; if it does, this is the end of its request and no more.
+            let read = read.map_err(|panic| (ErrorCode::Internal, panic.to_string()))??;
+            allowed(hub, session, &payload, read)?
+        }
     };
     hub.engine.borrow_mut().submit(origin, groups, bodies, now);
     Ok(())
 }
 
-fn again(service: &Service, mut group: Group, rest: Bytes) -> Result<(Groups, Bodies), Invalid> {
+fn again(limits: &Limits, mut group: Group, rest: Bytes) -> Result<(Groups, Bodies), Invalid> {
     let bodies = decode_bodies(rest).map_err(|malformed| invalid(malformed.into()))?;
-    check_batch(service, bodies.len())?;
-    check_bodies(service, &bodies)?;
+    check_batch(limits, bodies.len())?;
+    check_bodies(limits, &bodies)?;
     group.count = bodies.len() as u64;
     Ok((Groups::from_buf([group]), bodies))
 }
 
-fn first<S: Store + 'static>(
-    hub: &Hub<S>,
-    session: &Session,
-    service: &Service,
-    payload: Bytes,
-) -> Result<(Groups, Bodies), Invalid> {
-    let request = Request::decode(wire::SUBMIT, payload.clone(), service.limits.batch).map_err(invalid)?;
+/// What a submit says, and how long the part before the bodies is if it has one group.
+struct Read {
+    groups: Groups,
+    bodies: Bodies,
+    head_len: Option<usize>,
+}
+
+fn read(limits: &Limits, uid: u32, payload: &Bytes) -> Result<Read, Invalid> {
+    let request = Request::decode(wire::SUBMIT, payload.clone(), limits.batch).map_err(invalid)?;
     let Request::Submit(asked) = request else { unreachable!("it is of that kind") };
     let count = asked.iter().map(|group| group.bodies.len()).sum();
-    check_batch(service, count)?;
-    let gate = Gate::of(hub, session);
+    check_batch(limits, count)?;
     let (mut groups, mut bodies) = (Groups::new(), Bodies::with_capacity(count));
     let head_len = asked.first().filter(|_| asked.len() == 1).map(|only| only.head_len(payload.len()));
     for SubmitGroup { options, bodies: more } in asked {
-        check_bodies(service, &more)?;
-        let group = group(options, more.len() as u64, session.peer.caller.uid)?;
-        gate.queue(Right::Submit, &group.spec.queue)?;
-        can_run_as(&service.handlers, &group.spec)?;
-        groups.push(group);
+        check_bodies(limits, &more)?;
+        groups.push(group(options, more.len() as u64, uid)?);
         bodies.extend(more);
     }
-    if let Some(len) = head_len {
-        session.last_submit.remember(&payload[..len], &groups[0], hub.epoch());
+    Ok(Read { groups, bodies, head_len })
+}
+
+/// What was read, if whoever asks may submit it.
+fn allowed<S: Store + 'static>(
+    hub: &Hub<S>,
+    session: &Session,
+    payload: &[u8],
+    read: Read,
+) -> Result<(Groups, Bodies), Invalid> {
+    let (gate, service) = (Gate::of(hub, session), hub.service.borrow());
+    for group in &read.groups {
+        gate.queue(Right::Submit, &group.spec.queue)?;
+        can_run_as(&service.handlers, &group.spec)?;
     }
-    Ok((groups, bodies))
+    if let Some(len) = read.head_len {
+        session.last_submit.remember(&payload[..len], &read.groups[0], hub.epoch());
+    }
+    Ok((read.groups, read.bodies))
 }
 
 fn invalid(Fault { code, message }: Fault) -> Invalid {
     (code, message)
 }
 
-fn check_bodies(service: &Service, bodies: &[Bytes]) -> Result<(), Invalid> {
-    let max = service.limits.body;
+fn check_bodies(limits: &Limits, bodies: &[Bytes]) -> Result<(), Invalid> {
+    let max = limits.body;
     match bodies.iter().find(|body| body.len() > max) {
         None => Ok(()),
         Some(long) => {

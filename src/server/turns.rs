@@ -1,19 +1,26 @@
 //! Fairness: how much of a turn one connection may take. Each has a small share of every turn. Whoever has used that
-//! up, or has asked for something long the last time, stands in line for what a turn has to spare. So a flood is
-//! served with what the others do not need, and short requests wait for nobody. It knows what requests cost, not
-//! what they are.
+//! up, or has asked for something long the last time, stands in line for what a turn has to spare: little where
+//! others are served who do not stand in line, for they wait until the turn ends, and much where there are none. So a
+//! flood is served with what the others do not need, and short requests wait for nobody. It knows what requests
+//! cost, not what they are.
 
 use std::cell::Cell;
 use std::pin::pin;
 use std::time::Duration;
 use tokio::sync::{Mutex, Notify};
 
-/// What each connection has of every turn.
-const SHARE: Duration = Duration::from_micros(200);
-/// What those in line have of a turn all together: as long as the commit before took, within these. So a flood makes
-/// the turns of others about twice as long, and on a slow disk, where turns are long anyway, it gets more of them.
-const SPARE_LEAST: Duration = Duration::from_micros(300);
+/// What each connection has of every turn, and of what there is to spare at a time.
+const SHARE: Duration = Duration::from_micros(50);
+/// What those in line have of a turn all together, where others are served too: as long as the turn before waited for the
+/// disk, within these. So a flood makes the turns of others about twice as long, and on a slow disk, where turns are
+/// long anyway, it gets more of them.
+const SPARE_LEAST: Duration = Duration::from_micros(200);
 const SPARE_MOST: Duration = Duration::from_millis(4);
+/// The same, where nobody else is served.
+const SPARE_ALONE: Duration = Duration::from_millis(1);
+/// For so many turns after it was served, somebody who does not stand in line is thought of; and for so many after it
+/// has stood there, somebody counts as one who does.
+const REMEMBERED: u64 = 16;
 
 /// How much has been collected for the next commit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -31,6 +38,8 @@ pub(super) enum Fill {
 pub(super) struct Turns {
     number: Cell<u64>,
     spare: Cell<Duration>,
+    /// The last turn in which somebody was served who does not stand in line.
+    modest: Cell<u64>,
     /// Rings after each turn.
     ended: Notify,
     /// Hands itself on in the order in which it was asked for.
@@ -43,14 +52,21 @@ pub(super) struct Share {
     turn: Cell<u64>,
     left: Cell<Duration>,
     over: Cell<Duration>,
+    /// The last turn in which it stood in line; 0 for never.
+    stood: Cell<u64>,
 }
 
 impl Turns {
-    /// A turn has ended, of which the commit took `took`.
-    pub(super) fn next(&self, took: Duration) {
+    /// A turn has ended that has waited for the disk for `disk`.
+    pub(super) fn next(&self, disk: Duration) {
         self.number.set(self.number.get() + 1);
-        self.spare.set(took.clamp(SPARE_LEAST, SPARE_MOST));
+        let is_alone = self.is_long_ago(self.modest.get());
+        self.spare.set(disk.clamp(if is_alone { SPARE_ALONE } else { SPARE_LEAST }, SPARE_MOST));
         self.ended.notify_waiters();
+    }
+
+    fn is_long_ago(&self, turn: u64) -> bool {
+        turn == 0 || self.number.get() - turn > REMEMBERED
     }
 
     /// Waits until a connection may go on; returns whether it had to. `wait` says that somebody waits for the turn
@@ -69,6 +85,7 @@ impl Turns {
                 self.ended.notified().await;
                 continue;
             }
+            share.stood.set(self.number.get());
             tokio::select! {
                 biased;
                 _place = &mut line => {
@@ -90,7 +107,13 @@ impl Turns {
     /// cost much more than that.
     fn has_share(&self, share: &Share) -> bool {
         if share.turn.get() != self.number.get() && share.over.get() < SHARE {
-            self.give(share, SHARE);
+            let is_modest = self.is_long_ago(share.stood.get());
+            if is_modest {
+                self.modest.set(self.number.get());
+            }
+            if is_modest || self.is_long_ago(self.modest.get()) {
+                self.give(share, SHARE);
+            }
         }
         !share.left.get().is_zero()
     }
@@ -132,23 +155,45 @@ mod tests {
         turns.admit(share, move || fill, || ())
     }
 
-    #[test]
-    fn a_share_is_had_of_every_turn_and_more_only_of_what_is_left() {
-        let (turns, share) = (Turns::default(), Share::default());
-        turns.next(Duration::ZERO);
-        for _ in 0..3 {
-            assert!(goes_on(pin!(admit(&turns, &share, Fill::Half))), "its share");
-            turns.charge(&share, SHARE);
-            for _ in 0..SPARE_LEAST.div_duration_f64(SHARE).ceil() as u32 {
-                assert!(goes_on(pin!(admit(&turns, &share, Fill::Low))), "a part of what is left");
-                turns.charge(&share, SHARE);
-            }
-            let mut more = pin!(admit(&turns, &share, Fill::Low));
-            assert!(!goes_on(more.as_mut()), "nothing is left");
-            turns.next(Duration::ZERO);
-            assert!(goes_on(more.as_mut()));
-            turns.next(Duration::ZERO);
+    /// Goes on as often as it may in this turn, each time for a share; returns how often that was.
+    fn pour(turns: &Turns, share: &Share) -> u32 {
+        let mut times = 0;
+        while goes_on(pin!(admit(turns, share, Fill::Low))) {
+            turns.charge(share, SHARE);
+            times += 1;
         }
+        times
+    }
+
+    fn slices(spare: Duration) -> u32 {
+        spare.div_duration_f64(SHARE) as u32
+    }
+
+    #[test]
+    fn who_asks_for_little_has_a_share_of_every_turn_and_a_flood_what_is_left() {
+        let (turns, good, flood) = (Turns::default(), Share::default(), Share::default());
+        turns.next(Duration::ZERO);
+        pour(&turns, &flood);
+        for _ in 0..3 * REMEMBERED {
+            turns.next(Duration::ZERO);
+            assert_eq!(pour(&turns, &flood), slices(SPARE_LEAST));
+            assert!(goes_on(pin!(admit(&turns, &good, Fill::Half))), "it is served whatever the others do");
+            turns.charge(&good, SHARE / 2);
+        }
+        turns.next(4 * SPARE_LEAST);
+        assert_eq!(pour(&turns, &flood), slices(4 * SPARE_LEAST), "a slow disk leaves more");
+    }
+
+    #[test]
+    fn where_nobody_else_is_served_there_is_more_to_spare() {
+        let (turns, flood) = (Turns::default(), Share::default());
+        for _ in 0..=REMEMBERED {
+            turns.next(Duration::ZERO);
+            pour(&turns, &flood);
+        }
+        turns.next(Duration::ZERO);
+        turns.next(Duration::ZERO);
+        assert_eq!(pour(&turns, &flood), 1 + slices(SPARE_ALONE));
     }
 
     #[test]
@@ -158,7 +203,7 @@ mod tests {
         turns.next(Duration::ZERO);
         for flood in &floods {
             assert!(goes_on(pin!(admit(&turns, flood, Fill::Low))));
-            turns.charge(flood, SHARE + SPARE_LEAST);
+            turns.charge(flood, SHARE + SPARE_ALONE);
         }
         let (mut first, mut second) =
             (pin!(admit(&turns, &floods[0], Fill::Low)), pin!(admit(&turns, &floods[1], Fill::Low)));
@@ -176,22 +221,6 @@ mod tests {
     }
 
     #[test]
-    fn many_short_requests_have_a_share_of_the_next_turn_though_a_line_stands() {
-        let (turns, long, short) = (Turns::default(), Share::default(), Share::default());
-        turns.next(Duration::ZERO);
-        assert!(goes_on(pin!(admit(&turns, &long, Fill::Low))));
-        turns.charge(&long, SHARE + SPARE_LEAST);
-        let mut in_line = pin!(admit(&turns, &long, Fill::Low));
-        assert!(!goes_on(in_line.as_mut()));
-        assert!(goes_on(pin!(admit(&turns, &short, Fill::Low))));
-        turns.charge(&short, SHARE + SHARE / 10);
-        let mut more = pin!(admit(&turns, &short, Fill::Low));
-        assert!(!goes_on(more.as_mut()));
-        turns.next(Duration::ZERO);
-        assert!(goes_on(more.as_mut()), "it was only a little over");
-    }
-
-    #[test]
     fn a_long_request_stands_in_line() {
         let (turns, [first, second]) = (Turns::default(), [Share::default(), Share::default()]);
         for share in [&first, &second] {
@@ -199,7 +228,7 @@ mod tests {
         }
         turns.next(Duration::ZERO);
         assert!(goes_on(pin!(admit(&turns, &first, Fill::Low))));
-        turns.charge(&first, SHARE + SPARE_LEAST);
+        turns.charge(&first, SHARE + SPARE_ALONE);
         let mut other = pin!(admit(&turns, &second, Fill::Low));
         assert!(!goes_on(other.as_mut()), "one of them a turn");
         turns.next(Duration::ZERO);

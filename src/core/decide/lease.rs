@@ -21,13 +21,12 @@ impl Core {
             return Err(Rejection::Draining);
         }
         let mut grants = Vec::new();
-        let mut seen: Vec<&QueueName> = Vec::new();
+        let mut taken_from: HashSet<&QueueName> = HashSet::new();
         for name in &claim.queues {
-            if seen.contains(&name) {
+            let Some(queue) = self.state.queue(name).filter(|queue| queue.has_work()) else { continue };
+            if !taken_from.insert(name) {
                 continue;
             }
-            seen.push(name);
-            let Some(queue) = self.state.queue(name).filter(|queue| queue.has_work()) else { continue };
             let settings = self.settings.of(name);
             let until = moment.now.plus(claim.lease.unwrap_or(settings.lease));
             let left = claim.max as usize - grants.len();

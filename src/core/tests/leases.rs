@@ -176,3 +176,13 @@ fn what_is_evicted_on_the_way_down_is_given_back_without_blame() {
     assert_eq!((job.state, job.failed, job.crashes, job.attempt), (JobState::Ready, 0, 0, Attempt(1)));
     assert_eq!(world.kind(2), Some(StateKind::Leased), "a lease that is bound to no connection stays");
 }
+
+#[test]
+fn a_queue_that_one_claim_names_twice_gives_each_job_once() {
+    let mut world = World::new();
+    world.submit(vec![group("q", 2), group("r", 1)]);
+    let queues = ["q", "none", "q", "r", "none"].map(name).to_vec();
+    let claim = Claim { queues, max: 10, lease: None, holder: Holder::Anyone };
+    let Ok(Outcome::Claimed(grants)) = world.run(Command::Claim(claim)) else { panic!("refused") };
+    assert_eq!(grants.iter().map(|grant| grant.id.0).collect::<Vec<_>>(), [1, 2, 3]);
+}
