@@ -1,9 +1,10 @@
-//! `musher backup`, `restore`, `verify`, `migrate`: the data as a whole. A backup comes from the running daemon, or
+//! `musher backup`, `restore`, `migrate`: the data as a whole. A backup comes from the running daemon, or
 //! from a data directory that no daemon has open; the others need no daemon.
 
 use super::ask::Target;
 use super::exit::{End, Failure};
 use super::output;
+use super::verify::open;
 use crate::client::Client;
 use crate::clock;
 use crate::config::{Surroundings, data_dir};
@@ -216,58 +217,6 @@ impl Restore {
         }
         Ok(ExitCode::SUCCESS)
     }
-}
-
-const VERIFY: &str = "\
-Everything is read and every defect is told with its place; nothing is changed. Exit code 1 if there is any.
-
-Examples:
-  musher verify --backup /srv/backups/musher-20260801T030000Z.backup
-  musher backup - | musher verify --backup -    the running daemon's data";
-
-#[derive(Debug, Args)]
-#[command(after_help = VERIFY)]
-pub(super) struct Verify {
-    /// The backup to read, or `-` for standard input
-    #[arg(long, value_name = "FILE|-")]
-    backup: PathBuf,
-    /// Print what is wrong, and at the end what there is, as JSON
-    #[arg(long)]
-    json: bool,
-}
-
-impl Verify {
-    pub(super) fn run(&self) -> End {
-        let (mut told, mut count) = (Ok(()), 0);
-        let on_defect = |defect: store::Defect| {
-            count += 1;
-            let tell = match self.json {
-                true => output::json(&json!({ "place": defect.place, "defect": defect.detail })),
-                false => output::line(&output::safe(&defect.to_string())),
-            };
-            told = std::mem::replace(&mut told, Ok(())).and(tell);
-        };
-        let found = if self.backup.as_os_str() == "-" {
-            store::verify_backup(io::stdin().lock(), on_defect)
-        } else {
-            store::verify_backup(open(&self.backup)?, on_defect)
-        };
-        let found = found.map_err(Failure::failed)?;
-        told?;
-        match found {
-            Some(found) if self.json => output::json(&found)?,
-            Some(found) => {
-                eprintln!("no defects: {} jobs, commit {}", output::count(found.jobs), found.commit)
-            }
-            None => return Err(Failure::failed(format!("{count} defects"))),
-        }
-        Ok(ExitCode::SUCCESS)
-    }
-}
-
-fn open(path: &Path) -> Result<BufReader<File>, Failure> {
-    let file = File::open(path).map_err(|error| Failure::failed(format!("{}: {error}", path.display())))?;
-    Ok(BufReader::new(file))
 }
 
 const MIGRATE: &str = "\

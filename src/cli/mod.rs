@@ -16,6 +16,7 @@ mod own_daemon;
 mod run;
 mod submit;
 mod transfer;
+mod verify;
 mod work;
 
 use clap::{CommandFactory, Parser, Subcommand};
@@ -104,8 +105,8 @@ enum Verb {
     Backup(backup::Backup),
     /// Make a data directory of a backup
     Restore(backup::Restore),
-    /// Read all of a backup and say everything that is wrong with it
-    Verify(backup::Verify),
+    /// Read all of a data directory or a backup and say everything that is wrong with it
+    Verify(verify::Verify),
     /// Print jobs with their bodies as lines of JSON
     Export(transfer::Export),
     /// Submit jobs from lines of JSON

@@ -1,11 +1,12 @@
 //! Damage at random places: whatever is flipped, cut off or blanked, a start gives correct data or an error that says
-//! where, and never panics. `MUSHER_DAMAGE=20000 MUSHER_DAMAGE_SEED=7` tries more, or other, places.
+//! where, and never panics; and what a start does not like, a verification tells, without a change. `MUSHER_DAMAGE=20000 MUSHER_DAMAGE_SEED=7` tries more, or other, places.
 
 use super::workload::{Draw, Workload, same};
 use super::*;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 fn options() -> Options {
     Options {
@@ -46,7 +47,9 @@ fn sound(commits: u32, tail: u32, cut: bool) -> Sound {
     }
     let mut files = BTreeMap::new();
     collect(dir.path(), dir.path(), &mut files);
-    Sound { files, work }
+    let sound = Sound { files, work };
+    assert_eq!(verify_untouched(sound.copy(|_, _| {}).path()), []);
+    sound
 }
 
 fn collect(root: &Path, dir: &Path, files: &mut BTreeMap<PathBuf, Vec<u8>>) {
@@ -73,33 +76,79 @@ fn try_places(sound: &Sound, cases: u64, wanted: impl Fn(&str) -> bool) {
     for case in 0..cases {
         let mut draw = Draw(seed << 32 | case);
         let (dir, what) = damage(sound, &mut draw, &wanted);
+        let defects = verify_untouched(dir.path());
         let judged = std::panic::catch_unwind(|| judge(dir.path(), sound));
         let outcome = judged.unwrap_or_else(|_| panic!("case {case}, {what}: it panicked"));
-        *outcomes
-            .entry(outcome.unwrap_or_else(|wrong| panic!("case {case}, {what}: {wrong}")))
-            .or_default() += 1;
+        let outcome = outcome.unwrap_or_else(|wrong| panic!("case {case}, {what}: {wrong}"));
+        assert!(
+            outcome == "no matter" || !defects.is_empty(),
+            "case {case}, {what}: {outcome}, but not told"
+        );
+        *outcomes.entry(outcome).or_default() += 1;
+        if outcome == "no matter" && !defects.is_empty() {
+            *outcomes.entry("of these told").or_default() += 1;
+        }
     }
     println!("{outcomes:?}");
     assert!(outcomes["refused"] > 0 && outcomes["no matter"] > 0, "both happen: {outcomes:?}");
 }
 
+/// What a verification says, which must leave everything as it is.
+pub(super) fn verify_untouched(dir: &Path) -> Vec<Defect> {
+    let scratch = tempfile::tempdir_in(dir.parent().unwrap()).unwrap();
+    let (before, mut defects) = (everything(dir), Vec::new());
+    let mut copy = Scratch::create(scratch.path()).unwrap();
+    let found = verify_directory(dir, &mut copy, |defect| defects.push(defect)).unwrap();
+    assert_eq!(found.defects, defects.len() as u64);
+    assert!(everything(dir) == before, "it has changed the directory");
+    drop(copy);
+    assert_eq!(fs::read_dir(scratch.path()).unwrap().count(), 0, "the copy is gone");
+    defects
+}
+
+/// Every file and directory, with its bytes and when it was changed.
+pub(super) fn everything(dir: &Path) -> BTreeMap<PathBuf, (SystemTime, Option<Vec<u8>>)> {
+    let (mut found, mut todo) = (BTreeMap::new(), vec![dir.to_owned()]);
+    while let Some(path) = todo.pop() {
+        let bytes = match path.is_dir() {
+            true => {
+                todo.extend(fs::read_dir(&path).unwrap().map(|entry| entry.unwrap().path()));
+                None
+            }
+            false => Some(fs::read(&path).unwrap()),
+        };
+        found.insert(path.clone(), (fs::metadata(&path).unwrap().modified().unwrap(), bytes));
+    }
+    found
+}
+
 /// A copy of the directory with one thing wrong, and what that is.
 fn damage(sound: &Sound, draw: &mut Draw, wanted: impl Fn(&str) -> bool) -> (tempfile::TempDir, String) {
-    let memory = Path::new("/dev/shm");
-    let dir = if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() }.unwrap();
-    fs::create_dir_all(dir.path().join("sled/blobs")).unwrap();
-    fs::create_dir_all(dir.path().join("log")).unwrap();
     let names: Vec<&PathBuf> = sound.files.keys().filter(|name| wanted(name.to_str().unwrap())).collect();
     let victim = names[draw.below(names.len() as u64) as usize];
     let mut what = String::new();
-    for (name, bytes) in &sound.files {
-        let mut bytes = bytes.clone();
+    let dir = sound.copy(|name, bytes| {
         if name == victim {
-            what = format!("{} {}", name.display(), spoil(&mut bytes, draw));
+            what = format!("{} {}", name.display(), spoil(bytes, draw));
         }
-        fs::write(dir.path().join(name), bytes).unwrap();
-    }
+    });
     (dir, what)
+}
+
+impl Sound {
+    /// The directory once more, each file as `change` leaves it.
+    fn copy(&self, mut change: impl FnMut(&Path, &mut Vec<u8>)) -> tempfile::TempDir {
+        let memory = Path::new("/dev/shm");
+        let dir = if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() }.unwrap();
+        fs::create_dir_all(dir.path().join("sled/blobs")).unwrap();
+        fs::create_dir_all(dir.path().join("log")).unwrap();
+        for (name, bytes) in &self.files {
+            let mut bytes = bytes.clone();
+            change(name, &mut bytes);
+            fs::write(dir.path().join(name), bytes).unwrap();
+        }
+        dir
+    }
 }
 
 /// A flipped bit as a rule; else cut off, or a page blank. Seldom where there were only zeros.

@@ -181,20 +181,21 @@ fn flock_patiently(file: &File) -> Result<(), rustix::io::Errno> {
     Err(rustix::io::Errno::WOULDBLOCK)
 }
 
+/// Keeps daemons away while the directory is read, and changes nothing in it. `None` if none has ever had it.
+pub(crate) fn hold_for_reading(dir: &Path) -> Result<Option<File>, DirectoryError> {
+    let path = dir.join("lock");
+    match File::open(&path) {
+        Ok(file) => take(dir, file).map(Some),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(io(&path)(error)),
+    }
+}
+
 fn lock(dir: &Path) -> Result<File, DirectoryError> {
     let path = dir.join("lock");
     let mut options = OpenOptions::new();
     let options = options.read(true).write(true).create(true).truncate(false).mode(0o600);
-    let mut file = options.open(&path).map_err(io(&path))?;
-    if let Err(error) = flock_patiently(&file) {
-        if error != rustix::io::Errno::WOULDBLOCK {
-            return Err(io(&path)(error.into()));
-        }
-        let mut pid = String::new();
-        let _ = file.take(20).read_to_string(&mut pid); // it may not have written it yet
-        let pid = if pid.trim().is_empty() { "unknown".to_owned() } else { pid.trim().to_owned() };
-        return Err(DirectoryError::InUse { dir: dir.to_owned(), pid });
-    }
+    let mut file = take(dir, options.open(&path).map_err(io(&path))?)?;
     let write = |file: &mut File| {
         file.set_len(0)?;
         file.rewind()?;
@@ -205,4 +206,18 @@ fn lock(dir: &Path) -> Result<File, DirectoryError> {
         Err(error) if error.kind() != io::ErrorKind::StorageFull => Err(io(&path)(error)),
         _ => Ok(file),
     }
+}
+
+fn take(dir: &Path, file: File) -> Result<File, DirectoryError> {
+    let path = dir.join("lock");
+    if let Err(error) = flock_patiently(&file) {
+        if error != rustix::io::Errno::WOULDBLOCK {
+            return Err(io(&path)(error.into()));
+        }
+        let mut pid = String::new();
+        let _ = file.take(20).read_to_string(&mut pid); // it may not have written it yet
+        let pid = if pid.trim().is_empty() { "unknown".to_owned() } else { pid.trim().to_owned() };
+        return Err(DirectoryError::InUse { dir: dir.to_owned(), pid });
+    }
+    Ok(file)
 }

@@ -1,6 +1,7 @@
 //! The store on a disk, whole: nothing appended is lost, wherever it is cut off; what is damaged is left as it is.
 
 use super::*;
+use crate::store::damage_tests::verify_untouched;
 use crate::store::recovery::Rows;
 use crate::store::workload::{Workload, assert_same};
 use crate::store::{DirectoryError, OpenError, Options, Recovered, contract};
@@ -60,6 +61,7 @@ fn contents(dir: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
 }
 
 fn check(dir: &Path, work: &Workload) -> DiskStore {
+    assert_eq!(verify_untouched(dir), []);
     let (mut store, found) = open(dir);
     assert_same(&found.state, &work.state);
     assert_eq!((found.last, found.time), (CommitNo(work.commits), work.time));

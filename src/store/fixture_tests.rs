@@ -1,12 +1,15 @@
 //! A directory written by each format opens, with every job and body in it. `tests/fixtures/v1/` holds the files
 //! without the zeros at their ends, and `lengths`, which says how long each was; `expected` says what must be found.
 
+use super::damage_tests::{everything, verify_untouched};
 use super::workload::Workload;
 use super::*;
 use crate::core::{IdRange, Job};
+use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 fn fixture(format: u32) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/fixtures/v{format}"))
@@ -23,6 +26,27 @@ fn a_directory_of_format_1_opens_with_all_that_is_in_it() {
     let (mut store, found) = DiskStore::open(dir.path(), &options()).unwrap();
     assert!(found.report.rows > 0 && found.report.commits > 0, "both parts have something in them");
     assert_eq!(describe(&mut store, &found), fs::read_to_string(fixture(1).join("expected")).unwrap());
+}
+
+/// 1 is the newest format. A migration locks the directory, and changes nothing else in one that is of today.
+#[test]
+fn a_migration_leaves_todays_format_and_a_newer_one_as_they_are() {
+    let dir = tempfile::tempdir().unwrap();
+    unpack(&fixture(1), dir.path());
+    assert_eq!(verify_untouched(dir.path()), []);
+    let before = everything(dir.path());
+    assert_eq!(migrate(dir.path()).unwrap(), (1, 1));
+    fs::remove_file(dir.path().join("lock")).unwrap();
+    let bytes = |files: BTreeMap<PathBuf, (SystemTime, Option<Vec<u8>>)>| -> Vec<_> {
+        files.into_iter().map(|(path, (_, bytes))| (path, bytes)).collect()
+    };
+    assert!(bytes(everything(dir.path())) == bytes(before));
+
+    fs::write(dir.path().join("FORMAT"), "musher data format 2\n").unwrap();
+    let before = everything(dir.path());
+    let error = migrate(dir.path()).unwrap_err().to_string();
+    assert!(error.contains("has format 2") && error.contains("up to 1"), "{error}");
+    assert!(everything(dir.path()) == before, "not even locked");
 }
 
 /// Everything that a recovery gives back, as text that no later change of a `Debug` touches.

@@ -29,6 +29,7 @@ mod options;
 mod recovery;
 pub mod simulated;
 mod space;
+mod verify;
 #[cfg(test)]
 mod workload;
 
@@ -42,6 +43,7 @@ pub use home::HomeError;
 pub use log::LogError;
 pub use options::Options;
 pub use recovery::{OpenError, Recovered, Report};
+pub use verify::{Scratch, Verified, VerifyError, verify_directory};
 
 use crate::core::{Event, JobId, State, Time};
 use bytes::Bytes;

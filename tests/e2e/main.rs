@@ -12,5 +12,6 @@ mod helper;
 mod hostile;
 mod life;
 mod serve;
+mod verify;
 mod work;
 mod worker;

@@ -139,6 +139,10 @@ impl Bodies {
         Ok(())
     }
 
+    pub(super) fn tree(&self) -> &Tree {
+        &self.tree
+    }
+
     #[cfg(test)]
     pub(super) fn rows(&self) -> usize {
         self.tree.len()

@@ -4,6 +4,8 @@
 
 mod bodies;
 mod lock;
+mod scan;
+mod segments;
 mod sled;
 mod sync;
 mod tally;
@@ -17,6 +19,8 @@ use crate::core::JobId;
 use ::sled::Tree;
 use bodies::Bodies;
 use bytes::Bytes;
+pub(crate) use scan::{Scanned, scan};
+pub(crate) use segments::damaged_parts;
 use sled::Database;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -181,6 +185,12 @@ impl Home {
     /// `calls` counts those of the function that must stand in for `sync_file_range`.
     fn open_counting(path: &Path, cache_bytes: u64, calls: fn() -> u64) -> Result<Home, HomeError> {
         let trees = RwLock::new(Some(Trees::open(path, cache_bytes, calls)?));
+        Ok(Home { path: path.to_owned(), cache_bytes, trees, broken: AtomicBool::new(false) })
+    }
+
+    /// Opens one that may lack rows, to see what it has; nothing may be written to it.
+    fn open_incomplete(path: &Path, cache_bytes: u64) -> Result<Home, HomeError> {
+        let trees = RwLock::new(Some(Trees::open_incomplete(path, cache_bytes)?));
         Ok(Home { path: path.to_owned(), cache_bytes, trees, broken: AtomicBool::new(false) })
     }
 
@@ -364,12 +374,22 @@ impl Trees {
     }
 
     fn open_unshielded(path: &Path, cache_bytes: u64, calls: fn() -> u64) -> Result<Trees, HomeError> {
+        let mut trees = Trees::open_unchecked(path, cache_bytes)?;
+        trees.database.verify_sync(&trees.meta, calls)?;
+        trees.tally = Tally::check(path, [&trees.jobs, &trees.queues], &trees.meta)?;
+        Ok(trees)
+    }
+
+    fn open_incomplete(path: &Path, cache_bytes: u64) -> Result<Trees, HomeError> {
+        let opened = shielded(path, || Trees::open_unchecked(path, cache_bytes));
+        opened.map_err(|(Shielded::Error(error) | Shielded::Panic(error))| error)
+    }
+
+    fn open_unchecked(path: &Path, cache_bytes: u64) -> Result<Trees, HomeError> {
         let database = Database::open(path, cache_bytes)?;
         let tree = |name: &str| database.db.open_tree(name);
         let (jobs, queues, meta) = (tree("jobs")?, tree("queues")?, tree("meta")?);
-        let bodies = Bodies::new(tree("bodies")?);
-        database.verify_sync(&meta, calls)?;
-        let tally = Tally::check(path, [&jobs, &queues], &meta)?;
+        let (bodies, tally) = (Bodies::new(tree("bodies")?), Tally::default());
         Ok(Trees { database, jobs, bodies, queues, meta, tally })
     }
 }

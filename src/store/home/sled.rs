@@ -20,7 +20,7 @@ use std::path::{Path, PathBuf};
 use std::{fs, io};
 
 /// See precaution 3. sled remembers it in its files, so it never changes for a directory.
-const SEGMENT_BYTES: usize = 8 << 20;
+pub(super) const SEGMENT_BYTES: usize = 8 << 20;
 
 /// The database, open.
 #[derive(Debug)]

@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 const KEY: &[u8] = b"sum";
 
 /// The running sum. One thread writes rows, so the order of these numbers matters to nobody.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Tally {
     sum: AtomicU64,
     open: AtomicBool,

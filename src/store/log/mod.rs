@@ -6,6 +6,7 @@ mod file;
 mod mark;
 pub(in crate::store) mod record;
 mod replay;
+mod scan;
 mod spare;
 #[cfg(test)]
 mod tests;
@@ -13,6 +14,7 @@ mod tests;
 pub(in crate::store) use file::sync_dir;
 pub use replay::LogError;
 pub(crate) use replay::Place;
+pub(crate) use scan::{Found, scan};
 
 use crate::store::CommitNo;
 use file::{FILE_HEADER, LogFile};
@@ -59,6 +61,16 @@ pub(crate) fn fuzz_replay<E: From<LogError>>(
     mut on_record: impl FnMut(CommitNo) -> Result<(), E>,
 ) -> Result<(), E> {
     replay::replay(dir, CommitNo(0), |place, _| on_record(place.number)).map(drop)
+}
+
+/// The reading half alone, as a start does it: every commit after `home`, in order. Nothing is changed. Returns the
+/// newest.
+pub(crate) fn read<E: From<LogError>>(
+    dir: &Path,
+    home: CommitNo,
+    on_record: impl FnMut(Place<'_>, &[u8]) -> Result<(), E>,
+) -> Result<CommitNo, E> {
+    replay::replay(dir, home, on_record).map(|found| found.last)
 }
 
 /// The commits of a log that are not free, to be read while others are appended.

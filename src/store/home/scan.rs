@@ -1,0 +1,302 @@
+//! Every row of the database, one after the other: each is decoded on its own, what is wrong with it is told, and the
+//! next one is read. Where sled itself stops, the rest of a tree is read from its other end. Knows rows, not the log.
+
+use super::{Home, HomeError, Trees};
+use crate::core::JobId;
+use crate::store::codec::{
+    BLOCK, BlockRow, BodyRow, DecodeError, MetaRow, QueueRow, SumRow, block_of, block_range, body_key_parts,
+};
+use crate::store::{CommitNo, Defect};
+use bytes::Bytes;
+use sled::{IVec, Tree};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+/// What was read.
+#[derive(Debug, Default)]
+pub(crate) struct Scanned {
+    /// Where the last whole checkpoint stands; `None` if that cannot be read.
+    pub(crate) meta: Option<MetaRow>,
+    pub(crate) queues: u64,
+    pub(crate) jobs: u64,
+    /// Bodies that a live job may have; those of dead ones in the same row count too.
+    pub(crate) bodies: u64,
+    /// Rows newer than the checkpoint: tree, key and the commit that each reflects.
+    pub(crate) ahead: Vec<(&'static str, Vec<u8>, CommitNo)>,
+    /// Jobs in the rows whose bodies would not be found. The log may say that they have ended.
+    pub(crate) bare: Vec<JobId>,
+    /// Of each block: the jobs whose bodies are found, and those of which that is not known because a row is damaged.
+    /// `None` if not all rows could be read.
+    stored: Option<BTreeMap<u64, (u64, u64)>>,
+}
+
+impl Scanned {
+    /// Whether a job has no body here, for sure.
+    pub(crate) fn lacks_body(&self, id: JobId) -> bool {
+        let Some(stored) = &self.stored else { return false };
+        stored.get(&block_of(id)).is_none_or(|(there, unknown)| (there | unknown) & bit(id) == 0)
+    }
+}
+
+/// Reads all rows. `reopen` gives a copy that opens, without asking whether rows are missing; it is called when the one
+/// in use has panicked.
+pub(crate) fn scan<E>(
+    first: Option<&Home>,
+    mut reopen: impl FnMut() -> Result<Option<PathBuf>, E>,
+    cache_bytes: u64,
+    on_defect: &mut dyn FnMut(Defect),
+) -> Result<Scanned, E> {
+    let mut scan = Scan { found: Scanned::default(), on_defect, block: Vec::new() };
+    let mut again: Option<Home> = None;
+    for part in [Scan::meta, Scan::queues, Scan::bodies, Scan::jobs] {
+        let usable = again.as_ref().or(first).filter(|home| !home.is_broken());
+        if usable.is_none() {
+            drop(again.take());
+            let Some(path) = reopen()? else { break };
+            match Home::open_incomplete(&path, cache_bytes) {
+                Ok(home) => again = Some(home),
+                // What keeps it from opening was told when a start's way was tried.
+                Err(_) => break,
+            }
+        }
+        if let Some(home) = again.as_ref().or(first).filter(|home| !home.is_broken()) {
+            part(&mut scan, home);
+        }
+    }
+    Ok(scan.found)
+}
+
+struct Scan<'a> {
+    found: Scanned,
+    on_defect: &'a mut dyn FnMut(Defect),
+    /// The rows of the block that is being read.
+    block: Vec<(JobId, Kind)>,
+}
+
+/// What a row of bodies says of its jobs.
+enum Kind {
+    /// Which of the block's jobs have their bodies in it.
+    Packed(u64),
+    Piece {
+        piece: u16,
+        total: u64,
+        len: u64,
+    },
+    Damaged,
+}
+
+impl Scan<'_> {
+    fn meta(&mut self, home: &Home) {
+        let (mut meta, mut has_state) = (None, false);
+        let complete = self.rows(
+            home,
+            "meta",
+            |trees| &trees.meta,
+            |_, key, row| match key {
+                super::STATE => {
+                    has_state = true;
+                    meta = Some(MetaRow::decode(row)?);
+                    Ok(())
+                }
+                b"sum" => SumRow::decode(row).map(drop),
+                _ => Ok(()),
+            },
+        );
+        // Before the first checkpoint there is none.
+        self.found.meta = if complete && !has_state { Some(MetaRow::default()) } else { meta };
+    }
+
+    fn queues(&mut self, home: &Home) {
+        self.rows(
+            home,
+            "queues",
+            |trees| &trees.queues,
+            |scan, name, row| {
+                scan.found.queues += 1;
+                let commit = QueueRow::decode(name, row)?.commit;
+                scan.note("queues", name, commit);
+                Ok(())
+            },
+        );
+    }
+
+    fn jobs(&mut self, home: &Home) {
+        self.rows(
+            home,
+            "jobs",
+            |trees| &trees.jobs,
+            |scan, key, row| {
+                let block = u64::from_be_bytes(key.try_into().map_err(|_| DecodeError::Short)?);
+                let row = BlockRow::decode(block, row)?;
+                scan.note("jobs", key, row.commit);
+                scan.found.jobs += u64::from(row.mask().count_ones());
+                let mask = row.mask();
+                let jobs = block_range(block).iter().filter(|id| mask & bit(*id) != 0);
+                let bare: Vec<_> = jobs.filter(|id| scan.found.lacks_body(*id)).collect();
+                scan.found.bare.extend(bare);
+                Ok(())
+            },
+        );
+    }
+
+    fn bodies(&mut self, home: &Home) {
+        self.found.stored = Some(BTreeMap::new());
+        let complete = self.rows(
+            home,
+            "bodies",
+            |trees| trees.bodies.tree(),
+            |scan, key, row| {
+                let (first, piece) = body_key_parts(key).ok_or(DecodeError::Short)?;
+                if scan.block.first().is_some_and(|(id, _)| block_of(*id) != block_of(first)) {
+                    scan.end_block();
+                }
+                let kind = kind(first, piece, row);
+                let (kind, result) =
+                    kind.map_or_else(|error| (Kind::Damaged, Err(error)), |kind| (kind, Ok(())));
+                scan.block.push((first, kind));
+                result
+            },
+        );
+        self.end_block();
+        if !complete {
+            self.found.stored = None;
+        }
+    }
+
+    /// Which jobs of a block have a body: a job's row is the last one whose key is not greater than its own.
+    fn end_block(&mut self) {
+        let rows = std::mem::take(&mut self.block);
+        let Some(block) = rows.first().map(|(id, _)| block_of(*id)) else { return };
+        let (mut there, mut unknown) = (0, 0);
+        let groups: Vec<_> = rows.chunk_by(|one, next| one.0 == next.0).collect();
+        for (at, group) in groups.iter().enumerate() {
+            let first = group[0].0;
+            let from = u64::MAX << (first.0 % BLOCK);
+            let to = groups.get(at + 1).map_or(0, |next| u64::MAX << (next[0].0.0 % BLOCK));
+            if group.iter().any(|(_, kind)| matches!(kind, Kind::Damaged)) {
+                unknown |= from & !to;
+            } else if let Some((_, Kind::Packed(mask))) = group.last() {
+                there |= mask & from & !to;
+                self.found.bodies += u64::from(mask.count_ones());
+            } else if is_joined(group) {
+                there |= bit(first);
+                self.found.bodies += 1;
+            }
+        }
+        if let Some(stored) = &mut self.found.stored {
+            stored.insert(block, (there, unknown));
+        }
+    }
+
+    fn note(&mut self, tree: &'static str, key: &[u8], commit: CommitNo) {
+        if self.found.meta.is_none_or(|meta| commit > meta.home) {
+            self.found.ahead.push((tree, key.to_vec(), commit));
+        }
+    }
+
+    /// Hands over every row of a tree that can be read. Whether these are all.
+    fn rows(
+        &mut self,
+        home: &Home,
+        name: &'static str,
+        tree: fn(&Trees) -> &Tree,
+        mut on_row: impl FnMut(&mut Self, &[u8], &[u8]) -> Result<(), DecodeError>,
+    ) -> bool {
+        let mut take = |scan: &mut Self, key: &[u8], row: &[u8]| {
+            if let Err(error) = on_row(scan, key, row) {
+                (scan.on_defect)(Defect { place: place(name, key), detail: error.to_string() });
+            }
+        };
+        let mut up_to: Option<IVec> = None;
+        let forwards = home.with(|trees| {
+            for row in tree(trees) {
+                let (key, row) = row?;
+                take(self, &key, &row);
+                up_to = Some(key);
+            }
+            Ok(())
+        });
+        let Err(error) = forwards else { return true };
+        let place = match &up_to {
+            Some(key) => format!("behind {}", place(name, key)),
+            None => format!("tree `{name}`, its first row"),
+        };
+        (self.on_defect)(Defect { place, detail: error.to_string() });
+        // The order of bodies says where a block ends; without all of them no job is looked for anyway.
+        if home.is_broken() || name == "bodies" {
+            return false;
+        }
+        let mut down_to = None;
+        let backwards = home.with(|trees| {
+            for row in tree(trees).iter().rev() {
+                let (key, row) = row?;
+                if up_to.as_ref().is_some_and(|last| key <= *last) {
+                    break;
+                }
+                take(self, &key, &row);
+                down_to = Some(key);
+            }
+            Ok(())
+        });
+        if let Some(other) = backwards.err().filter(|other| other.to_string() != error.to_string()) {
+            let before = down_to
+                .map(|key| self::place(name, &key))
+                .unwrap_or_else(|| format!("the end of tree `{name}`"));
+            (self.on_defect)(Defect { place: format!("before {before}"), detail: other.to_string() });
+        }
+        false
+    }
+}
+
+fn place(tree: &'static str, key: &[u8]) -> String {
+    match HomeError::damaged(tree, key, "") {
+        HomeError::Damaged { tree, key, .. } => format!("tree `{tree}`, key {key}"),
+        other => other.to_string(),
+    }
+}
+
+fn bit(id: JobId) -> u64 {
+    1 << (id.0 % BLOCK)
+}
+
+fn kind(first: JobId, piece: u16, row: &[u8]) -> Result<Kind, DecodeError> {
+    let bodies = match BodyRow::decode(first, &Bytes::copy_from_slice(row))? {
+        BodyRow::Piece { total, bytes } => return Ok(Kind::Piece { piece, total, len: bytes.len() as u64 }),
+        BodyRow::Packed(bodies) => bodies,
+    };
+    let in_order = bodies.is_sorted_by(|(one, _), (next, _)| one < next);
+    if piece != 0 || !in_order || bodies.iter().any(|(id, _)| block_of(*id) != block_of(first)) {
+        return Err(DecodeError::Value("a row of bodies"));
+    }
+    Ok(Kind::Packed(bodies.iter().fold(0, |mask, (id, _)| mask | bit(*id))))
+}
+
+/// Whether these are all pieces of one body.
+fn is_joined(group: &[(JobId, Kind)]) -> bool {
+    let (mut bytes, mut whole) = (0, 0);
+    for ((_, kind), wanted) in group.iter().zip(0..=u16::MAX) {
+        match kind {
+            Kind::Piece { piece, total, len } if *piece == wanted && (wanted == 0 || *total == whole) => {
+                (bytes, whole) = (bytes + len, *total);
+            }
+            _ => return false,
+        }
+    }
+    bytes == whole
+}
+
+impl Home {
+    /// Writes a row that no checkpoint would write.
+    #[cfg(test)]
+    pub(crate) fn spoil(&self, tree: &str, key: &[u8], row: &[u8]) {
+        let spoiled = self.with(|trees| {
+            trees.database.db.open_tree(tree)?.insert(key, row)?;
+            Ok(())
+        });
+        spoiled.expect("the database is whole");
+    }
+
+    fn is_broken(&self) -> bool {
+        self.broken.load(std::sync::atomic::Ordering::Acquire)
+    }
+}

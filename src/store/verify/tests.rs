@@ -1,0 +1,250 @@
+//! Each kind of defect is told with its place, several at once are all told, and what cannot be read is refused. That
+//! whole directories give none, and that nothing is changed, is tried in `disk_tests.rs` and `damage_tests.rs` as well.
+
+use super::*;
+use crate::store::damage_tests::verify_untouched;
+use crate::store::workload::Workload;
+use crate::store::{DiskStore, Options, Store};
+use std::fs;
+use tempfile::TempDir;
+
+fn options() -> Options {
+    Options {
+        log_file_bytes: 64 << 10,
+        cache_bytes: 4 << 20,
+        disk_reserve_bytes: 0,
+        ballast_bytes: 0,
+        ..Options::default()
+    }
+}
+
+/// `home` commits are home, `tail` more only in the log.
+fn directory(home: u32, tail: u32) -> (TempDir, Workload) {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut store, mut work) = (DiskStore::open(dir.path(), &options()).unwrap().0, Workload::default());
+    for seed in 0..home + tail {
+        let commit = work.random(seed);
+        store.append(CommitNo(work.commits), &commit).unwrap();
+        if seed + 1 == home {
+            store.close(&work.state).unwrap();
+        }
+    }
+    drop(store);
+    assert_eq!(verify_untouched(dir.path()), []);
+    (dir, work)
+}
+
+fn told(dir: &Path) -> Vec<String> {
+    verify_untouched(dir).iter().map(ToString::to_string).collect()
+}
+
+fn refused(dir: &Path) -> VerifyError {
+    let mut scratch = Scratch::create(&std::env::temp_dir()).unwrap();
+    verify_directory(dir, &mut scratch, |defect| panic!("{defect}")).unwrap_err()
+}
+
+/// The newest commit's file and where each record of the log's tail begins.
+fn records(dir: &Path) -> Vec<(PathBuf, u64, CommitNo)> {
+    let mut found = Vec::new();
+    let read = log::read(&dir.join("log"), CommitNo(0), |place, _| {
+        found.push((place.path.to_owned(), place.offset, place.number));
+        Ok::<_, LogError>(())
+    });
+    read.unwrap();
+    found
+}
+
+fn flip(path: &Path, at: u64) {
+    let mut bytes = fs::read(path).unwrap();
+    bytes[usize::try_from(at).unwrap()] ^= 4;
+    fs::write(path, bytes).unwrap();
+}
+
+#[test]
+fn it_counts_what_there_is() {
+    let (dir, work) = directory(40, 8);
+    let mut scratch = Scratch::create(&std::env::temp_dir()).unwrap();
+    let found = verify_directory(dir.path(), &mut scratch, |_| {}).unwrap();
+    let jobs = work.state.queues().map(|(_, queue)| queue.counts().all()).sum::<u64>();
+    assert_eq!((found.defects, found.jobs, found.commits, found.commit), (0, jobs, 8, work.commits));
+    assert_eq!(found.queues, work.state.queues().count() as u64);
+    assert!(found.bodies >= jobs && found.bytes > 0, "{found:?}");
+}
+
+#[test]
+fn every_damaged_record_is_told_and_a_torn_end_is_none() {
+    let (dir, _) = directory(0, 30);
+    let records = records(dir.path());
+    assert_eq!(records.len(), 30);
+    // Two neighbours and one far from them, each between others of its file.
+    let between =
+        |from: usize, to: usize| records[from - 1..=to + 1].iter().all(|it| it.0 == records[from].0);
+    let two = (1..28).find(|at| between(*at, at + 1)).unwrap();
+    let one = (two + 4..29).find(|at| between(*at, *at)).unwrap();
+    for number in [two, two + 1, one] {
+        let (path, at, _) = &records[number];
+        flip(path, at + 30);
+    }
+    let told = told(dir.path());
+    assert_eq!(told.len(), 2, "{told:?}");
+    let commits = [format!("commits {} to {} are", two + 1, two + 2), format!("commit {} is", one + 1)];
+    for (number, what) in [two, one].into_iter().zip(commits) {
+        let (path, at, _) = &records[number];
+        let wanted = format!("{} at byte {at}: {what} not readable", path.display());
+        assert!(told.iter().any(|told| told.starts_with(&wanted)), "{wanted}: {told:?}");
+    }
+
+    let (dir, work) = directory(0, 30);
+    // As a power loss leaves it: the newest record torn, the mark older.
+    let (path, at, number) = self::records(dir.path()).pop().unwrap();
+    assert_eq!(number.0, work.commits);
+    flip(&path, at + 30);
+    assert_eq!(
+        self::told(dir.path()),
+        [format!(
+            "{}: commits up to 30 were on disk, but the log ends with commit 29",
+            dir.path().join("log/mark").display()
+        )]
+    );
+    fs::remove_file(dir.path().join("log/mark")).unwrap();
+    assert_eq!(verify_untouched(dir.path()), []);
+}
+
+#[test]
+fn files_that_are_missing_broken_or_cut_off_are_told_together() {
+    let (dir, _) = directory(4, 120);
+    let records = records_after_home(dir.path());
+    let mut files: Vec<PathBuf> = records.iter().map(|(path, ..)| path.clone()).collect();
+    files.dedup();
+    assert!(files.len() >= 4, "{files:?}");
+    fs::remove_file(&files[1]).unwrap();
+    flip(&files[2], 3);
+    let len = fs::metadata(&files[0]).unwrap().len();
+    fs::File::options().write(true).open(&files[0]).unwrap().set_len(len - 9).unwrap();
+    let told = told(dir.path());
+    let has = |text: &str| told.iter().any(|told| told.contains(text));
+    assert!(has("the file's header is broken") && has("the file was cut off"), "{told:?}");
+    let first = records.iter().find(|(path, ..)| *path == files[1]).unwrap().2.0;
+    assert!(has(&format!("commits {first} to ")) && has("are missing: files are not there"), "{told:?}");
+}
+
+fn records_after_home(dir: &Path) -> Vec<(PathBuf, u64, CommitNo)> {
+    let mut found = Vec::new();
+    log::scan(&dir.join("log"), Some(CommitNo(4)), &mut |it| match it {
+        Found::Record(place, _) => found.push((place.path.to_owned(), place.offset, place.number)),
+        Found::Defect(defect) => panic!("{defect}"),
+    });
+    found.sort_by_key(|(_, _, number)| *number);
+    found
+}
+
+#[test]
+fn every_bad_row_is_told() {
+    let (dir, _) = directory(60, 3);
+    let home = Home::open(&dir.path().join("sled"), CACHE_BYTES).unwrap();
+    home.spoil("jobs", &0u64.to_be_bytes(), b"\x01nonsense");
+    home.spoil("jobs", &2u64.to_be_bytes(), b"\x09");
+    home.spoil("bodies", &crate::store::codec::body_key(JobId(130), 0), b"\x01\x00\xff");
+    home.spoil("queues", b"no queue's name", b"\x01");
+    home.spoil("meta", b"sum", b"");
+    drop(home);
+    let told = told(dir.path());
+    for key in [
+        "tree `jobs`, key 0000000000000000: ",
+        "tree `jobs`, key 0000000000000002: format 9 is unknown",
+        "tree `bodies`, key 00000000000000820000: ",
+        "tree `queues`, key 6e6f20717565756527",
+        "tree `meta`, key 73756d: it ends too early",
+    ] {
+        assert_eq!(told.iter().filter(|told| told.starts_with(key)).count(), 1, "{key}: {told:#?}");
+    }
+}
+
+#[test]
+fn jobs_without_a_body_are_told_one_by_one() {
+    let (dir, work) = directory(60, 3);
+    let all = IdRange::new(JobId(64), 64);
+    let lost: Vec<u64> =
+        work.state.iter(all).flat_map(|(range, _)| range.iter().collect::<Vec<_>>()).map(|id| id.0).collect();
+    assert!(lost.len() > 2);
+    let home = Home::open(&dir.path().join("sled"), CACHE_BYTES).unwrap();
+    let change = home::BlockChange { block: 1, row: None, bodies: Vec::new() };
+    home.store_bodies(&change).unwrap();
+    drop(home);
+    let wanted: Vec<String> = lost.iter().map(|id| format!("job {id}: its body is missing")).collect();
+    assert_eq!(told(dir.path()), wanted);
+}
+
+#[test]
+fn rows_that_are_newer_than_the_log_are_told() {
+    let (dir, _) = directory(40, 0);
+    let (files, home) = (fs::read_dir(dir.path().join("log")).unwrap(), dir.path().join("sled"));
+    let log: Vec<PathBuf> = files.map(|file| file.unwrap().path()).collect();
+    let database = Home::open(&home, CACHE_BYTES).unwrap();
+    let row = crate::store::codec::BlockRow { commit: CommitNo(900), runs: Vec::new() };
+    database.spoil("jobs", &77u64.to_be_bytes(), &row.encode());
+    drop(database);
+    let told = told(dir.path());
+    assert!(log.len() > 1 && told.iter().any(|told| told.contains("reflects commit 900")), "{told:?}");
+}
+
+/// Two pages of the database's file: sled passes over the first, and over all behind it.
+#[test]
+fn every_damaged_part_of_the_databases_file_is_told() {
+    let (dir, db) = (tempfile::tempdir().unwrap(), |dir: &TempDir| dir.path().join("sled/db"));
+    let (mut store, mut work) = (DiskStore::open(dir.path(), &options()).unwrap().0, Workload::default());
+    for seed in 0..640 {
+        let commit = work.random(seed);
+        store.append(CommitNo(work.commits), &commit).unwrap();
+        if seed % 40 == 0 {
+            store.close(&work.state).unwrap();
+        }
+    }
+    store.close(&work.state).unwrap();
+    drop(store);
+    assert!(fs::metadata(db(&dir)).unwrap().len() > 2 * (8 << 20), "there are several segments");
+    let places = [1 << 20, 5 << 20, 9 << 20];
+    places.iter().for_each(|at| flip(&db(&dir), *at));
+    let told = told(dir.path());
+    let parts: Vec<&String> = told.iter().filter(|told| told.contains("are not what was written")).collect();
+    assert_eq!(parts.len(), places.len(), "{told:?}");
+}
+
+#[test]
+fn what_is_no_data_directory_or_in_use_or_newer_is_refused() {
+    let (dir, _) = directory(3, 1);
+    let store = DiskStore::open(dir.path(), &options()).unwrap().0;
+    let error = refused(dir.path());
+    assert!(matches!(&error, VerifyError::InUse { pid, .. } if *pid == std::process::id().to_string()));
+    assert!(error.to_string().contains("musher backup - | musher verify --backup -"), "{error}");
+    drop(store);
+    fs::write(dir.path().join("FORMAT"), "musher data format 2\n").unwrap();
+    assert!(
+        refused(dir.path())
+            .to_string()
+            .contains("has format 2, this version of musher knows formats up to 1")
+    );
+    fs::write(dir.path().join("FORMAT"), "musher data\n").unwrap();
+    assert_eq!(verify_untouched(dir.path()).len(), 1);
+    fs::remove_file(dir.path().join("FORMAT")).unwrap();
+    assert!(told(dir.path())[0].ends_with("FORMAT: the file is missing"));
+    for part in ["log", "sled"] {
+        fs::remove_dir_all(dir.path().join(part)).unwrap();
+    }
+    for path in [dir.path().to_owned(), dir.path().join("lock"), dir.path().join("nowhere")] {
+        assert!(matches!(refused(&path), VerifyError::NotData { .. }));
+    }
+}
+
+#[test]
+fn a_log_or_a_database_that_is_gone_is_told() {
+    for part in ["log", "sled"] {
+        let (dir, _) = directory(70, 3);
+        fs::remove_dir_all(dir.path().join(part)).unwrap();
+        assert!(!told(dir.path()).is_empty(), "{part}");
+    }
+    // A start that was cut off before it made anything.
+    let dir = tempfile::tempdir().unwrap();
+    migrations::write_format(dir.path()).unwrap();
+    assert_eq!(verify_untouched(dir.path()), []);
+}
