@@ -255,6 +255,7 @@ fn store_options(config: &Config) -> Options {
         cache_bytes: config.storage.cache,
         disk_reserve_bytes: config.limits.disk_reserve,
         ballast_bytes: config.storage.ballast,
+        shrink_above_bytes: config.storage.shrink_above,
     }
 }
 

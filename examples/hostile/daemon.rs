@@ -17,7 +17,7 @@ pub(crate) const BODY: usize = 1 << 20;
 
 /// The bound of `docs/reliability.md` for the settings of [`config`].
 pub(crate) fn memory_bound() -> u64 {
-    let (daemon, cache, commit, output) = (96 * MIB, 64 * MIB, 8 * MIB, 64 * MIB);
+    let (daemon, cache, commit, output) = (96 * MIB, 2 * 64 * MIB, 8 * MIB, 64 * MIB);
     let (buffers, frame) = (256 * MIB, 32 * MIB);
     let unread_and_unsent = buffers + CONNECTIONS * (40 << 10);
     let waiting = buffers;

@@ -70,9 +70,12 @@ impl Place {
     pub(crate) fn configure(&self, rng: &mut Rng) -> io::Result<()> {
         let log_file = ["64KiB", "256KiB", "1MiB"][rng.usize(..3)];
         let checkpoint = ["10ms", "50ms", "300ms"][rng.usize(..3)];
+        // Written anew after every checkpoint, or as users have it.
+        let shrink_above = ["0B", "0B", "32MiB"][rng.usize(..3)];
         let queue = "crashes = 1000000\nbackoff = { base = \"20ms\", max = \"100ms\" }\n";
         let text = format!(
             "[storage]\nlog_file = \"{log_file}\"\ncheckpoint = \"{checkpoint}\"\nballast = \"0B\"\n\
+             shrink_above = \"{shrink_above}\"\n\
              [limits]\ndisk_reserve = \"0B\"\n\
              [queues.first]\n{queue}[queues.second]\n{queue}\
              [queues.kept]\nkeep = {{ done = \"forever\" }}\n{queue}"

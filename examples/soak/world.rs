@@ -71,6 +71,8 @@ pub(crate) struct World {
     /// How many jobs the checks have looked at.
     pub(crate) looked_at: u64,
     pub(crate) checks: u64,
+    /// How many deaths have met the database while it was written anew.
+    rewrites_cut: u64,
     dir: Option<TempDir>,
 }
 
@@ -92,6 +94,7 @@ impl World {
             place: Place { programs, data: dir.join("data"), dir },
             looked_at: 0,
             checks: 0,
+            rewrites_cut: 0,
             dir: None,
         }
     }
@@ -155,16 +158,18 @@ impl World {
     /// The daemon is dead; what was found broken meanwhile is told.
     pub(crate) fn died(&mut self) -> Result<(), Failure> {
         self.recorder.note(Entry::Died);
+        self.rewrites_cut += u64::from(self.place.data.join("sled.new").exists());
         Ok(self.recorder.sound()?)
     }
 
     /// What the run showed, in words.
     pub(crate) fn summary(&self) -> String {
         format!(
-            "{} acknowledgements kept, {} checks of {} jobs",
+            "{} acknowledgements kept, {} checks of {} jobs, {} rewrites of the database cut off",
             self.recorder.account().acknowledged,
             self.checks,
-            self.looked_at
+            self.looked_at,
+            self.rewrites_cut
         )
     }
 

@@ -175,6 +175,7 @@ fn storage(mut section: Section<'_>, report: &mut Report<'_>) -> Storage {
         checkpoint: section.duration(report, "checkpoint").unwrap_or(or.checkpoint),
         cache: section.size(report, "cache", 1 << 20..=u64::MAX).unwrap_or(or.cache),
         ballast: section.size(report, "ballast", 0..=u64::MAX).unwrap_or(or.ballast),
+        shrink_above: section.size(report, "shrink_above", 0..=u64::MAX).unwrap_or(or.shrink_above),
     };
     at_least(&section, report, "checkpoint", storage.checkpoint, CHECKPOINT_MIN);
     if storage.log_max / 2 < storage.log_file {

@@ -38,6 +38,7 @@ impl Default for Storage {
             checkpoint: Duration::from_millis(700),
             cache: 64 << 20,
             ballast: 16 << 20,
+            shrink_above: 32 << 20,
         }
     }
 }

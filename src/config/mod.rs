@@ -103,6 +103,8 @@ pub struct Storage {
     pub cache: u64,
     /// `ballast`: a file that can be given up when the disk is full, in bytes.
     pub ballast: u64,
+    /// `shrink_above`: a database larger than this, in bytes, is written anew when little of it lives.
+    pub shrink_above: u64,
 }
 
 /// `[queues.NAME]`
@@ -205,6 +207,7 @@ impl Config {
             ("storage.checkpoint", old.checkpoint != storage.checkpoint),
             ("storage.cache", old.cache != storage.cache),
             ("storage.ballast", old.ballast != storage.ballast),
+            ("storage.shrink_above", old.shrink_above != storage.shrink_above),
         ];
         fixed.into_iter().filter(|(_, differs)| *differs).map(|(key, _)| key).collect()
     }

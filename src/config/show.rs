@@ -51,7 +51,8 @@ fn daemon(text: &mut String, Config { daemon, limits, storage, .. }: &Config) ->
     writeln!(text, "log_max = {}", size(storage.log_max))?;
     writeln!(text, "checkpoint = {}", duration(storage.checkpoint))?;
     writeln!(text, "cache = {}", size(storage.cache))?;
-    writeln!(text, "ballast = {}", size(storage.ballast))
+    writeln!(text, "ballast = {}", size(storage.ballast))?;
+    writeln!(text, "shrink_above = {}", size(storage.shrink_above))
 }
 
 fn queue(

@@ -220,6 +220,7 @@ log_max = "1GiB"
 checkpoint = "2s"
 cache = "8MiB"
 ballast = 0
+shrink_above = "1GiB"
 [queues.default]
 [queues."a.b"]
 workers = 2

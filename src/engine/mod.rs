@@ -25,7 +25,7 @@ use crate::core::{
     Claim, Command, Core, Event, Grant, Groups, Holder, JobId, LeaseId, Moment, Outcome, QueueName,
     Rejection, Settings, State, Time, Verdict,
 };
-use crate::store::{AppendError, BodyError, CommitNo, Room, Store};
+use crate::store::{AppendError, BodyError, CommitNo, Room, Shrunk, Store};
 use bytes::Bytes;
 use smallvec::SmallVec;
 use std::collections::VecDeque;
@@ -151,6 +151,11 @@ impl<S: Store> Engine<S> {
     /// Whether there is room for new jobs.
     pub fn room(&self) -> Room {
         self.store.room()
+    }
+
+    /// What became of giving space back, if that was tried since the last call.
+    pub fn shrunk(&mut self) -> Option<Shrunk> {
+        self.store.shrunk()
     }
 
     /// The store, for a backup: what the engine decides does not depend on one.

@@ -57,6 +57,7 @@ pub(super) fn turn<S: Store + 'static>(hub: &Hub<S>, now: Time) -> Result<Option
     let next = hub.engine.borrow_mut().housekeep(now)?;
     hub.turns.next(disk);
     hub.watch_room();
+    hub.watch_size();
     Ok(next)
 }
 

@@ -13,7 +13,7 @@ use crate::core::{JobId, Settings, StateKind, Time};
 use crate::engine::{Answer, Bounds, Delivery, Drain, Engine, Fact, Origin, Refusal, Turned};
 use crate::protocol::admin::HandlerView;
 use crate::protocol::{LeaseRef, Notice, Response, Revocation};
-use crate::store::{Room, Store};
+use crate::store::{Room, Shrunk, Store};
 use crate::telemetry::events;
 use crate::telemetry::flood::{Flood, Line};
 use std::cell::{Cell, RefCell};
@@ -232,6 +232,15 @@ impl<S: Store + 'static> Hub<S> {
                 true => events::room_short(&Refusal::NoRoom(room).to_string()),
                 false => events::room_again(),
             }
+        }
+    }
+
+    /// Tells the operators what became of giving space back.
+    pub(super) fn watch_size(&self) {
+        match self.engine.borrow_mut().shrunk() {
+            None => {}
+            Some(Shrunk::Done { before, after }) => events::shrunk(before, after),
+            Some(Shrunk::Failed(why)) => events::not_shrunk(&why),
         }
     }
 

@@ -8,17 +8,21 @@ use super::fresh::Fresh;
 use super::home::{Home, HomeError};
 use super::log::Log;
 use super::space::{self, Space};
-use super::{AppendError, BackupRows, BackupTail, BodyError, Commit, CommitNo, Room, Store};
+use super::{AppendError, BackupRows, BackupTail, BodyError, Commit, CommitNo, Room, Shrunk, Store};
 use crate::core::{JobId, State, Time};
 use bytes::Bytes;
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// How many rows of bodies are kept after they were read: neighbours are claimed together.
 const ROWS_KEPT: usize = 8;
 
 /// With less space than this the database is left alone: what opening it anew may take, and a segment of its own.
 const HOME_ROOM: u64 = 16 << 20;
+
+/// How often the loop looks whether the home was written anew.
+const SHRUNK_AGAIN: Duration = Duration::from_millis(250);
 
 /// The store on a disk. Opened by [`DiskStore::open`].
 #[derive(Debug)]
@@ -95,6 +99,7 @@ impl Store for DiskStore {
         let (home_waits, spare) = (!self.space.has_room_for(HOME_ROOM), self.log_file_bytes);
         self.checkpoints.hold_back(home_waits);
         self.log.hold_spares(!self.space.has_room_for(HOME_ROOM + spare));
+        self.log.receive_spare();
         let position = (self.log.last(), self.time);
         let step = self.checkpoints.step(state, position, &mut self.fresh, now)?;
         // A backup that is read too slowly must not fill the log: it fails instead.
@@ -107,7 +112,8 @@ impl Store for DiskStore {
         }
         let low = home_waits || matches!(self.space.room(), Room::DiskLow { .. });
         let look = low.then(|| now.plus(space::LOOK_AGAIN));
-        Ok([step.again, look].into_iter().flatten().min())
+        let news = self.checkpoints.is_shrinking().then(|| now.plus(SHRUNK_AGAIN));
+        Ok([step.again, look, news].into_iter().flatten().min())
     }
 
     fn close(&mut self, state: &State) -> Result<(), AppendError> {
@@ -117,6 +123,10 @@ impl Store for DiskStore {
         self.came_home = last;
         self.log.free(last);
         Ok(())
+    }
+
+    fn shrunk(&mut self) -> Option<Shrunk> {
+        self.checkpoints.shrunk()
     }
 
     fn begin_backup(&mut self) -> Option<BackupRows> {
@@ -167,4 +177,4 @@ fn find_in(row: &[(JobId, Bytes)], id: JobId) -> Option<&Bytes> {
 
 #[cfg(test)]
 #[path = "disk_tests.rs"]
-mod tests;
+pub(super) mod tests;

@@ -10,9 +10,10 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-fn options() -> Options {
+pub(crate) fn options() -> Options {
     Options {
         log_file_bytes: 64 << 10,
+        shrink_above_bytes: u64::MAX,
         cache_bytes: 4 << 20,
         disk_reserve_bytes: 0,
         ballast_bytes: 0,
@@ -24,7 +25,7 @@ fn open(dir: &Path) -> (DiskStore, Recovered) {
     DiskStore::open(dir, &options()).unwrap()
 }
 
-fn append(store: &mut DiskStore, work: &mut Workload, seeds: std::ops::Range<u32>) {
+pub(crate) fn append(store: &mut DiskStore, work: &mut Workload, seeds: std::ops::Range<u32>) {
     for seed in seeds {
         let commit = work.random(seed);
         store.append(CommitNo(work.commits), &commit).unwrap();
@@ -32,14 +33,17 @@ fn append(store: &mut DiskStore, work: &mut Workload, seeds: std::ops::Range<u32
 }
 
 /// Everything in a directory, as a SIGKILL would leave it.
-fn copy(from: &Path) -> tempfile::TempDir {
+pub(crate) fn copy(from: &Path) -> tempfile::TempDir {
     let to = tempfile::tempdir().unwrap();
     for (path, bytes) in contents(from) {
         let path = to.path().join(path);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
+        if path.ends_with("db") {
+            // Beside it, and empty.
+            fs::create_dir_all(path.with_file_name("blobs")).unwrap();
+        }
         fs::write(path, bytes).unwrap();
     }
-    fs::create_dir_all(to.path().join("sled/blobs")).unwrap();
     to
 }
 
@@ -60,7 +64,7 @@ fn contents(dir: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     found
 }
 
-fn check(dir: &Path, work: &Workload) -> DiskStore {
+pub(crate) fn check(dir: &Path, work: &Workload) -> DiskStore {
     assert_eq!(verify_untouched(dir), []);
     let (mut store, found) = open(dir);
     assert_same(&found.state, &work.state);
@@ -371,7 +375,7 @@ fn a_full_log_is_said_and_checkpoints_make_room() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(12))]
 
-    /// Commits, checkpoints whole and cut, and crashes in any order: always the fold of all commits.
+    /// Commits, checkpoints whole and cut, rewrites of the home, and crashes in any order: always the fold of all commits.
     #[test]
     fn nothing_is_lost_in_any_order(steps in prop::collection::vec((any::<u16>(), 0u8..6, 0u64..60), 5..40)) {
         let dir = tempfile::tempdir().unwrap();
@@ -390,6 +394,7 @@ proptest! {
                     drop(store);
                     store = check(dir.path(), &work);
                 }
+                3 => drop(store.home.rewrite(&mut |_| Ok(())).unwrap()),
                 _ => drop(store.maintain(&work.state, Time(work.time.0)).unwrap()),
             }
         }

@@ -1,5 +1,6 @@
 //! A disk that is full: a small file system of memory, filled up beside the data. Mounting needs root.
 
+use super::home::RewriteError;
 use super::recovery::Rows;
 use super::workload::{Workload, assert_same};
 use super::*;
@@ -74,6 +75,7 @@ fn options() -> Options {
         disk_reserve_bytes: 8 << 20,
         ballast_bytes: BALLAST,
         checkpoint_interval: Duration::from_millis(1),
+        shrink_above_bytes: u64::MAX,
         ..Options::default()
     }
 }
@@ -176,6 +178,36 @@ fn a_database_that_met_the_full_disk_is_opened_anew() {
     }
     disk.clear();
     until_home(&mut store, &mut work);
+    work.check_bodies(&mut store);
+    drop(store);
+    check(&disk.data(), &work);
+}
+
+/// The copy meets the end of the disk: it is thrown away, and commits and checkpoints go on in the old home.
+#[test]
+fn a_rewrite_that_meets_the_full_disk_costs_nothing() {
+    let Some(disk) = SmallDisk::mount() else { return };
+    let (mut store, mut work) = (open(&disk.data()).0, Workload::default());
+    let many = work.submit(4000);
+    store.append(CommitNo(work.commits), &many).unwrap();
+    store.close(&work.state).unwrap();
+    let mut is_full = false;
+    let failed = store.home.rewrite(&mut |_| {
+        if !std::mem::replace(&mut is_full, true) {
+            disk.fill();
+        }
+        Ok(())
+    });
+    assert!(matches!(&failed, Err(RewriteError::Home(error)) if error.is_full()), "{failed:?}");
+    assert!(!disk.data().join("sled.new").exists());
+    work.check_bodies(&mut store);
+    housekeep(&mut store, &mut work);
+    for seed in 50..100 {
+        commit(&mut store, &mut work, seed).unwrap();
+    }
+    disk.clear();
+    until_home(&mut store, &mut work);
+    store.home.rewrite(&mut |_| Ok(())).unwrap();
     work.check_bodies(&mut store);
     drop(store);
     check(&disk.data(), &work);

@@ -27,6 +27,8 @@ mod log;
 pub mod measured;
 mod options;
 mod recovery;
+#[cfg(test)]
+mod shrink_tests;
 pub mod simulated;
 mod space;
 mod verify;
@@ -133,6 +135,20 @@ pub enum Room {
     },
 }
 
+/// What became of giving space back to the file system.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Shrunk {
+    /// The database's file has another size now.
+    Done {
+        /// Its bytes before.
+        before: u64,
+        /// And after.
+        after: u64,
+    },
+    /// It is as it was, for this reason.
+    Failed(String),
+}
+
 /// What keeps the commits.
 pub trait Store {
     /// Appends a commit that must get the number `expected`.
@@ -166,6 +182,11 @@ pub trait Store {
     /// # Errors
     /// As `maintain`. Nothing is lost by an error here: recovery reads the log.
     fn close(&mut self, state: &State) -> Result<(), AppendError>;
+
+    /// What became of giving space back, if that was tried since the last call.
+    fn shrunk(&mut self) -> Option<Shrunk> {
+        None
+    }
 
     /// Begins a backup: from now until [`Store::end_backup`] the log keeps what came after the rows. `None` if there is
     /// one under way already, or the store has nothing that could be backed up.

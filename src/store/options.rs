@@ -20,6 +20,9 @@ pub struct Options {
     /// The size of a file that is given up when the disk is full, so that running jobs can still be settled and
     /// the daemon can start. 16 MiB; 0 for none.
     pub ballast_bytes: u64,
+    /// The database's file is written anew when it is larger than this and more than four times as large as what lives
+    /// in it. 32 MiB; 0 for after every checkpoint, `u64::MAX` for never.
+    pub shrink_above_bytes: u64,
 }
 
 impl Default for Options {
@@ -31,6 +34,7 @@ impl Default for Options {
             cache_bytes: 64 << 20,
             disk_reserve_bytes: 256 << 20,
             ballast_bytes: 16 << 20,
+            shrink_above_bytes: 32 << 20,
         }
     }
 }

@@ -5,12 +5,12 @@
 //! event is folded into those jobs only whose row does not have it yet. A row that such a checkpoint removed is
 //! told by its absence: its jobs arrived before the last whole checkpoint, and are not there.
 
-use super::checkpoint::{Checkpoints, Start, Writer, mark};
+use super::checkpoint::{Checkpoints, ShrinkBounds, Start, Writer, mark};
 use super::codec::{BlockRow, MetaRow, QueueRow, block_of, decode_commit};
 use super::directory::{Directory, DirectoryError};
 use super::disk::DiskStore;
 use super::fresh::Fresh;
-use super::home::{Home, HomeError, ahead_of_log};
+use super::home::{Home, HomeError, ahead_of_log, remove_leftover};
 use super::log::{Log, LogError, Place};
 use super::space::{Space, give_up_ballast};
 use super::{Commit, CommitNo, Options};
@@ -84,7 +84,8 @@ impl DiskStore {
         })?;
         let Folded { recovered, start, fresh } = fold.end(log.last())?;
         let came_home = start.home;
-        let writer = Writer::start(home.clone()).map_err(OpenError::Thread)?;
+        let bounds = ShrinkBounds::new(directory.path().to_owned(), options);
+        let writer = Writer::start(home.clone(), bounds).map_err(OpenError::Thread)?;
         let store = DiskStore {
             checkpoints: Checkpoints::new(writer, options.checkpoint_interval, start),
             home,
@@ -103,8 +104,9 @@ impl DiskStore {
     }
 }
 
-/// sled writes when it opens, so on a full disk the ballast has to go.
+/// sled writes when it opens, so on a full disk the ballast has to go; before it, what a rewrite has left.
 fn open_home(directory: &Directory, options: &Options) -> Result<Home, HomeError> {
+    remove_leftover(&directory.sled())?;
     match Home::open(&directory.sled(), options.cache_bytes) {
         Err(error) if error.is_full() && give_up_ballast(directory.path()) => {
             Home::open(&directory.sled(), options.cache_bytes)

@@ -66,9 +66,7 @@ impl Space {
     }
 
     fn ask(&mut self) {
-        // A file system that does not say is believed to have room: the log will tell.
-        self.free =
-            statvfs(&self.dir).map_or(u64::MAX, |found| found.f_bavail.saturating_mul(found.f_frsize));
+        self.free = free(&self.dir);
         let spare = self.free.saturating_sub(self.reserve);
         if !self.has_ballast && self.ballast > 0 && spare > self.ballast {
             // It is a help, not a need: the next look tries again.
@@ -82,7 +80,12 @@ impl Space {
     }
 }
 
-/// The same before anything is open: for a start on a full disk.
+/// What is free. A file system that does not say is believed to have room: the log will tell.
+pub(crate) fn free(dir: &Path) -> u64 {
+    statvfs(dir).map_or(u64::MAX, |found| found.f_bavail.saturating_mul(found.f_frsize))
+}
+
+/// Deletes the ballast before anything is open: for a start on a full disk.
 pub(crate) fn give_up_ballast(dir: &Path) -> bool {
     fs::remove_file(ballast_path(dir)).is_ok()
 }

@@ -166,6 +166,23 @@ pub fn room_again() {
     info!("there is room again; submits are taken");
 }
 
+/// The database's file was written anew: its bytes before and after.
+pub fn shrunk(before: u64, after: u64) {
+    let given_back = before.saturating_sub(after) >> 20;
+    info!(
+        before,
+        after,
+        "the database was written anew: {} MiB instead of {} MiB, {given_back} MiB given back",
+        after >> 20,
+        before >> 20
+    );
+}
+
+/// It was not, and is as it was.
+pub fn not_shrunk(why: &str) {
+    warn!("the database could not be written anew to give space back; it is as it was: {}", escape(why));
+}
+
 /// Connections are refused at the limit. Said once until there is room again.
 pub fn connections_full(limit: usize) {
     warn!("{limit} connections (limits.connections): further ones are refused");

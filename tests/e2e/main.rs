@@ -12,6 +12,7 @@ mod helper;
 mod hostile;
 mod life;
 mod serve;
+mod shrink;
 mod verify;
 mod work;
 mod worker;

@@ -6,14 +6,16 @@
 //! them are written, as of C or later, everything up to C is home, and the log before it is free. A job
 //! that came and went in between is in none of it.
 
+mod shrink;
 mod slice;
 mod writer;
 
 use super::codec::{MetaRow, QueueRow, block_of};
 use super::fresh::Fresh;
 use super::home::HomeError;
-use super::{AppendError, Commit, CommitNo};
+use super::{AppendError, Commit, CommitNo, Shrunk};
 use crate::core::{Event, IdRange, JobId, QueueBooks, QueueName, RangeSet, State, Time};
+pub(crate) use shrink::Bounds as ShrinkBounds;
 use std::collections::HashMap;
 use std::time::Duration;
 pub(crate) use writer::{Report, RowWriter, SLICES_WAITING, Work, Writer};
@@ -316,6 +318,18 @@ pub(crate) fn mark(blocks: &mut RangeSet, jobs: IdRange) {
 
 fn failed(error: HomeError) -> AppendError {
     AppendError::Disk(std::io::Error::other(error))
+}
+
+impl Checkpoints {
+    /// What became of a rewrite of the home.
+    pub(crate) fn shrunk(&self) -> Option<Shrunk> {
+        self.writer.shrunk()
+    }
+
+    /// Whether the home is being written anew.
+    pub(crate) fn is_shrinking(&self) -> bool {
+        self.writer.is_shrinking()
+    }
 }
 
 #[cfg(test)]

@@ -2,10 +2,12 @@
 //! and sleeps while there is nothing to write. [`RowWriter`] is what the loop sees of it, so that a simulation can
 //! write instead of it.
 
-use crate::store::AppendError;
+use super::shrink::{Bounds, Shrink};
 use crate::store::codec::{MetaRow, QueueRow};
 use crate::store::home::{BlockChange, Home, HomeError};
+use crate::store::{AppendError, Shrunk};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, SyncSender, TryRecvError, TrySendError, channel, sync_channel};
 use std::thread::JoinHandle;
 
@@ -52,18 +54,23 @@ pub(crate) trait RowWriter {
 pub(crate) struct Writer {
     work: Option<SyncSender<Work>>,
     reports: Receiver<Report>,
+    shrunk: Receiver<Shrunk>,
+    is_shrinking: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
     #[cfg(test)]
     pub(super) rows_left: Arc<std::sync::atomic::AtomicU64>,
 }
 
 impl Writer {
-    pub(crate) fn start(home: Arc<Home>) -> std::io::Result<Writer> {
+    pub(crate) fn start(home: Arc<Home>, bounds: Bounds) -> std::io::Result<Writer> {
         let (work, inbox) = sync_channel(SLICES_WAITING);
         let (outbox, reports) = channel();
+        let (news, shrunk) = channel();
+        let is_shrinking = Arc::<AtomicBool>::default();
         #[cfg(test)]
         let rows_left = Arc::new(std::sync::atomic::AtomicU64::new(u64::MAX));
         let hand = Hand {
+            shrink: Shrink::new(home.clone(), bounds, news, is_shrinking.clone()),
             home,
             outbox,
             failed: None,
@@ -76,10 +83,24 @@ impl Writer {
         Ok(Writer {
             work: Some(work),
             reports,
+            shrunk,
+            is_shrinking,
             thread: Some(thread),
             #[cfg(test)]
             rows_left,
         })
+    }
+}
+
+impl Writer {
+    /// What became of a rewrite of the home.
+    pub(crate) fn shrunk(&self) -> Option<Shrunk> {
+        self.shrunk.try_recv().ok()
+    }
+
+    /// Whether one is under way.
+    pub(crate) fn is_shrinking(&self) -> bool {
+        self.is_shrinking.load(Ordering::Acquire)
     }
 }
 
@@ -125,6 +146,7 @@ impl Drop for Writer {
 /// The thread's end.
 struct Hand {
     home: Arc<Home>,
+    shrink: Shrink,
     outbox: Sender<Report>,
     /// The checkpoint whose rest is thrown away.
     failed: Option<u64>,
@@ -149,13 +171,23 @@ impl From<HomeError> for Stop {
 
 impl Hand {
     fn work_off(mut self, inbox: Receiver<Work>) {
+        // What a former life has left to do. An error comes again with the first checkpoint.
+        if let Ok(Some(slack)) = self.shrink.look() {
+            self.shrink.run(slack);
+        }
         for work in inbox {
             let (Work::Slice { round, .. } | Work::Finish { round, .. }) = work;
             if self.failed == Some(round) {
                 continue;
             }
             let finishes = matches!(work, Work::Finish { .. });
-            let report = match self.write(work) {
+            let mut slack = None;
+            let written = self.write(work).and_then(|()| {
+                // Before the report, so that the loop knows that there will be news.
+                slack = if finishes { self.shrink.look()? } else { None };
+                Ok(())
+            });
+            let report = match written {
                 Ok(()) if finishes => Report::Done,
                 Ok(()) => continue,
                 Err(Stop::Home(error)) if error.is_full() => Report::Full,
@@ -168,6 +200,9 @@ impl Hand {
             }
             if self.outbox.send(report).is_err() {
                 return;
+            }
+            if let Some(slack) = slack {
+                self.shrink.run(slack);
             }
         }
     }

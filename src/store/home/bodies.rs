@@ -2,18 +2,21 @@
 //! a job's place to the nearest key.
 
 use super::HomeError;
+use super::live::Live;
 use crate::core::JobId;
 use crate::store::codec::{
     BodyRow, PACKED_MAX, block_of, block_range, body_key, body_key_parts, encode_packed, encode_piece, pieces,
 };
 use bytes::{Bytes, BytesMut};
 use sled::{IVec, Tree};
+use std::sync::Arc;
 
 const TREE: &str = "bodies";
 
 #[derive(Debug)]
 pub(super) struct Bodies {
     tree: Tree,
+    live: Arc<Live>,
 }
 
 /// A row as it is read: key, job and piece of the key, content.
@@ -35,8 +38,13 @@ impl Row {
 }
 
 impl Bodies {
-    pub(super) fn new(tree: Tree) -> Bodies {
-        Bodies { tree }
+    pub(super) fn new(tree: Tree, live: Arc<Live>) -> Bodies {
+        Bodies { tree, live }
+    }
+
+    /// All rows.
+    pub(super) fn tree(&self) -> &Tree {
+        &self.tree
     }
 
     /// Writes bodies of one block, in order: as few rows as their size allows. A big one ends the row before it, so
@@ -139,10 +147,6 @@ impl Bodies {
         Ok(())
     }
 
-    pub(super) fn tree(&self) -> &Tree {
-        &self.tree
-    }
-
     #[cfg(test)]
     pub(super) fn rows(&self) -> usize {
         self.tree.len()
@@ -155,12 +159,13 @@ impl Bodies {
 
     fn put(&self, key: [u8; 10], row: Vec<u8>) -> Result<(), HomeError> {
         assert!(row.len() <= 64 << 10, "a row of bodies has {} bytes, more than 64 KiB", row.len());
-        self.tree.insert(key, row)?;
+        let before = self.tree.insert(key, row.as_slice())?;
+        self.live.count(&key, before.as_deref(), Some(&row));
         Ok(())
     }
 
     fn remove(&self, key: &IVec) -> Result<(), HomeError> {
-        self.tree.remove(key)?;
+        self.live.count(key, self.tree.remove(key)?.as_deref(), None);
         Ok(())
     }
 }

@@ -3,7 +3,9 @@
 //! is never on disk without those inserted before it.
 
 mod bodies;
+mod live;
 mod lock;
+mod rewrite;
 mod scan;
 mod segments;
 mod sled;
@@ -19,12 +21,15 @@ use crate::core::JobId;
 use ::sled::Tree;
 use bodies::Bodies;
 use bytes::Bytes;
+use live::Live;
+pub(in crate::store) use rewrite::remove_leftover;
+pub(crate) use rewrite::{RewriteError, Slack, Step};
 pub(crate) use scan::{Scanned, scan};
 pub(crate) use segments::damaged_parts;
 use sled::Database;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{PoisonError, RwLock, RwLockReadGuard};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
 use tally::Tally;
 
 /// Why the database cannot be used.
@@ -105,6 +110,14 @@ pub enum HomeError {
         /// Where.
         path: PathBuf,
     },
+    /// What is left of a copy cannot be removed.
+    #[error("{}, a copy of the database that was not finished, cannot be removed: {source}", path.display())]
+    Leftover {
+        /// The copy.
+        path: PathBuf,
+        /// What the system says.
+        source: std::io::Error,
+    },
     /// It was closed after a full disk and could not be opened again yet.
     #[error("the database is closed until there is space on the disk again")]
     Closed,
@@ -160,6 +173,8 @@ pub(crate) struct Home {
     cache_bytes: u64,
     /// Empty only between a full disk and the next successful opening.
     trees: RwLock<Option<Trees>>,
+    /// Held by whoever writes rows, and by a rewrite from its first row until the copy is in use.
+    writing: Mutex<()>,
     /// It has panicked, or was given up: what it holds in memory is not to be trusted, nor to be brought to the disk.
     broken: AtomicBool,
 }
@@ -173,6 +188,7 @@ struct Trees {
     queues: Tree,
     meta: Tree,
     tally: Tally,
+    live: Arc<Live>,
 }
 
 const STATE: &[u8] = b"state";
@@ -185,17 +201,20 @@ impl Home {
     /// `calls` counts those of the function that must stand in for `sync_file_range`.
     fn open_counting(path: &Path, cache_bytes: u64, calls: fn() -> u64) -> Result<Home, HomeError> {
         let trees = RwLock::new(Some(Trees::open(path, cache_bytes, calls)?));
-        Ok(Home { path: path.to_owned(), cache_bytes, trees, broken: AtomicBool::new(false) })
+        let (writing, broken) = (Mutex::new(()), AtomicBool::new(false));
+        Ok(Home { path: path.to_owned(), cache_bytes, trees, writing, broken })
     }
 
     /// Opens one that may lack rows, to see what it has; nothing may be written to it.
     fn open_incomplete(path: &Path, cache_bytes: u64) -> Result<Home, HomeError> {
         let trees = RwLock::new(Some(Trees::open_incomplete(path, cache_bytes)?));
-        Ok(Home { path: path.to_owned(), cache_bytes, trees, broken: AtomicBool::new(false) })
+        let (writing, broken) = (Mutex::new(()), AtomicBool::new(false));
+        Ok(Home { path: path.to_owned(), cache_bytes, trees, writing, broken })
     }
 
     /// Closes and opens it: the way back after a full disk.
     pub(crate) fn reopen(&self) -> Result<(), HomeError> {
+        let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
         let mut trees = self.trees.write().unwrap_or_else(PoisonError::into_inner);
         // Its lock must be given up before it can be taken again.
         *trees = None;
@@ -225,16 +244,16 @@ impl Home {
     /// Writes a block. Bodies go before the row that makes their jobs known, and leave before it.
     pub(crate) fn store(&self, change: &BlockChange) -> Result<(), HomeError> {
         self.store_bodies(change)?;
-        self.with(|trees| {
+        self.write(|trees| {
             let key = change.block.to_be_bytes();
             trees.tally.begin(&trees.meta)?;
             let Some((row, live)) = &change.row else {
-                trees.tally.count(&key, trees.jobs.remove(key)?.as_deref(), None);
+                trees.count(&key, trees.jobs.remove(key)?.as_deref(), None);
                 return Ok(());
             };
             assert!(row.len() <= ROW_MAX, "a row of jobs has {} bytes: see precaution 3", row.len());
             let before = trees.jobs.insert(key, row.as_slice())?;
-            trees.tally.count(&key, before.as_deref(), Some(row));
+            trees.count(&key, before.as_deref(), Some(row));
             let lived = match before {
                 Some(row) => row_mask(&row).map_err(|error| HomeError::damaged("jobs", &key, error))?,
                 None => 0,
@@ -249,7 +268,7 @@ impl Home {
 
     /// The first half of that. A crash may come after it.
     pub(crate) fn store_bodies(&self, change: &BlockChange) -> Result<(), HomeError> {
-        self.with(|trees| match change.row {
+        self.write(|trees| match change.row {
             Some(_) => trees.bodies.insert(change.block, &change.bodies),
             None => trees.bodies.remove_block(change.block),
         })
@@ -257,18 +276,18 @@ impl Home {
 
     /// Writes what went through a queue. Must go before the rows of blocks that reflect the same commit.
     pub(crate) fn store_queue(&self, row: &QueueRow) -> Result<(), HomeError> {
-        self.with(|trees| {
+        self.write(|trees| {
             trees.tally.begin(&trees.meta)?;
             let (key, row) = (row.books.name.as_str(), row.encode());
             let before = trees.queues.insert(key, row.as_slice())?;
-            trees.tally.count(key.as_bytes(), before.as_deref(), Some(&row));
+            trees.count(key.as_bytes(), before.as_deref(), Some(&row));
             Ok(())
         })
     }
 
     /// Ends a checkpoint: when this returns, it is on disk.
     pub(crate) fn finish(&self, meta: &MetaRow) -> Result<(), HomeError> {
-        self.with(|trees| {
+        self.write(|trees| {
             trees.tally.end(&trees.meta, meta.home)?;
             trees.meta.insert(STATE, meta.encode())?;
             trees.database.flush()
@@ -279,6 +298,11 @@ impl Home {
     /// and panic where it cannot.
     pub(crate) fn give_up(&self) {
         self.broken.store(true, Ordering::Release);
+    }
+
+    fn write<T>(&self, work: impl FnOnce(&Trees) -> Result<T, HomeError>) -> Result<T, HomeError> {
+        let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        self.with(work)
     }
 
     fn with<T>(&self, work: impl FnOnce(&Trees) -> Result<T, HomeError>) -> Result<T, HomeError> {
@@ -389,8 +413,20 @@ impl Trees {
         let database = Database::open(path, cache_bytes)?;
         let tree = |name: &str| database.db.open_tree(name);
         let (jobs, queues, meta) = (tree("jobs")?, tree("queues")?, tree("meta")?);
-        let (bodies, tally) = (Bodies::new(tree("bodies")?), Tally::default());
-        Ok(Trees { database, jobs, bodies, queues, meta, tally })
+        let (live, tally) = (Arc::<Live>::default(), Tally::default());
+        let bodies = Bodies::new(tree("bodies")?, live.clone());
+        Ok(Trees { database, jobs, bodies, queues, meta, tally, live })
+    }
+
+    /// All of them, in the order in which a rewrite copies them.
+    fn all(&self) -> [&Tree; 4] {
+        [&self.jobs, self.bodies.tree(), &self.queues, &self.meta]
+    }
+
+    /// A row of jobs or of a queue has come in the place of another.
+    fn count(&self, key: &[u8], before: Option<&[u8]>, after: Option<&[u8]>) {
+        self.tally.count(key, before, after);
+        self.live.count(key, before, after);
     }
 }
 

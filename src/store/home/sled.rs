@@ -27,6 +27,8 @@ pub(super) const SEGMENT_BYTES: usize = 8 << 20;
 pub(super) struct Database {
     pub(super) db: sled::Db,
     path: PathBuf,
+    /// Under which name it was opened, which is where sled would put a blob.
+    opened_as: PathBuf,
 }
 
 impl Database {
@@ -43,7 +45,7 @@ impl Database {
             return Err(HomeError::Locked { path: path.to_owned(), holder });
         };
         let db = opened.map_err(|source| HomeError::Open { path: path.to_owned(), source })?;
-        let database = Database { db, path: path.to_owned() };
+        let database = Database { db, path: path.to_owned(), opened_as: path.to_owned() };
         database.refuse_blobs()?;
         Ok(database)
     }
@@ -62,6 +64,11 @@ impl Database {
         if calls() == before { Err(HomeError::SyncNotOurs) } else { Ok(()) }
     }
 
+    /// It has been given another name. sled itself needs the old one for nothing but blobs once it is open.
+    pub(super) fn moved_to(&mut self, path: &Path) {
+        self.path = path.to_owned();
+    }
+
     /// Brings everything to the disk.
     pub(super) fn flush(&self) -> Result<(), HomeError> {
         self.db.flush()?;
@@ -69,12 +76,13 @@ impl Database {
     }
 
     fn refuse_blobs(&self) -> Result<(), HomeError> {
-        let dir = self.path.join("blobs");
-        let first = fs::read_dir(&dir).ok().and_then(|mut entries| entries.next());
-        match first {
-            Some(Ok(entry)) => Err(HomeError::Blob { path: entry.path() }),
-            _ => Ok(()),
+        for dir in [&self.path, &self.opened_as] {
+            let first = fs::read_dir(dir.join("blobs")).ok().and_then(|mut entries| entries.next());
+            if let Some(Ok(entry)) = first {
+                return Err(HomeError::Blob { path: entry.path() });
+            }
         }
+        Ok(())
     }
 }
 

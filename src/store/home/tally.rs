@@ -65,7 +65,7 @@ impl Tally {
 
 /// Two checksums, mixed (splitmix64) so that sums of many say something. Rows of both trees count alike: their keys
 /// differ.
-fn weight(key: &[u8], row: &[u8]) -> u64 {
+pub(super) fn weight(key: &[u8], row: &[u8]) -> u64 {
     let key = crc32c::crc32c(key);
     let z = u64::from(key) << 32 | u64::from(crc32c::crc32c_append(key, row));
     let z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);

@@ -279,6 +279,11 @@ impl Log {
         Ok(())
     }
 
+    /// Takes a file that was made meanwhile: if it came after another had come free, it is one too many.
+    pub(crate) fn receive_spare(&mut self) {
+        self.spares.receive();
+    }
+
     /// Whether no file is made in advance: what little space is left is for commits.
     pub(crate) fn hold_spares(&mut self, hold: bool) {
         self.spares_held = hold;

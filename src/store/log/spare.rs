@@ -79,7 +79,11 @@ impl Spares {
         self.send(Request::Discard(file));
     }
 
-    fn receive(&mut self) {
+    /// Takes what was made meanwhile, so that one file too many goes.
+    pub(super) fn receive(&mut self) {
+        if !self.awaited {
+            return;
+        }
         if let Ok(made) = self.made.try_recv() {
             self.awaited = false;
             match (made, &self.ready) {

@@ -297,3 +297,22 @@ proptest! {
         }
     }
 }
+
+/// The thread was slow: its file came only after others had come free. The directory stays at two then.
+#[test]
+fn a_file_that_was_made_too_late_is_one_too_many() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut log = open(dir.path(), 0).unwrap().0;
+    append(&mut log, 200);
+    log.free(log.last());
+    let count = || file::list(dir.path()).unwrap().whole.len();
+    let (_nobody, pause) = std::sync::mpsc::channel::<()>();
+    for _ in 0..6000 {
+        log.receive_spare();
+        if count() <= 2 {
+            return;
+        }
+        let _ = pause.recv_timeout(std::time::Duration::from_millis(5)); // between two looks
+    }
+    panic!("{} files are left", count());
+}

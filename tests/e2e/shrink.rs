@@ -1,0 +1,76 @@
+//! After a long queue the data directory is small again, and whatever still lives is there.
+
+use crate::helper::{Home, block_on, until};
+use musher::protocol::{JobOptions, SubmitGroup};
+use std::collections::HashMap;
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::time::Duration;
+
+/// The database is written anew after every checkpoint, if less than a quarter of it lives.
+fn home() -> Home {
+    let home = Home::new("");
+    let config = "[storage]\nlog_file = \"256KiB\"\ncheckpoint = \"20ms\"\nballast = \"0B\"\n\
+                  shrink_above = \"0B\"\n[limits]\ndisk_reserve = \"0B\"\n";
+    fs::write(home.path("musher.toml"), config).unwrap();
+    home
+}
+
+/// What a directory takes of the disk. What vanishes meanwhile takes nothing.
+fn bytes(dir: &Path) -> u64 {
+    let entries = fs::read_dir(dir).into_iter().flatten().flatten();
+    let size = |path: &Path| {
+        fs::symlink_metadata(path)
+            .map_or(0, |found| if found.is_dir() { bytes(path) } else { found.blocks() * 512 })
+    };
+    entries.map(|entry| size(&entry.path())).sum()
+}
+
+#[test]
+fn after_a_backlog_the_directory_is_small_again_whatever_kills_it() {
+    const KILLS: u64 = 12;
+    block_on(async {
+        let home = home();
+        let data = home.path("data");
+        let mut daemon = home.serve().await;
+        let mut kept = HashMap::new();
+        for n in 0..200 {
+            let body = format!("{n} stays ").repeat(1 + n % 700);
+            kept.insert(daemon.submit("kept", &[&body]).await, body);
+        }
+        for _ in 0..20 {
+            let options = JobOptions { queue: "gone".into(), ..JobOptions::default() };
+            let bodies = (0..1000).map(|n| n.to_string().repeat(600).into()).collect();
+            daemon.client.submit(vec![SubmitGroup { options, bodies }]).await.unwrap();
+        }
+        until("the backlog is in the database", async || {
+            (bytes(&data.join("sled")) > 30 << 20).then_some(())
+        })
+        .await;
+        assert!(home.musher(&["purge", "gone", "--yes"]).status.success());
+
+        let mut cut = 0;
+        for n in 0..KILLS {
+            let body = format!("kill {n}");
+            kept.insert(daemon.submit("kept", &[&body]).await, body);
+            tokio::time::sleep(Duration::from_millis(20 + n * 8)).await;
+            daemon.kill().await;
+            cut += u64::from(data.join("sled.new").exists());
+            daemon = home.serve().await;
+        }
+        assert!(cut > 0, "no kill has met a rewrite");
+
+        daemon.submit("other", &["so that there is a checkpoint"]).await;
+        until("the directory is small", async || (bytes(&data) < 10 << 20).then_some(())).await;
+        until("the log says so", async || home.log().contains("MiB given back").then_some(())).await;
+        daemon.stop().await;
+        let daemon = home.serve().await;
+        assert_eq!(daemon.queue("kept").await.ready, kept.len() as u64);
+        while let Some(job) = daemon.claim("kept", true, 0).await {
+            let body = kept.remove(&job.lease.id).unwrap();
+            assert_eq!(job.body, body.as_bytes(), "job {}", job.lease.id);
+        }
+        assert!(kept.is_empty(), "{:?}", kept.keys());
+    });
+}
