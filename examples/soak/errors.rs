@@ -30,7 +30,8 @@ struct Fault {
 
 impl Fault {
     fn random(rng: &mut Rng) -> Fault {
-        let files = ["log", "log", "log", "new", "mark", "logdir", "sled", "sled", "sled"][rng.usize(..9)];
+        let files =
+            ["log", "log", "log", "new", "mark", "logdir", "sled", "sled", "copy", "copy"][rng.usize(..10)];
         let call = match files {
             "mark" => "write",
             "logdir" => "sync",
@@ -42,7 +43,7 @@ impl Fault {
     }
 
     /// Whether nobody can go on after it. Where space is missing for a write, there may be some the next time; a file made in
-    /// advance is not needed; and the mark is a help only.
+    /// advance is not needed; the mark is a help only; and of a copy of the database there is the original.
     fn is_final(&self) -> bool {
         let full = self.errno == libc::ENOSPC;
         match (self.files, self.call) {
