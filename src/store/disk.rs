@@ -2,9 +2,9 @@
 //! back at a start (`recovery.rs`). One process at a time; the loop's thread owns it.
 
 use super::checkpoint::Checkpoints;
-use super::codec::{MetaRow, encode_commit};
+use super::codec::{EncodedBodies, MetaRow, encode_commit};
 use super::directory::{Directory, DirectoryError};
-use super::fresh::Fresh;
+use super::fresh::{Arrivals, Fresh};
 use super::home::{Home, HomeError};
 use super::log::Log;
 use super::space::{self, Space};
@@ -52,17 +52,22 @@ impl Store for DiskStore {
             return Err(AppendError::Fenced { expected, actual });
         }
         self.refuse_after_failure()?;
-        let space = &mut self.space;
-        let appended = self.log.append(|out| encode_commit(commit, out), || space.give_up_ballast());
-        let bytes = appended.inspect_err(|error| {
+        let (space, mut bodies_at) = (&mut self.space, 0);
+        let encode = |out: &mut Vec<u8>| bodies_at = encode_commit(commit, out);
+        let appended = self.log.append(encode, || space.give_up_ballast());
+        let appended = appended.inspect_err(|error| {
             // A disk that is only full can be closed in order.
             if error.kind() != std::io::ErrorKind::StorageFull {
                 self.home.give_up();
             }
-        })? as u64;
+        })?;
+        let bytes = appended.record.len() as u64;
         self.space.count(bytes);
         self.time = commit.time;
-        self.checkpoints.note(commit, bytes, &mut self.fresh);
+        let bodies = EncodedBodies::new(&appended.record[bodies_at..], commit.bodies.len());
+        let place = Some((appended.file, appended.at + bodies_at as u64));
+        self.checkpoints.note(commit, bytes, Arrivals { bodies, place }, &mut self.fresh);
+        self.log.release_buffer();
         Ok(())
     }
 
@@ -71,15 +76,17 @@ impl Store for DiskStore {
     }
 
     fn body(&mut self, id: JobId) -> Result<Bytes, BodyError> {
-        if let Some(body) = self.fresh.get(id).or_else(|| find(&self.rows, id)) {
-            return Ok(body.clone());
-        }
-        let row = self.home.bodies(id).map_err(|error| match error {
-            HomeError::Damaged { .. } | HomeError::Corrupt { .. } => {
-                BodyError::Damaged { id, detail: error.to_string() }
-            }
-            _ => BodyError::Failed { id, detail: error.to_string() },
-        })?;
+        let row = match self.fresh.get(id) {
+            Some(Ok(body)) => return Ok(body),
+            _ if let Some(body) = find(&self.rows, id) => return Ok(body.clone()),
+            Some(Err(in_log)) => in_log.read().map_err(|error| error.about(id))?,
+            None => self.home.bodies(id).map_err(|error| match error {
+                HomeError::Damaged { .. } | HomeError::Corrupt { .. } => {
+                    BodyError::Damaged { id, detail: error.to_string() }
+                }
+                _ => BodyError::Failed { id, detail: error.to_string() },
+            })?,
+        };
         let body = find_in(&row, id).cloned().ok_or(BodyError::Missing(id))?;
         // A big body has no neighbours in its row.
         if row.len() > 1 {

@@ -1,71 +1,272 @@
-//! Bodies that are in the log but not yet in the home. Ids are dense, so a body is found by its distance from the
-//! first. Knows nothing of when they are stored.
+//! Bodies that are in the log but not yet in the home, in stretches of neighbours: where each stretch lies in the log
+//! and, of the newest ones up to a bound, what is in it. So what a burst takes in memory depends neither on how large its
+//! bodies are nor on how far checkpoints are behind. Knows nothing of when bodies come home; whoever frees a file of the
+//! log has removed its bodies here before.
 
+use super::BodyError;
+use super::codec::{BLOCK, EncodedBodies, block_of, split_bodies};
 use crate::core::{IdRange, JobId};
 use bytes::Bytes;
 use std::collections::VecDeque;
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::sync::Arc;
+
+/// How many bytes of bodies are in memory while they wait for a checkpoint; older ones are read back from the log. A
+/// checkpoint begins at the latest when as much was appended, so a load that checkpoints keep up with is served from
+/// memory.
+pub(crate) const MEMORY: usize = 32 << 20;
+
+/// The most bytes of a stretch with more than one body: what is read to get at one of them.
+const STRETCH_BYTES: usize = 64 << 10;
+
+/// What a stretch in memory takes beside its bytes: its slot, and what the allocator keeps.
+const SLOT_BYTES: usize = 96;
 
 /// The bodies, by id.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Fresh {
-    first: u64,
-    bodies: VecDeque<Option<Bytes>>,
+    /// In the order of ids. One that is empty may stay until all before it are.
+    stretches: VecDeque<Stretch>,
+    /// What is in the last of them.
+    memory: VecDeque<Option<Bytes>>,
+    memory_bytes: usize,
+    memory_max: usize,
+}
+
+/// Bodies of neighbours in one block of the home, which have arrived in one commit.
+#[derive(Debug)]
+struct Stretch {
+    first: JobId,
+    /// The bodies that are there: one bit an id, from `first` on.
+    here: u64,
+    count: u8,
+    len: u32,
+    sum: u32,
+    /// `None` without a log that could be read: it stays in memory.
+    file: Option<Arc<File>>,
+    at: u64,
+}
+
+/// The bodies of a commit, and where it lies.
+#[derive(Debug)]
+pub(crate) struct Arrivals<'a> {
+    pub(crate) bodies: EncodedBodies<'a>,
+    /// The file that they are in, and where they begin.
+    pub(crate) place: Option<(&'a Arc<File>, u64)>,
+}
+
+/// Some neighbours, here or in the log. Reading them needs nothing of [`Fresh`].
+#[derive(Clone, Debug)]
+pub(crate) struct Neighbours {
+    first: JobId,
+    here: u64,
+    source: Source,
+}
+
+#[derive(Clone, Debug)]
+enum Source {
+    Memory(Bytes),
+    Log { file: Arc<File>, at: u64, len: u32, sum: u32 },
+}
+
+/// Bodies in the log are not what was written there, or the disk failed.
+#[derive(Debug, thiserror::Error)]
+#[error("the bodies of job {first} and its neighbours cannot be read back from the log: {source}")]
+pub(crate) struct ReadBackError {
+    first: JobId,
+    source: io::Error,
 }
 
 impl Fresh {
-    /// Adds the body of a job with a greater id than any before.
-    pub(crate) fn push(&mut self, id: JobId, body: Bytes) {
-        if self.bodies.is_empty() {
-            self.first = id.0;
-        }
-        let place = id.0.checked_sub(self.first).filter(|place| *place >= self.bodies.len() as u64);
-        let place = place.expect("ids of new jobs rise");
-        self.bodies.resize(place as usize, None);
-        self.bodies.push_back(Some(body));
+    /// None yet; at most about `memory_max` bytes of them will be in memory.
+    pub(crate) fn new(memory_max: usize) -> Fresh {
+        let (stretches, memory) = (VecDeque::new(), VecDeque::new());
+        Fresh { stretches, memory, memory_bytes: 0, memory_max }
     }
 
-    pub(crate) fn get(&self, id: JobId) -> Option<&Bytes> {
-        let place = id.0.checked_sub(self.first)?;
-        self.bodies.get(usize::try_from(place).ok()?)?.as_ref()
+    /// Adds the bodies of jobs with greater ids than any before: the next ones of a commit.
+    pub(crate) fn push(&mut self, jobs: IdRange, arrivals: &mut Arrivals<'_>) {
+        let newest = self.stretches.back().map_or(JobId(0), Stretch::end);
+        assert!(jobs.first >= newest, "ids of new jobs rise");
+        let mut first = jobs.first;
+        while first < jobs.end() {
+            let in_block = BLOCK - first.0 % BLOCK;
+            let most = in_block.min(jobs.end().0 - first.0) as usize;
+            let at = arrivals.bodies.taken() as u64;
+            let (count, bytes) = arrivals.bodies.take(most, STRETCH_BYTES);
+            assert!(count > 0, "each job that was submitted has one body");
+            let place = arrivals.place.map(|(file, begin)| (file.clone(), begin + at));
+            self.push_stretch(first, count, bytes, place);
+            first = first.plus(count as u64);
+        }
+    }
+
+    fn push_stretch(&mut self, first: JobId, count: usize, bytes: &[u8], place: Option<(Arc<File>, u64)>) {
+        let (file, at) = place.map_or((None, 0), |(file, at)| (Some(file), at));
+        self.stretches.push_back(Stretch {
+            first,
+            here: mask(0, count as u64),
+            count: count as u8,
+            len: u32::try_from(bytes.len()).expect("a commit has less than 4 GiB"),
+            sum: crc32c::crc32c(bytes),
+            file,
+            at,
+        });
+        // One that is larger than all of them together may be does not drive them out.
+        let copy = Some(bytes).filter(|bytes| bytes.len() + SLOT_BYTES <= self.memory_max);
+        let copy = copy.map(Bytes::copy_from_slice);
+        self.memory_bytes += weight(copy.as_ref());
+        self.memory.push_back(copy);
+        while self.memory_bytes > self.memory_max {
+            let oldest = self.memory.pop_front().expect("what takes memory is there");
+            self.memory_bytes -= weight(oldest.as_ref());
+        }
+    }
+
+    /// Whether a job's body is among them.
+    pub(crate) fn contains(&self, id: JobId) -> bool {
+        self.find(id).is_some()
+    }
+
+    /// A job's body if it is in memory, else what must be read to get it.
+    pub(crate) fn get(&self, id: JobId) -> Option<Result<Bytes, Neighbours>> {
+        let place = self.find(id)?;
+        let found = self.neighbours(place, u64::MAX)?;
+        Some(match &found.source {
+            Source::Memory(bytes) => {
+                let body = split_bodies(bytes).nth((id.0 - found.first.0) as usize);
+                Ok(body.and_then(Result::ok).expect("what was pushed has as many bodies as it says"))
+            }
+            Source::Log { .. } => Err(found),
+        })
+    }
+
+    /// The bodies of a block's jobs, of those that are asked for: one bit a job.
+    pub(crate) fn of_block(&self, block: u64, wanted: u64) -> Vec<Neighbours> {
+        let from = self.stretches.partition_point(|stretch| block_of(stretch.first) < block);
+        let places =
+            (from..self.stretches.len()).take_while(|place| block_of(self.stretches[*place].first) == block);
+        places.filter_map(|place| self.neighbours(place, wanted)).collect()
+    }
+
+    fn neighbours(&self, place: usize, wanted: u64) -> Option<Neighbours> {
+        let stretch = &self.stretches[place];
+        let here = stretch.here & wanted >> (stretch.first.0 % BLOCK);
+        if here == 0 {
+            return None;
+        }
+        let source = match (self.memory_of(place).and_then(|place| self.memory[place].clone()), &stretch.file)
+        {
+            (Some(bytes), _) => Source::Memory(bytes),
+            (None, Some(file)) => {
+                Source::Log { file: file.clone(), at: stretch.at, len: stretch.len, sum: stretch.sum }
+            }
+            (None, None) => return None,
+        };
+        Some(Neighbours { first: stretch.first, here, source })
+    }
+
+    fn find(&self, id: JobId) -> Option<usize> {
+        let place = self.stretches.partition_point(|stretch| stretch.end() <= id);
+        let stretch = self.stretches.get(place)?;
+        let offset = id.0.checked_sub(stretch.first.0)?;
+        (stretch.here >> offset & 1 == 1).then_some(place)
+    }
+
+    /// Where in `memory` a stretch is.
+    fn memory_of(&self, place: usize) -> Option<usize> {
+        (place + self.memory.len()).checked_sub(self.stretches.len())
     }
 
     /// Forgets those of a range that are there.
     pub(crate) fn remove(&mut self, range: IdRange) {
-        let end = self.first + self.bodies.len() as u64;
-        let (from, to) = (range.first.0.max(self.first), range.end().0.min(end));
-        for id in from..to {
-            self.bodies[(id - self.first) as usize] = None;
+        let from = self.stretches.partition_point(|stretch| stretch.end() <= range.first);
+        for place in from..self.stretches.len() {
+            let stretch = &mut self.stretches[place];
+            let own = IdRange::new(stretch.first, stretch.count.into());
+            let Some(part) = own.overlap(range) else { break };
+            stretch.here &= !mask(part.first.0 - own.first.0, part.len);
+            if stretch.here == 0
+                && let Some(slot) = self.memory_of(place)
+                && let Some(bytes) = self.memory[slot].take()
+            {
+                self.memory_bytes -= weight(Some(&bytes));
+            }
         }
-        while let Some(None) = self.bodies.front() {
-            self.bodies.pop_front();
-            self.first += 1;
+        while self.stretches.front().is_some_and(|stretch| stretch.here == 0) {
+            self.stretches.pop_front();
         }
+        self.memory.drain(..self.memory.len().saturating_sub(self.stretches.len()));
         // A burst must not hold its memory for ever.
-        if self.bodies.is_empty() && self.bodies.capacity() > 1 << 16 {
-            self.bodies = VecDeque::new();
+        if self.stretches.is_empty() && self.stretches.capacity() > 1 << 10 {
+            *self = Fresh::new(self.memory_max);
         }
+    }
+}
+
+/// `len` bits from one on.
+fn mask(from: u64, len: u64) -> u64 {
+    u64::MAX >> (u64::from(u64::BITS) - len) << from
+}
+
+fn weight(slot: Option<&Bytes>) -> usize {
+    slot.map_or(0, |bytes| bytes.len() + SLOT_BYTES)
+}
+
+impl Stretch {
+    fn end(&self) -> JobId {
+        self.first.plus(self.count.into())
+    }
+}
+
+impl ReadBackError {
+    /// What it means for one of them.
+    pub(crate) fn about(self, id: JobId) -> BodyError {
+        let detail = self.to_string();
+        match self.source.kind() {
+            io::ErrorKind::InvalidData => BodyError::Damaged { id, detail },
+            _ => BodyError::Failed { id, detail },
+        }
+    }
+}
+
+impl Neighbours {
+    /// How many bytes they have, with others between them that are gone.
+    pub(crate) fn len(&self) -> usize {
+        match &self.source {
+            Source::Memory(bytes) => bytes.len(),
+            Source::Log { len, .. } => *len as usize,
+        }
+    }
+
+    /// The bodies, in order.
+    pub(crate) fn read(&self) -> Result<Vec<(JobId, Bytes)>, ReadBackError> {
+        let failed = |source| ReadBackError { first: self.first, source };
+        let bytes = match &self.source {
+            Source::Memory(bytes) => bytes.clone(),
+            Source::Log { file, at, len, sum } => {
+                let mut bytes = vec![0; *len as usize];
+                file.read_exact_at(&mut bytes, *at).map_err(failed)?;
+                if crc32c::crc32c(&bytes) != *sum {
+                    let detail = format!("the bytes from {at} on are not what was written");
+                    return Err(failed(io::Error::new(io::ErrorKind::InvalidData, detail)));
+                }
+                bytes.into()
+            }
+        };
+        let mut bodies = Vec::with_capacity(self.here.count_ones() as usize);
+        for (offset, body) in (0..u64::from(u64::BITS)).zip(split_bodies(&bytes)) {
+            let body = body.map_err(|error| failed(io::Error::new(io::ErrorKind::InvalidData, error)))?;
+            if self.here >> offset & 1 == 1 {
+                bodies.push((self.first.plus(offset), body));
+            }
+        }
+        Ok(bodies)
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn bodies_come_and_go_in_any_order() {
-        let mut fresh = Fresh::default();
-        for id in [5, 6, 9] {
-            fresh.push(JobId(id), id.to_string().into());
-        }
-        let there = |fresh: &Fresh| (0..12).filter(|id| fresh.get(JobId(*id)).is_some()).collect::<Vec<_>>();
-        assert_eq!(there(&fresh), [5, 6, 9]);
-        fresh.remove(JobId(6).into());
-        fresh.remove(IdRange::new(JobId(1), 2));
-        assert_eq!(there(&fresh), [5, 9]);
-        fresh.remove(IdRange::new(JobId(1), 5));
-        assert_eq!((there(&fresh), fresh.bodies.len()), (vec![9], 1));
-        fresh.remove(IdRange::new(JobId(1), 50));
-        fresh.push(JobId(77), Bytes::new());
-        assert_eq!((fresh.bodies.len(), fresh.get(JobId(77))), (1, Some(&Bytes::new())));
-    }
-}
+#[path = "fresh_tests.rs"]
+mod tests;

@@ -1,6 +1,6 @@
 //! A door for benches/ to what only the store may call. Not part of the library: it may change or go at any time.
 
-use super::codec::{decode_commit, encode_commit};
+use super::codec::{decode_whole_commit, encode_commit};
 use super::{Commit, DecodeError};
 use bytes::Bytes;
 
@@ -15,5 +15,5 @@ pub fn encode(commit: &Commit, out: &mut Vec<u8>) {
 ///
 /// If the bytes are not a commit.
 pub fn decode(bytes: &Bytes) -> Result<Commit, DecodeError> {
-    decode_commit(bytes)
+    decode_whole_commit(bytes)
 }

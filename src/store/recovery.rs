@@ -6,16 +6,15 @@
 //! told by its absence: its jobs arrived before the last whole checkpoint, and are not there.
 
 use super::checkpoint::{Checkpoints, ShrinkBounds, Start, Writer, mark};
-use super::codec::{BlockRow, MetaRow, QueueRow, block_of, decode_commit};
+use super::codec::{BlockRow, CommitView, MetaRow, QueueRow, block_of, block_range, decode_commit};
 use super::directory::{Directory, DirectoryError};
 use super::disk::DiskStore;
-use super::fresh::Fresh;
+use super::fresh::{self, Arrivals, Fresh};
 use super::home::{Home, HomeError, ahead_of_log, remove_leftover};
-use super::log::{Log, LogError, Place};
+use super::log::{Log, LogError, Place, record};
 use super::space::{Space, give_up_ballast};
-use super::{Commit, CommitNo, Options};
-use crate::core::{Books, Event, JobId, QueueBooks, RangeSet, State, Time};
-use bytes::Bytes;
+use super::{CommitNo, Options};
+use crate::core::{Books, Event, IdRange, JobId, QueueBooks, RangeSet, State, Time};
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::path::Path;
@@ -77,7 +76,7 @@ impl DiskStore {
         options: &Options,
     ) -> Result<(DiskStore, Recovered), OpenError> {
         let home = Arc::new(open_home(&directory, options)?);
-        let mut fold = Fold::load(home.as_ref())?;
+        let mut fold = Fold::load(home.as_ref(), Fresh::new(fresh::MEMORY))?;
         directory.create_log()?;
         let log = Log::open(&directory.log(), options.log_file_bytes, fold.meta.home, |place, payload| {
             fold.commit(place, payload)
@@ -136,7 +135,6 @@ pub(super) struct Folded {
 }
 
 /// The state while it is put together.
-#[derive(Default)]
 pub(super) struct Fold {
     pub(super) meta: MetaRow,
     state: State,
@@ -159,9 +157,22 @@ pub(super) struct Fold {
 
 impl Fold {
     /// The home's part.
-    pub(super) fn load(home: &impl Rows) -> Result<Fold, HomeError> {
-        let mut fold = Fold { meta: home.meta()?.unwrap_or_default(), ..Fold::default() };
-        (fold.time, fold.next_id) = (fold.meta.time, fold.meta.next_id);
+    pub(super) fn load(home: &impl Rows, fresh: Fresh) -> Result<Fold, HomeError> {
+        let meta = home.meta()?.unwrap_or_default();
+        let mut fold = Fold {
+            meta,
+            state: State::default(),
+            time: meta.time,
+            next_id: meta.next_id,
+            ahead: HashMap::new(),
+            newest_row: Default::default(),
+            queues: BTreeMap::new(),
+            rows: RangeSet::default(),
+            stored: RangeSet::default(),
+            dirty: RangeSet::default(),
+            fresh,
+            report: Report::default(),
+        };
         for row in home.queues()? {
             fold.queues.entry(row.commit.max(fold.meta.home)).or_default().push(row.books);
         }
@@ -190,10 +201,11 @@ impl Fold {
 
     /// Folds one commit of the log's tail.
     pub(super) fn commit(&mut self, place: Place<'_>, payload: &[u8]) -> Result<(), OpenError> {
-        let commit = decode_commit(&Bytes::copy_from_slice(payload));
-        let commit = commit.map_err(|error| place.damaged(error.to_string()))?;
+        let commit = decode_commit(payload).map_err(|error| place.damaged(error.to_string()))?;
         let submitted = commit.events.iter().filter(|event| matches!(event, Event::Submitted { .. }));
-        let jobs: u64 = submitted.flat_map(|event| event.jobs()).map(|range| range.len).sum();
+        // From a damaged place their sum may be anything.
+        let lens = submitted.flat_map(|event| event.jobs()).map(|range| range.len);
+        let jobs = lens.fold(0, u64::saturating_add);
         if jobs != commit.bodies.len() as u64 {
             return Err(place.damaged(format!("{jobs} jobs have {} bodies", commit.bodies.len())).into());
         }
@@ -204,8 +216,10 @@ impl Fold {
         Ok(())
     }
 
-    fn events(&mut self, place: Place<'_>, commit: &Commit) -> Result<(), LogError> {
-        let mut bodies = commit.bodies.iter();
+    fn events(&mut self, place: Place<'_>, commit: &CommitView<'_>) -> Result<(), LogError> {
+        let bodies_at = place.offset + (record::HEADER + commit.bodies_at) as u64;
+        let place_of_bodies = place.file.map(|file| (file, bodies_at));
+        let mut arrivals = Arrivals { bodies: commit.bodies, place: place_of_bodies };
         for event in &commit.events {
             for part in self.still_missing(place, event)?.iter() {
                 self.state.apply(part);
@@ -215,11 +229,8 @@ impl Fold {
                     return Err(place.damaged(format!("job {} arrives after later ones", jobs.first)));
                 }
                 self.next_id = jobs.end();
-                for (id, body) in jobs.iter().zip(&mut bodies) {
-                    if self.misses(place.number, id) {
-                        self.fresh.push(id, body.clone());
-                    }
-                }
+                self.fresh.push(*jobs, &mut arrivals);
+                self.forget_stored(place.number, *jobs);
             }
             for range in event.jobs() {
                 mark(&mut self.dirty, *range);
@@ -228,6 +239,18 @@ impl Fold {
             event.forgotten().iter().for_each(|range| self.fresh.remove(*range));
         }
         Ok(())
+    }
+
+    /// Bodies of blocks that have a row already are in the home, if they are needed.
+    fn forget_stored(&mut self, number: CommitNo, jobs: IdRange) {
+        if number > self.newest_row.0 {
+            return;
+        }
+        for block in block_of(jobs.first)..=block_of(JobId(jobs.end().0 - 1)) {
+            if self.ahead.get(&block).is_some_and(|row| number <= *row) {
+                self.fresh.remove(block_range(block));
+            }
+        }
     }
 
     /// The parts of an event that no row has yet: all of it as a rule.

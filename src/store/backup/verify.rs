@@ -5,6 +5,7 @@ use super::read::{Defect, Next, Pieces};
 use super::{BackupError, CommitNo};
 use crate::core::{JobId, RangeSet};
 use crate::store::codec::{BlockRow, MetaRow, Piece, QueueRow};
+use crate::store::fresh::Fresh;
 use crate::store::home::HomeError;
 use crate::store::log::Place;
 use crate::store::recovery::{self, Fold};
@@ -115,7 +116,8 @@ impl Kept {
     fn fold(&mut self) -> Result<(Summary, Vec<Defect>), Defect> {
         let wrong = |place: String, detail: &dyn ToString| Defect { place, detail: detail.to_string() };
         let rows = "its rows".to_owned();
-        let mut fold = Fold::load(self).map_err(|error| wrong(rows.clone(), &error))?;
+        // Which bodies there are is all that is asked.
+        let mut fold = Fold::load(self, Fresh::new(0)).map_err(|error| wrong(rows.clone(), &error))?;
         let mut last = fold.meta.home;
         for (number, payload) in std::mem::take(&mut self.commits) {
             let place = format!("commit {}", number.0);
@@ -123,7 +125,7 @@ impl Kept {
                 return Err(wrong(place, &format!("commit {} should come next", last.next().0)));
             }
             last = number;
-            let at = Place { path: Path::new("the backup"), offset: 0, number };
+            let at = Place { path: Path::new("the backup"), file: None, offset: 0, number };
             fold.commit(at, &payload).map_err(|error| wrong(place, &error))?;
         }
         if self.last != Some(last) {
@@ -133,7 +135,7 @@ impl Kept {
         let state = &folded.recovered.state;
         let all = crate::core::IdRange::new(JobId(1), state.next_id().0);
         let ids = state.iter(all).flat_map(|(range, _)| range.iter().collect::<Vec<_>>());
-        let bare = ids.filter(|id| !self.bodies.contains(id.0) && folded.fresh.get(*id).is_none());
+        let bare = ids.filter(|id| !self.bodies.contains(id.0) && !folded.fresh.contains(*id));
         let missing = bare.map(|id| wrong(format!("job {id}"), &"its body is missing")).collect();
         let jobs = folded.recovered.report.jobs;
         Ok((Summary { jobs, commit: last.0, next_id: state.next_id().0 }, missing))

@@ -11,14 +11,13 @@ mod slice;
 mod writer;
 
 use super::codec::{MetaRow, QueueRow, block_of};
-use super::fresh::Fresh;
-use super::home::HomeError;
+use super::fresh::{Arrivals, Fresh};
 use super::{AppendError, Commit, CommitNo, Shrunk};
 use crate::core::{Event, IdRange, JobId, QueueBooks, QueueName, RangeSet, State, Time};
 pub(crate) use shrink::Bounds as ShrinkBounds;
 use std::collections::HashMap;
 use std::time::Duration;
-pub(crate) use writer::{Report, RowWriter, SLICES_WAITING, Work, Writer};
+pub(crate) use writer::{BlockRows, Report, RowWriter, SLICES_WAITING, Work, Writer};
 
 /// How often the loop looks whether the thread is done.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
@@ -56,8 +55,10 @@ pub(crate) struct Checkpoints<W = Writer> {
     queues: HashMap<QueueName, QueueBooks>,
     round: Option<Round>,
     rounds: u64,
-    /// Jobs whose bodies are home and may still be in memory.
+    /// Jobs whose bodies are home and not yet forgotten here.
     released: RangeSet,
+    /// The end of a checkpoint that nobody was told yet: the log keeps the bodies that are not forgotten.
+    came_home: Option<CommitNo>,
     /// When the next one begins; `None` while nothing has changed.
     due: Option<Time>,
     /// Bytes appended since the last one began.
@@ -89,7 +90,7 @@ struct Round {
 pub(crate) struct Step {
     /// When to call again.
     pub(crate) again: Option<Time>,
-    /// A checkpoint has ended: everything up to here is home.
+    /// A checkpoint has ended: everything up to here is home, and nothing of the log before it is needed.
     pub(crate) home: Option<CommitNo>,
 }
 
@@ -98,6 +99,7 @@ impl<W: RowWriter> Checkpoints<W> {
         Checkpoints {
             writer,
             interval,
+            came_home: None,
             home: start.home,
             dirty: start.dirty,
             stored: start.stored,
@@ -112,19 +114,24 @@ impl<W: RowWriter> Checkpoints<W> {
     }
 
     /// Takes note of a commit that was appended, as so many bytes: what has changed, which bodies came and went.
-    pub(crate) fn note(&mut self, commit: &Commit, bytes: u64, fresh: &mut Fresh) {
+    pub(crate) fn note(
+        &mut self,
+        commit: &Commit,
+        bytes: u64,
+        mut arrivals: Arrivals<'_>,
+        fresh: &mut Fresh,
+    ) {
         self.bytes += bytes;
-        let mut bodies = commit.bodies.iter();
         for event in &commit.events {
             for range in event.jobs() {
                 mark(&mut self.dirty, *range);
             }
             if let Event::Submitted { jobs, .. } = event {
-                jobs.iter().zip(&mut bodies).for_each(|(id, body)| fresh.push(id, body.clone()));
+                fresh.push(*jobs, &mut arrivals);
             }
             event.forgotten().iter().for_each(|jobs| fresh.remove(*jobs));
         }
-        debug_assert!(bodies.next().is_none(), "each job that was submitted has one body");
+        debug_assert_eq!(arrivals.bodies.len(), 0, "each job that was submitted has one body");
     }
 
     /// Whether a new one must wait for space on the disk: what is left of it is for the log, and a database that meets
@@ -144,7 +151,7 @@ impl<W: RowWriter> Checkpoints<W> {
     ) -> Result<Step, AppendError> {
         let mut step = Step::default();
         if let Some(report) = self.writer.report()? {
-            self.end(report, now, &mut step)?;
+            self.end(report, now)?;
         }
         if self.round.is_none() && last > self.home {
             let due = *self.due.get_or_insert(now.plus(self.interval));
@@ -160,7 +167,9 @@ impl<W: RowWriter> Checkpoints<W> {
             Some(_) => Some(self.go_on(state, last, fresh, now)?),
         };
         self.release(fresh);
-        if !self.released.is_empty() {
+        if self.released.is_empty() {
+            step.home = self.came_home.take();
+        } else {
             step.again = Some(now);
         }
         Ok(step)
@@ -179,6 +188,7 @@ impl<W: RowWriter> Checkpoints<W> {
             }
             if self.round.is_none() {
                 if last == self.home {
+                    self.came_home = None;
                     return Ok(());
                 }
                 self.begin(state, last, time);
@@ -188,8 +198,7 @@ impl<W: RowWriter> Checkpoints<W> {
                 self.writer.hand_over(work)?;
             }
             let report = self.writer.wait()?;
-            let mut step = Step::default();
-            if !self.end(report, Time(0), &mut step)? {
+            if !self.end(report, Time(0))? {
                 return Err(AppendError::Disk(std::io::ErrorKind::StorageFull.into()));
             }
         }
@@ -281,7 +290,7 @@ impl<W: RowWriter> Checkpoints<W> {
     }
 
     /// Takes note of how a checkpoint ended. Whether the disk had room for it.
-    fn end(&mut self, report: Report, now: Time, step: &mut Step) -> Result<bool, AppendError> {
+    fn end(&mut self, report: Report, now: Time) -> Result<bool, AppendError> {
         let Some(round) = self.round.take() else { return Ok(true) };
         debug_assert_eq!(round.number, self.rounds, "one checkpoint at a time");
         match report {
@@ -290,7 +299,7 @@ impl<W: RowWriter> Checkpoints<W> {
                     self.released.insert(first, len);
                 }
                 self.home = round.meta.home;
-                step.home = Some(self.home);
+                self.came_home = Some(self.home);
             }
             Report::Full => {
                 for (first, len) in round.blocks.ranges() {
@@ -303,7 +312,7 @@ impl<W: RowWriter> Checkpoints<W> {
                 self.due = Some(now.plus(FULL_AGAIN));
                 return Ok(false);
             }
-            Report::Failed(error) => return Err(failed(error)),
+            Report::Failed(error) => return Err(AppendError::Disk(error)),
         }
         Ok(true)
     }
@@ -314,10 +323,6 @@ pub(crate) fn mark(blocks: &mut RangeSet, jobs: IdRange) {
     let first = block_of(jobs.first);
     let end = block_of(JobId(jobs.end().0 - 1)) + 1;
     blocks.insert(first, end - first);
-}
-
-fn failed(error: HomeError) -> AppendError {
-    AppendError::Disk(std::io::Error::other(error))
 }
 
 impl Checkpoints {

@@ -1,11 +1,10 @@
 //! The next slice of a checkpoint: encoded on the loop, so it is bounded in what it looks at, encodes and hands on.
 
-use super::Round;
+use super::{BlockRows, Round};
 use crate::core::{IdRange, JobId, RangeSet, State};
 use crate::store::CommitNo;
 use crate::store::codec::{BLOCK, BlockRow, block_of, block_range};
-use crate::store::fresh::Fresh;
-use crate::store::home::BlockChange;
+use crate::store::fresh::{Fresh, Neighbours};
 
 /// The most blocks in a slice. A block of 64 jobs that are all different takes some 15 µs to encode.
 const BLOCKS: usize = 32;
@@ -24,7 +23,7 @@ pub(super) fn blocks(
     state: &State,
     last: CommitNo,
     fresh: &Fresh,
-) -> Vec<BlockChange> {
+) -> Vec<BlockRows> {
     let (mut changes, mut bytes) = (Vec::new(), 0);
     for _ in 0..LOOKS {
         if changes.len() >= BLOCKS || bytes >= BYTES {
@@ -39,14 +38,14 @@ pub(super) fn blocks(
             round.todo.remove(first, dead + 1 - first);
             round.removed.insert(dead, 1);
             stored.remove(dead, 1);
-            changes.push(BlockChange { block: dead, row: None, bodies: Vec::new() });
+            changes.push(BlockRows { block: dead, row: None, bodies: Vec::new() });
             continue;
         }
         round.todo.remove(first, empty_until - first);
         if let Some(block) = next_live {
             let change = encode(block, state, last, fresh);
             bytes += change.row.as_ref().map_or(0, |(row, _)| row.len());
-            bytes += change.bodies.iter().map(|(_, body)| body.len()).sum::<usize>();
+            bytes += change.bodies.iter().map(Neighbours::len).sum::<usize>();
             // Jobs that arrive in this block after now have their bodies stored the next time.
             let end = state.next_id().0.min(block_range(block).end().0);
             round.bodies.insert(block * BLOCK, end - block * BLOCK);
@@ -63,9 +62,8 @@ fn first_stored(stored: &RangeSet, block: u64) -> Option<u64> {
     if stored.contains(block) { Some(block) } else { stored.after(block) }
 }
 
-fn encode(block: u64, state: &State, last: CommitNo, fresh: &Fresh) -> BlockChange {
+fn encode(block: u64, state: &State, last: CommitNo, fresh: &Fresh) -> BlockRows {
     let row = BlockRow { commit: last, runs: state.runs(block_range(block)) };
-    let ids = row.runs.iter().flat_map(|(range, _)| range.iter());
-    let bodies = ids.filter_map(|id| Some((id, fresh.get(id)?.clone()))).collect();
-    BlockChange { block, row: Some((row.encode(), row.mask())), bodies }
+    let live = row.mask();
+    BlockRows { block, row: Some((row.encode(), live)), bodies: fresh.of_block(block, live) }
 }

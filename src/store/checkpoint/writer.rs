@@ -4,6 +4,7 @@
 
 use super::shrink::{Bounds, Shrink};
 use crate::store::codec::{MetaRow, QueueRow};
+use crate::store::fresh::{Neighbours, ReadBackError};
 use crate::store::home::{BlockChange, Home, HomeError};
 use crate::store::{AppendError, Shrunk};
 use std::sync::Arc;
@@ -18,9 +19,30 @@ pub(crate) const SLICES_WAITING: usize = 4;
 #[derive(Debug)]
 pub(crate) enum Work {
     /// Rows. Those of queues go first: no block may reflect a commit that its queue's row does not.
-    Slice { round: u64, queues: Vec<QueueRow>, blocks: Vec<BlockChange> },
+    Slice { round: u64, queues: Vec<QueueRow>, blocks: Vec<BlockRows> },
     /// The end of a checkpoint.
     Finish { round: u64, queues: Vec<QueueRow>, meta: MetaRow },
+}
+
+/// What a checkpoint has to say of one block. Its bodies may still be in the log: whoever writes them reads them.
+#[derive(Debug)]
+pub(crate) struct BlockRows {
+    pub(crate) block: u64,
+    /// Its row, and which of its jobs live; `None` if none does.
+    pub(crate) row: Option<(Vec<u8>, u64)>,
+    /// Those of its bodies that are not in the home yet, in order.
+    pub(crate) bodies: Vec<Neighbours>,
+}
+
+impl BlockRows {
+    /// Reads the bodies.
+    pub(crate) fn read(self) -> Result<BlockChange, ReadBackError> {
+        let mut bodies = Vec::new();
+        for neighbours in &self.bodies {
+            bodies.append(&mut neighbours.read()?);
+        }
+        Ok(BlockChange { block: self.block, row: self.row, bodies })
+    }
 }
 
 /// How a checkpoint ended.
@@ -30,8 +52,8 @@ pub(crate) enum Report {
     Done,
     /// The disk is full: it may be tried again as a whole.
     Full,
-    /// The database failed, finally.
-    Failed(HomeError),
+    /// The database failed, finally, or bodies could not be read.
+    Failed(std::io::Error),
 }
 
 /// Whoever writes the rows of checkpoints, as the loop sees it.
@@ -159,6 +181,7 @@ struct Hand {
 /// Why the thread stops in the middle.
 enum Stop {
     Home(HomeError),
+    Log(ReadBackError),
     #[cfg(test)]
     Cut,
 }
@@ -166,6 +189,12 @@ enum Stop {
 impl From<HomeError> for Stop {
     fn from(error: HomeError) -> Stop {
         Stop::Home(error)
+    }
+}
+
+impl From<ReadBackError> for Stop {
+    fn from(error: ReadBackError) -> Stop {
+        Stop::Log(error)
     }
 }
 
@@ -191,7 +220,8 @@ impl Hand {
                 Ok(()) if finishes => Report::Done,
                 Ok(()) => continue,
                 Err(Stop::Home(error)) if error.is_full() => Report::Full,
-                Err(Stop::Home(error)) => Report::Failed(error),
+                Err(Stop::Home(error)) => Report::Failed(std::io::Error::other(error)),
+                Err(Stop::Log(error)) => Report::Failed(std::io::Error::other(error)),
                 #[cfg(test)]
                 Err(Stop::Cut) => return,
             };
@@ -215,9 +245,10 @@ impl Hand {
         match work {
             Work::Slice { queues, blocks, .. } => {
                 self.write_queues(&queues)?;
-                for change in &blocks {
-                    self.spend_on(change)?;
-                    self.home.store(change)?;
+                for rows in blocks {
+                    let change = rows.read()?;
+                    self.spend_on(&change)?;
+                    self.home.store(&change)?;
                 }
             }
             Work::Finish { queues, meta, .. } => {

@@ -13,7 +13,10 @@ mod tests;
 
 pub(crate) use backup::Piece;
 pub(crate) use body::{BodyRow, PACKED_MAX, body_key, body_key_parts, encode_packed, encode_piece, pieces};
-pub(crate) use commit::{decode_commit, encode_commit};
+
+pub(crate) use commit::{
+    CommitView, EncodedBodies, decode_commit, decode_whole_commit, encode_commit, split_bodies,
+};
 pub(crate) use job::{BLOCK, BlockRow, ROW_MAX, block_of, block_range, row_mask};
 pub(crate) use meta::{MetaRow, QueueRow, SumRow};
 

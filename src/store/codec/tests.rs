@@ -144,7 +144,7 @@ proptest! {
     fn a_commit_reads_as_it_was_written(commit in commit()) {
         let mut bytes = Vec::new();
         encode_commit(&commit, &mut bytes);
-        prop_assert_eq!(decode_commit(&bytes.into()).unwrap(), commit);
+        prop_assert_eq!(decode_whole_commit(&bytes.into()).unwrap(), commit);
     }
 
     #[test]
@@ -164,7 +164,7 @@ proptest! {
                 *byte = first;
             }
             let shared = Bytes::from(bytes.clone());
-            let _ = (decode_commit(&shared), BlockRow::decode(block, &bytes), row_mask(&bytes));
+            let _ = (decode_whole_commit(&shared), BlockRow::decode(block, &bytes), row_mask(&bytes));
             let _ = (MetaRow::decode(&bytes), QueueRow::decode(&bytes, &bytes));
             let _ = (BodyRow::decode(JobId(block), &shared), body_key_parts(&bytes));
         }
@@ -176,9 +176,9 @@ proptest! {
         encode_commit(&commit, &mut bytes);
         let at = at.index(bytes.len());
         bytes[at] = value;
-        let _ = decode_commit(&bytes.clone().into());
+        let _ = decode_whole_commit(&bytes.clone().into());
         bytes.truncate(at);
-        prop_assert!(decode_commit(&bytes.into()).is_err());
+        prop_assert!(decode_whole_commit(&bytes.into()).is_err());
     }
 }
 
@@ -187,7 +187,7 @@ fn a_format_of_the_future_is_refused() {
     let mut bytes = Vec::new();
     encode_commit(&Commit::default(), &mut bytes);
     bytes[0] = FORMAT + 1;
-    assert!(matches!(decode_commit(&bytes.into()), Err(DecodeError::Format(2))));
+    assert!(matches!(decode_whole_commit(&bytes.into()), Err(DecodeError::Format(2))));
 }
 
 /// The numbers of the variants are on people's disks.

@@ -5,6 +5,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// Bytes before the first record: magic, version, checksum of what follows, salt, length (0 for a file that grows).
 pub(super) const FILE_HEADER: usize = 32;
@@ -18,7 +19,7 @@ const UNFINISHED: &str = "new";
 #[derive(Debug)]
 pub(super) struct LogFile {
     pub(super) path: PathBuf,
-    file: File,
+    pub(super) file: Arc<File>,
     /// Up to where it may be written.
     pub(super) capacity: u64,
 }
@@ -65,13 +66,13 @@ impl LogFile {
         }
         fs::rename(&unfinished, &path)?;
         sync_dir(dir)?;
-        Ok(LogFile { path, file, capacity })
+        Ok(LogFile { path, file: Arc::new(file), capacity })
     }
 
     /// A file that is there.
     pub(super) fn open(path: PathBuf, capacity: u64) -> io::Result<LogFile> {
         let file = OpenOptions::new().read(true).write(true).open(&path)?;
-        Ok(LogFile { path, file, capacity })
+        Ok(LogFile { path, file: Arc::new(file), capacity })
     }
 
     pub(super) fn write(&self, bytes: &[u8], at: u64) -> io::Result<()> {

@@ -24,12 +24,16 @@ use std::collections::VecDeque;
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// The most bytes that one commit may have.
 pub(crate) const PAYLOAD_MAX: usize = 1 << 30;
 
 /// The smallest file that a log can be made of.
 pub(crate) const FILE_BYTES_MIN: u64 = 4096;
+
+/// A record's buffer that is larger is not used again.
+const BUFFER_MAX: usize = 4 << 20;
 
 /// A log that is open for writing.
 #[derive(Debug)]
@@ -109,6 +113,17 @@ impl Tail {
         }
         Ok(())
     }
+}
+
+/// A commit that was appended.
+#[derive(Debug)]
+pub(crate) struct Appended<'a> {
+    /// All of its record.
+    pub(crate) record: &'a [u8],
+    /// The file that it is in.
+    pub(crate) file: &'a Arc<File>,
+    /// Where the record begins.
+    pub(crate) at: u64,
 }
 
 impl Log {
@@ -214,11 +229,12 @@ impl Log {
         &mut self,
         encode: impl FnOnce(&mut Vec<u8>),
         make_room: impl FnOnce() -> bool,
-    ) -> io::Result<usize> {
+    ) -> io::Result<Appended<'_>> {
         if self.poisoned {
             return Err(io::Error::other("an earlier write to the log failed"));
         }
         self.poisoned = true;
+        self.release_buffer();
         let mut record = std::mem::take(&mut self.buffer);
         record.clear();
         record.resize(record::HEADER, 0);
@@ -233,16 +249,19 @@ impl Log {
             written => written?,
         }
         self.active.sync()?;
-        let len = record.len();
-        self.at += len as u64;
+        let at = self.at;
+        self.at += record.len() as u64;
         (self.last, self.poisoned) = (number, false);
         self.mark.write(number);
         self.buffer = record;
-        // One huge commit must not hold its memory for ever.
-        if self.buffer.capacity() > 16 << 20 {
+        Ok(Appended { record: &self.buffer, file: &self.active.file, at })
+    }
+
+    /// One huge commit must not hold its memory for ever.
+    pub(crate) fn release_buffer(&mut self) {
+        if self.buffer.capacity() > BUFFER_MAX {
             self.buffer = Vec::new();
         }
-        Ok(len)
     }
 
     fn write(&mut self, record: &[u8]) -> io::Result<()> {

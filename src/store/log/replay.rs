@@ -8,6 +8,7 @@ use crate::store::CommitNo;
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// Why a log cannot be read.
 #[derive(Debug, thiserror::Error)]
@@ -90,6 +91,8 @@ impl LogError {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Place<'a> {
     pub(crate) path: &'a Path,
+    /// To read it again; `None` if it is in no file of a log.
+    pub(crate) file: Option<&'a Arc<File>>,
     pub(crate) offset: u64,
     pub(crate) number: CommitNo,
 }
@@ -187,8 +190,9 @@ fn candidates(files: Vec<(u64, PathBuf)>, salt: &mut Option<u64>) -> Result<Vec<
     let mut candidates = Vec::new();
     for (_, path) in files {
         let (mut bytes, len) = read_head(&path).map_err(LogError::io(&path))?;
-        let damaged =
-            |detail: &str| Place { path: &path, offset: 0, number: CommitNo(1) }.damaged(detail.to_owned());
+        let damaged = |detail: &str| {
+            Place { path: &path, file: None, offset: 0, number: CommitNo(1) }.damaged(detail.to_owned())
+        };
         let (own, least) = file::read_header(&bytes).ok_or_else(|| damaged("the file's header is broken"))?;
         if *salt.get_or_insert(own) != own {
             return Err(damaged("the file belongs to another log"));
@@ -223,11 +227,14 @@ fn read_file<E: From<LogError>>(
     home: CommitNo,
     on_record: &mut impl FnMut(Place<'_>, &[u8]) -> Result<(), E>,
 ) -> Result<Used, E> {
-    let bytes = fs::read(&file.path).map_err(LogError::io(&file.path))?;
+    let open = File::open(&file.path).map(Arc::new).map_err(LogError::io(&file.path))?;
+    let mut bytes = Vec::with_capacity(file.len as usize);
+    (&*open).read_to_end(&mut bytes).map_err(LogError::io(&file.path))?;
     let (mut at, mut expected) = (FILE_HEADER, first);
     while let Some(record) = record::read(salt, &bytes, at).filter(|record| record.number == expected) {
         if expected > home {
-            on_record(Place { path: &file.path, offset: at as u64, number: expected }, record.payload)?;
+            let place = Place { path: &file.path, file: Some(&open), offset: at as u64, number: expected };
+            on_record(place, record.payload)?;
         }
         (at, expected) = (record.end, expected.next());
     }
@@ -245,8 +252,8 @@ fn refuse_later(found: &Found, salt: u64) -> Result<(), LogError> {
         if let Some((offset, number)) = record::find_above(salt, &bytes, from, found.last) {
             let (missing, number) = (found.last.next(), number.0);
             let place = match &tail {
-                Some((path, end)) => Place { path, offset: *end as u64, number: missing },
-                None => Place { path, offset: FILE_HEADER as u64, number: missing },
+                Some((path, end)) => Place { path, file: None, offset: *end as u64, number: missing },
+                None => Place { path, file: None, offset: FILE_HEADER as u64, number: missing },
             };
             return Err(place.damaged(format!(
                 "commit {} is not readable there, but commit {number} is whole ({} at byte {offset})",

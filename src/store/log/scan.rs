@@ -122,7 +122,7 @@ impl Scan<'_> {
         loop {
             let next = record::read(self.salt, &bytes, at);
             if let Some(found) = next.filter(|next| last.is_none_or(|last| next.number == last.next())) {
-                self.take(Place { path, offset: at as u64, number: found.number }, found.payload);
+                self.take(Place { path, file: None, offset: at as u64, number: found.number }, found.payload);
                 (at, last) = (found.end, Some(found.number));
                 continue;
             }

@@ -5,6 +5,7 @@ use super::rows::{RowStep, SimulatedRows};
 use super::{ByHand, CHECKPOINT_INTERVAL, SimulatedStore};
 use crate::core::{Event, Holder, JobId};
 use crate::store::checkpoint::{Checkpoints, Report, SLICES_WAITING, Work};
+use crate::store::fresh::Fresh;
 use crate::store::log::{LogError, Place, record};
 use crate::store::recovery::{Fold, Folded};
 use crate::store::{AppendError, BodyError, Commit, CommitNo, OpenError, Recovered, Room};
@@ -320,7 +321,7 @@ impl Disk {
 
     /// What a start does: reads the log up to its torn end, makes it durable, and folds it over the rows.
     fn recover(&mut self) -> Result<Folded, OpenError> {
-        let mut fold = Fold::load(&self.written)?;
+        let mut fold = Fold::load(&self.written, Fresh::new(usize::MAX))?;
         let (home, path) = (fold.meta.home, Path::new("simulated"));
         let mut number = self.first;
         if number > home.next() {
@@ -331,7 +332,7 @@ impl Disk {
                 break;
             };
             if number > home {
-                fold.commit(Place { path, offset: 0, number }, record.payload)?;
+                fold.commit(Place { path, file: None, offset: 0, number }, record.payload)?;
             }
             number = number.next();
         }

@@ -10,8 +10,8 @@ mod tests;
 pub use disk::{Planted, SimulatedDisk, WriteFault};
 
 use super::checkpoint::{Checkpoints, Report, RowWriter, Work};
-use super::codec::encode_commit;
-use super::fresh::Fresh;
+use super::codec::{EncodedBodies, encode_commit};
+use super::fresh::{Arrivals, Fresh};
 use super::log::record;
 use super::{AppendError, BodyError, Commit, CommitNo, Room, Store};
 use crate::core::{JobId, State, Time};
@@ -47,16 +47,16 @@ impl Store for SimulatedStore {
             return Err(AppendError::Fenced { expected, actual });
         }
         let mut bytes = vec![0; record::HEADER];
-        match disk.planted {
+        let bodies_at = match disk.planted {
             Some(Planted::ShortLeases) => encode_commit(&disk::with_short_leases(commit), &mut bytes),
             _ => encode_commit(commit, &mut bytes),
-        }
+        };
         record::seal(disk::SALT, actual, &mut bytes);
-        let len = bytes.len() as u64;
         self.poisoned = true;
-        disk.append(bytes)?;
+        disk.append(bytes.clone())?;
         (self.poisoned, self.last, self.time) = (false, actual, commit.time);
-        self.checkpoints.note(commit, len, &mut self.fresh);
+        let bodies = EncodedBodies::new(&bytes[bodies_at..], commit.bodies.len());
+        self.checkpoints.note(commit, bytes.len() as u64, Arrivals { bodies, place: None }, &mut self.fresh);
         Ok(())
     }
 
@@ -66,7 +66,7 @@ impl Store for SimulatedStore {
 
     fn body(&mut self, id: JobId) -> Result<Bytes, BodyError> {
         match self.fresh.get(id) {
-            Some(body) => Ok(body.clone()),
+            Some(body) => Ok(body.expect("without a file they stay in memory")),
             None => self.disk.borrow_mut().body(id),
         }
     }

@@ -2,9 +2,9 @@
 //! of what was inserted. Knows rows, not when they are written.
 
 use crate::core::JobId;
-use crate::store::checkpoint::Work;
+use crate::store::checkpoint::{BlockRows, Work};
 use crate::store::codec::{BlockRow, MetaRow, QueueRow, block_range};
-use crate::store::home::{BlockChange, HomeError};
+use crate::store::home::HomeError;
 use crate::store::recovery::Rows;
 use bytes::Bytes;
 use std::collections::{BTreeMap, VecDeque};
@@ -58,7 +58,8 @@ impl SimulatedRows {
         steps
     }
 
-    fn block(&self, change: BlockChange, steps: &mut VecDeque<RowStep>) {
+    fn block(&self, rows: BlockRows, steps: &mut VecDeque<RowStep>) {
+        let change = rows.read().expect("bodies that are in memory are read without fail");
         let range = block_range(change.block);
         let known = self.bodies.range(range.first..range.end()).map(|(id, _)| *id);
         let Some((row, live)) = change.row else {

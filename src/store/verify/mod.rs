@@ -11,13 +11,13 @@ pub use scratch::Scratch;
 
 use super::codec::decode_commit;
 use super::directory::{DirectoryError, hold_for_reading};
+use super::fresh::Fresh;
 use super::home::{self, Home, HomeError, ahead_of_log};
 use super::log::{self, Found, LogError, Place};
 use super::recovery::{Fold, Folded};
 use super::{CommitNo, Defect, OpenError};
 use crate::core::{Event, IdRange, JobId, RangeSet};
 use crate::migrations::{self, MigrationError, NEWEST};
-use bytes::Bytes;
 use scratch::CopyError;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -316,7 +316,7 @@ impl Verify<'_> {
     }
 
     fn record(&mut self, place: Place<'_>, payload: &[u8], forgotten: &mut RangeSet) -> Result<(), String> {
-        let commit = decode_commit(&Bytes::copy_from_slice(payload));
+        let commit = decode_commit(payload);
         let commit = commit.map_err(|error| format!("commit {}: {error}", place.number.0))?;
         let mut jobs = 0;
         for event in &commit.events {
@@ -351,7 +351,7 @@ impl Verify<'_> {
         self.found.queues = state.queues().count() as u64;
         let all = IdRange::new(JobId(1), state.next_id().0);
         for id in state.iter(all).flat_map(|(range, _)| range.iter().collect::<Vec<_>>()) {
-            if folded.fresh.get(id).is_none() && rows.lacks_body(id) {
+            if !folded.fresh.contains(id) && rows.lacks_body(id) {
                 self.defect(format_args!("job {id}"), "its body is missing");
             }
         }
@@ -360,7 +360,8 @@ impl Verify<'_> {
 }
 
 fn fold(home: &Home, log: &Path) -> Result<Folded, OpenError> {
-    let mut fold = Fold::load(home)?;
+    // Which bodies there are is all that is asked.
+    let mut fold = Fold::load(home, Fresh::new(0))?;
     let home = fold.meta.home;
     let last = match log.exists() {
         true => log::read(log, home, |place, payload| fold.commit(place, payload))?,
