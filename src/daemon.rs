@@ -87,6 +87,7 @@ pub fn serve(options: &ServeOptions) -> Result<(), ServeError> {
     drop(runtime);
     stopped?;
     if let Some(engine) = Hub::into_engine(hub) {
+        events::closing();
         engine.close()?;
     }
     outputs.join();

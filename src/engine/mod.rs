@@ -363,7 +363,8 @@ impl<S: Store> Engine<S> {
         step
     }
 
-    /// Brings everything home, also what was decided since the last turn.
+    /// Ends in order: what was decided since the last turn is on disk too, and what has changed at home, unless it is
+    /// much.
     ///
     /// # Errors
     /// The disk failed. Nothing is lost: recovery reads the log.

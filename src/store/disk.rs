@@ -24,6 +24,9 @@ const HOME_ROOM: u64 = 16 << 20;
 /// How often the loop looks whether the home was written anew.
 const SHRUNK_AGAIN: Duration = Duration::from_millis(250);
 
+/// A store that is closed with more log than this leaves it as it is: a supervisor gives a stop only so much time.
+const LEFT_IN_LOG: u64 = 64 << 20;
+
 /// The store on a disk. Opened by [`DiskStore::open`].
 #[derive(Debug)]
 pub struct DiskStore {
@@ -125,11 +128,8 @@ impl Store for DiskStore {
 
     fn close(&mut self, state: &State) -> Result<(), AppendError> {
         self.refuse_after_failure()?;
-        let last = self.log.last();
-        self.checkpoints.finish(state, (last, self.time), &mut self.fresh)?;
-        self.came_home = last;
-        self.log.free(last);
-        Ok(())
+        // It is on disk there, and a start reads it much faster than a stop could bring it home.
+        if self.log.bytes() > LEFT_IN_LOG { Ok(()) } else { self.bring_home(state) }
     }
 
     fn shrunk(&mut self) -> Option<Shrunk> {
@@ -161,6 +161,16 @@ impl DiskStore {
             true => Err(AppendError::Disk(std::io::Error::other("an earlier write to the log failed"))),
             false => Ok(()),
         }
+    }
+
+    /// A whole checkpoint, however long it takes.
+    pub(super) fn bring_home(&mut self, state: &State) -> Result<(), AppendError> {
+        self.refuse_after_failure()?;
+        let last = self.log.last();
+        self.checkpoints.finish(state, (last, self.time), &mut self.fresh)?;
+        self.came_home = last;
+        self.log.free(last);
+        Ok(())
     }
 
     /// Remembers that no id below this may be given any more. Everything must be home.

@@ -232,6 +232,28 @@ fn a_job_that_comes_and_goes_between_checkpoints_never_reaches_the_home() {
     assert_eq!(open(dir.path()).1.state.next_id(), JobId(2001), "ids are never used twice");
 }
 
+/// A supervisor gives a stop only so much time.
+#[test]
+fn what_is_much_stays_in_the_log_when_the_store_is_closed() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut store, mut work) = (open(dir.path()).0, Workload::default());
+    while store.log.bytes() <= 64 << 20 {
+        let commit = work.submit(10_000);
+        store.append(CommitNo(work.commits), &commit).unwrap();
+    }
+    assert!(store.fresh.get(JobId(1)).unwrap().is_err(), "it is read back from the log");
+    work.check_bodies(&mut store);
+    store.close(&work.state).unwrap();
+    assert_eq!(store.home.meta().unwrap(), None, "nothing was brought home");
+    drop(store);
+    check(dir.path(), &work);
+    let (mut store, found) = open(dir.path());
+    assert!(store.fresh.get(JobId(1)).unwrap().is_err(), "a start reads no more into memory");
+    store.bring_home(&found.state).unwrap();
+    assert_eq!(store.home.meta().unwrap().unwrap().home, CommitNo(work.commits));
+    work.check_bodies(&mut store);
+}
+
 #[test]
 fn the_disk_is_given_back_after_a_long_queue() {
     let dir = tempfile::tempdir().unwrap();

@@ -177,7 +177,8 @@ pub trait Store {
     /// Housekeeping that failed is final for the process, like a failed append.
     fn maintain(&mut self, state: &State, now: Time) -> Result<Option<Time>, AppendError>;
 
-    /// Brings everything home before a shutdown: a whole checkpoint, synced.
+    /// Ends in order, before a shutdown: brings everything home, unless that would take long. What stays in the log is
+    /// read at the next start.
     ///
     /// # Errors
     /// As `maintain`. Nothing is lost by an error here: recovery reads the log.

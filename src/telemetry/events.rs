@@ -123,6 +123,11 @@ pub fn second_signal() {
     warn!("second signal: running jobs are ended now; they will run again, and the attempt does not count");
 }
 
+/// Nothing runs any more.
+pub fn closing() {
+    info!("closing: what has changed goes into the database, or stays in the log if it is much");
+}
+
 /// The last line.
 pub fn stopped() {
     info!("stopped; everything acknowledged is on disk");

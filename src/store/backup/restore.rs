@@ -7,7 +7,7 @@ use crate::store::codec::{BlockRow, Piece};
 use crate::store::directory::Directory;
 use crate::store::home::{BlockChange, Home, HomeError};
 use crate::store::log::Log;
-use crate::store::{DiskStore, Options, Store};
+use crate::store::{DiskStore, Options};
 use std::io::Read;
 use std::path::Path;
 
@@ -40,7 +40,7 @@ pub fn restore(
     let mut state = found.state;
     let next_id = JobId(state.next_id().0.saturating_add(skip_ids));
     state.restore_books(Books { next_id, queues: Vec::new() });
-    store.close(&state)?;
+    store.bring_home(&state)?;
     store.note_next_id(next_id)?;
     store.write_format()?;
     Ok(Restored { jobs: found.report.jobs, commit: found.last.0, next_id: next_id.0 })

@@ -10,6 +10,7 @@ mod scan;
 mod spare;
 #[cfg(test)]
 mod tests;
+mod window;
 
 pub(in crate::store) use file::sync_dir;
 pub use replay::LogError;

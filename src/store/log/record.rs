@@ -67,19 +67,12 @@ fn number(head: &[u8; HEADER]) -> CommitNo {
     CommitNo(u64::from_le_bytes(*head.first_chunk().expect("a header is longer")))
 }
 
-/// The first whole record at or behind `from` with a number above `above`. The header's own checksum makes this a
-/// matter of a few milliseconds for a file, whatever is in it.
-pub(in crate::store) fn find_above(
-    salt: u64,
-    bytes: &[u8],
-    from: usize,
-    above: CommitNo,
-) -> Option<(usize, CommitNo)> {
-    (from.next_multiple_of(ALIGN)..bytes.len())
-        .step_by(ALIGN)
-        .filter(|at| bytes[*at..].first_chunk().is_some_and(|head| number(head) > above))
-        .filter_map(|at| read(salt, bytes, at).map(|record| (at, record.number)))
-        .next()
+/// The first whole header in `bytes`, at a multiple of [`ALIGN`], with a number above `above`.
+pub(super) fn find_head_above(salt: u64, bytes: &[u8], above: CommitNo) -> Option<usize> {
+    (0..bytes.len()).step_by(ALIGN).find(|at| {
+        let head = bytes[*at..].first_chunk();
+        head.is_some_and(|head| number(head) > above && read_head(salt, head).is_some())
+    })
 }
 
 fn head_sum(salt: u64, number: CommitNo, len: u32) -> u32 {

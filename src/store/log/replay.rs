@@ -3,6 +3,7 @@
 //! broken one, something else has happened, and nothing is changed.
 
 use super::file::{self, FILE_HEADER};
+use super::window::Window;
 use super::{mark, record};
 use crate::store::CommitNo;
 use std::fs::{self, File};
@@ -227,11 +228,11 @@ fn read_file<E: From<LogError>>(
     home: CommitNo,
     on_record: &mut impl FnMut(Place<'_>, &[u8]) -> Result<(), E>,
 ) -> Result<Used, E> {
-    let open = File::open(&file.path).map(Arc::new).map_err(LogError::io(&file.path))?;
-    let mut bytes = Vec::with_capacity(file.len as usize);
-    (&*open).read_to_end(&mut bytes).map_err(LogError::io(&file.path))?;
-    let (mut at, mut expected) = (FILE_HEADER, first);
-    while let Some(record) = record::read(salt, &bytes, at).filter(|record| record.number == expected) {
+    let open = Arc::new(File::open(&file.path).map_err(LogError::io(&file.path))?);
+    let (mut window, mut at, mut expected) = (Window::new(&open, salt), FILE_HEADER, first);
+    loop {
+        let record = window.record(at).map_err(LogError::io(&file.path))?;
+        let Some(record) = record.filter(|record| record.number == expected) else { break };
         if expected > home {
             let place = Place { path: &file.path, file: Some(&open), offset: at as u64, number: expected };
             on_record(place, record.payload)?;
@@ -248,8 +249,9 @@ fn refuse_later(found: &Found, salt: u64) -> Result<(), LogError> {
     let tail = found.used.last().map(|used| (&used.path, used.end as usize));
     let free = found.free.iter().map(|(path, _)| (path, FILE_HEADER));
     for (path, from) in tail.into_iter().chain(free) {
-        let bytes = fs::read(path).map_err(LogError::io(path))?;
-        if let Some((offset, number)) = record::find_above(salt, &bytes, from, found.last) {
+        let file = File::open(path).map_err(LogError::io(path))?;
+        let later = Window::new(&file, salt).find_above(from, found.last).map_err(LogError::io(path))?;
+        if let Some((offset, number)) = later {
             let (missing, number) = (found.last.next(), number.0);
             let place = match &tail {
                 Some((path, end)) => Place { path, file: None, offset: *end as u64, number: missing },

@@ -3,10 +3,11 @@
 //! former life, which have numbers that are home.
 
 use super::file::{self, FILE_HEADER};
-use super::{Place, mark, record};
+use super::window::Window;
+use super::{Place, mark};
 use crate::store::{CommitNo, Defect};
 use std::collections::HashMap;
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
@@ -108,28 +109,34 @@ impl Scan<'_> {
 
     /// Reads one file to its end. With `has_head` only if it begins with a whole record: returns whether it does.
     fn read(&mut self, path: &Path, floor: CommitNo, has_head: bool) -> bool {
-        let bytes = match fs::read(path) {
-            Ok(bytes) => bytes,
+        match self.read_through(path, floor, has_head) {
+            Ok(whole) => whole,
             Err(error) => {
                 self.defect(path, None, format!("it cannot be read: {error}"));
-                return true;
+                true
             }
-        };
-        if has_head && record::read(self.salt, &bytes, FILE_HEADER).is_none() {
-            return false;
+        }
+    }
+
+    fn read_through(&mut self, path: &Path, floor: CommitNo, has_head: bool) -> io::Result<bool> {
+        let file = File::open(path)?;
+        let mut window = Window::new(&file, self.salt);
+        if has_head && window.record(FILE_HEADER)?.is_none() {
+            return Ok(false);
         }
         let (mut at, mut last) = (FILE_HEADER, None::<CommitNo>);
         loop {
-            let next = record::read(self.salt, &bytes, at);
+            let next = window.record(at)?;
             if let Some(found) = next.filter(|next| last.is_none_or(|last| next.number == last.next())) {
-                self.take(Place { path, file: None, offset: at as u64, number: found.number }, found.payload);
+                let place = Place { path, file: None, offset: at as u64, number: found.number };
+                self.take(place, found.payload);
                 (at, last) = (found.end, Some(found.number));
                 continue;
             }
             // Lower ones are of a former life, and whatever is home may be overwritten at any time.
             let above = last.unwrap_or_default().max(floor);
-            let Some((offset, number)) = record::find_above(self.salt, &bytes, at, above) else {
-                return true;
+            let Some((offset, number)) = window.find_above(at, above)? else {
+                return Ok(true);
             };
             self.broken(path, (at, last), (offset, number));
             (at, last) = (offset, Some(CommitNo(number.0 - 1)));
