@@ -183,9 +183,9 @@ pub fn shrunk(before: u64, after: u64) {
     );
 }
 
-/// It was not, and is as it was.
+/// It was not.
 pub fn not_shrunk(why: &str) {
-    warn!("the database could not be written anew to give space back; it is as it was: {}", escape(why));
+    warn!("the database could not be written anew to give space back: {}", escape(why));
 }
 
 /// Connections are refused at the limit. Said once until there is room again.

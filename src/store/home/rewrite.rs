@@ -110,10 +110,7 @@ impl Home {
             let still = |()| Ok(self.with(|_| Ok(()))?);
             match on_step(Step::Synced).and_then(still).and_then(|()| exchange(&new, &self.path)) {
                 Ok(()) => Ok(trees),
-                Err(error) => {
-                    close(&new, trees);
-                    Err(error)
-                }
+                Err(error) => Err(discard(&new, trees, error)),
             }
         });
         let mut trees = copied.inspect_err(|_| {
@@ -129,7 +126,8 @@ impl Home {
         let old = self.trees.write().unwrap_or_else(PoisonError::into_inner).replace(trees);
         on_step(Step::InUse)?;
         if let Some(old) = old {
-            close(&new, old);
+            // Nobody needs it any more.
+            let _ = close(&new, old);
         }
         remove(&new)?;
         on_step(Step::Removed)?;
@@ -145,8 +143,11 @@ impl Home {
     ) -> Result<Trees, RewriteError> {
         let database = guarded(new, || Database::open(new, self.cache_bytes))?;
         let filled = self.fill(new, &database, on_step);
-        close(new, database);
-        let written = filled?;
+        // A sync that failed once may succeed the next time, without the data: the copy is good only if none has.
+        let written = match filled {
+            Ok(written) => close(new, database).map(|()| written)?,
+            Err(error) => return Err(discard(new, database, error)),
+        };
         on_step(Step::Filled)?;
         // What a start would find.
         let trees = Trees::open(new, self.cache_bytes, super::sync::calls)?;
@@ -160,10 +161,7 @@ impl Home {
             });
         match compared {
             Ok(()) => Ok(trees),
-            Err(error) => {
-                close(new, trees);
-                Err(error)
-            }
+            Err(error) => Err(discard(new, trees, error)),
         }
     }
 
@@ -259,12 +257,30 @@ fn guarded<T>(new: &Path, work: impl FnOnce() -> Result<T, HomeError>) -> Result
     shielded(new, work).map_err(|(Shielded::Error(error) | Shielded::Panic(error))| error)
 }
 
-/// Closes what is not needed any more; how it goes does not matter.
-fn close(path: &Path, open: impl Sized) {
-    let _ = guarded(path, || {
-        drop(open);
-        Ok(())
-    });
+/// Closes a copy that is of no use, for this reason.
+fn discard(new: &Path, open: impl Sized, why: RewriteError) -> RewriteError {
+    let _ = close(new, open); // the first error is the one to tell
+    why
+}
+
+/// Closes a database. sled syncs its file then, and panics where it cannot: so that is tried first, and the database left
+/// open for good if it fails. Only where space is missing it must go in any case.
+fn close(path: &Path, open: impl Sized) -> Result<(), RewriteError> {
+    let path = path.join("db");
+    let synced = File::open(&path).and_then(|file| file.sync_all());
+    let failed = synced.map_err(|source| RewriteError::Io { path: path.clone(), source });
+    match &failed {
+        Err(RewriteError::Io { source, .. })
+            if !matches!(source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::NotFound) =>
+        {
+            std::mem::forget(open);
+        }
+        _ => guarded(&path, || {
+            drop(open);
+            Ok(())
+        })?,
+    }
+    failed
 }
 
 /// Brings every file of a database and their names to the disk.
