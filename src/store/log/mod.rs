@@ -252,6 +252,9 @@ impl Log {
         self.active.sync()?;
         let at = self.at;
         self.at += record.len() as u64;
+        if self.at > self.active.capacity / 2 {
+            self.prepare_spare();
+        }
         (self.last, self.poisoned) = (number, false);
         self.mark.write(number);
         self.buffer = record;
@@ -289,6 +292,12 @@ impl Log {
         self.full_bytes += len;
         self.full.push_back((before, len, self.last));
         self.at = FILE_HEADER as u64;
+        Ok(())
+    }
+
+    /// Sees that there is a file to go on in. Not before this one is half full: until then one that a checkpoint frees is
+    /// most likely there, and to make one means to write all of it.
+    fn prepare_spare(&mut self) {
         if !self.spares_held {
             let next = &mut self.next_file;
             self.spares.prepare(|| {
@@ -296,7 +305,6 @@ impl Log {
                 *next - 1
             });
         }
-        Ok(())
     }
 
     /// Takes a file that was made meanwhile: if it came after another had come free, it is one too many.
@@ -314,14 +322,17 @@ impl Log {
         self.next_file - 1
     }
 
-    /// Everything up to `home` is safe elsewhere: files with nothing newer are free again. One is kept to be
-    /// overwritten, so that the disk's use goes back after a long queue was worked off.
+    /// Everything up to `home` is safe elsewhere: files with nothing newer are free again. Some are kept to be
+    /// overwritten while checkpoints are behind, then one, so that the disk's use goes back.
     pub(crate) fn free(&mut self, home: CommitNo) {
         self.home = home;
         while self.full.front().is_some_and(|(_, _, last)| *last <= home) {
             let Some((file, len, _)) = self.full.pop_front() else { return };
             self.full_bytes -= len;
             if len == self.file_bytes { self.spares.give(file) } else { self.spares.discard(file) }
+        }
+        if self.full.is_empty() {
+            self.spares.keep_one();
         }
     }
 }

@@ -1,11 +1,16 @@
-//! A thread that makes files for the log in advance and deletes those that are not needed any more: both take
-//! longer than a commit may wait. It sleeps while there is nothing to do.
+//! Files that the log will need next: those that have come free, to be overwritten, and where these are not enough one
+//! made in advance. A thread makes them and deletes those that are not needed any more: both take longer than a commit
+//! may wait. It sleeps while there is nothing to do.
 
 use super::file::LogFile;
+use std::collections::VecDeque;
 use std::fs;
 use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
+
+/// How many files are kept while the log is ahead of the checkpoints.
+const KEPT: usize = 3;
 
 enum Request {
     Prepare {
@@ -22,7 +27,7 @@ pub(super) struct Spares {
     requests: Option<Sender<Request>>,
     made: Receiver<Option<LogFile>>,
     thread: Option<JoinHandle<()>>,
-    ready: Option<LogFile>,
+    ready: VecDeque<LogFile>,
     awaited: bool,
 }
 
@@ -47,28 +52,36 @@ impl Spares {
             }
         };
         let thread = std::thread::Builder::new().name("musher-log".into()).spawn(work)?;
-        Ok(Spares { requests: Some(requests), made, thread: Some(thread), ready: None, awaited: false })
+        Ok(Spares { requests: Some(requests), made, thread: Some(thread), ready: VecDeque::new(), awaited: false })
     }
 
     /// The file that is ready, if one is.
     pub(super) fn take(&mut self) -> Option<LogFile> {
         self.receive();
-        self.ready.take()
+        self.ready.pop_front()
     }
 
     /// Asks for a file, unless one is ready or under way.
     pub(super) fn prepare(&mut self, id: impl FnOnce() -> u64) {
         self.receive();
-        if self.ready.is_none() && !self.awaited {
+        if self.ready.is_empty() && !self.awaited {
             self.awaited = true;
             self.send(Request::Prepare { id: id() });
         }
     }
 
-    /// Takes a file that is free again: keeps one, deletes the others.
+    /// Takes a file that is free again.
     pub(super) fn give(&mut self, file: LogFile) {
         self.receive();
-        if self.ready.is_none() { self.ready = Some(file) } else { self.discard(file) }
+        if self.ready.len() < KEPT { self.ready.push_back(file) } else { self.discard(file) }
+    }
+
+    /// Deletes all but one: the log is short again.
+    pub(super) fn keep_one(&mut self) {
+        self.receive();
+        while self.ready.len() > 1 {
+            self.ready.pop_back().into_iter().for_each(|file| self.discard(file));
+        }
     }
 
     pub(super) fn delete(&self, path: PathBuf) {
@@ -86,10 +99,11 @@ impl Spares {
         }
         if let Ok(made) = self.made.try_recv() {
             self.awaited = false;
-            match (made, &self.ready) {
-                (Some(file), Some(_)) => self.discard(file),
-                (Some(file), None) => self.ready = Some(file),
-                (None, _) => {}
+            match made {
+                Some(file) if self.ready.is_empty() => self.ready.push_back(file),
+                // Another has come free meanwhile.
+                Some(file) => self.discard(file),
+                None => {}
             }
         }
     }
