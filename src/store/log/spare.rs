@@ -52,7 +52,13 @@ impl Spares {
             }
         };
         let thread = std::thread::Builder::new().name("musher-log".into()).spawn(work)?;
-        Ok(Spares { requests: Some(requests), made, thread: Some(thread), ready: VecDeque::new(), awaited: false })
+        Ok(Spares {
+            requests: Some(requests),
+            made,
+            thread: Some(thread),
+            ready: VecDeque::new(),
+            awaited: false,
+        })
     }
 
     /// The file that is ready, if one is.
