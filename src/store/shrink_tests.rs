@@ -4,6 +4,7 @@ use super::disk::tests::{append, check, copy, options};
 use super::home::{RewriteError, Step};
 use super::workload::Workload;
 use super::*;
+use crate::core::IdRange;
 use std::collections::HashSet;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -275,6 +276,26 @@ fn bloated(dir: &Path) -> Workload {
     assert!(store.home.slack(0).unwrap().is_some(), "there is something to give back");
     assert_eq!(store.home.slack(u64::MAX).unwrap(), None);
     work
+}
+
+/// What lives was counted while that was little, and is known ever since: a fifth of the file is seen at once.
+#[test]
+fn a_file_that_has_grown_and_is_mostly_dead_is_noticed() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut store, mut work) = (DiskStore::open(dir.path(), &options()).unwrap().0, Workload::default());
+    assert_eq!(store.home.slack(1 << 20).unwrap(), None);
+    for _ in 0..20 {
+        let many = work.submit(4000);
+        store.append(CommitNo(work.commits), &many).unwrap();
+        store.close(&work.state).unwrap();
+    }
+    assert!(database(dir.path()) > 64 << 20);
+    assert_eq!(store.home.slack(0).unwrap(), None, "most of it lives");
+    let gone = work.delete_range(IdRange::new(JobId(1), 48_000));
+    store.append(CommitNo(work.commits), &gone).unwrap();
+    store.close(&work.state).unwrap();
+    let slack = store.home.slack(0).unwrap().expect("a fifth of it lives");
+    assert!(slack.live > slack.file / 8, "{slack:?}");
 }
 
 fn inode(dir: &Path) -> u64 {

@@ -41,6 +41,11 @@ impl Workload {
         self.commit(vec![Event::Deleted { jobs }])
     }
 
+    /// Neighbours are forgotten.
+    pub(crate) fn delete_range(&mut self, jobs: IdRange) -> Commit {
+        self.commit(vec![Event::Deleted { jobs: jobs.iter().collect() }])
+    }
+
     /// One job is forgotten.
     pub(crate) fn delete(&mut self, id: JobId) -> Commit {
         self.commit(vec![Event::Deleted { jobs: Ids::from(id) }])

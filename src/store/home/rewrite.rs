@@ -21,6 +21,9 @@ const LIVE_MAX: u64 = 256 << 20;
 /// The file must be so many times as large as what lives in it.
 const TIMES: u64 = 4;
 
+/// A file of which all rows are counted.
+const SMALL: u64 = 64 << 20;
+
 /// A copy is some segments larger than its rows.
 const SEGMENTS: u64 = 32 << 20;
 
@@ -86,6 +89,10 @@ impl Home {
     pub(crate) fn slack(&self, above: u64) -> Result<Option<Slack>, HomeError> {
         // What cannot be seen is not large.
         let file = fs::metadata(self.path.join("db")).map_or(0, |file| file.len());
+        if file <= SMALL {
+            // Quickly done, and known for as long as it is open.
+            self.with(|trees| trees.live.within(u64::MAX, &trees.all()))?;
+        }
         if file <= above {
             return Ok(None);
         }
