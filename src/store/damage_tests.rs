@@ -1,22 +1,12 @@
 //! Damage at random places: whatever is flipped, cut off or blanked, a start gives correct data or an error that says
 //! where, and never panics; and what a start does not like, a verification tells, without a change. `MUSHER_DAMAGE=20000 MUSHER_DAMAGE_SEED=7` tries more, or other, places.
 
-use super::workload::{Draw, Workload, same};
+use super::workload::{Draw, Workload, options, same};
 use super::*;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
-
-fn options() -> Options {
-    Options {
-        log_file_bytes: 64 << 10,
-        cache_bytes: 4 << 20,
-        disk_reserve_bytes: 0,
-        ballast_bytes: 0,
-        ..Options::default()
-    }
-}
 
 /// A directory as a SIGKILL leaves it: jobs of every kind in several segments of the database, a checkpoint cut off in
 /// the middle, and a tail of the log; and what it holds.

@@ -1,9 +1,20 @@
 //! Commits for tests: valid ones, of every kind, from a number, with the state that they lead to.
 
-use super::{Commit, Store};
+use super::{Commit, Options, Store};
 use crate::core::*;
 use bytes::Bytes;
 use std::sync::Arc;
+
+/// A small store that keeps nothing back.
+pub(crate) fn options() -> Options {
+    Options {
+        log_file_bytes: 64 << 10,
+        cache_bytes: 4 << 20,
+        disk_reserve_bytes: 0,
+        ballast_bytes: 0,
+        ..Options::default()
+    }
+}
 
 /// What a daemon would have done so far.
 #[derive(Clone, Default)]

@@ -1,19 +1,9 @@
 //! What is restored is what was there, whatever went on meanwhile; what is damaged is told and not restored.
 
 use super::*;
-use crate::store::workload::{Workload, assert_same};
+use crate::store::workload::{Workload, assert_same, options};
 use crate::store::{DiskStore, Options, Store};
 use std::path::Path;
-
-fn options() -> Options {
-    Options {
-        log_file_bytes: 64 << 10,
-        cache_bytes: 4 << 20,
-        disk_reserve_bytes: 0,
-        ballast_bytes: 0,
-        ..Options::default()
-    }
-}
 
 fn open(dir: &Path) -> DiskStore {
     DiskStore::open(dir, &options()).unwrap().0

@@ -3,20 +3,10 @@
 
 use super::*;
 use crate::store::damage_tests::verify_untouched;
-use crate::store::workload::Workload;
-use crate::store::{DiskStore, Options, Store};
+use crate::store::workload::{Workload, options};
+use crate::store::{DiskStore, Store};
 use std::fs;
 use tempfile::TempDir;
-
-fn options() -> Options {
-    Options {
-        log_file_bytes: 64 << 10,
-        cache_bytes: 4 << 20,
-        disk_reserve_bytes: 0,
-        ballast_bytes: 0,
-        ..Options::default()
-    }
-}
 
 /// `home` commits are home, `tail` more only in the log.
 fn directory(home: u32, tail: u32) -> (TempDir, Workload) {
