@@ -10,6 +10,7 @@
 mod answer;
 mod batch;
 mod drain;
+mod submit;
 #[cfg(test)]
 mod tests;
 mod turn;
@@ -22,12 +23,11 @@ pub use drain::{Drain, KILL_GRACE, Step};
 pub use turn::Turned;
 
 use crate::core::{
-    Claim, Command, Core, Event, Grant, Groups, Holder, JobId, LeaseId, Moment, Outcome, QueueName,
-    Rejection, Settings, State, Time, Verdict,
+    Claim, Command, Core, Event, Grant, Holder, JobId, LeaseId, Moment, Outcome, QueueName, Rejection,
+    Settings, State, Time, Verdict,
 };
 use crate::store::{AppendError, BodyError, CommitNo, Room, Shrunk, Store};
 use bytes::Bytes;
-use smallvec::SmallVec;
 use std::collections::VecDeque;
 use std::time::Duration;
 use waiting::{Waiter, Waiting};
@@ -206,31 +206,6 @@ impl<S: Store> Engine<S> {
     pub fn answer(&mut self, origin: Origin, answer: Answer) {
         self.said_bytes += answer.weight();
         self.said.push(Delivery::Answer(origin, answer));
-    }
-
-    /// Enqueues jobs: the bodies of all groups, one after the other, in the order of the jobs.
-    pub fn submit(
-        &mut self,
-        origin: Origin,
-        groups: impl Into<Groups>,
-        bodies: impl Into<SmallVec<[Bytes; 1]>>,
-        now: Time,
-    ) {
-        let (groups, bodies) = (groups.into(), bodies.into());
-        debug_assert_eq!(groups.iter().map(|group| group.count).sum::<u64>(), bodies.len() as u64);
-        let room = self.store.room();
-        if room != Room::Enough {
-            return self.answer(origin, Answer::Refused(Refusal::NoRoom(room)));
-        }
-        let answer = match self.decide(&Command::Submit { groups }, now) {
-            Ok(Outcome::Submitted(ids)) => {
-                self.body_bytes += bodies.iter().map(Bytes::len).sum::<usize>();
-                self.bodies.extend(bodies);
-                Answer::Submitted(ids)
-            }
-            other => finished(other),
-        };
-        self.answer(origin, answer);
     }
 
     /// Leases jobs; where there are none, the request waits until `until`.

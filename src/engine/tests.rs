@@ -2,7 +2,7 @@
 //! Each test tells of a bug that there was.
 
 use super::*;
-use crate::core::{Spec, StateKind};
+use crate::core::{Group, QueueSettings, Spec, Start, StateKind};
 use crate::store::BodyError;
 use crate::store::simulated::{SimulatedDisk, SimulatedStore};
 
@@ -20,15 +20,13 @@ fn queue() -> QueueName {
     QueueName::new("mails").unwrap()
 }
 
+fn group(count: u64) -> Group {
+    Group { spec: Spec::plain(queue()).into(), count, start: Start::Now, ttl: None }
+}
+
 fn submit(engine: &mut Engine<SimulatedStore>, count: u64, now: Time) {
-    let group = crate::core::Group {
-        spec: Spec::plain(queue()).into(),
-        count,
-        start: crate::core::Start::Now,
-        ttl: None,
-    };
     let bodies: Vec<_> = (0..count).map(|n| Bytes::from(n.to_string())).collect();
-    engine.submit(ORIGIN, vec![group], bodies, now);
+    engine.submit(ORIGIN, vec![group(count)], bodies, now);
     engine.turn(now).unwrap();
 }
 
@@ -184,4 +182,52 @@ fn a_connection_with_many_waiting_requests_closes_a_part_at_a_time() {
     assert_eq!(steps, 5, "each forgets {CLOSED_AT_ONCE}");
     assert_eq!((engine.waiting_claims(None), engine.waiting.size_of(7), engine.watching.size()), (1, 0, 0));
     assert_eq!(kind(&engine, 1), StateKind::Ready, "what it held is free");
+}
+
+/// What requests in a row get when they are decided as one is what each gets by itself.
+#[test]
+fn submits_that_are_alike_get_together_what_they_get_alone() {
+    for (backlog, counts) in [
+        (0, vec![1]),
+        (0, vec![1; 64]),
+        (0, vec![3, 1, 2]),
+        (0, vec![1, 0, 2]),
+        (0, vec![0]),
+        (6, vec![3, 1, 2]),
+        (5, vec![3, 1, 2]),
+        (2, vec![3, 1, 2]),
+    ] {
+        let of = QueueSettings { backlog, ..QueueSettings::default() };
+        let settings = Settings { queues: [(queue(), of)].into(), ..Settings::default() };
+        let run = |alike: bool| {
+            let mut engine = start(&SimulatedDisk::new(1), Time(0));
+            engine.configure(settings.clone(), Bounds::default());
+            let requests: Vec<(u32, u64)> = (1..).zip(counts.iter().copied()).collect();
+            let bodies: Vec<_> = (0..counts.iter().sum()).map(|n: u64| Bytes::from(n.to_string())).collect();
+            if alike {
+                engine.submit_alike(1, &requests, &group(1), bodies, Time(0));
+            } else {
+                let mut bodies = bodies.into_iter();
+                for (request, count) in requests {
+                    let own: Vec<_> = bodies.by_ref().take(count as usize).collect();
+                    engine.submit(Origin { session: 1, request }, vec![group(count)], own, Time(0));
+                }
+            }
+            let answers = format!("{:?}", engine.turn(Time(0)).unwrap().deliveries);
+            let Answer::Jobs(jobs) = claimed(&mut engine, 100, Time(0)) else { panic!("it is answered") };
+            let jobs: Vec<_> = jobs.into_iter().map(|(grant, body)| (grant.id, body)).collect();
+            (answers, jobs, engine.last_commit())
+        };
+        assert_eq!(run(true), run(false), "{counts:?} into a queue of {backlog}");
+    }
+}
+
+/// The reason to decide them as one: it is one event, and one look at the queue.
+#[test]
+fn submits_that_are_alike_are_one_event() {
+    let mut engine = start(&SimulatedDisk::new(1), Time(0));
+    let requests: Vec<(u32, u64)> = (1..=64).map(|request| (request, 1)).collect();
+    engine.submit_alike(1, &requests, &group(1), vec![Bytes::new(); 64], Time(0));
+    let [Event::Submitted { jobs, .. }] = &*engine.events else { panic!("{:?}", engine.events) };
+    assert_eq!((jobs.len, engine.said.len()), (64, 64));
 }

@@ -64,6 +64,14 @@ pub fn split_frame(buffer: &mut BytesMut, max: usize) -> Result<Option<(Header, 
     Ok(Some((header, frame)))
 }
 
+/// The frame at the front of `buffer`, if it has come in full and is no longer than `max`.
+pub fn peek_frame(buffer: &[u8], max: usize) -> Option<(Header, &[u8])> {
+    let len = frame_len(buffer)?;
+    let mut frame = buffer.get(LENGTH..len).filter(|frame| frame.len() <= max)?;
+    let header = Header { kind: frame.try_get_u8().ok()?, request: frame.try_get_u32_le().ok()? };
+    Some((header, frame))
+}
+
 /// Begins a frame at the end of `out`; returns where, for [`finish_frame`].
 pub fn start_frame(out: &mut Vec<u8>, kind: u8, request: u32) -> usize {
     let start = out.len();

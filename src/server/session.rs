@@ -5,11 +5,11 @@ use super::budget::{Account, FREE};
 use super::hub::Hub;
 use super::native;
 use super::peer::Peer;
-use super::submit::LastSubmit;
+use super::submit::{self, LastSubmit};
 use super::turns::Share;
 use crate::clock::{Clock, monotonic};
 use crate::core::Time;
-use crate::protocol::{ErrorCode, Fault, FrameError, Response, frame_len, is_long, split_frame};
+use crate::protocol::{ErrorCode, Fault, FrameError, Response, SUBMIT, frame_len, is_long, split_frame};
 use crate::store::Store;
 use crate::telemetry::events;
 use bytes::{Bytes, BytesMut};
@@ -325,7 +325,10 @@ async fn handle_frames<S: Store + 'static>(
             (now, begun) = (hub.clock.now(), monotonic());
         }
         let said = hub.engine.borrow().said_bytes();
-        native::handle(hub, session, header, alone(payload), now).await;
+        if header.kind != SUBMIT || !submit::handle_again(hub, session, header.request, &payload, buffer, now)
+        {
+            native::handle(hub, session, header, alone(payload), now).await;
+        }
         let ended = monotonic();
         let said = hub.engine.borrow().said_bytes().saturating_sub(said);
         hub.turns.charge(&session.share, ended - begun + ANSWER_BYTE * said as u32);

@@ -2,17 +2,22 @@
 //!
 //! Most producers ask for the same again and again. What was read and checked of a connection's last submit is
 //! remembered with the bytes that said it ([`LastSubmit`]), and the next one that begins with these is only its bodies.
+//! Several of these in a row are decided as one.
 
+use super::budget::FREE;
 use super::gate::Gate;
 use super::hub::{Hub, Limits};
-use super::native::{Invalid, check_batch, millis, queue_name};
+use super::native::{Invalid, check_batch, millis, queue_name, refusal};
 use super::session::Session;
 use crate::access::Right;
 use crate::core::{BACKOFF_MAX, Backoff, Group, Groups, Growth, Priority, Spec, Start, Time};
 use crate::engine::Origin;
-use crate::protocol::{self as wire, Bodies, ErrorCode, Fault, Request, SubmitGroup, decode_bodies};
+use crate::protocol::{
+    self as wire, Bodies, ErrorCode, Fault, Request, SubmitGroup, decode_bodies, peek_frame, split_frame,
+};
 use crate::store::Store;
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
+use smallvec::SmallVec;
 use std::cell::RefCell;
 use std::sync::Arc;
 
@@ -23,6 +28,9 @@ const _: () = assert!(wire::TAGS_MAX as usize == Spec::TAG_COUNT_MAX);
 const HEAD_MAX: usize = 512;
 /// A submit of more bytes is long: reading one with very many groups of jobs takes up to half a second.
 const LONG: usize = 256 << 10;
+
+/// The most jobs, give or take a request, that are decided as one: a part of a connection's share of a turn.
+const RUN_MAX: usize = 64;
 
 /// What the last submit of a connection asked for, if it had a single group.
 #[derive(Debug, Default)]
@@ -46,6 +54,18 @@ impl LastSubmit {
         Some((known.group.clone(), payload.slice_ref(rest)))
     }
 
+    /// The request at the front of `buffer` and the rest of its payload, if it is a short submit that begins so too.
+    fn next_in(&self, buffer: &mut BytesMut, epoch: u64) -> Option<(u32, Bytes)> {
+        let (header, payload) = peek_frame(buffer, FREE)?;
+        let last = self.0.borrow();
+        let known = last.as_ref().filter(|known| known.epoch == epoch)?;
+        if header.kind != wire::SUBMIT || !payload.starts_with(&known.head) {
+            return None;
+        }
+        let (header, payload) = split_frame(buffer, FREE).ok()??;
+        Some((header.request, payload.slice(known.head.len()..)))
+    }
+
     fn remember(&self, head: &[u8], group: &Group, epoch: u64) {
         if head.len() <= HEAD_MAX {
             let head = Bytes::copy_from_slice(head);
@@ -63,28 +83,60 @@ pub(super) async fn handle<S: Store + 'static>(
     now: Time,
 ) -> Result<(), Invalid> {
     let (limits, uid) = (hub.service.borrow().limits, session.peer.caller.uid);
-    let (groups, bodies) = match session.last_submit.again(&payload, hub.epoch()) {
-        Some((group, rest)) => again(&limits, group, rest)?,
-        None if payload.len() <= LONG => allowed(hub, session, &payload, read(&limits, uid, &payload)?)?,
-        None => {
-            let _one_at_a_time = hub.long_read.lock().await;
-            let long = payload.clone();
-            let read = tokio::task::spawn_blocking(move || read(&limits, uid, &long)).await;
-            // It does not panic, whatever is in it; if it does, this is the end of its request and no more.
-            let read = read.map_err(|panic| (ErrorCode::Internal, panic.to_string()))??;
-            allowed(hub, session, &payload, read)?
-        }
+    let (groups, bodies) = if payload.len() <= LONG {
+        allowed(hub, session, &payload, read(&limits, uid, &payload)?)?
+    } else {
+        let _one_at_a_time = hub.long_read.lock().await;
+        let long = payload.clone();
+        let read = tokio::task::spawn_blocking(move || read(&limits, uid, &long)).await;
+        // It does not panic, whatever is in it; if it does, this is the end of its request and no more.
+        let read = read.map_err(|panic| (ErrorCode::Internal, panic.to_string()))??;
+        allowed(hub, session, &payload, read)?
     };
     hub.engine.borrow_mut().submit(origin, groups, bodies, now);
     Ok(())
 }
 
-fn again(limits: &Limits, mut group: Group, rest: Bytes) -> Result<(Groups, Bodies), Invalid> {
+/// Hands a submit that begins as the last one did to the engine, together with those right behind it in `buffer` that
+/// do. Returns whether it does: deciding each by itself is most of what many in a row cost.
+pub(super) fn handle_again<S: Store + 'static>(
+    hub: &Hub<S>,
+    session: &Session,
+    request: u32,
+    payload: &Bytes,
+    buffer: &mut BytesMut,
+    now: Time,
+) -> bool {
+    let (limits, epoch) = (hub.service.borrow().limits, hub.epoch());
+    let Some((group, rest)) = session.last_submit.again(payload, epoch) else { return false };
+    let (mut requests, mut bodies) = (SmallVec::<[_; 1]>::new(), Bodies::new());
+    let (mut next, mut refused) = (Some((request, rest)), None);
+    while let Some((request, rest)) = next {
+        match again(&limits, rest) {
+            Ok(more) => {
+                requests.push((request, more.len() as u64));
+                bodies.extend(more);
+            }
+            Err(invalid) => {
+                refused = Some((request, invalid));
+                break;
+            }
+        }
+        next = if bodies.len() < RUN_MAX { session.last_submit.next_in(buffer, epoch) } else { None };
+    }
+    let mut engine = hub.engine.borrow_mut();
+    engine.submit_alike(session.id, &requests, &group, bodies, now);
+    if let Some((request, invalid)) = refused {
+        engine.answer(Origin { session: session.id, request }, refusal(request, invalid));
+    }
+    true
+}
+
+fn again(limits: &Limits, rest: Bytes) -> Result<Bodies, Invalid> {
     let bodies = decode_bodies(rest).map_err(|malformed| invalid(malformed.into()))?;
     check_batch(limits, bodies.len())?;
     check_bodies(limits, &bodies)?;
-    group.count = bodies.len() as u64;
-    Ok((Groups::from_buf([group]), bodies))
+    Ok(bodies)
 }
 
 /// What a submit says, and how long the part before the bodies is if it has one group.

@@ -3,7 +3,7 @@
 use crate::helper::{DEADLINE, Home, block_on, until};
 use musher::client::Client;
 use musher::protocol::admin::{AdminRequest, StatusView};
-use musher::protocol::{Claim, JobOptions, Request, SubmitGroup, VERSION};
+use musher::protocol::{Claim, ErrorCode, JobOptions, Request, Response, SubmitGroup, VERSION};
 use std::path::Path;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
@@ -102,6 +102,60 @@ fn claims_and_waits_are_counted_by_what_they_wait_for() {
             .await;
         drop((tasks, hostile));
         until("nobody waits", async || (waiting(&daemon.client).await == 0).then_some(())).await;
+    });
+}
+
+/// Requests that say the same are decided together. One among them that is wrong, or says something else, or is one too
+/// many, is answered as if it stood alone.
+#[test]
+fn in_a_row_of_submits_each_gets_its_own_answer() {
+    block_on(async {
+        let home = Home::new("body = \"1KiB\"\n[queues.q]\nbacklog = 290\nworkers = 0\n");
+        let daemon = home.serve().await;
+        let submit = |queue: &str, bodies: &[&[u8]]| {
+            let options = JobOptions { queue: queue.into(), ..JobOptions::default() };
+            let bodies = bodies.iter().map(|body| body.to_vec().into()).collect();
+            Request::Submit(vec![SubmitGroup { options, bodies }])
+        };
+        let mut sent = Vec::new();
+        for number in 1..=300u32 {
+            let mut frame = match number {
+                50 => frame(number, &submit("q", &[&[b'x'; 1025]])),
+                100 => frame(number, &submit("other", &[b"x"])),
+                150 => frame(number, &submit("q", &[])),
+                250 => frame(number, &submit("q", &[b"x", b"y"])),
+                _ => frame(number, &submit("q", &[b"x"])),
+            };
+            if number == 200 {
+                // One byte more than the body says.
+                let len = u32::from_le_bytes(*frame.first_chunk().unwrap()) + 1;
+                frame[..4].copy_from_slice(&len.to_le_bytes());
+                frame.push(b'!');
+            }
+            sent.extend(frame);
+        }
+        let mut stream = greeted(daemon.socket()).await;
+        stream.write_all(&sent).await.unwrap();
+        let (mut next, mut refused) = (1, Vec::new());
+        for number in 1..=300u32 {
+            let len = stream.read_u32_le().await.unwrap();
+            let mut frame = vec![0; len as usize];
+            stream.read_exact(&mut frame).await.unwrap();
+            let request = u32::from_le_bytes(*frame[1..].first_chunk().unwrap());
+            assert_eq!(request, number, "answers come in the order of the requests");
+            match Response::decode(frame[0], frame.split_off(5).into()).unwrap() {
+                Response::Submitted { first, count } => {
+                    assert_eq!((first, count), (next, if number == 250 { 2 } else { 1 }));
+                    next += count;
+                }
+                Response::Error(fault) => refused.push((number, fault.code)),
+                other => panic!("{other:?}"),
+            }
+        }
+        let full = (294..=300).map(|number| (number, ErrorCode::QueueFull));
+        let wrong =
+            [(50, ErrorCode::TooLarge), (150, ErrorCode::Invalid), (200, ErrorCode::Malformed)].into_iter();
+        assert_eq!(refused, wrong.chain(full).collect::<Vec<_>>());
     });
 }
 
