@@ -17,7 +17,7 @@ const SHARE: Duration = Duration::from_micros(50);
 const SPARE_LEAST: Duration = Duration::from_micros(200);
 const SPARE_MOST: Duration = Duration::from_millis(4);
 /// The same, where nobody else is served.
-const SPARE_ALONE: Duration = Duration::from_millis(1);
+const SPARE_ALONE: Duration = Duration::from_micros(300);
 /// For so many turns after it was served, somebody who does not stand in line is thought of; and for so many after it
 /// has stood there, somebody counts as one who does.
 const REMEMBERED: u64 = 16;
