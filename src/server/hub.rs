@@ -341,7 +341,9 @@ impl<S: Store + 'static> Hub<S> {
             }
         }
         drop(sessions);
-        for session in touched {
+        // Backwards: what had waited for new jobs was served last, and begins with them while producers learn that they
+        // are kept.
+        for session in touched.into_iter().rev() {
             session.touched.set(false);
             session.flush();
         }
