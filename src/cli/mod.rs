@@ -10,6 +10,7 @@ mod demo;
 mod exit;
 mod job_options;
 mod lease;
+mod lines;
 mod look;
 mod output;
 mod own_daemon;

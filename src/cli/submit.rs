@@ -2,20 +2,20 @@
 
 use super::exit::{End, Failure};
 use super::job_options::{Wishes, parse_backoff, parse_tag};
-use super::{look, output};
+use super::{lines, look, output};
 use crate::client::{Client, ClientError};
 use crate::durations::parse_duration;
-use crate::protocol::SubmitGroup;
+use crate::protocol::{JobOptions, SubmitGroup};
 use bytes::Bytes;
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Deserialize;
 use std::collections::VecDeque;
-use std::io::{self, BufRead, Read};
+use std::io::{self, Read};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
-use tokio::task::JoinHandle;
+use tokio::task::{JoinError, JoinHandle};
 
 /// The most jobs of one batch of lines, and how many bytes of bodies about.
 const BATCH_JOBS: usize = 10_000;
@@ -97,14 +97,12 @@ impl Submit {
                 .expect("a fixed template"),
         );
         bar.enable_steady_tick(Duration::from_millis(100));
-        let mut batches =
-            Batches { taken: 0, under_way: VecDeque::new(), print_ids: self.ids, bar: bar.clone() };
-        let result = self.read_all(client, &mut batches).await;
-        let result = match result {
-            Ok(()) => batches.finish(0).await,
-            // What is under way counts all the same.
-            Err(failure) => batches.finish(0).await.and(Err(failure)),
-        };
+        let mut batches = Batches::new(self.ids, bar.clone());
+        let mut result = self.read_all(client, &mut batches).await;
+        // What is under way counts all the same.
+        while !batches.under_way.is_empty() {
+            result = result.and(batches.finish(0).await);
+        }
         bar.finish_and_clear();
         match result {
             Ok(()) => {
@@ -113,61 +111,51 @@ impl Submit {
             }
             Err(failure) => {
                 let (taken, next) = (output::count(batches.taken), batches.taken + 1);
-                let message = format!(
+                let mut message = format!(
                     "{}\n{taken} jobs were taken; the first that was not is number {next}",
                     failure.message
                 );
+                if batches.behind > 0 {
+                    message += &format!(", but {} of those after it were", output::count(batches.behind));
+                }
                 Err(Failure { message, ..failure })
             }
         }
     }
 
+    /// Jobs are sent as soon as a batch is full, and what there is when nothing is under way: so a slow producer's
+    /// lines go at once, and a fast one's in large batches.
     async fn read_all(&self, client: &Client, batches: &mut Batches) -> Result<(), Failure> {
-        let (jobs_max, bytes_max) = (
-            BATCH_JOBS.min(client.limits().batch),
-            BATCH_BYTES.min(client.limits().frame.saturating_sub(FRAME_ROOM)),
-        );
-        let plain = self.wishes.for_queue(&self.queue)?;
-        let mut input = io::stdin().lock();
-        let (mut batch, mut bytes, mut jobs, mut number) = (Vec::<SubmitGroup>::new(), 0, 0, 0u64);
-        let mut text = Vec::new();
+        let mut input = lines::read(io::stdin());
+        let mut batch = Batch::new(client);
+        let (plain, mut number) = (self.wishes.for_queue(&self.queue)?, 0u64);
         loop {
-            text.clear();
-            if input.read_until(b'\n', &mut text)? == 0 {
-                break;
+            tokio::select! {
+                biased;
+                lines = input.recv() => {
+                    let Some(lines) = lines else { break };
+                    for text in lines?.each() {
+                        number += 1;
+                        let job = if self.jsonl { self.json_job(&text) } else { Ok(Some((plain.clone(), text))) };
+                        let job = job.map_err(|error| Failure::usage(format!("line {number}: {error}")))?;
+                        let Some((options, body)) = job else { continue };
+                        if !batch.has_room_for(&body) {
+                            batches.send(client, batch.take()).await?;
+                        }
+                        batch.add(options, body);
+                    }
+                }
+                batch = batches.oldest() => batches.count(batch)?,
             }
-            number += 1;
-            if text.last() == Some(&b'\n') {
-                text.pop();
-            }
-            let (options, body) = if self.jsonl {
-                let job = self
-                    .json_job(&text)
-                    .map_err(|error| Failure::usage(format!("line {number}: {error}")))?;
-                let Some(job) = job else { continue };
-                job
-            } else {
-                (plain.clone(), Bytes::copy_from_slice(&text))
-            };
-            if jobs == jobs_max || (jobs > 0 && bytes + body.len() > bytes_max) {
-                batches.send(client, std::mem::take(&mut batch), jobs).await?;
-                (bytes, jobs) = (0, 0);
-            }
-            bytes += body.len() + 4;
-            jobs += 1;
-            match batch.last_mut() {
-                Some(group) if group.options == options => group.bodies.push(body),
-                _ => batch.push(SubmitGroup { options, bodies: vec![body] }),
+            if batches.under_way.is_empty() && input.is_empty() {
+                batches.send(client, batch.take()).await?;
             }
         }
-        if jobs > 0 {
-            batches.send(client, batch, jobs).await?;
-        }
-        Ok(())
+        batches.send(client, batch.take()).await
     }
 
     /// One line of JSON: what it does not say is as on the command line. Blank lines are nothing.
-    fn json_job(&self, text: &[u8]) -> Result<Option<(crate::protocol::JobOptions, Bytes)>, String> {
+    fn json_job(&self, text: &[u8]) -> Result<Option<(JobOptions, Bytes)>, String> {
         if text.trim_ascii().is_empty() {
             return Ok(None);
         }
@@ -218,37 +206,106 @@ struct Line {
     tags: Vec<String>,
 }
 
+/// Jobs that will be submitted together.
+struct Batch {
+    groups: Vec<SubmitGroup>,
+    jobs: usize,
+    bytes: usize,
+    jobs_max: usize,
+    bytes_max: usize,
+}
+
+impl Batch {
+    fn new(client: &Client) -> Batch {
+        let limits = client.limits();
+        let jobs_max = BATCH_JOBS.min(limits.batch);
+        let bytes_max = BATCH_BYTES.min(limits.frame.saturating_sub(FRAME_ROOM));
+        Batch { groups: Vec::new(), jobs: 0, bytes: 0, jobs_max, bytes_max }
+    }
+
+    /// One job always fits: if it is too large, the daemon says so.
+    fn has_room_for(&self, body: &Bytes) -> bool {
+        self.jobs == 0 || (self.jobs < self.jobs_max && self.bytes + body.len() <= self.bytes_max)
+    }
+
+    fn add(&mut self, options: JobOptions, body: Bytes) {
+        self.bytes += body.len() + 4;
+        self.jobs += 1;
+        match self.groups.last_mut() {
+            Some(group) if group.options == options => group.bodies.push(body),
+            _ => self.groups.push(SubmitGroup { options, bodies: vec![body] }),
+        }
+    }
+
+    fn take(&mut self) -> Vec<SubmitGroup> {
+        (self.jobs, self.bytes) = (0, 0);
+        std::mem::take(&mut self.groups)
+    }
+}
+
 /// Batches under way: sent ahead, counted in order.
 struct Batches {
+    /// How many jobs were taken before any that were not.
     taken: u64,
+    /// And how many behind these.
+    behind: u64,
+    has_gap: bool,
     under_way: VecDeque<JoinHandle<Result<(u64, u64), ClientError>>>,
     print_ids: bool,
     bar: ProgressBar,
 }
 
+/// What became of a batch: its first id, and how many jobs it has.
+type Sent = Result<Result<(u64, u64), ClientError>, JoinError>;
+
 impl Batches {
-    async fn send(&mut self, client: &Client, groups: Vec<SubmitGroup>, jobs: usize) -> Result<(), Failure> {
-        debug_assert_eq!(groups.iter().map(|group| group.bodies.len()).sum::<usize>(), jobs);
+    fn new(print_ids: bool, bar: ProgressBar) -> Batches {
+        Batches { taken: 0, behind: 0, has_gap: false, under_way: VecDeque::new(), print_ids, bar }
+    }
+
+    /// Sends what there is to send, when there is room for one more.
+    async fn send(&mut self, client: &Client, groups: Vec<SubmitGroup>) -> Result<(), Failure> {
+        if groups.is_empty() {
+            return Ok(());
+        }
         self.finish(BATCHES_AHEAD - 1).await?;
         let client = client.clone();
         self.under_way.push_back(tokio::spawn(async move { client.submit(groups).await }));
-        // Reading never waits: give the connection its turn.
+        // Lines may never let up: give the connection its turn.
         tokio::task::yield_now().await;
         Ok(())
     }
 
-    /// Waits until at most so many are under way. After a failure the others are waited for, and not counted: what
-    /// comes after a gap is said to be not taken only if it was not.
+    /// What became of the first of those under way; never, if none is. It is to be counted.
+    async fn oldest(&mut self) -> Sent {
+        match self.under_way.front_mut() {
+            Some(batch) => {
+                let sent = batch.await;
+                self.under_way.pop_front();
+                sent
+            }
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Waits until at most so many are under way.
     async fn finish(&mut self, left: usize) -> Result<(), Failure> {
         while self.under_way.len() > left {
-            let Some(batch) = self.under_way.pop_front() else { break };
-            let (first, count) = batch.await.map_err(Failure::failed)??;
-            self.taken += count;
-            self.bar.set_position(self.taken);
-            if self.print_ids {
-                for id in first..first + count {
-                    output::line(&id.to_string())?;
-                }
+            let sent = self.oldest().await;
+            self.count(sent)?;
+        }
+        Ok(())
+    }
+
+    fn count(&mut self, sent: Sent) -> Result<(), Failure> {
+        let sent = sent.map_err(Failure::failed).and_then(|sent| Ok(sent?));
+        self.has_gap |= sent.is_err();
+        let (first, count) = sent?;
+        *(if self.has_gap { &mut self.behind } else { &mut self.taken }) += count;
+        self.bar.set_position(self.taken + self.behind);
+        if self.print_ids {
+            for id in first..first + count {
+                output::line(&id.to_string())?;
             }
         }
         Ok(())

@@ -371,17 +371,16 @@ fn a_reload_holds_for_submits_like_those_before_it() {
             .spawn()
             .unwrap();
         let mut lines = submits.stdin.take().unwrap();
-        let batch = "x\n".repeat(10_001); // a batch is 10,000
-        lines.write_all(batch.as_bytes()).unwrap();
-        until("a batch was taken", async || {
+        lines.write_all(b"x\n").unwrap();
+        until("a job was taken", async || {
             daemon.status().await.queues.iter().any(|queue| queue.queue == "mails").then_some(())
         })
         .await;
         town.reload(&daemon, "[[access]]\nusers = [64002]\nqueues = ['*']\nmay = ['submit']\n").await;
-        let _ = lines.write_all(batch.as_bytes()); // it may have ended already
+        lines.write_all(b"x\n").unwrap();
         drop(lines);
         let said = Said::of(submits.wait_with_output().unwrap());
-        said.refused(&["may not submit to queue `mails`", "10,000 jobs were taken"]);
+        said.refused(&["may not submit to queue `mails`", "1 jobs were taken"]);
     });
 }
 

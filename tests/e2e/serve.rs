@@ -169,3 +169,56 @@ fn a_disk_that_is_nearly_full_refuses_submits_and_lets_jobs_end() {
         assert!(home.log().contains("nearly full"), "{}", home.log());
     });
 }
+
+/// Ten thousand lines make a batch. Whoever follows a log with `--lines` once waited for that many.
+#[test]
+fn lines_are_submitted_as_they_come() {
+    use std::io::{BufRead, BufReader, Write};
+    use std::process::Stdio;
+    block_on(async {
+        let home = Home::new("[queues.commands]\nworkers = 0\n");
+        let daemon = home.serve().await;
+        let mut submit = home
+            .command()
+            .args(["submit", "q", "--lines", "--ids"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut lines = submit.stdin.take().unwrap();
+        let mut ids = BufReader::new(submit.stdout.take().unwrap()).lines();
+        for (line, id) in [("first\n", "1"), ("\n", "2")] {
+            lines.write_all(line.as_bytes()).unwrap();
+            assert_eq!(ids.next().unwrap().unwrap(), id);
+        }
+        lines.write_all(b"th").unwrap();
+        lines.write_all(b"ird\nthe last has no end").unwrap();
+        drop(lines);
+        let output = submit.wait_with_output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        assert_eq!(ids.map(Result::unwrap).collect::<Vec<_>>(), ["3", "4"]);
+        for body in ["first", "", "third", "the last has no end"] {
+            assert_eq!(daemon.claim("q", true, 0).await.unwrap().body, body);
+        }
+    });
+}
+
+/// What is sent ahead may be taken where what came before it was not, and whoever goes on by hand must know.
+#[test]
+fn what_was_taken_of_many_lines_is_said_exactly() {
+    block_on(async {
+        let home = Home::new("batch = 10\n[queues.q]\nbacklog = 25\nworkers = 0\n");
+        let _daemon = home.serve().await;
+        let lines: String = (1..=45).map(|n| format!("{n}\n")).collect();
+        std::fs::write(home.path("lines"), lines).unwrap();
+        let mut submit = home.command();
+        submit.args(["submit", "q", "--lines"]).stdin(std::fs::File::open(home.path("lines")).unwrap());
+        let output = submit.output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(75), "{said}");
+        let expected =
+            "20 jobs were taken; the first that was not is number 21, but 5 of those after it were";
+        assert!(said.contains(expected), "{said}");
+    });
+}
