@@ -1,6 +1,7 @@
 //! After a long queue the data directory is small again, and whatever still lives is there.
 
-use crate::helper::{Home, block_on, until};
+use crate::helper::{DEADLINE, Home, block_on, until};
+use musher::clock::monotonic;
 use musher::protocol::{JobOptions, SubmitGroup};
 use std::collections::HashMap;
 use std::fs;
@@ -25,6 +26,15 @@ fn bytes(dir: &Path) -> u64 {
             .map_or(0, |found| if found.is_dir() { bytes(path) } else { found.blocks() * 512 })
     };
     entries.map(|entry| size(&entry.path())).sum()
+}
+
+/// Waits until the database is being written anew, or has been. Looks often: it does not take long.
+async fn until_rewritten(data: &Path) {
+    let deadline = monotonic() + DEADLINE;
+    while !data.join("sled.new").exists() && bytes(&data.join("sled")) > 10 << 20 {
+        assert!(monotonic() < deadline, "the database is not written anew within {DEADLINE:?}");
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
 }
 
 #[test]
@@ -54,7 +64,8 @@ fn after_a_backlog_the_directory_is_small_again_whatever_kills_it() {
         for n in 0..KILLS {
             let body = format!("kill {n}");
             kept.insert(daemon.submit("kept", &[&body]).await, body);
-            tokio::time::sleep(Duration::from_millis(20 + n * 8)).await;
+            until_rewritten(&data).await;
+            tokio::time::sleep(Duration::from_millis(n * 2)).await;
             daemon.kill().await;
             cut += u64::from(data.join("sled.new").exists());
             daemon = home.serve().await;
