@@ -203,7 +203,7 @@ impl Clients {
         let session = self.sessions.swap_remove(rng.usize(..self.sessions.len()));
         self.asked.retain(|origin, _| origin.session != session);
         oracle.lets_go(Some(session));
-        life.engine.close_session(session, life.now);
+        while !life.engine.close_session(session, life.now) {}
         assert_eq!(life.engine.core().state.held_by(session).count(), 0, "what it held is free");
     }
 

@@ -31,7 +31,8 @@ pub enum Command {
         /// How long; the queue's setting if not given.
         lease: Option<Duration>,
     },
-    /// A connection closed: what it held is free again.
+    /// A connection closed: what it held is free again. That goes a part at a time: until it holds nothing, the same is
+    /// to be said again.
     Vanish {
         /// The connection.
         session: u64,

@@ -9,6 +9,7 @@
 
 mod answer;
 mod batch;
+mod closing;
 mod drain;
 mod submit;
 #[cfg(test)]
@@ -28,16 +29,13 @@ use crate::core::{
 };
 use crate::store::{AppendError, BodyError, CommitNo, Room, Shrunk, Store};
 use bytes::Bytes;
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 use waiting::{Waiter, Waiting};
 use watching::Watching;
 
 /// How many queues and jobs the waiting requests of a connection may name however many those of others do.
 const WAITING_FREE: usize = 64;
-
-/// About how many queues and jobs the waiting requests name that are forgotten in one step.
-const CLOSED_AT_ONCE: usize = 200;
 
 /// The bounds of the engine.
 #[derive(Clone, Copy, Debug)]
@@ -95,6 +93,8 @@ pub struct Engine<S> {
     /// Said, waiting for this commit to be durable.
     held_back: VecDeque<(CommitNo, Vec<Delivery>)>,
     facts: Vec<Fact>,
+    /// How many jobs of each connection that is being closed are free already; for the log.
+    interrupted: HashMap<u64, u64>,
     /// Queues that may have got work since claims were served last.
     woken: VecDeque<QueueName>,
     /// Where decisions put their events; kept to save the allocation.
@@ -131,6 +131,7 @@ impl<S: Store> Engine<S> {
             said_bytes: 0,
             held_back: VecDeque::new(),
             facts: Vec::new(),
+            interrupted: HashMap::new(),
             woken: VecDeque::new(),
             scratch: Vec::new(),
         };
@@ -235,7 +236,7 @@ impl<S: Store> Engine<S> {
     /// Reads a job's body.
     pub fn body(&mut self, origin: Origin, id: JobId) {
         let answer = match self.core.state.contains(id) {
-            true => self.find_body(id).map_or_else(|error| Answer::Refused(error.into()), Answer::Body),
+            true => self.own_body(id).map_or_else(|error| Answer::Refused(error.into()), Answer::Body),
             false => Answer::Refused(Refusal::NotFound(id)),
         };
         self.answer(origin, answer);
@@ -280,20 +281,6 @@ impl<S: Store> Engine<S> {
         for (origin, id) in self.watching.take(hidden) {
             self.answer(origin, Answer::Refused(Refusal::NotFound(id)));
         }
-    }
-
-    /// A connection has closed: its requests wait no more, and what it held is free. Returns whether that is done:
-    /// many requests go a part at a time, and the caller calls again.
-    pub fn close_session(&mut self, session: u64, now: Time) -> bool {
-        if !self.waiting.forget_some(session, CLOSED_AT_ONCE)
-            || !self.watching.forget_some(session, CLOSED_AT_ONCE)
-        {
-            return false;
-        }
-        if self.core.state.held_by(session).next().is_some() {
-            self.command(&Command::Vanish { session }, now);
-        }
-        true
     }
 
     /// Jobs were leased for somebody who is not there any more: gives them back.
@@ -376,6 +363,13 @@ impl<S: Store> Engine<S> {
         let now = |id| End { id, state: state.job(id).map(|job| job.state.kind()), error: None };
         let ends = ends.into_iter().map(|(id, end)| end.unwrap_or_else(|| now(id))).collect();
         self.answer(origin, Answer::Ended(ends));
+    }
+
+    /// A body that may be kept for long: one of this very turn is a slice of the request that it came with, and would
+    /// keep all of that.
+    fn own_body(&mut self, id: JobId) -> Result<Bytes, BodyError> {
+        let is_new = id.0 + self.bodies.len() as u64 >= self.core.state.next_id().0;
+        self.find_body(id).map(|body| if is_new { Bytes::copy_from_slice(&body) } else { body })
     }
 
     /// A body: of this very turn, or from the store.

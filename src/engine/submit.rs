@@ -10,28 +10,33 @@ use smallvec::{SmallVec, smallvec};
 type Bodies = SmallVec<[Bytes; 1]>;
 
 impl<S: Store> Engine<S> {
-    /// Enqueues jobs: the bodies of all groups, one after the other, in the order of the jobs.
+    /// Enqueues jobs: the bodies of all groups, one after the other, in the order of the jobs. Returns what it has no
+    /// more use for: to drop very many groups takes long, and need not be done here.
     pub fn submit(
         &mut self,
         origin: Origin,
         groups: impl Into<Groups>,
         bodies: impl Into<Bodies>,
         now: Time,
-    ) {
-        let (groups, bodies) = (groups.into(), bodies.into());
+    ) -> (Groups, Bodies) {
+        let (groups, mut bodies) = (groups.into(), bodies.into());
         debug_assert_eq!(groups.iter().map(|group| group.count).sum::<u64>(), bodies.len() as u64);
         let room = self.store.room();
         if room != Room::Enough {
-            return self.answer(origin, Answer::Refused(Refusal::NoRoom(room)));
+            self.answer(origin, Answer::Refused(Refusal::NoRoom(room)));
+            return (groups, bodies);
         }
-        let answer = match self.decide(&Command::Submit { groups }, now) {
+        let command = Command::Submit { groups };
+        let answer = match self.decide(&command, now) {
             Ok(Outcome::Submitted(ids)) => {
-                self.keep(bodies);
+                self.keep(&mut bodies);
                 Answer::Submitted(ids)
             }
             other => finished(other),
         };
         self.answer(origin, answer);
+        let Command::Submit { groups } = command else { unreachable!("it is that command") };
+        (groups, bodies)
     }
 
     /// The same for requests of one connection that ask for jobs like those of `group`, so many each. What one decision
@@ -44,7 +49,7 @@ impl<S: Store> Engine<S> {
         bodies: impl Into<Bodies>,
         now: Time,
     ) {
-        let bodies = bodies.into();
+        let mut bodies = bodies.into();
         let of = |count| -> Groups { smallvec![Group { count, ..group.clone() }] };
         let all = requests.iter().map(|(_, count)| count).sum();
         debug_assert_eq!(all, bodies.len() as u64);
@@ -54,7 +59,7 @@ impl<S: Store> Engine<S> {
             && self.store.room() == Room::Enough
             && let Ok(Outcome::Submitted(ids)) = self.decide(&Command::Submit { groups: of(all) }, now)
         {
-            self.keep(bodies);
+            self.keep(&mut bodies);
             let mut first = ids.first;
             for &(request, count) in requests {
                 self.answer(Origin { session, request }, Answer::Submitted(IdRange::new(first, count)));
@@ -70,8 +75,8 @@ impl<S: Store> Engine<S> {
     }
 
     /// Sets bodies aside for the commit that is being collected.
-    fn keep(&mut self, bodies: Bodies) {
+    fn keep(&mut self, bodies: &mut Bodies) {
         self.body_bytes += bodies.iter().map(Bytes::len).sum::<usize>();
-        self.bodies.extend(bodies);
+        self.bodies.extend(bodies.drain(..));
     }
 }

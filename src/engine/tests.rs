@@ -1,6 +1,7 @@
 //! The engine over a simulated disk: what must hold between a turn and a checkpoint, and when bodies cannot be read.
 //! Each test tells of a bug that there was.
 
+use super::closing::CLOSED_AT_ONCE;
 use super::*;
 use crate::core::{Group, QueueSettings, Spec, Start, StateKind};
 use crate::store::BodyError;
@@ -230,4 +231,42 @@ fn submits_that_are_alike_are_one_event() {
     engine.submit_alike(1, &requests, &group(1), vec![Bytes::new(); 64], Time(0));
     let [Event::Submitted { jobs, .. }] = &*engine.events else { panic!("{:?}", engine.events) };
     assert_eq!((jobs.len, engine.said.len()), (64, 64));
+}
+
+/// A million leases that ended in one step made everybody wait for seconds.
+#[test]
+fn a_connection_with_many_leases_closes_a_part_at_a_time() {
+    let disk = SimulatedDisk::new(1);
+    let mut engine = start(&disk, Time(0));
+    submit(&mut engine, 1_000, Time(0));
+    let held = |engine: &Engine<SimulatedStore>, session| engine.core().state.held_by(session).count();
+    let bound = |session, max| Claim { holder: Holder::Session(session), ..claim(max) };
+    engine.claim(ORIGIN, bound(7, 1_000), Time(0), Time(0));
+    engine.turn(Time(0)).unwrap();
+    assert_eq!(held(&engine, 7), 1_000);
+    let (mut left, mut facts, mut turned) = (1_000, Vec::new(), Turned::default());
+    while !engine.close_session(7, Time(0)) {
+        let before = std::mem::replace(&mut left, held(&engine, 7));
+        assert!((1..=200).contains(&(before - left)), "from {before} to {left} in one step");
+        // What is free goes to others; what is not stays with the one that has gone, and is in nobody else's hands.
+        engine.claim(ORIGIN, bound(8, 1_000), Time(0), Time(0));
+        turned = engine.turn(Time(0)).unwrap();
+        facts.append(&mut turned.facts);
+        assert_eq!(held(&engine, 8), 1_000 - left);
+    }
+    facts.append(&mut engine.turn(Time(0)).unwrap().facts);
+    assert_eq!(facts, [Fact::Interrupted { jobs: 1_000 }], "the log hears of it once");
+    let Some(Delivery::Answer(_, Answer::Jobs(last))) = turned.deliveries.pop() else { panic!("{turned:?}") };
+    assert!(last.iter().all(|(grant, _)| grant.attempt.0 == 2), "each is a lease of its own");
+
+    // The daemon dies after the first part: the next one ends the rest.
+    assert!(!engine.close_session(8, Time(0)));
+    engine.turn(Time(0)).unwrap();
+    let bound_still = held(&engine, 8);
+    assert!(bound_still > 0);
+    disk.kill();
+    drop(engine);
+    let engine = start(&disk, Time(0));
+    assert_eq!((held(&engine, 8), engine.core().state.held()), (0, 0));
+    assert!((1..=1_000).all(|id| kind(&engine, id) == StateKind::Ready), "nothing is lost");
 }

@@ -132,7 +132,10 @@ impl<S: Store> Engine<S> {
                     });
                 }
             }
-            Event::Interrupted { jobs } => self.facts.push(Fact::Interrupted { jobs: jobs.len() }),
+            Event::Interrupted { jobs } => match command {
+                Command::Vanish { session } => *self.interrupted.entry(*session).or_default() += jobs.len(),
+                _ => self.facts.push(Fact::Interrupted { jobs: jobs.len() }),
+            },
             _ => {}
         }
         let mut ended = Vec::new();

@@ -10,6 +10,9 @@ use crate::core::rejection::{LeaseRejection, Rejection};
 use std::collections::HashSet;
 use std::time::Duration;
 
+/// How many leases of a connection that has closed end in one step.
+const VANISHED_AT_ONCE: usize = 200;
+
 impl Core {
     pub(super) fn claim(
         &self,
@@ -137,6 +140,11 @@ impl Core {
             })
             .collect();
         Outcome::Extended(results)
+    }
+
+    /// A connection is gone, and with it the holder of the first of its jobs.
+    pub(super) fn vanish_some(&self, session: u64, moment: Moment, events: &mut Vec<Event>) -> Outcome {
+        self.vanish(self.state.held_by(session).take(VANISHED_AT_ONCE), moment, events)
     }
 
     /// The holder of these jobs is gone. They are ready again at once; one under which holders vanish again and

@@ -65,7 +65,7 @@ impl Core {
             Command::Claim(claim) => self.claim(claim, moment, events),
             Command::Settle { items } => Ok(self.settle(items, moment, events)),
             Command::Extend { items, lease } => Ok(self.extend(items, *lease, moment, events)),
-            Command::Vanish { session } => Ok(self.vanish(self.state.held_by(*session), moment, events)),
+            Command::Vanish { session } => Ok(self.vanish_some(*session, moment, events)),
             Command::Recover => Ok(self.vanish(self.state.held.values().flatten().copied(), moment, events)),
             Command::Evict => Ok(self.evict(events)),
             Command::Tick => Ok(self.tick(moment, events)),

@@ -103,6 +103,18 @@ fn vanish_and_recover_leave_alone_what_is_not_bound_to_the_connection() {
 }
 
 #[test]
+fn a_connection_that_held_very_much_vanishes_a_part_at_a_time() {
+    let mut world = World::new();
+    world.submit(vec![group("q", 450)]);
+    world.claim_for("q", 450, Holder::Session(7));
+    for left in [250, 50, 0] {
+        world.run(Command::Vanish { session: 7 }).unwrap();
+        assert_eq!(world.core.state.held_by(7).count(), left);
+    }
+    assert_eq!(world.claim("q", 450).len(), 450);
+}
+
+#[test]
 fn jobs_that_fail_together_do_not_come_back_together() {
     let mut world = World::new();
     world.settings().backoff.jitter_permille = 500;
