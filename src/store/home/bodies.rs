@@ -12,6 +12,8 @@ use sled::{IVec, Tree};
 use std::sync::Arc;
 
 const TREE: &str = "bodies";
+/// For so much of a big body room is made at once: what is damaged may say that it is of any length.
+const JOINED_AT_ONCE: u64 = 32 << 20;
 
 #[derive(Debug)]
 pub(super) struct Bodies {
@@ -28,11 +30,20 @@ struct Row {
 }
 
 impl Row {
+    /// Reads a row. Bodies in it have memory of their own.
     fn decode((key, value): (IVec, IVec)) -> Result<Row, HomeError> {
+        Row::of(key, &Bytes::copy_from_slice(&value))
+    }
+
+    /// Reads a row that is gone again soon: what is in it keeps memory of the database's cache.
+    fn decode_in_place((key, value): (IVec, IVec)) -> Result<Row, HomeError> {
+        Row::of(key, &Bytes::from_owner(value))
+    }
+
+    fn of(key: IVec, value: &Bytes) -> Result<Row, HomeError> {
         let damaged = |detail: &dyn ToString| HomeError::damaged(TREE, &key, detail.to_string());
         let (first, piece) = body_key_parts(&key).ok_or_else(|| damaged(&"the key is too short"))?;
-        let bodies =
-            BodyRow::decode(first, &Bytes::copy_from_slice(&value)).map_err(|error| damaged(&error))?;
+        let bodies = BodyRow::decode(first, value).map_err(|error| damaged(&error))?;
         Ok(Row { key, first, piece, bodies })
     }
 }
@@ -102,9 +113,9 @@ impl Bodies {
 
     /// All pieces of a big body.
     fn join(&self, id: JobId, total: u64) -> Result<Bytes, HomeError> {
-        let mut body = BytesMut::new();
+        let mut body = BytesMut::with_capacity(total.min(JOINED_AT_ONCE) as usize);
         for (row, wanted) in self.tree.range(body_key(id, 0)..=body_key(id, u16::MAX)).zip(0..=u16::MAX) {
-            let row = Row::decode(row?)?;
+            let row = Row::decode_in_place(row?)?;
             match row.bodies {
                 BodyRow::Piece { total: same, bytes } if same == total && row.piece == wanted => {
                     body.extend_from_slice(&bytes);
