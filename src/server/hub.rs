@@ -1,6 +1,7 @@
 //! What the tasks of the loop share: the engine, the open sessions, and how to wake the driver. One thread, so
 //! cells and no locks; no borrow is held across an await.
 
+use super::beside::Beside;
 use super::budget::{Budget, PATIENCE};
 use super::gate::Gate;
 use super::native;
@@ -95,8 +96,8 @@ pub struct Hub<S> {
     pub(super) turns: Turns,
     /// What those who come and go have of a turn, all together.
     door: Share,
-    /// Long requests are read one at a time.
-    pub(super) long_read: tokio::sync::Mutex<()>,
+    /// Where long requests are read.
+    pub(super) beside: Beside,
     pub(super) budget: Rc<Budget>,
     /// Whether this is the last call: see `last_call.rs`.
     pub(super) is_ending: Cell<bool>,
@@ -137,7 +138,7 @@ impl<S: Store + 'static> Hub<S> {
             wake: Notify::new(),
             turns: Turns::default(),
             door: Share::default(),
-            long_read: Default::default(),
+            beside: Beside::default(),
             budget,
             is_ending: Cell::new(false),
             failures: RefCell::default(),

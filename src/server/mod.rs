@@ -7,6 +7,7 @@
 
 mod admin;
 mod backup;
+mod beside;
 mod budget;
 mod driver;
 mod gate;

@@ -83,18 +83,36 @@ pub(super) async fn handle<S: Store + 'static>(
     now: Time,
 ) -> Result<(), Invalid> {
     let (limits, uid) = (hub.service.borrow().limits, session.peer.caller.uid);
-    let (groups, bodies) = if payload.len() <= LONG {
-        allowed(hub, session, &payload, read(&limits, uid, &payload)?)?
-    } else {
-        let _one_at_a_time = hub.long_read.lock().await;
-        let long = payload.clone();
-        let read = tokio::task::spawn_blocking(move || read(&limits, uid, &long)).await;
-        // It does not panic, whatever is in it; if it does, this is the end of its request and no more.
-        let read = read.map_err(|panic| (ErrorCode::Internal, panic.to_string()))??;
-        allowed(hub, session, &payload, read)?
-    };
-    hub.engine.borrow_mut().submit(origin, groups, bodies, now);
+    if payload.len() > LONG {
+        return handle_long(hub, session, origin, payload, now).await;
+    }
+    let read = read(&limits, uid, &payload)?;
+    allowed(hub, session, &payload, &read)?;
+    hub.engine.borrow_mut().submit(origin, read.groups, read.bodies, now);
     Ok(())
+}
+
+/// The same for a long one: what takes long is done beside the loop, dropping what is left included.
+async fn handle_long<S: Store + 'static>(
+    hub: &Hub<S>,
+    session: &Session,
+    origin: Origin,
+    payload: Bytes,
+    now: Time,
+) -> Result<(), Invalid> {
+    let (limits, uid, long) = (hub.service.borrow().limits, session.peer.caller.uid, payload.clone());
+    let done = hub.beside.run(move || read(&limits, uid, &long)).await;
+    // It does not panic, whatever is in it; if it does, this is the end of its request and no more.
+    let (read, leftovers) = done.ok_or((ErrorCode::Internal, "the request could not be read".into()))?;
+    let read = read?;
+    let allowed = allowed(hub, session, &payload, &read);
+    let (groups, bodies) = match &allowed {
+        Ok(()) => hub.engine.borrow_mut().submit(origin, read.groups, read.bodies, now),
+        Err(_) => (read.groups, read.bodies),
+    };
+    // If the thread is gone, they are dropped here.
+    let _ = leftovers.send((groups, bodies, payload));
+    allowed
 }
 
 /// Hands a submit that begins as the last one did to the engine, together with those right behind it in `buffer` that
@@ -166,8 +184,8 @@ fn allowed<S: Store + 'static>(
     hub: &Hub<S>,
     session: &Session,
     payload: &[u8],
-    read: Read,
-) -> Result<(Groups, Bodies), Invalid> {
+    read: &Read,
+) -> Result<(), Invalid> {
     let (gate, service) = (Gate::of(hub, session), hub.service.borrow());
     for group in &read.groups {
         gate.queue(Right::Submit, &group.spec.queue)?;
@@ -176,7 +194,7 @@ fn allowed<S: Store + 'static>(
     if let Some(len) = read.head_len {
         session.last_submit.remember(&payload[..len], &read.groups[0], hub.epoch());
     }
-    Ok((read.groups, read.bodies))
+    Ok(())
 }
 
 fn invalid(Fault { code, message }: Fault) -> Invalid {
