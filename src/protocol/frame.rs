@@ -81,6 +81,14 @@ pub fn start_frame(out: &mut Vec<u8>, kind: u8, request: u32) -> usize {
     start
 }
 
+/// Begins a frame whose payload, of `len` bytes, follows by itself.
+pub fn put_head(out: &mut Vec<u8>, kind: u8, request: u32, len: usize) {
+    let len = u32::try_from(HEADER - LENGTH + len).expect("limits.frame keeps frames far below 4 GiB");
+    out.put_u32_le(len);
+    out.put_u8(kind);
+    out.put_u32_le(request);
+}
+
 /// Ends the frame that began at `start`: writes its length.
 pub fn finish_frame(out: &mut [u8], start: usize) {
     let len = u32::try_from(out.len() - start - LENGTH).expect("limits.frame keeps frames far below 4 GiB");

@@ -285,7 +285,7 @@ impl Response {
         finish_frame(out, start);
     }
 
-    fn kind(&self) -> u8 {
+    pub(crate) fn kind(&self) -> u8 {
         match self {
             Response::Welcome { .. } => WELCOME,
             Response::Submitted { .. } => SUBMITTED,

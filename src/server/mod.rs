@@ -15,6 +15,7 @@ mod hub;
 mod last_call;
 mod listen;
 mod native;
+mod outbox;
 mod output;
 mod peer;
 mod session;

@@ -277,7 +277,7 @@ pub(super) fn encode(answer: Answer, request: u32, now: Time, session: &Session)
         Answer::Purged { deleted, more } => admin::json(&wire::admin::PurgeView { deleted, more }),
         Answer::Ended(ends) => admin::ended(ends),
         Answer::Body(body) => Response::Body(body),
-        Answer::Ready(frame) => return session.out().extend_from_slice(&frame),
+        Answer::Ready(frame) => return session.add(&frame),
         Answer::Ok => Response::Ok,
         Answer::Refused(refusal) => {
             Response::Error(wire::Fault { code: code_of(&refusal), message: refusal.to_string() })

@@ -4,6 +4,7 @@
 use super::budget::{Account, FREE};
 use super::hub::Hub;
 use super::native;
+use super::outbox::Outbox;
 use super::peer::Peer;
 use super::submit::{self, LastSubmit};
 use super::turns::Share;
@@ -45,9 +46,7 @@ pub(super) struct Session {
     /// Whether nothing more will be read of it, now that the daemon ends.
     is_read: Cell<bool>,
     write: OwnedWriteHalf,
-    out: RefCell<Vec<u8>>,
-    /// How much at the front of `out` has left.
-    sent: Cell<usize>,
+    out: RefCell<Outbox>,
     pub(super) account: Account,
     pub(super) share: Share,
     pub(super) last_submit: LastSubmit,
@@ -59,18 +58,19 @@ pub(super) struct Session {
     closing: Notify,
     /// Rings when the connection has ended.
     pub(super) closed: Notify,
+    has_closed: Cell<bool>,
     this: std::rc::Weak<Session>,
 }
 
 impl Session {
     /// Says something; it leaves with the next flush.
     pub(super) fn say(&self, request: u32, response: &Response) {
-        response.encode(request, &mut self.out.borrow_mut());
+        self.out.borrow_mut().say(request, response);
     }
 
-    /// The buffer that leaves with the next flush, to encode into.
-    pub(super) fn out(&self) -> std::cell::RefMut<'_, Vec<u8>> {
-        self.out.borrow_mut()
+    /// Says what has been encoded already.
+    pub(super) fn add(&self, frame: &[u8]) {
+        self.out.borrow_mut().add(frame);
     }
 
     pub(super) fn refuse(&self, request: u32, code: ErrorCode, message: impl Into<String>) {
@@ -78,7 +78,7 @@ impl Session {
     }
 
     fn unsent(&self) -> usize {
-        self.out.borrow().len() - self.sent.get()
+        self.out.borrow().len()
     }
 
     /// Writes as much as the socket takes now; a task of its own sees to the rest.
@@ -92,6 +92,7 @@ impl Session {
         if unsent > WRITE_WAITING_MAX {
             self.shed();
         } else if unsent > 0
+            && !self.has_closed.get()
             && let Some(this) = self.this.upgrade()
             && !self.flushing.replace(true)
         {
@@ -100,24 +101,10 @@ impl Session {
     }
 
     fn write_out(&self) -> std::io::Result<()> {
-        let mut out = self.out.borrow_mut();
-        let mut sent = self.sent.get();
-        while sent < out.len() {
-            match self.write.try_write(&out[sent..]) {
-                Ok(n) => sent += n,
-                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => break,
-                Err(error) => return Err(error),
-            }
-        }
-        // Moved to the front only when that costs no more than the sending did.
-        if sent * 2 >= out.len() {
-            out.drain(..sent);
-            let len = out.len();
-            out.shrink_to(len.max(FREE));
-            sent = 0;
-        }
-        self.sent.set(sent);
-        Ok(())
+        self.out.borrow_mut().write_out(|parts| match parts {
+            [only] => self.write.try_write(only),
+            parts => self.write.try_write_vectored(parts),
+        })
     }
 
     /// Closes a connection that takes more than it gives way for; what it has not taken is dropped.
@@ -129,16 +116,19 @@ impl Session {
             // The connection ends whether it takes that or not.
             let _ = self.write_out();
         }
-        *self.out.borrow_mut() = Vec::new();
-        self.sent.set(0);
+        *self.out.borrow_mut() = Outbox::default();
         self.account.close();
         self.closing.notify_one();
     }
 
     async fn flush_rest(&self) {
-        if self.write.writable().await.is_err() {
-            self.closing.notify_one();
-            return;
+        tokio::select! {
+            writable = self.write.writable() => if writable.is_err() {
+                self.closing.notify_one();
+                return;
+            },
+            // To wait on for somebody who does not read would keep the socket open for as long as he likes.
+            () = self.closed.notified() => return,
         }
         self.flushing.set(false);
         // Starts the next of these tasks if something is left.
@@ -195,7 +185,6 @@ pub(super) fn open<S: Store + 'static>(hub: &Rc<Hub<S>>, stream: UnixStream, pee
         is_read: Cell::default(),
         write,
         out: RefCell::default(),
-        sent: Cell::default(),
         account: Account::new(hub.budget.clone()),
         share: Share::default(),
         last_submit: LastSubmit::default(),
@@ -204,6 +193,7 @@ pub(super) fn open<S: Store + 'static>(hub: &Rc<Hub<S>>, stream: UnixStream, pee
         drained: Notify::new(),
         closing: Notify::new(),
         closed: Notify::new(),
+        has_closed: Cell::default(),
         this: this.clone(),
     });
     let limit = hub.service.borrow().limits.connections;
@@ -238,6 +228,7 @@ async fn serve<S: Store + 'static>(hub: Rc<Hub<S>>, session: Rc<Session>, read: 
         hub.wait_at_door().await;
     }
     hub.wake.notify_one();
+    session.has_closed.set(true);
     session.closed.notify_waiters();
     // What was said last, such as why the connection closes, still leaves if the socket takes it.
     session.flush();

@@ -4,6 +4,7 @@ use crate::helper::{DEADLINE, Home, block_on, until};
 use musher::client::Client;
 use musher::protocol::admin::{AdminRequest, StatusView};
 use musher::protocol::{Claim, ErrorCode, JobOptions, Request, Response, SubmitGroup, VERSION};
+use std::io::ErrorKind;
 use std::path::Path;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
@@ -66,6 +67,14 @@ fn clients_that_never_read_give_way_and_the_others_are_served() {
             deaf.push(stream);
         }
         until("one gives way", async || home.log().contains("limits.buffers").then_some(())).await;
+        // It is closed whether it reads or not: one that is only forgotten is not counted and keeps its socket.
+        until("its socket is closed", async || {
+            let closed = |stream: &UnixStream| {
+                stream.try_write(b"?").err()?.kind().eq(&ErrorKind::BrokenPipe).then_some(())
+            };
+            deaf.iter().find_map(closed)
+        })
+        .await;
         assert!(daemon.submit("q", &["x"]).await > id);
         // 3,000 bodies of 1 MiB were asked for. What is left is the room, what a turn collects, and the daemon itself.
         let status: StatusView = daemon.client.ask(AdminRequest::Status {}).await.unwrap();
