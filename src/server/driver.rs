@@ -33,6 +33,10 @@ pub async fn run<S: Store + 'static>(hub: &Rc<Hub<S>>) -> Result<(), Fatal> {
         // This task goes on only after the sockets were asked once more and all whose bytes have come were read:
         // they share the commit.
         tokio::task::yield_now().await;
+        if hub.turns.line_was_served() {
+            // That took a while, in which others may have sent something, and they are not to wait for another turn.
+            tokio::task::yield_now().await;
+        }
         let now = hub.clock.now();
         let mut next = turn(hub, now)?;
         match hub.engine.borrow_mut().stop_step(now) {

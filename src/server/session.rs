@@ -186,7 +186,7 @@ pub(super) fn open<S: Store + 'static>(hub: &Rc<Hub<S>>, stream: UnixStream, pee
         write,
         out: RefCell::default(),
         account: Account::new(hub.budget.clone()),
-        share: Share::default(),
+        share: hub.turns.newcomer(),
         last_submit: LastSubmit::default(),
         clock: hub.clock.clone(),
         flushing: Cell::default(),

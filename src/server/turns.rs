@@ -1,8 +1,8 @@
 //! Fairness: how much of a turn one connection may take. Each has a small share of every turn. Whoever has used that
 //! up, or has asked for something long the last time, stands in line for what a turn has to spare: little where
 //! others are served who do not stand in line, for they wait until the turn ends, and much where there are none. So a
-//! flood is served with what the others do not need, and short requests wait for nobody. It knows what requests
-//! cost, not what they are.
+//! flood is served with what the others do not need, and short requests wait for nobody. Whoever has just come stands in
+//! line too: else many who come and go had a share each. It knows what requests cost, not what they are.
 
 use std::cell::Cell;
 use std::pin::pin;
@@ -19,7 +19,7 @@ const SPARE_MOST: Duration = Duration::from_millis(4);
 /// The same, where nobody else is served.
 const SPARE_ALONE: Duration = Duration::from_micros(300);
 /// For so many turns after it was served, somebody who does not stand in line is thought of; and for so many after it
-/// has stood there, somebody counts as one who does.
+/// has stood there, or has come, somebody counts as one who does.
 const REMEMBERED: u64 = 16;
 
 /// How much has been collected for the next commit.
@@ -38,10 +38,15 @@ pub(super) enum Fill {
 pub(super) struct Turns {
     number: Cell<u64>,
     spare: Cell<Duration>,
+    /// The last turn in which somebody was served who stood in line.
+    lined: Cell<u64>,
     /// The last turn in which somebody was served who does not stand in line.
     modest: Cell<u64>,
-    /// Rings after each turn.
+    /// Rings after each turn, for whoever is first in line, and for those who have a share and wait for room.
     ended: Notify,
+    /// Rings after each turn in which all in line have a share again. To wake hundreds of them for nothing makes those wait
+    /// who come after them.
+    freed: Notify,
     /// Hands itself on in the order in which it was asked for.
     line: Mutex<()>,
 }
@@ -54,6 +59,8 @@ pub(super) struct Share {
     over: Cell<Duration>,
     /// The last turn in which it stood in line; 0 for never.
     stood: Cell<u64>,
+    /// The turn in which it came; 0 for long ago.
+    came: u64,
 }
 
 impl Turns {
@@ -63,6 +70,19 @@ impl Turns {
         let is_alone = self.is_long_ago(self.modest.get());
         self.spare.set(disk.clamp(if is_alone { SPARE_ALONE } else { SPARE_LEAST }, SPARE_MOST));
         self.ended.notify_waiters();
+        if is_alone {
+            self.freed.notify_waiters();
+        }
+    }
+
+    /// Whether somebody was served in this turn who stood in line.
+    pub(super) fn line_was_served(&self) -> bool {
+        self.lined.get() == self.number.get()
+    }
+
+    /// The share of somebody who has just come.
+    pub(super) fn newcomer(&self) -> Share {
+        Share { came: self.number.get(), ..Share::default() }
     }
 
     fn is_long_ago(&self, turn: u64) -> bool {
@@ -85,7 +105,7 @@ impl Turns {
                 self.ended.notified().await;
                 continue;
             }
-            share.stood.set(self.number.get());
+            self.stands(share);
             tokio::select! {
                 biased;
                 _place = &mut line => {
@@ -93,13 +113,21 @@ impl Turns {
                         wait();
                         self.ended.notified().await;
                     }
+                    self.stands(share);
+                    self.lined.set(self.number.get());
                     let slice = SHARE.min(self.spare.get());
                     self.spare.set(self.spare.get() - slice);
                     self.give(share, slice);
                     return true;
                 }
-                () = self.ended.notified() => {}
+                () = self.freed.notified() => {}
             }
+        }
+    }
+
+    fn stands(&self, share: &Share) {
+        if self.is_long_ago(share.came) {
+            share.stood.set(self.number.get());
         }
     }
 
@@ -107,7 +135,7 @@ impl Turns {
     /// cost much more than that.
     fn has_share(&self, share: &Share) -> bool {
         if share.turn.get() != self.number.get() && share.over.get() < SHARE {
-            let is_modest = self.is_long_ago(share.stood.get());
+            let is_modest = self.is_long_ago(share.stood.get()) && self.is_long_ago(share.came);
             if is_modest {
                 self.modest.set(self.number.get());
             }
@@ -145,7 +173,9 @@ mod tests {
     use super::*;
     use std::future::Future;
     use std::pin::Pin;
-    use std::task::{Context, Waker};
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicU32, Ordering};
+    use std::task::{Context, Wake, Waker};
 
     fn goes_on(admitted: Pin<&mut impl Future>) -> bool {
         admitted.poll(&mut Context::from_waker(Waker::noop())).is_ready()
@@ -218,6 +248,69 @@ mod tests {
         turns.next(Duration::ZERO);
         assert!(!goes_on(again.as_mut()), "it is behind the other");
         assert!(goes_on(second.as_mut()), "now it is its turn");
+    }
+
+    /// Twenty connections that came and went, each with its share of every turn, made turns four times as long.
+    #[test]
+    fn who_has_just_come_stands_in_line_for_a_while() {
+        let (turns, good) = (Turns::default(), Share::default());
+        let served = |share: &Share| {
+            let goes_on = goes_on(pin!(admit(&turns, share, Fill::Low)));
+            turns.charge(share, if goes_on { SHARE } else { Duration::ZERO });
+            goes_on
+        };
+        turns.next(Duration::ZERO);
+        assert!(served(&good));
+        for _ in 0..3 * REMEMBERED {
+            turns.next(Duration::ZERO);
+            assert!(served(&good));
+            let crowd: [Share; 20] = std::array::from_fn(|_| turns.newcomer());
+            assert_eq!(crowd.iter().filter(|share| served(share)).count() as u32, slices(SPARE_LEAST));
+        }
+        let newcomers: [Share; 20] = std::array::from_fn(|_| turns.newcomer());
+        for _ in 0..=REMEMBERED {
+            turns.next(Duration::ZERO);
+            assert!(served(&good));
+            newcomers.iter().for_each(|share| _ = served(share));
+        }
+        assert!(newcomers.iter().all(|share| turns.is_long_ago(share.came)));
+        turns.next(Duration::ZERO);
+        assert!(
+            newcomers.iter().all(served),
+            "whoever has stayed has a share of his own, though he has asked all the time"
+        );
+    }
+
+    /// Two hundred in line were woken after each turn, and whoever asked for little came behind all of them.
+    #[test]
+    fn only_the_first_in_line_is_woken_until_all_have_a_share_again() {
+        struct Count(AtomicU32);
+        impl Wake for Count {
+            fn wake(self: Arc<Self>) {
+                self.0.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+        let (turns, good) = (Turns::default(), Share::default());
+        turns.next(Duration::ZERO);
+        assert!(goes_on(pin!(admit(&turns, &good, Fill::Low))));
+        turns.next(Duration::ZERO);
+        // As many as what there is to spare is enough for.
+        let crowd: [Share; 5] = Default::default();
+        crowd.iter().for_each(|share| turns.spend(share));
+        turns.charge(&crowd[0], SPARE_ALONE);
+        let mut waits: Vec<_> = crowd.iter().map(|share| Box::pin(admit(&turns, share, Fill::Low))).collect();
+        let count = Arc::new(Count(AtomicU32::new(0)));
+        let waker = Waker::from(count.clone());
+        for wait in &mut waits {
+            assert!(wait.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+        }
+        turns.next(Duration::ZERO);
+        assert_eq!(count.0.load(Ordering::Relaxed), 1);
+        for _ in 0..=REMEMBERED {
+            turns.next(Duration::ZERO);
+        }
+        assert_eq!(count.0.load(Ordering::Relaxed), 5, "nobody is served who asks for little");
+        assert!(waits.iter_mut().all(|wait| goes_on(wait.as_mut())));
     }
 
     #[test]
