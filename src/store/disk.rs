@@ -108,6 +108,7 @@ impl Store for DiskStore {
         self.space.look(now);
         let (home_waits, spare) = (!self.space.has_room_for(HOME_ROOM), self.log_file_bytes);
         self.checkpoints.hold_back(home_waits);
+        self.checkpoints.press(self.log.bytes() > self.log_max / 4 * 3);
         self.log.hold_spares(!self.space.has_room_for(HOME_ROOM + spare));
         self.log.receive_spare();
         let position = (self.log.last(), self.time);

@@ -6,6 +6,7 @@
 //! them are written, as of C or later, everything up to C is home, and the log before it is free. A job
 //! that came and went in between is in none of it.
 
+mod pace;
 mod shrink;
 mod slice;
 mod writer;
@@ -14,6 +15,7 @@ use super::codec::{MetaRow, QueueRow, block_of};
 use super::fresh::{Arrivals, Fresh};
 use super::{AppendError, Commit, CommitNo, Shrunk};
 use crate::core::{Event, IdRange, JobId, QueueBooks, QueueName, RangeSet, State, Time};
+use pace::Pace;
 pub(crate) use shrink::Bounds as ShrinkBounds;
 use std::collections::HashMap;
 use std::time::Duration;
@@ -65,6 +67,8 @@ pub(crate) struct Checkpoints<W = Writer> {
     bytes: u64,
     /// None begins: the disk is nearly full.
     held_back: bool,
+    /// The log comes near to its limit.
+    log_is_long: bool,
 }
 
 /// A checkpoint under way.
@@ -83,6 +87,7 @@ struct Round {
     /// Encoded, but the thread had no room for it.
     waiting: Option<Work>,
     finished: bool,
+    pace: Pace,
 }
 
 /// What a step of housekeeping came to.
@@ -110,6 +115,7 @@ impl<W: RowWriter> Checkpoints<W> {
             due: None,
             bytes: 0,
             held_back: false,
+            log_is_long: false,
         }
     }
 
@@ -138,6 +144,11 @@ impl<W: RowWriter> Checkpoints<W> {
     /// a full disk has to be opened anew.
     pub(crate) fn hold_back(&mut self, hold: bool) {
         self.held_back = hold;
+    }
+
+    /// Whether the log is so long that checkpoints should not rest.
+    pub(crate) fn press(&mut self, log_is_long: bool) {
+        self.log_is_long = log_is_long;
     }
 
     /// A slice of the checkpoint under way, or the beginning of one if it is time. `last` is the commit that `state`
@@ -207,6 +218,7 @@ impl<W: RowWriter> Checkpoints<W> {
     fn begin(&mut self, state: &State, last: CommitNo, time: Time) {
         let blocks = std::mem::take(&mut self.dirty);
         self.rounds += 1;
+        let pace = Pace::new(self.bytes >= EARLY_BYTES);
         (self.due, self.bytes) = (None, 0);
         self.round = Some(Round {
             number: self.rounds,
@@ -217,6 +229,7 @@ impl<W: RowWriter> Checkpoints<W> {
             removed: RangeSet::default(),
             waiting: None,
             finished: false,
+            pace,
         });
     }
 
@@ -228,21 +241,22 @@ impl<W: RowWriter> Checkpoints<W> {
         fresh: &Fresh,
         now: Time,
     ) -> Result<Time, AppendError> {
-        if self.round.as_ref().is_none_or(|round| round.finished) {
+        let Some(round) = self.round.as_mut().filter(|round| !round.finished) else {
             return Ok(now.plus(LOOK_AGAIN));
+        };
+        if let Some(until) = round.pace.rest(self.bytes, self.log_is_long, now) {
+            return Ok(until);
         }
+        round.pace.note(now);
         let work = self.next_work(state, last, fresh);
-        match self.writer.offer(work)? {
-            None if self.round.as_ref().is_some_and(|round| !round.finished) => Ok(now),
-            None => Ok(now.plus(LOOK_AGAIN)),
-            Some(work) => {
-                if let Some(round) = &mut self.round {
-                    round.finished = false;
-                    round.waiting = Some(work);
-                }
-                Ok(now.plus(LOOK_AGAIN))
-            }
+        let refused = self.writer.offer(work)?;
+        let round = self.round.as_mut().expect("a checkpoint is under way");
+        if refused.is_some() {
+            (round.finished, round.waiting) = (false, refused);
+        } else if !round.finished {
+            return Ok(round.pace.rest(self.bytes, self.log_is_long, now).unwrap_or(now));
         }
+        Ok(now.plus(LOOK_AGAIN))
     }
 
     /// What the thread gets next: what it had no room for, a slice, or the end.

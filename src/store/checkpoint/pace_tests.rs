@@ -1,0 +1,107 @@
+//! How many slices go in a time, and when none may wait.
+
+use super::super::*;
+use super::*;
+use crate::store::workload::Workload;
+
+/// Takes everything, and counts it.
+#[derive(Default)]
+struct Desk {
+    slices: usize,
+    ends: usize,
+}
+
+impl RowWriter for Desk {
+    fn offer(&mut self, work: Work) -> Result<Option<Work>, AppendError> {
+        match work {
+            Work::Slice { .. } => self.slices += 1,
+            Work::Finish { .. } => self.ends += 1,
+        }
+        Ok(None)
+    }
+
+    fn hand_over(&mut self, work: Work) -> Result<(), AppendError> {
+        self.offer(work).map(drop)
+    }
+
+    fn report(&mut self) -> Result<Option<Report>, AppendError> {
+        Ok(None)
+    }
+
+    fn wait(&mut self) -> Result<Report, AppendError> {
+        Ok(Report::Done)
+    }
+}
+
+const DUE: Time = Time(700);
+
+/// The checkpoint after a start that has found 320 changed blocks in the log: ten slices.
+struct Begun {
+    checkpoints: Checkpoints<Desk>,
+    work: Workload,
+    fresh: Fresh,
+}
+
+impl Begun {
+    fn new(appended: u64) -> Begun {
+        let mut work = Workload::default();
+        work.submit(320 * 64 - 1);
+        let mut start = Start::default();
+        start.dirty.insert(0, 320);
+        let checkpoints = Checkpoints::new(Desk::default(), Duration::from_millis(DUE.0), start);
+        let mut begun = Begun { checkpoints, work, fresh: Fresh::new(0) };
+        begun.step(Time(0));
+        begun.checkpoints.bytes = appended;
+        begun
+    }
+
+    fn step(&mut self, now: Time) -> Option<Time> {
+        let Begun { checkpoints, work, fresh } = self;
+        checkpoints.step(&work.state, (CommitNo(1), Time(0)), fresh, now).unwrap().again
+    }
+
+    /// A loop whose turns take far less than a millisecond.
+    fn turns(&mut self, now: Time) -> usize {
+        for _ in 0..40 {
+            self.step(now);
+        }
+        self.checkpoints.writer.slices
+    }
+}
+
+#[test]
+fn a_busy_loop_lets_a_slice_go_in_five_milliseconds() {
+    let mut begun = Begun::new(0);
+    assert_eq!(begun.turns(DUE), 1);
+    assert_eq!(begun.step(DUE), Some(Time(705)), "an idle one is told when to come again");
+    assert_eq!(begun.turns(Time(704)), 1);
+    assert_eq!(begun.turns(Time(705)), 2);
+    for slice in 2..10 {
+        assert_eq!(begun.turns(Time(700 + 5 * slice)), slice as usize + 1);
+    }
+    begun.turns(Time(750));
+    assert_eq!(begun.checkpoints.writer.ends, 1);
+}
+
+#[test]
+fn it_does_not_rest_when_as_much_was_appended_as_the_next_may_have() {
+    let mut begun = Begun::new(0);
+    assert_eq!(begun.turns(DUE), 1);
+    begun.checkpoints.bytes = EARLY_BYTES - 1;
+    assert_eq!(begun.turns(DUE), 1);
+    begun.checkpoints.bytes = EARLY_BYTES;
+    assert_eq!(begun.turns(DUE), 10);
+}
+
+#[test]
+fn one_that_began_before_its_time_does_not_rest() {
+    assert_eq!(Begun::new(EARLY_BYTES).turns(Time(1)), 10);
+}
+
+#[test]
+fn it_does_not_rest_when_the_log_is_long() {
+    let mut begun = Begun::new(0);
+    assert_eq!(begun.turns(DUE), 1);
+    begun.checkpoints.press(true);
+    assert_eq!(begun.turns(DUE), 10);
+}
