@@ -119,9 +119,11 @@ async fn show(options: &Options) -> Result<Vec<String>, Error> {
     Ok(faults)
 }
 
+/// The attackers run only while daemon and good client leave a processor alone. What is asked is what the daemon does under
+/// attack; how long the good client waits for a processor that attackers have is between them and the scheduler.
 fn start_attack(name: &str, daemon: &Daemon, span: Duration) -> Result<Child, Error> {
-    let mut command = Command::new("nice");
-    command.arg("-n5").arg(std::env::current_exe()?).args(["attack", name]);
+    let mut command = Command::new("chrt");
+    command.args(["--idle", "0"]).arg(std::env::current_exe()?).args(["attack", name]);
     command.arg(daemon.socket()).arg(span.as_millis().to_string()).stdin(Stdio::null());
     Ok(command.spawn()?)
 }

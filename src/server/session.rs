@@ -17,7 +17,6 @@ use bytes::{Bytes, BytesMut};
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::Duration;
-use tokio::io::AsyncReadExt;
 use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::Notify;
@@ -28,8 +27,8 @@ const GREETING_TIME: Duration = Duration::from_secs(10);
 const READ_LEAST: usize = 4 << 10;
 /// About what it costs to send a byte of an answer later.
 const ANSWER_BYTE: Duration = Duration::from_nanos(1);
-/// While more than this waits to be written to a connection, nothing more is read from it.
-const WRITE_WAITING: usize = 1 << 20;
+/// While more than this waits to be written to a connection, no more of its requests are served.
+const WRITE_WAITING: usize = 256 << 10;
 /// A connection that lets this much wait does not read: it is closed.
 const WRITE_WAITING_MAX: usize = 96 << 20;
 
@@ -138,12 +137,12 @@ impl Session {
         }
     }
 
-    /// Whether so much waits to be written that nothing more should be read.
+    /// Whether so much waits to be written that no more should be served.
     fn must_drain(&self) -> bool {
         self.flushing.get() && self.unsent() > WRITE_WAITING
     }
 
-    /// Returns when little enough waits to be written that more may be read.
+    /// Returns when little enough waits to be written that more may be served.
     pub(super) async fn until_drained(&self) {
         self.until_unsent(WRITE_WAITING).await;
     }
@@ -234,7 +233,7 @@ async fn serve<S: Store + 'static>(hub: Rc<Hub<S>>, session: Rc<Session>, read: 
     session.flush();
 }
 
-async fn read_all<S: Store + 'static>(hub: &Rc<Hub<S>>, session: &Rc<Session>, mut read: OwnedReadHalf) {
+async fn read_all<S: Store + 'static>(hub: &Rc<Hub<S>>, session: &Rc<Session>, read: OwnedReadHalf) {
     let mut buffer = BytesMut::new();
     let greeting_deadline = tokio::time::Instant::now() + GREETING_TIME;
     let mut has_much_to_say = false;
@@ -254,7 +253,7 @@ async fn read_all<S: Store + 'static>(hub: &Rc<Hub<S>>, session: &Rc<Session>, m
                 _ => READ_LEAST,
             };
             buffer.reserve(room.max(READ_LEAST).saturating_sub(buffer.len()).max(1));
-            let read = read.read_buf(&mut buffer).await;
+            let read = read_some(hub, session, &read, &mut buffer).await;
             has_much_to_say = buffer.len() == buffer.capacity();
             read
         };
@@ -268,6 +267,27 @@ async fn read_all<S: Store + 'static>(hub: &Rc<Hub<S>>, session: &Rc<Session>, m
         };
         if !matches!(read, Ok(1..)) {
             return;
+        }
+    }
+}
+
+/// Reads what has come. That counts too: what was sent in very many small pieces takes long to read, even if it is
+/// nonsense.
+async fn read_some<S: Store + 'static>(
+    hub: &Hub<S>,
+    session: &Session,
+    read: &OwnedReadHalf,
+    buffer: &mut BytesMut,
+) -> std::io::Result<usize> {
+    loop {
+        read.readable().await?;
+        hub.turns.admit(&session.share, || hub.fill(), || hub.wake.notify_one()).await;
+        let begun = monotonic();
+        let got = read.try_read_buf(buffer);
+        hub.turns.charge(&session.share, monotonic() - begun);
+        match got {
+            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
+            got => return got,
         }
     }
 }
@@ -311,7 +331,13 @@ async fn handle_frames<S: Store + 'static>(
         if payload.len() > FREE || is_long(header.kind) {
             hub.turns.spend(&session.share);
         }
-        let waited = hub.turns.admit(&session.share, || hub.fill(), || hub.wake.notify_one()).await;
+        let mut waited = hub.turns.admit(&session.share, || hub.fill(), || hub.wake.notify_one()).await;
+        // What it was answered while it stood in line counts.
+        while session.must_drain() {
+            session.until_drained().await;
+            hub.turns.admit(&session.share, || hub.fill(), || hub.wake.notify_one()).await;
+            waited = true;
+        }
         if waited {
             (now, begun) = (hub.clock.now(), monotonic());
         }
@@ -326,10 +352,6 @@ async fn handle_frames<S: Store + 'static>(
         begun = ended;
         session.account.release();
         hub.wake.notify_one();
-        if session.must_drain() {
-            session.until_drained().await;
-            (now, begun) = (hub.clock.now(), monotonic());
-        }
     }
 }
 
