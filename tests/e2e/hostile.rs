@@ -3,7 +3,7 @@
 use crate::helper::{DEADLINE, Home, block_on, until};
 use musher::client::Client;
 use musher::protocol::admin::{AdminRequest, StatusView};
-use musher::protocol::{Claim, ErrorCode, JobOptions, Request, Response, SubmitGroup, VERSION};
+use musher::protocol::{Claim, ErrorCode, HEADER, JobOptions, Request, Response, SubmitGroup, VERSION};
 use std::io::ErrorKind;
 use std::path::Path;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -79,6 +79,38 @@ fn clients_that_never_read_give_way_and_the_others_are_served() {
         // 3,000 bodies of 1 MiB were asked for. What is left is the room, what a turn collects, and the daemon itself.
         let status: StatusView = daemon.client.ask(AdminRequest::Status {}).await.unwrap();
         assert!(status.memory < 400 << 20, "{} MiB", status.memory >> 20);
+    });
+}
+
+/// The second long answer was fetched before anybody had looked whether the first was taken.
+#[test]
+fn who_has_not_taken_one_long_answer_gets_no_other() {
+    block_on(async {
+        let home = Home::new("frame = \"2MiB\"\nbuffers = \"4MiB\"\n[queues.commands]\nworkers = 0\n");
+        let daemon = home.serve().await;
+        let options = JobOptions { queue: "large".into(), ..JobOptions::default() };
+        let bodies = vec![vec![b'x'; 1 << 20].into()];
+        let (id, _) = daemon.client.submit(vec![SubmitGroup { options, bodies }]).await.unwrap();
+        let mut deaf = Vec::new();
+        for _ in 0..3 {
+            let mut stream = greeted(daemon.socket()).await;
+            stream.write_all(&frame(7, &Request::Body { id }).repeat(100)).await.unwrap();
+            deaf.push(stream);
+        }
+        // Far more turns than they need for another one each.
+        for _ in 0..100 {
+            daemon.submit("q", &["x"]).await;
+        }
+        assert!(!home.log().contains("limits.buffers"), "{}", home.log());
+        // Whoever takes them gets them all.
+        let mut read = vec![0; 1 << 20];
+        let mut left = 100 * (HEADER + (1 << 20));
+        while left > 0 {
+            let part = left.min(read.len());
+            let got = tokio::time::timeout(DEADLINE, deaf[0].read(&mut read[..part])).await.unwrap().unwrap();
+            assert!(got > 0, "it was closed: {}", home.log());
+            left -= got;
+        }
     });
 }
 
