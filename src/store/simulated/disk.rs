@@ -60,6 +60,8 @@ impl SimulatedDisk {
     /// What is on the disk makes no sense: never, if the store does its work.
     pub fn open(&self) -> Result<(SimulatedStore, Recovered), OpenError> {
         let Folded { recovered, start, fresh } = self.0.borrow_mut().recover()?;
+        // As the log does when it is opened: the last life may have ended just before.
+        self.0.borrow_mut().free(start.home);
         let checkpoints = Checkpoints::new(ByHand(self.0.clone()), CHECKPOINT_INTERVAL, start);
         let (disk, last, time) = (self.0.clone(), recovered.last, recovered.time);
         Ok((SimulatedStore { disk, checkpoints, fresh, last, time, poisoned: false }, recovered))
