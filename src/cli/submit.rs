@@ -31,6 +31,7 @@ Examples:
   id=$(musher submit mails --delay 10s 'later')
   musher submit photos --file cat.jpg --tag cat=tom
   seq 1000000 | musher submit bulk --lines
+  tail -F events.log | musher submit events --lines     each line as it comes
   echo '{\"body\": \"hi\", \"delay\": \"1m\"}' | musher submit mails --jsonl";
 
 #[derive(Debug, Args)]
