@@ -15,8 +15,11 @@ use crate::store::Store;
 use crate::telemetry::events;
 use bytes::{Bytes, BytesMut};
 use std::cell::{Cell, RefCell};
+use std::future::{Future, poll_fn};
+use std::pin::pin;
 use std::rc::Rc;
 use std::time::Duration;
+use tokio::io::AsyncReadExt;
 use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::Notify;
@@ -233,7 +236,7 @@ async fn serve<S: Store + 'static>(hub: Rc<Hub<S>>, session: Rc<Session>, read: 
     session.flush();
 }
 
-async fn read_all<S: Store + 'static>(hub: &Rc<Hub<S>>, session: &Rc<Session>, read: OwnedReadHalf) {
+async fn read_all<S: Store + 'static>(hub: &Rc<Hub<S>>, session: &Rc<Session>, mut read: OwnedReadHalf) {
     let mut buffer = BytesMut::new();
     let greeting_deadline = tokio::time::Instant::now() + GREETING_TIME;
     let mut has_much_to_say = false;
@@ -253,7 +256,7 @@ async fn read_all<S: Store + 'static>(hub: &Rc<Hub<S>>, session: &Rc<Session>, r
                 _ => READ_LEAST,
             };
             buffer.reserve(room.max(READ_LEAST).saturating_sub(buffer.len()).max(1));
-            let read = read_some(hub, session, &read, &mut buffer).await;
+            let read = read_some(hub, session, &mut read, &mut buffer).await;
             has_much_to_say = buffer.len() == buffer.capacity();
             read
         };
@@ -276,20 +279,21 @@ async fn read_all<S: Store + 'static>(hub: &Rc<Hub<S>>, session: &Rc<Session>, r
 async fn read_some<S: Store + 'static>(
     hub: &Hub<S>,
     session: &Session,
-    read: &OwnedReadHalf,
+    read: &mut OwnedReadHalf,
     buffer: &mut BytesMut,
 ) -> std::io::Result<usize> {
-    loop {
-        read.readable().await?;
-        hub.turns.admit(&session.share, || hub.fill(), || hub.wake.notify_one()).await;
+    read.readable().await?;
+    hub.turns.admit(&session.share, || hub.fill(), || hub.wake.notify_one()).await;
+    let (mut reads, mut cost) = (pin!(read.read_buf(buffer)), Duration::ZERO);
+    let got = poll_fn(|context| {
         let begun = monotonic();
-        let got = read.try_read_buf(buffer);
-        hub.turns.charge(&session.share, monotonic() - begun);
-        match got {
-            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
-            got => return got,
-        }
-    }
+        let got = reads.as_mut().poll(context);
+        cost += monotonic() - begun;
+        got
+    });
+    let got = got.await;
+    hub.turns.charge(&session.share, cost);
+    got
 }
 
 fn refuse_late_greeting(session: &Session) {
