@@ -205,6 +205,7 @@ proptest! {
         let shared = Bytes::from(bytes.clone());
         let _ = (Request::decode(kind, shared.clone(), BATCH), Response::decode(kind, shared));
         let mut buffer = BytesMut::from(&bytes[..]);
+        let _ = peek_frame(&buffer, 200);
         while let Ok(Some((header, payload))) = split_frame(&mut buffer, 200) {
             let _ = Request::decode(header.kind, payload, BATCH);
         }
@@ -219,7 +220,12 @@ proptest! {
         let (mut buffer, mut read) = (BytesMut::new(), Vec::new());
         for piece in bytes.chunks(piece) {
             buffer.extend_from_slice(piece);
-            while let Some((header, payload)) = split_frame(&mut buffer, bytes.len()).unwrap() {
+            loop {
+                let peeked = peek_frame(&buffer, bytes.len()).map(|(header, payload)| (header, payload.to_vec()));
+                let split = split_frame(&mut buffer, bytes.len()).unwrap();
+                let same = split.as_ref().map(|(header, payload)| (*header, payload.to_vec()));
+                prop_assert_eq!(peeked, same);
+                let Some((header, payload)) = split else { break };
                 prop_assert_eq!(header.request as usize, read.len() + 1);
                 read.push(Request::decode(header.kind, payload, BATCH).unwrap());
             }

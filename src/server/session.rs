@@ -346,8 +346,8 @@ async fn handle_frames<S: Store + 'static>(
             (now, begun) = (hub.clock.now(), monotonic());
         }
         let said = hub.engine.borrow().said_bytes();
-        if header.kind != SUBMIT || !submit::handle_again(hub, session, header.request, &payload, buffer, now)
-        {
+        let first = (header.request, &payload);
+        if header.kind != SUBMIT || !submit::handle_again(hub, session, first, buffer, now) {
             native::handle(hub, session, header, alone(payload), now).await;
         }
         let ended = monotonic();

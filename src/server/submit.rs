@@ -46,24 +46,38 @@ struct Known {
 }
 
 impl LastSubmit {
-    /// What this one asks for and the rest of its payload, if it begins as the last one did.
-    fn again(&self, payload: &Bytes, epoch: u64) -> Option<(Group, Bytes)> {
+    /// How long the head of a payload is, if it begins as the last one did.
+    fn head_of(&self, payload: &[u8], epoch: u64) -> Option<usize> {
         let last = self.0.borrow();
         let known = last.as_ref().filter(|known| known.epoch == epoch)?;
-        let rest = payload.strip_prefix(&*known.head)?;
-        Some((known.group.clone(), payload.slice_ref(rest)))
+        payload.starts_with(&known.head).then_some(known.head.len())
     }
 
-    /// The request at the front of `buffer` and the rest of its payload, if it is a short submit that begins so too.
-    fn next_in(&self, buffer: &mut BytesMut, epoch: u64) -> Option<(u32, Bytes)> {
-        let (header, payload) = peek_frame(buffer, FREE)?;
-        let last = self.0.borrow();
-        let known = last.as_ref().filter(|known| known.epoch == epoch)?;
-        if header.kind != wire::SUBMIT || !payload.starts_with(&known.head) {
-            return None;
+    /// What such a payload asks for.
+    fn group(&self) -> Option<Group> {
+        self.0.borrow().as_ref().map(|known| known.group.clone())
+    }
+
+    /// Takes the submits that ask for the same: the one at hand, and those right behind it in `buffer` that are short.
+    fn run(
+        &self,
+        limits: &Limits,
+        (request, payload): (u32, &Bytes),
+        buffer: &mut BytesMut,
+        epoch: u64,
+    ) -> Option<Run> {
+        let (mut run, head) = (Run::default(), self.head_of(payload, epoch)?);
+        run.add(limits, request, payload.slice(head..));
+        let short = limits.frame.min(FREE);
+        while !run.is_over()
+            && let Some((header, payload)) = peek_frame(buffer, short)
+            && header.kind == wire::SUBMIT
+            && self.head_of(payload, epoch).is_some()
+            && let Ok(Some((header, payload))) = split_frame(buffer, short)
+        {
+            run.add(limits, header.request, payload.slice(head..));
         }
-        let (header, payload) = split_frame(buffer, FREE).ok()??;
-        Some((header.request, payload.slice(known.head.len()..)))
+        Some(run)
     }
 
     fn remember(&self, head: &[u8], group: &Group, epoch: u64) {
@@ -74,7 +88,62 @@ impl LastSubmit {
     }
 }
 
-/// Hands a submit, which came at `now`, to the engine. A long one is read beside the loop.
+/// Submits in a row that ask for the same but for their bodies.
+#[derive(Debug, Default)]
+struct Run {
+    /// Each with how many bodies it has.
+    requests: SmallVec<[(u32, u64); 1]>,
+    bodies: Bodies,
+    /// What ended it.
+    refused: Option<(u32, Invalid)>,
+}
+
+impl Run {
+    fn add(&mut self, limits: &Limits, request: u32, rest: Bytes) {
+        match again(limits, rest) {
+            Ok(bodies) => {
+                self.requests.push((request, bodies.len() as u64));
+                self.bodies.extend(bodies);
+            }
+            Err(invalid) => self.refused = Some((request, invalid)),
+        }
+    }
+
+    /// Whether it ends here. Requests for nothing count as well.
+    fn is_over(&self) -> bool {
+        self.refused.is_some() || self.requests.len().max(self.bodies.len()) >= RUN_MAX
+    }
+}
+
+/// Hands a submit that begins as the last one did to the engine, together with those right behind it in `buffer` that
+/// do. Returns whether it does: deciding each by itself is most of what many in a row cost.
+pub(super) fn handle_again<S: Store + 'static>(
+    hub: &Hub<S>,
+    session: &Session,
+    (request, payload): (u32, &Bytes),
+    buffer: &mut BytesMut,
+    now: Time,
+) -> bool {
+    let (limits, last) = (hub.service.borrow().limits, &session.last_submit);
+    let Some(run) = last.run(&limits, (request, payload), buffer, hub.epoch()) else { return false };
+    let Some(group) = last.group() else { return false };
+    let mut engine = hub.engine.borrow_mut();
+    engine.submit_alike(session.id, &run.requests, &group, run.bodies, now);
+    if let Some((request, invalid)) = run.refused {
+        engine.answer(Origin { session: session.id, request }, refusal(request, invalid));
+    }
+    true
+}
+
+fn again(limits: &Limits, rest: Bytes) -> Result<Bodies, Invalid> {
+    let bodies = decode_bodies(rest).map_err(|malformed| invalid(malformed.into()))?;
+    check_batch(limits, bodies.len())?;
+    check_bodies(limits, &bodies)?;
+    Ok(bodies)
+}
+
+/// Hands any other submit, which came at `now`, to the engine. A long one is read beside the loop, and what is left of it is
+/// dropped there.
 pub(super) async fn handle<S: Store + 'static>(
     hub: &Hub<S>,
     session: &Session,
@@ -83,24 +152,13 @@ pub(super) async fn handle<S: Store + 'static>(
     now: Time,
 ) -> Result<(), Invalid> {
     let (limits, uid) = (hub.service.borrow().limits, session.peer.caller.uid);
-    if payload.len() > LONG {
-        return handle_long(hub, session, origin, payload, now).await;
+    if payload.len() <= LONG {
+        let read = read(&limits, uid, &payload)?;
+        allowed(hub, session, &payload, &read)?;
+        hub.engine.borrow_mut().submit(origin, read.groups, read.bodies, now);
+        return Ok(());
     }
-    let read = read(&limits, uid, &payload)?;
-    allowed(hub, session, &payload, &read)?;
-    hub.engine.borrow_mut().submit(origin, read.groups, read.bodies, now);
-    Ok(())
-}
-
-/// The same for a long one: what takes long is done beside the loop, dropping what is left included.
-async fn handle_long<S: Store + 'static>(
-    hub: &Hub<S>,
-    session: &Session,
-    origin: Origin,
-    payload: Bytes,
-    now: Time,
-) -> Result<(), Invalid> {
-    let (limits, uid, long) = (hub.service.borrow().limits, session.peer.caller.uid, payload.clone());
+    let long = payload.clone();
     let done = hub.beside.run(move || read(&limits, uid, &long)).await;
     // It does not panic, whatever is in it; if it does, this is the end of its request and no more.
     let (read, leftovers) = done.ok_or((ErrorCode::Internal, "the request could not be read".into()))?;
@@ -113,48 +171,6 @@ async fn handle_long<S: Store + 'static>(
     // If the thread is gone, they are dropped here.
     let _ = leftovers.send((groups, bodies, payload));
     allowed
-}
-
-/// Hands a submit that begins as the last one did to the engine, together with those right behind it in `buffer` that
-/// do. Returns whether it does: deciding each by itself is most of what many in a row cost.
-pub(super) fn handle_again<S: Store + 'static>(
-    hub: &Hub<S>,
-    session: &Session,
-    request: u32,
-    payload: &Bytes,
-    buffer: &mut BytesMut,
-    now: Time,
-) -> bool {
-    let (limits, epoch) = (hub.service.borrow().limits, hub.epoch());
-    let Some((group, rest)) = session.last_submit.again(payload, epoch) else { return false };
-    let (mut requests, mut bodies) = (SmallVec::<[_; 1]>::new(), Bodies::new());
-    let (mut next, mut refused) = (Some((request, rest)), None);
-    while let Some((request, rest)) = next {
-        match again(&limits, rest) {
-            Ok(more) => {
-                requests.push((request, more.len() as u64));
-                bodies.extend(more);
-            }
-            Err(invalid) => {
-                refused = Some((request, invalid));
-                break;
-            }
-        }
-        next = if bodies.len() < RUN_MAX { session.last_submit.next_in(buffer, epoch) } else { None };
-    }
-    let mut engine = hub.engine.borrow_mut();
-    engine.submit_alike(session.id, &requests, &group, bodies, now);
-    if let Some((request, invalid)) = refused {
-        engine.answer(Origin { session: session.id, request }, refusal(request, invalid));
-    }
-    true
-}
-
-fn again(limits: &Limits, rest: Bytes) -> Result<Bodies, Invalid> {
-    let bodies = decode_bodies(rest).map_err(|malformed| invalid(malformed.into()))?;
-    check_batch(limits, bodies.len())?;
-    check_bodies(limits, &bodies)?;
-    Ok(bodies)
 }
 
 /// What a submit says, and how long the part before the bodies is if it has one group.
@@ -277,14 +293,37 @@ mod tests {
     #[test]
     fn what_begins_as_the_last_one_did_is_known_until_the_configuration_changes() {
         let last = LastSubmit::default();
-        let payload = Bytes::from_static(b"mails:body");
-        assert_eq!(last.again(&payload, 1), None, "nothing was submitted yet");
+        assert_eq!(last.head_of(b"mails:body", 1), None, "nothing was submitted yet");
         last.remember(b"mails:", &group("mails"), 1);
-        assert_eq!(last.again(&payload, 1), Some((group("mails"), Bytes::from_static(b"body"))));
-        assert_eq!(last.again(&Bytes::from_static(b"mail"), 1), None, "it ends too early");
-        assert_eq!(last.again(&Bytes::from_static(b"other:body"), 1), None);
-        assert_eq!(last.again(&payload, 2), None, "what was allowed may not be any more");
+        assert_eq!((last.head_of(b"mails:body", 1), last.group()), (Some(6), Some(group("mails"))));
+        assert_eq!(last.head_of(b"mail", 1), None, "it ends too early");
+        assert_eq!(last.head_of(b"other:body", 1), None);
+        assert_eq!(last.head_of(b"mails:body", 2), None, "what was allowed may not be any more");
         last.remember(&[b'x'; HEAD_MAX + 1], &group("long"), 1);
-        assert!(last.again(&payload, 1).is_some(), "long options are not kept");
+        assert!(last.head_of(b"mails:body", 1).is_some(), "long options are not kept");
+    }
+
+    /// How many requests a run takes of a hundred with so many bodies each.
+    fn run_of(bodies: usize, frame: usize) -> usize {
+        let options = wire::JobOptions { queue: "mails".into(), ..wire::JobOptions::default() };
+        let submit = Request::Submit(vec![SubmitGroup { options, bodies: vec![Bytes::new(); bodies] }]);
+        let mut sent = Vec::new();
+        (1..=100).for_each(|number| submit.encode(number, &mut sent));
+        let mut buffer = BytesMut::from(&sent[..]);
+        let (header, payload) = split_frame(&mut buffer, 1 << 20).unwrap().unwrap();
+        let last = LastSubmit::default();
+        last.remember(&payload[..payload.len() - 4 - 4 * bodies], &group("mails"), 1);
+        let (output, buffers, bounds) = (0, 0, Default::default());
+        let limits = Limits { connections: 1, frame, body: 9, batch: 999, output, buffers, bounds };
+        let run = last.run(&limits, (header.request, &payload), &mut buffer, 1).unwrap();
+        assert_eq!(run.bodies.len(), run.requests.len() * bodies);
+        run.requests.len()
+    }
+
+    #[test]
+    fn a_run_is_short_whatever_is_in_it() {
+        assert_eq!((run_of(1, 1 << 20), run_of(10, 1 << 20), run_of(99, 1 << 20)), (64, 7, 1));
+        assert_eq!(run_of(0, 1 << 20), 64, "requests for nothing cost something too");
+        assert_eq!(run_of(1, 10), 1, "one that is longer than is allowed is not taken by the way");
     }
 }
