@@ -1,6 +1,6 @@
 //! Clients that stall, flood and lie: what they may hold is bounded, the others are served, and they are told.
 
-use crate::helper::{DEADLINE, Home, block_on, until};
+use crate::helper::{DEADLINE, Daemon, Home, block_on, until};
 use musher::client::Client;
 use musher::protocol::admin::{AdminRequest, StatusView};
 use musher::protocol::{Claim, ErrorCode, HEADER, JobOptions, Request, Response, SubmitGroup, VERSION};
@@ -24,6 +24,13 @@ fn frame(number: u32, request: &Request) -> Vec<u8> {
     bytes
 }
 
+/// Submits a job with a body of so many bytes.
+async fn submit_long(daemon: &Daemon, len: usize) -> u64 {
+    let options = JobOptions { queue: "long".into(), ..JobOptions::default() };
+    let bodies = vec![vec![b'x'; len].into()];
+    daemon.client.submit(vec![SubmitGroup { options, bodies }]).await.unwrap().0
+}
+
 async fn waiting(client: &Client) -> u64 {
     client.ask::<StatusView>(AdminRequest::Status {}).await.unwrap().waiting_claims
 }
@@ -39,10 +46,8 @@ fn a_long_request_gets_the_room_that_half_frames_hold() {
         half.write_all(&[0; 100 << 10]).await.unwrap();
         // Short requests never wait for that room.
         assert_eq!(daemon.submit("q", &["short"]).await, 1);
-        let options = JobOptions { queue: "q".into(), ..JobOptions::default() };
-        let bodies = vec![vec![b'x'; 400 << 10].into()];
-        let long = daemon.client.submit(vec![SubmitGroup { options, bodies }]);
-        assert_eq!(tokio::time::timeout(DEADLINE, long).await.expect("it gets room").unwrap(), (2, 1));
+        let long = submit_long(&daemon, 400 << 10);
+        assert_eq!(tokio::time::timeout(DEADLINE, long).await.expect("it gets room"), 2);
         let mut said = Vec::new();
         tokio::time::timeout(DEADLINE, half.read_to_end(&mut said)).await.expect("it is closed").unwrap();
         assert!(String::from_utf8_lossy(&said).contains("limits.buffers"), "it is told why it was closed");
@@ -56,9 +61,7 @@ fn clients_that_never_read_give_way_and_the_others_are_served() {
     block_on(async {
         let home = Home::new("frame = \"2MiB\"\nbuffers = \"2MiB\"\n[queues.commands]\nworkers = 0\n");
         let daemon = home.serve().await;
-        let options = JobOptions { queue: "large".into(), ..JobOptions::default() };
-        let bodies = vec![vec![b'x'; 1 << 20].into()];
-        let (id, _) = daemon.client.submit(vec![SubmitGroup { options, bodies }]).await.unwrap();
+        let id = submit_long(&daemon, 1 << 20).await;
         let ask: Vec<u8> = frame(7, &Request::Body { id }).repeat(500);
         let mut deaf = Vec::new();
         for _ in 0..6 {
@@ -88,9 +91,7 @@ fn who_has_not_taken_one_long_answer_gets_no_other() {
     block_on(async {
         let home = Home::new("frame = \"2MiB\"\nbuffers = \"4MiB\"\n[queues.commands]\nworkers = 0\n");
         let daemon = home.serve().await;
-        let options = JobOptions { queue: "large".into(), ..JobOptions::default() };
-        let bodies = vec![vec![b'x'; 1 << 20].into()];
-        let (id, _) = daemon.client.submit(vec![SubmitGroup { options, bodies }]).await.unwrap();
+        let id = submit_long(&daemon, 1 << 20).await;
         let mut deaf = Vec::new();
         for _ in 0..3 {
             let mut stream = greeted(daemon.socket()).await;

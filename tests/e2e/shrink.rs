@@ -1,13 +1,11 @@
 //! After a long queue the data directory is small again, and whatever still lives is there.
 
-use crate::helper::{DEADLINE, Home, block_on, until};
-use musher::clock::monotonic;
+use crate::helper::{Home, block_on, until};
 use musher::protocol::{JobOptions, SubmitGroup};
 use std::collections::HashMap;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
-use std::time::Duration;
 
 /// The database is written anew after every checkpoint, if less than a quarter of it lives.
 fn home() -> Home {
@@ -28,13 +26,13 @@ fn bytes(dir: &Path) -> u64 {
     entries.map(|entry| size(&entry.path())).sum()
 }
 
-/// Waits until the database is being written anew, or has been. Looks often: it does not take long.
-async fn until_rewritten(data: &Path) {
-    let deadline = monotonic() + DEADLINE;
-    while !data.join("sled.new").exists() && bytes(&data.join("sled")) > 10 << 20 {
-        assert!(monotonic() < deadline, "the database is not written anew within {DEADLINE:?}");
-        tokio::time::sleep(Duration::from_millis(1)).await;
-    }
+/// Waits until so much of the new database is written, or there is nothing left to write anew.
+async fn until_rewritten(data: &Path, part: u64) {
+    until("the database is written anew", async || {
+        let written = fs::metadata(data.join("sled.new")).is_ok().then(|| bytes(&data.join("sled.new")));
+        (written.is_some_and(|written| written >= part) || bytes(&data.join("sled")) < 10 << 20).then_some(())
+    })
+    .await;
 }
 
 #[test]
@@ -64,8 +62,7 @@ fn after_a_backlog_the_directory_is_small_again_whatever_kills_it() {
         for n in 0..KILLS {
             let body = format!("kill {n}");
             kept.insert(daemon.submit("kept", &[&body]).await, body);
-            until_rewritten(&data).await;
-            tokio::time::sleep(Duration::from_millis(n * 2)).await;
+            until_rewritten(&data, n * (64 << 10)).await;
             daemon.kill().await;
             cut += u64::from(data.join("sled.new").exists());
             daemon = home.serve().await;
