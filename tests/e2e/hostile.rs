@@ -49,7 +49,9 @@ fn a_long_request_gets_the_room_that_half_frames_hold() {
         let long = submit_long(&daemon, 400 << 10);
         assert_eq!(tokio::time::timeout(DEADLINE, long).await.expect("it gets room"), 2);
         let mut said = Vec::new();
-        tokio::time::timeout(DEADLINE, half.read_to_end(&mut said)).await.expect("it is closed").unwrap();
+        let end = tokio::time::timeout(DEADLINE, half.read_to_end(&mut said)).await.expect("it is closed");
+        // Where the daemon has not read all of it before, the end is a reset, behind what it says.
+        assert!(end.is_ok() || end.is_err_and(|error| error.kind() == ErrorKind::ConnectionReset));
         assert!(String::from_utf8_lossy(&said).contains("limits.buffers"), "it is told why it was closed");
         assert!(home.log().contains("limits.buffers"), "{}", home.log());
     });
