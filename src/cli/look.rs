@@ -1,16 +1,13 @@
-//! Looking: status, queues, list, show, wait, logs, explain.
+//! Looking: status, queues, list, show, explain.
 
-use super::exit::{End, FAILED, Failure};
-use super::job_options::{millis, parse_tag};
+use super::exit::{End, Failure};
+use super::job_options::parse_tag;
 use super::output::{self, count, safe, span, when};
 use crate::client::Client;
-use crate::durations::parse_duration;
-use crate::protocol::Response;
-use crate::protocol::admin::{AdminRequest, EndView, ExplainView, JobView, JobsView, QueueView, StatusView};
+use crate::protocol::admin::{AdminRequest, ExplainView, JobView, JobsView, QueueView, StatusView};
 use clap::Args;
 use std::io::{self, Write};
 use std::process::ExitCode;
-use std::time::Duration;
 
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  musher status\n  musher status --json | jq .queues")]
@@ -213,82 +210,6 @@ fn describe(job: &JobView) -> io::Result<()> {
         ));
     }
     lines.iter().try_for_each(|(what, text)| output::line(&format!("{what:<11}{text}")))
-}
-
-#[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  musher wait 42\n  musher wait 42 43 44 --timeout 5m")]
-pub(super) struct Wait {
-    /// The jobs
-    #[arg(required = true)]
-    ids: Vec<u64>,
-    /// Wait at most so long
-    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
-    timeout: Option<Duration>,
-}
-
-impl Wait {
-    pub(super) async fn run(&self, client: &Client) -> End {
-        wait_for(client, self.ids.clone(), self.timeout, false).await
-    }
-}
-
-/// Waits until jobs have ended; success if all are done. `as_command`: the exit status of the job's command is
-/// ours, where it is known.
-pub(super) async fn wait_for(
-    client: &Client,
-    ids: Vec<u64>,
-    timeout: Option<Duration>,
-    as_command: bool,
-) -> End {
-    let ends: Vec<EndView> = client.ask(AdminRequest::Wait { ids, timeout_ms: timeout.map(millis) }).await?;
-    let mut code = 0;
-    for end in ends.iter().filter(|end| end.state != "done") {
-        let error = end.error.as_ref().map_or_else(String::new, |error| format!(": {}", safe(error)));
-        eprintln!("job {} is {}{error}", end.id, end.state);
-        let status = end.error.as_ref().and_then(|error| exit_status(error)).filter(|_| as_command);
-        code = status.unwrap_or(FAILED);
-    }
-    Ok(ExitCode::from(code))
-}
-
-/// The exit status in an error's text, as workers write it: `exit status 3: …`.
-fn exit_status(error: &str) -> Option<u8> {
-    let rest = error.strip_prefix("exit status ")?;
-    rest.split(':').next()?.parse().ok()
-}
-
-#[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  musher logs 42\n  musher logs -f 42")]
-pub(super) struct Logs {
-    /// The job
-    id: u64,
-    /// Go on until the job has ended
-    #[arg(short, long)]
-    follow: bool,
-}
-
-impl Logs {
-    pub(super) async fn run(&self, client: &Client) -> End {
-        print_logs(client, self.id, self.follow).await?;
-        Ok(ExitCode::SUCCESS)
-    }
-}
-
-/// Prints what a job printed, each stream to its own.
-pub(super) async fn print_logs(client: &Client, id: u64, follow: bool) -> Result<(), Failure> {
-    let mut pieces = client.logs(id, follow)?;
-    while let Some(piece) = pieces.recv().await {
-        match piece? {
-            Response::Output { stream: 1, data, .. } => {
-                let mut out = io::stdout().lock();
-                out.write_all(&data)?;
-                out.flush()?;
-            }
-            Response::Output { data, .. } => io::stderr().lock().write_all(&data)?,
-            _ => break,
-        }
-    }
-    Ok(())
 }
 
 #[derive(Debug, Args)]

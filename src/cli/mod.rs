@@ -11,6 +11,7 @@ mod exit;
 mod job_options;
 mod lease;
 mod lines;
+mod logs;
 mod look;
 mod output;
 mod own_daemon;
@@ -18,6 +19,7 @@ mod run;
 mod submit;
 mod transfer;
 mod verify;
+mod wait;
 mod work;
 
 use clap::{CommandFactory, Parser, Subcommand};
@@ -77,9 +79,9 @@ enum Verb {
     /// One job
     Show(look::Show),
     /// Wait until jobs have ended
-    Wait(look::Wait),
+    Wait(wait::Wait),
     /// What a job printed
-    Logs(look::Logs),
+    Logs(logs::Logs),
     /// Why a job is not running
     Explain(look::Explain),
     /// Stop jobs for good, running ones too

@@ -2,7 +2,7 @@
 
 use super::exit::{End, Failure};
 use super::job_options::Wishes;
-use super::{look, output};
+use super::{logs, output, wait};
 use crate::client::Client;
 use crate::config::COMMANDS_QUEUE;
 use crate::protocol::SubmitGroup;
@@ -58,8 +58,8 @@ impl Run {
             return Ok(std::process::ExitCode::SUCCESS);
         }
         eprintln!("job {id}");
-        look::print_logs(client, id, true).await?;
-        look::wait_for(client, vec![id], None, true).await
+        logs::print_logs(client, id, true).await?;
+        wait::wait_for(client, vec![id], None, true).await
     }
 }
 

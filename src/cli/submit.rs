@@ -2,7 +2,7 @@
 
 use super::exit::{End, Failure};
 use super::job_options::{Wishes, parse_backoff, parse_tag};
-use super::{lines, look, output};
+use super::{lines, output, wait};
 use crate::client::{Client, ClientError};
 use crate::durations::parse_duration;
 use crate::protocol::{JobOptions, SubmitGroup};
@@ -70,7 +70,7 @@ impl Submit {
         let group = SubmitGroup { options, bodies: vec![self.body()?] };
         let (id, _) = client.submit(vec![group]).await?;
         output::line(&id.to_string())?;
-        if self.wait { look::wait_for(client, vec![id], None, false).await } else { Ok(ExitCode::SUCCESS) }
+        if self.wait { wait::wait_for(client, vec![id], None, false).await } else { Ok(ExitCode::SUCCESS) }
     }
 
     fn body(&self) -> Result<Bytes, Failure> {
