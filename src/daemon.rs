@@ -39,6 +39,18 @@ pub struct ServeOptions {
     pub overrides: Overrides,
 }
 
+impl ServeOptions {
+    /// The same, whatever the working directory will be.
+    fn absolute(&self) -> io::Result<ServeOptions> {
+        let absolute = |path: &PathBuf| std::path::absolute(path);
+        let mut options = self.clone();
+        options.config = self.config.as_ref().map(absolute).transpose()?;
+        options.overrides.data = self.overrides.data.as_ref().map(absolute).transpose()?;
+        options.overrides.socket = self.overrides.socket.as_ref().map(absolute).transpose()?;
+        Ok(options)
+    }
+}
+
 /// Why the daemon could not start, or had to end.
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
@@ -70,7 +82,11 @@ pub enum ServeError {
 /// # Errors
 /// See [`ServeError`].
 pub fn serve(options: &ServeOptions) -> Result<(), ServeError> {
+    let options = &options.absolute()?;
     let loaded = Config::load(options.config.as_deref(), &options.overrides)?;
+    // Whoever started us may delete his directory: handlers must not find themselves in one that is gone, and the
+    // file system below it can be unmounted.
+    rustix::process::chdir("/").map_err(io::Error::from)?;
     telemetry::init(|name| std::env::var_os(name))?;
     events::config_warnings(&loaded.warnings);
     let (told, signals) = mpsc::unbounded_channel();

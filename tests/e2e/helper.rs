@@ -4,7 +4,7 @@ use musher::client::Client;
 use musher::clock::monotonic;
 use musher::protocol::admin::{AdminRequest, JobView, QueueView, StatusView};
 use musher::protocol::{Claim, ClaimedJob, JobOptions, LeaseRef, Settle, SubmitGroup, Verdict};
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use std::fs;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixListener;
@@ -98,7 +98,8 @@ impl Home {
         self.start(command).await
     }
 
-    async fn start(&self, mut command: Command) -> Daemon {
+    /// Starts a daemon by a command of the test's own.
+    pub(crate) async fn start(&self, mut command: Command) -> Daemon {
         let log = fs::File::options().append(true).create(true).open(self.path("log.txt")).unwrap();
         let mut child = command.stderr(log).spawn().unwrap();
         let client = until("the daemon answers", async || {
@@ -152,6 +153,26 @@ impl Daemon {
         kill_process(Pid::from_raw(self.child.id() as i32).unwrap(), signal).unwrap();
     }
 
+    /// To every process of the daemon's group; it must have been started as the first of one.
+    pub(crate) fn signal_group(&self, signal: Signal) {
+        kill_process_group(Pid::from_raw(self.child.id() as i32).unwrap(), signal).unwrap();
+    }
+
+    /// How long its process has had a processor.
+    pub(crate) fn processor_time(&self) -> Duration {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.child.id())).unwrap();
+        let fields = stat.rsplit_once(')').unwrap().1;
+        let ticks: u64 = fields.split_whitespace().skip(11).take(2).map(|n| n.parse::<u64>().unwrap()).sum();
+        Duration::from_secs(ticks) / rustix::param::clock_ticks_per_second() as u32
+    }
+
+    /// Its process, and those that it has started.
+    pub(crate) fn family(&self) -> Vec<u32> {
+        let own = self.child.id();
+        let children = fs::read_to_string(format!("/proc/{own}/task/{own}/children")).unwrap_or_default();
+        std::iter::once(own).chain(children.split_whitespace().filter_map(|pid| pid.parse().ok())).collect()
+    }
+
     pub(crate) async fn ended(mut self) -> ExitStatus {
         until("the daemon ends", async || self.child.try_wait().unwrap()).await
     }
@@ -197,8 +218,12 @@ impl Daemon {
     }
 
     pub(crate) async fn queue(&self, name: &str) -> QueueView {
+        self.try_queue(name).await.unwrap()
+    }
+
+    pub(crate) async fn try_queue(&self, name: &str) -> Option<QueueView> {
         let queues: Vec<QueueView> = self.client.ask(AdminRequest::Queues {}).await.unwrap();
-        queues.into_iter().find(|queue| queue.queue == name).unwrap()
+        queues.into_iter().find(|queue| queue.queue == name)
     }
 }
 

@@ -11,6 +11,7 @@ mod handover;
 mod helper;
 mod hostile;
 mod life;
+mod neighbours;
 mod serve;
 mod shrink;
 mod verify;
