@@ -113,7 +113,11 @@ impl Clients {
                         Then::Bury,
                         Then::RetryAfter(Duration::from_millis(rng.u64(..4_000))),
                     ];
-                    Verdict::Fail { error: "it did not work".into(), then: then[nth as usize - 5] }
+                    Verdict::Fail {
+                        error: "it did not work".into(),
+                        exit: None,
+                        then: then[nth as usize - 5],
+                    }
                 }
             };
             let completes = verdict == Verdict::Complete;

@@ -271,9 +271,9 @@ impl Hand {
         let error = "an error ".repeat(self.rng.usize(1..60));
         match sent {
             Sent::Complete | Sent::Delete => Verdict::Complete,
-            Sent::Fail if self.rng.bool() => Verdict::Fail { error },
-            Sent::Fail => Verdict::FailRetryAfter { error, wait_ms: self.rng.u64(..200) },
-            Sent::FailDead => Verdict::FailDead { error },
+            Sent::Fail if self.rng.bool() => Verdict::Fail { error, exit: None },
+            Sent::Fail => Verdict::FailRetryAfter { error, exit: None, wait_ms: self.rng.u64(..200) },
+            Sent::FailDead => Verdict::FailDead { error, exit: None },
             Sent::Release => Verdict::Release { delay_ms: self.rng.u64(..2) * 50 },
         }
     }

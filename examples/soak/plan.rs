@@ -66,7 +66,7 @@ impl Plan {
         let group = |part: &Part| {
             let options = JobOptions {
                 queue: part.queue.into(),
-                priority: part.priority,
+                priority: Some(part.priority),
                 start: part.start,
                 attempts: Some(ATTEMPTS),
                 tags: vec![(TAG.into(), self.number.to_string())],

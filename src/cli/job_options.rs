@@ -10,9 +10,9 @@ use std::time::Duration;
 #[derive(Clone, Debug, Default, Args)]
 #[command(next_help_heading = "Options of the job")]
 pub(super) struct Wishes {
-    /// Its place among the others of the queue: 0 goes first
-    #[arg(long, value_name = "N", default_value_t = 0)]
-    pub(super) priority: u32,
+    /// Its place among the others of the queue: 0 goes first [default: the queue's]
+    #[arg(long, value_name = "N")]
+    pub(super) priority: Option<u32>,
     /// Run it only after this time, such as 10s or 1h30m
     #[arg(long, value_name = "TIME", value_parser = parse_duration, conflicts_with = "at")]
     pub(super) delay: Option<Duration>,

@@ -131,9 +131,9 @@ impl Fail {
     pub(super) async fn run(&self, client: &Client) -> End {
         let error = self.error.clone();
         let verdict = match (self.dead, self.retry_in) {
-            (true, _) => Verdict::FailDead { error },
-            (false, Some(wait)) => Verdict::FailRetryAfter { error, wait_ms: millis(wait) },
-            (false, None) => Verdict::Fail { error },
+            (true, _) => Verdict::FailDead { error, exit: None },
+            (false, Some(wait)) => Verdict::FailRetryAfter { error, exit: None, wait_ms: millis(wait) },
+            (false, None) => Verdict::Fail { error, exit: None },
         };
         settle(client, &self.leases, &verdict).await
     }

@@ -172,7 +172,7 @@ impl Submit {
         wishes.delay = duration(line.delay, wishes.delay)?;
         wishes.ttl = duration(line.ttl, wishes.ttl)?;
         wishes.timeout = duration(line.timeout, wishes.timeout)?;
-        wishes.priority = line.priority.unwrap_or(wishes.priority);
+        wishes.priority = line.priority.or(wishes.priority);
         wishes.attempts = line.attempts.or(wishes.attempts);
         if let Some(backoff) = line.backoff {
             wishes.backoff = Some(parse_backoff(&backoff)?);

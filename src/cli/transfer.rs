@@ -11,7 +11,7 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
 use clap::Args;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use std::collections::VecDeque;
 use std::io::{self, BufRead, BufWriter, Write};
 use std::process::ExitCode;
@@ -144,11 +144,12 @@ struct Job {
     queue: String,
     #[serde(default)]
     state: String,
-    #[serde(default)]
-    priority: u32,
+    priority: Option<u32>,
     attempts: Option<u32>,
     backoff: Option<BackoffView>,
-    timeout_ms: Option<u64>,
+    /// `null` says: without end.
+    #[serde(default, deserialize_with = "said")]
+    timeout_ms: Option<Option<u64>>,
     #[serde(default)]
     tags: Vec<(String, String)>,
     owner: Option<u32>,
@@ -156,6 +157,11 @@ struct Job {
     expires_at: Option<u64>,
     body: Option<String>,
     body_base64: Option<String>,
+}
+
+/// Keeps apart what is `null` and what is not there.
+fn said<'de, D: Deserializer<'de>, T: Deserialize<'de>>(from: D) -> Result<Option<T>, D::Error> {
+    T::deserialize(from).map(Some)
 }
 
 #[derive(Debug, Default, Serialize)]
@@ -245,7 +251,7 @@ impl Job {
             ttl_ms: self.expires_at.map(|at| at.saturating_sub(clock::wall().0).max(1)),
             attempts: self.attempts,
             backoff,
-            timeout_ms: self.timeout_ms,
+            timeout_ms: self.timeout_ms.map(|timeout| timeout.unwrap_or(0)),
             tags: self.tags,
         };
         Ok((options, body.into()))

@@ -7,7 +7,7 @@ use super::paths::{Surroundings, data_dir, serve_socket, socket_path_error};
 use super::problem::{ConfigErrors, Problem, Report};
 use super::raw::Section;
 use super::{COMMANDS_QUEUE, Config, Daemon, DrainSubmits, Handler, Limits, Overrides, Queue, Storage};
-use crate::core::{BACKOFF_MAX, Backoff, Growth, Keep, QueueName, QueueSettings};
+use crate::core::{BACKOFF_MAX, Backoff, Growth, Keep, Priority, QueueName, QueueSettings};
 use crate::durations::{parse_duration, show_duration, show_size};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -237,22 +237,42 @@ fn queue(name: &QueueName, mut section: Section<'_>, common: &Common, report: &m
     let backoff = section.section(report, "backoff");
     let settings = QueueSettings {
         lease: section.duration(report, "lease").unwrap_or(or.lease),
-        timeout: section.duration(report, "timeout").unwrap_or(or.timeout),
+        priority: section
+            .count(report, "priority", 0..=u64::from(u32::MAX))
+            .map_or(or.priority, |n| Priority(n as u32)), // within u32 by its bounds
+        timeout: timeout(&mut section, report).unwrap_or(or.timeout),
         attempts: number(&mut section, report, "attempts", or.attempts),
         backoff: self::backoff(backoff, report),
         crashes: number(&mut section, report, "crashes", or.crashes),
+        later_max: number(&mut section, report, "later_max", or.later_max),
         keep_done,
         keep_done_max,
         keep_dead,
         backlog: section.count(report, "backlog", 0..=WHOLE_MAX).unwrap_or(common.backlog),
     };
     at_least(&section, report, "lease", settings.lease, LEASE_MIN);
-    at_least(&section, report, "timeout", settings.timeout, Duration::from_millis(1));
     for key in ["rate", "concurrency", "per_key"] {
         section.not_yet(report, key);
     }
     section.finish(report);
     Queue { settings, workers, handler }
+}
+
+/// A duration, or that there is none.
+fn timeout(section: &mut Section<'_>, report: &mut Report<'_>) -> Option<Option<Duration>> {
+    match section.text(report, "timeout")? {
+        "none" => Some(None),
+        text => match parse_duration(text) {
+            Ok(timeout) => {
+                at_least(section, report, "timeout", timeout, Duration::from_millis(1));
+                Some(Some(timeout))
+            }
+            Err(error) => {
+                section.fault(report, "timeout", format!("{error}; or \"none\""));
+                None
+            }
+        },
+    }
 }
 
 fn number(section: &mut Section<'_>, report: &mut Report<'_>, key: &'static str, default: u32) -> u32 {

@@ -78,11 +78,13 @@ fn queue(
         None => {}
     }
     writeln!(text, "workers = {workers}")?;
+    writeln!(text, "priority = {}", settings.priority.0)?;
     writeln!(text, "lease = {}", duration(settings.lease))?;
-    writeln!(text, "timeout = {}", duration(settings.timeout))?;
+    writeln!(text, "timeout = {}", settings.timeout.map_or_else(|| "\"none\"".to_owned(), duration))?;
     writeln!(text, "attempts = {}", settings.attempts)?;
     writeln!(text, "backoff = {{ kind = \"{growth}\", base = {base}, max = {max}, jitter = {jitter:?} }}")?;
     writeln!(text, "crashes = {}", settings.crashes)?;
+    writeln!(text, "later_max = {}", settings.later_max)?;
     writeln!(text, "keep = {{ done = {done}, dead = {dead}, done_max = {} }}", settings.keep_done_max)?;
     writeln!(text, "backlog = {}", settings.backlog)
 }

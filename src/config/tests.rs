@@ -2,7 +2,7 @@
 //! silence, and what is shown loads to the same.
 
 use super::*;
-use crate::core::{Backoff, Growth, Keep};
+use crate::core::{Backoff, Growth, Keep, Priority};
 
 fn around() -> Surroundings {
     let env = |name: &str| (name == "HOME").then(|| "/h".into());
@@ -76,6 +76,13 @@ const MISTAKES: &[(&str, &str)] = &[
     ("[queues.\"two words\"]", "musher.toml:1: queues.\"two words\": `two words` is not a queue name"),
     ("[queues.m]\nlease = '10ms'", "musher.toml:2: queues.m.lease: 10ms is too short; the least is 1s"),
     ("[queues.m]\ntimeout = '0'", "queues.m.timeout: 0s is too short"),
+    ("[queues.m]\ntimeout = 'never'", "queues.m.timeout: `never` is not a duration"),
+    ("[queues.m]\npriority = -1", "queues.m.priority: must not be negative"),
+    (
+        "[queues.m]\npriority = 4294967296",
+        "queues.m.priority: 4294967296 is too large; the most is 4294967295",
+    ),
+    ("[queues.m]\nlater_max = 0", "queues.m.later_max: 0 is too small; the least is 1"),
     ("[queues.m]\nattempts = 0", "queues.m.attempts: 0 is too small; the least is 1"),
     ("[queues.m]\ncrashes = 0", "queues.m.crashes: 0 is too small; the least is 1"),
     (
@@ -227,6 +234,8 @@ workers = 2
 handler = { exec = ["/bin/sh", "-c", "echo \"it's\" \\ \n done"] }
 lease = "5s"
 timeout = "250ms"
+priority = 7
+later_max = 3
 attempts = 1
 backoff = { kind = "linear", base = "0s", max = "1h", jitter = 0.125 }
 crashes = 2
@@ -234,6 +243,7 @@ keep = { done = "forever", dead = "1d", done_max = 10 }
 backlog = 3
 [queues.commands]
 workers = 0
+timeout = "none"
 [[access]]
 users = ["alice", "*", 7, 0x10]
 groups = ["mailers", 5]
@@ -262,6 +272,9 @@ fn what_is_written_holds() {
     );
     assert_eq!(both.settings.keep_dead, Keep::For(Duration::from_secs(86_400)));
     assert_eq!((both.workers, both.settings.backlog), (2, 3));
+    assert_eq!((both.settings.priority, both.settings.later_max), (Priority(7), 3));
+    assert_eq!(both.settings.timeout, Some(Duration::from_millis(250)));
+    assert_eq!(queue(&config, COMMANDS_QUEUE).settings.timeout, None);
     let default = queue(&config, "default");
     assert_eq!((default.workers, default.settings.backlog), (0, 12), "limits.backlog holds unless it is set");
     assert_eq!(default.settings.keep_done, Keep::No);

@@ -3,7 +3,7 @@
 
 use super::event::{AfterFailure, Ending, Event};
 use super::ids::{IdRange, Ids, JobId};
-use super::job::{Failure, Final, Holder, Job, Lease, State as JobState};
+use super::job::{Exit, Final, Holder, Job, Lease, State as JobState};
 use super::state::{State, Totals};
 use super::time::Time;
 
@@ -31,13 +31,20 @@ impl State {
             Event::Completed { jobs, end } => {
                 self.end(jobs, *end, JobState::Done, |totals| &mut totals.completed);
             }
-            Event::Failed { job, at, error, next } => self.fail(job.first, *at, error, *next),
+            Event::Failed { job, at, error, exit, next } => {
+                self.fail(job.first, (*at, error, *exit), *next);
+            }
             Event::Released { jobs, due } => self.each(jobs, |job| {
                 job.state = due.map_or(JobState::Ready, |due| JobState::Scheduled { due });
             }),
             Event::Interrupted { jobs } => self.each(jobs, |job| {
                 job.crashes += 1;
                 job.state = JobState::Ready;
+            }),
+            Event::Deferred { job, at, error, due } => self.each(&(*job).into(), |job| {
+                job.later += 1;
+                job.remember(*at, error, None);
+                job.state = JobState::Scheduled { due: *due };
             }),
             Event::Ripened { jobs } => self.each(jobs, |job| job.state = JobState::Ready),
             Event::Expired { jobs, end } => {
@@ -51,7 +58,7 @@ impl State {
                 if job.state.kind().is_final() {
                     job.expires_at = Time::NEVER;
                 }
-                (job.failed, job.crashes, job.state) = (0, 0, JobState::Ready);
+                (job.failed, job.crashes, job.later, job.state) = (0, 0, 0, JobState::Ready);
             }),
             Event::Deleted { jobs } => jobs.ranges().iter().for_each(|range| self.leave_range(*range)),
             Event::Paused { queue } => self.queues.entry(queue.clone()).or_default().paused = true,
@@ -73,7 +80,7 @@ impl State {
         for id in jobs.iter() {
             if let Some(mut job) = self.leave(id) {
                 self.queue_of(&job.spec).totals.claimed += 1;
-                job.attempt = job.attempt.next();
+                (job.attempt, job.started) = (job.attempt.next(), Some(at));
                 job.state = JobState::Leased(Lease { holder, since: at, until });
                 self.enter(id.into(), job);
             }
@@ -103,10 +110,10 @@ impl State {
         }
     }
 
-    fn fail(&mut self, id: JobId, at: Time, error: &str, next: AfterFailure) {
+    fn fail(&mut self, id: JobId, (at, error, exit): (Time, &str, Option<Exit>), next: AfterFailure) {
         let Some(mut job) = self.leave(id) else { return };
         job.failed += 1;
-        job.remember(Failure { attempt: job.attempt, at, error: error.into() });
+        job.remember(at, error, exit);
         let totals = &mut self.queue_of(&job.spec).totals;
         totals.failed += 1;
         match next {

@@ -2,7 +2,7 @@
 //! into bytes; everything in between is decided here.
 
 use super::ids::{IdRange, JobId};
-use super::job::{Attempt, Grant, Holder, QueueName, Spec};
+use super::job::{Attempt, Exit, Grant, Holder, QueueName, Spec};
 use super::rejection::{EditRejection, LeaseRejection};
 use super::time::Time;
 use smallvec::SmallVec;
@@ -125,8 +125,15 @@ pub enum Verdict {
     Fail {
         /// What to remember of it.
         error: Box<str>,
+        /// How its process ended, if there was one.
+        exit: Option<Exit>,
         /// What shall come of the job.
         then: Then,
+    },
+    /// Given back: not now. The wait grows each time, and how often this may be is limited; no attempt is used up.
+    Later {
+        /// Why, to remember of it.
+        error: Box<str>,
     },
     /// Given back without blame.
     Release {

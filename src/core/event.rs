@@ -3,7 +3,7 @@
 //! neither clock nor settings.
 
 use super::ids::{IdRange, Ids, JobId};
-use super::job::{Holder, QueueName, Spec};
+use super::job::{Exit, Holder, QueueName, Spec};
 use super::time::Time;
 use std::sync::Arc;
 
@@ -56,6 +56,8 @@ pub enum Event {
         at: Time,
         /// The error's text, cut to what is kept.
         error: Box<str>,
+        /// How its process ended, if the worker has said so.
+        exit: Option<Exit>,
         /// What comes of the job.
         next: AfterFailure,
     },
@@ -65,6 +67,17 @@ pub enum Event {
         jobs: Ids,
         /// When they may run again; `None` for at once.
         due: Option<Time>,
+    },
+    /// A worker has said that the job should come again later; it does not count as failed.
+    Deferred {
+        /// Whose attempt; a range of one.
+        job: IdRange,
+        /// When.
+        at: Time,
+        /// Why, cut to what is kept.
+        error: Box<str>,
+        /// When it may run again.
+        due: Time,
     },
     /// The worker, or the daemon under it, vanished in the middle of these jobs; they are ready again.
     Interrupted {
@@ -141,9 +154,9 @@ impl Event {
     /// The jobs that the event changes, in the order in which it names them.
     pub fn jobs(&self) -> &[IdRange] {
         match self {
-            Event::Submitted { jobs: range, .. } | Event::Failed { job: range, .. } => {
-                std::slice::from_ref(range)
-            }
+            Event::Submitted { jobs: range, .. }
+            | Event::Failed { job: range, .. }
+            | Event::Deferred { job: range, .. } => std::slice::from_ref(range),
             Event::Claimed { jobs, .. }
             | Event::Extended { jobs, .. }
             | Event::Completed { jobs, .. }
@@ -217,6 +230,7 @@ impl Event {
             match &mut event {
                 Event::Submitted { .. }
                 | Event::Failed { .. }
+                | Event::Deferred { .. }
                 | Event::Paused { .. }
                 | Event::Resumed { .. } => {}
                 Event::Claimed { jobs: list, .. }

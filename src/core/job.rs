@@ -9,8 +9,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// Where a job stands among those of its queue: 0 goes first.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Priority(pub u32);
+
+impl Default for Priority {
+    /// Such that there is room on both sides: for what is urgent, and for what can wait.
+    fn default() -> Priority {
+        Priority(1024)
+    }
+}
 
 /// The number of a lease on one job, from 1. It is the fencing token: a settle names it, and only the newest one
 /// is taken.
@@ -87,7 +94,7 @@ pub struct Spec {
     pub attempts: Option<u32>,
     /// How it waits between attempts; the queue's setting if not given.
     pub backoff: Option<Backoff>,
-    /// How long one attempt may run; the queue's setting if not given. Enforced by the worker.
+    /// How long one attempt may run, zero for without end; the queue's setting if not given. Enforced by the worker.
     pub timeout: Option<Duration>,
     /// Names and values for people and workers; at most [`Spec::TAG_COUNT_MAX`], and [`Spec::TAGS_MAX`] bytes in
     /// all.
@@ -242,15 +249,28 @@ impl State {
     }
 }
 
+/// How a process ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Exit {
+    /// By itself, with this status; 0 is success.
+    Status(u8),
+    /// By this signal.
+    Signal(u8),
+}
+
 /// Why an attempt did not end well.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {
     /// Which attempt.
     pub attempt: Attempt,
+    /// When it began; `None` where that was not yet remembered.
+    pub since: Option<Time>,
     /// When it ended.
     pub at: Time,
     /// What the worker, or the daemon, said of it; at most [`Failure::TEXT_MAX`] bytes.
     pub error: Box<str>,
+    /// How its process ended, if the worker has said so.
+    pub exit: Option<Exit>,
 }
 
 impl Failure {
@@ -273,11 +293,15 @@ pub struct Job {
     pub state: State,
     /// The newest attempt; 0 before the first.
     pub attempt: Attempt,
+    /// When the newest attempt began; `None` before the first, or where that was not yet remembered.
+    pub started: Option<Time>,
     /// How many attempts count as failed.
     pub failed: u32,
     /// How many times its worker, or the daemon under it, vanished.
     pub crashes: u32,
-    /// The newest failures, oldest first.
+    /// How many times a worker has said: again later.
+    pub later: u32,
+    /// Why the newest attempts did not end well, oldest first; also those that are to come again later.
     pub failures: Vec<Failure>,
 }
 
@@ -290,8 +314,10 @@ impl Job {
             expires_at: Time::NEVER,
             state: State::Ready,
             attempt: Attempt(0),
+            started: None,
             failed: 0,
             crashes: 0,
+            later: 0,
             failures: Vec::new(),
         }
     }
@@ -300,10 +326,20 @@ impl Job {
     pub fn is_plain(&self) -> bool {
         self.state == State::Ready
             && self.attempt == Attempt(0)
+            && self.started.is_none()
             && self.expires_at == Time::NEVER
             && self.failed == 0
             && self.crashes == 0
+            && self.later == 0
             && self.failures.is_empty()
+    }
+
+    /// How the process of its newest attempt ended that has an exit, as far as that is known: well if it is done.
+    pub fn exit(&self) -> Option<Exit> {
+        match self.state {
+            State::Done(_) => Some(Exit::Status(0)),
+            _ => self.failures.last().and_then(|failure| failure.exit),
+        }
     }
 
     /// The one moment at which time alone changes this job.
@@ -318,12 +354,13 @@ impl Job {
         }
     }
 
-    /// Remembers a failure, the oldest giving way.
-    pub fn remember(&mut self, failure: Failure) {
+    /// Remembers how the newest attempt ended, the oldest memory giving way.
+    pub fn remember(&mut self, at: Time, error: &str, exit: Option<Exit>) {
         if self.failures.len() == Failure::KEPT {
             self.failures.remove(0);
         }
-        self.failures.push(failure);
+        let (attempt, since) = (self.attempt, self.started);
+        self.failures.push(Failure { attempt, since, at, error: error.into(), exit });
     }
 }
 
@@ -338,8 +375,8 @@ pub struct Grant {
     pub attempt: Attempt,
     /// How many attempts the job has in all.
     pub attempts: u32,
-    /// How long one attempt may run.
-    pub timeout: Duration,
+    /// How long one attempt may run; `None` for without end.
+    pub timeout: Option<Duration>,
     /// When the lease ends unless it is extended.
     pub until: Time,
 }

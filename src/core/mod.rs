@@ -13,6 +13,8 @@
 //! | complete | — | — | done | — | — | — | — |
 //! | fail | — | — | scheduled | — | — | — | — |
 //! | fail (last attempt) | — | — | dead | — | — | — | — |
+//! | later | — | — | scheduled | — | — | — | — |
+//! | later (too often) | — | — | dead | — | — | — | — |
 //! | release | — | — | ready | — | — | — | — |
 //! | release (delay) | — | — | scheduled | — | — | — | — |
 //! | extend | — | — | leased | — | — | — | — |
@@ -56,7 +58,7 @@ pub use event::{AfterFailure, Ending, Event};
 pub use explain::Reason;
 pub use ids::{IdRange, Ids, JobId, RangeSet};
 pub use job::{
-    Attempt, BadQueueName, Failure, Final, Grant, Holder, Job, Lease, Priority, QueueName, Spec,
+    Attempt, BadQueueName, Exit, Failure, Final, Grant, Holder, Job, Lease, Priority, QueueName, Spec,
     State as JobState, StateKind,
 };
 pub use queue::{Counts, Queue};

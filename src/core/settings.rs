@@ -2,7 +2,7 @@
 //! configuration, may change while the daemon runs, and are never part of the state, so that the past folds the
 //! same whatever the settings are today.
 
-use super::job::QueueName;
+use super::job::{Priority, QueueName, Spec};
 use super::retry::Backoff;
 use std::collections::HashMap;
 use std::time::Duration;
@@ -21,16 +21,20 @@ pub enum Keep {
 /// What holds for the jobs of one queue.
 #[derive(Clone, Debug, PartialEq)]
 pub struct QueueSettings {
+    /// The priority of jobs that ask for none.
+    pub priority: Priority,
     /// How long a lease lasts that asks for no other time.
     pub lease: Duration,
-    /// How long one attempt may run.
-    pub timeout: Duration,
+    /// How long one attempt may run; `None` for without end.
+    pub timeout: Option<Duration>,
     /// After how many failed attempts a job is dead.
     pub attempts: u32,
     /// How jobs wait between attempts.
     pub backoff: Backoff,
     /// How many vanished workers (or daemons) under one job make it dead.
     pub crashes: u32,
+    /// How many times a job may be given back as "again later" before it is dead.
+    pub later_max: u32,
     /// How long done, cancelled and expired jobs are kept.
     pub keep_done: Keep,
     /// The most done, cancelled and expired jobs kept; the oldest give way.
@@ -41,14 +45,23 @@ pub struct QueueSettings {
     pub backlog: u64,
 }
 
+impl QueueSettings {
+    /// How long one attempt of a job may run; `None` for without end.
+    pub fn timeout_of(&self, spec: &Spec) -> Option<Duration> {
+        spec.timeout.map_or(self.timeout, |timeout| Some(timeout).filter(|it| !it.is_zero()))
+    }
+}
+
 impl Default for QueueSettings {
     fn default() -> QueueSettings {
         QueueSettings {
+            priority: Priority::default(),
             lease: Duration::from_secs(60),
-            timeout: Duration::from_secs(600),
+            timeout: Some(Duration::from_secs(600)),
             attempts: 5,
             backoff: Backoff::default(),
             crashes: 20,
+            later_max: 1000,
             keep_done: Keep::No,
             keep_done_max: 100_000,
             keep_dead: Keep::Forever,

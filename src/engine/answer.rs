@@ -1,7 +1,8 @@
 //! What the engine says: answers to requests, and what holders of leases must be told unasked.
 
 use crate::core::{
-    EditRejection, Grant, IdRange, JobId, LeaseId, LeaseRejection, QueueName, Rejection, StateKind, Time,
+    EditRejection, Exit, Grant, IdRange, JobId, LeaseId, LeaseRejection, QueueName, Rejection, StateKind,
+    Time,
 };
 use crate::store::{BodyError, Room};
 use bytes::Bytes;
@@ -73,6 +74,8 @@ pub struct End {
     pub state: Option<StateKind>,
     /// The newest failure.
     pub error: Option<Box<str>>,
+    /// How the process of its last attempt ended, as far as that is known.
+    pub exit: Option<Exit>,
 }
 
 /// Why the engine refused a request. Nothing has changed.

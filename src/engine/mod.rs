@@ -250,7 +250,7 @@ impl<S: Store> Engine<S> {
             return self.answer(origin, Answer::Refused(Refusal::NotFound(*unknown)));
         }
         let ends = ids.into_iter().map(|id| (id, self.end_of(id))).collect();
-        let ends: Vec<_> = gaps.fill(ends, |id| (id, Some(End { id, state: None, error: None })));
+        let ends: Vec<_> = gaps.fill(ends, |id| (id, Some(End { id, state: None, error: None, exit: None })));
         if until <= now || ends.iter().all(|(_, end)| end.is_some()) {
             return self.end_wait(origin, ends);
         }
@@ -352,15 +352,16 @@ impl<S: Store> Engine<S> {
 
     /// How a job ended; `None` if it has not.
     fn end_of(&self, id: JobId) -> Option<End> {
-        let Some(job) = self.core.state.job(id) else { return Some(End { id, state: None, error: None }) };
+        let gone = || End { id, state: None, error: None, exit: None };
+        let Some(job) = self.core.state.job(id) else { return Some(gone()) };
         let kind = job.state.kind();
         let error = job.failures.last().map(|failure| failure.error.clone());
-        kind.is_final().then_some(End { id, state: Some(kind), error })
+        kind.is_final().then_some(End { id, state: Some(kind), error, exit: job.exit() })
     }
 
     fn end_wait(&mut self, origin: Origin, ends: Vec<(JobId, Option<End>)>) {
         let state = &self.core.state;
-        let now = |id| End { id, state: state.job(id).map(|job| job.state.kind()), error: None };
+        let now = |id| End { id, state: state.job(id).map(|job| job.state.kind()), error: None, exit: None };
         let ends = ends.into_iter().map(|(id, end)| end.unwrap_or_else(|| now(id))).collect();
         self.answer(origin, Answer::Ended(ends));
     }

@@ -2,7 +2,8 @@
 
 use super::{Answer, Delivery, Engine, Fact, Refusal, Waiter, session_of};
 use crate::core::{
-    AfterFailure, Claim, Command, Edit, Event, Grant, JobId, LeaseId, Outcome, QueueName, Rejection, Time,
+    AfterFailure, Claim, Command, Edit, Event, Grant, JobId, LeaseId, Outcome, QueueName, Rejection, Then,
+    Time, Verdict,
 };
 use crate::store::{AppendError, BodyError, Commit, Store};
 use bytes::Bytes;
@@ -254,8 +255,7 @@ impl<S: Store> Engine<S> {
     /// not lost.
     fn set_aside(&mut self, id: JobId, why: &BodyError, now: Time) {
         let Some((attempt, _)) = self.core.state.lease(id) else { return };
-        let verdict =
-            crate::core::Verdict::Fail { error: why.to_string().into(), then: crate::core::Then::Bury };
+        let verdict = Verdict::Fail { error: why.to_string().into(), exit: None, then: Then::Bury };
         self.command(&Command::Settle { items: vec![(LeaseId { id, attempt }, verdict)] }, now);
     }
 }

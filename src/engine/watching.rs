@@ -2,7 +2,7 @@
 //! not kept leaves nothing to look at.
 
 use super::answer::{End, Origin};
-use crate::core::{AfterFailure, Event, JobId, StateKind, Time};
+use crate::core::{AfterFailure, Event, Exit, JobId, StateKind, Time};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 /// Who waited, and what is known of each job that was waited for.
@@ -59,13 +59,15 @@ impl Watching {
         if self.by_job.is_empty() {
             return;
         }
-        let (state, error) = match event {
-            Event::Completed { .. } => (Some(StateKind::Done), None),
-            Event::Cancelled { .. } => (Some(StateKind::Cancelled), None),
-            Event::Expired { .. } => (Some(StateKind::Expired), None),
-            Event::Buried { .. } => (Some(StateKind::Dead), None),
-            Event::Failed { next: AfterFailure::Dead(_), error, .. } => (Some(StateKind::Dead), Some(error)),
-            Event::Deleted { .. } => (None, None),
+        let (state, error, exit) = match event {
+            Event::Completed { .. } => (Some(StateKind::Done), None, Some(Exit::Status(0))),
+            Event::Cancelled { .. } => (Some(StateKind::Cancelled), None, None),
+            Event::Expired { .. } => (Some(StateKind::Expired), None, None),
+            Event::Buried { .. } => (Some(StateKind::Dead), None, None),
+            Event::Failed { next: AfterFailure::Dead(_), error, exit, .. } => {
+                (Some(StateKind::Dead), Some(error), *exit)
+            }
+            Event::Deleted { .. } => (None, None, None),
             _ => return,
         };
         for id in event.jobs().iter().flat_map(|range| range.iter()) {
@@ -73,7 +75,7 @@ impl Watching {
             {
                 self.by_job.remove(&(job, key, place));
                 let Some(watch) = self.watches.get_mut(&key) else { continue };
-                watch.ends[place].1 = Some(End { id, state, error: error.cloned() });
+                watch.ends[place].1 = Some(End { id, state, error: error.cloned(), exit });
                 watch.open -= 1;
                 if watch.open == 0 {
                     ended.extend(self.remove(key));

@@ -179,8 +179,12 @@ pub struct JobView {
     /// How many times its worker vanished.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub crashes: u32,
-    /// How long one attempt may run, in milliseconds.
-    pub timeout_ms: u64,
+    /// How many times a worker has said: again later.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub later: u32,
+    /// How long one attempt may run, in milliseconds; `null` for without end.
+    #[serde(default)]
+    pub timeout_ms: Option<u64>,
     /// How it waits between attempts, if that is not as the queue says.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub backoff: Option<BackoffView>,
@@ -189,6 +193,12 @@ pub struct JobView {
     /// When it becomes ready, if it is scheduled.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub due_at: Option<u64>,
+    /// When its newest attempt began, if there was one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub started_at: Option<u64>,
+    /// Until when its attempt may run, if it is leased and that is limited.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub runs_until: Option<u64>,
     /// When it was leased, if it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub leased_at: Option<u64>,
@@ -198,6 +208,12 @@ pub struct JobView {
     /// When it ended, if it has.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ended_at: Option<u64>,
+    /// The exit status of its newest attempt that has one: 0 if it is done.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exit_status: Option<u8>,
+    /// The signal that ended its newest attempt, if one did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exit_signal: Option<u8>,
     /// Until when it is kept, if it has ended and is not kept for ever.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kept_until: Option<u64>,
@@ -250,10 +266,19 @@ fn is_zero(n: &u32) -> bool {
 pub struct FailureView {
     /// Which attempt.
     pub attempt: u32,
+    /// When it began, where that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<u64>,
     /// When it ended.
     pub at: u64,
     /// What was said of it.
     pub error: String,
+    /// The exit status of its process, if it ended by itself and the worker has said so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exit_status: Option<u8>,
+    /// The signal that ended its process.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exit_signal: Option<u8>,
 }
 
 /// Why a job is not running.
@@ -277,6 +302,12 @@ pub struct EndView {
     /// The newest failure, if it is dead.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
+    /// The exit status of the attempt that ended it, 0 if it is done.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exit_status: Option<u8>,
+    /// The signal that ended that attempt.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exit_signal: Option<u8>,
 }
 
 /// What became of a change to one job; in the order of the ids asked for.

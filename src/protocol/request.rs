@@ -26,6 +26,10 @@ pub fn is_long(kind: u8) -> bool {
     matches!(kind, ADMIN | BODY | LOGS | BACKUP)
 }
 
+/// What is added to the number of a verdict that an exit follows.
+const WITH_EXIT: u8 = 4;
+const LATER: u8 = 8;
+
 /// The longest question in JSON. Its form in memory takes up to thirty times as much.
 const JSON_MAX: usize = 4 << 20;
 
@@ -126,11 +130,15 @@ pub enum Verdict {
     Fail {
         /// What to remember of it.
         error: String,
+        /// How its process ended, if there was one.
+        exit: Option<Exit>,
     },
     /// Badly: again after this time, if attempts are left.
     FailRetryAfter {
         /// What to remember of it.
         error: String,
+        /// How its process ended, if there was one.
+        exit: Option<Exit>,
         /// In milliseconds.
         wait_ms: u64,
     },
@@ -138,12 +146,38 @@ pub enum Verdict {
     FailDead {
         /// What to remember of it.
         error: String,
+        /// How its process ended, if there was one.
+        exit: Option<Exit>,
+    },
+    /// Not now: again after a wait that grows each time, within the queue's `later_max`. No attempt is used up.
+    Later {
+        /// Why, to remember of it.
+        error: String,
     },
     /// Given back without blame.
     Release {
         /// When it may run again, in milliseconds from now.
         delay_ms: u64,
     },
+}
+
+/// How a process ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Exit {
+    /// By itself, with this status; 0 is success.
+    Status(u8),
+    /// By this signal.
+    Signal(u8),
+}
+
+impl Exit {
+    /// The status that a shell has for it: that of the process, or 128 and the signal's number.
+    pub fn shell(self) -> u8 {
+        match self {
+            Exit::Status(status) => status,
+            Exit::Signal(signal) => signal.saturating_add(128),
+        }
+    }
 }
 
 impl Request {
@@ -316,17 +350,24 @@ fn put_settle(out: &mut Vec<u8>, item: &Settle) {
     put_lease(out, item.lease);
     match &item.verdict {
         Verdict::Complete => out.put_u8(0),
-        Verdict::Fail { error } => {
-            out.put_u8(1);
+        Verdict::Fail { error, exit } => {
+            out.put_u8(failed(1, *exit));
             put_text(out, error);
+            put_exit(out, *exit);
         }
-        Verdict::FailRetryAfter { error, wait_ms } => {
-            out.put_u8(2);
+        Verdict::FailRetryAfter { error, exit, wait_ms } => {
+            out.put_u8(failed(2, *exit));
             put_text(out, error);
             out.put_u64_le(*wait_ms);
+            put_exit(out, *exit);
         }
-        Verdict::FailDead { error } => {
-            out.put_u8(3);
+        Verdict::FailDead { error, exit } => {
+            out.put_u8(failed(3, *exit));
+            put_text(out, error);
+            put_exit(out, *exit);
+        }
+        Verdict::Later { error } => {
+            out.put_u8(LATER);
             put_text(out, error);
         }
         Verdict::Release { delay_ms } => {
@@ -336,14 +377,45 @@ fn put_settle(out: &mut Vec<u8>, item: &Settle) {
     }
 }
 
+/// The number of a verdict that may have an exit behind it.
+fn failed(verdict: u8, exit: Option<Exit>) -> u8 {
+    if exit.is_some() { verdict + WITH_EXIT } else { verdict }
+}
+
+fn put_exit(out: &mut Vec<u8>, exit: Option<Exit>) {
+    match exit {
+        None => {}
+        Some(Exit::Status(status)) => out.extend([1, status]),
+        Some(Exit::Signal(signal)) => out.extend([2, signal]),
+    }
+}
+
+fn get_exit(reader: &mut Reader, verdict: u8) -> Result<Option<Exit>, Malformed> {
+    if verdict < WITH_EXIT {
+        return Ok(None);
+    }
+    let (kind, value) = (reader.u8("the kind of exit")?, reader.u8("the exit")?);
+    match kind {
+        0 => Ok(None),
+        1 => Ok(Some(Exit::Status(value))),
+        2 => Ok(Some(Exit::Signal(value))),
+        kind => Err(Malformed(format!("exit kind {kind}: 0 is unknown, 1 a status, 2 a signal"))),
+    }
+}
+
 fn get_settle(reader: &mut Reader) -> Result<Settle, Malformed> {
     let lease = get_lease(reader)?;
-    let verdict = match reader.u8("the verdict")? {
+    let kind = reader.u8("the verdict")?;
+    let verdict = match kind {
         0 => Verdict::Complete,
-        1 => Verdict::Fail { error: reader.text("the error")? },
-        2 => Verdict::FailRetryAfter { error: reader.text("the error")?, wait_ms: reader.u64("the wait")? },
-        3 => Verdict::FailDead { error: reader.text("the error")? },
+        1 | 5 => Verdict::Fail { error: reader.text("the error")?, exit: get_exit(reader, kind)? },
+        2 | 6 => {
+            let (error, wait_ms) = (reader.text("the error")?, reader.u64("the wait")?);
+            Verdict::FailRetryAfter { error, exit: get_exit(reader, kind)?, wait_ms }
+        }
+        3 | 7 => Verdict::FailDead { error: reader.text("the error")?, exit: get_exit(reader, kind)? },
         4 => Verdict::Release { delay_ms: reader.u64("the delay")? },
+        LATER => Verdict::Later { error: reader.text("the error")? },
         verdict => return Err(Malformed(format!("verdict {verdict} does not exist in version {VERSION}"))),
     };
     Ok(Settle { lease, verdict })

@@ -107,7 +107,7 @@ pub struct ClaimedJob {
     pub lease: LeaseRef,
     /// How many attempts it has in all.
     pub attempts: u32,
-    /// How long one attempt may run, in milliseconds.
+    /// How long one attempt may run, in milliseconds; 0 for without end.
     pub timeout_ms: u64,
     /// How long the lease lasts from now, in milliseconds.
     pub lease_ms: u64,

@@ -22,8 +22,8 @@ pub struct SubmitGroup {
 pub struct JobOptions {
     /// The queue.
     pub queue: String,
-    /// 0 goes first.
-    pub priority: u32,
+    /// 0 goes first; the queue's setting if not given.
+    pub priority: Option<u32>,
     /// When it may run.
     pub start: Start,
     /// After what time it is of no use any more.
@@ -32,7 +32,7 @@ pub struct JobOptions {
     pub attempts: Option<u32>,
     /// How it waits between attempts.
     pub backoff: Option<WireBackoff>,
-    /// How long one attempt may run.
+    /// How long one attempt may run, 0 for without end; the queue's setting if not given.
     pub timeout_ms: Option<u64>,
     /// Names and values.
     pub tags: Vec<(String, String)>,
@@ -71,14 +71,16 @@ const ATTEMPTS: u8 = 1 << 3;
 const BACKOFF: u8 = 1 << 4;
 const TIMEOUT: u8 = 1 << 5;
 const TAGS: u8 = 1 << 6;
+/// The priority is the queue's, and the number that is there says nothing.
+const USUAL: u8 = 1 << 7;
 
 pub(super) fn put_group(out: &mut Vec<u8>, group: &SubmitGroup) {
     let options = &group.options;
     put_text(out, &options.queue);
-    out.put_u32_le(options.priority);
+    out.put_u32_le(options.priority.unwrap_or(0));
     let at = out.len();
     out.put_u8(0);
-    let mut there = 0;
+    let mut there = if options.priority.is_none() { USUAL } else { 0 };
     match options.start {
         Start::Now => {}
         Start::After(ms) => {
@@ -124,9 +126,7 @@ pub(super) fn put_group(out: &mut Vec<u8>, group: &SubmitGroup) {
 pub(super) fn get_group(reader: &mut Reader) -> Result<SubmitGroup, Malformed> {
     let (queue, priority) = (reader.text("the queue's name")?, reader.u32("the priority")?);
     let there = reader.u8("the option marks")?;
-    if there & !(DELAY | AT | TTL | ATTEMPTS | BACKOFF | TIMEOUT | TAGS) != 0
-        || there & (DELAY | AT) == DELAY | AT
-    {
+    if there & (DELAY | AT) == DELAY | AT {
         return Err(Malformed(format!(
             "option marks {there:#010b} do not exist together in version {VERSION}"
         )));
@@ -139,7 +139,7 @@ pub(super) fn get_group(reader: &mut Reader) -> Result<SubmitGroup, Malformed> {
     };
     let options = JobOptions {
         queue,
-        priority,
+        priority: (!has(USUAL)).then_some(priority),
         start,
         ttl_ms: has(TTL).then(|| reader.u64("the time to live")).transpose()?,
         attempts: has(ATTEMPTS).then(|| reader.u32("the attempts")).transpose()?,

@@ -29,7 +29,7 @@ fn options() -> impl Strategy<Value = JobOptions> {
     let backoff = (0u8..3, any::<u64>(), any::<u64>(), any::<u16>()).prop_map(
         |(growth, base_ms, max_ms, jitter_permille)| WireBackoff { growth, base_ms, max_ms, jitter_permille },
     );
-    let numbers = any::<(u32, Option<u64>, Option<u32>, Option<u64>)>();
+    let numbers = any::<(Option<u32>, Option<u64>, Option<u32>, Option<u64>)>();
     (text(), start, prop::option::of(backoff), numbers, tags()).prop_map(
         |(queue, start, backoff, (priority, ttl_ms, attempts, timeout_ms), tags)| JobOptions {
             queue,
@@ -44,12 +44,21 @@ fn options() -> impl Strategy<Value = JobOptions> {
     )
 }
 
+fn exit() -> impl Strategy<Value = Option<Exit>> {
+    prop::option::of(prop_oneof![any::<u8>().prop_map(Exit::Status), any::<u8>().prop_map(Exit::Signal)])
+}
+
 fn verdict() -> impl Strategy<Value = Verdict> {
     prop_oneof![
         Just(Verdict::Complete),
-        text().prop_map(|error| Verdict::Fail { error }),
-        (text(), any::<u64>()).prop_map(|(error, wait_ms)| Verdict::FailRetryAfter { error, wait_ms }),
-        text().prop_map(|error| Verdict::FailDead { error }),
+        (text(), exit()).prop_map(|(error, exit)| Verdict::Fail { error, exit }),
+        (text(), exit(), any::<u64>()).prop_map(|(error, exit, wait_ms)| Verdict::FailRetryAfter {
+            error,
+            exit,
+            wait_ms
+        }),
+        (text(), exit()).prop_map(|(error, exit)| Verdict::FailDead { error, exit }),
+        text().prop_map(|error| Verdict::Later { error }),
         any::<u64>().prop_map(|delay_ms| Verdict::Release { delay_ms }),
     ]
 }

@@ -7,7 +7,7 @@ use super::native::{self, Invalid};
 use super::session::Session;
 use crate::access::Right;
 use crate::core::{
-    Command, EditRejection, Failure, IdRange, Job, JobId, JobState, Queue, QueueName, Reason, Spec,
+    Command, EditRejection, Exit, Failure, IdRange, Job, JobId, JobState, Queue, QueueName, Reason, Spec,
     StateKind, Time,
 };
 use crate::engine::{Answer, Batch, End, Origin, Refusal};
@@ -143,7 +143,11 @@ pub(super) fn edited(results: Vec<Result<(), EditRejection>>) -> Response {
 
 pub(super) fn ended(ends: Vec<End>) -> Response {
     let name = |state: Option<StateKind>| state.map_or("gone", StateKind::name).to_owned();
-    let view = |end: End| EndView { id: end.id.0, state: name(end.state), error: end.error.map(Into::into) };
+    let view = |end: End| {
+        let (exit_status, exit_signal) = exits(end.exit);
+        let error = end.error.map(Into::into);
+        EndView { id: end.id.0, state: name(end.state), error, exit_status, exit_signal }
+    };
     json(&ends.into_iter().map(view).collect::<Vec<_>>())
 }
 
@@ -295,6 +299,8 @@ fn view<S: Store + 'static>(hub: &Hub<S>, id: JobId, job: &Job) -> JobView {
     let settings = service.settings.of(&job.spec.queue);
     let some = |time: Time| (time != Time::NEVER).then_some(time.0);
     let lease = if let JobState::Leased(lease) = job.state { Some(lease) } else { None };
+    let timeout = settings.timeout_of(&job.spec);
+    let (exit_status, exit_signal) = exits(job.exit());
     JobView {
         id: id.0,
         queue: job.spec.queue.as_str().into(),
@@ -304,7 +310,8 @@ fn view<S: Store + 'static>(hub: &Hub<S>, id: JobId, job: &Job) -> JobView {
         failed: job.failed,
         attempts: job.spec.attempts.unwrap_or(settings.attempts),
         crashes: job.crashes,
-        timeout_ms: job.spec.timeout.unwrap_or(settings.timeout).as_millis() as u64,
+        later: job.later,
+        timeout_ms: timeout.map(|timeout| timeout.as_millis() as u64),
         backoff: job.spec.backoff.map(|backoff| BackoffView {
             kind: wire::BACKOFF_KINDS[backoff.growth as usize].into(),
             base_ms: backoff.base.as_millis() as u64,
@@ -313,9 +320,13 @@ fn view<S: Store + 'static>(hub: &Hub<S>, id: JobId, job: &Job) -> JobView {
         }),
         submitted_at: job.submitted_at.0,
         due_at: if let JobState::Scheduled { due } = job.state { Some(due.0) } else { None },
+        started_at: job.started.map(|at| at.0),
+        runs_until: lease.and_then(|lease| Some(lease.since.plus(timeout?).0)),
         leased_at: lease.map(|lease| lease.since.0),
         leased_until: lease.map(|lease| lease.until.0),
         ended_at: job.state.ended().map(|end| end.at.0),
+        exit_status,
+        exit_signal,
         kept_until: job.state.ended().and_then(|end| some(end.keep_until)),
         expires_at: some(job.expires_at),
         owner: job.spec.owner,
@@ -325,7 +336,24 @@ fn view<S: Store + 'static>(hub: &Hub<S>, id: JobId, job: &Job) -> JobView {
 }
 
 fn failure(failure: &Failure) -> FailureView {
-    FailureView { attempt: failure.attempt.0, at: failure.at.0, error: failure.error.to_string() }
+    let (exit_status, exit_signal) = exits(failure.exit);
+    FailureView {
+        attempt: failure.attempt.0,
+        since: failure.since.map(|since| since.0),
+        at: failure.at.0,
+        error: failure.error.to_string(),
+        exit_status,
+        exit_signal,
+    }
+}
+
+/// An exit as status and signal, of which it has one.
+fn exits(exit: Option<Exit>) -> (Option<u8>, Option<u8>) {
+    match exit {
+        None => (None, None),
+        Some(Exit::Status(status)) => (Some(status), None),
+        Some(Exit::Signal(signal)) => (None, Some(signal)),
+    }
 }
 
 /// A reason in words.

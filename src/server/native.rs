@@ -7,7 +7,8 @@ use super::session::Session;
 use super::{admin, output, submit};
 use crate::access::Right;
 use crate::core::{
-    Attempt, Claim, Edit, Holder, JobId, LeaseId, LeaseRejection, QueueName, Rejection, Then, Time, Verdict,
+    Attempt, Claim, Edit, Exit, Holder, JobId, LeaseId, LeaseRejection, QueueName, Rejection, Then, Time,
+    Verdict,
 };
 use crate::engine::{Answer, Batch, Origin, Refusal};
 use crate::protocol::{self as wire, ErrorCode, Header, LeaseFault, LeaseRef, Request, Response};
@@ -192,13 +193,27 @@ fn lease_id(lease: LeaseRef) -> LeaseId {
 }
 
 fn verdict(verdict: wire::Verdict) -> Verdict {
-    let fail = |error: String, then| Verdict::Fail { error: error.into(), then };
+    let fail = |error: String, exit: Option<wire::Exit>, then| Verdict::Fail {
+        error: error.into(),
+        exit: exit.map(exit_of),
+        then,
+    };
     match verdict {
         wire::Verdict::Complete => Verdict::Complete,
-        wire::Verdict::Fail { error } => fail(error, Then::Backoff),
-        wire::Verdict::FailRetryAfter { error, wait_ms } => fail(error, Then::RetryAfter(millis(wait_ms))),
-        wire::Verdict::FailDead { error } => fail(error, Then::Bury),
+        wire::Verdict::Fail { error, exit } => fail(error, exit, Then::Backoff),
+        wire::Verdict::FailRetryAfter { error, exit, wait_ms } => {
+            fail(error, exit, Then::RetryAfter(millis(wait_ms)))
+        }
+        wire::Verdict::FailDead { error, exit } => fail(error, exit, Then::Bury),
+        wire::Verdict::Later { error } => Verdict::Later { error: error.into() },
         wire::Verdict::Release { delay_ms } => Verdict::Release { delay: millis(delay_ms) },
+    }
+}
+
+fn exit_of(exit: wire::Exit) -> Exit {
+    match exit {
+        wire::Exit::Status(status) => Exit::Status(status),
+        wire::Exit::Signal(signal) => Exit::Signal(signal),
     }
 }
 
@@ -291,7 +306,7 @@ fn claimed(grant: &crate::core::Grant, body: Bytes, now: Time) -> wire::ClaimedJ
     wire::ClaimedJob {
         lease: LeaseRef { id: grant.id.0, attempt: grant.attempt.0 },
         attempts: grant.attempts,
-        timeout_ms: grant.timeout.as_millis() as u64,
+        timeout_ms: grant.timeout.map_or(0, |timeout| timeout.as_millis() as u64),
         lease_ms: grant.until.since(now).as_millis() as u64,
         until_ms: grant.until.0,
         queue: spec.queue.as_str().to_owned(),

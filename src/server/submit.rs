@@ -153,8 +153,8 @@ pub(super) async fn handle<S: Store + 'static>(
 ) -> Result<(), Invalid> {
     let (limits, uid) = (hub.service.borrow().limits, session.peer.caller.uid);
     if payload.len() <= LONG {
-        let read = read(&limits, uid, &payload)?;
-        allowed(hub, session, &payload, &read)?;
+        let mut read = read(&limits, uid, &payload)?;
+        allowed(hub, session, &payload, &mut read)?;
         hub.engine.borrow_mut().submit(origin, read.groups, read.bodies, now);
         return Ok(());
     }
@@ -162,8 +162,8 @@ pub(super) async fn handle<S: Store + 'static>(
     let done = hub.beside.run(move || read(&limits, uid, &long)).await;
     // It does not panic, whatever is in it; if it does, this is the end of its request and no more.
     let (read, leftovers) = done.ok_or((ErrorCode::Internal, "the request could not be read".into()))?;
-    let read = read?;
-    let allowed = allowed(hub, session, &payload, &read);
+    let mut read = read?;
+    let allowed = allowed(hub, session, &payload, &mut read);
     let (groups, bodies) = match &allowed {
         Ok(()) => hub.engine.borrow_mut().submit(origin, read.groups, read.bodies, now),
         Err(_) => (read.groups, read.bodies),
@@ -178,6 +178,8 @@ struct Read {
     groups: Groups,
     bodies: Bodies,
     head_len: Option<usize>,
+    /// The groups that ask for no priority: theirs is the queue's.
+    usual: SmallVec<[usize; 1]>,
 }
 
 fn read(limits: &Limits, uid: u32, payload: &Bytes) -> Result<Read, Invalid> {
@@ -187,22 +189,30 @@ fn read(limits: &Limits, uid: u32, payload: &Bytes) -> Result<Read, Invalid> {
     check_batch(limits, count)?;
     let (mut groups, mut bodies) = (Groups::new(), Bodies::with_capacity(count));
     let head_len = asked.first().filter(|_| asked.len() == 1).map(|only| only.head_len(payload.len()));
+    let mut usual = SmallVec::new();
     for SubmitGroup { options, bodies: more } in asked {
         check_bodies(limits, &more)?;
+        if options.priority.is_none() {
+            usual.push(groups.len());
+        }
         groups.push(group(options, more.len() as u64, uid)?);
         bodies.extend(more);
     }
-    Ok(Read { groups, bodies, head_len })
+    Ok(Read { groups, bodies, head_len, usual })
 }
 
-/// What was read, if whoever asks may submit it.
+/// What was read, if whoever asks may submit it. Fills in the priorities that the queues have.
 fn allowed<S: Store + 'static>(
     hub: &Hub<S>,
     session: &Session,
     payload: &[u8],
-    read: &Read,
+    read: &mut Read,
 ) -> Result<(), Invalid> {
     let (gate, service) = (Gate::of(hub, session), hub.service.borrow());
+    for at in &read.usual {
+        let spec = Arc::make_mut(&mut read.groups[*at].spec);
+        spec.priority = service.settings.of(&spec.queue).priority;
+    }
     for group in &read.groups {
         gate.queue(Right::Submit, &group.spec.queue)?;
         can_run_as(&service.handlers, &group.spec)?;
@@ -258,7 +268,7 @@ fn group(options: wire::JobOptions, count: u64, owner: u32) -> Result<Group, Inv
     };
     let spec = Arc::new(Spec {
         queue: queue_name(&options.queue)?,
-        priority: Priority(options.priority),
+        priority: options.priority.map(Priority).unwrap_or_default(),
         attempts: options.attempts,
         backoff: options.backoff.map(backoff),
         timeout: options.timeout_ms.map(millis),

@@ -4,7 +4,7 @@
 use super::damage_tests::{everything, verify_untouched};
 use super::workload::Workload;
 use super::*;
-use crate::core::{IdRange, Job};
+use crate::core::{AfterFailure, Event, Exit, Holder, IdRange, Job, JobId, State, StateKind, Time};
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::fs;
@@ -28,24 +28,79 @@ fn a_directory_of_format_1_opens_with_all_that_is_in_it() {
     assert_eq!(describe(&mut store, &found), fs::read_to_string(fixture(1).join("expected")).unwrap());
 }
 
-/// 1 is the newest format. A migration locks the directory, and changes nothing else in one that is of today.
+/// What has a format of its own byte by byte is read as it is, works, and is written anew when it changes.
+#[test]
+fn a_directory_of_format_1_works_and_becomes_one_of_format_2() {
+    let dir = tempfile::tempdir().unwrap();
+    unpack(&fixture(1), dir.path());
+    let (mut store, found) = DiskStore::open(dir.path(), &options()).unwrap();
+    assert_eq!(fs::read_to_string(dir.path().join("FORMAT")).unwrap(), "musher data format 2\n");
+    let (mut state, at, due) = (found.state, Time(1 << 40), Time(1 << 41));
+    let of_state = |state: &State, kind| -> Vec<JobId> {
+        let all = IdRange::new(JobId(1), state.next_id().0);
+        let runs = state.runs(all).into_iter().filter(|(_, job)| job.state.kind() == kind);
+        runs.flat_map(|(range, _)| range.iter().collect::<Vec<_>>()).collect()
+    };
+    let mut last = found.last;
+    let mut happens = |store: &mut DiskStore, state: &mut State, events: Vec<Event>| {
+        events.iter().for_each(|event| state.apply(event));
+        last = last.next();
+        store.append(last, &Commit { time: at, events, bodies: Vec::new() }).unwrap();
+    };
+    let ready = of_state(&state, StateKind::Ready);
+    let jobs = ready.iter().copied().collect();
+    happens(&mut store, &mut state, vec![Event::Claimed { jobs, holder: Holder::Anyone, at, until: due }]);
+    let ends = ready.iter().enumerate().map(|(nth, id)| match nth % 2 {
+        0 => Event::Deferred { job: (*id).into(), at, error: "later".into(), due },
+        _ => {
+            let (exit, next) = (Some(Exit::Signal(9)), AfterFailure::Retry(due));
+            Event::Failed { job: (*id).into(), at, error: "no".into(), exit, next }
+        }
+    });
+    happens(&mut store, &mut state, ends.collect());
+    let seen = |state: &State| (state.runs(IdRange::new(JobId(1), state.next_id().0)), state.books());
+    let before = seen(&state);
+    assert!(before.0.iter().any(|(_, job)| job.later > 0) && ready.len() > 1);
+    drop(store);
+    // From the log of both formats, then from rows of both.
+    for _ in 0..2 {
+        let (mut store, found) = DiskStore::open(dir.path(), &options()).unwrap();
+        assert_eq!(seen(&found.state), before);
+        store.close(&found.state).unwrap();
+    }
+}
+
+/// 2 is the newest format, and the step to it rewrites nothing but the number. A migration locks the directory, and
+/// changes nothing else in one that is of today.
 #[test]
 fn a_migration_leaves_todays_format_and_a_newer_one_as_they_are() {
     let dir = tempfile::tempdir().unwrap();
     unpack(&fixture(1), dir.path());
-    assert_eq!(verify_untouched(dir.path()), []);
-    let before = everything(dir.path());
-    assert_eq!(migrate(dir.path()).unwrap(), (1, 1));
-    fs::remove_file(dir.path().join("lock")).unwrap();
-    let bytes = |files: BTreeMap<PathBuf, (SystemTime, Option<Vec<u8>>)>| -> Vec<_> {
-        files.into_iter().map(|(path, (_, bytes))| (path, bytes)).collect()
+    assert_eq!(verify_untouched(dir.path()), [], "it can be read before it is migrated");
+    let bytes = |dir: &Path| -> BTreeMap<PathBuf, Option<Vec<u8>>> {
+        let files: BTreeMap<PathBuf, (SystemTime, Option<Vec<u8>>)> = everything(dir);
+        let files = files.into_iter().filter(|(path, _)| !path.ends_with("lock"));
+        files.map(|(path, (_, bytes))| (path, bytes)).collect()
     };
-    assert!(bytes(everything(dir.path())) == bytes(before));
+    let mut before = bytes(dir.path());
+    for from in [1, 2] {
+        assert_eq!(migrate(dir.path()).unwrap(), (from, 2));
+        let after = bytes(dir.path());
+        let differs = |path: &&PathBuf| before.get(*path) != after.get(*path);
+        let changed: Vec<_> = after.keys().chain(before.keys()).filter(differs).collect();
+        assert!(if from == 1 {
+            changed.iter().all(|path| path.ends_with("FORMAT"))
+        } else {
+            changed.is_empty()
+        });
+        before = after;
+    }
+    fs::remove_file(dir.path().join("lock")).unwrap();
 
-    fs::write(dir.path().join("FORMAT"), "musher data format 2\n").unwrap();
+    fs::write(dir.path().join("FORMAT"), "musher data format 3\n").unwrap();
     let before = everything(dir.path());
     let error = migrate(dir.path()).unwrap_err().to_string();
-    assert!(error.contains("has format 2") && error.contains("up to 1"), "{error}");
+    assert!(error.contains("has format 3") && error.contains("up to 2"), "{error}");
     assert!(everything(dir.path()) == before, "not even locked");
 }
 

@@ -126,6 +126,7 @@ impl Workload {
                 job: self.some(draw, leased)?.ranges()[0].first.into(),
                 at,
                 error: format!("error at {at}").into(),
+                exit: due.map(|_| Exit::Signal(9)),
                 next: due.map_or(AfterFailure::Dead(end), AfterFailure::Retry),
             },
             9 => Event::Released { jobs: self.some(draw, leased)?, due },

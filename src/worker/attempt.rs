@@ -6,7 +6,7 @@ use super::output::Output;
 use super::supervise::{self, Ended, Order};
 use super::{Plan, Surroundings};
 use crate::client::Client;
-use crate::protocol::{ClaimedJob, Verdict};
+use crate::protocol::{ClaimedJob, Exit, Verdict};
 use signal_hook::low_level::signal_name;
 use std::io;
 use std::os::unix::process::ExitStatusExt;
@@ -64,18 +64,28 @@ fn verdict(ended: io::Result<Ended>, timeout_ms: u64, output: &Output) -> Option
     let status = match ended {
         Ok(Ended::Itself(status)) => status,
         Ok(Ended::TimedOut) => {
-            return Some(Verdict::Fail { error: format!("timed out after {}", duration(timeout_ms)) });
+            let error = format!("timed out after {}", duration(timeout_ms));
+            return Some(Verdict::Fail { error, exit: None });
         }
         Ok(Ended::Stopped) => return Some(Verdict::Release { delay_ms: 0 }),
         Ok(Ended::Abandoned) => return None,
-        Err(error) => return Some(Verdict::Fail { error: format!("its exit status is not known: {error}") }),
+        Err(error) => {
+            let error = format!("its exit status is not known: {error}");
+            return Some(Verdict::Fail { error, exit: None });
+        }
     };
     Some(match status.code() {
         Some(0) => Verdict::Complete,
         Some(EX_TEMPFAIL) => Verdict::Release { delay_ms: TEMPFAIL_WAIT_MS },
-        Some(EX_DATAERR) => Verdict::FailDead { error: with_last_words(status, output) },
-        _ => Verdict::Fail { error: with_last_words(status, output) },
+        Some(EX_DATAERR) => Verdict::FailDead { error: with_last_words(status, output), exit: exit(status) },
+        _ => Verdict::Fail { error: with_last_words(status, output), exit: exit(status) },
     })
+}
+
+/// How it ended, as numbers. Statuses have eight bits, signals fewer.
+fn exit(status: ExitStatus) -> Option<Exit> {
+    let status_of = status.code().and_then(|code| u8::try_from(code).ok()).map(Exit::Status);
+    status_of.or_else(|| status.signal().and_then(|signal| u8::try_from(signal).ok()).map(Exit::Signal))
 }
 
 /// How it ended, and its last line of standard error: what a person wants to see first.

@@ -78,11 +78,11 @@ impl StartError {
             StartError::NotACommand(_)
             | StartError::Empty
             | StartError::ZeroByte { .. }
-            | StartError::User(UserError::NotRoot { .. }) => Verdict::FailDead { error },
+            | StartError::User(UserError::NotRoot { .. }) => Verdict::FailDead { error, exit: None },
             StartError::NoDirectory { .. }
             | StartError::System { .. }
             | StartError::Denied { .. }
-            | StartError::User(UserError::Unknown { .. }) => Verdict::Fail { error },
+            | StartError::User(UserError::Unknown { .. }) => Verdict::Fail { error, exit: None },
             StartError::Shortage { .. } | StartError::User(UserError::Lookup { .. }) => {
                 tracing::warn!("{error}; the job is given back");
                 Verdict::Release { delay_ms: SHORTAGE_WAIT_MS }

@@ -5,7 +5,7 @@ mod fake;
 
 use super::{Handler, Source, WorkerEnd};
 use crate::protocol::admin::{CommandJob, HandlerView};
-use crate::protocol::{Notice, Revocation, Verdict};
+use crate::protocol::{Exit, Notice, Revocation, Verdict};
 use bytes::Bytes;
 use fake::{Rig, Said, State, all_dead, is_alive, job, plan};
 use rustix::process::{Pid, Signal, kill_process};
@@ -18,7 +18,11 @@ const FOR_EVER: &str = "sleep 1000 & echo $$ $!; wait";
 const DEAF: &str = "trap '' TERM; sleep 1000 & echo $$ $!; wait; wait";
 
 fn fail(error: &str) -> Verdict {
-    Verdict::Fail { error: error.into() }
+    Verdict::Fail { error: error.into(), exit: None }
+}
+
+fn ended(error: &str, exit: Exit) -> Verdict {
+    Verdict::Fail { error: error.into(), exit: Some(exit) }
 }
 
 #[tokio::test]
@@ -37,11 +41,17 @@ async fn the_exit_status_decides() {
         ("exit 75", Verdict::Release { delay_ms: 1_000 }),
         (
             "echo no such customer >&2; exit 65",
-            Verdict::FailDead { error: "exit status 65: no such customer".into() },
+            Verdict::FailDead {
+                error: "exit status 65: no such customer".into(),
+                exit: Some(Exit::Status(65)),
+            },
         ),
-        ("exit 3", fail("exit status 3")),
-        ("echo first >&2; echo 'the last' >&2; echo >&2; exit 3", fail("exit status 3: the last")),
-        ("kill -9 $$", fail("killed by signal 9 (SIGKILL)")),
+        ("exit 3", ended("exit status 3", Exit::Status(3))),
+        (
+            "echo first >&2; echo 'the last' >&2; echo >&2; exit 3",
+            ended("exit status 3: the last", Exit::Status(3)),
+        ),
+        ("kill -9 $$", ended("killed by signal 9 (SIGKILL)", Exit::Signal(9))),
     ];
     for (script, verdict) in table {
         assert_eq!(Rig::shell(script, 1).await.run(job(1, "")).await, verdict, "{script}");
@@ -56,9 +66,9 @@ async fn what_cannot_be_started_fails_with_a_reason() {
     let zero = Handler::Exec(vec!["echo".into(), "a\0b".into()]);
     let rig = Rig::start(Source::Fixed(vec![plan(zero, 1)]), Vec::new()).await;
     let error = "cannot start `echo`: an argument or a variable contains a zero byte".into();
-    assert_eq!(rig.run(job(1, "")).await, Verdict::FailDead { error });
+    assert_eq!(rig.run(job(1, "")).await, Verdict::FailDead { error, exit: None });
     let rig = Rig::start(Source::Fixed(vec![plan(Handler::Command, 1)]), Vec::new()).await;
-    let Verdict::FailDead { error } = rig.run(job(1, "echo")).await else { panic!("it can never run") };
+    let Verdict::FailDead { error, .. } = rig.run(job(1, "echo")).await else { panic!("it can never run") };
     assert!(error.starts_with("the body is not a command: "), "{error}");
     let nowhere = CommandJob { argv: vec!["true".into()], cwd: "/no/where".into(), env: Vec::new() };
     rig.submit(job(2, serde_json::to_vec(&nowhere).unwrap()));

@@ -49,7 +49,7 @@ fn options() -> Vec<JobOptions> {
     let backoff = |growth| Some(WireBackoff { growth, base_ms: 1500, max_ms: 90_000, jitter_permille: 77 });
     vec![
         plain.clone(),
-        JobOptions { priority: u32::MAX, tags, ..plain.clone() },
+        JobOptions { priority: Some(u32::MAX), tags, ..plain.clone() },
         JobOptions { start: Start::After(3_600_000), ttl_ms: Some(7_200_000), ..plain.clone() },
         JobOptions { attempts: Some(3), timeout_ms: Some(12_345), backoff: backoff(0), ..plain.clone() },
         JobOptions { backoff: backoff(1), ttl_ms: Some(3_600_000), ..plain.clone() },
@@ -109,7 +109,7 @@ fn filters_choose_and_ended_jobs_run_again_only_if_asked() {
         let group = SubmitGroup { options, bodies: vec!["b1".into(), "b2".into()] };
         daemon.client.submit(vec![group]).await.unwrap();
         let job = daemon.claim("b", true, 1000).await.unwrap();
-        assert!(daemon.settle(job.lease, Verdict::FailDead { error: "no".into() }).await);
+        assert!(daemon.settle(job.lease, Verdict::FailDead { error: "no".into(), exit: None }).await);
 
         let lines = |args: &[&str]| {
             let output = home.musher(&[&["export"], args].concat());

@@ -93,7 +93,9 @@ fn jobs_are_refused_settles_go_on_and_space_is_noticed_by_itself() {
         for id in first..first + 300 {
             let job = daemon.claim("q", false, 0).await.unwrap();
             assert_eq!(job.lease.id, id);
-            assert!(daemon.settle(job.lease, Verdict::FailDead { error: "e".repeat(4000) }).await);
+            assert!(
+                daemon.settle(job.lease, Verdict::FailDead { error: "e".repeat(4000), exit: None }).await
+            );
         }
         assert!(submit(&daemon).await.is_err(), "the ballast is not for new jobs");
         assert!(!disk.home.log().contains("there is room again"));
@@ -125,7 +127,7 @@ fn when_nothing_is_left_the_daemon_ends_loudly_and_loses_nothing() {
         let mut settled = 0;
         let item = |lease| musher::protocol::Settle {
             lease,
-            verdict: Verdict::FailDead { error: "e".repeat(4000) },
+            verdict: Verdict::FailDead { error: "e".repeat(4000), exit: None },
         };
         loop {
             let claim = musher::protocol::Claim { queues: vec!["q".into()], max: 1, ..Default::default() };

@@ -24,7 +24,7 @@ fn jobs_come_in_order_of_priority_and_arrival() {
     block_on(async {
         let daemon = Home::new("").serve_owned().await;
         for (body, priority) in [("c", 5), ("a", 0), ("d", 5), ("b", 0)] {
-            let options = JobOptions { queue: "q".into(), priority, ..JobOptions::default() };
+            let options = JobOptions { queue: "q".into(), priority: Some(priority), ..JobOptions::default() };
             daemon.client.submit(vec![SubmitGroup { options, bodies: vec![body.into()] }]).await.unwrap();
         }
         let mut order = String::new();
@@ -62,7 +62,7 @@ fn a_job_that_fails_again_and_again_is_dead_and_can_be_kicked() {
         let id = daemon.submit("q", &["x"]).await;
         for _ in 0..2 {
             let job = daemon.claim("q", true, 30_000).await.unwrap();
-            daemon.settle(job.lease, Verdict::Fail { error: "no luck".into() }).await;
+            daemon.settle(job.lease, Verdict::Fail { error: "no luck".into(), exit: None }).await;
         }
         let view = daemon.show(id).await.unwrap();
         assert_eq!((view.state.as_str(), view.failures.len()), ("dead", 2));

@@ -5,7 +5,7 @@ use super::{Core, Moment, cut, ending, newest};
 use crate::core::command::{Claim, LeaseId, Outcome, Then, Verdict};
 use crate::core::event::{AfterFailure, Event};
 use crate::core::ids::{Ids, JobId};
-use crate::core::job::{Grant, Job, QueueName, State as JobState};
+use crate::core::job::{Exit, Grant, Job, QueueName, State as JobState};
 use crate::core::rejection::{LeaseRejection, Rejection};
 use std::collections::HashSet;
 use std::time::Duration;
@@ -40,7 +40,7 @@ impl Core {
                     id,
                     attempt: job.attempt.next(),
                     attempts: job.spec.attempts.unwrap_or(settings.attempts),
-                    timeout: job.spec.timeout.unwrap_or(settings.timeout),
+                    timeout: settings.timeout_of(&job.spec),
                     until,
                     spec: job.spec,
                 });
@@ -95,9 +95,10 @@ impl Core {
                             _ => events.push(Event::Completed { jobs: lease.id.into(), end }),
                         }
                     }
-                    Verdict::Fail { error, then } => {
-                        events.push(self.failed(lease.id, job, error, *then, moment))
+                    Verdict::Fail { error, exit, then } => {
+                        events.push(self.failed(lease.id, job, (error, *exit), *then, moment))
                     }
+                    Verdict::Later { error } => events.push(self.later(lease.id, job, error, moment)),
                     Verdict::Release { delay } => {
                         let due = (!delay.is_zero()).then(|| moment.now.plus(*delay));
                         events.push(Event::Released { jobs: lease.id.into(), due });
@@ -110,13 +111,36 @@ impl Core {
         Outcome::Settled(results)
     }
 
-    pub(super) fn failed(&self, id: JobId, job: &Job, error: &str, then: Then, moment: Moment) -> Event {
+    pub(super) fn failed(
+        &self,
+        id: JobId,
+        job: &Job,
+        (error, exit): (&str, Option<Exit>),
+        then: Then,
+        moment: Moment,
+    ) -> Event {
         let next = match then {
             Then::Backoff => self.after_failure(id, job, None, moment),
             Then::RetryAfter(wait) => self.after_failure(id, job, Some(wait), moment),
             Then::Bury => AfterFailure::Dead(ending(self.settings_of(job).keep_dead, moment.now)),
         };
-        Event::Failed { job: id.into(), at: moment.now, error: cut(error), next }
+        Event::Failed { job: id.into(), at: moment.now, error: cut(error), exit, next }
+    }
+
+    /// Not now: again after a wait that grows with each such answer, but not without end.
+    fn later(&self, id: JobId, job: &Job, error: &str, moment: Moment) -> Event {
+        let settings = self.settings_of(job);
+        let later = job.later.saturating_add(1);
+        if later > settings.later_max {
+            let error = format!(
+                "put off too often: it was to come again later {later} times (later_max = {}), at last because: {error}",
+                settings.later_max
+            );
+            return self.failed(id, job, (&error, None), Then::Bury, moment);
+        }
+        let backoff = job.spec.backoff.unwrap_or(settings.backoff);
+        let due = moment.now.plus(backoff.wait(later, moment.luck_for(id)));
+        Event::Deferred { job: id.into(), at: moment.now, error: cut(error), due }
     }
 
     pub(super) fn extend(
@@ -164,7 +188,7 @@ impl Core {
             } else {
                 let error =
                     format!("whoever ran it vanished, {crashes} times in all: the job may be the cause");
-                events.push(self.failed(id, job, &error, Then::Bury, moment));
+                events.push(self.failed(id, job, (&error, None), Then::Bury, moment));
             }
         }
         if !back.is_empty() {

@@ -57,6 +57,6 @@ impl Core {
     fn lease_over(&self, id: JobId, job: &Job, since: Time, moment: Moment) -> Event {
         let held = moment.now.since(since).as_secs_f64();
         let error = format!("the lease expired after {held:.1} s without a settle or an extend");
-        self.failed(id, job, &error, Then::Backoff, moment)
+        self.failed(id, job, (&error, None), Then::Backoff, moment)
     }
 }

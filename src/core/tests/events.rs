@@ -12,7 +12,8 @@ const GONE: Ending = Ending { at: AT, keep_until: None };
 fn samples(jobs: Ids) -> Vec<(Event, bool)> {
     let range = jobs.ranges()[0];
     let (holder, until, due) = (Holder::Anyone, AT, Some(AT));
-    let failed = |next| Event::Failed { job: range.first.into(), at: AT, error: "no".into(), next };
+    let failed =
+        |next| Event::Failed { job: range.first.into(), at: AT, error: "no".into(), exit: None, next };
     let with = |event: fn(Ids, Ending) -> Event| {
         [(event(jobs.clone(), KEPT), false), (event(jobs.clone(), GONE), true)]
     };
@@ -26,6 +27,7 @@ fn samples(jobs: Ids) -> Vec<(Event, bool)> {
         (failed(AfterFailure::Retry(AT)), false),
         (failed(AfterFailure::Dead(KEPT)), false),
         (failed(AfterFailure::Dead(GONE)), true),
+        (Event::Deferred { job: range.first.into(), at: AT, error: "not now".into(), due: AT }, false),
         (Event::Released { jobs: jobs.clone(), due }, false),
         (Event::Interrupted { jobs: jobs.clone() }, false),
         (Event::Ripened { jobs: jobs.clone() }, false),
@@ -48,7 +50,8 @@ fn has_sample(event: &Event) -> bool {
         | Event::Claimed { .. }
         | Event::Extended { .. }
         | Event::Completed { .. } => true,
-        Event::Failed { .. } | Event::Released { .. } | Event::Interrupted { .. } => true,
+        Event::Failed { .. } | Event::Deferred { .. } | Event::Released { .. } => true,
+        Event::Interrupted { .. } => true,
         Event::Ripened { .. } | Event::Expired { .. } | Event::Cancelled { .. } | Event::Buried { .. } => {
             true
         }
@@ -80,7 +83,7 @@ fn narrowed_events_are_the_same_for_the_jobs_that_are_left() {
         let of_queue = matches!(event, Event::Paused { .. } | Event::Resumed { .. });
         let named: Vec<u64> = odd.iter().flat_map(|event| ids(event.jobs())).collect();
         let expected: Vec<u64> = match event {
-            Event::Failed { .. } => vec![10],
+            Event::Failed { .. } | Event::Deferred { .. } => vec![10],
             _ if of_queue => vec![],
             _ => vec![10, 11, 13, 15, 17, 19],
         };

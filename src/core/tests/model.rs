@@ -110,8 +110,10 @@ impl Model {
                     expires_at: group.ttl.map_or(Time::NEVER, |ttl| Time(self.now + millis(ttl))),
                     state,
                     attempt: Attempt(0),
+                    started: None,
                     failed: 0,
                     crashes: 0,
+                    later: 0,
                     failures: Vec::new(),
                 };
                 self.jobs.push((self.submitted, job));
@@ -142,13 +144,18 @@ impl Model {
                 self.books(name).totals.claimed += 1;
                 let (id, now, job) = (self.jobs[at].0, self.now, &mut self.jobs[at].1);
                 job.attempt.0 += 1;
+                job.started = Some(Time(now));
                 job.state = JobState::Leased(Lease { holder: claim.holder, since: Time(now), until });
                 grants.push(Grant {
                     id: JobId(id),
                     spec: job.spec.clone(),
                     attempt: job.attempt,
                     attempts: job.spec.attempts.unwrap_or(settings.attempts),
-                    timeout: job.spec.timeout.unwrap_or(settings.timeout),
+                    timeout: match job.spec.timeout {
+                        Some(Duration::ZERO) => None,
+                        Some(timeout) => Some(timeout),
+                        None => settings.timeout,
+                    },
                     until,
                 });
             }
@@ -162,13 +169,15 @@ impl Model {
                 self.totals(at).completed += 1;
                 self.end(at, JobState::Done, |settings| settings.keep_done);
             }
-            Verdict::Fail { error, then: Then::Bury } => self.fail(at, error, None, 0),
-            Verdict::Fail { error, then: Then::Backoff } => {
-                self.fail(at, error, None, self.attempts(at));
+            Verdict::Fail { error, exit, then } => {
+                let (wait, attempts) = match then {
+                    Then::Bury => (None, 0),
+                    Then::Backoff => (None, self.attempts(at)),
+                    Then::RetryAfter(wait) => (Some(*wait), self.attempts(at)),
+                };
+                self.fail(at, (error, *exit), wait, attempts);
             }
-            Verdict::Fail { error, then: Then::RetryAfter(wait) } => {
-                self.fail(at, error, Some(*wait), self.attempts(at));
-            }
+            Verdict::Later { error } => self.later(at, error),
             Verdict::Release { delay } if delay.is_zero() => self.jobs[at].1.state = JobState::Ready,
             Verdict::Release { delay } => {
                 self.jobs[at].1.state = JobState::Scheduled { due: Time(self.now + millis(*delay)) };
@@ -180,26 +189,39 @@ impl Model {
         self.jobs[at].1.spec.attempts.unwrap_or(self.settings_of(at).attempts)
     }
 
-    fn fail(&mut self, at: usize, error: &str, wait: Option<Duration>, attempts: u32) {
+    fn fail(
+        &mut self,
+        at: usize,
+        (error, exit): (&str, Option<Exit>),
+        wait: Option<Duration>,
+        attempts: u32,
+    ) {
         self.totals(at).failed += 1;
         let backoff = self.jobs[at].1.spec.backoff.unwrap_or(self.settings_of(at).backoff);
         let (now, job) = (self.now, &mut self.jobs[at].1);
         job.failed += 1;
-        job.failures.push(Failure { attempt: job.attempt, at: Time(now), error: error.into() });
-        if job.failures.len() > 3 {
-            job.failures.remove(0);
-        }
+        remember(job, now, error, exit);
         if job.failed >= attempts {
             self.totals(at).died += 1;
             return self.end(at, JobState::Dead, |settings| settings.keep_dead);
         }
-        let factor = match backoff.growth {
-            Growth::Fixed => 1,
-            Growth::Linear => u64::from(job.failed),
-            Growth::Exponential => 2u64.pow(job.failed - 1),
-        };
-        let grown = (millis(backoff.base) * factor).min(millis(backoff.max));
+        let grown = grown(backoff, job.failed);
         job.state = JobState::Scheduled { due: Time(now + wait.map_or(grown, millis)) };
+    }
+
+    fn later(&mut self, at: usize, error: &str) {
+        let (max, later) = (self.settings_of(at).later_max, self.jobs[at].1.later + 1);
+        if later > max {
+            let error = format!(
+                "put off too often: it was to come again later {later} times (later_max = {max}), at last because: {error}"
+            );
+            return self.fail(at, (&error, None), None, 0);
+        }
+        let backoff = self.jobs[at].1.spec.backoff.unwrap_or(self.settings_of(at).backoff);
+        let (now, job) = (self.now, &mut self.jobs[at].1);
+        job.later = later;
+        remember(job, now, error, None);
+        job.state = JobState::Scheduled { due: Time(now + grown(backoff, later)) };
     }
 
     fn vanish(&mut self, gone: impl Fn(Holder) -> bool) -> Outcome {
@@ -212,7 +234,7 @@ impl Model {
             } else {
                 let error =
                     format!("whoever ran it vanished, {crashes} times in all: the job may be the cause");
-                self.fail(at, &error, None, 0);
+                self.fail(at, (&error, None), None, 0);
             }
         }
         Outcome::Ok
@@ -226,7 +248,7 @@ impl Model {
                 JobState::Leased(lease) if lease.until <= now => {
                     let held = (now.0 - lease.since.0) as f64 / 1000.0;
                     let error = format!("the lease expired after {held:.1} s without a settle or an extend");
-                    self.fail(at, &error, None, self.attempts(at));
+                    self.fail(at, (&error, None), None, self.attempts(at));
                 }
                 JobState::Scheduled { .. } | JobState::Ready if job.expires_at <= now => {
                     self.totals(at).expired += 1;
@@ -288,7 +310,7 @@ impl Model {
                     if job.state.kind() != Scheduled {
                         job.expires_at = Time::NEVER;
                     }
-                    (job.failed, job.crashes, job.state) = (0, 0, JobState::Ready);
+                    (job.failed, job.crashes, job.later, job.state) = (0, 0, 0, JobState::Ready);
                 }
                 Edit::Delete => job.state = JobState::Dead(FORGOTTEN),
             }
@@ -382,6 +404,28 @@ impl Model {
 
 /// Marks a job that is gone when the command is over.
 const FORGOTTEN: Final = Final { at: Time(0), keep_until: Time(0) };
+
+fn grown(backoff: Backoff, nth: u32) -> u64 {
+    let factor = match backoff.growth {
+        Growth::Fixed => 1,
+        Growth::Linear => u64::from(nth),
+        Growth::Exponential => 2u64.pow(nth - 1),
+    };
+    (millis(backoff.base) * factor).min(millis(backoff.max))
+}
+
+fn remember(job: &mut Job, at: u64, error: &str, exit: Option<Exit>) {
+    job.failures.push(Failure {
+        attempt: job.attempt,
+        since: job.started,
+        at: Time(at),
+        error: error.into(),
+        exit,
+    });
+    if job.failures.len() > 3 {
+        job.failures.remove(0);
+    }
+}
 
 fn waits(job: &Job) -> bool {
     matches!(job.state, JobState::Scheduled { .. } | JobState::Ready)

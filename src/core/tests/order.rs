@@ -156,7 +156,13 @@ fn reasons_come_in_the_order_in_which_to_mend_them() {
     let leased = Reason::Leased { attempt: Attempt(1), since, until, bound: true };
     assert_eq!(reasons(&world, 1), [leased]);
     world.fail(&lease, "no");
-    let failure = Failure { attempt: Attempt(1), at: world.now, error: "no".into() };
+    let failure = Failure {
+        attempt: Attempt(1),
+        since: Some(world.now),
+        at: world.now,
+        error: "no".into(),
+        exit: None,
+    };
     let due = world.now.plus(secs(1));
     assert_eq!(reasons(&world, 1), [Reason::NotDue { due, after: Some(failure.clone()) }]);
     world.edit(Edit::Bury, &[1]);

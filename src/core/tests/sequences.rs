@@ -64,11 +64,16 @@ fn new_group() -> impl Strategy<Value = Group> {
         .prop_map(|(spec, count, start, ttl)| Group { spec: spec.into(), count, start, ttl })
 }
 
+fn exit() -> impl Strategy<Value = Option<Exit>> {
+    prop::option::of(prop_oneof![Just(Exit::Status(3)), Just(Exit::Signal(9))])
+}
+
 fn verdict() -> impl Strategy<Value = Verdict> {
     let then = prop_oneof![Just(Then::Backoff), wait().prop_map(Then::RetryAfter), Just(Then::Bury)];
     prop_oneof![
         3 => Just(Verdict::Complete),
-        2 => then.prop_map(|then| Verdict::Fail { error: "no".into(), then }),
+        2 => (then, exit()).prop_map(|(then, exit)| Verdict::Fail { error: "no".into(), exit, then }),
+        1 => Just(Verdict::Later { error: "not now".into() }),
         1 => wait().prop_map(|delay| Verdict::Release { delay }),
     ]
 }

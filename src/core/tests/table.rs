@@ -6,11 +6,13 @@ use crate::core::*;
 use std::time::Duration;
 
 /// The rows of the table that this test can act out.
-const ROWS: [&str; 19] = [
+const ROWS: [&str; 21] = [
     "claim",
     "complete",
     "fail",
     "fail (last attempt)",
+    "later",
+    "later (too often)",
     "release",
     "release (delay)",
     "extend",
@@ -119,6 +121,7 @@ fn act(row: &str, state: StateKind, used: bool, forget: bool) -> (String, World)
     (settings.keep_done, settings.keep_dead) = (keep, keep);
     settings.lease = pick("lease over", LONG);
     settings.attempts = if row == "fail (last attempt)" { 1 } else { 5 };
+    settings.later_max = if row == "later (too often)" { 0 } else { 5 };
     settings.crashes = if row == "vanish (too often)" { 1 } else { 5 };
     let delay = pick("due", LONG / 2);
     let ttl = (row == "ttl over").then_some(STEP);
@@ -186,7 +189,10 @@ fn command(row: &str, lease: LeaseId) -> Command {
             holder: Holder::Session(SESSION),
         }),
         "complete" => settle(Verdict::Complete),
-        "fail" | "fail (last attempt)" => settle(Verdict::Fail { error: "no".into(), then: Then::Backoff }),
+        "fail" | "fail (last attempt)" => {
+            settle(Verdict::Fail { error: "no".into(), exit: None, then: Then::Backoff })
+        }
+        "later" | "later (too often)" => settle(Verdict::Later { error: "not now".into() }),
         "release" => settle(Verdict::Release { delay: Duration::ZERO }),
         "release (delay)" => settle(Verdict::Release { delay: secs(5) }),
         "extend" => Command::Extend { items: vec![lease], lease: Some(secs(90)) },

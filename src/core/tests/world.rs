@@ -91,7 +91,7 @@ impl World {
     }
 
     pub(super) fn fail(&mut self, leases: &[LeaseId], error: &str) {
-        let verdict = Verdict::Fail { error: error.into(), then: Then::Backoff };
+        let verdict = Verdict::Fail { error: error.into(), exit: None, then: Then::Backoff };
         assert!(self.settle(leases, verdict).iter().all(Result::is_ok));
     }
 

@@ -1,15 +1,15 @@
-//! A commit: format byte, time, events, bodies. Bodies are written straight from where they lie, and stay in the
+//! A commit: format byte, time, events, bodies. Format 2 has kinds of events that format 1 has not. Bodies are written straight from where they lie, and stay in the
 //! encoded commit when it is read: whoever wants them takes them out by the stretch.
 
 use super::event::EventV1;
-use super::{DecodeError, FORMAT, Reader, put};
+use super::{DecodeError, FORMAT_2, Reader, put};
 use crate::core::{Event, Time};
 use crate::store::Commit;
 use bytes::Bytes;
 
 /// Adds a commit at the end of `out`. Returns where in it the first body's length is.
 pub(crate) fn encode_commit(commit: &Commit, out: &mut Vec<u8>) -> usize {
-    out.push(FORMAT);
+    out.push(FORMAT_2);
     put(commit.time.0, out);
     put(commit.events.len() as u64, out);
     for event in &commit.events {
@@ -35,7 +35,7 @@ pub(crate) struct CommitView<'a> {
 
 /// Reads a commit. All of its bodies are whole.
 pub(crate) fn decode_commit(bytes: &[u8]) -> Result<CommitView<'_>, DecodeError> {
-    let mut reader = Reader::new(bytes)?;
+    let (_, mut reader) = Reader::up_to(FORMAT_2, bytes)?;
     let time = Time(reader.take()?);
     let count = reader.count()?;
     let mut events = Vec::with_capacity(count.min(1 << 16));

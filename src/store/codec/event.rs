@@ -2,7 +2,7 @@
 
 use super::DecodeError;
 use super::job::{SpecV1, from_moment, moment};
-use crate::core::{AfterFailure, Ending, Event, Holder, IdRange, Ids, JobId, QueueName, Time};
+use crate::core::{AfterFailure, Ending, Event, Exit, Holder, IdRange, Ids, JobId, QueueName, Time};
 use bincode::de::{BorrowDecoder, Decoder};
 use bincode::enc::Encoder;
 use bincode::error::{DecodeError as BincodeError, EncodeError};
@@ -26,6 +26,8 @@ pub(super) enum EventV1<'a> {
     Deleted { jobs: IdsV1 },
     Paused { queue: &'a str },
     Resumed { queue: &'a str },
+    FailedWithExit { job: u64, at: u64, error: &'a str, exit: ExitV2, next: AfterFailureV1 },
+    Deferred { job: u64, at: u64, error: &'a str, due: u64 },
 }
 
 /// First id and length.
@@ -45,6 +47,13 @@ pub(super) enum HolderV1 {
 /// When, and until when the job is kept.
 #[derive(Clone, Copy, Encode, BorrowDecode)]
 pub(super) struct EndingV1(u64, Option<u64>);
+
+/// How a process ended.
+#[derive(Clone, Copy, Encode, BorrowDecode)]
+pub(super) enum ExitV2 {
+    Status(u8),
+    Signal(u8),
+}
 
 #[derive(Clone, Copy, Encode, BorrowDecode)]
 pub(super) enum AfterFailureV1 {
@@ -124,6 +133,42 @@ impl From<HolderV1> for Holder {
     }
 }
 
+impl From<Exit> for ExitV2 {
+    fn from(exit: Exit) -> ExitV2 {
+        match exit {
+            Exit::Status(status) => ExitV2::Status(status),
+            Exit::Signal(signal) => ExitV2::Signal(signal),
+        }
+    }
+}
+
+impl From<ExitV2> for Exit {
+    fn from(exit: ExitV2) -> Exit {
+        match exit {
+            ExitV2::Status(status) => Exit::Status(status),
+            ExitV2::Signal(signal) => Exit::Signal(signal),
+        }
+    }
+}
+
+impl From<AfterFailure> for AfterFailureV1 {
+    fn from(next: AfterFailure) -> AfterFailureV1 {
+        match next {
+            AfterFailure::Retry(due) => AfterFailureV1::Retry(moment(due)),
+            AfterFailure::Dead(end) => AfterFailureV1::Dead(end.into()),
+        }
+    }
+}
+
+impl From<AfterFailureV1> for AfterFailure {
+    fn from(next: AfterFailureV1) -> AfterFailure {
+        match next {
+            AfterFailureV1::Retry(due) => AfterFailure::Retry(from_moment(due)),
+            AfterFailureV1::Dead(end) => AfterFailure::Dead(end.into()),
+        }
+    }
+}
+
 impl<'a> From<&'a Event> for EventV1<'a> {
     fn from(event: &'a Event) -> EventV1<'a> {
         let ids = |jobs: &Ids| IdsV1(jobs.clone());
@@ -143,13 +188,17 @@ impl<'a> From<&'a Event> for EventV1<'a> {
             },
             Event::Extended { jobs, until } => EventV1::Extended { jobs: ids(jobs), until: moment(*until) },
             Event::Completed { jobs, end } => EventV1::Completed { jobs: ids(jobs), end: (*end).into() },
-            Event::Failed { job, at, error, next } => {
+            Event::Failed { job, at, error, exit, next } => {
                 debug_assert_eq!(job.len, 1, "one attempt of one job failed");
-                let next = match *next {
-                    AfterFailure::Retry(due) => AfterFailureV1::Retry(moment(due)),
-                    AfterFailure::Dead(end) => AfterFailureV1::Dead(end.into()),
-                };
-                EventV1::Failed { job: job.first.0, at: at.0, error, next }
+                let (job, at, next) = (job.first.0, at.0, (*next).into());
+                match *exit {
+                    None => EventV1::Failed { job, at, error, next },
+                    Some(exit) => EventV1::FailedWithExit { job, at, error, exit: exit.into(), next },
+                }
+            }
+            Event::Deferred { job, at, error, due } => {
+                debug_assert_eq!(job.len, 1, "one attempt of one job was put off");
+                EventV1::Deferred { job: job.first.0, at: at.0, error, due: moment(*due) }
             }
             Event::Released { jobs, due } => EventV1::Released { jobs: ids(jobs), due: due.map(moment) },
             Event::Interrupted { jobs } => EventV1::Interrupted { jobs: ids(jobs) },
@@ -189,10 +238,21 @@ impl TryFrom<EventV1<'_>> for Event {
                 job: RangeV1(job, 1).try_into()?,
                 at: Time(at),
                 error: error.into(),
-                next: match next {
-                    AfterFailureV1::Retry(due) => AfterFailure::Retry(from_moment(due)),
-                    AfterFailureV1::Dead(end) => AfterFailure::Dead(end.into()),
-                },
+                exit: None,
+                next: next.into(),
+            },
+            EventV1::FailedWithExit { job, at, error, exit, next } => Event::Failed {
+                job: RangeV1(job, 1).try_into()?,
+                at: Time(at),
+                error: error.into(),
+                exit: Some(exit.into()),
+                next: next.into(),
+            },
+            EventV1::Deferred { job, at, error, due } => Event::Deferred {
+                job: RangeV1(job, 1).try_into()?,
+                at: Time(at),
+                error: error.into(),
+                due: from_moment(due),
             },
             EventV1::Released { jobs, due } => Event::Released { jobs: jobs.0, due: due.map(from_moment) },
             EventV1::Interrupted { jobs } => Event::Interrupted { jobs: jobs.0 },

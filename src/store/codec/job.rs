@@ -1,10 +1,11 @@
 //! Jobs on disk. The home keeps them by the block: [`BLOCK`] consecutive ids, one row. A row says which commit it
 //! reflects, which of the block's jobs live, and what they are; equal neighbours are one entry.
 
-use super::{DecodeError, FORMAT, Reader, put};
+use super::event::ExitV2;
+use super::{DecodeError, FORMAT, FORMAT_2, Reader, put};
 use crate::core::{
-    Attempt, Backoff, Failure, Final, Growth, IdRange, Job, JobId, JobState, Lease, Priority, QueueName,
-    Spec, Time,
+    Attempt, Backoff, Exit, Failure, Final, Growth, IdRange, Job, JobId, JobState, Lease, Priority,
+    QueueName, Spec, Time,
 };
 use crate::store::CommitNo;
 use crate::store::codec::event::HolderV1;
@@ -51,12 +52,12 @@ impl BlockRow {
 
     pub(crate) fn encode(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(64);
-        out.push(FORMAT);
+        out.push(FORMAT_2);
         put((self.commit.0, self.mask(), self.runs.len() as u64), &mut out);
         let mut before: Option<&Arc<Spec>> = None;
         for (range, job) in &self.runs {
             let same = before.is_some_and(|spec| Arc::ptr_eq(spec, &job.spec) || *spec == job.spec);
-            put(RunV1::new(*range, job, same), &mut out);
+            put((RunV1::new(*range, job, same), MoreV2::new(job)), &mut out);
             before = Some(&job.spec);
         }
         assert!(out.len() <= ROW_MAX, "a row of jobs has {} bytes, more than {ROW_MAX}", out.len());
@@ -64,19 +65,20 @@ impl BlockRow {
     }
 
     pub(crate) fn decode(block: u64, bytes: &[u8]) -> Result<BlockRow, DecodeError> {
-        let mut reader = Reader::new(bytes)?;
+        let (format, mut reader) = Reader::up_to(FORMAT_2, bytes)?;
         let (commit, mask, count): (u64, u64, u64) = reader.take()?;
         let first = block.checked_mul(BLOCK).ok_or(DecodeError::Value("a block number"))?;
         let mut row = BlockRow { commit: CommitNo(commit), runs: Vec::new() };
         let (mut next, mut before) = (0, None);
         for _ in 0..count {
             let run: RunV1<'_> = reader.take()?;
+            let more = if format == FORMAT { MoreV2::unknown(&run) } else { reader.take()? };
             let (offset, len) = (u64::from(run.offset), u64::from(run.len));
             if len == 0 || offset < next || offset + len > BLOCK || first + offset == 0 {
                 return Err(DecodeError::Value("a run of jobs"));
             }
             next = offset + len;
-            let job = run.into_job(before.take())?;
+            let job = run.into_job(more, before.take())?;
             before = Some(job.spec.clone());
             let range = first.checked_add(offset).filter(|first| first.checked_add(len).is_some());
             let range = range.ok_or(DecodeError::Value("a block number"))?;
@@ -89,7 +91,8 @@ impl BlockRow {
 
 /// Which of a block's jobs live, without reading all of its row.
 pub(crate) fn row_mask(bytes: &[u8]) -> Result<u64, DecodeError> {
-    let (_, mask): (u64, u64) = Reader::new(bytes)?.take()?;
+    let (_, mut reader) = Reader::up_to(FORMAT_2, bytes)?;
+    let (_, mask): (u64, u64) = reader.take()?;
     Ok(mask)
 }
 
@@ -122,6 +125,22 @@ struct FailureV1<'a> {
     attempt: u32,
     at: u64,
     error: &'a str,
+}
+
+/// What format 2 has behind each run.
+#[derive(Encode, BorrowDecode)]
+struct MoreV2 {
+    started: Option<u64>,
+    later: u32,
+    /// One for each failure.
+    ends: Vec<EndV2>,
+}
+
+/// When an attempt began, and how its process ended.
+#[derive(Encode, BorrowDecode)]
+struct EndV2 {
+    since: Option<u64>,
+    exit: Option<ExitV2>,
 }
 
 /// The order of the variants is their number: see `EventV1`.
@@ -327,23 +346,56 @@ impl<'a> RunV1<'a> {
         }
     }
 
-    fn into_job(self, before: Option<Arc<Spec>>) -> Result<Job, DecodeError> {
+    fn into_job(self, more: MoreV2, before: Option<Arc<Spec>>) -> Result<Job, DecodeError> {
         let spec = match self.spec {
             Some(spec) => Arc::new(spec.try_into()?),
             None => before.ok_or(DecodeError::Value("the first spec of a block"))?,
         };
-        let failures = self.failures.into_iter();
+        if more.ends.len() != self.failures.len() {
+            return Err(DecodeError::Value("the number of failures"));
+        }
+        let failures = self.failures.into_iter().zip(more.ends);
         Ok(Job {
             spec,
             submitted_at: Time(self.submitted_at),
             expires_at: from_moment(self.expires_at),
             state: self.state.into(),
             attempt: Attempt(self.attempt),
+            started: more.started.map(Time),
             failed: self.failed,
             crashes: self.crashes,
-            failures: failures
-                .map(|f| Failure { attempt: Attempt(f.attempt), at: Time(f.at), error: f.error.into() })
-                .collect(),
+            later: more.later,
+            failures: failures.map(|(failure, end)| failure.with(end)).collect(),
         })
+    }
+}
+
+impl FailureV1<'_> {
+    fn with(self, EndV2 { since, exit }: EndV2) -> Failure {
+        Failure {
+            attempt: Attempt(self.attempt),
+            since: since.map(Time),
+            at: Time(self.at),
+            error: self.error.into(),
+            exit: exit.map(Exit::from),
+        }
+    }
+}
+
+impl MoreV2 {
+    fn new(job: &Job) -> MoreV2 {
+        let end = |failure: &Failure| EndV2 {
+            since: failure.since.map(|since| since.0),
+            exit: failure.exit.map(ExitV2::from),
+        };
+        let ends = job.failures.iter().map(end).collect();
+        MoreV2 { started: job.started.map(|started| started.0), later: job.later, ends }
+    }
+
+    /// What a run of format 1 tells of it: when a lease began, that is.
+    fn unknown(run: &RunV1<'_>) -> MoreV2 {
+        let started = if let StateV1::Leased { since, .. } = run.state { Some(since) } else { None };
+        let ends = run.failures.iter().map(|_| EndV2 { since: None, exit: None }).collect();
+        MoreV2 { started, later: 0, ends }
     }
 }

@@ -23,8 +23,11 @@ pub(crate) use meta::{MetaRow, QueueRow, SumRow};
 use bincode::config::{Configuration, Limit, LittleEndian, Varint};
 use bincode::{BorrowDecode, Encode};
 
-/// The format that is written, and the newest that is read.
+/// The format of rows and records that have not changed since the first.
 pub(crate) const FORMAT: u8 = 1;
+
+/// The format in which commits and rows of jobs are written. Those of format 1 are read.
+pub(crate) const FORMAT_2: u8 = 2;
 
 /// The most that one field may claim before it is read. Bodies are not among those: see [`Reader::bytes`].
 const CLAIM_MAX: usize = 16 << 20;
@@ -33,7 +36,7 @@ const CLAIM_MAX: usize = 16 << 20;
 #[derive(Debug, thiserror::Error)]
 pub enum DecodeError {
     /// The first byte names another format.
-    #[error("format {0} is unknown; this version of musher reads format {FORMAT}")]
+    #[error("format {0} is unknown; this version of musher reads formats up to {FORMAT_2}")]
     Format(u8),
     /// There are no bytes at all, or fewer than a length says.
     #[error("it ends too early")]
@@ -67,10 +70,15 @@ struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
-    /// Begins behind the format byte.
+    /// Begins behind the format byte of something that has had one format only.
     fn new(bytes: &'a [u8]) -> Result<Reader<'a>, DecodeError> {
+        Reader::up_to(FORMAT, bytes).map(|(_, reader)| reader)
+    }
+
+    /// Begins behind the format byte, and says which it is.
+    fn up_to(newest: u8, bytes: &'a [u8]) -> Result<(u8, Reader<'a>), DecodeError> {
         match bytes.split_first() {
-            Some((&FORMAT, rest)) => Ok(Reader { rest }),
+            Some((&format, rest)) if (FORMAT..=newest).contains(&format) => Ok((format, Reader { rest })),
             Some((&other, _)) => Err(DecodeError::Format(other)),
             None => Err(DecodeError::Short),
         }

@@ -57,6 +57,11 @@ fn holder() -> impl Strategy<Value = Holder> {
     prop_oneof![any::<u64>().prop_map(Holder::Session), Just(Holder::Anyone)]
 }
 
+fn exit() -> impl Strategy<Value = Option<Exit>> {
+    let exit = prop_oneof![any::<u8>().prop_map(Exit::Status), any::<u8>().prop_map(Exit::Signal)];
+    prop::option::of(exit)
+}
+
 fn event() -> impl Strategy<Value = Event> {
     let range = (1u64..1 << 40, 1u64..9).prop_map(|(first, len)| IdRange::new(JobId(first), len));
     let one = (1u64..1 << 40).prop_map(|id| IdRange::from(JobId(id)));
@@ -75,11 +80,14 @@ fn event() -> impl Strategy<Value = Event> {
         }),
         (ids(), time()).prop_map(|(jobs, until)| Event::Extended { jobs, until }),
         (ids(), ending()).prop_map(|(jobs, end)| Event::Completed { jobs, end }),
-        (one, time(), "\\PC{0,30}", next).prop_map(|(job, at, error, next)| Event::Failed {
+        (one.clone(), time(), "\\PC{0,30}", exit(), next).prop_map(|(job, at, error, exit, next)| {
+            Event::Failed { job, at, error: error.into(), exit, next }
+        }),
+        (one, time(), "\\PC{0,30}", time()).prop_map(|(job, at, error, due)| Event::Deferred {
             job,
             at,
             error: error.into(),
-            next
+            due
         }),
         (ids(), due()).prop_map(|(jobs, due)| Event::Released { jobs, due }),
         ids().prop_map(|jobs| Event::Interrupted { jobs }),
@@ -112,20 +120,30 @@ fn state() -> impl Strategy<Value = JobState> {
 }
 
 fn job() -> impl Strategy<Value = Job> {
-    let failures = prop::collection::vec((any::<u32>(), time(), "\\PC{0,20}"), 0..3);
-    (spec(), time(), time(), state(), any::<[u32; 3]>(), failures).prop_map(
-        |(spec, submitted_at, expires_at, state, [attempt, failed, crashes], failures)| Job {
-            spec,
-            submitted_at,
-            expires_at,
-            state,
+    let failure = (any::<u32>(), prop::option::of(time()), time(), "\\PC{0,20}", exit()).prop_map(
+        |(attempt, since, at, error, exit)| Failure {
             attempt: Attempt(attempt),
-            failed,
-            crashes,
-            failures: failures
-                .into_iter()
-                .map(|(attempt, at, error)| Failure { attempt: Attempt(attempt), at, error: error.into() })
-                .collect(),
+            since,
+            at,
+            error: error.into(),
+            exit,
+        },
+    );
+    let failures = prop::collection::vec(failure, 0..3);
+    (spec(), [time(), time()], prop::option::of(time()), state(), any::<[u32; 4]>(), failures).prop_map(
+        |(spec, [submitted_at, expires_at], started, state, [attempt, failed, crashes, later], failures)| {
+            Job {
+                spec,
+                submitted_at,
+                expires_at,
+                state,
+                attempt: Attempt(attempt),
+                started,
+                failed,
+                crashes,
+                later,
+                failures,
+            }
         },
     )
 }
@@ -159,7 +177,7 @@ proptest! {
 
     #[test]
     fn any_bytes_are_answered(block: u64, mut bytes in prop::collection::vec(any::<u8>(), 0..200)) {
-        for first in [None, Some(FORMAT)] {
+        for first in [None, Some(FORMAT), Some(FORMAT_2)] {
             if let (Some(first), Some(byte)) = (first, bytes.first_mut()) {
                 *byte = first;
             }
@@ -186,16 +204,21 @@ proptest! {
 fn a_format_of_the_future_is_refused() {
     let mut bytes = Vec::new();
     encode_commit(&Commit::default(), &mut bytes);
-    bytes[0] = FORMAT + 1;
-    assert!(matches!(decode_whole_commit(&bytes.into()), Err(DecodeError::Format(2))));
+    for format in [0, FORMAT_2 + 1] {
+        bytes[0] = format;
+        let read = decode_whole_commit(&bytes.clone().into());
+        assert!(matches!(read, Err(DecodeError::Format(found)) if found == format));
+    }
 }
 
 /// The numbers of the variants are on people's disks.
 #[test]
 fn the_bytes_of_a_commit_are_these() {
     let jobs = || Ids::from(IdRange::new(JobId(3), 2));
-    let spec = Arc::new(Spec::plain(QueueName::new("q").unwrap()));
+    let spec = Spec { priority: Priority(0), ..Spec::plain(QueueName::new("q").unwrap()) };
+    let spec = Arc::new(spec);
     let (at, due, end) = (Time(9), None, Ending { at: Time(9), keep_until: None });
+    let (job, next) = (IdRange::from(JobId(3)), AfterFailure::Retry(Time(10)));
     let commit = Commit {
         time: Time(9),
         events: vec![
@@ -204,6 +227,8 @@ fn the_bytes_of_a_commit_are_these() {
             Event::Completed { jobs: jobs(), end },
             Event::Deleted { jobs: jobs() },
             Event::Resumed { queue: QueueName::new("q").unwrap() },
+            Event::Failed { job, at, error: "no".into(), exit: Some(Exit::Signal(9)), next },
+            Event::Deferred { job, at, error: "no".into(), due: Time(10) },
         ],
         bodies: vec![Bytes::from_static(b"a"), Bytes::from_static(b"bc")],
     };
@@ -213,8 +238,10 @@ fn the_bytes_of_a_commit_are_these() {
     let (claimed, completed) = ([1, 1, 3, 2, 1, 9, 11], [3, 1, 3, 2, 9, 0]);
     let (deleted, resumed) = ([12, 1, 3, 2], [14, 1, b'q']);
     let bodies = [2, 1, b'a', 2, b'b', b'c'];
-    let head = [FORMAT, 9, 5];
-    let parts: [&[u8]; 7] = [&head, &submitted, &claimed, &completed, &deleted, &resumed, &bodies];
+    let head = [FORMAT_2, 9, 7];
+    let (failed, deferred) = ([15, 3, 9, 2, b'n', b'o', 1, 9, 0, 11], [16, 3, 9, 2, b'n', b'o', 11]);
+    let parts: [&[u8]; 9] =
+        [&head, &submitted, &claimed, &completed, &deleted, &resumed, &failed, &deferred, &bodies];
     assert_eq!(bytes, parts.concat());
 }
 
@@ -249,14 +276,15 @@ fn bodies_read_as_they_were_written() {
 #[test]
 fn the_largest_row_of_jobs_stays_below_its_bound() {
     let text = "x".repeat(Failure::TEXT_MAX);
-    let failure = || Failure { attempt: Attempt(u32::MAX), at: Time(1 << 60), error: text.as_str().into() };
     let runs = block_range(1).iter().map(|id| {
         let value = "v".repeat(Spec::TAGS_MAX / Spec::TAG_COUNT_MAX - 1);
         let tags = vec![("t".into(), value.as_str().into()); Spec::TAG_COUNT_MAX];
         let name = QueueName::new(&format!("{:0100}", id.0)).unwrap();
         let spec = Arc::new(Spec { tags, owner: u32::MAX, ..Spec::plain(name) });
-        let mut job = Job::fresh(spec, Time(1 << 60));
-        (0..Failure::KEPT).for_each(|_| job.remember(failure()));
+        let (at, exit) = (Time(1 << 60), Some(Exit::Status(255)));
+        let (attempt, later, started) = (Attempt(u32::MAX), u32::MAX, Some(at));
+        let mut job = Job { attempt, later, started, ..Job::fresh(spec, at) };
+        (0..Failure::KEPT).for_each(|_| job.remember(at, &text, exit));
         (IdRange::from(id), job)
     });
     let row = BlockRow { commit: CommitNo(u64::MAX), runs: runs.collect() };

@@ -180,7 +180,7 @@ impl Verify<'_> {
         }
         let has_data = ["log", "sled"].iter().any(|part| self.dir.join(part).exists());
         match migrations::check(self.dir) {
-            Ok(Some(found)) if found < NEWEST => {
+            Ok(Some(found)) if migrations::rewrites_from(found) => {
                 return Err(VerifyError::Older { dir: self.dir.to_owned(), found });
             }
             Ok(None) if !has_data => return Err(not_data("there is no file FORMAT in it".to_owned())),

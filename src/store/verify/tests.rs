@@ -208,11 +208,11 @@ fn what_is_no_data_directory_or_in_use_or_newer_is_refused() {
     assert!(matches!(&error, VerifyError::InUse { pid, .. } if *pid == std::process::id().to_string()));
     assert!(error.to_string().contains("musher backup - | musher verify --backup -"), "{error}");
     drop(store);
-    fs::write(dir.path().join("FORMAT"), "musher data format 2\n").unwrap();
+    fs::write(dir.path().join("FORMAT"), "musher data format 3\n").unwrap();
     assert!(
         refused(dir.path())
             .to_string()
-            .contains("has format 2, this version of musher knows formats up to 1")
+            .contains("has format 3, this version of musher knows formats up to 2")
     );
     fs::write(dir.path().join("FORMAT"), "musher data\n").unwrap();
     assert_eq!(verify_untouched(dir.path()).len(), 1);
