@@ -3,6 +3,7 @@
 
 use super::ask::Target;
 use super::exit::{End, Failure};
+use super::handover::Handover;
 use super::output;
 use super::verify::open;
 use crate::client::Client;
@@ -51,7 +52,9 @@ impl Backup {
                     "the backup goes to standard output, so --json cannot; name a file",
                 ));
             }
-            self.fill(to, &mut io::stdout().lock())?;
+            let mut out = Handover::to_stdout()?;
+            self.fill(to, &mut out)?;
+            out.finish().map_err(not_taken)?;
             return Ok(ExitCode::SUCCESS);
         }
         let target = self.target()?;
@@ -113,9 +116,9 @@ async fn online(client: &Client, out: &mut impl Write) -> End {
     let mut pieces = client.backup()?;
     while let Some(piece) = pieces.recv().await {
         match piece? {
-            Response::Piece(bytes) => out.write_all(&bytes)?,
+            Response::Piece(bytes) => out.write_all(&bytes).map_err(not_taken)?,
             Response::Ok => {
-                out.flush()?;
+                out.flush().map_err(not_taken)?;
                 return Ok(ExitCode::SUCCESS);
             }
             _ => return Err(crate::client::ClientError::Unexpected.into()),
@@ -124,13 +127,21 @@ async fn online(client: &Client, out: &mut impl Write) -> End {
     Err(Failure::failed("the daemon has gone away in the middle of the backup; nothing was kept of it"))
 }
 
+/// Half a backup is none, so whoever reads it must not go away.
+fn not_taken(error: io::Error) -> Failure {
+    Failure::failed(format!("the backup is not whole: its reader has gone, or its place is full ({error})"))
+}
+
 fn offline(data: &Path, out: &mut impl Write) -> Result<(), Failure> {
     if !data.join("FORMAT").exists() {
         return Err(Failure::failed(format!("{} is not a data directory", data.display())));
     }
     let (mut store, _) = DiskStore::open(data, &quiet()).map_err(Failure::failed)?;
     let rows = store.begin_backup().ok_or_else(|| Failure::failed("the store cannot be backed up"))?;
-    rows.write(BufWriter::new(out), || store.backup_tail()).map_err(Failure::failed)?;
+    rows.write(BufWriter::new(out), || store.backup_tail()).map_err(|error| match error {
+        BackupError::Stream(error) => not_taken(error),
+        error => Failure::failed(error),
+    })?;
     Ok(())
 }
 

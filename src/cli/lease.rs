@@ -1,20 +1,26 @@
 //! A worker's steps by hand: claim, complete, fail, extend, release.
 
 use super::exit::{End, FAILED, Failure, TRY_AGAIN};
+use super::handover::Handover;
 use super::job_options::millis;
-use super::output;
+use super::output::count;
 use crate::client::Client;
 use crate::core::Time;
 use crate::durations::{parse_duration, show_point};
 use crate::protocol::{self as wire, ClaimedJob, LeaseRef, Settle, Verdict};
+use crate::telemetry::events::is_trick;
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
 use clap::Args;
-use std::io::Write;
+use std::io;
 use std::process::ExitCode;
 use std::time::Duration;
 
 const CLAIM: &str = "\
-Prints one line a job: ID@ATTEMPT, and the body behind a tab (as JSON text where it is more than a line).
+Prints one line a job: ID@ATTEMPT, and the body behind a tab. A body of more than a line, with control characters,
+or with a quote at its beginning comes as JSON text, in quotes. In --json a body that is not text is `body_base64`.
 Exit code 75 if there was none in time. The lease outlives this command: settle it by its ID@ATTEMPT.
+Jobs that standard output does not take, as in `musher claim mails -n 100 | head -1`, are given back, uncounted.
 
 Examples:
   lease=$(musher claim mails --wait 20s | cut -f1) && musher complete \"$lease\"
@@ -59,25 +65,64 @@ impl Claim {
             bound: false,
         };
         let jobs = client.claim(claim).await?;
-        for job in &jobs {
-            if self.json { output::json(&view(job))? } else { print(job)? }
-        }
         if jobs.is_empty() {
             return Err(Failure { code: TRY_AGAIN, message: "no job is ready".into() });
         }
-        Ok(ExitCode::SUCCESS)
+        let handed = Handover::to_stdout().and_then(|mut handover| {
+            let handed = self.hand_over(&jobs, &mut handover);
+            Ok((handover.arrived(), handed))
+        });
+        match handed.unwrap_or_else(|error| (0, Err(error))) {
+            (_, Ok(())) => Ok(ExitCode::SUCCESS),
+            (arrived, Err(error)) => Err(give_back(client, &jobs, arrived, &error).await),
+        }
+    }
+
+    fn hand_over(&self, jobs: &[ClaimedJob], handover: &mut Handover) -> io::Result<()> {
+        for job in jobs {
+            let line = if self.json { view(job).to_string() } else { line(job) };
+            handover.give(format!("{line}\n").as_bytes())?;
+        }
+        handover.finish()
     }
 }
 
-fn print(job: &ClaimedJob) -> std::io::Result<()> {
+/// Gives back, uncounted, the jobs that nobody took from us: all but the first `arrived`. Returns what to say of it.
+async fn give_back(client: &Client, jobs: &[ClaimedJob], arrived: usize, why: &io::Error) -> Failure {
+    let (all, left) = (jobs.len() as u64, &jobs[arrived.min(jobs.len())..]);
+    let taken =
+        format!("standard output took {} of {} jobs ({why})", count(all - left.len() as u64), count(all));
+    let (mut back, mut faults) = (0, Vec::new());
+    for part in left.chunks(client.limits().batch.max(1)) {
+        let verdict = Verdict::Release { delay_ms: 0 };
+        let items = part.iter().map(|job| Settle { lease: job.lease, verdict: verdict.clone() });
+        match client.settle(items.collect()).await {
+            Ok(results) => {
+                for result in results {
+                    match result {
+                        Ok(()) => back += 1,
+                        Err(fault) => faults.push(fault.to_string()),
+                    }
+                }
+            }
+            Err(error) => faults.push(error.to_string()),
+        }
+    }
+    let mut message = format!("{taken}; {} given back", count(back));
+    if let Some(fault) = faults.first() {
+        let until = left.iter().map(|job| job.until_ms).max().unwrap_or_default();
+        message += &format!(", the others stay leased until {}: {fault}", show_point(Time(until)));
+    }
+    Failure::failed(message)
+}
+
+/// A job as a line of text. What is more than a line, or might be taken for that form, comes as JSON text.
+fn line(job: &ClaimedJob) -> String {
     let LeaseRef { id, attempt } = job.lease;
     let text = String::from_utf8_lossy(&job.body);
-    let body = if text.contains(['\n', '\t', '\r']) {
-        serde_json::Value::from(&*text).to_string()
-    } else {
-        text.into()
-    };
-    writeln!(std::io::stdout().lock(), "{id}@{attempt}\t{body}")
+    let needs_quotes = text.starts_with('"') || text.contains(|c: char| c.is_control() || is_trick(c));
+    let body = if needs_quotes { serde_json::Value::from(&*text).to_string() } else { text.into() };
+    format!("{id}@{attempt}\t{body}")
 }
 
 fn view(job: &ClaimedJob) -> serde_json::Value {
@@ -86,11 +131,10 @@ fn view(job: &ClaimedJob) -> serde_json::Value {
         "id": job.lease.id, "attempt": job.lease.attempt, "attempts": job.attempts, "queue": job.queue,
         "priority": job.priority, "lease_until": job.until_ms, "timeout_ms": job.timeout_ms, "tags": job.tags,
     });
-    // Bytes that are no text come as numbers.
-    view["body"] = match std::str::from_utf8(&job.body) {
-        Ok(text) => text.into(),
-        Err(_) => job.body.to_vec().into(),
-    };
+    match std::str::from_utf8(&job.body) {
+        Ok(text) => view["body"] = text.into(),
+        Err(_) => view["body_base64"] = BASE64_STANDARD.encode(&job.body).into(),
+    }
     view
 }
 

@@ -8,6 +8,7 @@ mod change;
 mod daemon;
 mod demo;
 mod exit;
+mod handover;
 mod job_options;
 mod lease;
 mod lines;

@@ -2,6 +2,7 @@
 //! is work: an imported job is a new job.
 
 use super::exit::{End, Failure};
+use super::handover::Handover;
 use super::output::{self, count};
 use crate::client::{Client, ClientError};
 use crate::clock;
@@ -61,7 +62,14 @@ impl Export {
         // An import into the same daemon must not feed the export.
         let end = client.ask::<StatusView>(AdminRequest::Status {}).await?.next_id;
         let (mut after, mut written, mut lost) = (0, 0, 0);
-        let mut out = BufWriter::new(io::stdout().lock());
+        let mut out = BufWriter::new(Handover::to_stdout()?);
+        let cut = |written, error: io::Error| {
+            let message = format!(
+                "the export is not whole: its reader has gone, or its place is full ({error}), after {} jobs",
+                count(written)
+            );
+            Failure::failed(message)
+        };
         while after + 1 < end {
             let (queue, state) = (self.queue.clone(), self.state.clone());
             let page = AdminRequest::List { queue, state, tags: Vec::new(), after, limit: PAGE };
@@ -77,7 +85,7 @@ impl Export {
                 let Some((job, body)) = asked.pop_front() else { break };
                 match body.await.map_err(Failure::failed)? {
                     Ok(body) => {
-                        line(&mut out, &job, &body)?;
+                        line(&mut out, &job, &body).map_err(|error| cut(written, error))?;
                         written += 1;
                     }
                     // It has gone meanwhile.
@@ -95,7 +103,7 @@ impl Export {
                 None => break,
             }
         }
-        out.flush()?;
+        out.flush().and_then(|()| out.get_mut().finish()).map_err(|error| cut(written, error))?;
         eprintln!("{} jobs exported", count(written));
         match lost {
             0 => Ok(ExitCode::SUCCESS),

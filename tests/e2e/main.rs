@@ -3,6 +3,7 @@
 mod access;
 mod backup;
 mod bench;
+mod client_streams;
 mod crash;
 mod drain;
 mod export;
