@@ -104,8 +104,9 @@ impl Clients {
     pub(crate) fn settle(&mut self, rng: &mut Rng, oracle: &mut Oracle, life: &mut Life) {
         let (mut items, mut asked) = (Vec::new(), Vec::new());
         for lease in self.some_leases(rng, oracle) {
-            let verdict = match rng.u32(..8) {
+            let verdict = match rng.u32(..9) {
                 0..4 => Verdict::Complete,
+                8 => Verdict::Later { error: "not now".into() },
                 4 => Verdict::Release { delay: Duration::from_millis(rng.u64(..3) * 500) },
                 nth => {
                     let then = [

@@ -173,7 +173,7 @@ impl Stage {
 
 /// Queues that differ in what they keep.
 fn settings() -> Settings {
-    let default = QueueSettings { crashes: 6, ..QueueSettings::default() };
+    let default = QueueSettings { crashes: 6, later_max: 4, ..QueueSettings::default() };
     let kept = |keep_done, keep_done_max| QueueSettings { keep_done, keep_done_max, ..default.clone() };
     let queues =
         [(queue(1), kept(Keep::For(Duration::from_secs(60)), 100)), (queue(2), kept(Keep::Forever, 20))];

@@ -200,7 +200,10 @@ fn describe(job: &JobView) -> io::Result<()> {
     time("forgotten", job.kept_until);
     time("expires", job.expires_at);
     if job.crashes > 0 {
-        lines.push(("crashes", format!("its worker vanished {} times", job.crashes)));
+        lines.push((
+            "crashes",
+            format!("its worker vanished, or let the lease end without a word, {} times", job.crashes),
+        ));
     }
     lines.extend(job.tags.iter().map(|(name, value)| ("tag", format!("{}={}", safe(name), safe(value)))));
     for failure in &job.failures {

@@ -79,7 +79,8 @@ pub enum Event {
         /// When it may run again.
         due: Time,
     },
-    /// The worker, or the daemon under it, vanished in the middle of these jobs; they are ready again.
+    /// The worker, or the daemon under it, vanished in the middle of these jobs, or their leases ended without a word;
+    /// they are ready again.
     Interrupted {
         /// Which.
         jobs: Ids,

@@ -297,7 +297,7 @@ pub struct Job {
     pub started: Option<Time>,
     /// How many attempts count as failed.
     pub failed: u32,
-    /// How many times its worker, or the daemon under it, vanished.
+    /// How many times its worker, or the daemon under it, vanished, or its lease ended without a word.
     pub crashes: u32,
     /// How many times a worker has said: again later.
     pub later: u32,

@@ -21,7 +21,8 @@
 //! | vanish | — | — | ready | — | — | — | — |
 //! | vanish (too often) | — | — | dead | — | — | — | — |
 //! | due | ready | — | — | — | — | — | — |
-//! | lease over | — | — | scheduled | — | — | — | — |
+//! | lease over | — | — | ready | — | — | — | — |
+//! | lease over (too often) | — | — | dead | — | — | — | — |
 //! | ttl over | expired | expired | — | — | — | — | — |
 //! | kept long enough | — | — | — | forgotten | forgotten | forgotten | forgotten |
 //! | cancel | cancelled | cancelled | cancelled | — | — | — | — |

@@ -31,7 +31,7 @@ pub struct QueueSettings {
     pub attempts: u32,
     /// How jobs wait between attempts.
     pub backoff: Backoff,
-    /// How many vanished workers (or daemons) under one job make it dead.
+    /// How many vanished workers (or daemons) under one job make it dead; leases that end without a word count too.
     pub crashes: u32,
     /// How many times a job may be given back as "again later" before it is dead.
     pub later_max: u32,

@@ -168,4 +168,9 @@ pub enum Fact {
         /// How many jobs they held.
         jobs: u64,
     },
+    /// Leases ended without a word from their holders.
+    Lapsed {
+        /// How many.
+        jobs: u64,
+    },
 }

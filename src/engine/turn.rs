@@ -111,7 +111,7 @@ impl<S: Store> Engine<S> {
     fn take_note(&mut self, command: &Command, event: &Event) {
         let by_hand = matches!(command, Command::Edit { edit: Edit::Cancel | Edit::Bury, .. });
         let by_time = matches!(command, Command::Tick);
-        if by_hand || (by_time && matches!(event, Event::Failed { .. })) {
+        if by_hand || (by_time && matches!(event, Event::Failed { .. } | Event::Interrupted { .. })) {
             for id in event.jobs().iter().flat_map(|range| range.iter()) {
                 let lease = self.core.state.lease(id);
                 if let Some((attempt, lease)) = lease
@@ -135,6 +135,7 @@ impl<S: Store> Engine<S> {
             }
             Event::Interrupted { jobs } => match command {
                 Command::Vanish { session } => *self.interrupted.entry(*session).or_default() += jobs.len(),
+                Command::Tick => self.facts.push(Fact::Lapsed { jobs: jobs.len() }),
                 _ => self.facts.push(Fact::Interrupted { jobs: jobs.len() }),
             },
             _ => {}

@@ -176,7 +176,7 @@ pub struct JobView {
     pub failed: u32,
     /// How many it has in all.
     pub attempts: u32,
-    /// How many times its worker vanished.
+    /// How many times its worker vanished, or its lease ended without a word.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub crashes: u32,
     /// How many times a worker has said: again later.

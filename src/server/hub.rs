@@ -363,7 +363,7 @@ impl<S: Store + 'static> Hub<S> {
                     Line::HoldBackFirst => events::failures_counted(),
                     Line::HoldBack => {}
                 },
-                Fact::Interrupted { .. } => events::fact(fact),
+                Fact::Interrupted { .. } | Fact::Lapsed { .. } => events::fact(fact),
             }
         }
         if flood.is_holding_back() {

@@ -61,6 +61,7 @@ pub fn fact(fact: &Fact) {
             None => job_dead(*job, queue, *attempt, error),
         },
         Fact::Interrupted { jobs } => interrupted(*jobs),
+        Fact::Lapsed { jobs } => lapsed(*jobs),
     }
 }
 
@@ -99,6 +100,11 @@ pub fn job_dead(job: JobId, queue: &QueueName, attempt: Attempt, error: &str) {
 /// Workers, or the daemon under them, vanished.
 pub fn interrupted(jobs: u64) {
     warn!("workers vanished with {jobs} jobs; they will run again");
+}
+
+/// Nothing was heard of workers for as long as their leases were.
+pub fn lapsed(jobs: u64) {
+    warn!("the leases of {jobs} jobs ended without a word from their workers; they will run again");
 }
 
 /// What recovery found.

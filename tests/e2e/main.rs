@@ -6,6 +6,7 @@ mod bench;
 mod client_streams;
 mod crash;
 mod drain;
+mod ends;
 mod export;
 mod full_disk;
 mod handover;

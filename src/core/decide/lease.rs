@@ -182,19 +182,28 @@ impl Core {
         let mut back = Ids::new();
         for id in jobs {
             let job = self.state.jobs.get(&id).expect("a held id names a leased job");
-            let crashes = job.crashes + 1;
-            if crashes < self.settings_of(job).crashes {
-                back.push(id);
-            } else {
-                let error =
-                    format!("whoever ran it vanished, {crashes} times in all: the job may be the cause");
-                events.push(self.failed(id, job, (&error, None), Then::Bury, moment));
+            match self.interrupted_too_often(id, job, moment) {
+                Some(death) => events.push(death),
+                None => back.push(id),
             }
         }
         if !back.is_empty() {
             events.push(Event::Interrupted { jobs: back });
         }
         Outcome::Ok
+    }
+
+    /// The death of a job whose holder was lost once more than is allowed.
+    pub(super) fn interrupted_too_often(&self, id: JobId, job: &Job, moment: Moment) -> Option<Event> {
+        let crashes = job.crashes.saturating_add(1);
+        if crashes < self.settings_of(job).crashes {
+            return None;
+        }
+        let error = format!(
+            "whoever ran it vanished, or let its lease end without a word, {crashes} times in all: the job may be \
+             the cause"
+        );
+        Some(self.failed(id, job, (&error, None), Then::Bury, moment))
     }
 
     /// Gives back what connections hold, without blame.

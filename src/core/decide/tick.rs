@@ -3,11 +3,10 @@
 
 use super::kept::KeptChange;
 use super::{Core, Moment, ending, newest};
-use crate::core::command::{Outcome, Then};
+use crate::core::command::Outcome;
 use crate::core::event::{Ending, Event};
 use crate::core::ids::{Ids, JobId};
-use crate::core::job::{Job, State as JobState};
-use crate::core::time::Time;
+use crate::core::job::State as JobState;
 
 /// The most jobs that one tick treats, so that its commit stays small. The rest stays due, and the next tick
 /// follows at once.
@@ -16,14 +15,18 @@ const JOBS_MAX: usize = 4096;
 impl Core {
     pub(super) fn tick(&self, moment: Moment, events: &mut Vec<Event>) -> Outcome {
         let (from, mut kept) = (events.len(), KeptChange::default());
-        let mut ripe = Ids::new();
+        let (mut lost, mut ripe) = (Ids::new(), Ids::new());
         let mut old = Ids::new();
         let mut expired: Vec<(JobId, Ending)> = Vec::new();
         let due = self.state.due.range(..=(moment.now, JobId(u64::MAX)));
         for (_, id) in due.take(JOBS_MAX) {
             let job = self.state.jobs.get(id).expect("a due id names a job that is not plain");
             match job.state {
-                JobState::Leased(lease) => events.push(self.lease_over(*id, job, lease.since, moment)),
+                // Why nothing was heard of its holder, nobody knows: that is no verdict on the job.
+                JobState::Leased(_) => match self.interrupted_too_often(*id, job, moment) {
+                    Some(death) => events.push(death),
+                    None => lost.push(*id),
+                },
                 JobState::Scheduled { .. } | JobState::Ready if job.expires_at <= moment.now => {
                     let end = ending(self.settings_of(job).keep_done, moment.now);
                     kept.ended(&job.spec.queue, *id, end);
@@ -44,6 +47,9 @@ impl Core {
                 _ => events.push(Event::Expired { jobs: id.into(), end }),
             }
         }
+        if !lost.is_empty() {
+            events.push(Event::Interrupted { jobs: lost });
+        }
         if !ripe.is_empty() {
             events.push(Event::Ripened { jobs: ripe });
         }
@@ -52,11 +58,5 @@ impl Core {
         }
         self.make_room_for_kept(kept, moment.now, events);
         Outcome::Ok
-    }
-
-    fn lease_over(&self, id: JobId, job: &Job, since: Time, moment: Moment) -> Event {
-        let held = moment.now.since(since).as_secs_f64();
-        let error = format!("the lease expired after {held:.1} s without a settle or an extend");
-        self.failed(id, job, (&error, None), Then::Backoff, moment)
     }
 }

@@ -5,7 +5,7 @@ use crate::core::*;
 use std::time::Duration;
 
 #[test]
-fn an_expired_lease_counts_and_a_release_does_not() {
+fn a_lease_that_ends_without_a_word_is_an_interruption_and_no_failure() {
     let mut world = World::new();
     world.submit(vec![group("q", 2)]);
     let leases = world.claim("q", 2);
@@ -13,9 +13,38 @@ fn an_expired_lease_counts_and_a_release_does_not() {
     assert_eq!(world.settle(&leases[..1], Verdict::Release { delay: Duration::ZERO }), [Ok(())]);
     world.wait(secs(60));
     assert_eq!((world.job(1).failed, world.job(1).attempt), (0, Attempt(1)));
-    assert_eq!((world.job(2).failed, world.kind(2)), (1, Some(StateKind::Scheduled)));
-    assert!(world.job(1).failures.is_empty());
-    assert!(world.job(2).failures[0].error.starts_with("the lease expired after 60.0 s"));
+    assert_eq!((world.job(2).failed, world.job(2).crashes, world.kind(2)), (0, 1, Some(StateKind::Ready)));
+    assert!(world.job(1).failures.is_empty() && world.job(2).failures.is_empty());
+    let totals = world.core.state.queue(&name("q")).unwrap().totals();
+    assert_eq!((totals.failed, totals.died), (0, 0));
+}
+
+/// Machines sleep, containers are frozen, workers stand still: ten jobs of a living worker were dead after that.
+#[test]
+fn a_pause_longer_than_a_lease_kills_no_job_however_few_attempts_it_has() {
+    let mut world = World::new();
+    world.settings().attempts = 1;
+    world.submit(vec![group("q", 10)]);
+    for pause in [secs(60), secs(86_400), secs(61)] {
+        assert_eq!(world.claim("q", 10).len(), 10);
+        world.wait(pause);
+    }
+    assert!((1..=10).all(|id| world.kind(id) == Some(StateKind::Ready) && world.job(id).crashes == 3));
+}
+
+#[test]
+fn a_job_whose_leases_end_without_a_word_again_and_again_is_dead_and_says_why() {
+    let mut world = World::new();
+    world.settings().crashes = 3;
+    world.submit(vec![group("q", 1)]);
+    for _ in 0..2 {
+        world.claim("q", 1);
+        world.wait(secs(60));
+    }
+    world.claim("q", 1);
+    world.run(Command::Vanish { session: 7 }).unwrap();
+    assert_eq!(world.kind(1), Some(StateKind::Dead));
+    assert!(world.job(1).failures[0].error.contains("let its lease end without a word, 3 times in all"));
 }
 
 #[test]
@@ -79,7 +108,9 @@ fn vanishing_again_and_again_makes_a_job_dead() {
     world.claim("q", 1);
     world.run(Command::Recover).unwrap();
     assert_eq!(world.kind(1), Some(StateKind::Dead));
-    assert!(world.job(1).failures[0].error.contains("vanished, 3 times"));
+    assert!(
+        world.job(1).failures[0].error.contains("vanished, or let its lease end without a word, 3 times")
+    );
 }
 
 #[test]

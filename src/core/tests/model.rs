@@ -227,17 +227,23 @@ impl Model {
     fn vanish(&mut self, gone: impl Fn(Holder) -> bool) -> Outcome {
         for at in 0..self.jobs.len() {
             let JobState::Leased(lease) = self.jobs[at].1.state else { continue };
-            let crashes = self.jobs[at].1.crashes + 1;
-            if !gone(lease.holder) {
-            } else if crashes < self.settings_of(at).crashes {
-                (self.jobs[at].1.crashes, self.jobs[at].1.state) = (crashes, JobState::Ready);
-            } else {
-                let error =
-                    format!("whoever ran it vanished, {crashes} times in all: the job may be the cause");
-                self.fail(at, (&error, None), None, 0);
+            if gone(lease.holder) {
+                self.interrupt(at);
             }
         }
         Outcome::Ok
+    }
+
+    fn interrupt(&mut self, at: usize) {
+        let crashes = self.jobs[at].1.crashes + 1;
+        if crashes < self.settings_of(at).crashes {
+            return (self.jobs[at].1.crashes, self.jobs[at].1.state) = (crashes, JobState::Ready);
+        }
+        let error = format!(
+            "whoever ran it vanished, or let its lease end without a word, {crashes} times in all: the job may be the \
+             cause"
+        );
+        self.fail(at, (&error, None), None, 0);
     }
 
     fn tick(&mut self) -> Outcome {
@@ -245,11 +251,7 @@ impl Model {
         for at in 0..self.jobs.len() {
             let (now, job) = (Time(self.now), &mut self.jobs[at].1);
             match job.state {
-                JobState::Leased(lease) if lease.until <= now => {
-                    let held = (now.0 - lease.since.0) as f64 / 1000.0;
-                    let error = format!("the lease expired after {held:.1} s without a settle or an extend");
-                    self.fail(at, (&error, None), None, self.attempts(at));
-                }
+                JobState::Leased(lease) if lease.until <= now => self.interrupt(at),
                 JobState::Scheduled { .. } | JobState::Ready if job.expires_at <= now => {
                     self.totals(at).expired += 1;
                     self.end(at, JobState::Expired, |settings| settings.keep_done);

@@ -239,7 +239,7 @@ fn play(steps: Vec<(Duration, Step)>) {
     let (mut world, mut model, mut promises) = (World::new(), Model::default(), Promises::default());
     let settings = world.settings();
     (settings.lease, settings.attempts, settings.crashes, settings.keep_done_max) = (secs(3), 3, 2, 2);
-    settings.backoff.max = secs(3);
+    (settings.backoff.max, settings.later_max) = (secs(3), 2);
     model.settings = world.core.settings.clone();
     for (pause, step) in steps {
         world.now = world.now.plus(pause);

@@ -6,7 +6,7 @@ use crate::core::*;
 use std::time::Duration;
 
 /// The rows of the table that this test can act out.
-const ROWS: [&str; 21] = [
+const ROWS: [&str; 22] = [
     "claim",
     "complete",
     "fail",
@@ -20,6 +20,7 @@ const ROWS: [&str; 21] = [
     "vanish (too often)",
     "due",
     "lease over",
+    "lease over (too often)",
     "ttl over",
     "kept long enough",
     "cancel",
@@ -119,17 +120,17 @@ fn act(row: &str, state: StateKind, used: bool, forget: bool) -> (String, World)
     let keep = if forget { Keep::No } else { Keep::For(pick("kept long enough", LONG)) };
     let settings = world.settings();
     (settings.keep_done, settings.keep_dead) = (keep, keep);
-    settings.lease = pick("lease over", LONG);
+    settings.lease = if row.starts_with("lease over") { STEP } else { LONG };
     settings.attempts = if row == "fail (last attempt)" { 1 } else { 5 };
     settings.later_max = if row == "later (too often)" { 0 } else { 5 };
-    settings.crashes = if row == "vanish (too often)" { 1 } else { 5 };
+    settings.crashes = if ["vanish (too often)", "lease over (too often)"].contains(&row) { 1 } else { 5 };
     let delay = pick("due", LONG / 2);
     let ttl = (row == "ttl over").then_some(STEP);
     bring_to(&mut world, state, used, delay, ttl);
 
     let before = view(&world.core.state);
     let lease = LeaseId { id: ID, attempt: world.job(ID.0).attempt };
-    if ["due", "lease over", "ttl over", "kept long enough"].contains(&row) {
+    if matches!(command(row, lease), Command::Tick) {
         // Nothing happens a moment too early.
         world.wait(STEP - Duration::from_millis(1));
         assert!(world.fresh().is_empty(), "{row} in state {state} comes too early");
@@ -197,7 +198,7 @@ fn command(row: &str, lease: LeaseId) -> Command {
         "release (delay)" => settle(Verdict::Release { delay: secs(5) }),
         "extend" => Command::Extend { items: vec![lease], lease: Some(secs(90)) },
         "vanish" | "vanish (too often)" => Command::Vanish { session: SESSION },
-        "due" | "lease over" | "ttl over" | "kept long enough" => Command::Tick,
+        "due" | "lease over" | "lease over (too often)" | "ttl over" | "kept long enough" => Command::Tick,
         "cancel" => edit(Edit::Cancel),
         "retry" => edit(Edit::Retry),
         "kick" => edit(Edit::Kick),

@@ -1,0 +1,115 @@
+//! How attempts end, as programs see it: exit status and signal as fields, "again later", leases without a word.
+
+use crate::helper::{Home, block_on, claim};
+use musher::protocol::admin::{AdminRequest, EndView};
+use musher::protocol::{Exit, JobOptions, SubmitGroup, Verdict};
+
+#[test]
+fn how_a_process_ended_is_a_field_and_need_not_be_read_out_of_a_text() {
+    block_on(async {
+        let home =
+            Home::new("[queues.q]\nattempts = 2\nkeep = { done = \"1h\" }\nbackoff = { base = \"0s\" }\n");
+        let daemon = home.serve().await;
+        let id = daemon.submit("q", &["x", "y"]).await;
+        for exit in [Exit::Status(7), Exit::Signal(9)] {
+            let job = daemon.claim("q", false, 30_000).await.unwrap();
+            assert_eq!(job.lease.id, id);
+            let verdict = Verdict::Fail { error: "in words".into(), exit: Some(exit) };
+            assert!(daemon.settle(job.lease, verdict).await);
+        }
+        let job = daemon.claim("q", false, 0).await.unwrap();
+        assert!(daemon.settle(job.lease, Verdict::Complete).await);
+        let ids = vec![id, job.lease.id];
+        let seen = async |daemon: &crate::helper::Daemon| {
+            let ends: Vec<EndView> =
+                daemon.client.ask(AdminRequest::Wait { ids: ids.clone(), timeout_ms: None }).await.unwrap();
+            let exits: Vec<_> = ends.iter().map(|end| (end.exit_status, end.exit_signal)).collect();
+            assert_eq!(exits, [(None, Some(9)), (Some(0), None)]);
+            let view = daemon.show(id).await.unwrap();
+            assert_eq!((view.exit_status, view.exit_signal, view.state.as_str()), (None, Some(9), "dead"));
+            let exits: Vec<_> = view.failures.iter().map(|f| (f.exit_status, f.exit_signal)).collect();
+            assert_eq!(exits, [(Some(7), None), (None, Some(9))]);
+            let began = view.failures.iter().map(|failure| failure.since.unwrap()).collect::<Vec<_>>();
+            assert!(view.failures.iter().zip(&began).all(|(failure, began)| *began <= failure.at));
+            assert_eq!(view.started_at, began.last().copied(), "the newest attempt began then");
+            view
+        };
+        let before = seen(&daemon).await;
+        daemon.kill().await;
+        let daemon = home.serve().await;
+        assert_eq!(seen(&daemon).await, before, "it is on disk");
+        daemon.stop().await;
+        let daemon = home.serve().await;
+        assert_eq!(seen(&daemon).await, before, "and at home in the database");
+    });
+}
+
+#[test]
+fn again_later_waits_longer_each_time_uses_no_attempt_up_and_has_an_end() {
+    block_on(async {
+        let queue = "attempts = 1\nlater_max = 3\nbackoff = { base = \"20ms\", max = \"10s\", jitter = 0 }";
+        let daemon = Home::new(&format!("[queues.q]\n{queue}\n")).serve_owned().await;
+        let id = daemon.submit("q", &["x"]).await;
+        let later = async |nth: u32| {
+            let job = daemon.claim("q", true, 30_000).await.unwrap();
+            assert_eq!((job.lease.id, job.lease.attempt), (id, nth));
+            assert!(daemon.settle(job.lease, Verdict::Later { error: "the server is away".into() }).await);
+            daemon.show(id).await.unwrap()
+        };
+        for (nth, wait) in [(1, 20), (2, 40), (3, 80)] {
+            let view = later(nth).await;
+            assert_eq!((view.later, view.failed, view.state.as_str()), (nth, 0, "scheduled"));
+            let last = view.failures.last().unwrap();
+            assert_eq!((view.due_at.unwrap() - last.at, last.error.as_str()), (wait, "the server is away"));
+        }
+        let view = later(4).await;
+        assert_eq!((view.later, view.state.as_str()), (3, "dead"));
+        let error = &view.failures.last().unwrap().error;
+        assert!(error.contains("later_max = 3") && error.ends_with("the server is away"), "{error}");
+    });
+}
+
+#[test]
+fn a_timeout_of_none_is_none_and_a_running_job_says_until_when_it_may() {
+    block_on(async {
+        let daemon = Home::new("[queues.free]\ntimeout = \"none\"\n[queues.q]\ntimeout = \"9s\"\n")
+            .serve_owned()
+            .await;
+        let timeout = async |queue: &str, timeout_ms| {
+            let options = JobOptions { queue: queue.into(), timeout_ms, ..JobOptions::default() };
+            let group = SubmitGroup { options, bodies: vec!["x".into()] };
+            let (id, _) = daemon.client.submit(vec![group]).await.unwrap();
+            let job = claim(&daemon.client, queue, true, 0, None).await.unwrap();
+            let view = daemon.show(id).await.unwrap();
+            let until = view.runs_until.map(|until| until - view.started_at.unwrap());
+            assert_eq!((job.lease.id, view.timeout_ms, job.timeout_ms), (id, until, until.unwrap_or(0)));
+            until
+        };
+        assert_eq!(timeout("free", None).await, None);
+        assert_eq!(timeout("free", Some(3_000)).await, Some(3_000));
+        assert_eq!(timeout("q", None).await, Some(9_000));
+        assert_eq!(timeout("q", Some(0)).await, None);
+    });
+}
+
+#[test]
+fn a_job_that_names_no_priority_has_that_of_its_queue() {
+    block_on(async {
+        let home = Home::new("[queues.q]\npriority = 5\n");
+        let daemon = home.serve().await;
+        let submit = async |queue: &str, priority| {
+            let options = JobOptions { queue: queue.into(), priority, ..JobOptions::default() };
+            let group = SubmitGroup { options, bodies: vec!["x".into()] };
+            let (id, _) = daemon.client.submit(vec![group]).await.unwrap();
+            daemon.show(id).await.unwrap().priority
+        };
+        assert_eq!(submit("q", None).await, 5);
+        assert_eq!(submit("q", None).await, 5, "also one that begins as the last one did");
+        assert_eq!(submit("q", Some(0)).await, 0);
+        assert_eq!(submit("other", None).await, 1024);
+        home.configure("[queues.q]\npriority = 6\n");
+        daemon.signal(rustix::process::Signal::HUP);
+        crate::helper::until("the new priority holds", async || (submit("q", None).await == 6).then_some(()))
+            .await;
+    });
+}
