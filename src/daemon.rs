@@ -14,9 +14,10 @@ use crate::server::{
 use crate::signals::{self, Signal};
 use crate::store::{AppendError, DiskStore, OpenError, Options, Recovered};
 use crate::telemetry::{self, events};
+use crate::worker::{Orphans, POOL_LOCK_ENV, PoolLock};
 use std::io;
 use std::os::fd::OwnedFd;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{ExitStatus, Stdio};
 use std::rc::Rc;
 use std::time::Duration;
@@ -24,6 +25,8 @@ use tokio::sync::mpsc;
 
 /// How long the pool may take to end once the daemon has stopped.
 const POOL_GRACE: Duration = Duration::from_secs(2);
+/// How long a start waits for the pool of a daemon that was killed.
+const FORMER_POOL_PATIENCE: Duration = Duration::from_secs(15);
 /// How long a pool that ended against its will stays away.
 const POOL_PAUSE: Duration = Duration::from_secs(1);
 
@@ -94,10 +97,12 @@ pub fn serve(options: &ServeOptions) -> Result<(), ServeError> {
         // The loop may have ended already.
         let _ = told.send(signal);
     })?;
+    // What the pool leaves, should it be killed.
+    let orphans = Orphans::adopt()?;
     let daemon = Daemon::open(loaded, options)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let tasks = tokio::task::LocalSet::new();
-    let (hub, outputs, stopped) = tasks.block_on(&runtime, daemon.run(signals));
+    let (hub, outputs, stopped) = tasks.block_on(&runtime, daemon.run(signals, &orphans));
     // The tasks share the hub: without them it is the last one.
     drop(tasks);
     drop(runtime);
@@ -128,6 +133,9 @@ impl Daemon {
         let data = &config.daemon.data;
         let (store, Recovered { state, last, time, report }) =
             DiskStore::open(data, &store_options(&config))?;
+        if !PoolLock::until_free(&data.join("pool"), FORMER_POOL_PATIENCE)? {
+            events::former_pool_lives(FORMER_POOL_PATIENCE);
+        }
         events::recovered(data, report.jobs, report.commits, crate::clock::monotonic() - begun);
         let clock = Clock::starting_after(time);
         let (outputs, output_thread) = OutputStore::open(&data.join("output"), |id| state.contains(id))?;
@@ -154,13 +162,19 @@ impl Daemon {
     async fn run(
         self,
         mut signals: mpsc::UnboundedReceiver<Signal>,
+        orphans: &Orphans,
     ) -> (Rc<Hub<DiskStore>>, OutputThread, Result<(), ServeError>) {
         let Daemon { hub, outputs, listening, notifier, mut config, options } = self;
         let accepting = match listening.accept_into(&hub) {
             Ok(accepting) => accepting,
             Err(error) => return (hub, outputs, Err(error.into())),
         };
-        let pool = tokio::task::spawn_local(keep_pool(hub.clone(), config.daemon.socket.clone()));
+        let pool = PoolSpec {
+            socket: config.daemon.socket.clone(),
+            lock: config.daemon.data.join("pool"),
+            orphans: orphans.clone(),
+        };
+        let pool = tokio::task::spawn_local(keep_pool(hub.clone(), pool));
         events::started(env!("CARGO_PKG_VERSION"), &config.daemon.socket, &config.daemon.data);
         if !notifier.has_manager() {
             // For whoever waits for it, a script say. A service manager is told by the line below, and has the log.
@@ -185,6 +199,7 @@ impl Daemon {
         pool.abort();
         // Its end kills what it still runs.
         let _ = tokio::time::timeout(POOL_GRACE, pool).await;
+        orphans.end_all(POOL_GRACE);
         (hub, outputs, ended)
     }
 }
@@ -231,11 +246,20 @@ fn act(
     }
 }
 
+/// What the pool is started with.
+struct PoolSpec {
+    socket: PathBuf,
+    /// The file that it locks.
+    lock: PathBuf,
+    /// Who ends what it leaves.
+    orphans: Orphans,
+}
+
 /// Keeps the pool alive: a process of its own, so that a start of a job never copies the daemon's memory, and so
 /// that the end of the daemon, however it comes, is the end of a connection for it.
-async fn keep_pool(hub: Rc<Hub<DiskStore>>, socket: PathBuf) {
+async fn keep_pool(hub: Rc<Hub<DiskStore>>, spec: PoolSpec) {
     loop {
-        match run_pool(&hub, &socket).await {
+        match run_pool(&hub, &spec).await {
             // It ends by itself once the daemon stops and its last job has ended.
             Ok(status) if status.success() && hub.is_stopping() => return,
             Ok(status) => events::worker_pool_restarted(&status.to_string()),
@@ -245,18 +269,24 @@ async fn keep_pool(hub: Rc<Hub<DiskStore>>, socket: PathBuf) {
     }
 }
 
-async fn run_pool(hub: &Rc<Hub<DiskStore>>, socket: &Path) -> io::Result<ExitStatus> {
+async fn run_pool(hub: &Rc<Hub<DiskStore>>, spec: &PoolSpec) -> io::Result<ExitStatus> {
     let (ours, theirs) = std::os::unix::net::UnixStream::pair()?;
+    // While this is open the connection has not ended, and its leases are in force: until nothing of its jobs is left.
+    let held = theirs.try_clone()?;
     let mut child = tokio::process::Command::new("/proc/self/exe")
         .arg0("musher")
         .arg("pool")
-        .env("MUSHER_SOCKET", socket)
+        .env("MUSHER_SOCKET", &spec.socket)
+        .env(POOL_LOCK_ENV, &spec.lock)
         .stdin(Stdio::from(OwnedFd::from(theirs)))
         .kill_on_drop(true)
         .spawn()?;
     ours.set_nonblocking(true)?;
     server::serve_pool(hub, tokio::net::UnixStream::from_std(ours)?);
-    child.wait().await
+    let status = child.wait().await;
+    spec.orphans.end().await;
+    drop(held);
+    status
 }
 
 /// A number that differs from start to start; jitter needs no more.

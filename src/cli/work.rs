@@ -1,12 +1,14 @@
 //! `musher work`: this process is a worker.
 
 use super::ask::Target;
-use super::exit::{End, Failure};
+use super::exit::{End, FAILED, Failure};
 use super::job_options::millis;
 use crate::durations::parse_duration;
 use crate::telemetry;
-use crate::worker::{Handler, Plan, WorkOptions, run_work};
+use crate::worker::{Handler, KEPT_ENV, Plan, WorkOptions, keep, run_kept};
 use clap::Args;
+use std::env;
+use std::os::unix::process::ExitStatusExt;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -44,7 +46,12 @@ pub(super) struct Work {
 
 impl Work {
     pub(super) fn run(self, to: &Target) -> End {
-        telemetry::init(|name| std::env::var_os(name)).map_err(Failure::usage)?;
+        if env::var_os(KEPT_ENV).is_none() {
+            let ended = keep()?;
+            let signal = || ended.signal().map_or(FAILED, |signal| 128 + signal as u8); // at most 64
+            return Ok(ExitCode::from(ended.code().map_or_else(signal, |code| code as u8)));
+        }
+        telemetry::init(|name| env::var_os(name)).map_err(Failure::usage)?;
         let plan = Plan {
             queues: self.queues,
             slots: self.jobs,
@@ -53,7 +60,7 @@ impl Work {
             output_max: 1 << 20,
             echo: !self.quiet,
         };
-        run_work(&WorkOptions { socket: to.path(), plan })??;
+        run_kept(&WorkOptions { socket: to.path(), plan })??;
         Ok(ExitCode::SUCCESS)
     }
 }

@@ -167,6 +167,11 @@ pub fn worker_pool_restarted(why: &str) {
     error!("the workers failed and were started again; their jobs will run again: {}", escape(why));
 }
 
+/// The workers of a daemon that was killed do not end.
+pub fn former_pool_lives(waited: Duration) {
+    error!("the workers of the former daemon still run after {waited:?}: what they ran may run twice");
+}
+
 /// Submits are refused from now on.
 pub fn room_short(why: &str) {
     error!("{}", escape(why));

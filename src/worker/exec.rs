@@ -1,6 +1,7 @@
 //! Starts a job's process: its arguments, standard input, environment and process group. It knows nothing of
 //! leases and deadlines (`supervise.rs`), and nothing of what becomes of the output (`output.rs`).
 
+use super::orphans::Orphans;
 use super::spawn::spawn;
 use super::user::{User, UserError};
 use super::{Handler, Surroundings};
@@ -11,7 +12,7 @@ use rustix::io::Errno;
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{
     Pid, PidfdFlags, Signal, WaitOptions, getpid, getppid, kill_process_group, pidfd_open,
-    set_parent_process_death_signal, waitpid,
+    set_child_subreaper, set_parent_process_death_signal, setsid, waitpid,
 };
 use std::ffi::{CString, OsString};
 use std::fs::File;
@@ -91,7 +92,7 @@ impl StartError {
     }
 }
 
-/// A job's process, the leader of its own process group. Dropping it kills the group.
+/// A job's first process, the leader of its own session and process group. Dropping it kills the group.
 #[derive(Debug)]
 pub(super) struct Child {
     /// Its number, and that of its group.
@@ -100,6 +101,7 @@ pub(super) struct Child {
     /// that the group can be signalled without a race.
     end: AsyncFd<OwnedFd>,
     reaped: bool,
+    orphans: Option<Orphans>,
 }
 
 /// What it prints.
@@ -124,11 +126,23 @@ impl Child {
         let _ = kill_process_group(self.pid, signal);
     }
 
+    /// Kills all that the process has left, once it has ended; returns when that is gone.
+    pub(super) async fn clear(&self) {
+        self.signal(Signal::KILL);
+        if let Some(orphans) = &self.orphans {
+            orphans.end_those_of(self.pid).await;
+        }
+    }
+
     /// Kills what is left of the group and takes the exit status. Waits if the process has not ended.
     pub(super) fn reap(&mut self) -> io::Result<ExitStatus> {
         self.signal(Signal::KILL);
         self.reaped = true;
-        reap(self.pid)
+        let status = reap(self.pid);
+        if let Some(orphans) = &self.orphans {
+            orphans.forget(self.pid);
+        }
+        status
     }
 }
 
@@ -155,32 +169,45 @@ pub(super) fn start(
         Handler::Command => of_body(job)?,
     };
     command.envs(variables(job, around));
-    let started = standard_input(handler, job).and_then(|stdin| launch(&mut command, place.as_ref(), stdin));
+    let started = standard_input(handler, job)
+        .and_then(|stdin| launch(&mut command, place.as_ref(), stdin, around.orphans.as_ref()));
     started.map_err(|error| explain(error, &command, place))
 }
 
 /// Starts the process and takes charge of it.
-fn launch(command: &mut Command, place: Option<&Place>, stdin: OwnedFd) -> io::Result<(Child, Pipes)> {
+fn launch(
+    command: &mut Command,
+    place: Option<&Place>,
+    stdin: OwnedFd,
+    orphans: Option<&Orphans>,
+) -> io::Result<(Child, Pipes)> {
     let (stdout, stdout_end) = pipe_with(PipeFlags::CLOEXEC)?;
     let (stderr, stderr_end) = pipe_with(PipeFlags::CLOEXEC)?;
     let pipes = Pipes { stdout: listen(stdout)?, stderr: listen(stderr)? };
     let (pid, process) = if place.is_some_and(|place| place.user.is_some()) {
-        command.stdin(stdin).stdout(stdout_end).stderr(stderr_end).process_group(0);
-        let started = die_with_this_process(command).spawn();
+        command.stdin(stdin).stdout(stdout_end).stderr(stderr_end);
+        let started = lead_and_die_with_this_process(command, orphans.is_some()).spawn();
         // The command would keep the ends of the pipes open.
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         let pid = Pid::from_child(&started?);
         (pid, pidfd_open(pid, PidfdFlags::empty()).map_err(io::Error::from))
     } else {
-        let (pid, process) = spawn(command, [stdin.as_fd(), stdout_end.as_fd(), stderr_end.as_fd()])?;
+        let (pid, process) =
+            spawn(command, [stdin.as_fd(), stdout_end.as_fd(), stderr_end.as_fd()], orphans.is_some())?;
         (pid, Ok(process))
     };
+    if let Some(orphans) = orphans {
+        orphans.spare(pid);
+    }
     match process.and_then(readable_at_end) {
-        Ok(end) => Ok((Child { pid, end, reaped: false }, pipes)),
+        Ok(end) => Ok((Child { pid, end, reaped: false, orphans: orphans.cloned() }, pipes)),
         Err(error) => {
             // It cannot be watched, so it must not run.
             let _ = kill_process_group(pid, Signal::KILL);
             let _ = reap(pid);
+            if let Some(orphans) = orphans {
+                orphans.forget(pid);
+            }
             Err(error)
         }
     }
@@ -266,17 +293,22 @@ fn standard_input(handler: &Handler, job: &ClaimedJob) -> io::Result<OwnedFd> {
     Ok(file.into())
 }
 
-/// Has the child killed when this process dies, however it dies. For processes that are not started by `spawn`, which
-/// sees to that itself: those of other users. While one has their rights they can stop it, and `spawn` waits.
-fn die_with_this_process(command: &mut Command) -> &mut Command {
+/// Has the child lead a session, adopt what is orphaned below it if asked to, and be killed when this process dies,
+/// however it dies. For processes that are not started by `spawn`, which sees to that itself: those of other users.
+/// While one has their rights they can stop it, and `spawn` waits.
+fn lead_and_die_with_this_process(command: &mut Command, adopts: bool) -> &mut Command {
     let this = getpid();
     let ask = move || {
+        setsid()?;
+        if adopts {
+            set_child_subreaper(Some(getpid()))?;
+        }
         set_parent_process_death_signal(Some(Signal::KILL))?;
         // Dead already, before the line above? Then no signal will come.
         if getppid() == Some(this) { Ok(()) } else { Err(io::ErrorKind::BrokenPipe.into()) }
     };
-    // SAFETY: between fork and exec only calls that are safe in a signal handler are allowed. `ask` makes two bare
-    // system calls, prctl and getppid; it takes no lock and allocates nothing (an error from an `ErrorKind` is a
+    // SAFETY: between fork and exec only calls that are safe in a signal handler are allowed. `ask` makes bare
+    // system calls, setsid, prctl, getpid and getppid; it takes no lock and allocates nothing (an error from an `ErrorKind` is a
     // plain value). The signal follows the *thread* that forked: `serve` runs on a current-thread runtime, whose
     // thread is the one that lives as long as the worker.
     unsafe { command.pre_exec(ask) }

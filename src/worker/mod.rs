@@ -1,14 +1,17 @@
 //! The hands: claims jobs like any client, runs a process for each, settles by how it ended. The daemon's own pool
-//! ([`run_pool`], a child process of the daemon) and `musher work` ([`run_work`]) are the same code: they differ
+//! ([`run_pool`], a child process of the daemon) and `musher work` ([`run_kept`]) are the same code: they differ
 //! in where the plans come from and in what the end of the connection means.
 //!
 //! The pool is a process of its own so that the daemon never forks from its large memory, and so that the daemon's
-//! death, SIGKILL included, is seen as the end of the connection: the pool then kills every process group.
+//! death, SIGKILL included, is seen as the end of the connection: the pool then kills all processes of its jobs. And
+//! whoever runs jobs has a parent that kills what is left of them if it is killed itself, before the end of its
+//! connection lets the daemon give them out again: the pool has the daemon, `musher work` its keeper.
 //!
 //! # Layout
 //! - `pool`: one loop owns all slots (`lanes`, `ahead`), leases (`leases`) and deadlines; everything else sends it events.
 //! - `attempt`: one run as named steps: start, watch, settle.
 //! - `exec`: what a job's process is given; `spawn`: how it comes to be; `user`: whose rights; `supervise`: when it is stopped, and how.
+//! - `orphans`: what jobs leave behind. `keeper`: the parent of `musher work`. `pool_lock`: one pool a directory.
 //! - `output`: what it prints, to the daemon. `run`: the two programs around it all.
 //!
 //! Nothing here knows the core, the store or the engine: the protocol is all there is.
@@ -16,10 +19,13 @@
 mod ahead;
 mod attempt;
 mod exec;
+mod keeper;
 mod lanes;
 mod leases;
+mod orphans;
 mod output;
 mod pool;
+mod pool_lock;
 mod run;
 mod spawn;
 mod supervise;
@@ -27,14 +33,20 @@ mod supervise;
 mod tests;
 mod user;
 
+pub use keeper::{KEPT_ENV, keep};
+pub use orphans::Orphans;
 pub use pool::serve;
-pub use run::{WorkOptions, run_pool, run_work};
+pub use pool_lock::{POOL_LOCK_ENV, PoolLock};
+pub use run::{WorkOptions, run_kept, run_pool};
 
 use crate::client::ClientError;
 use crate::notify::PRIVATE_ENV;
 use crate::protocol::admin::HandlerView;
 use std::ffi::OsString;
 use std::path::PathBuf;
+
+/// What processes of ours tell each other.
+const OWN_ENV: [&str; 2] = [KEPT_ENV, POOL_LOCK_ENV];
 
 /// What to run for some queues.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -92,15 +104,17 @@ pub struct Surroundings {
     pub socket: Option<PathBuf>,
     /// What [`Handler::Exec`] jobs inherit. Command jobs bring their own.
     pub environment: Vec<(OsString, OsString)>,
+    /// Where a process of its own runs jobs: what sees to it that nothing of a job outlives it.
+    pub orphans: Option<Orphans>,
 }
 
 impl Surroundings {
     /// Those of this process, with the daemon's socket if it is known.
     pub fn of_this_process(socket: Option<PathBuf>) -> Surroundings {
         let environment = std::env::vars_os()
-            .filter(|(name, _)| !PRIVATE_ENV.iter().any(|private| name == private))
+            .filter(|(name, _)| !PRIVATE_ENV.iter().chain(&OWN_ENV).any(|private| name == private))
             .collect();
-        Surroundings { socket, environment }
+        Surroundings { socket, environment, orphans: None }
     }
 }
 

@@ -1,10 +1,11 @@
-//! The two programs around the pool: the daemon's own (`musher pool`) and `musher work`. They own the process's
-//! signals and its connection; what happens with jobs is the pool's.
+//! The two programs around the pool: the daemon's own (`musher pool`) and the one below the keeper of `musher work`.
+//! They own the process's connection; what happens with jobs is the pool's.
 
-use super::{Plan, Source, Surroundings, WorkerEnd, serve};
+use super::keeper::Keeper;
+use super::pool_lock::{POOL_LOCK_ENV, PoolLock};
+use super::{Orphans, Plan, Source, Surroundings, WorkerEnd, serve};
 use crate::client::{Client, ClientError};
-use crate::signals::{self, Signal};
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1};
 use std::io;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
@@ -17,6 +18,8 @@ use tokio::time::sleep;
 
 /// How long running jobs may go on after the first signal to `musher work`.
 const WORK_GRACE: Duration = Duration::from_secs(30);
+/// How long the end of this process waits for what SIGKILL does not end at once.
+const LAST_PATIENCE: Duration = Duration::from_secs(10);
 /// The first wait before the daemon is called again; it doubles from one to the next.
 const CALL_AGAIN: Duration = Duration::from_millis(100);
 /// The longest.
@@ -32,55 +35,74 @@ pub struct WorkOptions {
 }
 
 /// The daemon's own workers: runs what the daemon says over the socket that is this process's standard input, until
-/// the connection ends or the daemon says so. A SIGKILL of the daemon ends the connection too, and then the process
-/// groups of all jobs are killed. A death signal from the kernel would be worse than none: this process would be
-/// gone before it could do that.
+/// the connection ends or the daemon says so. A SIGKILL of the daemon ends the connection too, and then all processes
+/// of jobs are killed. A death signal from the kernel would be worse than none: this process would be gone before it
+/// could do that.
 ///
 /// # Errors
 /// It was not started by a daemon, or the daemon does not want it.
 pub fn run_pool() -> io::Result<()> {
     // The daemon decides when its workers stop; a signal to the whole process group must not decide otherwise.
-    // Handlers and not "ignore", since that would be inherited by the jobs.
-    for signal in [SIGINT, SIGTERM, SIGHUP, SIGUSR1] {
-        signal_hook::flag::register(signal, Arc::new(AtomicBool::new(false)))?;
-    }
+    heed_no_signals()?;
+    let _lock = std::env::var_os(POOL_LOCK_ENV).map(|path| PoolLock::take(Path::new(&path))).transpose()?;
+    let orphans = Orphans::adopt()?;
     let socket = std::os::unix::net::UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
     socket.set_nonblocking(true)?;
-    on_this_thread(async {
+    let ended = on_this_thread(async {
         let client = Client::greet(UnixStream::from_std(socket)?).await.map_err(io::Error::other)?;
-        let around = Surroundings::of_this_process(std::env::var_os("MUSHER_SOCKET").map(PathBuf::from));
+        let mut around = Surroundings::of_this_process(std::env::var_os("MUSHER_SOCKET").map(PathBuf::from));
+        around.orphans = Some(orphans.clone());
         let (_nobody, never) = watch::channel(None);
         match serve(&client, Source::Daemon, around, never).await {
             WorkerEnd::Stopped | WorkerEnd::Disconnected => Ok(()),
             WorkerEnd::Refused(error) => Err(io::Error::other(error)),
         }
-    })
+    });
+    orphans.end_all(LAST_PATIENCE);
+    ended
 }
 
-/// `musher work`: works until a signal says to stop. When the daemon goes away the running jobs are killed, since
-/// their leases have ended, and the daemon is called until it is back.
+/// Handlers and not "ignore", since that would be inherited by the jobs.
+fn heed_no_signals() -> io::Result<()> {
+    for signal in [SIGINT, SIGTERM, SIGHUP, SIGUSR1, SIGQUIT] {
+        signal_hook::flag::register(signal, Arc::new(AtomicBool::new(false)))?;
+    }
+    Ok(())
+}
+
+/// The process that does the work of `musher work`, below its keeper (`keeper.rs`): works until the keeper says to
+/// stop. When the daemon goes away the running jobs are killed, since their leases have ended, and the daemon is called
+/// until it is back. When the keeper goes away, all jobs are killed and this process ends.
 ///
 /// # Errors
-/// No daemon is there at the first try, or it refused.
-pub fn run_work(options: &WorkOptions) -> io::Result<Result<(), ClientError>> {
-    let (ask, asked) = watch::channel(None);
-    let _listener = signals::listen(move |signal| {
-        // A terminal that is gone ends a worker as a signal to stop does.
-        if matches!(signal, Signal::Drain | Signal::Reload) {
-            // The second one cuts the wait short.
-            ask.send_modify(|grace| match grace.replace(Duration::ZERO) {
-                Some(_) => tracing::warn!("second signal: running jobs are ended and given back"),
-                None => {
-                    *grace = Some(WORK_GRACE);
-                    let seconds = WORK_GRACE.as_secs();
-                    tracing::info!(
-                        "stopping: running jobs have {seconds}s to end, a second signal ends them now"
-                    );
-                }
-            });
+/// No daemon is there at the first try, or it refused; or it was not started by a keeper.
+pub fn run_kept(options: &WorkOptions) -> io::Result<Result<(), ClientError>> {
+    heed_no_signals()?;
+    let orphans = Orphans::adopt()?;
+    let worked = on_this_thread(async {
+        let keeper = Keeper::at_stdin()?;
+        let (ask, asked) = watch::channel(None);
+        tokio::select! {
+            biased;
+            // The attempts end with the pool; the connection, with this process.
+            gone = keeper.obey(|| stop_soon(&ask)) => gone,
+            end = work(options, &keeper, &orphans, &asked) => end,
         }
-    })?;
-    on_this_thread(async { Ok(work(options, &asked).await) })
+    });
+    orphans.end_all(LAST_PATIENCE);
+    worked
+}
+
+fn stop_soon(ask: &watch::Sender<Option<Duration>>) {
+    // The second one cuts the wait short.
+    ask.send_modify(|grace| match grace.replace(Duration::ZERO) {
+        Some(_) => tracing::warn!("second signal: running jobs are ended and given back"),
+        None => {
+            *grace = Some(WORK_GRACE);
+            let seconds = WORK_GRACE.as_secs();
+            tracing::info!("stopping: running jobs have {seconds}s to end, a second signal ends them now");
+        }
+    });
 }
 
 /// Runs a future on this thread alone: jobs die with the thread that started them, so it must live as long as
@@ -89,34 +111,51 @@ fn on_this_thread<T>(future: impl Future<Output = io::Result<T>>) -> io::Result<
     tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(future)
 }
 
-async fn work(options: &WorkOptions, asked: &watch::Receiver<Option<Duration>>) -> Result<(), ClientError> {
-    let around = Surroundings::of_this_process(Some(options.socket.clone()));
-    let mut client = Client::connect(&options.socket).await?;
+async fn work(
+    options: &WorkOptions,
+    keeper: &Keeper,
+    orphans: &Orphans,
+    asked: &watch::Receiver<Option<Duration>>,
+) -> io::Result<Result<(), ClientError>> {
+    let mut around = Surroundings::of_this_process(Some(options.socket.clone()));
+    around.orphans = Some(orphans.clone());
+    let mut client = match call(&options.socket, keeper).await {
+        Ok(client) => client,
+        Err(error) => return Ok(Err(error)),
+    };
     loop {
         let source = Source::Fixed(vec![options.plan.clone()]);
         let end = serve(&client, source, around.clone(), asked.clone()).await;
         match end {
-            WorkerEnd::Refused(error) => return Err(error),
-            _ if asked.borrow().is_some() => return Ok(()),
+            WorkerEnd::Refused(error) => return Ok(Err(error)),
+            _ if asked.borrow().is_some() => return Ok(Ok(())),
             WorkerEnd::Stopped => tracing::warn!("the daemon is stopping; waiting for it to come back"),
             WorkerEnd::Disconnected => tracing::warn!("the daemon is gone; waiting for it to come back"),
         }
         let mut stop = asked.clone();
         client = tokio::select! {
-            client = call_again(&options.socket, &client) => client,
-            _ = stop.wait_for(Option::is_some) => return Ok(()),
+            client = call_again(&options.socket, keeper, &client) => client,
+            _ = stop.wait_for(Option::is_some) => return Ok(Ok(())),
         };
         tracing::info!("the daemon is back");
     }
 }
 
+/// Connects, and has the keeper hold the connection too before it carries anything.
+async fn call(path: &Path, keeper: &Keeper) -> Result<Client, ClientError> {
+    let failed = |source| ClientError::Connect { path: path.to_path_buf(), source };
+    let stream = UnixStream::connect(path).await.map_err(failed)?;
+    keeper.hold(&stream).map_err(failed)?;
+    Client::greet(stream).await
+}
+
 /// Waits until the old connection has ended, then calls until there is a new one.
-async fn call_again(socket: &Path, old: &Client) -> Client {
+async fn call_again(socket: &Path, keeper: &Keeper, old: &Client) -> Client {
     old.closed().await;
     let mut wait = CALL_AGAIN;
     loop {
         sleep(wait).await;
-        if let Ok(client) = Client::connect(socket).await {
+        if let Ok(client) = call(socket, keeper).await {
             return client;
         }
         wait = (wait * 2).min(CALL_AGAIN_MAX);

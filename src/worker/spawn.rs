@@ -20,14 +20,18 @@ const SIGNAL_MAX: i32 = 64;
 const DEFAULT_PATH: &[u8] = b"/bin:/usr/bin";
 const SHELL: &[u8] = b"/bin/sh";
 
-/// Starts `command` as the leader of a process group of its own, which gets SIGKILL when the thread that calls this
-/// ends. Of the command's environment only what was set counts; in its arguments and directory `Command` has replaced
+/// Starts `command` as the leader of a session of its own, without a terminal, which gets SIGKILL when the thread that
+/// calls this ends. If it `adopts`, what is orphaned below it becomes its child. Of the command's environment only what was set counts; in its arguments and directory `Command` has replaced
 /// what holds a zero byte, so that must have been looked for before. `stdio` are its standard streams. Gives its number and
 /// a descriptor of it.
 ///
 /// # Errors
 /// As [`Command::spawn`]; no process is left behind.
-pub(super) fn spawn(command: &Command, stdio: [BorrowedFd<'_>; 3]) -> io::Result<(Pid, OwnedFd)> {
+pub(super) fn spawn(
+    command: &Command,
+    stdio: [BorrowedFd<'_>; 3],
+    adopts: bool,
+) -> io::Result<(Pid, OwnedFd)> {
     if stdio.iter().any(|fd| fd.as_raw_fd() < 3) {
         // They would be overwritten before they are used. Programs in Rust begin with those three open.
         return Err(io::Error::other("this process has no standard streams"));
@@ -41,6 +45,7 @@ pub(super) fn spawn(command: &Command, stdio: [BorrowedFd<'_>; 3]) -> io::Result
         cwd: program.cwd.as_ref().map_or(ptr::null(), |cwd| cwd.as_ptr()),
         stdio: stdio.map(|fd| fd.as_raw_fd()),
         parent: getpid().as_raw_nonzero().get(),
+        adopts,
         error: 0,
     };
     let mut stack = Box::<[u8]>::new_uninit_slice(STACK);
@@ -167,6 +172,7 @@ struct Birth {
     cwd: *const libc::c_char,
     stdio: [RawFd; 3],
     parent: i32,
+    adopts: bool,
     error: i32,
 }
 
@@ -191,7 +197,7 @@ unsafe fn become_program(birth: &mut Birth) -> Errno {
         Errno::from_raw_os_error(unsafe { *libc::__errno_location() })
     };
     // SAFETY: plain system calls with numbers, and with strings and arrays of them that end with a null and that
-    // `spawn` keeps alive. Each acts on the child alone: its death signal, group, descriptors, directory and handlers
+    // `spawn` keeps alive. Each acts on the child alone: its death signal, session, descriptors, directory and handlers
     // are its own, as neither CLONE_FILES, CLONE_FS nor CLONE_SIGHAND was asked for.
     unsafe {
         if libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) != 0 {
@@ -201,7 +207,7 @@ unsafe fn become_program(birth: &mut Birth) -> Errno {
         if libc::getppid() != birth.parent {
             return Errno::PIPE;
         }
-        if libc::setpgid(0, 0) != 0 {
+        if libc::setsid() < 0 || (birth.adopts && libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1) != 0) {
             return errno();
         }
         for (target, fd) in (0..).zip(&birth.stdio) {
@@ -277,7 +283,7 @@ mod tests {
     fn run(command: &Command) -> io::Result<(String, WaitStatus)> {
         let (mut reader, writer) = io::pipe().unwrap();
         let null = File::options().read(true).write(true).open("/dev/null").unwrap();
-        let (pid, _) = spawn(command, [null.as_fd(), writer.as_fd(), null.as_fd()])?;
+        let (pid, _) = spawn(command, [null.as_fd(), writer.as_fd(), null.as_fd()], false)?;
         drop(writer);
         let mut printed = String::new();
         reader.read_to_string(&mut printed).unwrap();
@@ -324,13 +330,17 @@ mod tests {
     }
 
     #[test]
-    fn a_program_leads_its_group_and_blocks_and_ignores_nothing_that_rust_does() {
+    fn a_program_leads_a_session_of_its_own_and_blocks_and_ignores_nothing_that_rust_does() {
         let mut command = Command::new("cat");
         command.args(["/proc/self/stat", "/proc/self/status"]);
         let (printed, _) = run(&command).unwrap();
         let mut lines = printed.lines();
         let numbers: Vec<&str> = lines.next().unwrap().split_whitespace().collect();
-        assert_eq!(numbers[0], numbers[4], "its own number is that of its group");
+        assert_eq!(
+            [numbers[4], numbers[5]],
+            [numbers[0]; 2],
+            "its own number is that of its group and session"
+        );
         let [blocked, ignored] =
             ["SigBlk", "SigIgn"].map(|name| lines.find(|line| line.starts_with(name)).unwrap());
         let mask = |line: &str| u64::from_str_radix(line.split_whitespace().nth(1).unwrap(), 16).unwrap();
@@ -344,7 +354,7 @@ mod tests {
             let null = File::open("/dev/null").unwrap();
             let mut command = Command::new("sleep");
             command.arg("20");
-            spawn(&command, [null.as_fd(); 3]).unwrap().0
+            spawn(&command, [null.as_fd(); 3], false).unwrap().0
         };
         let pid = std::thread::spawn(start).join().unwrap();
         assert_eq!(ended(pid).terminating_signal(), Some(Signal::KILL.as_raw()));

@@ -1,5 +1,5 @@
 //! When a job's process is stopped, and how: its deadline, orders from outside, SIGTERM, SIGKILL. It returns when
-//! the process has ended and its group is killed.
+//! the process has ended and nothing is left of what it has started.
 
 use super::exec::Child;
 use rustix::process::Signal;
@@ -71,6 +71,7 @@ pub(super) async fn watch(
             }
         }
     }
+    child.clear().await;
     let status = child.reap()?;
     Ok(match cause {
         None => Ended::Itself(status),

@@ -14,6 +14,7 @@ mod helper;
 mod hostile;
 mod life;
 mod neighbours;
+mod processes;
 mod serve;
 mod shrink;
 mod verify;

@@ -1,0 +1,239 @@
+//! Processes of jobs: nothing of a job outlives it, and nothing of one attempt runs on beside the next.
+
+use crate::helper::{Daemon, Home, block_on, until};
+use musher::protocol::{JobOptions, SubmitGroup};
+use rustix::process::{Pid, Signal, kill_process};
+use std::fs;
+use std::process::{Child, Stdio};
+
+/// Makes a home whose daemon runs this script for each job of queue `q`. In the script `$dir` is the home.
+fn home(script: &str) -> Home {
+    let home = Home::new("");
+    fs::write(home.path("script"), with_dir(&home, script)).unwrap();
+    let path = home.path("script").display().to_string();
+    home.configure(&format!("[daemon]\ndrain_timeout = \"100ms\"\n[queues.q]\nworkers = 1\nhandler = {{ exec = [\"/bin/sh\", {path:?}] }}\n"));
+    home
+}
+
+fn with_dir(home: &Home, script: &str) -> String {
+    format!("dir={}\n{script}", home.path("").display())
+}
+
+/// Starts a process that leaves the job's group and its parent, and goes on for ever; waits until it has said who it is.
+const RUNAWAY: &str = "\
+(setsid sh -c 'echo $$ > \"$0/new\"; mv \"$0/new\" \"$0/pid\"; exec sleep 1000' $dir > /dev/null 2>&1 &)
+until test -e $dir/pid; do sleep 0.01; done
+";
+/// Writes the attempt into a file again and again, from a process that has left the group.
+const LOOP: &str = "\
+setsid sh -c 'while :; do echo $MUSHER_ATTEMPT >> \"$0/lines\"; sleep 0.002; done' $dir &
+wait
+";
+
+fn pid_of_runaway(home: &Home) -> Option<Pid> {
+    Pid::from_raw(fs::read_to_string(home.path("pid")).ok()?.trim().parse().ok()?)
+}
+
+async fn runaway(home: &Home) -> Pid {
+    let pid = until("it says who it is", async || pid_of_runaway(home)).await;
+    assert!(is_alive(pid));
+    pid
+}
+
+fn stat(pid: Pid) -> Option<Vec<String>> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let (_, rest) = stat.rsplit_once(") ")?;
+    Some(rest.split(' ').map(str::to_owned).collect())
+}
+
+/// Whether a process runs; one that is dead and not reaped does not.
+fn is_alive(pid: Pid) -> bool {
+    stat(pid).is_some_and(|stat| !matches!(stat[0].as_str(), "Z" | "X"))
+}
+
+async fn until_dead(pid: Pid) {
+    until("it is dead", async || (!is_alive(pid)).then_some(())).await;
+}
+
+/// The process below that one.
+async fn child_of(parent: Pid) -> Pid {
+    let look = async || {
+        let entries = fs::read_dir("/proc").unwrap().filter_map(Result::ok);
+        let mut pids = entries.filter_map(|entry| Pid::from_raw(entry.file_name().to_str()?.parse().ok()?));
+        pids.find(|pid| stat(*pid).is_some_and(|stat| stat[1] == parent.to_string()))
+    };
+    until("it has started a process", look).await
+}
+
+async fn pool_of(daemon: &Daemon) -> Pid {
+    child_of(Pid::from_raw(daemon.status().await.pid as i32).unwrap()).await
+}
+
+/// `musher work`, killed when the test forgets it.
+struct Worker(Child);
+
+impl Worker {
+    fn start(home: &Home, script: &str) -> Worker {
+        let mut command = home.command();
+        command.args(["work", "q", "--", "sh", "-c", &with_dir(home, script)]);
+        Worker(command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap())
+    }
+
+    fn pid(&self) -> Pid {
+        Pid::from_child(&self.0)
+    }
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// How many lines each attempt has written; no line of the first may come after one of the second.
+fn lines(home: &Home) -> [usize; 2] {
+    let text = fs::read_to_string(home.path("lines")).unwrap_or_default();
+    let attempts: Vec<u32> = text.lines().map(|line| line.parse().unwrap()).collect();
+    assert!(attempts.is_sorted(), "an attempt went on beside the next: {attempts:?}");
+    [1, 2].map(|attempt| attempts.iter().filter(|of| **of == attempt).count())
+}
+
+/// Has two attempts of a job write; the first one's worker is killed in between.
+async fn the_first_ends_before_the_second_begins(home: &Home, kill: impl AsyncFnOnce()) {
+    until("the first one writes", async || (lines(home)[0] > 20).then_some(())).await;
+    kill().await;
+    until("the second one writes", async || (lines(home)[1] > 50).then_some(())).await;
+}
+
+#[test]
+fn what_has_left_its_group_does_not_outlive_a_job_that_ends_by_itself() {
+    block_on(async {
+        let home = home(RUNAWAY);
+        let daemon = home.serve().await;
+        let id = daemon.submit("q", &["a"]).await;
+        daemon.until_state(id, "done").await;
+        assert!(!is_alive(pid_of_runaway(&home).unwrap()));
+    });
+}
+
+#[test]
+fn what_has_left_its_group_does_not_outlive_a_job_that_is_cancelled() {
+    block_on(async {
+        let home = home(&format!("{RUNAWAY} sleep 1000"));
+        let daemon = home.serve().await;
+        let id = daemon.submit("q", &["a"]).await;
+        let pid = runaway(&home).await;
+        assert_eq!(home.musher(&["cancel", &id.to_string()]).status.code(), Some(0));
+        until_dead(pid).await;
+    });
+}
+
+#[test]
+fn what_has_left_its_group_does_not_outlive_a_job_that_takes_too_long() {
+    block_on(async {
+        let home = home(&format!("{RUNAWAY} sleep 1000"));
+        let daemon = home.serve().await;
+        let options = JobOptions {
+            queue: "q".into(),
+            attempts: Some(1),
+            timeout_ms: Some(1_000),
+            ..JobOptions::default()
+        };
+        daemon.client.submit(vec![SubmitGroup { options, bodies: vec!["a".into()] }]).await.unwrap();
+        let pid = runaway(&home).await;
+        daemon.until_state(1, "dead").await;
+        assert!(!is_alive(pid));
+    });
+}
+
+#[test]
+fn what_has_left_its_group_does_not_outlive_a_daemon_that_is_stopped_or_killed() {
+    for signal in [Signal::TERM, Signal::KILL] {
+        block_on(async {
+            let home = home(&format!("{RUNAWAY} sleep 1000"));
+            let daemon = home.serve().await;
+            daemon.submit("q", &["a"]).await;
+            let pid = runaway(&home).await;
+            daemon.signal(signal);
+            daemon.ended().await;
+            until_dead(pid).await;
+        });
+    }
+}
+
+#[test]
+fn only_a_jobs_own_leftovers_end_with_it() {
+    block_on(async {
+        let home = Home::new("");
+        let daemon = home.serve().await;
+        let script = format!("read what || :\n test $what = long || exit 0\n {RUNAWAY} sleep 1000");
+        let mut command = home.command();
+        command.args(["work", "q", "-j", "2", "--", "sh", "-c", &with_dir(&home, &script)]);
+        let worker = Worker(command.stdout(Stdio::null()).spawn().unwrap());
+        daemon.submit("q", &["long\n"]).await;
+        let pid = runaway(&home).await;
+        for _ in 0..20 {
+            let id = daemon.submit("q", &["short\n"]).await;
+            daemon.until_state(id, "gone").await;
+        }
+        assert!(is_alive(pid) && daemon.state(1).await == "leased");
+        drop(worker);
+        until_dead(pid).await;
+    });
+}
+
+#[test]
+fn a_pool_that_is_killed_takes_all_of_its_jobs_with_it_before_they_run_again() {
+    block_on(async {
+        let home = home(LOOP);
+        let daemon = home.serve().await;
+        daemon.submit("q", &["a"]).await;
+        let pool = pool_of(&daemon).await;
+        the_first_ends_before_the_second_begins(&home, async || kill_process(pool, Signal::KILL).unwrap())
+            .await;
+        assert_eq!(daemon.show(1).await.unwrap().crashes, 1);
+    });
+}
+
+#[test]
+fn a_daemon_that_is_killed_takes_all_of_its_jobs_with_it_before_the_next_one_runs_them() {
+    block_on(async {
+        let home = home(LOOP);
+        let daemon = home.serve().await;
+        daemon.submit("q", &["a"]).await;
+        let mut next = None;
+        let kill = async || {
+            // Stopped, its pool takes as long as it likes to notice.
+            let pool = pool_of(&daemon).await;
+            kill_process(pool, Signal::STOP).unwrap();
+            daemon.kill().await;
+            let starts = async { next = Some(home.serve().await) };
+            let goes_on = async {
+                tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+                kill_process(pool, Signal::CONT).unwrap();
+            };
+            tokio::join!(starts, goes_on);
+        };
+        the_first_ends_before_the_second_begins(&home, kill).await;
+    });
+}
+
+#[test]
+fn a_worker_that_is_killed_takes_all_of_its_jobs_with_it_before_they_run_again() {
+    for is_keeper in [true, false] {
+        block_on(async {
+            let home = Home::new("");
+            let daemon = home.serve().await;
+            daemon.submit("q", &["a"]).await;
+            let first = Worker::start(&home, LOOP);
+            until("it runs", async || (lines(&home)[0] > 0).then_some(())).await;
+            let _second = Worker::start(&home, LOOP);
+            let kill = async || {
+                let pid = if is_keeper { first.pid() } else { child_of(first.pid()).await };
+                kill_process(pid, Signal::KILL).unwrap();
+            };
+            the_first_ends_before_the_second_begins(&home, kill).await;
+        });
+    }
+}
