@@ -14,7 +14,7 @@ use crate::server::{
 use crate::signals::{self, Signal};
 use crate::store::{AppendError, DiskStore, OpenError, Options, Recovered};
 use crate::telemetry::{self, events};
-use crate::worker::{Orphans, POOL_LOCK_ENV, PoolLock};
+use crate::worker::{OOM_ENV, Orphans, POOL_LOCK_ENV, PoolLock};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
@@ -172,6 +172,7 @@ impl Daemon {
         let pool = PoolSpec {
             socket: config.daemon.socket.clone(),
             lock: config.daemon.data.join("pool"),
+            oom_score_adj: config.daemon.job_oom_score_adj,
             orphans: orphans.clone(),
         };
         let pool = tokio::task::spawn_local(keep_pool(hub.clone(), pool));
@@ -251,6 +252,8 @@ struct PoolSpec {
     socket: PathBuf,
     /// The file that it locks.
     lock: PathBuf,
+    /// What it adds to the daemon's, for itself and its jobs.
+    oom_score_adj: u16,
     /// Who ends what it leaves.
     orphans: Orphans,
 }
@@ -278,6 +281,7 @@ async fn run_pool(hub: &Rc<Hub<DiskStore>>, spec: &PoolSpec) -> io::Result<ExitS
         .arg("pool")
         .env("MUSHER_SOCKET", &spec.socket)
         .env(POOL_LOCK_ENV, &spec.lock)
+        .env(OOM_ENV, spec.oom_score_adj.to_string())
         .stdin(Stdio::from(OwnedFd::from(theirs)))
         .kill_on_drop(true)
         .spawn()?;

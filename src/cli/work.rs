@@ -36,6 +36,9 @@ pub(super) struct Work {
     /// How long a lease lasts; it is extended while the job runs [default: the queue's]
     #[arg(long, value_name = "TIME", value_parser = parse_duration)]
     lease: Option<Duration>,
+    /// By how much likelier jobs are killed than other processes when memory runs out
+    #[arg(long, value_name = "N", default_value_t = 200, value_parser = clap::value_parser!(u16).range(0..=1_000))]
+    oom_score_adj: u16,
     /// Do not print what jobs print
     #[arg(short, long)]
     quiet: bool,
@@ -60,7 +63,7 @@ impl Work {
             output_max: 1 << 20,
             echo: !self.quiet,
         };
-        run_kept(&WorkOptions { socket: to.path(), plan })??;
+        run_kept(&WorkOptions { socket: to.path(), plan, oom_score_adj: self.oom_score_adj })??;
         Ok(ExitCode::SUCCESS)
     }
 }

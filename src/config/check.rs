@@ -2,7 +2,7 @@
 //! together. All keys that there are stand here, table by table.
 
 use super::access;
-use super::defaults::{DRAIN_SUBMITS, DRAIN_TIMEOUT, KEEP_DONE_HANDLED};
+use super::defaults::{DRAIN_SUBMITS, DRAIN_TIMEOUT, JOB_OOM_SCORE_ADJ, KEEP_DONE_HANDLED};
 use super::paths::{Surroundings, data_dir, serve_socket, socket_path_error};
 use super::problem::{ConfigErrors, Problem, Report};
 use super::raw::Section;
@@ -66,6 +66,8 @@ fn daemon(
     let drain_timeout = section.duration(report, "drain_timeout").unwrap_or(DRAIN_TIMEOUT);
     let submits = [("refuse", DrainSubmits::Refuse), ("accept", DrainSubmits::Accept)];
     let drain_submits = section.word(report, "drain_submits", &submits).unwrap_or(DRAIN_SUBMITS);
+    let job_oom_score_adj =
+        section.count(report, "job_oom_score_adj", 0..=1_000).map_or(JOB_OOM_SCORE_ADJ, |adj| adj as u16);
     if section.text(report, "durability").is_some_and(|text| text != "sync") {
         let message = "only \"sync\" is supported by this version: what is acknowledged is on disk; \
                        set it to \"sync\" or remove it";
@@ -104,7 +106,7 @@ fn daemon(
         }
     }
     section.finish(report);
-    Daemon { data, socket, drain_timeout, drain_submits }
+    Daemon { data, socket, drain_timeout, drain_submits, job_oom_score_adj }
 }
 
 fn path(section: &mut Section<'_>, report: &mut Report<'_>, key: &'static str) -> Option<PathBuf> {

@@ -53,6 +53,8 @@ pub struct Daemon {
     pub drain_timeout: Duration,
     /// `drain_submits`: what becomes of submits meanwhile.
     pub drain_submits: DrainSubmits,
+    /// `job_oom_score_adj`: by how much likelier than the daemon its jobs are killed when memory runs out.
+    pub job_oom_score_adj: u16,
 }
 
 /// What a daemon that stops does with submits.
@@ -202,6 +204,7 @@ impl Config {
         let fixed = [
             ("daemon.data", old_daemon.data != new.daemon.data),
             ("daemon.socket", old_daemon.socket != new.daemon.socket),
+            ("daemon.job_oom_score_adj", old_daemon.job_oom_score_adj != new.daemon.job_oom_score_adj),
             ("storage.log_file", old.log_file != storage.log_file),
             ("storage.log_max", old.log_max != storage.log_max),
             ("storage.checkpoint", old.checkpoint != storage.checkpoint),

@@ -35,6 +35,7 @@ fn daemon(text: &mut String, Config { daemon, limits, storage, .. }: &Config) ->
     writeln!(text, "durability = \"sync\"")?;
     writeln!(text, "drain_timeout = {}", duration(daemon.drain_timeout))?;
     writeln!(text, "drain_submits = \"{submits}\"")?;
+    writeln!(text, "job_oom_score_adj = {}", daemon.job_oom_score_adj)?;
     writeln!(text, "\n[limits]")?;
     writeln!(text, "connections = {}", limits.connections)?;
     writeln!(text, "frame = {}", size(limits.frame as u64))?;

@@ -59,6 +59,7 @@ const MISTAKES: &[(&str, &str)] = &[
         "musher.toml:2: daemon.drain_timeout: `30` is not a duration: it has no",
     ),
     ("[daemon]\ndrain_submits = 'x'", "`x` is not known; use one of \"refuse\", \"accept\""),
+    ("[daemon]\njob_oom_score_adj = 1001", "daemon.job_oom_score_adj: 1001 is too large; the most is 1000"),
     ("[limits]\nbody = '1M'", "musher.toml:2: limits.body: `1M` is not a size: the unit can mean two things"),
     ("[limits]\nbody = true", "limits.body: must be a size such as \"64MiB\", not a boolean"),
     ("[limits]\nbody = 0", "limits.body: 0B is too small; the least is 1B"),
@@ -210,6 +211,7 @@ socket = "/s"
 durability = "sync"
 drain_timeout = "1m 30s"
 drain_submits = "accept"
+job_oom_score_adj = 0
 [limits]
 connections = 7
 frame = "64MiB"

@@ -12,6 +12,7 @@
 //! - `attempt`: one run as named steps: start, watch, settle.
 //! - `exec`: what a job's process is given; `spawn`: how it comes to be; `user`: whose rights; `supervise`: when it is stopped, and how.
 //! - `orphans`: what jobs leave behind. `keeper`: the parent of `musher work`. `pool_lock`: one pool a directory.
+//! - `oom`: jobs before the daemon when memory runs out.
 //! - `output`: what it prints, to the daemon. `run`: the two programs around it all.
 //!
 //! Nothing here knows the core, the store or the engine: the protocol is all there is.
@@ -22,6 +23,7 @@ mod exec;
 mod keeper;
 mod lanes;
 mod leases;
+mod oom;
 mod orphans;
 mod output;
 mod pool;
@@ -34,6 +36,7 @@ mod tests;
 mod user;
 
 pub use keeper::{KEPT_ENV, keep};
+pub use oom::OOM_ENV;
 pub use orphans::Orphans;
 pub use pool::serve;
 pub use pool_lock::{POOL_LOCK_ENV, PoolLock};
@@ -46,7 +49,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 /// What processes of ours tell each other.
-const OWN_ENV: [&str; 2] = [KEPT_ENV, POOL_LOCK_ENV];
+const OWN_ENV: [&str; 3] = [KEPT_ENV, POOL_LOCK_ENV, OOM_ENV];
 
 /// What to run for some queues.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -2,6 +2,7 @@
 //! They own the process's connection; what happens with jobs is the pool's.
 
 use super::keeper::Keeper;
+use super::oom::{self, OOM_ENV};
 use super::pool_lock::{POOL_LOCK_ENV, PoolLock};
 use super::{Orphans, Plan, Source, Surroundings, WorkerEnd, serve};
 use crate::client::{Client, ClientError};
@@ -32,6 +33,8 @@ pub struct WorkOptions {
     pub socket: PathBuf,
     /// What to do.
     pub plan: Plan,
+    /// By how much likelier than this process was its jobs are killed when memory runs out: 0 to 1000.
+    pub oom_score_adj: u16,
 }
 
 /// The daemon's own workers: runs what the daemon says over the socket that is this process's standard input, until
@@ -45,6 +48,8 @@ pub fn run_pool() -> io::Result<()> {
     // The daemon decides when its workers stop; a signal to the whole process group must not decide otherwise.
     heed_no_signals()?;
     let _lock = std::env::var_os(POOL_LOCK_ENV).map(|path| PoolLock::take(Path::new(&path))).transpose()?;
+    let adj = std::env::var(OOM_ENV).ok().and_then(|adj| adj.parse().ok());
+    oom::go_first(adj.unwrap_or_default());
     let orphans = Orphans::adopt()?;
     let socket = std::os::unix::net::UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
     socket.set_nonblocking(true)?;
@@ -78,6 +83,7 @@ fn heed_no_signals() -> io::Result<()> {
 /// No daemon is there at the first try, or it refused; or it was not started by a keeper.
 pub fn run_kept(options: &WorkOptions) -> io::Result<Result<(), ClientError>> {
     heed_no_signals()?;
+    oom::go_first(options.oom_score_adj);
     let orphans = Orphans::adopt()?;
     let worked = on_this_thread(async {
         let keeper = Keeper::at_stdin()?;

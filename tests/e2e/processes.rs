@@ -4,6 +4,9 @@ use crate::helper::{Daemon, Home, block_on, until};
 use musher::protocol::{JobOptions, SubmitGroup};
 use rustix::process::{Pid, Signal, kill_process};
 use std::fs;
+use std::os::fd::{FromRawFd, OwnedFd};
+use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::process::CommandExt;
 use std::process::{Child, Stdio};
 
 /// Makes a home whose daemon runs this script for each job of queue `q`. In the script `$dir` is the home.
@@ -236,4 +239,80 @@ fn a_worker_that_is_killed_takes_all_of_its_jobs_with_it_before_they_run_again()
             the_first_ends_before_the_second_begins(&home, kill).await;
         });
     }
+}
+
+#[test]
+fn a_job_has_no_terminal_even_if_its_worker_has_one() {
+    block_on(async {
+        let home = Home::new("");
+        let daemon = home.serve().await;
+        let terminal = Terminal::open();
+        let script = "(: < /dev/tty) 2> $dir/error";
+        let mut command = home.command();
+        command.args(["work", "q", "--", "sh", "-c", &with_dir(&home, script)]);
+        let _worker = Worker(terminal.start(command));
+        let id = daemon.submit("q", &["a"]).await;
+        daemon.until_state(id, "gone").await;
+        let error = fs::read_to_string(home.path("error")).unwrap();
+        assert!(error.contains("No such device or address"), "{error}");
+    });
+}
+
+/// A terminal of its own.
+struct Terminal {
+    /// The side of whoever looks at it; it is gone with this.
+    _outer: OwnedFd,
+    inner: std::fs::File,
+}
+
+impl Terminal {
+    fn open() -> Terminal {
+        // SAFETY: plain calls; the descriptor is new and nobody else's, and the name is read before it is overwritten.
+        let (outer, name) = unsafe {
+            let fd = libc::posix_openpt(libc::O_RDWR | libc::O_NOCTTY | libc::O_CLOEXEC);
+            assert!(fd >= 0 && libc::grantpt(fd) == 0 && libc::unlockpt(fd) == 0);
+            let mut name = [0 as libc::c_char; 64];
+            assert_eq!(libc::ptsname_r(fd, name.as_mut_ptr(), name.len()), 0);
+            let name = std::ffi::CStr::from_ptr(name.as_ptr()).to_str().unwrap().to_owned();
+            (OwnedFd::from_raw_fd(fd), name)
+        };
+        let inner =
+            fs::File::options().read(true).write(true).custom_flags(libc::O_NOCTTY).open(name).unwrap();
+        Terminal { _outer: outer, inner }
+    }
+
+    /// Starts a program as if somebody had logged in there.
+    fn start(&self, mut command: std::process::Command) -> Child {
+        command.stdin(self.inner.try_clone().unwrap()).stdout(Stdio::null()).stderr(Stdio::null());
+        let login = || {
+            // SAFETY: two system calls on the child alone.
+            let done = unsafe { libc::setsid() >= 0 && libc::ioctl(0, libc::TIOCSCTTY, 0) == 0 };
+            if done { Ok(()) } else { Err(std::io::Error::last_os_error()) }
+        };
+        // SAFETY: it makes system calls only.
+        unsafe { command.pre_exec(login) }.spawn().unwrap()
+    }
+}
+
+#[test]
+fn jobs_go_before_the_daemon_when_memory_runs_out() {
+    block_on(async {
+        let home = home("cat /proc/self/oom_score_adj > $dir/adj");
+        let own: i32 = fs::read_to_string("/proc/self/oom_score_adj").unwrap().trim().parse().unwrap();
+        let adj = || fs::read_to_string(home.path("adj")).unwrap().trim().parse::<i32>().unwrap();
+        let daemon = home.serve().await;
+        let id = daemon.submit("q", &["a"]).await;
+        daemon.until_state(id, "done").await;
+        assert_eq!(adj(), (own + 200).min(1000));
+        let pid = daemon.status().await.pid;
+        let of_daemon = fs::read_to_string(format!("/proc/{pid}/oom_score_adj")).unwrap();
+        assert_eq!(of_daemon.trim(), own.to_string());
+        let worker = "cat /proc/self/oom_score_adj > $dir/adj";
+        let mut command = home.command();
+        command.args(["work", "p", "--oom-score-adj", "7", "--", "sh", "-c", &with_dir(&home, worker)]);
+        let _worker = Worker(command.spawn().unwrap());
+        let id = daemon.submit("p", &["a"]).await;
+        daemon.until_state(id, "gone").await;
+        assert_eq!(adj(), (own + 7).min(1000));
+    });
 }
