@@ -4,7 +4,8 @@
 //! The daemon's time is the wall clock as it was at the start plus what has passed since then by
 //! `CLOCK_BOOTTIME` (`clock_gettime(2)`: it cannot be set, and counts while the machine sleeps). So a step of the
 //! wall clock moves neither leases nor delays, a job due in eight hours is due after a night asleep, and time
-//! never goes back. The price: after a step the daemon's idea of the hour is off until its next start.
+//! never goes back. After a step of the wall clock both diverge; a point in time that people name ([`Clock::at_wall`])
+//! and those that they are shown ([`Clock::shown`]) follow the wall clock as it is now.
 
 use crate::core::Time;
 use rustix::time::{ClockId, clock_gettime};
@@ -19,11 +20,9 @@ pub struct Clock(Kind);
 #[derive(Clone, Debug)]
 enum Kind {
     /// `started` is the time at which the machine had been up for `up`.
-    Real {
-        started: Time,
-        up: Duration,
-    },
-    Manual(Arc<AtomicU64>),
+    Real { started: Time, up: Duration },
+    /// The time, and what the wall clock shows.
+    Manual(Arc<[AtomicU64; 2]>),
 }
 
 impl Clock {
@@ -40,25 +39,70 @@ impl Clock {
 
     /// A clock that shows `time` until [`Clock::advance`] moves it.
     pub fn manual(time: Time) -> Clock {
-        Clock(Kind::Manual(Arc::new(AtomicU64::new(time.0))))
+        Clock(Kind::Manual(Arc::new([time.0, time.0].map(AtomicU64::new))))
     }
 
     /// The time. Never earlier than what this clock or a clone of it has shown before.
     pub fn now(&self) -> Time {
         match &self.0 {
             Kind::Real { started, up } => started.plus(read(ClockId::Boottime).saturating_sub(*up)),
-            Kind::Manual(millis) => Time(millis.load(Ordering::SeqCst)),
+            Kind::Manual(millis) => Time(millis[0].load(Ordering::SeqCst)),
         }
     }
 
-    /// Moves a manual clock, and all clones of it, on by `d`.
+    /// What the wall clock shows now.
+    pub fn wall(&self) -> Time {
+        match &self.0 {
+            Kind::Real { .. } => wall(),
+            Kind::Manual(millis) => Time(millis[1].load(Ordering::SeqCst)),
+        }
+    }
+
+    /// By how many milliseconds this clock is ahead of the wall clock now; negative if it is behind. Less than a second
+    /// is nothing: the wall clock is corrected all the time.
+    pub fn ahead_ms(&self) -> i64 {
+        let ahead = (i128::from(self.now().0) - i128::from(self.wall().0))
+            .clamp(i64::MIN.into(), i64::MAX.into()) as i64;
+        if ahead.abs() < 1_000 { 0 } else { ahead }
+    }
+
+    /// What this clock will show when the wall clock shows `point`, if nobody sets that meanwhile.
+    pub fn at_wall(&self, point: Time) -> Time {
+        Time(point.0.saturating_add_signed(self.ahead_ms()))
+    }
+
+    /// What the wall clock showed, or will show, at a time of this clock: for people.
+    pub fn shown(&self, time: Time) -> Time {
+        if time == Time::NEVER { time } else { Time(time.0.saturating_add_signed(-self.ahead_ms())) }
+    }
+
+    /// What `CLOCK_BOOTTIME` shows at `time`, for timers.
+    pub fn boottime_at(&self, time: Time) -> Duration {
+        match &self.0 {
+            Kind::Real { started, up } => up.saturating_add(time.since(*started)),
+            Kind::Manual(_) => read(ClockId::Boottime).saturating_add(time.since(self.now())),
+        }
+    }
+
+    /// Moves a manual clock, and all clones of it, on by `d`, and the wall clock with it.
     ///
     /// # Panics
     /// If the clock is not a manual one.
     pub fn advance(&self, d: Duration) {
         let Kind::Manual(millis) = &self.0 else { panic!("only a manual clock can be moved") };
-        let later = |now| Some(Time(now).plus(d).0);
-        let _ = millis.fetch_update(Ordering::SeqCst, Ordering::SeqCst, later);
+        for shown in millis.iter() {
+            let later = |now| Some(Time(now).plus(d).0);
+            let _ = shown.fetch_update(Ordering::SeqCst, Ordering::SeqCst, later);
+        }
+    }
+
+    /// Sets the wall clock of a manual one, and nothing else.
+    ///
+    /// # Panics
+    /// If the clock is not a manual one.
+    pub fn set_wall(&self, time: Time) {
+        let Kind::Manual(millis) = &self.0 else { panic!("only a manual clock can be set") };
+        millis[1].store(time.0, Ordering::SeqCst);
     }
 }
 
@@ -103,6 +147,38 @@ mod tests {
         let before = wall();
         let now = Clock::start().now();
         assert!(now >= before && now <= wall(), "{before} {now}");
+    }
+
+    /// After one start with a clock that was years ahead, whatever was to run at a point in time ran at once, for years.
+    #[test]
+    fn a_point_in_time_is_one_of_the_wall_clock_of_now() {
+        let (year, hour) = (Duration::from_secs(365 * 86_400), Duration::from_secs(3_600));
+        let clock = Clock::manual(Time(0).plus(year * 60));
+        assert_eq!((clock.ahead_ms(), clock.at_wall(Time(7))), (0, Time(7)));
+        for wall in [Time(0).plus(year * 56), Time(0), Time(0).plus(year * 99)] {
+            clock.set_wall(wall);
+            let (point, then) = (wall.plus(hour), clock.now().plus(hour));
+            assert_eq!((clock.at_wall(point), clock.shown(then)), (then, point));
+            assert_eq!(clock.shown(Time::NEVER), Time::NEVER);
+        }
+        assert_eq!(clock.ahead_ms(), -39 * year.as_millis() as i64);
+        clock.advance(hour);
+        assert_eq!(clock.ahead_ms(), -39 * year.as_millis() as i64, "both go on");
+        // What the wall clock is corrected by all the time changes nothing.
+        clock.set_wall(Time(clock.now().0 - 999));
+        assert_eq!(clock.at_wall(Time(7)), Time(7));
+    }
+
+    #[test]
+    fn the_real_clock_knows_how_far_it_is_ahead() {
+        let day = Duration::from_secs(86_400);
+        let clock = Clock::starting_after(wall().plus(day));
+        let ahead = clock.ahead_ms();
+        assert!((86_390_000..=86_400_000).contains(&ahead), "{ahead}");
+        let in_an_hour = wall().plus(Duration::from_secs(3_600));
+        let then = clock.at_wall(in_an_hour).since(clock.now());
+        assert!(then > Duration::from_secs(3_590) && then <= Duration::from_secs(3_610), "{then:?}");
+        assert_eq!(Clock::start().ahead_ms(), 0);
     }
 
     #[test]

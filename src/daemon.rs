@@ -138,6 +138,7 @@ impl Daemon {
         }
         events::recovered(data, report.jobs, report.commits, crate::clock::monotonic() - begun);
         let clock = Clock::starting_after(time);
+        events::clock_has_diverged(clock.ahead_ms());
         let (outputs, output_thread) = OutputStore::open(&data.join("output"), |id| state.contains(id))?;
         let service = service(&config);
         let luck = luck(clock.now());

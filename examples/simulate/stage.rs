@@ -1,7 +1,7 @@
 //! The stage: a disk that lasts, one life of the daemon on it after the other, and what ends a life. Plays the part of
 //! the loop and the hub: turns, delivers, keeps house, and begins anew.
 
-use crate::clients::{Clients, queue};
+use crate::clients::{Clients, LEASE, queue};
 use crate::oracle::Oracle;
 use crate::shadow;
 use fastrand::Rng;
@@ -13,6 +13,9 @@ use std::time::Duration;
 
 /// More turns than it ever takes until all is done.
 const TURNS_TO_REST: u32 = 5_000;
+
+/// The most turns that the loop makes while nobody asks for anything.
+const TURNS_OF_A_PAUSE: u32 = 64;
 
 /// As many records as the simulated log keeps of what is home.
 const RECORDS_AT_REST: usize = 16;
@@ -35,6 +38,8 @@ pub(crate) enum Death {
 pub(crate) struct Stage {
     pub(crate) disk: SimulatedDisk,
     pub(crate) late: bool,
+    /// Whether the loop has stood still for long just now.
+    stood_still: bool,
     pub(crate) lives: u64,
     pub(crate) told: u64,
 }
@@ -43,7 +48,7 @@ impl Stage {
     pub(crate) fn new(seed: u64, planted: Option<Planted>) -> Stage {
         let disk = SimulatedDisk::new(seed);
         planted.into_iter().for_each(|fault| disk.plant(fault));
-        Stage { disk, late: false, lives: 0, told: 0 }
+        Stage { disk, late: false, stood_still: false, lives: 0, told: 0 }
     }
 
     /// A daemon starts at what the wall clock says, or at the newest commit if that is later.
@@ -84,7 +89,14 @@ impl Stage {
                     life.is_between = true;
                 }
                 Delivery::Answer(..) => {}
-                Delivery::Revoked { lease, expired, .. } => oracle.revoked(lease, expired, life.now),
+                Delivery::Revoked { lease, expired, .. } => {
+                    assert!(
+                        !(expired && self.stood_still),
+                        "a pause has ended the lease of job {}",
+                        lease.id
+                    );
+                    oracle.revoked(lease, expired, life.now);
+                }
                 Delivery::Forgotten(jobs) => oracle.forgotten(jobs),
             }
         }
@@ -92,6 +104,47 @@ impl Stage {
             clients.check(life.now);
         }
         true
+    }
+
+    /// Time passes, and the loop turns whenever the engine has asked for it. `false` if the disk has failed.
+    pub(crate) fn turns_until(
+        &mut self,
+        life: &mut Life,
+        until: Time,
+        clients: &mut Clients,
+        oracle: &mut Oracle,
+    ) -> bool {
+        for _ in 0..TURNS_OF_A_PAUSE {
+            match life.engine.housekeep(life.now) {
+                Err(_) => return false,
+                Ok(Some(next)) if next <= until => life.now = life.now.max(next),
+                Ok(_) => break,
+            }
+            if !self.turn(life, clients, oracle) {
+                return false;
+            }
+        }
+        life.now = until;
+        true
+    }
+
+    /// The loop stands still, and goes on: no lease ends for that. `false` if the disk has failed.
+    pub(crate) fn stand_still(
+        &mut self,
+        life: &mut Life,
+        until: Time,
+        clients: &mut Clients,
+        oracle: &mut Oracle,
+    ) -> bool {
+        if !self.turn(life, clients, oracle) || life.engine.housekeep(life.now).is_err() {
+            return false;
+        }
+        // A short one harms no lease that its holder extends in time.
+        self.stood_still = !self.late && until.since(life.now) >= LEASE / 4;
+        life.now = until;
+        let is_well = self.turn(life, clients, oracle);
+        self.stood_still = false;
+        is_well
     }
 
     /// The next step on the way down. `true` if the life has ended well.

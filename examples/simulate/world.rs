@@ -95,7 +95,17 @@ impl World {
                 let rows = if rng.bool() { rng.usize(..4) } else { rng.usize(..80) };
                 stage.disk.write_rows(rows);
             }
-            850..970 => life.now = life.now.plus(pause(rng)),
+            850..970 => {
+                // As a rule the loop makes its turns in time; now and then it stands still.
+                let (until, is_still) = (life.now.plus(pause(rng)), rng.u32(..3) == 0);
+                let is_well = match is_still {
+                    true => stage.stand_still(&mut life, until, clients, oracle),
+                    false => stage.turns_until(&mut life, until, clients, oracle),
+                };
+                if !is_well {
+                    return self.end(life, Death::PowerCut);
+                }
+            }
             970..989 => self.trouble(&mut life),
             989 if rng.u32(..4) == 0 => {
                 if !stage.rest(&mut life, clients, oracle) {
@@ -131,11 +141,11 @@ impl World {
                 stage.disk.sync_late(stage.late);
                 stage.disk.sync();
             }
-            5 => life.engine.drain_by_hand(rng.u32(..3) == 0),
+            5 => life.engine.drain_by_hand(rng.u32(..3) == 0, life.now),
             _ => {
                 stage.disk.sync();
                 stage.disk.fail_home(false, false);
-                life.engine.drain_by_hand(false);
+                life.engine.drain_by_hand(false, life.now);
             }
         }
     }

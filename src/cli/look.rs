@@ -26,8 +26,19 @@ impl Status {
         }
         let StatusView { version, pid, mode, data, connections, .. } = &status;
         let (up, memory) = (span(status.uptime_ms), status.memory >> 20);
-        output::line(&format!("musher {version}, pid {pid}, {mode} for {up}, {memory} MiB of memory"))?;
+        let mode = match status.draining_ms {
+            Some(ms) => format!("{mode} for {}, up for {up}", span(ms)),
+            None => format!("{mode} for {up}"),
+        };
+        output::line(&format!("musher {version}, pid {pid}, {mode}, {memory} MiB of memory"))?;
         output::line(&format!("data in {}, {connections} connections", safe(data)))?;
+        if status.clock_ahead_ms != 0 {
+            let way = if status.clock_ahead_ms > 0 { "ahead of" } else { "behind" };
+            let by = span(status.clock_ahead_ms.unsigned_abs());
+            output::line(&format!(
+                "its clock is {by} {way} the wall clock, which was set; times are shown by the latter"
+            ))?;
+        }
         if let Some(why) = &status.refusing {
             output::line(&format!("takes no new jobs: {why}"))?;
         }

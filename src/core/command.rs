@@ -41,6 +41,11 @@ pub enum Command {
     Recover,
     /// The daemon is stopping: what connections still hold is given back without blame.
     Evict,
+    /// The daemon stood still from `since` until now, and nobody could extend a lease: those in force last longer.
+    StoodStill {
+        /// The last moment of which it is known that the daemon went on.
+        since: Time,
+    },
     /// Do what is due.
     Tick,
     /// Change jobs by hand. Each is judged by itself.

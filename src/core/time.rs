@@ -21,6 +21,11 @@ impl Time {
         Duration::from_millis(self.0.saturating_sub(earlier.0))
     }
 
+    /// The next whole second, or this one.
+    pub fn next_second(self) -> Time {
+        Time(self.0.div_ceil(1000).saturating_mul(1000))
+    }
+
     /// The whole second that this time lies in. Arrival is remembered to the second, so that jobs that came
     /// one after the other can share one entry.
     pub fn whole_second(self) -> Time {

@@ -6,6 +6,7 @@ use crate::core::{
 };
 use crate::store::{BodyError, Room};
 use bytes::Bytes;
+use std::time::Duration;
 
 /// Who asked: a connection, and the number of its request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -162,6 +163,11 @@ pub enum Fact {
         error: Box<str>,
         /// When it runs again; `None` if it is dead.
         retry: Option<Time>,
+    },
+    /// The loop stood still, and leases last longer for it.
+    StoodStill {
+        /// For how long at most.
+        time: Duration,
     },
     /// Workers, or the daemon under them, vanished.
     Interrupted {

@@ -15,9 +15,14 @@ pub enum Drain {
     #[default]
     Running,
     /// Nothing is taken or given out, until somebody says otherwise.
-    ByHand,
+    ByHand {
+        /// Since when.
+        since: Time,
+    },
     /// The daemon stops as soon as nothing is leased by a connection, or the time is over.
     Stopping {
+        /// Since when.
+        since: Time,
         /// When workers end what still runs.
         deadline: Time,
         /// Whether their leases were taken from them.
@@ -41,25 +46,33 @@ impl Drain {
     pub fn name(self) -> &'static str {
         match self {
             Drain::Running => "running",
-            Drain::ByHand => "draining",
+            Drain::ByHand { .. } => "draining",
             Drain::Stopping { .. } => "stopping",
+        }
+    }
+
+    /// Since when it is not running.
+    pub fn since(self) -> Option<Time> {
+        match self {
+            Drain::Running => None,
+            Drain::ByHand { since } | Drain::Stopping { since, .. } => Some(since),
         }
     }
 
     /// Begins to stop, or cuts the wait short if that has begun. Returns whether it has begun only now.
     pub fn stop(&mut self, now: Time, grace: Duration) -> bool {
         let begun = matches!(self, Drain::Stopping { .. });
-        let (deadline, evicted) = match *self {
-            Drain::Stopping { deadline, evicted } => (deadline.min(now), evicted),
-            Drain::Running | Drain::ByHand => (now.plus(grace), false),
+        let (since, deadline, evicted) = match *self {
+            Drain::Stopping { since, deadline, evicted } => (since, deadline.min(now), evicted),
+            Drain::Running | Drain::ByHand { .. } => (now, now.plus(grace), false),
         };
-        *self = Drain::Stopping { deadline, evicted };
+        *self = Drain::Stopping { since, deadline, evicted };
         !begun
     }
 
     /// What to do now that connections hold `held` leases; `None` while the daemon is not stopping.
     pub fn step(&mut self, now: Time, held: usize) -> Option<Step> {
-        let Drain::Stopping { deadline, evicted } = self else { return None };
+        let Drain::Stopping { deadline, evicted, .. } = self else { return None };
         let last = deadline.plus(KILL_GRACE);
         if held == 0 || *evicted {
             Some(Step::Finish)
@@ -91,7 +104,7 @@ mod tests {
 
     #[test]
     fn a_second_stop_cuts_the_wait_short() {
-        let mut drain = Drain::ByHand;
+        let mut drain = Drain::ByHand { since: Time(0) };
         assert!(drain.stop(Time(0), GRACE));
         assert!(!drain.stop(Time(1_000), GRACE));
         assert_eq!(drain.step(Time(1_000), 1), Some(Step::Wait(Time(5_000))));

@@ -11,6 +11,7 @@ mod answer;
 mod batch;
 mod closing;
 mod drain;
+mod pause;
 mod submit;
 #[cfg(test)]
 mod tests;
@@ -29,6 +30,7 @@ use crate::core::{
 };
 use crate::store::{AppendError, BodyError, CommitNo, Room, Shrunk, Store};
 use bytes::Bytes;
+use pause::Rest;
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 use waiting::{Waiter, Waiting};
@@ -99,6 +101,7 @@ pub struct Engine<S> {
     woken: VecDeque<QueueName>,
     /// Where decisions put their events; kept to save the allocation.
     scratch: Vec<Event>,
+    rest: Rest,
 }
 
 impl<S: Store> Engine<S> {
@@ -134,6 +137,7 @@ impl<S: Store> Engine<S> {
             interrupted: HashMap::new(),
             woken: VecDeque::new(),
             scratch: Vec::new(),
+            rest: Rest::new(now),
         };
         engine.command(&Command::Recover, now);
         engine
@@ -297,9 +301,10 @@ impl<S: Store> Engine<S> {
     }
 
     /// Takes and gives out nothing any more, or does so again. Not while stopping.
-    pub fn drain_by_hand(&mut self, drain: bool) {
+    pub fn drain_by_hand(&mut self, drain: bool, now: Time) {
         if !matches!(self.drain, Drain::Stopping { .. }) {
-            self.drain = if drain { Drain::ByHand } else { Drain::Running };
+            let since = self.drain.since().unwrap_or(self.now.max(now));
+            self.drain = if drain { Drain::ByHand { since } } else { Drain::Running };
             self.core.draining = drain;
             self.woken.extend(self.waiting.queues().cloned());
         }

@@ -1,6 +1,8 @@
 //! The engine over a simulated disk: what must hold between a turn and a checkpoint, and when bodies cannot be read.
 //! Each test tells of a bug that there was.
 
+mod pauses;
+
 use super::closing::CLOSED_AT_ONCE;
 use super::*;
 use crate::core::{Group, QueueSettings, Spec, Start, StateKind};

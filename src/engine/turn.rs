@@ -28,6 +28,7 @@ impl<S: Store> Engine<S> {
     /// # Errors
     /// Final: nothing may be acknowledged any more, and the process must end.
     pub fn turn(&mut self, now: Time) -> Result<Turned, AppendError> {
+        self.make_up_for_a_pause(now);
         self.do_what_is_due(now);
         self.serve_waiting(now);
         self.commit()?;
@@ -73,6 +74,7 @@ impl<S: Store> Engine<S> {
     pub fn housekeep(&mut self, now: Time) -> Result<Option<Time>, AppendError> {
         if !self.events.is_empty() {
             // Decided since the turn: a checkpoint now would bring home what no commit has.
+            self.rest.begin(now, Some(now));
             return Ok(Some(now));
         }
         let store = self.store.maintain(&self.core.state, self.now.max(now))?;
@@ -84,7 +86,9 @@ impl<S: Store> Engine<S> {
             self.waiting.next_deadline(),
             self.watching.next_deadline(),
         ];
-        Ok(due.into_iter().flatten().min())
+        let next = due.into_iter().flatten().min();
+        self.rest.begin(now, next);
+        Ok(next)
     }
 
     /// Decides a command and applies what it brings.

@@ -88,8 +88,15 @@ pub struct StatusView {
     pub data: String,
     /// For how long it has run, in milliseconds.
     pub uptime_ms: u64,
+    /// By how many milliseconds its clock is ahead of the wall clock, negative if behind, where both have diverged. Times
+    /// in answers are those of the wall clock all the same.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub clock_ahead_ms: i64,
     /// `running`, `draining` (by hand) or `stopping`.
     pub mode: String,
+    /// For how long it has been draining or stopping, in milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub draining_ms: Option<u64>,
     /// Open connections.
     pub connections: u64,
     /// Claims that wait for work.
@@ -256,6 +263,10 @@ impl TryFrom<BackoffView> for WireBackoff {
 
 /// The kinds of backoff, by their number on the wire.
 pub const BACKOFF_KINDS: [&str; 3] = ["fixed", "linear", "exponential"];
+
+fn is_none(ms: &i64) -> bool {
+    *ms == 0
+}
 
 fn is_zero(n: &u32) -> bool {
     *n == 0

@@ -6,6 +6,7 @@ use super::hub::Hub;
 use super::native::{self, Invalid};
 use super::session::Session;
 use crate::access::Right;
+use crate::clock::Clock;
 use crate::core::{
     Command, EditRejection, Exit, Failure, IdRange, Job, JobId, JobState, Queue, QueueName, Reason, Spec,
     StateKind, Time,
@@ -95,7 +96,7 @@ pub(super) fn handle<S: Store + 'static>(
         }
         AdminRequest::Drain {} | AdminRequest::Undrain {} => {
             gate.daemon()?;
-            engine.drain_by_hand(matches!(request, AdminRequest::Drain {}));
+            engine.drain_by_hand(matches!(request, AdminRequest::Drain {}), now);
             let draining = engine.core().draining;
             let leased = engine.core().state.queues().map(|(_, q)| q.counts().of(StateKind::Leased)).sum();
             drop(engine);
@@ -158,7 +159,9 @@ fn status<S: Store + 'static>(hub: &Hub<S>, gate: &Gate<'_>, now: Time) -> Statu
         pid: std::process::id(),
         data: hub.data.clone(),
         uptime_ms: now.since(hub.started).as_millis() as u64,
+        clock_ahead_ms: hub.clock.ahead_ms(),
         mode: engine.drain().name().into(),
+        draining_ms: engine.drain().since().map(|since| now.since(since).as_millis() as u64),
         connections: hub.sessions.borrow().len() as u64,
         waiting_claims: engine.waiting_claims(None) as u64,
         commit: engine.last_commit().0,
@@ -297,7 +300,8 @@ pub(super) fn tags(spec: &Spec) -> Vec<(String, String)> {
 fn view<S: Store + 'static>(hub: &Hub<S>, id: JobId, job: &Job) -> JobView {
     let service = hub.service.borrow();
     let settings = service.settings.of(&job.spec.queue);
-    let some = |time: Time| (time != Time::NEVER).then_some(time.0);
+    let at = |time: Time| hub.clock.shown(time).0;
+    let some = |time: Time| (time != Time::NEVER).then(|| at(time));
     let lease = if let JobState::Leased(lease) = job.state { Some(lease) } else { None };
     let timeout = settings.timeout_of(&job.spec);
     let (exit_status, exit_signal) = exits(job.exit());
@@ -318,29 +322,29 @@ fn view<S: Store + 'static>(hub: &Hub<S>, id: JobId, job: &Job) -> JobView {
             max_ms: backoff.max.as_millis() as u64,
             jitter_permille: backoff.jitter_permille,
         }),
-        submitted_at: job.submitted_at.0,
-        due_at: if let JobState::Scheduled { due } = job.state { Some(due.0) } else { None },
-        started_at: job.started.map(|at| at.0),
-        runs_until: lease.and_then(|lease| Some(lease.since.plus(timeout?).0)),
-        leased_at: lease.map(|lease| lease.since.0),
-        leased_until: lease.map(|lease| lease.until.0),
-        ended_at: job.state.ended().map(|end| end.at.0),
+        submitted_at: at(job.submitted_at),
+        due_at: if let JobState::Scheduled { due } = job.state { Some(at(due)) } else { None },
+        started_at: job.started.map(at),
+        runs_until: lease.and_then(|lease| Some(at(lease.since.plus(timeout?)))),
+        leased_at: lease.map(|lease| at(lease.since)),
+        leased_until: lease.map(|lease| at(lease.until)),
+        ended_at: job.state.ended().map(|end| at(end.at)),
         exit_status,
         exit_signal,
         kept_until: job.state.ended().and_then(|end| some(end.keep_until)),
         expires_at: some(job.expires_at),
         owner: job.spec.owner,
         tags: tags(&job.spec),
-        failures: job.failures.iter().map(failure).collect(),
+        failures: job.failures.iter().map(|failure| self::failure(failure, &hub.clock)).collect(),
     }
 }
 
-fn failure(failure: &Failure) -> FailureView {
+fn failure(failure: &Failure, clock: &Clock) -> FailureView {
     let (exit_status, exit_signal) = exits(failure.exit);
     FailureView {
         attempt: failure.attempt.0,
-        since: failure.since.map(|since| since.0),
-        at: failure.at.0,
+        since: failure.since.map(|since| clock.shown(since).0),
+        at: clock.shown(failure.at).0,
         error: failure.error.to_string(),
         exit_status,
         exit_signal,

@@ -363,7 +363,9 @@ impl<S: Store + 'static> Hub<S> {
                     Line::HoldBackFirst => events::failures_counted(),
                     Line::HoldBack => {}
                 },
-                Fact::Interrupted { .. } | Fact::Lapsed { .. } => events::fact(fact),
+                Fact::Interrupted { .. } | Fact::Lapsed { .. } | Fact::StoodStill { .. } => {
+                    events::fact(fact)
+                }
             }
         }
         if flood.is_holding_back() {

@@ -20,6 +20,7 @@ mod output;
 mod peer;
 mod session;
 mod submit;
+mod timer;
 mod turns;
 
 pub use driver::{Fatal, run};

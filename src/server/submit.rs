@@ -10,6 +10,7 @@ use super::hub::{Hub, Limits};
 use super::native::{Invalid, check_batch, millis, queue_name, refusal};
 use super::session::Session;
 use crate::access::Right;
+use crate::clock::Clock;
 use crate::core::{BACKOFF_MAX, Backoff, Group, Groups, Growth, Priority, Spec, Start, Time};
 use crate::engine::Origin;
 use crate::protocol::{
@@ -81,7 +82,8 @@ impl LastSubmit {
     }
 
     fn remember(&self, head: &[u8], group: &Group, epoch: u64) {
-        if head.len() <= HEAD_MAX {
+        // What a point in time means depends on the wall clock of the moment.
+        if head.len() <= HEAD_MAX && !matches!(group.start, Start::At(_)) {
             let head = Bytes::copy_from_slice(head);
             self.0.replace(Some(Known { epoch, head, group: group.clone() }));
         }
@@ -153,13 +155,13 @@ pub(super) async fn handle<S: Store + 'static>(
 ) -> Result<(), Invalid> {
     let (limits, uid) = (hub.service.borrow().limits, session.peer.caller.uid);
     if payload.len() <= LONG {
-        let mut read = read(&limits, uid, &payload)?;
+        let mut read = read(&limits, uid, &payload, &hub.clock)?;
         allowed(hub, session, &payload, &mut read)?;
         hub.engine.borrow_mut().submit(origin, read.groups, read.bodies, now);
         return Ok(());
     }
-    let long = payload.clone();
-    let done = hub.beside.run(move || read(&limits, uid, &long)).await;
+    let (long, clock) = (payload.clone(), hub.clock.clone());
+    let done = hub.beside.run(move || read(&limits, uid, &long, &clock)).await;
     // It does not panic, whatever is in it; if it does, this is the end of its request and no more.
     let (read, leftovers) = done.ok_or((ErrorCode::Internal, "the request could not be read".into()))?;
     let mut read = read?;
@@ -182,7 +184,7 @@ struct Read {
     usual: SmallVec<[usize; 1]>,
 }
 
-fn read(limits: &Limits, uid: u32, payload: &Bytes) -> Result<Read, Invalid> {
+fn read(limits: &Limits, uid: u32, payload: &Bytes, clock: &Clock) -> Result<Read, Invalid> {
     let request = Request::decode(wire::SUBMIT, payload.clone(), limits.batch).map_err(invalid)?;
     let Request::Submit(asked) = request else { unreachable!("it is of that kind") };
     let count = asked.iter().map(|group| group.bodies.len()).sum();
@@ -195,7 +197,7 @@ fn read(limits: &Limits, uid: u32, payload: &Bytes) -> Result<Read, Invalid> {
         if options.priority.is_none() {
             usual.push(groups.len());
         }
-        groups.push(group(options, more.len() as u64, uid)?);
+        groups.push(group(options, more.len() as u64, uid, clock)?);
         bodies.extend(more);
     }
     Ok(Read { groups, bodies, head_len, usual })
@@ -257,14 +259,14 @@ fn can_run_as(handlers: &[wire::admin::HandlerView], spec: &Spec) -> Result<(), 
     Ok(())
 }
 
-fn group(options: wire::JobOptions, count: u64, owner: u32) -> Result<Group, Invalid> {
+fn group(options: wire::JobOptions, count: u64, owner: u32, clock: &Clock) -> Result<Group, Invalid> {
     if options.attempts == Some(0) {
         return Err((ErrorCode::Invalid, "0 attempts: a job has at least one".into()));
     }
     let start = match options.start {
         wire::Start::Now => Start::Now,
         wire::Start::After(ms) => Start::After(millis(ms)),
-        wire::Start::At(ms) => Start::At(Time(ms)),
+        wire::Start::At(ms) => Start::At(clock.at_wall(Time(ms))),
     };
     let spec = Arc::new(Spec {
         queue: queue_name(&options.queue)?,
@@ -311,6 +313,8 @@ mod tests {
         assert_eq!(last.head_of(b"mails:body", 2), None, "what was allowed may not be any more");
         last.remember(&[b'x'; HEAD_MAX + 1], &group("long"), 1);
         assert!(last.head_of(b"mails:body", 1).is_some(), "long options are not kept");
+        last.remember(b"at:", &Group { start: Start::At(Time(9)), ..group("q") }, 1);
+        assert_eq!(last.head_of(b"at:body", 1), None, "the clock may be set between two submits");
     }
 
     /// How many requests a run takes of a hundred with so many bodies each.

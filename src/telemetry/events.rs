@@ -60,6 +60,7 @@ pub fn fact(fact: &Fact) {
             Some(next) => job_failed(*job, queue, *attempt, error, *next),
             None => job_dead(*job, queue, *attempt, error),
         },
+        Fact::StoodStill { time } => stood_still(*time),
         Fact::Interrupted { jobs } => interrupted(*jobs),
         Fact::Lapsed { jobs } => lapsed(*jobs),
     }
@@ -97,6 +98,15 @@ pub fn job_dead(job: JobId, queue: &QueueName, attempt: Attempt, error: &str) {
     );
 }
 
+/// The loop stood still.
+pub fn stood_still(time: Duration) {
+    warn!(
+        "the daemon stood still for up to {} (stopped, asleep, or a disk that did not answer): leases last longer by \
+         that time",
+        show_duration(time)
+    );
+}
+
 /// Workers, or the daemon under them, vanished.
 pub fn interrupted(jobs: u64) {
     warn!("workers vanished with {jobs} jobs; they will run again");
@@ -111,6 +121,18 @@ pub fn lapsed(jobs: u64) {
 pub fn recovered(data: &Path, jobs: u64, commits: u64, took: Duration) {
     let (data, took) = (clean(data.display()), show_duration(took));
     info!("recovered {jobs} jobs from {data} in {took}, {commits} commits of them from the log");
+}
+
+/// By how many milliseconds the daemon's clock is ahead of the wall clock at the start.
+pub fn clock_has_diverged(ahead_ms: i64) {
+    if ahead_ms != 0 {
+        warn!(
+            ahead_ms,
+            "the newest commit lies {} after what the wall clock shows: it was set back, or is wrong now; the daemon's \
+             clock goes on from there, and points in time (--at) follow the wall clock",
+            show_duration(Duration::from_millis(ahead_ms.unsigned_abs()))
+        );
+    }
 }
 
 /// Ready to serve.

@@ -4,6 +4,7 @@
 mod edit;
 mod kept;
 mod lease;
+mod pause;
 mod submit;
 mod tick;
 
@@ -68,6 +69,7 @@ impl Core {
             Command::Vanish { session } => Ok(self.vanish_some(*session, moment, events)),
             Command::Recover => Ok(self.vanish(self.state.held.values().flatten().copied(), moment, events)),
             Command::Evict => Ok(self.evict(events)),
+            Command::StoodStill { since } => Ok(self.stood_still(*since, moment, events)),
             Command::Tick => Ok(self.tick(moment, events)),
             Command::Edit { edit, ids } => Ok(self.edit(*edit, ids, moment, events)),
             Command::Pause { queue } => self.pause(queue, true, events),

@@ -6,6 +6,7 @@ mod events;
 mod leases;
 mod model;
 mod order;
+mod pauses;
 mod sequences;
 mod table;
 mod world;

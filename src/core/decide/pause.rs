@@ -1,0 +1,42 @@
+//! Decides what a pause of the daemon does to leases: it is nobody's failure.
+
+use super::{Core, Moment};
+use crate::core::command::Outcome;
+use crate::core::event::Event;
+use crate::core::ids::Ids;
+use crate::core::job::{Lease, State as JobState, StateKind};
+use crate::core::time::Time;
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// A pause that is shorter than this part of a lease harms it not: holders extend after a third of it.
+const PART: u32 = 4;
+
+impl Core {
+    /// Lets leases last longer by the time that was lost, and no shorter than from now for the whole length again: whoever
+    /// holds one may have stood still as well, and go on later than the daemon.
+    pub(super) fn stood_still(&self, since: Time, moment: Moment, events: &mut Vec<Event>) -> Outcome {
+        let leased = self.state.queues().map(|(_, queue)| queue.counts().of(StateKind::Leased)).sum::<u64>();
+        let leases = self.state.jobs.iter().filter_map(|(id, job)| match job.state {
+            JobState::Leased(lease) => Some((*id, lease, self.settings_of(job).lease)),
+            _ => None,
+        });
+        // Those that end together share an event.
+        let mut longer: BTreeMap<Time, Ids> = BTreeMap::new();
+        for (id, lease, usual) in leases.take(leased as usize) {
+            if let Some(until) = until(lease, usual, moment.now.since(since), moment.now) {
+                longer.entry(until).or_default().push(id);
+            }
+        }
+        events.extend(longer.into_iter().map(|(until, jobs)| Event::Extended { jobs, until }));
+        Outcome::Ok
+    }
+}
+
+/// Until when a lease lasts after a pause; `None` if as before. How long one was that has been extended is not known: the
+/// queue's usual length is then the most.
+fn until(lease: Lease, usual: Duration, lost: Duration, now: Time) -> Option<Time> {
+    let length = lease.until.since(lease.since).min(usual);
+    let until = lease.until.plus(lost).max(now.plus(length)).next_second();
+    (lost * PART >= length && until > lease.until).then_some(until)
+}

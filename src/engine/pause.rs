@@ -1,0 +1,62 @@
+//! Tells whether the loop stood still: the process was stopped, its machine slept, or the disk did not answer. Whoever
+//! holds a lease could not extend it meanwhile.
+
+use super::{Engine, Fact};
+use crate::core::{Command, Time};
+use crate::store::Store;
+use std::time::Duration;
+
+/// A turn that comes so much later than it was asked for was held up. What a busy machine does stays below.
+const LATE: Duration = Duration::from_millis(250);
+/// A turn that waits for so long was held up in the middle.
+const HELD_UP: Duration = Duration::from_secs(1);
+
+/// The time between two turns.
+#[derive(Debug)]
+pub(super) struct Rest {
+    /// When the last turn was over.
+    since: Time,
+    /// When the next one was asked for.
+    wanted: Option<Time>,
+    /// When the last turn began, if it was held up.
+    held_up: Option<Time>,
+}
+
+impl Rest {
+    pub(super) fn new(since: Time) -> Rest {
+        Rest { since, wanted: None, held_up: None }
+    }
+
+    /// A turn is over, and the next is wanted then.
+    pub(super) fn begin(&mut self, since: Time, wanted: Option<Time>) {
+        (self.since, self.wanted) = (since, wanted);
+    }
+
+    /// A turn begins. Returns since when the loop stood still, if it did.
+    fn end(&mut self, now: Time) -> Option<Time> {
+        let wanted = self.wanted.take().map(|wanted| wanted.max(self.since));
+        let late = wanted.is_some_and(|wanted| now.since(wanted) > LATE);
+        self.held_up.take().or(late.then_some(self.since))
+    }
+}
+
+impl<S: Store> Engine<S> {
+    /// How long the turn took that began at `begun`, and how long of that it has waited for something.
+    pub fn turn_took(&mut self, begun: Time, took: Duration, waited: Duration) {
+        self.rest.since = begun.plus(took);
+        if waited > HELD_UP {
+            self.rest.held_up = Some(begun);
+        }
+    }
+
+    /// At the start of a turn: what the loop has missed harms no lease.
+    pub(super) fn make_up_for_a_pause(&mut self, now: Time) {
+        if let Some(since) = self.rest.end(now) {
+            let (from, now) = (self.events.len(), self.now.max(now));
+            self.command(&Command::StoodStill { since }, now);
+            if self.events.len() > from {
+                self.facts.push(Fact::StoodStill { time: now.since(since) });
+            }
+        }
+    }
+}

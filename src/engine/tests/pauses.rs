@@ -1,0 +1,75 @@
+//! The loop notices that it stood still, and lets no lease end for that.
+
+use super::*;
+
+fn secs(n: u64) -> Duration {
+    Duration::from_secs(n)
+}
+
+/// An engine with one job leased for a minute at 0, and a turn made.
+fn leased(disk: &SimulatedDisk) -> Engine<SimulatedStore> {
+    let mut engine = start(disk, Time(0));
+    submit(&mut engine, 1, Time(0));
+    assert!(matches!(claimed(&mut engine, 1, Time(0)), Answer::Jobs(jobs) if jobs.len() == 1));
+    bring_home(&mut engine, disk, Time(0));
+    engine
+}
+
+/// A process that was stopped, or whose machine slept: its worker was dead to it, though it lives.
+#[test]
+fn a_turn_that_comes_late_ends_no_lease() {
+    let disk = SimulatedDisk::new(1);
+    let mut engine = leased(&disk);
+    let late = Time(100_000);
+    let facts = engine.turn(late).unwrap().facts;
+    assert!(
+        matches!(facts[..], [Fact::StoodStill { time }] if time > secs(90) && time <= secs(100)),
+        "{facts:?}"
+    );
+    assert_eq!(kind(&engine, 1), StateKind::Leased);
+    let due = engine.core().state.next_due();
+    assert_eq!(due, Some(late.plus(secs(60))), "it has its whole length again");
+    engine.housekeep(late).unwrap();
+    let first = LeaseId { id: JobId(1), attempt: crate::core::Attempt(1) };
+    let settles = vec![(first, Verdict::Complete)];
+    engine.settle(ORIGIN, settles, late.plus(secs(59)));
+    let turned = engine.turn(late.plus(secs(59))).unwrap();
+    let taken = |delivery: &Delivery| matches!(delivery, Delivery::Answer(_, Answer::Settled(results)) if results == &[Ok(())]);
+    assert!(turned.deliveries.iter().any(taken), "{turned:?}");
+}
+
+#[test]
+fn a_turn_that_comes_in_time_ends_leases() {
+    let disk = SimulatedDisk::new(1);
+    let mut engine = leased(&disk);
+    let due = Time(60_100);
+    engine.turn(due).unwrap();
+    assert_ne!(kind(&engine, 1), StateKind::Leased);
+}
+
+/// What had come was read before the turn, and counts as heard: that says nothing of the pause.
+#[test]
+fn requests_that_come_first_after_a_pause_hide_it_not() {
+    let disk = SimulatedDisk::new(1);
+    let mut engine = leased(&disk);
+    let late = Time(100_000);
+    engine.submit(ORIGIN, vec![group(1)], vec![Bytes::new()], late);
+    engine.turn(late).unwrap();
+    assert_eq!(kind(&engine, 1), StateKind::Leased);
+}
+
+/// A sync of 50 seconds, and the lease is over within the moment after it.
+#[test]
+fn a_turn_that_waited_long_for_the_disk_ends_no_lease() {
+    let disk = SimulatedDisk::new(1);
+    let mut engine = leased(&disk);
+    engine.turn_took(Time(10_000), secs(50), secs(49));
+    engine.turn(Time(60_001)).unwrap();
+    assert_eq!(kind(&engine, 1), StateKind::Leased);
+    // One that had much to do itself is another matter.
+    bring_home(&mut engine, &disk, Time(60_001));
+    let over = engine.core().state.next_due().unwrap();
+    engine.turn_took(Time(61_000), over.since(Time(61_000)), Duration::ZERO);
+    engine.turn(over.plus(Duration::from_millis(100))).unwrap();
+    assert_ne!(kind(&engine, 1), StateKind::Leased);
+}

@@ -1,0 +1,77 @@
+//! A wall clock that was wrong once, and how long a drain lasts.
+
+use crate::helper::{Home, block_on};
+use musher::clock::wall;
+use musher::core::{Group, QueueName, Spec, Start, Time};
+use musher::engine::{Bounds, Engine, Origin};
+use musher::protocol::{self, JobOptions, SubmitGroup};
+use musher::store::{DiskStore, Options};
+use std::time::Duration;
+
+const YEAR: Duration = Duration::from_secs(365 * 86_400);
+const HOUR: Duration = Duration::from_secs(3_600);
+
+/// A data directory that was written when the clock was years ahead, with one job in it.
+fn live_in_the_future(home: &Home, time: Time) {
+    let (store, found) = DiskStore::open(&home.path("data"), &Options::default()).unwrap();
+    let settings = musher::core::Settings::default();
+    let mut engine = Engine::new(found.state, found.last, store, settings, Bounds::default(), 1, time);
+    let spec = Spec::plain(QueueName::new("q").unwrap()).into();
+    let group = Group { spec, count: 1, start: Start::Now, ttl: None };
+    engine.submit(Origin { session: 1, request: 1 }, vec![group], vec!["early".into()], time);
+    engine.turn(time).unwrap();
+    engine.close().unwrap();
+}
+
+/// What was submitted for a point in time ran at once, silently, for as many years as the clock had been ahead once.
+#[test]
+fn a_point_in_time_follows_the_wall_clock_of_now() {
+    block_on(async {
+        let home = Home::new("");
+        live_in_the_future(&home, wall().plus(YEAR * 5));
+        let daemon = home.serve().await;
+        let status = daemon.status().await;
+        assert!(status.clock_ahead_ms > YEAR.as_millis() as i64 * 4, "{status:?}");
+        assert!(home.log().contains("the newest commit lies"), "{}", home.log());
+        let said = home.musher(&["status"]);
+        let said = String::from_utf8_lossy(&said.stdout);
+        assert!(said.contains("its clock is 1824 d 23 h ahead of the wall clock"), "{said}");
+
+        let point = wall().plus(HOUR);
+        let start = protocol::Start::At(point.0);
+        let options = JobOptions { queue: "q".into(), start, ..JobOptions::default() };
+        daemon.client.submit(vec![SubmitGroup { options, bodies: vec!["later".into()] }]).await.unwrap();
+        let job = daemon.show(2).await.unwrap();
+        assert_eq!(job.state, "scheduled");
+        let (due, submitted) = (Time(job.due_at.unwrap()), Time(job.submitted_at));
+        let near = |a: Time, b: Time| a.since(b).max(b.since(a)) < Duration::from_secs(60);
+        assert!(near(due, point) && near(submitted, wall()), "{job:?}");
+        daemon.stop().await;
+    });
+}
+
+/// It said for how long the daemon had run.
+#[test]
+fn status_says_for_how_long_it_drains() {
+    block_on(async {
+        let home = Home::new("");
+        let daemon = home.serve().await;
+        assert_eq!(daemon.status().await.draining_ms, None);
+        assert!(home.musher(&["drain"]).status.success());
+        let first = daemon.status().await;
+        let again = crate::helper::until("time passes", async || {
+            assert!(home.musher(&["drain"]).status.success());
+            let status = daemon.status().await;
+            (status.draining_ms > first.draining_ms).then_some(status)
+        })
+        .await;
+        assert!(again.draining_ms.unwrap() < again.uptime_ms);
+        assert_eq!((first.mode.as_str(), again.mode.as_str()), ("draining", "draining"));
+        let said = home.musher(&["status"]);
+        let said = String::from_utf8_lossy(&said.stdout);
+        assert!(said.contains("draining for") && said.contains(", up for "), "{said}");
+        assert!(home.musher(&["undrain"]).status.success());
+        assert_eq!(daemon.status().await.draining_ms, None);
+        daemon.stop().await;
+    });
+}
