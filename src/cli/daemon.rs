@@ -3,7 +3,7 @@
 use super::ask::Target;
 use super::exit::{End, Failure};
 use super::output;
-use crate::config::{Config, Overrides};
+use crate::config::{Config, Overrides, WORKERS_MAX};
 use crate::daemon::{ServeError, ServeOptions, serve};
 use clap::{Args, Subcommand};
 use std::path::PathBuf;
@@ -29,7 +29,7 @@ pub(super) struct Serve {
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
     /// How many jobs the daemon runs at a time, for each queue that has a handler and sets no number
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=i64::from(WORKERS_MAX)))]
     workers: Option<u32>,
 }
 

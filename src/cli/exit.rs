@@ -9,6 +9,8 @@ use std::process::ExitCode;
 pub(super) const FAILED: u8 = 1;
 /// Wrong usage.
 pub(super) const USAGE: u8 = 2;
+/// A job has ended and nothing is kept of it, so how it ended is not known.
+pub(super) const GONE: u8 = 4;
 /// The daemon is not reachable (`EX_UNAVAILABLE`).
 pub(super) const UNREACHABLE: u8 = 69;
 /// Try again later (`EX_TEMPFAIL`).

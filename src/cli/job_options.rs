@@ -1,7 +1,9 @@
 //! The options of a job, as `submit` and `run` take them.
 
 use super::exit::Failure;
-use crate::durations::{parse_duration, parse_point};
+use crate::clock;
+use crate::core::Time;
+use crate::durations::{parse_duration, parse_point, show_point};
 use crate::protocol::{JobOptions, Start, WireBackoff};
 use clap::Args;
 use std::time::Duration;
@@ -16,11 +18,11 @@ pub(super) struct Wishes {
     /// Run it only after this time, such as 10s or 1h30m
     #[arg(long, value_name = "TIME", value_parser = parse_duration, conflicts_with = "at")]
     pub(super) delay: Option<Duration>,
-    /// Run it only at this point in time, such as 2026-12-24T18:00 or with a zone
+    /// Run it only at this point in time, such as 2026-12-24T18:00 or with a zone; at once if that is past
     #[arg(long, value_name = "POINT")]
     pub(super) at: Option<String>,
     /// Forget about it if it has not begun after this time
-    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
+    #[arg(long, value_name = "TIME", value_parser = parse_ttl)]
     pub(super) ttl: Option<Duration>,
     /// After how many failed attempts it is dead [default: the queue's]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
@@ -28,7 +30,7 @@ pub(super) struct Wishes {
     /// How it waits between attempts: fixed, linear or exponential, the first wait, the longest
     #[arg(long, value_name = "KIND:BASE[:MAX]", value_parser = parse_backoff)]
     pub(super) backoff: Option<WireBackoff>,
-    /// How long one attempt may run [default: the queue's]
+    /// How long one attempt may run; 0 for without end [default: the queue's]
     #[arg(long, value_name = "TIME", value_parser = parse_duration)]
     pub(super) timeout: Option<Duration>,
     /// A name and a value, for people and workers; may be repeated
@@ -54,6 +56,38 @@ impl Wishes {
             timeout_ms: self.timeout.map(millis),
             tags: self.tags.clone(),
         })
+    }
+}
+
+/// A point in time that is past is not refused, as a script may be late; but it may be a mistyped year.
+pub(super) fn note_past(options: &JobOptions) {
+    if let Start::At(at) = options.start
+        && at < clock::wall().0
+    {
+        eprintln!("musher: note: {} is past, so the job runs at once", show_point(Time(at)));
+    }
+}
+
+fn parse_ttl(text: &str) -> Result<Duration, String> {
+    let ttl = parse_duration(text).map_err(|error| error.to_string())?;
+    check_ttl(Some(ttl)).map(|()| ttl)
+}
+
+/// No time to live is no job.
+pub(super) fn check_ttl(ttl: Option<Duration>) -> Result<(), String> {
+    match ttl {
+        Some(Duration::ZERO) => {
+            Err("it would be over before the job could begin; leave it out for a job without it".into())
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Reads how long a lease lasts.
+pub(super) fn parse_lease_time(text: &str) -> Result<Duration, String> {
+    match parse_duration(text).map_err(|error| error.to_string())? {
+        Duration::ZERO => Err("a lease of no time is over at once; leave it out for the queue's".into()),
+        lease => Ok(lease),
     }
 }
 

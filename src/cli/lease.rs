@@ -2,7 +2,7 @@
 
 use super::exit::{End, FAILED, Failure, TRY_AGAIN};
 use super::handover::Handover;
-use super::job_options::millis;
+use super::job_options::{millis, parse_lease_time};
 use super::output::count;
 use crate::client::Client;
 use crate::core::Time;
@@ -41,11 +41,11 @@ pub(super) struct Claim {
     /// Where to look for jobs, in this order
     #[arg(required = true, value_name = "QUEUE")]
     queues: Vec<String>,
-    /// The most jobs
+    /// The most jobs; never more than limits.batch
     #[arg(short = 'n', long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
     max: u32,
     /// How long the lease lasts [default: the queue's]
-    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
+    #[arg(long, value_name = "TIME", value_parser = parse_lease_time)]
     lease: Option<Duration>,
     /// How long to wait for the first job
     #[arg(long, value_name = "TIME", value_parser = parse_duration)]
@@ -190,7 +190,7 @@ pub(super) struct Extend {
     #[arg(required = true, value_name = "ID@ATTEMPT", value_parser = parse_lease)]
     leases: Vec<LeaseRef>,
     /// How long they last from now [default: the queue's setting]
-    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
+    #[arg(long, value_name = "TIME", value_parser = parse_lease_time)]
     lease: Option<Duration>,
 }
 

@@ -1,6 +1,7 @@
 //! Standard input as whole lines, as they come: a thread reads, so that whoever waits for lines can do something else
 //! meanwhile, and need not wait for more than there is.
 
+use super::output::count;
 use bytes::{Bytes, BytesMut};
 use std::io::{self, Read};
 use tokio::sync::mpsc::{self, Receiver};
@@ -32,18 +33,19 @@ impl Lines {
     }
 }
 
-/// Begins to read. The end of the lines is the end of the input, or what was wrong with it.
-pub(super) fn read(input: impl Read + Send + 'static) -> Receiver<io::Result<Lines>> {
+/// Begins to read. The end of the lines is the end of the input, or what was wrong with it, such as a line of more than
+/// `max` bytes.
+pub(super) fn read(input: impl Read + Send + 'static, max: usize) -> Receiver<io::Result<Lines>> {
     let (sender, lines) = mpsc::channel(PIECES_AHEAD);
     std::thread::spawn(move || {
         // Whoever has enough takes no more.
-        let _ = pass_on(input, |piece| sender.blocking_send(piece).is_ok());
+        let _ = pass_on(input, max, |piece| sender.blocking_send(piece).is_ok());
     });
     lines
 }
 
 /// Passes on whole lines until the input ends, or nobody wants more.
-fn pass_on(mut input: impl Read, mut pass: impl FnMut(io::Result<Lines>) -> bool) -> Option<()> {
+fn pass_on(mut input: impl Read, max: usize, mut pass: impl FnMut(io::Result<Lines>) -> bool) -> Option<()> {
     let mut buffer = BytesMut::new();
     loop {
         let start = buffer.len();
@@ -68,6 +70,10 @@ fn pass_on(mut input: impl Read, mut pass: impl FnMut(io::Result<Lines>) -> bool
         if read == 0 {
             return Some(());
         }
+        if buffer.len() > max {
+            let message = format!("it has more than {} bytes", count(max as u64));
+            return pass(Err(io::Error::new(io::ErrorKind::InvalidData, message))).then_some(());
+        }
     }
 }
 
@@ -90,12 +96,22 @@ mod tests {
         #[test]
         fn lines_come_whole_however_they_are_read(text in "[ab\n]{0,40}", piece in 1usize..9) {
             let mut lines = Vec::new();
-            pass_on(Trickle(text.as_bytes(), piece), |piece| {
+            pass_on(Trickle(text.as_bytes(), piece), 100, |piece| {
                 lines.extend(piece.unwrap().each());
                 true
             });
             let expected: Vec<_> = text.split_terminator('\n').map(|line| Bytes::copy_from_slice(line.as_bytes())).collect();
             prop_assert_eq!(lines, expected);
         }
+    }
+
+    #[test]
+    fn a_line_without_end_is_read_no_further_than_it_may_be_long() {
+        let mut seen = Vec::new();
+        pass_on(io::Cursor::new(b"one\n").chain(io::repeat(b'x')), 1 << 20, |piece| {
+            seen.push(piece.map(|lines| lines.each().count()).map_err(|error| error.to_string()));
+            true
+        });
+        assert_eq!(seen, [Ok(1), Err("it has more than 1,048,576 bytes".to_owned())]);
     }
 }

@@ -1,9 +1,10 @@
 //! `musher logs`: what a job printed, each stream to its own.
 
 use super::exit::{End, Failure};
-use crate::client::Client;
-use crate::protocol::Response;
+use crate::client::{Client, ClientError};
+use crate::protocol::{ErrorCode, Response};
 use clap::Args;
+use std::collections::HashMap;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
@@ -19,24 +20,73 @@ pub(super) struct Logs {
 
 impl Logs {
     pub(super) async fn run(&self, client: &Client) -> End {
-        print_logs(client, self.id, self.follow).await?;
+        Printed::default().go_on(client, self.id, self.follow).await?;
         Ok(ExitCode::SUCCESS)
     }
 }
 
-/// Prints what a job printed, each stream to its own.
-pub(super) async fn print_logs(client: &Client, id: u64, follow: bool) -> Result<(), Failure> {
-    let mut pieces = client.logs(id, follow)?;
-    while let Some(piece) = pieces.recv().await {
-        match piece? {
-            Response::Output { stream: 1, data, .. } => {
-                let mut out = io::stdout().lock();
-                out.write_all(&data)?;
-                out.flush()?;
-            }
-            Response::Output { data, .. } => io::stderr().lock().write_all(&data)?,
-            _ => break,
-        }
+/// How much of a job's output has been printed: of each attempt and stream, so many bytes. Whoever reads it again, on
+/// another connection, goes on behind that.
+#[derive(Debug, Default)]
+pub(super) struct Printed {
+    bytes: HashMap<(u32, u8), u64>,
+    /// Whether the job exists for sure. One that is not found then has ended, and its output is gone with it.
+    is_known: bool,
+}
+
+impl Printed {
+    /// Nothing yet of a job that was submitted just now.
+    pub(super) fn of_own_job() -> Printed {
+        Printed { is_known: true, ..Printed::default() }
     }
-    Ok(())
+
+    /// Prints what was not printed yet, each stream to its own; with `follow` until the job has ended.
+    pub(super) async fn go_on(&mut self, client: &Client, id: u64, follow: bool) -> Result<(), Failure> {
+        let (mut pieces, mut passed) = (client.logs(id, follow)?, Printed::default());
+        while let Some(piece) = pieces.recv().await {
+            let (attempt, stream, data) = match piece {
+                Ok(Response::Output { attempt, stream, data }) => (attempt, stream, data),
+                Ok(_) => break,
+                Err(ClientError::Refused(fault)) if self.is_known && fault.code == ErrorCode::NotFound => {
+                    break;
+                }
+                Err(error) => return Err(error.into()),
+            };
+            let fresh = passed.fresh(self, (attempt, stream), data.len());
+            let data = &data[data.len() - fresh..];
+            match stream {
+                1 => {
+                    let mut out = io::stdout().lock();
+                    out.write_all(data)?;
+                    out.flush()?;
+                }
+                _ => io::stderr().lock().write_all(data)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// How many of the next `len` bytes, read again from the beginning, are new; from here on they are not.
+    fn fresh(&mut self, printed: &mut Printed, key: (u32, u8), len: usize) -> usize {
+        let (passed, printed) = (self.bytes.entry(key).or_default(), printed.bytes.entry(key).or_default());
+        *passed += len as u64;
+        let fresh = passed.saturating_sub(*printed).min(len as u64);
+        *printed += fresh;
+        fresh as usize
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_printed_is_passed_over_in_whatever_pieces_it_comes() {
+        let (mut printed, mut first, mut second) = <(Printed, Printed, Printed)>::default();
+        assert_eq!((first.fresh(&mut printed, (1, 1), 10), first.fresh(&mut printed, (1, 2), 3)), (10, 3));
+        assert_eq!(second.fresh(&mut printed, (1, 1), 4), 0);
+        assert_eq!(second.fresh(&mut printed, (1, 1), 10), 4);
+        assert_eq!(second.fresh(&mut printed, (1, 2), 3), 0);
+        assert_eq!(second.fresh(&mut printed, (2, 1), 5), 5, "another attempt is another output");
+    }
 }

@@ -3,13 +3,16 @@
 
 mod ask;
 mod backup;
+mod batches;
 mod bench;
 mod change;
 mod daemon;
 mod demo;
 mod exit;
 mod handover;
+mod interrupt;
 mod job_options;
+mod json_job;
 mod lease;
 mod lines;
 mod logs;
@@ -17,6 +20,7 @@ mod look;
 mod output;
 mod own_daemon;
 mod run;
+mod steady;
 mod submit;
 mod transfer;
 mod verify;
@@ -36,7 +40,8 @@ Begin:
   musher run --wait -- make backup      enqueue a command and see its output
   musher status                         what is going on
 
-Exit codes: 0 ok, 1 failed, 2 wrong usage, 69 no daemon, 75 try again later.
+Exit codes: 0 ok, 1 failed, 2 wrong usage, 4 the job has ended and nothing is kept of it, 69 no daemon, 75 try again
+later, 130 Ctrl-C. `run --wait` ends as its command does: with its exit status, or 128 and the signal.
 More in `musher VERB --help`, README.md and docs/.";
 
 /// A persistent job queue: nothing acknowledged is ever lost.
@@ -157,8 +162,8 @@ fn go(cli: Cli) -> End {
     let to = ask::Target { socket: cli.socket };
     match cli.verb.unwrap_or(Verb::Status(look::Status { json: false })) {
         Verb::Serve(serve) => serve.run(&to),
-        Verb::Submit(submit) => to.talk(async |client| submit.run(&client).await),
-        Verb::Run(run) => to.talk(async |client| run.run(&client).await),
+        Verb::Submit(submit) => to.talk(async |client| submit.run(&to, client).await),
+        Verb::Run(run) => to.talk(async |client| run.run(&to, client).await),
         Verb::Work(work) => work.run(&to),
         Verb::Claim(claim) => to.talk(async |client| claim.run(&client).await),
         Verb::Complete(complete) => to.talk(async |client| complete.run(&client).await),
@@ -169,7 +174,7 @@ fn go(cli: Cli) -> End {
         Verb::Queues(queues) => to.talk(async |client| queues.run(&client).await),
         Verb::List(list) => to.talk(async |client| list.run(&client).await),
         Verb::Show(show) => to.talk(async |client| show.run(&client).await),
-        Verb::Wait(wait) => to.talk(async |client| wait.run(&client).await),
+        Verb::Wait(wait) => to.talk(async |client| wait.run(&to, client).await),
         Verb::Logs(logs) => to.talk(async |client| logs.run(&client).await),
         Verb::Explain(explain) => to.talk(async |client| explain.run(&client).await),
         Verb::Cancel(change::Cancel { which }) => to.talk(async |client| which.edit(&client, "cancel").await),

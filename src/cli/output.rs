@@ -19,6 +19,11 @@ pub(super) fn line(text: &str) -> io::Result<()> {
     writeln!(io::stdout().lock(), "{text}")
 }
 
+/// Prints the id of a job that was submitted.
+pub(super) fn submitted(id: u64, as_json: bool) -> io::Result<()> {
+    if as_json { json(&serde_json::json!({ "id": id, "new": true })) } else { line(&id.to_string()) }
+}
+
 /// Prints a table: columns that look like numbers to the right, others to the left.
 pub(super) fn table(head: &[&str], rows: &[Vec<String>]) -> io::Result<()> {
     let width = |column: usize| {

@@ -1,17 +1,25 @@
 //! `musher run -- CMD`: a command becomes a job, with its directory and environment as they are now.
 
+use super::ask::Target;
 use super::exit::{End, Failure};
-use super::job_options::Wishes;
-use super::{logs, output, wait};
+use super::interrupt::last_words;
+use super::job_options::{Wishes, note_past};
+use super::logs::Printed;
+use super::steady::Steady;
+use super::{output, wait};
 use crate::client::Client;
 use crate::config::COMMANDS_QUEUE;
 use crate::protocol::SubmitGroup;
-use crate::protocol::admin::CommandJob;
+use crate::protocol::admin::{AdminRequest, CommandJob, EndView};
 use clap::Args;
-use std::env;
 use std::ffi::OsString;
+use std::process::ExitCode;
+use std::{env, slice};
 
 const EXAMPLES: &str = "\
+With --wait the exit code is the command's own, or 128 and the signal that ended it, such as 137 for SIGKILL; 1 if it
+did not come to an end of its own, 4 if nothing is kept of it. Ctrl-C ends the waiting, not the job.
+A daemon that restarts meanwhile is waited for, up to a minute.
 A command that fails is not run again unless --attempts says so; one whose daemon or machine dies is.
 
 Examples:
@@ -28,6 +36,9 @@ pub(super) struct Run {
     /// Show what the command prints, and exit with its exit status
     #[arg(long)]
     wait: bool,
+    /// Print {\"id\": …, \"new\": true} instead of the id alone
+    #[arg(long, conflicts_with = "wait")]
+    json: bool,
     #[command(flatten)]
     wishes: Wishes,
     /// The command and its arguments
@@ -36,7 +47,7 @@ pub(super) struct Run {
 }
 
 impl Run {
-    pub(super) async fn run(&self, client: &Client) -> End {
+    pub(super) async fn run(&self, to: &Target, client: Client) -> End {
         let job = CommandJob {
             argv: self
                 .command
@@ -51,15 +62,36 @@ impl Run {
         let body = serde_json::to_vec(&job).map_err(Failure::failed)?;
         let mut options = self.wishes.for_queue(&self.queue)?;
         options.attempts.get_or_insert(1);
+        note_past(&options);
         let group = SubmitGroup { options, bodies: vec![body.into()] };
         let (id, _) = client.submit(vec![group]).await?;
         if !self.wait {
-            output::line(&id.to_string())?;
-            return Ok(std::process::ExitCode::SUCCESS);
+            output::submitted(id, self.json)?;
+            return Ok(ExitCode::SUCCESS);
         }
         eprintln!("job {id}");
-        logs::print_logs(client, id, true).await?;
-        wait::wait_for(client, vec![id], None, true).await
+        let meanwhile =
+            format!("job {id} goes on; `musher wait {id}` waits for it, `musher cancel {id}` ends it");
+        let _heard = last_words(meanwhile.clone())?;
+        let mut steady = Steady::new(to.path(), client, None, meanwhile);
+        let end = follow(&mut steady, id).await?;
+        let code = wait::tell(slice::from_ref(&end), None);
+        Ok(ExitCode::from(wait::command_status(&end).unwrap_or(code)))
+    }
+}
+
+/// Prints what a job prints until it has ended, whatever becomes of the daemon; returns how it ended.
+async fn follow(steady: &mut Steady, id: u64) -> Result<EndView, Failure> {
+    let mut printed = Printed::of_own_job();
+    let known = steady.ask(async |client, _| {
+        // The end is asked for before the output: some daemon must have seen it, and a later one may not know.
+        let wait = AdminRequest::Wait { ids: vec![id], timeout_ms: None };
+        let wait = async { client.ask::<Vec<EndView>>(wait).await.map_err(Failure::from) };
+        tokio::try_join!(wait, printed.go_on(client, id, true))
+    });
+    match known.await?.0.pop() {
+        Some(end) if wait::has_ended(&end) => Ok(end),
+        _ => wait::end_of(steady, id).await,
     }
 }
 

@@ -1,31 +1,46 @@
 //! `musher submit`: one job, a job a line, or a job a line of JSON.
 
+use super::ask::Target;
+use super::batches::{Batch, Batches};
 use super::exit::{End, Failure};
-use super::job_options::{Wishes, parse_backoff, parse_tag};
-use super::{lines, output, wait};
-use crate::client::{Client, ClientError};
-use crate::durations::parse_duration;
-use crate::protocol::{JobOptions, SubmitGroup};
+use super::interrupt::{self, last_words};
+use super::job_options::{Wishes, note_past};
+use super::steady::Steady;
+use super::{json_job, lines, output, wait};
+use crate::client::Client;
+use crate::durations::show_size;
+use crate::protocol::SubmitGroup;
 use bytes::Bytes;
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
-use serde::Deserialize;
-use std::collections::VecDeque;
+use std::ffi::OsString;
+use std::fmt::Display;
+use std::fs::File;
 use std::io::{self, Read};
+use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::slice;
 use std::time::Duration;
-use tokio::task::{JoinError, JoinHandle};
+use tokio::sync::watch;
+use tokio::time::timeout;
 
-/// The most jobs of one batch of lines, and how many bytes of bodies about.
-const BATCH_JOBS: usize = 10_000;
-const BATCH_BYTES: usize = 4 << 20;
-/// How many batches are under way at once.
-const BATCHES_AHEAD: usize = 4;
-/// What a frame has besides bodies, at most.
-const FRAME_ROOM: usize = 64 << 10;
+/// How many bytes a byte of a body may take in JSON, such as `\u0000`, and how many bytes a line may have besides.
+const JSON_BYTE: usize = 6;
+const JSON_MORE: usize = 256 << 10;
+/// How long answers are waited for after Ctrl-C.
+const LAST_ANSWERS: Duration = Duration::from_secs(5);
+/// What some programs put at the beginning of a text.
+const BOM: &[u8] = b"\xef\xbb\xbf";
 
 const EXAMPLES: &str = "\
+A body may be empty; so with --lines an empty line is a job with an empty body. Lines are taken to the letter, without
+their end. With --jsonl blank lines are nothing, and what a line does not say is as on the command line:
+  body (a text; anything else is kept as JSON) or body_base64, queue, priority, attempts, tags: {\"order\": \"42\"}, and
+  delay, at, ttl, timeout, backoff, written as the options are: \"10s\".
+Ctrl-C ends --lines and --jsonl with an account of what was taken, and --wait with the job going on.
+--wait waits for a daemon that restarts, up to a minute. Exit codes with it: 0 done, 1 failed, 4 nothing is kept of it.
+
 Examples:
   musher submit mails 'hello'                   prints the job's id
   id=$(musher submit mails --delay 10s 'later')
@@ -41,14 +56,14 @@ pub(super) struct Submit {
     queue: String,
     /// The job's body; `-` reads it from standard input
     #[arg(conflicts_with_all = ["file", "lines", "jsonl"])]
-    body: Option<String>,
-    /// Read the body from a file
+    body: Option<OsString>,
+    /// Read the body from a file, at most as much as a body may have (limits.body)
     #[arg(long, value_name = "FILE", conflicts_with_all = ["lines", "jsonl"])]
     file: Option<PathBuf>,
     /// One job for each line of standard input, in batches that are all or nothing
     #[arg(long, conflicts_with_all = ["jsonl", "wait"])]
     lines: bool,
-    /// One job for each line of standard input: {"body": …, "delay": "10s", …}
+    /// One job for each line of JSON on standard input: {"body": …, "delay": "10s", …}
     #[arg(long, conflicts_with = "wait")]
     jsonl: bool,
     /// With --lines and --jsonl: print every id
@@ -57,37 +72,48 @@ pub(super) struct Submit {
     /// Wait until the job has ended; exit 1 unless it is done
     #[arg(long)]
     wait: bool,
+    /// Print {"id": …, "new": true}; with --wait then how it ended; with --lines and --jsonl the account
+    #[arg(long, conflicts_with = "ids")]
+    json: bool,
     #[command(flatten)]
     wishes: Wishes,
 }
 
 impl Submit {
-    pub(super) async fn run(&self, client: &Client) -> End {
+    pub(super) async fn run(&self, to: &Target, client: Client) -> End {
         if self.lines || self.jsonl {
-            return self.many(client).await;
+            return self.many(&client).await;
         }
         let options = self.wishes.for_queue(&self.queue)?;
-        let group = SubmitGroup { options, bodies: vec![self.body()?] };
+        note_past(&options);
+        let group = SubmitGroup { options, bodies: vec![self.body(client.limits().body)?] };
         let (id, _) = client.submit(vec![group]).await?;
-        output::line(&id.to_string())?;
-        if self.wait { wait::wait_for(client, vec![id], None, false).await } else { Ok(ExitCode::SUCCESS) }
+        output::submitted(id, self.json)?;
+        if !self.wait {
+            return Ok(ExitCode::SUCCESS);
+        }
+        let meanwhile =
+            format!("job {id} goes on; `musher wait {id}` waits for it, `musher cancel {id}` ends it");
+        let _heard = last_words(meanwhile.clone())?;
+        let end = wait::end_of(&mut Steady::new(to.path(), client, None, meanwhile), id).await?;
+        if self.json {
+            output::json(&end)?;
+        }
+        Ok(ExitCode::from(wait::tell(slice::from_ref(&end), None)))
     }
 
-    fn body(&self) -> Result<Bytes, Failure> {
+    fn body(&self, max: usize) -> Result<Bytes, Failure> {
         match (&self.body, &self.file) {
-            (_, Some(file)) => {
-                let read = std::fs::read(file);
-                Ok(read.map_err(|error| Failure::usage(format!("{}: {error}", file.display())))?.into())
+            (_, Some(file)) if file.as_os_str() != "-" => {
+                let name = file.display().to_string();
+                let file = File::open(file).map_err(|error| Failure::usage(format!("{name}: {error}")))?;
+                read_body(file, max, &name)
             }
             (Some(body), None) if body != "-" => Ok(Bytes::copy_from_slice(body.as_bytes())),
-            (Some(_), None) => {
-                let mut body = Vec::new();
-                io::stdin().lock().read_to_end(&mut body)?;
-                Ok(body.into())
-            }
             (None, None) => {
                 Err(Failure::usage("what is the job? Give a BODY, --file FILE, `-`, --lines or --jsonl"))
             }
+            _ => read_body(io::stdin().lock(), max, "standard input"),
         }
     }
 
@@ -99,26 +125,30 @@ impl Submit {
         );
         bar.enable_steady_tick(Duration::from_millis(100));
         let mut batches = Batches::new(self.ids, bar.clone());
-        let mut result = self.read_all(client, &mut batches).await;
+        let (_heard, mut told) = interrupt::first_told()?;
+        let mut result = self.read_all(client, &mut batches, &mut told).await;
         // What is under way counts all the same.
-        while !batches.under_way.is_empty() {
-            result = result.and(batches.finish(0).await);
+        let arrive = async {
+            while !batches.is_idle() {
+                let arrived = batches.finish(0).await;
+                result = std::mem::replace(&mut result, Ok(())).and(arrived);
+            }
+        };
+        let patience = if told.borrow().is_some() { LAST_ANSWERS } else { Duration::MAX };
+        if timeout(patience, arrive).await.is_err() {
+            batches.give_up();
         }
         bar.finish_and_clear();
+        if self.json {
+            output::json(&batches.account)?;
+        }
         match result {
             Ok(()) => {
-                eprintln!("{} jobs submitted to {}", output::count(batches.taken), self.queue);
+                eprintln!("{}", batches.account.all(&self.queue));
                 Ok(ExitCode::SUCCESS)
             }
             Err(failure) => {
-                let (taken, next) = (output::count(batches.taken), batches.taken + 1);
-                let mut message = format!(
-                    "{}\n{taken} jobs were taken; the first that was not is number {next}",
-                    failure.message
-                );
-                if batches.behind > 0 {
-                    message += &format!(", but {} of those after it were", output::count(batches.behind));
-                }
+                let message = format!("{}\n{}", failure.message, batches.account.part());
                 Err(Failure { message, ..failure })
             }
         }
@@ -126,189 +156,111 @@ impl Submit {
 
     /// Jobs are sent as soon as a batch is full, and what there is when nothing is under way: so a slow producer's
     /// lines go at once, and a fast one's in large batches.
-    async fn read_all(&self, client: &Client, batches: &mut Batches) -> Result<(), Failure> {
-        let mut input = lines::read(io::stdin());
+    async fn read_all(
+        &self,
+        client: &Client,
+        batches: &mut Batches,
+        told: &mut watch::Receiver<Option<i32>>,
+    ) -> Result<(), Failure> {
+        let body_max = client.limits().body;
+        let mut input =
+            lines::read(io::stdin(), if self.jsonl { JSON_BYTE * body_max + JSON_MORE } else { body_max });
         let mut batch = Batch::new(client);
         let (plain, mut number) = (self.wishes.for_queue(&self.queue)?, 0u64);
+        let job = |text: Bytes, number: u64| match self.jsonl {
+            true => json_job::read(text.strip_prefix(BOM).unwrap_or(&text), &self.wishes, &self.queue),
+            false => {
+                note_ends(&text, number);
+                Ok(Some((plain.clone(), text)))
+            }
+        };
         loop {
             tokio::select! {
                 biased;
+                signal = interrupt::signal(told) => {
+                    batches.account.ends_before(batch.line_after(number));
+                    return Err(Failure { code: interrupt::code(signal), message: "interrupted".into() });
+                }
                 lines = input.recv() => {
                     let Some(lines) = lines else { break };
-                    for text in lines?.each() {
+                    let lines = match lines {
+                        Ok(lines) => lines,
+                        Err(error) => return self.stop_at(client, batches, batch, number + 1, &error).await,
+                    };
+                    for text in lines.each() {
                         number += 1;
-                        let job = if self.jsonl { self.json_job(&text) } else { Ok(Some((plain.clone(), text))) };
-                        let job = job.map_err(|error| Failure::usage(format!("line {number}: {error}")))?;
-                        let Some((options, body)) = job else { continue };
+                        let (options, body) = match job(text, number) {
+                            Ok(Some(job)) => job,
+                            Ok(None) => continue,
+                            Err(error) => return self.stop_at(client, batches, batch, number, &error).await,
+                        };
                         if !batch.has_room_for(&body) {
-                            batches.send(client, batch.take()).await?;
+                            batches.send(client, &mut batch).await?;
                         }
-                        batch.add(options, body);
+                        batch.add(number, options, body);
                     }
                 }
-                batch = batches.oldest() => batches.count(batch)?,
+                sent = batches.oldest() => batches.count(sent)?,
             }
-            if batches.under_way.is_empty() && input.is_empty() {
-                batches.send(client, batch.take()).await?;
-            }
-        }
-        batches.send(client, batch.take()).await
-    }
-
-    /// One line of JSON: what it does not say is as on the command line. Blank lines are nothing.
-    fn json_job(&self, text: &[u8]) -> Result<Option<(JobOptions, Bytes)>, String> {
-        if text.trim_ascii().is_empty() {
-            return Ok(None);
-        }
-        let line: Line = serde_json::from_slice(text).map_err(|error| error.to_string())?;
-        let duration = |text: Option<String>, or| match text {
-            Some(text) => parse_duration(&text).map(Some).map_err(|error| error.to_string()),
-            None => Ok(or),
-        };
-        let mut wishes = self.wishes.clone();
-        if line.delay.is_some() || line.at.is_some() {
-            (wishes.delay, wishes.at) = (None, line.at);
-        }
-        wishes.delay = duration(line.delay, wishes.delay)?;
-        wishes.ttl = duration(line.ttl, wishes.ttl)?;
-        wishes.timeout = duration(line.timeout, wishes.timeout)?;
-        wishes.priority = line.priority.or(wishes.priority);
-        wishes.attempts = line.attempts.or(wishes.attempts);
-        if let Some(backoff) = line.backoff {
-            wishes.backoff = Some(parse_backoff(&backoff)?);
-        }
-        for tag in line.tags {
-            wishes.tags.push(parse_tag(&tag)?);
-        }
-        let queue = line.queue.as_deref().unwrap_or(&self.queue);
-        let options = wishes.for_queue(queue).map_err(|failure| failure.message)?;
-        let body = match line.body {
-            serde_json::Value::String(text) => text.into_bytes(),
-            value => value.to_string().into_bytes(),
-        };
-        Ok(Some((options, body.into())))
-    }
-}
-
-/// A job as a line of JSON. A body that is not text is kept as JSON.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Line {
-    body: serde_json::Value,
-    queue: Option<String>,
-    priority: Option<u32>,
-    delay: Option<String>,
-    at: Option<String>,
-    ttl: Option<String>,
-    attempts: Option<u32>,
-    backoff: Option<String>,
-    timeout: Option<String>,
-    #[serde(default)]
-    tags: Vec<String>,
-}
-
-/// Jobs that will be submitted together.
-struct Batch {
-    groups: Vec<SubmitGroup>,
-    jobs: usize,
-    bytes: usize,
-    jobs_max: usize,
-    bytes_max: usize,
-}
-
-impl Batch {
-    fn new(client: &Client) -> Batch {
-        let limits = client.limits();
-        let jobs_max = BATCH_JOBS.min(limits.batch);
-        let bytes_max = BATCH_BYTES.min(limits.frame.saturating_sub(FRAME_ROOM));
-        Batch { groups: Vec::new(), jobs: 0, bytes: 0, jobs_max, bytes_max }
-    }
-
-    /// One job always fits: if it is too large, the daemon says so.
-    fn has_room_for(&self, body: &Bytes) -> bool {
-        self.jobs == 0 || (self.jobs < self.jobs_max && self.bytes + body.len() <= self.bytes_max)
-    }
-
-    fn add(&mut self, options: JobOptions, body: Bytes) {
-        self.bytes += body.len() + 4;
-        self.jobs += 1;
-        match self.groups.last_mut() {
-            Some(group) if group.options == options => group.bodies.push(body),
-            _ => self.groups.push(SubmitGroup { options, bodies: vec![body] }),
-        }
-    }
-
-    fn take(&mut self) -> Vec<SubmitGroup> {
-        (self.jobs, self.bytes) = (0, 0);
-        std::mem::take(&mut self.groups)
-    }
-}
-
-/// Batches under way: sent ahead, counted in order.
-struct Batches {
-    /// How many jobs were taken before any that were not.
-    taken: u64,
-    /// And how many behind these.
-    behind: u64,
-    has_gap: bool,
-    under_way: VecDeque<JoinHandle<Result<(u64, u64), ClientError>>>,
-    print_ids: bool,
-    bar: ProgressBar,
-}
-
-/// What became of a batch: its first id, and how many jobs it has.
-type Sent = Result<Result<(u64, u64), ClientError>, JoinError>;
-
-impl Batches {
-    fn new(print_ids: bool, bar: ProgressBar) -> Batches {
-        Batches { taken: 0, behind: 0, has_gap: false, under_way: VecDeque::new(), print_ids, bar }
-    }
-
-    /// Sends what there is to send, when there is room for one more.
-    async fn send(&mut self, client: &Client, groups: Vec<SubmitGroup>) -> Result<(), Failure> {
-        if groups.is_empty() {
-            return Ok(());
-        }
-        self.finish(BATCHES_AHEAD - 1).await?;
-        let client = client.clone();
-        self.under_way.push_back(tokio::spawn(async move { client.submit(groups).await }));
-        // Lines may never let up: give the connection its turn.
-        tokio::task::yield_now().await;
-        Ok(())
-    }
-
-    /// What became of the first of those under way; never, if none is. It is to be counted.
-    async fn oldest(&mut self) -> Sent {
-        match self.under_way.front_mut() {
-            Some(batch) => {
-                let sent = batch.await;
-                self.under_way.pop_front();
-                sent
-            }
-            None => std::future::pending().await,
-        }
-    }
-
-    /// Waits until at most so many are under way.
-    async fn finish(&mut self, left: usize) -> Result<(), Failure> {
-        while self.under_way.len() > left {
-            let sent = self.oldest().await;
-            self.count(sent)?;
-        }
-        Ok(())
-    }
-
-    fn count(&mut self, sent: Sent) -> Result<(), Failure> {
-        let sent = sent.map_err(Failure::failed).and_then(|sent| Ok(sent?));
-        self.has_gap |= sent.is_err();
-        let (first, count) = sent?;
-        *(if self.has_gap { &mut self.behind } else { &mut self.taken }) += count;
-        self.bar.set_position(self.taken + self.behind);
-        if self.print_ids {
-            for id in first..first + count {
-                output::line(&id.to_string())?;
+            if batches.is_idle() && input.is_empty() {
+                batches.send(client, &mut batch).await?;
             }
         }
-        Ok(())
+        batches.send(client, &mut batch).await
+    }
+
+    /// A line is wrong. Those before it go.
+    async fn stop_at(
+        &self,
+        client: &Client,
+        batches: &mut Batches,
+        mut batch: Batch,
+        line: u64,
+        why: &dyn Display,
+    ) -> Result<(), Failure> {
+        batches.send(client, &mut batch).await?;
+        while !batches.is_idle() {
+            batches.finish(0).await?;
+        }
+        batches.account.ends_before(line);
+        Err(Failure::usage(format!("line {line}: {why}")))
+    }
+}
+
+/// A body from a file, not one byte more of it than there may be.
+fn read_body(from: impl Read, max: usize, name: &str) -> Result<Bytes, Failure> {
+    let mut body = Vec::new();
+    let read = from.take(max as u64 + 1).read_to_end(&mut body);
+    read.map_err(|error| Failure::usage(format!("{name}: {error}")))?;
+    if body.len() > max {
+        let max = show_size(max as u64);
+        return Err(Failure::usage(format!("{name} is longer than a body may be: {max} (limits.body)")));
+    }
+    Ok(body.into())
+}
+
+/// Lines are taken to the letter; what is at their ends and looks like a text file of another system is said once.
+fn note_ends(text: &[u8], number: u64) {
+    if number == 1 && text.starts_with(BOM) {
+        eprintln!("musher: note: the input begins with a byte order mark, which is part of the first job");
+    }
+    if number == 1 && text.ends_with(b"\r") {
+        eprintln!(
+            "musher: note: lines end with CR LF, and the CR is part of each job; `tr -d '\\r'` removes it"
+        );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_a_body_that_never_ends_no_more_is_read_than_there_may_be() {
+        let endless = io::repeat(b'x');
+        let failure = read_body(endless, 1 << 20, "/dev/zero").unwrap_err();
+        assert_eq!(failure.message, "/dev/zero is longer than a body may be: 1MiB (limits.body)");
+        assert_eq!(read_body(&[b'x'; 10][..], 10, "file").unwrap().len(), 10);
+        assert!(read_body(&[b'x'; 11][..], 10, "file").is_err());
     }
 }

@@ -2,8 +2,7 @@
 
 use super::ask::Target;
 use super::exit::{End, FAILED, Failure};
-use super::job_options::millis;
-use crate::durations::parse_duration;
+use super::job_options::{millis, parse_lease_time};
 use crate::telemetry;
 use crate::worker::{Handler, KEPT_ENV, Plan, WorkOptions, keep, run_kept};
 use clap::Args;
@@ -34,7 +33,7 @@ pub(super) struct Work {
     #[arg(short, long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     jobs: u32,
     /// How long a lease lasts; it is extended while the job runs [default: the queue's]
-    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
+    #[arg(long, value_name = "TIME", value_parser = parse_lease_time)]
     lease: Option<Duration>,
     /// By how much likelier jobs are killed than other processes when memory runs out
     #[arg(long, value_name = "N", default_value_t = 200, value_parser = clap::value_parser!(u16).range(0..=1_000))]

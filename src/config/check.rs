@@ -18,7 +18,8 @@ use toml::de::DeTable;
 const FRAME_ROOM: usize = 4 << 10;
 const LEASE_MIN: Duration = Duration::from_secs(1);
 const CHECKPOINT_MIN: Duration = Duration::from_millis(10);
-const WORKERS_MAX: u64 = 10_000;
+/// The most jobs that the daemon runs at a time for one queue.
+pub const WORKERS_MAX: u32 = 10_000;
 /// The largest whole number that TOML can write.
 const WHOLE_MAX: u64 = i64::MAX as u64;
 
@@ -329,7 +330,7 @@ fn program(argv: &[String], table: &Section<'_>, report: &mut Report<'_>) -> boo
 }
 
 fn workers(section: &mut Section<'_>, handled: bool, common: &Common, report: &mut Report<'_>) -> u32 {
-    let written = section.count(report, "workers", 0..=WORKERS_MAX).map(|n| n as u32);
+    let written = section.count(report, "workers", 0..=u64::from(WORKERS_MAX)).map(|n| n as u32);
     // A handler that is written but wrong has its own error.
     if !handled && !section.has("handler") && written.is_some_and(|workers| workers > 0) {
         let message = "the daemon's workers have nothing to run without a handler; set handler, or remove workers \

@@ -12,6 +12,7 @@ mod show;
 #[cfg(test)]
 mod tests;
 
+pub use check::WORKERS_MAX;
 pub use paths::{
     Env, Ids, SOCKET_PATH_MAX, Surroundings, client_socket, config_file, data_dir, serve_socket,
     socket_path_error,

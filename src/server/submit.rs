@@ -263,6 +263,11 @@ fn group(options: wire::JobOptions, count: u64, owner: u32, clock: &Clock) -> Re
     if options.attempts == Some(0) {
         return Err((ErrorCode::Invalid, "0 attempts: a job has at least one".into()));
     }
+    if options.ttl_ms == Some(0) {
+        let message =
+            "a time to live of 0: it would be over before the job could begin; leave it out for none";
+        return Err((ErrorCode::Invalid, message.into()));
+    }
     let start = match options.start {
         wire::Start::Now => Start::Now,
         wire::Start::After(ms) => Start::After(millis(ms)),

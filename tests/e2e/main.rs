@@ -3,7 +3,9 @@
 mod access;
 mod backup;
 mod bench;
+mod client_input;
 mod client_streams;
+mod client_waiting;
 mod clocks;
 mod crash;
 mod drain;

@@ -1,0 +1,209 @@
+//! A job as a line of JSON: what it does not say is as on the command line. Errors name the field.
+
+use super::job_options::{Wishes, check_ttl, parse_backoff};
+use crate::durations::parse_duration;
+use crate::protocol::JobOptions;
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use bytes::Bytes;
+use serde::de::{Deserializer, Error, MapAccess, SeqAccess, Visitor};
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use std::fmt;
+use std::time::Duration;
+
+/// As it is written.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Line<'a> {
+    /// A text, or what is kept as the JSON that it is, to the letter.
+    #[serde(borrow)]
+    body: Option<&'a RawValue>,
+    body_base64: Option<String>,
+    queue: Option<String>,
+    priority: Option<u32>,
+    delay: Option<String>,
+    at: Option<String>,
+    ttl: Option<String>,
+    attempts: Option<u32>,
+    backoff: Option<String>,
+    timeout: Option<String>,
+    #[serde(default, deserialize_with = "tags")]
+    tags: Vec<(String, String)>,
+}
+
+/// Reads a line; `None` if it is blank. `wishes` and `queue` are for what it does not say.
+pub(super) fn read(text: &[u8], wishes: &Wishes, queue: &str) -> Result<Option<(JobOptions, Bytes)>, String> {
+    if text.trim_ascii().is_empty() {
+        return Ok(None);
+    }
+    let line = parse(text)?;
+    let duration = |field: &str, text: &Option<String>, or: Option<Duration>| match text {
+        Some(text) => parse_duration(text).map(Some).map_err(|error| format!("{field}: {error}")),
+        None => Ok(or),
+    };
+    let mut wishes = wishes.clone();
+    if line.delay.is_some() || line.at.is_some() {
+        (wishes.delay, wishes.at) = (None, line.at);
+    }
+    if line.delay.is_some() && wishes.at.is_some() {
+        return Err("delay: a job has either `delay` or `at`".into());
+    }
+    wishes.delay = duration("delay", &line.delay, wishes.delay)?;
+    wishes.ttl = duration("ttl", &line.ttl, wishes.ttl)?;
+    check_ttl(wishes.ttl).map_err(|error| format!("ttl: {error}"))?;
+    wishes.timeout = duration("timeout", &line.timeout, wishes.timeout)?;
+    wishes.priority = line.priority.or(wishes.priority);
+    wishes.attempts = line.attempts.or(wishes.attempts);
+    if wishes.attempts == Some(0) {
+        return Err("attempts: a job has at least one".into());
+    }
+    if let Some(backoff) = line.backoff {
+        wishes.backoff = Some(parse_backoff(&backoff).map_err(|error| format!("backoff: {error}"))?);
+    }
+    wishes.tags.extend(line.tags);
+    let options = wishes.for_queue(line.queue.as_deref().unwrap_or(queue));
+    let options = options.map_err(|failure| format!("at: {}", failure.message))?;
+    Ok(Some((options, body(line.body, line.body_base64)?)))
+}
+
+fn parse(text: &[u8]) -> Result<Line<'_>, String> {
+    let mut reader = serde_json::Deserializer::from_slice(text);
+    let line = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
+        let field = error.path().to_string();
+        let said = without_place(error.inner());
+        if field == "." || field == "?" || said.contains(&format!("`{field}`")) {
+            said
+        } else {
+            format!("{field}: {said}")
+        }
+    })?;
+    reader.end().map_err(|error| without_place(&error))?;
+    Ok(line)
+}
+
+/// The error with its column, but not with its line: each line is read by itself, so it is always the first.
+fn without_place(error: &serde_json::Error) -> String {
+    let (text, column) = (error.to_string(), error.column());
+    let place = format!(" at line {} column {column}", error.line());
+    match text.strip_suffix(&place) {
+        Some(text) => format!("{text} (column {column})"),
+        None => text,
+    }
+}
+
+fn body(raw: Option<&RawValue>, base64: Option<String>) -> Result<Bytes, String> {
+    match (raw, base64) {
+        (Some(raw), None) if raw.get().starts_with('"') => {
+            let text: String = serde_json::from_str(raw.get())
+                .map_err(|error| format!("body: {}", without_place(&error)))?;
+            Ok(text.into_bytes().into())
+        }
+        (Some(raw), None) => Ok(Bytes::copy_from_slice(raw.get().as_bytes())),
+        (None, Some(text)) => {
+            Ok(BASE64_STANDARD.decode(text).map_err(|error| format!("body_base64: {error}"))?.into())
+        }
+        (None, None) => Err("body: it is missing; a job has `body` or `body_base64`".into()),
+        (Some(_), Some(_)) => Err("body: a job has either `body` or `body_base64`".into()),
+    }
+}
+
+/// Reads tags: an object of names and values, or a list of NAME=VALUE.
+fn tags<'de, D: Deserializer<'de>>(reader: D) -> Result<Vec<(String, String)>, D::Error> {
+    struct Tags;
+    impl<'de> Visitor<'de> for Tags {
+        type Value = Vec<(String, String)>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("an object such as {\"order\": \"42\"} or a list such as [\"order=42\"]")
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+            let mut tags = Vec::new();
+            while let Some((name, Value(value))) = map.next_entry()? {
+                tags.push((name, value));
+            }
+            Ok(tags)
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
+            let mut tags = Vec::new();
+            while let Some(tag) = list.next_element::<String>()? {
+                tags.push(super::job_options::parse_tag(&tag).map_err(A::Error::custom)?);
+            }
+            Ok(tags)
+        }
+    }
+    reader.deserialize_any(Tags)
+}
+
+/// A tag's value. Numbers and marks are taken as they are written.
+#[derive(Debug, Serialize)]
+struct Value(String);
+
+impl<'de> Deserialize<'de> for Value {
+    fn deserialize<D: Deserializer<'de>>(reader: D) -> Result<Value, D::Error> {
+        match serde_json::Value::deserialize(reader)? {
+            serde_json::Value::String(text) => Ok(Value(text)),
+            value @ (serde_json::Value::Number(_) | serde_json::Value::Bool(_)) => {
+                Ok(Value(value.to_string()))
+            }
+            _ => Err(D::Error::custom("a tag's value is a text, a number, true or false")),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn job(text: &str) -> Result<(JobOptions, Bytes), String> {
+        read(text.as_bytes(), &Wishes::default(), "q").map(|job| job.expect("it is not blank"))
+    }
+
+    #[test]
+    fn tags_are_an_object_or_a_list() {
+        let expected = [("a".to_owned(), "b".to_owned()), ("n".to_owned(), "42".to_owned())];
+        for tags in [r#"{"a": "b", "n": 42}"#, r#"["a=b", "n=42"]"#] {
+            assert_eq!(job(&format!(r#"{{"body": "x", "tags": {tags}}}"#)).unwrap().0.tags, expected);
+        }
+    }
+
+    #[test]
+    fn bodies_are_text_or_bytes_or_json_to_the_letter() {
+        for (text, body) in [
+            (r#"{"body": "a\nb"}"#, &b"a\nb"[..]),
+            (r#"{"body_base64": "/wA="}"#, &[0xff, 0]),
+            (r#"{"body": {"b": 1.10, "a": [ ]}}"#, br#"{"b": 1.10, "a": [ ]}"#),
+            ("{\"body\": \"crlf\"}\r", b"crlf"),
+        ] {
+            assert_eq!(job(text).unwrap().1, body, "{text}");
+        }
+        assert!(read(b" \r", &Wishes::default(), "q").unwrap().is_none());
+    }
+
+    #[test]
+    fn errors_name_the_field_and_no_second_line() {
+        for (text, error) in [
+            (r#"{"body": "x", "tags": 5}"#, "tags: invalid type: integer `5`, expected an object such as"),
+            (r#"{"body": "x", "tags": {"a": []}}"#, "tags.a: a tag's value is a text"),
+            (r#"{"body": "x", "tags": ["a"]}"#, "tags"),
+            (r#"{"body": "x", "delay": "10"}"#, "delay: `10` is not a duration"),
+            (r#"{"body": "x", "at": "soon"}"#, "at: `soon` is not a point in time"),
+            (r#"{"body": "x", "at": "2030-01-01T00:00:00Z", "delay": "1s"}"#, "delay: a job has either"),
+            (r#"{"body": "x", "ttl": "0s"}"#, "ttl: "),
+            (r#"{"body": "x", "attempts": 0}"#, "attempts: a job has at least one"),
+            (r#"{"body": "x", "backoff": "fast"}"#, "backoff: "),
+            (r#"{"body": "x", "priority": -1}"#, "priority: invalid value"),
+            (r#"{"body": "x", "dealy": "1s"}"#, "unknown field `dealy`"),
+            (r#"{"queue": "x"}"#, "body: it is missing"),
+            (r#"{"body": "x", "body_base64": ""}"#, "body: a job has either"),
+            (r#"{"body_base64": "%"}"#, "body_base64: "),
+            (r#"{"body": "x"} {}"#, "trailing characters (column 15)"),
+            (r#"{"body": "x""#, "EOF while parsing an object (column 12)"),
+        ] {
+            let said = job(text).unwrap_err();
+            assert!(said.starts_with(error) && !said.contains(" line 1"), "{text}: {said}");
+        }
+    }
+}
