@@ -55,7 +55,8 @@ pub(super) struct Session {
     clock: Clock,
     /// Whether a task waits for the socket to take more.
     flushing: Cell<bool>,
-    /// Rings when the buffer has been written, or the connection is to close.
+    /// Rings when the buffer has been written or dropped, and when the connection has ended: nothing leaves after that,
+    /// so whoever waits for room must not wait on.
     drained: Notify,
     closing: Notify,
     /// Rings when the connection has ended.
@@ -120,6 +121,7 @@ impl Session {
         }
         *self.out.borrow_mut() = Outbox::default();
         self.account.close();
+        self.drained.notify_waiters();
         self.closing.notify_one();
     }
 
@@ -150,9 +152,9 @@ impl Session {
         self.until_unsent(WRITE_WAITING).await;
     }
 
-    /// Returns when no more than that waits to be written.
+    /// Returns when no more than that waits to be written, or the connection has ended.
     pub(super) async fn until_unsent(&self, most: usize) {
-        while self.flushing.get() && self.unsent() > most {
+        while self.flushing.get() && self.unsent() > most && !self.has_closed.get() {
             self.drained.notified().await;
         }
     }
@@ -232,6 +234,7 @@ async fn serve<S: Store + 'static>(hub: Rc<Hub<S>>, session: Rc<Session>, read: 
     hub.wake.notify_one();
     session.has_closed.set(true);
     session.closed.notify_waiters();
+    session.drained.notify_waiters();
     // What was said last, such as why the connection closes, still leaves if the socket takes it.
     session.flush();
 }

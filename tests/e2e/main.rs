@@ -12,6 +12,7 @@ mod drain;
 mod ends;
 mod export;
 mod full_disk;
+mod gone;
 mod handover;
 mod helper;
 mod hostile;
