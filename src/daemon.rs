@@ -7,6 +7,8 @@ use crate::config::{Config, ConfigErrors, DrainSubmits, Handler, Loaded, Overrid
 use crate::core::Time;
 use crate::engine::{Bounds, Engine};
 use crate::notify::Notifier;
+use crate::private;
+use crate::process::{self, Inherited};
 use crate::protocol::admin::HandlerView;
 use crate::server::{
     self, Fatal, Hub, Limits, ListenError, Listening, OutputStore, OutputThread, Service, Wiring,
@@ -17,7 +19,7 @@ use crate::telemetry::{self, events};
 use crate::worker::{OOM_ENV, Orphans, POOL_LOCK_ENV, PoolLock};
 use std::io;
 use std::os::fd::OwnedFd;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::rc::Rc;
 use std::time::Duration;
@@ -60,9 +62,9 @@ pub enum ServeError {
     /// The configuration cannot be used.
     #[error("{0}")]
     Config(#[from] ConfigErrors),
-    /// `MUSHER_LOG` cannot be used.
+    /// The log cannot be set up.
     #[error(transparent)]
-    Log(#[from] telemetry::BadFilter),
+    Log(#[from] telemetry::LogError),
     /// The data directory cannot be opened.
     #[error(transparent)]
     Open(#[from] OpenError),
@@ -85,12 +87,13 @@ pub enum ServeError {
 /// # Errors
 /// See [`ServeError`].
 pub fn serve(options: &ServeOptions) -> Result<(), ServeError> {
+    let inherited = process::settle();
     let options = &options.absolute()?;
     let loaded = Config::load(options.config.as_deref(), &options.overrides)?;
     // Whoever started us may delete his directory: handlers must not find themselves in one that is gone, and the
     // file system below it can be unmounted.
     rustix::process::chdir("/").map_err(io::Error::from)?;
-    telemetry::init(|name| std::env::var_os(name))?;
+    let _log = telemetry::init(|name| std::env::var_os(name))?;
     events::config_warnings(&loaded.warnings);
     let (told, signals) = mpsc::unbounded_channel();
     let _listener = signals::listen(move |signal| {
@@ -102,7 +105,7 @@ pub fn serve(options: &ServeOptions) -> Result<(), ServeError> {
     let daemon = Daemon::open(loaded, options)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let tasks = tokio::task::LocalSet::new();
-    let (hub, outputs, stopped) = tasks.block_on(&runtime, daemon.run(signals, &orphans));
+    let (hub, outputs, stopped) = tasks.block_on(&runtime, daemon.run(signals, &orphans, inherited));
     // The tasks share the hub: without them it is the last one.
     drop(tasks);
     drop(runtime);
@@ -136,6 +139,7 @@ impl Daemon {
         if !PoolLock::until_free(&data.join("pool"), FORMER_POOL_PATIENCE)? {
             events::former_pool_lives(FORMER_POOL_PATIENCE);
         }
+        private::keep(data);
         events::recovered(data, report.jobs, report.commits, crate::clock::monotonic() - begun);
         let clock = Clock::starting_after(time);
         events::clock_has_diverged(clock.ahead_ms());
@@ -164,6 +168,7 @@ impl Daemon {
         self,
         mut signals: mpsc::UnboundedReceiver<Signal>,
         orphans: &Orphans,
+        inherited: Inherited,
     ) -> (Rc<Hub<DiskStore>>, OutputThread, Result<(), ServeError>) {
         let Daemon { hub, outputs, listening, notifier, mut config, options } = self;
         let accepting = match listening.accept_into(&hub) {
@@ -172,15 +177,17 @@ impl Daemon {
         };
         let pool = PoolSpec {
             socket: config.daemon.socket.clone(),
-            lock: config.daemon.data.join("pool"),
+            // Without `..`, which leads nowhere once the directory before it is deleted.
+            lock: config.daemon.data.canonicalize().unwrap_or(config.daemon.data.clone()).join("pool"),
             oom_score_adj: config.daemon.job_oom_score_adj,
             orphans: orphans.clone(),
+            inherited,
         };
         let pool = tokio::task::spawn_local(keep_pool(hub.clone(), pool));
         events::started(env!("CARGO_PKG_VERSION"), &config.daemon.socket, &config.daemon.data);
         if !notifier.has_manager() {
             // For whoever waits for it, a script say. A service manager is told by the line below, and has the log.
-            println!("musher is ready: {}", config.daemon.socket.display());
+            say_ready(&config.daemon.socket);
         }
         notifier.ready("ready");
         let mut watchdog = notifier.watchdog_interval().map(tokio::time::interval);
@@ -193,7 +200,7 @@ impl Daemon {
             loop {
                 tokio::select! {
                     ended = &mut loop_ends => break ended.map_err(ServeError::from),
-                    Some(signal) = signals.recv() => act(&hub, &notifier, &mut config, &options, signal),
+                    Some(signal) = signals.recv() => act(&hub, &notifier, &listening, &mut config, &options, signal),
                     () = tick(&mut watchdog) => notifier.alive(),
                 }
             }
@@ -204,6 +211,14 @@ impl Daemon {
         orphans.end_all(POOL_GRACE);
         (hub, outputs, ended)
     }
+}
+
+/// Says it on standard output, in a thread, for nobody may read that.
+fn say_ready(socket: &Path) {
+    let line = format!("musher is ready: {}\n", socket.display());
+    let say = move || telemetry::write_patiently(io::stdout(), line.as_bytes());
+    // Without it the log says it, too.
+    let _ = std::thread::Builder::new().name("ready".into()).spawn(say);
 }
 
 async fn tick(watchdog: &mut Option<tokio::time::Interval>) {
@@ -217,6 +232,7 @@ async fn tick(watchdog: &mut Option<tokio::time::Interval>) {
 fn act(
     hub: &Rc<Hub<DiskStore>>,
     notifier: &Notifier,
+    listening: &Listening,
     config: &mut Config,
     options: &ServeOptions,
     signal: Signal,
@@ -233,6 +249,7 @@ fn act(
         }
         Signal::Reload => {
             notifier.reloading();
+            listening.look_after();
             match Config::load(options.config.as_deref(), &options.overrides) {
                 Ok(loaded) => {
                     events::config_warnings(&loaded.warnings);
@@ -257,6 +274,8 @@ struct PoolSpec {
     oom_score_adj: u16,
     /// Who ends what it leaves.
     orphans: Orphans,
+    /// What its jobs get back.
+    inherited: Inherited,
 }
 
 /// Keeps the pool alive: a process of its own, so that a start of a job never copies the daemon's memory, and so
@@ -274,12 +293,15 @@ async fn keep_pool(hub: Rc<Hub<DiskStore>>, spec: PoolSpec) {
 }
 
 async fn run_pool(hub: &Rc<Hub<DiskStore>>, spec: &PoolSpec) -> io::Result<ExitStatus> {
+    let Inherited { umask, files } = spec.inherited;
     let (ours, theirs) = std::os::unix::net::UnixStream::pair()?;
     // While this is open the connection has not ended, and its leases are in force: until nothing of its jobs is left.
     let held = theirs.try_clone()?;
     let mut child = tokio::process::Command::new("/proc/self/exe")
         .arg0("musher")
         .arg("pool")
+        .args(["--umask", &umask.to_string()])
+        .args(files.iter().flat_map(|files| ["--files".to_owned(), files.to_string()]))
         .env("MUSHER_SOCKET", &spec.socket)
         .env(POOL_LOCK_ENV, &spec.lock)
         .env(OOM_ENV, spec.oom_score_adj.to_string())

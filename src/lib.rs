@@ -12,6 +12,8 @@ pub mod engine;
 #[cfg(fuzzing)]
 pub mod fuzzing;
 pub mod notify;
+mod private;
+pub mod process;
 pub mod protocol;
 pub mod server;
 pub mod signals;

@@ -31,7 +31,7 @@ pub(super) fn confirm(question: &str) -> Result<(), Failure> {
     if !io::stdin().is_terminal() {
         return Err(Failure::usage(format!("{question} Nobody is here to answer: say --yes if so")));
     }
-    eprint!("{question} [y/N] ");
+    write!(io::stderr(), "{question} [y/N] ")?;
     io::stderr().flush()?;
     let mut answer = String::new();
     io::stdin().read_line(&mut answer)?;

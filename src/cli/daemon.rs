@@ -5,6 +5,8 @@ use super::exit::{End, Failure};
 use super::output;
 use crate::config::{Config, Overrides, WORKERS_MAX};
 use crate::daemon::{ServeError, ServeOptions, serve};
+use crate::process::{self, Inherited};
+use crate::worker::run_pool;
 use clap::{Args, Subcommand};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -83,6 +85,24 @@ impl ConfigVerb {
             What::Show { .. } => output::line(loaded.config.show().trim_end())?,
         }
         Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// The daemon's own workers.
+#[derive(Debug, Args)]
+pub(super) struct Pool {
+    /// The umask of jobs, as a decimal number
+    #[arg(long)]
+    umask: u32,
+    /// How many files a job may have open; no limit if not given
+    #[arg(long)]
+    files: Option<u64>,
+}
+
+impl Pool {
+    pub(super) fn run(self) -> End {
+        process::restore(Inherited { umask: self.umask, files: self.files })?;
+        run_pool().map(|()| ExitCode::SUCCESS).map_err(Failure::failed)
     }
 }
 

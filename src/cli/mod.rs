@@ -1,6 +1,22 @@
 //! The command line: every verb, and how its end becomes an exit code. Each verb turns arguments into requests of
 //! the client library and answers into text or JSON; it knows nothing of the daemon's inside.
 
+/// Prints a line. Unlike the one of the standard library, which panics, it goes on where nobody reads any more: then there
+/// is nobody to tell, and what was asked for is done all the same.
+macro_rules! println {
+    ($($text:tt)*) => {{
+        let _ = std::io::Write::write_fmt(&mut std::io::stdout(), format_args!("{}\n", format_args!($($text)*)));
+    }};
+}
+
+/// Says a line to people, in the same way.
+macro_rules! eprintln {
+    () => { eprintln!("") };
+    ($($text:tt)*) => {{
+        let _ = std::io::Write::write_fmt(&mut std::io::stderr(), format_args!("{}\n", format_args!($($text)*)));
+    }};
+}
+
 mod ask;
 mod backup;
 mod batches;
@@ -29,6 +45,7 @@ mod work;
 
 use clap::{CommandFactory, Parser, Subcommand};
 use exit::{End, Failure};
+use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -132,7 +149,7 @@ enum Verb {
     Demo(demo::Demo),
     /// The daemon's own workers; started by the daemon
     #[command(hide = true)]
-    Pool,
+    Pool(daemon::Pool),
 }
 
 /// Runs the program.
@@ -195,12 +212,15 @@ fn go(cli: Cli) -> End {
         Verb::Migrate(migrate) => migrate.run(),
         Verb::Config(config) => config.run(),
         Verb::Completions(completions) => {
-            clap_complete::generate(completions.shell, &mut Cli::command(), "musher", &mut std::io::stdout());
+            // Into memory first: it panics where it cannot write.
+            let mut script = Vec::new();
+            clap_complete::generate(completions.shell, &mut Cli::command(), "musher", &mut script);
+            std::io::stdout().write_all(&script)?;
             Ok(ExitCode::SUCCESS)
         }
         Verb::Bench(bench) => bench.run(&to),
         Verb::Demo(demo) => demo.run(),
-        Verb::Pool => crate::worker::run_pool().map(|()| ExitCode::SUCCESS).map_err(Failure::failed),
+        Verb::Pool(pool) => pool.run(),
     }
 }
 

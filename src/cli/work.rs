@@ -53,7 +53,7 @@ impl Work {
             let signal = || ended.signal().map_or(FAILED, |signal| 128 + signal as u8); // at most 64
             return Ok(ExitCode::from(ended.code().map_or_else(signal, |code| code as u8)));
         }
-        telemetry::init(|name| env::var_os(name)).map_err(Failure::usage)?;
+        let _log = telemetry::init(|name| env::var_os(name)).map_err(Failure::usage)?;
         let plan = Plan {
             queues: self.queues,
             slots: self.jobs,

@@ -1,19 +1,33 @@
-//! The socket: inherited from the service manager, or made here with its directory and mode; and the tasks that
-//! accept connections.
+//! The socket: inherited from the service manager, or made here with its directory and mode, and made again if
+//! somebody deletes it; and the task that accepts connections.
 
 use super::hub::Hub;
 use super::peer::Peer;
 use super::session;
+use super::watch::Watch;
 use crate::access::Caller;
 use crate::store::Store;
+use crate::telemetry::events;
+use rustix::io::Errno;
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
+use std::cell::{Cell, RefCell};
+use std::fs::Permissions;
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, FileTypeExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, PermissionsExt};
 use std::os::unix::net::UnixListener as StdListener;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::Duration;
 use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::Notify;
 use tokio::task::JoinHandle;
+use tokio::time::{sleep, timeout};
+
+/// The mode of the socket, and of the directories that are made for it.
+const MODE: u32 = 0o660;
+const DIRECTORY_MODE: u32 = 0o750;
+/// How long to wait before a deleted socket is made again: whoever deletes its directory may be at it.
+const RENEWAL_WAIT: Duration = Duration::from_millis(100);
 
 /// Why the socket could not be made.
 #[derive(Debug, thiserror::Error)]
@@ -34,52 +48,106 @@ pub enum ListenError {
     },
 }
 
-/// A socket that takes connections. What was made here is removed when it is dropped.
+/// A socket that takes connections. What was made here is removed when the last copy is dropped.
+#[derive(Clone, Debug)]
+pub struct Listening(Rc<Socket>);
+
 #[derive(Debug)]
-pub struct Listening {
-    listener: StdListener,
-    made: Option<PathBuf>,
+struct Socket {
+    /// Where it was made; nowhere, if it is inherited.
+    path: Option<PathBuf>,
+    /// The newest one. As long as it is open its number belongs to no other file, so that it can be told apart.
+    listener: RefCell<StdListener>,
+    inode: Cell<Inode>,
+    /// Rings when somebody wants it to be looked after.
+    look: Notify,
 }
 
-impl Drop for Listening {
+/// Device and number of a file.
+type Inode = (u64, u64);
+
+impl Drop for Socket {
     fn drop(&mut self) {
-        if let Some(path) = &self.made {
+        if let Some(path) = &self.path
+            && inode(path).is_ok_and(|there| there == self.inode.get())
+        {
             // A socket that stays behind is harmless: the next start removes it.
             let _ = std::fs::remove_file(path);
         }
     }
 }
 
-/// Takes the inherited socket if there is one, else makes one at `path` with mode 0660.
+/// Takes the inherited socket if there is one, else makes one at `path` with mode 0660. The umask must be such that it
+/// is never wider than that ([`settle`](crate::process::settle)).
 ///
 /// # Errors
 /// See [`ListenError`].
 pub fn listen(path: &Path) -> Result<Listening, ListenError> {
+    let inherited = listenfd::ListenFd::from_env().take_unix_listener(0);
+    let inherited = inherited.map_err(|error| ListenError::Io { path: path.to_path_buf(), error })?;
+    let (path, listener, inode) = match inherited {
+        Some(listener) => (None, listener, (0, 0)),
+        None => {
+            let (listener, inode) = bind(path)?;
+            (Some(path.to_path_buf()), listener, inode)
+        }
+    };
+    let (listener, inode) = (RefCell::new(listener), Cell::new(inode));
+    Ok(Listening(Rc::new(Socket { path, listener, inode, look: Notify::new() })))
+}
+
+fn bind(path: &Path) -> Result<(StdListener, Inode), ListenError> {
     let io = |error| ListenError::Io { path: path.to_path_buf(), error };
-    if let Some(listener) = listenfd::ListenFd::from_env().take_unix_listener(0).map_err(io)? {
-        return Ok(Listening { listener, made: None });
-    }
-    if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
-        std::fs::DirBuilder::new().recursive(true).mode(0o750).create(parent).map_err(io)?;
-    }
+    make_directories(path).map_err(io)?;
     match std::fs::symlink_metadata(path) {
         Ok(found) if !found.file_type().is_socket() => return Err(ListenError::InTheWay(path.to_path_buf())),
-        Ok(_) if std::os::unix::net::UnixStream::connect(path).is_ok() => {
-            return Err(ListenError::Taken(path.to_path_buf()));
-        }
+        Ok(_) if is_served(path).map_err(io)? => return Err(ListenError::Taken(path.to_path_buf())),
         Ok(_) => std::fs::remove_file(path).map_err(io)?,
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         Err(error) => return Err(io(error)),
     }
     let listener = StdListener::bind(path).map_err(io)?;
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o660)).map_err(io)?;
-    Ok(Listening { listener, made: Some(path.to_path_buf()) })
+    std::fs::set_permissions(path, Permissions::from_mode(MODE)).map_err(io)?;
+    let inode = inode(path).map_err(io)?;
+    Ok((listener, inode))
+}
+
+/// Makes the directories of the socket that are missing. Their mode is set afterwards, since the umask takes from it.
+fn make_directories(path: &Path) -> io::Result<()> {
+    let parents = path.ancestors().skip(1).filter(|parent| !parent.as_os_str().is_empty());
+    let missing: Vec<&Path> = parents.take_while(|parent| !parent.exists()).collect();
+    for directory in missing.into_iter().rev() {
+        std::fs::DirBuilder::new().mode(DIRECTORY_MODE).create(directory)?;
+        std::fs::set_permissions(directory, Permissions::from_mode(DIRECTORY_MODE))?;
+    }
+    Ok(())
+}
+
+/// Whether somebody listens there. It does not wait for whoever does not accept.
+fn is_served(path: &Path) -> io::Result<bool> {
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let socket = rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
+    match rustix::net::connect(&socket, &SocketAddrUnix::new(path)?) {
+        // Again: so many wait for him already.
+        Ok(()) | Err(Errno::AGAIN) => Ok(true),
+        Err(Errno::CONNREFUSED | Errno::NOENT) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn inode(path: &Path) -> io::Result<Inode> {
+    std::fs::symlink_metadata(path).map(|found| (found.dev(), found.ino()))
 }
 
 impl Listening {
     /// Whether the socket is somebody else's, who keeps it for the next daemon.
     pub fn is_inherited(&self) -> bool {
-        self.made.is_none()
+        self.0.path.is_none()
+    }
+
+    /// Has the socket made again if it is not there any more.
+    pub fn look_after(&self) {
+        self.0.look.notify_one();
     }
 
     /// Accepts connections until the task is aborted.
@@ -87,29 +155,108 @@ impl Listening {
     /// # Errors
     /// The socket cannot be used by the loop.
     pub fn accept_into<S: Store + 'static>(&self, hub: &Rc<Hub<S>>) -> io::Result<JoinHandle<()>> {
-        let listener = self.listener.try_clone()?;
-        listener.set_nonblocking(true)?;
-        let listener = UnixListener::from_std(listener)?;
-        let hub = hub.clone();
+        let (socket, hub) = (self.0.clone(), hub.clone());
+        let mut listener = socket.for_the_loop()?;
+        let mut watch = socket.watch();
         Ok(tokio::task::spawn_local(async move {
             loop {
                 // Who must wait does so in the socket's queue: what is accepted is served, even if this task is aborted.
                 hub.wait_at_door().await;
-                match listener.accept().await {
-                    Ok((stream, _)) => hub.pass_door(|| match Peer::of(&stream) {
-                        Ok(peer) => session::open(&hub, stream, peer),
-                        Err(error) => {
-                            tracing::warn!(%error, "a connection is closed: the kernel does not tell whose it is");
+                tokio::select! {
+                    biased;
+                    accepted = listener.accept() => take(&hub, accepted).await,
+                    () = socket.is_in_doubt(&watch) => if let Some(new) = socket.renew().await {
+                        // Who has come to the old one is served too.
+                        while let Ok(accepted @ Ok(_)) = timeout(Duration::ZERO, listener.accept()).await {
+                            take(&hub, accepted).await;
                         }
-                    }),
-                    // Out of file descriptors, say: others are served, and this is tried again.
-                    Err(error) => {
-                        tracing::warn!(%error, "a connection could not be accepted");
-                        tokio::time::sleep(Duration::from_millis(100)).await;
-                    }
+                        (listener, watch) = (new, socket.watch());
+                    },
                 }
             }
         }))
+    }
+}
+
+async fn take<S: Store + 'static>(
+    hub: &Rc<Hub<S>>,
+    accepted: io::Result<(UnixStream, tokio::net::unix::SocketAddr)>,
+) {
+    match accepted {
+        Ok((stream, _)) => hub.pass_door(|| match Peer::of(&stream) {
+            Ok(peer) => session::open(hub, stream, peer),
+            Err(error) => {
+                tracing::warn!(%error, "a connection is closed: the kernel does not tell whose it is");
+            }
+        }),
+        // Out of file descriptors, say: others are served, and this is tried again.
+        Err(error) => {
+            tracing::warn!(%error, "a connection could not be accepted");
+            sleep(Duration::from_millis(100)).await;
+        }
+    }
+}
+
+impl Socket {
+    fn for_the_loop(&self) -> io::Result<UnixListener> {
+        let listener = self.listener.borrow().try_clone()?;
+        listener.set_nonblocking(true)?;
+        UnixListener::from_std(listener)
+    }
+
+    /// Watches the file, if it is our affair. Without a watch it is looked after when somebody asks for it.
+    fn watch(&self) -> Option<Watch> {
+        let path = self.path.as_deref()?;
+        let watch = Watch::of(path).ok();
+        // What has happened before the watch began must not go unnoticed.
+        if inode(path).ok() != Some(self.inode.get()) {
+            self.look.notify_one();
+        }
+        watch
+    }
+
+    /// Returns when something has happened to the file, or somebody asks.
+    async fn is_in_doubt(&self, watch: &Option<Watch>) {
+        let happens = async {
+            match watch {
+                Some(watch) => watch.happens().await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = happens => {}
+            () = self.look.notified() => {}
+        }
+    }
+
+    /// Makes the socket again if it has been deleted.
+    async fn renew(&self) -> Option<UnixListener> {
+        let path = self.path.as_deref()?;
+        sleep(RENEWAL_WAIT).await;
+        match inode(path) {
+            Ok(there) if there == self.inode.get() => return None,
+            Ok(_) => {
+                events::socket_taken(path);
+                return None;
+            }
+            // Nothing is there, or it cannot be seen: then the next step says why.
+            Err(_) => {}
+        }
+        let made = bind(path).and_then(|(listener, inode)| {
+            *self.listener.borrow_mut() = listener;
+            self.inode.set(inode);
+            self.for_the_loop().map_err(|error| ListenError::Io { path: path.to_path_buf(), error })
+        });
+        match made {
+            Ok(listener) => {
+                events::socket_renewed(path);
+                Some(listener)
+            }
+            Err(error) => {
+                events::socket_gone(path, &error.to_string());
+                None
+            }
+        }
     }
 }
 

@@ -22,6 +22,7 @@ mod session;
 mod submit;
 mod timer;
 mod turns;
+mod watch;
 
 pub use driver::{Fatal, run};
 pub use hub::{Hub, Limits, Service, Wiring};

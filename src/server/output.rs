@@ -11,6 +11,7 @@ use super::session::Session;
 use crate::core::{IdRange, JobId};
 use crate::protocol::{Fault, Response};
 use crate::store::Store;
+use crate::telemetry::events;
 use bytes::{Buf, BufMut, Bytes};
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -59,20 +60,10 @@ impl OutputStore {
     /// Starts the thread over `folder`. Files of jobs that `is_known` does not know are removed.
     ///
     /// # Errors
-    /// The folder cannot be made or read.
+    /// The folder cannot be made or read, or there is no thread. What is in it cannot stop a start.
     pub fn open(folder: &Path, is_known: impl Fn(JobId) -> bool) -> io::Result<(OutputStore, OutputThread)> {
-        fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
-        let mut sizes = HashMap::new();
-        for shelf in fs::read_dir(folder)? {
-            for file in fs::read_dir(shelf?.path())? {
-                let file = file?;
-                let id = file.file_name().to_str().and_then(|name| name.parse().ok()).map(JobId);
-                match id.filter(|id| is_known(*id)) {
-                    Some(id) => drop(sizes.insert(id, file.metadata()?.len())),
-                    None => fs::remove_file(file.path())?,
-                }
-            }
-        }
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(named(folder))?;
+        let sizes = found_in(folder, is_known).map_err(named(folder))?;
         let (orders, inbox) = mpsc::channel(ORDERS_MAX);
         let folder = folder.to_path_buf();
         let thread = std::thread::Builder::new().name("output".into()).spawn(move || work(&folder, inbox))?;
@@ -140,6 +131,67 @@ impl OutputStore {
         let (reply, answer) = oneshot::channel();
         let _ = self.orders.send(Order::Read { id, offset, reply }).await;
         answer.await.unwrap_or_default()
+    }
+}
+
+/// Says which file it is about.
+fn named(path: &Path) -> impl Fn(io::Error) -> io::Error + '_ {
+    |error| io::Error::new(error.kind(), format!("{}: {error}", path.display()))
+}
+
+/// The files of known jobs and their lengths. Those of other jobs are removed; what is not a job's is left alone and
+/// named, as is what cannot be read: nobody's job depends on it.
+fn found_in(folder: &Path, is_known: impl Fn(JobId) -> bool) -> io::Result<HashMap<JobId, u64>> {
+    let (mut sizes, mut strange) = (HashMap::new(), Strange::default());
+    for shelf in fs::read_dir(folder)? {
+        let shelf = shelf?.path();
+        let files = match fs::read_dir(&shelf) {
+            Ok(files) => files,
+            Err(error) => {
+                strange.found(&shelf, &error.to_string());
+                continue;
+            }
+        };
+        for file in files.flatten() {
+            let path = file.path();
+            let id = file.file_name().to_str().and_then(|name| name.parse().ok()).map(JobId);
+            let done = match (id.filter(|id| path_of(folder, *id) == path), file.metadata()) {
+                (Some(id), Ok(found)) if found.is_file() && is_known(id) => {
+                    sizes.insert(id, found.len());
+                    Ok(())
+                }
+                (Some(_), Ok(found)) if found.is_file() => fs::remove_file(&path),
+                (_, Err(error)) => Err(error),
+                _ => Err(io::Error::other("not what a job has printed")),
+            };
+            if let Err(error) = done {
+                strange.found(&path, &error.to_string());
+            }
+        }
+    }
+    strange.sum_up(folder);
+    Ok(sizes)
+}
+
+/// What is where outputs are and is none.
+#[derive(Default)]
+struct Strange(u64);
+
+impl Strange {
+    /// How many are named.
+    const NAMED: u64 = 10;
+
+    fn found(&mut self, path: &Path, why: &str) {
+        self.0 += 1;
+        if self.0 <= Strange::NAMED {
+            events::strange_output(path, why);
+        }
+    }
+
+    fn sum_up(&self, folder: &Path) {
+        if self.0 > Strange::NAMED {
+            events::strange_outputs(folder, self.0 - Strange::NAMED);
+        }
     }
 }
 

@@ -26,14 +26,33 @@ impl Peer {
     /// # Errors
     /// The kernel does not tell: then nobody knows who it is, and he must not be served.
     pub(super) fn of(socket: impl AsFd) -> io::Result<Peer> {
-        let credentials = rustix::net::sockopt::socket_peercred(&socket)?;
+        let (uid, own) = user_of(&socket)?;
         let mut groups = groups_of(&socket)?;
-        let own = credentials.gid.as_raw();
         if !groups.contains(&own) {
             groups.push(own);
         }
-        Ok(Peer { caller: Caller { uid: credentials.uid.as_raw(), groups }, pool: false })
+        Ok(Peer { caller: Caller { uid, groups }, pool: false })
     }
+}
+
+/// User and group. The number of the process is not asked for, and may well be 0: so it is for one that cannot be seen
+/// from here, when the daemon has process numbers of its own (`pid_namespaces(7)`), and rustix takes that for an error.
+fn user_of(socket: impl AsFd) -> io::Result<(u32, u32)> {
+    let mut who = libc::ucred { pid: 0, uid: u32::MAX, gid: u32::MAX };
+    let mut bytes = size_of_val(&who) as libc::socklen_t; // twelve
+    // SAFETY: the descriptor is open for the whole call, since it is borrowed. The kernel writes at most `bytes` bytes to
+    // `who`, which has as many, and any bytes are valid numbers; it writes the length to `bytes`, which is a local of the
+    // type that it asks for.
+    let result = unsafe {
+        libc::getsockopt(
+            socket.as_fd().as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_PEERCRED,
+            (&raw mut who).cast(),
+            &mut bytes,
+        )
+    };
+    if result == 0 { Ok((who.uid, who.gid)) } else { Err(io::Error::last_os_error()) }
 }
 
 fn groups_of(socket: impl AsFd) -> io::Result<Vec<u32>> {

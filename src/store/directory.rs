@@ -49,6 +49,17 @@ pub enum DirectoryError {
         /// The directory.
         dir: PathBuf,
     },
+    /// Something else lives there, such as somebody's home.
+    #[error(
+        "{} holds other things ({found}) and no data of musher: name a directory of its own, such as {}", dir.display(),
+        dir.join("musher").display()
+    )]
+    NotEmpty {
+        /// The directory.
+        dir: PathBuf,
+        /// Some of them.
+        found: String,
+    },
     /// A file cannot be read or written.
     #[error("{}: {source}", path.display())]
     Io {
@@ -82,8 +93,10 @@ impl Directory {
     /// Makes the directory if needed, takes it, and sees that its format is today's.
     pub(crate) fn open(path: &Path) -> Result<Directory, DirectoryError> {
         create(path)?;
-        // First of all: a newer format is left untouched, not even locked.
-        migrations::check(path)?;
+        // First of all: a newer format is left untouched, not even locked, and so is what is not ours.
+        if migrations::check(path)?.is_none() {
+            refuse_others(path)?;
+        }
         let directory = Directory { path: path.to_owned(), _lock: lock(path)? };
         match migrations::check(path)? {
             Some(_) => migrations::run(path)?,
@@ -161,6 +174,39 @@ fn create(path: &Path) -> Result<(), DirectoryError> {
         }
         Err(error) => Err(io(path)(error)),
     }
+}
+
+/// What may be in a directory without data that is to become ours: what a start that was cut off has left, what a file
+/// system of its own always has, the socket and the configuration.
+const KNOWN: [&str; 10] = [
+    "FORMAT",
+    "lock",
+    "log",
+    "sled",
+    "output",
+    "pool",
+    "ballast",
+    "lost+found",
+    "musher.sock",
+    "musher.toml",
+];
+/// How many of the others are named.
+const NAMED: usize = 3;
+
+/// A directory that others use would be changed in its mode and filled with our files.
+fn refuse_others(dir: &Path) -> Result<(), DirectoryError> {
+    let entries = fs::read_dir(dir).map_err(io(dir))?;
+    let names = entries.map(|entry| entry.map(|entry| entry.file_name().to_string_lossy().into_owned()));
+    let mut names = names.collect::<io::Result<Vec<String>>>().map_err(io(dir))?;
+    let is_known = |name: &String| KNOWN.contains(&name.as_str()) || name.starts_with("FORMAT");
+    names.retain(|name| !is_known(name));
+    if names.is_empty() {
+        return Ok(());
+    }
+    names.sort_unstable();
+    let more = if names.len() > NAMED { ", …" } else { "" };
+    names.truncate(NAMED);
+    Err(DirectoryError::NotEmpty { dir: dir.to_owned(), found: names.join(", ") + more })
 }
 
 /// A process that has died may have left a child that has not started its program yet, and which holds the lock until

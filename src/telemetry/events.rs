@@ -53,6 +53,12 @@ fn clean(text: impl Display) -> String {
     escape(&text.to_string()).into_owned()
 }
 
+/// What stands in the log in the place of lines that nobody has taken in time.
+pub(super) fn lines_dropped(count: u64) -> String {
+    let (lines, were) = if count == 1 { ("line", "was") } else { ("lines", "were") };
+    format!("{count} {lines} of the log {were} dropped here: whoever reads the log did not keep up")
+}
+
 /// A fact that the engine reports.
 pub fn fact(fact: &Fact) {
     match fact {
@@ -133,6 +139,54 @@ pub fn clock_has_diverged(ahead_ms: i64) {
             show_duration(Duration::from_millis(ahead_ms.unsigned_abs()))
         );
     }
+}
+
+/// The socket was deleted by somebody, and is there again.
+pub fn socket_renewed(path: &Path) {
+    warn!("the socket {} had been deleted and was made again", clean(path.display()));
+}
+
+/// The socket is gone and cannot be made again.
+pub fn socket_gone(path: &Path, why: &str) {
+    error!(
+        "the socket {} is gone, so nobody can connect any more, and it was not made again: {}. SIGHUP (`systemctl reload`) \
+         tries once more",
+        clean(path.display()),
+        escape(why)
+    );
+}
+
+/// Something else is in the socket's place.
+pub fn socket_taken(path: &Path) {
+    error!(
+        "{} is not this daemon's socket any more: somebody has put another one there. It is left alone; once it is away, \
+         SIGHUP (`systemctl reload`) makes the socket again",
+        clean(path.display())
+    );
+}
+
+/// Something is where outputs are that is none, or that cannot be read.
+pub fn strange_output(path: &Path, why: &str) {
+    warn!("{} is left alone: {}", clean(path.display()), escape(why));
+}
+
+/// There is more of that.
+pub fn strange_outputs(folder: &Path, count: u64) {
+    warn!("{count} more things in {} are left alone", clean(folder.display()));
+}
+
+/// Others could look into the data.
+pub fn data_was_open(data: &Path, mode: u32) {
+    warn!(
+        "the data directory {} was open to other users (mode {mode:04o}), and so was what is in it: both are now its \
+         owner's alone",
+        clean(data.display())
+    );
+}
+
+/// Others can look into the data, and that cannot be mended.
+pub fn data_is_open(path: &Path, error: &std::io::Error) {
+    warn!("{} is open to other users, and its mode cannot be changed: {error}", clean(path.display()));
 }
 
 /// Ready to serve.

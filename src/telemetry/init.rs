@@ -5,14 +5,17 @@
 //! `QUEUE=mails`, so `journalctl JOB=42` tells a job's story. Therefore no field of ours may be named like one
 //! of the journal's own (`systemd.journal-fields(7)`: `priority`, `unit`, `errno`, …).
 
+use super::events;
+use super::journal::{self, Journal};
+use super::outlet::{Outlet, write_patiently};
 use crate::clock;
 use jiff::{Timestamp, tz::TimeZone};
 use rustix::fs::fstat;
 use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::io::{self, IsTerminal};
+use std::path::Path;
 use tracing::subscriber::set_global_default;
-use tracing_journald::{Priority, PriorityMappings};
 use tracing_subscriber::filter::{EnvFilter, ParseError};
 use tracing_subscriber::fmt::format::{Writer, debug_fn};
 use tracing_subscriber::fmt::time::FormatTime;
@@ -29,22 +32,58 @@ const IN_MESSAGE: [&str; 3] = ["job", "queue", "attempt"];
 #[error("MUSHER_LOG: `{0}` is not a filter; write it like `debug` or `info,musher::store=trace`")]
 pub struct BadFilter(String);
 
+/// Why there is no log.
+#[derive(Debug, thiserror::Error)]
+pub enum LogError {
+    /// `MUSHER_LOG` cannot be read.
+    #[error(transparent)]
+    Filter(#[from] BadFilter),
+    /// The system has no thread for it.
+    #[error("the log cannot be set up: {0}")]
+    Thread(#[from] io::Error),
+}
+
+/// The log; what was said last is written when this is dropped, unless nobody takes it.
+#[derive(Debug)]
+#[must_use]
+pub struct Log(Outlet);
+
+impl Drop for Log {
+    fn drop(&mut self) {
+        self.0.flush();
+    }
+}
+
 /// Sets the log up for this process. The first call counts; later ones change nothing.
 ///
 /// # Errors
-/// If `MUSHER_LOG` cannot be read.
-pub fn init(env: impl Fn(&str) -> Option<OsString>) -> Result<(), BadFilter> {
+/// If `MUSHER_LOG` cannot be read, or there is no thread for the log.
+pub fn init(env: impl Fn(&str) -> Option<OsString>) -> Result<Log, LogError> {
     let filter = filter(env("MUSHER_LOG"))?;
-    let journal = env("JOURNAL_STREAM").is_some_and(|stream| is_stderr(&stream)).then(journal);
-    let set = match journal.and_then(Result::ok) {
-        Some(journal) => set_global_default(tracing_subscriber::registry().with(filter).with(journal)),
+    let is_journal = env("JOURNAL_STREAM").is_some_and(|stream| is_stderr(&stream));
+    let socket = is_journal.then(|| journal::connect(Path::new(journal::SOCKET))).and_then(Result::ok);
+    let (outlet, set) = match socket {
+        Some(socket) => {
+            // What the journal does not take is gone: it is who would be told.
+            let outlet = Outlet::start(move |entry| drop(socket.send(entry)), journal::missing)?;
+            let subscriber = tracing_subscriber::registry().with(filter).with(Journal(outlet.clone()));
+            (outlet, set_global_default(subscriber))
+        }
         None => {
+            let outlet = Outlet::start(|line| write_patiently(io::stderr(), line), missing)?;
             let colours = io::stderr().is_terminal() && env("NO_COLOR").is_none_or(|value| value.is_empty());
-            set_global_default(people(filter, colours, io::stderr))
+            let subscriber = people(filter, colours, outlet.clone());
+            (outlet, set_global_default(subscriber))
         }
     };
     let _ = set; // it fails only when a log is set up already
-    Ok(())
+    Ok(Log(outlet))
+}
+
+/// The line for people that says how many are missing.
+fn missing(count: u64) -> Vec<u8> {
+    let now = LocalTime(TimeZone::system()).now();
+    format!("{now}  WARN {}\n", events::lines_dropped(count)).into_bytes()
 }
 
 fn filter(wanted: Option<OsString>) -> Result<EnvFilter, BadFilter> {
@@ -60,18 +99,6 @@ fn is_stderr(stream: &OsStr) -> bool {
     let numbers = numbers.and_then(|(dev, ino)| Some((dev.parse::<u64>().ok()?, ino.parse::<u64>().ok()?)));
     let stderr = fstat(io::stderr()).ok().map(|stat| (stat.st_dev, stat.st_ino));
     numbers.is_some() && numbers == stderr
-}
-
-fn journal() -> io::Result<tracing_journald::Layer> {
-    let priorities = PriorityMappings {
-        error: Priority::Error,
-        warn: Priority::Warning,
-        info: Priority::Informational,
-        debug: Priority::Debug,
-        trace: Priority::Debug,
-    };
-    let layer = tracing_journald::layer()?.with_field_prefix(None).with_priority_mappings(priorities);
-    Ok(layer.with_syslog_identifier("musher".to_owned()))
 }
 
 /// Time, level, message, and the fields that the message does not hold.
@@ -97,11 +124,17 @@ where
 /// The wall clock in the time zone of this machine, to the millisecond.
 struct LocalTime(TimeZone);
 
-impl FormatTime for LocalTime {
-    fn format_time(&self, writer: &mut Writer<'_>) -> fmt::Result {
+impl LocalTime {
+    fn now(&self) -> String {
         let now = i64::try_from(clock::wall().0).unwrap_or(0);
         let now = Timestamp::from_millisecond(now).unwrap_or_default();
-        write!(writer, "{}", self.0.to_datetime(now).strftime("%Y-%m-%d %H:%M:%S%.3f"))
+        self.0.to_datetime(now).strftime("%Y-%m-%d %H:%M:%S%.3f").to_string()
+    }
+}
+
+impl FormatTime for LocalTime {
+    fn format_time(&self, writer: &mut Writer<'_>) -> fmt::Result {
+        write!(writer, "{}", self.now())
     }
 }
 
@@ -109,7 +142,6 @@ impl FormatTime for LocalTime {
 mod tests {
     use super::*;
     use crate::core::{Attempt, JobId, QueueName};
-    use crate::telemetry::events;
     use std::sync::{Arc, Mutex};
 
     #[derive(Clone, Default)]

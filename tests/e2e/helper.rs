@@ -125,6 +125,11 @@ impl Home {
         fs::read_to_string(self.path("log.txt")).unwrap_or_default()
     }
 
+    /// Waits until the log has these words: a thread of the daemon writes it.
+    pub(crate) async fn until_logged(&self, words: &str) {
+        until(&format!("`{words}` in the log"), async || self.log().contains(words).then_some(())).await;
+    }
+
     /// Runs a verb to its end.
     pub(crate) fn musher(&self, args: &[&str]) -> Output {
         self.command().args(args).output().unwrap()

@@ -53,7 +53,7 @@ fn a_long_request_gets_the_room_that_half_frames_hold() {
         // Where the daemon has not read all of it before, the end is a reset, behind what it says.
         assert!(end.is_ok() || end.is_err_and(|error| error.kind() == ErrorKind::ConnectionReset));
         assert!(String::from_utf8_lossy(&said).contains("limits.buffers"), "it is told why it was closed");
-        assert!(home.log().contains("limits.buffers"), "{}", home.log());
+        home.until_logged("limits.buffers").await;
     });
 }
 

@@ -9,6 +9,7 @@ mod client_waiting;
 mod clocks;
 mod crash;
 mod drain;
+mod edges;
 mod ends;
 mod export;
 mod full_disk;

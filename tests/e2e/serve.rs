@@ -141,7 +141,7 @@ fn a_connection_over_the_limit_is_told_so_and_the_others_go_on() {
             more.err().map(|error| error.to_string()).filter(|error| error.contains("limits.connections"))
         });
         assert!(limit.await.contains("try again"));
-        assert!(home.log().contains("limits.connections"), "{}", home.log());
+        home.until_logged("limits.connections").await;
         assert_eq!(daemon.submit("q", &["x"]).await, 1);
         drop(second);
     });
@@ -166,7 +166,7 @@ fn a_disk_that_is_nearly_full_refuses_submits_and_lets_jobs_end() {
         let job = daemon.claim("q", true, 0).await.unwrap();
         assert!(daemon.settle(job.lease, Verdict::Complete).await);
         assert_eq!(daemon.state(id).await, "gone");
-        assert!(home.log().contains("nearly full"), "{}", home.log());
+        home.until_logged("nearly full").await;
     });
 }
 

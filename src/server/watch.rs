@@ -1,0 +1,43 @@
+//! Tells when something happens to a file: it is deleted, replaced, moved, or its rights change. It watches the file
+//! itself and not its directory, so that a busy `/tmp` wakes nobody. What has happened is for others to find out.
+
+use rustix::fs::inotify::{CreateFlags, WatchFlags, add_watch, init};
+use std::io;
+use std::os::fd::OwnedFd;
+use std::path::Path;
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+
+/// One file under watch.
+#[derive(Debug)]
+pub(super) struct Watch(AsyncFd<OwnedFd>);
+
+impl Watch {
+    /// # Errors
+    /// It is not there, or the user has too many watches.
+    pub(super) fn of(path: &Path) -> io::Result<Watch> {
+        let inotify = init(CreateFlags::NONBLOCK | CreateFlags::CLOEXEC)?;
+        // The last name is gone: its number of links changes. The file itself lasts for as long as it is open.
+        let flags =
+            WatchFlags::ATTRIB | WatchFlags::MOVE_SELF | WatchFlags::DELETE_SELF | WatchFlags::DONT_FOLLOW;
+        add_watch(&inotify, path, flags)?;
+        // SAFETY: the descriptor must stay the same and open while it is registered. An `OwnedFd` that nobody else can
+        // reach does: `Watch` hands out neither it nor the `AsyncFd`, and replaces neither.
+        let watched = unsafe { AsyncFd::register_with_interest(inotify, Interest::READABLE) };
+        Ok(Watch(watched.map_err(io::Error::from)?))
+    }
+
+    /// Returns when something has happened since the last time.
+    pub(super) async fn happens(&self) {
+        let mut events = [0; 4096];
+        loop {
+            let Ok(mut ready) = self.0.readable().await else { return std::future::pending().await };
+            match ready.try_io(|inotify| Ok(rustix::io::read(inotify, &mut events)?)) {
+                Ok(Ok(_)) => return,
+                // There was nothing after all.
+                Err(_) => {}
+                Ok(Err(_)) => return std::future::pending().await,
+            }
+        }
+    }
+}
