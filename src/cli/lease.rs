@@ -68,9 +68,9 @@ impl Claim {
         if jobs.is_empty() {
             return Err(Failure { code: TRY_AGAIN, message: "no job is ready".into() });
         }
-        let handed = Handover::to_stdout().and_then(|mut handover| {
+        let handed = Handover::to_stdout().map(|mut handover| {
             let handed = self.hand_over(&jobs, &mut handover);
-            Ok((handover.arrived(), handed))
+            (handover.arrived(), handed)
         });
         match handed.unwrap_or_else(|error| (0, Err(error))) {
             (_, Ok(())) => Ok(ExitCode::SUCCESS),
