@@ -7,7 +7,7 @@ use super::paths::{Surroundings, data_dir, serve_socket, socket_path_error};
 use super::problem::{ConfigErrors, Problem, Report};
 use super::raw::Section;
 use super::{COMMANDS_QUEUE, Config, Daemon, DrainSubmits, Handler, Limits, Overrides, Queue, Storage};
-use crate::core::{BACKOFF_MAX, Backoff, Growth, Keep, Priority, QueueName, QueueSettings};
+use crate::core::{BACKOFF_MAX, Backoff, Growth, Keep, Priority, QueueName, QueueSettings, Retries};
 use crate::durations::{parse_duration, show_duration, show_size};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -22,6 +22,10 @@ const CHECKPOINT_MIN: Duration = Duration::from_millis(10);
 pub const WORKERS_MAX: u32 = 10_000;
 /// The largest whole number that TOML can write.
 const WHOLE_MAX: u64 = i64::MAX as u64;
+
+/// The words for [`Retries`].
+pub(super) const RETRIES: [(&str, Retries); 3] =
+    [("alternate", Retries::Alternate), ("behind", Retries::Behind), ("place", Retries::Place)];
 
 pub(super) fn parse(
     name: String,
@@ -246,6 +250,7 @@ fn queue(name: &QueueName, mut section: Section<'_>, common: &Common, report: &m
         timeout: timeout(&mut section, report).unwrap_or(or.timeout),
         attempts: number(&mut section, report, "attempts", or.attempts),
         backoff: self::backoff(backoff, report),
+        retries: retries(&mut section, report).unwrap_or(or.retries),
         crashes: number(&mut section, report, "crashes", or.crashes),
         later_max: number(&mut section, report, "later_max", or.later_max),
         keep_done,
@@ -276,6 +281,10 @@ fn timeout(section: &mut Section<'_>, report: &mut Report<'_>) -> Option<Option<
             }
         },
     }
+}
+
+fn retries(section: &mut Section<'_>, report: &mut Report<'_>) -> Option<Retries> {
+    section.word(report, "retries", &RETRIES)
 }
 
 fn number(section: &mut Section<'_>, report: &mut Report<'_>, key: &'static str, default: u32) -> u32 {

@@ -1,5 +1,6 @@
 //! `musher config show`: the effective configuration as TOML that loads to the same configuration.
 
+use super::check::RETRIES;
 use super::raw::key_text;
 use super::{Config, DrainSubmits, Handler, Queue};
 use crate::access::Rule;
@@ -84,6 +85,8 @@ fn queue(
     writeln!(text, "timeout = {}", settings.timeout.map_or_else(|| "\"none\"".to_owned(), duration))?;
     writeln!(text, "attempts = {}", settings.attempts)?;
     writeln!(text, "backoff = {{ kind = \"{growth}\", base = {base}, max = {max}, jitter = {jitter:?} }}")?;
+    let retries = RETRIES.iter().find(|(_, retries)| *retries == settings.retries);
+    writeln!(text, "retries = \"{}\"", retries.expect("each has its word").0)?;
     writeln!(text, "crashes = {}", settings.crashes)?;
     writeln!(text, "later_max = {}", settings.later_max)?;
     writeln!(text, "keep = {{ done = {done}, dead = {dead}, done_max = {} }}", settings.keep_done_max)?;

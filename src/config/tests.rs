@@ -2,7 +2,7 @@
 //! silence, and what is shown loads to the same.
 
 use super::*;
-use crate::core::{Backoff, Growth, Keep, Priority};
+use crate::core::{Backoff, Growth, Keep, Priority, Retries};
 
 fn around() -> Surroundings {
     let env = |name: &str| (name == "HOME").then(|| "/h".into());
@@ -78,6 +78,10 @@ const MISTAKES: &[(&str, &str)] = &[
     ("[queues.m]\nlease = '10ms'", "musher.toml:2: queues.m.lease: 10ms is too short; the least is 1s"),
     ("[queues.m]\ntimeout = '0'", "queues.m.timeout: 0s is too short"),
     ("[queues.m]\ntimeout = 'never'", "queues.m.timeout: `never` is not a duration"),
+    (
+        "[queues.m]\nretries = 'first'",
+        "queues.m.retries: `first` is not known; use one of \"alternate\", \"behind\",",
+    ),
     ("[queues.m]\npriority = -1", "queues.m.priority: must not be negative"),
     (
         "[queues.m]\npriority = 4294967296",
@@ -237,6 +241,7 @@ handler = { exec = ["/bin/sh", "-c", "echo \"it's\" \\ \n done"] }
 lease = "5s"
 timeout = "250ms"
 priority = 7
+retries = "behind"
 later_max = 3
 attempts = 1
 backoff = { kind = "linear", base = "0s", max = "1h", jitter = 0.125 }
@@ -275,6 +280,7 @@ fn what_is_written_holds() {
     assert_eq!(both.settings.keep_dead, Keep::For(Duration::from_secs(86_400)));
     assert_eq!((both.workers, both.settings.backlog), (2, 3));
     assert_eq!((both.settings.priority, both.settings.later_max), (Priority(7), 3));
+    assert_eq!(both.settings.retries, Retries::Behind);
     assert_eq!(both.settings.timeout, Some(Duration::from_millis(250)));
     assert_eq!(queue(&config, COMMANDS_QUEUE).settings.timeout, None);
     let default = queue(&config, "default");

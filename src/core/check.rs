@@ -1,6 +1,6 @@
 //! All invariants of the state, checked the slow way. Tests run it after every command; the daemon never does.
 
-use super::ids::{IdRange, JobId};
+use super::ids::{IdRange, JobId, RangeSet};
 use super::job::{Holder, State as JobState, StateKind};
 use super::state::State;
 use super::time::Time;
@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 pub fn check(state: &State) {
     let all = IdRange::new(JobId(0), u64::MAX);
     let mut counts: HashMap<_, [u64; StateKind::ALL.len()]> = HashMap::new();
-    let mut ready: BTreeSet<(super::QueueName, super::Priority, JobId)> = BTreeSet::new();
+    let mut ready = BTreeSet::new();
     let mut due = BTreeSet::new();
     let mut held: BTreeMap<u64, BTreeSet<JobId>> = BTreeMap::new();
     let mut last = JobId(0);
@@ -29,7 +29,7 @@ pub fn check(state: &State) {
         for id in range.iter() {
             match job.state {
                 JobState::Ready => {
-                    ready.insert((job.spec.queue.clone(), job.spec.priority, id));
+                    ready.insert((job.spec.queue.clone(), job.spec.priority, id, job.returned()));
                 }
                 JobState::Leased(lease) => {
                     assert!(job.attempt.0 > 0, "job {id} is leased at no attempt");
@@ -50,10 +50,17 @@ pub fn check(state: &State) {
     for (name, queue) in state.queues() {
         let counted = counts.remove(name).unwrap_or_default();
         assert_eq!(StateKind::ALL.map(|kind| queue.counts().of(kind)), counted, "counts of queue {name}");
-        for (priority, ids) in queue.ready_sets() {
-            assert!(!ids.is_empty(), "queue {name} keeps an empty priority");
-            let ids = ids.ranges().flat_map(|(first, len)| IdRange::new(JobId(first), len).iter());
-            listed.extend(ids.map(|id| (name.clone(), *priority, id)));
+        for (priority, ready) in queue.ready_sets() {
+            assert!(!ready.is_empty(), "queue {name} keeps an empty priority");
+            let (fresh, returned, tried) = ready.parts();
+            let ids = |set: &RangeSet| -> Vec<JobId> {
+                set.ranges().flat_map(|(first, len)| IdRange::new(JobId(first), len).iter()).collect()
+            };
+            listed.extend(ids(fresh).into_iter().map(|id| (name.clone(), *priority, id, None)));
+            listed.extend(tried.iter().map(|(at, id)| (name.clone(), *priority, *id, Some(*at))));
+            let mut by_id: Vec<JobId> = tried.iter().map(|(_, id)| *id).collect();
+            by_id.sort_unstable();
+            assert_eq!(by_id, ids(returned), "both indexes of what has come back in queue {name}");
         }
     }
     assert!(counts.is_empty(), "jobs in queues that do not exist: {counts:?}");

@@ -73,7 +73,8 @@ impl Core {
         if self.state.queue(&job.spec.queue).is_some_and(|queue| queue.is_paused()) {
             reasons.push(Reason::QueuePaused(job.spec.queue.clone()));
         }
-        match (job.state, self.state.ahead_of(id)) {
+        let retries = self.settings.of(&job.spec.queue).retries;
+        match (job.state, self.state.ahead_of(id, retries)) {
             (JobState::Scheduled { due }, _) => reasons.push(Reason::NotDue { due, after: failure }),
             (_, Some(jobs @ 1..)) => reasons.push(Reason::Behind { jobs }),
             (_, _) => reasons.push(Reason::Next(job.spec.queue.clone())),

@@ -334,6 +334,12 @@ impl Job {
             && self.failures.is_empty()
     }
 
+    /// When its last attempt began, if it has come back: it has failed, was interrupted, or was to come later.
+    pub(super) fn returned(&self) -> Option<Time> {
+        let back = self.failed > 0 || self.crashes > 0 || self.later > 0;
+        back.then(|| self.started.unwrap_or_default())
+    }
+
     /// How the process of its newest attempt ended that has an exit, as far as that is known: well if it is done.
     pub fn exit(&self) -> Option<Exit> {
         match self.state {

@@ -47,6 +47,7 @@ mod ids;
 mod job;
 mod plain;
 mod queue;
+mod ready;
 mod rejection;
 mod retry;
 mod settings;
@@ -65,7 +66,7 @@ pub use job::{
 pub use queue::{Counts, Queue};
 pub use rejection::{EditRejection, LeaseRejection, Rejection};
 pub use retry::{BACKOFF_MAX, Backoff, Growth};
-pub use settings::{Keep, QueueSettings, Settings};
+pub use settings::{Keep, QueueSettings, Retries, Settings};
 pub use state::{Books, QueueBooks, State, Totals};
 pub use time::Time;
 

@@ -1,8 +1,10 @@
 //! One queue: who is next in it, what it counts, whether it is paused. It knows ids and priorities; the jobs
 //! themselves are the state's.
 
-use super::ids::{IdRange, JobId, RangeSet};
-use super::job::{Final, Priority, Spec, State as JobState, StateKind};
+use super::ids::{IdRange, Ids, JobId};
+use super::job::{Final, Job, Priority, Spec, State as JobState, StateKind};
+use super::ready::Ready;
+use super::settings::Retries;
 use super::time::Time;
 use super::{QueueBooks, QueueName, Totals};
 use std::collections::{BTreeMap, BTreeSet};
@@ -49,8 +51,8 @@ pub struct Queue {
     /// What went through it.
     pub(super) totals: Totals,
     counts: Counts,
-    /// Priority → the ids that are ready; order of arrival is order of ids. No empty sets.
-    ready: BTreeMap<Priority, RangeSet>,
+    /// Priority → the jobs that are ready. No empty sets.
+    ready: BTreeMap<Priority, Ready>,
     /// Done, cancelled and expired jobs that are kept, by the time at which they ended.
     kept: BTreeSet<(Time, JobId)>,
     recent: Vec<Arc<Spec>>,
@@ -77,15 +79,30 @@ impl Queue {
         !self.paused && !self.ready.is_empty()
     }
 
-    /// The ready jobs in the order in which they are claimed, as ranges.
-    pub(super) fn next(&self) -> impl Iterator<Item = IdRange> + '_ {
-        self.ready.values().flat_map(RangeSet::ranges).map(|(first, len)| IdRange::new(JobId(first), len))
+    /// The jobs that a claim of so many gets, in their order.
+    pub(super) fn first(&self, max: u64, retries: Retries) -> Ids {
+        let (mut ids, mut got) = (Ids::new(), 0);
+        for ready in self.ready.values() {
+            if got == max {
+                break;
+            }
+            got += ready.first(max - got, retries, self.totals.claimed + got, &mut ids);
+        }
+        ids
     }
 
-    /// How many ready jobs are claimed before this one.
-    pub(super) fn ahead_of(&self, id: JobId, priority: Priority) -> u64 {
-        let before: u64 = self.ready.range(..priority).map(|(_, ids)| ids.len()).sum();
-        before + self.ready.get(&priority).map_or(0, |ids| ids.rank(id.0))
+    /// All ready jobs, by priority.
+    pub(super) fn ready(&self) -> impl Iterator<Item = IdRange> + '_ {
+        self.ready.values().flat_map(Ready::ranges)
+    }
+
+    /// How many ready jobs are claimed before this ready one.
+    pub(super) fn ahead_of(&self, id: JobId, job: &Job, retries: Retries) -> u64 {
+        let priority = job.spec.priority;
+        let before: u64 = self.ready.range(..priority).map(|(_, ready)| ready.len()).sum();
+        let turn = self.totals.claimed + before;
+        let among = self.ready.get(&priority);
+        before + among.map_or(0, |ready| ready.ahead_of(id, job.returned(), retries, turn))
     }
 
     /// The kept jobs by the time of their end, the oldest first.
@@ -115,11 +132,13 @@ impl Queue {
         spec.clone()
     }
 
-    /// Jobs came into a state.
-    pub(super) fn enter(&mut self, range: IdRange, priority: Priority, state: &JobState) {
-        self.counts.add(state.kind(), range.len);
-        match state {
-            JobState::Ready => self.ready.entry(priority).or_default().insert(range.first.0, range.len),
+    /// Jobs came into the state that `job` is in.
+    pub(super) fn enter(&mut self, range: IdRange, job: &Job) {
+        self.counts.add(job.state.kind(), range.len);
+        match &job.state {
+            JobState::Ready => {
+                self.ready.entry(job.spec.priority).or_default().insert(range, job.returned());
+            }
             JobState::Done(Final { at, .. })
             | JobState::Cancelled(Final { at, .. })
             | JobState::Expired(Final { at, .. }) => {
@@ -129,18 +148,11 @@ impl Queue {
         }
     }
 
-    /// Jobs left a state.
-    pub(super) fn leave(&mut self, range: IdRange, priority: Priority, state: &JobState) {
-        self.counts.subtract(state.kind(), range.len);
-        match state {
-            JobState::Ready => {
-                if let Some(ids) = self.ready.get_mut(&priority) {
-                    ids.remove(range.first.0, range.len);
-                    if ids.is_empty() {
-                        self.ready.remove(&priority);
-                    }
-                }
-            }
+    /// Jobs left the state that `job` is in.
+    pub(super) fn leave(&mut self, range: IdRange, job: &Job) {
+        self.counts.subtract(job.state.kind(), range.len);
+        match &job.state {
+            JobState::Ready => self.unready(range, job.spec.priority, job.returned()),
             JobState::Done(Final { at, .. })
             | JobState::Cancelled(Final { at, .. })
             | JobState::Expired(Final { at, .. }) => {
@@ -152,12 +164,27 @@ impl Queue {
         }
     }
 
+    /// Jobs left to which nothing had happened.
+    pub(super) fn leave_plain(&mut self, range: IdRange, priority: Priority) {
+        self.counts.subtract(StateKind::Ready, range.len);
+        self.unready(range, priority, None);
+    }
+
+    fn unready(&mut self, range: IdRange, priority: Priority, returned: Option<Time>) {
+        if let Some(ready) = self.ready.get_mut(&priority) {
+            ready.remove(range, returned);
+            if ready.is_empty() {
+                self.ready.remove(&priority);
+            }
+        }
+    }
+
     pub(super) fn books(&self, name: &QueueName) -> QueueBooks {
         QueueBooks { name: name.clone(), paused: self.paused, totals: self.totals }
     }
 
-    /// The ready ids of each priority, for the check of the invariants.
-    pub(super) fn ready_sets(&self) -> &BTreeMap<Priority, RangeSet> {
+    /// The ready jobs of each priority, for the check of the invariants.
+    pub(super) fn ready_sets(&self) -> &BTreeMap<Priority, Ready> {
         &self.ready
     }
 }

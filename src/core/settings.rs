@@ -18,6 +18,19 @@ pub enum Keep {
     Forever,
 }
 
+/// Where jobs that have come back (after a failure, an interruption, or as "again later") are among the fresh ones of
+/// their priority.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Retries {
+    /// Both take turns, so that neither keeps the other from running.
+    #[default]
+    Alternate,
+    /// Behind them.
+    Behind,
+    /// In their old place, by arrival.
+    Place,
+}
+
 /// What holds for the jobs of one queue.
 #[derive(Clone, Debug, PartialEq)]
 pub struct QueueSettings {
@@ -31,6 +44,8 @@ pub struct QueueSettings {
     pub attempts: u32,
     /// How jobs wait between attempts.
     pub backoff: Backoff,
+    /// Where jobs stand that come back.
+    pub retries: Retries,
     /// How many vanished workers (or daemons) under one job make it dead; leases that end without a word count too.
     pub crashes: u32,
     /// How many times a job may be given back as "again later" before it is dead.
@@ -60,6 +75,7 @@ impl Default for QueueSettings {
             timeout: Some(Duration::from_secs(600)),
             attempts: 5,
             backoff: Backoff::default(),
+            retries: Retries::default(),
             crashes: 20,
             later_max: 1000,
             keep_done: Keep::No,

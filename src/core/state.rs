@@ -5,6 +5,7 @@ use super::ids::{IdRange, JobId};
 use super::job::{Attempt, Holder, Job, Lease, QueueName, Spec, State as JobState};
 use super::plain::Plain;
 use super::queue::Queue;
+use super::settings::Retries;
 use super::time::Time;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -116,11 +117,10 @@ impl State {
         self.due.first().map(|(at, _)| *at)
     }
 
-    /// How many ready jobs are claimed before this one, if it is ready.
-    pub fn ahead_of(&self, id: JobId) -> Option<u64> {
-        let job = self.job(id)?;
-        (job.state == JobState::Ready).then_some(())?;
-        Some(self.queues.get(&job.spec.queue)?.ahead_of(id, job.spec.priority))
+    /// How many ready jobs are claimed before this one, if it is ready; `retries` is the queue's setting.
+    pub fn ahead_of(&self, id: JobId, retries: Retries) -> Option<u64> {
+        let job = self.job(id).filter(|job| job.state == JobState::Ready)?;
+        Some(self.queues.get(&job.spec.queue)?.ahead_of(id, &job, retries))
     }
 
     /// How many entries the jobs take in memory: far fewer than jobs where they are alike.
@@ -173,7 +173,7 @@ impl State {
             Some(queue) => queue,
             None => self.queues.entry(job.spec.queue.clone()).or_default(),
         };
-        queue.enter(range, job.spec.priority, &job.state);
+        queue.enter(range, &job);
         job.spec = queue.share(&job.spec);
         if job.is_plain() {
             self.plain.insert(range, &job.spec, job.submitted_at);
@@ -198,7 +198,7 @@ impl State {
     pub(super) fn leave(&mut self, id: JobId) -> Option<Job> {
         let Some(job) = self.jobs.remove(&id) else {
             let job = self.plain.take(id)?;
-            self.queue_of(&job.spec).leave(id.into(), job.spec.priority, &job.state);
+            self.queue_of(&job.spec).leave_plain(id.into(), job.spec.priority);
             return Some(job);
         };
         self.due.remove(&(job.next_due(), id));
@@ -211,14 +211,14 @@ impl State {
                 self.held.remove(&session);
             }
         }
-        self.queue_of(&job.spec).leave(id.into(), job.spec.priority, &job.state);
+        self.queue_of(&job.spec).leave(id.into(), &job);
         Some(job)
     }
 
     /// Takes jobs out by the range.
     pub(super) fn leave_range(&mut self, range: IdRange) {
         for (part, spec) in self.plain.take_range(range) {
-            self.queue_of(&spec).leave(part, spec.priority, &JobState::Ready);
+            self.queue_of(&spec).leave_plain(part, spec.priority);
         }
         let rest: Vec<JobId> = self.jobs.range(range.first..range.end()).map(|(id, _)| *id).collect();
         for id in rest {

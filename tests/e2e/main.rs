@@ -19,6 +19,7 @@ mod helper;
 mod hostile;
 mod life;
 mod neighbours;
+mod order;
 mod pauses;
 mod processes;
 mod serve;

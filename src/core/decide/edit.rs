@@ -70,7 +70,7 @@ impl Core {
             })
             .map(|(id, _)| IdRange::from(*id));
         let mut jobs = Ids::new();
-        let mut ranges = queue.next().chain(delayed);
+        let mut ranges = queue.ready().chain(delayed);
         for range in ranges.by_ref().take(PURGE_RANGES_MAX) {
             jobs.push_range(range);
         }

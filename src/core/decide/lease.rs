@@ -32,8 +32,8 @@ impl Core {
             }
             let settings = self.settings.of(name);
             let until = moment.now.plus(claim.lease.unwrap_or(settings.lease));
-            let left = claim.max as usize - grants.len();
-            let jobs: Ids = queue.next().flat_map(|range| range.iter()).take(left).collect();
+            let left = u64::from(claim.max) - grants.len() as u64;
+            let jobs = queue.first(left, settings.retries);
             for id in jobs.iter() {
                 let job = self.state.job(id).expect("a ready id names a known job");
                 grants.push(Grant {

@@ -9,4 +9,5 @@ mod order;
 mod pauses;
 mod sequences;
 mod table;
+mod turns;
 mod world;

@@ -132,13 +132,7 @@ impl Model {
                 continue;
             }
             while grants.len() < claim.max as usize {
-                let ready = (0..self.jobs.len()).filter(|at| {
-                    self.jobs[*at].1.spec.queue == *name && self.jobs[*at].1.state == JobState::Ready
-                });
-                let Some(at) = ready.min_by_key(|at| (self.jobs[*at].1.spec.priority, self.jobs[*at].0))
-                else {
-                    break;
-                };
+                let Some(at) = self.next(name) else { break };
                 let settings = self.settings_of(at).clone();
                 let until = Time(self.now + millis(claim.lease.unwrap_or(settings.lease)));
                 self.books(name).totals.claimed += 1;
@@ -386,7 +380,7 @@ impl Model {
         self.settings.of(&self.jobs[at].1.spec.queue)
     }
 
-    fn queue(&self, name: &QueueName) -> Option<usize> {
+    pub(super) fn queue(&self, name: &QueueName) -> Option<usize> {
         self.queues.iter().position(|queue| queue.name == *name)
     }
 

@@ -3,6 +3,7 @@
 use super::world::{World, group, name, secs};
 use crate::core::*;
 use std::sync::Arc;
+use std::time::Duration;
 
 fn ids(leases: &[LeaseId]) -> Vec<u64> {
     leases.iter().map(|lease| lease.id.0).collect()
@@ -21,7 +22,7 @@ fn ten_million_plain_jobs_are_one_entry() {
     assert_eq!(world.core.state.entries(), 1);
     assert_eq!(ids(&world.claim("q", 3)), [1, 2, 3]);
     assert_eq!(world.core.state.entries(), 4);
-    assert_eq!(world.core.state.ahead_of(JobId(10_000_000)), Some(9_999_996));
+    assert_eq!(world.core.state.ahead_of(JobId(10_000_000), Retries::Alternate), Some(9_999_996));
 }
 
 #[test]
@@ -43,14 +44,60 @@ fn a_lower_priority_number_goes_first_and_then_who_came_first() {
 }
 
 #[test]
-fn a_retried_job_goes_back_to_its_old_place() {
+fn where_jobs_stand_that_come_back_is_a_choice() {
+    // 1 to 5 were given out: 1 is to come later, 2 was interrupted, 3 is done, 4 has failed, 5 was released.
+    let orders: [(Retries, [u64; 8]); 3] = [
+        (Retries::Place, [1, 2, 4, 5, 6, 7, 8, 9]),
+        (Retries::Behind, [5, 6, 7, 8, 9, 1, 2, 4]),
+        (Retries::Alternate, [1, 5, 2, 6, 4, 7, 8, 9]),
+    ];
+    for (retries, order) in orders {
+        for at_once in [1, 2, 8] {
+            let mut world = World::new();
+            world.settings().retries = retries;
+            world.submit(vec![group("q", 9), urgent("q", 2_000)]);
+            let leases: Vec<LeaseId> = (0..5)
+                .flat_map(|_| {
+                    world.wait(Duration::from_millis(10));
+                    world.claim("q", 1)
+                })
+                .collect();
+            assert_eq!(world.settle(&leases[2..3], Verdict::Complete), [Ok(())]);
+            world.fail(&leases[3..4], "no");
+            assert_eq!(world.settle(&leases[4..], Verdict::Release { delay: Duration::ZERO }), [Ok(())]);
+            assert_eq!(world.settle(&leases[..1], Verdict::Later { error: "not now".into() }), [Ok(())]);
+            world.run(Command::Vanish { session: 7 }).unwrap();
+            world.wait(secs(1));
+            for (ahead, id) in order.iter().enumerate() {
+                let said = world.core.state.ahead_of(JobId(*id), retries);
+                assert_eq!(said, Some(ahead as u64), "job {id}, {retries:?}");
+            }
+            assert_eq!(world.core.state.ahead_of(JobId(10), retries), Some(8));
+            let mut claimed = Vec::new();
+            while claimed.len() < 9 {
+                claimed.extend(ids(&world.claim("q", at_once)));
+            }
+            assert_eq!(claimed, [&order[..], &[10]].concat(), "{retries:?}, {at_once} at once");
+        }
+    }
+}
+
+/// Among those that come back it is the same: the one that was tried longest ago goes first.
+#[test]
+fn jobs_that_come_back_do_not_starve_each_other() {
     let mut world = World::new();
-    world.submit(vec![group("q", 3)]);
-    let lease = world.claim("q", 1);
-    world.fail(&lease, "no");
-    world.submit(vec![group("q", 1)]);
-    world.wait(secs(1));
-    assert_eq!(ids(&world.claim("q", 9)), [1, 2, 3, 4]);
+    let settings = world.settings();
+    settings.attempts = 1_000;
+    (settings.backoff.growth, settings.backoff.base) = (Growth::Fixed, Duration::from_millis(1));
+    world.submit(vec![group("q", 5)]);
+    let mut tried = [0; 6];
+    for _ in 0..50 {
+        let lease = world.claim("q", 1);
+        tried[lease[0].id.0 as usize] += 1;
+        world.fail(&lease, "no");
+        world.wait(Duration::from_millis(1));
+    }
+    assert!(tried[1..].iter().all(|times| (9..=12).contains(times)), "{tried:?}");
 }
 
 #[test]
@@ -168,4 +215,34 @@ fn reasons_come_in_the_order_in_which_to_mend_them() {
     world.edit(Edit::Bury, &[1]);
     let ended = Reason::Ended { state: StateKind::Dead, at: world.now, failure: Some(failure) };
     assert_eq!(reasons(&world, 1), [ended]);
+}
+
+/// How many claims it takes until all of 1,000 good jobs are done that came behind 200 which fail at once, for ever.
+fn claims_until_the_good_are_done(world: &mut World) -> u32 {
+    let settings = world.settings();
+    settings.attempts = 1_000;
+    (settings.backoff.growth, settings.backoff.base) = (Growth::Fixed, Duration::from_millis(100));
+    world.submit(vec![group("q", 200), group("q", 1_000)]);
+    let (mut done, mut claims) = (0, 0);
+    while done < 1_000 && claims < 10_000 {
+        for lease in world.claim("q", 2) {
+            claims += 1;
+            if lease.id.0 <= 200 {
+                world.fail(&[lease], "no");
+            } else {
+                assert_eq!(world.settle(&[lease], Verdict::Complete), [Ok(())]);
+                done += 1;
+            }
+        }
+        world.wait(Duration::from_millis(1)); // 200 failures are back before 200 others have run
+    }
+    claims
+}
+
+/// What comes back kept its old place, before all that had come later: none of the good ones ever ran.
+#[test]
+fn jobs_that_fail_again_and_again_do_not_starve_those_behind_them() {
+    let mut world = World { checks: false, ..World::new() };
+    let claims = claims_until_the_good_are_done(&mut world);
+    assert!(claims <= 2_200, "{claims} claims");
 }

@@ -20,6 +20,7 @@ enum Step {
     Drain(bool, bool),
     Keep(usize, Keep, Keep, u64),
     Limits(usize, u64, usize),
+    Order(usize, Retries),
     /// The daemon dies: the state is folded anew from all events.
     Crash,
     /// The daemon starts from a checkpoint: the state is put together from rows and books.
@@ -108,6 +109,8 @@ fn step() -> impl Strategy<Value = Step> {
         1 => (prop::bool::weighted(0.3), any::<bool>()).prop_map(|(on, accept)| Step::Drain(on, accept)),
         3 => (0..4usize, keep(), keep(), 0..4u64).prop_map(|(q, done, dead, max)| Step::Keep(q, done, dead, max)),
         1 => (0..4usize, prop::sample::select(vec![0, 0, 8]), 1..6usize).prop_map(|(q, b, n)| Step::Limits(q, b, n)),
+        1 => (0..4usize, prop::sample::select(vec![Retries::Alternate, Retries::Behind, Retries::Place]))
+            .prop_map(|(n, retries)| Step::Order(n, retries)),
         1 => Just(Step::Crash),
         1 => Just(Step::Restore),
     ]
@@ -140,15 +143,24 @@ impl Promises {
                     let last = self.attempts.insert(grant.id, grant.attempt).unwrap_or_default();
                     assert!(grant.attempt > last, "each lease has a higher number");
                 }
-                for pair in grants.windows(2).filter(|pair| pair[0].spec.queue == pair[1].spec.queue) {
-                    let key = |grant: &Grant| (grant.spec.priority, grant.id);
-                    assert!(key(&pair[0]) < key(&pair[1]), "priority, then order of arrival");
+                // Those that have come back have turns of their own, but never before a lower priority.
+                let is_fresh = |job: &Job| job.failed + job.crashes + job.later == 0;
+                let fresh = |id| is_fresh(&job_in(before, id).unwrap());
+                for (at, one) in grants.iter().enumerate() {
+                    for next in grants[at + 1..].iter().filter(|next| next.spec.queue == one.spec.queue) {
+                        let (first, second) = (one.spec.priority, next.spec.priority);
+                        assert!(first <= second, "priority comes first");
+                        let by_arrival = first < second || !fresh(one.id) || !fresh(next.id);
+                        assert!(by_arrival || one.id < next.id, "then order of arrival");
+                    }
                 }
                 for grant in grants {
                     let skipped = after.0.iter().any(|(range, job)| {
+                        let rank = |priority, id| (priority, if fresh(grant.id) { id } else { JobId(0) });
                         job.state == JobState::Ready
                             && job.spec.queue == grant.spec.queue
-                            && (job.spec.priority, range.first) < (grant.spec.priority, grant.id)
+                            && (is_fresh(job) || job.spec.priority < grant.spec.priority)
+                            && rank(job.spec.priority, range.first) < rank(grant.spec.priority, grant.id)
                     });
                     assert!(!skipped, "nobody is passed over");
                 }
@@ -262,6 +274,9 @@ fn play(steps: Vec<(Duration, Step)>) {
             Step::Drain(on, accept) => {
                 (world.core.draining, world.core.accept_while_draining) = (on, accept);
                 (model.draining, model.accept) = (on, accept);
+            }
+            Step::Order(n, retries) => {
+                change_settings(&mut world, &mut model, n, |settings| settings.retries = retries);
             }
             Step::Keep(n, done, dead, max) => change_settings(&mut world, &mut model, n, |settings| {
                 (settings.keep_done, settings.keep_dead, settings.keep_done_max) = (done, dead, max);
