@@ -124,6 +124,8 @@ struct Daemon {
     hub: Rc<Hub<DiskStore>>,
     outputs: OutputThread,
     listening: Listening,
+    /// The file that the pool locks.
+    pool_lock: PathBuf,
     notifier: Notifier,
     config: Config,
     options: ServeOptions,
@@ -136,7 +138,9 @@ impl Daemon {
         let data = &config.daemon.data;
         let (store, Recovered { state, last, time, report }) =
             DiskStore::open(data, &store_options(&config))?;
-        if !PoolLock::until_free(&data.join("pool"), FORMER_POOL_PATIENCE)? {
+        // Its way may lead through directories that will be gone when the next pool is started.
+        let pool_lock = data.canonicalize()?.join("pool");
+        if !PoolLock::until_free(&pool_lock, FORMER_POOL_PATIENCE)? {
             events::former_pool_lives(FORMER_POOL_PATIENCE);
         }
         private::keep(data);
@@ -160,7 +164,15 @@ impl Daemon {
         let socket_stays = listening.is_inherited();
         let hub = Hub::new(Wiring { engine, service, clock, outputs, data, socket_stays });
         let notifier = Notifier::new(|name| std::env::var_os(name));
-        Ok(Daemon { hub, outputs: output_thread, listening, notifier, config, options: options.clone() })
+        Ok(Daemon {
+            hub,
+            outputs: output_thread,
+            listening,
+            pool_lock,
+            notifier,
+            config,
+            options: options.clone(),
+        })
     }
 
     /// Runs until the daemon has stopped.
@@ -170,15 +182,14 @@ impl Daemon {
         orphans: &Orphans,
         inherited: Inherited,
     ) -> (Rc<Hub<DiskStore>>, OutputThread, Result<(), ServeError>) {
-        let Daemon { hub, outputs, listening, notifier, mut config, options } = self;
+        let Daemon { hub, outputs, listening, pool_lock, notifier, mut config, options } = self;
         let accepting = match listening.accept_into(&hub) {
             Ok(accepting) => accepting,
             Err(error) => return (hub, outputs, Err(error.into())),
         };
         let pool = PoolSpec {
             socket: config.daemon.socket.clone(),
-            // Without `..`, which leads nowhere once the directory before it is deleted.
-            lock: config.daemon.data.canonicalize().unwrap_or(config.daemon.data.clone()).join("pool"),
+            lock: pool_lock,
             oom_score_adj: config.daemon.job_oom_score_adj,
             orphans: orphans.clone(),
             inherited,

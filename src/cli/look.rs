@@ -66,7 +66,9 @@ fn queue_table(queues: &[QueueView]) -> io::Result<()> {
             [name].into_iter().chain(numbers.map(count)).chain([workers]).collect()
         })
         .collect();
-    output::table(&head, &rows)
+    output::table(&head, &rows)?;
+    let held = queues.iter().filter_map(|queue| Some((&queue.queue, queue.held.as_ref()?)));
+    held.into_iter().try_for_each(|(queue, why)| output::line(&format!("queue {queue}: {}", safe(why))))
 }
 
 #[derive(Debug, Args)]

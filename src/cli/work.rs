@@ -4,7 +4,7 @@ use super::ask::Target;
 use super::exit::{End, FAILED, Failure};
 use super::job_options::{millis, parse_lease_time};
 use crate::telemetry;
-use crate::worker::{Handler, KEPT_ENV, Plan, WorkOptions, keep, run_kept};
+use crate::worker::{Handler, KEPT_ENV, Plan, WorkOptions, keep, obstacle, run_kept};
 use clap::Args;
 use std::env;
 use std::os::unix::process::ExitStatusExt;
@@ -14,7 +14,7 @@ use std::time::Duration;
 const EXAMPLES: &str = "\
 The command gets the job's body on standard input, and MUSHER_JOB_ID, MUSHER_QUEUE, MUSHER_ATTEMPT,
 MUSHER_MAX_ATTEMPTS, MUSHER_LEASE_UNTIL, MUSHER_SOCKET and MUSHER_TAG_<NAME> in its environment.
-Exit status 0: done. 75: again later, not counted. 65: dead at once. Anything else: a failed attempt.
+Exit status 0: done. 75: again later, each time after a longer wait. 65: dead at once. Anything else: a failed attempt.
 No daemon at the start: exit status 69. When it goes away later, what runs is killed and runs again elsewhere, and
 the worker waits until the daemon is back.
 SIGTERM: no more jobs; what runs has 30 s. A second one: what runs is given back at once.
@@ -48,7 +48,12 @@ pub(super) struct Work {
 
 impl Work {
     pub(super) fn run(self, to: &Target) -> End {
+        let handler = Handler::Exec(self.command);
         if env::var_os(KEPT_ENV).is_none() {
+            // Later it may go away for a while; now it is a mistake.
+            if let Some(obstacle) = obstacle(&handler) {
+                return Err(Failure::usage(obstacle));
+            }
             let ended = keep()?;
             let signal = || ended.signal().map_or(FAILED, |signal| 128 + signal as u8); // at most 64
             return Ok(ExitCode::from(ended.code().map_or_else(signal, |code| code as u8)));
@@ -57,7 +62,7 @@ impl Work {
         let plan = Plan {
             queues: self.queues,
             slots: self.jobs,
-            handler: Handler::Exec(self.command),
+            handler,
             lease_ms: self.lease.map(millis),
             output_max: 1 << 20,
             echo: !self.quiet,

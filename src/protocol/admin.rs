@@ -73,6 +73,18 @@ pub enum AdminRequest {
     Drain {},
     /// Take them and give them out again. Answer: [`DrainView`].
     Undrain {},
+    /// Say that a worker cannot start jobs of these queues just now, or that it can again. For people to see; it holds
+    /// until the connection ends. Answer: `Ok`.
+    Hold {
+        /// The queues.
+        queues: Vec<String>,
+        /// What it cannot do, and why: "cannot start `/bin/x`: …". Without it: it can again.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        error: Option<String>,
+        /// When it tries again, in milliseconds from now.
+        #[serde(default)]
+        retry_ms: u64,
+    },
     /// What the daemon's own workers run. Only its pool may ask. Answer: a list of [`HandlerView`].
     Handlers {},
 }
@@ -125,6 +137,9 @@ pub struct QueueView {
     pub workers: u32,
     /// Claims that wait for its jobs.
     pub waiting_claims: u64,
+    /// Why a worker of it does not start its jobs, if one has said so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub held: Option<String>,
     /// Jobs by state.
     pub ready: u64,
     /// See `ready`.

@@ -42,7 +42,7 @@ pub(super) fn handle<S: Store + 'static>(
         }
         AdminRequest::Queues {} => {
             drop(engine);
-            ready(hub, origin, &queues(hub, &gate));
+            ready(hub, origin, &queues(hub, &gate, now));
         }
         AdminRequest::List { queue, state, tags, after, limit } => {
             drop(engine);
@@ -57,18 +57,8 @@ pub(super) fn handle<S: Store + 'static>(
             ready(hub, origin, &view.ok_or_else(|| not_found(id))?);
         }
         AdminRequest::Explain { id } => {
-            let id = JobId(id);
-            let core = engine.core();
-            let job = core.state.job(id).filter(|job| gate.reads(&job.spec));
-            let (Some(job), Some(reasons)) = (job, core.explain(id)) else {
-                return Err(not_found(id));
-            };
-            let reasons =
-                reasons.iter().map(|why| reason(why, engine.waiting_claims(Some(&job.spec.queue)), now));
-            let view =
-                ExplainView { id: id.0, state: job.state.kind().to_string(), reasons: reasons.collect() };
             drop(engine);
-            ready(hub, origin, &view);
+            ready(hub, origin, &explain(hub, &gate, JobId(id), now)?);
         }
         AdminRequest::Wait { ids, timeout_ms } => {
             native::check_batch(&hub.service.borrow().limits, ids.len())?;
@@ -101,6 +91,11 @@ pub(super) fn handle<S: Store + 'static>(
             let leased = engine.core().state.queues().map(|(_, q)| q.counts().of(StateKind::Leased)).sum();
             drop(engine);
             ready(hub, origin, &DrainView { draining, leased });
+        }
+        AdminRequest::Hold { queues, error, retry_ms } => {
+            let retry_at = now.plus(native::millis(retry_ms));
+            super::holds::take(hub, session, &queues, error.as_deref(), retry_at)?;
+            engine.answer(origin, Answer::Ok);
         }
         AdminRequest::Handlers {} => {
             drop(engine);
@@ -171,7 +166,7 @@ fn status<S: Store + 'static>(hub: &Hub<S>, gate: &Gate<'_>, now: Time) -> Statu
             room => Some(Refusal::NoRoom(room).to_string()),
         },
         memory: memory(),
-        queues: queues(hub, gate),
+        queues: queues(hub, gate, now),
     }
 }
 
@@ -182,7 +177,7 @@ fn memory() -> u64 {
     pages.unwrap_or(0) * rustix::param::page_size() as u64
 }
 
-fn queues<S: Store + 'static>(hub: &Hub<S>, gate: &Gate<'_>) -> Vec<QueueView> {
+fn queues<S: Store + 'static>(hub: &Hub<S>, gate: &Gate<'_>, now: Time) -> Vec<QueueView> {
     let engine = hub.engine.borrow();
     let handlers = &hub.service.borrow().handlers;
     let workers =
@@ -202,6 +197,7 @@ fn queues<S: Store + 'static>(hub: &Hub<S>, gate: &Gate<'_>) -> Vec<QueueView> {
         }
     }
     views.retain(|view| gate.knows(&view.queue));
+    views.iter_mut().for_each(|view| view.held = hub.holds.of(&view.queue, now));
     views.sort_by(|a, b| a.queue.cmp(&b.queue));
     views
 }
@@ -213,6 +209,7 @@ fn queue_view(name: &QueueName, queue: &Queue, workers: u32, waiting_claims: u64
         paused: queue.is_paused(),
         workers,
         waiting_claims,
+        held: None,
         ready: counts.of(StateKind::Ready),
         scheduled: counts.of(StateKind::Scheduled),
         leased: counts.of(StateKind::Leased),
@@ -358,6 +355,26 @@ fn exits(exit: Option<Exit>) -> (Option<u8>, Option<u8>) {
         Some(Exit::Status(status)) => (Some(status), None),
         Some(Exit::Signal(signal)) => (None, Some(signal)),
     }
+}
+
+fn explain<S: Store + 'static>(
+    hub: &Hub<S>,
+    gate: &Gate<'_>,
+    id: JobId,
+    now: Time,
+) -> Result<ExplainView, Invalid> {
+    let engine = hub.engine.borrow();
+    let core = engine.core();
+    let job = core.state.job(id).filter(|job| gate.reads(&job.spec));
+    let (Some(job), Some(reasons)) = (job, core.explain(id)) else {
+        return Err(not_found(id));
+    };
+    let queue = &job.spec.queue;
+    let reasons = reasons.iter().map(|why| reason(why, engine.waiting_claims(Some(queue)), now));
+    // Before it is anybody's turn, the workers must be able to begin.
+    let held = hub.holds.of(queue.as_str(), now).filter(|_| job.state == JobState::Ready);
+    let reasons = held.into_iter().chain(reasons).collect();
+    Ok(ExplainView { id: id.0, state: job.state.kind().to_string(), reasons })
 }
 
 /// A reason in words.

@@ -4,6 +4,7 @@
 use super::beside::Beside;
 use super::budget::{Budget, PATIENCE};
 use super::gate::Gate;
+use super::holds::Holds;
 use super::native;
 use super::output::OutputStore;
 use super::session::Session;
@@ -96,6 +97,8 @@ pub struct Hub<S> {
     pub(super) turns: Turns,
     /// What those who come and go have of a turn, all together.
     door: Share,
+    /// Workers that cannot start jobs.
+    pub(super) holds: Holds,
     /// Where long requests are read.
     pub(super) beside: Beside,
     pub(super) budget: Rc<Budget>,
@@ -138,6 +141,7 @@ impl<S: Store + 'static> Hub<S> {
             wake: Notify::new(),
             turns: Turns::default(),
             door: Share::default(),
+            holds: Holds::default(),
             beside: Beside::default(),
             budget,
             is_ending: Cell::new(false),

@@ -11,6 +11,7 @@ mod beside;
 mod budget;
 mod driver;
 mod gate;
+mod holds;
 mod hub;
 mod last_call;
 mod listen;

@@ -226,6 +226,7 @@ async fn serve<S: Store + 'static>(hub: Rc<Hub<S>>, session: Rc<Session>, read: 
         return;
     }
     hub.sessions.borrow_mut().remove(&session.id);
+    hub.holds.forget(session.id);
     let close = || hub.engine.borrow_mut().close_session(session.id, hub.clock.now());
     hub.wait_at_door().await;
     while !hub.pass_door(close) {

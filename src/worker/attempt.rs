@@ -19,8 +19,6 @@ use tokio::sync::watch;
 const EX_TEMPFAIL: i32 = 75;
 /// "The input is wrong", as in sysexits.h: the job is dead at once.
 const EX_DATAERR: i32 = 65;
-/// For how long a job waits that has said [`EX_TEMPFAIL`].
-const TEMPFAIL_WAIT_MS: u64 = 1_000;
 /// How much of the last line of standard error goes into an error.
 const LAST_WORDS_MAX: usize = 150;
 
@@ -33,18 +31,32 @@ pub(super) struct Attempt {
     pub(super) orders: watch::Receiver<Order>,
 }
 
+/// What came of an attempt.
+#[derive(Debug)]
+pub(super) enum Report {
+    /// This.
+    Verdict(Verdict),
+    /// The lease is lost, there is nothing to say.
+    Nothing,
+    /// It was not begun, for a reason that is not the job's: what this worker cannot do, and why.
+    NotBegun(String),
+}
+
 impl Attempt {
-    /// Runs the job's process to its end, once it is its turn. `None`: the lease is lost, there is nothing to say.
-    pub(super) async fn run(mut self) -> Option<Verdict> {
+    /// Runs the job's process to its end, once it is its turn. `begun` is called if it could be started.
+    pub(super) async fn run(mut self, begun: impl FnOnce()) -> Report {
         match supervise::turn(&mut self.orders).await {
             Order::Wait | Order::Run => {}
-            Order::Stop => return Some(Verdict::Release { delay_ms: 0 }),
-            Order::Abandon | Order::Kill => return None,
+            Order::Stop => return Report::Verdict(Verdict::Release { delay_ms: 0 }),
+            Order::Abandon | Order::Kill => return Report::Nothing,
         }
         let (mut child, pipes) = match exec::start(&self.plan.handler, &self.job, &self.around) {
             Ok(started) => started,
-            Err(error) => return Some(error.verdict()),
+            Err(error) => {
+                return error.verdict().map_or_else(|| Report::NotBegun(error.to_string()), Report::Verdict);
+            }
         };
+        begun();
         let Plan { output_max, echo, .. } = *self.plan;
         let mut output = Output::new(pipes, self.client, self.job.lease, output_max, echo);
         let timeout = (self.job.timeout_ms > 0).then(|| Duration::from_millis(self.job.timeout_ms));
@@ -56,7 +68,7 @@ impl Attempt {
         if !matches!(ended, Ok(Ended::Abandoned)) {
             output.finish().await;
         }
-        verdict(ended, self.job.timeout_ms, &output)
+        verdict(ended, self.job.timeout_ms, &output).map_or(Report::Nothing, Report::Verdict)
     }
 }
 
@@ -76,7 +88,7 @@ fn verdict(ended: io::Result<Ended>, timeout_ms: u64, output: &Output) -> Option
     };
     Some(match status.code() {
         Some(0) => Verdict::Complete,
-        Some(EX_TEMPFAIL) => Verdict::Release { delay_ms: TEMPFAIL_WAIT_MS },
+        Some(EX_TEMPFAIL) => Verdict::Later { error: with_last_words(status, output) },
         Some(EX_DATAERR) => Verdict::FailDead { error: with_last_words(status, output), exit: exit(status) },
         _ => Verdict::Fail { error: with_last_words(status, output), exit: exit(status) },
     })

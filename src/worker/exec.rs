@@ -2,11 +2,11 @@
 //! leases and deadlines (`supervise.rs`), and nothing of what becomes of the output (`output.rs`).
 
 use super::orphans::Orphans;
-use super::spawn::spawn;
+use super::spawn::{self, spawn};
 use super::user::{User, UserError};
 use super::{Handler, Surroundings};
 use crate::protocol::admin::CommandJob;
-use crate::protocol::{ClaimedJob, Verdict};
+use crate::protocol::{ClaimedJob, Exit, Verdict};
 use rustix::fs::{MemfdFlags, memfd_create};
 use rustix::io::Errno;
 use rustix::pipe::{PipeFlags, pipe_with};
@@ -26,8 +26,10 @@ use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::net::unix::pipe;
 
-/// For how long a job waits that could not be started for want of processes, memory or descriptors here.
-const SHORTAGE_WAIT_MS: u64 = 1_000;
+/// The exit status that a shell gives to a command that is not there.
+const EXIT_NOT_FOUND: u8 = 127;
+/// The same for one that is there and cannot be run.
+const EXIT_NOT_STARTED: u8 = 126;
 
 /// Why a job's process could not be started.
 #[derive(Debug, thiserror::Error)]
@@ -45,7 +47,7 @@ pub(super) enum StartError {
     #[error("cannot start `{program}`: the working directory {cwd} is not there")]
     NoDirectory { program: String, cwd: String },
     /// This machine has too little of something at this moment.
-    #[error("cannot start `{program}` now: {source}")]
+    #[error("cannot start `{program}` now: {}", plain(source))]
     Shortage { program: String, source: io::Error },
     /// It cannot run as the one whose it is.
     #[error(transparent)]
@@ -56,9 +58,12 @@ pub(super) enum StartError {
          and to run that program"
     )]
     Denied { program: String, user: String, cwd: String },
-    /// What the system said.
+    /// What the system said of a program that a job names.
     #[error("cannot start `{program}`: {}", plain(source))]
-    System { program: String, source: io::Error },
+    OfCommand { program: String, source: io::Error },
+    /// What the system said of a queue's handler.
+    #[error("cannot start `{program}`: {}", plain(source))]
+    OfHandler { program: String, source: io::Error },
 }
 
 /// The system's words without Rust's "(os error 2)".
@@ -71,25 +76,39 @@ fn plain(error: &io::Error) -> String {
 }
 
 impl StartError {
-    /// What it means for the job: a body that can never run is dead, what can be mended is tried again, and what
-    /// this machine lacks is not the job's fault.
-    pub(super) fn verdict(self) -> Verdict {
+    /// What it means for the job. `None`: nothing, since the fault is not the job's but this machine's, or the
+    /// handler's: then it has not been tried at all. Else a body that can never run is dead, and what can be mended is
+    /// tried again, with the exit status that a shell gives.
+    pub(super) fn verdict(&self) -> Option<Verdict> {
         let error = self.to_string();
+        let failed =
+            |status: Option<u8>| Some(Verdict::Fail { error: error.clone(), exit: status.map(Exit::Status) });
         match self {
             StartError::NotACommand(_)
             | StartError::Empty
             | StartError::ZeroByte { .. }
-            | StartError::User(UserError::NotRoot { .. }) => Verdict::FailDead { error, exit: None },
-            StartError::NoDirectory { .. }
-            | StartError::System { .. }
-            | StartError::Denied { .. }
-            | StartError::User(UserError::Unknown { .. }) => Verdict::Fail { error, exit: None },
-            StartError::Shortage { .. } | StartError::User(UserError::Lookup { .. }) => {
-                tracing::warn!("{error}; the job is given back");
-                Verdict::Release { delay_ms: SHORTAGE_WAIT_MS }
+            | StartError::User(UserError::NotRoot { .. }) => Some(Verdict::FailDead { error, exit: None }),
+            StartError::User(UserError::Unknown { .. }) => failed(None),
+            StartError::NoDirectory { .. } | StartError::Denied { .. } => failed(Some(EXIT_NOT_STARTED)),
+            StartError::OfCommand { source, .. } if source.kind() == io::ErrorKind::NotFound => {
+                failed(Some(EXIT_NOT_FOUND))
             }
+            StartError::OfCommand { .. } => failed(Some(EXIT_NOT_STARTED)),
+            StartError::OfHandler { .. }
+            | StartError::Shortage { .. }
+            | StartError::User(UserError::Lookup { .. }) => None,
         }
     }
+}
+
+/// What keeps a handler's program from being started by this process, as far as can be seen without starting it.
+pub(super) fn obstacle(handler: &Handler, around: &Surroundings) -> Option<StartError> {
+    let Handler::Exec(argv) = handler else { return None };
+    let program = argv.first()?;
+    let path =
+        around.environment.iter().find_map(|(name, value)| (name == "PATH").then_some(value.as_os_str()));
+    let source = spawn::find(program.as_ref(), path).err()?;
+    Some(StartError::OfHandler { program: program.clone(), source })
 }
 
 /// A job's first process, the leader of its own session and process group. Dropping it kills the group.
@@ -340,6 +359,7 @@ fn explain(source: io::Error, command: &Command, place: Option<Place>) -> StartE
         (Some(Errno::ACCESS), Some(Place { cwd, user: Some(user) })) => {
             StartError::Denied { program, user, cwd }
         }
-        _ => StartError::System { program, source },
+        (_, Some(_)) => StartError::OfCommand { program, source },
+        (_, None) => StartError::OfHandler { program, source },
     }
 }

@@ -14,6 +14,11 @@ const RETRY_WAIT: Duration = Duration::from_millis(100);
 /// The longest.
 const RETRY_WAIT_MAX: Duration = Duration::from_secs(5);
 
+/// The first wait after a job could not be begun; it doubles from one to the next.
+const HOLD_WAIT: Duration = Duration::from_millis(250);
+/// The longest.
+const HOLD_WAIT_MAX: Duration = Duration::from_secs(15);
+
 /// Names a lane.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct LaneId(u64);
@@ -38,6 +43,8 @@ struct Lane {
     not_before: Option<Instant>,
     /// Without a plan any more: goes when nothing runs in it.
     retired: bool,
+    /// Times in a row that a job could not be begun; while there are any, one job at a time is claimed.
+    held: u32,
 }
 
 /// A claim under way.
@@ -56,6 +63,8 @@ pub(super) struct Outdated {
     pub(super) claims: Vec<u32>,
     /// Jobs that were claimed ahead.
     pub(super) ahead: Vec<LeaseRef>,
+    /// Queues whose jobs could not be begun, and may be now.
+    pub(super) lifted: Vec<String>,
 }
 
 /// How many jobs a lane takes.
@@ -77,6 +86,7 @@ impl Lane {
             in_vain: 0,
             not_before: None,
             retired: false,
+            held: 0,
         }
     }
 
@@ -90,6 +100,8 @@ impl Lane {
     fn wish(&self) -> (u32, u64) {
         match self.free() {
             0 if self.retired => (0, 0),
+            0 if self.held > 0 => (0, 0),
+            _ if self.held > 0 => (1, u64::MAX),
             0 => (self.ahead.wish(self.plan.slots), 0),
             free => (free, u64::MAX),
         }
@@ -105,8 +117,20 @@ impl Lanes {
             let new = plans.iter().position(|plan| plan.queues == lane.plan.queues);
             match new.map(|at| plans.swap_remove(at)) {
                 Some(plan) if !lane.retired && *lane.plan == plan => continue,
-                Some(plan) => (lane.plan, lane.retired) = (Arc::new(plan), false),
-                None => lane.retired = true,
+                Some(plan) => {
+                    (lane.plan, lane.retired) = (Arc::new(plan), false);
+                    if lane.held > 0 {
+                        // Another handler, another try.
+                        (lane.held, lane.not_before) = (0, None);
+                        outdated.lifted.extend_from_slice(&lane.plan.queues);
+                    }
+                }
+                None => {
+                    lane.retired = true;
+                    if std::mem::take(&mut lane.held) > 0 {
+                        outdated.lifted.extend_from_slice(&lane.plan.queues);
+                    }
+                }
             }
             outdated.claims.extend(lane.claim.map(|claim| claim.number));
             outdated.ahead.extend(lane.ahead.take_all());
@@ -180,9 +204,58 @@ impl Lanes {
     pub(super) fn claim_again_later(&mut self, id: LaneId, now: Instant) -> Duration {
         let Some(lane) = self.lanes.get_mut(&id) else { return RETRY_WAIT_MAX };
         let wait = RETRY_WAIT.saturating_mul(1 << lane.in_vain.min(10)).min(RETRY_WAIT_MAX);
-        (lane.claim, lane.not_before) = (None, Some(now + wait));
+        // It may hold for longer than that.
+        (lane.claim, lane.not_before) = (None, lane.not_before.max(Some(now + wait)));
         lane.in_vain = lane.in_vain.saturating_add(1);
         wait
+    }
+
+    /// A job of this lane could not be begun, or will not be; returns how long the lane holds now, if it does not yet.
+    pub(super) fn hold(&mut self, id: LaneId, now: Instant) -> Option<Duration> {
+        let lane = self.lanes.get_mut(&id).filter(|lane| !lane.retired)?;
+        if lane.held > 0 && lane.not_before.is_some_and(|at| now < at) {
+            return None;
+        }
+        let wait = HOLD_WAIT.saturating_mul(1 << lane.held.min(10)).min(HOLD_WAIT_MAX);
+        lane.held = lane.held.saturating_add(1);
+        lane.not_before = Some(now + wait);
+        Some(wait)
+    }
+
+    /// A job of this lane has begun; the queues, if that was in doubt.
+    pub(super) fn lift(&mut self, id: LaneId) -> Option<Vec<String>> {
+        let lane = self.lanes.get_mut(&id).filter(|lane| lane.held > 0)?;
+        lane.held = 0;
+        Some(lane.plan.queues.clone())
+    }
+
+    /// Whether it is in doubt that jobs of this lane can begin.
+    pub(super) fn is_held(&self, id: LaneId) -> bool {
+        self.lanes.get(&id).is_some_and(|lane| lane.held > 0)
+    }
+
+    /// The lanes that hold and are to be tried again now.
+    pub(super) fn to_try(&self, now: Instant) -> Vec<(LaneId, Arc<Plan>)> {
+        let due =
+            |lane: &Lane| lane.held > 0 && lane.free() > 0 && lane.not_before.is_some_and(|at| at <= now);
+        self.lanes.iter().filter(|(_, lane)| due(lane)).map(|(id, lane)| (*id, lane.plan.clone())).collect()
+    }
+
+    /// One job of a lane that holds is to be tried.
+    pub(super) fn try_one(&mut self, id: LaneId) {
+        if let Some(lane) = self.lanes.get_mut(&id) {
+            lane.not_before = None;
+        }
+    }
+
+    /// The plan of a lane that holds, and what it must not go on with.
+    pub(super) fn held(&mut self, id: LaneId) -> Option<(Arc<Plan>, Outdated)> {
+        let lane = self.lanes.get_mut(&id)?;
+        let (claims, ahead) = (lane.claim.map(|claim| claim.number), lane.ahead.take_all());
+        Some((
+            lane.plan.clone(),
+            Outdated { claims: claims.into_iter().collect(), ahead, ..Outdated::default() },
+        ))
     }
 
     /// Takes a slot for a job, which runs by the plan returned.
@@ -313,6 +386,34 @@ mod tests {
         assert_eq!(lanes.lanes.len(), 1);
         lanes.ended(id, lease(1), Instant::now());
         assert_eq!(lanes.lanes.len(), 0);
+    }
+
+    #[tokio::test]
+    async fn a_lane_whose_jobs_cannot_begin_waits_longer_each_time_and_tries_one() {
+        let mut lanes = Lanes::default();
+        lanes.replace(vec![plan("a", 3)]);
+        let (id, now) = (wishes(&mut lanes)[0].0, Instant::now());
+        assert_eq!(lanes.hold(id, now), Some(HOLD_WAIT));
+        assert_eq!(lanes.hold(id, now), None, "the others that were claimed with it");
+        assert_eq!((lanes.wishes(9, now).len(), lanes.to_try(now).len()), (0, 0));
+        let now = now + HOLD_WAIT;
+        assert_eq!(lanes.to_try(now).len(), 1);
+        assert_eq!(lanes.hold(id, now), Some(HOLD_WAIT * 2));
+        let now = now + HOLD_WAIT * 2;
+        assert_eq!(lanes.wishes(9, now)[0].1.max, 1);
+        assert_eq!((lanes.lift(id), lanes.lift(id)), (Some(vec!["a".to_owned()]), None));
+        assert_eq!(lanes.wishes(9, now)[0].1.max, 3);
+    }
+
+    #[tokio::test]
+    async fn another_handler_is_tried_at_once() {
+        let mut lanes = Lanes::default();
+        lanes.replace(vec![plan("a", 1)]);
+        let (id, now) = (wishes(&mut lanes)[0].0, Instant::now());
+        lanes.hold(id, now);
+        let other = Plan { handler: Handler::Exec(vec!["/bin/true".into()]), ..plan("a", 1) };
+        assert_eq!(lanes.replace(vec![other]).lifted, ["a"]);
+        assert_eq!(lanes.wishes(9, now).len(), 1);
     }
 
     #[tokio::test]

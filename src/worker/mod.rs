@@ -91,6 +91,11 @@ pub enum Handler {
     Command,
 }
 
+/// What keeps a handler from being started by this process, as far as can be seen without doing so.
+pub fn obstacle(handler: &Handler) -> Option<String> {
+    exec::obstacle(handler, &Surroundings::of_this_process(None)).map(|error| error.to_string())
+}
+
 /// Where the plans come from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Source {

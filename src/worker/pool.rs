@@ -2,8 +2,9 @@
 //! that send it events; a round takes all events there are, then sends one settle for all that has ended and a
 //! claim for each lane that has slots free. It knows jobs and leases, not processes (`attempt.rs`).
 
-use super::attempt::Attempt;
-use super::lanes::{LaneId, Lanes, Room};
+use super::attempt::{Attempt, Report};
+use super::exec;
+use super::lanes::{LaneId, Lanes, Outdated, Room};
 use super::leases::Leases;
 use super::supervise::{Order, STOP_GRACE};
 use super::{Plan, Source, Surroundings, WorkerEnd};
@@ -26,8 +27,10 @@ const LAST_WAIT: Duration = Duration::from_secs(1);
 pub(super) enum Event {
     Handlers(Result<Vec<HandlerView>, ClientError>),
     Claimed(LaneId, Result<Vec<ClaimedJob>, ClientError>),
-    /// An attempt has ended, or will not begin; without a verdict there is nothing to say of it.
-    Ended(LaneId, LeaseRef, Option<Verdict>),
+    /// An attempt has begun in a lane in which that was in doubt.
+    Begun(LaneId),
+    /// An attempt has ended, or will not begin.
+    Ended(LaneId, LeaseRef, Report),
     Settled(Vec<LeaseRef>, Result<Vec<Result<(), LeaseFault>>, ClientError>),
     Extended(Vec<LeaseRef>, Result<Vec<Result<u64, LeaseFault>>, ClientError>),
 }
@@ -139,6 +142,7 @@ impl Pool {
         self.extend(now);
         self.settle();
         if self.stopping.is_none() {
+            self.look_at_handlers(now);
             let next = self.lanes.begin_next(now);
             self.claim(now);
             for lease in next {
@@ -166,10 +170,22 @@ impl Pool {
         match event {
             Event::Handlers(answer) => self.take_plans(answer),
             Event::Claimed(lane, answer) => self.take_jobs(lane, answer),
-            Event::Ended(lane, lease, verdict) => {
+            Event::Begun(lane) => {
+                if let Some(queues) = self.lanes.lift(lane) {
+                    self.tell_held(queues, None, Duration::ZERO);
+                }
+            }
+            Event::Ended(lane, lease, report) => {
                 self.leases.remove(lease);
                 self.lanes.ended(lane, lease, Instant::now());
-                self.settles.extend(verdict.map(|verdict| Settle { lease, verdict }));
+                match report {
+                    Report::Verdict(verdict) => self.settles.push(Settle { lease, verdict }),
+                    Report::Nothing => {}
+                    Report::NotBegun(why) => {
+                        self.give_back(lease);
+                        self.hold(lane, why);
+                    }
+                }
             }
             Event::Settled(leases, answer) => {
                 self.settling -= 1;
@@ -224,17 +240,26 @@ impl Pool {
     fn take_plans(&mut self, answer: Result<Vec<HandlerView>, ClientError>) {
         match answer {
             Ok(views) => {
-                let outdated = self.lanes.replace(views.into_iter().map(Plan::from).collect());
-                for number in outdated.claims {
-                    self.unwait(number);
-                }
-                for lease in outdated.ahead {
-                    self.leases.order(lease, Order::Stop);
+                let mut outdated = self.lanes.replace(views.into_iter().map(Plan::from).collect());
+                let lifted = std::mem::take(&mut outdated.lifted);
+                self.give_up(outdated);
+                if !lifted.is_empty() {
+                    self.tell_held(lifted, None, Duration::ZERO);
                 }
             }
             // The loop sees the end of the connection by itself.
             Err(error) if error.is_disconnect() => {}
             Err(error) => self.refused = Some(error),
+        }
+    }
+
+    /// Ends claims, and gives jobs back that have not begun.
+    fn give_up(&mut self, outdated: Outdated) {
+        for number in outdated.claims {
+            self.unwait(number);
+        }
+        for lease in outdated.ahead {
+            self.leases.order(lease, Order::Stop);
         }
     }
 
@@ -285,7 +310,46 @@ impl Pool {
         let orders = self.leases.insert(lease, job.lease_ms, plan.lease_ms, first);
         let (client, around) = (self.client.clone(), self.around.clone());
         let attempt = Attempt { client, plan, around, job, orders };
-        tokio::spawn(async move { tell(&events, Event::Ended(lane, lease, attempt.run().await)) });
+        let in_doubt = self.lanes.is_held(lane);
+        tokio::spawn(async move {
+            let begun = || {
+                if in_doubt {
+                    tell(&events, Event::Begun(lane))
+                }
+            };
+            let report = attempt.run(begun).await;
+            tell(&events, Event::Ended(lane, lease, report));
+        });
+    }
+
+    /// Sees whether what kept lanes from beginning jobs is gone, as far as that can be seen without a job.
+    fn look_at_handlers(&mut self, now: Instant) {
+        for (lane, plan) in self.lanes.to_try(now) {
+            match exec::obstacle(&plan.handler, &self.around) {
+                Some(obstacle) => self.hold(lane, obstacle.to_string()),
+                None => {
+                    self.lanes.try_one(lane);
+                    self.tell_held(plan.queues.clone(), None, Duration::ZERO);
+                }
+            }
+        }
+    }
+
+    /// A lane cannot begin jobs: they go back, and it tries again later.
+    fn hold(&mut self, lane: LaneId, why: String) {
+        let Some(wait) = self.lanes.hold(lane, Instant::now()) else { return };
+        if let Some((plan, outdated)) = self.lanes.held(lane) {
+            self.give_up(outdated);
+            tracing::warn!("{why}; jobs of {} are left alone, next try in {wait:?}", plan.queues.join(", "));
+            self.tell_held(plan.queues.clone(), Some(why), wait);
+        }
+    }
+
+    fn tell_held(&self, queues: Vec<String>, error: Option<String>, wait: Duration) {
+        let client = self.client.clone();
+        let retry_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
+        // An older daemon does not know this request; nothing depends on it.
+        send_now(async move { drop(client.done(AdminRequest::Hold { queues, error, retry_ms }).await) });
     }
 
     fn give_back(&mut self, lease: LeaseRef) {

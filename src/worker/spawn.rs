@@ -2,6 +2,7 @@
 //! posix_spawn does it. That call itself cannot be used, since it does not let the child ask for its death with this
 //! process. It knows nothing of jobs.
 
+use rustix::fs::{Access, AtFlags, CWD};
 use rustix::io::Errno;
 use rustix::process::{Pid, getpid};
 use std::ffi::{CString, OsStr, OsString};
@@ -9,6 +10,7 @@ use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::ptr;
 
@@ -138,6 +140,24 @@ fn candidates(name: &OsStr, path: Option<&OsStr>) -> io::Result<Vec<CString>> {
         Ok(CString::new([directory, slash, name].concat())?)
     };
     directories.map(in_directory).collect()
+}
+
+/// Where the program of this name is that would be started with such a `PATH`; else why none would be.
+///
+/// # Errors
+/// As [`spawn`].
+pub(super) fn find(name: &OsStr, path: Option<&OsStr>) -> io::Result<PathBuf> {
+    let mut denied = None;
+    for candidate in candidates(name, path)? {
+        let candidate = Path::new(OsStr::from_bytes(candidate.as_bytes()));
+        match rustix::fs::accessat(CWD, candidate, Access::EXEC_OK, AtFlags::EACCESS) {
+            Ok(()) if candidate.is_file() => return Ok(candidate.to_owned()),
+            Ok(()) => denied = Some(Errno::ACCESS),
+            Err(Errno::NOENT | Errno::NOTDIR) => {}
+            Err(error) => denied = denied.or(Some(error)),
+        }
+    }
+    Err(denied.unwrap_or(Errno::NOENT).into())
 }
 
 /// The addresses of strings and a null at the end; valid for as long as the strings are.
@@ -315,6 +335,22 @@ mod tests {
                 "{name}"
             );
         }
+    }
+
+    #[test]
+    fn a_program_that_can_be_run_is_found_without_running_it() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("text"), "").unwrap();
+        fs::create_dir(dir.path().join("sh")).unwrap();
+        let path = format!("{}:/nowhere:/usr/bin:/bin", dir.path().display());
+        let found = |name: &str| {
+            find(OsStr::new(name), Some(OsStr::new(&path))).map_err(|error| error.raw_os_error())
+        };
+        assert_eq!(found("sh"), Ok("/usr/bin/sh".into()));
+        assert_eq!(found("/bin/sh"), Ok("/bin/sh".into()));
+        assert_eq!(found("no-such-program"), Err(Some(libc::ENOENT)));
+        assert_eq!(found("/usr/bin"), Err(Some(libc::EACCES)));
+        assert_eq!(found("text"), Err(Some(libc::EACCES)));
     }
 
     #[test]

@@ -38,7 +38,7 @@ async fn a_job_has_its_body_on_standard_input_and_knows_who_it_is() {
 async fn the_exit_status_decides() {
     let table = [
         ("exit 0", Verdict::Complete),
-        ("exit 75", Verdict::Release { delay_ms: 1_000 }),
+        ("exit 75", Verdict::Later { error: "exit status 75".into() }),
         (
             "echo no such customer >&2; exit 65",
             Verdict::FailDead {
@@ -60,9 +60,6 @@ async fn the_exit_status_decides() {
 
 #[tokio::test]
 async fn what_cannot_be_started_fails_with_a_reason() {
-    let missing = Handler::Exec(vec!["no-such-program".into()]);
-    let rig = Rig::start(Source::Fixed(vec![plan(missing, 1)]), Vec::new()).await;
-    assert_eq!(rig.run(job(1, "")).await, fail("cannot start `no-such-program`: No such file or directory"));
     let zero = Handler::Exec(vec!["echo".into(), "a\0b".into()]);
     let rig = Rig::start(Source::Fixed(vec![plan(zero, 1)]), Vec::new()).await;
     let error = "cannot start `echo`: an argument or a variable contains a zero byte".into();
@@ -73,7 +70,45 @@ async fn what_cannot_be_started_fails_with_a_reason() {
     let nowhere = CommandJob { argv: vec!["true".into()], cwd: "/no/where".into(), env: Vec::new() };
     rig.submit(job(2, serde_json::to_vec(&nowhere).unwrap()));
     let second = rig.until(|state| state.verdicts().get(1).cloned()).await.1;
-    assert_eq!(second, fail("cannot start `true`: the working directory /no/where is not there"));
+    let error = "cannot start `true`: the working directory /no/where is not there".into();
+    assert_eq!(second, Verdict::Fail { error, exit: Some(Exit::Status(126)) });
+    let missing = CommandJob { argv: vec!["no-such-program".into()], cwd: "/".into(), env: Vec::new() };
+    rig.submit(job(3, serde_json::to_vec(&missing).unwrap()));
+    let third = rig.until(|state| state.verdicts().get(2).cloned()).await.1;
+    let error = "cannot start `no-such-program`: No such file or directory".into();
+    assert_eq!(third, Verdict::Fail { error, exit: Some(Exit::Status(127)) });
+}
+
+#[tokio::test]
+async fn a_handler_that_cannot_be_started_spends_no_attempt_and_goes_on_when_it_is_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let (program, holder) = (dir.path().join("handler"), dir.path().join("new"));
+    std::fs::write(&holder, "#!/bin/sh\necho done\n").unwrap();
+    std::fs::set_permissions(&holder, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let handler = Handler::Exec(vec![program.display().to_string()]);
+    let rig = Rig::start(Source::Fixed(vec![plan(handler, 2)]), Vec::new()).await;
+    assert_eq!(rig.run(job(1, "")).await, Verdict::Release { delay_ms: 0 });
+    let error = format!("cannot start `{}`: No such file or directory", program.display());
+    let holds = |state: &State| {
+        let holds = state
+            .said
+            .iter()
+            .filter_map(|said| if let Said::Hold(error) = said { Some(error) } else { None });
+        holds.cloned().collect::<Vec<_>>()
+    };
+    rig.until(|state| (holds(state).len() >= 2).then_some(())).await;
+    assert_eq!(rig.until(|state| holds(state).pop()).await, Some(error));
+    rig.submit(job(1, ""));
+    rig.until(|state| (holds(state).len() >= 3).then_some(())).await;
+    assert_eq!(
+        rig.until(|state| Some(state.verdicts().len())).await,
+        1,
+        "it is not claimed to see whether it works"
+    );
+    std::fs::rename(&holder, &program).unwrap();
+    let second = rig.until(|state| state.verdicts().get(1).cloned()).await;
+    assert_eq!(second, (1, Verdict::Complete));
+    assert_eq!(rig.until(|state| holds(state).pop()).await, None, "it has said so");
 }
 
 #[tokio::test]

@@ -14,6 +14,7 @@ mod ends;
 mod export;
 mod full_disk;
 mod gone;
+mod handlers;
 mod handover;
 mod helper;
 mod hostile;

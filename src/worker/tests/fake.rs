@@ -37,6 +37,8 @@ pub(super) enum Said {
     },
     Extend(LeaseRef),
     Settle(Vec<Settle>),
+    /// It cannot begin jobs, or can again.
+    Hold(Option<String>),
 }
 
 #[derive(Default)]
@@ -141,6 +143,10 @@ impl State {
             }
             Request::Output { lease, stream, data } => {
                 self.said.push(Said::Output { lease, stream, data });
+                Response::Ok
+            }
+            Request::Admin(AdminRequest::Hold { error, .. }) => {
+                self.said.push(Said::Hold(error));
                 Response::Ok
             }
             Request::Admin(AdminRequest::Handlers {}) => {
