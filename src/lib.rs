@@ -19,6 +19,7 @@ pub mod server;
 pub mod signals;
 pub mod store;
 pub mod telemetry;
+mod words;
 pub mod worker;
 
 #[path = "../migrations/mod.rs"]

@@ -3,7 +3,7 @@
 
 use crate::daemon::BODY;
 use musher::clock::monotonic;
-use musher::protocol::admin::AdminRequest;
+use musher::protocol::admin::{AdminRequest, ListQuery};
 use musher::protocol::{
     Claim, HEADER, JobOptions, LeaseRef, Request, Settle, SubmitGroup, TAGS_MAX, VERSION, Verdict,
 };
@@ -280,14 +280,8 @@ fn small_requests() -> Vec<u8> {
 /// Lists that look at everything and find nothing.
 fn lists() -> Vec<u8> {
     let state = Some("dead".into());
-    frame(&Request::Admin(AdminRequest::List {
-        queue: None,
-        state,
-        tags: Vec::new(),
-        after: 0,
-        limit: 1_000,
-    }))
-    .repeat(100)
+    frame(&Request::Admin(AdminRequest::List(ListQuery { state, limit: 1_000, ..ListQuery::default() })))
+        .repeat(100)
 }
 
 /// What takes the most memory to read: as many jobs as a request may have, each with as many tags as it may have and

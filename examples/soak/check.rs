@@ -6,7 +6,7 @@ use crate::load::lasts;
 use crate::plan::{ATTEMPTS, Expected, KEPT, Plan, submit_of};
 use crate::recorder::Recorder;
 use musher::client::{Client, ClientError};
-use musher::protocol::admin::{AdminRequest, JobView, JobsView, QueueView, StatusView};
+use musher::protocol::admin::{AdminRequest, JobView, JobsView, ListQuery, QueueView, StatusView};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 /// Jobs asked for at once.
@@ -51,7 +51,7 @@ pub(crate) async fn check(recorder: &Recorder, client: &Client) -> Result<u64, C
 async fn list(client: &Client) -> Result<BTreeMap<u64, JobView>, CheckError> {
     let (mut views, mut after) = (BTreeMap::new(), 0);
     loop {
-        let question = AdminRequest::List { queue: None, state: None, tags: Vec::new(), after, limit: PAGE };
+        let question = AdminRequest::List(ListQuery { after, limit: PAGE, ..ListQuery::default() });
         let page: JobsView = client.ask(question).await?;
         for job in page.jobs {
             let id = job.id;

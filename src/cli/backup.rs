@@ -11,6 +11,7 @@ use crate::clock;
 use crate::config::{Surroundings, data_dir};
 use crate::protocol::Response;
 use crate::store::{self, BackupError, DiskStore, Options, Store};
+use crate::words;
 use clap::Args;
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 use serde_json::json;
@@ -79,7 +80,7 @@ impl Backup {
             )?;
         } else {
             output::line(&target.display().to_string())?;
-            eprintln!("{} jobs, {} bytes", output::count(found.jobs), output::count(bytes));
+            eprintln!("{}, {}", words::jobs(found.jobs), words::size(bytes));
         }
         Ok(ExitCode::SUCCESS)
     }
@@ -223,8 +224,8 @@ impl Restore {
         if self.json {
             output::json(&restored)?;
         } else {
-            let (jobs, next) = (output::count(restored.jobs), restored.next_id);
-            eprintln!("{jobs} jobs restored into {}; the next job gets id {next}", self.data.display());
+            let (jobs, next) = (words::jobs(restored.jobs), restored.next_id);
+            eprintln!("{jobs} restored into {}; the next job gets id {next}", self.data.display());
         }
         Ok(ExitCode::SUCCESS)
     }

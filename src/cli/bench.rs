@@ -9,6 +9,7 @@ use crate::client::Client;
 use crate::clock;
 use crate::protocol::admin::{AdminRequest, QueueView};
 use crate::protocol::{Claim, JobOptions, LeaseFault, Settle, SubmitGroup, Verdict};
+use crate::words;
 use bytes::Bytes;
 use clap::Args;
 use hdrhistogram::Histogram;
@@ -166,7 +167,8 @@ impl Bench {
         let (handed, took) = self.hand_over(socket).await?;
         tell(&handed.figures("submit to waiting worker", took))?;
         if !self.json {
-            output::table(&["STEP", "JOBS", "JOBS/S", "P50", "P90", "P99", "P99.9", "LONGEST"], &table)?;
+            let head = ["STEP", "JOBS", "JOBS/S", "P50", "P90", "P99", "P99.9", "LONGEST"];
+            output::table_without(&head, &table, &["P90", "P99.9", "JOBS", "LONGEST"])?;
         }
         Ok(ExitCode::SUCCESS)
     }
@@ -299,10 +301,11 @@ fn bar(what: &'static str, len: u64) -> ProgressBar {
 fn row(figures: &Figures) -> Vec<String> {
     let time = |us: u64| match us {
         0..10_000 => format!("{us} µs"),
-        _ => format!("{}.{} ms", us / 1000, us % 1000 / 100),
+        10_000..1_000_000 => format!("{}.{} ms", us / 1000, us % 1000 / 100),
+        _ => words::span(us / 1000),
     };
     let mut row = vec![figures.step.to_owned(), output::count(figures.jobs)];
-    row.push(output::count(figures.jobs_per_second as u64));
+    row.push(words::short(figures.jobs_per_second));
     let times = [figures.p50_us, figures.p90_us, figures.p99_us, figures.p999_us, figures.max_us];
     row.extend(times.map(time));
     row

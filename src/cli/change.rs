@@ -3,10 +3,11 @@
 use super::ask::confirm;
 use super::exit::{End, FAILED, Failure};
 use super::job_options::parse_tag;
-use super::look::page;
+use super::list::page;
 use super::output::{count, safe};
 use crate::client::Client;
 use crate::protocol::admin::{AdminRequest, DrainView, EditView, JobView, PurgeView, StatusView};
+use crate::words::{counted, jobs};
 use clap::Args;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -68,10 +69,10 @@ impl Which {
         let ids = if self.ids.is_empty() {
             let ids = self.find(client).await?;
             if ids.is_empty() {
-                return Err(Failure::failed("no job is like that"));
+                return Err(Failure::failed("no such jobs; nothing was changed"));
             }
             if !self.yes {
-                confirm(&format!("{verb} {} jobs?", count(ids.len() as u64)))?;
+                confirm(&format!("{verb} {}?", jobs(ids.len() as u64)))?;
             }
             ids
         } else {
@@ -147,7 +148,7 @@ impl Purge {
             let status: StatusView = client.ask(AdminRequest::Status {}).await?;
             let waiting =
                 status.queues.iter().find(|q| q.queue == self.queue).map_or(0, |q| q.ready + q.scheduled);
-            confirm(&format!("Delete {} jobs that wait in queue {}?", count(waiting), self.queue))?;
+            confirm(&format!("Delete {} waiting in queue {}?", jobs(waiting), self.queue))?;
         }
         let mut deleted = 0;
         loop {
@@ -157,7 +158,7 @@ impl Purge {
                 break;
             }
         }
-        eprintln!("{} jobs deleted", count(deleted));
+        eprintln!("{} deleted", jobs(deleted));
         Ok(ExitCode::SUCCESS)
     }
 }
@@ -175,10 +176,8 @@ impl Drain {
         loop {
             let view: DrainView = client.ask(AdminRequest::Drain {}).await?;
             if view.leased == 0 || !self.wait {
-                eprintln!(
-                    "draining: {} jobs are still leased; `musher undrain` takes it back",
-                    count(view.leased)
-                );
+                let running = counted(view.leased, "job is", "jobs are");
+                eprintln!("draining: {running} still leased; `musher undrain` takes it back");
                 return Ok(ExitCode::SUCCESS);
             }
             tokio::time::sleep(LOOK_EVERY).await;

@@ -6,6 +6,7 @@ use super::output;
 use crate::config::{Config, Overrides, WORKERS_MAX};
 use crate::daemon::{ServeError, ServeOptions, serve};
 use crate::process::{self, Inherited};
+use crate::words;
 use crate::worker::run_pool;
 use clap::{Args, Subcommand};
 use std::path::PathBuf;
@@ -48,7 +49,9 @@ impl Serve {
 }
 
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  musher config check /etc/musher/musher.toml\n  musher config show")]
+#[command(
+    after_help = "Examples:\n  musher config check /etc/musher/musher.toml\n  musher config show\n  musher config reference"
+)]
 pub(super) struct ConfigVerb {
     #[command(subcommand)]
     what: What,
@@ -68,11 +71,17 @@ enum What {
         /// The file [default: the one that `serve` would read]
         file: Option<PathBuf>,
     },
+    /// Say what every key means, as Markdown; `musher man musher.toml` is the same as a man page
+    #[command(after_help = "Example:\n  musher config reference | less")]
+    Reference,
 }
 
 impl ConfigVerb {
     pub(super) fn run(&self) -> End {
-        let (What::Check { file } | What::Show { file }) = &self.what;
+        let (What::Check { file } | What::Show { file }) = &self.what else {
+            output::text(&Config::reference())?;
+            return Ok(ExitCode::SUCCESS);
+        };
         let loaded = Config::load(file.as_deref(), &Overrides::default()).map_err(Failure::usage)?;
         for warning in &loaded.warnings {
             eprintln!("warning: {warning}");
@@ -80,9 +89,12 @@ impl ConfigVerb {
         match self.what {
             What::Check { .. } => {
                 let from = loaded.file.map_or("the defaults".into(), |file| file.display().to_string());
-                eprintln!("{from}: ok, {} warnings", loaded.warnings.len());
+                let warnings = words::counted(loaded.warnings.len() as u64, "warning", "warnings");
+                eprintln!("{from}: ok, {warnings}");
+                loaded.config.who_may().iter().try_for_each(|line| output::line(line))?;
+                output::line("more: docs/access.md, and `musher man musher.toml`")?;
             }
-            What::Show { .. } => output::line(loaded.config.show().trim_end())?,
+            _ => output::line(loaded.config.show().trim_end())?,
         }
         Ok(ExitCode::SUCCESS)
     }

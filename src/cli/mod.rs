@@ -26,24 +26,29 @@ mod daemon;
 mod demo;
 mod exit;
 mod handover;
+mod help;
 mod interrupt;
 mod job_options;
 mod json_job;
 mod lease;
 mod lines;
+mod list;
 mod logs;
 mod look;
+mod man;
 mod output;
 mod own_daemon;
 mod run;
+mod show;
 mod steady;
 mod submit;
+mod table;
 mod transfer;
 mod verify;
 mod wait;
 mod work;
 
-use clap::{CommandFactory, Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use exit::{End, Failure};
 use std::io::Write;
 use std::path::PathBuf;
@@ -98,15 +103,15 @@ enum Verb {
     /// The queues
     Queues(look::Queues),
     /// Jobs, by id
-    List(look::List),
+    List(list::List),
     /// One job
-    Show(look::Show),
+    Show(show::Show),
     /// Wait until jobs have ended
     Wait(wait::Wait),
     /// What a job printed
     Logs(logs::Logs),
     /// Why a job is not running
-    Explain(look::Explain),
+    Explain(show::Explain),
     /// Stop jobs for good, running ones too
     Cancel(change::Cancel),
     /// Run ended jobs again
@@ -143,6 +148,8 @@ enum Verb {
     Config(daemon::ConfigVerb),
     /// Print completions for a shell
     Completions(daemon::Completions),
+    /// Print a man page: of this program, a verb, or the configuration
+    Man(man::Man),
     /// Measure a daemon: submits, claims, settles, and the way from a submit to a waiting worker
     Bench(bench::Bench),
     /// See it work: a real daemon, real jobs, a kill -9 in the middle, and the account
@@ -154,7 +161,8 @@ enum Verb {
 
 /// Runs the program.
 pub fn run() -> ExitCode {
-    let cli = match Cli::try_parse() {
+    let parsed = help::grouped(Cli::command()).try_get_matches();
+    let cli = match parsed.and_then(|matches| Cli::from_arg_matches(&matches)) {
         Ok(cli) => cli,
         Err(error) => {
             // Nobody may read it.
@@ -218,6 +226,7 @@ fn go(cli: Cli) -> End {
             std::io::stdout().write_all(&script)?;
             Ok(ExitCode::SUCCESS)
         }
+        Verb::Man(man) => man.run(Cli::command()),
         Verb::Bench(bench) => bench.run(&to),
         Verb::Demo(demo) => demo.run(),
         Verb::Pool(pool) => pool.run(),
@@ -237,5 +246,17 @@ mod tests {
             let example = verb.get_after_help().map(ToString::to_string).unwrap_or_default();
             assert!(example.contains("musher "), "`musher {} --help` has no example", verb.get_name());
         }
+    }
+
+    #[test]
+    fn every_verb_has_a_man_page() {
+        let mut command = Cli::command();
+        command.build();
+        for verb in command.get_subcommands().filter(|verb| !verb.is_hide_set()) {
+            let page = man::render(verb.clone()).unwrap();
+            assert!(page.contains(&format!(".TH musher-{}", verb.get_name())), "{page}");
+            assert!(page.contains("Example"), "{page}");
+        }
+        assert!(man::render(command).unwrap().contains(".TH musher 1"));
     }
 }

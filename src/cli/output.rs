@@ -1,9 +1,14 @@
 //! What verbs print: tables for people, JSON lines for scripts. Text that comes from jobs is escaped, so that no
 //! job can play tricks with a terminal.
 
+use super::table::{Layout, wrap};
 use crate::clock;
 use crate::core::Time;
+use crate::durations::show_point;
 use crate::telemetry::events::is_trick;
+use crate::words;
+pub(super) use crate::words::count;
+use nix::unistd::{Uid, User};
 use serde::Serialize;
 use std::io::{self, Write};
 
@@ -24,60 +29,58 @@ pub(super) fn submitted(id: u64, as_json: bool) -> io::Result<()> {
     if as_json { json(&serde_json::json!({ "id": id, "new": true })) } else { line(&id.to_string()) }
 }
 
-/// Prints a table: columns that look like numbers to the right, others to the left.
-pub(super) fn table(head: &[&str], rows: &[Vec<String>]) -> io::Result<()> {
-    let width = |column: usize| {
-        let cells = rows.iter().map(|row| row[column].chars().count());
-        cells.chain([head[column].chars().count()]).max().unwrap_or(0)
-    };
-    let numeric = |column: usize| {
-        let digit = |c: char| c.is_ascii_digit() || c == ',' || c == '-';
-        !rows.is_empty() && rows.iter().all(|row| row[column].chars().all(digit))
-    };
-    let columns: Vec<(usize, bool)> =
-        (0..head.len()).map(|column| (width(column), numeric(column))).collect();
+/// Prints a text that ends its own lines.
+pub(super) fn text(text: &str) -> io::Result<()> {
+    io::stdout().lock().write_all(text.as_bytes())
+}
+
+/// Prints a table as wide as the terminal; whole if there is none. Where there is no room for all columns, the optional
+/// ones are left out, the first first.
+pub(super) fn table_without(head: &[&str], rows: &[Vec<String>], optional: &[&str]) -> io::Result<()> {
+    let layout = Layout::new(head, rows, optional, terminal_width());
     let mut out = io::stdout().lock();
-    let mut write = |cells: &mut dyn Iterator<Item = &str>| {
-        let mut text = String::new();
-        for (cell, (width, right)) in cells.zip(&columns) {
-            let gap = " ".repeat(width - cell.chars().count());
-            text += &if *right { format!("{gap}{cell}  ") } else { format!("{cell}{gap}  ") };
-        }
-        writeln!(out, "{}", text.trim_end())
-    };
-    write(&mut head.iter().copied())?;
-    rows.iter().try_for_each(|row| write(&mut row.iter().map(String::as_str)))
+    layout.lines(head, rows).try_for_each(|line| writeln!(out, "{line}"))?;
+    match layout.left_out(head) {
+        missing if missing.is_empty() => Ok(()),
+        missing => writeln!(out, "(no room for {}: see --json, or a wider terminal)", missing.join(", ")),
+    }
 }
 
-/// A count with its thousands apart.
-pub(super) fn count(n: u64) -> String {
-    let digits = n.to_string();
-    let mut text = String::new();
-    for (i, digit) in digits.chars().enumerate() {
-        if i > 0 && (digits.len() - i).is_multiple_of(3) {
-            text.push(',');
+/// Prints lines of a name and a text, which goes on below itself where the terminal ends.
+pub(super) fn facts(facts: &[(&str, String)]) -> io::Result<()> {
+    let indent = 2 + facts.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
+    let mut out = io::stdout().lock();
+    for (name, text) in facts {
+        let room = terminal_width().map_or(usize::MAX, |width| width.saturating_sub(indent).max(20));
+        let mut name = *name;
+        for line in wrap(text, room) {
+            writeln!(out, "{name:<indent$}{line}")?;
+            name = "";
         }
-        text.push(digit);
     }
-    text
+    Ok(())
 }
 
-/// A span of time, to its largest two units.
-pub(super) fn span(ms: u64) -> String {
-    let s = ms / 1000;
-    match s {
-        0..10 => format!("{}.{} s", s, ms % 1000 / 100),
-        10..60 => format!("{s} s"),
-        60..3600 => format!("{} min {} s", s / 60, s % 60),
-        3600..86400 => format!("{} h {} min", s / 3600, s % 3600 / 60),
-        _ => format!("{} d {} h", s / 86400, s % 86400 / 3600),
-    }
+/// How wide the terminal is to which we print; `None` if it is none.
+pub(super) fn terminal_width() -> Option<usize> {
+    let (width, _) = terminal_size::terminal_size_of(io::stdout())?;
+    Some(usize::from(width.0)).filter(|width| *width > 0)
 }
 
 /// A point in time, as people see it from now.
 pub(super) fn when(at_ms: u64) -> String {
-    let (now, at) = (clock::wall(), Time(at_ms));
-    if at > now { format!("in {}", span(at.0 - now.0)) } else { format!("{} ago", span(now.0 - at.0)) }
+    words::when(Time(at_ms), clock::wall())
+}
+
+/// A point in time in local time, and how far it is from now: `2026-12-24 18:00:00, 3 days ago`.
+pub(super) fn point(at_ms: u64) -> String {
+    format!("{}, {}", show_point(Time(at_ms)), when(at_ms))
+}
+
+/// A user's name and number.
+pub(super) fn user(uid: u32) -> String {
+    let name = User::from_uid(Uid::from_raw(uid)).ok().flatten().map(|user| user.name);
+    name.map_or_else(|| format!("user {uid}"), |name| format!("{} ({uid})", safe(&name)))
 }
 
 /// Text from outside, with everything that a terminal would act on made visible.
@@ -88,12 +91,6 @@ pub(super) fn safe(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn numbers_read_well() {
-        assert_eq!([count(7), count(1234), count(1_234_567)], ["7", "1,234", "1,234,567"]);
-        assert_eq!([span(1234), span(61_000), span(90_000_000)], ["1.2 s", "1 min 1 s", "1 d 1 h"]);
-    }
 
     #[test]
     fn a_terminal_is_not_told_what_to_do_by_a_job() {

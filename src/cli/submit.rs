@@ -10,9 +10,10 @@ use super::{json_job, lines, output, wait};
 use crate::client::Client;
 use crate::durations::show_size;
 use crate::protocol::SubmitGroup;
+use crate::words;
 use bytes::Bytes;
 use clap::Args;
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{ProgressBar, ProgressState, ProgressStyle};
 use std::ffi::OsString;
 use std::fmt::Display;
 use std::fs::File;
@@ -120,8 +121,11 @@ impl Submit {
     async fn many(&self, client: &Client) -> End {
         let bar = ProgressBar::new_spinner();
         bar.set_style(
-            ProgressStyle::with_template("{spinner} {human_pos} jobs, {per_sec}, {elapsed}")
-                .expect("a fixed template"),
+            ProgressStyle::with_template("{spinner} {human_pos} jobs, {rate}, {elapsed}")
+                .expect("a fixed template")
+                .with_key("rate", |state: &ProgressState, to: &mut dyn std::fmt::Write| {
+                    let _ = to.write_str(&words::rate(state.per_sec()));
+                }),
         );
         bar.enable_steady_tick(Duration::from_millis(100));
         let mut batches = Batches::new(self.ids, bar.clone());

@@ -6,8 +6,9 @@ use super::handover::Handover;
 use super::output::{self, count};
 use crate::client::{Client, ClientError};
 use crate::clock;
-use crate::protocol::admin::{AdminRequest, BackoffView, JobView, JobsView, StatusView};
+use crate::protocol::admin::{AdminRequest, BackoffView, JobView, JobsView, ListQuery, StatusView};
 use crate::protocol::{ErrorCode, JobOptions, Start, SubmitGroup, WireBackoff};
+use crate::words;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
@@ -65,14 +66,15 @@ impl Export {
         let mut out = BufWriter::new(Handover::to_stdout()?);
         let cut = |written, error: io::Error| {
             let message = format!(
-                "the export is not whole: its reader has gone, or its place is full ({error}), after {} jobs",
-                count(written)
+                "the export is not whole: its reader has gone, or its place is full ({error}), after {}",
+                words::jobs(written)
             );
             Failure::failed(message)
         };
         while after + 1 < end {
             let (queue, state) = (self.queue.clone(), self.state.clone());
-            let page = AdminRequest::List { queue, state, tags: Vec::new(), after, limit: PAGE };
+            let page =
+                AdminRequest::List(ListQuery { queue, state, after, limit: PAGE, ..ListQuery::default() });
             let page: JobsView = client.ask(page).await?;
             let mut jobs = page.jobs.into_iter().filter(|job| job.id < end);
             let mut asked = VecDeque::new();
@@ -104,10 +106,10 @@ impl Export {
             }
         }
         out.flush().and_then(|()| out.get_mut().finish()).map_err(|error| cut(written, error))?;
-        eprintln!("{} jobs exported", count(written));
+        eprintln!("{} exported", words::jobs(written));
         match lost {
             0 => Ok(ExitCode::SUCCESS),
-            lost => Err(Failure::failed(format!("the bodies of {} jobs could not be read", count(lost)))),
+            lost => Err(Failure::failed(format!("the bodies of {} could not be read", words::jobs(lost)))),
         }
     }
 }

@@ -3,6 +3,7 @@
 use super::exit::{End, FAILED, Failure, TRY_AGAIN};
 use super::output;
 use crate::store::{self, Defect, Scratch, Summary, Verified, VerifyError};
+use crate::words::{self, counted};
 use clap::Args;
 use serde_json::json;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
@@ -67,32 +68,27 @@ impl Verify {
         match found {
             Some(found) if self.json => output::json(&found)?,
             Some(found) => {
-                eprintln!("no defects: {} jobs, commit {}", output::count(found.jobs), found.commit)
+                eprintln!("no defects: {}, commit {}", words::jobs(found.jobs), found.commit)
             }
-            None => return Err(Failure::failed(format!("{} defects", told.count))),
+            None => return Err(Failure::failed(counted(told.count, "defect", "defects"))),
         }
         Ok(ExitCode::SUCCESS)
     }
 
     fn end_of_directory(&self, found: &Verified, told: Told) -> End {
         told.printed?;
-        let count = output::count;
-        let defects = match found.defects {
-            0 => "no defects".to_owned(),
-            1 => "1 defect".to_owned(),
-            more => format!("{} defects", count(more)),
-        };
+        let defects = counted(found.defects, "defect", "defects");
         if self.json {
             output::json(found)?;
         } else {
             eprintln!(
-                "{defects}: {} jobs, {} queues, {} commits in the log, the newest {}, {} bodies, {} bytes read",
-                count(found.jobs),
-                count(found.queues),
-                count(found.commits),
+                "{defects}: {}, {}, {} in the log, the newest {}, {}, {} read",
+                words::jobs(found.jobs),
+                counted(found.queues, "queue", "queues"),
+                counted(found.commits, "commit", "commits"),
                 found.commit,
-                count(found.bodies),
-                count(found.bytes),
+                counted(found.bodies, "body", "bodies"),
+                words::size(found.bytes),
             );
         }
         if found.defects > 0 { Err(Failure::silent(FAILED)) } else { Ok(ExitCode::SUCCESS) }

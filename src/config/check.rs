@@ -5,6 +5,7 @@ use super::access;
 use super::defaults::{DRAIN_SUBMITS, DRAIN_TIMEOUT, JOB_OOM_SCORE_ADJ, KEEP_DONE_HANDLED};
 use super::paths::{Surroundings, data_dir, serve_socket, socket_path_error};
 use super::problem::{ConfigErrors, Problem, Report};
+use super::programs;
 use super::raw::Section;
 use super::{COMMANDS_QUEUE, Config, Daemon, DrainSubmits, Handler, Limits, Overrides, Queue, Storage};
 use crate::core::{BACKOFF_MAX, Backoff, Growth, Keep, Priority, QueueName, QueueSettings, Retries};
@@ -54,7 +55,8 @@ pub(super) fn parse(
     let daemon = daemon(daemon_section, overrides, around, &mut report);
     let limits = limits(limits_section, &mut report);
     let storage = storage(storage_section, &mut report);
-    let common = Common { backlog: limits.backlog, workers: overrides.workers.unwrap_or(around.cpus) };
+    let common =
+        Common { backlog: limits.backlog, workers: overrides.workers.unwrap_or(around.cpus), around };
     let queues = queues(&queues_section, &common, &mut report);
     let warnings = report.finish()?;
     Ok((Config { daemon, limits, storage, queues, access }, warnings))
@@ -205,12 +207,13 @@ fn at_least(section: &Section<'_>, report: &mut Report<'_>, key: &str, value: Du
 }
 
 /// What holds for queues that set nothing else.
-struct Common {
+struct Common<'a> {
     backlog: u64,
     workers: u32,
+    around: &'a Surroundings,
 }
 
-fn queues(section: &Section<'_>, common: &Common, report: &mut Report<'_>) -> BTreeMap<QueueName, Queue> {
+fn queues(section: &Section<'_>, common: &Common<'_>, report: &mut Report<'_>) -> BTreeMap<QueueName, Queue> {
     let mut queues = BTreeMap::new();
     for (name, one) in section.named(report) {
         match QueueName::new(name) {
@@ -234,10 +237,10 @@ fn queues(section: &Section<'_>, common: &Common, report: &mut Report<'_>) -> BT
     queues
 }
 
-fn queue(name: &QueueName, mut section: Section<'_>, common: &Common, report: &mut Report<'_>) -> Queue {
+fn queue(name: &QueueName, mut section: Section<'_>, common: &Common<'_>, report: &mut Report<'_>) -> Queue {
     let or = QueueSettings::default();
     let built_in = (name.as_str() == COMMANDS_QUEUE).then_some(Handler::Command);
-    let handler = handler(&mut section, report).or(built_in);
+    let handler = handler(&mut section, common.around, report).or(built_in);
     let workers = workers(&mut section, handler.is_some(), common, report);
     let keep = section.section(report, "keep");
     let (keep_done, keep_dead, keep_done_max) = keeps(keep, handler.is_some(), report);
@@ -291,7 +294,7 @@ fn number(section: &mut Section<'_>, report: &mut Report<'_>, key: &'static str,
     section.count(report, key, 1..=u64::from(u32::MAX)).map_or(default, |n| n as u32)
 }
 
-fn handler(section: &mut Section<'_>, report: &mut Report<'_>) -> Option<Handler> {
+fn handler(section: &mut Section<'_>, around: &Surroundings, report: &mut Report<'_>) -> Option<Handler> {
     match section.text_or_section(report, "handler")? {
         Ok("command") => Some(Handler::Command),
         Ok(text) => {
@@ -307,7 +310,7 @@ fn handler(section: &mut Section<'_>, report: &mut Report<'_>) -> Option<Handler
             if !table.has("exec") && !table.has("http") {
                 section.fault(report, "handler", "names no program; write { exec = [\"/path/to/program\"] }");
             }
-            let exec = exec.filter(|argv| program(argv, &table, report));
+            let exec = exec.filter(|argv| program(argv, &table, around, report));
             table.finish(report);
             exec.map(Handler::Exec)
         }
@@ -315,7 +318,7 @@ fn handler(section: &mut Section<'_>, report: &mut Report<'_>) -> Option<Handler
 }
 
 /// Whether there is a program that can be started.
-fn program(argv: &[String], table: &Section<'_>, report: &mut Report<'_>) -> bool {
+fn program(argv: &[String], table: &Section<'_>, around: &Surroundings, report: &mut Report<'_>) -> bool {
     let Some(program) = argv.first().filter(|program| !program.is_empty()) else {
         table.fault(report, "exec", "must name a program, as in [\"/path/to/program\", \"argument\"]");
         return false;
@@ -331,20 +334,24 @@ fn program(argv: &[String], table: &Section<'_>, report: &mut Report<'_>) -> boo
             "exec",
             format!("`{program}` is relative; write the whole path, or a name in PATH"),
         );
-    } else if path.is_absolute() && !path.is_file() {
-        let message = format!("`{program}` does not exist here; its jobs will fail until it does");
+    } else if let Some(message) = programs::cannot_start(program, around) {
         report.warn(table.at("exec"), &table.name("exec"), message);
     }
     true
 }
 
-fn workers(section: &mut Section<'_>, handled: bool, common: &Common, report: &mut Report<'_>) -> u32 {
+fn workers(section: &mut Section<'_>, handled: bool, common: &Common<'_>, report: &mut Report<'_>) -> u32 {
     let written = section.count(report, "workers", 0..=u64::from(WORKERS_MAX)).map(|n| n as u32);
     // A handler that is written but wrong has its own error.
     if !handled && !section.has("handler") && written.is_some_and(|workers| workers > 0) {
         let message = "the daemon's workers have nothing to run without a handler; set handler, or remove workers \
                        (outside workers need no number)";
         section.fault(report, "workers", message);
+    }
+    if handled && written == Some(0) {
+        let message = "the daemon runs none of its jobs, so its handler is never used; outside workers (`musher work`) \
+                       may take them";
+        report.warn(section.at("workers"), &section.name("workers"), message);
     }
     written.unwrap_or(if handled { common.workers } else { 0 })
 }

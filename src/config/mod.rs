@@ -1,16 +1,21 @@
 //! The configuration: as written (`raw`), then checked once, here at the edge; the rest of the daemon sees
 //! [`Config`] only. Every problem is found in one go and names its file, line and key. The defaults are in
-//! `defaults`, and `musher config show` prints them all.
+//! `defaults`, and `musher config show` prints them all; `reference` says what each key means.
 
 mod access;
 mod check;
 mod defaults;
 mod paths;
 mod problem;
+mod programs;
 mod raw;
+mod reference;
+#[cfg(test)]
+mod reference_tests;
 mod show;
 #[cfg(test)]
 mod tests;
+mod who;
 
 pub use check::WORKERS_MAX;
 pub use paths::{
@@ -197,6 +202,21 @@ impl Config {
     /// The effective configuration as TOML, with every default. Loading it gives the same configuration.
     pub fn show(&self) -> String {
         show::show(self)
+    }
+
+    /// Who may do what with a daemon of this configuration, for people: a line each.
+    pub fn who_may(&self) -> Vec<String> {
+        who::who_may(self)
+    }
+
+    /// What every key means, as Markdown: docs/configuration.md.
+    pub fn reference() -> String {
+        reference::markdown()
+    }
+
+    /// The same as a man page, in roff.
+    pub fn man_page() -> String {
+        reference::man_page()
     }
 
     /// The keys that differ in `new` and that a reload cannot change.

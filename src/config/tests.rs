@@ -11,11 +11,11 @@ fn around() -> Surroundings {
     Surroundings { env: Box::new(env), root: false, cpus: 6, user: Box::new(user), group: Box::new(group) }
 }
 
-fn parse(source: &str) -> Result<(Config, Vec<Problem>), ConfigErrors> {
+pub(super) fn parse(source: &str) -> Result<(Config, Vec<Problem>), ConfigErrors> {
     check::parse("musher.toml".to_owned(), source, &Overrides::default(), &around())
 }
 
-fn config(source: &str) -> Config {
+pub(super) fn config(source: &str) -> Config {
     parse(source).unwrap_or_else(|errors| panic!("{errors}")).0
 }
 
@@ -349,14 +349,69 @@ fn a_socket_path_that_is_too_long_is_refused_wherever_it_comes_from() {
 
 #[test]
 fn what_is_odd_is_a_warning() {
-    let source = "[queues.m]\nhandler = { exec = ['/nowhere/thumb'] }\nkeep = { dead = 'no' }";
+    let source = "[queues.m]\nhandler = { exec = ['/nowhere/thumb'] }\nkeep = { dead = 'no' }\nworkers = 0";
     let (_, warnings) = parse(source).unwrap();
     let texts: Vec<String> = warnings.iter().map(Problem::to_string).collect();
-    assert_eq!(texts.len(), 2, "{texts:?}");
+    assert_eq!(texts.len(), 3, "{texts:?}");
     assert!(
         texts[0].starts_with("musher.toml:2: queues.m.handler.exec: `/nowhere/thumb` does not exist here")
     );
     assert!(texts[1].starts_with("musher.toml:3: queues.m.keep.dead: dead jobs"));
+    assert!(texts[2].starts_with("musher.toml:4: queues.m.workers: the daemon runs none of its jobs"));
+    let (_, warnings) = parse("[queues.commands]\nworkers = 0").unwrap();
+    assert!(warnings[0].to_string().contains("queues.commands.workers"), "{warnings:?}");
+}
+
+#[test]
+fn a_handler_that_cannot_be_started_is_a_warning() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = |name: &str, mode: u32| {
+        let path = dir.path().join(name);
+        std::fs::write(&path, "#!/bin/sh\n").unwrap();
+        std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(mode)).unwrap();
+        path.display().to_string()
+    };
+    let (good, plain) = (file("good", 0o755), file("plain", 0o644));
+    let folder = dir.path().display().to_string();
+    let path = folder.clone();
+    let around =
+        Surroundings { env: Box::new(move |name| (name == "PATH").then(|| path.clone().into())), ..around() };
+    for (program, warning) in [
+        (&*good, None),
+        ("good", None),
+        (&plain, Some("is not executable")),
+        ("plain", Some("is not executable")),
+        ("nosuch", Some("is not in PATH")),
+        (&folder, Some("is no file")),
+        ("/nowhere/x", Some("does not exist here")),
+    ] {
+        let source = format!("[daemon]\ndata = '/d'\n[queues.m]\nhandler = {{ exec = ['{program}'] }}");
+        let (_, warnings) = check::parse("f".to_owned(), &source, &Overrides::default(), &around).unwrap();
+        assert_eq!(warnings.len(), usize::from(warning.is_some()), "{program}: {warnings:?}");
+        if let (Some(warning), Some(problem)) = (warning, warnings.first()) {
+            let text = problem.to_string();
+            assert!(text.starts_with("f:4: queues.m.handler.exec: `") && text.contains(warning), "{text}");
+        }
+    }
+}
+
+#[test]
+fn it_is_told_who_may_do_what() {
+    let told = |source: &str| config(source).who_may().join("\n");
+    let plain = told("");
+    assert!(plain.contains("the group of the socket /h/.local/state/musher/musher.sock"), "{plain}");
+    assert!(
+        plain.contains("others may submit to every queue") && plain.contains("(queue `commands`)"),
+        "{plain}"
+    );
+    assert!(told("access = []").contains("others may do nothing more"));
+    let rules = told(EVERYTHING);
+    assert!(
+        rules.contains(
+            "everybody who gets in, users 1000, 7, 16, groups 2000, 5 may submit, read at a.b, mails*"
+        ),
+        "{rules}"
+    );
 }
 
 #[test]

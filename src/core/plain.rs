@@ -87,11 +87,11 @@ impl Plain {
     }
 
     /// The runs within a range, cut to it, in order.
-    pub(super) fn runs(&self, range: IdRange) -> impl Iterator<Item = (IdRange, Job)> + '_ {
+    pub(super) fn runs(&self, range: IdRange) -> impl DoubleEndedIterator<Item = (IdRange, Job)> + '_ {
         self.overlapping(range).map(|(_, part, run)| (part, Job::fresh(run.spec.clone(), run.submitted_at)))
     }
 
-    fn overlapping(&self, range: IdRange) -> impl Iterator<Item = (IdRange, IdRange, &Run)> + '_ {
+    fn overlapping(&self, range: IdRange) -> impl DoubleEndedIterator<Item = (IdRange, IdRange, &Run)> + '_ {
         let from = self.run_at(range.first).map_or(range.first, |(first, _)| first);
         self.0.range(from..range.end()).filter_map(move |(first, run)| {
             let whole = IdRange::new(*first, run.len);

@@ -145,6 +145,17 @@ impl State {
         })
     }
 
+    /// The same from the last to the first. The ids within an entry still go up.
+    pub fn iter_back(&self, range: IdRange) -> impl Iterator<Item = (IdRange, Job)> + '_ {
+        let mut plain = self.plain.runs(range).rev().peekable();
+        let mut jobs = self.jobs.range(range.first..range.end()).rev().peekable();
+        std::iter::from_fn(move || match (plain.peek(), jobs.peek()) {
+            (Some((run, _)), Some((id, _))) if run.first > **id => plain.next(),
+            (_, Some(_)) => jobs.next().map(|(id, job)| (IdRange::from(*id), job.clone())),
+            (_, None) => plain.next(),
+        })
+    }
+
     /// What of the state is not about single jobs.
     pub fn books(&self) -> Books {
         let mut queues: Vec<_> = self.queues.iter().map(|(name, queue)| queue.books(name)).collect();

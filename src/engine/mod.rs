@@ -246,6 +246,11 @@ impl<S: Store> Engine<S> {
         self.answer(origin, answer);
     }
 
+    /// The body of a known job, for a look at it that nothing depends on; `None` if it cannot be read just now.
+    pub fn peek_body(&mut self, id: JobId) -> Option<Bytes> {
+        self.find_body(id).ok()
+    }
+
     /// Waits until jobs have ended, at most until `until`. Hidden ones are gone, as jobs that are not kept are.
     pub fn wait(&mut self, origin: Origin, ids: impl Into<Batch<JobId>>, until: Time, now: Time) {
         let (ids, gaps) = ids.into().split();

@@ -13,22 +13,7 @@ pub enum AdminRequest {
     /// Its queues. Answer: a list of [`QueueView`], by name.
     Queues {},
     /// Jobs, by id. Answer: [`JobsView`].
-    List {
-        /// Only of this queue.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        queue: Option<String>,
-        /// Only in this state.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        state: Option<String>,
-        /// Only with all of these tags.
-        #[serde(default, skip_serializing_if = "Vec::is_empty")]
-        tags: Vec<(String, String)>,
-        /// Only with a higher id than this.
-        #[serde(default)]
-        after: u64,
-        /// At most so many.
-        limit: u32,
-    },
+    List(ListQuery),
     /// One job. Answer: [`JobView`].
     Show {
         /// The job.
@@ -87,6 +72,35 @@ pub enum AdminRequest {
     },
     /// What the daemon's own workers run. Only its pool may ask. Answer: a list of [`HandlerView`].
     Handlers {},
+}
+
+/// Which jobs to list, and how.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ListQuery {
+    /// Only of this queue.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub queue: Option<String>,
+    /// Only in this state.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub state: Option<String>,
+    /// Only with all of these tags.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tags: Vec<(String, String)>,
+    /// Only with a higher id than this.
+    #[serde(default)]
+    pub after: u64,
+    /// Only with a lower id than this.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub before: Option<u64>,
+    /// The highest ids first, else the lowest.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub newest: bool,
+    /// Say what commands are ([`JobView::command`]), of so many as can be read quickly; the page may be shorter for it.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub commands: bool,
+    /// At most so many.
+    pub limit: u32,
 }
 
 /// How the daemon is.
@@ -176,7 +190,7 @@ pub struct TotalsView {
 pub struct JobsView {
     /// The jobs.
     pub jobs: Vec<JobView>,
-    /// If there may be more: ask again with this as `after`.
+    /// If there may be more: ask again with this as `after`, or as `before` if the newest were asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next: Option<u64>,
 }
@@ -190,6 +204,9 @@ pub struct JobView {
     pub queue: String,
     /// Its state.
     pub state: String,
+    /// What it runs, if it is a command: as a line for a shell, cut if it is long. In a list only if it was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub command: Option<String>,
     /// Its priority.
     pub priority: u32,
     /// The newest attempt; 0 before the first.
@@ -285,6 +302,10 @@ fn is_none(ms: &i64) -> bool {
 
 fn is_zero(n: &u32) -> bool {
     *n == 0
+}
+
+fn is_false(flag: &bool) -> bool {
+    !flag
 }
 
 /// Why an attempt failed.

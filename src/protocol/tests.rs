@@ -1,7 +1,7 @@
 //! Both ways agree for every kind of frame, and no bytes make decoding panic or take memory that they do not justify.
 
 use super::*;
-use crate::protocol::admin::AdminRequest;
+use crate::protocol::admin::{AdminRequest, ListQuery};
 use bytes::{Bytes, BytesMut};
 use proptest::prelude::*;
 
@@ -76,13 +76,15 @@ fn request() -> impl Strategy<Value = Request> {
         Just(AdminRequest::Status {}),
         prop::collection::vec(any::<u64>(), 0..9)
             .prop_map(|ids| AdminRequest::Wait { ids, timeout_ms: Some(5) }),
-        (text(), tags()).prop_map(|(queue, tags)| AdminRequest::List {
+        (text(), tags()).prop_map(|(queue, tags)| AdminRequest::List(ListQuery {
             queue: Some(queue),
-            state: None,
             tags,
             after: 3,
-            limit: 7
-        }),
+            before: Some(9),
+            newest: true,
+            limit: 7,
+            ..ListQuery::default()
+        })),
     ];
     prop_oneof![
         (any::<u16>(), text()).prop_map(|(version, name)| Request::Hello { version, name }),

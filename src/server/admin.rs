@@ -5,26 +5,20 @@ use super::gate::Gate;
 use super::hub::Hub;
 use super::native::{self, Invalid};
 use super::session::Session;
+use super::{commands, explain, list};
 use crate::access::Right;
 use crate::clock::Clock;
 use crate::core::{
-    Command, EditRejection, Exit, Failure, IdRange, Job, JobId, JobState, Queue, QueueName, Reason, Spec,
-    StateKind, Time,
+    Command, EditRejection, Exit, Failure, Job, JobId, JobState, Queue, QueueName, Spec, StateKind, Time,
 };
 use crate::engine::{Answer, Batch, End, Origin, Refusal};
 use crate::protocol::admin::{
-    self as wire, AdminRequest, BackoffView, DrainView, EditView, EndView, ExplainView, FailureView,
-    HandlerView, JobView, JobsView, QueueView, StatusView, TotalsView,
+    self as wire, AdminRequest, BackoffView, DrainView, EditView, EndView, FailureView, HandlerView, JobView,
+    QueueView, StatusView, TotalsView,
 };
 use crate::protocol::{ErrorCode, Response};
 use crate::store::{Room, Store};
 use serde::Serialize;
-use std::time::Duration;
-
-/// The most jobs of one page of a list.
-const PAGE_MAX: u32 = 1_000;
-/// The most jobs that one list looks at; a filter that finds few goes on with the next page.
-const SCAN_MAX: u64 = 20_000;
 
 pub(super) fn handle<S: Store + 'static>(
     hub: &Hub<S>,
@@ -44,21 +38,21 @@ pub(super) fn handle<S: Store + 'static>(
             drop(engine);
             ready(hub, origin, &queues(hub, &gate, now));
         }
-        AdminRequest::List { queue, state, tags, after, limit } => {
+        AdminRequest::List(query) => {
             drop(engine);
-            let filter = Filter::new(queue.as_deref(), state.as_deref(), tags)?;
-            ready(hub, origin, &list(hub, &gate, &filter, after, limit.clamp(1, PAGE_MAX)));
+            ready(hub, origin, &list::list(hub, &gate, query)?);
         }
         AdminRequest::Show { id } => {
             let id = JobId(id);
             let job = engine.core().state.job(id).filter(|job| gate.reads(&job.spec));
-            let view = job.map(|job| view(hub, id, &job));
             drop(engine);
-            ready(hub, origin, &view.ok_or_else(|| not_found(id))?);
+            let job = job.ok_or_else(|| not_found(id))?;
+            let command = commands::of(hub, id, &job).map(|(text, _)| text);
+            ready(hub, origin, &JobView { command, ..view(hub, id, &job) });
         }
         AdminRequest::Explain { id } => {
             drop(engine);
-            ready(hub, origin, &explain(hub, &gate, JobId(id), now)?);
+            ready(hub, origin, &explain::view(hub, &gate, JobId(id), now)?);
         }
         AdminRequest::Wait { ids, timeout_ms } => {
             native::check_batch(&hub.service.borrow().limits, ids.len())?;
@@ -229,72 +223,11 @@ fn queue_view(name: &QueueName, queue: &Queue, workers: u32, waiting_claims: u64
     }
 }
 
-/// Which jobs a list shows.
-struct Filter {
-    queue: Option<QueueName>,
-    state: Option<StateKind>,
-    tags: Vec<(String, String)>,
-}
-
-impl Filter {
-    fn new(queue: Option<&str>, state: Option<&str>, tags: Vec<(String, String)>) -> Result<Filter, Invalid> {
-        let known = |name: &str| {
-            let all = StateKind::ALL.map(StateKind::name).join(", ");
-            let found = StateKind::ALL.into_iter().find(|kind| kind.name() == name);
-            found.ok_or_else(|| (ErrorCode::Invalid, format!("`{name}` is no state: use one of {all}")))
-        };
-        let queue = queue.map(native::queue_name).transpose()?;
-        Ok(Filter { queue, state: state.map(known).transpose()?, tags })
-    }
-
-    fn takes(&self, job: &Job) -> bool {
-        let has = |(name, value): &(String, String)| {
-            job.spec.tags.iter().any(|(n, v)| **n == **name && **v == **value)
-        };
-        self.queue.as_ref().is_none_or(|queue| *queue == job.spec.queue)
-            && self.state.is_none_or(|state| state == job.state.kind())
-            && self.tags.iter().all(has)
-    }
-}
-
-fn list<S: Store + 'static>(
-    hub: &Hub<S>,
-    gate: &Gate<'_>,
-    filter: &Filter,
-    after: u64,
-    limit: u32,
-) -> JobsView {
-    let engine = hub.engine.borrow();
-    let state = &engine.core().state;
-    let mut jobs = Vec::new();
-    let next_id = state.next_id().0;
-    let mut next = None;
-    let mut looked_at = 0;
-    if after + 1 < next_id {
-        for (range, job) in state.iter(IdRange::new(JobId(after + 1), next_id - after - 1)) {
-            looked_at += 1;
-            if filter.takes(&job) && gate.reads(&job.spec) {
-                let room = (limit as usize - jobs.len()) as u64;
-                jobs.extend(range.iter().take(room as usize).map(|id| view(hub, id, &job)));
-                if jobs.len() == limit as usize {
-                    next = jobs.last().map(|job: &JobView| job.id);
-                    break;
-                }
-            }
-            if looked_at == SCAN_MAX {
-                next = Some(range.end().0 - 1);
-                break;
-            }
-        }
-    }
-    JobsView { jobs, next }
-}
-
 pub(super) fn tags(spec: &Spec) -> Vec<(String, String)> {
     spec.tags.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect()
 }
 
-fn view<S: Store + 'static>(hub: &Hub<S>, id: JobId, job: &Job) -> JobView {
+pub(super) fn view<S: Store + 'static>(hub: &Hub<S>, id: JobId, job: &Job) -> JobView {
     let service = hub.service.borrow();
     let settings = service.settings.of(&job.spec.queue);
     let at = |time: Time| hub.clock.shown(time).0;
@@ -306,6 +239,7 @@ fn view<S: Store + 'static>(hub: &Hub<S>, id: JobId, job: &Job) -> JobView {
         id: id.0,
         queue: job.spec.queue.as_str().into(),
         state: job.state.kind().to_string(),
+        command: None,
         priority: job.spec.priority.0,
         attempt: job.attempt.0,
         failed: job.failed,
@@ -354,58 +288,5 @@ fn exits(exit: Option<Exit>) -> (Option<u8>, Option<u8>) {
         None => (None, None),
         Some(Exit::Status(status)) => (Some(status), None),
         Some(Exit::Signal(signal)) => (None, Some(signal)),
-    }
-}
-
-fn explain<S: Store + 'static>(
-    hub: &Hub<S>,
-    gate: &Gate<'_>,
-    id: JobId,
-    now: Time,
-) -> Result<ExplainView, Invalid> {
-    let engine = hub.engine.borrow();
-    let core = engine.core();
-    let job = core.state.job(id).filter(|job| gate.reads(&job.spec));
-    let (Some(job), Some(reasons)) = (job, core.explain(id)) else {
-        return Err(not_found(id));
-    };
-    let queue = &job.spec.queue;
-    let reasons = reasons.iter().map(|why| reason(why, engine.waiting_claims(Some(queue)), now));
-    // Before it is anybody's turn, the workers must be able to begin.
-    let held = hub.holds.of(queue.as_str(), now).filter(|_| job.state == JobState::Ready);
-    let reasons = held.into_iter().chain(reasons).collect();
-    Ok(ExplainView { id: id.0, state: job.state.kind().to_string(), reasons })
-}
-
-/// A reason in words.
-fn reason(why: &Reason, waiting: usize, now: Time) -> String {
-    let seconds = |d: Duration| format!("{:.1} s", d.as_secs_f64());
-    match why {
-        Reason::Draining => {
-            "the daemon is draining: it gives out nothing (`musher undrain`, or its restart)".into()
-        }
-        Reason::QueuePaused(queue) => format!("queue `{queue}` is paused (`musher resume {queue}`)"),
-        Reason::NotDue { due, after: None } => format!("its time comes in {}", seconds(due.since(now))),
-        Reason::NotDue { due, after: Some(failure) } => {
-            let (attempt, error) = (failure.attempt, &failure.error);
-            format!("attempt {attempt} failed ({error}); the next is in {}", seconds(due.since(now)))
-        }
-        Reason::Behind { jobs } => format!("{jobs} jobs before it"),
-        Reason::Next(queue) if waiting == 0 => {
-            format!(
-                "it is next, but nobody claims from queue `{queue}` just now: all workers are busy, or there is none"
-            )
-        }
-        Reason::Next(queue) => format!("it is next in queue `{queue}`"),
-        Reason::Leased { attempt, since, until, bound } => {
-            let by = if *bound { "by a connected worker" } else { "by whoever claimed it" };
-            let (since, left) = (seconds(now.since(*since)), seconds(until.since(now)));
-            format!("it is running: attempt {attempt}, {by}, for {since}; its lease ends in {left}")
-        }
-        Reason::Ended { state, at, failure } => {
-            let ago = seconds(now.since(*at));
-            let error = failure.as_ref().map_or_else(String::new, |failure| format!(": {}", failure.error));
-            format!("it is {state} since {ago}{error}")
-        }
     }
 }

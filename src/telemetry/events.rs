@@ -8,6 +8,7 @@ use crate::config::Problem;
 use crate::core::{Attempt, JobId, LeaseId, QueueName, Time};
 use crate::durations::{show_duration, show_point};
 use crate::engine::Fact;
+use crate::words::{self, counted, size};
 use std::borrow::Cow;
 use std::fmt::Display;
 use std::path::Path;
@@ -83,7 +84,8 @@ pub fn failures_counted() {
 
 /// How many those were.
 pub fn failures_not_named(count: u64) {
-    warn!("{count} more attempts failed that were not named");
+    let attempts = counted(count, "more attempt", "more attempts");
+    warn!("{attempts} failed, not named here");
 }
 
 /// An attempt failed; the job runs again.
@@ -115,7 +117,7 @@ pub fn stood_still(time: Duration) {
 
 /// Workers, or the daemon under them, vanished.
 pub fn interrupted(jobs: u64) {
-    warn!("workers vanished with {jobs} jobs; they will run again");
+    warn!("workers vanished with {}, to be run again", words::jobs(jobs));
 }
 
 /// Nothing was heard of workers for as long as their leases were.
@@ -126,7 +128,8 @@ pub fn lapsed(jobs: u64) {
 /// What recovery found.
 pub fn recovered(data: &Path, jobs: u64, commits: u64, took: Duration) {
     let (data, took) = (clean(data.display()), show_duration(took));
-    info!("recovered {jobs} jobs from {data} in {took}, {commits} commits of them from the log");
+    let (jobs, commits) = (words::jobs(jobs), counted(commits, "commit", "commits"));
+    info!("recovered {jobs} from {data} in {took}, with {commits} from the log");
 }
 
 /// By how many milliseconds the daemon's clock is ahead of the wall clock at the start.
@@ -197,7 +200,8 @@ pub fn started(version: &str, socket: &Path, data: &Path) {
 
 /// The way down has begun.
 pub fn draining(running: u64, within: Duration) {
-    info!("draining: {running} jobs still run and have {} to end", show_duration(within));
+    let running = counted(running, "running job", "running jobs");
+    info!("draining: {running}, with {} to end", show_duration(within));
 }
 
 /// A second signal came during the drain.
@@ -228,7 +232,10 @@ pub fn reload_refused(problems: &[Problem]) {
     for problem in problems {
         error!("{}", clean(problem));
     }
-    error!("configuration not reloaded, the old one stays: {} errors", problems.len());
+    error!(
+        "configuration not reloaded, the old one stays: {}",
+        counted(problems.len() as u64, "error", "errors")
+    );
 }
 
 /// What is odd about the configuration. One line a warning.
@@ -260,13 +267,11 @@ pub fn room_again() {
 
 /// The database's file was written anew: its bytes before and after.
 pub fn shrunk(before: u64, after: u64) {
-    let given_back = before.saturating_sub(after) >> 20;
+    let [was, is, given_back] = [before, after, before.saturating_sub(after)].map(size);
     info!(
-        before,
-        after,
-        "the database was written anew: {} MiB instead of {} MiB, {given_back} MiB given back",
-        after >> 20,
-        before >> 20
+        file_bytes_before = before,
+        file_bytes_after = after,
+        "the database was written anew: {is} instead of {was}, {given_back} given back to the disk"
     );
 }
 

@@ -1,6 +1,6 @@
 //! Who may do what, tried by other users: real processes under real user ids. Needs root, and says so without.
 
-use crate::helper::{Daemon, Home, block_on, until};
+use crate::helper::{Daemon, Home, block_on, skipped, until};
 use musher::protocol::Verdict;
 use rustix::process::Signal;
 use std::fs::{self, File, Permissions};
@@ -19,7 +19,7 @@ const MAILERS: u32 = 64_100;
 fn as_root(test: impl Future<Output = ()>) {
     match rustix::process::geteuid().is_root() {
         true => block_on(test),
-        false => eprintln!("skipped: only root can be other users"),
+        false => skipped("only root can be other users"),
     }
 }
 
@@ -239,7 +239,7 @@ fn a_command_runs_as_the_user_who_submitted_it_and_as_nobody_else() {
     const NOBODY: u32 = 65_534;
     as_root(async {
         let Some(nobody) = nix::unistd::User::from_uid(NOBODY.into()).unwrap() else {
-            return eprintln!("skipped: there is no user {NOBODY} here");
+            return skipped(&format!("there is no user {NOBODY} here"));
         };
         let town = Town::new("");
         let daemon = town.serve().await;

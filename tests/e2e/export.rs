@@ -3,7 +3,7 @@
 use crate::helper::{Home, block_on};
 use musher::client::Client;
 use musher::clock::wall;
-use musher::protocol::admin::{AdminRequest, JobView, JobsView};
+use musher::protocol::admin::{AdminRequest, JobView, JobsView, ListQuery};
 use musher::protocol::{JobOptions, Start, SubmitGroup, Verdict, WireBackoff};
 use std::fs::{self, File};
 use std::process::Output;
@@ -25,7 +25,7 @@ fn import(home: &Home, lines: &[u8], more: &[&str]) -> Output {
 }
 
 async fn jobs(client: &Client) -> Vec<JobView> {
-    let all = AdminRequest::List { queue: None, state: None, tags: vec![], after: 0, limit: 1000 };
+    let all = AdminRequest::List(ListQuery { limit: 1000, ..ListQuery::default() });
     client.ask::<JobsView>(all).await.unwrap().jobs
 }
 

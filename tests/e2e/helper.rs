@@ -6,9 +6,10 @@ use musher::protocol::admin::{AdminRequest, JobView, QueueView, StatusView};
 use musher::protocol::{Claim, ClaimedJob, JobOptions, LeaseRef, Settle, SubmitGroup, Verdict};
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use std::fs;
+use std::io::Write;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixListener;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::time::Duration;
 use tempfile::TempDir;
@@ -19,6 +20,29 @@ pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
 /// Runs a test's future.
 pub(crate) fn block_on<T>(future: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future)
+}
+
+/// Says that the test that runs cannot run here: in its output, and in the list that `.ci/run` prints at its end.
+pub(crate) fn skipped(why: &str) {
+    let thread = std::thread::current();
+    let line = format!("{}: {why}\n", thread.name().unwrap_or("a test"));
+    eprint!("skipped: {line}");
+    note(&PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("skipped"), &line);
+}
+
+/// Adds a line in one write, as many tests may.
+fn note(list: &Path, line: &str) {
+    let mut list = fs::File::options().append(true).create(true).open(list).unwrap();
+    list.write_all(line.as_bytes()).unwrap();
+}
+
+#[test]
+fn what_is_skipped_is_in_a_list() {
+    let dir = tempfile::tempdir().unwrap();
+    let list = dir.path().join("skipped");
+    note(&list, "one: it needs root\n");
+    note(&list, "two: it needs a disk\n");
+    assert_eq!(fs::read_to_string(&list).unwrap(), "one: it needs root\ntwo: it needs a disk\n");
 }
 
 /// Waits until `look` says something, with a deadline.

@@ -19,6 +19,7 @@ mod handover;
 mod helper;
 mod hostile;
 mod life;
+mod look;
 mod neighbours;
 mod order;
 mod pauses;

@@ -1,0 +1,75 @@
+//! `musher --help`: the verbs, grouped by what one wants to do. What each does is said where it is declared.
+
+use super::output::terminal_width;
+use super::table::wrap;
+use clap::Command;
+
+/// What one wants, and the verbs for it. A test sees to it that none is missing.
+const GROUPS: [(&str, &[&str]); 7] = [
+    ("Have something done", &["submit", "run", "import"]),
+    ("Do it", &["work", "claim", "complete", "fail", "extend", "release"]),
+    ("Look", &["status", "queues", "list", "show", "explain", "logs", "wait"]),
+    ("Change jobs and queues", &["cancel", "retry", "kick", "bury", "delete", "pause", "resume", "purge"]),
+    ("Run the daemon", &["serve", "config", "drain", "undrain"]),
+    ("Keep the data", &["backup", "restore", "export", "verify", "migrate"]),
+    ("Get to know it", &["demo", "bench", "man", "completions"]),
+];
+
+/// The widest that help is, as clap has it.
+const WIDTH_MAX: usize = 100;
+
+/// The program with help that names its verbs in groups.
+pub(super) fn grouped(program: Command) -> Command {
+    let width = terminal_width().unwrap_or(WIDTH_MAX).min(WIDTH_MAX);
+    let template = format!(
+        "{{about-with-newline}}\n{{usage-heading}} {{usage}}\n\n{}Options:\n{{options}}{{after-help}}",
+        verbs(&program, width)
+    );
+    program.help_template(template)
+}
+
+fn verbs(program: &Command, width: usize) -> String {
+    let indent = 2 + program.get_subcommands().map(|verb| verb.get_name().len()).max().unwrap_or(0) + 2;
+    let mut text = String::new();
+    for (wish, names) in GROUPS {
+        text += &format!("{wish}:\n");
+        for name in names {
+            let verb = program.get_subcommands().find(|verb| verb.get_name() == *name);
+            let about = verb.and_then(Command::get_about).map(ToString::to_string).unwrap_or_default();
+            let mut head = format!("  {name}");
+            for line in wrap(&about, width.saturating_sub(indent).max(20)) {
+                text += &format!("{head:<indent$}{line}\n");
+                head.clear();
+            }
+        }
+        text.push('\n');
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::Cli;
+    use clap::CommandFactory;
+
+    #[test]
+    fn every_verb_is_in_one_group_and_hidden_ones_in_none() {
+        let program = Cli::command();
+        let mut grouped: Vec<&str> = GROUPS.iter().flat_map(|(_, names)| names.iter().copied()).collect();
+        let mut known: Vec<&str> =
+            program.get_subcommands().filter(|verb| !verb.is_hide_set()).map(Command::get_name).collect();
+        grouped.sort_unstable();
+        known.sort_unstable();
+        assert_eq!(grouped, known, "src/cli/help.rs names each verb once");
+    }
+
+    #[test]
+    fn help_fits_a_narrow_terminal() {
+        let text = verbs(&Cli::command(), 60);
+        assert!(text.lines().all(|line| line.chars().count() <= 60), "{text}");
+        let help = super::grouped(Cli::command()).render_help().to_string();
+        assert!(help.contains("Have something done:\n  submit  "), "{help}");
+        assert!(help.contains("--socket <PATH>") && help.contains("Exit codes:"), "{help}");
+    }
+}

@@ -1,0 +1,121 @@
+//! One job: `musher show` and `musher explain`.
+
+use super::exit::End;
+use super::list::ran;
+use super::output::{self, point, safe, user};
+use crate::client::Client;
+use crate::protocol::admin::{AdminRequest, ExplainView, JobView};
+use crate::words::{counted, span};
+use clap::Args;
+use signal_hook::low_level::signal_name;
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  musher show 42\n  musher show 42 --body > body.bin")]
+pub(super) struct Show {
+    /// The job
+    id: u64,
+    /// Print its body, and nothing else
+    #[arg(long, conflicts_with = "json")]
+    body: bool,
+    /// Print an object
+    #[arg(long)]
+    json: bool,
+}
+
+impl Show {
+    pub(super) async fn run(&self, client: &Client) -> End {
+        if self.body {
+            io::stdout().lock().write_all(&client.body(self.id).await?)?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        let job: JobView = client.ask(AdminRequest::Show { id: self.id }).await?;
+        if self.json {
+            output::json(&job)?
+        } else {
+            output::facts(&describe(&job))?
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+fn describe(job: &JobView) -> Vec<(&'static str, String)> {
+    let mut facts = vec![
+        ("job", format!("{}, {}", job.id, job.state)),
+        ("queue", format!("{}, priority {}", job.queue, job.priority)),
+    ];
+    facts.extend(job.command.as_ref().map(|command| ("command", safe(command))));
+    facts.push(("submitted", format!("{}, by {}", point(job.submitted_at), user(job.owner))));
+    facts.push((
+        "attempts",
+        format!("{} begun, {} failed, {} at most", job.attempt, job.failed, job.attempts),
+    ));
+    let mut time = |what, at: Option<u64>| facts.extend(at.map(|at| (what, point(at))));
+    time("runs", job.due_at);
+    time("began", job.started_at);
+    time("lease ends", job.leased_until);
+    time("may run until", job.runs_until);
+    time("ended", job.ended_at);
+    time("forgotten", job.kept_until);
+    time("expires", job.expires_at);
+    if job.runs_until.is_none() && job.ended_at.is_none() {
+        let each = |ms| format!("at most {} an attempt", span(ms));
+        facts.push(("may run", job.timeout_ms.map_or_else(|| "as long as it takes".to_owned(), each)));
+    }
+    let ran_or_runs = if job.leased_at.is_some() { "runs for" } else { "ran for" };
+    facts.extend(ran(job).map(|ms| (ran_or_runs, span(ms))));
+    facts.extend(exit(job.exit_status, job.exit_signal).map(|exit| ("exit", exit)));
+    if job.later > 0 {
+        let times = counted(u64::from(job.later), "time", "times");
+        facts.push(("later", format!("its worker said {times}: again later")));
+    }
+    if job.crashes > 0 {
+        let times = counted(u64::from(job.crashes), "time", "times");
+        facts.push(("crashes", format!("its worker vanished, or let the lease end without a word, {times}")));
+    }
+    facts.extend(job.tags.iter().map(|(name, value)| ("tag", format!("{}={}", safe(name), safe(value)))));
+    for failure in &job.failures {
+        let after = failure.since.map(|since| format!(", after {}", span(failure.at.saturating_sub(since))));
+        let (at, after) = (point(failure.at), after.unwrap_or_default());
+        let text = format!("attempt {}, {at}{after}: {}", failure.attempt, safe(&failure.error));
+        facts.push(("failure", text));
+    }
+    facts
+}
+
+/// How a process ended, in words.
+fn exit(status: Option<u8>, signal: Option<u8>) -> Option<String> {
+    match (status, signal) {
+        (_, Some(signal)) => {
+            let name = signal_name(i32::from(signal)).unwrap_or("unknown");
+            Some(format!("signal {signal} ({name}); for a shell {}", 128 + u32::from(signal)))
+        }
+        (Some(status), None) => Some(format!("status {status}")),
+        (None, None) => None,
+    }
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  musher explain 42")]
+pub(super) struct Explain {
+    /// The job
+    id: u64,
+    /// Print an object
+    #[arg(long)]
+    json: bool,
+}
+
+impl Explain {
+    pub(super) async fn run(&self, client: &Client) -> End {
+        let view: ExplainView = client.ask(AdminRequest::Explain { id: self.id }).await?;
+        if self.json {
+            output::json(&view)?;
+        } else {
+            output::line(&format!("job {} is {}:", view.id, view.state))?;
+            let reasons: Vec<_> = view.reasons.iter().map(|reason| ("", safe(reason))).collect();
+            output::facts(&reasons)?;
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}

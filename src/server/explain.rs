@@ -1,0 +1,192 @@
+//! Why a job is not running, in words: what the core knows of the job and its queue, and what only the edge knows of
+//! who takes from it. The reason that is to be mended first stands first.
+
+use super::admin::not_found;
+use super::gate::Gate;
+use super::hub::Hub;
+use super::native::Invalid;
+use crate::clock::Clock;
+use crate::core::{Job, JobId, JobState, QueueName, Reason, StateKind, Time};
+use crate::durations::show_point;
+use crate::protocol::admin::ExplainView;
+use crate::store::Store;
+use crate::words::{counted, jobs, so_far, span, when};
+use std::time::Duration;
+
+/// Who takes from a queue.
+struct Takers {
+    /// The daemon's own workers; `None` without a handler.
+    workers: Option<u32>,
+    /// Claims that wait.
+    waiting: usize,
+    /// Jobs that somebody has.
+    leased: u64,
+}
+
+pub(super) fn view<S: Store + 'static>(
+    hub: &Hub<S>,
+    gate: &Gate<'_>,
+    id: JobId,
+    now: Time,
+) -> Result<ExplainView, Invalid> {
+    let (job, reasons) = {
+        let engine = hub.engine.borrow();
+        let core = engine.core();
+        let job = core.state.job(id).filter(|job| gate.reads(&job.spec));
+        job.zip(core.explain(id)).ok_or_else(|| not_found(id))?
+    };
+    let mut words = words(hub, &job, &reasons, now);
+    // Before it is anybody's turn, the workers must be able to begin.
+    if job.state == JobState::Ready {
+        words.splice(0..0, hub.holds.of(job.spec.queue.as_str(), now));
+    }
+    Ok(ExplainView { id: id.0, state: job.state.kind().to_string(), reasons: words })
+}
+
+fn words<S: Store + 'static>(hub: &Hub<S>, job: &Job, reasons: &[Reason], now: Time) -> Vec<String> {
+    let queue = &job.spec.queue;
+    let takers = takers(hub, queue);
+    let now = hub.clock.shown(now);
+    let reasons: Vec<Reason> = reasons.iter().map(|why| as_shown(why, &hub.clock)).collect();
+    let mut words: Vec<String> = reasons.iter().map(|why| reason(why, now)).collect();
+    let timeout = hub.service.borrow().settings.of(queue).timeout_of(&job.spec);
+    words.extend(reasons.iter().filter_map(|why| may_run(why, timeout, now)));
+    let now_or_next = |why: &Reason| matches!(why, Reason::Behind { .. } | Reason::Next(_));
+    let later = |why: &Reason| matches!(why, Reason::NotDue { .. });
+    if let Some(at) = reasons.iter().position(now_or_next) {
+        words.splice(at..at, untaken(queue, &takers, false));
+    } else if reasons.iter().any(later) {
+        words.extend(untaken(queue, &takers, true));
+    }
+    words
+}
+
+/// The same with times as people see them.
+fn as_shown(why: &Reason, clock: &Clock) -> Reason {
+    let mut why = why.clone();
+    match &mut why {
+        Reason::NotDue { due: at, .. } | Reason::Ended { at, .. } => *at = clock.shown(*at),
+        Reason::Leased { since, until, .. } => {
+            (*since, *until) = (clock.shown(*since), clock.shown(*until));
+        }
+        Reason::Draining | Reason::QueuePaused(_) | Reason::Behind { .. } | Reason::Next(_) => {}
+    }
+    why
+}
+
+fn takers<S: Store + 'static>(hub: &Hub<S>, queue: &QueueName) -> Takers {
+    let engine = hub.engine.borrow();
+    let service = hub.service.borrow();
+    let handler = service.handlers.iter().find(|handler| handler.queue == queue.as_str());
+    let counts = engine.core().state.queue(queue).map(|queue| queue.counts());
+    Takers {
+        workers: handler.map(|handler| handler.workers),
+        waiting: engine.waiting_claims(Some(queue)),
+        leased: counts.map_or(0, |counts| counts.of(StateKind::Leased)),
+    }
+}
+
+/// Why nobody takes a ready job of the queue just now, if so. `later`: it is not ready yet.
+fn untaken(queue: &QueueName, takers: &Takers, later: bool) -> Option<String> {
+    let Takers { workers, waiting, leased } = *takers;
+    if waiting > 0 {
+        return None;
+    }
+    match (workers, leased) {
+        (None, 0) => Some(format!(
+            "nothing takes from queue `{queue}`: no workers, no waiting claims (`musher work {queue} -- CMD` is one)"
+        )),
+        (Some(0), 0) => Some(format!(
+            "nothing takes from queue `{queue}`: its handler has no workers (queues.{queue}.workers = 0), and no claim waits"
+        )),
+        _ if later => None,
+        (_, 0) => Some(format!("no worker of queue `{queue}` asks for a job just now")),
+        (_, leased) => {
+            let running = counted(leased, "job of it is", "jobs of it are");
+            Some(format!("nobody asks queue `{queue}` for more just now: {running} running"))
+        }
+    }
+}
+
+/// Until when a job that runs may do so.
+fn may_run(why: &Reason, timeout: Option<Duration>, now: Time) -> Option<String> {
+    let Reason::Leased { since, .. } = why else { return None };
+    Some(match timeout {
+        None => "it may run for as long as it takes: it has no timeout".to_owned(),
+        Some(timeout) => {
+            let (until, all) = (since.plus(timeout), span(timeout.as_millis() as u64));
+            let (at, left) = (show_point(until), when(until, now));
+            format!("this attempt may run until {at} ({left}): its timeout is {all}")
+        }
+    })
+}
+
+fn reason(why: &Reason, now: Time) -> String {
+    match why {
+        Reason::Draining => {
+            "the daemon is draining: it gives out nothing (`musher undrain`, or its restart)".into()
+        }
+        Reason::QueuePaused(queue) => format!("queue `{queue}` is paused (`musher resume {queue}`)"),
+        Reason::NotDue { due, after: None } => {
+            format!("its time comes {} ({})", when(*due, now), show_point(*due))
+        }
+        Reason::NotDue { due, after: Some(failure) } => {
+            let (attempt, error) = (failure.attempt, &failure.error);
+            format!(
+                "attempt {attempt} failed ({error}); the next is {} ({})",
+                when(*due, now),
+                show_point(*due)
+            )
+        }
+        Reason::Behind { jobs: ahead } => {
+            format!("{} {} before it in the queue", jobs(*ahead), if *ahead == 1 { "is" } else { "are" })
+        }
+        Reason::Next(queue) => format!("it is next in queue `{queue}`"),
+        Reason::Leased { attempt, since, until, bound } => {
+            let by = if *bound { "by a connected worker" } else { "by whoever claimed it" };
+            let (since, left) = (so_far(*since, now), span(until.since(now).as_millis() as u64));
+            format!(
+                "it is running: attempt {attempt}, {by}, {since}; its lease ends in {left} unless it is extended"
+            )
+        }
+        Reason::Ended { state, at, failure } => {
+            let error = failure.as_ref().map_or_else(String::new, |failure| format!(": {}", failure.error));
+            format!("it ended {} ({}) as {state}{error}", when(*at, now), show_point(*at))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_is_missing_is_told() {
+        let queue = QueueName::new("mails").unwrap();
+        let told =
+            |workers, waiting, leased, later| untaken(&queue, &Takers { workers, waiting, leased }, later);
+        let first = told(None, 0, 0, false).unwrap();
+        assert!(
+            first.starts_with("nothing takes from queue `mails`: no workers, no waiting claims"),
+            "{first}"
+        );
+        assert_eq!(told(None, 0, 0, true), Some(first));
+        assert!(told(Some(0), 0, 0, false).unwrap().contains("queues.mails.workers = 0"));
+        assert_eq!(told(None, 1, 0, false), None);
+        let busy = told(Some(2), 0, 1, false).unwrap();
+        assert_eq!(busy, "nobody asks queue `mails` for more just now: 1 job of it is running");
+        assert_eq!(told(Some(2), 0, 2, true), None);
+    }
+
+    #[test]
+    fn reasons_read_well() {
+        let now = Time(10_000_000);
+        assert_eq!(reason(&Reason::Behind { jobs: 1 }, now), "1 job is before it in the queue");
+        assert_eq!(reason(&Reason::Behind { jobs: 2000 }, now), "2,000 jobs are before it in the queue");
+        let ended =
+            reason(&Reason::Ended { state: StateKind::Done, at: Time(9_999_600), failure: None }, now);
+        assert!(ended.starts_with("it ended just now (19"), "{ended}");
+        let due = reason(&Reason::NotDue { due: Time(10_125_000), after: None }, now);
+        assert!(due.starts_with("its time comes in 2 min 5 s (19"), "{due}");
+    }
+}

@@ -1,0 +1,109 @@
+//! A page of jobs: which of them somebody asks for, and may see.
+
+use super::admin::view;
+use super::commands;
+use super::gate::Gate;
+use super::hub::Hub;
+use super::native::{self, Invalid};
+use crate::core::{IdRange, Job, JobId, QueueName, StateKind};
+use crate::protocol::ErrorCode;
+use crate::protocol::admin::{JobView, JobsView, ListQuery};
+use crate::store::Store;
+
+/// The most jobs of one page of a list.
+const PAGE_MAX: u32 = 1_000;
+/// The most jobs that one list looks at; a filter that finds few goes on with the next page.
+const SCAN_MAX: u64 = 20_000;
+/// The most jobs of one page that says what commands are.
+const COMMANDS_MAX: u32 = 100;
+/// A page ends behind the job with which it has read so much of their bodies.
+const COMMANDS_BYTES_MAX: usize = 1 << 20;
+
+/// Which jobs a list shows.
+struct Filter {
+    queue: Option<QueueName>,
+    state: Option<StateKind>,
+    tags: Vec<(String, String)>,
+}
+
+impl Filter {
+    fn new(queue: Option<&str>, state: Option<&str>, tags: Vec<(String, String)>) -> Result<Filter, Invalid> {
+        let known = |name: &str| {
+            let all = StateKind::ALL.map(StateKind::name).join(", ");
+            let found = StateKind::ALL.into_iter().find(|kind| kind.name() == name);
+            found.ok_or_else(|| (ErrorCode::Invalid, format!("`{name}` is no state: use one of {all}")))
+        };
+        let queue = queue.map(native::queue_name).transpose()?;
+        Ok(Filter { queue, state: state.map(known).transpose()?, tags })
+    }
+
+    fn takes(&self, job: &Job) -> bool {
+        let has = |(name, value): &(String, String)| {
+            job.spec.tags.iter().any(|(n, v)| **n == **name && **v == **value)
+        };
+        self.queue.as_ref().is_none_or(|queue| *queue == job.spec.queue)
+            && self.state.is_none_or(|state| state == job.state.kind())
+            && self.tags.iter().all(has)
+    }
+}
+
+pub(super) fn list<S: Store + 'static>(
+    hub: &Hub<S>,
+    gate: &Gate<'_>,
+    query: ListQuery,
+) -> Result<JobsView, Invalid> {
+    let ListQuery { queue, state, tags, after, before, newest, commands, limit } = query;
+    let filter = Filter::new(queue.as_deref(), state.as_deref(), tags)?;
+    let limit = limit.clamp(1, if commands { COMMANDS_MAX } else { PAGE_MAX });
+    let (found, next) = find(hub, gate, &filter, after..before.unwrap_or(u64::MAX), newest, limit as usize);
+    let mut page = JobsView { jobs: Vec::with_capacity(found.len()), next };
+    let mut read = 0;
+    for (id, job) in found {
+        if read > COMMANDS_BYTES_MAX {
+            page.next = page.jobs.last().map(|job| job.id);
+            break;
+        }
+        let command = if commands { commands::of(hub, id, &job) } else { None };
+        read += command.as_ref().map_or(0, |(_, length)| *length);
+        let command = command.map(|(text, _)| commands::cut(text));
+        page.jobs.push(JobView { command, ..view(hub, id, &job) });
+    }
+    Ok(page)
+}
+
+/// The jobs with ids inside of the bounds, which are not among them, and where to go on if there may be more.
+fn find<S: Store + 'static>(
+    hub: &Hub<S>,
+    gate: &Gate<'_>,
+    filter: &Filter,
+    bounds: std::ops::Range<u64>,
+    newest: bool,
+    limit: usize,
+) -> (Vec<(JobId, Job)>, Option<u64>) {
+    let engine = hub.engine.borrow();
+    let state = &engine.core().state;
+    let (first, end) = (bounds.start.saturating_add(1), bounds.end.min(state.next_id().0));
+    let mut found = Vec::new();
+    if first >= end {
+        return (found, None);
+    }
+    let range = IdRange::new(JobId(first), end - first);
+    let (mut forth, mut back) = (state.iter(range), state.iter_back(range));
+    let mut looked_at = 0;
+    while let Some((run, job)) = if newest { back.next() } else { forth.next() } {
+        looked_at += 1;
+        if filter.takes(&job) && gate.reads(&job.spec) {
+            let room = (limit - found.len()).min(run.len as usize);
+            let nth = |n: usize| if newest { run.end().0 - 1 - n as u64 } else { run.first.0 + n as u64 };
+            found.extend((0..room).map(|n| (JobId(nth(n)), job.clone())));
+            if found.len() == limit {
+                let next = found.last().map(|(id, _)| id.0);
+                return (found, next);
+            }
+        }
+        if looked_at == SCAN_MAX {
+            return (found, Some(if newest { run.first.0 } else { run.end().0 - 1 }));
+        }
+    }
+    (found, None)
+}
