@@ -5,10 +5,10 @@ use crate::oracle::{Oracle, Sent, body};
 use crate::stage::Life;
 use fastrand::Rng;
 use musher::core::{
-    Attempt, Claim, Command, Edit, Group, Holder, JobId, LeaseId, Priority, QueueName, Spec, Start, Then,
-    Time, Verdict,
+    Attempt, Claim, Command, Edit, Group, Holder, JobId, LeaseId, Priority, QueueName, Spec, Start,
+    StateKind, Then, Time, Verdict,
 };
-use musher::engine::{Answer, Origin};
+use musher::engine::{Answer, Only, Origin};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -160,7 +160,9 @@ impl Clients {
         let ids: Vec<JobId> = (0..1 + rng.usize(..3)).filter_map(|_| oracle.any(rng.u64(..))).collect();
         ids.iter().for_each(|id| oracle.edits(edit, *id));
         let origin = self.ask(rng, Asked::Other);
-        life.engine.edit(origin, edit, ids, life.now);
+        // As it may have been seen before.
+        let state = (rng.u32(..4) == 0).then(|| StateKind::ALL[rng.usize(..StateKind::ALL.len())]);
+        life.engine.edit(origin, edit, ids, &Only { state, queue: None }, life.now);
     }
 
     pub(crate) fn change_queue(&mut self, rng: &mut Rng, oracle: &mut Oracle, life: &mut Life) {

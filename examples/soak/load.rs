@@ -116,7 +116,8 @@ impl Hand {
                 continue;
             }
             self.recorder.note(Entry::Deleting { ids: ids.clone() });
-            let edit = AdminRequest::Edit { edit: "delete".into(), ids: ids.clone() };
+            let edit =
+                AdminRequest::Edit { edit: "delete".into(), ids: ids.clone(), state: None, queue: None };
             let edits: Vec<EditView> = match client.ask(edit).await {
                 Err(error) if error.is_disconnect() => return,
                 Err(error) => {

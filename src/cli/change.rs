@@ -78,11 +78,14 @@ impl Which {
         } else {
             self.ids.iter().flat_map(|(first, last)| *first..=*last).collect()
         };
-        let (mut done, mut failed) = (0, 0);
+        let (mut done, mut moved_on, mut failed) = (0, 0, 0);
         for chunk in ids.chunks(CHUNK) {
-            let request = AdminRequest::Edit { edit: verb.into(), ids: chunk.to_vec() };
+            // What was listed may be otherwise by now: it is left alone then.
+            let (state, queue) = (self.state.clone(), self.queue.clone());
+            let request = AdminRequest::Edit { edit: verb.into(), ids: chunk.to_vec(), state, queue };
             for result in client.ask::<Vec<EditView>>(request).await? {
                 match result.error {
+                    None if result.moved_on => moved_on += 1,
                     None => done += 1,
                     Some(error) => {
                         failed += 1;
@@ -92,7 +95,9 @@ impl Which {
             }
         }
         if ids.len() > 1 {
-            eprintln!("{verb}: {} done, {} refused", count(done), count(failed));
+            let moved =
+                if moved_on > 0 { format!("{} had moved on, ", count(moved_on)) } else { String::new() };
+            eprintln!("{verb}: {} done, {moved}{} refused", count(done), count(failed));
         }
         Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::from(FAILED) })
     }

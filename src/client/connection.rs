@@ -210,7 +210,9 @@ async fn read_all(
 }
 
 async fn deliver(shared: &Mutex<Shared>, number: u32, answer: Answer) {
-    let more_follow = matches!(answer, Ok(Response::Output { .. } | Response::Piece(_)));
+    // Whoever asked once for new jobs alone gets no second answer.
+    let more_follow =
+        matches!(answer, Ok(Response::Output { .. } | Response::Piece(_) | Response::Submitted { .. }));
     let stream = {
         let mut shared = lock(shared);
         match shared.askers.remove(&number) {

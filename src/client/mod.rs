@@ -19,7 +19,7 @@
 
 mod connection;
 
-use crate::protocol::admin::AdminRequest;
+use crate::protocol::admin::{AdminRequest, EndView};
 use crate::protocol::{
     Claim, ClaimedJob, Fault, LeaseFault, LeaseRef, Malformed, Notice, Request, Response, Settle,
     SubmitGroup, VERSION,
@@ -103,6 +103,36 @@ pub struct PendingClaim<F> {
     pub answer: F,
 }
 
+/// Jobs that were submitted, and whose ends are waited for.
+pub struct PendingEnds {
+    /// The first id.
+    pub first: u64,
+    /// How many there are.
+    pub count: u64,
+    answers: mpsc::Receiver<Result<Response, ClientError>>,
+}
+
+impl PendingEnds {
+    /// Their ends, in the order of the ids; what they are like if the time is over.
+    ///
+    /// # Errors
+    /// The connection ended. The jobs go on.
+    pub async fn ends(mut self) -> Result<Vec<EndView>, ClientError> {
+        match next(&mut self.answers).await? {
+            Response::Json(json) => from_json(&json),
+            _ => Err(ClientError::Unexpected),
+        }
+    }
+}
+
+async fn next(answers: &mut mpsc::Receiver<Result<Response, ClientError>>) -> Result<Response, ClientError> {
+    answers.recv().await.unwrap_or_else(|| Err(ClientError::Closed(String::new())))
+}
+
+fn from_json<T: DeserializeOwned>(json: &[u8]) -> Result<T, ClientError> {
+    serde_json::from_slice(json).map_err(|error| Malformed(format!("its JSON: {error}")).into())
+}
+
 impl Client {
     /// Connects to the daemon's socket.
     ///
@@ -160,6 +190,22 @@ impl Client {
     pub async fn submit(&self, groups: Vec<SubmitGroup>) -> Result<(u64, u64), ClientError> {
         match self.connection.ask(&Request::Submit(groups)).await? {
             Response::Submitted { first, count } => Ok((first, count)),
+            _ => Err(ClientError::Unexpected),
+        }
+    }
+
+    /// Enqueues jobs, all or none, and waits for their ends, in one request: however quick a worker is, no end is missed.
+    ///
+    /// # Errors
+    /// As for [`Client::submit`].
+    pub async fn submit_and_wait(
+        &self,
+        groups: Vec<SubmitGroup>,
+        timeout_ms: Option<u64>,
+    ) -> Result<PendingEnds, ClientError> {
+        let mut answers = self.connection.stream(&Request::SubmitAndWait { groups, timeout_ms })?;
+        match next(&mut answers).await? {
+            Response::Submitted { first, count } => Ok(PendingEnds { first, count, answers }),
             _ => Err(ClientError::Unexpected),
         }
     }
@@ -271,9 +317,7 @@ impl Client {
     /// Refused, or the connection ended.
     pub async fn ask<T: DeserializeOwned>(&self, question: AdminRequest) -> Result<T, ClientError> {
         match self.connection.ask(&Request::Admin(question)).await? {
-            Response::Json(json) => {
-                serde_json::from_slice(&json).map_err(|error| Malformed(format!("its JSON: {error}")).into())
-            }
+            Response::Json(json) => from_json(&json),
             _ => Err(ClientError::Unexpected),
         }
     }

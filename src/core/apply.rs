@@ -104,9 +104,10 @@ impl State {
     }
 
     fn keep(&mut self, id: JobId, mut job: Job, end: Ending, state: fn(Final) -> JobState) {
-        if let Some(keep_until) = end.keep_until {
-            job.state = state(Final { at: end.at, keep_until });
-            self.enter(IdRange::from(id), job);
+        job.state = state(Final { at: end.at, keep_until: end.keep_until.unwrap_or(end.at) });
+        match end.keep_until {
+            Some(_) => self.enter(IdRange::from(id), job),
+            None => self.recent.push(id, &job),
         }
     }
 

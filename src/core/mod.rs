@@ -48,6 +48,7 @@ mod job;
 mod plain;
 mod queue;
 mod ready;
+mod recent;
 mod rejection;
 mod retry;
 mod settings;
@@ -64,6 +65,7 @@ pub use job::{
     State as JobState, StateKind,
 };
 pub use queue::{Counts, Queue};
+pub use recent::RecentEnd;
 pub use rejection::{EditRejection, LeaseRejection, Rejection};
 pub use retry::{BACKOFF_MAX, Backoff, Growth};
 pub use settings::{Keep, QueueSettings, Retries, Settings};

@@ -90,6 +90,12 @@ pub enum EditRejection {
         /// The id.
         id: JobId,
     },
+    /// The change was asked for jobs in a certain state or queue, and this one is not in it any more.
+    #[error("job {id} has moved on")]
+    MovedOn {
+        /// The job.
+        id: JobId,
+    },
     /// The job's state does not allow it.
     #[error("cannot {verb} job {id}: it is {state}{hint}")]
     WrongState {

@@ -5,6 +5,7 @@ use super::ids::{IdRange, JobId};
 use super::job::{Attempt, Holder, Job, Lease, QueueName, Spec, State as JobState};
 use super::plain::Plain;
 use super::queue::Queue;
+use super::recent::{Recent, RecentEnd};
 use super::settings::Retries;
 use super::time::Time;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -24,6 +25,7 @@ pub struct State {
     pub(super) due: BTreeSet<(Time, JobId)>,
     /// The leases that end with their connection.
     pub(super) held: BTreeMap<u64, BTreeSet<JobId>>,
+    pub(super) recent: Recent,
 }
 
 /// What of the state is not about single jobs; saved as one row.
@@ -79,6 +81,11 @@ impl State {
     /// A job, if it is known.
     pub fn job(&self, id: JobId) -> Option<Job> {
         self.jobs.get(&id).cloned().or_else(|| self.plain.get(id))
+    }
+
+    /// How a job ended that is not known any more, if that was lately. Not on disk but in the log.
+    pub fn recent_end(&self, id: JobId) -> Option<RecentEnd> {
+        self.recent.end_of(id)
     }
 
     /// Every queue that was ever used, in no order.
@@ -233,7 +240,11 @@ impl State {
         }
         let rest: Vec<JobId> = self.jobs.range(range.first..range.end()).map(|(id, _)| *id).collect();
         for id in rest {
-            self.leave(id);
+            if let Some(job) = self.leave(id)
+                && job.state.kind().is_final()
+            {
+                self.recent.push(id, &job);
+            }
         }
     }
 

@@ -2,7 +2,9 @@
 //! are answered for as if there were no such job; who may learn of what is decided elsewhere.
 
 use super::{Answer, Engine, Origin, finished};
-use crate::core::{Command, Edit, EditRejection, JobId, LeaseId, LeaseRejection, Time, Verdict};
+use crate::core::{
+    Command, Edit, EditRejection, JobId, LeaseId, LeaseRejection, QueueName, State, StateKind, Time, Verdict,
+};
 use crate::store::Store;
 use std::time::Duration;
 
@@ -80,14 +82,39 @@ impl<S: Store> Engine<S> {
         self.answer(origin, answer);
     }
 
-    /// Changes jobs by hand.
-    pub fn edit(&mut self, origin: Origin, edit: Edit, ids: impl Into<Batch<JobId>>, now: Time) {
+    /// Changes jobs by hand, those alone that are as `only` says.
+    pub fn edit(&mut self, origin: Origin, edit: Edit, ids: impl Into<Batch<JobId>>, only: &Only, now: Time) {
         let (ids, gaps) = ids.into().split();
-        let answer = match finished(self.decide(&Command::Edit { edit, ids }, now)) {
-            Answer::Edited(r) => Answer::Edited(gaps.fill(r, |id| Err(EditRejection::NotFound { id }))),
+        let (meant, others) = Batch::from(ids).hide(|id| *id, |id| !only.fits(&self.core.state, id)).split();
+        let answer = match finished(self.decide(&Command::Edit { edit, ids: meant }, now)) {
+            Answer::Edited(results) => {
+                let results = others.fill(results, |id| Err(EditRejection::MovedOn { id }));
+                Answer::Edited(gaps.fill(results, |id| Err(EditRejection::NotFound { id })))
+            }
             other => other,
         };
         self.answer(origin, answer);
+    }
+}
+
+/// What jobs must be like that a change is meant for. Whoever has chosen them by that may be told of another moment.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Only {
+    /// In this state.
+    pub state: Option<StateKind>,
+    /// Of this queue.
+    pub queue: Option<QueueName>,
+}
+
+impl Only {
+    fn fits(&self, state: &State, id: JobId) -> bool {
+        if *self == Only::default() {
+            return true;
+        }
+        state.job(id).is_some_and(|job| {
+            self.state.is_none_or(|kind| kind == job.state.kind())
+                && self.queue.as_ref().is_none_or(|queue| *queue == job.spec.queue)
+        })
     }
 }
 

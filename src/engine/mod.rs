@@ -20,13 +20,13 @@ mod waiting;
 mod watching;
 
 pub use answer::{Answer, Delivery, End, Fact, Origin, Refusal};
-pub use batch::Batch;
+pub use batch::{Batch, Only};
 pub use drain::{Drain, KILL_GRACE, Step};
 pub use turn::Turned;
 
 use crate::core::{
-    Claim, Command, Core, Event, Grant, Holder, JobId, LeaseId, Moment, Outcome, QueueName, Rejection,
-    Settings, State, Time, Verdict,
+    Claim, Command, Core, Event, Grant, Holder, JobId, LeaseId, Moment, Outcome, QueueName, RecentEnd,
+    Rejection, Settings, State, Time, Verdict,
 };
 use crate::store::{AppendError, BodyError, CommitNo, Room, Shrunk, Store};
 use bytes::Bytes;
@@ -362,8 +362,12 @@ impl<S: Store> Engine<S> {
 
     /// How a job ended; `None` if it has not.
     fn end_of(&self, id: JobId) -> Option<End> {
-        let gone = || End { id, state: None, error: None, exit: None };
-        let Some(job) = self.core.state.job(id) else { return Some(gone()) };
+        let Some(job) = self.core.state.job(id) else {
+            return Some(match self.core.state.recent_end(id) {
+                Some(RecentEnd { kind, error, exit, .. }) => End { id, state: Some(kind), error, exit },
+                None => End { id, state: None, error: None, exit: None },
+            });
+        };
         let kind = job.state.kind();
         let error = job.failures.last().map(|failure| failure.error.clone());
         kind.is_final().then_some(End { id, state: Some(kind), error, exit: job.exit() })

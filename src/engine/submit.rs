@@ -1,7 +1,7 @@
 //! Submits: one request, or several of a connection that ask for the same and are decided as one.
 
-use super::{Answer, Engine, Origin, Refusal, finished};
-use crate::core::{Command, Group, Groups, IdRange, Outcome, Time};
+use super::{Answer, Delivery, Engine, Origin, Refusal, finished};
+use crate::core::{Command, Group, Groups, IdRange, JobId, Outcome, Time};
 use crate::store::{Room, Store};
 use bytes::Bytes;
 use smallvec::{SmallVec, smallvec};
@@ -37,6 +37,30 @@ impl<S: Store> Engine<S> {
         self.answer(origin, answer);
         let Command::Submit { groups } = command else { unreachable!("it is that command") };
         (groups, bodies)
+    }
+
+    /// The same, and waits for their ends until `until`: the second answer to the request. However quick a worker is, none
+    /// is missed.
+    pub fn submit_and_wait(
+        &mut self,
+        origin: Origin,
+        groups: impl Into<Groups>,
+        bodies: impl Into<Bodies>,
+        until: Time,
+        now: Time,
+    ) -> (Groups, Bodies) {
+        let (groups, bodies) = (groups.into(), bodies.into());
+        if self.too_many_wait(origin) {
+            return (groups, bodies);
+        }
+        let leftovers = self.submit(origin, groups, bodies, now);
+        if let Some(Delivery::Answer(to, Answer::Submitted(ids))) = self.said.last()
+            && *to == origin
+        {
+            let ids: Vec<JobId> = ids.iter().collect();
+            self.wait(origin, ids, until, now);
+        }
+        leftovers
     }
 
     /// The same for requests of one connection that ask for jobs like those of `group`, so many each. What one decision

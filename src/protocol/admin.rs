@@ -38,6 +38,12 @@ pub enum AdminRequest {
         edit: String,
         /// The jobs.
         ids: Vec<u64>,
+        /// Only those that are still in this state when it is done; the others are left alone and have moved on.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        state: Option<String>,
+        /// Only those of this queue.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        queue: Option<String>,
     },
     /// Stop giving out a queue's jobs. Answer: `Ok`.
     Pause {
@@ -344,7 +350,7 @@ pub struct ExplainView {
 pub struct EndView {
     /// The job.
     pub id: u64,
-    /// Its state; `gone` if it has ended and is not kept, so that how it ended is not known.
+    /// Its state; `gone` if it has ended and is not kept, and that was too long ago to know how.
     pub state: String,
     /// The newest failure, if it is dead.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -363,6 +369,9 @@ pub struct EditView {
     /// Why it was refused, if so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
+    /// Whether it was left alone because it is not in the state or queue any more that was asked for.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub moved_on: bool,
 }
 
 /// What a purge deleted.

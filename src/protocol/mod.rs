@@ -14,7 +14,9 @@ mod wire;
 pub use frame::{
     FrameError, HEADER, Header, finish_frame, frame_len, peek_frame, put_head, split_frame, start_frame,
 };
-pub use request::{Claim, Exit, LeaseRef, Request, SUBMIT, Settle, Verdict, encode_output, is_long};
+pub use request::{
+    Claim, Exit, LeaseRef, Request, SUBMIT, SUBMIT_AND_WAIT, Settle, Verdict, encode_output, is_long,
+};
 pub use response::{ClaimedJob, ErrorCode, Fault, LeaseFault, Notice, Response, Revocation, WIRE_STATES};
 pub use submit::{Bodies, JobOptions, Start, SubmitGroup, WireBackoff, decode_bodies};
 pub use wire::{Malformed, Reader, TAGS_MAX};

@@ -16,6 +16,8 @@ const SETTLE: u8 = 0x12;
 const EXTEND: u8 = 0x13;
 const OUTPUT: u8 = 0x14;
 const UNWAIT: u8 = 0x15;
+/// The kind of a frame that submits jobs and waits for their ends.
+pub const SUBMIT_AND_WAIT: u8 = 0x16;
 const ADMIN: u8 = 0x20;
 const BODY: u8 = 0x21;
 const LOGS: u8 = 0x22;
@@ -45,6 +47,14 @@ pub enum Request {
     },
     /// Enqueue jobs: all or none.
     Submit(Vec<SubmitGroup>),
+    /// The same, and wait for their ends: answered twice, with the new jobs and then with a list of
+    /// [`EndView`](super::admin::EndView).
+    SubmitAndWait {
+        /// The jobs.
+        groups: Vec<SubmitGroup>,
+        /// Wait at most so long; without it, as long as it takes.
+        timeout_ms: Option<u64>,
+    },
     /// Lease jobs.
     Claim(Claim),
     /// End leases.
@@ -190,9 +200,10 @@ impl Request {
                 out.put_u16_le(*version);
                 put_text(out, name);
             }
-            Request::Submit(groups) => {
-                out.put_u32_le(groups.len() as u32);
-                groups.iter().for_each(|group| put_group(out, group));
+            Request::Submit(groups) => put_groups(out, groups),
+            Request::SubmitAndWait { groups, timeout_ms } => {
+                out.put_u64_le(timeout_ms.unwrap_or(u64::MAX));
+                put_groups(out, groups);
             }
             Request::Claim(claim) => put_claim(out, claim),
             Request::Settle(items) => {
@@ -228,6 +239,7 @@ impl Request {
         match self {
             Request::Hello { .. } => HELLO,
             Request::Submit(_) => SUBMIT,
+            Request::SubmitAndWait { .. } => SUBMIT_AND_WAIT,
             Request::Claim(_) => CLAIM,
             Request::Settle(_) => SETTLE,
             Request::Extend { .. } => EXTEND,
@@ -252,9 +264,16 @@ impl Request {
         };
         let request = match kind {
             HELLO => get_hello(&mut reader)?,
-            SUBMIT => {
+            SUBMIT | SUBMIT_AND_WAIT => {
+                let wait = if kind == SUBMIT { None } else { Some(reader.u64("the wait")?) };
                 let count = limited(reader.count(11, "groups of jobs")?)?;
-                Request::Submit((0..count).map(|_| get_group(&mut reader)).collect::<Result<_, _>>()?)
+                let groups = (0..count).map(|_| get_group(&mut reader)).collect::<Result<_, _>>()?;
+                match wait {
+                    None => Request::Submit(groups),
+                    Some(wait) => {
+                        Request::SubmitAndWait { groups, timeout_ms: Some(wait).filter(|ms| *ms < u64::MAX) }
+                    }
+                }
             }
             CLAIM => Request::Claim(get_claim(&mut reader)?),
             SETTLE => {
@@ -288,6 +307,11 @@ impl Request {
         reader.end()?;
         Ok(request)
     }
+}
+
+fn put_groups(out: &mut Vec<u8>, groups: &[SubmitGroup]) {
+    out.put_u32_le(groups.len() as u32);
+    groups.iter().for_each(|group| put_group(out, group));
 }
 
 /// Writes an `Output` request without owning the piece.

@@ -64,8 +64,12 @@ fn verdict() -> impl Strategy<Value = Verdict> {
 }
 
 fn request() -> impl Strategy<Value = Request> {
-    let group = (options(), prop::collection::vec(bytes(), 0..4));
-    let group = group.prop_map(|(options, bodies)| SubmitGroup { options, bodies });
+    let group = || {
+        (options(), prop::collection::vec(bytes(), 0..4))
+            .prop_map(|(options, bodies)| SubmitGroup { options, bodies })
+    };
+    let to_wait = (prop::collection::vec(group(), 0..4), prop::option::of(0..u64::MAX))
+        .prop_map(|(groups, timeout_ms)| Request::SubmitAndWait { groups, timeout_ms });
     let positive = || prop::option::of(1u64..);
     let claim = (prop::collection::vec(text(), 0..4), any::<u32>(), positive(), any::<(u64, bool)>());
     let claim = claim.prop_map(|(queues, max, lease_ms, (wait_ms, bound))| {
@@ -88,7 +92,8 @@ fn request() -> impl Strategy<Value = Request> {
     ];
     prop_oneof![
         (any::<u16>(), text()).prop_map(|(version, name)| Request::Hello { version, name }),
-        prop::collection::vec(group, 0..4).prop_map(Request::Submit),
+        prop::collection::vec(group(), 0..4).prop_map(Request::Submit),
+        to_wait,
         claim,
         prop::collection::vec(settle, 0..4).prop_map(Request::Settle),
         (prop::collection::vec(lease(), 0..4), positive())

@@ -11,7 +11,7 @@ use crate::clock::Clock;
 use crate::core::{
     Command, EditRejection, Exit, Failure, Job, JobId, JobState, Queue, QueueName, Spec, StateKind, Time,
 };
-use crate::engine::{Answer, Batch, End, Origin, Refusal};
+use crate::engine::{Answer, Batch, End, Engine, Only, Origin, Refusal};
 use crate::protocol::admin::{
     self as wire, AdminRequest, BackoffView, DrainView, EditView, EndView, FailureView, HandlerView, JobView,
     QueueView, StatusView, TotalsView,
@@ -58,16 +58,15 @@ pub(super) fn handle<S: Store + 'static>(
             native::check_batch(&hub.service.borrow().limits, ids.len())?;
             let until = timeout_ms.map_or(Time::NEVER, |ms| now.plus(native::millis(ms)));
             let ids = Batch::from(ids.into_iter().map(JobId).collect::<Vec<_>>());
-            let ids = ids.hide(|id| *id, |id| gate.hides(&engine.core().state, id));
+            let state = &engine.core().state;
+            let ids = ids.hide(|id| *id, |id| gate.hides(state, id) || gate.hides_end(state, id));
             engine.wait(origin, ids, until, now);
         }
-        AdminRequest::Edit { edit, ids } => {
+        AdminRequest::Edit { edit, ids, state, queue } => {
             native::check_batch(&hub.service.borrow().limits, ids.len())?;
-            let (edit, state) = (native::edit(&edit)?, &engine.core().state);
-            gate.edit(state, ids.iter().copied().map(JobId), edit)?;
-            let ids = Batch::from(ids.into_iter().map(JobId).collect::<Vec<_>>());
-            let ids = ids.hide(|id| *id, |id| gate.hides(state, id));
-            engine.edit(origin, edit, ids, now);
+            let only = Filter::new(queue.as_deref(), state.as_deref(), Vec::new())?;
+            let only = Only { state: only.state, queue: only.queue };
+            self::edit(&gate, &mut engine, origin, (&edit, ids, &only), now)?;
         }
         AdminRequest::Pause { queue } => {
             engine.change_queue(origin, &Command::Pause { queue: changeable(&gate, &queue)? }, now);
@@ -105,6 +104,21 @@ pub(super) fn handle<S: Store + 'static>(
     Ok(())
 }
 
+fn edit<S: Store>(
+    gate: &Gate<'_>,
+    engine: &mut Engine<S>,
+    origin: Origin,
+    (edit, ids, only): (&str, Vec<u64>, &Only),
+    now: Time,
+) -> Result<(), Invalid> {
+    let (edit, state) = (native::edit(edit)?, &engine.core().state);
+    gate.edit(state, ids.iter().copied().map(JobId), edit)?;
+    let ids = Batch::from(ids.into_iter().map(JobId).collect::<Vec<_>>());
+    let ids = ids.hide(|id| *id, |id| gate.hides(state, id));
+    engine.edit(origin, edit, ids, only, now);
+    Ok(())
+}
+
 fn changeable(gate: &Gate<'_>, queue: &str) -> Result<QueueName, Invalid> {
     let queue = native::queue_name(queue)?;
     gate.queue(Right::Admin, &queue).map(|()| queue)
@@ -126,8 +140,10 @@ pub(super) fn not_found(id: JobId) -> Invalid {
 }
 
 pub(super) fn edited(results: Vec<Result<(), EditRejection>>) -> Response {
-    let view =
-        |result: Result<(), EditRejection>| EditView { error: result.err().map(|error| error.to_string()) };
+    let view = |result: Result<(), EditRejection>| match result {
+        Err(EditRejection::MovedOn { .. }) => EditView { error: None, moved_on: true },
+        result => EditView { error: result.err().map(|error| error.to_string()), moved_on: false },
+    };
     json(&results.into_iter().map(view).collect::<Vec<_>>())
 }
 

@@ -5,7 +5,7 @@ use super::hub::Hub;
 use super::native::Invalid;
 use super::session::Session;
 use crate::access::{Access, Caller, Denied, Right};
-use crate::core::{Edit, JobId, QueueName, Spec, State};
+use crate::core::{Edit, JobId, QueueName, RecentEnd, Spec, State};
 use crate::protocol::ErrorCode;
 use std::rc::Rc;
 
@@ -60,6 +60,12 @@ impl<'a> Gate<'a> {
     /// Is this job there, but not for a reader?
     pub(super) fn hides(&self, state: &State, id: JobId) -> bool {
         self.hides_unless(state, id, |spec| self.reads(spec))
+    }
+
+    /// Is the end of this job, of which nothing else is left, not for a reader? Of which queue it was, nobody knows any more.
+    pub(super) fn hides_end(&self, state: &State, id: JobId) -> bool {
+        let his = |end: RecentEnd| end.owner == self.caller.uid;
+        !self.reads_everything() && !state.contains(id) && !state.recent_end(id).is_some_and(his)
     }
 
     /// May a worker name these jobs? Those that are not shown to him, and that he may not work on, are hidden from

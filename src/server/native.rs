@@ -73,7 +73,9 @@ pub(super) async fn handle<S: Store + 'static>(
 ) {
     let origin = Origin { session: session.id, request: header.request };
     let result = if header.kind == wire::SUBMIT {
-        submit::handle(hub, session, origin, payload, now).await
+        submit::handle(hub, session, origin, (payload, None), now).await
+    } else if header.kind == wire::SUBMIT_AND_WAIT {
+        submit::handle_and_wait(hub, session, origin, payload, now).await
     } else {
         let batch = hub.service.borrow().limits.batch;
         match Request::decode(header.kind, payload, batch) {
@@ -107,7 +109,9 @@ fn dispatch<S: Store + 'static>(
         Request::Hello { .. } => {
             return Err((ErrorCode::Malformed, "this connection has greeted already".into()));
         }
-        Request::Output { .. } | Request::Submit(_) => unreachable!("`handle` has taken it"),
+        Request::Output { .. } | Request::Submit(_) | Request::SubmitAndWait { .. } => {
+            unreachable!("`handle` has taken it")
+        }
         Request::Claim(claim) => {
             let until = if claim.wait_ms == u64::MAX { Time::NEVER } else { now.plus(millis(claim.wait_ms)) };
             let claim = self::claim(hub, session, claim)?;

@@ -17,7 +17,7 @@ use crate::protocol::{
     self as wire, Bodies, ErrorCode, Fault, Request, SubmitGroup, decode_bodies, peek_frame, split_frame,
 };
 use crate::store::Store;
-use bytes::{Bytes, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 use smallvec::SmallVec;
 use std::cell::RefCell;
 use std::sync::Arc;
@@ -150,14 +150,14 @@ pub(super) async fn handle<S: Store + 'static>(
     hub: &Hub<S>,
     session: &Session,
     origin: Origin,
-    payload: Bytes,
+    (payload, until): (Bytes, Option<Time>),
     now: Time,
 ) -> Result<(), Invalid> {
     let (limits, uid) = (hub.service.borrow().limits, session.peer.caller.uid);
     if payload.len() <= LONG {
         let mut read = read(&limits, uid, &payload, &hub.clock)?;
         allowed(hub, session, &payload, &mut read)?;
-        hub.engine.borrow_mut().submit(origin, read.groups, read.bodies, now);
+        submit(hub, origin, (read.groups, read.bodies), until, now);
         return Ok(());
     }
     let (long, clock) = (payload.clone(), hub.clock.clone());
@@ -167,12 +167,41 @@ pub(super) async fn handle<S: Store + 'static>(
     let mut read = read?;
     let allowed = allowed(hub, session, &payload, &mut read);
     let (groups, bodies) = match &allowed {
-        Ok(()) => hub.engine.borrow_mut().submit(origin, read.groups, read.bodies, now),
+        Ok(()) => submit(hub, origin, (read.groups, read.bodies), until, now),
         Err(_) => (read.groups, read.bodies),
     };
     // If the thread is gone, they are dropped here.
     let _ = leftovers.send((groups, bodies, payload));
     allowed
+}
+
+/// The same for one that waits for the ends of its jobs: before the rest its payload says how long.
+pub(super) async fn handle_and_wait<S: Store + 'static>(
+    hub: &Hub<S>,
+    session: &Session,
+    origin: Origin,
+    mut payload: Bytes,
+    now: Time,
+) -> Result<(), Invalid> {
+    let wait = payload.try_get_u64_le();
+    let wait = wait.map_err(|_| (ErrorCode::Malformed, "it ends within the wait".to_owned()))?;
+    let until = if wait == u64::MAX { Time::NEVER } else { now.plus(millis(wait)) };
+    handle(hub, session, origin, (payload, Some(until)), now).await
+}
+
+/// Returns what there is no more use for.
+fn submit<S: Store>(
+    hub: &Hub<S>,
+    origin: Origin,
+    (groups, bodies): (Groups, Bodies),
+    until: Option<Time>,
+    now: Time,
+) -> (Groups, Bodies) {
+    let mut engine = hub.engine.borrow_mut();
+    match until {
+        None => engine.submit(origin, groups, bodies, now),
+        Some(until) => engine.submit_and_wait(origin, groups, bodies, until, now),
+    }
 }
 
 /// What a submit says, and how long the part before the bodies is if it has one group.

@@ -1,0 +1,35 @@
+//! `musher queue`: what is done with a queue as a whole and seldom.
+
+use super::exit::End;
+use crate::client::Client;
+use crate::protocol::admin::AdminRequest;
+use clap::{Args, Subcommand};
+use std::process::ExitCode;
+
+#[derive(Debug, Args)]
+pub(super) struct Queue {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Forget a queue that has no jobs, and what it has counted
+    #[command(
+        after_help = "An empty queue that is not in the configuration is forgotten by itself after limits.queue_idle.\n\n\
+                      Example:\n  musher queue delete mials"
+    )]
+    Delete {
+        /// The queue
+        queue: String,
+    },
+}
+
+impl Queue {
+    pub(super) async fn run(&self, client: &Client) -> End {
+        let Verb::Delete { queue } = &self.verb;
+        client.done(AdminRequest::DeleteQueue { queue: queue.clone() }).await?;
+        eprintln!("queue {queue} is forgotten");
+        Ok(ExitCode::SUCCESS)
+    }
+}

@@ -1,0 +1,100 @@
+//! Decides on queues as such: pause and resume, and which are forgotten. A queue comes into being with its first job, by
+//! a slip of the pen as well, so one that is empty and that nobody has configured goes again: when there is room to be
+//! made for another, or after a while.
+
+use super::Core;
+use crate::core::command::Outcome;
+use crate::core::event::Event;
+use crate::core::job::QueueName;
+use crate::core::queue::Queue;
+use crate::core::rejection::Rejection;
+use crate::core::time::Time;
+use std::collections::HashSet;
+
+impl Core {
+    pub(super) fn pause(
+        &self,
+        name: &QueueName,
+        pause: bool,
+        events: &mut Vec<Event>,
+    ) -> Result<Outcome, Rejection> {
+        let queue = self.state.queue(name);
+        if queue.is_none() {
+            self.must_be_configured(name)?;
+        }
+        if queue.is_some_and(Queue::is_paused) != pause {
+            let queue = name.clone();
+            events.push(if pause { Event::Paused { queue } } else { Event::Resumed { queue } });
+        }
+        Ok(Outcome::Ok)
+    }
+
+    pub(super) fn forget_queue(
+        &self,
+        name: &QueueName,
+        events: &mut Vec<Event>,
+    ) -> Result<Outcome, Rejection> {
+        match self.state.queue(name).map(|queue| queue.counts().all()) {
+            Some(0) => events.push(Event::QueueForgotten { queue: name.clone() }),
+            Some(jobs) => return Err(Rejection::QueueHasJobs { queue: name.clone(), jobs }),
+            None => self.must_be_configured(name)?,
+        }
+        Ok(Outcome::Ok)
+    }
+
+    pub(super) fn must_be_configured(&self, name: &QueueName) -> Result<(), Rejection> {
+        match self.settings.queues.contains_key(name) {
+            true => Ok(()),
+            false => Err(Rejection::NoSuchQueue { queue: name.clone() }),
+        }
+    }
+
+    /// The queues that may be forgotten, each with when it was last used.
+    pub fn idle_queues(&self) -> impl Iterator<Item = (Time, &QueueName)> {
+        let idle = |(name, queue): &(&QueueName, &Queue)| {
+            queue.is_empty() && !self.settings.queues.contains_key(*name)
+        };
+        self.state.queues().filter(idle).map(|(name, queue)| (queue.used(), name))
+    }
+
+    /// Whether there is room for so many queues more that a job of `maker` makes. Where there is none, the empty ones that
+    /// were unused the longest are forgotten, but for those that `named` has.
+    pub(super) fn room_for_queues(
+        &self,
+        new: usize,
+        maker: u32,
+        named: &HashSet<&QueueName>,
+        events: &mut Vec<Event>,
+    ) -> Result<(), Rejection> {
+        if new == 0 {
+            return Ok(());
+        }
+        let is_his = |name: &QueueName| self.state.queue(name).is_some_and(|q| q.maker() == Some(maker));
+        let (most, most_own) = (self.settings.queues_max, self.settings.queues_per_user);
+        let all = self.state.queues.len() + new;
+        let own = match maker == 0 || maker == self.settings.own_user {
+            true => 0,
+            false => self.state.queues().filter(|(_, queue)| queue.maker() == Some(maker)).count() + new,
+        };
+        if all <= most && own <= most_own {
+            return Ok(());
+        }
+        let mut idle: Vec<_> = self.idle_queues().filter(|(_, name)| !named.contains(name)).collect();
+        idle.sort_unstable();
+        let (his, others): (Vec<_>, Vec<_>) = idle.into_iter().partition(|(_, name)| is_his(name));
+        let over_own = own.saturating_sub(most_own);
+        if his.len() < over_own {
+            return Err(Rejection::TooManyOwnQueues { limit: most_own });
+        }
+        let (go, rest) = his.split_at(over_own);
+        let mut rest = [rest, &others].concat();
+        rest.sort_unstable();
+        let over = all.saturating_sub(most).saturating_sub(go.len());
+        if rest.len() < over {
+            return Err(Rejection::TooManyQueues { limit: most });
+        }
+        let gone = go.iter().chain(&rest[..over]);
+        events.extend(gone.map(|(_, queue)| Event::QueueForgotten { queue: (*queue).clone() }));
+        Ok(())
+    }
+}
