@@ -9,8 +9,8 @@ use super::steady::Steady;
 use super::{output, wait};
 use crate::client::Client;
 use crate::config::COMMANDS_QUEUE;
-use crate::protocol::SubmitGroup;
-use crate::protocol::admin::{AdminRequest, CommandJob, EndView};
+use crate::protocol::admin::{AdminRequest, EndView};
+use crate::protocol::{CommandJob, SubmitGroup, Word, describes_a_job};
 use clap::Args;
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -48,16 +48,11 @@ pub(super) struct Run {
 
 impl Run {
     pub(super) async fn run(&self, to: &Target, client: Client) -> End {
+        let variables = env::vars_os().filter(|(name, _)| !describes_a_job(name));
         let job = CommandJob {
-            argv: self
-                .command
-                .iter()
-                .map(|arg| text(arg.clone(), "the command"))
-                .collect::<Result<_, _>>()?,
-            cwd: text(env::current_dir()?.into_os_string(), "the working directory")?,
-            env: env::vars_os()
-                .filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?)))
-                .collect(),
+            argv: self.command.iter().cloned().map(Word).collect(),
+            cwd: Word(env::current_dir()?.into_os_string()),
+            env: variables.map(|(name, value)| (name.into(), value.into())).collect(),
         };
         let body = serde_json::to_vec(&job).map_err(Failure::failed)?;
         let mut options = self.wishes.for_queue(&self.queue)?;
@@ -93,9 +88,4 @@ async fn follow(steady: &mut Steady, id: u64) -> Result<EndView, Failure> {
         Some(end) if wait::has_ended(&end) => Ok(end),
         _ => wait::end_of(steady, id).await,
     }
-}
-
-fn text(text: OsString, what: &str) -> Result<String, Failure> {
-    text.into_string()
-        .map_err(|text| Failure::usage(format!("{what} is not UTF-8: {}", text.to_string_lossy())))
 }

@@ -400,27 +400,8 @@ pub struct HandlerView {
     /// How many at a time.
     pub workers: u32,
     /// The command that runs each job, its body on standard input; `None` where the body itself is the command
-    /// ([`CommandJob`]).
+    /// ([`CommandJob`](super::CommandJob)).
     pub exec: Option<Vec<String>>,
     /// The bytes of output kept of one job.
     pub output_max: u64,
-}
-
-/// The body of a command job, as `musher run` submits it: JSON.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct CommandJob {
-    /// The program and its arguments.
-    pub argv: Vec<String>,
-    /// The working directory.
-    pub cwd: String,
-    /// The whole environment.
-    pub env: Vec<(String, String)>,
-}
-
-impl std::fmt::Debug for CommandJob {
-    /// Leaves the environment out, so that no secret of it reaches a log.
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("CommandJob").field("argv", &self.argv).field("cwd", &self.cwd).finish_non_exhaustive()
-    }
 }

@@ -3,6 +3,7 @@
 //! are plain data, and change only on purpose.
 
 pub mod admin;
+mod command;
 mod frame;
 mod request;
 mod response;
@@ -11,6 +12,7 @@ mod submit;
 mod tests;
 mod wire;
 
+pub use command::{CommandJob, Word, describes_a_job};
 pub use frame::{
     FrameError, HEADER, Header, finish_frame, frame_len, peek_frame, put_head, split_frame, start_frame,
 };

@@ -5,8 +5,7 @@ use super::orphans::Orphans;
 use super::spawn::{self, spawn};
 use super::user::{User, UserError};
 use super::{Handler, Surroundings};
-use crate::protocol::admin::CommandJob;
-use crate::protocol::{ClaimedJob, Exit, Verdict};
+use crate::protocol::{ClaimedJob, CommandJob, Exit, Verdict, describes_a_job};
 use rustix::fs::{MemfdFlags, memfd_create};
 use rustix::io::Errno;
 use rustix::pipe::{PipeFlags, pipe_with};
@@ -14,13 +13,14 @@ use rustix::process::{
     Pid, PidfdFlags, Signal, WaitOptions, getpid, getppid, kill_process_group, pidfd_open,
     set_child_subreaper, set_parent_process_death_signal, setsid, waitpid,
 };
-use std::ffi::{CString, OsString};
+use std::ffi::{CString, OsStr, OsString};
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileExt;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
-use std::path::Path;
+use std::path::PathBuf;
 use std::process::{Command, ExitStatus, Stdio};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
@@ -242,13 +242,14 @@ fn reap(pid: Pid) -> io::Result<ExitStatus> {
 
 fn of_handler(argv: &[String], around: &Surroundings) -> Result<Command, StartError> {
     let mut command = program(argv)?;
-    command.env_clear().envs(around.environment.iter().map(|(name, value)| (name, value)));
+    let inherited = around.environment.iter().filter(|(name, _)| !describes_a_job(name));
+    command.env_clear().envs(inherited.map(|(name, value)| (name, value)));
     Ok(command)
 }
 
 /// Where a command job runs, and as whom if that is not this process's user.
 struct Place {
-    cwd: String,
+    cwd: PathBuf,
     user: Option<String>,
 }
 
@@ -257,22 +258,25 @@ fn of_body(job: &ClaimedJob) -> Result<(Command, Option<Place>), StartError> {
     let mut command = program(&argv)?;
     command.env_clear();
     let user = User::of_owner(job.owner)?;
-    let path = CString::new(cwd.as_str()).map_err(|_| StartError::ZeroByte { program: argv[0].clone() })?;
+    let program = || argv[0].as_os_str().to_string_lossy().into_owned();
+    let path =
+        CString::new(cwd.as_os_str().as_bytes()).map_err(|_| StartError::ZeroByte { program: program() })?;
     match &user {
-        None => drop(command.current_dir(&cwd)),
+        None => drop(command.current_dir(&cwd.0)),
         Some(user) => {
-            user.run(&mut command, path, |name| env.iter().any(|(set, _)| set == name));
+            user.run(&mut command, path, |name| env.iter().any(|(set, _)| set.as_os_str() == name));
         }
     }
-    command.envs(env);
-    Ok((command, Some(Place { cwd, user: user.map(|user| user.name) })))
+    // Older clients capture those of the job in which they run, too.
+    command.envs(env.into_iter().filter(|(name, _)| !describes_a_job(name.as_os_str())));
+    Ok((command, Some(Place { cwd: cwd.0.into(), user: user.map(|user| user.name) })))
 }
 
-fn program(argv: &[String]) -> Result<Command, StartError> {
+fn program(argv: &[impl AsRef<OsStr>]) -> Result<Command, StartError> {
     let [program, arguments @ ..] = argv else { return Err(StartError::Empty) };
     // `Command` would say so only when it starts the program itself.
-    if argv.iter().any(|argument| argument.contains('\0')) {
-        return Err(StartError::ZeroByte { program: program.clone() });
+    if argv.iter().any(|argument| argument.as_ref().as_bytes().contains(&0)) {
+        return Err(StartError::ZeroByte { program: program.as_ref().to_string_lossy().into_owned() });
     }
     let mut command = Command::new(program);
     command.args(arguments);
@@ -353,11 +357,11 @@ fn explain(source: io::Error, command: &Command, place: Option<Place>) -> StartE
         (Some(Errno::AGAIN | Errno::NOMEM | Errno::MFILE | Errno::NFILE), _) => {
             StartError::Shortage { program, source }
         }
-        (Some(Errno::NOENT | Errno::NOTDIR), Some(Place { cwd, .. })) if !Path::new(&cwd).is_dir() => {
-            StartError::NoDirectory { program, cwd }
+        (Some(Errno::NOENT | Errno::NOTDIR), Some(Place { cwd, .. })) if !cwd.is_dir() => {
+            StartError::NoDirectory { program, cwd: cwd.display().to_string() }
         }
         (Some(Errno::ACCESS), Some(Place { cwd, user: Some(user) })) => {
-            StartError::Denied { program, user, cwd }
+            StartError::Denied { program, user, cwd: cwd.display().to_string() }
         }
         (_, Some(_)) => StartError::OfCommand { program, source },
         (_, None) => StartError::OfHandler { program, source },

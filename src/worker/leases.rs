@@ -109,10 +109,11 @@ impl Leases {
             Ok(results) => {
                 for (lease, result) in leases.iter().zip(results) {
                     if let Err(fault) = result
-                        && self.held.contains_key(lease)
+                        && self.held.get(lease).is_some_and(|held| held.extend_at.is_some())
                     {
-                        tracing::warn!("job {} is stopped: {fault}", lease.id);
-                        self.order(*lease, Order::Abandon);
+                        // It may run elsewhere by now.
+                        tracing::warn!("job {} is killed: {fault}", lease.id);
+                        self.order(*lease, Order::Kill);
                     }
                 }
             }
@@ -132,5 +133,23 @@ impl Held {
             *current = order.max(*current);
             raised
         });
+    }
+}
+
+/// Says which results came too late.
+pub(super) fn report_lost(leases: &[LeaseRef], answer: Result<Vec<Result<(), LeaseFault>>, ClientError>) {
+    match answer {
+        Ok(results) => {
+            for (lease, fault) in leases.iter().zip(results).filter_map(|(lease, r)| Some((lease, r.err()?)))
+            {
+                tracing::warn!(
+                    "the result of job {}, attempt {}, came too late: {fault}",
+                    lease.id,
+                    lease.attempt
+                );
+            }
+        }
+        Err(error) if error.is_disconnect() => {}
+        Err(error) => tracing::error!("the results of {} jobs are lost: {error}", leases.len()),
     }
 }

@@ -129,7 +129,9 @@ impl Orphans {
     fn has_none_of(&self, pid: Pid) -> bool {
         let known = self.known();
         let Known { own, stubborn } = &*known;
-        if let Ok(children) = listed() {
+        if self.newest.is_none()
+            && let Ok(children) = listed()
+        {
             return children.iter().all(|pid| own.contains_key(pid) || stubborn.contains(pid));
         }
         // What it has left has a higher number than it, unless the numbers have begun anew.

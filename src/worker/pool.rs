@@ -5,12 +5,12 @@
 use super::attempt::{Attempt, Report};
 use super::exec;
 use super::lanes::{LaneId, Lanes, Outdated, Room};
-use super::leases::Leases;
+use super::leases::{Leases, report_lost};
 use super::supervise::{Order, STOP_GRACE};
 use super::{Plan, Source, Surroundings, WorkerEnd};
 use crate::client::{Client, ClientError};
 use crate::protocol::admin::{AdminRequest, HandlerView};
-use crate::protocol::{ClaimedJob, LeaseFault, LeaseRef, Notice, Settle, Verdict};
+use crate::protocol::{ClaimedJob, LeaseFault, LeaseRef, Notice, Revocation, Settle, Verdict};
 use std::future::Future;
 use std::sync::Arc;
 use std::task::{Context, Waker};
@@ -197,7 +197,9 @@ impl Pool {
 
     fn heed(&mut self, notice: Notice) {
         match notice {
-            Notice::Revoked { lease, .. } => self.leases.order(lease, Order::Abandon),
+            Notice::Revoked { lease, why: Revocation::Cancelled } => self.leases.order(lease, Order::Abandon),
+            // It may run elsewhere by now.
+            Notice::Revoked { lease, .. } => self.leases.order(lease, Order::Kill),
             Notice::Stopping { grace_ms } => self.begin_to_stop(Duration::from_millis(grace_ms)),
             Notice::Reconfigured if self.plans_are_fixed => {}
             Notice::Reconfigured => self.ask_for_plans(),
@@ -394,23 +396,6 @@ impl Pool {
         if timeout(LAST_WAIT, gone).await.is_err() {
             tracing::warn!("{} killed processes have not ended yet", self.leases.len());
         }
-    }
-}
-
-fn report_lost(leases: &[LeaseRef], answer: Result<Vec<Result<(), LeaseFault>>, ClientError>) {
-    match answer {
-        Ok(results) => {
-            for (lease, fault) in leases.iter().zip(results).filter_map(|(lease, r)| Some((lease, r.err()?)))
-            {
-                tracing::warn!(
-                    "the result of job {}, attempt {}, came too late: {fault}",
-                    lease.id,
-                    lease.attempt
-                );
-            }
-        }
-        Err(error) if error.is_disconnect() => {}
-        Err(error) => tracing::error!("the results of {} jobs are lost: {error}", leases.len()),
     }
 }
 

@@ -53,18 +53,19 @@ pub fn run_pool() -> io::Result<()> {
     let orphans = Orphans::adopt()?;
     let socket = std::os::unix::net::UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
     socket.set_nonblocking(true)?;
-    let ended = on_this_thread(async {
+    on_this_thread(async {
         let client = Client::greet(UnixStream::from_std(socket)?).await.map_err(io::Error::other)?;
         let mut around = Surroundings::of_this_process(std::env::var_os("MUSHER_SOCKET").map(PathBuf::from));
         around.orphans = Some(orphans.clone());
         let (_nobody, never) = watch::channel(None);
-        match serve(&client, Source::Daemon, around, never).await {
+        let end = serve(&client, Source::Daemon, around, never).await;
+        // The connection ends with the runtime: nothing of a job may be left then.
+        orphans.end_all(LAST_PATIENCE);
+        match end {
             WorkerEnd::Stopped | WorkerEnd::Disconnected => Ok(()),
             WorkerEnd::Refused(error) => Err(io::Error::other(error)),
         }
-    });
-    orphans.end_all(LAST_PATIENCE);
-    ended
+    })
 }
 
 /// Handlers and not "ignore", since that would be inherited by the jobs.
@@ -85,18 +86,18 @@ pub fn run_kept(options: &WorkOptions) -> io::Result<Result<(), ClientError>> {
     heed_no_signals()?;
     oom::go_first(options.oom_score_adj);
     let orphans = Orphans::adopt()?;
-    let worked = on_this_thread(async {
+    on_this_thread(async {
         let keeper = Keeper::at_stdin()?;
         let (ask, asked) = watch::channel(None);
-        tokio::select! {
+        let end = tokio::select! {
             biased;
-            // The attempts end with the pool; the connection, with this process.
             gone = keeper.obey(|| stop_soon(&ask)) => gone,
             end = work(options, &keeper, &orphans, &asked) => end,
-        }
-    });
-    orphans.end_all(LAST_PATIENCE);
-    worked
+        };
+        // The connection ends with the runtime, none of whose tasks runs before that: nothing of a job may be left then.
+        orphans.end_all(LAST_PATIENCE);
+        end
+    })
 }
 
 fn stop_soon(ask: &watch::Sender<Option<Duration>>) {

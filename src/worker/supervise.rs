@@ -23,9 +23,9 @@ pub(super) enum Order {
     Run,
     /// The worker stops: end soon, the job is given back.
     Stop,
-    /// The lease is lost: end soon, the result does not count.
+    /// The job is cancelled: end soon, the result does not count.
     Abandon,
-    /// The connection is gone: end at once.
+    /// The lease is lost and the job may run elsewhere, or the connection is gone: end at once.
     Kill,
 }
 

@@ -4,7 +4,8 @@ mod ahead;
 mod fake;
 
 use super::{Handler, Source, WorkerEnd};
-use crate::protocol::admin::{CommandJob, HandlerView};
+use crate::protocol::admin::HandlerView;
+use crate::protocol::{CommandJob, Word};
 use crate::protocol::{Exit, Notice, Revocation, Verdict};
 use bytes::Bytes;
 use fake::{Rig, Said, State, all_dead, is_alive, job, plan};
@@ -114,7 +115,7 @@ async fn a_handler_that_cannot_be_started_spends_no_attempt_and_goes_on_when_it_
 #[tokio::test]
 async fn a_command_job_has_its_own_directory_and_environment_and_nothing_on_standard_input() {
     let env = vec![("PATH".into(), "/usr/bin:/bin".into()), ("FRUIT".into(), "plum".into())];
-    let argv = ["sh", "-c", "pwd; cat; echo $FRUIT $HOME $MUSHER_JOB_ID"].map(str::to_owned).to_vec();
+    let argv = ["sh", "-c", "pwd; cat; echo $FRUIT $HOME $MUSHER_JOB_ID"].map(Word::from).to_vec();
     let body = serde_json::to_vec(&CommandJob { argv, cwd: "/usr".into(), env }).unwrap();
     let rig = Rig::start(Source::Fixed(vec![plan(Handler::Command, 1)]), Vec::new()).await;
     assert_eq!(rig.run(job(3, body)).await, Verdict::Complete);

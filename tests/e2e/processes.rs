@@ -3,8 +3,10 @@
 use crate::helper::{Daemon, Home, block_on, until};
 use musher::protocol::{JobOptions, SubmitGroup};
 use rustix::process::{Pid, Signal, kill_process};
+use std::ffi::OsStr;
 use std::fs;
 use std::os::fd::{FromRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Stdio};
@@ -314,5 +316,83 @@ fn jobs_go_before_the_daemon_when_memory_runs_out() {
         let id = daemon.submit("p", &["a"]).await;
         daemon.until_state(id, "gone").await;
         assert_eq!(adj(), (own + 7).min(1000));
+    });
+}
+
+#[test]
+fn a_worker_that_was_stopped_kills_what_it_runs_the_moment_it_learns_that_its_lease_is_over() {
+    block_on(async {
+        let home = Home::new("");
+        let daemon = home.serve().await;
+        let script = format!("trap 'echo told >> $dir/told' TERM\necho $$ > $dir/pid\n{LOOP}\nwait");
+        let start = |script: &str| {
+            let mut command = home.command();
+            command.args(["work", "q", "--lease", "1s", "--", "sh", "-c", &with_dir(&home, script)]);
+            Worker(command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap())
+        };
+        let first = start(&script);
+        let id = daemon.submit("q", &["a"]).await;
+        let pid = runaway(&home).await;
+        let kept = child_of(first.pid()).await;
+        kill_process(kept, Signal::STOP).unwrap();
+        let _second = start("echo > $dir/second; sleep 1000");
+        until("another has it", async || home.path("second").exists().then_some(())).await;
+        kill_process(kept, Signal::CONT).unwrap();
+        until_dead(pid).await;
+        assert!(!home.path("told").exists(), "it is not asked to end, which takes as long as it likes");
+        let job = daemon.show(id).await.unwrap();
+        assert_eq!((job.state.as_str(), job.failed, job.crashes), ("leased", 0, 1));
+    });
+}
+
+#[test]
+fn a_job_that_is_submitted_by_a_job_does_not_have_its_tags() {
+    block_on(async {
+        let home = Home::new("[queues.commands]\nhandler = \"command\"\nworkers = 2\n");
+        let daemon = home.serve().await;
+        let inner = home.path("inner").display().to_string();
+        let inner = format!("env | grep ^MUSHER_ > {inner}.new; mv {inner}.new {inner}");
+        let program = env!("CARGO_BIN_EXE_musher");
+        let output = home.musher(&[
+            "run",
+            "--tag",
+            "color=red",
+            "--",
+            program,
+            "run",
+            "--tag",
+            "size=3",
+            "--",
+            "sh",
+            "-c",
+            &inner,
+        ]);
+        assert_eq!(output.status.code(), Some(0), "{output:?}");
+        let variables = until("it ends", async || fs::read_to_string(home.path("inner")).ok()).await;
+        assert!(
+            variables.contains("MUSHER_JOB_ID=2\n") && variables.contains("MUSHER_TAG_SIZE=3\n"),
+            "{variables}"
+        );
+        assert!(!variables.contains("COLOR"), "{variables}");
+        daemon.until_state(2, "done").await;
+        let body = daemon.client.body(2).await;
+        assert!(body.is_err() || !String::from_utf8_lossy(&body.unwrap()).contains("MUSHER_JOB_ID"));
+    });
+}
+
+#[test]
+fn arguments_variables_and_directories_that_are_not_utf_8_are_kept() {
+    block_on(async {
+        let home = Home::new("[queues.commands]\nhandler = \"command\"\nworkers = 1\n");
+        let daemon = home.serve().await;
+        let odd = OsStr::from_bytes(b"a\xffb");
+        let place = home.path("").join(odd);
+        fs::create_dir(&place).unwrap();
+        let mut command = home.command();
+        command.args(["run", "--", "sh", "-c", "printf %s \"$1$ODD\" > said", "sh"]).arg(odd);
+        let output = command.env("ODD", odd).current_dir(&place).output().unwrap();
+        assert_eq!(output.status.code(), Some(0), "{output:?}");
+        daemon.until_state(1, "done").await;
+        assert_eq!(fs::read(place.join("said")).unwrap(), b"a\xffba\xffb");
     });
 }
