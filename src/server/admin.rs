@@ -3,6 +3,7 @@
 
 use super::gate::Gate;
 use super::hub::Hub;
+use super::list::Filter;
 use super::native::{self, Invalid};
 use super::session::Session;
 use super::{commands, explain, list};

@@ -20,14 +20,18 @@ const COMMANDS_MAX: u32 = 100;
 const COMMANDS_BYTES_MAX: usize = 1 << 20;
 
 /// Which jobs a list shows.
-struct Filter {
-    queue: Option<QueueName>,
-    state: Option<StateKind>,
+pub(super) struct Filter {
+    pub(super) queue: Option<QueueName>,
+    pub(super) state: Option<StateKind>,
     tags: Vec<(String, String)>,
 }
 
 impl Filter {
-    fn new(queue: Option<&str>, state: Option<&str>, tags: Vec<(String, String)>) -> Result<Filter, Invalid> {
+    pub(super) fn new(
+        queue: Option<&str>,
+        state: Option<&str>,
+        tags: Vec<(String, String)>,
+    ) -> Result<Filter, Invalid> {
         let known = |name: &str| {
             let all = StateKind::ALL.map(StateKind::name).join(", ");
             let found = StateKind::ALL.into_iter().find(|kind| kind.name() == name);
