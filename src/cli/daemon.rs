@@ -117,12 +117,3 @@ impl Pool {
         run_pool().map(|()| ExitCode::SUCCESS).map_err(Failure::failed)
     }
 }
-
-#[derive(Debug, Args)]
-#[command(
-    after_help = "Example:\n  musher completions bash > ~/.local/share/bash-completion/completions/musher"
-)]
-pub(super) struct Completions {
-    /// The shell
-    pub(super) shell: clap_complete::Shell,
-}

@@ -2,7 +2,7 @@
 //! a drain, and the account. What ran is counted by the jobs themselves, in a file of their own.
 
 use super::exit::{End, FAILED, Failure};
-use super::output::count;
+use super::output::{self, count};
 use super::own_daemon::{Daemon, Home, PATIENCE};
 use crate::client::Client;
 use crate::clock;
@@ -10,6 +10,7 @@ use crate::protocol::admin::{AdminRequest, StatusView};
 use crate::protocol::{JobOptions, SubmitGroup};
 use clap::Args;
 use rustix::process::Signal;
+use serde_json::json;
 use std::collections::HashMap;
 use std::io;
 use std::path::Path;
@@ -28,13 +29,16 @@ pub(super) struct Demo {
     /// How many jobs
     #[arg(long, value_name = "N", default_value_t = 5_000, value_parser = clap::value_parser!(u64).range(100..=1_000_000))]
     jobs: u64,
+    /// Print the account as an object
+    #[arg(long)]
+    json: bool,
 }
 
 impl Demo {
     pub(super) fn run(&self) -> End {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let home = home()?;
-        let account = runtime.block_on(show(&home, self.jobs));
+        let account = runtime.block_on(show(&home, self.jobs, self.json));
         drop(home);
         let lost = account?;
         Ok(if lost == 0 { ExitCode::SUCCESS } else { ExitCode::from(FAILED) })
@@ -54,7 +58,7 @@ fn home() -> io::Result<Home> {
     Ok(home)
 }
 
-async fn show(home: &Home, jobs: u64) -> Result<u64, Failure> {
+async fn show(home: &Home, jobs: u64, json: bool) -> Result<u64, Failure> {
     let half = jobs / 2;
     let (mut daemon, client, took) = Daemon::start(home).await?;
     step(&format!("started a daemon in {} ms", took.as_millis()));
@@ -86,7 +90,7 @@ async fn show(home: &Home, jobs: u64) -> Result<u64, Failure> {
     until_empty(&client).await?;
     daemon.signal(Signal::TERM);
     daemon.ended().await?;
-    account(home, acknowledged)
+    account(home, acknowledged, json)
 }
 
 fn step(text: &str) {
@@ -140,14 +144,21 @@ async fn until_empty(client: &Client) -> Result<(), Failure> {
     timeout(PATIENCE, look).await.map_err(|_| Failure::failed("the jobs do not end"))?
 }
 
-fn account(home: &Home, acknowledged: u64) -> Result<u64, Failure> {
+fn account(home: &Home, acknowledged: u64, json: bool) -> Result<u64, Failure> {
     let times = ran(home)?;
     let twice = times.values().filter(|times| **times > 1).count() as u64;
     let lost = acknowledged - times.len() as u64;
+    let run = times.len() as u64;
+    if json {
+        output::json(&json!({ "submitted": acknowledged, "run": run, "lost": lost, "run_twice": twice }))?;
+        return Ok(lost);
+    }
     eprintln!();
-    println!("submitted  {:>9}  acknowledged by the daemon: on disk", count(acknowledged));
-    println!("run        {:>9}  as the jobs wrote down themselves", count(times.len() as u64));
-    println!("lost       {:>9}", count(lost));
-    println!("run twice  {:>9}  were at work when the daemon was killed", count(twice));
+    let line =
+        |what: &str, n: u64, why: &str| output::line(format!("{what:<11}{:>9}  {why}", count(n)).trim_end());
+    line("submitted", acknowledged, "acknowledged by the daemon: on disk")?;
+    line("run", run, "as the jobs wrote down themselves")?;
+    line("lost", lost, "")?;
+    line("run twice", twice, "were at work when the daemon was killed")?;
     Ok(lost)
 }

@@ -83,6 +83,14 @@ pub(super) fn check_ttl(ttl: Option<Duration>) -> Result<(), String> {
     }
 }
 
+/// Reads a job's id.
+pub(super) fn parse_id(text: &str) -> Result<u64, String> {
+    match text.parse() {
+        Ok(id) if id > 0 => Ok(id),
+        _ => Err("an id is a number, such as 42, as `musher submit` prints it".into()),
+    }
+}
+
 /// Reads how long a lease lasts.
 pub(super) fn parse_lease_time(text: &str) -> Result<Duration, String> {
     match parse_duration(text).map_err(|error| error.to_string())? {

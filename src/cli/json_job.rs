@@ -1,6 +1,6 @@
 //! A job as a line of JSON: what it does not say is as on the command line. Errors name the field.
 
-use super::job_options::{Wishes, check_ttl, parse_backoff};
+use super::job_options::{Wishes, check_ttl, parse_backoff, parse_tag};
 use crate::durations::parse_duration;
 use crate::protocol::JobOptions;
 use base64::Engine;
@@ -11,6 +11,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use std::fmt;
 use std::time::Duration;
+
+/// How many bytes a byte of a body may take in JSON, such as `\u0000`, and how many bytes a line may have besides.
+const JSON_BYTE: usize = 6;
+const JSON_MORE: usize = 256 << 10;
 
 /// As it is written.
 #[derive(Debug, Deserialize)]
@@ -37,7 +41,7 @@ pub(super) fn read(text: &[u8], wishes: &Wishes, queue: &str) -> Result<Option<(
     if text.trim_ascii().is_empty() {
         return Ok(None);
     }
-    let line = parse(text)?;
+    let line: Line<'_> = parse(text)?;
     let duration = |field: &str, text: &Option<String>, or: Option<Duration>| match text {
         Some(text) => parse_duration(text).map(Some).map_err(|error| format!("{field}: {error}")),
         None => Ok(or),
@@ -67,7 +71,8 @@ pub(super) fn read(text: &[u8], wishes: &Wishes, queue: &str) -> Result<Option<(
     Ok(Some((options, body(line.body, line.body_base64)?)))
 }
 
-fn parse(text: &[u8]) -> Result<Line<'_>, String> {
+/// Reads one line of JSON; an error names the field.
+pub(super) fn parse<'a, T: Deserialize<'a>>(text: &'a [u8]) -> Result<T, String> {
     let mut reader = serde_json::Deserializer::from_slice(text);
     let line = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
         let field = error.path().to_string();
@@ -108,8 +113,13 @@ fn body(raw: Option<&RawValue>, base64: Option<String>) -> Result<Bytes, String>
     }
 }
 
-/// Reads tags: an object of names and values, or a list of NAME=VALUE.
-fn tags<'de, D: Deserializer<'de>>(reader: D) -> Result<Vec<(String, String)>, D::Error> {
+/// The longest line in which a body of at most `body_max` bytes comes, with all else.
+pub(super) fn line_max(body_max: usize) -> usize {
+    JSON_BYTE * body_max + JSON_MORE
+}
+
+/// Reads tags: an object of names and values, a list of NAME=VALUE, or one of pairs, as `show --json` prints them.
+pub(super) fn tags<'de, D: Deserializer<'de>>(reader: D) -> Result<Vec<(String, String)>, D::Error> {
     struct Tags;
     impl<'de> Visitor<'de> for Tags {
         type Value = Vec<(String, String)>;
@@ -128,13 +138,24 @@ fn tags<'de, D: Deserializer<'de>>(reader: D) -> Result<Vec<(String, String)>, D
 
         fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
             let mut tags = Vec::new();
-            while let Some(tag) = list.next_element::<String>()? {
-                tags.push(super::job_options::parse_tag(&tag).map_err(A::Error::custom)?);
+            while let Some(tag) = list.next_element::<Tag>()? {
+                tags.push(match tag {
+                    Tag::Text(text) => parse_tag(&text).map_err(A::Error::custom)?,
+                    Tag::Pair(name, value) => (name, value),
+                });
             }
             Ok(tags)
         }
     }
     reader.deserialize_any(Tags)
+}
+
+/// A tag of a list.
+#[derive(Debug, Deserialize)]
+#[serde(untagged, expecting = "a tag is a text such as \"order=42\", or a pair of texts")]
+enum Tag {
+    Text(String),
+    Pair(String, String),
 }
 
 /// A tag's value. Numbers and marks are taken as they are written.
@@ -164,7 +185,7 @@ mod tests {
     #[test]
     fn tags_are_an_object_or_a_list() {
         let expected = [("a".to_owned(), "b".to_owned()), ("n".to_owned(), "42".to_owned())];
-        for tags in [r#"{"a": "b", "n": 42}"#, r#"["a=b", "n=42"]"#] {
+        for tags in [r#"{"a": "b", "n": 42}"#, r#"["a=b", "n=42"]"#, r#"[["a", "b"], "n=42"]"#] {
             assert_eq!(job(&format!(r#"{{"body": "x", "tags": {tags}}}"#)).unwrap().0.tags, expected);
         }
     }

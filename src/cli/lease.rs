@@ -2,19 +2,23 @@
 
 use super::exit::{End, FAILED, Failure, TRY_AGAIN};
 use super::handover::Handover;
+use super::interrupt;
 use super::job_options::{millis, parse_lease_time};
-use super::output::count;
-use crate::client::Client;
+use super::output::{self, count};
+use crate::client::{Client, PendingClaim};
 use crate::core::Time;
 use crate::durations::{parse_duration, show_point};
-use crate::protocol::{self as wire, ClaimedJob, LeaseRef, Settle, Verdict};
+use crate::protocol::{self as wire, ClaimedJob, LeaseFault, LeaseRef, Settle, Verdict};
 use crate::telemetry::events::is_trick;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use clap::Args;
+use serde_json::json;
 use std::io;
+use std::pin::pin;
 use std::process::ExitCode;
 use std::time::Duration;
+use tokio::sync::watch;
 
 const CLAIM: &str = "\
 Prints one line a job: ID@ATTEMPT, and the body behind a tab. A body of more than a line, with control characters,
@@ -64,22 +68,45 @@ impl Claim {
             wait_ms: self.wait.map_or(0, millis),
             bound: false,
         };
-        let jobs = client.claim(claim).await?;
+        let (_heard, mut told) = interrupt::first_told()?;
+        let PendingClaim { number, answer } = client.start_claim(claim)?;
+        let mut answer = pin!(answer);
+        let jobs = tokio::select! {
+            jobs = &mut answer => jobs?,
+            signal = interrupt::signal(&mut told) => {
+                // It may have been served just now.
+                client.unwait(number).await?;
+                let failure = give_back(client, &answer.await?, 0, &io::Error::other("interrupted")).await;
+                return Err(Failure { code: interrupt::code(signal), ..failure });
+            }
+        };
         if jobs.is_empty() {
             return Err(Failure { code: TRY_AGAIN, message: "no job is ready".into() });
         }
         let handed = Handover::to_stdout().map(|mut handover| {
-            let handed = self.hand_over(&jobs, &mut handover);
+            let handed = self.hand_over(&jobs, &mut handover, &told);
             (handover.arrived(), handed)
         });
-        match handed.unwrap_or_else(|error| (0, Err(error))) {
-            (_, Ok(())) => Ok(ExitCode::SUCCESS),
-            (arrived, Err(error)) => Err(give_back(client, &jobs, arrived, &error).await),
-        }
+        let (arrived, error) = match handed {
+            Ok((_, Ok(()))) => return Ok(ExitCode::SUCCESS),
+            Ok((arrived, Err(error))) => (arrived, error),
+            Err(error) => (0, error),
+        };
+        let failure = give_back(client, &jobs, arrived, &error).await;
+        let code = told.borrow().map_or(failure.code, interrupt::code);
+        Err(Failure { code, ..failure })
     }
 
-    fn hand_over(&self, jobs: &[ClaimedJob], handover: &mut Handover) -> io::Result<()> {
+    fn hand_over(
+        &self,
+        jobs: &[ClaimedJob],
+        handover: &mut Handover,
+        told: &watch::Receiver<Option<i32>>,
+    ) -> io::Result<()> {
         for job in jobs {
+            if told.borrow().is_some() {
+                return Err(io::Error::other("interrupted"));
+            }
             let line = if self.json { view(job).to_string() } else { line(job) };
             handover.give(format!("{line}\n").as_bytes())?;
         }
@@ -89,6 +116,9 @@ impl Claim {
 
 /// Gives back, uncounted, the jobs that nobody took from us: all but the first `arrived`. Returns what to say of it.
 async fn give_back(client: &Client, jobs: &[ClaimedJob], arrived: usize, why: &io::Error) -> Failure {
+    if jobs.is_empty() {
+        return Failure::failed(why);
+    }
     let (all, left) = (jobs.len() as u64, &jobs[arrived.min(jobs.len())..]);
     let taken =
         format!("standard output took {} of {} jobs ({why})", count(all - left.len() as u64), count(all));
@@ -126,7 +156,7 @@ fn line(job: &ClaimedJob) -> String {
 }
 
 fn view(job: &ClaimedJob) -> serde_json::Value {
-    let mut view = serde_json::json!({
+    let mut view = json!({
         "lease": format!("{}@{}", job.lease.id, job.lease.attempt),
         "id": job.lease.id, "attempt": job.lease.attempt, "attempts": job.attempts, "queue": job.queue,
         "priority": job.priority, "lease_until": job.until_ms, "timeout_ms": job.timeout_ms, "tags": job.tags,
@@ -144,11 +174,14 @@ pub(super) struct Complete {
     /// The leases
     #[arg(required = true, value_name = "ID@ATTEMPT", value_parser = parse_lease)]
     leases: Vec<LeaseRef>,
+    /// Print an object a line for each lease
+    #[arg(long)]
+    json: bool,
 }
 
 impl Complete {
     pub(super) async fn run(&self, client: &Client) -> End {
-        settle(client, &self.leases, &Verdict::Complete).await
+        settle(client, &self.leases, &Verdict::Complete, self.json).await
     }
 }
 
@@ -169,6 +202,9 @@ pub(super) struct Fail {
     /// Never run it again
     #[arg(long)]
     dead: bool,
+    /// Print an object a line for each lease
+    #[arg(long)]
+    json: bool,
 }
 
 impl Fail {
@@ -179,7 +215,7 @@ impl Fail {
             (false, Some(wait)) => Verdict::FailRetryAfter { error, exit: None, wait_ms: millis(wait) },
             (false, None) => Verdict::Fail { error, exit: None },
         };
-        settle(client, &self.leases, &verdict).await
+        settle(client, &self.leases, &verdict, self.json).await
     }
 }
 
@@ -192,22 +228,16 @@ pub(super) struct Extend {
     /// How long they last from now [default: the queue's setting]
     #[arg(long, value_name = "TIME", value_parser = parse_lease_time)]
     lease: Option<Duration>,
+    /// Print an object a line for each lease
+    #[arg(long)]
+    json: bool,
 }
 
 impl Extend {
     pub(super) async fn run(&self, client: &Client) -> End {
         let results = client.extend(self.leases.clone(), self.lease.map(millis)).await?;
-        let mut code = ExitCode::SUCCESS;
-        for result in results {
-            match result {
-                Ok(until) => eprintln!("until {}", show_point(Time(until))),
-                Err(fault) => {
-                    eprintln!("musher: {fault}");
-                    code = ExitCode::from(FAILED);
-                }
-            }
-        }
-        Ok(code)
+        let told = self.leases.iter().zip(results);
+        tell(told.map(|(lease, result)| (*lease, result.map(Some))), self.json)
     }
 }
 
@@ -220,21 +250,46 @@ pub(super) struct Release {
     /// When the jobs may run again
     #[arg(long, value_name = "TIME", value_parser = parse_duration)]
     delay: Option<Duration>,
+    /// Print an object a line for each lease
+    #[arg(long)]
+    json: bool,
 }
 
 impl Release {
     pub(super) async fn run(&self, client: &Client) -> End {
-        settle(client, &self.leases, &Verdict::Release { delay_ms: self.delay.map_or(0, millis) }).await
+        let verdict = Verdict::Release { delay_ms: self.delay.map_or(0, millis) };
+        settle(client, &self.leases, &verdict, self.json).await
     }
 }
 
-async fn settle(client: &Client, leases: &[LeaseRef], verdict: &Verdict) -> End {
+async fn settle(client: &Client, leases: &[LeaseRef], verdict: &Verdict, json: bool) -> End {
     let items = leases.iter().map(|lease| Settle { lease: *lease, verdict: verdict.clone() }).collect();
-    let faults: Vec<_> = client.settle(items).await?.into_iter().filter_map(Result::err).collect();
-    for fault in &faults {
-        eprintln!("musher: {fault}");
+    let results = client.settle(items).await?;
+    tell(leases.iter().zip(results).map(|(lease, result)| (*lease, result.map(|()| None))), json)
+}
+
+/// Says what became of each lease: its new end, where it has one, or why not.
+fn tell(results: impl Iterator<Item = (LeaseRef, Result<Option<u64>, LeaseFault>)>, json: bool) -> End {
+    let mut code = ExitCode::SUCCESS;
+    for (LeaseRef { id, attempt }, result) in results {
+        let lease = format!("{id}@{attempt}");
+        match &result {
+            Ok(Some(until)) if !json => eprintln!("until {}", show_point(Time(*until))),
+            Ok(_) => {}
+            Err(fault) => {
+                eprintln!("musher: {fault}");
+                code = ExitCode::from(FAILED);
+            }
+        }
+        if json {
+            output::json(&match result {
+                Ok(Some(until)) => json!({ "lease": lease, "ok": true, "lease_until": until }),
+                Ok(None) => json!({ "lease": lease, "ok": true }),
+                Err(fault) => json!({ "lease": lease, "ok": false, "error": fault.to_string() }),
+            })?;
+        }
     }
-    Ok(if faults.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(FAILED) })
+    Ok(code)
 }
 
 #[cfg(test)]

@@ -1,9 +1,16 @@
 //! `musher logs`: what a job printed, each stream to its own.
 
+use super::ask::Target;
 use super::exit::{End, Failure};
+use super::job_options::parse_id;
+use super::output;
+use super::steady::Steady;
 use crate::client::{Client, ClientError};
 use crate::protocol::{ErrorCode, Response};
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
 use clap::Args;
+use serde_json::json;
 use std::collections::HashMap;
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -12,15 +19,26 @@ use std::process::ExitCode;
 #[command(after_help = "Examples:\n  musher logs 42\n  musher logs -f 42")]
 pub(super) struct Logs {
     /// The job
+    #[arg(value_name = "ID", value_parser = parse_id)]
     id: u64,
     /// Go on until the job has ended
     #[arg(short, long)]
     follow: bool,
+    /// Print an object a line: {"attempt": 1, "stream": "stdout", "text": "…"}, or "base64" of what is not text
+    #[arg(long)]
+    json: bool,
 }
 
 impl Logs {
-    pub(super) async fn run(&self, client: &Client) -> End {
-        Printed::default().go_on(client, self.id, self.follow).await?;
+    pub(super) async fn run(&self, to: &Target, client: Client) -> End {
+        let mut printed = Printed { as_json: self.json, ..Printed::default() };
+        if self.follow {
+            let meanwhile = format!("`musher logs -f {}` goes on", self.id);
+            let mut steady = Steady::new(to.path(), client, None, meanwhile);
+            steady.ask(async |client, _| printed.go_on(client, self.id, true).await).await?;
+        } else {
+            printed.go_on(&client, self.id, false).await?;
+        }
         Ok(ExitCode::SUCCESS)
     }
 }
@@ -32,6 +50,7 @@ pub(super) struct Printed {
     bytes: HashMap<(u32, u8), u64>,
     /// Whether the job exists for sure. One that is not found then has ended, and its output is gone with it.
     is_known: bool,
+    as_json: bool,
 }
 
 impl Printed {
@@ -55,6 +74,7 @@ impl Printed {
             let fresh = passed.fresh(self, (attempt, stream), data.len());
             let data = &data[data.len() - fresh..];
             match stream {
+                _ if self.as_json => output::json(&piece_view(attempt, stream, data))?,
                 1 => {
                     let mut out = io::stdout().lock();
                     out.write_all(data)?;
@@ -73,6 +93,15 @@ impl Printed {
         let fresh = passed.saturating_sub(*printed).min(len as u64);
         *printed += fresh;
         fresh as usize
+    }
+}
+
+/// A piece as an object. Pieces end anywhere, so one may begin or end within a character, and is no text then.
+fn piece_view(attempt: u32, stream: u8, data: &[u8]) -> serde_json::Value {
+    let stream = if stream == 1 { "stdout" } else { "stderr" };
+    match std::str::from_utf8(data) {
+        Ok(text) => json!({ "attempt": attempt, "stream": stream, "text": text }),
+        Err(_) => json!({ "attempt": attempt, "stream": stream, "base64": BASE64_STANDARD.encode(data) }),
     }
 }
 

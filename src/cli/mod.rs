@@ -1,15 +1,8 @@
 //! The command line: every verb, and how its end becomes an exit code. Each verb turns arguments into requests of
 //! the client library and answers into text or JSON; it knows nothing of the daemon's inside.
 
-/// Prints a line. Unlike the one of the standard library, which panics, it goes on where nobody reads any more: then there
-/// is nobody to tell, and what was asked for is done all the same.
-macro_rules! println {
-    ($($text:tt)*) => {{
-        let _ = std::io::Write::write_fmt(&mut std::io::stdout(), format_args!("{}\n", format_args!($($text)*)));
-    }};
-}
-
-/// Says a line to people, in the same way.
+/// Says a line to people. Unlike the one of the standard library, which panics, it goes on where nobody reads any more:
+/// then there is nobody to tell, and what was asked for is done all the same.
 macro_rules! eprintln {
     () => { eprintln!("") };
     ($($text:tt)*) => {{
@@ -22,6 +15,7 @@ mod backup;
 mod batches;
 mod bench;
 mod change;
+mod complete;
 mod daemon;
 mod demo;
 mod exit;
@@ -50,7 +44,6 @@ mod work;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use exit::{End, Failure};
-use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -147,7 +140,7 @@ enum Verb {
     /// Check or show the configuration
     Config(daemon::ConfigVerb),
     /// Print completions for a shell
-    Completions(daemon::Completions),
+    Completions(complete::Completions),
     /// Print a man page: of this program, a verb, or the configuration
     Man(man::Man),
     /// Measure a daemon: submits, claims, settles, and the way from a submit to a waiting worker
@@ -161,6 +154,9 @@ enum Verb {
 
 /// Runs the program.
 pub fn run() -> ExitCode {
+    if let Some(code) = complete::answer(Cli::command) {
+        return code;
+    }
     let parsed = help::grouped(Cli::command()).try_get_matches();
     let cli = match parsed.and_then(|matches| Cli::from_arg_matches(&matches)) {
         Ok(cli) => cli,
@@ -200,7 +196,7 @@ fn go(cli: Cli) -> End {
         Verb::List(list) => to.talk(async |client| list.run(&client).await),
         Verb::Show(show) => to.talk(async |client| show.run(&client).await),
         Verb::Wait(wait) => to.talk(async |client| wait.run(&to, client).await),
-        Verb::Logs(logs) => to.talk(async |client| logs.run(&client).await),
+        Verb::Logs(logs) => to.talk(async |client| logs.run(&to, client).await),
         Verb::Explain(explain) => to.talk(async |client| explain.run(&client).await),
         Verb::Cancel(change::Cancel { which }) => to.talk(async |client| which.edit(&client, "cancel").await),
         Verb::Retry(change::Retry { which }) => to.talk(async |client| which.edit(&client, "retry").await),
@@ -219,13 +215,7 @@ fn go(cli: Cli) -> End {
         Verb::Import(import) => to.talk(async |client| import.run(&client).await),
         Verb::Migrate(migrate) => migrate.run(),
         Verb::Config(config) => config.run(),
-        Verb::Completions(completions) => {
-            // Into memory first: it panics where it cannot write.
-            let mut script = Vec::new();
-            clap_complete::generate(completions.shell, &mut Cli::command(), "musher", &mut script);
-            std::io::stdout().write_all(&script)?;
-            Ok(ExitCode::SUCCESS)
-        }
+        Verb::Completions(completions) => completions.run(),
         Verb::Man(man) => man.run(Cli::command()),
         Verb::Bench(bench) => bench.run(&to),
         Verb::Demo(demo) => demo.run(),

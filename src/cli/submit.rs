@@ -26,9 +26,6 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::timeout;
 
-/// How many bytes a byte of a body may take in JSON, such as `\u0000`, and how many bytes a line may have besides.
-const JSON_BYTE: usize = 6;
-const JSON_MORE: usize = 256 << 10;
 /// How long answers are waited for after Ctrl-C.
 const LAST_ANSWERS: Duration = Duration::from_secs(5);
 /// What some programs put at the beginning of a text.
@@ -168,7 +165,7 @@ impl Submit {
     ) -> Result<(), Failure> {
         let body_max = client.limits().body;
         let mut input =
-            lines::read(io::stdin(), if self.jsonl { JSON_BYTE * body_max + JSON_MORE } else { body_max });
+            lines::read(io::stdin(), if self.jsonl { json_job::line_max(body_max) } else { body_max });
         let mut batch = Batch::new(client);
         let (plain, mut number) = (self.wishes.for_queue(&self.queue)?, 0u64);
         let job = |text: Bytes, number: u64| match self.jsonl {

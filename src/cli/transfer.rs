@@ -3,6 +3,7 @@
 
 use super::exit::{End, Failure};
 use super::handover::Handover;
+use super::json_job;
 use super::output::{self, count};
 use crate::client::{Client, ClientError};
 use crate::clock;
@@ -15,7 +16,7 @@ use bytes::Bytes;
 use clap::Args;
 use serde::{Deserialize, Deserializer, Serialize};
 use std::collections::VecDeque;
-use std::io::{self, BufRead, BufWriter, Write};
+use std::io::{self, BufRead, BufWriter, Read, Write};
 use std::process::ExitCode;
 
 /// How many jobs are asked for at once.
@@ -160,7 +161,7 @@ struct Job {
     /// `null` says: without end.
     #[serde(default, deserialize_with = "said")]
     timeout_ms: Option<Option<u64>>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "json_job::tags")]
     tags: Vec<(String, String)>,
     owner: Option<u32>,
     due_at: Option<u64>,
@@ -202,13 +203,14 @@ impl Import {
 
     async fn read_all(&self, client: &Client, batch: &mut Batch, done: &mut Done) -> Result<(), Failure> {
         let limits = client.limits();
+        let line_max = json_job::line_max(limits.body);
         let (jobs_max, bytes_max) =
             (BATCH_JOBS.min(limits.batch), BATCH_BYTES.min(limits.frame.saturating_sub(FRAME_ROOM)));
         let mut input = io::stdin().lock();
         let (mut text, mut number) = (Vec::new(), 0);
         loop {
             text.clear();
-            if input.read_until(b'\n', &mut text)? == 0 {
+            if input.by_ref().take(line_max as u64 + 1).read_until(b'\n', &mut text)? == 0 {
                 return batch.submit(client, number + 1, done).await;
             }
             number += 1;
@@ -216,7 +218,10 @@ impl Import {
                 continue;
             }
             let wrong = |error: String| Failure::usage(format!("line {number}: {error}"));
-            let job: Job = serde_json::from_slice(&text).map_err(|error| wrong(error.to_string()))?;
+            if text.len() > line_max {
+                return Err(wrong(format!("it has more than {} bytes", count(line_max as u64))));
+            }
+            let job: Job = json_job::parse(&text).map_err(wrong)?;
             let ended = matches!(job.state.as_str(), "done" | "dead" | "cancelled" | "expired");
             if ended && !self.ended {
                 done.left_out += 1;

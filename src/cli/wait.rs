@@ -4,7 +4,7 @@
 use super::ask::Target;
 use super::exit::{End, FAILED, Failure, GONE, TRY_AGAIN};
 use super::interrupt::last_words;
-use super::job_options::millis;
+use super::job_options::{millis, parse_id};
 use super::output::{self, safe};
 use super::steady::Steady;
 use crate::client::{Client, ClientError};
@@ -36,7 +36,7 @@ Examples:
 #[command(after_help = EXAMPLES)]
 pub(super) struct Wait {
     /// The jobs
-    #[arg(required = true, value_name = "ID")]
+    #[arg(required = true, value_name = "ID", value_parser = parse_id)]
     ids: Vec<u64>,
     /// Wait at most so long; 0 only looks
     #[arg(long, value_name = "TIME", value_parser = parse_duration)]

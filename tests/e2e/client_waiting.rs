@@ -229,3 +229,43 @@ fn ctrl_c_in_a_stream_of_lines_says_what_was_taken() {
         assert_eq!(daemon.queue("q").await.ready, 3);
     });
 }
+
+#[test]
+fn ctrl_c_in_a_claim_leaves_nothing_leased() {
+    block_on(async {
+        let home = Home::new("");
+        let daemon = home.serve().await;
+        let mut claim = Verb::start(&home, "claim", &["claim", "q", "--wait", "1h"]);
+        until("it hears", async || hears(&claim).then_some(())).await;
+        claim.signal(Signal::INT);
+        let status = claim.ended().await;
+        assert_eq!(status.code(), Some(130), "{status:?}: {}", claim.said());
+        daemon.submit("q", &["a"]).await;
+        assert_eq!(daemon.queue("q").await.leased, 0);
+    });
+}
+
+#[test]
+fn output_is_followed_over_a_restart() {
+    block_on(async {
+        let home = Home::new(COMMANDS);
+        let daemon = home.serve().await;
+        let go = home.path("go");
+        let script = format!("echo begun; until test -e {}; do sleep 0.01; done; echo end", go.display());
+        assert_eq!(home.musher(&["run", "--", "sh", "-c", &script]).status.code(), Some(0));
+        let mut logs = Verb::start(&home, "logs", &["logs", "-f", "1", "--json"]);
+        until("its output is here", async || logs.printed().contains("begun").then_some(())).await;
+        daemon.kill().await;
+        logs.until_said("the daemon is gone; waiting").await;
+        let _daemon = home.serve().await;
+        std::fs::write(&go, "").unwrap();
+        assert_eq!(logs.ended().await.code(), Some(0), "{}", logs.said());
+        let first = "{\"attempt\":1,\"stream\":\"stdout\",\"text\":\"begun\\n\"}\n";
+        assert!(
+            logs.printed().starts_with(first) && logs.printed().matches(first).count() == 1,
+            "{}",
+            logs.printed()
+        );
+        assert!(logs.printed().contains("end\\n"), "{}", logs.printed());
+    });
+}
