@@ -8,6 +8,9 @@ use crate::protocol::{JobOptions, Start, WireBackoff};
 use clap::Args;
 use std::time::Duration;
 
+/// The longest wait of a backoff that names none: as in queues that set nothing.
+const LONGEST_WAIT_MS: u64 = 24 * 3600 * 1000;
+
 /// What may be asked for a job.
 #[derive(Clone, Debug, Default, Args)]
 #[command(next_help_heading = "Options of the job")]
@@ -116,7 +119,7 @@ pub(super) fn parse_backoff(text: &str) -> Result<WireBackoff, String> {
         Some("fixed") => 0,
         Some("linear") => 1,
         Some("exponential") => 2,
-        _ => return Err("write it like exponential:1s:10m, fixed:5s or linear:10s:1h".into()),
+        _ => return Err("write it like exponential:1s:1d, fixed:5s or linear:10s:1h".into()),
     };
     let mut time = |what: &str| match parts.next() {
         Some(text) => {
@@ -125,7 +128,7 @@ pub(super) fn parse_backoff(text: &str) -> Result<WireBackoff, String> {
         None => Ok(None),
     };
     let base_ms = time("the first wait")?.ok_or("say the first wait as well, such as fixed:5s")?;
-    let max_ms = time("the longest wait")?.unwrap_or(base_ms.max(600_000));
+    let max_ms = time("the longest wait")?.unwrap_or(base_ms.max(LONGEST_WAIT_MS));
     if parts.next().is_some() || max_ms < base_ms {
         return Err("it has a kind, a first wait, and a longest one that is not shorter".into());
     }

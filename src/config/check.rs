@@ -228,6 +228,7 @@ fn queues(section: &Section<'_>, common: &Common<'_>, report: &mut Report<'_>) -
     queues.entry(commands).or_insert_with(|| Queue {
         settings: QueueSettings {
             keep_done: Keep::For(KEEP_DONE_HANDLED),
+            timeout: None,
             backlog: common.backlog,
             ..QueueSettings::default()
         },
@@ -242,6 +243,8 @@ fn queue(name: &QueueName, mut section: Section<'_>, common: &Common<'_>, report
     let built_in = (name.as_str() == COMMANDS_QUEUE).then_some(Handler::Command);
     let handler = handler(&mut section, common.around, report).or(built_in);
     let workers = workers(&mut section, handler.is_some(), common, report);
+    // How long somebody's command takes, nobody else can know.
+    let timeout_default = if handler == Some(Handler::Command) { None } else { or.timeout };
     let keep = section.section(report, "keep");
     let (keep_done, keep_dead, keep_done_max) = keeps(keep, handler.is_some(), report);
     let backoff = section.section(report, "backoff");
@@ -250,7 +253,7 @@ fn queue(name: &QueueName, mut section: Section<'_>, common: &Common<'_>, report
         priority: section
             .count(report, "priority", 0..=u64::from(u32::MAX))
             .map_or(or.priority, |n| Priority(n as u32)), // within u32 by its bounds
-        timeout: timeout(&mut section, report).unwrap_or(or.timeout),
+        timeout: timeout(&mut section, report).unwrap_or(timeout_default),
         attempts: number(&mut section, report, "attempts", or.attempts),
         backoff: self::backoff(backoff, report),
         retries: retries(&mut section, report).unwrap_or(or.retries),

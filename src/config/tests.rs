@@ -115,7 +115,7 @@ const MISTAKES: &[(&str, &str)] = &[
         "[queues.m.backoff]\nkind = 'cubic'",
         "musher.toml:2: queues.m.backoff.kind: `cubic` is not known; use one of",
     ),
-    ("[queues.m.backoff]\nbase = '1h'", "queues.m.backoff.base: base (1h) must not be longer than max (10m)"),
+    ("[queues.m.backoff]\nbase = '2d'", "queues.m.backoff.base: base (2d) must not be longer than max (1d)"),
     ("[queues.m.backoff]\nmax = '800d'", "queues.m.backoff.max: 800d is too long; the most is 366d"),
     ("[queues.m.backoff]\njitter = 1.5", "queues.m.backoff.jitter: must be a number from 0 to 1"),
     ("[queues.m.keep]\ndead = 'always'", "queues.m.keep.dead: `always` is not a duration"),
@@ -199,6 +199,7 @@ fn nothing_needs_to_be_configured() {
     let commands = queue(&config, COMMANDS_QUEUE);
     assert_eq!((commands.workers, &commands.handler), (6, &Some(Handler::Command)));
     assert_eq!(commands.settings.keep_done, Keep::For(Duration::from_secs(3600)));
+    assert_eq!(commands.settings.timeout, None);
 }
 
 #[test]
@@ -250,6 +251,7 @@ keep = { done = "forever", dead = "1d", done_max = 10 }
 backlog = 3
 [queues.commands]
 workers = 0
+[queues.free]
 timeout = "none"
 [[access]]
 users = ["alice", "*", 7, 0x10]
@@ -282,13 +284,24 @@ fn what_is_written_holds() {
     assert_eq!((both.settings.priority, both.settings.later_max), (Priority(7), 3));
     assert_eq!(both.settings.retries, Retries::Behind);
     assert_eq!(both.settings.timeout, Some(Duration::from_millis(250)));
-    assert_eq!(queue(&config, COMMANDS_QUEUE).settings.timeout, None);
+    assert_eq!(queue(&config, "free").settings.timeout, None);
     let default = queue(&config, "default");
     assert_eq!((default.workers, default.settings.backlog), (0, 12), "limits.backlog holds unless it is set");
     assert_eq!(default.settings.keep_done, Keep::No);
     assert_eq!(queue(&config, COMMANDS_QUEUE).workers, 0);
     let settings = config.settings();
-    assert_eq!((settings.default.backlog, settings.queues_max, settings.queues.len()), (12, 3, 3));
+    assert_eq!((settings.default.backlog, settings.queues_max, settings.queues.len()), (12, 3, 4));
+}
+
+#[test]
+fn commands_run_without_end_unless_somebody_says_how_long() {
+    let written =
+        config("[queues.c]\nhandler = 'command'\n[queues.commands]\nworkers = 1\n[queues.q]\nlease = '5s'");
+    let timeout = |name| queue(&written, name).settings.timeout;
+    let usual = Some(Duration::from_secs(600));
+    assert_eq!(["c", COMMANDS_QUEUE, "q"].map(timeout), [None, None, usual]);
+    let said = config("[queues.commands]\ntimeout = '1h'");
+    assert_eq!(queue(&said, COMMANDS_QUEUE).settings.timeout, Some(Duration::from_secs(3600)));
 }
 
 #[test]

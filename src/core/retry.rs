@@ -32,11 +32,13 @@ pub struct Backoff {
 }
 
 impl Default for Backoff {
+    /// Soon at first, for what passes in seconds; with the default number of attempts the last of them comes after more
+    /// than a week, for what takes days to mend.
     fn default() -> Backoff {
         Backoff {
             growth: Growth::Exponential,
             base: Duration::from_secs(1),
-            max: Duration::from_secs(600),
+            max: Duration::from_secs(24 * 3600),
             jitter_permille: 200,
         }
     }
@@ -50,7 +52,7 @@ impl Backoff {
     /// let backoff = Backoff { jitter_permille: 0, ..Backoff::default() };
     /// let waits: Vec<u64> = (1..=4).map(|n| backoff.wait(n, 0).as_secs()).collect();
     /// assert_eq!(waits, [1, 2, 4, 8]);
-    /// assert_eq!(backoff.wait(40, 0).as_secs(), 600);
+    /// assert_eq!(backoff.wait(40, 0), backoff.max);
     /// ```
     pub fn wait(&self, failed: u32, luck: u64) -> Duration {
         let nth = failed.max(1);
@@ -69,17 +71,30 @@ impl Backoff {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::core::QueueSettings;
     use proptest::prelude::*;
 
     #[test]
     fn each_growth_grows_as_named() {
         let waits = |growth| {
-            let backoff = Backoff { growth, jitter_permille: 0, ..Backoff::default() };
+            let max = Duration::from_secs(600);
+            let backoff = Backoff { growth, max, jitter_permille: 0, ..Backoff::default() };
             (1..=12).map(|n| backoff.wait(n, 7).as_secs()).collect::<Vec<_>>()
         };
         assert_eq!(waits(Growth::Fixed), [1; 12]);
         assert_eq!(waits(Growth::Linear), [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12]);
         assert_eq!(waits(Growth::Exponential), [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 600, 600]);
+    }
+
+    /// A mail server that was away for 20 seconds killed jobs: five attempts were over after 15.
+    #[test]
+    fn the_default_outlives_an_outage_of_days() {
+        let QueueSettings { attempts, backoff, .. } = QueueSettings::default();
+        let least = (1..attempts).map(|failed| backoff.wait(failed, 0)).sum::<Duration>(); // jitter at its lowest
+        let days = least.as_secs() / (24 * 3600);
+        assert!((6..30).contains(&days), "{days} days");
+        let first: Duration = (1..=5).map(|failed| backoff.wait(failed, 0)).sum();
+        assert!(first < Duration::from_secs(60), "what passes soon is noticed soon: {first:?}");
     }
 
     proptest! {

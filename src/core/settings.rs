@@ -73,7 +73,7 @@ impl Default for QueueSettings {
             priority: Priority::default(),
             lease: Duration::from_secs(60),
             timeout: Some(Duration::from_secs(600)),
-            attempts: 5,
+            attempts: 25,
             backoff: Backoff::default(),
             retries: Retries::default(),
             crashes: 20,
