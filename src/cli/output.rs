@@ -42,7 +42,11 @@ pub(super) fn table_without(head: &[&str], rows: &[Vec<String>], optional: &[&st
     layout.lines(head, rows).try_for_each(|line| writeln!(out, "{line}"))?;
     match layout.left_out(head) {
         missing if missing.is_empty() => Ok(()),
-        missing => writeln!(out, "(no room for {}: see --json, or a wider terminal)", missing.join(", ")),
+        missing => {
+            let note = format!("(no room for {}: see --json, or a wider terminal)", missing.join(", "));
+            let width = terminal_width().unwrap_or(usize::MAX);
+            wrap(&note, width).iter().try_for_each(|line| writeln!(out, "{line}"))
+        }
     }
 }
 

@@ -35,17 +35,22 @@ impl Layout {
         };
         let mut layout = Layout { columns: (0..head.len()).map(column).collect() };
         let Some(room) = room else { return layout };
-        layout.cut(room, TEXT_MIN);
         for name in optional {
-            if layout.width() <= room {
+            if layout.least_width() <= room {
                 break;
             }
             if let Some(nth) = head.iter().position(|known| known == name) {
                 layout.columns[nth].shown = false;
             }
         }
-        layout.cut(room, TEXT_LEAST);
+        layout.cut(room);
         layout
+    }
+
+    /// With every text as narrow as it gets while there are columns to leave out.
+    fn least_width(&self) -> usize {
+        let too_wide = self.columns.iter().filter(|column| column.shown && !column.numeric);
+        self.width() - too_wide.map(|column| column.width.saturating_sub(TEXT_MIN)).sum::<usize>()
     }
 
     fn width(&self) -> usize {
@@ -54,11 +59,11 @@ impl Layout {
     }
 
     /// Makes the widest text narrower until all fits.
-    fn cut(&mut self, room: usize, least: usize) {
+    fn cut(&mut self, room: usize) {
         while self.width() > room {
             let texts = self.columns.iter_mut().filter(|column| column.shown && !column.numeric);
             match texts.max_by_key(|column| column.width) {
-                Some(column) if column.width > least => column.width -= 1,
+                Some(column) if column.width > TEXT_LEAST => column.width -= 1,
                 _ => return,
             }
         }
@@ -171,7 +176,7 @@ mails           1,000       7  failed: the server…
             drawn(Some(40)),
             "\
 QUEUE           READY  NOTE
-mails           1,000  failed: the ser…
+mails           1,000  failed: the serv…
 日本語のキュー     12"
         );
         assert_eq!(Layout::new(&HEAD, &rows(), &["KEPT"], Some(40)).left_out(&HEAD), ["KEPT"]);

@@ -380,7 +380,7 @@ fn a_reload_holds_for_submits_like_those_before_it() {
         lines.write_all(b"x\n").unwrap();
         drop(lines);
         let said = Said::of(submits.wait_with_output().unwrap());
-        said.refused(&["may not submit to queue `mails`", "1 jobs were taken"]);
+        said.refused(&["may not submit to queue `mails`", "1 job was taken"]);
     });
 }
 

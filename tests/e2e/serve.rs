@@ -218,7 +218,7 @@ fn what_was_taken_of_many_lines_is_said_exactly() {
         let said = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(75), "{said}");
         let expected =
-            "20 jobs were taken; the first that was not is number 21, but 5 of those after it were";
+            "25 jobs were taken, ids 1 to 25; go on with line 21, but 5 of those taken come after it";
         assert!(said.contains(expected), "{said}");
     });
 }
