@@ -88,8 +88,13 @@ pub(super) fn verify_untouched(dir: &Path) -> Vec<Defect> {
     let scratch = tempfile::tempdir_in(dir.parent().unwrap()).unwrap();
     let (before, mut defects) = (everything(dir), Vec::new());
     let mut copy = Scratch::create(scratch.path()).unwrap();
-    let found = verify_directory(dir, &mut copy, |defect| defects.push(defect)).unwrap();
-    assert_eq!(found.defects, defects.len() as u64);
+    match verify_directory(dir, &mut copy, |defect| defects.push(defect)) {
+        // A number that damage has made higher is that of a later version, for all that anybody can tell.
+        Err(VerifyError::Newer(error)) => {
+            defects.push(Defect { place: "FORMAT".to_owned(), detail: error.to_string() })
+        }
+        found => assert_eq!(found.unwrap().defects, defects.len() as u64),
+    }
     assert!(everything(dir) == before, "it has changed the directory");
     drop(copy);
     assert_eq!(fs::read_dir(scratch.path()).unwrap().count(), 0, "the copy is gone");
