@@ -1,8 +1,9 @@
 //! Finding the daemon and talking to it; asking people back.
 
 use super::exit::{End, Failure};
+use super::unreachable;
 use crate::client::Client;
-use crate::config::{Surroundings, client_socket};
+use crate::config::{Surroundings, client_socket, client_sockets};
 use std::io::{self, IsTerminal, Write};
 use std::path::PathBuf;
 
@@ -22,7 +23,15 @@ impl Target {
     /// Connects and runs a verb.
     pub(super) fn talk(&self, verb: impl AsyncFnOnce(Client) -> End) -> End {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        runtime.block_on(async { verb(Client::connect(self.path()).await?).await })
+        runtime.block_on(async { verb(self.connect().await?).await })
+    }
+
+    /// Connects, or says why that does not work.
+    pub(super) async fn connect(&self) -> Result<Client, Failure> {
+        let connected = Client::connect(self.path()).await;
+        connected.map_err(|error| {
+            unreachable::explain(error, &client_sockets(self.socket.as_deref(), &Surroundings::real()))
+        })
     }
 }
 

@@ -66,8 +66,8 @@ impl List {
         loop {
             let (jobs, more) = self.jobs(client).await?;
             if self.json {
-                let new = jobs.iter().filter(|job| !before.contains(job));
-                new.map(output::json).collect::<io::Result<()>>()?;
+                let mut new = jobs.iter().filter(|job| !before.contains(job));
+                new.try_for_each(output::json)?;
             } else {
                 self.print(&jobs, more)?;
             }

@@ -32,12 +32,14 @@ mod look;
 mod man;
 mod output;
 mod own_daemon;
+mod queue;
 mod run;
 mod show;
 mod steady;
 mod submit;
 mod table;
 mod transfer;
+mod unreachable;
 mod verify;
 mod wait;
 mod work;
@@ -63,8 +65,8 @@ More in `musher VERB --help`, README.md and docs/.";
 #[derive(Debug, Parser)]
 #[command(name = "musher", version, after_help = AFTER_HELP, disable_help_subcommand = true)]
 struct Cli {
-    /// The daemon's socket [default: the first that exists of $XDG_RUNTIME_DIR/musher/musher.sock,
-    /// /run/musher/musher.sock]
+    /// The daemon's socket [default: the first that is there of $XDG_RUNTIME_DIR/musher/musher.sock, musher.sock in the
+    /// default data directory, /run/musher/musher.sock]
     #[arg(long, global = true, value_name = "PATH", env = "MUSHER_SOCKET", hide_env_values = true)]
     socket: Option<PathBuf>,
     #[command(subcommand)]
@@ -121,6 +123,8 @@ enum Verb {
     Resume(change::Resume),
     /// Delete all jobs that wait in a queue
     Purge(change::Purge),
+    /// Forget an empty queue (`queue delete`)
+    Queue(queue::Queue),
     /// Take no more jobs and give none out
     Drain(change::Drain),
     /// Take and give out jobs again
@@ -206,6 +210,7 @@ fn go(cli: Cli) -> End {
         Verb::Pause(pause) => to.talk(async |client| pause.run(&client).await),
         Verb::Resume(resume) => to.talk(async |client| resume.run(&client).await),
         Verb::Purge(purge) => to.talk(async |client| purge.run(&client).await),
+        Verb::Queue(queue) => to.talk(async |client| queue.run(&client).await),
         Verb::Drain(drain) => to.talk(async |client| drain.run(&client).await),
         Verb::Undrain(undrain) => to.talk(async |client| undrain.run(&client).await),
         Verb::Backup(backup) => backup.run(&to),

@@ -149,6 +149,8 @@ fn limits(mut section: Section<'_>, report: &mut Report<'_>) -> Limits {
         body: size(&mut section, report, "body", 1, 1 << 30, or.body),
         backlog: section.count(report, "backlog", 0..=WHOLE_MAX).unwrap_or(or.backlog),
         queues: count(&mut section, report, "queues", or.queues),
+        queues_per_user: count(&mut section, report, "queues_per_user", or.queues_per_user),
+        queue_idle: section.duration(report, "queue_idle").unwrap_or(or.queue_idle),
         batch: count(&mut section, report, "batch", or.batch),
         disk_reserve: section.size(report, "disk_reserve", 0..=u64::MAX).unwrap_or(or.disk_reserve),
         output: size(&mut section, report, "output", 0, 1 << 30, or.output),

@@ -19,8 +19,8 @@ mod who;
 
 pub use check::WORKERS_MAX;
 pub use paths::{
-    Env, Ids, SOCKET_PATH_MAX, Surroundings, client_socket, config_file, data_dir, serve_socket,
-    socket_path_error,
+    Env, Ids, SOCKET_PATH_MAX, Surroundings, client_socket, client_sockets, config_file, data_dir,
+    serve_socket, socket_path_error,
 };
 pub use problem::{ConfigErrors, Problem};
 
@@ -86,6 +86,10 @@ pub struct Limits {
     pub backlog: u64,
     /// `queues`: the most queues.
     pub queues: usize,
+    /// `queues_per_user`: the most queues that came into being with jobs of one user.
+    pub queues_per_user: usize,
+    /// `queue_idle`: after what time without a submit an empty queue is forgotten that is not in the configuration.
+    pub queue_idle: Duration,
     /// `batch`: the most jobs in one request.
     pub batch: usize,
     /// `disk_reserve`: below this free space, in bytes, submits are refused.
@@ -196,7 +200,14 @@ impl Config {
     pub fn settings(&self) -> Settings {
         let default = QueueSettings { backlog: self.limits.backlog, ..QueueSettings::default() };
         let queues = self.queues.iter().map(|(name, queue)| (name.clone(), queue.settings.clone())).collect();
-        Settings { default, queues, queues_max: self.limits.queues }
+        Settings {
+            default,
+            queues,
+            queues_max: self.limits.queues,
+            queues_per_user: self.limits.queues_per_user,
+            own_user: rustix::process::geteuid().as_raw(),
+            queue_idle: self.limits.queue_idle,
+        }
     }
 
     /// The effective configuration as TOML, with every default. Loading it gives the same configuration.

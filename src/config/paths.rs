@@ -23,6 +23,8 @@ pub struct Surroundings {
     pub env: Env,
     /// Whether we are root.
     pub root: bool,
+    /// Our user.
+    pub uid: u32,
     /// The number of CPUs that we may use.
     pub cpus: u32,
     /// Looks up a user.
@@ -47,6 +49,7 @@ impl Surroundings {
         Surroundings {
             env: Box::new(|name| std::env::var_os(name)),
             root: rustix::process::geteuid().is_root(),
+            uid: rustix::process::geteuid().as_raw(),
             cpus,
             user: Box::new(|name| Some(User::from_name(name).ok()??.uid.as_raw())),
             group: Box::new(|name| Some(Group::from_name(name).ok()??.gid.as_raw())),
@@ -98,27 +101,51 @@ pub fn data_dir(around: &Surroundings) -> Option<PathBuf> {
         .or_else(|| if around.root { Some(PathBuf::from("/var/lib/musher")) } else { home() })
 }
 
-/// The socket to serve when none is set.
-pub fn serve_socket(around: &Surroundings, data: &Path) -> PathBuf {
-    let system = || around.root.then(|| PathBuf::from("/run/musher/musher.sock"));
-    let user = || around.dir("XDG_RUNTIME_DIR").map(|dir| dir.join("musher/musher.sock"));
+/// The system's socket.
+const SYSTEM_SOCKET: &str = "/run/musher/musher.sock";
+
+/// Where the socket of a daemon may be when nobody says so, the best place first: a daemon takes the first, and clients
+/// look at all of them. `data` is its data directory, where that is known.
+fn sockets(around: &Surroundings, data: Option<&Path>) -> Vec<PathBuf> {
     let runtime = around.first_dir("RUNTIME_DIRECTORY").map(|dir| dir.join("musher.sock"));
-    runtime.or_else(system).or_else(user).unwrap_or_else(|| data.join("musher.sock"))
+    if around.root {
+        return runtime.into_iter().chain([PathBuf::from(SYSTEM_SOCKET)]).collect();
+    }
+    let user = around.dir("XDG_RUNTIME_DIR").map(|dir| dir.join("musher/musher.sock"));
+    runtime.into_iter().chain(user).chain(data.map(|data| data.join("musher.sock"))).collect()
 }
 
-/// The socket that a client talks to: the one that is named (`--socket`), else `MUSHER_SOCKET`, else the first
-/// default that exists, else the default that would be looked at first.
-pub fn client_socket(named: Option<&Path>, around: &Surroundings) -> PathBuf {
+/// The socket to serve when none is set.
+pub fn serve_socket(around: &Surroundings, data: &Path) -> PathBuf {
+    sockets(around, Some(data)).swap_remove(0)
+}
+
+/// The sockets that a client may talk to, the best first: only the one that is named (`--socket`), else only
+/// `MUSHER_SOCKET`, else all places where daemons are when nobody says so, one's own before the system's.
+pub fn client_sockets(named: Option<&Path>, around: &Surroundings) -> Vec<PathBuf> {
     let named = named.map(Path::to_path_buf).or_else(|| around.var("MUSHER_SOCKET").map(PathBuf::from));
     if let Some(path) = named {
-        return path;
+        return vec![path];
     }
-    let system = PathBuf::from("/run/musher/musher.sock");
-    let user = around.dir("XDG_RUNTIME_DIR").map(|dir| dir.join("musher/musher.sock"));
-    match user {
-        Some(user) if user.exists() || !system.exists() => user,
-        _ => system,
+    let mut places = sockets(around, data_dir(around).as_deref());
+    if !around.root && around.dir("XDG_RUNTIME_DIR").is_none() {
+        // cron and su do not set it, but a daemon of the same user's may have been started where it is set.
+        places.insert(0, PathBuf::from(format!("/run/user/{}/musher/musher.sock", around.uid)));
     }
+    let system = PathBuf::from(SYSTEM_SOCKET);
+    if !places.contains(&system) {
+        places.push(system);
+    }
+    places
+}
+
+/// The socket that a client talks to: of those that it may talk to the first that is there, else the first.
+pub fn client_socket(named: Option<&Path>, around: &Surroundings) -> PathBuf {
+    let mut places = client_sockets(named, around);
+    // One that cannot be looked at is there: whoever tries it is told why.
+    let is_there = |path: &PathBuf| !matches!(path.try_exists(), Ok(false));
+    let first = places.iter().position(is_there).unwrap_or(0);
+    places.swap_remove(first)
 }
 
 /// Why a socket cannot have this path, if so.
@@ -140,6 +167,7 @@ mod tests {
         Surroundings {
             env: Box::new(env),
             root,
+            uid: 7,
             cpus: 4,
             user: Box::new(|_| None),
             group: Box::new(|_| None),
@@ -178,7 +206,36 @@ mod tests {
         let here = around(false, &[("MUSHER_SOCKET", "/named.sock")]);
         assert_eq!(client_socket(None, &here), Path::new("/named.sock"));
         assert_eq!(client_socket(Some(Path::new("/option.sock")), &here), Path::new("/option.sock"));
-        assert_eq!(client_socket(None, &around(false, &[])), Path::new("/run/musher/musher.sock"));
+    }
+
+    /// The daemon served its state directory, and the client looked in /run only: "no daemon", or the system's one.
+    #[test]
+    fn a_client_looks_wherever_a_daemon_may_be() {
+        let places = |root, vars| client_sockets(None, &around(root, vars));
+        for (root, vars) in [
+            (false, &[("HOME", "/h")] as &[_]),
+            (false, &[("HOME", "/h"), ("XDG_STATE_HOME", "/state")]),
+            (false, &[("HOME", "/h"), ("XDG_RUNTIME_DIR", "/run/user/7")]),
+            (false, &[("STATE_DIRECTORY", "/var/lib/a"), ("RUNTIME_DIRECTORY", "/run/a")]),
+            (true, &[("HOME", "/root"), ("XDG_RUNTIME_DIR", "/run/user/0")]),
+        ] {
+            let here = around(root, vars);
+            let served = serve_socket(&here, &data_dir(&here).unwrap());
+            assert!(places(root, vars).contains(&served), "{vars:?}");
+        }
+        let texts = |root, vars| -> Vec<String> {
+            places(root, vars).iter().map(|path| path.display().to_string()).collect()
+        };
+        assert_eq!(
+            texts(false, &[("HOME", "/h")]),
+            [
+                "/run/user/7/musher/musher.sock",
+                "/h/.local/state/musher/musher.sock",
+                "/run/musher/musher.sock"
+            ]
+        );
+        assert_eq!(texts(true, &[("HOME", "/root")]), ["/run/musher/musher.sock"]);
+        assert_eq!(texts(false, &[]), ["/run/user/7/musher/musher.sock", "/run/musher/musher.sock"]);
     }
 
     #[test]

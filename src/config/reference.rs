@@ -122,6 +122,7 @@ impl Defaults {
         let around = Surroundings {
             env: Box::new(env),
             root: false,
+            uid: 0,
             cpus: 1,
             user: Box::new(user),
             group: Box::new(group),

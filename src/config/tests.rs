@@ -8,7 +8,14 @@ fn around() -> Surroundings {
     let env = |name: &str| (name == "HOME").then(|| "/h".into());
     let user = |name: &str| (name == "alice").then_some(1000);
     let group = |name: &str| (name == "mailers").then_some(2000);
-    Surroundings { env: Box::new(env), root: false, cpus: 6, user: Box::new(user), group: Box::new(group) }
+    Surroundings {
+        env: Box::new(env),
+        root: false,
+        uid: 7,
+        cpus: 6,
+        user: Box::new(user),
+        group: Box::new(group),
+    }
 }
 
 pub(super) fn parse(source: &str) -> Result<(Config, Vec<Problem>), ConfigErrors> {

@@ -20,7 +20,9 @@ impl State {
                 }
                 self.next_id = self.next_id.max(jobs.end().0);
                 self.enter(*jobs, job);
-                self.queue_of(spec).totals.submitted += jobs.len;
+                let queue = self.queue_of(spec);
+                queue.totals.submitted += jobs.len;
+                queue.used = *at;
             }
             Event::Claimed { jobs, holder, at, until } => self.claim(jobs, *holder, *at, *until),
             Event::Extended { jobs, until } => self.each(jobs, |job| {
@@ -63,6 +65,12 @@ impl State {
             Event::Deleted { jobs } => jobs.ranges().iter().for_each(|range| self.leave_range(*range)),
             Event::Paused { queue } => self.queues.entry(queue.clone()).or_default().paused = true,
             Event::Resumed { queue } => self.queues.entry(queue.clone()).or_default().paused = false,
+            // At recovery a newer one of that name may be there already, with jobs.
+            Event::QueueForgotten { queue } => {
+                if self.queues.get(queue).is_some_and(|queue| queue.counts().all() == 0) {
+                    self.queues.remove(queue);
+                }
+            }
         }
     }
 

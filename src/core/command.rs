@@ -65,6 +65,11 @@ pub enum Command {
         /// The queue.
         queue: QueueName,
     },
+    /// Forget a queue that has no jobs.
+    ForgetQueue {
+        /// The queue.
+        queue: QueueName,
+    },
     /// Delete all jobs of a queue that wait (scheduled or ready).
     Purge {
         /// The queue.

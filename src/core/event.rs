@@ -131,6 +131,11 @@ pub enum Event {
         /// Which.
         queue: QueueName,
     },
+    /// A queue without jobs is not there any more, nor what it has counted.
+    QueueForgotten {
+        /// Which.
+        queue: QueueName,
+    },
 }
 
 /// When jobs reached a final state, and until when they are kept. `None` forgets them at once.
@@ -169,7 +174,7 @@ impl Event {
             | Event::Buried { jobs, .. }
             | Event::Revived { jobs }
             | Event::Deleted { jobs } => jobs.ranges(),
-            Event::Paused { .. } | Event::Resumed { .. } => &[],
+            Event::Paused { .. } | Event::Resumed { .. } | Event::QueueForgotten { .. } => &[],
         }
     }
 
@@ -233,7 +238,8 @@ impl Event {
                 | Event::Failed { .. }
                 | Event::Deferred { .. }
                 | Event::Paused { .. }
-                | Event::Resumed { .. } => {}
+                | Event::Resumed { .. }
+                | Event::QueueForgotten { .. } => {}
                 Event::Claimed { jobs: list, .. }
                 | Event::Extended { jobs: list, .. }
                 | Event::Completed { jobs: list, .. }
@@ -260,7 +266,7 @@ impl Event {
                     expires_at: *expires_at,
                 })
                 .collect(),
-            Event::Paused { .. } | Event::Resumed { .. } => vec![self.clone()],
+            Event::Paused { .. } | Event::Resumed { .. } | Event::QueueForgotten { .. } => vec![self.clone()],
             _ if kept.is_empty() => Vec::new(),
             _ => vec![with(kept)],
         }

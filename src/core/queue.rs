@@ -50,6 +50,10 @@ pub struct Queue {
     pub(super) paused: bool,
     /// What went through it.
     pub(super) totals: Totals,
+    /// The user with whose job it came into being, if it was one.
+    pub(super) maker: Option<u32>,
+    /// When jobs were last submitted to it, to the second; 0 if that is not known.
+    pub(super) used: Time,
     counts: Counts,
     /// Priority → the jobs that are ready. No empty sets.
     ready: BTreeMap<Priority, Ready>,
@@ -67,6 +71,21 @@ impl Queue {
     /// What went through it.
     pub fn totals(&self) -> Totals {
         self.totals
+    }
+
+    /// The user with whose job it came into being, if it was one.
+    pub fn maker(&self) -> Option<u32> {
+        self.maker
+    }
+
+    /// When jobs were last submitted to it, to the second; 0 if that is not known.
+    pub fn used(&self) -> Time {
+        self.used
+    }
+
+    /// Whether nothing would be lost with it but what it has counted.
+    pub fn is_empty(&self) -> bool {
+        !self.paused && self.counts.all() == 0
     }
 
     /// Whether it gives out no jobs.
@@ -180,7 +199,8 @@ impl Queue {
     }
 
     pub(super) fn books(&self, name: &QueueName) -> QueueBooks {
-        QueueBooks { name: name.clone(), paused: self.paused, totals: self.totals }
+        let Queue { paused, totals, maker, used, .. } = *self;
+        QueueBooks { name: name.clone(), paused, totals, maker, used }
     }
 
     /// The ready jobs of each priority, for the check of the invariants.

@@ -30,6 +30,30 @@ pub enum Rejection {
         /// The limit.
         limit: usize,
     },
+    /// One user has made as many queues as he may.
+    #[error(
+        "you have made {limit} queues already that have jobs or are in use (limits.queues_per_user): use one of them"
+    )]
+    TooManyOwnQueues {
+        /// The limit.
+        limit: usize,
+    },
+    /// There is no such queue, and none is configured.
+    #[error(
+        "no such queue: `{queue}` (a queue comes into being with its first job, or in the configuration)"
+    )]
+    NoSuchQueue {
+        /// Its name.
+        queue: QueueName,
+    },
+    /// A queue that has jobs is not forgotten.
+    #[error("queue `{queue}` has {jobs} jobs: `musher purge` it, and cancel or delete the others first")]
+    QueueHasJobs {
+        /// The queue.
+        queue: QueueName,
+        /// How many jobs are in it.
+        jobs: u64,
+    },
     /// A submit without jobs.
     #[error("a submit of no jobs: send at least one")]
     NothingToSubmit,

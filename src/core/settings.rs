@@ -95,11 +95,24 @@ pub struct Settings {
     pub queues: HashMap<QueueName, QueueSettings>,
     /// The most queues that there may be.
     pub queues_max: usize,
+    /// The most that may have come into being with jobs of one user; root and `own_user` are free of it.
+    pub queues_per_user: usize,
+    /// The daemon's own user.
+    pub own_user: u32,
+    /// After what time without a submit a queue that is empty, and has no settings of its own, is forgotten.
+    pub queue_idle: Duration,
 }
 
 impl Default for Settings {
     fn default() -> Settings {
-        Settings { default: QueueSettings::default(), queues: HashMap::new(), queues_max: 10_000 }
+        Settings {
+            default: QueueSettings::default(),
+            queues: HashMap::new(),
+            queues_max: 10_000,
+            queues_per_user: 1_000,
+            own_user: 0,
+            queue_idle: Duration::from_secs(86_400),
+        }
     }
 }
 

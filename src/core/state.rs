@@ -46,6 +46,10 @@ pub struct QueueBooks {
     pub paused: bool,
     /// What went through it.
     pub totals: Totals,
+    /// See [`Queue::maker`].
+    pub maker: Option<u32>,
+    /// See [`Queue::used`].
+    pub used: Time,
 }
 
 /// What went through a queue since its first job.
@@ -173,9 +177,9 @@ impl State {
     /// Puts the books back. For recovery; the next id never goes down.
     pub fn restore_books(&mut self, books: Books) {
         self.next_id = self.next_id.max(books.next_id.0);
-        for QueueBooks { name, paused, totals } in books.queues {
+        for QueueBooks { name, paused, totals, maker, used } in books.queues {
             let queue = self.queues.entry(name).or_default();
-            (queue.paused, queue.totals) = (paused, totals);
+            (queue.paused, queue.totals, queue.maker, queue.used) = (paused, totals, maker, used);
         }
     }
 
@@ -189,7 +193,11 @@ impl State {
     pub(super) fn enter(&mut self, range: IdRange, mut job: Job) {
         let queue = match self.queues.get_mut(&job.spec.queue) {
             Some(queue) => queue,
-            None => self.queues.entry(job.spec.queue.clone()).or_default(),
+            None => {
+                let queue = self.queues.entry(job.spec.queue.clone()).or_default();
+                queue.maker = Some(job.spec.owner);
+                queue
+            }
         };
         queue.enter(range, &job);
         job.spec = queue.share(&job.spec);

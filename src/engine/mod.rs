@@ -12,6 +12,7 @@ mod batch;
 mod closing;
 mod drain;
 mod pause;
+mod queues;
 mod submit;
 #[cfg(test)]
 mod tests;
@@ -102,6 +103,8 @@ pub struct Engine<S> {
     /// Where decisions put their events; kept to save the allocation.
     scratch: Vec<Event>,
     rest: Rest,
+    /// When to look for queues that are idle.
+    sweep_at: Option<Time>,
 }
 
 impl<S: Store> Engine<S> {
@@ -138,6 +141,7 @@ impl<S: Store> Engine<S> {
             woken: VecDeque::new(),
             scratch: Vec::new(),
             rest: Rest::new(now),
+            sweep_at: Some(now),
         };
         engine.command(&Command::Recover, now);
         engine

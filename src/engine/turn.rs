@@ -30,6 +30,7 @@ impl<S: Store> Engine<S> {
     pub fn turn(&mut self, now: Time) -> Result<Turned, AppendError> {
         self.make_up_for_a_pause(now);
         self.do_what_is_due(now);
+        self.forget_idle_queues(now);
         self.serve_waiting(now);
         self.commit()?;
         if !self.said.is_empty() {
@@ -60,6 +61,7 @@ impl<S: Store> Engine<S> {
         };
         self.store.append(self.last.next(), &commit)?;
         self.last = self.last.next();
+        self.plan_sweep();
         // The vectors' room is used again.
         commit.events.clear();
         commit.bodies.clear();
@@ -85,6 +87,7 @@ impl<S: Store> Engine<S> {
             self.core.state.next_due(),
             self.waiting.next_deadline(),
             self.watching.next_deadline(),
+            self.sweep_at,
         ];
         let next = due.into_iter().flatten().min();
         self.rest.begin(now, next);

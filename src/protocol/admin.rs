@@ -55,6 +55,11 @@ pub enum AdminRequest {
         /// The queue.
         queue: String,
     },
+    /// Forget a queue that has no jobs, and what it has counted. Answer: `Ok`.
+    DeleteQueue {
+        /// The queue.
+        queue: String,
+    },
     /// Delete what waits in a queue, a bounded part of it. Answer: [`PurgeView`]; ask again while there are `more`.
     Purge {
         /// The queue.
@@ -273,6 +278,9 @@ pub struct JobView {
     /// The newest failures, oldest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub failures: Vec<FailureView>,
+    /// The last lines that its newest failed attempt has printed on standard error; when it is shown alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stderr_tail: Option<String>,
 }
 
 /// How a job waits between attempts.

@@ -20,9 +20,10 @@ use crate::protocol::admin::{
 use crate::protocol::{ErrorCode, Response};
 use crate::store::{Room, Store};
 use serde::Serialize;
+use std::rc::Rc;
 
 pub(super) fn handle<S: Store + 'static>(
-    hub: &Hub<S>,
+    hub: &Rc<Hub<S>>,
     session: &Session,
     origin: Origin,
     request: AdminRequest,
@@ -49,7 +50,7 @@ pub(super) fn handle<S: Store + 'static>(
             drop(engine);
             let job = job.ok_or_else(|| not_found(id))?;
             let command = commands::of(hub, id, &job).map(|(text, _)| text);
-            ready(hub, origin, &JobView { command, ..view(hub, id, &job) });
+            show(hub, origin, JobView { command, ..view(hub, id, &job) });
         }
         AdminRequest::Explain { id } => {
             drop(engine);
@@ -74,6 +75,9 @@ pub(super) fn handle<S: Store + 'static>(
         }
         AdminRequest::Resume { queue } => {
             engine.change_queue(origin, &Command::Resume { queue: changeable(&gate, &queue)? }, now);
+        }
+        AdminRequest::DeleteQueue { queue } => {
+            engine.change_queue(origin, &Command::ForgetQueue { queue: changeable(&gate, &queue)? }, now);
         }
         AdminRequest::Purge { queue } => {
             engine.change_queue(origin, &Command::Purge { queue: changeable(&gate, &queue)? }, now);
@@ -134,6 +138,20 @@ fn ready<S: Store + 'static, T: Serialize>(hub: &Hub<S>, origin: Origin, view: &
 
 pub(super) fn json<T: Serialize>(view: &T) -> Response {
     Response::Json(serde_json::to_vec(view).expect("plain data always has a JSON form").into())
+}
+
+/// Answers with a job, and with the last words of its newest failure if it printed anything.
+fn show<S: Store + 'static>(hub: &Rc<Hub<S>>, origin: Origin, mut view: JobView) {
+    let failed = view.failures.last().map(|failure| failure.attempt);
+    let Some(attempt) = failed.filter(|_| hub.outputs.has(JobId(view.id))) else {
+        return ready(hub, origin, &view);
+    };
+    let hub = hub.clone();
+    tokio::task::spawn_local(async move {
+        view.stderr_tail = hub.outputs.last_words(JobId(view.id), attempt).await;
+        ready(&hub, origin, &view);
+        hub.wake.notify_one();
+    });
 }
 
 pub(super) fn not_found(id: JobId) -> Invalid {
@@ -284,6 +302,7 @@ pub(super) fn view<S: Store + 'static>(hub: &Hub<S>, id: JobId, job: &Job) -> Jo
         owner: job.spec.owner,
         tags: tags(&job.spec),
         failures: job.failures.iter().map(|failure| self::failure(failure, &hub.clock)).collect(),
+        stderr_tail: None,
     }
 }
 

@@ -338,10 +338,12 @@ fn code_of(refusal: &Refusal) -> ErrorCode {
     match refusal {
         Refusal::Core(Rejection::Draining) => ErrorCode::Draining,
         Refusal::Core(Rejection::QueueFull { .. }) => ErrorCode::QueueFull,
-        Refusal::Core(Rejection::TooManyQueues { .. })
+        Refusal::Core(Rejection::TooManyQueues { .. } | Rejection::TooManyOwnQueues { .. })
         | Refusal::TooManyWaiting { .. }
         | Refusal::CrowdWaiting { .. }
         | Refusal::Body(BodyError::Failed { .. }) => ErrorCode::Busy,
+        Refusal::Core(Rejection::NoSuchQueue { .. }) => ErrorCode::NotFound,
+        Refusal::Core(Rejection::QueueHasJobs { .. }) => ErrorCode::WrongState,
         Refusal::Core(Rejection::NothingToSubmit) => ErrorCode::Invalid,
         Refusal::Core(Rejection::TagsTooLong { .. } | Rejection::TooManyTags { .. }) => ErrorCode::TooLarge,
         Refusal::Core(Rejection::OutOfIds) | Refusal::Body(_) => ErrorCode::Internal,

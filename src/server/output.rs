@@ -23,26 +23,67 @@ use std::rc::Rc;
 use tokio::sync::{mpsc, oneshot};
 
 const PIECE_HEADER: usize = 9;
+const STDERR: u8 = 2;
 /// The longest piece of a file: a read holds at least one.
 pub(super) const PIECE_MAX: usize = 64 << 10;
 /// How many orders wait for the thread before whoever gives them does.
 const ORDERS_MAX: usize = 1024;
 /// How much of a file one read gives.
 const READ_BYTES: usize = 256 << 10;
+/// What former attempts have printed stays beside a new one if it takes at most this part of the limit.
+const FORMER_SHARE: u64 = 4;
+/// How much more than the limit is taken from workers that count in another way.
+const BEYOND: u64 = 64 << 10;
+/// How much of the end of standard error `show` has: so many bytes and lines at most.
+const LAST_WORDS_BYTES: usize = 4 << 10;
+const LAST_WORDS_LINES: usize = 20;
 /// How many files share a folder.
 const FOLDER_FILES: u64 = 1_000;
 
 enum Order {
     Append { id: JobId, piece: Vec<u8>, fresh: bool },
     Read { id: JobId, offset: u64, reply: oneshot::Sender<Vec<u8>> },
+    LastWords { id: JobId, attempt: u32, reply: oneshot::Sender<Option<String>> },
     Forget(JobId),
 }
 
 /// The loop's side: hands pieces to the thread, and knows which jobs have printed something.
 pub struct OutputStore {
     orders: mpsc::Sender<Order>,
-    /// Job → bytes of its file.
-    sizes: RefCell<HashMap<JobId, u64>>,
+    /// Job → its file.
+    files: RefCell<HashMap<JobId, Kept>>,
+}
+
+/// A file of output, as the loop knows it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Kept {
+    size: u64,
+    /// The newest attempt that is in it; 0 if that is not known, since the file is from before the start.
+    attempt: u32,
+    /// How often it was begun anew.
+    round: u32,
+}
+
+impl Kept {
+    /// Whether a piece of an attempt is kept, and whether the file begins anew with it. A new attempt needs the room that
+    /// former ones have taken.
+    fn takes(&mut self, attempt: u32, len: u64, max: u64) -> Option<bool> {
+        let former = max / FORMER_SHARE;
+        // The worker holds to the limit; this holds others to it.
+        let over = self.size + len > max + former + BEYOND;
+        let is_newer = attempt > self.attempt && if self.attempt > 0 { self.size > former } else { over };
+        let fresh = is_newer && attempt > 1 && self.size > 0;
+        if over && !fresh || len > max + BEYOND {
+            return None;
+        }
+        self.attempt = self.attempt.max(attempt);
+        if fresh {
+            self.size = 0;
+            self.round += 1;
+        }
+        self.size += PIECE_HEADER as u64 + len;
+        Some(fresh)
+    }
 }
 
 /// The thread's side; ends when the loop's side is gone.
@@ -63,33 +104,23 @@ impl OutputStore {
     /// The folder cannot be made or read, or there is no thread. What is in it cannot stop a start.
     pub fn open(folder: &Path, is_known: impl Fn(JobId) -> bool) -> io::Result<(OutputStore, OutputThread)> {
         fs::DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(named(folder))?;
-        let sizes = found_in(folder, is_known).map_err(named(folder))?;
+        let files = found_in(folder, is_known).map_err(named(folder))?;
         let (orders, inbox) = mpsc::channel(ORDERS_MAX);
         let folder = folder.to_path_buf();
         let thread = std::thread::Builder::new().name("output".into()).spawn(move || work(&folder, inbox))?;
-        Ok((OutputStore { orders, sizes: RefCell::new(sizes) }, OutputThread(thread)))
+        Ok((OutputStore { orders, files: RefCell::new(files) }, OutputThread(thread)))
     }
 
     /// Whether the job has printed something that is kept.
     pub fn has(&self, id: JobId) -> bool {
-        self.sizes.borrow().contains_key(&id)
+        self.files.borrow().contains_key(&id)
     }
 
     /// Keeps a piece, up to about `max` bytes of one job. What earlier attempts printed gives way to a new one.
     pub(super) async fn append(&self, id: JobId, attempt: u32, stream: u8, data: Bytes, max: u64) {
-        let (len, fresh) = {
-            let mut sizes = self.sizes.borrow_mut();
-            let size = sizes.entry(id).or_insert(0);
-            // The worker holds to the limit; this holds others to it, and lets a note at its end pass.
-            let over = *size + data.len() as u64 > max + (64 << 10);
-            let fresh = over && attempt > 1 && *size > 0 && *size <= max + (64 << 10);
-            if over && !fresh {
-                return;
-            }
-            *size = if fresh { 0 } else { *size };
-            *size += (PIECE_HEADER + data.len()) as u64;
-            (data.len(), fresh)
-        };
+        let len = data.len();
+        let taken = self.files.borrow_mut().entry(id).or_default().takes(attempt, len as u64, max);
+        let Some(fresh) = taken else { return };
         let mut piece = Vec::with_capacity(PIECE_HEADER + len);
         piece.put_u32_le(attempt);
         piece.put_u8(stream);
@@ -101,14 +132,14 @@ impl OutputStore {
 
     /// Removes what forgotten jobs printed; `in_use` says for which somebody still reads.
     pub(super) fn forget(&self, range: IdRange, in_use: impl Fn(JobId) -> bool) {
-        if self.sizes.borrow().is_empty() {
+        if self.files.borrow().is_empty() {
             return;
         }
-        let few = range.len < self.sizes.borrow().len() as u64;
+        let few = range.len < self.files.borrow().len() as u64;
         let ids: Vec<JobId> = if few {
             range.iter().filter(|id| self.has(*id)).collect()
         } else {
-            self.sizes.borrow().keys().copied().filter(|id| range.overlap((*id).into()).is_some()).collect()
+            self.files.borrow().keys().copied().filter(|id| range.overlap((*id).into()).is_some()).collect()
         };
         for id in ids.into_iter().filter(|id| !in_use(*id)) {
             self.remove(id);
@@ -116,7 +147,7 @@ impl OutputStore {
     }
 
     fn remove(&self, id: JobId) {
-        if self.sizes.borrow_mut().remove(&id).is_some() {
+        if self.files.borrow_mut().remove(&id).is_some() {
             let orders = self.orders.clone();
             match orders.try_send(Order::Forget(id)) {
                 Ok(()) | Err(mpsc::error::TrySendError::Closed(_)) => {}
@@ -125,6 +156,19 @@ impl OutputStore {
                 }
             }
         }
+    }
+
+    /// How often its file was begun anew.
+    fn round(&self, id: JobId) -> u32 {
+        self.files.borrow().get(&id).map_or(0, |kept| kept.round)
+    }
+
+    /// The last lines of an attempt's standard error.
+    pub(super) async fn last_words(&self, id: JobId, attempt: u32) -> Option<String> {
+        let (reply, answer) = oneshot::channel();
+        // The thread ends only after this side.
+        let _ = self.orders.send(Order::LastWords { id, attempt, reply }).await;
+        answer.await.ok().flatten()
     }
 
     async fn read(&self, id: JobId, offset: u64) -> Vec<u8> {
@@ -141,8 +185,8 @@ fn named(path: &Path) -> impl Fn(io::Error) -> io::Error + '_ {
 
 /// The files of known jobs and their lengths. Those of other jobs are removed; what is not a job's is left alone and
 /// named, as is what cannot be read: nobody's job depends on it.
-fn found_in(folder: &Path, is_known: impl Fn(JobId) -> bool) -> io::Result<HashMap<JobId, u64>> {
-    let (mut sizes, mut strange) = (HashMap::new(), Strange::default());
+fn found_in(folder: &Path, is_known: impl Fn(JobId) -> bool) -> io::Result<HashMap<JobId, Kept>> {
+    let (mut kept, mut strange) = (HashMap::new(), Strange::default());
     for shelf in fs::read_dir(folder)? {
         let shelf = shelf?.path();
         let files = match fs::read_dir(&shelf) {
@@ -157,7 +201,7 @@ fn found_in(folder: &Path, is_known: impl Fn(JobId) -> bool) -> io::Result<HashM
             let id = file.file_name().to_str().and_then(|name| name.parse().ok()).map(JobId);
             let done = match (id.filter(|id| path_of(folder, *id) == path), file.metadata()) {
                 (Some(id), Ok(found)) if found.is_file() && is_known(id) => {
-                    sizes.insert(id, found.len());
+                    kept.insert(id, Kept { size: found.len(), ..Kept::default() });
                     Ok(())
                 }
                 (Some(_), Ok(found)) if found.is_file() => fs::remove_file(&path),
@@ -170,7 +214,7 @@ fn found_in(folder: &Path, is_known: impl Fn(JobId) -> bool) -> io::Result<HashM
         }
     }
     strange.sum_up(folder);
-    Ok(sizes)
+    Ok(kept)
 }
 
 /// What is where outputs are and is none.
@@ -203,7 +247,7 @@ pub(super) async fn follow<S: Store + 'static>(
     id: JobId,
 ) {
     let request = follower.origin.request;
-    let mut offset = 0;
+    let (mut offset, mut round) = (0, hub.outputs.round(id));
     let last_word = loop {
         if Gate::of(&hub, &session).hides(&hub.engine.borrow().core().state, id) {
             // The rules have changed meanwhile.
@@ -212,6 +256,9 @@ pub(super) async fn follow<S: Store + 'static>(
         }
         // Asked before the read: what came before the end is in the file by then.
         let ended = follower.ended.get();
+        if round != hub.outputs.round(id) {
+            (offset, round) = (0, hub.outputs.round(id));
+        }
         let data = hub.outputs.read(id, offset).await;
         let whole = pieces(data.into(), |attempt, stream, data| {
             session.say(request, &Response::Output { attempt, stream, data });
@@ -275,6 +322,10 @@ fn work(folder: &Path, mut inbox: mpsc::Receiver<Order>) {
                 let _ = reply.send(read(&path_of(folder, id), offset));
                 Ok(())
             }
+            Order::LastWords { id, attempt, reply } => {
+                let _ = reply.send(last_words(&path_of(folder, id), attempt));
+                Ok(())
+            }
             Order::Forget(id) => forget(&path_of(folder, id)),
         };
         if let Err(error) = done {
@@ -312,6 +363,27 @@ fn read(path: &Path, offset: u64) -> Vec<u8> {
     }
     data.truncate(len);
     data
+}
+
+/// The end of what an attempt has said on standard error.
+fn last_words(path: &Path, attempt: u32) -> Option<String> {
+    let (mut offset, mut end) = (0, Vec::new());
+    loop {
+        let whole = pieces(read(path, offset).into(), |of, stream, data| {
+            if (of, stream) == (attempt, STDERR) {
+                end.extend_from_slice(&data[data.len().saturating_sub(LAST_WORDS_BYTES)..]);
+                end.drain(..end.len().saturating_sub(LAST_WORDS_BYTES));
+            }
+        });
+        if whole == 0 {
+            break;
+        }
+        offset += whole;
+    }
+    let text = String::from_utf8_lossy(&end);
+    let lines: Vec<&str> = text.trim_end().lines().collect();
+    let lines = &lines[lines.len().saturating_sub(LAST_WORDS_LINES)..];
+    (!lines.is_empty()).then(|| lines.join("\n"))
 }
 
 fn forget(path: &Path) -> io::Result<()> {

@@ -14,9 +14,9 @@ use super::home::{Home, HomeError, ahead_of_log, remove_leftover};
 use super::log::{Log, LogError, Place, record};
 use super::space::{Space, give_up_ballast};
 use super::{CommitNo, Options};
-use crate::core::{Books, Event, IdRange, JobId, QueueBooks, RangeSet, State, Time};
+use crate::core::{Books, Event, IdRange, JobId, QueueBooks, QueueName, RangeSet, State, Time};
 use std::borrow::Cow;
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -151,6 +151,8 @@ pub(super) struct Fold {
     /// Blocks that may have rows of any kind: a crash may have left bodies without their jobs.
     stored: RangeSet,
     dirty: RangeSet,
+    /// Queues that were forgotten by what was folded.
+    gone: BTreeSet<QueueName>,
     fresh: Fresh,
     report: Report,
 }
@@ -170,6 +172,7 @@ impl Fold {
             rows: RangeSet::default(),
             stored: RangeSet::default(),
             dirty: RangeSet::default(),
+            gone: BTreeSet::new(),
             fresh,
             report: Report::default(),
         };
@@ -231,6 +234,9 @@ impl Fold {
                 self.next_id = jobs.end();
                 self.fresh.push(*jobs, &mut arrivals);
                 self.forget_stored(place.number, *jobs);
+            }
+            if let Event::QueueForgotten { queue } = event {
+                self.gone.insert(queue.clone());
             }
             for range in event.jobs() {
                 mark(&mut self.dirty, *range);
@@ -295,7 +301,7 @@ impl Fold {
     /// What all of it comes to, now that the log was read up to `last`.
     pub(super) fn end(mut self, last: CommitNo) -> Result<Folded, HomeError> {
         self.verify(last)?;
-        let start = Start { home: self.meta.home, dirty: self.dirty, stored: self.stored };
+        let start = Start { home: self.meta.home, dirty: self.dirty, stored: self.stored, gone: self.gone };
         let jobs = self.state.queues().map(|(_, queue)| queue.counts().all()).sum();
         let report = Report { jobs, ..self.report };
         let recovered = Recovered { state: self.state, last, time: self.time, report };

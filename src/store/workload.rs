@@ -136,6 +136,9 @@ impl Workload {
             13 => Event::Revived { jobs: self.some(draw, ended)? },
             14 => Event::Deleted { jobs: self.some(draw, |_| true)? },
             _ if due.is_some() => Event::Paused { queue: queue() },
+            _ if self.state.queue(&queue()).is_none_or(|queue| queue.counts().all() == 0) => {
+                Event::QueueForgotten { queue: queue() }
+            }
             _ => Event::Resumed { queue: queue() },
         })
     }

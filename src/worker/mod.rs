@@ -13,12 +13,13 @@
 //! - `exec`: what a job's process is given; `spawn`: how it comes to be; `user`: whose rights; `supervise`: when it is stopped, and how.
 //! - `orphans`: what jobs leave behind. `keeper`: the parent of `musher work`. `pool_lock`: one pool a directory.
 //! - `oom`: jobs before the daemon when memory runs out.
-//! - `output`: what it prints, to the daemon. `run`: the two programs around it all.
+//! - `output`: what it prints, to the daemon; `echo`: the same here. `run`: the two programs around it all.
 //!
 //! Nothing here knows the core, the store or the engine: the protocol is all there is.
 
 mod ahead;
 mod attempt;
+mod echo;
 mod exec;
 mod keeper;
 mod lanes;
@@ -31,6 +32,7 @@ mod pool_lock;
 mod run;
 mod spawn;
 mod supervise;
+mod tail;
 #[cfg(test)]
 mod tests;
 mod user;

@@ -1,7 +1,10 @@
-//! What a job prints: read piece by piece, sent to the daemon, and dropped beyond the limit. A stream has one
-//! piece under way, so a slow daemon slows the job down instead of filling the memory here.
+//! What a job prints: read piece by piece, and sent to the daemon. A stream has one piece under way, so a slow daemon
+//! slows the job down instead of filling the memory here. Beyond the limit the beginning and the end are kept: the end
+//! waits here (`tail.rs`) until it is known to be one.
 
+use super::echo;
 use super::exec::Pipes;
+use super::tail::Kept;
 use crate::client::{Client, ClientError};
 use crate::protocol::LeaseRef;
 use bytes::Bytes;
@@ -9,9 +12,9 @@ use std::convert::Infallible;
 use std::future::{Future, pending};
 use std::io;
 use std::pin::{Pin, pin};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Waker};
-use tokio::io::{AsyncWrite, AsyncWriteExt};
 use tokio::net::unix::pipe;
 
 /// The longest piece.
@@ -40,9 +43,7 @@ pub(super) struct Output {
 struct Sink {
     client: Client,
     lease: LeaseRef,
-    max: u64,
-    /// How many bytes it has printed so far.
-    printed: AtomicU64,
+    kept: Mutex<Kept>,
     /// Set when the daemon does not take any more, be it that the lease is lost or its disk is full.
     refused: AtomicBool,
     echo: bool,
@@ -50,8 +51,8 @@ struct Sink {
 
 impl Output {
     pub(super) fn new(pipes: Pipes, client: Client, lease: LeaseRef, max: u64, echo: bool) -> Output {
-        let (printed, refused) = (AtomicU64::new(0), AtomicBool::new(false));
-        let sink = Sink { client, lease, max, printed, refused, echo };
+        let (kept, refused) = (Mutex::new(Kept::new(max)), AtomicBool::new(false));
+        let sink = Sink { client, lease, kept, refused, echo };
         Output { stdout: pipes.stdout, stderr: pipes.stderr, tail: Vec::new(), sink }
     }
 
@@ -73,7 +74,7 @@ impl Output {
         pending().await
     }
 
-    /// Sends what is still in the pipes. It does not wait for more, nor for the daemon: whatever is sent on this
+    /// Sends what is still in the pipes, and the end that was held back. It does not wait for more, nor for the daemon: whatever is sent on this
     /// connection afterwards comes after it.
     pub(super) async fn finish(&mut self) {
         for (stream, pipe) in [(STDOUT, &self.stdout), (STDERR, &self.stderr)] {
@@ -86,8 +87,16 @@ impl Output {
                     remember(&mut self.tail, &piece);
                 }
                 post(pin!(self.sink.keep(stream, piece.clone())));
-                self.sink.echo(stream, &piece).await;
+                self.sink.echo(stream, piece).await;
             }
+        }
+        let (left_out, end) = self.sink.kept().end();
+        if left_out > 0 {
+            let note = format!("\n… {left_out} bytes are left out here\n");
+            post(pin!(self.sink.transmit(STDERR, note.into())));
+        }
+        for (stream, piece) in end {
+            post(pin!(self.sink.transmit(stream, piece)));
         }
     }
 
@@ -101,22 +110,19 @@ impl Output {
 impl Sink {
     async fn send(&self, stream: u8, piece: Bytes) {
         // Both begin at once: if the job ends while one of them waits, nothing of the piece is lost.
-        tokio::join!(self.keep(stream, piece.clone()), self.echo(stream, &piece));
+        tokio::join!(self.keep(stream, piece.clone()), self.echo(stream, piece));
     }
 
-    /// Sends a piece to the daemon, as far as the limit allows, and waits until it is there.
-    async fn keep(&self, stream: u8, mut piece: Bytes) {
-        let before = self.printed.fetch_add(piece.len() as u64, Ordering::Relaxed);
-        let room = self.max.saturating_sub(before);
-        let passes = before <= self.max && piece.len() as u64 > room;
-        piece.truncate(usize::try_from(room).unwrap_or(usize::MAX));
-        if !piece.is_empty() {
+    /// Sends a piece to the daemon and waits until it is there; or holds it back, beyond what is kept of the beginning.
+    async fn keep(&self, stream: u8, piece: Bytes) {
+        let passes = self.kept().take(stream, piece);
+        if let Some(piece) = passes {
             self.transmit(stream, piece).await;
         }
-        if passes && self.max > 0 {
-            let note = format!("… output over {} is not kept\n", size(self.max));
-            self.transmit(STDERR, note.into()).await;
-        }
+    }
+
+    fn kept(&self) -> std::sync::MutexGuard<'_, Kept> {
+        self.kept.lock().expect("nobody panics while holding this lock")
     }
 
     async fn transmit(&self, stream: u8, piece: Bytes) {
@@ -132,20 +138,13 @@ impl Sink {
     }
 
     /// Prints a piece here. Where it cannot be printed the job must not suffer.
-    async fn echo(&self, stream: u8, piece: &[u8]) {
-        if !self.echo {
-            return;
+    async fn echo(&self, stream: u8, piece: Bytes) {
+        match stream {
+            _ if !self.echo => {}
+            STDOUT => echo::to_stdout(piece).await,
+            _ => echo::to_stderr(piece).await,
         }
-        let _ = match stream {
-            STDOUT => print(tokio::io::stdout(), piece).await,
-            _ => print(tokio::io::stderr(), piece).await,
-        };
     }
-}
-
-async fn print(mut to: impl AsyncWrite + Unpin, piece: &[u8]) -> io::Result<()> {
-    to.write_all(piece).await?;
-    to.flush().await
 }
 
 /// The next piece of a stream; `None` at its end.
@@ -179,13 +178,4 @@ fn remember(tail: &mut Vec<u8>, piece: &[u8]) {
 /// Polls a request once, which sends it; its answer is not waited for.
 fn post(request: Pin<&mut impl Future>) {
     let _ = request.poll(&mut Context::from_waker(Waker::noop()));
-}
-
-/// Bytes as people say them.
-fn size(bytes: u64) -> String {
-    match bytes {
-        _ if bytes.is_multiple_of(1 << 20) => format!("{} MiB", bytes >> 20),
-        _ if bytes.is_multiple_of(1 << 10) => format!("{} KiB", bytes >> 10),
-        _ => format!("{bytes} bytes"),
-    }
 }

@@ -1,6 +1,7 @@
 //! The two programs around the pool: the daemon's own (`musher pool`) and the one below the keeper of `musher work`.
 //! They own the process's connection; what happens with jobs is the pool's.
 
+use super::echo;
 use super::keeper::Keeper;
 use super::oom::{self, OOM_ENV};
 use super::pool_lock::{POOL_LOCK_ENV, PoolLock};
@@ -86,7 +87,7 @@ pub fn run_kept(options: &WorkOptions) -> io::Result<Result<(), ClientError>> {
     heed_no_signals()?;
     oom::go_first(options.oom_score_adj);
     let orphans = Orphans::adopt()?;
-    on_this_thread(async {
+    let ended = on_this_thread(async {
         let keeper = Keeper::at_stdin()?;
         let (ask, asked) = watch::channel(None);
         let end = tokio::select! {
@@ -97,7 +98,9 @@ pub fn run_kept(options: &WorkOptions) -> io::Result<Result<(), ClientError>> {
         // The connection ends with the runtime, none of whose tasks runs before that: nothing of a job may be left then.
         orphans.end_all(LAST_PATIENCE);
         end
-    })
+    });
+    echo::flush();
+    ended
 }
 
 fn stop_soon(ask: &watch::Sender<Option<Duration>>) {

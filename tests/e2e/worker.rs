@@ -15,7 +15,7 @@ fn a_command_job_prints_and_ends_as_the_command_does() {
         assert_eq!(output.stdout, b"out\n");
         assert!(String::from_utf8_lossy(&output.stderr).contains("err\n"));
         let output = home.musher(&["run", "--wait", "--attempts", "1", "--", "/no/such/program"]);
-        assert_eq!(output.status.code(), Some(1));
+        assert_eq!(output.status.code(), Some(127), "as a shell says it");
         assert!(String::from_utf8_lossy(&output.stderr).contains("cannot start `/no/such/program`"));
         daemon.stop().await;
     });

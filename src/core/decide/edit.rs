@@ -7,7 +7,7 @@ use crate::core::command::{Edit, Outcome};
 use crate::core::event::{Ending, Event};
 use crate::core::ids::{IdRange, Ids, JobId};
 use crate::core::job::{Job, QueueName, StateKind};
-use crate::core::rejection::EditRejection;
+use crate::core::rejection::{EditRejection, Rejection};
 use std::collections::HashSet;
 
 /// The most ranges that one purge deletes, so that its commit stays small. A purge of more is asked for again.
@@ -58,8 +58,11 @@ impl Core {
     }
 
     /// Deletes what waits in a queue: at most so much that one commit stays small.
-    pub(super) fn purge(&self, name: &QueueName, events: &mut Vec<Event>) -> Outcome {
-        let Some(queue) = self.state.queue(name) else { return Outcome::Purged { deleted: 0, more: false } };
+    pub(super) fn purge(&self, name: &QueueName, events: &mut Vec<Event>) -> Result<Outcome, Rejection> {
+        let Some(queue) = self.state.queue(name) else {
+            self.must_be_configured(name)?;
+            return Ok(Outcome::Purged { deleted: 0, more: false });
+        };
         let scheduled = queue.counts().of(StateKind::Scheduled) > 0;
         let delayed = self
             .state
@@ -79,7 +82,7 @@ impl Core {
         if deleted > 0 {
             events.push(Event::Deleted { jobs });
         }
-        Outcome::Purged { deleted, more }
+        Ok(Outcome::Purged { deleted, more })
     }
 }
 

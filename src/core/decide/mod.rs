@@ -5,13 +5,14 @@ mod edit;
 mod kept;
 mod lease;
 mod pause;
+mod queues;
 mod submit;
 mod tick;
 
 use super::command::{Command, Outcome};
 use super::event::{AfterFailure, Ending, Event};
 use super::ids::JobId;
-use super::job::{Failure, Job, QueueName};
+use super::job::{Failure, Job};
 use super::rejection::Rejection;
 use super::settings::{Keep, QueueSettings, Settings};
 use super::state::State;
@@ -74,28 +75,8 @@ impl Core {
             Command::Edit { edit, ids } => Ok(self.edit(*edit, ids, moment, events)),
             Command::Pause { queue } => self.pause(queue, true, events),
             Command::Resume { queue } => self.pause(queue, false, events),
-            Command::Purge { queue } => Ok(self.purge(queue, events)),
-        }
-    }
-
-    fn pause(&self, name: &QueueName, pause: bool, events: &mut Vec<Event>) -> Result<Outcome, Rejection> {
-        let queue = self.state.queue(name);
-        if queue.is_none() && pause {
-            self.room_for_queues(1)?;
-        }
-        if queue.is_some_and(|q| q.is_paused()) != pause {
-            let queue = name.clone();
-            events.push(if pause { Event::Paused { queue } } else { Event::Resumed { queue } });
-        }
-        Ok(Outcome::Ok)
-    }
-
-    fn room_for_queues(&self, new: usize) -> Result<(), Rejection> {
-        let limit = self.settings.queues_max;
-        if new > 0 && self.state.queues.len() + new > limit {
-            Err(Rejection::TooManyQueues { limit })
-        } else {
-            Ok(())
+            Command::ForgetQueue { queue } => self.forget_queue(queue, events),
+            Command::Purge { queue } => self.purge(queue, events),
         }
     }
 

@@ -7,7 +7,7 @@ use crate::core::ids::{IdRange, JobId};
 use crate::core::job::{QueueName, Spec};
 use crate::core::rejection::Rejection;
 use crate::core::time::Time;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 impl Core {
     pub(super) fn submit(
@@ -37,7 +37,7 @@ impl Core {
         if count > u64::MAX - first.0 {
             return Err(Rejection::OutOfIds);
         }
-        self.room_for(groups)?;
+        self.room_for(groups, events)?;
         let mut next = first;
         for group in groups.iter().filter(|group| group.count > 0) {
             events.push(self.submitted(group, next, moment.now));
@@ -63,9 +63,10 @@ impl Core {
     }
 
     /// Whether the queues can take the jobs: the number of queues and the length of each are limited.
-    fn room_for(&self, groups: &[Group]) -> Result<(), Rejection> {
+    fn room_for(&self, groups: &[Group], events: &mut Vec<Event>) -> Result<(), Rejection> {
         if let [only] = groups {
-            return self.room_in(&only.spec.queue, only.count).and_then(|new| self.room_for_queues(new));
+            let new = self.room_in(&only.spec.queue, only.count)?;
+            return self.room_for_queues(new, only.spec.owner, &HashSet::new(), events);
         }
         // In the order of names, so that the same submit gets the same refusal.
         let mut more: BTreeMap<&QueueName, u64> = BTreeMap::new();
@@ -73,10 +74,12 @@ impl Core {
             *more.entry(&group.spec.queue).or_default() += group.count;
         }
         let mut new = 0;
-        for (queue, count) in more {
-            new += self.room_in(queue, count)?;
+        for (queue, count) in &more {
+            new += self.room_in(queue, *count)?;
         }
-        self.room_for_queues(new)
+        // All of one request are of one user.
+        let maker = groups.first().map_or(0, |group| group.spec.owner);
+        self.room_for_queues(new, maker, &more.keys().copied().collect(), events)
     }
 
     /// Whether one queue can take `count` more jobs. Returns how many queues this makes: one if it is new.

@@ -35,6 +35,7 @@ fn samples(jobs: Ids) -> Vec<(Event, bool)> {
         (Event::Deleted { jobs: jobs.clone() }, true),
         (Event::Paused { queue: name("q") }, false),
         (Event::Resumed { queue: name("q") }, false),
+        (Event::QueueForgotten { queue: name("q") }, false),
     ];
     all.extend(with(|jobs, end| Event::Completed { jobs, end }));
     all.extend(with(|jobs, end| Event::Expired { jobs, end }));
@@ -56,6 +57,7 @@ fn has_sample(event: &Event) -> bool {
             true
         }
         Event::Revived { .. } | Event::Deleted { .. } | Event::Paused { .. } | Event::Resumed { .. } => true,
+        Event::QueueForgotten { .. } => true,
     }
 }
 
@@ -80,7 +82,7 @@ fn narrowed_events_are_the_same_for_the_jobs_that_are_left() {
         let all = event.narrowed(|_| true);
         assert_eq!(all, std::slice::from_ref(&event), "nothing is lost where all are left");
         let odd = event.narrowed(|id| id.0 % 2 == 1 || id.0 == 10);
-        let of_queue = matches!(event, Event::Paused { .. } | Event::Resumed { .. });
+        let of_queue = event.jobs().is_empty();
         let named: Vec<u64> = odd.iter().flat_map(|event| ids(event.jobs())).collect();
         let expected: Vec<u64> = match event {
             Event::Failed { .. } | Event::Deferred { .. } => vec![10],

@@ -7,6 +7,7 @@ mod leases;
 mod model;
 mod order;
 mod pauses;
+mod queues;
 mod sequences;
 mod table;
 mod turns;

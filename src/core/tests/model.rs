@@ -56,6 +56,7 @@ impl Model {
             Command::Pause { queue } => self.pause(queue, true),
             Command::Resume { queue } => self.pause(queue, false),
             Command::Purge { queue } => {
+                self.must_exist(queue)?;
                 let before = self.jobs.len();
                 self.jobs.retain(|(_, job)| job.spec.queue != *queue || !waits(job));
                 Ok(Outcome::Purged { deleted: (before - self.jobs.len()) as u64, more: false })
@@ -89,9 +90,19 @@ impl Model {
         }
         let new = names.iter().filter(|name| self.queue(name).is_none()).count();
         let limit = self.settings.queues_max;
-        if new > 0 && self.queues.len() + new > limit {
+        let over = if new > 0 { (self.queues.len() + new).saturating_sub(limit) } else { 0 };
+        let empty = |books: &&QueueBooks| {
+            let has_jobs = self.jobs.iter().any(|(_, job)| job.spec.queue == books.name);
+            let spared = books.paused || self.settings.queues.contains_key(&books.name);
+            !has_jobs && !spared && !names.contains(&&books.name)
+        };
+        let mut idle: Vec<_> =
+            self.queues.iter().filter(empty).map(|books| (books.used, books.name.clone())).collect();
+        idle.sort();
+        if idle.len() < over {
             return Err(Rejection::TooManyQueues { limit });
         }
+        self.queues.retain(|books| idle[..over].iter().all(|(_, name)| *name != books.name));
         let first = self.submitted + 1;
         for group in groups {
             let due = match group.start {
@@ -101,7 +112,14 @@ impl Model {
             };
             for _ in 0..group.count {
                 self.submitted += 1;
-                self.books(&group.spec.queue).totals.submitted += 1;
+                let second = Time(self.now / 1000 * 1000);
+                let is_new = self.queue(&group.spec.queue).is_none();
+                let books = self.books(&group.spec.queue);
+                books.totals.submitted += 1;
+                books.used = second;
+                if is_new {
+                    books.maker = Some(0);
+                }
                 let state =
                     if due > self.now { JobState::Scheduled { due: Time(due) } } else { JobState::Ready };
                 let job = Job {
@@ -318,17 +336,18 @@ impl Model {
     }
 
     fn pause(&mut self, name: &QueueName, paused: bool) -> Result<Outcome, Rejection> {
-        if self.queue(name).is_none() {
-            if !paused {
-                return Ok(Outcome::Ok);
-            }
-            let limit = self.settings.queues_max;
-            if self.queues.len() >= limit {
-                return Err(Rejection::TooManyQueues { limit });
-            }
+        self.must_exist(name)?;
+        if paused || self.queue(name).is_some() {
+            self.books(name).paused = paused;
         }
-        self.books(name).paused = paused;
         Ok(Outcome::Ok)
+    }
+
+    fn must_exist(&self, name: &QueueName) -> Result<(), Rejection> {
+        match self.queue(name).is_some() || self.settings.queues.contains_key(name) {
+            true => Ok(()),
+            false => Err(Rejection::NoSuchQueue { queue: name.clone() }),
+        }
     }
 
     /// The job at this place has ended. A forgotten one keeps its place until the command is over.
@@ -386,7 +405,8 @@ impl Model {
 
     fn books(&mut self, name: &QueueName) -> &mut QueueBooks {
         let at = self.queue(name).unwrap_or_else(|| {
-            self.queues.push(QueueBooks { name: name.clone(), paused: false, totals: Totals::default() });
+            let (totals, used) = (Totals::default(), Time(0));
+            self.queues.push(QueueBooks { name: name.clone(), paused: false, totals, maker: None, used });
             self.queues.len() - 1
         });
         &mut self.queues[at]

@@ -17,9 +17,9 @@ use super::{AppendError, Commit, CommitNo, Shrunk};
 use crate::core::{Event, IdRange, JobId, QueueBooks, QueueName, RangeSet, State, Time};
 use pace::Pace;
 pub(crate) use shrink::Bounds as ShrinkBounds;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
-pub(crate) use writer::{BlockRows, Report, RowWriter, SLICES_WAITING, Work, Writer};
+pub(crate) use writer::{BlockRows, QueueStep, Report, RowWriter, SLICES_WAITING, Work, Writer};
 
 /// How often the loop looks whether the thread is done.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
@@ -43,6 +43,8 @@ pub(crate) struct Start {
     pub(crate) dirty: RangeSet,
     /// Blocks that may have rows.
     pub(crate) stored: RangeSet,
+    /// Queues that were forgotten since.
+    pub(crate) gone: BTreeSet<QueueName>,
 }
 
 /// The loop's side of checkpoints.
@@ -55,6 +57,10 @@ pub(crate) struct Checkpoints<W = Writer> {
     stored: RangeSet,
     /// The queues' rows as they were last written.
     queues: HashMap<QueueName, QueueBooks>,
+    /// Queues that were forgotten since the last whole checkpoint began, whose rows may be there.
+    gone: BTreeSet<QueueName>,
+    /// The same, handed to the checkpoint that is under way.
+    going: BTreeSet<QueueName>,
     round: Option<Round>,
     rounds: u64,
     /// Jobs whose bodies are home and not yet forgotten here.
@@ -109,6 +115,8 @@ impl<W: RowWriter> Checkpoints<W> {
             dirty: start.dirty,
             stored: start.stored,
             queues: HashMap::new(),
+            gone: start.gone,
+            going: BTreeSet::new(),
             round: None,
             rounds: 0,
             released: RangeSet::default(),
@@ -131,6 +139,9 @@ impl<W: RowWriter> Checkpoints<W> {
         for event in &commit.events {
             for range in event.jobs() {
                 mark(&mut self.dirty, *range);
+            }
+            if let Event::QueueForgotten { queue } = event {
+                self.gone.insert(queue.clone());
             }
             if let Event::Submitted { jobs, .. } = event {
                 fresh.push(*jobs, &mut arrivals);
@@ -280,12 +291,20 @@ impl<W: RowWriter> Checkpoints<W> {
     }
 
     /// The rows of the queues that have changed since they were last written.
-    fn changed_queues(&mut self, state: &State, last: CommitNo) -> Vec<QueueRow> {
+    fn changed_queues(&mut self, state: &State, last: CommitNo) -> Vec<QueueStep> {
         let mut rows = Vec::new();
+        for name in std::mem::take(&mut self.gone) {
+            self.queues.remove(&name);
+            // One of that name may be there again: its row takes the place of the old one.
+            if state.queue(&name).is_none() {
+                rows.push(QueueStep::Gone(name.clone()));
+                self.going.insert(name);
+            }
+        }
         for books in state.books().queues {
             if self.queues.get(&books.name) != Some(&books) {
                 self.queues.insert(books.name.clone(), books.clone());
-                rows.push(QueueRow { commit: last, books });
+                rows.push(QueueStep::Row(QueueRow { commit: last, books }));
             }
         }
         rows
@@ -309,6 +328,7 @@ impl<W: RowWriter> Checkpoints<W> {
         debug_assert_eq!(round.number, self.rounds, "one checkpoint at a time");
         match report {
             Report::Done => {
+                self.going.clear();
                 for (first, len) in round.bodies.ranges() {
                     self.released.insert(first, len);
                 }
@@ -323,6 +343,7 @@ impl<W: RowWriter> Checkpoints<W> {
                     self.stored.insert(first, len);
                 }
                 self.queues.clear();
+                self.gone.append(&mut self.going);
                 self.due = Some(now.plus(FULL_AGAIN));
                 return Ok(false);
             }

@@ -3,6 +3,7 @@
 //! write instead of it.
 
 use super::shrink::{Bounds, Shrink};
+use crate::core::QueueName;
 use crate::store::codec::{MetaRow, QueueRow};
 use crate::store::fresh::{Neighbours, ReadBackError};
 use crate::store::home::{BlockChange, Home, HomeError};
@@ -15,13 +16,22 @@ use std::thread::JoinHandle;
 /// How many slices may wait for the thread. More would only be memory.
 pub(crate) const SLICES_WAITING: usize = 4;
 
+/// What becomes of a queue's row.
+#[derive(Clone, Debug)]
+pub(crate) enum QueueStep {
+    /// It is written.
+    Row(QueueRow),
+    /// The queue was forgotten, and the row with it.
+    Gone(QueueName),
+}
+
 /// A part of a checkpoint.
 #[derive(Debug)]
 pub(crate) enum Work {
     /// Rows. Those of queues go first: no block may reflect a commit that its queue's row does not.
-    Slice { round: u64, queues: Vec<QueueRow>, blocks: Vec<BlockRows> },
+    Slice { round: u64, queues: Vec<QueueStep>, blocks: Vec<BlockRows> },
     /// The end of a checkpoint.
-    Finish { round: u64, queues: Vec<QueueRow>, meta: MetaRow },
+    Finish { round: u64, queues: Vec<QueueStep>, meta: MetaRow },
 }
 
 /// What a checkpoint has to say of one block. Its bodies may still be in the log: whoever writes them reads them.
@@ -260,10 +270,13 @@ impl Hand {
         Ok(())
     }
 
-    fn write_queues(&self, queues: &[QueueRow]) -> Result<(), Stop> {
-        for row in queues {
+    fn write_queues(&self, queues: &[QueueStep]) -> Result<(), Stop> {
+        for step in queues {
             self.spend()?;
-            self.home.store_queue(row)?;
+            match step {
+                QueueStep::Row(row) => self.home.store_queue(row)?,
+                QueueStep::Gone(name) => self.home.remove_queue(name)?,
+            }
         }
         Ok(())
     }

@@ -28,6 +28,7 @@ pub(super) enum EventV1<'a> {
     Resumed { queue: &'a str },
     FailedWithExit { job: u64, at: u64, error: &'a str, exit: ExitV2, next: AfterFailureV1 },
     Deferred { job: u64, at: u64, error: &'a str, due: u64 },
+    QueueForgotten { queue: &'a str },
 }
 
 /// First id and length.
@@ -210,6 +211,7 @@ impl<'a> From<&'a Event> for EventV1<'a> {
             Event::Deleted { jobs } => EventV1::Deleted { jobs: ids(jobs) },
             Event::Paused { queue } => EventV1::Paused { queue: queue.as_str() },
             Event::Resumed { queue } => EventV1::Resumed { queue: queue.as_str() },
+            Event::QueueForgotten { queue } => EventV1::QueueForgotten { queue: queue.as_str() },
         }
     }
 }
@@ -264,6 +266,7 @@ impl TryFrom<EventV1<'_>> for Event {
             EventV1::Deleted { jobs } => Event::Deleted { jobs: jobs.0 },
             EventV1::Paused { queue } => Event::Paused { queue: QueueName::new(queue)? },
             EventV1::Resumed { queue } => Event::Resumed { queue: QueueName::new(queue)? },
+            EventV1::QueueForgotten { queue } => Event::QueueForgotten { queue: QueueName::new(queue)? },
         })
     }
 }

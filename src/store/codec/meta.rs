@@ -1,6 +1,6 @@
 //! What is on disk beside the jobs: where the last whole checkpoint stands, and what went through each queue.
 
-use super::{DecodeError, FORMAT, Reader, put};
+use super::{DecodeError, FORMAT, FORMAT_2, Reader, put};
 use crate::core::{JobId, QueueBooks, QueueName, Time, Totals};
 use crate::store::CommitNo;
 
@@ -66,21 +66,23 @@ pub(crate) struct QueueRow {
 
 impl QueueRow {
     pub(crate) fn encode(&self) -> Vec<u8> {
-        let mut out = vec![FORMAT];
+        let mut out = vec![FORMAT_2];
         let t = self.books.totals;
         put((self.commit.0, self.books.paused), &mut out);
         put([t.submitted, t.claimed, t.completed, t.failed, t.died, t.cancelled, t.expired], &mut out);
+        put((self.books.maker, self.books.used.0), &mut out);
         out
     }
 
     pub(crate) fn decode(name: &[u8], bytes: &[u8]) -> Result<QueueRow, DecodeError> {
         let name = std::str::from_utf8(name).map_err(|_| DecodeError::Value("a queue's name"))?;
-        let mut reader = Reader::new(bytes)?;
+        let (format, mut reader) = Reader::up_to(FORMAT_2, bytes)?;
         let (commit, paused): (u64, bool) = reader.take()?;
         let [submitted, claimed, completed, failed, died, cancelled, expired] = reader.take::<[u64; 7]>()?;
+        let (maker, used) = if format == FORMAT { (None, 0) } else { reader.take()? };
         reader.end()?;
         let totals = Totals { submitted, claimed, completed, failed, died, cancelled, expired };
-        let books = QueueBooks { name: QueueName::new(name)?, paused, totals };
+        let books = QueueBooks { name: QueueName::new(name)?, paused, totals, maker, used: Time(used) };
         Ok(QueueRow { commit: CommitNo(commit), books })
     }
 }

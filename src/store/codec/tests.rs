@@ -99,6 +99,7 @@ fn event() -> impl Strategy<Value = Event> {
         ids().prop_map(|jobs| Event::Deleted { jobs }),
         queue().prop_map(|queue| Event::Paused { queue }),
         queue().prop_map(|queue| Event::Resumed { queue }),
+        queue().prop_map(|queue| Event::QueueForgotten { queue }),
     ]
 }
 
@@ -251,7 +252,13 @@ fn meta_and_queues_read_as_they_were_written() {
     assert_eq!(MetaRow::decode(&meta.encode()).unwrap(), meta);
     let totals =
         Totals { submitted: 9, claimed: 8, completed: 7, failed: 6, died: 5, cancelled: 4, expired: 3 };
-    let books = QueueBooks { name: QueueName::new("q").unwrap(), paused: true, totals };
+    let books = QueueBooks {
+        name: QueueName::new("q").unwrap(),
+        paused: true,
+        totals,
+        maker: Some(7),
+        used: Time(9_000),
+    };
     let row = QueueRow { commit: CommitNo(3), books };
     assert_eq!(QueueRow::decode(b"q", &row.encode()).unwrap(), row);
     assert!(QueueRow::decode(b"two words", &row.encode()).is_err());

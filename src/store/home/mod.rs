@@ -17,7 +17,7 @@ mod tests;
 use super::CommitNo;
 use super::codec::{BlockRow, DecodeError, MetaRow, QueueRow, ROW_MAX, row_mask};
 use super::recovery::Rows;
-use crate::core::JobId;
+use crate::core::{JobId, QueueName};
 use ::sled::Tree;
 use bodies::Bodies;
 use bytes::Bytes;
@@ -281,6 +281,17 @@ impl Home {
             let (key, row) = (row.books.name.as_str(), row.encode());
             let before = trees.queues.insert(key, row.as_slice())?;
             trees.count(key.as_bytes(), before.as_deref(), Some(&row));
+            Ok(())
+        })
+    }
+
+    /// Forgets a queue.
+    pub(crate) fn remove_queue(&self, name: &QueueName) -> Result<(), HomeError> {
+        self.write(|trees| {
+            trees.tally.begin(&trees.meta)?;
+            let key = name.as_str().as_bytes();
+            let before = trees.queues.remove(key)?;
+            trees.count(key, before.as_deref(), None);
             Ok(())
         })
     }

@@ -2,7 +2,7 @@
 //! of what was inserted. Knows rows, not when they are written.
 
 use crate::core::JobId;
-use crate::store::checkpoint::{BlockRows, Work};
+use crate::store::checkpoint::{BlockRows, QueueStep, Work};
 use crate::store::codec::{BlockRow, MetaRow, QueueRow, block_range};
 use crate::store::home::HomeError;
 use crate::store::recovery::Rows;
@@ -13,6 +13,7 @@ use std::collections::{BTreeMap, VecDeque};
 #[derive(Clone, Debug)]
 pub(super) enum RowStep {
     Queue(String, Vec<u8>),
+    NoQueue(String),
     Body(JobId, Bytes),
     NoBody(JobId),
     Jobs(u64, Vec<u8>),
@@ -34,6 +35,7 @@ impl SimulatedRows {
     pub(super) fn apply(&mut self, step: RowStep) {
         match step {
             RowStep::Queue(name, row) => drop(self.queues.insert(name, row)),
+            RowStep::NoQueue(name) => drop(self.queues.remove(&name)),
             RowStep::Body(id, body) => drop(self.bodies.insert(id, body)),
             RowStep::NoBody(id) => drop(self.bodies.remove(&id)),
             RowStep::Jobs(block, row) => drop(self.jobs.insert(block, row)),
@@ -49,7 +51,10 @@ impl SimulatedRows {
             Work::Slice { queues, blocks, .. } => (queues, blocks, None),
             Work::Finish { queues, meta, .. } => (queues, Vec::new(), Some(meta)),
         };
-        let queue = |row: &QueueRow| RowStep::Queue(row.books.name.to_string(), row.encode());
+        let queue = |step: &QueueStep| match step {
+            QueueStep::Row(row) => RowStep::Queue(row.books.name.to_string(), row.encode()),
+            QueueStep::Gone(name) => RowStep::NoQueue(name.to_string()),
+        };
         let mut steps: VecDeque<RowStep> = queues.iter().map(queue).collect();
         for change in blocks {
             self.block(change, &mut steps);

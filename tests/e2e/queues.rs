@@ -1,0 +1,93 @@
+//! Queues come into being with their first job, by a slip of the pen as well; here is how they go again.
+
+use super::helper::{Home, block_on, until};
+use musher::protocol::admin::{AdminRequest, QueueView};
+use std::process::Output;
+
+fn said(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+async fn names(daemon: &super::helper::Daemon) -> Vec<String> {
+    let queues: Vec<QueueView> = daemon.client.ask(AdminRequest::Queues {}).await.unwrap();
+    queues.into_iter().map(|queue| queue.queue).collect()
+}
+
+#[test]
+fn names_that_nobody_uses_make_room_for_others_and_stay_gone() {
+    block_on(async {
+        let home = Home::new("");
+        home.configure("queues = 5\n[queues.configured]\n");
+        let daemon = home.serve().await;
+        for n in 0..20 {
+            let queue = format!("typo-{n}");
+            let id = daemon.submit(&queue, &["x"]).await;
+            assert!(home.musher(&["delete", &id.to_string()]).status.success());
+        }
+        daemon.submit("kept", &["x"]).await;
+        let known = names(&daemon).await;
+        assert!(known.len() <= 6 && known.contains(&"kept".into()), "{known:?}");
+        // A crash brings none of them back.
+        daemon.kill().await;
+        let daemon = home.serve().await;
+        let mut after = names(&daemon).await;
+        assert!(after.len() <= 6 && after.contains(&"kept".into()), "{after:?}");
+        // Those that have jobs are never given up.
+        for n in 0..4 {
+            daemon.submit(&format!("full-{n}"), &["x"]).await;
+        }
+        let output = home.musher(&["submit", "one-more", "x"]);
+        assert!(!output.status.success() && said(&output).contains("limits.queues"), "{}", said(&output));
+        after = names(&daemon).await;
+        assert!(
+            ["full-0", "full-1", "full-2", "full-3", "kept"].iter().all(|q| after.contains(&(*q).into()))
+        );
+        daemon.stop().await;
+    });
+}
+
+#[test]
+fn a_queue_is_deleted_by_hand_when_it_is_empty() {
+    block_on(async {
+        let home = Home::new("");
+        let daemon = home.serve().await;
+        let id = daemon.submit("mials", &["x"]).await;
+        let output = home.musher(&["queue", "delete", "mials"]);
+        assert!(output.status.code() == Some(1) && said(&output).contains("1 job"), "{}", said(&output));
+        assert!(home.musher(&["delete", &id.to_string()]).status.success());
+        assert!(home.musher(&["queue", "delete", "mials"]).status.success());
+        assert!(!names(&daemon).await.contains(&"mials".into()));
+        let output = home.musher(&["queue", "delete", "mials"]);
+        assert!(output.status.code() == Some(1) && said(&output).contains("mials"), "{}", said(&output));
+        daemon.stop().await;
+    });
+}
+
+#[test]
+fn a_queue_that_nobody_knows_is_not_paused_into_being() {
+    block_on(async {
+        let home = Home::new("[queues.configured]\n");
+        let daemon = home.serve().await;
+        for verb in [&["pause", "nosuch"][..], &["resume", "nosuch"], &["purge", "nosuch", "--yes"]] {
+            let output = home.musher(verb);
+            assert!(output.status.code() == Some(1) && said(&output).contains("nosuch"), "{}", said(&output));
+        }
+        assert!(!names(&daemon).await.contains(&"nosuch".into()));
+        assert!(home.musher(&["pause", "configured"]).status.success());
+        daemon.stop().await;
+    });
+}
+
+#[test]
+fn an_idle_queue_is_forgotten_by_itself() {
+    block_on(async {
+        let home = Home::new("");
+        home.configure("queue_idle = \"1s\"\n");
+        let daemon = home.serve().await;
+        let id = daemon.submit("once", &["x"]).await;
+        assert!(home.musher(&["delete", &id.to_string()]).status.success());
+        until("it is forgotten", async || (!names(&daemon).await.contains(&"once".into())).then_some(()))
+            .await;
+        daemon.stop().await;
+    });
+}
