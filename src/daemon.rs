@@ -87,6 +87,7 @@ pub enum ServeError {
 /// # Errors
 /// See [`ServeError`].
 pub fn serve(options: &ServeOptions) -> Result<(), ServeError> {
+    process::begin_clean();
     let inherited = process::settle();
     let options = &options.absolute()?;
     let loaded = Config::load(options.config.as_deref(), &options.overrides)?;

@@ -1,9 +1,10 @@
-//! What the daemon sees to in its own process before anything else, and what jobs get back of it: the umask, and how many
-//! files may be open. It knows nothing of jobs or data.
+//! What daemon and workers see to in their own process before anything else: nothing that whoever started them had open,
+//! blocked or ignored reaches them or their jobs. And what jobs get back of what the daemon changes for itself: the umask,
+//! and how many files may be open. It knows nothing of jobs or data.
 
 use rustix::fs::Mode;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit, umask};
-use std::io;
+use std::{fs, io, ptr};
 
 /// Nobody else may look into what we make: jobs may hold secrets.
 const PRIVATE: Mode = Mode::RWXG.union(Mode::RWXO);
@@ -17,6 +18,35 @@ pub struct Inherited {
     pub umask: u32,
     /// How many files may be open: the soft limit, if there is one.
     pub files: Option<u64>,
+}
+
+/// Begins as from a clean shell: no signal is blocked or ignored, and descriptors that were open go no further than here.
+/// A daemon that was started with SIGTERM blocked would not stop, and a shell without job control starts what runs in the
+/// background with SIGINT and SIGQUIT ignored. Must be called before there are other threads or handlers of signals.
+pub fn begin_clean() {
+    // Read before it is changed. Without /proc what is ignored stays so.
+    let ignored = ignored_signals().unwrap_or(0);
+    // SAFETY: these are plain system calls. The first only marks descriptors, none is closed. The second is given a set
+    // that lives until it returns and was filled before. The third takes a handler away and sets none: what happens then
+    // is the system's default. SIGPIPE is not touched, which Rust's runtime ignores for itself and no job inherits.
+    unsafe {
+        // An older kernel (before 5.11) does not know it: descriptors are then inherited as they were.
+        let (first, last, mark) = (3, libc::c_uint::MAX, libc::CLOSE_RANGE_CLOEXEC);
+        libc::syscall(libc::SYS_close_range, first as libc::c_uint, last, mark);
+        let mut none = std::mem::zeroed();
+        libc::sigemptyset(&raw mut none);
+        libc::pthread_sigmask(libc::SIG_SETMASK, &raw const none, ptr::null_mut());
+        for signal in (1..32).filter(|signal| *signal != libc::SIGPIPE && ignored >> (signal - 1) & 1 == 1) {
+            libc::signal(signal, libc::SIG_DFL);
+        }
+    }
+}
+
+/// One bit a signal, the lowest for signal 1.
+fn ignored_signals() -> Option<u64> {
+    let status = fs::read_to_string("/proc/self/status").ok()?;
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"))?;
+    u64::from_str_radix(mask.trim(), 16).ok()
 }
 
 /// Makes everything that this process makes from now on its user's alone, and lets it open as many files as it may.

@@ -13,6 +13,7 @@ use crate::protocol::admin::{AdminRequest, EndView};
 use crate::protocol::{CommandJob, SubmitGroup, Word, describes_a_job};
 use clap::Args;
 use std::ffi::OsString;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::{env, slice};
 
@@ -51,7 +52,7 @@ impl Run {
         let variables = env::vars_os().filter(|(name, _)| !describes_a_job(name));
         let job = CommandJob {
             argv: self.command.iter().cloned().map(Word).collect(),
-            cwd: Word(env::current_dir()?.into_os_string()),
+            cwd: Word(working_directory()?.into_os_string()),
             env: variables.map(|(name, value)| (name.into(), value.into())).collect(),
         };
         let body = serde_json::to_vec(&job).map_err(Failure::failed)?;
@@ -88,4 +89,10 @@ async fn follow(steady: &mut Steady, id: u64) -> Result<EndView, Failure> {
         Some(end) if wait::has_ended(&end) => Ok(end),
         _ => wait::end_of(steady, id).await,
     }
+}
+
+fn working_directory() -> Result<PathBuf, Failure> {
+    env::current_dir().map_err(|error| {
+        Failure::failed(format!("the working directory cannot be found: {error}; go to one that is there"))
+    })
 }

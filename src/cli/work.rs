@@ -3,6 +3,7 @@
 use super::ask::Target;
 use super::exit::{End, FAILED, Failure};
 use super::job_options::{millis, parse_lease_time};
+use crate::process;
 use crate::telemetry;
 use crate::worker::{Handler, KEPT_ENV, Plan, WorkOptions, keep, obstacle, run_kept};
 use clap::Args;
@@ -48,6 +49,7 @@ pub(super) struct Work {
 
 impl Work {
     pub(super) fn run(self, to: &Target) -> End {
+        process::begin_clean();
         let handler = Handler::Exec(self.command);
         if env::var_os(KEPT_ENV).is_none() {
             // Later it may go away for a while; now it is a mistake.

@@ -129,3 +129,37 @@ fn a_signal_to_everybody_in_the_terminal_drains() {
         daemon.stop().await;
     });
 }
+
+#[test]
+fn a_client_in_a_deleted_directory_is_told_so() {
+    block_on(async {
+        let home = Home::new(COMMANDS);
+        let daemon = home.serve().await;
+        let gone = home.path("gone");
+        fs::create_dir(&gone).unwrap();
+        let mut run = home.command();
+        run.args(["run", "--", "true"]);
+        let script = "cd \"$GONE\" && rmdir \"$GONE\" && exec \"$0\" \"$@\"";
+        let output = shell(script, &run).env("GONE", &gone).output().unwrap();
+        let said = text(&output);
+        assert!(output.status.code() == Some(1) && said.contains("the working directory"), "{said}");
+        daemon.stop().await;
+    });
+}
+
+#[test]
+fn a_job_begins_with_no_signal_ignored_and_no_descriptor_of_others() {
+    block_on(async {
+        let home = Home::new(COMMANDS);
+        // As a shell without job control starts what is to run in the background, with a descriptor of its own open.
+        let script = "trap '' INT QUIT PIPE HUP; exec 7</dev/null; exec \"$0\" \"$@\"";
+        let daemon = home.start(shell(script, &home.serve_command())).await;
+        // 0x7fffffff: what is behind the 31 usual signals is the C library's own.
+        let look = "for m in $(grep -E 'Sig(Ign|Blk)' /proc/self/status | cut -f2); do echo $((0x$m & 0x7fffffff)); done; \
+                    ls /proc/$$/fd | tr '\\n' ' '";
+        let output = home.musher(&["run", "--wait", "--", "sh", "-c", look]);
+        let out = String::from_utf8_lossy(&output.stdout);
+        assert_eq!(out.trim(), "0\n0\n0 1 2");
+        daemon.stop().await;
+    });
+}
