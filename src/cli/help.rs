@@ -9,7 +9,10 @@ const GROUPS: [(&str, &[&str]); 7] = [
     ("Have something done", &["submit", "run", "import"]),
     ("Do it", &["work", "claim", "complete", "fail", "extend", "release"]),
     ("Look", &["status", "queues", "list", "show", "explain", "logs", "wait"]),
-    ("Change jobs and queues", &["cancel", "retry", "kick", "bury", "delete", "pause", "resume", "purge"]),
+    (
+        "Change jobs and queues",
+        &["cancel", "retry", "kick", "bury", "delete", "pause", "resume", "purge", "queue"],
+    ),
     ("Run the daemon", &["serve", "config", "drain", "undrain"]),
     ("Keep the data", &["backup", "restore", "export", "verify", "migrate"]),
     ("Get to know it", &["demo", "bench", "man", "completions"]),

@@ -7,6 +7,7 @@ use clap::{Args, Subcommand};
 use std::process::ExitCode;
 
 #[derive(Debug, Args)]
+#[command(after_help = "Example:\n  musher queue delete mials")]
 pub(super) struct Queue {
     #[command(subcommand)]
     verb: Verb,

@@ -88,10 +88,8 @@ fn a_purge_goes_in_slices_and_spares_other_queues_and_leased_jobs() {
     assert_eq!(world.run(purge.clone()), Ok(Outcome::Purged { deleted: 999 + 65_535, more: true }));
     assert_eq!(world.run(purge.clone()), Ok(Outcome::Purged { deleted: 65, more: false }));
     assert_eq!(world.run(purge), Ok(Outcome::Purged { deleted: 0, more: false }));
-    assert_eq!(
-        world.run(Command::Purge { queue: name("unknown") }),
-        Ok(Outcome::Purged { deleted: 0, more: false })
-    );
+    let unknown = Command::Purge { queue: name("unknown") };
+    assert_eq!(world.run(unknown), Err(Rejection::NoSuchQueue { queue: name("unknown") }));
     let counts = |queue| world.core.state.queue(&name(queue)).unwrap().counts();
     assert_eq!((counts("q").all(), counts("q").of(StateKind::Leased), counts("other").all()), (1, 1, 3));
     check::check(&world.core.state);
