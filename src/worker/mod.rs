@@ -89,7 +89,7 @@ impl From<HandlerView> for Plan {
 pub enum Handler {
     /// This command, with the job's body on standard input.
     Exec(Vec<String>),
-    /// The job's body says it ([`CommandJob`](crate::protocol::admin::CommandJob)); standard input is empty.
+    /// The job's body says it ([`CommandJob`](crate::protocol::CommandJob)); standard input is empty.
     Command,
 }
 
