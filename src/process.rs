@@ -42,9 +42,13 @@ pub fn begin_clean() {
     }
 }
 
-/// One bit a signal, the lowest for signal 1.
-fn ignored_signals() -> Option<u64> {
-    let status = fs::read_to_string("/proc/self/status").ok()?;
+/// Which signals this process ignores: one bit each, the lowest for signal 1. `None` without /proc.
+pub fn ignored_signals() -> Option<u64> {
+    ignored_in(&fs::read_to_string("/proc/self/status").ok()?)
+}
+
+/// The same of a status as in proc(5).
+fn ignored_in(status: &str) -> Option<u64> {
     let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"))?;
     u64::from_str_radix(mask.trim(), 16).ok()
 }
@@ -72,4 +76,15 @@ pub fn restore(inherited: Inherited) -> io::Result<()> {
         setrlimit(Resource::Nofile, Rlimit { current: inherited.files, maximum })?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_status_says_which_signals_are_ignored() {
+        let status = "Name:\tx\nSigBlk:\tffffffffffffffff\nSigIgn:\t0000000000000003\nSigCgt:\t0\n";
+        assert_eq!((ignored_in(status), ignored_in("")), (Some(3), None));
+    }
 }

@@ -41,9 +41,18 @@ pub struct Listener {
 /// # Errors
 /// If the handlers cannot be installed or the thread cannot be started.
 pub fn listen(mut deliver: impl FnMut(Signal) + Send + 'static) -> io::Result<Listener> {
-    let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP, SIGUSR1])?;
+    let deliver = move |number| Signal::of(number).into_iter().for_each(&mut deliver);
+    listen_to(&[SIGTERM, SIGINT, SIGHUP, SIGUSR1], deliver)
+}
+
+/// The same for any signals, by their numbers.
+///
+/// # Errors
+/// If the handlers cannot be installed or the thread cannot be started.
+pub fn listen_to(numbers: &[i32], deliver: impl FnMut(i32) + Send + 'static) -> io::Result<Listener> {
+    let mut signals = Signals::new(numbers)?;
     let handle = signals.handle();
-    let wait = move || signals.forever().filter_map(Signal::of).for_each(&mut deliver);
+    let wait = move || signals.forever().for_each(deliver);
     let thread = thread::Builder::new().name("signals".to_owned()).spawn(wait)?;
     Ok(Listener { handle, thread: Some(thread) })
 }
