@@ -4,11 +4,12 @@ use super::ask::confirm;
 use super::exit::{End, FAILED, Failure};
 use super::job_options::parse_tag;
 use super::list::page;
-use super::output::{count, safe};
+use super::output::{self, count, safe};
 use crate::client::Client;
 use crate::protocol::admin::{AdminRequest, DrainView, EditView, JobView, PurgeView, StatusView};
 use crate::words::{counted, jobs};
 use clap::Args;
+use serde_json::json;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -35,6 +36,9 @@ pub(super) struct Which {
     /// Do not ask back
     #[arg(short, long)]
     yes: bool,
+    /// Print an object for each job
+    #[arg(long)]
+    json: bool,
 }
 
 fn parse_ids(text: &str) -> Result<(u64, u64), String> {
@@ -83,7 +87,12 @@ impl Which {
             // What was listed may be otherwise by now: it is left alone then.
             let (state, queue) = (self.state.clone(), self.queue.clone());
             let request = AdminRequest::Edit { edit: verb.into(), ids: chunk.to_vec(), state, queue };
-            for result in client.ask::<Vec<EditView>>(request).await? {
+            for (id, result) in chunk.iter().zip(client.ask::<Vec<EditView>>(request).await?) {
+                let is_done = result.error.is_none() && !result.moved_on;
+                if self.json {
+                    let EditView { error, moved_on } = &result;
+                    output::json(&json!({"id": id, "done": is_done, "moved_on": moved_on, "error": error}))?;
+                }
                 match result.error {
                     None if result.moved_on => moved_on += 1,
                     None => done += 1,
@@ -114,17 +123,23 @@ impl Which {
 }
 
 macro_rules! queue_verbs {
-    ($($name:ident: $example:literal, $said:literal;)*) => {$(
+    ($($name:ident: $example:literal, $paused:literal, $said:literal;)*) => {$(
         #[derive(Debug, Args)]
         #[command(after_help = $example)]
         pub(super) struct $name {
             /// The queue
             queue: String,
+            /// Print an object
+            #[arg(long)]
+            json: bool,
         }
 
         impl $name {
             pub(super) async fn run(&self, client: &Client) -> End {
                 client.done(AdminRequest::$name { queue: self.queue.clone() }).await?;
+                if self.json {
+                    output::json(&json!({"queue": self.queue, "paused": $paused}))?;
+                }
                 eprintln!($said, self.queue);
                 Ok(ExitCode::SUCCESS)
             }
@@ -133,8 +148,8 @@ macro_rules! queue_verbs {
 }
 
 queue_verbs! {
-    Pause: "Example:\n  musher pause mails", "queue {} gives out no more jobs";
-    Resume: "Example:\n  musher resume mails", "queue {} gives out jobs";
+    Pause: "Example:\n  musher pause mails", true, "queue {} gives out no more jobs";
+    Resume: "Example:\n  musher resume mails", false, "queue {} gives out jobs";
 }
 
 #[derive(Debug, Args)]
@@ -145,6 +160,9 @@ pub(super) struct Purge {
     /// Do not ask back
     #[arg(short, long)]
     yes: bool,
+    /// Print an object
+    #[arg(long)]
+    json: bool,
 }
 
 impl Purge {
@@ -163,6 +181,9 @@ impl Purge {
                 break;
             }
         }
+        if self.json {
+            output::json(&json!({"queue": self.queue, "deleted": deleted}))?;
+        }
         eprintln!("{} deleted", jobs(deleted));
         Ok(ExitCode::SUCCESS)
     }
@@ -174,6 +195,9 @@ pub(super) struct Drain {
     /// Wait until nothing runs any more
     #[arg(long)]
     wait: bool,
+    /// Print an object
+    #[arg(long)]
+    json: bool,
 }
 
 impl Drain {
@@ -181,6 +205,9 @@ impl Drain {
         loop {
             let view: DrainView = client.ask(AdminRequest::Drain {}).await?;
             if view.leased == 0 || !self.wait {
+                if self.json {
+                    output::json(&view)?;
+                }
                 let running = counted(view.leased, "job is", "jobs are");
                 eprintln!("draining: {running} still leased; `musher undrain` takes it back");
                 return Ok(ExitCode::SUCCESS);
@@ -192,13 +219,20 @@ impl Drain {
 
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  musher undrain")]
-pub(super) struct Undrain {}
+pub(super) struct Undrain {
+    /// Print an object
+    #[arg(long)]
+    json: bool,
+}
 
 impl Undrain {
     pub(super) async fn run(&self, client: &Client) -> End {
         let view: DrainView = client.ask(AdminRequest::Undrain {}).await?;
         if view.draining {
             return Err(Failure::failed("the daemon is stopping; start it again"));
+        }
+        if self.json {
+            output::json(&view)?;
         }
         eprintln!("jobs are taken and given out again");
         Ok(ExitCode::SUCCESS)

@@ -1,9 +1,11 @@
 //! `musher queue`: what is done with a queue as a whole and seldom.
 
 use super::exit::End;
+use super::output;
 use crate::client::Client;
 use crate::protocol::admin::AdminRequest;
 use clap::{Args, Subcommand};
+use serde_json::json;
 use std::process::ExitCode;
 
 #[derive(Debug, Args)]
@@ -23,13 +25,19 @@ enum Verb {
     Delete {
         /// The queue
         queue: String,
+        /// Print an object
+        #[arg(long)]
+        json: bool,
     },
 }
 
 impl Queue {
     pub(super) async fn run(&self, client: &Client) -> End {
-        let Verb::Delete { queue } = &self.verb;
+        let Verb::Delete { queue, json } = &self.verb;
         client.done(AdminRequest::DeleteQueue { queue: queue.clone() }).await?;
+        if *json {
+            output::json(&json!({"queue": queue, "deleted": true}))?;
+        }
         eprintln!("queue {queue} is forgotten");
         Ok(ExitCode::SUCCESS)
     }

@@ -82,3 +82,27 @@ fn a_job_that_ended_meanwhile_has_moved_on() {
         daemon.stop().await;
     });
 }
+
+#[test]
+fn changes_say_in_json_what_became_of_each_job() {
+    block_on(async {
+        let home = Home::new("");
+        let daemon = home.serve().await;
+        let id = daemon.submit("q", &["x"]).await;
+        let objects = |args: &[&str]| -> Vec<serde_json::Value> {
+            let printed = String::from_utf8(home.musher(args).stdout).unwrap();
+            printed.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+        };
+        assert_eq!(objects(&["pause", "q", "--json"])[0]["paused"], true);
+        assert_eq!(objects(&["resume", "q", "--json"])[0]["paused"], false);
+        let both = objects(&["cancel", &id.to_string(), "99", "--json"]);
+        assert_eq!((&both[0]["id"], &both[0]["done"]), (&id.into(), &true.into()));
+        assert!(both[1]["done"] == false && both[1]["error"].as_str().unwrap().contains("99"), "{both:?}");
+        daemon.submit("q", &["y"]).await;
+        assert_eq!(objects(&["purge", "q", "--yes", "--json"])[0]["deleted"], 1);
+        assert_eq!(objects(&["queue", "delete", "q", "--json"])[0]["deleted"], true);
+        assert_eq!(objects(&["drain", "--json"])[0]["draining"], true);
+        assert_eq!(objects(&["undrain", "--json"])[0]["draining"], false);
+        daemon.stop().await;
+    });
+}
