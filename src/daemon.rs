@@ -315,9 +315,13 @@ async fn run_pool(hub: &Rc<Hub<DiskStore>>, spec: &PoolSpec) -> io::Result<ExitS
         .args(["--umask", &umask.to_string()])
         .args(files.iter().flat_map(|files| ["--files".to_owned(), files.to_string()]))
         .env("MUSHER_SOCKET", &spec.socket)
+        // Where the daemon is, not where it was started.
+        .env("PWD", "/")
         .env(POOL_LOCK_ENV, &spec.lock)
         .env(OOM_ENV, spec.oom_score_adj.to_string())
         .stdin(Stdio::from(OwnedFd::from(theirs)))
+        // Ctrl-C goes to a whole group, and would end a job that is just being started.
+        .process_group(0)
         .kill_on_drop(true)
         .spawn()?;
     ours.set_nonblocking(true)?;

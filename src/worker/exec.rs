@@ -143,6 +143,10 @@ impl Child {
         // It fails only when nobody is left, or for a process that has taken on other rights: then there is
         // nothing more that could be done.
         let _ = kill_process_group(self.pid, signal);
+        if signal == Signal::TERM {
+            // Whoever is stopped does not hear it.
+            let _ = kill_process_group(self.pid, Signal::CONT);
+        }
     }
 
     /// Kills all that the process has left, once it has ended; returns when that is gone.

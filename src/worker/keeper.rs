@@ -43,6 +43,8 @@ pub fn keep() -> io::Result<ExitStatus> {
         .args(std::env::args_os().skip(1))
         .env(KEPT_ENV, "1")
         .stdin(Stdio::from(OwnedFd::from(theirs)))
+        // Ctrl-C goes to a whole group, and would end a job that is just being started.
+        .process_group(0)
         .spawn()?;
     let held = hold_until_end(&ours);
     let status = child.wait();

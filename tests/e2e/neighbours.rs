@@ -29,6 +29,8 @@ fn shell(script: &str, program: &Command) -> Command {
 #[test]
 fn a_daemon_whose_directory_is_deleted_runs_handlers_all_the_same() {
     let config = "[queues.where]\nhandler = { exec = [\"sh\", \"-c\", \"pwd\"] }\nworkers = 1\n\
+                  keep = { done = \"1h\" }\n\
+                  [queues.said]\nhandler = { exec = [\"printenv\", \"PWD\"] }\nworkers = 1\n\
                   keep = { done = \"1h\" }\n";
     block_on(async {
         let home = Home::new(config);
@@ -41,9 +43,11 @@ fn a_daemon_whose_directory_is_deleted_runs_handlers_all_the_same() {
         command.env("GONE", &gone).stdout(std::process::Stdio::null());
         let daemon = home.start(command).await;
         fs::remove_dir(&gone).unwrap();
-        let id = daemon.submit("where", &["x"]).await;
-        daemon.until_state(id, "done").await;
-        assert_eq!(text(&home.musher(&["logs", &id.to_string()])), "/\n");
+        for queue in ["where", "said"] {
+            let id = daemon.submit(queue, &["x"]).await;
+            daemon.until_state(id, "done").await;
+            assert_eq!(text(&home.musher(&["logs", &id.to_string()])), "/\n", "{queue}");
+        }
         home.configure(&format!("{config}[queues.more]\nhandler = {{ exec = [\"true\"] }}\nworkers = 1\n"));
         daemon.signal(Signal::HUP);
         until("the reload", async || daemon.try_queue("more").await.filter(|queue| queue.workers == 1)).await;
@@ -160,6 +164,18 @@ fn a_job_begins_with_no_signal_ignored_and_no_descriptor_of_others() {
         let output = home.musher(&["run", "--wait", "--", "sh", "-c", look]);
         let out = String::from_utf8_lossy(&output.stdout);
         assert_eq!(out.trim(), "0\n0\n0 1 2");
+        daemon.stop().await;
+    });
+}
+
+#[test]
+fn a_job_that_is_stopped_hears_that_its_time_is_over() {
+    block_on(async {
+        let home = Home::new(COMMANDS);
+        let daemon = home.serve().await;
+        let script = "trap 'echo heard; exit 3' TERM; kill -STOP $$; echo went on";
+        let output = home.musher(&["run", "--wait", "--timeout", "300ms", "--", "sh", "-c", script]);
+        assert!(text(&output).contains("heard"), "{}", text(&output));
         daemon.stop().await;
     });
 }
