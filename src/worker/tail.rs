@@ -34,16 +34,21 @@ impl Kept {
         Kept { beginning: max - end_max, end_max, end: VecDeque::new(), end_cost: 0, left_out: 0 }
     }
 
-    /// Gives a piece back that belongs to the beginning, and holds others back.
+    /// Gives back what of a piece belongs to the beginning, and holds the rest back.
     pub(super) fn take(&mut self, stream: u8, piece: Bytes) -> Option<Bytes> {
         let cost = piece.len() + PIECE_COST;
         if cost <= self.beginning {
             self.beginning -= cost;
             return Some(piece);
         }
+        // What still fits goes there, or output that is kept as a whole would lose its middle.
+        let mut first = piece;
+        let rest = first.split_off(self.beginning.saturating_sub(PIECE_COST).min(first.len()));
         self.beginning = 0;
-        self.hold(stream, &piece);
-        None
+        if !rest.is_empty() {
+            self.hold(stream, &rest);
+        }
+        Some(first).filter(|first| !first.is_empty())
     }
 
     fn hold(&mut self, stream: u8, piece: &[u8]) {
