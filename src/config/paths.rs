@@ -139,12 +139,13 @@ pub fn client_sockets(named: Option<&Path>, around: &Surroundings) -> Vec<PathBu
     places
 }
 
-/// The socket that a client talks to: of those that it may talk to the first that is there, else the first.
+/// The socket that a client talks to: of those that it may talk to the first that is there, else the first that cannot be
+/// looked at, so that whoever tries it is told why, else the first.
 pub fn client_socket(named: Option<&Path>, around: &Surroundings) -> PathBuf {
     let mut places = client_sockets(named, around);
-    // One that cannot be looked at is there: whoever tries it is told why.
-    let is_there = |path: &PathBuf| !matches!(path.try_exists(), Ok(false));
-    let first = places.iter().position(is_there).unwrap_or(0);
+    let looked: Vec<_> = places.iter().map(|path| path.try_exists().ok()).collect();
+    let find = |wanted| looked.iter().position(|found| *found == wanted);
+    let first = find(Some(true)).or_else(|| find(None)).unwrap_or(0);
     places.swap_remove(first)
 }
 
@@ -206,6 +207,21 @@ mod tests {
         let here = around(false, &[("MUSHER_SOCKET", "/named.sock")]);
         assert_eq!(client_socket(None, &here), Path::new("/named.sock"));
         assert_eq!(client_socket(Some(Path::new("/option.sock")), &here), Path::new("/option.sock"));
+    }
+
+    /// A service whose unit hides /run/user could not reach the system's daemon.
+    #[test]
+    fn a_place_that_cannot_be_looked_at_does_not_hide_a_socket_that_is_there() {
+        let dir = tempfile::tempdir().unwrap();
+        let state: &'static str = dir.path().to_str().unwrap().to_owned().leak();
+        // Below a file nothing can be looked at.
+        let vars = vec![("XDG_RUNTIME_DIR", "/proc/version"), ("XDG_STATE_HOME", state)].leak();
+        let here = around(false, vars);
+        assert_eq!(client_socket(None, &here), Path::new("/proc/version/musher/musher.sock"));
+        let there = dir.path().join("musher").join("musher.sock");
+        std::fs::create_dir(dir.path().join("musher")).unwrap();
+        std::fs::write(&there, "").unwrap();
+        assert_eq!(client_socket(None, &here), there);
     }
 
     /// The daemon served its state directory, and the client looked in /run only: "no daemon", or the system's one.
