@@ -16,7 +16,7 @@ use crate::server::{
 use crate::signals::{self, Signal};
 use crate::store::{AppendError, DiskStore, OpenError, Options, Recovered};
 use crate::telemetry::{self, events};
-use crate::worker::{OOM_ENV, Orphans, POOL_LOCK_ENV, PoolLock};
+use crate::worker::{Cgroups, OOM_ENV, Orphans, POOL_LOCK_ENV, PoolLock};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
@@ -220,7 +220,9 @@ impl Daemon {
         pool.abort();
         // Its end kills what it still runs.
         let _ = tokio::time::timeout(POOL_GRACE, pool).await;
+        Cgroups::clear();
         orphans.end_all(POOL_GRACE);
+        Cgroups::clear();
         (hub, outputs, ended)
     }
 }
@@ -327,7 +329,9 @@ async fn run_pool(hub: &Rc<Hub<DiskStore>>, spec: &PoolSpec) -> io::Result<ExitS
     ours.set_nonblocking(true)?;
     server::serve_pool(hub, tokio::net::UnixStream::from_std(ours)?);
     let status = child.wait().await;
+    Cgroups::clear();
     spec.orphans.end().await;
+    Cgroups::clear();
     drop(held);
     status
 }

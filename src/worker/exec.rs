@@ -1,6 +1,7 @@
 //! Starts a job's process: its arguments, standard input, environment and process group. It knows nothing of
 //! leases and deadlines (`supervise.rs`), and nothing of what becomes of the output (`output.rs`).
 
+use super::cgroups::{Cgroup, Cgroups};
 use super::orphans::Orphans;
 use super::spawn::{self, spawn};
 use super::user::{User, UserError};
@@ -121,6 +122,7 @@ pub(super) struct Child {
     end: AsyncFd<OwnedFd>,
     reaped: bool,
     orphans: Option<Orphans>,
+    cgroup: Option<Cgroup>,
 }
 
 /// What it prints.
@@ -152,6 +154,9 @@ impl Child {
     /// Kills all that the process has left, once it has ended; returns when that is gone.
     pub(super) async fn clear(&self) {
         self.signal(Signal::KILL);
+        if let Some(cgroup) = &self.cgroup {
+            cgroup.end().await;
+        }
         if let Some(orphans) = &self.orphans {
             orphans.end_those_of(self.pid).await;
         }
@@ -193,7 +198,7 @@ pub(super) fn start(
     };
     command.envs(variables(job, around));
     let started = standard_input(handler, job)
-        .and_then(|stdin| launch(&mut command, place.as_ref(), stdin, around.orphans.as_ref()));
+        .and_then(|stdin| launch(&mut command, place.as_ref(), stdin, around));
     started.map_err(|error| explain(error, &command, place))
 }
 
@@ -202,28 +207,31 @@ fn launch(
     command: &mut Command,
     place: Option<&Place>,
     stdin: OwnedFd,
-    orphans: Option<&Orphans>,
+    around: &Surroundings,
 ) -> io::Result<(Child, Pipes)> {
+    let Surroundings { orphans, cgroups, .. } = around;
     let (stdout, stdout_end) = pipe_with(PipeFlags::CLOEXEC)?;
     let (stderr, stderr_end) = pipe_with(PipeFlags::CLOEXEC)?;
     let pipes = Pipes { stdout: listen(stdout)?, stderr: listen(stderr)? };
+    let cgroup = cgroups.as_ref().and_then(Cgroups::take);
+    let entrance = cgroup.as_ref().and_then(Cgroup::entrance);
     let (pid, process) = if place.is_some_and(|place| place.user.is_some()) {
         command.stdin(stdin).stdout(stdout_end).stderr(stderr_end);
-        let started = lead_and_die_with_this_process(command, orphans.is_some()).spawn();
+        let started = lead_and_die_with_this_process(command, orphans.is_some(), entrance).spawn();
         // The command would keep the ends of the pipes open.
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         let pid = Pid::from_child(&started?);
         (pid, pidfd_open(pid, PidfdFlags::empty()).map_err(io::Error::from))
     } else {
-        let (pid, process) =
-            spawn(command, [stdin.as_fd(), stdout_end.as_fd(), stderr_end.as_fd()], orphans.is_some())?;
+        let stdio = [stdin.as_fd(), stdout_end.as_fd(), stderr_end.as_fd()];
+        let (pid, process) = spawn(command, stdio, orphans.is_some(), entrance.as_ref().map(AsFd::as_fd))?;
         (pid, Ok(process))
     };
     if let Some(orphans) = orphans {
         orphans.spare(pid);
     }
     match process.and_then(readable_at_end) {
-        Ok(end) => Ok((Child { pid, end, reaped: false, orphans: orphans.cloned() }, pipes)),
+        Ok(end) => Ok((Child { pid, end, reaped: false, orphans: orphans.clone(), cgroup }, pipes)),
         Err(error) => {
             // It cannot be watched, so it must not run.
             let _ = kill_process_group(pid, Signal::KILL);
@@ -320,12 +328,19 @@ fn standard_input(handler: &Handler, job: &ClaimedJob) -> io::Result<OwnedFd> {
     Ok(file.into())
 }
 
-/// Has the child lead a session, adopt what is orphaned below it if asked to, and be killed when this process dies,
-/// however it dies. For processes that are not started by `spawn`, which sees to that itself: those of other users.
+/// Has the child enter a control group if there is one, lead a session, adopt what is orphaned below it if asked to, and
+/// be killed when this process dies, however it dies. For processes that are not started by `spawn`, which sees to that itself: those of other users.
 /// While one has their rights they can stop it, and `spawn` waits.
-fn lead_and_die_with_this_process(command: &mut Command, adopts: bool) -> &mut Command {
+fn lead_and_die_with_this_process(
+    command: &mut Command,
+    adopts: bool,
+    entrance: Option<OwnedFd>,
+) -> &mut Command {
     let this = getpid();
     let ask = move || {
+        if let Some(entrance) = &entrance {
+            let _ = rustix::io::write(entrance, b"0");
+        }
         setsid()?;
         if adopts {
             set_child_subreaper(Some(getpid()))?;
@@ -335,7 +350,7 @@ fn lead_and_die_with_this_process(command: &mut Command, adopts: bool) -> &mut C
         if getppid() == Some(this) { Ok(()) } else { Err(io::ErrorKind::BrokenPipe.into()) }
     };
     // SAFETY: between fork and exec only calls that are safe in a signal handler are allowed. `ask` makes bare
-    // system calls, setsid, prctl, getpid and getppid; it takes no lock and allocates nothing (an error from an `ErrorKind` is a
+    // system calls, write, setsid, prctl, getpid and getppid; it takes no lock and allocates nothing (an error from an `ErrorKind` is a
     // plain value). The signal follows the *thread* that forked: `serve` runs on a current-thread runtime, whose
     // thread is the one that lives as long as the worker.
     unsafe { command.pre_exec(ask) }

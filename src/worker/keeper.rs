@@ -3,7 +3,7 @@
 //! daemon until then: so the daemon gives a job to nobody else on this machine while anything of the first attempt lives.
 //! If the keeper itself is killed, the worker sees that and does the same. It knows no jobs and no protocol.
 
-use super::Orphans;
+use super::{Cgroups, Orphans};
 use crate::signals::{self, Signal};
 use rustix::io::retry_on_intr;
 use rustix::net::{
@@ -48,7 +48,9 @@ pub fn keep() -> io::Result<ExitStatus> {
         .spawn()?;
     let held = hold_until_end(&ours);
     let status = child.wait();
+    Cgroups::clear();
     orphans.end_all(PATIENCE);
+    Cgroups::clear();
     drop(held);
     status
 }

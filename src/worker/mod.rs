@@ -11,7 +11,7 @@
 //! - `pool`: one loop owns all slots (`lanes`, `ahead`), leases (`leases`) and deadlines; everything else sends it events.
 //! - `attempt`: one run as named steps: start, watch, settle.
 //! - `exec`: what a job's process is given; `spawn`: how it comes to be; `user`: whose rights; `supervise`: when it is stopped, and how.
-//! - `orphans`: what jobs leave behind. `keeper`: the parent of `musher work`. `pool_lock`: one pool a directory.
+//! - `orphans`: what jobs leave behind; `cgroups`: the same by the kernel, where it may be. `keeper`: the parent of `musher work`. `pool_lock`: one pool a directory.
 //! - `oom`: jobs before the daemon when memory runs out.
 //! - `output`: what it prints, to the daemon; `echo`: the same here. `run`: the two programs around it all.
 //!
@@ -19,6 +19,7 @@
 
 mod ahead;
 mod attempt;
+mod cgroups;
 mod echo;
 mod exec;
 mod keeper;
@@ -37,6 +38,7 @@ mod tail;
 mod tests;
 mod user;
 
+pub use cgroups::Cgroups;
 pub use keeper::{KEPT_ENV, keep};
 pub use oom::OOM_ENV;
 pub use orphans::Orphans;
@@ -51,7 +53,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 /// What processes of ours tell each other.
-const OWN_ENV: [&str; 3] = [KEPT_ENV, POOL_LOCK_ENV, OOM_ENV];
+const OWN_ENV: [&str; 4] = [KEPT_ENV, POOL_LOCK_ENV, OOM_ENV, cgroups::DELEGATED_ENV];
 
 /// What to run for some queues.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -116,6 +118,8 @@ pub struct Surroundings {
     pub environment: Vec<(OsString, OsString)>,
     /// Where a process of its own runs jobs: what sees to it that nothing of a job outlives it.
     pub orphans: Option<Orphans>,
+    /// Where it may make them: a control group for each job.
+    pub cgroups: Option<Cgroups>,
 }
 
 impl Surroundings {
@@ -124,7 +128,7 @@ impl Surroundings {
         let environment = std::env::vars_os()
             .filter(|(name, _)| !PRIVATE_ENV.iter().chain(&OWN_ENV).any(|private| name == private))
             .collect();
-        Surroundings { socket, environment, orphans: None }
+        Surroundings { socket, environment, orphans: None, cgroups: None }
     }
 }
 

@@ -5,7 +5,7 @@ use super::echo;
 use super::keeper::Keeper;
 use super::oom::{self, OOM_ENV};
 use super::pool_lock::{POOL_LOCK_ENV, PoolLock};
-use super::{Orphans, Plan, Source, Surroundings, WorkerEnd, serve};
+use super::{Cgroups, Orphans, Plan, Source, Surroundings, WorkerEnd, serve};
 use crate::client::{Client, ClientError};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1};
 use std::io;
@@ -58,15 +58,31 @@ pub fn run_pool() -> io::Result<()> {
         let client = Client::greet(UnixStream::from_std(socket)?).await.map_err(io::Error::other)?;
         let mut around = Surroundings::of_this_process(std::env::var_os("MUSHER_SOCKET").map(PathBuf::from));
         around.orphans = Some(orphans.clone());
+        around.cgroups = cgroups();
         let (_nobody, never) = watch::channel(None);
         let end = serve(&client, Source::Daemon, around, never).await;
         // The connection ends with the runtime: nothing of a job may be left then.
-        orphans.end_all(LAST_PATIENCE);
+        end_all_jobs(&orphans);
         match end {
             WorkerEnd::Stopped | WorkerEnd::Disconnected => Ok(()),
             WorkerEnd::Refused(error) => Err(io::Error::other(error)),
         }
     })
+}
+
+/// The control groups that jobs get here, if they get any.
+fn cgroups() -> Option<Cgroups> {
+    Cgroups::delegated().unwrap_or_else(|error| {
+        tracing::warn!("jobs get no control groups, though one is delegated: {error}");
+        None
+    })
+}
+
+/// Ends what jobs have left in this process's charge, when no more are started.
+fn end_all_jobs(orphans: &Orphans) {
+    Cgroups::clear();
+    orphans.end_all(LAST_PATIENCE);
+    Cgroups::clear();
 }
 
 /// Handlers and not "ignore", since that would be inherited by the jobs.
@@ -96,7 +112,7 @@ pub fn run_kept(options: &WorkOptions) -> io::Result<Result<(), ClientError>> {
             end = work(options, &keeper, &orphans, &asked) => end,
         };
         // The connection ends with the runtime, none of whose tasks runs before that: nothing of a job may be left then.
-        orphans.end_all(LAST_PATIENCE);
+        end_all_jobs(&orphans);
         end
     });
     echo::flush();
@@ -129,6 +145,7 @@ async fn work(
 ) -> io::Result<Result<(), ClientError>> {
     let mut around = Surroundings::of_this_process(Some(options.socket.clone()));
     around.orphans = Some(orphans.clone());
+    around.cgroups = cgroups();
     let mut client = match call(&options.socket, keeper).await {
         Ok(client) => client,
         Err(error) => return Ok(Err(error)),

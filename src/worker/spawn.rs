@@ -23,9 +23,10 @@ const DEFAULT_PATH: &[u8] = b"/bin:/usr/bin";
 const SHELL: &[u8] = b"/bin/sh";
 
 /// Starts `command` as the leader of a session of its own, without a terminal, which gets SIGKILL when the thread that
-/// calls this ends. If it `adopts`, what is orphaned below it becomes its child. Of the command's environment only what was set counts; in its arguments and directory `Command` has replaced
-/// what holds a zero byte, so that must have been looked for before. `stdio` are its standard streams. Gives its number and
-/// a descriptor of it.
+/// calls this ends. If it `adopts`, what is orphaned below it becomes its child. It enters the control group to which
+/// `entrance` (its `cgroup.procs`) belongs; if the system refuses that, it stays in this process's. Of the command's
+/// environment only what was set counts; in its arguments and directory `Command` has replaced what holds a zero byte, so
+/// that must have been looked for before. `stdio` are its standard streams. Gives its number and a descriptor of it.
 ///
 /// # Errors
 /// As [`Command::spawn`]; no process is left behind.
@@ -33,6 +34,7 @@ pub(super) fn spawn(
     command: &Command,
     stdio: [BorrowedFd<'_>; 3],
     adopts: bool,
+    entrance: Option<BorrowedFd<'_>>,
 ) -> io::Result<(Pid, OwnedFd)> {
     if stdio.iter().any(|fd| fd.as_raw_fd() < 3) {
         // They would be overwritten before they are used. Programs in Rust begin with those three open.
@@ -48,6 +50,7 @@ pub(super) fn spawn(
         stdio: stdio.map(|fd| fd.as_raw_fd()),
         parent: getpid().as_raw_nonzero().get(),
         adopts,
+        entrance: entrance.map_or(-1, |fd| fd.as_raw_fd()),
         error: 0,
     };
     let mut stack = Box::<[u8]>::new_uninit_slice(STACK);
@@ -193,6 +196,8 @@ struct Birth {
     stdio: [RawFd; 3],
     parent: i32,
     adopts: bool,
+    /// -1 for none.
+    entrance: RawFd,
     error: i32,
 }
 
@@ -226,6 +231,9 @@ unsafe fn become_program(birth: &mut Birth) -> Errno {
         // Dead already, before the line above? Then no signal will come.
         if libc::getppid() != birth.parent {
             return Errno::PIPE;
+        }
+        if birth.entrance >= 0 {
+            libc::write(birth.entrance, c"0".as_ptr().cast(), 1);
         }
         if libc::setsid() < 0 || (birth.adopts && libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1) != 0) {
             return errno();
@@ -303,7 +311,7 @@ mod tests {
     fn run(command: &Command) -> io::Result<(String, WaitStatus)> {
         let (mut reader, writer) = io::pipe().unwrap();
         let null = File::options().read(true).write(true).open("/dev/null").unwrap();
-        let (pid, _) = spawn(command, [null.as_fd(), writer.as_fd(), null.as_fd()], false)?;
+        let (pid, _) = spawn(command, [null.as_fd(), writer.as_fd(), null.as_fd()], false, None)?;
         drop(writer);
         let mut printed = String::new();
         reader.read_to_string(&mut printed).unwrap();
@@ -390,7 +398,7 @@ mod tests {
             let null = File::open("/dev/null").unwrap();
             let mut command = Command::new("sleep");
             command.arg("20");
-            spawn(&command, [null.as_fd(); 3], false).unwrap().0
+            spawn(&command, [null.as_fd(); 3], false, None).unwrap().0
         };
         let pid = std::thread::spawn(start).join().unwrap();
         assert_eq!(ended(pid).terminating_signal(), Some(Signal::KILL.as_raw()));

@@ -3,6 +3,7 @@
 mod access;
 mod backup;
 mod bench;
+mod cgroups;
 mod client_completions;
 mod client_input;
 mod client_streams;

@@ -209,16 +209,8 @@ fn a_daemon_that_is_killed_takes_all_of_its_jobs_with_it_before_the_next_one_run
         daemon.submit("q", &["a"]).await;
         let mut next = None;
         let kill = async || {
-            // Stopped, its pool takes as long as it likes to notice.
-            let pool = pool_of(&daemon).await;
-            kill_process(pool, Signal::STOP).unwrap();
             daemon.kill().await;
-            let starts = async { next = Some(home.serve().await) };
-            let goes_on = async {
-                tokio::time::sleep(std::time::Duration::from_millis(300)).await;
-                kill_process(pool, Signal::CONT).unwrap();
-            };
-            tokio::join!(starts, goes_on);
+            next = Some(home.serve().await);
         };
         the_first_ends_before_the_second_begins(&home, kill).await;
     });
