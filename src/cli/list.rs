@@ -1,7 +1,7 @@
 //! `musher list`: jobs in a table, page by page, once or again and again.
 
 use super::exit::{End, Failure};
-use super::job_options::parse_tag;
+use super::job_options::{parse_id, parse_tag};
 use super::output::{self, safe, when};
 use crate::client::Client;
 use crate::clock;
@@ -50,7 +50,7 @@ pub(super) struct List {
     #[arg(long, value_name = "N", default_value_t = 50)]
     limit: u64,
     /// Begin behind this job, in the order of the list
-    #[arg(long, value_name = "ID")]
+    #[arg(long, value_name = "ID", value_parser = parse_id)]
     after: Option<u64>,
     /// Look again each second, until Ctrl-C; with --json, print what has changed
     #[arg(long)]

@@ -1,6 +1,7 @@
 //! One job: `musher show` and `musher explain`.
 
 use super::exit::End;
+use super::job_options::parse_id;
 use super::list::ran;
 use super::output::{self, point, safe, user};
 use crate::client::Client;
@@ -15,6 +16,7 @@ use std::process::ExitCode;
 #[command(after_help = "Examples:\n  musher show 42\n  musher show 42 --body > body.bin")]
 pub(super) struct Show {
     /// The job
+    #[arg(value_name = "ID", value_parser = parse_id)]
     id: u64,
     /// Print its body, and nothing else
     #[arg(long, conflicts_with = "json")]
@@ -102,6 +104,7 @@ fn exit(status: Option<u8>, signal: Option<u8>) -> Option<String> {
 #[command(after_help = "Example:\n  musher explain 42")]
 pub(super) struct Explain {
     /// The job
+    #[arg(value_name = "ID", value_parser = parse_id)]
     id: u64,
     /// Print an object
     #[arg(long)]

@@ -3,6 +3,7 @@
 
 use super::exit::{Failure, UNREACHABLE};
 use crate::client::ClientError;
+use crate::config::socket_path_error;
 use nix::unistd::{Gid, Group, Uid, User, getgroups};
 use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt;
@@ -11,6 +12,9 @@ use std::path::{Path, PathBuf};
 /// What to tell of an error at the first connection; `places` are the sockets that were looked at.
 pub(super) fn explain(error: ClientError, places: &[PathBuf]) -> Failure {
     let ClientError::Connect { path, source } = &error else { return error.into() };
+    if let Some(why) = socket_path_error(path) {
+        return Failure::usage(format!("--socket {}: {why}", path.display()));
+    }
     let message = match source.kind() {
         ErrorKind::PermissionDenied => denied(path),
         ErrorKind::NotFound if places.len() > 1 => {

@@ -56,7 +56,10 @@ impl Cgroups {
         let Some(own) = own().filter(|own| is_delegated(own)) else { return Ok(None) };
         let (begun, mut pause) = (crate::clock::monotonic(), PAUSE);
         while !clear(&own) && crate::clock::monotonic() - begun < PATIENCE {
-            #[allow(clippy::disallowed_methods, reason = "the start of a process that has nothing else to do")]
+            #[allow(
+                clippy::disallowed_methods,
+                reason = "the start of a process that has nothing else to do"
+            )]
             std::thread::sleep(pause);
             pause = (pause * 2).min(PAUSE_MAX);
         }
@@ -183,7 +186,7 @@ fn is_delegated(group: &Path) -> bool {
         matches!(rustix::fs::getxattr(group, *name, &mut value), Ok(1)) && value == *b"1"
     };
     let is_said = std::env::var_os(DELEGATED_ENV).is_some_and(|value| value == "1");
-    (is_said || DELEGATED.iter().any(|name| is_set(&name))) && group.join("cgroup.kill").exists()
+    (is_said || DELEGATED.iter().any(|name| is_set(name))) && group.join("cgroup.kill").exists()
 }
 
 /// The group of this process in the hierarchy of version 2, if that is to be seen here.
@@ -216,7 +219,11 @@ mod tests {
                       32 30 0:28 / /sys/fs/cgroup/systemd rw - cgroup cgroup rw,name=systemd";
         let part = "29 23 0:26 /machine/a /sys/fs/cgroup rw - cgroup2 cgroup2 rw";
         let table = [
-            ("0::/system.slice/musher.service\n", unified, Some("/sys/fs/cgroup/system.slice/musher.service")),
+            (
+                "0::/system.slice/musher.service\n",
+                unified,
+                Some("/sys/fs/cgroup/system.slice/musher.service"),
+            ),
             ("9:name=systemd:/x\n0::/x\n", hybrid, Some("/sys/fs/cgroup/unified/x")),
             ("0::/machine/a/b\n", part, Some("/sys/fs/cgroup/b")),
             ("0::/machine/b\n", part, None),

@@ -197,8 +197,8 @@ pub(super) fn start(
         Handler::Command => of_body(job)?,
     };
     command.envs(variables(job, around));
-    let started = standard_input(handler, job)
-        .and_then(|stdin| launch(&mut command, place.as_ref(), stdin, around));
+    let started =
+        standard_input(handler, job).and_then(|stdin| launch(&mut command, place.as_ref(), stdin, around));
     started.map_err(|error| explain(error, &command, place))
 }
 

@@ -385,3 +385,15 @@ fn strange_things_among_the_outputs_do_not_stop_a_start_and_are_named() {
         daemon.stop().await;
     });
 }
+
+#[test]
+fn a_path_too_long_for_a_socket_is_named_as_that() {
+    let home = Home::new("");
+    let long = home.path(&"x".repeat(120)).display().to_string();
+    for verb in [&["status"][..], &["submit", "q", "body"], &["show", "1"]] {
+        let output = home.musher(&[&["--socket", &long][..], verb].concat());
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(2), "{said}");
+        assert!(said.contains("a socket's path at most 107") && !said.contains("start one"), "{said}");
+    }
+}

@@ -1,0 +1,161 @@
+//! Each mistake in a configuration, and what is said of it.
+
+use super::*;
+
+/// What is written, and what the one error must say.
+const MISTAKES: &[(&str, &str)] = &[
+    ("[daemon]\nsockt = '/s'", "musher.toml:2: daemon.sockt: unknown key; did you mean `socket`?"),
+    ("[limits]\n\nbdy = 1", "musher.toml:3: limits.bdy: unknown key; did you mean `body`?"),
+    ("[deamon]", "musher.toml:1: deamon: unknown key; did you mean `daemon`?"),
+    ("[zzz]", "zzz: unknown key; known here are daemon, limits, storage, queues, access"),
+    ("[queues.mails]\nleese = '1s'", "musher.toml:2: queues.mails.leese: unknown key; did you mean `lease`?"),
+    (
+        "[queues.m]\nbackoff = { bse = '1s' }",
+        "musher.toml:2: queues.m.backoff.bse: unknown key; did you mean `base`?",
+    ),
+    (
+        "[queues.m]\nkeep = { dine = '1s' }",
+        "musher.toml:2: queues.m.keep.dine: unknown key; did you mean `done`?",
+    ),
+    ("[daemon]\nhttp = '1:1'", "musher.toml:2: daemon.http: not supported by this version"),
+    ("[daemon]\nbeanstalk = '1:1'", "musher.toml:2: daemon.beanstalk: not supported by this version"),
+    ("[topics]\na = ['b']", "musher.toml:1: topics: not supported by this version"),
+    ("[queues.m]\nrate = '1/s'", "musher.toml:2: queues.m.rate: not supported by this version"),
+    ("[queues.m]\nconcurrency = 1", "musher.toml:2: queues.m.concurrency: not supported by this version"),
+    ("[queues.m]\nper_key = 1", "musher.toml:2: queues.m.per_key: not supported by this version"),
+    (
+        "[queues.m]\nhandler = { http = 'http://h' }",
+        "musher.toml:2: queues.m.handler.http: not supported by this version",
+    ),
+    ("[daemon]\ndurability = 'interval'", "musher.toml:2: daemon.durability: only \"sync\" is supported"),
+    ("[daemon]\ndata = 'here'", "musher.toml:2: daemon.data: must be the whole path"),
+    (
+        "[daemon]\ndrain_timeout = 30",
+        "daemon.drain_timeout: must be a duration such as \"30s\", not an integer",
+    ),
+    (
+        "[daemon]\ndrain_timeout = '30'",
+        "musher.toml:2: daemon.drain_timeout: `30` is not a duration: it has no",
+    ),
+    ("[daemon]\ndrain_submits = 'x'", "`x` is not known; use one of \"refuse\", \"accept\""),
+    ("[daemon]\njob_oom_score_adj = 1001", "daemon.job_oom_score_adj: 1001 is too large; the most is 1000"),
+    ("[limits]\nbody = '1M'", "musher.toml:2: limits.body: `1M` is not a size: the unit can mean two things"),
+    ("[limits]\nbody = true", "limits.body: must be a size such as \"64MiB\", not a boolean"),
+    ("[limits]\nbody = 0", "limits.body: 0B is too small; the least is 1B"),
+    ("[limits]\nbody = -1", "limits.body: must not be negative"),
+    ("[limits]\nconnections = 0", "limits.connections: 0 is too small; the least is 1"),
+    ("[limits]\nconnections = '5'", "limits.connections: must be a whole number, not a string"),
+    ("[limits]\nbody = '32MiB'", "musher.toml:2: limits.body: a body of 32MiB does not fit a frame of 32MiB"),
+    ("[limits]\nframe = '1MiB'", "musher.toml:2: limits.frame: a body of 1MiB does not fit a frame of 1MiB"),
+    (
+        "[storage]\nlog_file = '1KiB'",
+        "musher.toml:2: storage.log_file: 1KiB is too small; the least is 64KiB",
+    ),
+    ("[storage]\nlog_file = '2GiB'", "storage.log_file: a log of 2GiB does not hold two files of 2GiB"),
+    ("[storage]\ncheckpoint = '1ms'", "storage.checkpoint: 1ms is too short; the least is 10ms"),
+    ("[queues.\"two words\"]", "musher.toml:1: queues.\"two words\": `two words` is not a queue name"),
+    ("[queues.m]\nlease = '10ms'", "musher.toml:2: queues.m.lease: 10ms is too short; the least is 1s"),
+    ("[queues.m]\ntimeout = '0'", "queues.m.timeout: 0s is too short"),
+    ("[queues.m]\ntimeout = 'never'", "queues.m.timeout: `never` is not a duration"),
+    (
+        "[queues.m]\nretries = 'first'",
+        "queues.m.retries: `first` is not known; use one of \"alternate\", \"behind\",",
+    ),
+    ("[queues.m]\npriority = -1", "queues.m.priority: must not be negative"),
+    (
+        "[queues.m]\npriority = 4294967296",
+        "queues.m.priority: 4294967296 is too large; the most is 4294967295",
+    ),
+    ("[queues.m]\nlater_max = 0", "queues.m.later_max: 0 is too small; the least is 1"),
+    ("[queues.m]\nattempts = 0", "queues.m.attempts: 0 is too small; the least is 1"),
+    ("[queues.m]\ncrashes = 0", "queues.m.crashes: 0 is too small; the least is 1"),
+    (
+        "[queues.m]\nworkers = 4",
+        "queues.m.workers: the daemon's workers have nothing to run without a handler",
+    ),
+    (
+        "[queues.m]\nhandler = 'comand'",
+        "queues.m.handler: `comand` is not known; write \"command\", or { exec",
+    ),
+    ("[queues.m]\nhandler = 4", "queues.m.handler: must be a text or a table, not an integer"),
+    ("[queues.m]\nhandler = {}", "queues.m.handler: names no program; write { exec"),
+    ("[queues.m]\nhandler = { exec = [] }", "queues.m.handler.exec: must name a program"),
+    ("[queues.m]\nhandler = { exec = [''] }", "queues.m.handler.exec: must name a program"),
+    ("[queues.m]\nhandler = { exec = 'sh' }", "queues.m.handler.exec: must be a list of texts, not a string"),
+    (
+        "[queues.m]\nhandler = { exec = ['./x'] }",
+        "queues.m.handler.exec: `./x` is relative; write the whole path",
+    ),
+    (
+        "[queues.m]\nhandler = { exec = [\"sh\", \"\\u0000\"] }",
+        "queues.m.handler.exec: must not contain a NUL",
+    ),
+    (
+        "[queues.m.backoff]\nkind = 'cubic'",
+        "musher.toml:2: queues.m.backoff.kind: `cubic` is not known; use one of",
+    ),
+    ("[queues.m.backoff]\nbase = '2d'", "queues.m.backoff.base: base (2d) must not be longer than max (1d)"),
+    ("[queues.m.backoff]\nmax = '800d'", "queues.m.backoff.max: 800d is too long; the most is 366d"),
+    ("[queues.m.backoff]\njitter = 1.5", "queues.m.backoff.jitter: must be a number from 0 to 1"),
+    ("[queues.m.keep]\ndead = 'always'", "queues.m.keep.dead: `always` is not a duration"),
+    ("queues = 4", "musher.toml:1: queues: must be a table, not an integer"),
+    ("[queues]\nm = 4", "musher.toml:2: queues.m: must be a table, not an integer"),
+    ("[access]", "musher.toml:1: access: must be a list of tables, each begun by [[access]], not a table"),
+    (
+        "\n[[access]]\nqueues = ['*']\nmay = ['read']",
+        "musher.toml:2: access[1]: holds for nobody; name users or groups",
+    ),
+    (
+        "[[access]]\nusers = ['alix']\nqueues = ['*']\nmay = ['read']",
+        "musher.toml:2: access[1].users: there is no user `alix` on this machine; add it, or write its number",
+    ),
+    (
+        "[[access]]\ngroups = ['alice']\nqueues = ['*']\nmay = ['read']",
+        "musher.toml:2: access[1].groups: there is no group `alice` on this machine",
+    ),
+    (
+        "[[access]]\nusers = [-1]\nqueues = ['*']\nmay = ['read']",
+        "musher.toml:2: access[1].users: must be a list of names and numbers, not of something else",
+    ),
+    (
+        "[[access]]\nusers = 'alice'\nqueues = ['*']\nmay = ['read']",
+        "musher.toml:2: access[1].users: must be a list of names and numbers, not string",
+    ),
+    (
+        "[[access]]\nusers = []\nqueues = ['*']\nmay = ['read']",
+        "musher.toml:2: access[1].users: must be a list of names and numbers, not of something else, or of nothing",
+    ),
+    ("[[access]]\nusers = ['*']\nmay = ['read']", "musher.toml:1: access[1].queues: names no queue; write"),
+    (
+        "[[access]]\nusers = ['*']\nqueues = ['a b']\nmay = ['read']",
+        "musher.toml:3: access[1].queues: `a b` is no pattern of queue names",
+    ),
+    (
+        "[[access]]\nusers = ['*']\nqueues = '*'\nmay = ['read']",
+        "musher.toml:3: access[1].queues: must be a list of texts, not a string",
+    ),
+    (
+        "[[access]]\nusers = ['*']\nqueues = ['*']",
+        "musher.toml:1: access[1].may: allows nothing; write a list of \"submit\", \"work\", \"read\", \"admin\"",
+    ),
+    ("[[access]]\nusers = ['*']\nqueues = ['*']\nmay = []", "musher.toml:4: access[1].may: allows nothing"),
+    (
+        "[[access]]\nusers = ['*']\nqueues = ['*']\nmay = ['reed']",
+        "musher.toml:4: access[1].may: `reed` is not known; use \"submit\"",
+    ),
+    (
+        "[[access]]\nuser = ['*']\ngroups = [1]\nqueues = ['*']\nmay = ['read']",
+        "musher.toml:2: access[1].user: unknown key; did you mean `users`?",
+    ),
+    ("[limits]\nbody = \n", "musher.toml:2: "),
+    ("[limits]\nbody = 1\nbody = 2", "musher.toml:3: duplicate key"),
+];
+
+#[test]
+fn every_error_names_its_line_and_key_and_says_what_to_do() {
+    for (source, expected) in MISTAKES {
+        let message = parse(source).expect_err(source).to_string();
+        assert!(message.contains(expected), "{source}\n{message}\nexpected: {expected}");
+        assert_eq!(message.lines().count(), 1, "one mistake is one error: {source}\n{message}");
+    }
+}
