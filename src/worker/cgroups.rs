@@ -186,7 +186,7 @@ fn is_delegated(group: &Path) -> bool {
         matches!(rustix::fs::getxattr(group, *name, &mut value), Ok(1)) && value == *b"1"
     };
     let is_said = std::env::var_os(DELEGATED_ENV).is_some_and(|value| value == "1");
-    (is_said || DELEGATED.iter().any(|name| is_set(name))) && group.join("cgroup.kill").exists()
+    (is_said || DELEGATED.iter().any(is_set)) && group.join("cgroup.kill").exists()
 }
 
 /// The group of this process in the hierarchy of version 2, if that is to be seen here.

@@ -106,7 +106,8 @@ impl Orphans {
         true
     }
 
-    /// Kills the orphans there are and reaps those that have died; how many have not.
+    /// Kills the orphans there are and reaps those that have died; how many are worth another look. One that was reaped
+    /// is: what was below it has become a child since.
     fn kill(&self) -> usize {
         let mut known = self.known();
         let mut left = 0;
@@ -117,6 +118,7 @@ impl Orphans {
             let killed = kill_process(pid, Signal::KILL);
             if !matches!(waitpid(Some(pid), WaitOptions::NOHANG), Ok(None)) {
                 known.stubborn.remove(&pid);
+                left += 1;
             } else if killed != Err(Errno::PERM) && !known.stubborn.contains(&pid) {
                 // One that has taken on other rights cannot be killed, and nobody waits for it.
                 left += 1;
