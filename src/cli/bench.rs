@@ -287,7 +287,6 @@ async fn complete(client: &Client, jobs: Vec<crate::protocol::ClaimedJob>) -> Re
         None => Ok(()),
         Some(
             LeaseFault::NotFound { id }
-            | LeaseFault::Twice { id }
             | LeaseFault::Lost { lease: crate::protocol::LeaseRef { id, .. }, .. },
         ) => Err(Failure::failed(format!("job {id} was taken away: does another worker serve {QUEUE}?"))),
     }

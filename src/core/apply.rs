@@ -1,9 +1,10 @@
 //! `apply`: folds an event into the state. It decides nothing and reads neither clock nor settings, so the same
 //! events give the same state in the daemon, at recovery and in every test.
 
+use super::change::{Change, Observer, QueueChange};
 use super::event::{AfterFailure, Ending, Event};
 use super::ids::{IdRange, Ids, JobId};
-use super::job::{Exit, Final, Holder, Job, Lease, State as JobState};
+use super::job::{Attempt, Final, Job, Lease, QueueName, State as JobState, StateKind};
 use super::state::{State, Totals};
 use super::time::Time;
 
@@ -11,44 +12,88 @@ impl State {
     /// Folds one event. Jobs that it names and that are not known are passed over: `decide` names none, and
     /// recovery checks before it applies.
     pub fn apply(&mut self, event: &Event) {
-        match event {
+        self.apply_telling(event, &mut ());
+    }
+
+    /// The same, and tells of each change.
+    pub fn apply_telling(&mut self, event: &Event, observer: &mut impl Observer) {
+        Fold { state: self, event, observer }.fold();
+    }
+}
+
+/// What becomes of a job that an event changes.
+enum Fate {
+    Known,
+    Forgotten,
+}
+
+/// One event on its way into the state.
+struct Fold<'a, O> {
+    state: &'a mut State,
+    event: &'a Event,
+    observer: &'a mut O,
+}
+
+impl<O: Observer> Fold<'_, O> {
+    fn fold(&mut self) {
+        match self.event {
             Event::Submitted { jobs, spec, at, due, expires_at } => {
                 let mut job = Job::fresh(spec.clone(), *at);
                 job.expires_at = *expires_at;
                 if let Some(due) = *due {
                     job.state = JobState::Scheduled { due };
                 }
-                self.next_id = self.next_id.max(jobs.end().0);
-                self.enter(*jobs, job);
-                let queue = self.queue_of(spec);
-                queue.totals.submitted += jobs.len;
-                queue.used = *at;
+                self.arrive(*jobs, job);
             }
-            Event::Claimed { jobs, holder, at, until } => self.claim(jobs, *holder, *at, *until),
-            Event::Extended { jobs, until } => self.each(jobs, |job| {
+            Event::Claimed { jobs, holder, at, until } => self.each(jobs, |totals, job| {
+                totals.claimed += 1;
+                (job.attempt, job.started) = (job.attempt.next(), Some(*at));
+                job.state = JobState::Leased(Lease { holder: *holder, since: *at, until: *until });
+                Fate::Known
+            }),
+            Event::Extended { jobs, until } => self.each(jobs, |_, job| {
                 if let JobState::Leased(lease) = &mut job.state {
                     lease.until = *until;
                 }
+                Fate::Known
             }),
             Event::Completed { jobs, end } => {
                 self.end(jobs, *end, JobState::Done, |totals| &mut totals.completed);
             }
-            Event::Failed { job, at, error, exit, next } => {
-                self.fail(job.first, (*at, error, *exit), *next);
-            }
-            Event::Released { jobs, due } => self.each(jobs, |job| {
-                job.state = due.map_or(JobState::Ready, |due| JobState::Scheduled { due });
+            Event::Failed { job, at, error, exit, next } => self.each(&(*job).into(), |totals, job| {
+                job.failed += 1;
+                job.remember(*at, error, *exit);
+                totals.failed += 1;
+                match next {
+                    AfterFailure::Retry(due) => {
+                        job.state = JobState::Scheduled { due: *due };
+                        Fate::Known
+                    }
+                    AfterFailure::Dead(end) => {
+                        totals.died += 1;
+                        keep(job, *end, JobState::Dead)
+                    }
+                }
             }),
-            Event::Interrupted { jobs } => self.each(jobs, |job| {
+            Event::Released { jobs, due } => self.each(jobs, |_, job| {
+                job.state = due.map_or(JobState::Ready, |due| JobState::Scheduled { due });
+                Fate::Known
+            }),
+            Event::Interrupted { jobs } => self.each(jobs, |_, job| {
                 job.crashes += 1;
                 job.state = JobState::Ready;
+                Fate::Known
             }),
-            Event::Deferred { job, at, error, due } => self.each(&(*job).into(), |job| {
+            Event::Deferred { job, at, error, due } => self.each(&(*job).into(), |_, job| {
                 job.later += 1;
                 job.remember(*at, error, None);
                 job.state = JobState::Scheduled { due: *due };
+                Fate::Known
             }),
-            Event::Ripened { jobs } => self.each(jobs, |job| job.state = JobState::Ready),
+            Event::Ripened { jobs } => self.each(jobs, |_, job| {
+                job.state = JobState::Ready;
+                Fate::Known
+            }),
             Event::Expired { jobs, end } => {
                 self.end(jobs, *end, JobState::Expired, |totals| &mut totals.expired);
             }
@@ -56,41 +101,48 @@ impl State {
                 self.end(jobs, *end, JobState::Cancelled, |totals| &mut totals.cancelled);
             }
             Event::Buried { jobs, end } => self.end(jobs, *end, JobState::Dead, |totals| &mut totals.died),
-            Event::Revived { jobs } => self.each(jobs, |job| {
+            Event::Revived { jobs } => self.each(jobs, |_, job| {
                 if job.state.kind().is_final() {
                     job.expires_at = Time::NEVER;
                 }
                 (job.failed, job.crashes, job.later, job.state) = (0, 0, 0, JobState::Ready);
+                Fate::Known
             }),
-            Event::Deleted { jobs } => jobs.ranges().iter().for_each(|range| self.leave_range(*range)),
-            Event::Paused { queue } => self.queues.entry(queue.clone()).or_default().paused = true,
-            Event::Resumed { queue } => self.queues.entry(queue.clone()).or_default().paused = false,
+            Event::Deleted { jobs } => jobs.ranges().iter().for_each(|range| self.delete(*range)),
+            Event::Paused { queue } => self.pause(queue, true, QueueChange::Paused),
+            Event::Resumed { queue } => self.pause(queue, false, QueueChange::Resumed),
             // At recovery a newer one of that name may be there already, with jobs.
             Event::QueueForgotten { queue } => {
-                if self.queues.get(queue).is_some_and(|queue| queue.counts().all() == 0) {
-                    self.queues.remove(queue);
+                if self.state.queues.get(queue).is_some_and(|queue| queue.counts().all() == 0) {
+                    self.state.queues.remove(queue);
+                    self.observer.queue_changed(queue, QueueChange::Forgotten);
                 }
             }
         }
     }
 
-    /// Takes each job out, lets `change` work on it, and puts it back.
-    fn each(&mut self, jobs: &Ids, mut change: impl FnMut(&mut Job)) {
-        for id in jobs.iter() {
-            if let Some(mut job) = self.leave(id) {
-                change(&mut job);
-                self.enter(id.into(), job);
-            }
-        }
+    fn arrive(&mut self, jobs: IdRange, job: Job) {
+        let (spec, at) = (job.spec.clone(), job.submitted_at);
+        let change = Change { jobs, job: &job, from: None, lease: None, forgotten: false, event: self.event };
+        self.observer.changed(&change);
+        self.state.next_id = self.state.next_id.max(jobs.end().0);
+        self.state.enter(jobs, job);
+        let queue = self.state.queue_of(&spec);
+        queue.totals.submitted += jobs.len;
+        queue.used = at;
     }
 
-    fn claim(&mut self, jobs: &Ids, holder: Holder, at: Time, until: Time) {
+    /// Takes each job out, lets `change` work on it and on what its queue counts, and puts it back if it is still
+    /// known.
+    fn each(&mut self, jobs: &Ids, mut change: impl FnMut(&mut Totals, &mut Job) -> Fate) {
         for id in jobs.iter() {
-            if let Some(mut job) = self.leave(id) {
-                self.queue_of(&job.spec).totals.claimed += 1;
-                (job.attempt, job.started) = (job.attempt.next(), Some(at));
-                job.state = JobState::Leased(Lease { holder, since: at, until });
-                self.enter(id.into(), job);
+            let Some(mut job) = self.state.leave(id) else { continue };
+            let (from, lease) = (job.state.kind(), job.lease());
+            let fate = change(&mut self.state.queue_of(&job.spec).totals, &mut job);
+            self.tell(id.into(), &job, from, lease, &fate);
+            match fate {
+                Fate::Known => self.state.enter(id.into(), job),
+                Fate::Forgotten => self.state.recent.push(id, &job),
             }
         }
     }
@@ -103,37 +155,48 @@ impl State {
         state: fn(Final) -> JobState,
         total: fn(&mut Totals) -> &mut u64,
     ) {
-        for id in jobs.iter() {
-            if let Some(job) = self.leave(id) {
-                *total(&mut self.queue_of(&job.spec).totals) += 1;
-                self.keep(id, job, end, state);
+        self.each(jobs, |totals, job| {
+            *total(totals) += 1;
+            keep(job, end, state)
+        });
+    }
+
+    /// Takes jobs out by the range. How those ended that had ended is still known for a while.
+    fn delete(&mut self, range: IdRange) {
+        for (part, job) in self.state.leave_plain(range) {
+            self.tell(part, &job, job.state.kind(), None, &Fate::Forgotten);
+        }
+        let rest: Vec<JobId> = self.state.jobs.range(range.first..range.end()).map(|(id, _)| *id).collect();
+        for id in rest {
+            let Some(job) = self.state.leave(id) else { continue };
+            let kind = job.state.kind();
+            self.tell(id.into(), &job, kind, job.lease(), &Fate::Forgotten);
+            if kind.is_final() {
+                self.state.recent.push(id, &job);
             }
         }
     }
 
-    fn keep(&mut self, id: JobId, mut job: Job, end: Ending, state: fn(Final) -> JobState) {
-        job.state = state(Final { at: end.at, keep_until: end.keep_until.unwrap_or(end.at) });
-        match end.keep_until {
-            Some(_) => self.enter(IdRange::from(id), job),
-            None => self.recent.push(id, &job),
-        }
+    fn pause(&mut self, queue: &QueueName, paused: bool, change: QueueChange) {
+        self.state.queues.entry(queue.clone()).or_default().paused = paused;
+        self.observer.queue_changed(queue, change);
     }
 
-    fn fail(&mut self, id: JobId, (at, error, exit): (Time, &str, Option<Exit>), next: AfterFailure) {
-        let Some(mut job) = self.leave(id) else { return };
-        job.failed += 1;
-        job.remember(at, error, exit);
-        let totals = &mut self.queue_of(&job.spec).totals;
-        totals.failed += 1;
-        match next {
-            AfterFailure::Retry(due) => {
-                job.state = JobState::Scheduled { due };
-                self.enter(id.into(), job);
-            }
-            AfterFailure::Dead(end) => {
-                totals.died += 1;
-                self.keep(id, job, end, JobState::Dead);
-            }
-        }
+    fn tell(
+        &mut self,
+        jobs: IdRange,
+        job: &Job,
+        from: StateKind,
+        lease: Option<(Attempt, Lease)>,
+        fate: &Fate,
+    ) {
+        let forgotten = matches!(fate, Fate::Forgotten);
+        self.observer.changed(&Change { jobs, job, from: Some(from), lease, forgotten, event: self.event });
     }
+}
+
+/// Puts a job into a final state, and says whether it is kept.
+fn keep(job: &mut Job, end: Ending, state: fn(Final) -> JobState) -> Fate {
+    job.state = state(Final { at: end.at, keep_until: end.keep_until.unwrap_or(end.at) });
+    if end.keep_until.is_some() { Fate::Known } else { Fate::Forgotten }
 }

@@ -1,6 +1,12 @@
 //! What has happened. Events are the only truth: the state is the fold of them, in the daemon, at recovery and in
 //! the tests. An event holds every outcome of a decision (times, waits, what is kept), so that folding it needs
 //! neither clock nor settings.
+//!
+//! **The law of locality**: folding an event changes only the jobs that it names, and what becomes of each follows from
+//! the event and that job alone, whatever other jobs there are. Recovery depends on it: a checkpoint is no moment, so an
+//! event is folded into those jobs whose rows do not have it yet, beside others that are already further. What is to be
+//! decided by looking at several jobs is decided before, and is in the event. `tests/locality.rs` holds every event to
+//! it.
 
 use super::ids::{IdRange, Ids, JobId};
 use super::job::{Exit, Holder, QueueName, Spec};
@@ -180,95 +186,119 @@ impl Event {
 
     /// The jobs of which nothing is left after the event, their bodies included.
     pub fn forgotten(&self) -> &[IdRange] {
-        match self {
-            Event::Deleted { .. } => self.jobs(),
+        let end = match self {
+            Event::Deleted { .. } => return self.jobs(),
             Event::Completed { end, .. }
             | Event::Expired { end, .. }
             | Event::Cancelled { end, .. }
             | Event::Buried { end, .. }
-            | Event::Failed { next: AfterFailure::Dead(end), .. }
-                if end.keep_until.is_none() =>
-            {
-                self.jobs()
-            }
-            _ => &[],
+            | Event::Failed { next: AfterFailure::Dead(end), .. } => end,
+            Event::Failed { next: AfterFailure::Retry(_), .. }
+            | Event::Submitted { .. }
+            | Event::Claimed { .. }
+            | Event::Extended { .. }
+            | Event::Released { .. }
+            | Event::Deferred { .. }
+            | Event::Interrupted { .. }
+            | Event::Ripened { .. }
+            | Event::Revived { .. }
+            | Event::Paused { .. }
+            | Event::Resumed { .. }
+            | Event::QueueForgotten { .. } => return &[],
+        };
+        if end.keep_until.is_none() { self.jobs() } else { &[] }
+    }
+
+    /// The list of jobs of an event that can name any jobs at all.
+    fn list(&mut self) -> Option<&mut Ids> {
+        match self {
+            Event::Claimed { jobs, .. }
+            | Event::Extended { jobs, .. }
+            | Event::Completed { jobs, .. }
+            | Event::Released { jobs, .. }
+            | Event::Interrupted { jobs }
+            | Event::Ripened { jobs }
+            | Event::Expired { jobs, .. }
+            | Event::Cancelled { jobs, .. }
+            | Event::Buried { jobs, .. }
+            | Event::Revived { jobs }
+            | Event::Deleted { jobs } => Some(jobs),
+            Event::Submitted { .. }
+            | Event::Failed { .. }
+            | Event::Deferred { .. }
+            | Event::Paused { .. }
+            | Event::Resumed { .. }
+            | Event::QueueForgotten { .. } => None,
+        }
+    }
+
+    /// Whether both say the same, of whatever jobs.
+    fn says_the_same(&self, other: &Event) -> bool {
+        match (self, other) {
+            (
+                Event::Claimed { holder, at, until, .. },
+                Event::Claimed { holder: holder2, at: at2, until: until2, .. },
+            ) => (holder, at, until) == (holder2, at2, until2),
+            (Event::Extended { until, .. }, Event::Extended { until: until2, .. }) => until == until2,
+            (Event::Completed { end, .. }, Event::Completed { end: end2, .. })
+            | (Event::Expired { end, .. }, Event::Expired { end: end2, .. })
+            | (Event::Cancelled { end, .. }, Event::Cancelled { end: end2, .. })
+            | (Event::Buried { end, .. }, Event::Buried { end: end2, .. }) => end == end2,
+            (Event::Released { due, .. }, Event::Released { due: due2, .. }) => due == due2,
+            (Event::Interrupted { .. }, Event::Interrupted { .. })
+            | (Event::Ripened { .. }, Event::Ripened { .. })
+            | (Event::Revived { .. }, Event::Revived { .. })
+            | (Event::Deleted { .. }, Event::Deleted { .. }) => true,
+            _ => false,
         }
     }
 
     /// Takes `next` in, if it says the same of other jobs: both together are then this one event. Returns whether it
-    /// did. Only for what comes in great numbers, one job after the other.
+    /// did.
     pub fn join(&mut self, next: &Event) -> bool {
-        match (self, next) {
-            (
-                Event::Submitted { jobs, spec, at, due, expires_at },
-                Event::Submitted { jobs: more, spec: spec2, at: at2, due: due2, expires_at: expires2 },
-            ) if jobs.end() == more.first && (&*at, &*due, &*expires_at) == (at2, due2, expires2) => {
-                let alike = Arc::ptr_eq(spec, spec2) || spec == spec2;
-                jobs.len += if alike { more.len } else { 0 };
-                alike
-            }
-            (
-                Event::Claimed { jobs, holder, at, until },
-                Event::Claimed { jobs: more, holder: holder2, at: at2, until: until2 },
-            ) if (&*holder, &*at, &*until) == (holder2, at2, until2) => {
-                jobs.extend(more);
-                true
-            }
-            (Event::Completed { jobs, end }, Event::Completed { jobs: more, end: end2 }) if end == end2 => {
-                jobs.extend(more);
-                true
-            }
-            _ => false,
+        if let (
+            Event::Submitted { jobs, spec, at, due, expires_at },
+            Event::Submitted { jobs: more, spec: spec2, at: at2, due: due2, expires_at: expires2 },
+        ) = (&mut *self, next)
+        {
+            let alike = jobs.end() == more.first
+                && (&*at, &*due, &*expires_at) == (at2, due2, expires2)
+                && (Arc::ptr_eq(spec, spec2) || spec == spec2);
+            jobs.len += if alike { more.len } else { 0 };
+            return alike;
         }
+        let alike = self.says_the_same(next);
+        if alike && let Some(jobs) = self.list() {
+            next.jobs().iter().for_each(|range| jobs.push_range(*range));
+        }
+        alike
     }
 
     /// The same event for some of its jobs only: those for which `keep` says so. Empty if none is left.
     /// Recovery uses it where a part of an event is in the checkpoint already.
     pub fn narrowed(&self, mut keep: impl FnMut(JobId) -> bool) -> Vec<Event> {
-        let mut kept = Ids::new();
-        for id in self.jobs().iter().flat_map(|range| range.iter()) {
-            if keep(id) {
-                kept.push(id);
-            }
+        if self.jobs().is_empty() {
+            // It is about a queue.
+            return vec![self.clone()];
         }
-        let with = |jobs: Ids| -> Event {
-            let mut event = self.clone();
-            match &mut event {
-                Event::Submitted { .. }
-                | Event::Failed { .. }
-                | Event::Deferred { .. }
-                | Event::Paused { .. }
-                | Event::Resumed { .. }
-                | Event::QueueForgotten { .. } => {}
-                Event::Claimed { jobs: list, .. }
-                | Event::Extended { jobs: list, .. }
-                | Event::Completed { jobs: list, .. }
-                | Event::Released { jobs: list, .. }
-                | Event::Interrupted { jobs: list }
-                | Event::Ripened { jobs: list }
-                | Event::Expired { jobs: list, .. }
-                | Event::Cancelled { jobs: list, .. }
-                | Event::Buried { jobs: list, .. }
-                | Event::Revived { jobs: list }
-                | Event::Deleted { jobs: list } => *list = jobs,
-            }
-            event
-        };
-        match self {
-            Event::Submitted { spec, at, due, expires_at, .. } => kept
-                .ranges()
-                .iter()
-                .map(|range| Event::Submitted {
-                    jobs: *range,
-                    spec: spec.clone(),
-                    at: *at,
-                    due: *due,
-                    expires_at: *expires_at,
-                })
-                .collect(),
-            Event::Paused { .. } | Event::Resumed { .. } | Event::QueueForgotten { .. } => vec![self.clone()],
-            _ if kept.is_empty() => Vec::new(),
-            _ => vec![with(kept)],
+        let kept: Ids = self.jobs().iter().flat_map(|range| range.iter()).filter(|id| keep(*id)).collect();
+        if let Event::Submitted { spec, at, due, expires_at, .. } = self {
+            let part = |jobs: &IdRange| Event::Submitted {
+                jobs: *jobs,
+                spec: spec.clone(),
+                at: *at,
+                due: *due,
+                expires_at: *expires_at,
+            };
+            return kept.ranges().iter().map(part).collect();
         }
+        if kept.is_empty() {
+            return Vec::new();
+        }
+        let mut event = self.clone();
+        if let Some(jobs) = event.list() {
+            *jobs = kept;
+        }
+        vec![event]
     }
 }

@@ -334,6 +334,11 @@ impl Job {
             && self.failures.is_empty()
     }
 
+    /// The lease on it and its attempt, if it is leased.
+    pub fn lease(&self) -> Option<(Attempt, Lease)> {
+        if let State::Leased(lease) = self.state { Some((self.attempt, lease)) } else { None }
+    }
+
     /// When its last attempt began, if it has come back: it has failed, was interrupted, or was to come later.
     pub(super) fn returned(&self) -> Option<Time> {
         let back = self.failed > 0 || self.crashes > 0 || self.later > 0;

@@ -1,7 +1,7 @@
 //! The domain: what a job queue decides. A pure state machine without IO, clock, randomness, async or logging:
-//! time and luck are passed in. [`Core::decide`] says what shall happen, [`State::apply`] makes it so, and
-//! everything known here is the fold of the events. It must not know of sockets, files, threads, or where the
-//! settings come from.
+//! time and luck are passed in. [`Core::decide`] finds out what happens and emits it as events, [`State::apply`] makes it
+//! so and tells of each change, and everything known here is the fold of the events. It must not know of sockets, files,
+//! threads, or where the settings come from.
 //!
 //! # The states of a job, and what each command does in them
 //!
@@ -38,6 +38,7 @@
 //! once where its connection is known.
 
 mod apply;
+mod change;
 pub mod check;
 mod command;
 mod decide;
@@ -55,6 +56,7 @@ mod settings;
 mod state;
 mod time;
 
+pub use change::{Change, Observer, QueueChange, Recorder};
 pub use command::{Claim, Command, Edit, Group, Groups, LeaseId, Outcome, Start, Then, Verdict};
 pub use decide::{Core, Moment};
 pub use event::{AfterFailure, Ending, Event};

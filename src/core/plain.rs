@@ -77,13 +77,14 @@ impl Plain {
     }
 
     /// Takes all plain jobs of a range out and says which there were.
-    pub(super) fn take_range(&mut self, range: IdRange) -> Vec<(IdRange, Arc<Spec>)> {
+    pub(super) fn take_range(&mut self, range: IdRange) -> Vec<(IdRange, Job)> {
+        let job = |run: &Run| Job::fresh(run.spec.clone(), run.submitted_at);
         let found: Vec<_> =
-            self.overlapping(range).map(|(whole, part, run)| (whole, part, run.spec.clone())).collect();
+            self.overlapping(range).map(|(whole, part, run)| (whole, part, job(run))).collect();
         for (whole, part, _) in &found {
             self.cut(whole.first, whole.len, *part);
         }
-        found.into_iter().map(|(_, part, spec)| (part, spec)).collect()
+        found.into_iter().map(|(_, part, job)| (part, job)).collect()
     }
 
     /// The runs within a range, cut to it, in order.

@@ -83,12 +83,6 @@ pub enum LeaseRejection {
         /// The id.
         id: JobId,
     },
-    /// An earlier item of the same request names the job, and that one counts.
-    #[error("job {id} is named twice in this request: the first verdict counts; name each job once")]
-    NamedTwice {
-        /// The job.
-        id: JobId,
-    },
     /// The lease is not in force: it expired, was settled, or somebody else has the job now.
     #[error(
         "lease lost: attempt {attempt} of job {id} is not in force (the job is {state}, attempt {current}); drop its result"

@@ -241,19 +241,13 @@ impl State {
         Some(job)
     }
 
-    /// Takes jobs out by the range.
-    pub(super) fn leave_range(&mut self, range: IdRange) {
-        for (part, spec) in self.plain.take_range(range) {
-            self.queue_of(&spec).leave_plain(part, spec.priority);
+    /// Takes the plain jobs of a range out.
+    pub(super) fn leave_plain(&mut self, range: IdRange) -> Vec<(IdRange, Job)> {
+        let taken = self.plain.take_range(range);
+        for (part, job) in &taken {
+            self.queue_of(&job.spec).leave_plain(*part, job.spec.priority);
         }
-        let rest: Vec<JobId> = self.jobs.range(range.first..range.end()).map(|(id, _)| *id).collect();
-        for id in rest {
-            if let Some(job) = self.leave(id)
-                && job.state.kind().is_final()
-            {
-                self.recent.push(id, &job);
-            }
-        }
+        taken
     }
 
     pub(super) fn queue_of(&mut self, spec: &Arc<Spec>) -> &mut Queue {

@@ -1,8 +1,8 @@
 //! What the engine says: answers to requests, and what holders of leases must be told unasked.
 
 use crate::core::{
-    EditRejection, Exit, Grant, IdRange, JobId, LeaseId, LeaseRejection, QueueName, Rejection, StateKind,
-    Time,
+    EditRejection, Exit, Grant, IdRange, Job, JobId, LeaseId, LeaseRejection, QueueName, Rejection,
+    StateKind, Time,
 };
 use crate::store::{BodyError, Room};
 use bytes::Bytes;
@@ -77,6 +77,15 @@ pub struct End {
     pub error: Option<Box<str>>,
     /// How the process of its last attempt ended, as far as that is known.
     pub exit: Option<Exit>,
+}
+
+impl End {
+    /// The end that a job has come to; one that was deleted before it came to one has none.
+    pub(super) fn of(id: JobId, job: &Job) -> End {
+        let state = Some(job.state.kind()).filter(|kind: &StateKind| kind.is_final());
+        let error = job.failures.last().map(|failure| failure.error.clone());
+        End { id, state, error, exit: job.exit() }
+    }
 }
 
 /// Why the engine refused a request. Nothing has changed.

@@ -13,7 +13,7 @@ impl<S: Store> Engine<S> {
     /// many requests and many leases go a part at a time, and the caller calls again.
     pub fn close_session(&mut self, session: u64, now: Time) -> bool {
         if !self.waiting.forget_some(session, CLOSED_AT_ONCE)
-            || !self.watching.forget_some(session, CLOSED_AT_ONCE)
+            || !self.notes.watching.forget_some(session, CLOSED_AT_ONCE)
         {
             return false;
         }
@@ -24,7 +24,9 @@ impl<S: Store> Engine<S> {
             return false;
         }
         // The log hears of it once, however many parts there were.
-        self.facts.extend(self.interrupted.remove(&session).map(|jobs| Fact::Interrupted { jobs }));
+        self.notes
+            .facts
+            .extend(self.notes.interrupted.remove(&session).map(|jobs| Fact::Interrupted { jobs }));
         true
     }
 

@@ -11,6 +11,7 @@ mod answer;
 mod batch;
 mod closing;
 mod drain;
+mod listener;
 mod pause;
 mod queues;
 mod submit;
@@ -26,16 +27,16 @@ pub use drain::{Drain, KILL_GRACE, Step};
 pub use turn::Turned;
 
 use crate::core::{
-    Claim, Command, Core, Event, Grant, Holder, JobId, LeaseId, Moment, Outcome, QueueName, RecentEnd,
-    Rejection, Settings, State, Time, Verdict,
+    Claim, Command, Core, Grant, JobId, LeaseId, Moment, Outcome, QueueName, RecentEnd, Rejection, Settings,
+    State, Time, Verdict,
 };
 use crate::store::{AppendError, BodyError, CommitNo, Room, Shrunk, Store};
 use bytes::Bytes;
+use listener::Notes;
 use pause::Rest;
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::time::Duration;
 use waiting::{Waiter, Waiting};
-use watching::Watching;
 
 /// How many queues and jobs the waiting requests of a connection may name however many those of others do.
 const WAITING_FREE: usize = 64;
@@ -85,23 +86,11 @@ pub struct Engine<S> {
     luck: u64,
     drain: Drain,
     waiting: Waiting,
-    watching: Watching,
-    /// Decided and applied, not yet appended.
-    events: Vec<Event>,
+    notes: Notes,
     bodies: Vec<Bytes>,
     body_bytes: usize,
-    /// Said, but not before the commit that is being collected is durable.
-    said: Vec<Delivery>,
-    said_bytes: usize,
     /// Said, waiting for this commit to be durable.
     held_back: VecDeque<(CommitNo, Vec<Delivery>)>,
-    facts: Vec<Fact>,
-    /// How many jobs of each connection that is being closed are free already; for the log.
-    interrupted: HashMap<u64, u64>,
-    /// Queues that may have got work since claims were served last.
-    woken: VecDeque<QueueName>,
-    /// Where decisions put their events; kept to save the allocation.
-    scratch: Vec<Event>,
     rest: Rest,
     /// When to look for queues that are idle.
     sweep_at: Option<Time>,
@@ -129,17 +118,10 @@ impl<S: Store> Engine<S> {
             luck,
             drain: Drain::Running,
             waiting: Waiting::default(),
-            watching: Watching::default(),
-            events: Vec::new(),
+            notes: Notes::default(),
             bodies: Vec::new(),
             body_bytes: 0,
-            said: Vec::new(),
-            said_bytes: 0,
             held_back: VecDeque::new(),
-            facts: Vec::new(),
-            interrupted: HashMap::new(),
-            woken: VecDeque::new(),
-            scratch: Vec::new(),
             rest: Rest::new(now),
             sweep_at: Some(now),
         };
@@ -200,21 +182,20 @@ impl<S: Store> Engine<S> {
 
     /// About how many bytes of answers wait for the turn to end.
     pub fn said_bytes(&self) -> usize {
-        self.said_bytes
+        self.notes.said_bytes
     }
 
     /// Whether one `part`th of what a commit may hold has been collected.
     fn holds_a_commits(&self, part: usize) -> bool {
         let bytes = self.bounds.commit_bytes / part;
         self.body_bytes >= bytes
-            || self.said_bytes >= bytes
-            || self.events.len() + self.bodies.len() >= self.bounds.commit_events / part
+            || self.notes.said_bytes >= bytes
+            || self.notes.events.len() + self.bodies.len() >= self.bounds.commit_events / part
     }
 
     /// Says something once all that was decided so far is durable.
     pub fn answer(&mut self, origin: Origin, answer: Answer) {
-        self.said_bytes += answer.weight();
-        self.said.push(Delivery::Answer(origin, answer));
+        self.notes.answer(origin, answer);
     }
 
     /// Leases jobs; where there are none, the request waits until `until`.
@@ -268,7 +249,7 @@ impl<S: Store> Engine<S> {
             return self.end_wait(origin, ends);
         }
         if !self.too_many_wait(origin) {
-            self.watching.add(origin, until, ends);
+            self.notes.watching.add(origin, until, ends);
         }
     }
 
@@ -276,7 +257,7 @@ impl<S: Store> Engine<S> {
     pub fn unwait(&mut self, origin: Origin) {
         if self.waiting.of_request(origin).is_some() {
             self.answer(origin, Answer::Jobs(Vec::new()));
-        } else if let Some((origin, ends)) = self.watching.of_request(origin) {
+        } else if let Some((origin, ends)) = self.notes.watching.of_request(origin) {
             self.end_wait(origin, ends);
         }
     }
@@ -291,7 +272,7 @@ impl<S: Store> Engine<S> {
     /// Refuses those waits for the end of jobs that name one which `is_hidden` says.
     pub fn withdraw_waits(&mut self, is_hidden: impl Fn(&State, Origin, JobId) -> bool) {
         let hidden = |origin, id| is_hidden(&self.core.state, origin, id);
-        for (origin, id) in self.watching.take(hidden) {
+        for (origin, id) in self.notes.watching.take(hidden) {
             self.answer(origin, Answer::Refused(Refusal::NotFound(id)));
         }
     }
@@ -315,7 +296,7 @@ impl<S: Store> Engine<S> {
             let since = self.drain.since().unwrap_or(self.now.max(now));
             self.drain = if drain { Drain::ByHand { since } } else { Drain::Running };
             self.core.draining = drain;
-            self.woken.extend(self.waiting.queues().cloned());
+            self.notes.woken.extend(self.waiting.queues().cloned());
         }
     }
 
@@ -350,8 +331,8 @@ impl<S: Store> Engine<S> {
     }
 
     fn too_many_wait(&mut self, origin: Origin) -> bool {
-        let own = self.waiting.size_of(origin.session) + self.watching.size_of(origin.session);
-        let all = self.waiting.size() + self.watching.size();
+        let own = self.waiting.size_of(origin.session) + self.notes.watching.size_of(origin.session);
+        let all = self.waiting.size() + self.notes.watching.size();
         let Bounds { waiting, waiting_all, .. } = self.bounds;
         let refusal = if own >= waiting {
             Refusal::TooManyWaiting { limit: waiting }
@@ -366,15 +347,13 @@ impl<S: Store> Engine<S> {
 
     /// How a job ended; `None` if it has not.
     fn end_of(&self, id: JobId) -> Option<End> {
-        let Some(job) = self.core.state.job(id) else {
-            return Some(match self.core.state.recent_end(id) {
-                Some(RecentEnd { kind, error, exit, .. }) => End { id, state: Some(kind), error, exit },
-                None => End { id, state: None, error: None, exit: None },
-            });
-        };
-        let kind = job.state.kind();
-        let error = job.failures.last().map(|failure| failure.error.clone());
-        kind.is_final().then_some(End { id, state: Some(kind), error, exit: job.exit() })
+        match (self.core.state.job(id), self.core.state.recent_end(id)) {
+            (Some(job), _) => job.state.kind().is_final().then(|| End::of(id, &job)),
+            (None, Some(RecentEnd { kind, error, exit, .. })) => {
+                Some(End { id, state: Some(kind), error, exit })
+            }
+            (None, None) => Some(End { id, state: None, error: None, exit: None }),
+        }
     }
 
     fn end_wait(&mut self, origin: Origin, ends: Vec<(JobId, Option<End>)>) {
@@ -424,13 +403,5 @@ fn finished(outcome: Result<Outcome, Rejection>) -> Answer {
         Ok(Outcome::Claimed(_)) => unreachable!("claims are granted with their bodies, by `grant`"),
         Ok(Outcome::Ok) => Answer::Ok,
         Err(rejection) => Answer::Refused(rejection.into()),
-    }
-}
-
-/// The connection that holds a lease, if one does.
-fn session_of(holder: Holder) -> Option<u64> {
-    match holder {
-        Holder::Session(session) => Some(session),
-        Holder::Anyone => None,
     }
 }

@@ -52,10 +52,10 @@ impl<S: Store> Engine<S> {
     /// At the start of a turn: what the loop has missed harms no lease.
     pub(super) fn make_up_for_a_pause(&mut self, now: Time) {
         if let Some(since) = self.rest.end(now) {
-            let (from, now) = (self.events.len(), self.now.max(now));
+            let (from, now) = (self.notes.events.len(), self.now.max(now));
             self.command(&Command::StoodStill { since }, now);
-            if self.events.len() > from {
-                self.facts.push(Fact::StoodStill { time: now.since(since) });
+            if self.notes.events.len() > from {
+                self.notes.facts.push(Fact::StoodStill { time: now.since(since) });
             }
         }
     }

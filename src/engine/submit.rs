@@ -54,7 +54,7 @@ impl<S: Store> Engine<S> {
             return (groups, bodies);
         }
         let leftovers = self.submit(origin, groups, bodies, now);
-        if let Some(Delivery::Answer(to, Answer::Submitted(ids))) = self.said.last()
+        if let Some(Delivery::Answer(to, Answer::Submitted(ids))) = self.notes.said.last()
             && *to == origin
         {
             let ids: Vec<JobId> = ids.iter().collect();

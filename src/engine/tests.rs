@@ -5,7 +5,7 @@ mod pauses;
 
 use super::closing::CLOSED_AT_ONCE;
 use super::*;
-use crate::core::{Group, QueueSettings, Spec, Start, StateKind};
+use crate::core::{Event, Group, Holder, QueueSettings, Spec, Start, StateKind};
 use crate::store::BodyError;
 use crate::store::simulated::{SimulatedDisk, SimulatedStore};
 
@@ -183,7 +183,10 @@ fn a_connection_with_many_waiting_requests_closes_a_part_at_a_time() {
         steps += 1;
     }
     assert_eq!(steps, 5, "each forgets {CLOSED_AT_ONCE}");
-    assert_eq!((engine.waiting_claims(None), engine.waiting.size_of(7), engine.watching.size()), (1, 0, 0));
+    assert_eq!(
+        (engine.waiting_claims(None), engine.waiting.size_of(7), engine.notes.watching.size()),
+        (1, 0, 0)
+    );
     assert_eq!(kind(&engine, 1), StateKind::Ready, "what it held is free");
 }
 
@@ -231,8 +234,8 @@ fn submits_that_are_alike_are_one_event() {
     let mut engine = start(&SimulatedDisk::new(1), Time(0));
     let requests: Vec<(u32, u64)> = (1..=64).map(|request| (request, 1)).collect();
     engine.submit_alike(1, &requests, &group(1), vec![Bytes::new(); 64], Time(0));
-    let [Event::Submitted { jobs, .. }] = &*engine.events else { panic!("{:?}", engine.events) };
-    assert_eq!((jobs.len, engine.said.len()), (64, 64));
+    let [Event::Submitted { jobs, .. }] = &*engine.notes.events else { panic!("{:?}", engine.notes.events) };
+    assert_eq!((jobs.len, engine.notes.said.len()), (64, 64));
 }
 
 /// A million leases that ended in one step made everybody wait for seconds.

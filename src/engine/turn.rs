@@ -1,10 +1,8 @@
 //! One turn of the engine: what is due, claims that wait, one commit, and the answers that it allows.
 
-use super::{Answer, Delivery, Engine, Fact, Refusal, Waiter, session_of};
-use crate::core::{
-    AfterFailure, Claim, Command, Edit, Event, Grant, JobId, LeaseId, Outcome, QueueName, Rejection, Then,
-    Time, Verdict,
-};
+use super::listener::Listener;
+use super::{Answer, Delivery, Engine, Fact, Refusal, Waiter};
+use crate::core::{Claim, Command, Grant, JobId, LeaseId, Outcome, Rejection, Then, Time, Verdict};
 use crate::store::{AppendError, BodyError, Commit, Store};
 use bytes::Bytes;
 
@@ -33,9 +31,9 @@ impl<S: Store> Engine<S> {
         self.forget_idle_queues(now);
         self.serve_waiting(now);
         self.commit()?;
-        if !self.said.is_empty() {
-            self.held_back.push_back((self.last, std::mem::take(&mut self.said)));
-            self.said_bytes = 0;
+        if !self.notes.said.is_empty() {
+            self.held_back.push_back((self.last, std::mem::take(&mut self.notes.said)));
+            self.notes.said_bytes = 0;
         }
         let (durable, mut turned) = (self.store.durable(), Turned::default());
         while let Some((_, deliveries)) = self.held_back.pop_front_if(|(commit, _)| *commit <= durable) {
@@ -45,18 +43,18 @@ impl<S: Store> Engine<S> {
                 turned.deliveries.extend(deliveries);
             }
         }
-        turned.facts = std::mem::take(&mut self.facts);
+        turned.facts = std::mem::take(&mut self.notes.facts);
         Ok(turned)
     }
 
     /// Appends what was decided.
     pub(super) fn commit(&mut self) -> Result<(), AppendError> {
-        if self.events.is_empty() {
+        if self.notes.events.is_empty() {
             return Ok(());
         }
         let mut commit = Commit {
             time: self.now,
-            events: std::mem::take(&mut self.events),
+            events: std::mem::take(&mut self.notes.events),
             bodies: std::mem::take(&mut self.bodies),
         };
         self.store.append(self.last.next(), &commit)?;
@@ -65,7 +63,7 @@ impl<S: Store> Engine<S> {
         // The vectors' room is used again.
         commit.events.clear();
         commit.bodies.clear();
-        (self.events, self.bodies, self.body_bytes) = (commit.events, commit.bodies, 0);
+        (self.notes.events, self.bodies, self.body_bytes) = (commit.events, commit.bodies, 0);
         Ok(())
     }
 
@@ -74,19 +72,19 @@ impl<S: Store> Engine<S> {
     /// # Errors
     /// Final, as for [`Engine::turn`].
     pub fn housekeep(&mut self, now: Time) -> Result<Option<Time>, AppendError> {
-        if !self.events.is_empty() {
+        if !self.notes.events.is_empty() {
             // Decided since the turn: a checkpoint now would bring home what no commit has.
             self.rest.begin(now, Some(now));
             return Ok(Some(now));
         }
         let store = self.store.maintain(&self.core.state, self.now.max(now))?;
-        let unserved = (!self.woken.is_empty() && !self.core.draining).then_some(now);
+        let unserved = (!self.notes.woken.is_empty() && !self.core.draining).then_some(now);
         let due = [
             unserved,
             store,
             self.core.state.next_due(),
             self.waiting.next_deadline(),
-            self.watching.next_deadline(),
+            self.notes.watching.next_deadline(),
             self.sweep_at,
         ];
         let next = due.into_iter().flatten().min();
@@ -94,93 +92,12 @@ impl<S: Store> Engine<S> {
         Ok(next)
     }
 
-    /// Decides a command and applies what it brings.
+    /// Decides a command, and notes what follows from it.
     pub(super) fn decide(&mut self, command: &Command, now: Time) -> Result<Outcome, Rejection> {
         let moment = self.moment(now);
-        let mut events = std::mem::take(&mut self.scratch);
-        let outcome = self.core.decide(command, moment, &mut events);
-        for event in &events {
-            self.take_note(command, event);
-            self.core.state.apply(event);
-            self.wake_for(event);
-        }
-        // Many small requests of a turn say the same, one job after the other: the commit says it once.
-        for event in events.drain(..) {
-            if !self.events.last_mut().is_some_and(|last| last.join(&event)) {
-                self.events.push(event);
-            }
-        }
-        self.scratch = events;
-        outcome
-    }
-
-    /// What others must learn of an event, looked up before it is applied.
-    fn take_note(&mut self, command: &Command, event: &Event) {
-        let by_hand = matches!(command, Command::Edit { edit: Edit::Cancel | Edit::Bury, .. });
-        let by_time = matches!(command, Command::Tick);
-        if by_hand || (by_time && matches!(event, Event::Failed { .. } | Event::Interrupted { .. })) {
-            for id in event.jobs().iter().flat_map(|range| range.iter()) {
-                let lease = self.core.state.lease(id);
-                if let Some((attempt, lease)) = lease
-                    && let Some(session) = session_of(lease.holder)
-                {
-                    let lease = LeaseId { id, attempt };
-                    self.said.push(Delivery::Revoked { session, lease, expired: by_time });
-                }
-            }
-        }
-        match event {
-            Event::Failed { job, error, next, .. } => {
-                if let Some(job_now) = self.core.state.job(job.first) {
-                    self.facts.push(Fact::Failed {
-                        lease: LeaseId { id: job.first, attempt: job_now.attempt },
-                        queue: job_now.spec.queue.clone(),
-                        error: error.clone(),
-                        retry: if let AfterFailure::Retry(due) = next { Some(*due) } else { None },
-                    });
-                }
-            }
-            Event::Interrupted { jobs } => match command {
-                Command::Vanish { session } => *self.interrupted.entry(*session).or_default() += jobs.len(),
-                Command::Tick => self.facts.push(Fact::Lapsed { jobs: jobs.len() }),
-                _ => self.facts.push(Fact::Interrupted { jobs: jobs.len() }),
-            },
-            _ => {}
-        }
-        let mut ended = Vec::new();
-        self.watching.observe(event, &mut ended);
-        for (origin, ends) in ended {
-            self.end_wait(origin, ends);
-        }
-        self.said.extend(event.forgotten().iter().map(|range| Delivery::Forgotten(*range)));
-    }
-
-    /// Remembers the queues to which an event may have brought work.
-    fn wake_for(&mut self, event: &Event) {
-        if self.waiting.len() == 0 {
-            return;
-        }
-        match event {
-            Event::Submitted { spec, due: None, .. } => self.wake(spec.queue.clone()),
-            Event::Released { jobs, .. }
-            | Event::Interrupted { jobs }
-            | Event::Ripened { jobs }
-            | Event::Revived { jobs } => {
-                for id in jobs.iter() {
-                    if let Some(queue) = self.core.state.spec_of(id).map(|spec| spec.queue.clone()) {
-                        self.wake(queue);
-                    }
-                }
-            }
-            Event::Resumed { queue } => self.wake(queue.clone()),
-            _ => {}
-        }
-    }
-
-    fn wake(&mut self, queue: QueueName) {
-        if !self.woken.contains(&queue) {
-            self.woken.push_back(queue);
-        }
+        let claims_wait = self.waiting.len() > 0;
+        let mut listener = Listener { notes: &mut self.notes, command, claims_wait };
+        self.core.decide(command, moment, &mut listener)
     }
 
     fn do_what_is_due(&mut self, now: Time) {
@@ -194,7 +111,7 @@ impl<S: Store> Engine<S> {
         for waiter in self.waiting.over(now) {
             self.answer(waiter.origin, Answer::Jobs(Vec::new()));
         }
-        for (origin, ends) in self.watching.over(now) {
+        for (origin, ends) in self.notes.watching.over(now) {
             self.end_wait(origin, ends);
         }
     }
@@ -205,8 +122,8 @@ impl<S: Store> Engine<S> {
         if self.core.draining {
             return;
         }
-        let most = self.said_bytes + self.bounds.commit_bytes;
-        while let Some(queue) = self.woken.pop_front() {
+        let most = self.notes.said_bytes + self.bounds.commit_bytes;
+        while let Some(queue) = self.notes.woken.pop_front() {
             while self.core.state.queue(&queue).is_some_and(|queue| queue.has_work())
                 && let Some((place, waiter)) = self.waiting.first_for(&queue)
             {
@@ -214,8 +131,8 @@ impl<S: Store> Engine<S> {
                 let Some(Waiter { origin, .. }) = self.waiting.remove(place) else { break };
                 let answer = self.grant(&claim, now).map_or_else(Answer::Refused, Answer::Jobs);
                 self.answer(origin, answer);
-                if self.said_bytes >= most {
-                    return self.woken.push_back(queue);
+                if self.notes.said_bytes >= most {
+                    return self.notes.woken.push_back(queue);
                 }
             }
         }

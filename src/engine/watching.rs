@@ -1,8 +1,8 @@
-//! Requests that wait until jobs have ended. Learns of ends from the events as they happen, because a job that is
-//! not kept leaves nothing to look at.
+//! Requests that wait until jobs have ended. Learns of ends as they happen, because a job that is not kept leaves
+//! nothing to look at.
 
 use super::answer::{End, Origin};
-use crate::core::{AfterFailure, Event, Exit, JobId, StateKind, Time};
+use crate::core::{IdRange, JobId, Time};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 /// Who waited, and what is known of each job that was waited for.
@@ -54,34 +54,23 @@ impl Watching {
         self.watches.insert(key, Watch { origin, until, ends, open });
     }
 
-    /// Takes note of an event; gives back the requests of which it ended the last job.
-    pub(super) fn observe(&mut self, event: &Event, ended: &mut Vec<Ended>) {
-        if self.by_job.is_empty() {
-            return;
-        }
-        let (state, error, exit) = match event {
-            Event::Completed { .. } => (Some(StateKind::Done), None, Some(Exit::Status(0))),
-            Event::Cancelled { .. } => (Some(StateKind::Cancelled), None, None),
-            Event::Expired { .. } => (Some(StateKind::Expired), None, None),
-            Event::Buried { .. } => (Some(StateKind::Dead), None, None),
-            Event::Failed { next: AfterFailure::Dead(_), error, exit, .. } => {
-                (Some(StateKind::Dead), Some(error), *exit)
-            }
-            Event::Deleted { .. } => (None, None, None),
-            _ => return,
-        };
-        for id in event.jobs().iter().flat_map(|range| range.iter()) {
-            while let Some(&(job, key, place)) = self.by_job.range((id, 0, 0)..).next().filter(|e| e.0 == id)
+    /// Jobs have ended, each as `end` says; gives back the requests of which the last job is among them.
+    pub(super) fn ended(&mut self, jobs: IdRange, end: impl Fn(JobId) -> End) -> Vec<(Origin, Vec<End>)> {
+        let mut over = Vec::new();
+        while let Some(&(id, key, place)) = self.by_job.range((jobs.first, 0, 0)..).next()
+            && id < jobs.end()
+        {
+            self.by_job.remove(&(id, key, place));
+            let Some(watch) = self.watches.get_mut(&key) else { continue };
+            watch.ends[place].1 = Some(end(id));
+            watch.open -= 1;
+            if watch.open == 0
+                && let Some((origin, ends)) = self.remove(key)
             {
-                self.by_job.remove(&(job, key, place));
-                let Some(watch) = self.watches.get_mut(&key) else { continue };
-                watch.ends[place].1 = Some(End { id, state, error: error.cloned(), exit });
-                watch.open -= 1;
-                if watch.open == 0 {
-                    ended.extend(self.remove(key));
-                }
+                over.push((origin, ends.into_iter().filter_map(|(_, end)| end).collect()));
             }
         }
+        over
     }
 
     fn remove(&mut self, key: u64) -> Option<Ended> {

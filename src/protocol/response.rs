@@ -134,12 +134,6 @@ pub enum LeaseFault {
         /// The job.
         id: u64,
     },
-    /// An earlier item of the same request names the job, and that one counts.
-    #[error("job {id} is named twice in this request: the first verdict counts; name each job once")]
-    Twice {
-        /// The job.
-        id: u64,
-    },
     /// The attempt is not in force any more.
     #[error(
         "lease lost: attempt {} of job {} is not in force (the job is {}, attempt {current}); drop its result",
@@ -416,10 +410,6 @@ fn put_result(out: &mut Vec<u8>, result: Result<Option<u64>, &LeaseFault>) {
             out.put_u8(1);
             out.put_u64_le(*id);
         }
-        Err(LeaseFault::Twice { id }) => {
-            out.put_u8(3);
-            out.put_u64_le(*id);
-        }
         Err(LeaseFault::Lost { lease, current, state }) => {
             out.put_u8(2);
             out.put_u64_le(lease.id);
@@ -442,7 +432,6 @@ fn get_result<T>(
             current: reader.u32("an attempt")?,
             state: reader.u8("a state")?,
         }),
-        3 => Err(LeaseFault::Twice { id: reader.u64("an id")? }),
         code => return Err(Malformed(format!("result {code} does not exist in this version"))),
     })
 }

@@ -115,7 +115,6 @@ fn response() -> impl Strategy<Value = Response> {
     );
     let fault = prop_oneof![
         any::<u64>().prop_map(|id| LeaseFault::NotFound { id }),
-        any::<u64>().prop_map(|id| LeaseFault::Twice { id }),
         (lease(), any::<u32>(), 0u8..7).prop_map(|(lease, current, state)| LeaseFault::Lost {
             lease,
             current,

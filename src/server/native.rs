@@ -324,7 +324,6 @@ fn claimed(grant: &crate::core::Grant, body: Bytes, now: Time) -> wire::ClaimedJ
 fn lease_fault(rejection: LeaseRejection) -> LeaseFault {
     match rejection {
         LeaseRejection::NotFound { id } => LeaseFault::NotFound { id: id.0 },
-        LeaseRejection::NamedTwice { id } => LeaseFault::Twice { id: id.0 },
         LeaseRejection::LeaseLost { id, attempt, current, state } => LeaseFault::Lost {
             lease: LeaseRef { id: id.0, attempt: attempt.0 },
             current: current.0,

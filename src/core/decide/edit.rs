@@ -1,71 +1,49 @@
 //! Decides changes by hand: cancel, retry, kick, bury, delete, purge. The table in the core's documentation says
 //! which state allows which.
 
-use super::kept::KeptChange;
-use super::{Core, Moment, ending, newest};
+use super::Decision;
+use crate::core::change::Recorder;
 use crate::core::command::{Edit, Outcome};
-use crate::core::event::{Ending, Event};
+use crate::core::event::Event;
 use crate::core::ids::{IdRange, Ids, JobId};
-use crate::core::job::{Job, QueueName, StateKind};
+use crate::core::job::{QueueName, StateKind};
 use crate::core::rejection::{EditRejection, Rejection};
-use std::collections::HashSet;
 
 /// The most ranges that one purge deletes, so that its commit stays small. A purge of more is asked for again.
 const PURGE_RANGES_MAX: usize = 65_536;
 
-impl Core {
-    pub(super) fn edit(&self, edit: Edit, ids: &[JobId], moment: Moment, events: &mut Vec<Event>) -> Outcome {
-        let (from, mut kept) = (events.len(), KeptChange::default());
-        let mut seen = HashSet::new();
-        let results = ids
-            .iter()
-            .map(|id| {
-                let job = self.state.job(*id).ok_or(EditRejection::NotFound { id: *id })?;
-                allow(edit, *id, job.state.kind())?;
-                // Named twice in one request: the first time does it.
-                if seen.insert(*id) {
-                    if edit == Edit::Cancel {
-                        let end = ending(self.settings_of(&job).keep_done, moment.now);
-                        kept.ended(&job.spec.queue, *id, end);
-                    }
-                    self.edited(edit, *id, &job, moment, (events, from));
-                }
-                Ok(())
-            })
-            .collect();
-        self.make_room_for_kept(kept, moment.now, events);
-        Outcome::Edited(results)
+impl<R: Recorder> Decision<'_, R> {
+    /// Each is judged by itself, after those before it.
+    pub(super) fn edit(&mut self, edit: Edit, ids: &[JobId]) -> Outcome {
+        let edited = ids.iter().map(|id| {
+            let event = self.edited(edit, *id)?;
+            self.emit(event);
+            Ok(())
+        });
+        Outcome::Edited(edited.collect())
     }
 
-    fn edited(
-        &self,
-        edit: Edit,
-        id: JobId,
-        job: &Job,
-        moment: Moment,
-        (events, from): (&mut Vec<Event>, usize),
-    ) {
-        let settings = self.settings_of(job);
-        let done = ending(settings.keep_done, moment.now);
-        let dead = ending(settings.keep_dead, moment.now);
-        match (edit, newest(events, from)) {
-            (Edit::Cancel, Some(Event::Cancelled { jobs, end })) if *end == done => jobs.push(id),
-            (Edit::Bury, Some(Event::Buried { jobs, end })) if *end == dead => jobs.push(id),
-            (Edit::Retry | Edit::Kick, Some(Event::Revived { jobs })) => jobs.push(id),
-            (Edit::Delete, Some(Event::Deleted { jobs })) => jobs.push(id),
-            (edit, _) => events.push(event(edit, id.into(), done, dead)),
-        }
+    fn edited(&self, edit: Edit, id: JobId) -> Result<Event, EditRejection> {
+        let job = self.state().job(id).ok_or(EditRejection::NotFound { id })?;
+        allow(edit, id, job.state.kind())?;
+        let (settings, jobs) = (self.settings_of(&job), Ids::from(id));
+        Ok(match edit {
+            Edit::Cancel => Event::Cancelled { jobs, end: self.ending(settings.keep_done) },
+            Edit::Bury => Event::Buried { jobs, end: self.ending(settings.keep_dead) },
+            Edit::Retry | Edit::Kick => Event::Revived { jobs },
+            Edit::Delete => Event::Deleted { jobs },
+        })
     }
 
     /// Deletes what waits in a queue: at most so much that one commit stays small.
-    pub(super) fn purge(&self, name: &QueueName, events: &mut Vec<Event>) -> Result<Outcome, Rejection> {
-        let Some(queue) = self.state.queue(name) else {
+    pub(super) fn purge(&mut self, name: &QueueName) -> Result<Outcome, Rejection> {
+        let Some(queue) = self.state().queue(name) else {
             self.must_be_configured(name)?;
             return Ok(Outcome::Purged { deleted: 0, more: false });
         };
         let scheduled = queue.counts().of(StateKind::Scheduled) > 0;
         let delayed = self
-            .state
+            .state()
             .jobs
             .iter()
             .filter(|(_, job)| {
@@ -80,18 +58,9 @@ impl Core {
         let (deleted, more) = (jobs.len(), ranges.next().is_some());
         drop(ranges);
         if deleted > 0 {
-            events.push(Event::Deleted { jobs });
+            self.emit(Event::Deleted { jobs });
         }
         Ok(Outcome::Purged { deleted, more })
-    }
-}
-
-fn event(edit: Edit, jobs: Ids, done: Ending, dead: Ending) -> Event {
-    match edit {
-        Edit::Cancel => Event::Cancelled { jobs, end: done },
-        Edit::Bury => Event::Buried { jobs, end: dead },
-        Edit::Retry | Edit::Kick => Event::Revived { jobs },
-        Edit::Delete => Event::Deleted { jobs },
     }
 }
 

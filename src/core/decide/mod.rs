@@ -1,5 +1,6 @@
-//! `decide`: what a command comes to, given the state, the settings and the moment. Nothing changes here; the
-//! caller applies the events, and only then decides the next command.
+//! What a command comes to, given the state, the settings and the moment. A decision first finds out whether the command
+//! is refused as a whole; then it emits events, one after the other. What is emitted is applied at once, so that the rest
+//! of the decision sees it.
 
 mod edit;
 mod kept;
@@ -9,14 +10,17 @@ mod queues;
 mod submit;
 mod tick;
 
+use super::change::Recorder;
 use super::command::{Command, Outcome};
 use super::event::{AfterFailure, Ending, Event};
 use super::ids::JobId;
-use super::job::{Failure, Job};
+use super::job::{Failure, Job, QueueName};
 use super::rejection::Rejection;
 use super::settings::{Keep, QueueSettings, Settings};
 use super::state::State;
 use super::time::Time;
+use kept::SeesKept;
+use std::time::Duration;
 
 /// The state, and what decisions depend on beside it.
 #[derive(Clone, Debug, Default)]
@@ -51,72 +55,90 @@ impl Moment {
 }
 
 impl Core {
-    /// Decides a command: pushes what shall happen to `events` (nothing may be pure refusal or nothing to do) and
-    /// returns the answer. The state is not changed: apply the events before the next decision.
+    /// Decides a command, makes it so, and returns the answer. `recorder` gets each event (none may be pure refusal or
+    /// nothing to do) and is told of each change.
     ///
     /// # Errors
-    /// The command as a whole is refused; then no event was pushed.
+    /// The command as a whole is refused; then nothing has happened.
     pub fn decide(
-        &self,
+        &mut self,
         command: &Command,
         moment: Moment,
-        events: &mut Vec<Event>,
+        recorder: &mut impl Recorder,
     ) -> Result<Outcome, Rejection> {
+        let mut decision = Decision { core: self, moment, recorder, kept_in: Vec::new() };
+        let outcome = decision.run(command)?;
+        decision.limit_kept();
+        Ok(outcome)
+    }
+}
+
+/// One command that is being decided.
+struct Decision<'a, R> {
+    core: &'a mut Core,
+    moment: Moment,
+    recorder: &'a mut R,
+    /// The queues in which jobs have ended that are kept.
+    kept_in: Vec<QueueName>,
+}
+
+impl<R: Recorder> Decision<'_, R> {
+    fn run(&mut self, command: &Command) -> Result<Outcome, Rejection> {
         match command {
-            Command::Submit { groups } => self.submit(groups, moment, events),
-            Command::Claim(claim) => self.claim(claim, moment, events),
-            Command::Settle { items } => Ok(self.settle(items, moment, events)),
-            Command::Extend { items, lease } => Ok(self.extend(items, *lease, moment, events)),
-            Command::Vanish { session } => Ok(self.vanish_some(*session, moment, events)),
-            Command::Recover => Ok(self.vanish(self.state.held.values().flatten().copied(), moment, events)),
-            Command::Evict => Ok(self.evict(events)),
-            Command::StoodStill { since } => Ok(self.stood_still(*since, moment, events)),
-            Command::Tick => Ok(self.tick(moment, events)),
-            Command::Edit { edit, ids } => Ok(self.edit(*edit, ids, moment, events)),
-            Command::Pause { queue } => self.pause(queue, true, events),
-            Command::Resume { queue } => self.pause(queue, false, events),
-            Command::ForgetQueue { queue } => self.forget_queue(queue, events),
-            Command::Purge { queue } => self.purge(queue, events),
+            Command::Submit { groups } => self.submit(groups),
+            Command::Claim(claim) => self.claim(claim),
+            Command::Settle { items } => Ok(self.settle(items)),
+            Command::Extend { items, lease } => Ok(self.extend(items, *lease)),
+            Command::Vanish { session } => Ok(self.vanish(*session)),
+            Command::Recover => Ok(self.recover()),
+            Command::Evict => Ok(self.evict()),
+            Command::StoodStill { since } => Ok(self.stood_still(*since)),
+            Command::Tick => Ok(self.tick()),
+            Command::Edit { edit, ids } => Ok(self.edit(*edit, ids)),
+            Command::Pause { queue } => self.pause(queue, true),
+            Command::Resume { queue } => self.pause(queue, false),
+            Command::ForgetQueue { queue } => self.forget_queue(queue),
+            Command::Purge { queue } => self.purge(queue),
         }
+    }
+
+    /// It happens.
+    fn emit(&mut self, event: Event) {
+        let mut observer = SeesKept { kept_in: &mut self.kept_in, then: &mut *self.recorder };
+        self.core.state.apply_telling(&event, &mut observer);
+        self.recorder.record(event);
+    }
+
+    fn state(&self) -> &State {
+        &self.core.state
     }
 
     fn settings_of(&self, job: &Job) -> &QueueSettings {
-        self.settings.of(&job.spec.queue)
+        self.core.settings.of(&job.spec.queue)
     }
 
     /// What comes of a job whose attempt just failed: another one after `wait` (or the backoff), or death.
-    fn after_failure(
-        &self,
-        id: JobId,
-        job: &Job,
-        wait: Option<std::time::Duration>,
-        moment: Moment,
-    ) -> AfterFailure {
+    fn after_failure(&self, id: JobId, job: &Job, wait: Option<Duration>) -> AfterFailure {
         let settings = self.settings_of(job);
         let failed = job.failed + 1;
         if failed >= job.spec.attempts.unwrap_or(settings.attempts) {
-            return AfterFailure::Dead(ending(settings.keep_dead, moment.now));
+            return AfterFailure::Dead(self.ending(settings.keep_dead));
         }
         let backoff = job.spec.backoff.unwrap_or(settings.backoff);
-        let wait = wait.unwrap_or_else(|| backoff.wait(failed, moment.luck_for(id)));
-        AfterFailure::Retry(moment.now.plus(wait))
+        let wait = wait.unwrap_or_else(|| backoff.wait(failed, self.moment.luck_for(id)));
+        AfterFailure::Retry(self.moment.now.plus(wait))
     }
-}
 
-/// The newest event of the decision that began at `from`, so that another job may join it. What earlier decisions
-/// pushed is applied already and must not grow.
-fn newest(events: &mut [Event], from: usize) -> Option<&mut Event> {
-    events[from..].last_mut()
-}
-
-/// The end of a job at `at`, and how long it is then kept.
-fn ending(keep: Keep, at: Time) -> Ending {
-    let keep_until = match keep {
-        Keep::No => None,
-        Keep::For(time) => Some(at.plus(time)),
-        Keep::Forever => Some(Time::NEVER),
-    };
-    Ending { at, keep_until }
+    /// The end of a job now, and how long it is then kept.
+    fn ending(&self, keep: Keep) -> Ending {
+        let at = self.moment.now;
+        let keep_until = match keep {
+            Keep::No => None,
+            Keep::For(time) => Some(at.plus(time)),
+            Keep::Forever => Some(Time::NEVER),
+        };
+        Ending { at, keep_until }
+    }
 }
 
 /// Cuts an error's text to what is kept, at a character's edge.

@@ -1,10 +1,11 @@
 //! Decides what a pause of the daemon does to leases: it is nobody's failure.
 
-use super::{Core, Moment};
+use super::Decision;
+use crate::core::change::Recorder;
 use crate::core::command::Outcome;
 use crate::core::event::Event;
 use crate::core::ids::Ids;
-use crate::core::job::{Lease, State as JobState, StateKind};
+use crate::core::job::{Lease, StateKind};
 use crate::core::time::Time;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -12,23 +13,26 @@ use std::time::Duration;
 /// A pause that is shorter than this part of a lease harms it not: holders extend after a third of it.
 const PART: u32 = 4;
 
-impl Core {
+impl<R: Recorder> Decision<'_, R> {
     /// Lets leases last longer by the time that was lost, and no shorter than from now for the whole length again: whoever
     /// holds one may have stood still as well, and go on later than the daemon.
-    pub(super) fn stood_still(&self, since: Time, moment: Moment, events: &mut Vec<Event>) -> Outcome {
-        let leased = self.state.queues().map(|(_, queue)| queue.counts().of(StateKind::Leased)).sum::<u64>();
-        let leases = self.state.jobs.iter().filter_map(|(id, job)| match job.state {
-            JobState::Leased(lease) => Some((*id, lease, self.settings_of(job).lease)),
-            _ => None,
-        });
+    pub(super) fn stood_still(&mut self, since: Time) -> Outcome {
+        let (state, now) = (self.state(), self.moment.now);
+        let leased = state.queues().map(|(_, queue)| queue.counts().of(StateKind::Leased)).sum::<u64>();
+        let leases = state
+            .jobs
+            .iter()
+            .filter_map(|(id, job)| Some((*id, job.lease()?.1, self.settings_of(job).lease)));
         // Those that end together share an event.
         let mut longer: BTreeMap<Time, Ids> = BTreeMap::new();
         for (id, lease, usual) in leases.take(leased as usize) {
-            if let Some(until) = until(lease, usual, moment.now.since(since), moment.now) {
+            if let Some(until) = until(lease, usual, now.since(since), now) {
                 longer.entry(until).or_default().push(id);
             }
         }
-        events.extend(longer.into_iter().map(|(until, jobs)| Event::Extended { jobs, until }));
+        for (until, jobs) in longer {
+            self.emit(Event::Extended { jobs, until });
+        }
         Outcome::Ok
     }
 }

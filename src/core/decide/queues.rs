@@ -2,7 +2,8 @@
 //! a slip of the pen as well, so one that is empty and that nobody has configured goes again: when there is room to be
 //! made for another, or after a while.
 
-use super::Core;
+use super::{Core, Decision};
+use crate::core::change::Recorder;
 use crate::core::command::Outcome;
 use crate::core::event::Event;
 use crate::core::job::QueueName;
@@ -11,31 +12,22 @@ use crate::core::rejection::Rejection;
 use crate::core::time::Time;
 use std::collections::HashSet;
 
-impl Core {
-    pub(super) fn pause(
-        &self,
-        name: &QueueName,
-        pause: bool,
-        events: &mut Vec<Event>,
-    ) -> Result<Outcome, Rejection> {
-        let queue = self.state.queue(name);
+impl<R: Recorder> Decision<'_, R> {
+    pub(super) fn pause(&mut self, name: &QueueName, pause: bool) -> Result<Outcome, Rejection> {
+        let queue = self.state().queue(name);
         if queue.is_none() {
             self.must_be_configured(name)?;
         }
         if queue.is_some_and(Queue::is_paused) != pause {
             let queue = name.clone();
-            events.push(if pause { Event::Paused { queue } } else { Event::Resumed { queue } });
+            self.emit(if pause { Event::Paused { queue } } else { Event::Resumed { queue } });
         }
         Ok(Outcome::Ok)
     }
 
-    pub(super) fn forget_queue(
-        &self,
-        name: &QueueName,
-        events: &mut Vec<Event>,
-    ) -> Result<Outcome, Rejection> {
-        match self.state.queue(name).map(|queue| queue.counts().all()) {
-            Some(0) => events.push(Event::QueueForgotten { queue: name.clone() }),
+    pub(super) fn forget_queue(&mut self, name: &QueueName) -> Result<Outcome, Rejection> {
+        match self.state().queue(name).map(|queue| queue.counts().all()) {
+            Some(0) => self.emit(Event::QueueForgotten { queue: name.clone() }),
             Some(jobs) => return Err(Rejection::QueueHasJobs { queue: name.clone(), jobs }),
             None => self.must_be_configured(name)?,
         }
@@ -43,43 +35,35 @@ impl Core {
     }
 
     pub(super) fn must_be_configured(&self, name: &QueueName) -> Result<(), Rejection> {
-        match self.settings.queues.contains_key(name) {
+        match self.core.settings.queues.contains_key(name) {
             true => Ok(()),
             false => Err(Rejection::NoSuchQueue { queue: name.clone() }),
         }
     }
 
-    /// The queues that may be forgotten, each with when it was last used.
-    pub fn idle_queues(&self) -> impl Iterator<Item = (Time, &QueueName)> {
-        let idle = |(name, queue): &(&QueueName, &Queue)| {
-            queue.is_empty() && !self.settings.queues.contains_key(*name)
-        };
-        self.state.queues().filter(idle).map(|(name, queue)| (queue.used(), name))
-    }
-
-    /// Whether there is room for so many queues more that a job of `maker` makes. Where there is none, the empty ones that
-    /// were unused the longest are forgotten, but for those that `named` has.
-    pub(super) fn room_for_queues(
-        &self,
+    /// Makes room for so many queues more, which a job of `maker` makes. Where there is none, the empty ones that were
+    /// unused the longest are forgotten, but for those that `named` has.
+    pub(super) fn make_room_for_queues(
+        &mut self,
         new: usize,
         maker: u32,
         named: &HashSet<&QueueName>,
-        events: &mut Vec<Event>,
     ) -> Result<(), Rejection> {
         if new == 0 {
             return Ok(());
         }
-        let is_his = |name: &QueueName| self.state.queue(name).is_some_and(|q| q.maker() == Some(maker));
-        let (most, most_own) = (self.settings.queues_max, self.settings.queues_per_user);
-        let all = self.state.queues.len() + new;
-        let own = match maker == 0 || maker == self.settings.own_user {
+        let Core { state, settings, .. } = &*self.core;
+        let is_his = |name: &QueueName| state.queue(name).is_some_and(|q| q.maker() == Some(maker));
+        let (most, most_own) = (settings.queues_max, settings.queues_per_user);
+        let all = state.queues.len() + new;
+        let own = match maker == 0 || maker == settings.own_user {
             true => 0,
-            false => self.state.queues().filter(|(_, queue)| queue.maker() == Some(maker)).count() + new,
+            false => state.queues().filter(|(_, queue)| queue.maker() == Some(maker)).count() + new,
         };
         if all <= most && own <= most_own {
             return Ok(());
         }
-        let mut idle: Vec<_> = self.idle_queues().filter(|(_, name)| !named.contains(name)).collect();
+        let mut idle: Vec<_> = self.core.idle_queues().filter(|(_, name)| !named.contains(name)).collect();
         idle.sort_unstable();
         let (his, others): (Vec<_>, Vec<_>) = idle.into_iter().partition(|(_, name)| is_his(name));
         let over_own = own.saturating_sub(most_own);
@@ -93,8 +77,21 @@ impl Core {
         if rest.len() < over {
             return Err(Rejection::TooManyQueues { limit: most });
         }
-        let gone = go.iter().chain(&rest[..over]);
-        events.extend(gone.map(|(_, queue)| Event::QueueForgotten { queue: (*queue).clone() }));
+        let gone: Vec<QueueName> =
+            go.iter().chain(&rest[..over]).map(|(_, queue)| (*queue).clone()).collect();
+        for queue in gone {
+            self.emit(Event::QueueForgotten { queue });
+        }
         Ok(())
+    }
+}
+
+impl Core {
+    /// The queues that may be forgotten, each with when it was last used.
+    pub fn idle_queues(&self) -> impl Iterator<Item = (Time, &QueueName)> {
+        let idle = |(name, queue): &(&QueueName, &Queue)| {
+            queue.is_empty() && !self.settings.queues.contains_key(*name)
+        };
+        self.state.queues().filter(idle).map(|(name, queue)| (queue.used(), name))
     }
 }

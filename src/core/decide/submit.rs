@@ -1,6 +1,7 @@
 //! Decides submits: all of the jobs or none.
 
-use super::{Core, Moment};
+use super::Decision;
+use crate::core::change::Recorder;
 use crate::core::command::{Group, Outcome, Start};
 use crate::core::event::Event;
 use crate::core::ids::{IdRange, JobId};
@@ -9,17 +10,12 @@ use crate::core::rejection::Rejection;
 use crate::core::time::Time;
 use std::collections::{BTreeMap, HashSet};
 
-impl Core {
-    pub(super) fn submit(
-        &self,
-        groups: &[Group],
-        moment: Moment,
-        events: &mut Vec<Event>,
-    ) -> Result<Outcome, Rejection> {
-        if self.draining && !self.accept_while_draining {
+impl<R: Recorder> Decision<'_, R> {
+    pub(super) fn submit(&mut self, groups: &[Group]) -> Result<Outcome, Rejection> {
+        if self.core.draining && !self.core.accept_while_draining {
             return Err(Rejection::Draining);
         }
-        let first = self.state.next_id();
+        let first = self.state().next_id();
         let mut count: u64 = 0;
         for group in groups {
             count = count.saturating_add(group.count);
@@ -37,17 +33,18 @@ impl Core {
         if count > u64::MAX - first.0 {
             return Err(Rejection::OutOfIds);
         }
-        self.room_for(groups, events)?;
+        self.make_room(groups)?;
         let mut next = first;
         for group in groups.iter().filter(|group| group.count > 0) {
-            events.push(self.submitted(group, next, moment.now));
+            self.emit(self.submitted(group, next));
             next = next.plus(group.count);
         }
         Ok(Outcome::Submitted(IdRange::new(first, count)))
     }
 
-    fn submitted(&self, group: &Group, first: JobId, now: Time) -> Event {
-        let shared = self.state.queue(&group.spec.queue).and_then(|queue| queue.recent(&group.spec));
+    fn submitted(&self, group: &Group, first: JobId) -> Event {
+        let now = self.moment.now;
+        let shared = self.state().queue(&group.spec.queue).and_then(|queue| queue.recent(&group.spec));
         let due = match group.start {
             Start::Now => None,
             Start::After(delay) => Some(now.plus(delay)),
@@ -62,11 +59,11 @@ impl Core {
         }
     }
 
-    /// Whether the queues can take the jobs: the number of queues and the length of each are limited.
-    fn room_for(&self, groups: &[Group], events: &mut Vec<Event>) -> Result<(), Rejection> {
+    /// Makes room for the queues of these jobs. The number of queues and the length of each are limited.
+    fn make_room(&mut self, groups: &[Group]) -> Result<(), Rejection> {
         if let [only] = groups {
             let new = self.room_in(&only.spec.queue, only.count)?;
-            return self.room_for_queues(new, only.spec.owner, &HashSet::new(), events);
+            return self.make_room_for_queues(new, only.spec.owner, &HashSet::new());
         }
         // In the order of names, so that the same submit gets the same refusal.
         let mut more: BTreeMap<&QueueName, u64> = BTreeMap::new();
@@ -79,12 +76,12 @@ impl Core {
         }
         // All of one request are of one user.
         let maker = groups.first().map_or(0, |group| group.spec.owner);
-        self.room_for_queues(new, maker, &more.keys().copied().collect(), events)
+        self.make_room_for_queues(new, maker, &more.keys().copied().collect())
     }
 
     /// Whether one queue can take `count` more jobs. Returns how many queues this makes: one if it is new.
     fn room_in(&self, name: &QueueName, count: u64) -> Result<usize, Rejection> {
-        let (queue, limit) = (self.state.queue(name), self.settings.of(name).backlog);
+        let (queue, limit) = (self.state().queue(name), self.core.settings.of(name).backlog);
         let len = queue.map_or(0, |queue| queue.counts().waiting());
         if limit > 0 && len.saturating_add(count) > limit {
             return Err(Rejection::QueueFull { queue: name.clone(), len, limit });

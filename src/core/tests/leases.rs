@@ -64,34 +64,17 @@ fn a_stale_settle_cannot_touch_the_next_attempt() {
 #[test]
 fn a_lease_named_twice_in_one_settle_ends_once() {
     let mut world = World::new();
+    world.settings().keep_done = Keep::Forever;
     world.submit(vec![group("q", 3)]);
     let leases = world.claim("q", 3);
     let named = [leases[2], leases[0], leases[2], leases[1], leases[1], leases[0]];
     let results = world.settle(&named, Verdict::Complete);
-    let twice = |lease: LeaseId| Err(LeaseRejection::NamedTwice { id: lease.id });
+    let twice = |LeaseId { id, attempt }| {
+        Err(LeaseRejection::LeaseLost { id, attempt, current: attempt, state: StateKind::Done })
+    };
     let expected = [Ok(()), Ok(()), twice(leases[2]), Ok(()), twice(leases[1]), twice(leases[0])];
     assert_eq!(results, expected);
     assert_eq!(world.core.state.queue(&name("q")).unwrap().totals().completed, 3);
-}
-
-#[test]
-fn decisions_never_touch_the_events_of_the_decision_before() {
-    let mut world = World::new();
-    world.settings().keep_done = Keep::Forever;
-    world.submit(vec![group("q", 8)]);
-    let leases = world.claim("q", 4);
-    for lease in &leases {
-        world.run(Command::Extend { items: vec![*lease], lease: None }).unwrap();
-        assert_eq!(world.fresh().len(), 1);
-        world.settle(&[*lease], Verdict::Complete);
-        assert_eq!(world.fresh().len(), 1);
-    }
-    for edit in [Edit::Cancel, Edit::Retry, Edit::Bury, Edit::Kick, Edit::Delete] {
-        for id in 5..=8 {
-            assert_eq!(world.edit(edit, &[id]), [Ok(())]);
-            assert_eq!(world.fresh().len(), 1, "{edit:?} of job {id} is an event of its own");
-        }
-    }
 }
 
 #[test]

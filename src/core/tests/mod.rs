@@ -4,6 +4,7 @@
 mod ends;
 mod events;
 mod leases;
+mod locality;
 mod model;
 mod order;
 mod pauses;

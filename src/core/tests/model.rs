@@ -288,12 +288,13 @@ impl Model {
 
     fn edit(&mut self, edit: Edit, ids: &[JobId]) -> Outcome {
         use StateKind::{Cancelled, Dead, Done, Expired, Leased, Ready, Scheduled};
-        let before = self.jobs.clone();
-        let mut changed = Vec::new();
-        let results = ids.iter().map(|id| {
-            let at = before.iter().position(|(known, _)| *known == id.0);
-            let at = at.ok_or(EditRejection::NotFound { id: *id })?;
-            let state = before[at].1.state.kind();
+        let (mut changed, mut results) = (Vec::new(), Vec::new());
+        for id in ids {
+            let Some(at) = self.known(*id) else {
+                results.push(Err(EditRejection::NotFound { id: *id }));
+                continue;
+            };
+            let state = self.jobs[at].1.state.kind();
             let allowed: &[StateKind] = match edit {
                 Edit::Cancel | Edit::Bury => &[Scheduled, Ready, Leased],
                 Edit::Retry => &[Done, Dead, Cancelled, Expired],
@@ -301,38 +302,43 @@ impl Model {
                 Edit::Delete => &[Scheduled, Ready, Done, Dead, Cancelled, Expired],
             };
             if !allowed.contains(&state) {
-                return Err(EditRejection::WrongState { id: *id, verb: edit.name(), state, hint: "" });
+                results.push(Err(EditRejection::WrongState { id: *id, verb: edit.name(), state, hint: "" }));
+                continue;
             }
-            if !changed.contains(&at) {
-                changed.push(at);
-            }
-            Ok(())
-        });
-        let results = results.collect();
-        for at in &changed {
-            let job = &mut self.jobs[*at].1;
-            match edit {
-                Edit::Cancel => {
-                    self.totals(*at).cancelled += 1;
-                    self.end(*at, JobState::Cancelled, |settings| settings.keep_done);
-                }
-                Edit::Bury => {
-                    self.totals(*at).died += 1;
-                    self.end(*at, JobState::Dead, |settings| settings.keep_dead);
-                }
-                Edit::Retry | Edit::Kick => {
-                    if job.state.kind() != Scheduled {
-                        job.expires_at = Time::NEVER;
-                    }
-                    (job.failed, job.crashes, job.later, job.state) = (0, 0, 0, JobState::Ready);
-                }
-                Edit::Delete => job.state = JobState::Dead(FORGOTTEN),
-            }
+            self.edit_one(edit, at);
+            changed.push(at);
+            results.push(Ok(()));
         }
         if edit == Edit::Cancel {
             self.trim(&changed);
         }
         Outcome::Edited(results)
+    }
+
+    fn edit_one(&mut self, edit: Edit, at: usize) {
+        match edit {
+            Edit::Cancel => {
+                self.totals(at).cancelled += 1;
+                self.end(at, JobState::Cancelled, |settings| settings.keep_done);
+            }
+            Edit::Bury => {
+                self.totals(at).died += 1;
+                self.end(at, JobState::Dead, |settings| settings.keep_dead);
+            }
+            Edit::Retry | Edit::Kick => {
+                let job = &mut self.jobs[at].1;
+                if job.state.kind() != StateKind::Scheduled {
+                    job.expires_at = Time::NEVER;
+                }
+                (job.failed, job.crashes, job.later, job.state) = (0, 0, 0, JobState::Ready);
+            }
+            Edit::Delete => self.jobs[at].1.state = JobState::Dead(FORGOTTEN),
+        }
+    }
+
+    /// Where a job is that is known and was not forgotten just now.
+    fn known(&self, id: JobId) -> Option<usize> {
+        self.jobs.iter().position(|(known, job)| *known == id.0 && job.state != JobState::Dead(FORGOTTEN))
     }
 
     fn pause(&mut self, name: &QueueName, paused: bool) -> Result<Outcome, Rejection> {
@@ -386,8 +392,7 @@ impl Model {
 
     fn leased(&self, lease: LeaseId) -> Result<usize, LeaseRejection> {
         let LeaseId { id, attempt } = lease;
-        let at =
-            self.jobs.iter().position(|(known, _)| *known == id.0).ok_or(LeaseRejection::NotFound { id })?;
+        let at = self.known(id).ok_or(LeaseRejection::NotFound { id })?;
         let job = &self.jobs[at].1;
         if job.state.kind() == StateKind::Leased && job.attempt == attempt {
             return Ok(at);

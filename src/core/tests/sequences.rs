@@ -1,6 +1,7 @@
 //! Long random sequences of commands: the core must answer as the naive model does and be in the same state,
 //! whatever happens in between, and must come back the same from its events and from its rows.
 
+use super::locality::fold_and_check;
 use super::model::Model;
 use super::world::{View, World, name, secs, view};
 use crate::core::*;
@@ -195,35 +196,27 @@ fn known(model: &Model, pick: JobId) -> JobId {
     model.jobs.get(at).map_or(pick, |(id, _)| JobId(*id))
 }
 
-/// Hides what an outcome may say in more than one way: the hint of a refused edit, and what has become of a job
-/// that an earlier item of the same request settled.
-fn compared(command: &Command, outcome: Result<Outcome, Rejection>) -> Result<Outcome, Rejection> {
-    let mut outcome = outcome;
-    match (command, &mut outcome) {
-        (_, Ok(Outcome::Edited(results))) => results.iter_mut().for_each(|result| {
+/// Hides what an outcome may say in more than one way: the hint of a refused edit.
+fn compared(mut outcome: Result<Outcome, Rejection>) -> Result<Outcome, Rejection> {
+    if let Ok(Outcome::Edited(results)) = &mut outcome {
+        results.iter_mut().for_each(|result| {
             if let Err(EditRejection::WrongState { hint, .. }) = result {
                 *hint = "";
             }
-        }),
-        (Command::Settle { items }, Ok(Outcome::Settled(results))) => {
-            for n in 0..results.len() {
-                let earlier = (0..n).any(|m| items[m].0.id == items[n].0.id && results[m].is_ok());
-                if earlier && results[n].is_err() {
-                    results[n] = Err(LeaseRejection::NotFound { id: items[n].0.id });
-                }
-            }
-        }
-        _ => {}
+        });
     }
     outcome
 }
 
 fn both(world: &mut World, model: &mut Model, promises: &mut Promises, command: Command) {
     let before = view(&world.core.state);
-    let expected = compared(&command, model.run(&command));
+    let expected = compared(model.run(&command));
+    let state = world.core.state.clone();
     let outcome = world.run(command.clone());
+    let folded = fold_and_check(state, world.fresh());
+    assert_eq!(view(&folded), view(&world.core.state), "what was decided is the fold of its events");
     promises.hold(&before, &view(&world.core.state), &outcome);
-    assert_eq!(compared(&command, outcome), expected, "{command:?}");
+    assert_eq!(compared(outcome), expected, "{command:?}");
     for id in world.fresh().iter().flat_map(Event::forgotten).flat_map(|range| range.iter()) {
         assert!(!world.core.state.contains(id), "job {id} is said to be forgotten after {command:?}");
     }

@@ -1,0 +1,57 @@
+//! What an event does to jobs, told where it happens: `apply.rs` is the only place in which a job changes its state.
+//! Whoever depends on that (claims and requests that wait, connections that must learn of a lost lease, counters)
+//! listens here and does not read it off commands or events.
+
+use super::event::Event;
+use super::ids::IdRange;
+use super::job::{Attempt, Job, Lease, QueueName, StateKind};
+
+/// Jobs that are alike have come into a state, or are in it in another way (a lease that lasts longer).
+#[derive(Debug)]
+pub struct Change<'a> {
+    /// Which jobs.
+    pub jobs: IdRange,
+    /// As they are now; as they were at last, if they are forgotten.
+    pub job: &'a Job,
+    /// The state that they were in; `None` for new ones.
+    pub from: Option<StateKind>,
+    /// The lease under which they were, with its attempt.
+    pub lease: Option<(Attempt, Lease)>,
+    /// Whether nothing of them is known any more.
+    pub forgotten: bool,
+    /// What has happened.
+    pub event: &'a Event,
+}
+
+/// What has happened to a queue as such.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum QueueChange {
+    /// It gives out no more jobs.
+    Paused,
+    /// It gives out jobs again.
+    Resumed,
+    /// It is not there any more.
+    Forgotten,
+}
+
+/// Somebody who is told of changes, in the middle of them: the state is not to be looked at.
+pub trait Observer {
+    /// Is called for each change of jobs.
+    fn changed(&mut self, change: &Change<'_>);
+
+    /// Is called for each change of a queue.
+    fn queue_changed(&mut self, queue: &QueueName, change: QueueChange);
+}
+
+/// Somebody who keeps what was decided, in order.
+pub trait Recorder: Observer {
+    /// Is called once for each event, after it was applied and its changes were told.
+    fn record(&mut self, event: Event);
+}
+
+/// Nobody.
+impl Observer for () {
+    fn changed(&mut self, _: &Change<'_>) {}
+
+    fn queue_changed(&mut self, _: &QueueName, _: QueueChange) {}
+}

@@ -1,0 +1,166 @@
+//! What follows from what the core decides: it listens to the changes of jobs and queues, and notes which claims may be
+//! served, which requests have come to their end, who must learn that a lease is gone, and what the log should say. It
+//! decides nothing, and does not look at the state.
+
+use super::answer::{Answer, Delivery, End, Fact, Origin};
+use super::watching::Watching;
+use crate::core::{
+    Change, Command, Edit, Event, Holder, IdRange, JobState, LeaseId, Observer, QueueChange, QueueName,
+    Recorder,
+};
+use std::collections::{HashMap, VecDeque};
+
+/// What was noted since the last turn.
+#[derive(Debug, Default)]
+pub(super) struct Notes {
+    /// Decided and applied, not yet appended.
+    pub(super) events: Vec<Event>,
+    /// Said, but not before the commit that is being collected is durable.
+    pub(super) said: Vec<Delivery>,
+    pub(super) said_bytes: usize,
+    pub(super) facts: Vec<Fact>,
+    /// How many jobs of each connection that is being closed are free already; for the log.
+    pub(super) interrupted: HashMap<u64, u64>,
+    /// Queues that may have got work since claims were served last.
+    pub(super) woken: VecDeque<QueueName>,
+    /// Requests that wait until jobs have ended.
+    pub(super) watching: Watching,
+}
+
+impl Notes {
+    /// Says something once all that was decided so far is durable.
+    pub(super) fn answer(&mut self, origin: Origin, answer: Answer) {
+        self.said_bytes += answer.weight();
+        self.said.push(Delivery::Answer(origin, answer));
+    }
+
+    fn wake(&mut self, queue: &QueueName) {
+        if !self.woken.contains(queue) {
+            self.woken.push_back(queue.clone());
+        }
+    }
+
+    /// What is kept of the jobs elsewhere can go.
+    fn forget(&mut self, jobs: IdRange) {
+        match self.said.last_mut() {
+            Some(Delivery::Forgotten(last)) if last.end() == jobs.first => last.len += jobs.len,
+            _ => self.said.push(Delivery::Forgotten(jobs)),
+        }
+    }
+}
+
+/// Listens while one command is decided.
+pub(super) struct Listener<'a> {
+    pub(super) notes: &'a mut Notes,
+    pub(super) command: &'a Command,
+    /// Whether any claim waits.
+    pub(super) claims_wait: bool,
+}
+
+impl Observer for Listener<'_> {
+    fn changed(&mut self, change: &Change<'_>) {
+        let Change { jobs, job, forgotten, .. } = *change;
+        if self.claims_wait && !forgotten && job.state == JobState::Ready {
+            self.notes.wake(&job.spec.queue);
+        }
+        self.revoke(change);
+        self.note_fact(change);
+        if forgotten || job.state.kind().is_final() {
+            let end = |id| End::of(id, job);
+            for (origin, ends) in self.notes.watching.ended(jobs, end) {
+                self.notes.answer(origin, Answer::Ended(ends));
+            }
+        }
+        if forgotten {
+            self.notes.forget(jobs);
+        }
+    }
+
+    fn queue_changed(&mut self, queue: &QueueName, change: QueueChange) {
+        match change {
+            QueueChange::Resumed if self.claims_wait => self.notes.wake(queue),
+            QueueChange::Resumed | QueueChange::Paused | QueueChange::Forgotten => {}
+        }
+    }
+}
+
+impl Recorder for Listener<'_> {
+    /// Many small requests of a turn say the same, one job after the other: the commit says it once.
+    fn record(&mut self, event: Event) {
+        if !self.notes.events.last_mut().is_some_and(|last| last.join(&event)) {
+            self.notes.events.push(event);
+        }
+    }
+}
+
+impl Listener<'_> {
+    /// A lease that has ended by hand or by time is news for its holder.
+    fn revoke(&mut self, change: &Change<'_>) {
+        let expired = match self.command {
+            Command::Edit { edit: Edit::Cancel | Edit::Bury, .. } => false,
+            Command::Tick => true,
+            Command::Edit { edit: Edit::Retry | Edit::Kick | Edit::Delete, .. }
+            | Command::Submit { .. }
+            | Command::Claim(_)
+            | Command::Settle { .. }
+            | Command::Extend { .. }
+            | Command::Vanish { .. }
+            | Command::Recover
+            | Command::Evict
+            | Command::StoodStill { .. }
+            | Command::Pause { .. }
+            | Command::Resume { .. }
+            | Command::ForgetQueue { .. }
+            | Command::Purge { .. } => return,
+        };
+        if let Some((attempt, lease)) = change.lease
+            && let Holder::Session(session) = lease.holder
+        {
+            let lease = LeaseId { id: change.jobs.first, attempt };
+            self.notes.said.push(Delivery::Revoked { session, lease, expired });
+        }
+    }
+
+    fn note_fact(&mut self, change: &Change<'_>) {
+        let Change { jobs, job, .. } = *change;
+        match change.event {
+            Event::Failed { .. } => self.notes.facts.push(Fact::Failed {
+                lease: LeaseId { id: jobs.first, attempt: job.attempt },
+                queue: job.spec.queue.clone(),
+                error: job.failures.last().map(|failure| failure.error.clone()).unwrap_or_default(),
+                retry: if let JobState::Scheduled { due } = job.state { Some(due) } else { None },
+            }),
+            Event::Interrupted { .. } => self.note_interrupted(jobs.len),
+            Event::Submitted { .. }
+            | Event::Claimed { .. }
+            | Event::Extended { .. }
+            | Event::Completed { .. }
+            | Event::Released { .. }
+            | Event::Deferred { .. }
+            | Event::Ripened { .. }
+            | Event::Expired { .. }
+            | Event::Cancelled { .. }
+            | Event::Buried { .. }
+            | Event::Revived { .. }
+            | Event::Deleted { .. }
+            | Event::Paused { .. }
+            | Event::Resumed { .. }
+            | Event::QueueForgotten { .. } => {}
+        }
+    }
+
+    fn note_interrupted(&mut self, more: u64) {
+        let by_time = match self.command {
+            Command::Vanish { session } => {
+                *self.notes.interrupted.entry(*session).or_default() += more;
+                return;
+            }
+            command => *command == Command::Tick,
+        };
+        match (by_time, self.notes.facts.last_mut()) {
+            (true, Some(Fact::Lapsed { jobs })) | (false, Some(Fact::Interrupted { jobs })) => *jobs += more,
+            (true, _) => self.notes.facts.push(Fact::Lapsed { jobs: more }),
+            (false, _) => self.notes.facts.push(Fact::Interrupted { jobs: more }),
+        }
+    }
+}
