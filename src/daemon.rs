@@ -17,6 +17,7 @@ use crate::signals::{self, Signal};
 use crate::store::{AppendError, DiskStore, OpenError, Options, Recovered};
 use crate::telemetry::{self, events};
 use crate::worker::{Cgroups, OOM_ENV, Orphans, POOL_LOCK_ENV, PoolLock};
+use rustix::process::Pid;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
@@ -328,11 +329,21 @@ async fn run_pool(hub: &Rc<Hub<DiskStore>>, spec: &PoolSpec) -> io::Result<ExitS
         .spawn()?;
     ours.set_nonblocking(true)?;
     server::serve_pool(hub, tokio::net::UnixStream::from_std(ours)?);
+    let pid = child.id().and_then(|pid| Pid::from_raw(pid.cast_signed()));
+    pid.inspect(|pid| spec.orphans.spare(*pid));
     let status = child.wait().await;
-    Cgroups::clear();
-    spec.orphans.end().await;
-    Cgroups::clear();
-    drop(held);
+    pid.inspect(|pid| spec.orphans.forget(*pid));
+    let orphans = spec.orphans.clone();
+    let cleared = tokio::task::spawn_local(async move {
+        Cgroups::clear();
+        orphans.end().await;
+        Cgroups::clear();
+        drop(held);
+    });
+    // A process that hangs in the kernel must not leave the daemon without workers. Its job waits for it alone.
+    if tokio::time::timeout(POOL_GRACE, cleared).await.is_err() {
+        events::processes_do_not_die(POOL_GRACE);
+    }
     status
 }
 

@@ -130,7 +130,7 @@ async fn online(client: &Client, out: &mut impl Write) -> End {
 
 /// Half a backup is none, so whoever reads it must not go away.
 fn not_taken(error: io::Error) -> Failure {
-    Failure::failed(format!("the backup is not whole: its reader has gone, or its place is full ({error})"))
+    Failure::failed(format!("the backup is not complete: its reader has gone, or the disk is full ({error})"))
 }
 
 fn offline(data: &Path, out: &mut impl Write) -> Result<(), Failure> {

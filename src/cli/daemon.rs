@@ -6,6 +6,7 @@ use super::output;
 use crate::config::{Config, Overrides, WORKERS_MAX};
 use crate::daemon::{ServeError, ServeOptions, serve};
 use crate::process::{self, Inherited};
+use crate::telemetry;
 use crate::words;
 use crate::worker::run_pool;
 use clap::{Args, Subcommand};
@@ -114,6 +115,7 @@ pub(super) struct Pool {
 impl Pool {
     pub(super) fn run(self) -> End {
         process::restore(Inherited { umask: self.umask, files: self.files })?;
+        let _log = telemetry::init(|name| std::env::var_os(name)).map_err(Failure::usage)?;
         run_pool().map(|()| ExitCode::SUCCESS).map_err(Failure::failed)
     }
 }

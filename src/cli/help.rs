@@ -6,16 +6,16 @@ use clap::Command;
 
 /// What one wants, and the verbs for it. A test sees to it that none is missing.
 const GROUPS: [(&str, &[&str]); 7] = [
-    ("Have something done", &["submit", "run", "import"]),
-    ("Do it", &["work", "claim", "complete", "fail", "extend", "release"]),
-    ("Look", &["status", "queues", "list", "show", "explain", "logs", "wait"]),
+    ("Submit jobs", &["submit", "run", "import"]),
+    ("Work on jobs", &["work", "claim", "complete", "fail", "extend", "release"]),
+    ("Look at jobs and queues", &["status", "queues", "list", "show", "explain", "logs", "wait"]),
     (
         "Change jobs and queues",
         &["cancel", "retry", "kick", "bury", "delete", "pause", "resume", "purge", "queue"],
     ),
     ("Run the daemon", &["serve", "config", "drain", "undrain"]),
     ("Keep the data", &["backup", "restore", "export", "verify", "migrate"]),
-    ("Get to know it", &["demo", "bench", "man", "completions"]),
+    ("Try and learn", &["demo", "bench", "man", "completions"]),
 ];
 
 /// The widest that help is, as clap has it.
@@ -72,7 +72,7 @@ mod tests {
         let text = verbs(&Cli::command(), 60);
         assert!(text.lines().all(|line| line.chars().count() <= 60), "{text}");
         let help = super::grouped(Cli::command()).render_help().to_string();
-        assert!(help.contains("Have something done:\n  submit  "), "{help}");
+        assert!(help.contains("Submit jobs:\n  submit  "), "{help}");
         assert!(help.contains("--socket <PATH>") && help.contains("Exit codes:"), "{help}");
     }
 }

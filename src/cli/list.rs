@@ -16,7 +16,7 @@ use std::time::Duration;
 /// How often `--watch` looks.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// Puts what follows at the top of an empty screen.
-const CLEAR: &str = "\x1b[H\x1b[2J\x1b[3J";
+const CLEAR: &str = "\x1b[H\x1b[2J";
 
 const EXAMPLES: &str = "\
 Without --newest and --oldest, the oldest come first. The next page: give the last id to --after (with --newest, too).

@@ -38,7 +38,7 @@ impl Status {
             let way = if status.clock_ahead_ms > 0 { "ahead of" } else { "behind" };
             let by = span(status.clock_ahead_ms.unsigned_abs());
             output::line(&format!(
-                "its clock is {by} {way} the wall clock, which was set; times are shown by the latter"
+                "its clock is {by} {way} the system's, which was set; times are shown by the system's"
             ))?;
         }
         if let Some(why) = &status.refusing {

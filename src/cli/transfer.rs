@@ -9,7 +9,7 @@ use crate::client::{Client, ClientError};
 use crate::clock;
 use crate::protocol::admin::{AdminRequest, BackoffView, JobView, JobsView, ListQuery, StatusView};
 use crate::protocol::{ErrorCode, JobOptions, Start, SubmitGroup, WireBackoff};
-use crate::words;
+use crate::words::{self, counted};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
@@ -67,7 +67,7 @@ impl Export {
         let mut out = BufWriter::new(Handover::to_stdout()?);
         let cut = |written, error: io::Error| {
             let message = format!(
-                "the export is not whole: its reader has gone, or its place is full ({error}), after {}",
+                "the export is not complete: its reader has gone, or the disk is full ({error}), after {}",
                 words::jobs(written)
             );
             Failure::failed(message)
@@ -186,10 +186,9 @@ impl Import {
         let mut done = Done::default();
         let mut batch = Batch { first_line: 1, ..Batch::default() };
         if let Err(failure) = self.read_all(client, &mut batch, &mut done).await {
-            let (taken, line) = (count(done.submitted), batch.first_line);
+            let (taken, line) = (counted(done.submitted, "job was", "jobs were"), batch.first_line);
             let next = if batch.unknown { "look whether these were too, or " } else { "" };
-            let message =
-                format!("{}\n{taken} jobs were taken; {next}go on with line {line}", failure.message);
+            let message = format!("{}\n{taken} taken; {next}go on with line {line}", failure.message);
             return Err(Failure { message, ..failure });
         }
         if self.json {

@@ -51,7 +51,7 @@ fn denied(socket: &Path) -> Option<String> {
         format!("{what}: {} belongs to {owner} and has mode {:04o}", path.display(), mode & 0o7777)
     } else if us.is_some() && of_group(group).is_some_and(|group| group.mem.contains(&our_name)) {
         format!(
-            "{what} yet: you are in the group {name} since you logged in; log in again, or run `newgrp {name}`"
+            "{what} yet: you were added to the group {name} after you logged in; log in again, or run `newgrp {name}`"
         )
     } else if of_group(group).is_none() {
         format!("{what}: it is open to {owner} and to the group {group}, which has no name here")

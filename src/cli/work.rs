@@ -7,6 +7,7 @@ use crate::process;
 use crate::telemetry;
 use crate::worker::{Handler, KEPT_ENV, Plan, WorkOptions, keep, obstacle, run_kept};
 use clap::Args;
+use signal_hook::consts::SIGHUP;
 use std::env;
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitCode;
@@ -49,6 +50,8 @@ pub(super) struct Work {
 
 impl Work {
     pub(super) fn run(self, to: &Target) -> End {
+        // Whoever starts it by nohup does not want it to end with the terminal.
+        let hears_hangup = process::ignored_signals().is_none_or(|ignored| ignored >> (SIGHUP - 1) & 1 == 0);
         process::begin_clean();
         let handler = Handler::Exec(self.command);
         if env::var_os(KEPT_ENV).is_none() {
@@ -56,7 +59,7 @@ impl Work {
             if let Some(obstacle) = obstacle(&handler) {
                 return Err(Failure::usage(obstacle));
             }
-            let ended = keep()?;
+            let ended = keep(hears_hangup)?;
             let signal = || ended.signal().map_or(FAILED, |signal| 128 + signal as u8); // at most 64
             return Ok(ExitCode::from(ended.code().map_or_else(signal, |code| code as u8)));
         }

@@ -345,11 +345,13 @@ impl Job {
         back.then(|| self.started.unwrap_or_default())
     }
 
-    /// How the process of its newest attempt ended that has an exit, as far as that is known: well if it is done.
+    /// How the process of its newest attempt ended, if it has come to an end of its own: well if it is done.
     pub fn exit(&self) -> Option<Exit> {
+        let newest = self.failures.last().filter(|failure| failure.attempt == self.attempt);
         match self.state {
             State::Done(_) => Some(Exit::Status(0)),
-            _ => self.failures.last().and_then(|failure| failure.exit),
+            State::Cancelled(_) | State::Expired(_) => None,
+            State::Scheduled { .. } | State::Ready | State::Leased(_) | State::Dead(_) => newest?.exit,
         }
     }
 

@@ -99,8 +99,8 @@ pub enum Refusal {
     NoRoom(Room),
     /// Requests of one connection wait for too much.
     #[error(
-        "requests of this connection wait for {limit} queues and jobs already (limits.waiting): end some, or use \
-         another connection"
+        "requests of one connection can wait for {limit} queues and jobs (limits.waiting), and with this one it would be \
+         more: wait for fewer, or use another connection"
     )]
     TooManyWaiting {
         /// The limit.
@@ -108,7 +108,8 @@ pub enum Refusal {
     },
     /// Requests of all connections wait for too much.
     #[error(
-        "requests of all connections wait for {limit} queues and jobs already (from limits.buffers): try again later"
+        "requests of all connections can wait for {limit} queues and jobs (from limits.buffers), and with this one it would \
+         be more: try again later"
     )]
     CrowdWaiting {
         /// The limit.

@@ -168,6 +168,8 @@ impl<S: Store> Engine<S> {
     pub fn configure(&mut self, settings: Settings, bounds: Bounds) {
         self.core.settings = settings;
         self.bounds = bounds;
+        // Queues may be idle for less long now.
+        self.sweep_at = Some(self.now);
     }
 
     /// Whether so much waits for the next commit that it should be made before more is taken.
@@ -210,7 +212,7 @@ impl<S: Store> Engine<S> {
                 Err(refusal) => return self.answer(origin, Answer::Refused(refusal)),
             }
         }
-        if self.too_many_wait(origin) {
+        if self.too_many_wait(origin, claim.queues.len()) {
             return;
         }
         self.waiting.add(Waiter { origin, claim, until });
@@ -248,7 +250,7 @@ impl<S: Store> Engine<S> {
         if until <= now || ends.iter().all(|(_, end)| end.is_some()) {
             return self.end_wait(origin, ends);
         }
-        if !self.too_many_wait(origin) {
+        if !self.too_many_wait(origin, ends.len()) {
             self.notes.watching.add(origin, until, ends);
         }
     }
@@ -330,13 +332,14 @@ impl<S: Store> Engine<S> {
         self.store.close(&self.core.state)
     }
 
-    fn too_many_wait(&mut self, origin: Origin) -> bool {
-        let own = self.waiting.size_of(origin.session) + self.notes.watching.size_of(origin.session);
-        let all = self.waiting.size() + self.notes.watching.size();
+    /// Refuses a request that would wait for so many queues and jobs, if that is too much.
+    fn too_many_wait(&mut self, origin: Origin, more: usize) -> bool {
+        let own = more + self.waiting.size_of(origin.session) + self.notes.watching.size_of(origin.session);
+        let all = more + self.waiting.size() + self.notes.watching.size();
         let Bounds { waiting, waiting_all, .. } = self.bounds;
-        let refusal = if own >= waiting {
+        let refusal = if own > waiting {
             Refusal::TooManyWaiting { limit: waiting }
-        } else if all >= waiting_all && own >= WAITING_FREE {
+        } else if all > waiting_all && own > WAITING_FREE {
             Refusal::CrowdWaiting { limit: waiting_all }
         } else {
             return false;

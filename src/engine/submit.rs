@@ -50,7 +50,7 @@ impl<S: Store> Engine<S> {
         now: Time,
     ) -> (Groups, Bodies) {
         let (groups, bodies) = (groups.into(), bodies.into());
-        if self.too_many_wait(origin) {
+        if self.too_many_wait(origin, bodies.len()) {
             return (groups, bodies);
         }
         let leftovers = self.submit(origin, groups, bodies, now);

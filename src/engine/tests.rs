@@ -275,3 +275,31 @@ fn a_connection_with_many_leases_closes_a_part_at_a_time() {
     assert_eq!((held(&engine, 8), engine.core().state.held()), (0, 0));
     assert!((1..=1_000).all(|id| kind(&engine, id) == StateKind::Ready), "nothing is lost");
 }
+
+#[test]
+fn a_wait_for_more_than_the_limit_is_refused_whatever_waits_already() {
+    let disk = SimulatedDisk::new(1);
+    let mut engine = start(&disk, Time(0));
+    engine.bounds.waiting = 100;
+    submit(&mut engine, 1, Time(0));
+    let waits = |engine: &mut Engine<SimulatedStore>, request, count: usize| {
+        let origin = Origin { session: 1, request };
+        engine.wait(origin, vec![JobId(1); count], Time::NEVER, Time(0));
+        let turned = engine.turn(Time(0)).unwrap();
+        let refused = |delivery: &Delivery| matches!(delivery, Delivery::Answer(to, Answer::Refused(_)) if *to == origin);
+        !turned.deliveries.iter().any(refused)
+    };
+    assert!(!waits(&mut engine, 1, 101), "a single request can be too much");
+    assert!(waits(&mut engine, 2, 60));
+    assert!(!waits(&mut engine, 3, 41));
+    assert!(waits(&mut engine, 4, 40));
+    engine.bounds.waiting_all = 120;
+    let other = Origin { session: 2, request: 1 };
+    engine.wait(other, vec![JobId(1); WAITING_FREE], Time::NEVER, Time(0));
+    assert!(!waits(&mut engine, 5, 1));
+    assert_eq!(
+        engine.notes.watching.size_of(2),
+        WAITING_FREE,
+        "who asks for little is never refused for others"
+    );
+}

@@ -103,7 +103,7 @@ fn untaken(queue: &QueueName, takers: &Takers, later: bool) -> Option<String> {
         (_, 0) => Some(format!("no worker of queue `{queue}` asks for a job just now")),
         (_, leased) => {
             let running = counted(leased, "job of it is", "jobs of it are");
-            Some(format!("nobody asks queue `{queue}` for more just now: {running} running"))
+            Some(format!("all workers of queue `{queue}` are busy: {running} running"))
         }
     }
 }
@@ -174,7 +174,7 @@ mod tests {
         assert!(told(Some(0), 0, 0, false).unwrap().contains("queues.mails.workers = 0"));
         assert_eq!(told(None, 1, 0, false), None);
         let busy = told(Some(2), 0, 1, false).unwrap();
-        assert_eq!(busy, "nobody asks queue `mails` for more just now: 1 job of it is running");
+        assert_eq!(busy, "all workers of queue `mails` are busy: 1 job of it is running");
         assert_eq!(told(Some(2), 0, 2, true), None);
     }
 

@@ -122,7 +122,8 @@ pub fn interrupted(jobs: u64) {
 
 /// Nothing was heard of workers for as long as their leases were.
 pub fn lapsed(jobs: u64) {
-    warn!("the leases of {jobs} jobs ended without a word from their workers; they will run again");
+    let jobs = words::jobs(jobs);
+    warn!("leases of {jobs} ended without a word from their workers; they will run again");
 }
 
 /// What recovery found.
@@ -252,7 +253,15 @@ pub fn worker_pool_restarted(why: &str) {
 
 /// The workers of a daemon that was killed do not end.
 pub fn former_pool_lives(waited: Duration) {
-    error!("the workers of the former daemon still run after {waited:?}: what they ran may run twice");
+    error!("workers of the daemon before are still running after {waited:?}: their jobs may run twice");
+}
+
+/// A pool has ended, and what its jobs have started has not.
+pub fn processes_do_not_die(waited: Duration) {
+    let waited = show_duration(waited);
+    error!(
+        "SIGKILL has not ended all processes of the last workers within {waited}: their jobs wait for that"
+    );
 }
 
 /// Submits are refused from now on.

@@ -24,17 +24,18 @@ pub const KEPT_ENV: &str = "MUSHER_KEPT";
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Starts this program again with the same arguments, which then is to call [`run_kept`](super::run_kept), and keeps it
-/// until it and all that it has started have ended; how it ended. Must be called by the first thread.
+/// until it and all that it has started have ended; how it ended. Must be called by the first thread. `hears_hangup`:
+/// whether the end of its terminal is to end it.
 ///
 /// # Errors
 /// It cannot be started.
-pub fn keep() -> io::Result<ExitStatus> {
+pub fn keep(hears_hangup: bool) -> io::Result<ExitStatus> {
     let orphans = Orphans::adopt()?;
     let (ours, theirs) = UnixStream::pair()?;
     let mut said = ours.try_clone()?;
     let _listener = signals::listen(move |signal| {
         // A terminal that is gone ends a worker as a signal to stop does. If it cannot be told, it has ended.
-        if matches!(signal, Signal::Drain | Signal::Reload) {
+        if signal == Signal::Drain || (signal == Signal::Reload && hears_hangup) {
             let _ = said.write_all(b"s");
         }
     })?;

@@ -59,12 +59,12 @@ impl Orphans {
     }
 
     /// A process was started that is no orphan.
-    pub(super) fn spare(&self, pid: Pid) {
+    pub fn spare(&self, pid: Pid) {
         self.known().own.insert(pid, Instant::now());
     }
 
     /// It is reaped.
-    pub(super) fn forget(&self, pid: Pid) {
+    pub fn forget(&self, pid: Pid) {
         self.known().own.remove(&pid);
     }
 

@@ -25,17 +25,23 @@ pub(super) struct Kept {
     /// What `end` takes.
     end_cost: usize,
     left_out: u64,
+    /// Whether nothing is to be kept, not even a note of what is left out.
+    nothing: bool,
 }
 
 impl Kept {
     pub(super) fn new(max: u64) -> Kept {
+        let nothing = max == 0;
         let max = usize::try_from(max).unwrap_or(usize::MAX).saturating_sub(NOTE);
         let end_max = (max / END_SHARE).min(END_MOST);
-        Kept { beginning: max - end_max, end_max, end: VecDeque::new(), end_cost: 0, left_out: 0 }
+        Kept { beginning: max - end_max, end_max, end: VecDeque::new(), end_cost: 0, left_out: 0, nothing }
     }
 
     /// Gives back what of a piece belongs to the beginning, and holds the rest back.
     pub(super) fn take(&mut self, stream: u8, piece: Bytes) -> Option<Bytes> {
+        if self.nothing {
+            return None;
+        }
         let cost = piece.len() + PIECE_COST;
         if cost <= self.beginning {
             self.beginning -= cost;
@@ -102,7 +108,7 @@ mod tests {
     fn of_much_the_beginning_and_the_end_are_kept_and_what_is_missing_is_counted() {
         let text: String = (0..100_000).map(|n| format!("{n}\n")).collect();
         for (piece, max) in
-            [(1, 50_000), (7, 50_000), (4096, 50_000), (32 << 10, 200_000), (4096, 100), (10, 0)]
+            [(1, 50_000), (7, 50_000), (4096, 50_000), (32 << 10, 200_000), (4096, 100), (10, 1)]
         {
             let (beginning, left_out, end) = kept(&text, piece, max);
             assert!(text.starts_with(&beginning) && text.ends_with(&end));
@@ -121,5 +127,11 @@ mod tests {
             let (beginning, left_out, end) = kept(&text, piece, 64 << 10);
             assert_eq!((beginning + &end, left_out), (text.clone(), 0));
         }
+    }
+
+    #[test]
+    fn with_a_limit_of_0_nothing_is_kept_and_nothing_is_said_to_be_missing() {
+        assert_eq!(kept("hello", 2, 0), (String::new(), 0, String::new()));
+        assert!(kept("hello", 2, 1).1 > 0);
     }
 }

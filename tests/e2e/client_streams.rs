@@ -78,7 +78,7 @@ fn a_backup_or_an_export_that_is_cut_is_an_error() {
             for verb in [&["backup", "-"][..], &["export"]] {
                 let cut = into_reader(&home, verb, "head -c 1000");
                 assert_eq!(cut.status.code(), Some(1), "{verb:?} of {bodies}: {}", said(&cut));
-                assert!(said(&cut).contains("is not whole"), "{}", said(&cut));
+                assert!(said(&cut).contains("is not complete"), "{}", said(&cut));
                 let whole = into_reader(&home, verb, "cat");
                 assert_eq!(whole.status.code(), Some(0), "{verb:?}: {}", said(&whole));
             }

@@ -188,7 +188,7 @@ fn a_line_that_is_wrong_is_named_and_nothing_of_its_batch_is_taken() {
         let output = import(&home, text.as_bytes(), &[]);
         assert_eq!(code(&output), 2, "{output:?}");
         assert!(
-            said(&output).contains("lines 1 to 2: ") && said(&output).contains("0 jobs were taken"),
+            said(&output).contains("lines 1 to 2: ") && said(&output).contains("no jobs were taken"),
             "{output:?}"
         );
         let submitted = jobs(&daemon.client).await.len();

@@ -121,7 +121,7 @@ fn explain_begins_with_what_is_to_be_mended_first() {
         assert_eq!(explain("3")[1], "2 jobs are before it in the queue");
         assert!(explain("4")[0].contains("queues.idle.workers = 0"));
         daemon.claim("mails", false, 0).await.unwrap();
-        assert_eq!(explain("2")[0], "nobody asks queue `mails` for more just now: 1 job of it is running");
+        assert_eq!(explain("2")[0], "all workers of queue `mails` are busy: 1 job of it is running");
         home.musher(&["pause", "mails"]);
         assert!(explain("2")[0].starts_with("queue `mails` is paused"), "{:?}", explain("2"));
     });
@@ -154,9 +154,12 @@ fn the_configuration_is_explained() {
 fn help_names_the_verbs_by_what_one_wants() {
     let home = Home::new("");
     let help = text(home.musher(&["--help"]));
-    for part in
-        ["Have something done:\n  submit ", "Look:\n  status ", "Run the daemon:\n  serve ", "Options:"]
-    {
+    for part in [
+        "Submit jobs:\n  submit ",
+        "Look at jobs and queues:\n  status ",
+        "Run the daemon:\n  serve ",
+        "Options:",
+    ] {
         assert!(help.contains(part), "{part}:\n{help}");
     }
     assert!(!help.contains("pool"), "{help}");

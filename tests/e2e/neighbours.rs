@@ -179,3 +179,25 @@ fn a_job_that_is_stopped_hears_that_its_time_is_over() {
         daemon.stop().await;
     });
 }
+
+#[test]
+fn a_worker_started_by_nohup_outlives_its_terminal() {
+    block_on(async {
+        let home = Home::new("");
+        let daemon = home.serve().await;
+        let mut command = home.command();
+        command.args(["work", "q", "--", "true"]);
+        let mut command = shell("trap '' HUP; exec \"$0\" \"$@\"", &command);
+        let mut worker =
+            command.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null()).spawn().unwrap();
+        let pid = rustix::process::Pid::from_child(&worker);
+        let id = daemon.submit("q", &["x"]).await;
+        daemon.until_state(id, "gone").await;
+        rustix::process::kill_process(pid, Signal::HUP).unwrap();
+        let id = daemon.submit("q", &["x"]).await;
+        daemon.until_state(id, "gone").await;
+        assert_eq!(worker.try_wait().unwrap(), None);
+        rustix::process::kill_process(pid, Signal::TERM).unwrap();
+        until("it ends", async || worker.try_wait().unwrap()).await;
+    });
+}

@@ -104,7 +104,7 @@ impl<R: Recorder> Decision<'_, R> {
         let later = job.later.saturating_add(1);
         if later > settings.later_max {
             let error = format!(
-                "put off too often: it was to come again later {later} times (later_max = {}), at last because: {error}",
+                "its workers have said `again later` {later} times, more than later_max = {}; the last time: {error}",
                 settings.later_max
             );
             return self.failed(id, job, (&error, None), Then::Bury);

@@ -107,3 +107,22 @@ fn a_tick_is_bounded_and_the_rest_follows() {
     assert_eq!((ready(&world), world.core.state.next_due()), (5_000, None));
     assert_eq!(world.core.state.entries(), 1);
 }
+
+#[test]
+fn only_a_job_that_came_to_an_end_of_its_own_has_an_exit() {
+    let mut world = World::new();
+    world.settings().keep_done = Keep::Forever;
+    world.settings().keep_dead = Keep::Forever;
+    world.submit(vec![group("q", 4)]);
+    let leases = world.claim("q", 4);
+    let fail = |then| Verdict::Fail { error: "no".into(), exit: Some(Exit::Status(3)), then };
+    world.settle(&leases[..1], fail(Then::Bury));
+    world.settle(&leases[1..3], fail(Then::RetryAfter(secs(0))));
+    world.wait(secs(1));
+    world.claim("q", 2);
+    world.edit(Edit::Bury, &[2]);
+    world.edit(Edit::Cancel, &[3]);
+    world.settle(&leases[3..], Verdict::Complete);
+    let exits = [1, 2, 3, 4].map(|id| world.job(id).exit());
+    assert_eq!(exits, [Some(Exit::Status(3)), None, None, Some(Exit::Status(0))]);
+}
