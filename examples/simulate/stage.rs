@@ -163,7 +163,7 @@ impl Stage {
     /// Nobody asks for anything, the disk is well, and the loop turns only when the engine has asked for it: all that is due
     /// happens, everything comes home, and then it is still. `false` if the disk has failed.
     pub(crate) fn rest(&mut self, life: &mut Life, clients: &mut Clients, oracle: &mut Oracle) -> bool {
-        self.disk.sync();
+        self.disk.confirm(usize::MAX);
         self.make_well();
         for _ in 0..TURNS_TO_REST {
             if !self.turn(life, clients, oracle) {
@@ -218,7 +218,7 @@ impl Stage {
 
     fn make_well(&mut self) {
         self.late = false;
-        self.disk.sync_late(false);
+        self.disk.confirm_late(false);
         self.disk.fail_home(false, false);
         self.disk.set_room(Room::Enough);
     }

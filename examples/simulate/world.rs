@@ -138,12 +138,12 @@ impl World {
             3 => stage.disk.fail_home(rng.bool(), rng.bool()),
             4 => {
                 stage.late = !stage.late;
-                stage.disk.sync_late(stage.late);
-                stage.disk.sync();
+                stage.disk.confirm_late(stage.late);
+                stage.disk.confirm(usize::MAX);
             }
             5 => life.engine.drain_by_hand(rng.u32(..3) == 0, life.now),
             _ => {
-                stage.disk.sync();
+                stage.disk.confirm(usize::MAX);
                 stage.disk.fail_home(false, false);
                 life.engine.drain_by_hand(false, life.now);
             }

@@ -2,6 +2,7 @@
 
 use super::workload::{Workload, assert_same};
 use super::*;
+use crate::core::{JobId, Time};
 
 /// Checks all of it, beginning with an empty store. `crash` ends the store as a SIGKILL would, and opens it again.
 pub(crate) fn check<S: Store>(store: S, mut crash: impl FnMut(S) -> (S, Recovered)) {

@@ -3,6 +3,7 @@
 
 use super::workload::{Draw, Workload, options, same};
 use super::*;
+use crate::core::JobId;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -31,7 +32,7 @@ fn sound(commits: u32, tail: u32, cut: bool) -> Sound {
             store = DiskStore::open(dir.path(), &options()).unwrap().0;
         }
         if cut && seed + tail / 2 == commits {
-            store.checkpoints.cut_after(12);
+            store.home.cut_after(12);
             assert!(store.close(&work.state).is_err());
         }
     }

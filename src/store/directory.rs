@@ -1,7 +1,7 @@
 //! The data directory: made if needed, held by one daemon at a time, of a format that this version knows. Nothing in
 //! it is opened before all of that is settled.
 
-use super::log::sync_dir;
+use super::system::sync_dir;
 use crate::migrations::{self, MigrationError};
 use rustix::fs::{FlockOperation, flock};
 use std::fs::{self, DirBuilder, File, OpenOptions};

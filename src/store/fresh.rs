@@ -3,14 +3,13 @@
 //! bodies are nor on how far checkpoints are behind. Knows nothing of when bodies come home; whoever frees a file of the
 //! log has removed its bodies here before.
 
-use super::BodyError;
 use super::codec::{BLOCK, EncodedBodies, block_of, split_bodies};
+use super::error::BodyError;
+use super::log::Segment;
 use crate::core::{IdRange, JobId};
 use bytes::Bytes;
 use std::collections::VecDeque;
-use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
 /// How many bytes of bodies are in memory while they wait for a checkpoint; older ones are read back from the log. A
@@ -45,7 +44,7 @@ struct Stretch {
     len: u32,
     sum: u32,
     /// `None` without a log that could be read: it stays in memory.
-    file: Option<Arc<File>>,
+    segment: Option<Arc<dyn Segment>>,
     at: u64,
 }
 
@@ -53,8 +52,8 @@ struct Stretch {
 #[derive(Debug)]
 pub(crate) struct Arrivals<'a> {
     pub(crate) bodies: EncodedBodies<'a>,
-    /// The file that they are in, and where they begin.
-    pub(crate) place: Option<(&'a Arc<File>, u64)>,
+    /// What they can be read back from, and where they begin in it.
+    pub(crate) place: Option<(&'a Arc<dyn Segment>, u64)>,
 }
 
 /// Some neighbours, here or in the log. Reading them needs nothing of [`Fresh`].
@@ -68,7 +67,7 @@ pub(crate) struct Neighbours {
 #[derive(Clone, Debug)]
 enum Source {
     Memory(Bytes),
-    Log { file: Arc<File>, at: u64, len: u32, sum: u32 },
+    Log { segment: Arc<dyn Segment>, at: u64, len: u32, sum: u32 },
 }
 
 /// Bodies in the log are not what was written there, or the disk failed.
@@ -97,21 +96,27 @@ impl Fresh {
             let at = arrivals.bodies.taken() as u64;
             let (count, bytes) = arrivals.bodies.take(most, STRETCH_BYTES);
             assert!(count > 0, "each job that was submitted has one body");
-            let place = arrivals.place.map(|(file, begin)| (file.clone(), begin + at));
+            let place = arrivals.place.map(|(segment, begin)| (segment.clone(), begin + at));
             self.push_stretch(first, count, bytes, place);
             first = first.plus(count as u64);
         }
     }
 
-    fn push_stretch(&mut self, first: JobId, count: usize, bytes: &[u8], place: Option<(Arc<File>, u64)>) {
-        let (file, at) = place.map_or((None, 0), |(file, at)| (Some(file), at));
+    fn push_stretch(
+        &mut self,
+        first: JobId,
+        count: usize,
+        bytes: &[u8],
+        place: Option<(Arc<dyn Segment>, u64)>,
+    ) {
+        let (segment, at) = place.map_or((None, 0), |(segment, at)| (Some(segment), at));
         self.stretches.push_back(Stretch {
             first,
             here: mask(0, count as u64),
             count: count as u8,
             len: u32::try_from(bytes.len()).expect("a commit has less than 4 GiB"),
             sum: crc32c::crc32c(bytes),
-            file,
+            segment,
             at,
         });
         // One that is larger than all of them together may be does not drive them out.
@@ -157,14 +162,17 @@ impl Fresh {
         if here == 0 {
             return None;
         }
-        let source = match (self.memory_of(place).and_then(|place| self.memory[place].clone()), &stretch.file)
-        {
-            (Some(bytes), _) => Source::Memory(bytes),
-            (None, Some(file)) => {
-                Source::Log { file: file.clone(), at: stretch.at, len: stretch.len, sum: stretch.sum }
-            }
-            (None, None) => return None,
-        };
+        let source =
+            match (self.memory_of(place).and_then(|place| self.memory[place].clone()), &stretch.segment) {
+                (Some(bytes), _) => Source::Memory(bytes),
+                (None, Some(segment)) => Source::Log {
+                    segment: segment.clone(),
+                    at: stretch.at,
+                    len: stretch.len,
+                    sum: stretch.sum,
+                },
+                (None, None) => return None,
+            };
         Some(Neighbours { first: stretch.first, here, source })
     }
 
@@ -246,9 +254,9 @@ impl Neighbours {
         let failed = |source| ReadBackError { first: self.first, source };
         let bytes = match &self.source {
             Source::Memory(bytes) => bytes.clone(),
-            Source::Log { file, at, len, sum } => {
+            Source::Log { segment, at, len, sum } => {
                 let mut bytes = vec![0; *len as usize];
-                file.read_exact_at(&mut bytes, *at).map_err(failed)?;
+                segment.read_back(&mut bytes, *at).map_err(failed)?;
                 if crc32c::crc32c(&bytes) != *sum {
                     let detail = format!("the bytes from {at} on are not what was written");
                     return Err(failed(io::Error::new(io::ErrorKind::InvalidData, detail)));

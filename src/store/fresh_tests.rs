@@ -5,7 +5,9 @@ use crate::store::Commit;
 use crate::store::codec::encode_commit;
 use proptest::prelude::*;
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::io::Write;
+use std::os::unix::fs::FileExt;
 
 /// A file into which commits go, as into the log.
 struct Log {
@@ -25,7 +27,8 @@ impl Log {
         let at = encode_commit(&commit, &mut record);
         (&*self.file).write_all(&record).unwrap();
         let bodies = EncodedBodies::new(&record[at..], bodies.len());
-        let mut arrivals = Arrivals { bodies, place: Some((&self.file, self.end + at as u64)) };
+        let segment: Arc<dyn Segment> = self.file.clone();
+        let mut arrivals = Arrivals { bodies, place: Some((&segment, self.end + at as u64)) };
         self.end += record.len() as u64;
         let jobs = IdRange::new(JobId(first), commit.bodies.len() as u64);
         fresh.push(jobs, &mut arrivals);

@@ -1,7 +1,7 @@
 //! A disk that is full: a small file system of memory, filled up beside the data. Mounting needs root.
 
-use super::home::RewriteError;
-use super::recovery::Rows;
+use super::home::Rows;
+use super::home::sled::RewriteError;
 use super::workload::{Workload, assert_same};
 use super::*;
 use std::fs;
@@ -192,7 +192,7 @@ fn a_rewrite_that_meets_the_full_disk_costs_nothing() {
     store.append(CommitNo(work.commits), &many).unwrap();
     store.close(&work.state).unwrap();
     let mut is_full = false;
-    let failed = store.home.rewrite(&mut |_| {
+    let failed = store.home.rows().rewrite(&mut |_| {
         if !std::mem::replace(&mut is_full, true) {
             disk.fill();
         }
@@ -207,7 +207,7 @@ fn a_rewrite_that_meets_the_full_disk_costs_nothing() {
     }
     disk.clear();
     until_home(&mut store, &mut work);
-    store.home.rewrite(&mut |_| Ok(())).unwrap();
+    store.home.rows().rewrite(&mut |_| Ok(())).unwrap();
     work.check_bodies(&mut store);
     drop(store);
     check(&disk.data(), &work);

@@ -4,7 +4,7 @@ use super::codec::{
     BlockRow, BodyRow, MetaRow, QueueRow, SumRow, body_key_parts, decode_whole_commit, encode_commit,
     row_mask,
 };
-use super::log::fuzz_replay;
+use super::log::files::fuzz_replay;
 use super::{CommitNo, LogError};
 use crate::core::JobId;
 use bytes::Bytes;

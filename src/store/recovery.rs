@@ -5,20 +5,16 @@
 //! event is folded into those jobs only whose row does not have it yet. A row that such a checkpoint removed is
 //! told by its absence: its jobs arrived before the last whole checkpoint, and are not there.
 
-use super::checkpoint::{Checkpoints, ShrinkBounds, Start, Writer, mark};
-use super::codec::{BlockRow, CommitView, MetaRow, QueueRow, block_of, block_range, decode_commit};
-use super::directory::{Directory, DirectoryError};
-use super::disk::DiskStore;
-use super::fresh::{self, Arrivals, Fresh};
-use super::home::{Home, HomeError, ahead_of_log, remove_leftover};
-use super::log::{Log, LogError, Place, record};
-use super::space::{Space, give_up_ballast};
-use super::{CommitNo, Options};
+use super::checkpoint::{Start, mark};
+use super::codec::{CommitView, MetaRow, block_of, block_range, decode_commit};
+use super::commit::CommitNo;
+use super::directory::DirectoryError;
+use super::fresh::{Arrivals, Fresh};
+use super::home::{HomeError, Rows, ahead_of_log};
+use super::log::{LogError, Place};
 use crate::core::{Books, Event, IdRange, JobId, QueueBooks, QueueName, RangeSet, State, Time};
 use std::borrow::Cow;
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
-use std::path::Path;
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 /// Why a store does not open.
 #[derive(Debug, thiserror::Error)]
@@ -59,71 +55,6 @@ pub struct Report {
     pub rows: u64,
     /// Commits that were folded from the log.
     pub commits: u64,
-}
-
-impl DiskStore {
-    /// Takes a data directory, making it if needed, and recovers what is in it.
-    ///
-    /// # Errors
-    /// Whatever is wrong is said, and the directory left as it is.
-    pub fn open(dir: &Path, options: &Options) -> Result<(DiskStore, Recovered), OpenError> {
-        DiskStore::open_in(Directory::open(dir)?, options)
-    }
-
-    /// The same, in a directory that is taken already.
-    pub(super) fn open_in(
-        directory: Directory,
-        options: &Options,
-    ) -> Result<(DiskStore, Recovered), OpenError> {
-        let home = Arc::new(open_home(&directory, options)?);
-        let mut fold = Fold::load(home.as_ref(), Fresh::new(fresh::MEMORY))?;
-        directory.create_log()?;
-        let log = Log::open(&directory.log(), options.log_file_bytes, fold.meta.home, |place, payload| {
-            fold.commit(place, payload)
-        })?;
-        let Folded { recovered, start, fresh } = fold.end(log.last())?;
-        let came_home = start.home;
-        let bounds = ShrinkBounds::new(directory.path().to_owned(), options);
-        let writer = Writer::start(home.clone(), bounds).map_err(OpenError::Thread)?;
-        let store = DiskStore {
-            checkpoints: Checkpoints::new(writer, options.checkpoint_interval, start),
-            home,
-            fresh,
-            rows: VecDeque::new(),
-            space: Space::new(directory.path(), options.disk_reserve_bytes, options.ballast_bytes),
-            log_max: options.log_max_bytes,
-            log_file_bytes: options.log_file_bytes,
-            time: recovered.time,
-            log,
-            held: None,
-            came_home,
-            directory,
-        };
-        Ok((store, recovered))
-    }
-}
-
-/// sled writes when it opens, so on a full disk the ballast has to go; before it, what a rewrite has left.
-fn open_home(directory: &Directory, options: &Options) -> Result<Home, HomeError> {
-    remove_leftover(&directory.sled())?;
-    match Home::open(&directory.sled(), options.cache_bytes) {
-        Err(error) if error.is_full() && give_up_ballast(directory.path()) => {
-            Home::open(&directory.sled(), options.cache_bytes)
-        }
-        opened => opened,
-    }
-}
-
-/// What a recovery reads of the home.
-pub(super) trait Rows {
-    /// Where the last whole checkpoint stands; `None` before the first.
-    fn meta(&self) -> Result<Option<MetaRow>, HomeError>;
-
-    /// What went through each queue.
-    fn queues(&self) -> Result<Vec<QueueRow>, HomeError>;
-
-    /// Every row of jobs, in order. Reads no bodies.
-    fn blocks(&self, on_block: impl FnMut(u64, BlockRow)) -> Result<(), HomeError>;
 }
 
 /// What a fold comes to.
@@ -220,8 +151,7 @@ impl Fold {
     }
 
     fn events(&mut self, place: Place<'_>, commit: &CommitView<'_>) -> Result<(), LogError> {
-        let bodies_at = place.offset + (record::HEADER + commit.bodies_at) as u64;
-        let place_of_bodies = place.file.map(|file| (file, bodies_at));
+        let place_of_bodies = place.payload.map(|(segment, at)| (segment, at + commit.bodies_at as u64));
         let mut arrivals = Arrivals { bodies: commit.bodies, place: place_of_bodies };
         for event in &commit.events {
             for part in self.still_missing(place, event)?.iter() {

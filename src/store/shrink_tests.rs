@@ -1,10 +1,10 @@
 //! The home is written anew: cut off or failing at any step it is whole, and the space comes back.
 
 use super::disk::tests::{append, check, copy, options};
-use super::home::{RewriteError, Step};
+use super::home::sled::{RewriteError, Step};
 use super::workload::Workload;
 use super::*;
-use crate::core::IdRange;
+use crate::core::{IdRange, JobId};
 use std::collections::HashSet;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -47,6 +47,7 @@ fn a_rewrite_may_be_cut_at_every_step() {
     let mut killed = Vec::new();
     store
         .home
+        .rows()
         .rewrite(&mut |step| {
             killed.push((step, copy(dir.path())));
             Ok(())
@@ -83,7 +84,7 @@ fn a_rewrite_that_fails_at_any_step_costs_nothing() {
     for wanted in STEPS {
         let dir = tempfile::tempdir().unwrap();
         let (mut store, mut work) = filled(dir.path());
-        let failed = store.home.rewrite(&mut |step| match step {
+        let failed = store.home.rows().rewrite(&mut |step| match step {
             step if step == wanted => Err(RewriteError::NoRoom),
             _ => Ok(()),
         });
@@ -107,7 +108,7 @@ fn a_rewrite_that_fails_at_any_step_costs_nothing() {
         append(&mut store, &mut work, 70..75);
         assert_eq!(dir.path().join("sled.new").exists(), wanted == Step::InUse, "{wanted:?}");
         // The next one succeeds.
-        store.home.rewrite(&mut |_| Ok(())).unwrap();
+        store.home.rows().rewrite(&mut |_| Ok(())).unwrap();
         work.check_bodies(&mut store);
         drop(store);
         check_twice(dir.path(), &work);
@@ -119,7 +120,7 @@ fn a_rewrite_that_fails_at_any_step_costs_nothing() {
 fn a_failed_exchange_costs_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let (mut store, mut work) = filled(dir.path());
-    let failed = store.home.rewrite(&mut |step| {
+    let failed = store.home.rows().rewrite(&mut |step| {
         if step == Step::Synced {
             fs::remove_dir_all(dir.path().join("sled.new")).unwrap();
         }
@@ -139,9 +140,9 @@ fn a_home_that_was_given_up_keeps_its_name() {
     let dir = tempfile::tempdir().unwrap();
     let (store, work) = filled(dir.path());
     let before = inode(dir.path());
-    let failed = store.home.rewrite(&mut |step| {
+    let failed = store.home.rows().rewrite(&mut |step| {
         if step == Step::Synced {
-            store.home.give_up();
+            store.home.rows().give_up();
         }
         Ok(())
     });
@@ -168,7 +169,7 @@ fn open_copy(path: &Path) -> sled::Db {
 fn a_copy_that_does_not_read_as_it_was_written_is_thrown_away() {
     let dir = tempfile::tempdir().unwrap();
     let (mut store, work) = filled(dir.path());
-    let failed = store.home.rewrite(&mut |step| {
+    let failed = store.home.rows().rewrite(&mut |step| {
         if step == Step::Filled {
             let db = open_copy(&dir.path().join("sled.new"));
             let bodies = db.open_tree("bodies").unwrap();
@@ -189,9 +190,9 @@ fn a_home_in_the_middle_of_a_checkpoint_can_be_written_anew() {
     for rows in [1, 4, 9, 20] {
         let dir = tempfile::tempdir().unwrap();
         let (mut store, work) = filled(dir.path());
-        store.checkpoints.cut_after(rows);
+        store.home.cut_after(rows);
         assert!(store.close(&work.state).is_err());
-        store.home.rewrite(&mut |_| Ok(())).unwrap();
+        store.home.rows().rewrite(&mut |_| Ok(())).unwrap();
         drop(store);
         check_twice(dir.path(), &work);
     }
@@ -204,7 +205,7 @@ fn reads_go_on_meanwhile() {
     let (mut store, work) = filled(dir.path());
     let rows = store.begin_backup().unwrap();
     let mut backup = Vec::new();
-    let home = store.home.clone();
+    let home = store.home.rows().clone();
     let mut reads = 0;
     let backed_up = std::thread::scope(|scope| {
         let (tail, out) = (store.backup_tail(), &mut backup);
@@ -273,8 +274,8 @@ fn bloated(dir: &Path) -> Workload {
     store.append(CommitNo(work.commits), &gone).unwrap();
     append(&mut store, &mut work, 60..70);
     store.close(&work.state).unwrap();
-    assert!(store.home.slack(0).unwrap().is_some(), "there is something to give back");
-    assert_eq!(store.home.slack(u64::MAX).unwrap(), None);
+    assert!(store.home.rows().slack(0).unwrap().is_some(), "there is something to give back");
+    assert_eq!(store.home.rows().slack(u64::MAX).unwrap(), None);
     work
 }
 
@@ -283,18 +284,18 @@ fn bloated(dir: &Path) -> Workload {
 fn a_file_that_has_grown_and_is_mostly_dead_is_noticed() {
     let dir = tempfile::tempdir().unwrap();
     let (mut store, mut work) = (DiskStore::open(dir.path(), &options()).unwrap().0, Workload::default());
-    assert_eq!(store.home.slack(1 << 20).unwrap(), None);
+    assert_eq!(store.home.rows().slack(1 << 20).unwrap(), None);
     for _ in 0..20 {
         let many = work.submit(4000);
         store.append(CommitNo(work.commits), &many).unwrap();
         store.close(&work.state).unwrap();
     }
     assert!(database(dir.path()) > 64 << 20);
-    assert_eq!(store.home.slack(0).unwrap(), None, "most of it lives");
+    assert_eq!(store.home.rows().slack(0).unwrap(), None, "most of it lives");
     let gone = work.delete_range(IdRange::new(JobId(1), 48_000));
     store.append(CommitNo(work.commits), &gone).unwrap();
     store.close(&work.state).unwrap();
-    let slack = store.home.slack(0).unwrap().expect("a fifth of it lives");
+    let slack = store.home.rows().slack(0).unwrap().expect("a fifth of it lives");
     assert!(slack.live > slack.file / 8, "{slack:?}");
 }
 

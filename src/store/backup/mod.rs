@@ -6,18 +6,20 @@
 //! A stream is laid out like a file of the log: a header with a salt, then records with checksums, numbered from 1.
 
 mod read;
-mod restore;
 #[cfg(test)]
 mod tests;
 mod verify;
 mod write;
 
-pub use read::Defect;
-pub use restore::{Restored, restore};
+pub(super) use read::{Next, Pieces};
 pub use verify::{Summary, verify_backup};
-pub use write::{Rows, Tail};
+pub use write::{BackupRows, BackupTail};
 
-use super::{CommitNo, HomeError, LogError, OpenError};
+use super::directory::DirectoryError;
+use super::error::{AppendError, Defect};
+use super::home::HomeError;
+use super::log::LogError;
+use super::recovery::OpenError;
 use std::io;
 use std::path::PathBuf;
 
@@ -57,10 +59,10 @@ pub enum BackupError {
     Open(#[from] OpenError),
     /// A directory cannot be made or written.
     #[error(transparent)]
-    Directory(#[from] super::DirectoryError),
+    Directory(#[from] DirectoryError),
     /// It cannot be brought home.
     #[error(transparent)]
-    Append(#[from] super::AppendError),
+    Append(#[from] AppendError),
 }
 
 fn header(salt: u64) -> [u8; HEADER] {

@@ -1,38 +1,24 @@
 //! Reading a backup piece by piece. What is damaged is told with its place, and reading goes on behind it: a record is
 //! found again by its header, whose checksum begins with the stream's salt.
 
-use super::{CommitNo, HEADER, read_header};
+use super::{HEADER, read_header};
 use crate::store::codec::Piece;
+use crate::store::commit::CommitNo;
+use crate::store::error::Defect;
 use crate::store::log::record;
 use bytes::Bytes;
-use std::fmt;
 use std::io::{self, Read};
-
-/// One thing that is wrong, and where.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Defect {
-    /// In which part, at which byte, or under which key.
-    pub place: String,
-    /// What is wrong.
-    pub detail: String,
-}
-
-impl fmt::Display for Defect {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.place, self.detail)
-    }
-}
 
 /// What comes next in a stream.
 #[derive(Debug)]
-pub(super) enum Next {
+pub(in crate::store) enum Next {
     Piece(Piece),
     Defect(Defect),
     End,
 }
 
 /// A stream that is being read.
-pub(super) struct Pieces<R> {
+pub(in crate::store) struct Pieces<R> {
     stream: R,
     salt: Option<u64>,
     buffer: Vec<u8>,
@@ -47,13 +33,13 @@ pub(super) struct Pieces<R> {
 }
 
 impl<R: Read> Pieces<R> {
-    pub(super) fn new(stream: R) -> Pieces<R> {
+    pub(in crate::store) fn new(stream: R) -> Pieces<R> {
         let (salt, buffer, last) = (None, Vec::new(), CommitNo(0));
         Pieces { stream, salt, buffer, start: 0, offset: 0, last, ended: false, over: false }
     }
 
     /// The next piece, or the next thing that is wrong.
-    pub(super) fn next(&mut self) -> io::Result<Next> {
+    pub(in crate::store) fn next(&mut self) -> io::Result<Next> {
         if self.over {
             return Ok(Next::End);
         }

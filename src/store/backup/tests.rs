@@ -1,6 +1,8 @@
 //! What is restored is what was there, whatever went on meanwhile; what is damaged is told and not restored.
 
 use super::*;
+use crate::store::commit::CommitNo;
+use crate::store::restore::restore;
 use crate::store::workload::{Workload, assert_same, options};
 use crate::store::{DiskStore, Options, Store};
 use std::path::Path;

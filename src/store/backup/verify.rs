@@ -1,14 +1,16 @@
 //! Reading all of a backup: every piece that is damaged is told, and what is whole must fit together as a recovery
 //! needs it, each job with its body.
 
-use super::read::{Defect, Next, Pieces};
-use super::{BackupError, CommitNo};
+use super::BackupError;
+use super::read::{Next, Pieces};
 use crate::core::{JobId, RangeSet};
 use crate::store::codec::{BlockRow, MetaRow, Piece, QueueRow};
+use crate::store::commit::CommitNo;
+use crate::store::error::Defect;
 use crate::store::fresh::Fresh;
-use crate::store::home::HomeError;
+use crate::store::home::{HomeError, Rows};
 use crate::store::log::Place;
-use crate::store::recovery::{self, Fold};
+use crate::store::recovery::Fold;
 use bytes::Bytes;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -37,7 +39,7 @@ struct Kept {
     last: Option<CommitNo>,
 }
 
-impl recovery::Rows for Kept {
+impl Rows for Kept {
     fn meta(&self) -> Result<Option<MetaRow>, HomeError> {
         Ok(self.meta)
     }
@@ -125,7 +127,7 @@ impl Kept {
                 return Err(wrong(place, &format!("commit {} should come next", last.next().0)));
             }
             last = number;
-            let at = Place { path: Path::new("the backup"), file: None, offset: 0, number };
+            let at = Place { path: Path::new("the backup"), payload: None, offset: 0, number };
             fold.commit(at, &payload).map_err(|error| wrong(place, &error))?;
         }
         if self.last != Some(last) {

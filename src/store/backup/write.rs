@@ -1,37 +1,45 @@
-//! Taking a backup, on a thread of its own: rows from the database, then what of the log came after them.
+//! Taking a backup, on a thread of its own: rows from the home, then what of the log came after them.
 //!
 //! Checkpoints go on meanwhile. A row of jobs is read before the bodies of its jobs: one that is missing then belongs
 //! to a job that has ended since, and the log says so. Rows of queues are read after all rows of jobs, since none of
 //! those may reflect a commit that its queue's row does not.
 
-use super::{BackupError, CommitNo, header};
+use super::{BackupError, header};
 use crate::core::JobId;
 use crate::store::codec::{Piece, block_range, row_mask};
-use crate::store::home::{Home, HomeError};
-use crate::store::log::{self, record};
-use crate::store::recovery::Rows as _;
+use crate::store::commit::CommitNo;
+use crate::store::home::{HomeError, RowReader};
+use crate::store::log::{Tail, record};
+use crate::store::system::random;
 use bytes::Bytes;
-use std::io::Write;
-use std::sync::Arc;
+use std::io::{self, Write};
 
 /// How many rows are read at once.
 const ROWS: usize = 64;
 /// About how many bytes of bodies a piece has.
 const BODIES_BYTES: usize = 256 << 10;
 
-/// The database, as a backup reads it.
+/// The home, as a backup reads it.
 #[derive(Debug)]
-pub struct Rows {
-    home: Arc<Home>,
+pub struct BackupRows {
+    home: Box<dyn RowReader>,
 }
 
 /// The commits that a backup ends with.
 #[derive(Debug)]
-pub struct Tail(pub(in crate::store) log::Tail);
+pub struct BackupTail {
+    log: Box<dyn Tail>,
+}
 
-impl Rows {
-    pub(in crate::store) fn new(home: Arc<Home>) -> Rows {
-        Rows { home }
+impl BackupTail {
+    pub(in crate::store) fn new(log: Box<dyn Tail>) -> BackupTail {
+        BackupTail { log }
+    }
+}
+
+impl BackupRows {
+    pub(in crate::store) fn new(home: Box<dyn RowReader>) -> BackupRows {
+        BackupRows { home }
     }
 
     /// Writes the whole backup. `tail` is asked for the commits once all rows are read. Returns the newest commit.
@@ -41,7 +49,7 @@ impl Rows {
     pub fn write(
         &self,
         out: impl Write,
-        tail: impl FnOnce() -> Option<Tail>,
+        tail: impl FnOnce() -> Option<BackupTail>,
     ) -> Result<CommitNo, BackupError> {
         let mut out = Pieces::begin(out)?;
         let meta = self.home.meta()?.unwrap_or_default();
@@ -59,13 +67,13 @@ impl Rows {
         for row in self.home.queues()? {
             out.write(&Piece::Queue(row))?;
         }
-        let Tail(tail) = tail().ok_or(BackupError::TooSlow)?;
-        tail.read(meta.home, |number, payload| {
+        let BackupTail { log } = tail().ok_or(BackupError::TooSlow)?;
+        log.read(meta.home, &mut |number, payload| {
             out.write(&Piece::Commit(number, Bytes::copy_from_slice(payload)))
         })?;
-        out.write(&Piece::End(tail.last))?;
+        out.write(&Piece::End(log.last()))?;
         out.out.flush()?;
-        Ok(tail.last)
+        Ok(log.last())
     }
 
     fn write_bodies<W: Write>(&self, block: u64, row: &[u8], out: &mut Pieces<W>) -> Result<(), BackupError> {
@@ -88,7 +96,10 @@ impl Rows {
                 bytes = 0;
             }
         }
-        if bodies.is_empty() { Ok(()) } else { out.write(&Piece::Bodies(block, bodies)) }
+        if !bodies.is_empty() {
+            out.write(&Piece::Bodies(block, bodies))?;
+        }
+        Ok(())
     }
 }
 
@@ -101,18 +112,18 @@ pub(super) struct Pieces<W> {
 }
 
 impl<W: Write> Pieces<W> {
-    pub(super) fn begin(mut out: W) -> Result<Pieces<W>, BackupError> {
-        let salt = log::random()?;
+    pub(super) fn begin(mut out: W) -> io::Result<Pieces<W>> {
+        let salt = random()?;
         out.write_all(&header(salt))?;
         Ok(Pieces { out, salt, number: CommitNo(0), buffer: Vec::new() })
     }
 
-    pub(super) fn write(&mut self, piece: &Piece) -> Result<(), BackupError> {
+    pub(super) fn write(&mut self, piece: &Piece) -> io::Result<()> {
         self.number = self.number.next();
         self.buffer.clear();
         self.buffer.resize(record::HEADER, 0);
         piece.encode(&mut self.buffer);
         record::seal(self.salt, self.number, &mut self.buffer);
-        Ok(self.out.write_all(&self.buffer)?)
+        self.out.write_all(&self.buffer)
     }
 }

@@ -7,21 +7,19 @@
 //! that came and went in between is in none of it.
 
 mod pace;
-mod shrink;
 mod slice;
-mod writer;
 
 use super::codec::{MetaRow, QueueRow, block_of};
+use super::commit::{Commit, CommitNo};
+use super::error::AppendError;
 use super::fresh::{Arrivals, Fresh};
-use super::{AppendError, Commit, CommitNo, Shrunk};
+use super::home::{QueueStep, Report, RowWriter, Work};
 use crate::core::{Event, IdRange, JobId, QueueBooks, QueueName, RangeSet, State, Time};
 use pace::Pace;
-pub(crate) use shrink::Bounds as ShrinkBounds;
 use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
-pub(crate) use writer::{BlockRows, QueueStep, Report, RowWriter, SLICES_WAITING, Work, Writer};
 
-/// How often the loop looks whether the thread is done.
+/// How often the loop looks whether the home is done.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
 /// When a checkpoint that met a full disk is tried again, if there is space.
@@ -47,10 +45,20 @@ pub(crate) struct Start {
     pub(crate) gone: BTreeSet<QueueName>,
 }
 
+/// What a checkpoint is taken of.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct View<'a> {
+    pub(crate) state: &'a State,
+    /// The commit that `state` is the fold of, and when it was decided.
+    pub(crate) last: CommitNo,
+    pub(crate) time: Time,
+    /// Up to where the log has confirmed. No row may be written that reflects a later commit.
+    pub(crate) confirmed: CommitNo,
+}
+
 /// The loop's side of checkpoints.
 #[derive(Debug)]
-pub(crate) struct Checkpoints<W = Writer> {
-    writer: W,
+pub(crate) struct Checkpoints {
     interval: Duration,
     home: CommitNo,
     dirty: RangeSet,
@@ -90,8 +98,9 @@ struct Round {
     bodies: RangeSet,
     /// Blocks whose rows are gone when it is done.
     removed: RangeSet,
-    /// Encoded, but the thread had no room for it.
-    waiting: Option<Work>,
+    /// Encoded as of a commit, which is not confirmed yet, or the home had no room for it.
+    waiting: Option<(CommitNo, Work)>,
+    /// Whether its end was handed over.
     finished: bool,
     pace: Pace,
 }
@@ -105,10 +114,9 @@ pub(crate) struct Step {
     pub(crate) home: Option<CommitNo>,
 }
 
-impl<W: RowWriter> Checkpoints<W> {
-    pub(crate) fn new(writer: W, interval: Duration, start: Start) -> Checkpoints<W> {
+impl Checkpoints {
+    pub(crate) fn new(interval: Duration, start: Start) -> Checkpoints {
         Checkpoints {
-            writer,
             interval,
             came_home: None,
             home: start.home,
@@ -162,31 +170,30 @@ impl<W: RowWriter> Checkpoints<W> {
         self.log_is_long = log_is_long;
     }
 
-    /// A slice of the checkpoint under way, or the beginning of one if it is time. `last` is the commit that `state`
-    /// is the fold of, `time` that of this commit.
+    /// A slice of the checkpoint under way, or the beginning of one if it is time.
     pub(crate) fn step(
         &mut self,
-        state: &State,
-        (last, time): (CommitNo, Time),
+        home: &mut impl RowWriter,
+        view: View<'_>,
         fresh: &mut Fresh,
         now: Time,
     ) -> Result<Step, AppendError> {
         let mut step = Step::default();
-        if let Some(report) = self.writer.report()? {
+        if let Some(report) = home.report()? {
             self.end(report, now)?;
         }
-        if self.round.is_none() && last > self.home {
+        if self.round.is_none() && view.last > self.home {
             let due = *self.due.get_or_insert(now.plus(self.interval));
             let early = self.bytes >= EARLY_BYTES;
             if (now >= due || early) && self.released.is_empty() && !self.held_back {
-                self.begin(state, last, time);
+                self.begin(view);
             }
         }
         step.again = match &self.round {
-            // The store looks after the disk, and calls again when there is space.
+            // The home looks after its space, and calls again when there is some.
             None if self.held_back => None,
             None => self.due,
-            Some(_) => Some(self.go_on(state, last, fresh, now)?),
+            Some(_) => self.go_on(home, view, fresh, now)?,
         };
         self.release(fresh);
         if self.released.is_empty() {
@@ -197,36 +204,40 @@ impl<W: RowWriter> Checkpoints<W> {
         Ok(step)
     }
 
-    /// Brings everything home, and waits for it.
+    /// Brings everything home, and waits for it. All of it must be confirmed.
     pub(crate) fn finish(
         &mut self,
-        state: &State,
-        (last, time): (CommitNo, Time),
+        home: &mut impl RowWriter,
+        view: View<'_>,
         fresh: &mut Fresh,
     ) -> Result<(), AppendError> {
+        debug_assert!(view.last <= view.confirmed, "the log was waited for");
         loop {
             while !self.released.is_empty() {
                 self.release(fresh);
             }
             if self.round.is_none() {
-                if last == self.home {
+                if view.last == self.home {
                     self.came_home = None;
                     return Ok(());
                 }
-                self.begin(state, last, time);
+                self.begin(view);
             }
-            while self.round.as_ref().is_some_and(|round| !round.finished) {
-                let work = self.next_work(state, last, fresh);
-                self.writer.hand_over(work)?;
+            while let Some(round) = self.round.as_mut().filter(|round| !round.finished) {
+                let waiting = round.waiting.take();
+                let work = waiting.map_or_else(|| self.next_work(view, fresh), |(_, work)| work);
+                let finishes = matches!(work, Work::Finish { .. });
+                home.hand_over(work)?;
+                self.under_way().finished = finishes;
             }
-            let report = self.writer.wait()?;
+            let report = home.wait()?;
             if !self.end(report, Time(0))? {
                 return Err(AppendError::Disk(std::io::ErrorKind::StorageFull.into()));
             }
         }
     }
 
-    fn begin(&mut self, state: &State, last: CommitNo, time: Time) {
+    fn begin(&mut self, View { state, last, time, .. }: View<'_>) {
         let blocks = std::mem::take(&mut self.dirty);
         self.rounds += 1;
         let pace = Pace::new(self.bytes >= EARLY_BYTES);
@@ -244,50 +255,61 @@ impl<W: RowWriter> Checkpoints<W> {
         });
     }
 
-    /// Hands one slice to the thread. Returns when to call again.
+    /// Hands one slice to the home. Returns when to call again; `None` if the log rings when there is more to do.
     fn go_on(
         &mut self,
-        state: &State,
-        last: CommitNo,
+        home: &mut impl RowWriter,
+        view: View<'_>,
         fresh: &Fresh,
         now: Time,
-    ) -> Result<Time, AppendError> {
-        let Some(round) = self.round.as_mut().filter(|round| !round.finished) else {
-            return Ok(now.plus(LOOK_AGAIN));
+    ) -> Result<Option<Time>, AppendError> {
+        let (appended, log_is_long) = (self.bytes, self.log_is_long);
+        let round = self.under_way();
+        if round.finished {
+            return Ok(Some(now.plus(LOOK_AGAIN)));
+        }
+        let (as_of, work) = match round.waiting.take() {
+            Some(waiting) => waiting,
+            None => {
+                if let Some(until) = round.pace.rest(appended, log_is_long, now) {
+                    return Ok(Some(until));
+                }
+                round.pace.note(now);
+                (view.last, self.next_work(view, fresh))
+            }
         };
-        if let Some(until) = round.pace.rest(self.bytes, self.log_is_long, now) {
-            return Ok(until);
+        if as_of > view.confirmed {
+            self.under_way().waiting = Some((as_of, work));
+            return Ok(None);
         }
-        round.pace.note(now);
-        let work = self.next_work(state, last, fresh);
-        let refused = self.writer.offer(work)?;
-        let round = self.round.as_mut().expect("a checkpoint is under way");
-        if refused.is_some() {
-            (round.finished, round.waiting) = (false, refused);
-        } else if !round.finished {
-            return Ok(round.pace.rest(self.bytes, self.log_is_long, now).unwrap_or(now));
+        let finishes = matches!(work, Work::Finish { .. });
+        let refused = home.offer(work)?;
+        let round = self.under_way();
+        if let Some(work) = refused {
+            round.waiting = Some((as_of, work));
+        } else if finishes {
+            round.finished = true;
+        } else {
+            return Ok(Some(round.pace.rest(appended, log_is_long, now).unwrap_or(now)));
         }
-        Ok(now.plus(LOOK_AGAIN))
+        Ok(Some(now.plus(LOOK_AGAIN)))
     }
 
-    /// What the thread gets next: what it had no room for, a slice, or the end.
-    fn next_work(&mut self, state: &State, last: CommitNo, fresh: &Fresh) -> Work {
+    fn under_way(&mut self) -> &mut Round {
+        self.round.as_mut().expect("a checkpoint is under way")
+    }
+
+    /// What the home gets next: a slice, or the end.
+    fn next_work(&mut self, View { state, last, .. }: View<'_>, fresh: &Fresh) -> Work {
         let number = self.rounds;
         let round = self.round.as_mut().expect("a checkpoint is under way");
-        let work = if let Some(work) = round.waiting.take() {
-            work
-        } else if round.todo.is_empty() {
+        if round.todo.is_empty() {
             let meta = round.meta;
-            Work::Finish { round: number, queues: self.changed_queues(state, last), meta }
-        } else {
-            let blocks = slice::blocks(round, &mut self.stored, state, last, fresh);
-            let queues = if blocks.is_empty() { Vec::new() } else { self.changed_queues(state, last) };
-            Work::Slice { round: number, queues, blocks }
-        };
-        if let (Work::Finish { .. }, Some(round)) = (&work, &mut self.round) {
-            round.finished = true;
+            return Work::Finish { round: number, queues: self.changed_queues(state, last), meta };
         }
-        work
+        let blocks = slice::blocks(round, &mut self.stored, state, last, fresh);
+        let queues = if blocks.is_empty() { Vec::new() } else { self.changed_queues(state, last) };
+        Work::Slice { round: number, queues, blocks }
     }
 
     /// The rows of the queues that have changed since they were last written.
@@ -358,24 +380,4 @@ pub(crate) fn mark(blocks: &mut RangeSet, jobs: IdRange) {
     let first = block_of(jobs.first);
     let end = block_of(JobId(jobs.end().0 - 1)) + 1;
     blocks.insert(first, end - first);
-}
-
-impl Checkpoints {
-    /// What became of a rewrite of the home.
-    pub(crate) fn shrunk(&self) -> Option<Shrunk> {
-        self.writer.shrunk()
-    }
-
-    /// Whether the home is being written anew.
-    pub(crate) fn is_shrinking(&self) -> bool {
-        self.writer.is_shrinking()
-    }
-}
-
-#[cfg(test)]
-impl Checkpoints {
-    /// Lets the thread end after this many rows.
-    pub(crate) fn cut_after(&self, rows: u64) {
-        self.writer.rows_left.store(rows, std::sync::atomic::Ordering::Relaxed);
-    }
 }

@@ -37,7 +37,8 @@ const DUE: Time = Time(700);
 
 /// The checkpoint after a start that has found 320 changed blocks in the log: ten slices.
 struct Begun {
-    checkpoints: Checkpoints<Desk>,
+    checkpoints: Checkpoints,
+    desk: Desk,
     work: Workload,
     fresh: Fresh,
 }
@@ -48,16 +49,17 @@ impl Begun {
         work.submit(320 * 64 - 1);
         let mut start = Start::default();
         start.dirty.insert(0, 320);
-        let checkpoints = Checkpoints::new(Desk::default(), Duration::from_millis(DUE.0), start);
-        let mut begun = Begun { checkpoints, work, fresh: Fresh::new(0) };
+        let checkpoints = Checkpoints::new(Duration::from_millis(DUE.0), start);
+        let mut begun = Begun { checkpoints, desk: Desk::default(), work, fresh: Fresh::new(0) };
         begun.step(Time(0));
         begun.checkpoints.bytes = appended;
         begun
     }
 
     fn step(&mut self, now: Time) -> Option<Time> {
-        let Begun { checkpoints, work, fresh } = self;
-        checkpoints.step(&work.state, (CommitNo(1), Time(0)), fresh, now).unwrap().again
+        let Begun { checkpoints, desk, work, fresh } = self;
+        let view = View { state: &work.state, last: CommitNo(1), time: Time(0), confirmed: CommitNo(1) };
+        checkpoints.step(desk, view, fresh, now).unwrap().again
     }
 
     /// A loop whose turns take far less than a millisecond.
@@ -65,7 +67,7 @@ impl Begun {
         for _ in 0..40 {
             self.step(now);
         }
-        self.checkpoints.writer.slices
+        self.desk.slices
     }
 }
 
@@ -80,7 +82,7 @@ fn a_busy_loop_lets_a_slice_go_in_five_milliseconds() {
         assert_eq!(begun.turns(Time(700 + 5 * slice)), slice as usize + 1);
     }
     begun.turns(Time(750));
-    assert_eq!(begun.checkpoints.writer.ends, 1);
+    assert_eq!(begun.desk.ends, 1);
 }
 
 #[test]

@@ -1,10 +1,11 @@
 //! The next slice of a checkpoint: encoded on the loop, so it is bounded in what it looks at, encodes and hands on.
 
-use super::{BlockRows, Round};
+use super::Round;
 use crate::core::{IdRange, JobId, RangeSet, State};
-use crate::store::CommitNo;
 use crate::store::codec::{BLOCK, BlockRow, block_of, block_range};
+use crate::store::commit::CommitNo;
 use crate::store::fresh::{Fresh, Neighbours};
+use crate::store::home::BlockRows;
 
 /// The most blocks in a slice. A block of 64 jobs that are all different takes some 15 µs to encode.
 const BLOCKS: usize = 32;

@@ -1,449 +1,86 @@
-//! The durable home of all jobs that outlive a checkpoint: sled, seen as rows. Knows what a row means and in which
-//! order rows must be written; not when, and nothing of the log. sled keeps a prefix of what was inserted, so a row
-//! is never on disk without those inserted before it.
+//! The trait of homes: where jobs live that outlast a checkpoint, as rows. [`sled`] is the one on disk. A home knows what
+//! a row means and in which order rows must be written; not when, and nothing of the log. It keeps a prefix of what
+//! was written, so a row is never safe without those before it.
 
-mod bodies;
-mod live;
-mod lock;
-mod rewrite;
-mod scan;
-mod segments;
-mod sled;
-mod sync;
-mod tally;
-#[cfg(test)]
-mod tests;
+mod error;
+pub(in crate::store) mod sled;
+mod work;
 
-use super::CommitNo;
-use super::codec::{BlockRow, DecodeError, MetaRow, QueueRow, ROW_MAX, row_mask};
-use super::recovery::Rows;
-use crate::core::{JobId, QueueName};
-use ::sled::Tree;
-use bodies::Bodies;
+pub use error::HomeError;
+pub(crate) use error::ahead_of_log;
+pub(crate) use work::{BlockChange, BlockRows, QueueStep, Report, SLICES_WAITING, Work};
+
+use super::codec::{BlockRow, MetaRow, QueueRow};
+use super::error::AppendError;
+use super::room::{Room, Shrunk};
+use crate::core::{JobId, Time};
 use bytes::Bytes;
-use live::Live;
-pub(in crate::store) use rewrite::remove_leftover;
-pub(crate) use rewrite::{RewriteError, Slack, Step};
-pub(crate) use scan::{Scanned, scan};
-pub(crate) use segments::damaged_parts;
-use sled::Database;
-use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
-use tally::Tally;
+use std::fmt::Debug;
 
-/// Why the database cannot be used.
-#[derive(Debug, thiserror::Error)]
-pub enum HomeError {
-    /// It does not open.
-    #[error(
-        "the database {} does not open: {source}. If the disk is full, free some space; else restore the data \
-         directory from a backup", path.display()
-    )]
-    Open {
-        /// Where.
-        path: PathBuf,
-        /// What it says.
-        source: ::sled::Error,
-    },
-    /// Another process has it open.
-    #[error(
-        "the database {} is in use by {holder}, though no daemon holds the data directory; end it and start again",
-        path.display()
-    )]
-    Locked {
-        /// Where.
-        path: PathBuf,
-        /// Who has it, as far as the system says.
-        holder: String,
-    },
-    /// The linker took another `sync_file_range`.
-    #[error(
-        "this build of musher cannot make its database safe: the linker has not put `sync_file_range` in force. \
-         Use a released build"
-    )]
-    SyncNotOurs,
-    /// The database has written a file that it never syncs.
-    #[error("the database has made the file {}, which is not safe from a power loss; report this as a bug", path.display())]
-    Blob {
-        /// The file.
-        path: PathBuf,
-    },
-    /// An operation failed.
-    #[error("the database failed: {0}")]
-    Failed(#[from] ::sled::Error),
-    /// A row is not what was written.
-    #[error(
-        "the database is damaged: tree `{tree}`, key {key}: {detail}. Restore the data directory \
-         from a backup"
-    )]
-    Damaged {
-        /// The tree.
-        tree: &'static str,
-        /// The row's key, in hexadecimal.
-        key: String,
-        /// What is wrong.
-        detail: String,
-    },
-    /// A part of its file is not what was written.
-    #[error("the database {} is damaged: {detail}. Restore the data directory from a backup", path.display())]
-    Corrupt {
-        /// Where.
-        path: PathBuf,
-        /// What it says.
-        detail: String,
-    },
-    /// Its rows are whole, but not those that were written.
-    #[error(
-        "the database {} is damaged: some of its rows are older than its last checkpoint (commit {}) or missing. \
-         Restore the data directory from a backup", path.display(), home.0
-    )]
-    Incomplete {
-        /// Where.
-        path: PathBuf,
-        /// What the checkpoint stands for.
-        home: CommitNo,
-    },
-    /// It has panicked before, and nothing is asked of it any more.
-    #[error("the database {} has failed before; the next start finds out what is left of it", path.display())]
-    Broken {
-        /// Where.
-        path: PathBuf,
-    },
-    /// What is left of a copy cannot be removed.
-    #[error("{}, a copy of the database that was not finished, cannot be removed: {source}", path.display())]
-    Leftover {
-        /// The copy.
-        path: PathBuf,
-        /// What the system says.
-        source: std::io::Error,
-    },
-    /// It was closed after a full disk and could not be opened again yet.
-    #[error("the database is closed until there is space on the disk again")]
-    Closed,
+/// What a recovery reads of the home.
+pub(crate) trait Rows {
+    /// Where the last whole checkpoint stands; `None` before the first.
+    fn meta(&self) -> Result<Option<MetaRow>, HomeError>;
+
+    /// What went through each queue.
+    fn queues(&self) -> Result<Vec<QueueRow>, HomeError>;
+
+    /// Every row of jobs, in order. Reads no bodies.
+    fn blocks(&self, on_block: impl FnMut(u64, BlockRow)) -> Result<(), HomeError>;
 }
 
-impl HomeError {
-    pub(in crate::store) fn damaged(tree: &'static str, key: &[u8], detail: impl ToString) -> HomeError {
-        let key = key.iter().map(|byte| format!("{byte:02x}")).collect();
-        HomeError::Damaged { tree, key, detail: detail.to_string() }
-    }
+/// How checkpoints reach a home: part by part, each handed over when there is room for it, and one report at the end.
+pub(crate) trait RowWriter {
+    /// Hands over a part of a checkpoint; gives it back if there is no room for it now.
+    fn offer(&mut self, work: Work) -> Result<Option<Work>, AppendError>;
 
-    /// The same, saying where.
-    fn at(self, path: &Path) -> HomeError {
-        match self {
-            HomeError::Failed(::sled::Error::Corruption { at, .. })
-            | HomeError::Open { source: ::sled::Error::Corruption { at, .. }, .. } => {
-                let place =
-                    at.map_or_else(|| "what it reads first".to_owned(), |at| format!("the page at {at}"));
-                let detail = format!("{place} is not what was written");
-                HomeError::Corrupt { path: path.to_owned(), detail }
-            }
-            other => other,
-        }
-    }
+    /// Hands it over, and waits until there is room for it.
+    fn hand_over(&mut self, work: Work) -> Result<(), AppendError>;
 
-    /// Whether there was no space left on the disk: with space again, all is well.
-    pub(crate) fn is_full(&self) -> bool {
-        match self {
-            HomeError::Open { source: ::sled::Error::Io(error), .. }
-            | HomeError::Failed(::sled::Error::Io(error)) => {
-                error.kind() == std::io::ErrorKind::StorageFull || error.to_string().contains("StorageFull")
-            }
-            HomeError::Closed => true,
-            _ => false,
-        }
-    }
+    /// How the checkpoint under way ended, if it has.
+    fn report(&mut self) -> Result<Option<Report>, AppendError>;
+
+    /// Waits for its end.
+    fn wait(&mut self) -> Result<Report, AppendError>;
 }
 
-/// What a checkpoint has to say of one block.
-#[derive(Debug)]
-pub(crate) struct BlockChange {
-    pub(crate) block: u64,
-    /// Its row, and which of its jobs live; `None` if none does.
-    pub(crate) row: Option<(Vec<u8>, u64)>,
-    /// Bodies of its jobs that are not in the home yet, in order.
-    pub(crate) bodies: Vec<(JobId, Bytes)>,
+/// What a home promises. `contract.rs` checks it of each. While it writes it is read.
+pub(crate) trait Home: Rows + RowWriter {
+    /// The bodies of the row that holds a job's, in order: its neighbours are likely to be asked for next. Without the
+    /// job's if it has none.
+    fn bodies(&self, id: JobId) -> Result<Vec<(JobId, Bytes)>, HomeError>;
+
+    /// The log has failed: nothing more is written, not even when this is closed.
+    fn give_up(&mut self);
+
+    /// Looks after itself. Whether no checkpoint may begin now for want of space.
+    fn maintain(&mut self, now: Time) -> bool;
+
+    /// When it wants to look again, even if nothing happens.
+    fn look_again(&self, now: Time) -> Option<Time>;
+
+    /// Whether there is room for new jobs.
+    fn room(&self) -> Room;
+
+    /// What became of giving space back, if that was tried since the last call.
+    fn shrunk(&mut self) -> Option<Shrunk>;
+
+    /// The same rows for a backup, on another thread: as they are when they are read, or as they were at any moment
+    /// after this.
+    fn reader(&self) -> Box<dyn RowReader>;
 }
 
-/// The home. Shared by the loop, which reads bodies, and the thread that writes checkpoints.
-#[derive(Debug)]
-pub(crate) struct Home {
-    path: PathBuf,
-    cache_bytes: u64,
-    /// Empty only between a full disk and the next successful opening.
-    trees: RwLock<Option<Trees>>,
-    /// Held by whoever writes rows, and by a rewrite from its first row until the copy is in use.
-    writing: Mutex<()>,
-    /// It has panicked, or was given up: what it holds in memory is not to be trusted, nor to be brought to the disk.
-    broken: AtomicBool,
-}
+/// Rows as a backup reads them.
+pub(crate) trait RowReader: Debug + Send {
+    /// See [`Rows::meta`].
+    fn meta(&self) -> Result<Option<MetaRow>, HomeError>;
 
-/// Everything open.
-#[derive(Debug)]
-struct Trees {
-    database: Database,
-    jobs: Tree,
-    bodies: Bodies,
-    queues: Tree,
-    meta: Tree,
-    tally: Tally,
-    live: Arc<Live>,
-}
-
-const STATE: &[u8] = b"state";
-
-impl Home {
-    pub(crate) fn open(path: &Path, cache_bytes: u64) -> Result<Home, HomeError> {
-        Home::open_counting(path, cache_bytes, sync::calls)
-    }
-
-    /// `calls` counts those of the function that must stand in for `sync_file_range`.
-    fn open_counting(path: &Path, cache_bytes: u64, calls: fn() -> u64) -> Result<Home, HomeError> {
-        let trees = RwLock::new(Some(Trees::open(path, cache_bytes, calls)?));
-        let (writing, broken) = (Mutex::new(()), AtomicBool::new(false));
-        Ok(Home { path: path.to_owned(), cache_bytes, trees, writing, broken })
-    }
-
-    /// Opens one that may lack rows, to see what it has; nothing may be written to it.
-    fn open_incomplete(path: &Path, cache_bytes: u64) -> Result<Home, HomeError> {
-        let trees = RwLock::new(Some(Trees::open_incomplete(path, cache_bytes)?));
-        let (writing, broken) = (Mutex::new(()), AtomicBool::new(false));
-        Ok(Home { path: path.to_owned(), cache_bytes, trees, writing, broken })
-    }
-
-    /// Closes and opens it: the way back after a full disk.
-    pub(crate) fn reopen(&self) -> Result<(), HomeError> {
-        let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut trees = self.trees.write().unwrap_or_else(PoisonError::into_inner);
-        // Its lock must be given up before it can be taken again.
-        *trees = None;
-        *trees = Some(Trees::open(&self.path, self.cache_bytes, sync::calls)?);
-        Ok(())
-    }
+    /// See [`Rows::queues`].
+    fn queues(&self) -> Result<Vec<QueueRow>, HomeError>;
 
     /// The next rows of jobs from a block on, as they are stored; at most `count`.
-    pub(crate) fn raw_blocks(&self, from: u64, count: usize) -> Result<Vec<(u64, Bytes)>, HomeError> {
-        self.with(|trees| {
-            let rows = trees.jobs.range(from.to_be_bytes()..).take(count);
-            rows.map(|row| {
-                let (key, row) = row?;
-                let block = <[u8; 8]>::try_from(&*key);
-                let block = block.map_err(|_| HomeError::damaged("jobs", &key, DecodeError::Short))?;
-                Ok((u64::from_be_bytes(block), Bytes::copy_from_slice(&row)))
-            })
-            .collect()
-        })
-    }
+    fn raw_blocks(&self, from: u64, count: usize) -> Result<Vec<(u64, Bytes)>, HomeError>;
 
-    /// The bodies of the row that holds a job's: its neighbours are likely to be asked for next.
-    pub(crate) fn bodies(&self, id: JobId) -> Result<Vec<(JobId, Bytes)>, HomeError> {
-        self.with(|trees| trees.bodies.row_of(id))
-    }
-
-    /// Writes a block. Bodies go before the row that makes their jobs known, and leave before it.
-    pub(crate) fn store(&self, change: &BlockChange) -> Result<(), HomeError> {
-        self.store_bodies(change)?;
-        self.write(|trees| {
-            let key = change.block.to_be_bytes();
-            trees.tally.begin(&trees.meta)?;
-            let Some((row, live)) = &change.row else {
-                trees.count(&key, trees.jobs.remove(key)?.as_deref(), None);
-                return Ok(());
-            };
-            assert!(row.len() <= ROW_MAX, "a row of jobs has {} bytes: see precaution 3", row.len());
-            let before = trees.jobs.insert(key, row.as_slice())?;
-            trees.count(&key, before.as_deref(), Some(row));
-            let lived = match before {
-                Some(row) => row_mask(&row).map_err(|error| HomeError::damaged("jobs", &key, error))?,
-                None => 0,
-            };
-            // Each time that the number of live jobs has halved: so rewriting costs no more than writing did.
-            if lived != 0 && lived.count_ones().ilog2() > live.count_ones().ilog2() {
-                trees.bodies.shrink_block(change.block, *live)?;
-            }
-            Ok(())
-        })
-    }
-
-    /// The first half of that. A crash may come after it.
-    pub(crate) fn store_bodies(&self, change: &BlockChange) -> Result<(), HomeError> {
-        self.write(|trees| match change.row {
-            Some(_) => trees.bodies.insert(change.block, &change.bodies),
-            None => trees.bodies.remove_block(change.block),
-        })
-    }
-
-    /// Writes what went through a queue. Must go before the rows of blocks that reflect the same commit.
-    pub(crate) fn store_queue(&self, row: &QueueRow) -> Result<(), HomeError> {
-        self.write(|trees| {
-            trees.tally.begin(&trees.meta)?;
-            let (key, row) = (row.books.name.as_str(), row.encode());
-            let before = trees.queues.insert(key, row.as_slice())?;
-            trees.count(key.as_bytes(), before.as_deref(), Some(&row));
-            Ok(())
-        })
-    }
-
-    /// Forgets a queue.
-    pub(crate) fn remove_queue(&self, name: &QueueName) -> Result<(), HomeError> {
-        self.write(|trees| {
-            trees.tally.begin(&trees.meta)?;
-            let key = name.as_str().as_bytes();
-            let before = trees.queues.remove(key)?;
-            trees.count(key, before.as_deref(), None);
-            Ok(())
-        })
-    }
-
-    /// Ends a checkpoint: when this returns, it is on disk.
-    pub(crate) fn finish(&self, meta: &MetaRow) -> Result<(), HomeError> {
-        self.write(|trees| {
-            trees.tally.end(&trees.meta, meta.home)?;
-            trees.meta.insert(STATE, meta.encode())?;
-            trees.database.flush()
-        })
-    }
-
-    /// The disk has failed elsewhere: nothing more is read or written, not even when it is closed. sled would sync its file then,
-    /// and panic where it cannot.
-    pub(crate) fn give_up(&self) {
-        self.broken.store(true, Ordering::Release);
-    }
-
-    fn write<T>(&self, work: impl FnOnce(&Trees) -> Result<T, HomeError>) -> Result<T, HomeError> {
-        let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
-        self.with(work)
-    }
-
-    fn with<T>(&self, work: impl FnOnce(&Trees) -> Result<T, HomeError>) -> Result<T, HomeError> {
-        let trees: RwLockReadGuard<'_, _> = self.trees.read().unwrap_or_else(PoisonError::into_inner);
-        if self.broken.load(Ordering::Acquire) {
-            return Err(HomeError::Broken { path: self.path.clone() });
-        }
-        let trees = trees.as_ref().ok_or(HomeError::Closed)?;
-        match shielded(&self.path, || work(trees)) {
-            Err(Shielded::Panic(error)) => {
-                self.broken.store(true, Ordering::Release);
-                Err(error)
-            }
-            Err(Shielded::Error(error)) => Err(error),
-            Ok(done) => Ok(done),
-        }
-    }
-}
-
-impl Rows for Home {
-    fn meta(&self) -> Result<Option<MetaRow>, HomeError> {
-        self.with(|trees| {
-            let row = trees.meta.get(STATE)?;
-            row.map(|row| MetaRow::decode(&row).map_err(|error| HomeError::damaged("meta", STATE, error)))
-                .transpose()
-        })
-    }
-
-    fn queues(&self) -> Result<Vec<QueueRow>, HomeError> {
-        self.with(|trees| {
-            let decode = |row: ::sled::Result<(::sled::IVec, ::sled::IVec)>| {
-                let (name, row) = row?;
-                QueueRow::decode(&name, &row).map_err(|error| HomeError::damaged("queues", &name, error))
-            };
-            trees.queues.iter().map(decode).collect()
-        })
-    }
-
-    fn blocks(&self, mut on_block: impl FnMut(u64, BlockRow)) -> Result<(), HomeError> {
-        self.with(|trees| {
-            for row in trees.jobs.iter() {
-                let (key, row) = row?;
-                let damaged = |error: DecodeError| HomeError::damaged("jobs", &key, error);
-                let block = <[u8; 8]>::try_from(&*key).map_err(|_| damaged(DecodeError::Short))?;
-                let block = u64::from_be_bytes(block);
-                on_block(block, BlockRow::decode(block, &row).map_err(damaged)?);
-            }
-            Ok(())
-        })
-    }
-}
-
-impl Drop for Home {
-    fn drop(&mut self) {
-        let trees = self.trees.get_mut().unwrap_or_else(PoisonError::into_inner).take();
-        if self.broken.load(Ordering::Acquire) {
-            // Closing would write, and may wait for threads of sled's that are gone. The system takes it all back.
-            std::mem::forget(trees);
-        } else {
-            // A panic was reported when it happened; nothing that is needed depends on the end of it.
-            let _ = shielded(&self.path, || {
-                drop(trees);
-                Ok(())
-            });
-        }
-    }
-}
-
-/// What came of work that sled did.
-enum Shielded {
-    Error(HomeError),
-    Panic(HomeError),
-}
-
-/// sled panics where its file is damaged: it checks what it reads with assertions, on our thread and on its own, whose
-/// end it notices with a panic on ours. Here that becomes an error. No state of ours is changed half way: what it has
-/// in memory is given up by the caller.
-fn shielded<T>(path: &Path, work: impl FnOnce() -> Result<T, HomeError>) -> Result<T, Shielded> {
-    let panic = match std::panic::catch_unwind(std::panic::AssertUnwindSafe(work)) {
-        Ok(done) => return done.map_err(|error| Shielded::Error(error.at(path))),
-        Err(panic) => panic,
-    };
-    let text = panic.downcast_ref::<String>().map(String::as_str);
-    let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no text");
-    let detail = format!("it has panicked: {text}");
-    Err(Shielded::Panic(HomeError::Corrupt { path: path.to_owned(), detail }))
-}
-
-impl Trees {
-    fn open(path: &Path, cache_bytes: u64, calls: fn() -> u64) -> Result<Trees, HomeError> {
-        let opened = shielded(path, || Trees::open_unshielded(path, cache_bytes, calls));
-        opened.map_err(|(Shielded::Error(error) | Shielded::Panic(error))| error)
-    }
-
-    fn open_unshielded(path: &Path, cache_bytes: u64, calls: fn() -> u64) -> Result<Trees, HomeError> {
-        let mut trees = Trees::open_unchecked(path, cache_bytes)?;
-        trees.database.verify_sync(&trees.meta, calls)?;
-        trees.tally = Tally::check(path, [&trees.jobs, &trees.queues], &trees.meta)?;
-        Ok(trees)
-    }
-
-    fn open_incomplete(path: &Path, cache_bytes: u64) -> Result<Trees, HomeError> {
-        let opened = shielded(path, || Trees::open_unchecked(path, cache_bytes));
-        opened.map_err(|(Shielded::Error(error) | Shielded::Panic(error))| error)
-    }
-
-    fn open_unchecked(path: &Path, cache_bytes: u64) -> Result<Trees, HomeError> {
-        let database = Database::open(path, cache_bytes)?;
-        let tree = |name: &str| database.db.open_tree(name);
-        let (jobs, queues, meta) = (tree("jobs")?, tree("queues")?, tree("meta")?);
-        let (live, tally) = (Arc::<Live>::default(), Tally::default());
-        let bodies = Bodies::new(tree("bodies")?, live.clone());
-        Ok(Trees { database, jobs, bodies, queues, meta, tally, live })
-    }
-
-    /// All of them, in the order in which a rewrite copies them.
-    fn all(&self) -> [&Tree; 4] {
-        [&self.jobs, self.bodies.tree(), &self.queues, &self.meta]
-    }
-
-    /// A row of jobs or of a queue has come in the place of another.
-    fn count(&self, key: &[u8], before: Option<&[u8]>, after: Option<&[u8]>) {
-        self.tally.count(key, before, after);
-        self.live.count(key, before, after);
-    }
-}
-
-/// A row of a tree reflects a commit that the log does not have, though the log is always written first.
-pub(crate) fn ahead_of_log(tree: &'static str, key: &[u8], row: CommitNo, last: CommitNo) -> HomeError {
-    let (row, last) = (row.0, last.0);
-    let detail = format!("it reflects commit {row}, but the log ends with {last}: log files are missing");
-    HomeError::damaged(tree, key, detail)
+    /// See [`Home::bodies`].
+    fn bodies(&self, id: JobId) -> Result<Vec<(JobId, Bytes)>, HomeError>;
 }

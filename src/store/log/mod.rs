@@ -1,345 +1,138 @@
-//! The write-ahead log: one record a commit, one sync, then the answers may go out. Files of a fixed size are
-//! written with zeros once and then overwritten in turn; a commit's number tells what is left of a file's former
-//! life. Knows bytes and numbers, not what a commit is.
+//! The trait of logs: where a commit goes first, and what says when it is safe there. [`files`] is the log of local files;
+//! another may confirm later than it has appended. A log knows bytes and numbers, not what a commit is, and nothing of
+//! what becomes of it later.
 
-mod file;
-mod mark;
+mod error;
+pub(in crate::store) mod files;
 pub(in crate::store) mod record;
-mod replay;
-mod scan;
-mod spare;
-#[cfg(test)]
-mod tests;
-mod window;
 
-pub(in crate::store) use file::sync_dir;
-pub use replay::LogError;
-pub(crate) use replay::Place;
-pub(crate) use scan::{Found, scan};
+pub use error::LogError;
 
-use crate::store::CommitNo;
-use file::{FILE_HEADER, LogFile};
-use mark::Mark;
-use spare::Spares;
-use std::collections::VecDeque;
-use std::fs::{self, File};
-use std::io::{self, Read};
-use std::path::{Path, PathBuf};
+use super::commit::CommitNo;
+use super::error::AppendError;
+use std::fmt::Debug;
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
 use std::sync::Arc;
+use std::task::Waker;
 
-/// The most bytes that one commit may have.
-pub(crate) const PAYLOAD_MAX: usize = 1 << 30;
+/// What a log promises. `contract.rs` checks it of each.
+///
+/// Commits are confirmed in order. One that is not confirmed may be lost by a crash, with all that follow it.
+pub(crate) trait Log {
+    /// The newest commit that was appended.
+    fn last(&self) -> CommitNo;
 
-/// The smallest file that a log can be made of.
-pub(crate) const FILE_BYTES_MIN: u64 = 4096;
+    /// The newest commit up to which everything is confirmed: no crash loses it any more.
+    fn confirmed(&self) -> CommitNo;
 
-/// A record's buffer that is larger is not used again.
-const BUFFER_MAX: usize = 4 << 20;
+    /// Whether another may be appended now. If not, so many are not confirmed that the log's bound is reached; its bell
+    /// rings when that has changed. A log that has failed says yes, and tells the error with the append.
+    fn can_append(&self) -> bool;
 
-/// A log that is open for writing.
-#[derive(Debug)]
-pub(crate) struct Log {
-    dir: PathBuf,
-    salt: u64,
-    mark: Mark,
-    file_bytes: u64,
-    active: LogFile,
-    /// Where the next record goes in `active`.
-    at: u64,
-    last: CommitNo,
-    /// Everything up to here is safe elsewhere.
-    home: CommitNo,
-    /// Files before `active`: each with its length and its last commit.
-    full: VecDeque<(LogFile, u64, CommitNo)>,
-    full_bytes: u64,
-    spares: Spares,
-    spares_held: bool,
-    next_file: u64,
-    poisoned: bool,
-    buffer: Vec<u8>,
+    /// Appends the next commit, which must get the number `expected`; `encode` adds its bytes to a buffer that may have
+    /// others before it. It can be read back when this returns, confirmed or not.
+    ///
+    /// # Errors
+    /// Final: nothing is appended after it, and what has become of the commit is not known, unless it was fenced.
+    fn append(
+        &mut self,
+        expected: CommitNo,
+        encode: impl FnOnce(&mut Vec<u8>),
+    ) -> Result<Appended<'_>, AppendError>;
+
+    /// Looks after itself, after each turn of the loop.
+    ///
+    /// # Errors
+    /// What was appended will not be confirmed. Final, like a failed append.
+    fn maintain(&mut self) -> Result<(), AppendError>;
+
+    /// Waits until everything that was appended is confirmed.
+    ///
+    /// # Errors
+    /// It will not be, or not in the time that the log allows itself. Final.
+    fn wait(&mut self) -> Result<(), AppendError>;
+
+    /// Has a bell rung, from any thread, whenever something was confirmed, or never will be, after the append has returned.
+    fn ring(&mut self, bell: &Waker);
+
+    /// Everything up to `home` is safe elsewhere, and nothing of it is read any more: it may go.
+    fn free(&mut self, home: CommitNo);
+
+    /// How much of it is not free.
+    fn size(&self) -> Size;
+
+    /// The confirmed commits that are not free, to be read while others are appended. They stay until they are free.
+    fn tail(&self) -> Box<dyn Tail>;
 }
 
-/// The reading half alone, for the fuzz targets: the number of each record, in order.
-#[cfg(fuzzing)]
-pub(crate) fn fuzz_replay<E: From<LogError>>(
-    dir: &Path,
-    mut on_record: impl FnMut(CommitNo) -> Result<(), E>,
-) -> Result<(), E> {
-    replay::replay(dir, CommitNo(0), |place, _| on_record(place.number)).map(drop)
-}
-
-/// The reading half alone, as a start does it: every commit after `home`, in order. Nothing is changed. Returns the
-/// newest.
-pub(crate) fn read<E: From<LogError>>(
-    dir: &Path,
-    home: CommitNo,
-    on_record: impl FnMut(Place<'_>, &[u8]) -> Result<(), E>,
-) -> Result<CommitNo, E> {
-    replay::replay(dir, home, on_record).map(|found| found.last)
-}
-
-/// The commits of a log that are not free, to be read while others are appended.
-#[derive(Debug)]
-pub(crate) struct Tail {
-    salt: u64,
-    /// Each with its last commit.
-    files: Vec<(PathBuf, CommitNo)>,
-    /// The newest commit.
-    pub(crate) last: CommitNo,
-}
-
-impl Tail {
-    /// Hands over every commit after `home`, in order.
-    pub(crate) fn read<E: From<io::Error>>(
-        &self,
-        home: CommitNo,
-        mut on_record: impl FnMut(CommitNo, &[u8]) -> Result<(), E>,
-    ) -> Result<(), E> {
-        let mut wanted = home.next();
-        for (path, last) in self.files.iter().filter(|(_, last)| *last > home) {
-            let (bytes, mut at) = (fs::read(path)?, FILE_HEADER);
-            while wanted <= *last {
-                let Some(record) =
-                    record::read(self.salt, &bytes, at).filter(|record| record.number <= wanted)
-                else {
-                    let text = format!("commit {} is missing in {} at byte {at}", wanted.0, path.display());
-                    return Err(io::Error::new(io::ErrorKind::InvalidData, text).into());
-                };
-                if record.number == wanted {
-                    on_record(wanted, record.payload)?;
-                    wanted = wanted.next();
-                }
-                at = record.end;
-            }
-        }
-        Ok(())
-    }
+/// How much a log holds that no checkpoint has freed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Size {
+    /// In bytes.
+    pub(crate) bytes: u64,
+    /// From how many bytes on no new jobs are taken.
+    pub(crate) limit: u64,
 }
 
 /// A commit that was appended.
 #[derive(Debug)]
 pub(crate) struct Appended<'a> {
-    /// All of its record.
+    /// The buffer that it was encoded into.
     pub(crate) record: &'a [u8],
-    /// The file that it is in.
-    pub(crate) file: &'a Arc<File>,
-    /// Where the record begins.
+    /// Where that can be read back.
+    pub(crate) segment: &'a Arc<dyn Segment>,
+    /// Where the buffer begins there.
     pub(crate) at: u64,
 }
 
-impl Log {
-    /// Reads every commit after `home`, in order, then opens the log for writing behind the last of them. Files are
-    /// touched only after all of them were read and found good.
-    pub(crate) fn open<E: From<LogError>>(
-        dir: &Path,
-        file_bytes: u64,
-        home: CommitNo,
-        on_record: impl FnMut(Place<'_>, &[u8]) -> Result<(), E>,
-    ) -> Result<Log, E> {
-        let file_bytes = file_bytes.max(FILE_BYTES_MIN);
-        fs::create_dir_all(dir).map_err(LogError::io(dir))?;
-        let found = replay::replay(dir, home, on_record)?;
-        Ok(Self::resume(dir, file_bytes, home, found).map_err(LogError::io(dir))?)
-    }
+/// A part of a log that bodies are read back from, by any thread, until it is free.
+pub(crate) trait Segment: Debug + Send + Sync {
+    /// Reads as many bytes as there is room for.
+    ///
+    /// # Errors
+    /// They are not all there, or cannot be read.
+    fn read_back(&self, bytes: &mut [u8], at: u64) -> io::Result<()>;
+}
 
-    fn resume(dir: &Path, file_bytes: u64, home: CommitNo, mut found: replay::Found) -> io::Result<Log> {
-        for path in &found.unfinished {
-            fs::remove_file(path)?;
-        }
-        let salt = found.salt.map_or_else(random, Ok)?;
-        let mut spares = Spares::start(dir.to_owned(), salt, file_bytes)?;
-        for (path, len) in found.free {
-            if len == file_bytes {
-                spares.give(LogFile::open(path, file_bytes)?);
-            } else {
-                spares.delete(path);
-            }
-        }
-        let (active, at) = match found.used.pop() {
-            Some(used) => (LogFile::open(used.path, used.len.max(file_bytes))?, used.end),
-            // Once in the life of a data directory, so it may take its time.
-            None => match spares.take() {
-                Some(file) => (file, FILE_HEADER as u64),
-                None => {
-                    let id = found.next_file;
-                    found.next_file += 1;
-                    (LogFile::create_full(dir, id, salt, file_bytes)?, FILE_HEADER as u64)
-                }
-            },
-        };
-        // After a SIGKILL the newest record may be in the page cache only, and it is about to be believed.
-        active.sync()?;
-        let mut full = VecDeque::new();
-        for used in found.used {
-            full.push_back((LogFile::open(used.path, used.len)?, used.len, used.last));
-        }
-        let full_bytes = full.iter().map(|(_, len, _)| len).sum();
-        let (last, next_file, dir) = (found.last, found.next_file, dir.to_owned());
-        let (poisoned, buffer) = (false, Vec::new());
-        Ok(Log {
-            mark: Mark::open(&dir, salt),
-            dir,
-            salt,
-            file_bytes,
-            active,
-            at,
-            last,
-            home,
-            full,
-            full_bytes,
-            spares,
-            spares_held: false,
-            next_file,
-            poisoned,
-            buffer,
-        })
-    }
-
-    /// A log in an empty directory whose first commit comes after `home`.
-    pub(crate) fn create(dir: &Path, file_bytes: u64, home: CommitNo) -> io::Result<Log> {
-        fs::create_dir_all(dir)?;
-        let found = replay::Found { last: home, ..replay::Found::default() };
-        Self::resume(dir, file_bytes.max(FILE_BYTES_MIN), home, found)
-    }
-
-    /// What is in it now. The files stay as they are up to there until they are free.
-    pub(crate) fn tail(&self) -> Tail {
-        let full = self.full.iter().map(|(file, _, last)| (file.path.clone(), *last));
-        let files = full.chain([(self.active.path.clone(), self.last)]).collect();
-        Tail { salt: self.salt, files, last: self.last }
-    }
-
-    /// The newest commit.
-    pub(crate) fn last(&self) -> CommitNo {
-        self.last
-    }
-
-    /// Bytes of log that are not free: what lies before a checkpoint is not in it.
-    pub(crate) fn bytes(&self) -> u64 {
-        self.full_bytes + if self.last > self.home { self.at } else { 0 }
-    }
-
-    pub(crate) fn is_poisoned(&self) -> bool {
-        self.poisoned
-    }
-
-    /// Appends the next commit, whose bytes `encode` adds to a buffer, and returns when it is on disk. If the disk
-    /// is full before anything was synced, `make_room` is asked once whether it is worth another try. Any error is
-    /// final: what a failed sync has left on the disk is not known, and it must not be tried again.
-    pub(crate) fn append(
-        &mut self,
-        encode: impl FnOnce(&mut Vec<u8>),
-        make_room: impl FnOnce() -> bool,
-    ) -> io::Result<Appended<'_>> {
-        if self.poisoned {
-            return Err(io::Error::other("an earlier write to the log failed"));
-        }
-        self.poisoned = true;
-        self.release_buffer();
-        let mut record = std::mem::take(&mut self.buffer);
-        record.clear();
-        record.resize(record::HEADER, 0);
-        encode(&mut record);
-        if record.len() - record::HEADER > PAYLOAD_MAX {
-            return Err(io::Error::other(format!("a commit of {} bytes is too large", record.len())));
-        }
-        let number = self.last.next();
-        record::seal(self.salt, number, &mut record);
-        match self.write(&record) {
-            Err(error) if error.kind() == io::ErrorKind::StorageFull && make_room() => self.write(&record)?,
-            written => written?,
-        }
-        self.active.sync()?;
-        let at = self.at;
-        self.at += record.len() as u64;
-        if self.at > self.active.capacity / 2 {
-            self.prepare_spare();
-        }
-        (self.last, self.poisoned) = (number, false);
-        self.mark.write(number);
-        self.buffer = record;
-        Ok(Appended { record: &self.buffer, file: &self.active.file, at })
-    }
-
-    /// One huge commit must not hold its memory for ever.
-    pub(crate) fn release_buffer(&mut self) {
-        if self.buffer.capacity() > BUFFER_MAX {
-            self.buffer = Vec::new();
-        }
-    }
-
-    fn write(&mut self, record: &[u8]) -> io::Result<()> {
-        if self.at + record.len() as u64 > self.active.capacity {
-            self.next_file(record.len() as u64)?;
-        }
-        self.active.write(record, self.at)
-    }
-
-    /// Goes on in another file: one that is ready if there is any, else one that grows. A record that is larger than
-    /// a file gets one of its own.
-    fn next_file(&mut self, record: u64) -> io::Result<()> {
-        let needed = FILE_HEADER as u64 + record;
-        let ready = if needed <= self.file_bytes { self.spares.take() } else { None };
-        let file = match ready {
-            Some(file) => file,
-            None => {
-                let id = self.next_id();
-                LogFile::create_growing(&self.dir, id, self.salt, needed.max(self.file_bytes))?
-            }
-        };
-        let before = std::mem::replace(&mut self.active, file);
-        let len = fs::metadata(&before.path)?.len();
-        self.full_bytes += len;
-        self.full.push_back((before, len, self.last));
-        self.at = FILE_HEADER as u64;
-        Ok(())
-    }
-
-    /// Sees that there is a file to go on in. Not before this one is half full: until then one that a checkpoint frees is
-    /// most likely there, and to make one means to write all of it.
-    fn prepare_spare(&mut self) {
-        if !self.spares_held {
-            let next = &mut self.next_file;
-            self.spares.prepare(|| {
-                *next += 1;
-                *next - 1
-            });
-        }
-    }
-
-    /// Takes a file that was made meanwhile: if it came after another had come free, it is one too many.
-    pub(crate) fn receive_spare(&mut self) {
-        self.spares.receive();
-    }
-
-    /// Whether no file is made in advance: what little space is left is for commits.
-    pub(crate) fn hold_spares(&mut self, hold: bool) {
-        self.spares_held = hold;
-    }
-
-    fn next_id(&mut self) -> u64 {
-        self.next_file += 1;
-        self.next_file - 1
-    }
-
-    /// Everything up to `home` is safe elsewhere: files with nothing newer are free again. Some are kept to be
-    /// overwritten while checkpoints are behind, then one, so that the disk's use goes back.
-    pub(crate) fn free(&mut self, home: CommitNo) {
-        self.home = home;
-        while self.full.front().is_some_and(|(_, _, last)| *last <= home) {
-            let Some((file, len, _)) = self.full.pop_front() else { return };
-            self.full_bytes -= len;
-            if len == self.file_bytes { self.spares.give(file) } else { self.spares.discard(file) }
-        }
-        if self.full.is_empty() {
-            self.spares.keep_one();
-        }
+impl Segment for File {
+    fn read_back(&self, bytes: &mut [u8], at: u64) -> io::Result<()> {
+        self.read_exact_at(bytes, at)
     }
 }
 
-/// A number that nobody can guess.
-pub(in crate::store) fn random() -> io::Result<u64> {
-    let mut bytes = [0; 8];
-    File::open("/dev/urandom")?.read_exact(&mut bytes)?;
-    Ok(u64::from_le_bytes(bytes))
+/// Commits of a log, as a backup reads them on a thread of its own.
+pub(crate) trait Tail: Debug + Send {
+    /// The newest of them.
+    fn last(&self) -> CommitNo;
+
+    /// Hands over every commit after `home`, in order.
+    ///
+    /// # Errors
+    /// One is missing or cannot be read, or `on_commit` has failed.
+    fn read(
+        &self,
+        home: CommitNo,
+        on_commit: &mut dyn FnMut(CommitNo, &[u8]) -> io::Result<()>,
+    ) -> io::Result<()>;
+}
+
+/// Where a record stands, for errors and to read it again.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Place<'a> {
+    pub(crate) path: &'a Path,
+    pub(crate) offset: u64,
+    pub(crate) number: CommitNo,
+    /// Where the commit's bytes begin in what they can be read back from; `None` if they are in no log that is open.
+    pub(crate) payload: Option<(&'a Arc<dyn Segment>, u64)>,
+}
+
+impl Place<'_> {
+    /// The error for a record that is whole but makes no sense.
+    pub(crate) fn damaged(&self, detail: String) -> LogError {
+        let (path, offset, commit) = (self.path.to_owned(), self.offset, self.number);
+        LogError::Damaged { path, offset, commit, detail }
+    }
 }

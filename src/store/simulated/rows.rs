@@ -2,10 +2,8 @@
 //! of what was inserted. Knows rows, not when they are written.
 
 use crate::core::JobId;
-use crate::store::checkpoint::{BlockRows, QueueStep, Work};
 use crate::store::codec::{BlockRow, MetaRow, QueueRow, block_range};
-use crate::store::home::HomeError;
-use crate::store::recovery::Rows;
+use crate::store::home::{BlockRows, HomeError, QueueStep, RowReader, Rows, Work};
 use bytes::Bytes;
 use std::collections::{BTreeMap, VecDeque};
 
@@ -64,7 +62,7 @@ impl SimulatedRows {
     }
 
     fn block(&self, rows: BlockRows, steps: &mut VecDeque<RowStep>) {
-        let change = rows.read().expect("bodies that are in memory are read without fail");
+        let change = rows.read().expect("the log keeps bodies that are not home");
         let range = block_range(change.block);
         let known = self.bodies.range(range.first..range.end()).map(|(id, _)| *id);
         let Some((row, live)) = change.row else {
@@ -99,6 +97,26 @@ impl Rows for SimulatedRows {
             on_block(*block, decoded.map_err(|error| damaged("jobs", &block.to_be_bytes(), error))?);
         }
         Ok(())
+    }
+}
+
+/// As they were at one moment.
+impl RowReader for SimulatedRows {
+    fn meta(&self) -> Result<Option<MetaRow>, HomeError> {
+        Rows::meta(self)
+    }
+
+    fn queues(&self) -> Result<Vec<QueueRow>, HomeError> {
+        Rows::queues(self)
+    }
+
+    fn raw_blocks(&self, from: u64, count: usize) -> Result<Vec<(u64, Bytes)>, HomeError> {
+        let rows = self.jobs.range(from..).take(count);
+        Ok(rows.map(|(block, row)| (*block, Bytes::copy_from_slice(row))).collect())
+    }
+
+    fn bodies(&self, id: JobId) -> Result<Vec<(JobId, Bytes)>, HomeError> {
+        Ok(self.bodies.get(&id).map(|body| (id, body.clone())).into_iter().collect())
     }
 }
 

@@ -1,9 +1,10 @@
 //! The simulated store keeps the contract of the real one, and its faults are those that were ordered.
 
 use super::*;
+use crate::core::Time;
 use crate::store::contract;
 use crate::store::workload::{Workload, assert_same};
-use crate::store::{Recovered, Room};
+use crate::store::{AppendError, CommitNo, Recovered, Room, Store};
 
 fn opened(disk: &SimulatedDisk) -> (SimulatedStore, Recovered) {
     disk.open().unwrap()
@@ -54,9 +55,9 @@ fn what_was_not_synced_may_be_lost_and_what_was_is_there() {
     for seed in 0..200 {
         let (disk, mut work) = (SimulatedDisk::new(seed), work.clone());
         let mut store = opened(&disk).0;
-        disk.sync_late(true);
+        disk.confirm_late(true);
         append(&mut store, &mut work, 0..3);
-        disk.sync();
+        disk.confirm(usize::MAX);
         append(&mut store, &mut work, 3..5);
         assert_eq!(store.durable(), CommitNo(3));
         disk.cut_power();
@@ -110,7 +111,7 @@ fn a_full_home_takes_no_rows_and_is_tried_again() {
 fn planted_faults_are_faults() {
     let disk = SimulatedDisk::new(1);
     disk.plant(Planted::EarlyAnswers);
-    disk.sync_late(true);
+    disk.confirm_late(true);
     let (mut store, mut work) = (opened(&disk).0, Workload::default());
     append(&mut store, &mut work, 0..1);
     assert_eq!(store.durable(), CommitNo(1));

@@ -12,8 +12,10 @@ pub use scratch::Scratch;
 use super::codec::decode_commit;
 use super::directory::{DirectoryError, hold_for_reading};
 use super::fresh::Fresh;
-use super::home::{self, Home, HomeError, ahead_of_log};
-use super::log::{self, Found, LogError, Place};
+use super::home::sled::{self, SledRows};
+use super::home::{HomeError, ahead_of_log};
+use super::log::files::{self, Found};
+use super::log::{LogError, Place};
 use super::recovery::{Fold, Folded};
 use super::{CommitNo, Defect, OpenError};
 use crate::core::{Event, IdRange, JobId, RangeSet};
@@ -230,7 +232,7 @@ impl Verify<'_> {
     fn segments(&mut self) -> Result<(), VerifyError> {
         let path = self.dir.join("sled/db");
         let mut parts = Vec::new();
-        let read = home::damaged_parts(&path, |from, to| parts.push((from, to)));
+        let read = sled::damaged_parts(&path, |from, to| parts.push((from, to)));
         for (from, to) in parts {
             let detail = format!("the {} bytes from there on are not what was written", to - from);
             self.defect(format_args!("{} at byte {from}", path.display()), detail);
@@ -247,9 +249,9 @@ impl Verify<'_> {
     }
 
     /// Opens a copy of the database as a start would.
-    fn open_home(&mut self) -> Result<Option<Home>, VerifyError> {
+    fn open_home(&mut self) -> Result<Option<SledRows>, VerifyError> {
         let Some(copy) = self.copy()? else { return Ok(None) };
-        match Home::open(&copy, CACHE_BYTES) {
+        match SledRows::open(&copy, CACHE_BYTES) {
             Ok(home) => Ok(Some(home)),
             Err(error) if error.is_full() => Err(self.no_space(0)),
             Err(error @ (HomeError::Locked { .. } | HomeError::SyncNotOurs)) => Err(VerifyError::Home(error)),
@@ -287,9 +289,9 @@ impl Verify<'_> {
     }
 
     /// Every row, each on its own.
-    fn rows(&mut self, home: Option<&Home>) -> Result<home::Scanned, VerifyError> {
+    fn rows(&mut self, home: Option<&SledRows>) -> Result<sled::Scanned, VerifyError> {
         let mut defects = Vec::new();
-        let rows = home::scan(home, || self.copy(), CACHE_BYTES, &mut |defect| defects.push(defect));
+        let rows = sled::scan(home, || self.copy(), CACHE_BYTES, &mut |defect| defects.push(defect));
         defects.into_iter().for_each(|defect| self.tell(defect));
         let rows = rows?;
         (self.found.queues, self.found.jobs, self.found.bodies) = (rows.queues, rows.jobs, rows.bodies);
@@ -299,7 +301,7 @@ impl Verify<'_> {
     /// Every record of the log, each on its own.
     fn log(&mut self, home: Option<CommitNo>) -> Tail {
         let (before, dir, mut tail) = (self.found.defects, self.dir.join("log"), Tail::default());
-        let scanned = log::scan(&dir, home, &mut |found| match found {
+        let scanned = files::scan(&dir, home, &mut |found| match found {
             Found::Defect(defect) => self.tell(defect),
             Found::Record(place, payload) => {
                 self.found.commits += 1;
@@ -338,7 +340,7 @@ impl Verify<'_> {
 
     /// What a start does with rows and log that are whole each for itself. Whether it comes to an end, so that all
     /// jobs are known.
-    fn start(&mut self, home: &Home, rows: &home::Scanned) -> bool {
+    fn start(&mut self, home: &SledRows, rows: &sled::Scanned) -> bool {
         let folded = match fold(home, &self.dir.join("log")) {
             Ok(folded) => folded,
             Err(error) => {
@@ -359,12 +361,12 @@ impl Verify<'_> {
     }
 }
 
-fn fold(home: &Home, log: &Path) -> Result<Folded, OpenError> {
+fn fold(home: &SledRows, log: &Path) -> Result<Folded, OpenError> {
     // Which bodies there are is all that is asked.
     let mut fold = Fold::load(home, Fresh::new(0))?;
     let home = fold.meta.home;
     let last = match log.exists() {
-        true => log::read(log, home, |place, payload| fold.commit(place, payload))?,
+        true => files::read(log, home, |place, payload| fold.commit(place, payload))?,
         false if home > CommitNo(0) => return Err(LogError::Missing { dir: log.to_owned(), home }.into()),
         false => home,
     };

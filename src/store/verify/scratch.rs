@@ -1,7 +1,7 @@
 //! A place for copies of the database: it writes when it is opened, so only a copy of it can be looked into without a
 //! change. Everything goes with the value.
 
-use crate::store::log;
+use crate::store::system;
 use rustix::fs::{ioctl_ficlone, statvfs};
 use std::fs::{self, DirBuilder, File};
 use std::io::{self, Read, Seek, SeekFrom, Write};
@@ -35,7 +35,8 @@ impl Scratch {
     /// # Errors
     /// It cannot be made.
     pub fn create(parent: &Path) -> io::Result<Scratch> {
-        let dir = parent.join(format!("musher-verify-{}-{:08x}", std::process::id(), log::random()? as u32));
+        let dir =
+            parent.join(format!("musher-verify-{}-{:08x}", std::process::id(), system::random()? as u32));
         DirBuilder::new().mode(0o700).create(&dir)?;
         Ok(Scratch { dir, copies: 0 })
     }

@@ -36,7 +36,7 @@ fn refused(dir: &Path) -> VerifyError {
 /// The newest commit's file and where each record of the log's tail begins.
 fn records(dir: &Path) -> Vec<(PathBuf, u64, CommitNo)> {
     let mut found = Vec::new();
-    let read = log::read(&dir.join("log"), CommitNo(0), |place, _| {
+    let read = files::read(&dir.join("log"), CommitNo(0), |place, _| {
         found.push((place.path.to_owned(), place.offset, place.number));
         Ok::<_, LogError>(())
     });
@@ -120,7 +120,7 @@ fn files_that_are_missing_broken_or_cut_off_are_told_together() {
 
 fn records_after_home(dir: &Path) -> Vec<(PathBuf, u64, CommitNo)> {
     let mut found = Vec::new();
-    log::scan(&dir.join("log"), Some(CommitNo(4)), &mut |it| match it {
+    files::scan(&dir.join("log"), Some(CommitNo(4)), &mut |it| match it {
         Found::Record(place, _) => found.push((place.path.to_owned(), place.offset, place.number)),
         Found::Defect(defect) => panic!("{defect}"),
     });
@@ -131,7 +131,7 @@ fn records_after_home(dir: &Path) -> Vec<(PathBuf, u64, CommitNo)> {
 #[test]
 fn every_bad_row_is_told() {
     let (dir, _) = directory(60, 3);
-    let home = Home::open(&dir.path().join("sled"), CACHE_BYTES).unwrap();
+    let home = SledRows::open(&dir.path().join("sled"), CACHE_BYTES).unwrap();
     home.spoil("jobs", &0u64.to_be_bytes(), b"\x01nonsense");
     home.spoil("jobs", &2u64.to_be_bytes(), b"\x09");
     home.spoil("bodies", &crate::store::codec::body_key(JobId(130), 0), b"\x01\x00\xff");
@@ -157,8 +157,8 @@ fn jobs_without_a_body_are_told_one_by_one() {
     let lost: Vec<u64> =
         work.state.iter(all).flat_map(|(range, _)| range.iter().collect::<Vec<_>>()).map(|id| id.0).collect();
     assert!(lost.len() > 2);
-    let home = Home::open(&dir.path().join("sled"), CACHE_BYTES).unwrap();
-    let change = home::BlockChange { block: 1, row: None, bodies: Vec::new() };
+    let home = SledRows::open(&dir.path().join("sled"), CACHE_BYTES).unwrap();
+    let change = crate::store::home::BlockChange { block: 1, row: None, bodies: Vec::new() };
     home.store_bodies(&change).unwrap();
     drop(home);
     let wanted: Vec<String> = lost.iter().map(|id| format!("job {id}: its body is missing")).collect();
@@ -170,7 +170,7 @@ fn rows_that_are_newer_than_the_log_are_told() {
     let (dir, _) = directory(40, 0);
     let (files, home) = (fs::read_dir(dir.path().join("log")).unwrap(), dir.path().join("sled"));
     let log: Vec<PathBuf> = files.map(|file| file.unwrap().path()).collect();
-    let database = Home::open(&home, CACHE_BYTES).unwrap();
+    let database = SledRows::open(&home, CACHE_BYTES).unwrap();
     let row = crate::store::codec::BlockRow { commit: CommitNo(900), runs: Vec::new() };
     database.spoil("jobs", &77u64.to_be_bytes(), &row.encode());
     drop(database);

@@ -1,10 +1,12 @@
 //! The store on a disk, whole: nothing appended is lost, wherever it is cut off; what is damaged is left as it is.
 
 use super::*;
+use crate::core::Time;
 use crate::store::damage_tests::verify_untouched;
-use crate::store::recovery::Rows;
+use crate::store::home::Rows;
+use crate::store::log::Log as _;
 use crate::store::workload::{Workload, assert_same};
-use crate::store::{DirectoryError, OpenError, Options, Recovered, contract};
+use crate::store::{CommitNo, DirectoryError, OpenError, Options, Recovered, Room, Store, contract};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 use std::fs;
@@ -92,7 +94,7 @@ fn a_checkpoint_may_be_cut_at_any_row() {
         append(&mut store, &mut work, 0..30);
         store.close(&work.state).unwrap();
         append(&mut store, &mut work, 30..60);
-        store.checkpoints.cut_after(rows);
+        store.home.cut_after(rows);
         let cut = store.close(&work.state).is_err();
         append(&mut store, &mut work, 60..65);
         let killed = copy(dir.path());
@@ -102,7 +104,7 @@ fn a_checkpoint_may_be_cut_at_any_row() {
             let mut store = check(dir, &work);
             let mut work = work.clone();
             append(&mut store, &mut work, 70..75);
-            store.checkpoints.cut_after(rows / 2);
+            store.home.cut_after(rows / 2);
             assert!(store.close(&work.state).is_err() || !cut);
             drop(store);
             let mut store = check(dir, &work);
@@ -121,7 +123,7 @@ fn after_a_commit_that_failed_the_database_is_left_as_it_is() {
     let (mut store, mut work) = (open(dir.path()).0, Workload::default());
     append(&mut store, &mut work, 0..30);
     // Rows that the database has taken and not brought to the disk.
-    store.checkpoints.cut_after(4);
+    store.home.cut_after(4);
     assert!(store.close(&work.state).is_err());
     let database = |dir: &Path| contents(&dir.join("sled"));
     let before = database(dir.path());
@@ -144,7 +146,7 @@ fn bodies_that_a_cut_checkpoint_has_left_hide_none_that_are_written_later() {
     let first = work.submit(100);
     store.append(CommitNo(1), &first).unwrap();
     // The queue's row, block 0, then the bodies of block 1.
-    store.checkpoints.cut_after(2);
+    store.home.cut_after(2);
     assert!(store.close(&work.state).is_err());
     drop(store);
 
@@ -195,7 +197,7 @@ fn an_idle_store_wants_nothing() {
     assert_eq!(due, Some(Time(700)), "a checkpoint when its time has come");
     store.close(&work.state).unwrap();
     assert_eq!(store.maintain(&work.state, Time(800)).unwrap(), None);
-    assert_eq!(store.log.bytes() / (64 << 10), 0);
+    assert_eq!(store.log.size().bytes / (64 << 10), 0);
 }
 
 /// The same without waiting for it: the loop is told when to call again until all is home.
@@ -237,7 +239,7 @@ fn a_job_that_comes_and_goes_between_checkpoints_never_reaches_the_home() {
 fn what_is_much_stays_in_the_log_when_the_store_is_closed() {
     let dir = tempfile::tempdir().unwrap();
     let (mut store, mut work) = (open(dir.path()).0, Workload::default());
-    while store.log.bytes() <= 64 << 20 {
+    while store.log.size().bytes <= 64 << 20 {
         let commit = work.submit(10_000);
         store.append(CommitNo(work.commits), &commit).unwrap();
     }
@@ -367,7 +369,7 @@ fn a_log_that_is_gone_is_noticed() {
     append(&mut store, &mut work, 30..60);
     let old = copy(dir.path());
     append(&mut store, &mut work, 60..70);
-    store.checkpoints.cut_after(5);
+    store.home.cut_after(5);
     assert!(store.close(&work.state).is_err());
     drop(store);
     fs::remove_dir_all(dir.path().join("log")).unwrap();
@@ -407,7 +409,7 @@ proptest! {
             match then {
                 0 => store.close(&work.state).unwrap(),
                 1 => {
-                    store.checkpoints.cut_after(rows);
+                    store.home.cut_after(rows);
                     let _ = store.close(&work.state);
                     drop(store);
                     store = check(dir.path(), &work);
@@ -416,7 +418,7 @@ proptest! {
                     drop(store);
                     store = check(dir.path(), &work);
                 }
-                3 => drop(store.home.rewrite(&mut |_| Ok(())).unwrap()),
+                3 => drop(store.home.rows().rewrite(&mut |_| Ok(())).unwrap()),
                 _ => drop(store.maintain(&work.state, Time(work.time.0)).unwrap()),
             }
         }

@@ -4,107 +4,13 @@
 
 use super::file::{self, FILE_HEADER};
 use super::window::Window;
-use super::{mark, record};
+use super::{LogError, Place, mark, record};
 use crate::store::CommitNo;
+use crate::store::log::Segment;
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-
-/// Why a log cannot be read.
-#[derive(Debug, thiserror::Error)]
-pub enum LogError {
-    /// A file or the directory cannot be read or written.
-    #[error("{}: {source}", path.display())]
-    Io {
-        /// Which.
-        path: PathBuf,
-        /// What the system says.
-        source: io::Error,
-    },
-    /// What is in a file is not what was written.
-    #[error(
-        "the log is damaged: {} at byte {offset}: {detail}. Nothing was changed. Restore the data directory from a \
-         backup, or move this file away and accept the loss of commit {commit} and all after it", path.display(), commit = commit.0
-    )]
-    Damaged {
-        /// The file.
-        path: PathBuf,
-        /// Where in it.
-        offset: u64,
-        /// The first commit that cannot be read.
-        commit: CommitNo,
-        /// What is wrong.
-        detail: String,
-    },
-    /// There is no log at all, though there was one.
-    #[error(
-        "there is no log in {}, though the database has seen {} commits. Nothing was changed. Put its files back, or \
-         restore the data directory from a backup", dir.display(), home.0
-    )]
-    Missing {
-        /// Where it should be.
-        dir: PathBuf,
-        /// The newest commit that is not only in the log.
-        home: CommitNo,
-    },
-    /// The newest commits are missing, and no crash can have torn them.
-    #[error(
-        "the log is damaged: {} at byte {offset}: it ends there with commit {}, but commit {} was on disk. Nothing was \
-         changed. Restore the data directory from a backup, or delete {} and accept the loss of what came after",
-        path.display(), last.0, durable.0, mark.display()
-    )]
-    Short {
-        /// The file.
-        path: PathBuf,
-        /// Where in it.
-        offset: u64,
-        /// The newest commit that can be read.
-        last: CommitNo,
-        /// One that was there.
-        durable: CommitNo,
-        /// What says so.
-        mark: PathBuf,
-    },
-    /// Commits are missing.
-    #[error(
-        "the log is not complete: commit {} is the next one needed, but {} begins with commit {}. A file is missing \
-         from the directory. Nothing was changed. Put it back, or restore the data directory from a backup",
-        wanted.0, path.display(), found.0
-    )]
-    Gap {
-        /// The commit that should come next.
-        wanted: CommitNo,
-        /// The file with later ones.
-        path: PathBuf,
-        /// What it begins with.
-        found: CommitNo,
-    },
-}
-
-impl LogError {
-    pub(super) fn io(path: &Path) -> impl FnOnce(io::Error) -> LogError + '_ {
-        |source| LogError::Io { path: path.to_owned(), source }
-    }
-}
-
-/// Where a record stands, for errors.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Place<'a> {
-    pub(crate) path: &'a Path,
-    /// To read it again; `None` if it is in no file of a log.
-    pub(crate) file: Option<&'a Arc<File>>,
-    pub(crate) offset: u64,
-    pub(crate) number: CommitNo,
-}
-
-impl Place<'_> {
-    /// The error for a record that is whole but makes no sense.
-    pub(crate) fn damaged(&self, detail: String) -> LogError {
-        let (path, offset, commit) = (self.path.to_owned(), self.offset, self.number);
-        LogError::Damaged { path, offset, commit, detail }
-    }
-}
 
 /// A file whose records were read.
 #[derive(Debug)]
@@ -192,7 +98,7 @@ fn candidates(files: Vec<(u64, PathBuf)>, salt: &mut Option<u64>) -> Result<Vec<
     for (_, path) in files {
         let (mut bytes, len) = read_head(&path).map_err(LogError::io(&path))?;
         let damaged = |detail: &str| {
-            Place { path: &path, file: None, offset: 0, number: CommitNo(1) }.damaged(detail.to_owned())
+            Place { path: &path, payload: None, offset: 0, number: CommitNo(1) }.damaged(detail.to_owned())
         };
         let (own, least) = file::read_header(&bytes).ok_or_else(|| damaged("the file's header is broken"))?;
         if *salt.get_or_insert(own) != own {
@@ -229,12 +135,14 @@ fn read_file<E: From<LogError>>(
     on_record: &mut impl FnMut(Place<'_>, &[u8]) -> Result<(), E>,
 ) -> Result<Used, E> {
     let open = Arc::new(File::open(&file.path).map_err(LogError::io(&file.path))?);
+    let segment: Arc<dyn Segment> = open.clone();
     let (mut window, mut at, mut expected) = (Window::new(&open, salt), FILE_HEADER, first);
     loop {
         let record = window.record(at).map_err(LogError::io(&file.path))?;
         let Some(record) = record.filter(|record| record.number == expected) else { break };
         if expected > home {
-            let place = Place { path: &file.path, file: Some(&open), offset: at as u64, number: expected };
+            let payload = Some((&segment, (at + record::HEADER) as u64));
+            let place = Place { path: &file.path, offset: at as u64, number: expected, payload };
             on_record(place, record.payload)?;
         }
         (at, expected) = (record.end, expected.next());
@@ -254,8 +162,8 @@ fn refuse_later(found: &Found, salt: u64) -> Result<(), LogError> {
         if let Some((offset, number)) = later {
             let (missing, number) = (found.last.next(), number.0);
             let place = match &tail {
-                Some((path, end)) => Place { path, file: None, offset: *end as u64, number: missing },
-                None => Place { path, file: None, offset: FILE_HEADER as u64, number: missing },
+                Some((path, end)) => Place { path, payload: None, offset: *end as u64, number: missing },
+                None => Place { path, payload: None, offset: FILE_HEADER as u64, number: missing },
             };
             return Err(place.damaged(format!(
                 "commit {} is not readable there, but commit {number} is whole ({} at byte {offset})",

@@ -3,8 +3,9 @@
 //! former life, which have numbers that are home.
 
 use super::file::{self, FILE_HEADER};
+use super::mark;
 use super::window::Window;
-use super::{Place, mark};
+use crate::store::log::Place;
 use crate::store::{CommitNo, Defect};
 use std::collections::HashMap;
 use std::fs::File;
@@ -128,7 +129,7 @@ impl Scan<'_> {
         loop {
             let next = window.record(at)?;
             if let Some(found) = next.filter(|next| last.is_none_or(|last| next.number == last.next())) {
-                let place = Place { path, file: None, offset: at as u64, number: found.number };
+                let place = Place { path, payload: None, offset: at as u64, number: found.number };
                 self.take(place, found.payload);
                 (at, last) = (found.end, Some(found.number));
                 continue;

@@ -8,9 +8,9 @@ const FILE_BYTES: u64 = 4096;
 
 type Payloads = Vec<(u64, Vec<u8>)>;
 
-fn open(dir: &Path, home: u64) -> Result<(Log, Payloads), LogError> {
+fn open(dir: &Path, home: u64) -> Result<(Files, Payloads), LogError> {
     let mut payloads = Vec::new();
-    let log = Log::open(dir, FILE_BYTES, CommitNo(home), |place, payload| {
+    let log = Files::open(dir, FILE_BYTES, CommitNo(home), |place, payload| {
         payloads.push((place.number.0, payload.to_vec()));
         Ok::<(), LogError>(())
     })?;
@@ -21,7 +21,7 @@ fn payload(number: u64) -> Vec<u8> {
     format!("commit {number} ").repeat(1 + number as usize % 40).into_bytes()
 }
 
-fn append(log: &mut Log, count: u64) {
+fn append(log: &mut Files, count: u64) {
     for _ in 0..count {
         let bytes = payload(log.last().next().0);
         log.append(|out| out.extend(bytes), || false).unwrap();

@@ -3,14 +3,15 @@
 use super::*;
 use crate::core::{IdRange, Job, QueueName, Spec, Time};
 use crate::store::codec::{PACKED_MAX, block_range};
+use crate::store::commit::CommitNo;
 use std::fs;
 use std::sync::Arc;
 
 const CACHE: u64 = 4 << 20;
 
-fn home() -> (tempfile::TempDir, Home) {
+fn home() -> (tempfile::TempDir, SledRows) {
     let dir = tempfile::tempdir().unwrap();
-    let home = Home::open(&dir.path().join("sled"), CACHE).unwrap();
+    let home = SledRows::open(&dir.path().join("sled"), CACHE).unwrap();
     (dir, home)
 }
 
@@ -26,12 +27,12 @@ fn body(id: u64, len: usize) -> Bytes {
     format!("{id},").into_bytes().into_iter().cycle().take(len).collect::<Vec<u8>>().into()
 }
 
-fn stored(home: &Home, id: u64) -> Option<Bytes> {
+fn stored(home: &SledRows, id: u64) -> Option<Bytes> {
     let row = home.bodies(JobId(id)).unwrap();
     row.into_iter().find(|(found, _)| *found == JobId(id)).map(|(_, body)| body)
 }
 
-fn rows(home: &Home) -> usize {
+fn rows(home: &SledRows) -> usize {
     home.with(|trees| Ok(trees.bodies.rows())).unwrap()
 }
 
@@ -114,7 +115,7 @@ fn a_flush_goes_through_fdatasync() {
 #[test]
 fn a_build_whose_sync_is_not_ours_does_not_open() {
     let dir = tempfile::tempdir().unwrap();
-    let refused = Home::open_counting(&dir.path().join("sled"), CACHE, || 0);
+    let refused = SledRows::open_counting(&dir.path().join("sled"), CACHE, || 0);
     assert!(matches!(refused, Err(HomeError::SyncNotOurs)));
 }
 
@@ -122,7 +123,7 @@ fn a_build_whose_sync_is_not_ours_does_not_open() {
 #[test]
 fn a_database_in_use_is_refused_and_its_user_named() {
     let (dir, _home) = home();
-    let error = Home::open(&dir.path().join("sled"), CACHE).unwrap_err().to_string();
+    let error = SledRows::open(&dir.path().join("sled"), CACHE).unwrap_err().to_string();
     assert!(error.contains(&format!("in use by the process with pid {}", std::process::id())), "{error}");
 }
 
@@ -172,9 +173,9 @@ fn a_start_that_died_while_it_wrote_a_snapshot_is_no_damage() {
     home.store(&change(1, &[64], &[(64, 5)])).unwrap();
     drop(home);
     let path = dir.path().join("sled");
-    drop(Home::open(&path, CACHE).unwrap());
+    drop(SledRows::open(&path, CACHE).unwrap());
     fs::write(path.join("snap.7000000000000000.generating"), "a part").unwrap();
-    let home = Home::open(&path, CACHE).unwrap();
+    let home = SledRows::open(&path, CACHE).unwrap();
     assert_eq!(stored(&home, 64), Some(body(64, 5)));
 }
 

@@ -1,7 +1,7 @@
 //! Precaution 1: sled's `flush` calls `sync_file_range(2)`, which flushes neither the drive's cache nor the file's
 //! metadata: on a disk that was cut off at random moments, flushed inserts were lost at 52 of 60. The call goes
 //! through the C symbol, so a function of that name here takes its place at link time and calls `fdatasync`: 0 of 60.
-//! Which definition wins is up to the linker, so `sled.rs` checks at every start that this one did.
+//! Which definition wins is up to the linker, so `database.rs` checks at every start that this one did.
 
 use std::ffi::{c_int, c_uint};
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -1,85 +1,16 @@
 //! The thread that writes checkpoints: row after row, then the row that ends it, then one flush. It decides nothing
-//! and sleeps while there is nothing to write. [`RowWriter`] is what the loop sees of it, so that a simulation can
-//! write instead of it.
+//! and sleeps while there is nothing to write.
 
+use super::SledRows;
 use super::shrink::{Bounds, Shrink};
-use crate::core::QueueName;
-use crate::store::codec::{MetaRow, QueueRow};
-use crate::store::fresh::{Neighbours, ReadBackError};
-use crate::store::home::{BlockChange, Home, HomeError};
-use crate::store::{AppendError, Shrunk};
+use crate::store::error::AppendError;
+use crate::store::fresh::ReadBackError;
+use crate::store::home::{BlockChange, HomeError, QueueStep, Report, SLICES_WAITING, Work};
+use crate::store::room::Shrunk;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, SyncSender, TryRecvError, TrySendError, channel, sync_channel};
 use std::thread::JoinHandle;
-
-/// How many slices may wait for the thread. More would only be memory.
-pub(crate) const SLICES_WAITING: usize = 4;
-
-/// What becomes of a queue's row.
-#[derive(Clone, Debug)]
-pub(crate) enum QueueStep {
-    /// It is written.
-    Row(QueueRow),
-    /// The queue was forgotten, and the row with it.
-    Gone(QueueName),
-}
-
-/// A part of a checkpoint.
-#[derive(Debug)]
-pub(crate) enum Work {
-    /// Rows. Those of queues go first: no block may reflect a commit that its queue's row does not.
-    Slice { round: u64, queues: Vec<QueueStep>, blocks: Vec<BlockRows> },
-    /// The end of a checkpoint.
-    Finish { round: u64, queues: Vec<QueueStep>, meta: MetaRow },
-}
-
-/// What a checkpoint has to say of one block. Its bodies may still be in the log: whoever writes them reads them.
-#[derive(Debug)]
-pub(crate) struct BlockRows {
-    pub(crate) block: u64,
-    /// Its row, and which of its jobs live; `None` if none does.
-    pub(crate) row: Option<(Vec<u8>, u64)>,
-    /// Those of its bodies that are not in the home yet, in order.
-    pub(crate) bodies: Vec<Neighbours>,
-}
-
-impl BlockRows {
-    /// Reads the bodies.
-    pub(crate) fn read(self) -> Result<BlockChange, ReadBackError> {
-        let mut bodies = Vec::new();
-        for neighbours in &self.bodies {
-            bodies.append(&mut neighbours.read()?);
-        }
-        Ok(BlockChange { block: self.block, row: self.row, bodies })
-    }
-}
-
-/// How a checkpoint ended.
-#[derive(Debug)]
-pub(crate) enum Report {
-    /// All of it is on disk.
-    Done,
-    /// The disk is full: it may be tried again as a whole.
-    Full,
-    /// The database failed, finally, or bodies could not be read.
-    Failed(std::io::Error),
-}
-
-/// Whoever writes the rows of checkpoints, as the loop sees it.
-pub(crate) trait RowWriter {
-    /// Hands over work; gives it back if there is no room for it now.
-    fn offer(&mut self, work: Work) -> Result<Option<Work>, AppendError>;
-
-    /// Hands over work, and waits until there is room for it.
-    fn hand_over(&mut self, work: Work) -> Result<(), AppendError>;
-
-    /// How the checkpoint under way ended, if it has.
-    fn report(&mut self) -> Result<Option<Report>, AppendError>;
-
-    /// Waits for its end.
-    fn wait(&mut self) -> Result<Report, AppendError>;
-}
 
 /// The loop's end of the thread.
 #[derive(Debug)]
@@ -89,12 +20,13 @@ pub(crate) struct Writer {
     shrunk: Receiver<Shrunk>,
     is_shrinking: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
+    /// For tests: the thread ends after so many rows.
     #[cfg(test)]
-    pub(super) rows_left: Arc<std::sync::atomic::AtomicU64>,
+    pub(crate) rows_left: Arc<std::sync::atomic::AtomicU64>,
 }
 
 impl Writer {
-    pub(crate) fn start(home: Arc<Home>, bounds: Bounds) -> std::io::Result<Writer> {
+    pub(crate) fn start(home: Arc<SledRows>, bounds: Bounds) -> std::io::Result<Writer> {
         let (work, inbox) = sync_channel(SLICES_WAITING);
         let (outbox, reports) = channel();
         let (news, shrunk) = channel();
@@ -122,9 +54,7 @@ impl Writer {
             rows_left,
         })
     }
-}
 
-impl Writer {
     /// What became of a rewrite of the home.
     pub(crate) fn shrunk(&self) -> Option<Shrunk> {
         self.shrunk.try_recv().ok()
@@ -136,8 +66,9 @@ impl Writer {
     }
 }
 
-impl RowWriter for Writer {
-    fn offer(&mut self, work: Work) -> Result<Option<Work>, AppendError> {
+impl Writer {
+    /// See [`Home::offer`](crate::store::home::Home::offer), and so on.
+    pub(crate) fn offer(&mut self, work: Work) -> Result<Option<Work>, AppendError> {
         match self.work.as_ref().ok_or_else(gone)?.try_send(work) {
             Ok(()) => Ok(None),
             Err(TrySendError::Full(work)) => Ok(Some(work)),
@@ -145,11 +76,11 @@ impl RowWriter for Writer {
         }
     }
 
-    fn hand_over(&mut self, work: Work) -> Result<(), AppendError> {
+    pub(crate) fn hand_over(&mut self, work: Work) -> Result<(), AppendError> {
         self.work.as_ref().and_then(|thread| thread.send(work).ok()).ok_or_else(gone)
     }
 
-    fn report(&mut self) -> Result<Option<Report>, AppendError> {
+    pub(crate) fn report(&mut self) -> Result<Option<Report>, AppendError> {
         match self.reports.try_recv() {
             Ok(report) => Ok(Some(report)),
             Err(TryRecvError::Empty) => Ok(None),
@@ -157,7 +88,7 @@ impl RowWriter for Writer {
         }
     }
 
-    fn wait(&mut self) -> Result<Report, AppendError> {
+    pub(crate) fn wait(&mut self) -> Result<Report, AppendError> {
         self.reports.recv().map_err(|_| gone())
     }
 }
@@ -177,7 +108,7 @@ impl Drop for Writer {
 
 /// The thread's end.
 struct Hand {
-    home: Arc<Home>,
+    home: Arc<SledRows>,
     shrink: Shrink,
     outbox: Sender<Report>,
     /// The checkpoint whose rest is thrown away.

@@ -1,8 +1,8 @@
 //! Reading a file of the log a part at a time: a start reads gigabytes of it, and memory that is used again is in the
 //! processor's cache and costs the system nothing. Knows where records are whole, not which should come next.
 
-use super::record::{self, HEADER, Record};
 use crate::store::CommitNo;
+use crate::store::log::record::{self, HEADER, Record};
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;

@@ -1,7 +1,7 @@
 //! Every row of the database, one after the other: each is decoded on its own, what is wrong with it is told, and the
 //! next one is read. Where sled itself stops, the rest of a tree is read from its other end. Knows rows, not the log.
 
-use super::{Home, HomeError, Trees};
+use super::{HomeError, SledRows, Trees};
 use crate::core::JobId;
 use crate::store::codec::{
     BLOCK, BlockRow, BodyRow, DecodeError, MetaRow, QueueRow, SumRow, block_of, block_range, body_key_parts,
@@ -41,19 +41,19 @@ impl Scanned {
 /// Reads all rows. `reopen` gives a copy that opens, without asking whether rows are missing; it is called when the one
 /// in use has panicked.
 pub(crate) fn scan<E>(
-    first: Option<&Home>,
+    first: Option<&SledRows>,
     mut reopen: impl FnMut() -> Result<Option<PathBuf>, E>,
     cache_bytes: u64,
     on_defect: &mut dyn FnMut(Defect),
 ) -> Result<Scanned, E> {
     let mut scan = Scan { found: Scanned::default(), on_defect, block: Vec::new() };
-    let mut again: Option<Home> = None;
+    let mut again: Option<SledRows> = None;
     for part in [Scan::meta, Scan::queues, Scan::bodies, Scan::jobs] {
         let usable = again.as_ref().or(first).filter(|home| !home.is_broken());
         if usable.is_none() {
             drop(again.take());
             let Some(path) = reopen()? else { break };
-            match Home::open_incomplete(&path, cache_bytes) {
+            match SledRows::open_incomplete(&path, cache_bytes) {
                 Ok(home) => again = Some(home),
                 // What keeps it from opening was told when a start's way was tried.
                 Err(_) => break,
@@ -86,7 +86,7 @@ enum Kind {
 }
 
 impl Scan<'_> {
-    fn meta(&mut self, home: &Home) {
+    fn meta(&mut self, home: &SledRows) {
         let (mut meta, mut has_state) = (None, false);
         let complete = self.rows(
             home,
@@ -106,7 +106,7 @@ impl Scan<'_> {
         self.found.meta = if complete && !has_state { Some(MetaRow::default()) } else { meta };
     }
 
-    fn queues(&mut self, home: &Home) {
+    fn queues(&mut self, home: &SledRows) {
         self.rows(
             home,
             "queues",
@@ -120,7 +120,7 @@ impl Scan<'_> {
         );
     }
 
-    fn jobs(&mut self, home: &Home) {
+    fn jobs(&mut self, home: &SledRows) {
         self.rows(
             home,
             "jobs",
@@ -139,7 +139,7 @@ impl Scan<'_> {
         );
     }
 
-    fn bodies(&mut self, home: &Home) {
+    fn bodies(&mut self, home: &SledRows) {
         self.found.stored = Some(BTreeMap::new());
         let complete = self.rows(
             home,
@@ -197,7 +197,7 @@ impl Scan<'_> {
     /// Hands over every row of a tree that can be read. Whether these are all.
     fn rows(
         &mut self,
-        home: &Home,
+        home: &SledRows,
         name: &'static str,
         tree: fn(&Trees) -> &Tree,
         mut on_row: impl FnMut(&mut Self, &[u8], &[u8]) -> Result<(), DecodeError>,
@@ -285,7 +285,7 @@ fn is_joined(group: &[(JobId, Kind)]) -> bool {
     bytes == whole
 }
 
-impl Home {
+impl SledRows {
     /// Writes a row that no checkpoint would write.
     #[cfg(test)]
     pub(crate) fn spoil(&self, tree: &str, key: &[u8], row: &[u8]) {

@@ -2,8 +2,8 @@
 //! it costs next to nothing: it survives a SIGKILL, and a power loss if it is some seconds old. If it names a commit
 //! that the log does not have, the log's end is damage and not torn. Without it a start knows less, nothing more.
 
-use super::record::{self, HEADER};
 use crate::store::CommitNo;
+use crate::store::log::record::{self, HEADER};
 use std::fs::{self, File};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};

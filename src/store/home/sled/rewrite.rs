@@ -6,9 +6,9 @@
 //! Up to that step the old database is all that counts, after it the new one; nothing is written to either until
 //! the step is on disk. What bears the other name is removed, now or at the next start.
 
-use super::{Home, HomeError, Shielded, Trees, shielded, tally};
-use crate::store::home::sled::Database;
-use crate::store::log::sync_dir;
+use super::database::Database;
+use super::{HomeError, Shielded, SledRows, Trees, shielded, tally};
+use crate::store::system::sync_dir;
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 use std::fs::{self, File};
 use std::io;
@@ -84,7 +84,7 @@ pub(crate) enum Step {
     Removed,
 }
 
-impl Home {
+impl SledRows {
     /// Whether the file is larger than `above`, and than what lives in it warrants.
     pub(crate) fn slack(&self, above: u64) -> Result<Option<Slack>, HomeError> {
         // What cannot be seen is not large.

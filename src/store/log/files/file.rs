@@ -1,6 +1,8 @@
 //! One file of the log: a header, then records. It comes to be under another name and gets its own when it is
 //! whole and on disk, so a file of the log always has a whole header.
 
+use crate::store::log::Segment;
+use crate::store::system::sync_dir;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
@@ -19,7 +21,9 @@ const UNFINISHED: &str = "new";
 #[derive(Debug)]
 pub(super) struct LogFile {
     pub(super) path: PathBuf,
-    pub(super) file: Arc<File>,
+    file: Arc<File>,
+    /// The same, for whoever reads in it again.
+    pub(super) segment: Arc<dyn Segment>,
     /// Up to where it may be written.
     pub(super) capacity: u64,
 }
@@ -66,13 +70,18 @@ impl LogFile {
         }
         fs::rename(&unfinished, &path)?;
         sync_dir(dir)?;
-        Ok(LogFile { path, file: Arc::new(file), capacity })
+        Ok(LogFile::new(path, file, capacity))
+    }
+
+    fn new(path: PathBuf, file: File, capacity: u64) -> LogFile {
+        let file = Arc::new(file);
+        LogFile { path, segment: file.clone(), file, capacity }
     }
 
     /// A file that is there.
     pub(super) fn open(path: PathBuf, capacity: u64) -> io::Result<LogFile> {
         let file = OpenOptions::new().read(true).write(true).open(&path)?;
-        Ok(LogFile { path, file: Arc::new(file), capacity })
+        Ok(LogFile::new(path, file, capacity))
     }
 
     pub(super) fn write(&self, bytes: &[u8], at: u64) -> io::Result<()> {
@@ -125,9 +134,4 @@ pub(super) fn list(dir: &Path) -> io::Result<Files> {
     }
     files.whole.sort();
     Ok(files)
-}
-
-/// Makes a new or removed name in a directory survive a power loss.
-pub(in crate::store) fn sync_dir(dir: &Path) -> io::Result<()> {
-    File::open(dir)?.sync_all()
 }

@@ -1,13 +1,16 @@
 //! Making a data directory of a backup. `FORMAT` is written last: until then nobody takes it for one.
 
-use super::read::{Defect, Next, Pieces};
-use super::{BackupError, CommitNo};
+use super::backup::{BackupError, Next, Pieces};
+use super::codec::{BlockRow, Piece};
+use super::commit::CommitNo;
+use super::directory::Directory;
+use super::disk::DiskStore;
+use super::error::Defect;
+use super::home::sled::SledRows;
+use super::home::{BlockChange, HomeError};
+use super::log::files::Files;
+use super::options::Options;
 use crate::core::{Books, JobId};
-use crate::store::codec::{BlockRow, Piece};
-use crate::store::directory::Directory;
-use crate::store::home::{BlockChange, Home, HomeError};
-use crate::store::log::Log;
-use crate::store::{DiskStore, Options};
 use std::io::Read;
 use std::path::Path;
 
@@ -47,7 +50,7 @@ pub fn restore(
 }
 
 fn write_all(stream: impl Read, directory: &Directory, options: &Options) -> Result<(), BackupError> {
-    let home = Home::open(&directory.sled(), options.cache_bytes)?;
+    let home = SledRows::open(&directory.sled(), options.cache_bytes)?;
     let (mut pieces, mut meta, mut log, mut last) = (Pieces::new(stream), None, None, None);
     loop {
         match pieces.next()? {
@@ -85,7 +88,7 @@ fn write_all(stream: impl Read, directory: &Directory, options: &Options) -> Res
     Ok(())
 }
 
-fn create_log(directory: &Directory, options: &Options, home: CommitNo) -> Result<Log, BackupError> {
+fn create_log(directory: &Directory, options: &Options, home: CommitNo) -> Result<Files, BackupError> {
     directory.create_log()?;
-    Ok(Log::create(&directory.log(), options.log_file_bytes, home)?)
+    Ok(Files::create(&directory.log(), options.log_file_bytes, home)?)
 }

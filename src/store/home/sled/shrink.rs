@@ -1,8 +1,11 @@
 //! When the home's file is written anew: by the thread that writes checkpoints, between two of them. Nothing waits
 //! for it but the next checkpoint, and the log has room for that.
 
-use crate::store::home::{Home, HomeError, RewriteError, Slack, Step};
-use crate::store::{Options, Shrunk, space};
+use super::rewrite::{RewriteError, Slack, Step};
+use super::{HomeError, SledRows};
+use crate::store::options::Options;
+use crate::store::room::Shrunk;
+use crate::store::space;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -36,7 +39,7 @@ impl Bounds {
 
 /// The thread's side.
 pub(super) struct Shrink {
-    home: Arc<Home>,
+    home: Arc<SledRows>,
     bounds: Bounds,
     news: Sender<Shrunk>,
     /// Set while one is under way, so that the loop looks for the news.
@@ -46,7 +49,7 @@ pub(super) struct Shrink {
 
 impl Shrink {
     pub(super) fn new(
-        home: Arc<Home>,
+        home: Arc<SledRows>,
         bounds: Bounds,
         news: Sender<Shrunk>,
         under_way: Arc<AtomicBool>,

@@ -8,7 +8,7 @@
 //! segment that was on disk before a later one was begun, it is damage for sure: everything else may be what a crash
 //! has left, and is for sled to judge.
 
-use super::sled::SEGMENT_BYTES;
+use super::database::SEGMENT_BYTES;
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;

@@ -1,0 +1,72 @@
+//! The store as the rest of the daemon sees it.
+
+use super::backup::{BackupRows, BackupTail};
+use super::commit::{Commit, CommitNo};
+use super::error::{AppendError, BodyError};
+use super::room::{Room, Shrunk};
+use crate::core::{JobId, State, Time};
+use bytes::Bytes;
+use std::task::Waker;
+
+/// What keeps the commits.
+pub trait Store {
+    /// Appends a commit that must get the number `expected`.
+    ///
+    /// # Errors
+    /// Any error is final for the process: see [`AppendError`].
+    fn append(&mut self, expected: CommitNo, commit: &Commit) -> Result<(), AppendError>;
+
+    /// The newest commit up to which everything is on disk.
+    fn durable(&self) -> CommitNo;
+
+    /// Whether another commit may be appended now: not while so many wait to be on disk that the log's bound is reached.
+    /// The bell rings when that has changed.
+    fn can_append(&self) -> bool;
+
+    /// Has a bell rung, from any thread, whenever the mark has moved, or never will, after `append` has returned. Whoever
+    /// is rung calls `maintain`, which tells the error if there is one.
+    fn ring(&mut self, bell: &Waker);
+
+    /// The body of a live job.
+    ///
+    /// # Errors
+    /// See [`BodyError`]; the store stays usable.
+    fn body(&mut self, id: JobId) -> Result<Bytes, BodyError>;
+
+    /// Whether new jobs may be taken.
+    fn room(&self) -> Room;
+
+    /// A bounded slice of housekeeping (a few milliseconds at most): moving on with a checkpoint of `state`, which
+    /// is that of the newest appended commit. Returns when it wants to be called again even if nothing is
+    /// appended; `None` if there is nothing to do.
+    ///
+    /// # Errors
+    /// Housekeeping that failed is final for the process, like a failed append.
+    fn maintain(&mut self, state: &State, now: Time) -> Result<Option<Time>, AppendError>;
+
+    /// Ends in order, before a shutdown: waits until everything is on disk, and brings it home unless that would take long.
+    /// What stays in the log is read at the next start.
+    ///
+    /// # Errors
+    /// As `maintain`. Nothing is lost by an error here: recovery reads the log.
+    fn close(&mut self, state: &State) -> Result<(), AppendError>;
+
+    /// What became of giving space back, if that was tried since the last call.
+    fn shrunk(&mut self) -> Option<Shrunk> {
+        None
+    }
+
+    /// Begins a backup: from now until [`Store::end_backup`] the log keeps what came after the rows. `None` if there is
+    /// one under way already, or the store has nothing that could be backed up.
+    fn begin_backup(&mut self) -> Option<BackupRows> {
+        None
+    }
+
+    /// The commits up to now, for the backup under way; `None` if it has taken so long that the log could not be kept.
+    fn backup_tail(&self) -> Option<BackupTail> {
+        None
+    }
+
+    /// Ends the backup under way.
+    fn end_backup(&mut self) {}
+}

@@ -1,0 +1,26 @@
+//! A commit and its number. Knows events and bodies, not where they are kept.
+
+use crate::core::{Event, Time};
+use bytes::Bytes;
+
+/// The number of a commit, from 1. 0 is the state before the first.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct CommitNo(pub u64);
+
+impl CommitNo {
+    /// The number that follows.
+    pub fn next(self) -> CommitNo {
+        CommitNo(self.0 + 1)
+    }
+}
+
+/// The events of many commands, made durable together: all of them or none.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Commit {
+    /// When it was decided. Never earlier than the commit before it.
+    pub time: Time,
+    /// What happened, in order.
+    pub events: Vec<Event>,
+    /// The bodies of all jobs submitted in it, in the order of their ids (which are consecutive in a commit).
+    pub bodies: Vec<Bytes>,
+}

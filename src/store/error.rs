@@ -1,0 +1,62 @@
+//! What goes wrong with commits and bodies, whatever keeps them, and how a reader says what it has found damaged.
+
+use super::commit::CommitNo;
+use crate::core::JobId;
+use std::fmt;
+
+/// Why an append did not happen.
+#[derive(Debug, thiserror::Error)]
+pub enum AppendError {
+    /// Somebody else has appended: this process is not the owner any more. Nothing was written.
+    #[error(
+        "commit {expected:?} was expected next, but {actual:?} is: another process has written to this store"
+    )]
+    Fenced {
+        /// The number that the caller expected.
+        expected: CommitNo,
+        /// The number that would be next.
+        actual: CommitNo,
+    },
+    /// The disk failed. What is on it is not known; the process must end, and recovery decides.
+    #[error("the log cannot be written, so nothing more can be acknowledged: {0}")]
+    Disk(#[from] std::io::Error),
+}
+
+/// Why a body could not be read.
+#[derive(Debug, thiserror::Error)]
+pub enum BodyError {
+    /// The store holds none for this job: the job is unknown, or the store is damaged.
+    #[error("the body of job {0} is not in the store")]
+    Missing(JobId),
+    /// The stored bytes are not what was written.
+    #[error("the body of job {id} is damaged: {detail}")]
+    Damaged {
+        /// The job.
+        id: JobId,
+        /// What is wrong.
+        detail: String,
+    },
+    /// The disk or the database failed.
+    #[error("the body of job {id} cannot be read: {detail}")]
+    Failed {
+        /// The job.
+        id: JobId,
+        /// What is wrong.
+        detail: String,
+    },
+}
+
+/// One thing that is wrong, and where.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Defect {
+    /// In which part, at which byte, or under which key.
+    pub place: String,
+    /// What is wrong.
+    pub detail: String,
+}
+
+impl fmt::Display for Defect {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.place, self.detail)
+    }
+}

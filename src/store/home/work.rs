@@ -1,0 +1,69 @@
+//! What a checkpoint hands over to a home, part by part, and what it hears of it.
+
+use crate::core::{JobId, QueueName};
+use crate::store::codec::{MetaRow, QueueRow};
+use crate::store::fresh::{Neighbours, ReadBackError};
+use bytes::Bytes;
+
+/// How many slices may wait to be written. More would only be memory.
+pub(crate) const SLICES_WAITING: usize = 4;
+
+/// What becomes of a queue's row.
+#[derive(Clone, Debug)]
+pub(crate) enum QueueStep {
+    /// It is written.
+    Row(QueueRow),
+    /// The queue was forgotten, and the row with it.
+    Gone(QueueName),
+}
+
+/// A part of a checkpoint.
+#[derive(Debug)]
+pub(crate) enum Work {
+    /// Rows. Those of queues go first: no block may reflect a commit that its queue's row does not.
+    Slice { round: u64, queues: Vec<QueueStep>, blocks: Vec<BlockRows> },
+    /// The end of a checkpoint.
+    Finish { round: u64, queues: Vec<QueueStep>, meta: MetaRow },
+}
+
+/// What a checkpoint has to say of one block. Its bodies may still be in the log: whoever writes them reads them.
+#[derive(Debug)]
+pub(crate) struct BlockRows {
+    pub(crate) block: u64,
+    /// Its row, and which of its jobs live; `None` if none does.
+    pub(crate) row: Option<(Vec<u8>, u64)>,
+    /// Those of its bodies that are not in the home yet, in order.
+    pub(crate) bodies: Vec<Neighbours>,
+}
+
+impl BlockRows {
+    /// Reads the bodies.
+    pub(crate) fn read(self) -> Result<BlockChange, ReadBackError> {
+        let mut bodies = Vec::new();
+        for neighbours in &self.bodies {
+            bodies.append(&mut neighbours.read()?);
+        }
+        Ok(BlockChange { block: self.block, row: self.row, bodies })
+    }
+}
+
+/// How a checkpoint ended.
+#[derive(Debug)]
+pub(crate) enum Report {
+    /// All of it is on disk.
+    Done,
+    /// The disk is full: it may be tried again as a whole.
+    Full,
+    /// The database failed, finally, or bodies could not be read.
+    Failed(std::io::Error),
+}
+
+/// The same with its bodies read.
+#[derive(Debug)]
+pub(crate) struct BlockChange {
+    pub(crate) block: u64,
+    /// Its row, and which of its jobs live; `None` if none does.
+    pub(crate) row: Option<(Vec<u8>, u64)>,
+    /// Bodies of its jobs that are not in the home yet, in order.
+    pub(crate) bodies: Vec<(JobId, Bytes)>,
+}

@@ -1,0 +1,225 @@
+//! The store as a log with a home behind it, whatever these two are: the log takes each commit, checkpoints bring home what
+//! lives on, and both give everything back at a start (`recovery.rs`). The loop's thread owns it. Knows neither files
+//! nor databases.
+
+#![expect(private_bounds, reason = "a store is opened by what has a log and a home, which are of this crate")]
+
+use super::api::Store;
+use super::backup::{BackupRows, BackupTail};
+use super::checkpoint::{Checkpoints, View};
+use super::codec::{EncodedBodies, encode_commit};
+use super::commit::{Commit, CommitNo};
+use super::error::{AppendError, BodyError};
+use super::fresh::{Arrivals, Fresh};
+use super::home::{Home, HomeError};
+use super::log::{Log, Place};
+use super::recovery::{Fold, Folded, OpenError, Recovered};
+use super::room::{Room, Shrunk};
+use crate::core::{JobId, State, Time};
+use bytes::Bytes;
+use std::collections::VecDeque;
+use std::task::Waker;
+use std::time::Duration;
+
+/// How many rows of bodies are kept after they were read: neighbours are claimed together.
+const ROWS_KEPT: usize = 8;
+
+/// A store that is closed with more log than this leaves it as it is: a supervisor gives a stop only so much time.
+const LEFT_IN_LOG: u64 = 64 << 20;
+
+/// The store over a log and a home.
+#[derive(Debug)]
+pub struct LoggedStore<L, H> {
+    // In this order they are closed.
+    pub(super) log: L,
+    pub(super) home: H,
+    pub(super) checkpoints: Checkpoints,
+    pub(super) fresh: Fresh,
+    rows: VecDeque<Vec<(JobId, Bytes)>>,
+    /// When the newest commit was decided.
+    pub(super) time: Time,
+    /// What a backup under way still needs of the log: everything after this.
+    held: Option<CommitNo>,
+    /// The same of a checkpoint: where the last one that has ended stands.
+    pub(super) came_home: CommitNo,
+    failure: Failure,
+}
+
+impl<L: Log, H: Home> LoggedStore<L, H> {
+    /// Recovers what a home and a log hold. `open_log` opens the log, and hands over every commit after the one that it is
+    /// given, in order.
+    pub(super) fn recover(
+        home: H,
+        open_log: impl FnOnce(CommitNo, &mut OnCommit<'_>) -> Result<L, OpenError>,
+        fresh: Fresh,
+        checkpoint_interval: Duration,
+    ) -> Result<(LoggedStore<L, H>, Recovered), OpenError> {
+        let mut fold = Fold::load(&home, fresh)?;
+        let log = open_log(fold.meta.home, &mut |place, payload| fold.commit(place, payload))?;
+        let Folded { recovered, start, fresh } = fold.end(log.last())?;
+        let came_home = start.home;
+        let store = LoggedStore {
+            log,
+            home,
+            checkpoints: Checkpoints::new(checkpoint_interval, start),
+            fresh,
+            rows: VecDeque::new(),
+            time: recovered.time,
+            held: None,
+            came_home,
+            failure: Failure::default(),
+        };
+        Ok((store, recovered))
+    }
+
+    fn view<'a>(&self, state: &'a State) -> View<'a> {
+        let (last, confirmed) = (self.log.last(), self.log.confirmed());
+        View { state, last, time: self.time, confirmed }
+    }
+
+    /// A whole checkpoint, however long it takes.
+    pub(super) fn bring_home(&mut self, state: &State) -> Result<(), AppendError> {
+        self.wait_for_log()?;
+        let view = self.view(state);
+        self.checkpoints.finish(&mut self.home, view, &mut self.fresh)?;
+        self.came_home = view.last;
+        self.log.free(view.last);
+        Ok(())
+    }
+
+    fn wait_for_log(&mut self) -> Result<(), AppendError> {
+        self.log.wait().inspect_err(|error| self.failure.note(&mut self.home, error))
+    }
+}
+
+/// Who takes the commits of a log that is being opened.
+pub(super) type OnCommit<'a> = dyn FnMut(Place<'_>, &[u8]) -> Result<(), OpenError> + 'a;
+
+impl<L: Log, H: Home> Store for LoggedStore<L, H> {
+    fn append(&mut self, expected: CommitNo, commit: &Commit) -> Result<(), AppendError> {
+        let mut bodies_at = 0;
+        let encode = |out: &mut Vec<u8>| bodies_at = encode_commit(commit, out);
+        let appended = self
+            .log
+            .append(expected, encode)
+            .inspect_err(|error| self.failure.note(&mut self.home, error))?;
+        let bytes = appended.record.len() as u64;
+        self.time = commit.time;
+        let bodies = EncodedBodies::new(&appended.record[bodies_at..], commit.bodies.len());
+        let place = Some((appended.segment, appended.at + bodies_at as u64));
+        self.checkpoints.note(commit, bytes, Arrivals { bodies, place }, &mut self.fresh);
+        Ok(())
+    }
+
+    fn durable(&self) -> CommitNo {
+        self.log.confirmed()
+    }
+
+    fn can_append(&self) -> bool {
+        self.log.can_append()
+    }
+
+    fn ring(&mut self, bell: &Waker) {
+        self.log.ring(bell);
+    }
+
+    fn body(&mut self, id: JobId) -> Result<Bytes, BodyError> {
+        let row = match self.fresh.get(id) {
+            Some(Ok(body)) => return Ok(body),
+            _ if let Some(body) = find(&self.rows, id) => return Ok(body.clone()),
+            Some(Err(in_log)) => in_log.read().map_err(|error| error.about(id))?,
+            None => self.home.bodies(id).map_err(|error| match error {
+                HomeError::Damaged { .. } | HomeError::Corrupt { .. } => {
+                    BodyError::Damaged { id, detail: error.to_string() }
+                }
+                _ => BodyError::Failed { id, detail: error.to_string() },
+            })?,
+        };
+        let body = find_in(&row, id).cloned().ok_or(BodyError::Missing(id))?;
+        // A big body has no neighbours in its row.
+        if row.len() > 1 {
+            self.rows.truncate(ROWS_KEPT - 1);
+            self.rows.push_front(row);
+        }
+        Ok(body)
+    }
+
+    fn room(&self) -> Room {
+        let size = self.log.size();
+        match size.bytes > size.limit {
+            true => Room::LogFull { bytes: size.bytes, limit: size.limit },
+            false => self.home.room(),
+        }
+    }
+
+    fn maintain(&mut self, state: &State, now: Time) -> Result<Option<Time>, AppendError> {
+        let home_is_full = self.home.maintain(now);
+        self.log.maintain().inspect_err(|error| self.failure.note(&mut self.home, error))?;
+        let (size, view) = (self.log.size(), self.view(state));
+        self.checkpoints.hold_back(home_is_full);
+        self.checkpoints.press(size.bytes > size.limit / 4 * 3);
+        let step = self.checkpoints.step(&mut self.home, view, &mut self.fresh, now)?;
+        // A backup that is read too slowly must not fill the log: it fails instead.
+        if size.bytes > size.limit / 2 && self.held.is_some() {
+            self.end_backup();
+        }
+        if let Some(home) = step.home {
+            self.came_home = home;
+            self.log.free(self.held.map_or(home, |held| home.min(held)));
+        }
+        Ok([step.again, self.home.look_again(now)].into_iter().flatten().min())
+    }
+
+    fn close(&mut self, state: &State) -> Result<(), AppendError> {
+        self.wait_for_log()?;
+        // It is safe there, and a start reads it much faster than a stop could bring it home.
+        if self.log.size().bytes > LEFT_IN_LOG { Ok(()) } else { self.bring_home(state) }
+    }
+
+    fn shrunk(&mut self) -> Option<Shrunk> {
+        self.home.shrunk()
+    }
+
+    fn begin_backup(&mut self) -> Option<BackupRows> {
+        if self.held.is_some() {
+            return None;
+        }
+        self.held = Some(self.came_home);
+        Some(BackupRows::new(self.home.reader()))
+    }
+
+    fn backup_tail(&self) -> Option<BackupTail> {
+        self.held.map(|_| BackupTail::new(self.log.tail()))
+    }
+
+    fn end_backup(&mut self) {
+        self.held = None;
+        self.log.free(self.came_home);
+    }
+}
+
+/// What the first error of the log was. Those that follow only say that there was one.
+#[derive(Debug, Default)]
+struct Failure {
+    is_known: bool,
+}
+
+impl Failure {
+    /// The home is left as it is, unless there was only no space: that can be closed in order.
+    fn note(&mut self, home: &mut impl Home, error: &AppendError) {
+        if let AppendError::Disk(error) = error
+            && !std::mem::replace(&mut self.is_known, true)
+            && error.kind() != std::io::ErrorKind::StorageFull
+        {
+            home.give_up();
+        }
+    }
+}
+
+fn find(rows: &VecDeque<Vec<(JobId, Bytes)>>, id: JobId) -> Option<&Bytes> {
+    rows.iter().find_map(|row| find_in(row, id))
+}
+
+fn find_in(row: &[(JobId, Bytes)], id: JobId) -> Option<&Bytes> {
+    row.binary_search_by_key(&id, |(id, _)| *id).ok().map(|at| &row[at].1)
+}
