@@ -9,6 +9,9 @@ use musher::core::{IdRange, JobId, Keep, QueueSettings, Settings, Time};
 use musher::engine::{Answer, Bounds, Delivery, Engine, Step};
 use musher::store::simulated::{Planted, SimulatedDisk, SimulatedStore};
 use musher::store::{CommitNo, Room, Store};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::Wake;
 use std::time::Duration;
 
 /// More turns than it ever takes until all is done.
@@ -35,9 +38,22 @@ pub(crate) enum Death {
     PowerCut,
 }
 
+/// Rung by the log.
+#[derive(Default)]
+struct Bell(AtomicBool);
+
+impl Wake for Bell {
+    fn wake(self: Arc<Self>) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 pub(crate) struct Stage {
     pub(crate) disk: SimulatedDisk,
     pub(crate) late: bool,
+    /// How many commits the log takes before it has confirmed any of them.
+    window: usize,
+    bell: Arc<Bell>,
     /// Whether the loop has stood still for long just now.
     stood_still: bool,
     pub(crate) lives: u64,
@@ -48,11 +64,15 @@ impl Stage {
     pub(crate) fn new(seed: u64, planted: Option<Planted>) -> Stage {
         let disk = SimulatedDisk::new(seed);
         planted.into_iter().for_each(|fault| disk.plant(fault));
-        Stage { disk, late: false, stood_still: false, lives: 0, told: 0 }
+        let (bell, window) = (Arc::default(), usize::MAX);
+        Stage { disk, late: false, window, bell, stood_still: false, lives: 0, told: 0 }
     }
 
     /// A daemon starts at what the wall clock says, or at the newest commit if that is later.
     pub(crate) fn start(&mut self, rng: &mut Rng, wall: Time, oracle: &mut Oracle) -> Life {
+        self.window = if rng.bool() { 1 + rng.usize(..3) } else { usize::MAX };
+        self.disk.bound_unconfirmed(self.window);
+        self.disk.bound_memory(if rng.bool() { rng.usize(..4_000) } else { usize::MAX });
         let (mut store, found) = self.disk.open().expect("what is on the disk makes sense");
         self.lives += 1;
         musher::core::check::check(&found.state);
@@ -67,7 +87,10 @@ impl Stage {
         oracle.found(&news);
         let now = wall.max(found.time);
         let bounds = Bounds { claim_bytes: 8 << 10, body: 4 << 10, ..Bounds::default() };
-        let engine = Engine::new(found.state, found.last, store, settings(), bounds, rng.u64(..), now);
+        let small = Bounds { commit_bytes: 16 << 10, commit_events: 30, ..bounds };
+        let bounds = if rng.bool() { small } else { bounds };
+        let mut engine = Engine::new(found.state, found.last, store, settings(), bounds, rng.u64(..), now);
+        engine.ring(&self.bell.clone().into());
         assert_eq!(engine.core().state.held(), 0, "no connection of the former life holds anything");
         Life { engine, now, is_between: true }
     }
@@ -76,7 +99,8 @@ impl Stage {
     pub(crate) fn turn(&mut self, life: &mut Life, clients: &mut Clients, oracle: &mut Oracle) -> bool {
         life.is_between = true;
         let Ok(turned) = life.engine.turn(life.now) else { return false };
-        life.is_between = false;
+        assert!(self.disk.unconfirmed() <= self.window, "the log takes more than its bound");
+        life.is_between = life.engine.awaits_log();
         for delivery in turned.deliveries {
             self.told += 1;
             match delivery {
@@ -100,10 +124,19 @@ impl Stage {
                 Delivery::Forgotten(jobs) => oracle.forgotten(jobs),
             }
         }
-        if !self.late {
+        if !self.late && !self.disk.has_failed() {
             clients.check(life.now);
         }
         true
+    }
+
+    /// The log confirms some commits, and rings for it.
+    pub(crate) fn confirm(&self, commits: usize) {
+        let before = self.disk.unconfirmed();
+        self.bell.0.store(false, Ordering::Relaxed);
+        self.disk.confirm(commits);
+        let rung = self.bell.0.load(Ordering::Relaxed);
+        assert_eq!(rung, self.disk.unconfirmed() < before, "the loop is rung when something was confirmed");
     }
 
     /// Time passes, and the loop turns whenever the engine has asked for it. `false` if the disk has failed.
@@ -163,8 +196,8 @@ impl Stage {
     /// Nobody asks for anything, the disk is well, and the loop turns only when the engine has asked for it: all that is due
     /// happens, everything comes home, and then it is still. `false` if the disk has failed.
     pub(crate) fn rest(&mut self, life: &mut Life, clients: &mut Clients, oracle: &mut Oracle) -> bool {
-        self.disk.confirm(usize::MAX);
         self.make_well();
+        self.confirm(usize::MAX);
         for _ in 0..TURNS_TO_REST {
             if !self.turn(life, clients, oracle) {
                 return false;
@@ -219,6 +252,7 @@ impl Stage {
     fn make_well(&mut self) {
         self.late = false;
         self.disk.confirm_late(false);
+        self.disk.hang(false);
         self.disk.fail_home(false, false);
         self.disk.set_room(Room::Enough);
     }

@@ -67,7 +67,11 @@ impl World {
     /// One step. `None` if the life has ended.
     fn step(&mut self, mut life: Life) -> Option<Life> {
         let World { rng, stage, oracle, clients, calm, .. } = self;
-        let choice = rng.u32(..1_000);
+        let mut choice = rng.u32(..1_000);
+        if choice < 420 && life.engine.is_stalled(life.now) {
+            // Nobody is read, and a turn changes nothing.
+            choice = 420;
+        }
         life.is_between |= choice < 420;
         match choice {
             0..70 if oracle.len() < JOBS_MAX => clients.submit(rng, oracle, &mut life),
@@ -94,6 +98,9 @@ impl World {
             750..850 => {
                 let rows = if rng.bool() { rng.usize(..4) } else { rng.usize(..80) };
                 stage.disk.write_rows(rows);
+                if stage.late && rng.bool() {
+                    stage.confirm(rng.usize(..4));
+                }
             }
             850..970 => {
                 // As a rule the loop makes its turns in time; now and then it stands still.
@@ -128,6 +135,7 @@ impl World {
     fn trouble(&mut self, life: &mut Life) {
         let World { rng, stage, .. } = self;
         match rng.u32(..8) {
+            0 if rng.bool() => stage.disk.fail_next_append(WriteFault::FailsLater),
             0 => stage.disk.fail_next_append(WriteFault::SyncFails),
             1 if rng.bool() => stage.disk.fail_next_append(WriteFault::Full),
             1 | 2 => {
@@ -139,11 +147,13 @@ impl World {
             4 => {
                 stage.late = !stage.late;
                 stage.disk.confirm_late(stage.late);
-                stage.disk.confirm(usize::MAX);
+                stage.disk.hang(stage.late && rng.u32(..3) == 0);
+                stage.confirm(usize::MAX);
             }
             5 => life.engine.drain_by_hand(rng.u32(..3) == 0, life.now),
             _ => {
-                stage.disk.confirm(usize::MAX);
+                stage.disk.hang(false);
+                stage.confirm(usize::MAX);
                 stage.disk.fail_home(false, false);
                 life.engine.drain_by_hand(false, life.now);
             }

@@ -70,6 +70,14 @@ impl Drain {
         !begun
     }
 
+    /// When the daemon stops whatever is left.
+    pub fn over_at(self) -> Option<Time> {
+        match self {
+            Drain::Stopping { deadline, .. } => Some(deadline.plus(KILL_GRACE)),
+            Drain::Running | Drain::ByHand { .. } => None,
+        }
+    }
+
     /// What to do now that connections hold `held` leases; `None` while the daemon is not stopping.
     pub fn step(&mut self, now: Time, held: usize) -> Option<Step> {
         let Drain::Stopping { deadline, evicted, .. } = self else { return None };

@@ -11,6 +11,7 @@ mod answer;
 mod batch;
 mod closing;
 mod drain;
+mod held_back;
 mod listener;
 mod pause;
 mod queues;
@@ -32,9 +33,9 @@ use crate::core::{
 };
 use crate::store::{AppendError, BodyError, CommitNo, Room, Shrunk, Store};
 use bytes::Bytes;
+use held_back::HeldBack;
 use listener::Notes;
 use pause::Rest;
-use std::collections::VecDeque;
 use std::time::Duration;
 use waiting::{Waiter, Waiting};
 
@@ -89,8 +90,7 @@ pub struct Engine<S> {
     notes: Notes,
     bodies: Vec<Bytes>,
     body_bytes: usize,
-    /// Said, waiting for this commit to be durable.
-    held_back: VecDeque<(CommitNo, Vec<Delivery>)>,
+    held_back: HeldBack,
     rest: Rest,
     /// When to look for queues that are idle.
     sweep_at: Option<Time>,
@@ -121,7 +121,7 @@ impl<S: Store> Engine<S> {
             notes: Notes::default(),
             bodies: Vec::new(),
             body_bytes: 0,
-            held_back: VecDeque::new(),
+            held_back: HeldBack::default(),
             rest: Rest::new(now),
             sweep_at: Some(now),
         };
@@ -191,7 +191,7 @@ impl<S: Store> Engine<S> {
     fn holds_a_commits(&self, part: usize) -> bool {
         let bytes = self.bounds.commit_bytes / part;
         self.body_bytes >= bytes
-            || self.notes.said_bytes >= bytes
+            || self.notes.said_bytes + self.held_back.bytes() >= bytes
             || self.notes.events.len() + self.bodies.len() >= self.bounds.commit_events / part
     }
 
@@ -316,8 +316,15 @@ impl<S: Store> Engine<S> {
     /// What to do next on the way down; `None` while the daemon is not stopping.
     pub fn stop_step(&mut self, now: Time) -> Option<Step> {
         let step = self.drain.step(self.now.max(now), self.core.state.held());
-        if step == Some(Step::Evict) {
-            self.command(&Command::Evict, now);
+        match step {
+            Some(Step::Evict) => self.command(&Command::Evict, now),
+            // What is still owed is waited for, but not for ever.
+            Some(Step::Finish)
+                if self.owes_answers() && self.drain.over_at().is_some_and(|over| now < over) =>
+            {
+                return self.drain.over_at().map(Step::Wait);
+            }
+            _ => {}
         }
         step
     }
@@ -328,6 +335,9 @@ impl<S: Store> Engine<S> {
     /// # Errors
     /// The disk failed. Nothing is lost: recovery reads the log.
     pub fn close(mut self) -> Result<(), AppendError> {
+        if self.awaits_log() {
+            self.store.wait()?;
+        }
         self.commit()?;
         self.store.close(&self.core.state)
     }

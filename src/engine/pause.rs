@@ -1,4 +1,4 @@
-//! Tells whether the loop stood still: the process was stopped, its machine slept, or the disk did not answer. Whoever
+//! Tells whether the loop stood still: the process was stopped, its machine slept, or the disk or the log did not answer. Whoever
 //! holds a lease could not extend it meanwhile.
 
 use super::{Engine, Fact};
@@ -20,11 +20,13 @@ pub(super) struct Rest {
     wanted: Option<Time>,
     /// When the last turn began, if it was held up.
     held_up: Option<Time>,
+    /// Since when the log takes no more, so that nobody was read.
+    stalled: Option<Time>,
 }
 
 impl Rest {
     pub(super) fn new(since: Time) -> Rest {
-        Rest { since, wanted: None, held_up: None }
+        Rest { since, wanted: None, held_up: None, stalled: None }
     }
 
     /// A turn is over, and the next is wanted then.
@@ -32,11 +34,17 @@ impl Rest {
         (self.since, self.wanted) = (since, wanted);
     }
 
+    /// No turn can be made now.
+    pub(super) fn stall(&mut self, now: Time) {
+        self.stalled.get_or_insert(now);
+    }
+
     /// A turn begins. Returns since when the loop stood still, if it did.
     fn end(&mut self, now: Time) -> Option<Time> {
         let wanted = self.wanted.take().map(|wanted| wanted.max(self.since));
         let late = wanted.is_some_and(|wanted| now.since(wanted) > LATE);
-        self.held_up.take().or(late.then_some(self.since))
+        let stalled = self.stalled.take().filter(|since| now.since(*since) > LATE);
+        self.held_up.take().or(stalled).or(late.then_some(self.since))
     }
 }
 

@@ -21,30 +21,23 @@ pub struct Turned {
 }
 
 impl<S: Store> Engine<S> {
-    /// Ends a turn: makes all that was decided durable, with one sync, and gives what may leave after it.
+    /// Ends a turn: appends all that was decided, and gives what may leave now that so much is durable. While the log takes
+    /// no more, what was decided stays where it is, and what is due is done only up to the bounds of a commit.
     ///
     /// # Errors
     /// Final: nothing may be acknowledged any more, and the process must end.
     pub fn turn(&mut self, now: Time) -> Result<Turned, AppendError> {
-        self.make_up_for_a_pause(now);
-        self.do_what_is_due(now);
-        self.forget_idle_queues(now);
-        self.serve_waiting(now);
-        self.commit()?;
-        if !self.notes.said.is_empty() {
-            self.held_back.push_back((self.last, std::mem::take(&mut self.notes.said)));
-            self.notes.said_bytes = 0;
+        if !self.is_stalled(now) {
+            self.make_up_for_a_pause(now);
+            self.do_what_is_due(now);
+            self.forget_idle_queues(now);
+            self.serve_waiting(now);
         }
-        let (durable, mut turned) = (self.store.durable(), Turned::default());
-        while let Some((_, deliveries)) = self.held_back.pop_front_if(|(commit, _)| *commit <= durable) {
-            if turned.deliveries.is_empty() {
-                turned.deliveries = deliveries;
-            } else {
-                turned.deliveries.extend(deliveries);
-            }
+        if self.store.can_append() {
+            self.commit()?;
         }
-        turned.facts = std::mem::take(&mut self.notes.facts);
-        Ok(turned)
+        self.hold_back();
+        Ok(self.let_go())
     }
 
     /// Appends what was decided.
@@ -73,23 +66,26 @@ impl<S: Store> Engine<S> {
     /// Final, as for [`Engine::turn`].
     pub fn housekeep(&mut self, now: Time) -> Result<Option<Time>, AppendError> {
         if !self.notes.events.is_empty() {
-            // Decided since the turn: a checkpoint now would bring home what no commit has.
-            self.rest.begin(now, Some(now));
-            return Ok(Some(now));
+            // Decided since the turn, or still not taken: a checkpoint now would bring home what no commit has.
+            let next = if self.awaits_log() { self.next_due_in_memory() } else { Some(now) };
+            self.rest.begin(now, next);
+            return Ok(next);
         }
         let store = self.store.maintain(&self.core.state, self.now.max(now))?;
         let unserved = (!self.notes.woken.is_empty() && !self.core.draining).then_some(now);
+        let next = [unserved, store, self.next_due()].into_iter().flatten().min();
+        self.rest.begin(now, next);
+        Ok(next)
+    }
+
+    pub(super) fn next_due(&self) -> Option<Time> {
         let due = [
-            unserved,
-            store,
             self.core.state.next_due(),
             self.waiting.next_deadline(),
             self.notes.watching.next_deadline(),
             self.sweep_at,
         ];
-        let next = due.into_iter().flatten().min();
-        self.rest.begin(now, next);
-        Ok(next)
+        due.into_iter().flatten().min()
     }
 
     /// Decides a command, and notes what follows from it.

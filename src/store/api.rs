@@ -27,6 +27,12 @@ pub trait Store {
     /// is rung calls `maintain`, which tells the error if there is one.
     fn ring(&mut self, bell: &Waker);
 
+    /// Waits until everything that was appended is on disk.
+    ///
+    /// # Errors
+    /// It will not be; as a failed append.
+    fn wait(&mut self) -> Result<(), AppendError>;
+
     /// The body of a live job.
     ///
     /// # Errors

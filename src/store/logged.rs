@@ -79,16 +79,12 @@ impl<L: Log, H: Home> LoggedStore<L, H> {
 
     /// A whole checkpoint, however long it takes.
     pub(super) fn bring_home(&mut self, state: &State) -> Result<(), AppendError> {
-        self.wait_for_log()?;
+        self.wait()?;
         let view = self.view(state);
         self.checkpoints.finish(&mut self.home, view, &mut self.fresh)?;
         self.came_home = view.last;
         self.log.free(view.last);
         Ok(())
-    }
-
-    fn wait_for_log(&mut self) -> Result<(), AppendError> {
-        self.log.wait().inspect_err(|error| self.failure.note(&mut self.home, error))
     }
 }
 
@@ -121,6 +117,10 @@ impl<L: Log, H: Home> Store for LoggedStore<L, H> {
 
     fn ring(&mut self, bell: &Waker) {
         self.log.ring(bell);
+    }
+
+    fn wait(&mut self) -> Result<(), AppendError> {
+        self.log.wait().inspect_err(|error| self.failure.note(&mut self.home, error))
     }
 
     fn body(&mut self, id: JobId) -> Result<Bytes, BodyError> {
@@ -171,7 +171,7 @@ impl<L: Log, H: Home> Store for LoggedStore<L, H> {
     }
 
     fn close(&mut self, state: &State) -> Result<(), AppendError> {
-        self.wait_for_log()?;
+        self.wait()?;
         // It is safe there, and a start reads it much faster than a stop could bring it home.
         if self.log.size().bytes > LEFT_IN_LOG { Ok(()) } else { self.bring_home(state) }
     }

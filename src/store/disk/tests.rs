@@ -5,6 +5,7 @@ use crate::core::Time;
 use crate::store::damage_tests::verify_untouched;
 use crate::store::home::Rows;
 use crate::store::log::Log as _;
+use crate::store::logged::OnCommit;
 use crate::store::workload::{Workload, assert_same};
 use crate::store::{CommitNo, DirectoryError, OpenError, Options, Recovered, Room, Store, contract};
 use proptest::prelude::*;
@@ -81,6 +82,38 @@ fn it_keeps_the_contract() {
     contract::check(open(dir.path()).0, |store| {
         drop(store);
         open(dir.path())
+    });
+}
+
+fn disk(dir: &Path) -> Rc<Disk> {
+    let space = RefCell::new(Space::new(dir, 0, 0));
+    Rc::new(Disk { space, directory: Directory::open(dir).unwrap() })
+}
+
+#[test]
+fn its_log_keeps_the_contract_of_logs() {
+    let dir = tempfile::tempdir().unwrap();
+    let open = |ended: Option<FileLog>, home, on_commit: &mut OnCommit<'_>| {
+        drop(ended);
+        let (disk, options) = (disk(dir.path()), options());
+        disk.directory.create_log().unwrap();
+        let path = disk.directory.log();
+        let files = Files::open(&path, options.log_file_bytes, home, on_commit).unwrap();
+        FileLog::new(files, disk, &options)
+    };
+    contract::check_log(open, |_| panic!("it confirms before it returns"));
+}
+
+/// Each of its lives goes on with what a SIGKILL would have left of the one before.
+#[test]
+fn its_home_keeps_the_contract_of_homes() {
+    let mut dir = tempfile::tempdir().unwrap();
+    contract::check_home(|ended: Option<SledHome>| {
+        dir = copy(dir.path());
+        drop(ended);
+        let (disk, options) = (disk(dir.path()), options());
+        let rows = home::open_rows(&disk.directory, &options).unwrap();
+        SledHome::new(rows, disk, &options).unwrap()
     });
 }
 

@@ -8,7 +8,7 @@ use crate::core::JobId;
 use crate::store::commit::CommitNo;
 use crate::store::fresh::Fresh;
 use crate::store::log::Log;
-use crate::store::logged::LoggedStore;
+use crate::store::logged::{LoggedStore, OnCommit};
 use crate::store::recovery::{OpenError, Recovered};
 use crate::store::room::Room;
 use std::cell::RefCell;
@@ -60,16 +60,25 @@ impl SimulatedDisk {
     /// # Errors
     /// What is on the disk makes no sense: never, if the store does its work.
     pub fn open(&self) -> Result<(SimulatedStore, Recovered), OpenError> {
-        let (home, fresh) = (SimulatedHome(self.0.clone()), Fresh::new(self.0.borrow().memory));
-        let (mut store, recovered) = LoggedStore::recover(
-            home,
-            |after, on_commit| SimulatedLog::open(self.0.clone(), after, on_commit),
-            fresh,
-            CHECKPOINT_INTERVAL,
-        )?;
+        let fresh = Fresh::new(self.0.borrow().memory);
+        let open_log = |after, on_commit: &mut OnCommit<'_>| self.open_log(after, on_commit);
+        let (mut store, recovered) =
+            LoggedStore::recover(self.open_home(), open_log, fresh, CHECKPOINT_INTERVAL)?;
         // As the log does when it is opened: the last life may have ended just before.
         store.log.free(store.came_home);
         Ok((store, recovered))
+    }
+
+    pub(super) fn open_log(
+        &self,
+        after: CommitNo,
+        on_commit: &mut OnCommit<'_>,
+    ) -> Result<SimulatedLog, OpenError> {
+        SimulatedLog::open(self.0.clone(), after, on_commit)
+    }
+
+    pub(super) fn open_home(&self) -> SimulatedHome {
+        SimulatedHome::new(self.0.clone())
     }
 
     /// The process is killed: all that it has written is there.
@@ -106,6 +115,11 @@ impl SimulatedDisk {
     pub fn unconfirmed(&self) -> usize {
         let log = &self.0.borrow().log;
         log.records.len() - log.safe
+    }
+
+    /// Whether what was appended last will never be confirmed.
+    pub fn has_failed(&self) -> bool {
+        self.0.borrow().log.has_failed
     }
 
     /// A process that is opened from now on keeps about so many bytes of bodies in memory.

@@ -108,25 +108,37 @@ impl Luck {
 
 /// The home as one life of a process has it.
 #[derive(Debug)]
-pub struct SimulatedHome(pub(super) Rc<RefCell<Disk>>);
+pub struct SimulatedHome {
+    disk: Rc<RefCell<Disk>>,
+    is_given_up: bool,
+}
+
+impl SimulatedHome {
+    pub(super) fn new(disk: Rc<RefCell<Disk>>) -> SimulatedHome {
+        SimulatedHome { disk, is_given_up: false }
+    }
+}
 
 impl Rows for SimulatedHome {
     fn meta(&self) -> Result<Option<MetaRow>, HomeError> {
-        Rows::meta(&self.0.borrow().home.written)
+        Rows::meta(&self.disk.borrow().home.written)
     }
 
     fn queues(&self) -> Result<Vec<QueueRow>, HomeError> {
-        Rows::queues(&self.0.borrow().home.written)
+        Rows::queues(&self.disk.borrow().home.written)
     }
 
     fn blocks(&self, on_block: impl FnMut(u64, BlockRow)) -> Result<(), HomeError> {
-        self.0.borrow().home.written.blocks(on_block)
+        self.disk.borrow().home.written.blocks(on_block)
     }
 }
 
 impl RowWriter for SimulatedHome {
     fn offer(&mut self, work: Work) -> Result<Option<Work>, AppendError> {
-        let desk = &mut self.0.borrow_mut().home.desk;
+        if self.is_given_up {
+            return Err(AppendError::Disk(io::Error::other("the home was given up")));
+        }
+        let desk = &mut self.disk.borrow_mut().home.desk;
         if desk.inbox.len() >= SLICES_WAITING {
             return Ok(Some(work));
         }
@@ -136,7 +148,7 @@ impl RowWriter for SimulatedHome {
 
     fn hand_over(&mut self, work: Work) -> Result<(), AppendError> {
         if let Some(work) = self.offer(work)? {
-            self.0.borrow_mut().write_rows(usize::MAX);
+            self.disk.borrow_mut().write_rows(usize::MAX);
             let left = self.offer(work)?;
             debug_assert!(left.is_none(), "a desk on which all was done has room");
         }
@@ -144,18 +156,18 @@ impl RowWriter for SimulatedHome {
     }
 
     fn report(&mut self) -> Result<Option<Report>, AppendError> {
-        Ok(self.0.borrow_mut().home.desk.reports.pop_front())
+        Ok(self.disk.borrow_mut().home.desk.reports.pop_front())
     }
 
     fn wait(&mut self) -> Result<Report, AppendError> {
-        self.0.borrow_mut().write_rows(usize::MAX);
+        self.disk.borrow_mut().write_rows(usize::MAX);
         Ok(self.report()?.expect("a checkpoint ends when all of it is written"))
     }
 }
 
 impl Home for SimulatedHome {
     fn bodies(&self, id: JobId) -> Result<Vec<(JobId, Bytes)>, HomeError> {
-        let home = &self.0.borrow().home;
+        let home = &self.disk.borrow().home;
         if home.bodies_fail {
             return Err(HomeError::Failed(io::Error::other("the disk does not answer").into()));
         }
@@ -163,7 +175,8 @@ impl Home for SimulatedHome {
     }
 
     fn give_up(&mut self) {
-        self.0.borrow_mut().home.clear_desk();
+        self.is_given_up = true;
+        self.disk.borrow_mut().home.clear_desk();
     }
 
     fn maintain(&mut self, _now: Time) -> bool {
@@ -175,7 +188,7 @@ impl Home for SimulatedHome {
     }
 
     fn room(&self) -> Room {
-        self.0.borrow().room.clone()
+        self.disk.borrow().room.clone()
     }
 
     fn shrunk(&mut self) -> Option<Shrunk> {
@@ -183,6 +196,6 @@ impl Home for SimulatedHome {
     }
 
     fn reader(&self) -> Box<dyn RowReader> {
-        Box::new(self.0.borrow().home.written.clone())
+        Box::new(self.disk.borrow().home.written.clone())
     }
 }

@@ -3,6 +3,7 @@
 use super::*;
 use crate::core::Time;
 use crate::store::contract;
+use crate::store::logged::OnCommit;
 use crate::store::workload::{Workload, assert_same};
 use crate::store::{AppendError, CommitNo, Recovered, Room, Store};
 
@@ -27,6 +28,46 @@ fn it_keeps_the_contract() {
             opened(&disk)
         });
     }
+}
+
+/// The log confirms when it is waited for, and takes one, two or three commits before.
+#[test]
+fn it_keeps_the_contract_over_a_log_that_confirms_late() {
+    for (window, rows) in [(1, 3), (2, usize::MAX), (3, 0)] {
+        let disk = SimulatedDisk::new(window as u64);
+        disk.confirm_late(true);
+        disk.bound_unconfirmed(window);
+        disk.bound_memory(1_000);
+        contract::check(opened(&disk).0, |_| {
+            disk.write_rows(rows);
+            disk.cut_power();
+            opened(&disk)
+        });
+    }
+}
+
+#[test]
+fn its_log_keeps_the_contract_of_logs() {
+    for window in [None, Some(1), Some(2), Some(5)] {
+        let disk = SimulatedDisk::new(1);
+        disk.confirm_late(window.is_some());
+        disk.bound_unconfirmed(window.unwrap_or(usize::MAX));
+        let open = |_, home, on_commit: &mut OnCommit<'_>| {
+            disk.cut_power();
+            disk.open_log(home, on_commit).unwrap()
+        };
+        contract::check_log(open, |_: &mut SimulatedLog| disk.confirm(1));
+    }
+}
+
+#[test]
+fn its_home_keeps_the_contract_of_homes() {
+    let disk = SimulatedDisk::new(1);
+    contract::check_home(|_: Option<SimulatedHome>| {
+        disk.write_rows(5);
+        disk.cut_power();
+        disk.open_home()
+    });
 }
 
 #[test]
