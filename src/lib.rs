@@ -19,6 +19,7 @@ pub mod server;
 pub mod signals;
 pub mod store;
 pub mod telemetry;
+pub mod views;
 mod words;
 pub mod worker;
 

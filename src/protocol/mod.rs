@@ -1,6 +1,6 @@
 //! The native wire, shared by server and client: frames, requests, responses, and the JSON of the questions that
-//! people ask. `docs/protocol.md` says the same byte by byte. It knows no other module of this crate: wire types
-//! are plain data, and change only on purpose.
+//! people ask. `docs/protocol.md` says the same byte by byte. It knows no other module of this crate but `views`, the
+//! answers to those: wire types are plain data, and change only on purpose.
 
 pub mod admin;
 mod command;

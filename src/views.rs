@@ -1,0 +1,323 @@
+//! What people are shown, and the list that they ask for: plain data with a form in JSON, which the server makes,
+//! every front can say, and clients read. `docs/protocol.md` says the same key by key. It knows no other module of this
+//! crate, and changes only on purpose.
+
+use serde::{Deserialize, Serialize};
+
+/// Which jobs to list, and how.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ListQuery {
+    /// Only of this queue.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub queue: Option<String>,
+    /// Only in this state.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub state: Option<String>,
+    /// Only with all of these tags.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tags: Vec<(String, String)>,
+    /// Only with a higher id than this.
+    #[serde(default)]
+    pub after: u64,
+    /// Only with a lower id than this.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub before: Option<u64>,
+    /// The highest ids first, else the lowest.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub newest: bool,
+    /// Say what commands are ([`JobView::command`]), of so many as can be read quickly; the page may be shorter for it.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub commands: bool,
+    /// At most so many.
+    pub limit: u32,
+}
+
+/// How the daemon is.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct StatusView {
+    /// Its version.
+    pub version: String,
+    /// Its process id.
+    pub pid: u32,
+    /// Where its data is.
+    pub data: String,
+    /// For how long it has run, in milliseconds.
+    pub uptime_ms: u64,
+    /// By how many milliseconds its clock is ahead of the wall clock, negative if behind, where both have diverged. Times
+    /// in answers are those of the wall clock all the same.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub clock_ahead_ms: i64,
+    /// `running`, `draining` (by hand) or `stopping`.
+    pub mode: String,
+    /// For how long it has been draining or stopping, in milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub draining_ms: Option<u64>,
+    /// Open connections.
+    pub connections: u64,
+    /// Claims that wait for work.
+    pub waiting_claims: u64,
+    /// The newest commit.
+    pub commit: u64,
+    /// The id that the next job gets.
+    pub next_id: u64,
+    /// Why no jobs are taken, if so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refusing: Option<String>,
+    /// The daemon's memory, in bytes.
+    pub memory: u64,
+    /// All queues.
+    pub queues: Vec<QueueView>,
+}
+
+/// A queue and what is in it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct QueueView {
+    /// Its name.
+    pub queue: String,
+    /// Whether it gives out nothing.
+    pub paused: bool,
+    /// The daemon's own workers for it.
+    pub workers: u32,
+    /// Claims that wait for its jobs.
+    pub waiting_claims: u64,
+    /// Why a worker of it does not start its jobs, if one has said so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub held: Option<String>,
+    /// Jobs by state.
+    pub ready: u64,
+    /// See `ready`.
+    pub scheduled: u64,
+    /// See `ready`.
+    pub leased: u64,
+    /// See `ready`.
+    pub done: u64,
+    /// See `ready`.
+    pub dead: u64,
+    /// See `ready`.
+    pub cancelled: u64,
+    /// See `ready`.
+    pub expired: u64,
+    /// What went through it since its first job.
+    pub totals: TotalsView,
+}
+
+/// What went through a queue.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs, reason = "each counts what its name says")]
+pub struct TotalsView {
+    pub submitted: u64,
+    pub claimed: u64,
+    pub completed: u64,
+    pub failed: u64,
+    pub died: u64,
+    pub cancelled: u64,
+    pub expired: u64,
+}
+
+/// A page of jobs.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct JobsView {
+    /// The jobs.
+    pub jobs: Vec<JobView>,
+    /// If there may be more: ask again with this as `after`, or as `before` if the newest were asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<u64>,
+}
+
+/// One job. Times are in milliseconds since 1970 (UTC).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct JobView {
+    /// Its id.
+    pub id: u64,
+    /// Its queue.
+    pub queue: String,
+    /// Its state.
+    pub state: String,
+    /// What it runs, if it is a command: as a line for a shell, cut if it is long. In a list only if it was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub command: Option<String>,
+    /// Its priority.
+    pub priority: u32,
+    /// The newest attempt; 0 before the first.
+    pub attempt: u32,
+    /// How many attempts count as failed.
+    pub failed: u32,
+    /// How many it has in all.
+    pub attempts: u32,
+    /// How many times its worker vanished, or its lease ended without a word.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub crashes: u32,
+    /// How many times a worker has said: again later.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub later: u32,
+    /// How long one attempt may run, in milliseconds; `null` for without end.
+    #[serde(default)]
+    pub timeout_ms: Option<u64>,
+    /// How it waits between attempts, if that is not as the queue says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub backoff: Option<BackoffView>,
+    /// The second in which it arrived.
+    pub submitted_at: u64,
+    /// When it becomes ready, if it is scheduled.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub due_at: Option<u64>,
+    /// When its newest attempt began, if there was one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub started_at: Option<u64>,
+    /// Until when its attempt may run, if it is leased and that is limited.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub runs_until: Option<u64>,
+    /// When it was leased, if it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub leased_at: Option<u64>,
+    /// When its lease ends, if it is leased.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub leased_until: Option<u64>,
+    /// When it ended, if it has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended_at: Option<u64>,
+    /// The exit status of its newest attempt that has one: 0 if it is done.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exit_status: Option<u8>,
+    /// The signal that ended its newest attempt, if one did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exit_signal: Option<u8>,
+    /// Until when it is kept, if it has ended and is not kept for ever.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kept_until: Option<u64>,
+    /// When it is of no use any more, if ever.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<u64>,
+    /// The user who submitted it.
+    pub owner: u32,
+    /// Names and values.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tags: Vec<(String, String)>,
+    /// The newest failures, oldest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub failures: Vec<FailureView>,
+    /// The last lines that its newest failed attempt has printed on standard error; when it is shown alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stderr_tail: Option<String>,
+}
+
+/// How a job waits between attempts.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BackoffView {
+    /// `fixed`, `linear` or `exponential`.
+    pub kind: String,
+    /// The first wait, in milliseconds.
+    pub base_ms: u64,
+    /// The longest wait, in milliseconds.
+    pub max_ms: u64,
+    /// The reach of jitter, in thousandths.
+    pub jitter_permille: u16,
+}
+
+/// The kinds of backoff, by their number on the wire.
+pub const BACKOFF_KINDS: [&str; 3] = ["fixed", "linear", "exponential"];
+
+fn is_none(ms: &i64) -> bool {
+    *ms == 0
+}
+
+fn is_zero(n: &u32) -> bool {
+    *n == 0
+}
+
+fn is_false(flag: &bool) -> bool {
+    !flag
+}
+
+/// Why an attempt failed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FailureView {
+    /// Which attempt.
+    pub attempt: u32,
+    /// When it began, where that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<u64>,
+    /// When it ended.
+    pub at: u64,
+    /// What was said of it.
+    pub error: String,
+    /// The exit status of its process, if it ended by itself and the worker has said so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exit_status: Option<u8>,
+    /// The signal that ended its process.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exit_signal: Option<u8>,
+}
+
+/// Why a job is not running.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExplainView {
+    /// The job.
+    pub id: u64,
+    /// Its state.
+    pub state: String,
+    /// The reasons, for people, the first to mend first.
+    pub reasons: Vec<String>,
+}
+
+/// How a job that was waited for is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EndView {
+    /// The job.
+    pub id: u64,
+    /// Its state; `gone` if it has ended and is not kept, and that was too long ago to know how.
+    pub state: String,
+    /// The newest failure, if it is dead.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+    /// The exit status of the attempt that ended it, 0 if it is done.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exit_status: Option<u8>,
+    /// The signal that ended that attempt.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exit_signal: Option<u8>,
+}
+
+/// What became of a change to one job; in the order of the ids asked for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EditView {
+    /// Why it was refused, if so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+    /// Whether it was left alone because it is not in the state or queue any more that was asked for.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub moved_on: bool,
+}
+
+/// What a purge deleted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PurgeView {
+    /// How many jobs.
+    pub deleted: u64,
+    /// Whether more wait: ask again.
+    pub more: bool,
+}
+
+/// How far a drain is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DrainView {
+    /// Whether the daemon drains.
+    pub draining: bool,
+    /// Jobs that are still leased.
+    pub leased: u64,
+}
+
+/// What the daemon's own workers run for one queue.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HandlerView {
+    /// The queue.
+    pub queue: String,
+    /// How many at a time.
+    pub workers: u32,
+    /// The command that runs each job, its body on standard input; `None` where the body itself is the command
+    /// ([`CommandJob`](crate::protocol::CommandJob)).
+    pub exec: Option<Vec<String>>,
+    /// The bytes of output kept of one job.
+    pub output_max: u64,
+}
