@@ -6,16 +6,17 @@ use crate::clock::Clock;
 use crate::config::{Config, ConfigErrors, DrainSubmits, Handler, Loaded, Overrides};
 use crate::core::Time;
 use crate::engine::{Bounds, Engine};
+use crate::fronts::Native;
 use crate::notify::Notifier;
 use crate::private;
 use crate::process::{self, Inherited};
-use crate::protocol::admin::HandlerView;
 use crate::server::{
     self, Fatal, Hub, Limits, ListenError, Listening, OutputStore, OutputThread, Service, Wiring,
 };
 use crate::signals::{self, Signal};
 use crate::store::{AppendError, DiskStore, OpenError, Options, Recovered};
 use crate::telemetry::{self, events};
+use crate::views::HandlerView;
 use crate::worker::{Cgroups, OOM_ENV, Orphans, POOL_LOCK_ENV, PoolLock};
 use rustix::process::Pid;
 use std::io;
@@ -185,7 +186,7 @@ impl Daemon {
         inherited: Inherited,
     ) -> (Rc<Hub<DiskStore>>, OutputThread, Result<(), ServeError>) {
         let Daemon { hub, outputs, listening, pool_lock, notifier, mut config, options } = self;
-        let accepting = match listening.accept_into(&hub) {
+        let accepting = match listening.accept_into::<Native, _>(&hub) {
             Ok(accepting) => accepting,
             Err(error) => return (hub, outputs, Err(error.into())),
         };
@@ -207,7 +208,7 @@ impl Daemon {
         let ended = {
             let loop_ends = async {
                 server::run(&hub).await?;
-                server::last_call(&hub, accepting).await
+                server::close_connections(&hub, accepting).await
             };
             tokio::pin!(loop_ends);
             loop {
@@ -328,7 +329,7 @@ async fn run_pool(hub: &Rc<Hub<DiskStore>>, spec: &PoolSpec) -> io::Result<ExitS
         .kill_on_drop(true)
         .spawn()?;
     ours.set_nonblocking(true)?;
-    server::serve_pool(hub, tokio::net::UnixStream::from_std(ours)?);
+    server::serve_pool::<Native, _>(hub, tokio::net::UnixStream::from_std(ours)?);
     let pid = child.id().and_then(|pid| Pid::from_raw(pid.cast_signed()));
     pid.inspect(|pid| spec.orphans.spare(*pid));
     let status = child.wait().await;

@@ -9,6 +9,7 @@ pub mod core;
 pub mod daemon;
 pub mod durations;
 pub mod engine;
+mod fronts;
 #[cfg(fuzzing)]
 pub mod fuzzing;
 pub mod notify;

@@ -2,20 +2,61 @@
 //! point the wrong way, files without a paragraph on what they are for, leftovers, and what grew past its length.
 //! What was long before is listed with its length and held there; do not add to the lists, find the seam.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 const FILE_LINES_MAX: usize = 450;
 const FUNCTION_LINES_MAX: usize = 90;
 
-/// Which modules of ours a module may import, beside itself. What is not listed is free.
-const ARROWS: [(&str, &[&str]); 5] = [
+/// Which modules of ours a module may import, beside itself: the arrows of docs/architecture.md. Tests are free.
+const ARROWS: [(&str, &[&str]); 20] = [
     ("access", &[]),
     ("core", &[]),
-    ("protocol", &[]),
+    ("process", &[]),
+    ("signals", &[]),
+    ("views", &[]),
+    ("clock", &["core"]),
+    ("durations", &["core"]),
+    ("notify", &["clock"]),
+    ("words", &["core"]),
+    ("protocol", &["views"]),
+    ("client", &["protocol", "views"]),
     ("store", &["core", "migrations"]),
     ("engine", &["core", "store"]),
+    ("config", &["access", "core", "durations"]),
+    ("telemetry", &["clock", "config", "core", "durations", "engine", "words"]),
+    ("private", &["telemetry"]),
+    ("server", &["access", "clock", "core", "durations", "engine", "store", "telemetry", "views", "words"]),
+    ("fronts", &["access", "clock", "core", "engine", "protocol", "server", "store", "views"]),
+    ("worker", &["client", "clock", "notify", "protocol", "signals", "telemetry", "views"]),
+    (
+        "cli",
+        &[
+            "client",
+            "clock",
+            "config",
+            "core",
+            "daemon",
+            "durations",
+            "process",
+            "protocol",
+            "signals",
+            "store",
+            "telemetry",
+            "views",
+            "words",
+            "worker",
+        ],
+    ),
 ];
+
+/// Modules that put others together, and may import all of them.
+const FREE: [&str; 4] = ["daemon", "fuzzing", "lib", "main"];
+
+/// Folders whose modules, each a file or a folder, do not use each other in a circle. Their mod.rs only puts them
+/// together.
+const WITHOUT_CIRCLES: [&str; 3] = ["src/server", "src/server/operators", "src/fronts/native"];
 
 /// Functions that are longer than that, and how long each may be.
 const LONG_FUNCTIONS: [(&str, usize); 0] = [];
@@ -27,11 +68,15 @@ fn the_sources_are_tidy() {
     collect(&root.join("src"), &mut files);
     collect(&root.join("migrations"), &mut files);
     assert!(files.len() > 10, "the sources are where they are looked for");
-    let mut faults = Vec::new();
-    for file in &files {
+    let read = |file: &PathBuf| {
         let text = fs::read_to_string(file).expect("sources are UTF-8");
-        let path = file.strip_prefix(root).expect("it was found there").to_string_lossy().into_owned();
-        faults.extend(check(&path, &text));
+        (file.strip_prefix(root).expect("it was found there").to_string_lossy().into_owned(), text)
+    };
+    let files: Vec<(String, String)> = files.iter().map(read).collect();
+    let mut faults: Vec<String> = files.iter().flat_map(|(path, text)| check(path, text)).collect();
+    for folder in WITHOUT_CIRCLES {
+        let circle = circle(&uses(folder, &files));
+        faults.extend(circle.map(|circle| format!("{folder}: modules in a circle: {circle}")));
     }
     assert!(faults.is_empty(), "\n{}\n", faults.join("\n"));
 }
@@ -68,10 +113,15 @@ fn paragraph(path: &str, text: &str) -> Vec<String> {
 
 fn arrows(path: &str, text: &str) -> Vec<String> {
     let own = path.split('/').nth(1).unwrap_or("").trim_end_matches(".rs");
-    let Some((_, allowed)) = ARROWS.iter().find(|(module, _)| *module == own) else { return Vec::new() };
+    if !path.starts_with("src/") || is_test(path) || FREE.contains(&own) {
+        return Vec::new();
+    }
+    let Some((_, allowed)) = ARROWS.iter().find(|(module, _)| *module == own) else {
+        return vec![format!("{path}:1: `{own}` is not among the arrows of tests/tidy.rs")];
+    };
     let mut faults = Vec::new();
-    for (number, line) in code(text) {
-        for module in imported(line) {
+    for (number, line) in statements(text) {
+        for module in named(&line, "crate::") {
             if module != own && !allowed.contains(&module) {
                 faults.push(format!("{path}:{number}: `{own}` must not know `{module}`"));
             }
@@ -80,13 +130,14 @@ fn arrows(path: &str, text: &str) -> Vec<String> {
     faults
 }
 
-/// The modules that follow `crate::` in a line, also those in braces.
-fn imported(line: &str) -> Vec<&str> {
+/// The names that follow a prefix in a line, also those in braces.
+fn named<'a>(line: &'a str, prefix: &str) -> Vec<&'a str> {
     let is_name = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
     let first = |text: &'_ str| text.find(|c| !is_name(c)).unwrap_or(text.len());
     let mut found = Vec::new();
-    for (at, _) in line.match_indices("crate::").filter(|(at, _)| !line[..*at].ends_with(is_name)) {
-        let rest = &line[at + "crate::".len()..];
+    let is_whole = |before: &str| !before.ends_with(|c: char| is_name(c) || c == ':');
+    for (at, _) in line.match_indices(prefix).filter(|(at, _)| is_whole(&line[..*at])) {
+        let rest = &line[at + prefix.len()..];
         let Some(group) = rest.strip_prefix('{') else {
             found.push(&rest[..first(rest)]);
             continue;
@@ -98,10 +149,65 @@ fn imported(line: &str) -> Vec<&str> {
                 found.push(&name[..first(name)]);
             }
             depth += i32::from(part.ends_with('{')) - i32::from(part.ends_with('}'));
+            if depth < 0 {
+                break;
+            }
         }
     }
     found.retain(|name| !name.is_empty());
     found
+}
+
+/// Which modules of a folder use which others of it, as pairs. What mod.rs itself uses does not count.
+fn uses(folder: &str, files: &[(String, String)]) -> BTreeSet<(String, String)> {
+    let inside = |path: &str| Some(path.strip_prefix(folder)?.strip_prefix('/')?.to_owned());
+    let module = |path: &str| path.split('/').next().unwrap_or("").trim_end_matches(".rs").to_owned();
+    let inner: Vec<(String, &String)> =
+        files.iter().filter_map(|(path, text)| Some((inside(path)?, text))).collect();
+    let all: BTreeSet<String> = inner.iter().map(|(path, _)| module(path)).collect();
+    let from_root = format!("crate::{}::", folder.trim_start_matches("src/").replace('/', "::"));
+    let mut uses = BTreeSet::new();
+    for (path, text) in inner.iter().filter(|(path, _)| !is_test(&format!("/{path}"))) {
+        let own = module(path);
+        // How deep the file's module is below the folder's.
+        let depth = path.trim_end_matches(".rs").trim_end_matches("/mod").split('/').count();
+        let from_here = "super::".repeat(depth);
+        for (_, line) in statements(text).filter(|_| own != "mod") {
+            for other in named(&line, &from_root).into_iter().chain(named(&line, &from_here)) {
+                if other != own && all.contains(other) {
+                    uses.insert((own.clone(), other.to_owned()));
+                }
+            }
+        }
+    }
+    uses
+}
+
+/// A circle among such pairs, as it is read, if there is one.
+fn circle(uses: &BTreeSet<(String, String)>) -> Option<String> {
+    // Whoever is not used by anybody who is left is in no circle.
+    let mut left = uses.clone();
+    loop {
+        let used: BTreeSet<String> = left.iter().map(|(_, other)| other.clone()).collect();
+        let before = left.len();
+        left.retain(|(one, _)| used.contains(one));
+        if left.len() == before {
+            break;
+        }
+    }
+    // Backwards from anybody who is left: somebody uses him, and so on until one comes again.
+    let mut way = vec![left.first()?.0.clone()];
+    loop {
+        let last = way.last().expect("it has one");
+        let (user, _) = left.iter().find(|(_, other)| other == last).expect("he is used");
+        if let Some(again) = way.iter().position(|on_the_way| on_the_way == user) {
+            way.drain(..again);
+            way.push(user.clone());
+            way.reverse();
+            return Some(way.join(" → "));
+        }
+        way.push(user.clone());
+    }
 }
 
 fn leftovers(path: &str, text: &str) -> Vec<String> {
@@ -113,7 +219,7 @@ fn leftovers(path: &str, text: &str) -> Vec<String> {
 }
 
 fn file_length(path: &str, text: &str) -> Vec<String> {
-    if path.ends_with("/tests.rs") || path.contains("/tests/") {
+    if is_test(path) {
         return Vec::new();
     }
     let most = FILE_LINES_MAX;
@@ -166,6 +272,25 @@ fn without_tests(text: &str) -> impl Iterator<Item = (usize, &str)> {
     lines.into_iter().take(end).enumerate().map(|(at, line)| (at + 1, line))
 }
 
+/// Whether a whole file is a test.
+fn is_test(path: &str) -> bool {
+    path.ends_with("/tests.rs") || path.contains("/tests/") || path.ends_with("_tests.rs")
+}
+
+/// The same, each `use` that takes several lines as one.
+fn statements(text: &str) -> impl Iterator<Item = (usize, String)> {
+    let mut lines = code(text);
+    std::iter::from_fn(move || {
+        let (number, line) = lines.next()?;
+        let mut statement = line.to_owned();
+        let begins = line.trim_start().trim_start_matches("pub(crate) ").trim_start_matches("pub ");
+        while begins.starts_with("use ") && !statement.ends_with(';') {
+            statement.push_str(lines.next()?.1.trim());
+        }
+        Some((number, statement))
+    })
+}
+
 /// The lines that are code: no comments, no tests.
 fn code(text: &str) -> impl Iterator<Item = (usize, &str)> {
     without_tests(text).filter(|(_, line)| !line.trim_start().starts_with("//"))
@@ -183,8 +308,8 @@ mod each_rule_catches {
 
     #[test]
     fn a_file_without_a_paragraph() {
-        let faults = check("src/a.rs", "use std::fmt;\nfn one() {}\n");
-        assert_eq!(faults, ["src/a.rs:1: begin with a paragraph (//!) on what the file is for"]);
+        let faults = check("src/clock.rs", "use std::fmt;\nfn one() {}\n");
+        assert_eq!(faults, ["src/clock.rs:1: begin with a paragraph (//!) on what the file is for"]);
     }
 
     #[test]
@@ -197,6 +322,13 @@ mod each_rule_catches {
             ("src/store/log.rs", "pub(crate) use crate::engine::Engine;", "engine"),
             ("src/engine/mod.rs", "use crate::server;", "server"),
             ("src/engine/mod.rs", "#[cfg(test)]\nmod tests;\nuse crate::server;", "server"),
+            (
+                "src/server/hub.rs",
+                "use crate::{\n    access::Access,\n    protocol::Request,\n};",
+                "protocol",
+            ),
+            ("src/server/hub.rs", "use crate::fronts::Native;", "fronts"),
+            ("src/cli/run.rs", "use crate::server::Hub;", "server"),
         ] {
             let faults = check(path, &format!("//! For.\n{line}\n"));
             assert_eq!(faults.len(), 1, "{line}: {faults:?}");
@@ -213,25 +345,53 @@ mod each_rule_catches {
             ("src/core/job.rs", "pub(crate) fn f() {}"),
             ("src/cli/mod.rs", "use crate::client::Client;"),
             ("src/core/job.rs", "#[cfg(test)]\nmod tests {\n    use crate::store::Store;\n}"),
+            ("src/fronts/tests/mod.rs", "use crate::client::Client;"),
+            ("src/daemon.rs", "use crate::fronts::Native;"),
         ] {
             assert_eq!(arrows(path, &format!("//! For.\n{line}\n")), [] as [&str; 0], "{line}");
         }
     }
 
     #[test]
+    fn a_module_without_arrows() {
+        assert_eq!(arrows("src/new.rs", "//! For.\n").len(), 1);
+    }
+
+    #[test]
+    fn modules_that_use_each_other() {
+        let of = |files: &[(&str, &str)]| {
+            let files: Vec<_> =
+                files.iter().map(|(path, text)| (path.to_string(), text.to_string())).collect();
+            circle(&uses("src/a", &files))
+        };
+        let (one, two) = (("src/a/one.rs", "use super::two::X;"), ("src/a/two.rs", "use super::three::X;"));
+        assert_eq!(of(&[one, two, ("src/a/three.rs", "use super::Hub;")]), None);
+        assert_eq!(of(&[one, ("src/a/two.rs", "// super::one\nuse crate::b::one;")]), None);
+        assert_eq!(of(&[one, ("src/a/two/tests.rs", "use super::super::one::X;")]), None);
+        let three = "use crate::a::{\n    X,\n    one,\n};";
+        for path in ["src/a/three.rs", "src/a/three/mod.rs", "src/a/three/deep.rs"] {
+            let way = of(&[one, two, (path, three)]).unwrap();
+            assert!("one → two → three → one → two → three".contains(&way), "{way}");
+            assert_eq!(way.split(" → ").count(), 4, "{way}");
+        }
+        assert!(of(&[one, ("src/a/two/mod.rs", "use super::one::X;")]).is_some());
+        assert!(of(&[one, ("src/a/two/deep.rs", "use super::super::one::X;")]).is_some());
+    }
+
+    #[test]
     fn leftovers_in_code_and_comments() {
         for line in ["    dbg!(x);", "// TODO: later", "/* FIXME */", "    todo!()"] {
-            assert_eq!(check("src/a.rs", &format!("//! For.\n{line}\n")).len(), 1, "{line}");
+            assert_eq!(check("src/clock.rs", &format!("//! For.\n{line}\n")).len(), 1, "{line}");
         }
     }
 
     #[test]
     fn a_long_file_but_not_its_tests() {
         let long = format!("//! For.\n{}", "// on\n".repeat(FILE_LINES_MAX));
-        assert_eq!(check("src/a.rs", &long).len(), 1);
-        assert_eq!(check("src/a/tests.rs", &long).len(), 0);
+        assert_eq!(check("src/clock.rs", &long).len(), 1);
+        assert_eq!(check("src/clock/tests.rs", &long).len(), 0);
         let tests = format!("//! For.\n#[cfg(test)]\nmod tests {{\n{}}}\n", "// on\n".repeat(FILE_LINES_MAX));
-        assert_eq!(check("src/a.rs", &tests).len(), 0);
+        assert_eq!(check("src/clock.rs", &tests).len(), 0);
     }
 
     #[test]
@@ -239,9 +399,12 @@ mod each_rule_catches {
         let body = "        step();\n".repeat(FUNCTION_LINES_MAX);
         let long =
             format!("//! For.\nimpl A {{\n    pub(super) async fn run<T>(&self) {{\n{body}    }}\n}}\n");
-        let faults = check("src/a.rs", &long);
-        assert_eq!(faults, [format!("src/a.rs:3: `run` has {} lines, at most 90", FUNCTION_LINES_MAX + 2)]);
+        let faults = check("src/clock.rs", &long);
+        assert_eq!(
+            faults,
+            [format!("src/clock.rs:3: `run` has {} lines, at most 90", FUNCTION_LINES_MAX + 2)]
+        );
         let short = format!("//! For.\nfn one() {{}}\nfn two(\n    a: u8,\n);\nstruct A {{\n{body}}}\n");
-        assert_eq!(check("src/a.rs", &short).len(), 0);
+        assert_eq!(check("src/clock.rs", &short).len(), 0);
     }
 }

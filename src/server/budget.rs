@@ -9,9 +9,9 @@ use std::time::Duration;
 use tokio::sync::{Mutex, Notify};
 
 /// What each connection may have unread, and again unsent, without a share of the room.
-pub(super) const FREE: usize = 16 << 10;
+pub(crate) const FREE: usize = 16 << 10;
 /// Who has held room for this long gives way to others who wait for it.
-pub(super) const PATIENCE: Duration = Duration::from_secs(5);
+pub(super) const HOLD_TIME_MAX: Duration = Duration::from_secs(5);
 
 /// The room, and what is taken of it.
 #[derive(Debug, Default)]
@@ -86,11 +86,11 @@ impl Account {
             return;
         }
         let _place = self.budget.line.lock().await;
-        let mut deadline = tokio::time::Instant::now() + PATIENCE;
+        let mut deadline = tokio::time::Instant::now() + HOLD_TIME_MAX;
         while !self.budget.fits(len) {
             if tokio::time::timeout_at(deadline, self.budget.freed.notified()).await.is_err() {
                 impatient();
-                deadline += PATIENCE;
+                deadline += HOLD_TIME_MAX;
             }
         }
         self.set(&self.unread, len, now());

@@ -1,14 +1,8 @@
 //! Workers that cannot start jobs just now, and why: what they have said of themselves, for people to see. It ends with
 //! the connection that said it, is kept nowhere, and decides nothing.
 
-use super::gate::Gate;
-use super::hub::Hub;
-use super::native::{self, Invalid};
-use super::session::Session;
-use crate::access::Right;
+use super::fault::{Fault, Kind};
 use crate::core::Time;
-use crate::protocol::ErrorCode;
-use crate::store::Store;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -36,7 +30,7 @@ impl Holds {
         session: u64,
         error: Option<&str>,
         retry_at: Time,
-    ) -> Result<(), Invalid> {
+    ) -> Result<(), Fault> {
         let mut holds = self.0.borrow_mut();
         let key = (queue.to_owned(), session);
         let Some(error) = error else {
@@ -44,7 +38,7 @@ impl Holds {
             return Ok(());
         };
         if holds.len() >= MAX && !holds.contains_key(&key) {
-            return Err((ErrorCode::Busy, format!("{MAX} queues are held already")));
+            return Err(Fault::new(Kind::Busy, format!("{MAX} queues are held already")));
         }
         let error = error.chars().filter(|c| !c.is_control()).take(ERROR_MAX).collect();
         holds.insert(key, Hold { error, retry_at });
@@ -68,24 +62,6 @@ impl Holds {
         let wait = hold.retry_at.since(now).max(Duration::from_secs(1));
         Some(format!("its workers {}; next try in {} s", hold.error, wait.as_secs()))
     }
-}
-
-/// Takes what a connection says of its worker.
-pub(super) fn take<S: Store + 'static>(
-    hub: &Hub<S>,
-    session: &Session,
-    queues: &[String],
-    error: Option<&str>,
-    retry_at: Time,
-) -> Result<(), Invalid> {
-    native::check_batch(&hub.service.borrow().limits, queues.len())?;
-    let gate = Gate::of(hub, session);
-    for queue in queues {
-        let name = native::queue_name(queue)?;
-        gate.queue(Right::Work, &name)?;
-        hub.holds.set(name.as_str(), session.id, error, retry_at)?;
-    }
-    Ok(())
 }
 
 #[cfg(test)]

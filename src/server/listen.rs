@@ -1,9 +1,10 @@
 //! The socket: inherited from the service manager, or made here with its directory and mode, and made again if
 //! somebody deletes it; and the task that accepts connections.
 
+use super::front::Front;
 use super::hub::Hub;
 use super::peer::Peer;
-use super::session;
+use super::serve;
 use super::watch::Watch;
 use crate::access::Caller;
 use crate::store::Store;
@@ -150,25 +151,28 @@ impl Listening {
         self.0.look.notify_one();
     }
 
-    /// Accepts connections until the task is aborted.
+    /// Accepts connections, which speak what that front does, until the task is aborted.
     ///
     /// # Errors
     /// The socket cannot be used by the loop.
-    pub fn accept_into<S: Store + 'static>(&self, hub: &Rc<Hub<S>>) -> io::Result<JoinHandle<()>> {
+    pub(crate) fn accept_into<F: Front, S: Store + 'static>(
+        &self,
+        hub: &Rc<Hub<S>>,
+    ) -> io::Result<JoinHandle<()>> {
         let (socket, hub) = (self.0.clone(), hub.clone());
         let mut listener = socket.for_the_loop()?;
         let mut watch = socket.watch();
         Ok(tokio::task::spawn_local(async move {
             loop {
                 // Who must wait does so in the socket's queue: what is accepted is served, even if this task is aborted.
-                hub.wait_at_door().await;
+                hub.admit_arrival().await;
                 tokio::select! {
                     biased;
-                    accepted = listener.accept() => take(&hub, accepted).await,
+                    accepted = listener.accept() => take::<F, S>(&hub, accepted).await,
                     () = socket.is_in_doubt(&watch) => if let Some(new) = socket.renew().await {
                         // Who has come to the old one is served too.
                         while let Ok(accepted @ Ok(_)) = timeout(Duration::ZERO, listener.accept()).await {
-                            take(&hub, accepted).await;
+                            take::<F, S>(&hub, accepted).await;
                         }
                         (listener, watch) = (new, socket.watch());
                     },
@@ -178,13 +182,13 @@ impl Listening {
     }
 }
 
-async fn take<S: Store + 'static>(
+async fn take<F: Front, S: Store + 'static>(
     hub: &Rc<Hub<S>>,
     accepted: io::Result<(UnixStream, tokio::net::unix::SocketAddr)>,
 ) {
     match accepted {
-        Ok((stream, _)) => hub.pass_door(|| match Peer::of(&stream) {
-            Ok(peer) => session::open(hub, stream, peer),
+        Ok((stream, _)) => hub.arrive(|| match Peer::of(&stream) {
+            Ok(peer) => serve::open::<F, S>(hub, stream, peer),
             Err(error) => {
                 tracing::warn!(%error, "a connection is closed: the kernel does not tell whose it is");
             }
@@ -261,8 +265,8 @@ impl Socket {
 }
 
 /// Serves the connection of the daemon's own pool of workers.
-pub fn serve_pool<S: Store + 'static>(hub: &Rc<Hub<S>>, stream: UnixStream) {
+pub(crate) fn serve_pool<F: Front, S: Store + 'static>(hub: &Rc<Hub<S>>, stream: UnixStream) {
     let caller = Caller { uid: rustix::process::geteuid().as_raw(), groups: Vec::new() };
     let peer = Peer { caller, pool: true };
-    session::open(hub, stream, peer);
+    serve::open::<F, S>(hub, stream, peer);
 }

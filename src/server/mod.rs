@@ -1,35 +1,62 @@
-//! The edges: sockets, frames, and the one loop that drives the engine. A front turns bytes into calls of the
-//! engine and its answers into bytes; nothing is decided here.
+//! The edges: sockets, connections, and the one loop that drives the engine. Connections of any front are served
+//! (`front.rs` says what a front is, `crate::fronts` has them); nothing here knows a wire, and nothing is decided here.
 //!
 //! Everything here runs on one thread (a current-thread tokio runtime). A connection's task reads what has come
-//! and hands it to the engine at once; the driver then ends the turn for all of them: one commit, one sync, and as
+//! and hands it to the engine at once; the loop then ends the turn for all of them: one commit, one sync, and as
 //! few writes as possible.
+//!
+//! # Layout, and which way the arrows run
+//! Each line uses those below it and none above; `tests/tidy.rs` checks that no two modules use each other.
+//! - `listen` (`watch`), `serve`, `shutdown`: the sockets; one connection from its first byte to its last; all of them at
+//!   the end.
+//! - `front`: what a front is.
+//! - `event_loop` (`timer`): the turns. Who asks is not its affair, nor what is asked.
+//! - `operators`, `follow`, `submit`, `requests`: what may be asked for, whatever the front.
+//! - `hub`: what all tasks share.
+//! - `connections`, `permissions`, `journal`, `holds`, `followers`, `output`: its parts. All open connections; who may do
+//!   what; what the log is told; what workers say of themselves; who reads what jobs print, and where that is kept.
+//! - `connection`: one of them, as the loop sees it.
+//! - `encoder`, `scheduler`, `budget`, `outbox`, `background`, `service`, `peer`, `fault`: plain parts.
 
-mod admin;
-mod backup;
-mod beside;
+mod background;
 mod budget;
-mod commands;
-mod driver;
-mod explain;
-mod gate;
+mod connection;
+mod connections;
+mod encoder;
+mod event_loop;
+mod fault;
+mod follow;
+mod followers;
+mod front;
 mod holds;
 mod hub;
-mod last_call;
-mod list;
+mod journal;
 mod listen;
-mod native;
+pub(crate) mod operators;
 mod outbox;
 mod output;
 mod peer;
-mod session;
-mod submit;
+mod permissions;
+pub(crate) mod requests;
+mod scheduler;
+mod serve;
+mod service;
+mod shutdown;
+pub(crate) mod submit;
 mod timer;
-mod turns;
 mod watch;
 
-pub use driver::{Fatal, run};
-pub use hub::{Hub, Limits, Service, Wiring};
-pub use last_call::last_call;
-pub use listen::{ListenError, Listening, listen, serve_pool};
+pub(crate) use budget::FREE;
+pub(crate) use connection::Connection;
+pub(crate) use encoder::{Encoder, Notice, Part};
+pub use event_loop::{Fatal, run};
+pub(crate) use fault::{Fault, Kind};
+pub(crate) use follow::start as start_logs;
+pub(crate) use front::{Close, Front};
+pub use hub::{Hub, Wiring};
+pub(crate) use listen::serve_pool;
+pub use listen::{ListenError, Listening, listen};
+pub(crate) use outbox::Outbox;
 pub use output::{OutputStore, OutputThread};
+pub use service::{Limits, Service};
+pub use shutdown::close_connections;

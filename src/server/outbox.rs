@@ -1,20 +1,20 @@
 //! What a connection has not taken yet, in order. Short answers are collected in one buffer and leave in one write. A
-//! long body is kept as it is, shared with whoever else has it, and copied nowhere but into the socket.
+//! long body is kept as it is, shared with whoever else has it, and copied nowhere but into the socket. It holds bytes,
+//! and knows nothing of what they say.
 
 use super::budget::FREE;
-use crate::protocol::{Response, put_head};
 use bytes::{Buf, Bytes};
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind, IoSlice};
 
 /// Longer bodies are not copied. In the store one of this length shares its memory with no other, so what is counted
 /// is what is held.
-const LONG: usize = 64 << 10;
+const SHARED_LEAST: usize = 64 << 10;
 /// How many parts one write takes at most.
 const PARTS: usize = 16;
 
 #[derive(Debug, Default)]
-pub(super) struct Outbox {
+pub(crate) struct Outbox {
     /// What leaves before `newest`: whole parts, but the first may have left in part.
     parts: VecDeque<Bytes>,
     parts_len: usize,
@@ -29,31 +29,31 @@ impl Outbox {
         self.parts_len + self.newest.len() - self.sent
     }
 
-    /// Adds a response as a frame.
-    pub(super) fn say(&mut self, request: u32, response: &Response) {
-        match response {
-            Response::Body(long) | Response::Piece(long) if long.len() > LONG => {
-                put_head(&mut self.newest, response.kind(), request, long.len());
-                self.seal();
-                self.push(long.clone());
-            }
-            _ => response.encode(request, &mut self.newest),
-        }
+    /// Where to add what is short, at the end.
+    pub(crate) fn buffer(&mut self) -> &mut Vec<u8> {
+        &mut self.newest
     }
 
-    /// Adds a frame that is whole.
-    pub(super) fn add(&mut self, frame: &[u8]) {
-        self.newest.extend_from_slice(frame);
+    /// Adds something that may be long.
+    pub(crate) fn push(&mut self, bytes: &Bytes) {
+        if bytes.len() > SHARED_LEAST {
+            self.seal();
+            self.add_part(bytes.clone());
+        } else {
+            self.newest.extend_from_slice(bytes);
+        }
     }
 
     /// Makes a part of what has been collected.
     fn seal(&mut self) {
         let mut part = Bytes::from(std::mem::take(&mut self.newest));
         part.advance(std::mem::take(&mut self.sent));
-        self.push(part);
+        if !part.is_empty() {
+            self.add_part(part);
+        }
     }
 
-    fn push(&mut self, part: Bytes) {
+    fn add_part(&mut self, part: Bytes) {
         self.parts_len += part.len();
         self.parts.push_back(part);
     }
@@ -79,6 +79,18 @@ impl Outbox {
             self.sent = 0;
         }
         Ok(())
+    }
+
+    /// All that has not left, for tests.
+    #[cfg(test)]
+    pub(crate) fn take_all(&mut self) -> Vec<u8> {
+        let all = std::cell::RefCell::new(Vec::new());
+        let write = |parts: &[IoSlice<'_>]| {
+            parts.iter().for_each(|part| all.borrow_mut().extend_from_slice(part));
+            Ok(parts.iter().map(|part| part.len()).sum())
+        };
+        self.write_out(write).expect("a vector takes everything");
+        all.into_inner()
     }
 
     /// What leaves first.
@@ -125,19 +137,23 @@ mod tests {
         got.into_inner()
     }
 
-    fn body(len: usize) -> Response {
-        Response::Body((0..len).map(|n| n as u8).collect::<Vec<_>>().into())
+    fn body(len: usize) -> Bytes {
+        (0..len).map(|n| n as u8).collect::<Vec<_>>().into()
     }
 
     #[test]
     fn everything_leaves_in_order_however_the_socket_cuts_it() {
-        let said = [Response::Ok, body(LONG + 1), body(LONG), body(3 * LONG), body(2 * LONG), Response::Ok];
-        for step in [3_001, LONG, 1 << 20] {
-            for room in [1, 100, LONG + 30, usize::MAX] {
+        let long = SHARED_LEAST;
+        let said = [body(2), body(long + 1), body(long), body(3 * long), body(2 * long), body(2)];
+        for step in [3_001, long, 1 << 20] {
+            for room in [1, 100, long + 30, usize::MAX] {
                 let (mut outbox, mut expected, mut left) = (Outbox::default(), Vec::new(), Vec::new());
-                for (request, response) in (0..).zip(said.iter().cycle().take(2 * said.len())) {
-                    response.encode(request, &mut expected);
-                    outbox.say(request, response);
+                for (head, body) in (0u8..).zip(said.iter().cycle().take(2 * said.len())) {
+                    // As a body comes behind its head, and sometimes behind nothing.
+                    let head = &[head; 9][..usize::from(head) % 3 * 4];
+                    outbox.buffer().extend_from_slice(head);
+                    outbox.push(body);
+                    expected.extend([head, body].concat());
                     left.extend(take(&mut outbox, step, room));
                     assert_eq!(
                         outbox.len(),
@@ -145,7 +161,7 @@ mod tests {
                         "what is owed is what has not left"
                     );
                 }
-                outbox.add(b"whole");
+                outbox.buffer().extend_from_slice(b"whole");
                 expected.extend(b"whole");
                 left.extend(take(&mut outbox, step, usize::MAX));
                 assert!(left == expected, "{step} at a time, {room} at once");
@@ -157,11 +173,11 @@ mod tests {
     #[test]
     fn long_bodies_are_not_copied_and_short_answers_leave_together() {
         let mut outbox = Outbox::default();
-        let long = Bytes::from(vec![1; LONG + 1]);
-        outbox.say(1, &Response::Ok);
-        outbox.say(2, &Response::Body(long.clone()));
-        outbox.say(3, &Response::Ok);
-        outbox.say(4, &Response::Ok);
+        let long = Bytes::from(vec![1; SHARED_LEAST + 1]);
+        outbox.buffer().extend_from_slice(b"one");
+        outbox.push(&long);
+        outbox.push(&Bytes::from_static(b"three"));
+        outbox.buffer().extend_from_slice(b"four");
         let mut slices = [IoSlice::new(&[]); PARTS];
         let front = outbox.front(&mut slices);
         assert_eq!(front.len(), 3);
@@ -175,7 +191,7 @@ mod tests {
     #[test]
     fn a_buffer_that_was_long_is_given_back() {
         let mut outbox = Outbox::default();
-        outbox.add(&vec![0; 1 << 20]);
+        outbox.buffer().resize(1 << 20, 0);
         take(&mut outbox, usize::MAX, usize::MAX);
         assert!(outbox.newest.capacity() <= FREE);
     }

@@ -4,13 +4,7 @@
 //! A file is a row of pieces: attempt (u32), stream (u8: 1 standard output, 2 standard error), length (u32), all
 //! little-endian, and so many bytes. One that was cut by a crash ends at its last whole piece.
 
-use super::admin;
-use super::gate::Gate;
-use super::hub::{Follower, Hub};
-use super::session::Session;
 use crate::core::{IdRange, JobId};
-use crate::protocol::{Fault, Response};
-use crate::store::Store;
 use crate::telemetry::events;
 use bytes::{Buf, BufMut, Bytes};
 use std::cell::RefCell;
@@ -19,13 +13,12 @@ use std::fs::{self, File};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::rc::Rc;
 use tokio::sync::{mpsc, oneshot};
 
 const PIECE_HEADER: usize = 9;
 const STDERR: u8 = 2;
 /// The longest piece of a file: a read holds at least one.
-pub(super) const PIECE_MAX: usize = 64 << 10;
+const PIECE_MAX: usize = 64 << 10;
 /// How many orders wait for the thread before whoever gives them does.
 const ORDERS_MAX: usize = 1024;
 /// How much of a file one read gives.
@@ -116,8 +109,16 @@ impl OutputStore {
         self.files.borrow().contains_key(&id)
     }
 
+    /// Keeps what a job has printed, in pieces that a read can hold.
+    pub(super) async fn keep(&self, id: JobId, attempt: u32, stream: u8, data: Bytes, max: u64) {
+        for at in (0..data.len()).step_by(PIECE_MAX) {
+            let piece = data.slice(at..data.len().min(at + PIECE_MAX));
+            self.append(id, attempt, stream, piece, max).await;
+        }
+    }
+
     /// Keeps a piece, up to about `max` bytes of one job. What earlier attempts printed gives way to a new one.
-    pub(super) async fn append(&self, id: JobId, attempt: u32, stream: u8, data: Bytes, max: u64) {
+    async fn append(&self, id: JobId, attempt: u32, stream: u8, data: Bytes, max: u64) {
         let len = data.len();
         let taken = self.files.borrow_mut().entry(id).or_default().takes(attempt, len as u64, max);
         let Some(fresh) = taken else { return };
@@ -146,7 +147,7 @@ impl OutputStore {
         }
     }
 
-    fn remove(&self, id: JobId) {
+    pub(super) fn remove(&self, id: JobId) {
         if self.files.borrow_mut().remove(&id).is_some() {
             let orders = self.orders.clone();
             match orders.try_send(Order::Forget(id)) {
@@ -159,7 +160,7 @@ impl OutputStore {
     }
 
     /// How often its file was begun anew.
-    fn round(&self, id: JobId) -> u32 {
+    pub(super) fn round(&self, id: JobId) -> u32 {
         self.files.borrow().get(&id).map_or(0, |kept| kept.round)
     }
 
@@ -171,7 +172,7 @@ impl OutputStore {
         answer.await.ok().flatten()
     }
 
-    async fn read(&self, id: JobId, offset: u64) -> Vec<u8> {
+    pub(super) async fn read(&self, id: JobId, offset: u64) -> Vec<u8> {
         let (reply, answer) = oneshot::channel();
         let _ = self.orders.send(Order::Read { id, offset, reply }).await;
         answer.await.unwrap_or_default()
@@ -239,63 +240,8 @@ impl Strange {
     }
 }
 
-/// Sends a job's output to whoever asked, and goes on until the follower is told that there is no more.
-pub(super) async fn follow<S: Store + 'static>(
-    hub: Rc<Hub<S>>,
-    session: Rc<Session>,
-    follower: Rc<Follower>,
-    id: JobId,
-) {
-    let request = follower.origin.request;
-    let (mut offset, mut round) = (0, hub.outputs.round(id));
-    let last_word = loop {
-        if Gate::of(&hub, &session).hides(&hub.engine.borrow().core().state, id) {
-            // The rules have changed meanwhile.
-            let (code, message) = admin::not_found(id);
-            break Response::Error(Fault { code, message });
-        }
-        // Asked before the read: what came before the end is in the file by then.
-        let ended = follower.ended.get();
-        if round != hub.outputs.round(id) {
-            (offset, round) = (0, hub.outputs.round(id));
-        }
-        let data = hub.outputs.read(id, offset).await;
-        let whole = pieces(data.into(), |attempt, stream, data| {
-            session.say(request, &Response::Output { attempt, stream, data });
-        });
-        offset += whole;
-        if whole > 0 {
-            session.flush();
-            hub.enforce_budget();
-            session.until_drained().await;
-        } else if ended || !hub.sessions.borrow().contains_key(&session.id) {
-            break Response::Ok;
-        } else {
-            tokio::select! {
-                () = follower.more.notified() => {}
-                () = session.closed.notified() => {}
-            }
-        }
-    };
-    session.say(request, &last_word);
-    session.flush();
-    let last = {
-        let mut followers = hub.followers.borrow_mut();
-        let rest = followers.entry(id).or_default();
-        rest.retain(|other| !Rc::ptr_eq(other, &follower));
-        let last = rest.is_empty();
-        if last {
-            followers.remove(&id);
-        }
-        last
-    };
-    if last && !hub.engine.borrow().core().state.contains(id) {
-        hub.outputs.remove(id);
-    }
-}
-
 /// Hands out the whole pieces at the front of `data`; returns how many bytes they are.
-fn pieces(mut data: Bytes, mut each: impl FnMut(u32, u8, Bytes)) -> u64 {
+pub(super) fn pieces(mut data: Bytes, mut each: impl FnMut(u32, u8, Bytes)) -> u64 {
     let before = data.len();
     while data.len() >= PIECE_HEADER {
         let len = u32::from_le_bytes([data[5], data[6], data[7], data[8]]) as usize;

@@ -13,11 +13,11 @@ const GROUPS_MAX: usize = 65_536;
 
 /// Who is on the other side.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Peer {
+pub(crate) struct Peer {
     /// The user.
-    pub(super) caller: Caller,
+    pub(crate) caller: Caller,
     /// Whether it is the daemon's own pool of workers.
-    pub(super) pool: bool,
+    pub(crate) pool: bool,
 }
 
 impl Peer {

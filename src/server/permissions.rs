@@ -1,45 +1,42 @@
-//! Asks the rules of access for each request: who sent it is known (`peer.rs`), what it names is looked up here.
-//! A job that somebody may not see is, for him, not there: the answers are those for a job that never was.
+//! Authorization: asks the rules of access for each request. Who sent it is known (`peer.rs`), what it names is looked
+//! up here. A job that somebody may not see is, for him, not there: the answers are those for a job that never was.
 
-use super::hub::Hub;
-use super::native::Invalid;
-use super::session::Session;
+use super::fault::{Fault, Kind};
+use super::peer::Peer;
 use crate::access::{Access, Caller, Denied, Right};
 use crate::core::{Edit, JobId, QueueName, RecentEnd, Spec, State};
-use crate::protocol::ErrorCode;
 use std::rc::Rc;
 
 /// What one connection may do, by the rules of this moment.
-pub(super) struct Gate<'a> {
+pub(crate) struct Permissions<'a> {
     access: Rc<Access>,
     caller: &'a Caller,
     /// There is nothing to ask.
     is_open: bool,
 }
 
-impl<'a> Gate<'a> {
-    pub(super) fn of<S>(hub: &Hub<S>, session: &'a Session) -> Gate<'a> {
-        let (access, peer) = (hub.service.borrow().access.clone(), &session.peer);
+impl<'a> Permissions<'a> {
+    pub(super) fn new(access: Rc<Access>, peer: &'a Peer) -> Permissions<'a> {
         let is_open = peer.pool || access.is_open_to(&peer.caller);
-        Gate { access, caller: &peer.caller, is_open }
+        Permissions { access, caller: &peer.caller, is_open }
     }
 
     /// May this be done with a queue?
-    pub(super) fn queue(&self, right: Right, queue: &QueueName) -> Result<(), Invalid> {
+    pub(super) fn queue(&self, right: Right, queue: &QueueName) -> Result<(), Fault> {
         let may = self.is_open || self.access.may(self.caller, right, queue.as_str());
         self.unless_denied(may, right, Some(queue))
     }
 
     /// May the daemon as a whole be changed?
-    pub(super) fn daemon(&self) -> Result<(), Invalid> {
+    pub(super) fn daemon(&self) -> Result<(), Fault> {
         let may = self.is_open || self.access.may_everywhere(self.caller, Right::Admin);
         self.unless_denied(may, Right::Admin, None)
     }
 
-    fn unless_denied(&self, may: bool, right: Right, queue: Option<&QueueName>) -> Result<(), Invalid> {
+    fn unless_denied(&self, may: bool, right: Right, queue: Option<&QueueName>) -> Result<(), Fault> {
         let queue = queue.map(ToString::to_string);
         let denied = || Denied { uid: self.caller.uid, right, queue };
-        if may { Ok(()) } else { Err((ErrorCode::Forbidden, denied().to_string())) }
+        if may { Ok(()) } else { Err(Fault::new(Kind::Forbidden, denied().to_string())) }
     }
 
     /// Is this queue shown?
@@ -70,7 +67,7 @@ impl<'a> Gate<'a> {
 
     /// May a worker name these jobs? Those that are not shown to him, and that he may not work on, are hidden from
     /// him and no reason to refuse the others.
-    pub(super) fn work(&self, state: &State, ids: impl Iterator<Item = JobId>) -> Result<(), Invalid> {
+    pub(super) fn work(&self, state: &State, ids: impl Iterator<Item = JobId>) -> Result<(), Fault> {
         self.shown_jobs(state, ids, |spec| if self.works(spec) { None } else { Some(Right::Work) })
     }
 
@@ -79,13 +76,13 @@ impl<'a> Gate<'a> {
         self.hides_unless(state, id, |spec| self.works(spec))
     }
 
-    /// May these jobs be changed like this? As for [`Gate::work`]; hidden is what [`Gate::hides`] says.
+    /// May these jobs be changed like this? As for [`Permissions::work`]; hidden is what [`Permissions::hides`] says.
     pub(super) fn edit(
         &self,
         state: &State,
         ids: impl Iterator<Item = JobId>,
         edit: Edit,
-    ) -> Result<(), Invalid> {
+    ) -> Result<(), Fault> {
         let to_run = matches!(edit, Edit::Retry | Edit::Kick);
         self.shown_jobs(state, ids, |spec| {
             let queue = spec.queue.as_str();
@@ -105,7 +102,7 @@ impl<'a> Gate<'a> {
         state: &State,
         ids: impl Iterator<Item = JobId>,
         lacks: impl Fn(&Spec) -> Option<Right>,
-    ) -> Result<(), Invalid> {
+    ) -> Result<(), Fault> {
         if self.is_open {
             return Ok(());
         }

@@ -1,15 +1,15 @@
 //! Why a job is not running, in words: what the core knows of the job and its queue, and what only the edge knows of
 //! who takes from it. The reason that is to be mended first stands first.
 
-use super::admin::not_found;
-use super::gate::Gate;
-use super::hub::Hub;
-use super::native::Invalid;
 use crate::clock::Clock;
 use crate::core::{Job, JobId, JobState, QueueName, Reason, StateKind, Time};
 use crate::durations::show_point;
-use crate::protocol::admin::ExplainView;
+use crate::server::fault::Fault;
+use crate::server::hub::Hub;
+use crate::server::peer::Peer;
+use crate::server::requests::not_found;
 use crate::store::Store;
+use crate::views::ExplainView;
 use crate::words::{counted, jobs, so_far, span, when};
 use std::time::Duration;
 
@@ -23,16 +23,18 @@ struct Takers {
     leased: u64,
 }
 
-pub(super) fn view<S: Store + 'static>(
+/// Why a job is not running.
+pub(crate) fn explain<S: Store + 'static>(
     hub: &Hub<S>,
-    gate: &Gate<'_>,
+    peer: &Peer,
     id: JobId,
     now: Time,
-) -> Result<ExplainView, Invalid> {
+) -> Result<ExplainView, Fault> {
+    let permissions = hub.permissions(peer);
     let (job, reasons) = {
         let engine = hub.engine.borrow();
         let core = engine.core();
-        let job = core.state.job(id).filter(|job| gate.reads(&job.spec));
+        let job = core.state.job(id).filter(|job| permissions.reads(&job.spec));
         job.zip(core.explain(id)).ok_or_else(|| not_found(id))?
     };
     let mut words = words(hub, &job, &reasons, now);

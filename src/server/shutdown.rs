@@ -1,11 +1,11 @@
-//! The last call: how a daemon that has stopped leaves its connections. Requests may be on their way to it at any
+//! How a daemon that has stopped leaves its connections. Requests may be on their way to it at any
 //! moment, so there is a line: whatever was sent before it is answered, and whatever is sent after it fails where
 //! it is sent. Who is not yet connected is left in the socket's queue, for the next daemon if the socket is a
 //! service manager's.
 
-use super::driver::{Fatal, turn};
+use super::connection::Connection;
+use super::event_loop::{Fatal, turn};
 use super::hub::Hub;
-use super::session::Session;
 use crate::store::Store;
 use std::rc::Rc;
 use std::time::Duration;
@@ -14,25 +14,28 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 
 /// How long a connection that has just come may take for its first request, and how long the reading and the
 /// writing of what is left may take. Nobody who is well needs a hundredth of it.
-const PATIENCE: Duration = Duration::from_secs(1);
+const STEP_TIME_MAX: Duration = Duration::from_secs(1);
 
 /// Ends all connections without losing what they have sent. The caller then closes the engine.
 ///
 /// # Errors
 /// The disk failed, as for [`run`](super::run).
-pub async fn last_call<S: Store + 'static>(hub: &Rc<Hub<S>>, accepting: JoinHandle<()>) -> Result<(), Fatal> {
+pub async fn close_connections<S: Store + 'static>(
+    hub: &Rc<Hub<S>>,
+    accepting: JoinHandle<()>,
+) -> Result<(), Fatal> {
     accepting.abort();
     // An error says that it was aborted, which is what is waited for.
     let _ = accepting.await;
-    turns_until(hub, |session| !session.is_about_to_ask(PATIENCE)).await?;
+    turns_until(hub, |connection| !connection.is_about_to_ask(STEP_TIME_MAX)).await?;
     hub.is_ending.set(true);
-    let sessions: Vec<_> = hub.sessions.borrow().values().cloned().collect();
-    sessions.iter().for_each(|session| session.stop_taking());
-    turns_until(hub, Session::is_read).await?;
-    let deadline = Instant::now() + PATIENCE;
-    for session in sessions {
+    let connections: Vec<_> = hub.connections.open().values().cloned().collect();
+    connections.iter().for_each(|connection| connection.stop_taking());
+    turns_until(hub, |connection| connection.is_read.get()).await?;
+    let deadline = Instant::now() + STEP_TIME_MAX;
+    for connection in connections {
         // Who does not read its answers has to do without them.
-        let _ = timeout_at(deadline, session.until_unsent(0)).await;
+        let _ = timeout_at(deadline, connection.until_unsent(0)).await;
     }
     Ok(())
 }
@@ -40,12 +43,13 @@ pub async fn last_call<S: Store + 'static>(hub: &Rc<Hub<S>>, accepting: JoinHand
 /// Makes turns until that holds for all connections, or patience ends.
 async fn turns_until<S: Store + 'static>(
     hub: &Rc<Hub<S>>,
-    holds: impl Fn(&Session) -> bool,
+    holds: impl Fn(&Connection) -> bool,
 ) -> Result<(), Fatal> {
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + STEP_TIME_MAX;
     loop {
         // Looked at before the turn, so that the last turn answers whatever was read.
-        let over = Instant::now() >= deadline || hub.sessions.borrow().values().all(|session| holds(session));
+        let over =
+            Instant::now() >= deadline || hub.connections.open().values().all(|connection| holds(connection));
         turn(hub, hub.clock.now())?;
         if over {
             return Ok(());

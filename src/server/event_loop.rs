@@ -1,11 +1,13 @@
 //! The loop: waits until something has come or is due, lets every connection that has sent something be read, and
 //! ends the turn for all of them together. Group commit is nothing more than this.
 
+use super::connection::Connection;
+use super::encoder::{Answers, Notice};
 use super::hub::Hub;
 use super::timer::Timer;
 use crate::clock::{monotonic, thread_work};
 use crate::core::Time;
-use crate::engine::Step;
+use crate::engine::{Answer, Delivery, Step, Turned};
 use crate::store::{AppendError, Store};
 use std::io;
 use std::rc::Rc;
@@ -38,7 +40,7 @@ pub async fn run<S: Store + 'static>(hub: &Rc<Hub<S>>) -> Result<(), Fatal> {
         // This task goes on only after the sockets were asked once more and all whose bytes have come were read:
         // they share the commit.
         tokio::task::yield_now().await;
-        if hub.turns.line_was_served() {
+        if hub.scheduler.line_was_served() {
             // That took a while, in which others may have sent something, and they are not to wait for another turn.
             tokio::task::yield_now().await;
         }
@@ -63,15 +65,70 @@ pub(super) fn turn<S: Store + 'static>(hub: &Hub<S>, now: Time) -> Result<Option
     let turned = hub.engine.borrow_mut().turn(now)?;
     let took = monotonic() - begun;
     let disk = took.saturating_sub(thread_work() - worked);
-    hub.deliver(turned);
+    deliver(hub, turned);
     let next = {
         let mut engine = hub.engine.borrow_mut();
         let next = engine.housekeep(now)?;
         engine.turn_took(now, took, disk);
+        hub.journal.room(engine.room());
+        hub.journal.shrunk(engine.shrunk());
         next
     };
-    hub.turns.next(disk);
-    hub.watch_room();
-    hub.watch_size();
+    hub.scheduler.next(disk);
     Ok(next)
+}
+
+/// Hands out what a turn brought: has each answer said into its connection's buffer, then writes each connection once.
+fn deliver<S: Store + 'static>(hub: &Hub<S>, turned: Turned) {
+    hub.journal.facts(&turned.facts, &hub.clock);
+    let mut touched: Vec<Rc<Connection>> = Vec::new();
+    let mut touch = |connection: &Rc<Connection>| {
+        if !connection.touched.replace(true) {
+            touched.push(connection.clone());
+        }
+    };
+    let connections = hub.connections.open();
+    let mut deliveries = turned.deliveries.into_iter();
+    while let Some(delivery) = deliveries.next() {
+        match delivery {
+            Delivery::Answer(origin, answer) => {
+                if hub.followers.take(origin, &answer) {
+                    continue;
+                }
+                match connections.get(&origin.session) {
+                    Some(connection) => {
+                        touch(connection);
+                        connection.say_all(Answers::new(origin, answer, &mut deliveries));
+                    }
+                    None => undeliverable(hub, &answer),
+                }
+            }
+            Delivery::Revoked { session, lease, expired } => {
+                if let Some(connection) = connections.get(&session) {
+                    connection.notify(Notice::Revoked { lease, expired });
+                    touch(connection);
+                }
+            }
+            Delivery::Forgotten(range) => hub.outputs.forget(range, |id| hub.followers.has(id)),
+        }
+    }
+    drop(connections);
+    // Backwards: what had waited for new jobs was served last, and begins with them while producers learn that they
+    // are kept.
+    for connection in touched.into_iter().rev() {
+        connection.touched.set(false);
+        connection.flush();
+    }
+    hub.connections.enforce_budget();
+}
+
+/// An answer to a connection that has closed. Jobs leased for it are given back; leases that are bound to it
+/// were ended when it closed.
+fn undeliverable<S: Store + 'static>(hub: &Hub<S>, answer: &Answer) {
+    if let Answer::Jobs(jobs) = answer
+        && !jobs.is_empty()
+    {
+        hub.engine.borrow_mut().undo_claim(jobs, hub.clock.now());
+        hub.wake.notify_one();
+    }
 }

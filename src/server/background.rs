@@ -1,4 +1,4 @@
-//! Work beside the loop: what takes long is done by a thread of its own, and what is left of it in the end is dropped
+//! Work in the background: what takes long is done by a thread of its own, and what is left of it in the end is dropped
 //! there too, for to give back much memory takes long as well. One such thread at a time, for the memory.
 
 use std::sync::Arc;
@@ -7,16 +7,16 @@ use tokio::sync::{Mutex, oneshot};
 /// How much its thread gives way to the loop and to everybody else where processors are few.
 const NICE: i32 = 10;
 
-/// Who may do something beside the loop.
+/// Who may do something in the background.
 #[derive(Debug, Default)]
-pub(super) struct Beside(Arc<Mutex<()>>);
+pub(crate) struct Background(Arc<Mutex<()>>);
 
 /// Takes what is to be dropped there. The next one is let in when that is done, or when there is nothing to drop.
-pub(super) type Leftovers<L> = oneshot::Sender<L>;
+pub(crate) type Leftovers<L> = oneshot::Sender<L>;
 
-impl Beside {
-    /// Does something beside the loop when its turn has come. `None` if that panicked, or there is no thread for it.
-    pub(super) async fn run<T, L>(
+impl Background {
+    /// Does something off the loop when its turn has come. `None` if that panicked, or there is no thread for it.
+    pub(crate) async fn run<T, L>(
         &self,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Option<(T, Leftovers<L>)>
@@ -37,7 +37,7 @@ impl Beside {
                 drop(left.blocking_recv());
             }
         };
-        std::thread::Builder::new().name("beside".into()).spawn(run).ok()?;
+        std::thread::Builder::new().name("background".into()).spawn(run).ok()?;
         Some((said.await.ok()?, leftovers))
     }
 }
@@ -61,35 +61,36 @@ mod tests {
 
     #[tokio::test(flavor = "current_thread")]
     async fn what_is_left_is_dropped_by_the_thread_and_only_then_is_the_next_one_let_in() {
-        let (beside, (dropped, seen)) = (Beside::default(), mpsc::channel());
-        let (made, leftovers) = beside.run(move || Heavy(dropped)).await.unwrap();
-        let next = tokio::time::timeout(Duration::from_millis(50), beside.run::<_, ()>(|| ()));
+        let (background, (dropped, seen)) = (Background::default(), mpsc::channel());
+        let (made, leftovers) = background.run(move || Heavy(dropped)).await.unwrap();
+        let next = tokio::time::timeout(Duration::from_millis(50), background.run::<_, ()>(|| ()));
         assert!(next.await.is_err(), "one at a time");
         assert!(leftovers.send(made).is_ok());
-        assert!(beside.run::<_, ()>(|| ()).await.is_some(), "now it is let in");
+        assert!(background.run::<_, ()>(|| ()).await.is_some(), "now it is let in");
         assert_ne!(seen.try_recv().expect("dropped by then"), current().id());
     }
 
     #[tokio::test(flavor = "current_thread")]
     async fn who_goes_away_leaves_his_place_only_when_the_work_is_done() {
-        let (beside, (finish, wait), (dropped, seen)) = (Beside::default(), mpsc::channel(), mpsc::channel());
+        let (background, (finish, wait), (dropped, seen)) =
+            (Background::default(), mpsc::channel(), mpsc::channel());
         let work = move || {
             let _: Result<(), _> = wait.recv();
             Heavy(dropped)
         };
-        let gone = tokio::time::timeout(Duration::from_millis(20), beside.run::<_, ()>(work));
+        let gone = tokio::time::timeout(Duration::from_millis(20), background.run::<_, ()>(work));
         assert!(gone.await.is_err());
-        let next = tokio::time::timeout(Duration::from_millis(50), beside.run::<_, ()>(|| ()));
+        let next = tokio::time::timeout(Duration::from_millis(50), background.run::<_, ()>(|| ()));
         assert!(next.await.is_err(), "it still takes the memory");
         finish.send(()).unwrap();
-        assert!(beside.run::<_, ()>(|| ()).await.is_some());
+        assert!(background.run::<_, ()>(|| ()).await.is_some());
         assert_ne!(seen.try_recv().expect("dropped by then"), current().id());
     }
 
     #[tokio::test(flavor = "current_thread")]
     async fn a_panic_is_the_end_of_one_request() {
-        let beside = Beside::default();
-        assert!(beside.run::<(), ()>(|| panic!("as the test wants it")).await.is_none());
-        assert!(beside.run::<_, ()>(|| ()).await.is_some());
+        let background = Background::default();
+        assert!(background.run::<(), ()>(|| panic!("as the test wants it")).await.is_none());
+        assert!(background.run::<_, ()>(|| ()).await.is_some());
     }
 }

@@ -1,8 +1,8 @@
-//! Fairness: how much of a turn one connection may take. Each has a small share of every turn. Whoever has used that
+//! Fairness: how much of a turn one connection may take. Each has a small quota of every turn. Whoever has used that
 //! up, or has asked for something long the last time, stands in line for what a turn has to spare: little where
 //! others are served who do not stand in line, for they wait until the turn ends, and much where there are none. So a
 //! flood is served with what the others do not need, and short requests wait for nobody. Whoever has just come stands in
-//! line too: else many who come and go had a share each. It knows what requests cost, not what they are.
+//! line too: else many who come and go had a quota each. It knows what requests cost, not what they are.
 
 use std::cell::Cell;
 use std::pin::pin;
@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::sync::{Mutex, Notify};
 
 /// What each connection has of every turn, and of what there is to spare at a time.
-const SHARE: Duration = Duration::from_micros(50);
+const QUOTA: Duration = Duration::from_micros(50);
 /// What those in line have of a turn all together, where others are served too: as long as the turn before waited for the
 /// disk, within these. So a flood makes the turns of others about twice as long, and on a slow disk, where turns are
 /// long anyway, it gets more of them.
@@ -35,16 +35,16 @@ pub(super) enum Fill {
 
 /// The turns of the loop, and the line of those who want more of them.
 #[derive(Debug, Default)]
-pub(super) struct Turns {
+pub(super) struct Scheduler {
     number: Cell<u64>,
     spare: Cell<Duration>,
     /// The last turn in which somebody was served who stood in line.
     lined: Cell<u64>,
     /// The last turn in which somebody was served who does not stand in line.
     modest: Cell<u64>,
-    /// Rings after each turn, for whoever is first in line, and for those who have a share and wait for room.
+    /// Rings after each turn, for whoever is first in line, and for those who have a quota and wait for room.
     ended: Notify,
-    /// Rings after each turn in which all in line have a share again. To wake hundreds of them for nothing makes those wait
+    /// Rings after each turn in which all in line have a quota again. To wake hundreds of them for nothing makes those wait
     /// who come after them.
     freed: Notify,
     /// Hands itself on in the order in which it was asked for.
@@ -53,7 +53,7 @@ pub(super) struct Turns {
 
 /// What one connection has left of a turn, and what its last request cost beyond that.
 #[derive(Debug, Default)]
-pub(super) struct Share {
+pub(super) struct Quota {
     turn: Cell<u64>,
     left: Cell<Duration>,
     over: Cell<Duration>,
@@ -63,7 +63,7 @@ pub(super) struct Share {
     came: u64,
 }
 
-impl Turns {
+impl Scheduler {
     /// A turn has ended that has waited for the disk for `disk`.
     pub(super) fn next(&self, disk: Duration) {
         self.number.set(self.number.get() + 1);
@@ -80,9 +80,9 @@ impl Turns {
         self.lined.get() == self.number.get()
     }
 
-    /// The share of somebody who has just come.
-    pub(super) fn newcomer(&self) -> Share {
-        Share { came: self.number.get(), ..Share::default() }
+    /// The quota of somebody who has just come.
+    pub(super) fn newcomer(&self) -> Quota {
+        Quota { came: self.number.get(), ..Quota::default() }
     }
 
     fn is_long_ago(&self, turn: u64) -> bool {
@@ -91,21 +91,21 @@ impl Turns {
 
     /// Waits until a connection may go on; returns whether it had to. `wait` says that somebody waits for the turn
     /// to end.
-    pub(super) async fn admit(&self, share: &Share, fill: impl Fn() -> Fill, wait: impl Fn()) -> bool {
-        if self.has_share(share) && fill() < Fill::Full {
+    pub(super) async fn admit(&self, quota: &Quota, fill: impl Fn() -> Fill, wait: impl Fn()) -> bool {
+        if self.has_quota(quota) && fill() < Fill::Full {
             return false;
         }
         let mut line = pin!(self.line.lock());
         loop {
             wait();
-            if self.has_share(share) {
+            if self.has_quota(quota) {
                 if fill() < Fill::Full {
                     return true;
                 }
                 self.ended.notified().await;
                 continue;
             }
-            self.stands(share);
+            self.stands(quota);
             tokio::select! {
                 biased;
                 _place = &mut line => {
@@ -113,11 +113,11 @@ impl Turns {
                         wait();
                         self.ended.notified().await;
                     }
-                    self.stands(share);
+                    self.stands(quota);
                     self.lined.set(self.number.get());
-                    let slice = SHARE.min(self.spare.get());
+                    let slice = QUOTA.min(self.spare.get());
                     self.spare.set(self.spare.get() - slice);
-                    self.give(share, slice);
+                    self.give(quota, slice);
                     return true;
                 }
                 () = self.freed.notified() => {}
@@ -125,45 +125,45 @@ impl Turns {
         }
     }
 
-    fn stands(&self, share: &Share) {
-        if self.is_long_ago(share.came) {
-            share.stood.set(self.number.get());
+    fn stands(&self, quota: &Quota) {
+        if self.is_long_ago(quota.came) {
+            quota.stood.set(self.number.get());
         }
     }
 
-    /// Whether something is left of a connection's share. In a new turn it has a new one, unless its last request
+    /// Whether something is left of a connection's quota. In a new turn it has a new one, unless its last request
     /// cost much more than that.
-    fn has_share(&self, share: &Share) -> bool {
-        if share.turn.get() != self.number.get() && share.over.get() < SHARE {
-            let is_modest = self.is_long_ago(share.stood.get()) && self.is_long_ago(share.came);
+    fn has_quota(&self, quota: &Quota) -> bool {
+        if quota.turn.get() != self.number.get() && quota.over.get() < QUOTA {
+            let is_modest = self.is_long_ago(quota.stood.get()) && self.is_long_ago(quota.came);
             if is_modest {
                 self.modest.set(self.number.get());
             }
             if is_modest || self.is_long_ago(self.modest.get()) {
-                self.give(share, SHARE);
+                self.give(quota, QUOTA);
             }
         }
-        !share.left.get().is_zero()
+        !quota.left.get().is_zero()
     }
 
     /// The connection asks for something long: it stands in line.
-    pub(super) fn spend(&self, share: &Share) {
-        share.turn.set(self.number.get());
-        share.left.set(Duration::ZERO);
-        share.over.set(SHARE);
+    pub(super) fn spend(&self, quota: &Quota) {
+        quota.turn.set(self.number.get());
+        quota.left.set(Duration::ZERO);
+        quota.over.set(QUOTA);
     }
 
-    fn give(&self, share: &Share, time: Duration) {
-        share.turn.set(self.number.get());
-        share.left.set(time);
-        share.over.set(Duration::ZERO);
+    fn give(&self, quota: &Quota, time: Duration) {
+        quota.turn.set(self.number.get());
+        quota.left.set(time);
+        quota.over.set(Duration::ZERO);
     }
 
-    /// Takes what a request cost off the connection's share, and what is over it off what is left for the line.
-    pub(super) fn charge(&self, share: &Share, cost: Duration) {
-        let over = cost.saturating_sub(share.left.get());
-        share.left.set(share.left.get().saturating_sub(cost));
-        share.over.set(over);
+    /// Takes what a request cost off the connection's quota, and what is over it off what is left for the line.
+    pub(super) fn charge(&self, quota: &Quota, cost: Duration) {
+        let over = cost.saturating_sub(quota.left.get());
+        quota.left.set(quota.left.get().saturating_sub(cost));
+        quota.over.set(over);
         self.spare.set(self.spare.get().saturating_sub(over));
     }
 }
@@ -181,133 +181,137 @@ mod tests {
         admitted.poll(&mut Context::from_waker(Waker::noop())).is_ready()
     }
 
-    fn admit<'a>(turns: &'a Turns, share: &'a Share, fill: Fill) -> impl Future<Output = bool> + 'a {
-        turns.admit(share, move || fill, || ())
+    fn admit<'a>(scheduler: &'a Scheduler, quota: &'a Quota, fill: Fill) -> impl Future<Output = bool> + 'a {
+        scheduler.admit(quota, move || fill, || ())
     }
 
-    /// Goes on as often as it may in this turn, each time for a share; returns how often that was.
-    fn pour(turns: &Turns, share: &Share) -> u32 {
+    /// Goes on as often as it may in this turn, each time for a quota; returns how often that was.
+    fn pour(scheduler: &Scheduler, quota: &Quota) -> u32 {
         let mut times = 0;
-        while goes_on(pin!(admit(turns, share, Fill::Low))) {
-            turns.charge(share, SHARE);
+        while goes_on(pin!(admit(scheduler, quota, Fill::Low))) {
+            scheduler.charge(quota, QUOTA);
             times += 1;
         }
         times
     }
 
     fn slices(spare: Duration) -> u32 {
-        spare.div_duration_f64(SHARE) as u32
+        spare.div_duration_f64(QUOTA) as u32
     }
 
     #[test]
-    fn who_asks_for_little_has_a_share_of_every_turn_and_a_flood_what_is_left() {
-        let (turns, good, flood) = (Turns::default(), Share::default(), Share::default());
-        turns.next(Duration::ZERO);
-        pour(&turns, &flood);
+    fn a_modest_connection_has_a_quota_of_every_turn_and_a_flood_what_is_left() {
+        let (scheduler, good, flood) = (Scheduler::default(), Quota::default(), Quota::default());
+        scheduler.next(Duration::ZERO);
+        pour(&scheduler, &flood);
         for _ in 0..3 * REMEMBERED {
-            turns.next(Duration::ZERO);
-            assert_eq!(pour(&turns, &flood), slices(SPARE_LEAST));
-            assert!(goes_on(pin!(admit(&turns, &good, Fill::Half))), "it is served whatever the others do");
-            turns.charge(&good, SHARE / 2);
+            scheduler.next(Duration::ZERO);
+            assert_eq!(pour(&scheduler, &flood), slices(SPARE_LEAST));
+            assert!(
+                goes_on(pin!(admit(&scheduler, &good, Fill::Half))),
+                "it is served whatever the others do"
+            );
+            scheduler.charge(&good, QUOTA / 2);
         }
-        turns.next(4 * SPARE_LEAST);
-        assert_eq!(pour(&turns, &flood), slices(4 * SPARE_LEAST), "a slow disk leaves more");
+        scheduler.next(4 * SPARE_LEAST);
+        assert_eq!(pour(&scheduler, &flood), slices(4 * SPARE_LEAST), "a slow disk leaves more");
     }
 
     #[test]
     fn where_nobody_else_is_served_there_is_more_to_spare() {
-        let (turns, flood) = (Turns::default(), Share::default());
+        let (scheduler, flood) = (Scheduler::default(), Quota::default());
         for _ in 0..=REMEMBERED {
-            turns.next(Duration::ZERO);
-            pour(&turns, &flood);
+            scheduler.next(Duration::ZERO);
+            pour(&scheduler, &flood);
         }
-        turns.next(Duration::ZERO);
-        turns.next(Duration::ZERO);
-        assert_eq!(pour(&turns, &flood), 1 + slices(SPARE_ALONE));
+        scheduler.next(Duration::ZERO);
+        scheduler.next(Duration::ZERO);
+        assert_eq!(pour(&scheduler, &flood), 1 + slices(SPARE_ALONE));
     }
 
     #[test]
     fn those_who_ask_for_much_are_served_in_turn_and_hold_up_nobody_else() {
-        let turns = Turns::default();
-        let (floods, good) = ([Share::default(), Share::default()], Share::default());
-        turns.next(Duration::ZERO);
+        let scheduler = Scheduler::default();
+        let (floods, good) = ([Quota::default(), Quota::default()], Quota::default());
+        scheduler.next(Duration::ZERO);
         for flood in &floods {
-            assert!(goes_on(pin!(admit(&turns, flood, Fill::Low))));
-            turns.charge(flood, SHARE + SPARE_ALONE);
+            assert!(goes_on(pin!(admit(&scheduler, flood, Fill::Low))));
+            scheduler.charge(flood, QUOTA + SPARE_ALONE);
         }
         let (mut first, mut second) =
-            (pin!(admit(&turns, &floods[0], Fill::Low)), pin!(admit(&turns, &floods[1], Fill::Low)));
+            (pin!(admit(&scheduler, &floods[0], Fill::Low)), pin!(admit(&scheduler, &floods[1], Fill::Low)));
         assert!(!goes_on(first.as_mut()) && !goes_on(second.as_mut()));
-        assert!(goes_on(pin!(admit(&turns, &good, Fill::Half))), "it has had nothing yet");
-        turns.next(Duration::ZERO);
+        assert!(goes_on(pin!(admit(&scheduler, &good, Fill::Half))), "it has had nothing yet");
+        scheduler.next(Duration::ZERO);
         assert!(!goes_on(second.as_mut()), "it came later");
         assert!(goes_on(first.as_mut()));
-        turns.charge(&floods[0], SHARE + SPARE_LEAST);
-        let mut again = pin!(admit(&turns, &floods[0], Fill::Low));
+        scheduler.charge(&floods[0], QUOTA + SPARE_LEAST);
+        let mut again = pin!(admit(&scheduler, &floods[0], Fill::Low));
         assert!(!goes_on(again.as_mut()));
-        turns.next(Duration::ZERO);
+        scheduler.next(Duration::ZERO);
         assert!(!goes_on(again.as_mut()), "it is behind the other");
         assert!(goes_on(second.as_mut()), "now it is its turn");
     }
 
-    /// Twenty connections that came and went, each with its share of every turn, made turns four times as long.
+    /// Twenty connections that came and went, each with its quota of every turn, made turns four times as long.
     #[test]
     fn who_has_just_come_stands_in_line_for_a_while() {
-        let (turns, good) = (Turns::default(), Share::default());
-        let served = |share: &Share| {
-            let goes_on = goes_on(pin!(admit(&turns, share, Fill::Low)));
-            turns.charge(share, if goes_on { SHARE } else { Duration::ZERO });
+        let (scheduler, good) = (Scheduler::default(), Quota::default());
+        let served = |quota: &Quota| {
+            let goes_on = goes_on(pin!(admit(&scheduler, quota, Fill::Low)));
+            scheduler.charge(quota, if goes_on { QUOTA } else { Duration::ZERO });
             goes_on
         };
-        turns.next(Duration::ZERO);
+        scheduler.next(Duration::ZERO);
         assert!(served(&good));
         for _ in 0..3 * REMEMBERED {
-            turns.next(Duration::ZERO);
+            scheduler.next(Duration::ZERO);
             assert!(served(&good));
-            let crowd: [Share; 20] = std::array::from_fn(|_| turns.newcomer());
-            assert_eq!(crowd.iter().filter(|share| served(share)).count() as u32, slices(SPARE_LEAST));
+            let crowd: [Quota; 20] = std::array::from_fn(|_| scheduler.newcomer());
+            assert_eq!(crowd.iter().filter(|quota| served(quota)).count() as u32, slices(SPARE_LEAST));
         }
-        let newcomers: [Share; 20] = std::array::from_fn(|_| turns.newcomer());
+        let newcomers: [Quota; 20] = std::array::from_fn(|_| scheduler.newcomer());
         for _ in 0..=REMEMBERED {
-            turns.next(Duration::ZERO);
+            scheduler.next(Duration::ZERO);
             assert!(served(&good));
-            newcomers.iter().for_each(|share| _ = served(share));
+            newcomers.iter().for_each(|quota| _ = served(quota));
         }
-        assert!(newcomers.iter().all(|share| turns.is_long_ago(share.came)));
-        turns.next(Duration::ZERO);
+        assert!(newcomers.iter().all(|quota| scheduler.is_long_ago(quota.came)));
+        scheduler.next(Duration::ZERO);
         assert!(
             newcomers.iter().all(served),
-            "whoever has stayed has a share of his own, though he has asked all the time"
+            "whoever has stayed has a quota of his own, though he has asked all the time"
         );
     }
 
     /// Two hundred in line were woken after each turn, and whoever asked for little came behind all of them.
     #[test]
-    fn only_the_first_in_line_is_woken_until_all_have_a_share_again() {
+    fn only_the_first_in_line_is_woken_until_all_have_a_quota_again() {
         struct Count(AtomicU32);
         impl Wake for Count {
             fn wake(self: Arc<Self>) {
                 self.0.fetch_add(1, Ordering::Relaxed);
             }
         }
-        let (turns, good) = (Turns::default(), Share::default());
-        turns.next(Duration::ZERO);
-        assert!(goes_on(pin!(admit(&turns, &good, Fill::Low))));
-        turns.next(Duration::ZERO);
+        let (scheduler, good) = (Scheduler::default(), Quota::default());
+        scheduler.next(Duration::ZERO);
+        assert!(goes_on(pin!(admit(&scheduler, &good, Fill::Low))));
+        scheduler.next(Duration::ZERO);
         // As many as what there is to spare is enough for.
-        let crowd: [Share; 5] = Default::default();
-        crowd.iter().for_each(|share| turns.spend(share));
-        turns.charge(&crowd[0], SPARE_ALONE);
-        let mut waits: Vec<_> = crowd.iter().map(|share| Box::pin(admit(&turns, share, Fill::Low))).collect();
+        let crowd: [Quota; 5] = Default::default();
+        crowd.iter().for_each(|quota| scheduler.spend(quota));
+        scheduler.charge(&crowd[0], SPARE_ALONE);
+        let mut waits: Vec<_> =
+            crowd.iter().map(|quota| Box::pin(admit(&scheduler, quota, Fill::Low))).collect();
         let count = Arc::new(Count(AtomicU32::new(0)));
         let waker = Waker::from(count.clone());
         for wait in &mut waits {
             assert!(wait.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
         }
-        turns.next(Duration::ZERO);
+        scheduler.next(Duration::ZERO);
         assert_eq!(count.0.load(Ordering::Relaxed), 1);
         for _ in 0..=REMEMBERED {
-            turns.next(Duration::ZERO);
+            scheduler.next(Duration::ZERO);
         }
         assert_eq!(count.0.load(Ordering::Relaxed), 5, "nobody is served who asks for little");
         assert!(waits.iter_mut().all(|wait| goes_on(wait.as_mut())));
@@ -315,25 +319,25 @@ mod tests {
 
     #[test]
     fn a_long_request_stands_in_line() {
-        let (turns, [first, second]) = (Turns::default(), [Share::default(), Share::default()]);
-        for share in [&first, &second] {
-            turns.spend(share);
+        let (scheduler, [first, second]) = (Scheduler::default(), [Quota::default(), Quota::default()]);
+        for quota in [&first, &second] {
+            scheduler.spend(quota);
         }
-        turns.next(Duration::ZERO);
-        assert!(goes_on(pin!(admit(&turns, &first, Fill::Low))));
-        turns.charge(&first, SHARE + SPARE_ALONE);
-        let mut other = pin!(admit(&turns, &second, Fill::Low));
+        scheduler.next(Duration::ZERO);
+        assert!(goes_on(pin!(admit(&scheduler, &first, Fill::Low))));
+        scheduler.charge(&first, QUOTA + SPARE_ALONE);
+        let mut other = pin!(admit(&scheduler, &second, Fill::Low));
         assert!(!goes_on(other.as_mut()), "one of them a turn");
-        turns.next(Duration::ZERO);
+        scheduler.next(Duration::ZERO);
         assert!(goes_on(other.as_mut()));
     }
 
     #[test]
     fn what_is_full_is_full_for_everybody() {
-        let (turns, share) = (Turns::default(), Share::default());
-        turns.next(Duration::ZERO);
-        assert!(!goes_on(pin!(admit(&turns, &share, Fill::Full))));
-        turns.charge(&share, SHARE);
-        assert!(!goes_on(pin!(admit(&turns, &share, Fill::Half))), "the second half is not for the line");
+        let (scheduler, quota) = (Scheduler::default(), Quota::default());
+        scheduler.next(Duration::ZERO);
+        assert!(!goes_on(pin!(admit(&scheduler, &quota, Fill::Full))));
+        scheduler.charge(&quota, QUOTA);
+        assert!(!goes_on(pin!(admit(&scheduler, &quota, Fill::Half))), "the second half is not for the line");
     }
 }

@@ -1,14 +1,15 @@
 //! A page of jobs: which of them somebody asks for, and may see.
 
-use super::admin::view;
 use super::commands;
-use super::gate::Gate;
-use super::hub::Hub;
-use super::native::{self, Invalid};
+use super::jobs::view;
 use crate::core::{IdRange, Job, JobId, QueueName, StateKind};
-use crate::protocol::ErrorCode;
-use crate::protocol::admin::{JobView, JobsView, ListQuery};
+use crate::server::fault::Fault;
+use crate::server::hub::Hub;
+use crate::server::peer::Peer;
+use crate::server::permissions::Permissions;
+use crate::server::requests::{queue_name, state_name};
 use crate::store::Store;
+use crate::views::{JobView, JobsView, ListQuery};
 
 /// The most jobs of one page of a list.
 const PAGE_MAX: u32 = 1_000;
@@ -20,27 +21,13 @@ const COMMANDS_MAX: u32 = 100;
 const COMMANDS_BYTES_MAX: usize = 1 << 20;
 
 /// Which jobs a list shows.
-pub(super) struct Filter {
-    pub(super) queue: Option<QueueName>,
-    pub(super) state: Option<StateKind>,
+struct Filter {
+    queue: Option<QueueName>,
+    state: Option<StateKind>,
     tags: Vec<(String, String)>,
 }
 
 impl Filter {
-    pub(super) fn new(
-        queue: Option<&str>,
-        state: Option<&str>,
-        tags: Vec<(String, String)>,
-    ) -> Result<Filter, Invalid> {
-        let known = |name: &str| {
-            let all = StateKind::ALL.map(StateKind::name).join(", ");
-            let found = StateKind::ALL.into_iter().find(|kind| kind.name() == name);
-            found.ok_or_else(|| (ErrorCode::Invalid, format!("`{name}` is no state: use one of {all}")))
-        };
-        let queue = queue.map(native::queue_name).transpose()?;
-        Ok(Filter { queue, state: state.map(known).transpose()?, tags })
-    }
-
     fn takes(&self, job: &Job) -> bool {
         let has = |(name, value): &(String, String)| {
             job.spec.tags.iter().any(|(n, v)| **n == **name && **v == **value)
@@ -51,15 +38,19 @@ impl Filter {
     }
 }
 
-pub(super) fn list<S: Store + 'static>(
+/// The jobs that somebody asks for and may see.
+pub(crate) fn list<S: Store + 'static>(
     hub: &Hub<S>,
-    gate: &Gate<'_>,
+    peer: &Peer,
     query: ListQuery,
-) -> Result<JobsView, Invalid> {
+) -> Result<JobsView, Fault> {
     let ListQuery { queue, state, tags, after, before, newest, commands, limit } = query;
-    let filter = Filter::new(queue.as_deref(), state.as_deref(), tags)?;
+    let queue = queue.as_deref().map(queue_name).transpose()?;
+    let filter = Filter { queue, state: state.as_deref().map(state_name).transpose()?, tags };
+    let permissions = hub.permissions(peer);
     let limit = limit.clamp(1, if commands { COMMANDS_MAX } else { PAGE_MAX });
-    let (found, next) = find(hub, gate, &filter, after..before.unwrap_or(u64::MAX), newest, limit as usize);
+    let (found, next) =
+        find(hub, &permissions, &filter, after..before.unwrap_or(u64::MAX), newest, limit as usize);
     let mut page = JobsView { jobs: Vec::with_capacity(found.len()), next };
     let mut read = 0;
     for (id, job) in found {
@@ -78,7 +69,7 @@ pub(super) fn list<S: Store + 'static>(
 /// The jobs with ids inside of the bounds, which are not among them, and where to go on if there may be more.
 fn find<S: Store + 'static>(
     hub: &Hub<S>,
-    gate: &Gate<'_>,
+    permissions: &Permissions<'_>,
     filter: &Filter,
     bounds: std::ops::Range<u64>,
     newest: bool,
@@ -96,7 +87,7 @@ fn find<S: Store + 'static>(
     let mut looked_at = 0;
     while let Some((run, job)) = if newest { back.next() } else { forth.next() } {
         looked_at += 1;
-        if filter.takes(&job) && gate.reads(&job.spec) {
+        if filter.takes(&job) && permissions.reads(&job.spec) {
             let room = (limit - found.len()).min(run.len as usize);
             let nth = |n: usize| if newest { run.end().0 - 1 - n as u64 } else { run.first.0 + n as u64 };
             found.extend((0..room).map(|n| (JobId(nth(n)), job.clone())));

@@ -1,7 +1,7 @@
 //! What a command job runs, in a line for people: read from its body, where `musher run` has put it.
 
-use super::hub::Hub;
 use crate::core::{Job, JobId};
+use crate::server::hub::Hub;
 use crate::store::Store;
 use serde::Deserialize;
 

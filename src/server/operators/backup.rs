@@ -1,12 +1,11 @@
 //! A backup for whoever asks: a thread reads the rows and hands on pieces; the loop only passes them to the connection,
 //! as fast as that takes them, and is asked once for where the log stands.
 
-use super::gate::Gate;
-use super::hub::Hub;
-use super::native::Invalid;
-use super::session::Session;
-use crate::engine::Origin;
-use crate::protocol::{ErrorCode, Response};
+use crate::server::connection::Connection;
+use crate::server::encoder::Part;
+use crate::server::fault::{Fault, Kind};
+use crate::server::hub::Hub;
+use crate::server::requests::Asked;
 use crate::store::{BackupError, BackupRows, BackupTail, CommitNo, Store};
 use bytes::Bytes;
 use std::io::{self, BufWriter, Write};
@@ -19,35 +18,39 @@ const PIECES_WAITING: usize = 4;
 
 type Done = Result<CommitNo, BackupError>;
 
-pub(super) fn start<S: Store + 'static>(
+/// Begins one, and says it part by part.
+pub(crate) fn start<S: Store + 'static>(
     hub: &Rc<Hub<S>>,
-    session: &Rc<Session>,
-    origin: Origin,
-) -> Result<(), Invalid> {
+    connection: &Rc<Connection>,
+    asked: Asked<'_>,
+) -> Result<(), Fault> {
     // Everybody's bodies are in it.
-    Gate::of(hub, session).daemon()?;
+    hub.permissions(asked.peer).daemon()?;
     let Some(rows) = hub.engine.borrow_mut().store_for_backup().begin_backup() else {
-        return Err((ErrorCode::Busy, "another backup is under way; ask again when it is done".into()));
+        let message = "another backup is under way; ask again when it is done";
+        return Err(Fault::new(Kind::Busy, message));
     };
-    tokio::task::spawn_local(run(hub.clone(), session.clone(), origin, rows));
+    tokio::task::spawn_local(run(hub.clone(), connection.clone(), asked.origin.request, rows));
     Ok(())
 }
 
-async fn run<S: Store + 'static>(hub: Rc<Hub<S>>, session: Rc<Session>, origin: Origin, rows: BackupRows) {
-    let request = origin.request;
-    let done = pass_on(&hub, &session, request, rows).await;
+async fn run<S: Store + 'static>(
+    hub: Rc<Hub<S>>,
+    connection: Rc<Connection>,
+    request: u32,
+    rows: BackupRows,
+) {
+    let done = pass_on(&hub, &connection, request, rows).await;
     hub.engine.borrow_mut().store_for_backup().end_backup();
     hub.wake.notify_one();
-    match done {
-        Ok(_) => session.say(request, &Response::Ok),
-        Err(error) => session.refuse(request, ErrorCode::Internal, error.to_string()),
-    }
-    session.flush();
+    let done = done.map(|_| ()).map_err(|error| Fault::new(Kind::Internal, error.to_string()));
+    connection.say_part(request, Part::End(done));
+    connection.flush();
 }
 
 async fn pass_on<S: Store + 'static>(
     hub: &Rc<Hub<S>>,
-    session: &Rc<Session>,
+    connection: &Rc<Connection>,
     request: u32,
     rows: BackupRows,
 ) -> Done {
@@ -64,11 +67,11 @@ async fn pass_on<S: Store + 'static>(
             biased;
             piece = written.recv() => {
                 let Some(piece) = piece else { break };
-                session.say(request, &Response::Piece(piece));
-                session.flush();
-                hub.enforce_budget();
-                session.until_drained().await;
-                if !hub.sessions.borrow().contains_key(&session.id) {
+                connection.say_part(request, Part::Backup(piece));
+                connection.flush();
+                hub.connections.enforce_budget();
+                connection.until_drained().await;
+                if !hub.connections.has(connection.id) {
                     written.close();
                 }
             }

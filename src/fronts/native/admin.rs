@@ -1,0 +1,71 @@
+//! The questions in JSON, and the changes that people make.
+
+use super::say;
+use crate::core::{Command, JobId};
+use crate::protocol::admin::AdminRequest;
+use crate::server::requests::{self, Asked, EditAsked, millis};
+use crate::server::{Fault, Hub, operators};
+use crate::store::Store;
+use crate::views::JobView;
+use serde::Serialize;
+use std::rc::Rc;
+
+pub(super) fn handle<S: Store + 'static>(
+    hub: &Rc<Hub<S>>,
+    asked: Asked<'_>,
+    request: AdminRequest,
+) -> Result<(), Fault> {
+    let Asked { peer, now, .. } = asked;
+    match request {
+        AdminRequest::Status {} => ready(hub, asked, &operators::status(hub, peer, now)),
+        AdminRequest::Queues {} => ready(hub, asked, &operators::queues(hub, peer, now)),
+        AdminRequest::List(query) => ready(hub, asked, &operators::list(hub, peer, query)?),
+        AdminRequest::Show { id } => show(hub, asked, operators::job(hub, peer, JobId(id))?),
+        AdminRequest::Explain { id } => {
+            ready(hub, asked, &operators::explain(hub, peer, JobId(id), now)?);
+        }
+        AdminRequest::Wait { ids, timeout_ms } => {
+            requests::wait(hub, asked, ids, timeout_ms.map(millis))?;
+        }
+        AdminRequest::Edit { edit, ids, state, queue } => {
+            requests::edit(hub, asked, EditAsked { edit, ids, state, queue })?;
+        }
+        AdminRequest::Pause { queue } => {
+            requests::change_queue(hub, asked, &queue, |queue| Command::Pause { queue })?;
+        }
+        AdminRequest::Resume { queue } => {
+            requests::change_queue(hub, asked, &queue, |queue| Command::Resume { queue })?;
+        }
+        AdminRequest::DeleteQueue { queue } => {
+            requests::change_queue(hub, asked, &queue, |queue| Command::ForgetQueue { queue })?;
+        }
+        AdminRequest::Purge { queue } => {
+            requests::change_queue(hub, asked, &queue, |queue| Command::Purge { queue })?;
+        }
+        AdminRequest::Drain {} => ready(hub, asked, &operators::drain(hub, asked, true)?),
+        AdminRequest::Undrain {} => ready(hub, asked, &operators::drain(hub, asked, false)?),
+        AdminRequest::Hold { queues, error, retry_ms } => {
+            requests::hold(hub, asked, &queues, (error.as_deref(), millis(retry_ms)))?;
+        }
+        AdminRequest::Handlers {} => ready(hub, asked, &operators::handlers(hub, peer)?),
+    }
+    Ok(())
+}
+
+/// Says an answer in JSON, once all that it tells of is on disk.
+fn ready<S: Store + 'static, T: Serialize>(hub: &Hub<S>, asked: Asked<'_>, view: &T) {
+    hub.engine.borrow_mut().answer(asked.origin, say::ready(asked.origin, view));
+}
+
+/// Answers with a job, and with the last words of its newest failure if it printed anything.
+fn show<S: Store + 'static>(hub: &Rc<Hub<S>>, asked: Asked<'_>, mut view: JobView) {
+    if operators::printing_failure(hub, &view).is_none() {
+        return ready(hub, asked, &view);
+    }
+    let (hub, origin) = (hub.clone(), asked.origin);
+    tokio::task::spawn_local(async move {
+        operators::last_words(&hub, &mut view).await;
+        hub.engine.borrow_mut().answer(origin, say::ready(origin, &view));
+        hub.wake.notify_one();
+    });
+}

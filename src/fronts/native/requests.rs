@@ -1,0 +1,109 @@
+//! Requests of the native wire into what the server is asked for. Submits are in `submit.rs`, questions in JSON in
+//! `admin.rs`.
+
+use super::admin;
+use crate::core::{Attempt, Exit, JobId, LeaseId, Then, Verdict};
+use crate::protocol::{self as wire, ErrorCode, LeaseRef, Request};
+use crate::server::requests::{self, Asked, ClaimAsked, millis};
+use crate::server::{Connection, Fault, Hub, Kind, operators, start_logs};
+use crate::store::Store;
+use bytes::Bytes;
+use std::rc::Rc;
+use std::time::Duration;
+
+/// Asks for what one request asks for.
+pub(super) async fn handle<S: Store + 'static>(
+    hub: &Rc<Hub<S>>,
+    connection: Rc<Connection>,
+    asked: Asked<'_>,
+    kind: u8,
+    payload: Bytes,
+) -> Result<(), Fault> {
+    let batch = hub.service.borrow().limits.batch;
+    match Request::decode(kind, payload, batch).map_err(unreadable)? {
+        Request::Hello { .. } => Err(Fault::new(Kind::Malformed, "this connection has greeted already")),
+        Request::Submit(_) | Request::SubmitAndWait { .. } => unreachable!("it is of another kind"),
+        Request::Claim(claim) => requests::claim(hub, asked, asked_for(claim)),
+        Request::Settle(items) => {
+            let items = items.into_iter().map(|item| (lease_id(item.lease), verdict(item.verdict)));
+            requests::settle(hub, asked, items.collect())
+        }
+        Request::Extend { leases, lease_ms } => {
+            let leases = leases.into_iter().map(lease_id).collect();
+            requests::extend(hub, asked, leases, lease_ms.map(millis))
+        }
+        Request::Unwait { request } => {
+            requests::unwait(hub, asked, request);
+            Ok(())
+        }
+        Request::Output { lease, stream, data } => {
+            requests::output(hub, asked, lease_id(lease), (stream, data)).await
+        }
+        Request::Admin(request) => admin::handle(hub, asked, request),
+        Request::Body { id } => requests::body(hub, asked, JobId(id)),
+        Request::Backup => operators::start_backup(hub, &connection, asked),
+        Request::Logs { id, follow } => start_logs(hub, &connection, asked, JobId(id), follow),
+    }
+}
+
+/// A request that has not the form that the protocol says.
+pub(super) fn unreadable(fault: wire::Fault) -> Fault {
+    let kind = match fault.code {
+        ErrorCode::Malformed | ErrorCode::Version => Kind::Malformed,
+        ErrorCode::Invalid => Kind::Invalid,
+        ErrorCode::TooLarge => Kind::TooLarge,
+        ErrorCode::NotFound => Kind::NotFound,
+        ErrorCode::Forbidden => Kind::Forbidden,
+        ErrorCode::WrongState => Kind::WrongState,
+        ErrorCode::Draining => Kind::Draining,
+        ErrorCode::QueueFull => Kind::QueueFull,
+        ErrorCode::DiskFull => Kind::DiskFull,
+        ErrorCode::Busy => Kind::Busy,
+        ErrorCode::Internal => Kind::Internal,
+    };
+    Fault::new(kind, fault.message)
+}
+
+/// A wait that a request names.
+pub(super) fn wait(ms: u64) -> Option<Duration> {
+    (ms != u64::MAX).then(|| millis(ms))
+}
+
+fn asked_for(claim: wire::Claim) -> ClaimAsked {
+    ClaimAsked {
+        queues: claim.queues,
+        max: claim.max,
+        lease: claim.lease_ms.map(millis),
+        wait: wait(claim.wait_ms),
+        bound: claim.bound,
+    }
+}
+
+fn lease_id(lease: LeaseRef) -> LeaseId {
+    LeaseId { id: JobId(lease.id), attempt: Attempt(lease.attempt) }
+}
+
+fn verdict(verdict: wire::Verdict) -> Verdict {
+    let fail = |error: String, exit: Option<wire::Exit>, then| Verdict::Fail {
+        error: error.into(),
+        exit: exit.map(exit_of),
+        then,
+    };
+    match verdict {
+        wire::Verdict::Complete => Verdict::Complete,
+        wire::Verdict::Fail { error, exit } => fail(error, exit, Then::Backoff),
+        wire::Verdict::FailRetryAfter { error, exit, wait_ms } => {
+            fail(error, exit, Then::RetryAfter(millis(wait_ms)))
+        }
+        wire::Verdict::FailDead { error, exit } => fail(error, exit, Then::Bury),
+        wire::Verdict::Later { error } => Verdict::Later { error: error.into() },
+        wire::Verdict::Release { delay_ms } => Verdict::Release { delay: millis(delay_ms) },
+    }
+}
+
+fn exit_of(exit: wire::Exit) -> Exit {
+    match exit {
+        wire::Exit::Status(status) => Exit::Status(status),
+        wire::Exit::Signal(signal) => Exit::Signal(signal),
+    }
+}

@@ -1,0 +1,175 @@
+//! Says things in frames: answers, parts of long ones, refusals, notices. The one place where what the engine and the
+//! server have is turned into what the wire has.
+
+use crate::core::EditRejection;
+use crate::core::{Grant, LeaseId, LeaseRejection, Time};
+use crate::engine::{Answer, Origin};
+use crate::protocol::{self as wire, ErrorCode, LeaseFault, LeaseRef, Response, put_head};
+use crate::server::operators::{ends, tags};
+use crate::server::{Fault, Kind, Notice, Outbox, Part};
+use crate::views::{EditView, PurgeView};
+use bytes::Bytes;
+use serde::Serialize;
+
+/// Says what a request came to.
+pub(super) fn answer(request: u32, answer: Answer, now: Time, out: &mut Outbox) {
+    let response = match answer {
+        Answer::Submitted(ids) => Response::Submitted { first: ids.first.0, count: ids.len },
+        Answer::Jobs(jobs) => {
+            Response::Jobs(jobs.into_iter().map(|(grant, body)| claimed(&grant, body, now)).collect())
+        }
+        Answer::Settled(results) => {
+            Response::Settled(results.into_iter().map(|r| r.map_err(lease_fault)).collect())
+        }
+        Answer::Extended(results) => Response::Extended(
+            results.into_iter().map(|r| r.map(|until| until.0).map_err(lease_fault)).collect(),
+        ),
+        Answer::Edited(results) => json(&results.into_iter().map(edited).collect::<Vec<_>>()),
+        Answer::Purged { deleted, more } => json(&PurgeView { deleted, more }),
+        Answer::Ended(ended) => json(&ends(ended)),
+        Answer::Body(body) => Response::Body(body),
+        Answer::Ready(frame) => return out.buffer().extend_from_slice(&frame),
+        Answer::Ok => Response::Ok,
+        Answer::Refused(refusal) => return fault(request, &Fault::from(&refusal), out.buffer()),
+    };
+    respond(request, &response, out);
+}
+
+/// Adds a response as a frame. The body in it is not copied if it is long.
+pub(super) fn respond(request: u32, response: &Response, out: &mut Outbox) {
+    match response {
+        Response::Body(body) | Response::Piece(body) => {
+            put_head(out.buffer(), response.kind(), request, body.len());
+            out.push(body);
+        }
+        _ => response.encode(request, out.buffer()),
+    }
+}
+
+/// Says a part of a long answer.
+pub(super) fn part(request: u32, part: Part, out: &mut Outbox) {
+    let response = match part {
+        Part::Output { attempt, stream, data } => Response::Output { attempt, stream, data },
+        Part::Backup(piece) => Response::Piece(piece),
+        Part::End(Ok(())) => Response::Ok,
+        Part::End(Err(error)) => return fault(request, &error, out.buffer()),
+    };
+    respond(request, &response, out);
+}
+
+/// Refuses something.
+pub(super) fn fault(request: u32, fault: &Fault, out: &mut Vec<u8>) {
+    let message = fault.message.clone();
+    Response::Error(wire::Fault { code: code_of(fault.kind), message }).encode(request, out);
+}
+
+/// Refuses something by a code of the wire's own.
+pub(super) fn error(request: u32, code: ErrorCode, message: String, out: &mut Outbox) {
+    Response::Error(wire::Fault { code, message }).encode(request, out.buffer());
+}
+
+/// A refusal that waits for the disk as other answers do.
+pub(super) fn refusal(origin: Origin, error: &Fault) -> Answer {
+    let mut frame = Vec::new();
+    fault(origin.request, error, &mut frame);
+    Answer::Ready(frame)
+}
+
+/// The same for an answer in JSON.
+pub(super) fn ready<T: Serialize>(origin: Origin, view: &T) -> Answer {
+    let mut frame = Vec::new();
+    json(view).encode(origin.request, &mut frame);
+    Answer::Ready(frame)
+}
+
+fn json<T: Serialize>(view: &T) -> Response {
+    Response::Json(serde_json::to_vec(view).expect("plain data always has a JSON form").into())
+}
+
+/// What is said unasked.
+pub(super) fn notice(notice: Notice) -> wire::Notice {
+    match notice {
+        Notice::Revoked { lease, expired } => wire::Notice::Revoked {
+            lease: lease_ref(lease),
+            why: if expired { wire::Revocation::Expired } else { wire::Revocation::Cancelled },
+        },
+        Notice::Stopping(grace) => wire::Notice::Stopping { grace_ms: grace.as_millis() as u64 },
+        Notice::Reconfigured => wire::Notice::Reconfigured,
+    }
+}
+
+fn claimed(grant: &Grant, body: Bytes, now: Time) -> wire::ClaimedJob {
+    let spec = &grant.spec;
+    wire::ClaimedJob {
+        lease: LeaseRef { id: grant.id.0, attempt: grant.attempt.0 },
+        attempts: grant.attempts,
+        timeout_ms: grant.timeout.map_or(0, |timeout| timeout.as_millis() as u64),
+        lease_ms: grant.until.since(now).as_millis() as u64,
+        until_ms: grant.until.0,
+        queue: spec.queue.as_str().to_owned(),
+        priority: spec.priority.0,
+        owner: spec.owner,
+        tags: tags(spec),
+        body,
+    }
+}
+
+fn edited(result: Result<(), EditRejection>) -> EditView {
+    match result {
+        Err(EditRejection::MovedOn { .. }) => EditView { error: None, moved_on: true },
+        result => EditView { error: result.err().map(|error| error.to_string()), moved_on: false },
+    }
+}
+
+fn lease_ref(lease: LeaseId) -> LeaseRef {
+    LeaseRef { id: lease.id.0, attempt: lease.attempt.0 }
+}
+
+fn lease_fault(rejection: LeaseRejection) -> LeaseFault {
+    match rejection {
+        LeaseRejection::NotFound { id } => LeaseFault::NotFound { id: id.0 },
+        LeaseRejection::LeaseLost { id, attempt, current, state } => LeaseFault::Lost {
+            lease: LeaseRef { id: id.0, attempt: attempt.0 },
+            current: current.0,
+            state: state as u8,
+        },
+    }
+}
+
+/// The wire's number of each kind of refusal.
+fn code_of(kind: Kind) -> ErrorCode {
+    match kind {
+        Kind::Malformed => ErrorCode::Malformed,
+        Kind::Invalid => ErrorCode::Invalid,
+        Kind::TooLarge => ErrorCode::TooLarge,
+        Kind::NotFound => ErrorCode::NotFound,
+        Kind::Forbidden => ErrorCode::Forbidden,
+        Kind::WrongState => ErrorCode::WrongState,
+        Kind::Draining => ErrorCode::Draining,
+        Kind::QueueFull => ErrorCode::QueueFull,
+        Kind::DiskFull => ErrorCode::DiskFull,
+        Kind::Busy => ErrorCode::Busy,
+        Kind::Internal => ErrorCode::Internal,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A long body goes its own way, behind its head.
+    #[test]
+    fn a_body_is_said_as_any_frame_whatever_its_length() {
+        for len in [0, 1, 64 << 10, 300 << 10] {
+            let body = Bytes::from(vec![7; len]);
+            for response in [Response::Body(body.clone()), Response::Piece(body)] {
+                let (mut out, mut expected) = (Outbox::default(), Vec::new());
+                Response::Ok.encode(1, &mut expected);
+                response.encode(2, &mut expected);
+                respond(1, &Response::Ok, &mut out);
+                respond(2, &response, &mut out);
+                assert!(out.take_all() == expected, "{len} bytes");
+            }
+        }
+    }
+}

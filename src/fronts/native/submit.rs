@@ -1,0 +1,153 @@
+//! Submits of the native wire. Those that ask for the same as the last one of their connection take a short way
+//! (`last_submit.rs`); long ones are read in the background.
+
+use super::last_submit::LastSubmit;
+use super::requests::{unreadable, wait};
+use super::say;
+use crate::clock::Clock;
+use crate::core::{BACKOFF_MAX, Backoff, Group, Growth, Priority, Spec, Start, Time};
+use crate::engine::Origin;
+use crate::protocol::{self as wire, Request, SubmitGroup};
+use crate::server::requests::{Asked, millis, queue_name};
+use crate::server::submit::{Submission, allow, check_options, submit};
+use crate::server::{Fault, Hub, Kind, Limits};
+use crate::store::Store;
+use bytes::{Buf, Bytes, BytesMut};
+use std::sync::Arc;
+
+// The wire and the core agree.
+const _: () = assert!(wire::TAGS_MAX as usize == Spec::TAG_COUNT_MAX);
+
+/// A submit of more bytes is read in the background: one with very many groups of jobs takes up to half a second.
+const BACKGROUND_LEAST: usize = 256 << 10;
+
+/// Hands a submit that begins as the last one did to the engine, together with those right behind it in `buffer` that
+/// do. Returns whether it does: deciding each by itself is most of what many in a row cost.
+pub(super) fn handle_again<S: Store + 'static>(
+    hub: &Hub<S>,
+    last: &LastSubmit,
+    asked: Asked<'_>,
+    payload: &Bytes,
+    buffer: &mut BytesMut,
+) -> bool {
+    let (limits, origin) = (hub.service.borrow().limits, asked.origin);
+    let repeats = last.repeats(&limits, (origin.request, payload), buffer, hub.epoch());
+    let (Some(repeats), Some(group)) = (repeats, last.group()) else { return false };
+    let mut engine = hub.engine.borrow_mut();
+    engine.submit_alike(origin.session, &repeats.requests, &group, repeats.bodies, asked.now);
+    if let Some((request, fault)) = repeats.refused {
+        let origin = Origin { request, ..origin };
+        engine.answer(origin, say::refusal(origin, &fault));
+    }
+    true
+}
+
+/// Hands any other submit to the engine; with a time, waits for the jobs' ends until then. What is left of a long one is
+/// dropped in the background too.
+pub(super) async fn handle<S: Store + 'static>(
+    hub: &Hub<S>,
+    last: &LastSubmit,
+    asked: Asked<'_>,
+    (payload, until): (Bytes, Option<Time>),
+) -> Result<(), Fault> {
+    let (limits, uid) = (hub.service.borrow().limits, asked.peer.caller.uid);
+    if payload.len() <= BACKGROUND_LEAST {
+        let mut read = read(&limits, uid, &payload, &hub.clock)?;
+        allow_and_remember(hub, last, asked, &payload, &mut read)?;
+        submit(hub, asked, read.submission, until);
+        return Ok(());
+    }
+    let (long, clock) = (payload.clone(), hub.clock.clone());
+    let done = hub.background.run(move || read(&limits, uid, &long, &clock)).await;
+    // It does not panic, whatever is in it; if it does, this is the end of its request and no more.
+    let (read, leftovers) = done.ok_or(Fault::new(Kind::Internal, "the request could not be read"))?;
+    let mut read = read?;
+    let allowed = allow_and_remember(hub, last, asked, &payload, &mut read);
+    let (groups, bodies) = match &allowed {
+        Ok(()) => submit(hub, asked, read.submission, until),
+        Err(_) => (read.submission.groups, read.submission.bodies),
+    };
+    // If the thread is gone, they are dropped here.
+    let _ = leftovers.send((groups, bodies, payload));
+    allowed
+}
+
+/// The same for one that waits for the ends of its jobs: before the rest its payload says how long.
+pub(super) async fn handle_and_wait<S: Store + 'static>(
+    hub: &Hub<S>,
+    last: &LastSubmit,
+    asked: Asked<'_>,
+    mut payload: Bytes,
+) -> Result<(), Fault> {
+    let ms = payload.try_get_u64_le();
+    let ms = ms.map_err(|_| Fault::new(Kind::Malformed, "it ends within the wait"))?;
+    handle(hub, last, asked, (payload, Some(asked.until(wait(ms))))).await
+}
+
+/// What a submit says, and how long the part before the bodies is if it has one group.
+struct Read {
+    submission: Submission,
+    head_len: Option<usize>,
+}
+
+fn read(limits: &Limits, uid: u32, payload: &Bytes, clock: &Clock) -> Result<Read, Fault> {
+    let request = Request::decode(wire::SUBMIT, payload.clone(), limits.batch).map_err(unreadable)?;
+    let Request::Submit(asked) = request else { unreachable!("it is of that kind") };
+    let count = asked.iter().map(|group| group.bodies.len()).sum();
+    limits.check_batch(count)?;
+    let mut submission = Submission::with_capacity(count);
+    let head_len = asked.first().filter(|_| asked.len() == 1).map(|only| only.head_len(payload.len()));
+    for SubmitGroup { options, bodies } in asked {
+        limits.check_bodies(&bodies)?;
+        let has_priority = options.priority.is_some();
+        submission.add(group(options, bodies.len() as u64, uid, clock)?, has_priority, bodies);
+    }
+    Ok(Read { submission, head_len })
+}
+
+/// Refuses what the caller may not submit.
+fn allow_and_remember<S: Store + 'static>(
+    hub: &Hub<S>,
+    last: &LastSubmit,
+    asked: Asked<'_>,
+    payload: &[u8],
+    read: &mut Read,
+) -> Result<(), Fault> {
+    allow(hub, asked.peer, &mut read.submission)?;
+    if let Some(len) = read.head_len {
+        last.remember(&payload[..len], &read.submission.groups[0], hub.epoch());
+    }
+    Ok(())
+}
+
+fn group(options: wire::JobOptions, count: u64, owner: u32, clock: &Clock) -> Result<Group, Fault> {
+    check_options(options.attempts, options.ttl_ms.map(millis))?;
+    let start = match options.start {
+        wire::Start::Now => Start::Now,
+        wire::Start::After(ms) => Start::After(millis(ms)),
+        wire::Start::At(ms) => Start::At(clock.at_wall(Time(ms))),
+    };
+    let spec = Arc::new(Spec {
+        queue: queue_name(&options.queue)?,
+        priority: options.priority.map(Priority).unwrap_or_default(),
+        attempts: options.attempts,
+        backoff: options.backoff.map(backoff),
+        timeout: options.timeout_ms.map(millis),
+        tags: options.tags.into_iter().map(|(name, value)| (name.into(), value.into())).collect(),
+        owner,
+    });
+    Ok(Group { spec, count, start, ttl: options.ttl_ms.map(millis) })
+}
+
+fn backoff(backoff: wire::WireBackoff) -> Backoff {
+    Backoff {
+        growth: match backoff.growth {
+            0 => Growth::Fixed,
+            1 => Growth::Linear,
+            _ => Growth::Exponential,
+        },
+        base: millis(backoff.base_ms).min(BACKOFF_MAX),
+        max: millis(backoff.max_ms).min(BACKOFF_MAX),
+        jitter_permille: backoff.jitter_permille.min(1000),
+    }
+}

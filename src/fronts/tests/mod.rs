@@ -1,0 +1,156 @@
+//! The server with a front that is not its own: what each front has of it without doing anything for it. The loop, the
+//! engine and the sockets are the real ones; only the disk is in memory.
+
+mod lines;
+
+use super::Native;
+use crate::access::Access;
+use crate::client::Client;
+use crate::clock::Clock;
+use crate::core::Settings;
+use crate::engine::{Bounds, Engine};
+use crate::protocol::admin::AdminRequest;
+use crate::protocol::{JobOptions, SubmitGroup};
+use crate::server::{self, Hub, Limits, OutputStore, Service, Wiring};
+use crate::store::simulated::{SimulatedDisk, SimulatedStore};
+use crate::views::EndView;
+use lines::Lines;
+use std::path::Path;
+use std::rc::Rc;
+use std::time::Duration;
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::UnixStream;
+use tokio::time::timeout;
+
+/// How long anything may take before a test gives up.
+const DEADLINE: Duration = Duration::from_secs(60);
+/// The longest line.
+const LINE_MAX: usize = 64 << 10;
+
+fn hub(dir: &Path) -> Rc<Hub<SimulatedStore>> {
+    let (store, found) = SimulatedDisk::new(1).open().unwrap();
+    let (settings, bounds, clock) = (Settings::default(), Bounds::default(), Clock::start());
+    let engine = Engine::new(found.state, found.last, store, settings.clone(), bounds, 1, clock.now());
+    let limits = Limits {
+        connections: 8,
+        frame: LINE_MAX,
+        body: LINE_MAX,
+        batch: 100,
+        output: 1 << 20,
+        buffers: 1 << 20,
+        bounds,
+    };
+    let service = Service {
+        settings,
+        limits,
+        access: Rc::new(Access::new(rustix::process::geteuid().as_raw(), None)),
+        handlers: Vec::new(),
+        drain_timeout: Duration::ZERO,
+        accept_while_draining: false,
+    };
+    let (outputs, _) = OutputStore::open(&dir.join("output"), |_| false).unwrap();
+    Hub::new(Wiring { engine, service, clock, outputs, data: String::new(), socket_stays: false })
+}
+
+/// Runs a test against a loop that takes connections that speak lines, and stops that in the end.
+fn with_lines(test: impl AsyncFnOnce(Rc<Hub<SimulatedStore>>, &Path)) {
+    let dir = tempfile::tempdir().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let all = async {
+        let (hub, socket) = (hub(dir.path()), dir.path().join("lines.sock"));
+        let listening = server::listen(&socket).unwrap();
+        let accepting = listening.accept_into::<Lines, _>(&hub).unwrap();
+        let turns = async {
+            server::run(&hub).await.unwrap();
+            server::close_connections(&hub, accepting).await.unwrap();
+        };
+        tokio::join!(turns, async {
+            test(hub.clone(), &socket).await;
+            hub.stop();
+        });
+    };
+    tokio::task::LocalSet::new().block_on(&runtime, async { timeout(DEADLINE, all).await.unwrap() });
+}
+
+struct Talk(BufReader<UnixStream>);
+
+impl Talk {
+    async fn to(socket: &Path) -> Talk {
+        Talk(BufReader::new(UnixStream::connect(socket).await.unwrap()))
+    }
+
+    async fn say(&mut self, lines: &str) {
+        self.0.get_mut().write_all(lines.as_bytes()).await.unwrap();
+    }
+
+    async fn hear(&mut self) -> String {
+        let mut line = String::new();
+        self.0.read_line(&mut line).await.unwrap();
+        line
+    }
+}
+
+#[test]
+fn a_job_is_submitted_claimed_and_settled_in_lines() {
+    with_lines(async |_, socket| {
+        let mut talk = Talk::to(socket).await;
+        // All at once, and without numbers: each is taken when the one before it has its answer.
+        talk.say("submit mails hello world\nclaim mails\ndone 1 1\ndone 1 1\n").await;
+        for said in ["id 1\n", "job 1 1 hello world\n", "ok\n", "error job 1 not found"] {
+            let heard = talk.hear().await;
+            assert!(heard.starts_with(said), "{heard}");
+        }
+        talk.say("what\nsubmit mails again\nclaim no such\n").await;
+        for said in ["error Malformed: ", "id 2\n", "error Invalid: "] {
+            let heard = talk.hear().await;
+            assert!(heard.starts_with(said), "{heard}");
+        }
+        talk.say(&"x".repeat(LINE_MAX + 1)).await;
+        assert!(talk.hear().await.starts_with("error TooLarge: "));
+        assert_eq!(talk.0.read(&mut [0]).await.unwrap(), 0, "then it ends");
+    });
+}
+
+#[test]
+fn fronts_share_the_jobs() {
+    with_lines(async |hub, socket| {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        server::serve_pool::<Native, _>(&hub, ours);
+        let native = Client::greet(theirs).await.unwrap();
+        let mut worker = Talk::to(socket).await;
+        worker.say("claim mails\n").await;
+        let options = JobOptions { queue: "mails".into(), ..JobOptions::default() };
+        let submitted = native.submit(vec![SubmitGroup { options, bodies: vec!["hello".into()] }]).await;
+        assert_eq!(submitted.unwrap(), (1, 1));
+        assert_eq!(worker.hear().await, "job 1 1 hello\n");
+        worker.say("done 1 1\n").await;
+        assert_eq!(worker.hear().await, "ok\n");
+        let ends = native.ask(AdminRequest::Wait { ids: vec![1], timeout_ms: None }).await;
+        let ends: Vec<EndView> = ends.unwrap();
+        assert_eq!(ends.len(), 1);
+    });
+}
+
+#[test]
+fn who_goes_away_while_he_waits_holds_nothing() {
+    with_lines(async |_, socket| {
+        let (mut first, mut second) = (Talk::to(socket).await, Talk::to(socket).await);
+        first.say("submit mails one\nclaim mails\nclaim mails\n").await;
+        assert_eq!((first.hear().await, first.hear().await), ("id 1\n".into(), "job 1 1 one\n".into()));
+        // His lease ends with him, and so does his second claim, which waits.
+        drop(first);
+        second.say("claim mails\n").await;
+        assert_eq!(second.hear().await, "job 1 2 one\n");
+    });
+}
+
+#[test]
+fn a_stop_answers_who_waits() {
+    with_lines(async |hub, socket| {
+        let mut talk = Talk::to(socket).await;
+        talk.say("submit mails one\nclaim other\n").await;
+        assert_eq!(talk.hear().await, "id 1\n");
+        hub.stop();
+        assert!(talk.hear().await.starts_with("error Draining: "));
+    });
+}

@@ -1,0 +1,96 @@
+//! How a front says things: answers, notices and refusals in, bytes out. This is all that the loop asks of a front, once
+//! for all answers in a row that are for one connection; what a front is asked beside that is in `front.rs`.
+
+use super::fault::Fault;
+use super::outbox::Outbox;
+use crate::core::{LeaseId, Time};
+use crate::engine::{Answer, Delivery, Origin, Refusal};
+use bytes::Bytes;
+use std::time::Duration;
+use std::vec;
+
+/// What is said unasked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Notice {
+    /// A lease of this connection has ended under its holder.
+    Revoked {
+        /// Which.
+        lease: LeaseId,
+        /// Whether its time was over; else somebody ended the job by hand.
+        expired: bool,
+    },
+    /// The daemon is stopping: what is leased is to be settled within this time.
+    Stopping(Duration),
+    /// The configuration has changed.
+    Reconfigured,
+}
+
+/// A part of an answer that is too long to be said at once. Only a front that has asked for such a stream gets any.
+#[derive(Clone, Debug)]
+pub(crate) enum Part {
+    /// A piece of what a job has printed: by which attempt, on which stream (1 standard output, 2 standard error).
+    Output { attempt: u32, stream: u8, data: Bytes },
+    /// A piece of a backup.
+    Backup(Bytes),
+    /// That was all, or it ends early.
+    End(Result<(), Fault>),
+}
+
+/// How one connection's front says things. `request` is the number that the front gave the request.
+pub(crate) trait Encoder: 'static {
+    /// Says what a request came to.
+    fn answer(&self, request: u32, answer: Answer, now: Time, out: &mut Outbox);
+
+    /// Says all of these.
+    fn answers(&self, answers: Answers<'_>, now: Time, out: &mut Outbox) {
+        for (request, answer) in answers {
+            self.answer(request, answer, now, out);
+        }
+    }
+
+    /// Says a part of a long answer.
+    fn part(&self, request: u32, part: Part, out: &mut Outbox);
+
+    /// Refuses a request, or says without one why the connection ends.
+    fn fault(&self, request: Option<u32>, fault: &Fault, out: &mut Vec<u8>);
+
+    /// Says something unasked, if the protocol has a word for it.
+    fn notice(&self, notice: Notice, out: &mut Vec<u8>);
+}
+
+/// Answers in a row for one connection, the first one and what follows it among all that a turn has brought.
+pub(crate) struct Answers<'a> {
+    session: u64,
+    first: Option<(u32, Answer)>,
+    rest: &'a mut vec::IntoIter<Delivery>,
+}
+
+impl<'a> Answers<'a> {
+    pub(super) fn new(origin: Origin, first: Answer, rest: &'a mut vec::IntoIter<Delivery>) -> Answers<'a> {
+        Answers { session: origin.session, first: Some((origin.request, first)), rest }
+    }
+
+    /// Whether the loop has to look at this one itself: it may be meant for somebody who follows a job.
+    fn is_for_the_loop(answer: &Answer) -> bool {
+        matches!(answer, Answer::Ended(_) | Answer::Refused(Refusal::NotFound(_)))
+    }
+}
+
+impl Iterator for Answers<'_> {
+    type Item = (u32, Answer);
+
+    fn next(&mut self) -> Option<(u32, Answer)> {
+        if let Some(first) = self.first.take() {
+            return Some(first);
+        }
+        match self.rest.as_slice().first()? {
+            Delivery::Answer(origin, answer)
+                if origin.session == self.session && !Answers::is_for_the_loop(answer) => {}
+            _ => return None,
+        }
+        match self.rest.next()? {
+            Delivery::Answer(origin, answer) => Some((origin.request, answer)),
+            Delivery::Revoked { .. } | Delivery::Forgotten(_) => None,
+        }
+    }
+}

@@ -1,0 +1,73 @@
+//! Why a request is refused: what kind of wrong, for programs, and in words for people. Each front says it in its own
+//! way. It knows the engine's refusals, and no front.
+
+use crate::core::Rejection;
+use crate::engine::Refusal;
+use crate::store::BodyError;
+
+/// What kind of wrong it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// It does not have the form that the protocol says.
+    Malformed,
+    /// A value is not allowed.
+    Invalid,
+    /// Something is larger than a limit.
+    TooLarge,
+    /// No such job or queue.
+    NotFound,
+    /// The caller may not do this.
+    Forbidden,
+    /// The job's state does not allow it.
+    WrongState,
+    /// The daemon is draining.
+    Draining,
+    /// The queue is full.
+    QueueFull,
+    /// The disk, or the log, is nearly full.
+    DiskFull,
+    /// There are too many of something, or the disk does not answer.
+    Busy,
+    /// The daemon failed.
+    Internal,
+}
+
+/// A refusal, for programs and for people.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Fault {
+    /// For programs.
+    pub(crate) kind: Kind,
+    /// For people: what, where, what to do.
+    pub(crate) message: String,
+}
+
+impl Fault {
+    pub(crate) fn new(kind: Kind, message: impl Into<String>) -> Fault {
+        Fault { kind, message: message.into() }
+    }
+}
+
+impl From<&Refusal> for Fault {
+    fn from(refusal: &Refusal) -> Fault {
+        Fault::new(kind_of(refusal), refusal.to_string())
+    }
+}
+
+/// The one table from the engine's refusals to what programs see.
+fn kind_of(refusal: &Refusal) -> Kind {
+    match refusal {
+        Refusal::Core(Rejection::Draining) => Kind::Draining,
+        Refusal::Core(Rejection::QueueFull { .. }) => Kind::QueueFull,
+        Refusal::Core(Rejection::TooManyQueues { .. } | Rejection::TooManyOwnQueues { .. })
+        | Refusal::TooManyWaiting { .. }
+        | Refusal::CrowdWaiting { .. }
+        | Refusal::Body(BodyError::Failed { .. }) => Kind::Busy,
+        Refusal::Core(Rejection::NoSuchQueue { .. }) => Kind::NotFound,
+        Refusal::Core(Rejection::QueueHasJobs { .. }) => Kind::WrongState,
+        Refusal::Core(Rejection::NothingToSubmit) => Kind::Invalid,
+        Refusal::Core(Rejection::TagsTooLong { .. } | Rejection::TooManyTags { .. }) => Kind::TooLarge,
+        Refusal::Core(Rejection::OutOfIds) | Refusal::Body(_) => Kind::Internal,
+        Refusal::NoRoom(_) => Kind::DiskFull,
+        Refusal::NotFound(_) => Kind::NotFound,
+    }
+}

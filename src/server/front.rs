@@ -1,0 +1,63 @@
+//! What a front is: one wire's way of cutting a stream into requests, of asking for what they ask for (`requests.rs`),
+//! and of saying what they came to (`encoder.rs`). The reading itself, its fairness and its bounds are the same for all
+//! (`serve.rs`).
+
+use super::connection::Connection;
+use super::encoder::Encoder;
+use super::hub::Hub;
+use super::outbox::Outbox;
+use super::service::Limits;
+use crate::core::Time;
+use crate::store::Store;
+use bytes::BytesMut;
+use std::future::Future;
+use std::rc::Rc;
+
+/// The stream cannot be followed any further: why has been said.
+#[derive(Debug)]
+pub(crate) struct Close;
+
+/// What one connection speaks. It is made anew for each, so that it can remember what it must; the loop's task calls it
+/// through `&self`, since answers are said while it reads.
+pub(crate) trait Front: Encoder + Default + Sized {
+    /// A request as it is cut off the stream.
+    type Request;
+
+    /// Whether the other side has introduced itself, as its protocol wants it. It has a bounded time for that.
+    fn is_greeted(&self) -> bool {
+        true
+    }
+
+    /// Whether it takes another request now. A protocol without numbers takes none before it has answered the last one.
+    fn is_ready(&self) -> bool {
+        true
+    }
+
+    /// How many bytes the request at the front of `buffer` takes in all, as far as that is known.
+    fn request_len(&self, buffer: &[u8]) -> Option<usize>;
+
+    /// Takes the next whole request off the front of `buffer`; `None` if it has not come in full. What needs nothing but
+    /// an answer of the front's own, as a greeting does, is answered at once.
+    ///
+    /// # Errors
+    /// The connection must end.
+    fn take(
+        &self,
+        limits: &Limits,
+        buffer: &mut BytesMut,
+        out: &mut Outbox,
+    ) -> Result<Option<Self::Request>, Close>;
+
+    /// Whether it may take long, so that it stands in line: it is long, or looks at much.
+    fn is_long(request: &Self::Request) -> bool;
+
+    /// Asks for what a request asks for, which came at `now`. Further requests may be taken off `buffer` with it, if one
+    /// decision does for all of them.
+    fn handle<S: Store + 'static>(
+        hub: &Rc<Hub<S>>,
+        connection: &Rc<Connection<Self>>,
+        request: Self::Request,
+        buffer: &mut BytesMut,
+        now: Time,
+    ) -> impl Future<Output = ()>;
+}

@@ -1,0 +1,115 @@
+//! One job, and the ends of jobs.
+
+use super::commands;
+use crate::clock::Clock;
+use crate::core::{Exit, Failure, Job, JobId, JobState, Spec, StateKind, Time};
+use crate::engine::End;
+use crate::server::fault::Fault;
+use crate::server::hub::Hub;
+use crate::server::peer::Peer;
+use crate::server::requests::not_found;
+use crate::store::Store;
+use crate::views::{BACKOFF_KINDS, BackoffView, EndView, FailureView, JobView};
+
+/// A job, and what it runs. Its last words are read by [`last_words`].
+pub(crate) fn job<S: Store + 'static>(hub: &Hub<S>, peer: &Peer, id: JobId) -> Result<JobView, Fault> {
+    let permissions = hub.permissions(peer);
+    let job = hub.engine.borrow().core().state.job(id).filter(|job| permissions.reads(&job.spec));
+    let job = job.ok_or_else(|| not_found(id))?;
+    let command = commands::of(hub, id, &job).map(|(text, _)| text);
+    Ok(JobView { command, ..view(hub, id, &job) })
+}
+
+/// Adds the last words of a job's newest failure, if it printed any.
+pub(crate) async fn last_words<S: Store + 'static>(hub: &Hub<S>, view: &mut JobView) {
+    if let Some(attempt) = printing_failure(hub, view) {
+        view.stderr_tail = hub.outputs.last_words(JobId(view.id), attempt).await;
+    }
+}
+
+/// Which failure's last words are worth reading.
+pub(crate) fn printing_failure<S: Store + 'static>(hub: &Hub<S>, view: &JobView) -> Option<u32> {
+    let failed = view.failures.last().map(|failure| failure.attempt);
+    failed.filter(|_| hub.outputs.has(JobId(view.id)))
+}
+
+/// How jobs have ended.
+pub(crate) fn ends(ends: Vec<End>) -> Vec<EndView> {
+    let name = |state: Option<StateKind>| state.map_or("gone", StateKind::name).to_owned();
+    let view = |end: End| {
+        let (exit_status, exit_signal) = exits(end.exit);
+        let error = end.error.map(Into::into);
+        EndView { id: end.id.0, state: name(end.state), error, exit_status, exit_signal }
+    };
+    ends.into_iter().map(view).collect()
+}
+
+pub(crate) fn tags(spec: &Spec) -> Vec<(String, String)> {
+    spec.tags.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect()
+}
+
+/// A job as people see it, but for what takes reading.
+pub(super) fn view<S: Store + 'static>(hub: &Hub<S>, id: JobId, job: &Job) -> JobView {
+    let service = hub.service.borrow();
+    let settings = service.settings.of(&job.spec.queue);
+    let at = |time: Time| hub.clock.shown(time).0;
+    let some = |time: Time| (time != Time::NEVER).then(|| at(time));
+    let lease = if let JobState::Leased(lease) = job.state { Some(lease) } else { None };
+    let timeout = settings.timeout_of(&job.spec);
+    let (exit_status, exit_signal) = exits(job.exit());
+    JobView {
+        id: id.0,
+        queue: job.spec.queue.as_str().into(),
+        state: job.state.kind().to_string(),
+        command: None,
+        priority: job.spec.priority.0,
+        attempt: job.attempt.0,
+        failed: job.failed,
+        attempts: job.spec.attempts.unwrap_or(settings.attempts),
+        crashes: job.crashes,
+        later: job.later,
+        timeout_ms: timeout.map(|timeout| timeout.as_millis() as u64),
+        backoff: job.spec.backoff.map(|backoff| BackoffView {
+            kind: BACKOFF_KINDS[backoff.growth as usize].into(),
+            base_ms: backoff.base.as_millis() as u64,
+            max_ms: backoff.max.as_millis() as u64,
+            jitter_permille: backoff.jitter_permille,
+        }),
+        submitted_at: at(job.submitted_at),
+        due_at: if let JobState::Scheduled { due } = job.state { Some(at(due)) } else { None },
+        started_at: job.started.map(at),
+        runs_until: lease.and_then(|lease| Some(at(lease.since.plus(timeout?)))),
+        leased_at: lease.map(|lease| at(lease.since)),
+        leased_until: lease.map(|lease| at(lease.until)),
+        ended_at: job.state.ended().map(|end| at(end.at)),
+        exit_status,
+        exit_signal,
+        kept_until: job.state.ended().and_then(|end| some(end.keep_until)),
+        expires_at: some(job.expires_at),
+        owner: job.spec.owner,
+        tags: tags(&job.spec),
+        failures: job.failures.iter().map(|failure| self::failure(failure, &hub.clock)).collect(),
+        stderr_tail: None,
+    }
+}
+
+fn failure(failure: &Failure, clock: &Clock) -> FailureView {
+    let (exit_status, exit_signal) = exits(failure.exit);
+    FailureView {
+        attempt: failure.attempt.0,
+        since: failure.since.map(|since| clock.shown(since).0),
+        at: clock.shown(failure.at).0,
+        error: failure.error.to_string(),
+        exit_status,
+        exit_signal,
+    }
+}
+
+/// An exit as status and signal, of which it has one.
+fn exits(exit: Option<Exit>) -> (Option<u8>, Option<u8>) {
+    match exit {
+        None => (None, None),
+        Some(Exit::Status(status)) => (Some(status), None),
+        Some(Exit::Signal(signal)) => (None, Some(signal)),
+    }
+}

@@ -1,0 +1,17 @@
+//! What operators see and do: how the daemon, its queues and its jobs are, why a job does not run, and backups. Turns what
+//! the core knows into views, which are plain data; how they are said is each front's.
+//!
+//! The arrows: `list` → `jobs` → `commands`; `status`, `explain` and `backup` use none of them.
+
+mod backup;
+mod commands;
+mod explain;
+mod jobs;
+mod list;
+mod status;
+
+pub(crate) use backup::start as start_backup;
+pub(crate) use explain::explain;
+pub(crate) use jobs::{ends, job, last_words, printing_failure, tags};
+pub(crate) use list::list;
+pub(crate) use status::{drain, handlers, queues, status};

@@ -1,0 +1,117 @@
+//! How the daemon and its queues are.
+
+use crate::core::{Queue, QueueName, StateKind, Time};
+use crate::engine::Refusal;
+use crate::server::fault::{Fault, Kind};
+use crate::server::hub::Hub;
+use crate::server::peer::Peer;
+use crate::server::requests::Asked;
+use crate::store::{Room, Store};
+use crate::views::{DrainView, HandlerView, QueueView, StatusView, TotalsView};
+
+/// How the daemon is.
+pub(crate) fn status<S: Store + 'static>(hub: &Hub<S>, peer: &Peer, now: Time) -> StatusView {
+    let engine = hub.engine.borrow();
+    StatusView {
+        version: env!("CARGO_PKG_VERSION").into(),
+        pid: std::process::id(),
+        data: hub.data.clone(),
+        uptime_ms: now.since(hub.started).as_millis() as u64,
+        clock_ahead_ms: hub.clock.ahead_ms(),
+        mode: engine.drain().name().into(),
+        draining_ms: engine.drain().since().map(|since| now.since(since).as_millis() as u64),
+        connections: hub.connections.len() as u64,
+        waiting_claims: engine.waiting_claims(None) as u64,
+        commit: engine.last_commit().0,
+        next_id: engine.core().state.next_id().0,
+        refusing: match engine.room() {
+            Room::Enough => None,
+            room => Some(Refusal::NoRoom(room).to_string()),
+        },
+        memory: memory(),
+        queues: queues(hub, peer, now),
+    }
+}
+
+/// The resident memory of this process, in bytes; 0 where the system does not say.
+fn memory() -> u64 {
+    let pages = std::fs::read_to_string("/proc/self/statm").ok();
+    let pages = pages.and_then(|text| text.split(' ').nth(1)?.parse::<u64>().ok());
+    pages.unwrap_or(0) * rustix::param::page_size() as u64
+}
+
+/// Its queues, by name.
+pub(crate) fn queues<S: Store + 'static>(hub: &Hub<S>, peer: &Peer, now: Time) -> Vec<QueueView> {
+    let permissions = hub.permissions(peer);
+    let engine = hub.engine.borrow();
+    let handlers = &hub.service.borrow().handlers;
+    let workers =
+        |name: &QueueName| handlers.iter().find(|h| h.queue == name.as_str()).map_or(0, |h| h.workers);
+    let mut views: Vec<_> = engine
+        .core()
+        .state
+        .queues()
+        .map(|(name, queue)| queue_view(name, queue, workers(name), engine.waiting_claims(Some(name)) as u64))
+        .collect();
+    for handler in handlers.iter().filter(|handler| handler.workers > 0) {
+        if let Ok(name) = QueueName::new(&handler.queue)
+            && engine.core().state.queue(&name).is_none()
+        {
+            let waiting = engine.waiting_claims(Some(&name)) as u64;
+            views.push(queue_view(&name, &Queue::default(), handler.workers, waiting));
+        }
+    }
+    views.retain(|view| permissions.knows(&view.queue));
+    views.iter_mut().for_each(|view| view.held = hub.holds.of(&view.queue, now));
+    views.sort_by(|a, b| a.queue.cmp(&b.queue));
+    views
+}
+
+fn queue_view(name: &QueueName, queue: &Queue, workers: u32, waiting_claims: u64) -> QueueView {
+    let (counts, totals) = (queue.counts(), queue.totals());
+    QueueView {
+        queue: name.as_str().into(),
+        paused: queue.is_paused(),
+        workers,
+        waiting_claims,
+        held: None,
+        ready: counts.of(StateKind::Ready),
+        scheduled: counts.of(StateKind::Scheduled),
+        leased: counts.of(StateKind::Leased),
+        done: counts.of(StateKind::Done),
+        dead: counts.of(StateKind::Dead),
+        cancelled: counts.of(StateKind::Cancelled),
+        expired: counts.of(StateKind::Expired),
+        totals: TotalsView {
+            submitted: totals.submitted,
+            claimed: totals.claimed,
+            completed: totals.completed,
+            failed: totals.failed,
+            died: totals.died,
+            cancelled: totals.cancelled,
+            expired: totals.expired,
+        },
+    }
+}
+
+/// Takes no more jobs and gives none out, or does again.
+pub(crate) fn drain<S: Store + 'static>(
+    hub: &Hub<S>,
+    asked: Asked<'_>,
+    drain: bool,
+) -> Result<DrainView, Fault> {
+    hub.permissions(asked.peer).daemon()?;
+    let mut engine = hub.engine.borrow_mut();
+    engine.drain_by_hand(drain, asked.now);
+    let leased = engine.core().state.queues().map(|(_, queue)| queue.counts().of(StateKind::Leased)).sum();
+    Ok(DrainView { draining: engine.core().draining, leased })
+}
+
+/// What the daemon's own workers run; for these only.
+pub(crate) fn handlers<S: Store + 'static>(hub: &Hub<S>, peer: &Peer) -> Result<Vec<HandlerView>, Fault> {
+    if !peer.pool {
+        let message = "only the daemon's own workers ask for handlers; `musher config show` tells people";
+        return Err(Fault::new(Kind::Forbidden, message));
+    }
+    Ok(hub.service.borrow().handlers.clone())
+}

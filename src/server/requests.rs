@@ -1,0 +1,245 @@
+//! What may be asked for, whatever the front: limits and rights are looked at here, in one place for all of them, and the
+//! engine is called. It decides nothing, and knows no wire. Submits are in `submit.rs`.
+
+use super::fault::{Fault, Kind};
+use super::hub::Hub;
+use super::peer::Peer;
+use crate::access::Right;
+use crate::core::{Claim, Command, Edit, Holder, JobId, LeaseId, QueueName, StateKind, Time, Verdict};
+use crate::engine::{Answer, Batch, Only, Origin, Refusal};
+use crate::store::Store;
+use bytes::Bytes;
+use std::time::Duration;
+
+/// The longest time that a lease, delay, timeout or time to live may name: a hundred years. Longer ones are cut.
+const TIME_MAX: Duration = Duration::from_secs(100 * 366 * 24 * 3600);
+/// The most queues that one claim may name.
+const CLAIM_QUEUES_MAX: usize = 1_000;
+
+/// One request: who asks, where the answer goes, and when it came.
+#[derive(Clone, Copy)]
+pub(crate) struct Asked<'a> {
+    pub(crate) peer: &'a Peer,
+    pub(crate) origin: Origin,
+    pub(crate) now: Time,
+}
+
+impl Asked<'_> {
+    /// When a wait that begins now is over; never, without an end.
+    pub(crate) fn until(&self, wait: Option<Duration>) -> Time {
+        wait.map_or(Time::NEVER, |wait| self.now.plus(wait))
+    }
+}
+
+/// Which jobs somebody wants to work on.
+pub(crate) struct ClaimAsked {
+    pub(crate) queues: Vec<String>,
+    /// At most so many.
+    pub(crate) max: u32,
+    /// How long the lease lasts; the queue's setting if not given.
+    pub(crate) lease: Option<Duration>,
+    /// How long to wait for the first one.
+    pub(crate) wait: Option<Duration>,
+    /// Whether the leases end with the connection.
+    pub(crate) bound: bool,
+}
+
+/// Which change to which jobs.
+pub(crate) struct EditAsked {
+    /// Its name.
+    pub(crate) edit: String,
+    pub(crate) ids: Vec<u64>,
+    /// Only those that are in this state, and of this queue.
+    pub(crate) state: Option<String>,
+    pub(crate) queue: Option<String>,
+}
+
+/// A time that a request names.
+pub(crate) fn millis(ms: u64) -> Duration {
+    Duration::from_millis(ms).min(TIME_MAX)
+}
+
+pub(crate) fn queue_name(name: &str) -> Result<QueueName, Fault> {
+    QueueName::new(name).map_err(|error| Fault::new(Kind::Invalid, error.to_string()))
+}
+
+pub(super) fn state_name(name: &str) -> Result<StateKind, Fault> {
+    let all = || StateKind::ALL.map(StateKind::name).join(", ");
+    let found = StateKind::ALL.into_iter().find(|kind| kind.name() == name);
+    found.ok_or_else(|| Fault::new(Kind::Invalid, format!("`{name}` is no state: use one of {}", all())))
+}
+
+/// The change that a verb names.
+fn edit_name(verb: &str) -> Result<Edit, Fault> {
+    let all = [Edit::Cancel, Edit::Retry, Edit::Kick, Edit::Bury, Edit::Delete];
+    all.into_iter().find(|edit| edit.name() == verb).ok_or_else(|| {
+        let message = format!("`{verb}` is no change: use cancel, retry, kick, bury or delete");
+        Fault::new(Kind::Invalid, message)
+    })
+}
+
+pub(crate) fn not_found(id: JobId) -> Fault {
+    Fault::from(&Refusal::NotFound(id))
+}
+
+pub(crate) fn claim<S: Store + 'static>(
+    hub: &Hub<S>,
+    asked: Asked<'_>,
+    claim: ClaimAsked,
+) -> Result<(), Fault> {
+    if claim.queues.is_empty() || claim.queues.len() > CLAIM_QUEUES_MAX || claim.max == 0 {
+        let message = format!("a claim names 1 to {CLAIM_QUEUES_MAX} queues and at least one job");
+        return Err(Fault::new(Kind::Invalid, message));
+    }
+    let permissions = hub.permissions(asked.peer);
+    let queue = |name: &String| {
+        let name = queue_name(name)?;
+        permissions.queue(Right::Work, &name).map(|()| name)
+    };
+    let until = asked.until(claim.wait);
+    let claim = Claim {
+        queues: claim.queues.iter().map(queue).collect::<Result<_, _>>()?,
+        max: claim.max.min(hub.service.borrow().limits.batch as u32),
+        lease: claim.lease,
+        holder: if claim.bound { Holder::Session(asked.origin.session) } else { Holder::Anyone },
+    };
+    hub.engine.borrow_mut().claim(asked.origin, claim, until, asked.now);
+    Ok(())
+}
+
+pub(crate) fn settle<S: Store + 'static>(
+    hub: &Hub<S>,
+    asked: Asked<'_>,
+    items: Vec<(LeaseId, Verdict)>,
+) -> Result<(), Fault> {
+    hub.check_batch(items.len())?;
+    let (permissions, mut engine) = (hub.permissions(asked.peer), hub.engine.borrow_mut());
+    let state = &engine.core().state;
+    permissions.work(state, items.iter().map(|(lease, _)| lease.id))?;
+    let items = Batch::from(items).hide(|(lease, _)| lease.id, |id| permissions.hides_from_work(state, id));
+    engine.settle(asked.origin, items, asked.now);
+    Ok(())
+}
+
+pub(crate) fn extend<S: Store + 'static>(
+    hub: &Hub<S>,
+    asked: Asked<'_>,
+    leases: Vec<LeaseId>,
+    lease: Option<Duration>,
+) -> Result<(), Fault> {
+    hub.check_batch(leases.len())?;
+    let (permissions, mut engine) = (hub.permissions(asked.peer), hub.engine.borrow_mut());
+    let state = &engine.core().state;
+    permissions.work(state, leases.iter().map(|lease| lease.id))?;
+    let leases = Batch::from(leases).hide(|lease| lease.id, |id| permissions.hides_from_work(state, id));
+    engine.extend(asked.origin, leases, lease, asked.now);
+    Ok(())
+}
+
+/// Has another request of the same connection, which waits, answered at once.
+pub(crate) fn unwait<S: Store + 'static>(hub: &Hub<S>, asked: Asked<'_>, request: u32) {
+    let mut engine = hub.engine.borrow_mut();
+    engine.unwait(Origin { request, ..asked.origin });
+    engine.answer(asked.origin, Answer::Ok);
+}
+
+pub(crate) fn body<S: Store + 'static>(hub: &Hub<S>, asked: Asked<'_>, id: JobId) -> Result<(), Fault> {
+    let (permissions, mut engine) = (hub.permissions(asked.peer), hub.engine.borrow_mut());
+    if permissions.hides(&engine.core().state, id) {
+        return Err(not_found(id));
+    }
+    engine.body(asked.origin, id);
+    Ok(())
+}
+
+/// Waits for the ends of jobs.
+pub(crate) fn wait<S: Store + 'static>(
+    hub: &Hub<S>,
+    asked: Asked<'_>,
+    ids: Vec<u64>,
+    wait: Option<Duration>,
+) -> Result<(), Fault> {
+    hub.check_batch(ids.len())?;
+    let (permissions, mut engine) = (hub.permissions(asked.peer), hub.engine.borrow_mut());
+    let ids = Batch::from(ids.into_iter().map(JobId).collect::<Vec<_>>());
+    let state = &engine.core().state;
+    let ids = ids.hide(|id| *id, |id| permissions.hides(state, id) || permissions.hides_end(state, id));
+    engine.wait(asked.origin, ids, asked.until(wait), asked.now);
+    Ok(())
+}
+
+pub(crate) fn edit<S: Store + 'static>(
+    hub: &Hub<S>,
+    asked: Asked<'_>,
+    change: EditAsked,
+) -> Result<(), Fault> {
+    let EditAsked { edit, ids, state, queue } = change;
+    hub.check_batch(ids.len())?;
+    let queue = queue.as_deref().map(queue_name).transpose()?;
+    let only = Only { state: state.as_deref().map(state_name).transpose()?, queue };
+    let (edit, permissions, mut engine) =
+        (edit_name(&edit)?, hub.permissions(asked.peer), hub.engine.borrow_mut());
+    let state = &engine.core().state;
+    permissions.edit(state, ids.iter().copied().map(JobId), edit)?;
+    let ids = Batch::from(ids.into_iter().map(JobId).collect::<Vec<_>>());
+    let ids = ids.hide(|id| *id, |id| permissions.hides(state, id));
+    engine.edit(asked.origin, edit, ids, &only, asked.now);
+    Ok(())
+}
+
+/// Changes a queue as a whole.
+pub(crate) fn change_queue<S: Store + 'static>(
+    hub: &Hub<S>,
+    asked: Asked<'_>,
+    queue: &str,
+    command: impl FnOnce(QueueName) -> Command,
+) -> Result<(), Fault> {
+    let queue = queue_name(queue)?;
+    hub.permissions(asked.peer).queue(Right::Admin, &queue)?;
+    hub.engine.borrow_mut().change_queue(asked.origin, &command(queue), asked.now);
+    Ok(())
+}
+
+/// Takes what a connection says of its worker: that it cannot start jobs of these queues, or can again.
+pub(crate) fn hold<S: Store + 'static>(
+    hub: &Hub<S>,
+    asked: Asked<'_>,
+    queues: &[String],
+    (error, retry): (Option<&str>, Duration),
+) -> Result<(), Fault> {
+    hub.check_batch(queues.len())?;
+    let permissions = hub.permissions(asked.peer);
+    for queue in queues {
+        let name = queue_name(queue)?;
+        permissions.queue(Right::Work, &name)?;
+        hub.holds.set(name.as_str(), asked.origin.session, error, asked.now.plus(retry))?;
+    }
+    hub.engine.borrow_mut().answer(asked.origin, Answer::Ok);
+    Ok(())
+}
+
+/// Keeps what a leased job has printed.
+pub(crate) async fn output<S: Store + 'static>(
+    hub: &Hub<S>,
+    asked: Asked<'_>,
+    lease: LeaseId,
+    (stream, data): (u8, Bytes),
+) -> Result<(), Fault> {
+    let id = lease.id;
+    let (in_force, hidden) = {
+        let (permissions, engine) = (hub.permissions(asked.peer), hub.engine.borrow());
+        let state = &engine.core().state;
+        permissions.work(state, [id].into_iter())?;
+        (state.lease(id).map(|(attempt, _)| attempt), permissions.hides_from_work(state, id))
+    };
+    if in_force != Some(lease.attempt) || hidden {
+        let attempt = lease.attempt.0;
+        let message = format!("lease lost: attempt {attempt} of job {id} is not in force; drop its result");
+        return Err(Fault::new(Kind::WrongState, message));
+    }
+    let max = hub.service.borrow().limits.output;
+    hub.outputs.keep(id, lease.attempt.0, stream, data, max).await;
+    hub.followers.ring(id);
+    hub.engine.borrow_mut().answer(asked.origin, Answer::Ok);
+    Ok(())
+}

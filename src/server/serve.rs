@@ -1,0 +1,202 @@
+//! Serves one connection, whatever it speaks: takes it in, reads what it sends, hands its requests to its front one after
+//! the other, and sees to its end. Here is what is fair and bounded: how much is read, and when it is its turn.
+
+use super::budget::FREE;
+use super::connection::Connection;
+use super::fault::Kind;
+use super::front::{Close, Front};
+use super::hub::Hub;
+use super::peer::Peer;
+use crate::clock::monotonic;
+use crate::store::Store;
+use bytes::BytesMut;
+use std::future::poll_fn;
+use std::io;
+use std::pin::pin;
+use std::rc::Rc;
+use std::time::Duration;
+use tokio::io::AsyncReadExt;
+use tokio::net::UnixStream;
+use tokio::net::unix::OwnedReadHalf;
+
+/// How long a connection may take to greet.
+const GREETING_TIME: Duration = Duration::from_secs(10);
+/// How much room there is for the next read of a connection that has said little.
+const READ_LEAST: usize = 4 << 10;
+/// About what it costs to send a byte of an answer later.
+const ANSWER_BYTE: Duration = Duration::from_nanos(1);
+
+/// Takes a new connection on, and serves it until it ends.
+pub(super) fn open<F: Front, S: Store + 'static>(hub: &Rc<Hub<S>>, stream: UnixStream, peer: Peer) {
+    let (read, write) = stream.into_split();
+    let shared = (hub.connections.budget.clone(), hub.scheduler.newcomer());
+    let who = (hub.connections.next_id(), peer);
+    let connection = Connection::new(who, write, F::default(), shared, hub.clock.clone());
+    let limit = hub.service.borrow().limits.connections;
+    if !hub.connections.add(connection.clone(), limit) {
+        let message = format!("{limit} connections are open already (limits.connections): try again later");
+        connection.refuse(Kind::Busy, message);
+        return connection.flush();
+    }
+    tokio::task::spawn_local(serve(hub.clone(), connection, read));
+}
+
+async fn serve<F: Front, S: Store + 'static>(
+    hub: Rc<Hub<S>>,
+    connection: Rc<Connection<F>>,
+    read: OwnedReadHalf,
+) {
+    tokio::select! {
+        () = connection.closing.notified() => {}
+        () = read_all(&hub, &connection, read) => {}
+    }
+    if hub.is_ending.get() {
+        // It was we who ended it, and it waits for its answers.
+        connection.is_read.set(true);
+        hub.wake.notify_one();
+        return;
+    }
+    hub.connections.remove(connection.id);
+    hub.holds.forget(connection.id);
+    let close = || hub.engine.borrow_mut().close_session(connection.id, hub.clock.now());
+    hub.admit_arrival().await;
+    while !hub.arrive(close) {
+        hub.admit_arrival().await;
+    }
+    hub.wake.notify_one();
+    connection.end();
+}
+
+async fn read_all<F: Front, S: Store + 'static>(
+    hub: &Rc<Hub<S>>,
+    connection: &Rc<Connection<F>>,
+    mut read: OwnedReadHalf,
+) {
+    let mut buffer = BytesMut::new();
+    let greeting_deadline = tokio::time::Instant::now() + GREETING_TIME;
+    let mut has_much_to_say = false;
+    loop {
+        if handle_requests(hub, connection, &mut buffer).await.is_err() {
+            return;
+        }
+        let has_room = buffer.len() < READ_LEAST;
+        let next = async {
+            // What is set aside for a long request is its length and no more, or as much as has come again where that is
+            // not known. One that is short has room in what every connection may have.
+            let len = connection.front.request_len(&buffer);
+            let room = match len.unwrap_or(if buffer.len() < FREE { 0 } else { 2 * buffer.len() }) {
+                len if len > FREE => {
+                    let give_way = || hub.connections.give_way(hub.clock.now());
+                    connection.account.reserve(len, || hub.clock.now(), give_way).await;
+                    len
+                }
+                _ if has_much_to_say => FREE,
+                _ => READ_LEAST,
+            };
+            buffer.reserve(room.max(READ_LEAST).saturating_sub(buffer.len()).max(1));
+            let read = read_some(hub, connection, &mut read, &mut buffer).await;
+            has_much_to_say = buffer.len() == buffer.capacity();
+            read
+        };
+        let read = if !connection.front.is_greeted() {
+            match tokio::time::timeout_at(greeting_deadline, next).await {
+                Ok(read) => read,
+                Err(_) => return refuse_late_greeting(connection),
+            }
+        } else if connection.front.is_ready() {
+            next.await
+        } else {
+            match answered_or(connection, next, has_room).await {
+                Some(read) => read,
+                None => continue,
+            }
+        };
+        if !matches!(read, Ok(1..)) {
+            return;
+        }
+    }
+}
+
+/// Waits for what the front waits for (`None`), and reads on meanwhile if there is room, so as to see the end.
+async fn answered_or<F: Front>(
+    connection: &Connection<F>,
+    read: impl Future<Output = io::Result<usize>>,
+    has_room: bool,
+) -> Option<io::Result<usize>> {
+    tokio::select! {
+        biased;
+        () = connection.until_answered() => None,
+        read = read, if has_room => Some(read),
+    }
+}
+
+/// Reads what has come. That counts too: what was sent in very many small pieces takes long to read, even if it is
+/// nonsense.
+async fn read_some<F: Front, S: Store + 'static>(
+    hub: &Hub<S>,
+    connection: &Connection<F>,
+    read: &mut OwnedReadHalf,
+    buffer: &mut BytesMut,
+) -> io::Result<usize> {
+    read.readable().await?;
+    hub.admit(&connection.quota).await;
+    let (mut reads, mut cost) = (pin!(read.read_buf(buffer)), Duration::ZERO);
+    let got = poll_fn(|context| {
+        let begun = monotonic();
+        let got = reads.as_mut().poll(context);
+        cost += monotonic() - begun;
+        got
+    });
+    let got = got.await;
+    hub.scheduler.charge(&connection.quota, cost);
+    got
+}
+
+fn refuse_late_greeting<F: Front>(connection: &Connection<F>) {
+    let message = format!("no greeting came within {} seconds", GREETING_TIME.as_secs());
+    connection.refuse(Kind::Malformed, message);
+}
+
+async fn handle_requests<F: Front, S: Store + 'static>(
+    hub: &Rc<Hub<S>>,
+    connection: &Rc<Connection<F>>,
+    buffer: &mut BytesMut,
+) -> Result<(), Close> {
+    let (mut now, mut begun) = (hub.clock.now(), monotonic());
+    while connection.front.is_ready() {
+        let (taken, has_spoken) = {
+            let limits = &hub.service.borrow().limits;
+            connection.with_outbox(|front, out| {
+                let before = out.len();
+                (front.take(limits, buffer, out), out.len() > before)
+            })
+        };
+        if has_spoken {
+            connection.flush();
+        }
+        let Some(request) = taken? else { return Ok(()) };
+        connection.has_asked.set(true);
+        if F::is_long(&request) {
+            hub.scheduler.spend(&connection.quota);
+        }
+        let mut waited = hub.admit(&connection.quota).await;
+        // What it was answered while it stood in line counts.
+        while connection.must_drain() {
+            connection.until_drained().await;
+            hub.admit(&connection.quota).await;
+            waited = true;
+        }
+        if waited {
+            (now, begun) = (hub.clock.now(), monotonic());
+        }
+        let said = hub.engine.borrow().said_bytes();
+        F::handle(hub, connection, request, buffer, now).await;
+        let ended = monotonic();
+        let said = hub.engine.borrow().said_bytes().saturating_sub(said);
+        hub.scheduler.charge(&connection.quota, ended - begun + ANSWER_BYTE * said as u32);
+        begun = ended;
+        connection.account.release();
+        hub.wake.notify_one();
+    }
+    Ok(())
+}

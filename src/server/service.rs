@@ -1,0 +1,71 @@
+//! What a configuration says of the service that the loop gives, and that may change while the daemon runs. Plain data, but that the
+//! limits say what is over them.
+
+use super::fault::{Fault, Kind};
+use crate::access::Access;
+use crate::core::Settings;
+use crate::engine::Bounds;
+use crate::views::HandlerView;
+use bytes::Bytes;
+use std::rc::Rc;
+use std::time::Duration;
+
+/// The limits of connections and requests. `docs/` names the key of each.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Open connections at a time.
+    pub connections: usize,
+    /// The longest request, in bytes.
+    pub frame: usize,
+    /// The longest body, in bytes.
+    pub body: usize,
+    /// The most jobs of one request.
+    pub batch: usize,
+    /// The bytes of output kept of one job.
+    pub output: u64,
+    /// What all connections together may have unread and unsent, in bytes.
+    pub buffers: usize,
+    /// The engine's own bounds.
+    pub bounds: Bounds,
+}
+
+impl Limits {
+    /// Refuses a request of more jobs than one may be about.
+    pub(crate) fn check_batch(&self, len: usize) -> Result<(), Fault> {
+        let max = self.batch;
+        if len > max {
+            let message = format!("{len} jobs in one request: at most {max} (limits.batch)");
+            return Err(Fault::new(Kind::TooLarge, message));
+        }
+        Ok(())
+    }
+
+    /// Refuses bodies that are too long.
+    pub(crate) fn check_bodies(&self, bodies: &[Bytes]) -> Result<(), Fault> {
+        let max = self.body;
+        match bodies.iter().map(Bytes::len).find(|len| *len > max) {
+            None => Ok(()),
+            Some(len) => {
+                let message = format!("a body of {len} bytes: at most {max} are allowed (limits.body)");
+                Err(Fault::new(Kind::TooLarge, message))
+            }
+        }
+    }
+}
+
+/// What a configuration says that may change while the daemon runs.
+#[derive(Clone, Debug)]
+pub struct Service {
+    /// Of queues, and for decisions.
+    pub settings: Settings,
+    /// Of connections and requests.
+    pub limits: Limits,
+    /// Who may do what.
+    pub access: Rc<Access>,
+    /// What the daemon's own workers run.
+    pub handlers: Vec<HandlerView>,
+    /// How long a stop waits for running attempts.
+    pub drain_timeout: Duration,
+    /// Whether jobs are taken while the daemon stops.
+    pub accept_while_draining: bool,
+}
