@@ -114,7 +114,7 @@ impl Backup {
 }
 
 async fn online(client: &Client, out: &mut impl Write) -> End {
-    let mut pieces = client.backup()?;
+    let mut pieces = client.backup().await?;
     while let Some(piece) = pieces.recv().await {
         match piece? {
             Response::Piece(bytes) => out.write_all(&bytes).map_err(not_taken)?,

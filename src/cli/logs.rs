@@ -61,7 +61,7 @@ impl Printed {
 
     /// Prints what was not printed yet, each stream to its own; with `follow` until the job has ended.
     pub(super) async fn go_on(&mut self, client: &Client, id: u64, follow: bool) -> Result<(), Failure> {
-        let (mut pieces, mut passed) = (client.logs(id, follow)?, Printed::default());
+        let (mut pieces, mut passed) = (client.logs(id, follow).await?, Printed::default());
         loop {
             // Without an end of its own it was cut off by that of the connection.
             let piece = pieces.recv().await.ok_or_else(|| ClientError::Closed(String::new()))?;

@@ -1,5 +1,6 @@
-//! One connection: requests go out in whatever order they come, answers come back to whoever asked. It knows
-//! frames and numbers, not what the requests mean.
+//! One connection: requests go out in the order in which they come, answers come back to whoever asked. What waits to be
+//! sent is bounded: whoever asks for more waits until there is room. It knows frames and numbers, not what the requests
+//! mean.
 
 use super::ClientError;
 use crate::protocol::{Notice, Request, Response, split_frame};
@@ -14,6 +15,8 @@ use tokio::sync::{Notify, mpsc, oneshot, watch};
 
 /// The longest answer taken before the server has told its own limit, and the least that is taken after it.
 const FRAME_MAX: usize = 64 << 20;
+/// While so many bytes wait for the writer, requests wait before they are added.
+const OUT_MAX: usize = 4 << 20;
 /// How many pieces of a streamed answer wait for their reader before the connection does.
 const STREAM_WAITING_MAX: usize = 256;
 
@@ -29,6 +32,8 @@ enum Asker {
 struct Shared {
     /// Encoded requests that the writer has not taken yet.
     out: Vec<u8>,
+    /// How many requests wait for room there. None goes before them.
+    late: usize,
     askers: HashMap<u32, Asker>,
     last_number: u32,
     frame_max: Option<usize>,
@@ -40,8 +45,62 @@ struct Shared {
 #[derive(Debug)]
 pub(super) struct Connection {
     shared: Arc<Mutex<Shared>>,
-    wake_writer: Arc<Notify>,
+    bells: Arc<Bells>,
     ended: watch::Receiver<bool>,
+}
+
+#[derive(Debug, Default)]
+struct Bells {
+    /// Rings when there is something to write, or no more.
+    writer: Notify,
+    /// Rings when the writer has taken what there was, or the connection has ended, for the first in line.
+    taken: Notify,
+    /// Requests that wait for room; hands itself on in the order in which they came.
+    line: tokio::sync::Mutex<()>,
+}
+
+/// A request that waits for room. Its place in line is that of the first poll.
+struct Late {
+    shared: Arc<Mutex<Shared>>,
+    bells: Arc<Bells>,
+    number: u32,
+    request: Vec<u8>,
+}
+
+impl Late {
+    async fn send(mut self) {
+        let bells = self.bells.clone();
+        let _place = bells.line.lock().await;
+        loop {
+            {
+                let mut shared = lock(&self.shared);
+                // Whoever asked has been told that it has ended.
+                if shared.ended.is_some() {
+                    return;
+                }
+                if shared.out.len() < OUT_MAX {
+                    shared.out.append(&mut self.request);
+                    break;
+                }
+            }
+            bells.taken.notified().await;
+        }
+        bells.writer.notify_one();
+    }
+}
+
+impl Drop for Late {
+    fn drop(&mut self) {
+        let mut shared = lock(&self.shared);
+        shared.late -= 1;
+        if !self.request.is_empty() {
+            // It was never sent, and nobody waits for its answer.
+            shared.askers.remove(&self.number);
+        }
+        drop(shared);
+        // If it was the first in line, the next one has to look by itself.
+        self.bells.taken.notify_one();
+    }
 }
 
 impl Connection {
@@ -49,19 +108,20 @@ impl Connection {
         let (read, write) = stream.into_split();
         let (notices, notices_out) = mpsc::unbounded_channel();
         let shared = Arc::new(Mutex::new(Shared { notices: Some(notices_out), ..Shared::default() }));
-        let wake_writer = Arc::new(Notify::new());
+        let bells = Arc::new(Bells::default());
         let (end, ended) = watch::channel(false);
-        tokio::spawn(write_all(write, shared.clone(), wake_writer.clone()));
+        tokio::spawn(write_all(write, shared.clone(), bells.clone()));
         let reader = shared.clone();
-        let wake = wake_writer.clone();
+        let ring = bells.clone();
         tokio::spawn(async move {
             let why = read_all(read, &reader, &notices).await;
             end_all(&reader, &why);
-            wake.notify_one();
+            ring.writer.notify_one();
+            ring.taken.notify_one();
             // Nobody waits any more when this fails.
             let _ = end.send(true);
         });
-        Arc::new(Connection { shared, wake_writer, ended })
+        Arc::new(Connection { shared, bells, ended })
     }
 
     pub(super) fn notices(&self) -> Option<mpsc::UnboundedReceiver<Notice>> {
@@ -77,14 +137,20 @@ impl Connection {
         let _ = self.ended.clone().wait_for(|ended| *ended).await;
     }
 
-    /// Sends a request; its number, and its answer to wait for.
+    /// Sends a request; its number, and its answer to wait for. Where there is no room to send it at once, it leaves while
+    /// that is waited for.
     pub(super) fn send(
         &self,
         request: &Request,
     ) -> Result<(u32, impl Future<Output = Answer> + use<>), ClientError> {
         let (asker, answer) = oneshot::channel();
-        let number = self.enqueue(request, Asker::Once(asker))?;
-        let answer = async move { answer.await.unwrap_or_else(|_| Err(ClientError::Closed(String::new()))) };
+        let (number, late) = self.enqueue(request, Asker::Once(asker))?;
+        let answer = async move {
+            if let Some(late) = late {
+                late.send().await;
+            }
+            answer.await.unwrap_or_else(|_| Err(ClientError::Closed(String::new())))
+        };
         Ok((number, answer))
     }
 
@@ -92,14 +158,17 @@ impl Connection {
         self.send(request)?.1.await
     }
 
-    /// Sends a request that is answered piece by piece.
-    pub(super) fn stream(&self, request: &Request) -> Result<mpsc::Receiver<Answer>, ClientError> {
+    /// Sends a request that is answered piece by piece; returns when it is on its way.
+    pub(super) async fn stream(&self, request: &Request) -> Result<mpsc::Receiver<Answer>, ClientError> {
         let (asker, answers) = mpsc::channel(STREAM_WAITING_MAX);
-        self.enqueue(request, Asker::Stream(asker))?;
+        if let (_, Some(late)) = self.enqueue(request, Asker::Stream(asker))? {
+            late.send().await;
+        }
         Ok(answers)
     }
 
-    fn enqueue(&self, request: &Request, asker: Asker) -> Result<u32, ClientError> {
+    /// Adds a request to what is to be sent, or gives it back to wait for room.
+    fn enqueue(&self, request: &Request, asker: Asker) -> Result<(u32, Option<Late>), ClientError> {
         let mut guard = lock(&self.shared);
         let shared = &mut *guard;
         if let Some(why) = &shared.ended {
@@ -112,6 +181,7 @@ impl Connection {
             }
         }
         let (number, before) = (shared.last_number, shared.out.len());
+        let has_room = shared.late == 0 && before < OUT_MAX;
         request.encode(number, &mut shared.out);
         let (len, max) = (shared.out.len() - before, shared.frame_max.unwrap_or(FRAME_MAX));
         if len > max {
@@ -119,16 +189,23 @@ impl Connection {
             return Err(ClientError::TooLarge { len, max });
         }
         shared.askers.insert(number, asker);
+        if !has_room {
+            shared.late += 1;
+            let request = shared.out.split_off(before);
+            let (shared, bells) = (self.shared.clone(), self.bells.clone());
+            return Ok((number, Some(Late { shared, bells, number, request })));
+        }
         drop(guard);
-        self.wake_writer.notify_one();
-        Ok(number)
+        self.bells.writer.notify_one();
+        Ok((number, None))
     }
 }
 
 impl Drop for Connection {
     fn drop(&mut self) {
         end_all(&self.shared, "");
-        self.wake_writer.notify_one();
+        self.bells.writer.notify_one();
+        self.bells.taken.notify_one();
     }
 }
 
@@ -153,13 +230,16 @@ fn end_all(shared: &Mutex<Shared>, why: &str) {
     }
 }
 
-async fn write_all(mut stream: OwnedWriteHalf, shared: Arc<Mutex<Shared>>, wake: Arc<Notify>) {
+async fn write_all(mut stream: OwnedWriteHalf, shared: Arc<Mutex<Shared>>, bells: Arc<Bells>) {
     loop {
         let (out, ended) = {
             let mut shared = lock(&shared);
             (std::mem::take(&mut shared.out), shared.ended.is_some())
         };
         if !out.is_empty() {
+            if out.len() >= OUT_MAX {
+                bells.taken.notify_one();
+            }
             // The reader notices that the connection has ended, and says why.
             if stream.write_all(&out).await.is_err() {
                 return;
@@ -167,7 +247,7 @@ async fn write_all(mut stream: OwnedWriteHalf, shared: Arc<Mutex<Shared>>, wake:
         } else if ended {
             return;
         } else {
-            wake.notified().await;
+            bells.writer.notified().await;
         }
     }
 }
@@ -232,4 +312,69 @@ async fn deliver(shared: &Mutex<Shared>, number: u32, answer: Answer) {
     };
     // As above.
     let _ = stream.send(answer).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::pin::pin;
+    use std::task::{Context, Waker};
+
+    const BODY: usize = 1 << 20;
+
+    fn request(n: u32) -> Request {
+        let lease = crate::protocol::LeaseRef { id: 1, attempt: n };
+        Request::Output { lease, stream: 1, data: vec![1; BODY].into() }
+    }
+
+    /// Requests to a daemon that had been stopped were all kept.
+    #[tokio::test]
+    async fn requests_wait_where_there_is_no_room_and_leave_in_order() {
+        let (ours, mut theirs) = UnixStream::pair().unwrap();
+        let connection = Connection::start(ours);
+        let mut answers = Vec::new();
+        for n in 0..40 {
+            answers.push(Box::pin(connection.send(&request(n)).unwrap().1));
+            let answer = answers.last_mut().expect("it was added").as_mut();
+            assert!(answer.poll(&mut Context::from_waker(Waker::noop())).is_pending());
+        }
+        let waiting = || {
+            let shared = lock(&connection.shared);
+            (shared.out.len(), shared.late)
+        };
+        assert!(waiting().0 < OUT_MAX + 2 * BODY && waiting().1 > 30, "{:?}", waiting());
+        // Who does not want it any more has asked for nothing.
+        drop(answers.remove(20));
+        assert_eq!(lock(&connection.shared).askers.len(), 39);
+        let all: Vec<_> = answers.into_iter().map(tokio::spawn).collect();
+        let mut got = BytesMut::new();
+        for n in (0..40).filter(|n| *n != 20) {
+            let frame = loop {
+                match split_frame(&mut got, 2 * BODY).unwrap() {
+                    Some(frame) => break frame,
+                    None => assert!(theirs.read_buf(&mut got).await.unwrap() > 0),
+                }
+            };
+            assert_eq!(Request::decode(frame.0.kind, frame.1, 1).unwrap(), request(n));
+        }
+        assert_eq!(waiting(), (0, 0));
+        drop(theirs);
+        for answer in all {
+            assert!(matches!(answer.await.unwrap(), Err(ClientError::Closed(_))));
+        }
+    }
+
+    #[tokio::test]
+    async fn who_waits_for_room_learns_that_it_has_ended() {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        let connection = Connection::start(ours);
+        let mut answers: Vec<_> =
+            (0..20).map(|n| Box::pin(connection.send(&request(n)).unwrap().1)).collect();
+        let last = pin!(answers.pop().expect("there are twenty"));
+        assert!(lock(&connection.shared).late > 0);
+        drop(theirs);
+        assert!(matches!(last.await, Err(ClientError::Closed(_))));
+        drop(answers);
+        assert_eq!(lock(&connection.shared).late, 0);
+    }
 }

@@ -1,5 +1,6 @@
 //! The client library: what the command line, the daemon's own workers and other Rust programs talk to the daemon
-//! with. One connection carries any number of requests at once; answers find their askers by number.
+//! with. One connection carries any number of requests at once; answers find their askers by number. What is to be sent
+//! is bounded: where a daemon does not read, whoever asks waits.
 //!
 //! ```no_run
 //! # async fn example() -> Result<(), musher::client::ClientError> {
@@ -95,7 +96,8 @@ pub struct Client {
     limits: Arc<Limits>,
 }
 
-/// A claim under way: wait for it, and end its waiting early by its number.
+/// A claim under way: wait for it, and end its waiting early by its number. Where much is still to be sent it leaves only
+/// while the answer is waited for.
 pub struct PendingClaim<F> {
     /// The request's number, for [`Client::unwait`].
     pub number: u32,
@@ -203,7 +205,7 @@ impl Client {
         groups: Vec<SubmitGroup>,
         timeout_ms: Option<u64>,
     ) -> Result<PendingEnds, ClientError> {
-        let mut answers = self.connection.stream(&Request::SubmitAndWait { groups, timeout_ms })?;
+        let mut answers = self.connection.stream(&Request::SubmitAndWait { groups, timeout_ms }).await?;
         match next(&mut answers).await? {
             Response::Submitted { first, count } => Ok(PendingEnds { first, count, answers }),
             _ => Err(ClientError::Unexpected),
@@ -295,20 +297,20 @@ impl Client {
     ///
     /// # Errors
     /// The connection has ended.
-    pub fn logs(
+    pub async fn logs(
         &self,
         id: u64,
         follow: bool,
     ) -> Result<mpsc::Receiver<Result<Response, ClientError>>, ClientError> {
-        self.connection.stream(&Request::Logs { id, follow })
+        self.connection.stream(&Request::Logs { id, follow }).await
     }
 
     /// A backup, piece by piece; `Ok` ends it, and without that it is not whole.
     ///
     /// # Errors
     /// The connection has ended.
-    pub fn backup(&self) -> Result<mpsc::Receiver<Result<Response, ClientError>>, ClientError> {
-        self.connection.stream(&Request::Backup)
+    pub async fn backup(&self) -> Result<mpsc::Receiver<Result<Response, ClientError>>, ClientError> {
+        self.connection.stream(&Request::Backup).await
     }
 
     /// Asks a question in JSON.

@@ -20,6 +20,8 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 /// How many events make one round.
 const ROUND_MAX: usize = 256;
+/// How many extends wait for their answers: a daemon that stands still gets no more.
+const EXTENDS_MAX: usize = 64;
 /// How long after the last SIGKILL the pool waits for its processes and for the daemon's answers.
 const LAST_WAIT: Duration = Duration::from_secs(1);
 
@@ -61,6 +63,8 @@ struct Pool {
     settles: Vec<Settle>,
     /// Settle requests without an answer.
     settling: usize,
+    /// Extends that are not answered yet.
+    extending: usize,
     stopping: Option<Stopping>,
     refused: Option<ClientError>,
     // Bounded without a bound of its own: an event a slot, and one a request under way.
@@ -88,6 +92,7 @@ impl Pool {
             leases: Leases::default(),
             settles: Vec::new(),
             settling: 0,
+            extending: 0,
             stopping: None,
             refused: None,
             events,
@@ -191,7 +196,10 @@ impl Pool {
                 self.settling -= 1;
                 report_lost(&leases, answer);
             }
-            Event::Extended(leases, answer) => self.leases.extended(&leases, answer),
+            Event::Extended(leases, answer) => {
+                self.extending -= 1;
+                self.leases.extended(&leases, answer);
+            }
         }
     }
 
@@ -271,7 +279,7 @@ impl Pool {
             let Ok(pending) = self.client.start_claim(wish) else { return };
             self.lanes.claiming(lane, pending.number, now);
             let events = self.events.clone();
-            tokio::spawn(async move { tell(&events, Event::Claimed(lane, pending.answer.await)) });
+            send_now(async move { tell(&events, Event::Claimed(lane, pending.answer.await)) });
         }
     }
 
@@ -374,7 +382,12 @@ impl Pool {
     fn extend(&mut self, now: Instant) {
         for (lease_ms, leases) in self.leases.take_due(now) {
             for leases in leases.chunks(self.client.limits().batch.max(1)) {
+                // Behind so many that nobody answers one more would only wait.
+                if self.extending >= EXTENDS_MAX {
+                    return;
+                }
                 let (client, events, leases) = (self.client.clone(), self.events.clone(), leases.to_vec());
+                self.extending += 1;
                 send_now(async move {
                     let answer = client.extend(leases.clone(), lease_ms).await;
                     tell(&events, Event::Extended(leases, answer));

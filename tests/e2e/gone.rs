@@ -32,7 +32,7 @@ async fn ask_and_go(daemon: &Daemon, question: &Request, read: usize) {
 
 /// Takes a backup to its end.
 async fn backup(client: &Client) -> Result<usize, String> {
-    let mut pieces = client.backup().unwrap();
+    let mut pieces = client.backup().await.unwrap();
     let mut len = 0;
     loop {
         match pieces.recv().await {
