@@ -3,7 +3,7 @@
 
 use super::change::{Change, Observer, QueueChange};
 use super::event::{AfterFailure, Ending, Event};
-use super::ids::{IdRange, Ids, JobId};
+use super::ids::{IdRange, Ids};
 use super::job::{Attempt, Final, Job, Lease, QueueName, State as JobState, StateKind};
 use super::state::{State, Totals};
 use super::time::Time;
@@ -27,6 +27,18 @@ enum Fate {
     Forgotten,
 }
 
+/// What a queue counts, for so many jobs at once.
+struct Counter<'a> {
+    totals: &'a mut Totals,
+    jobs: u64,
+}
+
+impl Counter<'_> {
+    fn count(&mut self, total: fn(&mut Totals) -> &mut u64) {
+        *total(self.totals) += self.jobs;
+    }
+}
+
 /// One event on its way into the state.
 struct Fold<'a, O> {
     state: &'a mut State,
@@ -45,8 +57,8 @@ impl<O: Observer> Fold<'_, O> {
                 }
                 self.arrive(*jobs, job);
             }
-            Event::Claimed { jobs, holder, at, until } => self.each(jobs, |totals, job| {
-                totals.claimed += 1;
+            Event::Claimed { jobs, holder, at, until } => self.each(jobs, |mut queue, job| {
+                queue.count(|totals| &mut totals.claimed);
                 (job.attempt, job.started) = (job.attempt.next(), Some(*at));
                 job.state = JobState::Leased(Lease { holder: *holder, since: *at, until: *until });
                 Fate::Known
@@ -60,17 +72,17 @@ impl<O: Observer> Fold<'_, O> {
             Event::Completed { jobs, end } => {
                 self.end(jobs, *end, JobState::Done, |totals| &mut totals.completed);
             }
-            Event::Failed { job, at, error, exit, next } => self.each(&(*job).into(), |totals, job| {
+            Event::Failed { job, at, error, exit, next } => self.each(&(*job).into(), |mut queue, job| {
                 job.failed += 1;
                 job.remember(*at, error, *exit);
-                totals.failed += 1;
+                queue.count(|totals| &mut totals.failed);
                 match next {
                     AfterFailure::Retry(due) => {
                         job.state = JobState::Scheduled { due: *due };
                         Fate::Known
                     }
                     AfterFailure::Dead(end) => {
-                        totals.died += 1;
+                        queue.count(|totals| &mut totals.died);
                         keep(job, *end, JobState::Dead)
                     }
                 }
@@ -132,17 +144,19 @@ impl<O: Observer> Fold<'_, O> {
         queue.used = at;
     }
 
-    /// Takes each job out, lets `change` work on it and on what its queue counts, and puts it back if it is still
-    /// known.
-    fn each(&mut self, jobs: &Ids, mut change: impl FnMut(&mut Totals, &mut Job) -> Fate) {
-        for id in jobs.iter() {
-            let Some(mut job) = self.state.leave(id) else { continue };
-            let (from, lease) = (job.state.kind(), job.lease());
-            let fate = change(&mut self.state.queue_of(&job.spec).totals, &mut job);
-            self.tell(id.into(), &job, from, lease, &fate);
-            match fate {
-                Fate::Known => self.state.enter(id.into(), job),
-                Fate::Forgotten => self.state.recent.push(id, &job),
+    /// Takes jobs out, lets `change` work on those that are alike at once and on what their queue counts, and puts them back
+    /// if they are still known.
+    fn each(&mut self, jobs: &Ids, mut change: impl FnMut(Counter<'_>, &mut Job) -> Fate) {
+        for range in jobs.ranges() {
+            for (part, mut job) in self.state.leave(*range) {
+                let (from, lease) = (job.state.kind(), job.lease());
+                let totals = &mut self.state.queue_of(&job.spec).totals;
+                let fate = change(Counter { totals, jobs: part.len }, &mut job);
+                self.tell(part, &job, from, lease, &fate);
+                match fate {
+                    Fate::Known => self.state.enter(part, job),
+                    Fate::Forgotten => self.state.recent.push(part, &job),
+                }
             }
         }
     }
@@ -155,24 +169,19 @@ impl<O: Observer> Fold<'_, O> {
         state: fn(Final) -> JobState,
         total: fn(&mut Totals) -> &mut u64,
     ) {
-        self.each(jobs, |totals, job| {
-            *total(totals) += 1;
+        self.each(jobs, |mut queue, job| {
+            queue.count(total);
             keep(job, end, state)
         });
     }
 
-    /// Takes jobs out by the range. How those ended that had ended is still known for a while.
+    /// How those ended that had ended is still known for a while.
     fn delete(&mut self, range: IdRange) {
-        for (part, job) in self.state.leave_plain(range) {
-            self.tell(part, &job, job.state.kind(), None, &Fate::Forgotten);
-        }
-        let rest: Vec<JobId> = self.state.jobs.range(range.first..range.end()).map(|(id, _)| *id).collect();
-        for id in rest {
-            let Some(job) = self.state.leave(id) else { continue };
+        for (part, job) in self.state.leave(range) {
             let kind = job.state.kind();
-            self.tell(id.into(), &job, kind, job.lease(), &Fate::Forgotten);
+            self.tell(part, &job, kind, job.lease(), &Fate::Forgotten);
             if kind.is_final() {
-                self.state.recent.push(id, &job);
+                self.state.recent.push(part, &job);
             }
         }
     }

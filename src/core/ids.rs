@@ -111,6 +111,20 @@ impl Ids {
     }
 }
 
+/// The first `max` ids of ranges.
+pub(super) fn first(ranges: impl Iterator<Item = IdRange>, max: u64) -> Ids {
+    let (mut ids, mut left) = (Ids::new(), max);
+    for range in ranges {
+        if left == 0 {
+            break;
+        }
+        let len = range.len.min(left);
+        ids.push_range(IdRange::new(range.first, len));
+        left -= len;
+    }
+    ids
+}
+
 impl From<IdRange> for Ids {
     fn from(range: IdRange) -> Ids {
         Ids(SmallVec::from_buf([range]))

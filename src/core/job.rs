@@ -322,21 +322,17 @@ impl Job {
         }
     }
 
-    /// Whether nothing has ever happened to it: such jobs are stored by the range.
-    pub fn is_plain(&self) -> bool {
-        self.state == State::Ready
-            && self.attempt == Attempt(0)
-            && self.started.is_none()
-            && self.expires_at == Time::NEVER
-            && self.failed == 0
-            && self.crashes == 0
-            && self.later == 0
-            && self.failures.is_empty()
-    }
-
     /// The lease on it and its attempt, if it is leased.
     pub fn lease(&self) -> Option<(Attempt, Lease)> {
         if let State::Leased(lease) = self.state { Some((self.attempt, lease)) } else { None }
+    }
+
+    /// The connection with which its lease ends, if it is leased so.
+    pub(super) fn session(&self) -> Option<u64> {
+        match self.state {
+            State::Leased(Lease { holder: Holder::Session(session), .. }) => Some(session),
+            _ => None,
+        }
     }
 
     /// When its last attempt began, if it has come back: it has failed, was interrupted, or was to come later.

@@ -1,13 +1,14 @@
 //! One queue: who is next in it, what it counts, whether it is paused. It knows ids and priorities; the jobs
 //! themselves are the state's.
 
-use super::ids::{IdRange, Ids, JobId};
-use super::job::{Final, Job, Priority, Spec, State as JobState, StateKind};
+use super::ids::{IdRange, Ids, JobId, RangeSet};
+use super::job::{Job, Priority, Spec, State as JobState, StateKind};
+use super::keyed::Keyed;
 use super::ready::Ready;
 use super::settings::Retries;
 use super::time::Time;
 use super::{QueueBooks, QueueName, Totals};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// How many jobs of a queue are in each state.
@@ -57,8 +58,10 @@ pub struct Queue {
     counts: Counts,
     /// Priority → the jobs that are ready. No empty sets.
     ready: BTreeMap<Priority, Ready>,
+    /// The other states → the jobs that are in them.
+    by_state: [RangeSet; StateKind::ALL.len()],
     /// Done, cancelled and expired jobs that are kept, by the time at which they ended.
-    kept: BTreeSet<(Time, JobId)>,
+    kept: Keyed<Time>,
     recent: Vec<Arc<Spec>>,
 }
 
@@ -110,11 +113,6 @@ impl Queue {
         ids
     }
 
-    /// All ready jobs, by priority.
-    pub(super) fn ready(&self) -> impl Iterator<Item = IdRange> + '_ {
-        self.ready.values().flat_map(Ready::ranges)
-    }
-
     /// How many ready jobs are claimed before this ready one.
     pub(super) fn ahead_of(&self, id: JobId, job: &Job, retries: Retries) -> u64 {
         let priority = job.spec.priority;
@@ -125,13 +123,13 @@ impl Queue {
     }
 
     /// The kept jobs by the time of their end, the oldest first.
-    pub(super) fn oldest_kept(&self) -> impl Iterator<Item = (Time, JobId)> + '_ {
-        self.kept.iter().copied()
+    pub(super) fn oldest_kept(&self) -> impl Iterator<Item = IdRange> + '_ {
+        self.kept.iter().map(|(_, range)| range)
     }
 
     /// How many ended jobs are kept, dead ones aside.
     pub(super) fn kept(&self) -> u64 {
-        self.kept.len() as u64
+        self.kept.len()
     }
 
     /// The stored twin of `spec`, if it was seen lately.
@@ -153,40 +151,37 @@ impl Queue {
 
     /// Jobs came into the state that `job` is in.
     pub(super) fn enter(&mut self, range: IdRange, job: &Job) {
-        self.counts.add(job.state.kind(), range.len);
-        match &job.state {
-            JobState::Ready => {
-                self.ready.entry(job.spec.priority).or_default().insert(range, job.returned());
-            }
-            JobState::Done(Final { at, .. })
-            | JobState::Cancelled(Final { at, .. })
-            | JobState::Expired(Final { at, .. }) => {
-                self.kept.extend(range.iter().map(|id| (*at, id)));
-            }
-            JobState::Scheduled { .. } | JobState::Leased(_) | JobState::Dead(_) => {}
+        let kind = job.state.kind();
+        self.counts.add(kind, range.len);
+        if job.state == JobState::Ready {
+            self.ready.entry(job.spec.priority).or_default().insert(range, job.returned());
+            return;
+        }
+        self.by_state[kind as usize].insert(range.first.0, range.len);
+        if let Some(at) = kept_since(&job.state) {
+            self.kept.insert(at, range);
         }
     }
 
     /// Jobs left the state that `job` is in.
     pub(super) fn leave(&mut self, range: IdRange, job: &Job) {
-        self.counts.subtract(job.state.kind(), range.len);
-        match &job.state {
-            JobState::Ready => self.unready(range, job.spec.priority, job.returned()),
-            JobState::Done(Final { at, .. })
-            | JobState::Cancelled(Final { at, .. })
-            | JobState::Expired(Final { at, .. }) => {
-                for id in range.iter() {
-                    self.kept.remove(&(*at, id));
-                }
-            }
-            JobState::Scheduled { .. } | JobState::Leased(_) | JobState::Dead(_) => {}
+        let kind = job.state.kind();
+        self.counts.subtract(kind, range.len);
+        if job.state == JobState::Ready {
+            return self.unready(range, job.spec.priority, job.returned());
+        }
+        self.by_state[kind as usize].remove(range.first.0, range.len);
+        if let Some(at) = kept_since(&job.state) {
+            self.kept.remove(at, range);
         }
     }
 
-    /// Jobs left to which nothing had happened.
-    pub(super) fn leave_plain(&mut self, range: IdRange, priority: Priority) {
-        self.counts.subtract(StateKind::Ready, range.len);
-        self.unready(range, priority, None);
+    /// The jobs in a state, in no order if they are ready.
+    pub fn in_state(&self, kind: StateKind) -> impl Iterator<Item = IdRange> + '_ {
+        let others =
+            self.by_state[kind as usize].ranges().map(|(first, len)| IdRange::new(JobId(first), len));
+        let ready = (kind == StateKind::Ready).then(|| self.ready.values().flat_map(Ready::ranges));
+        others.chain(ready.into_iter().flatten())
     }
 
     fn unready(&mut self, range: IdRange, priority: Priority, returned: Option<Time>) {
@@ -206,5 +201,13 @@ impl Queue {
     /// The ready jobs of each priority, for the check of the invariants.
     pub(super) fn ready_sets(&self) -> &BTreeMap<Priority, Ready> {
         &self.ready
+    }
+}
+
+/// Since when a job is kept that is done, cancelled or expired.
+fn kept_since(state: &JobState) -> Option<Time> {
+    match state {
+        JobState::Done(end) | JobState::Cancelled(end) | JobState::Expired(end) => Some(end.at),
+        JobState::Ready | JobState::Scheduled { .. } | JobState::Leased(_) | JobState::Dead(_) => None,
     }
 }

@@ -3,9 +3,9 @@
 //! knows ids and times; the jobs themselves are the state's.
 
 use super::ids::{IdRange, Ids, JobId, RangeSet};
+use super::keyed::Keyed;
 use super::settings::Retries;
 use super::time::Time;
-use std::collections::BTreeSet;
 
 /// Ready jobs of a queue that have the same priority.
 #[derive(Clone, Debug, Default)]
@@ -15,7 +15,7 @@ pub(super) struct Ready {
     /// Those that have come back, by id.
     returned: RangeSet,
     /// The same by the begin of their last attempts: whoever has waited longest for another goes first.
-    tried: BTreeSet<(Time, JobId)>,
+    tried: Keyed<Time>,
 }
 
 impl Ready {
@@ -25,7 +25,7 @@ impl Ready {
             None => self.fresh.insert(range.first.0, range.len),
             Some(tried) => {
                 self.returned.insert(range.first.0, range.len);
-                self.tried.extend(range.iter().map(|id| (tried, id)));
+                self.tried.insert(tried, range);
             }
         }
     }
@@ -36,9 +36,7 @@ impl Ready {
             None => self.fresh.remove(range.first.0, range.len),
             Some(tried) => {
                 self.returned.remove(range.first.0, range.len);
-                range.iter().for_each(|id| {
-                    self.tried.remove(&(tried, id));
-                });
+                self.tried.remove(tried, range);
             }
         }
     }
@@ -62,13 +60,14 @@ impl Ready {
         if self.returned.is_empty() {
             return push(self.fresh.ranges().map(range), max, ids);
         }
-        let tried = || self.tried.iter().map(|(_, id)| IdRange::from(*id));
+        let tried = || self.tried.iter().map(|(_, range)| range);
         match retries {
             Retries::Place => push(self.by_id(), max, ids),
             Retries::Behind => push(self.fresh.ranges().map(range).chain(tried()), max, ids),
             Retries::Alternate => {
-                let mut fresh = self.fresh.ranges().map(range).flat_map(IdRange::iter).map(IdRange::from);
-                let (mut back, mut turn) = (tried(), turn);
+                let one_by_one = |range: IdRange| range.iter().map(IdRange::from);
+                let mut fresh = self.fresh.ranges().map(range).flat_map(one_by_one);
+                let (mut back, mut turn) = (tried().flat_map(one_by_one), turn);
                 let alternating = std::iter::from_fn(|| {
                     let fresh_first = turn.is_multiple_of(2);
                     turn += 1;
@@ -98,7 +97,7 @@ impl Ready {
     pub(super) fn ahead_of(&self, id: JobId, returned: Option<Time>, retries: Retries, turn: u64) -> u64 {
         let in_line = || match returned {
             None => self.fresh.rank(id.0),
-            Some(tried) => self.tried.range(..(tried, id)).count() as u64,
+            Some(tried) => self.tried.rank(tried, id),
         };
         match (retries, returned) {
             (Retries::Place, _) => self.fresh.rank(id.0) + self.returned.rank(id.0),
@@ -117,7 +116,7 @@ impl Ready {
 
     /// The ids of both sets, for the check of the invariants: fresh ones, and those that have come back as they are in
     /// either index.
-    pub(super) fn parts(&self) -> (&RangeSet, &RangeSet, &BTreeSet<(Time, JobId)>) {
+    pub(super) fn parts(&self) -> (&RangeSet, &RangeSet, &Keyed<Time>) {
         (&self.fresh, &self.returned, &self.tried)
     }
 }

@@ -1,7 +1,7 @@
 //! Jobs that ended lately and are not kept: what can still be said of each, for whoever asks a moment too late. A table
 //! of fixed size in which newer ends take the place of older ones; it costs one store an end.
 
-use super::ids::JobId;
+use super::ids::{IdRange, JobId};
 use super::job::{Exit, Job, StateKind};
 use std::collections::HashMap;
 
@@ -40,8 +40,15 @@ pub struct RecentEnd {
 }
 
 impl Recent {
-    /// A job has ended, and is forgotten in the state that it is in.
-    pub(super) fn push(&mut self, id: JobId, job: &Job) {
+    /// Jobs have ended, all alike, and are forgotten in the state that they are in.
+    pub(super) fn push(&mut self, jobs: IdRange, job: &Job) {
+        // Of very many the last ones are remembered.
+        jobs.iter()
+            .skip(jobs.len.saturating_sub(ENDS_MAX as u64) as usize)
+            .for_each(|id| self.push_one(id, job));
+    }
+
+    fn push_one(&mut self, id: JobId, job: &Job) {
         let kind = job.state.kind();
         if self.slots.is_empty() {
             self.slots = vec![None; ENDS_MAX];
@@ -85,13 +92,13 @@ mod tests {
         assert_eq!(recent.end_of(JobId(1)), None);
         let failure =
             Failure { attempt: Default::default(), since: None, at: Time(1), error: "no".into(), exit: None };
-        recent.push(JobId(1), &ended(State::Dead, vec![failure]));
+        recent.push_one(JobId(1), &ended(State::Dead, vec![failure]));
         let end = RecentEnd { kind: StateKind::Dead, owner: 7, error: Some("no".into()), exit: None };
         assert_eq!(recent.end_of(JobId(1)), Some(end));
         assert_eq!(recent.end_of(JobId(1 + ends)), None, "its last digits are another's");
-        (2..=ends).for_each(|id| recent.push(JobId(id), &ended(State::Done, Vec::new())));
+        (2..=ends).for_each(|id| recent.push_one(JobId(id), &ended(State::Done, Vec::new())));
         assert!((1..=ends).all(|id| recent.end_of(JobId(id)).is_some()), "so many are remembered");
-        recent.push(JobId(1 + ends), &ended(State::Cancelled, Vec::new()));
+        recent.push_one(JobId(1 + ends), &ended(State::Cancelled, Vec::new()));
         assert_eq!((recent.end_of(JobId(1)), recent.errors.len()), (None, 0));
         assert_eq!(recent.end_of(JobId(1 + ends)).unwrap().kind, StateKind::Cancelled);
     }

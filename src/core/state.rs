@@ -2,29 +2,28 @@
 //! questions that it answers, and what recovery puts back.
 
 use super::ids::{IdRange, JobId};
-use super::job::{Attempt, Holder, Job, Lease, QueueName, Spec, State as JobState};
-use super::plain::Plain;
+use super::job::{Attempt, Job, Lease, QueueName, Spec, State as JobState};
+use super::keyed::Keyed;
 use super::queue::Queue;
 use super::recent::{Recent, RecentEnd};
+use super::runs::{Parts, Runs};
 use super::settings::Retries;
 use super::time::Time;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 /// The fold of all events.
 ///
-/// A job is in exactly one of two places: in `plain` as long as nothing has happened to it, else in `jobs`. All
-/// the rest is index, kept by `enter` and `leave` alone.
+/// `jobs` has every job. All the rest is index, kept by `enter` and `leave` alone.
 #[derive(Clone, Debug, Default)]
 pub struct State {
     pub(super) next_id: u64,
-    pub(super) plain: Plain,
-    pub(super) jobs: BTreeMap<JobId, Job>,
+    pub(super) jobs: Runs,
     pub(super) queues: HashMap<QueueName, Queue>,
-    /// What time alone changes, and when: at most one entry a job, none for [`Time::NEVER`].
-    pub(super) due: BTreeSet<(Time, JobId)>,
+    /// What time alone changes, and when; not what changes at [`Time::NEVER`].
+    pub(super) due: Keyed<Time>,
     /// The leases that end with their connection.
-    pub(super) held: BTreeMap<u64, BTreeSet<JobId>>,
+    pub(super) held: Keyed<u64>,
     pub(super) recent: Recent,
 }
 
@@ -79,12 +78,12 @@ impl State {
 
     /// Whether the job is known: live, or ended and kept.
     pub fn contains(&self, id: JobId) -> bool {
-        self.jobs.contains_key(&id) || self.plain.spec(id).is_some()
+        self.jobs.get(id).is_some()
     }
 
     /// A job, if it is known.
-    pub fn job(&self, id: JobId) -> Option<Job> {
-        self.jobs.get(&id).cloned().or_else(|| self.plain.get(id))
+    pub fn job(&self, id: JobId) -> Option<&Job> {
+        self.jobs.get(id)
     }
 
     /// How a job ended that is not known any more, if that was lately. Not on disk but in the log.
@@ -104,67 +103,48 @@ impl State {
 
     /// The jobs that a connection holds.
     pub fn held_by(&self, session: u64) -> impl Iterator<Item = JobId> + '_ {
-        self.held.get(&session).into_iter().flatten().copied()
+        self.held.of(session).flat_map(IdRange::iter)
     }
 
     /// How many jobs all connections hold.
     pub fn held(&self) -> usize {
-        self.held.values().map(BTreeSet::len).sum()
+        self.held.len() as usize
     }
 
     /// The lease on a job, if it is leased.
     pub fn lease(&self, id: JobId) -> Option<(Attempt, Lease)> {
-        let job = self.jobs.get(&id)?;
-        if let JobState::Leased(lease) = job.state { Some((job.attempt, lease)) } else { None }
+        self.jobs.get(id)?.lease()
     }
 
     /// What was asked for with a job, if the job is known.
     pub fn spec_of(&self, id: JobId) -> Option<&Spec> {
-        Some(self.jobs.get(&id).map(|job| &job.spec).or_else(|| self.plain.spec(id))?)
+        Some(&self.jobs.get(id)?.spec)
     }
 
     /// The first moment at which time alone changes something; `None` if there is none.
     pub fn next_due(&self) -> Option<Time> {
-        self.due.first().map(|(at, _)| *at)
+        self.due.first_key()
     }
 
     /// How many ready jobs are claimed before this one, if it is ready; `retries` is the queue's setting.
     pub fn ahead_of(&self, id: JobId, retries: Retries) -> Option<u64> {
         let job = self.job(id).filter(|job| job.state == JobState::Ready)?;
-        Some(self.queues.get(&job.spec.queue)?.ahead_of(id, &job, retries))
+        Some(self.queues.get(&job.spec.queue)?.ahead_of(id, job, retries))
     }
 
     /// How many entries the jobs take in memory: far fewer than jobs where they are alike.
     pub fn entries(&self) -> usize {
-        self.jobs.len() + self.plain.entries()
+        self.jobs.entries()
     }
 
-    /// The known jobs among `range`, in order. Plain neighbours that are equal in all but their id come as one
-    /// entry.
+    /// The known jobs among `range`, in order. Neighbours that are equal in all but their id come as one.
     pub fn runs(&self, range: IdRange) -> Vec<(IdRange, Job)> {
-        self.iter(range).collect()
+        self.iter(range).map(|(range, job)| (range, job.clone())).collect()
     }
 
-    /// The same, one after the other: for walks that stop early.
-    pub fn iter(&self, range: IdRange) -> impl Iterator<Item = (IdRange, Job)> + '_ {
-        let mut plain = self.plain.runs(range).peekable();
-        let mut jobs = self.jobs.range(range.first..range.end()).peekable();
-        std::iter::from_fn(move || match (plain.peek(), jobs.peek()) {
-            (Some((run, _)), Some((id, _))) if run.first < **id => plain.next(),
-            (_, Some(_)) => jobs.next().map(|(id, job)| (IdRange::from(*id), job.clone())),
-            (_, None) => plain.next(),
-        })
-    }
-
-    /// The same from the last to the first. The ids within an entry still go up.
-    pub fn iter_back(&self, range: IdRange) -> impl Iterator<Item = (IdRange, Job)> + '_ {
-        let mut plain = self.plain.runs(range).rev().peekable();
-        let mut jobs = self.jobs.range(range.first..range.end()).rev().peekable();
-        std::iter::from_fn(move || match (plain.peek(), jobs.peek()) {
-            (Some((run, _)), Some((id, _))) if run.first > **id => plain.next(),
-            (_, Some(_)) => jobs.next().map(|(id, job)| (IdRange::from(*id), job.clone())),
-            (_, None) => plain.next(),
-        })
+    /// The same, one after the other, from either end: for walks that stop early. The ids within an entry go up.
+    pub fn iter(&self, range: IdRange) -> impl DoubleEndedIterator<Item = (IdRange, &Job)> + '_ {
+        self.jobs.iter(range)
     }
 
     /// What of the state is not about single jobs.
@@ -201,53 +181,30 @@ impl State {
         };
         queue.enter(range, &job);
         job.spec = queue.share(&job.spec);
-        if job.is_plain() {
-            self.plain.insert(range, &job.spec, job.submitted_at);
-            return;
-        }
         let due = job.next_due();
-        for id in range.iter() {
+        if due != Time::NEVER {
+            self.due.insert(due, range);
+        }
+        if let Some(session) = job.session() {
+            self.held.insert(session, range);
+        }
+        self.jobs.insert(range, job);
+    }
+
+    /// Takes the jobs of a range out that are known, and out of every index: part by part, each of jobs that are alike.
+    pub(super) fn leave(&mut self, range: IdRange) -> Parts {
+        let parts = self.jobs.take(range);
+        for (part, job) in &parts {
+            let due = job.next_due();
             if due != Time::NEVER {
-                self.due.insert((due, id));
+                self.due.remove(due, *part);
             }
-            if let JobState::Leased(lease) = job.state
-                && let Holder::Session(session) = lease.holder
-            {
-                self.held.entry(session).or_default().insert(id);
+            if let Some(session) = job.session() {
+                self.held.remove(session, *part);
             }
-            let known = self.jobs.insert(id, job.clone());
-            debug_assert!(known.is_none(), "job {id} comes in twice");
+            self.queue_of(&job.spec).leave(*part, job);
         }
-    }
-
-    /// Takes a job out, and out of every index.
-    pub(super) fn leave(&mut self, id: JobId) -> Option<Job> {
-        let Some(job) = self.jobs.remove(&id) else {
-            let job = self.plain.take(id)?;
-            self.queue_of(&job.spec).leave_plain(id.into(), job.spec.priority);
-            return Some(job);
-        };
-        self.due.remove(&(job.next_due(), id));
-        if let JobState::Leased(lease) = job.state
-            && let Holder::Session(session) = lease.holder
-            && let Some(held) = self.held.get_mut(&session)
-        {
-            held.remove(&id);
-            if held.is_empty() {
-                self.held.remove(&session);
-            }
-        }
-        self.queue_of(&job.spec).leave(id.into(), &job);
-        Some(job)
-    }
-
-    /// Takes the plain jobs of a range out.
-    pub(super) fn leave_plain(&mut self, range: IdRange) -> Vec<(IdRange, Job)> {
-        let taken = self.plain.take_range(range);
-        for (part, job) in &taken {
-            self.queue_of(&job.spec).leave_plain(*part, job.spec.priority);
-        }
-        taken
+        parts
     }
 
     pub(super) fn queue_of(&mut self, spec: &Arc<Spec>) -> &mut Queue {

@@ -116,8 +116,8 @@ impl Listener<'_> {
         if let Some((attempt, lease)) = change.lease
             && let Holder::Session(session) = lease.holder
         {
-            let lease = LeaseId { id: change.jobs.first, attempt };
-            self.notes.said.push(Delivery::Revoked { session, lease, expired });
+            let lost = change.jobs.iter().map(|id| LeaseId { id, attempt });
+            self.notes.said.extend(lost.map(|lease| Delivery::Revoked { session, lease, expired }));
         }
     }
 

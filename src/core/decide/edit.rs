@@ -5,7 +5,7 @@ use super::Decision;
 use crate::core::change::Recorder;
 use crate::core::command::{Edit, Outcome};
 use crate::core::event::Event;
-use crate::core::ids::{IdRange, Ids, JobId};
+use crate::core::ids::{Ids, JobId};
 use crate::core::job::{QueueName, StateKind};
 use crate::core::rejection::{EditRejection, Rejection};
 
@@ -26,7 +26,7 @@ impl<R: Recorder> Decision<'_, R> {
     fn edited(&self, edit: Edit, id: JobId) -> Result<Event, EditRejection> {
         let job = self.state().job(id).ok_or(EditRejection::NotFound { id })?;
         allow(edit, id, job.state.kind())?;
-        let (settings, jobs) = (self.settings_of(&job), Ids::from(id));
+        let (settings, jobs) = (self.settings_of(job), Ids::from(id));
         Ok(match edit {
             Edit::Cancel => Event::Cancelled { jobs, end: self.ending(settings.keep_done) },
             Edit::Bury => Event::Buried { jobs, end: self.ending(settings.keep_dead) },
@@ -41,17 +41,8 @@ impl<R: Recorder> Decision<'_, R> {
             self.must_be_configured(name)?;
             return Ok(Outcome::Purged { deleted: 0, more: false });
         };
-        let scheduled = queue.counts().of(StateKind::Scheduled) > 0;
-        let delayed = self
-            .state()
-            .jobs
-            .iter()
-            .filter(|(_, job)| {
-                scheduled && job.spec.queue == *name && job.state.kind() == StateKind::Scheduled
-            })
-            .map(|(id, _)| IdRange::from(*id));
         let mut jobs = Ids::new();
-        let mut ranges = queue.ready().chain(delayed);
+        let mut ranges = queue.in_state(StateKind::Ready).chain(queue.in_state(StateKind::Scheduled));
         for range in ranges.by_ref().take(PURGE_RANGES_MAX) {
             jobs.push_range(range);
         }

@@ -3,7 +3,7 @@
 use super::Decision;
 use crate::core::change::{Change, Observer, QueueChange, Recorder};
 use crate::core::event::Event;
-use crate::core::ids::Ids;
+use crate::core::ids::first;
 use crate::core::job::{QueueName, State as JobState};
 
 /// Sees in which queues jobs have ended that are kept, dead ones aside, and passes all changes on.
@@ -34,7 +34,7 @@ impl<R: Recorder> Decision<'_, R> {
         for name in std::mem::take(&mut self.kept_in) {
             let Some(queue) = self.state().queue(&name) else { continue };
             let over = queue.kept().saturating_sub(self.core.settings.of(&name).keep_done_max);
-            let jobs: Ids = queue.oldest_kept().take(over as usize).map(|(_, id)| id).collect();
+            let jobs = first(queue.oldest_kept(), over);
             if !jobs.is_empty() {
                 self.emit(Event::Deleted { jobs });
             }

@@ -4,13 +4,13 @@ use super::{Decision, cut};
 use crate::core::change::Recorder;
 use crate::core::command::{Claim, LeaseId, Outcome, Then, Verdict};
 use crate::core::event::{AfterFailure, Event};
-use crate::core::ids::{Ids, JobId};
+use crate::core::ids::{IdRange, Ids, JobId, first};
 use crate::core::job::{Exit, Grant, Job, State as JobState};
 use crate::core::rejection::{LeaseRejection, Rejection};
 use std::time::Duration;
 
 /// How many leases of a connection that has closed end in one step.
-const VANISHED_AT_ONCE: usize = 200;
+const VANISHED_AT_ONCE: u64 = 200;
 
 impl<R: Recorder> Decision<'_, R> {
     pub(super) fn claim(&mut self, claim: &Claim) -> Result<Outcome, Rejection> {
@@ -27,7 +27,9 @@ impl<R: Recorder> Decision<'_, R> {
                 let until = at.plus(claim.lease.unwrap_or(usual));
                 self.emit(Event::Claimed { jobs: jobs.clone(), holder: claim.holder, at, until });
             }
-            grants.extend(jobs.iter().filter_map(|id| self.grant(id)));
+            for (part, job) in jobs.ranges().iter().flat_map(|range| self.state().iter(*range)) {
+                grants.extend(part.iter().filter_map(|id| self.grant(id, job)));
+            }
             if grants.len() >= claim.max as usize {
                 break;
             }
@@ -36,8 +38,7 @@ impl<R: Recorder> Decision<'_, R> {
     }
 
     /// What its holder gets of a job that is leased.
-    fn grant(&self, id: JobId) -> Option<Grant> {
-        let job = self.state().jobs.get(&id)?;
+    fn grant(&self, id: JobId, job: &Job) -> Option<Grant> {
         let (settings, (attempt, lease)) = (self.settings_of(job), job.lease()?);
         Some(Grant {
             id,
@@ -49,36 +50,49 @@ impl<R: Recorder> Decision<'_, R> {
         })
     }
 
-    /// The job under a lease, if the lease is in force.
-    fn leased(&self, lease: LeaseId) -> Result<&Job, LeaseRejection> {
+    /// The job under a lease, if the lease is in force; and the jobs behind it whose leases are the same.
+    fn leased(&self, lease: LeaseId) -> Result<(IdRange, &Job), LeaseRejection> {
         let LeaseId { id, attempt } = lease;
-        let lost = |job: &Job| LeaseRejection::LeaseLost {
-            id,
-            attempt,
-            current: job.attempt,
-            state: job.state.kind(),
-        };
-        match self.state().jobs.get(&id) {
-            Some(job) if job.attempt == attempt && matches!(job.state, JobState::Leased(_)) => Ok(job),
-            Some(job) => Err(lost(job)),
-            None => Err(self.state().job(id).map_or(LeaseRejection::NotFound { id }, |job| lost(&job))),
+        let (range, job) = self.state().jobs.from(id).ok_or(LeaseRejection::NotFound { id })?;
+        if job.attempt == attempt && matches!(job.state, JobState::Leased(_)) {
+            return Ok((range, job));
         }
+        Err(LeaseRejection::LeaseLost { id, attempt, current: job.attempt, state: job.state.kind() })
     }
 
     /// Each is judged by itself, after those before it.
     pub(super) fn settle(&mut self, items: &[(LeaseId, Verdict)]) -> Outcome {
-        let settled = items.iter().map(|(lease, verdict)| {
-            let event = self.settled(lease.id, self.leased(*lease)?, verdict);
-            self.emit(event);
-            Ok(())
-        });
-        Outcome::Settled(settled.collect())
+        let (mut results, mut rest) = (Vec::with_capacity(items.len()), items);
+        while let Some((first, verdict)) = rest.first() {
+            let result = self.leased(*first).map(|(range, job)| {
+                let together = match verdict {
+                    Verdict::Complete => completed_together(rest, range),
+                    Verdict::Fail { .. } | Verdict::Later { .. } | Verdict::Release { .. } => 1,
+                };
+                (together, self.settled(IdRange::new(first.id, together), job, verdict))
+            });
+            let together = match result {
+                Ok((together, event)) => {
+                    self.emit(event);
+                    results.extend((0..together).map(|_| Ok(())));
+                    together
+                }
+                Err(rejection) => {
+                    results.push(Err(rejection));
+                    1
+                }
+            };
+            rest = &rest[together as usize..];
+        }
+        Outcome::Settled(results)
     }
 
-    fn settled(&self, id: JobId, job: &Job, verdict: &Verdict) -> Event {
+    /// What a verdict comes to for jobs whose leases are the same; for one of them, unless they are completed.
+    fn settled(&self, jobs: IdRange, job: &Job, verdict: &Verdict) -> Event {
+        let id = jobs.first;
         match verdict {
             Verdict::Complete => {
-                Event::Completed { jobs: id.into(), end: self.ending(self.settings_of(job).keep_done) }
+                Event::Completed { jobs: jobs.into(), end: self.ending(self.settings_of(job).keep_done) }
             }
             Verdict::Fail { error, exit, then } => self.failed(id, job, (error, *exit), *then),
             Verdict::Later { error } => self.later(id, job, error),
@@ -116,7 +130,7 @@ impl<R: Recorder> Decision<'_, R> {
 
     pub(super) fn extend(&mut self, items: &[LeaseId], lease: Option<Duration>) -> Outcome {
         let extended = items.iter().map(|item| {
-            let usual = self.settings_of(self.leased(*item)?).lease;
+            let usual = self.settings_of(self.leased(*item)?.1).lease;
             let until = self.moment.now.plus(lease.unwrap_or(usual));
             self.emit(Event::Extended { jobs: item.id.into(), until });
             Ok(until)
@@ -126,36 +140,41 @@ impl<R: Recorder> Decision<'_, R> {
 
     /// A connection is gone, and with it the holder of the first of its jobs.
     pub(super) fn vanish(&mut self, session: u64) -> Outcome {
-        let jobs = self.state().held_by(session).take(VANISHED_AT_ONCE).collect();
-        self.interrupt(jobs);
+        let jobs = first(self.state().held.of(session), VANISHED_AT_ONCE);
+        self.interrupt(&jobs);
         Outcome::Ok
     }
 
     /// All connections are gone.
     pub(super) fn recover(&mut self) -> Outcome {
-        let jobs = self.state().held.values().flatten().copied().collect();
-        self.interrupt(jobs);
+        let jobs = self.held();
+        self.interrupt(&jobs);
         Outcome::Ok
+    }
+
+    fn held(&self) -> Ids {
+        let mut jobs = Ids::new();
+        self.state().held.iter().for_each(|(_, range)| jobs.push_range(range));
+        jobs
     }
 
     /// The holder of these jobs is gone, or does not say a word. They are ready again at once; one under which holders
     /// vanish again and again may be the cause, and is dead in the end.
-    pub(super) fn interrupt(&mut self, jobs: Vec<JobId>) {
-        let mut back = Ids::new();
-        for id in jobs {
-            let Some(job) = self.state().jobs.get(&id) else { continue };
+    pub(super) fn interrupt(&mut self, jobs: &Ids) {
+        let (mut back, mut deaths) = (Ids::new(), Vec::new());
+        for (part, job) in jobs.ranges().iter().flat_map(|range| self.state().iter(*range)) {
             let crashes = job.crashes.saturating_add(1);
             if crashes < self.settings_of(job).crashes {
-                back.push(id);
+                back.push_range(part);
                 continue;
             }
             let error = format!(
                 "whoever ran it vanished, or let its lease end without a word, {crashes} times in all: the job may be \
                  the cause"
             );
-            let death = self.failed(id, job, (&error, None), Then::Bury);
-            self.emit(death);
+            deaths.extend(part.iter().map(|id| self.failed(id, job, (&error, None), Then::Bury)));
         }
+        deaths.into_iter().for_each(|death| self.emit(death));
         if !back.is_empty() {
             self.emit(Event::Interrupted { jobs: back });
         }
@@ -163,10 +182,21 @@ impl<R: Recorder> Decision<'_, R> {
 
     /// Gives back what connections hold, without blame.
     pub(super) fn evict(&mut self) -> Outcome {
-        let jobs: Ids = self.state().held.values().flatten().copied().collect();
+        let jobs = self.held();
         if !jobs.is_empty() {
             self.emit(Event::Released { jobs, due: None });
         }
         Outcome::Ok
     }
+}
+
+/// How many of these items, from the first on, complete one job after the other of a range whose leases are the same.
+fn completed_together(items: &[(LeaseId, Verdict)], range: IdRange) -> u64 {
+    let attempt = items[0].0.attempt;
+    let fits = |(nth, (lease, verdict)): (u64, &(LeaseId, Verdict))| {
+        nth < range.len
+            && *lease == LeaseId { id: range.first.plus(nth), attempt }
+            && *verdict == Verdict::Complete
+    };
+    (0..).zip(items).take_while(|item| fits(*item)).count() as u64
 }

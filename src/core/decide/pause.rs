@@ -4,7 +4,7 @@ use super::Decision;
 use crate::core::change::Recorder;
 use crate::core::command::Outcome;
 use crate::core::event::Event;
-use crate::core::ids::Ids;
+use crate::core::ids::{IdRange, Ids};
 use crate::core::job::{Lease, StateKind};
 use crate::core::time::Time;
 use std::collections::BTreeMap;
@@ -18,16 +18,16 @@ impl<R: Recorder> Decision<'_, R> {
     /// holds one may have stood still as well, and go on later than the daemon.
     pub(super) fn stood_still(&mut self, since: Time) -> Outcome {
         let (state, now) = (self.state(), self.moment.now);
-        let leased = state.queues().map(|(_, queue)| queue.counts().of(StateKind::Leased)).sum::<u64>();
-        let leases = state
-            .jobs
-            .iter()
-            .filter_map(|(id, job)| Some((*id, job.lease()?.1, self.settings_of(job).lease)));
+        let mut leased: Vec<IdRange> =
+            state.queues().flat_map(|(_, queue)| queue.in_state(StateKind::Leased)).collect();
+        leased.sort_unstable();
         // Those that end together share an event.
         let mut longer: BTreeMap<Time, Ids> = BTreeMap::new();
-        for (id, lease, usual) in leases.take(leased as usize) {
-            if let Some(until) = until(lease, usual, now.since(since), now) {
-                longer.entry(until).or_default().push(id);
+        for (part, job) in leased.into_iter().flat_map(|range| state.iter(range)) {
+            if let Some((_, lease)) = job.lease()
+                && let Some(until) = until(lease, self.settings_of(job).lease, now.since(since), now)
+            {
+                longer.entry(until).or_default().push_range(part);
             }
         }
         for (until, jobs) in longer {

@@ -15,14 +15,34 @@ fn urgent(queue: &str, priority: u32) -> Group {
 }
 
 #[test]
-fn ten_million_plain_jobs_are_one_entry() {
+fn ten_million_jobs_that_are_alike_are_one_entry_whatever_their_state() {
     let mut world = World { checks: false, ..World::new() };
     world.submit(vec![group("q", 4_000_000)]);
     world.submit(vec![group("q", 6_000_000)]);
     assert_eq!(world.core.state.entries(), 1);
     assert_eq!(ids(&world.claim("q", 3)), [1, 2, 3]);
-    assert_eq!(world.core.state.entries(), 4);
+    assert_eq!(world.core.state.entries(), 2, "those that are leased, and the others");
     assert_eq!(world.core.state.ahead_of(JobId(10_000_000), Retries::Alternate), Some(9_999_996));
+}
+
+#[test]
+fn jobs_that_stay_alike_stay_one_entry_all_their_life() {
+    let mut world = World::new();
+    world.settings().keep_done = Keep::Forever;
+    let ttl = Some(secs(100));
+    world.submit(vec![Group { start: Start::After(secs(9)), ttl, ..group("q", 1_000) }]);
+    let one = |world: &World, of| {
+        let queue = world.core.state.queue(&name("q")).unwrap();
+        assert_eq!((world.core.state.entries(), queue.counts().of(of)), (1, 1_000), "{of}");
+    };
+    one(&world, StateKind::Scheduled);
+    world.wait(secs(9));
+    one(&world, StateKind::Ready);
+    let leases = world.claim("q", 1_000);
+    one(&world, StateKind::Leased);
+    world.run(Command::Vanish { session: 8 }).unwrap();
+    world.settle(&leases, Verdict::Complete);
+    one(&world, StateKind::Done);
 }
 
 #[test]

@@ -125,7 +125,7 @@ impl World {
     }
 
     pub(super) fn job(&self, id: u64) -> Job {
-        self.core.state.job(JobId(id)).unwrap_or_else(|| panic!("job {id} is unknown"))
+        self.core.state.job(JobId(id)).unwrap_or_else(|| panic!("job {id} is unknown")).clone()
     }
 
     pub(super) fn kind(&self, id: u64) -> Option<StateKind> {

@@ -34,7 +34,7 @@ pub(crate) fn explain<S: Store + 'static>(
     let (job, reasons) = {
         let engine = hub.engine.borrow();
         let core = engine.core();
-        let job = core.state.job(id).filter(|job| permissions.reads(&job.spec));
+        let job = core.state.job(id).filter(|job| permissions.reads(&job.spec)).cloned();
         job.zip(core.explain(id)).ok_or_else(|| not_found(id))?
     };
     let mut words = words(hub, &job, &reasons, now);

@@ -14,7 +14,7 @@ use crate::views::{BACKOFF_KINDS, BackoffView, EndView, FailureView, JobView};
 /// A job, and what it runs. Its last words are read by [`last_words`].
 pub(crate) fn job<S: Store + 'static>(hub: &Hub<S>, peer: &Peer, id: JobId) -> Result<JobView, Fault> {
     let permissions = hub.permissions(peer);
-    let job = hub.engine.borrow().core().state.job(id).filter(|job| permissions.reads(&job.spec));
+    let job = hub.engine.borrow().core().state.job(id).filter(|job| permissions.reads(&job.spec)).cloned();
     let job = job.ok_or_else(|| not_found(id))?;
     let command = commands::of(hub, id, &job).map(|(text, _)| text);
     Ok(JobView { command, ..view(hub, id, &job) })

@@ -83,7 +83,7 @@ fn find<S: Store + 'static>(
         return (found, None);
     }
     let range = IdRange::new(JobId(first), end - first);
-    let (mut forth, mut back) = (state.iter(range), state.iter_back(range));
+    let (mut forth, mut back) = (state.iter(range), state.iter(range).rev());
     let mut looked_at = 0;
     while let Some((run, job)) = if newest { back.next() } else { forth.next() } {
         looked_at += 1;

@@ -1,0 +1,167 @@
+//! The jobs themselves. Neighbours that are alike in all but their id are one entry, whatever their state and however
+//! many they are: ten million plain jobs take no more memory than one.
+
+use super::ids::{IdRange, JobId};
+use super::job::Job;
+use smallvec::SmallVec;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// Jobs that are alike, beginning at the id under which the entry is stored.
+#[derive(Clone, Debug)]
+struct Run {
+    len: u64,
+    job: Job,
+}
+
+/// Parts of a range, each of jobs that are alike. Most ranges have one.
+pub(super) type Parts = SmallVec<[(IdRange, Job); 1]>;
+
+/// All known jobs: first id → run. Runs that touch differ.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Runs(BTreeMap<JobId, Run>);
+
+impl Runs {
+    /// Adds jobs that are alike and unknown so far; joins the neighbours that are like them.
+    pub(super) fn insert(&mut self, range: IdRange, job: Job) {
+        debug_assert!(self.iter(range).next().is_none(), "jobs of {range:?} come in twice");
+        let (first, mut len) = (range.first, range.len);
+        if self.0.get(&range.end()).is_some_and(|run| alike(&run.job, &job))
+            && let Some(next) = self.0.remove(&range.end())
+        {
+            len += next.len;
+        }
+        if let Some((before, run)) = self.0.range_mut(..first).next_back()
+            && before.plus(run.len) == first
+            && alike(&run.job, &job)
+        {
+            run.len += len;
+            return;
+        }
+        self.0.insert(first, Run { len, job });
+    }
+
+    /// A job.
+    pub(super) fn get(&self, id: JobId) -> Option<&Job> {
+        self.from(id).map(|(_, job)| job)
+    }
+
+    /// A job, and those behind it that are like it.
+    pub(super) fn from(&self, id: JobId) -> Option<(IdRange, &Job)> {
+        let (first, run) = self.0.range(..=id).next_back()?;
+        let left = first.plus(run.len).0.checked_sub(id.0).filter(|left| *left > 0)?;
+        Some((IdRange::new(id, left), &run.job))
+    }
+
+    /// Takes the jobs of a range out that are known.
+    pub(super) fn take(&mut self, range: IdRange) -> Parts {
+        // As nearly always: they are one run, or a part of one.
+        if let Some((first, run)) = self.0.range(..=range.first).next_back()
+            && range.end() <= first.plus(run.len)
+        {
+            let whole = IdRange::new(*first, run.len);
+            return SmallVec::from_buf([(range, self.cut(whole, range))]);
+        }
+        let found: SmallVec<[_; 4]> = self.overlapping(range).map(|(whole, part, _)| (whole, part)).collect();
+        found.into_iter().map(|(whole, part)| (part, self.cut(whole, part))).collect()
+    }
+
+    /// Takes a part out of a run that is there.
+    fn cut(&mut self, whole: IdRange, part: IdRange) -> Job {
+        let mut run = if part.first == whole.first {
+            self.0.remove(&whole.first).expect("the caller found the run")
+        } else {
+            let run = self.0.get_mut(&whole.first).expect("the caller found the run");
+            run.len = part.first.0 - whole.first.0;
+            run.clone()
+        };
+        if part.end() < whole.end() {
+            run.len = whole.end().0 - part.end().0;
+            let job = run.job.clone();
+            self.0.insert(part.end(), run);
+            return job;
+        }
+        run.job
+    }
+
+    /// The known jobs of a range, in order, neighbours that are alike as one.
+    pub(super) fn iter(&self, range: IdRange) -> impl DoubleEndedIterator<Item = (IdRange, &Job)> + '_ {
+        self.overlapping(range).map(|(_, part, run)| (part, &run.job))
+    }
+
+    fn overlapping(&self, range: IdRange) -> impl DoubleEndedIterator<Item = (IdRange, IdRange, &Run)> + '_ {
+        let before = self.0.range(..=range.first).next_back();
+        let from = before
+            .filter(|(first, run)| range.first < first.plus(run.len))
+            .map_or(range.first, |(first, _)| *first);
+        self.0.range(from..range.end()).filter_map(move |(first, run)| {
+            let whole = IdRange::new(*first, run.len);
+            Some((whole, whole.overlap(range)?, run))
+        })
+    }
+
+    /// How many runs there are: what this costs in memory.
+    pub(super) fn entries(&self) -> usize {
+        self.0.len()
+    }
+}
+
+/// Whether two jobs differ in nothing. What differs most often, and is told apart soonest, comes first.
+fn alike(a: &Job, b: &Job) -> bool {
+    a.state == b.state
+        && (a.submitted_at, a.expires_at) == (b.submitted_at, b.expires_at)
+        && (a.attempt, a.started) == (b.attempt, b.started)
+        && (a.failed, a.crashes, a.later) == (b.failed, b.crashes, b.later)
+        && (Arc::ptr_eq(&a.spec, &b.spec) || a.spec == b.spec)
+        && a.failures == b.failures
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::{JobState as State, QueueName, Spec, Time};
+    use proptest::prelude::*;
+
+    fn job(kind: u8) -> Job {
+        let spec = Spec::plain(QueueName::new("q").unwrap());
+        let mut job = Job::fresh(spec.into(), Time(u64::from(kind % 2)));
+        if kind > 1 {
+            job.state = State::Scheduled { due: Time(7) };
+        }
+        job
+    }
+
+    proptest! {
+        #[test]
+        fn runs_are_a_map_from_id_to_job(steps in prop::collection::vec((any::<bool>(), 1u64..40, 1u64..9, 0u8..4), 0..60)) {
+            let (mut runs, mut model) = (Runs::default(), BTreeMap::new());
+            for (insert, first, len, kind) in steps {
+                let range = IdRange::new(JobId(first), len);
+                if insert {
+                    for id in range.iter().filter(|id| !model.contains_key(id)).collect::<Vec<_>>() {
+                        runs.insert(id.into(), job(kind));
+                        model.insert(id, job(kind));
+                    }
+                } else {
+                    let taken: Vec<_> = runs.take(range).into_iter().flat_map(|(part, job)| part.iter().map(move |id| (id, job.clone()))).collect();
+                    let expected: Vec<_> = range.iter().filter_map(|id| Some((id, model.remove(&id)?))).collect();
+                    prop_assert_eq!(taken, expected);
+                }
+                let all = IdRange::new(JobId(0), 1_000);
+                let flat: Vec<_> = runs.iter(all).flat_map(|(part, job)| part.iter().map(move |id| (id, job.clone()))).collect();
+                prop_assert_eq!(&flat, &model.clone().into_iter().collect::<Vec<_>>());
+                let list: Vec<_> = runs.iter(all).collect();
+                let back: Vec<_> = runs.iter(all).rev().collect();
+                prop_assert!(list.iter().rev().eq(back.iter()));
+                prop_assert!(list.windows(2).all(|pair| pair[0].0.end() < pair[1].0.first || pair[0].1 != pair[1].1), "neighbours that are alike are one");
+                for id in (0..60).map(JobId) {
+                    prop_assert_eq!(runs.get(id), model.get(&id));
+                    let alike = |(range, job): (IdRange, &Job)| range.iter().all(|id| model.get(&id) == Some(job)) && model.get(&range.end()) != Some(job);
+                    prop_assert!(runs.from(id).is_none_or(alike));
+                }
+                let part: Vec<_> = runs.iter(range).flat_map(|(part, _)| part.iter()).collect();
+                prop_assert_eq!(part, range.iter().filter(|id| model.contains_key(id)).collect::<Vec<_>>());
+            }
+        }
+    }
+}
