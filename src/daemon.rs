@@ -277,7 +277,7 @@ fn act(
             }
             notifier.ready("ready");
         }
-        Signal::Dump => events::state_dump(hub.dump()),
+        Signal::Dump => events::state_dump(server::operators::dump(hub)),
     }
 }
 

@@ -11,6 +11,9 @@ use crate::engine::{Answer, Delivery, Step, Turned};
 use crate::store::{AppendError, Store};
 use std::io;
 use std::rc::Rc;
+use std::sync::Arc;
+use std::task::Wake;
+use tokio::sync::Notify;
 
 /// Why the loop ended against its will.
 #[derive(Debug, thiserror::Error)]
@@ -23,12 +26,22 @@ pub enum Fatal {
     Timer(#[from] io::Error),
 }
 
+/// What a log rings that confirms later than it appends.
+struct Bell(Arc<Notify>);
+
+impl Wake for Bell {
+    fn wake(self: Arc<Self>) {
+        self.0.notify_one();
+    }
+}
+
 /// Drives the engine until the daemon has stopped. The caller then closes the engine.
 ///
 /// # Errors
 /// The disk failed; nothing was acknowledged after that, and the process must end.
 pub async fn run<S: Store + 'static>(hub: &Rc<Hub<S>>) -> Result<(), Fatal> {
     let mut timer = Timer::new(hub.clock.clone())?;
+    hub.engine.borrow_mut().ring(&Arc::new(Bell(hub.wake.clone())).into());
     // The first turn ends the leases of the former life, before anybody can ask.
     hub.wake.notify_one();
     loop {

@@ -15,11 +15,12 @@ use super::scheduler::{Fill, Quota, Scheduler};
 use super::service::Service;
 use crate::access::Right;
 use crate::clock::{Clock, monotonic};
-use crate::core::{StateKind, Time};
+use crate::core::Time;
 use crate::engine::{Drain, Engine};
 use crate::store::Store;
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Notify;
 
@@ -55,8 +56,8 @@ pub struct Hub<S> {
     socket_stays: bool,
     pub(super) started: Time,
     pub(super) connections: Connections,
-    /// Rings when something waits for the next turn.
-    pub(crate) wake: Notify,
+    /// Rings when something waits for the next turn; the log rings it too, from a thread of its own.
+    pub(crate) wake: Arc<Notify>,
     pub(super) scheduler: Scheduler,
     /// What those who come and go have of a turn, all together.
     arrivals: Quota,
@@ -86,7 +87,7 @@ impl<S: Store + 'static> Hub<S> {
             socket_stays,
             started,
             connections,
-            wake: Notify::new(),
+            wake: Arc::default(),
             scheduler: Scheduler::default(),
             arrivals: Quota::default(),
             holds: Holds::default(),
@@ -140,21 +141,6 @@ impl<S: Store + 'static> Hub<S> {
     pub fn into_engine(hub: Rc<Hub<S>>) -> Option<Engine<S>> {
         // Connections hold nothing of the hub, and are of no use any more.
         Rc::into_inner(hub).map(|hub| hub.engine.into_inner())
-    }
-
-    /// The state in lines, for the log.
-    pub fn dump(&self) -> Vec<String> {
-        let engine = self.engine.borrow();
-        let state = &engine.core().state;
-        let (mode, commit) = (engine.drain().name(), engine.last_commit().0);
-        let (open, waiting) = (self.connections.len(), engine.waiting_claims(None));
-        let mut lines = vec![format!("{mode}: commit {commit}, {open} connections, {waiting} claims wait")];
-        for (name, queue) in state.queues() {
-            let counts = StateKind::ALL.map(|kind| format!("{} {kind}", queue.counts().of(kind))).join(", ");
-            let paused = if queue.is_paused() { " (paused)" } else { "" };
-            lines.push(format!("queue {name}{paused}: {counts}"));
-        }
-        lines
     }
 
     /// Whether the way down has begun.

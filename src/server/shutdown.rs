@@ -40,7 +40,7 @@ pub async fn close_connections<S: Store + 'static>(
     Ok(())
 }
 
-/// Makes turns until that holds for all connections, or patience ends.
+/// Makes turns until that holds for all connections and all are answered, or patience ends.
 async fn turns_until<S: Store + 'static>(
     hub: &Rc<Hub<S>>,
     holds: impl Fn(&Connection) -> bool,
@@ -48,10 +48,10 @@ async fn turns_until<S: Store + 'static>(
     let deadline = Instant::now() + STEP_TIME_MAX;
     loop {
         // Looked at before the turn, so that the last turn answers whatever was read.
-        let over =
-            Instant::now() >= deadline || hub.connections.open().values().all(|connection| holds(connection));
+        let is_late = Instant::now() >= deadline;
+        let over = is_late || hub.connections.open().values().all(|connection| holds(connection));
         turn(hub, hub.clock.now())?;
-        if over {
+        if over && (is_late || !hub.engine.borrow().owes_answers()) {
             return Ok(());
         }
         tokio::select! {

@@ -120,7 +120,7 @@ fn who_has_not_taken_one_long_answer_gets_no_other() {
 #[test]
 fn claims_and_waits_are_counted_by_what_they_wait_for() {
     block_on(async {
-        let home = Home::new("waiting = 100\n[queues.commands]\nworkers = 0\n");
+        let home = Home::new("waiting = 120\n[queues.commands]\nworkers = 0\n");
         let daemon = home.serve().await;
         let hostile = std::rc::Rc::new(Client::connect(daemon.socket()).await.unwrap());
         let queues: Vec<String> = (0..60).map(|nth| format!("q/{nth}")).collect();

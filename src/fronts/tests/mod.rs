@@ -27,8 +27,8 @@ const DEADLINE: Duration = Duration::from_secs(60);
 /// The longest line.
 const LINE_MAX: usize = 64 << 10;
 
-fn hub(dir: &Path) -> Rc<Hub<SimulatedStore>> {
-    let (store, found) = SimulatedDisk::new(1).open().unwrap();
+fn hub(disk: &SimulatedDisk, dir: &Path) -> Rc<Hub<SimulatedStore>> {
+    let (store, found) = disk.open().unwrap();
     let (settings, bounds, clock) = (Settings::default(), Bounds::default(), Clock::start());
     let engine = Engine::new(found.state, found.last, store, settings.clone(), bounds, 1, clock.now());
     let limits = Limits {
@@ -54,10 +54,15 @@ fn hub(dir: &Path) -> Rc<Hub<SimulatedStore>> {
 
 /// Runs a test against a loop that takes connections that speak lines, and stops that in the end.
 fn with_lines(test: impl AsyncFnOnce(Rc<Hub<SimulatedStore>>, &Path)) {
+    with_lines_over(&SimulatedDisk::new(1), test);
+}
+
+/// The same over a disk that the test has.
+fn with_lines_over(disk: &SimulatedDisk, test: impl AsyncFnOnce(Rc<Hub<SimulatedStore>>, &Path)) {
     let dir = tempfile::tempdir().unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let all = async {
-        let (hub, socket) = (hub(dir.path()), dir.path().join("lines.sock"));
+        let (hub, socket) = (hub(disk, dir.path()), dir.path().join("lines.sock"));
         let listening = server::listen(&socket).unwrap();
         let accepting = listening.accept_into::<Lines, _>(&hub).unwrap();
         let turns = async {
@@ -152,5 +157,30 @@ fn a_stop_answers_who_waits() {
         assert_eq!(talk.hear().await, "id 1\n");
         hub.stop();
         assert!(talk.hear().await.starts_with("error Draining: "));
+    });
+}
+
+#[test]
+fn a_log_that_confirms_later_rings_the_loop() {
+    let disk = SimulatedDisk::new(1);
+    with_lines_over(&disk, async |hub, socket| {
+        disk.confirm_late(true);
+        let mut talk = Talk::to(socket).await;
+        talk.say("submit mails one\n").await;
+        while disk.unconfirmed() == 0 {
+            tokio::task::yield_now().await;
+        }
+        assert!(hub.engine.borrow().owes_answers());
+        disk.confirm(1);
+        assert_eq!(talk.hear().await, "id 1\n");
+        // A stop waits for what is owed.
+        talk.say("submit mails two\n").await;
+        while disk.unconfirmed() == 0 {
+            tokio::task::yield_now().await;
+        }
+        hub.stop();
+        disk.confirm_late(false);
+        disk.confirm(1);
+        assert_eq!(talk.hear().await, "id 2\n");
     });
 }

@@ -115,3 +115,18 @@ pub(crate) fn handlers<S: Store + 'static>(hub: &Hub<S>, peer: &Peer) -> Result<
     }
     Ok(hub.service.borrow().handlers.clone())
 }
+
+/// The state in lines, for the log.
+pub(crate) fn dump<S: Store + 'static>(hub: &Hub<S>) -> Vec<String> {
+    let engine = hub.engine.borrow();
+    let state = &engine.core().state;
+    let (mode, commit) = (engine.drain().name(), engine.last_commit().0);
+    let (open, waiting) = (hub.connections.len(), engine.waiting_claims(None));
+    let mut lines = vec![format!("{mode}: commit {commit}, {open} connections, {waiting} claims wait")];
+    for (name, queue) in state.queues() {
+        let counts = StateKind::ALL.map(|kind| format!("{} {kind}", queue.counts().of(kind))).join(", ");
+        let paused = if queue.is_paused() { " (paused)" } else { "" };
+        lines.push(format!("queue {name}{paused}: {counts}"));
+    }
+    lines
+}
