@@ -1,40 +1,12 @@
-//! The disk under a simulated store: it outlives the processes on it, and does what it is told. All luck comes from one
-//! seed.
+//! The disk of a simulated store: what is on it of the log and of the home, and what a power cut leaves.
 
-use super::SimulatedStore;
-use super::home::{HomeDisk, Luck, SimulatedHome};
-use super::log::{Record, Records, SimulatedLog, WriteFault};
-use crate::core::JobId;
-use crate::store::commit::CommitNo;
-use crate::store::fresh::Fresh;
-use crate::store::log::Log;
-use crate::store::logged::{LoggedStore, OnCommit};
-use crate::store::recovery::{OpenError, Recovered};
+use super::desk::HomeDisk;
+use super::faults::{Luck, Planted};
+use super::records::{Record, Records};
 use crate::store::room::Room;
-use std::cell::RefCell;
-use std::rc::Rc;
-use std::time::Duration;
-
-/// As in the options' default.
-const CHECKPOINT_INTERVAL: Duration = Duration::from_millis(700);
 
 /// A write is torn into parts of this size.
 const SECTOR: usize = 64;
-
-/// Faults on purpose, by which a simulation shows that it would notice.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Planted {
-    /// Commits count as durable before they are synced.
-    EarlyAnswers,
-    /// Now and then a checkpoint's row of jobs is not written.
-    LostRows,
-    /// Leases that no connection holds are over at once for whoever reads the log.
-    ShortLeases,
-}
-
-/// A disk that outlives the processes on it. Clones are the same disk.
-#[derive(Clone, Debug)]
-pub struct SimulatedDisk(Rc<RefCell<Disk>>);
 
 #[derive(Debug)]
 pub(super) struct Disk {
@@ -44,147 +16,27 @@ pub(super) struct Disk {
     pub(super) room: Room,
     pub(super) planted: Option<Planted>,
     /// How many bytes of bodies a process keeps in memory.
-    memory: usize,
-}
-
-impl SimulatedDisk {
-    /// An empty disk. The same seed and the same calls lead to the same disk.
-    pub fn new(seed: u64) -> SimulatedDisk {
-        let (log, home, room) = (Records::new(), HomeDisk::default(), Room::Enough);
-        let disk = Disk { luck: Luck(seed), log, home, room, planted: None, memory: usize::MAX };
-        SimulatedDisk(Rc::new(RefCell::new(disk)))
-    }
-
-    /// Recovers what is on the disk, for a new process.
-    ///
-    /// # Errors
-    /// What is on the disk makes no sense: never, if the store does its work.
-    pub fn open(&self) -> Result<(SimulatedStore, Recovered), OpenError> {
-        let fresh = Fresh::new(self.0.borrow().memory);
-        let open_log = |after, on_commit: &mut OnCommit<'_>| self.open_log(after, on_commit);
-        let (mut store, recovered) =
-            LoggedStore::recover(self.open_home(), open_log, fresh, CHECKPOINT_INTERVAL)?;
-        // As the log does when it is opened: the last life may have ended just before.
-        store.log.free(store.came_home);
-        Ok((store, recovered))
-    }
-
-    pub(super) fn open_log(
-        &self,
-        after: CommitNo,
-        on_commit: &mut OnCommit<'_>,
-    ) -> Result<SimulatedLog, OpenError> {
-        SimulatedLog::open(self.0.clone(), after, on_commit)
-    }
-
-    pub(super) fn open_home(&self) -> SimulatedHome {
-        SimulatedHome::new(self.0.clone())
-    }
-
-    /// The process is killed: all that it has written is there.
-    pub fn kill(&self) {
-        self.0.borrow_mut().end_life();
-    }
-
-    /// The power fails: of what was not synced a random part is left, and the process is gone.
-    pub fn cut_power(&self) {
-        self.0.borrow_mut().cut_power();
-    }
-
-    /// From now on a commit is confirmed when [`SimulatedDisk::confirm`] says so, as by a replicated log; or at once.
-    pub fn confirm_late(&self, late: bool) {
-        self.0.borrow_mut().log.confirms_late = late;
-    }
-
-    /// Confirms the next commits, at most so many.
-    pub fn confirm(&self, commits: usize) {
-        self.0.borrow_mut().log.confirm(commits);
-    }
-
-    /// From now on nothing is confirmed, whoever waits for it; or as it was told before.
-    pub fn hang(&self, hangs: bool) {
-        self.0.borrow_mut().log.hangs = hangs;
-    }
-
-    /// The log takes no more while so many commits are not confirmed.
-    pub fn bound_unconfirmed(&self, commits: usize) {
-        self.0.borrow_mut().log.unconfirmed_max = commits;
-    }
-
-    /// How many commits are not confirmed.
-    pub fn unconfirmed(&self) -> usize {
-        let log = &self.0.borrow().log;
-        log.records.len() - log.safe
-    }
-
-    /// Whether what was appended last will never be confirmed.
-    pub fn has_failed(&self) -> bool {
-        self.0.borrow().log.has_failed
-    }
-
-    /// A process that is opened from now on keeps about so many bytes of bodies in memory.
-    pub fn bound_memory(&self, bytes: usize) {
-        self.0.borrow_mut().memory = bytes;
-    }
-
-    /// Lets checkpoints write so many rows.
-    pub fn write_rows(&self, rows: usize) {
-        self.0.borrow_mut().write_rows(rows);
-    }
-
-    /// What becomes of the next append.
-    pub fn fail_next_append(&self, fault: WriteFault) {
-        self.0.borrow_mut().log.fault = Some(fault);
-    }
-
-    /// From now on the home cannot give bodies back, and takes no rows for want of space; or both again.
-    pub fn fail_home(&self, bodies: bool, full: bool) {
-        let home = &mut self.0.borrow_mut().home;
-        (home.bodies_fail, home.is_full) = (bodies, full);
-    }
-
-    /// The home loses a body.
-    pub fn lose_body(&self, id: JobId) {
-        self.0.borrow_mut().home.written.bodies.remove(&id);
-    }
-
-    /// Says whether there is room.
-    pub fn set_room(&self, room: Room) {
-        self.0.borrow_mut().room = room;
-    }
-
-    /// Plants a fault.
-    pub fn plant(&self, fault: Planted) {
-        self.0.borrow_mut().planted = Some(fault);
-    }
-
-    /// The newest commit that was appended.
-    pub fn last(&self) -> CommitNo {
-        self.0.borrow().log.last()
-    }
-
-    /// Records in the log.
-    pub fn records(&self) -> usize {
-        self.0.borrow().log.records.len()
-    }
-
-    /// A sum over all that was ever written to the log: the same for the same history.
-    pub fn digest(&self) -> u32 {
-        self.0.borrow().log.digest
-    }
+    pub(super) memory: usize,
 }
 
 impl Disk {
+    pub(super) fn new(seed: u64) -> Disk {
+        let (log, home, room) = (Records::new(), HomeDisk::default(), Room::Enough);
+        Disk { luck: Luck(seed), log, home, room, planted: None, memory: usize::MAX }
+    }
+
     pub(super) fn write_rows(&mut self, rows: usize) {
         self.home.write_rows(rows, &mut self.luck, self.planted);
     }
 
-    fn end_life(&mut self) {
+    /// The process is gone.
+    pub(super) fn end_life(&mut self) {
         self.home.clear_desk();
         self.log.bell = None;
     }
 
-    fn cut_power(&mut self) {
+    /// So is a random part of what was not safe.
+    pub(super) fn cut_power(&mut self) {
         self.end_life();
         self.home.lose_rows(&mut self.luck);
         let (log, luck) = (&mut self.log, &mut self.luck);

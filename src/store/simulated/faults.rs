@@ -1,0 +1,37 @@
+//! What goes wrong on a simulated disk, and the luck that decides how.
+
+/// What becomes of the next write to the log. In any case the process must end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WriteFault {
+    /// There is no room for it: nothing is written.
+    Full,
+    /// It is written, but the sync fails: a power cut may keep it or not.
+    SyncFails,
+    /// The same, and the log says so only after the append has returned.
+    FailsLater,
+}
+
+/// Faults on purpose, by which a simulation shows that it would notice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Planted {
+    /// Commits count as durable before they are synced.
+    EarlyAnswers,
+    /// Now and then a checkpoint's row of jobs is not written.
+    LostRows,
+    /// Leases that no connection holds are over at once for whoever reads the log.
+    ShortLeases,
+}
+
+/// Numbers that look random and are the same each time (splitmix64).
+#[derive(Debug)]
+pub(super) struct Luck(pub(super) u64);
+
+impl Luck {
+    /// A number below `bound`.
+    pub(super) fn below(&mut self, bound: usize) -> usize {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        ((z ^ (z >> 31)) % bound as u64) as usize
+    }
+}
