@@ -82,9 +82,14 @@ impl<L: Log, H: Home> LoggedStore<L, H> {
         self.wait()?;
         let view = self.view(state);
         self.checkpoints.finish(&mut self.home, view, &mut self.fresh)?;
-        self.came_home = view.last;
-        self.log.free(view.last);
+        self.free_log(view.last);
         Ok(())
+    }
+
+    /// Everything up to here is home. A backup under way may still need some of it.
+    fn free_log(&mut self, home: CommitNo) {
+        self.came_home = home;
+        self.log.free(self.held.map_or(home, |held| home.min(held)));
     }
 }
 
@@ -164,8 +169,7 @@ impl<L: Log, H: Home> Store for LoggedStore<L, H> {
             self.end_backup();
         }
         if let Some(home) = step.home {
-            self.came_home = home;
-            self.log.free(self.held.map_or(home, |held| home.min(held)));
+            self.free_log(home);
         }
         Ok([step.again, self.home.look_again(now)].into_iter().flatten().min())
     }
@@ -194,7 +198,7 @@ impl<L: Log, H: Home> Store for LoggedStore<L, H> {
 
     fn end_backup(&mut self) {
         self.held = None;
-        self.log.free(self.came_home);
+        self.free_log(self.came_home);
     }
 }
 

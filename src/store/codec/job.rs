@@ -1,18 +1,15 @@
 //! Jobs on disk. The home keeps them by the block: [`BLOCK`] consecutive ids, one row. A row says which commit it
 //! reflects, which of the block's jobs live, and what they are; equal neighbours are one entry.
 
-use super::event::ExitV2;
+use super::event::{ExitV2, HolderV1};
 use super::{DecodeError, FORMAT, FORMAT_2, Reader, put};
 use crate::core::{
     Attempt, Backoff, Exit, Failure, Final, Growth, IdRange, Job, JobId, JobState, Lease, Priority,
     QueueName, Spec, Time,
 };
 use crate::store::CommitNo;
-use crate::store::codec::event::HolderV1;
-use bincode::de::BorrowDecoder;
-use bincode::enc::Encoder;
 use bincode::error::{DecodeError as BincodeError, EncodeError};
-use bincode::{BorrowDecode, Decode, Encode};
+use bincode::{BorrowDecode, Decode, Encode, de::BorrowDecoder, enc::Encoder};
 use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;

@@ -68,6 +68,8 @@ pub(super) struct Records {
     pub(super) has_failed: bool,
     pub(super) bell: Option<Waker>,
     pub(super) digest: u32,
+    /// Of all records.
+    bytes: u64,
 }
 
 impl Records {
@@ -83,6 +85,7 @@ impl Records {
             has_failed: false,
             bell: None,
             digest: 0,
+            bytes: 0,
         }
     }
 
@@ -100,6 +103,7 @@ impl Records {
             return Err(AppendError::Disk(ErrorKind::StorageFull.into()));
         }
         self.digest = crc32c::crc32c_append(self.digest, &record.bytes);
+        self.bytes += record.bytes.len() as u64;
         self.records.push_back(record);
         match fault {
             Some(WriteFault::SyncFails) => return Err(failed()),
@@ -117,7 +121,7 @@ impl Records {
     }
 
     pub(super) fn bytes(&self) -> u64 {
-        self.records.iter().map(|record| record.bytes.len() as u64).sum()
+        self.bytes
     }
 
     fn fail(&mut self) {
@@ -144,6 +148,7 @@ impl Records {
         while self.first.0 + LEFT_IN_LOG <= home.0 && self.safe > 0 {
             if let Some(record) = self.records.pop_front() {
                 record.is_free.store(true, Ordering::Relaxed);
+                self.bytes -= record.bytes.len() as u64;
             }
             (self.first, self.safe) = (self.first.next(), self.safe - 1);
         }
@@ -166,6 +171,7 @@ impl Records {
         }
         self.records.truncate((number.0 - self.first.0) as usize);
         self.safe = self.records.len();
+        self.bytes = self.records.iter().map(|record| record.bytes.len() as u64).sum();
         (self.fault, self.has_failed) = (None, false);
         Ok(())
     }

@@ -4,8 +4,8 @@ use super::*;
 use crate::core::Time;
 use crate::store::contract;
 use crate::store::logged::OnCommit;
-use crate::store::workload::{Workload, assert_same};
-use crate::store::{AppendError, CommitNo, Recovered, Room, Store};
+use crate::store::workload::{Workload, assert_same, options};
+use crate::store::{AppendError, CommitNo, DiskStore, Recovered, Room, Store, restore};
 
 fn opened(disk: &SimulatedDisk) -> (SimulatedStore, Recovered) {
     disk.open().unwrap()
@@ -68,6 +68,29 @@ fn its_home_keeps_the_contract_of_homes() {
         disk.cut_power();
         disk.open_home()
     });
+}
+
+/// Whatever the log and the home are: rows as of one moment, and the commits that are confirmed at the end.
+#[test]
+fn a_backup_of_it_is_restored_on_a_disk() {
+    let (disk, mut work) = (SimulatedDisk::new(1), Workload::default());
+    let mut store = opened(&disk).0;
+    append(&mut store, &mut work, 0..40);
+    store.close(&work.state).unwrap();
+    append(&mut store, &mut work, 40..60);
+    let rows = store.begin_backup().unwrap();
+    append(&mut store, &mut work, 60..80);
+    store.close(&work.state).unwrap();
+    disk.confirm_late(true);
+    append(&mut store, &mut work.clone(), 80..90);
+    let mut backup = Vec::new();
+    assert_eq!(rows.write(&mut backup, || store.backup_tail()).unwrap(), CommitNo(work.commits));
+    store.end_backup();
+    let dir = tempfile::tempdir().unwrap();
+    restore(&backup[..], dir.path(), &options(), 0).unwrap();
+    let (mut store, found) = DiskStore::open(dir.path(), &options()).unwrap();
+    assert_same(&found.state, &work.state);
+    work.check_bodies(&mut store);
 }
 
 #[test]
