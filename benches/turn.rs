@@ -5,7 +5,7 @@ use bytes::Bytes;
 use divan::Bencher;
 use divan::counter::ItemsCount;
 use musher::core::{
-    Attempt, Claim, Group, Holder, JobId, LeaseId, QueueName, Settings, Spec, Start, Time, Verdict,
+    Attempt, Claim, Group, Holder, JobId, LeaseId, QueueName, Settings, Sight, Spec, Start, Time, Verdict,
 };
 use musher::engine::{Bounds, Engine, Origin};
 use musher::store::simulated::{SimulatedDisk, SimulatedStore};
@@ -65,7 +65,7 @@ impl Turns {
         let first = self.settled + 1;
         self.settled += self.bodies.len() as u64;
         assert!(self.settled <= self.claimed, "only claimed jobs are settled");
-        self.engine.settle(ORIGIN, (first..=self.settled).map(lease).collect::<Vec<_>>(), NOW);
+        self.engine.settle(ORIGIN, (first..=self.settled).map(lease).collect::<Vec<_>>(), Sight::ALL, NOW);
         self.turn();
     }
 }

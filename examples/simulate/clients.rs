@@ -5,10 +5,10 @@ use crate::oracle::{Oracle, Sent, body};
 use crate::stage::Life;
 use fastrand::Rng;
 use musher::core::{
-    Attempt, Claim, Command, Edit, Group, Holder, JobId, LeaseId, Priority, QueueName, Spec, Start,
-    StateKind, Then, Time, Verdict,
+    Attempt, Claim, Command, Edit, Group, Holder, JobId, LeaseId, Only, Priority, QueueName, Sight, Spec,
+    Start, StateKind, Then, Time, Verdict,
 };
-use musher::engine::{Answer, Only, Origin};
+use musher::engine::{Answer, Origin};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -126,7 +126,7 @@ impl Clients {
             items.push((lease, verdict));
         }
         let origin = self.ask(rng, Asked::Settle(asked));
-        life.engine.settle(origin, items, life.now);
+        life.engine.settle(origin, items, Sight::ALL, life.now);
     }
 
     pub(crate) fn extend(&mut self, rng: &mut Rng, oracle: &mut Oracle, life: &mut Life) {
@@ -135,7 +135,7 @@ impl Clients {
         let items = self.some_leases(rng, oracle);
         let asked = items.iter().map(|lease| (*lease, oracle.extends(*lease, until, life.now))).collect();
         let origin = self.ask(rng, Asked::Extend(asked));
-        life.engine.extend(origin, items, lease, life.now);
+        life.engine.extend(origin, items, lease, Sight::ALL, life.now);
     }
 
     /// Leases as they were told, old and new, and now and then one that nobody has.
@@ -162,7 +162,7 @@ impl Clients {
         let origin = self.ask(rng, Asked::Other);
         // As it may have been seen before.
         let state = (rng.u32(..4) == 0).then(|| StateKind::ALL[rng.usize(..StateKind::ALL.len())]);
-        life.engine.edit(origin, edit, ids, &Only { state, queue: None }, life.now);
+        life.engine.edit(origin, edit, ids, Only { state, queue: None }, Sight::ALL, life.now);
     }
 
     pub(crate) fn change_queue(&mut self, rng: &mut Rng, oracle: &mut Oracle, life: &mut Life) {
@@ -190,7 +190,13 @@ impl Clients {
             1 => {
                 let until = life.now.plus(Duration::from_millis(rng.u64(..20_000)));
                 let origin = self.ask(rng, Asked::Wait { until });
-                life.engine.wait(origin, vec![id, JobId(id.0.saturating_sub(1).max(1))], until, life.now);
+                life.engine.wait(
+                    origin,
+                    vec![id, JobId(id.0.saturating_sub(1).max(1))],
+                    |_, _| false,
+                    until,
+                    life.now,
+                );
             }
             _ => {
                 let waits = |asked: &Asked| matches!(asked, Asked::Claim { .. } | Asked::Wait { .. });

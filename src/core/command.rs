@@ -2,7 +2,7 @@
 //! into bytes; everything in between is decided here.
 
 use super::ids::{IdRange, JobId};
-use super::job::{Attempt, Exit, Grant, Holder, QueueName, Spec};
+use super::job::{Attempt, Exit, Grant, Holder, Job, QueueName, Spec, StateKind};
 use super::rejection::{EditRejection, LeaseRejection};
 use super::time::Time;
 use smallvec::SmallVec;
@@ -54,6 +54,8 @@ pub enum Command {
         edit: Edit,
         /// Which jobs.
         ids: Vec<JobId>,
+        /// What they must be like still.
+        only: Only,
     },
     /// Stop giving out a queue's jobs.
     Pause {
@@ -177,6 +179,23 @@ pub enum Edit {
     Bury,
     /// Forget it: any state but leased.
     Delete,
+}
+
+/// What jobs must be like that a change is meant for. Whoever has chosen them by that may be told of another moment.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Only {
+    /// In this state.
+    pub state: Option<StateKind>,
+    /// Of this queue.
+    pub queue: Option<QueueName>,
+}
+
+impl Only {
+    /// Whether a job is like that.
+    pub(super) fn fits(&self, job: &Job) -> bool {
+        self.state.is_none_or(|kind| kind == job.state.kind())
+            && self.queue.as_ref().is_none_or(|queue| *queue == job.spec.queue)
+    }
 }
 
 impl Edit {

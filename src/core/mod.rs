@@ -54,11 +54,12 @@ mod rejection;
 mod retry;
 mod runs;
 mod settings;
+mod sight;
 mod state;
 mod time;
 
 pub use change::{Change, Observer, QueueChange, Recorder};
-pub use command::{Claim, Command, Edit, Group, Groups, LeaseId, Outcome, Start, Then, Verdict};
+pub use command::{Claim, Command, Edit, Group, Groups, LeaseId, Only, Outcome, Start, Then, Verdict};
 pub use decide::{Core, Moment};
 pub use event::{AfterFailure, Ending, Event};
 pub use explain::Reason;
@@ -72,6 +73,7 @@ pub use recent::RecentEnd;
 pub use rejection::{EditRejection, LeaseRejection, Rejection};
 pub use retry::{BACKOFF_MAX, Backoff, Growth};
 pub use settings::{Keep, QueueSettings, Retries, Settings};
+pub use sight::Sight;
 pub use state::{Books, QueueBooks, State, Totals};
 pub use time::Time;
 

@@ -8,7 +8,7 @@
 //! yet on disk.
 
 mod answer;
-mod batch;
+mod changes;
 mod closing;
 mod drain;
 mod held_back;
@@ -23,7 +23,6 @@ mod waiting;
 mod watching;
 
 pub use answer::{Answer, Delivery, End, Fact, Origin, Refusal};
-pub use batch::{Batch, Only};
 pub use drain::{Drain, KILL_GRACE, Step};
 pub use turn::Turned;
 
@@ -239,14 +238,21 @@ impl<S: Store> Engine<S> {
     }
 
     /// Waits until jobs have ended, at most until `until`. Hidden ones are gone, as jobs that are not kept are.
-    pub fn wait(&mut self, origin: Origin, ids: impl Into<Batch<JobId>>, until: Time, now: Time) {
-        let (ids, gaps) = ids.into().split();
+    pub fn wait(
+        &mut self,
+        origin: Origin,
+        ids: Vec<JobId>,
+        is_hidden: impl Fn(&State, JobId) -> bool,
+        until: Time,
+        now: Time,
+    ) {
         let next = self.core.state.next_id();
         if let Some(unknown) = ids.iter().find(|id| **id >= next || id.0 == 0) {
             return self.answer(origin, Answer::Refused(Refusal::NotFound(*unknown)));
         }
-        let ends = ids.into_iter().map(|id| (id, self.end_of(id))).collect();
-        let ends: Vec<_> = gaps.fill(ends, |id| (id, Some(End { id, state: None, error: None, exit: None })));
+        let gone = |id| End { id, state: None, error: None, exit: None };
+        let end = |id| if is_hidden(&self.core.state, id) { Some(gone(id)) } else { self.end_of(id) };
+        let ends: Vec<_> = ids.into_iter().map(|id| (id, end(id))).collect();
         if until <= now || ends.iter().all(|(_, end)| end.is_some()) {
             return self.end_wait(origin, ends);
         }
@@ -361,7 +367,7 @@ impl<S: Store> Engine<S> {
     /// How a job ended; `None` if it has not.
     fn end_of(&self, id: JobId) -> Option<End> {
         match (self.core.state.job(id), self.core.state.recent_end(id)) {
-            (Some(job), _) => job.state.kind().is_final().then(|| End::of(id, &job)),
+            (Some(job), _) => job.state.kind().is_final().then(|| End::of(id, job)),
             (None, Some(RecentEnd { kind, error, exit, .. })) => {
                 Some(End { id, state: Some(kind), error, exit })
             }

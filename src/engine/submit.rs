@@ -58,7 +58,7 @@ impl<S: Store> Engine<S> {
             && *to == origin
         {
             let ids: Vec<JobId> = ids.iter().collect();
-            self.wait(origin, ids, until, now);
+            self.wait(origin, ids, |_, _| false, until, now);
         }
         leftovers
     }

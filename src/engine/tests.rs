@@ -175,7 +175,7 @@ fn a_connection_with_many_waiting_requests_closes_a_part_at_a_time() {
     let many = 3 * CLOSED_AT_ONCE as u32;
     for request in 0..many {
         engine.claim(waits(7, request), nowhere(), Time::NEVER, Time(0));
-        engine.wait(waits(7, many + request), vec![JobId(1)], Time::NEVER, Time(0));
+        engine.wait(waits(7, many + request), vec![JobId(1)], |_, _| false, Time::NEVER, Time(0));
     }
     engine.claim(waits(8, 1), nowhere(), Time::NEVER, Time(0));
     engine.claim(ORIGIN, Claim { holder: Holder::Session(7), ..claim(1) }, Time(0), Time(0));
@@ -285,7 +285,7 @@ fn a_wait_for_more_than_the_limit_is_refused_whatever_waits_already() {
     submit(&mut engine, 1, Time(0));
     let waits = |engine: &mut Engine<SimulatedStore>, request, count: usize| {
         let origin = Origin { session: 1, request };
-        engine.wait(origin, vec![JobId(1); count], Time::NEVER, Time(0));
+        engine.wait(origin, vec![JobId(1); count], |_, _| false, Time::NEVER, Time(0));
         let turned = engine.turn(Time(0)).unwrap();
         let refused = |delivery: &Delivery| matches!(delivery, Delivery::Answer(to, Answer::Refused(_)) if *to == origin);
         !turned.deliveries.iter().any(refused)
@@ -296,7 +296,7 @@ fn a_wait_for_more_than_the_limit_is_refused_whatever_waits_already() {
     assert!(waits(&mut engine, 4, 40));
     engine.bounds.waiting_all = 120;
     let other = Origin { session: 2, request: 1 };
-    engine.wait(other, vec![JobId(1); WAITING_FREE], Time::NEVER, Time(0));
+    engine.wait(other, vec![JobId(1); WAITING_FREE], |_, _| false, Time::NEVER, Time(0));
     assert!(!waits(&mut engine, 5, 1));
     assert_eq!(
         engine.notes.watching.size_of(2),

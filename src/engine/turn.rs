@@ -2,7 +2,7 @@
 
 use super::listener::Listener;
 use super::{Answer, Delivery, Engine, Fact, Refusal, Waiter};
-use crate::core::{Claim, Command, Grant, JobId, LeaseId, Outcome, Rejection, Then, Time, Verdict};
+use crate::core::{Claim, Command, Grant, JobId, LeaseId, Outcome, Rejection, Sight, Then, Time, Verdict};
 use crate::store::{AppendError, BodyError, Commit, Store};
 use bytes::Bytes;
 
@@ -88,12 +88,22 @@ impl<S: Store> Engine<S> {
         due.into_iter().flatten().min()
     }
 
-    /// Decides a command, and notes what follows from it.
+    /// Decides a command of one who sees all jobs, and notes what follows from it.
     pub(super) fn decide(&mut self, command: &Command, now: Time) -> Result<Outcome, Rejection> {
+        self.decide_for(Sight::ALL, command, now)
+    }
+
+    /// The same of one who may see some only.
+    pub(super) fn decide_for(
+        &mut self,
+        sight: Sight<'_>,
+        command: &Command,
+        now: Time,
+    ) -> Result<Outcome, Rejection> {
         let moment = self.moment(now);
         let claims_wait = self.waiting.len() > 0;
         let mut listener = Listener { notes: &mut self.notes, command, claims_wait };
-        self.core.decide(command, moment, &mut listener)
+        self.core.decide(command, sight, moment, &mut listener)
     }
 
     fn do_what_is_due(&mut self, now: Time) {

@@ -30,7 +30,7 @@ pub(crate) fn start<S: Store + 'static>(
     }
     let follower = hub.followers.add(id, asked.origin, !known || !follow);
     if known && follow {
-        hub.engine.borrow_mut().wait(asked.origin, vec![id], Time::NEVER, asked.now);
+        hub.engine.borrow_mut().wait(asked.origin, vec![id], |_, _| false, Time::NEVER, asked.now);
     }
     tokio::task::spawn_local(send(hub.clone(), connection.clone(), follower, id));
     Ok(())

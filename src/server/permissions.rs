@@ -112,7 +112,8 @@ impl<'a> Permissions<'a> {
             .try_for_each(|(right, queue)| self.unless_denied(false, right, Some(queue)))
     }
 
-    fn works(&self, spec: &Spec) -> bool {
+    /// May a worker have jobs like this one?
+    pub(super) fn works(&self, spec: &Spec) -> bool {
         self.is_open || self.access.may(self.caller, Right::Work, spec.queue.as_str())
     }
 

@@ -5,8 +5,10 @@ use super::fault::{Fault, Kind};
 use super::hub::Hub;
 use super::peer::Peer;
 use crate::access::Right;
-use crate::core::{Claim, Command, Edit, Holder, JobId, LeaseId, QueueName, StateKind, Time, Verdict};
-use crate::engine::{Answer, Batch, Only, Origin, Refusal};
+use crate::core::{
+    Claim, Command, Edit, Holder, JobId, LeaseId, Only, QueueName, Sight, State, StateKind, Time, Verdict,
+};
+use crate::engine::{Answer, Origin, Refusal};
 use crate::store::Store;
 use bytes::Bytes;
 use std::time::Duration;
@@ -114,10 +116,8 @@ pub(crate) fn settle<S: Store + 'static>(
 ) -> Result<(), Fault> {
     hub.check_batch(items.len())?;
     let (permissions, mut engine) = (hub.permissions(asked.peer), hub.engine.borrow_mut());
-    let state = &engine.core().state;
-    permissions.work(state, items.iter().map(|(lease, _)| lease.id))?;
-    let items = Batch::from(items).hide(|(lease, _)| lease.id, |id| permissions.hides_from_work(state, id));
-    engine.settle(asked.origin, items, asked.now);
+    permissions.work(&engine.core().state, items.iter().map(|(lease, _)| lease.id))?;
+    engine.settle(asked.origin, items, Sight::of(&|spec| permissions.works(spec)), asked.now);
     Ok(())
 }
 
@@ -129,10 +129,8 @@ pub(crate) fn extend<S: Store + 'static>(
 ) -> Result<(), Fault> {
     hub.check_batch(leases.len())?;
     let (permissions, mut engine) = (hub.permissions(asked.peer), hub.engine.borrow_mut());
-    let state = &engine.core().state;
-    permissions.work(state, leases.iter().map(|lease| lease.id))?;
-    let leases = Batch::from(leases).hide(|lease| lease.id, |id| permissions.hides_from_work(state, id));
-    engine.extend(asked.origin, leases, lease, asked.now);
+    permissions.work(&engine.core().state, leases.iter().map(|lease| lease.id))?;
+    engine.extend(asked.origin, leases, lease, Sight::of(&|spec| permissions.works(spec)), asked.now);
     Ok(())
 }
 
@@ -161,10 +159,9 @@ pub(crate) fn wait<S: Store + 'static>(
 ) -> Result<(), Fault> {
     hub.check_batch(ids.len())?;
     let (permissions, mut engine) = (hub.permissions(asked.peer), hub.engine.borrow_mut());
-    let ids = Batch::from(ids.into_iter().map(JobId).collect::<Vec<_>>());
-    let state = &engine.core().state;
-    let ids = ids.hide(|id| *id, |id| permissions.hides(state, id) || permissions.hides_end(state, id));
-    engine.wait(asked.origin, ids, asked.until(wait), asked.now);
+    let ids = ids.into_iter().map(JobId).collect();
+    let is_hidden = |state: &State, id| permissions.hides(state, id) || permissions.hides_end(state, id);
+    engine.wait(asked.origin, ids, is_hidden, asked.until(wait), asked.now);
     Ok(())
 }
 
@@ -179,11 +176,9 @@ pub(crate) fn edit<S: Store + 'static>(
     let only = Only { state: state.as_deref().map(state_name).transpose()?, queue };
     let (edit, permissions, mut engine) =
         (edit_name(&edit)?, hub.permissions(asked.peer), hub.engine.borrow_mut());
-    let state = &engine.core().state;
-    permissions.edit(state, ids.iter().copied().map(JobId), edit)?;
-    let ids = Batch::from(ids.into_iter().map(JobId).collect::<Vec<_>>());
-    let ids = ids.hide(|id| *id, |id| permissions.hides(state, id));
-    engine.edit(asked.origin, edit, ids, &only, asked.now);
+    let ids: Vec<JobId> = ids.into_iter().map(JobId).collect();
+    permissions.edit(&engine.core().state, ids.iter().copied(), edit)?;
+    engine.edit(asked.origin, edit, ids, only, Sight::of(&|spec| permissions.reads(spec)), asked.now);
     Ok(())
 }
 

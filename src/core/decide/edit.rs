@@ -3,7 +3,7 @@
 
 use super::Decision;
 use crate::core::change::Recorder;
-use crate::core::command::{Edit, Outcome};
+use crate::core::command::{Edit, Only, Outcome};
 use crate::core::event::Event;
 use crate::core::ids::{Ids, JobId};
 use crate::core::job::{QueueName, StateKind};
@@ -14,17 +14,21 @@ const PURGE_RANGES_MAX: usize = 65_536;
 
 impl<R: Recorder> Decision<'_, R> {
     /// Each is judged by itself, after those before it.
-    pub(super) fn edit(&mut self, edit: Edit, ids: &[JobId]) -> Outcome {
+    pub(super) fn edit(&mut self, edit: Edit, ids: &[JobId], only: &Only) -> Outcome {
         let edited = ids.iter().map(|id| {
-            let event = self.edited(edit, *id)?;
+            let event = self.edited(edit, *id, only)?;
             self.emit(event);
             Ok(())
         });
         Outcome::Edited(edited.collect())
     }
 
-    fn edited(&self, edit: Edit, id: JobId) -> Result<Event, EditRejection> {
-        let job = self.state().job(id).ok_or(EditRejection::NotFound { id })?;
+    fn edited(&self, edit: Edit, id: JobId, only: &Only) -> Result<Event, EditRejection> {
+        let job = self.state().job(id).filter(|job| self.sight.sees(&job.spec));
+        if *only != Only::default() && !job.is_some_and(|job| only.fits(job)) {
+            return Err(EditRejection::MovedOn { id });
+        }
+        let job = job.ok_or(EditRejection::NotFound { id })?;
         allow(edit, id, job.state.kind())?;
         let (settings, jobs) = (self.settings_of(job), Ids::from(id));
         Ok(match edit {

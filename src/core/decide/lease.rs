@@ -53,7 +53,8 @@ impl<R: Recorder> Decision<'_, R> {
     /// The job under a lease, if the lease is in force; and the jobs behind it whose leases are the same.
     fn leased(&self, lease: LeaseId) -> Result<(IdRange, &Job), LeaseRejection> {
         let LeaseId { id, attempt } = lease;
-        let (range, job) = self.state().jobs.from(id).ok_or(LeaseRejection::NotFound { id })?;
+        let found = self.state().jobs.from(id).filter(|(_, job)| self.sight.sees(&job.spec));
+        let (range, job) = found.ok_or(LeaseRejection::NotFound { id })?;
         if job.attempt == attempt && matches!(job.state, JobState::Leased(_)) {
             return Ok((range, job));
         }

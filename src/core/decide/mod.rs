@@ -17,6 +17,7 @@ use super::ids::JobId;
 use super::job::{Failure, Job, QueueName};
 use super::rejection::Rejection;
 use super::settings::{Keep, QueueSettings, Settings};
+use super::sight::Sight;
 use super::state::State;
 use super::time::Time;
 use kept::SeesKept;
@@ -55,7 +56,7 @@ impl Moment {
 }
 
 impl Core {
-    /// Decides a command, makes it so, and returns the answer. `recorder` gets each event (none may be pure refusal or
+    /// Decides a command of one who sees these jobs, makes it so, and returns the answer. `recorder` gets each event (none may be pure refusal or
     /// nothing to do) and is told of each change.
     ///
     /// # Errors
@@ -63,10 +64,11 @@ impl Core {
     pub fn decide(
         &mut self,
         command: &Command,
+        sight: Sight<'_>,
         moment: Moment,
         recorder: &mut impl Recorder,
     ) -> Result<Outcome, Rejection> {
-        let mut decision = Decision { core: self, moment, recorder, kept_in: Vec::new() };
+        let mut decision = Decision { core: self, sight, moment, recorder, kept_in: Vec::new() };
         let outcome = decision.run(command)?;
         decision.limit_kept();
         Ok(outcome)
@@ -76,6 +78,7 @@ impl Core {
 /// One command that is being decided.
 struct Decision<'a, R> {
     core: &'a mut Core,
+    sight: Sight<'a>,
     moment: Moment,
     recorder: &'a mut R,
     /// The queues in which jobs have ended that are kept.
@@ -94,7 +97,7 @@ impl<R: Recorder> Decision<'_, R> {
             Command::Evict => Ok(self.evict()),
             Command::StoodStill { since } => Ok(self.stood_still(*since)),
             Command::Tick => Ok(self.tick()),
-            Command::Edit { edit, ids } => Ok(self.edit(*edit, ids)),
+            Command::Edit { edit, ids, only } => Ok(self.edit(*edit, ids, only)),
             Command::Pause { queue } => self.pause(queue, true),
             Command::Resume { queue } => self.pause(queue, false),
             Command::ForgetQueue { queue } => self.forget_queue(queue),

@@ -1,6 +1,6 @@
 //! What holds while a worker has a job, and how a lease ends: what counts as a failure and what does not.
 
-use super::world::{World, group, name, secs};
+use super::world::{Unheard, World, group, name, secs};
 use crate::core::*;
 use std::time::Duration;
 
@@ -211,4 +211,43 @@ fn a_queue_that_one_claim_names_twice_gives_each_job_once() {
     let claim = Claim { queues, max: 10, lease: None, holder: Holder::Anyone };
     let Ok(Outcome::Claimed(grants)) = world.run(Command::Claim(claim)) else { panic!("refused") };
     assert_eq!(grants.iter().map(|grant| grant.id.0).collect::<Vec<_>>(), [1, 2, 3]);
+}
+
+#[test]
+fn jobs_that_one_does_not_see_are_not_there() {
+    let mut world = World::new();
+    world.submit(vec![group("mine", 1), group("theirs", 1)]);
+    let leases = [world.claim("mine", 1), world.claim("theirs", 1)].concat();
+    let mine = |spec: &Spec| spec.queue == name("mine");
+    let moment = Moment { now: world.now, luck: 0 };
+    let mut ask = |command| world.core.decide(&command, Sight::of(&mine), moment, &mut Unheard).unwrap();
+    let id = JobId(2);
+    let extended = ask(Command::Extend { items: leases.clone(), lease: Some(secs(9)) });
+    let until = world.now.plus(secs(9));
+    assert_eq!(extended, Outcome::Extended(vec![Ok(until), Err(LeaseRejection::NotFound { id })]));
+    // A job that is hidden, and one that never was.
+    let edit = |only| Command::Edit { edit: Edit::Cancel, ids: [2, 9].map(JobId).into(), only };
+    let not_found = [2, 9].map(|id| Err(EditRejection::NotFound { id: JobId(id) }));
+    assert_eq!(ask(edit(Only::default())), Outcome::Edited(not_found.into()));
+    let moved_on = [2, 9].map(|id| Err(EditRejection::MovedOn { id: JobId(id) }));
+    let leased = Only { state: Some(StateKind::Leased), queue: None };
+    assert_eq!(ask(edit(leased)), Outcome::Edited(moved_on.into()));
+    let items = leases.iter().map(|lease| (*lease, Verdict::Complete)).collect();
+    let settled = ask(Command::Settle { items });
+    assert_eq!(settled, Outcome::Settled(vec![Ok(()), Err(LeaseRejection::NotFound { id })]));
+    assert_eq!((world.kind(1), world.kind(2)), (None, Some(StateKind::Leased)));
+}
+
+#[test]
+fn a_change_of_jobs_that_are_like_something_spares_those_that_are_not_any_more() {
+    let mut world = World::new();
+    world.submit(vec![group("q", 3), group("other", 1)]);
+    world.claim("q", 1);
+    let only = Only { state: Some(StateKind::Ready), queue: Some(name("q")) };
+    let ids = [1, 2, 4, 3].map(JobId).into();
+    let Ok(Outcome::Edited(results)) = world.run(Command::Edit { edit: Edit::Delete, ids, only }) else {
+        panic!("refused")
+    };
+    let moved_on = |id| Err(EditRejection::MovedOn { id: JobId(id) });
+    assert_eq!(results, [moved_on(1), Ok(()), moved_on(4), Ok(())]);
 }

@@ -90,7 +90,7 @@ fn command() -> impl Strategy<Value = Command> {
         6 => prop::collection::vec(new_group(), 0..4).prop_map(|groups| Command::Submit { groups: groups.into() }),
         8 => claim,
         5 => Just(Command::Tick),
-        4 => edit.prop_map(|(edit, ids)| Command::Edit { edit, ids }),
+        4 => edit.prop_map(|(edit, ids)| Command::Edit { edit, ids, only: Only::default() }),
         2 => (0..4u64).prop_map(|session| Command::Vanish { session }),
         1 => Just(Command::Recover),
         1 => queue().prop_map(|queue| Command::Pause { queue }),
@@ -256,9 +256,9 @@ fn play(steps: Vec<(Duration, Step)>) {
         world.now = world.now.plus(pause);
         model.now = world.now.0;
         match step {
-            Step::Do(Command::Edit { edit, ids }) => {
+            Step::Do(Command::Edit { edit, ids, only }) => {
                 let ids = ids.into_iter().map(|id| known(&model, id)).collect();
-                both(&mut world, &mut model, &mut promises, Command::Edit { edit, ids });
+                both(&mut world, &mut model, &mut promises, Command::Edit { edit, ids, only });
             }
             Step::Do(command) => both(&mut world, &mut model, &mut promises, command),
             Step::Settle(items) => {

@@ -181,7 +181,7 @@ fn bring_to(world: &mut World, state: StateKind, used: bool, delay: Duration, tt
 /// The command that a row is about.
 fn command(row: &str, lease: LeaseId) -> Command {
     let settle = |verdict| Command::Settle { items: vec![(lease, verdict)] };
-    let edit = |edit| Command::Edit { edit, ids: vec![lease.id] };
+    let edit = |edit| Command::Edit { edit, ids: vec![lease.id], only: Only::default() };
     match row {
         "claim" => Command::Claim(Claim {
             queues: vec![name("q")],

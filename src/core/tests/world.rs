@@ -69,7 +69,7 @@ impl World {
         self.mark = self.log.len();
         let moment = Moment { now: self.now, luck: self.luck };
         let mut log = Log { events: &mut self.log, mark: self.mark };
-        let outcome = self.core.decide(&command, moment, &mut log);
+        let outcome = self.core.decide(&command, Sight::ALL, moment, &mut log);
         assert!(outcome.is_ok() || self.fresh().is_empty(), "a refusal with events: {:?}", self.fresh());
         if self.checks {
             check::check(&self.core.state);
@@ -114,7 +114,10 @@ impl World {
 
     pub(super) fn edit(&mut self, edit: Edit, ids: &[u64]) -> Vec<Result<(), EditRejection>> {
         let ids = ids.iter().map(|id| JobId(*id)).collect();
-        let Ok(Outcome::Edited(results)) = self.run(Command::Edit { edit, ids }) else { panic!("refused") };
+        let Ok(Outcome::Edited(results)) = self.run(Command::Edit { edit, ids, only: Only::default() })
+        else {
+            panic!("refused")
+        };
         results
     }
 
@@ -135,4 +138,17 @@ impl World {
     pub(super) fn settings(&mut self) -> &mut QueueSettings {
         &mut self.core.settings.default
     }
+}
+
+/// Forgets what it is told.
+pub(super) struct Unheard;
+
+impl Observer for Unheard {
+    fn changed(&mut self, _: &Change<'_>) {}
+
+    fn queue_changed(&mut self, _: &QueueName, _: QueueChange) {}
+}
+
+impl Recorder for Unheard {
+    fn record(&mut self, _: Event) {}
 }

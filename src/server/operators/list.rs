@@ -87,7 +87,7 @@ fn find<S: Store + 'static>(
     let mut looked_at = 0;
     while let Some((run, job)) = if newest { back.next() } else { forth.next() } {
         looked_at += 1;
-        if filter.takes(&job) && permissions.reads(&job.spec) {
+        if filter.takes(job) && permissions.reads(&job.spec) {
             let room = (limit - found.len()).min(run.len as usize);
             let nth = |n: usize| if newest { run.end().0 - 1 - n as u64 } else { run.first.0 + n as u64 };
             found.extend((0..room).map(|n| (JobId(nth(n)), job.clone())));
