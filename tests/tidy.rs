@@ -56,7 +56,15 @@ const FREE: [&str; 4] = ["daemon", "fuzzing", "lib", "main"];
 
 /// Folders whose modules, each a file or a folder, do not use each other in a circle. Their mod.rs only puts them
 /// together.
-const WITHOUT_CIRCLES: [&str; 3] = ["src/server", "src/server/operators", "src/fronts/native"];
+const WITHOUT_CIRCLES: [&str; 7] = [
+    "src/server",
+    "src/server/operators",
+    "src/fronts/native",
+    "src/store",
+    "src/store/log/files",
+    "src/store/home/sled",
+    "src/store/simulated",
+];
 
 /// Functions that are longer than that, and how long each may be.
 const LONG_FUNCTIONS: [(&str, usize); 0] = [];
