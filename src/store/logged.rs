@@ -10,9 +10,9 @@ use super::checkpoint::{Checkpoints, View};
 use super::codec::{EncodedBodies, encode_commit};
 use super::commit::{Commit, CommitNo};
 use super::error::{AppendError, BodyError};
-use super::fresh::{Arrivals, Fresh};
 use super::home::{Home, HomeError};
 use super::log::{Log, Place};
+use super::recent::{Arrivals, RecentBodies};
 use super::recovery::{Fold, Folded, OpenError, Recovered};
 use super::room::{Room, Shrunk};
 use crate::core::{JobId, State, Time};
@@ -34,7 +34,7 @@ pub struct LoggedStore<L, H> {
     pub(super) log: L,
     pub(super) home: H,
     pub(super) checkpoints: Checkpoints,
-    pub(super) fresh: Fresh,
+    pub(super) recent: RecentBodies,
     rows: VecDeque<Vec<(JobId, Bytes)>>,
     /// When the newest commit was decided.
     pub(super) time: Time,
@@ -51,18 +51,18 @@ impl<L: Log, H: Home> LoggedStore<L, H> {
     pub(super) fn recover(
         home: H,
         open_log: impl FnOnce(CommitNo, &mut OnCommit<'_>) -> Result<L, OpenError>,
-        fresh: Fresh,
+        recent: RecentBodies,
         checkpoint_interval: Duration,
     ) -> Result<(LoggedStore<L, H>, Recovered), OpenError> {
-        let mut fold = Fold::load(&home, fresh)?;
+        let mut fold = Fold::load(&home, recent)?;
         let log = open_log(fold.meta.home, &mut |place, payload| fold.commit(place, payload))?;
-        let Folded { recovered, start, fresh } = fold.end(log.last())?;
+        let Folded { recovered, start, recent } = fold.end(log.last())?;
         let came_home = start.home;
         let store = LoggedStore {
             log,
             home,
             checkpoints: Checkpoints::new(checkpoint_interval, start),
-            fresh,
+            recent,
             rows: VecDeque::new(),
             time: recovered.time,
             held: None,
@@ -81,7 +81,7 @@ impl<L: Log, H: Home> LoggedStore<L, H> {
     pub(super) fn bring_home(&mut self, state: &State) -> Result<(), AppendError> {
         self.wait()?;
         let view = self.view(state);
-        self.checkpoints.finish(&mut self.home, view, &mut self.fresh)?;
+        self.checkpoints.finish(&mut self.home, view, &mut self.recent)?;
         self.free_log(view.last);
         Ok(())
     }
@@ -108,7 +108,7 @@ impl<L: Log, H: Home> Store for LoggedStore<L, H> {
         self.time = commit.time;
         let bodies = EncodedBodies::new(&appended.record[bodies_at..], commit.bodies.len());
         let place = Some((appended.segment, appended.at + bodies_at as u64));
-        self.checkpoints.note(commit, bytes, Arrivals { bodies, place }, &mut self.fresh);
+        self.checkpoints.note(commit, bytes, Arrivals { bodies, place }, &mut self.recent);
         Ok(())
     }
 
@@ -129,7 +129,7 @@ impl<L: Log, H: Home> Store for LoggedStore<L, H> {
     }
 
     fn body(&mut self, id: JobId) -> Result<Bytes, BodyError> {
-        let row = match self.fresh.get(id) {
+        let row = match self.recent.get(id) {
             Some(Ok(body)) => return Ok(body),
             _ if let Some(body) = find(&self.rows, id) => return Ok(body.clone()),
             Some(Err(in_log)) => in_log.read().map_err(|error| error.about(id))?,
@@ -163,7 +163,7 @@ impl<L: Log, H: Home> Store for LoggedStore<L, H> {
         let (size, view) = (self.log.size(), self.view(state));
         self.checkpoints.hold_back(home_is_full);
         self.checkpoints.press(size.bytes > size.limit / 4 * 3);
-        let step = self.checkpoints.step(&mut self.home, view, &mut self.fresh, now)?;
+        let step = self.checkpoints.step(&mut self.home, view, &mut self.recent, now)?;
         // A backup that is read too slowly must not fill the log: it fails instead.
         if size.bytes > size.limit / 2 && self.held.is_some() {
             self.end_backup();

@@ -12,7 +12,7 @@
 //! - `disk`, `simulated`: a log and a home each, and how the store over them is opened
 //! - `logged`: the store over any log and home; `api`: the trait that it keeps
 //! - `backup`, `recovery`, `checkpoint`
-//! - `home`: the trait, and sled; `fresh`: bodies that are in the log only
+//! - `home`: the trait, and sled; `recent`: bodies that are in the log only
 //! - `log`: the trait, and local files; `codec`: what is on disk, as bytes
 //! - `directory`, `space`, `options`, `room`, `error`, `commit`, `system`
 
@@ -30,7 +30,6 @@ mod disk;
 mod error;
 #[cfg(test)]
 mod fixture_tests;
-mod fresh;
 #[cfg(test)]
 mod full_tests;
 #[cfg(fuzzing)]
@@ -41,6 +40,7 @@ mod logged;
 #[doc(hidden)]
 pub mod measured;
 mod options;
+mod recent;
 mod recovery;
 mod restore;
 mod room;

@@ -9,9 +9,9 @@ use super::checkpoint::{Start, mark};
 use super::codec::{CommitView, MetaRow, block_of, block_range, decode_commit};
 use super::commit::CommitNo;
 use super::directory::DirectoryError;
-use super::fresh::{Arrivals, Fresh};
 use super::home::{HomeError, Rows, ahead_of_log};
 use super::log::{LogError, Place};
+use super::recent::{Arrivals, RecentBodies};
 use crate::core::{Books, Event, IdRange, JobId, QueueBooks, QueueName, RangeSet, State, Time};
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -62,7 +62,7 @@ pub(super) struct Folded {
     pub(super) recovered: Recovered,
     /// For the checkpoints to come.
     pub(super) start: Start,
-    pub(super) fresh: Fresh,
+    pub(super) recent: RecentBodies,
 }
 
 /// The state while it is put together.
@@ -84,13 +84,13 @@ pub(super) struct Fold {
     dirty: RangeSet,
     /// Queues that were forgotten by what was folded.
     gone: BTreeSet<QueueName>,
-    fresh: Fresh,
+    recent: RecentBodies,
     report: Report,
 }
 
 impl Fold {
     /// The home's part.
-    pub(super) fn load(home: &impl Rows, fresh: Fresh) -> Result<Fold, HomeError> {
+    pub(super) fn load(home: &impl Rows, recent: RecentBodies) -> Result<Fold, HomeError> {
         let meta = home.meta()?.unwrap_or_default();
         let mut fold = Fold {
             meta,
@@ -104,7 +104,7 @@ impl Fold {
             stored: RangeSet::default(),
             dirty: RangeSet::default(),
             gone: BTreeSet::new(),
-            fresh,
+            recent,
             report: Report::default(),
         };
         for row in home.queues()? {
@@ -162,7 +162,7 @@ impl Fold {
                     return Err(place.damaged(format!("job {} arrives after later ones", jobs.first)));
                 }
                 self.next_id = jobs.end();
-                self.fresh.push(*jobs, &mut arrivals);
+                self.recent.push(*jobs, &mut arrivals);
                 self.forget_stored(place.number, *jobs);
             }
             if let Event::QueueForgotten { queue } = event {
@@ -172,7 +172,7 @@ impl Fold {
                 mark(&mut self.dirty, *range);
                 mark(&mut self.stored, *range);
             }
-            event.forgotten().iter().for_each(|range| self.fresh.remove(*range));
+            event.forgotten().iter().for_each(|range| self.recent.remove(*range));
         }
         Ok(())
     }
@@ -184,7 +184,7 @@ impl Fold {
         }
         for part in by_block(jobs) {
             if !self.misses(number, part.first) {
-                self.fresh.remove(part);
+                self.recent.remove(part);
             }
         }
     }
@@ -235,7 +235,7 @@ impl Fold {
         let jobs = self.state.queues().map(|(_, queue)| queue.counts().all()).sum();
         let report = Report { jobs, ..self.report };
         let recovered = Recovered { state: self.state, last, time: self.time, report };
-        Ok(Folded { recovered, start, fresh: self.fresh })
+        Ok(Folded { recovered, start, recent: self.recent })
     }
 
     /// Rows are written only after the log has the commits that they reflect.

@@ -7,9 +7,9 @@ use crate::core::{JobId, RangeSet};
 use crate::store::codec::{BlockRow, MetaRow, Piece, QueueRow};
 use crate::store::commit::CommitNo;
 use crate::store::error::Defect;
-use crate::store::fresh::Fresh;
 use crate::store::home::{HomeError, Rows};
 use crate::store::log::Place;
+use crate::store::recent::RecentBodies;
 use crate::store::recovery::Fold;
 use bytes::Bytes;
 use std::cell::RefCell;
@@ -119,7 +119,7 @@ impl Kept {
         let wrong = |place: String, detail: &dyn ToString| Defect { place, detail: detail.to_string() };
         let rows = "its rows".to_owned();
         // Which bodies there are is all that is asked.
-        let mut fold = Fold::load(self, Fresh::new(0)).map_err(|error| wrong(rows.clone(), &error))?;
+        let mut fold = Fold::load(self, RecentBodies::new(0)).map_err(|error| wrong(rows.clone(), &error))?;
         let mut last = fold.meta.home;
         for (number, payload) in std::mem::take(&mut self.commits) {
             let place = format!("commit {}", number.0);
@@ -137,7 +137,7 @@ impl Kept {
         let state = &folded.recovered.state;
         let all = crate::core::IdRange::new(JobId(1), state.next_id().0);
         let ids = state.iter(all).flat_map(|(range, _)| range.iter().collect::<Vec<_>>());
-        let bare = ids.filter(|id| !self.bodies.contains(id.0) && !folded.fresh.contains(*id));
+        let bare = ids.filter(|id| !self.bodies.contains(id.0) && !folded.recent.contains(*id));
         let missing = bare.map(|id| wrong(format!("job {id}"), &"its body is missing")).collect();
         let jobs = folded.recovered.report.jobs;
         Ok((Summary { jobs, commit: last.0, next_id: state.next_id().0 }, missing))

@@ -12,8 +12,8 @@ mod slice;
 use super::codec::{MetaRow, QueueRow, block_of};
 use super::commit::{Commit, CommitNo};
 use super::error::AppendError;
-use super::fresh::{Arrivals, Fresh};
 use super::home::{QueueStep, Report, RowWriter, Work};
+use super::recent::{Arrivals, RecentBodies};
 use crate::core::{Event, IdRange, JobId, QueueBooks, QueueName, RangeSet, State, Time};
 use pace::Pace;
 use std::collections::{BTreeSet, HashMap};
@@ -141,7 +141,7 @@ impl Checkpoints {
         commit: &Commit,
         bytes: u64,
         mut arrivals: Arrivals<'_>,
-        fresh: &mut Fresh,
+        recent: &mut RecentBodies,
     ) {
         self.bytes += bytes;
         for event in &commit.events {
@@ -152,9 +152,9 @@ impl Checkpoints {
                 self.gone.insert(queue.clone());
             }
             if let Event::Submitted { jobs, .. } = event {
-                fresh.push(*jobs, &mut arrivals);
+                recent.push(*jobs, &mut arrivals);
             }
-            event.forgotten().iter().for_each(|jobs| fresh.remove(*jobs));
+            event.forgotten().iter().for_each(|jobs| recent.remove(*jobs));
         }
         debug_assert_eq!(arrivals.bodies.len(), 0, "each job that was submitted has one body");
     }
@@ -175,7 +175,7 @@ impl Checkpoints {
         &mut self,
         home: &mut impl RowWriter,
         view: View<'_>,
-        fresh: &mut Fresh,
+        recent: &mut RecentBodies,
         now: Time,
     ) -> Result<Step, AppendError> {
         let mut step = Step::default();
@@ -193,9 +193,9 @@ impl Checkpoints {
             // The home looks after its space, and calls again when there is some.
             None if self.held_back => None,
             None => self.due,
-            Some(_) => self.go_on(home, view, fresh, now)?,
+            Some(_) => self.go_on(home, view, recent, now)?,
         };
-        self.release(fresh);
+        self.release(recent);
         if self.released.is_empty() {
             step.home = self.came_home.take();
         } else {
@@ -209,12 +209,12 @@ impl Checkpoints {
         &mut self,
         home: &mut impl RowWriter,
         view: View<'_>,
-        fresh: &mut Fresh,
+        recent: &mut RecentBodies,
     ) -> Result<(), AppendError> {
         debug_assert!(view.last <= view.confirmed, "the log was waited for");
         loop {
             while !self.released.is_empty() {
-                self.release(fresh);
+                self.release(recent);
             }
             if self.round.is_none() {
                 if view.last == self.home {
@@ -225,7 +225,7 @@ impl Checkpoints {
             }
             while let Some(round) = self.round.as_mut().filter(|round| !round.finished) {
                 let waiting = round.waiting.take();
-                let work = waiting.map_or_else(|| self.next_work(view, fresh), |(_, work)| work);
+                let work = waiting.map_or_else(|| self.next_work(view, recent), |(_, work)| work);
                 let finishes = matches!(work, Work::Finish { .. });
                 home.hand_over(work)?;
                 self.under_way().finished = finishes;
@@ -260,7 +260,7 @@ impl Checkpoints {
         &mut self,
         home: &mut impl RowWriter,
         view: View<'_>,
-        fresh: &Fresh,
+        recent: &RecentBodies,
         now: Time,
     ) -> Result<Option<Time>, AppendError> {
         let (appended, log_is_long) = (self.bytes, self.log_is_long);
@@ -275,7 +275,7 @@ impl Checkpoints {
                     return Ok(Some(until));
                 }
                 round.pace.note(now);
-                (view.last, self.next_work(view, fresh))
+                (view.last, self.next_work(view, recent))
             }
         };
         if as_of > view.confirmed {
@@ -300,14 +300,14 @@ impl Checkpoints {
     }
 
     /// What the home gets next: a slice, or the end.
-    fn next_work(&mut self, View { state, last, .. }: View<'_>, fresh: &Fresh) -> Work {
+    fn next_work(&mut self, View { state, last, .. }: View<'_>, recent: &RecentBodies) -> Work {
         let number = self.rounds;
         let round = self.round.as_mut().expect("a checkpoint is under way");
         if round.todo.is_empty() {
             let meta = round.meta;
             return Work::Finish { round: number, queues: self.changed_queues(state, last), meta };
         }
-        let blocks = slice::blocks(round, &mut self.stored, state, last, fresh);
+        let blocks = slice::blocks(round, &mut self.stored, state, last, recent);
         let queues = if blocks.is_empty() { Vec::new() } else { self.changed_queues(state, last) };
         Work::Slice { round: number, queues, blocks }
     }
@@ -333,12 +333,12 @@ impl Checkpoints {
     }
 
     /// Drops some of the bodies that are home.
-    fn release(&mut self, fresh: &mut Fresh) {
+    fn release(&mut self, recent: &mut RecentBodies) {
         let mut left = RELEASED;
         while left > 0 {
             let Some((first, len)) = self.released.ranges().next() else { return };
             let len = len.min(left);
-            fresh.remove(IdRange::new(JobId(first), len));
+            recent.remove(IdRange::new(JobId(first), len));
             self.released.remove(first, len);
             left -= len;
         }

@@ -40,7 +40,7 @@ struct Begun {
     checkpoints: Checkpoints,
     desk: Desk,
     work: Workload,
-    fresh: Fresh,
+    recent: RecentBodies,
 }
 
 impl Begun {
@@ -50,16 +50,16 @@ impl Begun {
         let mut start = Start::default();
         start.dirty.insert(0, 320);
         let checkpoints = Checkpoints::new(Duration::from_millis(DUE.0), start);
-        let mut begun = Begun { checkpoints, desk: Desk::default(), work, fresh: Fresh::new(0) };
+        let mut begun = Begun { checkpoints, desk: Desk::default(), work, recent: RecentBodies::new(0) };
         begun.step(Time(0));
         begun.checkpoints.bytes = appended;
         begun
     }
 
     fn step(&mut self, now: Time) -> Option<Time> {
-        let Begun { checkpoints, desk, work, fresh } = self;
+        let Begun { checkpoints, desk, work, recent } = self;
         let view = View { state: &work.state, last: CommitNo(1), time: Time(0), confirmed: CommitNo(1) };
-        checkpoints.step(desk, view, fresh, now).unwrap().again
+        checkpoints.step(desk, view, recent, now).unwrap().again
     }
 
     /// A loop whose turns take far less than a millisecond.

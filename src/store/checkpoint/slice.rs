@@ -4,8 +4,8 @@ use super::Round;
 use crate::core::{IdRange, JobId, RangeSet, State};
 use crate::store::codec::{BLOCK, BlockRow, block_of, block_range};
 use crate::store::commit::CommitNo;
-use crate::store::fresh::{Fresh, Neighbours};
 use crate::store::home::BlockRows;
+use crate::store::recent::{Neighbours, RecentBodies};
 
 /// The most blocks in a slice. A block of 64 jobs that are all different takes some 15 µs to encode.
 const BLOCKS: usize = 32;
@@ -23,7 +23,7 @@ pub(super) fn blocks(
     stored: &mut RangeSet,
     state: &State,
     last: CommitNo,
-    fresh: &Fresh,
+    recent: &RecentBodies,
 ) -> Vec<BlockRows> {
     let (mut changes, mut bytes) = (Vec::new(), 0);
     for _ in 0..LOOKS {
@@ -44,7 +44,7 @@ pub(super) fn blocks(
         }
         round.todo.remove(first, empty_until - first);
         if let Some(block) = next_live {
-            let change = encode(block, state, last, fresh);
+            let change = encode(block, state, last, recent);
             bytes += change.row.as_ref().map_or(0, |(row, _)| row.len());
             bytes += change.bodies.iter().map(Neighbours::len).sum::<usize>();
             // Jobs that arrive in this block after now have their bodies stored the next time.
@@ -63,8 +63,8 @@ fn first_stored(stored: &RangeSet, block: u64) -> Option<u64> {
     if stored.contains(block) { Some(block) } else { stored.after(block) }
 }
 
-fn encode(block: u64, state: &State, last: CommitNo, fresh: &Fresh) -> BlockRows {
+fn encode(block: u64, state: &State, last: CommitNo, recent: &RecentBodies) -> BlockRows {
     let row = BlockRow { commit: last, runs: state.runs(block_range(block)) };
     let live = row.mask();
-    BlockRows { block, row: Some((row.encode(), live)), bodies: fresh.of_block(block, live) }
+    BlockRows { block, row: Some((row.encode(), live)), bodies: recent.of_block(block, live) }
 }

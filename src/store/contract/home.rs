@@ -5,22 +5,22 @@ use crate::store::codec::{
     BLOCK, BlockRow, EncodedBodies, MetaRow, QueueRow, block_of, block_range, encode_commit,
 };
 use crate::store::commit::{Commit, CommitNo};
-use crate::store::fresh::{Arrivals, Fresh};
 use crate::store::home::{BlockRows, Home, QueueStep, Report, Rows, Work};
+use crate::store::recent::{Arrivals, RecentBodies};
 use crate::store::workload::Workload;
 use bytes::Bytes;
 
 /// What must be in a home, and what is on its way there.
 struct Tried {
     work: Workload,
-    fresh: Fresh,
+    recent: RecentBodies,
     rounds: u64,
 }
 
 /// Checks all of it, beginning with an empty home. `open` ends the life of the home, if there is one, and opens it again.
 pub(crate) fn check<H: Home>(mut open: impl FnMut(Option<H>) -> H) {
     let mut home = open(None);
-    let mut tried = Tried { work: Workload::default(), fresh: Fresh::new(usize::MAX), rounds: 0 };
+    let mut tried = Tried { work: Workload::default(), recent: RecentBodies::new(usize::MAX), rounds: 0 };
     assert_eq!(home.meta().unwrap(), None);
     tried.check(&home);
     assert!(home.report().unwrap().is_none(), "no checkpoint is under way");
@@ -80,7 +80,7 @@ impl Tried {
         let mut arrivals = Arrivals { bodies, place: None };
         for event in &commit.events {
             if let crate::core::Event::Submitted { jobs, .. } = event {
-                self.fresh.push(*jobs, &mut arrivals);
+                self.recent.push(*jobs, &mut arrivals);
             }
         }
     }
@@ -102,7 +102,7 @@ impl Tried {
                 _ => BlockRows {
                     block,
                     row: Some((row.encode(), live)),
-                    bodies: self.fresh.of_block(block, live),
+                    bodies: self.recent.of_block(block, live),
                 },
             }
         };
@@ -129,7 +129,7 @@ impl Tried {
         let ended = home.wait().unwrap();
         assert!(matches!(ended, Report::Done), "{ended:?}");
         assert_eq!(home.meta().unwrap(), Some(meta));
-        self.fresh = Fresh::new(usize::MAX);
+        self.recent = RecentBodies::new(usize::MAX);
     }
 
     fn check(&self, home: &impl Home) {

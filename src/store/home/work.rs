@@ -2,7 +2,7 @@
 
 use crate::core::{JobId, QueueName};
 use crate::store::codec::{MetaRow, QueueRow};
-use crate::store::fresh::{Neighbours, ReadBackError};
+use crate::store::recent::{Neighbours, ReadBackError};
 use bytes::Bytes;
 
 /// How many slices may wait to be written. More would only be memory.

@@ -20,9 +20,9 @@ pub use home::SimulatedHome;
 pub use log::SimulatedLog;
 
 use super::commit::CommitNo;
-use super::fresh::Fresh;
 use super::log::Log;
 use super::logged::{LoggedStore, OnCommit};
+use super::recent::RecentBodies;
 use super::recovery::{OpenError, Recovered};
 use super::room::Room;
 use crate::core::JobId;
@@ -52,10 +52,10 @@ impl SimulatedDisk {
     /// # Errors
     /// What is on the disk makes no sense: never, if the store does its work.
     pub fn open(&self) -> Result<(SimulatedStore, Recovered), OpenError> {
-        let fresh = Fresh::new(self.0.borrow().memory);
+        let recent = RecentBodies::new(self.0.borrow().memory);
         let open_log = |after, on_commit: &mut OnCommit<'_>| self.open_log(after, on_commit);
         let (mut store, recovered) =
-            LoggedStore::recover(self.open_home(), open_log, fresh, CHECKPOINT_INTERVAL)?;
+            LoggedStore::recover(self.open_home(), open_log, recent, CHECKPOINT_INTERVAL)?;
         // As the log does when it is opened: the last life may have ended just before.
         store.log.free(store.came_home);
         Ok((store, recovered))

@@ -11,11 +11,11 @@ pub use scratch::Scratch;
 
 use super::codec::decode_commit;
 use super::directory::{DirectoryError, hold_for_reading};
-use super::fresh::Fresh;
 use super::home::sled::{self, SledRows};
 use super::home::{HomeError, ahead_of_log};
 use super::log::files::{self, Found};
 use super::log::{LogError, Place};
+use super::recent::RecentBodies;
 use super::recovery::{Fold, Folded};
 use super::{CommitNo, Defect, OpenError};
 use crate::core::{Event, IdRange, JobId, RangeSet};
@@ -353,7 +353,7 @@ impl Verify<'_> {
         self.found.queues = state.queues().count() as u64;
         let all = IdRange::new(JobId(1), state.next_id().0);
         for id in state.iter(all).flat_map(|(range, _)| range.iter().collect::<Vec<_>>()) {
-            if !folded.fresh.contains(id) && rows.lacks_body(id) {
+            if !folded.recent.contains(id) && rows.lacks_body(id) {
                 self.defect(format_args!("job {id}"), "its body is missing");
             }
         }
@@ -363,7 +363,7 @@ impl Verify<'_> {
 
 fn fold(home: &SledRows, log: &Path) -> Result<Folded, OpenError> {
     // Which bodies there are is all that is asked.
-    let mut fold = Fold::load(home, Fresh::new(0))?;
+    let mut fold = Fold::load(home, RecentBodies::new(0))?;
     let home = fold.meta.home;
     let last = match log.exists() {
         true => files::read(log, home, |place, payload| fold.commit(place, payload))?,

@@ -4,8 +4,8 @@
 use super::SledRows;
 use super::shrink::{Bounds, Shrink};
 use crate::store::error::AppendError;
-use crate::store::fresh::ReadBackError;
 use crate::store::home::{BlockChange, HomeError, QueueStep, Report, SLICES_WAITING, Work};
+use crate::store::recent::ReadBackError;
 use crate::store::room::Shrunk;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

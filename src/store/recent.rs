@@ -25,7 +25,7 @@ const SLOT_BYTES: usize = 96;
 
 /// The bodies, by id.
 #[derive(Debug)]
-pub(crate) struct Fresh {
+pub(crate) struct RecentBodies {
     /// In the order of ids. One that is empty may stay until all before it are.
     stretches: VecDeque<Stretch>,
     /// What is in the last of them.
@@ -56,7 +56,7 @@ pub(crate) struct Arrivals<'a> {
     pub(crate) place: Option<(&'a Arc<dyn Segment>, u64)>,
 }
 
-/// Some neighbours, here or in the log. Reading them needs nothing of [`Fresh`].
+/// Some neighbours, here or in the log. Reading them needs nothing of [`RecentBodies`].
 #[derive(Clone, Debug)]
 pub(crate) struct Neighbours {
     first: JobId,
@@ -78,11 +78,11 @@ pub(crate) struct ReadBackError {
     source: io::Error,
 }
 
-impl Fresh {
+impl RecentBodies {
     /// None yet; at most about `memory_max` bytes of them will be in memory.
-    pub(crate) fn new(memory_max: usize) -> Fresh {
+    pub(crate) fn new(memory_max: usize) -> RecentBodies {
         let (stretches, memory) = (VecDeque::new(), VecDeque::new());
-        Fresh { stretches, memory, memory_bytes: 0, memory_max }
+        RecentBodies { stretches, memory, memory_bytes: 0, memory_max }
     }
 
     /// Adds the bodies of jobs with greater ids than any before: the next ones of a commit.
@@ -209,7 +209,7 @@ impl Fresh {
         self.memory.drain(..self.memory.len().saturating_sub(self.stretches.len()));
         // A burst must not hold its memory for ever.
         if self.stretches.is_empty() && self.stretches.capacity() > 1 << 10 {
-            *self = Fresh::new(self.memory_max);
+            *self = RecentBodies::new(self.memory_max);
         }
     }
 }
@@ -276,5 +276,5 @@ impl Neighbours {
 }
 
 #[cfg(test)]
-#[path = "fresh_tests.rs"]
+#[path = "recent_tests.rs"]
 mod tests;

@@ -21,7 +21,7 @@ impl Log {
     }
 
     /// Bodies arrive in one commit.
-    fn arrive(&mut self, fresh: &mut Fresh, first: u64, bodies: &[Bytes]) {
+    fn arrive(&mut self, recent: &mut RecentBodies, first: u64, bodies: &[Bytes]) {
         let commit = Commit { bodies: bodies.to_vec(), ..Commit::default() };
         let mut record = Vec::new();
         let at = encode_commit(&commit, &mut record);
@@ -31,13 +31,13 @@ impl Log {
         let mut arrivals = Arrivals { bodies, place: Some((&segment, self.end + at as u64)) };
         self.end += record.len() as u64;
         let jobs = IdRange::new(JobId(first), commit.bodies.len() as u64);
-        fresh.push(jobs, &mut arrivals);
+        recent.push(jobs, &mut arrivals);
         assert_eq!(arrivals.bodies.len(), 0);
     }
 }
 
-fn body(fresh: &Fresh, id: u64) -> Option<Bytes> {
-    match fresh.get(JobId(id))? {
+fn body(recent: &RecentBodies, id: u64) -> Option<Bytes> {
+    match recent.get(JobId(id))? {
         Ok(body) => Some(body),
         Err(in_log) => {
             let row = in_log.read().unwrap();
@@ -46,8 +46,8 @@ fn body(fresh: &Fresh, id: u64) -> Option<Bytes> {
     }
 }
 
-fn in_memory(fresh: &Fresh) -> usize {
-    fresh.memory.iter().map(|slot| weight(slot.as_ref())).sum()
+fn in_memory(recent: &RecentBodies) -> usize {
+    recent.memory.iter().map(|slot| weight(slot.as_ref())).sum()
 }
 
 fn numbered(ids: std::ops::Range<u64>) -> Vec<Bytes> {
@@ -56,28 +56,28 @@ fn numbered(ids: std::ops::Range<u64>) -> Vec<Bytes> {
 
 #[test]
 fn bodies_come_and_go_in_any_order() {
-    let (mut fresh, mut log) = (Fresh::new(usize::MAX), Log::new());
-    log.arrive(&mut fresh, 5, &numbered(5..7));
-    log.arrive(&mut fresh, 9, &numbered(9..10));
-    let there = |fresh: &Fresh| (0..12).filter(|id| fresh.contains(JobId(*id))).collect::<Vec<_>>();
-    assert_eq!(there(&fresh), [5, 6, 9]);
-    fresh.remove(JobId(6).into());
-    fresh.remove(IdRange::new(JobId(1), 2));
-    assert_eq!((there(&fresh), body(&fresh, 6), body(&fresh, 9)), (vec![5, 9], None, Some("9".into())));
-    fresh.remove(IdRange::new(JobId(1), 5));
-    assert_eq!((there(&fresh), fresh.stretches.len(), fresh.memory.len()), (vec![9], 1, 1));
-    fresh.remove(IdRange::new(JobId(1), 50));
-    log.arrive(&mut fresh, 77, &[Bytes::new()]);
-    assert_eq!((fresh.stretches.len(), body(&fresh, 77)), (1, Some(Bytes::new())));
+    let (mut recent, mut log) = (RecentBodies::new(usize::MAX), Log::new());
+    log.arrive(&mut recent, 5, &numbered(5..7));
+    log.arrive(&mut recent, 9, &numbered(9..10));
+    let there = |recent: &RecentBodies| (0..12).filter(|id| recent.contains(JobId(*id))).collect::<Vec<_>>();
+    assert_eq!(there(&recent), [5, 6, 9]);
+    recent.remove(JobId(6).into());
+    recent.remove(IdRange::new(JobId(1), 2));
+    assert_eq!((there(&recent), body(&recent, 6), body(&recent, 9)), (vec![5, 9], None, Some("9".into())));
+    recent.remove(IdRange::new(JobId(1), 5));
+    assert_eq!((there(&recent), recent.stretches.len(), recent.memory.len()), (vec![9], 1, 1));
+    recent.remove(IdRange::new(JobId(1), 50));
+    log.arrive(&mut recent, 77, &[Bytes::new()]);
+    assert_eq!((recent.stretches.len(), body(&recent, 77)), (1, Some(Bytes::new())));
 }
 
 #[test]
 fn a_block_has_its_own_bodies_and_only_those_asked_for() {
-    let (mut fresh, mut log) = (Fresh::new(0), Log::new());
-    log.arrive(&mut fresh, 60, &numbered(60..140));
-    log.arrive(&mut fresh, 140, &numbered(140..150));
+    let (mut recent, mut log) = (RecentBodies::new(0), Log::new());
+    log.arrive(&mut recent, 60, &numbered(60..140));
+    log.arrive(&mut recent, 140, &numbered(140..150));
     let read = |block, wanted| -> Vec<u64> {
-        let found = fresh.of_block(block, wanted);
+        let found = recent.of_block(block, wanted);
         let bodies = found.iter().flat_map(|neighbours| neighbours.read().unwrap());
         bodies.inspect(|(id, body)| assert_eq!(*body, id.to_string())).map(|(id, _)| id.0).collect()
     };
@@ -89,9 +89,9 @@ fn a_block_has_its_own_bodies_and_only_those_asked_for() {
 
 #[test]
 fn what_is_not_what_was_written_is_noticed() {
-    let (mut fresh, mut log) = (Fresh::new(0), Log::new());
-    log.arrive(&mut fresh, 1, &numbered(1..9));
-    let in_log = fresh.get(JobId(4)).unwrap().unwrap_err();
+    let (mut recent, mut log) = (RecentBodies::new(0), Log::new());
+    log.arrive(&mut recent, 1, &numbered(1..9));
+    let in_log = recent.get(JobId(4)).unwrap().unwrap_err();
     log.file.write_all_at(b"x", log.end - 1).unwrap();
     let error = in_log.read().unwrap_err();
     assert!(error.to_string().contains("not what was written"), "{error}");
@@ -122,7 +122,7 @@ proptest! {
     /// Whatever arrives and goes: memory keeps its bound, and every body is found.
     #[test]
     fn memory_has_a_bound_and_nothing_is_lost(steps in prop::collection::vec(step(), 1..40), max in 0..300_000usize) {
-        let (mut fresh, mut log) = (Fresh::new(max), Log::new());
+        let (mut recent, mut log) = (RecentBodies::new(max), Log::new());
         let (mut model, mut next) = (BTreeMap::new(), 1);
         for step in steps {
             match step {
@@ -130,25 +130,25 @@ proptest! {
                     let ids = next + gap..next + gap + count as u64;
                     let body = |id: u64| vec![id as u8; size * (id % 7) as usize / 6 / count.div_ceil(20)];
                     let bodies: Vec<Bytes> = ids.clone().map(|id| body(id).into()).collect();
-                    log.arrive(&mut fresh, ids.start, &bodies);
+                    log.arrive(&mut recent, ids.start, &bodies);
                     next = ids.end;
                     model.extend(ids.zip(bodies));
                 }
                 Step::Remove { back, len } => {
                     let first = next.saturating_sub(back).max(1);
-                    fresh.remove(IdRange::new(JobId(first), len));
+                    recent.remove(IdRange::new(JobId(first), len));
                     model.retain(|id, _| !(first..first + len).contains(id));
                 }
             }
-            prop_assert_eq!(in_memory(&fresh), fresh.memory_bytes);
-            prop_assert!(fresh.memory_bytes <= max, "{} bytes where {max} may be", fresh.memory_bytes);
-            prop_assert!(fresh.memory.len() <= fresh.stretches.len());
+            prop_assert_eq!(in_memory(&recent), recent.memory_bytes);
+            prop_assert!(recent.memory_bytes <= max, "{} bytes where {max} may be", recent.memory_bytes);
+            prop_assert!(recent.memory.len() <= recent.stretches.len());
         }
         for (id, wanted) in &model {
-            prop_assert_eq!(body(&fresh, *id), Some(wanted.clone()));
+            prop_assert_eq!(body(&recent, *id), Some(wanted.clone()));
         }
-        prop_assert!((0..next + 3).all(|id| model.contains_key(&id) == fresh.contains(JobId(id))));
-        fresh.remove(IdRange::new(JobId(1), next));
-        prop_assert_eq!((fresh.memory_bytes, fresh.stretches.len(), fresh.memory.len()), (0, 0, 0));
+        prop_assert!((0..next + 3).all(|id| model.contains_key(&id) == recent.contains(JobId(id))));
+        recent.remove(IdRange::new(JobId(1), next));
+        prop_assert_eq!((recent.memory_bytes, recent.stretches.len(), recent.memory.len()), (0, 0, 0));
     }
 }
