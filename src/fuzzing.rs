@@ -31,7 +31,9 @@ pub fn config(data: &[u8]) {
     let load = |text: &[u8]| {
         write(&file, text);
         let env = |name: &str| (name == "HOME").then(|| "/h".into());
-        let around = Surroundings { env: Box::new(env), root: false, cpus: 6 };
+        let (user, group) = (|_: &str| None, |_: &str| None);
+        let (env, user, group) = (Box::new(env), Box::new(user), Box::new(group));
+        let around = Surroundings { env, root: false, uid: 7, cpus: 6, user, group };
         Config::load_in(Some(&file), &Overrides::default(), &around)
     };
     if let Ok(loaded) = load(data) {
