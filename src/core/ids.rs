@@ -173,6 +173,16 @@ impl RangeSet {
         self.ranges.range(..=n).next_back().is_some_and(|(first, len)| n < first + len)
     }
 
+    /// The ranges from `first` up to `end`, which is not among them, cut to that: as (first, length), in order.
+    pub fn within(&self, first: u64, end: u64) -> impl DoubleEndedIterator<Item = (u64, u64)> + '_ {
+        let before = self.ranges.range(..first).next_back().filter(|(start, len)| *start + *len > first);
+        let from = before.map_or(first, |(start, _)| *start);
+        self.ranges.range(from..end.max(from)).map(move |(start, len)| {
+            let cut = (*start).max(first);
+            (cut, (start + len).min(end) - cut)
+        })
+    }
+
     /// The ranges as (first, length), in order.
     pub fn ranges(&self) -> impl Iterator<Item = (u64, u64)> + '_ {
         self.ranges.iter().map(|(first, len)| (*first, *len))
@@ -281,6 +291,8 @@ mod tests {
                 prop_assert_eq!(set.rank(first), model.range(..first).count() as u64);
                 prop_assert_eq!(set.after(first), model.range(first + 1..).next().copied());
                 prop_assert_eq!(set.contains(first), model.contains(&first));
+                let within: Vec<u64> = set.within(first, first + len).flat_map(|(f, l)| f..f + l).collect();
+                prop_assert_eq!(within, model.range(first..first + len).copied().collect::<Vec<_>>());
             }
         }
     }

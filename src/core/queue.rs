@@ -176,6 +176,17 @@ impl Queue {
         }
     }
 
+    /// Those of a range that are in this state, by id; for ready ones there is no such list.
+    pub fn in_state_within(
+        &self,
+        kind: StateKind,
+        range: IdRange,
+    ) -> impl DoubleEndedIterator<Item = IdRange> + '_ {
+        debug_assert_ne!(kind, StateKind::Ready);
+        let parts = self.by_state[kind as usize].within(range.first.0, range.end().0);
+        parts.map(|(first, len)| IdRange::new(JobId(first), len))
+    }
+
     /// The jobs in a state, in no order if they are ready.
     pub fn in_state(&self, kind: StateKind) -> impl Iterator<Item = IdRange> + '_ {
         let others =

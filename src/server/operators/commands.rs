@@ -15,16 +15,15 @@ struct Body {
     argv: Vec<serde_json::Value>,
 }
 
-/// The command of a job and how many bytes its body has; `None` if it is none, or cannot be read just now.
-pub(super) fn of<S: Store + 'static>(hub: &Hub<S>, id: JobId, job: &Job) -> Option<(String, usize)> {
+/// The command of a job, if it is one and can be read just now; and how many bytes were read for it.
+pub(super) fn of<S: Store + 'static>(hub: &Hub<S>, id: JobId, job: &Job) -> (Option<String>, usize) {
     let queue = job.spec.queue.as_str();
     let is_command =
         hub.service.borrow().handlers.iter().any(|handler| handler.queue == queue && handler.exec.is_none());
-    if !is_command {
-        return None;
+    match is_command.then(|| hub.engine.borrow_mut().peek_body(id)).flatten() {
+        Some(body) => (line(&body), body.len()),
+        None => (None, 0),
     }
-    let body = hub.engine.borrow_mut().peek_body(id)?;
-    Some((line(&body)?, body.len()))
 }
 
 fn line(body: &[u8]) -> Option<String> {

@@ -16,7 +16,7 @@ pub(crate) fn job<S: Store + 'static>(hub: &Hub<S>, peer: &Peer, id: JobId) -> R
     let permissions = hub.permissions(peer);
     let job = hub.engine.borrow().core().state.job(id).filter(|job| permissions.reads(&job.spec)).cloned();
     let job = job.ok_or_else(|| not_found(id))?;
-    let command = commands::of(hub, id, &job).map(|(text, _)| text);
+    let (command, _) = commands::of(hub, id, &job);
     Ok(JobView { command, ..view(hub, id, &job) })
 }
 

@@ -2,7 +2,7 @@
 
 use super::commands;
 use super::jobs::view;
-use crate::core::{IdRange, Job, JobId, QueueName, StateKind};
+use crate::core::{IdRange, Job, JobId, QueueName, State, StateKind};
 use crate::server::fault::Fault;
 use crate::server::hub::Hub;
 use crate::server::peer::Peer;
@@ -58,12 +58,29 @@ pub(crate) fn list<S: Store + 'static>(
             page.next = page.jobs.last().map(|job| job.id);
             break;
         }
-        let command = if commands { commands::of(hub, id, &job) } else { None };
-        read += command.as_ref().map_or(0, |(_, length)| *length);
-        let command = command.map(|(text, _)| commands::cut(text));
+        let (command, length) = if commands { commands::of(hub, id, &job) } else { (None, 0) };
+        read += length;
+        let command = command.map(commands::cut);
         page.jobs.push(JobView { command, ..view(hub, id, &job) });
     }
     Ok(page)
+}
+
+/// The jobs among which those are that fit, by id: as few as can be told without looking at each.
+fn runs<'s>(
+    state: &'s State,
+    filter: &Filter,
+    range: IdRange,
+) -> Box<dyn DoubleEndedIterator<Item = (IdRange, &'s Job)> + 's> {
+    let queue = filter.queue.as_ref().map(|queue| state.queue(queue));
+    match (queue, filter.state) {
+        (Some(None), _) => Box::new(std::iter::empty()),
+        // Ready jobs are in the order in which they are given out.
+        (Some(Some(queue)), Some(kind)) if kind != StateKind::Ready => {
+            Box::new(queue.in_state_within(kind, range).flat_map(|part| state.iter(part)))
+        }
+        _ => Box::new(state.iter(range)),
+    }
 }
 
 /// The jobs with ids inside of the bounds, which are not among them, and where to go on if there may be more.
@@ -83,9 +100,9 @@ fn find<S: Store + 'static>(
         return (found, None);
     }
     let range = IdRange::new(JobId(first), end - first);
-    let (mut forth, mut back) = (state.iter(range), state.iter(range).rev());
+    let mut runs = runs(state, filter, range);
     let mut looked_at = 0;
-    while let Some((run, job)) = if newest { back.next() } else { forth.next() } {
+    while let Some((run, job)) = if newest { runs.next_back() } else { runs.next() } {
         looked_at += 1;
         if filter.takes(job) && permissions.reads(&job.spec) {
             let room = (limit - found.len()).min(run.len as usize);
