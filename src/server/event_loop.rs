@@ -58,7 +58,9 @@ pub async fn run<S: Store + 'static>(hub: &Rc<Hub<S>>) -> Result<(), Fatal> {
             tokio::task::yield_now().await;
         }
         let now = hub.clock.now();
-        let mut next = turn(hub, now)?;
+        // A log that takes no more for now rings when it does.
+        let is_stalled = hub.engine.borrow_mut().is_stalled(now);
+        let mut next = if is_stalled { None } else { turn(hub, now)? };
         match hub.engine.borrow_mut().stop_step(now) {
             None => {}
             Some(Step::Wait(until)) => next = Some(next.map_or(until, |next| next.min(until))),
