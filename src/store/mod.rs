@@ -5,7 +5,7 @@
 //! mark, [`Store::durable`], says up to which commit everything is on disk, and answers wait for the mark. The
 //! local store syncs inside `append`; one that replicates may confirm later, with further appends under way.
 //!
-//! There is one store, [`LoggedStore`], over two traits: [`log::Log`], where commits go first, and [`home::Home`], where
+//! There is one store, [`LoggedStore`], over two traits: `log::Log`, where commits go first, and `home::Home`, where
 //! jobs live that outlast a checkpoint. Arrows between the modules run one way, down this list:
 //!
 //! - `restore`, `verify`: whole directories

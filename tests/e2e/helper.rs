@@ -30,6 +30,13 @@ pub(crate) fn skipped(why: &str) {
     note(&PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("skipped"), &line);
 }
 
+/// Copies the program. By another process: while this one had the copy open for writing, a child that another test starts
+/// at that moment would have it open as well, and nobody can run what somebody may still write.
+pub(crate) fn copy_program(to: &Path) {
+    let copied = Command::new("cp").arg(env!("CARGO_BIN_EXE_musher")).arg(to).status().unwrap();
+    assert!(copied.success());
+}
+
 /// Adds a line in one write, as many tests may.
 fn note(list: &Path, line: &str) {
     let mut list = fs::File::options().append(true).create(true).open(list).unwrap();

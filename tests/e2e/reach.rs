@@ -1,6 +1,6 @@
 //! Finding the daemon without being told where it is, and what one is told who does not reach it.
 
-use crate::helper::{Home, block_on, until};
+use crate::helper::{Home, block_on, copy_program, until};
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
@@ -13,7 +13,7 @@ const NOBODY: u32 = 61_234;
 fn as_another(home: &Home, args: &[&str]) -> Command {
     let program = home.path("musher");
     if !program.exists() {
-        fs::copy(env!("CARGO_BIN_EXE_musher"), &program).unwrap();
+        copy_program(&program);
         fs::set_permissions(home.path(""), Permissions::from_mode(0o755)).unwrap();
     }
     let mut command = Command::new(program);

@@ -1,7 +1,7 @@
 //! `musher verify --data` with the real program: after SIGKILLs, beside a running daemon, with damage, and where nothing may
 //! be written.
 
-use crate::helper::{Daemon, Home, block_on};
+use crate::helper::{Daemon, Home, block_on, copy_program};
 use musher::protocol::Verdict;
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, chown};
@@ -121,7 +121,7 @@ fn what_may_only_be_read_can_be_verified_and_what_may_not_is_told() {
         fs::create_dir(place.path().join("scratch")).unwrap();
         chown(place.path().join("scratch"), Some(NOBODY), None).unwrap();
         let program = place.path().join("musher");
-        fs::copy(env!("CARGO_BIN_EXE_musher"), &program).unwrap();
+        copy_program(&program);
         let data = place.path().join("data");
         fs::rename(home.path("data"), &data).unwrap();
         let as_nobody = || {
