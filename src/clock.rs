@@ -73,7 +73,12 @@ impl Clock {
 
     /// What the wall clock showed, or will show, at a time of this clock: for people.
     pub fn shown(&self, time: Time) -> Time {
-        if time == Time::NEVER { time } else { Time(time.0.saturating_add_signed(-self.ahead_ms())) }
+        Clock::shown_if_ahead(time, self.ahead_ms())
+    }
+
+    /// The same, where it is known by how much the clock is ahead of the wall clock: for many times at once.
+    pub fn shown_if_ahead(time: Time, ahead_ms: i64) -> Time {
+        if time == Time::NEVER { time } else { Time(time.0.saturating_add_signed(-ahead_ms)) }
     }
 
     /// What `CLOCK_BOOTTIME` shows at `time`, for timers.

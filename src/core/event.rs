@@ -232,24 +232,37 @@ impl Event {
         }
     }
 
-    /// Whether both say the same, of whatever jobs.
+    /// Whether both say the same, of whatever jobs, and can be one.
     fn says_the_same(&self, other: &Event) -> bool {
-        match (self, other) {
-            (
-                Event::Claimed { holder, at, until, .. },
-                Event::Claimed { holder: holder2, at: at2, until: until2, .. },
-            ) => (holder, at, until) == (holder2, at2, until2),
-            (Event::Extended { until, .. }, Event::Extended { until: until2, .. }) => until == until2,
-            (Event::Completed { end, .. }, Event::Completed { end: end2, .. })
-            | (Event::Expired { end, .. }, Event::Expired { end: end2, .. })
-            | (Event::Cancelled { end, .. }, Event::Cancelled { end: end2, .. })
-            | (Event::Buried { end, .. }, Event::Buried { end: end2, .. }) => end == end2,
-            (Event::Released { due, .. }, Event::Released { due: due2, .. }) => due == due2,
-            (Event::Interrupted { .. }, Event::Interrupted { .. })
-            | (Event::Ripened { .. }, Event::Ripened { .. })
-            | (Event::Revived { .. }, Event::Revived { .. })
-            | (Event::Deleted { .. }, Event::Deleted { .. }) => true,
-            _ => false,
+        match self {
+            Event::Claimed { holder, at, until, .. } => matches!(
+                other,
+                Event::Claimed { holder: holder2, at: at2, until: until2, .. }
+                    if (holder, at, until) == (holder2, at2, until2)
+            ),
+            Event::Extended { until, .. } => {
+                matches!(other, Event::Extended { until: until2, .. } if until == until2)
+            }
+            Event::Completed { end, .. } => {
+                matches!(other, Event::Completed { end: end2, .. } if end == end2)
+            }
+            Event::Expired { end, .. } => matches!(other, Event::Expired { end: end2, .. } if end == end2),
+            Event::Cancelled { end, .. } => {
+                matches!(other, Event::Cancelled { end: end2, .. } if end == end2)
+            }
+            Event::Buried { end, .. } => matches!(other, Event::Buried { end: end2, .. } if end == end2),
+            Event::Released { due, .. } => matches!(other, Event::Released { due: due2, .. } if due == due2),
+            Event::Interrupted { .. } => matches!(other, Event::Interrupted { .. }),
+            Event::Ripened { .. } => matches!(other, Event::Ripened { .. }),
+            Event::Revived { .. } => matches!(other, Event::Revived { .. }),
+            Event::Deleted { .. } => matches!(other, Event::Deleted { .. }),
+            // They are of one job, or of a queue. Arrivals are one only where their ids follow each other: see `join`.
+            Event::Submitted { .. }
+            | Event::Failed { .. }
+            | Event::Deferred { .. }
+            | Event::Paused { .. }
+            | Event::Resumed { .. }
+            | Event::QueueForgotten { .. } => false,
         }
     }
 

@@ -43,9 +43,9 @@ impl Recent {
     /// Jobs have ended, all alike, and are forgotten in the state that they are in.
     pub(super) fn push(&mut self, jobs: IdRange, job: &Job) {
         // Of very many the last ones are remembered.
-        jobs.iter()
-            .skip(jobs.len.saturating_sub(ENDS_MAX as u64) as usize)
-            .for_each(|id| self.push_one(id, job));
+        let len = jobs.len.min(ENDS_MAX as u64);
+        let last = IdRange::new(jobs.first.plus(jobs.len - len), len);
+        last.iter().for_each(|id| self.push_one(id, job));
     }
 
     fn push_one(&mut self, id: JobId, job: &Job) {

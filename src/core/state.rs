@@ -52,7 +52,7 @@ pub struct QueueBooks {
 }
 
 /// What went through a queue since its first job.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Totals {
     /// Jobs submitted.
     pub submitted: u64,

@@ -91,7 +91,7 @@ impl<E: Encoder> Connection<E> {
 /// What is said leaves with the next flush.
 impl<E: Encoder + ?Sized> Connection<E> {
     pub(super) fn say_all(&self, answers: Answers<'_>) {
-        self.front.answers(answers, self.clock.now(), &mut self.out.borrow_mut());
+        self.front.answers(answers, &self.clock, &mut self.out.borrow_mut());
     }
 
     pub(super) fn say_part(&self, request: u32, part: Part) {

@@ -3,7 +3,8 @@
 
 use super::fault::Fault;
 use super::outbox::Outbox;
-use crate::core::{LeaseId, Time};
+use crate::clock::Clock;
+use crate::core::LeaseId;
 use crate::engine::{Answer, Delivery, Origin, Refusal};
 use bytes::Bytes;
 use std::time::Duration;
@@ -38,13 +39,13 @@ pub(crate) enum Part {
 
 /// How one connection's front says things. `request` is the number that the front gave the request.
 pub(crate) trait Encoder: 'static {
-    /// Says what a request came to.
-    fn answer(&self, request: u32, answer: Answer, now: Time, out: &mut Outbox);
+    /// Says what a request came to; `clock` has the time, and says how people see it.
+    fn answer(&self, request: u32, answer: Answer, clock: &Clock, out: &mut Outbox);
 
     /// Says all of these.
-    fn answers(&self, answers: Answers<'_>, now: Time, out: &mut Outbox) {
+    fn answers(&self, answers: Answers<'_>, clock: &Clock, out: &mut Outbox) {
         for (request, answer) in answers {
-            self.answer(request, answer, now, out);
+            self.answer(request, answer, clock, out);
         }
     }
 

@@ -25,7 +25,7 @@ impl Journal {
             flood.over(now).into_iter().for_each(events::failures_not_named);
             match fact {
                 Fact::Failed { .. } => match flood.line(now) {
-                    Line::Say => events::fact(fact),
+                    Line::Say => events::fact(&as_shown(fact.clone(), clock)),
                     Line::HoldBackFirst => events::failures_counted(),
                     Line::HoldBack => {}
                 },
@@ -58,4 +58,12 @@ impl Journal {
             Some(Shrunk::Failed(why)) => events::not_shrunk(&why),
         }
     }
+}
+
+/// With the wall clock's times.
+fn as_shown(mut fact: Fact, clock: &Clock) -> Fact {
+    if let Fact::Failed { retry: Some(due), .. } = &mut fact {
+        *due = clock.shown(*due);
+    }
+    fact
 }

@@ -2,15 +2,16 @@
 //! that send it events; a round takes all events there are, then sends one settle for all that has ended and a
 //! claim for each lane that has slots free. It knows jobs and leases, not processes (`attempt.rs`).
 
+mod held;
+
 use super::attempt::{Attempt, Report};
-use super::exec;
 use super::lanes::{LaneId, Lanes, Outdated, Room};
 use super::leases::{Leases, report_lost};
 use super::supervise::{Order, STOP_GRACE};
 use super::{Plan, Source, Surroundings, WorkerEnd};
 use crate::client::{Client, ClientError};
 use crate::protocol::admin::{AdminRequest, HandlerView};
-use crate::protocol::{ClaimedJob, LeaseFault, LeaseRef, Notice, Revocation, Settle, Verdict};
+use crate::protocol::{ClaimedJob, ErrorCode, LeaseFault, LeaseRef, Notice, Revocation, Settle, Verdict};
 use std::future::Future;
 use std::sync::Arc;
 use std::task::{Context, Waker};
@@ -301,7 +302,11 @@ impl Pool {
             }
             Err(ClientError::Refused(fault)) if fault.code.try_again() => {
                 let wait = self.lanes.claim_again_later(lane, Instant::now());
-                tracing::info!("no jobs for now: {fault}; asking again in {wait:?}");
+                // The daemon has said in its log that it drains, and its own workers write to the same.
+                let is_known = !self.plans_are_fixed && fault.code == ErrorCode::Draining;
+                if !is_known {
+                    tracing::info!("no jobs for now: {fault}; asking again in {wait:?}");
+                }
             }
             // The loop sees the end of the connection by itself.
             Err(error) if error.is_disconnect() => {}
@@ -330,36 +335,6 @@ impl Pool {
             let report = attempt.run(begun).await;
             tell(&events, Event::Ended(lane, lease, report));
         });
-    }
-
-    /// Sees whether what kept lanes from beginning jobs is gone, as far as that can be seen without a job.
-    fn look_at_handlers(&mut self, now: Instant) {
-        for (lane, plan) in self.lanes.to_try(now) {
-            match exec::obstacle(&plan.handler, &self.around) {
-                Some(obstacle) => self.hold(lane, obstacle.to_string()),
-                None => {
-                    self.lanes.try_one(lane);
-                    self.tell_held(plan.queues.clone(), None, Duration::ZERO);
-                }
-            }
-        }
-    }
-
-    /// A lane cannot begin jobs: they go back, and it tries again later.
-    fn hold(&mut self, lane: LaneId, why: String) {
-        let Some(wait) = self.lanes.hold(lane, Instant::now()) else { return };
-        if let Some((plan, outdated)) = self.lanes.held(lane) {
-            self.give_up(outdated);
-            tracing::warn!("{why}; jobs of {} are left alone, next try in {wait:?}", plan.queues.join(", "));
-            self.tell_held(plan.queues.clone(), Some(why), wait);
-        }
-    }
-
-    fn tell_held(&self, queues: Vec<String>, error: Option<String>, wait: Duration) {
-        let client = self.client.clone();
-        let retry_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
-        // An older daemon does not know this request; nothing depends on it.
-        send_now(async move { drop(client.done(AdminRequest::Hold { queues, error, retry_ms }).await) });
     }
 
     fn give_back(&mut self, lease: LeaseRef) {

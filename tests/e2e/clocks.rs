@@ -4,12 +4,17 @@ use crate::helper::{Home, block_on};
 use musher::clock::wall;
 use musher::core::{Group, QueueName, Spec, Start, Time};
 use musher::engine::{Bounds, Engine, Origin};
-use musher::protocol::{self, JobOptions, SubmitGroup};
+use musher::protocol::{self, JobOptions, SubmitGroup, Verdict};
 use musher::store::{DiskStore, Options};
 use std::time::Duration;
 
 const YEAR: Duration = Duration::from_secs(365 * 86_400);
 const HOUR: Duration = Duration::from_secs(3_600);
+
+fn wall_year() -> i16 {
+    let now = jiff::Timestamp::from_millisecond(wall().0 as i64).unwrap();
+    now.to_zoned(jiff::tz::TimeZone::UTC).year()
+}
 
 /// A data directory that was written when the clock was years ahead, with one job in it.
 fn live_in_the_future(home: &Home, time: Time) {
@@ -46,6 +51,23 @@ fn a_point_in_time_follows_the_wall_clock_of_now() {
         let (due, submitted) = (Time(job.due_at.unwrap()), Time(job.submitted_at));
         let near = |a: Time, b: Time| a.since(b).max(b.since(a)) < Duration::from_secs(60);
         assert!(near(due, point) && near(submitted, wall()), "{job:?}");
+
+        let now = SubmitGroup {
+            options: JobOptions { queue: "now".into(), ..JobOptions::default() },
+            bodies: vec!["now".into()],
+        };
+        daemon.client.submit(vec![now]).await.unwrap();
+        let claimed = daemon.claim("now", true, 0).await.unwrap();
+        let ends = Time(claimed.until_ms);
+        assert!(near(ends, wall().plus(Duration::from_millis(claimed.lease_ms))), "{claimed:?}");
+        let extended = daemon.client.extend(vec![claimed.lease], Some(7_200_000)).await.unwrap();
+        assert!(near(Time(*extended[0].as_ref().unwrap()), wall().plus(HOUR * 2)), "{extended:?}");
+        let error = Verdict::FailRetryAfter { error: "no".into(), exit: None, wait_ms: 3_600_000 };
+        assert!(daemon.settle(claimed.lease, error).await);
+        home.until_logged("runs again at ").await;
+        let (log, this_year) = (home.log(), wall_year());
+        let year: i16 = log.split("runs again at ").nth(1).unwrap()[..4].parse().unwrap();
+        assert!(year - this_year <= 1, "{log}");
         daemon.stop().await;
     });
 }

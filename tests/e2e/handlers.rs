@@ -109,3 +109,19 @@ fn a_command_that_is_not_there_ends_as_in_a_shell() {
         assert_eq!(daemon.queue("commands").await.held, None);
     });
 }
+
+#[test]
+fn what_the_pool_has_to_say_is_in_the_daemons_log_but_not_what_the_daemon_said_itself() {
+    block_on(async {
+        let home = Home::new(
+            "[queues.q]\nworkers = 1\nhandler = { exec = [\"/no/such/handler\"] }\n\
+             [queues.idle]\nworkers = 1\nhandler = { exec = [\"true\"] }\n",
+        );
+        let daemon = home.serve().await;
+        daemon.submit("q", &["x"]).await;
+        home.until_logged("cannot start `/no/such/handler`").await;
+        // The claims of the idle queue wait, and are refused by the stop.
+        daemon.stop().await;
+        assert!(!home.log().contains("no jobs for now"), "{}", home.log());
+    });
+}

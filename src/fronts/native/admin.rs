@@ -8,10 +8,9 @@ use crate::server::{Fault, Hub, operators};
 use crate::store::Store;
 use crate::views::JobView;
 use serde::Serialize;
-use std::rc::Rc;
 
-pub(super) fn handle<S: Store + 'static>(
-    hub: &Rc<Hub<S>>,
+pub(super) async fn handle<S: Store + 'static>(
+    hub: &Hub<S>,
     asked: Asked<'_>,
     request: AdminRequest,
 ) -> Result<(), Fault> {
@@ -20,7 +19,7 @@ pub(super) fn handle<S: Store + 'static>(
         AdminRequest::Status {} => ready(hub, asked, &operators::status(hub, peer, now)),
         AdminRequest::Queues {} => ready(hub, asked, &operators::queues(hub, peer, now)),
         AdminRequest::List(query) => ready(hub, asked, &operators::list(hub, peer, query)?),
-        AdminRequest::Show { id } => show(hub, asked, operators::job(hub, peer, JobId(id))?),
+        AdminRequest::Show { id } => show(hub, asked, operators::job(hub, peer, JobId(id))?).await,
         AdminRequest::Explain { id } => {
             ready(hub, asked, &operators::explain(hub, peer, JobId(id), now)?);
         }
@@ -57,15 +56,9 @@ fn ready<S: Store + 'static, T: Serialize>(hub: &Hub<S>, asked: Asked<'_>, view:
     hub.engine.borrow_mut().answer(asked.origin, say::ready(asked.origin, view));
 }
 
-/// Answers with a job, and with the last words of its newest failure if it printed anything.
-fn show<S: Store + 'static>(hub: &Rc<Hub<S>>, asked: Asked<'_>, mut view: JobView) {
-    if operators::printing_failure(hub, &view).is_none() {
-        return ready(hub, asked, &view);
-    }
-    let (hub, origin) = (hub.clone(), asked.origin);
-    tokio::task::spawn_local(async move {
-        operators::last_words(&hub, &mut view).await;
-        hub.engine.borrow_mut().answer(origin, say::ready(origin, &view));
-        hub.wake.notify_one();
-    });
+/// Answers with a job, and with the last words of its newest failure if it printed anything. The connection waits for
+/// these: so whoever asks for very many has no more than one of them read at a time.
+async fn show<S: Store + 'static>(hub: &Hub<S>, asked: Asked<'_>, mut view: JobView) {
+    operators::last_words(hub, &mut view).await;
+    ready(hub, asked, &view);
 }

@@ -9,6 +9,7 @@ mod requests;
 mod say;
 mod submit;
 
+use crate::clock::Clock;
 use crate::core::Time;
 use crate::engine::{Answer, Origin};
 use crate::protocol::{
@@ -30,8 +31,8 @@ pub(crate) struct Native {
 }
 
 impl Encoder for Native {
-    fn answer(&self, request: u32, answer: Answer, now: Time, out: &mut Outbox) {
-        say::answer(request, answer, now, out);
+    fn answer(&self, request: u32, answer: Answer, clock: &Clock, out: &mut Outbox) {
+        say::answer(request, answer, clock, out);
     }
 
     fn part(&self, request: u32, part: Part, out: &mut Outbox) {

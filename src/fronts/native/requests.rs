@@ -39,7 +39,7 @@ pub(super) async fn handle<S: Store + 'static>(
         Request::Output { lease, stream, data } => {
             requests::output(hub, asked, lease_id(lease), (stream, data)).await
         }
-        Request::Admin(request) => admin::handle(hub, asked, request),
+        Request::Admin(request) => admin::handle(hub, asked, request).await,
         Request::Body { id } => requests::body(hub, asked, JobId(id)),
         Request::Backup => operators::start_backup(hub, &connection, asked),
         Request::Logs { id, follow } => start_logs(hub, &connection, asked, JobId(id), follow),

@@ -1,8 +1,8 @@
 //! Says things in frames: answers, parts of long ones, refusals, notices. The one place where what the engine and the
 //! server have is turned into what the wire has.
 
-use crate::core::EditRejection;
-use crate::core::{Grant, LeaseId, LeaseRejection, Time};
+use crate::clock::Clock;
+use crate::core::{EditRejection, Grant, LeaseId, LeaseRejection, Time};
 use crate::engine::{Answer, Origin};
 use crate::protocol::{self as wire, ErrorCode, LeaseFault, LeaseRef, Response, put_head};
 use crate::server::operators::{ends, tags};
@@ -12,18 +12,21 @@ use bytes::Bytes;
 use serde::Serialize;
 
 /// Says what a request came to.
-pub(super) fn answer(request: u32, answer: Answer, now: Time, out: &mut Outbox) {
+pub(super) fn answer(request: u32, answer: Answer, clock: &Clock, out: &mut Outbox) {
     let response = match answer {
         Answer::Submitted(ids) => Response::Submitted { first: ids.first.0, count: ids.len },
         Answer::Jobs(jobs) => {
-            Response::Jobs(jobs.into_iter().map(|(grant, body)| claimed(&grant, body, now)).collect())
+            let at = (clock.now(), clock.ahead_ms());
+            Response::Jobs(jobs.into_iter().map(|(grant, body)| claimed(&grant, body, at)).collect())
         }
         Answer::Settled(results) => {
             Response::Settled(results.into_iter().map(|r| r.map_err(lease_fault)).collect())
         }
-        Answer::Extended(results) => Response::Extended(
-            results.into_iter().map(|r| r.map(|until| until.0).map_err(lease_fault)).collect(),
-        ),
+        Answer::Extended(results) => {
+            let ahead_ms = clock.ahead_ms();
+            let until = |until| Clock::shown_if_ahead(until, ahead_ms).0;
+            Response::Extended(results.into_iter().map(|r| r.map(until).map_err(lease_fault)).collect())
+        }
         Answer::Edited(results) => json(&results.into_iter().map(edited).collect::<Vec<_>>()),
         Answer::Purged { deleted, more } => json(&PurgeView { deleted, more }),
         Answer::Ended(ended) => json(&ends(ended)),
@@ -98,14 +101,14 @@ pub(super) fn notice(notice: Notice) -> wire::Notice {
     }
 }
 
-fn claimed(grant: &Grant, body: Bytes, now: Time) -> wire::ClaimedJob {
+fn claimed(grant: &Grant, body: Bytes, (now, ahead_ms): (Time, i64)) -> wire::ClaimedJob {
     let spec = &grant.spec;
     wire::ClaimedJob {
         lease: LeaseRef { id: grant.id.0, attempt: grant.attempt.0 },
         attempts: grant.attempts,
         timeout_ms: grant.timeout.map_or(0, |timeout| timeout.as_millis() as u64),
         lease_ms: grant.until.since(now).as_millis() as u64,
-        until_ms: grant.until.0,
+        until_ms: Clock::shown_if_ahead(grant.until, ahead_ms).0,
         queue: spec.queue.as_str().to_owned(),
         priority: spec.priority.0,
         owner: spec.owner,

@@ -1,6 +1,7 @@
 //! A front of a few lines, as an example of what one needs: `submit QUEUE BODY`, `claim QUEUE`, which waits, and
 //! `done JOB ATTEMPT`. It has no numbers for requests, so it takes one after the other.
 
+use crate::clock::Clock;
 use crate::core::{Attempt, Group, JobId, LeaseId, Spec, Start, Time, Verdict};
 use crate::engine::{Answer, Origin};
 use crate::server::requests::{self, Asked, ClaimAsked, queue_name};
@@ -40,7 +41,7 @@ fn parse(line: &str) -> Option<Line> {
 }
 
 impl Encoder for Lines {
-    fn answer(&self, _: u32, answer: Answer, _: Time, out: &mut Outbox) {
+    fn answer(&self, _: u32, answer: Answer, _: &Clock, out: &mut Outbox) {
         self.is_busy.set(false);
         let line = match answer {
             Answer::Submitted(ids) => format!("id {}\n", ids.first),

@@ -28,7 +28,7 @@ pub(crate) async fn last_words<S: Store + 'static>(hub: &Hub<S>, view: &mut JobV
 }
 
 /// Which failure's last words are worth reading.
-pub(crate) fn printing_failure<S: Store + 'static>(hub: &Hub<S>, view: &JobView) -> Option<u32> {
+fn printing_failure<S: Store + 'static>(hub: &Hub<S>, view: &JobView) -> Option<u32> {
     let failed = view.failures.last().map(|failure| failure.attempt);
     failed.filter(|_| hub.outputs.has(JobId(view.id)))
 }

@@ -1,0 +1,41 @@
+//! Lanes whose handler cannot be started: they leave jobs alone, look again from time to time, and the daemon is told, so
+//! that it can say so to people.
+
+use super::{Pool, send_now};
+use crate::protocol::admin::AdminRequest;
+use crate::worker::exec;
+use crate::worker::lanes::LaneId;
+use std::time::Duration;
+use tokio::time::Instant;
+
+impl Pool {
+    /// Sees whether what kept lanes from beginning jobs is gone, as far as that can be seen without a job.
+    pub(super) fn look_at_handlers(&mut self, now: Instant) {
+        for (lane, plan) in self.lanes.to_try(now) {
+            match exec::obstacle(&plan.handler, &self.around) {
+                Some(obstacle) => self.hold(lane, obstacle.to_string()),
+                None => {
+                    self.lanes.try_one(lane);
+                    self.tell_held(plan.queues.clone(), None, Duration::ZERO);
+                }
+            }
+        }
+    }
+
+    /// A lane cannot begin jobs: they go back, and it tries again later.
+    pub(super) fn hold(&mut self, lane: LaneId, why: String) {
+        let Some(wait) = self.lanes.hold(lane, Instant::now()) else { return };
+        if let Some((plan, outdated)) = self.lanes.held(lane) {
+            self.give_up(outdated);
+            tracing::warn!("{why}; jobs of {} are left alone, next try in {wait:?}", plan.queues.join(", "));
+            self.tell_held(plan.queues.clone(), Some(why), wait);
+        }
+    }
+
+    pub(super) fn tell_held(&self, queues: Vec<String>, error: Option<String>, wait: Duration) {
+        let client = self.client.clone();
+        let retry_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
+        // An older daemon does not know this request; nothing depends on it.
+        send_now(async move { drop(client.done(AdminRequest::Hold { queues, error, retry_ms }).await) });
+    }
+}
