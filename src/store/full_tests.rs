@@ -2,6 +2,7 @@
 
 use super::home::Rows;
 use super::home::sled::RewriteError;
+use super::skipped::skipped;
 use super::workload::{Workload, assert_same};
 use super::*;
 use std::fs;
@@ -25,7 +26,7 @@ impl SmallDisk {
         if mounted.is_ok_and(|status| status.success()) {
             return Some(SmallDisk { dir });
         }
-        eprintln!("SKIPPED: a small file system cannot be mounted here (that needs root)");
+        skipped("a small file system cannot be mounted here (that needs root)");
         None
     }
 

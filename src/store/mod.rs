@@ -47,6 +47,8 @@ mod room;
 #[cfg(test)]
 mod shrink_tests;
 pub mod simulated;
+#[cfg(test)]
+mod skipped;
 mod space;
 mod system;
 mod verify;

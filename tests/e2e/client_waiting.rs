@@ -5,7 +5,7 @@ use musher::protocol::{Settle, Verdict};
 use rustix::process::{Pid, Signal, kill_process};
 use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
-use std::process::{Child, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 
 const COMMANDS: &str =
     "[queues.commands]\nworkers = 2\nhandler = \"command\"\n[queues.kept]\nkeep = { done = \"1h\" }\n";
@@ -21,8 +21,12 @@ impl Verb {
     fn start(home: &Home, name: &str, args: &[&str]) -> Verb {
         let (out, err) = (home.path(&format!("{name}.out")), home.path(&format!("{name}.err")));
         let file = |path| std::fs::File::create(path).unwrap();
-        let mut command = home.command();
-        command.args(args).stdin(Stdio::piped()).stdout(file(&out)).stderr(file(&err));
+        let program = home.command();
+        // A shell without job control starts what is in the background with SIGINT ignored: tests too, and what they start.
+        let mut command = Command::new("env");
+        command.arg("--default-signal=INT").arg(program.get_program()).args(args);
+        command.envs(program.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        command.stdin(Stdio::piped()).stdout(file(&out)).stderr(file(&err));
         Verb { child: command.spawn().unwrap(), out, err }
     }
 

@@ -1,6 +1,6 @@
 //! Where the daemon meets the system: its log, its descriptors, its files, its socket.
 
-use crate::helper::{DEADLINE, Daemon, Home, block_on, until};
+use crate::helper::{DEADLINE, Daemon, Home, block_on, skipped, until};
 use musher::client::Client;
 use musher::clock::monotonic;
 use rustix::process::Signal;
@@ -356,8 +356,7 @@ fn a_client_outside_of_the_daemons_process_numbers_is_served() {
         command.stderr(fs::File::create(home.path("log.txt")).unwrap());
         let able = Command::new("unshare").args(["--pid", "--fork", "true"]).output();
         if !able.is_ok_and(|output| output.status.success()) {
-            eprintln!("skipped: no process numbers of one's own here");
-            return;
+            return skipped("no process numbers of one's own here");
         }
         let mut daemon = Child::start(command);
         let client = daemon.client(&home).await;

@@ -1,7 +1,7 @@
 //! The daemon on a disk that is full: a small file system of memory under its data directory, filled up beside the
 //! data. Mounting needs root.
 
-use crate::helper::{DEADLINE, Daemon, Home, block_on, until};
+use crate::helper::{DEADLINE, Daemon, Home, block_on, skipped, until};
 use musher::client::ClientError;
 use musher::clock::monotonic;
 use musher::protocol::{ErrorCode, JobOptions, SubmitGroup, Verdict};
@@ -31,7 +31,7 @@ impl SmallDisk {
         if mount.status().is_ok_and(|status| status.success()) {
             return Some(SmallDisk { home });
         }
-        eprintln!("SKIPPED: a small file system cannot be mounted here (that needs root)");
+        skipped("a small file system cannot be mounted here (that needs root)");
         None
     }
 

@@ -1,6 +1,6 @@
 //! Finding the daemon without being told where it is, and what one is told who does not reach it.
 
-use crate::helper::{Home, block_on, copy_program, until};
+use crate::helper::{Home, block_on, copy_program, skipped, until};
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
@@ -30,7 +30,7 @@ fn said(output: &Output) -> String {
 fn may_be_others() -> bool {
     let is_root = rustix::process::geteuid().is_root();
     if !is_root {
-        eprintln!("SKIPPED: nobody else can be run here (that needs root)");
+        skipped("nobody else can be run here (that needs root)");
     }
     is_root
 }

@@ -1,7 +1,7 @@
 //! `musher verify --data` with the real program: after SIGKILLs, beside a running daemon, with damage, and where nothing may
 //! be written.
 
-use crate::helper::{Daemon, Home, block_on, copy_program};
+use crate::helper::{Daemon, Home, block_on, copy_program, skipped};
 use musher::protocol::Verdict;
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, chown};
@@ -109,7 +109,7 @@ fn defects_are_lines_and_usage_is_told() {
 fn what_may_only_be_read_can_be_verified_and_what_may_not_is_told() {
     block_on(async {
         if !rustix::process::geteuid().is_root() {
-            return eprintln!("SKIPPED: another user cannot be tried here (that needs root)");
+            return skipped("another user cannot be tried here (that needs root)");
         }
         let home = Home::new("");
         let daemon = home.serve().await;
@@ -164,7 +164,7 @@ impl ReadOnly {
         let mount =
             |args: &[&str]| Command::new("mount").args(args).arg(&at).status().is_ok_and(|it| it.success());
         if !mount(&["--bind", data.to_str().unwrap()]) {
-            eprintln!("SKIPPED: nothing can be mounted here");
+            skipped("nothing can be mounted here");
             return None;
         }
         let mounted = ReadOnly(at.clone());

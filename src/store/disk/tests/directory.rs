@@ -1,6 +1,7 @@
 //! Which directories are taken for the data, and what becomes of those that are not: nothing.
 
 use super::*;
+use crate::store::skipped::skipped;
 
 #[test]
 fn a_second_daemon_is_refused_at_once_and_told_who_has_it() {
@@ -42,7 +43,7 @@ fn a_directory_of_somebody_else_is_refused_untouched() {
     let data = dir.path().join("data");
     fs::create_dir(&data).unwrap();
     if std::os::unix::fs::chown(&data, Some(12_345), None).is_err() {
-        return eprintln!("SKIPPED: a directory cannot be given away here (that needs root)");
+        return skipped("a directory cannot be given away here (that needs root)");
     }
     let error = DiskStore::open(&data, &options()).unwrap_err().to_string();
     assert!(error.contains("belongs to user 12345") && error.contains(data.to_str().unwrap()), "{error}");
