@@ -1,15 +1,16 @@
 //! The daemon itself, its configuration, and completions.
 
 use super::ask::Target;
-use super::exit::{End, Failure};
+use super::exit::{End, Failure, USAGE};
 use super::output;
-use crate::config::{Config, Overrides, WORKERS_MAX};
+use crate::config::{Config, ConfigErrors, Loaded, Overrides, Problem, WORKERS_MAX};
 use crate::daemon::{ServeError, ServeOptions, serve};
 use crate::process::{self, Inherited};
 use crate::telemetry;
 use crate::words;
 use crate::worker::run_pool;
 use clap::{Args, Subcommand};
+use serde_json::json;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -65,6 +66,9 @@ enum What {
     Check {
         /// The file [default: the one that `serve` would read]
         file: Option<PathBuf>,
+        /// Print an object
+        #[arg(long)]
+        json: bool,
     },
     /// Print the configuration with all defaults
     #[command(after_help = "Example:\n  musher config show > musher.toml")]
@@ -79,11 +83,15 @@ enum What {
 
 impl ConfigVerb {
     pub(super) fn run(&self) -> End {
-        let (What::Check { file } | What::Show { file }) = &self.what else {
+        let (What::Check { file, .. } | What::Show { file }) = &self.what else {
             output::text(&Config::reference())?;
             return Ok(ExitCode::SUCCESS);
         };
-        let loaded = Config::load(file.as_deref(), &Overrides::default()).map_err(Failure::usage)?;
+        let loaded = Config::load(file.as_deref(), &Overrides::default());
+        if let What::Check { json: true, .. } = self.what {
+            return checked(loaded);
+        }
+        let loaded = loaded.map_err(Failure::usage)?;
         for warning in &loaded.warnings {
             eprintln!("warning: {warning}");
         }
@@ -98,6 +106,25 @@ impl ConfigVerb {
             _ => output::line(loaded.config.show().trim_end())?,
         }
         Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// What a check has found, as an object.
+fn checked(loaded: Result<Loaded, ConfigErrors>) -> End {
+    let view = |problems: &[Problem]| -> Vec<serde_json::Value> {
+        let view = |Problem { place, key, message }: &Problem| json!({ "place": place, "key": key, "message": message });
+        problems.iter().map(view).collect()
+    };
+    match loaded {
+        Ok(Loaded { config, warnings, file }) => {
+            let who = config.who_may();
+            output::json(&json!({ "ok": true, "file": file, "warnings": view(&warnings), "who_may": who }))?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Err(ConfigErrors(errors)) => {
+            output::json(&json!({ "ok": false, "errors": view(&errors) }))?;
+            Err(Failure::silent(USAGE))
+        }
     }
 }
 

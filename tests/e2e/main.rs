@@ -21,6 +21,7 @@ mod handlers;
 mod handover;
 mod helper;
 mod hostile;
+mod in_json;
 mod life;
 mod look;
 mod neighbours;
