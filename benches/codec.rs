@@ -19,7 +19,7 @@ fn submitted(jobs: u64) -> Commit {
     let jobs = IdRange::new(JobId(1_000_000), jobs);
     let event = Event::Submitted { jobs, spec, at: Time(1), due: None, expires_at: Time::NEVER };
     let bodies = vec![Bytes::from(vec![b'x'; 100]); jobs.len as usize];
-    Commit { time: Time(1), events: vec![event], bodies }
+    Commit { time: Time(1), events: vec![event], bodies, envelopes: Vec::new() }
 }
 
 /// Every other job, as workers that run side by side complete them.
@@ -27,7 +27,7 @@ fn completed(jobs: u64) -> Commit {
     let mut ids = Ids::new();
     (0..jobs).for_each(|job| ids.push(JobId(1_000_000 + 2 * job)));
     let end = Ending { at: Time(2), keep_until: None };
-    Commit { time: Time(2), events: vec![Event::Completed { jobs: ids, end }], bodies: Vec::new() }
+    Commit { time: Time(2), events: vec![Event::Completed { jobs: ids, end }], ..Commit::default() }
 }
 
 fn encode(bencher: Bencher, jobs: u64, commit: &Commit) {

@@ -22,6 +22,8 @@ const STEPS: &[Step] = &[
     // Commits and rows of jobs have a format byte each: those of format 1 are read as they are, and written anew as
     // format 2 when their jobs change. The number alone keeps an older program away from them.
     Step { rewrites: &[], run: |_| Ok(()) },
+    // The same of versions 3, in which tags lie beside the bodies and options are fields.
+    Step { rewrites: &[], run: |_| Ok(()) },
 ];
 
 /// One change of the format.

@@ -8,7 +8,8 @@ use musher::core::{
     Attempt, Claim, Command, Edit, Group, Holder, JobId, LeaseId, Only, Priority, QueueName, Sight, Spec,
     Start, StateKind, Then, Time, Verdict,
 };
-use musher::engine::{Answer, Origin};
+use musher::engine::{Answer, Contents, Origin};
+use musher::store::Envelope;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -76,9 +77,13 @@ impl Clients {
         let mut sent = Vec::new();
         let groups: Vec<Group> = (0..1 + rng.usize(..3)).map(|_| group(rng, &mut sent)).collect();
         let batch = oracle.submits(sent.clone());
-        let bodies: Vec<_> = (0..sent.len()).map(|index| body(batch, index)).collect();
+        let mut contents = Contents::default();
+        for (index, job) in sent.iter().enumerate() {
+            let envelope = job.envelope.as_ref().map(Envelope::encode);
+            contents.add(envelope.as_ref(), [body(batch, index)]);
+        }
         let origin = self.ask(rng, Asked::Submit { batch });
-        life.engine.submit(origin, groups, bodies, life.now);
+        life.engine.submit(origin, groups, contents, life.now);
     }
 
     pub(crate) fn claim(&mut self, rng: &mut Rng, oracle: &Oracle, life: &mut Life) {
@@ -228,7 +233,7 @@ impl Clients {
             (Asked::Submit { batch }, Answer::Submitted(ids)) => oracle.submitted(batch, ids),
             (Asked::Claim { session, lease, asked, .. }, Answer::Jobs(jobs)) => {
                 for job in &jobs {
-                    let grant = &job.0;
+                    let grant = &job.grant;
                     let at = Time(grant.until.0 - lease.as_millis() as u64);
                     oracle.granted(job, session, at, asked);
                     self.leases.push(LeaseId { id: grant.id, attempt: grant.attempt });
@@ -273,14 +278,17 @@ fn group(rng: &mut Rng, sent: &mut Vec<Sent>) -> Group {
         _ => Start::Now,
     };
     let ttl = (rng.u32(..8) == 0).then(|| Duration::from_millis(rng.u64(1..60_000)));
+    let tag = (rng.u32(..4) == 0).then(|| ("nth".into(), rng.u32(..).to_string().into()));
+    let envelope = tag.map(|tag| Envelope::new(vec![tag]).expect("it is short"));
     let spec = Spec {
         priority,
+        has_envelope: envelope.is_some(),
         attempts: rng.bool().then(|| 1 + rng.u32(..4)),
         ..Spec::plain(queue(rng.usize(..)))
     };
     let count = if rng.u32(..10) == 0 { 1 + rng.u64(..70) } else { 1 + rng.u64(..4) };
     let (queue, at_once) = (spec.queue.clone(), start == Start::Now);
-    let job = Sent { queue, priority, at_once, expires: ttl.is_some() };
+    let job = Sent { queue, priority, at_once, expires: ttl.is_some(), envelope };
     sent.extend(std::iter::repeat_n(job, count as usize));
     Group { spec: spec.into(), count, start, ttl }
 }

@@ -2,9 +2,9 @@
 //! answers that arrived. Whatever it is told or shown that contradicts an earlier answer ends the run.
 
 use bytes::Bytes;
-use musher::core::{
-    Attempt, Edit, Grant, IdRange, JobId, LeaseId, Priority, QueueName, State, StateKind, Time,
-};
+use musher::core::{Attempt, Edit, IdRange, JobId, LeaseId, Priority, QueueName, State, StateKind, Time};
+use musher::engine::Claimed;
+use musher::store::Envelope;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// A job as it was sent.
@@ -16,6 +16,8 @@ pub(crate) struct Sent {
     pub(crate) at_once: bool,
     /// Whether it may expire.
     pub(crate) expires: bool,
+    /// What is written on it.
+    pub(crate) envelope: Option<Envelope>,
 }
 
 /// One submit as it was sent.
@@ -169,18 +171,19 @@ impl Oracle {
     /// A job was given out at `at`; `session` holds it, or anyone. The claim was sent when so much was `asked`.
     pub(crate) fn granted(
         &mut self,
-        (grant, bytes): &(Grant, Bytes),
+        Claimed { grant, body, envelope }: &Claimed,
         session: Option<u64>,
         at: Time,
         asked: u64,
     ) {
         let id = grant.id;
-        self.body(id, bytes);
+        self.body(id, body);
         let known = self.known.get_mut(&id).expect("its body has just told of it");
-        let Sent { queue, priority, at_once, .. } = &self.batches[known.batch].jobs[known.index];
+        let Sent { queue, priority, at_once, envelope: sent, .. } =
+            &self.batches[known.batch].jobs[known.index];
         assert_eq!(
-            (&grant.spec.queue, grant.spec.priority),
-            (queue, *priority),
+            (&grant.spec.queue, grant.spec.priority, envelope),
+            (queue, *priority, sent),
             "job {id} is not as it was sent"
         );
         assert!(!known.done, "job {id} was told done, and is given out again");

@@ -8,7 +8,7 @@ use fastrand::Rng;
 use musher::core::{IdRange, JobId, Keep, QueueSettings, Settings, Time};
 use musher::engine::{Answer, Bounds, Delivery, Engine, Step};
 use musher::store::simulated::{Planted, SimulatedDisk, SimulatedStore};
-use musher::store::{CommitNo, Room, Store};
+use musher::store::{Blob, CommitNo, Room, Store};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Wake;
@@ -79,7 +79,7 @@ impl Stage {
         let mut news = Vec::new();
         for (range, _) in found.state.iter(IdRange::new(JobId(1), found.state.next_id().0)) {
             for id in range.iter().filter(|id| !oracle.knows(*id)) {
-                news.push((id, store.body(id).expect("each job has a body")));
+                news.push((id, store.blob(Blob::Body, id).expect("each job has a body")));
             }
         }
         oracle.check(&found.state);

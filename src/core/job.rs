@@ -96,19 +96,14 @@ pub struct Spec {
     pub backoff: Option<Backoff>,
     /// How long one attempt may run, zero for without end; the queue's setting if not given. Enforced by the worker.
     pub timeout: Option<Duration>,
-    /// Names and values for people and workers; at most [`Spec::TAG_COUNT_MAX`], and [`Spec::TAGS_MAX`] bytes in
-    /// all.
-    pub tags: Vec<(Box<str>, Box<str>)>,
+    /// Whether something for people and workers (tags, for instance) is stored beside its body: jobs that differ
+    /// only in what that is are alike.
+    pub has_envelope: bool,
     /// The user who submitted it.
     pub owner: u32,
 }
 
 impl Spec {
-    /// The most bytes that the names and values of a job's tags may have together.
-    pub const TAGS_MAX: usize = 512;
-    /// The most tags that a job may have: empty ones take room on the disk as well.
-    pub const TAG_COUNT_MAX: usize = 64;
-
     /// A job for `queue` with no wishes.
     pub fn plain(queue: QueueName) -> Spec {
         Spec {
@@ -117,7 +112,7 @@ impl Spec {
             attempts: None,
             backoff: None,
             timeout: None,
-            tags: Vec::new(),
+            has_envelope: false,
             owner: 0,
         }
     }

@@ -2,7 +2,7 @@
 //! the user reads, so it tells what to do.
 
 use super::ids::JobId;
-use super::job::{Attempt, QueueName, Spec, StateKind};
+use super::job::{Attempt, QueueName, StateKind};
 
 /// A command was refused as a whole; nothing has changed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -57,18 +57,6 @@ pub enum Rejection {
     /// A submit without jobs.
     #[error("a submit of no jobs: send at least one")]
     NothingToSubmit,
-    /// There are too many tags.
-    #[error("{count} tags, at most {max} are allowed: put the rest into the body", max = Spec::TAG_COUNT_MAX)]
-    TooManyTags {
-        /// How many there are.
-        count: usize,
-    },
-    /// Tags are too long.
-    #[error("the tags have {len} bytes together, at most {max} are allowed: put the rest into the body", max = Spec::TAGS_MAX)]
-    TagsTooLong {
-        /// How long they are.
-        len: usize,
-    },
     /// All ids are used up.
     #[error("no job ids are left")]
     OutOfIds,

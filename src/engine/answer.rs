@@ -4,7 +4,7 @@ use crate::core::{
     EditRejection, Exit, Grant, IdRange, Job, JobId, LeaseId, LeaseRejection, QueueName, Rejection,
     StateKind, Time,
 };
-use crate::store::{BodyError, Room};
+use crate::store::{BlobError, Envelope, Room};
 use bytes::Bytes;
 use std::time::Duration;
 
@@ -22,8 +22,8 @@ pub struct Origin {
 pub enum Answer {
     /// The ids of the new jobs.
     Submitted(IdRange),
-    /// Leased jobs with their bodies.
-    Jobs(Vec<(Grant, Bytes)>),
+    /// Leased jobs.
+    Jobs(Vec<Claimed>),
     /// One result a settle.
     Settled(Vec<Result<(), LeaseRejection>>),
     /// One result an extend.
@@ -54,7 +54,7 @@ impl Answer {
     pub(super) fn weight(&self) -> usize {
         const EACH: usize = 64;
         match self {
-            Answer::Jobs(jobs) => jobs.iter().map(|(_, body)| 4 * EACH + body.len()).sum(),
+            Answer::Jobs(jobs) => jobs.iter().map(|job| 4 * EACH + job.bytes()).sum(),
             Answer::Settled(results) => results.len() * EACH,
             Answer::Extended(results) => results.len() * EACH,
             Answer::Edited(results) => results.len() * EACH,
@@ -63,6 +63,24 @@ impl Answer {
             Answer::Ready(frame) => frame.len(),
             Answer::Submitted(_) | Answer::Purged { .. } | Answer::Ok | Answer::Refused(_) => EACH,
         }
+    }
+}
+
+/// A job that was leased, with what is stored of it.
+#[derive(Debug)]
+pub struct Claimed {
+    /// The lease, and what the core knows of the job.
+    pub grant: Grant,
+    /// What its producer sent.
+    pub body: Bytes,
+    /// What is written on it, if anything is.
+    pub envelope: Option<Envelope>,
+}
+
+impl Claimed {
+    /// About how much memory body and envelope take.
+    pub(super) fn bytes(&self) -> usize {
+        self.body.len() + self.envelope.as_ref().map_or(0, |_| Envelope::TAGS_MAX)
     }
 }
 
@@ -118,9 +136,9 @@ pub enum Refusal {
     /// No such job.
     #[error("job {0} not found: it was never submitted, or has ended and is not kept")]
     NotFound(JobId),
-    /// The body cannot be read.
+    /// What is stored of the job cannot be read.
     #[error(transparent)]
-    Body(#[from] BodyError),
+    Blob(#[from] BlobError),
 }
 
 fn no_room(room: &Room) -> String {

@@ -8,8 +8,10 @@
 //! yet on disk.
 
 mod answer;
+mod blobs;
 mod changes;
 mod closing;
+mod contents;
 mod drain;
 mod held_back;
 mod listener;
@@ -22,7 +24,8 @@ mod turn;
 mod waiting;
 mod watching;
 
-pub use answer::{Answer, Delivery, End, Fact, Origin, Refusal};
+pub use answer::{Answer, Claimed, Delivery, End, Fact, Origin, Refusal};
+pub use contents::Contents;
 pub use drain::{Drain, KILL_GRACE, Step};
 pub use turn::Turned;
 
@@ -30,7 +33,7 @@ use crate::core::{
     Claim, Command, Core, Grant, JobId, LeaseId, Moment, Outcome, QueueName, RecentEnd, Rejection, Settings,
     State, Time, Verdict,
 };
-use crate::store::{AppendError, BodyError, CommitNo, Room, Shrunk, Store};
+use crate::store::{AppendError, CommitNo, Room, Shrunk, Store};
 use bytes::Bytes;
 use held_back::HeldBack;
 use listener::Notes;
@@ -87,8 +90,10 @@ pub struct Engine<S> {
     drain: Drain,
     waiting: Waiting,
     notes: Notes,
+    /// The bodies of the jobs that are new in this turn, and their envelopes up to the last one that there is.
     bodies: Vec<Bytes>,
-    body_bytes: usize,
+    envelopes: Vec<Bytes>,
+    content_bytes: usize,
     held_back: HeldBack,
     rest: Rest,
     /// When to look for queues that are idle.
@@ -119,7 +124,8 @@ impl<S: Store> Engine<S> {
             waiting: Waiting::default(),
             notes: Notes::default(),
             bodies: Vec::new(),
-            body_bytes: 0,
+            envelopes: Vec::new(),
+            content_bytes: 0,
             held_back: HeldBack::default(),
             rest: Rest::new(now),
             sweep_at: Some(now),
@@ -189,7 +195,7 @@ impl<S: Store> Engine<S> {
     /// Whether one `part`th of what a commit may hold has been collected.
     fn holds_a_commits(&self, part: usize) -> bool {
         let bytes = self.bounds.commit_bytes / part;
-        self.body_bytes >= bytes
+        self.content_bytes >= bytes
             || self.notes.said_bytes + self.held_back.bytes() >= bytes
             || self.notes.events.len() + self.bodies.len() >= self.bounds.commit_events / part
     }
@@ -221,20 +227,6 @@ impl<S: Store> Engine<S> {
     pub fn change_queue(&mut self, origin: Origin, command: &Command, now: Time) {
         let outcome = self.decide(command, now);
         self.answer(origin, finished(outcome));
-    }
-
-    /// Reads a job's body.
-    pub fn body(&mut self, origin: Origin, id: JobId) {
-        let answer = match self.core.state.contains(id) {
-            true => self.own_body(id).map_or_else(|error| Answer::Refused(error.into()), Answer::Body),
-            false => Answer::Refused(Refusal::NotFound(id)),
-        };
-        self.answer(origin, answer);
-    }
-
-    /// The body of a known job, for a look at it that nothing depends on; `None` if it cannot be read just now.
-    pub fn peek_body(&mut self, id: JobId) -> Option<Bytes> {
-        self.find_body(id).ok()
     }
 
     /// Waits until jobs have ended, at most until `until`. Hidden ones are gone, as jobs that are not kept are.
@@ -286,8 +278,8 @@ impl<S: Store> Engine<S> {
     }
 
     /// Jobs were leased for somebody who is not there any more: gives them back.
-    pub fn undo_claim(&mut self, jobs: &[(Grant, Bytes)], now: Time) {
-        self.give_back(jobs.iter().map(|(grant, _)| grant), now);
+    pub fn undo_claim(&mut self, jobs: &[Claimed], now: Time) {
+        self.give_back(jobs.iter().map(|job| &job.grant), now);
     }
 
     /// Ends leases of which nobody has learnt.
@@ -380,22 +372,6 @@ impl<S: Store> Engine<S> {
         let now = |id| End { id, state: state.job(id).map(|job| job.state.kind()), error: None, exit: None };
         let ends = ends.into_iter().map(|(id, end)| end.unwrap_or_else(|| now(id))).collect();
         self.answer(origin, Answer::Ended(ends));
-    }
-
-    /// A body that may be kept for long: one of this very turn is a slice of the request that it came with, and would
-    /// keep all of that.
-    fn own_body(&mut self, id: JobId) -> Result<Bytes, BodyError> {
-        let is_new = id.0 + self.bodies.len() as u64 >= self.core.state.next_id().0;
-        self.find_body(id).map(|body| if is_new { Bytes::copy_from_slice(&body) } else { body })
-    }
-
-    /// A body: of this very turn, or from the store.
-    fn find_body(&mut self, id: JobId) -> Result<Bytes, BodyError> {
-        let first = self.core.state.next_id().0 - self.bodies.len() as u64;
-        match id.0.checked_sub(first) {
-            Some(nth) => Ok(self.bodies[nth as usize].clone()),
-            None => self.store.body(id),
-        }
     }
 
     fn moment(&mut self, now: Time) -> Moment {

@@ -7,7 +7,7 @@ mod pauses;
 use super::closing::CLOSED_AT_ONCE;
 use super::*;
 use crate::core::{Event, Group, Holder, QueueSettings, Spec, Start, StateKind};
-use crate::store::BodyError;
+use crate::store::BlobError;
 use crate::store::simulated::{SimulatedDisk, SimulatedStore};
 
 const ORIGIN: Origin = Origin { session: 1, request: 1 };
@@ -109,7 +109,7 @@ fn a_body_that_cannot_be_read_just_now_harms_no_job() {
     let now = bring_home(&mut engine, &disk, Time(0));
     disk.fail_home(true, false);
     let refused = claimed(&mut engine, 3, now);
-    let Answer::Refused(Refusal::Body(BodyError::Failed { id, .. })) = refused else {
+    let Answer::Refused(Refusal::Blob(BlobError::Failed { id, .. })) = refused else {
         panic!("the claim is refused: {refused:?}")
     };
     assert_eq!(id, JobId(1));
@@ -117,7 +117,7 @@ fn a_body_that_cannot_be_read_just_now_harms_no_job() {
     disk.fail_home(false, false);
     let Answer::Jobs(jobs) = claimed(&mut engine, 3, now) else { panic!("the disk is back") };
     assert_eq!(
-        jobs.iter().map(|(grant, body)| (grant.id.0, &body[..])).collect::<Vec<_>>(),
+        jobs.iter().map(|job| (job.grant.id.0, &job.body[..])).collect::<Vec<_>>(),
         [(1, &b"0"[..]), (2, &b"1"[..]), (3, &b"2"[..])]
     );
 }
@@ -136,7 +136,7 @@ fn a_waiting_claim_is_refused_once_if_the_body_cannot_be_read() {
     disk.fail_home(true, false);
     engine.change_queue(ORIGIN, &Command::Resume { queue: queue() }, now);
     let turned = engine.turn(now).unwrap();
-    let refused = |delivery: &&Delivery| matches!(delivery, Delivery::Answer(to, Answer::Refused(Refusal::Body(_))) if *to == waiter);
+    let refused = |delivery: &&Delivery| matches!(delivery, Delivery::Answer(to, Answer::Refused(Refusal::Blob(_))) if *to == waiter);
     assert_eq!(turned.deliveries.iter().filter(refused).count(), 1, "{turned:?}");
     assert_eq!((kind(&engine, 1), engine.waiting_claims(None)), (StateKind::Ready, 0));
     let before = disk.last();
@@ -151,9 +151,9 @@ fn a_job_whose_body_is_lost_is_set_aside_with_the_reason() {
     let mut engine = start(&disk, Time(0));
     submit(&mut engine, 2, Time(0));
     let now = bring_home(&mut engine, &disk, Time(0));
-    disk.lose_body(JobId(1));
+    disk.lose(Blob::Body, JobId(1));
     let Answer::Jobs(jobs) = claimed(&mut engine, 2, now) else { panic!("one job is whole") };
-    assert_eq!(jobs.iter().map(|(grant, _)| grant.id.0).collect::<Vec<_>>(), [2]);
+    assert_eq!(jobs.iter().map(|job| job.grant.id.0).collect::<Vec<_>>(), [2]);
     let job = engine.core().state.job(JobId(1)).unwrap();
     assert_eq!(job.state.kind(), StateKind::Dead);
     assert_eq!(&*job.failures[0].error, "the body of job 1 is not in the store");
@@ -212,7 +212,7 @@ fn submits_that_are_alike_get_together_what_they_get_alone() {
             let requests: Vec<(u32, u64)> = (1..).zip(counts.iter().copied()).collect();
             let bodies: Vec<_> = (0..counts.iter().sum()).map(|n: u64| Bytes::from(n.to_string())).collect();
             if alike {
-                engine.submit_alike(1, &requests, &group(1), bodies, Time(0));
+                engine.submit_alike(1, &requests, (&group(1), None), bodies, Time(0));
             } else {
                 let mut bodies = bodies.into_iter();
                 for (request, count) in requests {
@@ -222,7 +222,7 @@ fn submits_that_are_alike_get_together_what_they_get_alone() {
             }
             let answers = format!("{:?}", engine.turn(Time(0)).unwrap().deliveries);
             let Answer::Jobs(jobs) = claimed(&mut engine, 100, Time(0)) else { panic!("it is answered") };
-            let jobs: Vec<_> = jobs.into_iter().map(|(grant, body)| (grant.id, body)).collect();
+            let jobs: Vec<_> = jobs.into_iter().map(|job| (job.grant.id, job.body)).collect();
             (answers, jobs, engine.last_commit())
         };
         assert_eq!(run(true), run(false), "{counts:?} into a queue of {backlog}");
@@ -234,7 +234,7 @@ fn submits_that_are_alike_get_together_what_they_get_alone() {
 fn submits_that_are_alike_are_one_event() {
     let mut engine = start(&SimulatedDisk::new(1), Time(0));
     let requests: Vec<(u32, u64)> = (1..=64).map(|request| (request, 1)).collect();
-    engine.submit_alike(1, &requests, &group(1), vec![Bytes::new(); 64], Time(0));
+    engine.submit_alike(1, &requests, (&group(1), None), vec![Bytes::new(); 64], Time(0));
     let [Event::Submitted { jobs, .. }] = &*engine.notes.events else { panic!("{:?}", engine.notes.events) };
     assert_eq!((jobs.len, engine.notes.said.len()), (64, 64));
 }
@@ -263,7 +263,7 @@ fn a_connection_with_many_leases_closes_a_part_at_a_time() {
     facts.append(&mut engine.turn(Time(0)).unwrap().facts);
     assert_eq!(facts, [Fact::Interrupted { jobs: 1_000 }], "the log hears of it once");
     let Some(Delivery::Answer(_, Answer::Jobs(last))) = turned.deliveries.pop() else { panic!("{turned:?}") };
-    assert!(last.iter().all(|(grant, _)| grant.attempt.0 == 2), "each is a lease of its own");
+    assert!(last.iter().all(|job| job.grant.attempt.0 == 2), "each is a lease of its own");
 
     // The daemon dies after the first part: the next one ends the rest.
     assert!(!engine.close_session(8, Time(0)));

@@ -1,9 +1,9 @@
 //! One turn of the engine: what is due, claims that wait, one commit, and the answers that it allows.
 
 use super::listener::Listener;
-use super::{Answer, Delivery, Engine, Fact, Refusal, Waiter};
+use super::{Answer, Claimed, Delivery, Engine, Fact, Refusal, Waiter};
 use crate::core::{Claim, Command, Grant, JobId, LeaseId, Outcome, Rejection, Sight, Then, Time, Verdict};
-use crate::store::{AppendError, BodyError, Commit, Store};
+use crate::store::{AppendError, Blob, BlobError, Commit, Envelope, Store};
 use bytes::Bytes;
 
 /// How many jobs a claim gets before their bodies are measured.
@@ -45,10 +45,14 @@ impl<S: Store> Engine<S> {
         if self.notes.events.is_empty() {
             return Ok(());
         }
+        if !self.envelopes.is_empty() {
+            self.envelopes.resize(self.bodies.len(), Bytes::new());
+        }
         let mut commit = Commit {
             time: self.now,
             events: std::mem::take(&mut self.notes.events),
             bodies: std::mem::take(&mut self.bodies),
+            envelopes: std::mem::take(&mut self.envelopes),
         };
         self.store.append(self.last.next(), &commit)?;
         self.last = self.last.next();
@@ -56,7 +60,9 @@ impl<S: Store> Engine<S> {
         // The vectors' room is used again.
         commit.events.clear();
         commit.bodies.clear();
-        (self.notes.events, self.bodies, self.body_bytes) = (commit.events, commit.bodies, 0);
+        commit.envelopes.clear();
+        (self.notes.events, self.bodies, self.envelopes) = (commit.events, commit.bodies, commit.envelopes);
+        self.content_bytes = 0;
         Ok(())
     }
 
@@ -144,8 +150,8 @@ impl<S: Store> Engine<S> {
         }
     }
 
-    /// Leases jobs and fetches their bodies, up to about the bytes that one answer may have.
-    pub(super) fn grant(&mut self, claim: &Claim, now: Time) -> Result<Vec<(Grant, Bytes)>, Refusal> {
+    /// Leases jobs and fetches what is stored of them, up to about the bytes that one answer may have.
+    pub(super) fn grant(&mut self, claim: &Claim, now: Time) -> Result<Vec<Claimed>, Refusal> {
         let (mut jobs, mut bytes) = (Vec::new(), 0);
         // Until sizes are known, only so many are leased at once as would fit at their largest.
         let careful = (self.bounds.claim_bytes / self.bounds.body.max(1)).max(1) as u32;
@@ -157,16 +163,17 @@ impl<S: Store> Engine<S> {
             let got = grants.len();
             let mut grants = grants.into_iter();
             while let Some(grant) = grants.next() {
-                match self.find_body(grant.id) {
-                    Ok(body) => {
-                        bytes += body.len();
-                        jobs.push((grant, body));
+                match self.fetch(&grant) {
+                    Ok((body, envelope)) => {
+                        let job = Claimed { grant, body, envelope };
+                        bytes += job.bytes();
+                        jobs.push(job);
                     }
-                    Err(error @ BodyError::Failed { .. }) => {
+                    Err(error @ BlobError::Failed { .. }) => {
                         self.give_back(std::iter::once(&grant).chain(grants.as_slice()), now);
                         return if jobs.is_empty() { Err(error.into()) } else { Ok(jobs) };
                     }
-                    Err(error @ (BodyError::Missing(_) | BodyError::Damaged { .. })) => {
+                    Err(error @ (BlobError::Missing { .. } | BlobError::Damaged { .. })) => {
                         self.set_aside(grant.id, &error, now);
                     }
                 }
@@ -182,9 +189,16 @@ impl<S: Store> Engine<S> {
         Ok(jobs)
     }
 
-    /// A job whose body is lost is nobody's work: it is set aside, with the reason. One that cannot be read just now is
-    /// not lost.
-    fn set_aside(&mut self, id: JobId, why: &BodyError, now: Time) {
+    /// What a worker needs of a job.
+    fn fetch(&mut self, grant: &Grant) -> Result<(Bytes, Option<Envelope>), BlobError> {
+        let body = self.find(Blob::Body, grant.id)?;
+        let envelope = grant.spec.has_envelope.then(|| self.envelope(grant.id)).transpose()?;
+        Ok((body, envelope))
+    }
+
+    /// A job of which a part is lost is nobody's work: it is set aside, with the reason. One that cannot be read just now
+    /// is not lost.
+    fn set_aside(&mut self, id: JobId, why: &BlobError, now: Time) {
         let Some((attempt, _)) = self.core.state.lease(id) else { return };
         let verdict = Verdict::Fail { error: why.to_string().into(), exit: None, then: Then::Bury };
         self.command(&Command::Settle { items: vec![(LeaseId { id, attempt }, verdict)] }, now);

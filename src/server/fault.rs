@@ -3,7 +3,7 @@
 
 use crate::core::Rejection;
 use crate::engine::Refusal;
-use crate::store::BodyError;
+use crate::store::BlobError;
 
 /// What kind of wrong it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,12 +61,11 @@ fn kind_of(refusal: &Refusal) -> Kind {
         Refusal::Core(Rejection::TooManyQueues { .. } | Rejection::TooManyOwnQueues { .. })
         | Refusal::TooManyWaiting { .. }
         | Refusal::CrowdWaiting { .. }
-        | Refusal::Body(BodyError::Failed { .. }) => Kind::Busy,
+        | Refusal::Blob(BlobError::Failed { .. }) => Kind::Busy,
         Refusal::Core(Rejection::NoSuchQueue { .. }) => Kind::NotFound,
         Refusal::Core(Rejection::QueueHasJobs { .. }) => Kind::WrongState,
         Refusal::Core(Rejection::NothingToSubmit) => Kind::Invalid,
-        Refusal::Core(Rejection::TagsTooLong { .. } | Rejection::TooManyTags { .. }) => Kind::TooLarge,
-        Refusal::Core(Rejection::OutOfIds) | Refusal::Body(_) => Kind::Internal,
+        Refusal::Core(Rejection::OutOfIds) | Refusal::Blob(_) => Kind::Internal,
         Refusal::NoRoom(_) => Kind::DiskFull,
         Refusal::NotFound(_) => Kind::NotFound,
     }

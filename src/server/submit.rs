@@ -6,6 +6,7 @@ use super::peer::Peer;
 use super::requests::Asked;
 use crate::access::Right;
 use crate::core::{Group, Groups, Spec, Time};
+use crate::engine::Contents;
 use crate::store::Store;
 use crate::views::HandlerView;
 use bytes::Bytes;
@@ -13,15 +14,12 @@ use smallvec::SmallVec;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Bodies, one job each. Most submits have one.
-pub(crate) type Bodies = SmallVec<[Bytes; 1]>;
-
 /// Jobs as a front has read them.
 #[derive(Debug, Default)]
 pub(crate) struct Submission {
     pub(crate) groups: Groups,
     /// Of all groups, in their order.
-    pub(crate) bodies: Bodies,
+    pub(crate) contents: Contents,
     /// The groups that ask for no priority: theirs is the queue's.
     usual: SmallVec<[usize; 1]>,
 }
@@ -29,16 +27,23 @@ pub(crate) struct Submission {
 impl Submission {
     /// For so many jobs.
     pub(crate) fn with_capacity(jobs: usize) -> Submission {
-        Submission { bodies: Bodies::with_capacity(jobs), ..Submission::default() }
+        Submission { contents: Contents::with_capacity(jobs), ..Submission::default() }
     }
 
-    /// Adds a group; `has_priority`: else it has its queue's.
-    pub(crate) fn add(&mut self, group: Group, has_priority: bool, bodies: impl IntoIterator<Item = Bytes>) {
+    /// Adds a group, whose jobs may have an envelope; `has_priority`: else it has its queue's.
+    pub(crate) fn add(
+        &mut self,
+        group: Group,
+        has_priority: bool,
+        envelope: Option<&Bytes>,
+        bodies: impl IntoIterator<Item = Bytes>,
+    ) {
+        debug_assert_eq!(group.spec.has_envelope, envelope.is_some());
         if !has_priority {
             self.usual.push(self.groups.len());
         }
         self.groups.push(group);
-        self.bodies.extend(bodies);
+        self.contents.add(envelope, bodies);
     }
 }
 
@@ -79,11 +84,11 @@ pub(crate) fn submit<S: Store>(
     asked: Asked<'_>,
     submission: Submission,
     until: Option<Time>,
-) -> (Groups, Bodies) {
-    let (Submission { groups, bodies, .. }, mut engine) = (submission, hub.engine.borrow_mut());
+) -> (Groups, Contents) {
+    let (Submission { groups, contents, .. }, mut engine) = (submission, hub.engine.borrow_mut());
     match until {
-        None => engine.submit(asked.origin, groups, bodies, asked.now),
-        Some(until) => engine.submit_and_wait(asked.origin, groups, bodies, until, asked.now),
+        None => engine.submit(asked.origin, groups, contents, asked.now),
+        Some(until) => engine.submit_and_wait(asked.origin, groups, contents, until, asked.now),
     }
 }
 

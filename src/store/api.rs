@@ -1,8 +1,10 @@
 //! The store as the rest of the daemon sees it.
 
 use super::backup::{BackupRows, BackupTail};
+use super::blob::Blob;
 use super::commit::{Commit, CommitNo};
-use super::error::{AppendError, BodyError};
+use super::error::{AppendError, BlobError};
+use super::reads::BlobReads;
 use super::room::{Room, Shrunk};
 use crate::core::{JobId, State, Time};
 use bytes::Bytes;
@@ -33,11 +35,14 @@ pub trait Store {
     /// It will not be; as a failed append.
     fn wait(&mut self) -> Result<(), AppendError>;
 
-    /// The body of a live job.
+    /// What is stored of a live job.
     ///
     /// # Errors
-    /// See [`BodyError`]; the store stays usable.
-    fn body(&mut self, id: JobId) -> Result<Bytes, BodyError>;
+    /// See [`BlobError`]; the store stays usable.
+    fn blob(&mut self, kind: Blob, id: JobId) -> Result<Bytes, BlobError>;
+
+    /// The same of many jobs, to be read on another thread.
+    fn blobs(&self, kind: Blob, ids: Vec<JobId>) -> BlobReads;
 
     /// Whether new jobs may be taken.
     fn room(&self) -> Room;

@@ -1,5 +1,6 @@
 //! A commit and its number. Knows events and bodies, not where they are kept.
 
+use super::blob::Blob;
 use crate::core::{Event, Time};
 use bytes::Bytes;
 
@@ -23,4 +24,16 @@ pub struct Commit {
     pub events: Vec<Event>,
     /// The bodies of all jobs submitted in it, in the order of their ids (which are consecutive in a commit).
     pub bodies: Vec<Bytes>,
+    /// The same of their envelopes, an empty one for a job that has none; or nothing, if no job has one.
+    pub envelopes: Vec<Bytes>,
+}
+
+impl Commit {
+    /// The blobs of a kind.
+    pub(crate) fn blobs(&self, kind: Blob) -> &[Bytes] {
+        match kind {
+            Blob::Body => &self.bodies,
+            Blob::Envelope => &self.envelopes,
+        }
+    }
 }

@@ -187,11 +187,15 @@ fn judge(dir: &Path, sound: &Sound) -> Result<&'static str, String> {
         return Err(format!("another state, up to commit {}", found.last.0));
     }
     for id in (1..work.state.next_id().0).map(JobId).filter(|id| work.state.contains(*id)) {
-        match store.body(id) {
-            Ok(body) if body != Workload::body(id) => return Err(format!("another body of job {id}")),
-            Ok(_) => {}
-            Err(error) if error.to_string().contains(&id.to_string()) => return Ok("a body refused"),
-            Err(error) => return Err(error.to_string()),
+        let job = work.state.job(id).expect("it is known");
+        for kind in Blob::ALL {
+            let Some(wanted) = Workload::blob(kind, id, job) else { continue };
+            match store.blob(kind, id) {
+                Ok(blob) if blob != wanted => return Err(format!("another {kind} of job {id}")),
+                Ok(_) => {}
+                Err(error) if error.to_string().contains(&id.to_string()) => return Ok("a blob refused"),
+                Err(error) => return Err(error.to_string()),
+            }
         }
     }
     Ok("no matter")

@@ -1,5 +1,6 @@
-//! What goes wrong with commits and bodies, whatever keeps them, and how a reader says what it has found damaged.
+//! What goes wrong with commits and blobs, whatever keeps them, and how a reader says what it has found damaged.
 
+use super::blob::Blob;
 use super::commit::CommitNo;
 use crate::core::JobId;
 use std::fmt;
@@ -22,23 +23,32 @@ pub enum AppendError {
     Disk(#[from] std::io::Error),
 }
 
-/// Why a body could not be read.
+/// Why a blob could not be read.
 #[derive(Debug, thiserror::Error)]
-pub enum BodyError {
+pub enum BlobError {
     /// The store holds none for this job: the job is unknown, or the store is damaged.
-    #[error("the body of job {0} is not in the store")]
-    Missing(JobId),
+    #[error("the {kind} of job {id} is not in the store")]
+    Missing {
+        /// What is missing.
+        kind: Blob,
+        /// The job.
+        id: JobId,
+    },
     /// The stored bytes are not what was written.
-    #[error("the body of job {id} is damaged: {detail}")]
+    #[error("the {kind} of job {id} is damaged: {detail}")]
     Damaged {
+        /// What is damaged.
+        kind: Blob,
         /// The job.
         id: JobId,
         /// What is wrong.
         detail: String,
     },
     /// The disk or the database failed.
-    #[error("the body of job {id} cannot be read: {detail}")]
+    #[error("the {kind} of job {id} cannot be read: {detail}")]
     Failed {
+        /// What cannot be read.
+        kind: Blob,
         /// The job.
         id: JobId,
         /// What is wrong.

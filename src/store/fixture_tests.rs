@@ -5,6 +5,7 @@ use super::damage_tests::{everything, verify_untouched};
 use super::workload::Workload;
 use super::*;
 use crate::core::{AfterFailure, Event, Exit, Holder, IdRange, Job, JobId, State, StateKind, Time};
+use crate::migrations::NEWEST;
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::fs;
@@ -20,21 +21,35 @@ fn options() -> Options {
 }
 
 #[test]
-fn a_directory_of_format_1_opens_with_all_that_is_in_it() {
-    let dir = tempfile::tempdir().unwrap();
-    unpack(&fixture(1), dir.path());
-    let (mut store, found) = DiskStore::open(dir.path(), &options()).unwrap();
-    assert!(found.report.rows > 0 && found.report.commits > 0, "both parts have something in them");
-    assert_eq!(describe(&mut store, &found), fs::read_to_string(fixture(1).join("expected")).unwrap());
+fn a_directory_of_each_format_opens_with_all_that_is_in_it() {
+    for format in 1..=NEWEST {
+        let dir = tempfile::tempdir().unwrap();
+        unpack(&fixture(format), dir.path());
+        let (mut store, found) = DiskStore::open(dir.path(), &options()).unwrap();
+        assert!(found.report.rows > 0 && found.report.commits > 0, "both parts have something in them");
+        let expected = fs::read_to_string(fixture(format).join("expected")).unwrap();
+        assert!(expected.contains(" tags [\""), "and some jobs have tags");
+        assert_eq!(describe(&mut store, &found), expected, "format {format}");
+        // The same is in it when all was written anew.
+        store.bring_home(&found.state).unwrap();
+        drop(store);
+        let (mut store, found) = DiskStore::open(dir.path(), &options()).unwrap();
+        assert_eq!(describe(&mut store, &found), expected, "format {format}, brought home");
+    }
 }
 
 /// What has a format of its own byte by byte is read as it is, works, and is written anew when it changes.
 #[test]
-fn a_directory_of_format_1_works_and_becomes_one_of_format_2() {
+fn a_directory_of_an_older_format_works_and_becomes_one_of_todays() {
+    (1..NEWEST).for_each(works_and_becomes_one_of_todays);
+}
+
+fn works_and_becomes_one_of_todays(format: u32) {
     let dir = tempfile::tempdir().unwrap();
-    unpack(&fixture(1), dir.path());
+    unpack(&fixture(format), dir.path());
     let (mut store, found) = DiskStore::open(dir.path(), &options()).unwrap();
-    assert_eq!(fs::read_to_string(dir.path().join("FORMAT")).unwrap(), "musher data format 2\n");
+    let written = fs::read_to_string(dir.path().join("FORMAT")).unwrap();
+    assert_eq!(written, format!("musher data format {NEWEST}\n"));
     let (mut state, at, due) = (found.state, Time(1 << 40), Time(1 << 41));
     let of_state = |state: &State, kind| -> Vec<JobId> {
         let all = IdRange::new(JobId(1), state.next_id().0);
@@ -45,7 +60,7 @@ fn a_directory_of_format_1_works_and_becomes_one_of_format_2() {
     let mut happens = |store: &mut DiskStore, state: &mut State, events: Vec<Event>| {
         events.iter().for_each(|event| state.apply(event));
         last = last.next();
-        store.append(last, &Commit { time: at, events, bodies: Vec::new() }).unwrap();
+        store.append(last, &Commit { time: at, events, ..Commit::default() }).unwrap();
     };
     let ready = of_state(&state, StateKind::Ready);
     let jobs = ready.iter().copied().collect();
@@ -70,7 +85,7 @@ fn a_directory_of_format_1_works_and_becomes_one_of_format_2() {
     }
 }
 
-/// 2 is the newest format, and the step to it rewrites nothing but the number. A migration locks the directory, and
+/// The steps to the newest format rewrite nothing but the number. A migration locks the directory, and
 /// changes nothing else in one that is of today.
 #[test]
 fn a_migration_leaves_todays_format_and_a_newer_one_as_they_are() {
@@ -83,8 +98,8 @@ fn a_migration_leaves_todays_format_and_a_newer_one_as_they_are() {
         files.map(|(path, (_, bytes))| (path, bytes)).collect()
     };
     let mut before = bytes(dir.path());
-    for from in [1, 2] {
-        assert_eq!(migrate(dir.path()).unwrap(), (from, 2));
+    for from in [1, NEWEST] {
+        assert_eq!(migrate(dir.path()).unwrap(), (from, NEWEST));
         let after = bytes(dir.path());
         let differs = |path: &&PathBuf| before.get(*path) != after.get(*path);
         let changed: Vec<_> = after.keys().chain(before.keys()).filter(differs).collect();
@@ -97,10 +112,12 @@ fn a_migration_leaves_todays_format_and_a_newer_one_as_they_are() {
     }
     fs::remove_file(dir.path().join("lock")).unwrap();
 
-    fs::write(dir.path().join("FORMAT"), "musher data format 3\n").unwrap();
+    let newer = NEWEST + 1;
+    fs::write(dir.path().join("FORMAT"), format!("musher data format {newer}\n")).unwrap();
     let before = everything(dir.path());
     let error = migrate(dir.path()).unwrap_err().to_string();
-    assert!(error.contains("has format 3") && error.contains("up to 2"), "{error}");
+    assert!(error.contains(&format!("has format {newer}")), "{error}");
+    assert!(error.contains(&format!("up to {NEWEST}")), "{error}");
     assert!(everything(dir.path()) == before, "not even locked");
 }
 
@@ -116,17 +133,20 @@ fn describe(store: &mut DiskStore, found: &Recovered) -> String {
     }
     for (range, job) in found.state.runs(IdRange::new(JobId(1), books.next_id.0)) {
         for id in range.iter() {
-            let body = store.body(id).unwrap();
+            let body = store.blob(Blob::Body, id).unwrap();
             let sum = crc32c::crc32c(&body);
-            writeln!(text, "job {id} {} body {} {sum:08x}", describe_job(&job), body.len()).unwrap();
+            let envelope = job.spec.has_envelope.then(|| store.blob(Blob::Envelope, id).unwrap());
+            let envelope = envelope.map_or_else(Envelope::default, |bytes| Envelope::decode(&bytes).unwrap());
+            let described = describe_job(&job, &envelope);
+            writeln!(text, "job {id} {described} body {} {sum:08x}", body.len()).unwrap();
         }
     }
     text
 }
 
-fn describe_job(job: &Job) -> String {
+fn describe_job(job: &Job, envelope: &Envelope) -> String {
     let (spec, due) = (&job.spec, job.next_due().0);
-    let tags: Vec<String> = spec.tags.iter().map(|(name, value)| format!("{name}={value}")).collect();
+    let tags: Vec<String> = envelope.tags().iter().map(|(name, value)| format!("{name}={value}")).collect();
     let failures: Vec<String> =
         job.failures.iter().map(|f| format!("{}@{}:{}", f.attempt, f.at.0, f.error)).collect();
     format!(
@@ -157,7 +177,7 @@ fn unpack(from: &Path, to: &Path) {
 #[test]
 #[ignore = "writes into the source tree"]
 fn write_the_fixture() {
-    let (dir, to) = (tempfile::tempdir().unwrap(), fixture(crate::migrations::NEWEST));
+    let (dir, to) = (tempfile::tempdir().unwrap(), fixture(NEWEST));
     let (mut store, _) = DiskStore::open(dir.path(), &options()).unwrap();
     let mut work = Workload::default();
     for seed in 0..24 {

@@ -138,7 +138,7 @@ fn check(dir: &Path, work: &Workload) -> DiskStore {
     let (mut store, found) = open(dir);
     assert_same(&found.state, &work.state);
     assert_eq!(found.last, CommitNo(work.commits));
-    work.check_bodies(&mut store);
+    work.check_blobs(&mut store);
     store
 }
 
@@ -158,7 +158,7 @@ fn on_a_full_disk_settles_go_on_and_with_space_again_all_does() {
     assert_eq!(ballast(&disk), 0, "it was given up");
     assert!(disk.free() > BALLAST / 2, "for commits only");
     assert!(store.home.meta().unwrap().unwrap().home <= filled, "the database waits");
-    work.check_bodies(&mut store);
+    work.check_blobs(&mut store);
 
     disk.clear();
     until_home(&mut store, &mut work);
@@ -179,7 +179,7 @@ fn a_database_that_met_the_full_disk_is_opened_anew() {
     }
     disk.clear();
     until_home(&mut store, &mut work);
-    work.check_bodies(&mut store);
+    work.check_blobs(&mut store);
     drop(store);
     check(&disk.data(), &work);
 }
@@ -201,7 +201,7 @@ fn a_rewrite_that_meets_the_full_disk_costs_nothing() {
     });
     assert!(matches!(&failed, Err(RewriteError::Home(error)) if error.is_full()), "{failed:?}");
     assert!(!disk.data().join("sled.new").exists());
-    work.check_bodies(&mut store);
+    work.check_blobs(&mut store);
     housekeep(&mut store, &mut work);
     for seed in 50..100 {
         commit(&mut store, &mut work, seed).unwrap();
@@ -209,7 +209,7 @@ fn a_rewrite_that_meets_the_full_disk_costs_nothing() {
     disk.clear();
     until_home(&mut store, &mut work);
     store.home.rows().rewrite(&mut |_| Ok(())).unwrap();
-    work.check_bodies(&mut store);
+    work.check_blobs(&mut store);
     drop(store);
     check(&disk.data(), &work);
 }

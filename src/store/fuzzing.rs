@@ -1,7 +1,7 @@
 //! What must be true of the store's decoders whatever they are given.
 
 use super::codec::{
-    BlockRow, BodyRow, MetaRow, QueueRow, SumRow, body_key_parts, decode_whole_commit, encode_commit,
+    BlobRow, BlockRow, MetaRow, QueueRow, SumRow, blob_key_parts, decode_whole_commit, encode_commit,
     row_mask,
 };
 use super::log::files::fuzz_replay;
@@ -13,9 +13,9 @@ use std::path::Path;
 /// A value on disk: of any kind, it is read or refused; a commit that is read is written and reads the same.
 pub fn store(data: &[u8]) {
     let shared = Bytes::copy_from_slice(data);
-    let _ = (BlockRow::decode(3, data), row_mask(data), body_key_parts(data));
+    let _ = (BlockRow::decode(3, data), row_mask(data), blob_key_parts(data));
     let _ = (MetaRow::decode(data), QueueRow::decode(b"q", data), SumRow::decode(data));
-    let _ = BodyRow::decode(JobId(3), &shared);
+    let _ = BlobRow::decode(JobId(3), &shared);
     if let Ok(commit) = decode_whole_commit(&shared) {
         let mut bytes = Vec::new();
         encode_commit(&commit, &mut bytes);

@@ -6,13 +6,15 @@
 
 use super::api::Store;
 use super::backup::{BackupRows, BackupTail};
+use super::blob::{Blob, ByKind};
 use super::checkpoint::{Checkpoints, View};
-use super::codec::{EncodedBodies, encode_commit};
+use super::codec::{EncodedBlobs, encode_commit};
 use super::commit::{Commit, CommitNo};
-use super::error::{AppendError, BodyError};
-use super::home::{Home, HomeError};
+use super::error::{AppendError, BlobError};
+use super::home::Home;
 use super::log::{Log, Place};
-use super::recent::{Arrivals, RecentBodies};
+use super::reads::BlobReads;
+use super::recent::{Arrivals, Recent};
 use super::recovery::{Fold, Folded, OpenError, Recovered};
 use super::room::{Room, Shrunk};
 use crate::core::{JobId, State, Time};
@@ -21,7 +23,7 @@ use std::collections::VecDeque;
 use std::task::Waker;
 use std::time::Duration;
 
-/// How many rows of bodies are kept after they were read: neighbours are claimed together.
+/// How many rows of blobs of a kind are kept after they were read: neighbours are claimed together.
 const ROWS_KEPT: usize = 8;
 
 /// A store that is closed with more log than this leaves it as it is: a supervisor gives a stop only so much time.
@@ -34,8 +36,8 @@ pub struct LoggedStore<L, H> {
     pub(super) log: L,
     pub(super) home: H,
     pub(super) checkpoints: Checkpoints,
-    pub(super) recent: RecentBodies,
-    rows: VecDeque<Vec<(JobId, Bytes)>>,
+    pub(super) recent: Recent,
+    rows: ByKind<VecDeque<Vec<(JobId, Bytes)>>>,
     /// When the newest commit was decided.
     pub(super) time: Time,
     /// What a backup under way still needs of the log: everything after this.
@@ -51,7 +53,7 @@ impl<L: Log, H: Home> LoggedStore<L, H> {
     pub(super) fn recover(
         home: H,
         open_log: impl FnOnce(CommitNo, &mut OnCommit<'_>) -> Result<L, OpenError>,
-        recent: RecentBodies,
+        recent: Recent,
         checkpoint_interval: Duration,
     ) -> Result<(LoggedStore<L, H>, Recovered), OpenError> {
         let mut fold = Fold::load(&home, recent)?;
@@ -63,7 +65,7 @@ impl<L: Log, H: Home> LoggedStore<L, H> {
             home,
             checkpoints: Checkpoints::new(checkpoint_interval, start),
             recent,
-            rows: VecDeque::new(),
+            rows: ByKind::default(),
             time: recovered.time,
             held: None,
             came_home,
@@ -98,17 +100,19 @@ pub(super) type OnCommit<'a> = dyn FnMut(Place<'_>, &[u8]) -> Result<(), OpenErr
 
 impl<L: Log, H: Home> Store for LoggedStore<L, H> {
     fn append(&mut self, expected: CommitNo, commit: &Commit) -> Result<(), AppendError> {
-        let mut bodies_at = 0;
-        let encode = |out: &mut Vec<u8>| bodies_at = encode_commit(commit, out);
+        let mut places = ByKind::default();
+        let encode = |out: &mut Vec<u8>| places = encode_commit(commit, out);
         let appended = self
             .log
             .append(expected, encode)
             .inspect_err(|error| self.failure.note(&mut self.home, error))?;
         let bytes = appended.record.len() as u64;
         self.time = commit.time;
-        let bodies = EncodedBodies::new(&appended.record[bodies_at..], commit.bodies.len());
-        let place = Some((appended.segment, appended.at + bodies_at as u64));
-        self.checkpoints.note(commit, bytes, Arrivals { bodies, place }, &mut self.recent);
+        let arrivals = ByKind::of(|kind| {
+            let blobs = EncodedBlobs::new(&appended.record[places[kind]..], commit.blobs(kind).len());
+            Arrivals { blobs, place: Some((appended.segment, appended.at + places[kind] as u64)) }
+        });
+        self.checkpoints.note(commit, bytes, arrivals, &mut self.recent);
         Ok(())
     }
 
@@ -128,25 +132,25 @@ impl<L: Log, H: Home> Store for LoggedStore<L, H> {
         self.log.wait().inspect_err(|error| self.failure.note(&mut self.home, error))
     }
 
-    fn body(&mut self, id: JobId) -> Result<Bytes, BodyError> {
-        let row = match self.recent.get(id) {
-            Some(Ok(body)) => return Ok(body),
-            _ if let Some(body) = find(&self.rows, id) => return Ok(body.clone()),
-            Some(Err(in_log)) => in_log.read().map_err(|error| error.about(id))?,
-            None => self.home.bodies(id).map_err(|error| match error {
-                HomeError::Damaged { .. } | HomeError::Corrupt { .. } => {
-                    BodyError::Damaged { id, detail: error.to_string() }
-                }
-                _ => BodyError::Failed { id, detail: error.to_string() },
-            })?,
+    fn blob(&mut self, kind: Blob, id: JobId) -> Result<Bytes, BlobError> {
+        let rows = &mut self.rows[kind];
+        let row = match self.recent.of(kind).get(id) {
+            Some(Ok(blob)) => return Ok(blob),
+            _ if let Some(blob) = find(rows, id) => return Ok(blob.clone()),
+            Some(Err(in_log)) => in_log.read().map_err(|error| error.about(kind, id))?,
+            None => self.home.blobs(kind, id).map_err(|error| error.about(kind, id))?,
         };
-        let body = find_in(&row, id).cloned().ok_or(BodyError::Missing(id))?;
-        // A big body has no neighbours in its row.
+        let blob = find_in(&row, id).cloned().ok_or(BlobError::Missing { kind, id })?;
+        // A big one has no neighbours in its row.
         if row.len() > 1 {
-            self.rows.truncate(ROWS_KEPT - 1);
-            self.rows.push_front(row);
+            rows.truncate(ROWS_KEPT - 1);
+            rows.push_front(row);
         }
-        Ok(body)
+        Ok(blob)
+    }
+
+    fn blobs(&self, kind: Blob, ids: Vec<JobId>) -> BlobReads {
+        BlobReads::new(kind, ids, self.recent.of(kind), self.home.reader())
     }
 
     fn room(&self) -> Room {

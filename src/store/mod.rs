@@ -12,12 +12,14 @@
 //! - `disk`, `simulated`: a log and a home each, and how the store over them is opened
 //! - `logged`: the store over any log and home; `api`: the trait that it keeps
 //! - `backup`, `recovery`, `checkpoint`
-//! - `home`: the trait, and sled; `recent`: bodies that are in the log only
+//! - `reads`: blobs of many jobs, on another thread
+//! - `home`: the trait, and sled; `recent`: blobs that are in the log only
 //! - `log`: the trait, and local files; `codec`: what is on disk, as bytes
-//! - `directory`, `space`, `options`, `room`, `error`, `commit`, `system`
+//! - `directory`, `space`, `options`, `room`, `error`, `commit`, `blob`, `system`
 
 mod api;
 mod backup;
+mod blob;
 mod checkpoint;
 mod codec;
 mod commit;
@@ -40,6 +42,7 @@ mod logged;
 #[doc(hidden)]
 pub mod measured;
 mod options;
+mod reads;
 mod recent;
 mod recovery;
 mod restore;
@@ -57,15 +60,17 @@ mod workload;
 
 pub use api::Store;
 pub use backup::{BackupError, BackupRows, BackupTail, Summary, verify_backup};
-pub use codec::DecodeError;
+pub use blob::Blob;
+pub use codec::{DecodeError, Envelope, EnvelopeError};
 pub use commit::{Commit, CommitNo};
 pub use directory::{DirectoryError, migrate};
 pub use disk::{DiskStore, FileLog, SledHome};
-pub use error::{AppendError, BodyError, Defect};
+pub use error::{AppendError, BlobError, Defect};
 pub use home::HomeError;
 pub use log::LogError;
 pub use logged::LoggedStore;
 pub use options::Options;
+pub use reads::BlobReads;
 pub use recovery::{OpenError, Recovered, Report};
 pub use restore::{Restored, restore};
 pub use room::{Room, Shrunk};

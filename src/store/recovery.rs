@@ -1,18 +1,20 @@
 //! The start, which is recovery: the home's rows are the state as of the last checkpoint or later, the log's tail is
-//! folded over them. No body in the home is read.
+//! folded over them. No blob in the home is read.
 //!
 //! Rows of a checkpoint that a crash cut off are newer than the others. Each says which commit it reflects, so an
 //! event is folded into those jobs only whose row does not have it yet. A row that such a checkpoint removed is
 //! told by its absence: its jobs arrived before the last whole checkpoint, and are not there.
 
+use super::blob::Blob;
 use super::checkpoint::{Start, mark};
 use super::codec::{CommitView, MetaRow, block_of, block_range, decode_commit};
 use super::commit::CommitNo;
 use super::directory::DirectoryError;
 use super::home::{HomeError, Rows, ahead_of_log};
 use super::log::{LogError, Place};
-use super::recent::{Arrivals, RecentBodies};
+use super::recent::{Recent, arrivals};
 use crate::core::{Books, Event, IdRange, JobId, QueueBooks, QueueName, RangeSet, State, Time};
+use bytes::Bytes;
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -62,7 +64,7 @@ pub(super) struct Folded {
     pub(super) recovered: Recovered,
     /// For the checkpoints to come.
     pub(super) start: Start,
-    pub(super) recent: RecentBodies,
+    pub(super) recent: Recent,
 }
 
 /// The state while it is put together.
@@ -79,18 +81,20 @@ pub(super) struct Fold {
     queues: BTreeMap<CommitNo, Vec<QueueBooks>>,
     /// Blocks that have a row of jobs.
     rows: RangeSet,
-    /// Blocks that may have rows of any kind: a crash may have left bodies without their jobs.
+    /// Blocks that may have rows of any kind: a crash may have left blobs without their jobs.
     stored: RangeSet,
     dirty: RangeSet,
+    /// Blocks whose rows are of an older version, with tags in them and no envelopes beside them.
+    tagged: RangeSet,
     /// Queues that were forgotten by what was folded.
     gone: BTreeSet<QueueName>,
-    recent: RecentBodies,
+    recent: Recent,
     report: Report,
 }
 
 impl Fold {
     /// The home's part.
-    pub(super) fn load(home: &impl Rows, recent: RecentBodies) -> Result<Fold, HomeError> {
+    pub(super) fn load(home: &impl Rows, recent: Recent) -> Result<Fold, HomeError> {
         let meta = home.meta()?.unwrap_or_default();
         let mut fold = Fold {
             meta,
@@ -103,6 +107,7 @@ impl Fold {
             rows: RangeSet::default(),
             stored: RangeSet::default(),
             dirty: RangeSet::default(),
+            tagged: RangeSet::default(),
             gone: BTreeSet::new(),
             recent,
             report: Report::default(),
@@ -117,6 +122,14 @@ impl Fold {
             }
             fold.rows.insert(block, 1);
             fold.report.rows += 1;
+            if !row.tags.is_empty() {
+                // They are written as envelopes at the next checkpoint. Those of jobs that the log has too come from there.
+                fold.tagged.insert(block, 1);
+                fold.dirty.insert(block, 1);
+                let old = IdRange::new(JobId(0), fold.meta.next_id.0);
+                let old = |(range, tags): (IdRange, Bytes)| Some((range.overlap(old)?, tags));
+                fold.recent.push_tags(&row.tags.into_iter().filter_map(old).collect::<Vec<_>>());
+            }
             for (range, job) in row.runs {
                 fold.state.restore(range, job);
             }
@@ -140,8 +153,13 @@ impl Fold {
         // From a damaged place their sum may be anything.
         let lens = submitted.flat_map(|event| event.jobs()).map(|range| range.len);
         let jobs = lens.fold(0, u64::saturating_add);
-        if jobs != commit.bodies.len() as u64 {
-            return Err(place.damaged(format!("{jobs} jobs have {} bodies", commit.bodies.len())).into());
+        for (kind, list) in commit.blobs.iter() {
+            let count = list.blobs.len() as u64;
+            if jobs != count && (kind == Blob::Body || count != 0) {
+                return Err(place
+                    .damaged(format!("{jobs} jobs have {count} blobs of the kind {kind}"))
+                    .into());
+            }
         }
         self.events(place, &commit)?;
         self.time = commit.time;
@@ -151,8 +169,7 @@ impl Fold {
     }
 
     fn events(&mut self, place: Place<'_>, commit: &CommitView<'_>) -> Result<(), LogError> {
-        let place_of_bodies = place.payload.map(|(segment, at)| (segment, at + commit.bodies_at as u64));
-        let mut arrivals = Arrivals { bodies: commit.bodies, place: place_of_bodies };
+        let (mut arrivals, mut tags) = (arrivals(commit, place), commit.tags.iter().peekable());
         for event in &commit.events {
             for part in self.still_missing(place, event)?.iter() {
                 self.state.apply(part);
@@ -163,6 +180,9 @@ impl Fold {
                 }
                 self.next_id = jobs.end();
                 self.recent.push(*jobs, &mut arrivals);
+                if let Some((_, envelope)) = tags.next_if(|(tagged, _)| tagged == jobs) {
+                    self.take_tags(by_block(*jobs).map(|part| (part, envelope.clone())));
+                }
                 self.forget_stored(place.number, *jobs);
             }
             if let Event::QueueForgotten { queue } = event {
@@ -177,14 +197,22 @@ impl Fold {
         Ok(())
     }
 
-    /// Bodies of blocks that have a row already are in the home, if they are needed.
+    /// Envelopes of jobs that arrive, one block's at a time.
+    fn take_tags(&mut self, tags: impl Iterator<Item = (IdRange, Bytes)>) {
+        tags.for_each(|part| self.recent.push_tags(&[part]));
+    }
+
+    /// Blobs of blocks that have a row already are in the home, if they are needed.
     fn forget_stored(&mut self, number: CommitNo, jobs: IdRange) {
         if number > self.newest_row.0 {
             return;
         }
         for part in by_block(jobs) {
             if !self.misses(number, part.first) {
-                self.recent.remove(part);
+                self.recent.remove_of(Blob::Body, part);
+                if !self.tagged.contains(block_of(part.first)) {
+                    self.recent.remove_of(Blob::Envelope, part);
+                }
             }
         }
     }

@@ -1,6 +1,7 @@
 //! Making a data directory of a backup. `FORMAT` is written last: until then nobody takes it for one.
 
 use super::backup::{BackupError, Next, Pieces};
+use super::blob::ByKind;
 use super::codec::{BlockRow, Piece};
 use super::commit::CommitNo;
 use super::directory::Directory;
@@ -57,13 +58,15 @@ fn write_all(stream: impl Read, directory: &Directory, options: &Options) -> Res
             Next::End => break,
             Next::Defect(defect) => return Err(BackupError::Damaged(defect)),
             Next::Piece(Piece::Meta(row)) => meta = Some(row),
-            Next::Piece(Piece::Bodies(block, bodies)) => {
-                home.store_bodies(&BlockChange { block, row: Some((Vec::new(), 0)), bodies })?;
+            Next::Piece(Piece::Blobs(kind, block, of_block)) => {
+                let mut blobs = ByKind::default();
+                blobs[kind] = of_block;
+                home.store_blobs(&BlockChange { block, row: Some((Vec::new(), 0)), blobs })?;
             }
             Next::Piece(Piece::Block(block, row)) => {
                 let decoded = BlockRow::decode(block, &row);
                 let mask = decoded.map_err(|e| HomeError::damaged("jobs", &block.to_be_bytes(), e))?.mask();
-                home.store(&BlockChange { block, row: Some((row.into(), mask)), bodies: Vec::new() })?;
+                home.store(&BlockChange { block, row: Some((row.into(), mask)), blobs: ByKind::default() })?;
             }
             Next::Piece(Piece::Queue(row)) => home.store_queue(&row)?,
             Next::Piece(Piece::Commit(number, payload)) => {

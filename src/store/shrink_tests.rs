@@ -58,7 +58,7 @@ fn a_rewrite_may_be_cut_at_every_step() {
     for (_, dir) in &killed {
         check_twice(dir.path(), &work);
     }
-    work.check_bodies(&mut store);
+    work.check_blobs(&mut store);
     append(&mut store, &mut work, 60..70);
     store.close(&work.state).unwrap();
     append(&mut store, &mut work, 70..75);
@@ -102,14 +102,14 @@ fn a_rewrite_that_fails_at_any_step_costs_nothing() {
             [exchanged, not_yet].iter().for_each(|dir| check_twice(dir.path(), &work));
             continue;
         }
-        work.check_bodies(&mut store);
+        work.check_blobs(&mut store);
         append(&mut store, &mut work, 60..70);
         store.close(&work.state).unwrap();
         append(&mut store, &mut work, 70..75);
         assert_eq!(dir.path().join("sled.new").exists(), wanted == Step::InUse, "{wanted:?}");
         // The next one succeeds.
         store.home.rows().rewrite(&mut |_| Ok(())).unwrap();
-        work.check_bodies(&mut store);
+        work.check_blobs(&mut store);
         drop(store);
         check_twice(dir.path(), &work);
     }
@@ -127,7 +127,7 @@ fn a_failed_exchange_costs_nothing() {
         Ok(())
     });
     assert!(matches!(failed, Err(RewriteError::Io { .. })), "{failed:?}");
-    work.check_bodies(&mut store);
+    work.check_blobs(&mut store);
     append(&mut store, &mut work, 60..70);
     store.close(&work.state).unwrap();
     drop(store);
@@ -179,7 +179,7 @@ fn a_copy_that_does_not_read_as_it_was_written_is_thrown_away() {
         Ok(())
     });
     assert!(matches!(failed, Err(RewriteError::Differs { .. })), "{failed:?}");
-    work.check_bodies(&mut store);
+    work.check_blobs(&mut store);
     drop(store);
     check_twice(dir.path(), &work);
 }
@@ -211,7 +211,7 @@ fn reads_go_on_meanwhile() {
         let (tail, out) = (store.backup_tail(), &mut backup);
         let reader = scope.spawn(move || rows.write(out, || tail).unwrap());
         home.rewrite(&mut |_| {
-            work.check_bodies(&mut store);
+            work.check_blobs(&mut store);
             reads += 1;
             Ok(())
         })
@@ -262,7 +262,7 @@ fn after_a_backlog_was_worked_off_the_space_comes_back() {
     let after = database(dir.path());
     assert!(after <= 24 << 20, "{after}");
     assert!(matches!(news, Shrunk::Done { before, .. } if before > 60 << 20), "{news:?}");
-    work.check_bodies(&mut store);
+    work.check_blobs(&mut store);
     drop(store);
     check_twice(dir.path(), &work);
 }
@@ -312,7 +312,7 @@ fn a_start_gives_back_what_its_former_life_did_not() {
     let (mut store, _) = DiskStore::open(dir.path(), &shrinking).unwrap();
     assert!(matches!(until_shrunk(&mut store, &work), Shrunk::Done { .. }));
     assert_ne!(inode(dir.path()), before);
-    work.check_bodies(&mut store);
+    work.check_blobs(&mut store);
     drop(store);
     check_twice(dir.path(), &work);
 }

@@ -1,6 +1,6 @@
 //! Commits for tests: valid ones, of every kind, from a number, with the state that they lead to.
 
-use super::{Commit, Options, Store};
+use super::{Blob, Commit, Envelope, Options, Store};
 use crate::core::*;
 use bytes::Bytes;
 use std::sync::Arc;
@@ -73,11 +73,44 @@ impl Workload {
         seed.into_iter().cycle().take(len as usize).collect::<Vec<u8>>().into()
     }
 
-    pub(crate) fn check_bodies(&self, store: &mut impl Store) {
+    /// The envelope of each job that has one, by its id.
+    pub(crate) fn envelope(id: JobId) -> Bytes {
+        let tags = vec![("id".into(), id.to_string().into())];
+        Envelope::new(tags).expect("it is short").encode()
+    }
+
+    /// A job's blob of a kind, if it has one.
+    pub(crate) fn blob(kind: Blob, id: JobId, job: &Job) -> Option<Bytes> {
+        match kind {
+            Blob::Body => Some(Self::body(id)),
+            Blob::Envelope => job.spec.has_envelope.then(|| Self::envelope(id)),
+        }
+    }
+
+    pub(crate) fn check_blobs(&self, store: &mut impl Store) {
         // Backwards, so that none is found only because its row was just read for a neighbour before it.
         for id in self.known(|_| true).into_iter().rev() {
-            assert_eq!(store.body(id).unwrap(), Self::body(id), "the body of job {id}");
+            let job = self.state.job(id).expect("it is known");
+            for kind in Blob::ALL {
+                if let Some(wanted) = Self::blob(kind, id, job) {
+                    assert_eq!(store.blob(kind, id).unwrap(), wanted, "the {kind} of job {id}");
+                }
+            }
         }
+        self.check_reads(store);
+    }
+
+    /// What is read on another thread is the same.
+    fn check_reads(&self, store: &impl Store) {
+        let mut wanted = std::collections::BTreeMap::new();
+        for id in self.known(|_| true) {
+            let job = self.state.job(id).expect("it is known");
+            wanted.extend(Self::blob(Blob::Envelope, id, job).map(|envelope| (id, envelope)));
+        }
+        let ids = wanted.keys().copied().collect();
+        let mut found = store.blobs(Blob::Envelope, ids).read(|error| panic!("{error}"));
+        found.retain(|id, _| wanted.contains_key(id));
+        assert_eq!(found, wanted);
     }
 
     fn commit(&mut self, events: Vec<Event>) -> Commit {
@@ -86,15 +119,25 @@ impl Workload {
         events.iter().for_each(|event| self.state.apply(event));
         let arrived = events.iter().filter(|event| matches!(event, Event::Submitted { .. }));
         let arrived = arrived.flat_map(|event| event.jobs()).flat_map(|range| range.iter());
-        let bodies = arrived.map(Self::body).collect();
-        Commit { time: self.time, events, bodies }
+        let arrived: Vec<JobId> = arrived.collect();
+        let bodies = arrived.iter().copied().map(Self::body).collect();
+        let submitted = events.iter().filter_map(|event| match event {
+            Event::Submitted { jobs, spec, .. } => Some((*jobs, spec.has_envelope)),
+            _ => None,
+        });
+        let envelopes = submitted.flat_map(|(jobs, has)| {
+            jobs.iter().map(move |id| if has { Self::envelope(id) } else { Bytes::new() })
+        });
+        let mut envelopes: Vec<Bytes> = envelopes.collect();
+        if envelopes.iter().all(Bytes::is_empty) {
+            envelopes.clear();
+        }
+        Commit { time: self.time, events, bodies, envelopes }
     }
 
     fn submitted(&self, count: u64, kind: u64) -> Event {
         let mut spec = Spec::plain(QueueName::new(&format!("queue-{}", kind % 3)).unwrap());
-        if kind.is_multiple_of(5) {
-            spec.tags = vec![("kind".into(), kind.to_string().into())];
-        }
+        spec.has_envelope = kind.is_multiple_of(5) && kind > 0;
         Event::Submitted {
             jobs: IdRange::new(self.state.next_id(), count),
             spec: Arc::new(spec),

@@ -5,7 +5,7 @@ use crate::core::change::Recorder;
 use crate::core::command::{Group, Outcome, Start};
 use crate::core::event::Event;
 use crate::core::ids::{IdRange, JobId};
-use crate::core::job::{QueueName, Spec};
+use crate::core::job::QueueName;
 use crate::core::rejection::Rejection;
 use crate::core::time::Time;
 use std::collections::{BTreeMap, HashSet};
@@ -19,13 +19,6 @@ impl<R: Recorder> Decision<'_, R> {
         let mut count: u64 = 0;
         for group in groups {
             count = count.saturating_add(group.count);
-            if group.spec.tags.len() > Spec::TAG_COUNT_MAX {
-                return Err(Rejection::TooManyTags { count: group.spec.tags.len() });
-            }
-            let len = group.spec.tags.iter().map(|(name, value)| name.len() + value.len()).sum();
-            if len > Spec::TAGS_MAX {
-                return Err(Rejection::TagsTooLong { len });
-            }
         }
         if count == 0 {
             return Err(Rejection::NothingToSubmit);

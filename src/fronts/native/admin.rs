@@ -18,7 +18,7 @@ pub(super) async fn handle<S: Store + 'static>(
     match request {
         AdminRequest::Status {} => ready(hub, asked, &operators::status(hub, peer, now)),
         AdminRequest::Queues {} => ready(hub, asked, &operators::queues(hub, peer, now)),
-        AdminRequest::List(query) => ready(hub, asked, &operators::list(hub, peer, query)?),
+        AdminRequest::List(query) => ready(hub, asked, &operators::list(hub, peer, query).await?),
         AdminRequest::Show { id } => show(hub, asked, operators::job(hub, peer, JobId(id))?).await,
         AdminRequest::Explain { id } => {
             ready(hub, asked, &operators::explain(hub, peer, JobId(id), now)?);

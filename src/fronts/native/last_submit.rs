@@ -26,6 +26,8 @@ struct Known {
     /// Its payload up to the bodies.
     head: Bytes,
     group: Group,
+    /// That of the group's jobs, if they have one.
+    envelope: Option<Bytes>,
 }
 
 impl LastSubmit {
@@ -36,9 +38,9 @@ impl LastSubmit {
         payload.starts_with(&known.head).then_some(known.head.len())
     }
 
-    /// What such a payload asks for.
-    pub(super) fn group(&self) -> Option<Group> {
-        self.0.borrow().as_ref().map(|known| known.group.clone())
+    /// What such a payload asks for, and the envelope of its jobs.
+    pub(super) fn group(&self) -> Option<(Group, Option<Bytes>)> {
+        self.0.borrow().as_ref().map(|known| (known.group.clone(), known.envelope.clone()))
     }
 
     /// Takes the submits that ask for the same: the one at hand, and those right behind it in `buffer` that are short.
@@ -63,11 +65,12 @@ impl LastSubmit {
         Some(repeats)
     }
 
-    pub(super) fn remember(&self, head: &[u8], group: &Group, epoch: u64) {
+    pub(super) fn remember(&self, head: &[u8], (group, envelope): (&Group, Option<&Bytes>), epoch: u64) {
         // What a point in time means depends on the wall clock of the moment.
         if head.len() <= HEAD_MAX && !matches!(group.start, Start::At(_)) {
             let head = Bytes::copy_from_slice(head);
-            self.0.replace(Some(Known { epoch, head, group: group.clone() }));
+            let (group, envelope) = (group.clone(), envelope.cloned());
+            self.0.replace(Some(Known { epoch, head, group, envelope }));
         }
     }
 }
@@ -123,14 +126,14 @@ mod tests {
     fn what_begins_as_the_last_one_did_is_known_until_the_configuration_changes() {
         let last = LastSubmit::default();
         assert_eq!(last.head_of(b"mails:body", 1), None, "nothing was submitted yet");
-        last.remember(b"mails:", &group("mails"), 1);
-        assert_eq!((last.head_of(b"mails:body", 1), last.group()), (Some(6), Some(group("mails"))));
+        last.remember(b"mails:", (&group("mails"), None), 1);
+        assert_eq!((last.head_of(b"mails:body", 1), last.group()), (Some(6), Some((group("mails"), None))));
         assert_eq!(last.head_of(b"mail", 1), None, "it ends too early");
         assert_eq!(last.head_of(b"other:body", 1), None);
         assert_eq!(last.head_of(b"mails:body", 2), None, "what was allowed may not be any more");
-        last.remember(&[b'x'; HEAD_MAX + 1], &group("long"), 1);
+        last.remember(&[b'x'; HEAD_MAX + 1], (&group("long"), None), 1);
         assert!(last.head_of(b"mails:body", 1).is_some(), "long options are not kept");
-        last.remember(b"at:", &Group { start: Start::At(Time(9)), ..group("q") }, 1);
+        last.remember(b"at:", (&Group { start: Start::At(Time(9)), ..group("q") }, None), 1);
         assert_eq!(last.head_of(b"at:body", 1), None, "the clock may be set between two submits");
     }
 
@@ -143,7 +146,7 @@ mod tests {
         let mut buffer = BytesMut::from(&sent[..]);
         let (header, payload) = split_frame(&mut buffer, 1 << 20).unwrap().unwrap();
         let last = LastSubmit::default();
-        last.remember(&payload[..payload.len() - 4 - 4 * bodies], &group("mails"), 1);
+        last.remember(&payload[..payload.len() - 4 - 4 * bodies], (&group("mails"), None), 1);
         let (output, buffers, bounds) = (0, 0, Default::default());
         let limits = Limits { connections: 1, frame, body: 9, batch: 999, output, buffers, bounds };
         let repeats = last.repeats(&limits, (header.request, &payload), &mut buffer, 1).unwrap();

@@ -2,13 +2,12 @@
 //! server have is turned into what the wire has.
 
 use crate::clock::Clock;
-use crate::core::{EditRejection, Grant, LeaseId, LeaseRejection, Time};
-use crate::engine::{Answer, Origin};
+use crate::core::{EditRejection, LeaseId, LeaseRejection, Time};
+use crate::engine::{Answer, Claimed, Origin};
 use crate::protocol::{self as wire, ErrorCode, LeaseFault, LeaseRef, Response, put_head};
 use crate::server::operators::{ends, tags};
 use crate::server::{Fault, Kind, Notice, Outbox, Part};
 use crate::views::{EditView, PurgeView};
-use bytes::Bytes;
 use serde::Serialize;
 
 /// Says what a request came to.
@@ -17,7 +16,7 @@ pub(super) fn answer(request: u32, answer: Answer, clock: &Clock, out: &mut Outb
         Answer::Submitted(ids) => Response::Submitted { first: ids.first.0, count: ids.len },
         Answer::Jobs(jobs) => {
             let at = (clock.now(), clock.ahead_ms());
-            Response::Jobs(jobs.into_iter().map(|(grant, body)| claimed(&grant, body, at)).collect())
+            Response::Jobs(jobs.into_iter().map(|job| claimed(job, at)).collect())
         }
         Answer::Settled(results) => {
             Response::Settled(results.into_iter().map(|r| r.map_err(lease_fault)).collect())
@@ -101,7 +100,8 @@ pub(super) fn notice(notice: Notice) -> wire::Notice {
     }
 }
 
-fn claimed(grant: &Grant, body: Bytes, (now, ahead_ms): (Time, i64)) -> wire::ClaimedJob {
+fn claimed(job: Claimed, (now, ahead_ms): (Time, i64)) -> wire::ClaimedJob {
+    let Claimed { grant, body, envelope } = job;
     let spec = &grant.spec;
     wire::ClaimedJob {
         lease: LeaseRef { id: grant.id.0, attempt: grant.attempt.0 },
@@ -112,7 +112,7 @@ fn claimed(grant: &Grant, body: Bytes, (now, ahead_ms): (Time, i64)) -> wire::Cl
         queue: spec.queue.as_str().to_owned(),
         priority: spec.priority.0,
         owner: spec.owner,
-        tags: tags(spec),
+        tags: envelope.as_ref().map_or_else(Vec::new, tags),
         body,
     }
 }
@@ -159,6 +159,7 @@ fn code_of(kind: Kind) -> ErrorCode {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use bytes::Bytes;
 
     /// A long body goes its own way, behind its head.
     #[test]

@@ -11,12 +11,12 @@ use crate::protocol::{self as wire, Request, SubmitGroup};
 use crate::server::requests::{Asked, millis, queue_name};
 use crate::server::submit::{Submission, allow, check_options, submit};
 use crate::server::{Fault, Hub, Kind, Limits};
-use crate::store::Store;
+use crate::store::{Envelope, Store};
 use bytes::{Buf, Bytes, BytesMut};
 use std::sync::Arc;
 
 // The wire and the core agree.
-const _: () = assert!(wire::TAGS_MAX as usize == Spec::TAG_COUNT_MAX);
+const _: () = assert!(wire::TAGS_MAX as usize == Envelope::TAG_COUNT_MAX);
 
 /// A submit of more bytes is read in the background: one with very many groups of jobs takes up to half a second.
 const BACKGROUND_LEAST: usize = 256 << 10;
@@ -32,9 +32,10 @@ pub(super) fn handle_again<S: Store + 'static>(
 ) -> bool {
     let (limits, origin) = (hub.service.borrow().limits, asked.origin);
     let repeats = last.repeats(&limits, (origin.request, payload), buffer, hub.epoch());
-    let (Some(repeats), Some(group)) = (repeats, last.group()) else { return false };
+    let (Some(repeats), Some((group, envelope))) = (repeats, last.group()) else { return false };
     let mut engine = hub.engine.borrow_mut();
-    engine.submit_alike(origin.session, &repeats.requests, &group, repeats.bodies, asked.now);
+    let jobs = (&group, envelope.as_ref());
+    engine.submit_alike(origin.session, &repeats.requests, jobs, repeats.bodies, asked.now);
     if let Some((request, fault)) = repeats.refused {
         let origin = Origin { request, ..origin };
         engine.answer(origin, say::refusal(origin, &fault));
@@ -63,12 +64,12 @@ pub(super) async fn handle<S: Store + 'static>(
     let (read, leftovers) = done.ok_or(Fault::new(Kind::Internal, "the request could not be read"))?;
     let mut read = read?;
     let allowed = allow_and_remember(hub, last, asked, &payload, &mut read);
-    let (groups, bodies) = match &allowed {
+    let (groups, contents) = match &allowed {
         Ok(()) => submit(hub, asked, read.submission, until),
-        Err(_) => (read.submission.groups, read.submission.bodies),
+        Err(_) => (read.submission.groups, read.submission.contents),
     };
     // If the thread is gone, they are dropped here.
-    let _ = leftovers.send((groups, bodies, payload));
+    let _ = leftovers.send((groups, contents, payload));
     allowed
 }
 
@@ -88,6 +89,8 @@ pub(super) async fn handle_and_wait<S: Store + 'static>(
 struct Read {
     submission: Submission,
     head_len: Option<usize>,
+    /// The envelope of the last group's jobs.
+    envelope: Option<Bytes>,
 }
 
 fn read(limits: &Limits, uid: u32, payload: &Bytes, clock: &Clock) -> Result<Read, Fault> {
@@ -97,12 +100,15 @@ fn read(limits: &Limits, uid: u32, payload: &Bytes, clock: &Clock) -> Result<Rea
     limits.check_batch(count)?;
     let mut submission = Submission::with_capacity(count);
     let head_len = asked.first().filter(|_| asked.len() == 1).map(|only| only.head_len(payload.len()));
+    let mut envelope = None;
     for SubmitGroup { options, bodies } in asked {
         limits.check_bodies(&bodies)?;
         let has_priority = options.priority.is_some();
-        submission.add(group(options, bodies.len() as u64, uid, clock)?, has_priority, bodies);
+        let (group, of_group) = group(options, bodies.len() as u64, uid, clock)?;
+        envelope = of_group;
+        submission.add(group, has_priority, envelope.as_ref(), bodies);
     }
-    Ok(Read { submission, head_len })
+    Ok(Read { submission, head_len, envelope })
 }
 
 /// Refuses what the caller may not submit.
@@ -115,28 +121,46 @@ fn allow_and_remember<S: Store + 'static>(
 ) -> Result<(), Fault> {
     allow(hub, asked.peer, &mut read.submission)?;
     if let Some(len) = read.head_len {
-        last.remember(&payload[..len], &read.submission.groups[0], hub.epoch());
+        last.remember(&payload[..len], (&read.submission.groups[0], read.envelope.as_ref()), hub.epoch());
     }
     Ok(())
 }
 
-fn group(options: wire::JobOptions, count: u64, owner: u32, clock: &Clock) -> Result<Group, Fault> {
+/// What a group asks for, and the envelope of its jobs.
+fn group(
+    options: wire::JobOptions,
+    count: u64,
+    owner: u32,
+    clock: &Clock,
+) -> Result<(Group, Option<Bytes>), Fault> {
     check_options(options.attempts, options.ttl_ms.map(millis))?;
     let start = match options.start {
         wire::Start::Now => Start::Now,
         wire::Start::After(ms) => Start::After(millis(ms)),
         wire::Start::At(ms) => Start::At(clock.at_wall(Time(ms))),
     };
+    let envelope = envelope(options.tags)?;
     let spec = Arc::new(Spec {
         queue: queue_name(&options.queue)?,
         priority: options.priority.map(Priority).unwrap_or_default(),
         attempts: options.attempts,
         backoff: options.backoff.map(backoff),
         timeout: options.timeout_ms.map(millis),
-        tags: options.tags.into_iter().map(|(name, value)| (name.into(), value.into())).collect(),
+        has_envelope: envelope.is_some(),
         owner,
     });
-    Ok(Group { spec, count, start, ttl: options.ttl_ms.map(millis) })
+    Ok((Group { spec, count, start, ttl: options.ttl_ms.map(millis) }, envelope))
+}
+
+/// The envelope with these tags, if there are any.
+fn envelope(tags: Vec<(String, String)>) -> Result<Option<Bytes>, Fault> {
+    if tags.is_empty() {
+        return Ok(None);
+    }
+    let tags = tags.into_iter().map(|(name, value)| (name.into(), value.into()));
+    let envelope = Envelope::new(tags.collect());
+    let envelope = envelope.map_err(|error| Fault::new(Kind::TooLarge, error.to_string()))?;
+    Ok(Some(envelope.encode()))
 }
 
 fn backoff(backoff: wire::WireBackoff) -> Backoff {

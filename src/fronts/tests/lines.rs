@@ -3,7 +3,7 @@
 
 use crate::clock::Clock;
 use crate::core::{Attempt, Group, JobId, LeaseId, Spec, Start, Time, Verdict};
-use crate::engine::{Answer, Origin};
+use crate::engine::{Answer, Claimed, Origin};
 use crate::server::requests::{self, Asked, ClaimAsked, queue_name};
 use crate::server::submit::{Submission, allow, submit};
 use crate::server::{Close, Connection, Encoder, Fault, Front, Hub, Kind, Limits, Notice, Outbox, Part};
@@ -45,7 +45,7 @@ impl Encoder for Lines {
         self.is_busy.set(false);
         let line = match answer {
             Answer::Submitted(ids) => format!("id {}\n", ids.first),
-            Answer::Jobs(jobs) => jobs.iter().fold(String::new(), |lines, (grant, body)| {
+            Answer::Jobs(jobs) => jobs.iter().fold(String::new(), |lines, Claimed { grant, body, .. }| {
                 lines + &format!("job {} {} {}\n", grant.id, grant.attempt.0, String::from_utf8_lossy(body))
             }),
             Answer::Settled(results) => results
@@ -137,7 +137,7 @@ fn submit_one<S: Store + 'static>(
     let spec = Spec { owner: asked.peer.caller.uid, ..Spec::plain(queue_name(queue)?) };
     let group = Group { spec: spec.into(), count: 1, start: Start::Now, ttl: None };
     let mut submission = Submission::default();
-    submission.add(group, false, [body]);
+    submission.add(group, false, None, [body]);
     allow(hub, asked.peer, &mut submission)?;
     submit(hub, asked, submission, None);
     Ok(())

@@ -2,13 +2,13 @@
 
 use super::commands;
 use crate::clock::Clock;
-use crate::core::{Exit, Failure, Job, JobId, JobState, Spec, StateKind, Time};
+use crate::core::{Exit, Failure, Job, JobId, JobState, StateKind, Time};
 use crate::engine::End;
 use crate::server::fault::Fault;
 use crate::server::hub::Hub;
 use crate::server::peer::Peer;
 use crate::server::requests::not_found;
-use crate::store::Store;
+use crate::store::{Envelope, Store};
 use crate::views::{BACKOFF_KINDS, BackoffView, EndView, FailureView, JobView};
 
 /// A job, and what it runs. Its last words are read by [`last_words`].
@@ -17,7 +17,8 @@ pub(crate) fn job<S: Store + 'static>(hub: &Hub<S>, peer: &Peer, id: JobId) -> R
     let job = hub.engine.borrow().core().state.job(id).filter(|job| permissions.reads(&job.spec)).cloned();
     let job = job.ok_or_else(|| not_found(id))?;
     let (command, _) = commands::of(hub, id, &job);
-    Ok(JobView { command, ..view(hub, id, &job) })
+    let envelope = job.spec.has_envelope.then(|| hub.engine.borrow_mut().peek_envelope(id)).flatten();
+    Ok(JobView { command, ..view(hub, id, &job, envelope.as_ref()) })
 }
 
 /// Adds the last words of a job's newest failure, if it printed any.
@@ -44,12 +45,17 @@ pub(crate) fn ends(ends: Vec<End>) -> Vec<EndView> {
     ends.into_iter().map(view).collect()
 }
 
-pub(crate) fn tags(spec: &Spec) -> Vec<(String, String)> {
-    spec.tags.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect()
+pub(crate) fn tags(envelope: &Envelope) -> Vec<(String, String)> {
+    envelope.tags().iter().map(|(name, value)| (name.to_string(), value.to_string())).collect()
 }
 
 /// A job as people see it, but for what takes reading.
-pub(super) fn view<S: Store + 'static>(hub: &Hub<S>, id: JobId, job: &Job) -> JobView {
+pub(super) fn view<S: Store + 'static>(
+    hub: &Hub<S>,
+    id: JobId,
+    job: &Job,
+    envelope: Option<&Envelope>,
+) -> JobView {
     let service = hub.service.borrow();
     let settings = service.settings.of(&job.spec.queue);
     let at = |time: Time| hub.clock.shown(time).0;
@@ -87,7 +93,7 @@ pub(super) fn view<S: Store + 'static>(hub: &Hub<S>, id: JobId, job: &Job) -> Jo
         kept_until: job.state.ended().and_then(|end| some(end.keep_until)),
         expires_at: some(job.expires_at),
         owner: job.spec.owner,
-        tags: tags(&job.spec),
+        tags: envelope.map_or_else(Vec::new, tags),
         failures: job.failures.iter().map(|failure| self::failure(failure, &hub.clock)).collect(),
         stderr_tail: None,
     }

@@ -3,18 +3,23 @@
 use super::commands;
 use super::jobs::view;
 use crate::core::{IdRange, Job, JobId, QueueName, State, StateKind};
-use crate::server::fault::Fault;
+use crate::engine::Refusal;
+use crate::server::fault::{Fault, Kind};
 use crate::server::hub::Hub;
 use crate::server::peer::Peer;
 use crate::server::permissions::Permissions;
 use crate::server::requests::{queue_name, state_name};
-use crate::store::Store;
+use crate::store::{Envelope, Store};
 use crate::views::{JobView, JobsView, ListQuery};
+use bytes::Bytes;
+use std::collections::BTreeMap;
 
 /// The most jobs of one page of a list.
 const PAGE_MAX: u32 = 1_000;
 /// The most jobs that one list looks at; a filter that finds few goes on with the next page.
 const SCAN_MAX: u64 = 20_000;
+/// The most jobs whose envelopes are read for a page.
+const ENVELOPES_MAX: u64 = 20_000;
 /// The most jobs of one page that says what commands are.
 const COMMANDS_MAX: u32 = 100;
 /// A page ends behind the job with which it has read so much of their bodies.
@@ -24,22 +29,46 @@ const COMMANDS_BYTES_MAX: usize = 1 << 20;
 struct Filter {
     queue: Option<QueueName>,
     state: Option<StateKind>,
+    /// Tags that a job must have all of: they are not in memory.
     tags: Vec<(String, String)>,
 }
 
 impl Filter {
-    fn takes(&self, job: &Job) -> bool {
-        let has = |(name, value): &(String, String)| {
-            job.spec.tags.iter().any(|(n, v)| **n == **name && **v == **value)
-        };
+    /// As far as can be told without reading.
+    fn may_take(&self, job: &Job) -> bool {
         self.queue.as_ref().is_none_or(|queue| *queue == job.spec.queue)
             && self.state.is_none_or(|state| state == job.state.kind())
-            && self.tags.iter().all(has)
+            && (self.tags.is_empty() || job.spec.has_envelope)
+    }
+
+    /// Whether it takes a job that it may take.
+    fn takes(&self, envelope: Option<&Envelope>) -> bool {
+        let has = |envelope: &Envelope| self.tags.iter().all(|(name, value)| envelope.has(name, value));
+        envelope.map_or(self.tags.is_empty(), has)
+    }
+}
+
+/// What of a page is known without reading.
+struct Found {
+    /// Runs of jobs that are alike, in the order in which they are shown.
+    runs: Vec<(IdRange, Job)>,
+    newest: bool,
+    /// Where to go on if there may be more.
+    next: Option<u64>,
+}
+
+impl Found {
+    /// The jobs, in order.
+    fn jobs(&self) -> impl Iterator<Item = (JobId, &Job)> {
+        self.runs.iter().flat_map(|(range, job)| {
+            let nth = |n| if self.newest { range.end().0 - 1 - n } else { range.first.0 + n };
+            (0..range.len).map(move |n| (JobId(nth(n)), job))
+        })
     }
 }
 
 /// The jobs that somebody asks for and may see.
-pub(crate) fn list<S: Store + 'static>(
+pub(crate) async fn list<S: Store + 'static>(
     hub: &Hub<S>,
     peer: &Peer,
     query: ListQuery,
@@ -47,23 +76,69 @@ pub(crate) fn list<S: Store + 'static>(
     let ListQuery { queue, state, tags, after, before, newest, commands, limit } = query;
     let queue = queue.as_deref().map(queue_name).transpose()?;
     let filter = Filter { queue, state: state.as_deref().map(state_name).transpose()?, tags };
-    let permissions = hub.permissions(peer);
-    let limit = limit.clamp(1, if commands { COMMANDS_MAX } else { PAGE_MAX });
-    let (found, next) =
-        find(hub, &permissions, &filter, after..before.unwrap_or(u64::MAX), newest, limit as usize);
+    let limit = limit.clamp(1, if commands { COMMANDS_MAX } else { PAGE_MAX }) as usize;
+    let most = if filter.tags.is_empty() { limit as u64 } else { ENVELOPES_MAX };
+    let bounds = after..before.unwrap_or(u64::MAX);
+    let found = find(hub, &hub.permissions(peer), &filter, bounds, newest, most);
+    let (found, next) = read(hub, filter, found, limit).await?;
     let mut page = JobsView { jobs: Vec::with_capacity(found.len()), next };
-    let mut read = 0;
-    for (id, job) in found {
-        if read > COMMANDS_BYTES_MAX {
+    let mut bytes = 0;
+    for (id, job, envelope) in &found {
+        if bytes > COMMANDS_BYTES_MAX {
             page.next = page.jobs.last().map(|job| job.id);
             break;
         }
-        let (command, length) = if commands { commands::of(hub, id, &job) } else { (None, 0) };
-        read += length;
+        let (command, length) = if commands { commands::of(hub, *id, job) } else { (None, 0) };
+        bytes += length;
         let command = command.map(commands::cut);
-        page.jobs.push(JobView { command, ..view(hub, id, &job) });
+        page.jobs.push(JobView { command, ..view(hub, *id, job, envelope.as_ref()) });
     }
     Ok(page)
+}
+
+/// A page: jobs with their envelopes, and where to go on.
+type Page = (Vec<(JobId, Job, Option<Envelope>)>, Option<u64>);
+
+/// Reads the envelopes, on another thread since they may be on the disk, and takes the first jobs that fit.
+async fn read<S: Store + 'static>(
+    hub: &Hub<S>,
+    filter: Filter,
+    found: Found,
+    limit: usize,
+) -> Result<Page, Fault> {
+    let with: Vec<_> = found.jobs().filter(|(_, job)| job.spec.has_envelope).map(|(id, _)| id).collect();
+    if with.is_empty() {
+        return Ok((found.jobs().map(|(id, job)| (id, job.clone(), None)).collect(), found.next));
+    }
+    let reads = hub.engine.borrow().envelopes(with);
+    let work = move || {
+        let mut failed = None;
+        let envelopes = reads.read(|error| failed = Some(error));
+        match failed {
+            // Whether a job has a tag is not known.
+            Some(error) if !filter.tags.is_empty() => return Err(Fault::from(&Refusal::Blob(error))),
+            Some(error) => tracing::warn!("a list shows a job without its tags: {error}"),
+            None => {}
+        }
+        Ok(fitting(&filter, &found, &envelopes, limit))
+    };
+    let done = hub.background.run::<_, ()>(work).await;
+    done.ok_or(Fault::new(Kind::Internal, "the tags of jobs could not be read"))?.0
+}
+
+fn fitting(filter: &Filter, found: &Found, envelopes: &BTreeMap<JobId, Bytes>, limit: usize) -> Page {
+    let mut page = Vec::new();
+    for (id, job) in found.jobs() {
+        let envelope = envelopes.get(&id).filter(|_| job.spec.has_envelope);
+        let envelope = envelope.and_then(|bytes| Envelope::decode(bytes).ok());
+        if filter.takes(envelope.as_ref()) {
+            page.push((id, job.clone(), envelope));
+            if page.len() == limit {
+                return (page, Some(id.0));
+            }
+        }
+    }
+    (page, found.next)
 }
 
 /// The jobs among which those are that fit, by id: as few as can be told without looking at each.
@@ -83,39 +158,38 @@ fn runs<'s>(
     }
 }
 
-/// The jobs with ids inside of the bounds, which are not among them, and where to go on if there may be more.
+/// The jobs with ids inside of the bounds, which are not among them: about `most` at most.
 fn find<S: Store + 'static>(
     hub: &Hub<S>,
     permissions: &Permissions<'_>,
     filter: &Filter,
     bounds: std::ops::Range<u64>,
     newest: bool,
-    limit: usize,
-) -> (Vec<(JobId, Job)>, Option<u64>) {
+    most: u64,
+) -> Found {
     let engine = hub.engine.borrow();
     let state = &engine.core().state;
     let (first, end) = (bounds.start.saturating_add(1), bounds.end.min(state.next_id().0));
-    let mut found = Vec::new();
+    let mut found = Found { runs: Vec::new(), newest, next: None };
     if first >= end {
-        return (found, None);
+        return found;
     }
     let range = IdRange::new(JobId(first), end - first);
     let mut runs = runs(state, filter, range);
-    let mut looked_at = 0;
+    let (mut looked_at, mut left) = (0, most);
     while let Some((run, job)) = if newest { runs.next_back() } else { runs.next() } {
         looked_at += 1;
-        if filter.takes(job) && permissions.reads(&job.spec) {
-            let room = (limit - found.len()).min(run.len as usize);
-            let nth = |n: usize| if newest { run.end().0 - 1 - n as u64 } else { run.first.0 + n as u64 };
-            found.extend((0..room).map(|n| (JobId(nth(n)), job.clone())));
-            if found.len() == limit {
-                let next = found.last().map(|(id, _)| id.0);
-                return (found, next);
-            }
+        if filter.may_take(job) && permissions.reads(&job.spec) {
+            let len = run.len.min(left);
+            let part = IdRange::new(if newest { JobId(run.end().0 - len) } else { run.first }, len);
+            found.runs.push((part, job.clone()));
+            left -= len;
         }
-        if looked_at == SCAN_MAX {
-            return (found, Some(if newest { run.first.0 } else { run.end().0 - 1 }));
+        if left == 0 || looked_at == SCAN_MAX {
+            let last = found.runs.last().filter(|_| left == 0).map_or(run, |(part, _)| *part);
+            found.next = Some(if newest { last.first.0 } else { last.end().0 - 1 });
+            return found;
         }
     }
-    (found, None)
+    found
 }

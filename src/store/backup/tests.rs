@@ -40,7 +40,7 @@ fn check(bytes: &[u8], work: &Workload) {
     assert_eq!((restored.commit, restored.next_id), (work.commits, work.state.next_id().0));
     let (mut store, found) = DiskStore::open(dir.path(), &options()).unwrap();
     assert_same(&found.state, &work.state);
-    work.check_bodies(&mut store);
+    work.check_blobs(&mut store);
 }
 
 /// Commits and checkpoints go on between any two pieces.

@@ -4,12 +4,13 @@
 use super::BackupError;
 use super::read::{Next, Pieces};
 use crate::core::{JobId, RangeSet};
+use crate::store::blob::ByKind;
 use crate::store::codec::{BlockRow, MetaRow, Piece, QueueRow};
 use crate::store::commit::CommitNo;
 use crate::store::error::Defect;
 use crate::store::home::{HomeError, Rows};
 use crate::store::log::Place;
-use crate::store::recent::RecentBodies;
+use crate::store::recent::Recent;
 use crate::store::recovery::Fold;
 use bytes::Bytes;
 use std::cell::RefCell;
@@ -28,13 +29,13 @@ pub struct Summary {
     pub next_id: u64,
 }
 
-/// Rows in memory; bodies only as the ids that have one.
+/// Rows in memory; blobs only as the ids that have one.
 #[derive(Default)]
 struct Kept {
     meta: Option<MetaRow>,
     blocks: RefCell<BTreeMap<u64, BlockRow>>,
     queues: Vec<QueueRow>,
-    bodies: RangeSet,
+    blobs: ByKind<RangeSet>,
     commits: Vec<(CommitNo, Bytes)>,
     last: Option<CommitNo>,
 }
@@ -96,8 +97,8 @@ impl Kept {
     fn take(&mut self, piece: Piece) -> Result<(), Defect> {
         match piece {
             Piece::Meta(meta) => self.meta = Some(meta),
-            Piece::Bodies(_, bodies) => bodies.iter().for_each(|(id, _)| {
-                self.bodies.insert(id.0, 1);
+            Piece::Blobs(kind, _, blobs) => blobs.iter().for_each(|(id, _)| {
+                self.blobs[kind].insert(id.0, 1);
             }),
             Piece::Block(block, row) => {
                 let row = BlockRow::decode(block, &row);
@@ -114,12 +115,12 @@ impl Kept {
         Ok(())
     }
 
-    /// What a recovery makes of it, and which jobs would have no body.
+    /// What a recovery makes of it, and which jobs would lack a blob.
     fn fold(&mut self) -> Result<(Summary, Vec<Defect>), Defect> {
         let wrong = |place: String, detail: &dyn ToString| Defect { place, detail: detail.to_string() };
         let rows = "its rows".to_owned();
-        // Which bodies there are is all that is asked.
-        let mut fold = Fold::load(self, RecentBodies::new(0)).map_err(|error| wrong(rows.clone(), &error))?;
+        // Which blobs there are is all that is asked.
+        let mut fold = Fold::load(self, Recent::new(0)).map_err(|error| wrong(rows.clone(), &error))?;
         let mut last = fold.meta.home;
         for (number, payload) in std::mem::take(&mut self.commits) {
             let place = format!("commit {}", number.0);
@@ -136,9 +137,9 @@ impl Kept {
         let folded = fold.end(last).map_err(|error| wrong(rows, &error))?;
         let state = &folded.recovered.state;
         let all = crate::core::IdRange::new(JobId(1), state.next_id().0);
-        let ids = state.iter(all).flat_map(|(range, _)| range.iter().collect::<Vec<_>>());
-        let bare = ids.filter(|id| !self.bodies.contains(id.0) && !folded.recent.contains(*id));
-        let missing = bare.map(|id| wrong(format!("job {id}"), &"its body is missing")).collect();
+        let lacking = folded.recent.lacking(state.iter(all), |kind, id| !self.blobs[kind].contains(id.0));
+        let missing = lacking.map(|(kind, id)| wrong(format!("job {id}"), &format!("its {kind} is missing")));
+        let missing = missing.collect();
         let jobs = folded.recovered.report.jobs;
         Ok((Summary { jobs, commit: last.0, next_id: state.next_id().0 }, missing))
     }

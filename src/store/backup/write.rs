@@ -1,12 +1,13 @@
 //! Taking a backup, on a thread of its own: rows from the home, then what of the log came after them.
 //!
-//! Checkpoints go on meanwhile. A row of jobs is read before the bodies of its jobs: one that is missing then belongs
+//! Checkpoints go on meanwhile. A row of jobs is read before the blobs of its jobs: one that is missing then belongs
 //! to a job that has ended since, and the log says so. Rows of queues are read after all rows of jobs, since none of
 //! those may reflect a commit that its queue's row does not.
 
 use super::{BackupError, header};
 use crate::core::JobId;
-use crate::store::codec::{Piece, block_range, row_mask};
+use crate::store::blob::Blob;
+use crate::store::codec::{BlockRow, Piece, block_range};
 use crate::store::commit::CommitNo;
 use crate::store::home::{HomeError, RowReader};
 use crate::store::log::{Tail, record};
@@ -16,8 +17,8 @@ use std::io::{self, Write};
 
 /// How many rows are read at once.
 const ROWS: usize = 64;
-/// About how many bytes of bodies a piece has.
-const BODIES_BYTES: usize = 256 << 10;
+/// About how many bytes of blobs a piece has.
+const PIECE_BYTES: usize = 256 << 10;
 
 /// The home, as a backup reads it.
 #[derive(Debug)]
@@ -60,7 +61,7 @@ impl BackupRows {
             let Some((newest, _)) = rows.last() else { break };
             from = newest + 1;
             for (block, row) in rows {
-                self.write_bodies(block, &row, &mut out)?;
+                self.write_blobs(block, &row, &mut out)?;
                 out.write(&Piece::Block(block, row))?;
             }
         }
@@ -76,28 +77,31 @@ impl BackupRows {
         Ok(log.last())
     }
 
-    fn write_bodies<W: Write>(&self, block: u64, row: &[u8], out: &mut Pieces<W>) -> Result<(), BackupError> {
-        let mask = row_mask(row).map_err(|error| HomeError::damaged("jobs", &block.to_be_bytes(), error))?;
-        let (mut near, mut bodies, mut bytes) = (Vec::<(JobId, Bytes)>::new(), Vec::new(), 0);
-        for id in block_range(block).iter().filter(|id| mask >> (id.0 % 64) & 1 == 1) {
-            let find = |row: &[(JobId, Bytes)]| row.iter().find(|(found, _)| *found == id).cloned();
-            let found = match find(&near) {
-                Some(found) => Some(found),
-                None => {
-                    near = self.home.bodies(id)?;
-                    find(&near)
+    fn write_blobs<W: Write>(&self, block: u64, row: &[u8], out: &mut Pieces<W>) -> Result<(), BackupError> {
+        let row = BlockRow::decode(block, row);
+        let row = row.map_err(|error| HomeError::damaged("jobs", &block.to_be_bytes(), error))?;
+        for (kind, mask) in [(Blob::Body, row.mask()), (Blob::Envelope, row.envelopes())] {
+            let (mut near, mut blobs, mut bytes) = (Vec::<(JobId, Bytes)>::new(), Vec::new(), 0);
+            for id in block_range(block).iter().filter(|id| mask >> (id.0 % 64) & 1 == 1) {
+                let find = |row: &[(JobId, Bytes)]| row.iter().find(|(found, _)| *found == id).cloned();
+                let found = match find(&near) {
+                    Some(found) => Some(found),
+                    None => {
+                        near = self.home.blobs(kind, id)?;
+                        find(&near)
+                    }
+                };
+                let Some(found) = found else { continue };
+                bytes += found.1.len();
+                blobs.push(found);
+                if bytes >= PIECE_BYTES {
+                    out.write(&Piece::Blobs(kind, block, std::mem::take(&mut blobs)))?;
+                    bytes = 0;
                 }
-            };
-            let Some(found) = found else { continue };
-            bytes += found.1.len();
-            bodies.push(found);
-            if bytes >= BODIES_BYTES {
-                out.write(&Piece::Bodies(block, std::mem::take(&mut bodies)))?;
-                bytes = 0;
             }
-        }
-        if !bodies.is_empty() {
-            out.write(&Piece::Bodies(block, bodies))?;
+            if !blobs.is_empty() {
+                out.write(&Piece::Blobs(kind, block, blobs))?;
+            }
         }
         Ok(())
     }

@@ -9,11 +9,12 @@
 mod pace;
 mod slice;
 
+use super::blob::ByKind;
 use super::codec::{MetaRow, QueueRow, block_of};
 use super::commit::{Commit, CommitNo};
 use super::error::AppendError;
 use super::home::{QueueStep, Report, RowWriter, Work};
-use super::recent::{Arrivals, RecentBodies};
+use super::recent::{Arrivals, Recent};
 use crate::core::{Event, IdRange, JobId, QueueBooks, QueueName, RangeSet, State, Time};
 use pace::Pace;
 use std::collections::{BTreeSet, HashMap};
@@ -29,7 +30,7 @@ const FULL_AGAIN: Duration = Duration::from_secs(1);
 /// of a recovery.
 const EARLY_BYTES: u64 = 32 << 20;
 
-/// How many bodies that are home are dropped from memory in one step: about a hundred microseconds.
+/// How many blobs that are home are dropped from memory in one step: about a hundred microseconds.
 const RELEASED: u64 = 2_000;
 
 /// What of a checkpoint is needed to go on after a start.
@@ -71,9 +72,9 @@ pub(crate) struct Checkpoints {
     going: BTreeSet<QueueName>,
     round: Option<Round>,
     rounds: u64,
-    /// Jobs whose bodies are home and not yet forgotten here.
+    /// Jobs whose blobs are home and not yet forgotten here.
     released: RangeSet,
-    /// The end of a checkpoint that nobody was told yet: the log keeps the bodies that are not forgotten.
+    /// The end of a checkpoint that nobody was told yet: the log keeps the blobs that are not forgotten.
     came_home: Option<CommitNo>,
     /// When the next one begins; `None` while nothing has changed.
     due: Option<Time>,
@@ -94,8 +95,8 @@ struct Round {
     todo: RangeSet,
     /// All of its blocks, for another try.
     blocks: RangeSet,
-    /// Jobs whose bodies are home when it is done.
-    bodies: RangeSet,
+    /// Jobs whose blobs are home when it is done.
+    blobs: RangeSet,
     /// Blocks whose rows are gone when it is done.
     removed: RangeSet,
     /// Encoded as of a commit, which is not confirmed yet, or the home had no room for it.
@@ -135,13 +136,13 @@ impl Checkpoints {
         }
     }
 
-    /// Takes note of a commit that was appended, as so many bytes: what has changed, which bodies came and went.
+    /// Takes note of a commit that was appended, as so many bytes: what has changed, which blobs came and went.
     pub(crate) fn note(
         &mut self,
         commit: &Commit,
         bytes: u64,
-        mut arrivals: Arrivals<'_>,
-        recent: &mut RecentBodies,
+        mut arrivals: ByKind<Arrivals<'_>>,
+        recent: &mut Recent,
     ) {
         self.bytes += bytes;
         for event in &commit.events {
@@ -156,7 +157,10 @@ impl Checkpoints {
             }
             event.forgotten().iter().for_each(|jobs| recent.remove(*jobs));
         }
-        debug_assert_eq!(arrivals.bodies.len(), 0, "each job that was submitted has one body");
+        debug_assert!(
+            arrivals.iter().all(|(_, arrivals)| arrivals.blobs.len() == 0),
+            "each job that was submitted has one body, and one envelope or none"
+        );
     }
 
     /// Whether a new one must wait for space on the disk: what is left of it is for the log, and a database that meets
@@ -175,7 +179,7 @@ impl Checkpoints {
         &mut self,
         home: &mut impl RowWriter,
         view: View<'_>,
-        recent: &mut RecentBodies,
+        recent: &mut Recent,
         now: Time,
     ) -> Result<Step, AppendError> {
         let mut step = Step::default();
@@ -209,7 +213,7 @@ impl Checkpoints {
         &mut self,
         home: &mut impl RowWriter,
         view: View<'_>,
-        recent: &mut RecentBodies,
+        recent: &mut Recent,
     ) -> Result<(), AppendError> {
         debug_assert!(view.last <= view.confirmed, "the log was waited for");
         loop {
@@ -247,7 +251,7 @@ impl Checkpoints {
             meta: MetaRow { home: last, time, next_id: state.next_id() },
             todo: blocks.clone(),
             blocks,
-            bodies: RangeSet::default(),
+            blobs: RangeSet::default(),
             removed: RangeSet::default(),
             waiting: None,
             finished: false,
@@ -260,7 +264,7 @@ impl Checkpoints {
         &mut self,
         home: &mut impl RowWriter,
         view: View<'_>,
-        recent: &RecentBodies,
+        recent: &Recent,
         now: Time,
     ) -> Result<Option<Time>, AppendError> {
         let (appended, log_is_long) = (self.bytes, self.log_is_long);
@@ -300,7 +304,7 @@ impl Checkpoints {
     }
 
     /// What the home gets next: a slice, or the end.
-    fn next_work(&mut self, View { state, last, .. }: View<'_>, recent: &RecentBodies) -> Work {
+    fn next_work(&mut self, View { state, last, .. }: View<'_>, recent: &Recent) -> Work {
         let number = self.rounds;
         let round = self.round.as_mut().expect("a checkpoint is under way");
         if round.todo.is_empty() {
@@ -332,8 +336,8 @@ impl Checkpoints {
         rows
     }
 
-    /// Drops some of the bodies that are home.
-    fn release(&mut self, recent: &mut RecentBodies) {
+    /// Drops some of the blobs that are home.
+    fn release(&mut self, recent: &mut Recent) {
         let mut left = RELEASED;
         while left > 0 {
             let Some((first, len)) = self.released.ranges().next() else { return };
@@ -351,7 +355,7 @@ impl Checkpoints {
         match report {
             Report::Done => {
                 self.going.clear();
-                for (first, len) in round.bodies.ranges() {
+                for (first, len) in round.blobs.ranges() {
                     self.released.insert(first, len);
                 }
                 self.home = round.meta.home;

@@ -40,7 +40,7 @@ struct Begun {
     checkpoints: Checkpoints,
     desk: Desk,
     work: Workload,
-    recent: RecentBodies,
+    recent: Recent,
 }
 
 impl Begun {
@@ -50,7 +50,7 @@ impl Begun {
         let mut start = Start::default();
         start.dirty.insert(0, 320);
         let checkpoints = Checkpoints::new(Duration::from_millis(DUE.0), start);
-        let mut begun = Begun { checkpoints, desk: Desk::default(), work, recent: RecentBodies::new(0) };
+        let mut begun = Begun { checkpoints, desk: Desk::default(), work, recent: Recent::new(0) };
         begun.step(Time(0));
         begun.checkpoints.bytes = appended;
         begun

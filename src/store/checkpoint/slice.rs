@@ -2,15 +2,16 @@
 
 use super::Round;
 use crate::core::{IdRange, JobId, RangeSet, State};
+use crate::store::blob::ByKind;
 use crate::store::codec::{BLOCK, BlockRow, block_of, block_range};
 use crate::store::commit::CommitNo;
 use crate::store::home::BlockRows;
-use crate::store::recent::{Neighbours, RecentBodies};
+use crate::store::recent::{Neighbours, Recent};
 
 /// The most blocks in a slice. A block of 64 jobs that are all different takes some 15 µs to encode.
 const BLOCKS: usize = 32;
 
-/// The most bytes of rows and bodies in a slice, give or take a block.
+/// The most bytes of rows and blobs in a slice, give or take a block.
 const BYTES: usize = 256 << 10;
 
 /// The most ranges that are looked at for a slice: most of them may turn out to be empty.
@@ -23,7 +24,7 @@ pub(super) fn blocks(
     stored: &mut RangeSet,
     state: &State,
     last: CommitNo,
-    recent: &RecentBodies,
+    recent: &Recent,
 ) -> Vec<BlockRows> {
     let (mut changes, mut bytes) = (Vec::new(), 0);
     for _ in 0..LOOKS {
@@ -39,17 +40,17 @@ pub(super) fn blocks(
             round.todo.remove(first, dead + 1 - first);
             round.removed.insert(dead, 1);
             stored.remove(dead, 1);
-            changes.push(BlockRows { block: dead, row: None, bodies: Vec::new() });
+            changes.push(BlockRows { block: dead, row: None, blobs: ByKind::default() });
             continue;
         }
         round.todo.remove(first, empty_until - first);
         if let Some(block) = next_live {
             let change = encode(block, state, last, recent);
             bytes += change.row.as_ref().map_or(0, |(row, _)| row.len());
-            bytes += change.bodies.iter().map(Neighbours::len).sum::<usize>();
-            // Jobs that arrive in this block after now have their bodies stored the next time.
+            bytes += change.blobs.iter().flat_map(|(_, blobs)| blobs).map(Neighbours::len).sum::<usize>();
+            // Jobs that arrive in this block after now have their blobs stored the next time.
             let end = state.next_id().0.min(block_range(block).end().0);
-            round.bodies.insert(block * BLOCK, end - block * BLOCK);
+            round.blobs.insert(block * BLOCK, end - block * BLOCK);
             round.todo.remove(block, 1);
             stored.insert(block, 1);
             changes.push(change);
@@ -63,8 +64,9 @@ fn first_stored(stored: &RangeSet, block: u64) -> Option<u64> {
     if stored.contains(block) { Some(block) } else { stored.after(block) }
 }
 
-fn encode(block: u64, state: &State, last: CommitNo, recent: &RecentBodies) -> BlockRows {
-    let row = BlockRow { commit: last, runs: state.runs(block_range(block)) };
+fn encode(block: u64, state: &State, last: CommitNo, recent: &Recent) -> BlockRows {
+    let row = BlockRow::new(last, state.runs(block_range(block)));
     let live = row.mask();
-    BlockRows { block, row: Some((row.encode(), live)), bodies: recent.of_block(block, live) }
+    let blobs = ByKind::of(|kind| recent.of(kind).of_block(block, live));
+    BlockRows { block, row: Some((row.encode(), live)), blobs }
 }

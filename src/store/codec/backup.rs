@@ -1,10 +1,15 @@
 //! What a backup is made of, piece by piece. The rows are those of the database and the commits those of the log, byte
 //! for byte; this only says which is which.
 
-use super::{DecodeError, FORMAT, MetaRow, QueueRow, ROW_MAX, Reader, block_of, put};
+use super::{DecodeError, MetaRow, QueueRow, ROW_MAX, Reader, block_of, put};
+
 use crate::core::JobId;
 use crate::store::CommitNo;
+use crate::store::blob::Blob;
 use bytes::Bytes;
+
+/// The version in which pieces are written.
+const VERSION: u8 = 1;
 
 const META: u8 = 1;
 const BODIES: u8 = 2;
@@ -12,14 +17,15 @@ const BLOCK: u8 = 3;
 const QUEUE: u8 = 4;
 const COMMIT: u8 = 5;
 const END: u8 = 6;
+const ENVELOPES: u8 = 7;
 
 /// One piece of a backup.
 #[derive(Debug, PartialEq)]
 pub(crate) enum Piece {
     /// Where the database stood: the first piece.
     Meta(MetaRow),
-    /// Bodies of a block, in order; the row of their jobs follows.
-    Bodies(u64, Vec<(JobId, Bytes)>),
+    /// Blobs of a kind of a block, in order; the row of their jobs follows.
+    Blobs(Blob, u64, Vec<(JobId, Bytes)>),
     /// A row of jobs, as the database has it.
     Block(u64, Bytes),
     /// What went through a queue; after all blocks.
@@ -33,14 +39,18 @@ pub(crate) enum Piece {
 impl Piece {
     /// Adds the piece at the end of `out`.
     pub(crate) fn encode(&self, out: &mut Vec<u8>) {
-        out.push(FORMAT);
+        out.push(VERSION);
         match self {
             Piece::Meta(row) => bytes(META, &row.encode(), out),
-            Piece::Bodies(block, bodies) => {
-                put((BODIES, *block, bodies.len() as u64), out);
-                for (id, body) in bodies {
-                    put((id.0, body.len() as u64), out);
-                    out.extend_from_slice(body);
+            Piece::Blobs(kind, block, blobs) => {
+                let kind = match kind {
+                    Blob::Body => BODIES,
+                    Blob::Envelope => ENVELOPES,
+                };
+                put((kind, *block, blobs.len() as u64), out);
+                for (id, blob) in blobs {
+                    put((id.0, blob.len() as u64), out);
+                    out.extend_from_slice(blob);
                 }
             }
             Piece::Block(block, row) => {
@@ -59,24 +69,13 @@ impl Piece {
         }
     }
 
-    /// Reads a piece. Bodies and rows are slices of `bytes`.
+    /// Reads a piece. Blobs and rows are slices of `bytes`.
     pub(crate) fn decode(bytes: &Bytes) -> Result<Piece, DecodeError> {
-        let mut reader = Reader::new(bytes)?;
+        let mut reader = Reader::of("a piece of a backup", VERSION, bytes)?;
         let piece = match reader.take::<u8>()? {
             META => Piece::Meta(MetaRow::decode(reader.take_rest())?),
-            BODIES => {
-                let block = reader.take()?;
-                let count = reader.count()?;
-                let mut bodies = Vec::with_capacity(count.min(64));
-                for _ in 0..count {
-                    let (id, body) = (JobId(reader.take()?), bytes.slice_ref(reader.bytes()?));
-                    if block_of(id) != block || bodies.last().is_some_and(|(before, _)| *before >= id) {
-                        return Err(DecodeError::Value("a job id"));
-                    }
-                    bodies.push((id, body));
-                }
-                Piece::Bodies(block, bodies)
-            }
+            BODIES => read_blobs(Blob::Body, bytes, &mut reader)?,
+            ENVELOPES => read_blobs(Blob::Envelope, bytes, &mut reader)?,
             BLOCK => {
                 let (block, row) = (reader.take()?, reader.take_rest());
                 if row.len() > ROW_MAX {
@@ -95,6 +94,20 @@ impl Piece {
         reader.end()?;
         Ok(piece)
     }
+}
+
+fn read_blobs(kind: Blob, bytes: &Bytes, reader: &mut Reader<'_>) -> Result<Piece, DecodeError> {
+    let block = reader.take()?;
+    let count = reader.count()?;
+    let mut blobs = Vec::with_capacity(count.min(64));
+    for _ in 0..count {
+        let (id, blob) = (JobId(reader.take()?), bytes.slice_ref(reader.bytes()?));
+        if block_of(id) != block || blobs.last().is_some_and(|(before, _)| *before >= id) {
+            return Err(DecodeError::Value("a job id"));
+        }
+        blobs.push((id, blob));
+    }
+    Ok(Piece::Blobs(kind, block, blobs))
 }
 
 fn bytes(kind: u8, bytes: &[u8], out: &mut Vec<u8>) {

@@ -1,20 +1,23 @@
-//! Bodies on disk. Those of neighbours are packed into one row; one that is too big for that gets rows of its own,
-//! in pieces. The key is the first job's id and the number of the piece, so that the row of a job is the last one
+//! Blobs on disk: bodies, and envelopes alike. Those of neighbours are packed into one row; one that is too big for
+//! that gets rows of its own, in pieces. The key is the first job's id and the number of the piece, so that the row of a job is the last one
 //! whose key is not greater than (id, highest piece).
 
-use super::{DecodeError, FORMAT, Reader, put};
+use super::{DecodeError, Reader, put};
 use crate::core::JobId;
 use bytes::Bytes;
 
-/// The most bytes of bodies in a row. With what is around them a row stays below 64 KiB, and a leaf of sled, up to
+/// The most bytes of blobs in a row. With what is around them a row stays below 64 KiB, and a leaf of sled, up to
 /// 17 rows, below a quarter of a segment: see precaution 3 in `home/sled.rs`.
 pub(crate) const PACKED_MAX: usize = 60 * 1024;
+
+/// The version in which rows of blobs are written.
+const VERSION: u8 = 1;
 
 const PACKED: u8 = 0;
 const PIECE: u8 = 1;
 
 /// The key of a row, or of a piece.
-pub(crate) fn body_key(first: JobId, piece: u16) -> [u8; 10] {
+pub(crate) fn blob_key(first: JobId, piece: u16) -> [u8; 10] {
     let mut key = [0; 10];
     key[..8].copy_from_slice(&first.0.to_be_bytes());
     key[8..].copy_from_slice(&piece.to_be_bytes());
@@ -22,29 +25,29 @@ pub(crate) fn body_key(first: JobId, piece: u16) -> [u8; 10] {
 }
 
 /// The job and the piece that a key names.
-pub(crate) fn body_key_parts(key: &[u8]) -> Option<(JobId, u16)> {
+pub(crate) fn blob_key_parts(key: &[u8]) -> Option<(JobId, u16)> {
     let (id, piece) = key.split_at_checked(8)?;
     Some((JobId(u64::from_be_bytes(id.try_into().ok()?)), u16::from_be_bytes(piece.try_into().ok()?)))
 }
 
-/// A row of the tree `bodies`.
+/// A row of one of the trees of blobs.
 #[derive(Debug, PartialEq)]
-pub(crate) enum BodyRow {
-    /// Bodies of neighbours, in order.
+pub(crate) enum BlobRow {
+    /// Those of neighbours, in order.
     Packed(Vec<(JobId, Bytes)>),
-    /// A part of one body that has `total` bytes in all.
+    /// A part of one that has `total` bytes in all.
     Piece {
-        /// How long the body is.
+        /// How long it is.
         total: u64,
         /// This part of it.
         bytes: Bytes,
     },
 }
 
-impl BodyRow {
-    /// Reads a row. Bodies are slices of `bytes`.
-    pub(crate) fn decode(first: JobId, bytes: &Bytes) -> Result<BodyRow, DecodeError> {
-        let mut reader = Reader::new(bytes)?;
+impl BlobRow {
+    /// Reads a row. Blobs are slices of `bytes`.
+    pub(crate) fn decode(first: JobId, bytes: &Bytes) -> Result<BlobRow, DecodeError> {
+        let mut reader = Reader::of("a row of blobs", VERSION, bytes)?;
         match reader.take::<u8>()? {
             PACKED => {
                 let count = reader.count()?;
@@ -55,24 +58,24 @@ impl BodyRow {
                     bodies.push((JobId(id), bytes.slice_ref(reader.bytes()?)));
                 }
                 reader.end()?;
-                Ok(BodyRow::Packed(bodies))
+                Ok(BlobRow::Packed(bodies))
             }
             PIECE => {
                 let total = reader.take()?;
                 let piece = bytes.slice_ref(reader.bytes()?);
                 reader.end()?;
-                Ok(BodyRow::Piece { total, bytes: piece })
+                Ok(BlobRow::Piece { total, bytes: piece })
             }
-            _ => Err(DecodeError::Value("the kind of a row of bodies")),
+            _ => Err(DecodeError::Value("the kind of a row of blobs")),
         }
     }
 }
 
-/// A row of bodies of one block, the first of which may belong to a later job than the key's.
+/// A row of blobs of one block, the first of which may belong to a later job than the key's.
 pub(crate) fn encode_packed(first: JobId, bodies: &[(JobId, Bytes)]) -> Vec<u8> {
     let bytes: usize = bodies.iter().map(|(_, body)| body.len() + 4).sum();
     let mut out = Vec::with_capacity(bytes + 12);
-    out.extend([FORMAT, PACKED]);
+    out.extend([VERSION, PACKED]);
     put(bodies.len() as u64, &mut out);
     for (id, body) in bodies {
         out.push(u8::try_from(id.0 - first.0).expect("bodies in a row are of one block"));
@@ -82,17 +85,17 @@ pub(crate) fn encode_packed(first: JobId, bodies: &[(JobId, Bytes)]) -> Vec<u8> 
     out
 }
 
-/// A part of one big body.
+/// A part of a big one.
 pub(crate) fn encode_piece(total: usize, piece: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(piece.len() + 16);
-    out.extend([FORMAT, PIECE]);
+    out.extend([VERSION, PIECE]);
     put(total as u64, &mut out);
     put(piece.len() as u64, &mut out);
     out.extend_from_slice(piece);
     out
 }
 
-/// A big body cut into what fits a row.
+/// A big one cut into what fits a row.
 pub(crate) fn pieces(body: &Bytes) -> impl Iterator<Item = (u16, &[u8])> {
     let pieces = body.chunks(PACKED_MAX).enumerate();
     pieces.map(|(n, piece)| (u16::try_from(n).expect("a body has less than 65,536 pieces"), piece))

@@ -1,70 +1,94 @@
-//! A commit: format byte, time, events, bodies. Format 2 has kinds of events that format 1 has not. Bodies are written straight from where they lie, and stay in the
+//! A commit: version, time, events, bodies, envelopes. Blobs are written straight from where they lie, and stay in the
 //! encoded commit when it is read: whoever wants them takes them out by the stretch.
 
-use super::event::EventV1;
-use super::{DecodeError, FORMAT_2, Reader, put};
+use super::event::{put_event, read_event};
+use super::old::OldTags;
+use super::{DecodeError, Reader, put};
 use crate::core::{Event, Time};
 use crate::store::Commit;
+use crate::store::blob::{Blob, ByKind};
 use bytes::Bytes;
 
-/// Adds a commit at the end of `out`. Returns where in it the first body's length is.
-pub(crate) fn encode_commit(commit: &Commit, out: &mut Vec<u8>) -> usize {
-    out.push(FORMAT_2);
+/// The version in which commits are written.
+const VERSION: u8 = 3;
+
+/// Adds a commit at the end of `out`. Returns where in it the blobs of each kind are, behind their count.
+pub(crate) fn encode_commit(commit: &Commit, out: &mut Vec<u8>) -> ByKind<usize> {
+    out.push(VERSION);
     put(commit.time.0, out);
     put(commit.events.len() as u64, out);
     for event in &commit.events {
-        put(EventV1::from(event), out);
+        put_event(event, out);
     }
-    put(commit.bodies.len() as u64, out);
-    let bodies = out.len();
-    for body in &commit.bodies {
-        put(body.len() as u64, out);
-        out.extend_from_slice(body);
-    }
-    bodies
+    ByKind::of(|kind| {
+        let blobs = commit.blobs(kind);
+        put(blobs.len() as u64, out);
+        let at = out.len();
+        for blob in blobs {
+            put(blob.len() as u64, out);
+            out.extend_from_slice(blob);
+        }
+        at
+    })
 }
 
 /// A commit as it is read.
 pub(crate) struct CommitView<'a> {
     pub(crate) time: Time,
     pub(crate) events: Vec<Event>,
-    pub(crate) bodies: EncodedBodies<'a>,
-    /// Where in the commit the bodies are.
-    pub(crate) bodies_at: usize,
+    pub(crate) blobs: ByKind<BlobList<'a>>,
+    /// The tags of jobs, as older versions wrote them.
+    pub(crate) tags: OldTags,
 }
 
-/// Reads a commit. All of its bodies are whole.
+/// Blobs of a kind in a commit.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct BlobList<'a> {
+    pub(crate) blobs: EncodedBlobs<'a>,
+    /// Where in the commit they are.
+    pub(crate) at: usize,
+}
+
+/// Reads a commit. All of its blobs are whole.
 pub(crate) fn decode_commit(bytes: &[u8]) -> Result<CommitView<'_>, DecodeError> {
-    let (_, mut reader) = Reader::up_to(FORMAT_2, bytes)?;
+    let (version, mut reader) = Reader::up_to("a commit", VERSION, bytes)?;
     let time = Time(reader.take()?);
     let count = reader.count()?;
-    let mut events = Vec::with_capacity(count.min(1 << 16));
+    let (mut events, mut tags) = (Vec::with_capacity(count.min(1 << 16)), OldTags::new());
     for _ in 0..count {
-        events.push(reader.take::<EventV1<'_>>()?.try_into()?);
+        let (event, envelope) = read_event(&mut reader)?;
+        tags.extend(envelope.map(|envelope| (event.jobs()[0], envelope)));
+        events.push(event);
     }
-    let count = reader.count()?;
-    let (bodies_at, bodies) = (bytes.len() - reader.rest.len(), EncodedBodies::new(reader.rest, count));
-    for _ in 0..count {
-        reader.bytes()?;
-    }
+    let blobs = ByKind::try_of(|kind| {
+        if version < VERSION && kind == Blob::Envelope {
+            return Ok(BlobList::default());
+        }
+        let count = reader.count()?;
+        let (at, blobs) = (bytes.len() - reader.rest.len(), EncodedBlobs::new(reader.rest, count));
+        for _ in 0..count {
+            reader.bytes()?;
+        }
+        Ok::<_, DecodeError>(BlobList { blobs, at })
+    })?;
     reader.end()?;
-    Ok(CommitView { time, events, bodies, bodies_at })
+    Ok(CommitView { time, events, blobs, tags })
 }
 
-/// Bodies as they are in a commit, one after the other, each with its length before it.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct EncodedBodies<'a> {
+/// Blobs as they are in a commit, one after the other, each with its length before it.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct EncodedBlobs<'a> {
     all: &'a [u8],
     /// How much of it was taken.
     taken: usize,
-    /// How many bodies were not.
+    /// How many blobs were not.
     left: usize,
 }
 
-impl<'a> EncodedBodies<'a> {
-    /// `bytes` begin with `count` whole bodies.
-    pub(crate) fn new(bytes: &'a [u8], count: usize) -> EncodedBodies<'a> {
-        EncodedBodies { all: bytes, taken: 0, left: count }
+impl<'a> EncodedBlobs<'a> {
+    /// `bytes` begin with `count` whole blobs.
+    pub(crate) fn new(bytes: &'a [u8], count: usize) -> EncodedBlobs<'a> {
+        EncodedBlobs { all: bytes, taken: 0, left: count }
     }
 
     /// How many are left.
@@ -77,14 +101,14 @@ impl<'a> EncodedBodies<'a> {
         self.taken
     }
 
-    /// Takes the next bodies: at least one, then no more than `most`, and none behind `bytes`. Returns how many, and
+    /// Takes the next blobs: at least one, then no more than `most`, and none behind `bytes`. Returns how many, and
     /// what they are in the commit.
     pub(crate) fn take(&mut self, most: usize, bytes: usize) -> (usize, &'a [u8]) {
         let rest = &self.all[self.taken..];
         let (mut reader, mut count) = (Reader { rest }, 0);
         while count < most.min(self.left) {
             let before = reader.rest;
-            reader.bytes().expect("bodies are whole where they were written or decoded");
+            reader.bytes().expect("blobs are whole where they were written or decoded");
             if count > 0 && rest.len() - reader.rest.len() > bytes {
                 reader.rest = before;
                 break;
@@ -97,18 +121,44 @@ impl<'a> EncodedBodies<'a> {
     }
 }
 
-/// Bodies that were taken out of a commit together, in order, as slices of `bytes`.
-pub(crate) fn split_bodies(bytes: &Bytes) -> impl Iterator<Item = Result<Bytes, DecodeError>> {
+/// Blobs as they would be in a commit.
+pub(crate) fn encode_blobs<'b>(blobs: impl IntoIterator<Item = &'b [u8]>) -> Vec<u8> {
+    let mut out = Vec::new();
+    for blob in blobs {
+        put(blob.len() as u64, &mut out);
+        out.extend_from_slice(blob);
+    }
+    out
+}
+
+/// Which of up to 64 blobs, as they are in a commit, have something in them: one bit each.
+pub(crate) fn not_empty(bytes: &[u8]) -> u64 {
+    let (mut reader, mut mask, mut bit) = (Reader { rest: bytes }, 0, 1u64);
+    while !reader.rest.is_empty() && bit != 0 {
+        let blob = reader.bytes().expect("blobs are whole where they were written or decoded");
+        mask |= if blob.is_empty() { 0 } else { bit };
+        bit <<= 1;
+    }
+    mask
+}
+
+/// Blobs that were taken out of a commit together, in order, as slices of `bytes`.
+pub(crate) fn split_blobs(bytes: &Bytes) -> impl Iterator<Item = Result<Bytes, DecodeError>> {
     let mut reader = Reader { rest: bytes };
     std::iter::from_fn(move || {
-        (!reader.rest.is_empty()).then(|| reader.bytes().map(|body| bytes.slice_ref(body)))
+        (!reader.rest.is_empty()).then(|| reader.bytes().map(|blob| bytes.slice_ref(blob)))
     })
 }
 
-/// The whole commit, its bodies as slices of `bytes`.
+/// The whole commit, its blobs as slices of `bytes`; without the tags that an older version has written.
 pub(crate) fn decode_whole_commit(bytes: &Bytes) -> Result<Commit, DecodeError> {
-    let CommitView { time, events, mut bodies, .. } = decode_commit(bytes)?;
-    let (_, all) = bodies.take(bodies.len(), usize::MAX);
-    let bodies = split_bodies(&bytes.slice_ref(all)).collect::<Result<_, _>>()?;
-    Ok(Commit { time, events, bodies })
+    let CommitView { time, events, blobs, .. } = decode_commit(bytes)?;
+    let mut whole = ByKind::try_of(|kind| {
+        let mut list = blobs[kind].blobs;
+        let (_, all) = list.take(list.len(), usize::MAX);
+        split_blobs(&bytes.slice_ref(all)).collect::<Result<Vec<_>, _>>()
+    })?;
+    let bodies = std::mem::take(&mut whole[Blob::Body]);
+    let envelopes = std::mem::take(&mut whole[Blob::Envelope]);
+    Ok(Commit { time, events, bodies, envelopes })
 }

@@ -1,43 +1,47 @@
-//! An event on disk. The order of the variants is their number there: new ones come last, none is ever removed.
+//! An event on disk: its number, and what it says.
 
-use super::DecodeError;
-use super::job::{SpecV1, from_moment, moment};
+use super::job::{from_moment, moment};
+use super::options::{put_spec, read_spec};
+use super::{DecodeError, Reader, old, put};
 use crate::core::{AfterFailure, Ending, Event, Exit, Holder, IdRange, Ids, JobId, QueueName, Time};
 use bincode::de::{BorrowDecoder, Decoder};
 use bincode::enc::Encoder;
 use bincode::error::{DecodeError as BincodeError, EncodeError};
 use bincode::{BorrowDecode, Decode, Encode};
+use bytes::Bytes;
 use std::sync::Arc;
 
-#[derive(Encode, BorrowDecode)]
-pub(super) enum EventV1<'a> {
-    Submitted { jobs: RangeV1, spec: SpecV1<'a>, at: u64, due: Option<u64>, expires_at: u64 },
-    Claimed { jobs: IdsV1, holder: HolderV1, at: u64, until: u64 },
-    Extended { jobs: IdsV1, until: u64 },
-    Completed { jobs: IdsV1, end: EndingV1 },
-    Failed { job: u64, at: u64, error: &'a str, next: AfterFailureV1 },
-    Released { jobs: IdsV1, due: Option<u64> },
-    Interrupted { jobs: IdsV1 },
-    Ripened { jobs: IdsV1 },
-    Expired { jobs: IdsV1, end: EndingV1 },
-    Cancelled { jobs: IdsV1, end: EndingV1 },
-    Buried { jobs: IdsV1, end: EndingV1 },
-    Revived { jobs: IdsV1 },
-    Deleted { jobs: IdsV1 },
-    Paused { queue: &'a str },
-    Resumed { queue: &'a str },
-    FailedWithExit { job: u64, at: u64, error: &'a str, exit: ExitV2, next: AfterFailureV1 },
-    Deferred { job: u64, at: u64, error: &'a str, due: u64 },
-    QueueForgotten { queue: &'a str },
-}
+// The numbers of the events are on people's disks: new ones come last, none is ever used again.
+/// As versions before the third wrote it, with the jobs' tags in it.
+const SUBMITTED_WITH_TAGS: u8 = 0;
+const CLAIMED: u8 = 1;
+const EXTENDED: u8 = 2;
+const COMPLETED: u8 = 3;
+const FAILED: u8 = 4;
+const RELEASED: u8 = 5;
+const INTERRUPTED: u8 = 6;
+const RIPENED: u8 = 7;
+const EXPIRED: u8 = 8;
+const CANCELLED: u8 = 9;
+const BURIED: u8 = 10;
+const REVIVED: u8 = 11;
+const DELETED: u8 = 12;
+const PAUSED: u8 = 13;
+const RESUMED: u8 = 14;
+const FAILED_WITH_EXIT: u8 = 15;
+const DEFERRED: u8 = 16;
+const QUEUE_FORGOTTEN: u8 = 17;
+const SUBMITTED: u8 = 18;
 
 /// First id and length.
 #[derive(Clone, Copy, Encode, Decode)]
 pub(super) struct RangeV1(u64, u64);
 
-/// A list of ids: how many ranges, and these. It borrows nothing, but a list of one range, as nearly all are,
-/// costs no allocation either way.
-pub(super) struct IdsV1(Ids);
+/// A list of ids: how many ranges, and these. One range, as nearly all have, costs no allocation.
+struct IdsV1(Ids);
+
+/// The same, to be written.
+struct IdsRef<'a>(&'a Ids);
 
 #[derive(Clone, Copy, Encode, BorrowDecode)]
 pub(super) enum HolderV1 {
@@ -62,7 +66,7 @@ pub(super) enum AfterFailureV1 {
     Dead(EndingV1),
 }
 
-impl Encode for IdsV1 {
+impl Encode for IdsRef<'_> {
     fn encode<E: Encoder>(&self, encoder: &mut E) -> Result<(), EncodeError> {
         (self.0.ranges().len() as u64).encode(encoder)?;
         self.0.ranges().iter().try_for_each(|range| RangeV1::from(*range).encode(encoder))
@@ -170,103 +174,125 @@ impl From<AfterFailureV1> for AfterFailure {
     }
 }
 
-impl<'a> From<&'a Event> for EventV1<'a> {
-    fn from(event: &'a Event) -> EventV1<'a> {
-        let ids = |jobs: &Ids| IdsV1(jobs.clone());
-        match event {
-            Event::Submitted { jobs, spec, at, due, expires_at } => EventV1::Submitted {
-                jobs: (*jobs).into(),
-                spec: (&**spec).into(),
-                at: at.0,
-                due: due.map(moment),
-                expires_at: moment(*expires_at),
-            },
-            Event::Claimed { jobs, holder, at, until } => EventV1::Claimed {
-                jobs: ids(jobs),
-                holder: (*holder).into(),
-                at: at.0,
-                until: moment(*until),
-            },
-            Event::Extended { jobs, until } => EventV1::Extended { jobs: ids(jobs), until: moment(*until) },
-            Event::Completed { jobs, end } => EventV1::Completed { jobs: ids(jobs), end: (*end).into() },
-            Event::Failed { job, at, error, exit, next } => {
-                debug_assert_eq!(job.len, 1, "one attempt of one job failed");
-                let (job, at, next) = (job.first.0, at.0, (*next).into());
-                match *exit {
-                    None => EventV1::Failed { job, at, error, next },
-                    Some(exit) => EventV1::FailedWithExit { job, at, error, exit: exit.into(), next },
-                }
-            }
-            Event::Deferred { job, at, error, due } => {
-                debug_assert_eq!(job.len, 1, "one attempt of one job was put off");
-                EventV1::Deferred { job: job.first.0, at: at.0, error, due: moment(*due) }
-            }
-            Event::Released { jobs, due } => EventV1::Released { jobs: ids(jobs), due: due.map(moment) },
-            Event::Interrupted { jobs } => EventV1::Interrupted { jobs: ids(jobs) },
-            Event::Ripened { jobs } => EventV1::Ripened { jobs: ids(jobs) },
-            Event::Expired { jobs, end } => EventV1::Expired { jobs: ids(jobs), end: (*end).into() },
-            Event::Cancelled { jobs, end } => EventV1::Cancelled { jobs: ids(jobs), end: (*end).into() },
-            Event::Buried { jobs, end } => EventV1::Buried { jobs: ids(jobs), end: (*end).into() },
-            Event::Revived { jobs } => EventV1::Revived { jobs: ids(jobs) },
-            Event::Deleted { jobs } => EventV1::Deleted { jobs: ids(jobs) },
-            Event::Paused { queue } => EventV1::Paused { queue: queue.as_str() },
-            Event::Resumed { queue } => EventV1::Resumed { queue: queue.as_str() },
-            Event::QueueForgotten { queue } => EventV1::QueueForgotten { queue: queue.as_str() },
+/// Adds an event at the end of `out`: its number, and what it says.
+pub(super) fn put_event(event: &Event, out: &mut Vec<u8>) {
+    match event {
+        Event::Submitted { jobs, spec, at, due, expires_at } => {
+            put((SUBMITTED, RangeV1::from(*jobs)), out);
+            put_spec(spec, out);
+            put((at.0, due.map(moment), moment(*expires_at)), out);
         }
+        Event::Claimed { jobs, holder, at, until } => {
+            put((CLAIMED, IdsRef(jobs), HolderV1::from(*holder), at.0, moment(*until)), out);
+        }
+        Event::Extended { jobs, until } => put((EXTENDED, IdsRef(jobs), moment(*until)), out),
+        Event::Completed { jobs, end } => put((COMPLETED, IdsRef(jobs), EndingV1::from(*end)), out),
+        Event::Failed { job, at, error, exit, next } => {
+            debug_assert_eq!(job.len, 1, "one attempt of one job failed");
+            let (job, error, next) = (job.first.0, &**error, AfterFailureV1::from(*next));
+            match *exit {
+                None => put((FAILED, job, at.0, error, next), out),
+                Some(exit) => put((FAILED_WITH_EXIT, job, at.0, error, ExitV2::from(exit), next), out),
+            }
+        }
+        Event::Deferred { job, at, error, due } => {
+            debug_assert_eq!(job.len, 1, "one attempt of one job was put off");
+            put((DEFERRED, job.first.0, at.0, &**error, moment(*due)), out);
+        }
+        Event::Released { jobs, due } => put((RELEASED, IdsRef(jobs), due.map(moment)), out),
+        Event::Interrupted { jobs } => put((INTERRUPTED, IdsRef(jobs)), out),
+        Event::Ripened { jobs } => put((RIPENED, IdsRef(jobs)), out),
+        Event::Expired { jobs, end } => put((EXPIRED, IdsRef(jobs), EndingV1::from(*end)), out),
+        Event::Cancelled { jobs, end } => put((CANCELLED, IdsRef(jobs), EndingV1::from(*end)), out),
+        Event::Buried { jobs, end } => put((BURIED, IdsRef(jobs), EndingV1::from(*end)), out),
+        Event::Revived { jobs } => put((REVIVED, IdsRef(jobs)), out),
+        Event::Deleted { jobs } => put((DELETED, IdsRef(jobs)), out),
+        Event::Paused { queue } => put((PAUSED, queue.as_str()), out),
+        Event::Resumed { queue } => put((RESUMED, queue.as_str()), out),
+        Event::QueueForgotten { queue } => put((QUEUE_FORGOTTEN, queue.as_str()), out),
     }
 }
 
-impl TryFrom<EventV1<'_>> for Event {
-    type Error = DecodeError;
-
-    fn try_from(event: EventV1<'_>) -> Result<Event, DecodeError> {
-        Ok(match event {
-            EventV1::Submitted { jobs, spec, at, due, expires_at } => Event::Submitted {
+/// Reads an event; and the envelope of the jobs that arrive with it, where an older version wrote one into it.
+pub(super) fn read_event(reader: &mut Reader<'_>) -> Result<(Event, Option<Bytes>), DecodeError> {
+    let plain = |event| Ok((event, None));
+    match reader.take::<u8>()? {
+        SUBMITTED_WITH_TAGS => {
+            let (jobs, spec, times) = reader.take()?;
+            old::submitted(jobs, spec, times)
+        }
+        SUBMITTED => {
+            let jobs: RangeV1 = reader.take()?;
+            let spec = Arc::new(read_spec(reader)?);
+            let (at, due, expires_at): (u64, Option<u64>, u64) = reader.take()?;
+            plain(Event::Submitted {
                 jobs: jobs.try_into()?,
-                spec: Arc::new(spec.try_into()?),
+                spec,
                 at: Time(at),
                 due: due.map(from_moment),
                 expires_at: from_moment(expires_at),
-            },
-            EventV1::Claimed { jobs, holder, at, until } => Event::Claimed {
-                jobs: jobs.0,
-                holder: holder.into(),
-                at: Time(at),
-                until: from_moment(until),
-            },
-            EventV1::Extended { jobs, until } => Event::Extended { jobs: jobs.0, until: from_moment(until) },
-            EventV1::Completed { jobs, end } => Event::Completed { jobs: jobs.0, end: end.into() },
-            EventV1::Failed { job, at, error, next } => Event::Failed {
-                job: RangeV1(job, 1).try_into()?,
-                at: Time(at),
-                error: error.into(),
-                exit: None,
-                next: next.into(),
-            },
-            EventV1::FailedWithExit { job, at, error, exit, next } => Event::Failed {
-                job: RangeV1(job, 1).try_into()?,
-                at: Time(at),
-                error: error.into(),
-                exit: Some(exit.into()),
-                next: next.into(),
-            },
-            EventV1::Deferred { job, at, error, due } => Event::Deferred {
-                job: RangeV1(job, 1).try_into()?,
-                at: Time(at),
-                error: error.into(),
-                due: from_moment(due),
-            },
-            EventV1::Released { jobs, due } => Event::Released { jobs: jobs.0, due: due.map(from_moment) },
-            EventV1::Interrupted { jobs } => Event::Interrupted { jobs: jobs.0 },
-            EventV1::Ripened { jobs } => Event::Ripened { jobs: jobs.0 },
-            EventV1::Expired { jobs, end } => Event::Expired { jobs: jobs.0, end: end.into() },
-            EventV1::Cancelled { jobs, end } => Event::Cancelled { jobs: jobs.0, end: end.into() },
-            EventV1::Buried { jobs, end } => Event::Buried { jobs: jobs.0, end: end.into() },
-            EventV1::Revived { jobs } => Event::Revived { jobs: jobs.0 },
-            EventV1::Deleted { jobs } => Event::Deleted { jobs: jobs.0 },
-            EventV1::Paused { queue } => Event::Paused { queue: QueueName::new(queue)? },
-            EventV1::Resumed { queue } => Event::Resumed { queue: QueueName::new(queue)? },
-            EventV1::QueueForgotten { queue } => Event::QueueForgotten { queue: QueueName::new(queue)? },
-        })
+            })
+        }
+        kind => plain(read_other(kind, reader)?),
     }
+}
+
+fn read_other(kind: u8, reader: &mut Reader<'_>) -> Result<Event, DecodeError> {
+    Ok(match kind {
+        CLAIMED => {
+            let (IdsV1(jobs), holder, at, until): (_, HolderV1, u64, u64) = reader.take()?;
+            Event::Claimed { jobs, holder: holder.into(), at: Time(at), until: from_moment(until) }
+        }
+        EXTENDED => {
+            let (IdsV1(jobs), until) = reader.take()?;
+            Event::Extended { jobs, until: from_moment(until) }
+        }
+        FAILED => {
+            let (job, at, error, next) = reader.take()?;
+            failed(job, at, error, None, next)?
+        }
+        FAILED_WITH_EXIT => {
+            let (job, at, error, exit, next) = reader.take()?;
+            failed(job, at, error, Some(exit), next)?
+        }
+        DEFERRED => {
+            let (job, at, error, due): (u64, u64, &str, u64) = reader.take()?;
+            let (job, error) = (RangeV1(job, 1).try_into()?, error.into());
+            Event::Deferred { job, at: Time(at), error, due: from_moment(due) }
+        }
+        RELEASED => {
+            let (IdsV1(jobs), due): (_, Option<u64>) = reader.take()?;
+            Event::Released { jobs, due: due.map(from_moment) }
+        }
+        COMPLETED | EXPIRED | CANCELLED | BURIED => {
+            let (IdsV1(jobs), end): (_, EndingV1) = reader.take()?;
+            let end = end.into();
+            match kind {
+                COMPLETED => Event::Completed { jobs, end },
+                EXPIRED => Event::Expired { jobs, end },
+                CANCELLED => Event::Cancelled { jobs, end },
+                _ => Event::Buried { jobs, end },
+            }
+        }
+        INTERRUPTED => Event::Interrupted { jobs: reader.take::<IdsV1>()?.0 },
+        RIPENED => Event::Ripened { jobs: reader.take::<IdsV1>()?.0 },
+        REVIVED => Event::Revived { jobs: reader.take::<IdsV1>()?.0 },
+        DELETED => Event::Deleted { jobs: reader.take::<IdsV1>()?.0 },
+        PAUSED => Event::Paused { queue: QueueName::new(reader.take()?)? },
+        RESUMED => Event::Resumed { queue: QueueName::new(reader.take()?)? },
+        QUEUE_FORGOTTEN => Event::QueueForgotten { queue: QueueName::new(reader.take()?)? },
+        _ => return Err(DecodeError::Event(kind)),
+    })
+}
+
+fn failed(
+    job: u64,
+    at: u64,
+    error: &str,
+    exit: Option<ExitV2>,
+    next: AfterFailureV1,
+) -> Result<Event, DecodeError> {
+    let job = RangeV1(job, 1).try_into()?;
+    let (exit, next) = (exit.map(Exit::from), next.into());
+    Ok(Event::Failed { job, at: Time(at), error: error.into(), exit, next })
 }

@@ -1,33 +1,33 @@
 //! What is on disk, as bytes: the only user of bincode. Disk types are separate from those of the core, so that the
-//! format changes on purpose and never by a derive. Every value begins with one format byte. Decoding checks every
-//! length and name, and answers any bytes with a value or an error. `docs/storage-format.md` has it byte by byte.
+//! format changes on purpose and never by a derive. Every value begins with one byte, the version of its own kind: older
+//! ones are read, the newest is written. Decoding checks every length and name, and answers any bytes with a value or
+//! an error. `docs/storage-format.md` has it byte by byte.
 
 mod backup;
 mod body;
 mod commit;
+mod envelope;
 mod event;
+mod fields;
 mod job;
 mod meta;
+mod old;
+mod options;
 #[cfg(test)]
 mod tests;
 
 pub(crate) use backup::Piece;
-pub(crate) use body::{BodyRow, PACKED_MAX, body_key, body_key_parts, encode_packed, encode_piece, pieces};
-
+pub(crate) use body::{BlobRow, PACKED_MAX, blob_key, blob_key_parts, encode_packed, encode_piece, pieces};
 pub(crate) use commit::{
-    CommitView, EncodedBodies, decode_commit, decode_whole_commit, encode_commit, split_bodies,
+    CommitView, EncodedBlobs, decode_commit, decode_whole_commit, encode_blobs, encode_commit, not_empty,
+    split_blobs,
 };
+pub use envelope::{Envelope, EnvelopeError};
 pub(crate) use job::{BLOCK, BlockRow, ROW_MAX, block_of, block_range, row_mask};
 pub(crate) use meta::{MetaRow, QueueRow, SumRow};
 
 use bincode::config::{Configuration, Limit, LittleEndian, Varint};
 use bincode::{BorrowDecode, Encode};
-
-/// The format of rows and records that have not changed since the first.
-pub(crate) const FORMAT: u8 = 1;
-
-/// The format in which commits and rows of jobs are written. Those of format 1 are read.
-pub(crate) const FORMAT_2: u8 = 2;
 
 /// The most that one field may claim before it is read. Bodies are not among those: see [`Reader::bytes`].
 const CLAIM_MAX: usize = 16 << 20;
@@ -35,9 +35,27 @@ const CLAIM_MAX: usize = 16 << 20;
 /// Why bytes are not what was written.
 #[derive(Debug, thiserror::Error)]
 pub enum DecodeError {
-    /// The first byte names another format.
-    #[error("format {0} is unknown; this version of musher reads formats up to {FORMAT_2}")]
-    Format(u8),
+    /// The first byte names another version of this kind of value.
+    #[error("version {found} of {of} is unknown; this version of musher reads those up to {newest}")]
+    Version {
+        /// What it is.
+        of: &'static str,
+        /// What the byte says.
+        found: u8,
+        /// The newest that is known.
+        newest: u8,
+    },
+    /// There is a field that is not known.
+    #[error("field {number} of {of} is unknown: a newer version of musher has written it")]
+    Field {
+        /// What has it.
+        of: &'static str,
+        /// Its number.
+        number: u8,
+    },
+    /// There is an event that is not known.
+    #[error("event {0} is unknown: a newer version of musher has written it")]
+    Event(u8),
     /// There are no bytes at all, or fewer than a length says.
     #[error("it ends too early")]
     Short,
@@ -70,16 +88,16 @@ struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
-    /// Begins behind the format byte of something that has had one format only.
-    fn new(bytes: &'a [u8]) -> Result<Reader<'a>, DecodeError> {
-        Reader::up_to(FORMAT, bytes).map(|(_, reader)| reader)
+    /// Begins behind the version of something of which all versions are read alike.
+    fn of(what: &'static str, newest: u8, bytes: &'a [u8]) -> Result<Reader<'a>, DecodeError> {
+        Reader::up_to(what, newest, bytes).map(|(_, reader)| reader)
     }
 
-    /// Begins behind the format byte, and says which it is.
-    fn up_to(newest: u8, bytes: &'a [u8]) -> Result<(u8, Reader<'a>), DecodeError> {
+    /// Begins behind the version, and says which it is.
+    fn up_to(of: &'static str, newest: u8, bytes: &'a [u8]) -> Result<(u8, Reader<'a>), DecodeError> {
         match bytes.split_first() {
-            Some((&format, rest)) if (FORMAT..=newest).contains(&format) => Ok((format, Reader { rest })),
-            Some((&other, _)) => Err(DecodeError::Format(other)),
+            Some((version, rest)) if (1..=newest).contains(version) => Ok((*version, Reader { rest })),
+            Some((found, _)) => Err(DecodeError::Version { of, found: *found, newest }),
             None => Err(DecodeError::Short),
         }
     }

@@ -27,23 +27,22 @@ fn spec() -> impl Strategy<Value = Arc<Spec>> {
         max: Duration::new(max, 7),
         jitter_permille,
     });
-    let tags = prop::collection::vec(("[a-z]{0,9}", "\\PC{0,9}"), 0..3);
     (
         "[a-z/]{1,9}",
         any::<u32>(),
         any::<Option<u32>>(),
         prop::option::of(backoff),
         prop::option::of(0u64..99),
-        tags,
+        any::<bool>(),
     )
-        .prop_map(|(queue, priority, attempts, backoff, timeout, tags)| {
+        .prop_map(|(queue, priority, attempts, backoff, timeout, has_envelope)| {
             Arc::new(Spec {
                 queue: QueueName::new(&queue).unwrap(),
                 priority: Priority(priority),
                 attempts,
                 backoff,
                 timeout: timeout.map(Duration::from_secs),
-                tags: tags.into_iter().map(|(name, value)| (name.into(), value.into())).collect(),
+                has_envelope,
                 owner: priority / 3,
             })
         })
@@ -150,11 +149,14 @@ fn job() -> impl Strategy<Value = Job> {
 }
 
 fn commit() -> impl Strategy<Value = Commit> {
-    let bodies = prop::collection::vec(prop::collection::vec(any::<u8>(), 0..40).prop_map(Bytes::from), 0..4);
-    (time(), prop::collection::vec(event(), 0..6), bodies).prop_map(|(time, events, bodies)| Commit {
+    let blobs =
+        || prop::collection::vec(prop::collection::vec(any::<u8>(), 0..40).prop_map(Bytes::from), 0..4);
+    let events = prop::collection::vec(event(), 0..6);
+    (time(), events, blobs(), blobs()).prop_map(|(time, events, bodies, envelopes)| Commit {
         time,
         events,
         bodies,
+        envelopes,
     })
 }
 
@@ -170,7 +172,7 @@ proptest! {
     fn a_block_reads_as_it_was_written(block in 1u64..1 << 40, jobs in prop::collection::btree_map(0u64..64, job(), 0..9)) {
         let range = block_range(block);
         let runs = jobs.into_iter().map(|(offset, job)| (range.first.plus(offset).into(), job)).collect();
-        let row = BlockRow { commit: CommitNo(7), runs };
+        let row = BlockRow::new(CommitNo(7), runs);
         let bytes = row.encode();
         prop_assert_eq!(row_mask(&bytes).unwrap(), row.mask());
         prop_assert_eq!(BlockRow::decode(block, &bytes).unwrap(), row);
@@ -178,14 +180,14 @@ proptest! {
 
     #[test]
     fn any_bytes_are_answered(block: u64, mut bytes in prop::collection::vec(any::<u8>(), 0..200)) {
-        for first in [None, Some(FORMAT), Some(FORMAT_2)] {
+        for first in [None, Some(1), Some(2), Some(3)] {
             if let (Some(first), Some(byte)) = (first, bytes.first_mut()) {
                 *byte = first;
             }
             let shared = Bytes::from(bytes.clone());
             let _ = (decode_whole_commit(&shared), BlockRow::decode(block, &bytes), row_mask(&bytes));
             let _ = (MetaRow::decode(&bytes), QueueRow::decode(&bytes, &bytes));
-            let _ = (BodyRow::decode(JobId(block), &shared), body_key_parts(&bytes));
+            let _ = (BlobRow::decode(JobId(block), &shared), blob_key_parts(&bytes));
         }
     }
 
@@ -202,14 +204,48 @@ proptest! {
 }
 
 #[test]
-fn a_format_of_the_future_is_refused() {
+fn a_version_of_the_future_is_refused() {
     let mut bytes = Vec::new();
     encode_commit(&Commit::default(), &mut bytes);
-    for format in [0, FORMAT_2 + 1] {
-        bytes[0] = format;
-        let read = decode_whole_commit(&bytes.clone().into());
-        assert!(matches!(read, Err(DecodeError::Format(found)) if found == format));
+    for version in [0, bytes[0] + 1] {
+        bytes[0] = version;
+        let error = decode_whole_commit(&bytes.clone().into()).unwrap_err();
+        assert!(matches!(error, DecodeError::Version { found, .. } if found == version), "{error}");
     }
+}
+
+#[test]
+fn a_field_of_the_future_is_refused() {
+    let spec = Spec { priority: Priority(7), ..Spec::plain(QueueName::new("q").unwrap()) };
+    let mut bytes = Vec::new();
+    options::put_spec(&spec, &mut bytes);
+    assert_eq!(bytes, [1, b'q', 1, 1, 1, 7]);
+    bytes[3] = 99;
+    let error = options::read_spec(&mut Reader { rest: &bytes }).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "field 99 of a job's options is unknown: a newer version of musher has written it"
+    );
+}
+
+#[test]
+fn an_envelope_reads_as_it_was_written_and_has_bounds() {
+    let tag = |name: &str, value: &str| (name.into(), value.into());
+    let envelope = Envelope::new(vec![tag("a", "1"), tag("", "größer")]).unwrap();
+    let bytes = envelope.encode();
+    assert_eq!(Envelope::decode(&bytes).unwrap(), envelope);
+    assert!(envelope.has("a", "1") && !envelope.has("a", "2"));
+    for len in 0..bytes.len() {
+        assert!(Envelope::decode(&bytes[..len]).is_err(), "cut at {len}");
+    }
+    let many = vec![tag("", ""); Envelope::TAG_COUNT_MAX + 1];
+    assert_eq!(Envelope::new(many), Err(EnvelopeError::TooManyTags { count: Envelope::TAG_COUNT_MAX + 1 }));
+    let value = "v".repeat(Envelope::TAGS_MAX);
+    assert_eq!(
+        Envelope::new(vec![tag("t", &value)]),
+        Err(EnvelopeError::TagsTooLong { len: Envelope::TAGS_MAX + 1 })
+    );
+    assert!(Envelope::new(vec![tag("", &value)]).is_ok());
 }
 
 /// The numbers of the variants are on people's disks.
@@ -232,17 +268,18 @@ fn the_bytes_of_a_commit_are_these() {
             Event::Deferred { job, at, error: "no".into(), due: Time(10) },
         ],
         bodies: vec![Bytes::from_static(b"a"), Bytes::from_static(b"bc")],
+        envelopes: vec![Bytes::new(), Bytes::from_static(b"e")],
     };
     let mut bytes = Vec::new();
     encode_commit(&commit, &mut bytes);
-    let submitted = [0, 3, 2, 1, b'q', 0, 0, 0, 0, 0, 0, 9, 0, 0];
+    let submitted = [18, 3, 2, 1, b'q', 1, 1, 1, 0, 9, 0, 0];
     let (claimed, completed) = ([1, 1, 3, 2, 1, 9, 11], [3, 1, 3, 2, 9, 0]);
     let (deleted, resumed) = ([12, 1, 3, 2], [14, 1, b'q']);
-    let bodies = [2, 1, b'a', 2, b'b', b'c'];
-    let head = [FORMAT_2, 9, 7];
+    let blobs = [2, 1, b'a', 2, b'b', b'c', 2, 0, 1, b'e'];
+    let head = [3, 9, 7];
     let (failed, deferred) = ([15, 3, 9, 2, b'n', b'o', 1, 9, 0, 11], [16, 3, 9, 2, b'n', b'o', 11]);
     let parts: [&[u8]; 9] =
-        [&head, &submitted, &claimed, &completed, &deleted, &resumed, &failed, &deferred, &bodies];
+        [&head, &submitted, &claimed, &completed, &deleted, &resumed, &failed, &deferred, &blobs];
     assert_eq!(bytes, parts.concat());
 }
 
@@ -268,15 +305,15 @@ fn meta_and_queues_read_as_they_were_written() {
 fn bodies_read_as_they_were_written() {
     let bodies = vec![(JobId(65), Bytes::from_static(b"one")), (JobId(70), Bytes::new())];
     let row = Bytes::from(encode_packed(JobId(64), &bodies));
-    assert_eq!(BodyRow::decode(JobId(64), &row).unwrap(), BodyRow::Packed(bodies));
+    assert_eq!(BlobRow::decode(JobId(64), &row).unwrap(), BlobRow::Packed(bodies));
     let big = Bytes::from(vec![7; 2 * PACKED_MAX + 1]);
     assert_eq!(pieces(&big).map(|(n, piece)| (n, piece.len())).last(), Some((2, 1)));
     let row = Bytes::from(encode_piece(big.len(), &big[..5]));
     assert_eq!(
-        BodyRow::decode(JobId(64), &row).unwrap(),
-        BodyRow::Piece { total: big.len() as u64, bytes: big.slice(..5) }
+        BlobRow::decode(JobId(64), &row).unwrap(),
+        BlobRow::Piece { total: big.len() as u64, bytes: big.slice(..5) }
     );
-    assert_eq!(body_key_parts(&body_key(JobId(5), 3)), Some((JobId(5), 3)));
+    assert_eq!(blob_key_parts(&blob_key(JobId(5), 3)), Some((JobId(5), 3)));
 }
 
 /// The bound that sled's blobs depend on: see precaution 3.
@@ -284,16 +321,14 @@ fn bodies_read_as_they_were_written() {
 fn the_largest_row_of_jobs_stays_below_its_bound() {
     let text = "x".repeat(Failure::TEXT_MAX);
     let runs = block_range(1).iter().map(|id| {
-        let value = "v".repeat(Spec::TAGS_MAX / Spec::TAG_COUNT_MAX - 1);
-        let tags = vec![("t".into(), value.as_str().into()); Spec::TAG_COUNT_MAX];
         let name = QueueName::new(&format!("{:0100}", id.0)).unwrap();
-        let spec = Arc::new(Spec { tags, owner: u32::MAX, ..Spec::plain(name) });
+        let spec = Arc::new(Spec { has_envelope: true, owner: u32::MAX, ..Spec::plain(name) });
         let (at, exit) = (Time(1 << 60), Some(Exit::Status(255)));
         let (attempt, later, started) = (Attempt(u32::MAX), u32::MAX, Some(at));
         let mut job = Job { attempt, later, started, ..Job::fresh(spec, at) };
         (0..Failure::KEPT).for_each(|_| job.remember(at, &text, exit));
         (IdRange::from(id), job)
     });
-    let row = BlockRow { commit: CommitNo(u64::MAX), runs: runs.collect() };
+    let row = BlockRow::new(CommitNo(u64::MAX), runs.collect());
     assert!(row.encode().len() <= ROW_MAX);
 }

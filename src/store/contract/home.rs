@@ -1,26 +1,27 @@
 //! What every home promises.
 
-use crate::core::JobId;
+use crate::core::{Job, JobId};
+use crate::store::blob::{Blob, ByKind};
 use crate::store::codec::{
-    BLOCK, BlockRow, EncodedBodies, MetaRow, QueueRow, block_of, block_range, encode_commit,
+    BLOCK, BlockRow, EncodedBlobs, MetaRow, QueueRow, block_of, block_range, encode_commit,
 };
 use crate::store::commit::{Commit, CommitNo};
 use crate::store::home::{BlockRows, Home, QueueStep, Report, Rows, Work};
-use crate::store::recent::{Arrivals, RecentBodies};
+use crate::store::recent::{Arrivals, Recent};
 use crate::store::workload::Workload;
 use bytes::Bytes;
 
 /// What must be in a home, and what is on its way there.
 struct Tried {
     work: Workload,
-    recent: RecentBodies,
+    recent: Recent,
     rounds: u64,
 }
 
 /// Checks all of it, beginning with an empty home. `open` ends the life of the home, if there is one, and opens it again.
 pub(crate) fn check<H: Home>(mut open: impl FnMut(Option<H>) -> H) {
     let mut home = open(None);
-    let mut tried = Tried { work: Workload::default(), recent: RecentBodies::new(usize::MAX), rounds: 0 };
+    let mut tried = Tried { work: Workload::default(), recent: Recent::new(usize::MAX), rounds: 0 };
     assert_eq!(home.meta().unwrap(), None);
     tried.check(&home);
     assert!(home.report().unwrap().is_none(), "no checkpoint is under way");
@@ -52,7 +53,7 @@ pub(crate) fn check<H: Home>(mut open: impl FnMut(Option<H>) -> H) {
     home.hand_over(tried.slice(0..tried.end())).unwrap();
     home = open(Some(home));
     assert_eq!(home.meta().unwrap(), before, "it has not ended");
-    tried.check_bodies(&home);
+    tried.check_blobs(&home);
 
     let all = tried.work.delete_all();
     tried.arrive(&all);
@@ -72,12 +73,14 @@ pub(crate) fn check<H: Home>(mut open: impl FnMut(Option<H>) -> H) {
 }
 
 impl Tried {
-    /// Its bodies wait for the next checkpoint.
+    /// Its blobs wait for the next checkpoint.
     fn arrive(&mut self, commit: &Commit) {
         let mut bytes = Vec::new();
-        let at = encode_commit(commit, &mut bytes);
-        let bodies = EncodedBodies::new(&bytes[at..], commit.bodies.len());
-        let mut arrivals = Arrivals { bodies, place: None };
+        let places = encode_commit(commit, &mut bytes);
+        let mut arrivals = ByKind::of(|kind| {
+            let blobs = EncodedBlobs::new(&bytes[places[kind]..], commit.blobs(kind).len());
+            Arrivals { blobs, place: None }
+        });
         for event in &commit.events {
             if let crate::core::Event::Submitted { jobs, .. } = event {
                 self.recent.push(*jobs, &mut arrivals);
@@ -95,14 +98,14 @@ impl Tried {
         let queues = state.books().queues.into_iter();
         let queues = queues.map(|books| QueueStep::Row(QueueRow { commit, books })).collect();
         let rows = |block: u64| {
-            let row = BlockRow { commit, runs: state.runs(block_range(block)) };
+            let row = BlockRow::new(commit, state.runs(block_range(block)));
             let live = row.mask();
             match live {
-                0 => BlockRows { block, row: None, bodies: Vec::new() },
+                0 => BlockRows { block, row: None, blobs: ByKind::default() },
                 _ => BlockRows {
                     block,
                     row: Some((row.encode(), live)),
-                    bodies: self.recent.of_block(block, live),
+                    blobs: ByKind::of(|kind| self.recent.of(kind).of_block(block, live)),
                 },
             }
         };
@@ -129,7 +132,7 @@ impl Tried {
         let ended = home.wait().unwrap();
         assert!(matches!(ended, Report::Done), "{ended:?}");
         assert_eq!(home.meta().unwrap(), Some(meta));
-        self.recent = RecentBodies::new(usize::MAX);
+        self.recent = Recent::new(usize::MAX);
     }
 
     fn check(&self, home: &impl Home) {
@@ -151,24 +154,27 @@ impl Tried {
         let mut known = state.books().queues;
         known.sort_by(|one, next| one.name.as_str().cmp(next.name.as_str()));
         assert_eq!(queues, known);
-        self.check_bodies(home);
+        self.check_blobs(home);
         self.check_reader(home);
     }
 
-    /// Of every job in a row there is its body.
-    fn check_bodies(&self, home: &impl Home) {
-        let mut ids = Vec::new();
-        home.blocks(|block, row| {
-            ids.extend(
-                (0..BLOCK).filter(|nth| row.mask() >> nth & 1 == 1).map(|nth| JobId(block * BLOCK + nth)),
-            )
+    /// Of every job in a row there are its blobs.
+    fn check_blobs(&self, home: &impl Home) {
+        let mut jobs: Vec<(JobId, Job)> = Vec::new();
+        home.blocks(|_, row| {
+            for (range, job) in row.runs {
+                jobs.extend(range.iter().map(|id| (id, job.clone())));
+            }
         })
         .unwrap();
-        for id in ids {
-            assert_eq!(find(&home.bodies(id).unwrap(), id), Some(Workload::body(id)), "job {id}");
+        for kind in Blob::ALL {
+            for (id, job) in &jobs {
+                let found = find(&home.blobs(kind, *id).unwrap(), *id);
+                assert_eq!(found, Workload::blob(kind, *id, job), "job {id}");
+            }
+            let next = self.work.state.next_id();
+            assert_eq!(find(&home.blobs(kind, next).unwrap(), next), None);
         }
-        let next = self.work.state.next_id();
-        assert_eq!(find(&home.bodies(next).unwrap(), next), None);
     }
 
     /// A backup reads the same.
@@ -187,7 +193,7 @@ impl Tried {
         for (block, row) in rows {
             let mask = crate::store::codec::row_mask(&row).unwrap();
             let id = JobId(block * BLOCK + u64::from(mask.trailing_zeros()));
-            assert_eq!(find(&reader.bodies(id).unwrap(), id), Some(Workload::body(id)));
+            assert_eq!(find(&reader.blobs(Blob::Body, id).unwrap(), id), Some(Workload::body(id)));
         }
     }
 }

@@ -27,7 +27,10 @@ pub(crate) fn check<S: Store>(store: S, mut crash: impl FnMut(S) -> (S, Recovere
 
     // Empty.
     assert_eq!((store.durable(), store.room()), (CommitNo(0), Room::Enough));
-    assert!(matches!(store.body(JobId(1)), Err(BodyError::Missing(JobId(1)))));
+    for kind in Blob::ALL {
+        let missing = store.blob(kind, JobId(1));
+        assert!(matches!(missing, Err(BlobError::Missing { id: JobId(1), .. })));
+    }
 
     // A number that is not the next is refused, and nothing is written.
     let commit = work.submit(10);
@@ -36,7 +39,7 @@ pub(crate) fn check<S: Store>(store: S, mut crash: impl FnMut(S) -> (S, Recovere
         assert!(matches!(refused, Err(AppendError::Fenced { actual: CommitNo(1), .. })));
     }
     append(&mut store, &mut work, commit);
-    work.check_bodies(&mut store);
+    work.check_blobs(&mut store);
 
     // Everything is there after a crash, at any point, and the numbers go on.
     for step in 0..120u32 {
@@ -44,7 +47,7 @@ pub(crate) fn check<S: Store>(store: S, mut crash: impl FnMut(S) -> (S, Recovere
         append(&mut store, &mut work, commit);
         store.maintain(&work.state, Time(u64::from(step) * 300)).unwrap();
         if step % 7 == 0 {
-            work.check_bodies(&mut store);
+            work.check_blobs(&mut store);
         }
         if step % 10 == 9 {
             store.wait().unwrap();
@@ -53,7 +56,7 @@ pub(crate) fn check<S: Store>(store: S, mut crash: impl FnMut(S) -> (S, Recovere
             assert_eq!((found.last, found.time), (CommitNo(work.commits), work.time));
             assert_eq!(opened.durable(), found.last);
             store = opened;
-            work.check_bodies(&mut store);
+            work.check_blobs(&mut store);
         }
         if step % 25 == 24 {
             store.close(&work.state).unwrap();
@@ -61,11 +64,13 @@ pub(crate) fn check<S: Store>(store: S, mut crash: impl FnMut(S) -> (S, Recovere
         }
     }
 
-    // Forgotten jobs have no body.
+    // Forgotten jobs have no blobs.
     let gone = work.delete_all();
     append(&mut store, &mut work, gone);
     store.close(&work.state).unwrap();
     let (mut store, found) = crash(store);
     assert_eq!(found.report.jobs, 0);
-    assert!((1..work.state.next_id().0).all(|id| store.body(JobId(id)).is_err()));
+    for kind in Blob::ALL {
+        assert!((1..work.state.next_id().0).all(|id| store.blob(kind, JobId(id)).is_err()));
+    }
 }

@@ -2,6 +2,7 @@
 
 use super::{Disk, HOME_ROOM};
 use crate::core::{JobId, Time};
+use crate::store::blob::Blob;
 use crate::store::codec::{BlockRow, MetaRow, QueueRow};
 use crate::store::directory::Directory;
 use crate::store::error::AppendError;
@@ -97,8 +98,8 @@ impl RowWriter for SledHome {
 }
 
 impl Home for SledHome {
-    fn bodies(&self, id: JobId) -> Result<Vec<(JobId, Bytes)>, HomeError> {
-        self.rows.bodies(id)
+    fn blobs(&self, kind: Blob, id: JobId) -> Result<Vec<(JobId, Bytes)>, HomeError> {
+        self.rows.blobs(kind, id)
     }
 
     fn give_up(&mut self) {

@@ -11,7 +11,7 @@ use super::home::HomeError;
 use super::log::files::Files;
 use super::logged::LoggedStore;
 use super::options::Options;
-use super::recent::{self, RecentBodies};
+use super::recent::{self, Recent};
 use super::recovery::{OpenError, Recovered};
 use super::space::Space;
 use crate::core::JobId;
@@ -57,7 +57,7 @@ impl DiskStore {
             let files = Files::open(&disk.directory.log(), options.log_file_bytes, after, on_commit)?;
             Ok(FileLog::new(files, disk.clone(), options))
         };
-        LoggedStore::recover(home, open_log, RecentBodies::new(recent::MEMORY), options.checkpoint_interval)
+        LoggedStore::recover(home, open_log, Recent::new(recent::MEMORY), options.checkpoint_interval)
     }
 
     /// Remembers that no id below this may be given any more. Everything must be home.

@@ -74,7 +74,7 @@ pub(crate) fn check(dir: &Path, work: &Workload) -> DiskStore {
     let (mut store, found) = open(dir);
     assert_same(&found.state, &work.state);
     assert_eq!((found.last, found.time), (CommitNo(work.commits), work.time));
-    work.check_bodies(&mut store);
+    work.check_blobs(&mut store);
     store
 }
 
@@ -248,8 +248,11 @@ fn a_checkpoint_goes_on_by_itself() {
         now = now.max(next);
     }
     assert_eq!(store.home.meta().unwrap().unwrap().home, CommitNo(1));
-    assert!(!store.recent.contains(JobId(1)), "bodies that are home are not kept in memory");
-    work.check_bodies(&mut store);
+    assert!(
+        !store.recent.of(crate::store::Blob::Body).contains(JobId(1)),
+        "bodies that are home are not kept in memory"
+    );
+    work.check_blobs(&mut store);
 }
 
 #[test]
@@ -278,17 +281,23 @@ fn what_is_much_stays_in_the_log_when_the_store_is_closed() {
         let commit = work.submit(10_000);
         store.append(CommitNo(work.commits), &commit).unwrap();
     }
-    assert!(store.recent.get(JobId(1)).unwrap().is_err(), "it is read back from the log");
-    work.check_bodies(&mut store);
+    assert!(
+        store.recent.of(crate::store::Blob::Body).get(JobId(1)).unwrap().is_err(),
+        "it is read back from the log"
+    );
+    work.check_blobs(&mut store);
     store.close(&work.state).unwrap();
     assert_eq!(store.home.meta().unwrap(), None, "nothing was brought home");
     drop(store);
     check(dir.path(), &work);
     let (mut store, found) = open(dir.path());
-    assert!(store.recent.get(JobId(1)).unwrap().is_err(), "a start reads no more into memory");
+    assert!(
+        store.recent.of(crate::store::Blob::Body).get(JobId(1)).unwrap().is_err(),
+        "a start reads no more into memory"
+    );
     store.bring_home(&found.state).unwrap();
     assert_eq!(store.home.meta().unwrap().unwrap().home, CommitNo(work.commits));
-    work.check_bodies(&mut store);
+    work.check_blobs(&mut store);
 }
 
 #[test]

@@ -1,6 +1,9 @@
 //! Why a home cannot be used, and what to do about it.
 
+use crate::core::JobId;
 use crate::store::CommitNo;
+use crate::store::blob::Blob;
+use crate::store::error::BlobError;
 use std::path::{Path, PathBuf};
 
 /// Why the database cannot be used.
@@ -111,6 +114,15 @@ impl HomeError {
                 HomeError::Corrupt { path: path.to_owned(), detail }
             }
             other => other,
+        }
+    }
+
+    /// What it means for a blob that was asked for.
+    pub(in crate::store) fn about(self, kind: Blob, id: JobId) -> BlobError {
+        let detail = self.to_string();
+        match self {
+            HomeError::Damaged { .. } | HomeError::Corrupt { .. } => BlobError::Damaged { kind, id, detail },
+            _ => BlobError::Failed { kind, id, detail },
         }
     }
 

@@ -10,6 +10,7 @@ pub use error::HomeError;
 pub(crate) use error::ahead_of_log;
 pub(crate) use work::{BlockChange, BlockRows, QueueStep, Report, SLICES_WAITING, Work};
 
+use super::blob::Blob;
 use super::codec::{BlockRow, MetaRow, QueueRow};
 use super::error::AppendError;
 use super::room::{Room, Shrunk};
@@ -25,7 +26,7 @@ pub(crate) trait Rows {
     /// What went through each queue.
     fn queues(&self) -> Result<Vec<QueueRow>, HomeError>;
 
-    /// Every row of jobs, in order. Reads no bodies.
+    /// Every row of jobs, in order. Reads no blobs.
     fn blocks(&self, on_block: impl FnMut(u64, BlockRow)) -> Result<(), HomeError>;
 }
 
@@ -46,9 +47,9 @@ pub(crate) trait RowWriter {
 
 /// What a home promises. `contract.rs` checks it of each. While it writes it is read.
 pub(crate) trait Home: Rows + RowWriter {
-    /// The bodies of the row that holds a job's, in order: its neighbours are likely to be asked for next. Without the
-    /// job's if it has none.
-    fn bodies(&self, id: JobId) -> Result<Vec<(JobId, Bytes)>, HomeError>;
+    /// The blobs of a kind of the row that holds a job's, in order: its neighbours are likely to be asked for next.
+    /// Without the job's if it has none.
+    fn blobs(&self, kind: Blob, id: JobId) -> Result<Vec<(JobId, Bytes)>, HomeError>;
 
     /// The log has failed: nothing more is written, not even when this is closed.
     fn give_up(&mut self);
@@ -81,6 +82,6 @@ pub(crate) trait RowReader: Debug + Send {
     /// The next rows of jobs from a block on, as they are stored; at most `count`.
     fn raw_blocks(&self, from: u64, count: usize) -> Result<Vec<(u64, Bytes)>, HomeError>;
 
-    /// See [`Home::bodies`].
-    fn bodies(&self, id: JobId) -> Result<Vec<(JobId, Bytes)>, HomeError>;
+    /// See [`Home::blobs`].
+    fn blobs(&self, kind: Blob, id: JobId) -> Result<Vec<(JobId, Bytes)>, HomeError>;
 }

@@ -1,6 +1,7 @@
 //! What a checkpoint hands over to a home, part by part, and what it hears of it.
 
 use crate::core::{JobId, QueueName};
+use crate::store::blob::ByKind;
 use crate::store::codec::{MetaRow, QueueRow};
 use crate::store::recent::{Neighbours, ReadBackError};
 use bytes::Bytes;
@@ -26,24 +27,27 @@ pub(crate) enum Work {
     Finish { round: u64, queues: Vec<QueueStep>, meta: MetaRow },
 }
 
-/// What a checkpoint has to say of one block. Its bodies may still be in the log: whoever writes them reads them.
+/// What a checkpoint has to say of one block. Its blobs may still be in the log: whoever writes them reads them.
 #[derive(Debug)]
 pub(crate) struct BlockRows {
     pub(crate) block: u64,
     /// Its row, and which of its jobs live; `None` if none does.
     pub(crate) row: Option<(Vec<u8>, u64)>,
-    /// Those of its bodies that are not in the home yet, in order.
-    pub(crate) bodies: Vec<Neighbours>,
+    /// Those of its blobs that are not in the home yet, in order.
+    pub(crate) blobs: ByKind<Vec<Neighbours>>,
 }
 
 impl BlockRows {
-    /// Reads the bodies.
+    /// Reads the blobs.
     pub(crate) fn read(self) -> Result<BlockChange, ReadBackError> {
-        let mut bodies = Vec::new();
-        for neighbours in &self.bodies {
-            bodies.append(&mut neighbours.read()?);
-        }
-        Ok(BlockChange { block: self.block, row: self.row, bodies })
+        let blobs = ByKind::try_of(|kind| {
+            let mut blobs = Vec::new();
+            for neighbours in &self.blobs[kind] {
+                blobs.append(&mut neighbours.read()?);
+            }
+            Ok(blobs)
+        })?;
+        Ok(BlockChange { block: self.block, row: self.row, blobs })
     }
 }
 
@@ -54,16 +58,16 @@ pub(crate) enum Report {
     Done,
     /// The disk is full: it may be tried again as a whole.
     Full,
-    /// The database failed, finally, or bodies could not be read.
+    /// The database failed, finally, or blobs could not be read.
     Failed(std::io::Error),
 }
 
-/// The same with its bodies read.
+/// The same with its blobs read.
 #[derive(Debug)]
 pub(crate) struct BlockChange {
     pub(crate) block: u64,
     /// Its row, and which of its jobs live; `None` if none does.
     pub(crate) row: Option<(Vec<u8>, u64)>,
-    /// Bodies of its jobs that are not in the home yet, in order.
-    pub(crate) bodies: Vec<(JobId, Bytes)>,
+    /// Blobs of its jobs that are not in the home yet, in order.
+    pub(crate) blobs: ByKind<Vec<(JobId, Bytes)>>,
 }

@@ -26,7 +26,7 @@ pub(super) struct HomeDisk {
     on_disk: SimulatedRows,
     unflushed: VecDeque<RowStep>,
     desk: Desk,
-    pub(super) bodies_fail: bool,
+    pub(super) blobs_fail: bool,
     pub(super) is_full: bool,
 }
 

@@ -2,6 +2,7 @@
 
 use super::disk::Disk;
 use crate::core::{JobId, Time};
+use crate::store::blob::Blob;
 use crate::store::codec::{BlockRow, MetaRow, QueueRow};
 use crate::store::error::AppendError;
 use crate::store::home::{Home, HomeError, Report, RowReader, RowWriter, Rows, Work};
@@ -66,12 +67,12 @@ impl RowWriter for SimulatedHome {
 }
 
 impl Home for SimulatedHome {
-    fn bodies(&self, id: JobId) -> Result<Vec<(JobId, Bytes)>, HomeError> {
+    fn blobs(&self, kind: Blob, id: JobId) -> Result<Vec<(JobId, Bytes)>, HomeError> {
         let home = &self.disk.borrow().home;
-        if home.bodies_fail {
+        if home.blobs_fail {
             return Err(HomeError::Failed(io::Error::other("the disk does not answer").into()));
         }
-        RowReader::bodies(&home.written, id)
+        RowReader::blobs(&home.written, kind, id)
     }
 
     fn give_up(&mut self) {

@@ -19,10 +19,11 @@ pub use faults::{Planted, WriteFault};
 pub use home::SimulatedHome;
 pub use log::SimulatedLog;
 
+use super::blob::Blob;
 use super::commit::CommitNo;
 use super::log::Log;
 use super::logged::{LoggedStore, OnCommit};
-use super::recent::RecentBodies;
+use super::recent::Recent;
 use super::recovery::{OpenError, Recovered};
 use super::room::Room;
 use crate::core::JobId;
@@ -52,7 +53,7 @@ impl SimulatedDisk {
     /// # Errors
     /// What is on the disk makes no sense: never, if the store does its work.
     pub fn open(&self) -> Result<(SimulatedStore, Recovered), OpenError> {
-        let recent = RecentBodies::new(self.0.borrow().memory);
+        let recent = Recent::new(self.0.borrow().memory);
         let open_log = |after, on_commit: &mut OnCommit<'_>| self.open_log(after, on_commit);
         let (mut store, recovered) =
             LoggedStore::recover(self.open_home(), open_log, recent, CHECKPOINT_INTERVAL)?;
@@ -125,15 +126,15 @@ impl SimulatedDisk {
         self.0.borrow_mut().log.fault = Some(fault);
     }
 
-    /// From now on the home cannot give bodies back, and takes no rows for want of space; or both again.
-    pub fn fail_home(&self, bodies: bool, full: bool) {
+    /// From now on the home cannot give blobs back, and takes no rows for want of space; or both again.
+    pub fn fail_home(&self, blobs: bool, full: bool) {
         let home = &mut self.0.borrow_mut().home;
-        (home.bodies_fail, home.is_full) = (bodies, full);
+        (home.blobs_fail, home.is_full) = (blobs, full);
     }
 
-    /// The home loses a body.
-    pub fn lose_body(&self, id: JobId) {
-        self.0.borrow_mut().home.written.bodies.remove(&id);
+    /// The home loses a blob.
+    pub fn lose(&self, kind: Blob, id: JobId) {
+        self.0.borrow_mut().home.written.blobs[kind].remove(&id);
     }
 
     /// Says whether there is room.

@@ -2,6 +2,7 @@
 //! of what was inserted. Knows rows, not when they are written.
 
 use crate::core::JobId;
+use crate::store::blob::{Blob, ByKind};
 use crate::store::codec::{BlockRow, MetaRow, QueueRow, block_range};
 use crate::store::home::{BlockRows, HomeError, QueueStep, RowReader, Rows, Work};
 use bytes::Bytes;
@@ -12,8 +13,8 @@ use std::collections::{BTreeMap, VecDeque};
 pub(super) enum RowStep {
     Queue(String, Vec<u8>),
     NoQueue(String),
-    Body(JobId, Bytes),
-    NoBody(JobId),
+    Blob(Blob, JobId, Bytes),
+    NoBlob(Blob, JobId),
     Jobs(u64, Vec<u8>),
     NoJobs(u64),
     /// The row that ends a checkpoint, with the flush behind it.
@@ -24,7 +25,7 @@ pub(super) enum RowStep {
 #[derive(Clone, Debug, Default)]
 pub(super) struct SimulatedRows {
     queues: BTreeMap<String, Vec<u8>>,
-    pub(super) bodies: BTreeMap<JobId, Bytes>,
+    pub(super) blobs: ByKind<BTreeMap<JobId, Bytes>>,
     jobs: BTreeMap<u64, Vec<u8>>,
     meta: Option<Vec<u8>>,
 }
@@ -34,15 +35,15 @@ impl SimulatedRows {
         match step {
             RowStep::Queue(name, row) => drop(self.queues.insert(name, row)),
             RowStep::NoQueue(name) => drop(self.queues.remove(&name)),
-            RowStep::Body(id, body) => drop(self.bodies.insert(id, body)),
-            RowStep::NoBody(id) => drop(self.bodies.remove(&id)),
+            RowStep::Blob(kind, id, blob) => drop(self.blobs[kind].insert(id, blob)),
+            RowStep::NoBlob(kind, id) => drop(self.blobs[kind].remove(&id)),
             RowStep::Jobs(block, row) => drop(self.jobs.insert(block, row)),
             RowStep::NoJobs(block) => drop(self.jobs.remove(&block)),
             RowStep::Meta(row) => self.meta = Some(row),
         }
     }
 
-    /// The steps of some work, in the order that the home keeps: queues before blocks, bodies before their jobs and
+    /// The steps of some work, in the order that the home keeps: queues before blocks, blobs before their jobs and
     /// gone before them, the meta row last.
     pub(super) fn steps(&self, work: Work) -> VecDeque<RowStep> {
         let (queues, blocks, meta) = match work {
@@ -62,18 +63,24 @@ impl SimulatedRows {
     }
 
     fn block(&self, rows: BlockRows, steps: &mut VecDeque<RowStep>) {
-        let change = rows.read().expect("the log keeps bodies that are not home");
+        let mut change = rows.read().expect("the log keeps blobs that are not home");
         let range = block_range(change.block);
-        let known = self.bodies.range(range.first..range.end()).map(|(id, _)| *id);
+        let known = self
+            .blobs
+            .iter()
+            .flat_map(|(kind, blobs)| blobs.range(range.first..range.end()).map(move |(id, _)| (kind, *id)));
         let Some((row, live)) = change.row else {
-            steps.extend(known.map(RowStep::NoBody));
+            steps.extend(known.map(|(kind, id)| RowStep::NoBlob(kind, id)));
             steps.push_back(RowStep::NoJobs(change.block));
             return;
         };
-        steps.extend(change.bodies.into_iter().map(|(id, body)| RowStep::Body(id, body)));
+        for kind in Blob::ALL {
+            let blobs = std::mem::take(&mut change.blobs[kind]);
+            steps.extend(blobs.into_iter().map(|(id, blob)| RowStep::Blob(kind, id, blob)));
+        }
         steps.push_back(RowStep::Jobs(change.block, row));
-        let dead = |id: &JobId| live >> (id.0 - range.first.0) & 1 == 0;
-        steps.extend(known.filter(dead).map(RowStep::NoBody));
+        let dead = known.filter(|(_, id)| live >> (id.0 - range.first.0) & 1 == 0);
+        steps.extend(dead.map(|(kind, id)| RowStep::NoBlob(kind, id)));
     }
 }
 
@@ -115,8 +122,8 @@ impl RowReader for SimulatedRows {
         Ok(rows.map(|(block, row)| (*block, Bytes::copy_from_slice(row))).collect())
     }
 
-    fn bodies(&self, id: JobId) -> Result<Vec<(JobId, Bytes)>, HomeError> {
-        Ok(self.bodies.get(&id).map(|body| (id, body.clone())).into_iter().collect())
+    fn blobs(&self, kind: Blob, id: JobId) -> Result<Vec<(JobId, Bytes)>, HomeError> {
+        Ok(self.blobs[kind].get(&id).map(|blob| (id, blob.clone())).into_iter().collect())
     }
 }
 

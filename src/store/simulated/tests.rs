@@ -90,7 +90,7 @@ fn a_backup_of_it_is_restored_on_a_disk() {
     restore(&backup[..], dir.path(), &options(), 0).unwrap();
     let (mut store, found) = DiskStore::open(dir.path(), &options()).unwrap();
     assert_same(&found.state, &work.state);
-    work.check_bodies(&mut store);
+    work.check_blobs(&mut store);
 }
 
 #[test]
@@ -109,7 +109,7 @@ fn a_checkpoint_that_is_cut_after_any_row_loses_nothing() {
         disk.cut_power();
         let (mut store, found) = opened(&disk);
         assert_same(&found.state, &work.state);
-        work.check_bodies(&mut store);
+        work.check_blobs(&mut store);
     }
 }
 

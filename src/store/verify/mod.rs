@@ -9,13 +9,14 @@ mod tests;
 
 pub use scratch::Scratch;
 
+use super::blob::Blob;
 use super::codec::decode_commit;
 use super::directory::{DirectoryError, hold_for_reading};
 use super::home::sled::{self, SledRows};
 use super::home::{HomeError, ahead_of_log};
 use super::log::files::{self, Found};
 use super::log::{LogError, Place};
-use super::recent::RecentBodies;
+use super::recent::Recent;
 use super::recovery::{Fold, Folded};
 use super::{CommitNo, Defect, OpenError};
 use crate::core::{Event, IdRange, JobId, RangeSet};
@@ -221,8 +222,8 @@ impl Verify<'_> {
         let is_whole = tail.defects == 0 && self.found.defects == before;
         let jobs_known = home.filter(|_| is_whole).is_some_and(|home| self.start(&home, &rows));
         if !jobs_known {
-            for id in rows.bare.iter().filter(|id| !tail.forgotten.contains(id.0)) {
-                self.defect(format_args!("job {id}"), "its body is missing");
+            for (kind, id) in rows.bare.iter().filter(|(_, id)| !tail.forgotten.contains(id.0)) {
+                self.defect(format_args!("job {id}"), format_args!("its {kind} is missing"));
             }
         }
         Ok(())
@@ -329,13 +330,15 @@ impl Verify<'_> {
                 forgotten.insert(range.first.0, range.len);
             }
         }
-        self.found.bodies += commit.bodies.len() as u64;
-        match jobs == commit.bodies.len() as u64 {
-            true => Ok(()),
-            false => {
-                Err(format!("commit {}: {jobs} jobs have {} bodies", place.number.0, commit.bodies.len()))
+        self.found.bodies += commit.blobs[Blob::Body].blobs.len() as u64;
+        for (kind, list) in commit.blobs.iter() {
+            let count = list.blobs.len() as u64;
+            if jobs != count && (kind == Blob::Body || count != 0) {
+                let number = place.number.0;
+                return Err(format!("commit {number}: {jobs} jobs have {count} blobs of the kind {kind}"));
             }
         }
+        Ok(())
     }
 
     /// What a start does with rows and log that are whole each for itself. Whether it comes to an end, so that all
@@ -352,18 +355,16 @@ impl Verify<'_> {
         self.found.jobs = folded.recovered.report.jobs;
         self.found.queues = state.queues().count() as u64;
         let all = IdRange::new(JobId(1), state.next_id().0);
-        for id in state.iter(all).flat_map(|(range, _)| range.iter().collect::<Vec<_>>()) {
-            if !folded.recent.contains(id) && rows.lacks_body(id) {
-                self.defect(format_args!("job {id}"), "its body is missing");
-            }
+        for (kind, id) in folded.recent.lacking(state.iter(all), |kind, id| rows.lacks(kind, id)) {
+            self.defect(format_args!("job {id}"), format_args!("its {kind} is missing"));
         }
         true
     }
 }
 
 fn fold(home: &SledRows, log: &Path) -> Result<Folded, OpenError> {
-    // Which bodies there are is all that is asked.
-    let mut fold = Fold::load(home, RecentBodies::new(0))?;
+    // Which blobs there are is all that is asked.
+    let mut fold = Fold::load(home, Recent::new(0))?;
     let home = fold.meta.home;
     let last = match log.exists() {
         true => files::read(log, home, |place, payload| fold.commit(place, payload))?,

@@ -2,7 +2,7 @@
 //! order rows must be written; not when, and nothing of the log. sled keeps a prefix of what was inserted, so a row
 //! is never on disk without those inserted before it.
 
-mod bodies;
+mod blobs;
 mod database;
 mod live;
 mod lock;
@@ -26,9 +26,10 @@ pub(crate) use writer::Writer;
 
 use super::{BlockChange, HomeError, RowReader, Rows};
 use crate::core::{JobId, QueueName};
+use crate::store::blob::{Blob, ByKind};
 use crate::store::codec::{BlockRow, DecodeError, MetaRow, QueueRow, ROW_MAX, row_mask};
 use ::sled::Tree;
-use bodies::Bodies;
+use blobs::Blobs;
 use bytes::Bytes;
 use database::Database;
 use live::Live;
@@ -37,7 +38,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
 use tally::Tally;
 
-/// All rows. Shared by the loop, which reads bodies, and the thread that writes checkpoints.
+/// All rows. Shared by the loop, which reads blobs, and the thread that writes checkpoints.
 #[derive(Debug)]
 pub(crate) struct SledRows {
     path: PathBuf,
@@ -55,7 +56,7 @@ pub(crate) struct SledRows {
 struct Trees {
     database: Database,
     jobs: Tree,
-    bodies: Bodies,
+    blobs: ByKind<Blobs>,
     queues: Tree,
     meta: Tree,
     tally: Tally,
@@ -107,14 +108,14 @@ impl SledRows {
         })
     }
 
-    /// The bodies of the row that holds a job's: its neighbours are likely to be asked for next.
-    pub(crate) fn bodies(&self, id: JobId) -> Result<Vec<(JobId, Bytes)>, HomeError> {
-        self.with(|trees| trees.bodies.row_of(id))
+    /// The blobs of a kind of the row that holds a job's: its neighbours are likely to be asked for next.
+    pub(crate) fn blobs(&self, kind: Blob, id: JobId) -> Result<Vec<(JobId, Bytes)>, HomeError> {
+        self.with(|trees| trees.blobs[kind].row_of(id))
     }
 
-    /// Writes a block. Bodies go before the row that makes their jobs known, and leave before it.
+    /// Writes a block. Blobs go before the row that makes their jobs known, and leave before it.
     pub(crate) fn store(&self, change: &BlockChange) -> Result<(), HomeError> {
-        self.store_bodies(change)?;
+        self.store_blobs(change)?;
         self.write(|trees| {
             let key = change.block.to_be_bytes();
             trees.tally.begin(&trees.meta)?;
@@ -131,17 +132,21 @@ impl SledRows {
             };
             // Each time that the number of live jobs has halved: so rewriting costs no more than writing did.
             if lived != 0 && lived.count_ones().ilog2() > live.count_ones().ilog2() {
-                trees.bodies.shrink_block(change.block, *live)?;
+                for (_, blobs) in trees.blobs.iter() {
+                    blobs.shrink_block(change.block, *live)?;
+                }
             }
             Ok(())
         })
     }
 
     /// The first half of that. A crash may come after it.
-    pub(crate) fn store_bodies(&self, change: &BlockChange) -> Result<(), HomeError> {
-        self.write(|trees| match change.row {
-            Some(_) => trees.bodies.insert(change.block, &change.bodies),
-            None => trees.bodies.remove_block(change.block),
+    pub(crate) fn store_blobs(&self, change: &BlockChange) -> Result<(), HomeError> {
+        self.write(|trees| {
+            trees.blobs.iter().try_for_each(|(kind, blobs)| match change.row {
+                Some(_) => blobs.insert(change.block, &change.blobs[kind]),
+                None => blobs.remove_block(change.block),
+            })
         })
     }
 
@@ -254,8 +259,8 @@ impl RowReader for SledReader {
         self.0.raw_blocks(from, count)
     }
 
-    fn bodies(&self, id: JobId) -> Result<Vec<(JobId, Bytes)>, HomeError> {
-        self.0.bodies(id)
+    fn blobs(&self, kind: Blob, id: JobId) -> Result<Vec<(JobId, Bytes)>, HomeError> {
+        self.0.blobs(kind, id)
     }
 }
 
@@ -318,13 +323,14 @@ impl Trees {
         let tree = |name: &str| database.db.open_tree(name);
         let (jobs, queues, meta) = (tree("jobs")?, tree("queues")?, tree("meta")?);
         let (live, tally) = (Arc::<Live>::default(), Tally::default());
-        let bodies = Bodies::new(tree("bodies")?, live.clone());
-        Ok(Trees { database, jobs, bodies, queues, meta, tally, live })
+        let blobs = ByKind::try_of(|kind| Blobs::open(&database.db, kind, live.clone()))?;
+        Ok(Trees { database, jobs, blobs, queues, meta, tally, live })
     }
 
     /// All of them, in the order in which a rewrite copies them.
-    fn all(&self) -> [&Tree; 4] {
-        [&self.jobs, self.bodies.tree(), &self.queues, &self.meta]
+    fn all(&self) -> Vec<&Tree> {
+        let blobs = self.blobs.iter().map(|(_, blobs)| blobs.tree());
+        [&self.jobs].into_iter().chain(blobs).chain([&self.queues, &self.meta]).collect()
     }
 
     /// A row of jobs or of a queue has come in the place of another.

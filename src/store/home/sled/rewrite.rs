@@ -1,7 +1,7 @@
 //! Giving space back. sled cuts its file off only where nothing lives at its end, and something always does: after a long
 //! queue was worked off the file stays as large as it ever was. So what lives is written into a new database beside
 //! the old one, read back and compared, brought to the disk, and takes the old one's name in one step
-//! (`renameat2(2)`, `RENAME_EXCHANGE`). Bodies are read from the old one meanwhile.
+//! (`renameat2(2)`, `RENAME_EXCHANGE`). Blobs are read from the old one meanwhile.
 //!
 //! Up to that step the old database is all that counts, after it the new one; nothing is written to either until
 //! the step is on disk. What bears the other name is removed, now or at the next start.
@@ -29,9 +29,6 @@ const SEGMENTS: u64 = 32 << 20;
 
 /// About how many bytes of rows are read at once.
 const PART: usize = 1 << 20;
-
-/// All trees.
-const TREES: [&str; 4] = ["jobs", "bodies", "queues", "meta"];
 
 /// What says how often the file was opened: that of the copy is another one.
 const STARTS: &[u8] = b"starts";
@@ -179,7 +176,8 @@ impl SledRows {
         on_step: &mut impl FnMut(Step) -> Result<(), RewriteError>,
     ) -> Result<Rows, RewriteError> {
         let mut rows = Rows::default();
-        for (at, name) in TREES.into_iter().enumerate() {
+        let names: Vec<_> = self.with(|trees| Ok(trees.all().iter().map(|tree| tree.name()).collect()))?;
+        for (at, name) in names.into_iter().enumerate() {
             let tree = guarded(new, || Ok(database.db.open_tree(name)?))?;
             let mut after = None;
             loop {

@@ -3,8 +3,10 @@
 
 use super::{HomeError, SledRows, Trees};
 use crate::core::JobId;
+use crate::store::blob::{Blob, ByKind};
 use crate::store::codec::{
-    BLOCK, BlockRow, BodyRow, DecodeError, MetaRow, QueueRow, SumRow, block_of, block_range, body_key_parts,
+    BLOCK, BlobRow, BlockRow, DecodeError, Envelope, MetaRow, QueueRow, SumRow, blob_key_parts, block_of,
+    block_range,
 };
 use crate::store::{CommitNo, Defect};
 use bytes::Bytes;
@@ -23,17 +25,17 @@ pub(crate) struct Scanned {
     pub(crate) bodies: u64,
     /// Rows newer than the checkpoint: tree, key and the commit that each reflects.
     pub(crate) ahead: Vec<(&'static str, Vec<u8>, CommitNo)>,
-    /// Jobs in the rows whose bodies would not be found. The log may say that they have ended.
-    pub(crate) bare: Vec<JobId>,
-    /// Of each block: the jobs whose bodies are found, and those of which that is not known because a row is damaged.
+    /// Jobs in the rows of which a blob would not be found. The log may say that they have ended.
+    pub(crate) bare: Vec<(Blob, JobId)>,
+    /// Of each block: the jobs whose blobs are found, and those of which that is not known because a row is damaged.
     /// `None` if not all rows could be read.
-    stored: Option<BTreeMap<u64, (u64, u64)>>,
+    stored: ByKind<Option<BTreeMap<u64, (u64, u64)>>>,
 }
 
 impl Scanned {
-    /// Whether a job has no body here, for sure.
-    pub(crate) fn lacks_body(&self, id: JobId) -> bool {
-        let Some(stored) = &self.stored else { return false };
+    /// Whether a job has no blob of this kind here, for sure.
+    pub(crate) fn lacks(&self, kind: Blob, id: JobId) -> bool {
+        let Some(stored) = &self.stored[kind] else { return false };
         stored.get(&block_of(id)).is_none_or(|(there, unknown)| (there | unknown) & bit(id) == 0)
     }
 }
@@ -48,7 +50,7 @@ pub(crate) fn scan<E>(
 ) -> Result<Scanned, E> {
     let mut scan = Scan { found: Scanned::default(), on_defect, block: Vec::new() };
     let mut again: Option<SledRows> = None;
-    for part in [Scan::meta, Scan::queues, Scan::bodies, Scan::jobs] {
+    for part in [Scan::meta, Scan::queues, Scan::bodies, Scan::envelopes, Scan::jobs] {
         let usable = again.as_ref().or(first).filter(|home| !home.is_broken());
         if usable.is_none() {
             drop(again.take());
@@ -73,9 +75,9 @@ struct Scan<'a> {
     block: Vec<(JobId, Kind)>,
 }
 
-/// What a row of bodies says of its jobs.
+/// What a row of blobs says of its jobs.
 enum Kind {
-    /// Which of the block's jobs have their bodies in it.
+    /// Which of the block's jobs have theirs in it.
     Packed(u64),
     Piece {
         piece: u16,
@@ -130,44 +132,58 @@ impl Scan<'_> {
                 let row = BlockRow::decode(block, row)?;
                 scan.note("jobs", key, row.commit);
                 scan.found.jobs += u64::from(row.mask().count_ones());
-                let mask = row.mask();
-                let jobs = block_range(block).iter().filter(|id| mask & bit(*id) != 0);
-                let bare: Vec<_> = jobs.filter(|id| scan.found.lacks_body(*id)).collect();
-                scan.found.bare.extend(bare);
+                // Older rows have the tags in them.
+                let tagged =
+                    row.tags.iter().flat_map(|(range, _)| range.iter()).fold(0, |all, id| all | bit(id));
+                for (kind, mask) in [(Blob::Body, row.mask()), (Blob::Envelope, row.envelopes() & !tagged)] {
+                    let jobs = block_range(block).iter().filter(|id| mask & bit(*id) != 0);
+                    let bare: Vec<_> = jobs.filter(|id| scan.found.lacks(kind, *id)).collect();
+                    scan.found.bare.extend(bare.into_iter().map(|id| (kind, id)));
+                }
                 Ok(())
             },
         );
     }
 
     fn bodies(&mut self, home: &SledRows) {
-        self.found.stored = Some(BTreeMap::new());
-        let complete = self.rows(
-            home,
-            "bodies",
-            |trees| trees.bodies.tree(),
-            |scan, key, row| {
-                let (first, piece) = body_key_parts(key).ok_or(DecodeError::Short)?;
-                if scan.block.first().is_some_and(|(id, _)| block_of(*id) != block_of(first)) {
-                    scan.end_block();
-                }
-                let kind = kind(first, piece, row);
-                let (kind, result) =
-                    kind.map_or_else(|error| (Kind::Damaged, Err(error)), |kind| (kind, Ok(())));
-                scan.block.push((first, kind));
-                result
-            },
-        );
-        self.end_block();
+        self.blobs(home, Blob::Body, |trees| trees.blobs[Blob::Body].tree(), |_| Ok(()));
+    }
+
+    fn envelopes(&mut self, home: &SledRows) {
+        let reads = |blob: &[u8]| Envelope::decode(blob).map(drop);
+        self.blobs(home, Blob::Envelope, |trees| trees.blobs[Blob::Envelope].tree(), reads);
+    }
+
+    /// `reads` says whether a blob makes sense.
+    fn blobs(
+        &mut self,
+        home: &SledRows,
+        of: Blob,
+        tree: fn(&Trees) -> &Tree,
+        reads: impl Fn(&[u8]) -> Result<(), DecodeError>,
+    ) {
+        self.found.stored[of] = Some(BTreeMap::new());
+        let complete = self.rows(home, of.tree(), tree, |scan, key, row| {
+            let (first, piece) = blob_key_parts(key).ok_or(DecodeError::Short)?;
+            if scan.block.first().is_some_and(|(id, _)| block_of(*id) != block_of(first)) {
+                scan.end_block(of);
+            }
+            let kind = kind(first, piece, row, &reads);
+            let (kind, result) = kind.map_or_else(|error| (Kind::Damaged, Err(error)), |kind| (kind, Ok(())));
+            scan.block.push((first, kind));
+            result
+        });
+        self.end_block(of);
         if !complete {
-            self.found.stored = None;
+            self.found.stored[of] = None;
         }
     }
 
-    /// Which jobs of a block have a body: a job's row is the last one whose key is not greater than its own.
-    fn end_block(&mut self) {
+    /// Which jobs of a block have a blob: a job's row is the last one whose key is not greater than its own.
+    fn end_block(&mut self, of: Blob) {
         let rows = std::mem::take(&mut self.block);
         let Some(block) = rows.first().map(|(id, _)| block_of(*id)) else { return };
-        let (mut there, mut unknown) = (0, 0);
+        let (mut there, mut unknown, mut count) = (0, 0, 0);
         let groups: Vec<_> = rows.chunk_by(|one, next| one.0 == next.0).collect();
         for (at, group) in groups.iter().enumerate() {
             let first = group[0].0;
@@ -177,13 +193,16 @@ impl Scan<'_> {
                 unknown |= from & !to;
             } else if let Some((_, Kind::Packed(mask))) = group.last() {
                 there |= mask & from & !to;
-                self.found.bodies += u64::from(mask.count_ones());
+                count += u64::from(mask.count_ones());
             } else if is_joined(group) {
                 there |= bit(first);
-                self.found.bodies += 1;
+                count += 1;
             }
         }
-        if let Some(stored) = &mut self.found.stored {
+        if of == Blob::Body {
+            self.found.bodies += count;
+        }
+        if let Some(stored) = &mut self.found.stored[of] {
             stored.insert(block, (there, unknown));
         }
     }
@@ -222,8 +241,8 @@ impl Scan<'_> {
             None => format!("tree `{name}`, its first row"),
         };
         (self.on_defect)(Defect { place, detail: error.to_string() });
-        // The order of bodies says where a block ends; without all of them no job is looked for anyway.
-        if home.is_broken() || name == "bodies" {
+        // The order of blobs says where a block ends; without all of them no job is looked for anyway.
+        if home.is_broken() || Blob::ALL.iter().any(|kind| kind.tree() == name) {
             return false;
         }
         let mut down_to = None;
@@ -259,19 +278,25 @@ fn bit(id: JobId) -> u64 {
     1 << (id.0 % BLOCK)
 }
 
-fn kind(first: JobId, piece: u16, row: &[u8]) -> Result<Kind, DecodeError> {
-    let bodies = match BodyRow::decode(first, &Bytes::copy_from_slice(row))? {
-        BodyRow::Piece { total, bytes } => return Ok(Kind::Piece { piece, total, len: bytes.len() as u64 }),
-        BodyRow::Packed(bodies) => bodies,
+fn kind(
+    first: JobId,
+    piece: u16,
+    row: &[u8],
+    reads: impl Fn(&[u8]) -> Result<(), DecodeError>,
+) -> Result<Kind, DecodeError> {
+    let blobs = match BlobRow::decode(first, &Bytes::copy_from_slice(row))? {
+        BlobRow::Piece { total, bytes } => return Ok(Kind::Piece { piece, total, len: bytes.len() as u64 }),
+        BlobRow::Packed(blobs) => blobs,
     };
-    let in_order = bodies.is_sorted_by(|(one, _), (next, _)| one < next);
-    if piece != 0 || !in_order || bodies.iter().any(|(id, _)| block_of(*id) != block_of(first)) {
-        return Err(DecodeError::Value("a row of bodies"));
+    let in_order = blobs.is_sorted_by(|(one, _), (next, _)| one < next);
+    if piece != 0 || !in_order || blobs.iter().any(|(id, _)| block_of(*id) != block_of(first)) {
+        return Err(DecodeError::Value("a row of blobs"));
     }
-    Ok(Kind::Packed(bodies.iter().fold(0, |mask, (id, _)| mask | bit(*id))))
+    blobs.iter().try_for_each(|(_, blob)| reads(blob))?;
+    Ok(Kind::Packed(blobs.iter().fold(0, |mask, (id, _)| mask | bit(*id))))
 }
 
-/// Whether these are all pieces of one body.
+/// Whether these are all pieces of one blob.
 fn is_joined(group: &[(JobId, Kind)]) -> bool {
     let (mut bytes, mut whole) = (0, 0);
     for ((_, kind), wanted) in group.iter().zip(0..=u16::MAX) {

@@ -18,9 +18,10 @@ fn home() -> (tempfile::TempDir, SledRows) {
 fn change(block: u64, ids: &[u64], bodies: &[(u64, usize)]) -> BlockChange {
     let spec = Arc::new(Spec::plain(QueueName::new("q").unwrap()));
     let runs = ids.iter().map(|id| (IdRange::from(JobId(*id)), Job::fresh(spec.clone(), Time(0)))).collect();
-    let row = BlockRow { commit: CommitNo(1), runs };
-    let bodies = bodies.iter().map(|(id, len)| (JobId(*id), body(*id, *len))).collect();
-    BlockChange { block, row: (!ids.is_empty()).then(|| (row.encode(), row.mask())), bodies }
+    let row = BlockRow::new(CommitNo(1), runs);
+    let mut blobs = ByKind::default();
+    blobs[Blob::Body] = bodies.iter().map(|(id, len)| (JobId(*id), body(*id, *len))).collect();
+    BlockChange { block, row: (!ids.is_empty()).then(|| (row.encode(), row.mask())), blobs }
 }
 
 fn body(id: u64, len: usize) -> Bytes {
@@ -28,12 +29,12 @@ fn body(id: u64, len: usize) -> Bytes {
 }
 
 fn stored(home: &SledRows, id: u64) -> Option<Bytes> {
-    let row = home.bodies(JobId(id)).unwrap();
+    let row = home.blobs(Blob::Body, JobId(id)).unwrap();
     row.into_iter().find(|(found, _)| *found == JobId(id)).map(|(_, body)| body)
 }
 
 fn rows(home: &SledRows) -> usize {
-    home.with(|trees| Ok(trees.bodies.rows())).unwrap()
+    home.with(|trees| Ok(trees.blobs[Blob::Body].rows())).unwrap()
 }
 
 #[test]
@@ -77,7 +78,7 @@ fn rows_that_a_cut_checkpoint_left_hide_no_body() {
     for (left, stored_next) in cases {
         let (_dir, home) = home();
         let left: Vec<_> = left.iter().map(|(id, len)| (JobId(*id), body(*id, *len))).collect();
-        home.with(|trees| trees.bodies.insert(1, &left)).unwrap();
+        home.with(|trees| trees.blobs[Blob::Body].insert(1, &left)).unwrap();
         let ids: Vec<u64> = stored_next.iter().map(|(id, _)| *id).collect();
         home.store(&change(1, &ids, stored_next)).unwrap();
         for (id, len) in stored_next {
@@ -95,7 +96,7 @@ fn space_of_dead_jobs_is_given_back() {
     let before = rows(&home);
     home.store(&change(1, &[64, 127], &[])).unwrap();
     assert!(rows(&home) < before, "rows without a live job are gone");
-    assert_eq!(home.bodies(JobId(64)).unwrap().len(), 1, "the first row has lost its dead");
+    assert_eq!(home.blobs(Blob::Body, JobId(64)).unwrap().len(), 1, "the first row has lost its dead");
     assert_eq!(stored(&home, 127), Some(body(127, 4000)));
     home.store(&change(1, &[], &[])).unwrap();
     assert_eq!(rows(&home), 0);
@@ -136,7 +137,7 @@ fn the_largest_rows_make_no_blob() {
     }
     let row = vec![b'x'; ROW_MAX];
     for block in 0..60 {
-        let change = BlockChange { block, row: Some((row.clone(), 1)), bodies: Vec::new() };
+        let change = BlockChange { block, row: Some((row.clone(), 1)), blobs: ByKind::default() };
         home.with(|trees| Ok(trees.jobs.insert(block.to_be_bytes(), change.row.unwrap().0)?)).unwrap();
     }
     home.finish(&MetaRow::default()).unwrap();

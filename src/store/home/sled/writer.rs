@@ -212,10 +212,10 @@ impl Hand {
         Ok(())
     }
 
-    /// Like a crash: what ends the thread at a block leaves its bodies without its row.
+    /// Like a crash: what ends the thread at a block leaves its blobs without its row.
     fn spend_on(&self, change: &BlockChange) -> Result<(), Stop> {
         self.spend().or_else(|cut| {
-            self.home.store_bodies(change)?;
+            self.home.store_blobs(change)?;
             Err(cut)
         })
     }

@@ -1,0 +1,43 @@
+//! What comes with new jobs and is not the core's business: it is stored beside them.
+
+use bytes::Bytes;
+use smallvec::SmallVec;
+use std::ops::Range;
+
+/// Of the jobs of one submit, in their order.
+#[derive(Clone, Debug, Default)]
+pub struct Contents {
+    /// One body a job. Most submits have one.
+    pub(super) bodies: SmallVec<[Bytes; 1]>,
+    /// The envelopes of those that have one (their specs say so), and which: by their place, in order.
+    pub(super) envelopes: Vec<(Range<usize>, Bytes)>,
+}
+
+impl Contents {
+    /// For so many jobs.
+    pub fn with_capacity(jobs: usize) -> Contents {
+        Contents { bodies: SmallVec::with_capacity(jobs), envelopes: Vec::new() }
+    }
+
+    /// Of jobs with the same envelope, if any.
+    pub fn of(envelope: Option<&Bytes>, bodies: impl IntoIterator<Item = Bytes>) -> Contents {
+        let mut contents = Contents::default();
+        contents.add(envelope, bodies);
+        contents
+    }
+
+    /// Adds jobs with the same envelope, if any.
+    pub fn add(&mut self, envelope: Option<&Bytes>, bodies: impl IntoIterator<Item = Bytes>) {
+        let before = self.bodies.len();
+        self.bodies.extend(bodies);
+        if let Some(envelope) = envelope {
+            self.envelopes.push((before..self.bodies.len(), envelope.clone()));
+        }
+    }
+}
+
+impl<T: Into<SmallVec<[Bytes; 1]>>> From<T> for Contents {
+    fn from(bodies: T) -> Contents {
+        Contents { bodies: bodies.into(), envelopes: Vec::new() }
+    }
+}

@@ -1,0 +1,112 @@
+//! What only people and workers read of a job. It lies beside the body, so that it takes no memory while the job waits.
+
+use super::fields::{FieldWriter, read_fields};
+use super::{DecodeError, Reader};
+use bytes::Bytes;
+
+/// The version in which envelopes are written.
+const VERSION: u8 = 1;
+
+const TAG: u8 = 1;
+
+/// What is written on a job for people and workers.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Envelope {
+    tags: Vec<(Box<str>, Box<str>)>,
+}
+
+/// An envelope that is too large.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum EnvelopeError {
+    /// There are too many tags.
+    #[error("{count} tags, at most {max} are allowed: put the rest into the body", max = Envelope::TAG_COUNT_MAX)]
+    TooManyTags {
+        /// How many there are.
+        count: usize,
+    },
+    /// The tags are too long.
+    #[error("the tags have {len} bytes together, at most {max} are allowed: put the rest into the body", max = Envelope::TAGS_MAX)]
+    TagsTooLong {
+        /// How many bytes they have.
+        len: usize,
+    },
+}
+
+impl Envelope {
+    /// The most bytes that the names and values of a job's tags may have together.
+    pub const TAGS_MAX: usize = 512;
+    /// The most tags that a job may have: empty ones take room on the disk as well.
+    pub const TAG_COUNT_MAX: usize = 64;
+
+    /// An envelope with these tags: names and values, in the order in which they are shown.
+    ///
+    /// # Errors
+    /// They are too many, or too long.
+    ///
+    /// ```
+    /// use musher::store::Envelope;
+    /// let envelope = Envelope::new(vec![("customer".into(), "7".into())]).unwrap();
+    /// let bytes = envelope.encode();
+    /// assert_eq!(Envelope::decode(&bytes).unwrap(), envelope);
+    /// ```
+    pub fn new(tags: Vec<(Box<str>, Box<str>)>) -> Result<Envelope, EnvelopeError> {
+        let count = tags.len();
+        if count > Self::TAG_COUNT_MAX {
+            return Err(EnvelopeError::TooManyTags { count });
+        }
+        let len = tags.iter().map(|(name, value)| name.len() + value.len()).sum();
+        if len > Self::TAGS_MAX {
+            return Err(EnvelopeError::TagsTooLong { len });
+        }
+        Ok(Envelope { tags })
+    }
+
+    /// One that an older version of this program has taken.
+    pub(super) fn of_old(tags: Vec<(Box<str>, Box<str>)>) -> Envelope {
+        Envelope { tags }
+    }
+
+    /// Whether nothing is written on it: a job without tags has no envelope.
+    pub fn is_empty(&self) -> bool {
+        self.tags.is_empty()
+    }
+
+    /// Names and values.
+    pub fn tags(&self) -> &[(Box<str>, Box<str>)] {
+        &self.tags
+    }
+
+    /// Whether it has this tag.
+    pub fn has(&self, name: &str, value: &str) -> bool {
+        self.tags.iter().any(|(n, v)| **n == *name && **v == *value)
+    }
+
+    /// As it is stored.
+    pub fn encode(&self) -> Bytes {
+        let mut out = vec![VERSION];
+        let mut fields = FieldWriter::new(&mut out);
+        for (name, value) in &self.tags {
+            fields.put(TAG, (&**name, &**value));
+        }
+        out.into()
+    }
+
+    /// Reads what was stored.
+    ///
+    /// # Errors
+    /// That are not the bytes of an envelope, or of a newer version's.
+    pub fn decode(bytes: &[u8]) -> Result<Envelope, DecodeError> {
+        let mut reader = Reader::of("an envelope", VERSION, bytes)?;
+        let mut envelope = Envelope::default();
+        read_fields(&mut reader, |field| match field.number {
+            TAG => {
+                let (name, value) = field.value::<(&str, &str)>()?;
+                envelope.tags.push((name.into(), value.into()));
+                Ok(())
+            }
+            _ => Err(field.unknown("an envelope")),
+        })?;
+        reader.end()?;
+        Ok(envelope)
+    }
+}

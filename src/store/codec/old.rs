@@ -1,0 +1,178 @@
+//! What older versions of this program have written: it is read here, and written in today's form when it changes. They
+//! kept the tags of jobs with their options, where today an envelope lies beside the body.
+
+use super::event::{ExitV2, RangeV1};
+use super::job::{StateV1, from_moment};
+use super::options::{BackoffV1, DurationV1};
+use super::{DecodeError, Envelope, Reader};
+use crate::core::{Attempt, Event, Exit, Failure, IdRange, Job, Priority, QueueName, Spec, Time};
+use bincode::error::DecodeError as BincodeError;
+use bincode::{BorrowDecode, Decode, de::BorrowDecoder};
+use bytes::Bytes;
+use std::sync::Arc;
+
+/// Envelopes made of tags, and the jobs that have each of them.
+pub(crate) type OldTags = Vec<(IdRange, Bytes)>;
+
+/// Reads the runs of a row of version 1 or 2, behind their places.
+pub(super) struct OldRuns {
+    version: u8,
+    /// What was asked for with the run before.
+    before: Option<(Arc<Spec>, Option<Bytes>)>,
+}
+
+impl OldRuns {
+    pub(super) fn new(version: u8) -> OldRuns {
+        OldRuns { version, before: None }
+    }
+
+    /// The next run, and its jobs' envelope if they have tags.
+    pub(super) fn read(&mut self, reader: &mut Reader<'_>) -> Result<(Job, Option<Bytes>), DecodeError> {
+        let mut run: RunV1<'_> = reader.take()?;
+        let more = if self.version == 1 { MoreV2::unknown(&run) } else { reader.take()? };
+        if let Some(spec) = run.spec.take() {
+            let (spec, envelope) = spec.split()?;
+            self.before = Some((Arc::new(spec), envelope));
+        }
+        let (spec, envelope) = self.before.clone().ok_or(DecodeError::Value("the first spec of a block"))?;
+        Ok((run.into_job(more, spec)?, envelope))
+    }
+}
+
+/// The event that said which jobs arrived, and their envelope if they have tags.
+pub(super) fn submitted(
+    jobs: RangeV1,
+    spec: SpecV1<'_>,
+    (at, due, expires_at): (u64, Option<u64>, u64),
+) -> Result<(Event, Option<Bytes>), DecodeError> {
+    let (spec, envelope) = spec.split()?;
+    let event = Event::Submitted {
+        jobs: jobs.try_into()?,
+        spec: Arc::new(spec),
+        at: Time(at),
+        due: due.map(from_moment),
+        expires_at: from_moment(expires_at),
+    };
+    Ok((event, envelope))
+}
+
+/// Equal neighbours. No spec: that of the run before.
+#[derive(BorrowDecode)]
+struct RunV1<'a> {
+    spec: Option<SpecV1<'a>>,
+    submitted_at: u64,
+    expires_at: u64,
+    state: StateV1,
+    attempt: u32,
+    failed: u32,
+    crashes: u32,
+    failures: Vec<FailureV1<'a>>,
+}
+
+#[derive(BorrowDecode)]
+struct FailureV1<'a> {
+    attempt: u32,
+    at: u64,
+    error: &'a str,
+}
+
+/// What version 2 has behind each run.
+#[derive(BorrowDecode)]
+struct MoreV2 {
+    started: Option<u64>,
+    later: u32,
+    /// One for each failure.
+    ends: Vec<EndV2>,
+}
+
+/// When an attempt began, and how its process ended.
+#[derive(BorrowDecode)]
+struct EndV2 {
+    since: Option<u64>,
+    exit: Option<ExitV2>,
+}
+
+#[derive(BorrowDecode)]
+pub(super) struct SpecV1<'a> {
+    queue: &'a str,
+    priority: u32,
+    attempts: Option<u32>,
+    backoff: Option<BackoffV1>,
+    timeout: Option<DurationV1>,
+    tags: TagsV1,
+    owner: u32,
+}
+
+/// Names and values: how many, and these.
+struct TagsV1(Vec<(Box<str>, Box<str>)>);
+
+impl<'de, C> BorrowDecode<'de, C> for TagsV1 {
+    fn borrow_decode<D: BorrowDecoder<'de, Context = C>>(decoder: &mut D) -> Result<Self, BincodeError> {
+        let mut tags = Vec::new();
+        for _ in 0..u64::decode(decoder)? {
+            let (name, value): (&str, &str) = BorrowDecode::borrow_decode(decoder)?;
+            tags.push((name.into(), value.into()));
+        }
+        Ok(TagsV1(tags))
+    }
+}
+
+impl SpecV1<'_> {
+    /// What it asks for today, and the envelope if there are tags.
+    fn split(self) -> Result<(Spec, Option<Bytes>), DecodeError> {
+        let tags = self.tags.0;
+        let envelope = (!tags.is_empty()).then(|| Envelope::of_old(tags).encode());
+        let spec = Spec {
+            queue: QueueName::new(self.queue)?,
+            priority: Priority(self.priority),
+            attempts: self.attempts,
+            backoff: self.backoff.map(TryInto::try_into).transpose()?,
+            timeout: self.timeout.map(TryInto::try_into).transpose()?,
+            has_envelope: envelope.is_some(),
+            owner: self.owner,
+        };
+        Ok((spec, envelope))
+    }
+}
+
+impl RunV1<'_> {
+    fn into_job(self, more: MoreV2, spec: Arc<Spec>) -> Result<Job, DecodeError> {
+        if more.ends.len() != self.failures.len() {
+            return Err(DecodeError::Value("the number of failures"));
+        }
+        let failures = self.failures.into_iter().zip(more.ends);
+        Ok(Job {
+            spec,
+            submitted_at: Time(self.submitted_at),
+            expires_at: from_moment(self.expires_at),
+            state: self.state.into(),
+            attempt: Attempt(self.attempt),
+            started: more.started.map(Time),
+            failed: self.failed,
+            crashes: self.crashes,
+            later: more.later,
+            failures: failures.map(|(failure, end)| failure.with(end)).collect(),
+        })
+    }
+}
+
+impl FailureV1<'_> {
+    fn with(self, EndV2 { since, exit }: EndV2) -> Failure {
+        Failure {
+            attempt: Attempt(self.attempt),
+            since: since.map(Time),
+            at: Time(self.at),
+            error: self.error.into(),
+            exit: exit.map(Exit::from),
+        }
+    }
+}
+
+impl MoreV2 {
+    /// What a run of version 1 tells of it: when a lease began, that is.
+    fn unknown(run: &RunV1<'_>) -> MoreV2 {
+        let started = if let StateV1::Leased { since, .. } = run.state { Some(since) } else { None };
+        let ends = run.failures.iter().map(|_| EndV2 { since: None, exit: None }).collect();
+        MoreV2 { started, later: 0, ends }
+    }
+}

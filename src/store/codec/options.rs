@@ -1,0 +1,115 @@
+//! What was asked for with a job: its queue, and what is not as usual as fields.
+
+use super::fields::{FieldWriter, read_fields};
+use super::{DecodeError, Reader, put};
+use crate::core::{Backoff, Growth, Priority, QueueName, Spec};
+use bincode::{BorrowDecode, Encode};
+use std::time::Duration;
+
+// The numbers of the fields are on people's disks: none is ever used again.
+const PRIORITY: u8 = 1;
+const ATTEMPTS: u8 = 2;
+const BACKOFF: u8 = 3;
+const TIMEOUT: u8 = 4;
+const OWNER: u8 = 5;
+const ENVELOPE: u8 = 6;
+
+pub(super) fn put_spec(spec: &Spec, out: &mut Vec<u8>) {
+    put(spec.queue.as_str(), out);
+    let mut fields = FieldWriter::new(out);
+    fields.put_some(PRIORITY, (spec.priority != Priority::default()).then_some(spec.priority.0));
+    fields.put_some(ATTEMPTS, spec.attempts);
+    fields.put_some(BACKOFF, spec.backoff.map(BackoffV1::from));
+    fields.put_some(TIMEOUT, spec.timeout.map(DurationV1::from));
+    fields.put_some(OWNER, (spec.owner != 0).then_some(spec.owner));
+    fields.put_some(ENVELOPE, spec.has_envelope.then_some(()));
+}
+
+pub(super) fn read_spec(reader: &mut Reader<'_>) -> Result<Spec, DecodeError> {
+    let mut spec = Spec::plain(QueueName::new(reader.take()?)?);
+    read_fields(reader, |field| {
+        match field.number {
+            PRIORITY => spec.priority = Priority(field.value()?),
+            ATTEMPTS => spec.attempts = Some(field.value()?),
+            BACKOFF => spec.backoff = Some(field.value::<BackoffV1>()?.try_into()?),
+            TIMEOUT => spec.timeout = Some(field.value::<DurationV1>()?.try_into()?),
+            OWNER => spec.owner = field.value()?,
+            ENVELOPE => {
+                field.value::<()>()?;
+                spec.has_envelope = true;
+            }
+            _ => return Err(field.unknown("a job's options")),
+        }
+        Ok(())
+    })?;
+    Ok(spec)
+}
+
+#[derive(Encode, BorrowDecode)]
+pub(super) struct BackoffV1 {
+    growth: GrowthV1,
+    base: DurationV1,
+    max: DurationV1,
+    jitter_permille: u16,
+}
+
+/// The order of the variants is their number.
+#[derive(Encode, BorrowDecode)]
+enum GrowthV1 {
+    Fixed,
+    Linear,
+    Exponential,
+}
+
+/// Seconds and nanoseconds.
+#[derive(Encode, BorrowDecode)]
+pub(super) struct DurationV1(u64, u32);
+
+impl From<Duration> for DurationV1 {
+    fn from(duration: Duration) -> DurationV1 {
+        DurationV1(duration.as_secs(), duration.subsec_nanos())
+    }
+}
+
+impl TryFrom<DurationV1> for Duration {
+    type Error = DecodeError;
+
+    fn try_from(DurationV1(seconds, nanos): DurationV1) -> Result<Duration, DecodeError> {
+        if nanos >= 1_000_000_000 {
+            return Err(DecodeError::Value("a duration"));
+        }
+        Ok(Duration::new(seconds, nanos))
+    }
+}
+
+impl From<Backoff> for BackoffV1 {
+    fn from(backoff: Backoff) -> BackoffV1 {
+        BackoffV1 {
+            growth: match backoff.growth {
+                Growth::Fixed => GrowthV1::Fixed,
+                Growth::Linear => GrowthV1::Linear,
+                Growth::Exponential => GrowthV1::Exponential,
+            },
+            base: backoff.base.into(),
+            max: backoff.max.into(),
+            jitter_permille: backoff.jitter_permille,
+        }
+    }
+}
+
+impl TryFrom<BackoffV1> for Backoff {
+    type Error = DecodeError;
+
+    fn try_from(backoff: BackoffV1) -> Result<Backoff, DecodeError> {
+        Ok(Backoff {
+            growth: match backoff.growth {
+                GrowthV1::Fixed => Growth::Fixed,
+                GrowthV1::Linear => Growth::Linear,
+                GrowthV1::Exponential => Growth::Exponential,
+            },
+            base: backoff.base.try_into()?,
+            max: backoff.max.try_into()?,
+            jitter_permille: backoff.jitter_permille,
+        })
+    }
+}
