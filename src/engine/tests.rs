@@ -7,8 +7,8 @@ mod pauses;
 use super::closing::CLOSED_AT_ONCE;
 use super::*;
 use crate::core::{Event, Group, Holder, QueueSettings, Spec, Start, StateKind};
-use crate::store::BlobError;
 use crate::store::simulated::{SimulatedDisk, SimulatedStore};
+use crate::store::{Blob, BlobError};
 
 const ORIGIN: Origin = Origin { session: 1, request: 1 };
 

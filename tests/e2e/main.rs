@@ -33,6 +33,7 @@ mod queues;
 mod reach;
 mod serve;
 mod shrink;
+mod tags;
 mod verify;
 mod waits;
 mod work;
