@@ -35,6 +35,7 @@ mod serve;
 mod shrink;
 mod tags;
 mod verify;
+mod version_1;
 mod waits;
 mod work;
 mod worker;
