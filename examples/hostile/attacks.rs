@@ -5,7 +5,7 @@ use crate::daemon::BODY;
 use musher::clock::monotonic;
 use musher::protocol::admin::{AdminRequest, ListQuery};
 use musher::protocol::{
-    Claim, HEADER, JobOptions, LeaseRef, Request, Settle, SubmitGroup, TAGS_MAX, VERSION, Verdict,
+    Claim, HEADER, JobOptions, LeaseRef, Request, Settle, SubmitGroup, TAGS_MAX, Verdict,
 };
 use std::future::Future;
 use std::io;
@@ -51,7 +51,7 @@ impl Target {
     /// A connection that has greeted and read the answer.
     async fn greeted(&self) -> io::Result<UnixStream> {
         let mut stream = self.connect().await?;
-        stream.write_all(&frame(&Request::Hello { version: VERSION, name: "hostile".into() })).await?;
+        stream.write_all(&frame(&Request::hello("hostile"))).await?;
         let len = stream.read_u32_le().await?;
         stream.read_exact(&mut vec![0; len as usize]).await?;
         Ok(stream)

@@ -8,7 +8,7 @@ use super::own_daemon::{Daemon, Home};
 use crate::client::Client;
 use crate::clock;
 use crate::protocol::admin::{AdminRequest, QueueView};
-use crate::protocol::{Claim, JobOptions, LeaseFault, Settle, SubmitGroup, Verdict};
+use crate::protocol::{Claim, JobOptions, Settle, SubmitGroup, Verdict};
 use crate::words;
 use bytes::Bytes;
 use clap::Args;
@@ -285,10 +285,10 @@ async fn complete(client: &Client, jobs: Vec<crate::protocol::ClaimedJob>) -> Re
     let results = client.settle(items).await?;
     match results.into_iter().find_map(Result::err) {
         None => Ok(()),
-        Some(
-            LeaseFault::NotFound { id }
-            | LeaseFault::Lost { lease: crate::protocol::LeaseRef { id, .. }, .. },
-        ) => Err(Failure::failed(format!("job {id} was taken away: does another worker serve {QUEUE}?"))),
+        Some(fault) => {
+            let id = fault.job();
+            Err(Failure::failed(format!("job {id} was taken away: does another worker serve {QUEUE}?")))
+        }
     }
 }
 

@@ -74,6 +74,7 @@ fn code_of(code: ErrorCode) -> u8 {
         | ErrorCode::NotFound
         | ErrorCode::Forbidden
         | ErrorCode::WrongState
+        | ErrorCode::Unsupported
         | ErrorCode::Internal => FAILED,
     }
 }

@@ -95,7 +95,7 @@ impl Steady {
 mod tests {
     use super::*;
     use crate::client::ClientError;
-    use crate::protocol::{Response, VERSION};
+    use crate::protocol::{Response, Version};
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::UnixListener;
 
@@ -105,7 +105,7 @@ mod tests {
         let mut hello = [0; 200];
         assert!(stream.read(&mut hello).await.unwrap() > 0);
         let welcome = Response::Welcome {
-            version: VERSION,
+            version: Version::NEWEST.number(),
             frame_max: 1 << 20,
             body_max: 1 << 20,
             batch_max: 1000,

@@ -3,7 +3,7 @@
 //! mean.
 
 use super::ClientError;
-use crate::protocol::{Notice, Request, Response, split_frame};
+use crate::protocol::{Notice, Request, Response, Version, split_frame};
 use bytes::BytesMut;
 use std::collections::HashMap;
 use std::future::Future;
@@ -37,6 +37,8 @@ struct Shared {
     askers: HashMap<u32, Asker>,
     last_number: u32,
     frame_max: Option<usize>,
+    /// The greeting is the same in all versions.
+    version: Option<Version>,
     /// Set when the connection has ended, with the reason.
     ended: Option<String>,
     notices: Option<mpsc::UnboundedReceiver<Notice>>,
@@ -65,6 +67,12 @@ struct Late {
     bells: Arc<Bells>,
     number: u32,
     request: Vec<u8>,
+}
+
+impl Shared {
+    fn version(&self) -> Version {
+        self.version.unwrap_or(Version::NEWEST)
+    }
 }
 
 impl Late {
@@ -132,6 +140,11 @@ impl Connection {
         lock(&self.shared).frame_max = Some(max);
     }
 
+    /// From here on, requests and answers are in this version.
+    pub(super) fn speak(&self, version: Version) {
+        lock(&self.shared).version = Some(version);
+    }
+
     pub(super) async fn closed(&self) {
         // An error means that the reader is gone, which is the same.
         let _ = self.ended.clone().wait_for(|ended| *ended).await;
@@ -182,7 +195,7 @@ impl Connection {
         }
         let (number, before) = (shared.last_number, shared.out.len());
         let has_room = shared.late == 0 && before < OUT_MAX;
-        request.encode(number, &mut shared.out);
+        shared.version().encode_request(request, number, &mut shared.out);
         let (len, max) = (shared.out.len() - before, shared.frame_max.unwrap_or(FRAME_MAX));
         if len > max {
             shared.out.truncate(before);
@@ -260,14 +273,17 @@ async fn read_all(
 ) -> String {
     let mut buffer = BytesMut::with_capacity(64 << 10);
     loop {
-        let max = lock(shared).frame_max.unwrap_or(0).max(FRAME_MAX);
+        let (max, version) = {
+            let shared = lock(shared);
+            (shared.frame_max.unwrap_or(0).max(FRAME_MAX), shared.version())
+        };
         loop {
             let (header, payload) = match split_frame(&mut buffer, max) {
                 Ok(Some(frame)) => frame,
                 Ok(None) => break,
                 Err(error) => return format!(": {error}"),
             };
-            let answer = match Response::decode(header.kind, payload) {
+            let answer = match version.decode_response(header.kind, payload) {
                 Ok(Response::Notice(notice)) => {
                     // Nobody listens to notices where there is no receiver.
                     let _ = notices.send(notice);

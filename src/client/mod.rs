@@ -22,8 +22,8 @@ mod connection;
 
 use crate::protocol::admin::{AdminRequest, EndView};
 use crate::protocol::{
-    Claim, ClaimedJob, Fault, LeaseFault, LeaseRef, Malformed, Notice, Request, Response, Settle,
-    SubmitGroup, VERSION,
+    Claim, ClaimedJob, ErrorCode, Fault, LeaseFault, LeaseRef, Malformed, Notice, Request, Response, Settle,
+    SubmitGroup, Version, Versions,
 };
 use bytes::Bytes;
 use connection::Connection;
@@ -139,24 +139,51 @@ impl Client {
     /// Connects to the daemon's socket.
     ///
     /// # Errors
-    /// No daemon is there, or it speaks another version.
+    /// No daemon is there, or both sides speak no common version of the protocol.
     pub async fn connect(path: impl AsRef<Path>) -> Result<Client, ClientError> {
         let path = path.as_ref();
-        let stream = UnixStream::connect(path)
-            .await
-            .map_err(|source| ClientError::Connect { path: path.to_path_buf(), source })?;
-        Client::greet(stream).await
+        Client::connect_by(async || {
+            UnixStream::connect(path)
+                .await
+                .map_err(|source| ClientError::Connect { path: path.to_path_buf(), source })
+        })
+        .await
+    }
+
+    /// The same where the caller connects, once or twice: a daemon of version 1 hangs up on whoever speaks more than that.
+    ///
+    /// # Errors
+    /// As for [`Client::connect`], and those of `dial`.
+    pub async fn connect_by(
+        dial: impl AsyncFn() -> Result<UnixStream, ClientError>,
+    ) -> Result<Client, ClientError> {
+        match Client::greet(dial().await?).await {
+            Err(ClientError::Refused(Fault { code: ErrorCode::Version, .. }))
+                if Versions::OWN.lowest() == 1 =>
+            {
+                Client::greet_in(dial().await?, Versions::only(1)).await
+            }
+            greeted => greeted,
+        }
     }
 
     /// Speaks over a stream that is connected already.
     ///
     /// # Errors
-    /// The other side is not a daemon, or speaks another version.
+    /// The other side is not a daemon, or does not speak this program's newest version of the protocol and is as old as
+    /// version 1.
     pub async fn greet(stream: UnixStream) -> Result<Client, ClientError> {
+        Client::greet_in(stream, Versions::OWN).await
+    }
+
+    async fn greet_in(stream: UnixStream, versions: Versions) -> Result<Client, ClientError> {
         let connection = Connection::start(stream);
         let name = format!("musher {}", env!("CARGO_PKG_VERSION"));
-        match connection.ask(&Request::Hello { version: VERSION, name }).await? {
-            Response::Welcome { frame_max, body_max, batch_max, name, .. } => {
+        match connection.ask(&Request::Hello { versions, name }).await? {
+            Response::Welcome { version, frame_max, body_max, batch_max, name } => {
+                let version = Version::of(version).filter(|_| versions.have(version));
+                let Some(version) = version else { return Err(ClientError::Unexpected) };
+                connection.speak(version);
                 let limits = Limits {
                     frame: frame_max as usize,
                     body: body_max as usize,

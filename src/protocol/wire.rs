@@ -65,12 +65,25 @@ impl Reader {
     /// # Errors
     /// [`Malformed`] if the payload ends first or it is not UTF-8.
     pub fn text(&mut self, what: &str) -> Result<String, Malformed> {
-        let len = usize::from(self.u16(what)?);
-        let bytes = self.data.get(..len).ok_or_else(|| Malformed::short(what))?;
-        let text = std::str::from_utf8(bytes).map_err(|_| Malformed(format!("{what} is not UTF-8")))?;
-        let text = text.to_owned();
-        self.data.advance(len);
+        let (text, rest) = split_text(&self.data, what)?;
+        let (text, read) = (text.to_owned(), self.data.len() - rest.len());
+        self.data.advance(read);
         Ok(text)
+    }
+
+    /// Lets the next `len` bytes be looked at.
+    ///
+    /// # Errors
+    /// [`Malformed`] if the payload ends first.
+    pub(super) fn with<T>(
+        &mut self,
+        len: usize,
+        what: &str,
+        look: impl FnOnce(&[u8]) -> T,
+    ) -> Result<T, Malformed> {
+        let found = look(self.data.get(..len).ok_or_else(|| Malformed::short(what))?);
+        self.data.advance(len);
+        Ok(found)
     }
 
     /// A count of things that take at least `least` bytes each: one that cannot fit is refused before anything
@@ -84,6 +97,11 @@ impl Reader {
             return Err(Malformed(format!("it announces {count} {what}, more than it holds")));
         }
         Ok(count)
+    }
+
+    /// Whether nothing is left.
+    pub fn is_empty(&self) -> bool {
+        self.data.is_empty()
     }
 
     /// All that is left.
@@ -103,14 +121,33 @@ impl Reader {
     }
 }
 
+/// The text at the front of `data`, behind its length, and what follows it.
+pub(super) fn split_text<'a>(data: &'a [u8], what: &str) -> Result<(&'a str, &'a [u8]), Malformed> {
+    let short = || Malformed::short(what);
+    let (len, rest) = data.split_first_chunk::<2>().ok_or_else(short)?;
+    let (text, rest) = rest.split_at_checked(usize::from(u16::from_le_bytes(*len))).ok_or_else(short)?;
+    let text = std::str::from_utf8(text).map_err(|_| Malformed(format!("{what} is not UTF-8")))?;
+    Ok((text, rest))
+}
+
 /// Writes text behind its length; cut at a character's edge where it is longer than the length can say.
 pub(super) fn put_text(out: &mut Vec<u8>, text: &str) {
+    let text = cut(text);
+    out.put_u16_le(text.len() as u16);
+    out.extend_from_slice(text.as_bytes());
+}
+
+/// How many bytes that takes.
+pub(super) fn text_len(text: &str) -> usize {
+    2 + cut(text).len()
+}
+
+fn cut(text: &str) -> &str {
     let mut end = text.len().min(usize::from(u16::MAX));
     while !text.is_char_boundary(end) {
         end -= 1;
     }
-    out.put_u16_le(end as u16);
-    out.extend_from_slice(&text.as_bytes()[..end]);
+    &text[..end]
 }
 
 /// Writes names and values.

@@ -20,6 +20,8 @@ pub(crate) enum Kind {
     Forbidden,
     /// The job's state does not allow it.
     WrongState,
+    /// The daemon does not know it: it is older than the client.
+    Unsupported,
     /// The daemon is draining.
     Draining,
     /// The queue is full.

@@ -2,7 +2,7 @@
 
 use crate::helper::{Daemon, Home, block_on, until};
 use musher::client::Client;
-use musher::protocol::{JobOptions, Request, Response, SubmitGroup, VERSION};
+use musher::protocol::{JobOptions, Request, Response, SubmitGroup};
 use std::io::{Read, Write};
 use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
@@ -12,7 +12,7 @@ use std::os::unix::net::UnixStream;
 async fn ask_and_go(daemon: &Daemon, question: &Request, read: usize) {
     let mut stream = UnixStream::connect(daemon.socket()).unwrap();
     let mut said = Vec::new();
-    Request::Hello { version: VERSION, name: "hasty".into() }.encode(1, &mut said);
+    Request::hello("hasty").encode(1, &mut said);
     question.encode(2, &mut said);
     stream.write_all(&said).unwrap();
     let mut before = 0;

@@ -5,7 +5,7 @@ use crate::helper::{DEADLINE, Home, block_on, until};
 use bytes::BytesMut;
 use musher::client::Client;
 use musher::protocol::admin::{AdminRequest, StatusView};
-use musher::protocol::{JobOptions, Request, SubmitGroup, VERSION, Verdict, split_frame};
+use musher::protocol::{JobOptions, Request, SubmitGroup, Verdict, split_frame};
 use rustix::process::Signal;
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -118,7 +118,7 @@ fn every_request_that_was_sent_before_the_end_is_answered() {
             let stream = Arc::new(UnixStream::connect(home.socket()).unwrap());
             stream.set_read_timeout(Some(DEADLINE)).unwrap();
             let mut hello = Vec::new();
-            Request::Hello { version: VERSION, name: "test".into() }.encode(0, &mut hello);
+            Request::hello("test").encode(0, &mut hello);
             (&*stream).write_all(&hello).unwrap();
             let answered = Arc::new(AtomicUsize::new(0));
             let (s, a) = (stream.clone(), answered.clone());

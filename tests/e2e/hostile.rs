@@ -3,7 +3,7 @@
 use crate::helper::{DEADLINE, Daemon, Home, block_on, until};
 use musher::client::Client;
 use musher::protocol::admin::{AdminRequest, StatusView};
-use musher::protocol::{Claim, ErrorCode, HEADER, JobOptions, Request, Response, SubmitGroup, VERSION};
+use musher::protocol::{Claim, ErrorCode, HEADER, JobOptions, Request, Response, SubmitGroup};
 use std::io::ErrorKind;
 use std::path::Path;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -12,7 +12,7 @@ use tokio::net::UnixStream;
 /// A connection that knows the protocol as bytes and has greeted.
 async fn greeted(socket: &Path) -> UnixStream {
     let mut stream = UnixStream::connect(socket).await.unwrap();
-    stream.write_all(&frame(1, &Request::Hello { version: VERSION, name: "hostile".into() })).await.unwrap();
+    stream.write_all(&frame(1, &Request::hello("hostile"))).await.unwrap();
     let len = stream.read_u32_le().await.unwrap();
     stream.read_exact(&mut vec![0; len as usize]).await.unwrap();
     stream
@@ -210,7 +210,7 @@ fn a_greeting_that_comes_byte_by_byte_is_ended() {
         let home = Home::new("");
         let daemon = home.serve().await;
         let mut slow = UnixStream::connect(daemon.socket()).await.unwrap();
-        let greeting = frame(1, &Request::Hello { version: VERSION, name: "slow".repeat(1_000) });
+        let greeting = frame(1, &Request::hello("slow".repeat(1_000)));
         let (mut read, mut bytes) = (vec![0; 1 << 10], greeting.iter());
         let said = until("it is closed", async || {
             tokio::select! {

@@ -17,6 +17,7 @@ mod ends;
 mod export;
 mod full_disk;
 mod gone;
+mod greetings;
 mod handlers;
 mod handover;
 mod helper;

@@ -104,7 +104,7 @@ fn the_dialogue_of_the_protocols_document_is_what_happens() {
                 lines += 1;
             }
         }
-        assert_eq!(lines, 2);
+        assert_eq!(lines, 3);
     });
 }
 

@@ -13,7 +13,8 @@ use crate::clock::Clock;
 use crate::core::Time;
 use crate::engine::{Answer, Origin};
 use crate::protocol::{
-    self as wire, ErrorCode, FrameError, Header, Request, Response, SUBMIT, frame_len, split_frame,
+    self as wire, ErrorCode, FrameError, Header, Request, Response, SUBMIT, SUBMIT_AND_WAIT, Version,
+    Versions, frame_len, split_frame,
 };
 use crate::server::requests::Asked;
 use crate::server::{Close, Connection, Encoder, FREE, Fault, Front, Hub, Limits, Notice, Outbox, Part};
@@ -26,17 +27,18 @@ use std::rc::Rc;
 /// One connection that speaks it.
 #[derive(Default)]
 pub(crate) struct Native {
-    is_greeted: Cell<bool>,
+    /// The version that it has been greeted in.
+    version: Cell<Option<Version>>,
     last_submit: LastSubmit,
 }
 
 impl Encoder for Native {
     fn answer(&self, request: u32, answer: Answer, clock: &Clock, out: &mut Outbox) {
-        say::answer(request, answer, clock, out);
+        say::answer(self.version(), request, answer, clock, out);
     }
 
     fn part(&self, request: u32, part: Part, out: &mut Outbox) {
-        say::part(request, part, out);
+        say::part(self.version(), request, part, out);
     }
 
     fn fault(&self, request: Option<u32>, fault: &Fault, out: &mut Vec<u8>) {
@@ -48,6 +50,13 @@ impl Encoder for Native {
     }
 }
 
+impl Native {
+    /// What is said before the greeting is said alike in all versions.
+    fn version(&self) -> Version {
+        self.version.get().unwrap_or(Version::NEWEST)
+    }
+}
+
 /// The number of what is said unasked.
 const UNASKED: u32 = 0;
 
@@ -55,7 +64,7 @@ impl Front for Native {
     type Request = (Header, Bytes);
 
     fn is_greeted(&self) -> bool {
-        self.is_greeted.get()
+        self.version.get().is_some()
     }
 
     fn request_len(&self, buffer: &[u8]) -> Option<usize> {
@@ -78,11 +87,10 @@ impl Front for Native {
                 Close
             })?;
             let Some((header, payload)) = frame else { return Ok(None) };
-            if self.is_greeted.get() {
+            if self.is_greeted() {
                 return Ok(Some((header, payload)));
             }
-            greet(limits, header, payload, out)?;
-            self.is_greeted.set(true);
+            self.version.set(Some(greet(limits, header, payload, out)?));
         }
     }
 
@@ -97,14 +105,15 @@ impl Front for Native {
         buffer: &mut BytesMut,
         now: Time,
     ) {
-        let last = &connection.front.last_submit;
+        let (last, version) = (&connection.front.last_submit, connection.front.version());
         let origin = Origin { session: connection.id, request: header.request };
         let asked = Asked { peer: &connection.peer, origin, now };
         let done = match header.kind {
             SUBMIT if submit::handle_again(hub, last, asked, &payload, buffer) => return,
-            SUBMIT => submit::handle(hub, last, asked, (alone(payload), None)).await,
-            wire::SUBMIT_AND_WAIT => submit::handle_and_wait(hub, last, asked, alone(payload)).await,
-            kind => requests::handle(hub, connection.clone(), asked, kind, alone(payload)).await,
+            kind @ (SUBMIT | SUBMIT_AND_WAIT) => {
+                submit::handle(hub, last, asked, version, (kind, alone(payload))).await
+            }
+            kind => requests::handle(hub, connection.clone(), asked, version, (kind, alone(payload))).await,
         };
         if let Err(fault) = done {
             hub.engine.borrow_mut().answer(origin, say::refusal(origin, &fault));
@@ -118,32 +127,47 @@ fn alone(payload: Bytes) -> Bytes {
     if payload.len() <= FREE { Bytes::copy_from_slice(&payload) } else { payload }
 }
 
-/// Answers the greeting.
-fn greet(limits: &Limits, header: Header, payload: Bytes, out: &mut Outbox) -> Result<(), Close> {
+/// Answers the greeting: with the highest version that both sides speak.
+fn greet(limits: &Limits, header: Header, payload: Bytes, out: &mut Outbox) -> Result<Version, Close> {
     let request = header.request;
-    match Request::decode(header.kind, payload, limits.batch) {
-        Ok(Request::Hello { version: wire::VERSION, .. }) => {
-            let welcome = Response::Welcome {
-                version: wire::VERSION,
-                frame_max: limits.frame as u32,
-                body_max: limits.body as u32,
-                batch_max: limits.batch as u32,
-                name: format!("musher {}", env!("CARGO_PKG_VERSION")),
-            };
-            welcome.encode(request, out.buffer());
-            return Ok(());
-        }
-        Ok(Request::Hello { version, .. }) => {
-            let own = wire::VERSION;
-            let message =
-                format!("protocol version {version} is not spoken here, only {own}: update the older side");
-            say::error(request, ErrorCode::Version, message, out);
-        }
+    let fault = match Request::decode(header.kind, payload, limits.batch) {
+        Ok(Request::Hello { versions, .. }) => match agree(versions) {
+            Ok(version) => {
+                let welcome = Response::Welcome {
+                    version: version.number(),
+                    frame_max: limits.frame as u32,
+                    body_max: limits.body as u32,
+                    batch_max: limits.batch as u32,
+                    name: OWN_NAME.into(),
+                };
+                version.encode_response(&welcome, request, out.buffer());
+                return Ok(version);
+            }
+            Err(fault) => fault,
+        },
         Ok(_) => {
             let message = "the first request must be the greeting".to_owned();
-            say::error(request, ErrorCode::Malformed, message, out);
+            wire::Fault { code: ErrorCode::Malformed, message }
         }
-        Err(fault) => Response::Error(fault).encode(request, out.buffer()),
-    }
+        Err(fault) => fault,
+    };
+    say::error(request, fault.code, fault.message, out);
     Err(Close)
+}
+
+const OWN_NAME: &str = concat!("musher ", env!("CARGO_PKG_VERSION"));
+
+fn agree(theirs: Versions) -> Result<Version, wire::Fault> {
+    let common = Versions::OWN.highest_common(theirs).and_then(|number| Version::of(number.into()));
+    common.ok_or_else(|| {
+        let what_to_do = match theirs.are_older_than(Versions::OWN) {
+            true => "update the client",
+            false => "update the daemon, or use an older client",
+        };
+        let message = format!(
+            "the client speaks {theirs} of the protocol, this daemon ({OWN_NAME}) {}: {what_to_do}",
+            Versions::OWN
+        );
+        wire::Fault { code: ErrorCode::Version, message }
+    })
 }

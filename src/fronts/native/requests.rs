@@ -3,7 +3,7 @@
 
 use super::admin;
 use crate::core::{Attempt, Exit, JobId, LeaseId, Then, Verdict};
-use crate::protocol::{self as wire, ErrorCode, LeaseRef, Request};
+use crate::protocol::{self as wire, ErrorCode, LeaseRef, Request, Version};
 use crate::server::requests::{self, Asked, ClaimAsked, millis};
 use crate::server::{Connection, Fault, Hub, Kind, operators, start_logs};
 use crate::store::Store;
@@ -16,11 +16,11 @@ pub(super) async fn handle<S: Store + 'static>(
     hub: &Rc<Hub<S>>,
     connection: Rc<Connection>,
     asked: Asked<'_>,
-    kind: u8,
-    payload: Bytes,
+    version: Version,
+    (kind, payload): (u8, Bytes),
 ) -> Result<(), Fault> {
     let batch = hub.service.borrow().limits.batch;
-    match Request::decode(kind, payload, batch).map_err(unreadable)? {
+    match version.decode_request(kind, payload, batch).map_err(unreadable)? {
         Request::Hello { .. } => Err(Fault::new(Kind::Malformed, "this connection has greeted already")),
         Request::Submit(_) | Request::SubmitAndWait { .. } => unreachable!("it is of another kind"),
         Request::Claim(claim) => requests::claim(hub, asked, asked_for(claim)),
@@ -55,6 +55,7 @@ pub(super) fn unreadable(fault: wire::Fault) -> Fault {
         ErrorCode::NotFound => Kind::NotFound,
         ErrorCode::Forbidden => Kind::Forbidden,
         ErrorCode::WrongState => Kind::WrongState,
+        ErrorCode::Unsupported => Kind::Unsupported,
         ErrorCode::Draining => Kind::Draining,
         ErrorCode::QueueFull => Kind::QueueFull,
         ErrorCode::DiskFull => Kind::DiskFull,
@@ -64,8 +65,8 @@ pub(super) fn unreadable(fault: wire::Fault) -> Fault {
     Fault::new(kind, fault.message)
 }
 
-/// A wait that a request names.
-pub(super) fn wait(ms: u64) -> Option<Duration> {
+/// A wait that a claim names.
+fn wait(ms: u64) -> Option<Duration> {
     (ms != u64::MAX).then(|| millis(ms))
 }
 

@@ -4,14 +4,14 @@
 use crate::clock::Clock;
 use crate::core::{EditRejection, LeaseId, LeaseRejection, Time};
 use crate::engine::{Answer, Claimed, Origin};
-use crate::protocol::{self as wire, ErrorCode, LeaseFault, LeaseRef, Response, put_head};
+use crate::protocol::{self as wire, ErrorCode, LeaseFault, LeaseRef, Response, Version, put_head};
 use crate::server::operators::{ends, tags};
 use crate::server::{Fault, Kind, Notice, Outbox, Part};
 use crate::views::{EditView, PurgeView};
 use serde::Serialize;
 
 /// Says what a request came to.
-pub(super) fn answer(request: u32, answer: Answer, clock: &Clock, out: &mut Outbox) {
+pub(super) fn answer(version: Version, request: u32, answer: Answer, clock: &Clock, out: &mut Outbox) {
     let response = match answer {
         Answer::Submitted(ids) => Response::Submitted { first: ids.first.0, count: ids.len },
         Answer::Jobs(jobs) => {
@@ -34,32 +34,32 @@ pub(super) fn answer(request: u32, answer: Answer, clock: &Clock, out: &mut Outb
         Answer::Ok => Response::Ok,
         Answer::Refused(refusal) => return fault(request, &Fault::from(&refusal), out.buffer()),
     };
-    respond(request, &response, out);
+    respond(version, request, &response, out);
 }
 
 /// Adds a response as a frame. The body in it is not copied if it is long.
-pub(super) fn respond(request: u32, response: &Response, out: &mut Outbox) {
+fn respond(version: Version, request: u32, response: &Response, out: &mut Outbox) {
     match response {
         Response::Body(body) | Response::Piece(body) => {
             put_head(out.buffer(), response.kind(), request, body.len());
             out.push(body);
         }
-        _ => response.encode(request, out.buffer()),
+        _ => version.encode_response(response, request, out.buffer()),
     }
 }
 
 /// Says a part of a long answer.
-pub(super) fn part(request: u32, part: Part, out: &mut Outbox) {
+pub(super) fn part(version: Version, request: u32, part: Part, out: &mut Outbox) {
     let response = match part {
         Part::Output { attempt, stream, data } => Response::Output { attempt, stream, data },
         Part::Backup(piece) => Response::Piece(piece),
         Part::End(Ok(())) => Response::Ok,
         Part::End(Err(error)) => return fault(request, &error, out.buffer()),
     };
-    respond(request, &response, out);
+    respond(version, request, &response, out);
 }
 
-/// Refuses something.
+/// Refuses something. All versions say refusals, JSON and notices alike.
 pub(super) fn fault(request: u32, fault: &Fault, out: &mut Vec<u8>) {
     let message = fault.message.clone();
     Response::Error(wire::Fault { code: code_of(fault.kind), message }).encode(request, out);
@@ -148,6 +148,7 @@ fn code_of(kind: Kind) -> ErrorCode {
         Kind::NotFound => ErrorCode::NotFound,
         Kind::Forbidden => ErrorCode::Forbidden,
         Kind::WrongState => ErrorCode::WrongState,
+        Kind::Unsupported => ErrorCode::Unsupported,
         Kind::Draining => ErrorCode::Draining,
         Kind::QueueFull => ErrorCode::QueueFull,
         Kind::DiskFull => ErrorCode::DiskFull,
@@ -170,8 +171,8 @@ mod tests {
                 let (mut out, mut expected) = (Outbox::default(), Vec::new());
                 Response::Ok.encode(1, &mut expected);
                 response.encode(2, &mut expected);
-                respond(1, &Response::Ok, &mut out);
-                respond(2, &response, &mut out);
+                respond(Version::NEWEST, 1, &Response::Ok, &mut out);
+                respond(Version::NEWEST, 2, &response, &mut out);
                 assert!(out.take_all() == expected, "{len} bytes");
             }
         }

@@ -2,18 +2,19 @@
 //! (`last_submit.rs`); long ones are read in the background.
 
 use super::last_submit::LastSubmit;
-use super::requests::{unreadable, wait};
+use super::requests::unreadable;
 use super::say;
 use crate::clock::Clock;
 use crate::core::{BACKOFF_MAX, Backoff, Group, Growth, Priority, Spec, Start, Time};
 use crate::engine::Origin;
-use crate::protocol::{self as wire, Request, SubmitGroup};
+use crate::protocol::{self as wire, Request, SubmitGroup, Version};
 use crate::server::requests::{Asked, millis, queue_name};
 use crate::server::submit::{Submission, allow, check_options, submit};
 use crate::server::{Fault, Hub, Kind, Limits};
 use crate::store::{Envelope, Store};
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::{Bytes, BytesMut};
 use std::sync::Arc;
+use std::time::Duration;
 
 // The wire and the core agree.
 const _: () = assert!(wire::TAGS_MAX as usize == Envelope::TAG_COUNT_MAX);
@@ -43,26 +44,28 @@ pub(super) fn handle_again<S: Store + 'static>(
     true
 }
 
-/// Hands any other submit to the engine; with a time, waits for the jobs' ends until then. What is left of a long one is
-/// dropped in the background too.
+/// Hands any other submit to the engine. What is left of a long one is dropped in the background too.
 pub(super) async fn handle<S: Store + 'static>(
     hub: &Hub<S>,
     last: &LastSubmit,
     asked: Asked<'_>,
-    (payload, until): (Bytes, Option<Time>),
+    version: Version,
+    (kind, payload): (u8, Bytes),
 ) -> Result<(), Fault> {
     let (limits, uid) = (hub.service.borrow().limits, asked.peer.caller.uid);
+    let request = (version, kind, payload.clone());
     if payload.len() <= BACKGROUND_LEAST {
-        let mut read = read(&limits, uid, &payload, &hub.clock)?;
+        let mut read = read(&limits, uid, request, &hub.clock)?;
         allow_and_remember(hub, last, asked, &payload, &mut read)?;
-        submit(hub, asked, read.submission, until);
+        submit(hub, asked, read.submission, read.wait.map(|wait| asked.until(wait)));
         return Ok(());
     }
-    let (long, clock) = (payload.clone(), hub.clock.clone());
-    let done = hub.background.run(move || read(&limits, uid, &long, &clock)).await;
+    let clock = hub.clock.clone();
+    let done = hub.background.run(move || read(&limits, uid, request, &clock)).await;
     // It does not panic, whatever is in it; if it does, this is the end of its request and no more.
     let (read, leftovers) = done.ok_or(Fault::new(Kind::Internal, "the request could not be read"))?;
     let mut read = read?;
+    let until = read.wait.map(|wait| asked.until(wait));
     let allowed = allow_and_remember(hub, last, asked, &payload, &mut read);
     let (groups, contents) = match &allowed {
         Ok(()) => submit(hub, asked, read.submission, until),
@@ -73,33 +76,35 @@ pub(super) async fn handle<S: Store + 'static>(
     allowed
 }
 
-/// The same for one that waits for the ends of its jobs: before the rest its payload says how long.
-pub(super) async fn handle_and_wait<S: Store + 'static>(
-    hub: &Hub<S>,
-    last: &LastSubmit,
-    asked: Asked<'_>,
-    mut payload: Bytes,
-) -> Result<(), Fault> {
-    let ms = payload.try_get_u64_le();
-    let ms = ms.map_err(|_| Fault::new(Kind::Malformed, "it ends within the wait"))?;
-    handle(hub, last, asked, (payload, Some(asked.until(wait(ms))))).await
-}
-
-/// What a submit says, and how long the part before the bodies is if it has one group.
+/// What a submit says.
 struct Read {
     submission: Submission,
+    /// How long to wait for the ends of its jobs, if it does: at most so long, if that is said.
+    wait: Option<Option<Duration>>,
+    /// How long the part before the bodies is, if it has one group and does not wait.
     head_len: Option<usize>,
     /// The envelope of the last group's jobs.
     envelope: Option<Bytes>,
 }
 
-fn read(limits: &Limits, uid: u32, payload: &Bytes, clock: &Clock) -> Result<Read, Fault> {
-    let request = Request::decode(wire::SUBMIT, payload.clone(), limits.batch).map_err(unreadable)?;
-    let Request::Submit(asked) = request else { unreachable!("it is of that kind") };
+fn read(
+    limits: &Limits,
+    uid: u32,
+    (version, kind, payload): (Version, u8, Bytes),
+    clock: &Clock,
+) -> Result<Read, Fault> {
+    let len = payload.len();
+    let request = version.decode_request(kind, payload, limits.batch).map_err(unreadable)?;
+    let (asked, wait) = match request {
+        Request::Submit(asked) => (asked, None),
+        Request::SubmitAndWait { groups, timeout_ms } => (groups, Some(timeout_ms.map(millis))),
+        _ => unreachable!("it is of these kinds"),
+    };
     let count = asked.iter().map(|group| group.bodies.len()).sum();
     limits.check_batch(count)?;
     let mut submission = Submission::with_capacity(count);
-    let head_len = asked.first().filter(|_| asked.len() == 1).map(|only| only.head_len(payload.len()));
+    let only = asked.first().filter(|_| asked.len() == 1 && wait.is_none());
+    let head_len = only.map(|group| group.head_len(len));
     let mut envelope = None;
     for SubmitGroup { options, bodies } in asked {
         limits.check_bodies(&bodies)?;
@@ -108,7 +113,7 @@ fn read(limits: &Limits, uid: u32, payload: &Bytes, clock: &Clock) -> Result<Rea
         envelope = of_group;
         submission.add(group, has_priority, envelope.as_ref(), bodies);
     }
-    Ok(Read { submission, head_len, envelope })
+    Ok(Read { submission, wait, head_len, envelope })
 }
 
 /// Refuses what the caller may not submit.

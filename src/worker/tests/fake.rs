@@ -111,7 +111,7 @@ impl State {
         let answer = match request {
             Request::Hello { .. } => {
                 let (frame_max, body_max, batch_max) = (8 << 20, 4 << 20, 1000);
-                Response::Welcome { version: 1, frame_max, body_max, batch_max, name: "fake".into() }
+                Response::Welcome { version: 2, frame_max, body_max, batch_max, name: "fake".into() }
             }
             Request::Claim(claim) => {
                 assert!(claim.bound);

@@ -1,4 +1,4 @@
-//! Musher's own protocol, as `docs/protocol.md` has it. Leases end with the connection, as a real worker's do.
+//! Musher's own protocol in version 2, as `docs/protocol.md` has it. Leases end with the connection, as a real worker's do.
 
 use crate::target::*;
 use std::collections::HashMap;
@@ -52,7 +52,7 @@ fn text(out: &mut Vec<u8>, text: &[u8]) {
 impl Target for Musher {
     fn hello(&mut self, _first: bool, out: &mut Vec<u8>) {
         self.frame(HELLO, 0, out, |out| {
-            out.extend_from_slice(b"MUSH\x01\x00");
+            out.extend_from_slice(b"MUSH\x02\x00");
             text(out, b"queue-bench");
         });
     }
@@ -60,9 +60,10 @@ impl Target for Musher {
     fn put(&mut self, payloads: &[Vec<u8>], out: &mut Vec<u8>) {
         let queue = self.queue.as_bytes();
         self.frame(SUBMIT, payloads.len(), out, |out| {
+            out.push(0); // no options of the request
             out.extend_from_slice(&1u32.to_le_bytes());
             text(out, queue);
-            out.extend_from_slice(&[0; 5]); // priority 0, no options
+            out.extend_from_slice(&[1, 0, 0]); // priority 0, no other options
             out.extend_from_slice(&(payloads.len() as u32).to_le_bytes());
             for payload in payloads {
                 out.extend_from_slice(&(payload.len() as u32).to_le_bytes());
@@ -77,9 +78,9 @@ impl Target for Musher {
             out.extend_from_slice(&1u16.to_le_bytes());
             text(out, queue);
             out.extend_from_slice(&(max as u32).to_le_bytes());
-            out.extend_from_slice(&0u64.to_le_bytes()); // the queue's lease
+            out.extend_from_slice(&[2, 8]); // the wait
             out.extend_from_slice(&wait_ms.to_le_bytes());
-            out.push(1); // bound to the connection
+            out.extend_from_slice(&[3, 1, 1, 0]); // bound to the connection
         });
     }
 
@@ -88,7 +89,7 @@ impl Target for Musher {
             out.extend_from_slice(&(ids.len() as u32).to_le_bytes());
             for id in ids {
                 out.extend_from_slice(id);
-                out.push(0); // complete
+                out.push(0); // no options: complete
             }
         });
     }
@@ -153,12 +154,15 @@ impl<'a> Reader<'a> {
 
     fn job(&mut self) -> io::Result<Job> {
         let id = self.bytes(LEASE)?.to_vec();
-        self.bytes(4 + 8 + 8 + 8)?; // attempts at most, timeout, length and end of the lease
+        self.bytes(4 + 8 + 8)?; // attempts at most, length and end of the lease
         let queue = self.u16()?;
         self.bytes(queue + 4 + 4)?; // the name, the priority, the owner
-        for _ in 0..2 * self.u16()? {
-            let tag = self.u16()?;
-            self.bytes(tag)?;
+        while self.u8()? != 0 {
+            let option = match self.u8()? {
+                255 => self.u32()? as usize,
+                len => usize::from(len),
+            };
+            self.bytes(option)?;
         }
         let body = self.u32()? as usize;
         Ok(Job { id, payload: self.bytes(body)?.to_vec() })

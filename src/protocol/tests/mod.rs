@@ -1,4 +1,7 @@
-//! Both ways agree for every kind of frame, and no bytes make decoding panic or take memory that they do not justify.
+//! Both ways agree for every kind of frame in every version, and no bytes make decoding panic or take memory that they do
+//! not justify.
+
+mod versions;
 
 use super::*;
 use crate::protocol::admin::{AdminRequest, ListQuery};
@@ -63,6 +66,17 @@ fn verdict() -> impl Strategy<Value = Verdict> {
     ]
 }
 
+fn version() -> impl Strategy<Value = Version> {
+    prop_oneof![Just(Version::One), Just(Version::Two)]
+}
+
+fn versions() -> impl Strategy<Value = Versions> {
+    (1u8.., any::<u8>()).prop_map(|(one, other)| {
+        Versions::new(one.min(other).max(1), one.max(other))
+            .expect("the lower one is not above the higher one")
+    })
+}
+
 fn request() -> impl Strategy<Value = Request> {
     let group = || {
         (options(), prop::collection::vec(bytes(), 0..4))
@@ -91,7 +105,7 @@ fn request() -> impl Strategy<Value = Request> {
         })),
     ];
     prop_oneof![
-        (any::<u16>(), text()).prop_map(|(version, name)| Request::Hello { version, name }),
+        (versions(), text()).prop_map(|(versions, name)| Request::Hello { versions, name }),
         prop::collection::vec(group(), 0..4).prop_map(Request::Submit),
         to_wait,
         claim,
@@ -121,12 +135,32 @@ fn response() -> impl Strategy<Value = Response> {
             state
         }),
     ];
-    let settled = prop_oneof![Just(Ok(())), fault.prop_map(Err)];
+    let settled = prop_oneof![Just(Ok(())), fault.clone().prop_map(Err)];
+    let extended = prop_oneof![any::<u64>().prop_map(Ok), fault.prop_map(Err)];
+    let notice = prop_oneof![
+        lease().prop_map(|lease| Notice::Revoked { lease, why: Revocation::Expired }),
+        any::<u64>().prop_map(|grace_ms| Notice::Stopping { grace_ms }),
+        Just(Notice::Reconfigured),
+    ];
+    let welcome = (any::<u16>(), any::<[u32; 3]>(), text()).prop_map(
+        |(version, [frame_max, body_max, batch_max], name)| Response::Welcome {
+            version,
+            frame_max,
+            body_max,
+            batch_max,
+            name,
+        },
+    );
     prop_oneof![
         any::<(u64, u64)>().prop_map(|(first, count)| Response::Submitted { first, count }),
         prop::collection::vec(job, 0..4).prop_map(Response::Jobs),
         prop::collection::vec(settled, 0..4).prop_map(Response::Settled),
+        prop::collection::vec(extended, 0..4).prop_map(Response::Extended),
+        notice.prop_map(Response::Notice),
+        welcome,
+        Just(Response::Ok),
         bytes().prop_map(Response::Body),
+        bytes().prop_map(Response::Piece),
         (any::<u32>(), 1u8..3, bytes()).prop_map(|(attempt, stream, data)| Response::Output {
             attempt,
             stream,
@@ -146,83 +180,105 @@ fn the_frame(bytes: &[u8]) -> (Header, Bytes) {
 
 proptest! {
     #[test]
-    fn a_request_reads_as_it_was_written(request in request(), number: u32) {
+    fn a_request_reads_as_it_was_written(version in version(), request in request(), number: u32) {
         let mut bytes = Vec::new();
-        request.encode(number, &mut bytes);
+        version.encode_request(&request, number, &mut bytes);
         let (header, payload) = the_frame(&bytes);
         prop_assert_eq!(header.request, number);
-        prop_assert_eq!(Request::decode(header.kind, payload, BATCH).unwrap(), request);
+        prop_assert_eq!(version.decode_request(header.kind, payload, BATCH).unwrap(), request);
     }
 
     /// What a server relies on that has seen the options before.
     #[test]
     fn a_submit_of_one_group_is_its_head_and_its_bodies(
+        version in version(),
         request in request().prop_filter("of one group", |it| matches!(it, Request::Submit(groups) if groups.len() == 1))
     ) {
         let Request::Submit(groups) = &request else { unreachable!("filtered") };
         let mut bytes = Vec::new();
-        request.encode(1, &mut bytes);
+        version.encode_request(&request, 1, &mut bytes);
         let (header, payload) = the_frame(&bytes);
         prop_assert_eq!(header.kind, SUBMIT);
         let head = groups[0].head_len(payload.len());
         prop_assert_eq!(decode_bodies(payload.slice(head..)).unwrap().to_vec(), groups[0].bodies.clone());
         let mut other = Vec::new();
         let bodies = vec![Bytes::from_static(b"other"); 2];
-        Request::Submit(vec![SubmitGroup { bodies: bodies.clone(), ..groups[0].clone() }]).encode(1, &mut other);
+        let again = Request::Submit(vec![SubmitGroup { bodies: bodies.clone(), ..groups[0].clone() }]);
+        version.encode_request(&again, 1, &mut other);
         let (_, other) = the_frame(&other);
         prop_assert_eq!(&other[..head], &payload[..head]);
         prop_assert_eq!(decode_bodies(other.slice(head..)).unwrap().to_vec(), bodies);
     }
 
     #[test]
-    fn a_response_reads_as_it_was_written(response in response(), number: u32) {
+    fn a_response_reads_as_it_was_written(version in version(), response in response(), number: u32) {
         let mut bytes = Vec::new();
-        response.encode(number, &mut bytes);
+        version.encode_response(&response, number, &mut bytes);
         let (header, payload) = the_frame(&bytes);
         prop_assert_eq!(header.request, number);
-        prop_assert_eq!(Response::decode(header.kind, payload).unwrap(), response);
+        prop_assert_eq!(version.decode_response(header.kind, payload).unwrap(), response);
     }
 
     #[test]
-    fn a_damaged_request_is_answered(request in request(), at: prop::sample::Index, value: u8) {
+    fn a_damaged_request_is_answered(
+        version in version(),
+        request in request(),
+        at: prop::sample::Index,
+        value: u8,
+    ) {
         let mut bytes = Vec::new();
-        request.encode(1, &mut bytes);
+        version.encode_request(&request, 1, &mut bytes);
         let (header, payload) = the_frame(&bytes);
         let mut payload = payload.to_vec();
-        let _ = Request::decode(value, payload.clone().into(), BATCH);
+        let _ = version.decode_request(value, payload.clone().into(), BATCH);
         if !payload.is_empty() {
             let at = at.index(payload.len());
             payload[at] = value;
-            let _ = Request::decode(header.kind, payload.clone().into(), BATCH);
+            let _ = version.decode_request(header.kind, payload.clone().into(), BATCH);
             payload.truncate(at);
-            // Only what ends with bytes of any length is whole when it is cut.
-            let read = Request::decode(header.kind, payload.into(), BATCH);
-            let is_open = matches!(read, Ok(Request::Output { .. }));
+            // Only what ends with bytes of any length, or with options, may be whole when it is cut.
+            let read = version.decode_request(header.kind, payload.into(), BATCH);
+            let is_open = match read {
+                Ok(Request::Output { .. }) => true,
+                Ok(Request::Claim(_) | Request::Extend { .. } | Request::Logs { .. }) => version != Version::One,
+                _ => false,
+            };
             prop_assert!(read.is_err() || is_open);
         }
     }
 
     #[test]
-    fn a_damaged_response_is_answered(response in response(), at: prop::sample::Index, value: u8) {
+    fn a_damaged_response_is_answered(
+        version in version(),
+        response in response(),
+        at: prop::sample::Index,
+        value: u8,
+    ) {
         let mut bytes = Vec::new();
-        response.encode(1, &mut bytes);
+        version.encode_response(&response, 1, &mut bytes);
         let (header, payload) = the_frame(&bytes);
         let mut payload = payload.to_vec();
         if !payload.is_empty() {
             let at = at.index(payload.len());
             payload[at] = value;
         }
-        let _ = (Response::decode(header.kind, payload.clone().into()), Response::decode(value, payload.into()));
+        let _ = version.decode_response(header.kind, payload.clone().into());
+        let _ = version.decode_response(value, payload.into());
     }
 
     #[test]
-    fn any_bytes_are_answered(kind: u8, bytes in prop::collection::vec(any::<u8>(), 0..300)) {
+    fn any_bytes_are_answered(
+        version in version(),
+        kind: u8,
+        bytes in prop::collection::vec(any::<u8>(), 0..300),
+    ) {
         let shared = Bytes::from(bytes.clone());
-        let _ = (Request::decode(kind, shared.clone(), BATCH), Response::decode(kind, shared));
+        let _ = version.decode_request(kind, shared.clone(), BATCH);
+        let _ = version.decode_response(kind, shared);
         let mut buffer = BytesMut::from(&bytes[..]);
         let _ = peek_frame(&buffer, 200);
         while let Ok(Some((header, payload))) = split_frame(&mut buffer, 200) {
-            let _ = Request::decode(header.kind, payload, BATCH);
+            let _ = version.decode_request(header.kind, payload, BATCH);
         }
         prop_assert!(buffer.len() <= bytes.len());
     }
@@ -250,12 +306,18 @@ proptest! {
     }
 }
 
-/// Eleven bytes of a submit are a group of some two hundred in memory, and two of JSON a value of thirty.
+/// Seven bytes of a submit are a group of some two hundred in memory, and two of JSON a value of thirty.
 #[test]
 fn what_is_more_than_a_batch_is_refused_before_it_takes_memory() {
+    for version in [Version::One, Version::Two] {
+        more_than_a_batch_is_refused(version);
+    }
+}
+
+fn more_than_a_batch_is_refused(version: Version) {
     let payload_of = |request: &Request| {
         let mut bytes = Vec::new();
-        request.encode(1, &mut bytes);
+        version.encode_request(request, 1, &mut bytes);
         the_frame(&bytes)
     };
     let group = SubmitGroup { options: JobOptions::default(), bodies: Vec::new() };
@@ -269,13 +331,13 @@ fn what_is_more_than_a_batch_is_refused_before_it_takes_memory() {
     };
     for (request, too_long) in of(BATCH).iter().zip(of(BATCH + 1)) {
         let (header, payload) = payload_of(request);
-        assert_eq!(Request::decode(header.kind, payload, BATCH).as_ref(), Ok(request));
+        assert_eq!(version.decode_request(header.kind, payload, BATCH).as_ref(), Ok(request));
         let (header, payload) = payload_of(&too_long);
-        let refused = Request::decode(header.kind, payload, BATCH).unwrap_err();
+        let refused = version.decode_request(header.kind, payload, BATCH).unwrap_err();
         assert_eq!(refused.code, ErrorCode::TooLarge);
         assert!(refused.message.contains("limits.batch"), "{refused}");
     }
     let question = Request::Admin(AdminRequest::Wait { ids: vec![1; 3 << 20], timeout_ms: None });
     let (header, payload) = payload_of(&question);
-    assert_eq!(Request::decode(header.kind, payload, BATCH).unwrap_err().code, ErrorCode::TooLarge);
+    assert_eq!(version.decode_request(header.kind, payload, BATCH).unwrap_err().code, ErrorCode::TooLarge);
 }

@@ -1,0 +1,273 @@
+//! How version 2 writes requests. Options of a request are behind all else, and may be missing there altogether; where what
+//! is behind has no end of its own, or a submit's repetition is to be known by its beginning, they are before it.
+
+use super::submit::{get_group, put_group};
+use crate::protocol::plain::{self, Limit};
+use crate::protocol::request::{
+    CLAIM, Claim, EXTEND, Exit, LOGS, LeaseRef, OUTPUT, Request, SETTLE, SUBMIT, SUBMIT_AND_WAIT, Settle,
+    Verdict, stream,
+};
+use crate::protocol::response::{ErrorCode, Fault};
+use crate::protocol::submit::SubmitGroup;
+use crate::protocol::tagged::{self, Value};
+use crate::protocol::wire::{Malformed, Reader, put_text};
+use bytes::{BufMut, Bytes};
+
+/// Of a submit that waits: at most so long.
+const WAIT_MAX: u8 = 1;
+
+// Of a claim.
+const CLAIM_LEASE: u8 = 1;
+const CLAIM_WAIT: u8 = 2;
+const BOUND: u8 = 3;
+
+/// Of an extend.
+const EXTEND_LEASE: u8 = 1;
+
+/// Of a look at what a job has printed.
+const FOLLOW: u8 = 1;
+
+// Of a settle.
+const VERDICT: u8 = 1;
+const REASON: u8 = 2;
+const WAIT: u8 = 3;
+const EXIT: u8 = 4;
+
+// The verdicts.
+const COMPLETE: u8 = 0;
+const FAIL: u8 = 1;
+const FAIL_DEAD: u8 = 2;
+const RELEASE: u8 = 3;
+const LATER: u8 = 4;
+
+pub(in crate::protocol) fn put(request: &Request, out: &mut Vec<u8>) {
+    match request {
+        Request::Submit(groups) => {
+            tagged::put_end(out);
+            put_groups(out, groups);
+        }
+        Request::SubmitAndWait { groups, timeout_ms } => {
+            if let Some(ms) = timeout_ms {
+                tagged::put_number(out, WAIT_MAX, *ms);
+            }
+            tagged::put_end(out);
+            put_groups(out, groups);
+        }
+        Request::Claim(claim) => put_claim(out, claim),
+        Request::Settle(items) => {
+            out.put_u32_le(items.len() as u32);
+            items.iter().for_each(|item| put_settle(out, item));
+        }
+        Request::Extend { leases, lease_ms } => {
+            out.put_u32_le(leases.len() as u32);
+            leases.iter().for_each(|lease| lease.put(out));
+            if let Some(ms) = lease_ms {
+                tagged::put_number(out, EXTEND_LEASE, *ms);
+                tagged::put_end(out);
+            }
+        }
+        Request::Output { lease, stream, data } => {
+            lease.put(out);
+            out.put_u8(*stream);
+            tagged::put_end(out);
+            out.extend_from_slice(data);
+        }
+        Request::Logs { id, follow } => {
+            out.put_u64_le(*id);
+            if *follow {
+                tagged::put_number(out, FOLLOW, 1);
+                tagged::put_end(out);
+            }
+        }
+        plain => plain::put_request(plain, out),
+    }
+}
+
+pub(in crate::protocol) fn get(kind: u8, payload: Bytes, limit: Limit) -> Result<Request, Fault> {
+    let mut reader = Reader::new(payload);
+    let reader = &mut reader;
+    let request = match kind {
+        SUBMIT => {
+            tagged::skip(reader, "a submit")?;
+            Request::Submit(get_groups(reader, limit)?)
+        }
+        SUBMIT_AND_WAIT => {
+            let mut timeout_ms = None;
+            tagged::read(reader, "a submit that waits", |number, value| {
+                number_of(&mut timeout_ms, (WAIT_MAX, number), value, "the wait")
+            })?;
+            Request::SubmitAndWait { groups: get_groups(reader, limit)?, timeout_ms }
+        }
+        CLAIM => Request::Claim(get_claim(reader)?),
+        SETTLE => {
+            let count = limit.check(reader.count(13, "settles")?)?;
+            let items = (0..count).map(|_| get_settle(reader)).collect::<Result<_, _>>()?;
+            tagged::skip_at_end(reader, "a request")?;
+            Request::Settle(items)
+        }
+        EXTEND => {
+            let count = limit.check(reader.count(12, "leases")?)?;
+            let leases = (0..count).map(|_| LeaseRef::get(reader)).collect::<Result<_, _>>()?;
+            let mut lease_ms = None;
+            tagged::read_at_end(reader, "an extend", |number, value| {
+                number_of(&mut lease_ms, (EXTEND_LEASE, number), value, "the lease")
+            })?;
+            Request::Extend { leases, lease_ms: lease_ms.filter(|ms| *ms > 0) }
+        }
+        OUTPUT => {
+            let (lease, stream) = (LeaseRef::get(reader)?, stream(reader.u8("the stream")?)?);
+            tagged::skip(reader, "a piece of output")?;
+            Request::Output { lease, stream, data: reader.rest() }
+        }
+        LOGS => {
+            let (id, mut follow) = (reader.u64("the id")?, None);
+            tagged::read_at_end(reader, "a request", |number, value| {
+                number_of(&mut follow, (FOLLOW, number), value, "the follow mark")
+            })?;
+            Request::Logs { id, follow: follow.is_some_and(|mark| mark != 0) }
+        }
+        kind => {
+            let request = plain::get_request(kind, reader)?.ok_or_else(|| unknown_kind(kind))?;
+            tagged::skip_at_end(reader, "a request")?;
+            request
+        }
+    };
+    reader.end()?;
+    Ok(request)
+}
+
+fn unknown_kind(kind: u8) -> Fault {
+    let message = format!(
+        "requests of kind {kind:#04x} are not known to this daemon (musher {}, version 2 of the protocol): if the \
+         client is newer, update the daemon",
+        env!("CARGO_PKG_VERSION")
+    );
+    Fault { code: ErrorCode::Unsupported, message }
+}
+
+/// Takes the one option that there is, a number.
+fn number_of(
+    found: &mut Option<u64>,
+    (wanted, number): (u8, u8),
+    value: Value<'_>,
+    what: &str,
+) -> Result<bool, Malformed> {
+    if number == wanted {
+        *found = Some(value.u64(what)?);
+    }
+    Ok(number == wanted)
+}
+
+fn put_groups(out: &mut Vec<u8>, groups: &[SubmitGroup]) {
+    out.put_u32_le(groups.len() as u32);
+    groups.iter().for_each(|group| put_group(out, group));
+}
+
+fn get_groups(reader: &mut Reader, limit: Limit) -> Result<Vec<SubmitGroup>, Fault> {
+    let count = limit.check(reader.count(7, "groups of jobs")?)?;
+    (0..count).map(|_| get_group(reader)).collect()
+}
+
+fn put_claim(out: &mut Vec<u8>, claim: &Claim) {
+    let Claim { queues, max, lease_ms, wait_ms, bound } = claim;
+    out.put_u16_le(queues.len() as u16);
+    queues.iter().for_each(|queue| put_text(out, queue));
+    out.put_u32_le(*max);
+    if let Some(ms) = lease_ms {
+        tagged::put_number(out, CLAIM_LEASE, *ms);
+    }
+    if *wait_ms > 0 {
+        tagged::put_number(out, CLAIM_WAIT, *wait_ms);
+    }
+    if *bound {
+        tagged::put_number(out, BOUND, 1);
+    }
+    tagged::put_end(out);
+}
+
+fn get_claim(reader: &mut Reader) -> Result<Claim, Fault> {
+    let count = reader.u16("the number of queues")?;
+    let queues = (0..count).map(|_| reader.text("a queue's name")).collect::<Result<_, _>>()?;
+    let mut claim = Claim { queues, max: reader.u32("the number of jobs")?, ..Claim::default() };
+    tagged::read_at_end(reader, "a claim", |number, value| {
+        match number {
+            CLAIM_LEASE => claim.lease_ms = Some(value.u64("the lease")?).filter(|ms| *ms > 0),
+            CLAIM_WAIT => claim.wait_ms = value.u64("the wait")?,
+            BOUND => claim.bound = value.u64("the bound mark")? != 0,
+            _ => return Ok(false),
+        }
+        Ok(true)
+    })?;
+    Ok(claim)
+}
+
+fn put_settle(out: &mut Vec<u8>, item: &Settle) {
+    item.lease.put(out);
+    let (number, reason, wait_ms, exit) = match &item.verdict {
+        Verdict::Complete => (COMPLETE, None, None, None),
+        Verdict::Fail { error, exit } => (FAIL, Some(error), None, *exit),
+        Verdict::FailRetryAfter { error, exit, wait_ms } => (FAIL, Some(error), Some(*wait_ms), *exit),
+        Verdict::FailDead { error, exit } => (FAIL_DEAD, Some(error), None, *exit),
+        Verdict::Later { error } => (LATER, Some(error), None, None),
+        Verdict::Release { delay_ms } => (RELEASE, None, Some(*delay_ms).filter(|ms| *ms > 0), None),
+    };
+    if number != COMPLETE {
+        tagged::put_number(out, VERDICT, number.into());
+    }
+    if let Some(reason) = reason.filter(|reason| !reason.is_empty()) {
+        tagged::put_bytes(out, REASON, reason.as_bytes());
+    }
+    if let Some(ms) = wait_ms {
+        tagged::put_number(out, WAIT, ms);
+    }
+    match exit {
+        None => {}
+        Some(Exit::Status(status)) => tagged::put_bytes(out, EXIT, &[1, status]),
+        Some(Exit::Signal(signal)) => tagged::put_bytes(out, EXIT, &[2, signal]),
+    }
+    tagged::put_end(out);
+}
+
+fn get_settle(reader: &mut Reader) -> Result<Settle, Fault> {
+    let lease = LeaseRef::get(reader)?;
+    let (mut number, mut reason, mut wait_ms, mut exit) = (COMPLETE, None, None, None);
+    tagged::read(reader, "a settle", |option, value| {
+        match option {
+            VERDICT => number = value.u8("the verdict")?,
+            REASON => reason = Some(value.text("the error")?),
+            WAIT => wait_ms = Some(value.u64("the wait")?),
+            EXIT => exit = Some(get_exit(value)?),
+            _ => return Ok(false),
+        }
+        Ok(true)
+    })?;
+    let error = |reason: Option<String>| reason.unwrap_or_default();
+    let verdict = match (number, reason, wait_ms, exit) {
+        (COMPLETE, None, None, None) => Verdict::Complete,
+        (FAIL, reason, None, exit) => Verdict::Fail { error: error(reason), exit },
+        (FAIL, reason, Some(wait_ms), exit) => {
+            Verdict::FailRetryAfter { error: error(reason), exit, wait_ms }
+        }
+        (FAIL_DEAD, reason, None, exit) => Verdict::FailDead { error: error(reason), exit },
+        (LATER, reason, None, None) => Verdict::Later { error: error(reason) },
+        (RELEASE, None, delay, None) => Verdict::Release { delay_ms: delay.unwrap_or(0) },
+        (COMPLETE..=LATER, ..) => {
+            let message = format!("verdict {number} has options that it has no use for");
+            return Err(Malformed(message).into());
+        }
+        _ => {
+            let message =
+                format!("verdict {number} is not known to this daemon: if the client is newer, update it");
+            return Err(Fault { code: ErrorCode::Unsupported, message });
+        }
+    };
+    Ok(Settle { lease, verdict })
+}
+
+fn get_exit(value: Value<'_>) -> Result<Exit, Malformed> {
+    match value.bytes("the exit")? {
+        [1, status] => Ok(Exit::Status(status)),
+        [2, signal] => Ok(Exit::Signal(signal)),
+        [kind, _] => Err(Malformed(format!("exit kind {kind}: 1 is a status, 2 a signal"))),
+    }
+}
