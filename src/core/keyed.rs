@@ -2,18 +2,18 @@
 //! connection. Consecutive ids with the same key are one entry.
 
 use super::ids::{IdRange, JobId};
-use std::collections::BTreeMap;
+use super::sorted::Sorted;
 
 /// A set of ids, each with one key: (key, first id) → length. Ranges of a key never touch.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Keyed<K> {
-    ranges: BTreeMap<(K, JobId), u64>,
+    ranges: Sorted<(K, JobId), u64>,
     len: u64,
 }
 
 impl<K: Ord> Default for Keyed<K> {
     fn default() -> Keyed<K> {
-        Keyed { ranges: BTreeMap::new(), len: 0 }
+        Keyed { ranges: Sorted::default(), len: 0 }
     }
 }
 
@@ -22,12 +22,11 @@ impl<K: Ord + Copy> Keyed<K> {
     pub(super) fn insert(&mut self, key: K, range: IdRange) {
         self.len += range.len;
         let mut len = range.len;
-        if let Some(next) = self.ranges.remove(&(key, range.end())) {
+        if let Some(next) = self.ranges.remove((key, range.end())) {
             len += next;
         }
-        if let Some(((before_key, before), before_len)) =
-            self.ranges.range_mut(..(key, range.first)).next_back()
-            && *before_key == key
+        if let Some(((before_key, before), before_len)) = self.ranges.last_to_mut((key, range.first))
+            && before_key == key
             && before.plus(*before_len) == range.first
         {
             *before_len += len;
@@ -38,16 +37,15 @@ impl<K: Ord + Copy> Keyed<K> {
 
     /// Takes ids out that are there with this key.
     pub(super) fn remove(&mut self, key: K, range: IdRange) {
-        let found = self.ranges.range(..=(key, range.first)).next_back();
-        let Some((&(found_key, first), &len)) = found else {
+        let Some(((found_key, first), &len)) = self.ranges.last_to((key, range.first)) else {
             return debug_assert!(false, "{range:?} is not there");
         };
         let end = first.plus(len);
         debug_assert!(found_key == key && range.end() <= end, "{range:?} is not there");
         self.len -= range.len;
         if first == range.first {
-            self.ranges.remove(&(key, first));
-        } else if let Some(len) = self.ranges.get_mut(&(key, first)) {
+            self.ranges.remove((key, first));
+        } else if let Some((_, len)) = self.ranges.last_to_mut((key, first)) {
             *len = range.first.0 - first.0;
         }
         if range.end() < end {
@@ -62,27 +60,25 @@ impl<K: Ord + Copy> Keyed<K> {
 
     /// All of them, by their keys.
     pub(super) fn iter(&self) -> impl Iterator<Item = (K, IdRange)> + '_ {
-        self.ranges.iter().map(|((key, first), len)| (*key, IdRange::new(*first, *len)))
+        self.ranges.iter().map(|((key, first), len)| (key, IdRange::new(first, *len)))
     }
 
     /// Those with this key.
     pub(super) fn of(&self, key: K) -> impl Iterator<Item = IdRange> + '_ {
-        let rest = self.ranges.range((key, JobId(0))..);
+        let rest = self.ranges.from((key, JobId(0)));
         rest.take_while(move |((found, _), _)| *found == key)
-            .map(|((_, first), len)| IdRange::new(*first, *len))
+            .map(|((_, first), len)| IdRange::new(first, *len))
     }
 
     /// The smallest key.
     pub(super) fn first_key(&self) -> Option<K> {
-        self.ranges.first_key_value().map(|((key, _), _)| *key)
+        self.ranges.first().map(|((key, _), _)| key)
     }
 
     /// How many come before this id with this key.
     pub(super) fn rank(&self, key: K, id: JobId) -> u64 {
-        let before = self.ranges.range(..(key, id));
-        before
-            .map(|((found, first), len)| if *found == key { (*len).min(id.0 - first.0) } else { *len })
-            .sum()
+        let before = self.ranges.iter().take_while(|(found, _)| *found < (key, id));
+        before.map(|((found, first), len)| if found == key { (*len).min(id.0 - first.0) } else { *len }).sum()
     }
 }
 

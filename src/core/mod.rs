@@ -55,6 +55,7 @@ mod retry;
 mod runs;
 mod settings;
 mod sight;
+mod sorted;
 mod state;
 mod time;
 

@@ -3,8 +3,8 @@
 
 use super::ids::{IdRange, JobId};
 use super::job::Job;
+use super::sorted::Sorted;
 use smallvec::SmallVec;
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// Jobs that are alike, beginning at the id under which the entry is stored.
@@ -19,19 +19,19 @@ pub(super) type Parts = SmallVec<[(IdRange, Job); 1]>;
 
 /// All known jobs: first id → run. Runs that touch differ.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Runs(BTreeMap<JobId, Run>);
+pub(super) struct Runs(Sorted<JobId, Run>);
 
 impl Runs {
     /// Adds jobs that are alike and unknown so far; joins the neighbours that are like them.
     pub(super) fn insert(&mut self, range: IdRange, job: Job) {
         debug_assert!(self.iter(range).next().is_none(), "jobs of {range:?} come in twice");
         let (first, mut len) = (range.first, range.len);
-        if self.0.get(&range.end()).is_some_and(|run| alike(&run.job, &job))
-            && let Some(next) = self.0.remove(&range.end())
+        if self.0.get(range.end()).is_some_and(|run| alike(&run.job, &job))
+            && let Some(next) = self.0.remove(range.end())
         {
             len += next.len;
         }
-        if let Some((before, run)) = self.0.range_mut(..first).next_back()
+        if let Some((before, run)) = self.0.last_to_mut(first)
             && before.plus(run.len) == first
             && alike(&run.job, &job)
         {
@@ -48,7 +48,7 @@ impl Runs {
 
     /// A job, and those behind it that are like it.
     pub(super) fn from(&self, id: JobId) -> Option<(IdRange, &Job)> {
-        let (first, run) = self.0.range(..=id).next_back()?;
+        let (first, run) = self.0.last_to(id)?;
         let left = first.plus(run.len).0.checked_sub(id.0).filter(|left| *left > 0)?;
         Some((IdRange::new(id, left), &run.job))
     }
@@ -56,10 +56,10 @@ impl Runs {
     /// Takes the jobs of a range out that are known.
     pub(super) fn take(&mut self, range: IdRange) -> Parts {
         // As nearly always: they are one run, or a part of one.
-        if let Some((first, run)) = self.0.range(..=range.first).next_back()
+        if let Some((first, run)) = self.0.last_to(range.first)
             && range.end() <= first.plus(run.len)
         {
-            let whole = IdRange::new(*first, run.len);
+            let whole = IdRange::new(first, run.len);
             return SmallVec::from_buf([(range, self.cut(whole, range))]);
         }
         let found: SmallVec<[_; 4]> = self.overlapping(range).map(|(whole, part, _)| (whole, part)).collect();
@@ -69,9 +69,9 @@ impl Runs {
     /// Takes a part out of a run that is there.
     fn cut(&mut self, whole: IdRange, part: IdRange) -> Job {
         let mut run = if part.first == whole.first {
-            self.0.remove(&whole.first).expect("the caller found the run")
+            self.0.remove(whole.first).expect("the caller found the run")
         } else {
-            let run = self.0.get_mut(&whole.first).expect("the caller found the run");
+            let (_, run) = self.0.last_to_mut(whole.first).expect("the caller found the run");
             run.len = part.first.0 - whole.first.0;
             run.clone()
         };
@@ -90,12 +90,12 @@ impl Runs {
     }
 
     fn overlapping(&self, range: IdRange) -> impl DoubleEndedIterator<Item = (IdRange, IdRange, &Run)> + '_ {
-        let before = self.0.range(..=range.first).next_back();
+        let before = self.0.last_to(range.first);
         let from = before
             .filter(|(first, run)| range.first < first.plus(run.len))
-            .map_or(range.first, |(first, _)| *first);
+            .map_or(range.first, |(first, _)| first);
         self.0.range(from..range.end()).filter_map(move |(first, run)| {
-            let whole = IdRange::new(*first, run.len);
+            let whole = IdRange::new(first, run.len);
             Some((whole, whole.overlap(range)?, run))
         })
     }
@@ -121,6 +121,7 @@ mod tests {
     use super::*;
     use crate::core::{JobState as State, QueueName, Spec, Time};
     use proptest::prelude::*;
+    use std::collections::BTreeMap;
 
     fn job(kind: u8) -> Job {
         let spec = Spec::plain(QueueName::new("q").unwrap());

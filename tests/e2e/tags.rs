@@ -8,7 +8,11 @@ use musher::views::{JobsView, ListQuery};
 /// Every third job has tags, each its own.
 fn tags_of(id: u64) -> Vec<(String, String)> {
     let shard = (id % 7).to_string();
-    if id.is_multiple_of(3) { vec![("id".into(), id.to_string()), ("shard".into(), shard)] } else { Vec::new() }
+    if id.is_multiple_of(3) {
+        vec![("id".into(), id.to_string()), ("shard".into(), shard)]
+    } else {
+        Vec::new()
+    }
 }
 
 async fn submit(daemon: &Daemon, ids: std::ops::Range<u64>) {
