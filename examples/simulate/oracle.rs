@@ -356,15 +356,15 @@ impl Oracle {
                 continue;
             };
             assert!(
-                job.attempt >= known.attempt,
+                job.attempt() >= known.attempt,
                 "job {id}: attempt {} after {}",
-                job.attempt,
+                job.attempt(),
                 known.attempt
             );
             assert!(
-                !known.done || job.state.kind() == StateKind::Done,
+                !known.done || job.kind() == StateKind::Done,
                 "job {id} was told done: {:?}",
-                job.state
+                job.state()
             );
         }
         for id in &self.gone {

@@ -4,7 +4,7 @@
 use super::change::{Change, Observer, QueueChange};
 use super::event::{AfterFailure, Ending, Event};
 use super::ids::{IdRange, Ids};
-use super::job::{Attempt, Final, Job, Lease, QueueName, State as JobState, StateKind};
+use super::job::{Attempt, Final, Job, JobCounts, Lease, QueueName, State as JobState, StateKind};
 use super::state::{State, Totals};
 use super::time::Time;
 
@@ -53,19 +53,19 @@ impl<O: Observer> Fold<'_, O> {
                 let mut job = Job::fresh(spec.clone(), *at);
                 job.expires_at = *expires_at;
                 if let Some(due) = *due {
-                    job.state = JobState::Scheduled { due };
+                    job.set_state(JobState::Scheduled { due });
                 }
                 self.arrive(*jobs, job);
             }
             Event::Claimed { jobs, holder, at, until } => self.each(jobs, |mut queue, job| {
                 queue.count(|totals| &mut totals.claimed);
-                (job.attempt, job.started) = (job.attempt.next(), Some(*at));
-                job.state = JobState::Leased(Lease { holder: *holder, since: *at, until: *until });
+                count(job, |counts| counts.attempt = counts.attempt.next());
+                job.set_state(JobState::Leased(Lease { holder: *holder, since: *at, until: *until }));
                 Fate::Known
             }),
             Event::Extended { jobs, until } => self.each(jobs, |_, job| {
-                if let JobState::Leased(lease) = &mut job.state {
-                    lease.until = *until;
+                if let Some((_, lease)) = job.lease() {
+                    job.set_state(JobState::Leased(Lease { until: *until, ..lease }));
                 }
                 Fate::Known
             }),
@@ -73,12 +73,12 @@ impl<O: Observer> Fold<'_, O> {
                 self.end(jobs, *end, JobState::Done, |totals| &mut totals.completed);
             }
             Event::Failed { job, at, error, exit, next } => self.each(&(*job).into(), |mut queue, job| {
-                job.failed += 1;
+                count(job, |counts| counts.failed += 1);
                 job.remember(*at, error, *exit);
                 queue.count(|totals| &mut totals.failed);
                 match next {
                     AfterFailure::Retry(due) => {
-                        job.state = JobState::Scheduled { due: *due };
+                        job.set_state(JobState::Scheduled { due: *due });
                         Fate::Known
                     }
                     AfterFailure::Dead(end) => {
@@ -88,22 +88,22 @@ impl<O: Observer> Fold<'_, O> {
                 }
             }),
             Event::Released { jobs, due } => self.each(jobs, |_, job| {
-                job.state = due.map_or(JobState::Ready, |due| JobState::Scheduled { due });
+                job.set_state(due.map_or(JobState::Ready, |due| JobState::Scheduled { due }));
                 Fate::Known
             }),
             Event::Interrupted { jobs } => self.each(jobs, |_, job| {
-                job.crashes += 1;
-                job.state = JobState::Ready;
+                count(job, |counts| counts.crashes += 1);
+                job.set_state(JobState::Ready);
                 Fate::Known
             }),
             Event::Deferred { job, at, error, due } => self.each(&(*job).into(), |_, job| {
-                job.later += 1;
+                count(job, |counts| counts.later += 1);
                 job.remember(*at, error, None);
-                job.state = JobState::Scheduled { due: *due };
+                job.set_state(JobState::Scheduled { due: *due });
                 Fate::Known
             }),
             Event::Ripened { jobs } => self.each(jobs, |_, job| {
-                job.state = JobState::Ready;
+                job.set_state(JobState::Ready);
                 Fate::Known
             }),
             Event::Expired { jobs, end } => {
@@ -114,10 +114,11 @@ impl<O: Observer> Fold<'_, O> {
             }
             Event::Buried { jobs, end } => self.end(jobs, *end, JobState::Dead, |totals| &mut totals.died),
             Event::Revived { jobs } => self.each(jobs, |_, job| {
-                if job.state.kind().is_final() {
+                if job.kind().is_final() {
                     job.expires_at = Time::NEVER;
                 }
-                (job.failed, job.crashes, job.later, job.state) = (0, 0, 0, JobState::Ready);
+                count(job, |counts| *counts = JobCounts { attempt: counts.attempt, ..JobCounts::default() });
+                job.set_state(JobState::Ready);
                 Fate::Known
             }),
             Event::Deleted { jobs } => jobs.ranges().iter().for_each(|range| self.delete(*range)),
@@ -134,7 +135,7 @@ impl<O: Observer> Fold<'_, O> {
     }
 
     fn arrive(&mut self, jobs: IdRange, job: Job) {
-        let (spec, at) = (job.spec.clone(), job.submitted_at);
+        let (spec, at) = (job.spec.clone(), job.submitted_at());
         let change = Change { jobs, job: &job, from: None, lease: None, forgotten: false, event: self.event };
         self.observer.changed(&change);
         self.state.next_id = self.state.next_id.max(jobs.end().0);
@@ -149,7 +150,7 @@ impl<O: Observer> Fold<'_, O> {
     fn each(&mut self, jobs: &Ids, mut change: impl FnMut(Counter<'_>, &mut Job) -> Fate) {
         for range in jobs.ranges() {
             for (part, mut job) in self.state.leave(*range) {
-                let (from, lease) = (job.state.kind(), job.lease());
+                let (from, lease) = (job.kind(), job.lease());
                 let totals = &mut self.state.queue_of(&job.spec).totals;
                 let fate = change(Counter { totals, jobs: part.len }, &mut job);
                 self.tell(part, &job, from, lease, &fate);
@@ -178,7 +179,7 @@ impl<O: Observer> Fold<'_, O> {
     /// How those ended that had ended is still known for a while.
     fn delete(&mut self, range: IdRange) {
         for (part, job) in self.state.leave(range) {
-            let kind = job.state.kind();
+            let kind = job.kind();
             self.tell(part, &job, kind, job.lease(), &Fate::Forgotten);
             if kind.is_final() {
                 self.state.recent.push(part, &job);
@@ -204,8 +205,14 @@ impl<O: Observer> Fold<'_, O> {
     }
 }
 
+fn count(job: &mut Job, change: impl FnOnce(&mut JobCounts)) {
+    let mut counts = job.counts();
+    change(&mut counts);
+    job.set_counts(counts);
+}
+
 /// Puts a job into a final state, and says whether it is kept.
 fn keep(job: &mut Job, end: Ending, state: fn(Final) -> JobState) -> Fate {
-    job.state = state(Final { at: end.at, keep_until: end.keep_until.unwrap_or(end.at) });
+    job.set_state(state(Final { at: end.at, keep_until: end.keep_until.unwrap_or(end.at) }));
     if end.keep_until.is_some() { Fate::Known } else { Fate::Forgotten }
 }

@@ -21,14 +21,14 @@ pub fn check(state: &State) {
         assert!(range.first > last, "job {} is in two places", range.first);
         last = JobId(range.end().0 - 1);
         assert!(range.end() <= state.next_id(), "job {last} exists, but the next id is {}", state.next_id());
-        counts.entry(job.spec.queue.clone()).or_default()[job.state.kind() as usize] += range.len;
+        counts.entry(job.spec.queue.clone()).or_default()[job.kind() as usize] += range.len;
         for id in range.iter() {
-            match job.state {
+            match job.state() {
                 JobState::Ready => {
                     ready.insert((job.spec.queue.clone(), job.spec.priority, id, job.returned()));
                 }
                 JobState::Leased(lease) => {
-                    assert!(job.attempt.0 > 0, "job {id} is leased at no attempt");
+                    assert!(job.attempt().0 > 0, "job {id} is leased at no attempt");
                     if let Holder::Session(session) = lease.holder {
                         held.insert((session, id));
                     }
@@ -38,7 +38,7 @@ pub fn check(state: &State) {
                 }
                 JobState::Scheduled { .. } | JobState::Dead(_) => {}
             }
-            in_state.entry((job.spec.queue.clone(), job.state.kind())).or_default().push(id);
+            in_state.entry((job.spec.queue.clone(), job.kind())).or_default().push(id);
             if job.next_due() != Time::NEVER {
                 due.insert((job.next_due(), id));
             }

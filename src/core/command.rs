@@ -193,7 +193,7 @@ pub struct Only {
 impl Only {
     /// Whether a job is like that.
     pub(super) fn fits(&self, job: &Job) -> bool {
-        self.state.is_none_or(|kind| kind == job.state.kind())
+        self.state.is_none_or(|kind| kind == job.kind())
             && self.queue.as_ref().is_none_or(|queue| *queue == job.spec.queue)
     }
 }

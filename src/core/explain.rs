@@ -53,14 +53,14 @@ impl Core {
     /// Why the job is not running, or that it is; `None` for an unknown job.
     pub fn explain(&self, id: JobId) -> Option<Vec<Reason>> {
         let job = self.state.job(id)?;
-        let failure = job.failures.last().cloned();
-        if let Some(end) = job.state.ended() {
-            return Some(vec![Reason::Ended { state: job.state.kind(), at: end.at, failure }]);
+        let failure = job.failures().last().cloned();
+        if let Some(end) = job.state().ended() {
+            return Some(vec![Reason::Ended { state: job.kind(), at: end.at, failure }]);
         }
-        if let JobState::Leased(lease) = job.state {
+        if let JobState::Leased(lease) = job.state() {
             let bound = matches!(lease.holder, Holder::Session(_));
             return Some(vec![Reason::Leased {
-                attempt: job.attempt,
+                attempt: job.attempt(),
                 since: lease.since,
                 until: lease.until,
                 bound,
@@ -74,7 +74,7 @@ impl Core {
             reasons.push(Reason::QueuePaused(job.spec.queue.clone()));
         }
         let retries = self.settings.of(&job.spec.queue).retries;
-        match (job.state, self.state.ahead_of(id, retries)) {
+        match (job.state(), self.state.ahead_of(id, retries)) {
             (JobState::Scheduled { due }, _) => reasons.push(Reason::NotDue { due, after: failure }),
             (_, Some(jobs @ 1..)) => reasons.push(Reason::Behind { jobs }),
             (_, _) => reasons.push(Reason::Next(job.spec.queue.clone())),

@@ -65,6 +65,7 @@ pub use decide::{Core, Moment};
 pub use event::{AfterFailure, Ending, Event};
 pub use explain::Reason;
 pub use ids::{IdRange, Ids, JobId, RangeSet};
+pub(crate) use job::JobCounts;
 pub use job::{
     Attempt, BadQueueName, Exit, Failure, Final, Grant, Holder, Job, Lease, Priority, QueueName, Spec,
     State as JobState, StateKind,

@@ -151,27 +151,27 @@ impl Queue {
 
     /// Jobs came into the state that `job` is in.
     pub(super) fn enter(&mut self, range: IdRange, job: &Job) {
-        let kind = job.state.kind();
+        let kind = job.kind();
         self.counts.add(kind, range.len);
-        if job.state == JobState::Ready {
+        if job.state() == JobState::Ready {
             self.ready.entry(job.spec.priority).or_default().insert(range, job.returned());
             return;
         }
         self.by_state[kind as usize].insert(range.first.0, range.len);
-        if let Some(at) = kept_since(&job.state) {
+        if let Some(at) = kept_since(&job.state()) {
             self.kept.insert(at, range);
         }
     }
 
     /// Jobs left the state that `job` is in.
     pub(super) fn leave(&mut self, range: IdRange, job: &Job) {
-        let kind = job.state.kind();
+        let kind = job.kind();
         self.counts.subtract(kind, range.len);
-        if job.state == JobState::Ready {
+        if job.state() == JobState::Ready {
             return self.unready(range, job.spec.priority, job.returned());
         }
         self.by_state[kind as usize].remove(range.first.0, range.len);
-        if let Some(at) = kept_since(&job.state) {
+        if let Some(at) = kept_since(&job.state()) {
             self.kept.remove(at, range);
         }
     }

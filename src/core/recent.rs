@@ -49,7 +49,7 @@ impl Recent {
     }
 
     fn push_one(&mut self, id: JobId, job: &Job) {
-        let kind = job.state.kind();
+        let kind = job.kind();
         if self.slots.is_empty() {
             self.slots = vec![None; ENDS_MAX];
         }
@@ -60,7 +60,7 @@ impl Recent {
         {
             self.errors.remove(&old.id);
         }
-        if let Some(failure) = job.failures.last()
+        if let Some(failure) = job.failures().last()
             && kind != StateKind::Done
             && self.errors.len() < ERRORS_MAX
         {
@@ -83,7 +83,7 @@ mod tests {
     fn ended(state: fn(Final) -> State, failures: Vec<Failure>) -> Job {
         let spec = Spec { owner: 7, ..Spec::plain(QueueName::new("q").unwrap()) };
         let state = state(Final { at: Time(1), keep_until: Time(1) });
-        Job { state, failures, ..Job::fresh(spec.into(), Time(0)) }
+        Job::remembered(Job::fresh(spec.into(), Time(0)), state, Default::default(), None, failures)
     }
 
     #[test]

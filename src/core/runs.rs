@@ -5,7 +5,6 @@ use super::ids::{IdRange, JobId};
 use super::job::Job;
 use super::sorted::Sorted;
 use smallvec::SmallVec;
-use std::sync::Arc;
 
 /// Jobs that are alike, beginning at the id under which the entry is stored.
 #[derive(Clone, Debug)]
@@ -26,14 +25,14 @@ impl Runs {
     pub(super) fn insert(&mut self, range: IdRange, job: Job) {
         debug_assert!(self.iter(range).next().is_none(), "jobs of {range:?} come in twice");
         let (first, mut len) = (range.first, range.len);
-        if self.0.get(range.end()).is_some_and(|run| alike(&run.job, &job))
+        if self.0.get(range.end()).is_some_and(|run| run.job == job)
             && let Some(next) = self.0.remove(range.end())
         {
             len += next.len;
         }
         if let Some((before, run)) = self.0.last_to_mut(first)
             && before.plus(run.len) == first
-            && alike(&run.job, &job)
+            && run.job == job
         {
             run.len += len;
             return;
@@ -106,16 +105,6 @@ impl Runs {
     }
 }
 
-/// Whether two jobs differ in nothing. What differs most often, and is told apart soonest, comes first.
-fn alike(a: &Job, b: &Job) -> bool {
-    a.state == b.state
-        && (a.submitted_at, a.expires_at) == (b.submitted_at, b.expires_at)
-        && (a.attempt, a.started) == (b.attempt, b.started)
-        && (a.failed, a.crashes, a.later) == (b.failed, b.crashes, b.later)
-        && (Arc::ptr_eq(&a.spec, &b.spec) || a.spec == b.spec)
-        && a.failures == b.failures
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -125,9 +114,9 @@ mod tests {
 
     fn job(kind: u8) -> Job {
         let spec = Spec::plain(QueueName::new("q").unwrap());
-        let mut job = Job::fresh(spec.into(), Time(u64::from(kind % 2)));
+        let mut job = Job::fresh(spec.into(), Time(1_000 * u64::from(kind % 2)));
         if kind > 1 {
-            job.state = State::Scheduled { due: Time(7) };
+            job.set_state(State::Scheduled { due: Time(7) });
         }
         job
     }

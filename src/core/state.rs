@@ -128,7 +128,7 @@ impl State {
 
     /// How many ready jobs are claimed before this one, if it is ready; `retries` is the queue's setting.
     pub fn ahead_of(&self, id: JobId, retries: Retries) -> Option<u64> {
-        let job = self.job(id).filter(|job| job.state == JobState::Ready)?;
+        let job = self.job(id).filter(|job| job.state() == JobState::Ready)?;
         Some(self.queues.get(&job.spec.queue)?.ahead_of(id, job, retries))
     }
 

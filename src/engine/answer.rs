@@ -100,8 +100,8 @@ pub struct End {
 impl End {
     /// The end that a job has come to; one that was deleted before it came to one has none.
     pub(super) fn of(id: JobId, job: &Job) -> End {
-        let state = Some(job.state.kind()).filter(|kind: &StateKind| kind.is_final());
-        let error = job.failures.last().map(|failure| failure.error.clone());
+        let state = Some(job.kind()).filter(|kind: &StateKind| kind.is_final());
+        let error = job.failures().last().map(|failure| failure.error.clone());
         End { id, state, error, exit: job.exit() }
     }
 }

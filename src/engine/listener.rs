@@ -60,12 +60,12 @@ pub(super) struct Listener<'a> {
 impl Observer for Listener<'_> {
     fn changed(&mut self, change: &Change<'_>) {
         let Change { jobs, job, forgotten, .. } = *change;
-        if self.claims_wait && !forgotten && job.state == JobState::Ready {
+        if self.claims_wait && !forgotten && job.state() == JobState::Ready {
             self.notes.wake(&job.spec.queue);
         }
         self.revoke(change);
         self.note_fact(change);
-        if forgotten || job.state.kind().is_final() {
+        if forgotten || job.kind().is_final() {
             let end = |id| End::of(id, job);
             for (origin, ends) in self.notes.watching.ended(jobs, end) {
                 self.notes.answer(origin, Answer::Ended(ends));
@@ -125,10 +125,10 @@ impl Listener<'_> {
         let Change { jobs, job, .. } = *change;
         match change.event {
             Event::Failed { .. } => self.notes.facts.push(Fact::Failed {
-                lease: LeaseId { id: jobs.first, attempt: job.attempt },
+                lease: LeaseId { id: jobs.first, attempt: job.attempt() },
                 queue: job.spec.queue.clone(),
-                error: job.failures.last().map(|failure| failure.error.clone()).unwrap_or_default(),
-                retry: if let JobState::Scheduled { due } = job.state { Some(due) } else { None },
+                error: job.failures().last().map(|failure| failure.error.clone()).unwrap_or_default(),
+                retry: if let JobState::Scheduled { due } = job.state() { Some(due) } else { None },
             }),
             Event::Interrupted { .. } => self.note_interrupted(jobs.len),
             Event::Submitted { .. }

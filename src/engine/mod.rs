@@ -359,7 +359,7 @@ impl<S: Store> Engine<S> {
     /// How a job ended; `None` if it has not.
     fn end_of(&self, id: JobId) -> Option<End> {
         match (self.core.state.job(id), self.core.state.recent_end(id)) {
-            (Some(job), _) => job.state.kind().is_final().then(|| End::of(id, job)),
+            (Some(job), _) => job.kind().is_final().then(|| End::of(id, job)),
             (None, Some(RecentEnd { kind, error, exit, .. })) => {
                 Some(End { id, state: Some(kind), error, exit })
             }
@@ -369,7 +369,7 @@ impl<S: Store> Engine<S> {
 
     fn end_wait(&mut self, origin: Origin, ends: Vec<(JobId, Option<End>)>) {
         let state = &self.core.state;
-        let now = |id| End { id, state: state.job(id).map(|job| job.state.kind()), error: None, exit: None };
+        let now = |id| End { id, state: state.job(id).map(|job| job.kind()), error: None, exit: None };
         let ends = ends.into_iter().map(|(id, end)| end.unwrap_or_else(|| now(id))).collect();
         self.answer(origin, Answer::Ended(ends));
     }

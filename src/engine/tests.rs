@@ -48,7 +48,7 @@ fn claimed(engine: &mut Engine<SimulatedStore>, max: u32, now: Time) -> Answer {
 }
 
 fn kind(engine: &Engine<SimulatedStore>, id: u64) -> StateKind {
-    engine.core().state.job(JobId(id)).unwrap().state.kind()
+    engine.core().state.job(JobId(id)).unwrap().state().kind()
 }
 
 /// Until everything is home and no body is in memory.
@@ -80,7 +80,7 @@ fn a_checkpoint_never_has_what_is_not_committed() {
     disk.kill();
     drop(engine);
     let (_, found) = disk.open().unwrap();
-    assert_eq!(found.state.job(JobId(1)).unwrap().state.kind(), StateKind::Leased, "as committed");
+    assert_eq!(found.state.job(JobId(1)).unwrap().state().kind(), StateKind::Leased, "as committed");
 }
 
 /// The loop takes the leases that are left, and is asked to end before another turn: what was decided was brought home
@@ -97,7 +97,7 @@ fn closing_commits_what_was_decided_since_the_turn() {
     assert_eq!(disk.last(), before.next());
     let (_, found) = disk.open().unwrap();
     assert_eq!(found.last, before.next());
-    assert_eq!(found.state.job(JobId(1)).unwrap().state.kind(), StateKind::Ready);
+    assert_eq!(found.state.job(JobId(1)).unwrap().state().kind(), StateKind::Ready);
 }
 
 /// A database that did not answer made jobs dead.
@@ -155,8 +155,8 @@ fn a_job_whose_body_is_lost_is_set_aside_with_the_reason() {
     let Answer::Jobs(jobs) = claimed(&mut engine, 2, now) else { panic!("one job is whole") };
     assert_eq!(jobs.iter().map(|job| job.grant.id.0).collect::<Vec<_>>(), [2]);
     let job = engine.core().state.job(JobId(1)).unwrap();
-    assert_eq!(job.state.kind(), StateKind::Dead);
-    assert_eq!(&*job.failures[0].error, "the body of job 1 is not in the store");
+    assert_eq!(job.kind(), StateKind::Dead);
+    assert_eq!(&*job.failures()[0].error, "the body of job 1 is not in the store");
 }
 
 /// Thousands of waiting requests that went in one step made everybody wait for milliseconds.

@@ -53,7 +53,7 @@ fn works_and_becomes_one_of_todays(format: u32) {
     let (mut state, at, due) = (found.state, Time(1 << 40), Time(1 << 41));
     let of_state = |state: &State, kind| -> Vec<JobId> {
         let all = IdRange::new(JobId(1), state.next_id().0);
-        let runs = state.runs(all).into_iter().filter(|(_, job)| job.state.kind() == kind);
+        let runs = state.runs(all).into_iter().filter(|(_, job)| job.kind() == kind);
         runs.flat_map(|(range, _)| range.iter().collect::<Vec<_>>()).collect()
     };
     let mut last = found.last;
@@ -75,7 +75,7 @@ fn works_and_becomes_one_of_todays(format: u32) {
     happens(&mut store, &mut state, ends.collect());
     let seen = |state: &State| (state.runs(IdRange::new(JobId(1), state.next_id().0)), state.books());
     let before = seen(&state);
-    assert!(before.0.iter().any(|(_, job)| job.later > 0) && ready.len() > 1);
+    assert!(before.0.iter().any(|(_, job)| job.later() > 0) && ready.len() > 1);
     drop(store);
     // From the log of both formats, then from rows of both.
     for _ in 0..2 {
@@ -148,16 +148,16 @@ fn describe_job(job: &Job, envelope: &Envelope) -> String {
     let (spec, due) = (&job.spec, job.next_due().0);
     let tags: Vec<String> = envelope.tags().iter().map(|(name, value)| format!("{name}={value}")).collect();
     let failures: Vec<String> =
-        job.failures.iter().map(|f| format!("{}@{}:{}", f.attempt, f.at.0, f.error)).collect();
+        job.failures().iter().map(|f| format!("{}@{}:{}", f.attempt, f.at.0, f.error)).collect();
     format!(
         "{} in {} tags {tags:?} at {} expires {} due {due} attempt {} failed {} crashes {} failures {failures:?}",
-        job.state.kind(),
+        job.kind(),
         spec.queue,
-        job.submitted_at.0,
+        job.submitted_at().0,
         job.expires_at.0,
-        job.attempt,
-        job.failed,
-        job.crashes,
+        job.attempt(),
+        job.failed(),
+        job.crashes(),
     )
 }
 

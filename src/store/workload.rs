@@ -196,7 +196,7 @@ impl Workload {
 
     fn known(&self, wanted: impl Fn(&JobState) -> bool) -> Vec<JobId> {
         let all = IdRange::new(JobId(1), self.state.next_id().0);
-        let runs = self.state.iter(all).filter(|(_, job)| wanted(&job.state));
+        let runs = self.state.iter(all).filter(|(_, job)| wanted(&job.state()));
         runs.flat_map(|(range, _)| range.iter().collect::<Vec<_>>()).collect()
     }
 }

@@ -29,7 +29,7 @@ impl<R: Recorder> Decision<'_, R> {
             return Err(EditRejection::MovedOn { id });
         }
         let job = job.ok_or(EditRejection::NotFound { id })?;
-        allow(edit, id, job.state.kind())?;
+        allow(edit, id, job.kind())?;
         let (settings, jobs) = (self.settings_of(job), Ids::from(id));
         Ok(match edit {
             Edit::Cancel => Event::Cancelled { jobs, end: self.ending(settings.keep_done) },

@@ -16,7 +16,7 @@ impl<R: Recorder> Observer for SeesKept<'_, R> {
     fn changed(&mut self, change: &Change<'_>) {
         let queue = &change.job.spec.queue;
         let has_ended =
-            matches!(change.job.state, JobState::Done(_) | JobState::Cancelled(_) | JobState::Expired(_));
+            matches!(change.job.state(), JobState::Done(_) | JobState::Cancelled(_) | JobState::Expired(_));
         if has_ended && !change.forgotten && !self.kept_in.contains(queue) {
             self.kept_in.push(queue.clone());
         }

@@ -55,10 +55,10 @@ impl<R: Recorder> Decision<'_, R> {
         let LeaseId { id, attempt } = lease;
         let found = self.state().jobs.from(id).filter(|(_, job)| self.sight.sees(&job.spec));
         let (range, job) = found.ok_or(LeaseRejection::NotFound { id })?;
-        if job.attempt == attempt && matches!(job.state, JobState::Leased(_)) {
+        if job.attempt() == attempt && matches!(job.state(), JobState::Leased(_)) {
             return Ok((range, job));
         }
-        Err(LeaseRejection::LeaseLost { id, attempt, current: job.attempt, state: job.state.kind() })
+        Err(LeaseRejection::LeaseLost { id, attempt, current: job.attempt(), state: job.kind() })
     }
 
     /// Each is judged by itself, after those before it.
@@ -116,7 +116,7 @@ impl<R: Recorder> Decision<'_, R> {
     /// Not now: again after a wait that grows with each such answer, but not without end.
     fn later(&self, id: JobId, job: &Job, error: &str) -> Event {
         let (settings, at) = (self.settings_of(job), self.moment.now);
-        let later = job.later.saturating_add(1);
+        let later = job.later().saturating_add(1);
         if later > settings.later_max {
             let error = format!(
                 "its workers have said `again later` {later} times, more than later_max = {}; the last time: {error}",
@@ -164,7 +164,7 @@ impl<R: Recorder> Decision<'_, R> {
     pub(super) fn interrupt(&mut self, jobs: &Ids) {
         let (mut back, mut deaths) = (Ids::new(), Vec::new());
         for (part, job) in jobs.ranges().iter().flat_map(|range| self.state().iter(*range)) {
-            let crashes = job.crashes.saturating_add(1);
+            let crashes = job.crashes().saturating_add(1);
             if crashes < self.settings_of(job).crashes {
                 back.push_range(part);
                 continue;

@@ -123,7 +123,7 @@ impl<R: Recorder> Decision<'_, R> {
     /// What comes of a job whose attempt just failed: another one after `wait` (or the backoff), or death.
     fn after_failure(&self, id: JobId, job: &Job, wait: Option<Duration>) -> AfterFailure {
         let settings = self.settings_of(job);
-        let failed = job.failed + 1;
+        let failed = job.failed() + 1;
         if failed >= job.spec.attempts.unwrap_or(settings.attempts) {
             return AfterFailure::Dead(self.ending(settings.keep_dead));
         }

@@ -20,7 +20,7 @@ impl<R: Recorder> Decision<'_, R> {
         // One after the other by what becomes of them, so that those of a kind share an event.
         let (mut lost, mut ripe, mut expired, mut old) = (Ids::new(), Ids::new(), Vec::new(), Ids::new());
         for (part, job) in due.ranges().iter().flat_map(|range| self.state().iter(*range)) {
-            match job.state {
+            match job.state() {
                 JobState::Leased(_) => lost.push_range(part),
                 JobState::Scheduled { .. } | JobState::Ready if job.expires_at <= now => {
                     let end = self.ending(self.settings_of(job).keep_done);

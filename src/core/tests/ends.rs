@@ -67,10 +67,10 @@ fn a_revived_job_has_all_its_attempts_again_but_no_attempt_number_comes_twice() 
         world.fail(&lease, "no");
         world.wait(secs(1));
     }
-    assert_eq!((world.kind(1), world.job(1).failed), (Some(StateKind::Dead), 2));
+    assert_eq!((world.kind(1), world.job(1).failed()), (Some(StateKind::Dead), 2));
     world.edit(Edit::Retry, &[1]);
     let job = world.job(1);
-    assert_eq!((job.failed, job.crashes, job.attempt, job.failures.len()), (0, 0, Attempt(3), 2));
+    assert_eq!((job.failed(), job.crashes(), job.attempt(), job.failures().len()), (0, 0, Attempt(3), 2));
     let lease = world.claim("q", 1);
     assert_eq!(lease[0].attempt, Attempt(4));
     world.fail(&lease, "no");

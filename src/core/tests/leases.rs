@@ -12,9 +12,12 @@ fn a_lease_that_ends_without_a_word_is_an_interruption_and_no_failure() {
     world.core.draining = true; // what a drain gives back
     assert_eq!(world.settle(&leases[..1], Verdict::Release { delay: Duration::ZERO }), [Ok(())]);
     world.wait(secs(60));
-    assert_eq!((world.job(1).failed, world.job(1).attempt), (0, Attempt(1)));
-    assert_eq!((world.job(2).failed, world.job(2).crashes, world.kind(2)), (0, 1, Some(StateKind::Ready)));
-    assert!(world.job(1).failures.is_empty() && world.job(2).failures.is_empty());
+    assert_eq!((world.job(1).failed(), world.job(1).attempt()), (0, Attempt(1)));
+    assert_eq!(
+        (world.job(2).failed(), world.job(2).crashes(), world.kind(2)),
+        (0, 1, Some(StateKind::Ready))
+    );
+    assert!(world.job(1).failures().is_empty() && world.job(2).failures().is_empty());
     let totals = world.core.state.queue(&name("q")).unwrap().totals();
     assert_eq!((totals.failed, totals.died), (0, 0));
 }
@@ -29,7 +32,7 @@ fn a_pause_longer_than_a_lease_kills_no_job_however_few_attempts_it_has() {
         assert_eq!(world.claim("q", 10).len(), 10);
         world.wait(pause);
     }
-    assert!((1..=10).all(|id| world.kind(id) == Some(StateKind::Ready) && world.job(id).crashes == 3));
+    assert!((1..=10).all(|id| world.kind(id) == Some(StateKind::Ready) && world.job(id).crashes() == 3));
 }
 
 #[test]
@@ -44,7 +47,7 @@ fn a_job_whose_leases_end_without_a_word_again_and_again_is_dead_and_says_why() 
     world.claim("q", 1);
     world.run(Command::Vanish { session: 7 }).unwrap();
     assert_eq!(world.kind(1), Some(StateKind::Dead));
-    assert!(world.job(1).failures[0].error.contains("let its lease end without a word, 3 times in all"));
+    assert!(world.job(1).failures()[0].error.contains("let its lease end without a word, 3 times in all"));
 }
 
 #[test]
@@ -85,14 +88,14 @@ fn vanishing_again_and_again_makes_a_job_dead() {
     for crashes in 1..3 {
         world.claim("q", 1);
         world.run(Command::Vanish { session: 7 }).unwrap();
-        assert_eq!((world.kind(1), world.job(1).crashes), (Some(StateKind::Ready), crashes));
-        assert_eq!(world.job(1).failed, 0, "that alone is no failure");
+        assert_eq!((world.kind(1), world.job(1).crashes()), (Some(StateKind::Ready), crashes));
+        assert_eq!(world.job(1).failed(), 0, "that alone is no failure");
     }
     world.claim("q", 1);
     world.run(Command::Recover).unwrap();
     assert_eq!(world.kind(1), Some(StateKind::Dead));
     assert!(
-        world.job(1).failures[0].error.contains("vanished, or let its lease end without a word, 3 times")
+        world.job(1).failures()[0].error.contains("vanished, or let its lease end without a word, 3 times")
     );
 }
 
@@ -174,8 +177,8 @@ fn an_error_is_cut_at_a_characters_edge() {
     let leases = world.claim("q", 2);
     world.fail(&leases[..1], &"a".repeat(Failure::TEXT_MAX));
     world.fail(&leases[1..], &format!("a{}", "é".repeat(Failure::TEXT_MAX)));
-    assert_eq!(world.job(1).failures[0].error.len(), Failure::TEXT_MAX);
-    assert_eq!(*world.job(2).failures[0].error, format!("a{}", "é".repeat((Failure::TEXT_MAX - 1) / 2)));
+    assert_eq!(world.job(1).failures()[0].error.len(), Failure::TEXT_MAX);
+    assert_eq!(*world.job(2).failures()[0].error, format!("a{}", "é".repeat((Failure::TEXT_MAX - 1) / 2)));
 }
 
 #[test]
@@ -187,7 +190,7 @@ fn the_newest_failures_are_remembered() {
         world.fail(&lease, &format!("error {n}"));
         world.wait(secs(60));
     }
-    let errors: Vec<_> = world.job(1).failures.iter().map(|failure| failure.error.to_string()).collect();
+    let errors: Vec<_> = world.job(1).failures().iter().map(|failure| failure.error.to_string()).collect();
     assert_eq!(errors, ["error 2", "error 3", "error 4"]);
 }
 
@@ -199,7 +202,10 @@ fn what_is_evicted_on_the_way_down_is_given_back_without_blame() {
     world.claim_for("q", 1, Holder::Anyone);
     world.run(Command::Evict).unwrap();
     let job = world.job(1);
-    assert_eq!((job.state, job.failed, job.crashes, job.attempt), (JobState::Ready, 0, 0, Attempt(1)));
+    assert_eq!(
+        (job.state(), job.failed(), job.crashes(), job.attempt()),
+        (JobState::Ready, 0, 0, Attempt(1))
+    );
     assert_eq!(world.kind(2), Some(StateKind::Leased), "a lease that is bound to no connection stays");
 }
 

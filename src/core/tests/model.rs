@@ -4,12 +4,13 @@
 mod edits;
 
 use crate::core::*;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// What the core promises to be, written the slow way.
 #[derive(Clone, Default)]
 pub(super) struct Model {
-    pub(super) jobs: Vec<(u64, Job)>,
+    pub(super) jobs: Vec<(u64, Plain)>,
     pub(super) queues: Vec<QueueBooks>,
     pub(super) submitted: u64,
     pub(super) settings: Settings,
@@ -124,7 +125,7 @@ impl Model {
                 }
                 let state =
                     if due > self.now { JobState::Scheduled { due: Time(due) } } else { JobState::Ready };
-                let job = Job {
+                let job = Plain {
                     spec: group.spec.clone(),
                     submitted_at: Time(self.now / 1000 * 1000),
                     expires_at: group.ttl.map_or(Time::NEVER, |ttl| Time(self.now + millis(ttl))),
@@ -313,7 +314,7 @@ impl Model {
     /// Where one of these jobs has come to be kept, the oldest kept ones of its queue give way.
     fn trim(&mut self, ended: &[usize]) {
         for at in ended {
-            let is_kept = |job: &Job| {
+            let is_kept = |job: &Plain| {
                 matches!(job.state, JobState::Done(_) | JobState::Cancelled(_) | JobState::Expired(_))
             };
             let name = self.jobs[*at].1.spec.queue.clone();
@@ -367,6 +368,31 @@ impl Model {
     }
 }
 
+/// A job as the model has it: every part by itself.
+#[derive(Clone, Debug)]
+pub(super) struct Plain {
+    pub(super) spec: Arc<Spec>,
+    pub(super) submitted_at: Time,
+    pub(super) expires_at: Time,
+    pub(super) state: JobState,
+    pub(super) attempt: Attempt,
+    pub(super) started: Option<Time>,
+    pub(super) failed: u32,
+    pub(super) crashes: u32,
+    pub(super) later: u32,
+    pub(super) failures: Vec<Failure>,
+}
+
+impl PartialEq<Plain> for Job {
+    fn eq(&self, plain: &Plain) -> bool {
+        (&self.spec, self.submitted_at(), self.expires_at)
+            == (&plain.spec, plain.submitted_at, plain.expires_at)
+            && (self.state(), self.attempt(), self.started()) == (plain.state, plain.attempt, plain.started)
+            && (self.failed(), self.crashes(), self.later()) == (plain.failed, plain.crashes, plain.later)
+            && *self.failures() == *plain.failures
+    }
+}
+
 /// Marks a job that is gone when the command is over.
 const FORGOTTEN: Final = Final { at: Time(0), keep_until: Time(0) };
 
@@ -379,7 +405,7 @@ fn grown(backoff: Backoff, nth: u32) -> u64 {
     (millis(backoff.base) * factor).min(millis(backoff.max))
 }
 
-fn remember(job: &mut Job, at: u64, error: &str, exit: Option<Exit>) {
+fn remember(job: &mut Plain, at: u64, error: &str, exit: Option<Exit>) {
     job.failures.push(Failure {
         attempt: job.attempt,
         since: job.started,
@@ -392,6 +418,6 @@ fn remember(job: &mut Job, at: u64, error: &str, exit: Option<Exit>) {
     }
 }
 
-fn waits(job: &Job) -> bool {
+fn waits(job: &Plain) -> bool {
     matches!(job.state, JobState::Scheduled { .. } | JobState::Ready)
 }

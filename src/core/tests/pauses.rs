@@ -17,7 +17,7 @@ fn after(pause: u64, leases: &[u64]) -> Vec<i64> {
     world.run(Command::StoodStill { since }).unwrap();
     let now = world.now;
     (1..=leases.len() as u64)
-        .map(|id| match world.job(id).state {
+        .map(|id| match world.job(id).state() {
             JobState::Leased(lease) => (lease.until.0 as i64 - now.0 as i64) / 1_000,
             other => panic!("{other:?}"),
         })

@@ -146,12 +146,12 @@ impl Promises {
             Ok(Outcome::Claimed(grants)) => {
                 for grant in grants {
                     let was = job_in(before, grant.id).unwrap();
-                    assert_eq!(was.state, JobState::Ready, "one live lease a job");
+                    assert_eq!(was.state(), JobState::Ready, "one live lease a job");
                     let last = self.attempts.insert(grant.id, grant.attempt).unwrap_or_default();
                     assert!(grant.attempt > last, "each lease has a higher number");
                 }
                 // Those that have come back have turns of their own, but never before a lower priority.
-                let is_fresh = |job: &Job| job.failed + job.crashes + job.later == 0;
+                let is_fresh = |job: &Job| job.failed() + job.crashes() + job.later() == 0;
                 let fresh = |id| is_fresh(&job_in(before, id).unwrap());
                 for (at, one) in grants.iter().enumerate() {
                     for next in grants[at + 1..].iter().filter(|next| next.spec.queue == one.spec.queue) {
@@ -164,7 +164,7 @@ impl Promises {
                 for grant in grants {
                     let skipped = after.0.iter().any(|(range, job)| {
                         let rank = |priority, id| (priority, if fresh(grant.id) { id } else { JobId(0) });
-                        job.state == JobState::Ready
+                        job.state() == JobState::Ready
                             && job.spec.queue == grant.spec.queue
                             && (is_fresh(job) || job.spec.priority < grant.spec.priority)
                             && rank(job.spec.priority, range.first) < rank(grant.spec.priority, grant.id)
@@ -175,7 +175,7 @@ impl Promises {
             Ok(_) => {}
         }
         for (id, newest) in &self.attempts {
-            assert!(job_in(after, *id).is_none_or(|job| job.attempt >= *newest), "attempts never go down");
+            assert!(job_in(after, *id).is_none_or(|job| job.attempt() >= *newest), "attempts never go down");
         }
     }
 }
@@ -227,7 +227,13 @@ fn same(state: &State, model: &Model, command: &Command) {
     let jobs: Vec<_> = (state.iter(IdRange::new(JobId(0), u64::MAX)))
         .flat_map(|(range, job)| range.iter().map(move |id| (id.0, job.clone())))
         .collect();
-    assert_eq!(jobs, model.jobs, "after {command:?}");
+    for ((id, job), (wanted, plain)) in jobs.iter().zip(&model.jobs) {
+        assert!(
+            id == wanted && job == plain,
+            "job {id} is {job:?}, not {wanted}: {plain:?}, after {command:?}"
+        );
+    }
+    assert_eq!(jobs.len(), model.jobs.len(), "after {command:?}");
     let mut queues = model.queues.clone();
     queues.sort_by(|a, b| a.name.cmp(&b.name));
     assert_eq!(state.books(), Books { next_id: JobId(model.submitted + 1), queues }, "after {command:?}");

@@ -129,7 +129,7 @@ fn act(row: &str, state: StateKind, used: bool, forget: bool) -> (String, World)
     bring_to(&mut world, state, used, delay, ttl);
 
     let before = view(&world.core.state);
-    let lease = LeaseId { id: ID, attempt: world.job(ID.0).attempt };
+    let lease = LeaseId { id: ID, attempt: world.job(ID.0).attempt() };
     if matches!(command(row, lease), Command::Tick) {
         // Nothing happens a moment too early.
         world.wait(STEP - Duration::from_millis(1));

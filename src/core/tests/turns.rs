@@ -1,6 +1,6 @@
 //! Who is next, as the naive model has it: one look at all jobs for each that is given out.
 
-use super::model::Model;
+use super::model::{Model, Plain};
 use crate::core::*;
 
 impl Model {
@@ -10,7 +10,7 @@ impl Model {
             |at: &usize| self.jobs[*at].1.spec.queue == *name && self.jobs[*at].1.state == JobState::Ready;
         let ready = || (0..self.jobs.len()).filter(is_ready);
         let first = ready().map(|at| self.jobs[at].1.spec.priority).min()?;
-        let came_back = |job: &Job| job.failed + job.crashes + job.later > 0;
+        let came_back = |job: &Plain| job.failed + job.crashes + job.later > 0;
         let (back, fresh): (Vec<_>, Vec<_>) = ready()
             .filter(|at| self.jobs[*at].1.spec.priority == first)
             .partition(|at| came_back(&self.jobs[*at].1));

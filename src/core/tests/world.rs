@@ -132,7 +132,7 @@ impl World {
     }
 
     pub(super) fn kind(&self, id: u64) -> Option<StateKind> {
-        self.core.state.job(JobId(id)).map(|job| job.state.kind())
+        self.core.state.job(JobId(id)).map(|job| job.kind())
     }
 
     pub(super) fn settings(&mut self) -> &mut QueueSettings {

@@ -39,10 +39,10 @@ pub(crate) fn explain<S: Store + 'static>(
     };
     let mut words = words(hub, &job, &reasons, now);
     // Before it is anybody's turn, the workers must be able to begin.
-    if job.state == JobState::Ready {
+    if job.state() == JobState::Ready {
         words.splice(0..0, hub.holds.of(job.spec.queue.as_str(), now));
     }
-    Ok(ExplainView { id: id.0, state: job.state.kind().to_string(), reasons: words })
+    Ok(ExplainView { id: id.0, state: job.kind().to_string(), reasons: words })
 }
 
 fn words<S: Store + 'static>(hub: &Hub<S>, job: &Job, reasons: &[Reason], now: Time) -> Vec<String> {

@@ -60,20 +60,20 @@ pub(super) fn view<S: Store + 'static>(
     let settings = service.settings.of(&job.spec.queue);
     let at = |time: Time| hub.clock.shown(time).0;
     let some = |time: Time| (time != Time::NEVER).then(|| at(time));
-    let lease = if let JobState::Leased(lease) = job.state { Some(lease) } else { None };
+    let lease = if let JobState::Leased(lease) = job.state() { Some(lease) } else { None };
     let timeout = settings.timeout_of(&job.spec);
     let (exit_status, exit_signal) = exits(job.exit());
     JobView {
         id: id.0,
         queue: job.spec.queue.as_str().into(),
-        state: job.state.kind().to_string(),
+        state: job.kind().to_string(),
         command: None,
         priority: job.spec.priority.0,
-        attempt: job.attempt.0,
-        failed: job.failed,
+        attempt: job.attempt().0,
+        failed: job.failed(),
         attempts: job.spec.attempts.unwrap_or(settings.attempts),
-        crashes: job.crashes,
-        later: job.later,
+        crashes: job.crashes(),
+        later: job.later(),
         timeout_ms: timeout.map(|timeout| timeout.as_millis() as u64),
         backoff: job.spec.backoff.map(|backoff| BackoffView {
             kind: BACKOFF_KINDS[backoff.growth as usize].into(),
@@ -81,20 +81,20 @@ pub(super) fn view<S: Store + 'static>(
             max_ms: backoff.max.as_millis() as u64,
             jitter_permille: backoff.jitter_permille,
         }),
-        submitted_at: at(job.submitted_at),
-        due_at: if let JobState::Scheduled { due } = job.state { Some(at(due)) } else { None },
-        started_at: job.started.map(at),
+        submitted_at: at(job.submitted_at()),
+        due_at: if let JobState::Scheduled { due } = job.state() { Some(at(due)) } else { None },
+        started_at: job.started().map(at),
         runs_until: lease.and_then(|lease| Some(at(lease.since.plus(timeout?)))),
         leased_at: lease.map(|lease| at(lease.since)),
         leased_until: lease.map(|lease| at(lease.until)),
-        ended_at: job.state.ended().map(|end| at(end.at)),
+        ended_at: job.state().ended().map(|end| at(end.at)),
         exit_status,
         exit_signal,
-        kept_until: job.state.ended().and_then(|end| some(end.keep_until)),
+        kept_until: job.state().ended().and_then(|end| some(end.keep_until)),
         expires_at: some(job.expires_at),
         owner: job.spec.owner,
         tags: envelope.map_or_else(Vec::new, tags),
-        failures: job.failures.iter().map(|failure| self::failure(failure, &hub.clock)).collect(),
+        failures: job.failures().iter().map(|failure| self::failure(failure, &hub.clock)).collect(),
         stderr_tail: None,
     }
 }

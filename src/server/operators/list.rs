@@ -37,7 +37,7 @@ impl Filter {
     /// As far as can be told without reading.
     fn may_take(&self, job: &Job) -> bool {
         self.queue.as_ref().is_none_or(|queue| *queue == job.spec.queue)
-            && self.state.is_none_or(|state| state == job.state.kind())
+            && self.state.is_none_or(|state| state == job.kind())
             && (self.tags.is_empty() || job.spec.has_envelope)
     }
 

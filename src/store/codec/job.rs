@@ -6,7 +6,9 @@ use super::fields::{FieldWriter, read_fields};
 use super::old::{OldRuns, OldTags};
 use super::options::{put_spec, read_spec};
 use super::{DecodeError, Reader, put};
-use crate::core::{Attempt, Exit, Failure, Final, IdRange, Job, JobId, JobState, Lease, Spec, Time};
+use crate::core::{
+    Attempt, Exit, Failure, Final, IdRange, Job, JobCounts, JobId, JobState, Lease, Spec, Time,
+};
 use crate::store::CommitNo;
 use bincode::{BorrowDecode, Encode};
 use std::sync::Arc;
@@ -128,16 +130,16 @@ fn put_run(range: IdRange, job: &Job, same_spec: bool, out: &mut Vec<u8>) {
     if !same_spec {
         put_spec(&job.spec, out);
     }
-    put((job.submitted_at.0, StateV1::from(&job.state)), out);
+    put((job.submitted_at().0, StateV1::from(&job.state())), out);
     let mut fields = FieldWriter::new(out);
     fields.put_some(EXPIRES, (job.expires_at != Time::NEVER).then_some(job.expires_at.0));
     for (number, count) in
-        [(ATTEMPT, job.attempt.0), (FAILED, job.failed), (CRASHES, job.crashes), (LATER, job.later)]
+        [(ATTEMPT, job.attempt().0), (FAILED, job.failed()), (CRASHES, job.crashes()), (LATER, job.later())]
     {
         fields.put_some(number, (count != 0).then_some(count));
     }
-    fields.put_some(STARTED, job.started.map(|started| started.0));
-    for failure in &job.failures {
+    fields.put_some(STARTED, job.started().map(|started| started.0));
+    for failure in job.failures() {
         fields.put(FAILURE, FailureV3::from(failure));
     }
 }
@@ -150,21 +152,22 @@ fn read_run(reader: &mut Reader<'_>, before: Option<Arc<Spec>>) -> Result<Job, D
         (false, None) => return Err(DecodeError::Value("the first options of a block")),
     };
     let (submitted_at, state): (u64, StateV1) = reader.take()?;
-    let mut job = Job { state: state.into(), ..Job::fresh(spec, Time(submitted_at)) };
+    let mut job = Job::fresh(spec, Time(submitted_at));
+    let (mut counts, mut started, mut failures) = (JobCounts::default(), None, Vec::new());
     read_fields(reader, |field| {
         match field.number {
             EXPIRES => job.expires_at = Time(field.value()?),
-            ATTEMPT => job.attempt = Attempt(field.value()?),
-            STARTED => job.started = Some(Time(field.value()?)),
-            FAILED => job.failed = field.value()?,
-            CRASHES => job.crashes = field.value()?,
-            LATER => job.later = field.value()?,
-            FAILURE => job.failures.push(field.value::<FailureV3<'_>>()?.into()),
+            ATTEMPT => counts.attempt = Attempt(field.value()?),
+            STARTED => started = Some(Time(field.value()?)),
+            FAILED => counts.failed = field.value()?,
+            CRASHES => counts.crashes = field.value()?,
+            LATER => counts.later = field.value()?,
+            FAILURE => failures.push(field.value::<FailureV3<'_>>()?.into()),
             _ => return Err(field.unknown("a job")),
         }
         Ok(())
     })?;
-    Ok(job)
+    Ok(Job::remembered(job, state.into(), counts, started, failures))
 }
 
 /// A moment that may be [`Time::NEVER`], which most are: 0 stands for it, so that it takes one byte.

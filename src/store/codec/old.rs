@@ -5,7 +5,7 @@ use super::event::{ExitV2, RangeV1};
 use super::job::{StateV1, from_moment};
 use super::options::{BackoffV1, DurationV1};
 use super::{DecodeError, Envelope, Reader};
-use crate::core::{Attempt, Event, Exit, Failure, IdRange, Job, Priority, QueueName, Spec, Time};
+use crate::core::{Attempt, Event, Exit, Failure, IdRange, Job, JobCounts, Priority, QueueName, Spec, Time};
 use bincode::error::DecodeError as BincodeError;
 use bincode::{BorrowDecode, Decode, de::BorrowDecoder};
 use bytes::Bytes;
@@ -141,18 +141,13 @@ impl RunV1<'_> {
             return Err(DecodeError::Value("the number of failures"));
         }
         let failures = self.failures.into_iter().zip(more.ends);
-        Ok(Job {
-            spec,
-            submitted_at: Time(self.submitted_at),
-            expires_at: from_moment(self.expires_at),
-            state: self.state.into(),
-            attempt: Attempt(self.attempt),
-            started: more.started.map(Time),
-            failed: self.failed,
-            crashes: self.crashes,
-            later: more.later,
-            failures: failures.map(|(failure, end)| failure.with(end)).collect(),
-        })
+        let failures = failures.map(|(failure, end)| failure.with(end)).collect();
+        let (attempt, failed, crashes, later) =
+            (Attempt(self.attempt), self.failed, self.crashes, more.later);
+        let counts = JobCounts { attempt, failed, crashes, later };
+        let mut job = Job::fresh(spec, Time(self.submitted_at));
+        job.expires_at = from_moment(self.expires_at);
+        Ok(Job::remembered(job, self.state.into(), counts, more.started.map(Time), failures))
     }
 }
 

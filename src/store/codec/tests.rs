@@ -130,20 +130,14 @@ fn job() -> impl Strategy<Value = Job> {
         },
     );
     let failures = prop::collection::vec(failure, 0..3);
-    (spec(), [time(), time()], prop::option::of(time()), state(), any::<[u32; 4]>(), failures).prop_map(
-        |(spec, [submitted_at, expires_at], started, state, [attempt, failed, crashes, later], failures)| {
-            Job {
-                spec,
-                submitted_at,
-                expires_at,
-                state,
-                attempt: Attempt(attempt),
-                started,
-                failed,
-                crashes,
-                later,
-                failures,
-            }
+    let second = (0u64..1 << 30).prop_map(|second| Time(second * 1_000));
+    let past = (prop::option::of(time()), state(), any::<[u32; 4]>(), failures);
+    (spec(), second, time(), past).prop_map(
+        |(spec, submitted_at, expires_at, (started, state, [attempt, failed, crashes, later], failures))| {
+            let mut job = Job::fresh(spec, submitted_at);
+            job.expires_at = expires_at;
+            let counts = JobCounts { attempt: Attempt(attempt), failed, crashes, later };
+            Job::remembered(job, state, counts, started.filter(|at| *at != Time::NEVER), failures)
         },
     )
 }
@@ -325,8 +319,12 @@ fn the_largest_row_of_jobs_stays_below_its_bound() {
         let spec = Arc::new(Spec { has_envelope: true, owner: u32::MAX, ..Spec::plain(name) });
         let (at, exit) = (Time(1 << 60), Some(Exit::Status(255)));
         let (attempt, later, started) = (Attempt(u32::MAX), u32::MAX, Some(at));
-        let mut job = Job { attempt, later, started, ..Job::fresh(spec, at) };
-        (0..Failure::KEPT).for_each(|_| job.remember(at, &text, exit));
+        let counts = JobCounts { attempt, failed: u32::MAX, crashes: u32::MAX, later };
+        let failure = Failure { attempt, since: started, at, error: text.as_str().into(), exit };
+        let (end, failures) = (Final { at, keep_until: at }, vec![failure; Failure::KEPT]);
+        let mut job = Job::fresh(spec, at);
+        job.expires_at = at;
+        let job = Job::remembered(job, JobState::Dead(end), counts, started, failures);
         (IdRange::from(id), job)
     });
     let row = BlockRow::new(CommitNo(u64::MAX), runs.collect());

@@ -1,0 +1,361 @@
+//! What a job is: what the producer asked for ([`Spec`]), what has become of it ([`Job`], [`State`]). The body is
+//! not here; the core never sees one.
+
+mod spec;
+mod state;
+
+pub use spec::{BadQueueName, Priority, QueueName, Spec};
+pub use state::{Final, Holder, Lease, State, StateKind};
+
+use super::ids::JobId;
+use super::time::Time;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// The number of a lease on one job, from 1. It is the fencing token: a settle names it, and only the newest one
+/// is taken.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Attempt(pub u32);
+
+impl Attempt {
+    /// The attempt that follows.
+    pub fn next(self) -> Attempt {
+        Attempt(self.0.saturating_add(1))
+    }
+}
+
+impl fmt::Display for Attempt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// How a process ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Exit {
+    /// By itself, with this status; 0 is success.
+    Status(u8),
+    /// By this signal.
+    Signal(u8),
+}
+
+/// Why an attempt did not end well.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// Which attempt.
+    pub attempt: Attempt,
+    /// When it began; `None` where that was not yet remembered.
+    pub since: Option<Time>,
+    /// When it ended.
+    pub at: Time,
+    /// What the worker, or the daemon, said of it; at most [`Failure::TEXT_MAX`] bytes.
+    pub error: Box<str>,
+    /// How its process ended, if the worker has said so.
+    pub exit: Option<Exit>,
+}
+
+impl Failure {
+    /// The longest text that is kept of an error, in bytes. What is longer is cut.
+    pub const TEXT_MAX: usize = 240;
+    /// How many failures are kept of one job, the newest.
+    pub const KEPT: usize = 3;
+}
+
+/// One job, all but what is stored beside it. Small, since there may be millions that are like no other: what most of them
+/// do not have yet is behind a pointer.
+#[derive(Clone, Debug)]
+pub struct Job {
+    /// What was asked for.
+    pub spec: Arc<Spec>,
+    /// When it is of no use any more; [`Time::NEVER`] for most.
+    pub expires_at: Time,
+    /// When it is due, when its lease ends, or when it ended, as its state has it.
+    when: Time,
+    /// What has become of it, once anything has.
+    history: Option<Arc<History>>,
+    /// The second in which it arrived, since 1970.
+    submitted: u32,
+    kind: StateKind,
+}
+
+// A million scheduled jobs that are like no other take as many of these.
+const _: () = assert!(size_of::<Job>() <= 40);
+
+/// What has become of a job.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct History {
+    attempt: Attempt,
+    failed: u32,
+    crashes: u32,
+    later: u32,
+    /// When the newest attempt began; [`Time::NEVER`] before the first, or where that was not yet remembered.
+    started: Time,
+    /// Who has it, or until when it is kept.
+    hold: Hold,
+    /// The newest ones, oldest first.
+    failures: Box<[Failure]>,
+}
+
+/// What else is to be known of a state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Hold {
+    Nothing,
+    By(Holder),
+    Until(Time),
+}
+
+impl Default for History {
+    fn default() -> History {
+        History {
+            attempt: Attempt(0),
+            failed: 0,
+            crashes: 0,
+            later: 0,
+            started: Time::NEVER,
+            hold: Hold::Nothing,
+            failures: Box::default(),
+        }
+    }
+}
+
+impl PartialEq for Job {
+    /// Whether they differ in nothing. What differs most often, and is told apart soonest, comes first.
+    fn eq(&self, other: &Job) -> bool {
+        (self.when, self.kind) == (other.when, other.kind)
+            && (self.submitted, self.expires_at) == (other.submitted, other.expires_at)
+            && (Arc::ptr_eq(&self.spec, &other.spec) || self.spec == other.spec)
+            && match (&self.history, &other.history) {
+                (Some(history), Some(others)) => Arc::ptr_eq(history, others) || history == others,
+                (Some(history), None) | (None, Some(history)) => **history == History::default(),
+                (None, None) => true,
+            }
+    }
+}
+
+impl Eq for Job {}
+
+impl Job {
+    /// A job that has just arrived, in this second, and may be claimed.
+    pub fn fresh(spec: Arc<Spec>, submitted_at: Time) -> Job {
+        // There are seconds until 2106.
+        let submitted = u32::try_from(submitted_at.0 / 1_000).unwrap_or(u32::MAX);
+        let (when, kind) = (Time(0), StateKind::Ready);
+        Job { spec, expires_at: Time::NEVER, when, history: None, submitted, kind }
+    }
+
+    /// A job as it was remembered: in a state, with what was counted of it, when its newest attempt began, and why
+    /// earlier ones did not end well. When a lease began is when its attempt did.
+    pub(crate) fn remembered(
+        fresh: Job,
+        state: State,
+        counts: JobCounts,
+        started: Option<Time>,
+        failures: Vec<Failure>,
+    ) -> Job {
+        let mut job = fresh;
+        job.set_counts(counts);
+        if started.is_some() || !failures.is_empty() {
+            let history = job.history_mut();
+            (history.started, history.failures) = (started.unwrap_or(Time::NEVER), failures.into());
+        }
+        job.set_state(state);
+        job
+    }
+
+    /// The second in which it arrived.
+    pub fn submitted_at(&self) -> Time {
+        Time(u64::from(self.submitted) * 1_000)
+    }
+
+    /// Where it is in its life.
+    pub fn state(&self) -> State {
+        let end = || {
+            let keep_until = match self.history.as_deref() {
+                Some(History { hold: Hold::Until(time), .. }) => *time,
+                _ => Time::NEVER,
+            };
+            Final { at: self.when, keep_until }
+        };
+        match self.kind {
+            StateKind::Scheduled => State::Scheduled { due: self.when },
+            StateKind::Ready => State::Ready,
+            StateKind::Leased => State::Leased(self.lease_of(self.history.as_deref())),
+            StateKind::Done => State::Done(end()),
+            StateKind::Dead => State::Dead(end()),
+            StateKind::Cancelled => State::Cancelled(end()),
+            StateKind::Expired => State::Expired(end()),
+        }
+    }
+
+    fn lease_of(&self, history: Option<&History>) -> Lease {
+        let holder = match history {
+            Some(History { hold: Hold::By(holder), .. }) => *holder,
+            _ => Holder::Anyone,
+        };
+        let since = history.map_or(Time::NEVER, |history| history.started);
+        Lease { holder, since, until: self.when }
+    }
+
+    /// The state without its data.
+    pub fn kind(&self) -> StateKind {
+        self.kind
+    }
+
+    /// Puts it into a state. A lease begins with the newest attempt.
+    pub(super) fn set_state(&mut self, state: State) {
+        self.kind = state.kind();
+        let (when, hold) = match state {
+            State::Ready => (Time(0), Hold::Nothing),
+            State::Scheduled { due } => (due, Hold::Nothing),
+            State::Leased(lease) => {
+                if self.started() != Some(lease.since) {
+                    self.history_mut().started = lease.since;
+                }
+                (lease.until, Hold::By(lease.holder))
+            }
+            State::Done(end) | State::Dead(end) | State::Cancelled(end) | State::Expired(end) => {
+                let forever = end.keep_until == Time::NEVER;
+                (end.at, if forever { Hold::Nothing } else { Hold::Until(end.keep_until) })
+            }
+        };
+        self.when = when;
+        if self.history.as_ref().map_or(Hold::Nothing, |history| history.hold) != hold {
+            self.history_mut().hold = hold;
+        }
+    }
+
+    fn history_mut(&mut self) -> &mut History {
+        Arc::make_mut(self.history.get_or_insert_default())
+    }
+
+    fn of_history<T>(&self, of: impl FnOnce(&History) -> T) -> Option<T> {
+        self.history.as_deref().map(of)
+    }
+
+    /// The newest attempt; 0 before the first.
+    pub fn attempt(&self) -> Attempt {
+        self.of_history(|history| history.attempt).unwrap_or_default()
+    }
+
+    /// When the newest attempt began; `None` before the first, or where that was not yet remembered.
+    pub fn started(&self) -> Option<Time> {
+        self.of_history(|history| history.started).filter(|started| *started != Time::NEVER)
+    }
+
+    /// How many attempts count as failed.
+    pub fn failed(&self) -> u32 {
+        self.of_history(|history| history.failed).unwrap_or(0)
+    }
+
+    /// How many times its worker, or the daemon under it, vanished, or its lease ended without a word.
+    pub fn crashes(&self) -> u32 {
+        self.of_history(|history| history.crashes).unwrap_or(0)
+    }
+
+    /// How many times a worker has said: again later.
+    pub fn later(&self) -> u32 {
+        self.of_history(|history| history.later).unwrap_or(0)
+    }
+
+    /// Why the newest attempts did not end well, oldest first; also those that are to come again later.
+    pub fn failures(&self) -> &[Failure] {
+        self.history.as_deref().map_or(&[], |history| &history.failures)
+    }
+
+    /// JobCounts what has become of it.
+    pub(crate) fn set_counts(&mut self, counts: JobCounts) {
+        if self.counts() != counts {
+            let history = self.history_mut();
+            let JobCounts { attempt, failed, crashes, later } = counts;
+            (history.attempt, history.failed) = (attempt, failed);
+            (history.crashes, history.later) = (crashes, later);
+        }
+    }
+
+    /// What was counted of it.
+    pub(super) fn counts(&self) -> JobCounts {
+        let (attempt, failed) = (self.attempt(), self.failed());
+        JobCounts { attempt, failed, crashes: self.crashes(), later: self.later() }
+    }
+
+    /// The lease on it and its attempt, if it is leased.
+    pub fn lease(&self) -> Option<(Attempt, Lease)> {
+        let history = self.history.as_deref();
+        (self.kind == StateKind::Leased).then(|| (self.attempt(), self.lease_of(history)))
+    }
+
+    /// The connection with which its lease ends, if it is leased so.
+    pub(super) fn session(&self) -> Option<u64> {
+        match self.history.as_deref()?.hold {
+            Hold::By(Holder::Session(session)) => Some(session),
+            _ => None,
+        }
+    }
+
+    /// When its last attempt began, if it has come back: it has failed, was interrupted, or was to come later.
+    pub(super) fn returned(&self) -> Option<Time> {
+        let history = self.history.as_deref()?;
+        let back = history.failed > 0 || history.crashes > 0 || history.later > 0;
+        back.then(|| self.started().unwrap_or_default())
+    }
+
+    /// How the process of its newest attempt ended, if it has come to an end of its own: well if it is done.
+    pub fn exit(&self) -> Option<Exit> {
+        let newest = self.failures().last().filter(|failure| failure.attempt == self.attempt());
+        match self.kind {
+            StateKind::Done => Some(Exit::Status(0)),
+            StateKind::Cancelled | StateKind::Expired => None,
+            StateKind::Scheduled | StateKind::Ready | StateKind::Leased | StateKind::Dead => newest?.exit,
+        }
+    }
+
+    /// The one moment at which time alone changes this job.
+    pub fn next_due(&self) -> Time {
+        match self.state() {
+            State::Scheduled { due } => due.min(self.expires_at),
+            State::Ready => self.expires_at,
+            State::Leased(lease) => lease.until,
+            State::Done(end) | State::Dead(end) | State::Cancelled(end) | State::Expired(end) => {
+                end.keep_until
+            }
+        }
+    }
+
+    /// Remembers how the newest attempt ended, the oldest memory giving way.
+    pub(super) fn remember(&mut self, at: Time, error: &str, exit: Option<Exit>) {
+        let (attempt, since) = (self.attempt(), self.started());
+        let forgotten = (self.failures().len() + 1).saturating_sub(Failure::KEPT);
+        let history = self.history_mut();
+        let mut failures = std::mem::take(&mut history.failures).into_vec();
+        failures.drain(..forgotten);
+        failures.push(Failure { attempt, since, at, error: error.into(), exit });
+        history.failures = failures.into();
+    }
+}
+
+/// What is counted of a job.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct JobCounts {
+    pub(crate) attempt: Attempt,
+    pub(crate) failed: u32,
+    pub(crate) crashes: u32,
+    pub(crate) later: u32,
+}
+
+/// What a claim hands to a worker, beside the body.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Grant {
+    /// The job.
+    pub id: JobId,
+    /// What was asked for.
+    pub spec: Arc<Spec>,
+    /// The lease's number; a settle must name it.
+    pub attempt: Attempt,
+    /// How many attempts the job has in all.
+    pub attempts: u32,
+    /// How long one attempt may run; `None` for without end.
+    pub timeout: Option<Duration>,
+    /// When the lease ends unless it is extended.
+    pub until: Time,
+}

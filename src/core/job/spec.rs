@@ -1,0 +1,98 @@
+//! What a producer asks for: the part of it that decisions need.
+
+use crate::core::retry::Backoff;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Where a job stands among those of its queue: 0 goes first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Priority(pub u32);
+
+impl Default for Priority {
+    /// Such that there is room on both sides: for what is urgent, and for what can wait.
+    fn default() -> Priority {
+        Priority(1024)
+    }
+}
+
+/// The name of a queue: 1 to [`QueueName::MAX`] characters of `A-Z a-z 0-9 . _ - / : +`, not beginning with `-`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct QueueName(Arc<str>);
+
+/// A queue name that breaks the rule.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "`{0}` is not a queue name: use 1 to {max} of the characters A-Z a-z 0-9 . _ - / : +, not beginning with -",
+    max = QueueName::MAX
+)]
+pub struct BadQueueName(pub String);
+
+impl QueueName {
+    /// The longest name, in bytes.
+    pub const MAX: usize = 100;
+
+    /// Checks a name.
+    ///
+    /// # Errors
+    /// [`BadQueueName`], with the name cut to a length that can be shown.
+    ///
+    /// ```
+    /// use musher::core::QueueName;
+    /// assert!(QueueName::new("mails/eu-1").is_ok());
+    /// assert!(QueueName::new("two words").is_err());
+    /// ```
+    pub fn new(name: &str) -> Result<QueueName, BadQueueName> {
+        let allowed = |b: u8| b.is_ascii_alphanumeric() || b"._-/:+".contains(&b);
+        if name.is_empty() || name.len() > Self::MAX || name.starts_with('-') || !name.bytes().all(allowed) {
+            return Err(BadQueueName(name.chars().take(40).collect::<String>().escape_debug().to_string()));
+        }
+        Ok(QueueName(name.into()))
+    }
+
+    /// The name as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for QueueName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// What the producer asked for. Equal neighbours share one `Spec`, so it costs by the batch and not by the job.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Spec {
+    /// The queue that the job waits in.
+    pub queue: QueueName,
+    /// Its place among the others.
+    pub priority: Priority,
+    /// After how many failed attempts it is dead; the queue's setting if not given.
+    pub attempts: Option<u32>,
+    /// How it waits between attempts; the queue's setting if not given.
+    pub backoff: Option<Backoff>,
+    /// How long one attempt may run, zero for without end; the queue's setting if not given. Enforced by the worker.
+    pub timeout: Option<Duration>,
+    /// Whether something for people and workers (tags, for instance) is stored beside its body: jobs that differ
+    /// only in what that is are alike.
+    pub has_envelope: bool,
+    /// The user who submitted it.
+    pub owner: u32,
+}
+
+impl Spec {
+    /// A job for `queue` with no wishes.
+    pub fn plain(queue: QueueName) -> Spec {
+        Spec {
+            queue,
+            priority: Priority::default(),
+            attempts: None,
+            backoff: None,
+            timeout: None,
+            has_envelope: false,
+            owner: 0,
+        }
+    }
+}

@@ -1,0 +1,130 @@
+//! The states of a job.
+
+use crate::core::time::Time;
+use std::fmt;
+
+/// Who holds a lease.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Holder {
+    /// A connection of this run of the daemon: the lease ends with it.
+    Session(u64),
+    /// Whoever knows the attempt number: the lease ends by a settle or by its time.
+    Anyone,
+}
+
+/// A claim with an end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lease {
+    /// Who claimed the job.
+    pub holder: Holder,
+    /// When it was claimed.
+    pub since: Time,
+    /// When it ends unless it is extended.
+    pub until: Time,
+}
+
+/// Where a job is in its life. `ready` and `scheduled` jobs wait, `leased` ones are worked on, the others are
+/// final.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// Waits until `due`: submitted with a delay, or between two attempts.
+    Scheduled {
+        /// When it becomes ready.
+        due: Time,
+    },
+    /// May be claimed now.
+    Ready,
+    /// A worker has it.
+    Leased(Lease),
+    /// Completed.
+    Done(Final),
+    /// Out of attempts, or buried by hand.
+    Dead(Final),
+    /// Cancelled by hand.
+    Cancelled(Final),
+    /// Its time to live ran out before it was done.
+    Expired(Final),
+}
+
+/// When a job ended and how long it is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Final {
+    /// When it ended.
+    pub at: Time,
+    /// When it is forgotten; [`Time::NEVER`] to keep it.
+    pub keep_until: Time,
+}
+
+/// A state without its data: for counting, filtering and naming.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[allow(missing_docs, reason = "each is documented at `State`")]
+pub enum StateKind {
+    Scheduled,
+    Ready,
+    Leased,
+    Done,
+    Dead,
+    Cancelled,
+    Expired,
+}
+
+impl StateKind {
+    /// Every state, in the order of a job's life.
+    pub const ALL: [StateKind; 7] = [
+        StateKind::Scheduled,
+        StateKind::Ready,
+        StateKind::Leased,
+        StateKind::Done,
+        StateKind::Dead,
+        StateKind::Cancelled,
+        StateKind::Expired,
+    ];
+
+    /// The state's name, as in protocol and command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            StateKind::Scheduled => "scheduled",
+            StateKind::Ready => "ready",
+            StateKind::Leased => "leased",
+            StateKind::Done => "done",
+            StateKind::Dead => "dead",
+            StateKind::Cancelled => "cancelled",
+            StateKind::Expired => "expired",
+        }
+    }
+
+    /// Whether a job in this state has ended.
+    pub fn is_final(self) -> bool {
+        !matches!(self, StateKind::Scheduled | StateKind::Ready | StateKind::Leased)
+    }
+}
+
+impl fmt::Display for StateKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+impl State {
+    /// The state without its data.
+    pub fn kind(&self) -> StateKind {
+        match self {
+            State::Scheduled { .. } => StateKind::Scheduled,
+            State::Ready => StateKind::Ready,
+            State::Leased(_) => StateKind::Leased,
+            State::Done(_) => StateKind::Done,
+            State::Dead(_) => StateKind::Dead,
+            State::Cancelled(_) => StateKind::Cancelled,
+            State::Expired(_) => StateKind::Expired,
+        }
+    }
+
+    /// When a final state was reached and how long it is kept.
+    pub fn ended(&self) -> Option<Final> {
+        match self {
+            State::Done(end) | State::Dead(end) | State::Cancelled(end) | State::Expired(end) => Some(*end),
+            State::Scheduled { .. } | State::Ready | State::Leased(_) => None,
+        }
+    }
+}
