@@ -5,7 +5,7 @@ use musher::core::{IdRange, Job, JobId, State};
 
 /// Fails at the first difference.
 pub(crate) fn compare(before: &State, found: &State) {
-    assert_eq!(before.books(), found.books(), "the books of the queues");
+    assert_eq!((before.rows(), before.next_id()), (found.rows(), found.next_id()), "what is beside the jobs");
     let (before, found) = (jobs(before), jobs(found));
     for (before, found) in before.iter().zip(&found) {
         assert_eq!(before, found, "a job before and after the start");

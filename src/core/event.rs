@@ -10,6 +10,7 @@
 
 use super::ids::{IdRange, Ids, JobId};
 use super::job::{Exit, Holder, QueueName, Spec};
+use super::rows::RowKey;
 use super::time::Time;
 use std::sync::Arc;
 
@@ -181,6 +182,29 @@ impl Event {
             | Event::Revived { jobs }
             | Event::Deleted { jobs } => jobs.ranges(),
             Event::Paused { .. } | Event::Resumed { .. } | Event::QueueForgotten { .. } => &[],
+        }
+    }
+
+    /// The row that is gone after the event, if it is about one that is not there any more.
+    pub fn removed_row(&self) -> Option<RowKey> {
+        match self {
+            Event::QueueForgotten { queue } => Some(RowKey::Queue(queue.clone())),
+            Event::Submitted { .. }
+            | Event::Claimed { .. }
+            | Event::Extended { .. }
+            | Event::Completed { .. }
+            | Event::Failed { .. }
+            | Event::Released { .. }
+            | Event::Deferred { .. }
+            | Event::Interrupted { .. }
+            | Event::Ripened { .. }
+            | Event::Expired { .. }
+            | Event::Cancelled { .. }
+            | Event::Buried { .. }
+            | Event::Revived { .. }
+            | Event::Deleted { .. }
+            | Event::Paused { .. }
+            | Event::Resumed { .. } => None,
         }
     }
 

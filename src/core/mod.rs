@@ -52,6 +52,7 @@ mod ready;
 mod recent;
 mod rejection;
 mod retry;
+mod rows;
 mod runs;
 mod settings;
 mod sight;
@@ -74,9 +75,10 @@ pub use queue::{Counts, Queue};
 pub use recent::RecentEnd;
 pub use rejection::{EditRejection, LeaseRejection, Rejection};
 pub use retry::{BACKOFF_MAX, Backoff, Growth};
+pub use rows::{QueueRow, Row, RowKey};
 pub use settings::{Keep, QueueSettings, Retries, Settings};
 pub use sight::Sight;
-pub use state::{Books, QueueBooks, State, Totals};
+pub use state::{State, Totals};
 pub use time::Time;
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use super::keyed::Keyed;
 use super::ready::Ready;
 use super::settings::Retries;
 use super::time::Time;
-use super::{QueueBooks, QueueName, Totals};
+use super::{QueueName, QueueRow, Totals};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -204,9 +204,9 @@ impl Queue {
         }
     }
 
-    pub(super) fn books(&self, name: &QueueName) -> QueueBooks {
+    pub(super) fn row(&self, name: &QueueName) -> QueueRow {
         let Queue { paused, totals, maker, used, .. } = *self;
-        QueueBooks { name: name.clone(), paused, totals, maker, used }
+        QueueRow { name: name.clone(), paused, totals, maker, used }
     }
 
     /// The ready jobs of each priority, for the check of the invariants.

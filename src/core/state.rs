@@ -27,30 +27,6 @@ pub struct State {
     pub(super) recent: Recent,
 }
 
-/// What of the state is not about single jobs; saved as one row.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Books {
-    /// The id that the next job gets.
-    pub next_id: JobId,
-    /// Every queue that was ever used, in the order of their names.
-    pub queues: Vec<QueueBooks>,
-}
-
-/// What is remembered of a queue beside its jobs.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct QueueBooks {
-    /// The queue.
-    pub name: QueueName,
-    /// Whether it is paused.
-    pub paused: bool,
-    /// What went through it.
-    pub totals: Totals,
-    /// See [`Queue::maker`].
-    pub maker: Option<u32>,
-    /// See [`Queue::used`].
-    pub used: Time,
-}
-
 /// What went through a queue since its first job.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Totals {
@@ -147,20 +123,9 @@ impl State {
         self.jobs.iter(range)
     }
 
-    /// What of the state is not about single jobs.
-    pub fn books(&self) -> Books {
-        let mut queues: Vec<_> = self.queues.iter().map(|(name, queue)| queue.books(name)).collect();
-        queues.sort_by(|a, b| a.name.cmp(&b.name));
-        Books { next_id: self.next_id(), queues }
-    }
-
-    /// Puts the books back. For recovery; the next id never goes down.
-    pub fn restore_books(&mut self, books: Books) {
-        self.next_id = self.next_id.max(books.next_id.0);
-        for QueueBooks { name, paused, totals, maker, used } in books.queues {
-            let queue = self.queues.entry(name).or_default();
-            (queue.paused, queue.totals, queue.maker, queue.used) = (paused, totals, maker, used);
-        }
+    /// No job gets an id before this one. For recovery; it never goes down.
+    pub fn raise_next_id(&mut self, next_id: JobId) {
+        self.next_id = self.next_id.max(next_id.0);
     }
 
     /// Puts a run of equal jobs back, as `runs` gave it. For recovery; the ids must be unknown.

@@ -4,7 +4,7 @@
 use super::damage_tests::{everything, verify_untouched};
 use super::workload::Workload;
 use super::*;
-use crate::core::{AfterFailure, Event, Exit, Holder, IdRange, Job, JobId, State, StateKind, Time};
+use crate::core::{AfterFailure, Event, Exit, Holder, IdRange, Job, JobId, Row, State, StateKind, Time};
 use crate::migrations::NEWEST;
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -73,7 +73,7 @@ fn works_and_becomes_one_of_todays(format: u32) {
         }
     });
     happens(&mut store, &mut state, ends.collect());
-    let seen = |state: &State| (state.runs(IdRange::new(JobId(1), state.next_id().0)), state.books());
+    let seen = |state: &State| (state.runs(IdRange::new(JobId(1), state.next_id().0)), state.rows());
     let before = seen(&state);
     assert!(before.0.iter().any(|(_, job)| job.later() > 0) && ready.len() > 1);
     drop(store);
@@ -124,14 +124,14 @@ fn a_migration_leaves_todays_format_and_a_newer_one_as_they_are() {
 /// Everything that a recovery gives back, as text that no later change of a `Debug` touches.
 fn describe(store: &mut DiskStore, found: &Recovered) -> String {
     let mut text = format!("last {} at {}\n", found.last.0, found.time.0);
-    let books = found.state.books();
-    writeln!(text, "next id {}", books.next_id).unwrap();
-    for queue in &books.queues {
+    let next_id = found.state.next_id();
+    writeln!(text, "next id {}", next_id).unwrap();
+    for Row::Queue(queue) in found.state.rows() {
         let t = queue.totals;
         let totals = [t.submitted, t.claimed, t.completed, t.failed, t.died, t.cancelled, t.expired];
         writeln!(text, "queue {} paused {} totals {totals:?}", queue.name, queue.paused).unwrap();
     }
-    for (range, job) in found.state.runs(IdRange::new(JobId(1), books.next_id.0)) {
+    for (range, job) in found.state.runs(IdRange::new(JobId(1), next_id.0)) {
         for id in range.iter() {
             let body = store.blob(Blob::Body, id).unwrap();
             let sum = crc32c::crc32c(&body);

@@ -1,7 +1,7 @@
 //! What must be true of the store's decoders whatever they are given.
 
 use super::codec::{
-    BlobRow, BlockRow, MetaRow, QueueRow, SumRow, blob_key_parts, decode_whole_commit, encode_commit,
+    BlobRow, BlockRow, MetaRow, StampedRow, SumRow, blob_key_parts, decode_whole_commit, encode_commit,
     row_mask,
 };
 use super::log::files::fuzz_replay;
@@ -14,7 +14,7 @@ use std::path::Path;
 pub fn store(data: &[u8]) {
     let shared = Bytes::copy_from_slice(data);
     let _ = (BlockRow::decode(3, data), row_mask(data), blob_key_parts(data));
-    let _ = (MetaRow::decode(data), QueueRow::decode(b"q", data), SumRow::decode(data));
+    let _ = (MetaRow::decode(data), StampedRow::decode(b"q", data), SumRow::decode(data));
     let _ = BlobRow::decode(JobId(3), &shared);
     if let Ok(commit) = decode_whole_commit(&shared) {
         let mut bytes = Vec::new();

@@ -7,13 +7,13 @@
 
 use super::blob::Blob;
 use super::checkpoint::{Start, mark};
-use super::codec::{CommitView, MetaRow, block_of, block_range, decode_commit};
+use super::codec::{CommitView, MetaRow, block_of, block_range, decode_commit, row_key};
 use super::commit::CommitNo;
 use super::directory::DirectoryError;
 use super::home::{HomeError, Rows, ahead_of_log};
 use super::log::{LogError, Place};
 use super::recent::{Recent, arrivals};
-use crate::core::{Books, Event, IdRange, JobId, QueueBooks, QueueName, RangeSet, State, Time};
+use crate::core::{Event, IdRange, JobId, RangeSet, Row, RowKey, State, Time};
 use bytes::Bytes;
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -77,8 +77,8 @@ pub(super) struct Fold {
     ahead: HashMap<u64, CommitNo>,
     /// The newest of these, and its block.
     newest_row: (CommitNo, u64),
-    /// Queues whose rows are newer than the last whole checkpoint: what holds after which commit.
-    queues: BTreeMap<CommitNo, Vec<QueueBooks>>,
+    /// Rows beside those of jobs that are newer than the last whole checkpoint: what holds after which commit.
+    newer: BTreeMap<CommitNo, Vec<Row>>,
     /// Blocks that have a row of jobs.
     rows: RangeSet,
     /// Blocks that may have rows of any kind: a crash may have left blobs without their jobs.
@@ -86,8 +86,8 @@ pub(super) struct Fold {
     dirty: RangeSet,
     /// Blocks whose rows are of an older version, with tags in them and no envelopes beside them.
     tagged: RangeSet,
-    /// Queues that were forgotten by what was folded.
-    gone: BTreeSet<QueueName>,
+    /// Rows that were removed by what was folded.
+    gone: BTreeSet<RowKey>,
     recent: Recent,
     report: Report,
 }
@@ -103,7 +103,7 @@ impl Fold {
             next_id: meta.next_id,
             ahead: HashMap::new(),
             newest_row: Default::default(),
-            queues: BTreeMap::new(),
+            newer: BTreeMap::new(),
             rows: RangeSet::default(),
             stored: RangeSet::default(),
             dirty: RangeSet::default(),
@@ -112,8 +112,8 @@ impl Fold {
             recent,
             report: Report::default(),
         };
-        for row in home.queues()? {
-            fold.queues.entry(row.commit.max(fold.meta.home)).or_default().push(row.books);
+        for row in home.rows()? {
+            fold.newer.entry(row.commit.max(fold.meta.home)).or_default().push(row.row);
         }
         home.blocks(|block, row| {
             if row.commit > fold.meta.home {
@@ -135,14 +135,14 @@ impl Fold {
             }
         })?;
         fold.stored = fold.rows.clone();
-        fold.restore_queues(fold.meta.home);
+        fold.restore_rows(fold.meta.home);
         Ok(fold)
     }
 
-    /// Queues' rows hold the totals after one commit exactly: what was counted on the way there gives way.
-    fn restore_queues(&mut self, after: CommitNo) {
-        if let Some(queues) = self.queues.remove(&after) {
-            self.state.restore_books(Books { next_id: JobId(0), queues });
+    /// Rows hold what was so after one commit exactly: what was counted on the way there gives way.
+    fn restore_rows(&mut self, after: CommitNo) {
+        for row in self.newer.remove(&after).into_iter().flatten() {
+            self.state.restore_row(row);
         }
     }
 
@@ -164,7 +164,7 @@ impl Fold {
         self.events(place, &commit)?;
         self.time = commit.time;
         self.report.commits += 1;
-        self.restore_queues(place.number);
+        self.restore_rows(place.number);
         Ok(())
     }
 
@@ -185,9 +185,7 @@ impl Fold {
                 }
                 self.forget_stored(place.number, *jobs);
             }
-            if let Event::QueueForgotten { queue } = event {
-                self.gone.insert(queue.clone());
-            }
+            self.gone.extend(event.removed_row());
             for range in event.jobs() {
                 mark(&mut self.dirty, *range);
                 mark(&mut self.stored, *range);
@@ -272,11 +270,11 @@ impl Fold {
         if newest > last {
             return Err(ahead_of_log("jobs", &block.to_be_bytes(), newest, last));
         }
-        if let Some((newest, queues)) = self.queues.last_key_value() {
-            return Err(ahead_of_log("queues", queues[0].name.as_str().as_bytes(), *newest, last));
+        if let Some((newest, rows)) = self.newer.last_key_value() {
+            return Err(ahead_of_log("queues", row_key(&rows[0].key()), *newest, last));
         }
         // Jobs that arrived and went before their row was written have left no trace but this.
-        self.state.restore_books(Books { next_id: self.next_id, queues: Vec::new() });
+        self.state.raise_next_id(self.next_id);
         Ok(())
     }
 }

@@ -11,7 +11,7 @@ use super::home::sled::SledRows;
 use super::home::{BlockChange, HomeError};
 use super::log::files::Files;
 use super::options::Options;
-use crate::core::{Books, JobId};
+use crate::core::JobId;
 use std::io::Read;
 use std::path::Path;
 
@@ -43,7 +43,7 @@ pub fn restore(
     let (mut store, found) = DiskStore::open_in(directory, options)?;
     let mut state = found.state;
     let next_id = JobId(state.next_id().0.saturating_add(skip_ids));
-    state.restore_books(Books { next_id, queues: Vec::new() });
+    state.raise_next_id(next_id);
     store.bring_home(&state)?;
     store.note_next_id(next_id)?;
     store.write_format()?;
@@ -68,7 +68,7 @@ fn write_all(stream: impl Read, directory: &Directory, options: &Options) -> Res
                 let mask = decoded.map_err(|e| HomeError::damaged("jobs", &block.to_be_bytes(), e))?.mask();
                 home.store(&BlockChange { block, row: Some((row.into(), mask)), blobs: ByKind::default() })?;
             }
-            Next::Piece(Piece::Queue(row)) => home.store_queue(&row)?,
+            Next::Piece(Piece::Row(row)) => home.store_row(&row)?,
             Next::Piece(Piece::Commit(number, payload)) => {
                 let log = match &mut log {
                     Some(log) => log,

@@ -11,7 +11,7 @@ use std::time::Duration;
 #[derive(Clone, Default)]
 pub(super) struct Model {
     pub(super) jobs: Vec<(u64, Plain)>,
-    pub(super) queues: Vec<QueueBooks>,
+    pub(super) queues: Vec<QueueRow>,
     pub(super) submitted: u64,
     pub(super) settings: Settings,
     pub(super) draining: bool,
@@ -94,18 +94,18 @@ impl Model {
         let new = names.iter().filter(|name| self.queue(name).is_none()).count();
         let limit = self.settings.queues_max;
         let over = if new > 0 { (self.queues.len() + new).saturating_sub(limit) } else { 0 };
-        let empty = |books: &&QueueBooks| {
-            let has_jobs = self.jobs.iter().any(|(_, job)| job.spec.queue == books.name);
-            let spared = books.paused || self.settings.queues.contains_key(&books.name);
-            !has_jobs && !spared && !names.contains(&&books.name)
+        let empty = |row: &&QueueRow| {
+            let has_jobs = self.jobs.iter().any(|(_, job)| job.spec.queue == row.name);
+            let spared = row.paused || self.settings.queues.contains_key(&row.name);
+            !has_jobs && !spared && !names.contains(&&row.name)
         };
         let mut idle: Vec<_> =
-            self.queues.iter().filter(empty).map(|books| (books.used, books.name.clone())).collect();
+            self.queues.iter().filter(empty).map(|row| (row.used, row.name.clone())).collect();
         idle.sort();
         if idle.len() < over {
             return Err(Rejection::TooManyQueues { limit });
         }
-        self.queues.retain(|books| idle[..over].iter().all(|(_, name)| *name != books.name));
+        self.queues.retain(|row| idle[..over].iter().all(|(_, name)| *name != row.name));
         let first = self.submitted + 1;
         for group in groups {
             let due = match group.start {
@@ -117,11 +117,11 @@ impl Model {
                 self.submitted += 1;
                 let second = Time(self.now / 1000 * 1000);
                 let is_new = self.queue(&group.spec.queue).is_none();
-                let books = self.books(&group.spec.queue);
-                books.totals.submitted += 1;
-                books.used = second;
+                let row = self.row(&group.spec.queue);
+                row.totals.submitted += 1;
+                row.used = second;
                 if is_new {
-                    books.maker = Some(0);
+                    row.maker = Some(0);
                 }
                 let state =
                     if due > self.now { JobState::Scheduled { due: Time(due) } } else { JobState::Ready };
@@ -156,7 +156,7 @@ impl Model {
                 let Some(at) = self.next(name) else { break };
                 let settings = self.settings_of(at).clone();
                 let until = Time(self.now + millis(claim.lease.unwrap_or(settings.lease)));
-                self.books(name).totals.claimed += 1;
+                self.row(name).totals.claimed += 1;
                 let (id, now, job) = (self.jobs[at].0, self.now, &mut self.jobs[at].1);
                 job.attempt.0 += 1;
                 job.started = Some(Time(now));
@@ -353,10 +353,10 @@ impl Model {
         self.queues.iter().position(|queue| queue.name == *name)
     }
 
-    fn books(&mut self, name: &QueueName) -> &mut QueueBooks {
+    fn row(&mut self, name: &QueueName) -> &mut QueueRow {
         let at = self.queue(name).unwrap_or_else(|| {
             let (totals, used) = (Totals::default(), Time(0));
-            self.queues.push(QueueBooks { name: name.clone(), paused: false, totals, maker: None, used });
+            self.queues.push(QueueRow { name: name.clone(), paused: false, totals, maker: None, used });
             self.queues.len() - 1
         });
         &mut self.queues[at]
@@ -364,7 +364,7 @@ impl Model {
 
     fn totals(&mut self, at: usize) -> &mut Totals {
         let name = self.jobs[at].1.spec.queue.clone();
-        &mut self.books(&name).totals
+        &mut self.row(&name).totals
     }
 }
 

@@ -18,7 +18,7 @@ fn use_up(world: &mut World, queue: &str) {
 }
 
 fn names(world: &World) -> Vec<String> {
-    world.core.state.books().queues.iter().map(|queue| queue.name.to_string()).collect()
+    world.core.state.rows().iter().map(|Row::Queue(queue)| queue.name.to_string()).collect()
 }
 
 /// Whoever had made ten thousand queues by mistake had shut out everybody, and nothing removed one.

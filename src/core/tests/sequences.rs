@@ -135,11 +135,11 @@ impl Promises {
                 assert!(ids.first.0 > self.newest_id, "ids are never used twice");
                 self.newest_id = ids.end().0 - 1;
                 // Queues that made room for those of this submit have taken their totals along.
-                let submitted = |books: &Books, name: &QueueName| {
-                    let known = books.queues.iter().find(|queue| queue.name == *name);
-                    known.map_or(0, |queue| queue.totals.submitted)
+                let submitted = |rows: &[Row], name: &QueueName| {
+                    let mut queues = rows.iter().map(|Row::Queue(queue)| queue);
+                    queues.find(|queue| queue.name == *name).map_or(0, |queue| queue.totals.submitted)
                 };
-                let queues = after.1.queues.iter();
+                let queues = after.1.iter().map(|Row::Queue(queue)| queue);
                 let arrived = queues.map(|q| q.totals.submitted - submitted(&before.1, &q.name)).sum::<u64>();
                 assert_eq!(arrived, ids.len, "all jobs of a submit arrive");
             }
@@ -236,7 +236,8 @@ fn same(state: &State, model: &Model, command: &Command) {
     assert_eq!(jobs.len(), model.jobs.len(), "after {command:?}");
     let mut queues = model.queues.clone();
     queues.sort_by(|a, b| a.name.cmp(&b.name));
-    assert_eq!(state.books(), Books { next_id: JobId(model.submitted + 1), queues }, "after {command:?}");
+    let rows: Vec<Row> = queues.into_iter().map(Row::Queue).collect();
+    assert_eq!((state.rows(), state.next_id().0), (rows, model.submitted + 1), "after {command:?}");
     let due = model.jobs.iter().map(|(_, job)| match job.state {
         JobState::Scheduled { due } => due.min(job.expires_at),
         JobState::Ready => job.expires_at,
@@ -309,7 +310,8 @@ fn play(steps: Vec<(Duration, Step)>) {
                 for (range, job) in world.core.state.runs(IdRange::new(JobId(0), u64::MAX)) {
                     state.restore(range, job);
                 }
-                state.restore_books(world.core.state.books());
+                world.core.state.rows().into_iter().for_each(|row| state.restore_row(row));
+                state.raise_next_id(world.core.state.next_id());
                 assert_eq!(view(&state), view(&world.core.state), "rows and books give the same state");
                 check::check(&state);
                 world.core.state = state;

@@ -4,11 +4,11 @@ use crate::core::*;
 use std::time::Duration;
 
 /// What can be seen of a state: two that are equal in this answer every question alike.
-pub(super) type View = (Vec<(IdRange, Job)>, Books, Option<Time>);
+pub(super) type View = (Vec<(IdRange, Job)>, Vec<Row>, JobId, Option<Time>);
 
 /// All jobs, the books, and when time changes something.
 pub(super) fn view(state: &State) -> View {
-    (state.runs(IdRange::new(JobId(0), u64::MAX)), state.books(), state.next_due())
+    (state.runs(IdRange::new(JobId(0), u64::MAX)), state.rows(), state.next_id(), state.next_due())
 }
 
 /// The events of one command, joined where they say the same, behind those of others.

@@ -5,7 +5,7 @@ use super::BackupError;
 use super::read::{Next, Pieces};
 use crate::core::{JobId, RangeSet};
 use crate::store::blob::ByKind;
-use crate::store::codec::{BlockRow, MetaRow, Piece, QueueRow};
+use crate::store::codec::{BlockRow, MetaRow, Piece, StampedRow};
 use crate::store::commit::CommitNo;
 use crate::store::error::Defect;
 use crate::store::home::{HomeError, Rows};
@@ -34,7 +34,7 @@ pub struct Summary {
 struct Kept {
     meta: Option<MetaRow>,
     blocks: RefCell<BTreeMap<u64, BlockRow>>,
-    queues: Vec<QueueRow>,
+    rows: Vec<StampedRow>,
     blobs: ByKind<RangeSet>,
     commits: Vec<(CommitNo, Bytes)>,
     last: Option<CommitNo>,
@@ -45,8 +45,8 @@ impl Rows for Kept {
         Ok(self.meta)
     }
 
-    fn queues(&self) -> Result<Vec<QueueRow>, HomeError> {
-        Ok(self.queues.clone())
+    fn rows(&self) -> Result<Vec<StampedRow>, HomeError> {
+        Ok(self.rows.clone())
     }
 
     fn blocks(&self, mut on_block: impl FnMut(u64, BlockRow)) -> Result<(), HomeError> {
@@ -108,7 +108,7 @@ impl Kept {
                 })?;
                 self.blocks.borrow_mut().insert(block, row);
             }
-            Piece::Queue(row) => self.queues.push(row),
+            Piece::Row(row) => self.rows.push(row),
             Piece::Commit(number, payload) => self.commits.push((number, payload)),
             Piece::End(last) => self.last = Some(last),
         }

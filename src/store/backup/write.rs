@@ -65,8 +65,8 @@ impl BackupRows {
                 out.write(&Piece::Block(block, row))?;
             }
         }
-        for row in self.home.queues()? {
-            out.write(&Piece::Queue(row))?;
+        for row in self.home.rows()? {
+            out.write(&Piece::Row(row))?;
         }
         let BackupTail { log } = tail().ok_or(BackupError::TooSlow)?;
         log.read(meta.home, &mut |number, payload| {

@@ -10,12 +10,12 @@ mod pace;
 mod slice;
 
 use super::blob::ByKind;
-use super::codec::{MetaRow, QueueRow, block_of};
+use super::codec::{MetaRow, StampedRow, block_of};
 use super::commit::{Commit, CommitNo};
 use super::error::AppendError;
-use super::home::{QueueStep, Report, RowWriter, Work};
+use super::home::{Report, RowChange, RowWriter, Work};
 use super::recent::{Arrivals, Recent};
-use crate::core::{Event, IdRange, JobId, QueueBooks, QueueName, RangeSet, State, Time};
+use crate::core::{Event, IdRange, JobId, RangeSet, Row, RowKey, State, Time};
 use pace::Pace;
 use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
@@ -42,8 +42,8 @@ pub(crate) struct Start {
     pub(crate) dirty: RangeSet,
     /// Blocks that may have rows.
     pub(crate) stored: RangeSet,
-    /// Queues that were forgotten since.
-    pub(crate) gone: BTreeSet<QueueName>,
+    /// Rows that were removed since.
+    pub(crate) gone: BTreeSet<RowKey>,
 }
 
 /// What a checkpoint is taken of.
@@ -64,12 +64,12 @@ pub(crate) struct Checkpoints {
     home: CommitNo,
     dirty: RangeSet,
     stored: RangeSet,
-    /// The queues' rows as they were last written.
-    queues: HashMap<QueueName, QueueBooks>,
-    /// Queues that were forgotten since the last whole checkpoint began, whose rows may be there.
-    gone: BTreeSet<QueueName>,
+    /// The rows beside those of jobs, as they were last written.
+    rows: HashMap<RowKey, Row>,
+    /// Those that were removed since the last whole checkpoint began, and may still be there.
+    gone: BTreeSet<RowKey>,
     /// The same, handed to the checkpoint that is under way.
-    going: BTreeSet<QueueName>,
+    going: BTreeSet<RowKey>,
     round: Option<Round>,
     rounds: u64,
     /// Jobs whose blobs are home and not yet forgotten here.
@@ -123,7 +123,7 @@ impl Checkpoints {
             home: start.home,
             dirty: start.dirty,
             stored: start.stored,
-            queues: HashMap::new(),
+            rows: HashMap::new(),
             gone: start.gone,
             going: BTreeSet::new(),
             round: None,
@@ -149,9 +149,7 @@ impl Checkpoints {
             for range in event.jobs() {
                 mark(&mut self.dirty, *range);
             }
-            if let Event::QueueForgotten { queue } = event {
-                self.gone.insert(queue.clone());
-            }
+            self.gone.extend(event.removed_row());
             if let Event::Submitted { jobs, .. } = event {
                 recent.push(*jobs, &mut arrivals);
             }
@@ -309,31 +307,32 @@ impl Checkpoints {
         let round = self.round.as_mut().expect("a checkpoint is under way");
         if round.todo.is_empty() {
             let meta = round.meta;
-            return Work::Finish { round: number, queues: self.changed_queues(state, last), meta };
+            return Work::Finish { round: number, rows: self.changed_rows(state, last), meta };
         }
         let blocks = slice::blocks(round, &mut self.stored, state, last, recent);
-        let queues = if blocks.is_empty() { Vec::new() } else { self.changed_queues(state, last) };
-        Work::Slice { round: number, queues, blocks }
+        let rows = if blocks.is_empty() { Vec::new() } else { self.changed_rows(state, last) };
+        Work::Slice { round: number, rows, blocks }
     }
 
-    /// The rows of the queues that have changed since they were last written.
-    fn changed_queues(&mut self, state: &State, last: CommitNo) -> Vec<QueueStep> {
-        let mut rows = Vec::new();
-        for name in std::mem::take(&mut self.gone) {
-            self.queues.remove(&name);
-            // One of that name may be there again: its row takes the place of the old one.
-            if state.queue(&name).is_none() {
-                rows.push(QueueStep::Gone(name.clone()));
-                self.going.insert(name);
+    /// The rows beside those of jobs that have changed since they were last written.
+    fn changed_rows(&mut self, state: &State, last: CommitNo) -> Vec<RowChange> {
+        let mut changes = Vec::new();
+        for key in std::mem::take(&mut self.gone) {
+            self.rows.remove(&key);
+            // One of that key may be there again: it takes the place of the old one.
+            if !state.has_row(&key) {
+                changes.push(RowChange::Gone(key.clone()));
+                self.going.insert(key);
             }
         }
-        for books in state.books().queues {
-            if self.queues.get(&books.name) != Some(&books) {
-                self.queues.insert(books.name.clone(), books.clone());
-                rows.push(QueueStep::Row(QueueRow { commit: last, books }));
+        for row in state.rows() {
+            let key = row.key();
+            if self.rows.get(&key) != Some(&row) {
+                self.rows.insert(key, row.clone());
+                changes.push(RowChange::Written(StampedRow { commit: last, row }));
             }
         }
-        rows
+        changes
     }
 
     /// Drops some of the blobs that are home.
@@ -368,7 +367,7 @@ impl Checkpoints {
                 for (first, len) in round.removed.ranges() {
                     self.stored.insert(first, len);
                 }
-                self.queues.clear();
+                self.rows.clear();
                 self.gone.append(&mut self.going);
                 self.due = Some(now.plus(FULL_AGAIN));
                 return Ok(false);

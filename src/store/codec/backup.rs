@@ -1,7 +1,7 @@
 //! What a backup is made of, piece by piece. The rows are those of the database and the commits those of the log, byte
 //! for byte; this only says which is which.
 
-use super::{DecodeError, MetaRow, QueueRow, ROW_MAX, Reader, block_of, put};
+use super::{DecodeError, MetaRow, ROW_MAX, Reader, StampedRow, block_of, put, row_key};
 
 use crate::core::JobId;
 use crate::store::CommitNo;
@@ -14,7 +14,7 @@ const VERSION: u8 = 1;
 const META: u8 = 1;
 const BODIES: u8 = 2;
 const BLOCK: u8 = 3;
-const QUEUE: u8 = 4;
+const ROW: u8 = 4;
 const COMMIT: u8 = 5;
 const END: u8 = 6;
 const ENVELOPES: u8 = 7;
@@ -28,8 +28,8 @@ pub(crate) enum Piece {
     Blobs(Blob, u64, Vec<(JobId, Bytes)>),
     /// A row of jobs, as the database has it.
     Block(u64, Bytes),
-    /// What went through a queue; after all blocks.
-    Queue(QueueRow),
+    /// What is known beside jobs; after all blocks.
+    Row(StampedRow),
     /// A commit that came after, as the log has it; after all rows.
     Commit(CommitNo, Bytes),
     /// The last piece: what the backup reflects.
@@ -57,8 +57,11 @@ impl Piece {
                 put((BLOCK, *block), out);
                 out.extend_from_slice(row);
             }
-            Piece::Queue(row) => {
-                put((QUEUE, row.books.name.as_str()), out);
+            Piece::Row(row) => {
+                let key = row.row.key();
+                let key = row_key(&key);
+                put((ROW, key.len() as u64), out);
+                out.extend_from_slice(key);
                 out.extend_from_slice(&row.encode());
             }
             Piece::Commit(number, payload) => {
@@ -83,9 +86,9 @@ impl Piece {
                 }
                 Piece::Block(block, bytes.slice_ref(row))
             }
-            QUEUE => {
-                let name = reader.take::<&str>()?;
-                Piece::Queue(QueueRow::decode(name.as_bytes(), reader.take_rest())?)
+            ROW => {
+                let key = reader.bytes()?;
+                Piece::Row(StampedRow::decode(key, reader.take_rest())?)
             }
             COMMIT => Piece::Commit(CommitNo(reader.take()?), bytes.slice_ref(reader.take_rest())),
             END => Piece::End(CommitNo(reader.take()?)),

@@ -13,6 +13,7 @@ mod job;
 mod meta;
 mod old;
 mod options;
+mod row;
 #[cfg(test)]
 mod tests;
 
@@ -24,7 +25,8 @@ pub(crate) use commit::{
 };
 pub use envelope::{Envelope, EnvelopeError};
 pub(crate) use job::{BLOCK, BlockRow, ROW_MAX, block_of, block_range, row_mask};
-pub(crate) use meta::{MetaRow, QueueRow, SumRow};
+pub(crate) use meta::{MetaRow, SumRow};
+pub(crate) use row::{StampedRow, row_key};
 
 use bincode::config::{Configuration, Limit, LittleEndian, Varint};
 use bincode::{BorrowDecode, Encode};

@@ -180,7 +180,7 @@ proptest! {
             }
             let shared = Bytes::from(bytes.clone());
             let _ = (decode_whole_commit(&shared), BlockRow::decode(block, &bytes), row_mask(&bytes));
-            let _ = (MetaRow::decode(&bytes), QueueRow::decode(&bytes, &bytes));
+            let _ = (MetaRow::decode(&bytes), StampedRow::decode(&bytes, &bytes));
             let _ = (BlobRow::decode(JobId(block), &shared), blob_key_parts(&bytes));
         }
     }
@@ -283,16 +283,16 @@ fn meta_and_queues_read_as_they_were_written() {
     assert_eq!(MetaRow::decode(&meta.encode()).unwrap(), meta);
     let totals =
         Totals { submitted: 9, claimed: 8, completed: 7, failed: 6, died: 5, cancelled: 4, expired: 3 };
-    let books = QueueBooks {
+    let queue = QueueRow {
         name: QueueName::new("q").unwrap(),
         paused: true,
         totals,
         maker: Some(7),
         used: Time(9_000),
     };
-    let row = QueueRow { commit: CommitNo(3), books };
-    assert_eq!(QueueRow::decode(b"q", &row.encode()).unwrap(), row);
-    assert!(QueueRow::decode(b"two words", &row.encode()).is_err());
+    let row = StampedRow { commit: CommitNo(3), row: Row::Queue(queue) };
+    assert_eq!(StampedRow::decode(b"q", &row.encode()).unwrap(), row);
+    assert!(StampedRow::decode(b"two words", &row.encode()).is_err());
 }
 
 #[test]

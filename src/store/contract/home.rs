@@ -1,12 +1,12 @@
 //! What every home promises.
 
-use crate::core::{Job, JobId};
+use crate::core::{Job, JobId, Row};
 use crate::store::blob::{Blob, ByKind};
 use crate::store::codec::{
-    BLOCK, BlockRow, EncodedBlobs, MetaRow, QueueRow, block_of, block_range, encode_commit,
+    BLOCK, BlockRow, EncodedBlobs, MetaRow, StampedRow, block_of, block_range, encode_commit,
 };
 use crate::store::commit::{Commit, CommitNo};
-use crate::store::home::{BlockRows, Home, QueueStep, Report, Rows, Work};
+use crate::store::home::{BlockRows, Home, Report, RowChange, Rows, Work};
 use crate::store::recent::{Arrivals, Recent};
 use crate::store::workload::Workload;
 use bytes::Bytes;
@@ -92,12 +92,11 @@ impl Tried {
         block_of(self.work.state.next_id()) + 1
     }
 
-    /// The rows of some blocks, with those of all queues before them.
+    /// The rows of some blocks, with all others before them.
     fn slice(&self, blocks: std::ops::Range<u64>) -> Work {
         let (state, commit) = (&self.work.state, CommitNo(self.work.commits));
-        let queues = state.books().queues.into_iter();
-        let queues = queues.map(|books| QueueStep::Row(QueueRow { commit, books })).collect();
-        let rows = |block: u64| {
+        let written = |row| RowChange::Written(StampedRow { commit, row });
+        let blocks = blocks.map(|block: u64| {
             let row = BlockRow::new(commit, state.runs(block_range(block)));
             let live = row.mask();
             match live {
@@ -108,11 +107,12 @@ impl Tried {
                     blobs: ByKind::of(|kind| self.recent.of(kind).of_block(block, live)),
                 },
             }
-        };
-        Work::Slice { round: self.rounds, queues, blocks: blocks.map(rows).collect() }
+        });
+        let rows = state.rows().into_iter().map(written).collect();
+        Work::Slice { round: self.rounds, rows, blocks: blocks.collect() }
     }
 
-    /// A whole one. Queues that are not there any more go with it.
+    /// A whole one. Rows of what is not there any more go with it.
     fn checkpoint(&mut self, home: &mut impl Home) {
         self.rounds += 1;
         for from in (0..self.end()).step_by(2) {
@@ -122,13 +122,11 @@ impl Tried {
                 home.hand_over(work).unwrap();
             }
         }
-        let known = self.work.state.books().queues;
-        let queues = Rows::queues(home).unwrap().into_iter();
-        let gone = queues.filter(|row| !known.iter().any(|books| books.name == row.books.name));
-        let queues = gone.map(|row| QueueStep::Gone(row.books.name)).collect();
+        let found = Rows::rows(home).unwrap().into_iter().map(|row| row.row.key());
+        let rows = found.filter(|key| !self.work.state.has_row(key)).map(RowChange::Gone).collect();
         let next_id = self.work.state.next_id();
         let meta = MetaRow { home: CommitNo(self.work.commits), time: self.work.time, next_id };
-        home.hand_over(Work::Finish { round: self.rounds, queues, meta }).unwrap();
+        home.hand_over(Work::Finish { round: self.rounds, rows, meta }).unwrap();
         let ended = home.wait().unwrap();
         assert!(matches!(ended, Report::Done), "{ended:?}");
         assert_eq!(home.meta().unwrap(), Some(meta));
@@ -148,12 +146,9 @@ impl Tried {
             .flat_map(|(range, job)| range.iter().map(move |id| (id, job.clone())).collect::<Vec<_>>())
             .collect();
         assert_eq!(found, wanted);
-        let names = |rows: Vec<QueueRow>| rows.into_iter().map(|row| row.books).collect::<Vec<_>>();
-        let mut queues = names(Rows::queues(home).unwrap());
-        queues.sort_by(|one, next| one.name.as_str().cmp(next.name.as_str()));
-        let mut known = state.books().queues;
-        known.sort_by(|one, next| one.name.as_str().cmp(next.name.as_str()));
-        assert_eq!(queues, known);
+        let mut rows: Vec<_> = Rows::rows(home).unwrap().into_iter().map(|row| row.row).collect();
+        rows.sort_by_key(Row::key);
+        assert_eq!(rows, state.rows());
         self.check_blobs(home);
         self.check_reader(home);
     }
@@ -189,7 +184,7 @@ impl Tried {
         home.blocks(|block, row| known.push((block, Bytes::from(row.encode())))).unwrap();
         assert_eq!(rows, known);
         assert_eq!(reader.meta().unwrap(), home.meta().unwrap());
-        assert_eq!(reader.queues().unwrap().len(), Rows::queues(home).unwrap().len());
+        assert_eq!(reader.rows().unwrap().len(), Rows::rows(home).unwrap().len());
         for (block, row) in rows {
             let mask = crate::store::codec::row_mask(&row).unwrap();
             let id = JobId(block * BLOCK + u64::from(mask.trailing_zeros()));

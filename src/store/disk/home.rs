@@ -3,7 +3,7 @@
 use super::{Disk, HOME_ROOM};
 use crate::core::{JobId, Time};
 use crate::store::blob::Blob;
-use crate::store::codec::{BlockRow, MetaRow, QueueRow};
+use crate::store::codec::{BlockRow, MetaRow, StampedRow};
 use crate::store::directory::Directory;
 use crate::store::error::AppendError;
 use crate::store::home::sled::{Bounds, SledReader, SledRows, Writer, remove_leftover};
@@ -70,8 +70,8 @@ impl Rows for SledHome {
         self.rows.meta()
     }
 
-    fn queues(&self) -> Result<Vec<QueueRow>, HomeError> {
-        self.rows.queues()
+    fn rows(&self) -> Result<Vec<StampedRow>, HomeError> {
+        Rows::rows(&*self.rows)
     }
 
     fn blocks(&self, on_block: impl FnMut(u64, BlockRow)) -> Result<(), HomeError> {

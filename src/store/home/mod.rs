@@ -8,10 +8,10 @@ mod work;
 
 pub use error::HomeError;
 pub(crate) use error::ahead_of_log;
-pub(crate) use work::{BlockChange, BlockRows, QueueStep, Report, SLICES_WAITING, Work};
+pub(crate) use work::{BlockChange, BlockRows, Report, RowChange, SLICES_WAITING, Work};
 
 use super::blob::Blob;
-use super::codec::{BlockRow, MetaRow, QueueRow};
+use super::codec::{BlockRow, MetaRow, StampedRow};
 use super::error::AppendError;
 use super::room::{Room, Shrunk};
 use crate::core::{JobId, Time};
@@ -23,8 +23,8 @@ pub(crate) trait Rows {
     /// Where the last whole checkpoint stands; `None` before the first.
     fn meta(&self) -> Result<Option<MetaRow>, HomeError>;
 
-    /// What went through each queue.
-    fn queues(&self) -> Result<Vec<QueueRow>, HomeError>;
+    /// Every row that is not of jobs.
+    fn rows(&self) -> Result<Vec<StampedRow>, HomeError>;
 
     /// Every row of jobs, in order. Reads no blobs.
     fn blocks(&self, on_block: impl FnMut(u64, BlockRow)) -> Result<(), HomeError>;
@@ -76,8 +76,8 @@ pub(crate) trait RowReader: Debug + Send {
     /// See [`Rows::meta`].
     fn meta(&self) -> Result<Option<MetaRow>, HomeError>;
 
-    /// See [`Rows::queues`].
-    fn queues(&self) -> Result<Vec<QueueRow>, HomeError>;
+    /// See [`Rows::rows`].
+    fn rows(&self) -> Result<Vec<StampedRow>, HomeError>;
 
     /// The next rows of jobs from a block on, as they are stored; at most `count`.
     fn raw_blocks(&self, from: u64, count: usize) -> Result<Vec<(u64, Bytes)>, HomeError>;

@@ -1,30 +1,30 @@
 //! What a checkpoint hands over to a home, part by part, and what it hears of it.
 
-use crate::core::{JobId, QueueName};
+use crate::core::{JobId, RowKey};
 use crate::store::blob::ByKind;
-use crate::store::codec::{MetaRow, QueueRow};
+use crate::store::codec::{MetaRow, StampedRow};
 use crate::store::recent::{Neighbours, ReadBackError};
 use bytes::Bytes;
 
 /// How many slices may wait to be written. More would only be memory.
 pub(crate) const SLICES_WAITING: usize = 4;
 
-/// What becomes of a queue's row.
+/// What becomes of a row that is not of jobs.
 #[derive(Clone, Debug)]
-pub(crate) enum QueueStep {
+pub(crate) enum RowChange {
     /// It is written.
-    Row(QueueRow),
-    /// The queue was forgotten, and the row with it.
-    Gone(QueueName),
+    Written(StampedRow),
+    /// What it is of is forgotten, and the row with it.
+    Gone(RowKey),
 }
 
 /// A part of a checkpoint.
 #[derive(Debug)]
 pub(crate) enum Work {
-    /// Rows. Those of queues go first: no block may reflect a commit that its queue's row does not.
-    Slice { round: u64, queues: Vec<QueueStep>, blocks: Vec<BlockRows> },
+    /// Rows. Those that are not of jobs go first: no block may reflect a commit that its queue's row does not.
+    Slice { round: u64, rows: Vec<RowChange>, blocks: Vec<BlockRows> },
     /// The end of a checkpoint.
-    Finish { round: u64, queues: Vec<QueueStep>, meta: MetaRow },
+    Finish { round: u64, rows: Vec<RowChange>, meta: MetaRow },
 }
 
 /// What a checkpoint has to say of one block. Its blobs may still be in the log: whoever writes them reads them.

@@ -3,7 +3,7 @@
 use super::disk::Disk;
 use crate::core::{JobId, Time};
 use crate::store::blob::Blob;
-use crate::store::codec::{BlockRow, MetaRow, QueueRow};
+use crate::store::codec::{BlockRow, MetaRow, StampedRow};
 use crate::store::error::AppendError;
 use crate::store::home::{Home, HomeError, Report, RowReader, RowWriter, Rows, Work};
 use crate::store::room::{Room, Shrunk};
@@ -30,8 +30,8 @@ impl Rows for SimulatedHome {
         Rows::meta(&self.disk.borrow().home.written)
     }
 
-    fn queues(&self) -> Result<Vec<QueueRow>, HomeError> {
-        Rows::queues(&self.disk.borrow().home.written)
+    fn rows(&self) -> Result<Vec<StampedRow>, HomeError> {
+        Rows::rows(&self.disk.borrow().home.written)
     }
 
     fn blocks(&self, on_block: impl FnMut(u64, BlockRow)) -> Result<(), HomeError> {

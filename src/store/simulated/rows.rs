@@ -1,18 +1,18 @@
 //! The rows of a simulated home, and the steps in which they are written. As in sled, what is on the disk is a prefix
 //! of what was inserted. Knows rows, not when they are written.
 
-use crate::core::JobId;
+use crate::core::{JobId, RowKey};
 use crate::store::blob::{Blob, ByKind};
-use crate::store::codec::{BlockRow, MetaRow, QueueRow, block_range};
-use crate::store::home::{BlockRows, HomeError, QueueStep, RowReader, Rows, Work};
+use crate::store::codec::{BlockRow, MetaRow, StampedRow, block_range, row_key};
+use crate::store::home::{BlockRows, HomeError, RowChange, RowReader, Rows, Work};
 use bytes::Bytes;
 use std::collections::{BTreeMap, VecDeque};
 
 /// One insert or remove.
 #[derive(Clone, Debug)]
 pub(super) enum RowStep {
-    Queue(String, Vec<u8>),
-    NoQueue(String),
+    Row(RowKey, Vec<u8>),
+    NoRow(RowKey),
     Blob(Blob, JobId, Bytes),
     NoBlob(Blob, JobId),
     Jobs(u64, Vec<u8>),
@@ -24,7 +24,7 @@ pub(super) enum RowStep {
 /// All rows.
 #[derive(Clone, Debug, Default)]
 pub(super) struct SimulatedRows {
-    queues: BTreeMap<String, Vec<u8>>,
+    rows: BTreeMap<RowKey, Vec<u8>>,
     pub(super) blobs: ByKind<BTreeMap<JobId, Bytes>>,
     jobs: BTreeMap<u64, Vec<u8>>,
     meta: Option<Vec<u8>>,
@@ -33,8 +33,8 @@ pub(super) struct SimulatedRows {
 impl SimulatedRows {
     pub(super) fn apply(&mut self, step: RowStep) {
         match step {
-            RowStep::Queue(name, row) => drop(self.queues.insert(name, row)),
-            RowStep::NoQueue(name) => drop(self.queues.remove(&name)),
+            RowStep::Row(key, row) => drop(self.rows.insert(key, row)),
+            RowStep::NoRow(key) => drop(self.rows.remove(&key)),
             RowStep::Blob(kind, id, blob) => drop(self.blobs[kind].insert(id, blob)),
             RowStep::NoBlob(kind, id) => drop(self.blobs[kind].remove(&id)),
             RowStep::Jobs(block, row) => drop(self.jobs.insert(block, row)),
@@ -43,18 +43,18 @@ impl SimulatedRows {
         }
     }
 
-    /// The steps of some work, in the order that the home keeps: queues before blocks, blobs before their jobs and
+    /// The steps of some work, in the order that the home keeps: rows before blocks, blobs before their jobs and
     /// gone before them, the meta row last.
     pub(super) fn steps(&self, work: Work) -> VecDeque<RowStep> {
-        let (queues, blocks, meta) = match work {
-            Work::Slice { queues, blocks, .. } => (queues, blocks, None),
-            Work::Finish { queues, meta, .. } => (queues, Vec::new(), Some(meta)),
+        let (rows, blocks, meta) = match work {
+            Work::Slice { rows, blocks, .. } => (rows, blocks, None),
+            Work::Finish { rows, meta, .. } => (rows, Vec::new(), Some(meta)),
         };
-        let queue = |step: &QueueStep| match step {
-            QueueStep::Row(row) => RowStep::Queue(row.books.name.to_string(), row.encode()),
-            QueueStep::Gone(name) => RowStep::NoQueue(name.to_string()),
+        let step = |change: RowChange| match change {
+            RowChange::Written(row) => RowStep::Row(row.row.key(), row.encode()),
+            RowChange::Gone(key) => RowStep::NoRow(key),
         };
-        let mut steps: VecDeque<RowStep> = queues.iter().map(queue).collect();
+        let mut steps: VecDeque<RowStep> = rows.into_iter().map(step).collect();
         for change in blocks {
             self.block(change, &mut steps);
         }
@@ -90,12 +90,12 @@ impl Rows for SimulatedRows {
         self.meta.as_ref().map(decode).transpose()
     }
 
-    fn queues(&self) -> Result<Vec<QueueRow>, HomeError> {
-        let decode = |(name, row): (&String, &Vec<u8>)| {
-            let name = name.as_bytes();
-            QueueRow::decode(name, row).map_err(|error| damaged("queues", name, error))
+    fn rows(&self) -> Result<Vec<StampedRow>, HomeError> {
+        let decode = |(key, row): (&RowKey, &Vec<u8>)| {
+            let key = row_key(key);
+            StampedRow::decode(key, row).map_err(|error| damaged("queues", key, error))
         };
-        self.queues.iter().map(decode).collect()
+        self.rows.iter().map(decode).collect()
     }
 
     fn blocks(&self, mut on_block: impl FnMut(u64, BlockRow)) -> Result<(), HomeError> {
@@ -113,8 +113,8 @@ impl RowReader for SimulatedRows {
         Rows::meta(self)
     }
 
-    fn queues(&self) -> Result<Vec<QueueRow>, HomeError> {
-        Rows::queues(self)
+    fn rows(&self) -> Result<Vec<StampedRow>, HomeError> {
+        Rows::rows(self)
     }
 
     fn raw_blocks(&self, from: u64, count: usize) -> Result<Vec<(u64, Bytes)>, HomeError> {

@@ -57,7 +57,7 @@ impl Model {
     pub(super) fn pause(&mut self, name: &QueueName, paused: bool) -> Result<Outcome, Rejection> {
         self.must_exist(name)?;
         if paused || self.queue(name).is_some() {
-            self.books(name).paused = paused;
+            self.row(name).paused = paused;
         }
         Ok(Outcome::Ok)
     }

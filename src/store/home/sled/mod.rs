@@ -25,9 +25,9 @@ pub(crate) use shrink::Bounds;
 pub(crate) use writer::Writer;
 
 use super::{BlockChange, HomeError, RowReader, Rows};
-use crate::core::{JobId, QueueName};
+use crate::core::{JobId, RowKey};
 use crate::store::blob::{Blob, ByKind};
-use crate::store::codec::{BlockRow, DecodeError, MetaRow, QueueRow, ROW_MAX, row_mask};
+use crate::store::codec::{BlockRow, DecodeError, MetaRow, ROW_MAX, StampedRow, row_key, row_mask};
 use ::sled::Tree;
 use blobs::Blobs;
 use bytes::Bytes;
@@ -150,22 +150,23 @@ impl SledRows {
         })
     }
 
-    /// Writes what went through a queue. Must go before the rows of blocks that reflect the same commit.
-    pub(crate) fn store_queue(&self, row: &QueueRow) -> Result<(), HomeError> {
+    /// Writes a row that is not of jobs. Must go before the rows of blocks that reflect the same commit.
+    pub(crate) fn store_row(&self, row: &StampedRow) -> Result<(), HomeError> {
         self.write(|trees| {
             trees.tally.begin(&trees.meta)?;
-            let (key, row) = (row.books.name.as_str(), row.encode());
+            let (key, row) = (row.row.key(), row.encode());
+            let key = row_key(&key);
             let before = trees.queues.insert(key, row.as_slice())?;
-            trees.count(key.as_bytes(), before.as_deref(), Some(&row));
+            trees.count(key, before.as_deref(), Some(&row));
             Ok(())
         })
     }
 
-    /// Forgets a queue.
-    pub(crate) fn remove_queue(&self, name: &QueueName) -> Result<(), HomeError> {
+    /// Removes one.
+    pub(crate) fn remove_row(&self, key: &RowKey) -> Result<(), HomeError> {
         self.write(|trees| {
             trees.tally.begin(&trees.meta)?;
-            let key = name.as_str().as_bytes();
+            let key = row_key(key);
             let before = trees.queues.remove(key)?;
             trees.count(key, before.as_deref(), None);
             Ok(())
@@ -218,11 +219,11 @@ impl Rows for SledRows {
         })
     }
 
-    fn queues(&self) -> Result<Vec<QueueRow>, HomeError> {
+    fn rows(&self) -> Result<Vec<StampedRow>, HomeError> {
         self.with(|trees| {
             let decode = |row: ::sled::Result<(::sled::IVec, ::sled::IVec)>| {
-                let (name, row) = row?;
-                QueueRow::decode(&name, &row).map_err(|error| HomeError::damaged("queues", &name, error))
+                let (key, row) = row?;
+                StampedRow::decode(&key, &row).map_err(|error| HomeError::damaged("queues", &key, error))
             };
             trees.queues.iter().map(decode).collect()
         })
@@ -251,8 +252,8 @@ impl RowReader for SledReader {
         self.0.meta()
     }
 
-    fn queues(&self) -> Result<Vec<QueueRow>, HomeError> {
-        self.0.queues()
+    fn rows(&self) -> Result<Vec<StampedRow>, HomeError> {
+        Rows::rows(&*self.0)
     }
 
     fn raw_blocks(&self, from: u64, count: usize) -> Result<Vec<(u64, Bytes)>, HomeError> {

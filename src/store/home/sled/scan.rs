@@ -5,7 +5,7 @@ use super::{HomeError, SledRows, Trees};
 use crate::core::JobId;
 use crate::store::blob::{Blob, ByKind};
 use crate::store::codec::{
-    BLOCK, BlobRow, BlockRow, DecodeError, Envelope, MetaRow, QueueRow, SumRow, blob_key_parts, block_of,
+    BLOCK, BlobRow, BlockRow, DecodeError, Envelope, MetaRow, StampedRow, SumRow, blob_key_parts, block_of,
     block_range,
 };
 use crate::store::{CommitNo, Defect};
@@ -115,7 +115,7 @@ impl Scan<'_> {
             |trees| &trees.queues,
             |scan, name, row| {
                 scan.found.queues += 1;
-                let commit = QueueRow::decode(name, row)?.commit;
+                let commit = StampedRow::decode(name, row)?.commit;
                 scan.note("queues", name, commit);
                 Ok(())
             },

@@ -4,7 +4,7 @@
 use super::SledRows;
 use super::shrink::{Bounds, Shrink};
 use crate::store::error::AppendError;
-use crate::store::home::{BlockChange, HomeError, QueueStep, Report, SLICES_WAITING, Work};
+use crate::store::home::{BlockChange, HomeError, Report, RowChange, SLICES_WAITING, Work};
 use crate::store::recent::ReadBackError;
 use crate::store::room::Shrunk;
 use std::sync::Arc;
@@ -184,16 +184,16 @@ impl Hand {
             self.must_reopen = false;
         }
         match work {
-            Work::Slice { queues, blocks, .. } => {
-                self.write_queues(&queues)?;
+            Work::Slice { rows, blocks, .. } => {
+                self.write_rows(&rows)?;
                 for rows in blocks {
                     let change = rows.read()?;
                     self.spend_on(&change)?;
                     self.home.store(&change)?;
                 }
             }
-            Work::Finish { queues, meta, .. } => {
-                self.write_queues(&queues)?;
+            Work::Finish { rows, meta, .. } => {
+                self.write_rows(&rows)?;
                 self.spend()?;
                 self.home.finish(&meta)?;
             }
@@ -201,12 +201,12 @@ impl Hand {
         Ok(())
     }
 
-    fn write_queues(&self, queues: &[QueueStep]) -> Result<(), Stop> {
-        for step in queues {
+    fn write_rows(&self, rows: &[RowChange]) -> Result<(), Stop> {
+        for change in rows {
             self.spend()?;
-            match step {
-                QueueStep::Row(row) => self.home.store_queue(row)?,
-                QueueStep::Gone(name) => self.home.remove_queue(name)?,
+            match change {
+                RowChange::Written(row) => self.home.store_row(row)?,
+                RowChange::Gone(key) => self.home.remove_row(key)?,
             }
         }
         Ok(())

@@ -1,0 +1,70 @@
+//! What is known beside jobs, as rows of one general kind: queues, and whatever else gets a life of its own. The store
+//! keeps each under its key with the number of the commit that it reflects, and knows no more of it.
+
+use super::job::QueueName;
+use super::state::{State, Totals};
+use super::time::Time;
+
+/// What a row is of.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum RowKey {
+    /// A queue.
+    Queue(QueueName),
+}
+
+/// A row.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Row {
+    /// What is remembered of a queue beside its jobs.
+    Queue(QueueRow),
+}
+
+/// What is remembered of a queue beside its jobs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct QueueRow {
+    /// The queue.
+    pub name: QueueName,
+    /// Whether it is paused.
+    pub paused: bool,
+    /// What went through it.
+    pub totals: Totals,
+    /// See [`Queue::maker`](super::Queue::maker).
+    pub maker: Option<u32>,
+    /// See [`Queue::used`](super::Queue::used).
+    pub used: Time,
+}
+
+impl Row {
+    /// What it is of.
+    pub fn key(&self) -> RowKey {
+        match self {
+            Row::Queue(queue) => RowKey::Queue(queue.name.clone()),
+        }
+    }
+}
+
+impl State {
+    /// What is known beside jobs, in the order of the keys.
+    pub fn rows(&self) -> Vec<Row> {
+        let mut queues: Vec<_> = self.queues.iter().map(|(name, queue)| queue.row(name)).collect();
+        queues.sort_by(|a, b| a.name.cmp(&b.name));
+        queues.into_iter().map(Row::Queue).collect()
+    }
+
+    /// Whether there is such a row.
+    pub fn has_row(&self, key: &RowKey) -> bool {
+        match key {
+            RowKey::Queue(name) => self.queues.contains_key(name),
+        }
+    }
+
+    /// Puts a row back, as [`State::rows`] gave it. For recovery: it takes the place of what was counted on the way there.
+    pub fn restore_row(&mut self, row: Row) {
+        match row {
+            Row::Queue(QueueRow { name, paused, totals, maker, used }) => {
+                let queue = self.queues.entry(name).or_default();
+                (queue.paused, queue.totals, queue.maker, queue.used) = (paused, totals, maker, used);
+            }
+        }
+    }
+}

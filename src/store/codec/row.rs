@@ -1,0 +1,54 @@
+//! What is on disk beside jobs: rows of one general kind, each with the commit that it reflects. The key of a queue is its
+//! name; that of anything else begins with a byte that no name has.
+
+use super::{DecodeError, Reader, put};
+use crate::core::{QueueName, QueueRow, Row, RowKey, Time, Totals};
+use crate::store::CommitNo;
+
+/// The version in which rows of queues are written.
+const QUEUE: u8 = 2;
+
+/// A row of the tree `queues`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct StampedRow {
+    /// The newest commit whose events are in it.
+    pub(crate) commit: CommitNo,
+    pub(crate) row: Row,
+}
+
+/// The key of a row.
+pub(crate) fn row_key(key: &RowKey) -> &[u8] {
+    match key {
+        RowKey::Queue(name) => name.as_str().as_bytes(),
+    }
+}
+
+impl StampedRow {
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        match &self.row {
+            Row::Queue(queue) => {
+                let mut out = vec![QUEUE];
+                let t = queue.totals;
+                put((self.commit.0, queue.paused), &mut out);
+                put(
+                    [t.submitted, t.claimed, t.completed, t.failed, t.died, t.cancelled, t.expired],
+                    &mut out,
+                );
+                put((queue.maker, queue.used.0), &mut out);
+                out
+            }
+        }
+    }
+
+    pub(crate) fn decode(key: &[u8], bytes: &[u8]) -> Result<StampedRow, DecodeError> {
+        let name = std::str::from_utf8(key).map_err(|_| DecodeError::Value("a queue's name"))?;
+        let (version, mut reader) = Reader::up_to("a row of a queue", QUEUE, bytes)?;
+        let (commit, paused): (u64, bool) = reader.take()?;
+        let [submitted, claimed, completed, failed, died, cancelled, expired] = reader.take::<[u64; 7]>()?;
+        let (maker, used) = if version == 1 { (None, 0) } else { reader.take()? };
+        reader.end()?;
+        let totals = Totals { submitted, claimed, completed, failed, died, cancelled, expired };
+        let queue = QueueRow { name: QueueName::new(name)?, paused, totals, maker, used: Time(used) };
+        Ok(StampedRow { commit: CommitNo(commit), row: Row::Queue(queue) })
+    }
+}
