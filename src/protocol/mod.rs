@@ -28,6 +28,6 @@ pub use frame::{
 pub use greeting::{MAGIC, Versions};
 pub use request::{Claim, Exit, LeaseRef, Request, SUBMIT, SUBMIT_AND_WAIT, Settle, Verdict, is_long};
 pub use response::{ClaimedJob, ErrorCode, Fault, LeaseFault, Notice, Response, Revocation, WIRE_STATES};
-pub use submit::{Bodies, JobOptions, Start, SubmitGroup, WireBackoff, decode_bodies};
+pub use submit::{Bodies, JobOptions, Start, SubmitGroup, WireBackoff, find_bodies};
 pub use version::Version;
 pub use wire::{Malformed, Reader, TAGS_MAX};

@@ -4,6 +4,7 @@
 use super::wire::{Malformed, Reader};
 use bytes::{BufMut, Bytes};
 use smallvec::SmallVec;
+use std::ops::Range;
 
 /// Bodies of a submit, one job each. Most submits have one.
 pub type Bodies = SmallVec<[Bytes; 1]>;
@@ -81,20 +82,37 @@ pub(super) fn get_bodies(reader: &mut Reader) -> Result<Bodies, Malformed> {
     Ok(bodies)
 }
 
-/// Reads the rest of a submit whose options are known.
+/// Says where the bodies lie in the rest of a submit whose options are known, and how many there are. Nothing is allocated
+/// or shared for it.
 ///
 /// # Errors
-/// [`Malformed`] says what is wrong with it.
-pub fn decode_bodies(rest: Bytes) -> Result<Bodies, Malformed> {
-    let mut reader = Reader::new(rest);
-    let bodies = get_bodies(&mut reader)?;
-    reader.end()?;
-    Ok(bodies)
+/// [`Malformed`] says what is wrong with it. Some may have been found before.
+pub fn find_bodies(rest: &[u8], mut found: impl FnMut(Range<usize>)) -> Result<u64, Malformed> {
+    let mut at = 0;
+    let length = |at: &mut usize| {
+        let length = rest.get(*at..).and_then(|rest| rest.first_chunk::<4>());
+        *at += 4;
+        length.map(|length| u32::from_le_bytes(*length)).ok_or_else(|| Malformed::short("a body's length"))
+    };
+    let count = length(&mut at)?;
+    for _ in 0..count {
+        let len = length(&mut at)? as usize;
+        let end = at + len;
+        if end > rest.len() {
+            return Err(Malformed::short("a body"));
+        }
+        found(at..end);
+        at = end;
+    }
+    match rest.len() - at {
+        0 => Ok(count.into()),
+        n => Err(Malformed::behind(n)),
+    }
 }
 
 impl SubmitGroup {
     /// How many bytes of a submit's payload come before the bodies, if this is its only group. Another submit that
-    /// begins with the same bytes asks for the same options, and what follows them is for [`decode_bodies`].
+    /// begins with the same bytes asks for the same options, and what follows them is for [`find_bodies`].
     pub fn head_len(&self, payload: usize) -> usize {
         payload - 4 - self.bodies.iter().map(|body| 4 + body.len()).sum::<usize>()
     }

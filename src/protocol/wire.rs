@@ -15,6 +15,10 @@ impl Malformed {
     pub(super) fn short(what: &str) -> Malformed {
         Malformed(format!("it ends before {what} does"))
     }
+
+    pub(super) fn behind(bytes: usize) -> Malformed {
+        Malformed(format!("{bytes} bytes follow its end"))
+    }
 }
 
 /// Reads one payload from front to back.
@@ -116,7 +120,7 @@ impl Reader {
     pub fn end(&self) -> Result<(), Malformed> {
         match self.data.len() {
             0 => Ok(()),
-            n => Err(Malformed(format!("{n} bytes follow its end"))),
+            n => Err(Malformed::behind(n)),
         }
     }
 }

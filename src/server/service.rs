@@ -42,14 +42,17 @@ impl Limits {
 
     /// Refuses bodies that are too long.
     pub(crate) fn check_bodies(&self, bodies: &[Bytes]) -> Result<(), Fault> {
+        self.check_body(bodies.iter().map(Bytes::len).max().unwrap_or(0))
+    }
+
+    /// Refuses one of so many bytes, if that is too long.
+    pub(crate) fn check_body(&self, len: usize) -> Result<(), Fault> {
         let max = self.body;
-        match bodies.iter().map(Bytes::len).find(|len| *len > max) {
-            None => Ok(()),
-            Some(len) => {
-                let message = format!("a body of {len} bytes: at most {max} are allowed (limits.body)");
-                Err(Fault::new(Kind::TooLarge, message))
-            }
+        if len <= max {
+            return Ok(());
         }
+        let message = format!("a body of {len} bytes: at most {max} are allowed (limits.body)");
+        Err(Fault::new(Kind::TooLarge, message))
     }
 }
 

@@ -1,7 +1,7 @@
 //! Submits of the native wire. Those that ask for the same as the last one of their connection take a short way
 //! (`last_submit.rs`); long ones are read in the background.
 
-use super::last_submit::LastSubmit;
+use super::last_submit::{Alike, LastSubmit};
 use super::requests::unreadable;
 use super::say;
 use crate::clock::Clock;
@@ -32,12 +32,11 @@ pub(super) fn handle_again<S: Store + 'static>(
     buffer: &mut BytesMut,
 ) -> bool {
     let (limits, origin) = (hub.service.borrow().limits, asked.origin);
-    let repeats = last.repeats(&limits, (origin.request, payload), buffer, hub.epoch());
-    let (Some(repeats), Some((group, envelope))) = (repeats, last.group()) else { return false };
+    let alike = last.take_alike(&limits, (origin.request, payload), buffer, hub.epoch());
+    let Some(Alike { group, envelope, requests, bodies, refused }) = alike else { return false };
     let mut engine = hub.engine.borrow_mut();
-    let jobs = (&group, envelope.as_ref());
-    engine.submit_alike(origin.session, &repeats.requests, jobs, repeats.bodies, asked.now);
-    if let Some((request, fault)) = repeats.refused {
+    engine.submit_alike(origin.session, &requests, (&group, envelope.as_ref()), bodies, asked.now);
+    if let Some((request, fault)) = refused {
         let origin = Origin { request, ..origin };
         engine.answer(origin, say::refusal(origin, &fault));
     }

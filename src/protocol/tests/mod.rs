@@ -170,6 +170,14 @@ fn response() -> impl Strategy<Value = Response> {
     ]
 }
 
+/// The bodies in the rest of a submit.
+fn bodies_of(rest: &Bytes) -> Result<Vec<Bytes>, Malformed> {
+    let mut bodies = Vec::new();
+    let count = find_bodies(rest, |range| bodies.push(rest.slice(range)))?;
+    assert_eq!(count, bodies.len() as u64);
+    Ok(bodies)
+}
+
 /// The one frame that `bytes` are.
 fn the_frame(bytes: &[u8]) -> (Header, Bytes) {
     let mut buffer = BytesMut::from(bytes);
@@ -200,14 +208,18 @@ proptest! {
         let (header, payload) = the_frame(&bytes);
         prop_assert_eq!(header.kind, SUBMIT);
         let head = groups[0].head_len(payload.len());
-        prop_assert_eq!(decode_bodies(payload.slice(head..)).unwrap().to_vec(), groups[0].bodies.clone());
+        prop_assert_eq!(bodies_of(&payload.slice(head..)).unwrap(), groups[0].bodies.clone());
         let mut other = Vec::new();
         let bodies = vec![Bytes::from_static(b"other"); 2];
         let again = Request::Submit(vec![SubmitGroup { bodies: bodies.clone(), ..groups[0].clone() }]);
         version.encode_request(&again, 1, &mut other);
         let (_, other) = the_frame(&other);
         prop_assert_eq!(&other[..head], &payload[..head]);
-        prop_assert_eq!(decode_bodies(other.slice(head..)).unwrap().to_vec(), bodies);
+        prop_assert_eq!(bodies_of(&other.slice(head..)).unwrap(), bodies);
+        for cut in head..other.len() {
+            prop_assert!(bodies_of(&other.slice(head..cut)).is_err());
+        }
+        prop_assert!(bodies_of(&[&other[head..], b"!"].concat().into()).is_err());
     }
 
     #[test]
@@ -273,6 +285,7 @@ proptest! {
         bytes in prop::collection::vec(any::<u8>(), 0..300),
     ) {
         let shared = Bytes::from(bytes.clone());
+        let _ = bodies_of(&shared);
         let _ = version.decode_request(kind, shared.clone(), BATCH);
         let _ = version.decode_response(kind, shared);
         let mut buffer = BytesMut::from(&bytes[..]);
