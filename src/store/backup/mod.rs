@@ -26,7 +26,10 @@ use std::path::PathBuf;
 /// Bytes before the first piece: magic, version, checksum of the salt, salt, zeros.
 const HEADER: usize = 32;
 const MAGIC: &[u8; 8] = b"MUSHRBAK";
-const VERSION: u32 = 1;
+/// What is written. The first version had fewer kinds of pieces, and is read as well; a program that knows no other says that
+/// it cannot read this one, where it would have found each new piece damaged.
+const VERSION: u32 = 2;
+const OLDEST: u32 = 1;
 
 /// Why a backup was not taken or restored.
 #[derive(Debug, thiserror::Error)]
@@ -65,17 +68,17 @@ pub enum BackupError {
     Append(#[from] AppendError),
 }
 
-fn header(salt: u64) -> [u8; HEADER] {
+fn header(version: u32, salt: u64) -> [u8; HEADER] {
     let mut header = [0; HEADER];
     header[..8].copy_from_slice(MAGIC);
-    header[8..12].copy_from_slice(&VERSION.to_le_bytes());
+    header[8..12].copy_from_slice(&version.to_le_bytes());
     header[12..16].copy_from_slice(&crc32c::crc32c(&salt.to_le_bytes()).to_le_bytes());
     header[16..24].copy_from_slice(&salt.to_le_bytes());
     header
 }
 
-/// The salt, if that is a whole header of this version.
+/// The salt, if that is a whole header of a version that is read.
 fn read_header(bytes: &[u8; HEADER]) -> Option<u64> {
     let salt = u64::from_le_bytes(bytes[16..24].try_into().ok()?);
-    (*bytes == header(salt)).then_some(salt)
+    (OLDEST..=VERSION).any(|version| *bytes == header(version, salt)).then_some(salt)
 }

@@ -107,6 +107,23 @@ fn a_backup_of_nothing_and_one_of_what_is_at_rest() {
     check(&taken(&mut store), &work);
 }
 
+/// The first version is of before there were envelopes. Whoever knows no other must not take a new piece for damage.
+#[test]
+fn the_header_says_whether_it_can_be_read() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut store, work) = (open(dir.path()), Workload::default());
+    let mut bytes = taken(&mut store);
+    assert_eq!(bytes[8], 2);
+    bytes[8] = 1;
+    check(&bytes, &work);
+    bytes[8] = 3;
+    let defects = defects(&bytes);
+    assert!(
+        defects.len() == 1 && defects[0].to_string().contains("that this version can read"),
+        "{defects:?}"
+    );
+}
+
 #[test]
 fn every_byte_counts() {
     let dir = tempfile::tempdir().unwrap();

@@ -4,7 +4,7 @@
 //! to a job that has ended since, and the log says so. Rows of queues are read after all rows of jobs, since none of
 //! those may reflect a commit that its queue's row does not.
 
-use super::{BackupError, header};
+use super::{BackupError, VERSION, header};
 use crate::core::JobId;
 use crate::store::blob::Blob;
 use crate::store::codec::{BlockRow, Piece, block_range};
@@ -118,7 +118,7 @@ pub(super) struct Pieces<W> {
 impl<W: Write> Pieces<W> {
     pub(super) fn begin(mut out: W) -> io::Result<Pieces<W>> {
         let salt = random()?;
-        out.write_all(&header(salt))?;
+        out.write_all(&header(VERSION, salt))?;
         Ok(Pieces { out, salt, number: CommitNo(0), buffer: Vec::new() })
     }
 
