@@ -55,13 +55,13 @@ async fn pass_on<S: Store + 'static>(
     rows: BackupRows,
 ) -> Done {
     let (pieces, mut written) = mpsc::channel(PIECES_WAITING);
-    let (ask, asked) = oneshot::channel();
+    let (ask, mut asked) = oneshot::channel();
     let (finish, finished) = oneshot::channel();
     std::thread::Builder::new().name("backup".into()).spawn(move || {
         // Whoever does not listen any more has gone away.
         let _ = finish.send(take(&rows, pieces, ask));
     })?;
-    let (mut asked, mut is_asked) = (std::pin::pin!(asked), false);
+    let mut is_asked = false;
     loop {
         tokio::select! {
             biased;
@@ -84,6 +84,8 @@ async fn pass_on<S: Store + 'static>(
             }
         }
     }
+    // Its reader may have gone before the thread has asked: it must not wait for an answer.
+    drop(asked);
     finished.await.unwrap_or_else(|_| Err(io::Error::other("the backup's thread has ended").into()))
 }
 
