@@ -141,6 +141,7 @@ impl Daemon {
         let data = &config.daemon.data;
         let (store, Recovered { state, last, time, report }) =
             DiskStore::open(data, &store_options(&config))?;
+        process::trim_memory();
         // Its way may lead through directories that will be gone when the next pool is started.
         let pool_lock = data.canonicalize()?.join("pool");
         if !PoolLock::until_free(&pool_lock, FORMER_POOL_PATIENCE)? {

@@ -51,7 +51,7 @@ impl<O: Observer> Fold<'_, O> {
         match self.event {
             Event::Submitted { jobs, spec, at, due, expires_at } => {
                 let mut job = Job::fresh(spec.clone(), *at);
-                job.expires_at = *expires_at;
+                job.set_expires_at(*expires_at);
                 if let Some(due) = *due {
                     job.set_state(JobState::Scheduled { due });
                 }
@@ -115,7 +115,7 @@ impl<O: Observer> Fold<'_, O> {
             Event::Buried { jobs, end } => self.end(jobs, *end, JobState::Dead, |totals| &mut totals.died),
             Event::Revived { jobs } => self.each(jobs, |_, job| {
                 if job.kind().is_final() {
-                    job.expires_at = Time::NEVER;
+                    job.set_expires_at(Time::NEVER);
                 }
                 count(job, |counts| *counts = JobCounts { attempt: counts.attempt, ..JobCounts::default() });
                 job.set_state(JobState::Ready);

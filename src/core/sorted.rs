@@ -10,6 +10,16 @@ const FULL: usize = 64;
 /// Fewer than so many join their neighbours.
 const FEW: usize = FULL / 4;
 
+/// A vector grows by so many entries: not by as many again, of which most would stay free.
+const STEP: usize = 8;
+
+/// Makes room for one more.
+fn make_room<T>(chunk: &mut Vec<T>) {
+    if chunk.len() == chunk.capacity() {
+        chunk.reserve_exact(STEP);
+    }
+}
+
 /// The map.
 #[derive(Clone, Debug)]
 pub(super) struct Sorted<K, V> {
@@ -47,10 +57,13 @@ impl<K: Ord + Copy, V> Sorted<K, V> {
         let at = chunk.partition_point(|(other, _)| *other < key);
         debug_assert!(chunk.get(at).is_none_or(|(other, _)| *other != key), "it is there already");
         if chunk.len() < FULL {
+            make_room(chunk);
             return chunk.insert(at, (key, value));
         }
         // What comes in order leaves full ones behind.
         let mut right = if at == FULL { Vec::new() } else { chunk.split_off(FULL / 2) };
+        chunk.shrink_to(if right.is_empty() { FULL } else { FULL / 2 + STEP });
+        make_room(&mut right);
         match at.checked_sub(FULL / 2) {
             Some(at) if !right.is_empty() => right.insert(at, (key, value)),
             Some(_) => right.push((key, value)),
@@ -63,6 +76,7 @@ impl<K: Ord + Copy, V> Sorted<K, V> {
     fn insert_first(&mut self, key: K, value: V) {
         match self.chunks.pop_first() {
             Some((_, mut chunk)) if chunk.len() < FULL => {
+                make_room(&mut chunk);
                 chunk.insert(0, (key, value));
                 self.chunks.insert(key, chunk);
             }

@@ -154,7 +154,7 @@ fn describe_job(job: &Job, envelope: &Envelope) -> String {
         job.kind(),
         spec.queue,
         job.submitted_at().0,
-        job.expires_at.0,
+        job.expires_at().0,
         job.attempt(),
         job.failed(),
         job.crashes(),

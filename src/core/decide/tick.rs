@@ -22,7 +22,7 @@ impl<R: Recorder> Decision<'_, R> {
         for (part, job) in due.ranges().iter().flat_map(|range| self.state().iter(*range)) {
             match job.state() {
                 JobState::Leased(_) => lost.push_range(part),
-                JobState::Scheduled { .. } | JobState::Ready if job.expires_at <= now => {
+                JobState::Scheduled { .. } | JobState::Ready if job.expires_at() <= now => {
                     let end = self.ending(self.settings_of(job).keep_done);
                     expired.push(Event::Expired { jobs: part.into(), end });
                 }

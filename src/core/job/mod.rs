@@ -68,8 +68,6 @@ impl Failure {
 pub struct Job {
     /// What was asked for.
     pub spec: Arc<Spec>,
-    /// When it is of no use any more; [`Time::NEVER`] for most.
-    pub expires_at: Time,
     /// When it is due, when its lease ends, or when it ended, as its state has it.
     when: Time,
     /// What has become of it, once anything has.
@@ -80,15 +78,17 @@ pub struct Job {
 }
 
 // A million scheduled jobs that are like no other take as many of these.
-const _: () = assert!(size_of::<Job>() <= 40);
+const _: () = assert!(size_of::<Job>() <= 32);
 
-/// What has become of a job.
+/// What has become of a job, or few have.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct History {
     attempt: Attempt,
     failed: u32,
     crashes: u32,
     later: u32,
+    /// When it is of no use any more; [`Time::NEVER`] for most.
+    expires_at: Time,
     /// When the newest attempt began; [`Time::NEVER`] before the first, or where that was not yet remembered.
     started: Time,
     /// Who has it, or until when it is kept.
@@ -112,6 +112,7 @@ impl Default for History {
             failed: 0,
             crashes: 0,
             later: 0,
+            expires_at: Time::NEVER,
             started: Time::NEVER,
             hold: Hold::Nothing,
             failures: Box::default(),
@@ -123,7 +124,7 @@ impl PartialEq for Job {
     /// Whether they differ in nothing. What differs most often, and is told apart soonest, comes first.
     fn eq(&self, other: &Job) -> bool {
         (self.when, self.kind) == (other.when, other.kind)
-            && (self.submitted, self.expires_at) == (other.submitted, other.expires_at)
+            && self.submitted == other.submitted
             && (Arc::ptr_eq(&self.spec, &other.spec) || self.spec == other.spec)
             && match (&self.history, &other.history) {
                 (Some(history), Some(others)) => Arc::ptr_eq(history, others) || history == others,
@@ -141,7 +142,7 @@ impl Job {
         // There are seconds until 2106.
         let submitted = u32::try_from(submitted_at.0 / 1_000).unwrap_or(u32::MAX);
         let (when, kind) = (Time(0), StateKind::Ready);
-        Job { spec, expires_at: Time::NEVER, when, history: None, submitted, kind }
+        Job { spec, when, history: None, submitted, kind }
     }
 
     /// A job as it was remembered: in a state, with what was counted of it, when its newest attempt began, and why
@@ -166,6 +167,18 @@ impl Job {
     /// The second in which it arrived.
     pub fn submitted_at(&self) -> Time {
         Time(u64::from(self.submitted) * 1_000)
+    }
+
+    /// When it is of no use any more; [`Time::NEVER`] for most.
+    pub fn expires_at(&self) -> Time {
+        self.of_history(|history| history.expires_at).unwrap_or(Time::NEVER)
+    }
+
+    /// Says when it is of no use any more.
+    pub(crate) fn set_expires_at(&mut self, expires_at: Time) {
+        if self.expires_at() != expires_at {
+            self.history_mut().expires_at = expires_at;
+        }
     }
 
     /// Where it is in its life.
@@ -313,8 +326,8 @@ impl Job {
     /// The one moment at which time alone changes this job.
     pub fn next_due(&self) -> Time {
         match self.state() {
-            State::Scheduled { due } => due.min(self.expires_at),
-            State::Ready => self.expires_at,
+            State::Scheduled { due } => due.min(self.expires_at()),
+            State::Ready => self.expires_at(),
             State::Leased(lease) => lease.until,
             State::Done(end) | State::Dead(end) | State::Cancelled(end) | State::Expired(end) => {
                 end.keep_until

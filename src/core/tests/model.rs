@@ -385,7 +385,7 @@ pub(super) struct Plain {
 
 impl PartialEq<Plain> for Job {
     fn eq(&self, plain: &Plain) -> bool {
-        (&self.spec, self.submitted_at(), self.expires_at)
+        (&self.spec, self.submitted_at(), self.expires_at())
             == (&plain.spec, plain.submitted_at, plain.expires_at)
             && (self.state(), self.attempt(), self.started()) == (plain.state, plain.attempt, plain.started)
             && (self.failed(), self.crashes(), self.later()) == (plain.failed, plain.crashes, plain.later)

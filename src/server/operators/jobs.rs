@@ -91,7 +91,7 @@ pub(super) fn view<S: Store + 'static>(
         exit_status,
         exit_signal,
         kept_until: job.state().ended().and_then(|end| some(end.keep_until)),
-        expires_at: some(job.expires_at),
+        expires_at: some(job.expires_at()),
         owner: job.spec.owner,
         tags: envelope.map_or_else(Vec::new, tags),
         failures: job.failures().iter().map(|failure| self::failure(failure, &hub.clock)).collect(),

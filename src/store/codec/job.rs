@@ -132,7 +132,7 @@ fn put_run(range: IdRange, job: &Job, same_spec: bool, out: &mut Vec<u8>) {
     }
     put((job.submitted_at().0, StateV1::from(&job.state())), out);
     let mut fields = FieldWriter::new(out);
-    fields.put_some(EXPIRES, (job.expires_at != Time::NEVER).then_some(job.expires_at.0));
+    fields.put_some(EXPIRES, (job.expires_at() != Time::NEVER).then_some(job.expires_at().0));
     for (number, count) in
         [(ATTEMPT, job.attempt().0), (FAILED, job.failed()), (CRASHES, job.crashes()), (LATER, job.later())]
     {
@@ -156,7 +156,7 @@ fn read_run(reader: &mut Reader<'_>, before: Option<Arc<Spec>>) -> Result<Job, D
     let (mut counts, mut started, mut failures) = (JobCounts::default(), None, Vec::new());
     read_fields(reader, |field| {
         match field.number {
-            EXPIRES => job.expires_at = Time(field.value()?),
+            EXPIRES => job.set_expires_at(Time(field.value()?)),
             ATTEMPT => counts.attempt = Attempt(field.value()?),
             STARTED => started = Some(Time(field.value()?)),
             FAILED => counts.failed = field.value()?,

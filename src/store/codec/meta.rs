@@ -6,7 +6,7 @@ use crate::store::CommitNo;
 
 /// The versions in which the rows are written.
 const META: u8 = 1;
-const SUM: u8 = 1;
+const SUM: u8 = 2;
 
 /// The row `state` of the tree `meta`: written last in a checkpoint, so that all before it is there.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -42,19 +42,32 @@ pub(crate) struct SumRow {
     pub(crate) sum: u64,
     /// Whether a checkpoint is under way, so that it says nothing.
     pub(crate) open: bool,
+    /// How much lives in all trees.
+    pub(crate) live: LiveBytes,
+}
+
+/// How much lives in a database, in bytes of rows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct LiveBytes {
+    /// At least so many.
+    pub(crate) bytes: u64,
+    /// Whether these are all.
+    pub(crate) is_exact: bool,
 }
 
 impl SumRow {
     pub(crate) fn encode(&self) -> Vec<u8> {
         let mut out = vec![SUM];
-        put((self.home.0, self.sum, self.open), &mut out);
+        put((self.home.0, self.sum, self.open, self.live.bytes, self.live.is_exact), &mut out);
         out
     }
 
     pub(crate) fn decode(bytes: &[u8]) -> Result<SumRow, DecodeError> {
-        let mut reader = Reader::of("the row of the sum", SUM, bytes)?;
+        let (version, mut reader) = Reader::up_to("the row of the sum", SUM, bytes)?;
         let (home, sum, open): (u64, u64, bool) = reader.take()?;
+        // Version 1 does not say it.
+        let (bytes, is_exact) = if version == 1 { (0, false) } else { reader.take()? };
         reader.end()?;
-        Ok(SumRow { home: CommitNo(home), sum, open })
+        Ok(SumRow { home: CommitNo(home), sum, open, live: LiveBytes { bytes, is_exact } })
     }
 }

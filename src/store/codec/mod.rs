@@ -25,7 +25,7 @@ pub(crate) use commit::{
 };
 pub use envelope::{Envelope, EnvelopeError};
 pub(crate) use job::{BLOCK, BlockRow, ROW_MAX, block_of, block_range, row_mask};
-pub(crate) use meta::{MetaRow, SumRow};
+pub(crate) use meta::{LiveBytes, MetaRow, SumRow};
 pub(crate) use row::{StampedRow, row_key};
 
 use bincode::config::{Configuration, Limit, LittleEndian, Varint};

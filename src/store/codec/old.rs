@@ -146,7 +146,7 @@ impl RunV1<'_> {
             (Attempt(self.attempt), self.failed, self.crashes, more.later);
         let counts = JobCounts { attempt, failed, crashes, later };
         let mut job = Job::fresh(spec, Time(self.submitted_at));
-        job.expires_at = from_moment(self.expires_at);
+        job.set_expires_at(from_moment(self.expires_at));
         Ok(Job::remembered(job, self.state.into(), counts, more.started.map(Time), failures))
     }
 }

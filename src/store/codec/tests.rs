@@ -135,7 +135,7 @@ fn job() -> impl Strategy<Value = Job> {
     (spec(), second, time(), past).prop_map(
         |(spec, submitted_at, expires_at, (started, state, [attempt, failed, crashes, later], failures))| {
             let mut job = Job::fresh(spec, submitted_at);
-            job.expires_at = expires_at;
+            job.set_expires_at(expires_at);
             let counts = JobCounts { attempt: Attempt(attempt), failed, crashes, later };
             Job::remembered(job, state, counts, started.filter(|at| *at != Time::NEVER), failures)
         },
@@ -323,7 +323,7 @@ fn the_largest_row_of_jobs_stays_below_its_bound() {
         let failure = Failure { attempt, since: started, at, error: text.as_str().into(), exit };
         let (end, failures) = (Final { at, keep_until: at }, vec![failure; Failure::KEPT]);
         let mut job = Job::fresh(spec, at);
-        job.expires_at = at;
+        job.set_expires_at(at);
         let job = Job::remembered(job, JobState::Dead(end), counts, started, failures);
         (IdRange::from(id), job)
     });

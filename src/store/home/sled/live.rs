@@ -1,8 +1,9 @@
 //! How much of the database lives, in bytes of rows: counted once, then kept up to date with each row that comes and
-//! goes. A count that gets too large is broken off, and what it came to is a lower bound from then on: so a long queue
+//! goes, and remembered with each checkpoint. A count that gets too large is broken off, and what it came to is a lower bound from then on: so a long queue
 //! is not read for nothing again and again.
 
 use super::HomeError;
+use crate::store::codec::LiveBytes;
 use sled::Tree;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 
@@ -18,6 +19,17 @@ pub(super) struct Live {
 }
 
 impl Live {
+    /// As it was known when the database was open last.
+    pub(super) fn restore(&self, known: LiveBytes) {
+        self.bytes.store(known.bytes, Relaxed);
+        self.is_exact.store(known.is_exact, Relaxed);
+    }
+
+    /// What is known.
+    pub(super) fn known(&self) -> LiveBytes {
+        LiveBytes { bytes: self.bytes.load(Relaxed), is_exact: self.is_exact.load(Relaxed) }
+    }
+
     /// A row has come in the place of another.
     pub(super) fn count(&self, key: &[u8], before: Option<&[u8]>, after: Option<&[u8]>) {
         let size = |row: Option<&[u8]>| row.map_or(0, |row| size(key, row));

@@ -118,7 +118,7 @@ impl SledRows {
         self.store_blobs(change)?;
         self.write(|trees| {
             let key = change.block.to_be_bytes();
-            trees.tally.begin(&trees.meta)?;
+            trees.tally.begin(&trees.meta, trees.live.known())?;
             let Some((row, live)) = &change.row else {
                 trees.count(&key, trees.jobs.remove(key)?.as_deref(), None);
                 return Ok(());
@@ -153,7 +153,7 @@ impl SledRows {
     /// Writes a row that is not of jobs. Must go before the rows of blocks that reflect the same commit.
     pub(crate) fn store_row(&self, row: &StampedRow) -> Result<(), HomeError> {
         self.write(|trees| {
-            trees.tally.begin(&trees.meta)?;
+            trees.tally.begin(&trees.meta, trees.live.known())?;
             let (key, row) = (row.row.key(), row.encode());
             let key = row_key(&key);
             let before = trees.queues.insert(key, row.as_slice())?;
@@ -165,7 +165,7 @@ impl SledRows {
     /// Removes one.
     pub(crate) fn remove_row(&self, key: &RowKey) -> Result<(), HomeError> {
         self.write(|trees| {
-            trees.tally.begin(&trees.meta)?;
+            trees.tally.begin(&trees.meta, trees.live.known())?;
             let key = row_key(key);
             let before = trees.queues.remove(key)?;
             trees.count(key, before.as_deref(), None);
@@ -176,7 +176,7 @@ impl SledRows {
     /// Ends a checkpoint: when this returns, it is on disk.
     pub(crate) fn finish(&self, meta: &MetaRow) -> Result<(), HomeError> {
         self.write(|trees| {
-            trees.tally.end(&trees.meta, meta.home)?;
+            trees.tally.end(&trees.meta, meta.home, trees.live.known())?;
             trees.meta.insert(STATE, meta.encode())?;
             trees.database.flush()
         })
@@ -310,7 +310,9 @@ impl Trees {
     fn open_unshielded(path: &Path, cache_bytes: u64, calls: fn() -> u64) -> Result<Trees, HomeError> {
         let mut trees = Trees::open_unchecked(path, cache_bytes)?;
         trees.database.verify_sync(&trees.meta, calls)?;
-        trees.tally = Tally::check(path, [&trees.jobs, &trees.queues], &trees.meta)?;
+        let (tally, live) = Tally::check(path, [&trees.jobs, &trees.queues], &trees.meta)?;
+        trees.tally = tally;
+        trees.live.restore(live);
         Ok(trees)
     }
 

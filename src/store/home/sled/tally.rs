@@ -4,7 +4,7 @@
 
 use super::HomeError;
 use crate::store::CommitNo;
-use crate::store::codec::{MetaRow, SumRow};
+use crate::store::codec::{LiveBytes, MetaRow, SumRow};
 use sled::Tree;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
@@ -19,8 +19,13 @@ pub(super) struct Tally {
 }
 
 impl Tally {
-    /// Adds up what is there, and compares it with what the last whole checkpoint has left.
-    pub(super) fn check(path: &Path, trees: [&Tree; 2], meta: &Tree) -> Result<Tally, HomeError> {
+    /// Adds up what is there, and compares it with what the last whole checkpoint has left. Also gives what that said of
+    /// how much lives.
+    pub(super) fn check(
+        path: &Path,
+        trees: [&Tree; 2],
+        meta: &Tree,
+    ) -> Result<(Tally, LiveBytes), HomeError> {
         let mut sum = 0u64;
         for row in trees.into_iter().flat_map(Tree::iter) {
             let (key, row) = row?;
@@ -36,15 +41,18 @@ impl Tally {
             }
             left => {
                 let open = left.is_some_and(|left| left.open);
-                Ok(Tally { sum: AtomicU64::new(sum), open: AtomicBool::new(open) })
+                let mut live = left.map(|left| left.live).unwrap_or_default();
+                // Nobody knows how far a checkpoint has come that was cut off.
+                live.is_exact &= !open;
+                Ok((Tally { sum: AtomicU64::new(sum), open: AtomicBool::new(open) }, live))
             }
         }
     }
 
     /// Must go before the first row of a checkpoint.
-    pub(super) fn begin(&self, meta: &Tree) -> Result<(), HomeError> {
+    pub(super) fn begin(&self, meta: &Tree, live: LiveBytes) -> Result<(), HomeError> {
         if !self.open.swap(true, Relaxed) {
-            meta.insert(KEY, SumRow { home: CommitNo(0), sum: 0, open: true }.encode())?;
+            meta.insert(KEY, SumRow { home: CommitNo(0), sum: 0, open: true, live }.encode())?;
         }
         Ok(())
     }
@@ -56,8 +64,8 @@ impl Tally {
     }
 
     /// Must go before the row that ends the checkpoint.
-    pub(super) fn end(&self, meta: &Tree, home: CommitNo) -> Result<(), HomeError> {
-        meta.insert(KEY, SumRow { home, sum: self.sum.load(Relaxed), open: false }.encode())?;
+    pub(super) fn end(&self, meta: &Tree, home: CommitNo, live: LiveBytes) -> Result<(), HomeError> {
+        meta.insert(KEY, SumRow { home, sum: self.sum.load(Relaxed), open: false, live }.encode())?;
         self.open.store(false, Relaxed);
         Ok(())
     }
