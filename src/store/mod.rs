@@ -39,6 +39,7 @@ pub(crate) mod fuzzing;
 mod home;
 mod log;
 mod logged;
+#[cfg(feature = "simulation")]
 #[doc(hidden)]
 pub mod measured;
 mod options;
@@ -49,6 +50,7 @@ mod restore;
 mod room;
 #[cfg(test)]
 mod shrink_tests;
+#[cfg(any(test, feature = "simulation"))]
 pub mod simulated;
 #[cfg(test)]
 mod skipped;

@@ -151,6 +151,7 @@ pub(crate) fn split_blobs(bytes: &Bytes) -> impl Iterator<Item = Result<Bytes, D
 }
 
 /// The whole commit, its blobs as slices of `bytes`; without the tags that an older version has written.
+#[cfg(any(test, fuzzing, feature = "simulation"))]
 pub(crate) fn decode_whole_commit(bytes: &Bytes) -> Result<Commit, DecodeError> {
     let CommitView { time, events, blobs, .. } = decode_commit(bytes)?;
     let mut whole = ByKind::try_of(|kind| {

@@ -19,9 +19,10 @@ mod tests;
 
 pub(crate) use backup::Piece;
 pub(crate) use body::{BlobRow, PACKED_MAX, blob_key, blob_key_parts, encode_packed, encode_piece, pieces};
+#[cfg(any(test, fuzzing, feature = "simulation"))]
+pub(crate) use commit::decode_whole_commit;
 pub(crate) use commit::{
-    CommitView, EncodedBlobs, decode_commit, decode_whole_commit, encode_blobs, encode_commit, not_empty,
-    split_blobs,
+    CommitView, EncodedBlobs, decode_commit, encode_blobs, encode_commit, not_empty, split_blobs,
 };
 pub use envelope::{Envelope, EnvelopeError};
 pub(crate) use job::{BLOCK, BlockRow, ROW_MAX, block_of, block_range, row_mask};
