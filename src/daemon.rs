@@ -153,14 +153,14 @@ impl Daemon {
         events::clock_has_diverged(clock.ahead_ms());
         let (outputs, output_thread) = OutputStore::open(&data.join("output"), |id| state.contains(id))?;
         let service = service(&config);
-        let luck = luck(clock.now());
+        let seed = random_seed(clock.now());
         let engine = Engine::new(
             state,
             last,
             store,
             service.settings.clone(),
             service.limits.bounds,
-            luck,
+            seed,
             clock.now(),
         );
         let listening = server::listen(&config.daemon.socket)?;
@@ -350,7 +350,7 @@ async fn run_pool(hub: &Rc<Hub<DiskStore>>, spec: &PoolSpec) -> io::Result<ExitS
 }
 
 /// A number that differs from start to start; jitter needs no more.
-fn luck(now: Time) -> u64 {
+fn random_seed(now: Time) -> u64 {
     now.0 ^ u64::from(std::process::id()) << 32
 }
 

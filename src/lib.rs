@@ -1,4 +1,22 @@
-//! Musher, a persistent job queue daemon.
+//! Musher, a persistent job queue daemon: a library, and the one program that is made of it.
+//!
+//! # Layout
+//!
+//! A request goes down this list and its answer back up; nothing further down knows what is above it.
+//!
+//! - [`cli`]: the verbs of the program. [`client`]: the library that they, and other programs, speak to a daemon with.
+//! - [`daemon`]: puts the parts of the daemon together. [`config`], [`signals`], [`notify`], [`clock`], [`telemetry`],
+//!   [`process`]: its surroundings.
+//! - `fronts`: the wires that the daemon speaks, a folder each. [`protocol`]: the native one, byte by byte, for both sides.
+//! - [`server`]: sockets, connections of any front, the loop, and what operators see ([`views`] has that as plain data).
+//!   [`access`]: who may do what.
+//! - [`engine`]: collects what arrives into a commit, and lets nobody learn of anything before that is on disk.
+//! - [`core`]: decides. A pure state machine; its documentation has the table of states.
+//! - [`store`]: remembers. A write-ahead log with sled, an embedded database, behind it; what it writes is in
+//!   `docs/storage-format.md`, and changes of that are in `migrations`.
+//! - [`worker`]: claims jobs, runs commands and settles, as a client of the daemon.
+//!
+//! `docs/architecture.md` says why it is so, and what must always hold.
 
 pub mod access;
 pub mod cli;

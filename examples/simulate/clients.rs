@@ -1,4 +1,4 @@
-//! Clients: what they ask for, by luck, and what they make of the answers. They know of jobs and leases only what the
+//! Clients: what they ask for, at random, and what they make of the answers. They know of jobs and leases only what the
 //! oracle has heard, and ask for things that are over, that are somebody else's, and that never were.
 
 use crate::oracle::{Oracle, Sent, body};

@@ -104,10 +104,10 @@ impl Oracle {
         self.asked
     }
 
-    /// A known job, by luck.
-    pub(crate) fn any(&self, luck: u64) -> Option<JobId> {
+    /// A known job, at random.
+    pub(crate) fn any(&self, random: u64) -> Option<JobId> {
         let (first, last) = (self.known.first_key_value()?.0.0, self.known.last_key_value()?.0.0);
-        let from = JobId(first + luck % (last - first + 1));
+        let from = JobId(first + random % (last - first + 1));
         self.known.range(from..).next().map(|(id, _)| *id)
     }
 

@@ -1,4 +1,4 @@
-//! One run: from a seed to a number of steps, each chosen by luck, each followed by the oracle.
+//! One run: from a seed to a number of steps, each chosen at random, each followed by the oracle.
 
 use crate::clients::Clients;
 use crate::oracle::Oracle;

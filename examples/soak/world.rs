@@ -62,7 +62,7 @@ impl From<Broken> for Failure {
     }
 }
 
-/// A run: its directory, its luck, and what was promised in it.
+/// A run: its directory, its seed, and what was promised in it.
 pub(crate) struct World {
     pub(crate) seed: u64,
     pub(crate) rng: Rng,

@@ -34,8 +34,8 @@ pub(super) fn grouped(program: Command) -> Command {
 fn verbs(program: &Command, width: usize) -> String {
     let indent = 2 + program.get_subcommands().map(|verb| verb.get_name().len()).max().unwrap_or(0) + 2;
     let mut text = String::new();
-    for (wish, names) in GROUPS {
-        text += &format!("{wish}:\n");
+    for (purpose, names) in GROUPS {
+        text += &format!("{purpose}:\n");
         for name in names {
             let verb = program.get_subcommands().find(|verb| verb.get_name() == *name);
             let about = verb.and_then(Command::get_about).map(ToString::to_string).unwrap_or_default();

@@ -14,7 +14,7 @@ const LONGEST_WAIT_MS: u64 = 24 * 3600 * 1000;
 /// What may be asked for a job.
 #[derive(Clone, Debug, Default, Args)]
 #[command(next_help_heading = "Options of the job")]
-pub(super) struct Wishes {
+pub(super) struct JobArgs {
     /// Its place among the others of the queue: 0 goes first [default: the queue's]
     #[arg(long, value_name = "N")]
     pub(super) priority: Option<u32>,
@@ -41,7 +41,7 @@ pub(super) struct Wishes {
     pub(super) tags: Vec<(String, String)>,
 }
 
-impl Wishes {
+impl JobArgs {
     /// The same for the protocol.
     pub(super) fn for_queue(&self, queue: &str) -> Result<JobOptions, Failure> {
         let start = match (&self.at, self.delay) {

@@ -1,6 +1,6 @@
 //! A job as a line of JSON: what it does not say is as on the command line. Errors name the field.
 
-use super::job_options::{Wishes, check_ttl, parse_backoff, parse_tag};
+use super::job_options::{JobArgs, check_ttl, parse_backoff, parse_tag};
 use crate::durations::parse_duration;
 use crate::protocol::JobOptions;
 use base64::Engine;
@@ -36,8 +36,8 @@ struct Line<'a> {
     tags: Vec<(String, String)>,
 }
 
-/// Reads a line; `None` if it is blank. `wishes` and `queue` are for what it does not say.
-pub(super) fn read(text: &[u8], wishes: &Wishes, queue: &str) -> Result<Option<(JobOptions, Bytes)>, String> {
+/// Reads a line; `None` if it is blank. `args` and `queue` are for what it does not say.
+pub(super) fn read(text: &[u8], args: &JobArgs, queue: &str) -> Result<Option<(JobOptions, Bytes)>, String> {
     if text.trim_ascii().is_empty() {
         return Ok(None);
     }
@@ -46,27 +46,27 @@ pub(super) fn read(text: &[u8], wishes: &Wishes, queue: &str) -> Result<Option<(
         Some(text) => parse_duration(text).map(Some).map_err(|error| format!("{field}: {error}")),
         None => Ok(or),
     };
-    let mut wishes = wishes.clone();
+    let mut args = args.clone();
     if line.delay.is_some() || line.at.is_some() {
-        (wishes.delay, wishes.at) = (None, line.at);
+        (args.delay, args.at) = (None, line.at);
     }
-    if line.delay.is_some() && wishes.at.is_some() {
+    if line.delay.is_some() && args.at.is_some() {
         return Err("delay: a job has either `delay` or `at`".into());
     }
-    wishes.delay = duration("delay", &line.delay, wishes.delay)?;
-    wishes.ttl = duration("ttl", &line.ttl, wishes.ttl)?;
-    check_ttl(wishes.ttl).map_err(|error| format!("ttl: {error}"))?;
-    wishes.timeout = duration("timeout", &line.timeout, wishes.timeout)?;
-    wishes.priority = line.priority.or(wishes.priority);
-    wishes.attempts = line.attempts.or(wishes.attempts);
-    if wishes.attempts == Some(0) {
+    args.delay = duration("delay", &line.delay, args.delay)?;
+    args.ttl = duration("ttl", &line.ttl, args.ttl)?;
+    check_ttl(args.ttl).map_err(|error| format!("ttl: {error}"))?;
+    args.timeout = duration("timeout", &line.timeout, args.timeout)?;
+    args.priority = line.priority.or(args.priority);
+    args.attempts = line.attempts.or(args.attempts);
+    if args.attempts == Some(0) {
         return Err("attempts: a job has at least one".into());
     }
     if let Some(backoff) = line.backoff {
-        wishes.backoff = Some(parse_backoff(&backoff).map_err(|error| format!("backoff: {error}"))?);
+        args.backoff = Some(parse_backoff(&backoff).map_err(|error| format!("backoff: {error}"))?);
     }
-    wishes.tags.extend(line.tags);
-    let options = wishes.for_queue(line.queue.as_deref().unwrap_or(queue));
+    args.tags.extend(line.tags);
+    let options = args.for_queue(line.queue.as_deref().unwrap_or(queue));
     let options = options.map_err(|failure| format!("at: {}", failure.message))?;
     Ok(Some((options, body(line.body, line.body_base64)?)))
 }
@@ -179,7 +179,7 @@ mod tests {
     use super::*;
 
     fn job(text: &str) -> Result<(JobOptions, Bytes), String> {
-        read(text.as_bytes(), &Wishes::default(), "q").map(|job| job.expect("it is not blank"))
+        read(text.as_bytes(), &JobArgs::default(), "q").map(|job| job.expect("it is not blank"))
     }
 
     #[test]
@@ -200,7 +200,7 @@ mod tests {
         ] {
             assert_eq!(job(text).unwrap().1, body, "{text}");
         }
-        assert!(read(b" \r", &Wishes::default(), "q").unwrap().is_none());
+        assert!(read(b" \r", &JobArgs::default(), "q").unwrap().is_none());
     }
 
     #[test]

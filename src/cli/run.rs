@@ -3,7 +3,7 @@
 use super::ask::Target;
 use super::exit::{End, Failure};
 use super::interrupt::last_words;
-use super::job_options::{Wishes, note_past};
+use super::job_options::{JobArgs, note_past};
 use super::logs::Printed;
 use super::steady::Steady;
 use super::{output, wait};
@@ -41,7 +41,7 @@ pub(super) struct Run {
     #[arg(long, conflicts_with = "wait")]
     json: bool,
     #[command(flatten)]
-    wishes: Wishes,
+    args: JobArgs,
     /// The command and its arguments
     #[arg(last = true, required = true, value_name = "CMD")]
     command: Vec<OsString>,
@@ -56,7 +56,7 @@ impl Run {
             env: variables.map(|(name, value)| (name.into(), value.into())).collect(),
         };
         let body = serde_json::to_vec(&job).map_err(Failure::failed)?;
-        let mut options = self.wishes.for_queue(&self.queue)?;
+        let mut options = self.args.for_queue(&self.queue)?;
         options.attempts.get_or_insert(1);
         note_past(&options);
         let group = SubmitGroup { options, bodies: vec![body.into()] };

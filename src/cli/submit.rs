@@ -4,7 +4,7 @@ use super::ask::Target;
 use super::batches::{Batch, Batches};
 use super::exit::{End, Failure};
 use super::interrupt::{self, last_words};
-use super::job_options::{Wishes, note_past};
+use super::job_options::{JobArgs, note_past};
 use super::steady::Steady;
 use super::{json_job, lines, output, wait};
 use crate::client::Client;
@@ -74,7 +74,7 @@ pub(super) struct Submit {
     #[arg(long, conflicts_with = "ids")]
     json: bool,
     #[command(flatten)]
-    wishes: Wishes,
+    args: JobArgs,
 }
 
 impl Submit {
@@ -82,7 +82,7 @@ impl Submit {
         if self.lines || self.jsonl {
             return self.many(&client).await;
         }
-        let options = self.wishes.for_queue(&self.queue)?;
+        let options = self.args.for_queue(&self.queue)?;
         note_past(&options);
         let group = SubmitGroup { options, bodies: vec![self.body(client.limits().body)?] };
         let (id, _) = client.submit(vec![group]).await?;
@@ -167,9 +167,9 @@ impl Submit {
         let mut input =
             lines::read(io::stdin(), if self.jsonl { json_job::line_max(body_max) } else { body_max });
         let mut batch = Batch::new(client);
-        let (plain, mut number) = (self.wishes.for_queue(&self.queue)?, 0u64);
+        let (plain, mut number) = (self.args.for_queue(&self.queue)?, 0u64);
         let job = |text: Bytes, number: u64| match self.jsonl {
-            true => json_job::read(text.strip_prefix(BOM).unwrap_or(&text), &self.wishes, &self.queue),
+            true => json_job::read(text.strip_prefix(BOM).unwrap_or(&text), &self.args, &self.queue),
             false => {
                 note_ends(&text, number);
                 Ok(Some((plain.clone(), text)))

@@ -11,8 +11,8 @@
 //! let options = JobOptions { queue: "mails".into(), ..JobOptions::default() };
 //! client.submit(vec![SubmitGroup { options, bodies: vec!["hello".into()] }]).await?;
 //!
-//! let wish = Claim { queues: vec!["mails".into()], max: 10, wait_ms: 20_000, bound: true, ..Claim::default() };
-//! for job in client.claim(wish).await? {
+//! let purpose = Claim { queues: vec!["mails".into()], max: 10, wait_ms: 20_000, bound: true, ..Claim::default() };
+//! for job in client.claim(purpose).await? {
 //!     client.settle(vec![Settle { lease: job.lease, verdict: Verdict::Complete }]).await?;
 //! }
 //! # Ok(()) }

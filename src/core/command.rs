@@ -106,7 +106,7 @@ pub enum Start {
     At(Time),
 }
 
-/// A wish for work.
+/// A request for work.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Claim {
     /// Where to look, in this order.

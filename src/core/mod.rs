@@ -1,5 +1,5 @@
 //! The domain: what a job queue decides. A pure state machine without IO, clock, randomness, async or logging:
-//! time and luck are passed in. [`Core::decide`] finds out what happens and emits it as events, [`State::apply`] makes it
+//! time and randomness are passed in. [`Core::decide`] finds out what happens and emits it as events, [`State::apply`] makes it
 //! so and tells of each change, and everything known here is the fold of the events. It must not know of sockets, files,
 //! threads, or where the settings come from.
 //!

@@ -45,7 +45,7 @@ impl Default for Backoff {
 }
 
 impl Backoff {
-    /// The wait after failure number `failed` (from 1), where `luck` is any number.
+    /// The wait after failure number `failed` (from 1), where `random` is any number.
     ///
     /// ```
     /// use musher::core::Backoff;
@@ -54,7 +54,7 @@ impl Backoff {
     /// assert_eq!(waits, [1, 2, 4, 8]);
     /// assert_eq!(backoff.wait(40, 0), backoff.max);
     /// ```
-    pub fn wait(&self, failed: u32, luck: u64) -> Duration {
+    pub fn wait(&self, failed: u32, random: u64) -> Duration {
         let nth = failed.max(1);
         let factor = match self.growth {
             Growth::Fixed => 1,
@@ -64,7 +64,7 @@ impl Backoff {
         let wait = self.base.saturating_mul(factor).min(self.max).min(BACKOFF_MAX);
         let millis = wait.as_millis() as u64; // at most a year: fits
         let reach = millis * u64::from(self.jitter_permille.min(1000)) / 1000;
-        Duration::from_millis(millis - reach + luck % (2 * reach + 1))
+        Duration::from_millis(millis - reach + random % (2 * reach + 1))
     }
 }
 
@@ -99,9 +99,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn jitter_stays_within_its_reach(failed: u32, luck: u64, jitter in 0u16..=1000) {
+        fn jitter_stays_within_its_reach(failed: u32, random: u64, jitter in 0u16..=1000) {
             let plain = Backoff { jitter_permille: 0, ..Backoff::default() }.wait(failed, 0).as_millis() as i128;
-            let moved = Backoff { jitter_permille: jitter, ..Backoff::default() }.wait(failed, luck).as_millis() as i128;
+            let moved = Backoff { jitter_permille: jitter, ..Backoff::default() }.wait(failed, random).as_millis() as i128;
             prop_assert!((moved - plain).abs() <= plain * i128::from(jitter) / 1000);
         }
     }

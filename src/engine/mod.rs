@@ -86,7 +86,7 @@ pub struct Engine<S> {
     last: CommitNo,
     /// The time of the newest decision.
     now: Time,
-    luck: u64,
+    random: u64,
     drain: Drain,
     waiting: Waiting,
     notes: Notes,
@@ -109,7 +109,7 @@ impl<S: Store> Engine<S> {
         store: S,
         settings: Settings,
         bounds: Bounds,
-        luck: u64,
+        random: u64,
         now: Time,
     ) -> Engine<S> {
         let core = Core { state, settings, ..Core::default() };
@@ -119,7 +119,7 @@ impl<S: Store> Engine<S> {
             bounds,
             last,
             now,
-            luck,
+            random,
             drain: Drain::Running,
             waiting: Waiting::default(),
             notes: Notes::default(),
@@ -376,8 +376,8 @@ impl<S: Store> Engine<S> {
 
     fn moment(&mut self, now: Time) -> Moment {
         self.now = self.now.max(now);
-        self.luck = self.luck.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        Moment { now: self.now, luck: self.luck }
+        self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        Moment { now: self.now, random: self.random }
     }
 
     /// A command of the daemon's own, which the core never refuses as a whole.

@@ -90,7 +90,7 @@ pub enum Request {
     Backup,
 }
 
-/// A wish for work.
+/// A request for work.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Claim {
     /// Where to look, in this order.

@@ -38,7 +38,7 @@ impl Ahead {
     }
 
     /// How many more jobs to claim ahead now.
-    pub(super) fn wish(&self, slots: u32) -> u32 {
+    pub(super) fn claim(&self, slots: u32) -> u32 {
         if self.is_short && self.has_backlog { self.room(slots) } else { 0 }
     }
 
@@ -116,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn it_wishes_for_one_job_a_slot_while_jobs_are_short_and_some_wait() {
+    fn it_asks_for_one_job_a_slot_while_jobs_are_short_and_some_wait() {
         let table = [
             ((SHORT, 1, SHORT), 2),
             ((SHORT_MAX, 1, BACKLOG_WAIT_MAX), 2),
@@ -124,14 +124,14 @@ mod tests {
             ((SHORT, 0, SHORT), 0),
             ((SHORT, 1, BACKLOG_WAIT_MAX + SHORT), 0),
         ];
-        for ((ran, jobs, waited), wish) in table {
+        for ((ran, jobs, waited), claim) in table {
             let mut ahead = Ahead::default();
-            assert_eq!(ahead.wish(2), 0);
+            assert_eq!(ahead.claim(2), 0);
             ahead.ran(ran);
             ahead.claimed(jobs, waited);
-            assert_eq!(ahead.wish(2), wish, "{ran:?} {jobs} {waited:?}");
+            assert_eq!(ahead.claim(2), claim, "{ran:?} {jobs} {waited:?}");
             ahead.push(lease(1), Instant::now());
-            assert_eq!(ahead.wish(2), wish.saturating_sub(1));
+            assert_eq!(ahead.claim(2), claim.saturating_sub(1));
         }
     }
 
@@ -154,7 +154,7 @@ mod tests {
         assert_eq!(ahead.take_overdue(now + AHEAD_WAIT_MAX - SHORT), []);
         assert_eq!(ahead.take_overdue(now + AHEAD_WAIT_MAX), [lease(1)]);
         assert_eq!(ahead.take_overdue(now + AHEAD_WAIT_MAX), []);
-        assert_eq!((ahead.pop(), ahead.pop(), ahead.wish(9)), (Some(lease(2)), None, 0));
+        assert_eq!((ahead.pop(), ahead.pop(), ahead.claim(9)), (Some(lease(2)), None, 0));
         assert!(ahead.remove(lease(1)) && ahead.is_empty());
     }
 }

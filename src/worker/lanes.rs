@@ -97,12 +97,12 @@ impl Lane {
 
     /// How many jobs to claim now, and for how long to wait for them. A claim ahead does not wait: a job that comes
     /// later is for whoever has a slot free.
-    fn wish(&self) -> (u32, u64) {
+    fn claim(&self) -> (u32, u64) {
         match self.free() {
             0 if self.retired => (0, 0),
             0 if self.held > 0 => (0, 0),
             _ if self.held > 0 => (1, u64::MAX),
-            0 => (self.ahead.wish(self.plan.slots), 0),
+            0 => (self.ahead.claim(self.plan.slots), 0),
             free => (free, u64::MAX),
         }
     }
@@ -144,24 +144,24 @@ impl Lanes {
     }
 
     /// What to claim now: one claim for each lane that has slots free, or may claim ahead, and has none under way.
-    pub(super) fn wishes(&mut self, max: usize, now: Instant) -> Vec<(LaneId, Claim)> {
-        let mut wishes = Vec::new();
+    pub(super) fn claims(&mut self, max: usize, now: Instant) -> Vec<(LaneId, Claim)> {
+        let mut claims = Vec::new();
         for (id, lane) in &mut self.lanes {
-            let (jobs, wait_ms) = lane.wish();
+            let (jobs, wait_ms) = lane.claim();
             if jobs == 0 || lane.claim.is_some() || lane.not_before.is_some_and(|at| now < at) {
                 continue;
             }
             lane.not_before = None;
-            let wish = Claim {
+            let claim = Claim {
                 queues: lane.plan.queues.clone(),
                 max: jobs.min(u32::try_from(max).unwrap_or(u32::MAX)),
                 lease_ms: lane.plan.lease_ms,
                 wait_ms,
                 bound: true,
             };
-            wishes.push((*id, wish));
+            claims.push((*id, claim));
         }
-        wishes
+        claims
     }
 
     /// When a lane that waits may claim again.
@@ -344,27 +344,27 @@ mod tests {
         LeaseRef { id, attempt: 1 }
     }
 
-    fn wishes(lanes: &mut Lanes) -> Vec<(LaneId, u32)> {
-        lanes.wishes(100, Instant::now()).into_iter().map(|(id, wish)| (id, wish.max)).collect()
+    fn made(lanes: &mut Lanes) -> Vec<(LaneId, u32)> {
+        lanes.claims(100, Instant::now()).into_iter().map(|(id, claim)| (id, claim.max)).collect()
     }
 
     #[tokio::test]
     async fn a_lane_claims_once_and_for_its_free_slots_only() {
         let mut lanes = Lanes::default();
         lanes.replace(vec![plan("a", 3)]);
-        let [(id, 3)] = wishes(&mut lanes)[..] else { panic!("one claim for three slots") };
+        let [(id, 3)] = made(&mut lanes)[..] else { panic!("one claim for three slots") };
         lanes.claiming(id, 1, Instant::now());
-        assert_eq!(wishes(&mut lanes), []);
+        assert_eq!(made(&mut lanes), []);
         assert_eq!(lanes.claimed(id, 1, Instant::now()).free, 3);
         lanes.occupy(id, lease(1), Instant::now());
-        assert_eq!(wishes(&mut lanes), [(id, 2)]);
+        assert_eq!(made(&mut lanes), [(id, 2)]);
     }
 
     #[tokio::test]
     async fn a_smaller_plan_ends_the_claim_and_lets_the_jobs_run() {
         let mut lanes = Lanes::default();
         lanes.replace(vec![plan("a", 3), plan("b", 1)]);
-        let claims = wishes(&mut lanes);
+        let claims = made(&mut lanes);
         let (id, now) = (claims[0].0, Instant::now());
         lanes.claiming(id, 7, now);
         lanes.occupy(id, lease(1), now);
@@ -373,14 +373,14 @@ mod tests {
         assert_eq!(lanes.claimed(id, 1, now).free, 0);
         lanes.ended(id, lease(1), now);
         lanes.ended(id, lease(2), now);
-        assert_eq!(wishes(&mut lanes).len(), 2);
+        assert_eq!(made(&mut lanes).len(), 2);
     }
 
     #[tokio::test]
     async fn a_lane_without_a_plan_goes_when_its_last_job_ends() {
         let mut lanes = Lanes::default();
         lanes.replace(vec![plan("a", 1)]);
-        let id = wishes(&mut lanes)[0].0;
+        let id = made(&mut lanes)[0].0;
         lanes.occupy(id, lease(1), Instant::now());
         lanes.replace(Vec::new());
         assert_eq!(lanes.lanes.len(), 1);
@@ -392,39 +392,39 @@ mod tests {
     async fn a_lane_whose_jobs_cannot_begin_waits_longer_each_time_and_tries_one() {
         let mut lanes = Lanes::default();
         lanes.replace(vec![plan("a", 3)]);
-        let (id, now) = (wishes(&mut lanes)[0].0, Instant::now());
+        let (id, now) = (made(&mut lanes)[0].0, Instant::now());
         assert_eq!(lanes.hold(id, now), Some(HOLD_WAIT));
         assert_eq!(lanes.hold(id, now), None, "the others that were claimed with it");
-        assert_eq!((lanes.wishes(9, now).len(), lanes.to_try(now).len()), (0, 0));
+        assert_eq!((lanes.claims(9, now).len(), lanes.to_try(now).len()), (0, 0));
         let now = now + HOLD_WAIT;
         assert_eq!(lanes.to_try(now).len(), 1);
         assert_eq!(lanes.hold(id, now), Some(HOLD_WAIT * 2));
         let now = now + HOLD_WAIT * 2;
-        assert_eq!(lanes.wishes(9, now)[0].1.max, 1);
+        assert_eq!(lanes.claims(9, now)[0].1.max, 1);
         assert_eq!((lanes.lift(id), lanes.lift(id)), (Some(vec!["a".to_owned()]), None));
-        assert_eq!(lanes.wishes(9, now)[0].1.max, 3);
+        assert_eq!(lanes.claims(9, now)[0].1.max, 3);
     }
 
     #[tokio::test]
     async fn another_handler_is_tried_at_once() {
         let mut lanes = Lanes::default();
         lanes.replace(vec![plan("a", 1)]);
-        let (id, now) = (wishes(&mut lanes)[0].0, Instant::now());
+        let (id, now) = (made(&mut lanes)[0].0, Instant::now());
         lanes.hold(id, now);
         let other = Plan { handler: Handler::Exec(vec!["/bin/true".into()]), ..plan("a", 1) };
         assert_eq!(lanes.replace(vec![other]).lifted, ["a"]);
-        assert_eq!(lanes.wishes(9, now).len(), 1);
+        assert_eq!(lanes.claims(9, now).len(), 1);
     }
 
     #[tokio::test]
     async fn a_refused_claim_waits_longer_each_time() {
         let mut lanes = Lanes::default();
         lanes.replace(vec![plan("a", 1)]);
-        let (id, now) = (wishes(&mut lanes)[0].0, Instant::now());
+        let (id, now) = (made(&mut lanes)[0].0, Instant::now());
         assert_eq!(lanes.claim_again_later(id, now), RETRY_WAIT);
         assert_eq!(lanes.claim_again_later(id, now), RETRY_WAIT * 2);
-        assert_eq!(lanes.wishes(9, now), []);
+        assert_eq!(lanes.claims(9, now), []);
         assert_eq!(lanes.next_retry(), Some(now + RETRY_WAIT * 2));
-        assert_eq!(lanes.wishes(9, now + RETRY_WAIT * 2).len(), 1);
+        assert_eq!(lanes.claims(9, now + RETRY_WAIT * 2).len(), 1);
     }
 }

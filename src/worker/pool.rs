@@ -275,9 +275,9 @@ impl Pool {
     }
 
     fn claim(&mut self, now: Instant) {
-        for (lane, wish) in self.lanes.wishes(self.client.limits().batch, now) {
+        for (lane, claim) in self.lanes.claims(self.client.limits().batch, now) {
             // If it fails the connection is gone, which the loop sees by itself.
-            let Ok(pending) = self.client.start_claim(wish) else { return };
+            let Ok(pending) = self.client.start_claim(claim) else { return };
             self.lanes.claiming(lane, pending.number, now);
             let events = self.events.clone();
             send_now(async move { tell(&events, Event::Claimed(lane, pending.answer.await)) });

@@ -124,24 +124,24 @@ fn claims_and_waits_are_counted_by_what_they_wait_for() {
         let daemon = home.serve().await;
         let hostile = std::rc::Rc::new(Client::connect(daemon.socket()).await.unwrap());
         let queues: Vec<String> = (0..60).map(|nth| format!("q/{nth}")).collect();
-        let wish =
+        let asked =
             || Claim { queues: queues.clone(), max: 1, wait_ms: u64::MAX, bound: true, ..Claim::default() };
         let tasks = tokio::task::LocalSet::new();
         for _ in 0..2 {
-            let (hostile, wish) = (hostile.clone(), wish());
-            tasks.spawn_local(async move { hostile.claim(wish).await.map(|_| ()) });
+            let (hostile, asked) = (hostile.clone(), asked());
+            tasks.spawn_local(async move { hostile.claim(asked).await.map(|_| ()) });
         }
         tasks
             .run_until(async {
                 until("both wait", async || (waiting(&daemon.client).await == 2).then_some(())).await;
-                let third = tokio::time::timeout(DEADLINE, hostile.claim(wish()));
+                let third = tokio::time::timeout(DEADLINE, hostile.claim(asked()));
                 let refused = third.await.expect("it is answered").unwrap_err().to_string();
                 assert!(refused.contains("limits.waiting"), "{refused}");
                 let refused = hostile.ask::<()>(AdminRequest::Wait { ids: vec![1], timeout_ms: None }).await;
                 assert!(refused.is_err());
                 // Another connection has a count of its own, and this one again when it has ended.
                 let other = Client::connect(daemon.socket()).await.unwrap();
-                assert!(other.claim(Claim { wait_ms: 1, ..wish() }).await.unwrap().is_empty());
+                assert!(other.claim(Claim { wait_ms: 1, ..asked() }).await.unwrap().is_empty());
             })
             .await;
         drop((tasks, hostile));

@@ -28,7 +28,7 @@ fn a_submit_that_waits_misses_no_end_however_quick_the_worker_is() {
         };
         let worker = async {
             let client = musher::client::Client::connect(home.socket()).await.unwrap();
-            let wish = Claim {
+            let asked = Claim {
                 queues: vec!["q".into()],
                 max: 10,
                 wait_ms: u64::MAX,
@@ -36,7 +36,7 @@ fn a_submit_that_waits_misses_no_end_however_quick_the_worker_is() {
                 ..Claim::default()
             };
             loop {
-                let jobs = client.claim(wish.clone()).await.unwrap();
+                let jobs = client.claim(asked.clone()).await.unwrap();
                 let settle = |job: musher::protocol::ClaimedJob| Settle {
                     lease: job.lease,
                     verdict: Verdict::Complete,

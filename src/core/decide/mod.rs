@@ -42,13 +42,13 @@ pub struct Moment {
     /// The time. Never earlier than that of the decision before.
     pub now: Time,
     /// Any number.
-    pub luck: u64,
+    pub random: u64,
 }
 
 impl Moment {
     /// A number of its own for each job, so that jobs that fail together draw different jitter.
     fn luck_for(&self, id: JobId) -> u64 {
-        let mut n = (self.luck ^ id.0).wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut n = (self.random ^ id.0).wrapping_add(0x9e37_79b9_7f4a_7c15);
         n = (n ^ (n >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         n = (n ^ (n >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         n ^ (n >> 31)

@@ -83,7 +83,7 @@ pub struct Spec {
 }
 
 impl Spec {
-    /// A job for `queue` with no wishes.
+    /// A job for `queue` with nothing asked for.
     pub fn plain(queue: QueueName) -> Spec {
         Spec {
             queue,

@@ -135,7 +135,7 @@ fn a_connection_that_held_very_much_vanishes_a_part_at_a_time() {
 fn jobs_that_fail_together_do_not_come_back_together() {
     let mut world = World::new();
     world.settings().backoff.jitter_permille = 500;
-    world.luck = 42;
+    world.random = 42;
     world.submit(vec![group("q", 20)]);
     let leases = world.claim("q", 20);
     world.fail(&leases, "no");
@@ -225,7 +225,7 @@ fn jobs_that_one_does_not_see_are_not_there() {
     world.submit(vec![group("mine", 1), group("theirs", 1)]);
     let leases = [world.claim("mine", 1), world.claim("theirs", 1)].concat();
     let mine = |spec: &Spec| spec.queue == name("mine");
-    let moment = Moment { now: world.now, luck: 0 };
+    let moment = Moment { now: world.now, random: 0 };
     let mut ask = |command| world.core.decide(&command, Sight::of(&mine), moment, &mut Unheard).unwrap();
     let id = JobId(2);
     let extended = ask(Command::Extend { items: leases.clone(), lease: Some(secs(9)) });

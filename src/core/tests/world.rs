@@ -35,7 +35,7 @@ impl Recorder for Log<'_> {
 pub(super) struct World {
     pub(super) core: Core,
     pub(super) now: Time,
-    pub(super) luck: u64,
+    pub(super) random: u64,
     /// Every event from the beginning. All commands push to this one list, as a batch would.
     pub(super) log: Vec<Event>,
     /// Where the newest command's events begin.
@@ -52,7 +52,7 @@ pub(super) fn secs(n: u64) -> Duration {
     Duration::from_secs(n)
 }
 
-/// `count` jobs for `queue` with no wishes.
+/// `count` jobs for `queue` with nothing else asked for.
 pub(super) fn group(queue: &str, count: u64) -> Group {
     Group { spec: Spec::plain(name(queue)).into(), count, start: Start::Now, ttl: None }
 }
@@ -61,13 +61,13 @@ impl World {
     pub(super) fn new() -> World {
         let mut core = Core::default();
         core.settings.default.backoff.jitter_permille = 0;
-        World { core, now: Time(1_000_000), luck: 0, log: Vec::new(), mark: 0, checks: true }
+        World { core, now: Time(1_000_000), random: 0, log: Vec::new(), mark: 0, checks: true }
     }
 
     /// Decides.
     pub(super) fn run(&mut self, command: Command) -> Result<Outcome, Rejection> {
         self.mark = self.log.len();
-        let moment = Moment { now: self.now, luck: self.luck };
+        let moment = Moment { now: self.now, random: self.random };
         let mut log = Log { events: &mut self.log, mark: self.mark };
         let outcome = self.core.decide(&command, Sight::ALL, moment, &mut log);
         assert!(outcome.is_ok() || self.fresh().is_empty(), "a refusal with events: {:?}", self.fresh());

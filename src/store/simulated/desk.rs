@@ -1,7 +1,7 @@
 //! What is on the disk of a simulated home. What checkpoints want written lies on a desk until whoever simulates has some of
 //! it done; of what was not flushed a power cut keeps a random number of rows, the oldest.
 
-use super::faults::{Luck, Planted};
+use super::faults::{Planted, Random};
 use super::rows::{RowStep, SimulatedRows};
 use crate::store::home::{Report, SLICES_WAITING, Work};
 use std::collections::VecDeque;
@@ -32,7 +32,7 @@ pub(super) struct HomeDisk {
 
 impl HomeDisk {
     /// Writes the next rows that are wanted.
-    pub(super) fn write_rows(&mut self, rows: usize, luck: &mut Luck, planted: Option<Planted>) {
+    pub(super) fn write_rows(&mut self, rows: usize, random: &mut Random, planted: Option<Planted>) {
         for _ in 0..rows {
             while self.desk.steps.is_empty() && !self.desk.finishes {
                 let Some(work) = self.desk.inbox.pop_front() else { return };
@@ -44,14 +44,14 @@ impl HomeDisk {
                     // The checkpoint fails, and the home is opened anew.
                     self.desk.failed = Some(round);
                     self.desk.reports.push_back(Report::Full);
-                    self.lose_rows(luck);
+                    self.lose_rows(random);
                     continue;
                 }
                 self.desk.finishes = matches!(work, Work::Finish { .. });
                 self.desk.steps = self.written.steps(work);
             }
             if let Some(step) = self.desk.steps.pop_front() {
-                let is_lost = planted == Some(Planted::LostRows) && luck.below(8) == 0;
+                let is_lost = planted == Some(Planted::LostRows) && random.below(8) == 0;
                 if !(is_lost && matches!(step, RowStep::Jobs(..))) {
                     self.written.apply(step.clone());
                     self.unflushed.push_back(step);
@@ -90,8 +90,8 @@ impl HomeDisk {
     }
 
     /// Of the rows that were not flushed a random number, the oldest, is left.
-    pub(super) fn lose_rows(&mut self, luck: &mut Luck) {
-        let kept = luck.below(self.unflushed.len() + 1);
+    pub(super) fn lose_rows(&mut self, random: &mut Random) {
+        let kept = random.below(self.unflushed.len() + 1);
         self.flush(kept);
         self.unflushed.clear();
         self.written = self.on_disk.clone();

@@ -1,7 +1,7 @@
 //! The disk of a simulated store: what is on it of the log and of the home, and what a power cut leaves.
 
 use super::desk::HomeDisk;
-use super::faults::{Luck, Planted};
+use super::faults::{Planted, Random};
 use super::records::{Record, Records};
 use crate::store::room::Room;
 
@@ -10,7 +10,7 @@ const SECTOR: usize = 64;
 
 #[derive(Debug)]
 pub(super) struct Disk {
-    luck: Luck,
+    random: Random,
     pub(super) log: Records,
     pub(super) home: HomeDisk,
     pub(super) room: Room,
@@ -22,11 +22,11 @@ pub(super) struct Disk {
 impl Disk {
     pub(super) fn new(seed: u64) -> Disk {
         let (log, home, room) = (Records::new(), HomeDisk::default(), Room::Enough);
-        Disk { luck: Luck(seed), log, home, room, planted: None, memory: usize::MAX }
+        Disk { random: Random(seed), log, home, room, planted: None, memory: usize::MAX }
     }
 
     pub(super) fn write_rows(&mut self, rows: usize) {
-        self.home.write_rows(rows, &mut self.luck, self.planted);
+        self.home.write_rows(rows, &mut self.random, self.planted);
     }
 
     /// The process is gone.
@@ -38,19 +38,19 @@ impl Disk {
     /// So is a random part of what was not safe.
     pub(super) fn cut_power(&mut self) {
         self.end_life();
-        self.home.lose_rows(&mut self.luck);
-        let (log, luck) = (&mut self.log, &mut self.luck);
-        let whole = log.safe + luck.below(log.records.len() - log.safe + 1);
+        self.home.lose_rows(&mut self.random);
+        let (log, random) = (&mut self.log, &mut self.random);
+        let whole = log.safe + random.below(log.records.len() - log.safe + 1);
         let torn = log.records.get(whole).cloned();
         log.records.truncate(whole);
         if let Some(torn) = torn {
             let mut torn = torn.bytes.clone();
             for sector in torn.chunks_mut(SECTOR) {
-                if luck.below(3) == 0 {
+                if random.below(3) == 0 {
                     sector.fill(0);
                 }
             }
-            let len = torn.len() - luck.below(torn.len());
+            let len = torn.len() - random.below(torn.len());
             torn.truncate(len);
             log.records.push_back(Record::new(torn));
         }

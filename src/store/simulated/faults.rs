@@ -1,4 +1,4 @@
-//! What goes wrong on a simulated disk, and the luck that decides how.
+//! What goes wrong on a simulated disk, and the chance that decides how.
 
 /// What becomes of the next write to the log. In any case the process must end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,9 +24,9 @@ pub enum Planted {
 
 /// Numbers that look random and are the same each time (splitmix64).
 #[derive(Debug)]
-pub(super) struct Luck(pub(super) u64);
+pub(super) struct Random(pub(super) u64);
 
-impl Luck {
+impl Random {
     /// A number below `bound`.
     pub(super) fn below(&mut self, bound: usize) -> usize {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);

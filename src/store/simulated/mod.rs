@@ -1,6 +1,6 @@
 //! The store without a disk, for tests and the simulator: real records, real checkpoints and real recovery over a
 //! [`SimulatedDisk`], which outlives the process and can be told to lose, tear, refuse and confirm late. No thread writes
-//! its rows: whoever simulates says when, and how many. All luck comes from one seed.
+//! its rows: whoever simulates says when, and how many. All chance comes from one seed.
 //!
 //! `log` and `home` are one life of a process; they stand on `disk`, which has the `records` of the one and the `desk` and
 //! the `rows` of the other.

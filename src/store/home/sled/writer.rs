@@ -67,7 +67,7 @@ impl Writer {
 }
 
 impl Writer {
-    /// See [`Home::offer`](crate::store::home::Home::offer), and so on.
+    /// See [`RowWriter::offer`](crate::store::home::RowWriter::offer), and so on.
     pub(crate) fn offer(&mut self, work: Work) -> Result<Option<Work>, AppendError> {
         match self.work.as_ref().ok_or_else(gone)?.try_send(work) {
             Ok(()) => Ok(None),
