@@ -12,7 +12,7 @@ pub(super) struct FieldWriter<'a> {
     count_at: usize,
 }
 
-/// The most fields of one list: what one byte of a varint holds.
+/// The most fields of one list, and the longest short one: what one byte of a varint holds.
 const COUNT_MAX: u8 = 250;
 
 impl<'a> FieldWriter<'a> {
@@ -32,10 +32,16 @@ impl<'a> FieldWriter<'a> {
         self.out.push(number);
         let begin = self.out.len();
         put(value, self.out);
+        let len = self.out.len() - begin;
         // Nearly all lengths are one byte.
-        let mut len = Vec::new();
-        put((self.out.len() - begin) as u64, &mut len);
-        self.out.splice(begin..begin, len);
+        match u8::try_from(len) {
+            Ok(short) if short <= COUNT_MAX => self.out.insert(begin, short),
+            _ => {
+                let mut long = Vec::new();
+                put(len as u64, &mut long);
+                drop(self.out.splice(begin..begin, long));
+            }
+        }
     }
 
     /// Adds a field if there is a value.
