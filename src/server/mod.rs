@@ -6,7 +6,7 @@
 //! few writes as possible.
 //!
 //! # Layout, and which way the arrows run
-//! Each line uses those below it and none above; `tests/tidy.rs` checks that no two modules use each other.
+//! Each line uses those below it and none above; `tests/tidy` checks that no two modules use each other.
 //! - `listen` (`watch`), `serve`, `shutdown`: the sockets; one connection from its first byte to its last; all of them at
 //!   the end.
 //! - `front`: what a front is.
