@@ -24,6 +24,8 @@ const STEPS: &[Step] = &[
     Step { rewrites: &[], run: |_| Ok(()) },
     // The same of versions 3, in which tags lie beside the bodies and options are fields.
     Step { rewrites: &[], run: |_| Ok(()) },
+    // And of those in which an envelope that many jobs have is written once.
+    Step { rewrites: &[], run: |_| Ok(()) },
 ];
 
 /// One change of the format.

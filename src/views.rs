@@ -194,6 +194,9 @@ pub struct JobView {
     /// Names and values.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tags: Vec<(String, String)>,
+    /// It has tags that cannot be read.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub tags_unread: bool,
     /// The newest failures, oldest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub failures: Vec<FailureView>,

@@ -76,6 +76,9 @@ fn describe(job: &JobView) -> Vec<(&'static str, String)> {
         let times = counted(u64::from(job.crashes), "time", "times");
         facts.push(("crashes", format!("its worker vanished, or let the lease end without a word, {times}")));
     }
+    if job.tags_unread {
+        facts.push(("tags", "cannot be read: the daemon's log says why".to_owned()));
+    }
     facts.extend(job.tags.iter().map(|(name, value)| ("tag", format!("{}={}", safe(name), safe(value)))));
     for failure in &job.failures {
         let after = failure.since.map(|since| format!(", after {}", span(failure.at.saturating_sub(since))));

@@ -87,6 +87,10 @@ impl Export {
                 }));
                 let Some((job, body)) = asked.pop_front() else { break };
                 match body.await.map_err(Failure::failed)? {
+                    Ok(_) if job.tags_unread => {
+                        eprintln!("musher: job {} is left out: its tags cannot be read", job.id);
+                        lost += 1;
+                    }
                     Ok(body) => {
                         line(&mut out, &job, &body).map_err(|error| cut(written, error))?;
                         written += 1;
@@ -110,7 +114,7 @@ impl Export {
         eprintln!("{} exported", words::jobs(written));
         match lost {
             0 => Ok(ExitCode::SUCCESS),
-            lost => Err(Failure::failed(format!("the bodies of {} could not be read", words::jobs(lost)))),
+            lost => Err(Failure::failed(format!("{} could not be read", words::jobs(lost)))),
         }
     }
 }

@@ -213,6 +213,10 @@ fn count(job: &mut Job, change: impl FnOnce(&mut JobCounts)) {
 
 /// Puts a job into a final state, and says whether it is kept.
 fn keep(job: &mut Job, end: Ending, state: fn(Final) -> JobState) -> Fate {
-    job.set_state(state(Final { at: end.at, keep_until: end.keep_until.unwrap_or(end.at) }));
-    if end.keep_until.is_some() { Fate::Known } else { Fate::Forgotten }
+    let Some(keep_until) = end.keep_until else {
+        job.end_for_good(state(Final { at: end.at, keep_until: end.at }).kind(), end.at);
+        return Fate::Forgotten;
+    };
+    job.set_state(state(Final { at: end.at, keep_until }));
+    Fate::Known
 }

@@ -27,20 +27,18 @@ impl<S: Store> Engine<S> {
 
     /// Those of many jobs, to be read on another thread.
     pub fn envelopes(&self, ids: Vec<JobId>) -> BlobReads {
-        let first = self.core.state.next_id().0 - self.bodies.len() as u64;
-        let new = ids.iter().filter_map(|id| {
-            let nth = id.0.checked_sub(first)?;
-            Some((*id, self.envelopes.get(nth as usize)?.clone()))
-        });
-        let new: Vec<_> = new.collect();
+        let new: Vec<_> =
+            ids.iter().filter_map(|id| Some((*id, self.new_blob(Blob::Envelope, *id)?))).collect();
         self.store.blobs(Blob::Envelope, ids).with(new)
     }
 
     /// A body that may be kept for long: one of this very turn is a slice of the request that it came with, and would
     /// keep all of that.
     fn own_body(&mut self, id: JobId) -> Result<Bytes, BlobError> {
-        let is_new = id.0 + self.bodies.len() as u64 >= self.core.state.next_id().0;
-        self.find(Blob::Body, id).map(|body| if is_new { Bytes::copy_from_slice(&body) } else { body })
+        match self.new_blob(Blob::Body, id) {
+            Some(body) => Ok(Bytes::copy_from_slice(&body)),
+            None => self.find(Blob::Body, id),
+        }
     }
 
     /// The envelope of a job that has one.
@@ -52,14 +50,21 @@ impl<S: Store> Engine<S> {
 
     /// What is stored of a job: of this very turn, or from the store.
     pub(super) fn find(&mut self, kind: Blob, id: JobId) -> Result<Bytes, BlobError> {
-        let first = self.core.state.next_id().0 - self.bodies.len() as u64;
-        let new = match kind {
-            Blob::Body => &self.bodies,
-            Blob::Envelope => &self.envelopes,
-        };
-        match id.0.checked_sub(first) {
-            Some(nth) => new.get(nth as usize).cloned().ok_or(BlobError::Missing { kind, id }),
-            None => self.store.blob(kind, id),
+        self.new_blob(kind, id).map_or_else(|| self.store.blob(kind, id), Ok)
+    }
+
+    /// What has come in this turn with a job.
+    fn new_blob(&self, kind: Blob, id: JobId) -> Option<Bytes> {
+        match kind {
+            Blob::Body => {
+                let first = self.core.state.next_id().0 - self.bodies.len() as u64;
+                self.bodies.get(id.0.checked_sub(first)? as usize).cloned()
+            }
+            Blob::Envelope => {
+                let at = self.envelopes.partition_point(|(jobs, _)| jobs.end() <= id);
+                let (jobs, envelope) = self.envelopes.get(at)?;
+                (jobs.first <= id).then(|| envelope.clone())
+            }
         }
     }
 }

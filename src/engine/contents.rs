@@ -30,7 +30,9 @@ impl Contents {
     pub fn add(&mut self, envelope: Option<&Bytes>, bodies: impl IntoIterator<Item = Bytes>) {
         let before = self.bodies.len();
         self.bodies.extend(bodies);
-        if let Some(envelope) = envelope {
+        if let Some(envelope) = envelope
+            && before < self.bodies.len()
+        {
             self.envelopes.push((before..self.bodies.len(), envelope.clone()));
         }
     }

@@ -30,8 +30,8 @@ pub use drain::{Drain, KILL_GRACE, Step};
 pub use turn::Turned;
 
 use crate::core::{
-    Claim, Command, Core, Grant, JobId, LeaseId, Moment, Outcome, QueueName, RecentEnd, Rejection, Settings,
-    State, Time, Verdict,
+    Claim, Command, Core, Grant, IdRange, JobId, LeaseId, Moment, Outcome, QueueName, RecentEnd, Rejection,
+    Settings, State, Time, Verdict,
 };
 use crate::store::{AppendError, CommitNo, Room, Shrunk, Store};
 use bytes::Bytes;
@@ -90,9 +90,9 @@ pub struct Engine<S> {
     drain: Drain,
     waiting: Waiting,
     notes: Notes,
-    /// The bodies of the jobs that are new in this turn, and their envelopes up to the last one that there is.
+    /// The bodies of the jobs that are new in this turn, and the envelopes of those that have one, as in a commit.
     bodies: Vec<Bytes>,
-    envelopes: Vec<Bytes>,
+    envelopes: Vec<(IdRange, Bytes)>,
     content_bytes: usize,
     held_back: HeldBack,
     rest: Rest,

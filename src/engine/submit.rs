@@ -26,7 +26,7 @@ impl<S: Store> Engine<S> {
         let command = Command::Submit { groups };
         let answer = match self.decide(&command, now) {
             Ok(Outcome::Submitted(ids)) => {
-                self.keep(&mut contents);
+                self.keep(ids.first, &mut contents);
                 Answer::Submitted(ids)
             }
             other => finished(other),
@@ -80,7 +80,7 @@ impl<S: Store> Engine<S> {
             && self.store.room() == Room::Enough
             && let Ok(Outcome::Submitted(ids)) = self.decide(&Command::Submit { groups: of(all) }, now)
         {
-            self.keep(&mut Contents::of(envelope, bodies));
+            self.keep(ids.first, &mut Contents::of(envelope, bodies));
             let mut first = ids.first;
             for &(request, count) in requests {
                 self.answer(Origin { session, request }, Answer::Submitted(IdRange::new(first, count)));
@@ -94,16 +94,14 @@ impl<S: Store> Engine<S> {
         }
     }
 
-    /// Sets the contents of new jobs aside for the commit that is being collected.
-    fn keep(&mut self, contents: &mut Contents) {
-        let before = self.bodies.len();
+    /// Sets the contents of new jobs, from an id on, aside for the commit that is being collected.
+    fn keep(&mut self, first: JobId, contents: &mut Contents) {
         self.content_bytes += contents.bodies.iter().map(Bytes::len).sum::<usize>();
         self.bodies.extend(contents.bodies.drain(..));
-        for (range, envelope) in contents.envelopes.drain(..) {
-            self.content_bytes += envelope.len() * range.len();
-            // Those before have none.
-            self.envelopes.resize(before + range.start, Bytes::new());
-            self.envelopes.resize(before + range.end, envelope);
+        for (places, envelope) in contents.envelopes.drain(..) {
+            self.content_bytes += envelope.len();
+            let jobs = IdRange::new(first.plus(places.start as u64), places.len() as u64);
+            self.envelopes.push((jobs, envelope));
         }
     }
 }

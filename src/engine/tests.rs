@@ -304,3 +304,20 @@ fn a_wait_for_more_than_the_limit_is_refused_whatever_waits_already() {
         "who asks for little is never refused for others"
     );
 }
+
+/// A short request became a long commit: its tags were there once for each of its jobs.
+#[test]
+fn the_envelope_of_many_jobs_is_in_the_commit_once() {
+    let mut engine = start(&SimulatedDisk::new(1), Time(0));
+    let envelope = Bytes::from(vec![7; 700]);
+    let mut group = group(50_000);
+    std::sync::Arc::make_mut(&mut group.spec).has_envelope = true;
+    let contents = Contents::of(Some(&envelope), vec![Bytes::new(); 50_000]);
+    engine.submit(ORIGIN, vec![group], contents, Time(0));
+    assert_eq!((engine.envelopes.len(), engine.content_bytes), (1, 700));
+    for id in [1, 50_000] {
+        assert_eq!(engine.find(Blob::Envelope, JobId(id)).unwrap(), envelope);
+    }
+    engine.turn(Time(0)).unwrap();
+    assert_eq!(engine.find(Blob::Envelope, JobId(49_999)).unwrap(), envelope);
+}

@@ -45,9 +45,6 @@ impl<S: Store> Engine<S> {
         if self.notes.events.is_empty() {
             return Ok(());
         }
-        if !self.envelopes.is_empty() {
-            self.envelopes.resize(self.bodies.len(), Bytes::new());
-        }
         let mut commit = Commit {
             time: self.now,
             events: std::mem::take(&mut self.notes.events),

@@ -65,6 +65,8 @@ pub struct Hub<S> {
     pub(super) holds: Holds,
     /// Where long requests are read.
     pub(crate) background: Background,
+    /// Where the disk is read for lists, which keeps no submit waiting.
+    pub(crate) reading: Background,
     pub(super) journal: Journal,
     /// Whether all connections are being closed: see `shutdown.rs`.
     pub(super) is_ending: Cell<bool>,
@@ -92,6 +94,7 @@ impl<S: Store + 'static> Hub<S> {
             arrivals: Quota::default(),
             holds: Holds::default(),
             background: Background::default(),
+            reading: Background::default(),
             journal: Journal::default(),
             is_ending: Cell::new(false),
         })

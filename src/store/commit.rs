@@ -1,7 +1,6 @@
 //! A commit and its number. Knows events and bodies, not where they are kept.
 
-use super::blob::Blob;
-use crate::core::{Event, Time};
+use crate::core::{Event, IdRange, Time};
 use bytes::Bytes;
 
 /// The number of a commit, from 1. 0 is the state before the first.
@@ -24,16 +23,6 @@ pub struct Commit {
     pub events: Vec<Event>,
     /// The bodies of all jobs submitted in it, in the order of their ids (which are consecutive in a commit).
     pub bodies: Vec<Bytes>,
-    /// The same of their envelopes, an empty one for a job that has none; or nothing, if no job has one.
-    pub envelopes: Vec<Bytes>,
-}
-
-impl Commit {
-    /// The blobs of a kind.
-    pub(crate) fn blobs(&self, kind: Blob) -> &[Bytes] {
-        match kind {
-            Blob::Body => &self.bodies,
-            Blob::Envelope => &self.envelopes,
-        }
-    }
+    /// The envelopes of those of them that have one, each with the jobs that have it, in the order of their ids.
+    pub envelopes: Vec<(IdRange, Bytes)>,
 }

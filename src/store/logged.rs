@@ -8,7 +8,7 @@ use super::api::Store;
 use super::backup::{BackupRows, BackupTail};
 use super::blob::{Blob, ByKind};
 use super::checkpoint::{Checkpoints, View};
-use super::codec::{EncodedBlobs, encode_commit};
+use super::codec::{CommitBlobs, Places, encode_commit};
 use super::commit::{Commit, CommitNo};
 use super::error::{AppendError, BlobError};
 use super::home::Home;
@@ -100,7 +100,7 @@ pub(super) type OnCommit<'a> = dyn FnMut(Place<'_>, &[u8]) -> Result<(), OpenErr
 
 impl<L: Log, H: Home> Store for LoggedStore<L, H> {
     fn append(&mut self, expected: CommitNo, commit: &Commit) -> Result<(), AppendError> {
-        let mut places = ByKind::default();
+        let mut places = Places::default();
         let encode = |out: &mut Vec<u8>| places = encode_commit(commit, out);
         let appended = self
             .log
@@ -108,10 +108,8 @@ impl<L: Log, H: Home> Store for LoggedStore<L, H> {
             .inspect_err(|error| self.failure.note(&mut self.home, error))?;
         let bytes = appended.record.len() as u64;
         self.time = commit.time;
-        let arrivals = ByKind::of(|kind| {
-            let blobs = EncodedBlobs::new(&appended.record[places[kind]..], commit.blobs(kind).len());
-            Arrivals { blobs, place: Some((appended.segment, appended.at + places[kind] as u64)) }
-        });
+        let blobs = CommitBlobs::of(commit, appended.record, places);
+        let arrivals = Arrivals { blobs, place: Some((appended.segment, appended.at)) };
         self.checkpoints.note(commit, bytes, arrivals, &mut self.recent);
         Ok(())
     }
@@ -134,7 +132,7 @@ impl<L: Log, H: Home> Store for LoggedStore<L, H> {
 
     fn blob(&mut self, kind: Blob, id: JobId) -> Result<Bytes, BlobError> {
         let rows = &mut self.rows[kind];
-        let row = match self.recent.of(kind).get(id) {
+        let row = match self.recent.get(kind, id) {
             Some(Ok(blob)) => return Ok(blob),
             _ if let Some(blob) = find(rows, id) => return Ok(blob.clone()),
             Some(Err(in_log)) => in_log.read().map_err(|error| error.about(kind, id))?,
@@ -150,7 +148,7 @@ impl<L: Log, H: Home> Store for LoggedStore<L, H> {
     }
 
     fn blobs(&self, kind: Blob, ids: Vec<JobId>) -> BlobReads {
-        BlobReads::new(kind, ids, self.recent.of(kind), self.home.reader())
+        BlobReads::new(kind, ids, &self.recent, self.home.reader())
     }
 
     fn room(&self) -> Room {

@@ -12,9 +12,8 @@ use super::commit::CommitNo;
 use super::directory::DirectoryError;
 use super::home::{HomeError, Rows, ahead_of_log};
 use super::log::{LogError, Place};
-use super::recent::{Recent, arrivals};
+use super::recent::{Arrivals, Recent};
 use crate::core::{Event, IdRange, JobId, RangeSet, Row, RowKey, State, Time};
-use bytes::Bytes;
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -126,9 +125,11 @@ impl Fold {
                 // They are written as envelopes at the next checkpoint. Those of jobs that the log has too come from there.
                 fold.tagged.insert(block, 1);
                 fold.dirty.insert(block, 1);
-                let old = IdRange::new(JobId(0), fold.meta.next_id.0);
-                let old = |(range, tags): (IdRange, Bytes)| Some((range.overlap(old)?, tags));
-                fold.recent.push_tags(&row.tags.into_iter().filter_map(old).collect::<Vec<_>>());
+                let next_id = fold.meta.next_id;
+                for (jobs, envelope) in row.tags.iter().filter(|(jobs, _)| jobs.first < next_id) {
+                    let len = jobs.len.min(next_id.0 - jobs.first.0);
+                    fold.recent.push_tags(IdRange::new(jobs.first, len), envelope);
+                }
             }
             for (range, job) in row.runs {
                 fold.state.restore(range, job);
@@ -149,18 +150,7 @@ impl Fold {
     /// Folds one commit of the log's tail.
     pub(super) fn commit(&mut self, place: Place<'_>, payload: &[u8]) -> Result<(), OpenError> {
         let commit = decode_commit(payload).map_err(|error| place.damaged(error.to_string()))?;
-        let submitted = commit.events.iter().filter(|event| matches!(event, Event::Submitted { .. }));
-        // From a damaged place their sum may be anything.
-        let lens = submitted.flat_map(|event| event.jobs()).map(|range| range.len);
-        let jobs = lens.fold(0, u64::saturating_add);
-        for (kind, list) in commit.blobs.iter() {
-            let count = list.blobs.len() as u64;
-            if jobs != count && (kind == Blob::Body || count != 0) {
-                return Err(place
-                    .damaged(format!("{jobs} jobs have {count} blobs of the kind {kind}"))
-                    .into());
-            }
-        }
+        commit.check().map_err(|error| place.damaged(error))?;
         self.events(place, &commit)?;
         self.time = commit.time;
         self.report.commits += 1;
@@ -169,20 +159,22 @@ impl Fold {
     }
 
     fn events(&mut self, place: Place<'_>, commit: &CommitView<'_>) -> Result<(), LogError> {
-        let (mut arrivals, mut tags) = (arrivals(commit, place), commit.tags.iter().peekable());
+        let mut submitted = commit.events.iter().filter(|event| matches!(event, Event::Submitted { .. }));
+        if let Some(first) =
+            submitted.next().map(|event| event.jobs()[0].first).filter(|id| *id < self.next_id)
+        {
+            return Err(place.damaged(format!("job {first} arrives after later ones")));
+        }
+        let mut arrivals = Arrivals { blobs: commit.blobs, place: place.payload };
+        self.recent.push_envelopes(&arrivals);
+        commit.tags.iter().for_each(|(jobs, envelope)| self.recent.push_tags(*jobs, envelope));
         for event in &commit.events {
             for part in self.still_missing(place, event)?.iter() {
                 self.state.apply(part);
             }
             if let Event::Submitted { jobs, .. } = event {
-                if jobs.first < self.next_id {
-                    return Err(place.damaged(format!("job {} arrives after later ones", jobs.first)));
-                }
                 self.next_id = jobs.end();
-                self.recent.push(*jobs, &mut arrivals);
-                if let Some((_, envelope)) = tags.next_if(|(tagged, _)| tagged == jobs) {
-                    self.take_tags(by_block(*jobs).map(|part| (part, envelope.clone())));
-                }
+                self.recent.push_bodies(*jobs, &mut arrivals);
                 self.forget_stored(place.number, *jobs);
             }
             self.gone.extend(event.removed_row());
@@ -193,11 +185,6 @@ impl Fold {
             event.forgotten().iter().for_each(|range| self.recent.remove(*range));
         }
         Ok(())
-    }
-
-    /// Envelopes of jobs that arrive, one block's at a time.
-    fn take_tags(&mut self, tags: impl Iterator<Item = (IdRange, Bytes)>) {
-        tags.for_each(|part| self.recent.push_tags(&[part]));
     }
 
     /// Blobs of blocks that have a row already are in the home, if they are needed.
@@ -283,4 +270,44 @@ impl Fold {
 fn by_block(jobs: IdRange) -> impl Iterator<Item = IdRange> {
     let blocks = block_of(jobs.first)..=block_of(JobId(jobs.end().0 - 1));
     blocks.filter_map(move |block| block_range(block).overlap(jobs))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::{Job, Spec};
+    use crate::store::codec::{BlockRow, StampedRow};
+
+    /// A home in which the very first checkpoint was cut off behind one row.
+    struct OneRow(BlockRow);
+
+    impl Rows for OneRow {
+        fn meta(&self) -> Result<Option<MetaRow>, HomeError> {
+            Ok(None)
+        }
+
+        fn rows(&self) -> Result<Vec<StampedRow>, HomeError> {
+            Ok(Vec::new())
+        }
+
+        fn blocks(&self, mut on_block: impl FnMut(u64, BlockRow)) -> Result<(), HomeError> {
+            on_block(1, self.0.clone());
+            Ok(())
+        }
+    }
+
+    /// The tags of jobs that the log has too come from there.
+    #[test]
+    fn tags_in_a_row_of_a_checkpoint_that_was_cut_off_wait_for_the_log() {
+        let spec = Spec { has_envelope: true, ..Spec::plain(crate::core::QueueName::new("q").unwrap()) };
+        let jobs = IdRange::new(JobId(64), 3);
+        let mut row = BlockRow::new(CommitNo(1), vec![(jobs, Job::fresh(spec.into(), Time(0)))]);
+        row.tags = vec![(jobs, bytes::Bytes::from_static(b"e"))];
+        let mut fold = Fold::load(&OneRow(row), Recent::new(0)).unwrap();
+        assert!(!fold.recent.contains(Blob::Envelope, JobId(64)));
+        // The row has the jobs already, but no envelopes beside them.
+        fold.recent.push_tags(jobs, b"e");
+        fold.forget_stored(CommitNo(1), jobs);
+        assert!(jobs.iter().all(|id| fold.recent.contains(Blob::Envelope, id)));
+    }
 }

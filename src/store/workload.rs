@@ -75,7 +75,8 @@ impl Workload {
 
     /// The envelope of each job that has one, by its id.
     pub(crate) fn envelope(id: JobId) -> Bytes {
-        let tags = vec![("id".into(), id.to_string().into())];
+        // Some neighbours have the same.
+        let tags = vec![("id".into(), (id.0 / 3).to_string().into())];
         Envelope::new(tags).expect("it is short").encode()
     }
 
@@ -125,12 +126,14 @@ impl Workload {
             Event::Submitted { jobs, spec, .. } => Some((*jobs, spec.has_envelope)),
             _ => None,
         });
-        let envelopes = submitted.flat_map(|(jobs, has)| {
-            jobs.iter().map(move |id| if has { Self::envelope(id) } else { Bytes::new() })
-        });
-        let mut envelopes: Vec<Bytes> = envelopes.collect();
-        if envelopes.iter().all(Bytes::is_empty) {
-            envelopes.clear();
+        let with = submitted.filter(|(_, has)| *has).flat_map(|(jobs, _)| jobs.iter());
+        let mut envelopes: Vec<(IdRange, Bytes)> = Vec::new();
+        for id in with {
+            let envelope = Self::envelope(id);
+            match envelopes.last_mut() {
+                Some((jobs, same)) if jobs.end() == id && *same == envelope => jobs.len += 1,
+                _ => envelopes.push((id.into(), envelope)),
+            }
         }
         Commit { time: self.time, events, bodies, envelopes }
     }

@@ -238,6 +238,12 @@ impl Job {
         }
     }
 
+    /// Puts it into a final state in which it is not kept: nobody asks until when, so its history, which others may share,
+    /// stays as it is.
+    pub(super) fn end_for_good(&mut self, kind: StateKind, at: Time) {
+        (self.kind, self.when) = (kind, at);
+    }
+
     fn history_mut(&mut self) -> &mut History {
         Arc::make_mut(self.history.get_or_insert_default())
     }
@@ -276,7 +282,7 @@ impl Job {
         self.history.as_deref().map_or(&[], |history| &history.failures)
     }
 
-    /// JobCounts what has become of it.
+    /// Counts what has become of it.
     pub(crate) fn set_counts(&mut self, counts: JobCounts) {
         if self.counts() != counts {
             let history = self.history_mut();

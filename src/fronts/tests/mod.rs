@@ -7,13 +7,14 @@ use super::Native;
 use crate::access::Access;
 use crate::client::Client;
 use crate::clock::Clock;
-use crate::core::Settings;
+use crate::core::{JobId, Settings};
 use crate::engine::{Bounds, Engine};
 use crate::protocol::admin::AdminRequest;
 use crate::protocol::{JobOptions, SubmitGroup};
 use crate::server::{self, Hub, Limits, OutputStore, Service, Wiring};
+use crate::store::Blob;
 use crate::store::simulated::{SimulatedDisk, SimulatedStore};
-use crate::views::EndView;
+use crate::views::{EditView, EndView, JobView, JobsView, ListQuery};
 use lines::Lines;
 use std::path::Path;
 use std::rc::Rc;
@@ -190,5 +191,49 @@ fn a_log_that_confirms_later_is_waited_for() {
         disk.confirm_late(false);
         disk.confirm(1);
         assert_eq!(second.hear().await, "id 2\n");
+    });
+}
+
+/// Whoever copies jobs out must not take one without its tags for one that has none.
+#[test]
+fn tags_that_cannot_be_read_are_told() {
+    let disk = SimulatedDisk::new(1);
+    with_lines_over(&disk, async |hub, _| {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        server::serve_pool::<Native, _>(&hub, ours);
+        let native = Client::greet(theirs).await.unwrap();
+        let submit = |tag: &str| {
+            let tags = vec![("nth".to_owned(), tag.to_owned())];
+            let options = JobOptions { queue: "mails".into(), tags, ..JobOptions::default() };
+            vec![SubmitGroup { options, bodies: vec!["hello".into()] }]
+        };
+        for tag in ["1", "2"] {
+            native.submit(submit(tag)).await.unwrap();
+        }
+        let list = async |tags: &[(&str, &str)]| {
+            let tags = tags.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect();
+            let query = ListQuery { tags, limit: 10, ..ListQuery::default() };
+            native.ask::<JobsView>(AdminRequest::List(query)).await
+        };
+        // Once it is at home only.
+        let jobs = loop {
+            disk.write_rows(usize::MAX);
+            disk.lose(Blob::Envelope, JobId(1));
+            let jobs = list(&[]).await.unwrap().jobs;
+            if jobs[0].tags_unread {
+                break jobs;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        };
+        let seen: Vec<_> = jobs.iter().map(|job| (job.id, job.tags.len(), job.tags_unread)).collect();
+        assert_eq!(seen, [(1, 0, true), (2, 1, false)]);
+        let shown: JobView = native.ask(AdminRequest::Show { id: 1 }).await.unwrap();
+        assert!(shown.tags_unread);
+        let refused = list(&[("nth", "2")]).await.unwrap_err().to_string();
+        assert!(refused.contains("the tags of job 1 cannot be read"), "{refused}");
+        let delete = AdminRequest::Edit { edit: "delete".into(), ids: vec![1], state: None, queue: None };
+        native.ask::<Vec<EditView>>(delete).await.unwrap();
+        let jobs = list(&[("nth", "2")]).await.unwrap().jobs;
+        assert_eq!(jobs.iter().map(|job| job.id).collect::<Vec<_>>(), [2]);
     });
 }

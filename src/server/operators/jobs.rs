@@ -17,8 +17,15 @@ pub(crate) fn job<S: Store + 'static>(hub: &Hub<S>, peer: &Peer, id: JobId) -> R
     let job = hub.engine.borrow().core().state.job(id).filter(|job| permissions.reads(&job.spec)).cloned();
     let job = job.ok_or_else(|| not_found(id))?;
     let (command, _) = commands::of(hub, id, &job);
-    let envelope = job.spec.has_envelope.then(|| hub.engine.borrow_mut().peek_envelope(id)).flatten();
-    Ok(JobView { command, ..view(hub, id, &job, envelope.as_ref()) })
+    let tags = match job.spec.has_envelope {
+        true => hub
+            .engine
+            .borrow_mut()
+            .peek_envelope(id)
+            .map_or(Tags::Unread, |envelope| Tags::Read(tags(&envelope))),
+        false => Tags::default(),
+    };
+    Ok(JobView { command, ..view(hub, id, &job, tags) })
 }
 
 /// Adds the last words of a job's newest failure, if it printed any.
@@ -45,17 +52,29 @@ pub(crate) fn ends(ends: Vec<End>) -> Vec<EndView> {
     ends.into_iter().map(view).collect()
 }
 
+/// The tags of a job, which are read where it is shown.
+pub(super) enum Tags {
+    Read(Vec<(String, String)>),
+    /// They cannot be read.
+    Unread,
+}
+
+impl Default for Tags {
+    fn default() -> Tags {
+        Tags::Read(Vec::new())
+    }
+}
+
 pub(crate) fn tags(envelope: &Envelope) -> Vec<(String, String)> {
     envelope.tags().iter().map(|(name, value)| (name.to_string(), value.to_string())).collect()
 }
 
 /// A job as people see it, but for what takes reading.
-pub(super) fn view<S: Store + 'static>(
-    hub: &Hub<S>,
-    id: JobId,
-    job: &Job,
-    envelope: Option<&Envelope>,
-) -> JobView {
+pub(super) fn view<S: Store + 'static>(hub: &Hub<S>, id: JobId, job: &Job, tags: Tags) -> JobView {
+    let (tags, tags_unread) = match tags {
+        Tags::Read(tags) => (tags, false),
+        Tags::Unread => (Vec::new(), true),
+    };
     let service = hub.service.borrow();
     let settings = service.settings.of(&job.spec.queue);
     let at = |time: Time| hub.clock.shown(time).0;
@@ -93,7 +112,8 @@ pub(super) fn view<S: Store + 'static>(
         kept_until: job.state().ended().and_then(|end| some(end.keep_until)),
         expires_at: some(job.expires_at()),
         owner: job.spec.owner,
-        tags: envelope.map_or_else(Vec::new, tags),
+        tags,
+        tags_unread,
         failures: job.failures().iter().map(|failure| self::failure(failure, &hub.clock)).collect(),
         stderr_tail: None,
     }

@@ -1,9 +1,8 @@
 //! A page of jobs: which of them somebody asks for, and may see.
 
 use super::commands;
-use super::jobs::view;
+use super::jobs::{Tags, tags, view};
 use crate::core::{IdRange, Job, JobId, QueueName, State, StateKind};
-use crate::engine::Refusal;
 use crate::server::fault::{Fault, Kind};
 use crate::server::hub::Hub;
 use crate::server::peer::Peer;
@@ -42,9 +41,11 @@ impl Filter {
     }
 
     /// Whether it takes a job that it may take.
-    fn takes(&self, envelope: Option<&Envelope>) -> bool {
-        let has = |envelope: &Envelope| self.tags.iter().all(|(name, value)| envelope.has(name, value));
-        envelope.map_or(self.tags.is_empty(), has)
+    fn takes(&self, tags: &Tags) -> bool {
+        match tags {
+            Tags::Read(tags) => self.tags.iter().all(|tag| tags.contains(tag)),
+            Tags::Unread => self.tags.is_empty(),
+        }
     }
 }
 
@@ -83,21 +84,21 @@ pub(crate) async fn list<S: Store + 'static>(
     let (found, next) = read(hub, filter, found, limit).await?;
     let mut page = JobsView { jobs: Vec::with_capacity(found.len()), next };
     let mut bytes = 0;
-    for (id, job, envelope) in &found {
+    for (id, job, tags) in found {
         if bytes > COMMANDS_BYTES_MAX {
             page.next = page.jobs.last().map(|job| job.id);
             break;
         }
-        let (command, length) = if commands { commands::of(hub, *id, job) } else { (None, 0) };
+        let (command, length) = if commands { commands::of(hub, id, &job) } else { (None, 0) };
         bytes += length;
         let command = command.map(commands::cut);
-        page.jobs.push(JobView { command, ..view(hub, *id, job, envelope.as_ref()) });
+        page.jobs.push(JobView { command, ..view(hub, id, &job, tags) });
     }
     Ok(page)
 }
 
-/// A page: jobs with their envelopes, and where to go on.
-type Page = (Vec<(JobId, Job, Option<Envelope>)>, Option<u64>);
+/// A page: jobs with their tags, and where to go on.
+type Page = (Vec<(JobId, Job, Tags)>, Option<u64>);
 
 /// Reads the envelopes, on another thread since they may be on the disk, and takes the first jobs that fit.
 async fn read<S: Store + 'static>(
@@ -108,37 +109,53 @@ async fn read<S: Store + 'static>(
 ) -> Result<Page, Fault> {
     let with: Vec<_> = found.jobs().filter(|(_, job)| job.spec.has_envelope).map(|(id, _)| id).collect();
     if with.is_empty() {
-        return Ok((found.jobs().map(|(id, job)| (id, job.clone(), None)).collect(), found.next));
+        let jobs = found.jobs().map(|(id, job)| (id, job.clone(), Tags::default()));
+        return Ok((jobs.collect(), found.next));
     }
     let reads = hub.engine.borrow().envelopes(with);
     let work = move || {
-        let mut failed = None;
-        let envelopes = reads.read(|error| failed = Some(error));
-        match failed {
-            // Whether a job has a tag is not known.
-            Some(error) if !filter.tags.is_empty() => return Err(Fault::from(&Refusal::Blob(error))),
-            Some(error) => tracing::warn!("a list shows a job without its tags: {error}"),
-            None => {}
-        }
-        Ok(fitting(&filter, &found, &envelopes, limit))
+        let envelopes = reads.read(|error| tracing::warn!("a list: {error}"));
+        fitting(&filter, &found, &envelopes, limit)
     };
-    let done = hub.background.run::<_, ()>(work).await;
-    done.ok_or(Fault::new(Kind::Internal, "the tags of jobs could not be read"))?.0
+    let done = hub.reading.run::<_, ()>(work).await;
+    let ((page, unread), _) = done.ok_or(Fault::new(Kind::Internal, "the tags of jobs could not be read"))?;
+    // Whether such a job has a tag is not known; unless it has gone meanwhile.
+    let engine = hub.engine.borrow();
+    match unread.into_iter().find(|id| engine.core().state.contains(*id)) {
+        Some(id) => {
+            let message = format!("the tags of job {id} cannot be read: the daemon's log says why");
+            Err(Fault::new(Kind::Internal, message))
+        }
+        None => Ok(page),
+    }
 }
 
-fn fitting(filter: &Filter, found: &Found, envelopes: &BTreeMap<JobId, Bytes>, limit: usize) -> Page {
-    let mut page = Vec::new();
+/// The first jobs that fit; and those of which that cannot be told, if it has to be.
+fn fitting(
+    filter: &Filter,
+    found: &Found,
+    envelopes: &BTreeMap<JobId, Bytes>,
+    limit: usize,
+) -> (Page, Vec<JobId>) {
+    let (mut page, mut unread) = (Vec::new(), Vec::new());
     for (id, job) in found.jobs() {
-        let envelope = envelopes.get(&id).filter(|_| job.spec.has_envelope);
-        let envelope = envelope.and_then(|bytes| Envelope::decode(bytes).ok());
-        if filter.takes(envelope.as_ref()) {
-            page.push((id, job.clone(), envelope));
+        let tags = match envelopes.get(&id) {
+            _ if !job.spec.has_envelope => Tags::default(),
+            Some(bytes) => {
+                Envelope::decode(bytes).map_or(Tags::Unread, |envelope| Tags::Read(tags(&envelope)))
+            }
+            None => Tags::Unread,
+        };
+        if !filter.tags.is_empty() && matches!(tags, Tags::Unread) {
+            unread.push(id);
+        } else if filter.takes(&tags) {
+            page.push((id, job.clone(), tags));
             if page.len() == limit {
-                return (page, Some(id.0));
+                return ((page, Some(id.0)), unread);
             }
         }
     }
-    (page, found.next)
+    ((page, found.next), unread)
 }
 
 /// The jobs among which those are that fit, by id: as few as can be told without looking at each.

@@ -9,7 +9,6 @@
 mod pace;
 mod slice;
 
-use super::blob::ByKind;
 use super::codec::{MetaRow, StampedRow, block_of};
 use super::commit::{Commit, CommitNo};
 use super::error::AppendError;
@@ -141,24 +140,22 @@ impl Checkpoints {
         &mut self,
         commit: &Commit,
         bytes: u64,
-        mut arrivals: ByKind<Arrivals<'_>>,
+        mut arrivals: Arrivals<'_>,
         recent: &mut Recent,
     ) {
         self.bytes += bytes;
+        recent.push_envelopes(&arrivals);
         for event in &commit.events {
             for range in event.jobs() {
                 mark(&mut self.dirty, *range);
             }
             self.gone.extend(event.removed_row());
             if let Event::Submitted { jobs, .. } = event {
-                recent.push(*jobs, &mut arrivals);
+                recent.push_bodies(*jobs, &mut arrivals);
             }
             event.forgotten().iter().for_each(|jobs| recent.remove(*jobs));
         }
-        debug_assert!(
-            arrivals.iter().all(|(_, arrivals)| arrivals.blobs.len() == 0),
-            "each job that was submitted has one body, and one envelope or none"
-        );
+        debug_assert_eq!(arrivals.blobs.bodies.len(), 0, "each job that was submitted has one body");
     }
 
     /// Whether a new one must wait for space on the disk: what is left of it is for the log, and a database that meets
@@ -184,7 +181,8 @@ impl Checkpoints {
         if let Some(report) = home.report()? {
             self.end(report, now)?;
         }
-        if self.round.is_none() && view.last > self.home {
+        // What a start has found may have to be written anew, though nothing has come since.
+        if self.round.is_none() && (view.last > self.home || !self.dirty.is_empty()) {
             let due = *self.due.get_or_insert(now.plus(self.interval));
             let early = self.bytes >= EARLY_BYTES;
             if (now >= due || early) && self.released.is_empty() && !self.held_back {
@@ -219,7 +217,7 @@ impl Checkpoints {
                 self.release(recent);
             }
             if self.round.is_none() {
-                if view.last == self.home {
+                if view.last == self.home && self.dirty.is_empty() {
                     self.came_home = None;
                     return Ok(());
                 }

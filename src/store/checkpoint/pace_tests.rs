@@ -107,3 +107,16 @@ fn it_does_not_rest_when_the_log_is_long() {
     begun.checkpoints.press(true);
     assert_eq!(begun.turns(DUE), 10);
 }
+
+/// What a start has found in an older form is written anew, though nothing has come since.
+#[test]
+fn one_begins_for_what_is_dirty_without_a_new_commit() {
+    let mut begun = Begun::new(0);
+    let mut start = Start { home: CommitNo(1), ..Start::default() };
+    start.dirty.insert(3, 1);
+    begun.checkpoints = Checkpoints::new(Duration::from_millis(DUE.0), start);
+    assert_eq!(begun.step(Time(0)), Some(DUE));
+    begun.turns(DUE);
+    begun.turns(Time(800));
+    assert_eq!((begun.desk.slices, begun.desk.ends), (1, 1));
+}

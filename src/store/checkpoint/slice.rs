@@ -67,6 +67,6 @@ fn first_stored(stored: &RangeSet, block: u64) -> Option<u64> {
 fn encode(block: u64, state: &State, last: CommitNo, recent: &Recent) -> BlockRows {
     let row = BlockRow::new(last, state.runs(block_range(block)));
     let live = row.mask();
-    let blobs = ByKind::of(|kind| recent.of(kind).of_block(block, live));
+    let blobs = ByKind::of(|kind| recent.of_block(kind, block, live));
     BlockRows { block, row: Some((row.encode(), live)), blobs }
 }

@@ -1,4 +1,4 @@
-//! Blobs on disk: bodies, and envelopes alike. Those of neighbours are packed into one row; one that is too big for
+//! Blobs on disk. Those of neighbours are packed into one row; one that is too big for
 //! that gets rows of its own, in pieces. The key is the first job's id and the number of the piece, so that the row of a job is the last one
 //! whose key is not greater than (id, highest piece).
 
@@ -7,7 +7,7 @@ use crate::core::JobId;
 use bytes::Bytes;
 
 /// The most bytes of blobs in a row. With what is around them a row stays below 64 KiB, and a leaf of sled, up to
-/// 17 rows, below a quarter of a segment: see precaution 3 in `home/sled.rs`.
+/// 17 rows, below a quarter of a segment: see precaution 3 in `home/sled/`.
 pub(crate) const PACKED_MAX: usize = 60 * 1024;
 
 /// The version in which rows of blobs are written.
@@ -15,6 +15,7 @@ const VERSION: u8 = 1;
 
 const PACKED: u8 = 0;
 const PIECE: u8 = 1;
+const SHARED: u8 = 2;
 
 /// The key of a row, or of a piece.
 pub(crate) fn blob_key(first: JobId, piece: u16) -> [u8; 10] {
@@ -60,6 +61,19 @@ impl BlobRow {
                 reader.end()?;
                 Ok(BlobRow::Packed(bodies))
             }
+            SHARED => {
+                let mut blobs = Vec::new();
+                for _ in 0..reader.count()? {
+                    let (offset, len): (u8, u8) = reader.take()?;
+                    let blob = bytes.slice_ref(reader.bytes()?);
+                    for offset in u64::from(offset)..u64::from(offset) + u64::from(len) {
+                        let id = first.0.checked_add(offset).ok_or(DecodeError::Value("a job id"))?;
+                        blobs.push((JobId(id), blob.clone()));
+                    }
+                }
+                reader.end()?;
+                Ok(BlobRow::Packed(blobs))
+            }
             PIECE => {
                 let total = reader.take()?;
                 let piece = bytes.slice_ref(reader.bytes()?);
@@ -81,6 +95,21 @@ pub(crate) fn encode_packed(first: JobId, bodies: &[(JobId, Bytes)]) -> Vec<u8> 
         out.push(u8::try_from(id.0 - first.0).expect("bodies in a row are of one block"));
         put(body.len() as u64, &mut out);
         out.extend_from_slice(body);
+    }
+    out
+}
+
+/// The same of blobs that neighbours may have in common: those of neighbours that are equal are written once.
+pub(crate) fn encode_shared(first: JobId, blobs: &[(JobId, Bytes)]) -> Vec<u8> {
+    let mut out = vec![VERSION, SHARED];
+    let runs = || blobs.chunk_by(|(id, blob), (next, other)| id.plus(1) == *next && blob == other);
+    put(runs().count() as u64, &mut out);
+    for run in runs() {
+        let (id, blob) = &run[0];
+        let of_a_block = "blobs in a row are of one block";
+        let offset = u8::try_from(id.0 - first.0).expect(of_a_block);
+        put((offset, u8::try_from(run.len()).expect(of_a_block), blob.len() as u64), &mut out);
+        out.extend_from_slice(blob);
     }
     out
 }

@@ -1,52 +1,111 @@
 //! A commit: version, time, events, bodies, envelopes. Blobs are written straight from where they lie, and stay in the
 //! encoded commit when it is read: whoever wants them takes them out by the stretch.
 
-use super::event::{put_event, read_event};
-use super::old::OldTags;
+use super::event::{RangeV1, put_event, read_event};
+use super::old::{self, OldTags};
 use super::{DecodeError, Reader, put};
-use crate::core::{Event, Time};
+use crate::core::{Event, IdRange, JobId, RangeSet, Time};
 use crate::store::Commit;
-use crate::store::blob::{Blob, ByKind};
 use bytes::Bytes;
 
 /// The version in which commits are written.
-const VERSION: u8 = 3;
+const VERSION: u8 = 4;
 
-/// Adds a commit at the end of `out`. Returns where in it the blobs of each kind are, behind their count.
-pub(crate) fn encode_commit(commit: &Commit, out: &mut Vec<u8>) -> ByKind<usize> {
+/// The first version without tags in its events. It had an envelope, or none, for each job.
+const ONE_EACH: u8 = 3;
+
+/// Where in a commit its bodies and its envelopes are, behind their counts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Places {
+    pub(crate) bodies: usize,
+    pub(crate) envelopes: usize,
+}
+
+/// Adds a commit at the end of `out`.
+pub(crate) fn encode_commit(commit: &Commit, out: &mut Vec<u8>) -> Places {
     out.push(VERSION);
     put(commit.time.0, out);
     put(commit.events.len() as u64, out);
     for event in &commit.events {
         put_event(event, out);
     }
-    ByKind::of(|kind| {
-        let blobs = commit.blobs(kind);
-        put(blobs.len() as u64, out);
-        let at = out.len();
-        for blob in blobs {
-            put(blob.len() as u64, out);
-            out.extend_from_slice(blob);
-        }
-        at
-    })
+    put(commit.bodies.len() as u64, out);
+    let bodies = out.len();
+    for body in &commit.bodies {
+        put_blob(body, out);
+    }
+    put(commit.envelopes.len() as u64, out);
+    let envelopes = out.len();
+    for (jobs, envelope) in &commit.envelopes {
+        put(RangeV1::from(*jobs), out);
+        put_blob(envelope, out);
+    }
+    Places { bodies, envelopes }
+}
+
+fn put_blob(blob: &[u8], out: &mut Vec<u8>) {
+    put(blob.len() as u64, out);
+    out.extend_from_slice(blob);
 }
 
 /// A commit as it is read.
 pub(crate) struct CommitView<'a> {
     pub(crate) time: Time,
     pub(crate) events: Vec<Event>,
-    pub(crate) blobs: ByKind<BlobList<'a>>,
-    /// The tags of jobs, as older versions wrote them.
+    pub(crate) blobs: CommitBlobs<'a>,
+    /// The envelopes of jobs, as older versions wrote them.
     pub(crate) tags: OldTags,
 }
 
-/// Blobs of a kind in a commit.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct BlobList<'a> {
-    pub(crate) blobs: EncodedBlobs<'a>,
-    /// Where in the commit they are.
-    pub(crate) at: usize,
+impl CommitView<'_> {
+    /// Whether what it brings fits its events: the first thing that does not.
+    pub(crate) fn check(&self) -> Result<(), String> {
+        let (mut jobs, mut next, mut with) = (0u64, JobId(0), RangeSet::default());
+        for event in &self.events {
+            let Event::Submitted { jobs: range, spec, .. } = event else { continue };
+            if range.first < next {
+                return Err(format!("job {} arrives after later ones", range.first));
+            }
+            (next, jobs) = (range.end(), jobs.saturating_add(range.len));
+            if spec.has_envelope {
+                with.insert(range.first.0, range.len);
+            }
+        }
+        let bodies = self.blobs.bodies.len();
+        if jobs != bodies as u64 {
+            return Err(format!("{jobs} jobs have {bodies} bodies"));
+        }
+        let tags = self.tags.iter().map(|(range, _)| *range);
+        for range in self.blobs.envelopes.map(|(range, ..)| range).chain(tags) {
+            let there: u64 = with.within(range.first.0, range.end().0).map(|(_, len)| len).sum();
+            if there != range.len {
+                return Err(format!("jobs from {} on have an envelope that they do not say", range.first));
+            }
+            with.remove(range.first.0, range.len);
+        }
+        match with.first() {
+            Some(first) => Err(format!("job {first} has no envelope, but says that it has")),
+            None => Ok(()),
+        }
+    }
+}
+
+/// What a commit brings beside its events, in its encoded form.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct CommitBlobs<'a> {
+    pub(crate) bodies: EncodedBlobs<'a>,
+    pub(crate) envelopes: EncodedEnvelopes<'a>,
+    pub(crate) places: Places,
+}
+
+impl<'a> CommitBlobs<'a> {
+    /// Those of a commit that was just encoded, there.
+    pub(crate) fn of(commit: &Commit, encoded: &'a [u8], places: Places) -> CommitBlobs<'a> {
+        let bodies = EncodedBlobs::new(&encoded[places.bodies..], commit.bodies.len());
+        let envelopes =
+            EncodedEnvelopes { bytes: &encoded[places.envelopes..], left: commit.envelopes.len(), at: 0 };
+        CommitBlobs { bodies, envelopes, places }
+    }
 }
 
 /// Reads a commit. All of its blobs are whole.
@@ -56,23 +115,60 @@ pub(crate) fn decode_commit(bytes: &[u8]) -> Result<CommitView<'_>, DecodeError>
     let count = reader.count()?;
     let (mut events, mut tags) = (Vec::with_capacity(count.min(1 << 16)), OldTags::new());
     for _ in 0..count {
-        let (event, envelope) = read_event(&mut reader)?;
+        let (event, envelope) = read_event(version < ONE_EACH, &mut reader)?;
         tags.extend(envelope.map(|envelope| (event.jobs()[0], envelope)));
         events.push(event);
     }
-    let blobs = ByKind::try_of(|kind| {
-        if version < VERSION && kind == Blob::Envelope {
-            return Ok(BlobList::default());
-        }
+    let count = reader.count()?;
+    let (at, bodies) = (bytes.len() - reader.rest.len(), EncodedBlobs::new(reader.rest, count));
+    for _ in 0..count {
+        reader.bytes()?;
+    }
+    if version == ONE_EACH {
+        tags = old::one_each(&events, &mut reader)?;
+    }
+    let mut places = Places { bodies: at, envelopes: bytes.len() };
+    let mut envelopes = EncodedEnvelopes { bytes: &[], left: 0, at: 0 };
+    if version == VERSION {
         let count = reader.count()?;
-        let (at, blobs) = (bytes.len() - reader.rest.len(), EncodedBlobs::new(reader.rest, count));
+        places.envelopes = bytes.len() - reader.rest.len();
+        envelopes = EncodedEnvelopes { bytes: reader.rest, left: count, at: 0 };
+        let mut next = JobId(0);
         for _ in 0..count {
+            let jobs = IdRange::try_from(reader.take::<RangeV1>()?)?;
+            if jobs.first < next {
+                return Err(DecodeError::Value("the jobs of an envelope"));
+            }
+            next = jobs.end();
             reader.bytes()?;
         }
-        Ok::<_, DecodeError>(BlobList { blobs, at })
-    })?;
+    }
     reader.end()?;
-    Ok(CommitView { time, events, blobs, tags })
+    Ok(CommitView { time, events, blobs: CommitBlobs { bodies, envelopes, places }, tags })
+}
+
+/// Envelopes as they are in a commit: which jobs have it, and what it is.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct EncodedEnvelopes<'a> {
+    bytes: &'a [u8],
+    left: usize,
+    /// How much of them was taken.
+    at: usize,
+}
+
+impl<'a> Iterator for EncodedEnvelopes<'a> {
+    /// The jobs, where the envelope is behind the place of them all, and what it is.
+    type Item = (IdRange, usize, &'a [u8]);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.left = self.left.checked_sub(1)?;
+        let whole = "envelopes are whole where they were written or decoded";
+        let mut reader = Reader { rest: &self.bytes[self.at..] };
+        let jobs = reader.take::<RangeV1>().expect(whole).try_into().expect(whole);
+        let envelope = reader.bytes().expect(whole);
+        self.at = self.bytes.len() - reader.rest.len();
+        Some((jobs, self.at - envelope.len(), envelope))
+    }
 }
 
 /// Blobs as they are in a commit, one after the other, each with its length before it.
@@ -121,27 +217,6 @@ impl<'a> EncodedBlobs<'a> {
     }
 }
 
-/// Blobs as they would be in a commit.
-pub(crate) fn encode_blobs<'b>(blobs: impl IntoIterator<Item = &'b [u8]>) -> Vec<u8> {
-    let mut out = Vec::new();
-    for blob in blobs {
-        put(blob.len() as u64, &mut out);
-        out.extend_from_slice(blob);
-    }
-    out
-}
-
-/// Which of up to 64 blobs, as they are in a commit, have something in them: one bit each.
-pub(crate) fn not_empty(bytes: &[u8]) -> u64 {
-    let (mut reader, mut mask, mut bit) = (Reader { rest: bytes }, 0, 1u64);
-    while !reader.rest.is_empty() && bit != 0 {
-        let blob = reader.bytes().expect("blobs are whole where they were written or decoded");
-        mask |= if blob.is_empty() { 0 } else { bit };
-        bit <<= 1;
-    }
-    mask
-}
-
 /// Blobs that were taken out of a commit together, in order, as slices of `bytes`.
 pub(crate) fn split_blobs(bytes: &Bytes) -> impl Iterator<Item = Result<Bytes, DecodeError>> {
     let mut reader = Reader { rest: bytes };
@@ -153,13 +228,10 @@ pub(crate) fn split_blobs(bytes: &Bytes) -> impl Iterator<Item = Result<Bytes, D
 /// The whole commit, its blobs as slices of `bytes`; without the tags that an older version has written.
 #[cfg(any(test, fuzzing, feature = "simulation"))]
 pub(crate) fn decode_whole_commit(bytes: &Bytes) -> Result<Commit, DecodeError> {
-    let CommitView { time, events, blobs, .. } = decode_commit(bytes)?;
-    let mut whole = ByKind::try_of(|kind| {
-        let mut list = blobs[kind].blobs;
-        let (_, all) = list.take(list.len(), usize::MAX);
-        split_blobs(&bytes.slice_ref(all)).collect::<Result<Vec<_>, _>>()
-    })?;
-    let bodies = std::mem::take(&mut whole[Blob::Body]);
-    let envelopes = std::mem::take(&mut whole[Blob::Envelope]);
+    let CommitView { time, events, blobs: CommitBlobs { mut bodies, envelopes, .. }, .. } =
+        decode_commit(bytes)?;
+    let (_, all) = bodies.take(bodies.len(), usize::MAX);
+    let bodies = split_blobs(&bytes.slice_ref(all)).collect::<Result<_, _>>()?;
+    let envelopes = envelopes.map(|(jobs, _, envelope)| (jobs, bytes.slice_ref(envelope))).collect();
     Ok(Commit { time, events, bodies, envelopes })
 }

@@ -1,6 +1,6 @@
 //! What only people and workers read of a job. It lies beside the body, so that it takes no memory while the job waits.
 
-use super::fields::{FieldWriter, read_fields};
+use super::fields::{put_fields, read_fields};
 use super::{DecodeError, Reader};
 use bytes::Bytes;
 
@@ -76,18 +76,14 @@ impl Envelope {
         &self.tags
     }
 
-    /// Whether it has this tag.
-    pub fn has(&self, name: &str, value: &str) -> bool {
-        self.tags.iter().any(|(n, v)| **n == *name && **v == *value)
-    }
-
     /// As it is stored.
     pub fn encode(&self) -> Bytes {
         let mut out = vec![VERSION];
-        let mut fields = FieldWriter::new(&mut out);
-        for (name, value) in &self.tags {
-            fields.put(TAG, (&**name, &**value));
-        }
+        put_fields(&mut out, |fields| {
+            for (name, value) in &self.tags {
+                fields.put(TAG, (&**name, &**value));
+            }
+        });
         out.into()
     }
 

@@ -213,11 +213,14 @@ pub(super) fn put_event(event: &Event, out: &mut Vec<u8>) {
     }
 }
 
-/// Reads an event; and the envelope of the jobs that arrive with it, where an older version wrote one into it.
-pub(super) fn read_event(reader: &mut Reader<'_>) -> Result<(Event, Option<Bytes>), DecodeError> {
+/// Reads an event; and the envelope of the jobs that arrive with it, if it `is_old` and their tags are in it.
+pub(super) fn read_event(
+    is_old: bool,
+    reader: &mut Reader<'_>,
+) -> Result<(Event, Option<Bytes>), DecodeError> {
     let plain = |event| Ok((event, None));
     match reader.take::<u8>()? {
-        SUBMITTED_WITH_TAGS => {
+        SUBMITTED_WITH_TAGS if is_old => {
             let (jobs, spec, times) = reader.take()?;
             old::submitted(jobs, spec, times)
         }

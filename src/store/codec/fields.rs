@@ -5,49 +5,50 @@
 use super::{DecodeError, Reader, put};
 use bincode::{BorrowDecode, Encode};
 
+/// The longest length, and the most fields, that one byte of a varint holds.
+const SHORT_MAX: usize = 250;
+
+/// Adds fields to `out`: those that `write` puts.
+pub(super) fn put_fields(out: &mut Vec<u8>, write: impl FnOnce(&mut FieldWriter<'_>)) {
+    let begin = out.len();
+    let mut fields = FieldWriter { out, count: 0 };
+    write(&mut fields);
+    let count = fields.count;
+    insert_number(count, begin, out);
+}
+
 /// Writes fields, one after the other.
 pub(super) struct FieldWriter<'a> {
     out: &'a mut Vec<u8>,
-    /// Where in `out` their count is: one byte.
-    count_at: usize,
+    count: usize,
 }
 
-/// The most fields of one list, and the longest short one: what one byte of a varint holds.
-const COUNT_MAX: u8 = 250;
-
-impl<'a> FieldWriter<'a> {
-    pub(super) fn new(out: &'a mut Vec<u8>) -> FieldWriter<'a> {
-        let count_at = out.len();
-        out.push(0);
-        FieldWriter { out, count_at }
-    }
-
+impl FieldWriter<'_> {
     /// Adds a field.
     pub(super) fn put(&mut self, number: u8, value: impl Encode) {
-        assert!(
-            number <= COUNT_MAX && self.out[self.count_at] < COUNT_MAX,
-            "fields and their numbers are few"
-        );
-        self.out[self.count_at] += 1;
+        self.count += 1;
         self.out.push(number);
         let begin = self.out.len();
         put(value, self.out);
-        let len = self.out.len() - begin;
-        // Nearly all lengths are one byte.
-        match u8::try_from(len) {
-            Ok(short) if short <= COUNT_MAX => self.out.insert(begin, short),
-            _ => {
-                let mut long = Vec::new();
-                put(len as u64, &mut long);
-                drop(self.out.splice(begin..begin, long));
-            }
-        }
+        insert_number(self.out.len() - begin, begin, self.out);
     }
 
     /// Adds a field if there is a value.
     pub(super) fn put_some(&mut self, number: u8, value: Option<impl Encode>) {
         if let Some(value) = value {
             self.put(number, value);
+        }
+    }
+}
+
+/// Puts a number before what follows it. Nearly all are short.
+fn insert_number(number: usize, at: usize, out: &mut Vec<u8>) {
+    match u8::try_from(number) {
+        Ok(short) if number <= SHORT_MAX => out.insert(at, short),
+        _ => {
+            let mut long = Vec::new();
+            put(number as u64, &mut long);
+            drop(out.splice(at..at, long));
         }
     }
 }

@@ -2,7 +2,7 @@
 //! reflects, which of the block's jobs live, and what they are; equal neighbours are one entry.
 
 use super::event::{ExitV2, HolderV1};
-use super::fields::{FieldWriter, read_fields};
+use super::fields::{put_fields, read_fields};
 use super::old::{OldRuns, OldTags};
 use super::options::{put_spec, read_spec};
 use super::{DecodeError, Reader, put};
@@ -63,13 +63,17 @@ impl BlockRow {
 
     /// Which of the block's jobs live: one bit an id.
     pub(crate) fn mask(&self) -> u64 {
-        self.runs.iter().flat_map(|(range, _)| range.iter()).fold(0, |mask, id| mask | 1 << (id.0 % BLOCK))
+        mask_of(self.runs.iter().map(|(range, _)| *range))
     }
 
     /// Which of them have an envelope.
     pub(crate) fn envelopes(&self) -> u64 {
-        let with = self.runs.iter().filter(|(_, job)| job.spec.has_envelope);
-        with.flat_map(|(range, _)| range.iter()).fold(0, |mask, id| mask | 1 << (id.0 % BLOCK))
+        mask_of(self.runs.iter().filter(|(_, job)| job.spec.has_envelope).map(|(range, _)| *range))
+    }
+
+    /// Of which of them it is in the row, as tags.
+    pub(crate) fn tagged(&self) -> u64 {
+        mask_of(self.tags.iter().map(|(range, _)| *range))
     }
 
     pub(crate) fn encode(&self) -> Vec<u8> {
@@ -116,6 +120,10 @@ impl BlockRow {
     }
 }
 
+fn mask_of(ranges: impl Iterator<Item = IdRange>) -> u64 {
+    ranges.flat_map(IdRange::iter).fold(0, |mask, id| mask | 1 << (id.0 % BLOCK))
+}
+
 /// Which of a block's jobs live, without reading all of its row.
 pub(crate) fn row_mask(bytes: &[u8]) -> Result<u64, DecodeError> {
     let mut reader = Reader::of("a row of jobs", VERSION, bytes)?;
@@ -131,17 +139,21 @@ fn put_run(range: IdRange, job: &Job, same_spec: bool, out: &mut Vec<u8>) {
         put_spec(&job.spec, out);
     }
     put((job.submitted_at().0, StateV1::from(&job.state())), out);
-    let mut fields = FieldWriter::new(out);
-    fields.put_some(EXPIRES, (job.expires_at() != Time::NEVER).then_some(job.expires_at().0));
-    for (number, count) in
-        [(ATTEMPT, job.attempt().0), (FAILED, job.failed()), (CRASHES, job.crashes()), (LATER, job.later())]
-    {
-        fields.put_some(number, (count != 0).then_some(count));
-    }
-    fields.put_some(STARTED, job.started().map(|started| started.0));
-    for failure in job.failures() {
-        fields.put(FAILURE, FailureV3::from(failure));
-    }
+    put_fields(out, |fields| {
+        fields.put_some(EXPIRES, (job.expires_at() != Time::NEVER).then_some(job.expires_at().0));
+        for (number, count) in [
+            (ATTEMPT, job.attempt().0),
+            (FAILED, job.failed()),
+            (CRASHES, job.crashes()),
+            (LATER, job.later()),
+        ] {
+            fields.put_some(number, (count != 0).then_some(count));
+        }
+        fields.put_some(STARTED, job.started().map(|started| started.0));
+        for failure in job.failures() {
+            fields.put(FAILURE, FailureV3::from(failure));
+        }
+    });
 }
 
 /// A run behind its place. `before`: what was asked for with the run before.
@@ -167,7 +179,16 @@ fn read_run(reader: &mut Reader<'_>, before: Option<Arc<Spec>>) -> Result<Job, D
         }
         Ok(())
     })?;
+    check_failures(&failures)?;
     Ok(Job::remembered(job, state.into(), counts, started, failures))
+}
+
+/// Only so many are ever written, and of each only so much: what else there is would not fit into the next row.
+pub(super) fn check_failures(failures: &[Failure]) -> Result<(), DecodeError> {
+    match failures.len() <= Failure::KEPT && failures.iter().all(|one| one.error.len() <= Failure::TEXT_MAX) {
+        true => Ok(()),
+        false => Err(DecodeError::Value("the failures of a job")),
+    }
 }
 
 /// A moment that may be [`Time::NEVER`], which most are: 0 stands for it, so that it takes one byte.
@@ -207,7 +228,7 @@ impl From<FailureV3<'_>> for Failure {
     }
 }
 
-/// The order of the variants is their number: see `EventV1`.
+/// The order of the variants is their number: they are on people's disks.
 #[derive(Encode, BorrowDecode)]
 pub(super) enum StateV1 {
     Scheduled { due: u64 },

@@ -18,12 +18,12 @@ mod row;
 mod tests;
 
 pub(crate) use backup::Piece;
-pub(crate) use body::{BlobRow, PACKED_MAX, blob_key, blob_key_parts, encode_packed, encode_piece, pieces};
+pub(crate) use body::{
+    BlobRow, PACKED_MAX, blob_key, blob_key_parts, encode_packed, encode_piece, encode_shared, pieces,
+};
 #[cfg(any(test, fuzzing, feature = "simulation"))]
 pub(crate) use commit::decode_whole_commit;
-pub(crate) use commit::{
-    CommitView, EncodedBlobs, decode_commit, encode_blobs, encode_commit, not_empty, split_blobs,
-};
+pub(crate) use commit::{CommitBlobs, CommitView, Places, decode_commit, encode_commit, split_blobs};
 pub use envelope::{Envelope, EnvelopeError};
 pub(crate) use job::{BLOCK, BlockRow, ROW_MAX, block_of, block_range, row_mask};
 pub(crate) use meta::{LiveBytes, MetaRow, SumRow};

@@ -2,7 +2,7 @@
 //! kept the tags of jobs with their options, where today an envelope lies beside the body.
 
 use super::event::{ExitV2, RangeV1};
-use super::job::{StateV1, from_moment};
+use super::job::{StateV1, check_failures, from_moment};
 use super::options::{BackoffV1, DurationV1};
 use super::{DecodeError, Envelope, Reader};
 use crate::core::{Attempt, Event, Exit, Failure, IdRange, Job, JobCounts, Priority, QueueName, Spec, Time};
@@ -54,6 +54,25 @@ pub(super) fn submitted(
         expires_at: from_moment(expires_at),
     };
     Ok((event, envelope))
+}
+
+/// The envelopes of a commit of version 3: nothing if no job has one, else one for each job that arrives in it, of no bytes
+/// for a job without.
+pub(super) fn one_each(events: &[Event], reader: &mut Reader<'_>) -> Result<OldTags, DecodeError> {
+    let mut envelopes = OldTags::new();
+    let count = reader.count()?;
+    let arrivals = events.iter().filter(|event| matches!(event, Event::Submitted { .. }));
+    let mut jobs = arrivals.flat_map(Event::jobs).flat_map(|range| range.iter());
+    for _ in 0..count {
+        let envelope = reader.bytes()?;
+        let id = jobs.next().ok_or(DecodeError::Value("the number of envelopes"))?;
+        match envelopes.last_mut() {
+            _ if envelope.is_empty() => {}
+            Some((range, same)) if range.end() == id && *same == envelope => range.len += 1,
+            _ => envelopes.push((id.into(), Bytes::copy_from_slice(envelope))),
+        }
+    }
+    Ok(envelopes)
 }
 
 /// Equal neighbours. No spec: that of the run before.
@@ -141,7 +160,8 @@ impl RunV1<'_> {
             return Err(DecodeError::Value("the number of failures"));
         }
         let failures = self.failures.into_iter().zip(more.ends);
-        let failures = failures.map(|(failure, end)| failure.with(end)).collect();
+        let failures: Vec<_> = failures.map(|(failure, end)| failure.with(end)).collect();
+        check_failures(&failures)?;
         let (attempt, failed, crashes, later) =
             (Attempt(self.attempt), self.failed, self.crashes, more.later);
         let counts = JobCounts { attempt, failed, crashes, later };

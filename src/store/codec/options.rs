@@ -1,6 +1,6 @@
 //! What was asked for with a job: its queue, and what is not as usual as fields.
 
-use super::fields::{FieldWriter, read_fields};
+use super::fields::{put_fields, read_fields};
 use super::{DecodeError, Reader, put};
 use crate::core::{Backoff, Growth, Priority, QueueName, Spec};
 use bincode::{BorrowDecode, Encode};
@@ -16,13 +16,14 @@ const ENVELOPE: u8 = 6;
 
 pub(super) fn put_spec(spec: &Spec, out: &mut Vec<u8>) {
     put(spec.queue.as_str(), out);
-    let mut fields = FieldWriter::new(out);
-    fields.put_some(PRIORITY, (spec.priority != Priority::default()).then_some(spec.priority.0));
-    fields.put_some(ATTEMPTS, spec.attempts);
-    fields.put_some(BACKOFF, spec.backoff.map(BackoffV1::from));
-    fields.put_some(TIMEOUT, spec.timeout.map(DurationV1::from));
-    fields.put_some(OWNER, (spec.owner != 0).then_some(spec.owner));
-    fields.put_some(ENVELOPE, spec.has_envelope.then_some(()));
+    put_fields(out, |fields| {
+        fields.put_some(PRIORITY, (spec.priority != Priority::default()).then_some(spec.priority.0));
+        fields.put_some(ATTEMPTS, spec.attempts);
+        fields.put_some(BACKOFF, spec.backoff.map(BackoffV1::from));
+        fields.put_some(TIMEOUT, spec.timeout.map(DurationV1::from));
+        fields.put_some(OWNER, (spec.owner != 0).then_some(spec.owner));
+        fields.put_some(ENVELOPE, spec.has_envelope.then_some(()));
+    });
 }
 
 pub(super) fn read_spec(reader: &mut Reader<'_>) -> Result<Spec, DecodeError> {

@@ -146,7 +146,16 @@ fn commit() -> impl Strategy<Value = Commit> {
     let blobs =
         || prop::collection::vec(prop::collection::vec(any::<u8>(), 0..40).prop_map(Bytes::from), 0..4);
     let events = prop::collection::vec(event(), 0..6);
-    (time(), events, blobs(), blobs()).prop_map(|(time, events, bodies, envelopes)| Commit {
+    let envelopes = (blobs(), prop::collection::vec((0u64..9, 1u64..90), 4)).prop_map(|(blobs, runs)| {
+        let mut next = 1;
+        let runs = runs.into_iter().map(|(gap, len)| {
+            let jobs = IdRange::new(JobId(next + gap), len);
+            next = jobs.end().0;
+            jobs
+        });
+        runs.zip(blobs).collect()
+    });
+    (time(), events, blobs(), envelopes).prop_map(|(time, events, bodies, envelopes)| Commit {
         time,
         events,
         bodies,
@@ -174,7 +183,7 @@ proptest! {
 
     #[test]
     fn any_bytes_are_answered(block: u64, mut bytes in prop::collection::vec(any::<u8>(), 0..200)) {
-        for first in [None, Some(1), Some(2), Some(3)] {
+        for first in [None, Some(1), Some(2), Some(3), Some(4)] {
             if let (Some(first), Some(byte)) = (first, bytes.first_mut()) {
                 *byte = first;
             }
@@ -228,7 +237,6 @@ fn an_envelope_reads_as_it_was_written_and_has_bounds() {
     let envelope = Envelope::new(vec![tag("a", "1"), tag("", "größer")]).unwrap();
     let bytes = envelope.encode();
     assert_eq!(Envelope::decode(&bytes).unwrap(), envelope);
-    assert!(envelope.has("a", "1") && !envelope.has("a", "2"));
     for len in 0..bytes.len() {
         assert!(Envelope::decode(&bytes[..len]).is_err(), "cut at {len}");
     }
@@ -262,19 +270,86 @@ fn the_bytes_of_a_commit_are_these() {
             Event::Deferred { job, at, error: "no".into(), due: Time(10) },
         ],
         bodies: vec![Bytes::from_static(b"a"), Bytes::from_static(b"bc")],
-        envelopes: vec![Bytes::new(), Bytes::from_static(b"e")],
+        envelopes: vec![(IdRange::new(JobId(3), 2), Bytes::from_static(b"e"))],
     };
     let mut bytes = Vec::new();
     encode_commit(&commit, &mut bytes);
     let submitted = [18, 3, 2, 1, b'q', 1, 1, 1, 0, 9, 0, 0];
     let (claimed, completed) = ([1, 1, 3, 2, 1, 9, 11], [3, 1, 3, 2, 9, 0]);
     let (deleted, resumed) = ([12, 1, 3, 2], [14, 1, b'q']);
-    let blobs = [2, 1, b'a', 2, b'b', b'c', 2, 0, 1, b'e'];
-    let head = [3, 9, 7];
+    let blobs = [2, 1, b'a', 2, b'b', b'c', 1, 3, 2, 1, b'e'];
+    let head = [4, 9, 7];
     let (failed, deferred) = ([15, 3, 9, 2, b'n', b'o', 1, 9, 0, 11], [16, 3, 9, 2, b'n', b'o', 11]);
     let parts: [&[u8]; 9] =
         [&head, &submitted, &claimed, &completed, &deleted, &resumed, &failed, &deferred, &blobs];
     assert_eq!(bytes, parts.concat());
+}
+
+#[test]
+fn a_commit_whose_blobs_do_not_fit_its_events_is_told() {
+    let commit = |has_envelope, bodies, envelopes: &[(u64, u64)]| {
+        let spec = Arc::new(Spec { has_envelope, ..Spec::plain(QueueName::new("q").unwrap()) });
+        let jobs = IdRange::new(JobId(5), 3);
+        let events = vec![Event::Submitted { jobs, spec, at: Time(0), due: None, expires_at: Time::NEVER }];
+        let of = |(first, len): &(u64, u64)| (IdRange::new(JobId(*first), *len), Bytes::from_static(b"e"));
+        let envelopes = envelopes.iter().map(of).collect();
+        let commit = Commit { events, bodies: vec![Bytes::new(); bodies], envelopes, ..Commit::default() };
+        let mut bytes = Vec::new();
+        encode_commit(&commit, &mut bytes);
+        decode_commit(&bytes).unwrap().check()
+    };
+    assert_eq!(commit(false, 3, &[]), Ok(()));
+    assert_eq!(commit(true, 3, &[(5, 1), (6, 2)]), Ok(()));
+    for (has_envelope, bodies, envelopes, told) in [
+        (false, 2, &[][..], "3 jobs have 2 bodies"),
+        (true, 3, &[(5, 2)], "job 7 has no envelope"),
+        (false, 3, &[(5, 1)], "from 5 on have an envelope"),
+        (true, 3, &[(5, 4)], "from 5 on have an envelope"),
+        (true, 3, &[(4, 4)], "from 4 on have an envelope"),
+    ] {
+        let error = commit(has_envelope, bodies, envelopes).unwrap_err();
+        assert!(error.contains(told), "{error}");
+    }
+}
+
+/// From before their number had a bound.
+#[test]
+fn very_many_tags_that_an_older_version_has_taken_are_kept() {
+    let tags: Vec<(Box<str>, Box<str>)> = (0..300).map(|_| ("".into(), "".into())).collect();
+    let bytes = Envelope::of_old(tags.clone()).encode();
+    assert_eq!(Envelope::decode(&bytes).unwrap().tags(), tags);
+}
+
+/// They would not fit into the row that is written of them.
+#[test]
+fn more_failures_than_are_ever_written_are_refused() {
+    let failure = |error: &str| Failure {
+        attempt: Attempt(1),
+        since: None,
+        at: Time(1),
+        error: error.into(),
+        exit: None,
+    };
+    let row = |failures| {
+        let fresh = Job::fresh(Spec::plain(QueueName::new("q").unwrap()).into(), Time(0));
+        let job = Job::remembered(fresh, JobState::Ready, JobCounts::default(), None, failures);
+        BlockRow::decode(1, &BlockRow::new(CommitNo(1), vec![(JobId(64).into(), job)]).encode())
+    };
+    assert!(row(vec![failure(&"x".repeat(Failure::TEXT_MAX)); Failure::KEPT]).is_ok());
+    for failures in [vec![failure("x"); Failure::KEPT + 1], vec![failure(&"x".repeat(Failure::TEXT_MAX + 1))]]
+    {
+        let refused = row(failures);
+        assert!(matches!(refused, Err(DecodeError::Value("the failures of a job"))), "{refused:?}");
+    }
+}
+
+#[test]
+fn what_neighbours_have_in_common_is_written_once() {
+    let of = |ids: std::ops::Range<u64>, len| ids.map(move |id| (JobId(id), Bytes::from(vec![7; len])));
+    let blobs: Vec<_> = of(64..90, 500).chain(of(91..100, 500)).chain(of(100..128, 3)).collect();
+    let row = encode_shared(JobId(64), &blobs);
+    assert!(row.len() < 1_100, "{} bytes", row.len());
+    assert_eq!(BlobRow::decode(JobId(64), &row.into()).unwrap(), BlobRow::Packed(blobs));
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use crate::core::{Job, JobId, Row};
 use crate::store::blob::{Blob, ByKind};
 use crate::store::codec::{
-    BLOCK, BlockRow, EncodedBlobs, MetaRow, StampedRow, block_of, block_range, encode_commit,
+    BLOCK, BlockRow, CommitBlobs, MetaRow, StampedRow, block_of, block_range, encode_commit,
 };
 use crate::store::commit::{Commit, CommitNo};
 use crate::store::home::{BlockRows, Home, Report, RowChange, Rows, Work};
@@ -77,13 +77,11 @@ impl Tried {
     fn arrive(&mut self, commit: &Commit) {
         let mut bytes = Vec::new();
         let places = encode_commit(commit, &mut bytes);
-        let mut arrivals = ByKind::of(|kind| {
-            let blobs = EncodedBlobs::new(&bytes[places[kind]..], commit.blobs(kind).len());
-            Arrivals { blobs, place: None }
-        });
+        let mut arrivals = Arrivals { blobs: CommitBlobs::of(commit, &bytes, places), place: None };
+        self.recent.push_envelopes(&arrivals);
         for event in &commit.events {
             if let crate::core::Event::Submitted { jobs, .. } = event {
-                self.recent.push(*jobs, &mut arrivals);
+                self.recent.push_bodies(*jobs, &mut arrivals);
             }
         }
     }
@@ -104,7 +102,7 @@ impl Tried {
                 _ => BlockRows {
                     block,
                     row: Some((row.encode(), live)),
-                    blobs: ByKind::of(|kind| self.recent.of(kind).of_block(block, live)),
+                    blobs: ByKind::of(|kind| self.recent.of_block(kind, block, live)),
                 },
             }
         });

@@ -249,7 +249,7 @@ fn a_checkpoint_goes_on_by_itself() {
     }
     assert_eq!(store.home.meta().unwrap().unwrap().home, CommitNo(1));
     assert!(
-        !store.recent.of(crate::store::Blob::Body).contains(JobId(1)),
+        !store.recent.contains(crate::store::Blob::Body, JobId(1)),
         "bodies that are home are not kept in memory"
     );
     work.check_blobs(&mut store);
@@ -282,7 +282,7 @@ fn what_is_much_stays_in_the_log_when_the_store_is_closed() {
         store.append(CommitNo(work.commits), &commit).unwrap();
     }
     assert!(
-        store.recent.of(crate::store::Blob::Body).get(JobId(1)).unwrap().is_err(),
+        store.recent.get(crate::store::Blob::Body, JobId(1)).unwrap().is_err(),
         "it is read back from the log"
     );
     work.check_blobs(&mut store);
@@ -292,7 +292,7 @@ fn what_is_much_stays_in_the_log_when_the_store_is_closed() {
     check(dir.path(), &work);
     let (mut store, found) = open(dir.path());
     assert!(
-        store.recent.of(crate::store::Blob::Body).get(JobId(1)).unwrap().is_err(),
+        store.recent.get(crate::store::Blob::Body, JobId(1)).unwrap().is_err(),
         "a start reads no more into memory"
     );
     store.bring_home(&found.state).unwrap();

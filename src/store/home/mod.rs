@@ -66,12 +66,12 @@ pub(crate) trait Home: Rows + RowWriter {
     /// What became of giving space back, if that was tried since the last call.
     fn shrunk(&mut self) -> Option<Shrunk>;
 
-    /// The same rows for a backup, on another thread: as they are when they are read, or as they were at any moment
-    /// after this.
+    /// The same rows for another thread (a backup, a list): as they are when they are read, or as they were at any
+    /// moment after this.
     fn reader(&self) -> Box<dyn RowReader>;
 }
 
-/// Rows as a backup reads them.
+/// Rows as another thread reads them.
 pub(crate) trait RowReader: Debug + Send {
     /// See [`Rows::meta`].
     fn meta(&self) -> Result<Option<MetaRow>, HomeError>;

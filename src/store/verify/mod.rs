@@ -9,7 +9,6 @@ mod tests;
 
 pub use scratch::Scratch;
 
-use super::blob::Blob;
 use super::codec::decode_commit;
 use super::directory::{DirectoryError, hold_for_reading};
 use super::home::sled::{self, SledRows};
@@ -19,7 +18,7 @@ use super::log::{LogError, Place};
 use super::recent::Recent;
 use super::recovery::{Fold, Folded};
 use super::{CommitNo, Defect, OpenError};
-use crate::core::{Event, IdRange, JobId, RangeSet};
+use crate::core::{IdRange, JobId, RangeSet};
 use crate::migrations::{self, MigrationError, NEWEST};
 use scratch::CopyError;
 use std::io;
@@ -321,24 +320,13 @@ impl Verify<'_> {
     fn record(&mut self, place: Place<'_>, payload: &[u8], forgotten: &mut RangeSet) -> Result<(), String> {
         let commit = decode_commit(payload);
         let commit = commit.map_err(|error| format!("commit {}: {error}", place.number.0))?;
-        let mut jobs = 0;
         for event in &commit.events {
-            if let Event::Submitted { jobs: range, .. } = event {
-                jobs += range.len;
-            }
             for range in event.forgotten() {
                 forgotten.insert(range.first.0, range.len);
             }
         }
-        self.found.bodies += commit.blobs[Blob::Body].blobs.len() as u64;
-        for (kind, list) in commit.blobs.iter() {
-            let count = list.blobs.len() as u64;
-            if jobs != count && (kind == Blob::Body || count != 0) {
-                let number = place.number.0;
-                return Err(format!("commit {number}: {jobs} jobs have {count} blobs of the kind {kind}"));
-            }
-        }
-        Ok(())
+        self.found.bodies += commit.blobs.bodies.len() as u64;
+        commit.check().map_err(|error| format!("commit {}: {error}", place.number.0))
     }
 
     /// What a start does with rows and log that are whole each for itself. Whether it comes to an end, so that all

@@ -213,11 +213,11 @@ fn what_is_no_data_directory_or_in_use_or_newer_is_refused() {
     assert!(matches!(&error, VerifyError::InUse { pid, .. } if *pid == std::process::id().to_string()));
     assert!(error.to_string().contains("musher backup - | musher verify --backup -"), "{error}");
     drop(store);
-    fs::write(dir.path().join("FORMAT"), "musher data format 4\n").unwrap();
+    fs::write(dir.path().join("FORMAT"), "musher data format 5\n").unwrap();
     assert!(
         refused(dir.path())
             .to_string()
-            .contains("has format 4, this version of musher knows formats up to 3")
+            .contains("has format 5, this version of musher knows formats up to 4")
     );
     fs::write(dir.path().join("FORMAT"), "musher data\n").unwrap();
     assert_eq!(verify_untouched(dir.path()).len(), 1);

@@ -6,7 +6,8 @@ use super::live::Live;
 use crate::core::JobId;
 use crate::store::blob::Blob;
 use crate::store::codec::{
-    BlobRow, PACKED_MAX, blob_key, blob_key_parts, block_of, block_range, encode_packed, encode_piece, pieces,
+    BlobRow, PACKED_MAX, blob_key, blob_key_parts, block_of, block_range, encode_packed, encode_piece,
+    encode_shared, pieces,
 };
 use bytes::{Bytes, BytesMut};
 use sled::{Db, IVec, Tree};
@@ -78,7 +79,7 @@ impl Blobs {
                     written.push(blob_key(*id, piece));
                 }
             } else {
-                self.put(blob_key(*id, 0), encode_packed(*id, row))?;
+                self.put(blob_key(*id, 0), self.encode(*id, row))?;
                 written.push(blob_key(*id, 0));
             }
             rest = others;
@@ -157,7 +158,7 @@ impl Blobs {
                     if kept.is_empty() {
                         self.remove(&row.key)?;
                     } else if kept.len() * 2 <= blobs.len() {
-                        self.put(blob_key(row.first, row.piece), encode_packed(row.first, &kept))?;
+                        self.put(blob_key(row.first, row.piece), self.encode(row.first, &kept))?;
                     }
                 }
             }
@@ -173,6 +174,14 @@ impl Blobs {
     fn block(&self, block: u64) -> sled::Iter {
         let range = block_range(block);
         self.tree.range(blob_key(range.first, 0)..blob_key(range.end(), 0))
+    }
+
+    /// A row of neighbours. Few of them have the same body, but many the same envelope.
+    fn encode(&self, first: JobId, blobs: &[(JobId, Bytes)]) -> Vec<u8> {
+        match self.kind {
+            Blob::Body => encode_packed(first, blobs),
+            Blob::Envelope => encode_shared(first, blobs),
+        }
     }
 
     fn put(&self, key: [u8; 10], row: Vec<u8>) -> Result<(), HomeError> {

@@ -118,7 +118,6 @@ impl SledRows {
         self.store_blobs(change)?;
         self.write(|trees| {
             let key = change.block.to_be_bytes();
-            trees.tally.begin(&trees.meta, trees.live.known())?;
             let Some((row, live)) = &change.row else {
                 trees.count(&key, trees.jobs.remove(key)?.as_deref(), None);
                 return Ok(());
@@ -143,6 +142,7 @@ impl SledRows {
     /// The first half of that. A crash may come after it.
     pub(crate) fn store_blobs(&self, change: &BlockChange) -> Result<(), HomeError> {
         self.write(|trees| {
+            trees.tally.begin(&trees.meta)?;
             trees.blobs.iter().try_for_each(|(kind, blobs)| match change.row {
                 Some(_) => blobs.insert(change.block, &change.blobs[kind]),
                 None => blobs.remove_block(change.block),
@@ -153,7 +153,7 @@ impl SledRows {
     /// Writes a row that is not of jobs. Must go before the rows of blocks that reflect the same commit.
     pub(crate) fn store_row(&self, row: &StampedRow) -> Result<(), HomeError> {
         self.write(|trees| {
-            trees.tally.begin(&trees.meta, trees.live.known())?;
+            trees.tally.begin(&trees.meta)?;
             let (key, row) = (row.row.key(), row.encode());
             let key = row_key(&key);
             let before = trees.queues.insert(key, row.as_slice())?;
@@ -165,7 +165,7 @@ impl SledRows {
     /// Removes one.
     pub(crate) fn remove_row(&self, key: &RowKey) -> Result<(), HomeError> {
         self.write(|trees| {
-            trees.tally.begin(&trees.meta, trees.live.known())?;
+            trees.tally.begin(&trees.meta)?;
             let key = row_key(key);
             let before = trees.queues.remove(key)?;
             trees.count(key, before.as_deref(), None);
@@ -243,7 +243,7 @@ impl Rows for SledRows {
     }
 }
 
-/// For a backup.
+/// For another thread.
 #[derive(Debug)]
 pub(crate) struct SledReader(pub(crate) Arc<SledRows>);
 

@@ -132,10 +132,9 @@ impl Scan<'_> {
                 let row = BlockRow::decode(block, row)?;
                 scan.note("jobs", key, row.commit);
                 scan.found.jobs += u64::from(row.mask().count_ones());
-                // Older rows have the tags in them.
-                let tagged =
-                    row.tags.iter().flat_map(|(range, _)| range.iter()).fold(0, |all, id| all | bit(id));
-                for (kind, mask) in [(Blob::Body, row.mask()), (Blob::Envelope, row.envelopes() & !tagged)] {
+                for (kind, mask) in
+                    [(Blob::Body, row.mask()), (Blob::Envelope, row.envelopes() & !row.tagged())]
+                {
                     let jobs = block_range(block).iter().filter(|id| mask & bit(*id) != 0);
                     let bare: Vec<_> = jobs.filter(|id| scan.found.lacks(kind, *id)).collect();
                     scan.found.bare.extend(bare.into_iter().map(|id| (kind, id)));

@@ -41,17 +41,17 @@ impl Tally {
             }
             left => {
                 let open = left.is_some_and(|left| left.open);
-                let mut live = left.map(|left| left.live).unwrap_or_default();
-                // Nobody knows how far a checkpoint has come that was cut off.
-                live.is_exact &= !open;
+                // Nobody knows how far a checkpoint has come that was cut off: what lives is counted again then.
+                let live = left.filter(|_| !open).map(|left| left.live).unwrap_or_default();
                 Ok((Tally { sum: AtomicU64::new(sum), open: AtomicBool::new(open) }, live))
             }
         }
     }
 
-    /// Must go before the first row of a checkpoint.
-    pub(super) fn begin(&self, meta: &Tree, live: LiveBytes) -> Result<(), HomeError> {
+    /// Must go before the first row of a checkpoint, of blobs too.
+    pub(super) fn begin(&self, meta: &Tree) -> Result<(), HomeError> {
         if !self.open.swap(true, Relaxed) {
+            let live = LiveBytes::default();
             meta.insert(KEY, SumRow { home: CommitNo(0), sum: 0, open: true, live }.encode())?;
         }
         Ok(())

@@ -229,3 +229,26 @@ fn a_panic_of_the_database_is_an_error_and_the_last_thing_it_does() {
     assert!(error.contains("sled is damaged") && error.contains("page 7 is odd"), "{error}");
     assert!(matches!(home.meta(), Err(HomeError::Broken { .. })), "nothing is asked of it any more");
 }
+
+/// Nobody knows how far a checkpoint has come that was cut off: a count of before it would keep the database from being
+/// written anew.
+#[test]
+fn how_much_lives_is_remembered_by_whole_checkpoints_only() {
+    let (dir, home) = home();
+    let live = |home: &SledRows| home.with(|trees| Ok(trees.live.known())).unwrap();
+    home.slack(u64::MAX).unwrap();
+    home.store(&change(1, &[64, 65], &[(64, 5_000), (65, 6_000)])).unwrap();
+    home.finish(&MetaRow::default()).unwrap();
+    let whole = live(&home);
+    assert!(whole.is_exact && whole.bytes > 11_000, "{whole:?}");
+    drop(home);
+    let home = SledRows::open(&dir.path().join("sled"), CACHE).unwrap();
+    assert_eq!(live(&home), whole, "without reading a row");
+    // All blobs of a block are gone, and the process is too.
+    home.store_blobs(&change(1, &[], &[])).unwrap();
+    drop(home);
+    let home = SledRows::open(&dir.path().join("sled"), CACHE).unwrap();
+    assert_eq!(live(&home), Default::default());
+    home.slack(u64::MAX).unwrap();
+    assert!(live(&home).is_exact && live(&home).bytes < 1_000, "{:?}", live(&home));
+}

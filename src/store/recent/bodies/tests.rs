@@ -2,7 +2,9 @@
 
 use super::*;
 use crate::store::Commit;
-use crate::store::codec::encode_commit;
+use crate::store::blob::Blob;
+use crate::store::codec::{CommitBlobs, encode_commit};
+use crate::store::error::BlobError;
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -21,22 +23,22 @@ impl Log {
     }
 
     /// Bodies arrive in one commit.
-    fn arrive(&mut self, recent: &mut RecentBlobs, first: u64, bodies: &[Bytes]) {
+    fn arrive(&mut self, recent: &mut RecentBodies, first: u64, bodies: &[Bytes]) {
         let commit = Commit { bodies: bodies.to_vec(), ..Commit::default() };
         let mut record = Vec::new();
-        let at = encode_commit(&commit, &mut record)[Blob::Body];
+        let places = encode_commit(&commit, &mut record);
         (&*self.file).write_all(&record).unwrap();
-        let blobs = EncodedBlobs::new(&record[at..], bodies.len());
         let segment: Arc<dyn Segment> = self.file.clone();
-        let mut arrivals = Arrivals { blobs, place: Some((&segment, self.end + at as u64)) };
+        let blobs = CommitBlobs::of(&commit, &record, places);
+        let mut arrivals = Arrivals { blobs, place: Some((&segment, self.end)) };
         self.end += record.len() as u64;
         let jobs = IdRange::new(JobId(first), commit.bodies.len() as u64);
         recent.push(jobs, &mut arrivals);
-        assert_eq!(arrivals.blobs.len(), 0);
+        assert_eq!(arrivals.blobs.bodies.len(), 0);
     }
 }
 
-fn body(recent: &RecentBlobs, id: u64) -> Option<Bytes> {
+fn body(recent: &RecentBodies, id: u64) -> Option<Bytes> {
     match recent.get(JobId(id))? {
         Ok(body) => Some(body),
         Err(in_log) => {
@@ -46,8 +48,8 @@ fn body(recent: &RecentBlobs, id: u64) -> Option<Bytes> {
     }
 }
 
-fn in_memory(recent: &RecentBlobs) -> usize {
-    recent.memory.iter().map(|slot| weight(slot.as_ref())).sum()
+fn in_memory(recent: &RecentBodies) -> usize {
+    recent.memory.iter().map(|slot| slot.as_ref().map_or(0, weight)).sum()
 }
 
 fn numbered(ids: std::ops::Range<u64>) -> Vec<Bytes> {
@@ -56,10 +58,10 @@ fn numbered(ids: std::ops::Range<u64>) -> Vec<Bytes> {
 
 #[test]
 fn bodies_come_and_go_in_any_order() {
-    let (mut recent, mut log) = (RecentBlobs::new(Blob::Body, usize::MAX), Log::new());
+    let (mut recent, mut log) = (RecentBodies::new(usize::MAX), Log::new());
     log.arrive(&mut recent, 5, &numbered(5..7));
     log.arrive(&mut recent, 9, &numbered(9..10));
-    let there = |recent: &RecentBlobs| (0..12).filter(|id| recent.contains(JobId(*id))).collect::<Vec<_>>();
+    let there = |recent: &RecentBodies| (0..12).filter(|id| recent.contains(JobId(*id))).collect::<Vec<_>>();
     assert_eq!(there(&recent), [5, 6, 9]);
     recent.remove(JobId(6).into());
     recent.remove(IdRange::new(JobId(1), 2));
@@ -73,7 +75,7 @@ fn bodies_come_and_go_in_any_order() {
 
 #[test]
 fn a_block_has_its_own_bodies_and_only_those_asked_for() {
-    let (mut recent, mut log) = (RecentBlobs::new(Blob::Body, 0), Log::new());
+    let (mut recent, mut log) = (RecentBodies::new(0), Log::new());
     log.arrive(&mut recent, 60, &numbered(60..140));
     log.arrive(&mut recent, 140, &numbered(140..150));
     let read = |block, wanted| -> Vec<u64> {
@@ -87,45 +89,9 @@ fn a_block_has_its_own_bodies_and_only_those_asked_for() {
     assert!(read(3, u64::MAX).is_empty());
 }
 
-/// Few jobs have an envelope, and those that have none take nothing.
-#[test]
-fn envelopes_are_of_those_jobs_only_that_have_one() {
-    let mut recent = Recent::new(0);
-    let envelopes: Vec<Bytes> =
-        (60..140).map(|id| if id % 3 == 0 { Bytes::from(id.to_string()) } else { Bytes::new() }).collect();
-    let commit = Commit { bodies: numbered(60..140), envelopes, ..Commit::default() };
-    let mut record = Vec::new();
-    let places = encode_commit(&commit, &mut record);
-    let file = Arc::new(tempfile::tempfile().unwrap());
-    (&*file).write_all(&record).unwrap();
-    let segment: Arc<dyn Segment> = file;
-    let mut arrivals = ByKind::of(|kind| {
-        let blobs = EncodedBlobs::new(&record[places[kind]..], commit.blobs(kind).len());
-        Arrivals { blobs, place: Some((&segment, places[kind] as u64)) }
-    });
-    recent.push(IdRange::new(JobId(60), 80), &mut arrivals);
-    // And those of an older version, in no log.
-    let old = |id: u64, len| (IdRange::new(JobId(id), len), Bytes::from(format!("of {id}")));
-    recent.push_tags(&[old(150, 2), old(155, 1)]);
-    let read = |recent: &Recent, block| -> Vec<(u64, Bytes)> {
-        let found = recent.of(Blob::Envelope).of_block(block, u64::MAX);
-        found.iter().flat_map(|them| them.read().unwrap()).map(|(id, blob)| (id.0, blob)).collect()
-    };
-    let wanted = |ids: std::ops::Range<u64>| -> Vec<(u64, Bytes)> {
-        ids.filter(|id| id % 3 == 0).map(|id| (id, id.to_string().into())).collect()
-    };
-    assert_eq!(read(&recent, 1), wanted(64..128));
-    let (of_150, of_155) = (Bytes::from("of 150"), Bytes::from("of 155"));
-    let old = [(150, of_150.clone()), (151, of_150), (155, of_155)];
-    assert_eq!(read(&recent, 2), [wanted(128..140), old.to_vec()].concat());
-    assert_eq!(recent.of(Blob::Body).of_block(1, u64::MAX).len(), 1);
-    recent.remove(IdRange::new(JobId(1), 200));
-    assert!(recent.of(Blob::Envelope).stretches.is_empty() && read(&recent, 2).is_empty());
-}
-
 #[test]
 fn what_is_not_what_was_written_is_noticed() {
-    let (mut recent, mut log) = (RecentBlobs::new(Blob::Body, 0), Log::new());
+    let (mut recent, mut log) = (RecentBodies::new(0), Log::new());
     log.arrive(&mut recent, 1, &numbered(1..9));
     let in_log = recent.get(JobId(4)).unwrap().unwrap_err();
     log.file.write_all_at(b"x", log.end - 2).unwrap();
@@ -158,7 +124,7 @@ proptest! {
     /// Whatever arrives and goes: memory keeps its bound, and every body is found.
     #[test]
     fn memory_has_a_bound_and_nothing_is_lost(steps in prop::collection::vec(step(), 1..40), max in 0..300_000usize) {
-        let (mut recent, mut log) = (RecentBlobs::new(Blob::Body, max), Log::new());
+        let (mut recent, mut log) = (RecentBodies::new(max), Log::new());
         let (mut model, mut next) = (BTreeMap::new(), 1);
         for step in steps {
             match step {

@@ -1,0 +1,219 @@
+//! Blobs that are in the log but not yet in the home: where they lie in it and, up to a bound, what they are. Knows
+//! nothing of when they come home; whoever frees a file of the log has removed its blobs here before.
+//!
+//! Every job has a body of its own, so these are kept by the stretch (`bodies`); few have an envelope, and many may have
+//! the same one, so these are kept by the run of jobs that have it (`envelopes`).
+
+mod bodies;
+mod envelopes;
+
+use super::blob::Blob;
+use super::codec::{CommitBlobs, split_blobs};
+use super::error::BlobError;
+use super::log::Segment;
+use crate::core::{IdRange, Job, JobId};
+use bodies::RecentBodies;
+use bytes::Bytes;
+use envelopes::RecentEnvelopes;
+use std::io;
+use std::sync::Arc;
+
+/// How many bytes of bodies are in memory while they wait for a checkpoint; older ones are read back from the log. A
+/// checkpoint begins at the latest when as much was appended, so a load that checkpoints keep up with is served from
+/// memory.
+pub(crate) const MEMORY: usize = 32 << 20;
+
+/// Of envelopes this part of what may be in memory of bodies.
+const ENVELOPES: usize = 4;
+
+/// What a stretch in memory takes beside its bytes: its slot, and what the allocator keeps.
+const SLOT_BYTES: usize = 96;
+
+/// All of them.
+#[derive(Debug)]
+pub(crate) struct Recent {
+    bodies: RecentBodies,
+    envelopes: RecentEnvelopes,
+}
+
+/// What a commit brings, and where it lies.
+#[derive(Debug)]
+pub(crate) struct Arrivals<'a> {
+    pub(crate) blobs: CommitBlobs<'a>,
+    /// What it can be read back from, and where it begins in that.
+    pub(crate) place: Option<(&'a Arc<dyn Segment>, u64)>,
+}
+
+impl Recent {
+    /// None yet; at most about `memory` bytes of bodies will be in memory, and a part of that of the rest.
+    pub(crate) fn new(memory: usize) -> Recent {
+        Recent { bodies: RecentBodies::new(memory), envelopes: RecentEnvelopes::new(memory / ENVELOPES) }
+    }
+
+    /// Adds the bodies of jobs with greater ids than any before: the next ones of a commit.
+    pub(crate) fn push_bodies(&mut self, jobs: IdRange, arrivals: &mut Arrivals<'_>) {
+        self.bodies.push(jobs, arrivals);
+    }
+
+    /// Adds all envelopes of a commit, whose jobs have greater ids than any before.
+    pub(crate) fn push_envelopes(&mut self, arrivals: &Arrivals<'_>) {
+        for (jobs, at, envelope) in arrivals.blobs.envelopes {
+            let at = (arrivals.blobs.places.envelopes + at) as u64;
+            let place = arrivals.place.map(|(segment, begin)| (segment.clone(), begin + at));
+            self.envelopes.push(jobs, envelope, place);
+        }
+    }
+
+    /// Adds an envelope that an older version has not written as such: it stays in memory.
+    pub(crate) fn push_tags(&mut self, jobs: IdRange, envelope: &[u8]) {
+        self.envelopes.push(jobs, envelope, None);
+    }
+
+    /// Whether a job's blob is among them.
+    pub(crate) fn contains(&self, kind: Blob, id: JobId) -> bool {
+        match kind {
+            Blob::Body => self.bodies.contains(id),
+            Blob::Envelope => self.envelopes.contains(id),
+        }
+    }
+
+    /// A job's blob if it is in memory, else what must be read to get it.
+    pub(crate) fn get(&self, kind: Blob, id: JobId) -> Option<Result<Bytes, Neighbours>> {
+        match kind {
+            Blob::Body => self.bodies.get(id),
+            Blob::Envelope => self.envelopes.get(id),
+        }
+    }
+
+    /// The blobs of a block's jobs, of those that are asked for: one bit a job.
+    pub(crate) fn of_block(&self, kind: Blob, block: u64, wanted: u64) -> Vec<Neighbours> {
+        match kind {
+            Blob::Body => self.bodies.of_block(block, wanted),
+            Blob::Envelope => self.envelopes.of_block(block, wanted),
+        }
+    }
+
+    /// Those of these jobs that should have a blob and have none here, nor elsewhere.
+    pub(crate) fn lacking<'a>(
+        &'a self,
+        jobs: impl Iterator<Item = (IdRange, &'a Job)> + 'a,
+        lacks: impl Fn(Blob, JobId) -> bool + 'a,
+    ) -> impl Iterator<Item = (Blob, JobId)> + 'a {
+        let blobs = jobs.flat_map(|(range, job)| {
+            let kinds = Blob::ALL.into_iter().filter(|kind| *kind == Blob::Body || job.spec.has_envelope);
+            kinds.flat_map(move |kind| range.iter().map(move |id| (kind, id)))
+        });
+        blobs.filter(move |(kind, id)| !self.contains(*kind, *id) && lacks(*kind, *id))
+    }
+
+    /// Forgets those of a range that are there.
+    pub(crate) fn remove(&mut self, range: IdRange) {
+        Blob::ALL.into_iter().for_each(|kind| self.remove_of(kind, range));
+    }
+
+    /// The same of one kind.
+    pub(crate) fn remove_of(&mut self, kind: Blob, range: IdRange) {
+        match kind {
+            Blob::Body => self.bodies.remove(range),
+            Blob::Envelope => self.envelopes.remove(range),
+        }
+    }
+}
+
+/// Blobs of some neighbours in a block, here or in the log. Reading them needs nothing of [`Recent`].
+#[derive(Clone, Debug)]
+pub(crate) struct Neighbours {
+    first: JobId,
+    /// Whose they are: one bit an id, from `first` on.
+    here: u64,
+    form: Form,
+    source: Source,
+}
+
+/// What the bytes are.
+#[derive(Clone, Copy, Debug)]
+enum Form {
+    /// One blob an id, as they are in a commit.
+    List,
+    /// One blob that all of them have.
+    Shared,
+}
+
+#[derive(Clone, Debug)]
+enum Source {
+    Memory(Bytes),
+    Log { segment: Arc<dyn Segment>, at: u64, len: u32, sum: u32 },
+}
+
+/// Blobs in the log are not what was written there, or the disk failed.
+#[derive(Debug, thiserror::Error)]
+#[error("what is stored of job {first} and its neighbours cannot be read back from the log: {source}")]
+pub(crate) struct ReadBackError {
+    first: JobId,
+    source: io::Error,
+}
+
+impl ReadBackError {
+    /// What it means for one of them.
+    pub(crate) fn about(&self, kind: Blob, id: JobId) -> BlobError {
+        let detail = self.to_string();
+        match self.source.kind() {
+            io::ErrorKind::InvalidData => BlobError::Damaged { kind, id, detail },
+            _ => BlobError::Failed { kind, id, detail },
+        }
+    }
+}
+
+impl Neighbours {
+    /// How many bytes they have, with others between them that are gone.
+    pub(crate) fn len(&self) -> usize {
+        match &self.source {
+            Source::Memory(bytes) => bytes.len(),
+            Source::Log { len, .. } => *len as usize,
+        }
+    }
+
+    /// Whose they are.
+    pub(crate) fn ids(&self) -> impl Iterator<Item = JobId> {
+        let offsets = (0..u64::from(u64::BITS)).filter(|offset| self.here >> offset & 1 == 1);
+        offsets.map(|offset| self.first.plus(offset))
+    }
+
+    /// The blobs, in order.
+    pub(crate) fn read(&self) -> Result<Vec<(JobId, Bytes)>, ReadBackError> {
+        let failed = |source| ReadBackError { first: self.first, source };
+        let bytes = match &self.source {
+            Source::Memory(bytes) => bytes.clone(),
+            Source::Log { segment, at, len, sum } => {
+                let mut bytes = vec![0; *len as usize];
+                segment.read_back(&mut bytes, *at).map_err(failed)?;
+                if crc32c::crc32c(&bytes) != *sum {
+                    let detail = format!("the bytes from {at} on are not what was written");
+                    return Err(failed(io::Error::new(io::ErrorKind::InvalidData, detail)));
+                }
+                bytes.into()
+            }
+        };
+        if matches!(self.form, Form::Shared) {
+            return Ok(self.ids().map(|id| (id, bytes.clone())).collect());
+        }
+        let mut blobs = Vec::with_capacity(self.here.count_ones() as usize);
+        for (offset, blob) in (0..u64::from(u64::BITS)).zip(split_blobs(&bytes)) {
+            let blob = blob.map_err(|error| failed(io::Error::new(io::ErrorKind::InvalidData, error)))?;
+            if self.here >> offset & 1 == 1 {
+                blobs.push((self.first.plus(offset), blob));
+            }
+        }
+        Ok(blobs)
+    }
+}
+
+/// `len` bits from one on.
+fn mask(from: u64, len: u64) -> u64 {
+    u64::MAX >> (u64::from(u64::BITS) - len) << from
+}
+
+/// What a blob in memory takes.
+fn weight(blob: &Bytes) -> usize {
+    blob.len() + SLOT_BYTES
+}
