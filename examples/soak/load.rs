@@ -174,7 +174,7 @@ impl Hand {
         let plan = Plan::of(self.recorder.account().seed, submit);
         let fits = |place| {
             plan.expected(place).is_some_and(|job_of_plan| {
-                job_of_plan.body == job.body && job_of_plan.queue == job.queue && !job_of_plan.waits
+                job_of_plan.body == job.body && *job_of_plan.queue == *job.queue && !job_of_plan.waits
             })
         };
         if !(0..plan.jobs()).any(fits) {
@@ -188,7 +188,7 @@ impl Hand {
             id,
             submit,
             attempt,
-            kept: job.queue == KEPT,
+            kept: *job.queue == *KEPT,
             bound,
             granted: job.until_ms - job.lease_ms,
             until: job.until_ms,

@@ -158,7 +158,7 @@ fn line(job: &ClaimedJob) -> String {
 fn view(job: &ClaimedJob) -> serde_json::Value {
     let mut view = json!({
         "lease": format!("{}@{}", job.lease.id, job.lease.attempt),
-        "id": job.lease.id, "attempt": job.lease.attempt, "attempts": job.attempts, "queue": job.queue,
+        "id": job.lease.id, "attempt": job.lease.attempt, "attempts": job.attempts, "queue": *job.queue,
         "priority": job.priority, "lease_until": job.until_ms, "timeout_ms": job.timeout_ms, "tags": job.tags,
     });
     match std::str::from_utf8(&job.body) {

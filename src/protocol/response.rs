@@ -5,6 +5,7 @@ use super::request::LeaseRef;
 use super::tagged;
 use super::wire::Malformed;
 use bytes::Bytes;
+use std::sync::Arc;
 
 pub(super) const WELCOME: u8 = 0x81;
 pub(super) const SUBMITTED: u8 = 0x90;
@@ -114,8 +115,8 @@ pub struct ClaimedJob {
     pub lease_ms: u64,
     /// When the lease ends, in milliseconds since 1970.
     pub until_ms: u64,
-    /// The queue it came from.
-    pub queue: String,
+    /// The queue it came from; jobs of one answer share its name.
+    pub queue: Arc<str>,
     /// Its priority.
     pub priority: u32,
     /// The user who submitted it.

@@ -2,6 +2,7 @@
 //! checked; bytes from outside never panic.
 
 use bytes::{Buf, BufMut, Bytes};
+use std::sync::Arc;
 
 /// The most tags of a job.
 pub const TAGS_MAX: u16 = 64;
@@ -71,6 +72,20 @@ impl Reader {
     pub fn text(&mut self, what: &str) -> Result<String, Malformed> {
         let (text, rest) = split_text(&self.data, what)?;
         let (text, read) = (text.to_owned(), self.data.len() - rest.len());
+        self.data.advance(read);
+        Ok(text)
+    }
+
+    /// Reads text, and shares what `last` has if it is the same.
+    ///
+    /// # Errors
+    /// As for [`Reader::text`].
+    pub fn shared_text(&mut self, last: Option<Arc<str>>, what: &str) -> Result<Arc<str>, Malformed> {
+        let (text, rest) = split_text(&self.data, what)?;
+        let (text, read) = (
+            last.filter(|last| **last == *text).unwrap_or_else(|| text.into()),
+            self.data.len() - rest.len(),
+        );
         self.data.advance(read);
         Ok(text)
     }

@@ -299,7 +299,7 @@ fn program(argv: &[impl AsRef<OsStr>]) -> Result<Command, StartError> {
 fn variables(job: &ClaimedJob, around: &Surroundings) -> Vec<(String, OsString)> {
     let mut variables: Vec<(String, OsString)> = vec![
         ("MUSHER_JOB_ID".into(), job.lease.id.to_string().into()),
-        ("MUSHER_QUEUE".into(), job.queue.clone().into()),
+        ("MUSHER_QUEUE".into(), (*job.queue).into()),
         ("MUSHER_ATTEMPT".into(), job.lease.attempt.to_string().into()),
         ("MUSHER_MAX_ATTEMPTS".into(), job.attempts.to_string().into()),
         ("MUSHER_LEASE_UNTIL".into(), job.until_ms.to_string().into()),

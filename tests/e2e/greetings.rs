@@ -164,7 +164,7 @@ async fn old_daemon(listener: UnixListener) {
             timeout_ms: 6,
             lease_ms: 7,
             until_ms: 8,
-            queue: claim.queues[0].clone(),
+            queue: claim.queues[0].as_str().into(),
             priority: 9,
             owner: 10,
             tags: vec![("a".into(), "b".into())],
@@ -188,7 +188,7 @@ fn a_client_speaks_version_1_with_a_daemon_that_speaks_no_other() {
             assert_eq!((client.limits().body, client.limits().server.as_str()), (999, "old"));
             let claim = Claim { queues: vec!["q".into()], max: 1, wait_ms: 5, ..Claim::default() };
             let jobs = client.claim(claim).await.unwrap();
-            assert_eq!((jobs[0].queue.as_str(), jobs[0].until_ms, &jobs[0].body[..]), ("q", 8, &b"body"[..]));
+            assert_eq!((&*jobs[0].queue, jobs[0].until_ms, &jobs[0].body[..]), ("q", 8, &b"body"[..]));
         };
         let both = async { tokio::join!(old_daemon(listener), asked) };
         tokio::time::timeout(DEADLINE, both).await.unwrap();

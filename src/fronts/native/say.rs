@@ -109,7 +109,7 @@ fn claimed(job: Claimed, (now, ahead_ms): (Time, i64)) -> wire::ClaimedJob {
         timeout_ms: grant.timeout.map_or(0, |timeout| timeout.as_millis() as u64),
         lease_ms: grant.until.since(now).as_millis() as u64,
         until_ms: Clock::shown_if_ahead(grant.until, ahead_ms).0,
-        queue: spec.queue.as_str().to_owned(),
+        queue: spec.queue.shared(),
         priority: spec.priority.0,
         owner: spec.owner,
         tags: envelope.as_ref().map_or_else(Vec::new, tags),

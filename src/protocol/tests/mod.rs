@@ -124,7 +124,18 @@ fn request() -> impl Strategy<Value = Request> {
 fn response() -> impl Strategy<Value = Response> {
     let job = (lease(), any::<[u64; 3]>(), any::<[u32; 3]>(), text(), tags(), bytes()).prop_map(
         |(lease, [timeout_ms, lease_ms, until_ms], [attempts, priority, owner], queue, tags, body)| {
-            ClaimedJob { lease, attempts, timeout_ms, lease_ms, until_ms, queue, priority, owner, tags, body }
+            ClaimedJob {
+                lease,
+                attempts,
+                timeout_ms,
+                lease_ms,
+                until_ms,
+                queue: queue.into(),
+                priority,
+                owner,
+                tags,
+                body,
+            }
         },
     );
     let fault = prop_oneof![

@@ -5,6 +5,7 @@ use crate::protocol::request::LeaseRef;
 use crate::protocol::response::{ClaimedJob, EXTENDED, JOBS, LeaseFault, OUTPUT, Response, SETTLED};
 use crate::protocol::wire::{Malformed, Reader, get_tags, put_tags, put_text};
 use bytes::{BufMut, Bytes};
+use std::sync::Arc;
 
 pub(in crate::protocol) fn put(response: &Response, out: &mut Vec<u8>) {
     match response {
@@ -35,7 +36,7 @@ pub(in crate::protocol) fn get(kind: u8, payload: Bytes) -> Result<Response, Mal
     let response = match kind {
         JOBS => {
             let count = reader.count(50, "jobs")?;
-            Response::Jobs((0..count).map(|_| get_job(reader)).collect::<Result<_, _>>()?)
+            Response::Jobs(get_jobs(reader, count)?)
         }
         SETTLED => {
             let count = reader.count(1, "results")?;
@@ -71,14 +72,23 @@ fn put_job(out: &mut Vec<u8>, job: &ClaimedJob) {
     out.extend_from_slice(&job.body);
 }
 
-fn get_job(reader: &mut Reader) -> Result<ClaimedJob, Malformed> {
+fn get_jobs(reader: &mut Reader, count: usize) -> Result<Vec<ClaimedJob>, Malformed> {
+    let mut jobs: Vec<ClaimedJob> = Vec::with_capacity(count);
+    for _ in 0..count {
+        let last = jobs.last().map(|job| job.queue.clone());
+        jobs.push(get_job(reader, last)?);
+    }
+    Ok(jobs)
+}
+
+fn get_job(reader: &mut Reader, last_queue: Option<Arc<str>>) -> Result<ClaimedJob, Malformed> {
     Ok(ClaimedJob {
         lease: LeaseRef::get(reader)?,
         attempts: reader.u32("the attempts")?,
         timeout_ms: reader.u64("the timeout")?,
         lease_ms: reader.u64("the lease")?,
         until_ms: reader.u64("the lease's end")?,
-        queue: reader.text("the queue's name")?,
+        queue: reader.shared_text(last_queue, "the queue's name")?,
         priority: reader.u32("the priority")?,
         owner: reader.u32("the owner")?,
         tags: get_tags(reader)?,

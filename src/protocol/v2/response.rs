@@ -10,6 +10,7 @@ use crate::protocol::response::{
 use crate::protocol::tagged;
 use crate::protocol::wire::{Malformed, Reader, put_text};
 use bytes::{BufMut, Bytes};
+use std::sync::Arc;
 
 // Of a job.
 const TIMEOUT: u8 = 1;
@@ -55,7 +56,7 @@ pub(in crate::protocol) fn get(kind: u8, payload: Bytes) -> Result<Response, Mal
     let response = match kind {
         JOBS => {
             let count = reader.count(LEAST, "jobs")?;
-            Response::Jobs((0..count).map(|_| get_job(reader)).collect::<Result<_, _>>()?)
+            Response::Jobs(get_jobs(reader, count)?)
         }
         SETTLED => {
             let count = reader.count(1, "results")?;
@@ -100,14 +101,23 @@ fn put_job(out: &mut Vec<u8>, job: &ClaimedJob) {
     out.extend_from_slice(&job.body);
 }
 
-fn get_job(reader: &mut Reader) -> Result<ClaimedJob, Malformed> {
+fn get_jobs(reader: &mut Reader, count: usize) -> Result<Vec<ClaimedJob>, Malformed> {
+    let mut jobs: Vec<ClaimedJob> = Vec::with_capacity(count);
+    for _ in 0..count {
+        let last = jobs.last().map(|job| job.queue.clone());
+        jobs.push(get_job(reader, last)?);
+    }
+    Ok(jobs)
+}
+
+fn get_job(reader: &mut Reader, last_queue: Option<Arc<str>>) -> Result<ClaimedJob, Malformed> {
     let mut job = ClaimedJob {
         lease: LeaseRef::get(reader)?,
         attempts: reader.u32("the attempts")?,
         timeout_ms: 0,
         lease_ms: reader.u64("the lease")?,
         until_ms: reader.u64("the lease's end")?,
-        queue: reader.text("the queue's name")?,
+        queue: reader.shared_text(last_queue, "the queue's name")?,
         priority: reader.u32("the priority")?,
         owner: reader.u32("the owner")?,
         tags: Vec::new(),

@@ -225,6 +225,15 @@ pub(crate) fn split_blobs(bytes: &Bytes) -> impl Iterator<Item = Result<Bytes, D
     })
 }
 
+/// One of them by its place, as a slice of `bytes`; those before it are only passed over.
+pub(crate) fn nth_blob(bytes: &Bytes, nth: usize) -> Option<Result<Bytes, DecodeError>> {
+    let mut reader = Reader { rest: bytes };
+    for _ in 0..nth {
+        reader.bytes().ok()?;
+    }
+    (!reader.rest.is_empty()).then(|| reader.bytes().map(|blob| bytes.slice_ref(blob)))
+}
+
 /// The whole commit, its blobs as slices of `bytes`; without the tags that an older version has written.
 #[cfg(any(test, fuzzing, feature = "simulation"))]
 pub(crate) fn decode_whole_commit(bytes: &Bytes) -> Result<Commit, DecodeError> {

@@ -23,7 +23,9 @@ pub(crate) use body::{
 };
 #[cfg(any(test, fuzzing, feature = "simulation"))]
 pub(crate) use commit::decode_whole_commit;
-pub(crate) use commit::{CommitBlobs, CommitView, Places, decode_commit, encode_commit, split_blobs};
+pub(crate) use commit::{
+    CommitBlobs, CommitView, Places, decode_commit, encode_commit, nth_blob, split_blobs,
+};
 pub use envelope::{Envelope, EnvelopeError};
 pub(crate) use job::{BLOCK, BlockRow, ROW_MAX, block_of, block_range, row_mask};
 pub(crate) use meta::{LiveBytes, MetaRow, SumRow};

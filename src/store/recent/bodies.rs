@@ -4,7 +4,7 @@
 
 use super::{Arrivals, Form, Neighbours, SLOT_BYTES, Source, mask, weight};
 use crate::core::{IdRange, JobId};
-use crate::store::codec::{BLOCK, block_of, split_blobs};
+use crate::store::codec::{BLOCK, block_of, nth_blob};
 use crate::store::log::Segment;
 use bytes::Bytes;
 use std::collections::VecDeque;
@@ -101,7 +101,7 @@ impl RecentBodies {
         let found = self.neighbours(place, u64::MAX)?;
         Some(match &found.source {
             Source::Memory(bytes) => {
-                let body = split_blobs(bytes).nth((id.0 - found.first.0) as usize);
+                let body = nth_blob(bytes, (id.0 - found.first.0) as usize);
                 Ok(body.and_then(Result::ok).expect("what was pushed has as many bodies as it says"))
             }
             Source::Log { .. } => Err(found),
