@@ -18,6 +18,9 @@ const SPARE_LEAST: Duration = Duration::from_micros(200);
 const SPARE_MOST: Duration = Duration::from_millis(4);
 /// The same, where nobody else is served.
 const SPARE_ALONE: Duration = Duration::from_micros(300);
+/// While more than this is owed to a connection in a turn, it gets no more of that turn: only at its end it shows whether
+/// the client takes its answers.
+const OWED_MAX: usize = 256 << 10;
 /// For so many turns after it was served, somebody who does not stand in line is thought of; and for so many after it
 /// has stood there, or has come, somebody counts as one who does.
 const REMEMBERED: u64 = 16;
@@ -57,6 +60,9 @@ pub(super) struct Quota {
     turn: Cell<u64>,
     left: Cell<Duration>,
     over: Cell<Duration>,
+    /// How many bytes of answers it is owed in turn `owed_in`.
+    owed: Cell<usize>,
+    owed_in: Cell<u64>,
     /// The last turn in which it stood in line; 0 for never.
     stood: Cell<u64>,
     /// The turn in which it came; 0 for long ago.
@@ -92,8 +98,12 @@ impl Scheduler {
     /// Waits until a connection may go on; returns whether it had to. `wait` says that somebody waits for the turn
     /// to end.
     pub(super) async fn admit(&self, quota: &Quota, fill: impl Fn() -> Fill, wait: impl Fn()) -> bool {
-        if self.has_quota(quota) && fill() < Fill::Full {
+        if !self.is_owed_much(quota) && self.has_quota(quota) && fill() < Fill::Full {
             return false;
+        }
+        while self.is_owed_much(quota) {
+            wait();
+            self.ended.notified().await;
         }
         let mut line = pin!(self.line.lock());
         loop {
@@ -151,6 +161,22 @@ impl Scheduler {
         quota.turn.set(self.number.get());
         quota.left.set(Duration::ZERO);
         quota.over.set(QUOTA);
+    }
+
+    /// A connection is answered with so many bytes, which leave when the turn ends.
+    pub(super) fn owe(&self, quota: &Quota, bytes: usize) {
+        if bytes > 0 {
+            let before = if quota.owed_in.replace(self.number.get()) == self.number.get() {
+                quota.owed.get()
+            } else {
+                0
+            };
+            quota.owed.set(before.saturating_add(bytes));
+        }
+    }
+
+    fn is_owed_much(&self, quota: &Quota) -> bool {
+        quota.owed.get() > OWED_MAX && quota.owed_in.get() == self.number.get()
     }
 
     fn give(&self, quota: &Quota, time: Duration) {
@@ -330,6 +356,24 @@ mod tests {
         assert!(!goes_on(other.as_mut()), "one of them a turn");
         scheduler.next(Duration::ZERO);
         assert!(goes_on(other.as_mut()));
+    }
+
+    /// On a slow disk a turn had room for four answers of 1 MiB to one connection that read none of them.
+    #[test]
+    fn after_a_long_answer_there_is_no_other_in_the_same_turn() {
+        let (scheduler, quota) = (Scheduler::default(), Quota::default());
+        scheduler.next(SPARE_MOST);
+        for _ in 0..3 {
+            assert!(goes_on(pin!(admit(&scheduler, &quota, Fill::Low))));
+            scheduler.owe(&quota, OWED_MAX);
+            assert!(goes_on(pin!(admit(&scheduler, &quota, Fill::Low))));
+            scheduler.owe(&quota, 1);
+            let mut more = pin!(admit(&scheduler, &quota, Fill::Low));
+            assert!(!goes_on(more.as_mut()), "it is owed much");
+            assert!(goes_on(pin!(admit(&scheduler, &Quota::default(), Fill::Low))), "others are not held up");
+            scheduler.next(SPARE_MOST);
+            assert!(goes_on(more.as_mut()));
+        }
     }
 
     #[test]

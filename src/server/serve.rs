@@ -194,6 +194,7 @@ async fn handle_requests<F: Front, S: Store + 'static>(
         let ended = monotonic();
         let said = hub.engine.borrow().said_bytes().saturating_sub(said);
         hub.scheduler.charge(&connection.quota, ended - begun + ANSWER_BYTE * said as u32);
+        hub.scheduler.owe(&connection.quota, said);
         begun = ended;
         connection.account.release();
         hub.wake.notify_one();
