@@ -61,8 +61,8 @@ pub enum MigrationError {
     },
     /// A step failed.
     #[error(
-        "bringing {} from format {from} to the next failed: {source}. What it rewrites is kept in {}: nothing is \
-         lost, and the next start tries again", dir.display(), copies.display()
+        "bringing {} from format {from} to the next failed: {source}{}. What it rewrites is kept in {}: nothing is \
+         lost, and the next start tries again", dir.display(), advice(source), copies.display()
     )]
     Step {
         /// The directory.
@@ -75,13 +75,28 @@ pub enum MigrationError {
         source: io::Error,
     },
     /// `FORMAT` cannot be read or written.
-    #[error("{}: {source}", path.display())]
+    #[error("{}: {source}{}", path.display(), advice(source))]
     Io {
         /// The file.
         path: PathBuf,
         /// What the system says.
         source: io::Error,
     },
+}
+
+impl MigrationError {
+    /// Whether there was no space left on the disk: with space again, the next try goes on.
+    pub(crate) fn is_full(&self) -> bool {
+        matches!(self, MigrationError::Step { source, .. } | MigrationError::Io { source, .. } if is_full(source))
+    }
+}
+
+fn is_full(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::StorageFull
+}
+
+fn advice(error: &io::Error) -> &'static str {
+    if is_full(error) { "; free some space and start again" } else { "" }
 }
 
 /// Whether a directory of this format must be rewritten before this version can read it.

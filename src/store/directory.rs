@@ -1,6 +1,7 @@
 //! The data directory: made if needed, held by one daemon at a time, of a format that this version knows. Nothing in
 //! it is opened before all of that is settled.
 
+use super::space::give_up_ballast;
 use super::system::sync_dir;
 use crate::migrations::{self, MigrationError};
 use rustix::fs::{FlockOperation, flock};
@@ -99,7 +100,11 @@ impl Directory {
         }
         let directory = Directory { path: path.to_owned(), _lock: lock(path)? };
         match migrations::check(path)? {
-            Some(_) => migrations::run(path)?,
+            Some(_) => match migrations::run(path) {
+                // `FORMAT` is small, but on a full disk it needs room as well.
+                Err(error) if error.is_full() && give_up_ballast(path) => migrations::run(path)?,
+                done => done?,
+            },
             None if directory.log().exists() || directory.sled().exists() => {
                 return Err(DirectoryError::NoFormat { dir: path.to_owned() });
             }

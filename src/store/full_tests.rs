@@ -262,3 +262,29 @@ fn a_start_on_a_full_disk_takes_the_ballast() {
     disk.clear();
     check(&disk.data(), &work);
 }
+
+/// The first start of a new version raises the format of the directory before it opens anything else.
+#[test]
+fn a_new_version_on_a_full_disk_takes_the_ballast_to_raise_the_format() {
+    let Some(disk) = SmallDisk::mount() else { return };
+    let (store, mut work) = fill_up(&disk);
+    drop(store);
+    let format = disk.data().join("FORMAT");
+    let newest = fs::read_to_string(&format).unwrap();
+    fs::write(&format, "musher data format 1\n").unwrap();
+    disk.fill();
+    assert_eq!(ballast(&disk), BALLAST);
+    let mut store = check(&disk.data(), &work);
+    assert_eq!((ballast(&disk), fs::read_to_string(&format).unwrap()), (0, newest));
+    commit(&mut store, &mut work, 50).unwrap();
+    drop(store);
+
+    // Where there is none, what is wrong and what helps is said, and the directory stays as it is.
+    fs::write(&format, "musher data format 1\n").unwrap();
+    disk.fill();
+    let error = DiskStore::open(&disk.data(), &options()).unwrap_err().to_string();
+    assert!(error.contains("FORMAT") && error.contains("free some space"), "{error}");
+    assert_eq!(fs::read_to_string(&format).unwrap(), "musher data format 1\n");
+    disk.clear();
+    check(&disk.data(), &work);
+}
