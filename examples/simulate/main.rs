@@ -5,6 +5,7 @@
 //! `cargo run --profile soak --example simulate -- --steps 1000000`
 
 mod clients;
+mod limits;
 mod oracle;
 mod shadow;
 mod stage;

@@ -1,6 +1,7 @@
 //! What clients were told, and what follows from it. The oracle knows no more than they do: requests that were sent,
 //! answers that arrived. Whatever it is told or shown that contradicts an earlier answer ends the run.
 
+use crate::limits::{Given, limited};
 use bytes::Bytes;
 use musher::core::{Attempt, Edit, IdRange, JobId, LeaseId, Priority, QueueName, State, StateKind, Time};
 use musher::engine::Claimed;
@@ -74,6 +75,8 @@ pub(crate) struct Oracle {
     asked: u64,
     /// The newest job that was given out in turn.
     in_turn: BTreeMap<(QueueName, Priority), JobId>,
+    /// Leases of the queue that has limits.
+    given: Given,
 }
 
 /// The body of a job: says whose it is, and is of any length.
@@ -178,6 +181,13 @@ impl Oracle {
     ) {
         let id = grant.id;
         self.body(id, body);
+        if grant.spec.queue == limited() {
+            let others = self.known.values().filter(|known| {
+                let held = known.lease.filter(|lease| lease.sure && lease.until > at);
+                held.is_some() && self.batches[known.batch].jobs[known.index].queue == limited()
+            });
+            self.given.check(at, others.count());
+        }
         let known = self.known.get_mut(&id).expect("its body has just told of it");
         let Sent { queue, priority, at_once, envelope: sent, .. } =
             &self.batches[known.batch].jobs[known.index];

@@ -3,6 +3,7 @@
 
 use super::access;
 use super::defaults::{DRAIN_SUBMITS, DRAIN_TIMEOUT, JOB_OOM_SCORE_ADJ, KEEP_DONE_HANDLED};
+use super::limits::{limit, rate};
 use super::paths::{Surroundings, data_dir, serve_socket, socket_path_error};
 use super::problem::{ConfigErrors, Problem, Report};
 use super::programs;
@@ -265,11 +266,11 @@ fn queue(name: &QueueName, mut section: Section<'_>, common: &Common<'_>, report
         keep_done_max,
         keep_dead,
         backlog: section.count(report, "backlog", 0..=WHOLE_MAX).unwrap_or(common.backlog),
+        concurrency: limit(&mut section, report, "concurrency"),
+        rate: rate(&mut section, report, "rate"),
     };
     at_least(&section, report, "lease", settings.lease, LEASE_MIN);
-    for key in ["rate", "concurrency", "per_key"] {
-        section.not_yet(report, key);
-    }
+    section.not_yet(report, "per_key");
     section.finish(report);
     Queue { settings, workers, handler }
 }

@@ -5,6 +5,7 @@
 mod access;
 mod check;
 mod defaults;
+mod limits;
 mod paths;
 mod problem;
 mod programs;

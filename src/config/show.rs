@@ -92,7 +92,10 @@ fn queue(
     writeln!(text, "crashes = {}", settings.crashes)?;
     writeln!(text, "later_max = {}", settings.later_max)?;
     writeln!(text, "keep = {{ done = {done}, dead = {dead}, done_max = {} }}", settings.keep_done_max)?;
-    writeln!(text, "backlog = {}", settings.backlog)
+    writeln!(text, "backlog = {}", settings.backlog)?;
+    writeln!(text, "concurrency = {}", settings.concurrency.unwrap_or(0))?;
+    let rate = settings.rate.map_or_else(|| "none".to_owned(), |rate| rate.to_string());
+    writeln!(text, "rate = {}", string(&rate))
 }
 
 fn access(text: &mut String, rule: &Rule) -> std::fmt::Result {

@@ -124,6 +124,9 @@ impl<O: Observer> Fold<'_, O> {
             Event::Deleted { jobs } => jobs.ranges().iter().for_each(|range| self.delete(*range)),
             Event::Paused { queue } => self.pause(queue, true, QueueChange::Paused),
             Event::Resumed { queue } => self.pause(queue, false, QueueChange::Resumed),
+            Event::RateUsed { queue, used } => {
+                self.state.queues.entry(queue.clone()).or_default().rate_used = *used;
+            }
             // At recovery a newer one of that name may be there already, with jobs.
             Event::QueueForgotten { queue } => {
                 if self.state.queues.get(queue).is_some_and(|queue| queue.counts().all() == 0) {

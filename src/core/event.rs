@@ -10,6 +10,7 @@
 
 use super::ids::{IdRange, Ids, JobId};
 use super::job::{Exit, Holder, QueueName, Spec};
+use super::rate::RateUsed;
 use super::rows::RowKey;
 use super::time::Time;
 use std::sync::Arc;
@@ -138,6 +139,13 @@ pub enum Event {
         /// Which.
         queue: QueueName,
     },
+    /// Leases of a queue were given, and used something of its rate.
+    RateUsed {
+        /// Which.
+        queue: QueueName,
+        /// What is used of it now.
+        used: RateUsed,
+    },
     /// A queue without jobs is not there any more, nor what it has counted.
     QueueForgotten {
         /// Which.
@@ -181,7 +189,10 @@ impl Event {
             | Event::Buried { jobs, .. }
             | Event::Revived { jobs }
             | Event::Deleted { jobs } => jobs.ranges(),
-            Event::Paused { .. } | Event::Resumed { .. } | Event::QueueForgotten { .. } => &[],
+            Event::Paused { .. }
+            | Event::Resumed { .. }
+            | Event::RateUsed { .. }
+            | Event::QueueForgotten { .. } => &[],
         }
     }
 
@@ -204,7 +215,8 @@ impl Event {
             | Event::Revived { .. }
             | Event::Deleted { .. }
             | Event::Paused { .. }
-            | Event::Resumed { .. } => None,
+            | Event::Resumed { .. }
+            | Event::RateUsed { .. } => None,
         }
     }
 
@@ -228,6 +240,7 @@ impl Event {
             | Event::Revived { .. }
             | Event::Paused { .. }
             | Event::Resumed { .. }
+            | Event::RateUsed { .. }
             | Event::QueueForgotten { .. } => return &[],
         };
         if end.keep_until.is_none() { self.jobs() } else { &[] }
@@ -252,6 +265,7 @@ impl Event {
             | Event::Deferred { .. }
             | Event::Paused { .. }
             | Event::Resumed { .. }
+            | Event::RateUsed { .. }
             | Event::QueueForgotten { .. } => None,
         }
     }
@@ -286,6 +300,7 @@ impl Event {
             | Event::Deferred { .. }
             | Event::Paused { .. }
             | Event::Resumed { .. }
+            | Event::RateUsed { .. }
             | Event::QueueForgotten { .. } => false,
         }
     }

@@ -4,6 +4,7 @@ use super::QueueName;
 use super::decide::Core;
 use super::ids::JobId;
 use super::job::{Attempt, Failure, Holder, State as JobState, StateKind};
+use super::limits::Limit;
 use super::time::Time;
 
 /// One reason.
@@ -13,6 +14,13 @@ pub enum Reason {
     Draining,
     /// Its queue is paused.
     QueuePaused(QueueName),
+    /// Its queue has reached a limit.
+    Limited {
+        /// The queue.
+        queue: QueueName,
+        /// Which limit.
+        by: Limit,
+    },
     /// Its time has not come.
     NotDue {
         /// When it comes.
@@ -50,8 +58,8 @@ pub enum Reason {
 }
 
 impl Core {
-    /// Why the job is not running, or that it is; `None` for an unknown job.
-    pub fn explain(&self, id: JobId) -> Option<Vec<Reason>> {
+    /// Why the job is not running now, or that it is; `None` for an unknown job.
+    pub fn explain(&self, id: JobId, now: Time) -> Option<Vec<Reason>> {
         let job = self.state.job(id)?;
         let failure = job.failures().last().cloned();
         if let Some(end) = job.state().ended() {
@@ -70,8 +78,13 @@ impl Core {
         if self.draining {
             reasons.push(Reason::Draining);
         }
-        if self.state.queue(&job.spec.queue).is_some_and(|queue| queue.is_paused()) {
-            reasons.push(Reason::QueuePaused(job.spec.queue.clone()));
+        if let Some(queue) = self.state.queue(&job.spec.queue) {
+            let name = &job.spec.queue;
+            if queue.is_paused() {
+                reasons.push(Reason::QueuePaused(name.clone()));
+            }
+            let limited = |by| Reason::Limited { queue: name.clone(), by };
+            reasons.extend(self.reached(name, queue, now).into_iter().map(limited));
         }
         let retries = self.settings.of(&job.spec.queue).retries;
         match (job.state(), self.state.ahead_of(id, retries)) {

@@ -47,7 +47,9 @@ mod explain;
 mod ids;
 mod job;
 mod keyed;
+mod limits;
 mod queue;
+mod rate;
 mod ready;
 mod recent;
 mod rejection;
@@ -71,7 +73,9 @@ pub use job::{
     Attempt, BadQueueName, Exit, Failure, Final, Grant, Holder, Job, Lease, Priority, QueueName, Spec,
     State as JobState, StateKind,
 };
+pub use limits::Limit;
 pub use queue::{Counts, Queue};
+pub use rate::{Rate, RateUsed};
 pub use recent::RecentEnd;
 pub use rejection::{EditRejection, LeaseRejection, Rejection};
 pub use retry::{BACKOFF_MAX, Backoff, Growth};

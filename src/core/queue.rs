@@ -4,6 +4,7 @@
 use super::ids::{IdRange, Ids, JobId, RangeSet};
 use super::job::{Job, Priority, Spec, State as JobState, StateKind};
 use super::keyed::Keyed;
+use super::rate::RateUsed;
 use super::ready::Ready;
 use super::settings::Retries;
 use super::time::Time;
@@ -55,6 +56,8 @@ pub struct Queue {
     pub(super) maker: Option<u32>,
     /// When jobs were last submitted to it, to the second; 0 if that is not known.
     pub(super) used: Time,
+    /// What its leases have used of its rate, if it has one.
+    pub(super) rate_used: RateUsed,
     counts: Counts,
     /// Priority → the jobs that are ready. No empty sets.
     ready: BTreeMap<Priority, Ready>,
@@ -86,6 +89,11 @@ impl Queue {
         self.used
     }
 
+    /// What its leases have used of its rate, as long as it had one.
+    pub fn rate_used(&self) -> RateUsed {
+        self.rate_used
+    }
+
     /// Whether nothing would be lost with it but what it has counted.
     pub fn is_empty(&self) -> bool {
         !self.paused && self.counts.all() == 0
@@ -96,7 +104,7 @@ impl Queue {
         self.paused
     }
 
-    /// Whether a claim would get something.
+    /// Whether it has jobs that are ready, and is not paused.
     pub fn has_work(&self) -> bool {
         !self.paused && !self.ready.is_empty()
     }
@@ -205,8 +213,8 @@ impl Queue {
     }
 
     pub(super) fn row(&self, name: &QueueName) -> QueueRow {
-        let Queue { paused, totals, maker, used, .. } = *self;
-        QueueRow { name: name.clone(), paused, totals, maker, used }
+        let Queue { paused, totals, maker, used, rate_used, .. } = *self;
+        QueueRow { name: name.clone(), paused, totals, maker, used, rate_used }
     }
 
     /// The ready jobs of each priority, for the check of the invariants.

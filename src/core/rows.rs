@@ -2,6 +2,7 @@
 //! keeps each under its key with the number of the commit that it reflects, and knows no more of it.
 
 use super::job::QueueName;
+use super::rate::RateUsed;
 use super::state::{State, Totals};
 use super::time::Time;
 
@@ -32,6 +33,8 @@ pub struct QueueRow {
     pub maker: Option<u32>,
     /// See [`Queue::used`](super::Queue::used).
     pub used: Time,
+    /// See [`Queue::rate_used`](super::Queue::rate_used).
+    pub rate_used: RateUsed,
 }
 
 impl Row {
@@ -61,9 +64,10 @@ impl State {
     /// Puts a row back, as [`State::rows`] gave it. For recovery: it takes the place of what was counted on the way there.
     pub fn restore_row(&mut self, row: Row) {
         match row {
-            Row::Queue(QueueRow { name, paused, totals, maker, used }) => {
+            Row::Queue(QueueRow { name, paused, totals, maker, used, rate_used }) => {
                 let queue = self.queues.entry(name).or_default();
                 (queue.paused, queue.totals, queue.maker, queue.used) = (paused, totals, maker, used);
+                queue.rate_used = rate_used;
             }
         }
     }

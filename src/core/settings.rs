@@ -3,6 +3,7 @@
 //! same whatever the settings are today.
 
 use super::job::{Priority, QueueName, Spec};
+use super::rate::Rate;
 use super::retry::Backoff;
 use std::collections::HashMap;
 use std::time::Duration;
@@ -58,6 +59,10 @@ pub struct QueueSettings {
     pub keep_dead: Keep,
     /// The most jobs that may wait; 0 for no limit.
     pub backlog: u64,
+    /// The most of its jobs that may be leased at a time, over all workers; `None` for no limit.
+    pub concurrency: Option<u32>,
+    /// How fast its jobs may be leased, over all workers; `None` for no limit.
+    pub rate: Option<Rate>,
 }
 
 impl QueueSettings {
@@ -82,6 +87,8 @@ impl Default for QueueSettings {
             keep_done_max: 100_000,
             keep_dead: Keep::Forever,
             backlog: 0,
+            concurrency: None,
+            rate: None,
         }
     }
 }

@@ -3,6 +3,7 @@
 //! decides nothing, and does not look at the state.
 
 use super::answer::{Answer, Delivery, End, Fact, Origin};
+use super::limited::Limited;
 use super::watching::Watching;
 use crate::core::{
     Change, Command, Edit, Event, Holder, IdRange, JobState, LeaseId, Observer, QueueChange, QueueName,
@@ -23,6 +24,8 @@ pub(super) struct Notes {
     pub(super) interrupted: HashMap<u64, u64>,
     /// Queues that may have got work since claims were served last.
     pub(super) woken: VecDeque<QueueName>,
+    /// Queues that would give out work if they had not reached a limit.
+    pub(super) limited: Limited,
     /// Requests that wait until jobs have ended.
     pub(super) watching: Watching,
 }
@@ -34,7 +37,7 @@ impl Notes {
         self.said.push(Delivery::Answer(origin, answer));
     }
 
-    fn wake(&mut self, queue: &QueueName) {
+    pub(super) fn wake(&mut self, queue: &QueueName) {
         if !self.woken.contains(queue) {
             self.woken.push_back(queue.clone());
         }
@@ -60,8 +63,11 @@ pub(super) struct Listener<'a> {
 impl Observer for Listener<'_> {
     fn changed(&mut self, change: &Change<'_>) {
         let Change { jobs, job, forgotten, .. } = *change;
-        if self.claims_wait && !forgotten && job.state() == JobState::Ready {
-            self.notes.wake(&job.spec.queue);
+        let queue = &job.spec.queue;
+        let is_ready = self.claims_wait && !forgotten && job.state() == JobState::Ready;
+        let lease_ends = || change.lease.is_some() && (forgotten || job.lease().is_none());
+        if is_ready || (lease_ends() && self.notes.limited.has(queue)) {
+            self.notes.wake(queue);
         }
         self.revoke(change);
         self.note_fact(change);
@@ -145,6 +151,7 @@ impl Listener<'_> {
             | Event::Deleted { .. }
             | Event::Paused { .. }
             | Event::Resumed { .. }
+            | Event::RateUsed { .. }
             | Event::QueueForgotten { .. } => {}
         }
     }

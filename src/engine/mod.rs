@@ -14,6 +14,7 @@ mod closing;
 mod contents;
 mod drain;
 mod held_back;
+mod limited;
 mod listener;
 mod pause;
 mod queues;
@@ -175,6 +176,7 @@ impl<S: Store> Engine<S> {
         self.bounds = bounds;
         // Queues may be idle for less long now.
         self.sweep_at = Some(self.now);
+        self.wake_all();
     }
 
     /// Whether so much waits for the next commit that it should be made before more is taken.
@@ -219,6 +221,9 @@ impl<S: Store> Engine<S> {
         }
         if self.too_many_wait(origin, claim.queues.len()) {
             return;
+        }
+        for queue in &claim.queues {
+            self.note_limited(queue, now);
         }
         self.waiting.add(Waiter { origin, claim, until });
     }
@@ -296,7 +301,7 @@ impl<S: Store> Engine<S> {
             let since = self.drain.since().unwrap_or(self.now.max(now));
             self.drain = if drain { Drain::ByHand { since } } else { Drain::Running };
             self.core.draining = drain;
-            self.notes.woken.extend(self.waiting.queues().cloned());
+            self.wake_all();
         }
     }
 

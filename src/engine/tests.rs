@@ -2,6 +2,7 @@
 //! Each test tells of a bug that there was.
 
 mod late;
+mod limited;
 mod pauses;
 
 use super::closing::CLOSED_AT_ONCE;

@@ -85,6 +85,7 @@ impl<S: Store> Engine<S> {
         let due = [
             self.core.state.next_due(),
             self.waiting.next_deadline(),
+            self.notes.limited.next_due(),
             self.notes.watching.next_deadline(),
             self.sweep_at,
         ];
@@ -117,6 +118,7 @@ impl<S: Store> Engine<S> {
             }
             self.command(&Command::Tick, now);
         }
+        self.wake_limited(now);
         for waiter in self.waiting.over(now) {
             self.answer(waiter.origin, Answer::Jobs(Vec::new()));
         }
@@ -133,7 +135,7 @@ impl<S: Store> Engine<S> {
         }
         let most = self.notes.said_bytes + self.bounds.commit_bytes;
         while let Some(queue) = self.notes.woken.pop_front() {
-            while self.core.state.queue(&queue).is_some_and(|queue| queue.has_work())
+            while self.core.gives(&queue, now)
                 && let Some((place, waiter)) = self.waiting.first_for(&queue)
             {
                 let claim = waiter.claim.clone();
@@ -143,6 +145,9 @@ impl<S: Store> Engine<S> {
                 if self.notes.said_bytes >= most {
                     return self.notes.woken.push_back(queue);
                 }
+            }
+            if self.waiting.len_for(&queue) > 0 {
+                self.note_limited(&queue, now);
             }
         }
     }

@@ -24,6 +24,7 @@ mod helper;
 mod hostile;
 mod in_json;
 mod life;
+mod limits;
 mod look;
 mod neighbours;
 mod order;

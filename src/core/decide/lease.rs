@@ -22,10 +22,15 @@ impl<R: Recorder> Decision<'_, R> {
             let Some(queue) = self.state().queue(name).filter(|queue| queue.has_work()) else { continue };
             let settings = self.core.settings.of(name);
             let (retries, usual, at) = (settings.retries, settings.lease, self.moment.now);
-            let jobs = queue.first(u64::from(claim.max) - grants.len() as u64, retries);
+            let wanted = u64::from(claim.max) - grants.len() as u64;
+            let jobs = queue.first(wanted.min(self.core.allowance(name, queue, at)), retries);
             if !jobs.is_empty() {
+                let rate_used = settings.rate.map(|rate| rate.use_up(queue.rate_used(), at, jobs.len()));
                 let until = at.plus(claim.lease.unwrap_or(usual));
                 self.emit(Event::Claimed { jobs: jobs.clone(), holder: claim.holder, at, until });
+                if let Some(used) = rate_used {
+                    self.emit(Event::RateUsed { queue: name.clone(), used });
+                }
             }
             for (part, job) in jobs.ranges().iter().flat_map(|range| self.state().iter(*range)) {
                 grants.extend(part.iter().filter_map(|id| self.grant(id, job)));

@@ -35,6 +35,7 @@ fn samples(jobs: Ids) -> Vec<(Event, bool)> {
         (Event::Deleted { jobs: jobs.clone() }, true),
         (Event::Paused { queue: name("q") }, false),
         (Event::Resumed { queue: name("q") }, false),
+        (Event::RateUsed { queue: name("q"), used: RateUsed(7) }, false),
         (Event::QueueForgotten { queue: name("q") }, false),
     ];
     all.extend(with(|jobs, end| Event::Completed { jobs, end }));
@@ -57,7 +58,7 @@ fn has_sample(event: &Event) -> bool {
             true
         }
         Event::Revived { .. } | Event::Deleted { .. } | Event::Paused { .. } | Event::Resumed { .. } => true,
-        Event::QueueForgotten { .. } => true,
+        Event::RateUsed { .. } | Event::QueueForgotten { .. } => true,
     }
 }
 

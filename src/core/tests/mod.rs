@@ -4,6 +4,7 @@
 mod ends;
 mod events;
 mod leases;
+mod limits;
 mod locality;
 mod model;
 mod order;

@@ -155,6 +155,20 @@ impl Model {
             while grants.len() < claim.max as usize {
                 let Some(at) = self.next(name) else { break };
                 let settings = self.settings_of(at).clone();
+                let leased = self
+                    .jobs
+                    .iter()
+                    .filter(|(_, job)| job.spec.queue == *name && job.state.kind() == StateKind::Leased);
+                if settings.concurrency.is_some_and(|limit| leased.count() >= limit as usize) {
+                    break;
+                }
+                if let Some(rate) = settings.rate {
+                    let (now, row) = (Time(self.now), self.row(name));
+                    if rate.allows(row.rate_used, now) == 0 {
+                        break;
+                    }
+                    row.rate_used = rate.use_up(row.rate_used, now, 1);
+                }
                 let until = Time(self.now + millis(claim.lease.unwrap_or(settings.lease)));
                 self.row(name).totals.claimed += 1;
                 let (id, now, job) = (self.jobs[at].0, self.now, &mut self.jobs[at].1);
@@ -356,7 +370,9 @@ impl Model {
     fn row(&mut self, name: &QueueName) -> &mut QueueRow {
         let at = self.queue(name).unwrap_or_else(|| {
             let (totals, used) = (Totals::default(), Time(0));
-            self.queues.push(QueueRow { name: name.clone(), paused: false, totals, maker: None, used });
+            let rate_used = RateUsed::default();
+            let name = name.clone();
+            self.queues.push(QueueRow { name, paused: false, totals, maker: None, used, rate_used });
             self.queues.len() - 1
         });
         &mut self.queues[at]

@@ -194,8 +194,8 @@ fn draining_gives_nothing_out_and_takes_nothing_unless_told() {
 fn reasons_come_in_the_order_in_which_to_mend_them() {
     let mut world = World::new();
     world.submit(vec![group("q", 2), Group { start: Start::After(secs(9)), ..group("q", 1) }]);
-    let reasons = |world: &World, id| world.core.explain(JobId(id)).unwrap();
-    assert_eq!(world.core.explain(JobId(9)), None);
+    let reasons = |world: &World, id| world.core.explain(JobId(id), world.now).unwrap();
+    assert_eq!(world.core.explain(JobId(9), world.now), None);
     assert_eq!(reasons(&world, 1), [Reason::Next(name("q"))]);
     assert_eq!(reasons(&world, 2), [Reason::Behind { jobs: 1 }]);
     world.core.draining = true;

@@ -1,6 +1,7 @@
 //! Long random sequences of commands: the core must answer as the naive model does and be in the same state,
 //! whatever happens in between, and must come back the same from its events and from its rows.
 
+use super::limits::explain_is_held_to;
 use super::locality::fold_and_check;
 use super::model::Model;
 use super::world::{View, World, name, secs, view};
@@ -22,6 +23,8 @@ enum Step {
     Keep(usize, Keep, Keep, u64),
     Limits(usize, u64, usize),
     Order(usize, Retries),
+    /// How many at a time, and how fast: a count, and seconds for so many.
+    Pace(usize, Option<u32>, Option<(u32, u64)>),
     /// The daemon dies: the state is folded anew from all events.
     Crash,
     /// The daemon starts from a checkpoint: the state is put together from rows and books.
@@ -112,6 +115,8 @@ fn step() -> impl Strategy<Value = Step> {
         1 => (0..4usize, prop::sample::select(vec![0, 0, 8]), 1..6usize).prop_map(|(q, b, n)| Step::Limits(q, b, n)),
         1 => (0..4usize, prop::sample::select(vec![Retries::Alternate, Retries::Behind, Retries::Place]))
             .prop_map(|(n, retries)| Step::Order(n, retries)),
+        1 => (0..4usize, prop::option::of(0..4u32), prop::option::of((1..4u32, 1..4u64)))
+            .prop_map(|(n, most, rate)| Step::Pace(n, most, rate)),
         1 => Just(Step::Crash),
         1 => Just(Step::Restore),
     ]
@@ -262,6 +267,7 @@ fn play(steps: Vec<(Duration, Step)>) {
     for (pause, step) in steps {
         world.now = world.now.plus(pause);
         model.now = world.now.0;
+        explain_is_held_to(&world.core, world.now);
         match step {
             Step::Do(Command::Edit { edit, ids, only }) => {
                 let ids = ids.into_iter().map(|id| known(&model, id)).collect();
@@ -291,6 +297,10 @@ fn play(steps: Vec<(Duration, Step)>) {
                 world.core.settings.queues_max = queues;
                 change_settings(&mut world, &mut model, n, |settings| settings.backlog = backlog);
             }
+            Step::Pace(n, most, rate) => change_settings(&mut world, &mut model, n, |settings| {
+                settings.concurrency = most;
+                settings.rate = rate.and_then(|(count, per)| Rate::new(count, secs(per), Some(count)));
+            }),
             Step::Crash => {
                 // As commits hold them: joined where they say the same.
                 let mut log: Vec<Event> = Vec::new();

@@ -2,7 +2,7 @@
 //! who takes from it. The reason that is to be mended first stands first.
 
 use crate::clock::Clock;
-use crate::core::{Job, JobId, JobState, QueueName, Reason, StateKind, Time};
+use crate::core::{Job, JobId, JobState, Limit, QueueName, Reason, StateKind, Time};
 use crate::durations::show_point;
 use crate::server::fault::Fault;
 use crate::server::hub::Hub;
@@ -35,7 +35,7 @@ pub(crate) fn explain<S: Store + 'static>(
         let engine = hub.engine.borrow();
         let core = engine.core();
         let job = core.state.job(id).filter(|job| permissions.reads(&job.spec)).cloned();
-        job.zip(core.explain(id)).ok_or_else(|| not_found(id))?
+        job.zip(core.explain(id, now)).ok_or_else(|| not_found(id))?
     };
     let mut words = words(hub, &job, &reasons, now);
     // Before it is anybody's turn, the workers must be able to begin.
@@ -68,10 +68,15 @@ fn as_shown(why: &Reason, clock: &Clock) -> Reason {
     let mut why = why.clone();
     match &mut why {
         Reason::NotDue { due: at, .. } | Reason::Ended { at, .. } => *at = clock.shown(*at),
+        Reason::Limited { by: Limit::Rate { until, .. }, .. } => *until = clock.shown(*until),
         Reason::Leased { since, until, .. } => {
             (*since, *until) = (clock.shown(*since), clock.shown(*until));
         }
-        Reason::Draining | Reason::QueuePaused(_) | Reason::Behind { .. } | Reason::Next(_) => {}
+        Reason::Draining
+        | Reason::QueuePaused(_)
+        | Reason::Limited { by: Limit::Concurrency { .. }, .. }
+        | Reason::Behind { .. }
+        | Reason::Next(_) => {}
     }
     why
 }
@@ -129,6 +134,15 @@ fn reason(why: &Reason, now: Time) -> String {
             "the daemon is draining: it gives out nothing (`musher undrain`, or its restart)".into()
         }
         Reason::QueuePaused(queue) => format!("queue `{queue}` is paused (`musher resume {queue}`)"),
+        Reason::Limited { queue, by: Limit::Concurrency { leased, limit } } => format!(
+            "queue `{queue}` is at its limit of jobs that run at a time: {leased} of {limit} (queues.{queue}.concurrency)"
+        ),
+        Reason::Limited { queue, by: Limit::Rate { rate, until } } => {
+            let (next, at) = (when(*until, now), show_point(*until));
+            format!(
+                "the rate of queue `{queue}` is used up: {rate} (queues.{queue}.rate); the next job goes {next} ({at})"
+            )
+        }
         Reason::NotDue { due, after: None } => {
             format!("its time comes {} ({})", when(*due, now), show_point(*due))
         }

@@ -3,7 +3,9 @@
 use super::job::{from_moment, moment};
 use super::options::{put_spec, read_spec};
 use super::{DecodeError, Reader, old, put};
-use crate::core::{AfterFailure, Ending, Event, Exit, Holder, IdRange, Ids, JobId, QueueName, Time};
+use crate::core::{
+    AfterFailure, Ending, Event, Exit, Holder, IdRange, Ids, JobId, QueueName, RateUsed, Time,
+};
 use bincode::de::{BorrowDecoder, Decoder};
 use bincode::enc::Encoder;
 use bincode::error::{DecodeError as BincodeError, EncodeError};
@@ -32,6 +34,7 @@ const FAILED_WITH_EXIT: u8 = 15;
 const DEFERRED: u8 = 16;
 const QUEUE_FORGOTTEN: u8 = 17;
 const SUBMITTED: u8 = 18;
+const RATE_USED: u8 = 19;
 
 /// First id and length.
 #[derive(Clone, Copy, Encode, Decode)]
@@ -209,6 +212,7 @@ pub(super) fn put_event(event: &Event, out: &mut Vec<u8>) {
         Event::Deleted { jobs } => put((DELETED, IdsRef(jobs)), out),
         Event::Paused { queue } => put((PAUSED, queue.as_str()), out),
         Event::Resumed { queue } => put((RESUMED, queue.as_str()), out),
+        Event::RateUsed { queue, used } => put((RATE_USED, queue.as_str(), used.0), out),
         Event::QueueForgotten { queue } => put((QUEUE_FORGOTTEN, queue.as_str()), out),
     }
 }
@@ -283,6 +287,10 @@ fn read_other(kind: u8, reader: &mut Reader<'_>) -> Result<Event, DecodeError> {
         DELETED => Event::Deleted { jobs: reader.take::<IdsV1>()?.0 },
         PAUSED => Event::Paused { queue: QueueName::new(reader.take()?)? },
         RESUMED => Event::Resumed { queue: QueueName::new(reader.take()?)? },
+        RATE_USED => {
+            let (queue, used): (&str, u64) = reader.take()?;
+            Event::RateUsed { queue: QueueName::new(queue)?, used: RateUsed(used) }
+        }
         QUEUE_FORGOTTEN => Event::QueueForgotten { queue: QueueName::new(reader.take()?)? },
         _ => return Err(DecodeError::Event(kind)),
     })

@@ -1,12 +1,16 @@
 //! What is on disk beside jobs: rows of one general kind, each with the commit that it reflects. The key of a queue is its
 //! name; that of anything else begins with a byte that no name has.
 
+use super::fields::{put_fields, read_fields};
 use super::{DecodeError, Reader, put};
-use crate::core::{QueueName, QueueRow, Row, RowKey, Time, Totals};
+use crate::core::{QueueName, QueueRow, RateUsed, Row, RowKey, Time, Totals};
 use crate::store::CommitNo;
 
 /// The version in which rows of queues are written.
-const QUEUE: u8 = 2;
+const QUEUE: u8 = 3;
+
+// The numbers of the fields are on people's disks: none is ever used again.
+const RATE_USED: u8 = 1;
 
 /// A row of the tree `queues`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,6 +39,10 @@ impl StampedRow {
                     &mut out,
                 );
                 put((queue.maker, queue.used.0), &mut out);
+                put_fields(&mut out, |fields| {
+                    let rate_used = (queue.rate_used != RateUsed::default()).then_some(queue.rate_used.0);
+                    fields.put_some(RATE_USED, rate_used);
+                });
                 out
             }
         }
@@ -46,9 +54,20 @@ impl StampedRow {
         let (commit, paused): (u64, bool) = reader.take()?;
         let [submitted, claimed, completed, failed, died, cancelled, expired] = reader.take::<[u64; 7]>()?;
         let (maker, used) = if version == 1 { (None, 0) } else { reader.take()? };
+        let mut rate_used = RateUsed::default();
+        if version >= 3 {
+            read_fields(&mut reader, |field| {
+                match field.number {
+                    RATE_USED => rate_used = RateUsed(field.value()?),
+                    _ => return Err(field.unknown("a row of a queue")),
+                }
+                Ok(())
+            })?;
+        }
         reader.end()?;
         let totals = Totals { submitted, claimed, completed, failed, died, cancelled, expired };
-        let queue = QueueRow { name: QueueName::new(name)?, paused, totals, maker, used: Time(used) };
+        let queue =
+            QueueRow { name: QueueName::new(name)?, paused, totals, maker, used: Time(used), rate_used };
         Ok(StampedRow { commit: CommitNo(commit), row: Row::Queue(queue) })
     }
 }

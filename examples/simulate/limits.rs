@@ -1,0 +1,50 @@
+//! What the limits of a queue promise, seen by what clients are told: never more leases in force than may be at a time,
+//! and in no stretch of time more leases than its rate allows.
+
+use crate::clients::queue;
+use musher::core::{QueueName, QueueSettings, Rate, Time};
+use std::collections::VecDeque;
+use std::time::Duration;
+
+/// The most leases at a time.
+const CONCURRENCY: u32 = 6;
+/// So many leases in [`PER`], and so many of them at once.
+const COUNT: u32 = 30;
+const PER: Duration = Duration::from_secs(1);
+const BURST: u32 = 4;
+
+/// How many leases are remembered.
+const REMEMBERED: usize = 200;
+
+/// The queue that has limits.
+pub(crate) fn limited() -> QueueName {
+    queue(2)
+}
+
+/// With the limits of that queue.
+pub(crate) fn with_limits(settings: QueueSettings) -> QueueSettings {
+    QueueSettings { concurrency: Some(CONCURRENCY), rate: Rate::new(COUNT, PER, Some(BURST)), ..settings }
+}
+
+/// When leases of the queue were given, as far as anybody was told.
+#[derive(Debug, Default)]
+pub(crate) struct Given(VecDeque<Time>);
+
+impl Given {
+    /// A lease was given; so many others of the queue are in force for sure.
+    pub(crate) fn check(&mut self, at: Time, others: usize) {
+        assert!(others < CONCURRENCY as usize, "{others} leases are in force, and another one is given");
+        self.0.push_back(at);
+        while self.0.len() > REMEMBERED {
+            self.0.pop_front();
+        }
+        for (before, from) in self.0.iter().rev().enumerate() {
+            let most = u128::from(BURST) + u128::from(at.0 - from.0) * u128::from(COUNT) / PER.as_millis();
+            assert!(
+                (before as u128) < most,
+                "{} leases from {from} to {at}: the rate allows {most}",
+                before + 1
+            );
+        }
+    }
+}

@@ -1,0 +1,58 @@
+//! What limits how many jobs a queue gives out, beside how many are ready. This is the one place for it: a claim asks it,
+//! `explain` names what it names, and whoever waits for work is woken when it says so.
+
+use super::decide::Core;
+use super::job::{QueueName, StateKind};
+use super::queue::Queue;
+use super::rate::Rate;
+use super::time::Time;
+
+/// A limit that a queue has reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Limit {
+    /// As many of its jobs are leased as may be.
+    Concurrency {
+        /// How many are.
+        leased: u64,
+        /// How many may be.
+        limit: u32,
+    },
+    /// Its rate is used up.
+    Rate {
+        /// The rate.
+        rate: Rate,
+        /// Until when.
+        until: Time,
+    },
+}
+
+impl Core {
+    /// How many jobs a queue may give out now by its limits, whether it has as many or not.
+    pub fn allowance(&self, name: &QueueName, queue: &Queue, now: Time) -> u64 {
+        self.limits(name, queue, now).map(|(allowed, _)| allowed).min().unwrap_or(u64::MAX)
+    }
+
+    /// The limits that a queue has reached, so that it gives out nothing.
+    pub fn reached(&self, name: &QueueName, queue: &Queue, now: Time) -> Vec<Limit> {
+        self.limits(name, queue, now).filter(|(allowed, _)| *allowed == 0).map(|(_, limit)| limit).collect()
+    }
+
+    /// Whether a claim would get a job of this queue now.
+    pub fn gives(&self, name: &QueueName, now: Time) -> bool {
+        let queue = self.state.queue(name).filter(|queue| queue.has_work());
+        !self.draining && queue.is_some_and(|queue| self.allowance(name, queue, now) > 0)
+    }
+
+    /// Each limit of a queue: how many jobs it still allows now, and how it is named once that is none.
+    fn limits(&self, name: &QueueName, queue: &Queue, now: Time) -> impl Iterator<Item = (u64, Limit)> {
+        let settings = self.settings.of(name);
+        let leased = queue.counts().of(StateKind::Leased);
+        let concurrency = settings
+            .concurrency
+            .map(|limit| (u64::from(limit).saturating_sub(leased), Limit::Concurrency { leased, limit }));
+        let used = queue.rate_used();
+        let rate =
+            settings.rate.map(|rate| (rate.allows(used, now), Limit::Rate { rate, until: rate.next(used) }));
+        concurrency.into_iter().chain(rate)
+    }
+}

@@ -1,0 +1,120 @@
+//! Limits of queues: how many at a time, how fast; and that `explain` is no second opinion.
+
+use super::world::{Unheard, World, group, name, secs};
+use crate::core::*;
+use std::time::Duration;
+
+fn rate(count: u32, seconds: u64, burst: u32) -> Option<Rate> {
+    Rate::new(count, secs(seconds), Some(burst))
+}
+
+/// A ready job that `explain` says nothing against is what the next claim gets, and if it says something against each,
+/// the claim gets nothing.
+pub(super) fn explain_is_held_to(core: &Core, now: Time) {
+    for (queue, _) in core.state.queues() {
+        let claim = Claim { queues: vec![queue.clone()], max: 1, lease: None, holder: Holder::Anyone };
+        let moment = Moment { now, random: 0 };
+        let claimed = core.clone().decide(&Command::Claim(claim), Sight::ALL, moment, &mut Unheard);
+        let got: Vec<JobId> = match claimed {
+            Ok(Outcome::Claimed(grants)) => grants.iter().map(|grant| grant.id).collect(),
+            _ => Vec::new(),
+        };
+        let all = core
+            .state
+            .iter(IdRange::new(JobId(0), u64::MAX))
+            .flat_map(|(range, job)| range.iter().map(move |id| (id, job)));
+        let free = all.filter(|(id, job)| {
+            let next = [Reason::Next(queue.clone())];
+            job.spec.queue == *queue && core.explain(*id, now).as_deref() == Some(&next)
+        });
+        assert_eq!(got, free.map(|(id, _)| id).collect::<Vec<_>>(), "of queue {queue}");
+        assert_eq!(core.gives(queue, now), !got.is_empty(), "queue {queue} gives");
+    }
+}
+
+#[test]
+fn no_more_are_leased_at_a_time_than_may_be() {
+    let mut world = World::new();
+    world.settings().concurrency = Some(3);
+    world.submit(vec![group("q", 10)]);
+    let mut leases = world.claim("q", 2);
+    leases.extend(world.claim("q", 9));
+    assert_eq!((leases.len(), world.claim("q", 9).len()), (3, 0));
+    let limited = Reason::Limited { queue: name("q"), by: Limit::Concurrency { leased: 3, limit: 3 } };
+    assert_eq!(world.core.explain(JobId(4), world.now), Some(vec![limited, Reason::Next(name("q"))]));
+
+    // However a lease ends, its place is free: nothing is counted that could be forgotten.
+    world.settle(&leases[..1], Verdict::Complete);
+    assert_eq!(world.claim("q", 9).len(), 1);
+    world.fail(&leases[1..2], "no");
+    assert_eq!(world.claim("q", 9).len(), 1);
+    world.run(Command::Vanish { session: 7 }).unwrap();
+    assert_eq!(world.claim("q", 9).len(), 3);
+    world.wait(secs(60));
+    assert_eq!(world.claim("q", 9).len(), 3, "their leases are over");
+    world.run(Command::Recover).unwrap();
+    assert_eq!(world.claim("q", 1).len(), 1);
+    let running = (1..=10).find(|id| world.kind(*id) == Some(StateKind::Leased)).unwrap();
+    world.edit(Edit::Cancel, &[running]);
+    assert_eq!(world.claim("q", 9).len(), 3);
+    // Fewer than run: none of them is stopped.
+    world.settings().concurrency = Some(1);
+    assert_eq!(world.claim("q", 9).len(), 0);
+    world.settings().concurrency = None;
+    assert!(!world.claim("q", 9).is_empty());
+}
+
+#[test]
+fn leases_are_given_no_faster_than_the_rate() {
+    let mut world = World::new();
+    world.settings().rate = rate(10, 1, 2);
+    world.submit(vec![group("q", 100), group("other", 5)]);
+    assert_eq!((world.claim("q", 9).len(), world.claim("q", 9).len()), (2, 0));
+    assert_eq!(world.claim("other", 1).len(), 1, "each queue has its own");
+    let until = world.now.plus(Duration::from_millis(100));
+    let by = Limit::Rate { rate: rate(10, 1, 2).unwrap(), until };
+    let limited = Reason::Limited { queue: name("q"), by };
+    assert_eq!(world.core.explain(JobId(3), world.now), Some(vec![limited, Reason::Next(name("q"))]));
+    let mut given = 0;
+    for _ in 0..50 {
+        world.now = world.now.plus(Duration::from_millis(30));
+        given += world.claim("q", 9).len();
+    }
+    assert_eq!(given, 15, "ten a second for a second and a half");
+    world.now = world.now.plus(secs(60));
+    assert_eq!(world.claim("q", 9).len(), 2, "what was not used is not saved");
+}
+
+/// What was used of a rate is in the events and in the row of the queue: a restart gives no second burst.
+#[test]
+fn a_rate_holds_over_a_restart() {
+    let mut world = World::new();
+    world.settings().rate = rate(1, 60, 1);
+    world.submit(vec![group("q", 3)]);
+    assert_eq!(world.claim("q", 9).len(), 1);
+    let mut folded = State::default();
+    world.log.iter().for_each(|event| folded.apply(event));
+    let mut restored = State::default();
+    for (range, job) in world.core.state.runs(IdRange::new(JobId(0), u64::MAX)) {
+        restored.restore(range, job);
+    }
+    world.core.state.rows().into_iter().for_each(|row| restored.restore_row(row));
+    for state in [folded, restored] {
+        world.core.state = state;
+        assert_eq!(world.claim("q", 9).len(), 0);
+    }
+    world.now = world.now.plus(secs(60));
+    assert_eq!(world.claim("q", 9).len(), 1);
+}
+
+#[test]
+fn a_claim_goes_on_to_the_next_queue() {
+    let mut world = World::new();
+    world.submit(vec![group("slow", 5), group("q", 5)]);
+    let slow = QueueSettings { concurrency: Some(1), ..world.core.settings.default.clone() };
+    world.core.settings.queues.insert(name("slow"), slow);
+    let queues = vec![name("slow"), name("q")];
+    let claim = Claim { queues, max: 4, lease: None, holder: Holder::Anyone };
+    let Ok(Outcome::Claimed(grants)) = world.run(Command::Claim(claim)) else { panic!("refused") };
+    assert_eq!(grants.iter().map(|grant| grant.id.0).collect::<Vec<_>>(), [1, 6, 7, 8]);
+}
