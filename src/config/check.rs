@@ -151,6 +151,7 @@ fn limits(mut section: Section<'_>, report: &mut Report<'_>) -> Limits {
         backlog: section.count(report, "backlog", 0..=WHOLE_MAX).unwrap_or(or.backlog),
         queues: count(&mut section, report, "queues", or.queues),
         queues_per_user: count(&mut section, report, "queues_per_user", or.queues_per_user),
+        schedules: count(&mut section, report, "schedules", or.schedules),
         queue_idle: section.duration(report, "queue_idle").unwrap_or(or.queue_idle),
         batch: count(&mut section, report, "batch", or.batch),
         disk_reserve: section.size(report, "disk_reserve", 0..=u64::MAX).unwrap_or(or.disk_reserve),

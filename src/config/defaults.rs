@@ -26,6 +26,7 @@ impl Default for Limits {
             backlog: 0,
             queues: 10_000,
             queues_per_user: 1_000,
+            schedules: 1_000,
             queue_idle: Duration::from_secs(86_400),
             batch: 100_000,
             disk_reserve: 256 << 20,

@@ -89,6 +89,8 @@ pub struct Limits {
     pub queues: usize,
     /// `queues_per_user`: the most queues that came into being with jobs of one user.
     pub queues_per_user: usize,
+    /// `schedules`: the most schedules.
+    pub schedules: usize,
     /// `queue_idle`: after what time without a submit an empty queue is forgotten that is not in the configuration.
     pub queue_idle: Duration,
     /// `batch`: the most jobs in one request.
@@ -206,6 +208,7 @@ impl Config {
             queues,
             queues_max: self.limits.queues,
             queues_per_user: self.limits.queues_per_user,
+            schedules_max: self.limits.schedules,
             own_user: rustix::process::geteuid().as_raw(),
             queue_idle: self.limits.queue_idle,
         }

@@ -44,6 +44,7 @@ fn daemon(text: &mut String, Config { daemon, limits, storage, .. }: &Config) ->
     writeln!(text, "backlog = {}", limits.backlog)?;
     writeln!(text, "queues = {}", limits.queues)?;
     writeln!(text, "queues_per_user = {}", limits.queues_per_user)?;
+    writeln!(text, "schedules = {}", limits.schedules)?;
     writeln!(text, "queue_idle = {}", duration(limits.queue_idle))?;
     writeln!(text, "batch = {}", limits.batch)?;
     writeln!(text, "disk_reserve = {}", size(limits.disk_reserve))?;

@@ -134,6 +134,7 @@ impl<O: Observer> Fold<'_, O> {
                     self.observer.queue_changed(queue, QueueChange::Forgotten);
                 }
             }
+            Event::Schedule { name, change } => self.state.schedules.apply(name, change),
         }
     }
 

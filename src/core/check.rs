@@ -73,6 +73,7 @@ pub fn check(state: &State) {
         let found = kept.iter().filter(|(queue, ..)| queue == name).map(|(.., id)| *id);
         assert_eq!(oldest, found.collect::<Vec<_>>(), "the kept jobs of queue {name}");
     }
+    state.schedules.check();
     assert!(counts.is_empty(), "jobs in queues that do not exist: {counts:?}");
     assert_eq!(listed, ready, "the ready sets");
 }

@@ -4,6 +4,7 @@
 use super::ids::{IdRange, JobId};
 use super::job::{Attempt, Exit, Grant, Holder, Job, QueueName, Spec, StateKind};
 use super::rejection::{EditRejection, LeaseRejection};
+use super::schedule::{Plan, ScheduleName};
 use super::time::Time;
 use smallvec::SmallVec;
 use std::sync::Arc;
@@ -76,6 +77,66 @@ pub enum Command {
     Purge {
         /// The queue.
         queue: QueueName,
+    },
+    /// Do something with a schedule.
+    Schedule {
+        /// Its name.
+        name: ScheduleName,
+        /// What.
+        action: ScheduleAction,
+    },
+}
+
+/// What can be done with a schedule. Times are on its clock, and follow from its rhythm; the core believes them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ScheduleAction {
+    /// Make one, or give it another plan.
+    Set {
+        /// The plan.
+        plan: Arc<Plan>,
+        /// Up to where its times are dealt with.
+        since: Time,
+        /// Its next time.
+        next: Time,
+        /// Whether there may be one already.
+        replace: bool,
+    },
+    /// Its time has come.
+    Fire {
+        /// The times that have come, in order; the newest ones if they are very many.
+        times: Vec<Time>,
+        /// The one that follows.
+        next: Time,
+        /// What its clock shows.
+        now: Time,
+    },
+    /// Submit the job that waits, if it need not wait any more.
+    FireWaiting,
+    /// Submit a job now.
+    Trigger {
+        /// What its clock shows.
+        at: Time,
+    },
+    /// Submit nothing any more.
+    Pause,
+    /// Submit again, from here on.
+    Resume {
+        /// Up to where its times are dealt with.
+        since: Time,
+        /// Its next time.
+        next: Time,
+    },
+    /// Go on from here.
+    Move {
+        /// Up to where its times are dealt with.
+        since: Time,
+        /// Its next time.
+        next: Time,
+    },
+    /// Forget it.
+    Remove {
+        /// Whether it must be one of the configuration; else it must not.
+        configured: bool,
     },
 }
 

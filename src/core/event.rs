@@ -12,6 +12,7 @@ use super::ids::{IdRange, Ids, JobId};
 use super::job::{Exit, Holder, QueueName, Spec};
 use super::rate::RateUsed;
 use super::rows::RowKey;
+use super::schedule::{ScheduleChange, ScheduleName};
 use super::time::Time;
 use std::sync::Arc;
 
@@ -151,6 +152,13 @@ pub enum Event {
         /// Which.
         queue: QueueName,
     },
+    /// Something has happened to a schedule.
+    Schedule {
+        /// Which.
+        name: ScheduleName,
+        /// What.
+        change: ScheduleChange,
+    },
 }
 
 /// When jobs reached a final state, and until when they are kept. `None` forgets them at once.
@@ -192,7 +200,8 @@ impl Event {
             Event::Paused { .. }
             | Event::Resumed { .. }
             | Event::RateUsed { .. }
-            | Event::QueueForgotten { .. } => &[],
+            | Event::QueueForgotten { .. }
+            | Event::Schedule { .. } => &[],
         }
     }
 
@@ -200,6 +209,7 @@ impl Event {
     pub fn removed_row(&self) -> Option<RowKey> {
         match self {
             Event::QueueForgotten { queue } => Some(RowKey::Queue(queue.clone())),
+            Event::Schedule { name, change: ScheduleChange::Removed } => Some(RowKey::Schedule(name.clone())),
             Event::Submitted { .. }
             | Event::Claimed { .. }
             | Event::Extended { .. }
@@ -216,7 +226,8 @@ impl Event {
             | Event::Deleted { .. }
             | Event::Paused { .. }
             | Event::Resumed { .. }
-            | Event::RateUsed { .. } => None,
+            | Event::RateUsed { .. }
+            | Event::Schedule { .. } => None,
         }
     }
 
@@ -241,7 +252,8 @@ impl Event {
             | Event::Paused { .. }
             | Event::Resumed { .. }
             | Event::RateUsed { .. }
-            | Event::QueueForgotten { .. } => return &[],
+            | Event::QueueForgotten { .. }
+            | Event::Schedule { .. } => return &[],
         };
         if end.keep_until.is_none() { self.jobs() } else { &[] }
     }
@@ -266,7 +278,8 @@ impl Event {
             | Event::Paused { .. }
             | Event::Resumed { .. }
             | Event::RateUsed { .. }
-            | Event::QueueForgotten { .. } => None,
+            | Event::QueueForgotten { .. }
+            | Event::Schedule { .. } => None,
         }
     }
 
@@ -294,14 +307,15 @@ impl Event {
             Event::Ripened { .. } => matches!(other, Event::Ripened { .. }),
             Event::Revived { .. } => matches!(other, Event::Revived { .. }),
             Event::Deleted { .. } => matches!(other, Event::Deleted { .. }),
-            // They are of one job, or of a queue. Arrivals are one only where their ids follow each other: see `join`.
+            // They are of one job, of a queue, or of a schedule. Arrivals are one only where their ids follow each other: see `join`.
             Event::Submitted { .. }
             | Event::Failed { .. }
             | Event::Deferred { .. }
             | Event::Paused { .. }
             | Event::Resumed { .. }
             | Event::RateUsed { .. }
-            | Event::QueueForgotten { .. } => false,
+            | Event::QueueForgotten { .. }
+            | Event::Schedule { .. } => false,
         }
     }
 
@@ -330,7 +344,7 @@ impl Event {
     /// Recovery uses it where a part of an event is in the checkpoint already.
     pub fn narrowed(&self, mut keep: impl FnMut(JobId) -> bool) -> Vec<Event> {
         if self.jobs().is_empty() {
-            // It is about a queue.
+            // It is about a queue or a schedule.
             return vec![self.clone()];
         }
         let kept: Ids = self.jobs().iter().flat_map(|range| range.iter()).filter(|id| keep(*id)).collect();

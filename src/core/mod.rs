@@ -56,6 +56,7 @@ mod rejection;
 mod retry;
 mod rows;
 mod runs;
+mod schedule;
 mod settings;
 mod sight;
 mod sorted;
@@ -63,7 +64,9 @@ mod state;
 mod time;
 
 pub use change::{Change, Observer, QueueChange, Recorder};
-pub use command::{Claim, Command, Edit, Group, Groups, LeaseId, Only, Outcome, Start, Then, Verdict};
+pub use command::{
+    Claim, Command, Edit, Group, Groups, LeaseId, Only, Outcome, ScheduleAction, Start, Then, Verdict,
+};
 pub use decide::{Core, Moment};
 pub use event::{AfterFailure, Ending, Event};
 pub use explain::Reason;
@@ -77,9 +80,13 @@ pub use limits::Limit;
 pub use queue::{Counts, Queue};
 pub use rate::{Rate, RateUsed};
 pub use recent::RecentEnd;
-pub use rejection::{EditRejection, LeaseRejection, Rejection};
+pub use rejection::{EditRejection, LeaseRejection, Rejection, ScheduleRejection};
 pub use retry::{BACKOFF_MAX, Backoff, Growth};
-pub use rows::{QueueRow, Row, RowKey};
+pub use rows::{QueueRow, Row, RowKey, ScheduleRow};
+pub use schedule::{
+    BadScheduleName, CatchUp, Overlap, Payload, Plan, Rhythm, Run, Schedule, ScheduleChange, ScheduleClock,
+    ScheduleName, Schedules,
+};
 pub use settings::{Keep, QueueSettings, Retries, Settings};
 pub use sight::Sight;
 pub use state::{State, Totals};

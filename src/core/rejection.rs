@@ -3,6 +3,7 @@
 
 use super::ids::JobId;
 use super::job::{Attempt, QueueName, StateKind};
+use super::schedule::ScheduleName;
 
 /// A command was refused as a whole; nothing has changed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -60,6 +61,50 @@ pub enum Rejection {
     /// All ids are used up.
     #[error("no job ids are left")]
     OutOfIds,
+    /// It is about a schedule.
+    #[error(transparent)]
+    Schedule(#[from] ScheduleRejection),
+}
+
+/// What was asked for a schedule was refused; nothing has changed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ScheduleRejection {
+    /// There is none of that name.
+    #[error("no such schedule: `{schedule}` (`musher schedule list` has all of them)")]
+    NotFound {
+        /// Its name.
+        schedule: ScheduleName,
+    },
+    /// There is one of that name.
+    #[error("there is a schedule `{schedule}` already: --replace gives it what is new, or use another name")]
+    Exists {
+        /// Its name.
+        schedule: ScheduleName,
+    },
+    /// There is one of that name in the configuration.
+    #[error(
+        "schedule `{schedule}` is in the daemon's configuration ([schedules.{schedule}]): change or remove it there and \
+         reload, or use another name"
+    )]
+    Configured {
+        /// Its name.
+        schedule: ScheduleName,
+    },
+    /// The configuration has one of a name that somebody has used already.
+    #[error(
+        "there is a schedule `{schedule}` that was made by command, so [schedules.{schedule}] is not used: rename one of \
+         them, or `musher schedule remove {schedule}` and reload"
+    )]
+    MadeByHand {
+        /// Its name.
+        schedule: ScheduleName,
+    },
+    /// There are as many as the limit allows.
+    #[error("there are {limit} schedules already (limits.schedules): remove one, or raise the limit")]
+    TooMany {
+        /// The limit.
+        limit: usize,
+    },
 }
 
 /// One settle or extend was refused.

@@ -1,8 +1,9 @@
-//! What is known beside jobs, as rows of one general kind: queues, and whatever else gets a life of its own. The store
+//! What is known beside jobs, as rows of one general kind: queues, schedules, and whatever else gets a life of its own. The store
 //! keeps each under its key with the number of the commit that it reflects, and knows no more of it.
 
 use super::job::QueueName;
 use super::rate::RateUsed;
+use super::schedule::{Schedule, ScheduleName};
 use super::state::{State, Totals};
 use super::time::Time;
 
@@ -11,6 +12,8 @@ use super::time::Time;
 pub enum RowKey {
     /// A queue.
     Queue(QueueName),
+    /// A schedule.
+    Schedule(ScheduleName),
 }
 
 /// A row.
@@ -18,6 +21,8 @@ pub enum RowKey {
 pub enum Row {
     /// What is remembered of a queue beside its jobs.
     Queue(QueueRow),
+    /// A schedule.
+    Schedule(ScheduleRow),
 }
 
 /// What is remembered of a queue beside its jobs.
@@ -37,11 +42,21 @@ pub struct QueueRow {
     pub rate_used: RateUsed,
 }
 
+/// A schedule with its name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ScheduleRow {
+    /// Its name.
+    pub name: ScheduleName,
+    /// All of it.
+    pub schedule: Schedule,
+}
+
 impl Row {
     /// What it is of.
     pub fn key(&self) -> RowKey {
         match self {
             Row::Queue(queue) => RowKey::Queue(queue.name.clone()),
+            Row::Schedule(row) => RowKey::Schedule(row.name.clone()),
         }
     }
 }
@@ -51,13 +66,17 @@ impl State {
     pub fn rows(&self) -> Vec<Row> {
         let mut queues: Vec<_> = self.queues.iter().map(|(name, queue)| queue.row(name)).collect();
         queues.sort_by(|a, b| a.name.cmp(&b.name));
-        queues.into_iter().map(Row::Queue).collect()
+        let schedule = |(name, schedule): (&ScheduleName, &Schedule)| {
+            Row::Schedule(ScheduleRow { name: name.clone(), schedule: schedule.clone() })
+        };
+        queues.into_iter().map(Row::Queue).chain(self.schedules.iter().map(schedule)).collect()
     }
 
     /// Whether there is such a row.
     pub fn has_row(&self, key: &RowKey) -> bool {
         match key {
             RowKey::Queue(name) => self.queues.contains_key(name),
+            RowKey::Schedule(name) => self.schedules.get(name).is_some(),
         }
     }
 
@@ -69,6 +88,7 @@ impl State {
                 (queue.paused, queue.totals, queue.maker, queue.used) = (paused, totals, maker, used);
                 queue.rate_used = rate_used;
             }
+            Row::Schedule(ScheduleRow { name, schedule }) => self.schedules.restore(name, schedule),
         }
     }
 }

@@ -104,6 +104,8 @@ pub struct Settings {
     pub queues_max: usize,
     /// The most that may have come into being with jobs of one user; root and `own_user` are free of it.
     pub queues_per_user: usize,
+    /// The most schedules that there may be.
+    pub schedules_max: usize,
     /// The daemon's own user.
     pub own_user: u32,
     /// After what time without a submit a queue that is empty, and has no settings of its own, is forgotten.
@@ -117,6 +119,7 @@ impl Default for Settings {
             queues: HashMap::new(),
             queues_max: 10_000,
             queues_per_user: 1_000,
+            schedules_max: 1_000,
             own_user: 0,
             queue_idle: Duration::from_secs(86_400),
         }

@@ -7,6 +7,7 @@ use super::keyed::Keyed;
 use super::queue::Queue;
 use super::recent::{Recent, RecentEnd};
 use super::runs::{Parts, Runs};
+use super::schedule::Schedules;
 use super::settings::Retries;
 use super::time::Time;
 use std::collections::HashMap;
@@ -14,7 +15,7 @@ use std::sync::Arc;
 
 /// The fold of all events.
 ///
-/// `jobs` has every job. All the rest is index, kept by `enter` and `leave` alone.
+/// `jobs` has every job. All the rest but `schedules` is index, kept by `enter` and `leave` alone.
 #[derive(Clone, Debug, Default)]
 pub struct State {
     pub(super) next_id: u64,
@@ -25,6 +26,7 @@ pub struct State {
     /// The leases that end with their connection.
     pub(super) held: Keyed<u64>,
     pub(super) recent: Recent,
+    pub(super) schedules: Schedules,
 }
 
 /// What went through a queue since its first job.
@@ -75,6 +77,11 @@ impl State {
     /// One queue, if it was ever used.
     pub fn queue(&self, name: &QueueName) -> Option<&Queue> {
         self.queues.get(name)
+    }
+
+    /// The schedules.
+    pub fn schedules(&self) -> &Schedules {
+        &self.schedules
     }
 
     /// The jobs that a connection holds.

@@ -117,7 +117,8 @@ impl Listener<'_> {
             | Command::Pause { .. }
             | Command::Resume { .. }
             | Command::ForgetQueue { .. }
-            | Command::Purge { .. } => return,
+            | Command::Purge { .. }
+            | Command::Schedule { .. } => return,
         };
         if let Some((attempt, lease)) = change.lease
             && let Holder::Session(session) = lease.holder
@@ -152,7 +153,8 @@ impl Listener<'_> {
             | Event::Paused { .. }
             | Event::Resumed { .. }
             | Event::RateUsed { .. }
-            | Event::QueueForgotten { .. } => {}
+            | Event::QueueForgotten { .. }
+            | Event::Schedule { .. } => {}
         }
     }
 

@@ -1,7 +1,7 @@
 //! Why a request is refused: what kind of wrong, for programs, and in words for people. Each front says it in its own
 //! way. It knows the engine's refusals, and no front.
 
-use crate::core::Rejection;
+use crate::core::{Rejection, ScheduleRejection};
 use crate::engine::Refusal;
 use crate::store::BlobError;
 
@@ -66,6 +66,13 @@ fn kind_of(refusal: &Refusal) -> Kind {
         | Refusal::Blob(BlobError::Failed { .. }) => Kind::Busy,
         Refusal::Core(Rejection::NoSuchQueue { .. }) => Kind::NotFound,
         Refusal::Core(Rejection::QueueHasJobs { .. }) => Kind::WrongState,
+        Refusal::Core(Rejection::Schedule(refusal)) => match refusal {
+            ScheduleRejection::NotFound { .. } => Kind::NotFound,
+            ScheduleRejection::Exists { .. }
+            | ScheduleRejection::Configured { .. }
+            | ScheduleRejection::MadeByHand { .. } => Kind::WrongState,
+            ScheduleRejection::TooMany { .. } => Kind::Busy,
+        },
         Refusal::Core(Rejection::NothingToSubmit) => Kind::Invalid,
         Refusal::Core(Rejection::OutOfIds) | Refusal::Blob(_) => Kind::Internal,
         Refusal::NoRoom(_) => Kind::DiskFull,

@@ -4,7 +4,10 @@
 use super::damage_tests::{everything, verify_untouched};
 use super::workload::Workload;
 use super::*;
-use crate::core::{AfterFailure, Event, Exit, Holder, IdRange, Job, JobId, Row, State, StateKind, Time};
+use crate::core::{
+    AfterFailure, CatchUp, Event, Exit, Holder, IdRange, Job, JobId, Overlap, Rhythm, Row, Schedule, State,
+    StateKind, Time,
+};
 use crate::migrations::NEWEST;
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -130,10 +133,17 @@ fn describe(store: &mut DiskStore, found: &Recovered) -> String {
     let mut text = format!("last {} at {}\n", found.last.0, found.time.0);
     let next_id = found.state.next_id();
     writeln!(text, "next id {}", next_id).unwrap();
-    for Row::Queue(queue) in found.state.rows() {
-        let t = queue.totals;
-        let totals = [t.submitted, t.claimed, t.completed, t.failed, t.died, t.cancelled, t.expired];
-        writeln!(text, "queue {} paused {} totals {totals:?}", queue.name, queue.paused).unwrap();
+    for row in found.state.rows() {
+        match row {
+            Row::Queue(queue) => {
+                let t = queue.totals;
+                let totals = [t.submitted, t.claimed, t.completed, t.failed, t.died, t.cancelled, t.expired];
+                writeln!(text, "queue {} paused {} totals {totals:?}", queue.name, queue.paused).unwrap();
+            }
+            Row::Schedule(row) => {
+                writeln!(text, "schedule {} {}", row.name, describe_schedule(&row.schedule)).unwrap();
+            }
+        }
     }
     for (range, job) in found.state.runs(IdRange::new(JobId(1), next_id.0)) {
         for id in range.iter() {
@@ -146,6 +156,30 @@ fn describe(store: &mut DiskStore, found: &Recovered) -> String {
         }
     }
     text
+}
+
+fn describe_schedule(schedule: &Schedule) -> String {
+    let Schedule { plan, paused, since, next, waits, fired, skipped, runs } = schedule;
+    let rhythm = match &plan.rhythm {
+        Rhythm::Cron { fields, zone } => format!("cron {fields} in {zone}"),
+        Rhythm::Every(time) => format!("every {} ms", time.as_millis()),
+    };
+    let catch_up = CatchUp::ALL.iter().find(|(_, it)| *it == plan.catch_up).unwrap().0;
+    let overlap = Overlap::ALL.iter().find(|(_, it)| *it == plan.overlap).unwrap().0;
+    let runs: Vec<String> = runs.iter().map(|run| format!("{}@{}", run.job, run.at.0)).collect();
+    let envelope = plan.payload.envelope.as_ref().map(|envelope| crc32c::crc32c(envelope));
+    format!(
+        "{rhythm} catch up {catch_up} overlap {overlap} jitter {} ms ttl {:?} to {} usual priority {} configured {} body {} \
+         envelope {envelope:?} paused {paused} since {} next {} waits {waits} fired {fired} skipped {skipped} runs {runs:?}",
+        plan.jitter.as_millis(),
+        plan.ttl.map(|ttl| ttl.as_millis()),
+        plan.spec.queue,
+        plan.usual_priority,
+        plan.configured,
+        plan.payload.body.len(),
+        since.0,
+        next.0,
+    )
 }
 
 fn describe_job(job: &Job, envelope: &Envelope) -> String {

@@ -258,7 +258,7 @@ impl Fold {
             return Err(ahead_of_log("jobs", &block.to_be_bytes(), newest, last));
         }
         if let Some((newest, rows)) = self.newer.last_key_value() {
-            return Err(ahead_of_log("queues", row_key(&rows[0].key()), *newest, last));
+            return Err(ahead_of_log("queues", &row_key(&rows[0].key()), *newest, last));
         }
         // Jobs that arrived and went before their row was written have left no trace but this.
         self.state.raise_next_id(self.next_id);

@@ -161,7 +161,7 @@ impl Workload {
         let ended = |state: &JobState| state.kind().is_final();
         let due = (draw.below(2) == 0).then_some(Time(1 << 40));
         let queue = || QueueName::new("queue-1").unwrap();
-        Some(match draw.below(16) {
+        Some(match draw.below(18) {
             0..4 => self.submitted(1 + draw.below(40), draw.below(30)),
             4 | 5 => {
                 let holder = if due.is_some() { Holder::Anyone } else { Holder::Session(draw.below(3)) };
@@ -181,12 +181,59 @@ impl Workload {
             12 => Event::Cancelled { jobs: self.some(draw, |state| !ended(state))?, end },
             13 => Event::Revived { jobs: self.some(draw, ended)? },
             14 => Event::Deleted { jobs: self.some(draw, |_| true)? },
+            15 | 16 => self.schedule(draw),
             _ if due.is_some() => Event::Paused { queue: queue() },
             _ if self.state.queue(&queue()).is_none_or(|queue| queue.counts().all() == 0) => {
                 Event::QueueForgotten { queue: queue() }
             }
             _ => Event::Resumed { queue: queue() },
         })
+    }
+
+    /// Something that may happen to one of three schedules.
+    fn schedule(&self, draw: &mut Draw) -> Event {
+        let name = ScheduleName::new(&format!("queue-{}", draw.below(3))).unwrap();
+        let (since, next) = (self.time, Time(1 << 40));
+        let there = self.state.schedules().get(&name);
+        let change = match draw.below(8) {
+            0..3 => ScheduleChange::Set { plan: Arc::new(Self::plan(draw)), since, next },
+            _ if there.is_none() => ScheduleChange::Set { plan: Arc::new(Self::plan(draw)), since, next },
+            3 | 4 => {
+                let run = Run { at: since, job: JobId(1 + draw.below(self.state.next_id().0)) };
+                ScheduleChange::Fired { run, since, next, waits: false }
+            }
+            5 if there.is_some_and(|schedule| !schedule.paused) => {
+                ScheduleChange::Passed { skipped: 2, since, next, waits: true }
+            }
+            5 => ScheduleChange::Resumed { since, next },
+            6 => ScheduleChange::Paused,
+            _ => ScheduleChange::Removed,
+        };
+        Event::Schedule { name, change }
+    }
+
+    /// What one may submit, and when.
+    pub(crate) fn plan(draw: &mut Draw) -> Plan {
+        let second = std::time::Duration::from_secs(1);
+        let mut spec = Spec::plain(QueueName::new("queue-1").unwrap());
+        spec.has_envelope = draw.below(2) == 0;
+        Plan {
+            rhythm: match draw.below(2) {
+                0 => Rhythm::Cron { fields: "0 3 * * *".into(), zone: "Europe/Berlin".into() },
+                _ => Rhythm::Every(second * 7),
+            },
+            catch_up: CatchUp::ALL[draw.below(3) as usize].1,
+            overlap: Overlap::ALL[draw.below(4) as usize].1,
+            jitter: second * draw.below(2) as u32,
+            usual_priority: draw.below(2) == 0,
+            ttl: (draw.below(2) == 0).then_some(second),
+            payload: Payload {
+                body: vec![7; draw.below(3_000) as usize].into(),
+                envelope: spec.has_envelope.then(|| (*Self::envelope(JobId(9))).into()),
+            },
+            configured: draw.below(2) == 0,
+            spec: Arc::new(spec),
+        }
     }
 
     /// Some jobs in one of these states, neighbours as a rule.

@@ -7,6 +7,7 @@ mod kept;
 mod lease;
 mod pause;
 mod queues;
+mod schedule;
 mod submit;
 mod tick;
 
@@ -102,6 +103,7 @@ impl<R: Recorder> Decision<'_, R> {
             Command::Resume { queue } => self.pause(queue, false),
             Command::ForgetQueue { queue } => self.forget_queue(queue),
             Command::Purge { queue } => self.purge(queue),
+            Command::Schedule { name, action } => self.schedule(name, action),
         }
     }
 

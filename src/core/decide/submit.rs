@@ -35,7 +35,7 @@ impl<R: Recorder> Decision<'_, R> {
         Ok(Outcome::Submitted(IdRange::new(first, count)))
     }
 
-    fn submitted(&self, group: &Group, first: JobId) -> Event {
+    pub(super) fn submitted(&self, group: &Group, first: JobId) -> Event {
         let now = self.moment.now;
         let shared = self.state().queue(&group.spec.queue).and_then(|queue| queue.recent(&group.spec));
         let due = match group.start {
@@ -53,7 +53,7 @@ impl<R: Recorder> Decision<'_, R> {
     }
 
     /// Makes room for the queues of these jobs. The number of queues and the length of each are limited.
-    fn make_room(&mut self, groups: &[Group]) -> Result<(), Rejection> {
+    pub(super) fn make_room(&mut self, groups: &[Group]) -> Result<(), Rejection> {
         if let [only] = groups {
             let new = self.room_in(&only.spec.queue, only.count)?;
             return self.make_room_for_queues(new, only.spec.owner, &HashSet::new());

@@ -58,7 +58,7 @@ fn has_sample(event: &Event) -> bool {
             true
         }
         Event::Revived { .. } | Event::Deleted { .. } | Event::Paused { .. } | Event::Resumed { .. } => true,
-        Event::RateUsed { .. } | Event::QueueForgotten { .. } => true,
+        Event::RateUsed { .. } | Event::QueueForgotten { .. } | Event::Schedule { .. } => true,
     }
 }
 

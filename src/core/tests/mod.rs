@@ -10,6 +10,7 @@ mod model;
 mod order;
 mod pauses;
 mod queues;
+mod schedules;
 mod sequences;
 mod table;
 mod turns;

@@ -18,7 +18,12 @@ fn use_up(world: &mut World, queue: &str) {
 }
 
 fn names(world: &World) -> Vec<String> {
-    world.core.state.rows().iter().map(|Row::Queue(queue)| queue.name.to_string()).collect()
+    let rows = world.core.state.rows();
+    let names = rows.iter().filter_map(|row| match row {
+        Row::Queue(queue) => Some(queue.name.to_string()),
+        Row::Schedule(_) => None,
+    });
+    names.collect()
 }
 
 /// Whoever had made ten thousand queues by mistake had shut out everybody, and nothing removed one.

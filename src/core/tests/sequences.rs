@@ -129,6 +129,10 @@ struct Promises {
     attempts: BTreeMap<JobId, Attempt>,
 }
 
+fn queue_row(row: &Row) -> Option<&QueueRow> {
+    if let Row::Queue(queue) = row { Some(queue) } else { None }
+}
+
 impl Promises {
     fn hold(&mut self, before: &View, after: &View, outcome: &Result<Outcome, Rejection>) {
         let job_in = |view: &View, id: JobId| {
@@ -141,10 +145,10 @@ impl Promises {
                 self.newest_id = ids.end().0 - 1;
                 // Queues that made room for those of this submit have taken their totals along.
                 let submitted = |rows: &[Row], name: &QueueName| {
-                    let mut queues = rows.iter().map(|Row::Queue(queue)| queue);
+                    let mut queues = rows.iter().filter_map(queue_row);
                     queues.find(|queue| queue.name == *name).map_or(0, |queue| queue.totals.submitted)
                 };
-                let queues = after.1.iter().map(|Row::Queue(queue)| queue);
+                let queues = after.1.iter().filter_map(queue_row);
                 let arrived = queues.map(|q| q.totals.submitted - submitted(&before.1, &q.name)).sum::<u64>();
                 assert_eq!(arrived, ids.len, "all jobs of a submit arrive");
             }

@@ -26,9 +26,9 @@ use std::path::PathBuf;
 /// Bytes before the first piece: magic, version, checksum of the salt, salt, zeros.
 const HEADER: usize = 32;
 const MAGIC: &[u8; 8] = b"MUSHRBAK";
-/// What is written. The first version had fewer kinds of pieces, and is read as well; a program that knows no other says that
-/// it cannot read this one, where it would have found each new piece damaged.
-const VERSION: u32 = 2;
+/// What is written. Earlier versions had fewer kinds of pieces and rows, and are read as well; a program that knows no other
+/// says that it cannot read this one, where it would have found each new piece damaged.
+const VERSION: u32 = 3;
 const OLDEST: u32 = 1;
 
 /// Why a backup was not taken or restored.

@@ -113,10 +113,12 @@ fn the_header_says_whether_it_can_be_read() {
     let dir = tempfile::tempdir().unwrap();
     let (mut store, work) = (open(dir.path()), Workload::default());
     let mut bytes = taken(&mut store);
-    assert_eq!(bytes[8], 2);
-    bytes[8] = 1;
-    check(&bytes, &work);
-    bytes[8] = 3;
+    assert_eq!(bytes[8], 3);
+    [1, 2].into_iter().for_each(|version| {
+        bytes[8] = version;
+        check(&bytes, &work);
+    });
+    bytes[8] = 4;
     let defects = defects(&bytes);
     assert!(
         defects.len() == 1 && defects[0].to_string().contains("that this version can read"),

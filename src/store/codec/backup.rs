@@ -61,7 +61,7 @@ impl Piece {
                 let key = row.row.key();
                 let key = row_key(&key);
                 put((ROW, key.len() as u64), out);
-                out.extend_from_slice(key);
+                out.extend_from_slice(&key);
                 out.extend_from_slice(&row.encode());
             }
             Piece::Commit(number, payload) => {

@@ -2,6 +2,7 @@
 
 use super::job::{from_moment, moment};
 use super::options::{put_spec, read_spec};
+use super::schedule::{put_change, read_change};
 use super::{DecodeError, Reader, old, put};
 use crate::core::{
     AfterFailure, Ending, Event, Exit, Holder, IdRange, Ids, JobId, QueueName, RateUsed, Time,
@@ -35,6 +36,7 @@ const DEFERRED: u8 = 16;
 const QUEUE_FORGOTTEN: u8 = 17;
 const SUBMITTED: u8 = 18;
 const RATE_USED: u8 = 19;
+const SCHEDULE: u8 = 20;
 
 /// First id and length.
 #[derive(Clone, Copy, Encode, Decode)]
@@ -214,6 +216,10 @@ pub(super) fn put_event(event: &Event, out: &mut Vec<u8>) {
         Event::Resumed { queue } => put((RESUMED, queue.as_str()), out),
         Event::RateUsed { queue, used } => put((RATE_USED, queue.as_str(), used.0), out),
         Event::QueueForgotten { queue } => put((QUEUE_FORGOTTEN, queue.as_str()), out),
+        Event::Schedule { name, change } => {
+            put(SCHEDULE, out);
+            put_change(name, change, out);
+        }
     }
 }
 
@@ -292,6 +298,10 @@ fn read_other(kind: u8, reader: &mut Reader<'_>) -> Result<Event, DecodeError> {
             Event::RateUsed { queue: QueueName::new(queue)?, used: RateUsed(used) }
         }
         QUEUE_FORGOTTEN => Event::QueueForgotten { queue: QueueName::new(reader.take()?)? },
+        SCHEDULE => {
+            let (name, change) = read_change(reader)?;
+            Event::Schedule { name, change }
+        }
         _ => return Err(DecodeError::Event(kind)),
     })
 }

@@ -14,6 +14,7 @@ mod meta;
 mod old;
 mod options;
 mod row;
+mod schedule;
 #[cfg(test)]
 mod tests;
 

@@ -2,15 +2,23 @@
 //! name; that of anything else begins with a byte that no name has.
 
 use super::fields::{put_fields, read_fields};
+use super::schedule::{put_schedule, read_name, read_schedule};
 use super::{DecodeError, Reader, put};
-use crate::core::{QueueName, QueueRow, RateUsed, Row, RowKey, Time, Totals};
+use crate::core::{QueueName, QueueRow, RateUsed, Row, RowKey, ScheduleRow, Time, Totals};
 use crate::store::CommitNo;
+use std::borrow::Cow;
 
 /// The version in which rows of queues are written.
 const QUEUE: u8 = 3;
 
 // The numbers of the fields are on people's disks: none is ever used again.
 const RATE_USED: u8 = 1;
+
+/// The same of schedules.
+const SCHEDULE: u8 = 1;
+
+/// What the key of a schedule begins with.
+const SCHEDULE_KEY: u8 = b'@';
 
 /// A row of the tree `queues`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,9 +29,10 @@ pub(crate) struct StampedRow {
 }
 
 /// The key of a row.
-pub(crate) fn row_key(key: &RowKey) -> &[u8] {
+pub(crate) fn row_key(key: &RowKey) -> Cow<'_, [u8]> {
     match key {
-        RowKey::Queue(name) => name.as_str().as_bytes(),
+        RowKey::Queue(name) => name.as_str().as_bytes().into(),
+        RowKey::Schedule(name) => [&[SCHEDULE_KEY], name.as_str().as_bytes()].concat().into(),
     }
 }
 
@@ -45,11 +54,24 @@ impl StampedRow {
                 });
                 out
             }
+            Row::Schedule(row) => {
+                let mut out = vec![SCHEDULE];
+                put(self.commit.0, &mut out);
+                put_schedule(&row.schedule, &mut out);
+                out
+            }
         }
     }
 
     pub(crate) fn decode(key: &[u8], bytes: &[u8]) -> Result<StampedRow, DecodeError> {
-        let name = std::str::from_utf8(key).map_err(|_| DecodeError::Value("a queue's name"))?;
+        let name = std::str::from_utf8(key).map_err(|_| DecodeError::Value("a row's name"))?;
+        if let Some(name) = name.strip_prefix(char::from(SCHEDULE_KEY)) {
+            let mut reader = Reader::of("a row of a schedule", SCHEDULE, bytes)?;
+            let (commit, schedule) = (CommitNo(reader.take()?), read_schedule(&mut reader)?);
+            reader.end()?;
+            let row = Row::Schedule(ScheduleRow { name: read_name(name)?, schedule });
+            return Ok(StampedRow { commit, row });
+        }
         let (version, mut reader) = Reader::up_to("a row of a queue", QUEUE, bytes)?;
         let (commit, paused): (u64, bool) = reader.take()?;
         let [submitted, claimed, completed, failed, died, cancelled, expired] = reader.take::<[u64; 7]>()?;

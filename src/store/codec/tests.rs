@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::core::*;
+use crate::store::workload::{Draw, Workload};
 use crate::store::{Commit, CommitNo};
 use bytes::Bytes;
 use proptest::prelude::*;
@@ -99,7 +100,66 @@ fn event() -> impl Strategy<Value = Event> {
         queue().prop_map(|queue| Event::Paused { queue }),
         queue().prop_map(|queue| Event::Resumed { queue }),
         queue().prop_map(|queue| Event::QueueForgotten { queue }),
+        ("[a-z]{1,9}", schedule_change())
+            .prop_map(|(name, change)| Event::Schedule { name: ScheduleName::new(&name).unwrap(), change }),
     ]
+}
+
+fn plan() -> impl Strategy<Value = Plan> {
+    any::<u64>().prop_map(|seed| Workload::plan(&mut Draw(seed)))
+}
+
+fn run() -> impl Strategy<Value = Run> {
+    (time(), 1u64..1 << 40).prop_map(|(at, job)| Run { at, job: JobId(job) })
+}
+
+fn schedule_change() -> impl Strategy<Value = ScheduleChange> {
+    prop_oneof![
+        (plan(), time(), time()).prop_map(|(plan, since, next)| ScheduleChange::Set {
+            plan: plan.into(),
+            since,
+            next
+        }),
+        (run(), time(), time(), any::<bool>())
+            .prop_map(|(run, since, next, waits)| { ScheduleChange::Fired { run, since, next, waits } }),
+        (any::<u64>(), time(), time(), any::<bool>()).prop_map(|(skipped, since, next, waits)| {
+            ScheduleChange::Passed { skipped, since, next, waits }
+        }),
+        Just(ScheduleChange::Paused),
+        (time(), time()).prop_map(|(since, next)| ScheduleChange::Resumed { since, next }),
+        (time(), time()).prop_map(|(since, next)| ScheduleChange::Moved { since, next }),
+        Just(ScheduleChange::Removed),
+    ]
+}
+
+fn schedule() -> impl Strategy<Value = Schedule> {
+    let runs = prop::collection::vec(run(), 0..=Schedule::RUNS);
+    (plan(), any::<[bool; 2]>(), (time(), time()), any::<[u64; 2]>(), runs).prop_map(
+        |(plan, [paused, waits], (since, next), [fired, skipped], runs)| Schedule {
+            plan: plan.into(),
+            paused,
+            since,
+            next,
+            waits: waits && !paused,
+            fired,
+            skipped,
+            runs,
+        },
+    )
+}
+
+proptest! {
+    #[test]
+    fn schedules_read_as_they_were_written(schedule in schedule(), commit: u64) {
+        let name = ScheduleName::new("nightly").unwrap();
+        let row = StampedRow { commit: CommitNo(commit), row: Row::Schedule(ScheduleRow { name, schedule }) };
+        let (key, bytes) = (row.row.key(), row.encode());
+        prop_assert_eq!(&*row_key(&key), b"@nightly");
+        prop_assert_eq!(StampedRow::decode(&row_key(&key), &bytes).unwrap(), row);
+        for len in 0..bytes.len() {
+            prop_assert!(StampedRow::decode(b"@nightly", &bytes[..len]).is_err());
+        }
+    }
 }
 
 fn state() -> impl Strategy<Value = JobState> {
@@ -388,7 +448,7 @@ fn bodies_read_as_they_were_written() {
 
 /// The bound that sled's blobs depend on: see precaution 3.
 #[test]
-fn the_largest_row_of_jobs_stays_below_its_bound() {
+fn the_largest_rows_of_jobs_and_schedules_stay_below_their_bound() {
     let text = "x".repeat(Failure::TEXT_MAX);
     let runs = block_range(1).iter().map(|id| {
         let name = QueueName::new(&format!("{:0100}", id.0)).unwrap();
@@ -404,5 +464,16 @@ fn the_largest_row_of_jobs_stays_below_its_bound() {
         (IdRange::from(id), job)
     });
     let row = BlockRow::new(CommitNo(u64::MAX), runs.collect());
+    assert!(row.encode().len() <= ROW_MAX);
+    let mut plan = Workload::plan(&mut Draw(1));
+    let text = || "x".repeat(Rhythm::TEXT_MAX).into();
+    let tags = vec![("n".repeat(Envelope::TAGS_MAX / 2).into(), "v".repeat(Envelope::TAGS_MAX / 2).into())];
+    plan.rhythm = Rhythm::Cron { fields: text(), zone: text() };
+    plan.payload.body = vec![7; Payload::BODY_MAX].into();
+    plan.payload.envelope = Some((*Envelope::new(tags).unwrap().encode()).into());
+    let change = ScheduleChange::Set { plan: Arc::new(plan), since: Time::NEVER, next: Time::NEVER };
+    let (name, mut state) = (ScheduleName::new(&"n".repeat(100)).unwrap(), State::default());
+    state.apply(&Event::Schedule { name, change });
+    let row = StampedRow { commit: CommitNo(u64::MAX), row: state.rows().remove(0) };
     assert!(row.encode().len() <= ROW_MAX);
 }

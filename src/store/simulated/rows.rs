@@ -93,7 +93,7 @@ impl Rows for SimulatedRows {
     fn rows(&self) -> Result<Vec<StampedRow>, HomeError> {
         let decode = |(key, row): (&RowKey, &Vec<u8>)| {
             let key = row_key(key);
-            StampedRow::decode(key, row).map_err(|error| damaged("queues", key, error))
+            StampedRow::decode(&key, row).map_err(|error| damaged("queues", &key, error))
         };
         self.rows.iter().map(decode).collect()
     }

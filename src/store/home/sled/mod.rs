@@ -156,8 +156,8 @@ impl SledRows {
             trees.tally.begin(&trees.meta)?;
             let (key, row) = (row.row.key(), row.encode());
             let key = row_key(&key);
-            let before = trees.queues.insert(key, row.as_slice())?;
-            trees.count(key, before.as_deref(), Some(&row));
+            let before = trees.queues.insert(&key, row.as_slice())?;
+            trees.count(&key, before.as_deref(), Some(&row));
             Ok(())
         })
     }
@@ -167,8 +167,8 @@ impl SledRows {
         self.write(|trees| {
             trees.tally.begin(&trees.meta)?;
             let key = row_key(key);
-            let before = trees.queues.remove(key)?;
-            trees.count(key, before.as_deref(), None);
+            let before = trees.queues.remove(&key)?;
+            trees.count(&key, before.as_deref(), None);
             Ok(())
         })
     }
