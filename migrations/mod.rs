@@ -63,8 +63,8 @@ pub enum MigrationError {
     },
     /// A step failed.
     #[error(
-        "bringing {} from format {from} to the next failed: {source}{}. What it rewrites is kept in {}: nothing is \
-         lost, and the next start tries again", dir.display(), advice(source), copies.display()
+        "data directory {} cannot be brought from format {from} to the next: {source}{}. The old files are kept in \
+         {}; nothing is lost, and the next start tries again", dir.display(), advice(source), copies.display()
     )]
     Step {
         /// The directory.

@@ -38,7 +38,9 @@ impl Target {
 /// Asks a person back. Without a terminal there is nobody to ask, and the answer is an error that says what to do.
 pub(super) fn confirm(question: &str) -> Result<(), Failure> {
     if !io::stdin().is_terminal() {
-        return Err(Failure::usage(format!("{question} Nobody is here to answer: say --yes if so")));
+        return Err(Failure::usage(format!(
+            "{question} There is no terminal to ask on: give --yes to confirm"
+        )));
     }
     write!(io::stderr(), "{question} [y/N] ")?;
     io::stderr().flush()?;

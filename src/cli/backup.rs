@@ -22,8 +22,8 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 const BACKUP: &str = "\
-The daemon goes on working; the backup is as of its end. It is checked when it is written, and appears under its name
-only when it is whole and on disk.
+The daemon keeps running; the backup shows the state at its end. It is read back and checked, and gets its name only when
+it is complete and on disk.
 
 Examples:
   musher backup /srv/backups                    a new file in there; prints its name
@@ -34,10 +34,10 @@ Examples:
 #[derive(Debug, Args)]
 #[command(after_help = BACKUP)]
 pub(super) struct Backup {
-    /// The directory or the file to write to, or `-` for standard output; nothing is written over
+    /// The directory or the file to write to, or `-` for standard output; nothing is overwritten
     #[arg(value_name = "DIR|FILE|-")]
     to: PathBuf,
-    /// Read this data directory, which no daemon may have open, and do not ask the daemon
+    /// Read this data directory instead of asking the daemon; no daemon may have it open
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
     /// Print what was written as JSON
@@ -50,7 +50,7 @@ impl Backup {
         if self.to.as_os_str() == "-" {
             if self.json {
                 return Err(Failure::usage(
-                    "the backup goes to standard output, so --json cannot; name a file",
+                    "the backup goes to standard output, where --json would print; name a file",
                 ));
             }
             let mut out = Handover::to_stdout()?;
@@ -70,7 +70,9 @@ impl Backup {
         });
         let Some(found) = found.map_err(Failure::failed)? else {
             let wrong = wrong.map(|defect| defect.to_string()).unwrap_or_default();
-            return Err(Failure::failed(format!("the backup that was written is not whole: {wrong}")));
+            return Err(Failure::failed(format!(
+                "the backup that was written is damaged: {wrong}; try again"
+            )));
         };
         let bytes = part.file.metadata()?.len();
         part.keep(&target)?;
@@ -95,7 +97,7 @@ impl Backup {
         };
         if target.exists() {
             return Err(Failure::failed(format!(
-                "{} is there already; nothing is written over",
+                "{} exists already and is not overwritten; choose another name",
                 target.display()
             )));
         }
@@ -125,7 +127,7 @@ async fn online(client: &Client, out: &mut impl Write) -> End {
             _ => return Err(crate::client::ClientError::Unexpected.into()),
         }
     }
-    Err(Failure::failed("the daemon has gone away in the middle of the backup; nothing was kept of it"))
+    Err(Failure::failed("the daemon went away in the middle of the backup; nothing was kept of it"))
 }
 
 /// Half a backup is none, so whoever reads it must not go away.
@@ -186,8 +188,8 @@ impl Drop for Part {
 }
 
 const RESTORE: &str = "\
-Nothing that is there is written over. Ids after those of the backup may have been given before the data was lost, so
-a million of them are never given again; --skip-ids says how many.
+Nothing is overwritten: the directory must be empty, or not exist. Ids after the last one of the backup may have been used
+before the data was lost, so a million of them are skipped; --skip-ids sets another number.
 
 Examples:
   musher restore /srv/backups/musher-20260801T030000Z.backup --data /var/lib/musher
@@ -199,10 +201,10 @@ pub(super) struct Restore {
     /// The backup, or `-` for standard input
     #[arg(value_name = "FILE|-")]
     from: PathBuf,
-    /// The data directory to make; it must be empty, or not there
+    /// The data directory to create; it must be empty, or not exist
     #[arg(long, value_name = "DIR")]
     data: PathBuf,
-    /// How many ids are left out
+    /// How many ids to skip after the last one of the backup
     #[arg(long, value_name = "N", default_value_t = 1_000_000)]
     skip_ids: u64,
     /// Print what was restored as JSON
@@ -232,8 +234,8 @@ impl Restore {
 }
 
 const MIGRATE: &str = "\
-A start of the daemon does the same; this is for doing it ahead. What a step rewrites is copied before and put back
-if it fails.
+The daemon does the same when it starts; this does it ahead of time. Files that a step rewrites are copied first, and put
+back if it fails.
 
 Example:
   musher migrate --data /var/lib/musher";
@@ -252,7 +254,8 @@ pub(super) struct Migrate {
 impl Migrate {
     pub(super) fn run(&self) -> End {
         let data = self.data.clone().or_else(|| data_dir(&Surroundings::real()));
-        let data = data.ok_or_else(|| Failure::usage("no data directory is known; name it with --data"))?;
+        let data =
+            data.ok_or_else(|| Failure::usage("the data directory is not known; name it with --data"))?;
         let (from, to) = store::migrate(&data).map_err(Failure::failed)?;
         match (self.json, from == to) {
             (true, _) => output::json(&json!({ "data": data, "from": from, "to": to }))?,

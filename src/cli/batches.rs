@@ -126,7 +126,7 @@ impl Account {
         };
         if let Some(line) = self.next_line {
             let unknown =
-                if self.unknown { "look whether its batch was taken all the same, or " } else { "" };
+                if self.unknown { "check whether its batch was taken all the same, or " } else { "" };
             text += &format!("; {unknown}go on with line {line}");
         }
         if self.behind > 0 {

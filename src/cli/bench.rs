@@ -38,7 +38,7 @@ Examples:
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Bench {
-    /// How long jobs are submitted; what was submitted is then worked off
+    /// How long jobs are submitted; then they are worked off
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u64).range(1..=3600))]
     seconds: u64,
     /// Connections that submit
@@ -62,7 +62,7 @@ pub(super) struct Bench {
     /// Where the temporary daemon keeps its data: the disk that is measured [default: the system's temporary directory]
     #[arg(long, value_name = "DIR", requires = "own")]
     dir: Option<PathBuf>,
-    /// One line of JSON a step
+    /// Print a line of JSON for each step
     #[arg(long)]
     json: bool,
 }

@@ -33,10 +33,10 @@ pub(super) struct Which {
     /// All with this tag; may be repeated
     #[arg(long = "tag", value_name = "NAME=VALUE", value_parser = parse_tag, conflicts_with = "ids")]
     tags: Vec<(String, String)>,
-    /// Do not ask back
+    /// Do not ask for confirmation
     #[arg(short, long)]
     yes: bool,
-    /// Print an object for each job
+    /// Print a JSON object for each job
     #[arg(long)]
     json: bool,
 }
@@ -129,7 +129,7 @@ macro_rules! queue_verbs {
         pub(super) struct $name {
             /// The queue
             queue: String,
-            /// Print an object
+            /// Print a JSON object
             #[arg(long)]
             json: bool,
         }
@@ -148,8 +148,8 @@ macro_rules! queue_verbs {
 }
 
 queue_verbs! {
-    Pause: "Example:\n  musher pause mails", true, "queue {} gives out no more jobs";
-    Resume: "Example:\n  musher resume mails", false, "queue {} gives out jobs";
+    Pause: "Example:\n  musher pause mails", true, "queue {} is paused: it gives out no jobs";
+    Resume: "Example:\n  musher resume mails", false, "queue {} is resumed: it gives out jobs";
 }
 
 #[derive(Debug, Args)]
@@ -157,10 +157,10 @@ queue_verbs! {
 pub(super) struct Purge {
     /// The queue
     queue: String,
-    /// Do not ask back
+    /// Do not ask for confirmation
     #[arg(short, long)]
     yes: bool,
-    /// Print an object
+    /// Print a JSON object
     #[arg(long)]
     json: bool,
 }
@@ -192,10 +192,10 @@ impl Purge {
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  musher drain --wait && systemctl restart musher")]
 pub(super) struct Drain {
-    /// Wait until nothing runs any more
+    /// Wait until no job is leased any more
     #[arg(long)]
     wait: bool,
-    /// Print an object
+    /// Print a JSON object
     #[arg(long)]
     json: bool,
 }
@@ -209,7 +209,7 @@ impl Drain {
                     output::json(&view)?;
                 }
                 let running = counted(view.leased, "job is", "jobs are");
-                eprintln!("draining: {running} still leased; `musher undrain` takes it back");
+                eprintln!("draining: {running} still leased; `musher undrain` ends the drain");
                 return Ok(ExitCode::SUCCESS);
             }
             tokio::time::sleep(LOOK_EVERY).await;
@@ -220,7 +220,7 @@ impl Drain {
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  musher undrain")]
 pub(super) struct Undrain {
-    /// Print an object
+    /// Print a JSON object
     #[arg(long)]
     json: bool,
 }

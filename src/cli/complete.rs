@@ -26,7 +26,7 @@ const PATIENCE: Duration = Duration::from_millis(500);
 const JOBS: u32 = 50;
 
 const EXAMPLES: &str = "\
-The completions ask the running daemon for its queues, jobs and leases, and nothing of a daemon that is not there.
+Completions offer the queues, jobs and leases of the running daemon; without a daemon, only verbs and options.
 
 Examples:
   source <(musher completions bash)             in ~/.bashrc

@@ -61,12 +61,12 @@ pub(super) struct ConfigVerb {
 
 #[derive(Debug, Subcommand)]
 enum What {
-    /// Say everything that is wrong with a configuration, and what is odd
+    /// Report every error and warning of a configuration
     #[command(after_help = "Example:\n  musher config check musher.toml")]
     Check {
         /// The file [default: the one that `serve` would read]
         file: Option<PathBuf>,
-        /// Print an object
+        /// Print a JSON object
         #[arg(long)]
         json: bool,
     },

@@ -29,7 +29,7 @@ pub(super) struct Demo {
     /// How many jobs
     #[arg(long, value_name = "N", default_value_t = 5_000, value_parser = clap::value_parser!(u64).range(100..=1_000_000))]
     jobs: u64,
-    /// Print the account as an object
+    /// Print the result as a JSON object
     #[arg(long)]
     json: bool,
 }

@@ -15,7 +15,7 @@ const LONGEST_WAIT_MS: u64 = 24 * 3600 * 1000;
 #[derive(Clone, Debug, Default, Args)]
 #[command(next_help_heading = "Options of the job")]
 pub(super) struct JobArgs {
-    /// Its place among the others of the queue: 0 goes first [default: the queue's]
+    /// Its priority in the queue: 0 goes first [default: the queue's]
     #[arg(long, value_name = "N")]
     pub(super) priority: Option<u32>,
     /// Run it only after this time, such as 10s or 1h30m
@@ -24,16 +24,16 @@ pub(super) struct JobArgs {
     /// Run it only at this point in time, such as 2026-12-24T18:00 or with a zone; at once if that is past
     #[arg(long, value_name = "POINT")]
     pub(super) at: Option<String>,
-    /// Forget about it if it has not begun after this time
+    /// Let it expire if it has not begun after this time
     #[arg(long, value_name = "TIME", value_parser = parse_ttl)]
     pub(super) ttl: Option<Duration>,
-    /// After how many failed attempts it is dead [default: the queue's]
+    /// After how many failed attempts the job is dead [default: the queue's]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub(super) attempts: Option<u32>,
     /// How it waits between attempts: fixed, linear or exponential, the first wait, the longest
     #[arg(long, value_name = "KIND:BASE[:MAX]", value_parser = parse_backoff)]
     pub(super) backoff: Option<WireBackoff>,
-    /// How long one attempt may run; 0 for without end [default: the queue's]
+    /// How long one attempt may run; 0 for no limit [default: the queue's]
     #[arg(long, value_name = "TIME", value_parser = parse_duration)]
     pub(super) timeout: Option<Duration>,
     /// A name and a value, for people and workers; may be repeated

@@ -21,10 +21,10 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 const CLAIM: &str = "\
-Prints one line a job: ID@ATTEMPT, and the body behind a tab. A body of more than a line, with control characters,
-or with a quote at its beginning comes as JSON text, in quotes. In --json a body that is not text is `body_base64`.
-Exit code 75 if there was none in time. The lease outlives this command: settle it by its ID@ATTEMPT.
-Jobs that standard output does not take, as in `musher claim mails -n 100 | head -1`, are given back, uncounted.
+Prints one line per job: ID@ATTEMPT, a tab, and the body. A body with line breaks or control characters, or one that
+begins with a quote, is printed as a JSON string. With --json, a body that is not text is `body_base64`.
+Exit code 75 if there was no job in time. The lease outlives this command: settle it by its ID@ATTEMPT.
+Jobs whose lines are not read, as in `musher claim mails -n 100 | head -1`, are given back, and the attempt is not counted.
 
 Examples:
   lease=$(musher claim mails --wait 20s | cut -f1) && musher complete \"$lease\"
@@ -54,7 +54,7 @@ pub(super) struct Claim {
     /// How long to wait for the first job
     #[arg(long, value_name = "TIME", value_parser = parse_duration)]
     wait: Option<Duration>,
-    /// Print objects with all there is
+    /// Print JSON objects with all details
     #[arg(long)]
     json: bool,
 }
@@ -121,7 +121,7 @@ async fn give_back(client: &Client, jobs: &[ClaimedJob], arrived: usize, why: &i
     }
     let (all, left) = (jobs.len() as u64, &jobs[arrived.min(jobs.len())..]);
     let taken =
-        format!("standard output took {} of {} jobs ({why})", count(all - left.len() as u64), count(all));
+        format!("only {} of {} jobs could be printed ({why})", count(all - left.len() as u64), count(all));
     let (mut back, mut faults) = (0, Vec::new());
     for part in left.chunks(client.limits().batch.max(1)) {
         let verdict = Verdict::Release { delay_ms: 0 };
@@ -174,7 +174,7 @@ pub(super) struct Complete {
     /// The leases
     #[arg(required = true, value_name = "ID@ATTEMPT", value_parser = parse_lease)]
     leases: Vec<LeaseRef>,
-    /// Print an object a line for each lease
+    /// Print a JSON object per lease, one a line
     #[arg(long)]
     json: bool,
 }
@@ -193,7 +193,7 @@ pub(super) struct Fail {
     /// The leases
     #[arg(required = true, value_name = "ID@ATTEMPT", value_parser = parse_lease)]
     leases: Vec<LeaseRef>,
-    /// What to remember of it
+    /// The error to record
     #[arg(long, value_name = "TEXT", default_value = "failed by hand")]
     error: String,
     /// When it runs again, if attempts are left [default: what the backoff says]
@@ -202,7 +202,7 @@ pub(super) struct Fail {
     /// Never run it again
     #[arg(long)]
     dead: bool,
-    /// Print an object a line for each lease
+    /// Print a JSON object per lease, one a line
     #[arg(long)]
     json: bool,
 }
@@ -228,7 +228,7 @@ pub(super) struct Extend {
     /// How long they last from now [default: the queue's setting]
     #[arg(long, value_name = "TIME", value_parser = parse_lease_time)]
     lease: Option<Duration>,
-    /// Print an object a line for each lease
+    /// Print a JSON object per lease, one a line
     #[arg(long)]
     json: bool,
 }
@@ -250,7 +250,7 @@ pub(super) struct Release {
     /// When the jobs may run again
     #[arg(long, value_name = "TIME", value_parser = parse_duration)]
     delay: Option<Duration>,
-    /// Print an object a line for each lease
+    /// Print a JSON object per lease, one a line
     #[arg(long)]
     json: bool,
 }

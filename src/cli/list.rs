@@ -31,13 +31,13 @@ Examples:
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct List {
-    /// Only of this queue
+    /// Only jobs of this queue
     #[arg(long, value_name = "Q")]
     queue: Option<String>,
-    /// Only in this state: scheduled, ready, leased, done, dead, cancelled, expired
+    /// Only jobs in this state: scheduled, ready, leased, done, dead, cancelled, expired
     #[arg(long, value_name = "S")]
     state: Option<String>,
-    /// Only with this tag; may be repeated
+    /// Only jobs with this tag; may be repeated
     #[arg(long = "tag", value_name = "NAME=VALUE", value_parser = parse_tag)]
     tags: Vec<(String, String)>,
     /// The newest first
@@ -46,16 +46,16 @@ pub(super) struct List {
     /// The oldest first
     #[arg(long, conflicts_with = "newest")]
     oldest: bool,
-    /// At most so many
+    /// At most this many
     #[arg(long, value_name = "N", default_value_t = 50)]
     limit: u64,
-    /// Begin behind this job, in the order of the list
+    /// Begin after this job, in the order of the list
     #[arg(long, value_name = "ID", value_parser = parse_id)]
     after: Option<u64>,
     /// Look again each second, until Ctrl-C; with --json, print what has changed
     #[arg(long)]
     watch: bool,
-    /// Print an object a line
+    /// Print JSON objects, one a line
     #[arg(long)]
     json: bool,
 }

@@ -24,7 +24,7 @@ pub(super) struct Logs {
     /// Go on until the job has ended
     #[arg(short, long)]
     follow: bool,
-    /// Print an object a line: {"attempt": 1, "stream": "stdout", "text": "…"}, or "base64" of what is not text
+    /// Print JSON objects, one a line: {"attempt": 1, "stream": "stdout", "text": "…"}, or "base64" of what is not text
     #[arg(long)]
     json: bool,
 }

@@ -12,7 +12,7 @@ use std::process::ExitCode;
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  musher status\n  musher status --json | jq .queues")]
 pub(super) struct Status {
-    /// Print an object
+    /// Print a JSON object
     #[arg(long)]
     pub(super) json: bool,
 }
@@ -38,7 +38,8 @@ impl Status {
             let way = if status.clock_ahead_ms > 0 { "ahead of" } else { "behind" };
             let by = span(status.clock_ahead_ms.unsigned_abs());
             output::line(&format!(
-                "its clock is {by} {way} the system's, which was set; times are shown by the system's"
+                "its clock is {by} {way} the system clock, which was set meanwhile; times are shown by the system \
+                 clock"
             ))?;
         }
         if let Some(why) = &status.refusing {
@@ -74,8 +75,8 @@ fn queue_table(queues: &[QueueView]) -> io::Result<()> {
 }
 
 const QUEUES: &str = "\
-Of what is there: READY to run, SCHEDULED for later, LEASED (running), DEAD, KEPT (ended, for a look). Of all that ever
-was: COMPLETED jobs, FAILED attempts. WORKERS are the daemon's own.
+Jobs now: READY to run, SCHEDULED for later, LEASED (running), DEAD, KEPT (ended, but still shown). Totals: COMPLETED jobs,
+FAILED attempts. WORKERS are the daemon's own.
 
 Examples:
   musher queues
@@ -84,7 +85,7 @@ Examples:
 #[derive(Debug, Args)]
 #[command(after_help = QUEUES)]
 pub(super) struct Queues {
-    /// Print an object a line
+    /// Print JSON objects, one a line
     #[arg(long)]
     json: bool,
 }
@@ -95,7 +96,7 @@ impl Queues {
         if self.json {
             queues.iter().try_for_each(output::json)?
         } else if queues.is_empty() {
-            output::line("no queue yet: one comes into being with its first job")?
+            output::line("no queues yet: a queue is created with its first job")?
         } else {
             queue_table(&queues)?
         }

@@ -65,7 +65,7 @@ More in `musher VERB --help`, README.md and docs/.";
 #[derive(Debug, Parser)]
 #[command(name = "musher", version, after_help = AFTER_HELP, disable_help_subcommand = true)]
 struct Cli {
-    /// The daemon's socket [default: the first that is there of $XDG_RUNTIME_DIR/musher/musher.sock, musher.sock in the
+    /// The daemon's socket [default: the first that exists of $XDG_RUNTIME_DIR/musher/musher.sock, musher.sock in the
     /// default data directory, /run/musher/musher.sock]
     #[arg(long, global = true, value_name = "PATH", env = "MUSHER_SOCKET", hide_env_values = true)]
     socket: Option<PathBuf>,
@@ -89,23 +89,23 @@ enum Verb {
     Complete(lease::Complete),
     /// Settle a leased job: failed; it is retried, or dead
     Fail(lease::Fail),
-    /// Let a lease last longer
+    /// Extend a lease
     Extend(lease::Extend),
-    /// Give a leased job back without blame
+    /// Give a leased job back; the attempt is not counted
     Release(lease::Release),
-    /// How the daemon and its queues are
+    /// Show the daemon and its queues
     Status(look::Status),
-    /// The queues
+    /// List the queues
     Queues(look::Queues),
-    /// Jobs, by id
+    /// List jobs, by id
     List(list::List),
-    /// One job
+    /// Show one job
     Show(show::Show),
     /// Wait until jobs have ended
     Wait(wait::Wait),
-    /// What a job printed
+    /// Show what a job printed
     Logs(logs::Logs),
-    /// Why a job is not running
+    /// Explain why a job is not running
     Explain(show::Explain),
     /// Stop jobs for good, running ones too
     Cancel(change::Cancel),
@@ -125,15 +125,15 @@ enum Verb {
     Purge(change::Purge),
     /// Forget an empty queue (`queue delete`)
     Queue(queue::Queue),
-    /// Take no more jobs and give none out
+    /// Stop taking jobs and giving them out
     Drain(change::Drain),
-    /// Take and give out jobs again
+    /// End a drain: take and give out jobs again
     Undrain(change::Undrain),
-    /// Write everything to a file, while the daemon works
+    /// Back up everything to a file, while the daemon runs
     Backup(backup::Backup),
-    /// Make a data directory of a backup
+    /// Create a data directory from a backup
     Restore(backup::Restore),
-    /// Read all of a data directory or a backup and say everything that is wrong with it
+    /// Check a data directory or a backup completely, and report every defect
     Verify(verify::Verify),
     /// Print jobs with their bodies as lines of JSON
     Export(transfer::Export),
@@ -147,9 +147,9 @@ enum Verb {
     Completions(complete::Completions),
     /// Print a man page: of this program, a verb, or the configuration
     Man(man::Man),
-    /// Measure a daemon: submits, claims, settles, and the way from a submit to a waiting worker
+    /// Measure a daemon: submits, claims, settles, and the time from a submit to a waiting worker
     Bench(bench::Bench),
-    /// See it work: a real daemon, real jobs, a kill -9 in the middle, and the account
+    /// See it work: a real daemon, real jobs, a kill -9 in the middle, and a summary
     Demo(demo::Demo),
     /// The daemon's own workers; started by the daemon
     #[command(hide = true)]

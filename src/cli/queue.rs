@@ -19,13 +19,13 @@ pub(super) struct Queue {
 enum Verb {
     /// Forget a queue that has no jobs, and what it has counted
     #[command(
-        after_help = "An empty queue that is not in the configuration is forgotten by itself after limits.queue_idle.\n\n\
+        after_help = "An empty queue that is not in the configuration is forgotten automatically after limits.queue_idle.\n\n\
                       Example:\n  musher queue delete mials"
     )]
     Delete {
         /// The queue
         queue: String,
-        /// Print an object
+        /// Print a JSON object
         #[arg(long)]
         json: bool,
     },

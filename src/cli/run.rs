@@ -18,10 +18,10 @@ use std::process::ExitCode;
 use std::{env, slice};
 
 const EXAMPLES: &str = "\
-With --wait the exit code is the command's own, or 128 and the signal that ended it, such as 137 for SIGKILL; 1 if it
-did not come to an end of its own, 4 if nothing is kept of it. Ctrl-C ends the waiting, not the job.
-A daemon that restarts meanwhile is waited for, up to a minute.
-A command that fails is not run again unless --attempts says so; one whose daemon or machine dies is.
+With --wait the exit code is the command's own, or 128 plus the signal that ended it, such as 137 for SIGKILL; 1 if the
+job ended in another way, 4 if nothing is kept of it. Ctrl-C ends the waiting, not the job.
+If the daemon restarts meanwhile, --wait goes on as soon as it is back, within a minute.
+A command that fails is not run again unless --attempts says so; one that the daemon's or the machine's end cuts off is.
 
 Examples:
   musher run -- ffmpeg -i in.mov out.mp4        prints the job's id
@@ -31,13 +31,13 @@ Examples:
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Run {
-    /// A queue whose handler is \"command\"
+    /// A queue whose handler is "command"
     #[arg(long, value_name = "QUEUE", default_value = COMMANDS_QUEUE)]
     queue: String,
     /// Show what the command prints, and exit with its exit status
     #[arg(long)]
     wait: bool,
-    /// Print {\"id\": …, \"new\": true} instead of the id alone
+    /// Print {"id": …, "new": true} instead of the id alone
     #[arg(long, conflicts_with = "wait")]
     json: bool,
     #[command(flatten)]

@@ -21,7 +21,7 @@ pub(super) struct Show {
     /// Print its body, and nothing else
     #[arg(long, conflicts_with = "json")]
     body: bool,
-    /// Print an object
+    /// Print a JSON object
     #[arg(long)]
     json: bool,
 }
@@ -109,7 +109,7 @@ pub(super) struct Explain {
     /// The job
     #[arg(value_name = "ID", value_parser = parse_id)]
     id: u64,
-    /// Print an object
+    /// Print a JSON object
     #[arg(long)]
     json: bool,
 }

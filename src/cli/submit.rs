@@ -32,12 +32,13 @@ const LAST_ANSWERS: Duration = Duration::from_secs(5);
 const BOM: &[u8] = b"\xef\xbb\xbf";
 
 const EXAMPLES: &str = "\
-A body may be empty; so with --lines an empty line is a job with an empty body. Lines are taken to the letter, without
-their end. With --jsonl blank lines are nothing, and what a line does not say is as on the command line:
+A body may be empty; so with --lines an empty line is a job with an empty body. Lines are taken literally, without
+the line break. With --jsonl blank lines are skipped, and keys that a line leaves out are as on the command line:
   body (a text; anything else is kept as JSON) or body_base64, queue, priority, attempts, tags: {\"order\": \"42\"}, and
   delay, at, ttl, timeout, backoff, written as the options are: \"10s\".
-Ctrl-C ends --lines and --jsonl with an account of what was taken, and --wait with the job going on.
---wait waits for a daemon that restarts, up to a minute. Exit codes with it: 0 done, 1 failed, 4 nothing is kept of it.
+Ctrl-C ends --lines and --jsonl, and says what was submitted; it ends --wait, and the job goes on.
+If the daemon restarts, --wait goes on when it is back, within a minute. Its exit codes: 0 done, 1 failed, 4 nothing is
+kept of the job.
 
 Examples:
   musher submit mails 'hello'                   prints the job's id
@@ -50,7 +51,7 @@ Examples:
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Submit {
-    /// The queue; it comes into being with its first job
+    /// The queue; it is created with its first job
     queue: String,
     /// The job's body; `-` reads it from standard input
     #[arg(conflicts_with_all = ["file", "lines", "jsonl"])]
@@ -70,7 +71,7 @@ pub(super) struct Submit {
     /// Wait until the job has ended; exit 1 unless it is done
     #[arg(long)]
     wait: bool,
-    /// Print {"id": …, "new": true}; with --wait then how it ended; with --lines and --jsonl the account
+    /// Print {"id": …, "new": true}; with --wait also how it ended; with --lines and --jsonl a summary
     #[arg(long, conflicts_with = "ids")]
     json: bool,
     #[command(flatten)]

@@ -30,8 +30,8 @@ const BATCH_BYTES: usize = 4 << 20;
 const FRAME_ROOM: usize = 64 << 10;
 
 const EXPORT: &str = "\
-One object a line, by id, with the body as `body`, or as `body_base64` if it is not text. Jobs that come while it runs
-are not in it, those that go may be or not; `musher backup` is as of one moment.
+Prints one JSON object per line, ordered by id, with the body as `body`, or as `body_base64` if it is not text. Jobs that
+are submitted meanwhile are not in it, jobs that end meanwhile may be; `musher backup` shows one moment.
 
 Examples:
   musher export > jobs.jsonl
@@ -40,10 +40,10 @@ Examples:
 #[derive(Debug, Args)]
 #[command(after_help = EXPORT)]
 pub(super) struct Export {
-    /// Only of this queue
+    /// Only jobs of this queue
     #[arg(long, value_name = "QUEUE")]
     queue: Option<String>,
-    /// Only in this state: scheduled, ready, leased, done, dead, cancelled, expired
+    /// Only jobs in this state: scheduled, ready, leased, done, dead, cancelled, expired
     #[arg(long, value_name = "STATE")]
     state: Option<String>,
 }
@@ -129,11 +129,11 @@ fn line(out: &mut impl Write, job: &JobView, body: &[u8]) -> io::Result<()> {
 const IMPORT: &str = "\
 Reads the lines of `musher export` and submits each as a new job, in batches that are all or nothing.
 Kept: queue, body, priority, attempts, backoff, timeout, tags, the time until which it is delayed, and its expiry.
-Attempts and timeout are those that were in force, the queue's too. Only `queue` and a body must be there.
+Attempts and timeout are the values that were in force, those of the queue included. Only `queue` and a body are required.
 Not kept: the id, the owner (it is you), attempts so far and their errors, a lease (the job is ready).
 Jobs that have ended are left out, unless --ended asks for them to be run again.
 Jobs of another user are refused, unless --as-mine says that they become yours: commands among them would run as you.
-A line that is wrong ends it: what was taken, and with which line to go on, is said then.
+A wrong line ends the import, which then says what was submitted and with which line to go on.
 
 Examples:
   musher import < jobs.jsonl
@@ -191,7 +191,7 @@ impl Import {
         let mut batch = Batch { first_line: 1, ..Batch::default() };
         if let Err(failure) = self.read_all(client, &mut batch, &mut done).await {
             let (taken, line) = (counted(done.submitted, "job was", "jobs were"), batch.first_line);
-            let next = if batch.unknown { "look whether these were too, or " } else { "" };
+            let next = if batch.unknown { "check whether these were taken too, or " } else { "" };
             let message = format!("{}\n{taken} taken; {next}go on with line {line}", failure.message);
             return Err(Failure { message, ..failure });
         }

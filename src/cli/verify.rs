@@ -15,7 +15,7 @@ use std::process::ExitCode;
 use std::{env, panic, thread};
 
 const VERIFY: &str = "\
-Everything is read and every defect is told with its place, one a line; nothing is changed. Exit code 1 if there is any,
+Reads everything, prints every defect with its place, one per line, and changes nothing. Exit code 1 if there is a defect,
 75 if a daemon has the directory, or if there is no space for the copy.
 
 Of a data directory, the database is read from a copy, which takes as much space as DIR/sled, or none where the file

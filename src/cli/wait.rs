@@ -24,7 +24,7 @@ const ASK_AGAIN: Duration = Duration::from_millis(50);
 const EXAMPLES: &str = "\
 Exit codes: 0 all are done, 1 one has failed (it is dead, cancelled or expired), 75 the time is over, 4 one has ended and
 nothing is kept of it, so nobody knows how. The first of these that holds counts, in this order: 1, 75, 4, 0.
-A daemon that restarts is waited for, up to a minute; then it is 69, and the jobs go on.
+If the daemon restarts, this goes on when it is back; after a minute without one the exit code is 69, and the jobs go on.
 
 Examples:
   musher wait 42
@@ -38,16 +38,16 @@ pub(super) struct Wait {
     /// The jobs
     #[arg(required = true, value_name = "ID", value_parser = parse_id)]
     ids: Vec<u64>,
-    /// Wait at most so long; 0 only looks
+    /// Wait at most this long; 0 only looks
     #[arg(long, value_name = "TIME", value_parser = parse_duration)]
     timeout: Option<Duration>,
-    /// Until one of them has ended, and print its id
+    /// Wait until one of them has ended, and print its id
     #[arg(long, conflicts_with = "first_error")]
     any: bool,
-    /// Until all are done, or one has ended otherwise
+    /// Wait until all are done, or one has ended otherwise
     #[arg(long)]
     first_error: bool,
-    /// Print an object a line for each job that has ended
+    /// Print a JSON object for each job that has ended, one a line
     #[arg(long)]
     json: bool,
 }

@@ -17,9 +17,9 @@ const EXAMPLES: &str = "\
 The command gets the job's body on standard input, and MUSHER_JOB_ID, MUSHER_QUEUE, MUSHER_ATTEMPT,
 MUSHER_MAX_ATTEMPTS, MUSHER_LEASE_UNTIL, MUSHER_SOCKET and MUSHER_TAG_<NAME> in its environment.
 Exit status 0: done. 75: again later, each time after a longer wait. 65: dead at once. Anything else: a failed attempt.
-No daemon at the start: exit status 69. When it goes away later, what runs is killed and runs again elsewhere, and
-the worker waits until the daemon is back.
-SIGTERM: no more jobs; what runs has 30 s. A second one: what runs is given back at once.
+No daemon at the start: exit status 69. When it goes away later, running jobs are killed and run again elsewhere,
+and the worker waits until the daemon is back.
+SIGTERM: no more jobs are claimed; running ones have 30 s. A second one: running jobs are given back at once.
 
 Examples:
   musher work mails -- ./send-mail
@@ -37,7 +37,7 @@ pub(super) struct Work {
     /// How long a lease lasts; it is extended while the job runs [default: the queue's]
     #[arg(long, value_name = "TIME", value_parser = parse_lease_time)]
     lease: Option<Duration>,
-    /// By how much likelier jobs are killed than other processes when memory runs out
+    /// Raise the jobs' oom_score_adj by this much: the kernel kills them first when memory runs out
     #[arg(long, value_name = "N", default_value_t = 200, value_parser = clap::value_parser!(u16).range(0..=1_000))]
     oom_score_adj: u16,
     /// Do not print what jobs print

@@ -52,10 +52,10 @@ pub enum ClientError {
     #[error(transparent)]
     Refused(#[from] Fault),
     /// Client and server do not understand each other.
-    #[error("the daemon's answer is not understood: {0}")]
+    #[error("the daemon's answer cannot be read: {0}")]
     Malformed(#[from] Malformed),
     /// An answer of the wrong kind.
-    #[error("the daemon gave an answer that does not belong to the question")]
+    #[error("the daemon answered this request with a message of the wrong kind; report this as a bug")]
     Unexpected,
     /// The request is longer than a frame may be.
     #[error(

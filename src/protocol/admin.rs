@@ -91,7 +91,9 @@ impl TryFrom<BackoffView> for WireBackoff {
 
     fn try_from(view: BackoffView) -> Result<WireBackoff, String> {
         let growth = BACKOFF_KINDS.iter().position(|kind| *kind == view.kind);
-        let growth = growth.ok_or_else(|| format!("`{}` is no kind of backoff", view.kind))? as u8;
+        let growth = growth.ok_or_else(|| {
+            format!("`{}` is not a kind of backoff: use fixed, linear or exponential", view.kind)
+        })? as u8;
         let BackoffView { base_ms, max_ms, jitter_permille, .. } = view;
         Ok(WireBackoff { growth, base_ms, max_ms, jitter_permille })
     }

@@ -151,7 +151,8 @@ pub enum LeaseFault {
     },
     /// A newer daemon has a reason of its own.
     #[error(
-        "job {id}: refused for a reason that this program does not know ({code}): update it; drop the job's result"
+        "job {id}: refused for a reason that this program does not know ({code}); update the program, and drop the \
+         job's result"
     )]
     Unknown {
         /// The job.

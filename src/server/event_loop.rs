@@ -22,7 +22,7 @@ pub enum Fatal {
     #[error(transparent)]
     Disk(#[from] AppendError),
     /// The system has no timer for it.
-    #[error("the loop has no timer: {0}")]
+    #[error("the daemon cannot create its timer: {0}")]
     Timer(#[from] io::Error),
 }
 

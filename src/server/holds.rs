@@ -38,7 +38,10 @@ impl Holds {
             return Ok(());
         };
         if holds.len() >= MAX && !holds.contains_key(&key) {
-            return Err(Fault::new(Kind::Busy, format!("{MAX} queues are held already")));
+            return Err(Fault::new(
+                Kind::Busy,
+                format!("workers hold back {MAX} queues already: try again later"),
+            ));
         }
         let error = error.chars().filter(|c| !c.is_control()).take(ERROR_MAX).collect();
         holds.insert(key, Hold { error, retry_at });

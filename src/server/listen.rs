@@ -190,7 +190,7 @@ async fn take<F: Front, S: Store + 'static>(
         Ok((stream, _)) => hub.arrive(|| match Peer::of(&stream) {
             Ok(peer) => serve::open::<F, S>(hub, stream, peer),
             Err(error) => {
-                tracing::warn!(%error, "a connection is closed: the kernel does not tell whose it is");
+                tracing::warn!(%error, "a connection was refused: the kernel does not say which user it belongs to");
             }
         }),
         // Out of file descriptors, say: others are served, and this is tried again.

@@ -207,7 +207,7 @@ fn found_in(folder: &Path, is_known: impl Fn(JobId) -> bool) -> io::Result<HashM
                 }
                 (Some(_), Ok(found)) if found.is_file() => fs::remove_file(&path),
                 (_, Err(error)) => Err(error),
-                _ => Err(io::Error::other("not what a job has printed")),
+                _ => Err(io::Error::other("not the output of a job")),
             };
             if let Err(error) = done {
                 strange.found(&path, &error.to_string());

@@ -68,14 +68,14 @@ pub(crate) fn queue_name(name: &str) -> Result<QueueName, Fault> {
 pub(super) fn state_name(name: &str) -> Result<StateKind, Fault> {
     let all = || StateKind::ALL.map(StateKind::name).join(", ");
     let found = StateKind::ALL.into_iter().find(|kind| kind.name() == name);
-    found.ok_or_else(|| Fault::new(Kind::Invalid, format!("`{name}` is no state: use one of {}", all())))
+    found.ok_or_else(|| Fault::new(Kind::Invalid, format!("`{name}` is not a state: use one of {}", all())))
 }
 
 /// The change that a verb names.
 fn edit_name(verb: &str) -> Result<Edit, Fault> {
     let all = [Edit::Cancel, Edit::Retry, Edit::Kick, Edit::Bury, Edit::Delete];
     all.into_iter().find(|edit| edit.name() == verb).ok_or_else(|| {
-        let message = format!("`{verb}` is no change: use cancel, retry, kick, bury or delete");
+        let message = format!("`{verb}` is not a change: use cancel, retry, kick, bury or delete");
         Fault::new(Kind::Invalid, message)
     })
 }

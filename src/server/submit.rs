@@ -54,7 +54,7 @@ pub(crate) fn check_options(attempts: Option<u32>, ttl: Option<Duration>) -> Res
     }
     if ttl == Some(Duration::ZERO) {
         let message =
-            "a time to live of 0: it would be over before the job could begin; leave it out for none";
+            "a time to live of 0: the job would expire before it could begin; leave it out for none";
         return Err(Fault::new(Kind::Invalid, message));
     }
     Ok(())

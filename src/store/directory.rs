@@ -43,8 +43,8 @@ pub enum DirectoryError {
     },
     /// There are data in it, but nothing says in which format.
     #[error(
-        "data directory {} has data in it but no file FORMAT: it is not whole, or not musher's. Nothing was changed. \
-         Restore it from a backup, or choose another directory", dir.display()
+        "data directory {} has data in it but no file FORMAT: it is incomplete, or not musher's. Nothing was \
+         changed. Restore it from a backup, or choose another directory", dir.display()
     )]
     NoFormat {
         /// The directory.
@@ -52,7 +52,7 @@ pub enum DirectoryError {
     },
     /// Something else lives there, such as somebody's home.
     #[error(
-        "{} holds other things ({found}) and no data of musher: name a directory of its own, such as {}", dir.display(),
+        "{} contains other files ({found}) and no data of musher: choose a directory for musher alone, such as {}", dir.display(),
         dir.join("musher").display()
     )]
     NotEmpty {

@@ -10,7 +10,8 @@ use std::fmt;
 pub enum AppendError {
     /// Somebody else has appended: this process is not the owner any more. Nothing was written.
     #[error(
-        "commit {expected:?} was expected next, but {actual:?} is: another process has written to this store"
+        "commit {} was expected next, but the next one is {}: another process has written to this store; end it and \
+         start again", expected.0, actual.0
     )]
     Fenced {
         /// The number that the caller expected.

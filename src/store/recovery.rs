@@ -30,7 +30,7 @@ pub enum OpenError {
     #[error(transparent)]
     Log(#[from] LogError),
     /// A thread does not start.
-    #[error("a thread for the store does not start: {0}")]
+    #[error("a thread for the store cannot be started: {0}")]
     Thread(std::io::Error),
 }
 

@@ -57,7 +57,7 @@ fn clean(text: impl Display) -> String {
 /// What stands in the log in the place of lines that nobody has taken in time.
 pub(super) fn lines_dropped(count: u64) -> String {
     let (lines, were) = if count == 1 { ("line", "was") } else { ("lines", "were") };
-    format!("{count} {lines} of the log {were} dropped here: whoever reads the log did not keep up")
+    format!("{count} {lines} of the log {were} dropped here: the reader of the log did not keep up")
 }
 
 /// A fact that the engine reports.
@@ -77,15 +77,15 @@ pub fn fact(fact: &Fact) {
 pub fn failures_counted() {
     let (lines, span) = (super::flood::LINES, show_duration(super::flood::SPAN));
     warn!(
-        "more than {lines} attempts failed within {span}: until these are over further ones are counted and not \
-         named; `musher list --state dead` and `musher show` have their errors"
+        "more than {lines} attempts failed within {span}: further ones in this span are counted and not logged; \
+         `musher list --state dead` and `musher show` have their errors"
     );
 }
 
 /// How many those were.
 pub fn failures_not_named(count: u64) {
     let attempts = counted(count, "more attempt", "more attempts");
-    warn!("{attempts} failed, not named here");
+    warn!("{attempts} failed and were not logged");
 }
 
 /// An attempt failed; the job runs again.
@@ -109,21 +109,21 @@ pub fn job_dead(job: JobId, queue: &QueueName, attempt: Attempt, error: &str) {
 /// The loop stood still.
 pub fn stood_still(time: Duration) {
     warn!(
-        "the daemon stood still for up to {} (stopped, asleep, or a disk that did not answer): leases last longer by \
-         that time",
+        "the daemon stood still for up to {} (stopped, asleep, or a disk that did not answer): leases are extended \
+         by that time",
         show_duration(time)
     );
 }
 
 /// Workers, or the daemon under them, vanished.
 pub fn interrupted(jobs: u64) {
-    warn!("workers vanished with {}, to be run again", words::jobs(jobs));
+    warn!("workers vanished while they ran {}; these will run again", words::jobs(jobs));
 }
 
 /// Nothing was heard of workers for as long as their leases were.
 pub fn lapsed(jobs: u64) {
     let jobs = words::jobs(jobs);
-    warn!("leases of {jobs} ended without a word from their workers; they will run again");
+    warn!("the leases of {jobs} expired without word from their workers; these will run again");
 }
 
 /// What recovery found.
@@ -138,8 +138,8 @@ pub fn clock_has_diverged(ahead_ms: i64) {
     if ahead_ms != 0 {
         warn!(
             ahead_ms,
-            "the newest commit lies {} after what the wall clock shows: it was set back, or is wrong now; the daemon's \
-             clock goes on from there, and points in time (--at) follow the wall clock",
+            "the newest commit is {} ahead of the wall clock, which was set back or is wrong now; the daemon's own \
+             clock goes on from that commit, and times given with --at follow the wall clock",
             show_duration(Duration::from_millis(ahead_ms.unsigned_abs()))
         );
     }
@@ -163,8 +163,8 @@ pub fn socket_gone(path: &Path, why: &str) {
 /// Something else is in the socket's place.
 pub fn socket_taken(path: &Path) {
     error!(
-        "{} is not this daemon's socket any more: somebody has put another one there. It is left alone; once it is away, \
-         SIGHUP (`systemctl reload`) makes the socket again",
+        "{} is not this daemon's socket any more: somebody has put something else there. It is left alone; when it \
+         is removed, SIGHUP (`systemctl reload`) makes the socket again",
         clean(path.display())
     );
 }
@@ -176,14 +176,14 @@ pub fn strange_output(path: &Path, why: &str) {
 
 /// There is more of that.
 pub fn strange_outputs(folder: &Path, count: u64) {
-    warn!("{count} more things in {} are left alone", clean(folder.display()));
+    warn!("{count} more files or directories in {} are left alone", clean(folder.display()));
 }
 
 /// Others could look into the data.
 pub fn data_was_open(data: &Path, mode: u32) {
     warn!(
-        "the data directory {} was open to other users (mode {mode:04o}), and so was what is in it: both are now its \
-         owner's alone",
+        "the data directory {} was open to other users (mode {mode:04o}), and so were the files in it: now only its \
+         owner can read them",
         clean(data.display())
     );
 }
@@ -212,7 +212,7 @@ pub fn second_signal() {
 
 /// Nothing runs any more.
 pub fn closing() {
-    info!("closing: what has changed goes into the database, or stays in the log if it is much");
+    info!("closing: changes are written to the database, or stay in the log if they are many");
 }
 
 /// The last line.
@@ -248,19 +248,20 @@ pub fn config_warnings(warnings: &[Problem]) {
 
 /// The threads that run jobs failed and were started again.
 pub fn worker_pool_restarted(why: &str) {
-    error!("the workers failed and were started again; their jobs will run again: {}", escape(why));
+    error!("the daemon's workers failed and were started again; their jobs will run again: {}", escape(why));
 }
 
 /// The workers of a daemon that was killed do not end.
 pub fn former_pool_lives(waited: Duration) {
-    error!("workers of the daemon before are still running after {waited:?}: their jobs may run twice");
+    error!("workers of the previous daemon are still running after {waited:?}: their jobs may run twice");
 }
 
 /// A pool has ended, and what its jobs have started has not.
 pub fn processes_do_not_die(waited: Duration) {
     let waited = show_duration(waited);
     error!(
-        "SIGKILL has not ended all processes of the last workers within {waited}: their jobs wait for that"
+        "SIGKILL has not ended all processes of the previous workers within {waited}: their jobs do not run again \
+         until it has"
     );
 }
 
@@ -280,25 +281,25 @@ pub fn shrunk(before: u64, after: u64) {
     info!(
         file_bytes_before = before,
         file_bytes_after = after,
-        "the database was written anew: {is} instead of {was}, {given_back} given back to the disk"
+        "the database was rewritten: {is} instead of {was}, {given_back} given back to the disk"
     );
 }
 
 /// It was not.
 pub fn not_shrunk(why: &str) {
-    warn!("the database could not be written anew to give space back: {}", escape(why));
+    warn!("the database could not be rewritten to give space back: {}", escape(why));
 }
 
 /// Connections are refused at the limit. Said once until there is room again.
 pub fn connections_full(limit: usize) {
-    warn!("{limit} connections (limits.connections): further ones are refused");
+    warn!("{limit} connections are open (limits.connections): further ones are refused");
 }
 
 /// A connection was closed for what it held of the room that all share.
 pub fn connection_shed(bytes: usize) {
     warn!(
-        "a connection was closed that had held {bytes} bytes unread or unsent for the longest: all connections \
-         together hold too much (limits.buffers)"
+        "too much is unread or unsent on all connections together (limits.buffers): the connection that had held its \
+         {bytes} bytes the longest was closed"
     );
 }
 

@@ -79,7 +79,10 @@ impl Cgroups {
         }
         let path = self.of_worker.join((made.count + 1).to_string());
         if let Err(error) = fs::create_dir(&path) {
-            tracing::warn!("jobs get no control group any more, {} cannot be made: {error}", path.display());
+            tracing::warn!(
+                "jobs no longer get a control group: {} cannot be created: {error}",
+                path.display()
+            );
             made.refused = true;
             return None;
         }

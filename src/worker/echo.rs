@@ -145,7 +145,7 @@ impl Shared {
 }
 
 fn tell(bytes: usize) {
-    tracing::warn!("{bytes} bytes that jobs printed are not shown here: nobody took them in time");
+    tracing::warn!("{bytes} bytes that jobs printed are not shown here: they were not read in time");
 }
 
 #[cfg(test)]

@@ -106,7 +106,9 @@ impl Keeper {
             self.0.readable().await?;
             match self.0.try_read(&mut bytes) {
                 Ok(0) => {
-                    return Err(io::Error::other("the process that kept it is gone: its jobs are killed"));
+                    return Err(io::Error::other(
+                        "the process that started this worker is gone: its jobs are killed",
+                    ));
                 }
                 Ok(count) => (0..count).for_each(|_| stop()),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}

@@ -15,12 +15,14 @@ use std::process::Command;
 pub(super) enum UserError {
     /// This process is not root.
     #[error(
-        "its command must run as user {owner}, who submitted it, and this worker runs as user {own}: only one of root \
-         can do that"
+        "its command must run as user {owner}, who submitted it, and this worker runs as user {own}: only a worker \
+         that runs as root can do that"
     )]
     NotRoot { owner: u32, own: u32 },
     /// There is no such user, or no longer.
-    #[error("its command must run as user {owner}, who submitted it, and this machine knows no such user")]
+    #[error(
+        "its command must run as user {owner}, who submitted it, and there is no such user on this machine"
+    )]
     Unknown { owner: u32 },
     /// The system's directory did not answer.
     #[error("user {owner} cannot be looked up: {source}")]

@@ -277,7 +277,7 @@ fn a_command_runs_as_the_user_who_submitted_it_and_as_nobody_else() {
         said.refused(&["as nobody in", "permission denied", "enter that directory"]);
         // A user whom the machine does not know.
         let id = town.run(ALICE, &[], &["submit", "commands", "--attempts", "1", &body("/")]).ok();
-        town.run(ALICE, &[], &["wait", id.trim()]).refused(&["run as user 64001", "knows no such user"]);
+        town.run(ALICE, &[], &["wait", id.trim()]).refused(&["run as user 64001", "there is no such user"]);
         daemon.stop().await;
     });
 }

@@ -253,7 +253,7 @@ fn a_directory_with_other_things_in_it_is_refused_and_left_as_it_is() {
     let output = home.serve_command().output().unwrap();
     let said = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(1), "{said}");
-    assert!(said.contains("holds other things (.profile)") && said.contains("data/musher"), "{said}");
+    assert!(said.contains("contains other files (.profile)") && said.contains("data/musher"), "{said}");
     assert_eq!((fs::read_dir(home.path("data")).unwrap().count(), mode(&home.path("data"))), (1, 0o755));
 }
 

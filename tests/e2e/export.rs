@@ -170,7 +170,7 @@ fn a_line_that_is_wrong_is_named_and_nothing_of_its_batch_is_taken() {
             (
                 "{\"queue\": \"q\", \"body\": \"x\", \"backoff\": {\"kind\": \"fast\", \"base_ms\": 1, \"max_ms\": 1, \
                  \"jitter_permille\": 0}}",
-                "`fast` is no kind of backoff",
+                "`fast` is not a kind of backoff",
             ),
         ];
         for (nth, (line, why)) in wrong.iter().enumerate() {

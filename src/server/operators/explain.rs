@@ -119,7 +119,7 @@ fn untaken(queue: &QueueName, takers: &Takers, later: bool) -> Option<String> {
 fn may_run(why: &Reason, timeout: Option<Duration>, now: Time) -> Option<String> {
     let Reason::Leased { since, .. } = why else { return None };
     Some(match timeout {
-        None => "it may run for as long as it takes: it has no timeout".to_owned(),
+        None => "it has no timeout".to_owned(),
         Some(timeout) => {
             let (until, all) = (since.plus(timeout), span(timeout.as_millis() as u64));
             let (at, left) = (show_point(until), when(until, now));
@@ -131,7 +131,7 @@ fn may_run(why: &Reason, timeout: Option<Duration>, now: Time) -> Option<String>
 fn reason(why: &Reason, now: Time) -> String {
     match why {
         Reason::Draining => {
-            "the daemon is draining: it gives out nothing (`musher undrain`, or its restart)".into()
+            "the daemon is draining and gives out no jobs (`musher undrain`, or restart it)".into()
         }
         Reason::QueuePaused(queue) => format!("queue `{queue}` is paused (`musher resume {queue}`)"),
         Reason::Limited { queue, by: Limit::Concurrency { leased, limit } } => format!(
@@ -144,7 +144,7 @@ fn reason(why: &Reason, now: Time) -> String {
             )
         }
         Reason::NotDue { due, after: None } => {
-            format!("its time comes {} ({})", when(*due, now), show_point(*due))
+            format!("it is scheduled for {} ({})", when(*due, now), show_point(*due))
         }
         Reason::NotDue { due, after: Some(failure) } => {
             let (attempt, error) = (failure.attempt, &failure.error);
@@ -159,7 +159,7 @@ fn reason(why: &Reason, now: Time) -> String {
         }
         Reason::Next(queue) => format!("it is next in queue `{queue}`"),
         Reason::Leased { attempt, since, until, bound } => {
-            let by = if *bound { "by a connected worker" } else { "by whoever claimed it" };
+            let by = if *bound { "by a connected worker" } else { "by the client that claimed it" };
             let (since, left) = (so_far(*since, now), span(until.since(now).as_millis() as u64));
             format!(
                 "it is running: attempt {attempt}, {by}, {since}; its lease ends in {left} unless it is extended"

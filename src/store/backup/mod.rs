@@ -42,23 +42,24 @@ pub enum BackupError {
     Home(#[from] HomeError),
     /// It took so long that the log was needed.
     #[error(
-        "the backup was read so slowly that half of storage.log_max was waiting for it; write it to a faster place"
+        "the backup was written so slowly that the log it still needs reached half of storage.log_max; write it to a \
+         faster place"
     )]
     TooSlow,
     /// The target has something in it.
-    #[error("{} is not empty; restore into a new directory, and give it the old one's name afterwards", dir.display())]
+    #[error("{} is not empty; restore into a new directory, and rename it afterwards", dir.display())]
     NotEmpty {
         /// The target.
         dir: PathBuf,
     },
     /// What is to be restored is damaged.
-    #[error("the backup is damaged: {0}. What was restored of it is not used; see `musher verify --backup`")]
+    #[error("the backup is damaged: {0}. What was restored so far is not used; see `musher verify --backup`")]
     Damaged(Defect),
     /// The log cannot be written.
     #[error(transparent)]
     Log(#[from] LogError),
     /// What was restored does not open.
-    #[error("what was restored does not open: {0}")]
+    #[error("the restored data cannot be opened: {0}")]
     Open(#[from] OpenError),
     /// A directory cannot be made or written.
     #[error(transparent)]

@@ -88,7 +88,7 @@ impl<R: Read> Pieces<R> {
 
     /// There is no piece where one should be: goes on to the next one that there is.
     fn search(&mut self, salt: u64) -> io::Result<Next> {
-        let what = if self.ended { "something follows its last piece" } else { "no piece begins there" };
+        let what = if self.ended { "there are bytes after its last piece" } else { "no piece begins there" };
         let defect = self.defect(what.to_owned());
         loop {
             self.skip(record::ALIGN.min(self.rest().len()));

@@ -52,7 +52,7 @@ pub enum DecodeError {
         newest: u8,
     },
     /// There is a field that is not known.
-    #[error("field {number} of {of} is unknown: a newer version of musher has written it")]
+    #[error("field {number} of {of} is unknown: it was written by a newer version of musher")]
     Field {
         /// What has it.
         of: &'static str,
@@ -60,13 +60,13 @@ pub enum DecodeError {
         number: u8,
     },
     /// There is an event that is not known.
-    #[error("event {0} is unknown: a newer version of musher has written it")]
+    #[error("event {0} is unknown: it was written by a newer version of musher")]
     Event(u8),
     /// There are no bytes at all, or fewer than a length says.
     #[error("it ends too early")]
     Short,
     /// There are bytes behind the end.
-    #[error("{0} bytes too many follow it")]
+    #[error("{0} bytes follow its end")]
     Trailing(usize),
     /// The encoding is broken.
     #[error("the encoding is broken: {0}")]

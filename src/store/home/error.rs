@@ -33,12 +33,13 @@ pub enum HomeError {
     },
     /// The linker took another `sync_file_range`.
     #[error(
-        "this build of musher cannot make its database safe: the linker has not put `sync_file_range` in force. \
-         Use a released build"
+        "this build of musher cannot make its database safe: its own `sync_file_range` was not linked in. Use a \
+         released build"
     )]
     SyncNotOurs,
     /// The database has written a file that it never syncs.
-    #[error("the database has made the file {}, which is not safe from a power loss; report this as a bug", path.display())]
+    #[error("the database has created the file {}, which is never synced and would be lost in a power failure; \
+             report this as a bug", path.display())]
     Blob {
         /// The file.
         path: PathBuf,
@@ -79,7 +80,8 @@ pub enum HomeError {
         home: CommitNo,
     },
     /// It has panicked before, and nothing is asked of it any more.
-    #[error("the database {} has failed before; the next start finds out what is left of it", path.display())]
+    #[error("the database {} has failed and is not used any more; restart the daemon, which recovers from what is on \
+             disk", path.display())]
     Broken {
         /// Where.
         path: PathBuf,
@@ -108,8 +110,7 @@ impl HomeError {
         match self {
             HomeError::Failed(::sled::Error::Corruption { at, .. })
             | HomeError::Open { source: ::sled::Error::Corruption { at, .. }, .. } => {
-                let place =
-                    at.map_or_else(|| "what it reads first".to_owned(), |at| format!("the page at {at}"));
+                let place = at.map_or_else(|| "its beginning".to_owned(), |at| format!("the page at {at}"));
                 let detail = format!("{place} is not what was written");
                 HomeError::Corrupt { path: path.to_owned(), detail }
             }

@@ -147,7 +147,7 @@ enum Source {
 
 /// Blobs in the log are not what was written there, or the disk failed.
 #[derive(Debug, thiserror::Error)]
-#[error("what is stored of job {first} and its neighbours cannot be read back from the log: {source}")]
+#[error("the bodies or tags of job {first} and its neighbours cannot be read from the log: {source}")]
 pub(crate) struct ReadBackError {
     first: JobId,
     source: io::Error,

@@ -40,7 +40,7 @@ pub(crate) enum RewriteError {
     Io { path: PathBuf, source: io::Error },
     #[error("there is too little space on the disk for the copy")]
     NoRoom,
-    #[error("the copy {} does not read as it was written", path.display())]
+    #[error("the copy {} differs from the database", path.display())]
     Differs { path: PathBuf },
     #[error(transparent)]
     Home(#[from] HomeError),

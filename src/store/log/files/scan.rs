@@ -162,8 +162,8 @@ impl Scan<'_> {
         let what = match from {
             Some(from) if from == to => format!("commit {from} is"),
             Some(from) if from < to => format!("commits {from} to {to} are"),
-            Some(_) => "what stands there is".to_owned(),
-            None => format!("what comes before commit {} is", number.0),
+            Some(_) => "the bytes there are".to_owned(),
+            None => format!("the bytes before commit {} are", number.0),
         };
         self.unreadable.push((from.unwrap_or(0), to));
         self.defect(path, Some(at), format!("{what} not readable; commit {} is, at byte {offset}", number.0));
