@@ -1,11 +1,11 @@
-//! The only place that reads a clock. Everything else is handed a [`Clock`], or a [`Time`], and tests hand it a
-//! manual one.
+//! The only place that reads a clock. Everything else is passed a [`Clock`] or a [`Time`], and tests pass a manual
+//! clock.
 //!
-//! The daemon's time is the wall clock as it was at the start plus what has passed since then by
-//! `CLOCK_BOOTTIME` (`clock_gettime(2)`: it cannot be set, and counts while the machine sleeps). So a step of the
-//! wall clock moves neither leases nor delays, a job due in eight hours is due after a night asleep, and time
-//! never goes back. After a step of the wall clock both diverge; a point in time that people name ([`Clock::at_wall`])
-//! and those that they are shown ([`Clock::shown`]) follow the wall clock as it is now.
+//! The daemon's time is the wall clock at its start plus what has passed since then by `CLOCK_BOOTTIME`
+//! (`clock_gettime(2)`: it cannot be set, and counts while the machine sleeps). So a step of the wall clock moves
+//! neither leases nor delays, a job due in eight hours is due after a night asleep, and time never goes back. After a
+//! step of the wall clock the two differ; points in time that people give ([`Clock::at_wall`]) or are shown
+//! ([`Clock::shown`]) follow the wall clock as it is now.
 
 use crate::core::Time;
 use rustix::time::{ClockId, clock_gettime};

@@ -1,5 +1,5 @@
-//! The life of a daemon: configuration, recovery, sockets, workers, the loop, the way down. Puts the parts
-//! together and decides nothing that they decide.
+//! The life of a daemon: configuration, recovery, sockets, workers, the loop, shutdown. It puts the parts together, and
+//! takes none of their decisions.
 
 use crate::access::Access;
 use crate::clock::Clock;
@@ -37,7 +37,7 @@ const POOL_PAUSE: Duration = Duration::from_secs(1);
 /// About how much memory a queue or a job takes that a waiting request names.
 const WAITING_BYTES: usize = 512;
 
-/// What `musher serve` is told.
+/// The arguments of `musher serve`.
 #[derive(Clone, Debug, Default)]
 pub struct ServeOptions {
     /// The configuration file.
@@ -93,8 +93,8 @@ pub fn serve(options: &ServeOptions) -> Result<(), ServeError> {
     let inherited = process::settle();
     let options = &options.absolute()?;
     let loaded = Config::load(options.config.as_deref(), &options.overrides)?;
-    // Whoever started us may delete his directory: handlers must not find themselves in one that is gone, and the
-    // file system below it can be unmounted.
+    // The directory in which we were started may be deleted: handlers must not find themselves in one that is gone,
+    // and the file system below it can be unmounted.
     rustix::process::chdir("/").map_err(io::Error::from)?;
     let _log = telemetry::init(|name| std::env::var_os(name))?;
     events::config_warnings(&loaded.warnings);
@@ -201,7 +201,7 @@ impl Daemon {
         let pool = tokio::task::spawn_local(keep_pool(hub.clone(), pool));
         events::started(env!("CARGO_PKG_VERSION"), &config.daemon.socket, &config.daemon.data);
         if !notifier.has_manager() {
-            // For whoever waits for it, a script say. A service manager is told by the line below, and has the log.
+            // For a script that waits for it, say. A service manager is told by the line below, and has the log.
             say_ready(&config.daemon.socket);
         }
         notifier.ready("ready");

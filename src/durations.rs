@@ -1,5 +1,5 @@
 //! Durations, sizes and points in time as people write and read them: in the configuration, on the command line,
-//! in log lines. Reads no clock. Every error shows what would have been right.
+//! in log lines. Reads no clock. Every error shows how to write it.
 
 use crate::core::Time;
 use jiff::fmt::friendly::SpanParser;
@@ -7,7 +7,7 @@ use jiff::tz::TimeZone;
 use jiff::{SpanRelativeTo, Timestamp, civil};
 use std::time::Duration;
 
-/// The longest duration that can be written: a hundred years. Whoever wants more means "forever".
+/// The longest duration that can be written: a hundred years. More than that means "forever".
 pub const LONGEST: Duration = Duration::from_secs(36_525 * 24 * 3600);
 
 const UNITS: [(&str, u64); 5] = [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1)];

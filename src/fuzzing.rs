@@ -1,5 +1,5 @@
-//! Doors for the fuzz targets (`fuzz/`) to decoders that nobody else outside may call. They are built for those
-//! only (`--cfg fuzzing`), and hold what must be true of each.
+//! Entry points for the fuzz targets (`fuzz/`) to decoders that are private otherwise. They are built for fuzzing only
+//! (`--cfg fuzzing`), and assert what must hold for each decoder.
 
 use crate::config::{Config, Overrides, Surroundings};
 use std::fs;

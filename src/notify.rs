@@ -1,8 +1,8 @@
-//! What the daemon tells the service manager: ready, reloading, stopping, alive (`sd_notify(3)`). Without a
-//! service manager nothing happens, and a service manager that cannot be reached never fails the daemon.
+//! What the daemon tells the service manager: ready, reloading, stopping, alive (`sd_notify(3)`). Without a service
+//! manager nothing happens, and a failure to reach it never stops the daemon.
 //!
-//! The words are those of the `sd-notify` crate; the socket is our own, opened once, non-blocking (a stuck
-//! service manager must not hold up the loop, which feeds the watchdog) and able to reach abstract addresses.
+//! The messages come from the `sd-notify` crate; the socket is our own, opened once, non-blocking (a stuck service
+//! manager must not hold up the loop, which feeds the watchdog) and able to reach abstract addresses.
 
 use crate::clock;
 use sd_notify::NotifyState;

@@ -1,5 +1,5 @@
-//! Keeps what is on disk from the eyes of others: a data directory that others may look into is closed, with all that is
-//! in it. Jobs may hold secrets, such as the environments of commands.
+//! Keeps the data private: a data directory that other users can read is closed to them, with everything in it. Jobs
+//! may hold secrets, such as the environments of commands.
 
 use crate::telemetry::events;
 use std::fs::{self, Permissions};

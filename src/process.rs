@@ -1,6 +1,6 @@
-//! What daemon and workers see to in their own process before anything else: nothing that whoever started them had open,
-//! blocked or ignored reaches them or their jobs. And what jobs get back of what the daemon changes for itself: the umask,
-//! and how many files may be open. It knows nothing of jobs or data.
+//! What the daemon and workers set up in their own process before anything else: files that their parent had open, and
+//! signals that it had blocked or ignored, must not reach them or their jobs. Also what jobs get back of what the
+//! daemon changes for itself: the umask, and the limit of open files. It knows nothing of jobs or data.
 
 use rustix::fs::Mode;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit, umask};
@@ -20,9 +20,10 @@ pub struct Inherited {
     pub files: Option<u64>,
 }
 
-/// Begins as from a clean shell: no signal is blocked or ignored, and descriptors that were open go no further than here.
-/// A daemon that was started with SIGTERM blocked would not stop, and a shell without job control starts what runs in the
-/// background with SIGINT and SIGQUIT ignored. Must be called before there are other threads or handlers of signals.
+/// Begins as from a clean shell: no signal is blocked or ignored, and descriptors that were open go no further than
+/// here. A daemon that was started with SIGTERM blocked would not stop, and a shell without job control starts what
+/// runs in the background with SIGINT and SIGQUIT ignored. Must be called before there are other threads or handlers
+/// of signals.
 pub fn begin_clean() {
     // Read before it is changed. Without /proc what is ignored stays so.
     let ignored = ignored_signals().unwrap_or(0);

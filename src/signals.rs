@@ -29,7 +29,7 @@ impl Signal {
 }
 
 /// The thread that waits for signals. It ends when this is dropped; from then on the signals are ignored, for
-/// whoever drops it is about to exit.
+/// when it is dropped, the process is about to exit.
 #[derive(Debug)]
 pub struct Listener {
     handle: Handle,

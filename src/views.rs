@@ -1,6 +1,6 @@
-//! What people are shown, and the list that they ask for: plain data with a form in JSON, which the server makes,
-//! every front can say, and clients read. `docs/protocol.md` says the same key by key. It knows no other module of this
-//! crate, and changes only on purpose.
+//! What people are shown, and the filter of lists: plain data with a form in JSON, which the server makes, every front
+//! can encode, and clients read. `docs/protocol.md` describes it key by key. It knows no other module of this crate,
+//! and changes only on purpose.
 
 use serde::{Deserialize, Serialize};
 
@@ -44,8 +44,8 @@ pub struct StatusView {
     pub data: String,
     /// For how long it has run, in milliseconds.
     pub uptime_ms: u64,
-    /// By how many milliseconds its clock is ahead of the wall clock, negative if behind, where both have diverged. Times
-    /// in answers are those of the wall clock all the same.
+    /// By how many milliseconds its clock is ahead of the wall clock, negative if behind, where both have diverged.
+    /// Times in answers are those of the wall clock all the same.
     #[serde(default, skip_serializing_if = "is_none")]
     pub clock_ahead_ms: i64,
     /// `running`, `draining` (by hand) or `stopping`.
@@ -151,7 +151,7 @@ pub struct JobView {
     /// How many times a worker has said: again later.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub later: u32,
-    /// How long one attempt may run, in milliseconds; `null` for without end.
+    /// How long one attempt may run, in milliseconds; `null` for no limit.
     #[serde(default)]
     pub timeout_ms: Option<u64>,
     /// How it waits between attempts, if that is not as the queue says.
@@ -186,7 +186,7 @@ pub struct JobView {
     /// Until when it is kept, if it has ended and is not kept for ever.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kept_until: Option<u64>,
-    /// When it is of no use any more, if ever.
+    /// When it expires, if ever.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<u64>,
     /// The user who submitted it.

@@ -1,5 +1,5 @@
-//! The one place for how counts, rates, sizes, and spans and points of time are said to people. Reads no clock. What
-//! people write, and what must be read again, is in `durations`.
+//! The one place that formats counts, rates, sizes, durations and points in time for people. Reads no clock. Formats
+//! that people write, or that are read back, are in `durations`.
 
 use crate::core::Time;
 

@@ -1,15 +1,14 @@
-//! Who may do what: a caller, a question, the rules of the configuration (`[[access]]`), an answer. Pure, and the
-//! whole of it: who the caller is, is found out elsewhere, and who asks for what as well. It must not know
-//! connections, jobs or the state.
+//! Who may do what: the rules of the configuration (`[[access]]`), and what they allow a caller. It is pure: who the
+//! caller is, and what is asked for, is found out elsewhere. It must not know connections, jobs or the state.
 //!
 //! # The rules
 //! - The daemon's own user and root may do everything.
-//! - Somebody else may do what one rule allows that names him, or a group of his, and the queue. Rules only allow;
-//!   none forbids, so that their order says nothing.
-//! - [`Right::Admin`] holds the three others.
-//! - Without any rule in the configuration, whoever the socket lets in may submit to every queue.
-//! - Whatever the rules say, a job belongs to whoever submitted it: he may look at it, and cancel, bury or delete it.
-//!   To have it run once more he must be allowed to submit to its queue.
+//! - Any other user may do what a rule allows that names the user, or one of the user's groups, and the queue. Rules
+//!   only allow and never forbid, so their order does not matter.
+//! - [`Right::Admin`] includes the three others.
+//! - Without any rule in the configuration, everybody who can connect may submit to every queue.
+//! - Whatever the rules say, a job belongs to the user who submitted it: that user may look at it, and cancel, bury or
+//!   delete it. To run it again, the user must be allowed to submit to its queue.
 
 mod pattern;
 #[cfg(test)]
@@ -22,9 +21,9 @@ pub use pattern::Pattern;
 pub enum Right {
     /// Submit jobs to it.
     Submit,
-    /// Claim its jobs, whoever submitted them, and settle them.
+    /// Claim its jobs and settle them, no matter who submitted them.
     Work,
-    /// Look at its jobs, whoever submitted them: what they are, their bodies, what they printed.
+    /// Look at its jobs, no matter who submitted them: what they are, their bodies, what they printed.
     Read,
     /// All of that, and change its jobs; pause and purge it.
     Admin,
@@ -44,7 +43,7 @@ impl Right {
         }
     }
 
-    /// What one who lacks it is told that he may not do, up to the queue's name.
+    /// What a caller without it may not do, in words, up to the queue's name.
     fn words(self) -> &'static str {
         match self {
             Right::Submit => "submit to",
@@ -87,7 +86,7 @@ impl Rule {
 pub struct Caller {
     /// The user.
     pub uid: u32,
-    /// All groups that he is in.
+    /// All groups of the user.
     pub groups: Vec<u32>,
 }
 
@@ -109,32 +108,32 @@ impl Access {
         Access { own, rules: rules.unwrap_or_else(otherwise) }
     }
 
-    /// Whether there is nothing that he may not do.
+    /// Whether the caller may do everything.
     pub fn is_open_to(&self, caller: &Caller) -> bool {
         caller.uid == 0 || caller.uid == self.own
     }
 
-    /// Whether he may do this with a queue.
+    /// Whether the caller may do this with a queue.
     pub fn may(&self, caller: &Caller, right: Right, queue: &str) -> bool {
         self.any_rule(caller, right, |pattern| pattern.matches(queue))
     }
 
-    /// Whether he may do this with every queue that there ever is.
+    /// Whether the caller may do this with every queue, future ones too.
     pub fn may_everywhere(&self, caller: &Caller, right: Right) -> bool {
         self.any_rule(caller, right, Pattern::is_everything)
     }
 
-    /// Whether he may do anything with a queue.
+    /// Whether the caller has any right at a queue.
     pub fn knows(&self, caller: &Caller, queue: &str) -> bool {
         Right::ALL.into_iter().any(|right| self.may(caller, right, queue))
     }
 
-    /// Whether he may look at a job that belongs to `owner`.
+    /// Whether the caller may look at a job that belongs to `owner`.
     pub fn may_read(&self, caller: &Caller, owner: u32, queue: &str) -> bool {
         owner == caller.uid || self.may(caller, Right::Read, queue)
     }
 
-    /// Whether he may change a job that belongs to `owner`; `to_run` if it will run, or run earlier, by that.
+    /// Whether the caller may change a job that belongs to `owner`; `to_run` if that makes it run, or run earlier.
     pub fn may_change(&self, caller: &Caller, owner: u32, queue: &str, to_run: bool) -> bool {
         let his = owner == caller.uid && (!to_run || self.may(caller, Right::Submit, queue));
         his || self.may(caller, Right::Admin, queue)
@@ -146,7 +145,7 @@ impl Access {
     }
 }
 
-/// Somebody may not do what he asked for; the message says which rule would let him.
+/// The caller may not do what was asked for; the message says which rule would allow it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "you (uid {uid}) may not {} {}: a rule in the daemon's configuration can allow it: \

@@ -1,4 +1,4 @@
-//! A pattern of queue names: a name in which `*` stands for anything, nothing included.
+//! A pattern of queue names: `*` matches any characters, or none.
 
 /// A pattern of queue names.
 #[derive(Clone, Debug, PartialEq, Eq)]

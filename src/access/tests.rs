@@ -1,4 +1,4 @@
-//! The table of who may do what: every cell.
+//! The table of who may do what, cell by cell.
 
 use super::*;
 

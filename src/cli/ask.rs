@@ -1,4 +1,4 @@
-//! Finding the daemon and talking to it; asking people back.
+//! Finds the daemon and connects to it; asks the user for confirmation.
 
 use super::exit::{End, Failure};
 use super::unreachable;

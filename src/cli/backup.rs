@@ -130,7 +130,7 @@ async fn online(client: &Client, out: &mut impl Write) -> End {
     Err(Failure::failed("the daemon went away in the middle of the backup; nothing was kept of it"))
 }
 
-/// Half a backup is none, so whoever reads it must not go away.
+/// Half a backup is none, so it is an error if the reader goes away.
 fn not_taken(error: io::Error) -> Failure {
     Failure::failed(format!("the backup is not complete: its reader has gone, or the disk is full ({error})"))
 }

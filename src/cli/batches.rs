@@ -1,4 +1,5 @@
-//! Jobs on their way in batches, each all or nothing: sent ahead, counted in order, and the account of what was taken.
+//! Submits jobs in batches, each all or nothing. Several batches are under way at once, their answers are counted in
+//! order, and a summary says what was submitted.
 
 use super::exit::Failure;
 use super::output::{self, count};

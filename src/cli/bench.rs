@@ -1,5 +1,5 @@
-//! `musher bench`: how fast a daemon is, and how long one waits for it. Each figure is of requests that were answered,
-//! so of jobs that are on disk.
+//! `musher bench`: throughput and latency of a daemon. Each figure counts requests that were answered, so jobs that are
+//! on disk.
 
 use super::ask::Target;
 use super::exit::{End, Failure};

@@ -1,4 +1,4 @@
-//! Changing jobs, queues and the daemon by hand.
+//! Changes jobs, queues and the daemon by hand.
 
 use super::ask::confirm;
 use super::exit::{End, FAILED, Failure};

@@ -1,6 +1,6 @@
-//! Completion in a shell. The script of `musher completions SHELL` calls this program back, which knows the verbs and
-//! asks the daemon for the rest: its queues, its newest jobs, its leases. A daemon that does not answer at once has
-//! nothing to offer; a key must never hang.
+//! Shell completion. The script of `musher completions SHELL` calls this program, which knows the verbs and asks the
+//! daemon for the rest: its queues, its newest jobs, its leases. If the daemon does not answer at once, nothing is
+//! offered: a key press must never hang.
 
 use super::ask::Target;
 use super::exit::{End, Failure};

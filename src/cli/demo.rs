@@ -1,5 +1,5 @@
-//! `musher demo`: a real daemon with real workers, a stream of real jobs over its socket, a kill -9 in the middle,
-//! a drain, and the account. What ran is counted by the jobs themselves, in a file of their own.
+//! `musher demo`: a real daemon with real workers, a stream of real jobs over its socket, a kill -9 in the middle, a
+//! drain, and a summary. The jobs themselves record that they ran, in a file of their own.
 
 use super::exit::{End, FAILED, Failure};
 use super::output::{self, count};

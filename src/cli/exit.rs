@@ -1,4 +1,4 @@
-//! Exit codes: the one table from what went wrong to the number that a script sees.
+//! Exit codes: the one table from the kind of failure to the number that a script sees.
 
 use crate::client::ClientError;
 use crate::protocol::ErrorCode;
@@ -58,7 +58,7 @@ impl From<ClientError> for Failure {
 impl From<std::io::Error> for Failure {
     fn from(error: std::io::Error) -> Failure {
         match error.kind() {
-            // Whoever read our output has enough of it: `musher list | head`.
+            // The reader of our output has enough of it: `musher list | head`.
             std::io::ErrorKind::BrokenPipe => Failure::silent(0),
             _ => Failure::failed(error),
         }

@@ -1,8 +1,8 @@
-//! Handing lines over to whoever reads standard output, one after the other, and knowing how many of them arrived.
-//! Of a file or a terminal a line is handed over when it is written. A pipe keeps what is written until it is read,
-//! and its reader may go away before: `musher claim -n 100 | head -1` reads one line, and the kernel tells nobody what
-//! became of the others. So a line waits in the pipe alone until it is read, as long as the reader is quick, and
-//! what is unread when the reader goes was not handed over. What lines mean is not known here.
+//! Writes lines to standard output one by one, and knows how many of them were read. A file or a terminal has taken a
+//! line when it is written. A pipe keeps what is written until it is read, and its reader may go away before that:
+//! `musher claim -n 100 | head -1` reads one line, and the kernel does not say what became of the others. So as long as
+//! the reader is quick, there is only one line at a time in the pipe, and what is unread when the reader goes away was
+//! not handed over. It does not know what the lines mean.
 
 use crate::clock::monotonic;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};

@@ -1,4 +1,4 @@
-//! `musher --help`: the verbs, grouped by what one wants to do. What each does is said where it is declared.
+//! `musher --help`: the verbs, grouped by purpose. The text of each is where it is declared.
 
 use super::output::terminal_width;
 use super::table::wrap;

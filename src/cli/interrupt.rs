@@ -1,6 +1,6 @@
-//! Ctrl-C, and SIGTERM, in verbs whose end leaves something behind that people want to know of. Signals come to a
-//! thread of their own, so that they are heard even while nobody reads what the verb prints. A signal that was ignored
-//! when the program began stays so, as for `nohup` and jobs in the background.
+//! Ctrl-C and SIGTERM, in verbs that must say what they leave behind. A thread of its own waits for signals, so they
+//! are noticed even while nobody reads what the verb prints. A signal that was ignored when the program started stays
+//! ignored, as for `nohup` and background jobs.
 
 use crate::process::ignored_signals;
 use crate::signals::{Listener, listen_to};
@@ -9,7 +9,7 @@ use signal_hook::low_level::emulate_default_handler;
 use std::io;
 use tokio::sync::watch;
 
-/// A signal ends the program as it always does, but these words are said first.
+/// A signal ends the program as it always does, but this message is printed first.
 pub(super) fn last_words(words: String) -> io::Result<Listener> {
     listen(move |signal| {
         eprintln!("musher: {words}");
@@ -17,7 +17,7 @@ pub(super) fn last_words(words: String) -> io::Result<Listener> {
     })
 }
 
-/// The first signal is told, as its number; a second one ends the program.
+/// The first signal is reported, as its number; a second one ends the program.
 pub(super) fn first_told() -> io::Result<(Listener, watch::Receiver<Option<i32>>)> {
     let (tell, told) = watch::channel(None);
     let heard = listen(move |signal| {
@@ -28,7 +28,7 @@ pub(super) fn first_told() -> io::Result<(Listener, watch::Receiver<Option<i32>>
     Ok((heard, told))
 }
 
-/// Waits for the signal that is told.
+/// Waits for the signal that is reported.
 pub(super) async fn signal(told: &mut watch::Receiver<Option<i32>>) -> i32 {
     match told.wait_for(Option::is_some).await.map(|signal| *signal) {
         Ok(Some(signal)) => signal,
@@ -42,7 +42,7 @@ pub(super) fn code(signal: i32) -> u8 {
     128 + signal as u8
 }
 
-/// So whoever started us sees that it was a signal, as a shell must to end its script.
+/// So the parent process sees that it was a signal, as a shell must to end its script.
 fn end_by(signal: i32) {
     // There is nothing else to do if the system does not let us.
     let _ = emulate_default_handler(signal);

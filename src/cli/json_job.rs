@@ -1,4 +1,4 @@
-//! A job as a line of JSON: what it does not say is as on the command line. Errors name the field.
+//! A job as a line of JSON. Keys that it leaves out are as on the command line. Errors name the field.
 
 use super::job_options::{JobArgs, check_ttl, parse_backoff, parse_tag};
 use crate::durations::parse_duration;

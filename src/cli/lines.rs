@@ -1,5 +1,5 @@
-//! Standard input as whole lines, as they come: a thread reads, so that whoever waits for lines can do something else
-//! meanwhile, and need not wait for more than there is.
+//! Standard input as whole lines, as they arrive. A thread reads, so the caller can do something else while it waits
+//! for lines, and need not wait for more than there is.
 
 use super::output::count;
 use bytes::{Bytes, BytesMut};
@@ -38,7 +38,7 @@ impl Lines {
 pub(super) fn read(input: impl Read + Send + 'static, max: usize) -> Receiver<io::Result<Lines>> {
     let (sender, lines) = mpsc::channel(PIECES_AHEAD);
     std::thread::spawn(move || {
-        // Whoever has enough takes no more.
+        // The receiver has enough.
         let _ = pass_on(input, max, |piece| sender.blocking_send(piece).is_ok());
     });
     lines
@@ -82,7 +82,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// Gives no more than so much at a time.
+    /// Gives at most that many bytes at a time.
     struct Trickle<'a>(&'a [u8], usize);
 
     impl Read for Trickle<'_> {

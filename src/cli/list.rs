@@ -1,4 +1,4 @@
-//! `musher list`: jobs in a table, page by page, once or again and again.
+//! `musher list`: jobs in a table, once or repeatedly, read page by page.
 
 use super::exit::{End, Failure};
 use super::job_options::{parse_id, parse_tag};

@@ -1,4 +1,4 @@
-//! `musher logs`: what a job printed, each stream to its own.
+//! `musher logs`: prints what a job printed, standard output and standard error each to its own stream.
 
 use super::ask::Target;
 use super::exit::{End, Failure};

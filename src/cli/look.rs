@@ -1,4 +1,4 @@
-//! Looking at the whole: status and queues.
+//! `musher status` and `musher queues`.
 
 use super::exit::End;
 use super::output::{self, count, safe};

@@ -1,4 +1,4 @@
-//! `musher man`: man pages, made of the help texts and of the reference of the configuration.
+//! `musher man`: man pages, made from the help texts and the reference of the configuration.
 
 use super::exit::{End, Failure};
 use super::output;

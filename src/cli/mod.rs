@@ -1,5 +1,5 @@
 //! The command line: every verb, and how its end becomes an exit code. Each verb turns arguments into requests of
-//! the client library and answers into text or JSON; it knows nothing of the daemon's inside.
+//! the client library and answers into text or JSON; it knows nothing of the daemon's internals.
 
 /// Says a line to people. Unlike the one of the standard library, which panics, it goes on where nobody reads any more:
 /// then there is nobody to tell, and what was asked for is done all the same.

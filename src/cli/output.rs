@@ -1,5 +1,5 @@
 //! What verbs print: tables for people, JSON lines for scripts. Text that comes from jobs is escaped, so that no
-//! job can play tricks with a terminal.
+//! job can control a terminal.
 
 use super::table::{Layout, wrap};
 use crate::clock;

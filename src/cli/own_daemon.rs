@@ -1,4 +1,4 @@
-//! A daemon of a verb's own, in a temporary directory: for the demo and the benchmark. It dies with the verb.
+//! A temporary daemon for the demo and the benchmark, in a temporary directory. It ends with the verb.
 
 use super::exit::Failure;
 use crate::client::Client;

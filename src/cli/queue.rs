@@ -1,4 +1,4 @@
-//! `musher queue`: what is done with a queue as a whole and seldom.
+//! `musher queue`: rare operations on a whole queue.
 
 use super::exit::End;
 use super::output;

@@ -1,6 +1,6 @@
-//! A connection that comes back. A daemon that restarts ends every connection, and its jobs go on all the same; so
-//! whoever waits for them asks again on the next connection. What is asked is not known here; it must do no harm when
-//! it is asked twice.
+//! A connection that survives restarts of the daemon. A restart ends every connection while jobs go on, so a verb that
+//! waits for jobs asks again on the next connection. It does not know what is asked, which must do no harm when it is
+//! asked twice.
 
 use super::exit::{Failure, TRY_AGAIN, UNREACHABLE};
 use crate::client::Client;

@@ -1,4 +1,4 @@
-//! `musher submit`: one job, a job a line, or a job a line of JSON.
+//! `musher submit`: one job, one job per line, or one job per line of JSON.
 
 use super::ask::Target;
 use super::batches::{Batch, Batches};
@@ -241,7 +241,7 @@ fn read_body(from: impl Read, max: usize, name: &str) -> Result<Bytes, Failure> 
     Ok(body.into())
 }
 
-/// Lines are taken to the letter; what is at their ends and looks like a text file of another system is said once.
+/// Lines are taken literally; a note is printed, once, if they look like a text file of another system.
 fn note_ends(text: &[u8], number: u64) {
     if number == 1 && text.starts_with(BOM) {
         eprintln!("musher: note: the input begins with a byte order mark, which is part of the first job");

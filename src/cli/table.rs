@@ -1,5 +1,4 @@
-//! How tables and long texts are laid out in a terminal of some width. It must not know where they come from, nor
-//! print.
+//! Lays out tables and long texts for a terminal of a given width. It must not know where they come from, nor print.
 
 use unicode_width::UnicodeWidthStr;
 

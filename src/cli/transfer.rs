@@ -1,5 +1,5 @@
-//! `musher export` and `import`: jobs as lines of JSON, for other programs, another daemon, or an editor. What moves
-//! is work: an imported job is a new job.
+//! `musher export` and `import`: jobs as lines of JSON, for other programs, another daemon, or an editor. Only work is
+//! moved: an imported job is a new job.
 
 use super::exit::{End, Failure};
 use super::handover::Handover;
@@ -162,7 +162,7 @@ struct Job {
     priority: Option<u32>,
     attempts: Option<u32>,
     backoff: Option<BackoffView>,
-    /// `null` says: without end.
+    /// `null` means no limit.
     #[serde(default, deserialize_with = "said")]
     timeout_ms: Option<Option<u64>>,
     #[serde(default, deserialize_with = "json_job::tags")]

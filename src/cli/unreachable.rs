@@ -1,5 +1,5 @@
-//! Why no daemon can be reached, in words that say what to do: none is there, none answers, or the socket is not open to
-//! this user.
+//! Explains why no daemon can be reached, and what to do: there is none, it does not answer, or this user may not open
+//! the socket.
 
 use super::exit::{Failure, UNREACHABLE};
 use crate::client::ClientError;

@@ -1,4 +1,4 @@
-//! `musher verify`: everything that is wrong with a backup, or with a data directory that no daemon has open.
+//! `musher verify`: reports every defect of a backup, or of a data directory that no daemon has open.
 
 use super::exit::{End, FAILED, Failure, TRY_AGAIN};
 use super::output;
@@ -153,7 +153,7 @@ fn remove_on_signal(scratch: PathBuf) -> io::Result<()> {
     Ok(())
 }
 
-/// The database panics where its file is damaged. That is told as a defect, and needs no words of the runtime's.
+/// The database panics where its file is damaged. That is reported as a defect, and needs no message of the runtime.
 fn quiet_about_the_database() {
     let usual = panic::take_hook();
     panic::set_hook(Box::new(move |panic| {

@@ -1,5 +1,4 @@
-//! `musher wait`: until jobs have ended, however often the daemon restarts meanwhile, and what their end means for an
-//! exit code.
+//! `musher wait`: waits until jobs have ended, across restarts of the daemon, and turns their ends into an exit code.
 
 use super::ask::Target;
 use super::exit::{End, FAILED, Failure, GONE, TRY_AGAIN};

@@ -50,7 +50,7 @@ pub(super) struct Work {
 
 impl Work {
     pub(super) fn run(self, to: &Target) -> End {
-        // Whoever starts it by nohup does not want it to end with the terminal.
+        // Started by nohup, it must not end with the terminal.
         let hears_hangup = process::ignored_signals().is_none_or(|ignored| ignored >> (SIGHUP - 1) & 1 == 0);
         process::begin_clean();
         let handler = Handler::Exec(self.command);

@@ -1,6 +1,6 @@
-//! One connection: requests go out in the order in which they come, answers come back to whoever asked. What waits to be
-//! sent is bounded: whoever asks for more waits until there is room. It knows frames and numbers, not what the requests
-//! mean.
+//! One connection: requests are sent in the order in which they are made, and each answer goes back to its caller. What
+//! waits to be sent is bounded: beyond that, callers wait until there is room. It knows frames and request numbers, not
+//! what the requests mean.
 
 use super::ClientError;
 use crate::protocol::{Notice, Request, Response, Version, split_frame};
@@ -82,7 +82,7 @@ impl Late {
         loop {
             {
                 let mut shared = lock(&self.shared);
-                // Whoever asked has been told that it has ended.
+                // The caller has been told that it has ended.
                 if shared.ended.is_some() {
                     return;
                 }
@@ -150,8 +150,8 @@ impl Connection {
         let _ = self.ended.clone().wait_for(|ended| *ended).await;
     }
 
-    /// Sends a request; its number, and its answer to wait for. Where there is no room to send it at once, it leaves while
-    /// that is waited for.
+    /// Sends a request; its number, and its answer to wait for. Where there is no room to send it at once, it leaves
+    /// while that is waited for.
     pub(super) fn send(
         &self,
         request: &Request,
@@ -235,7 +235,7 @@ fn end_all(shared: &Mutex<Shared>, why: &str) {
     };
     for asker in askers.into_values() {
         let error = Err(ClientError::Closed(why.to_owned()));
-        // Whoever does not listen any more does not miss it.
+        // A caller that no longer listens does not miss it.
         match asker {
             Asker::Once(asker) => drop(asker.send(error)),
             Asker::Stream(asker) => drop(asker.try_send(error)),
@@ -306,7 +306,7 @@ async fn read_all(
 }
 
 async fn deliver(shared: &Mutex<Shared>, number: u32, answer: Answer) {
-    // Whoever asked once for new jobs alone gets no second answer.
+    // A caller that asked for new jobs only gets no second answer.
     let more_follow =
         matches!(answer, Ok(Response::Output { .. } | Response::Piece(_) | Response::Submitted { .. }));
     let stream = {
@@ -314,7 +314,7 @@ async fn deliver(shared: &Mutex<Shared>, number: u32, answer: Answer) {
         match shared.askers.remove(&number) {
             None => return,
             Some(Asker::Once(asker)) => {
-                // Whoever does not listen any more does not miss it.
+                // A caller that no longer listens does not miss it.
                 let _ = asker.send(answer);
                 return;
             }

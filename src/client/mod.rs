@@ -1,6 +1,6 @@
-//! The client library: what the command line, the daemon's own workers and other Rust programs talk to the daemon
-//! with. One connection carries any number of requests at once; answers find their askers by number. What is to be sent
-//! is bounded: where a daemon does not read, whoever asks waits.
+//! The client library, with which the command line, the daemon's own workers and other Rust programs talk to the
+//! daemon. One connection carries any number of requests at once; answers are matched to requests by number. What waits
+//! to be sent is bounded: if the daemon does not read, callers wait.
 //!
 //! ```no_run
 //! # async fn example() -> Result<(), musher::client::ClientError> {
@@ -96,8 +96,8 @@ pub struct Client {
     limits: Arc<Limits>,
 }
 
-/// A claim under way: wait for it, and end its waiting early by its number. Where much is still to be sent it leaves only
-/// while the answer is waited for.
+/// A claim under way: wait for it, and end its waiting early by its number. Where much is still to be sent it leaves
+/// only while the answer is waited for.
 pub struct PendingClaim<F> {
     /// The request's number, for [`Client::unwait`].
     pub number: u32,
@@ -150,7 +150,8 @@ impl Client {
         .await
     }
 
-    /// The same where the caller connects, once or twice: a daemon of version 1 hangs up on whoever speaks more than that.
+    /// The same where the caller connects, once or twice: a daemon of version 1 hangs up on a client that offers more
+    /// versions.
     ///
     /// # Errors
     /// As for [`Client::connect`], and those of `dial`.
@@ -202,7 +203,7 @@ impl Client {
         &self.limits
     }
 
-    /// What the server says unasked. Only the first caller gets it.
+    /// What the server sends on its own. Only the first caller gets it.
     pub fn notices(&self) -> Option<mpsc::UnboundedReceiver<Notice>> {
         self.connection.notices()
     }
@@ -223,7 +224,8 @@ impl Client {
         }
     }
 
-    /// Enqueues jobs, all or none, and waits for their ends, in one request: however quick a worker is, no end is missed.
+    /// Enqueues jobs, all or none, and waits for their ends, in one request: however quick a worker is, no end is
+    /// missed.
     ///
     /// # Errors
     /// As for [`Client::submit`].

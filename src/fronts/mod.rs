@@ -1,5 +1,5 @@
-//! The wires that the daemon speaks, each in a folder of its own: bytes into what the server is asked for, and what that
-//! came to into bytes. A front uses the server (`server::Front` says what it has to do); the server knows none of them.
+//! The wire protocols that the daemon speaks, one folder each: bytes in, requests to the server, results out as bytes.
+//! A front uses the server (`server::Front` is the interface); the server knows none of them.
 
 mod native;
 #[cfg(test)]

@@ -1,5 +1,6 @@
-//! Questions and changes in JSON: everything that is not hot. An object with the key `do` names the request;
-//! the answers are the `*View` types of `views`. Unknown keys are refused, so that a mistyped filter is not a wider one.
+//! Queries and changes in JSON: every request that is not on the hot path. The key `do` of the object names the
+//! request; the answers are the `*View` types of `views`. Unknown keys are refused, so that a mistyped filter does not
+//! match more than was meant.
 
 use super::WireBackoff;
 pub use crate::views::*;

@@ -1,5 +1,5 @@
-//! The body of a command job: what `musher run` has captured, and what a worker starts. JSON, whose texts are Unicode;
-//! arguments, paths and variables need not be, and lose nothing.
+//! The body of a command job: what `musher run` captures, and a worker starts. It is JSON, which is Unicode; arguments,
+//! paths and variables that are not are kept byte for byte.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;

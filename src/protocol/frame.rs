@@ -1,6 +1,6 @@
-//! Frames: `length: u32, kind: u8, request: u32, payload`, little-endian. The length counts what follows it. The
-//! request number is the client's; every answer names the one that it belongs to, and 0 is for what the server
-//! says unasked.
+//! Frames: `length: u32, kind: u8, request: u32, payload`, little-endian. The length counts what follows it. The client
+//! chooses the request number; every answer repeats the number of its request, and 0 is for messages that the server
+//! sends on its own.
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 

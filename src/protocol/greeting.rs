@@ -1,7 +1,7 @@
-//! The greeting. Its form is the same for all versions, now and later, since it is what they are agreed upon with: two
-//! bytes name the highest and the lowest version that a client speaks. In version 1 the second byte was always zero, so
-//! zero stands for "no other"; and a daemon of version 1 that reads both as one number refuses it as a version that it does
-//! not know, which is what it is.
+//! The greeting, in which both sides agree on a version. Its form is the same in all versions, now and later: two bytes
+//! name the highest and the lowest version that a client speaks. In version 1 the second byte was always zero, so zero
+//! means "no other". A daemon of version 1 reads both bytes as one number, and so refuses a range as a version that it
+//! does not know.
 
 use super::tagged;
 use super::wire::{Malformed, Reader, put_text};

@@ -1,5 +1,5 @@
-//! Requests and answers that all versions write alike but for the options that later ones may put behind them. Whoever
-//! changes a form here changes it for version 1 as well: a new form goes into a version of its own.
+//! Requests and answers that all versions encode alike, except for options that later versions may append. A change
+//! here changes version 1 as well: a new form belongs in a new version.
 
 use super::admin::AdminRequest;
 use super::greeting::{get_hello, put_hello};
@@ -84,7 +84,7 @@ fn get_admin(json: &[u8]) -> Result<AdminRequest, Fault> {
     })?)
 }
 
-/// The question without the keys that begin with `_`: these may be passed over by whoever does not know them. `None` where
+/// The question without the keys that begin with `_`: a reader that does not know these may skip them. `None` where
 /// there are none, or it is no question without them either.
 fn without_hints(json: &[u8]) -> Option<AdminRequest> {
     let mut keys: serde_json::Map<String, serde_json::Value> = serde_json::from_slice(json).ok()?;

@@ -1,5 +1,5 @@
-//! What a client may ask: the hot requests in binary, all others as JSON (`admin.rs`). How they are written is each
-//! version's own (`v1`, `v2`).
+//! What a client may request: hot requests in binary, all others as JSON (`admin.rs`). Each version has its own
+//! encoding (`v1`, `v2`).
 
 use super::admin::AdminRequest;
 use super::greeting::Versions;

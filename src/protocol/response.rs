@@ -1,4 +1,4 @@
-//! What the server answers, and what it says unasked (request number 0). How it is written is each version's own (`v1`,
+//! What the server answers, and what it sends on its own (request number 0). Each version has its own encoding (`v1`,
 //! `v2`).
 
 use super::request::LeaseRef;
@@ -74,7 +74,7 @@ pub enum Response {
     Notice(Notice),
 }
 
-/// What the server says unasked.
+/// What the server sends on its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Notice {
     /// A lease of this connection has ended under its holder: stop working on it.
@@ -109,7 +109,7 @@ pub struct ClaimedJob {
     pub lease: LeaseRef,
     /// How many attempts it has in all.
     pub attempts: u32,
-    /// How long one attempt may run, in milliseconds; 0 for without end.
+    /// How long one attempt may run, in milliseconds; 0 for no limit.
     pub timeout_ms: u64,
     /// How long the lease lasts from now, in milliseconds.
     pub lease_ms: u64,

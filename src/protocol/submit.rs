@@ -1,5 +1,5 @@
-//! What a submit carries: groups of jobs that are alike, each with its options and its bodies. The bodies are written alike
-//! in all versions of the protocol.
+//! What a submit carries: groups of jobs with the same options, each with its bodies. Bodies are encoded alike in all
+//! versions of the protocol.
 
 use super::wire::{Malformed, Reader};
 use bytes::{BufMut, Bytes};
@@ -27,13 +27,13 @@ pub struct JobOptions {
     pub priority: Option<u32>,
     /// When it may run.
     pub start: Start,
-    /// After what time it is of no use any more.
+    /// After what time it expires.
     pub ttl_ms: Option<u64>,
     /// After how many failed attempts it is dead.
     pub attempts: Option<u32>,
     /// How it waits between attempts.
     pub backoff: Option<WireBackoff>,
-    /// How long one attempt may run, 0 for without end; the queue's setting if not given.
+    /// How long one attempt may run, 0 for no limit; the queue's setting if not given.
     pub timeout_ms: Option<u64>,
     /// Names and values.
     pub tags: Vec<(String, String)>,
@@ -82,8 +82,8 @@ pub(super) fn get_bodies(reader: &mut Reader) -> Result<Bodies, Malformed> {
     Ok(bodies)
 }
 
-/// Says where the bodies lie in the rest of a submit whose options are known, and how many there are. Nothing is allocated
-/// or shared for it.
+/// Says where the bodies lie in the rest of a submit whose options are known, and how many there are. Nothing is
+/// allocated or shared for it.
 ///
 /// # Errors
 /// [`Malformed`] says what is wrong with it. Some may have been found before.

@@ -1,10 +1,10 @@
-//! Options: what may be left out, or not be known yet to one of the two sides. Each is a byte with its number (1 to 127), the
-//! length of its value, and the value; a zero byte ends them, so that none at all are one byte. Numbers rise, so none is there
-//! twice. Whoever does not know a number passes over it, unless the number's highest bit says that it must be understood: then
-//! all that the options belong to is refused.
+//! Options: fields that may be left out, or that one of the two sides may not know yet. Each is a byte with its number
+//! (1 to 127), the length of its value, and the value; a zero byte ends them, so no options at all are one byte.
+//! Numbers rise, so none occurs twice. A reader skips a number that it does not know, unless the highest bit of the
+//! number says that it must be understood: then everything that the options belong to is refused.
 //!
-//! The length is a byte; 255 stands for a u32 that follows with the length. A value that is a number takes as many bytes as it
-//! needs, at most eight. Reading allocates nothing, and an option costs nothing where it is not there.
+//! The length is a byte; 255 means that the length follows as a u32. A number takes as many bytes as it needs, at most
+//! eight. Reading allocates nothing, and an absent option costs nothing.
 
 use super::wire::{Malformed, Reader};
 use bytes::BufMut;

@@ -1,5 +1,5 @@
-//! The one place where versions part: a connection has one, chosen at its greeting, and everything on it is written and read
-//! as that one does.
+//! The one place where versions differ: a connection has one version, chosen at its greeting, which encodes and decodes
+//! everything on it.
 
 use super::frame::{finish_frame, start_frame};
 use super::plain::Limit;

@@ -1,5 +1,5 @@
-//! The primitives of the wire: little-endian numbers, and text and bytes behind their length. Every read is
-//! checked; bytes from outside never panic.
+//! The primitives of the wire: little-endian numbers, and text and bytes with their length before them. Every read is
+//! checked; bytes from outside never cause a panic.
 
 use bytes::{Buf, BufMut, Bytes};
 use std::sync::Arc;

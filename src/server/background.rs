@@ -1,5 +1,5 @@
-//! Work in the background: what takes long is done by a thread of its own, and what is left of it in the end is dropped
-//! there too, for to give back much memory takes long as well. One such thread at a time, for the memory.
+//! Background work: what takes long is done on a thread of its own, and its data is dropped there too, since freeing
+//! much memory also takes long. One such thread at a time, to bound the memory.
 
 use std::sync::Arc;
 use tokio::sync::{Mutex, oneshot};
@@ -24,7 +24,7 @@ impl Background {
         T: Send + 'static,
         L: Send + 'static,
     {
-        // The thread lets the next one in, not whoever waits for it: he may be gone by then.
+        // The thread lets the next one in, not the caller that waits for it, which may be gone by then.
         let place = self.0.clone().lock_owned().await;
         let (say, said) = oneshot::channel();
         let (leftovers, left) = oneshot::channel();

@@ -1,6 +1,6 @@
-//! The room that all connections share for what the daemon has not read to its end yet and for what they have not
-//! taken yet (`limits.buffers`). Each connection has a little of its own beside it ([`FREE`]), so those with short
-//! requests never wait for it. It counts; what becomes of a connection that holds too much is the hub's.
+//! The memory that all connections share for requests that are not read completely, and for answers that are not sent
+//! yet (`limits.buffers`). Each connection has a little of its own besides ([`FREE`]), so short requests never wait for
+//! it. It only counts; `connections` decides which connection is closed when too much is held.
 
 use crate::core::Time;
 use std::cell::Cell;
@@ -109,7 +109,7 @@ impl Account {
         }
     }
 
-    /// Gives everything back and holds nothing any more, whatever is said.
+    /// Gives everything back; from here on nothing is counted.
     pub(super) fn close(&self) {
         self.set(&self.unread, 0, Time::NEVER);
         self.set(&self.unsent, 0, Time::NEVER);

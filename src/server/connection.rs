@@ -1,5 +1,5 @@
-//! One open connection as the loop sees it, whatever it speaks: who is there, what has not been sent yet, what it takes
-//! of what all share, and its end. How things are said is its encoder's; what is read of it is `serve.rs`'s.
+//! One open connection as the loop sees it, whatever its protocol: its peer, its unsent bytes, its share of what all
+//! connections share, and its end. Its encoder turns answers into bytes; `serve.rs` reads its requests.
 
 use super::budget::{Account, Budget};
 use super::encoder::{Answers, Encoder, Notice, Part};
@@ -28,7 +28,7 @@ pub(crate) struct Connection<E: Encoder + ?Sized = dyn Encoder> {
     pub(crate) peer: Peer,
     /// Whether something was said in this turn that is not written yet.
     pub(super) touched: Cell<bool>,
-    /// Whether it has sent a request, beside what introduces it.
+    /// Whether it has sent a request, apart from the greeting.
     pub(super) has_asked: Cell<bool>,
     opened: Time,
     /// Whether nothing more will be read of it, now that the daemon ends.
@@ -41,7 +41,7 @@ pub(crate) struct Connection<E: Encoder + ?Sized = dyn Encoder> {
     /// Whether a task waits for the socket to take more.
     flushing: Cell<bool>,
     /// Rings when the buffer has been written or dropped, and when the connection has ended: nothing leaves after that,
-    /// so whoever waits for room must not wait on.
+    /// so nobody must wait for room any longer.
     drained: Notify,
     /// Rings when it is to end.
     pub(super) closing: Notify,
@@ -88,7 +88,7 @@ impl<E: Encoder> Connection<E> {
     }
 }
 
-/// What is said leaves with the next flush.
+/// What is encoded here leaves with the next flush.
 impl<E: Encoder + ?Sized> Connection<E> {
     pub(super) fn say_all(&self, answers: Answers<'_>) {
         self.front.answers(answers, &self.clock, &mut self.out.borrow_mut());
@@ -175,7 +175,7 @@ impl<E: Encoder + ?Sized> Connection<E> {
                 self.closing.notify_one();
                 return;
             },
-            // To wait on for somebody who does not read would keep the socket open for as long as he likes.
+            // To wait for a client that does not read would keep the socket open for as long as it likes.
             () = self.closed.notified() => return,
         }
         self.flushing.set(false);

@@ -1,5 +1,5 @@
-//! All open connections: their numbers, how many there may be, and who must go where they hold more than there is room
-//! for. It knows nothing of what they ask for.
+//! All open connections: their numbers, how many there may be, and which one is closed when they hold too much. It
+//! knows nothing of what they ask for.
 
 use super::budget::{Budget, HOLD_TIME_MAX};
 use super::connection::Connection;
@@ -74,8 +74,8 @@ impl Connections {
         }
     }
 
-    /// Somebody has waited long for room: whoever has held some for longer than anybody else, and not only just
-    /// now, is closed.
+    /// A connection has waited long for room: the one that has held some for the longest, and not only just now, is
+    /// closed.
     pub(super) fn give_way(&self, now: Time) {
         self.shed(|connection| now.since(connection.account.since()) >= HOLD_TIME_MAX);
     }

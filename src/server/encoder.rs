@@ -1,5 +1,5 @@
-//! How a front says things: answers, notices and refusals in, bytes out. This is all that the loop asks of a front, once
-//! for all answers in a row that are for one connection; what a front is asked beside that is in `front.rs`.
+//! How a front encodes answers, notices and refusals. The loop needs nothing else of a front, and calls it once for all
+//! consecutive answers to one connection; the rest of a front is in `front.rs`.
 
 use super::fault::Fault;
 use super::outbox::Outbox;
@@ -10,7 +10,7 @@ use bytes::Bytes;
 use std::time::Duration;
 use std::vec;
 
-/// What is said unasked.
+/// What the server sends on its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Notice {
     /// A lease of this connection has ended under its holder.
@@ -55,7 +55,7 @@ pub(crate) trait Encoder: 'static {
     /// Refuses a request, or says without one why the connection ends.
     fn fault(&self, request: Option<u32>, fault: &Fault, out: &mut Vec<u8>);
 
-    /// Says something unasked, if the protocol has a word for it.
+    /// Encodes a notice, if the protocol has a message for it.
     fn notice(&self, notice: Notice, out: &mut Vec<u8>);
 }
 

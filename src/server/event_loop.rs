@@ -1,4 +1,4 @@
-//! The loop: waits until something has come or is due, lets every connection that has sent something be read, and
+//! The loop: waits until something has arrived or is due, lets every connection that has sent something be read, and
 //! ends the turn for all of them together. Group commit is nothing more than this.
 
 use super::connection::Connection;

@@ -1,5 +1,5 @@
-//! Why a request is refused: what kind of wrong, for programs, and in words for people. Each front says it in its own
-//! way. It knows the engine's refusals, and no front.
+//! Why a request is refused: a kind of error for programs, and a text for people. Each front encodes it in its own way.
+//! It knows the refusals of the engine, and no front.
 
 use crate::core::{Rejection, ScheduleRejection};
 use crate::engine::Refusal;

@@ -1,4 +1,4 @@
-//! Sends a job's output to whoever asked for it, and goes on until the job has ended. How a piece is said is the front's.
+//! Sends a job's output to a client that asked for it, until the job has ended. The front encodes the pieces.
 
 use super::connection::Connection;
 use super::encoder::Part;

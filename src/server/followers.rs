@@ -1,5 +1,5 @@
-//! Who reads a job's output as it comes. A follower waits for the job's end as anybody does; the answer to that is for
-//! its task and not for its connection.
+//! Which clients follow the output of which job. A follower waits for the job's end like any other request; the answer
+//! goes to its task and not to its connection.
 
 use crate::core::JobId;
 use crate::engine::{Answer, Origin, Refusal};

@@ -1,6 +1,5 @@
-//! What a front is: one wire's way of cutting a stream into requests, of asking for what they ask for (`requests.rs`),
-//! and of saying what they came to (`encoder.rs`). The reading itself, its fairness and its bounds are the same for all
-//! (`serve.rs`).
+//! What a front is: how a protocol cuts a stream into requests, what it asks of the server for each (`requests.rs`),
+//! and how it encodes the results (`encoder.rs`). Reading, fairness and bounds are the same for all (`serve.rs`).
 
 use super::connection::Connection;
 use super::encoder::Encoder;
@@ -18,7 +17,7 @@ use std::rc::Rc;
 pub(crate) struct Close;
 
 /// What one connection speaks. It is made anew for each, so that it can remember what it must; the loop's task calls it
-/// through `&self`, since answers are said while it reads.
+/// through `&self`, since answers are encoded while it reads.
 pub(crate) trait Front: Encoder + Default + Sized {
     /// A request as it is cut off the stream.
     type Request;

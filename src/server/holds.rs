@@ -1,5 +1,5 @@
-//! Workers that cannot start jobs just now, and why: what they have said of themselves, for people to see. It ends with
-//! the connection that said it, is kept nowhere, and decides nothing.
+//! Workers that cannot start jobs for now, and why, as they have reported it, for people to see. A report ends with its
+//! connection, is not stored, and decides nothing.
 
 use super::fault::{Fault, Kind};
 use crate::core::Time;

@@ -1,5 +1,5 @@
-//! What the tasks of the loop share: the engine, the open connections, and how to wake the loop. One thread, so cells and
-//! no locks; no borrow is held across an await.
+//! What the tasks of the loop share: the engine, the open connections, and how to wake the loop. One thread, so cells
+//! and no locks; no borrow is held across an await.
 
 use super::background::Background;
 use super::connections::Connections;
@@ -183,7 +183,7 @@ impl<S: Store + 'static> Hub<S> {
         }
     }
 
-    /// Waits until whoever has this quota may go on; returns whether it had to.
+    /// Waits until the connection with this quota may go on; returns whether it had to.
     pub(super) async fn admit(&self, quota: &Quota) -> bool {
         self.scheduler.admit(quota, || self.fill(), || self.wake.notify_one()).await
     }

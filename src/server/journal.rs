@@ -1,5 +1,5 @@
-//! What the loop tells the operators in the log: what happened in a turn, failures only so far as somebody can read them
-//! all, and what has changed with the disk. Nothing depends on it.
+//! What the loop logs for operators: what happened in a turn (failures only as many as somebody can read), and what has
+//! changed about the disk. Nothing depends on it.
 
 use crate::clock::Clock;
 use crate::engine::{Fact, Refusal};
@@ -39,7 +39,7 @@ impl Journal {
         }
     }
 
-    /// Whether there is room for new jobs: that there is none, and that there is again, is told once each.
+    /// Whether there is room for new jobs: that there is none, and that there is again, is logged once each.
     pub(super) fn room(&self, room: Room) {
         let short = room != Room::Enough;
         if self.room_is_short.replace(short) != short {

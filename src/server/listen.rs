@@ -27,7 +27,7 @@ use tokio::time::{sleep, timeout};
 /// The mode of the socket, and of the directories that are made for it.
 const MODE: u32 = 0o660;
 const DIRECTORY_MODE: u32 = 0o750;
-/// How long to wait before a deleted socket is made again: whoever deletes its directory may be at it.
+/// How long to wait before a deleted socket is made again: its directory may be about to be deleted as well.
 const RENEWAL_WAIT: Duration = Duration::from_millis(100);
 
 /// Why the socket could not be made.
@@ -124,12 +124,12 @@ fn make_directories(path: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Whether somebody listens there. It does not wait for whoever does not accept.
+/// Whether a process listens there. It does not wait for one that does not accept.
 fn is_served(path: &Path) -> io::Result<bool> {
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
     let socket = rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
     match rustix::net::connect(&socket, &SocketAddrUnix::new(path)?) {
-        // Again: so many wait for him already.
+        // Again: its queue is full already.
         Ok(()) | Err(Errno::AGAIN) => Ok(true),
         Err(Errno::CONNREFUSED | Errno::NOENT) => Ok(false),
         Err(error) => Err(error.into()),

@@ -7,14 +7,15 @@
 //!
 //! # Layout, and which way the arrows run
 //! Each line uses those below it and none above; `tests/tidy` checks that no two modules use each other.
-//! - `listen` (`watch`), `serve`, `shutdown`: the sockets; one connection from its first byte to its last; all of them at
-//!   the end.
+//! - `listen` (`watch`), `serve`, `shutdown`: the sockets; one connection from its first byte to its last; all of
+//!   them at the end.
 //! - `front`: what a front is.
-//! - `event_loop` (`timer`): the turns. Who asks is not its affair, nor what is asked.
+//! - `event_loop` (`timer`): the turns, whoever asks, and whatever is asked.
 //! - `operators`, `follow`, `submit`, `requests`: what may be asked for, whatever the front.
 //! - `hub`: what all tasks share.
-//! - `connections`, `permissions`, `journal`, `holds`, `followers`, `output`: its parts. All open connections; who may do
-//!   what; what the log is told; what workers say of themselves; who reads what jobs print, and where that is kept.
+//! - `connections`, `permissions`, `journal`, `holds`, `followers`, `output`: its parts. All open connections; who
+//!   may do what; what is logged; what workers report of themselves; who reads what jobs print, and where that is
+//!   kept.
 //! - `connection`: one of them, as the loop sees it.
 //! - `encoder`, `scheduler`, `budget`, `outbox`, `background`, `service`, `peer`, `fault`: plain parts.
 

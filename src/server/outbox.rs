@@ -1,6 +1,5 @@
-//! What a connection has not taken yet, in order. Short answers are collected in one buffer and leave in one write. A
-//! long body is kept as it is, shared with whoever else has it, and copied nowhere but into the socket. It holds bytes,
-//! and knows nothing of what they say.
+//! The bytes that a connection has not sent yet, in order. Short answers are collected in one buffer and leave in one
+//! write. A long body is shared and not copied on its way to the socket. It knows nothing of what the bytes mean.
 
 use super::budget::FREE;
 use bytes::{Buf, Bytes};

@@ -1,8 +1,8 @@
-//! What jobs print: a file a job below `output/` of the data directory, written and read by a thread of its own so
+//! What jobs print: one file per job below `output/` of the data directory, written and read by a thread of its own, so
 //! that the loop never waits for it. Output is kept for people; it is not synced, and no job depends on it.
 //!
-//! A file is a row of pieces: attempt (u32), stream (u8: 1 standard output, 2 standard error), length (u32), all
-//! little-endian, and so many bytes. One that was cut by a crash ends at its last whole piece.
+//! A file is a sequence of pieces: attempt (u32), stream (u8: 1 standard output, 2 standard error), length (u32), all
+//! little-endian, and as many bytes. A file that was cut off by a crash ends at its last whole piece.
 
 use crate::core::{IdRange, JobId};
 use crate::telemetry::events;
@@ -19,11 +19,11 @@ const PIECE_HEADER: usize = 9;
 const STDERR: u8 = 2;
 /// The longest piece of a file: a read holds at least one.
 const PIECE_MAX: usize = 64 << 10;
-/// How many orders wait for the thread before whoever gives them does.
+/// How many orders may wait for the thread; beyond that the caller waits.
 const ORDERS_MAX: usize = 1024;
 /// How much of a file one read gives.
 const READ_BYTES: usize = 256 << 10;
-/// What former attempts have printed stays beside a new one if it takes at most this part of the limit.
+/// What former attempts have printed stays in the file of a new one if it takes at most this part of the limit.
 const FORMER_SHARE: u64 = 4;
 /// How much more than the limit is taken from workers that count in another way.
 const BEYOND: u64 = 64 << 10;
@@ -58,8 +58,8 @@ struct Kept {
 }
 
 impl Kept {
-    /// Whether a piece of an attempt is kept, and whether the file begins anew with it. A new attempt needs the room that
-    /// former ones have taken.
+    /// Whether a piece of an attempt is kept, and whether the file begins anew with it. A new attempt needs the room
+    /// that former ones have taken.
     fn takes(&mut self, attempt: u32, len: u64, max: u64) -> Option<bool> {
         let former = max / FORMER_SHARE;
         // The worker holds to the limit; this holds others to it.
@@ -264,7 +264,7 @@ fn work(folder: &Path, mut inbox: mpsc::Receiver<Order>) {
         let done = match order {
             Order::Append { id, piece, fresh } => append(&path_of(folder, id), &piece, fresh),
             Order::Read { id, offset, reply } => {
-                // Whoever asked may be gone.
+                // The caller may be gone.
                 let _ = reply.send(read(&path_of(folder, id), offset));
                 Ok(())
             }

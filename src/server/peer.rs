@@ -1,5 +1,5 @@
-//! Who is on the other side of a connection, as the kernel knows it: user and groups at the moment of the connect.
-//! Nothing that the other side says can change it.
+//! Who is on the other side of a connection, according to the kernel: user and groups at the moment of the connect.
+//! Nothing that the other side sends can change it.
 
 use crate::access::Caller;
 use std::io;
@@ -24,7 +24,7 @@ impl Peer {
     /// Asks the kernel.
     ///
     /// # Errors
-    /// The kernel does not tell: then nobody knows who it is, and he must not be served.
+    /// The kernel does not say who it is: then it must not be served.
     pub(super) fn of(socket: impl AsFd) -> io::Result<Peer> {
         let (uid, own) = user_of(&socket)?;
         let mut groups = groups_of(&socket)?;
@@ -40,9 +40,9 @@ impl Peer {
 fn user_of(socket: impl AsFd) -> io::Result<(u32, u32)> {
     let mut who = libc::ucred { pid: 0, uid: u32::MAX, gid: u32::MAX };
     let mut bytes = size_of_val(&who) as libc::socklen_t; // twelve
-    // SAFETY: the descriptor is open for the whole call, since it is borrowed. The kernel writes at most `bytes` bytes to
-    // `who`, which has as many, and any bytes are valid numbers; it writes the length to `bytes`, which is a local of the
-    // type that it asks for.
+    // SAFETY: the descriptor is open for the whole call, since it is borrowed. The kernel writes at most `bytes`
+    // bytes to `who`, which has as many, and any bytes are valid numbers; it writes the length to `bytes`, which is a
+    // local of the type that it asks for.
     let result = unsafe {
         libc::getsockopt(
             socket.as_fd().as_raw_fd(),

@@ -1,5 +1,6 @@
-//! Authorization: asks the rules of access for each request. Who sent it is known (`peer.rs`), what it names is looked
-//! up here. A job that somebody may not see is, for him, not there: the answers are those for a job that never was.
+//! Authorization: applies the access rules to each request. Its sender is known (`peer.rs`); the jobs and queues that
+//! it names are looked up here. A job that the sender may not see does not exist for the sender: the answers are those
+//! for a job that never was.
 
 use super::fault::{Fault, Kind};
 use super::peer::Peer;
@@ -59,14 +60,15 @@ impl<'a> Permissions<'a> {
         self.hides_unless(state, id, |spec| self.reads(spec))
     }
 
-    /// Is the end of this job, of which nothing else is left, not for a reader? Of which queue it was, nobody knows any more.
+    /// Is the end of this job, of which nothing else is left, not for a reader? Of which queue it was, nobody knows
+    /// any more.
     pub(super) fn hides_end(&self, state: &State, id: JobId) -> bool {
         let his = |end: RecentEnd| end.owner == self.caller.uid;
         !self.reads_everything() && !state.contains(id) && !state.recent_end(id).is_some_and(his)
     }
 
-    /// May a worker name these jobs? Those that are not shown to him, and that he may not work on, are hidden from
-    /// him and no reason to refuse the others.
+    /// May a worker name these jobs? Those that it may neither see nor work on are hidden from it, and no reason to
+    /// refuse the others.
     pub(super) fn work(&self, state: &State, ids: impl Iterator<Item = JobId>) -> Result<(), Fault> {
         self.shown_jobs(state, ids, |spec| if self.works(spec) { None } else { Some(Right::Work) })
     }

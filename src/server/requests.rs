@@ -1,5 +1,5 @@
-//! What may be asked for, whatever the front: limits and rights are looked at here, in one place for all of them, and the
-//! engine is called. It decides nothing, and knows no wire. Submits are in `submit.rs`.
+//! The requests that any front can make: limits and rights are checked here, in one place for all fronts, and the
+//! engine is called. It decides nothing, and knows no protocol. Submits are in `submit.rs`.
 
 use super::fault::{Fault, Kind};
 use super::hub::Hub;

@@ -1,28 +1,28 @@
-//! Fairness: how much of a turn one connection may take. Each has a small quota of every turn. Whoever has used that
-//! up, or has asked for something long the last time, stands in line for what a turn has to spare: little where
-//! others are served who do not stand in line, for they wait until the turn ends, and much where there are none. So a
-//! flood is served with what the others do not need, and short requests wait for nobody. Whoever has just come stands in
-//! line too: else many who come and go had a quota each. It knows what requests cost, not what they are.
+//! Fairness: how much of a turn one connection may use. Each has a small quota in every turn. A connection that has
+//! used it up, or whose last request was long, waits in line for what a turn has to spare: little while connections are
+//! served that are not in line, since those wait until the turn ends, and more otherwise. So a flood gets what the
+//! others do not need, and short requests wait for nobody. New connections wait in line too; otherwise many short-lived
+//! ones would have a quota each. It knows what requests cost, not what they are.
 
 use std::cell::Cell;
 use std::pin::pin;
 use std::time::Duration;
 use tokio::sync::{Mutex, Notify};
 
-/// What each connection has of every turn, and of what there is to spare at a time.
+/// How much of every turn each connection may use, and how much of the spare time at once.
 const QUOTA: Duration = Duration::from_micros(50);
-/// What those in line have of a turn all together, where others are served too: as long as the turn before waited for the
-/// disk, within these. So a flood makes the turns of others about twice as long, and on a slow disk, where turns are
-/// long anyway, it gets more of them.
+/// The spare time of a turn, for all connections in line together, while others are served too: as long as the turn
+/// before waited for the disk, within these bounds. So a flood makes the turns of others about twice as long, and on a
+/// slow disk, where turns are long anyway, it gets more of them.
 const SPARE_LEAST: Duration = Duration::from_micros(200);
 const SPARE_MOST: Duration = Duration::from_millis(4);
 /// The same, where nobody else is served.
 const SPARE_ALONE: Duration = Duration::from_micros(300);
-/// While more than this is owed to a connection in a turn, it gets no more of that turn: only at its end it shows whether
-/// the client takes its answers.
+/// A connection that has been given more bytes of answers than this in a turn gets no more of that turn: only its end
+/// shows whether the client reads them.
 const OWED_MAX: usize = 256 << 10;
-/// For so many turns after it was served, somebody who does not stand in line is thought of; and for so many after it
-/// has stood there, or has come, somebody counts as one who does.
+/// For this many turns after a connection outside the line was served, turns are kept short for its sake; and for this
+/// many after a connection has stood in line, or has come, it counts as one in line.
 const REMEMBERED: u64 = 16;
 
 /// How much has been collected for the next commit.
@@ -45,10 +45,10 @@ pub(super) struct Scheduler {
     lined: Cell<u64>,
     /// The last turn in which somebody was served who does not stand in line.
     modest: Cell<u64>,
-    /// Rings after each turn, for whoever is first in line, and for those who have a quota and wait for room.
+    /// Rings after each turn, for the first in line, and for those who have a quota and wait for room.
     ended: Notify,
-    /// Rings after each turn in which all in line have a quota again. To wake hundreds of them for nothing makes those wait
-    /// who come after them.
+    /// Rings after each turn in which all in line have a quota again. To wake hundreds of them for nothing makes
+    /// those wait who come after them.
     freed: Notify,
     /// Hands itself on in the order in which it was asked for.
     line: Mutex<()>,

@@ -1,5 +1,5 @@
-//! Serves one connection, whatever it speaks: takes it in, reads what it sends, hands its requests to its front one after
-//! the other, and sees to its end. Here is what is fair and bounded: how much is read, and when it is its turn.
+//! Serves one connection, whatever its protocol: accepts it, reads what it sends, passes its requests to its front one
+//! by one, and cleans up at its end. Fairness and bounds are applied here: how much is read, and when.
 
 use super::budget::FREE;
 use super::connection::Connection;

@@ -1,5 +1,5 @@
-//! What a configuration says of the service that the loop gives, and that may change while the daemon runs. Plain data, but that the
-//! limits say what is over them.
+//! What a configuration sets for the loop, and may change while the daemon runs. Plain data, and the checks of its
+//! limits.
 
 use super::fault::{Fault, Kind};
 use crate::access::Access;

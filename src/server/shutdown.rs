@@ -1,7 +1,6 @@
-//! How a daemon that has stopped leaves its connections. Requests may be on their way to it at any
-//! moment, so there is a line: whatever was sent before it is answered, and whatever is sent after it fails where
-//! it is sent. Who is not yet connected is left in the socket's queue, for the next daemon if the socket is a
-//! service manager's.
+//! How a daemon that has stopped ends its connections. Requests may be on their way to it at any moment, so there is a
+//! cut: what was sent before it is answered, and what is sent after it fails at the sender. Clients that are not
+//! connected yet stay in the socket's queue, for the next daemon if the socket belongs to the service manager.
 
 use super::connection::Connection;
 use super::event_loop::{Fatal, turn};

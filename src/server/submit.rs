@@ -1,4 +1,4 @@
-//! Submits: whether somebody may submit what he asks for, and to the engine with it. It decides nothing.
+//! Submits: checks that the caller may submit these jobs, and passes them to the engine. It decides nothing.
 
 use super::fault::{Fault, Kind};
 use super::hub::Hub;

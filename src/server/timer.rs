@@ -1,6 +1,6 @@
 //! The loop's one timer, on the clock of the core: `CLOCK_BOOTTIME` goes on while the machine sleeps
-//! (`timerfd_create(2)`), and what has become due meanwhile is done as soon as it is awake. It knows nothing of what it
-//! rings for.
+//! (`timerfd_create(2)`), and what became due meanwhile is done as soon as it is awake. It does not know what it is set
+//! for.
 
 use crate::clock::Clock;
 use crate::core::Time;

@@ -1,5 +1,5 @@
-//! Tells when something happens to a file: it is deleted, replaced, moved, or its rights change. It watches the file
-//! itself and not its directory, so that a busy `/tmp` wakes nobody. What has happened is for others to find out.
+//! Reports when something happens to a file: it is deleted, replaced, moved, or its mode changes. It watches the file
+//! itself and not its directory, so a busy `/tmp` wakes nobody. Its users find out what has happened.
 
 use rustix::fs::inotify::{CreateFlags, WatchFlags, add_watch, init};
 use std::io;

@@ -1,4 +1,4 @@
-//! What is stored of a job beside its state: bytes that the core never sees, at most one blob of each kind.
+//! What is stored with a job besides its state: bytes that the core never sees, at most one blob of each kind.
 
 use std::fmt;
 use std::ops::{Index, IndexMut};

@@ -1,5 +1,6 @@
-//! Damage at random places: whatever is flipped, cut off or blanked, a start gives correct data or an error that says
-//! where, and never panics; and what a start does not like, a verification tells, without a change. `MUSHER_DAMAGE=20000 MUSHER_DAMAGE_SEED=7` tries more, or other, places.
+//! Damage at random places: whatever is flipped, cut off or zeroed, a start gives correct data or an error with the
+//! place, and never panics; and what a start refuses, a verification reports, without changing anything.
+//! `MUSHER_DAMAGE=20000 MUSHER_DAMAGE_SEED=7` tries more, or other, places.
 
 use super::workload::{Draw, Workload, options, same};
 use super::*;

@@ -1,4 +1,4 @@
-//! The data directory: made if needed, held by one daemon at a time, of a format that this version knows. Nothing in
+//! The data directory: created if needed, held by one daemon at a time, in a format that this version knows. Nothing in
 //! it is opened before all of that is settled.
 
 use super::space::give_up_ballast;
@@ -153,7 +153,7 @@ impl Directory {
 /// that it has.
 ///
 /// # Errors
-/// Whatever is wrong is said, and the directory left as it is.
+/// The directory cannot be used; it is left as it is.
 pub fn migrate(path: &Path) -> Result<(u32, u32), DirectoryError> {
     let from = migrations::check(path)?.ok_or_else(|| DirectoryError::NoFormat { dir: path.to_owned() })?;
     Directory::open(path)?;

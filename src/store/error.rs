@@ -1,4 +1,4 @@
-//! What goes wrong with commits and blobs, whatever keeps them, and how a reader says what it has found damaged.
+//! Errors about commits and blobs, wherever they are kept, and how a reader reports damage.
 
 use super::blob::Blob;
 use super::commit::CommitNo;

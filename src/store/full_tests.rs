@@ -279,7 +279,7 @@ fn a_new_version_on_a_full_disk_takes_the_ballast_to_raise_the_format() {
     commit(&mut store, &mut work, 50).unwrap();
     drop(store);
 
-    // Where there is none, what is wrong and what helps is said, and the directory stays as it is.
+    // Without one, the error says what helps, and the directory stays as it is.
     fs::write(&format, "musher data format 1\n").unwrap();
     disk.fill();
     let error = DiskStore::open(&disk.data(), &options()).unwrap_err().to_string();

@@ -1,4 +1,4 @@
-//! What must be true of the store's decoders whatever they are given.
+//! What must hold for the store's decoders, whatever they are given.
 
 use super::codec::{
     BlobRow, BlockRow, MetaRow, StampedRow, SumRow, blob_key_parts, decode_whole_commit, encode_commit,

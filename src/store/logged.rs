@@ -1,6 +1,5 @@
-//! The store as a log with a home behind it, whatever these two are: the log takes each commit, checkpoints bring home what
-//! lives on, and both give everything back at a start (`recovery.rs`). The loop's thread owns it. Knows neither files
-//! nor databases.
+//! The store over any log and any home: the log takes each commit, checkpoints write what lives on into the home, and
+//! both give everything back at a start (`recovery.rs`). The loop's thread owns it. Knows neither files nor databases.
 
 #![expect(private_bounds, reason = "a store is opened by what has a log and a home, which are of this crate")]
 
@@ -48,8 +47,8 @@ pub struct LoggedStore<L, H> {
 }
 
 impl<L: Log, H: Home> LoggedStore<L, H> {
-    /// Recovers what a home and a log hold. `open_log` opens the log, and hands over every commit after the one that it is
-    /// given, in order.
+    /// Recovers what a home and a log hold. `open_log` opens the log, and hands over every commit after the one that
+    /// it is given, in order.
     pub(super) fn recover(
         home: H,
         open_log: impl FnOnce(CommitNo, &mut OnCommit<'_>) -> Result<L, OpenError>,
@@ -88,7 +87,7 @@ impl<L: Log, H: Home> LoggedStore<L, H> {
         Ok(())
     }
 
-    /// Everything up to here is home. A backup under way may still need some of it.
+    /// Everything up to here is in the home. A backup under way may still need some of it.
     fn free_log(&mut self, home: CommitNo) {
         self.came_home = home;
         self.log.free(self.held.map_or(home, |held| home.min(held)));

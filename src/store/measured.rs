@@ -1,4 +1,4 @@
-//! A door for benches/ to what only the store may call. Not part of the library: it may change or go at any time.
+//! Access for benches/ to what is private to the store. Not part of the library: it may change or go at any time.
 
 use super::codec::{decode_whole_commit, encode_commit};
 use super::{Commit, DecodeError};

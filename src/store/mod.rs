@@ -1,4 +1,4 @@
-//! The memory: commits in a write-ahead log, jobs that live on in sled. The rest of the daemon sees the trait
+//! The store: commits in a write-ahead log, jobs that live on in sled. The rest of the daemon sees the trait
 //! [`Store`] only. It knows events and bodies, and must not know connections, requests or settings of queues.
 //!
 //! A commit number names every state. `append` hands a commit over and names the number that it must get; a

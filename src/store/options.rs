@@ -1,4 +1,4 @@
-//! What of the store can be set.
+//! The settings of the store.
 
 use std::time::Duration;
 

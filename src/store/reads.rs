@@ -45,7 +45,7 @@ impl BlobReads {
         for neighbours in &self.in_log {
             match neighbours.read() {
                 Ok(blobs) => found.extend(blobs),
-                // They may have come home meanwhile, and the log be written over.
+                // They may have reached the home meanwhile, and the log may be overwritten.
                 Err(error) => {
                     let error = Rc::new(error);
                     unread.extend(neighbours.ids().map(|id| (id, error.clone())));

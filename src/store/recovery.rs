@@ -76,7 +76,7 @@ pub(super) struct Fold {
     ahead: HashMap<u64, CommitNo>,
     /// The newest of these, and its block.
     newest_row: (CommitNo, u64),
-    /// Rows beside those of jobs that are newer than the last whole checkpoint: what holds after which commit.
+    /// Rows that are not about jobs and are newer than the last whole checkpoint: what holds after which commit.
     newer: BTreeMap<CommitNo, Vec<Row>>,
     /// Blocks that have a row of jobs.
     rows: RangeSet,
@@ -122,7 +122,8 @@ impl Fold {
             fold.rows.insert(block, 1);
             fold.report.rows += 1;
             if !row.tags.is_empty() {
-                // They are written as envelopes at the next checkpoint. Those of jobs that the log has too come from there.
+                // They are written as envelopes at the next checkpoint. Those of jobs that the log has too come from
+                // there.
                 fold.tagged.insert(block, 1);
                 fold.dirty.insert(block, 1);
                 let next_id = fold.meta.next_id;

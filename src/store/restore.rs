@@ -1,4 +1,4 @@
-//! Making a data directory of a backup. `FORMAT` is written last: until then nobody takes it for one.
+//! Creates a data directory from a backup. `FORMAT` is written last: until then no daemon accepts the directory.
 
 use super::backup::{BackupError, Next, Pieces};
 use super::blob::ByKind;

@@ -1,4 +1,4 @@
-//! What whoever owns a store is told of its space.
+//! What the store reports of its space.
 
 /// Whether new jobs may be taken. Settles always may.
 #[derive(Clone, Debug, PartialEq, Eq)]

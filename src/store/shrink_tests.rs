@@ -1,4 +1,4 @@
-//! The home is written anew: cut off or failing at any step it is whole, and the space comes back.
+//! The home is rewritten: cut off or failing at any step it stays whole, and the space is given back.
 
 use super::disk::tests::{append, check, copy, options};
 use super::home::sled::{RewriteError, Step};

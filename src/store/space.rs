@@ -1,5 +1,5 @@
-//! Space on the disk: whether there is enough for new jobs, and the ballast, a file that is given up when there is
-//! none left, so that what must go on can go on.
+//! Space on the disk: whether there is enough for new jobs, and the ballast, a file that is deleted when there is none
+//! left, so that what must go on can go on.
 
 use super::Room;
 use crate::core::Time;
@@ -59,8 +59,8 @@ impl Space {
         Room::Enough
     }
 
-    /// Whether so much may be taken for what can wait. The ballast's space is never among it: once given up, it is for
-    /// commits.
+    /// Whether this many bytes may be used for work that can wait. The ballast's space is never among it: once given
+    /// up, it is for commits.
     pub(crate) fn has_room_for(&self, bytes: u64) -> bool {
         self.free >= bytes.saturating_add(self.ballast)
     }

@@ -1,4 +1,4 @@
-//! What the standard library lacks of the system's.
+//! System calls that the standard library lacks.
 
 use std::fs::File;
 use std::io::{self, Read};

@@ -1,6 +1,6 @@
-//! The one table of operational log lines: each fact that operators learn of, in words. The rest of the daemon
-//! says *that* something happened and never words a line itself. Every message stands alone, since that is all
-//! that `journalctl` shows; `job`, `queue` and `attempt` are fields beside it, to search by.
+//! The one table of operational log lines: every fact that operators see, in words. The rest of the daemon reports
+//! *that* something happened and never words a line itself. Every message stands alone, since that is all that
+//! `journalctl` shows; `job`, `queue` and `attempt` are fields besides, to search by.
 //!
 //! Text from outside (errors of jobs, paths, names) goes through [`escape`], so that nobody can forge a line.
 

@@ -1,12 +1,12 @@
-//! Keeps what happens thousands of times from flooding the log: so many lines in a span are said, the others are
-//! counted, and the count is said when the span is over. It is told the time.
+//! Keeps events that happen thousands of times from flooding the log: only so many lines are logged in a time span, the
+//! others are counted, and the count is logged when the span is over. It reads no clock.
 
 use crate::core::Time;
 use std::time::Duration;
 
 /// How long a span is.
 pub const SPAN: Duration = Duration::from_secs(10);
-/// How many lines are said in one.
+/// How many lines are logged in one.
 pub const LINES: u32 = 100;
 
 /// What to do with a line.

@@ -1,5 +1,5 @@
 //! Sets up the log: to the journal with fields when our standard error is connected to it, else to standard
-//! error for people. What is said stands in `events`.
+//! error for people. The lines themselves are in `events`.
 //!
 //! Fields keep their names in the journal, without the usual prefix `F_`: `job` and `queue` become `JOB=42` and
 //! `QUEUE=mails`, so `journalctl JOB=42` tells a job's story. Therefore no field of ours may be named like one
@@ -7,7 +7,7 @@
 
 use super::events;
 use super::journal::{self, Journal};
-use super::outlet::{Outlet, write_patiently};
+use super::writer::{LogWriter, write_patiently};
 use crate::clock;
 use jiff::{Timestamp, tz::TimeZone};
 use rustix::fs::fstat;
@@ -46,7 +46,7 @@ pub enum LogError {
 /// The log; what was said last is written when this is dropped, unless nobody takes it.
 #[derive(Debug)]
 #[must_use]
-pub struct Log(Outlet);
+pub struct Log(LogWriter);
 
 impl Drop for Log {
     fn drop(&mut self) {
@@ -62,22 +62,22 @@ pub fn init(env: impl Fn(&str) -> Option<OsString>) -> Result<Log, LogError> {
     let filter = filter(env("MUSHER_LOG"))?;
     let is_journal = env("JOURNAL_STREAM").is_some_and(|stream| is_stderr(&stream));
     let socket = is_journal.then(|| journal::connect(Path::new(journal::SOCKET))).and_then(Result::ok);
-    let (outlet, set) = match socket {
+    let (log, set) = match socket {
         Some(socket) => {
             // What the journal does not take is gone: it is who would be told.
-            let outlet = Outlet::start(move |entry| drop(socket.send(entry)), journal::missing)?;
-            let subscriber = tracing_subscriber::registry().with(filter).with(Journal(outlet.clone()));
-            (outlet, set_global_default(subscriber))
+            let log = LogWriter::start(move |entry| drop(socket.send(entry)), journal::missing)?;
+            let subscriber = tracing_subscriber::registry().with(filter).with(Journal(log.clone()));
+            (log, set_global_default(subscriber))
         }
         None => {
-            let outlet = Outlet::start(|line| write_patiently(io::stderr(), line), missing)?;
+            let log = LogWriter::start(|line| write_patiently(io::stderr(), line), missing)?;
             let colours = io::stderr().is_terminal() && env("NO_COLOR").is_none_or(|value| value.is_empty());
-            let subscriber = people(filter, colours, outlet.clone());
-            (outlet, set_global_default(subscriber))
+            let subscriber = people(filter, colours, log.clone());
+            (log, set_global_default(subscriber))
         }
     };
     let _ = set; // it fails only when a log is set up already
-    Ok(Log(outlet))
+    Ok(Log(log))
 }
 
 /// The line for people that says how many are missing.

@@ -1,7 +1,7 @@
-//! Log lines for the journal, with their fields, in its own protocol: a datagram for each, of `NAME=value` lines. It makes
-//! them; what carries them is `outlet.rs`.
+//! Log lines for the journal, with their fields, in its own protocol: a datagram for each, of `NAME=value` lines. It
+//! makes them; `writer.rs` sends them.
 
-use super::outlet::Outlet;
+use super::writer::LogWriter;
 use std::fmt::{self, Write as _};
 use std::io::{self, Write as _};
 use std::os::unix::net::UnixDatagram;
@@ -35,7 +35,7 @@ pub(super) fn missing(count: u64) -> Vec<u8> {
 }
 
 /// Makes a datagram of each event.
-pub(super) struct Journal(pub(super) Outlet);
+pub(super) struct Journal(pub(super) LogWriter);
 
 impl<S: Subscriber> tracing_subscriber::Layer<S> for Journal {
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
@@ -68,7 +68,7 @@ fn head(priority: u8, target: &str) -> Vec<u8> {
     entry
 }
 
-/// Adds a field. Its length is said before it, so whatever is in it stays in it.
+/// Adds a field. Its length comes before it, so nothing in it can end it.
 fn put(entry: &mut Vec<u8>, name: &str, value: &str) {
     entry.extend_from_slice(name.as_bytes());
     entry.push(b'\n');
@@ -124,8 +124,8 @@ mod tests {
         let path = dir.path().join("journal");
         let journal = UnixDatagram::bind(&path).unwrap();
         let socket = connect(&path).unwrap();
-        let outlet = Outlet::start(move |entry| drop(socket.send(entry)), missing).unwrap();
-        let subscriber = tracing_subscriber::registry().with(Journal(outlet));
+        let log = LogWriter::start(move |entry| drop(socket.send(entry)), missing).unwrap();
+        let subscriber = tracing_subscriber::registry().with(Journal(log));
         let queue = QueueName::new("mails").unwrap();
         tracing::subscriber::with_default(subscriber, || {
             events::job_dead(JobId(42), &queue, Attempt(3), "exit 1\nPRIORITY=0");

@@ -1,7 +1,7 @@
-//! The jobs that a lane has claimed before it has a slot for them, and whether it may claim any. With a job at hand a
-//! slot does not stand empty while the daemon writes down how the last one ended. But a job that waits here is one that
-//! nobody else can run: so at most one a slot is claimed, only of jobs that nobody waits for, only while jobs are
-//! short, and it goes back if its slot does not come soon. Plain bookkeeping: no requests are sent here.
+//! The jobs that a lane has claimed before it has a slot for them, and whether it may claim any. With a job at hand, a
+//! slot is not idle while the daemon records how the last job ended. But nobody else can run a job that waits here: so
+//! at most one per slot is claimed, only while jobs are short, only jobs that nobody else waits for, and it is given
+//! back if its slot is not free soon. Plain bookkeeping: no requests are sent here.
 
 use crate::protocol::LeaseRef;
 use std::collections::VecDeque;

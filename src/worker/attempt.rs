@@ -1,5 +1,5 @@
-//! One run of a job as named steps: wait for its turn, start its process, watch it, say how it ended. Keeping the lease alive and
-//! sending the verdict are the pool's business.
+//! One run of a job in named steps: wait for its turn, start its process, watch it, report how it ended. The pool keeps
+//! the lease alive and sends the verdict.
 
 use super::exec;
 use super::output::Output;

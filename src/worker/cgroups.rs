@@ -1,9 +1,9 @@
-//! Control groups of jobs, where the service manager has delegated one to this program (`Delegate=yes`). Each running job
-//! has one, whose processes the kernel kills at once, whatever they have done to get away: no fork outruns it, and no
-//! other rights keep it off. Elsewhere, and beside it, `orphans.rs` does the same process by process.
+//! Control groups of jobs, where the service manager has delegated one to this program (`Delegate=yes`). Each running
+//! job has one, whose processes the kernel kills at once, whatever they have done to get away: no fork outruns it,
+//! and no other user's rights prevent it. Elsewhere, and in addition, `orphans.rs` does the same process by process.
 //!
 //! A worker makes `musher-PID` in the group that it runs in, and in there `1`, `2` and so on, one for each job that runs
-//! at the same time; they are used again. So whoever is left when a worker is gone finds its jobs. No
+//! at the same time; they are used again. So the process that outlives a worker finds its jobs. No
 //! controllers are used: the processes of the daemon may stay in the group that was delegated.
 //!
 //! It knows processes and nothing of jobs.

@@ -1,5 +1,5 @@
-//! Prints here what jobs print, for `musher work`: a thread for each stream writes it. A reader who is slow slows the jobs
-//! down, as in any pipe; one who stands still does not hold them up for long: then what he does not take is dropped, and
+//! Prints what jobs print, for `musher work`: one thread for each stream writes it. A slow reader slows the jobs down,
+//! as in any pipe; one that stops reading holds them up only for a while: then what it does not take is dropped, and
 //! counted. It knows nothing of jobs.
 
 use crate::telemetry::write_patiently;
@@ -78,7 +78,7 @@ impl Echo {
         Echo(shared)
     }
 
-    /// Takes a piece at once, and returns when the reader keeps up, or has had his time.
+    /// Takes a piece at once, and returns when the reader keeps up, or has had its time.
     async fn print(&self, piece: Bytes) {
         {
             let mut queue = self.0.lock();

@@ -146,7 +146,7 @@ impl Child {
         // nothing more that could be done.
         let _ = kill_process_group(self.pid, signal);
         if signal == Signal::TERM {
-            // Whoever is stopped does not hear it.
+            // A stopped process does not receive it.
             let _ = kill_process_group(self.pid, Signal::CONT);
         }
     }
@@ -329,8 +329,8 @@ fn standard_input(handler: &Handler, job: &ClaimedJob) -> io::Result<OwnedFd> {
 }
 
 /// Has the child enter a control group if there is one, lead a session, adopt what is orphaned below it if asked to, and
-/// be killed when this process dies, however it dies. For processes that are not started by `spawn`, which sees to that itself: those of other users.
-/// While one has their rights they can stop it, and `spawn` waits.
+/// be killed when this process dies, however it dies. For processes that are not started by `spawn`, which sees to
+/// that itself: those of other users. While one has their rights they can stop it, and `spawn` waits.
 fn lead_and_die_with_this_process(
     command: &mut Command,
     adopts: bool,
@@ -350,9 +350,9 @@ fn lead_and_die_with_this_process(
         if getppid() == Some(this) { Ok(()) } else { Err(io::ErrorKind::BrokenPipe.into()) }
     };
     // SAFETY: between fork and exec only calls that are safe in a signal handler are allowed. `ask` makes bare
-    // system calls, write, setsid, prctl, getpid and getppid; it takes no lock and allocates nothing (an error from an `ErrorKind` is a
-    // plain value). The signal follows the *thread* that forked: `serve` runs on a current-thread runtime, whose
-    // thread is the one that lives as long as the worker.
+    // system calls, write, setsid, prctl, getpid and getppid; it takes no lock and allocates nothing (an error from
+    // an `ErrorKind` is a plain value). The signal follows the *thread* that forked: `serve` runs on a current-thread
+    // runtime, whose thread is the one that lives as long as the worker.
     unsafe { command.pre_exec(ask) }
 }
 

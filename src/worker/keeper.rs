@@ -1,7 +1,8 @@
-//! The keeper of `musher work`: the process that the user starts, and which starts the one that does the work
-//! (`run.rs`). It outlives that one, however it ends, kills all that is left of its jobs, and holds its connection to the
-//! daemon until then: so the daemon gives a job to nobody else on this machine while anything of the first attempt lives.
-//! If the keeper itself is killed, the worker sees that and does the same. It knows no jobs and no protocol.
+//! The keeper of `musher work`: the process that the user starts, and that starts the process that does the work
+//! (`run.rs`). However that one ends, the keeper outlives it, kills all that is left of its jobs, and holds its
+//! connection to the daemon until then: so the daemon gives a job to nobody else on this machine while any process of
+//! the first attempt lives. If the keeper itself is killed, the worker notices and does the same. It knows no jobs and
+//! no protocol.
 
 use super::{Cgroups, Orphans};
 use crate::signals::{self, Signal};

@@ -96,7 +96,7 @@ impl Lane {
     }
 
     /// How many jobs to claim now, and for how long to wait for them. A claim ahead does not wait: a job that comes
-    /// later is for whoever has a slot free.
+    /// later is for a worker that has a slot free.
     fn claim(&self) -> (u32, u64) {
         match self.free() {
             0 if self.retired => (0, 0),

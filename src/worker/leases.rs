@@ -1,5 +1,5 @@
-//! The leases of a pool's jobs, running or about to: when each is to be extended, and the way to give its attempt an order.
-//! Plain bookkeeping: no requests are sent here.
+//! The leases of a pool's jobs, running or about to run: when each must be extended, and how to send its attempt an
+//! order. Plain bookkeeping: no requests are sent here.
 
 use super::supervise::Order;
 use crate::client::ClientError;

@@ -1,17 +1,21 @@
-//! The hands: claims jobs like any client, runs a process for each, settles by how it ended. The daemon's own pool
+//! The worker: claims jobs like any client, runs a process for each, settles by how it ended. The daemon's own pool
 //! ([`run_pool`], a child process of the daemon) and `musher work` ([`run_kept`]) are the same code: they differ
 //! in where the plans come from and in what the end of the connection means.
 //!
 //! The pool is a process of its own so that the daemon never forks from its large memory, and so that the daemon's
 //! death, SIGKILL included, is seen as the end of the connection: the pool then kills all processes of its jobs. And
-//! whoever runs jobs has a parent that kills what is left of them if it is killed itself, before the end of its
-//! connection lets the daemon give them out again: the pool has the daemon, `musher work` its keeper.
+//! every process that runs jobs has a parent: if it is killed, the parent kills what is left of its jobs before the
+//! end of its connection lets the daemon give them out again. The parent of the pool is the daemon, that of `musher
+//! work` its keeper.
 //!
 //! # Layout
-//! - `pool`: one loop owns all slots (`lanes`, `ahead`), leases (`leases`) and deadlines; everything else sends it events.
+//! - `pool`: one loop owns all slots (`lanes`, `ahead`), leases (`leases`) and deadlines; everything else sends it
+//!   events.
 //! - `attempt`: one run as named steps: start, watch, settle.
-//! - `exec`: what a job's process is given; `spawn`: how it comes to be; `user`: whose rights; `supervise`: when it is stopped, and how.
-//! - `orphans`: what jobs leave behind; `cgroups`: the same by the kernel, where it may be. `keeper`: the parent of `musher work`. `pool_lock`: one pool a directory.
+//! - `exec`: what a job's process is given; `spawn`: how it is started; `user`: whose rights it has; `supervise`:
+//!   when it is stopped, and how.
+//! - `orphans`: what jobs leave behind; `cgroups`: the same by the kernel, where it may be. `keeper`: the parent of
+//!   `musher work`. `pool_lock`: one pool a directory.
 //! - `oom`: jobs before the daemon when memory runs out.
 //! - `output`: what it prints, to the daemon; `echo`: the same here. `run`: the two programs around it all.
 //!

@@ -1,6 +1,6 @@
-//! Who goes first when memory runs out: the processes of jobs, before the daemon and before what else is on the machine
-//! and of their size. The worker raises its own `oom_score_adj`, which its jobs inherit, so that no job costs anything
-//! for it. A worker that is killed is a small loss: its jobs run again.
+//! Which processes are killed first when memory runs out: those of jobs, before the daemon and before other processes
+//! of their size. The worker raises its own `oom_score_adj`, which its jobs inherit, so no job has a cost for it. To
+//! lose a worker is a small loss: its jobs run again.
 
 use std::fs;
 use std::io;
@@ -11,7 +11,7 @@ pub const OOM_ENV: &str = "MUSHER_POOL_OOM_SCORE_ADJ";
 const MAX: i32 = 1_000;
 const FILE: &str = "/proc/self/oom_score_adj";
 
-/// Raises this process's `oom_score_adj` by so much, as far as it goes. It is not worth failing for.
+/// Raises this process's `oom_score_adj` by this much, or as far as it goes. A failure is no reason to stop.
 pub(super) fn go_first(by: u16) {
     if let Err(error) = raise(by) {
         tracing::warn!("{FILE} cannot be raised by {by}: {error}");

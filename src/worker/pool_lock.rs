@@ -1,6 +1,6 @@
-//! Only one pool a data directory: the file `pool` in it is locked for as long as one runs. A daemon that was killed may
-//! leave its pool for the moment that it takes to kill what runs; the next daemon waits for that before it gives out
-//! anything. It knows files, not jobs.
+//! Only one pool per data directory: the file `pool` in it is locked as long as one runs. The pool of a daemon that was
+//! killed may outlive it for the moment that it takes to kill its jobs; the next daemon waits for that before it gives
+//! out anything. It knows files, not jobs.
 
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::{Errno, retry_on_intr};

@@ -1,5 +1,5 @@
 //! The two programs around the pool: the daemon's own (`musher pool`) and the one below the keeper of `musher work`.
-//! They own the process's connection; what happens with jobs is the pool's.
+//! They own the connection of the process; the pool does everything with jobs.
 
 use super::echo;
 use super::keeper::Keeper;
@@ -27,7 +27,7 @@ const CALL_AGAIN: Duration = Duration::from_millis(100);
 /// The longest.
 const CALL_AGAIN_MAX: Duration = Duration::from_secs(5);
 
-/// What `musher work` is told.
+/// The arguments of `musher work`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WorkOptions {
     /// The daemon's socket.

@@ -1,6 +1,6 @@
-//! Starts a program without copying this process: the child borrows its memory until it has become the program, as
-//! posix_spawn does it. That call itself cannot be used, since it does not let the child ask for its death with this
-//! process. It knows nothing of jobs.
+//! Starts a program without copying this process: the child borrows its memory until it executes the program, as with
+//! posix_spawn. That function cannot be used, since it does not let the child ask to be killed when this process dies.
+//! It knows nothing of jobs.
 
 use rustix::fs::{Access, AtFlags, CWD};
 use rustix::io::Errno;
@@ -25,8 +25,9 @@ const SHELL: &[u8] = b"/bin/sh";
 /// Starts `command` as the leader of a session of its own, without a terminal, which gets SIGKILL when the thread that
 /// calls this ends. If it `adopts`, what is orphaned below it becomes its child. It enters the control group to which
 /// `entrance` (its `cgroup.procs`) belongs; if the system refuses that, it stays in this process's. Of the command's
-/// environment only what was set counts; in its arguments and directory `Command` has replaced what holds a zero byte, so
-/// that must have been looked for before. `stdio` are its standard streams. Gives its number and a descriptor of it.
+/// environment only what was set counts; in its arguments and directory `Command` has replaced what holds a zero
+/// byte, so that must have been looked for before. `stdio` are its standard streams. Gives its number and a
+/// descriptor of it.
 ///
 /// # Errors
 /// As [`Command::spawn`]; no process is left behind.
@@ -59,8 +60,9 @@ pub(super) fn spawn(
         // SAFETY: the child runs `be_born` on `stack`, in this memory, while this thread is suspended until it has
         // become the program or ended (CLONE_VFORK); so `birth`, `stack` and what they point to outlive its use of
         // them, and nothing on this thread's own stack moves. It writes only there, to `birth.error` and to this
-        // thread's errno. What `be_born` may do is said there. Signals are blocked, so that no handler runs in it. The
-        // top of the stack is aligned to 16 bytes. The fifth argument is where CLONE_PIDFD puts the descriptor.
+        // thread's errno. What `be_born` may do is documented there. Signals are blocked, so that no handler runs in
+        // it. The top of the stack is aligned to 16 bytes. The fifth argument is where CLONE_PIDFD puts the
+        // descriptor.
         unsafe {
             let top = stack.as_mut_ptr().add(STACK);
             let top = top.sub(top.addr() % 16);

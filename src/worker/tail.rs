@@ -1,15 +1,15 @@
-//! What is kept of a job's output: all of it up to the limit; of more, the beginning, which passes at once, and the end,
-//! which is held back here until the job has ended. The reason why something went wrong stands at the end.
+//! What is kept of a job's output: all of it up to the limit; beyond that the beginning, which is passed on at once,
+//! and the end, which is held here until the job has ended. The reason for a failure is usually at the end.
 
 use bytes::Bytes;
 use std::collections::VecDeque;
 
-/// About what a piece takes beside its bytes where it is kept. It counts, or many short lines would take a multiple of the
-/// limit.
+/// About what a piece takes besides its bytes where it is kept. It counts, or many short lines would take a multiple
+/// of the limit.
 const PIECE_COST: usize = 9;
 /// The longest piece; shorter ones in a row become one.
 const PIECE_MAX: usize = 32 << 10;
-/// The end gets this part of the limit, but at most so much: it is held in memory.
+/// The end gets this part of the limit, but at most this many bytes: it is held in memory.
 const END_SHARE: usize = 4;
 const END_MOST: usize = 1 << 20;
 /// What the note between the two takes.

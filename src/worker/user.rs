@@ -1,5 +1,5 @@
-//! Whose rights a command job has: those of the user who submitted it, and never anybody else's. Only root can take
-//! on the rights of others; a worker of another user refuses their jobs.
+//! Whose rights a command job has: those of the user who submitted it, and never anybody else's. Only root can take on
+//! another user's rights; a worker of another user refuses the jobs of others.
 
 use nix::unistd::{Uid, User as Account, getgrouplist};
 use rustix::process::{Gid, chdir, geteuid};
@@ -63,8 +63,8 @@ impl User {
         Ok(Some(User { name, uid, gid: gid.as_raw(), groups, home, shell }))
     }
 
-    /// Has the command run with this user's rights only, from `cwd`, which he must be able to enter himself. The
-    /// usual variables say who he is unless `has_variable` says that they are set.
+    /// Has the command run with this user's rights only, from `cwd`, which the user must be able to enter. The
+    /// usual variables name the user unless `has_variable` says that they are set.
     pub(super) fn run(&self, command: &mut Command, cwd: CString, has_variable: impl Fn(&str) -> bool) {
         let variables = [
             ("HOME", self.home.as_os_str()),

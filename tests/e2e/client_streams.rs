@@ -28,7 +28,7 @@ fn jobs_that_nobody_took_from_a_claim_are_given_back() {
             for json in [&[][..], &["--json"]] {
                 let output = into_reader(&home, &[&["claim", "q", "-n", "2000"], json].concat(), reader);
                 assert_eq!(output.status.code(), Some(1), "{reader}: {output:?}");
-                let words = format!("took {taken} of 2,000 jobs");
+                let words = format!("only {taken} of 2,000 jobs could be printed");
                 assert!(said(&output).contains(&words), "{reader}: {output:?}");
                 let queue = daemon.queue("q").await;
                 assert_eq!((queue.leased, queue.ready), (taken, 2000 - taken), "{reader}");
@@ -63,7 +63,7 @@ fn jobs_that_a_full_disk_did_not_take_are_given_back() {
         let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
         let output = home.command().args(["claim", "q", "-n", "2"]).stdout(full).output().unwrap();
         assert_eq!(output.status.code(), Some(1), "{output:?}");
-        assert!(said(&output).contains("took 0 of 2 jobs"), "{output:?}");
+        assert!(said(&output).contains("only 0 of 2 jobs could be printed"), "{output:?}");
         assert_eq!(daemon.queue("q").await.ready, 2);
     });
 }

@@ -1,6 +1,6 @@
-//! The questions in JSON, and the changes that people make.
+//! Queries and changes in JSON.
 
-use super::say;
+use super::encode;
 use crate::core::{Command, JobId};
 use crate::protocol::admin::AdminRequest;
 use crate::server::requests::{self, Asked, EditAsked, millis};
@@ -53,7 +53,7 @@ pub(super) async fn handle<S: Store + 'static>(
 
 /// Says an answer in JSON, once all that it tells of is on disk.
 fn ready<S: Store + 'static, T: Serialize>(hub: &Hub<S>, asked: Asked<'_>, view: &T) {
-    hub.engine.borrow_mut().answer(asked.origin, say::ready(asked.origin, view));
+    hub.engine.borrow_mut().answer(asked.origin, encode::ready(asked.origin, view));
 }
 
 /// Answers with a job, and with the last words of its newest failure if it printed anything. The connection waits for

@@ -1,12 +1,12 @@
 //! The native wire (`docs/protocol.md`, `crate::protocol`): frames into requests, answers into frames. It checks what a
-//! client may say, and decides nothing. Nothing outside this folder knows its types but clients.
+//! client may say, and decides nothing. Outside this folder, only clients use its types.
 //!
-//! The arrows: this file → `submit`, `requests` → `admin` → `say`; `submit` → `last_submit`, `say`.
+//! The arrows: this file → `submit`, `requests` → `admin` → `encode`; `submit` → `last_submit`, `encode`.
 
 mod admin;
+mod encode;
 mod last_submit;
 mod requests;
-mod say;
 mod submit;
 
 use crate::clock::Clock;
@@ -34,30 +34,30 @@ pub(crate) struct Native {
 
 impl Encoder for Native {
     fn answer(&self, request: u32, answer: Answer, clock: &Clock, out: &mut Outbox) {
-        say::answer(self.version(), request, answer, clock, out);
+        encode::answer(self.version(), request, answer, clock, out);
     }
 
     fn part(&self, request: u32, part: Part, out: &mut Outbox) {
-        say::part(self.version(), request, part, out);
+        encode::part(self.version(), request, part, out);
     }
 
     fn fault(&self, request: Option<u32>, fault: &Fault, out: &mut Vec<u8>) {
-        say::fault(request.unwrap_or(UNASKED), fault, out);
+        encode::fault(request.unwrap_or(UNASKED), fault, out);
     }
 
     fn notice(&self, notice: Notice, out: &mut Vec<u8>) {
-        Response::Notice(say::notice(notice)).encode(UNASKED, out);
+        Response::Notice(encode::notice(notice)).encode(UNASKED, out);
     }
 }
 
 impl Native {
-    /// What is said before the greeting is said alike in all versions.
+    /// What is sent before the greeting is encoded alike in all versions.
     fn version(&self) -> Version {
         self.version.get().unwrap_or(Version::NEWEST)
     }
 }
 
-/// The number of what is said unasked.
+/// The request number of notices.
 const UNASKED: u32 = 0;
 
 impl Front for Native {
@@ -83,7 +83,7 @@ impl Front for Native {
                     FrameError::TooShort(_) => ErrorCode::Malformed,
                     FrameError::TooLong { .. } => ErrorCode::TooLarge,
                 };
-                say::error(UNASKED, code, error.to_string(), out);
+                encode::error(UNASKED, code, error.to_string(), out);
                 Close
             })?;
             let Some((header, payload)) = frame else { return Ok(None) };
@@ -116,7 +116,7 @@ impl Front for Native {
             kind => requests::handle(hub, connection.clone(), asked, version, (kind, alone(payload))).await,
         };
         if let Err(fault) = done {
-            hub.engine.borrow_mut().answer(origin, say::refusal(origin, &fault));
+            hub.engine.borrow_mut().answer(origin, encode::refusal(origin, &fault));
         }
     }
 }
@@ -151,7 +151,7 @@ fn greet(limits: &Limits, header: Header, payload: Bytes, out: &mut Outbox) -> R
         }
         Err(fault) => fault,
     };
-    say::error(request, fault.code, fault.message, out);
+    encode::error(request, fault.code, fault.message, out);
     Err(Close)
 }
 

@@ -1,4 +1,4 @@
-//! Requests of the native wire into what the server is asked for. Submits are in `submit.rs`, questions in JSON in
+//! Turns requests of the native wire into calls of the server. Submits are in `submit.rs`, queries in JSON in
 //! `admin.rs`.
 
 use super::admin;

@@ -1,9 +1,9 @@
-//! Submits of the native wire. Those that ask for the same as the last one of their connection take a short way
-//! (`last_submit.rs`); long ones are read in the background.
+//! Submits of the native wire. Those with the same options as the last one of their connection take the fast path
+//! (`last_submit.rs`); long ones are decoded in the background.
 
+use super::encode;
 use super::last_submit::{Alike, LastSubmit};
 use super::requests::unreadable;
-use super::say;
 use crate::clock::Clock;
 use crate::core::{BACKOFF_MAX, Backoff, Group, Growth, Priority, Spec, Start, Time};
 use crate::engine::Origin;
@@ -38,7 +38,7 @@ pub(super) fn handle_again<S: Store + 'static>(
     engine.submit_alike(origin.session, &requests, (&group, envelope.as_ref()), bodies, asked.now);
     if let Some((request, fault)) = refused {
         let origin = Origin { request, ..origin };
-        engine.answer(origin, say::refusal(origin, &fault));
+        engine.answer(origin, encode::refusal(origin, &fault));
     }
     true
 }
@@ -78,7 +78,7 @@ pub(super) async fn handle<S: Store + 'static>(
 /// What a submit says.
 struct Read {
     submission: Submission,
-    /// How long to wait for the ends of its jobs, if it does: at most so long, if that is said.
+    /// How long to wait for the ends of its jobs, if it does: at most so long, if a limit is given.
     wait: Option<Option<Duration>>,
     /// How long the part before the bodies is, if it has one group and does not wait.
     head_len: Option<usize>,

@@ -1,5 +1,5 @@
-//! A front of a few lines, as an example of what one needs: `submit QUEUE BODY`, `claim QUEUE`, which waits, and
-//! `done JOB ATTEMPT`. It has no numbers for requests, so it takes one after the other.
+//! A small front, as an example of what one needs: `submit QUEUE BODY`, `claim QUEUE`, which waits, and `done JOB
+//! ATTEMPT`, one per line. Its requests have no numbers, so it takes one after the other.
 
 use crate::clock::Clock;
 use crate::core::{Attempt, Group, JobId, LeaseId, Spec, Start, Time, Verdict};

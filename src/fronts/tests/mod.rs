@@ -1,5 +1,5 @@
-//! The server with a front that is not its own: what each front has of it without doing anything for it. The loop, the
-//! engine and the sockets are the real ones; only the disk is in memory.
+//! The server with a front that is not its own: everything that the server does for any front. The loop, the engine and
+//! the sockets are real; only the disk is in memory.
 
 mod lines;
 

@@ -1,5 +1,5 @@
-//! Both ways agree for every kind of frame in every version, and no bytes make decoding panic or take memory that they do
-//! not justify.
+//! Encoding and decoding agree for every kind of frame in every version, and no bytes make decoding panic or take
+//! memory that they do not justify.
 
 mod versions;
 

@@ -1,4 +1,5 @@
-//! How version 1 writes requests: all in fixed places. What it writes as later versions do is in `plain.rs`.
+//! How version 1 encodes requests: all fields in fixed places. What it has in common with later versions is in
+//! `plain.rs`.
 
 use super::submit::{get_group, put_group};
 use crate::protocol::plain::{self, Limit};

@@ -1,4 +1,5 @@
-//! How version 1 writes answers: all in fixed places. What it writes as later versions do is in `plain.rs`.
+//! How version 1 encodes answers: all fields in fixed places. What it has in common with later versions is in
+//! `plain.rs`.
 
 use crate::protocol::plain;
 use crate::protocol::request::LeaseRef;
@@ -108,7 +109,7 @@ fn put_result(out: &mut Vec<u8>, result: Result<Option<u64>, &LeaseFault>) {
                 out.put_u64_le(until);
             }
         }
-        // The daemon has no reasons beside these two.
+        // The daemon has no reasons besides these two.
         Err(LeaseFault::NotFound { id } | LeaseFault::Unknown { id, .. }) => {
             out.put_u8(1);
             out.put_u64_le(*id);

@@ -1,4 +1,4 @@
-//! How version 1 writes a group of jobs: a byte of marks says which options follow, in a fixed order.
+//! How version 1 encodes a group of jobs: a byte of flags says which options follow, in a fixed order.
 
 use crate::protocol::submit::{JobOptions, Start, SubmitGroup, WireBackoff, get_bodies, growth, put_bodies};
 use crate::protocol::wire::{Malformed, Reader, get_tags, put_tags, put_text};

@@ -1,5 +1,5 @@
-//! How version 2 writes requests. Options of a request are behind all else, and may be missing there altogether; where what
-//! is behind has no end of its own, or a submit's repetition is to be known by its beginning, they are before it.
+//! How version 2 encodes requests. The options of a request come last, and may be missing altogether. They come earlier
+//! where the last field has no length of its own, or where a repeated submit must be recognised by its first bytes.
 
 use super::submit::{get_group, put_group};
 use crate::protocol::plain::{self, Limit};

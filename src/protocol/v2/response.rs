@@ -1,5 +1,5 @@
-//! How version 2 writes answers. Options of an answer are behind all else, and may be missing there altogether; where what is
-//! behind has no end of its own, they are before it.
+//! How version 2 encodes answers. The options of an answer come last, and may be missing altogether; where the last
+//! field has no length of its own, they come before it.
 
 use super::submit::{get_tags, put_tags};
 use crate::protocol::plain;

@@ -1,4 +1,4 @@
-//! How version 2 writes a group of jobs: its queue, its options, its bodies.
+//! How version 2 encodes a group of jobs: its queue, its options, its bodies.
 
 use crate::protocol::response::Fault;
 use crate::protocol::submit::{JobOptions, Start, SubmitGroup, WireBackoff, get_bodies, growth, put_bodies};

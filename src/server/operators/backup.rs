@@ -1,5 +1,5 @@
-//! A backup for whoever asks: a thread reads the rows and hands on pieces; the loop only passes them to the connection,
-//! as fast as that takes them, and is asked once for where the log stands.
+//! Sends a backup to a client. A thread reads the rows and produces pieces; the loop only passes them to the
+//! connection, as fast as that takes them, and is asked once where the log stands.
 
 use crate::server::connection::Connection;
 use crate::server::encoder::Part;
@@ -58,7 +58,7 @@ async fn pass_on<S: Store + 'static>(
     let (ask, mut asked) = oneshot::channel();
     let (finish, finished) = oneshot::channel();
     std::thread::Builder::new().name("backup".into()).spawn(move || {
-        // Whoever does not listen any more has gone away.
+        // The client has gone away.
         let _ = finish.send(take(&rows, pieces, ask));
     })?;
     let mut is_asked = false;
@@ -100,17 +100,17 @@ fn take(
         ask.send(answer).ok()?;
         answered.blocking_recv().ok().flatten()
     };
-    rows.write(BufWriter::with_capacity(PIECE_BYTES, Outlet(pieces)), tail)
+    rows.write(BufWriter::with_capacity(PIECE_BYTES, PieceWriter(pieces)), tail)
 }
 
 /// Where the thread writes to; waits while nobody takes anything.
-struct Outlet(mpsc::Sender<Bytes>);
+struct PieceWriter(mpsc::Sender<Bytes>);
 
-impl Write for Outlet {
+impl Write for PieceWriter {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let part = &bytes[..bytes.len().min(PIECE_BYTES)];
         let sent = self.0.blocking_send(Bytes::copy_from_slice(part));
-        sent.map_err(|_| io::Error::other("whoever asked for the backup has gone away"))?;
+        sent.map_err(|_| io::Error::other("the client that asked for the backup has gone away"))?;
         Ok(part.len())
     }
 

@@ -1,4 +1,4 @@
-//! What a command job runs, in a line for people: read from its body, where `musher run` has put it.
+//! What a command job runs, as one line for people: read from its body, which `musher run` has written.
 
 use crate::core::{Job, JobId};
 use crate::server::hub::Hub;
@@ -9,7 +9,7 @@ use serde::Deserialize;
 const LINE_MAX: usize = 4_000;
 const LINE_MAX_OF_MANY: usize = 300;
 
-/// What is of interest of a body here. The environment is not.
+/// The part of a body that is shown here. The environment is not.
 #[derive(Deserialize)]
 struct Body {
     argv: Vec<serde_json::Value>,

@@ -1,5 +1,5 @@
-//! Why a job is not running, in words: what the core knows of the job and its queue, and what only the edge knows of
-//! who takes from it. The reason that is to be mended first stands first.
+//! Why a job is not running, in words: what the core knows of the job and its queue, and what only the server knows of
+//! the workers of the queue. The reason to deal with first comes first.
 
 use crate::clock::Clock;
 use crate::core::{Job, JobId, JobState, Limit, QueueName, Reason, StateKind, Time};
@@ -144,7 +144,7 @@ fn reason(why: &Reason, now: Time) -> String {
             )
         }
         Reason::NotDue { due, after: None } => {
-            format!("it is scheduled for {} ({})", when(*due, now), show_point(*due))
+            format!("it is due {} ({})", when(*due, now), show_point(*due))
         }
         Reason::NotDue { due, after: Some(failure) } => {
             let (attempt, error) = (failure.attempt, &failure.error);
@@ -203,6 +203,6 @@ mod tests {
             reason(&Reason::Ended { state: StateKind::Done, at: Time(9_999_600), failure: None }, now);
         assert!(ended.starts_with("it ended just now (19"), "{ended}");
         let due = reason(&Reason::NotDue { due: Time(10_125_000), after: None }, now);
-        assert!(due.starts_with("its time comes in 2 min 5 s (19"), "{due}");
+        assert!(due.starts_with("it is due in 2 min 5 s (19"), "{due}");
     }
 }

@@ -1,4 +1,4 @@
-//! One job, and the ends of jobs.
+//! Views of one job, and of the ends of jobs.
 
 use super::commands;
 use crate::clock::Clock;

@@ -1,4 +1,4 @@
-//! A page of jobs: which of them somebody asks for, and may see.
+//! A page of jobs: those that match the request, and that the caller may see.
 
 use super::commands;
 use super::jobs::{Tags, tags, view};
@@ -21,7 +21,7 @@ const SCAN_MAX: u64 = 20_000;
 const ENVELOPES_MAX: u64 = 8_000;
 /// The most jobs of one page that says what commands are.
 const COMMANDS_MAX: u32 = 100;
-/// A page ends behind the job with which it has read so much of their bodies.
+/// A page ends after the job with which it has read this many bytes of bodies.
 const COMMANDS_BYTES_MAX: usize = 1 << 20;
 
 /// Which jobs a list shows.

@@ -1,5 +1,5 @@
-//! What operators see and do: how the daemon, its queues and its jobs are, why a job does not run, and backups. Turns what
-//! the core knows into views, which are plain data; how they are said is each front's.
+//! What operators see and do: the state of the daemon, its queues and its jobs, why a job does not run, and backups.
+//! Turns what the core knows into views, which are plain data; each front encodes them.
 //!
 //! The arrows: `list` → `jobs` → `commands`; `status`, `explain` and `backup` use none of them.
 

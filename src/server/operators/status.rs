@@ -1,4 +1,4 @@
-//! How the daemon and its queues are.
+//! The state of the daemon and its queues.
 
 use crate::core::{Queue, QueueName, StateKind, Time};
 use crate::engine::Refusal;

@@ -1,7 +1,7 @@
 //! Backups: one stream of pieces, taken while commits and checkpoints go on. Rows are read one after the other, each as
-//! of its own commit, and the commits that came after the oldest of them follow; so a restored directory is like one
-//! after a crash in the middle of a checkpoint, and the start that follows does the rest. Knows rows and commits; not
-//! who asks, nor where the stream goes.
+//! of its own commit, and the commits since the oldest of them follow; so a restored directory is like one after a
+//! crash in the middle of a checkpoint, and the next start recovers from it. Knows rows and commits; not who asks, nor
+//! where the stream goes.
 //!
 //! A stream is laid out like a file of the log: a header with a salt, then records with checksums, numbered from 1.
 

@@ -1,5 +1,5 @@
-//! Reading a backup piece by piece. What is damaged is told with its place, and reading goes on behind it: a record is
-//! found again by its header, whose checksum begins with the stream's salt.
+//! Reads a backup piece by piece. Damage is reported with its place, and reading goes on behind it: the next record is
+//! found by its header, whose checksum begins with the stream's salt.
 
 use super::{HEADER, read_header};
 use crate::store::codec::Piece;

@@ -1,4 +1,5 @@
-//! What is restored is what was there, whatever went on meanwhile; what is damaged is told and not restored.
+//! A restored directory has what was there, whatever went on meanwhile; damage is reported, and nothing damaged is
+//! restored.
 
 use super::*;
 use crate::store::commit::CommitNo;

@@ -1,5 +1,5 @@
-//! Reading all of a backup: every piece that is damaged is told, and what is whole must fit together as a recovery
-//! needs it, each job with its body.
+//! Reads all of a backup: every damaged piece is reported, and the others must fit together as a recovery needs them,
+//! each job with its body.
 
 use super::BackupError;
 use super::read::{Next, Pieces};
@@ -57,8 +57,8 @@ impl Rows for Kept {
     }
 }
 
-/// Reads all of a backup and says everything that is wrong with it, one after the other. What it holds is told only if
-/// nothing is.
+/// Reads all of a backup and reports everything that is wrong with it, one after the other. What it holds is reported
+/// only if nothing is.
 ///
 /// # Errors
 /// The stream cannot be read.

@@ -1,8 +1,8 @@
-//! Taking a backup, on a thread of its own: rows from the home, then what of the log came after them.
+//! Takes a backup, on a thread of its own: rows from the home, then the commits of the log since then.
 //!
-//! Checkpoints go on meanwhile. A row of jobs is read before the blobs of its jobs: one that is missing then belongs
-//! to a job that has ended since, and the log says so. Rows of queues are read after all rows of jobs, since none of
-//! those may reflect a commit that its queue's row does not.
+//! Checkpoints go on meanwhile. A row of jobs is read before the blobs of its jobs: a blob that is missing then belongs
+//! to a job that has ended since, and the log says so. Rows of queues are read after all rows of jobs, since no row of
+//! jobs may reflect a commit that the row of its queue does not.
 
 use super::{BackupError, VERSION, header};
 use crate::core::JobId;
@@ -46,7 +46,7 @@ impl BackupRows {
     /// Writes the whole backup. `tail` is asked for the commits once all rows are read. Returns the newest commit.
     ///
     /// # Errors
-    /// What was written is of no use then, and nobody takes it for a whole backup.
+    /// What was written is useless then, and never passes for a whole backup.
     pub fn write(
         &self,
         out: impl Write,

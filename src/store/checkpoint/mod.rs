@@ -1,10 +1,10 @@
-//! Checkpoints: what has changed and still lives is brought from the state into the home, a bounded slice at a time
-//! while the loop goes on. Each row says which commit it reflects, so nothing has to stand still and no row
-//! depends on another: recovery passes over what a row already has.
+//! Checkpoints: what has changed and still lives is written from the state into the home, in bounded slices while the
+//! loop goes on. Each row says which commit it reflects, so nothing has to stop and no row depends on another: recovery
+//! skips what a row already has.
 //!
-//! A checkpoint takes the position C, the newest commit, and the blocks that changed since the last one. When all of
-//! them are written, as of C or later, everything up to C is home, and the log before it is free. A job
-//! that came and went in between is in none of it.
+//! A checkpoint takes the position C, the newest commit, and the blocks that changed since the last checkpoint. When
+//! all of them are written, as of C or later, everything up to C is in the home, and the log before it is free. A job
+//! that came and went in between is never written.
 
 mod pace;
 mod slice;
@@ -29,7 +29,7 @@ const FULL_AGAIN: Duration = Duration::from_secs(1);
 /// of a recovery.
 const EARLY_BYTES: u64 = 32 << 20;
 
-/// How many blobs that are home are dropped from memory in one step: about a hundred microseconds.
+/// How many blobs that are in the home are dropped from memory in one step: about a hundred microseconds.
 const RELEASED: u64 = 2_000;
 
 /// What of a checkpoint is needed to go on after a start.
@@ -63,7 +63,7 @@ pub(crate) struct Checkpoints {
     home: CommitNo,
     dirty: RangeSet,
     stored: RangeSet,
-    /// The rows beside those of jobs, as they were last written.
+    /// The rows that are not about jobs, as they were last written.
     rows: HashMap<RowKey, Row>,
     /// Those that were removed since the last whole checkpoint began, and may still be there.
     gone: BTreeSet<RowKey>,
@@ -71,7 +71,7 @@ pub(crate) struct Checkpoints {
     going: BTreeSet<RowKey>,
     round: Option<Round>,
     rounds: u64,
-    /// Jobs whose blobs are home and not yet forgotten here.
+    /// Jobs whose blobs are in the home and not yet forgotten here.
     released: RangeSet,
     /// The end of a checkpoint that nobody was told yet: the log keeps the blobs that are not forgotten.
     came_home: Option<CommitNo>,
@@ -94,7 +94,7 @@ struct Round {
     todo: RangeSet,
     /// All of its blocks, for another try.
     blocks: RangeSet,
-    /// Jobs whose blobs are home when it is done.
+    /// Jobs whose blobs are in the home when it is done.
     blobs: RangeSet,
     /// Blocks whose rows are gone when it is done.
     removed: RangeSet,
@@ -110,7 +110,7 @@ struct Round {
 pub(crate) struct Step {
     /// When to call again.
     pub(crate) again: Option<Time>,
-    /// A checkpoint has ended: everything up to here is home, and nothing of the log before it is needed.
+    /// A checkpoint has ended: everything up to here is in the home, and nothing of the log before it is needed.
     pub(crate) home: Option<CommitNo>,
 }
 
@@ -312,7 +312,7 @@ impl Checkpoints {
         Work::Slice { round: number, rows, blocks }
     }
 
-    /// The rows beside those of jobs that have changed since they were last written.
+    /// The rows that are not about jobs and have changed since they were last written.
     fn changed_rows(&mut self, state: &State, last: CommitNo) -> Vec<RowChange> {
         let mut changes = Vec::new();
         for key in std::mem::take(&mut self.gone) {
@@ -333,7 +333,7 @@ impl Checkpoints {
         changes
     }
 
-    /// Drops some of the blobs that are home.
+    /// Drops some of the blobs that are in the home.
     fn release(&mut self, recent: &mut Recent) {
         let mut left = RELEASED;
         while left > 0 {

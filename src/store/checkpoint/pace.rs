@@ -1,6 +1,7 @@
 //! How fast a checkpoint goes. The thread that writes it, and the database's own, share processors and disk with the
-//! loop, so it rests between slices as long as nothing presses. On two processors, right after a start that had found
-//! half of ten million jobs in the log, claims came 1.2 and 1.8 times as fast with rests (two runs).
+//! loop, so it rests between slices unless the log grows fast or comes near its limit. On two processors, right after
+//! a start that had found half of ten million jobs in the log, claims were 1.2 and 1.8 times as fast with rests (two
+//! runs).
 
 use super::EARLY_BYTES;
 use crate::core::Time;

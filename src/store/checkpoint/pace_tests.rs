@@ -1,4 +1,4 @@
-//! How many slices go in a time, and when none may wait.
+//! How many slices are written in a given time, and when none may wait.
 
 use super::super::*;
 use super::*;
@@ -6,12 +6,12 @@ use crate::store::workload::Workload;
 
 /// Takes everything, and counts it.
 #[derive(Default)]
-struct Desk {
+struct CountingWriter {
     slices: usize,
     ends: usize,
 }
 
-impl RowWriter for Desk {
+impl RowWriter for CountingWriter {
     fn offer(&mut self, work: Work) -> Result<Option<Work>, AppendError> {
         match work {
             Work::Slice { .. } => self.slices += 1,
@@ -38,7 +38,7 @@ const DUE: Time = Time(700);
 /// The checkpoint after a start that has found 320 changed blocks in the log: ten slices.
 struct Begun {
     checkpoints: Checkpoints,
-    desk: Desk,
+    writer: CountingWriter,
     work: Workload,
     recent: Recent,
 }
@@ -50,16 +50,17 @@ impl Begun {
         let mut start = Start::default();
         start.dirty.insert(0, 320);
         let checkpoints = Checkpoints::new(Duration::from_millis(DUE.0), start);
-        let mut begun = Begun { checkpoints, desk: Desk::default(), work, recent: Recent::new(0) };
+        let mut begun =
+            Begun { checkpoints, writer: CountingWriter::default(), work, recent: Recent::new(0) };
         begun.step(Time(0));
         begun.checkpoints.bytes = appended;
         begun
     }
 
     fn step(&mut self, now: Time) -> Option<Time> {
-        let Begun { checkpoints, desk, work, recent } = self;
+        let Begun { checkpoints, writer, work, recent } = self;
         let view = View { state: &work.state, last: CommitNo(1), time: Time(0), confirmed: CommitNo(1) };
-        checkpoints.step(desk, view, recent, now).unwrap().again
+        checkpoints.step(writer, view, recent, now).unwrap().again
     }
 
     /// A loop whose turns take far less than a millisecond.
@@ -67,7 +68,7 @@ impl Begun {
         for _ in 0..40 {
             self.step(now);
         }
-        self.desk.slices
+        self.writer.slices
     }
 }
 
@@ -82,7 +83,7 @@ fn a_busy_loop_lets_a_slice_go_in_five_milliseconds() {
         assert_eq!(begun.turns(Time(700 + 5 * slice)), slice as usize + 1);
     }
     begun.turns(Time(750));
-    assert_eq!(begun.desk.ends, 1);
+    assert_eq!(begun.writer.ends, 1);
 }
 
 #[test]
@@ -118,5 +119,5 @@ fn one_begins_for_what_is_dirty_without_a_new_commit() {
     assert_eq!(begun.step(Time(0)), Some(DUE));
     begun.turns(DUE);
     begun.turns(Time(800));
-    assert_eq!((begun.desk.slices, begun.desk.ends), (1, 1));
+    assert_eq!((begun.writer.slices, begun.writer.ends), (1, 1));
 }

@@ -1,5 +1,5 @@
-//! What a backup is made of, piece by piece. The rows are those of the database and the commits those of the log, byte
-//! for byte; this only says which is which.
+//! The pieces of a backup. The rows are those of the database and the commits those of the log, byte for byte; this
+//! only says which is which.
 
 use super::{DecodeError, MetaRow, ROW_MAX, Reader, StampedRow, block_of, put, row_key};
 
@@ -28,7 +28,7 @@ pub(crate) enum Piece {
     Blobs(Blob, u64, Vec<(JobId, Bytes)>),
     /// A row of jobs, as the database has it.
     Block(u64, Bytes),
-    /// What is known beside jobs; after all blocks.
+    /// What is known besides jobs; after all blocks.
     Row(StampedRow),
     /// A commit that came after, as the log has it; after all rows.
     Commit(CommitNo, Bytes),

@@ -1,6 +1,6 @@
-//! Blobs on disk. Those of neighbours are packed into one row; one that is too big for
-//! that gets rows of its own, in pieces. The key is the first job's id and the number of the piece, so that the row of a job is the last one
-//! whose key is not greater than (id, highest piece).
+//! Blobs on disk. Small blobs of neighbours share a row; a large one has rows of its own, in pieces. The key is the id
+//! of the first job and the number of the piece, so the row of a job is the last one whose key is not greater than (id,
+//! highest piece).
 
 use super::{DecodeError, Reader, put};
 use crate::core::JobId;

@@ -1,5 +1,5 @@
-//! A commit: version, time, events, bodies, envelopes. Blobs are written straight from where they lie, and stay in the
-//! encoded commit when it is read: whoever wants them takes them out by the stretch.
+//! A commit: version, time, events, bodies, envelopes. Blobs are encoded without being copied before, and decoding
+//! leaves them in the bytes of the commit, from which they are taken in stretches of neighbours.
 
 use super::event::{RangeV1, put_event, read_event};
 use super::old::{self, OldTags};
@@ -90,7 +90,7 @@ impl CommitView<'_> {
     }
 }
 
-/// What a commit brings beside its events, in its encoded form.
+/// What a commit brings besides its events, in its encoded form.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct CommitBlobs<'a> {
     pub(crate) bodies: EncodedBlobs<'a>,

@@ -1,4 +1,5 @@
-//! What only people and workers read of a job. It lies beside the body, so that it takes no memory while the job waits.
+//! What only people and workers read of a job: its tags. It is stored beside the body, so it takes no memory while the
+//! job waits.
 
 use super::fields::{put_fields, read_fields};
 use super::{DecodeError, Reader};

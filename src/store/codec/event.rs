@@ -1,4 +1,4 @@
-//! An event on disk: its number, and what it says.
+//! An event on disk: the number of its kind, and its fields.
 
 use super::job::{from_moment, moment};
 use super::options::{put_spec, read_spec};

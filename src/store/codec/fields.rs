@@ -1,6 +1,6 @@
-//! Values that may be there or not, each with a number: how many they are, and of each its number, its length, and what
-//! it is. What is as usual takes no room, old values read with what is usual for fields that are newer, and a new field
-//! needs no new version. A field that the reader does not know is an error: what it says must not get lost.
+//! Optional fields, each with a number: how many there are, then of each its number, length and value. A field with its
+//! usual value is left out, old data reads with the usual value for newer fields, and a new field needs no new version.
+//! A field that the reader does not know is an error: its meaning must not get lost.
 
 use super::{DecodeError, Reader, put};
 use bincode::{BorrowDecode, Encode};

@@ -1,4 +1,4 @@
-//! Jobs on disk. The home keeps them by the block: [`BLOCK`] consecutive ids, one row. A row says which commit it
+//! Jobs on disk. The home keeps them in blocks: [`BLOCK`] consecutive ids are one row. A row says which commit it
 //! reflects, which of the block's jobs live, and what they are; equal neighbours are one entry.
 
 use super::event::{ExitV2, HolderV1};

@@ -1,4 +1,4 @@
-//! Where the last whole checkpoint stands, on the disk.
+//! The row that says where the last whole checkpoint stands.
 
 use super::{DecodeError, Reader, put};
 use crate::core::{JobId, Time};

@@ -1,5 +1,5 @@
-//! What older versions of this program have written: it is read here, and written in today's form when it changes. They
-//! kept the tags of jobs with their options, where today an envelope lies beside the body.
+//! Reads what older versions of this program have written; it is written in the current form when it changes. They kept
+//! the tags of jobs with their options, where now an envelope lies beside the body.
 
 use super::event::{ExitV2, RangeV1};
 use super::job::{StateV1, check_failures, from_moment};
@@ -56,8 +56,8 @@ pub(super) fn submitted(
     Ok((event, envelope))
 }
 
-/// The envelopes of a commit of version 3: nothing if no job has one, else one for each job that arrives in it, of no bytes
-/// for a job without.
+/// The envelopes of a commit of version 3: nothing if no job has one, else one for each job that arrives in it, of no
+/// bytes for a job without.
 pub(super) fn one_each(events: &[Event], reader: &mut Reader<'_>) -> Result<OldTags, DecodeError> {
     let mut envelopes = OldTags::new();
     let count = reader.count()?;

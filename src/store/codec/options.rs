@@ -1,4 +1,4 @@
-//! What was asked for with a job: its queue, and what is not as usual as fields.
+//! What a job was submitted with: its queue, and fields for everything that is not as usual.
 
 use super::fields::{put_fields, read_fields};
 use super::{DecodeError, Reader, put};

@@ -1,5 +1,5 @@
-//! What is on disk beside jobs: rows of one general kind, each with the commit that it reflects. The key of a queue is its
-//! name; that of anything else begins with a byte that no name has.
+//! What is on disk besides jobs: rows of one general kind, each with the commit that it reflects. The key of a queue is
+//! its name; other keys begin with a byte that no name contains.
 
 use super::fields::{put_fields, read_fields};
 use super::schedule::{put_schedule, read_name, read_schedule};

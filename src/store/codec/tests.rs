@@ -1,4 +1,4 @@
-//! Both ways agree for every kind of value, and no bytes make decoding panic.
+//! Encoding and decoding agree for every kind of value, and no bytes make decoding panic.
 
 use super::*;
 use crate::core::*;
@@ -287,7 +287,7 @@ fn a_field_of_the_future_is_refused() {
     let error = options::read_spec(&mut Reader { rest: &bytes }).unwrap_err();
     assert_eq!(
         error.to_string(),
-        "field 99 of a job's options is unknown: a newer version of musher has written it"
+        "field 99 of a job's options is unknown: it was written by a newer version of musher"
     );
 }
 

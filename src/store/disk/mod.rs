@@ -38,7 +38,7 @@ impl DiskStore {
     /// Takes a data directory, making it if needed, and recovers what is in it.
     ///
     /// # Errors
-    /// Whatever is wrong is said, and the directory left as it is.
+    /// The directory cannot be used; it is left as it is.
     pub fn open(dir: &Path, options: &Options) -> Result<(DiskStore, Recovered), OpenError> {
         DiskStore::open_in(Directory::open(dir)?, options)
     }

@@ -1,4 +1,4 @@
-//! The store on a disk, whole: nothing appended is lost, wherever it is cut off; what is damaged is left as it is.
+//! The store on a disk as a whole: nothing appended is lost, wherever it is cut off; what is damaged is left as it is.
 
 mod directory;
 
@@ -172,8 +172,8 @@ fn after_a_commit_that_failed_the_database_is_left_as_it_is() {
     assert!(database(dir.path()) == before, "closing has written to the database");
 }
 
-/// A crash has left rows of bodies without the row of their jobs. Job 97 is big, so that one of them begins at 98; once it
-/// is gone, a single row has all of the block.
+/// A crash has left rows of bodies without the row of their jobs. Job 97 is big, so that one of them begins at 98;
+/// once it is gone, a single row has all of the block.
 #[test]
 fn bodies_that_a_cut_checkpoint_has_left_hide_none_that_are_written_later() {
     let dir = tempfile::tempdir().unwrap();
@@ -374,7 +374,8 @@ fn a_full_log_is_said_and_checkpoints_make_room() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(12))]
 
-    /// Commits, checkpoints whole and cut, rewrites of the home, and crashes in any order: always the fold of all commits.
+    /// Commits, checkpoints whole and cut, rewrites of the home, and crashes in any order: always the fold of all
+    /// commits.
     #[test]
     fn nothing_is_lost_in_any_order(steps in prop::collection::vec((any::<u16>(), 0u8..6, 0u64..60), 5..40)) {
         let dir = tempfile::tempdir().unwrap();

@@ -1,6 +1,6 @@
-//! The trait of homes: where jobs live that outlast a checkpoint, as rows. [`sled`] is the one on disk. A home knows what
-//! a row means and in which order rows must be written; not when, and nothing of the log. It keeps a prefix of what
-//! was written, so a row is never safe without those before it.
+//! The trait of homes: where jobs live that outlast a checkpoint, as rows. [`sled`] is the one on disk. A home knows
+//! what a row means and in which order rows must be written; not when, and nothing of the log. What survives a crash is
+//! a prefix of what was written, so a row is never safe without those before it.
 
 mod error;
 pub(in crate::store) mod sled;

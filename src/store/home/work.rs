@@ -1,4 +1,4 @@
-//! What a checkpoint hands over to a home, part by part, and what it hears of it.
+//! What a checkpoint hands over to a home, part by part, and what the home reports back.
 
 use crate::core::{JobId, RowKey};
 use crate::store::blob::ByKind;
@@ -14,7 +14,7 @@ pub(crate) const SLICES_WAITING: usize = 4;
 pub(crate) enum RowChange {
     /// It is written.
     Written(StampedRow),
-    /// What it is of is forgotten, and the row with it.
+    /// Its subject is forgotten, and the row with it.
     Gone(RowKey),
 }
 
@@ -27,7 +27,7 @@ pub(crate) enum Work {
     Finish { round: u64, rows: Vec<RowChange>, meta: MetaRow },
 }
 
-/// What a checkpoint has to say of one block. Its blobs may still be in the log: whoever writes them reads them.
+/// What a checkpoint has to say of one block. Its blobs may still be in the log: the thread that writes them reads them.
 #[derive(Debug)]
 pub(crate) struct BlockRows {
     pub(crate) block: u64,

@@ -1,4 +1,4 @@
-//! Why a log cannot be read, with the place, and what to do about it.
+//! Why a log cannot be read: the place, and what to do about it.
 
 use crate::store::CommitNo;
 use std::io;

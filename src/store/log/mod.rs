@@ -1,6 +1,6 @@
-//! The trait of logs: where a commit goes first, and what says when it is safe there. [`files`] is the log of local files;
-//! another may confirm later than it has appended. A log knows bytes and numbers, not what a commit is, and nothing of
-//! what becomes of it later.
+//! The trait of logs: every commit goes there first, and the log says when it is safe. [`files`] is the log of local
+//! files; another may confirm later than it has appended. A log knows bytes and numbers, not what a commit is, nor what
+//! becomes of it later.
 
 mod error;
 pub(in crate::store) mod files;
@@ -55,7 +55,8 @@ pub(crate) trait Log {
     /// It will not be, or not in the time that the log allows itself. Final.
     fn wait(&mut self) -> Result<(), AppendError>;
 
-    /// Has a bell rung, from any thread, whenever something was confirmed, or never will be, after the append has returned.
+    /// Has a bell rung, from any thread, whenever something was confirmed, or never will be, after the append has
+    /// returned.
     fn ring(&mut self, bell: &Waker);
 
     /// Everything up to `home` is safe elsewhere, and nothing of it is read any more: it may go.

@@ -1,6 +1,6 @@
 //! Bodies that are in the log but not yet in the home, in stretches of neighbours: where each stretch lies in the log
-//! and, of the newest ones up to a bound, what is in it. So what a burst takes in memory depends neither on how large its
-//! bodies are nor on how far checkpoints are behind.
+//! and, for the newest ones up to a bound, its bytes. So the memory that a burst takes depends neither on the size of
+//! its bodies nor on how far checkpoints are behind.
 
 use super::{Arrivals, Form, Neighbours, SLOT_BYTES, Source, mask, weight};
 use crate::core::{IdRange, JobId};

@@ -1,5 +1,5 @@
 //! Blobs that are in the log but not yet in the home: where they lie in it and, up to a bound, what they are. Knows
-//! nothing of when they come home; whoever frees a file of the log has removed its blobs here before.
+//! nothing of when they reach the home; the blobs of a log file are removed here before it is freed.
 //!
 //! Every job has a body of its own, so these are kept by the stretch (`bodies`); few have an envelope, and many may have
 //! the same one, so these are kept by the run of jobs that have it (`envelopes`).
@@ -26,7 +26,7 @@ pub(crate) const MEMORY: usize = 32 << 20;
 /// Of envelopes this part of what may be in memory of bodies.
 const ENVELOPES: usize = 4;
 
-/// What a stretch in memory takes beside its bytes: its slot, and what the allocator keeps.
+/// What a stretch in memory takes besides its bytes: its slot, and what the allocator keeps.
 const SLOT_BYTES: usize = 96;
 
 /// All of them.

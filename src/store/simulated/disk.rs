@@ -1,7 +1,7 @@
-//! The disk of a simulated store: what is on it of the log and of the home, and what a power cut leaves.
+//! The disk of a simulated store: what is on it of the log and of the home, and what a power failure leaves.
 
-use super::desk::HomeDisk;
 use super::faults::{Planted, Random};
+use super::home_disk::HomeDisk;
 use super::records::{Record, Records};
 use crate::store::room::Room;
 
@@ -31,7 +31,7 @@ impl Disk {
 
     /// The process is gone.
     pub(super) fn end_life(&mut self) {
-        self.home.clear_desk();
+        self.home.drop_pending();
         self.log.bell = None;
     }
 

@@ -1,4 +1,4 @@
-//! What goes wrong on a simulated disk, and the chance that decides how.
+//! What goes wrong on a simulated disk, and the random numbers that decide how.
 
 /// What becomes of the next write to the log. In any case the process must end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -51,7 +51,7 @@ impl RowWriter for SimulatedHome {
         if let Some(work) = self.offer(work)? {
             self.disk.borrow_mut().write_rows(usize::MAX);
             let left = self.offer(work)?;
-            debug_assert!(left.is_none(), "a desk on which all was done has room");
+            debug_assert!(left.is_none(), "there is room once all work is done");
         }
         Ok(())
     }
@@ -77,7 +77,7 @@ impl Home for SimulatedHome {
 
     fn give_up(&mut self) {
         self.is_given_up = true;
-        self.disk.borrow_mut().home.clear_desk();
+        self.disk.borrow_mut().home.drop_pending();
     }
 
     fn maintain(&mut self, _now: Time) -> bool {

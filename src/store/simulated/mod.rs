@@ -1,14 +1,14 @@
 //! The store without a disk, for tests and the simulator: real records, real checkpoints and real recovery over a
-//! [`SimulatedDisk`], which outlives the process and can be told to lose, tear, refuse and confirm late. No thread writes
-//! its rows: whoever simulates says when, and how many. All chance comes from one seed.
+//! [`SimulatedDisk`], which outlives the process and can be told to lose, tear, refuse and confirm late. No thread
+//! writes its rows: the simulation says when, and how many. All randomness comes from one seed.
 //!
-//! `log` and `home` are one life of a process; they stand on `disk`, which has the `records` of the one and the `desk` and
-//! the `rows` of the other.
+//! `log` and `home` are one life of a process; they stand on `disk`, which has the `records` of the one and the
+//! `home_disk` and the `rows` of the other.
 
-mod desk;
 mod disk;
 mod faults;
 mod home;
+mod home_disk;
 mod log;
 mod records;
 mod rows;
@@ -90,7 +90,7 @@ impl SimulatedDisk {
         self.0.borrow_mut().log.confirm(commits);
     }
 
-    /// From now on nothing is confirmed, whoever waits for it; or as it was told before.
+    /// From now on nothing is confirmed; or, with `false`, as it was set before.
     pub fn hang(&self, hangs: bool) {
         self.0.borrow_mut().log.hangs = hangs;
     }

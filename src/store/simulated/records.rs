@@ -1,4 +1,4 @@
-//! What is on the disk of a simulated log: records, and how many of them are safe. Whoever simulates says when something
+//! What is on the disk of a simulated log: records, and how many of them are safe. The simulation says when something
 //! is confirmed, and what becomes of the next append.
 
 use super::faults::WriteFault;
@@ -16,7 +16,7 @@ use std::task::Waker;
 
 pub(super) const SALT: u64 = 0x6d75_7368_6572;
 
-/// Records that are home and still in the log: files come free as a whole.
+/// Records that are in the home and still in the log: files are freed as a whole.
 const LEFT_IN_LOG: u64 = 16;
 
 /// A record, to be read until it is free.
@@ -57,9 +57,9 @@ pub(super) struct Records {
     first: CommitNo,
     /// How many of them survive a power cut, and are confirmed.
     pub(super) safe: usize,
-    /// Whether a record is confirmed only when it is told.
+    /// Whether a record is confirmed only on request.
     pub(super) confirms_late: bool,
-    /// Nothing is confirmed, whatever is told.
+    /// Nothing is confirmed, not even on request.
     pub(super) hangs: bool,
     /// So many may be not confirmed.
     pub(super) unconfirmed_max: usize,

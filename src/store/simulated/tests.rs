@@ -1,4 +1,4 @@
-//! The simulated store keeps the contract of the real one, and its faults are those that were ordered.
+//! The simulated store keeps the contract of the real one, and its faults are the ones that were asked for.
 
 use super::*;
 use crate::core::Time;

@@ -1,7 +1,7 @@
-//! Reading all of a data directory that no daemon has open: everything that is wrong with it is told with its place,
-//! and nothing in it is changed. The log is read as it lies there, the database from a copy, since it writes when it is
-//! opened. What a start would do is done as well, with the start's own code, so that a start that would be refused
-//! never passes for whole. Knows every part of the store, not who asks.
+//! Reads all of a data directory that no daemon has open: everything that is wrong with it is reported with its place,
+//! and nothing in it is changed. The log is read in place, the database from a copy, since sled writes when it opens
+//! one. What a start would do is done as well, with the same code, so a directory that a start would refuse never
+//! passes. Knows every part of the store, not who asks.
 
 mod scratch;
 #[cfg(test)]

@@ -1,5 +1,5 @@
-//! A place for copies of the database: it writes when it is opened, so only a copy of it can be looked into without a
-//! change. Everything goes with the value.
+//! A place for copies of the database: opening one writes to it, so only a copy can be read without a change.
+//! Everything is removed when the value is dropped.
 
 use crate::store::system;
 use rustix::fs::{ioctl_ficlone, statvfs};

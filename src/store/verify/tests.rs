@@ -1,5 +1,6 @@
-//! Each kind of defect is told with its place, several at once are all told, and what cannot be read is refused. That
-//! whole directories give none, and that nothing is changed, is tried in `disk_tests.rs` and `damage_tests.rs` as well.
+//! Each kind of defect is reported with its place, several at once are all reported, and what cannot be read is
+//! refused. That whole directories have none, and that nothing is changed, is also tested in `disk/tests.rs` and
+//! `damage_tests.rs`.
 
 use super::*;
 use crate::store::damage_tests::verify_untouched;

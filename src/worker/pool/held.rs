@@ -1,5 +1,5 @@
-//! Lanes whose handler cannot be started: they leave jobs alone, look again from time to time, and the daemon is told, so
-//! that it can say so to people.
+//! Lanes whose handler cannot be started: they claim no jobs, try again from time to time, and report it to the daemon,
+//! for people to see.
 
 use super::{Pool, send_now};
 use crate::protocol::admin::AdminRequest;

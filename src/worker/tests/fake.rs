@@ -1,5 +1,5 @@
-//! A daemon that does what a test says: it gives out the jobs that the test puts in, and writes down what the
-//! worker asks for.
+//! A daemon that does what a test says: it gives out the jobs that the test puts in, and records what the worker asks
+//! for.
 
 use crate::client::Client;
 use crate::protocol::admin::{AdminRequest, HandlerView};

@@ -1,4 +1,4 @@
-//! Which directories are taken for the data, and what becomes of those that are not: nothing.
+//! Which directories are accepted for the data; all others are left untouched.
 
 use super::*;
 use crate::store::skipped::skipped;

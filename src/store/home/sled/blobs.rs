@@ -13,7 +13,7 @@ use bytes::{Bytes, BytesMut};
 use sled::{Db, IVec, Tree};
 use std::sync::Arc;
 
-/// For so much of a big blob room is made at once: what is damaged may say that it is of any length.
+/// At most this much memory is reserved at once for a big blob: a damaged row may claim any length.
 const JOINED_AT_ONCE: u64 = 32 << 20;
 
 #[derive(Debug)]

@@ -1,13 +1,13 @@
-//! How much of the database lives, in bytes of rows: counted once, then kept up to date with each row that comes and
-//! goes, and remembered with each checkpoint. A count that gets too large is broken off, and what it came to is a lower bound from then on: so a long queue
-//! is not read for nothing again and again.
+//! How many bytes of rows live in the database: counted once, then kept up to date with each row that is written or
+//! removed, and saved with each checkpoint. A count that takes too long is stopped, and its result is a lower bound
+//! from then on: so a long queue is not read again and again for nothing.
 
 use super::HomeError;
 use crate::store::codec::LiveBytes;
 use sled::Tree;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 
-/// What a row costs beside its key and its value, about.
+/// What a row costs besides its key and its value, about.
 const ROW: u64 = 32;
 
 /// One thread writes rows at a time, so the order of these numbers matters to nobody.

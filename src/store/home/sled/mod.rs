@@ -1,6 +1,6 @@
-//! The home on disk: sled, seen as rows, and the thread that writes them ([`writer`]). Knows what a row means and in which
-//! order rows must be written; not when, and nothing of the log. sled keeps a prefix of what was inserted, so a row
-//! is never on disk without those inserted before it.
+//! The home on disk: sled, seen as rows, and the thread that writes them ([`writer`]). Knows what a row means and in
+//! which order rows must be written; not when, and nothing of the log. What survives a crash is a prefix of what was
+//! inserted, so a row is never on disk without those inserted before it.
 
 mod blobs;
 mod database;
@@ -45,7 +45,7 @@ pub(crate) struct SledRows {
     cache_bytes: u64,
     /// Empty only between a full disk and the next successful opening.
     trees: RwLock<Option<Trees>>,
-    /// Held by whoever writes rows, and by a rewrite from its first row until the copy is in use.
+    /// Held by the thread that writes rows, and by a rewrite from its first row until the copy is in use.
     writing: Mutex<()>,
     /// It has panicked, or was given up: what it holds in memory is not to be trusted, nor to be brought to the disk.
     broken: AtomicBool,
@@ -182,8 +182,8 @@ impl SledRows {
         })
     }
 
-    /// The disk has failed elsewhere: nothing more is read or written, not even when it is closed. sled would sync its file then,
-    /// and panic where it cannot.
+    /// The disk has failed elsewhere: nothing more is read or written, not even when it is closed. sled would sync
+    /// its file then, and panic where it cannot.
     pub(crate) fn give_up(&self) {
         self.broken.store(true, Ordering::Release);
     }

@@ -1,10 +1,10 @@
-//! Giving space back. sled cuts its file off only where nothing lives at its end, and something always does: after a long
-//! queue was worked off the file stays as large as it ever was. So what lives is written into a new database beside
-//! the old one, read back and compared, brought to the disk, and takes the old one's name in one step
-//! (`renameat2(2)`, `RENAME_EXCHANGE`). Blobs are read from the old one meanwhile.
+//! Gives space back. sled truncates its file only where nothing lives at its end, and something always does: after a
+//! long queue was worked off, the file stays as large as it ever was. So what lives is written into a new database
+//! beside the old one, read back and compared, synced, and given the old one's name in one step (`renameat2(2)`,
+//! `RENAME_EXCHANGE`). Blobs are read from the old one meanwhile.
 //!
-//! Up to that step the old database is all that counts, after it the new one; nothing is written to either until
-//! the step is on disk. What bears the other name is removed, now or at the next start.
+//! Until that step only the old database counts, after it only the new one; nothing is written to either until the step
+//! is on disk. The one that has the other name is removed, then or at the next start.
 
 use super::database::Database;
 use super::{HomeError, Shielded, SledRows, Trees, shielded, tally};
@@ -62,7 +62,7 @@ impl Slack {
     }
 }
 
-/// How far a rewrite has come. Whoever is told may end it with an error, up to the exchange.
+/// How far a rewrite has come. The callback may end it with an error, up to the exchange.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Step {
     /// A part of the rows was copied.
@@ -98,7 +98,7 @@ impl SledRows {
         Ok(live.map(|live| Slack { file, live }))
     }
 
-    /// Writes what lives into a new file. Returns how large that is. `on_step` is told of each step.
+    /// Writes what lives into a new file. Returns how large that is. `on_step` is called at each step.
     ///
     /// # Errors
     /// Before the exchange all is as it was. If the exchange itself may not be on disk, the home is given up.
@@ -199,7 +199,7 @@ impl SledRows {
     }
 }
 
-/// Removes what a rewrite that was cut off has left. Before the home is open, and by whoever holds the directory.
+/// Removes what a rewrite that was cut off has left. The caller holds the directory, and the home is not open yet.
 pub(in crate::store) fn remove_leftover(home: &Path) -> Result<(), HomeError> {
     let path = beside(home);
     remove_all(&path).map_err(|source| HomeError::Leftover { path, source })
@@ -262,14 +262,14 @@ fn guarded<T>(new: &Path, work: impl FnOnce() -> Result<T, HomeError>) -> Result
     shielded(new, work).map_err(|(Shielded::Error(error) | Shielded::Panic(error))| error)
 }
 
-/// Closes a copy that is of no use, for this reason.
+/// Closes a copy that is useless, for this reason.
 fn discard(new: &Path, open: impl Sized, why: RewriteError) -> RewriteError {
     let _ = close(new, open); // the first error is the one to tell
     why
 }
 
-/// Closes a database. sled syncs its file then, and panics where it cannot: so that is tried first, and the database left
-/// open for good if it fails. Only where space is missing it must go in any case.
+/// Closes a database. sled syncs its file then, and panics where it cannot: so that is tried first, and the database
+/// left open for good if it fails. Only where space is missing it must go in any case.
 fn close(path: &Path, open: impl Sized) -> Result<(), RewriteError> {
     let path = path.join("db");
     let synced = File::open(&path).and_then(|file| file.sync_all());

@@ -1,5 +1,5 @@
-//! Every row of the database, one after the other: each is decoded on its own, what is wrong with it is told, and the
-//! next one is read. Where sled itself stops, the rest of a tree is read from its other end. Knows rows, not the log.
+//! Reads every row of the database: each is decoded on its own, what is wrong with it is reported, and reading goes on
+//! with the next. Where sled itself stops, the rest of a tree is read from its other end. Knows rows, not the log.
 
 use super::{HomeError, SledRows, Trees};
 use crate::core::{JobId, Row};

@@ -1,5 +1,5 @@
-//! When the home's file is written anew: by the thread that writes checkpoints, between two of them. Nothing waits
-//! for it but the next checkpoint, and the log has room for that.
+//! Decides when the home's file is rewritten. The thread that writes checkpoints does it, between two of them; only the
+//! next checkpoint waits for it, and the log has room for that.
 
 use super::rewrite::{RewriteError, Slack, Step};
 use super::{HomeError, SledRows};
@@ -14,7 +14,7 @@ use std::sync::mpsc::Sender;
 /// After a rewrite that failed so many checkpoints pass before the next: it may fail again, and costs as much.
 const REST: u32 = 1000;
 
-/// What the disk must have left beside the reserve and the ballast while a copy is made, as for a checkpoint.
+/// What the disk must have left besides the reserve and the ballast while a copy is made, as for a checkpoint.
 const MARGIN: u64 = 16 << 20;
 
 /// When a rewrite may happen.
@@ -69,7 +69,7 @@ impl Shrink {
         Ok(slack)
     }
 
-    /// Does it. What goes wrong is told, and costs nothing but the space; unless the home was given up over it, which the
+    /// Does it. A failure is reported, and costs nothing but the space; unless the home was given up over it, which the
     /// next checkpoint finds out.
     pub(super) fn run(&mut self, slack: Slack) {
         let bounds = self.bounds.clone();

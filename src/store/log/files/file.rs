@@ -1,5 +1,5 @@
-//! One file of the log: a header, then records. It comes to be under another name and gets its own when it is
-//! whole and on disk, so a file of the log always has a whole header.
+//! One file of the log: a header, then records. It is created under another name and gets its own when it is whole and
+//! synced, so a file of the log always has a whole header.
 
 use crate::store::log::Segment;
 use crate::store::system::sync_dir;
@@ -22,7 +22,7 @@ const UNFINISHED: &str = "new";
 pub(super) struct LogFile {
     pub(super) path: PathBuf,
     file: Arc<File>,
-    /// The same, for whoever reads in it again.
+    /// The same, for reading in it again.
     pub(super) segment: Arc<dyn Segment>,
     /// Up to where it may be written.
     pub(super) capacity: u64,

@@ -1,6 +1,6 @@
-//! Word of how far the log is on disk, in a file beside it. It is written after each sync and itself never synced, so
-//! it costs next to nothing: it survives a SIGKILL, and a power loss if it is some seconds old. If it names a commit
-//! that the log does not have, the log's end is damage and not torn. Without it a start knows less, nothing more.
+//! How far the log is synced, in a file beside it. It is written after each sync and itself never synced, so it costs
+//! next to nothing: it survives a SIGKILL, and a power failure if it is some seconds old. If it names a commit that the
+//! log does not have, the end of the log is damaged and not torn. Without it a start knows less, nothing more.
 
 use crate::store::CommitNo;
 use crate::store::log::record::{self, HEADER};

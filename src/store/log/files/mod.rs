@@ -1,6 +1,6 @@
-//! The log in local files: one record a commit, one sync, then the answers may go out. Files of a fixed size are
-//! written with zeros once and then overwritten in turn; a commit's number tells what is left of a file's former
-//! life. Knows bytes and numbers, not what a commit is.
+//! The log in local files: one record per commit, one sync, then the answers may go out. Files of a fixed size are
+//! filled with zeros once and then overwritten in turn; a commit's number tells what is left of a file's former use.
+//! Knows bytes and numbers, not what a commit is.
 
 mod file;
 mod mark;
@@ -283,8 +283,8 @@ impl Files {
         Ok(())
     }
 
-    /// Sees that there is a file to go on in. Not before this one is half full: until then one that a checkpoint frees is
-    /// most likely there, and to make one means to write all of it.
+    /// Sees that there is a file to go on in. Not before this one is half full: until then one that a checkpoint
+    /// frees is most likely there, and to make one means to write all of it.
     fn prepare_spare(&mut self) {
         if !self.spares_held {
             let next = &mut self.next_file;

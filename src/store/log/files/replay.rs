@@ -77,7 +77,7 @@ pub(super) fn replay<E: From<LogError>>(
     }
     found.last = found.used.last().map_or(home, |used| used.last.max(home));
     if found.used.last().is_some_and(|used| used.last < home) {
-        // The newest file is gone, but all that was in it is home.
+        // The newest file is gone, but all that was in it is in the home.
         found.free.extend(found.used.drain(..).map(|used| (used.path, used.len)));
     }
     found.free.extend(files.iter().map(|file| (file.path.clone(), file.len)));

@@ -1,6 +1,6 @@
-//! Reading all of a log for everything that is wrong with it. Where a start stops at the first damaged record this goes
-//! on at the next whole one; nothing is changed. What a crash leaves is no defect: a torn end, and records of a file's
-//! former life, which have numbers that are home.
+//! Reads all of a log and reports everything that is wrong with it. Where a start stops at the first damaged record,
+//! this goes on at the next whole one; nothing is changed. What a crash leaves is no defect: a torn end, and records of
+//! a file's former use, whose commits are in the home already.
 
 use super::file::{self, FILE_HEADER};
 use super::mark;
@@ -22,7 +22,7 @@ pub(crate) enum Found<'a> {
 /// What there is in all.
 #[derive(Debug, Default)]
 pub(crate) struct Scanned {
-    /// The newest commit that can be read, or that is home.
+    /// The newest commit that can be read, or that is in the home.
     pub(crate) last: CommitNo,
     /// Bytes in its files.
     pub(crate) bytes: u64,
@@ -134,7 +134,7 @@ impl Scan<'_> {
                 (at, last) = (found.end, Some(found.number));
                 continue;
             }
-            // Lower ones are of a former life, and whatever is home may be overwritten at any time.
+            // Lower ones are of a former use, and what is in the home may be overwritten at any time.
             let above = last.unwrap_or_default().max(floor);
             let Some((offset, number)) = window.find_above(at, above)? else {
                 return Ok(true);

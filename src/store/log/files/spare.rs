@@ -1,6 +1,6 @@
-//! Files that the log will need next: those that have come free, to be overwritten, and where these are not enough one
-//! made in advance. A thread makes them and deletes those that are not needed any more: both take longer than a commit
-//! may wait. It sleeps while there is nothing to do.
+//! Files that the log will need next: those that are free again, to be overwritten, and if there are not enough, one
+//! that is created in advance. A thread creates them and deletes those that are not needed any more: both take longer
+//! than a commit may wait. It sleeps while there is nothing to do.
 
 use super::file::LogFile;
 use std::collections::VecDeque;

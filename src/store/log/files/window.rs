@@ -1,5 +1,5 @@
-//! Reading a file of the log a part at a time: a start reads gigabytes of it, and memory that is used again is in the
-//! processor's cache and costs the system nothing. Knows where records are whole, not which should come next.
+//! Reads a file of the log in parts: a start reads gigabytes of it, and memory that is reused is in the processor's
+//! cache and costs the system nothing. Knows where records are whole, not which should come next.
 
 use crate::store::CommitNo;
 use crate::store::log::record::{self, HEADER, Record};

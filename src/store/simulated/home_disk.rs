@@ -1,5 +1,5 @@
-//! What is on the disk of a simulated home. What checkpoints want written lies on a desk until whoever simulates has some of
-//! it done; of what was not flushed a power cut keeps a random number of rows, the oldest.
+//! What is on the disk of a simulated home. What checkpoints want written is pending until the simulation has some of
+//! it written; of the rows that were not flushed, a power failure keeps a random number, the oldest.
 
 use super::faults::{Planted, Random};
 use super::rows::{RowStep, SimulatedRows};
@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 
 /// What checkpoints want written.
 #[derive(Debug, Default)]
-struct Desk {
+struct Pending {
     inbox: VecDeque<Work>,
     steps: VecDeque<RowStep>,
     /// Whether `steps` end the checkpoint.
@@ -25,7 +25,7 @@ pub(super) struct HomeDisk {
     pub(super) written: SimulatedRows,
     on_disk: SimulatedRows,
     unflushed: VecDeque<RowStep>,
-    desk: Desk,
+    pending: Pending,
     pub(super) blobs_fail: bool,
     pub(super) is_full: bool,
 }
@@ -34,32 +34,32 @@ impl HomeDisk {
     /// Writes the next rows that are wanted.
     pub(super) fn write_rows(&mut self, rows: usize, random: &mut Random, planted: Option<Planted>) {
         for _ in 0..rows {
-            while self.desk.steps.is_empty() && !self.desk.finishes {
-                let Some(work) = self.desk.inbox.pop_front() else { return };
+            while self.pending.steps.is_empty() && !self.pending.finishes {
+                let Some(work) = self.pending.inbox.pop_front() else { return };
                 let (Work::Slice { round, .. } | Work::Finish { round, .. }) = work;
-                if self.desk.failed == Some(round) {
+                if self.pending.failed == Some(round) {
                     continue;
                 }
                 if self.is_full {
                     // The checkpoint fails, and the home is opened anew.
-                    self.desk.failed = Some(round);
-                    self.desk.reports.push_back(Report::Full);
+                    self.pending.failed = Some(round);
+                    self.pending.reports.push_back(Report::Full);
                     self.lose_rows(random);
                     continue;
                 }
-                self.desk.finishes = matches!(work, Work::Finish { .. });
-                self.desk.steps = self.written.steps(work);
+                self.pending.finishes = matches!(work, Work::Finish { .. });
+                self.pending.steps = self.written.steps(work);
             }
-            if let Some(step) = self.desk.steps.pop_front() {
+            if let Some(step) = self.pending.steps.pop_front() {
                 let is_lost = planted == Some(Planted::LostRows) && random.below(8) == 0;
                 if !(is_lost && matches!(step, RowStep::Jobs(..))) {
                     self.written.apply(step.clone());
                     self.unflushed.push_back(step);
                 }
             }
-            if self.desk.steps.is_empty() && std::mem::take(&mut self.desk.finishes) {
+            if self.pending.steps.is_empty() && std::mem::take(&mut self.pending.finishes) {
                 self.flush(usize::MAX);
-                self.desk.reports.push_back(Report::Done);
+                self.pending.reports.push_back(Report::Done);
             }
         }
     }
@@ -72,21 +72,21 @@ impl HomeDisk {
 
     /// Takes work, or gives it back if too much waits.
     pub(super) fn offer(&mut self, work: Work) -> Option<Work> {
-        if self.desk.inbox.len() >= SLICES_WAITING {
+        if self.pending.inbox.len() >= SLICES_WAITING {
             return Some(work);
         }
-        self.desk.inbox.push_back(work);
+        self.pending.inbox.push_back(work);
         None
     }
 
     /// How the checkpoint under way ended, if it has.
     pub(super) fn report(&mut self) -> Option<Report> {
-        self.desk.reports.pop_front()
+        self.pending.reports.pop_front()
     }
 
     /// Nobody wants anything written any more.
-    pub(super) fn clear_desk(&mut self) {
-        self.desk = Desk::default();
+    pub(super) fn drop_pending(&mut self) {
+        self.pending = Pending::default();
     }
 
     /// Of the rows that were not flushed a random number, the oldest, is left.

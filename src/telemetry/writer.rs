@@ -1,6 +1,6 @@
-//! The way out of this process for log lines: a thread writes them, so that nobody who has something to say waits for
-//! whoever reads the log. What he does not take in time is dropped and counted, and the count is said where the lines
-//! would have stood. It knows bytes, not what is in them.
+//! Writes log lines on a thread of its own, so that nobody who logs waits for the reader of the log. Lines that the
+//! reader does not take in time are dropped and counted, and the count is written in their place. It knows bytes, not
+//! what is in them.
 
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
@@ -14,11 +14,11 @@ use tracing_subscriber::fmt::MakeWriter;
 /// How many bytes of lines wait to be written.
 const WAITING: usize = 1 << 20;
 /// How long the last lines may take at the end of the process.
-const PATIENCE: Duration = Duration::from_secs(1);
+const FLUSH_TIME_MAX: Duration = Duration::from_secs(1);
 
 /// Takes lines; clones share the thread. It ends with the process.
 #[derive(Clone, Debug)]
-pub(super) struct Outlet(Arc<Shared>);
+pub(super) struct LogWriter(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
@@ -53,18 +53,18 @@ impl Queue {
 /// Makes the line that says how many are missing.
 pub(super) type Missing = fn(u64) -> Vec<u8>;
 
-impl Outlet {
+impl LogWriter {
     /// Starts the thread, which hands each line to `write`.
     ///
     /// # Errors
-    /// There is no thread to be had.
+    /// The thread cannot be started.
     pub(super) fn start(
         mut write: impl FnMut(&[u8]) + Send + 'static,
         missing: Missing,
-    ) -> io::Result<Outlet> {
+    ) -> io::Result<LogWriter> {
         let (queue, said, written) = Default::default();
         let shared = Arc::new(Shared { missing, queue, said, written });
-        let outlet = Outlet(shared.clone());
+        let log = LogWriter(shared.clone());
         let work = move || {
             loop {
                 let line = shared.next();
@@ -72,7 +72,7 @@ impl Outlet {
             }
         };
         std::thread::Builder::new().name("log".into()).spawn(work)?;
-        Ok(outlet)
+        Ok(log)
     }
 
     /// Takes a line, or counts it.
@@ -95,8 +95,8 @@ impl Outlet {
     /// Waits until all that was said is written, but not for long.
     pub(super) fn flush(&self) {
         let queue = self.0.lock();
-        // Whoever has not read it by then does without it.
-        let _ = self.0.written.wait_timeout_while(queue, PATIENCE, |queue| !queue.is_done());
+        // What was not read by then is lost.
+        let _ = self.0.written.wait_timeout_while(queue, FLUSH_TIME_MAX, |queue| !queue.is_done());
     }
 }
 
@@ -128,7 +128,7 @@ impl Shared {
 }
 
 /// Each write is a line.
-impl io::Write for Outlet {
+impl io::Write for LogWriter {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         self.say(line.to_vec());
         Ok(line.len())
@@ -139,15 +139,15 @@ impl io::Write for Outlet {
     }
 }
 
-impl MakeWriter<'_> for Outlet {
-    type Writer = Outlet;
+impl MakeWriter<'_> for LogWriter {
+    type Writer = LogWriter;
 
-    fn make_writer(&self) -> Outlet {
+    fn make_writer(&self) -> LogWriter {
         self.clone()
     }
 }
 
-/// Writes to a descriptor and waits for whoever reads it, also where somebody else has made it non-blocking. What cannot
+/// Writes to a descriptor and waits for its reader, even if another process has made it non-blocking. What cannot
 /// be written is gone: there is nobody to tell.
 pub fn write_patiently(to: impl AsFd, mut bytes: &[u8]) {
     while !bytes.is_empty() {
@@ -177,11 +177,11 @@ mod tests {
     #[test]
     fn nobody_waits_for_a_reader_and_what_is_dropped_is_counted_in_its_place() {
         let (reader, writer) = io::pipe().unwrap();
-        let outlet = Outlet::start(move |line| write_patiently(&writer, line), missing).unwrap();
+        let log = LogWriter::start(move |line| write_patiently(&writer, line), missing).unwrap();
         let line = [b'x'; 1000];
         let lines = 3 * WAITING / line.len();
         for _ in 0..lines {
-            outlet.say(line.to_vec());
+            log.say(line.to_vec());
         }
         let (told, read) = mpsc::channel();
         std::thread::spawn(move || {
@@ -209,22 +209,22 @@ mod tests {
             may.recv().unwrap();
             told.send(line.to_vec()).unwrap();
         };
-        let outlet = Outlet::start(write, missing).unwrap();
+        let log = LogWriter::start(write, missing).unwrap();
         for line in
             [vec![b'a'; WAITING / 2], vec![b'b'; WAITING / 2], vec![b'c'; WAITING], vec![b'd'; WAITING]]
         {
-            outlet.say(line);
+            log.say(line);
         }
-        outlet.flush();
+        log.flush();
         assert!(read.try_recv().is_err(), "it has waited long enough");
         // The first is with the writer, or will be; the second is written when the third may be.
         for first in [b'a', b'b'] {
             go.send(()).unwrap();
             assert_eq!(read.recv().unwrap()[0], first);
         }
-        outlet.say(b"e".to_vec());
+        log.say(b"e".to_vec());
         (0..2).for_each(|_| go.send(()).unwrap());
-        outlet.flush();
+        log.flush();
         let rest: Vec<_> = read.try_iter().map(|line| String::from_utf8(line).unwrap()).collect();
         assert_eq!(rest, ["2 are missing", "e"]);
     }

@@ -1,5 +1,5 @@
-//! Says things in frames: answers, parts of long ones, refusals, notices. The one place where what the engine and the
-//! server have is turned into what the wire has.
+//! Encodes answers, parts of long answers, refusals and notices as frames: the one place where results of the engine
+//! and the server become wire types.
 
 use crate::clock::Clock;
 use crate::core::{EditRejection, LeaseId, LeaseRejection, Time};
@@ -88,7 +88,7 @@ fn json<T: Serialize>(view: &T) -> Response {
     Response::Json(serde_json::to_vec(view).expect("plain data always has a JSON form").into())
 }
 
-/// What is said unasked.
+/// What the server sends on its own.
 pub(super) fn notice(notice: Notice) -> wire::Notice {
     match notice {
         Notice::Revoked { lease, expired } => wire::Notice::Revoked {
