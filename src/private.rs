@@ -10,7 +10,7 @@ use std::path::Path;
 /// What the group and others may do.
 const OTHERS: u32 = 0o077;
 
-/// Closes the directory, which is our own user's. What is in it is looked at only if it was open: behind a closed door
+/// Closes the directory, which is our own user's. What is in it is looked at only if it was open: in a closed directory
 /// modes do not matter.
 pub(crate) fn keep(data: &Path) {
     let Ok(found) = fs::metadata(data) else { return };

@@ -21,7 +21,7 @@ use tokio::time::timeout;
 /// The variable by which the script says that this is a question, and for which shell.
 const VAR: &str = "MUSHER_COMPLETE";
 /// How long the daemon may take.
-const PATIENCE: Duration = Duration::from_millis(500);
+const ANSWER_TIME_MAX: Duration = Duration::from_millis(500);
 /// How many jobs are offered.
 const JOBS: u32 = 50;
 
@@ -130,5 +130,5 @@ fn ask<T>(question: impl AsyncFnOnce(Client) -> Result<T, ClientError>) -> Optio
     let to = Target { socket: named.map(PathBuf::from) };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().ok()?;
     let asked = async { question(Client::connect(to.path()).await?).await };
-    runtime.block_on(async { timeout(PATIENCE, asked).await }).ok()?.ok()
+    runtime.block_on(async { timeout(ANSWER_TIME_MAX, asked).await }).ok()?.ok()
 }

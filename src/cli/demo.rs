@@ -3,7 +3,7 @@
 
 use super::exit::{End, FAILED, Failure};
 use super::output::{self, count};
-use super::own_daemon::{Daemon, Home, PATIENCE};
+use super::own_daemon::{Daemon, Home, STEP_TIME_MAX};
 use crate::client::Client;
 use crate::clock;
 use crate::protocol::admin::{AdminRequest, StatusView};
@@ -127,7 +127,7 @@ async fn until_ran(home: &Home, wanted: u64) -> Result<(), Failure> {
         }
         io::Result::Ok(())
     };
-    timeout(PATIENCE, look).await.map_err(|_| Failure::failed("the jobs do not run"))??;
+    timeout(STEP_TIME_MAX, look).await.map_err(|_| Failure::failed("the jobs do not run"))??;
     Ok(())
 }
 
@@ -141,7 +141,7 @@ async fn until_empty(client: &Client) -> Result<(), Failure> {
             sleep(Duration::from_millis(20)).await;
         }
     };
-    timeout(PATIENCE, look).await.map_err(|_| Failure::failed("the jobs do not end"))?
+    timeout(STEP_TIME_MAX, look).await.map_err(|_| Failure::failed("the jobs do not end"))?
 }
 
 fn account(home: &Home, acknowledged: u64, json: bool) -> Result<u64, Failure> {

@@ -11,7 +11,7 @@ use std::time::Duration;
 use tokio::time::{sleep, timeout};
 
 /// How long any step may take.
-pub(super) const PATIENCE: Duration = Duration::from_secs(120);
+pub(super) const STEP_TIME_MAX: Duration = Duration::from_secs(120);
 
 /// A temporary directory with a configuration; it goes with everything in it.
 pub(super) struct Home(PathBuf);
@@ -86,7 +86,7 @@ impl Daemon {
             }
             io::Result::Ok(())
         };
-        timeout(PATIENCE, look).await.map_err(|_| Failure::failed("the daemon does not end"))??;
+        timeout(STEP_TIME_MAX, look).await.map_err(|_| Failure::failed("the daemon does not end"))??;
         Ok(())
     }
 }
@@ -111,5 +111,5 @@ async fn connect(socket: &Path, daemon: &mut Daemon) -> Result<Client, Failure> 
             sleep(Duration::from_millis(2)).await;
         }
     };
-    timeout(PATIENCE, look).await.map_err(|_| Failure::failed("the daemon does not answer"))?
+    timeout(STEP_TIME_MAX, look).await.map_err(|_| Failure::failed("the daemon does not answer"))?
 }

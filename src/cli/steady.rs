@@ -11,7 +11,7 @@ use std::time::Duration;
 use tokio::time::{sleep, timeout};
 
 /// How long there may be no daemon.
-const PATIENCE: Duration = Duration::from_secs(60);
+const ABSENCE_MAX: Duration = Duration::from_secs(60);
 /// The first wait before the daemon is called again; it doubles from one to the next, up to the longest.
 const CALL_AGAIN: Duration = Duration::from_millis(50);
 const CALL_AGAIN_MAX: Duration = Duration::from_secs(2);
@@ -38,7 +38,7 @@ impl Steady {
         meanwhile: String,
     ) -> Steady {
         let deadline = within.map(|within| monotonic().saturating_add(within));
-        Steady { socket, client, patience: PATIENCE, deadline, meanwhile, has_said: false }
+        Steady { socket, client, patience: ABSENCE_MAX, deadline, meanwhile, has_said: false }
     }
 
     /// How much time is left, if there is an end to it.
@@ -136,7 +136,7 @@ mod tests {
                 (steady.patience, steady.deadline) = match within {
                     None => (Duration::from_millis(300), None),
                     // All of it belongs to the part without a daemon.
-                    Some(within) => (PATIENCE, Some(monotonic() + within * 10)),
+                    Some(within) => (ABSENCE_MAX, Some(monotonic() + within * 10)),
                 };
                 let mut times = 0;
                 let asked = steady.ask(async |client, _| {

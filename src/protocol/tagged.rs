@@ -12,7 +12,7 @@ use bytes::BufMut;
 /// Set in the number of an option that must be understood.
 const MUST: u8 = 0x80;
 /// Stands for a length that follows.
-const LONG: u8 = 255;
+const LENGTH_FOLLOWS: u8 = 255;
 
 /// Why options cannot be read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -99,7 +99,7 @@ pub(super) fn read(
         }
         last = number;
         let len = match reader.u8("an option's length")? {
-            LONG => reader.u32("an option's length")? as usize,
+            LENGTH_FOLLOWS => reader.u32("an option's length")? as usize,
             len => usize::from(len),
         };
         let is_known = reader.with(len, "an option", |value| known(number, Value(value)))??;
@@ -132,10 +132,10 @@ pub(super) fn skip(reader: &mut Reader, what: &'static str) -> Result<(), Error>
 pub(super) fn put_head(out: &mut Vec<u8>, number: u8, len: usize) {
     debug_assert!(number & !MUST != 0, "numbers begin with 1");
     out.put_u8(number);
-    if len < usize::from(LONG) {
+    if len < usize::from(LENGTH_FOLLOWS) {
         out.put_u8(len as u8);
     } else {
-        out.put_u8(LONG);
+        out.put_u8(LENGTH_FOLLOWS);
         out.put_u32_le(u32::try_from(len).expect("limits.frame keeps frames far below 4 GiB"));
     }
 }

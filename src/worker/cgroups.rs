@@ -29,7 +29,7 @@ const PAUSE: Duration = Duration::from_micros(500);
 /// The longest.
 const PAUSE_MAX: Duration = Duration::from_millis(50);
 /// How long a job's end waits for processes that do not die.
-const PATIENCE: Duration = Duration::from_secs(5);
+const KILL_TIME_MAX: Duration = Duration::from_secs(5);
 
 /// The groups of this process's jobs. Clones share them.
 #[derive(Clone, Debug)]
@@ -55,7 +55,7 @@ impl Cgroups {
     pub fn delegated() -> io::Result<Option<Cgroups>> {
         let Some(own) = own().filter(|own| is_delegated(own)) else { return Ok(None) };
         let (begun, mut pause) = (crate::clock::monotonic(), PAUSE);
-        while !clear(&own) && crate::clock::monotonic() - begun < PATIENCE {
+        while !clear(&own) && crate::clock::monotonic() - begun < KILL_TIME_MAX {
             #[allow(
                 clippy::disallowed_methods,
                 reason = "the start of a process that has nothing else to do"
@@ -129,7 +129,7 @@ impl Cgroup {
                 pause = (pause * 2).min(PAUSE_MAX);
             }
         };
-        if timeout(PATIENCE, gone).await.is_err() {
+        if timeout(KILL_TIME_MAX, gone).await.is_err() {
             tracing::warn!("there are processes in {} that a SIGKILL does not end", self.path.display());
         }
     }

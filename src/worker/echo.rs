@@ -14,7 +14,7 @@ use tokio::time::{Instant, timeout_at};
 /// How many bytes wait for the reader before jobs do.
 const WAITING: usize = 256 << 10;
 /// How long a job waits for a reader, and how long the last pieces may take at the end of the process.
-const PATIENCE: Duration = Duration::from_secs(1);
+const STALL_TIME_MAX: Duration = Duration::from_secs(1);
 
 /// This process's standard output and standard error; there is one of each.
 static STREAMS: OnceLock<[Echo; 2]> = OnceLock::new();
@@ -90,7 +90,7 @@ impl Echo {
             queue.pieces.push_back(piece);
             self.0.said.notify_one();
         }
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + STALL_TIME_MAX;
         loop {
             // Made before the look, so that what happens between the two is not missed.
             let moved = self.0.moved.notified();
@@ -106,7 +106,7 @@ impl Echo {
 
     fn flush(&self) {
         let queue = self.0.lock();
-        let waited = self.0.printed.wait_timeout_while(queue, PATIENCE, |queue| queue.bytes > 0);
+        let waited = self.0.printed.wait_timeout_while(queue, STALL_TIME_MAX, |queue| queue.bytes > 0);
         let Ok((queue, _)) = waited else { return };
         let lost = queue.bytes + queue.dropped;
         drop(queue);
@@ -164,14 +164,14 @@ mod tests {
         let piece = Bytes::from(vec![b'x'; WAITING]);
         let begun = Instant::now();
         echo.print(piece.clone()).await;
-        assert!(begun.elapsed() < PATIENCE, "it is taken");
+        assert!(begun.elapsed() < STALL_TIME_MAX, "it is taken");
         echo.print(piece.clone()).await;
-        assert!(begun.elapsed() >= PATIENCE);
+        assert!(begun.elapsed() >= STALL_TIME_MAX);
         let begun = Instant::now();
         for _ in 0..10 {
             echo.print(piece.clone()).await;
         }
-        assert!(begun.elapsed() < PATIENCE, "dropped");
+        assert!(begun.elapsed() < STALL_TIME_MAX, "dropped");
         assert_eq!(echo.0.lock().dropped, 10 * WAITING);
         (0..2).for_each(|_| go.send(()).unwrap());
         assert_eq!(read.iter().take(2).collect::<Vec<_>>(), [WAITING; 2]);

@@ -22,7 +22,7 @@ use std::time::Duration;
 /// Set for the process below a keeper, whose standard input is the line to it.
 pub const KEPT_ENV: &str = "MUSHER_KEPT";
 /// How long the keeper waits for what SIGKILL does not end. Until then the daemon holds the jobs back.
-const PATIENCE: Duration = Duration::from_secs(60);
+const KILL_TIME_MAX: Duration = Duration::from_secs(60);
 
 /// Starts this program again with the same arguments, which then is to call [`run_kept`](super::run_kept), and keeps it
 /// until it and all that it has started have ended; how it ended. Must be called by the first thread. `hears_hangup`:
@@ -51,7 +51,7 @@ pub fn keep(hears_hangup: bool) -> io::Result<ExitStatus> {
     let held = hold_until_end(&ours);
     let status = child.wait();
     Cgroups::clear();
-    orphans.end_all(PATIENCE);
+    orphans.end_all(KILL_TIME_MAX);
     Cgroups::clear();
     drop(held);
     status

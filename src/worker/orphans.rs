@@ -23,7 +23,7 @@ const PAUSE: Duration = Duration::from_micros(500);
 /// The longest.
 const PAUSE_MAX: Duration = Duration::from_millis(50);
 /// How long a job's end waits for orphans that do not die.
-const PATIENCE: Duration = Duration::from_secs(5);
+const KILL_TIME_MAX: Duration = Duration::from_secs(5);
 /// Numbers of processes come in their order and begin anew at some point. For as long as this they surely have not come
 /// round to the first one again.
 const SURELY_IN_ORDER: Duration = Duration::from_millis(200);
@@ -73,7 +73,7 @@ impl Orphans {
         if self.has_none_of(pid) {
             return;
         }
-        if timeout(PATIENCE, self.end()).await.is_err() {
+        if timeout(KILL_TIME_MAX, self.end()).await.is_err() {
             let mut known = self.known();
             let orphans: Vec<Pid> =
                 children().into_iter().filter(|pid| !known.own.contains_key(pid)).collect();

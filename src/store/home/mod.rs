@@ -45,7 +45,7 @@ pub(crate) trait RowWriter {
     fn wait(&mut self) -> Result<Report, AppendError>;
 }
 
-/// What a home promises. `contract.rs` checks it of each. While it writes it is read.
+/// What a home promises. `contract/home.rs` checks it of each. While it writes it is read.
 pub(crate) trait Home: Rows + RowWriter {
     /// The blobs of a kind of the row that holds a job's, in order: its neighbours are likely to be asked for next.
     /// Without the job's if it has none.

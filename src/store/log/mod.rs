@@ -18,7 +18,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::task::Waker;
 
-/// What a log promises. `contract.rs` checks it of each.
+/// What a log promises. `contract/log.rs` checks it of each.
 ///
 /// Commits are confirmed in order. One that is not confirmed may be lost by a crash, with all that follow it.
 pub(crate) trait Log {

@@ -18,7 +18,7 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 /// How long a test waits for anything.
-pub(super) const PATIENCE: Duration = Duration::from_secs(20);
+pub(super) const DEADLINE: Duration = Duration::from_secs(20);
 
 /// What the worker said, in its order.
 #[derive(Clone, Debug, PartialEq)]
@@ -234,7 +234,7 @@ impl Rig {
                 tokio::time::sleep(Duration::from_millis(2)).await;
             }
         };
-        match timeout(PATIENCE, answered).await {
+        match timeout(DEADLINE, answered).await {
             Ok(answer) => answer,
             Err(_) => panic!("not in time; so far: {:?}", self.state.lock().unwrap().said),
         }
@@ -247,7 +247,7 @@ impl Rig {
     }
 
     pub(super) async fn ended(self) -> (WorkerEnd, Arc<Mutex<State>>) {
-        (timeout(PATIENCE, self.worker).await.unwrap().unwrap(), self.state)
+        (timeout(DEADLINE, self.worker).await.unwrap().unwrap(), self.state)
     }
 }
 
@@ -312,5 +312,5 @@ pub(super) async fn all_dead(pids: &[i32]) {
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
     };
-    timeout(PATIENCE, dead).await.expect("the processes are killed");
+    timeout(DEADLINE, dead).await.expect("the processes are killed");
 }

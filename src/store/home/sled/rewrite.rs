@@ -107,7 +107,7 @@ impl SledRows {
         on_step: &mut impl FnMut(Step) -> Result<(), RewriteError>,
     ) -> Result<u64, RewriteError> {
         let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
-        let new = beside(&self.path);
+        let new = copy_path(&self.path);
         remove(&new)?;
         let copied = self.copy_to(&new, on_step).and_then(|trees| {
             // The disk may have failed elsewhere meanwhile.
@@ -201,12 +201,12 @@ impl SledRows {
 
 /// Removes what a rewrite that was cut off has left. The caller holds the directory, and the home is not open yet.
 pub(in crate::store) fn remove_leftover(home: &Path) -> Result<(), HomeError> {
-    let path = beside(home);
+    let path = copy_path(home);
     remove_all(&path).map_err(|source| HomeError::Leftover { path, source })
 }
 
 /// Where the copy is made.
-fn beside(home: &Path) -> PathBuf {
+fn copy_path(home: &Path) -> PathBuf {
     home.with_extension("new")
 }
 
