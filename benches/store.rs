@@ -1,4 +1,4 @@
-//! How long a turn of the engine waits for the store while checkpoints bring a growing backlog home:
+//! How long a turn of the engine waits for the store while checkpoints write a growing backlog to the database:
 //! `cargo bench --bench store [-- DIRECTORY]`. Prints the spread of appends (with their sync) and of housekeeping.
 
 use bytes::Bytes;

@@ -1,10 +1,11 @@
 //! A library to load before the daemon (`LD_PRELOAD`), which makes the disk bad for it: `examples/soak` uses it.
-//! `FAULTY=<files>:<call>:<nth>:<errno>` lets the nth call on such files fail, and that one only; `FAULTY=<files>:unsynced`
-//! turns all syncs of them into nothing. Files are `log` (in use), `new` (a log file in the making), `mark`, `logdir`, `sled`,
-//! `copy` (of the database, while it is written anew, or the old one that goes); calls are `write` and `sync`. `FAULTY_HIT` names a file that is made when the fault strikes.
+//! `FAULTY=<files>:<call>:<nth>:<errno>` lets the nth call on such files fail, and that one only;
+//! `FAULTY=<files>:unsynced` turns all syncs of them into nothing. Files are `log` (in use), `new` (a log file in the
+//! making), `mark`, `logdir`, `sled`, `copy` (of the database, while it is rewritten, or the old one that is
+//! removed); calls are `write` and `sync`. `FAULTY_HIT` names a file that is made when the fault strikes.
 //!
-//! A sync that fails takes with it what it should have brought to the disk, as a kernel does: the old bytes are back, and
-//! the next sync succeeds. So whoever goes on after it loses what it believes to be there.
+//! A sync that fails takes with it what it should have brought to the disk, as a kernel does: the old bytes are back,
+//! and the next sync succeeds. So a program that goes on after it loses what it believes to be there.
 
 use libc::{c_int, c_long, off_t, size_t, ssize_t};
 use std::ffi::{CString, c_void};

@@ -31,7 +31,7 @@ use tokio::sync::mpsc;
 const POOL_GRACE: Duration = Duration::from_secs(2);
 /// How long a start waits for the pool of a daemon that was killed.
 const FORMER_POOL_PATIENCE: Duration = Duration::from_secs(15);
-/// How long a pool that ended against its will stays away.
+/// How long to wait before a pool that failed is started again.
 const POOL_PAUSE: Duration = Duration::from_secs(1);
 
 /// About how much memory a queue or a job takes that a waiting request names.
@@ -230,7 +230,7 @@ impl Daemon {
     }
 }
 
-/// Says it on standard output, in a thread, for nobody may read that.
+/// Prints it on standard output, from a thread, since there may be no reader.
 fn say_ready(socket: &Path) {
     let line = format!("musher is ready: {}\n", socket.display());
     let say = move || telemetry::write_patiently(io::stdout(), line.as_bytes());

@@ -1,6 +1,6 @@
 //! A simulator: core, engine, records, checkpoints and recovery of Musher over a disk, a clock and clients that are
-//! made of one seed. Crashes between any two steps, torn and lost writes, full disks and clocks that jump are usual
-//! there; an oracle holds every answer against those before. What fails, fails again with the same seed.
+//! generated from one seed. Crashes between any two steps, torn and lost writes, full disks and clocks that jump are
+//! common there; an oracle holds every answer against those before. What fails, fails again with the same seed.
 //!
 //! `cargo run --profile soak --example simulate -- --steps 1000000`
 

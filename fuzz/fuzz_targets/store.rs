@@ -1,4 +1,4 @@
-//! What is on disk: commits, blocks of jobs, bodies, and the rows beside them.
+//! What is on disk: commits, blocks of jobs, bodies, and the other rows.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

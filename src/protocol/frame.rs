@@ -17,7 +17,7 @@ pub struct Header {
     pub request: u32,
 }
 
-/// A length that no frame may have. The stream cannot be followed any further.
+/// A length that no frame may have. The stream cannot be read any further.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum FrameError {
     /// Shorter than its own header.

@@ -26,7 +26,7 @@ pub(crate) enum Notice {
     Reconfigured,
 }
 
-/// A part of an answer that is too long to be said at once. Only a front that has asked for such a stream gets any.
+/// A part of an answer that is too long to be sent at once. Only a front that has asked for such a stream gets any.
 #[derive(Clone, Debug)]
 pub(crate) enum Part {
     /// A piece of what a job has printed: by which attempt, on which stream (1 standard output, 2 standard error).
@@ -37,7 +37,7 @@ pub(crate) enum Part {
     End(Result<(), Fault>),
 }
 
-/// How one connection's front says things. `request` is the number that the front gave the request.
+/// How one connection's front encodes answers. `request` is the number that the front gave the request.
 pub(crate) trait Encoder: 'static {
     /// Says what a request came to; `clock` has the time, and says how people see it.
     fn answer(&self, request: u32, answer: Answer, clock: &Clock, out: &mut Outbox);

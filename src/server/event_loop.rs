@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::task::Wake;
 use tokio::sync::Notify;
 
-/// Why the loop ended against its will.
+/// Why the loop failed.
 #[derive(Debug, thiserror::Error)]
 pub enum Fatal {
     /// The disk failed.
@@ -26,7 +26,7 @@ pub enum Fatal {
     Timer(#[from] io::Error),
 }
 
-/// What a log rings that confirms later than it appends.
+/// The waker for a log that confirms later than it appends.
 struct Bell(Arc<Notify>);
 
 impl Wake for Bell {
@@ -93,7 +93,7 @@ pub(super) fn turn<S: Store + 'static>(hub: &Hub<S>, now: Time) -> Result<Option
     Ok(next)
 }
 
-/// Hands out what a turn brought: has each answer said into its connection's buffer, then writes each connection once.
+/// Hands out what a turn brought: encodes each answer into its connection's buffer, then writes each connection once.
 fn deliver<S: Store + 'static>(hub: &Hub<S>, turned: Turned) {
     hub.journal.facts(&turned.facts, &hub.clock);
     let mut touched: Vec<Rc<Connection>> = Vec::new();

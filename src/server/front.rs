@@ -12,7 +12,7 @@ use bytes::BytesMut;
 use std::future::Future;
 use std::rc::Rc;
 
-/// The stream cannot be followed any further: why has been said.
+/// The stream cannot be read any further; the front has sent the reason.
 #[derive(Debug)]
 pub(crate) struct Close;
 

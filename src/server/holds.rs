@@ -18,7 +18,7 @@ struct Hold {
     retry_at: Time,
 }
 
-/// What holds, by queue and connection.
+/// The reports, by queue and connection.
 #[derive(Debug, Default)]
 pub(super) struct Holds(RefCell<BTreeMap<(String, u64), Hold>>);
 

@@ -8,7 +8,7 @@ use crate::telemetry::events;
 use crate::telemetry::flood::{Flood, Line};
 use std::cell::{Cell, RefCell};
 
-/// What the log was told already.
+/// What was logged already.
 #[derive(Default)]
 pub(super) struct Journal {
     failures: RefCell<Flood>,

@@ -27,7 +27,7 @@ const READ_BYTES: usize = 256 << 10;
 const FORMER_SHARE: u64 = 4;
 /// How much more than the limit is taken from workers that count in another way.
 const BEYOND: u64 = 64 << 10;
-/// How much of the end of standard error `show` has: so many bytes and lines at most.
+/// How much of the end of standard error `show` has, at most.
 const LAST_WORDS_BYTES: usize = 4 << 10;
 const LAST_WORDS_LINES: usize = 20;
 /// How many files share a folder.
@@ -218,7 +218,7 @@ fn found_in(folder: &Path, is_known: impl Fn(JobId) -> bool) -> io::Result<HashM
     Ok(kept)
 }
 
-/// What is where outputs are and is none.
+/// Things in the output directory that are not a job's output.
 #[derive(Default)]
 struct Strange(u64);
 
@@ -311,7 +311,7 @@ fn read(path: &Path, offset: u64) -> Vec<u8> {
     data
 }
 
-/// The end of what an attempt has said on standard error.
+/// The end of what an attempt has printed on standard error.
 fn last_words(path: &Path, attempt: u32) -> Option<String> {
     let (mut offset, mut end) = (0, Vec::new());
     loop {

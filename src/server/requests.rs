@@ -33,7 +33,7 @@ impl Asked<'_> {
     }
 }
 
-/// Which jobs somebody wants to work on.
+/// What a claim asks for.
 pub(crate) struct ClaimAsked {
     pub(crate) queues: Vec<String>,
     /// At most so many.
@@ -195,7 +195,7 @@ pub(crate) fn change_queue<S: Store + 'static>(
     Ok(())
 }
 
-/// Takes what a connection says of its worker: that it cannot start jobs of these queues, or can again.
+/// Takes the report of a worker that it cannot start jobs of these queues, or can again.
 pub(crate) fn hold<S: Store + 'static>(
     hub: &Hub<S>,
     asked: Asked<'_>,

@@ -12,7 +12,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
 /// How long a connection that has just come may take for its first request, and how long the reading and the
-/// writing of what is left may take. Nobody who is well needs a hundredth of it.
+/// writing of what is left may take. A healthy client needs less than a hundredth of it.
 const STEP_TIME_MAX: Duration = Duration::from_secs(1);
 
 /// Ends all connections without losing what they have sent. The caller then closes the engine.

@@ -47,7 +47,7 @@ impl Submission {
     }
 }
 
-/// Refuses what no job can be.
+/// Refuses options that no job can have.
 pub(crate) fn check_options(attempts: Option<u32>, ttl: Option<Duration>) -> Result<(), Fault> {
     if attempts == Some(0) {
         return Err(Fault::new(Kind::Invalid, "0 attempts: a job has at least one"));
@@ -60,7 +60,7 @@ pub(crate) fn check_options(attempts: Option<u32>, ttl: Option<Duration>) -> Res
     Ok(())
 }
 
-/// Refuses what somebody may not submit. Fills in the priorities that the queues have.
+/// Refuses what the caller may not submit. Fills in the priorities of the queues.
 pub(crate) fn allow<S: Store + 'static>(
     hub: &Hub<S>,
     peer: &Peer,

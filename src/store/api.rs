@@ -21,12 +21,12 @@ pub trait Store {
     /// The newest commit up to which everything is on disk.
     fn durable(&self) -> CommitNo;
 
-    /// Whether another commit may be appended now: not while so many wait to be on disk that the log's bound is reached.
+    /// Whether another commit may be appended now: not while as many as the log allows wait to be on disk.
     /// The bell rings when that has changed.
     fn can_append(&self) -> bool;
 
-    /// Has a bell rung, from any thread, whenever the mark has moved, or never will, after `append` has returned. Whoever
-    /// is rung calls `maintain`, which tells the error if there is one.
+    /// Sets the bell that is rung, from any thread, whenever the mark has moved, or never will, after `append` has
+    /// returned. The loop then calls `maintain`, which returns the error if there is one.
     fn ring(&mut self, bell: &Waker);
 
     /// Waits until everything that was appended is on disk.
@@ -55,14 +55,14 @@ pub trait Store {
     /// Housekeeping that failed is final for the process, like a failed append.
     fn maintain(&mut self, state: &State, now: Time) -> Result<Option<Time>, AppendError>;
 
-    /// Ends in order, before a shutdown: waits until everything is on disk, and brings it home unless that would take long.
-    /// What stays in the log is read at the next start.
+    /// Closes the store before a shutdown: waits until everything is on disk, and writes it into the home unless that
+    /// would take long. What stays in the log is read at the next start.
     ///
     /// # Errors
     /// As `maintain`. Nothing is lost by an error here: recovery reads the log.
     fn close(&mut self, state: &State) -> Result<(), AppendError>;
 
-    /// What became of giving space back, if that was tried since the last call.
+    /// The result of giving space back, if that was tried since the last call.
     fn shrunk(&mut self) -> Option<Shrunk> {
         None
     }

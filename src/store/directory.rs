@@ -82,7 +82,7 @@ fn io(path: &Path) -> impl FnOnce(io::Error) -> DirectoryError + '_ {
 const LOCK_TRIES: u32 = 20;
 const LOCK_PAUSE: Duration = Duration::from_millis(50);
 
-/// The directory, held.
+/// The directory, locked.
 #[derive(Debug)]
 pub(crate) struct Directory {
     path: PathBuf,
@@ -91,7 +91,7 @@ pub(crate) struct Directory {
 }
 
 impl Directory {
-    /// Makes the directory if needed, takes it, and sees that its format is today's.
+    /// Creates the directory if needed, locks it, and brings it to the newest format.
     pub(crate) fn open(path: &Path) -> Result<Directory, DirectoryError> {
         create(path)?;
         // First of all: a newer format is left untouched, not even locked, and so is what is not ours.
@@ -113,7 +113,7 @@ impl Directory {
         Ok(directory)
     }
 
-    /// Makes the directory if needed and takes it, without a format: for a restore. `None` if anything is in it.
+    /// Creates the directory if needed and locks it, without a format: for a restore. `None` if anything is in it.
     pub(crate) fn create_empty(path: &Path) -> Result<Option<Directory>, DirectoryError> {
         create(path)?;
         let entries = fs::read_dir(path).map_err(io(path))?;
@@ -125,7 +125,7 @@ impl Directory {
         Ok(Some(Directory { path: path.to_owned(), _lock: lock(path)? }))
     }
 
-    /// Says that what is in it is whole.
+    /// Writes `FORMAT`, which says that what is in it is whole.
     pub(crate) fn write_format(&self) -> Result<(), DirectoryError> {
         Ok(migrations::write_format(&self.path)?)
     }
@@ -142,7 +142,7 @@ impl Directory {
         &self.path
     }
 
-    /// Makes a directory in it that survives a power loss.
+    /// Creates the directory of the log so that it survives a power failure.
     pub(crate) fn create_log(&self) -> Result<(), DirectoryError> {
         create(&self.log())?;
         sync_dir(&self.path).map_err(io(&self.path))

@@ -39,7 +39,7 @@ impl BlobReads {
         self
     }
 
-    /// Reads them. Without those that there are none of (any more), and those that cannot be read, of which it tells.
+    /// Reads them. Jobs without a blob are left out, as are those whose blob cannot be read: `on_error` gets the reason.
     pub fn read(self, mut on_error: impl FnMut(BlobError)) -> BTreeMap<JobId, Bytes> {
         let (mut found, mut unread) = (self.here, BTreeMap::new());
         for neighbours in &self.in_log {

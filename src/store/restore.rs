@@ -26,8 +26,8 @@ pub struct Restored {
     pub next_id: u64,
 }
 
-/// Restores a backup into `dir`, which must be empty or not there yet. So many ids after those of the backup are never
-/// given: the daemon may have given them before it lost its data.
+/// Restores a backup into `dir`, which must be empty or not there yet. `skip_ids` ids after those of the backup are
+/// never given: the daemon may have given them before it lost its data.
 ///
 /// # Errors
 /// What is there then is not a data directory; it can be deleted.

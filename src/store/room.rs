@@ -21,7 +21,7 @@ pub enum Room {
     },
 }
 
-/// What became of giving space back to the file system.
+/// The result of giving space back to the file system.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Shrunk {
     /// The database's file has another size now.

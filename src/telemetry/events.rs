@@ -54,7 +54,7 @@ fn clean(text: impl Display) -> String {
     escape(&text.to_string()).into_owned()
 }
 
-/// What stands in the log in the place of lines that nobody has taken in time.
+/// The line that takes the place of lines that were not read in time.
 pub(super) fn lines_dropped(count: u64) -> String {
     let (lines, were) = if count == 1 { ("line", "was") } else { ("lines", "were") };
     format!("{count} {lines} of the log {were} dropped here: the reader of the log did not keep up")
@@ -73,7 +73,7 @@ pub fn fact(fact: &Fact) {
     }
 }
 
-/// From here on attempts that fail are only counted, for a while.
+/// From here on failed attempts are only counted, for a while.
 pub fn failures_counted() {
     let (lines, span) = (super::flood::LINES, show_duration(super::flood::SPAN));
     warn!(
@@ -82,7 +82,7 @@ pub fn failures_counted() {
     );
 }
 
-/// How many those were.
+/// How many were counted since.
 pub fn failures_not_named(count: u64) {
     let attempts = counted(count, "more attempt", "more attempts");
     warn!("{attempts} failed and were not logged");
@@ -120,7 +120,7 @@ pub fn interrupted(jobs: u64) {
     warn!("workers vanished while they ran {}; these will run again", words::jobs(jobs));
 }
 
-/// Nothing was heard of workers for as long as their leases were.
+/// Leases expired, and their workers had not been heard of meanwhile.
 pub fn lapsed(jobs: u64) {
     let jobs = words::jobs(jobs);
     warn!("the leases of {jobs} expired without word from their workers; these will run again");
@@ -169,12 +169,12 @@ pub fn socket_taken(path: &Path) {
     );
 }
 
-/// Something is where outputs are that is none, or that cannot be read.
+/// Something in the output directory is not a job's output, or cannot be read.
 pub fn strange_output(path: &Path, why: &str) {
     warn!("{} is left alone: {}", clean(path.display()), escape(why));
 }
 
-/// There is more of that.
+/// There are more of these.
 pub fn strange_outputs(folder: &Path, count: u64) {
     warn!("{count} more files or directories in {} are left alone", clean(folder.display()));
 }
@@ -188,7 +188,7 @@ pub fn data_was_open(data: &Path, mode: u32) {
     );
 }
 
-/// Others can look into the data, and that cannot be mended.
+/// Others can look into the data, and that cannot be changed.
 pub fn data_is_open(path: &Path, error: &std::io::Error) {
     warn!("{} is open to other users, and its mode cannot be changed: {error}", clean(path.display()));
 }
@@ -199,7 +199,7 @@ pub fn started(version: &str, socket: &Path, data: &Path) {
     info!("musher {version} serves {socket} with data in {data}");
 }
 
-/// The way down has begun.
+/// The drain has begun.
 pub fn draining(running: u64, within: Duration) {
     let running = counted(running, "running job", "running jobs");
     info!("draining: {running}, with {} to end", show_duration(within));
@@ -228,7 +228,7 @@ pub fn reloaded(restart: &[&str]) {
     }
 }
 
-/// A configuration that cannot be used; the old one stays. One line a problem.
+/// A configuration that cannot be used; the old one stays. One line for each problem.
 pub fn reload_refused(problems: &[Problem]) {
     for problem in problems {
         error!("{}", clean(problem));
@@ -239,14 +239,14 @@ pub fn reload_refused(problems: &[Problem]) {
     );
 }
 
-/// What is odd about the configuration. One line a warning.
+/// Warnings about the configuration. One line for each.
 pub fn config_warnings(warnings: &[Problem]) {
     for warning in warnings {
         warn!("{}", clean(warning));
     }
 }
 
-/// The threads that run jobs failed and were started again.
+/// The pool of workers failed and was started again.
 pub fn worker_pool_restarted(why: &str) {
     error!("the daemon's workers failed and were started again; their jobs will run again: {}", escape(why));
 }
@@ -275,7 +275,7 @@ pub fn room_again() {
     info!("there is room again; submits are taken");
 }
 
-/// The database's file was written anew: its bytes before and after.
+/// The database's file was rewritten: its bytes before and after.
 pub fn shrunk(before: u64, after: u64) {
     let [was, is, given_back] = [before, after, before.saturating_sub(after)].map(size);
     info!(
@@ -285,7 +285,7 @@ pub fn shrunk(before: u64, after: u64) {
     );
 }
 
-/// It was not.
+/// The rewrite failed.
 pub fn not_shrunk(why: &str) {
     warn!("the database could not be rewritten to give space back: {}", escape(why));
 }
@@ -295,7 +295,7 @@ pub fn connections_full(limit: usize) {
     warn!("{limit} connections are open (limits.connections): further ones are refused");
 }
 
-/// A connection was closed for what it held of the room that all share.
+/// A connection was closed because all together held too much.
 pub fn connection_shed(bytes: usize) {
     warn!(
         "too much is unread or unsent on all connections together (limits.buffers): the connection that had held its \

@@ -12,12 +12,12 @@ use tracing_subscriber::layer::Context;
 
 /// Where the journal listens.
 pub(super) const SOCKET: &str = "/run/systemd/journal/socket";
-/// Who says it.
+/// The name that the lines come from.
 const IDENTIFIER: &str = "musher";
 /// The journal's numbers for how grave a line is, as in syslog(3).
 const WARNING: u8 = 4;
 
-/// Opens the way to the journal.
+/// Opens the socket to the journal.
 ///
 /// # Errors
 /// It does not listen there.

@@ -19,7 +19,7 @@ use std::os::unix::process::CommandExt;
 use std::process::{Command, ExitStatus, Stdio};
 use std::time::Duration;
 
-/// Set for the process below a keeper, whose standard input is the line to it.
+/// Set for the process below a keeper, whose standard input is the socket to it.
 pub const KEPT_ENV: &str = "MUSHER_KEPT";
 /// How long the keeper waits for what SIGKILL does not end. Until then the daemon holds the jobs back.
 const KILL_TIME_MAX: Duration = Duration::from_secs(60);
@@ -57,7 +57,7 @@ pub fn keep(hears_hangup: bool) -> io::Result<ExitStatus> {
     status
 }
 
-/// Holds the newest descriptor that comes over the line, until the other side is gone.
+/// Holds the newest descriptor that comes over the socket, until the other side is gone.
 fn hold_until_end(line: &UnixStream) -> Option<OwnedFd> {
     let mut held = None;
     loop {
@@ -78,7 +78,7 @@ fn hold_until_end(line: &UnixStream) -> Option<OwnedFd> {
     }
 }
 
-/// The line to the keeper, in the process below it.
+/// The socket to the keeper, in the process below it.
 #[derive(Debug)]
 pub(super) struct Keeper(tokio::net::UnixStream);
 

@@ -9,9 +9,9 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-/// The longest time between two extends; longer leases do not need to be longer in doubt.
+/// The longest time between two extends, also of longer leases.
 const EXTEND_WAIT_MAX_MS: u64 = 3_600_000;
-/// The shortest, so that a lease of no length keeps nobody busy.
+/// The shortest, so that a lease of no length causes no endless extends.
 const EXTEND_WAIT_MIN_MS: u64 = 10;
 
 /// All leases of jobs that run or are about to.
@@ -136,7 +136,7 @@ impl Held {
     }
 }
 
-/// Says which results came too late.
+/// Logs which results came too late.
 pub(super) fn report_lost(leases: &[LeaseRef], answer: Result<Vec<Result<(), LeaseFault>>, ClientError>) {
     match answer {
         Ok(results) => {

@@ -56,10 +56,10 @@ use crate::protocol::admin::HandlerView;
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-/// What processes of ours tell each other.
+/// Variables with which our own processes tell each other something.
 const OWN_ENV: [&str; 4] = [KEPT_ENV, POOL_LOCK_ENV, OOM_ENV, cgroups::DELEGATED_ENV];
 
-/// What to run for some queues.
+/// What to run, for some queues.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Plan {
     /// The queues, the first one preferred.

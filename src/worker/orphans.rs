@@ -24,7 +24,7 @@ const PAUSE: Duration = Duration::from_micros(500);
 const PAUSE_MAX: Duration = Duration::from_millis(50);
 /// How long a job's end waits for orphans that do not die.
 const KILL_TIME_MAX: Duration = Duration::from_secs(5);
-/// Numbers of processes come in their order and begin anew at some point. For as long as this they surely have not come
+/// Process ids are given in order and wrap around at some point. Within this time they certainly have not come
 /// round to the first one again.
 const SURELY_IN_ORDER: Duration = Duration::from_millis(200);
 /// How many numbers are looked at one by one rather than all processes there are.

@@ -73,7 +73,7 @@ struct Pool {
     inbox: mpsc::UnboundedReceiver<Event>,
 }
 
-/// The way to the end.
+/// How the pool stops.
 #[derive(Clone, Copy)]
 struct Stopping {
     /// When what still runs is told to end; `None` once it has been.
@@ -387,7 +387,7 @@ impl Pool {
     }
 }
 
-/// The pool may have ended before the answer came; then nobody misses it.
+/// The pool may have ended before the answer came; then it is not needed.
 fn tell(events: &mpsc::UnboundedSender<Event>, event: Event) {
     let _ = events.send(event);
 }

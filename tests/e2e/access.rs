@@ -1,4 +1,4 @@
-//! Who may do what, tried by other users: real processes under real user ids. Needs root, and says so without.
+//! Who may do what, tested by other users: real processes under real user ids. Needs root, and says so without.
 
 use crate::helper::{Daemon, Home, block_on, skipped, until};
 use musher::protocol::Verdict;

@@ -1,4 +1,4 @@
-//! The way down: SIGTERM lets jobs end, takes back those that do not, and loses none.
+//! Shutdown: SIGTERM lets jobs end, takes back those that do not, and loses none.
 
 use crate::helper::{Home, block_on};
 use musher::client::ClientError;

@@ -1,4 +1,4 @@
-//! Queues come into being with their first job, by a slip of the pen as well; here is how they go again.
+//! A queue is created with its first job, also by a typing error; here is how such queues go away again.
 
 use super::helper::{Home, block_on, until};
 use musher::protocol::admin::{AdminRequest, QueueView};

@@ -1,4 +1,4 @@
-//! Finding the daemon without being told where it is, and what one is told who does not reach it.
+//! Finding the daemon without being told where it is, and what is said to a user who cannot reach it.
 
 use crate::helper::{Home, block_on, copy_program, skipped, until};
 use std::fs::{self, Permissions};

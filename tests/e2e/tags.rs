@@ -1,4 +1,4 @@
-//! Tags are beside the bodies on the disk: whoever lists, shows or works on a job has them, wherever they are just now.
+//! Tags lie beside the bodies on the disk: lists, `show` and workers have them, wherever they are at the moment.
 
 use crate::helper::{Daemon, Home, block_on};
 use musher::protocol::admin::AdminRequest;

@@ -1,4 +1,4 @@
-//! What is installed has no store without a disk and no door for benches.
+//! What is installed has no store without a disk and no access for benches.
 
 use std::fs;
 use std::path::Path;

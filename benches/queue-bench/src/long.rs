@@ -1,6 +1,6 @@
 //! A long run in slices: short-lived jobs through 16 producers and 16 consumers, beside a standing backlog in a queue
-//! of its own that slowly turns over (its oldest are worked off, new ones come), so that checkpoints bring jobs home
-//! and take others away all the while. Is the last slice as fast as the first, and how long did anybody wait?
+//! of its own that slowly turns over (its oldest are worked off, new ones come), so that checkpoints write jobs to
+//! the database and remove others all the while. Is the last slice as fast as the first, and how long did anybody wait?
 
 use crate::load::{self, Plan};
 use crate::net::Client;

@@ -51,13 +51,13 @@ pub(super) async fn handle<S: Store + 'static>(
     Ok(())
 }
 
-/// Says an answer in JSON, once all that it tells of is on disk.
+/// Answers in JSON, once everything in the answer is on disk.
 fn ready<S: Store + 'static, T: Serialize>(hub: &Hub<S>, asked: Asked<'_>, view: &T) {
     hub.engine.borrow_mut().answer(asked.origin, encode::ready(asked.origin, view));
 }
 
 /// Answers with a job, and with the last words of its newest failure if it printed anything. The connection waits for
-/// these: so whoever asks for very many has no more than one of them read at a time.
+/// these, so only one of them is read at a time for each connection.
 async fn show<S: Store + 'static>(hub: &Hub<S>, asked: Asked<'_>, mut view: JobView) {
     operators::last_words(hub, &mut view).await;
     ready(hub, asked, &view);

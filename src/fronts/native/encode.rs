@@ -10,7 +10,7 @@ use crate::server::{Fault, Kind, Notice, Outbox, Part};
 use crate::views::{EditView, PurgeView};
 use serde::Serialize;
 
-/// Says what a request came to.
+/// Encodes the answer to a request.
 pub(super) fn answer(version: Version, request: u32, answer: Answer, clock: &Clock, out: &mut Outbox) {
     let response = match answer {
         Answer::Submitted(ids) => Response::Submitted { first: ids.first.0, count: ids.len },
@@ -48,7 +48,7 @@ fn respond(version: Version, request: u32, response: &Response, out: &mut Outbox
     }
 }
 
-/// Says a part of a long answer.
+/// Encodes a part of a long answer.
 pub(super) fn part(version: Version, request: u32, part: Part, out: &mut Outbox) {
     let response = match part {
         Part::Output { attempt, stream, data } => Response::Output { attempt, stream, data },
@@ -59,13 +59,13 @@ pub(super) fn part(version: Version, request: u32, part: Part, out: &mut Outbox)
     respond(version, request, &response, out);
 }
 
-/// Refuses something. All versions say refusals, JSON and notices alike.
+/// Encodes a refusal. All versions encode refusals, JSON and notices alike.
 pub(super) fn fault(request: u32, fault: &Fault, out: &mut Vec<u8>) {
     let message = fault.message.clone();
     Response::Error(wire::Fault { code: code_of(fault.kind), message }).encode(request, out);
 }
 
-/// Refuses something by a code of the wire's own.
+/// Encodes a refusal with a code that only the wire has.
 pub(super) fn error(request: u32, code: ErrorCode, message: String, out: &mut Outbox) {
     Response::Error(wire::Fault { code, message }).encode(request, out.buffer());
 }

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use std::rc::Rc;
 use std::time::Duration;
 
-/// Asks for what one request asks for.
+/// Calls the server for one request.
 pub(super) async fn handle<S: Store + 'static>(
     hub: &Rc<Hub<S>>,
     connection: Rc<Connection>,
@@ -46,7 +46,7 @@ pub(super) async fn handle<S: Store + 'static>(
     }
 }
 
-/// A request that has not the form that the protocol says.
+/// A request that is not what the protocol requires.
 pub(super) fn unreadable(fault: wire::Fault) -> Fault {
     let kind = match fault.code {
         ErrorCode::Malformed | ErrorCode::Version => Kind::Malformed,

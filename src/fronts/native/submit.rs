@@ -75,7 +75,7 @@ pub(super) async fn handle<S: Store + 'static>(
     allowed
 }
 
-/// What a submit says.
+/// A decoded submit.
 struct Read {
     submission: Submission,
     /// How long to wait for the ends of its jobs, if it does: at most so long, if a limit is given.

@@ -26,8 +26,8 @@ use std::path::PathBuf;
 /// Bytes before the first piece: magic, version, checksum of the salt, salt, zeros.
 const HEADER: usize = 32;
 const MAGIC: &[u8; 8] = b"MUSHRBAK";
-/// What is written. Earlier versions had fewer kinds of pieces and rows, and are read as well; a program that knows no other
-/// says that it cannot read this one, where it would have found each new piece damaged.
+/// What is written. Earlier versions had fewer kinds of pieces and rows, and are read as well; a program that knows
+/// no other says that it cannot read this one, where it would have found each new piece damaged.
 const VERSION: u32 = 3;
 const OLDEST: u32 = 1;
 
@@ -64,7 +64,7 @@ pub enum BackupError {
     /// A directory cannot be made or written.
     #[error(transparent)]
     Directory(#[from] DirectoryError),
-    /// It cannot be brought home.
+    /// It cannot be written into the home.
     #[error(transparent)]
     Append(#[from] AppendError),
 }

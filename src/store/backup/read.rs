@@ -122,7 +122,7 @@ impl<R: Read> Pieces<R> {
         self.offset += bytes as u64;
     }
 
-    /// Reads until there are so many bytes. Whether there are.
+    /// Reads until there are that many bytes; returns whether there are.
     fn fill(&mut self, bytes: usize) -> io::Result<bool> {
         if self.rest().len() >= bytes {
             return Ok(true);

@@ -73,15 +73,15 @@ pub(crate) struct Checkpoints {
     rounds: u64,
     /// Jobs whose blobs are in the home and not yet forgotten here.
     released: RangeSet,
-    /// The end of a checkpoint that nobody was told yet: the log keeps the blobs that are not forgotten.
+    /// The end of a checkpoint that was not reported yet: the log keeps the blobs that are not forgotten.
     came_home: Option<CommitNo>,
     /// When the next one begins; `None` while nothing has changed.
     due: Option<Time>,
     /// Bytes appended since the last one began.
     bytes: u64,
-    /// None begins: the disk is nearly full.
+    /// Whether none may begin, since the disk is nearly full.
     held_back: bool,
-    /// The log comes near to its limit.
+    /// Whether the log is near its limit.
     log_is_long: bool,
 }
 
@@ -135,7 +135,7 @@ impl Checkpoints {
         }
     }
 
-    /// Takes note of a commit that was appended, as so many bytes: what has changed, which blobs came and went.
+    /// Takes note of an appended commit and its size: what has changed, which blobs came and went.
     pub(crate) fn note(
         &mut self,
         commit: &Commit,
@@ -204,7 +204,7 @@ impl Checkpoints {
         Ok(step)
     }
 
-    /// Brings everything home, and waits for it. All of it must be confirmed.
+    /// Writes everything into the home, and waits for it. All of it must be confirmed.
     pub(crate) fn finish(
         &mut self,
         home: &mut impl RowWriter,

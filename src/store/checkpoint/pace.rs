@@ -13,7 +13,7 @@ const REST: Duration = Duration::from_millis(5);
 /// When the next slice of a checkpoint may go.
 #[derive(Debug)]
 pub(super) struct Pace {
-    /// So much was appended before its time that more of the same must be expected.
+    /// When this much was appended before its time, more of the same must be expected.
     began_early: bool,
     rests_until: Time,
 }
@@ -23,7 +23,7 @@ impl Pace {
         Pace { began_early, rests_until: Time(0) }
     }
 
-    /// Until when it rests, if it does: `appended` is what has come since it began.
+    /// Until when it rests, if it does: `appended` is how much was appended since it began.
     pub(super) fn rest(&self, appended: u64, log_is_long: bool, now: Time) -> Option<Time> {
         let presses = self.began_early || log_is_long || appended >= EARLY_BYTES;
         (!presses && now < self.rests_until).then_some(self.rests_until)

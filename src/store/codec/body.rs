@@ -114,7 +114,7 @@ pub(crate) fn encode_shared(first: JobId, blobs: &[(JobId, Bytes)]) -> Vec<u8> {
     out
 }
 
-/// A part of a big one.
+/// A piece of a big blob.
 pub(crate) fn encode_piece(total: usize, piece: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(piece.len() + 16);
     out.extend([VERSION, PIECE]);
@@ -124,7 +124,7 @@ pub(crate) fn encode_piece(total: usize, piece: &[u8]) -> Vec<u8> {
     out
 }
 
-/// A big one cut into what fits a row.
+/// A big blob cut into pieces that fit a row.
 pub(crate) fn pieces(body: &Bytes) -> impl Iterator<Item = (u16, &[u8])> {
     let pieces = body.chunks(PACKED_MAX).enumerate();
     pieces.map(|(n, piece)| (u16::try_from(n).expect("a body has less than 65,536 pieces"), piece))

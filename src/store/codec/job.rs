@@ -71,7 +71,7 @@ impl BlockRow {
         mask_of(self.runs.iter().filter(|(_, job)| job.spec.has_envelope).map(|(range, _)| *range))
     }
 
-    /// Of which of them it is in the row, as tags.
+    /// For which of them it is in the row, as tags.
     pub(crate) fn tagged(&self) -> u64 {
         mask_of(self.tags.iter().map(|(range, _)| *range))
     }
@@ -183,7 +183,7 @@ fn read_run(reader: &mut Reader<'_>, before: Option<Arc<Spec>>) -> Result<Job, D
     Ok(Job::remembered(job, state.into(), counts, started, failures))
 }
 
-/// Only so many are ever written, and of each only so much: what else there is would not fit into the next row.
+/// Checks the bounds that writing keeps: more would not fit into the next row.
 pub(super) fn check_failures(failures: &[Failure]) -> Result<(), DecodeError> {
     match failures.len() <= Failure::KEPT && failures.iter().all(|one| one.error.len() <= Failure::TEXT_MAX) {
         true => Ok(()),

@@ -49,7 +49,7 @@ pub(crate) struct SumRow {
 /// How much lives in a database, in bytes of rows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct LiveBytes {
-    /// At least so many.
+    /// At least this many.
     pub(crate) bytes: u64,
     /// Whether these are all.
     pub(crate) is_exact: bool,

@@ -184,7 +184,7 @@ impl FailureV1<'_> {
 }
 
 impl MoreV2 {
-    /// What a run of version 1 tells of it: when a lease began, that is.
+    /// What a run of version 1 says of it: only when a lease began.
     fn unknown(run: &RunV1<'_>) -> MoreV2 {
         let started = if let StateV1::Leased { since, .. } = run.state { Some(since) } else { None };
         let ends = run.failures.iter().map(|_| EndV2 { since: None, exit: None }).collect();

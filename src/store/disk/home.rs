@@ -17,7 +17,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// How often the loop looks whether the database was written anew.
+/// How often the loop looks whether the database was rewritten.
 const SHRUNK_AGAIN: Duration = Duration::from_millis(250);
 
 /// sled, and the thread that writes to it.
@@ -27,7 +27,7 @@ pub struct SledHome {
     writer: Writer,
     rows: Arc<SledRows>,
     disk: Rc<Disk>,
-    /// Whether it is left alone for want of space.
+    /// Whether it is left alone for lack of space.
     waits: bool,
 }
 

@@ -27,7 +27,7 @@ const HOME_ROOM: u64 = 16 << 20;
 /// The store on a disk. Opened by [`DiskStore::open`].
 pub type DiskStore = LoggedStore<FileLog, SledHome>;
 
-/// What the log and the home share. The directory is let go with the last of them.
+/// What the log and the home share. The directory is unlocked with the last of them.
 #[derive(Debug)]
 struct Disk {
     space: RefCell<Space>,
@@ -35,7 +35,7 @@ struct Disk {
 }
 
 impl DiskStore {
-    /// Takes a data directory, making it if needed, and recovers what is in it.
+    /// Locks a data directory, creating it if needed, and recovers what is in it.
     ///
     /// # Errors
     /// The directory cannot be used; it is left as it is.
@@ -43,7 +43,7 @@ impl DiskStore {
         DiskStore::open_in(Directory::open(dir)?, options)
     }
 
-    /// The same, in a directory that is taken already.
+    /// The same, in a directory that is locked already.
     pub(super) fn open_in(
         directory: Directory,
         options: &Options,
@@ -60,7 +60,7 @@ impl DiskStore {
         LoggedStore::recover(home, open_log, Recent::new(recent::MEMORY), options.checkpoint_interval)
     }
 
-    /// Remembers that no id below this may be given any more. Everything must be home.
+    /// Remembers that no id below this may be given any more. Everything must be in the home.
     pub(super) fn note_next_id(&self, next_id: JobId) -> Result<(), HomeError> {
         self.home.rows().finish(&MetaRow { home: self.came_home, time: self.time, next_id })
     }

@@ -54,16 +54,16 @@ pub(crate) trait Home: Rows + RowWriter {
     /// The log has failed: nothing more is written, not even when this is closed.
     fn give_up(&mut self);
 
-    /// Looks after itself. Whether no checkpoint may begin now for want of space.
+    /// Housekeeping. Returns whether no checkpoint may begin now for lack of space.
     fn maintain(&mut self, now: Time) -> bool;
 
-    /// When it wants to look again, even if nothing happens.
+    /// When `maintain` is to be called again, even if nothing happens.
     fn look_again(&self, now: Time) -> Option<Time>;
 
     /// Whether there is room for new jobs.
     fn room(&self) -> Room;
 
-    /// What became of giving space back, if that was tried since the last call.
+    /// The result of giving space back, if that was tried since the last call.
     fn shrunk(&mut self) -> Option<Shrunk>;
 
     /// The same rows for another thread (a backup, a list): as they are when they are read, or as they were at any

@@ -27,7 +27,7 @@ pub(crate) enum Work {
     Finish { round: u64, rows: Vec<RowChange>, meta: MetaRow },
 }
 
-/// What a checkpoint has to say of one block. Its blobs may still be in the log: the thread that writes them reads them.
+/// What a checkpoint writes of one block. Its blobs may still be in the log: the thread that writes them reads them.
 #[derive(Debug)]
 pub(crate) struct BlockRows {
     pub(crate) block: u64,

@@ -28,7 +28,7 @@ pub(crate) trait Log {
     /// The newest commit up to which everything is confirmed: no crash loses it any more.
     fn confirmed(&self) -> CommitNo;
 
-    /// Whether another may be appended now. If not, so many are not confirmed that the log's bound is reached; its bell
+    /// Whether another may be appended now. If not, as many are unconfirmed as the log allows; its bell
     /// rings when that has changed. A log that has failed says yes, and tells the error with the append.
     fn can_append(&self) -> bool;
 
@@ -43,7 +43,7 @@ pub(crate) trait Log {
         encode: impl FnOnce(&mut Vec<u8>),
     ) -> Result<Appended<'_>, AppendError>;
 
-    /// Looks after itself, after each turn of the loop.
+    /// Housekeeping, after each turn of the loop.
     ///
     /// # Errors
     /// What was appended will not be confirmed. Final, like a failed append.
@@ -55,8 +55,8 @@ pub(crate) trait Log {
     /// It will not be, or not in the time that the log allows itself. Final.
     fn wait(&mut self) -> Result<(), AppendError>;
 
-    /// Has a bell rung, from any thread, whenever something was confirmed, or never will be, after the append has
-    /// returned.
+    /// Sets the bell that is rung, from any thread, whenever something was confirmed, or never will be, after the
+    /// append has returned.
     fn ring(&mut self, bell: &Waker);
 
     /// Everything up to `home` is safe elsewhere, and nothing of it is read any more: it may go.

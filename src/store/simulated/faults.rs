@@ -18,7 +18,7 @@ pub enum Planted {
     EarlyAnswers,
     /// Now and then a checkpoint's row of jobs is not written.
     LostRows,
-    /// Leases that no connection holds are over at once for whoever reads the log.
+    /// Leases that no connection holds are over at once for a reader of the log.
     ShortLeases,
 }
 

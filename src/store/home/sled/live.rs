@@ -13,7 +13,7 @@ const ROW: u64 = 32;
 /// One thread writes rows at a time, so the order of these numbers matters to nobody.
 #[derive(Debug, Default)]
 pub(super) struct Live {
-    /// At least so many bytes: all of them if `is_exact`.
+    /// At least this many bytes: all of them if `is_exact`.
     bytes: AtomicU64,
     is_exact: AtomicBool,
 }
@@ -30,7 +30,7 @@ impl Live {
         LiveBytes { bytes: self.bytes.load(Relaxed), is_exact: self.is_exact.load(Relaxed) }
     }
 
-    /// A row has come in the place of another.
+    /// A row has replaced another.
     pub(super) fn count(&self, key: &[u8], before: Option<&[u8]>, after: Option<&[u8]>) {
         let size = |row: Option<&[u8]>| row.map_or(0, |row| size(key, row));
         let bytes = self.bytes.load(Relaxed) + size(after);

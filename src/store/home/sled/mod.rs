@@ -139,7 +139,7 @@ impl SledRows {
         })
     }
 
-    /// The first half of that. A crash may come after it.
+    /// The first half of writing a block; a crash may come after it.
     pub(crate) fn store_blobs(&self, change: &BlockChange) -> Result<(), HomeError> {
         self.write(|trees| {
             trees.tally.begin(&trees.meta)?;
@@ -243,7 +243,7 @@ impl Rows for SledRows {
     }
 }
 
-/// For another thread.
+/// The rows as another thread reads them.
 #[derive(Debug)]
 pub(crate) struct SledReader(pub(crate) Arc<SledRows>);
 
@@ -336,7 +336,7 @@ impl Trees {
         [&self.jobs].into_iter().chain(blobs).chain([&self.queues, &self.meta]).collect()
     }
 
-    /// A row of jobs or of a queue has come in the place of another.
+    /// A row of jobs or of a queue has replaced another.
     fn count(&self, key: &[u8], before: Option<&[u8]>, after: Option<&[u8]>) {
         self.tally.count(key, before, after);
         self.live.count(key, before, after);

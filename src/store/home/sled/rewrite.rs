@@ -15,10 +15,10 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::PoisonError;
 
-/// The most bytes of rows that are written anew: no checkpoint ends meanwhile, and the log has to hold out.
+/// The most bytes of rows that are rewritten: no checkpoint ends meanwhile, and the log must have room for that long.
 const LIVE_MAX: u64 = 256 << 20;
 
-/// The file must be so many times as large as what lives in it.
+/// The file must be this many times as large as what lives in it.
 const TIMES: u64 = 4;
 
 /// A file of which all rows are counted.
@@ -30,7 +30,7 @@ const SEGMENTS: u64 = 32 << 20;
 /// About how many bytes of rows are read at once.
 const PART: usize = 1 << 20;
 
-/// What says how often the file was opened: that of the copy is another one.
+/// The row that counts how often the file was opened: the copy has its own.
 const STARTS: &[u8] = b"starts";
 
 /// Why the space was not given back.

@@ -33,7 +33,7 @@ pub(crate) struct Scanned {
 }
 
 impl Scanned {
-    /// Whether a job has no blob of this kind here, for sure.
+    /// Whether a job certainly has no blob of this kind here.
     pub(crate) fn lacks(&self, kind: Blob, id: JobId) -> bool {
         let Some(stored) = &self.stored[kind] else { return false };
         stored.get(&block_of(id)).is_none_or(|(there, unknown)| (there | unknown) & bit(id) == 0)

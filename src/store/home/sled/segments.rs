@@ -15,12 +15,12 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 const HEADER: usize = 20;
-/// A message does not begin so near to a segment's end.
+/// No message begins this near to a segment's end.
 const MESSAGE_HEADER_MAX: usize = 32;
 /// The highest kind of message; 0 is none.
 const KINDS: u8 = 11;
 
-/// Tells of each part of the file that is not what was written: from and to which byte. Returns the file's length.
+/// Reports each part of the file that is not what was written: from and to which byte. Returns the file's length.
 pub(crate) fn damaged_parts(path: &Path, mut on_part: impl FnMut(u64, u64)) -> io::Result<u64> {
     let file = File::open(path)?;
     let len = file.metadata()?.len();

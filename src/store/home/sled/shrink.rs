@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::Sender;
 
-/// After a rewrite that failed so many checkpoints pass before the next: it may fail again, and costs as much.
+/// How many checkpoints pass between a rewrite that failed and the next one: it may fail again, at the same cost.
 const REST: u32 = 1000;
 
 /// What the disk must have left besides the reserve and the ballast while a copy is made, as for a checkpoint.
@@ -42,7 +42,7 @@ pub(super) struct Shrink {
     home: Arc<SledRows>,
     bounds: Bounds,
     news: Sender<Shrunk>,
-    /// Set while one is under way, so that the loop looks for the news.
+    /// Set while one is under way, so that the loop looks for its result.
     under_way: Arc<AtomicBool>,
     rest: u32,
 }

@@ -57,7 +57,7 @@ impl Tally {
         Ok(())
     }
 
-    /// A row has come in the place of another.
+    /// A row has replaced another.
     pub(super) fn count(&self, key: &[u8], before: Option<&[u8]>, after: Option<&[u8]>) {
         let weigh = |row: Option<&[u8]>| row.map_or(0, |row| weight(key, row));
         self.sum.fetch_add(weigh(after).wrapping_sub(weigh(before)), Relaxed);

@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, SyncSender, TryRecvError, TrySendError, channel, sync_channel};
 use std::thread::JoinHandle;
 
-/// The loop's end of the thread.
+/// The loop's side of the thread.
 #[derive(Debug)]
 pub(crate) struct Writer {
     work: Option<SyncSender<Work>>,
@@ -20,7 +20,7 @@ pub(crate) struct Writer {
     shrunk: Receiver<Shrunk>,
     is_shrinking: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
-    /// For tests: the thread ends after so many rows.
+    /// For tests: the thread ends after this many rows.
     #[cfg(test)]
     pub(crate) rows_left: Arc<std::sync::atomic::AtomicU64>,
 }
@@ -55,7 +55,7 @@ impl Writer {
         })
     }
 
-    /// What became of a rewrite of the home.
+    /// The result of a rewrite of the home.
     pub(crate) fn shrunk(&self) -> Option<Shrunk> {
         self.shrunk.try_recv().ok()
     }
@@ -106,7 +106,7 @@ impl Drop for Writer {
     }
 }
 
-/// The thread's end.
+/// The thread's side.
 struct Hand {
     home: Arc<SledRows>,
     shrink: Shrink,

@@ -35,7 +35,7 @@ pub(super) fn path(dir: &Path) -> PathBuf {
     dir.join("mark")
 }
 
-/// A commit that was on disk, if there is word of one.
+/// A commit that was on disk, if the file names one.
 pub(super) fn read(dir: &Path, salt: u64) -> Option<CommitNo> {
     let bytes = fs::read(path(dir)).ok()?;
     record::read(salt, &bytes, 0).map(|record| record.number)

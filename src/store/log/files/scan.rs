@@ -12,9 +12,9 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-/// What is come across, in no particular order.
+/// What a scan finds, in no particular order.
 pub(crate) enum Found<'a> {
-    /// A whole record that is not home yet.
+    /// A whole record that is not in the home yet.
     Record(Place<'a>, &'a [u8]),
     Defect(Defect),
 }
@@ -169,7 +169,7 @@ impl Scan<'_> {
         self.defect(path, Some(at), format!("{what} not readable; commit {} is, at byte {offset}", number.0));
     }
 
-    /// Tells of commits that no file has.
+    /// Reports commits that no file has.
     fn missing(&mut self, dir: &Path) {
         let (last, durable) = (self.last(), mark::read(dir, self.salt));
         if let Some(durable) = durable.filter(|durable| *durable > last) {
