@@ -10,15 +10,15 @@ use std::io;
 use tokio::sync::watch;
 
 /// A signal ends the program as it always does, but this message is printed first.
-pub(super) fn last_words(words: String) -> io::Result<Listener> {
+pub(super) fn message_on_signal(message: String) -> io::Result<Listener> {
     listen(move |signal| {
-        eprintln!("musher: {words}");
+        eprintln!("musher: {message}");
         end_by(signal);
     })
 }
 
 /// The first signal is reported, as its number; a second one ends the program.
-pub(super) fn first_told() -> io::Result<(Listener, watch::Receiver<Option<i32>>)> {
+pub(super) fn first_signal() -> io::Result<(Listener, watch::Receiver<Option<i32>>)> {
     let (tell, told) = watch::channel(None);
     let heard = listen(move |signal| {
         if tell.send_replace(Some(signal)).is_some() {

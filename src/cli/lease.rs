@@ -68,7 +68,7 @@ impl Claim {
             wait_ms: self.wait.map_or(0, millis),
             bound: false,
         };
-        let (_heard, mut told) = interrupt::first_told()?;
+        let (_heard, mut told) = interrupt::first_signal()?;
         let PendingClaim { number, answer } = client.start_claim(claim)?;
         let mut answer = pin!(answer);
         let jobs = tokio::select! {

@@ -2,7 +2,7 @@
 
 use super::ask::Target;
 use super::exit::{End, Failure};
-use super::interrupt::last_words;
+use super::interrupt::message_on_signal;
 use super::job_options::{JobArgs, note_past};
 use super::logs::Printed;
 use super::steady::Steady;
@@ -68,7 +68,7 @@ impl Run {
         eprintln!("job {id}");
         let meanwhile =
             format!("job {id} goes on; `musher wait {id}` waits for it, `musher cancel {id}` ends it");
-        let _heard = last_words(meanwhile.clone())?;
+        let _heard = message_on_signal(meanwhile.clone())?;
         let mut steady = Steady::new(to.path(), client, None, meanwhile);
         let end = follow(&mut steady, id).await?;
         let code = wait::tell(slice::from_ref(&end), None);

@@ -86,8 +86,8 @@ fn describe(job: &JobView) -> Vec<(&'static str, String)> {
         let text = format!("attempt {}, {at}{after}: {}", failure.attempt, safe(&failure.error));
         facts.push(("failure", text));
     }
-    let last_words = job.stderr_tail.iter().flat_map(|text| text.lines());
-    facts.extend(last_words.map(|line| ("stderr", safe(line))));
+    let tail = job.stderr_tail.iter().flat_map(|text| text.lines());
+    facts.extend(tail.map(|line| ("stderr", safe(line))));
     facts
 }
 

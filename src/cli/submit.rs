@@ -3,7 +3,7 @@
 use super::ask::Target;
 use super::batches::{Batch, Batches};
 use super::exit::{End, Failure};
-use super::interrupt::{self, last_words};
+use super::interrupt::{self, message_on_signal};
 use super::job_options::{JobArgs, note_past};
 use super::steady::Steady;
 use super::{json_job, lines, output, wait};
@@ -93,7 +93,7 @@ impl Submit {
         }
         let meanwhile =
             format!("job {id} goes on; `musher wait {id}` waits for it, `musher cancel {id}` ends it");
-        let _heard = last_words(meanwhile.clone())?;
+        let _heard = message_on_signal(meanwhile.clone())?;
         let end = wait::end_of(&mut Steady::new(to.path(), client, None, meanwhile), id).await?;
         if self.json {
             output::json(&end)?;
@@ -127,7 +127,7 @@ impl Submit {
         );
         bar.enable_steady_tick(Duration::from_millis(100));
         let mut batches = Batches::new(self.ids, bar.clone());
-        let (_heard, mut told) = interrupt::first_told()?;
+        let (_heard, mut told) = interrupt::first_signal()?;
         let mut result = self.read_all(client, &mut batches, &mut told).await;
         // What is under way counts all the same.
         let arrive = async {

@@ -2,7 +2,7 @@
 
 use super::ask::Target;
 use super::exit::{End, FAILED, Failure, GONE, TRY_AGAIN};
-use super::interrupt::last_words;
+use super::interrupt::message_on_signal;
 use super::job_options::{millis, parse_id};
 use super::output::{self, safe};
 use super::steady::Steady;
@@ -55,7 +55,7 @@ impl Wait {
     pub(super) async fn run(&self, to: &Target, client: Client) -> End {
         let ids = self.ids.iter().map(u64::to_string).collect::<Vec<_>>().join(" ");
         let again = format!("the jobs go on; `musher wait {ids}` waits again");
-        let _heard = last_words(again.clone())?;
+        let _heard = message_on_signal(again.clone())?;
         let mut steady = Steady::new(to.path(), client, self.timeout, again);
         let enough: fn(&EndView) -> bool = match (self.any, self.first_error) {
             (true, _) => |_| true,

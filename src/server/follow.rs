@@ -43,7 +43,7 @@ async fn send<S: Store + 'static>(
     id: JobId,
 ) {
     let request = follower.origin.request;
-    let (mut offset, mut round) = (0, hub.outputs.round(id));
+    let (mut offset, mut generation) = (0, hub.outputs.generation(id));
     let end = loop {
         if hub.permissions(&connection.peer).hides(&hub.engine.borrow().core().state, id) {
             // The rules have changed meanwhile.
@@ -51,8 +51,8 @@ async fn send<S: Store + 'static>(
         }
         // Asked before the read: what came before the end is in the file by then.
         let ended = follower.ended.get();
-        if round != hub.outputs.round(id) {
-            (offset, round) = (0, hub.outputs.round(id));
+        if generation != hub.outputs.generation(id) {
+            (offset, generation) = (0, hub.outputs.generation(id));
         }
         let data = hub.outputs.read(id, offset).await;
         let whole = pieces(data.into(), |attempt, stream, data| {

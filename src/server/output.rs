@@ -28,15 +28,15 @@ const FORMER_SHARE: u64 = 4;
 /// How much more than the limit is taken from workers that count in another way.
 const BEYOND: u64 = 64 << 10;
 /// How much of the end of standard error `show` has, at most.
-const LAST_WORDS_BYTES: usize = 4 << 10;
-const LAST_WORDS_LINES: usize = 20;
+const STDERR_TAIL_BYTES: usize = 4 << 10;
+const STDERR_TAIL_LINES: usize = 20;
 /// How many files share a folder.
 const FOLDER_FILES: u64 = 1_000;
 
 enum Order {
     Append { id: JobId, piece: Vec<u8>, fresh: bool },
     Read { id: JobId, offset: u64, reply: oneshot::Sender<Vec<u8>> },
-    LastWords { id: JobId, attempt: u32, reply: oneshot::Sender<Option<String>> },
+    StderrTail { id: JobId, attempt: u32, reply: oneshot::Sender<Option<String>> },
     Forget(JobId),
 }
 
@@ -54,7 +54,7 @@ struct Kept {
     /// The newest attempt that is in it; 0 if that is not known, since the file is from before the start.
     attempt: u32,
     /// How often it was begun anew.
-    round: u32,
+    generation: u32,
 }
 
 impl Kept {
@@ -72,7 +72,7 @@ impl Kept {
         self.attempt = self.attempt.max(attempt);
         if fresh {
             self.size = 0;
-            self.round += 1;
+            self.generation += 1;
         }
         self.size += PIECE_HEADER as u64 + len;
         Some(fresh)
@@ -160,15 +160,15 @@ impl OutputStore {
     }
 
     /// How often its file was begun anew.
-    pub(super) fn round(&self, id: JobId) -> u32 {
-        self.files.borrow().get(&id).map_or(0, |kept| kept.round)
+    pub(super) fn generation(&self, id: JobId) -> u32 {
+        self.files.borrow().get(&id).map_or(0, |kept| kept.generation)
     }
 
     /// The last lines of an attempt's standard error.
-    pub(super) async fn last_words(&self, id: JobId, attempt: u32) -> Option<String> {
+    pub(super) async fn stderr_tail(&self, id: JobId, attempt: u32) -> Option<String> {
         let (reply, answer) = oneshot::channel();
         // The thread ends only after this side.
-        let _ = self.orders.send(Order::LastWords { id, attempt, reply }).await;
+        let _ = self.orders.send(Order::StderrTail { id, attempt, reply }).await;
         answer.await.ok().flatten()
     }
 
@@ -187,13 +187,13 @@ fn named(path: &Path) -> impl Fn(io::Error) -> io::Error + '_ {
 /// The files of known jobs and their lengths. Those of other jobs are removed; what is not a job's is left alone and
 /// named, as is what cannot be read: nobody's job depends on it.
 fn found_in(folder: &Path, is_known: impl Fn(JobId) -> bool) -> io::Result<HashMap<JobId, Kept>> {
-    let (mut kept, mut strange) = (HashMap::new(), Strange::default());
-    for shelf in fs::read_dir(folder)? {
-        let shelf = shelf?.path();
-        let files = match fs::read_dir(&shelf) {
+    let (mut kept, mut unexpected) = (HashMap::new(), Unexpected::default());
+    for subfolder in fs::read_dir(folder)? {
+        let subfolder = subfolder?.path();
+        let files = match fs::read_dir(&subfolder) {
             Ok(files) => files,
             Err(error) => {
-                strange.found(&shelf, &error.to_string());
+                unexpected.found(&subfolder, &error.to_string());
                 continue;
             }
         };
@@ -210,32 +210,32 @@ fn found_in(folder: &Path, is_known: impl Fn(JobId) -> bool) -> io::Result<HashM
                 _ => Err(io::Error::other("not the output of a job")),
             };
             if let Err(error) = done {
-                strange.found(&path, &error.to_string());
+                unexpected.found(&path, &error.to_string());
             }
         }
     }
-    strange.sum_up(folder);
+    unexpected.sum_up(folder);
     Ok(kept)
 }
 
 /// Things in the output directory that are not a job's output.
 #[derive(Default)]
-struct Strange(u64);
+struct Unexpected(u64);
 
-impl Strange {
+impl Unexpected {
     /// How many are named.
     const NAMED: u64 = 10;
 
     fn found(&mut self, path: &Path, why: &str) {
         self.0 += 1;
-        if self.0 <= Strange::NAMED {
-            events::strange_output(path, why);
+        if self.0 <= Unexpected::NAMED {
+            events::unexpected_output(path, why);
         }
     }
 
     fn sum_up(&self, folder: &Path) {
-        if self.0 > Strange::NAMED {
-            events::strange_outputs(folder, self.0 - Strange::NAMED);
+        if self.0 > Unexpected::NAMED {
+            events::unexpected_outputs(folder, self.0 - Unexpected::NAMED);
         }
     }
 }
@@ -268,8 +268,8 @@ fn work(folder: &Path, mut inbox: mpsc::Receiver<Order>) {
                 let _ = reply.send(read(&path_of(folder, id), offset));
                 Ok(())
             }
-            Order::LastWords { id, attempt, reply } => {
-                let _ = reply.send(last_words(&path_of(folder, id), attempt));
+            Order::StderrTail { id, attempt, reply } => {
+                let _ = reply.send(stderr_tail(&path_of(folder, id), attempt));
                 Ok(())
             }
             Order::Forget(id) => forget(&path_of(folder, id)),
@@ -284,8 +284,8 @@ fn append(path: &Path, piece: &[u8], fresh: bool) -> io::Result<()> {
     let open = || File::options().append(true).create(true).mode(0o600).open(path);
     let mut file = match open() {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            if let Some(shelf) = path.parent() {
-                fs::DirBuilder::new().recursive(true).mode(0o700).create(shelf)?;
+            if let Some(subfolder) = path.parent() {
+                fs::DirBuilder::new().recursive(true).mode(0o700).create(subfolder)?;
             }
             open()?
         }
@@ -312,13 +312,13 @@ fn read(path: &Path, offset: u64) -> Vec<u8> {
 }
 
 /// The end of what an attempt has printed on standard error.
-fn last_words(path: &Path, attempt: u32) -> Option<String> {
+fn stderr_tail(path: &Path, attempt: u32) -> Option<String> {
     let (mut offset, mut end) = (0, Vec::new());
     loop {
         let whole = pieces(read(path, offset).into(), |of, stream, data| {
             if (of, stream) == (attempt, STDERR) {
-                end.extend_from_slice(&data[data.len().saturating_sub(LAST_WORDS_BYTES)..]);
-                end.drain(..end.len().saturating_sub(LAST_WORDS_BYTES));
+                end.extend_from_slice(&data[data.len().saturating_sub(STDERR_TAIL_BYTES)..]);
+                end.drain(..end.len().saturating_sub(STDERR_TAIL_BYTES));
             }
         });
         if whole == 0 {
@@ -328,15 +328,15 @@ fn last_words(path: &Path, attempt: u32) -> Option<String> {
     }
     let text = String::from_utf8_lossy(&end);
     let lines: Vec<&str> = text.trim_end().lines().collect();
-    let lines = &lines[lines.len().saturating_sub(LAST_WORDS_LINES)..];
+    let lines = &lines[lines.len().saturating_sub(STDERR_TAIL_LINES)..];
     (!lines.is_empty()).then(|| lines.join("\n"))
 }
 
 fn forget(path: &Path) -> io::Result<()> {
     fs::remove_file(path)?;
-    if let Some(shelf) = path.parent() {
+    if let Some(subfolder) = path.parent() {
         // Fails as long as other files are in it.
-        let _ = fs::remove_dir(shelf);
+        let _ = fs::remove_dir(subfolder);
     }
     Ok(())
 }

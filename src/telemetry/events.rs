@@ -170,12 +170,12 @@ pub fn socket_taken(path: &Path) {
 }
 
 /// Something in the output directory is not a job's output, or cannot be read.
-pub fn strange_output(path: &Path, why: &str) {
+pub fn unexpected_output(path: &Path, why: &str) {
     warn!("{} is left alone: {}", clean(path.display()), escape(why));
 }
 
 /// There are more of these.
-pub fn strange_outputs(folder: &Path, count: u64) {
+pub fn unexpected_outputs(folder: &Path, count: u64) {
     warn!("{count} more files or directories in {} are left alone", clean(folder.display()));
 }
 

@@ -20,7 +20,7 @@ const EX_TEMPFAIL: i32 = 75;
 /// "The input is wrong", as in sysexits.h: the job is dead at once.
 const EX_DATAERR: i32 = 65;
 /// How much of the last line of standard error goes into an error.
-const LAST_WORDS_MAX: usize = 150;
+const LAST_LINE_MAX: usize = 150;
 
 /// One run of a job.
 pub(super) struct Attempt {
@@ -88,9 +88,9 @@ fn verdict(ended: io::Result<Ended>, timeout_ms: u64, output: &Output) -> Option
     };
     Some(match status.code() {
         Some(0) => Verdict::Complete,
-        Some(EX_TEMPFAIL) => Verdict::Later { error: with_last_words(status, output) },
-        Some(EX_DATAERR) => Verdict::FailDead { error: with_last_words(status, output), exit: exit(status) },
-        _ => Verdict::Fail { error: with_last_words(status, output), exit: exit(status) },
+        Some(EX_TEMPFAIL) => Verdict::Later { error: with_last_line(status, output) },
+        Some(EX_DATAERR) => Verdict::FailDead { error: with_last_line(status, output), exit: exit(status) },
+        _ => Verdict::Fail { error: with_last_line(status, output), exit: exit(status) },
     })
 }
 
@@ -101,7 +101,7 @@ fn exit(status: ExitStatus) -> Option<Exit> {
 }
 
 /// How it ended, and its last line of standard error: what a person wants to see first.
-fn with_last_words(status: ExitStatus, output: &Output) -> String {
+fn with_last_line(status: ExitStatus, output: &Output) -> String {
     let mut error = match (status.code(), status.signal()) {
         (Some(code), _) => format!("exit status {code}"),
         (None, Some(signal)) => match signal_name(signal) {
@@ -110,10 +110,10 @@ fn with_last_words(status: ExitStatus, output: &Output) -> String {
         },
         (None, None) => status.to_string(),
     };
-    if let Some(words) = output.last_words() {
+    if let Some(words) = output.last_line() {
         error.push_str(": ");
-        error.extend(words.chars().filter(|c| !c.is_control()).take(LAST_WORDS_MAX));
-        if words.chars().count() > LAST_WORDS_MAX {
+        error.extend(words.chars().filter(|c| !c.is_control()).take(LAST_LINE_MAX));
+        if words.chars().count() > LAST_LINE_MAX {
             error.push('…');
         }
     }

@@ -101,7 +101,7 @@ impl Output {
     }
 
     /// The last line of standard error that says anything.
-    pub(super) fn last_words(&self) -> Option<String> {
+    pub(super) fn last_line(&self) -> Option<String> {
         let text = String::from_utf8_lossy(&self.tail);
         text.lines().rev().map(str::trim).find(|line| !line.is_empty()).map(str::to_owned)
     }

@@ -56,9 +56,9 @@ fn ready<S: Store + 'static, T: Serialize>(hub: &Hub<S>, asked: Asked<'_>, view:
     hub.engine.borrow_mut().answer(asked.origin, encode::ready(asked.origin, view));
 }
 
-/// Answers with a job, and with the last words of its newest failure if it printed anything. The connection waits for
+/// Answers with a job, and with the end of standard error of its newest failure. The connection waits for
 /// these, so only one of them is read at a time for each connection.
 async fn show<S: Store + 'static>(hub: &Hub<S>, asked: Asked<'_>, mut view: JobView) {
-    operators::last_words(hub, &mut view).await;
+    operators::stderr_tail(hub, &mut view).await;
     ready(hub, asked, &view);
 }

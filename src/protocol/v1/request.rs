@@ -70,7 +70,7 @@ pub(in crate::protocol) fn get(kind: u8, payload: Bytes, limit: Limit) -> Result
             let (lease, stream) = (LeaseRef::get(reader)?, stream(reader.u8("the stream")?)?);
             Request::Output { lease, stream, data: reader.rest() }
         }
-        LOGS => Request::Logs { id: reader.u64("the id")?, follow: reader.u8("the follow mark")? != 0 },
+        LOGS => Request::Logs { id: reader.u64("the id")?, follow: reader.u8("the follow flag")? != 0 },
         kind => plain::get_request(kind, reader)?
             .ok_or_else(|| Malformed(format!("requests of kind {kind:#04x} do not exist in version 1")))?,
     };
@@ -104,7 +104,7 @@ fn get_claim(reader: &mut Reader) -> Result<Claim, Malformed> {
         max: reader.u32("the number of jobs")?,
         lease_ms: Some(reader.u64("the lease")?).filter(|ms| *ms > 0),
         wait_ms: reader.u64("the wait")?,
-        bound: reader.u8("the bound mark")? != 0,
+        bound: reader.u8("the bound flag")? != 0,
     })
 }
 

@@ -62,11 +62,11 @@ pub(super) fn put_group(out: &mut Vec<u8>, group: &SubmitGroup) {
 
 pub(super) fn get_group(reader: &mut Reader) -> Result<SubmitGroup, Malformed> {
     let (queue, priority) = (reader.text("the queue's name")?, reader.u32("the priority")?);
-    let there = reader.u8("the option marks")?;
+    let there = reader.u8("the option flags")?;
     if there & (DELAY | AT) == DELAY | AT {
-        return Err(Malformed(format!("option marks {there:#010b} do not exist together in version 1")));
+        return Err(Malformed(format!("option flags {there:#010b} do not exist together in version 1")));
     }
-    let has = |mark| there & mark != 0;
+    let has = |flag| there & flag != 0;
     let start = match there & (DELAY | AT) {
         DELAY => Start::After(reader.u64("the delay")?),
         AT => Start::At(reader.u64("the start")?),

@@ -122,9 +122,9 @@ pub(in crate::protocol) fn get(kind: u8, payload: Bytes, limit: Limit) -> Result
         LOGS => {
             let (id, mut follow) = (reader.u64("the id")?, None);
             tagged::read_at_end(reader, "a request", |number, value| {
-                number_of(&mut follow, (FOLLOW, number), value, "the follow mark")
+                number_of(&mut follow, (FOLLOW, number), value, "the follow flag")
             })?;
-            Request::Logs { id, follow: follow.is_some_and(|mark| mark != 0) }
+            Request::Logs { id, follow: follow.is_some_and(|flag| flag != 0) }
         }
         kind => {
             let request = plain::get_request(kind, reader)?.ok_or_else(|| unknown_kind(kind))?;
@@ -193,7 +193,7 @@ fn get_claim(reader: &mut Reader) -> Result<Claim, Fault> {
         match number {
             CLAIM_LEASE => claim.lease_ms = Some(value.u64("the lease")?).filter(|ms| *ms > 0),
             CLAIM_WAIT => claim.wait_ms = value.u64("the wait")?,
-            BOUND => claim.bound = value.u64("the bound mark")? != 0,
+            BOUND => claim.bound = value.u64("the bound flag")? != 0,
             _ => return Ok(false),
         }
         Ok(true)

@@ -11,7 +11,7 @@ use crate::server::requests::not_found;
 use crate::store::{Envelope, Store};
 use crate::views::{BACKOFF_KINDS, BackoffView, EndView, FailureView, JobView};
 
-/// A job, and what it runs. Its last words are read by [`last_words`].
+/// A job, and what it runs. The end of its standard error is read by [`stderr_tail`].
 pub(crate) fn job<S: Store + 'static>(hub: &Hub<S>, peer: &Peer, id: JobId) -> Result<JobView, Fault> {
     let permissions = hub.permissions(peer);
     let job = hub.engine.borrow().core().state.job(id).filter(|job| permissions.reads(&job.spec)).cloned();
@@ -28,14 +28,14 @@ pub(crate) fn job<S: Store + 'static>(hub: &Hub<S>, peer: &Peer, id: JobId) -> R
     Ok(JobView { command, ..view(hub, id, &job, tags) })
 }
 
-/// Adds the last words of a job's newest failure, if it printed any.
-pub(crate) async fn last_words<S: Store + 'static>(hub: &Hub<S>, view: &mut JobView) {
+/// Adds the end of standard error of a job's newest failure, if it printed any.
+pub(crate) async fn stderr_tail<S: Store + 'static>(hub: &Hub<S>, view: &mut JobView) {
     if let Some(attempt) = printing_failure(hub, view) {
-        view.stderr_tail = hub.outputs.last_words(JobId(view.id), attempt).await;
+        view.stderr_tail = hub.outputs.stderr_tail(JobId(view.id), attempt).await;
     }
 }
 
-/// Which failure's last words are worth reading.
+/// The failure whose standard error is worth reading.
 fn printing_failure<S: Store + 'static>(hub: &Hub<S>, view: &JobView) -> Option<u32> {
     let failed = view.failures.last().map(|failure| failure.attempt);
     failed.filter(|_| hub.outputs.has(JobId(view.id)))

@@ -12,6 +12,6 @@ mod status;
 
 pub(crate) use backup::start as start_backup;
 pub(crate) use explain::explain;
-pub(crate) use jobs::{ends, job, last_words, tags};
+pub(crate) use jobs::{ends, job, stderr_tail, tags};
 pub(crate) use list::list;
 pub(crate) use status::{drain, dump, handlers, queues, status};
