@@ -68,7 +68,8 @@ fn whoever_waits_goes_on_with_the_next_daemon() {
         let mut any = Verb::start(&home, "any", &["wait", "2", "1", "--any", "--json"]);
         let mut submitted = Verb::start(&home, "submitted", &["submit", "kept", "c", "--wait"]);
         until("the third is there", async || daemon.show(3).await).await;
-        until("they wait", async || (daemon.status().await.connections >= 4).then_some(())).await;
+        // They listen to signals once they are connected: a connection that is open may not have been greeted.
+        until("they wait", async || [&all, &any, &submitted].into_iter().all(hears).then_some(())).await;
         let first = daemon.claim("kept", false, 0).await.unwrap();
         for round in 0..2 {
             if round == 0 {
@@ -197,8 +198,7 @@ fn ctrl_c_says_what_goes_on() {
         );
         assert_eq!(daemon.state(1).await, "leased");
         let mut wait = Verb::start(&home, "wait", &["wait", "1"]);
-        until("it waits", async || (daemon.status().await.connections > 2).then_some(())).await;
-        until("it hears", async || hears(&wait).then_some(())).await;
+        until("it waits", async || hears(&wait).then_some(())).await;
         wait.signal(Signal::INT);
         assert_eq!(wait.ended().await.signal(), Some(2));
         assert!(wait.said().contains("the jobs go on; `musher wait 1` waits again"), "{}", wait.said());
