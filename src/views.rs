@@ -191,6 +191,9 @@ pub struct JobView {
     pub expires_at: Option<u64>,
     /// The user who submitted it.
     pub owner: u32,
+    /// Its key, if it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
     /// Names and values.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tags: Vec<(String, String)>,

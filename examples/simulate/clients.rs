@@ -5,8 +5,8 @@ use crate::oracle::{Oracle, Sent, body};
 use crate::stage::Life;
 use fastrand::Rng;
 use musher::core::{
-    Attempt, Claim, Command, Edit, Group, Holder, JobId, LeaseId, Only, Priority, QueueName, Sight, Spec,
-    Start, StateKind, Then, Time, Verdict,
+    Attempt, Claim, Command, Edit, Group, Holder, JobId, Key, LeaseId, Only, Priority, QueueName, Sight,
+    Spec, SpecOptions, Start, StateKind, Then, Time, Verdict,
 };
 use musher::engine::{Answer, Contents, Origin};
 use musher::store::Envelope;
@@ -280,15 +280,16 @@ fn group(rng: &mut Rng, sent: &mut Vec<Sent>) -> Group {
     let ttl = (rng.u32(..8) == 0).then(|| Duration::from_millis(rng.u64(1..60_000)));
     let tag = (rng.u32(..4) == 0).then(|| ("nth".into(), rng.u32(..).to_string().into()));
     let envelope = tag.map(|tag| Envelope::new(vec![tag]).expect("it is short"));
-    let spec = Spec {
+    let key = (rng.bool()).then(|| Key([rng.u8(..4); 16]));
+    let spec = SpecOptions {
         priority,
         has_envelope: envelope.is_some(),
         attempts: rng.bool().then(|| 1 + rng.u32(..4)),
-        ..Spec::plain(queue(rng.usize(..)))
+        ..SpecOptions::plain(queue(rng.usize(..)))
     };
     let count = if rng.u32(..10) == 0 { 1 + rng.u64(..70) } else { 1 + rng.u64(..4) };
     let (queue, at_once) = (spec.queue.clone(), start == Start::Now);
-    let job = Sent { queue, priority, at_once, expires: ttl.is_some(), envelope };
+    let job = Sent { queue, key, priority, at_once, expires: ttl.is_some(), envelope };
     sent.extend(std::iter::repeat_n(job, count as usize));
-    Group { spec: spec.into(), count, start, ttl }
+    Group { spec: Spec::from(spec).with_key(key).into(), count, start, ttl }
 }

@@ -2,12 +2,14 @@
 //! and in no stretch of time more leases than its rate allows.
 
 use crate::clients::queue;
-use musher::core::{QueueName, QueueSettings, Rate, Time};
+use musher::core::{Key, QueueName, QueueSettings, Rate, Time};
 use std::collections::VecDeque;
 use std::time::Duration;
 
 /// The most leases at a time.
 const CONCURRENCY: u32 = 6;
+/// The most of those with the same key.
+const PER_KEY: u32 = 1;
 /// So many leases in [`PER`], and so many of them at once.
 const COUNT: u32 = 30;
 const PER: Duration = Duration::from_secs(1);
@@ -23,7 +25,12 @@ pub(crate) fn limited() -> QueueName {
 
 /// With the limits of that queue.
 pub(crate) fn with_limits(settings: QueueSettings) -> QueueSettings {
-    QueueSettings { concurrency: Some(CONCURRENCY), rate: Rate::new(COUNT, PER, Some(BURST)), ..settings }
+    QueueSettings {
+        concurrency: Some(CONCURRENCY),
+        per_key: Some(PER_KEY),
+        rate: Rate::new(COUNT, PER, Some(BURST)),
+        ..settings
+    }
 }
 
 /// When leases of the queue were given, as far as anybody was told.
@@ -31,9 +38,15 @@ pub(crate) fn with_limits(settings: QueueSettings) -> QueueSettings {
 pub(crate) struct Given(VecDeque<Time>);
 
 impl Given {
-    /// A lease was given; so many others of the queue are in force for sure.
-    pub(crate) fn check(&mut self, at: Time, others: usize) {
+    /// A lease was given to a job with this key, if it has one; leases of jobs with these are in force for sure.
+    pub(crate) fn check(&mut self, at: Time, key: Option<Key>, in_force: &[Option<Key>]) {
+        let others = in_force.len();
         assert!(others < CONCURRENCY as usize, "{others} leases are in force, and another one is given");
+        let of_key = in_force.iter().filter(|other| key.is_some() && **other == key).count();
+        assert!(
+            of_key < PER_KEY as usize,
+            "{of_key} leases of {key:?} are in force, and another one is given"
+        );
         self.0.push_back(at);
         while self.0.len() > REMEMBERED {
             self.0.pop_front();

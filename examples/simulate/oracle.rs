@@ -3,7 +3,9 @@
 
 use crate::limits::{Given, limited};
 use bytes::Bytes;
-use musher::core::{Attempt, Edit, IdRange, JobId, LeaseId, Priority, QueueName, State, StateKind, Time};
+use musher::core::{
+    Attempt, Edit, IdRange, JobId, Key, LeaseId, Priority, QueueName, State, StateKind, Time,
+};
 use musher::engine::Claimed;
 use musher::store::Envelope;
 use std::collections::{BTreeMap, BTreeSet};
@@ -12,6 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 #[derive(Clone, Debug)]
 pub(crate) struct Sent {
     pub(crate) queue: QueueName,
+    pub(crate) key: Option<Key>,
     pub(crate) priority: Priority,
     /// Whether it is ready at once.
     pub(crate) at_once: bool,
@@ -74,7 +77,7 @@ pub(crate) struct Oracle {
     /// How many requests were sent that change leases.
     asked: u64,
     /// The newest job that was given out in turn.
-    in_turn: BTreeMap<(QueueName, Priority), JobId>,
+    in_turn: BTreeMap<(QueueName, Option<Key>, Priority), JobId>,
     /// Leases of the queue that has limits.
     given: Given,
 }
@@ -182,18 +185,19 @@ impl Oracle {
         let id = grant.id;
         self.body(id, body);
         if grant.spec.queue == limited() {
-            let others = self.known.values().filter(|known| {
-                let held = known.lease.filter(|lease| lease.sure && lease.until > at);
-                held.is_some() && self.batches[known.batch].jobs[known.index].queue == limited()
+            let in_force = self.known.values().filter_map(|known| {
+                known.lease.filter(|lease| lease.sure && lease.until > at)?;
+                Some(&self.batches[known.batch].jobs[known.index]).filter(|sent| sent.queue == limited())
             });
-            self.given.check(at, others.count());
+            let keys: Vec<_> = in_force.map(|sent| sent.key).collect();
+            self.given.check(at, grant.spec.key, &keys);
         }
         let known = self.known.get_mut(&id).expect("its body has just told of it");
-        let Sent { queue, priority, at_once, envelope: sent, .. } =
+        let Sent { queue, key, priority, at_once, envelope: sent, .. } =
             &self.batches[known.batch].jobs[known.index];
         assert_eq!(
-            (&grant.spec.queue, grant.spec.priority, envelope),
-            (queue, *priority, sent),
+            (&grant.spec.queue, grant.spec.key, grant.spec.priority, envelope),
+            (queue, *key, *priority, sent),
             "job {id} is not as it was sent"
         );
         assert!(!known.done, "job {id} was told done, and is given out again");
@@ -204,7 +208,7 @@ impl Oracle {
             assert!(over, "job {id} is given out at {at}, but is leased until {}", lease.until);
         }
         if *at_once && grant.attempt == Attempt(1) && !known.edited {
-            let last = self.in_turn.entry((queue.clone(), *priority)).or_default();
+            let last = self.in_turn.entry((queue.clone(), *key, *priority)).or_default();
             assert!(id > *last, "job {id} of {queue} is given out after {last}");
             *last = id;
         }

@@ -48,7 +48,7 @@ impl From<ClientError> for Failure {
         let code = match &error {
             ClientError::Connect { .. } | ClientError::Closed(_) => UNREACHABLE,
             ClientError::TooLarge { .. } => USAGE,
-            ClientError::Malformed(_) | ClientError::Unexpected => FAILED,
+            ClientError::Malformed(_) | ClientError::Unexpected | ClientError::OldDaemon(_) => FAILED,
             ClientError::Refused(fault) => code_of(fault.code),
         };
         Failure { code, message: error.to_string() }

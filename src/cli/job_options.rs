@@ -36,6 +36,9 @@ pub(super) struct JobArgs {
     /// How long one attempt may run; 0 for no limit [default: the queue's]
     #[arg(long, value_name = "TIME", value_parser = parse_duration)]
     pub(super) timeout: Option<Duration>,
+    /// Of jobs with the same key only so many run at a time (the queue's per_key), and in order
+    #[arg(long, value_name = "KEY")]
+    pub(super) key: Option<String>,
     /// A name and a value, for people and workers; may be repeated
     #[arg(long = "tag", value_name = "NAME=VALUE", value_parser = parse_tag)]
     pub(super) tags: Vec<(String, String)>,
@@ -58,6 +61,7 @@ impl JobArgs {
             backoff: self.backoff,
             timeout_ms: self.timeout.map(millis),
             tags: self.tags.clone(),
+            key: self.key.clone(),
         })
     }
 }

@@ -32,6 +32,7 @@ struct Line<'a> {
     attempts: Option<u32>,
     backoff: Option<String>,
     timeout: Option<String>,
+    key: Option<String>,
     #[serde(default, deserialize_with = "tags")]
     tags: Vec<(String, String)>,
 }
@@ -65,6 +66,7 @@ pub(super) fn read(text: &[u8], args: &JobArgs, queue: &str) -> Result<Option<(J
     if let Some(backoff) = line.backoff {
         args.backoff = Some(parse_backoff(&backoff).map_err(|error| format!("backoff: {error}"))?);
     }
+    args.key = line.key.or(args.key);
     args.tags.extend(line.tags);
     let options = args.for_queue(line.queue.as_deref().unwrap_or(queue));
     let options = options.map_err(|failure| format!("at: {}", failure.message))?;

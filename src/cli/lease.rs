@@ -159,7 +159,7 @@ fn view(job: &ClaimedJob) -> serde_json::Value {
     let mut view = json!({
         "lease": format!("{}@{}", job.lease.id, job.lease.attempt),
         "id": job.lease.id, "attempt": job.lease.attempt, "attempts": job.attempts, "queue": *job.queue,
-        "priority": job.priority, "lease_until": job.until_ms, "timeout_ms": job.timeout_ms, "tags": job.tags,
+        "priority": job.priority, "lease_until": job.until_ms, "timeout_ms": job.timeout_ms, "tags": job.tags, "key": job.key,
     });
     match std::str::from_utf8(&job.body) {
         Ok(text) => view["body"] = text.into(),

@@ -79,6 +79,7 @@ fn describe(job: &JobView) -> Vec<(&'static str, String)> {
     if job.tags_unread {
         facts.push(("tags", "cannot be read: the daemon's log says why".to_owned()));
     }
+    facts.extend(job.key.iter().map(|key| ("key", safe(key))));
     facts.extend(job.tags.iter().map(|(name, value)| ("tag", format!("{}={}", safe(name), safe(value)))));
     for failure in &job.failures {
         let after = failure.since.map(|since| format!(", after {}", span(failure.at.saturating_sub(since))));

@@ -128,7 +128,7 @@ fn line(out: &mut impl Write, job: &JobView, body: &[u8]) -> io::Result<()> {
 
 const IMPORT: &str = "\
 Reads the lines of `musher export` and submits each as a new job, in batches that are all or nothing.
-Kept: queue, body, priority, attempts, backoff, timeout, tags, the time until which it is delayed, and its expiry.
+Kept: queue, body, priority, attempts, backoff, timeout, key, tags, the time until which it is delayed, and its expiry.
 Attempts and timeout are the values that were in force, those of the queue included. Only `queue` and a body are required.
 Not kept: the id, the owner (it is you), attempts so far and their errors, a lease (the job is ready).
 Jobs that have ended are left out, unless --ended asks for them to be run again.
@@ -167,6 +167,7 @@ struct Job {
     timeout_ms: Option<Option<u64>>,
     #[serde(default, deserialize_with = "json_job::tags")]
     tags: Vec<(String, String)>,
+    key: Option<String>,
     owner: Option<u32>,
     due_at: Option<u64>,
     expires_at: Option<u64>,
@@ -271,6 +272,7 @@ impl Job {
             backoff,
             timeout_ms: self.timeout_ms.map(|timeout| timeout.unwrap_or(0)),
             tags: self.tags,
+            key: self.key,
         };
         Ok((options, body.into()))
     }
@@ -279,7 +281,8 @@ impl Job {
 /// How many bytes of a frame a job takes, at most.
 fn length(options: &JobOptions, body: &Bytes) -> usize {
     let tags = options.tags.iter().map(|(name, value)| name.len() + value.len() + 8);
-    body.len() + options.queue.len() + tags.sum::<usize>() + 100
+    let key = options.key.as_ref().map_or(0, String::len);
+    body.len() + options.queue.len() + tags.sum::<usize>() + key + 100
 }
 
 /// Jobs that are submitted together.

@@ -140,6 +140,11 @@ impl Connection {
         lock(&self.shared).frame_max = Some(max);
     }
 
+    /// The version that both sides speak.
+    pub(super) fn version(&self) -> Version {
+        lock(&self.shared).version()
+    }
+
     /// From here on, requests and answers are in this version.
     pub(super) fn speak(&self, version: Version) {
         lock(&self.shared).version = Some(version);

@@ -57,6 +57,9 @@ pub enum ClientError {
     /// An answer of the wrong kind.
     #[error("the daemon answered this request with a message of the wrong kind; report this as a bug")]
     Unexpected,
+    /// The daemon is older than what was asked for.
+    #[error("the daemon is older than this program and knows no {0}: update it")]
+    OldDaemon(&'static str),
     /// The request is longer than a frame may be.
     #[error(
         "the request has {len} bytes, at most {max} are allowed (limits.frame); send the jobs in smaller batches"
@@ -218,9 +221,19 @@ impl Client {
     /// # Errors
     /// Refused: full, draining, too large, …; or the connection ended.
     pub async fn submit(&self, groups: Vec<SubmitGroup>) -> Result<(u64, u64), ClientError> {
+        self.check_submit(&groups)?;
         match self.connection.ask(&Request::Submit(groups)).await? {
             Response::Submitted { first, count } => Ok((first, count)),
             _ => Err(ClientError::Unexpected),
+        }
+    }
+
+    /// Version 1 has no place for a key, and without it jobs would run side by side.
+    fn check_submit(&self, groups: &[SubmitGroup]) -> Result<(), ClientError> {
+        let has_key = |group: &SubmitGroup| group.options.key.is_some();
+        match self.connection.version() == Version::One && groups.iter().any(has_key) {
+            true => Err(ClientError::OldDaemon("keys of jobs")),
+            false => Ok(()),
         }
     }
 
@@ -234,6 +247,7 @@ impl Client {
         groups: Vec<SubmitGroup>,
         timeout_ms: Option<u64>,
     ) -> Result<PendingEnds, ClientError> {
+        self.check_submit(&groups)?;
         let mut answers = self.connection.stream(&Request::SubmitAndWait { groups, timeout_ms }).await?;
         match next(&mut answers).await? {
             Response::Submitted { first, count } => Ok(PendingEnds { first, count, answers }),

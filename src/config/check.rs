@@ -268,10 +268,10 @@ fn queue(name: &QueueName, mut section: Section<'_>, common: &Common<'_>, report
         keep_dead,
         backlog: section.count(report, "backlog", 0..=WHOLE_MAX).unwrap_or(common.backlog),
         concurrency: limit(&mut section, report, "concurrency"),
+        per_key: limit(&mut section, report, "per_key"),
         rate: rate(&mut section, report, "rate"),
     };
     at_least(&section, report, "lease", settings.lease, LEASE_MIN);
-    section.not_yet(report, "per_key");
     section.finish(report);
     Queue { settings, workers, handler }
 }

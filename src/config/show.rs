@@ -95,6 +95,7 @@ fn queue(
     writeln!(text, "keep = {{ done = {done}, dead = {dead}, done_max = {} }}", settings.keep_done_max)?;
     writeln!(text, "backlog = {}", settings.backlog)?;
     writeln!(text, "concurrency = {}", settings.concurrency.unwrap_or(0))?;
+    writeln!(text, "per_key = {}", settings.per_key.unwrap_or(0))?;
     let rate = settings.rate.map_or_else(|| "none".to_owned(), |rate| rate.to_string());
     writeln!(text, "rate = {}", string(&rate))
 }

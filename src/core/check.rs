@@ -1,8 +1,9 @@
 //! All invariants of the state, checked the slow way. Tests run it after every command; the daemon never does.
 
 use super::ids::{IdRange, JobId, RangeSet};
-use super::job::{Holder, QueueName, State as JobState, StateKind};
+use super::job::{Holder, Key, Priority, QueueName, State as JobState, StateKind};
 use super::keyed::Keyed;
+use super::lanes::Lanes;
 use super::state::State;
 use super::time::Time;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -12,6 +13,7 @@ pub fn check(state: &State) {
     let all = IdRange::new(JobId(0), u64::MAX);
     let mut counts: HashMap<_, [u64; StateKind::ALL.len()]> = HashMap::new();
     let mut ready = BTreeSet::new();
+    let mut leased: BTreeMap<(QueueName, Key), u64> = BTreeMap::new();
     let mut due = BTreeSet::new();
     let mut held = BTreeSet::new();
     let mut in_state: BTreeMap<(QueueName, StateKind), Vec<JobId>> = BTreeMap::new();
@@ -25,9 +27,13 @@ pub fn check(state: &State) {
         for id in range.iter() {
             match job.state() {
                 JobState::Ready => {
-                    ready.insert((job.spec.queue.clone(), job.spec.priority, id, job.returned()));
+                    let spec = &job.spec;
+                    ready.insert((spec.queue.clone(), spec.key, spec.priority, id, job.returned()));
                 }
                 JobState::Leased(lease) => {
+                    if let Some(key) = job.spec.key {
+                        *leased.entry((job.spec.queue.clone(), key)).or_insert(0) += 1;
+                    }
                     assert!(job.attempt().0 > 0, "job {id} is leased at no attempt");
                     if let Holder::Session(session) = lease.holder {
                         held.insert((session, id));
@@ -46,7 +52,7 @@ pub fn check(state: &State) {
     }
     assert_eq!(due, each(&state.due), "what is due");
     assert_eq!(held, each(&state.held), "who holds what");
-    let mut listed = BTreeSet::new();
+    let mut listed = Listed::new();
     for (name, queue) in state.queues() {
         let counted = counts.remove(name).unwrap_or_default();
         assert_eq!(StateKind::ALL.map(|kind| queue.counts().of(kind)), counted, "counts of queue {name}");
@@ -56,12 +62,15 @@ pub fn check(state: &State) {
             let ids = |set: &RangeSet| -> Vec<JobId> {
                 set.ranges().flat_map(|(first, len)| IdRange::new(JobId(first), len).iter()).collect()
             };
-            listed.extend(ids(fresh).into_iter().map(|id| (name.clone(), *priority, id, None)));
+            listed.extend(ids(fresh).into_iter().map(|id| (name.clone(), None, *priority, id, None)));
             let tried = each(tried);
-            listed.extend(tried.iter().map(|(at, id)| (name.clone(), *priority, *id, Some(*at))));
+            listed.extend(tried.iter().map(|(at, id)| (name.clone(), None, *priority, *id, Some(*at))));
             let mut by_id: Vec<JobId> = tried.iter().map(|(_, id)| *id).collect();
             by_id.sort_unstable();
             assert_eq!(by_id, ids(returned), "both indexes of what has come back in queue {name}");
+        }
+        if let Some(lanes) = queue.lanes() {
+            check_lanes(name, lanes, &mut leased, &mut listed);
         }
         for kind in StateKind::ALL {
             let mut ids: Vec<JobId> = queue.in_state(kind).flat_map(IdRange::iter).collect();
@@ -76,6 +85,36 @@ pub fn check(state: &State) {
     state.schedules.check();
     assert!(counts.is_empty(), "jobs in queues that do not exist: {counts:?}");
     assert_eq!(listed, ready, "the ready sets");
+    assert!(leased.is_empty(), "leased jobs with keys in queues without lanes: {leased:?}");
+}
+
+/// A ready job: its queue, key and priority, and when it was tried if it has come back.
+type Listed = BTreeSet<(QueueName, Option<Key>, Priority, JobId, Option<Time>)>;
+
+/// Takes what is leased of a queue's keys out of `leased`, and adds what is ready to `listed`.
+fn check_lanes(
+    name: &QueueName,
+    lanes: &Lanes,
+    leased: &mut BTreeMap<(QueueName, Key), u64>,
+    listed: &mut Listed,
+) {
+    assert!(!lanes.is_empty(), "queue {name} keeps empty lanes");
+    let (ready, counted, heads) = lanes.parts();
+    let mut first = BTreeMap::new();
+    for (key, priority, range, tried) in ready {
+        first.entry(key).or_insert((priority, range.first));
+        let returned = (tried != Time::NEVER).then_some(tried);
+        listed.extend(range.iter().map(|id| (name.clone(), Some(key), priority, id, returned)));
+    }
+    let of_queue = leased.extract_if(.., |(queue, _), _| queue == name);
+    let found: BTreeMap<Key, u64> = of_queue.map(|((_, key), count)| (key, count)).collect();
+    assert_eq!(
+        counted.iter().map(|(key, count)| (*key, *count)).collect::<BTreeMap<_, _>>(),
+        found,
+        "leased in {name}"
+    );
+    let wanted = first.into_iter().map(|(key, (priority, id))| (lanes.leased_of(key), key, priority, id));
+    assert_eq!(heads.collect::<BTreeSet<_>>(), wanted.collect(), "the heads of queue {name}");
 }
 
 fn each<K: Ord + Copy>(keyed: &Keyed<K>) -> BTreeSet<(K, JobId)> {

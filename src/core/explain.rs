@@ -5,6 +5,7 @@ use super::decide::Core;
 use super::ids::JobId;
 use super::job::{Attempt, Failure, Holder, State as JobState, StateKind};
 use super::limits::Limit;
+use super::state::Ahead;
 use super::time::Time;
 
 /// One reason.
@@ -30,6 +31,11 @@ pub enum Reason {
     },
     /// Others come first.
     Behind {
+        /// How many.
+        jobs: u64,
+    },
+    /// Others with the same key come first: these go one after the other.
+    BehindInKey {
         /// How many.
         jobs: u64,
     },
@@ -84,14 +90,17 @@ impl Core {
                 reasons.push(Reason::QueuePaused(name.clone()));
             }
             let limited = |by| Reason::Limited { queue: name.clone(), by };
-            reasons.extend(self.reached(name, queue, now).into_iter().map(limited));
+            let by_key = self.reached_by_key(queue, job).filter(|_| job.kind() == StateKind::Ready);
+            reasons.extend(self.reached(name, queue, now).into_iter().chain(by_key).map(limited));
         }
-        let retries = self.settings.of(&job.spec.queue).retries;
-        match (job.state(), self.state.ahead_of(id, retries)) {
-            (JobState::Scheduled { due }, _) => reasons.push(Reason::NotDue { due, after: failure }),
-            (_, Some(jobs @ 1..)) => reasons.push(Reason::Behind { jobs }),
-            (_, _) => reasons.push(Reason::Next(job.spec.queue.clone())),
-        }
+        let settings = self.settings.of(&job.spec.queue);
+        let ahead = self.state.ahead_of(id, settings.retries, settings.per_key).unwrap_or_default();
+        reasons.push(match (job.state(), ahead) {
+            (JobState::Scheduled { due }, _) => Reason::NotDue { due, after: failure },
+            (_, Ahead { in_lane: jobs @ 1.., .. }) => Reason::BehindInKey { jobs },
+            (_, Ahead { jobs: jobs @ 1.., .. }) => Reason::Behind { jobs },
+            (_, _) => Reason::Next(job.spec.queue.clone()),
+        });
         Some(reasons)
     }
 }

@@ -2,7 +2,7 @@
 //! `explain` names what it names, and whoever waits for work is woken when it says so.
 
 use super::decide::Core;
-use super::job::{QueueName, StateKind};
+use super::job::{Job, QueueName, StateKind};
 use super::queue::Queue;
 use super::rate::Rate;
 use super::time::Time;
@@ -12,6 +12,13 @@ use super::time::Time;
 pub enum Limit {
     /// As many of its jobs are leased as may be.
     Concurrency {
+        /// How many are.
+        leased: u64,
+        /// How many may be.
+        limit: u32,
+    },
+    /// As many jobs with the same key are leased as may be.
+    PerKey {
         /// How many are.
         leased: u64,
         /// How many may be.
@@ -40,7 +47,15 @@ impl Core {
     /// Whether a claim would get a job of this queue now.
     pub fn gives(&self, name: &QueueName, now: Time) -> bool {
         let queue = self.state.queue(name).filter(|queue| queue.has_work());
-        !self.draining && queue.is_some_and(|queue| self.allowance(name, queue, now) > 0)
+        let offers = |queue: &&Queue| queue.offers(self.settings.of(name).per_key);
+        !self.draining && queue.filter(offers).is_some_and(|queue| self.allowance(name, queue, now) > 0)
+    }
+
+    /// The limit of its key, if this job has one and it is reached.
+    pub(super) fn reached_by_key(&self, queue: &Queue, job: &Job) -> Option<Limit> {
+        let (limit, key) = self.settings.of(&job.spec.queue).per_key.zip(job.spec.key)?;
+        let leased = queue.leased_of(key);
+        (leased >= u64::from(limit)).then_some(Limit::PerKey { leased, limit })
     }
 
     /// Each limit of a queue: how many jobs it still allows now, and how it is named once that is none.

@@ -47,6 +47,7 @@ mod explain;
 mod ids;
 mod job;
 mod keyed;
+mod lanes;
 mod limits;
 mod queue;
 mod rate;
@@ -73,8 +74,8 @@ pub use explain::Reason;
 pub use ids::{IdRange, Ids, JobId, RangeSet};
 pub(crate) use job::JobCounts;
 pub use job::{
-    Attempt, BadQueueName, Exit, Failure, Final, Grant, Holder, Job, Lease, Priority, QueueName, Spec,
-    State as JobState, StateKind,
+    Attempt, BadQueueName, Exit, Failure, Final, Grant, Holder, Job, Key, Lease, Priority, QueueName, Spec,
+    SpecOptions, State as JobState, StateKind,
 };
 pub use limits::Limit;
 pub use queue::{Counts, Queue};
@@ -89,7 +90,7 @@ pub use schedule::{
 };
 pub use settings::{Keep, QueueSettings, Retries, Settings};
 pub use sight::Sight;
-pub use state::{State, Totals};
+pub use state::{Ahead, State, Totals};
 pub use time::Time;
 
 #[cfg(test)]

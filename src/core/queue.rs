@@ -2,10 +2,11 @@
 //! themselves are the state's.
 
 use super::ids::{IdRange, Ids, JobId, RangeSet};
-use super::job::{Job, Priority, Spec, State as JobState, StateKind};
+use super::job::{Job, Key, Priority, Spec, State as JobState, StateKind};
 use super::keyed::Keyed;
+use super::lanes::Lanes;
 use super::rate::RateUsed;
-use super::ready::Ready;
+use super::ready::{Line, Ready};
 use super::settings::Retries;
 use super::time::Time;
 use super::{QueueName, QueueRow, Totals};
@@ -59,8 +60,10 @@ pub struct Queue {
     /// What its leases have used of its rate, if it has one.
     pub(super) rate_used: RateUsed,
     counts: Counts,
-    /// Priority → the jobs that are ready. No empty sets.
+    /// Priority → the jobs that are ready and have no key. No empty sets.
     ready: BTreeMap<Priority, Ready>,
+    /// Those that have a key; `None` where none has.
+    lanes: Option<Box<Lanes>>,
     /// The other states → the jobs that are in them.
     by_state: [RangeSet; StateKind::ALL.len()],
     /// Done, cancelled and expired jobs that are kept, by the time at which they ended.
@@ -106,11 +109,67 @@ impl Queue {
 
     /// Whether it has jobs that are ready, and is not paused.
     pub fn has_work(&self) -> bool {
-        !self.paused && !self.ready.is_empty()
+        !self.paused && self.counts.of(StateKind::Ready) > 0
     }
 
-    /// The jobs that a claim of so many gets, in their order.
+    /// Whether jobs may go as far as their keys are concerned: so many of each may be leased.
+    pub fn offers(&self, per_key: Option<u32>) -> bool {
+        !self.ready.is_empty() || self.lanes().is_some_and(|lanes| lanes.first_priority(per_key).is_some())
+    }
+
+    /// How many jobs of a key are leased.
+    pub fn leased_of(&self, key: Key) -> u64 {
+        self.lanes().map_or(0, |lanes| lanes.leased_of(key))
+    }
+
+    /// Whether ready jobs have keys: then each that is given out may change who is next.
+    pub(super) fn has_keys(&self) -> bool {
+        self.lanes().is_some_and(Lanes::has_ready)
+    }
+
+    pub(super) fn lanes(&self) -> Option<&Lanes> {
+        self.lanes.as_deref()
+    }
+
+    /// Changes the lanes. They are there as long as anything is known of a key.
+    fn change_lanes(&mut self, change: impl FnOnce(&mut Lanes)) {
+        let lanes = self.lanes.get_or_insert_default();
+        change(lanes);
+        if lanes.is_empty() {
+            self.lanes = None;
+        }
+    }
+
+    /// The job that goes next, of those with and without keys.
+    pub(super) fn next(&self, retries: Retries, per_key: Option<u32>) -> Option<JobId> {
+        let lanes = self.lanes();
+        let firsts = [
+            self.ready.first_key_value().map(|(priority, _)| *priority),
+            lanes.and_then(|lanes| lanes.first_priority(per_key)),
+        ];
+        let priority = firsts.into_iter().flatten().min()?;
+        let (ready, by_id) = (self.ready.get(&priority), retries == Retries::Place);
+        let fresh = [
+            ready.and_then(Ready::first_fresh),
+            lanes.and_then(|lanes| lanes.first_fresh(priority, per_key)),
+        ];
+        let back = [
+            ready.and_then(|ready| ready.first_back(by_id)),
+            lanes.and_then(|lanes| lanes.first_back(priority, per_key, by_id)),
+        ];
+        let fresh = fresh.into_iter().flatten().min();
+        let back = back.into_iter().flatten();
+        let back = if by_id { back.min_by_key(|(_, id)| *id) } else { back.min() }.map(|(_, id)| id);
+        match retries {
+            Retries::Place => fresh.into_iter().chain(back).min(),
+            Retries::Alternate if !self.totals.claimed.is_multiple_of(2) => back.or(fresh),
+            Retries::Alternate | Retries::Behind => fresh.or(back),
+        }
+    }
+
+    /// The jobs that a claim of so many gets, in their order, if none of those that are ready has a key.
     pub(super) fn first(&self, max: u64, retries: Retries) -> Ids {
+        debug_assert!(!self.has_keys(), "who is next depends on each that is given out");
         let (mut ids, mut got) = (Ids::new(), 0);
         for ready in self.ready.values() {
             if got == max {
@@ -121,13 +180,22 @@ impl Queue {
         ids
     }
 
-    /// How many ready jobs are claimed before this ready one.
-    pub(super) fn ahead_of(&self, id: JobId, job: &Job, retries: Retries) -> u64 {
-        let priority = job.spec.priority;
-        let before: u64 = self.ready.range(..priority).map(|(_, ready)| ready.len()).sum();
-        let turn = self.totals.claimed + before;
-        let among = self.ready.get(&priority);
-        before + among.map_or(0, |ready| ready.ahead_of(id, job.returned(), retries, turn))
+    /// How many ready jobs go before this ready one, as far as their keys let them.
+    pub(super) fn ahead_of(&self, id: JobId, job: &Job, retries: Retries, per_key: Option<u32>) -> u64 {
+        let (priority, place) = (job.spec.priority, (id, job.returned()));
+        let mut before: u64 = self.ready.range(..priority).map(|(_, ready)| ready.len()).sum();
+        let mut line = self.ready.get(&priority).map_or(Line::default(), |ready| ready.line(place, retries));
+        if let Some(lanes) = self.lanes() {
+            before += lanes.before(priority, per_key);
+            line = line.and(lanes.line(priority, per_key, place, retries));
+        }
+        before + line.ahead(job.returned().is_some(), retries, self.totals.claimed + before)
+    }
+
+    /// How many ready jobs of its key go before this ready one.
+    pub(super) fn ahead_in_lane(&self, id: JobId, job: &Job) -> u64 {
+        let lane = job.spec.key.zip(self.lanes());
+        lane.map_or(0, |(key, lanes)| lanes.ahead_in_lane(key, job.spec.priority, id))
     }
 
     /// The kept jobs by the time of their end, the oldest first.
@@ -145,23 +213,47 @@ impl Queue {
         self.recent.iter().find(|known| *known == spec)
     }
 
-    /// The one copy of `spec` that the queue's jobs share.
+    /// The one copy of `spec` that the queue's jobs share. Of those with a key it is the options that are shared.
     pub(super) fn share(&mut self, spec: &Arc<Spec>) -> Arc<Spec> {
+        if spec.key.is_some() {
+            return match self.recent.iter().find(|known| known.options == spec.options) {
+                Some(known) if !Arc::ptr_eq(&known.options, &spec.options) => {
+                    Arc::new(Spec { options: known.options.clone(), key: spec.key })
+                }
+                Some(_) => spec.clone(),
+                None => {
+                    self.remember(Arc::new(Spec { options: spec.options.clone(), key: None }));
+                    spec.clone()
+                }
+            };
+        }
         if let Some(known) = self.recent(spec) {
             return known.clone();
         }
+        self.remember(spec.clone());
+        spec.clone()
+    }
+
+    fn remember(&mut self, spec: Arc<Spec>) {
         if self.recent.len() == RECENT_SPECS {
             self.recent.remove(0);
         }
-        self.recent.push(spec.clone());
-        spec.clone()
+        self.recent.push(spec);
     }
 
     /// Jobs came into the state that `job` is in.
     pub(super) fn enter(&mut self, range: IdRange, job: &Job) {
         let kind = job.kind();
         self.counts.add(kind, range.len);
-        if job.state() == JobState::Ready {
+        if let Some(key) = job.spec.key {
+            match kind {
+                StateKind::Ready => {
+                    return self.change_lanes(|it| it.insert(key, job.spec.priority, range, job.returned()));
+                }
+                StateKind::Leased => self.change_lanes(|lanes| lanes.lease(key, range.len)),
+                _ => {}
+            }
+        } else if kind == StateKind::Ready {
             self.ready.entry(job.spec.priority).or_default().insert(range, job.returned());
             return;
         }
@@ -175,7 +267,15 @@ impl Queue {
     pub(super) fn leave(&mut self, range: IdRange, job: &Job) {
         let kind = job.kind();
         self.counts.subtract(kind, range.len);
-        if job.state() == JobState::Ready {
+        if let Some(key) = job.spec.key {
+            match kind {
+                StateKind::Ready => {
+                    return self.change_lanes(|lanes| lanes.remove(key, job.spec.priority, range));
+                }
+                StateKind::Leased => self.change_lanes(|lanes| lanes.unlease(key, range.len)),
+                _ => {}
+            }
+        } else if kind == StateKind::Ready {
             return self.unready(range, job.spec.priority, job.returned());
         }
         self.by_state[kind as usize].remove(range.first.0, range.len);
@@ -199,7 +299,10 @@ impl Queue {
     pub fn in_state(&self, kind: StateKind) -> impl Iterator<Item = IdRange> + '_ {
         let others =
             self.by_state[kind as usize].ranges().map(|(first, len)| IdRange::new(JobId(first), len));
-        let ready = (kind == StateKind::Ready).then(|| self.ready.values().flat_map(Ready::ranges));
+        let ready = (kind == StateKind::Ready).then(|| {
+            let keyed = self.lanes().into_iter().flat_map(Lanes::ranges);
+            self.ready.values().flat_map(Ready::ranges).chain(keyed)
+        });
         others.chain(ready.into_iter().flatten())
     }
 

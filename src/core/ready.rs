@@ -7,6 +7,40 @@ use super::keyed::Keyed;
 use super::settings::Retries;
 use super::time::Time;
 
+/// Jobs of one priority as seen from one of them: how many there are, and how many of them stand before it, of those that
+/// nothing has interrupted yet and of those that have come back.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Line {
+    pub(super) fresh: u64,
+    pub(super) fresh_before: u64,
+    pub(super) back: u64,
+    pub(super) back_before: u64,
+}
+
+impl Line {
+    /// Both together.
+    pub(super) fn and(self, other: Line) -> Line {
+        Line {
+            fresh: self.fresh + other.fresh,
+            fresh_before: self.fresh_before + other.fresh_before,
+            back: self.back + other.back,
+            back_before: self.back_before + other.back_before,
+        }
+    }
+
+    /// How many go before it; it `has_returned`, or is fresh. `turn` is how many jobs the queue will have given out by then
+    /// but for those: see [`Ready::first`].
+    pub(super) fn ahead(self, has_returned: bool, retries: Retries, turn: u64) -> u64 {
+        match (retries, has_returned) {
+            (Retries::Place, _) => self.fresh_before + self.back_before,
+            (Retries::Behind, false) => self.fresh_before,
+            (Retries::Behind, true) => self.fresh + self.back_before,
+            (Retries::Alternate, false) => self.fresh_before + self.back.min(self.fresh_before + turn % 2),
+            (Retries::Alternate, true) => self.back_before + self.fresh.min(self.back_before + 1 - turn % 2),
+        }
+    }
+}
+
 /// Ready jobs of a queue that have the same priority.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Ready {
@@ -93,24 +127,31 @@ impl Ready {
         .map(range)
     }
 
-    /// How many come before this one. `returned` and `turn` are as above.
-    pub(super) fn ahead_of(&self, id: JobId, returned: Option<Time>, retries: Retries, turn: u64) -> u64 {
-        let in_line = || match returned {
-            None => self.fresh.rank(id.0),
-            Some(tried) => self.tried.rank(tried, id),
-        };
-        match (retries, returned) {
-            (Retries::Place, _) => self.fresh.rank(id.0) + self.returned.rank(id.0),
-            (Retries::Behind, None) => in_line(),
-            (Retries::Behind, Some(_)) => self.fresh.len() + in_line(),
-            (Retries::Alternate, None) => {
-                let own = in_line();
-                own + self.returned.len().min(own + turn % 2)
-            }
-            (Retries::Alternate, Some(_)) => {
-                let own = in_line();
-                own + self.fresh.len().min(own + 1 - turn % 2)
-            }
+    /// The first one that nothing has interrupted yet.
+    pub(super) fn first_fresh(&self) -> Option<JobId> {
+        self.fresh.first().map(JobId)
+    }
+
+    /// The first that has come back, with when it was tried: whoever was longest ago, or the first by id if `by_id`.
+    pub(super) fn first_back(&self, by_id: bool) -> Option<(Time, JobId)> {
+        let all = self.tried.iter().map(|(tried, range)| (tried, range.first));
+        if by_id { all.min_by_key(|(_, id)| *id) } else { all.into_iter().next() }
+    }
+
+    /// They, as seen from one job. `returned` is as above.
+    pub(super) fn line(&self, (id, returned): (JobId, Option<Time>), retries: Retries) -> Line {
+        Line {
+            fresh: self.fresh.len(),
+            fresh_before: match (retries, returned) {
+                (Retries::Place, _) | (_, None) => self.fresh.rank(id.0),
+                (_, Some(_)) => 0,
+            },
+            back: self.returned.len(),
+            back_before: match (retries, returned) {
+                (Retries::Place, _) => self.returned.rank(id.0),
+                (_, Some(tried)) => self.tried.rank(tried, id),
+                (_, None) => 0,
+            },
         }
     }
 

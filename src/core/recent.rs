@@ -78,10 +78,10 @@ impl Recent {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::{Failure, Final, JobState as State, QueueName, Spec, Time};
+    use crate::core::{Failure, Final, JobState as State, QueueName, SpecOptions, Time};
 
     fn ended(state: fn(Final) -> State, failures: Vec<Failure>) -> Job {
-        let spec = Spec { owner: 7, ..Spec::plain(QueueName::new("q").unwrap()) };
+        let spec = SpecOptions { owner: 7, ..SpecOptions::plain(QueueName::new("q").unwrap()) };
         let state = state(Final { at: Time(1), keep_until: Time(1) });
         Job::remembered(Job::fresh(spec.into(), Time(0)), state, Default::default(), None, failures)
     }

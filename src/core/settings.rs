@@ -61,6 +61,8 @@ pub struct QueueSettings {
     pub backlog: u64,
     /// The most of its jobs that may be leased at a time, over all workers; `None` for no limit.
     pub concurrency: Option<u32>,
+    /// The most jobs with the same key that may be leased at a time; `None` for no limit.
+    pub per_key: Option<u32>,
     /// How fast its jobs may be leased, over all workers; `None` for no limit.
     pub rate: Option<Rate>,
 }
@@ -88,6 +90,7 @@ impl Default for QueueSettings {
             keep_dead: Keep::Forever,
             backlog: 0,
             concurrency: None,
+            per_key: None,
             rate: None,
         }
     }

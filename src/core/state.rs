@@ -29,6 +29,15 @@ pub struct State {
     pub(super) schedules: Schedules,
 }
 
+/// How many ready jobs go before one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Ahead {
+    /// Of its key.
+    pub in_lane: u64,
+    /// Of its queue, as far as their keys let them, if none of its key is before it.
+    pub jobs: u64,
+}
+
 /// What went through a queue since its first job.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Totals {
@@ -109,10 +118,12 @@ impl State {
         self.due.first_key()
     }
 
-    /// How many ready jobs are claimed before this one, if it is ready; `retries` is the queue's setting.
-    pub fn ahead_of(&self, id: JobId, retries: Retries) -> Option<u64> {
+    /// How many ready jobs go before this one, if it is ready; `retries` and `per_key` are the queue's settings.
+    pub fn ahead_of(&self, id: JobId, retries: Retries, per_key: Option<u32>) -> Option<Ahead> {
         let job = self.job(id).filter(|job| job.state() == JobState::Ready)?;
-        Some(self.queues.get(&job.spec.queue)?.ahead_of(id, job, retries))
+        let queue = self.queues.get(&job.spec.queue)?;
+        let in_lane = queue.ahead_in_lane(id, job);
+        Some(Ahead { in_lane, jobs: queue.ahead_of(id, job, retries, per_key) })
     }
 
     /// How many entries the jobs take in memory: far fewer than jobs where they are alike.

@@ -29,14 +29,14 @@ impl<S: Store> Engine<S> {
     pub(super) fn note_limited(&mut self, name: &QueueName, now: Time) {
         let core = &self.core;
         let work = core.state.queue(name).filter(|queue| queue.has_work() && !core.draining);
-        let reached = work.map_or_else(Vec::new, |queue| core.reached(name, queue, now));
-        if reached.is_empty() {
+        let Some(queue) = work.filter(|_| !core.gives(name, now)) else {
             self.notes.limited.0.remove(name);
             return;
-        }
+        };
+        let reached = core.reached(name, queue, now);
         let until = reached.iter().filter_map(|limit| match limit {
             Limit::Rate { until, .. } => Some(*until),
-            Limit::Concurrency { .. } => None,
+            Limit::Concurrency { .. } | Limit::PerKey { .. } => None,
         });
         self.notes.limited.0.insert(name.clone(), until.max());
     }

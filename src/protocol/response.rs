@@ -123,6 +123,8 @@ pub struct ClaimedJob {
     pub owner: u32,
     /// Names and values.
     pub tags: Vec<(String, String)>,
+    /// Its key, if it has one.
+    pub key: Option<String>,
     /// The body.
     pub body: Bytes,
 }

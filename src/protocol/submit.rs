@@ -37,6 +37,8 @@ pub struct JobOptions {
     pub timeout_ms: Option<u64>,
     /// Names and values.
     pub tags: Vec<(String, String)>,
+    /// Of jobs of a queue with the same key, only so many run at a time (`per_key`), and in order. Since version 2.
+    pub key: Option<String>,
 }
 
 /// When a job may run for the first time.

@@ -10,7 +10,7 @@ use super::wire::{Malformed, Reader};
 use bytes::BufMut;
 
 /// Set in the number of an option that must be understood.
-const MUST: u8 = 0x80;
+pub(super) const MUST: u8 = 0x80;
 /// Stands for a length that follows.
 const LENGTH_FOLLOWS: u8 = 255;
 

@@ -5,11 +5,12 @@ use super::hub::Hub;
 use super::peer::Peer;
 use super::requests::Asked;
 use crate::access::Right;
-use crate::core::{Group, Groups, Spec, Time};
+use crate::core::{Group, Groups, Key, Spec, Time};
 use crate::engine::Contents;
 use crate::store::Store;
 use crate::views::HandlerView;
 use bytes::Bytes;
+use sha2::{Digest, Sha256};
 use smallvec::SmallVec;
 use std::sync::Arc;
 use std::time::Duration;
@@ -60,6 +61,14 @@ pub(crate) fn check_options(attempts: Option<u32>, ttl: Option<Duration>) -> Res
     Ok(())
 }
 
+/// What the text of a key is to the core: the first 16 bytes of its SHA-256. Two texts with the same would be found by
+/// trying 2^64 of them.
+pub(crate) fn key(text: &str) -> Key {
+    let mut key = Key([0; 16]);
+    key.0.copy_from_slice(&Sha256::digest(text)[..16]);
+    key
+}
+
 /// Refuses what the caller may not submit. Fills in the priorities of the queues.
 pub(crate) fn allow<S: Store + 'static>(
     hub: &Hub<S>,
@@ -68,7 +77,7 @@ pub(crate) fn allow<S: Store + 'static>(
 ) -> Result<(), Fault> {
     let (permissions, service) = (hub.permissions(peer), hub.service.borrow());
     for at in &submission.usual {
-        let spec = Arc::make_mut(&mut submission.groups[*at].spec);
+        let spec = Arc::make_mut(&mut submission.groups[*at].spec).options_mut();
         spec.priority = service.settings.of(&spec.queue).priority;
     }
     for group in &submission.groups {

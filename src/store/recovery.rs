@@ -276,7 +276,7 @@ fn by_block(jobs: IdRange) -> impl Iterator<Item = IdRange> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::{Job, Spec};
+    use crate::core::{Job, SpecOptions};
     use crate::store::codec::{BlockRow, StampedRow};
 
     /// A home in which the very first checkpoint was cut off behind one row.
@@ -300,7 +300,10 @@ mod tests {
     /// The tags of jobs that the log has too come from there.
     #[test]
     fn tags_in_a_row_of_a_checkpoint_that_was_cut_off_wait_for_the_log() {
-        let spec = Spec { has_envelope: true, ..Spec::plain(crate::core::QueueName::new("q").unwrap()) };
+        let spec = SpecOptions {
+            has_envelope: true,
+            ..SpecOptions::plain(crate::core::QueueName::new("q").unwrap())
+        };
         let jobs = IdRange::new(JobId(64), 3);
         let mut row = BlockRow::new(CommitNo(1), vec![(jobs, Job::fresh(spec.into(), Time(0)))]);
         row.tags = vec![(jobs, bytes::Bytes::from_static(b"e"))];

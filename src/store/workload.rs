@@ -140,7 +140,8 @@ impl Workload {
 
     fn submitted(&self, count: u64, kind: u64) -> Event {
         let mut spec = Spec::plain(QueueName::new(&format!("queue-{}", kind % 3)).unwrap());
-        spec.has_envelope = kind.is_multiple_of(5) && kind > 0;
+        spec.options_mut().has_envelope = kind.is_multiple_of(5) && kind > 0;
+        spec.key = (kind % 11 == 3).then_some(Key([kind as u8; 16]));
         Event::Submitted {
             jobs: IdRange::new(self.state.next_id(), count),
             spec: Arc::new(spec),
@@ -216,7 +217,7 @@ impl Workload {
     pub(crate) fn plan(draw: &mut Draw) -> Plan {
         let second = std::time::Duration::from_secs(1);
         let mut spec = Spec::plain(QueueName::new("queue-1").unwrap());
-        spec.has_envelope = draw.below(2) == 0;
+        spec.options_mut().has_envelope = draw.below(2) == 0;
         Plan {
             rhythm: match draw.below(2) {
                 0 => Rhythm::Cron { fields: "0 3 * * *".into(), zone: "Europe/Berlin".into() },

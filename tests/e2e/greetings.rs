@@ -168,6 +168,7 @@ async fn old_daemon(listener: UnixListener) {
             priority: 9,
             owner: 10,
             tags: vec![("a".into(), "b".into())],
+            key: None,
             body: "body".into(),
         };
         said.clear();

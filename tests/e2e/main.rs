@@ -23,6 +23,7 @@ mod handover;
 mod helper;
 mod hostile;
 mod in_json;
+mod keys;
 mod life;
 mod limits;
 mod look;

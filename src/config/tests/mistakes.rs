@@ -20,14 +20,14 @@ const MISTAKES: &[(&str, &str)] = &[
     ("[daemon]\nhttp = '1:1'", "musher.toml:2: daemon.http: not supported by this version"),
     ("[daemon]\nbeanstalk = '1:1'", "musher.toml:2: daemon.beanstalk: not supported by this version"),
     ("[topics]\na = ['b']", "musher.toml:1: topics: not supported by this version"),
-    ("[queues.m]\nper_key = 1", "musher.toml:2: queues.m.per_key: not supported by this version"),
+    ("[queues.m]\nper_key = '1'", "musher.toml:2: queues.m.per_key: must be"),
     (
         "[queues.m]\nrate = '50 a second'",
         "musher.toml:2: queues.m.rate: `50 a second` is not a rate such as \"100/s\", \"30/m burst 5\"",
     ),
     ("[queues.m]\nrate = '0/s'", "queues.m.rate: `0/s` is not possible: counts go from 1 to 1000000"),
     ("[queues.m]\nconcurrency = -1", "queues.m.concurrency"),
-    ("[queues.m]\nper_key = 1", "musher.toml:2: queues.m.per_key: not supported by this version"),
+    ("[queues.m]\nper_key = '1'", "musher.toml:2: queues.m.per_key: must be"),
     (
         "[queues.m]\nhandler = { http = 'http://h' }",
         "musher.toml:2: queues.m.handler.http: not supported by this version",

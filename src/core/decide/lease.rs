@@ -5,8 +5,9 @@ use crate::core::change::Recorder;
 use crate::core::command::{Claim, LeaseId, Outcome, Then, Verdict};
 use crate::core::event::{AfterFailure, Event};
 use crate::core::ids::{IdRange, Ids, JobId, first};
-use crate::core::job::{Exit, Grant, Job, State as JobState};
+use crate::core::job::{Exit, Grant, Job, QueueName, State as JobState};
 use crate::core::rejection::{LeaseRejection, Rejection};
+use crate::core::settings::QueueSettings;
 use std::time::Duration;
 
 /// How many leases of a connection that has closed end in one step.
@@ -19,27 +20,50 @@ impl<R: Recorder> Decision<'_, R> {
         }
         let mut grants = Vec::new();
         for name in &claim.queues {
-            let Some(queue) = self.state().queue(name).filter(|queue| queue.has_work()) else { continue };
-            let settings = self.core.settings.of(name);
-            let (retries, usual, at) = (settings.retries, settings.lease, self.moment.now);
-            let wanted = u64::from(claim.max) - grants.len() as u64;
-            let jobs = queue.first(wanted.min(self.core.allowance(name, queue, at)), retries);
-            if !jobs.is_empty() {
-                let rate_used = settings.rate.map(|rate| rate.use_up(queue.rate_used(), at, jobs.len()));
-                let until = at.plus(claim.lease.unwrap_or(usual));
-                self.emit(Event::Claimed { jobs: jobs.clone(), holder: claim.holder, at, until });
-                if let Some(used) = rate_used {
-                    self.emit(Event::RateUsed { queue: name.clone(), used });
-                }
-            }
-            for (part, job) in jobs.ranges().iter().flat_map(|range| self.state().iter(*range)) {
-                grants.extend(part.iter().filter_map(|id| self.grant(id, job)));
-            }
+            self.claim_from(name, claim, &mut grants);
             if grants.len() >= claim.max as usize {
                 break;
             }
         }
         Ok(Outcome::Claimed(grants))
+    }
+
+    /// Leases what is next in one queue, as far as its limits allow.
+    fn claim_from(&mut self, name: &QueueName, claim: &Claim, grants: &mut Vec<Grant>) {
+        let Some(queue) = self.state().queue(name).filter(|queue| queue.has_work()) else { return };
+        let (settings, at) = (self.core.settings.of(name), self.moment.now);
+        let QueueSettings { retries, per_key, lease, rate, .. } = *settings;
+        let (used, until) = (queue.rate_used(), at.plus(claim.lease.unwrap_or(lease)));
+        let wanted = u64::from(claim.max) - grants.len() as u64;
+        let mut left = wanted.min(self.core.allowance(name, queue, at));
+        let before = grants.len();
+        // With keys, who is next depends on each one that is given out.
+        while left > 0
+            && let Some(queue) = self.state().queue(name)
+        {
+            let has_keys = queue.has_keys();
+            let jobs = match has_keys {
+                true => queue.next(retries, per_key).map_or_else(Ids::new, Ids::from),
+                false => queue.first(left, retries),
+            };
+            if jobs.is_empty() {
+                break;
+            }
+            left -= jobs.len();
+            self.emit(Event::Claimed { jobs: jobs.clone(), holder: claim.holder, at, until });
+            for (part, job) in jobs.ranges().iter().flat_map(|range| self.state().iter(*range)) {
+                grants.extend(part.iter().filter_map(|id| self.grant(id, job)));
+            }
+            if !has_keys {
+                break;
+            }
+        }
+        let given = (grants.len() - before) as u64;
+        if let Some(rate) = rate
+            && given > 0
+        {
+            self.emit(Event::RateUsed { queue: name.clone(), used: rate.use_up(used, at, given) });
+        }
     }
 
     /// What its holder gets of a job that is leased.

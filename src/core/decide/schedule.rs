@@ -6,7 +6,7 @@ use crate::core::change::Recorder;
 use crate::core::command::{Group, Outcome, ScheduleAction, Start};
 use crate::core::event::Event;
 use crate::core::ids::{IdRange, Ids, JobId};
-use crate::core::job::{Spec, StateKind};
+use crate::core::job::StateKind;
 use crate::core::rejection::{Rejection, ScheduleRejection};
 use crate::core::schedule::{CatchUp, Overlap, Plan, Run, Schedule, ScheduleChange, ScheduleName};
 use crate::core::time::Time;
@@ -210,7 +210,9 @@ impl<R: Recorder> Decision<'_, R> {
     fn group_of(&self, plan: &Plan) -> Group {
         let spec = match self.core.settings.of(&plan.spec.queue).priority {
             priority if plan.usual_priority && priority != plan.spec.priority => {
-                Arc::new(Spec { priority, ..(*plan.spec).clone() })
+                let mut spec = (*plan.spec).clone();
+                spec.options_mut().priority = priority;
+                Arc::new(spec)
             }
             _ => plan.spec.clone(),
         };

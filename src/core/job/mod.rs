@@ -4,7 +4,7 @@
 mod spec;
 mod state;
 
-pub use spec::{BadQueueName, Priority, QueueName, Spec};
+pub use spec::{BadQueueName, Key, Priority, QueueName, Spec, SpecOptions};
 pub use state::{Final, Holder, Lease, State, StateKind};
 
 use super::ids::JobId;

@@ -2,6 +2,7 @@
 
 use crate::core::retry::Backoff;
 use std::fmt;
+use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -67,9 +68,29 @@ impl fmt::Display for QueueName {
     }
 }
 
-/// What the producer asked for. Equal neighbours share one `Spec`, so it costs by the batch and not by the job.
+/// What the producer asked for: options, which many jobs have in common, and a key, which few have. Equal neighbours share
+/// one `Spec`, and those that differ only in their keys share the options.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Spec {
+    /// The options. They are read as if they were fields of the spec.
+    pub options: Arc<SpecOptions>,
+    /// The key; `None` for most.
+    pub key: Option<Key>,
+}
+
+/// What a concurrency key's text is to the core: a hash of it, long enough that no two texts have the same.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Key(pub [u8; 16]);
+
+impl fmt::Debug for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Key({:032x})", u128::from_be_bytes(self.0))
+    }
+}
+
+/// The options of a job.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct SpecOptions {
     /// The queue that the job waits in.
     pub queue: QueueName,
     /// Its place among the others.
@@ -80,17 +101,17 @@ pub struct Spec {
     pub backoff: Option<Backoff>,
     /// How long one attempt may run, zero for without end; the queue's setting if not given. Enforced by the worker.
     pub timeout: Option<Duration>,
-    /// Whether something for people and workers (tags, for instance) is stored beside its body: jobs that differ
+    /// Whether something for people and workers (tags, the key's text) is stored beside its body: jobs that differ
     /// only in what that is are alike.
     pub has_envelope: bool,
     /// The user who submitted it.
     pub owner: u32,
 }
 
-impl Spec {
+impl SpecOptions {
     /// A job for `queue` with nothing asked for.
-    pub fn plain(queue: QueueName) -> Spec {
-        Spec {
+    pub fn plain(queue: QueueName) -> SpecOptions {
+        SpecOptions {
             queue,
             priority: Priority::default(),
             attempts: None,
@@ -99,5 +120,42 @@ impl Spec {
             has_envelope: false,
             owner: 0,
         }
+    }
+}
+
+impl Spec {
+    /// A job for `queue` with nothing asked for.
+    pub fn plain(queue: QueueName) -> Spec {
+        SpecOptions::plain(queue).into()
+    }
+
+    /// The same with a key.
+    pub fn with_key(self, key: Option<Key>) -> Spec {
+        Spec { key, ..self }
+    }
+
+    /// The options, to be changed.
+    pub fn options_mut(&mut self) -> &mut SpecOptions {
+        Arc::make_mut(&mut self.options)
+    }
+}
+
+impl Deref for Spec {
+    type Target = SpecOptions;
+
+    fn deref(&self) -> &SpecOptions {
+        &self.options
+    }
+}
+
+impl From<SpecOptions> for Spec {
+    fn from(options: SpecOptions) -> Spec {
+        Spec { options: options.into(), key: None }
+    }
+}
+
+impl From<SpecOptions> for Arc<Spec> {
+    fn from(options: SpecOptions) -> Arc<Spec> {
+        Arc::new(options.into())
     }
 }

@@ -118,3 +118,87 @@ fn a_claim_goes_on_to_the_next_queue() {
     let Ok(Outcome::Claimed(grants)) = world.run(Command::Claim(claim)) else { panic!("refused") };
     assert_eq!(grants.iter().map(|grant| grant.id.0).collect::<Vec<_>>(), [1, 6, 7, 8]);
 }
+
+/// Jobs for `q` with a key each, by their numbers.
+fn keyed(keys: &[u8]) -> Vec<Group> {
+    let spec = |key: u8| Spec::plain(name("q")).with_key(Some(Key([key; 16])));
+    keys.iter().map(|key| Group { spec: spec(*key).into(), ..group("q", 1) }).collect()
+}
+
+fn ids(leases: &[LeaseId]) -> Vec<u64> {
+    leases.iter().map(|lease| lease.id.0).collect()
+}
+
+#[test]
+fn of_each_key_only_so_many_run_and_they_go_in_order() {
+    let mut world = World::new();
+    world.settings().per_key = Some(1);
+    world.submit(keyed(&[1, 1, 2, 1, 2]));
+    world.submit(vec![group("q", 1)]);
+    let leases = world.claim("q", 9);
+    assert_eq!(ids(&leases), [1, 3, 6], "the first of each key, and who has none");
+    let limited = Reason::Limited { queue: name("q"), by: Limit::PerKey { leased: 1, limit: 1 } };
+    let next = Reason::Next(name("q"));
+    assert_eq!(world.core.explain(JobId(2), world.now), Some(vec![limited.clone(), next]));
+    let behind = Reason::BehindInKey { jobs: 1 };
+    assert_eq!(world.core.explain(JobId(4), world.now), Some(vec![limited, behind]));
+    assert!(!world.core.gives(&name("q"), world.now));
+
+    // A failed one comes back before those behind it, once its time has come; until then they go on.
+    world.fail(&leases[..1], "no");
+    let second = world.claim("q", 9);
+    assert_eq!(ids(&second), [2]);
+    world.wait(secs(1));
+    assert_eq!(ids(&world.claim("q", 9)), [0u64; 0]);
+    world.settle(&second, Verdict::Complete);
+    assert_eq!(ids(&world.claim("q", 9)), [1]);
+    // Whoever had it is gone: the same one is next.
+    world.run(Command::Vanish { session: 7 }).unwrap();
+    let mut again = ids(&world.claim("q", 9));
+    again.sort_unstable();
+    assert_eq!(again, [1, 3, 6]);
+}
+
+#[test]
+fn a_priority_goes_before_the_order_of_arrival_within_a_key_and_among_them() {
+    let mut world = World::new();
+    world.settings().per_key = Some(1);
+    let mut urgent = keyed(&[1, 2]);
+    for group in &mut urgent {
+        std::sync::Arc::make_mut(&mut group.spec).options_mut().priority = Priority(0);
+    }
+    world.submit([keyed(&[1, 3]), urgent].concat());
+    assert_eq!(ids(&world.claim("q", 2)), [3, 4]);
+    assert_eq!(ids(&world.claim("q", 9)), [2], "key 1 runs, key 3 waits with the usual priority");
+}
+
+#[test]
+fn without_a_limit_keys_change_nothing() {
+    let mut world = World::new();
+    world.submit(keyed(&[1, 1, 2]));
+    world.submit(vec![group("q", 2)]);
+    world.submit(keyed(&[1]));
+    assert_eq!(ids(&world.claim("q", 9)), [1, 2, 3, 4, 5, 6]);
+    world.settings().per_key = Some(2);
+    world.submit(keyed(&[1, 2]));
+    assert_eq!(ids(&world.claim("q", 9)), [8], "three of key 1 run already, one of key 2");
+}
+
+/// As many blocked keys as there may be: finding one that may go costs the same.
+#[test]
+fn blocked_keys_are_not_looked_at() {
+    let mut world = World::new();
+    (world.settings().per_key, world.checks) = (Some(1), false);
+    let spec = |n: u64| {
+        let mut key = [0; 16];
+        key[..8].copy_from_slice(&n.to_be_bytes());
+        Spec::plain(name("q")).with_key(Some(Key(key)))
+    };
+    let pairs = (0..20_000).map(|n| Group { spec: spec(n).into(), ..group("q", 2) });
+    world.submit(pairs.collect());
+    assert_eq!(world.claim("q", 20_000).len(), 20_000);
+    assert_eq!(world.claim("q", 1).len(), 0, "all keys are at their limit");
+    world.submit(vec![Group { spec: spec(20_000).into(), ..group("q", 1) }]);
+    assert_eq!(ids(&world.claim("q", 1)), [40_001]);
+    check::check(&world.core.state);
+}

@@ -9,7 +9,7 @@ fn ids(leases: &[LeaseId]) -> Vec<u64> {
 }
 
 fn urgent(queue: &str, priority: u32) -> Group {
-    let spec = Spec { priority: Priority(priority), ..Spec::plain(name(queue)) };
+    let spec = SpecOptions { priority: Priority(priority), ..SpecOptions::plain(name(queue)) };
     Group { spec: spec.into(), ..group(queue, 1) }
 }
 
@@ -21,7 +21,10 @@ fn ten_million_jobs_that_are_alike_are_one_entry_whatever_their_state() {
     assert_eq!(world.core.state.entries(), 1);
     assert_eq!(ids(&world.claim("q", 3)), [1, 2, 3]);
     assert_eq!(world.core.state.entries(), 2, "those that are leased, and the others");
-    assert_eq!(world.core.state.ahead_of(JobId(10_000_000), Retries::Alternate), Some(9_999_996));
+    assert_eq!(
+        world.core.state.ahead_of(JobId(10_000_000), Retries::Alternate, None).map(|ahead| ahead.jobs),
+        Some(9_999_996)
+    );
 }
 
 #[test]
@@ -88,10 +91,10 @@ fn where_jobs_stand_that_come_back_is_a_choice() {
             world.run(Command::Vanish { session: 7 }).unwrap();
             world.wait(secs(1));
             for (ahead, id) in order.iter().enumerate() {
-                let said = world.core.state.ahead_of(JobId(*id), retries);
+                let said = world.core.state.ahead_of(JobId(*id), retries, None).map(|ahead| ahead.jobs);
                 assert_eq!(said, Some(ahead as u64), "job {id}, {retries:?}");
             }
-            assert_eq!(world.core.state.ahead_of(JobId(10), retries), Some(8));
+            assert_eq!(world.core.state.ahead_of(JobId(10), retries, None).map(|ahead| ahead.jobs), Some(8));
             let mut claimed = Vec::new();
             while claimed.len() < 9 {
                 claimed.extend(ids(&world.claim("q", at_once)));

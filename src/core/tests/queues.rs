@@ -4,7 +4,7 @@ use super::world::{World, group, name, secs};
 use crate::core::*;
 
 fn group_of(queue: &str, owner: u32) -> Group {
-    Group { spec: Spec { owner, ..Spec::plain(name(queue)) }.into(), ..group(queue, 1) }
+    Group { spec: SpecOptions { owner, ..SpecOptions::plain(name(queue)) }.into(), ..group(queue, 1) }
 }
 
 fn submit(world: &mut World, queue: &str, owner: u32) -> Result<Outcome, Rejection> {

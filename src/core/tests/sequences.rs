@@ -25,6 +25,7 @@ enum Step {
     Order(usize, Retries),
     /// How many at a time, and how fast: a count, and seconds for so many.
     Pace(usize, Option<u32>, Option<(u32, u64)>),
+    PerKey(usize, Option<u32>),
     /// The daemon dies: the state is folded anew from all events.
     Crash,
     /// The daemon starts from a checkpoint: the state is put together from rows and books.
@@ -58,15 +59,20 @@ fn new_group() -> impl Strategy<Value = Group> {
         prop::option::of(1..4u32),
         prop::option::of(backoff),
     )
-        .prop_map(|(queue, priority, attempts, backoff)| Spec {
+        .prop_map(|(queue, priority, attempts, backoff)| SpecOptions {
             priority: Priority(priority),
             attempts,
             backoff,
-            ..Spec::plain(queue)
+            ..SpecOptions::plain(queue)
         });
-    let plain = queue().prop_map(Spec::plain);
-    (prop_oneof![spec, plain], 0..5u64, start, prop::option::weighted(0.3, wait()))
-        .prop_map(|(spec, count, start, ttl)| Group { spec: spec.into(), count, start, ttl })
+    let plain = queue().prop_map(SpecOptions::plain);
+    let key = prop::option::weighted(0.4, (0..3u8).prop_map(|n| Key([n; 16])));
+    (prop_oneof![spec, plain], key, 0..5u64, start, prop::option::weighted(0.3, wait())).prop_map(
+        |(options, key, count, start, ttl)| {
+            let spec = Spec::from(options).with_key(key).into();
+            Group { spec, count, start, ttl }
+        },
+    )
 }
 
 fn exit() -> impl Strategy<Value = Option<Exit>> {
@@ -117,6 +123,8 @@ fn step() -> impl Strategy<Value = Step> {
             .prop_map(|(n, retries)| Step::Order(n, retries)),
         1 => (0..4usize, prop::option::of(0..4u32), prop::option::of((1..4u32, 1..4u64)))
             .prop_map(|(n, most, rate)| Step::Pace(n, most, rate)),
+        1 => (0..4usize, prop::sample::select(vec![None, Some(1), Some(1), Some(2)]))
+            .prop_map(|(n, most)| Step::PerKey(n, most)),
         1 => Just(Step::Crash),
         1 => Just(Step::Restore),
     ]
@@ -167,13 +175,16 @@ impl Promises {
                         let (first, second) = (one.spec.priority, next.spec.priority);
                         assert!(first <= second, "priority comes first");
                         let by_arrival = first < second || !fresh(one.id) || !fresh(next.id);
-                        assert!(by_arrival || one.id < next.id, "then order of arrival");
+                        // What its key holds back may go after others that came later.
+                        let alike = one.spec.key == next.spec.key;
+                        assert!(by_arrival || !alike || one.id < next.id, "then order of arrival");
                     }
                 }
                 for grant in grants {
                     let skipped = after.0.iter().any(|(range, job)| {
                         let rank = |priority, id| (priority, if fresh(grant.id) { id } else { JobId(0) });
                         job.state() == JobState::Ready
+                            && job.spec.key.is_none()
                             && job.spec.queue == grant.spec.queue
                             && (is_fresh(job) || job.spec.priority < grant.spec.priority)
                             && rank(job.spec.priority, range.first) < rank(grant.spec.priority, grant.id)
@@ -305,6 +316,9 @@ fn play(steps: Vec<(Duration, Step)>) {
                 settings.concurrency = most;
                 settings.rate = rate.and_then(|(count, per)| Rate::new(count, secs(per), Some(count)));
             }),
+            Step::PerKey(n, most) => {
+                change_settings(&mut world, &mut model, n, |settings| settings.per_key = most);
+            }
             Step::Crash => {
                 // As commits hold them: joined where they say the same.
                 let mut log: Vec<Event> = Vec::new();

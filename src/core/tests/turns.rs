@@ -4,11 +4,30 @@ use super::model::{Model, Plain};
 use crate::core::*;
 
 impl Model {
+    /// Whether its key lets a ready job go: it is the first of those that have it, and not too many of them are leased.
+    fn may_go(&self, at: usize) -> bool {
+        let (id, job) = (&self.jobs[at].0, &self.jobs[at].1);
+        if job.spec.key.is_none() {
+            return true;
+        }
+        let others = || {
+            let alike = |other: &&(u64, Plain)| {
+                (&other.1.spec.queue, other.1.spec.key) == (&job.spec.queue, job.spec.key)
+            };
+            self.jobs.iter().filter(alike)
+        };
+        let first = others().filter(|(_, other)| other.state == JobState::Ready);
+        let first = first.min_by_key(|(id, other)| (other.spec.priority, *id));
+        let leased = others().filter(|(_, other)| other.state.kind() == StateKind::Leased).count();
+        let per_key = self.settings.of(&job.spec.queue).per_key;
+        first.is_some_and(|(first, _)| first == id) && per_key.is_none_or(|most| leased < most as usize)
+    }
+
     /// The place of the next job of a queue.
     pub(super) fn next(&self, name: &QueueName) -> Option<usize> {
         let is_ready =
             |at: &usize| self.jobs[*at].1.spec.queue == *name && self.jobs[*at].1.state == JobState::Ready;
-        let ready = || (0..self.jobs.len()).filter(is_ready);
+        let ready = || (0..self.jobs.len()).filter(is_ready).filter(|at| self.may_go(*at));
         let first = ready().map(|at| self.jobs[at].1.spec.priority).min()?;
         let came_back = |job: &Plain| job.failed + job.crashes + job.later > 0;
         let (back, fresh): (Vec<_>, Vec<_>) = ready()

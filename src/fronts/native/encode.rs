@@ -113,6 +113,7 @@ fn claimed(job: Claimed, (now, ahead_ms): (Time, i64)) -> wire::ClaimedJob {
         priority: spec.priority.0,
         owner: spec.owner,
         tags: envelope.as_ref().map_or_else(Vec::new, tags),
+        key: envelope.as_ref().and_then(|envelope| envelope.key()).map(str::to_owned),
         body,
     }
 }

@@ -5,15 +5,14 @@ use super::encode;
 use super::last_submit::{Alike, LastSubmit};
 use super::requests::unreadable;
 use crate::clock::Clock;
-use crate::core::{BACKOFF_MAX, Backoff, Group, Growth, Priority, Spec, Start, Time};
+use crate::core::{BACKOFF_MAX, Backoff, Group, Growth, Priority, Spec, SpecOptions, Start, Time};
 use crate::engine::Origin;
 use crate::protocol::{self as wire, Request, SubmitGroup, Version};
 use crate::server::requests::{Asked, millis, queue_name};
-use crate::server::submit::{Submission, allow, check_options, submit};
+use crate::server::submit::{Submission, allow, check_options, key, submit};
 use crate::server::{Fault, Hub, Kind, Limits};
 use crate::store::{Envelope, Store};
 use bytes::{Bytes, BytesMut};
-use std::sync::Arc;
 use std::time::Duration;
 
 // The wire and the core agree.
@@ -143,8 +142,9 @@ fn group(
         wire::Start::After(ms) => Start::After(millis(ms)),
         wire::Start::At(ms) => Start::At(clock.at_wall(Time(ms))),
     };
-    let envelope = envelope(options.tags)?;
-    let spec = Arc::new(Spec {
+    let key = options.key.as_deref().map(key);
+    let envelope = envelope(options.tags, options.key)?;
+    let options_of = SpecOptions {
         queue: queue_name(&options.queue)?,
         priority: options.priority.map(Priority).unwrap_or_default(),
         attempts: options.attempts,
@@ -152,17 +152,18 @@ fn group(
         timeout: options.timeout_ms.map(millis),
         has_envelope: envelope.is_some(),
         owner,
-    });
+    };
+    let spec = Spec::from(options_of).with_key(key).into();
     Ok((Group { spec, count, start, ttl: options.ttl_ms.map(millis) }, envelope))
 }
 
-/// The envelope with these tags, if there are any.
-fn envelope(tags: Vec<(String, String)>) -> Result<Option<Bytes>, Fault> {
-    if tags.is_empty() {
+/// The envelope with these tags and this key, if there are any.
+fn envelope(tags: Vec<(String, String)>, key: Option<String>) -> Result<Option<Bytes>, Fault> {
+    if tags.is_empty() && key.is_none() {
         return Ok(None);
     }
     let tags = tags.into_iter().map(|(name, value)| (name.into(), value.into()));
-    let envelope = Envelope::new(tags.collect());
+    let envelope = Envelope::new(tags.collect()).and_then(|tags| tags.with_key(key.map(Into::into)));
     let envelope = envelope.map_err(|error| Fault::new(Kind::TooLarge, error.to_string()))?;
     Ok(Some(envelope.encode()))
 }

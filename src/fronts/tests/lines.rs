@@ -2,7 +2,7 @@
 //! ATTEMPT`, one per line. Its requests have no numbers, so it takes one after the other.
 
 use crate::clock::Clock;
-use crate::core::{Attempt, Group, JobId, LeaseId, Spec, Start, Time, Verdict};
+use crate::core::{Attempt, Group, JobId, LeaseId, SpecOptions, Start, Time, Verdict};
 use crate::engine::{Answer, Claimed, Origin};
 use crate::server::requests::{self, Asked, ClaimAsked, queue_name};
 use crate::server::submit::{Submission, allow, submit};
@@ -134,7 +134,7 @@ fn submit_one<S: Store + 'static>(
     body: Bytes,
 ) -> Result<(), Fault> {
     hub.service.borrow().limits.check_bodies(std::slice::from_ref(&body))?;
-    let spec = Spec { owner: asked.peer.caller.uid, ..Spec::plain(queue_name(queue)?) };
+    let spec = SpecOptions { owner: asked.peer.caller.uid, ..SpecOptions::plain(queue_name(queue)?) };
     let group = Group { spec: spec.into(), count: 1, start: Start::Now, ttl: None };
     let mut submission = Submission::default();
     submission.add(group, false, None, [body]);

@@ -33,8 +33,8 @@ fn options() -> impl Strategy<Value = JobOptions> {
         |(growth, base_ms, max_ms, jitter_permille)| WireBackoff { growth, base_ms, max_ms, jitter_permille },
     );
     let numbers = any::<(Option<u32>, Option<u64>, Option<u32>, Option<u64>)>();
-    (text(), start, prop::option::of(backoff), numbers, tags()).prop_map(
-        |(queue, start, backoff, (priority, ttl_ms, attempts, timeout_ms), tags)| JobOptions {
+    (text(), start, prop::option::of(backoff), numbers, tags(), prop::option::of(text())).prop_map(
+        |(queue, start, backoff, (priority, ttl_ms, attempts, timeout_ms), tags, key)| JobOptions {
             queue,
             priority,
             start,
@@ -43,6 +43,7 @@ fn options() -> impl Strategy<Value = JobOptions> {
             backoff,
             timeout_ms,
             tags,
+            key,
         },
     )
 }
@@ -122,22 +123,32 @@ fn request() -> impl Strategy<Value = Request> {
 }
 
 fn response() -> impl Strategy<Value = Response> {
-    let job = (lease(), any::<[u64; 3]>(), any::<[u32; 3]>(), text(), tags(), bytes()).prop_map(
-        |(lease, [timeout_ms, lease_ms, until_ms], [attempts, priority, owner], queue, tags, body)| {
-            ClaimedJob {
-                lease,
-                attempts,
-                timeout_ms,
-                lease_ms,
-                until_ms,
-                queue: queue.into(),
-                priority,
-                owner,
-                tags,
-                body,
-            }
-        },
-    );
+    let job =
+        (lease(), any::<[u64; 3]>(), any::<[u32; 3]>(), text(), tags(), (prop::option::of(text()), bytes()))
+            .prop_map(
+                |(
+                    lease,
+                    [timeout_ms, lease_ms, until_ms],
+                    [attempts, priority, owner],
+                    queue,
+                    tags,
+                    (key, body),
+                )| {
+                    ClaimedJob {
+                        lease,
+                        attempts,
+                        timeout_ms,
+                        lease_ms,
+                        until_ms,
+                        queue: queue.into(),
+                        priority,
+                        owner,
+                        tags,
+                        key,
+                        body,
+                    }
+                },
+            );
     let fault = prop_oneof![
         any::<u64>().prop_map(|id| LeaseFault::NotFound { id }),
         (lease(), any::<u32>(), 0u8..7).prop_map(|(lease, current, state)| LeaseFault::Lost {
@@ -197,10 +208,27 @@ fn the_frame(bytes: &[u8]) -> (Header, Bytes) {
     frame
 }
 
+/// Without what a version has no place for.
+fn request_in(version: Version, mut request: Request) -> Request {
+    if let (Version::One, Request::Submit(groups) | Request::SubmitAndWait { groups, .. }) =
+        (version, &mut request)
+    {
+        groups.iter_mut().for_each(|group| group.options.key = None);
+    }
+    request
+}
+
+fn response_in(version: Version, mut response: Response) -> Response {
+    if let (Version::One, Response::Jobs(jobs)) = (version, &mut response) {
+        jobs.iter_mut().for_each(|job| job.key = None);
+    }
+    response
+}
+
 proptest! {
     #[test]
     fn a_request_reads_as_it_was_written(version in version(), request in request(), number: u32) {
-        let mut bytes = Vec::new();
+        let (request, mut bytes) = (request_in(version, request), Vec::new());
         version.encode_request(&request, number, &mut bytes);
         let (header, payload) = the_frame(&bytes);
         prop_assert_eq!(header.request, number);
@@ -235,7 +263,7 @@ proptest! {
 
     #[test]
     fn a_response_reads_as_it_was_written(version in version(), response in response(), number: u32) {
-        let mut bytes = Vec::new();
+        let (response, mut bytes) = (response_in(version, response), Vec::new());
         version.encode_response(&response, number, &mut bytes);
         let (header, payload) = the_frame(&bytes);
         prop_assert_eq!(header.request, number);

@@ -137,6 +137,7 @@ fn what_is_usual_is_as_short_as_in_version_1() {
         priority: 1024,
         owner: 1000,
         tags: Vec::new(),
+        key: None,
         body: "body".into(),
     };
     let jobs = Response::Jobs(vec![job]);

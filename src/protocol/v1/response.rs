@@ -93,6 +93,7 @@ fn get_job(reader: &mut Reader, last_queue: Option<Arc<str>>) -> Result<ClaimedJ
         priority: reader.u32("the priority")?,
         owner: reader.u32("the owner")?,
         tags: get_tags(reader)?,
+        key: None,
         body: {
             let len = reader.u32("the body's length")? as usize;
             reader.bytes(len, "the body")?

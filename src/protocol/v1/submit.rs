@@ -81,6 +81,7 @@ pub(super) fn get_group(reader: &mut Reader) -> Result<SubmitGroup, Malformed> {
         backoff: has(BACKOFF).then(|| get_backoff(reader)).transpose()?,
         timeout_ms: has(TIMEOUT).then(|| reader.u64("the timeout")).transpose()?,
         tags: if has(TAGS) { get_tags(reader)? } else { Vec::new() },
+        key: None,
     };
     Ok(SubmitGroup { options, bodies: get_bodies(reader)?.into_vec() })
 }

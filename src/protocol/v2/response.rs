@@ -15,6 +15,7 @@ use std::sync::Arc;
 // Of a job.
 const TIMEOUT: u8 = 1;
 const TAGS: u8 = 2;
+const KEY: u8 = 3;
 
 // Of a refused settle or extend.
 const NAMED: u8 = 1;
@@ -96,6 +97,9 @@ fn put_job(out: &mut Vec<u8>, job: &ClaimedJob) {
         tagged::put_number(out, TIMEOUT, job.timeout_ms);
     }
     put_tags(out, TAGS, &job.tags);
+    if let Some(key) = &job.key {
+        tagged::put_bytes(out, KEY, key.as_bytes());
+    }
     tagged::put_end(out);
     out.put_u32_le(job.body.len() as u32);
     out.extend_from_slice(&job.body);
@@ -121,12 +125,14 @@ fn get_job(reader: &mut Reader, last_queue: Option<Arc<str>>) -> Result<ClaimedJ
         priority: reader.u32("the priority")?,
         owner: reader.u32("the owner")?,
         tags: Vec::new(),
+        key: None,
         body: Bytes::new(),
     };
     tagged::read(reader, "a job", |number, value| {
         match number {
             TIMEOUT => job.timeout_ms = value.u64("the timeout")?,
             TAGS => job.tags = get_tags(value)?,
+            KEY => job.key = Some(value.text("the key")?),
             _ => return Ok(false),
         }
         Ok(true)

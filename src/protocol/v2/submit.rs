@@ -15,6 +15,8 @@ const ATTEMPTS: u8 = 5;
 const BACKOFF: u8 = 6;
 const TIMEOUT: u8 = 7;
 const TAGS: u8 = 8;
+/// Whoever does not know it must not take the job: it would run beside others.
+const KEY: u8 = 9;
 
 /// Kind, base, longest, jitter.
 const BACKOFF_LEN: usize = 1 + 8 + 8 + 2;
@@ -26,7 +28,7 @@ pub(super) fn put_group(out: &mut Vec<u8>, group: &SubmitGroup) {
 }
 
 fn put_options(out: &mut Vec<u8>, options: &JobOptions) {
-    let JobOptions { queue: _, priority, start, ttl_ms, attempts, backoff, timeout_ms, tags } = options;
+    let JobOptions { queue: _, priority, start, ttl_ms, attempts, backoff, timeout_ms, tags, key } = options;
     let mut put = |number, value: Option<u64>| {
         if let Some(value) = value {
             tagged::put_number(out, number, value);
@@ -47,6 +49,9 @@ fn put_options(out: &mut Vec<u8>, options: &JobOptions) {
         tagged::put_number(out, TIMEOUT, *ms);
     }
     put_tags(out, TAGS, tags);
+    if let Some(key) = key {
+        tagged::put_bytes(out, KEY | tagged::MUST, key.as_bytes());
+    }
     tagged::put_end(out);
 }
 
@@ -65,6 +70,7 @@ pub(super) fn get_group(reader: &mut Reader) -> Result<SubmitGroup, Fault> {
             BACKOFF => options.backoff = Some(get_backoff(value)?),
             TIMEOUT => options.timeout_ms = Some(value.u64("the timeout")?),
             TAGS => options.tags = get_tags(value)?,
+            KEY => options.key = Some(value.text("the key")?),
             _ => return Ok(false),
         }
         Ok(true)

@@ -53,7 +53,8 @@ fn words<S: Store + 'static>(hub: &Hub<S>, job: &Job, reasons: &[Reason], now: T
     let mut words: Vec<String> = reasons.iter().map(|why| reason(why, now)).collect();
     let timeout = hub.service.borrow().settings.of(queue).timeout_of(&job.spec);
     words.extend(reasons.iter().filter_map(|why| may_run(why, timeout, now)));
-    let now_or_next = |why: &Reason| matches!(why, Reason::Behind { .. } | Reason::Next(_));
+    let now_or_next =
+        |why: &Reason| matches!(why, Reason::Behind { .. } | Reason::BehindInKey { .. } | Reason::Next(_));
     let later = |why: &Reason| matches!(why, Reason::NotDue { .. });
     if let Some(at) = reasons.iter().position(now_or_next) {
         words.splice(at..at, untaken(queue, &takers, false));
@@ -74,7 +75,8 @@ fn as_shown(why: &Reason, clock: &Clock) -> Reason {
         }
         Reason::Draining
         | Reason::QueuePaused(_)
-        | Reason::Limited { by: Limit::Concurrency { .. }, .. }
+        | Reason::Limited { by: Limit::Concurrency { .. } | Limit::PerKey { .. }, .. }
+        | Reason::BehindInKey { .. }
         | Reason::Behind { .. }
         | Reason::Next(_) => {}
     }
@@ -137,6 +139,9 @@ fn reason(why: &Reason, now: Time) -> String {
         Reason::Limited { queue, by: Limit::Concurrency { leased, limit } } => format!(
             "queue `{queue}` is at its limit of jobs that run at a time: {leased} of {limit} (queues.{queue}.concurrency)"
         ),
+        Reason::Limited { queue, by: Limit::PerKey { leased, limit } } => format!(
+            "its key is at its limit of jobs that run at a time: {leased} of {limit} (queues.{queue}.per_key)"
+        ),
         Reason::Limited { queue, by: Limit::Rate { rate, until } } => {
             let (next, at) = (when(*until, now), show_point(*until));
             format!(
@@ -156,6 +161,9 @@ fn reason(why: &Reason, now: Time) -> String {
         }
         Reason::Behind { jobs: ahead } => {
             format!("{} {} before it in the queue", jobs(*ahead), if *ahead == 1 { "is" } else { "are" })
+        }
+        Reason::BehindInKey { jobs: ahead } => {
+            format!("{} with its key {} before it", jobs(*ahead), if *ahead == 1 { "is" } else { "are" })
         }
         Reason::Next(queue) => format!("it is next in queue `{queue}`"),
         Reason::Leased { attempt, since, until, bound } => {

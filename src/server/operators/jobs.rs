@@ -18,12 +18,8 @@ pub(crate) fn job<S: Store + 'static>(hub: &Hub<S>, peer: &Peer, id: JobId) -> R
     let job = job.ok_or_else(|| not_found(id))?;
     let (command, _) = commands::of(hub, id, &job);
     let tags = match job.spec.has_envelope {
-        true => hub
-            .engine
-            .borrow_mut()
-            .peek_envelope(id)
-            .map_or(Tags::Unread, |envelope| Tags::Read(tags(&envelope))),
-        false => Tags::default(),
+        true => hub.engine.borrow_mut().peek_envelope(id).map_or(Written::Unread, Written::Read),
+        false => Written::default(),
     };
     Ok(JobView { command, ..view(hub, id, &job, tags) })
 }
@@ -52,16 +48,16 @@ pub(crate) fn ends(ends: Vec<End>) -> Vec<EndView> {
     ends.into_iter().map(view).collect()
 }
 
-/// The tags of a job, which are read where it is shown.
-pub(super) enum Tags {
-    Read(Vec<(String, String)>),
+/// What is written on a job, which is read where it is shown.
+pub(super) enum Written {
+    Read(Envelope),
     /// They cannot be read.
     Unread,
 }
 
-impl Default for Tags {
-    fn default() -> Tags {
-        Tags::Read(Vec::new())
+impl Default for Written {
+    fn default() -> Written {
+        Written::Read(Envelope::default())
     }
 }
 
@@ -70,10 +66,10 @@ pub(crate) fn tags(envelope: &Envelope) -> Vec<(String, String)> {
 }
 
 /// A job as people see it, but for what takes reading.
-pub(super) fn view<S: Store + 'static>(hub: &Hub<S>, id: JobId, job: &Job, tags: Tags) -> JobView {
-    let (tags, tags_unread) = match tags {
-        Tags::Read(tags) => (tags, false),
-        Tags::Unread => (Vec::new(), true),
+pub(super) fn view<S: Store + 'static>(hub: &Hub<S>, id: JobId, job: &Job, written: Written) -> JobView {
+    let (envelope, tags_unread) = match written {
+        Written::Read(envelope) => (envelope, false),
+        Written::Unread => (Envelope::default(), true),
     };
     let service = hub.service.borrow();
     let settings = service.settings.of(&job.spec.queue);
@@ -112,7 +108,8 @@ pub(super) fn view<S: Store + 'static>(hub: &Hub<S>, id: JobId, job: &Job, tags:
         kept_until: job.state().ended().and_then(|end| some(end.keep_until)),
         expires_at: some(job.expires_at()),
         owner: job.spec.owner,
-        tags,
+        key: envelope.key().map(str::to_owned),
+        tags: tags(&envelope),
         tags_unread,
         failures: job.failures().iter().map(|failure| self::failure(failure, &hub.clock)).collect(),
         stderr_tail: None,

@@ -1,7 +1,7 @@
 //! A page of jobs: those that match the request, and that the caller may see.
 
 use super::commands;
-use super::jobs::{Tags, tags, view};
+use super::jobs::{Written, view};
 use crate::core::{IdRange, Job, JobId, QueueName, State, StateKind};
 use crate::server::fault::{Fault, Kind};
 use crate::server::hub::Hub;
@@ -28,7 +28,7 @@ const COMMANDS_BYTES_MAX: usize = 1 << 20;
 struct Filter {
     queue: Option<QueueName>,
     state: Option<StateKind>,
-    /// Tags that a job must have all of: they are not in memory.
+    /// Written that a job must have all of: they are not in memory.
     tags: Vec<(String, String)>,
 }
 
@@ -41,10 +41,12 @@ impl Filter {
     }
 
     /// Whether it takes a job that it may take.
-    fn takes(&self, tags: &Tags) -> bool {
+    fn takes(&self, tags: &Written) -> bool {
         match tags {
-            Tags::Read(tags) => self.tags.iter().all(|tag| tags.contains(tag)),
-            Tags::Unread => self.tags.is_empty(),
+            Written::Read(envelope) => self.tags.iter().all(|(name, value)| {
+                envelope.tags().iter().any(|(own, of_it)| (&**own, &**of_it) == (&**name, &**value))
+            }),
+            Written::Unread => self.tags.is_empty(),
         }
     }
 }
@@ -98,7 +100,7 @@ pub(crate) async fn list<S: Store + 'static>(
 }
 
 /// A page: jobs with their tags, and where to go on.
-type Page = (Vec<(JobId, Job, Tags)>, Option<u64>);
+type Page = (Vec<(JobId, Job, Written)>, Option<u64>);
 
 /// Reads the envelopes, on another thread since they may be on the disk, and takes the first jobs that fit.
 async fn read<S: Store + 'static>(
@@ -109,7 +111,7 @@ async fn read<S: Store + 'static>(
 ) -> Result<Page, Fault> {
     let with: Vec<_> = found.jobs().filter(|(_, job)| job.spec.has_envelope).map(|(id, _)| id).collect();
     if with.is_empty() {
-        let jobs = found.jobs().map(|(id, job)| (id, job.clone(), Tags::default()));
+        let jobs = found.jobs().map(|(id, job)| (id, job.clone(), Written::default()));
         return Ok((jobs.collect(), found.next));
     }
     let reads = hub.engine.borrow().envelopes(with);
@@ -140,13 +142,11 @@ fn fitting(
     let (mut page, mut unread) = (Vec::new(), Vec::new());
     for (id, job) in found.jobs() {
         let tags = match envelopes.get(&id) {
-            _ if !job.spec.has_envelope => Tags::default(),
-            Some(bytes) => {
-                Envelope::decode(bytes).map_or(Tags::Unread, |envelope| Tags::Read(tags(&envelope)))
-            }
-            None => Tags::Unread,
+            _ if !job.spec.has_envelope => Written::default(),
+            Some(bytes) => Envelope::decode(bytes).map_or(Written::Unread, Written::Read),
+            None => Written::Unread,
         };
-        if !filter.tags.is_empty() && matches!(tags, Tags::Unread) {
+        if !filter.tags.is_empty() && matches!(tags, Written::Unread) {
             unread.push(id);
         } else if filter.takes(&tags) {
             page.push((id, job.clone(), tags));

@@ -9,11 +9,13 @@ use bytes::Bytes;
 const VERSION: u8 = 1;
 
 const TAG: u8 = 1;
+const KEY: u8 = 2;
 
 /// What is written on a job for people and workers.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Envelope {
     tags: Vec<(Box<str>, Box<str>)>,
+    key: Option<Box<str>>,
 }
 
 /// An envelope that is too large.
@@ -31,6 +33,12 @@ pub enum EnvelopeError {
         /// How many bytes they have.
         len: usize,
     },
+    /// The key is too long.
+    #[error("the key has {len} bytes, at most {max} are allowed: use a hash of it", max = Envelope::KEY_MAX)]
+    KeyTooLong {
+        /// How many bytes it has.
+        len: usize,
+    },
 }
 
 impl Envelope {
@@ -38,6 +46,9 @@ impl Envelope {
     pub const TAGS_MAX: usize = 512;
     /// The most tags that a job may have: empty ones take room on the disk as well.
     pub const TAG_COUNT_MAX: usize = 64;
+
+    /// The longest key, in bytes.
+    pub const KEY_MAX: usize = 256;
 
     /// An envelope with these tags: names and values, in the order in which they are shown.
     ///
@@ -59,22 +70,38 @@ impl Envelope {
         if len > Self::TAGS_MAX {
             return Err(EnvelopeError::TagsTooLong { len });
         }
-        Ok(Envelope { tags })
+        Ok(Envelope { tags, key: None })
+    }
+
+    /// The same with the text of the job's key, if it has one.
+    ///
+    /// # Errors
+    /// It is too long.
+    pub fn with_key(self, key: Option<Box<str>>) -> Result<Envelope, EnvelopeError> {
+        match &key {
+            Some(key) if key.len() > Self::KEY_MAX => Err(EnvelopeError::KeyTooLong { len: key.len() }),
+            _ => Ok(Envelope { key, ..self }),
+        }
     }
 
     /// One that an older version of this program has taken.
     pub(super) fn of_old(tags: Vec<(Box<str>, Box<str>)>) -> Envelope {
-        Envelope { tags }
+        Envelope { tags, key: None }
     }
 
-    /// Whether nothing is written on it: a job without tags has no envelope.
+    /// Whether nothing is written on it: a job without tags and key has no envelope.
     pub fn is_empty(&self) -> bool {
-        self.tags.is_empty()
+        self.tags.is_empty() && self.key.is_none()
     }
 
     /// Names and values.
     pub fn tags(&self) -> &[(Box<str>, Box<str>)] {
         &self.tags
+    }
+
+    /// The text of the job's key.
+    pub fn key(&self) -> Option<&str> {
+        self.key.as_deref()
     }
 
     /// As it is stored.
@@ -84,6 +111,7 @@ impl Envelope {
             for (name, value) in &self.tags {
                 fields.put(TAG, (&**name, &**value));
             }
+            fields.put_some(KEY, self.key.as_deref());
         });
         out.into()
     }
@@ -99,6 +127,10 @@ impl Envelope {
             TAG => {
                 let (name, value) = field.value::<(&str, &str)>()?;
                 envelope.tags.push((name.into(), value.into()));
+                Ok(())
+            }
+            KEY => {
+                envelope.key = Some(field.value::<&str>()?.into());
                 Ok(())
             }
             _ => Err(field.unknown("an envelope")),

@@ -5,7 +5,9 @@ use super::event::{ExitV2, RangeV1};
 use super::job::{StateV1, check_failures, from_moment};
 use super::options::{BackoffV1, DurationV1};
 use super::{DecodeError, Envelope, Reader};
-use crate::core::{Attempt, Event, Exit, Failure, IdRange, Job, JobCounts, Priority, QueueName, Spec, Time};
+use crate::core::{
+    Attempt, Event, Exit, Failure, IdRange, Job, JobCounts, Priority, QueueName, Spec, SpecOptions, Time,
+};
 use bincode::error::DecodeError as BincodeError;
 use bincode::{BorrowDecode, Decode, de::BorrowDecoder};
 use bytes::Bytes;
@@ -141,7 +143,7 @@ impl SpecV1<'_> {
     fn split(self) -> Result<(Spec, Option<Bytes>), DecodeError> {
         let tags = self.tags.0;
         let envelope = (!tags.is_empty()).then(|| Envelope::of_old(tags).encode());
-        let spec = Spec {
+        let spec = SpecOptions {
             queue: QueueName::new(self.queue)?,
             priority: Priority(self.priority),
             attempts: self.attempts,
@@ -150,7 +152,7 @@ impl SpecV1<'_> {
             has_envelope: envelope.is_some(),
             owner: self.owner,
         };
-        Ok((spec, envelope))
+        Ok((spec.into(), envelope))
     }
 }
 

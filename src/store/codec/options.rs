@@ -2,7 +2,7 @@
 
 use super::fields::{put_fields, read_fields};
 use super::{DecodeError, Reader, put};
-use crate::core::{Backoff, Growth, Priority, QueueName, Spec};
+use crate::core::{Backoff, Growth, Key, Priority, QueueName, Spec, SpecOptions};
 use bincode::{BorrowDecode, Encode};
 use std::time::Duration;
 
@@ -13,6 +13,7 @@ const BACKOFF: u8 = 3;
 const TIMEOUT: u8 = 4;
 const OWNER: u8 = 5;
 const ENVELOPE: u8 = 6;
+const KEY: u8 = 7;
 
 pub(super) fn put_spec(spec: &Spec, out: &mut Vec<u8>) {
     put(spec.queue.as_str(), out);
@@ -23,11 +24,13 @@ pub(super) fn put_spec(spec: &Spec, out: &mut Vec<u8>) {
         fields.put_some(TIMEOUT, spec.timeout.map(DurationV1::from));
         fields.put_some(OWNER, (spec.owner != 0).then_some(spec.owner));
         fields.put_some(ENVELOPE, spec.has_envelope.then_some(()));
+        fields.put_some(KEY, spec.key.map(|key| key.0));
     });
 }
 
 pub(super) fn read_spec(reader: &mut Reader<'_>) -> Result<Spec, DecodeError> {
-    let mut spec = Spec::plain(QueueName::new(reader.take()?)?);
+    let mut spec = SpecOptions::plain(QueueName::new(reader.take()?)?);
+    let mut key = None;
     read_fields(reader, |field| {
         match field.number {
             PRIORITY => spec.priority = Priority(field.value()?),
@@ -39,11 +42,12 @@ pub(super) fn read_spec(reader: &mut Reader<'_>) -> Result<Spec, DecodeError> {
                 field.value::<()>()?;
                 spec.has_envelope = true;
             }
+            KEY => key = Some(Key(field.value()?)),
             _ => return Err(field.unknown("a job's options")),
         }
         Ok(())
     })?;
-    Ok(spec)
+    Ok(Spec::from(spec).with_key(key))
 }
 
 #[derive(Encode, BorrowDecode)]

@@ -35,9 +35,10 @@ fn spec() -> impl Strategy<Value = Arc<Spec>> {
         prop::option::of(backoff),
         prop::option::of(0u64..99),
         any::<bool>(),
+        any::<Option<[u8; 16]>>(),
     )
-        .prop_map(|(queue, priority, attempts, backoff, timeout, has_envelope)| {
-            Arc::new(Spec {
+        .prop_map(|(queue, priority, attempts, backoff, timeout, has_envelope, key)| {
+            let options = SpecOptions {
                 queue: QueueName::new(&queue).unwrap(),
                 priority: Priority(priority),
                 attempts,
@@ -45,7 +46,8 @@ fn spec() -> impl Strategy<Value = Arc<Spec>> {
                 timeout: timeout.map(Duration::from_secs),
                 has_envelope,
                 owner: priority / 3,
-            })
+            };
+            Spec::from(options).with_key(key.map(Key)).into()
         })
 }
 
@@ -279,7 +281,8 @@ fn a_version_of_the_future_is_refused() {
 
 #[test]
 fn a_field_of_the_future_is_refused() {
-    let spec = Spec { priority: Priority(7), ..Spec::plain(QueueName::new("q").unwrap()) };
+    let spec =
+        Spec::from(SpecOptions { priority: Priority(7), ..SpecOptions::plain(QueueName::new("q").unwrap()) });
     let mut bytes = Vec::new();
     options::put_spec(&spec, &mut bytes);
     assert_eq!(bytes, [1, b'q', 1, 1, 1, 7]);
@@ -314,8 +317,8 @@ fn an_envelope_reads_as_it_was_written_and_has_bounds() {
 #[test]
 fn the_bytes_of_a_commit_are_these() {
     let jobs = || Ids::from(IdRange::new(JobId(3), 2));
-    let spec = Spec { priority: Priority(0), ..Spec::plain(QueueName::new("q").unwrap()) };
-    let spec = Arc::new(spec);
+    let options = SpecOptions { priority: Priority(0), ..SpecOptions::plain(QueueName::new("q").unwrap()) };
+    let spec: Arc<Spec> = options.into();
     let (at, due, end) = (Time(9), None, Ending { at: Time(9), keep_until: None });
     let (job, next) = (IdRange::from(JobId(3)), AfterFailure::Retry(Time(10)));
     let commit = Commit {
@@ -348,7 +351,7 @@ fn the_bytes_of_a_commit_are_these() {
 #[test]
 fn a_commit_whose_blobs_do_not_fit_its_events_is_told() {
     let commit = |has_envelope, bodies, envelopes: &[(u64, u64)]| {
-        let spec = Arc::new(Spec { has_envelope, ..Spec::plain(QueueName::new("q").unwrap()) });
+        let spec = SpecOptions { has_envelope, ..SpecOptions::plain(QueueName::new("q").unwrap()) }.into();
         let jobs = IdRange::new(JobId(5), 3);
         let events = vec![Event::Submitted { jobs, spec, at: Time(0), due: None, expires_at: Time::NEVER }];
         let of = |(first, len): &(u64, u64)| (IdRange::new(JobId(*first), *len), Bytes::from_static(b"e"));
@@ -452,7 +455,8 @@ fn the_largest_rows_of_jobs_and_schedules_stay_below_their_bound() {
     let text = "x".repeat(Failure::TEXT_MAX);
     let runs = block_range(1).iter().map(|id| {
         let name = QueueName::new(&format!("{:0100}", id.0)).unwrap();
-        let spec = Arc::new(Spec { has_envelope: true, owner: u32::MAX, ..Spec::plain(name) });
+        let options = SpecOptions { has_envelope: true, owner: u32::MAX, ..SpecOptions::plain(name) };
+        let spec = Spec::from(options).with_key(Some(Key([255; 16]))).into();
         let (at, exit) = (Time(1 << 60), Some(Exit::Status(255)));
         let (attempt, later, started) = (Attempt(u32::MAX), u32::MAX, Some(at));
         let counts = JobCounts { attempt, failed: u32::MAX, crashes: u32::MAX, later };

@@ -295,6 +295,7 @@ pub(super) fn job(id: u64, body: impl Into<Bytes>) -> ClaimedJob {
         priority: 0,
         owner: rustix::process::geteuid().as_raw(),
         tags: vec![("order-no".into(), "12".into())],
+        key: None,
         body: body.into(),
     }
 }
