@@ -3,8 +3,8 @@
 
 use crate::access::Access;
 use crate::clock::Clock;
-use crate::config::{Config, ConfigErrors, DrainSubmits, Handler, Loaded, Overrides};
-use crate::core::Time;
+use crate::config::{self, Config, ConfigErrors, DrainSubmits, Handler, Loaded, Overrides};
+use crate::core::{Payload, Plan, SpecOptions, Time};
 use crate::engine::{Bounds, Engine};
 use crate::fronts::Native;
 use crate::notify::Notifier;
@@ -14,7 +14,7 @@ use crate::server::{
     self, Fatal, Hub, Limits, ListenError, Listening, OutputStore, OutputThread, Service, Wiring,
 };
 use crate::signals::{self, Signal};
-use crate::store::{AppendError, DiskStore, OpenError, Options, Recovered};
+use crate::store::{AppendError, DiskStore, Envelope, OpenError, Options, Recovered};
 use crate::telemetry::{self, events};
 use crate::views::HandlerView;
 use crate::worker::{Cgroups, OOM_ENV, Orphans, POOL_LOCK_ENV, PoolLock};
@@ -167,6 +167,7 @@ impl Daemon {
         let data = data.display().to_string();
         let socket_stays = listening.is_inherited();
         let hub = Hub::new(Wiring { engine, service, clock, outputs, data, socket_stays });
+        set_schedules(&hub, &config);
         let notifier = Notifier::new(|name| std::env::var_os(name));
         Ok(Daemon {
             hub,
@@ -273,6 +274,7 @@ fn act(
                     events::reloaded(&config.restart_needed(&loaded.config));
                     hub.configure(service(&loaded.config));
                     *config = loaded.config;
+                    set_schedules(hub, config);
                 }
                 Err(ConfigErrors(problems)) => events::reload_refused(&problems),
             }
@@ -363,6 +365,48 @@ fn store_options(config: &Config) -> Options {
         disk_reserve_bytes: config.limits.disk_reserve,
         ballast_bytes: config.storage.ballast,
         shrink_above_bytes: config.storage.shrink_above,
+    }
+}
+
+/// Brings the schedules of a configuration into force. What is not used is said in the log.
+fn set_schedules(hub: &Hub<DiskStore>, config: &Config) {
+    let plans: Vec<_> = config.schedules.iter().map(|(name, one)| (name.clone(), plan(one))).collect();
+    for (name, refusal) in hub.configure_schedules(&plans) {
+        events::schedule_refused(&name, &refusal);
+    }
+}
+
+/// What a configuration may have is what an envelope takes.
+const _: () = assert!(
+    config::SCHEDULE_TAGS.0 == Envelope::TAG_COUNT_MAX && config::SCHEDULE_TAGS.1 == Envelope::TAGS_MAX
+);
+
+/// What a schedule of the configuration submits, and when. Its jobs are the daemon's own.
+fn plan(schedule: &config::Schedule) -> Plan {
+    let tags = schedule.tags.iter().map(|(name, value)| (name.as_str().into(), value.as_str().into()));
+    let envelope = Envelope::new(tags.collect()).expect("the configuration was checked");
+    let envelope = Some(envelope).filter(|_| !schedule.tags.is_empty());
+    let options = SpecOptions {
+        priority: schedule.priority.unwrap_or_default(),
+        attempts: schedule.attempts,
+        timeout: schedule.timeout,
+        has_envelope: envelope.is_some(),
+        owner: rustix::process::geteuid().as_raw(),
+        ..SpecOptions::plain(schedule.queue.clone())
+    };
+    Plan {
+        rhythm: schedule.rhythm.clone(),
+        catch_up: schedule.catch_up,
+        overlap: schedule.overlap,
+        jitter: schedule.jitter,
+        spec: options.into(),
+        usual_priority: schedule.priority.is_none(),
+        ttl: schedule.ttl,
+        payload: Payload {
+            body: schedule.body.as_bytes().into(),
+            envelope: envelope.map(|envelope| (*envelope.encode()).into()),
+        },
+        configured: true,
     }
 }
 

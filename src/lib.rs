@@ -12,6 +12,7 @@
 //!   [`access`]: who may do what.
 //! - [`engine`]: collects what arrives into a commit, and lets nobody learn of anything before that is on disk.
 //! - [`core`]: decides. A pure state machine; its documentation has the table of states.
+//! - [`calendar`]: when the times of schedules are, in time zones.
 //! - [`store`]: remembers. A write-ahead log with sled, an embedded database, behind it; what it writes is in
 //!   `docs/storage-format.md`, and changes of that are in `migrations`.
 //! - [`worker`]: claims jobs, runs commands and settles, as a client of the daemon.
@@ -19,6 +20,7 @@
 //! `docs/architecture.md` says why it is so, and what must always hold.
 
 pub mod access;
+pub mod calendar;
 pub mod cli;
 pub mod client;
 pub mod clock;

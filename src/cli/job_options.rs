@@ -15,15 +15,26 @@ const LONGEST_WAIT_MS: u64 = 24 * 3600 * 1000;
 #[derive(Clone, Debug, Default, Args)]
 #[command(next_help_heading = "Options of the job")]
 pub(super) struct JobArgs {
-    /// Its priority in the queue: 0 goes first [default: the queue's]
-    #[arg(long, value_name = "N")]
-    pub(super) priority: Option<u32>,
     /// Run it only after this time, such as 10s or 1h30m
     #[arg(long, value_name = "TIME", value_parser = parse_duration, conflicts_with = "at")]
     pub(super) delay: Option<Duration>,
     /// Run it only at this point in time, such as 2026-12-24T18:00 or with a zone; at once if that is past
     #[arg(long, value_name = "POINT")]
     pub(super) at: Option<String>,
+    #[command(flatten)]
+    pub(super) like: LikeArgs,
+    /// Of jobs with the same key only so many run at a time (the queue's per_key), and in order
+    #[arg(long, value_name = "KEY")]
+    pub(super) key: Option<String>,
+}
+
+/// What may be asked for a job but when it begins.
+#[derive(Clone, Debug, Default, Args)]
+#[command(next_help_heading = "Options of the job")]
+pub(super) struct LikeArgs {
+    /// Its priority in the queue: 0 goes first [default: the queue's]
+    #[arg(long, value_name = "N")]
+    pub(super) priority: Option<u32>,
     /// Let it expire if it has not begun after this time
     #[arg(long, value_name = "TIME", value_parser = parse_ttl)]
     pub(super) ttl: Option<Duration>,
@@ -36,9 +47,6 @@ pub(super) struct JobArgs {
     /// How long one attempt may run; 0 for no limit [default: the queue's]
     #[arg(long, value_name = "TIME", value_parser = parse_duration)]
     pub(super) timeout: Option<Duration>,
-    /// Of jobs with the same key only so many run at a time (the queue's per_key), and in order
-    #[arg(long, value_name = "KEY")]
-    pub(super) key: Option<String>,
     /// A name and a value, for people and workers; may be repeated
     #[arg(long = "tag", value_name = "NAME=VALUE", value_parser = parse_tag)]
     pub(super) tags: Vec<(String, String)>,
@@ -54,13 +62,13 @@ impl JobArgs {
         };
         Ok(JobOptions {
             queue: queue.to_owned(),
-            priority: self.priority,
+            priority: self.like.priority,
             start,
-            ttl_ms: self.ttl.map(millis),
-            attempts: self.attempts,
-            backoff: self.backoff,
-            timeout_ms: self.timeout.map(millis),
-            tags: self.tags.clone(),
+            ttl_ms: self.like.ttl.map(millis),
+            attempts: self.like.attempts,
+            backoff: self.like.backoff,
+            timeout_ms: self.like.timeout.map(millis),
+            tags: self.like.tags.clone(),
             key: self.key.clone(),
         })
     }

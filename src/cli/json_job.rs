@@ -55,19 +55,19 @@ pub(super) fn read(text: &[u8], args: &JobArgs, queue: &str) -> Result<Option<(J
         return Err("delay: a job has either `delay` or `at`".into());
     }
     args.delay = duration("delay", &line.delay, args.delay)?;
-    args.ttl = duration("ttl", &line.ttl, args.ttl)?;
-    check_ttl(args.ttl).map_err(|error| format!("ttl: {error}"))?;
-    args.timeout = duration("timeout", &line.timeout, args.timeout)?;
-    args.priority = line.priority.or(args.priority);
-    args.attempts = line.attempts.or(args.attempts);
-    if args.attempts == Some(0) {
+    args.like.ttl = duration("ttl", &line.ttl, args.like.ttl)?;
+    check_ttl(args.like.ttl).map_err(|error| format!("ttl: {error}"))?;
+    args.like.timeout = duration("timeout", &line.timeout, args.like.timeout)?;
+    args.like.priority = line.priority.or(args.like.priority);
+    args.like.attempts = line.attempts.or(args.like.attempts);
+    if args.like.attempts == Some(0) {
         return Err("attempts: a job has at least one".into());
     }
     if let Some(backoff) = line.backoff {
-        args.backoff = Some(parse_backoff(&backoff).map_err(|error| format!("backoff: {error}"))?);
+        args.like.backoff = Some(parse_backoff(&backoff).map_err(|error| format!("backoff: {error}"))?);
     }
     args.key = line.key.or(args.key);
-    args.tags.extend(line.tags);
+    args.like.tags.extend(line.tags);
     let options = args.for_queue(line.queue.as_deref().unwrap_or(queue));
     let options = options.map_err(|failure| format!("at: {}", failure.message))?;
     Ok(Some((options, body(line.body, line.body_base64)?)))

@@ -34,6 +34,7 @@ mod output;
 mod own_daemon;
 mod queue;
 mod run;
+mod schedule;
 mod show;
 mod steady;
 mod submit;
@@ -125,6 +126,8 @@ enum Verb {
     Purge(change::Purge),
     /// Forget an empty queue (`queue delete`)
     Queue(queue::Queue),
+    /// Submit jobs by the clock
+    Schedule(schedule::Schedule),
     /// Stop taking jobs and giving them out
     Drain(change::Drain),
     /// End a drain: take and give out jobs again
@@ -211,6 +214,7 @@ fn go(cli: Cli) -> End {
         Verb::Resume(resume) => to.talk(async |client| resume.run(&client).await),
         Verb::Purge(purge) => to.talk(async |client| purge.run(&client).await),
         Verb::Queue(queue) => to.talk(async |client| queue.run(&client).await),
+        Verb::Schedule(schedule) => to.talk(async |client| schedule.run(&client).await),
         Verb::Drain(drain) => to.talk(async |client| drain.run(&client).await),
         Verb::Undrain(undrain) => to.talk(async |client| undrain.run(&client).await),
         Verb::Backup(backup) => backup.run(&to),

@@ -49,13 +49,7 @@ pub(super) struct Run {
 
 impl Run {
     pub(super) async fn run(&self, to: &Target, client: Client) -> End {
-        let variables = env::vars_os().filter(|(name, _)| !describes_a_job(name));
-        let job = CommandJob {
-            argv: self.command.iter().cloned().map(Word).collect(),
-            cwd: Word(working_directory()?.into_os_string()),
-            env: variables.map(|(name, value)| (name.into(), value.into())).collect(),
-        };
-        let body = serde_json::to_vec(&job).map_err(Failure::failed)?;
+        let body = command_body(&self.command)?;
         let mut options = self.args.for_queue(&self.queue)?;
         options.attempts.get_or_insert(1);
         note_past(&options);
@@ -74,6 +68,17 @@ impl Run {
         let code = wait::tell(slice::from_ref(&end), None);
         Ok(ExitCode::from(wait::command_status(&end).unwrap_or(code)))
     }
+}
+
+/// The body of a job that runs a command as it would run here and now.
+pub(super) fn command_body(command: &[OsString]) -> Result<Vec<u8>, Failure> {
+    let variables = env::vars_os().filter(|(name, _)| !describes_a_job(name));
+    let job = CommandJob {
+        argv: command.iter().cloned().map(Word).collect(),
+        cwd: Word(working_directory()?.into_os_string()),
+        env: variables.map(|(name, value)| (name.into(), value.into())).collect(),
+    };
+    serde_json::to_vec(&job).map_err(Failure::failed)
 }
 
 /// Prints what a job prints until it has ended, whatever becomes of the daemon; returns how it ended.

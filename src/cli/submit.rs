@@ -230,7 +230,7 @@ impl Submit {
 }
 
 /// A body from a file, not one byte more of it than there may be.
-fn read_body(from: impl Read, max: usize, name: &str) -> Result<Bytes, Failure> {
+pub(super) fn read_body(from: impl Read, max: usize, name: &str) -> Result<Bytes, Failure> {
     let mut body = Vec::new();
     let read = from.take(max as u64 + 1).read_to_end(&mut body);
     read.map_err(|error| Failure::usage(format!("{name}: {error}")))?;

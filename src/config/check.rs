@@ -8,6 +8,7 @@ use super::paths::{Surroundings, data_dir, serve_socket, socket_path_error};
 use super::problem::{ConfigErrors, Problem, Report};
 use super::programs;
 use super::raw::Section;
+use super::schedules;
 use super::{COMMANDS_QUEUE, Config, Daemon, DrainSubmits, Handler, Limits, Overrides, Queue, Storage};
 use crate::core::{BACKOFF_MAX, Backoff, Growth, Keep, Priority, QueueName, QueueSettings, Retries};
 use crate::durations::{parse_duration, show_duration, show_size};
@@ -49,6 +50,7 @@ pub(super) fn parse(
     let limits_section = root.section(&mut report, "limits");
     let storage_section = root.section(&mut report, "storage");
     let queues_section = root.section(&mut report, "queues");
+    let schedules_section = root.section(&mut report, "schedules");
     let access = access::rules(&mut root, around, &mut report);
     root.not_yet(&mut report, "topics");
     root.finish(&mut report);
@@ -59,8 +61,9 @@ pub(super) fn parse(
     let common =
         Common { backlog: limits.backlog, workers: overrides.workers.unwrap_or(around.cpus), around };
     let queues = queues(&queues_section, &common, &mut report);
+    let schedules = schedules::schedules(&schedules_section, &mut report);
     let warnings = report.finish()?;
-    Ok((Config { daemon, limits, storage, queues, access }, warnings))
+    Ok((Config { daemon, limits, storage, queues, schedules, access }, warnings))
 }
 
 fn daemon(

@@ -13,6 +13,7 @@ mod raw;
 mod reference;
 #[cfg(test)]
 mod reference_tests;
+mod schedules;
 mod show;
 #[cfg(test)]
 mod tests;
@@ -24,9 +25,10 @@ pub use paths::{
     serve_socket, socket_path_error,
 };
 pub use problem::{ConfigErrors, Problem};
+pub use schedules::{SCHEDULE_TAGS, Schedule};
 
 use crate::access::Rule;
-use crate::core::{QueueName, QueueSettings, Settings};
+use crate::core::{QueueName, QueueSettings, ScheduleName, Settings};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -45,6 +47,8 @@ pub struct Config {
     pub storage: Storage,
     /// `[queues.…]`, and the built-in queue `commands`.
     pub queues: BTreeMap<QueueName, Queue>,
+    /// `[schedules.…]`
+    pub schedules: BTreeMap<ScheduleName, Schedule>,
     /// `[[access]]`; `None` if there is none.
     pub access: Option<Vec<Rule>>,
 }

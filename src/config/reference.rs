@@ -38,7 +38,7 @@ pub(super) struct Table {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Key {
-    /// In full; `NAME` stands for a queue's.
+    /// In full; `NAME` stands for a queue's or a schedule's.
     pub(super) name: String,
     pub(super) kind: Kind,
     /// In words, where it depends on something.
@@ -61,6 +61,7 @@ pub(super) struct Key {
 #[serde(rename_all = "snake_case")]
 pub(super) enum Kind {
     Path,
+    Text,
     Word,
     Duration,
     Limit,
@@ -79,6 +80,7 @@ impl Kind {
     fn words(self) -> &'static str {
         match self {
             Kind::Path => "path",
+            Kind::Text => "text",
             Kind::Word => "word",
             Kind::Duration => "duration",
             Kind::Limit => "duration, or `\"none\"`",

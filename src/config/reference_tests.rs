@@ -8,7 +8,7 @@ use std::time::Duration;
 
 /// Tables, as they are written, in which keys are asked for: what stands before such a key, and what its name begins
 /// with in the reference.
-const TABLES: [(&str, &str); 9] = [
+const TABLES: [(&str, &str); 10] = [
     ("", ""),
     ("[daemon]\n", "daemon."),
     ("[limits]\n", "limits."),
@@ -17,6 +17,7 @@ const TABLES: [(&str, &str); 9] = [
     ("[queues.m]\nhandler.", "queues.NAME.handler."),
     ("[queues.m]\nbackoff.", "queues.NAME.backoff."),
     ("[queues.m]\nkeep.", "queues.NAME.keep."),
+    ("[schedules.m]\n", "schedules.NAME."),
     ("[[access]]\n", "access."),
 ];
 
@@ -44,6 +45,9 @@ fn setting(key: &Key, value: &str) -> String {
         all.iter().filter(|(name, _)| *name != short).map(|(name, value)| format!("\n{name} = {value}"));
     let rest: String = match (*head, short) {
         ("[[access]]\n", _) => rest.collect(),
+        ("[schedules.m]\n", "queue") => "\ncron = '@daily'".to_owned(),
+        ("[schedules.m]\n", "cron" | "every") => "\nqueue = 'q'".to_owned(),
+        ("[schedules.m]\n", _) => "\ncron = '@daily'\nqueue = 'q'".to_owned(),
         (_, "workers") => "\nhandler = 'command'".to_owned(),
         _ => String::new(),
     };

@@ -2,6 +2,7 @@
 
 use super::check::RETRIES;
 use super::raw::key_text;
+use super::schedules;
 use super::{Config, DrainSubmits, Handler, Queue};
 use crate::access::Rule;
 use crate::core::{Growth, Keep, QueueName};
@@ -18,6 +19,9 @@ pub(super) fn show(config: &Config) -> String {
     daemon(&mut text, config).expect("a String takes every write");
     for (name, one) in &config.queues {
         queue(&mut text, name, one).expect("a String takes every write");
+    }
+    for (name, schedule) in &config.schedules {
+        schedules::show(&mut text, name, schedule).expect("a String takes every write");
     }
     for rule in config.access.iter().flatten() {
         access(&mut text, rule).expect("a String takes every write");

@@ -1,8 +1,9 @@
 //! What the engine says: answers to requests, and what holders of leases must be told unasked.
 
+use crate::calendar::BadRhythm;
 use crate::core::{
     EditRejection, Exit, Grant, IdRange, Job, JobId, LeaseId, LeaseRejection, QueueName, Rejection,
-    StateKind, Time,
+    ScheduleName, StateKind, Time,
 };
 use crate::store::{BlobError, Envelope, Room};
 use bytes::Bytes;
@@ -136,6 +137,9 @@ pub enum Refusal {
     /// No such job.
     #[error("job {0} not found: it was never submitted, or has ended and is not kept")]
     NotFound(JobId),
+    /// The times of a schedule cannot be read.
+    #[error(transparent)]
+    Rhythm(#[from] BadRhythm),
     /// What is stored of the job cannot be read.
     #[error(transparent)]
     Blob(#[from] BlobError),
@@ -196,6 +200,13 @@ pub enum Fact {
     StoodStill {
         /// For how long at most.
         time: Duration,
+    },
+    /// The times of a schedule cannot be read just now: its zone is not known any more.
+    ScheduleStuck {
+        /// Which.
+        schedule: ScheduleName,
+        /// Why.
+        error: String,
     },
     /// Workers, or the daemon under them, vanished.
     Interrupted {

@@ -18,6 +18,7 @@ mod limited;
 mod listener;
 mod pause;
 mod queues;
+mod schedules;
 mod submit;
 #[cfg(test)]
 mod tests;
@@ -39,6 +40,7 @@ use bytes::Bytes;
 use held_back::HeldBack;
 use listener::Notes;
 use pause::Rest;
+use schedules::Calendars;
 use std::time::Duration;
 use waiting::{Waiter, Waiting};
 
@@ -99,6 +101,7 @@ pub struct Engine<S> {
     rest: Rest,
     /// When to look for queues that are idle.
     sweep_at: Option<Time>,
+    calendars: Calendars,
 }
 
 impl<S: Store> Engine<S> {
@@ -130,6 +133,7 @@ impl<S: Store> Engine<S> {
             held_back: HeldBack::default(),
             rest: Rest::new(now),
             sweep_at: Some(now),
+            calendars: Calendars::default(),
         };
         engine.command(&Command::Recover, now);
         engine

@@ -95,7 +95,7 @@ impl<S: Store> Engine<S> {
     }
 
     /// Sets the contents of new jobs, from an id on, aside for the commit that is being collected.
-    fn keep(&mut self, first: JobId, contents: &mut Contents) {
+    pub(super) fn keep(&mut self, first: JobId, contents: &mut Contents) {
         self.content_bytes += contents.bodies.iter().map(Bytes::len).sum::<usize>();
         self.bodies.extend(contents.bodies.drain(..));
         for (places, envelope) in contents.envelopes.drain(..) {

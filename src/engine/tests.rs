@@ -4,6 +4,7 @@
 mod late;
 mod limited;
 mod pauses;
+mod schedules;
 
 use super::closing::CLOSED_AT_ONCE;
 use super::*;

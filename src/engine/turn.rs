@@ -30,6 +30,7 @@ impl<S: Store> Engine<S> {
         if !self.is_stalled(now) {
             self.make_up_for_a_pause(now);
             self.do_what_is_due(now);
+            self.fire_schedules(self.now.max(now));
             self.forget_idle_queues(now);
             self.serve_waiting(now);
         }
@@ -76,7 +77,7 @@ impl<S: Store> Engine<S> {
         }
         let store = self.store.maintain(&self.core.state, self.now.max(now))?;
         let unserved = (!self.notes.woken.is_empty() && !self.core.draining).then_some(now);
-        let next = [unserved, store, self.next_due()].into_iter().flatten().min();
+        let next = [unserved, store, self.next_due(), self.next_schedule(now)].into_iter().flatten().min();
         self.rest.begin(now, next);
         Ok(next)
     }

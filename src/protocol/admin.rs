@@ -3,6 +3,7 @@
 //! match more than was meant.
 
 use super::WireBackoff;
+use super::command::Word;
 pub use crate::views::*;
 use serde::{Deserialize, Serialize};
 
@@ -83,8 +84,95 @@ pub enum AdminRequest {
         #[serde(default)]
         retry_ms: u64,
     },
+    /// Submit jobs by the clock. Answer: [`ScheduleView`].
+    ScheduleAdd(Box<ScheduleAdd>),
+    /// The schedules. Answer: a list of [`ScheduleView`], by name.
+    Schedules {},
+    /// One schedule. Answer: [`ScheduleView`].
+    ScheduleShow {
+        /// Its name.
+        name: String,
+    },
+    /// The next times of a schedule. Answer: a list of times, in milliseconds since 1970 (UTC).
+    ScheduleNext {
+        /// Its name.
+        name: String,
+        /// How many; at most 1000.
+        count: u32,
+    },
+    /// Submit a job of a schedule now. Answer: `{"id": 42}`.
+    ScheduleTrigger {
+        /// Its name.
+        name: String,
+    },
+    /// Let a schedule submit nothing. Answer: `Ok`.
+    SchedulePause {
+        /// Its name.
+        name: String,
+    },
+    /// Let it submit again, from now on. Answer: `Ok`.
+    ScheduleResume {
+        /// Its name.
+        name: String,
+    },
+    /// Forget a schedule; its jobs stay. Answer: `Ok`.
+    ScheduleRemove {
+        /// Its name.
+        name: String,
+    },
     /// What the daemon's own workers run. Only its pool may ask. Answer: a list of [`HandlerView`].
     Handlers {},
+}
+
+/// What to submit by the clock, and when: `cron` or `every_ms`. Times are in milliseconds.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ScheduleAdd {
+    /// Its name: the rule is that of queues.
+    pub name: String,
+    /// Whether there may be one of that name already, whose plan this is then.
+    #[serde(default)]
+    pub replace: bool,
+    /// The fields of cron.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cron: Option<String>,
+    /// Their time zone; the daemon's system's if not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub zone: Option<String>,
+    /// Once in so long.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub every_ms: Option<u64>,
+    /// `skip`, `one` (if not given) or `all`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub catch_up: Option<String>,
+    /// `allow` (if not given), `skip`, `queue` or `replace`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub overlap: Option<String>,
+    /// By how much its jobs are put off at most, each by chance.
+    #[serde(default)]
+    pub jitter_ms: u64,
+    /// The queue of its jobs.
+    pub queue: String,
+    /// Their body: a text, or bytes as `{"base64": "…"}`.
+    pub body: Word,
+    /// Their priority; the queue's if not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub priority: Option<u32>,
+    /// After what time they are of no use any more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ttl_ms: Option<u64>,
+    /// After how many failed attempts they are dead.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attempts: Option<u32>,
+    /// How they wait between attempts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub backoff: Option<BackoffView>,
+    /// How long one attempt may run, 0 for without end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeout_ms: Option<u64>,
+    /// Names and values.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tags: Vec<(String, String)>,
 }
 
 impl TryFrom<BackoffView> for WireBackoff {

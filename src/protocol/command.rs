@@ -28,7 +28,7 @@ impl fmt::Debug for CommandJob {
 }
 
 /// Bytes of the system's. In JSON a text if they are UTF-8, else `{"base64": "…"}`.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "Form", into = "Form")]
 pub struct Word(pub OsString);
 

@@ -1,6 +1,7 @@
 //! The loop: waits until something has arrived or is due, lets every connection that has sent something be read, and
 //! ends the turn for all of them together. Group commit is nothing more than this.
 
+use super::clock_set::ClockSet;
 use super::connection::Connection;
 use super::encoder::{Answers, Notice};
 use super::hub::Hub;
@@ -40,7 +41,7 @@ impl Wake for Bell {
 /// # Errors
 /// The disk failed; nothing was acknowledged after that, and the process must end.
 pub async fn run<S: Store + 'static>(hub: &Rc<Hub<S>>) -> Result<(), Fatal> {
-    let mut timer = Timer::new(hub.clock.clone())?;
+    let (mut timer, clock_set) = (Timer::new(hub.clock.clone())?, ClockSet::new()?);
     hub.engine.borrow_mut().ring(&Arc::new(Bell(hub.wake.clone())).into());
     // The first turn ends the leases of the former life, before anybody can ask.
     hub.wake.notify_one();
@@ -49,6 +50,7 @@ pub async fn run<S: Store + 'static>(hub: &Rc<Hub<S>>) -> Result<(), Fatal> {
             biased;
             () = hub.wake.notified() => {}
             () = timer.rings() => {}
+            () = clock_set.happens() => {}
         }
         // This task goes on only after the sockets were asked once more and all whose bytes have come were read:
         // they share the commit.
@@ -58,6 +60,7 @@ pub async fn run<S: Store + 'static>(hub: &Rc<Hub<S>>) -> Result<(), Fatal> {
             tokio::task::yield_now().await;
         }
         let now = hub.clock.now();
+        note_wall_clock(hub, now);
         // A log that takes no more for now rings when it does.
         let is_stalled = hub.engine.borrow_mut().is_stalled(now);
         let mut next = if is_stalled { None } else { turn(hub, now)? };
@@ -71,6 +74,14 @@ pub async fn run<S: Store + 'static>(hub: &Rc<Hub<S>>) -> Result<(), Fatal> {
             Some(next) if next <= now => hub.wake.notify_one(),
             next => timer.set(next, now)?,
         }
+    }
+}
+
+/// Tells the engine what the wall clock shows, if that is of use to it.
+fn note_wall_clock<S: Store + 'static>(hub: &Hub<S>, now: Time) {
+    let mut engine = hub.engine.borrow_mut();
+    if engine.follows_wall_clock() {
+        engine.wall_clock_is(hub.clock.ahead_ms(), now);
     }
 }
 

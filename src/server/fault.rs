@@ -77,5 +77,6 @@ fn kind_of(refusal: &Refusal) -> Kind {
         Refusal::Core(Rejection::OutOfIds) | Refusal::Blob(_) => Kind::Internal,
         Refusal::NoRoom(_) => Kind::DiskFull,
         Refusal::NotFound(_) => Kind::NotFound,
+        Refusal::Rhythm(_) => Kind::Invalid,
     }
 }

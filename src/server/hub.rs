@@ -15,8 +15,8 @@ use super::scheduler::{Fill, Quota, Scheduler};
 use super::service::Service;
 use crate::access::Right;
 use crate::clock::{Clock, monotonic};
-use crate::core::Time;
-use crate::engine::{Drain, Engine};
+use crate::core::{Plan, ScheduleName, Time};
+use crate::engine::{Drain, Engine, Refusal};
 use crate::store::Store;
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -108,6 +108,14 @@ impl<S: Store + 'static> Hub<S> {
         self.epoch.set(self.epoch.get() + 1);
         self.withdraw();
         self.connections.tell_all(Notice::Reconfigured);
+    }
+
+    /// Takes the schedules of a configuration into force. Returns those that are not used, and why.
+    pub fn configure_schedules(&self, plans: &[(ScheduleName, Plan)]) -> Vec<(ScheduleName, Refusal)> {
+        let (mut engine, now) = (self.engine.borrow_mut(), self.clock.now());
+        engine.wall_clock_is(self.clock.ahead_ms(), now);
+        self.wake.notify_one();
+        engine.configure_schedules(plans, now)
     }
 
     /// Takes back what waits and is not allowed any more.

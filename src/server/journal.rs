@@ -29,9 +29,10 @@ impl Journal {
                     Line::HoldBackFirst => events::failures_counted(),
                     Line::HoldBack => {}
                 },
-                Fact::Interrupted { .. } | Fact::Lapsed { .. } | Fact::StoodStill { .. } => {
-                    events::fact(fact)
-                }
+                Fact::Interrupted { .. }
+                | Fact::Lapsed { .. }
+                | Fact::StoodStill { .. }
+                | Fact::ScheduleStuck { .. } => events::fact(fact),
             }
         }
         if flood.is_holding_back() {

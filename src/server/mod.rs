@@ -10,7 +10,7 @@
 //! - `listen` (`watch`), `serve`, `shutdown`: the sockets; one connection from its first byte to its last; all of
 //!   them at the end.
 //! - `front`: what a front is.
-//! - `event_loop` (`timer`): the turns, whoever asks, and whatever is asked.
+//! - `event_loop` (`timer`, `clock_set`): the turns, whoever asks, and whatever is asked.
 //! - `operators`, `follow`, `submit`, `requests`: what may be asked for, whatever the front.
 //! - `hub`: what all tasks share.
 //! - `connections`, `permissions`, `journal`, `holds`, `followers`, `output`: its parts. All open connections; who
@@ -21,6 +21,7 @@
 
 mod background;
 mod budget;
+mod clock_set;
 mod connection;
 mod connections;
 mod encoder;

@@ -86,16 +86,26 @@ impl<'a> Permissions<'a> {
         edit: Edit,
     ) -> Result<(), Fault> {
         let to_run = matches!(edit, Edit::Retry | Edit::Kick);
-        self.shown_jobs(state, ids, |spec| {
-            let queue = spec.queue.as_str();
-            if self.access.may_change(self.caller, spec.owner, queue, to_run) {
-                None
-            } else if spec.owner == self.caller.uid {
-                Some(Right::Submit)
-            } else {
-                Some(Right::Admin)
-            }
-        })
+        self.shown_jobs(state, ids, |spec| self.lacks_to_change(spec, to_run))
+    }
+
+    /// May what submits jobs like this one be changed; `to_run` if jobs come of that?
+    pub(super) fn change(&self, spec: &Spec, to_run: bool) -> Result<(), Fault> {
+        match self.lacks_to_change(spec, to_run) {
+            Some(right) if !self.is_open => self.unless_denied(false, right, Some(&spec.queue)),
+            _ => Ok(()),
+        }
+    }
+
+    /// The right that is missing to change jobs like this one.
+    fn lacks_to_change(&self, spec: &Spec, to_run: bool) -> Option<Right> {
+        if self.access.may_change(self.caller, spec.owner, spec.queue.as_str(), to_run) {
+            None
+        } else if spec.owner == self.caller.uid {
+            Some(Right::Submit)
+        } else {
+            Some(Right::Admin)
+        }
     }
 
     /// Refuses a request if it names a job that is shown, but with which `lacks` finds a right missing.

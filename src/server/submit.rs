@@ -5,7 +5,7 @@ use super::hub::Hub;
 use super::peer::Peer;
 use super::requests::Asked;
 use crate::access::Right;
-use crate::core::{Group, Groups, Key, Spec, Time};
+use crate::core::{Group, Groups, Key, SpecOptions, Time};
 use crate::engine::Contents;
 use crate::store::Store;
 use crate::views::HandlerView;
@@ -102,7 +102,7 @@ pub(crate) fn submit<S: Store>(
 }
 
 /// A command job runs as the user who submitted it. Only root can run something as somebody else.
-fn can_run_as(handlers: &[HandlerView], spec: &Spec) -> Result<(), Fault> {
+pub(super) fn can_run_as(handlers: &[HandlerView], spec: &SpecOptions) -> Result<(), Fault> {
     let runs_commands =
         handlers.iter().any(|handler| handler.exec.is_none() && handler.queue == spec.queue.as_str());
     let own = rustix::process::geteuid().as_raw();

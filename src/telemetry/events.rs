@@ -5,7 +5,7 @@
 //! Text from outside (errors of jobs, paths, names) goes through [`escape`], so that nobody can forge a line.
 
 use crate::config::Problem;
-use crate::core::{Attempt, JobId, LeaseId, QueueName, Time};
+use crate::core::{Attempt, JobId, LeaseId, QueueName, ScheduleName, Time};
 use crate::durations::{show_duration, show_point};
 use crate::engine::Fact;
 use crate::words::{self, counted, size};
@@ -70,6 +70,7 @@ pub fn fact(fact: &Fact) {
         Fact::StoodStill { time } => stood_still(*time),
         Fact::Interrupted { jobs } => interrupted(*jobs),
         Fact::Lapsed { jobs } => lapsed(*jobs),
+        Fact::ScheduleStuck { schedule, error } => schedule_stuck(schedule, error),
     }
 }
 
@@ -124,6 +125,16 @@ pub fn interrupted(jobs: u64) {
 pub fn lapsed(jobs: u64) {
     let jobs = words::jobs(jobs);
     warn!("the leases of {jobs} expired without word from their workers; these will run again");
+}
+
+/// A schedule has no times just now.
+pub fn schedule_stuck(schedule: &ScheduleName, error: &str) {
+    warn!(schedule = %schedule, "schedule {schedule} cannot run: {}; it is tried again in an hour", clean(error));
+}
+
+/// A schedule of the configuration is not used.
+pub fn schedule_refused(schedule: &ScheduleName, why: &dyn Display) {
+    error!(schedule = %schedule, "{}", clean(why));
 }
 
 /// What recovery found.

@@ -396,3 +396,34 @@ fn who_is_not_in_the_sockets_group_does_not_get_in() {
         town.run(ALICE, &[MAILERS], &["submit", "mails", "x"]).ok();
     });
 }
+
+/// What runs by the clock runs as whoever made it, so nobody else may change or start it.
+#[test]
+fn a_schedule_belongs_to_whoever_made_it() {
+    as_root(async {
+        let rules = format!("[[access]]\nusers = [{ALICE}, {BOB}]\nqueues = ['mails']\nmay = ['submit']\n");
+        let admin = format!("[[access]]\nusers = [{BOB}]\nqueues = ['mails']\nmay = ['admin']\n");
+        let town = Town::new(&rules);
+        let daemon = town.serve().await;
+        let add = |queue| ["schedule", "add", "hers", "--every", "1h", queue, "x"];
+        town.run(ALICE, &[], &add("other")).refused(&["you (uid 64001) may not submit to queue `other`"]);
+        town.run(ALICE, &[], &add("mails")).ok();
+        assert!(town.run(ALICE, &[], &["schedule", "list"]).ok().contains("hers"));
+        assert_eq!(town.run(BOB, &[], &["schedule", "list", "--json"]).ok(), "");
+        for verb in ["show", "next", "trigger", "pause", "resume", "remove"] {
+            let said = town.run(BOB, &[], &["schedule", verb, "hers"]);
+            said.refused(&["no such schedule: `hers` (`musher schedule list` has all of them)"]);
+        }
+        let replace = [&add("mails")[..], &["--replace"]].concat();
+        town.run(BOB, &[], &replace).refused(&["you (uid 64002) may not change queue `mails`"]);
+        town.run(ALICE, &[], &["schedule", "trigger", "hers"]).ok();
+        let job = daemon.claim("mails", false, 0).await.expect("it was submitted");
+        assert_eq!(job.owner, ALICE);
+
+        town.reload(&daemon, &admin).await;
+        town.run(ALICE, &[], &["schedule", "trigger", "hers"]).refused(&["may not submit to queue `mails`"]);
+        town.run(ALICE, &[], &["schedule", "pause", "hers"]).ok();
+        town.run(BOB, &[], &["schedule", "remove", "hers"]).ok();
+        daemon.stop().await;
+    });
+}

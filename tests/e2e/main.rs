@@ -34,6 +34,7 @@ mod printed;
 mod processes;
 mod queues;
 mod reach;
+mod schedules;
 mod serve;
 mod shrink;
 mod tags;

@@ -7,7 +7,24 @@ const MISTAKES: &[(&str, &str)] = &[
     ("[daemon]\nsockt = '/s'", "musher.toml:2: daemon.sockt: unknown key; did you mean `socket`?"),
     ("[limits]\n\nbdy = 1", "musher.toml:3: limits.bdy: unknown key; did you mean `body`?"),
     ("[deamon]", "musher.toml:1: deamon: unknown key; did you mean `daemon`?"),
-    ("[zzz]", "zzz: unknown key; known here are daemon, limits, storage, queues, access"),
+    ("[zzz]", "zzz: unknown key; known here are daemon, limits, storage, queues, schedules, access"),
+    ("[schedules.n]\nqueue = 'q'", "musher.toml:1: schedules.n: has no times; write cron = "),
+    ("[schedules.n]\nevery = '1m'", "musher.toml:1: schedules.n: names no queue; write queue = \"NAME\""),
+    (
+        "[schedules.n]\nqueue = 'q'\ncron = '0 25 * * *'",
+        "musher.toml:3: schedules.n.cron: `0 25 * * *` is not a time of cron: ",
+    ),
+    (
+        "[schedules.n]\nqueue = 'q'\ncron = '@daily'\nzone = 'Mars'",
+        "musher.toml:4: schedules.n.zone: `Mars` is not a time zone that this machine knows",
+    ),
+    (
+        "[schedules.n]\nqueue = 'q'\ncron = '@daily'\nevery = '1m'",
+        "musher.toml:4: schedules.n.every: goes not with cron: keep one of them",
+    ),
+    ("[schedules.n]\nqueue = 'q'\nevery = '1m'\noverlap = 'alow'", "musher.toml:4: schedules.n.overlap: "),
+    ("[schedules.n]\nqueue = 'q'\nevery = '1m'\ntags = ['x']", "schedules.n.tags: `x` is no tag"),
+    ("[schedules.'a b']\nqueue = 'q'\nevery = '1m'", "`a b` is not a name for a schedule"),
     ("[queues.mails]\nleese = '1s'", "musher.toml:2: queues.mails.leese: unknown key; did you mean `lease`?"),
     (
         "[queues.m]\nbackoff = { bse = '1s' }",

@@ -1,6 +1,6 @@
 //! Queries and changes in JSON.
 
-use super::encode;
+use super::{encode, schedules};
 use crate::core::{Command, JobId};
 use crate::protocol::admin::AdminRequest;
 use crate::server::requests::{self, Asked, EditAsked, millis};
@@ -15,6 +15,7 @@ pub(super) async fn handle<S: Store + 'static>(
     request: AdminRequest,
 ) -> Result<(), Fault> {
     let Asked { peer, now, .. } = asked;
+    let Some(request) = schedules::handle(hub, asked, request)? else { return Ok(()) };
     match request {
         AdminRequest::Status {} => ready(hub, asked, &operators::status(hub, peer, now)),
         AdminRequest::Queues {} => ready(hub, asked, &operators::queues(hub, peer, now)),
@@ -47,6 +48,14 @@ pub(super) async fn handle<S: Store + 'static>(
             requests::hold(hub, asked, &queues, (error.as_deref(), millis(retry_ms)))?;
         }
         AdminRequest::Handlers {} => ready(hub, asked, &operators::handlers(hub, peer)?),
+        AdminRequest::ScheduleAdd(_)
+        | AdminRequest::Schedules {}
+        | AdminRequest::ScheduleShow { .. }
+        | AdminRequest::ScheduleNext { .. }
+        | AdminRequest::ScheduleTrigger { .. }
+        | AdminRequest::SchedulePause { .. }
+        | AdminRequest::ScheduleResume { .. }
+        | AdminRequest::ScheduleRemove { .. } => unreachable!("schedules are handled before"),
     }
     Ok(())
 }

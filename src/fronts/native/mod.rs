@@ -1,12 +1,14 @@
 //! The native wire (`docs/protocol.md`, `crate::protocol`): frames into requests, answers into frames. It checks what a
 //! client may say, and decides nothing. Outside this folder, only clients use its types.
 //!
-//! The arrows: this file → `submit`, `requests` → `admin` → `encode`; `submit` → `last_submit`, `encode`.
+//! The arrows: this file → `submit`, `requests` → `admin` → `schedules` → `encode`; `submit` → `last_submit`, `encode`; `backoff` is plain.
 
 mod admin;
+mod backoff;
 mod encode;
 mod last_submit;
 mod requests;
+mod schedules;
 mod submit;
 
 use crate::clock::Clock;

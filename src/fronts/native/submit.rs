@@ -1,11 +1,12 @@
 //! Submits of the native wire. Those with the same options as the last one of their connection take the fast path
 //! (`last_submit.rs`); long ones are decoded in the background.
 
+use super::backoff::backoff;
 use super::encode;
 use super::last_submit::{Alike, LastSubmit};
 use super::requests::unreadable;
 use crate::clock::Clock;
-use crate::core::{BACKOFF_MAX, Backoff, Group, Growth, Priority, Spec, SpecOptions, Start, Time};
+use crate::core::{Group, Priority, Spec, SpecOptions, Start, Time};
 use crate::engine::Origin;
 use crate::protocol::{self as wire, Request, SubmitGroup, Version};
 use crate::server::requests::{Asked, millis, queue_name};
@@ -166,17 +167,4 @@ fn envelope(tags: Vec<(String, String)>, key: Option<String>) -> Result<Option<B
     let envelope = Envelope::new(tags.collect()).and_then(|tags| tags.with_key(key.map(Into::into)));
     let envelope = envelope.map_err(|error| Fault::new(Kind::TooLarge, error.to_string()))?;
     Ok(Some(envelope.encode()))
-}
-
-fn backoff(backoff: wire::WireBackoff) -> Backoff {
-    Backoff {
-        growth: match backoff.growth {
-            0 => Growth::Fixed,
-            1 => Growth::Linear,
-            _ => Growth::Exponential,
-        },
-        base: millis(backoff.base_ms).min(BACKOFF_MAX),
-        max: millis(backoff.max_ms).min(BACKOFF_MAX),
-        jitter_permille: backoff.jitter_permille.min(1000),
-    }
 }

@@ -1,17 +1,22 @@
 //! What operators see and do: the state of the daemon, its queues and its jobs, why a job does not run, and backups.
 //! Turns what the core knows into views, which are plain data; each front encodes them.
 //!
-//! The arrows: `list` → `jobs` → `commands`; `status`, `explain` and `backup` use none of them.
+//! The arrows: `list` → `jobs` → `commands`; `status`, `explain`, `schedules` and `backup` use none of them.
 
 mod backup;
 mod commands;
 mod explain;
 mod jobs;
 mod list;
+mod schedules;
 mod status;
 
 pub(crate) use backup::start as start_backup;
 pub(crate) use explain::explain;
 pub(crate) use jobs::{ends, job, stderr_tail, tags};
 pub(crate) use list::list;
+pub(crate) use schedules::{
+    ScheduleAsked, add as add_schedule, next_times, pause as pause_schedule, remove as remove_schedule,
+    schedule, schedules, trigger as trigger_schedule,
+};
 pub(crate) use status::{drain, dump, handlers, queues, status};

@@ -1,0 +1,200 @@
+//! `[schedules.NAME]`: what is submitted by the clock. Whether its times can be read is asked of the calendar.
+
+use super::problem::Report;
+use super::raw::{Section, key_text};
+use crate::calendar::{BadRhythm, Calendar, system_zone};
+use crate::core::{CatchUp, Overlap, Payload, Priority, QueueName, Rhythm, ScheduleName};
+use crate::durations::show_duration;
+use std::collections::BTreeMap;
+use std::fmt::{self, Write};
+use std::time::Duration;
+
+/// The most tags of a job, and the most bytes that they may have together.
+pub const SCHEDULE_TAGS: (usize, usize) = (64, 512);
+
+/// `[schedules.NAME]`
+#[derive(Clone, Debug, PartialEq)]
+pub struct Schedule {
+    /// `cron` and `zone`, or `every`: when it runs.
+    pub rhythm: Rhythm,
+    /// `queue`: where its jobs go.
+    pub queue: QueueName,
+    /// `body`: theirs.
+    pub body: String,
+    /// `catch_up`: what becomes of times that were missed.
+    pub catch_up: CatchUp,
+    /// `overlap`: what becomes of times at which the last job has not ended.
+    pub overlap: Overlap,
+    /// `jitter`: by how much jobs are put off at most.
+    pub jitter: Duration,
+    /// `priority`: of its jobs; `None` for the queue's.
+    pub priority: Option<Priority>,
+    /// `attempts`: of its jobs; `None` for the queue's.
+    pub attempts: Option<u32>,
+    /// `timeout`: of an attempt; `None` for the queue's.
+    pub timeout: Option<Duration>,
+    /// `ttl`: after what time a job is of no use; `None` for never.
+    pub ttl: Option<Duration>,
+    /// `tags`: of its jobs.
+    pub tags: Vec<(String, String)>,
+}
+
+pub(super) fn schedules(section: &Section<'_>, report: &mut Report<'_>) -> BTreeMap<ScheduleName, Schedule> {
+    let mut schedules = BTreeMap::new();
+    for (name, one) in section.named(report) {
+        let checked = schedule(one, report);
+        match ScheduleName::new(name) {
+            Ok(name) => schedules.extend(checked.map(|schedule| (name, schedule))),
+            Err(error) => section.fault(report, name, error.to_string()),
+        }
+    }
+    schedules
+}
+
+fn schedule(mut section: Section<'_>, report: &mut Report<'_>) -> Option<Schedule> {
+    let rhythm = rhythm(&mut section, report);
+    let queue = match section.text(report, "queue") {
+        None if !section.has("queue") => {
+            section.fault_of_all(report, "names no queue; write queue = \"NAME\"");
+            None
+        }
+        text => text.and_then(|text| {
+            let name = QueueName::new(text);
+            name.inspect_err(|error| section.fault(report, "queue", error.to_string())).ok()
+        }),
+    };
+    let body = section.text(report, "body").unwrap_or_default().to_owned();
+    if body.len() > Payload::BODY_MAX {
+        let (len, max) = (body.len(), Payload::BODY_MAX);
+        section.fault(report, "body", format!("a body of {len} bytes; that of a schedule has at most {max}"));
+    }
+    let words = |key, section: &mut Section<'_>, report: &mut Report<'_>| {
+        let least = section.duration(report, key)?;
+        if least.is_zero() {
+            section.fault(report, key, "0ms is too short; the least is 1ms");
+        }
+        Some(least)
+    };
+    let whole = 1..=u64::from(u32::MAX);
+    let any = 0..=u64::from(u32::MAX);
+    let checked = Checked {
+        catch_up: section.word(report, "catch_up", &CatchUp::ALL).unwrap_or_default(),
+        overlap: section.word(report, "overlap", &Overlap::ALL).unwrap_or_default(),
+        jitter: section.duration(report, "jitter").unwrap_or_default(),
+        // Within u32 by their bounds.
+        priority: section.count(report, "priority", any).map(|n| Priority(n as u32)),
+        attempts: section.count(report, "attempts", whole).map(|n| n as u32),
+        timeout: words("timeout", &mut section, report),
+        ttl: words("ttl", &mut section, report),
+        tags: tags(&mut section, report),
+    };
+    section.finish(report);
+    let Checked { catch_up, overlap, jitter, priority, attempts, timeout, ttl, tags } = checked;
+    let (rhythm, queue) = (rhythm?, queue?);
+    Some(Schedule { rhythm, queue, body, catch_up, overlap, jitter, priority, attempts, timeout, ttl, tags })
+}
+
+/// What needs nothing else.
+struct Checked {
+    catch_up: CatchUp,
+    overlap: Overlap,
+    jitter: Duration,
+    priority: Option<Priority>,
+    attempts: Option<u32>,
+    timeout: Option<Duration>,
+    ttl: Option<Duration>,
+    tags: Vec<(String, String)>,
+}
+
+fn rhythm(section: &mut Section<'_>, report: &mut Report<'_>) -> Option<Rhythm> {
+    let (cron, zone) = (section.text(report, "cron"), section.text(report, "zone"));
+    let every = section.duration(report, "every");
+    let rhythm = match (section.has("cron"), section.has("every")) {
+        (true, true) => {
+            section.fault(report, "every", "goes not with cron: keep one of them");
+            return None;
+        }
+        (false, false) => {
+            section.fault_of_all(report, "has no times; write cron = \"0 3 * * *\", or every = \"10m\"");
+            return None;
+        }
+        (true, false) => {
+            let zone = zone.map_or_else(system_zone, str::to_owned);
+            Rhythm::Cron { fields: cron?.into(), zone: zone.into() }
+        }
+        (false, true) => {
+            if section.has("zone") {
+                section.fault(report, "zone", "is of no use without cron; remove it");
+            }
+            Rhythm::Every(every?)
+        }
+    };
+    if let Err(error) = Calendar::new(&rhythm) {
+        let (key, message) = match (&error, every) {
+            (BadRhythm::TooQuick, Some(every)) => {
+                let (every, least) = (show_duration(every), show_duration(Rhythm::LEAST));
+                ("every", format!("{every} is too short; the least is {least}"))
+            }
+            (BadRhythm::Zone { .. }, _) => ("zone", error.to_string()),
+            _ => ("cron", error.to_string()),
+        };
+        section.fault(report, key, message);
+        return None;
+    }
+    Some(rhythm)
+}
+
+fn tags(section: &mut Section<'_>, report: &mut Report<'_>) -> Vec<(String, String)> {
+    let mut tags: Vec<(String, String)> = Vec::new();
+    for text in section.texts(report, "tags").unwrap_or_default() {
+        match text.split_once('=') {
+            Some((name, value)) if !name.is_empty() => tags.push((name.to_owned(), value.to_owned())),
+            _ => section.fault(
+                report,
+                "tags",
+                format!("`{}` is no tag; write it like \"order=42\"", text.escape_debug()),
+            ),
+        }
+    }
+    let len: usize = tags.iter().map(|(name, value)| name.len() + value.len()).sum();
+    if tags.len() > SCHEDULE_TAGS.0 || len > SCHEDULE_TAGS.1 {
+        let (count, (most, bytes)) = (tags.len(), SCHEDULE_TAGS);
+        let message =
+            format!("{count} tags of {len} bytes; a job has at most {most}, of {bytes} bytes together");
+        section.fault(report, "tags", message);
+    }
+    tags
+}
+
+/// As TOML that loads to the same.
+pub(super) fn show(text: &mut String, name: &ScheduleName, schedule: &Schedule) -> fmt::Result {
+    let string = |text: &str| toml::Value::String(text.to_owned()).to_string();
+    let duration = |duration| format!("\"{}\"", show_duration(duration));
+    writeln!(text, "\n[schedules.{}]", key_text(name.as_str()))?;
+    match &schedule.rhythm {
+        Rhythm::Cron { fields, zone } => {
+            writeln!(text, "cron = {}\nzone = {}", string(fields), string(zone))?;
+        }
+        Rhythm::Every(time) => writeln!(text, "every = {}", duration(*time))?,
+    }
+    writeln!(text, "queue = {}", string(schedule.queue.as_str()))?;
+    writeln!(text, "body = {}", string(&schedule.body))?;
+    let catch_up = CatchUp::ALL.iter().find(|(_, it)| *it == schedule.catch_up);
+    let overlap = Overlap::ALL.iter().find(|(_, it)| *it == schedule.overlap);
+    writeln!(text, "catch_up = \"{}\"", catch_up.expect("each has its word").0)?;
+    writeln!(text, "overlap = \"{}\"", overlap.expect("each has its word").0)?;
+    writeln!(text, "jitter = {}", duration(schedule.jitter))?;
+    let numbers = [("priority", schedule.priority.map(|it| it.0)), ("attempts", schedule.attempts)];
+    for (key, number) in numbers {
+        number.map_or(Ok(()), |number| writeln!(text, "{key} = {number}"))?;
+    }
+    for (key, time) in [("timeout", schedule.timeout), ("ttl", schedule.ttl)] {
+        time.map_or(Ok(()), |time| writeln!(text, "{key} = {}", duration(time)))?;
+    }
+    if !schedule.tags.is_empty() {
+        let tags: Vec<_> =
+            schedule.tags.iter().map(|(name, value)| string(&format!("{name}={value}"))).collect();
+        writeln!(text, "tags = [{}]", tags.join(", "))?;
+    }
+    Ok(())
+}
