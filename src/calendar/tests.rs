@@ -158,6 +158,26 @@ fn the_newest_of_what_has_passed_is_known() {
     assert_eq!(calendar.passed(now.plus(Duration::from_secs(9)), now).times, []);
 }
 
+/// Anybody may ask for one, on the loop.
+#[test]
+fn a_time_that_never_comes_is_found_out_quickly() {
+    for fields in [
+        "0 0 30 2 *",
+        "* * * 31 2,4,6,9,11 *",
+        "* * * * * 30 2 *",
+        "0 0 31 2,4,6,9,11 *",
+        "* * 30 2 *",
+        "0 0 29 2 +1#5",
+        "0 0 29W 2 *",
+        "59 59 23 31 11 *",
+    ] {
+        let begun = crate::clock::monotonic();
+        let read = cron(fields, "America/New_York");
+        let took = crate::clock::monotonic() - begun;
+        assert!(took < Duration::from_millis(500), "{fields}: {took:?}, {:?}", read.is_ok());
+    }
+}
+
 proptest! {
     #[test]
     fn once_in_so_long_counts_from_the_last_time(ms in 1_000u64..100_000, due in 0u64..1 << 40, later in 0u64..20_000_000) {

@@ -81,8 +81,10 @@ fn the_verbs_do_what_they_say() {
         refused(&home, &["schedule", "add", "long", "--every", "1m", "q", "--file", &file], 2);
 
         // A command, as `musher run` has it.
-        said(&home, &["schedule", "add", "touch", "--every", "1h", "commands", "--", "touch", "touched"]);
-        said(&home, &["schedule", "trigger", "touch"]);
+        said(&home, &["schedule", "add", "echo", "--every", "1h", "commands", "--", "echo", "by the clock"]);
+        let id = said(&home, &["schedule", "trigger", "echo"]);
+        said(&home, &["wait", id.trim()]);
+        assert_eq!(said(&home, &["logs", id.trim()]), "by the clock\n");
         daemon.stop().await;
     });
 }
