@@ -24,6 +24,9 @@ start_one() {
     mkdir -p "$dir/data"
     case $mode in
     musher/sync) exec "$musher" serve --data "$dir/data" --socket "$sock" --workers 0 ;;
+    musher:keyed/sync)
+        printf '[queues.keyed]\nper_key = 1\n' > "$dir/conf"
+        exec "$musher" serve --config "$dir/conf" --data "$dir/data" --socket "$sock" --workers 0 ;;
     reference/none) exec "$bench" reference --addr "unix:$sock" ;;
     reference/group) exec "$bench" reference --addr "unix:$sock" --log "$dir/data/log" ;;
     reference/group+claims) exec "$bench" reference --addr "unix:$sock" --log "$dir/data/log" --claims 1 ;;

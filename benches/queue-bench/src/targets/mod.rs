@@ -13,6 +13,8 @@ pub fn open(protocol: &str, n: usize) -> Option<Box<dyn Target>> {
     Some(match protocol {
         "beanstalk" => Box::new(beanstalk::Beanstalk::default()),
         "musher" => Box::new(musher::Musher::on("q")),
+        // a key for each job, and one at a time of each (`per_key = 1` of the queue)
+        "musher:keyed" => Box::new(musher::Musher::on("keyed").with_keys(100_000, n)),
         // another queue beside that one, for long runs
         "musher:standing" => Box::new(musher::Musher::on("standing")),
         "redis-list" => Box::new(redis::Redis::list(n)),

@@ -21,6 +21,9 @@ const LEASE: usize = 12;
 
 pub struct Musher {
     queue: &'static str,
+    /// How many keys its jobs have, and the last one that was used; 0 for none.
+    keys: u64,
+    key: u64,
     last: u32,
     /// How many jobs a request under way is about.
     sizes: HashMap<u32, usize>,
@@ -28,7 +31,31 @@ pub struct Musher {
 
 impl Musher {
     pub fn on(queue: &'static str) -> Musher {
-        Musher { queue, last: 0, sizes: HashMap::new() }
+        Musher { queue, keys: 0, key: 0, last: 0, sizes: HashMap::new() }
+    }
+
+    /// The same with a key for each job, of so many in all; connection `n` begins with one of its own.
+    pub fn with_keys(self, keys: u64, n: usize) -> Musher {
+        Musher { keys, key: n as u64 * 7919, ..self }
+    }
+
+    /// A submit of jobs that are alike but for their keys.
+    fn put_keyed(&mut self, payloads: &[Vec<u8>], out: &mut Vec<u8>) {
+        let (queue, keys, first) = (self.queue.as_bytes(), self.keys, self.key);
+        self.key += payloads.len() as u64;
+        self.frame(SUBMIT, payloads.len(), out, |out| {
+            out.push(0); // no options of the request
+            out.extend_from_slice(&(payloads.len() as u32).to_le_bytes());
+            for (n, payload) in (first..).zip(payloads) {
+                text(out, queue);
+                out.extend_from_slice(&[1, 0, 9 | 0x80, 8]); // priority 0, the key
+                out.extend_from_slice(format!("{:08}", n % keys).as_bytes());
+                out.push(0);
+                out.extend_from_slice(&1u32.to_le_bytes());
+                out.extend_from_slice(&(payload.len() as u32).to_le_bytes());
+                out.extend_from_slice(payload);
+            }
+        });
     }
 
     fn frame(&mut self, kind: u8, jobs: usize, out: &mut Vec<u8>, payload: impl FnOnce(&mut Vec<u8>)) {
@@ -58,6 +85,9 @@ impl Target for Musher {
     }
 
     fn put(&mut self, payloads: &[Vec<u8>], out: &mut Vec<u8>) {
+        if self.keys > 0 {
+            return self.put_keyed(payloads, out);
+        }
         let queue = self.queue.as_bytes();
         self.frame(SUBMIT, payloads.len(), out, |out| {
             out.push(0); // no options of the request
