@@ -56,7 +56,9 @@ fn words<S: Store + 'static>(hub: &Hub<S>, job: &Job, reasons: &[Reason], now: T
     let now_or_next =
         |why: &Reason| matches!(why, Reason::Behind { .. } | Reason::BehindInKey { .. } | Reason::Next(_));
     let later = |why: &Reason| matches!(why, Reason::NotDue { .. });
-    if let Some(at) = reasons.iter().position(now_or_next) {
+    // Workers that are busy, or have got nothing, are no reason where a limit is one.
+    let is_limited = reasons.iter().any(|why| matches!(why, Reason::Limited { .. }));
+    if let Some(at) = reasons.iter().position(now_or_next).filter(|_| !is_limited) {
         words.splice(at..at, untaken(queue, &takers, false));
     } else if reasons.iter().any(later) {
         words.extend(untaken(queue, &takers, true));
@@ -143,9 +145,9 @@ fn reason(why: &Reason, now: Time) -> String {
             "its key is at its limit of jobs that run at a time: {leased} of {limit} (queues.{queue}.per_key)"
         ),
         Reason::Limited { queue, by: Limit::Rate { rate, until } } => {
-            let (next, at) = (when(*until, now), show_point(*until));
             format!(
-                "the rate of queue `{queue}` is used up: {rate} (queues.{queue}.rate); the next job goes {next} ({at})"
+                "the rate of queue `{queue}` is used up until {}: {rate} (queues.{queue}.rate)",
+                show_point(*until)
             )
         }
         Reason::NotDue { due, after: None } => {
@@ -183,6 +185,7 @@ fn reason(why: &Reason, now: Time) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::core::Rate;
 
     #[test]
     fn who_is_missing_is_told() {
@@ -210,6 +213,14 @@ mod tests {
         let ended =
             reason(&Reason::Ended { state: StateKind::Done, at: Time(9_999_600), failure: None }, now);
         assert!(ended.starts_with("it ended just now (19"), "{ended}");
+        let rate = Rate::new(2, Duration::from_secs(1), None).unwrap();
+        let by = Limit::Rate { rate, until: Time(10_000_500) };
+        let limited = reason(&Reason::Limited { queue: QueueName::new("q").unwrap(), by }, now);
+        assert!(
+            limited.starts_with("the rate of queue `q` is used up until 19")
+                && limited.ends_with(": 2/s (queues.q.rate)"),
+            "{limited}"
+        );
         let due = reason(&Reason::NotDue { due: Time(10_125_000), after: None }, now);
         assert!(due.starts_with("it is due in 2 min 5 s (19"), "{due}");
     }
