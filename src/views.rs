@@ -66,6 +66,9 @@ pub struct StatusView {
     pub refusing: Option<String>,
     /// The daemon's memory, in bytes.
     pub memory: u64,
+    /// How many schedules there are, of those that the caller may see.
+    #[serde(default)]
+    pub schedules: u64,
     /// All queues.
     pub queues: Vec<QueueView>,
 }

@@ -45,6 +45,10 @@ impl Status {
         if let Some(why) = &status.refusing {
             output::line(&format!("takes no new jobs: {}", safe(why)))?;
         }
+        if status.schedules > 0 {
+            let schedules = counted(status.schedules, "schedule", "schedules");
+            output::line(&format!("{schedules}: `musher schedule list`"))?;
+        }
         output::line("")?;
         if status.next_id <= 1 {
             output::line(

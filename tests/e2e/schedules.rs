@@ -42,6 +42,7 @@ fn the_verbs_do_what_they_say() {
         assert_eq!((&shown["priority"], &shown["zone"]), (&5.into(), &"Europe/Berlin".into()));
 
         assert!(said(&home, &["schedule", "list"]).contains("0 3 * * * Europe/Berlin"));
+        assert!(said(&home, &["status"]).contains("1 schedule: `musher schedule list`"));
         let times = said(&home, &["schedule", "next", "nightly", "-n", "3", "--json"]);
         let times: Vec<u64> = times
             .lines()

@@ -29,8 +29,16 @@ pub(crate) fn status<S: Store + 'static>(hub: &Hub<S>, peer: &Peer, now: Time) -
             room => Some(Refusal::NoRoom(room).to_string()),
         },
         memory: memory(),
+        schedules: schedules(hub, peer),
         queues: queues(hub, peer, now),
     }
+}
+
+/// How many schedules somebody may see.
+fn schedules<S: Store + 'static>(hub: &Hub<S>, peer: &Peer) -> u64 {
+    let (permissions, engine) = (hub.permissions(peer), hub.engine.borrow());
+    let all = engine.core().state.schedules().iter();
+    all.filter(|(_, schedule)| permissions.reads(&schedule.plan.spec)).count() as u64
 }
 
 /// The resident memory of this process, in bytes; 0 where the system does not say.
