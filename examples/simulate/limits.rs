@@ -52,7 +52,8 @@ impl Given {
             self.0.pop_front();
         }
         for (before, from) in self.0.iter().rev().enumerate() {
-            let most = u128::from(BURST) + u128::from(at.0 - from.0) * u128::from(COUNT) / PER.as_millis();
+            let most =
+                u128::from(BURST) + u128::from(at.0 - from.0 + 10) * u128::from(COUNT) / PER.as_millis();
             assert!(
                 (before as u128) < most,
                 "{} leases from {from} to {at}: the rate allows {most}",

@@ -23,8 +23,8 @@ pub(super) struct JobArgs {
     pub(super) at: Option<String>,
     #[command(flatten)]
     pub(super) like: LikeArgs,
-    /// Of jobs with the same key only so many run at a time (the queue's per_key), and in order
-    #[arg(long, value_name = "KEY")]
+    /// Of jobs with the same key only so many run at a time (the queue's per_key), in the order of arrival
+    #[arg(long, value_name = "KEY", value_parser = clap::builder::NonEmptyStringValueParser::new())]
     pub(super) key: Option<String>,
 }
 

@@ -34,7 +34,7 @@ const BOM: &[u8] = b"\xef\xbb\xbf";
 const EXAMPLES: &str = "\
 A body may be empty; so with --lines an empty line is a job with an empty body. Lines are taken literally, without
 the line break. With --jsonl blank lines are skipped, and keys that a line leaves out are as on the command line:
-  body (a text; anything else is kept as JSON) or body_base64, queue, priority, attempts, tags: {\"order\": \"42\"}, and
+  body (a text; anything else is kept as JSON) or body_base64, queue, priority, attempts, key, tags: {\"order\": \"42\"}, and
   delay, at, ttl, timeout, backoff, written as the options are: \"10s\".
 Ctrl-C ends --lines and --jsonl, and says what was submitted; it ends --wait, and the job goes on.
 If the daemon restarts, --wait goes on when it is back, within a minute. Its exit codes: 0 done, 1 failed, 4 nothing is

@@ -64,7 +64,16 @@ mod tests {
 
     #[test]
     fn rates_are_read_as_they_are_shown() {
-        for text in ["100/s", "30/m burst 5", "7/d", "1/5s", "2/h burst 3", "1000000/s burst 1"] {
+        for text in [
+            "100/s",
+            "5/100ms",
+            "10/1500ms",
+            "30/m burst 5",
+            "7/d",
+            "1/5s",
+            "2/h burst 3",
+            "1000000/s burst 1",
+        ] {
             assert_eq!(parse_rate(text).unwrap().unwrap().to_string(), text);
         }
         assert_eq!(parse_rate("1_000/min").unwrap().unwrap().to_string(), "1000/m");

@@ -33,6 +33,8 @@ pub enum Reason {
     Behind {
         /// How many.
         jobs: u64,
+        /// Whether more may go before it: those behind them that have the same keys.
+        at_least: bool,
     },
     /// Others with the same key come first: these go one after the other.
     BehindInKey {
@@ -80,7 +82,7 @@ impl Core {
                 bound,
             }]);
         }
-        let mut reasons = Vec::new();
+        let (mut reasons, mut is_held_by_key) = (Vec::new(), false);
         if self.draining {
             reasons.push(Reason::Draining);
         }
@@ -91,15 +93,18 @@ impl Core {
             }
             let limited = |by| Reason::Limited { queue: name.clone(), by };
             let by_key = self.reached_by_key(queue, job).filter(|_| job.kind() == StateKind::Ready);
+            is_held_by_key = by_key.is_some();
             reasons.extend(self.reached(name, queue, now).into_iter().chain(by_key).map(limited));
         }
         let settings = self.settings.of(&job.spec.queue);
         let ahead = self.state.ahead_of(id, settings.retries, settings.per_key).unwrap_or_default();
-        reasons.push(match (job.state(), ahead) {
-            (JobState::Scheduled { due }, _) => Reason::NotDue { due, after: failure },
-            (_, Ahead { in_lane: jobs @ 1.., .. }) => Reason::BehindInKey { jobs },
-            (_, Ahead { jobs: jobs @ 1.., .. }) => Reason::Behind { jobs },
-            (_, _) => Reason::Next(job.spec.queue.clone()),
+        reasons.extend(match (job.state(), ahead) {
+            (JobState::Scheduled { due }, _) => Some(Reason::NotDue { due, after: failure }),
+            (_, Ahead { in_lane: jobs @ 1.., .. }) => Some(Reason::BehindInKey { jobs }),
+            // Its turn among others comes when its key lets it go.
+            _ if is_held_by_key => None,
+            (_, Ahead { jobs: jobs @ 1.., at_least, .. }) => Some(Reason::Behind { jobs, at_least }),
+            (_, _) => Some(Reason::Next(job.spec.queue.clone())),
         });
         Some(reasons)
     }

@@ -37,6 +37,8 @@ struct Heads {
     fresh: Sorted<(Priority, JobId), Key>,
     /// Those that have come back.
     back: Sorted<(Priority, Time, JobId), Key>,
+    /// The same by id.
+    back_by_id: Sorted<(Priority, JobId), Key>,
 }
 
 /// The first ready job of a key.
@@ -144,7 +146,10 @@ impl Lanes {
         if let (leased, Some(head)) = before {
             let heads = self.heads.get_mut(&leased).expect("each key with ready jobs has a head");
             match head.has_come_back() {
-                true => heads.back.remove((head.priority, head.tried, head.id)),
+                true => {
+                    heads.back_by_id.remove((head.priority, head.id));
+                    heads.back.remove((head.priority, head.tried, head.id))
+                }
                 false => heads.fresh.remove((head.priority, head.id)),
             };
             if heads.fresh.len() + heads.back.len() == 0 {
@@ -154,7 +159,10 @@ impl Lanes {
         if let (leased, Some(head)) = after {
             let heads = self.heads.entry(leased).or_default();
             match head.has_come_back() {
-                true => heads.back.insert((head.priority, head.tried, head.id), key),
+                true => {
+                    heads.back_by_id.insert((head.priority, head.id), key);
+                    heads.back.insert((head.priority, head.tried, head.id), key);
+                }
                 false => heads.fresh.insert((head.priority, head.id), key),
             }
         }
@@ -189,16 +197,19 @@ impl Lanes {
         self.open(per_key).filter_map(of).min()
     }
 
-    /// The first that has come back: whoever was tried longest ago, or the first by id if `by_id`.
+    /// The first that has come back: whoever was tried longest ago, or the first by id, whenever it was, if `by_id`.
     pub(super) fn first_back(
         &self,
         priority: Priority,
         per_key: Option<u32>,
         by_id: bool,
     ) -> Option<(Time, JobId)> {
-        let of = |heads: &Heads| {
-            let all = heads.back_of(priority);
-            if by_id { all.min_by_key(|(_, id)| *id) } else { all.into_iter().next() }
+        let of = |heads: &Heads| match by_id {
+            true => {
+                let ((found, id), _) = heads.back_by_id.from((priority, JobId(0))).next()?;
+                (found == priority).then_some((Time::NEVER, id))
+            }
+            false => heads.back_of(priority).next(),
         };
         let firsts = self.open(per_key).filter_map(of);
         if by_id { firsts.min_by_key(|(_, id)| *id) } else { firsts.min() }

@@ -66,8 +66,9 @@ impl Core {
             .concurrency
             .map(|limit| (u64::from(limit).saturating_sub(leased), Limit::Concurrency { leased, limit }));
         let used = queue.rate_used();
-        let rate =
-            settings.rate.map(|rate| (rate.allows(used, now), Limit::Rate { rate, until: rate.next(used) }));
+        let rate = settings
+            .rate
+            .map(|rate| (rate.allows(used, now), Limit::Rate { rate, until: rate.next(used, now) }));
         concurrency.into_iter().chain(rate)
     }
 }

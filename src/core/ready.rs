@@ -132,10 +132,12 @@ impl Ready {
         self.fresh.first().map(JobId)
     }
 
-    /// The first that has come back, with when it was tried: whoever was longest ago, or the first by id if `by_id`.
+    /// The first that has come back, with when it was tried: whoever was longest ago, or the first by id, whenever it was, if `by_id`.
     pub(super) fn first_back(&self, by_id: bool) -> Option<(Time, JobId)> {
-        let all = self.tried.iter().map(|(tried, range)| (tried, range.first));
-        if by_id { all.min_by_key(|(_, id)| *id) } else { all.into_iter().next() }
+        match by_id {
+            true => self.returned.first().map(|id| (Time::NEVER, JobId(id))),
+            false => self.tried.iter().next().map(|(tried, range)| (tried, range.first)),
+        }
     }
 
     /// They, as seen from one job. `returned` is as above.

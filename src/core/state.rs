@@ -34,8 +34,10 @@ pub struct State {
 pub struct Ahead {
     /// Of its key.
     pub in_lane: u64,
-    /// Of its queue, as far as their keys let them, if none of its key is before it.
+    /// Of its queue, as far as their keys let them now, if none of its key is before it.
     pub jobs: u64,
+    /// Whether more may: those behind them that have the same keys.
+    pub at_least: bool,
 }
 
 /// What went through a queue since its first job.
@@ -123,7 +125,7 @@ impl State {
         let job = self.job(id).filter(|job| job.state() == JobState::Ready)?;
         let queue = self.queues.get(&job.spec.queue)?;
         let in_lane = queue.ahead_in_lane(id, job);
-        Some(Ahead { in_lane, jobs: queue.ahead_of(id, job, retries, per_key) })
+        Some(Ahead { in_lane, jobs: queue.ahead_of(id, job, retries, per_key), at_least: queue.has_keys() })
     }
 
     /// How many entries the jobs take in memory: far fewer than jobs where they are alike.

@@ -50,14 +50,14 @@ impl<S: Store> Engine<S> {
         let due = self.notes.limited.0.iter().filter(|(_, at)| is_due(at)).map(|(queue, _)| queue.clone());
         for queue in due.collect::<Vec<_>>() {
             self.notes.limited.0.remove(&queue);
-            self.notes.wake(&queue);
+            self.notes.woken.push(&queue);
         }
     }
 
     /// Looks again at all queues for which somebody waits: other settings may allow more.
     pub(super) fn wake_all(&mut self) {
         for queue in self.waiting.queues() {
-            self.notes.wake(queue);
+            self.notes.woken.push(queue);
         }
     }
 }

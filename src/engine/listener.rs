@@ -5,11 +5,12 @@
 use super::answer::{Answer, Delivery, End, Fact, Origin};
 use super::limited::Limited;
 use super::watching::Watching;
+use super::woken::Woken;
 use crate::core::{
     Change, Command, Edit, Event, Holder, IdRange, JobState, LeaseId, Observer, QueueChange, QueueName,
     Recorder,
 };
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 
 /// What was noted since the last turn.
 #[derive(Debug, Default)]
@@ -23,7 +24,7 @@ pub(super) struct Notes {
     /// How many jobs of each connection that is being closed are free already; for the log.
     pub(super) interrupted: HashMap<u64, u64>,
     /// Queues that may have got work since claims were served last.
-    pub(super) woken: VecDeque<QueueName>,
+    pub(super) woken: Woken,
     /// Queues that would give out work if they had not reached a limit.
     pub(super) limited: Limited,
     /// Requests that wait until jobs have ended.
@@ -35,12 +36,6 @@ impl Notes {
     pub(super) fn answer(&mut self, origin: Origin, answer: Answer) {
         self.said_bytes += answer.weight();
         self.said.push(Delivery::Answer(origin, answer));
-    }
-
-    pub(super) fn wake(&mut self, queue: &QueueName) {
-        if !self.woken.contains(queue) {
-            self.woken.push_back(queue.clone());
-        }
     }
 
     /// What is kept of the jobs elsewhere can go.
@@ -67,7 +62,7 @@ impl Observer for Listener<'_> {
         let is_ready = self.claims_wait && !forgotten && job.state() == JobState::Ready;
         let lease_ends = || change.lease.is_some() && (forgotten || job.lease().is_none());
         if is_ready || (lease_ends() && self.notes.limited.has(queue)) {
-            self.notes.wake(queue);
+            self.notes.woken.push(queue);
         }
         self.revoke(change);
         self.note_fact(change);
@@ -84,7 +79,7 @@ impl Observer for Listener<'_> {
 
     fn queue_changed(&mut self, queue: &QueueName, change: QueueChange) {
         match change {
-            QueueChange::Resumed if self.claims_wait => self.notes.wake(queue),
+            QueueChange::Resumed if self.claims_wait => self.notes.woken.push(queue),
             QueueChange::Resumed | QueueChange::Paused | QueueChange::Forgotten => {}
         }
     }

@@ -25,6 +25,7 @@ mod tests;
 mod turn;
 mod waiting;
 mod watching;
+mod woken;
 
 pub use answer::{Answer, Claimed, Delivery, End, Fact, Origin, Refusal};
 pub use contents::Contents;

@@ -135,7 +135,7 @@ impl<S: Store> Engine<S> {
             return;
         }
         let most = self.notes.said_bytes + self.bounds.commit_bytes;
-        while let Some(queue) = self.notes.woken.pop_front() {
+        while let Some(queue) = self.notes.woken.pop() {
             while self.core.gives(&queue, now)
                 && let Some((place, waiter)) = self.waiting.first_for(&queue)
             {
@@ -144,7 +144,7 @@ impl<S: Store> Engine<S> {
                 let answer = self.grant(&claim, now).map_or_else(Answer::Refused, Answer::Jobs);
                 self.answer(origin, answer);
                 if self.notes.said_bytes >= most {
-                    return self.notes.woken.push_back(queue);
+                    return self.notes.woken.push(&queue);
                 }
             }
             if self.waiting.len_for(&queue) > 0 {

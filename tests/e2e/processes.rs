@@ -347,6 +347,8 @@ fn a_job_that_is_submitted_by_a_job_does_not_have_its_tags() {
         let program = env!("CARGO_BIN_EXE_musher");
         let output = home.musher(&[
             "run",
+            "--key",
+            "outer",
             "--tag",
             "color=red",
             "--",
@@ -365,7 +367,7 @@ fn a_job_that_is_submitted_by_a_job_does_not_have_its_tags() {
             variables.contains("MUSHER_JOB_ID=2\n") && variables.contains("MUSHER_TAG_SIZE=3\n"),
             "{variables}"
         );
-        assert!(!variables.contains("COLOR"), "{variables}");
+        assert!(!variables.contains("COLOR") && !variables.contains("MUSHER_KEY"), "{variables}");
         daemon.until_state(2, "done").await;
         let body = daemon.client.body(2).await;
         assert!(body.is_err() || !String::from_utf8_lossy(&body.unwrap()).contains("MUSHER_JOB_ID"));

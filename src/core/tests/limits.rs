@@ -71,7 +71,7 @@ fn leases_are_given_no_faster_than_the_rate() {
     world.submit(vec![group("q", 100), group("other", 5)]);
     assert_eq!((world.claim("q", 9).len(), world.claim("q", 9).len()), (2, 0));
     assert_eq!(world.claim("other", 1).len(), 1, "each queue has its own");
-    let until = world.now.plus(Duration::from_millis(100));
+    let until = world.now.plus(Duration::from_millis(90));
     let by = Limit::Rate { rate: rate(10, 1, 2).unwrap(), until };
     let limited = Reason::Limited { queue: name("q"), by };
     assert_eq!(world.core.explain(JobId(3), world.now), Some(vec![limited, Reason::Next(name("q"))]));
@@ -80,9 +80,21 @@ fn leases_are_given_no_faster_than_the_rate() {
         world.now = world.now.plus(Duration::from_millis(30));
         given += world.claim("q", 9).len();
     }
-    assert_eq!(given, 15, "ten a second for a second and a half");
+    assert_eq!(given, 15, "ten a second for a second and a half, however late each claim is");
     world.now = world.now.plus(secs(60));
     assert_eq!(world.claim("q", 9).len(), 2, "what was not used is not saved");
+}
+
+/// What a slow rate has used kept a fast one from giving anything out.
+#[test]
+fn another_rate_holds_at_once() {
+    let mut world = World::new();
+    world.settings().rate = rate(1, 86_400, 1);
+    world.submit(vec![group("q", 100)]);
+    assert_eq!(world.claim("q", 9).len(), 1);
+    world.settings().rate = rate(100, 1, 1);
+    world.now = world.now.plus(Duration::from_millis(10));
+    assert_eq!(world.claim("q", 9).len(), 1);
 }
 
 /// What was used of a rate is in the events and in the row of the queue: a restart gives no second burst.
@@ -138,8 +150,7 @@ fn of_each_key_only_so_many_run_and_they_go_in_order() {
     let leases = world.claim("q", 9);
     assert_eq!(ids(&leases), [1, 3, 6], "the first of each key, and who has none");
     let limited = Reason::Limited { queue: name("q"), by: Limit::PerKey { leased: 1, limit: 1 } };
-    let next = Reason::Next(name("q"));
-    assert_eq!(world.core.explain(JobId(2), world.now), Some(vec![limited.clone(), next]));
+    assert_eq!(world.core.explain(JobId(2), world.now), Some(vec![limited.clone()]));
     let behind = Reason::BehindInKey { jobs: 1 };
     assert_eq!(world.core.explain(JobId(4), world.now), Some(vec![limited, behind]));
     assert!(!world.core.gives(&name("q"), world.now));

@@ -200,12 +200,12 @@ fn reasons_come_in_the_order_in_which_to_mend_them() {
     let reasons = |world: &World, id| world.core.explain(JobId(id), world.now).unwrap();
     assert_eq!(world.core.explain(JobId(9), world.now), None);
     assert_eq!(reasons(&world, 1), [Reason::Next(name("q"))]);
-    assert_eq!(reasons(&world, 2), [Reason::Behind { jobs: 1 }]);
+    assert_eq!(reasons(&world, 2), [Reason::Behind { jobs: 1, at_least: false }]);
     world.core.draining = true;
     world.run(Command::Pause { queue: name("q") }).unwrap();
     let blocked = [Reason::Draining, Reason::QueuePaused(name("q"))];
     let due = Reason::NotDue { due: world.now.plus(secs(9)), after: None };
-    assert_eq!(reasons(&world, 2), [&blocked[..], &[Reason::Behind { jobs: 1 }]].concat());
+    assert_eq!(reasons(&world, 2), [&blocked[..], &[Reason::Behind { jobs: 1, at_least: false }]].concat());
     assert_eq!(reasons(&world, 3), [&blocked[..], &[due]].concat());
 
     world.core.draining = false;

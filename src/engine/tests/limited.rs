@@ -65,9 +65,9 @@ fn a_rate_wakes_whoever_waits_when_its_time_comes() {
     let Answer::Jobs(jobs) = claimed(&mut engine, 5, Time(1_000)) else { panic!("jobs") };
     assert_eq!(jobs.len(), 1);
     wait(&mut engine, Time(1_100));
-    assert_eq!(engine.next_due(), Some(Time(1_500)), "the loop is told when to turn");
-    assert_eq!(served(&mut engine, Time(1_499)), 0);
-    assert_eq!(served(&mut engine, Time(1_500)), 1);
+    assert_eq!(engine.next_due(), Some(Time(1_490)), "the loop is told when to turn");
+    assert_eq!(served(&mut engine, Time(1_489)), 0);
+    assert_eq!(served(&mut engine, Time(1_490)), 1);
 }
 
 #[test]
@@ -101,4 +101,48 @@ fn a_claim_for_several_queues_waits_for_any() {
     // Nobody waits for the first one any more.
     complete(&mut engine, 1, Time(3));
     assert_eq!(served(&mut engine, Time(3)), 0);
+}
+
+/// Whoever is drained by hand, or waits for a key, is served when that ends.
+#[test]
+fn keys_and_a_drain_wake_whoever_waits() {
+    let disk = SimulatedDisk::new(1);
+    let mut engine = limited(&disk, |settings| settings.per_key = Some(1));
+    let spec = Spec::plain(queue()).with_key(Some(crate::core::Key([7; 16])));
+    let group = Group { spec: spec.into(), ..group(3) };
+    engine.submit(ORIGIN, vec![group], vec![Bytes::new(); 3], Time(0));
+    let Answer::Jobs(jobs) = claimed(&mut engine, 5, Time(0)) else { panic!("jobs") };
+    assert_eq!(jobs.len(), 1);
+    wait(&mut engine, Time(1));
+    complete(&mut engine, 1, Time(2));
+    assert_eq!(served(&mut engine, Time(2)), 1);
+    wait(&mut engine, Time(3));
+    engine.drain_by_hand(true, Time(4));
+    complete(&mut engine, 2, Time(5));
+    assert_eq!(served(&mut engine, Time(5)), 0);
+    engine.drain_by_hand(false, Time(6));
+    assert_eq!(served(&mut engine, Time(6)), 1);
+}
+
+/// Very many queues are woken in about as many steps.
+#[test]
+fn each_queue_is_woken_once_however_many_there_are() {
+    let disk = SimulatedDisk::new(1);
+    let mut engine = limited(&disk, |_| {});
+    let name = |n: u32| QueueName::new(&format!("q{n}")).unwrap();
+    let queues: Vec<_> = (0..5_000).map(name).collect();
+    for at in 0..4 {
+        let origin = Origin { session: 3 + at, request: 1 };
+        engine.claim(origin, Claim { queues: queues.clone(), ..claim(1) }, Time::NEVER, Time(1));
+    }
+    configure(&mut engine, |_| {});
+    configure(&mut engine, |_| {});
+    let mut woken = Vec::new();
+    while let Some(queue) = engine.notes.woken.pop() {
+        woken.push(queue);
+    }
+    woken.sort();
+    let mut wanted = queues;
+    wanted.sort();
+    assert_eq!(woken, wanted);
 }

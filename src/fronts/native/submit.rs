@@ -143,6 +143,9 @@ fn group(
         wire::Start::After(ms) => Start::After(millis(ms)),
         wire::Start::At(ms) => Start::At(clock.at_wall(Time(ms))),
     };
+    if options.key.as_deref() == Some("") {
+        return Err(Fault::new(Kind::Invalid, "an empty key: leave it out for a job without one"));
+    }
     let key = options.key.as_deref().map(key);
     let envelope = envelope(options.tags, options.key)?;
     let options_of = SpecOptions {

@@ -161,7 +161,14 @@ fn reason(why: &Reason, now: Time) -> String {
                 show_point(*due)
             )
         }
-        Reason::Behind { jobs: ahead } => {
+        Reason::Behind { jobs: ahead, at_least: true } => {
+            format!(
+                "at least {} {} before it in the queue",
+                jobs(*ahead),
+                if *ahead == 1 { "is" } else { "are" }
+            )
+        }
+        Reason::Behind { jobs: ahead, at_least: false } => {
             format!("{} {} before it in the queue", jobs(*ahead), if *ahead == 1 { "is" } else { "are" })
         }
         Reason::BehindInKey { jobs: ahead } => {
@@ -208,8 +215,14 @@ mod tests {
     #[test]
     fn reasons_read_well() {
         let now = Time(10_000_000);
-        assert_eq!(reason(&Reason::Behind { jobs: 1 }, now), "1 job is before it in the queue");
-        assert_eq!(reason(&Reason::Behind { jobs: 2000 }, now), "2,000 jobs are before it in the queue");
+        assert_eq!(
+            reason(&Reason::Behind { jobs: 1, at_least: false }, now),
+            "1 job is before it in the queue"
+        );
+        assert_eq!(
+            reason(&Reason::Behind { jobs: 2000, at_least: false }, now),
+            "2,000 jobs are before it in the queue"
+        );
         let ended =
             reason(&Reason::Ended { state: StateKind::Done, at: Time(9_999_600), failure: None }, now);
         assert!(ended.starts_with("it ended just now (19"), "{ended}");

@@ -28,7 +28,7 @@ const COMMANDS_BYTES_MAX: usize = 1 << 20;
 struct Filter {
     queue: Option<QueueName>,
     state: Option<StateKind>,
-    /// Written that a job must have all of: they are not in memory.
+    /// Tags that a job must have all of: they are not in memory.
     tags: Vec<(String, String)>,
 }
 
