@@ -57,7 +57,7 @@ impl Right {
 /// One rule: these users may do this with these queues.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rule {
-    /// Whether it holds for everybody whom the socket lets in.
+    /// Whether it applies to everybody who may connect to the socket.
     pub everybody: bool,
     /// The users.
     pub users: Vec<u32>,

@@ -74,7 +74,10 @@ fn describe(job: &JobView) -> Vec<(&'static str, String)> {
     }
     if job.crashes > 0 {
         let times = counted(u64::from(job.crashes), "time", "times");
-        facts.push(("crashes", format!("its worker vanished, or let the lease end without a word, {times}")));
+        facts.push((
+            "crashes",
+            format!("its worker vanished, or let the lease end without an answer, {times}"),
+        ));
     }
     if job.tags_unread {
         facts.push(("tags", "cannot be read: the daemon's log says why".to_owned()));

@@ -23,8 +23,7 @@ fn rule(mut table: Section<'_>, around: &Surroundings, report: &mut Report<'_>) 
     let users = table.names_or_numbers(report, "users");
     let groups = table.names_or_numbers(report, "groups");
     if !table.has("users") && !table.has("groups") {
-        let message =
-            "holds for nobody; name users or groups (users = [\"*\"] is everybody whom the socket lets in)";
+        let message = "applies to nobody; name users or groups (users = [\"*\"] is everybody who may connect to the socket)";
         table.fault_of_all(report, message);
     }
     let everybody = users.contains(&NameOrNumber::Name(EVERYBODY));
@@ -58,7 +57,7 @@ fn queues(table: &mut Section<'_>, report: &mut Report<'_>) -> Vec<Pattern> {
         if pattern.is_none() {
             let shown = name.chars().take(40).collect::<String>();
             let message = format!(
-                "`{}` is no pattern of queue names: use letters, digits, . _ - / : + and * for anything",
+                "`{}` is not a pattern of queue names: use letters, digits, . _ - / : + and * for anything",
                 shown.escape_debug()
             );
             table.fault(report, "queues", message);

@@ -1,5 +1,5 @@
 //! What an event does to jobs, told where it happens: `apply.rs` is the only place in which a job changes its state.
-//! Whoever depends on that (claims and requests that wait, connections that must learn of a lost lease, counters)
+//! Everything that depends on that (claims and requests that wait, connections that must learn of a lost lease, counters)
 //! listens here and does not read it off commands or events.
 
 use super::event::Event;

@@ -1,5 +1,5 @@
 //! What limits how many jobs a queue gives out, beside how many are ready. This is the one place for it: a claim asks it,
-//! `explain` names what it names, and whoever waits for work is woken when it says so.
+//! `explain` names what it names, and a claim that waits is served when it allows it.
 
 use super::decide::Core;
 use super::job::{Job, QueueName, StateKind};

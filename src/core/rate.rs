@@ -7,8 +7,8 @@ use std::time::Duration;
 
 const NANOS_PER_MILLI: u128 = 1_000_000;
 
-/// How late a lease may be without what is lost by it being lost for good: clocks and timers have steps, and whoever asks
-/// is never quite in time.
+/// A lease that is given at most so late costs nothing of the rate: clocks and timers have steps, and no claim comes at
+/// the very moment.
 const LATENESS: Duration = Duration::from_millis(10);
 
 /// A rate. In any stretch of time of length `w` it allows at most `burst + (w + 10 ms) * count / per` leases.

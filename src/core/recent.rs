@@ -1,4 +1,4 @@
-//! Jobs that ended lately and are not kept: what can still be said of each, for whoever asks a moment too late. A table
+//! Jobs that ended lately and are not kept: how each of them ended, for requests that come just after its end. A table
 //! of fixed size in which newer ends take the place of older ones; it costs one store an end.
 
 use super::ids::{IdRange, JobId};

@@ -142,7 +142,7 @@ pub enum EditRejection {
         id: JobId,
     },
     /// The change was asked for jobs in a certain state or queue, and this one is not in it any more.
-    #[error("job {id} has moved on")]
+    #[error("job {id} has changed since it was chosen, and is left as it is; list the jobs again")]
     MovedOn {
         /// The job.
         id: JobId,

@@ -1,4 +1,4 @@
-//! What is known beside jobs, as rows of one general kind: queues, schedules, and whatever else gets a life of its own. The store
+//! What is known beside jobs, as rows of one general kind: queues and schedules. The store
 //! keeps each under its key with the number of the commit that it reflects, and knows no more of it.
 
 use super::job::QueueName;

@@ -118,8 +118,8 @@ pub enum Refusal {
     NoRoom(Room),
     /// Requests of one connection wait for too much.
     #[error(
-        "requests of one connection can wait for {limit} queues and jobs (limits.waiting), and with this one it would be \
-         more: wait for fewer, or use another connection"
+        "the requests of one connection may wait for {limit} queues and jobs at most (limits.waiting), and this one would \
+         exceed that: wait for fewer, or use another connection"
     )]
     TooManyWaiting {
         /// The limit.
@@ -127,8 +127,8 @@ pub enum Refusal {
     },
     /// Requests of all connections wait for too much.
     #[error(
-        "requests of all connections can wait for {limit} queues and jobs (from limits.buffers), and with this one it would \
-         be more: try again later"
+        "the requests of all connections may wait for {limit} queues and jobs at most (from limits.buffers), and this one \
+         would exceed that: try again later"
     )]
     CrowdWaiting {
         /// The limit.

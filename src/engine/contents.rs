@@ -1,4 +1,4 @@
-//! What comes with new jobs and is not the core's business: it is stored beside them.
+//! What comes with new jobs and no decision depends on: bodies and envelopes, which are stored beside them.
 
 use bytes::Bytes;
 use smallvec::SmallVec;

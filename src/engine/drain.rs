@@ -1,4 +1,4 @@
-//! The way down, as a pure state machine: running → stopping until a deadline → stopped. And the drain by hand,
+//! Stopping, as a pure state machine: running → stopping until a deadline → stopped. And the drain by hand,
 //! from which there is a way back.
 
 use crate::core::Time;
@@ -30,7 +30,7 @@ pub enum Drain {
     },
 }
 
-/// What to do next on the way down.
+/// What to do next while stopping.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
     /// Nothing until then.

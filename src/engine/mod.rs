@@ -321,7 +321,7 @@ impl<S: Store> Engine<S> {
         begun
     }
 
-    /// What to do next on the way down; `None` while the daemon is not stopping.
+    /// What to do next while stopping; `None` while the daemon is not stopping.
     pub fn stop_step(&mut self, now: Time) -> Option<Step> {
         let step = self.drain.step(self.now.max(now), self.core.state.held());
         match step {

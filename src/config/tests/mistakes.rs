@@ -125,7 +125,7 @@ const MISTAKES: &[(&str, &str)] = &[
     ("[access]", "musher.toml:1: access: must be a list of tables, each begun by [[access]], not a table"),
     (
         "\n[[access]]\nqueues = ['*']\nmay = ['read']",
-        "musher.toml:2: access[1]: holds for nobody; name users or groups",
+        "musher.toml:2: access[1]: applies to nobody; name users or groups",
     ),
     (
         "[[access]]\nusers = ['alix']\nqueues = ['*']\nmay = ['read']",
@@ -150,7 +150,7 @@ const MISTAKES: &[(&str, &str)] = &[
     ("[[access]]\nusers = ['*']\nmay = ['read']", "musher.toml:1: access[1].queues: names no queue; write"),
     (
         "[[access]]\nusers = ['*']\nqueues = ['a b']\nmay = ['read']",
-        "musher.toml:3: access[1].queues: `a b` is no pattern of queue names",
+        "musher.toml:3: access[1].queues: `a b` is not a pattern of queue names",
     ),
     (
         "[[access]]\nusers = ['*']\nqueues = '*'\nmay = ['read']",

@@ -199,7 +199,7 @@ impl<R: Recorder> Decision<'_, R> {
                 continue;
             }
             let error = format!(
-                "whoever ran it vanished, or let its lease end without a word, {crashes} times in all: the job may be \
+                "its worker vanished, or let its lease end without an answer, {crashes} times in all: the job may be \
                  the cause"
             );
             deaths.extend(part.iter().map(|id| self.failed(id, job, (&error, None), Then::Bury)));

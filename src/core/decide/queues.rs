@@ -1,6 +1,6 @@
-//! Decides on queues as such: pause and resume, and which are forgotten. A queue comes into being with its first job, by
-//! a slip of the pen as well, so one that is empty and that nobody has configured goes again: when there is room to be
-//! made for another, or after a while.
+//! Decides on queues as such: pause and resume, and which are forgotten. A queue comes into being with its first job, even
+//! one with a mistyped name. So a queue that is empty and not configured is forgotten: when there must be room for another
+//! one, or after a while.
 
 use super::{Core, Decision};
 use crate::core::change::Recorder;

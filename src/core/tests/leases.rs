@@ -47,7 +47,7 @@ fn a_job_whose_leases_end_without_a_word_again_and_again_is_dead_and_says_why() 
     world.claim("q", 1);
     world.run(Command::Vanish { session: 7 }).unwrap();
     assert_eq!(world.kind(1), Some(StateKind::Dead));
-    assert!(world.job(1).failures()[0].error.contains("let its lease end without a word, 3 times in all"));
+    assert!(world.job(1).failures()[0].error.contains("let its lease end without an answer, 3 times in all"));
 }
 
 #[test]
@@ -95,7 +95,9 @@ fn vanishing_again_and_again_makes_a_job_dead() {
     world.run(Command::Recover).unwrap();
     assert_eq!(world.kind(1), Some(StateKind::Dead));
     assert!(
-        world.job(1).failures()[0].error.contains("vanished, or let its lease end without a word, 3 times")
+        world.job(1).failures()[0]
+            .error
+            .contains("vanished, or let its lease end without an answer, 3 times")
     );
 }
 

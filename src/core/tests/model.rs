@@ -269,7 +269,7 @@ impl Model {
             return (self.jobs[at].1.crashes, self.jobs[at].1.state) = (crashes, JobState::Ready);
         }
         let error = format!(
-            "whoever ran it vanished, or let its lease end without a word, {crashes} times in all: the job may be the \
+            "its worker vanished, or let its lease end without an answer, {crashes} times in all: the job may be the \
              cause"
         );
         self.fail(at, (&error, None), None, 0);
