@@ -5,12 +5,13 @@ use super::admin::AdminRequest;
 use super::greeting::{get_hello, put_hello};
 use super::request::{ADMIN, BACKUP, HELLO, LeaseRef, Request, UNWAIT};
 use super::response::{
-    ERROR, ErrorCode, Fault, JSON, Notice, OK, PIECE, RECONFIGURED, REVOKED, Response, Revocation, STOPPING,
-    SUBMITTED, WELCOME,
+    ClaimedJob, ERROR, ErrorCode, Fault, JSON, Notice, OK, PIECE, RECONFIGURED, REVOKED, Response,
+    Revocation, STOPPING, SUBMITTED, WELCOME,
 };
 use super::wire::{Malformed, Reader, put_text};
 use super::{request, response};
 use bytes::BufMut;
+use std::sync::Arc;
 
 /// The longest question in JSON. Its form in memory takes up to thirty times as much.
 const JSON_MAX: usize = 4 << 20;
@@ -125,6 +126,20 @@ pub(super) fn put_response(response: &Response, out: &mut Vec<u8>) {
             unreachable!("each version has its own form of it")
         }
     }
+}
+
+/// The jobs of a claim, each read as its version does. Those of one queue, as nearly all are, share its name.
+pub(super) fn get_jobs(
+    reader: &mut Reader,
+    count: usize,
+    get_job: impl Fn(&mut Reader, Option<Arc<str>>) -> Result<ClaimedJob, Malformed>,
+) -> Result<Vec<ClaimedJob>, Malformed> {
+    let mut jobs: Vec<ClaimedJob> = Vec::with_capacity(count);
+    for _ in 0..count {
+        let last_queue = jobs.last().map(|job| job.queue.clone());
+        jobs.push(get_job(reader, last_queue)?);
+    }
+    Ok(jobs)
 }
 
 /// Reads one of them.

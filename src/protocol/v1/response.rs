@@ -37,7 +37,7 @@ pub(in crate::protocol) fn get(kind: u8, payload: Bytes) -> Result<Response, Mal
     let response = match kind {
         JOBS => {
             let count = reader.count(50, "jobs")?;
-            Response::Jobs(get_jobs(reader, count)?)
+            Response::Jobs(plain::get_jobs(reader, count, get_job)?)
         }
         SETTLED => {
             let count = reader.count(1, "results")?;
@@ -71,15 +71,6 @@ fn put_job(out: &mut Vec<u8>, job: &ClaimedJob) {
     put_tags(out, &job.tags);
     out.put_u32_le(job.body.len() as u32);
     out.extend_from_slice(&job.body);
-}
-
-fn get_jobs(reader: &mut Reader, count: usize) -> Result<Vec<ClaimedJob>, Malformed> {
-    let mut jobs: Vec<ClaimedJob> = Vec::with_capacity(count);
-    for _ in 0..count {
-        let last = jobs.last().map(|job| job.queue.clone());
-        jobs.push(get_job(reader, last)?);
-    }
-    Ok(jobs)
 }
 
 fn get_job(reader: &mut Reader, last_queue: Option<Arc<str>>) -> Result<ClaimedJob, Malformed> {
