@@ -82,6 +82,7 @@ impl Core {
                 bound,
             }]);
         }
+        let settings = self.settings.of(&job.spec.queue);
         let (mut reasons, mut is_held_by_key) = (Vec::new(), false);
         if self.draining {
             reasons.push(Reason::Draining);
@@ -92,11 +93,10 @@ impl Core {
                 reasons.push(Reason::QueuePaused(name.clone()));
             }
             let limited = |by| Reason::Limited { queue: name.clone(), by };
-            let by_key = self.reached_by_key(queue, job).filter(|_| job.kind() == StateKind::Ready);
+            let by_key = settings.reached_by_key(queue, job).filter(|_| job.kind() == StateKind::Ready);
             is_held_by_key = by_key.is_some();
-            reasons.extend(self.reached(name, queue, now).into_iter().chain(by_key).map(limited));
+            reasons.extend(settings.reached(queue, now).chain(by_key).map(limited));
         }
-        let settings = self.settings.of(&job.spec.queue);
         let ahead = self.state.ahead_of(id, settings.retries, settings.per_key).unwrap_or_default();
         reasons.extend(match (job.state(), ahead) {
             (JobState::Scheduled { due }, _) => Some(Reason::NotDue { due, after: failure }),

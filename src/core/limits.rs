@@ -5,6 +5,7 @@ use super::decide::Core;
 use super::job::{Job, QueueName, StateKind};
 use super::queue::Queue;
 use super::rate::Rate;
+use super::settings::QueueSettings;
 use super::time::Time;
 
 /// A limit that a queue has reached.
@@ -33,42 +34,42 @@ pub enum Limit {
     },
 }
 
-impl Core {
-    /// How many jobs a queue may give out now by its limits, whether it has as many or not.
-    pub fn allowance(&self, name: &QueueName, queue: &Queue, now: Time) -> u64 {
-        self.limits(name, queue, now).map(|(allowed, _)| allowed).min().unwrap_or(u64::MAX)
+impl QueueSettings {
+    /// How many jobs a queue with these settings may give out now by its limits, whether it has as many or not.
+    pub(super) fn allowance(&self, queue: &Queue, now: Time) -> u64 {
+        self.limits(queue, now).map(|(allowed, _)| allowed).min().unwrap_or(u64::MAX)
     }
 
-    /// The limits that a queue has reached, so that it gives out nothing.
-    pub fn reached(&self, name: &QueueName, queue: &Queue, now: Time) -> Vec<Limit> {
-        self.limits(name, queue, now).filter(|(allowed, _)| *allowed == 0).map(|(_, limit)| limit).collect()
+    /// The limits that it has reached, so that it gives out nothing.
+    pub fn reached(&self, queue: &Queue, now: Time) -> impl Iterator<Item = Limit> {
+        self.limits(queue, now).filter(|(allowed, _)| *allowed == 0).map(|(_, limit)| limit)
     }
 
-    /// Whether a claim would get a job of this queue now.
-    pub fn gives(&self, name: &QueueName, now: Time) -> bool {
-        let queue = self.state.queue(name).filter(|queue| queue.has_work());
-        let offers = |queue: &&Queue| queue.offers(self.settings.of(name).per_key);
-        !self.draining && queue.filter(offers).is_some_and(|queue| self.allowance(name, queue, now) > 0)
-    }
-
-    /// The limit of its key, if this job has one and it is reached.
+    /// The limit of its key, if this job of the queue has one and it is reached.
     pub(super) fn reached_by_key(&self, queue: &Queue, job: &Job) -> Option<Limit> {
-        let (limit, key) = self.settings.of(&job.spec.queue).per_key.zip(job.spec.key)?;
+        let (limit, key) = self.per_key.zip(job.spec.key)?;
         let leased = queue.leased_of(key);
         (leased >= u64::from(limit)).then_some(Limit::PerKey { leased, limit })
     }
 
     /// Each limit of a queue: how many jobs it still allows now, and how it is named once that is none.
-    fn limits(&self, name: &QueueName, queue: &Queue, now: Time) -> impl Iterator<Item = (u64, Limit)> {
-        let settings = self.settings.of(name);
+    fn limits(&self, queue: &Queue, now: Time) -> impl Iterator<Item = (u64, Limit)> {
         let leased = queue.counts().of(StateKind::Leased);
-        let concurrency = settings
+        let concurrency = self
             .concurrency
             .map(|limit| (u64::from(limit).saturating_sub(leased), Limit::Concurrency { leased, limit }));
         let used = queue.rate_used();
-        let rate = settings
-            .rate
-            .map(|rate| (rate.allows(used, now), Limit::Rate { rate, until: rate.next(used, now) }));
+        let rate =
+            self.rate.map(|rate| (rate.allows(used, now), Limit::Rate { rate, until: rate.next(used, now) }));
         concurrency.into_iter().chain(rate)
+    }
+}
+
+impl Core {
+    /// Whether a claim would get a job of this queue now.
+    pub fn gives(&self, name: &QueueName, now: Time) -> bool {
+        let Some(queue) = self.state.queue(name).filter(|queue| queue.has_work()) else { return false };
+        let settings = self.settings.of(name);
+        !self.draining && queue.offers(settings.per_key) && settings.allowance(queue, now) > 0
     }
 }

@@ -33,9 +33,8 @@ impl<S: Store> Engine<S> {
             self.notes.limited.0.remove(name);
             return;
         };
-        let reached = core.reached(name, queue, now);
-        let until = reached.iter().filter_map(|limit| match limit {
-            Limit::Rate { until, .. } => Some(*until),
+        let until = core.settings.of(name).reached(queue, now).filter_map(|limit| match limit {
+            Limit::Rate { until, .. } => Some(until),
             Limit::Concurrency { .. } | Limit::PerKey { .. } => None,
         });
         self.notes.limited.0.insert(name.clone(), until.max());

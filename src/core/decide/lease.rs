@@ -6,6 +6,7 @@ use crate::core::command::{Claim, LeaseId, Outcome, Then, Verdict};
 use crate::core::event::{AfterFailure, Event};
 use crate::core::ids::{IdRange, Ids, JobId, first};
 use crate::core::job::{Exit, Grant, Job, QueueName, State as JobState};
+use crate::core::queue::Queue;
 use crate::core::rejection::{LeaseRejection, Rejection};
 use crate::core::settings::QueueSettings;
 use std::time::Duration;
@@ -34,29 +35,22 @@ impl<R: Recorder> Decision<'_, R> {
         let (settings, at) = (self.core.settings.of(name), self.moment.now);
         let QueueSettings { retries, per_key, lease, rate, .. } = *settings;
         let (used, until) = (queue.rate_used(), at.plus(claim.lease.unwrap_or(lease)));
-        let wanted = u64::from(claim.max) - grants.len() as u64;
-        let mut left = wanted.min(self.core.allowance(name, queue, at));
-        let before = grants.len();
-        // With keys, who is next depends on each one that is given out.
-        while left > 0
-            && let Some(queue) = self.state().queue(name)
-        {
-            let has_keys = queue.has_keys();
-            let jobs = match has_keys {
-                true => queue.next(retries, per_key).map_or_else(Ids::new, Ids::from),
-                false => queue.first(left, retries),
-            };
-            if jobs.is_empty() {
-                break;
-            }
+        let (before, has_keys) = (grants.len(), queue.has_keys());
+        let mut left = (u64::from(claim.max) - before as u64).min(settings.allowance(queue, at));
+        let next = |queue: &Queue, left| match queue.has_keys() {
+            true => queue.next(retries, per_key).filter(|_| left > 0).map_or_else(Ids::new, Ids::from),
+            false => queue.first(left, retries),
+        };
+        let mut jobs = next(queue, left);
+        while !jobs.is_empty() {
             left -= jobs.len();
             self.emit(Event::Claimed { jobs: jobs.clone(), holder: claim.holder, at, until });
             for (part, job) in jobs.ranges().iter().flat_map(|range| self.state().iter(*range)) {
                 grants.extend(part.iter().filter_map(|id| self.grant(id, job)));
             }
-            if !has_keys {
-                break;
-            }
+            // With keys, who is next depends on each one that is given out.
+            let queue = if has_keys { self.state().queue(name) } else { None };
+            jobs = queue.map_or_else(Ids::new, |queue| next(queue, left));
         }
         let given = (grants.len() - before) as u64;
         if let Some(rate) = rate

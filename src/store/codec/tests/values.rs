@@ -1,0 +1,211 @@
+//! Values of every kind that is stored, for the tests of the codec.
+
+use crate::core::*;
+use crate::store::Commit;
+use crate::store::workload::{Draw, Workload};
+use bytes::Bytes;
+use proptest::prelude::*;
+use std::sync::Arc;
+use std::time::Duration;
+
+pub(super) fn time() -> impl Strategy<Value = Time> {
+    prop_oneof![3 => (0u64..1 << 45).prop_map(Time), 1 => Just(Time::NEVER)]
+}
+
+pub(super) fn ids() -> impl Strategy<Value = Ids> {
+    prop::collection::vec((1u64..1 << 40, 1u64..90), 1..4).prop_map(|ranges| {
+        let mut ids = Ids::new();
+        ranges.into_iter().for_each(|(first, len)| ids.push_range(IdRange::new(JobId(first), len)));
+        ids
+    })
+}
+
+pub(super) fn spec() -> impl Strategy<Value = Arc<Spec>> {
+    let backoff = (0u64..90, 0u64..9000, 0u16..1000).prop_map(|(base, max, jitter_permille)| Backoff {
+        growth: Growth::Linear,
+        base: Duration::from_millis(base),
+        max: Duration::new(max, 7),
+        jitter_permille,
+    });
+    (
+        "[a-z/]{1,9}",
+        any::<u32>(),
+        any::<Option<u32>>(),
+        prop::option::of(backoff),
+        prop::option::of(0u64..99),
+        any::<bool>(),
+        any::<Option<[u8; 16]>>(),
+    )
+        .prop_map(|(queue, priority, attempts, backoff, timeout, has_envelope, key)| {
+            let options = SpecOptions {
+                queue: QueueName::new(&queue).unwrap(),
+                priority: Priority(priority),
+                attempts,
+                backoff,
+                timeout: timeout.map(Duration::from_secs),
+                has_envelope,
+                owner: priority / 3,
+            };
+            Spec::from(options).with_key(key.map(Key)).into()
+        })
+}
+
+pub(super) fn ending() -> impl Strategy<Value = Ending> {
+    (time(), prop::option::of(time())).prop_map(|(at, keep_until)| Ending { at, keep_until })
+}
+
+pub(super) fn holder() -> impl Strategy<Value = Holder> {
+    prop_oneof![any::<u64>().prop_map(Holder::Session), Just(Holder::Anyone)]
+}
+
+pub(super) fn exit() -> impl Strategy<Value = Option<Exit>> {
+    let exit = prop_oneof![any::<u8>().prop_map(Exit::Status), any::<u8>().prop_map(Exit::Signal)];
+    prop::option::of(exit)
+}
+
+pub(super) fn event() -> impl Strategy<Value = Event> {
+    let range = (1u64..1 << 40, 1u64..9).prop_map(|(first, len)| IdRange::new(JobId(first), len));
+    let one = (1u64..1 << 40).prop_map(|id| IdRange::from(JobId(id)));
+    let next = prop_oneof![time().prop_map(AfterFailure::Retry), ending().prop_map(AfterFailure::Dead)];
+    let due = || prop::option::of(time());
+    let queue = || "[a-z]{1,9}".prop_map(|name| QueueName::new(&name).unwrap());
+    prop_oneof![
+        (range, spec(), time(), due(), time()).prop_map(|(jobs, spec, at, due, expires_at)| {
+            Event::Submitted { jobs, spec, at, due, expires_at }
+        }),
+        (ids(), holder(), time(), time()).prop_map(|(jobs, holder, at, until)| Event::Claimed {
+            jobs,
+            holder,
+            at,
+            until
+        }),
+        (ids(), time()).prop_map(|(jobs, until)| Event::Extended { jobs, until }),
+        (ids(), ending()).prop_map(|(jobs, end)| Event::Completed { jobs, end }),
+        (one.clone(), time(), "\\PC{0,30}", exit(), next).prop_map(|(job, at, error, exit, next)| {
+            Event::Failed { job, at, error: error.into(), exit, next }
+        }),
+        (one, time(), "\\PC{0,30}", time()).prop_map(|(job, at, error, due)| Event::Deferred {
+            job,
+            at,
+            error: error.into(),
+            due
+        }),
+        (ids(), due()).prop_map(|(jobs, due)| Event::Released { jobs, due }),
+        ids().prop_map(|jobs| Event::Interrupted { jobs }),
+        ids().prop_map(|jobs| Event::Ripened { jobs }),
+        (ids(), ending()).prop_map(|(jobs, end)| Event::Expired { jobs, end }),
+        (ids(), ending()).prop_map(|(jobs, end)| Event::Cancelled { jobs, end }),
+        (ids(), ending()).prop_map(|(jobs, end)| Event::Buried { jobs, end }),
+        ids().prop_map(|jobs| Event::Revived { jobs }),
+        ids().prop_map(|jobs| Event::Deleted { jobs }),
+        queue().prop_map(|queue| Event::Paused { queue }),
+        queue().prop_map(|queue| Event::Resumed { queue }),
+        queue().prop_map(|queue| Event::QueueForgotten { queue }),
+        ("[a-z]{1,9}", schedule_change())
+            .prop_map(|(name, change)| Event::Schedule { name: ScheduleName::new(&name).unwrap(), change }),
+    ]
+}
+
+pub(super) fn plan() -> impl Strategy<Value = Plan> {
+    any::<u64>().prop_map(|seed| Workload::plan(&mut Draw(seed)))
+}
+
+pub(super) fn run() -> impl Strategy<Value = Run> {
+    (time(), 1u64..1 << 40).prop_map(|(at, job)| Run { at, job: JobId(job) })
+}
+
+pub(super) fn schedule_change() -> impl Strategy<Value = ScheduleChange> {
+    prop_oneof![
+        (plan(), time(), time()).prop_map(|(plan, since, next)| ScheduleChange::Set {
+            plan: plan.into(),
+            since,
+            next
+        }),
+        (run(), time(), time(), any::<bool>())
+            .prop_map(|(run, since, next, waits)| { ScheduleChange::Fired { run, since, next, waits } }),
+        (any::<u64>(), time(), time(), any::<bool>()).prop_map(|(skipped, since, next, waits)| {
+            ScheduleChange::Passed { skipped, since, next, waits }
+        }),
+        Just(ScheduleChange::Paused),
+        (time(), time()).prop_map(|(since, next)| ScheduleChange::Resumed { since, next }),
+        (time(), time()).prop_map(|(since, next)| ScheduleChange::Moved { since, next }),
+        Just(ScheduleChange::Removed),
+    ]
+}
+
+pub(super) fn schedule() -> impl Strategy<Value = Schedule> {
+    let runs = prop::collection::vec(run(), 0..=Schedule::RUNS);
+    (plan(), any::<[bool; 2]>(), (time(), time()), any::<[u64; 2]>(), runs).prop_map(
+        |(plan, [paused, waits], (since, next), [fired, skipped], runs)| Schedule {
+            plan: plan.into(),
+            paused,
+            since,
+            next,
+            waits: waits && !paused,
+            fired,
+            skipped,
+            runs,
+        },
+    )
+}
+
+pub(super) fn state() -> impl Strategy<Value = JobState> {
+    let end = || (time(), time()).prop_map(|(at, keep_until)| Final { at, keep_until });
+    prop_oneof![
+        time().prop_map(|due| JobState::Scheduled { due }),
+        Just(JobState::Ready),
+        (holder(), time(), time()).prop_map(|(holder, since, until)| JobState::Leased(Lease {
+            holder,
+            since,
+            until
+        })),
+        end().prop_map(JobState::Done),
+        end().prop_map(JobState::Dead),
+        end().prop_map(JobState::Cancelled),
+        end().prop_map(JobState::Expired),
+    ]
+}
+
+pub(super) fn job() -> impl Strategy<Value = Job> {
+    let failure = (any::<u32>(), prop::option::of(time()), time(), "\\PC{0,20}", exit()).prop_map(
+        |(attempt, since, at, error, exit)| Failure {
+            attempt: Attempt(attempt),
+            since,
+            at,
+            error: error.into(),
+            exit,
+        },
+    );
+    let failures = prop::collection::vec(failure, 0..3);
+    let second = (0u64..1 << 30).prop_map(|second| Time(second * 1_000));
+    let past = (prop::option::of(time()), state(), any::<[u32; 4]>(), failures);
+    (spec(), second, time(), past).prop_map(
+        |(spec, submitted_at, expires_at, (started, state, [attempt, failed, crashes, later], failures))| {
+            let mut job = Job::fresh(spec, submitted_at);
+            job.set_expires_at(expires_at);
+            let counts = JobCounts { attempt: Attempt(attempt), failed, crashes, later };
+            Job::remembered(job, state, counts, started.filter(|at| *at != Time::NEVER), failures)
+        },
+    )
+}
+
+pub(super) fn commit() -> impl Strategy<Value = Commit> {
+    let blobs =
+        || prop::collection::vec(prop::collection::vec(any::<u8>(), 0..40).prop_map(Bytes::from), 0..4);
+    let events = prop::collection::vec(event(), 0..6);
+    let envelopes = (blobs(), prop::collection::vec((0u64..9, 1u64..90), 4)).prop_map(|(blobs, runs)| {
+        let mut next = 1;
+        let runs = runs.into_iter().map(|(gap, len)| {
+            let jobs = IdRange::new(JobId(next + gap), len);
+            next = jobs.end().0;
+            jobs
+        });
+        runs.zip(blobs).collect()
+    });
+    (time(), events, blobs(), envelopes).prop_map(|(time, events, bodies, envelopes)| Commit {
+        time,
+        events,
+        bodies,
+        envelopes,
+    })
+}
