@@ -17,6 +17,7 @@ const EXAMPLES: &str = "\
 The command gets the job's body on standard input, and MUSHER_JOB_ID, MUSHER_QUEUE, MUSHER_ATTEMPT,
 MUSHER_MAX_ATTEMPTS, MUSHER_LEASE_UNTIL, MUSHER_SOCKET, MUSHER_KEY and MUSHER_TAG_<NAME> in its environment.
 Exit status 0: done. 75: again later, each time after a longer wait. 65: dead at once. Anything else: a failed attempt.
+The queue's `on_exit` in the daemon's configuration can say otherwise of each status but 0, and of signals.
 No daemon at the start: exit status 69. When it goes away later, running jobs are killed and run again elsewhere,
 and the worker waits until the daemon is back.
 SIGTERM: no more jobs are claimed; running ones have 30 s. A second one: running jobs are given back at once.

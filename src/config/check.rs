@@ -3,6 +3,7 @@
 
 use super::access;
 use super::defaults::{DRAIN_SUBMITS, DRAIN_TIMEOUT, JOB_OOM_SCORE_ADJ, KEEP_DONE_HANDLED};
+use super::exits::on_exit;
 use super::limits::{limit, rate};
 use super::paths::{Surroundings, data_dir, serve_socket, socket_path_error};
 use super::problem::{ConfigErrors, Problem, Report};
@@ -266,6 +267,7 @@ fn queue(name: &QueueName, mut section: Section<'_>, common: &Common<'_>, report
         retries: retries(&mut section, report).unwrap_or(or.retries),
         crashes: number(&mut section, report, "crashes", or.crashes),
         later_max: number(&mut section, report, "later_max", or.later_max),
+        on_exit: on_exit(&mut section, report),
         keep_done,
         keep_done_max,
         keep_dead,

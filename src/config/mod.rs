@@ -5,6 +5,7 @@
 mod access;
 mod check;
 mod defaults;
+mod exits;
 mod limits;
 mod paths;
 mod problem;

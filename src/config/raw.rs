@@ -4,6 +4,7 @@
 
 use super::problem::Report;
 use crate::durations::{parse_duration, parse_size, show_size};
+use std::borrow::Cow;
 use std::ops::{Range, RangeInclusive};
 use std::time::Duration;
 use toml::Spanned;
@@ -149,6 +150,22 @@ impl<'a> Section<'a> {
             self.fault(report, key, format!("`{shown}` is not known; use one of {}", known.join(", ")));
         }
         found.map(|(_, value)| *value)
+    }
+
+    /// One of a few words for each key of the table, whatever the keys are.
+    pub(super) fn words<T: Copy>(&self, report: &mut Report<'_>, words: &[(&str, T)]) -> Vec<(&'a str, T)> {
+        let entries = self.entries.into_iter().flat_map(DeTable::iter);
+        let read = |(key, value): (&'a Spanned<Cow<'a, str>>, &'a Spanned<DeValue<'a>>)| {
+            let key = key.get_ref().as_ref();
+            let found = value.get_ref().as_str();
+            let word = found.and_then(|text| words.iter().find(|(word, _)| *word == text));
+            if word.is_none() {
+                let known: Vec<String> = words.iter().map(|(word, _)| format!("\"{word}\"")).collect();
+                self.fault(report, key, format!("must be one of {}", known.join(", ")));
+            }
+            word.map(|(_, value)| (key, *value))
+        };
+        entries.filter_map(read).collect()
     }
 
     /// A list of texts.

@@ -74,6 +74,7 @@ pub(super) enum Kind {
     Keep,
     Texts,
     Names,
+    Exits,
 }
 
 impl Kind {
@@ -92,6 +93,7 @@ impl Kind {
             Kind::Handler => "`\"command\"`, or a table with `exec`",
             Kind::Keep => "duration, `\"forever\"` or `\"no\"`",
             Kind::Texts => "list of texts",
+            Kind::Exits => "table whose values are `\"done\"`, `\"failed\"`, `\"later\"` or `\"dead\"`",
             Kind::Names => "list of names and numbers",
         }
     }

@@ -1,6 +1,7 @@
 //! `musher config show`: the effective configuration as TOML that loads to the same configuration.
 
 use super::check::RETRIES;
+use super::exits;
 use super::raw::key_text;
 use super::schedules;
 use super::{Config, DrainSubmits, Handler, Queue};
@@ -96,6 +97,7 @@ fn queue(
     writeln!(text, "retries = \"{}\"", retries.expect("each has its word").0)?;
     writeln!(text, "crashes = {}", settings.crashes)?;
     writeln!(text, "later_max = {}", settings.later_max)?;
+    writeln!(text, "on_exit = {}", exits::show(&settings.on_exit))?;
     writeln!(text, "keep = {{ done = {done}, dead = {dead}, done_max = {} }}", settings.keep_done_max)?;
     writeln!(text, "backlog = {}", settings.backlog)?;
     writeln!(text, "concurrency = {}", settings.concurrency.unwrap_or(0))?;

@@ -96,9 +96,9 @@ impl<O: Observer> Fold<'_, O> {
                 job.set_state(JobState::Ready);
                 Fate::Known
             }),
-            Event::Deferred { job, at, error, due } => self.each(&(*job).into(), |_, job| {
+            Event::Deferred { job, at, error, exit, due } => self.each(&(*job).into(), |_, job| {
                 count(job, |counts| counts.later += 1);
-                job.remember(*at, error, None);
+                job.remember(*at, error, *exit);
                 job.set_state(JobState::Scheduled { due: *due });
                 Fate::Known
             }),

@@ -203,6 +203,13 @@ pub enum Verdict {
         /// What shall come of the job.
         then: Then,
     },
+    /// Its process has ended so: the queue's settings say what that means.
+    Exited {
+        /// What to remember of it, unless it is done.
+        error: Box<str>,
+        /// How it ended.
+        exit: Exit,
+    },
     /// Given back: not now. The wait grows each time, and how often this may be is limited; no attempt is used up.
     Later {
         /// Why, to remember of it.

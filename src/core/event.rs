@@ -85,6 +85,8 @@ pub enum Event {
         at: Time,
         /// Why, cut to what is kept.
         error: Box<str>,
+        /// How its process ended, if there was one and the worker has said so.
+        exit: Option<Exit>,
         /// When it may run again.
         due: Time,
     },

@@ -43,6 +43,7 @@ pub mod check;
 mod command;
 mod decide;
 mod event;
+mod exits;
 mod explain;
 mod ids;
 mod job;
@@ -70,6 +71,7 @@ pub use command::{
 };
 pub use decide::{Core, Moment};
 pub use event::{AfterFailure, Ending, Event};
+pub use exits::{ExitMeaning, Exits, OnExit};
 pub use explain::Reason;
 pub use ids::{IdRange, Ids, JobId, RangeSet};
 pub(crate) use job::JobCounts;

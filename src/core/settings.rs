@@ -2,6 +2,7 @@
 //! configuration, may change while the daemon runs, and are never part of the state, so that the past folds the
 //! same whatever the settings are today.
 
+use super::exits::OnExit;
 use super::job::{Priority, QueueName, Spec};
 use super::rate::Rate;
 use super::retry::Backoff;
@@ -51,6 +52,8 @@ pub struct QueueSettings {
     pub crashes: u32,
     /// How many times a job may be given back as "again later" before it is dead.
     pub later_max: u32,
+    /// What the exit statuses and signals of its jobs' processes mean.
+    pub on_exit: OnExit,
     /// How long done, cancelled and expired jobs are kept.
     pub keep_done: Keep,
     /// The most done, cancelled and expired jobs kept; the oldest give way.
@@ -85,6 +88,7 @@ impl Default for QueueSettings {
             retries: Retries::default(),
             crashes: 20,
             later_max: 1000,
+            on_exit: OnExit::default(),
             keep_done: Keep::No,
             keep_done_max: 100_000,
             keep_dead: Keep::Forever,

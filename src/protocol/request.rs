@@ -151,6 +151,13 @@ pub enum Verdict {
         /// How its process ended, if there was one.
         exit: Option<Exit>,
     },
+    /// Its process has ended so: the queue's settings (`on_exit`) say what that means.
+    Exited {
+        /// What to remember of it, unless it is done.
+        error: String,
+        /// How it ended.
+        exit: Exit,
+    },
     /// Not now: again after a wait that grows each time, within the queue's `later_max`. No attempt is used up.
     Later {
         /// Why, to remember of it.

@@ -73,7 +73,7 @@ fn works_and_becomes_one_of_todays(format: u32) {
     let jobs = ready.iter().copied().collect();
     happens(&mut store, &mut state, vec![Event::Claimed { jobs, holder: Holder::Anyone, at, until: due }]);
     let ends = ready.iter().enumerate().map(|(nth, id)| match nth % 2 {
-        0 => Event::Deferred { job: (*id).into(), at, error: "later".into(), due },
+        0 => Event::Deferred { job: (*id).into(), at, error: "later".into(), exit: None, due },
         _ => {
             let (exit, next) = (Some(Exit::Signal(9)), AfterFailure::Retry(due));
             Event::Failed { job: (*id).into(), at, error: "no".into(), exit, next }

@@ -15,10 +15,6 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
 
-/// "Try again later, this is no failure", as in sysexits.h.
-const EX_TEMPFAIL: i32 = 75;
-/// "The input is wrong", as in sysexits.h: the job is dead at once.
-const EX_DATAERR: i32 = 65;
 /// How much of the last line of standard error goes into an error.
 const LAST_LINE_MAX: usize = 150;
 
@@ -86,11 +82,10 @@ fn verdict(ended: io::Result<Ended>, timeout_ms: u64, output: &Output) -> Option
             return Some(Verdict::Fail { error, exit: None });
         }
     };
-    Some(match status.code() {
-        Some(0) => Verdict::Complete,
-        Some(EX_TEMPFAIL) => Verdict::Later { error: with_last_line(status, output) },
-        Some(EX_DATAERR) => Verdict::FailDead { error: with_last_line(status, output), exit: exit(status) },
-        _ => Verdict::Fail { error: with_last_line(status, output), exit: exit(status) },
+    Some(match exit(status) {
+        Some(Exit::Status(0)) => Verdict::Complete,
+        Some(exit) => Verdict::Exited { error: with_last_line(status, output), exit },
+        None => Verdict::Fail { error: with_last_line(status, output), exit: None },
     })
 }
 

@@ -23,7 +23,7 @@ fn fail(error: &str) -> Verdict {
 }
 
 fn ended(error: &str, exit: Exit) -> Verdict {
-    Verdict::Fail { error: error.into(), exit: Some(exit) }
+    Verdict::Exited { error: error.into(), exit }
 }
 
 #[tokio::test]
@@ -36,17 +36,11 @@ async fn a_job_has_its_body_on_standard_input_and_knows_who_it_is() {
 }
 
 #[tokio::test]
-async fn the_exit_status_decides() {
+async fn how_the_process_ended_is_what_the_daemon_decides_by() {
     let table = [
         ("exit 0", Verdict::Complete),
-        ("exit 75", Verdict::Later { error: "exit status 75".into() }),
-        (
-            "echo no such customer >&2; exit 65",
-            Verdict::FailDead {
-                error: "exit status 65: no such customer".into(),
-                exit: Some(Exit::Status(65)),
-            },
-        ),
+        ("exit 75", ended("exit status 75", Exit::Status(75))),
+        ("echo no such customer >&2; exit 65", ended("exit status 65: no such customer", Exit::Status(65))),
         ("exit 3", ended("exit status 3", Exit::Status(3))),
         (
             "echo first >&2; echo 'the last' >&2; echo >&2; exit 3",

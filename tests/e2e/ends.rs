@@ -1,6 +1,6 @@
 //! How attempts end, as programs see it: exit status and signal as fields, "again later", leases without a word.
 
-use crate::helper::{Home, block_on, claim};
+use crate::helper::{Home, block_on, claim, until};
 use musher::protocol::admin::{AdminRequest, EndView};
 use musher::protocol::{Exit, JobOptions, SubmitGroup, Verdict};
 
@@ -111,5 +111,55 @@ fn a_job_that_names_no_priority_has_that_of_its_queue() {
         daemon.signal(rustix::process::Signal::HUP);
         crate::helper::until("the new priority holds", async || (submit("q", None).await == 6).then_some(()))
             .await;
+    });
+}
+
+#[test]
+fn a_queue_says_what_exit_statuses_and_signals_mean_also_to_outside_workers_and_after_a_reload() {
+    block_on(async {
+        let queue = |on_exit: &str| {
+            let rest = "workers = 1\nattempts = 2\nkeep = { done = \"1h\" }\nbackoff = { base = \"1h\", max = \"1h\" }";
+            format!(
+                "[queues.q]\nhandler = {{ exec = [\"sh\"] }}\non_exit = {{ {on_exit} }}\n{rest}\n[queues.out]\non_exit = {{ {on_exit} }}\nkeep = {{ done = \"1h\" }}\n"
+            )
+        };
+        let rules = "\"24\" = \"done\", \"3-9\" = \"dead\", \"SIGKILL\" = \"later\", \"65\" = \"failed\"";
+        let home = Home::new(&queue(rules));
+        let daemon = home.serve().await;
+        let table = [
+            ("exit 24", "done", None, None),
+            ("exit 5", "dead", Some(5), None),
+            ("exit 65", "scheduled", Some(65), None),
+            ("exit 75", "scheduled", Some(75), None),
+            ("kill -9 $$", "scheduled", None, Some(9)),
+            ("kill -15 $$", "scheduled", None, Some(15)),
+        ];
+        let later = |script: &str| matches!(script, "exit 75" | "kill -9 $$");
+        for (script, state, status, signal) in table {
+            let id = daemon.submit("q", &[script]).await;
+            let view = until(script, async || daemon.show(id).await.filter(|view| view.state == state)).await;
+            assert_eq!(
+                (view.later, view.failed > 0),
+                (later(script).into(), !later(script) && state != "done"),
+                "{script}"
+            );
+            let last = view.failures.last().map(|failure| (failure.exit_status, failure.exit_signal));
+            assert_eq!(last, (state != "done").then_some((status, signal)), "{script}");
+        }
+        // What an outside worker makes of it is the daemon's word, too.
+        let id = daemon.submit("out", &["x"]).await;
+        let ended = async |status| {
+            let job = daemon.claim("out", true, 30_000).await.unwrap();
+            let verdict =
+                Verdict::Exited { error: format!("exit status {status}"), exit: Exit::Status(status) };
+            assert!(daemon.settle(job.lease, verdict).await);
+            daemon.show(id).await.unwrap()
+        };
+        assert_eq!(ended(3).await.state, "dead");
+        home.configure(&queue("\"3\" = \"done\""));
+        daemon.reload(&home).await;
+        assert!(home.musher(&["retry", &id.to_string()]).status.success());
+        assert_eq!(ended(3).await.state, "done");
+        daemon.stop().await;
     });
 }

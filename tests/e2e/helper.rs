@@ -193,6 +193,14 @@ impl Daemon {
         kill_process(Pid::from_raw(self.child.id() as i32).unwrap(), signal).unwrap();
     }
 
+    /// Has it read its configuration again, and waits until it has.
+    pub(crate) async fn reload(&self, home: &Home) {
+        let reloads = || home.log().matches("configuration reloaded").count();
+        let before = reloads();
+        self.signal(Signal::HUP);
+        until("the daemon reloads", async || (reloads() > before).then_some(())).await;
+    }
+
     /// To every process of the daemon's group; it must have been started as the first of one.
     pub(crate) fn signal_group(&self, signal: Signal) {
         kill_process_group(Pid::from_raw(self.child.id() as i32).unwrap(), signal).unwrap();

@@ -43,6 +43,25 @@ const MISTAKES: &[(&str, &str)] = &[
         "musher.toml:2: queues.m.rate: `50 a second` is not a rate such as \"100/s\", \"30/m burst 5\"",
     ),
     ("[queues.m]\nrate = '0/s'", "queues.m.rate: `0/s` is not possible: counts go from 1 to 1000000"),
+    ("[queues.m]\non_exit = { '0' = 'dead' }", "queues.m.on_exit.0: exit status 0 is always done"),
+    (
+        "[queues.m]\non_exit = { '256' = 'dead' }",
+        "queues.m.on_exit.256: `256` is no end of a process: write an exit",
+    ),
+    ("[queues.m]\non_exit = { '9-3' = 'dead' }", "queues.m.on_exit.9-3: `9-3` is no end of a process"),
+    (
+        "[queues.m]\non_exit = { SIGNONE = 'dead' }",
+        "queues.m.on_exit.SIGNONE: `SIGNONE` is no end of a process",
+    ),
+    (
+        "[queues.m]\non_exit = { '3-9' = 'dead', '9-12' = 'later' }",
+        "queues.m.on_exit.9-12: 9-12 and 3-9 overlap",
+    ),
+    (
+        "[queues.m]\non_exit = { '3' = 'again' }",
+        "musher.toml:2: queues.m.on_exit.3: must be one of \"done\", \"failed\", \"later\", \"dead\"",
+    ),
+    ("[queues.m]\non_exit = 75", "queues.m.on_exit: must be a table"),
     ("[queues.m]\nconcurrency = -1", "queues.m.concurrency"),
     ("[queues.m]\nper_key = '1'", "musher.toml:2: queues.m.per_key: must be"),
     (

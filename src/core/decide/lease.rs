@@ -4,6 +4,7 @@ use super::{Decision, cut};
 use crate::core::change::Recorder;
 use crate::core::command::{Claim, LeaseId, Outcome, Then, Verdict};
 use crate::core::event::{AfterFailure, Event};
+use crate::core::exits::ExitMeaning;
 use crate::core::ids::{IdRange, Ids, JobId, first};
 use crate::core::job::{Exit, Grant, Job, QueueName, State as JobState};
 use crate::core::queue::Queue;
@@ -91,7 +92,10 @@ impl<R: Recorder> Decision<'_, R> {
             let result = self.leased(*first).map(|(range, job)| {
                 let together = match verdict {
                     Verdict::Complete => completed_together(rest, range),
-                    Verdict::Fail { .. } | Verdict::Later { .. } | Verdict::Release { .. } => 1,
+                    Verdict::Fail { .. }
+                    | Verdict::Exited { .. }
+                    | Verdict::Later { .. }
+                    | Verdict::Release { .. } => 1,
                 };
                 (together, self.settled(IdRange::new(first.id, together), job, verdict))
             });
@@ -114,12 +118,20 @@ impl<R: Recorder> Decision<'_, R> {
     /// What a verdict comes to for jobs whose leases are the same; for one of them, unless they are completed.
     fn settled(&self, jobs: IdRange, job: &Job, verdict: &Verdict) -> Event {
         let id = jobs.first;
+        let done = |keep| Event::Completed { jobs: jobs.into(), end: self.ending(keep) };
         match verdict {
-            Verdict::Complete => {
-                Event::Completed { jobs: jobs.into(), end: self.ending(self.settings_of(job).keep_done) }
-            }
+            Verdict::Complete => done(self.settings_of(job).keep_done),
             Verdict::Fail { error, exit, then } => self.failed(id, job, (error, *exit), *then),
-            Verdict::Later { error } => self.later(id, job, error),
+            Verdict::Exited { error, exit } => {
+                let (settings, why) = (self.settings_of(job), (&**error, Some(*exit)));
+                match settings.on_exit.of(*exit) {
+                    ExitMeaning::Done => done(settings.keep_done),
+                    ExitMeaning::Failed => self.failed(id, job, why, Then::Backoff),
+                    ExitMeaning::Later => self.later(id, job, why),
+                    ExitMeaning::Dead => self.failed(id, job, why, Then::Bury),
+                }
+            }
+            Verdict::Later { error } => self.later(id, job, (error, None)),
             Verdict::Release { delay } => {
                 let due = (!delay.is_zero()).then(|| self.moment.now.plus(*delay));
                 Event::Released { jobs: id.into(), due }
@@ -137,7 +149,7 @@ impl<R: Recorder> Decision<'_, R> {
     }
 
     /// Not now: again after a wait that grows with each such answer, but not without end.
-    fn later(&self, id: JobId, job: &Job, error: &str) -> Event {
+    fn later(&self, id: JobId, job: &Job, (error, exit): (&str, Option<Exit>)) -> Event {
         let (settings, at) = (self.settings_of(job), self.moment.now);
         let later = job.later().saturating_add(1);
         if later > settings.later_max {
@@ -145,11 +157,11 @@ impl<R: Recorder> Decision<'_, R> {
                 "its workers have said `again later` {later} times, more than later_max = {}; the last time: {error}",
                 settings.later_max
             );
-            return self.failed(id, job, (&error, None), Then::Bury);
+            return self.failed(id, job, (&error, exit), Then::Bury);
         }
         let backoff = job.spec.backoff.unwrap_or(settings.backoff);
         let due = at.plus(backoff.wait(later, self.moment.luck_for(id)));
-        Event::Deferred { job: id.into(), at, error: cut(error), due }
+        Event::Deferred { job: id.into(), at, error: cut(error), exit, due }
     }
 
     pub(super) fn extend(&mut self, items: &[LeaseId], lease: Option<Duration>) -> Outcome {

@@ -27,7 +27,16 @@ fn samples(jobs: Ids) -> Vec<(Event, bool)> {
         (failed(AfterFailure::Retry(AT)), false),
         (failed(AfterFailure::Dead(KEPT)), false),
         (failed(AfterFailure::Dead(GONE)), true),
-        (Event::Deferred { job: range.first.into(), at: AT, error: "not now".into(), due: AT }, false),
+        (
+            Event::Deferred {
+                job: range.first.into(),
+                at: AT,
+                error: "not now".into(),
+                exit: Some(Exit::Status(75)),
+                due: AT,
+            },
+            false,
+        ),
         (Event::Released { jobs: jobs.clone(), due }, false),
         (Event::Interrupted { jobs: jobs.clone() }, false),
         (Event::Ripened { jobs: jobs.clone() }, false),

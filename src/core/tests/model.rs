@@ -206,7 +206,20 @@ impl Model {
                 };
                 self.fail(at, (error, *exit), wait, attempts);
             }
-            Verdict::Later { error } => self.later(at, error),
+            Verdict::Exited { error, exit } => {
+                let error = error.clone();
+                match self.settings_of(at).on_exit.of(*exit) {
+                    ExitMeaning::Done => self.end_lease(at, &Verdict::Complete),
+                    ExitMeaning::Failed => {
+                        self.end_lease(at, &Verdict::Fail { error, exit: Some(*exit), then: Then::Backoff });
+                    }
+                    ExitMeaning::Later => self.later(at, (&error, Some(*exit))),
+                    ExitMeaning::Dead => {
+                        self.end_lease(at, &Verdict::Fail { error, exit: Some(*exit), then: Then::Bury });
+                    }
+                }
+            }
+            Verdict::Later { error } => self.later(at, (error, None)),
             Verdict::Release { delay } if delay.is_zero() => self.jobs[at].1.state = JobState::Ready,
             Verdict::Release { delay } => {
                 self.jobs[at].1.state = JobState::Scheduled { due: Time(self.now + millis(*delay)) };
@@ -238,18 +251,18 @@ impl Model {
         job.state = JobState::Scheduled { due: Time(now + wait.map_or(grown, millis)) };
     }
 
-    fn later(&mut self, at: usize, error: &str) {
+    fn later(&mut self, at: usize, (error, exit): (&str, Option<Exit>)) {
         let (max, later) = (self.settings_of(at).later_max, self.jobs[at].1.later + 1);
         if later > max {
             let error = format!(
                 "put off too often: it was to come again later {later} times (later_max = {max}), at last because: {error}"
             );
-            return self.fail(at, (&error, None), None, 0);
+            return self.fail(at, (&error, exit), None, 0);
         }
         let backoff = self.jobs[at].1.spec.backoff.unwrap_or(self.settings_of(at).backoff);
         let (now, job) = (self.now, &mut self.jobs[at].1);
         job.later = later;
-        remember(job, now, error, None);
+        remember(job, now, error, exit);
         job.state = JobState::Scheduled { due: Time(now + grown(backoff, later)) };
     }
 

@@ -85,6 +85,8 @@ fn verdict() -> impl Strategy<Value = Verdict> {
         3 => Just(Verdict::Complete),
         2 => (then, exit()).prop_map(|(then, exit)| Verdict::Fail { error: "no".into(), exit, then }),
         1 => Just(Verdict::Later { error: "not now".into() }),
+        1 => prop::sample::select(vec![3, 24, 65, 75])
+            .prop_map(|status| Verdict::Exited { error: "no".into(), exit: Exit::Status(status) }),
         1 => wait().prop_map(|delay| Verdict::Release { delay }),
     ]
 }
@@ -278,6 +280,7 @@ fn play(steps: Vec<(Duration, Step)>) {
     let settings = world.settings();
     (settings.lease, settings.attempts, settings.crashes, settings.keep_done_max) = (secs(3), 3, 2, 2);
     (settings.backoff.max, settings.later_max) = (secs(3), 2);
+    settings.on_exit = OnExit::new(vec![(Exits::Statuses(24, 24), ExitMeaning::Done)]);
     model.settings = world.core.settings.clone();
     for (pause, step) in steps {
         world.now = world.now.plus(pause);

@@ -97,6 +97,7 @@ fn verdict(verdict: wire::Verdict) -> Verdict {
             fail(error, exit, Then::RetryAfter(millis(wait_ms)))
         }
         wire::Verdict::FailDead { error, exit } => fail(error, exit, Then::Bury),
+        wire::Verdict::Exited { error, exit } => Verdict::Exited { error: error.into(), exit: exit_of(exit) },
         wire::Verdict::Later { error } => Verdict::Later { error: error.into() },
         wire::Verdict::Release { delay_ms } => Verdict::Release { delay: millis(delay_ms) },
     }

@@ -48,8 +48,13 @@ fn options() -> impl Strategy<Value = JobOptions> {
     )
 }
 
+fn an_exit() -> impl Strategy<Value = Exit> {
+    let usual = prop_oneof![Just(Exit::Status(65)), Just(Exit::Status(75))];
+    prop_oneof![usual, any::<u8>().prop_map(Exit::Status), any::<u8>().prop_map(Exit::Signal)]
+}
+
 fn exit() -> impl Strategy<Value = Option<Exit>> {
-    prop::option::of(prop_oneof![any::<u8>().prop_map(Exit::Status), any::<u8>().prop_map(Exit::Signal)])
+    prop::option::of(an_exit())
 }
 
 fn verdict() -> impl Strategy<Value = Verdict> {
@@ -63,6 +68,7 @@ fn verdict() -> impl Strategy<Value = Verdict> {
         }),
         (text(), exit()).prop_map(|(error, exit)| Verdict::FailDead { error, exit }),
         text().prop_map(|error| Verdict::Later { error }),
+        (text(), an_exit()).prop_map(|(error, exit)| Verdict::Exited { error, exit }),
         any::<u64>().prop_map(|delay_ms| Verdict::Release { delay_ms }),
     ]
 }
@@ -208,12 +214,27 @@ fn the_frame(bytes: &[u8]) -> (Header, Bytes) {
     frame
 }
 
+/// What a worker of version 1 says of an exit.
+fn verdict_in_1(verdict: Verdict) -> Verdict {
+    match verdict {
+        Verdict::Exited { error, exit: Exit::Status(75) } => Verdict::Later { error },
+        Verdict::Exited { error, exit: exit @ Exit::Status(65) } => {
+            Verdict::FailDead { error, exit: Some(exit) }
+        }
+        Verdict::Exited { error, exit } => Verdict::Fail { error, exit: Some(exit) },
+        verdict => verdict,
+    }
+}
+
 /// Without what a version has no place for.
 fn request_in(version: Version, mut request: Request) -> Request {
     if let (Version::One, Request::Submit(groups) | Request::SubmitAndWait { groups, .. }) =
         (version, &mut request)
     {
         groups.iter_mut().for_each(|group| group.options.key = None);
+    }
+    if let (Version::One, Request::Settle(items)) = (version, &mut request) {
+        items.iter_mut().for_each(|item| item.verdict = verdict_in_1(item.verdict.clone()));
     }
     request
 }

@@ -15,6 +15,10 @@ use bytes::{BufMut, Bytes};
 /// What is added to the number of a verdict that an exit follows.
 const WITH_EXIT: u8 = 4;
 const LATER: u8 = 8;
+/// What ended so, workers of this version gave back as "again later".
+const EXIT_LATER: Exit = Exit::Status(75);
+/// And this as failed for good.
+const EXIT_DEAD: Exit = Exit::Status(65);
 
 pub(in crate::protocol) fn put(request: &Request, out: &mut Vec<u8>) {
     match request {
@@ -112,23 +116,18 @@ fn put_settle(out: &mut Vec<u8>, item: &Settle) {
     item.lease.put(out);
     match &item.verdict {
         Verdict::Complete => out.put_u8(0),
-        Verdict::Fail { error, exit } => {
-            out.put_u8(failed(1, *exit));
-            put_text(out, error);
-            put_exit(out, *exit);
-        }
+        Verdict::Fail { error, exit } => put_failed(out, 1, error, *exit),
         Verdict::FailRetryAfter { error, exit, wait_ms } => {
             out.put_u8(failed(2, *exit));
             put_text(out, error);
             out.put_u64_le(*wait_ms);
             put_exit(out, *exit);
         }
-        Verdict::FailDead { error, exit } => {
-            out.put_u8(failed(3, *exit));
-            put_text(out, error);
-            put_exit(out, *exit);
-        }
-        Verdict::Later { error } => {
+        Verdict::FailDead { error, exit } => put_failed(out, 3, error, *exit),
+        // A daemon of this version leaves it to the worker what an exit means.
+        Verdict::Exited { error, exit: EXIT_DEAD } => put_failed(out, 3, error, Some(EXIT_DEAD)),
+        Verdict::Exited { error, exit } if *exit != EXIT_LATER => put_failed(out, 1, error, Some(*exit)),
+        Verdict::Exited { error, .. } | Verdict::Later { error } => {
             out.put_u8(LATER);
             put_text(out, error);
         }
@@ -137,6 +136,12 @@ fn put_settle(out: &mut Vec<u8>, item: &Settle) {
             out.put_u64_le(*delay_ms);
         }
     }
+}
+
+fn put_failed(out: &mut Vec<u8>, verdict: u8, error: &str, exit: Option<Exit>) {
+    out.put_u8(failed(verdict, exit));
+    put_text(out, error);
+    put_exit(out, exit);
 }
 
 /// The number of a verdict that may have an exit behind it.

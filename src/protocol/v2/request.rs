@@ -39,6 +39,7 @@ const FAIL: u8 = 1;
 const FAIL_DEAD: u8 = 2;
 const RELEASE: u8 = 3;
 const LATER: u8 = 4;
+const EXITED: u8 = 5;
 
 pub(in crate::protocol) fn put(request: &Request, out: &mut Vec<u8>) {
     match request {
@@ -208,6 +209,7 @@ fn put_settle(out: &mut Vec<u8>, item: &Settle) {
         Verdict::Fail { error, exit } => (FAIL, Some(error), None, *exit),
         Verdict::FailRetryAfter { error, exit, wait_ms } => (FAIL, Some(error), Some(*wait_ms), *exit),
         Verdict::FailDead { error, exit } => (FAIL_DEAD, Some(error), None, *exit),
+        Verdict::Exited { error, exit } => (EXITED, Some(error), None, Some(*exit)),
         Verdict::Later { error } => (LATER, Some(error), None, None),
         Verdict::Release { delay_ms } => (RELEASE, None, Some(*delay_ms).filter(|ms| *ms > 0), None),
     };
@@ -249,10 +251,12 @@ fn get_settle(reader: &mut Reader) -> Result<Settle, Fault> {
             Verdict::FailRetryAfter { error: error(reason), exit, wait_ms }
         }
         (FAIL_DEAD, reason, None, exit) => Verdict::FailDead { error: error(reason), exit },
+        (EXITED, reason, None, Some(exit)) => Verdict::Exited { error: error(reason), exit },
         (LATER, reason, None, None) => Verdict::Later { error: error(reason) },
         (RELEASE, None, delay, None) => Verdict::Release { delay_ms: delay.unwrap_or(0) },
-        (COMPLETE..=LATER, ..) => {
-            let message = format!("verdict {number} has options that it has no use for");
+        (COMPLETE..=EXITED, ..) => {
+            let message =
+                format!("verdict {number} has options that it has no use for, or none that it needs");
             return Err(Malformed(message).into());
         }
         _ => {

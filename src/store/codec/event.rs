@@ -37,6 +37,7 @@ const QUEUE_FORGOTTEN: u8 = 17;
 const SUBMITTED: u8 = 18;
 const RATE_USED: u8 = 19;
 const SCHEDULE: u8 = 20;
+const DEFERRED_WITH_EXIT: u8 = 28;
 
 /// First id and length.
 #[derive(Clone, Copy, Encode, Decode)]
@@ -200,9 +201,13 @@ pub(super) fn put_event(event: &Event, out: &mut Vec<u8>) {
                 Some(exit) => put((FAILED_WITH_EXIT, job, at.0, error, ExitV2::from(exit), next), out),
             }
         }
-        Event::Deferred { job, at, error, due } => {
+        Event::Deferred { job, at, error, exit, due } => {
             debug_assert_eq!(job.len, 1, "one attempt of one job was put off");
-            put((DEFERRED, job.first.0, at.0, &**error, moment(*due)), out);
+            let (job, error, due) = (job.first.0, &**error, moment(*due));
+            match *exit {
+                None => put((DEFERRED, job, at.0, error, due), out),
+                Some(exit) => put((DEFERRED_WITH_EXIT, job, at.0, error, ExitV2::from(exit), due), out),
+            }
         }
         Event::Released { jobs, due } => put((RELEASED, IdsRef(jobs), due.map(moment)), out),
         Event::Interrupted { jobs } => put((INTERRUPTED, IdsRef(jobs)), out),
@@ -271,7 +276,12 @@ fn read_other(kind: u8, reader: &mut Reader<'_>) -> Result<Event, DecodeError> {
         DEFERRED => {
             let (job, at, error, due): (u64, u64, &str, u64) = reader.take()?;
             let (job, error) = (RangeV1(job, 1).try_into()?, error.into());
-            Event::Deferred { job, at: Time(at), error, due: from_moment(due) }
+            Event::Deferred { job, at: Time(at), error, exit: None, due: from_moment(due) }
+        }
+        DEFERRED_WITH_EXIT => {
+            let (job, at, error, exit, due): (u64, u64, &str, ExitV2, u64) = reader.take()?;
+            let (job, error, exit) = (RangeV1(job, 1).try_into()?, error.into(), Some(exit.into()));
+            Event::Deferred { job, at: Time(at), error, exit, due: from_moment(due) }
         }
         RELEASED => {
             let (IdsV1(jobs), due): (_, Option<u64>) = reader.take()?;

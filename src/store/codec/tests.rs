@@ -130,7 +130,7 @@ fn the_bytes_of_a_commit_are_these() {
             Event::Deleted { jobs: jobs() },
             Event::Resumed { queue: QueueName::new("q").unwrap() },
             Event::Failed { job, at, error: "no".into(), exit: Some(Exit::Signal(9)), next },
-            Event::Deferred { job, at, error: "no".into(), due: Time(10) },
+            Event::Deferred { job, at, error: "no".into(), exit: None, due: Time(10) },
         ],
         bodies: vec![Bytes::from_static(b"a"), Bytes::from_static(b"bc")],
         envelopes: vec![(IdRange::new(JobId(3), 2), Bytes::from_static(b"e"))],

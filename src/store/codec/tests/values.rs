@@ -84,11 +84,8 @@ pub(super) fn event() -> impl Strategy<Value = Event> {
         (one.clone(), time(), "\\PC{0,30}", exit(), next).prop_map(|(job, at, error, exit, next)| {
             Event::Failed { job, at, error: error.into(), exit, next }
         }),
-        (one, time(), "\\PC{0,30}", time()).prop_map(|(job, at, error, due)| Event::Deferred {
-            job,
-            at,
-            error: error.into(),
-            due
+        (one, time(), "\\PC{0,30}", exit(), time()).prop_map(|(job, at, error, exit, due)| {
+            Event::Deferred { job, at, error: error.into(), exit, due }
         }),
         (ids(), due()).prop_map(|(jobs, due)| Event::Released { jobs, due }),
         ids().prop_map(|jobs| Event::Interrupted { jobs }),
