@@ -82,19 +82,18 @@ impl StartError {
     /// tried again, with the exit status that a shell gives.
     pub(super) fn verdict(&self) -> Option<Verdict> {
         let error = self.to_string();
-        let failed =
-            |status: Option<u8>| Some(Verdict::Fail { error: error.clone(), exit: status.map(Exit::Status) });
+        let exited = |status| Some(Verdict::Exited { error: error.clone(), exit: Exit::Status(status) });
         match self {
             StartError::NotACommand(_)
             | StartError::Empty
             | StartError::ZeroByte { .. }
             | StartError::User(UserError::NotRoot { .. }) => Some(Verdict::FailDead { error, exit: None }),
-            StartError::User(UserError::Unknown { .. }) => failed(None),
-            StartError::NoDirectory { .. } | StartError::Denied { .. } => failed(Some(EXIT_NOT_STARTED)),
+            StartError::User(UserError::Unknown { .. }) => Some(Verdict::Fail { error, exit: None }),
+            StartError::NoDirectory { .. } | StartError::Denied { .. } => exited(EXIT_NOT_STARTED),
             StartError::OfCommand { source, .. } if source.kind() == io::ErrorKind::NotFound => {
-                failed(Some(EXIT_NOT_FOUND))
+                exited(EXIT_NOT_FOUND)
             }
-            StartError::OfCommand { .. } => failed(Some(EXIT_NOT_STARTED)),
+            StartError::OfCommand { .. } => exited(EXIT_NOT_STARTED),
             StartError::OfHandler { .. }
             | StartError::Shortage { .. }
             | StartError::User(UserError::Lookup { .. }) => None,

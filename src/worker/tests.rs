@@ -66,12 +66,12 @@ async fn what_cannot_be_started_fails_with_a_reason() {
     rig.submit(job(2, serde_json::to_vec(&nowhere).unwrap()));
     let second = rig.until(|state| state.verdicts().get(1).cloned()).await.1;
     let error = "cannot start `true`: the working directory /no/where is not there".into();
-    assert_eq!(second, Verdict::Fail { error, exit: Some(Exit::Status(126)) });
+    assert_eq!(second, Verdict::Exited { error, exit: Exit::Status(126) });
     let missing = CommandJob { argv: vec!["no-such-program".into()], cwd: "/".into(), env: Vec::new() };
     rig.submit(job(3, serde_json::to_vec(&missing).unwrap()));
     let third = rig.until(|state| state.verdicts().get(2).cloned()).await.1;
     let error = "cannot start `no-such-program`: No such file or directory".into();
-    assert_eq!(third, Verdict::Fail { error, exit: Some(Exit::Status(127)) });
+    assert_eq!(third, Verdict::Exited { error, exit: Exit::Status(127) });
 }
 
 #[tokio::test]
