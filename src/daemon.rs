@@ -415,6 +415,7 @@ fn service(config: &Config) -> Service {
     let limits = &config.limits;
     Service {
         settings: config.settings(),
+        usual: config.queues.iter().map(|(name, queue)| (name.clone(), queue.usual.clone())).collect(),
         access: Rc::new(Access::new(rustix::process::geteuid().as_raw(), config.access.clone())),
         limits: Limits {
             connections: limits.connections,

@@ -105,6 +105,36 @@ pub struct QueueView {
     pub totals: TotalsView,
 }
 
+/// The settings of a queue.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct QueueSettingsView {
+    /// The queue.
+    pub queue: String,
+    /// Whether it has a table in the configuration.
+    pub configured: bool,
+    /// Each that can be set at run time.
+    pub settings: Vec<SettingView>,
+}
+
+/// A setting of a queue. Values are as the configuration has them, without quotes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SettingView {
+    /// Its name in the configuration: `keep.done`.
+    pub key: String,
+    /// What holds.
+    pub value: String,
+    /// Where that comes from: `default`, `configuration`, or `set`, that is at run time.
+    pub from: String,
+    /// What would hold if nothing were set at run time.
+    pub configured: String,
+    /// The user who has set it, if somebody has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<u32>,
+    /// When, in milliseconds since 1970 (UTC).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at: Option<u64>,
+}
+
 /// What went through a queue.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[allow(missing_docs, reason = "each counts what its name says")]

@@ -4,15 +4,15 @@
 use super::access;
 use super::defaults::{DRAIN_SUBMITS, DRAIN_TIMEOUT, JOB_OOM_SCORE_ADJ, KEEP_DONE_HANDLED};
 use super::exits::on_exit;
-use super::limits::{limit, rate};
 use super::paths::{Surroundings, data_dir, serve_socket, socket_path_error};
 use super::problem::{ConfigErrors, Problem, Report};
 use super::programs;
 use super::raw::Section;
 use super::schedules;
+use super::settings;
 use super::{COMMANDS_QUEUE, Config, Daemon, DrainSubmits, Handler, Limits, Overrides, Queue, Storage};
-use crate::core::{BACKOFF_MAX, Backoff, Growth, Keep, Priority, QueueName, QueueSettings, Retries};
-use crate::durations::{parse_duration, show_duration, show_size};
+use crate::core::{BACKOFF_MAX, Backoff, Growth, Keep, QueueName, QueueSettings};
+use crate::durations::{show_duration, show_size};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -20,16 +20,11 @@ use toml::de::DeTable;
 
 /// What a frame holds beside the body of one job.
 const FRAME_ROOM: usize = 4 << 10;
-const LEASE_MIN: Duration = Duration::from_secs(1);
 const CHECKPOINT_MIN: Duration = Duration::from_millis(10);
 /// The most jobs that the daemon runs at a time for one queue.
 pub const WORKERS_MAX: u32 = 10_000;
 /// The largest whole number that TOML can write.
 const WHOLE_MAX: u64 = i64::MAX as u64;
-
-/// The words for [`Retries`].
-pub(super) const RETRIES: [(&str, Retries); 3] =
-    [("alternate", Retries::Alternate), ("behind", Retries::Behind), ("place", Retries::Place)];
 
 pub(super) fn parse(
     name: String,
@@ -233,15 +228,11 @@ fn queues(section: &Section<'_>, common: &Common<'_>, report: &mut Report<'_>) -
         }
     }
     let commands = QueueName::new(COMMANDS_QUEUE).expect("its name is a valid one");
-    queues.entry(commands).or_insert_with(|| Queue {
-        settings: QueueSettings {
-            keep_done: Keep::For(KEEP_DONE_HANDLED),
-            timeout: None,
-            backlog: common.backlog,
-            ..QueueSettings::default()
-        },
-        workers: common.workers,
-        handler: Some(Handler::Command),
+    queues.entry(commands).or_insert_with(|| {
+        let keep_done = Keep::For(KEEP_DONE_HANDLED);
+        let usual = QueueSettings { keep_done, timeout: None, ..QueueSettings::default() };
+        let settings = QueueSettings { backlog: common.backlog, ..usual.clone() };
+        Queue { settings, usual, workers: common.workers, handler: Some(Handler::Command) }
     });
     queues
 }
@@ -253,57 +244,16 @@ fn queue(name: &QueueName, mut section: Section<'_>, common: &Common<'_>, report
     let workers = workers(&mut section, handler.is_some(), common, report);
     // How long somebody's command takes, nobody else can know.
     let timeout_default = if handler == Some(Handler::Command) { None } else { or.timeout };
-    let keep = section.section(report, "keep");
-    let (keep_done, keep_dead, keep_done_max) = keeps(keep, handler.is_some(), report);
-    let backoff = section.section(report, "backoff");
-    let settings = QueueSettings {
-        lease: section.duration(report, "lease").unwrap_or(or.lease),
-        priority: section
-            .count(report, "priority", 0..=u64::from(u32::MAX))
-            .map_or(or.priority, |n| Priority(n as u32)), // within u32 by its bounds
-        timeout: timeout(&mut section, report).unwrap_or(timeout_default),
-        attempts: number(&mut section, report, "attempts", or.attempts),
-        backoff: self::backoff(backoff, report),
-        retries: retries(&mut section, report).unwrap_or(or.retries),
-        crashes: number(&mut section, report, "crashes", or.crashes),
-        later_max: number(&mut section, report, "later_max", or.later_max),
-        on_exit: on_exit(&mut section, report),
-        keep_done,
-        keep_done_max,
-        keep_dead,
-        backlog: section.count(report, "backlog", 0..=WHOLE_MAX).unwrap_or(common.backlog),
-        concurrency: limit(&mut section, report, "concurrency"),
-        per_key: limit(&mut section, report, "per_key"),
-        rate: rate(&mut section, report, "rate"),
-    };
-    at_least(&section, report, "lease", settings.lease, LEASE_MIN);
-    section.finish(report);
-    Queue { settings, workers, handler }
-}
-
-/// A duration, or that there is none.
-fn timeout(section: &mut Section<'_>, report: &mut Report<'_>) -> Option<Option<Duration>> {
-    match section.text(report, "timeout")? {
-        "none" => Some(None),
-        text => match parse_duration(text) {
-            Ok(timeout) => {
-                at_least(section, report, "timeout", timeout, Duration::from_millis(1));
-                Some(Some(timeout))
-            }
-            Err(error) => {
-                section.fault(report, "timeout", format!("{error}; or \"none\""));
-                None
-            }
-        },
+    let mut usual = QueueSettings { timeout: timeout_default, ..or };
+    if handler.is_some() {
+        usual.keep_done = Keep::For(KEEP_DONE_HANDLED);
     }
-}
-
-fn retries(section: &mut Section<'_>, report: &mut Report<'_>) -> Option<Retries> {
-    section.word(report, "retries", &RETRIES)
-}
-
-fn number(section: &mut Section<'_>, report: &mut Report<'_>, key: &'static str, default: u32) -> u32 {
-    section.count(report, key, 1..=u64::from(u32::MAX)).map_or(default, |n| n as u32)
+    let backoff = backoff(section.section(report, "backoff"), report);
+    let on_exit = on_exit(&mut section, report);
+    let or = QueueSettings { backoff, on_exit, backlog: common.backlog, ..usual.clone() };
+    let settings = settings::read(&mut section, or, report);
+    section.finish(report);
+    Queue { settings, usual, workers, handler }
 }
 
 fn handler(section: &mut Section<'_>, around: &Surroundings, report: &mut Report<'_>) -> Option<Handler> {
@@ -366,35 +316,6 @@ fn workers(section: &mut Section<'_>, handled: bool, common: &Common<'_>, report
         report.warn(section.at("workers"), &section.name("workers"), message);
     }
     written.unwrap_or(if handled { common.workers } else { 0 })
-}
-
-fn keeps(mut section: Section<'_>, handled: bool, report: &mut Report<'_>) -> (Keep, Keep, u64) {
-    let or = QueueSettings::default();
-    let done_default = if handled { Keep::For(KEEP_DONE_HANDLED) } else { or.keep_done };
-    let done = keep(&mut section, report, "done").unwrap_or(done_default);
-    let dead = keep(&mut section, report, "dead").unwrap_or(or.keep_dead);
-    if dead == Keep::No {
-        let message = "dead jobs and their errors are forgotten at once; keep them for a while, say \"30d\"";
-        report.warn(section.at("dead"), &section.name("dead"), message);
-    }
-    let done_max = section.count(report, "done_max", 0..=WHOLE_MAX).unwrap_or(or.keep_done_max);
-    section.finish(report);
-    (done, dead, done_max)
-}
-
-fn keep(section: &mut Section<'_>, report: &mut Report<'_>, key: &'static str) -> Option<Keep> {
-    match section.text(report, key)? {
-        "forever" => Some(Keep::Forever),
-        "no" => Some(Keep::No),
-        text => match parse_duration(text) {
-            Ok(Duration::ZERO) => Some(Keep::No),
-            Ok(duration) => Some(Keep::For(duration)),
-            Err(error) => {
-                section.fault(report, key, format!("{error}; or \"forever\", or \"no\""));
-                None
-            }
-        },
-    }
 }
 
 fn backoff(mut section: Section<'_>, report: &mut Report<'_>) -> Backoff {

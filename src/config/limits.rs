@@ -9,19 +9,24 @@ use std::time::Duration;
 /// How a rate is written.
 const FORM: &str = "a rate such as \"100/s\", \"30/m burst 5\" or \"1/10s\": how many in which time, and how many of them at once";
 
-/// A count, or that there is none.
-pub(super) fn limit(section: &mut Section<'_>, report: &mut Report<'_>, key: &'static str) -> Option<u32> {
+/// A count, or that there is none; `None` if nothing is written.
+pub(super) fn limit(
+    section: &mut Section<'_>,
+    report: &mut Report<'_>,
+    key: &'static str,
+) -> Option<Option<u32>> {
     let limit = section.count(report, key, 0..=u64::from(u32::MAX))? as u32; // within u32 by its bounds
-    (limit > 0).then_some(limit)
+    Some((limit > 0).then_some(limit))
 }
 
-/// A rate, or that there is none.
-pub(super) fn rate(section: &mut Section<'_>, report: &mut Report<'_>, key: &'static str) -> Option<Rate> {
+/// A rate, or that there is none; `None` if nothing is written, or no rate.
+pub(super) fn rate(
+    section: &mut Section<'_>,
+    report: &mut Report<'_>,
+    key: &'static str,
+) -> Option<Option<Rate>> {
     let text = section.text(report, key)?;
-    parse_rate(text).unwrap_or_else(|message| {
-        section.fault(report, key, message);
-        None
-    })
+    parse_rate(text).map_err(|message| section.fault(report, key, message)).ok()
 }
 
 /// Reads a rate: `COUNT/TIME [burst COUNT]`, where TIME is a unit or a duration; `none` for no limit.

@@ -15,6 +15,7 @@ mod reference;
 #[cfg(test)]
 mod reference_tests;
 mod schedules;
+mod settings;
 mod show;
 #[cfg(test)]
 mod tests;
@@ -27,6 +28,7 @@ pub use paths::{
 };
 pub use problem::{ConfigErrors, Problem};
 pub use schedules::{SCHEDULE_TAGS, Schedule};
+pub use settings::{read_settings, setting_keys, show_setting};
 
 use crate::access::Rule;
 use crate::core::{QueueName, QueueSettings, ScheduleName, Settings};
@@ -132,6 +134,8 @@ pub struct Storage {
 pub struct Queue {
     /// What the core needs to know.
     pub settings: QueueSettings,
+    /// The same if its table said nothing.
+    pub usual: QueueSettings,
     /// `workers`: how many jobs the daemon runs at a time; 0 for none.
     pub workers: u32,
     /// `handler`: how the daemon runs them; `None` if only outside workers do.

@@ -53,6 +53,21 @@ impl<'a> Section<'a> {
         self.entry(key).is_some()
     }
 
+    /// Whether a key is written that may lie in a table within this one: `keep.done`.
+    pub(super) fn has_nested(&self, key: &str) -> bool {
+        let mut names = key.split('.');
+        let first = names.next().and_then(|first| self.entry(first)).map(|(_, value)| value);
+        first
+            .and_then(|value| names.try_fold(value, |value, name| Some(value.get(name)?.get_ref())))
+            .is_some()
+    }
+
+    /// The same, and these keys are known as well.
+    pub(super) fn known(mut self, keys: &[&'static str]) -> Section<'a> {
+        self.asked.extend(keys);
+        self
+    }
+
     fn entry(&self, key: &str) -> Option<(Range<usize>, &'a DeValue<'a>)> {
         let (key, value) = self.entries?.iter().find(|(name, _)| name.get_ref().as_ref() == key)?;
         Some((key.span(), value.get_ref()))
@@ -298,7 +313,8 @@ pub(super) fn key_text(key: &str) -> String {
     }
 }
 
-fn nearest<'k>(key: &str, known: &[&'k str]) -> Option<&'k str> {
+/// The known key that is most like this one, if any is like it.
+pub(super) fn nearest<'k>(key: &str, known: &[&'k str]) -> Option<&'k str> {
     let likeness = |known: &str| strsim::jaro_winkler(&key.to_ascii_lowercase(), known);
     let best = known.iter().copied().max_by(|a, b| likeness(a).total_cmp(&likeness(b)))?;
     (likeness(best) >= ALIKE).then_some(best)

@@ -1,12 +1,12 @@
 //! `musher config show`: the effective configuration as TOML that loads to the same configuration.
 
-use super::check::RETRIES;
 use super::exits;
 use super::raw::key_text;
 use super::schedules;
+use super::settings::show_setting;
 use super::{Config, DrainSubmits, Handler, Queue};
 use crate::access::Rule;
-use crate::core::{Growth, Keep, QueueName};
+use crate::core::{Growth, QueueName, Setting, SettingKey};
 use crate::durations::{show_duration, show_size};
 use std::fmt::Write;
 use std::path::Path;
@@ -68,7 +68,7 @@ fn daemon(text: &mut String, Config { daemon, limits, storage, .. }: &Config) ->
 fn queue(
     text: &mut String,
     name: &QueueName,
-    Queue { settings, workers, handler }: &Queue,
+    Queue { settings, workers, handler, .. }: &Queue,
 ) -> std::fmt::Result {
     let growth = match settings.backoff.growth {
         Growth::Fixed => "fixed",
@@ -77,7 +77,6 @@ fn queue(
     };
     let (base, max) = (duration(settings.backoff.base), duration(settings.backoff.max));
     let jitter = f64::from(settings.backoff.jitter_permille) / 1000.0;
-    let (done, dead) = (keep(settings.keep_done), keep(settings.keep_dead));
     writeln!(text, "\n[queues.{}]", key_text(name.as_str()))?;
     match handler {
         Some(Handler::Exec(argv)) => {
@@ -88,22 +87,14 @@ fn queue(
         None => {}
     }
     writeln!(text, "workers = {workers}")?;
-    writeln!(text, "priority = {}", settings.priority.0)?;
-    writeln!(text, "lease = {}", duration(settings.lease))?;
-    writeln!(text, "timeout = {}", settings.timeout.map_or_else(|| "\"none\"".to_owned(), duration))?;
-    writeln!(text, "attempts = {}", settings.attempts)?;
     writeln!(text, "backoff = {{ kind = \"{growth}\", base = {base}, max = {max}, jitter = {jitter:?} }}")?;
-    let retries = RETRIES.iter().find(|(_, retries)| *retries == settings.retries);
-    writeln!(text, "retries = \"{}\"", retries.expect("each has its word").0)?;
-    writeln!(text, "crashes = {}", settings.crashes)?;
-    writeln!(text, "later_max = {}", settings.later_max)?;
     writeln!(text, "on_exit = {}", exits::show(&settings.on_exit))?;
-    writeln!(text, "keep = {{ done = {done}, dead = {dead}, done_max = {} }}", settings.keep_done_max)?;
-    writeln!(text, "backlog = {}", settings.backlog)?;
-    writeln!(text, "concurrency = {}", settings.concurrency.unwrap_or(0))?;
-    writeln!(text, "per_key = {}", settings.per_key.unwrap_or(0))?;
-    let rate = settings.rate.map_or_else(|| "none".to_owned(), |rate| rate.to_string());
-    writeln!(text, "rate = {}", string(&rate))
+    for key in SettingKey::ALL {
+        let shown = show_setting(Setting::of(*key, settings));
+        let is_number = shown.bytes().all(|byte| byte.is_ascii_digit());
+        writeln!(text, "{} = {}", key.name(), if is_number { shown } else { string(&shown) })?;
+    }
+    Ok(())
 }
 
 fn access(text: &mut String, rule: &Rule) -> std::fmt::Result {
@@ -119,14 +110,6 @@ fn access(text: &mut String, rule: &Rule) -> std::fmt::Result {
         }
     }
     Ok(())
-}
-
-fn keep(keep: Keep) -> String {
-    match keep {
-        Keep::No => "\"no\"".to_owned(),
-        Keep::For(time) => duration(time),
-        Keep::Forever => "\"forever\"".to_owned(),
-    }
 }
 
 fn duration(duration: Duration) -> String {

@@ -2,6 +2,7 @@
 //! silence, and what is shown loads to the same.
 
 mod mistakes;
+mod settings;
 
 use super::*;
 use crate::core::{Backoff, Growth, Keep, Priority, Retries};

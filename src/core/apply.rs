@@ -127,13 +127,11 @@ impl<O: Observer> Fold<'_, O> {
             Event::RateUsed { queue, used } => {
                 self.state.queues.entry(queue.clone()).or_default().rate_used = *used;
             }
-            // At recovery a newer one of that name may be there already, with jobs.
-            Event::QueueForgotten { queue } => {
-                if self.state.queues.get(queue).is_some_and(|queue| queue.counts().all() == 0) {
-                    self.state.queues.remove(queue);
-                    self.observer.queue_changed(queue, QueueChange::Forgotten);
-                }
+            Event::OverridesSet { queue, overrides } => {
+                self.state.queues.entry(queue.clone()).or_default().overrides = overrides.clone();
+                self.observer.queue_changed(queue, QueueChange::Set);
             }
+            Event::QueueForgotten { queue } => self.forget(queue),
             Event::Schedule { name, change } => self.state.schedules.apply(name, change),
         }
     }
@@ -189,6 +187,16 @@ impl<O: Observer> Fold<'_, O> {
                 self.state.recent.push(part, &job);
             }
         }
+    }
+
+    fn forget(&mut self, name: &QueueName) {
+        let Some(queue) = self.state.queues.get_mut(name) else { return };
+        if queue.counts().all() == 0 {
+            self.state.queues.remove(name);
+            return self.observer.queue_changed(name, QueueChange::Forgotten);
+        }
+        // At recovery a newer one of that name is there already, with jobs: nothing else is its own yet.
+        (queue.paused, queue.overrides) = Default::default();
     }
 
     fn pause(&mut self, queue: &QueueName, paused: bool, change: QueueChange) {

@@ -30,6 +30,8 @@ pub enum QueueChange {
     Paused,
     /// It gives out jobs again.
     Resumed,
+    /// Something was set for it at run time, or is not set any more.
+    Set,
     /// It is not there any more.
     Forgotten,
 }

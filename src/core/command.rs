@@ -3,6 +3,7 @@
 
 use super::ids::{IdRange, JobId};
 use super::job::{Attempt, Exit, Grant, Holder, Job, QueueName, Spec, StateKind};
+use super::overrides::{Setting, SettingKey};
 use super::rejection::{EditRejection, LeaseRejection};
 use super::schedule::{Plan, ScheduleName};
 use super::time::Time;
@@ -67,6 +68,17 @@ pub enum Command {
     Resume {
         /// The queue.
         queue: QueueName,
+    },
+    /// Change settings of a queue over what the configuration says.
+    SetQueue {
+        /// The queue.
+        queue: QueueName,
+        /// What to set.
+        set: Vec<Setting>,
+        /// What shall be again as the configuration says; done first.
+        unset: Vec<SettingKey>,
+        /// The user who asks.
+        by: u32,
     },
     /// Forget a queue that has no jobs.
     ForgetQueue {

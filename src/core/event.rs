@@ -10,6 +10,7 @@
 
 use super::ids::{IdRange, Ids, JobId};
 use super::job::{Exit, Holder, QueueName, Spec};
+use super::overrides::Overrides;
 use super::rate::RateUsed;
 use super::rows::RowKey;
 use super::schedule::{ScheduleChange, ScheduleName};
@@ -149,6 +150,13 @@ pub enum Event {
         /// What is used of it now.
         used: RateUsed,
     },
+    /// Something was set for a queue at run time, or is not set any more.
+    OverridesSet {
+        /// Which.
+        queue: QueueName,
+        /// All that is set for it now.
+        overrides: Overrides,
+    },
     /// A queue without jobs is not there any more, nor what it has counted.
     QueueForgotten {
         /// Which.
@@ -202,6 +210,7 @@ impl Event {
             Event::Paused { .. }
             | Event::Resumed { .. }
             | Event::RateUsed { .. }
+            | Event::OverridesSet { .. }
             | Event::QueueForgotten { .. }
             | Event::Schedule { .. } => &[],
         }
@@ -229,6 +238,7 @@ impl Event {
             | Event::Paused { .. }
             | Event::Resumed { .. }
             | Event::RateUsed { .. }
+            | Event::OverridesSet { .. }
             | Event::Schedule { .. } => None,
         }
     }
@@ -254,6 +264,7 @@ impl Event {
             | Event::Paused { .. }
             | Event::Resumed { .. }
             | Event::RateUsed { .. }
+            | Event::OverridesSet { .. }
             | Event::QueueForgotten { .. }
             | Event::Schedule { .. } => return &[],
         };
@@ -280,6 +291,7 @@ impl Event {
             | Event::Paused { .. }
             | Event::Resumed { .. }
             | Event::RateUsed { .. }
+            | Event::OverridesSet { .. }
             | Event::QueueForgotten { .. }
             | Event::Schedule { .. } => None,
         }
@@ -316,6 +328,7 @@ impl Event {
             | Event::Paused { .. }
             | Event::Resumed { .. }
             | Event::RateUsed { .. }
+            | Event::OverridesSet { .. }
             | Event::QueueForgotten { .. }
             | Event::Schedule { .. } => false,
         }

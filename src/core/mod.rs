@@ -50,6 +50,7 @@ mod job;
 mod keyed;
 mod lanes;
 mod limits;
+mod overrides;
 mod queue;
 mod rate;
 mod ready;
@@ -80,6 +81,7 @@ pub use job::{
     SpecOptions, State as JobState, StateKind,
 };
 pub use limits::Limit;
+pub use overrides::{Override, Overrides, Setting, SettingKey};
 pub use queue::{Counts, Queue};
 pub use rate::{Rate, RateUsed};
 pub use recent::RecentEnd;

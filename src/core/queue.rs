@@ -5,6 +5,7 @@ use super::ids::{IdRange, Ids, JobId, RangeSet};
 use super::job::{Job, Key, Priority, Spec, State as JobState, StateKind};
 use super::keyed::Keyed;
 use super::lanes::Lanes;
+use super::overrides::Overrides;
 use super::rate::RateUsed;
 use super::ready::{Line, Ready};
 use super::settings::Retries;
@@ -59,6 +60,8 @@ pub struct Queue {
     pub(super) used: Time,
     /// What its leases have used of its rate, if it has one.
     pub(super) rate_used: RateUsed,
+    /// What was set for it at run time.
+    pub(super) overrides: Overrides,
     counts: Counts,
     /// Priority → the jobs that are ready and have no key. No empty sets.
     ready: BTreeMap<Priority, Ready>,
@@ -97,9 +100,14 @@ impl Queue {
         self.rate_used
     }
 
+    /// What was set for it at run time, over what the configuration says.
+    pub fn overrides(&self) -> &Overrides {
+        &self.overrides
+    }
+
     /// Whether nothing would be lost with it but what it has counted.
     pub fn is_empty(&self) -> bool {
-        !self.paused && self.counts.all() == 0
+        !self.paused && self.overrides.is_empty() && self.counts.all() == 0
     }
 
     /// Whether it gives out no jobs.
@@ -316,8 +324,8 @@ impl Queue {
     }
 
     pub(super) fn row(&self, name: &QueueName) -> QueueRow {
-        let Queue { paused, totals, maker, used, rate_used, .. } = *self;
-        QueueRow { name: name.clone(), paused, totals, maker, used, rate_used }
+        let Queue { paused, totals, maker, used, rate_used, ref overrides, .. } = *self;
+        QueueRow { name: name.clone(), paused, totals, maker, used, rate_used, overrides: overrides.clone() }
     }
 
     /// The ready jobs of each priority, for the check of the invariants.

@@ -45,6 +45,11 @@ impl Rate {
         is_valid(burst).then_some(Rate { count, per, burst })
     }
 
+    /// How many, in which time, and how many of them at once.
+    pub fn parts(self) -> (u32, Duration, u32) {
+        (self.count, self.per, self.burst)
+    }
+
     /// Nanoseconds from one lease to the next; rounded up, so that there is never one too many.
     fn interval(self) -> u128 {
         self.per.as_nanos().div_ceil(u128::from(self.count))

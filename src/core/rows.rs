@@ -2,6 +2,7 @@
 //! keeps each under its key with the number of the commit that it reflects, and knows no more of it.
 
 use super::job::QueueName;
+use super::overrides::Overrides;
 use super::rate::RateUsed;
 use super::schedule::{Schedule, ScheduleName};
 use super::state::{State, Totals};
@@ -40,6 +41,8 @@ pub struct QueueRow {
     pub used: Time,
     /// See [`Queue::rate_used`](super::Queue::rate_used).
     pub rate_used: RateUsed,
+    /// See [`Queue::overrides`](super::Queue::overrides).
+    pub overrides: Overrides,
 }
 
 /// A schedule with its name.
@@ -83,10 +86,10 @@ impl State {
     /// Puts a row back, as [`State::rows`] gave it. For recovery: it takes the place of what was counted on the way there.
     pub fn restore_row(&mut self, row: Row) {
         match row {
-            Row::Queue(QueueRow { name, paused, totals, maker, used, rate_used }) => {
+            Row::Queue(QueueRow { name, paused, totals, maker, used, rate_used, overrides }) => {
                 let queue = self.queues.entry(name).or_default();
                 (queue.paused, queue.totals, queue.maker, queue.used) = (paused, totals, maker, used);
-                queue.rate_used = rate_used;
+                (queue.rate_used, queue.overrides) = (rate_used, overrides);
             }
             Row::Schedule(ScheduleRow { name, schedule }) => self.schedules.restore(name, schedule),
         }

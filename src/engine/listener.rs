@@ -79,8 +79,9 @@ impl Observer for Listener<'_> {
 
     fn queue_changed(&mut self, queue: &QueueName, change: QueueChange) {
         match change {
-            QueueChange::Resumed if self.claims_wait => self.notes.woken.push(queue),
-            QueueChange::Resumed | QueueChange::Paused | QueueChange::Forgotten => {}
+            // Other limits may allow more, or less.
+            QueueChange::Resumed | QueueChange::Set if self.claims_wait => self.notes.woken.push(queue),
+            QueueChange::Resumed | QueueChange::Set | QueueChange::Paused | QueueChange::Forgotten => {}
         }
     }
 }
@@ -111,6 +112,7 @@ impl Listener<'_> {
             | Command::StoodStill { .. }
             | Command::Pause { .. }
             | Command::Resume { .. }
+            | Command::SetQueue { .. }
             | Command::ForgetQueue { .. }
             | Command::Purge { .. }
             | Command::Schedule { .. } => return,
@@ -148,6 +150,7 @@ impl Listener<'_> {
             | Event::Paused { .. }
             | Event::Resumed { .. }
             | Event::RateUsed { .. }
+            | Event::OverridesSet { .. }
             | Event::QueueForgotten { .. }
             | Event::Schedule { .. } => {}
         }

@@ -117,7 +117,7 @@ impl<S: Store> Engine<S> {
         random: u64,
         now: Time,
     ) -> Engine<S> {
-        let core = Core { state, settings, ..Core::default() };
+        let core = Core::new(state, settings);
         let mut engine = Engine {
             core,
             store,
@@ -177,7 +177,7 @@ impl<S: Store> Engine<S> {
 
     /// Changes the settings. What was decided stays; what is decided from now on follows the new ones.
     pub fn configure(&mut self, settings: Settings, bounds: Bounds) {
-        self.core.settings = settings;
+        self.core.configure(settings);
         self.bounds = bounds;
         // Queues may be idle for less long now.
         self.sweep_at = Some(self.now);

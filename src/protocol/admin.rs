@@ -63,6 +63,22 @@ pub enum AdminRequest {
         /// The queue.
         queue: String,
     },
+    /// Change settings of a queue over what the configuration says, until they are unset. Answer: `Ok`.
+    QueueSet {
+        /// The queue, which need not be there yet.
+        queue: String,
+        /// Keys and values, as the configuration has them; texts without quotes.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        set: Vec<(String, String)>,
+        /// Keys that shall be as the configuration says; done first.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        unset: Vec<String>,
+    },
+    /// The settings of a queue. Answer: [`QueueSettingsView`].
+    QueueShow {
+        /// The queue.
+        queue: String,
+    },
     /// Delete what waits in a queue, a bounded part of it. Answer: [`PurgeView`]; ask again while there are `more`.
     Purge {
         /// The queue.

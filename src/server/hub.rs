@@ -105,7 +105,7 @@ impl<S: Store + 'static> Hub<S> {
         self.engine.borrow_mut().configure(service.settings.clone(), service.limits.bounds);
         self.connections.budget.set_max(service.limits.buffers);
         *self.service.borrow_mut() = service;
-        self.epoch.set(self.epoch.get() + 1);
+        self.settings_changed();
         self.withdraw();
         self.connections.tell_all(Notice::Reconfigured);
     }
@@ -166,7 +166,12 @@ impl<S: Store + 'static> Hub<S> {
 }
 
 impl<S: Store + 'static> Hub<S> {
-    /// Names the configuration that is in force.
+    /// Settings of queues have changed: nothing that was remembered with them holds.
+    pub(super) fn settings_changed(&self) {
+        self.epoch.set(self.epoch.get() + 1);
+    }
+
+    /// Names the settings that are in force.
     pub(crate) fn epoch(&self) -> u64 {
         self.epoch.get()
     }

@@ -3,10 +3,11 @@
 
 use super::fault::{Fault, Kind};
 use crate::access::Access;
-use crate::core::Settings;
+use crate::core::{QueueName, QueueSettings, Settings};
 use crate::engine::Bounds;
 use crate::views::HandlerView;
 use bytes::Bytes;
+use std::collections::HashMap;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -59,8 +60,10 @@ impl Limits {
 /// What a configuration says that may change while the daemon runs.
 #[derive(Clone, Debug)]
 pub struct Service {
-    /// Of queues, and for decisions.
+    /// Of queues, and for decisions; what is set at run time goes over them.
     pub settings: Settings,
+    /// Of each queue in the configuration, if its table said nothing.
+    pub usual: HashMap<QueueName, QueueSettings>,
     /// Of connections and requests.
     pub limits: Limits,
     /// Who may do what.

@@ -76,9 +76,10 @@ pub(crate) fn allow<S: Store + 'static>(
     submission: &mut Submission,
 ) -> Result<(), Fault> {
     let (permissions, service) = (hub.permissions(peer), hub.service.borrow());
+    let engine = hub.engine.borrow();
     for at in &submission.usual {
         let spec = Arc::make_mut(&mut submission.groups[*at].spec).options_mut();
-        spec.priority = service.settings.of(&spec.queue).priority;
+        spec.priority = engine.core().settings.of(&spec.queue).priority;
     }
     for group in &submission.groups {
         permissions.queue(Right::Submit, &group.spec.queue)?;

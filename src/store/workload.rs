@@ -183,6 +183,10 @@ impl Workload {
             13 => Event::Revived { jobs: self.some(draw, ended)? },
             14 => Event::Deleted { jobs: self.some(draw, |_| true)? },
             15 | 16 => self.schedule(draw),
+            // From numbers of its own: what tests expect of the others stays.
+            _ if due.is_some() && self.commits.is_multiple_of(3) => {
+                Event::OverridesSet { queue: queue(), overrides: Self::overrides(&mut Draw(self.commits)) }
+            }
             _ if due.is_some() => Event::Paused { queue: queue() },
             _ if self.state.queue(&queue()).is_none_or(|queue| queue.counts().all() == 0) => {
                 Event::QueueForgotten { queue: queue() }
@@ -211,6 +215,40 @@ impl Workload {
             _ => ScheduleChange::Removed,
         };
         Event::Schedule { name, change }
+    }
+
+    /// Some settings of a queue, each with any value.
+    pub(crate) fn overrides(draw: &mut Draw) -> Overrides {
+        let time = |draw: &mut Draw| std::time::Duration::from_millis(draw.below(1 << 40));
+        let keep = |draw: &mut Draw| [Keep::No, Keep::For(time(draw)), Keep::Forever][draw.below(3) as usize];
+        let count = |draw: &mut Draw| draw.below(1 << 32) as u32;
+        let limit = |draw: &mut Draw| (draw.below(3) > 0).then_some(1 + draw.below(1 << 31) as u32);
+        let some = SettingKey::ALL.iter().filter(|_| draw.below(3) == 0).copied().collect::<Vec<_>>();
+        let one = |key: SettingKey| {
+            let setting = match key {
+                SettingKey::Priority => Setting::Priority(Priority(count(draw))),
+                SettingKey::Lease => Setting::Lease(time(draw)),
+                SettingKey::Timeout => Setting::Timeout((draw.below(2) == 0).then(|| time(draw))),
+                SettingKey::Attempts => Setting::Attempts(count(draw)),
+                SettingKey::Retries => Setting::Retries(
+                    [Retries::Alternate, Retries::Behind, Retries::Place][draw.below(3) as usize],
+                ),
+                SettingKey::Crashes => Setting::Crashes(count(draw)),
+                SettingKey::LaterMax => Setting::LaterMax(count(draw)),
+                SettingKey::KeepDone => Setting::KeepDone(keep(draw)),
+                SettingKey::KeepDoneMax => Setting::KeepDoneMax(draw.below(1 << 50)),
+                SettingKey::KeepDead => Setting::KeepDead(keep(draw)),
+                SettingKey::Backlog => Setting::Backlog(draw.below(1 << 50)),
+                SettingKey::Concurrency => Setting::Concurrency(limit(draw)),
+                SettingKey::PerKey => Setting::PerKey(limit(draw)),
+                SettingKey::Rate => {
+                    let (count, per) = (1 + draw.below(1 << 19) as u32, time(draw).min(Rate::PER_MAX));
+                    Setting::Rate(Rate::new(count, per, limit(draw)))
+                }
+            };
+            Override { setting, by: count(draw), at: Time(draw.below(1 << 45)) }
+        };
+        some.into_iter().map(one).collect()
     }
 
     /// What one may submit, and when.

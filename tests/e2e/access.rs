@@ -133,6 +133,9 @@ fn without_rules_another_user_may_submit_and_sees_his_own_jobs_only() {
         ]);
         town.run(ALICE, &[], &["pause", "mails"])
             .refused(&["may not change queue `mails`", "may = [\"admin\"]"]);
+        town.run(ALICE, &[], &["queue", "set", "mails", "rate=1/s"])
+            .refused(&["may not change queue `mails`", "may = [\"admin\"]"]);
+        town.run(ALICE, &[], &["queue", "unset", "mails", "rate"]).refused(&["may not change queue `mails`"]);
         town.run(ALICE, &[], &["purge", "mails", "--yes"]).refused(&["may not change queue `mails`"]);
         town.run(ALICE, &[], &["drain"]).refused(&["may not change the whole daemon", "queues = [\"*\"]"]);
         let said = town.run(ALICE, &[], &["backup", "-"]);

@@ -36,6 +36,7 @@ mod queues;
 mod reach;
 mod schedules;
 mod serve;
+mod settings;
 mod shrink;
 mod tags;
 mod verify;

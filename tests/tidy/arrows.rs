@@ -29,6 +29,7 @@ const ARROWS: [(&str, &[&str]); 21] = [
             "access",
             "calendar",
             "clock",
+            "config",
             "core",
             "durations",
             "engine",

@@ -5,6 +5,7 @@
 mod edit;
 mod kept;
 mod lease;
+mod overrides;
 mod pause;
 mod queues;
 mod schedule;
@@ -16,12 +17,14 @@ use super::command::{Command, Outcome};
 use super::event::{AfterFailure, Ending, Event};
 use super::ids::JobId;
 use super::job::{Failure, Job, QueueName};
+use super::queue::Queue;
 use super::rejection::Rejection;
 use super::settings::{Keep, QueueSettings, Settings};
 use super::sight::Sight;
 use super::state::State;
 use super::time::Time;
 use kept::SeesKept;
+use std::collections::HashMap;
 use std::time::Duration;
 
 /// The state, and what decisions depend on beside it.
@@ -29,8 +32,11 @@ use std::time::Duration;
 pub struct Core {
     /// The fold of all events.
     pub state: State,
-    /// Settings of queues, and limits. Change them at any time.
+    /// The settings that decisions are made by: of a configuration ([`Core::configure`]), with what was set at run time over
+    /// them.
     pub settings: Settings,
+    /// What the configuration says of the queues for which something was set; `None` where it has no table.
+    configured: HashMap<QueueName, Option<QueueSettings>>,
     /// While draining, nothing is given out.
     pub draining: bool,
     /// While draining, jobs are taken all the same.
@@ -101,6 +107,7 @@ impl<R: Recorder> Decision<'_, R> {
             Command::Edit { edit, ids, only } => Ok(self.edit(*edit, ids, only)),
             Command::Pause { queue } => self.pause(queue, true),
             Command::Resume { queue } => self.pause(queue, false),
+            Command::SetQueue { queue, set, unset, by } => self.set_queue(queue, set, unset, *by),
             Command::ForgetQueue { queue } => self.forget_queue(queue),
             Command::Purge { queue } => self.purge(queue),
             Command::Schedule { name, action } => self.schedule(name, action),

@@ -27,7 +27,10 @@ impl<R: Recorder> Decision<'_, R> {
 
     pub(super) fn forget_queue(&mut self, name: &QueueName) -> Result<Outcome, Rejection> {
         match self.state().queue(name).map(|queue| queue.counts().all()) {
-            Some(0) => self.emit(Event::QueueForgotten { queue: name.clone() }),
+            Some(0) => {
+                self.emit(Event::QueueForgotten { queue: name.clone() });
+                self.core.bring_together(name);
+            }
             Some(jobs) => return Err(Rejection::QueueHasJobs { queue: name.clone(), jobs }),
             None => self.must_be_configured(name)?,
         }

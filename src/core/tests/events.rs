@@ -45,6 +45,7 @@ fn samples(jobs: Ids) -> Vec<(Event, bool)> {
         (Event::Paused { queue: name("q") }, false),
         (Event::Resumed { queue: name("q") }, false),
         (Event::RateUsed { queue: name("q"), used: RateUsed(7) }, false),
+        (Event::OverridesSet { queue: name("q"), overrides: Overrides::default() }, false),
         (Event::QueueForgotten { queue: name("q") }, false),
     ];
     all.extend(with(|jobs, end| Event::Completed { jobs, end }));
@@ -67,6 +68,7 @@ fn has_sample(event: &Event) -> bool {
             true
         }
         Event::Revived { .. } | Event::Deleted { .. } | Event::Paused { .. } | Event::Resumed { .. } => true,
+        Event::OverridesSet { .. } => true,
         Event::RateUsed { .. } | Event::QueueForgotten { .. } | Event::Schedule { .. } => true,
     }
 }

@@ -8,6 +8,7 @@ mod limits;
 mod locality;
 mod model;
 mod order;
+mod overrides;
 mod pauses;
 mod queues;
 mod schedules;

@@ -2,6 +2,7 @@
 //! events. It knows the commands and outcomes of the core and the words for a job, and nothing else of it.
 
 mod edits;
+mod overrides;
 
 use crate::core::*;
 use std::sync::Arc;
@@ -13,6 +14,8 @@ pub(super) struct Model {
     pub(super) jobs: Vec<(u64, Plain)>,
     pub(super) queues: Vec<QueueRow>,
     pub(super) submitted: u64,
+    /// What the configuration says; and with what was set at run time.
+    pub(super) configured: Settings,
     pub(super) settings: Settings,
     pub(super) draining: bool,
     pub(super) accept: bool,
@@ -58,6 +61,7 @@ impl Model {
             Command::Edit { edit, ids, .. } => Ok(self.edit(*edit, ids)),
             Command::Pause { queue } => self.pause(queue, true),
             Command::Resume { queue } => self.pause(queue, false),
+            Command::SetQueue { queue, set, unset, by } => self.set_queue(queue, set, unset, *by),
             Command::Purge { queue } => {
                 self.must_exist(queue)?;
                 let before = self.jobs.len();
@@ -91,21 +95,7 @@ impl Model {
                 return Err(Rejection::QueueFull { queue: (*name).clone(), len, limit });
             }
         }
-        let new = names.iter().filter(|name| self.queue(name).is_none()).count();
-        let limit = self.settings.queues_max;
-        let over = if new > 0 { (self.queues.len() + new).saturating_sub(limit) } else { 0 };
-        let empty = |row: &&QueueRow| {
-            let has_jobs = self.jobs.iter().any(|(_, job)| job.spec.queue == row.name);
-            let spared = row.paused || self.settings.queues.contains_key(&row.name);
-            !has_jobs && !spared && !names.contains(&&row.name)
-        };
-        let mut idle: Vec<_> =
-            self.queues.iter().filter(empty).map(|row| (row.used, row.name.clone())).collect();
-        idle.sort();
-        if idle.len() < over {
-            return Err(Rejection::TooManyQueues { limit });
-        }
-        self.queues.retain(|row| idle[..over].iter().all(|(_, name)| *name != row.name));
+        self.make_room(&names)?;
         let first = self.submitted + 1;
         for group in groups {
             let due = match group.start {
@@ -141,6 +131,26 @@ impl Model {
             }
         }
         Ok(Outcome::Submitted(IdRange { first: JobId(first), len: count }))
+    }
+
+    /// Makes room for those of these queues that are new.
+    fn make_room(&mut self, names: &[&QueueName]) -> Result<(), Rejection> {
+        let new = names.iter().filter(|name| self.queue(name).is_none()).count();
+        let limit = self.settings.queues_max;
+        let over = if new > 0 { (self.queues.len() + new).saturating_sub(limit) } else { 0 };
+        let empty = |row: &&QueueRow| {
+            let has_jobs = self.jobs.iter().any(|(_, job)| job.spec.queue == row.name);
+            let spared = row.paused || self.settings.queues.contains_key(&row.name);
+            !has_jobs && !spared && !names.contains(&&row.name)
+        };
+        let mut idle: Vec<_> =
+            self.queues.iter().filter(empty).map(|row| (row.used, row.name.clone())).collect();
+        idle.sort();
+        if idle.len() < over {
+            return Err(Rejection::TooManyQueues { limit });
+        }
+        self.queues.retain(|row| idle[..over].iter().all(|(_, name)| *name != row.name));
+        Ok(())
     }
 
     fn claim(&mut self, claim: &Claim) -> Result<Outcome, Rejection> {
@@ -383,9 +393,9 @@ impl Model {
     fn row(&mut self, name: &QueueName) -> &mut QueueRow {
         let at = self.queue(name).unwrap_or_else(|| {
             let (totals, used) = (Totals::default(), Time(0));
-            let rate_used = RateUsed::default();
-            let name = name.clone();
-            self.queues.push(QueueRow { name, paused: false, totals, maker: None, used, rate_used });
+            let (rate_used, overrides) = (RateUsed::default(), Overrides::default());
+            let (name, maker, paused) = (name.clone(), None, false);
+            self.queues.push(QueueRow { name, paused, totals, maker, used, rate_used, overrides });
             self.queues.len() - 1
         });
         &mut self.queues[at]

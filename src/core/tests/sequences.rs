@@ -91,6 +91,22 @@ fn verdict() -> impl Strategy<Value = Verdict> {
     ]
 }
 
+/// Something to set at run time, or by its key to unset.
+fn setting() -> impl Strategy<Value = Setting> {
+    let most = || prop::option::of(0..3u32);
+    let rate = prop::option::of((1..4u32, 1..4u64));
+    prop_oneof![
+        most().prop_map(Setting::Concurrency),
+        most().prop_map(Setting::PerKey),
+        rate.prop_map(|rate| Setting::Rate(rate.and_then(|(n, per)| Rate::new(n, secs(per), Some(n))))),
+        prop::sample::select(vec![0, 3]).prop_map(Setting::Backlog),
+        prop::sample::select(vec![Retries::Behind, Retries::Place]).prop_map(Setting::Retries),
+        (1..3u32).prop_map(Setting::Attempts),
+        (0..2u64).prop_map(Setting::KeepDoneMax),
+        prop::sample::select(vec![Keep::No, Keep::Forever]).prop_map(Setting::KeepDone),
+    ]
+}
+
 fn command() -> impl Strategy<Value = Command> {
     let holder = prop_oneof![(1..4u64).prop_map(Holder::Session), Just(Holder::Anyone)];
     let claim = (prop::collection::vec(queue(), 0..4), 0..6u32, prop::option::of(wait()), holder)
@@ -107,6 +123,12 @@ fn command() -> impl Strategy<Value = Command> {
         1 => queue().prop_map(|queue| Command::Pause { queue }),
         2 => queue().prop_map(|queue| Command::Resume { queue }),
         1 => queue().prop_map(|queue| Command::Purge { queue }),
+        2 => (queue(), prop::collection::vec(setting(), 0..3), prop::collection::vec(setting(), 0..3)).prop_map(
+            |(queue, set, unset)| {
+                let unset = unset.into_iter().map(Setting::key).collect();
+                Command::SetQueue { queue, by: set.len() as u32, set, unset }
+            }
+        ),
     ]
 }
 
@@ -270,9 +292,10 @@ fn same(state: &State, model: &Model, command: &Command) {
 }
 
 fn change_settings(world: &mut World, model: &mut Model, n: usize, change: impl Fn(&mut QueueSettings)) {
-    let default = world.core.settings.default.clone();
-    change(world.core.settings.queues.entry(name(QUEUES[n])).or_insert(default));
-    model.settings = world.core.settings.clone();
+    let default = model.configured.default.clone();
+    change(model.configured.queues.entry(name(QUEUES[n])).or_insert(default));
+    model.bring_together();
+    world.core.configure(model.configured.clone());
 }
 
 fn play(steps: Vec<(Duration, Step)>) {
@@ -281,7 +304,7 @@ fn play(steps: Vec<(Duration, Step)>) {
     (settings.lease, settings.attempts, settings.crashes, settings.keep_done_max) = (secs(3), 3, 2, 2);
     (settings.backoff.max, settings.later_max) = (secs(3), 2);
     settings.on_exit = OnExit::new(vec![(Exits::Statuses(24, 24), ExitMeaning::Done)]);
-    model.settings = world.core.settings.clone();
+    (model.configured, model.settings) = (world.core.settings.clone(), world.core.settings.clone());
     for (pause, step) in steps {
         world.now = world.now.plus(pause);
         model.now = world.now.0;
@@ -312,7 +335,7 @@ fn play(steps: Vec<(Duration, Step)>) {
                 (settings.keep_done, settings.keep_dead, settings.keep_done_max) = (done, dead, max);
             }),
             Step::Limits(n, backlog, queues) => {
-                world.core.settings.queues_max = queues;
+                model.configured.queues_max = queues;
                 change_settings(&mut world, &mut model, n, |settings| settings.backlog = backlog);
             }
             Step::Pace(n, most, rate) => change_settings(&mut world, &mut model, n, |settings| {

@@ -2,7 +2,7 @@
 //! not.
 
 use super::*;
-use crate::core::{QueueSettings, Rate};
+use crate::core::{QueueSettings, Rate, Setting};
 
 fn limited(disk: &SimulatedDisk, change: impl FnOnce(&mut QueueSettings)) -> Engine<SimulatedStore> {
     let mut engine = start(disk, Time(0));
@@ -82,6 +82,32 @@ fn other_settings_are_looked_at_at_once() {
     wait(&mut engine, Time(3));
     configure(&mut engine, |_| {});
     assert_eq!(served(&mut engine, Time(4)), 1);
+}
+
+/// What is set at run time wakes as a reload does; and a crash takes none of it away.
+#[test]
+fn what_is_set_at_run_time_is_looked_at_at_once() {
+    let disk = SimulatedDisk::new(1);
+    let mut engine =
+        limited(&disk, |settings| settings.rate = Rate::new(1, Duration::from_secs(86_400), None));
+    submit(&mut engine, 4, Time(0));
+    claimed(&mut engine, 5, Time(0));
+    wait(&mut engine, Time(1));
+    let set = |engine: &mut Engine<SimulatedStore>, setting, at| {
+        let (set, unset) = (vec![setting], Vec::new());
+        engine.change_queue(ORIGIN, &Command::SetQueue { queue: queue(), set, unset, by: 0 }, at);
+    };
+    set(&mut engine, Setting::Attempts(3), Time(2));
+    assert_eq!(served(&mut engine, Time(2)), 0, "that allows no more");
+    set(&mut engine, Setting::Rate(Rate::new(1, Duration::from_secs(1), None)), Time(3));
+    assert_eq!(served(&mut engine, Time(3)), 1);
+    wait(&mut engine, Time(4));
+    assert_eq!(engine.next_due(), Some(Time(993)), "the new rate says when");
+    drop(engine);
+    disk.kill();
+    let mut engine = start(&disk, Time(5));
+    configure(&mut engine, |settings| settings.concurrency = Some(1));
+    assert_eq!(engine.core.settings.of(&queue()).rate, Rate::new(1, Duration::from_secs(1), None));
 }
 
 /// A claim for several queues is served by whichever may give first.

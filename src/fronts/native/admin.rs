@@ -39,6 +39,12 @@ pub(super) async fn handle<S: Store + 'static>(
         AdminRequest::DeleteQueue { queue } => {
             requests::change_queue(hub, asked, &queue, |queue| Command::ForgetQueue { queue })?;
         }
+        AdminRequest::QueueSet { queue, set, unset } => {
+            operators::set_queue(hub, asked, &queue, &set, &unset)?;
+        }
+        AdminRequest::QueueShow { queue } => {
+            ready(hub, asked, &operators::queue_settings(hub, asked, &queue)?);
+        }
         AdminRequest::Purge { queue } => {
             requests::change_queue(hub, asked, &queue, |queue| Command::Purge { queue })?;
         }

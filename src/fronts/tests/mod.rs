@@ -43,6 +43,7 @@ fn hub(disk: &SimulatedDisk, dir: &Path) -> Rc<Hub<SimulatedStore>> {
     };
     let service = Service {
         settings,
+        usual: Default::default(),
         limits,
         access: Rc::new(Access::new(rustix::process::geteuid().as_raw(), None)),
         handlers: Vec::new(),

@@ -51,7 +51,7 @@ fn words<S: Store + 'static>(hub: &Hub<S>, job: &Job, reasons: &[Reason], now: T
     let now = hub.clock.shown(now);
     let reasons: Vec<Reason> = reasons.iter().map(|why| as_shown(why, &hub.clock)).collect();
     let mut words: Vec<String> = reasons.iter().map(|why| reason(why, now)).collect();
-    let timeout = hub.service.borrow().settings.of(queue).timeout_of(&job.spec);
+    let timeout = hub.engine.borrow().core().settings.of(queue).timeout_of(&job.spec);
     words.extend(reasons.iter().filter_map(|why| may_run(why, timeout, now)));
     let now_or_next =
         |why: &Reason| matches!(why, Reason::Behind { .. } | Reason::BehindInKey { .. } | Reason::Next(_));

@@ -71,8 +71,8 @@ pub(super) fn view<S: Store + 'static>(hub: &Hub<S>, id: JobId, job: &Job, writt
         Written::Read(envelope) => (envelope, false),
         Written::Unread => (Envelope::default(), true),
     };
-    let service = hub.service.borrow();
-    let settings = service.settings.of(&job.spec.queue);
+    let engine = hub.engine.borrow();
+    let settings = engine.core().settings.of(&job.spec.queue);
     let at = |time: Time| hub.clock.shown(time).0;
     let some = |time: Time| (time != Time::NEVER).then(|| at(time));
     let lease = if let JobState::Leased(lease) = job.state() { Some(lease) } else { None };

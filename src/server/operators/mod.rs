@@ -1,7 +1,7 @@
 //! What operators see and do: the state of the daemon, its queues and its jobs, why a job does not run, and backups.
 //! Turns what the core knows into views, which are plain data; each front encodes them.
 //!
-//! The arrows: `list` → `jobs` → `commands`; `status`, `explain`, `schedules` and `backup` use none of them.
+//! The arrows: `list` → `jobs` → `commands`; `status`, `settings`, `explain`, `schedules` and `backup` use none of them.
 
 mod backup;
 mod commands;
@@ -9,6 +9,7 @@ mod explain;
 mod jobs;
 mod list;
 mod schedules;
+mod settings;
 mod status;
 
 pub(crate) use backup::start as start_backup;
@@ -19,4 +20,5 @@ pub(crate) use schedules::{
     ScheduleAsked, add as add_schedule, next_times, pause as pause_schedule, remove as remove_schedule,
     schedule, schedules, trigger as trigger_schedule,
 };
+pub(crate) use settings::{set as set_queue, show as queue_settings};
 pub(crate) use status::{drain, dump, handlers, queues, status};

@@ -2,6 +2,7 @@
 
 use super::job::{from_moment, moment};
 use super::options::{put_spec, read_spec};
+use super::overrides::{put_overrides, read_overrides};
 use super::schedule::{put_change, read_change};
 use super::{DecodeError, Reader, old, put};
 use crate::core::{
@@ -37,6 +38,7 @@ const QUEUE_FORGOTTEN: u8 = 17;
 const SUBMITTED: u8 = 18;
 const RATE_USED: u8 = 19;
 const SCHEDULE: u8 = 20;
+const OVERRIDES_SET: u8 = 24;
 const DEFERRED_WITH_EXIT: u8 = 28;
 
 /// First id and length.
@@ -220,6 +222,10 @@ pub(super) fn put_event(event: &Event, out: &mut Vec<u8>) {
         Event::Paused { queue } => put((PAUSED, queue.as_str()), out),
         Event::Resumed { queue } => put((RESUMED, queue.as_str()), out),
         Event::RateUsed { queue, used } => put((RATE_USED, queue.as_str(), used.0), out),
+        Event::OverridesSet { queue, overrides } => {
+            put((OVERRIDES_SET, queue.as_str()), out);
+            put_overrides(overrides, out);
+        }
         Event::QueueForgotten { queue } => put((QUEUE_FORGOTTEN, queue.as_str()), out),
         Event::Schedule { name, change } => {
             put(SCHEDULE, out);
@@ -308,6 +314,10 @@ fn read_other(kind: u8, reader: &mut Reader<'_>) -> Result<Event, DecodeError> {
             Event::RateUsed { queue: QueueName::new(queue)?, used: RateUsed(used) }
         }
         QUEUE_FORGOTTEN => Event::QueueForgotten { queue: QueueName::new(reader.take()?)? },
+        OVERRIDES_SET => {
+            let queue = QueueName::new(reader.take()?)?;
+            Event::OverridesSet { queue, overrides: read_overrides(reader)? }
+        }
         SCHEDULE => {
             let (name, change) = read_change(reader)?;
             Event::Schedule { name, change }

@@ -13,6 +13,7 @@ mod job;
 mod meta;
 mod old;
 mod options;
+mod overrides;
 mod row;
 mod schedule;
 #[cfg(test)]

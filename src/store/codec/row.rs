@@ -2,9 +2,10 @@
 //! its name; other keys begin with a byte that no name contains.
 
 use super::fields::{put_fields, read_fields};
+use super::overrides::{put_overrides, read_overrides};
 use super::schedule::{put_schedule, read_name, read_schedule};
 use super::{DecodeError, Reader, put};
-use crate::core::{QueueName, QueueRow, RateUsed, Row, RowKey, ScheduleRow, Time, Totals};
+use crate::core::{Overrides, QueueName, QueueRow, RateUsed, Row, RowKey, ScheduleRow, Time, Totals};
 use crate::store::CommitNo;
 use std::borrow::Cow;
 
@@ -13,6 +14,7 @@ const QUEUE: u8 = 3;
 
 // The numbers of the fields are on people's disks: none is ever used again.
 const RATE_USED: u8 = 1;
+const OVERRIDES: u8 = 2;
 
 /// The same of schedules.
 const SCHEDULE: u8 = 1;
@@ -51,6 +53,11 @@ impl StampedRow {
                 put_fields(&mut out, |fields| {
                     let rate_used = (queue.rate_used != RateUsed::default()).then_some(queue.rate_used.0);
                     fields.put_some(RATE_USED, rate_used);
+                    if !queue.overrides.is_empty() {
+                        let mut overrides = Vec::new();
+                        put_overrides(&queue.overrides, &mut overrides);
+                        fields.put(OVERRIDES, &*overrides);
+                    }
                 });
                 out
             }
@@ -76,11 +83,16 @@ impl StampedRow {
         let (commit, paused): (u64, bool) = reader.take()?;
         let [submitted, claimed, completed, failed, died, cancelled, expired] = reader.take::<[u64; 7]>()?;
         let (maker, used) = if version == 1 { (None, 0) } else { reader.take()? };
-        let mut rate_used = RateUsed::default();
+        let (mut rate_used, mut overrides) = (RateUsed::default(), Overrides::default());
         if version >= 3 {
             read_fields(&mut reader, |field| {
                 match field.number {
                     RATE_USED => rate_used = RateUsed(field.value()?),
+                    OVERRIDES => {
+                        let mut reader = Reader { rest: field.value()? };
+                        overrides = read_overrides(&mut reader)?;
+                        reader.end()?;
+                    }
                     _ => return Err(field.unknown("a row of a queue")),
                 }
                 Ok(())
@@ -88,8 +100,8 @@ impl StampedRow {
         }
         reader.end()?;
         let totals = Totals { submitted, claimed, completed, failed, died, cancelled, expired };
-        let queue =
-            QueueRow { name: QueueName::new(name)?, paused, totals, maker, used: Time(used), rate_used };
+        let (name, used) = (QueueName::new(name)?, Time(used));
+        let queue = QueueRow { name, paused, totals, maker, used, rate_used, overrides };
         Ok(StampedRow { commit: CommitNo(commit), row: Row::Queue(queue) })
     }
 }

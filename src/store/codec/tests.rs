@@ -228,6 +228,7 @@ fn meta_and_queues_read_as_they_were_written() {
         maker: Some(7),
         used: Time(9_000),
         rate_used: RateUsed(1 << 60),
+        overrides: crate::store::workload::Workload::overrides(&mut crate::store::workload::Draw(7)),
     };
     let row = StampedRow { commit: CommitNo(3), row: Row::Queue(queue) };
     assert_eq!(StampedRow::decode(b"q", &row.encode()).unwrap(), row);

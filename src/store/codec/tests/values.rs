@@ -98,6 +98,10 @@ pub(super) fn event() -> impl Strategy<Value = Event> {
         queue().prop_map(|queue| Event::Paused { queue }),
         queue().prop_map(|queue| Event::Resumed { queue }),
         queue().prop_map(|queue| Event::QueueForgotten { queue }),
+        (queue(), any::<u64>()).prop_map(|(queue, seed)| Event::OverridesSet {
+            queue,
+            overrides: Workload::overrides(&mut Draw(seed)),
+        }),
         ("[a-z]{1,9}", schedule_change())
             .prop_map(|(name, change)| Event::Schedule { name: ScheduleName::new(&name).unwrap(), change }),
     ]
