@@ -87,6 +87,9 @@ pub struct QueueView {
     /// Why a worker of it does not start its jobs, if one has said so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub held: Option<String>,
+    /// Its circuit, if attempts have failed in a row since the last that succeeded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub circuit: Option<CircuitView>,
     /// Jobs by state.
     pub ready: u64,
     /// See `ready`.
@@ -133,6 +136,24 @@ pub struct SettingView {
     /// When, in milliseconds since 1970 (UTC).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub at: Option<u64>,
+}
+
+/// The circuit of a queue. Times are in milliseconds since 1970 (UTC).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CircuitView {
+    /// How many attempts have failed in a row.
+    pub failed: u64,
+    /// After how many it opens.
+    pub failures: u64,
+    /// Since when it is open, and only probes are given out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub open_since: Option<u64>,
+    /// The job that runs as a probe.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub probe: Option<u64>,
+    /// When the next probe may run, if none does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next_probe_at: Option<u64>,
 }
 
 /// What went through a queue.

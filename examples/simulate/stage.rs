@@ -2,7 +2,7 @@
 //! the loop and the hub: turns, delivers, keeps house, and begins anew.
 
 use crate::clients::{Clients, LEASE, queue};
-use crate::limits::{limited, with_limits};
+use crate::limits::{limited, with_circuit, with_limits};
 use crate::oracle::Oracle;
 use crate::shadow;
 use fastrand::Rng;
@@ -264,7 +264,7 @@ fn settings() -> Settings {
     let default = QueueSettings { crashes: 6, later_max: 4, ..QueueSettings::default() };
     let kept = |keep_done, keep_done_max| QueueSettings { keep_done, keep_done_max, ..default.clone() };
     let queues = [
-        (queue(1), kept(Keep::For(Duration::from_secs(60)), 100)),
+        (queue(1), with_circuit(kept(Keep::For(Duration::from_secs(60)), 100))),
         (limited(), with_limits(kept(Keep::Forever, 20))),
     ];
     Settings { queues: queues.into(), default, ..Settings::default() }

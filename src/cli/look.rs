@@ -1,9 +1,9 @@
 //! `musher status` and `musher queues`.
 
 use super::exit::End;
-use super::output::{self, count, safe};
+use super::output::{self, count, safe, when};
 use crate::client::Client;
-use crate::protocol::admin::{AdminRequest, QueueView, StatusView};
+use crate::protocol::admin::{AdminRequest, CircuitView, QueueView, StatusView};
 use crate::words::{counted, size, span};
 use clap::Args;
 use std::io;
@@ -66,7 +66,12 @@ fn queue_table(queues: &[QueueView]) -> io::Result<()> {
     let rows: Vec<_> = queues
         .iter()
         .map(|q| {
-            let name = if q.paused { format!("{} (paused)", q.queue) } else { q.queue.clone() };
+            let is_open = q.circuit.as_ref().is_some_and(|circuit| circuit.open_since.is_some());
+            let name = match (q.paused, is_open) {
+                (true, _) => format!("{} (paused)", q.queue),
+                (false, true) => format!("{} (circuit open)", q.queue),
+                (false, false) => q.queue.clone(),
+            };
             let kept = q.done + q.cancelled + q.expired;
             let numbers = [q.ready, q.scheduled, q.leased, q.dead, kept, q.totals.completed, q.totals.failed];
             let workers = if q.workers > 0 { q.workers.to_string() } else { "-".into() };
@@ -74,8 +79,22 @@ fn queue_table(queues: &[QueueView]) -> io::Result<()> {
         })
         .collect();
     output::table_without(&head, &rows, &["KEPT", "FAILED", "WORKERS", "COMPLETED"])?;
+    let open = queues.iter().filter_map(|queue| Some((&queue.queue, circuit(queue.circuit.as_ref()?)?)));
+    open.into_iter().try_for_each(|(queue, what)| output::line(&format!("queue {queue}: {what}")))?;
     let held = queues.iter().filter_map(|queue| Some((&queue.queue, queue.held.as_ref()?)));
     held.into_iter().try_for_each(|(queue, why)| output::line(&format!("queue {queue}: {}", safe(why))))
+}
+
+/// What an open circuit does.
+fn circuit(circuit: &CircuitView) -> Option<String> {
+    let since = when(circuit.open_since?);
+    let failed = counted(circuit.failed, "attempt", "attempts");
+    let probe = match (circuit.probe, circuit.next_probe_at) {
+        (Some(id), _) => format!("job {id} runs as a probe"),
+        (None, Some(at)) => format!("the next probe runs {}", when(at)),
+        (None, None) => "one job at a time runs as a probe".to_owned(),
+    };
+    Some(format!("its circuit is open since {since}, {failed} in a row failed; {probe}"))
 }
 
 const QUEUES: &str = "\

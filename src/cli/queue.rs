@@ -90,6 +90,19 @@ enum Verb {
         #[arg(long)]
         json: bool,
     },
+    /// Let a queue whose circuit is open give out jobs again
+    #[command(
+        after_help = "A queue with `circuit` in the daemon's configuration gives out one job at a time after so many failed \
+                      attempts in a row, until one succeeds. This ends that at once, and counts from 0 again.\n\n\
+                      Example:\n  musher queue reset-circuit mails"
+    )]
+    ResetCircuit {
+        /// The queue
+        queue: String,
+        /// Print a JSON object
+        #[arg(long)]
+        json: bool,
+    },
 }
 
 fn parse_pair(text: &str) -> Result<(String, String), String> {
@@ -128,6 +141,14 @@ impl Queue {
                     output::json(&json!({"queue": queue, "deleted": true}))?;
                 }
                 eprintln!("queue {queue} is forgotten");
+                Ok(ExitCode::SUCCESS)
+            }
+            Verb::ResetCircuit { queue, json } => {
+                client.done(AdminRequest::ResetCircuit { queue: queue.clone() }).await?;
+                if *json {
+                    output::json(&json!({"queue": queue, "circuit": "closed"}))?;
+                }
+                eprintln!("the circuit of queue {queue} is closed");
                 Ok(ExitCode::SUCCESS)
             }
         }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 /// Tables, as they are written, in which keys are asked for: what stands before such a key, and what its name begins
 /// with in the reference.
-const TABLES: [(&str, &str); 10] = [
+const TABLES: [(&str, &str); 11] = [
     ("", ""),
     ("[daemon]\n", "daemon."),
     ("[limits]\n", "limits."),
@@ -17,6 +17,7 @@ const TABLES: [(&str, &str); 10] = [
     ("[queues.m]\nhandler.", "queues.NAME.handler."),
     ("[queues.m]\nbackoff.", "queues.NAME.backoff."),
     ("[queues.m]\nkeep.", "queues.NAME.keep."),
+    ("[queues.m]\ncircuit.", "queues.NAME.circuit."),
     ("[schedules.m]\n", "schedules.NAME."),
     ("[[access]]\n", "access."),
 ];

@@ -11,6 +11,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 const LEASE_MIN: Duration = Duration::from_secs(1);
+const PROBE_MIN: Duration = Duration::from_millis(10);
 /// The largest whole number that TOML can write.
 const WHOLE_MAX: u64 = i64::MAX as u64;
 
@@ -25,6 +26,7 @@ const RETRIES: [(&str, Retries); 3] =
 pub(super) fn read(section: &mut Section<'_>, or: QueueSettings, report: &mut Report<'_>) -> QueueSettings {
     let keep = section.section(report, "keep");
     let (keep_done, keep_dead, keep_done_max) = keeps(keep, &or, report);
+    let (circuit_failures, circuit_probe) = circuit(section.section(report, "circuit"), &or, report);
     let settings = QueueSettings {
         lease: section.duration(report, "lease").unwrap_or(or.lease),
         priority: section
@@ -42,6 +44,8 @@ pub(super) fn read(section: &mut Section<'_>, or: QueueSettings, report: &mut Re
         concurrency: limit(section, report, "concurrency").unwrap_or(or.concurrency),
         per_key: limit(section, report, "per_key").unwrap_or(or.per_key),
         rate: rate(section, report, "rate").unwrap_or(or.rate),
+        circuit_failures,
+        circuit_probe,
         ..or
     };
     if section.has("lease") && settings.lease < LEASE_MIN {
@@ -49,6 +53,17 @@ pub(super) fn read(section: &mut Section<'_>, or: QueueSettings, report: &mut Re
         section.fault(report, "lease", format!("{lease} is too short; the least is {least}"));
     }
     settings
+}
+
+fn circuit(mut section: Section<'_>, or: &QueueSettings, report: &mut Report<'_>) -> (Option<u32>, Duration) {
+    let failures = limit(&mut section, report, "failures").unwrap_or(or.circuit_failures);
+    let probe = section.duration(report, "probe").unwrap_or(or.circuit_probe);
+    if probe < PROBE_MIN {
+        let [probe, least] = [probe, PROBE_MIN].map(show_duration);
+        section.fault(report, "probe", format!("{probe} is too short; the least is {least}"));
+    }
+    section.finish(report);
+    (failures, probe)
 }
 
 /// A duration, or that there is none.
@@ -187,7 +202,7 @@ pub fn show_setting(setting: Setting) -> String {
     };
     match setting {
         Setting::Priority(priority) => priority.0.to_string(),
-        Setting::Lease(lease) => show_duration(lease),
+        Setting::Lease(time) | Setting::CircuitProbe(time) => show_duration(time),
         Setting::Timeout(timeout) => timeout.map_or_else(|| "none".to_owned(), show_duration),
         Setting::Retries(retries) => {
             let word = RETRIES.iter().find(|(_, it)| *it == retries);
@@ -196,7 +211,7 @@ pub fn show_setting(setting: Setting) -> String {
         Setting::Attempts(n) | Setting::Crashes(n) | Setting::LaterMax(n) => n.to_string(),
         Setting::KeepDone(time) | Setting::KeepDead(time) => keep(time),
         Setting::KeepDoneMax(n) | Setting::Backlog(n) => n.to_string(),
-        Setting::Concurrency(most) | Setting::PerKey(most) => limit(most),
+        Setting::Concurrency(most) | Setting::PerKey(most) | Setting::CircuitFailures(most) => limit(most),
         Setting::Rate(rate) => rate.map_or_else(|| "none".to_owned(), |rate| rate.to_string()),
     }
 }

@@ -2,6 +2,7 @@
 //! events give the same state in the daemon, at recovery and in every test.
 
 use super::change::{Change, Observer, QueueChange};
+use super::circuit::Circuit;
 use super::event::{AfterFailure, Ending, Event};
 use super::ids::{IdRange, Ids};
 use super::job::{Attempt, Final, Job, JobCounts, Lease, QueueName, State as JobState, StateKind};
@@ -132,6 +133,7 @@ impl<O: Observer> Fold<'_, O> {
                 self.observer.queue_changed(queue, QueueChange::Set);
             }
             Event::QueueForgotten { queue } => self.forget(queue),
+            Event::CircuitChanged { queue, circuit } => self.circuit(queue, *circuit),
             Event::Schedule { name, change } => self.state.schedules.apply(name, change),
         }
     }
@@ -202,6 +204,18 @@ impl<O: Observer> Fold<'_, O> {
     fn pause(&mut self, queue: &QueueName, paused: bool, change: QueueChange) {
         self.state.queues.entry(queue.clone()).or_default().paused = paused;
         self.observer.queue_changed(queue, change);
+    }
+
+    fn circuit(&mut self, name: &QueueName, circuit: Circuit) {
+        let old = std::mem::replace(&mut self.state.queues.entry(name.clone()).or_default().circuit, circuit);
+        match (old.open, circuit.open) {
+            (None, Some(open)) => {
+                let change = QueueChange::CircuitOpened { failed: circuit.failed, next: open.next };
+                self.observer.queue_changed(name, change);
+            }
+            (Some(_), None) => self.observer.queue_changed(name, QueueChange::CircuitClosed),
+            (Some(_), Some(_)) | (None, None) => {}
+        }
     }
 
     fn tell(

@@ -5,6 +5,7 @@
 use super::event::Event;
 use super::ids::IdRange;
 use super::job::{Attempt, Job, Lease, QueueName, StateKind};
+use super::time::Time;
 
 /// Jobs that are alike have come into a state, or are in it in another way (a lease that lasts longer).
 #[derive(Debug)]
@@ -34,6 +35,15 @@ pub enum QueueChange {
     Set,
     /// It is not there any more.
     Forgotten,
+    /// Too many attempts in a row have failed: it gives out probes only.
+    CircuitOpened {
+        /// How many.
+        failed: u32,
+        /// When the first probe may go.
+        next: Time,
+    },
+    /// It gives out jobs again.
+    CircuitClosed,
 }
 
 /// Somebody who is told of changes, in the middle of them: the state is not to be looked at.

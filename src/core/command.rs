@@ -80,6 +80,11 @@ pub enum Command {
         /// The user who asks.
         by: u32,
     },
+    /// Let a queue whose circuit is open, or has counted failures, begin anew.
+    ResetCircuit {
+        /// The queue.
+        queue: QueueName,
+    },
     /// Forget a queue that has no jobs.
     ForgetQueue {
         /// The queue.

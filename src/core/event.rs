@@ -8,6 +8,7 @@
 //! decided by looking at several jobs is decided before, and is in the event. `tests/locality.rs` holds every event to
 //! it.
 
+use super::circuit::Circuit;
 use super::ids::{IdRange, Ids, JobId};
 use super::job::{Exit, Holder, QueueName, Spec};
 use super::overrides::Overrides;
@@ -157,6 +158,13 @@ pub enum Event {
         /// All that is set for it now.
         overrides: Overrides,
     },
+    /// An attempt has changed the circuit of its queue, or somebody has closed it by hand.
+    CircuitChanged {
+        /// Which queue.
+        queue: QueueName,
+        /// How it is now.
+        circuit: Circuit,
+    },
     /// A queue without jobs is not there any more, nor what it has counted.
     QueueForgotten {
         /// Which.
@@ -211,6 +219,7 @@ impl Event {
             | Event::Resumed { .. }
             | Event::RateUsed { .. }
             | Event::OverridesSet { .. }
+            | Event::CircuitChanged { .. }
             | Event::QueueForgotten { .. }
             | Event::Schedule { .. } => &[],
         }
@@ -239,6 +248,7 @@ impl Event {
             | Event::Resumed { .. }
             | Event::RateUsed { .. }
             | Event::OverridesSet { .. }
+            | Event::CircuitChanged { .. }
             | Event::Schedule { .. } => None,
         }
     }
@@ -265,6 +275,7 @@ impl Event {
             | Event::Resumed { .. }
             | Event::RateUsed { .. }
             | Event::OverridesSet { .. }
+            | Event::CircuitChanged { .. }
             | Event::QueueForgotten { .. }
             | Event::Schedule { .. } => return &[],
         };
@@ -292,6 +303,7 @@ impl Event {
             | Event::Resumed { .. }
             | Event::RateUsed { .. }
             | Event::OverridesSet { .. }
+            | Event::CircuitChanged { .. }
             | Event::QueueForgotten { .. }
             | Event::Schedule { .. } => None,
         }
@@ -329,6 +341,7 @@ impl Event {
             | Event::Resumed { .. }
             | Event::RateUsed { .. }
             | Event::OverridesSet { .. }
+            | Event::CircuitChanged { .. }
             | Event::QueueForgotten { .. }
             | Event::Schedule { .. } => false,
         }

@@ -95,7 +95,7 @@ impl Core {
             let limited = |by| Reason::Limited { queue: name.clone(), by };
             let by_key = settings.reached_by_key(queue, job).filter(|_| job.kind() == StateKind::Ready);
             is_held_by_key = by_key.is_some();
-            reasons.extend(settings.reached(queue, now).chain(by_key).map(limited));
+            reasons.extend(settings.reached(&self.state, queue, now).chain(by_key).map(limited));
         }
         let ahead = self.state.ahead_of(id, settings.retries, settings.per_key).unwrap_or_default();
         reasons.extend(match (job.state(), ahead) {

@@ -49,6 +49,11 @@ impl IdRange {
         (self.first.0..self.end().0).map(JobId)
     }
 
+    /// Whether an id is one of them.
+    pub fn contains(self, id: JobId) -> bool {
+        (self.first..self.end()).contains(&id)
+    }
+
     /// What lies in both ranges.
     pub fn overlap(self, other: IdRange) -> Option<IdRange> {
         let (first, end) = (self.first.max(other.first), self.end().min(other.end()));

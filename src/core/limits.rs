@@ -1,11 +1,13 @@
 //! What limits how many jobs a queue gives out, beside how many are ready. This is the one place for it: a claim asks it,
 //! `explain` names what it names, and a claim that waits is served when it allows it.
 
+use super::command::LeaseId;
 use super::decide::Core;
 use super::job::{Job, QueueName, StateKind};
 use super::queue::Queue;
 use super::rate::Rate;
 use super::settings::QueueSettings;
+use super::state::State;
 use super::time::Time;
 
 /// A limit that a queue has reached.
@@ -32,17 +34,36 @@ pub enum Limit {
         /// Until when.
         until: Time,
     },
+    /// Its circuit is open: one job at a time is given out.
+    Circuit {
+        /// How many attempts have failed in a row.
+        failed: u32,
+        /// The one that runs, if one does: the next follows from its end.
+        probe: Option<LeaseId>,
+        /// When the next one is given out, if none runs.
+        until: Time,
+    },
+}
+
+impl Limit {
+    /// When time alone ends it; `None` if it does not.
+    pub fn until(&self) -> Option<Time> {
+        match self {
+            Limit::Rate { until, .. } | Limit::Circuit { probe: None, until, .. } => Some(*until),
+            Limit::Circuit { .. } | Limit::Concurrency { .. } | Limit::PerKey { .. } => None,
+        }
+    }
 }
 
 impl QueueSettings {
     /// How many jobs a queue with these settings may give out now by its limits, whether it has as many or not.
-    pub(super) fn allowance(&self, queue: &Queue, now: Time) -> u64 {
-        self.limits(queue, now).map(|(allowed, _)| allowed).min().unwrap_or(u64::MAX)
+    pub(super) fn allowance(&self, state: &State, queue: &Queue, now: Time) -> u64 {
+        self.limits(state, queue, now).map(|(allowed, _)| allowed).min().unwrap_or(u64::MAX)
     }
 
     /// The limits that it has reached, so that it gives out nothing.
-    pub fn reached(&self, queue: &Queue, now: Time) -> impl Iterator<Item = Limit> {
-        self.limits(queue, now).filter(|(allowed, _)| *allowed == 0).map(|(_, limit)| limit)
+    pub fn reached(&self, state: &State, queue: &Queue, now: Time) -> impl Iterator<Item = Limit> {
+        self.limits(state, queue, now).filter(|(allowed, _)| *allowed == 0).map(|(_, limit)| limit)
     }
 
     /// The limit of its key, if this job of the queue has one and it is reached.
@@ -53,7 +74,7 @@ impl QueueSettings {
     }
 
     /// Each limit of a queue: how many jobs it still allows now, and how it is named once that is none.
-    fn limits(&self, queue: &Queue, now: Time) -> impl Iterator<Item = (u64, Limit)> {
+    fn limits(&self, state: &State, queue: &Queue, now: Time) -> impl Iterator<Item = (u64, Limit)> {
         let leased = queue.counts().of(StateKind::Leased);
         let concurrency = self
             .concurrency
@@ -61,8 +82,18 @@ impl QueueSettings {
         let used = queue.rate_used();
         let rate =
             self.rate.map(|rate| (rate.allows(used, now), Limit::Rate { rate, until: rate.next(used, now) }));
-        concurrency.into_iter().chain(rate)
+        let circuit = self.circuit_failures.and_then(|_| probe_limit(state, queue, now));
+        concurrency.into_iter().chain(rate).chain(circuit)
     }
+}
+
+/// One probe at a time, if the queue's circuit is open.
+fn probe_limit(state: &State, queue: &Queue, now: Time) -> Option<(u64, Limit)> {
+    let (circuit, open) = (queue.circuit(), queue.circuit().open?);
+    let runs = |lease: &LeaseId| state.lease(lease.id).is_some_and(|(attempt, _)| attempt == lease.attempt);
+    let probe = open.probe.filter(runs);
+    let limit = Limit::Circuit { failed: circuit.failed, probe, until: open.next };
+    Some((u64::from(probe.is_none() && open.next <= now), limit))
 }
 
 impl Core {
@@ -70,6 +101,6 @@ impl Core {
     pub fn gives(&self, name: &QueueName, now: Time) -> bool {
         let Some(queue) = self.state.queue(name).filter(|queue| queue.has_work()) else { return false };
         let settings = self.settings.of(name);
-        !self.draining && queue.offers(settings.per_key) && settings.allowance(queue, now) > 0
+        !self.draining && queue.offers(settings.per_key) && settings.allowance(&self.state, queue, now) > 0
     }
 }

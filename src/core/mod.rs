@@ -40,6 +40,7 @@
 mod apply;
 mod change;
 pub mod check;
+mod circuit;
 mod command;
 mod decide;
 mod event;
@@ -67,6 +68,7 @@ mod state;
 mod time;
 
 pub use change::{Change, Observer, QueueChange, Recorder};
+pub use circuit::{Circuit, CircuitSettings, OpenCircuit};
 pub use command::{
     Claim, Command, Edit, Group, Groups, LeaseId, Only, Outcome, ScheduleAction, Start, Then, Verdict,
 };

@@ -76,6 +76,8 @@ settings! {
     Concurrency(Option<u32>): concurrency, "concurrency";
     PerKey(Option<u32>): per_key, "per_key";
     Rate(Option<Rate>): rate, "rate";
+    CircuitFailures(Option<u32>): circuit_failures, "circuit.failures";
+    CircuitProbe(Duration): circuit_probe, "circuit.probe";
 }
 
 /// One setting that was set at run time.

@@ -1,6 +1,7 @@
 //! One queue: who is next in it, what it counts, whether it is paused. It knows ids and priorities; the jobs
 //! themselves are the state's.
 
+use super::circuit::Circuit;
 use super::ids::{IdRange, Ids, JobId, RangeSet};
 use super::job::{Job, Key, Priority, Spec, State as JobState, StateKind};
 use super::keyed::Keyed;
@@ -62,6 +63,8 @@ pub struct Queue {
     pub(super) rate_used: RateUsed,
     /// What was set for it at run time.
     pub(super) overrides: Overrides,
+    /// How its attempts have ended lately, if it has a circuit.
+    pub(super) circuit: Circuit,
     counts: Counts,
     /// Priority → the jobs that are ready and have no key. No empty sets.
     ready: BTreeMap<Priority, Ready>,
@@ -103,6 +106,11 @@ impl Queue {
     /// What was set for it at run time, over what the configuration says.
     pub fn overrides(&self) -> &Overrides {
         &self.overrides
+    }
+
+    /// How its attempts have ended lately, as long as it had a circuit.
+    pub fn circuit(&self) -> Circuit {
+        self.circuit
     }
 
     /// Whether nothing would be lost with it but what it has counted.
@@ -324,8 +332,9 @@ impl Queue {
     }
 
     pub(super) fn row(&self, name: &QueueName) -> QueueRow {
-        let Queue { paused, totals, maker, used, rate_used, ref overrides, .. } = *self;
-        QueueRow { name: name.clone(), paused, totals, maker, used, rate_used, overrides: overrides.clone() }
+        let Queue { paused, totals, maker, used, rate_used, ref overrides, circuit, .. } = *self;
+        let (name, overrides) = (name.clone(), overrides.clone());
+        QueueRow { name, paused, totals, maker, used, rate_used, overrides, circuit }
     }
 
     /// The ready jobs of each priority, for the check of the invariants.

@@ -1,6 +1,7 @@
 //! What is known beside jobs, as rows of one general kind: queues and schedules. The store
 //! keeps each under its key with the number of the commit that it reflects, and knows no more of it.
 
+use super::circuit::Circuit;
 use super::job::QueueName;
 use super::overrides::Overrides;
 use super::rate::RateUsed;
@@ -43,6 +44,8 @@ pub struct QueueRow {
     pub rate_used: RateUsed,
     /// See [`Queue::overrides`](super::Queue::overrides).
     pub overrides: Overrides,
+    /// See [`Queue::circuit`](super::Queue::circuit).
+    pub circuit: Circuit,
 }
 
 /// A schedule with its name.
@@ -86,10 +89,10 @@ impl State {
     /// Puts a row back, as [`State::rows`] gave it. For recovery: it takes the place of what was counted on the way there.
     pub fn restore_row(&mut self, row: Row) {
         match row {
-            Row::Queue(QueueRow { name, paused, totals, maker, used, rate_used, overrides }) => {
+            Row::Queue(QueueRow { name, paused, totals, maker, used, rate_used, overrides, circuit }) => {
                 let queue = self.queues.entry(name).or_default();
                 (queue.paused, queue.totals, queue.maker, queue.used) = (paused, totals, maker, used);
-                (queue.rate_used, queue.overrides) = (rate_used, overrides);
+                (queue.rate_used, queue.overrides, queue.circuit) = (rate_used, overrides, circuit);
             }
             Row::Schedule(ScheduleRow { name, schedule }) => self.schedules.restore(name, schedule),
         }

@@ -2,6 +2,7 @@
 //! configuration, may change while the daemon runs, and are never part of the state, so that the past folds the
 //! same whatever the settings are today.
 
+use super::circuit::CircuitSettings;
 use super::exits::OnExit;
 use super::job::{Priority, QueueName, Spec};
 use super::rate::Rate;
@@ -68,9 +69,18 @@ pub struct QueueSettings {
     pub per_key: Option<u32>,
     /// How fast its jobs may be leased, over all workers; `None` for no limit.
     pub rate: Option<Rate>,
+    /// After how many failed attempts in a row only one job at a time is given out, as a probe; `None` for never.
+    pub circuit_failures: Option<u32>,
+    /// How long it waits then for the first one.
+    pub circuit_probe: Duration,
 }
 
 impl QueueSettings {
+    /// When its circuit opens, if it has one.
+    pub fn circuit(&self) -> Option<CircuitSettings> {
+        self.circuit_failures.map(|failures| CircuitSettings { failures, probe: self.circuit_probe })
+    }
+
     /// How long one attempt of a job may run; `None` for without end.
     pub fn timeout_of(&self, spec: &Spec) -> Option<Duration> {
         spec.timeout.map_or(self.timeout, |timeout| Some(timeout).filter(|it| !it.is_zero()))
@@ -96,6 +106,8 @@ impl Default for QueueSettings {
             concurrency: None,
             per_key: None,
             rate: None,
+            circuit_failures: None,
+            circuit_probe: Duration::from_secs(30),
         }
     }
 }

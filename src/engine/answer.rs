@@ -196,6 +196,22 @@ pub enum Fact {
         /// When it runs again; `None` if it is dead.
         retry: Option<Time>,
     },
+    /// Too many attempts of a queue have failed in a row: it gives out probes only.
+    CircuitOpened {
+        /// Which queue.
+        queue: QueueName,
+        /// How many.
+        failed: u32,
+        /// When the first probe may go.
+        next: Time,
+    },
+    /// It gives out jobs again.
+    CircuitClosed {
+        /// Which queue.
+        queue: QueueName,
+        /// Whether somebody has closed it by hand; else a probe has succeeded.
+        by_hand: bool,
+    },
     /// The loop stood still, and leases last longer for it.
     StoodStill {
         /// For how long at most.

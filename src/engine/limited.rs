@@ -1,5 +1,5 @@
 //! Queues that have work for claims that wait, but have reached a limit. They are looked at again when a lease of theirs
-//! ends, when the time comes at which their rate allows more, or when the settings change. What a limit is, the core
+//! ends, when the time comes at which their rate or their circuit allows more, or when the settings change. What a limit is, the core
 //! decides.
 
 use super::Engine;
@@ -33,10 +33,8 @@ impl<S: Store> Engine<S> {
             self.notes.limited.0.remove(name);
             return;
         };
-        let until = core.settings.of(name).reached(queue, now).filter_map(|limit| match limit {
-            Limit::Rate { until, .. } => Some(until),
-            Limit::Concurrency { .. } | Limit::PerKey { .. } => None,
-        });
+        let reached = core.settings.of(name).reached(&core.state, queue, now);
+        let until = reached.filter_map(|limit: Limit| limit.until());
         self.notes.limited.0.insert(name.clone(), until.max());
     }
 

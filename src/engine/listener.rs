@@ -81,6 +81,16 @@ impl Observer for Listener<'_> {
         match change {
             // Other limits may allow more, or less.
             QueueChange::Resumed | QueueChange::Set if self.claims_wait => self.notes.woken.push(queue),
+            QueueChange::CircuitOpened { failed, next } => {
+                self.notes.facts.push(Fact::CircuitOpened { queue: queue.clone(), failed, next });
+            }
+            QueueChange::CircuitClosed => {
+                let by_hand = matches!(self.command, Command::ResetCircuit { .. });
+                self.notes.facts.push(Fact::CircuitClosed { queue: queue.clone(), by_hand });
+                if self.claims_wait {
+                    self.notes.woken.push(queue);
+                }
+            }
             QueueChange::Resumed | QueueChange::Set | QueueChange::Paused | QueueChange::Forgotten => {}
         }
     }
@@ -113,6 +123,7 @@ impl Listener<'_> {
             | Command::Pause { .. }
             | Command::Resume { .. }
             | Command::SetQueue { .. }
+            | Command::ResetCircuit { .. }
             | Command::ForgetQueue { .. }
             | Command::Purge { .. }
             | Command::Schedule { .. } => return,
@@ -151,6 +162,7 @@ impl Listener<'_> {
             | Event::Resumed { .. }
             | Event::RateUsed { .. }
             | Event::OverridesSet { .. }
+            | Event::CircuitChanged { .. }
             | Event::QueueForgotten { .. }
             | Event::Schedule { .. } => {}
         }

@@ -58,6 +58,11 @@ pub enum AdminRequest {
         /// The queue.
         queue: String,
     },
+    /// Let a queue whose circuit is open give out jobs again. Answer: `Ok`.
+    ResetCircuit {
+        /// The queue.
+        queue: String,
+    },
     /// Forget a queue that has no jobs, and what it has counted. Answer: `Ok`.
     DeleteQueue {
         /// The queue.

@@ -32,7 +32,9 @@ impl Journal {
                 Fact::Interrupted { .. }
                 | Fact::Lapsed { .. }
                 | Fact::StoodStill { .. }
-                | Fact::ScheduleStuck { .. } => events::fact(fact),
+                | Fact::ScheduleStuck { .. }
+                | Fact::CircuitClosed { .. } => events::fact(fact),
+                Fact::CircuitOpened { .. } => events::fact(&as_shown(fact.clone(), clock)),
             }
         }
         if flood.is_holding_back() {
@@ -63,7 +65,7 @@ impl Journal {
 
 /// With the wall clock's times.
 fn as_shown(mut fact: Fact, clock: &Clock) -> Fact {
-    if let Fact::Failed { retry: Some(due), .. } = &mut fact {
+    if let Fact::Failed { retry: Some(due), .. } | Fact::CircuitOpened { next: due, .. } = &mut fact {
         *due = clock.shown(*due);
     }
     fact

@@ -241,6 +241,8 @@ impl Workload {
                 SettingKey::Backlog => Setting::Backlog(draw.below(1 << 50)),
                 SettingKey::Concurrency => Setting::Concurrency(limit(draw)),
                 SettingKey::PerKey => Setting::PerKey(limit(draw)),
+                SettingKey::CircuitFailures => Setting::CircuitFailures(limit(draw)),
+                SettingKey::CircuitProbe => Setting::CircuitProbe(time(draw)),
                 SettingKey::Rate => {
                     let (count, per) = (1 + draw.below(1 << 19) as u32, time(draw).min(Rate::PER_MAX));
                     Setting::Rate(Rate::new(count, per, limit(draw)))

@@ -67,6 +67,8 @@ pub fn fact(fact: &Fact) {
             Some(next) => job_failed(*job, queue, *attempt, error, *next),
             None => job_dead(*job, queue, *attempt, error),
         },
+        Fact::CircuitOpened { queue, failed, next } => circuit_opened(queue, *failed, *next),
+        Fact::CircuitClosed { queue, by_hand } => circuit_closed(queue, *by_hand),
         Fact::StoodStill { time } => stood_still(*time),
         Fact::Interrupted { jobs } => interrupted(*jobs),
         Fact::Lapsed { jobs } => lapsed(*jobs),
@@ -105,6 +107,22 @@ pub fn job_dead(job: JobId, queue: &QueueName, attempt: Attempt, error: &str) {
         job = %job, queue = %queue, attempt = attempt.0,
         "job {job} of {queue} is dead after attempt {attempt}: {error}"
     );
+}
+
+/// A queue gives out probes only.
+pub fn circuit_opened(queue: &QueueName, failed: u32, next: Time) {
+    let (failed, next) = (counted(failed.into(), "attempt", "attempts"), show_point(next));
+    error!(
+        queue = %queue,
+        "the circuit of queue {queue} is open: {failed} in a row failed; from {next} on one job at a time is tried, until one \
+         succeeds (`musher queue reset-circuit {queue}` closes it at once)"
+    );
+}
+
+/// A queue gives out jobs again.
+pub fn circuit_closed(queue: &QueueName, by_hand: bool) {
+    let why = if by_hand { "by hand" } else { "a job has succeeded" };
+    info!(queue = %queue, "the circuit of queue {queue} is closed: {why}");
 }
 
 /// The loop stood still.

@@ -4,6 +4,7 @@ mod access;
 mod backup;
 mod bench;
 mod cgroups;
+mod circuits;
 mod client_completions;
 mod client_input;
 mod client_streams;

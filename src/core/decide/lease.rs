@@ -2,6 +2,7 @@
 
 use super::{Decision, cut};
 use crate::core::change::Recorder;
+use crate::core::circuit::CircuitSettings;
 use crate::core::command::{Claim, LeaseId, Outcome, Then, Verdict};
 use crate::core::event::{AfterFailure, Event};
 use crate::core::exits::ExitMeaning;
@@ -35,9 +36,11 @@ impl<R: Recorder> Decision<'_, R> {
         let Some(queue) = self.state().queue(name).filter(|queue| queue.has_work()) else { return };
         let (settings, at) = (self.core.settings.of(name), self.moment.now);
         let QueueSettings { retries, per_key, lease, rate, .. } = *settings;
+        let circuit = settings.circuit();
         let (used, until) = (queue.rate_used(), at.plus(claim.lease.unwrap_or(lease)));
         let (before, has_keys) = (grants.len(), queue.has_keys());
-        let mut left = (u64::from(claim.max) - before as u64).min(settings.allowance(queue, at));
+        let mut left =
+            (u64::from(claim.max) - before as u64).min(settings.allowance(self.state(), queue, at));
         let next = |queue: &Queue, left| match queue.has_keys() {
             true => queue.next(retries, per_key).filter(|_| left > 0).map_or_else(Ids::new, Ids::from),
             false => queue.first(left, retries),
@@ -58,6 +61,13 @@ impl<R: Recorder> Decision<'_, R> {
             && given > 0
         {
             self.emit(Event::RateUsed { queue: name.clone(), used: rate.use_up(used, at, given) });
+        }
+        if let (Some(circuit), Some(grant)) = (circuit, grants[before..].first()) {
+            let lease = LeaseId { id: grant.id, attempt: grant.attempt };
+            let known = self.state().queue(name).map(Queue::circuit).unwrap_or_default();
+            if let Some(circuit) = circuit.probed(known, lease, at) {
+                self.emit(Event::CircuitChanged { queue: name.clone(), circuit });
+            }
         }
     }
 
@@ -97,11 +107,18 @@ impl<R: Recorder> Decision<'_, R> {
                     | Verdict::Later { .. }
                     | Verdict::Release { .. } => 1,
                 };
-                (together, self.settled(IdRange::new(first.id, together), job, verdict))
+                let (settings, jobs) = (self.settings_of(job), IdRange::new(first.id, together));
+                let event = self.settled(jobs, job, settings, verdict);
+                let circuit =
+                    settings.circuit().and_then(|circuit| self.circuit_after(circuit, job, jobs, &event));
+                (together, event, circuit)
             });
             let together = match result {
-                Ok((together, event)) => {
+                Ok((together, event, circuit)) => {
                     self.emit(event);
+                    if let Some(circuit) = circuit {
+                        self.emit(circuit);
+                    }
                     results.extend((0..together).map(|_| Ok(())));
                     together
                 }
@@ -116,14 +133,14 @@ impl<R: Recorder> Decision<'_, R> {
     }
 
     /// What a verdict comes to for jobs whose leases are the same; for one of them, unless they are completed.
-    fn settled(&self, jobs: IdRange, job: &Job, verdict: &Verdict) -> Event {
+    fn settled(&self, jobs: IdRange, job: &Job, settings: &QueueSettings, verdict: &Verdict) -> Event {
         let id = jobs.first;
         let done = |keep| Event::Completed { jobs: jobs.into(), end: self.ending(keep) };
         match verdict {
-            Verdict::Complete => done(self.settings_of(job).keep_done),
+            Verdict::Complete => done(settings.keep_done),
             Verdict::Fail { error, exit, then } => self.failed(id, job, (error, *exit), *then),
             Verdict::Exited { error, exit } => {
-                let (settings, why) = (self.settings_of(job), (&**error, Some(*exit)));
+                let why = (&**error, Some(*exit));
                 match settings.on_exit.of(*exit) {
                     ExitMeaning::Done => done(settings.keep_done),
                     ExitMeaning::Failed => self.failed(id, job, why, Then::Backoff),
@@ -137,6 +154,25 @@ impl<R: Recorder> Decision<'_, R> {
                 Event::Released { jobs: id.into(), due }
             }
         }
+    }
+
+    /// What the end of these attempts makes of their queue's circuit, if anything.
+    fn circuit_after(
+        &self,
+        settings: CircuitSettings,
+        job: &Job,
+        jobs: IdRange,
+        event: &Event,
+    ) -> Option<Event> {
+        let name = &job.spec.queue;
+        let known = self.state().queue(name)?.circuit();
+        let lease = LeaseId { id: jobs.first, attempt: job.attempt() };
+        let circuit = match event {
+            Event::Completed { .. } => settings.succeeded(known, jobs, lease.attempt),
+            Event::Failed { .. } => settings.failed(known, lease, self.moment.now),
+            _ => known,
+        };
+        (circuit != known).then(|| Event::CircuitChanged { queue: name.clone(), circuit })
     }
 
     fn failed(&self, id: JobId, job: &Job, (error, exit): (&str, Option<Exit>), then: Then) -> Event {

@@ -108,6 +108,7 @@ impl<R: Recorder> Decision<'_, R> {
             Command::Pause { queue } => self.pause(queue, true),
             Command::Resume { queue } => self.pause(queue, false),
             Command::SetQueue { queue, set, unset, by } => self.set_queue(queue, set, unset, *by),
+            Command::ResetCircuit { queue } => self.reset_circuit(queue),
             Command::ForgetQueue { queue } => self.forget_queue(queue),
             Command::Purge { queue } => self.purge(queue),
             Command::Schedule { name, action } => self.schedule(name, action),

@@ -4,6 +4,7 @@
 
 use super::{Core, Decision};
 use crate::core::change::Recorder;
+use crate::core::circuit::Circuit;
 use crate::core::command::Outcome;
 use crate::core::event::Event;
 use crate::core::job::QueueName;
@@ -21,6 +22,18 @@ impl<R: Recorder> Decision<'_, R> {
         if queue.is_some_and(Queue::is_paused) != pause {
             let queue = name.clone();
             self.emit(if pause { Event::Paused { queue } } else { Event::Resumed { queue } });
+        }
+        Ok(Outcome::Ok)
+    }
+
+    /// Closes its circuit.
+    pub(super) fn reset_circuit(&mut self, name: &QueueName) -> Result<Outcome, Rejection> {
+        match self.state().queue(name).map(Queue::circuit) {
+            None => self.must_be_configured(name)?,
+            Some(circuit) if circuit == Circuit::default() => {}
+            Some(_) => {
+                self.emit(Event::CircuitChanged { queue: name.clone(), circuit: Circuit::default() });
+            }
         }
         Ok(Outcome::Ok)
     }

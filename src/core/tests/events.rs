@@ -46,6 +46,7 @@ fn samples(jobs: Ids) -> Vec<(Event, bool)> {
         (Event::Resumed { queue: name("q") }, false),
         (Event::RateUsed { queue: name("q"), used: RateUsed(7) }, false),
         (Event::OverridesSet { queue: name("q"), overrides: Overrides::default() }, false),
+        (Event::CircuitChanged { queue: name("q"), circuit: Circuit { failed: 3, open: None } }, false),
         (Event::QueueForgotten { queue: name("q") }, false),
     ];
     all.extend(with(|jobs, end| Event::Completed { jobs, end }));
@@ -69,6 +70,7 @@ fn has_sample(event: &Event) -> bool {
         }
         Event::Revived { .. } | Event::Deleted { .. } | Event::Paused { .. } | Event::Resumed { .. } => true,
         Event::OverridesSet { .. } => true,
+        Event::CircuitChanged { .. } => true,
         Event::RateUsed { .. } | Event::QueueForgotten { .. } | Event::Schedule { .. } => true,
     }
 }

@@ -26,6 +26,10 @@ fn millis(time: Duration) -> u64 {
     time.as_millis() as u64
 }
 
+fn probe_wait(settings: CircuitSettings, probes: u32) -> u64 {
+    millis(settings.probe) * [1, 2, 4, 8, 16][probes.min(4) as usize]
+}
+
 impl Model {
     pub(super) fn run(&mut self, command: &Command) -> Result<Outcome, Rejection> {
         match command {
@@ -37,7 +41,9 @@ impl Model {
                 let results = items.iter().map(|(lease, verdict)| {
                     let job = self.leased(*lease)?;
                     settled.push(job);
+                    let before = *self.totals(job);
                     self.end_lease(job, verdict);
+                    self.attempt_ended(job, *lease, before);
                     Ok(())
                 });
                 let results = results.collect();
@@ -62,6 +68,13 @@ impl Model {
             Command::Pause { queue } => self.pause(queue, true),
             Command::Resume { queue } => self.pause(queue, false),
             Command::SetQueue { queue, set, unset, by } => self.set_queue(queue, set, unset, *by),
+            Command::ResetCircuit { queue } => {
+                self.must_exist(queue)?;
+                if let Some(at) = self.queue(queue) {
+                    self.queues[at].circuit = Circuit::default();
+                }
+                Ok(Outcome::Ok)
+            }
             Command::Purge { queue } => {
                 self.must_exist(queue)?;
                 let before = self.jobs.len();
@@ -172,6 +185,10 @@ impl Model {
                 if settings.concurrency.is_some_and(|limit| leased.count() >= limit as usize) {
                     break;
                 }
+                let circuit = settings.circuit().zip(self.row(name).circuit.open);
+                if circuit.is_some_and(|(_, open)| self.runs(open.probe) || open.next.0 > self.now) {
+                    break;
+                }
                 if let Some(rate) = settings.rate {
                     let (now, row) = (Time(self.now), self.row(name));
                     if rate.allows(row.rate_used, now) == 0 {
@@ -185,6 +202,12 @@ impl Model {
                 job.attempt.0 += 1;
                 job.started = Some(Time(now));
                 job.state = JobState::Leased(Lease { holder: claim.holder, since: Time(now), until });
+                if let Some((circuit, mut open)) = circuit {
+                    open.probe = Some(LeaseId { id: JobId(id), attempt: job.attempt });
+                    open.next = Time(now + probe_wait(circuit, open.probes));
+                    self.row(name).circuit.open = Some(open);
+                }
+                let job = &mut self.jobs[at].1;
                 grants.push(Grant {
                     id: JobId(id),
                     spec: job.spec.clone(),
@@ -200,6 +223,33 @@ impl Model {
             }
         }
         Ok(Outcome::Claimed(grants))
+    }
+
+    /// Whether a probe has not come to an end.
+    fn runs(&self, probe: Option<LeaseId>) -> bool {
+        probe.is_some_and(|lease| self.leased(lease).is_ok())
+    }
+
+    /// What the end of an attempt makes of its queue's circuit.
+    fn attempt_ended(&mut self, at: usize, lease: LeaseId, before: Totals) {
+        let Some(settings) = self.settings_of(at).circuit() else { return };
+        let (now, after) = (self.now, *self.totals(at));
+        let queue = self.jobs[at].1.spec.queue.clone();
+        let circuit = &mut self.row(&queue).circuit;
+        let counts = circuit.open.is_none_or(|open| open.probe == Some(lease));
+        if after.completed > before.completed && counts {
+            *circuit = Circuit::default();
+        }
+        if after.failed > before.failed && counts {
+            circuit.failed += 1;
+            let probes = circuit.open.map(|open| open.probes + 1);
+            if probes.is_some() || circuit.failed >= settings.failures {
+                let since = circuit.open.map_or(Time(now), |open| open.since);
+                let probes = probes.unwrap_or(0);
+                let next = Time(now + probe_wait(settings, probes));
+                circuit.open = Some(OpenCircuit { since, probes, next, probe: None });
+            }
+        }
     }
 
     fn end_lease(&mut self, at: usize, verdict: &Verdict) {
@@ -394,8 +444,8 @@ impl Model {
         let at = self.queue(name).unwrap_or_else(|| {
             let (totals, used) = (Totals::default(), Time(0));
             let (rate_used, overrides) = (RateUsed::default(), Overrides::default());
-            let (name, maker, paused) = (name.clone(), None, false);
-            self.queues.push(QueueRow { name, paused, totals, maker, used, rate_used, overrides });
+            let (name, maker, paused, circuit) = (name.clone(), None, false, Circuit::default());
+            self.queues.push(QueueRow { name, paused, totals, maker, used, rate_used, overrides, circuit });
             self.queues.len() - 1
         });
         &mut self.queues[at]

@@ -26,6 +26,7 @@ enum Step {
     /// How many at a time, and how fast: a count, and seconds for so many.
     Pace(usize, Option<u32>, Option<(u32, u64)>),
     PerKey(usize, Option<u32>),
+    Circuit(usize, Option<(u32, u64)>),
     /// The daemon dies: the state is folded anew from all events.
     Crash,
     /// The daemon starts from a checkpoint: the state is put together from rows and books.
@@ -122,6 +123,7 @@ fn command() -> impl Strategy<Value = Command> {
         1 => Just(Command::Recover),
         1 => queue().prop_map(|queue| Command::Pause { queue }),
         2 => queue().prop_map(|queue| Command::Resume { queue }),
+        1 => queue().prop_map(|queue| Command::ResetCircuit { queue }),
         1 => queue().prop_map(|queue| Command::Purge { queue }),
         2 => (queue(), prop::collection::vec(setting(), 0..3), prop::collection::vec(setting(), 0..3)).prop_map(
             |(queue, set, unset)| {
@@ -149,6 +151,8 @@ fn step() -> impl Strategy<Value = Step> {
             .prop_map(|(n, most, rate)| Step::Pace(n, most, rate)),
         1 => (0..4usize, prop::sample::select(vec![None, Some(1), Some(1), Some(2)]))
             .prop_map(|(n, most)| Step::PerKey(n, most)),
+        1 => (0..4usize, prop::option::weighted(0.8, (1..4u32, 500..2_000u64)))
+            .prop_map(|(n, circuit)| Step::Circuit(n, circuit)),
         1 => Just(Step::Crash),
         1 => Just(Step::Restore),
     ]
@@ -341,6 +345,10 @@ fn play(steps: Vec<(Duration, Step)>) {
             Step::Pace(n, most, rate) => change_settings(&mut world, &mut model, n, |settings| {
                 settings.concurrency = most;
                 settings.rate = rate.and_then(|(count, per)| Rate::new(count, secs(per), Some(count)));
+            }),
+            Step::Circuit(n, circuit) => change_settings(&mut world, &mut model, n, |settings| {
+                settings.circuit_failures = circuit.map(|(failures, _)| failures);
+                settings.circuit_probe = Duration::from_millis(circuit.map_or(1_000, |(_, probe)| probe));
             }),
             Step::PerKey(n, most) => {
                 change_settings(&mut world, &mut model, n, |settings| settings.per_key = most);

@@ -36,6 +36,9 @@ pub(super) async fn handle<S: Store + 'static>(
         AdminRequest::Resume { queue } => {
             requests::change_queue(hub, asked, &queue, |queue| Command::Resume { queue })?;
         }
+        AdminRequest::ResetCircuit { queue } => {
+            requests::change_queue(hub, asked, &queue, |queue| Command::ResetCircuit { queue })?;
+        }
         AdminRequest::DeleteQueue { queue } => {
             requests::change_queue(hub, asked, &queue, |queue| Command::ForgetQueue { queue })?;
         }

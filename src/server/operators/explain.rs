@@ -71,7 +71,9 @@ fn as_shown(why: &Reason, clock: &Clock) -> Reason {
     let mut why = why.clone();
     match &mut why {
         Reason::NotDue { due: at, .. } | Reason::Ended { at, .. } => *at = clock.shown(*at),
-        Reason::Limited { by: Limit::Rate { until, .. }, .. } => *until = clock.shown(*until),
+        Reason::Limited { by: Limit::Rate { until, .. } | Limit::Circuit { until, .. }, .. } => {
+            *until = clock.shown(*until)
+        }
         Reason::Leased { since, until, .. } => {
             (*since, *until) = (clock.shown(*since), clock.shown(*until));
         }
@@ -148,6 +150,17 @@ fn reason(why: &Reason, now: Time) -> String {
             format!(
                 "the rate of queue `{queue}` is used up until {}: {rate} (queues.{queue}.rate)",
                 show_point(*until)
+            )
+        }
+        Reason::Limited { queue, by: Limit::Circuit { failed, probe, until } } => {
+            let next = match probe {
+                Some(lease) => format!("job {} runs as a probe", lease.id),
+                None => format!("the next probe runs {} ({})", when(*until, now), show_point(*until)),
+            };
+            format!(
+                "the circuit of queue `{queue}` is open: {} in a row failed, and {next} (queues.{queue}.circuit; `musher \
+                 queue reset-circuit {queue}` closes it)",
+                counted(u64::from(*failed), "attempt", "attempts")
             )
         }
         Reason::NotDue { due, after: None } => {

@@ -1,13 +1,14 @@
 //! The state of the daemon and its queues.
 
-use crate::core::{Queue, QueueName, StateKind, Time};
+use crate::clock::Clock;
+use crate::core::{Core, Limit, Queue, QueueName, StateKind, Time};
 use crate::engine::Refusal;
 use crate::server::fault::{Fault, Kind};
 use crate::server::hub::Hub;
 use crate::server::peer::Peer;
 use crate::server::requests::Asked;
 use crate::store::{Room, Store};
-use crate::views::{DrainView, HandlerView, QueueView, StatusView, TotalsView};
+use crate::views::{CircuitView, DrainView, HandlerView, QueueView, StatusView, TotalsView};
 
 /// How the daemon is.
 pub(crate) fn status<S: Store + 'static>(hub: &Hub<S>, peer: &Peer, now: Time) -> StatusView {
@@ -70,9 +71,31 @@ pub(crate) fn queues<S: Store + 'static>(hub: &Hub<S>, peer: &Peer, now: Time) -
         }
     }
     views.retain(|view| permissions.knows(&view.queue));
-    views.iter_mut().for_each(|view| view.held = hub.holds.of(&view.queue, now));
+    for view in &mut views {
+        view.held = hub.holds.of(&view.queue, now);
+        view.circuit =
+            QueueName::new(&view.queue).ok().and_then(|name| circuit(engine.core(), &name, &hub.clock, now));
+    }
     views.sort_by(|a, b| a.queue.cmp(&b.queue));
     views
+}
+
+/// The circuit of a queue that has one, if there is anything to say of it.
+fn circuit(core: &Core, name: &QueueName, clock: &Clock, now: Time) -> Option<CircuitView> {
+    let settings = core.settings.of(name);
+    let (queue, failures) = (core.state.queue(name)?, settings.circuit_failures?);
+    let circuit = queue.circuit();
+    let probe = settings.reached(&core.state, queue, now).find_map(|limit| match limit {
+        Limit::Circuit { probe, .. } => probe,
+        Limit::Concurrency { .. } | Limit::PerKey { .. } | Limit::Rate { .. } => None,
+    });
+    (circuit.failed > 0).then(|| CircuitView {
+        failed: circuit.failed.into(),
+        failures: failures.into(),
+        open_since: circuit.open.map(|open| clock.shown(open.since).0),
+        probe: probe.map(|lease| lease.id.0),
+        next_probe_at: circuit.open.filter(|_| probe.is_none()).map(|open| clock.shown(open.next).0),
+    })
 }
 
 fn queue_view(name: &QueueName, queue: &Queue, workers: u32, waiting_claims: u64) -> QueueView {
@@ -83,6 +106,7 @@ fn queue_view(name: &QueueName, queue: &Queue, workers: u32, waiting_claims: u64
         workers,
         waiting_claims,
         held: None,
+        circuit: None,
         ready: counts.of(StateKind::Ready),
         scheduled: counts.of(StateKind::Scheduled),
         leased: counts.of(StateKind::Leased),

@@ -3,6 +3,7 @@
 use super::job::{from_moment, moment};
 use super::options::{put_spec, read_spec};
 use super::overrides::{put_overrides, read_overrides};
+use super::row::{CircuitV1, circuit_of, circuit_v1};
 use super::schedule::{put_change, read_change};
 use super::{DecodeError, Reader, old, put};
 use crate::core::{
@@ -39,6 +40,7 @@ const SUBMITTED: u8 = 18;
 const RATE_USED: u8 = 19;
 const SCHEDULE: u8 = 20;
 const OVERRIDES_SET: u8 = 24;
+const CIRCUIT_CHANGED: u8 = 27;
 const DEFERRED_WITH_EXIT: u8 = 28;
 
 /// First id and length.
@@ -226,6 +228,9 @@ pub(super) fn put_event(event: &Event, out: &mut Vec<u8>) {
             put((OVERRIDES_SET, queue.as_str()), out);
             put_overrides(overrides, out);
         }
+        Event::CircuitChanged { queue, circuit } => {
+            put((CIRCUIT_CHANGED, queue.as_str(), circuit_v1(*circuit)), out);
+        }
         Event::QueueForgotten { queue } => put((QUEUE_FORGOTTEN, queue.as_str()), out),
         Event::Schedule { name, change } => {
             put(SCHEDULE, out);
@@ -312,6 +317,10 @@ fn read_other(kind: u8, reader: &mut Reader<'_>) -> Result<Event, DecodeError> {
         RATE_USED => {
             let (queue, used): (&str, u64) = reader.take()?;
             Event::RateUsed { queue: QueueName::new(queue)?, used: RateUsed(used) }
+        }
+        CIRCUIT_CHANGED => {
+            let (queue, circuit): (&str, CircuitV1) = reader.take()?;
+            Event::CircuitChanged { queue: QueueName::new(queue)?, circuit: circuit_of(circuit) }
         }
         QUEUE_FORGOTTEN => Event::QueueForgotten { queue: QueueName::new(reader.take()?)? },
         OVERRIDES_SET => {

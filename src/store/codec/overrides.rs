@@ -23,6 +23,8 @@ const BACKLOG: u8 = 11;
 const CONCURRENCY: u8 = 12;
 const PER_KEY: u8 = 13;
 const RATE: u8 = 14;
+const CIRCUIT_FAILURES: u8 = 30;
+const CIRCUIT_PROBE: u8 = 31;
 
 /// The order of the variants is their number, here and below.
 #[derive(Encode, BorrowDecode)]
@@ -118,6 +120,8 @@ pub(super) fn put_overrides(overrides: &Overrides, out: &mut Vec<u8>) {
                 Setting::Backlog(most) => fields.put(BACKLOG, (by, at, most)),
                 Setting::Concurrency(most) => fields.put(CONCURRENCY, (by, at, most)),
                 Setting::PerKey(most) => fields.put(PER_KEY, (by, at, most)),
+                Setting::CircuitFailures(most) => fields.put(CIRCUIT_FAILURES, (by, at, most)),
+                Setting::CircuitProbe(time) => fields.put(CIRCUIT_PROBE, (by, at, DurationV1::from(time))),
                 Setting::Rate(rate) => fields.put(RATE, (by, at, rate.map(RateV1::from))),
             }
         }
@@ -150,6 +154,8 @@ fn read_setting(field: &Field<'_>) -> Result<(u32, u64, Setting), DecodeError> {
         KEEP_DEAD => value(field, |keep: KeepV1| Ok(Setting::KeepDead(keep.try_into()?)))?,
         BACKLOG => value(field, |most| Ok(Setting::Backlog(most)))?,
         CONCURRENCY => value(field, |most| Ok(Setting::Concurrency(most)))?,
+        CIRCUIT_FAILURES => value(field, |most| Ok(Setting::CircuitFailures(most)))?,
+        CIRCUIT_PROBE => value(field, |time: DurationV1| Ok(Setting::CircuitProbe(time.try_into()?)))?,
         PER_KEY => value(field, |most| Ok(Setting::PerKey(most)))?,
         RATE => {
             value(field, |rate: Option<RateV1>| Ok(Setting::Rate(rate.map(Rate::try_from).transpose()?)))?

@@ -2,10 +2,14 @@
 //! its name; other keys begin with a byte that no name contains.
 
 use super::fields::{put_fields, read_fields};
+use super::job::{from_moment, moment};
 use super::overrides::{put_overrides, read_overrides};
 use super::schedule::{put_schedule, read_name, read_schedule};
 use super::{DecodeError, Reader, put};
-use crate::core::{Overrides, QueueName, QueueRow, RateUsed, Row, RowKey, ScheduleRow, Time, Totals};
+use crate::core::{
+    Attempt, Circuit, JobId, LeaseId, OpenCircuit, Overrides, QueueName, QueueRow, RateUsed, Row, RowKey,
+    ScheduleRow, Time, Totals,
+};
 use crate::store::CommitNo;
 use std::borrow::Cow;
 
@@ -15,12 +19,35 @@ const QUEUE: u8 = 3;
 // The numbers of the fields are on people's disks: none is ever used again.
 const RATE_USED: u8 = 1;
 const OVERRIDES: u8 = 2;
+const CIRCUIT: u8 = 9;
 
 /// The same of schedules.
 const SCHEDULE: u8 = 1;
 
 /// What the key of a schedule begins with.
 const SCHEDULE_KEY: u8 = b'@';
+
+/// How many attempts have failed; if it is open: since when, how many probes have failed, when the next may go, and the newest
+/// probe.
+pub(super) type CircuitV1 = (u32, Option<(u64, u32, u64, Option<(u64, u32)>)>);
+
+pub(super) fn circuit_v1(circuit: Circuit) -> CircuitV1 {
+    let open = circuit.open.map(|open| {
+        let probe = open.probe.map(|lease| (lease.id.0, lease.attempt.0));
+        (moment(open.since), open.probes, moment(open.next), probe)
+    });
+    (circuit.failed, open)
+}
+
+pub(super) fn circuit_of((failed, open): CircuitV1) -> Circuit {
+    let open = open.map(|(since, probes, next, probe)| OpenCircuit {
+        since: from_moment(since),
+        probes,
+        next: from_moment(next),
+        probe: probe.map(|(id, attempt)| LeaseId { id: JobId(id), attempt: Attempt(attempt) }),
+    });
+    Circuit { failed, open }
+}
 
 /// A row of the tree `queues`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -58,6 +85,8 @@ impl StampedRow {
                         put_overrides(&queue.overrides, &mut overrides);
                         fields.put(OVERRIDES, &*overrides);
                     }
+                    let circuit = (queue.circuit != Circuit::default()).then(|| circuit_v1(queue.circuit));
+                    fields.put_some(CIRCUIT, circuit);
                 });
                 out
             }
@@ -84,6 +113,7 @@ impl StampedRow {
         let [submitted, claimed, completed, failed, died, cancelled, expired] = reader.take::<[u64; 7]>()?;
         let (maker, used) = if version == 1 { (None, 0) } else { reader.take()? };
         let (mut rate_used, mut overrides) = (RateUsed::default(), Overrides::default());
+        let mut circuit = Circuit::default();
         if version >= 3 {
             read_fields(&mut reader, |field| {
                 match field.number {
@@ -93,6 +123,7 @@ impl StampedRow {
                         overrides = read_overrides(&mut reader)?;
                         reader.end()?;
                     }
+                    CIRCUIT => circuit = circuit_of(field.value()?),
                     _ => return Err(field.unknown("a row of a queue")),
                 }
                 Ok(())
@@ -101,7 +132,7 @@ impl StampedRow {
         reader.end()?;
         let totals = Totals { submitted, claimed, completed, failed, died, cancelled, expired };
         let (name, used) = (QueueName::new(name)?, Time(used));
-        let queue = QueueRow { name, paused, totals, maker, used, rate_used, overrides };
+        let queue = QueueRow { name, paused, totals, maker, used, rate_used, overrides, circuit };
         Ok(StampedRow { commit: CommitNo(commit), row: Row::Queue(queue) })
     }
 }

@@ -221,6 +221,8 @@ fn meta_and_queues_read_as_they_were_written() {
     assert_eq!(MetaRow::decode(&meta.encode()).unwrap(), meta);
     let totals =
         Totals { submitted: 9, claimed: 8, completed: 7, failed: 6, died: 5, cancelled: 4, expired: 3 };
+    let probe = Some(LeaseId { id: JobId(6), attempt: Attempt(7) });
+    let open = OpenCircuit { since: Time(4), probes: 5, next: Time(8), probe };
     let queue = QueueRow {
         name: QueueName::new("q").unwrap(),
         paused: true,
@@ -229,6 +231,7 @@ fn meta_and_queues_read_as_they_were_written() {
         used: Time(9_000),
         rate_used: RateUsed(1 << 60),
         overrides: crate::store::workload::Workload::overrides(&mut crate::store::workload::Draw(7)),
+        circuit: Circuit { failed: 12, open: Some(open) },
     };
     let row = StampedRow { commit: CommitNo(3), row: Row::Queue(queue) };
     assert_eq!(StampedRow::decode(b"q", &row.encode()).unwrap(), row);
