@@ -21,6 +21,15 @@ pub struct ListQuery {
     /// Only with all of these tags.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tags: Vec<(String, String)>,
+    /// Only with this key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
+    /// Only if they were submitted longer ago than so many milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub older_ms: Option<u64>,
+    /// Only if the error of their newest failure has this text in it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
     /// Only with a higher id than this.
     #[serde(default)]
     pub after: u64,

@@ -1,8 +1,9 @@
 //! `musher list`: jobs in a table, once or repeatedly, read page by page.
 
 use super::exit::{End, Failure};
-use super::job_options::{parse_id, parse_tag};
+use super::job_options::parse_id;
 use super::output::{self, safe, when};
+use super::which::Filter;
 use crate::client::Client;
 use crate::clock;
 use crate::durations::show_point;
@@ -26,20 +27,14 @@ Examples:
   musher list --newest --limit 20
   musher list --oldest --after 1000
   musher list --watch --state leased
-  musher list --queue mails --tag order=42 --json";
+  musher list --queue mails --tag order=42 --json
+  musher list --state dead --error 'connection refused' --older 1h";
 
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct List {
-    /// Only jobs of this queue
-    #[arg(long, value_name = "Q")]
-    queue: Option<String>,
-    /// Only jobs in this state: scheduled, ready, leased, done, dead, cancelled, expired
-    #[arg(long, value_name = "S")]
-    state: Option<String>,
-    /// Only jobs with this tag; may be repeated
-    #[arg(long = "tag", value_name = "NAME=VALUE", value_parser = parse_tag)]
-    tags: Vec<(String, String)>,
+    #[command(flatten)]
+    filter: Filter,
     /// The newest first
     #[arg(long)]
     newest: bool,
@@ -89,14 +84,12 @@ impl List {
                 return Ok((jobs, true));
             }
             let query = ListQuery {
-                queue: self.queue.clone(),
-                state: self.state.clone(),
-                tags: self.tags.clone(),
                 after: from.filter(|_| !self.newest).unwrap_or(0),
                 before: from.filter(|_| self.newest),
                 newest: self.newest,
                 commands: true,
                 limit: u32::try_from(left.min(1_000)).unwrap_or(1_000),
+                ..self.filter.query()
             };
             let page: JobsView = client.ask(AdminRequest::List(query)).await?;
             jobs.extend(page.jobs);
@@ -157,19 +150,4 @@ pub(super) fn ran(job: &JobView) -> Option<u64> {
         // Whether it ran when it was cancelled, nobody has noted.
         _ => None,
     }
-}
-
-/// A page of jobs, the lowest ids first.
-pub(super) async fn page(
-    client: &Client,
-    queue: &Option<String>,
-    state: &Option<String>,
-    tags: &[(String, String)],
-    after: u64,
-    limit: u64,
-) -> Result<JobsView, Failure> {
-    let limit = u32::try_from(limit.min(1_000)).unwrap_or(1_000);
-    let (queue, state, tags) = (queue.clone(), state.clone(), tags.to_vec());
-    let query = ListQuery { queue, state, tags, after, limit, ..ListQuery::default() };
-    Ok(client.ask(AdminRequest::List(query)).await?)
 }

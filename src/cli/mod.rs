@@ -43,6 +43,7 @@ mod transfer;
 mod unreachable;
 mod verify;
 mod wait;
+mod which;
 mod work;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
@@ -205,11 +206,11 @@ fn go(cli: Cli) -> End {
         Verb::Wait(wait) => to.talk(async |client| wait.run(&to, client).await),
         Verb::Logs(logs) => to.talk(async |client| logs.run(&to, client).await),
         Verb::Explain(explain) => to.talk(async |client| explain.run(&client).await),
-        Verb::Cancel(change::Cancel { which }) => to.talk(async |client| which.edit(&client, "cancel").await),
-        Verb::Retry(change::Retry { which }) => to.talk(async |client| which.edit(&client, "retry").await),
-        Verb::Kick(change::Kick { which }) => to.talk(async |client| which.edit(&client, "kick").await),
-        Verb::Bury(change::Bury { which }) => to.talk(async |client| which.edit(&client, "bury").await),
-        Verb::Delete(change::Delete { which }) => to.talk(async |client| which.edit(&client, "delete").await),
+        Verb::Cancel(verb) => to.talk(async |client| verb.run(&client).await),
+        Verb::Retry(verb) => to.talk(async |client| verb.run(&client).await),
+        Verb::Kick(verb) => to.talk(async |client| verb.run(&client).await),
+        Verb::Bury(verb) => to.talk(async |client| verb.run(&client).await),
+        Verb::Delete(verb) => to.talk(async |client| verb.run(&client).await),
         Verb::Pause(pause) => to.talk(async |client| pause.run(&client).await),
         Verb::Resume(resume) => to.talk(async |client| resume.run(&client).await),
         Verb::Purge(purge) => to.talk(async |client| purge.run(&client).await),

@@ -30,7 +30,10 @@ pub(super) fn rate(
 }
 
 /// Reads a rate: `COUNT/TIME [burst COUNT]`, where TIME is a unit or a duration; `none` for no limit.
-fn parse_rate(text: &str) -> Result<Option<Rate>, String> {
+///
+/// # Errors
+/// It is none; for people.
+pub fn parse_rate(text: &str) -> Result<Option<Rate>, String> {
     if text.trim() == "none" {
         return Ok(None);
     }

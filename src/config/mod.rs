@@ -22,6 +22,7 @@ mod tests;
 mod who;
 
 pub use check::WORKERS_MAX;
+pub use limits::parse_rate;
 pub use paths::{
     Env, Ids, SOCKET_PATH_MAX, Surroundings, client_socket, client_sockets, config_file, data_dir,
     serve_socket, socket_path_error,

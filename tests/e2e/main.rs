@@ -28,6 +28,7 @@ mod keys;
 mod life;
 mod limits;
 mod look;
+mod many;
 mod neighbours;
 mod order;
 mod pauses;

@@ -2,12 +2,13 @@
 
 use super::commands;
 use super::jobs::{Written, view};
-use crate::core::{IdRange, Job, JobId, QueueName, State, StateKind};
+use crate::core::{IdRange, Job, JobId, Key, QueueName, State, StateKind, Time};
 use crate::server::fault::{Fault, Kind};
 use crate::server::hub::Hub;
 use crate::server::peer::Peer;
 use crate::server::permissions::Permissions;
 use crate::server::requests::{queue_name, state_name};
+use crate::server::submit;
 use crate::store::{Envelope, Store};
 use crate::views::{JobView, JobsView, ListQuery};
 use bytes::Bytes;
@@ -28,6 +29,11 @@ const COMMANDS_BYTES_MAX: usize = 1 << 20;
 struct Filter {
     queue: Option<QueueName>,
     state: Option<StateKind>,
+    key: Option<Key>,
+    /// They arrived before this.
+    before: Option<Time>,
+    /// Their newest failure has this in its error.
+    error: Option<String>,
     /// Tags that a job must have all of: they are not in memory.
     tags: Vec<(String, String)>,
 }
@@ -37,6 +43,11 @@ impl Filter {
     fn may_take(&self, job: &Job) -> bool {
         self.queue.as_ref().is_none_or(|queue| *queue == job.spec.queue)
             && self.state.is_none_or(|state| state == job.kind())
+            && self.key.is_none_or(|key| job.spec.key == Some(key))
+            && self.before.is_none_or(|before| job.submitted_at() < before)
+            && self.error.as_ref().is_none_or(|text| {
+                job.failures().last().is_some_and(|failure| failure.error.contains(text.as_str()))
+            })
             && (self.tags.is_empty() || job.spec.has_envelope)
     }
 
@@ -76,9 +87,16 @@ pub(crate) async fn list<S: Store + 'static>(
     peer: &Peer,
     query: ListQuery,
 ) -> Result<JobsView, Fault> {
-    let ListQuery { queue, state, tags, after, before, newest, commands, limit } = query;
-    let queue = queue.as_deref().map(queue_name).transpose()?;
-    let filter = Filter { queue, state: state.as_deref().map(state_name).transpose()?, tags };
+    let ListQuery { queue, state, tags, key, older_ms, error, after, before, newest, commands, limit } =
+        query;
+    let filter = Filter {
+        queue: queue.as_deref().map(queue_name).transpose()?,
+        state: state.as_deref().map(state_name).transpose()?,
+        key: key.as_deref().map(submit::key),
+        before: older_ms.map(|ms| Time(hub.clock.now().0.saturating_sub(ms))),
+        error,
+        tags,
+    };
     let limit = limit.clamp(1, if commands { COMMANDS_MAX } else { PAGE_MAX }) as usize;
     let most = if filter.tags.is_empty() { limit as u64 } else { ENVELOPES_MAX };
     let bounds = after..before.unwrap_or(u64::MAX);
