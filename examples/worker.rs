@@ -11,8 +11,8 @@ async fn main() -> Result<(), ClientError> {
 
     let options = JobOptions { queue: "greetings".into(), ..JobOptions::default() };
     let bodies = ["hello", "good evening"].map(Into::into).to_vec();
-    let (first, count) = client.submit(vec![SubmitGroup { options, bodies }]).await?;
-    println!("submitted {count} jobs from {first} on");
+    let receipts = client.submit(vec![SubmitGroup { options, bodies }]).await?;
+    println!("submitted {} jobs from {} on", receipts.len(), receipts.first_id());
 
     // Leases that are bound end with this connection: if this program dies, its jobs are ready again at once.
     let claim =

@@ -165,6 +165,15 @@ pub struct JobView {
     /// Its key, if it has one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key: Option<String>,
+    /// Its unique key, if it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unique: Option<String>,
+    /// How long it holds that: while it is `waiting`, or `unfinished`; missing if for a time after its end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unique_while: Option<String>,
+    /// For how long after its end it holds that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unique_for_ms: Option<u64>,
     /// Names and values.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tags: Vec<(String, String)>,

@@ -77,7 +77,7 @@ impl Good {
 
 async fn submit(client: &Client, queue: &str, body: &str) -> Result<u64, Error> {
     let options = JobOptions { queue: queue.into(), ..JobOptions::default() };
-    Ok(client.submit(vec![SubmitGroup { options, bodies: vec![body.to_owned().into()] }]).await?.0)
+    Ok(client.submit(vec![SubmitGroup { options, bodies: vec![body.to_owned().into()] }]).await?.first_id())
 }
 
 /// The bodies of all jobs that were to stay.

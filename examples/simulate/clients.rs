@@ -83,7 +83,7 @@ impl Clients {
             contents.add(envelope.as_ref(), [body(batch, index)]);
         }
         let origin = self.ask(rng, Asked::Submit { batch });
-        life.engine.submit(origin, groups, contents, life.now);
+        life.engine.submit(origin, groups, contents, Sight::ALL, life.now);
     }
 
     pub(crate) fn claim(&mut self, rng: &mut Rng, oracle: &Oracle, life: &mut Life) {
@@ -280,7 +280,7 @@ fn group(rng: &mut Rng, sent: &mut Vec<Sent>) -> Group {
     let ttl = (rng.u32(..8) == 0).then(|| Duration::from_millis(rng.u64(1..60_000)));
     let tag = (rng.u32(..4) == 0).then(|| ("nth".into(), rng.u32(..).to_string().into()));
     let envelope = tag.map(|tag| Envelope::new(vec![tag]).expect("it is short"));
-    let key = (rng.bool()).then(|| Key([rng.u8(..4); 16]));
+    let key = (rng.bool()).then(|| Key::new([rng.u8(..4); 16]));
     let spec = SpecOptions {
         priority,
         has_envelope: envelope.is_some(),
@@ -291,5 +291,5 @@ fn group(rng: &mut Rng, sent: &mut Vec<Sent>) -> Group {
     let (queue, at_once) = (spec.queue.clone(), start == Start::Now);
     let job = Sent { queue, key, priority, at_once, expires: ttl.is_some(), envelope };
     sent.extend(std::iter::repeat_n(job, count as usize));
-    Group { spec: Spec::from(spec).with_key(key).into(), count, start, ttl }
+    Group { spec: Spec::from(spec).with_key(key).into(), count, start, ttl, on_conflict: Default::default() }
 }

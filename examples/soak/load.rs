@@ -322,7 +322,11 @@ async fn submit(recorder: &Recorder, client: &Client, plan: &Plan) -> Next {
     let submit = plan.number;
     recorder.note(Entry::Submitting { submit });
     match client.submit(plan.groups()).await {
-        Ok((first, count)) => recorder.note(Entry::Submitted { submit, first, count }),
+        // No job of these has a unique key, so all are new.
+        Ok(receipts) => {
+            let (first, count) = (receipts.first_id(), receipts.len());
+            recorder.note(Entry::Submitted { submit, first, count });
+        }
         Err(ClientError::Refused(fault)) => {
             recorder.refused("a submit", &fault);
             recorder.note(Entry::Refused { submit });

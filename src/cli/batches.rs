@@ -3,8 +3,8 @@
 
 use super::exit::Failure;
 use super::output::{self, count};
-use crate::client::{Client, ClientError};
-use crate::protocol::{JobOptions, SubmitGroup};
+use crate::client::{Client, ClientError, Receipts};
+use crate::protocol::{JobOptions, Received, SubmitGroup};
 use bytes::Bytes;
 use indicatif::ProgressBar;
 use serde::Serialize;
@@ -68,6 +68,9 @@ impl Batch {
 pub(super) struct Account {
     /// How many jobs.
     submitted: u64,
+    /// How many were not, since other jobs hold their unique keys.
+    #[serde(skip_serializing_if = "is_zero")]
+    existing: u64,
     /// Of them, in each queue.
     queues: BTreeMap<String, u64>,
     /// The lowest and the highest id.
@@ -99,7 +102,12 @@ impl Account {
     /// The account of an input that went through.
     pub(super) fn all(&self, queue: &str) -> String {
         let jobs = jobs(self.submitted);
-        match self.queues.len() {
+        let there = match self.existing {
+            0 => String::new(),
+            n => format!("; {} there already, by unique keys", were(n)),
+        };
+        let said = match self.queues.len() {
+            0 if self.existing > 0 => format!("no job submitted to {queue}"),
             0 => "no job submitted: standard input was empty".into(),
             1 => format!("{jobs} submitted to {}", self.queues.keys().next().map_or(queue, String::as_str)),
             queues => {
@@ -111,7 +119,8 @@ impl Account {
                 }
                 text
             }
-        }
+        };
+        said + &there
     }
 
     /// The account of one that did not.
@@ -147,13 +156,14 @@ fn were(n: u64) -> String {
 
 /// A batch that was sent.
 struct UnderWay {
-    answer: JoinHandle<Result<(u64, u64), ClientError>>,
+    answer: JoinHandle<Result<Receipts, ClientError>>,
     first_line: u64,
-    queues: BTreeMap<String, u64>,
+    /// How many jobs of each queue, in the order of the batch.
+    queues: Vec<(String, u64)>,
 }
 
-/// What became of a batch: its first id, and how many jobs it has.
-pub(super) type Sent = Result<Result<(u64, u64), ClientError>, JoinError>;
+/// What became of a batch.
+pub(super) type Sent = Result<Result<Receipts, ClientError>, JoinError>;
 
 /// Batches under way, and the account of those that have arrived.
 pub(super) struct Batches {
@@ -183,9 +193,12 @@ impl Batches {
         }
         (batch.jobs, batch.bytes) = (0, 0);
         let (client, groups) = (client.clone(), std::mem::take(&mut batch.groups));
-        let mut queues = BTreeMap::new();
-        for group in &groups {
-            *queues.entry(group.options.queue.clone()).or_default() += group.bodies.len() as u64;
+        let mut queues: Vec<(String, u64)> = Vec::new();
+        for SubmitGroup { options, bodies } in &groups {
+            match queues.last_mut() {
+                Some((queue, jobs)) if *queue == options.queue => *jobs += bodies.len() as u64,
+                _ => queues.push((options.queue.clone(), bodies.len() as u64)),
+            }
         }
         let answer = tokio::spawn(async move { client.submit(groups).await });
         self.under_way.push_back(UnderWay { answer, first_line: batch.first_line, queues });
@@ -224,8 +237,8 @@ impl Batches {
     pub(super) fn count(&mut self, sent: Sent) -> Result<(), Failure> {
         let Some(batch) = self.under_way.pop_front() else { return Ok(()) };
         let account = &mut self.account;
-        let (first, taken) = match sent {
-            Ok(Ok(taken)) => taken,
+        let receipts = match sent {
+            Ok(Ok(receipts)) => receipts,
             Ok(Err(error)) => {
                 account.unknown |= account.next_line.is_none() && error.is_disconnect();
                 account.ends_before(batch.first_line);
@@ -236,19 +249,30 @@ impl Batches {
                 return Err(Failure::failed(error));
             }
         };
+        let taken = receipts.new_jobs();
         account.submitted += taken;
+        account.existing += receipts.len() - taken;
         if account.next_line.is_some() {
             account.behind += taken;
         }
-        account.first = Some(account.first.map_or(first, |lowest| lowest.min(first)));
-        account.last = account.last.max(Some(first + taken.saturating_sub(1)));
+        let mut new =
+            receipts.iter().filter(|receipt| receipt.what == Received::New).map(|receipt| receipt.id);
+        if let Some(first) = new.next() {
+            account.first = Some(account.first.map_or(first, |lowest| lowest.min(first)));
+            account.last = account.last.max(new.last().or(Some(first)));
+        }
+        let mut each = receipts.iter();
         for (queue, jobs) in batch.queues {
-            *account.queues.entry(queue).or_default() += jobs;
+            let of_queue = each.by_ref().take(jobs as usize);
+            let new = of_queue.filter(|receipt| receipt.what == Received::New).count() as u64;
+            if new > 0 {
+                *account.queues.entry(queue).or_default() += new;
+            }
         }
         self.bar.set_position(account.submitted);
         if self.print_ids {
-            for id in first..first + taken {
-                output::line(&id.to_string())
+            for receipt in receipts.iter() {
+                output::line(&receipt.id.to_string())
                     .map_err(|error| Failure::failed(format!("the ids cannot be printed: {error}")))?;
             }
         }

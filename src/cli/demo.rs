@@ -104,7 +104,7 @@ async fn submit(client: &Client, from: u64, to: u64) -> Result<u64, Failure> {
         let end = to.min(next + BATCH);
         let bodies = (next..end).map(|n| format!("{n}\n").into()).collect();
         let options = JobOptions { queue: "demo".into(), ..JobOptions::default() };
-        acknowledged += client.submit(vec![SubmitGroup { options, bodies }]).await?.1;
+        acknowledged += client.submit(vec![SubmitGroup { options, bodies }]).await?.len();
         next = end;
     }
     Ok(acknowledged)

@@ -75,6 +75,7 @@ fn code_of(code: ErrorCode) -> u8 {
         | ErrorCode::Forbidden
         | ErrorCode::WrongState
         | ErrorCode::Unsupported
+        | ErrorCode::NotUnique
         | ErrorCode::Internal => FAILED,
     }
 }

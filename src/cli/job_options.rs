@@ -1,6 +1,7 @@
 //! The options of a job, as `submit` and `run` take them.
 
 use super::exit::Failure;
+use super::unique_options::UniqueArgs;
 use crate::clock;
 use crate::core::Time;
 use crate::durations::{parse_duration, parse_point, show_point};
@@ -26,6 +27,8 @@ pub(super) struct JobArgs {
     /// Of jobs with the same key only so many run at a time (the queue's per_key), in the order of arrival
     #[arg(long, value_name = "KEY", value_parser = clap::builder::NonEmptyStringValueParser::new())]
     pub(super) key: Option<String>,
+    #[command(flatten)]
+    pub(super) unique: UniqueArgs,
 }
 
 /// What may be asked for a job but when it begins.
@@ -70,6 +73,7 @@ impl JobArgs {
             timeout_ms: self.like.timeout.map(millis),
             tags: self.like.tags.clone(),
             key: self.key.clone(),
+            unique: self.unique.for_wire().map_err(Failure::usage)?,
         })
     }
 }

@@ -1,6 +1,7 @@
 //! A job as a line of JSON. Keys that it leaves out are as on the command line. Errors name the field.
 
 use super::job_options::{JobArgs, check_ttl, parse_backoff, parse_tag};
+use super::unique_options::{Conflict, UniqueWhile};
 use crate::durations::parse_duration;
 use crate::protocol::JobOptions;
 use base64::Engine;
@@ -33,6 +34,11 @@ struct Line<'a> {
     backoff: Option<String>,
     timeout: Option<String>,
     key: Option<String>,
+    unique: Option<String>,
+    unique_while: Option<UniqueWhile>,
+    unique_for: Option<String>,
+    on_conflict: Option<Conflict>,
+    debounce_max: Option<String>,
     #[serde(default, deserialize_with = "tags")]
     tags: Vec<(String, String)>,
 }
@@ -67,6 +73,14 @@ pub(super) fn read(text: &[u8], args: &JobArgs, queue: &str) -> Result<Option<(J
         args.like.backoff = Some(parse_backoff(&backoff).map_err(|error| format!("backoff: {error}"))?);
     }
     args.key = line.key.or(args.key);
+    if line.unique_while.is_some() || line.unique_for.is_some() {
+        (args.unique.unique_while, args.unique.unique_for) = (line.unique_while, None);
+    }
+    args.unique.unique_for = duration("unique_for", &line.unique_for, args.unique.unique_for)?;
+    args.unique.unique = line.unique.or(args.unique.unique);
+    args.unique.on_conflict = line.on_conflict.or(args.unique.on_conflict);
+    args.unique.debounce_max = duration("debounce_max", &line.debounce_max, args.unique.debounce_max)?;
+    args.unique.for_wire().map_err(|error| format!("unique: {error}"))?;
     args.like.tags.extend(line.tags);
     let options = args.for_queue(line.queue.as_deref().unwrap_or(queue));
     let options = options.map_err(|failure| format!("at: {}", failure.message))?;

@@ -40,6 +40,7 @@ mod steady;
 mod submit;
 mod table;
 mod transfer;
+mod unique_options;
 mod unreachable;
 mod verify;
 mod wait;

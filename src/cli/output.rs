@@ -2,15 +2,17 @@
 //! job can control a terminal.
 
 use super::table::{Layout, wrap};
+use crate::client::Receipts;
 use crate::clock;
 use crate::core::Time;
 use crate::durations::show_point;
+use crate::protocol::{Receipt, Received};
 use crate::telemetry::events::is_trick;
 use crate::words;
 pub(super) use crate::words::count;
 use nix::unistd::{Uid, User};
 use serde::Serialize;
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 
 /// Prints one object as a line of JSON.
 pub(super) fn json<T: Serialize>(value: &T) -> io::Result<()> {
@@ -24,9 +26,26 @@ pub(super) fn line(text: &str) -> io::Result<()> {
     writeln!(io::stdout().lock(), "{text}")
 }
 
-/// Prints the id of a job that was submitted.
-pub(super) fn submitted(id: u64, as_json: bool) -> io::Result<()> {
-    if as_json { json(&serde_json::json!({ "id": id, "new": true })) } else { line(&id.to_string()) }
+/// Prints the id of a job that was submitted, or of the one that holds its unique key; returns it.
+pub(super) fn submitted(receipts: &Receipts, as_json: bool) -> io::Result<u64> {
+    let Some(Receipt { id, what }) = receipts.iter().next() else {
+        return Err(io::Error::other("the daemon has answered for no job"));
+    };
+    let is_new = what == Received::New;
+    if as_json {
+        let mut said = serde_json::json!({ "id": id, "new": is_new });
+        if !is_new {
+            said["changed"] = (what == Received::Changed).into();
+        }
+        json(&said)?;
+    } else {
+        if !is_new && io::stderr().is_terminal() {
+            let change = if what == Received::Changed { ", and was changed" } else { "" };
+            eprintln!("musher: job {id} holds the unique key already{change}; no new one was submitted");
+        }
+        line(&id.to_string())?;
+    }
+    Ok(id)
 }
 
 /// Prints a text that ends its own lines.

@@ -54,11 +54,12 @@ impl Run {
         options.attempts.get_or_insert(1);
         note_past(&options);
         let group = SubmitGroup { options, bodies: vec![body.into()] };
-        let (id, _) = client.submit(vec![group]).await?;
+        let receipts = client.submit(vec![group]).await?;
         if !self.wait {
-            output::submitted(id, self.json)?;
+            output::submitted(&receipts, self.json)?;
             return Ok(ExitCode::SUCCESS);
         }
+        let id = receipts.first_id();
         eprintln!("job {id}");
         let meanwhile =
             format!("job {id} goes on; `musher wait {id}` waits for it, `musher cancel {id}` ends it");

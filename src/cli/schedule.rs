@@ -5,7 +5,7 @@ use super::job_options::{LikeArgs, millis};
 use super::output::{self, count, point, safe, user, when};
 use super::run::command_body;
 use super::submit::read_body;
-use crate::client::Client;
+use crate::client::{Client, Receipts};
 use crate::config::COMMANDS_QUEUE;
 use crate::core::Payload;
 use crate::durations::{parse_duration, show_duration};
@@ -157,7 +157,10 @@ impl Schedule {
             Verb::Trigger(Named { name, json }) => {
                 let name = name.clone();
                 let answer: Value = client.ask(AdminRequest::ScheduleTrigger { name }).await?;
-                output::submitted(answer["id"].as_u64().unwrap_or(0), *json)?;
+                output::submitted(
+                    &Receipts::New { first: answer["id"].as_u64().unwrap_or(0), count: 1 },
+                    *json,
+                )?;
             }
             Verb::Pause(named) => {
                 let name = named.name.clone();

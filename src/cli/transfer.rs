@@ -5,6 +5,7 @@ use super::exit::{End, Failure};
 use super::handover::Handover;
 use super::json_job;
 use super::output::{self, count};
+use super::unique_options::{UniqueArgs, UniqueWhile};
 use crate::client::{Client, ClientError};
 use crate::clock;
 use crate::protocol::admin::{AdminRequest, BackoffView, JobView, JobsView, ListQuery, StatusView};
@@ -18,6 +19,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use std::collections::VecDeque;
 use std::io::{self, BufRead, BufWriter, Read, Write};
 use std::process::ExitCode;
+use std::time::Duration;
 
 /// How many jobs are asked for at once.
 const PAGE: u32 = 1_000;
@@ -128,7 +130,7 @@ fn line(out: &mut impl Write, job: &JobView, body: &[u8]) -> io::Result<()> {
 
 const IMPORT: &str = "\
 Reads the lines of `musher export` and submits each as a new job, in batches that are all or nothing.
-Kept: queue, body, priority, attempts, backoff, timeout, key, tags, the time until which it is delayed, and its expiry.
+Kept: queue, body, priority, attempts, backoff, timeout, key, unique key, tags, the time until which it is delayed, and its expiry.
 Attempts and timeout are the values that were in force, those of the queue included. Only `queue` and a body are required.
 Not kept: the id, the owner (it is you), attempts so far and their errors, a lease (the job is ready).
 Jobs that have ended are left out, unless --ended asks for them to be run again.
@@ -168,6 +170,9 @@ struct Job {
     #[serde(default, deserialize_with = "json_job::tags")]
     tags: Vec<(String, String)>,
     key: Option<String>,
+    unique: Option<String>,
+    unique_while: Option<UniqueWhile>,
+    unique_for_ms: Option<u64>,
     owner: Option<u32>,
     due_at: Option<u64>,
     expires_at: Option<u64>,
@@ -183,6 +188,8 @@ fn said<'de, D: Deserializer<'de>, T: Deserialize<'de>>(from: D) -> Result<Optio
 #[derive(Debug, Default, Serialize)]
 struct Done {
     submitted: u64,
+    /// Jobs whose unique keys others hold here.
+    existing: u64,
     left_out: u64,
 }
 
@@ -200,7 +207,11 @@ impl Import {
             output::json(&done)?;
         } else {
             let (taken, left) = (count(done.submitted), count(done.left_out));
-            eprintln!("{taken} jobs submitted under new ids, {left} left out because they had ended");
+            let there = match done.existing {
+                0 => String::new(),
+                n => format!(", {} left out because jobs with their unique keys are here", count(n)),
+            };
+            eprintln!("{taken} jobs submitted under new ids, {left} left out because they had ended{there}");
         }
         Ok(ExitCode::SUCCESS)
     }
@@ -262,6 +273,12 @@ impl Job {
             _ => return Err("a job has either `body` or `body_base64`".into()),
         };
         let backoff = self.backoff.map(WireBackoff::try_from).transpose()?;
+        let unique = UniqueArgs {
+            unique: self.unique,
+            unique_while: self.unique_while,
+            unique_for: self.unique_for_ms.map(Duration::from_millis),
+            ..UniqueArgs::default()
+        };
         let options = JobOptions {
             queue: self.queue,
             priority: self.priority,
@@ -273,6 +290,7 @@ impl Job {
             timeout_ms: self.timeout_ms.map(|timeout| timeout.unwrap_or(0)),
             tags: self.tags,
             key: self.key,
+            unique: unique.for_wire()?,
         };
         Ok((options, body.into()))
     }
@@ -282,7 +300,8 @@ impl Job {
 fn length(options: &JobOptions, body: &Bytes) -> usize {
     let tags = options.tags.iter().map(|(name, value)| name.len() + value.len() + 8);
     let key = options.key.as_ref().map_or(0, String::len);
-    body.len() + options.queue.len() + tags.sum::<usize>() + key + 100
+    let unique = options.unique.as_ref().map_or(0, |unique| unique.key.len());
+    body.len() + options.queue.len() + tags.sum::<usize>() + key + unique + 100
 }
 
 /// Jobs that are submitted together.
@@ -311,13 +330,14 @@ impl Batch {
     async fn submit(&mut self, client: &Client, next_line: u64, done: &mut Done) -> Result<(), Failure> {
         if self.jobs > 0 {
             let taken = client.submit(std::mem::take(&mut self.groups)).await;
-            let (_, count) = taken.map_err(|error| {
+            let receipts = taken.map_err(|error| {
                 self.unknown = error.is_disconnect();
                 let (first, failure) = (self.first_line, Failure::from(error));
                 let message = format!("lines {first} to {}: {}", next_line - 1, failure.message);
                 Failure { message, ..failure }
             })?;
-            done.submitted += count;
+            done.submitted += receipts.new_jobs();
+            done.existing += receipts.len() - receipts.new_jobs();
         }
         (self.jobs, self.bytes, self.first_line) = (0, 0, next_line);
         Ok(())

@@ -312,8 +312,10 @@ async fn read_all(
 
 async fn deliver(shared: &Mutex<Shared>, number: u32, answer: Answer) {
     // A caller that asked for new jobs only gets no second answer.
-    let more_follow =
-        matches!(answer, Ok(Response::Output { .. } | Response::Piece(_) | Response::Submitted { .. }));
+    let more_follow = matches!(
+        answer,
+        Ok(Response::Output { .. } | Response::Piece(_) | Response::Submitted { .. } | Response::Received(_))
+    );
     let stream = {
         let mut shared = lock(shared);
         match shared.askers.remove(&number) {

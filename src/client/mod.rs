@@ -19,6 +19,9 @@
 //! ```
 
 mod connection;
+mod receipts;
+
+pub use receipts::Receipts;
 
 use crate::protocol::admin::{AdminRequest, EndView};
 use crate::protocol::{
@@ -110,15 +113,13 @@ pub struct PendingClaim<F> {
 
 /// Jobs that were submitted, and whose ends are waited for.
 pub struct PendingEnds {
-    /// The first id.
-    pub first: u64,
-    /// How many there are.
-    pub count: u64,
+    /// What became of each job; of those that are not new, the ends of the jobs that hold their unique keys are waited for.
+    pub receipts: Receipts,
     answers: mpsc::Receiver<Result<Response, ClientError>>,
 }
 
 impl PendingEnds {
-    /// Their ends, in the order of the ids; what they are like if the time is over.
+    /// Their ends, in the order of the receipts; what they are like if the time is over.
     ///
     /// # Errors
     /// The connection ended. The jobs go on.
@@ -127,6 +128,14 @@ impl PendingEnds {
             Response::Json(json) => from_json(&json),
             _ => Err(ClientError::Unexpected),
         }
+    }
+}
+
+fn receipts(response: Response) -> Result<Receipts, ClientError> {
+    match response {
+        Response::Submitted { first, count } => Ok(Receipts::New { first, count }),
+        Response::Received(receipts) => Ok(Receipts::Each(receipts)),
+        _ => Err(ClientError::Unexpected),
     }
 }
 
@@ -216,21 +225,18 @@ impl Client {
         self.connection.closed().await;
     }
 
-    /// Enqueues jobs, all or none; returns the first id and how many there are.
+    /// Enqueues jobs, all or none; returns what became of each. Those whose unique keys other jobs hold are not enqueued.
     ///
     /// # Errors
     /// Refused: full, draining, too large, …; or the connection ended.
-    pub async fn submit(&self, groups: Vec<SubmitGroup>) -> Result<(u64, u64), ClientError> {
+    pub async fn submit(&self, groups: Vec<SubmitGroup>) -> Result<Receipts, ClientError> {
         self.check_submit(&groups)?;
-        match self.connection.ask(&Request::Submit(groups)).await? {
-            Response::Submitted { first, count } => Ok((first, count)),
-            _ => Err(ClientError::Unexpected),
-        }
+        receipts(self.connection.ask(&Request::Submit(groups)).await?)
     }
 
-    /// Version 1 has no place for a key, and without it jobs would run side by side.
+    /// Version 1 has no place for keys, and without them jobs would run side by side, or twice.
     fn check_submit(&self, groups: &[SubmitGroup]) -> Result<(), ClientError> {
-        let has_key = |group: &SubmitGroup| group.options.key.is_some();
+        let has_key = |group: &SubmitGroup| group.options.key.is_some() || group.options.unique.is_some();
         match self.connection.version() == Version::One && groups.iter().any(has_key) {
             true => Err(ClientError::OldDaemon("keys of jobs")),
             false => Ok(()),
@@ -249,10 +255,7 @@ impl Client {
     ) -> Result<PendingEnds, ClientError> {
         self.check_submit(&groups)?;
         let mut answers = self.connection.stream(&Request::SubmitAndWait { groups, timeout_ms }).await?;
-        match next(&mut answers).await? {
-            Response::Submitted { first, count } => Ok(PendingEnds { first, count, answers }),
-            _ => Err(ClientError::Unexpected),
-        }
+        Ok(PendingEnds { receipts: receipts(next(&mut answers).await?)?, answers })
     }
 
     /// Leases jobs, waiting for the first one as the claim says.

@@ -5,7 +5,9 @@ use super::change::{Change, Observer, QueueChange};
 use super::circuit::Circuit;
 use super::event::{AfterFailure, Ending, Event};
 use super::ids::{IdRange, Ids};
-use super::job::{Attempt, Final, Job, JobCounts, Lease, QueueName, State as JobState, StateKind};
+use super::job::{
+    Attempt, Final, Job, JobCounts, Lease, QueueName, SpecOptions, State as JobState, StateKind,
+};
 use super::state::{State, Totals};
 use super::time::Time;
 
@@ -120,6 +122,15 @@ impl<O: Observer> Fold<'_, O> {
                 }
                 count(job, |counts| *counts = JobCounts { attempt: counts.attempt, ..JobCounts::default() });
                 job.set_state(JobState::Ready);
+                Fate::Known
+            }),
+            Event::Prioritized { jobs, priority } => self.each(jobs, |_, job| {
+                let options = SpecOptions { priority: *priority, ..(*job.spec.options).clone() };
+                job.spec = job.spec.with_options(options.into()).into();
+                Fate::Known
+            }),
+            Event::Postponed { jobs, due } => self.each(jobs, |_, job| {
+                job.set_state(JobState::Scheduled { due: *due });
                 Fate::Known
             }),
             Event::Deleted { jobs } => jobs.ranges().iter().for_each(|range| self.delete(*range)),

@@ -4,8 +4,10 @@ use super::ids::{IdRange, JobId, RangeSet};
 use super::job::{Holder, Key, Priority, QueueName, State as JobState, StateKind};
 use super::keyed::Keyed;
 use super::lanes::Lanes;
+use super::queue::kept_since;
 use super::state::State;
 use super::time::Time;
+use super::unique::UniqueKeys;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 /// Panics, naming the broken invariant, if the state contradicts itself.
@@ -18,6 +20,7 @@ pub fn check(state: &State) {
     let mut held = BTreeSet::new();
     let mut in_state: BTreeMap<(QueueName, StateKind), Vec<JobId>> = BTreeMap::new();
     let mut kept = BTreeSet::new();
+    let mut unique: HashMap<QueueName, BTreeSet<(Key, Time, JobId)>> = HashMap::new();
     let mut last = JobId(0);
     for (range, job) in state.iter(all) {
         assert!(range.first > last, "job {} is in two places", range.first);
@@ -39,12 +42,12 @@ pub fn check(state: &State) {
                         held.insert((session, id));
                     }
                 }
-                JobState::Done(end) | JobState::Cancelled(end) | JobState::Expired(end) => {
-                    kept.insert((job.spec.queue.clone(), end.at, id));
-                }
-                JobState::Scheduled { .. } | JobState::Dead(_) => {}
+                _ => kept.extend(kept_since(job).map(|at| (job.spec.queue.clone(), at, id))),
             }
             in_state.entry((job.spec.queue.clone(), job.kind())).or_default().push(id);
+            if let Some((key, until)) = job.spec.unique.zip(job.holds_unique_until()) {
+                unique.entry(job.spec.queue.clone()).or_default().insert((key, until, id));
+            }
             if job.next_due() != Time::NEVER {
                 due.insert((job.next_due(), id));
             }
@@ -78,6 +81,24 @@ pub fn check(state: &State) {
             let found = in_state.remove(&(name.clone(), kind)).unwrap_or_default();
             assert_eq!(ids, found, "the jobs of queue {name} that are {kind}");
         }
+        let held: Vec<_> = queue.unique_keys().into_iter().flat_map(UniqueKeys::iter).collect();
+        assert!(
+            queue.unique_keys().is_none_or(|keys| !keys.is_empty()),
+            "queue {name} keeps empty unique keys"
+        );
+        let forever = |(key, until, _): &(Key, Time, JobId)| (*until == Time::NEVER).then_some(*key);
+        let mut live: Vec<Key> = held.iter().filter_map(forever).collect();
+        live.dedup();
+        assert_eq!(
+            live.len(),
+            held.iter().filter_map(forever).count(),
+            "a unique key of {name} is held twice"
+        );
+        assert_eq!(
+            held,
+            unique.remove(name).map_or_else(Vec::new, |held| held.into_iter().collect()),
+            "unique keys of {name}"
+        );
         let oldest: Vec<JobId> = queue.oldest_kept().flat_map(IdRange::iter).collect();
         let found = kept.iter().filter(|(queue, ..)| queue == name).map(|(.., id)| *id);
         assert_eq!(oldest, found.collect::<Vec<_>>(), "the kept jobs of queue {name}");

@@ -171,6 +171,44 @@ pub struct Group {
     pub start: Start,
     /// After which time from now they are of no use any more.
     pub ttl: Option<Duration>,
+    /// What happens if their unique key is held, where they have one.
+    pub on_conflict: OnConflict,
+}
+
+/// What becomes of a job whose unique key another one holds. It is never enqueued; the other one may change.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnConflict {
+    /// Nothing: the answer says which one it is.
+    #[default]
+    Existing,
+    /// The other one, if it waits, gets the higher priority of both.
+    Raise,
+    /// The other one, if it has not begun, runs as late as the new one would, but at most this time after its arrival.
+    Debounce {
+        /// The time, if there is a limit.
+        max: Option<Duration>,
+    },
+    /// The whole submit is refused.
+    Reject,
+}
+
+/// What became of one job of a submit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Receipt {
+    /// It was enqueued, with this id.
+    New(JobId),
+    /// This one holds its unique key, and is as it was.
+    Existing(JobId),
+    /// This one holds its unique key, and has changed.
+    Changed(JobId),
+}
+
+impl Receipt {
+    /// The job that is there now.
+    pub fn id(self) -> JobId {
+        let (Receipt::New(id) | Receipt::Existing(id) | Receipt::Changed(id)) = self;
+        id
+    }
 }
 
 /// When a job may run for the first time.
@@ -299,8 +337,10 @@ impl Edit {
 /// What a command came to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// The ids of the new jobs.
+    /// The ids of the new jobs: all of them.
     Submitted(IdRange),
+    /// One receipt a job, in the order given; where some have unique keys.
+    Received(Vec<Receipt>),
     /// The leased jobs, in the order to run them; none if nothing is ready.
     Claimed(Vec<Grant>),
     /// One result an item, in the order given.

@@ -10,7 +10,7 @@
 
 use super::circuit::Circuit;
 use super::ids::{IdRange, Ids, JobId};
-use super::job::{Exit, Holder, QueueName, Spec};
+use super::job::{Exit, Holder, Priority, QueueName, Spec};
 use super::overrides::Overrides;
 use super::rate::RateUsed;
 use super::rows::RowKey;
@@ -129,6 +129,20 @@ pub enum Event {
         /// Which.
         jobs: Ids,
     },
+    /// Waiting jobs got another priority.
+    Prioritized {
+        /// Which.
+        jobs: Ids,
+        /// Theirs now.
+        priority: Priority,
+    },
+    /// Waiting jobs run at another time than before.
+    Postponed {
+        /// Which.
+        jobs: Ids,
+        /// When they may run.
+        due: Time,
+    },
     /// Jobs are forgotten: by hand, by a purge, or because they were kept long enough.
     Deleted {
         /// Which.
@@ -214,6 +228,8 @@ impl Event {
             | Event::Cancelled { jobs, .. }
             | Event::Buried { jobs, .. }
             | Event::Revived { jobs }
+            | Event::Prioritized { jobs, .. }
+            | Event::Postponed { jobs, .. }
             | Event::Deleted { jobs } => jobs.ranges(),
             Event::Paused { .. }
             | Event::Resumed { .. }
@@ -243,6 +259,8 @@ impl Event {
             | Event::Cancelled { .. }
             | Event::Buried { .. }
             | Event::Revived { .. }
+            | Event::Prioritized { .. }
+            | Event::Postponed { .. }
             | Event::Deleted { .. }
             | Event::Paused { .. }
             | Event::Resumed { .. }
@@ -271,6 +289,8 @@ impl Event {
             | Event::Interrupted { .. }
             | Event::Ripened { .. }
             | Event::Revived { .. }
+            | Event::Prioritized { .. }
+            | Event::Postponed { .. }
             | Event::Paused { .. }
             | Event::Resumed { .. }
             | Event::RateUsed { .. }
@@ -295,6 +315,8 @@ impl Event {
             | Event::Cancelled { jobs, .. }
             | Event::Buried { jobs, .. }
             | Event::Revived { jobs }
+            | Event::Prioritized { jobs, .. }
+            | Event::Postponed { jobs, .. }
             | Event::Deleted { jobs } => Some(jobs),
             Event::Submitted { .. }
             | Event::Failed { .. }
@@ -332,6 +354,12 @@ impl Event {
             Event::Interrupted { .. } => matches!(other, Event::Interrupted { .. }),
             Event::Ripened { .. } => matches!(other, Event::Ripened { .. }),
             Event::Revived { .. } => matches!(other, Event::Revived { .. }),
+            Event::Prioritized { priority, .. } => {
+                matches!(other, Event::Prioritized { priority: priority2, .. } if priority == priority2)
+            }
+            Event::Postponed { due, .. } => {
+                matches!(other, Event::Postponed { due: due2, .. } if due == due2)
+            }
             Event::Deleted { .. } => matches!(other, Event::Deleted { .. }),
             // They are of one job, of a queue, or of a schedule. Arrivals are one only where their ids follow each other: see `join`.
             Event::Submitted { .. }

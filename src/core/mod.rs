@@ -66,11 +66,13 @@ mod sight;
 mod sorted;
 mod state;
 mod time;
+mod unique;
 
 pub use change::{Change, Observer, QueueChange, Recorder};
 pub use circuit::{Circuit, CircuitSettings, OpenCircuit};
 pub use command::{
-    Claim, Command, Edit, Group, Groups, LeaseId, Only, Outcome, ScheduleAction, Start, Then, Verdict,
+    Claim, Command, Edit, Group, Groups, LeaseId, OnConflict, Only, Outcome, Receipt, ScheduleAction, Start,
+    Then, Verdict,
 };
 pub use decide::{Core, Moment};
 pub use event::{AfterFailure, Ending, Event};
@@ -80,7 +82,7 @@ pub use ids::{IdRange, Ids, JobId, RangeSet};
 pub(crate) use job::JobCounts;
 pub use job::{
     Attempt, BadQueueName, Exit, Failure, Final, Grant, Holder, Job, Key, Lease, Priority, QueueName, Spec,
-    SpecOptions, State as JobState, StateKind,
+    SpecOptions, State as JobState, StateKind, UniqueWhile,
 };
 pub use limits::Limit;
 pub use overrides::{Override, Overrides, Setting, SettingKey};

@@ -3,7 +3,7 @@
 
 use super::circuit::Circuit;
 use super::ids::{IdRange, Ids, JobId, RangeSet};
-use super::job::{Job, Key, Priority, Spec, State as JobState, StateKind};
+use super::job::{Job, Key, Priority, Spec, State as JobState, StateKind, UniqueWhile};
 use super::keyed::Keyed;
 use super::lanes::Lanes;
 use super::overrides::Overrides;
@@ -11,6 +11,7 @@ use super::rate::RateUsed;
 use super::ready::{Line, Ready};
 use super::settings::Retries;
 use super::time::Time;
+use super::unique::UniqueKeys;
 use super::{QueueName, QueueRow, Totals};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -70,9 +71,11 @@ pub struct Queue {
     ready: BTreeMap<Priority, Ready>,
     /// Those that have a key; `None` where none has.
     lanes: Option<Box<Lanes>>,
+    /// The unique keys that its jobs hold; `None` where none does.
+    unique: Option<Box<UniqueKeys>>,
     /// The other states → the jobs that are in them.
     by_state: [RangeSet; StateKind::ALL.len()],
-    /// Done, cancelled and expired jobs that are kept, by the time at which they ended.
+    /// Done, cancelled and expired jobs that are kept and may give way, by the time at which they ended.
     kept: Keyed<Time>,
     recent: Vec<Arc<Spec>>,
 }
@@ -136,6 +139,25 @@ impl Queue {
     /// How many jobs of a key are leased.
     pub fn leased_of(&self, key: Key) -> u64 {
         self.lanes().map_or(0, |lanes| lanes.leased_of(key))
+    }
+
+    /// The job that holds a unique key now.
+    pub(super) fn unique_holder(&self, key: Key, now: Time) -> Option<JobId> {
+        self.unique.as_ref()?.holder(key, now)
+    }
+
+    pub(super) fn unique_keys(&self) -> Option<&UniqueKeys> {
+        self.unique.as_deref()
+    }
+
+    /// Takes note of the unique key that jobs hold now, or do not any more.
+    fn note_unique(&mut self, range: IdRange, job: &Job, note: fn(&mut UniqueKeys, Key, Time, JobId)) {
+        let Some((key, until)) = job.spec.unique.zip(job.holds_unique_until()) else { return };
+        let keys = self.unique.get_or_insert_default();
+        range.iter().for_each(|id| note(keys, key, until, id));
+        if keys.is_empty() {
+            self.unique = None;
+        }
     }
 
     /// Whether ready jobs have keys: then each that is given out may change who is next.
@@ -229,16 +251,16 @@ impl Queue {
         self.recent.iter().find(|known| *known == spec)
     }
 
-    /// The one copy of `spec` that the queue's jobs share. Of those with a key it is the options that are shared.
+    /// The one copy of `spec` that the queue's jobs share. Of those with keys it is the options that are shared.
     pub(super) fn share(&mut self, spec: &Arc<Spec>) -> Arc<Spec> {
-        if spec.key.is_some() {
+        if spec.has_keys() {
             return match self.recent.iter().find(|known| known.options == spec.options) {
                 Some(known) if !Arc::ptr_eq(&known.options, &spec.options) => {
-                    Arc::new(Spec { options: known.options.clone(), key: spec.key })
+                    Arc::new(spec.with_options(known.options.clone()))
                 }
                 Some(_) => spec.clone(),
                 None => {
-                    self.remember(Arc::new(Spec { options: spec.options.clone(), key: None }));
+                    self.remember(Arc::new(Spec { key: None, unique: None, ..(**spec).clone() }));
                     spec.clone()
                 }
             };
@@ -261,6 +283,9 @@ impl Queue {
     pub(super) fn enter(&mut self, range: IdRange, job: &Job) {
         let kind = job.kind();
         self.counts.add(kind, range.len);
+        if job.spec.unique.is_some() {
+            self.note_unique(range, job, UniqueKeys::insert);
+        }
         if let Some(key) = job.spec.key {
             match kind {
                 StateKind::Ready => {
@@ -274,7 +299,7 @@ impl Queue {
             return;
         }
         self.by_state[kind as usize].insert(range.first.0, range.len);
-        if let Some(at) = kept_since(&job.state()) {
+        if let Some(at) = kept_since(job) {
             self.kept.insert(at, range);
         }
     }
@@ -283,6 +308,9 @@ impl Queue {
     pub(super) fn leave(&mut self, range: IdRange, job: &Job) {
         let kind = job.kind();
         self.counts.subtract(kind, range.len);
+        if job.spec.unique.is_some() {
+            self.note_unique(range, job, UniqueKeys::remove);
+        }
         if let Some(key) = job.spec.key {
             match kind {
                 StateKind::Ready => {
@@ -295,7 +323,7 @@ impl Queue {
             return self.unready(range, job.spec.priority, job.returned());
         }
         self.by_state[kind as usize].remove(range.first.0, range.len);
-        if let Some(at) = kept_since(&job.state()) {
+        if let Some(at) = kept_since(job) {
             self.kept.remove(at, range);
         }
     }
@@ -343,9 +371,13 @@ impl Queue {
     }
 }
 
-/// Since when a job is kept that is done, cancelled or expired.
-fn kept_since(state: &JobState) -> Option<Time> {
-    match state {
+/// Since when a job is kept that is done, cancelled or expired, and may give way to others: one that holds its unique key
+/// may not.
+pub(super) fn kept_since(job: &Job) -> Option<Time> {
+    if job.spec.unique.is_some() && matches!(job.spec.unique_while, UniqueWhile::Kept(_)) {
+        return None;
+    }
+    match job.state() {
         JobState::Done(end) | JobState::Cancelled(end) | JobState::Expired(end) => Some(end.at),
         JobState::Ready | JobState::Scheduled { .. } | JobState::Leased(_) | JobState::Dead(_) => None,
     }

@@ -55,6 +55,22 @@ pub enum Rejection {
         /// How many jobs are in it.
         jobs: u64,
     },
+    /// A job's unique key is held.
+    #[error(
+        "a job with this unique key is there already: job {id} of queue `{queue}`; nothing was submitted"
+    )]
+    NotUnique {
+        /// The queue.
+        queue: QueueName,
+        /// Who holds it.
+        id: JobId,
+    },
+    /// Two jobs of one submit have the same unique key.
+    #[error("two jobs of this submit have the same unique key in queue `{queue}`; nothing was submitted")]
+    NotUniqueAmongThem {
+        /// The queue.
+        queue: QueueName,
+    },
     /// A submit without jobs.
     #[error("a submit of no jobs: send at least one")]
     NothingToSubmit,
@@ -146,6 +162,16 @@ pub enum EditRejection {
     MovedOn {
         /// The job.
         id: JobId,
+    },
+    /// Another job has its unique key now.
+    #[error("cannot {verb} job {id}: job {by} holds its unique key now")]
+    NotUnique {
+        /// The job.
+        id: JobId,
+        /// What was asked.
+        verb: &'static str,
+        /// Who holds it.
+        by: JobId,
     },
     /// The job's state does not allow it.
     #[error("cannot {verb} job {id}: it is {state}{hint}")]

@@ -2,7 +2,7 @@
 
 use crate::calendar::BadRhythm;
 use crate::core::{
-    EditRejection, Exit, Grant, IdRange, Job, JobId, LeaseId, LeaseRejection, QueueName, Rejection,
+    EditRejection, Exit, Grant, IdRange, Job, JobId, LeaseId, LeaseRejection, QueueName, Receipt, Rejection,
     ScheduleName, StateKind, Time,
 };
 use crate::store::{BlobError, Envelope, Room};
@@ -23,6 +23,8 @@ pub struct Origin {
 pub enum Answer {
     /// The ids of the new jobs.
     Submitted(IdRange),
+    /// One receipt a job, in the order given; where some have unique keys.
+    Received(Vec<Receipt>),
     /// Leased jobs.
     Jobs(Vec<Claimed>),
     /// One result a settle.
@@ -56,6 +58,7 @@ impl Answer {
         const EACH: usize = 64;
         match self {
             Answer::Jobs(jobs) => jobs.iter().map(|job| 4 * EACH + job.bytes()).sum(),
+            Answer::Received(receipts) => receipts.len() * EACH,
             Answer::Settled(results) => results.len() * EACH,
             Answer::Extended(results) => results.len() * EACH,
             Answer::Edited(results) => results.len() * EACH,

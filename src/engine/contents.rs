@@ -1,5 +1,6 @@
 //! What comes with new jobs and no decision depends on: bodies and envelopes, which are stored beside them.
 
+use crate::core::Receipt;
 use bytes::Bytes;
 use smallvec::SmallVec;
 use std::ops::Range;
@@ -35,6 +36,28 @@ impl Contents {
         {
             self.envelopes.push((before..self.bodies.len(), envelope.clone()));
         }
+    }
+
+    /// Leaves those jobs out that are not new.
+    pub(super) fn retain_new(&mut self, receipts: &[Receipt]) {
+        let is_new = |receipt: &Receipt| matches!(receipt, Receipt::New(_));
+        let mut place = 0;
+        self.bodies.retain(|_| {
+            place += 1;
+            is_new(&receipts[place - 1])
+        });
+        // The place that each would have among the new ones: how many of those come before it.
+        let mut before = 0;
+        let mut moved = Vec::with_capacity(receipts.len() + 1);
+        for receipt in receipts {
+            moved.push(before);
+            before += usize::from(is_new(receipt));
+        }
+        moved.push(before);
+        self.envelopes.retain_mut(|(places, _)| {
+            *places = moved[places.start]..moved[places.end];
+            places.start < places.end
+        });
     }
 }
 

@@ -157,6 +157,8 @@ impl Listener<'_> {
             | Event::Cancelled { .. }
             | Event::Buried { .. }
             | Event::Revived { .. }
+            | Event::Prioritized { .. }
+            | Event::Postponed { .. }
             | Event::Deleted { .. }
             | Event::Paused { .. }
             | Event::Resumed { .. }

@@ -401,6 +401,7 @@ impl<S: Store> Engine<S> {
 fn finished(outcome: Result<Outcome, Rejection>) -> Answer {
     match outcome {
         Ok(Outcome::Submitted(ids)) => Answer::Submitted(ids),
+        Ok(Outcome::Received(receipts)) => Answer::Received(receipts),
         Ok(Outcome::Settled(results)) => Answer::Settled(results),
         Ok(Outcome::Extended(results)) => Answer::Extended(results),
         Ok(Outcome::Edited(results)) => Answer::Edited(results),

@@ -1,19 +1,21 @@
 //! Submits: one request, or several of a connection that ask for the same and are decided as one.
 
 use super::{Answer, Contents, Delivery, Engine, Origin, Refusal, finished};
-use crate::core::{Command, Group, Groups, IdRange, JobId, Outcome, Time};
+use crate::core::{Command, Group, Groups, IdRange, JobId, Outcome, Receipt, Sight, Time};
 use crate::store::{Room, Store};
 use bytes::Bytes;
 use smallvec::smallvec;
 
 impl<S: Store> Engine<S> {
-    /// Enqueues jobs, with the contents of all groups, one after the other. Returns what it has no more use for: to drop
+    /// Enqueues jobs, with the contents of all groups, one after the other. What holds their unique keys is changed if `sight`
+    /// has it. Returns what it has no more use for: to drop
     /// very many groups takes long, and need not be done here.
     pub fn submit(
         &mut self,
         origin: Origin,
         groups: impl Into<Groups>,
         contents: impl Into<Contents>,
+        sight: Sight<'_>,
         now: Time,
     ) -> (Groups, Contents) {
         let (groups, mut contents) = (groups.into(), contents.into());
@@ -24,10 +26,18 @@ impl<S: Store> Engine<S> {
             return (groups, contents);
         }
         let command = Command::Submit { groups };
-        let answer = match self.decide(&command, now) {
+        let answer = match self.decide_for(sight, &command, now) {
             Ok(Outcome::Submitted(ids)) => {
                 self.keep(ids.first, &mut contents);
                 Answer::Submitted(ids)
+            }
+            Ok(Outcome::Received(receipts)) => {
+                contents.retain_new(&receipts);
+                let first = receipts.iter().find(|receipt| matches!(receipt, Receipt::New(_)));
+                if let Some(first) = first {
+                    self.keep(first.id(), &mut contents);
+                }
+                Answer::Received(receipts)
             }
             other => finished(other),
         };
@@ -43,18 +53,23 @@ impl<S: Store> Engine<S> {
         origin: Origin,
         groups: impl Into<Groups>,
         contents: impl Into<Contents>,
-        until: Time,
-        now: Time,
+        sight: Sight<'_>,
+        (until, now): (Time, Time),
     ) -> (Groups, Contents) {
         let (groups, contents) = (groups.into(), contents.into());
         if self.too_many_wait(origin, contents.bodies.len()) {
             return (groups, contents);
         }
-        let leftovers = self.submit(origin, groups, contents, now);
-        if let Some(Delivery::Answer(to, Answer::Submitted(ids))) = self.notes.said.last()
-            && *to == origin
-        {
-            let ids: Vec<JobId> = ids.iter().collect();
+        let leftovers = self.submit(origin, groups, contents, sight, now);
+        let ids: Option<Vec<JobId>> = match self.notes.said.last() {
+            Some(Delivery::Answer(to, _)) if *to != origin => None,
+            Some(Delivery::Answer(_, Answer::Submitted(ids))) => Some(ids.iter().collect()),
+            Some(Delivery::Answer(_, Answer::Received(receipts))) => {
+                Some(receipts.iter().map(|receipt| receipt.id()).collect())
+            }
+            _ => None,
+        };
+        if let Some(ids) = ids {
             self.wait(origin, ids, |_, _| false, until, now);
         }
         leftovers
@@ -90,7 +105,7 @@ impl<S: Store> Engine<S> {
         }
         for &(request, count) in requests {
             let own = Contents::of(envelope, bodies.by_ref().take(count as usize));
-            self.submit(Origin { session, request }, of(count), own, now);
+            self.submit(Origin { session, request }, of(count), own, Sight::ALL, now);
         }
     }
 

@@ -8,7 +8,7 @@ mod schedules;
 
 use super::closing::CLOSED_AT_ONCE;
 use super::*;
-use crate::core::{Event, Group, Holder, QueueSettings, Spec, Start, StateKind};
+use crate::core::{Event, Group, Holder, QueueSettings, Sight, Spec, Start, StateKind};
 use crate::store::simulated::{SimulatedDisk, SimulatedStore};
 use crate::store::{Blob, BlobError};
 
@@ -27,12 +27,18 @@ fn queue() -> QueueName {
 }
 
 fn group(count: u64) -> Group {
-    Group { spec: Spec::plain(queue()).into(), count, start: Start::Now, ttl: None }
+    Group {
+        spec: Spec::plain(queue()).into(),
+        count,
+        start: Start::Now,
+        ttl: None,
+        on_conflict: Default::default(),
+    }
 }
 
 fn submit(engine: &mut Engine<SimulatedStore>, count: u64, now: Time) {
     let bodies: Vec<_> = (0..count).map(|n| Bytes::from(n.to_string())).collect();
-    engine.submit(ORIGIN, vec![group(count)], bodies, now);
+    engine.submit(ORIGIN, vec![group(count)], bodies, Sight::ALL, now);
     engine.turn(now).unwrap();
 }
 
@@ -219,7 +225,13 @@ fn submits_that_are_alike_get_together_what_they_get_alone() {
                 let mut bodies = bodies.into_iter();
                 for (request, count) in requests {
                     let own: Vec<_> = bodies.by_ref().take(count as usize).collect();
-                    engine.submit(Origin { session: 1, request }, vec![group(count)], own, Time(0));
+                    engine.submit(
+                        Origin { session: 1, request },
+                        vec![group(count)],
+                        own,
+                        Sight::ALL,
+                        Time(0),
+                    );
                 }
             }
             let answers = format!("{:?}", engine.turn(Time(0)).unwrap().deliveries);
@@ -315,7 +327,7 @@ fn the_envelope_of_many_jobs_is_in_the_commit_once() {
     let mut group = group(50_000);
     std::sync::Arc::make_mut(&mut group.spec).options_mut().has_envelope = true;
     let contents = Contents::of(Some(&envelope), vec![Bytes::new(); 50_000]);
-    engine.submit(ORIGIN, vec![group], contents, Time(0));
+    engine.submit(ORIGIN, vec![group], contents, Sight::ALL, Time(0));
     assert_eq!((engine.envelopes.len(), engine.content_bytes), (1, 700));
     for id in [1, 50_000] {
         assert_eq!(engine.find(Blob::Envelope, JobId(id)).unwrap(), envelope);

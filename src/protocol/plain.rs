@@ -122,8 +122,12 @@ pub(super) fn put_response(response: &Response, out: &mut Vec<u8>) {
         }
         Response::Notice(Notice::Stopping { grace_ms }) => out.put_u64_le(*grace_ms),
         Response::Notice(Notice::Reconfigured) => {}
-        Response::Jobs(_) | Response::Settled(_) | Response::Extended(_) | Response::Output { .. } => {
-            unreachable!("each version has its own form of it")
+        Response::Received(_)
+        | Response::Jobs(_)
+        | Response::Settled(_)
+        | Response::Extended(_)
+        | Response::Output { .. } => {
+            unreachable!("each version that has it has its own form of it")
         }
     }
 }

@@ -3,6 +3,7 @@
 
 use super::request::LeaseRef;
 use super::tagged;
+use super::unique::Receipt;
 use super::wire::Malformed;
 use bytes::Bytes;
 use std::sync::Arc;
@@ -16,6 +17,7 @@ pub(super) const OK: u8 = 0x94;
 pub(super) const BODY: u8 = 0x95;
 pub(super) const OUTPUT: u8 = 0x96;
 pub(super) const PIECE: u8 = 0x97;
+pub(super) const RECEIVED: u8 = 0x98;
 pub(super) const JSON: u8 = 0xa0;
 pub(super) const REVOKED: u8 = 0xc0;
 pub(super) const STOPPING: u8 = 0xc1;
@@ -45,6 +47,8 @@ pub enum Response {
         /// How many.
         count: u64,
     },
+    /// One receipt a job, in the order given; where some have unique keys.
+    Received(Vec<Receipt>),
     /// Leased jobs; none if none was ready in time.
     Jobs(Vec<ClaimedJob>),
     /// One result a settle.
@@ -202,6 +206,8 @@ pub enum ErrorCode {
     WrongState = 7,
     /// The daemon does not know this request, or an option that must be understood: it is older than the client.
     Unsupported = 8,
+    /// Another job has the unique key.
+    NotUnique = 9,
     /// The daemon is draining; try again after its restart.
     Draining = 20,
     /// The queue is full; try again later.
@@ -215,7 +221,7 @@ pub enum ErrorCode {
 }
 
 impl ErrorCode {
-    const ALL: [ErrorCode; 13] = [
+    const ALL: [ErrorCode; 14] = [
         ErrorCode::Malformed,
         ErrorCode::Version,
         ErrorCode::Invalid,
@@ -224,6 +230,7 @@ impl ErrorCode {
         ErrorCode::Forbidden,
         ErrorCode::WrongState,
         ErrorCode::Unsupported,
+        ErrorCode::NotUnique,
         ErrorCode::Draining,
         ErrorCode::QueueFull,
         ErrorCode::DiskFull,
@@ -278,6 +285,7 @@ impl Response {
         match self {
             Response::Welcome { .. } => WELCOME,
             Response::Submitted { .. } => SUBMITTED,
+            Response::Received(_) => RECEIVED,
             Response::Jobs(_) => JOBS,
             Response::Settled(_) => SETTLED,
             Response::Extended(_) => EXTENDED,

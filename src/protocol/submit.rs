@@ -1,6 +1,7 @@
 //! What a submit carries: groups of jobs with the same options, each with its bodies. Bodies are encoded alike in all
 //! versions of the protocol.
 
+use super::unique::Unique;
 use super::wire::{Malformed, Reader};
 use bytes::{BufMut, Bytes};
 use smallvec::SmallVec;
@@ -39,6 +40,8 @@ pub struct JobOptions {
     pub tags: Vec<(String, String)>,
     /// Of jobs of a queue with the same key, only so many run at a time (`per_key`), and in order. Since version 2.
     pub key: Option<String>,
+    /// Of jobs of a queue with the same unique key there is only one. Since version 2.
+    pub unique: Option<Unique>,
 }
 
 /// When a job may run for the first time.

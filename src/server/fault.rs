@@ -22,6 +22,8 @@ pub(crate) enum Kind {
     WrongState,
     /// The daemon does not know it: it is older than the client.
     Unsupported,
+    /// Another job has the unique key.
+    NotUnique,
     /// The daemon is draining.
     Draining,
     /// The queue is full.
@@ -73,6 +75,7 @@ fn kind_of(refusal: &Refusal) -> Kind {
             | ScheduleRejection::MadeByHand { .. } => Kind::WrongState,
             ScheduleRejection::TooMany { .. } => Kind::Busy,
         },
+        Refusal::Core(Rejection::NotUnique { .. } | Rejection::NotUniqueAmongThem { .. }) => Kind::NotUnique,
         Refusal::Core(Rejection::NothingToSubmit) => Kind::Invalid,
         Refusal::Core(Rejection::OutOfIds) | Refusal::Blob(_) => Kind::Internal,
         Refusal::NoRoom(_) => Kind::DiskFull,

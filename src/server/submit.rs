@@ -5,7 +5,7 @@ use super::hub::Hub;
 use super::peer::Peer;
 use super::requests::Asked;
 use crate::access::Right;
-use crate::core::{Group, Groups, Key, SpecOptions, Time};
+use crate::core::{Group, Groups, Key, Sight, Spec, SpecOptions, Time};
 use crate::engine::Contents;
 use crate::store::Store;
 use crate::views::HandlerView;
@@ -64,9 +64,9 @@ pub(crate) fn check_options(attempts: Option<u32>, ttl: Option<Duration>) -> Res
 /// What the text of a key is to the core: the first 16 bytes of its SHA-256. Two texts with the same would be found by
 /// trying 2^64 of them.
 pub(crate) fn key(text: &str) -> Key {
-    let mut key = Key([0; 16]);
-    key.0.copy_from_slice(&Sha256::digest(text)[..16]);
-    key
+    let mut hash = [0; 16];
+    hash.copy_from_slice(&Sha256::digest(text)[..16]);
+    Key::new(hash)
 }
 
 /// Refuses what the caller may not submit. Fills in the priorities of the queues.
@@ -89,16 +89,19 @@ pub(crate) fn allow<S: Store + 'static>(
 }
 
 /// Submits what is allowed; with `until`, waits for the jobs' ends until then. Returns what there is no more use for.
-pub(crate) fn submit<S: Store>(
+pub(crate) fn submit<S: Store + 'static>(
     hub: &Hub<S>,
     asked: Asked<'_>,
     submission: Submission,
     until: Option<Time>,
 ) -> (Groups, Contents) {
     let (Submission { groups, contents, .. }, mut engine) = (submission, hub.engine.borrow_mut());
+    let permissions = hub.permissions(asked.peer);
+    let changes = |spec: &Spec| permissions.change(spec, false).is_ok();
+    let (sight, now) = (Sight::of(&changes), asked.now);
     match until {
-        None => engine.submit(asked.origin, groups, contents, asked.now),
-        Some(until) => engine.submit_and_wait(asked.origin, groups, contents, until, asked.now),
+        None => engine.submit(asked.origin, groups, contents, sight, now),
+        Some(until) => engine.submit_and_wait(asked.origin, groups, contents, sight, (until, now)),
     }
 }
 

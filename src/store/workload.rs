@@ -141,7 +141,7 @@ impl Workload {
     fn submitted(&self, count: u64, kind: u64) -> Event {
         let mut spec = Spec::plain(QueueName::new(&format!("queue-{}", kind % 3)).unwrap());
         spec.options_mut().has_envelope = kind.is_multiple_of(5) && kind > 0;
-        spec.key = (kind % 11 == 3).then_some(Key([kind as u8; 16]));
+        spec.key = (kind % 11 == 3).then_some(Key::new([kind as u8; 16]));
         Event::Submitted {
             jobs: IdRange::new(self.state.next_id(), count),
             spec: Arc::new(spec),

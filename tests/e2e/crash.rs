@@ -125,7 +125,8 @@ async fn churn(client: &Client, round: u64, bodies: &mut HashMap<u64, Vec<u8>>, 
         let body = vec![(n % 251) as u8; size];
         let options = JobOptions { queue: "q".into(), ..JobOptions::default() };
         let group = SubmitGroup { options, bodies: vec![body.clone().into()] };
-        let Ok((id, _)) = client.submit(vec![group]).await else { return };
+        let Ok(receipts) = client.submit(vec![group]).await else { return };
+        let id = receipts.first_id();
         bodies.insert(id, body);
         if n % 3 == 0 {
             let claim = Claim { queues: vec!["q".into()], max: 2, bound: true, ..Claim::default() };

@@ -63,7 +63,7 @@ async fn submit(client: &Client, queue: &str, bodies: &[&str]) -> u64 {
     use musher::protocol::{JobOptions, SubmitGroup};
     let options = JobOptions { queue: queue.into(), ..JobOptions::default() };
     let bodies = bodies.iter().map(|body| body.to_string().into()).collect();
-    client.submit(vec![SubmitGroup { options, bodies }]).await.unwrap().0
+    client.submit(vec![SubmitGroup { options, bodies }]).await.unwrap().first_id()
 }
 
 /// The loop wrote its log itself: once the pipe was full it stood still, deaf for requests and signals.

@@ -78,7 +78,7 @@ fn a_timeout_of_none_is_none_and_a_running_job_says_until_when_it_may() {
         let timeout = async |queue: &str, timeout_ms| {
             let options = JobOptions { queue: queue.into(), timeout_ms, ..JobOptions::default() };
             let group = SubmitGroup { options, bodies: vec!["x".into()] };
-            let (id, _) = daemon.client.submit(vec![group]).await.unwrap();
+            let id = daemon.client.submit(vec![group]).await.unwrap().first_id();
             let job = claim(&daemon.client, queue, true, 0, None).await.unwrap();
             let view = daemon.show(id).await.unwrap();
             let until = view.runs_until.map(|until| until - view.started_at.unwrap());
@@ -100,7 +100,7 @@ fn a_job_that_names_no_priority_has_that_of_its_queue() {
         let submit = async |queue: &str, priority| {
             let options = JobOptions { queue: queue.into(), priority, ..JobOptions::default() };
             let group = SubmitGroup { options, bodies: vec!["x".into()] };
-            let (id, _) = daemon.client.submit(vec![group]).await.unwrap();
+            let id = daemon.client.submit(vec![group]).await.unwrap().first_id();
             daemon.show(id).await.unwrap().priority
         };
         assert_eq!(submit("q", None).await, 5);

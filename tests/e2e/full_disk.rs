@@ -72,7 +72,7 @@ impl Drop for SmallDisk {
 async fn submit(daemon: &Daemon) -> Result<u64, ClientError> {
     let options = JobOptions { queue: "q".into(), ..JobOptions::default() };
     let group = SubmitGroup { options, bodies: vec!["x".into()] };
-    Ok(daemon.client.submit(vec![group]).await?.0)
+    Ok(daemon.client.submit(vec![group]).await?.first_id())
 }
 
 #[test]

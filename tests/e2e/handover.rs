@@ -3,7 +3,7 @@
 
 use crate::helper::{DEADLINE, Home, block_on, until};
 use bytes::BytesMut;
-use musher::client::Client;
+use musher::client::{Client, Receipts};
 use musher::protocol::admin::{AdminRequest, StatusView};
 use musher::protocol::{JobOptions, Request, SubmitGroup, Verdict, split_frame};
 use rustix::process::Signal;
@@ -32,7 +32,7 @@ fn no_submit_is_refused_or_lost_while_daemons_follow_each_other_on_one_socket() 
             }
             let body = format!("{producer}{n}");
             let client = Client::connect(home.socket()).await.expect("every connection is taken");
-            let (id, _) = client.submit(one_job(body.clone())).await.expect("no submit is refused");
+            let id = client.submit(one_job(body.clone())).await.expect("no submit is refused").first_id();
             assert_eq!(acknowledged.borrow_mut().insert(id, body), None, "an id is given once");
         }
     };
@@ -72,7 +72,10 @@ fn a_daemon_that_drains_on_a_socket_that_stays_takes_submits_for_the_next_one() 
         })
         .await;
         let producer = Client::connect(home.socket()).await.unwrap();
-        assert_eq!(producer.submit(one_job("new".into())).await.unwrap(), (2, 1));
+        assert_eq!(
+            producer.submit(one_job("new".into())).await.unwrap(),
+            Receipts::New { first: 2, count: 1 }
+        );
         assert!(daemon.settle(held.lease, Verdict::Complete).await);
         assert_eq!(daemon.ended().await.code(), Some(0));
         let daemon = home.serve_on(&listener).await;

@@ -238,7 +238,7 @@ impl Daemon {
     pub(crate) async fn submit(&self, queue: &str, bodies: &[&str]) -> u64 {
         let options = JobOptions { queue: queue.into(), ..JobOptions::default() };
         let bodies = bodies.iter().map(|body| body.to_string().into()).collect();
-        self.client.submit(vec![SubmitGroup { options, bodies }]).await.unwrap().0
+        self.client.submit(vec![SubmitGroup { options, bodies }]).await.unwrap().first_id()
     }
 
     pub(crate) async fn claim(&self, queue: &str, bound: bool, wait_ms: u64) -> Option<ClaimedJob> {

@@ -28,7 +28,7 @@ fn frame(number: u32, request: &Request) -> Vec<u8> {
 async fn submit_long(daemon: &Daemon, len: usize) -> u64 {
     let options = JobOptions { queue: "long".into(), ..JobOptions::default() };
     let bodies = vec![vec![b'x'; len].into()];
-    daemon.client.submit(vec![SubmitGroup { options, bodies }]).await.unwrap().0
+    daemon.client.submit(vec![SubmitGroup { options, bodies }]).await.unwrap().first_id()
 }
 
 async fn waiting(client: &Client) -> u64 {

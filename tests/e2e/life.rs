@@ -107,8 +107,9 @@ fn a_delayed_job_comes_when_its_time_has_come_and_a_paused_queue_gives_nothing()
     block_on(async {
         let daemon = Home::new("").serve_owned().await;
         let options = JobOptions { queue: "q".into(), start: Start::After(50), ..JobOptions::default() };
-        let (id, _) =
+        let receipts =
             daemon.client.submit(vec![SubmitGroup { options, bodies: vec!["x".into()] }]).await.unwrap();
+        let id = receipts.first_id();
         assert_eq!(daemon.state(id).await, "scheduled");
         daemon.client.done(AdminRequest::Pause { queue: "q".into() }).await.unwrap();
         daemon.until_state(id, "ready").await;

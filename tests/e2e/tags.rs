@@ -1,6 +1,7 @@
 //! Tags lie beside the bodies on the disk: lists, `show` and workers have them, wherever they are at the moment.
 
 use crate::helper::{Daemon, Home, block_on};
+use musher::client::Receipts;
 use musher::protocol::admin::AdminRequest;
 use musher::protocol::{JobOptions, SubmitGroup, Verdict};
 use musher::views::{JobsView, ListQuery};
@@ -20,8 +21,8 @@ async fn submit(daemon: &Daemon, ids: std::ops::Range<u64>) {
         let options = JobOptions { queue: "q".into(), tags: tags_of(id), ..JobOptions::default() };
         SubmitGroup { options, bodies: vec![format!("body {id}").into()] }
     };
-    let (first, count) = daemon.client.submit(ids.clone().map(group).collect()).await.unwrap();
-    assert_eq!((first, count), (ids.start, ids.end - ids.start));
+    let receipts = daemon.client.submit(ids.clone().map(group).collect()).await.unwrap();
+    assert_eq!(receipts, Receipts::New { first: ids.start, count: ids.end - ids.start });
 }
 
 /// All pages of a list.
@@ -109,7 +110,7 @@ fn submits_in_a_row_keep_their_tags() {
         };
         submit().await;
         let (second, third, fourth, fifth) = tokio::join!(submit(), submit(), submit(), submit());
-        assert_eq!([second, third, fourth, fifth].map(|(_, count)| count), [1; 4]);
+        assert_eq!([second, third, fourth, fifth].map(|receipts| receipts.len()), [1; 4]);
         for id in 1..=5 {
             assert_eq!(daemon.show(id).await.unwrap().tags, tags);
         }

@@ -1,6 +1,7 @@
 //! Waiting for the end of jobs that may have ended already.
 
 use crate::helper::{Home, block_on};
+use musher::client::Receipts;
 use musher::protocol::admin::{AdminRequest, EndView};
 use musher::protocol::{Claim, JobOptions, Settle, SubmitGroup, Verdict};
 
@@ -20,7 +21,7 @@ fn a_submit_that_waits_misses_no_end_however_quick_the_worker_is() {
         let producer = async {
             for round in 0..JOBS as u64 {
                 let pending = daemon.client.submit_and_wait(group("q", 1), None).await.unwrap();
-                assert_eq!((pending.first, pending.count), (round + 1, 1));
+                assert_eq!(pending.receipts, Receipts::New { first: round + 1, count: 1 });
                 let ends = pending.ends().await.unwrap();
                 assert_eq!((ends[0].id, ends[0].state.as_str()), (round + 1, "done"));
                 assert_eq!(ends[0].exit_status, Some(0));

@@ -6,7 +6,7 @@ use crate::core::change::Recorder;
 use crate::core::command::{Edit, Only, Outcome};
 use crate::core::event::Event;
 use crate::core::ids::{Ids, JobId};
-use crate::core::job::{QueueName, StateKind};
+use crate::core::job::{Job, QueueName, StateKind};
 use crate::core::rejection::{EditRejection, Rejection};
 
 /// The most ranges that one purge deletes, so that its commit stays small. A purge of more is asked for again.
@@ -32,11 +32,24 @@ impl<R: Recorder> Decision<'_, R> {
         allow(edit, id, job.kind())?;
         let (settings, jobs) = (self.settings_of(job), Ids::from(id));
         Ok(match edit {
-            Edit::Cancel => Event::Cancelled { jobs, end: self.ending(settings.keep_done) },
-            Edit::Bury => Event::Buried { jobs, end: self.ending(settings.keep_dead) },
-            Edit::Retry | Edit::Kick => Event::Revived { jobs },
+            Edit::Cancel => Event::Cancelled { jobs, end: self.ending(job, settings.keep_done) },
+            Edit::Bury => Event::Buried { jobs, end: self.ending(job, settings.keep_dead) },
+            Edit::Retry | Edit::Kick => {
+                self.may_hold_unique(edit, id, job)?;
+                Event::Revived { jobs }
+            }
             Edit::Delete => Event::Deleted { jobs },
         })
+    }
+
+    /// One that has ended may not run again if another one has got its unique key meanwhile.
+    fn may_hold_unique(&self, edit: Edit, id: JobId, job: &Job) -> Result<(), EditRejection> {
+        let key = job.spec.unique.filter(|_| job.kind().is_final() && job.would_hold_unique());
+        let holder = key.and_then(|key| self.unique_holder(&job.spec.queue, key));
+        match holder.filter(|by| *by != id) {
+            Some(by) => Err(EditRejection::NotUnique { id, verb: edit.name(), by }),
+            None => Ok(()),
+        }
     }
 
     /// Deletes what waits in a queue: at most so much that one commit stays small.

@@ -4,7 +4,8 @@ use super::Decision;
 use crate::core::change::{Change, Observer, QueueChange, Recorder};
 use crate::core::event::Event;
 use crate::core::ids::first;
-use crate::core::job::{QueueName, State as JobState};
+use crate::core::job::QueueName;
+use crate::core::queue::kept_since;
 
 /// Sees in which queues jobs have ended that are kept, dead ones aside, and passes all changes on.
 pub(super) struct SeesKept<'a, R> {
@@ -15,9 +16,8 @@ pub(super) struct SeesKept<'a, R> {
 impl<R: Recorder> Observer for SeesKept<'_, R> {
     fn changed(&mut self, change: &Change<'_>) {
         let queue = &change.job.spec.queue;
-        let has_ended =
-            matches!(change.job.state(), JobState::Done(_) | JobState::Cancelled(_) | JobState::Expired(_));
-        if has_ended && !change.forgotten && !self.kept_in.contains(queue) {
+        let may_give_way = kept_since(change.job).is_some();
+        if may_give_way && !change.forgotten && !self.kept_in.contains(queue) {
             self.kept_in.push(queue.clone());
         }
         self.then.changed(change);

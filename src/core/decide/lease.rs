@@ -135,7 +135,7 @@ impl<R: Recorder> Decision<'_, R> {
     /// What a verdict comes to for jobs whose leases are the same; for one of them, unless they are completed.
     fn settled(&self, jobs: IdRange, job: &Job, settings: &QueueSettings, verdict: &Verdict) -> Event {
         let id = jobs.first;
-        let done = |keep| Event::Completed { jobs: jobs.into(), end: self.ending(keep) };
+        let done = |keep| Event::Completed { jobs: jobs.into(), end: self.ending(job, keep) };
         match verdict {
             Verdict::Complete => done(settings.keep_done),
             Verdict::Fail { error, exit, then } => self.failed(id, job, (error, *exit), *then),
@@ -179,7 +179,7 @@ impl<R: Recorder> Decision<'_, R> {
         let next = match then {
             Then::Backoff => self.after_failure(id, job, None),
             Then::RetryAfter(wait) => self.after_failure(id, job, Some(wait)),
-            Then::Bury => AfterFailure::Dead(self.ending(self.settings_of(job).keep_dead)),
+            Then::Bury => AfterFailure::Dead(self.ending(job, self.settings_of(job).keep_dead)),
         };
         Event::Failed { job: id.into(), at: self.moment.now, error: cut(error), exit, next }
     }

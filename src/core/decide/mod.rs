@@ -11,12 +11,13 @@ mod queues;
 mod schedule;
 mod submit;
 mod tick;
+mod unique;
 
 use super::change::Recorder;
 use super::command::{Command, Outcome};
 use super::event::{AfterFailure, Ending, Event};
 use super::ids::JobId;
-use super::job::{Failure, Job, QueueName};
+use super::job::{Failure, Job, QueueName, UniqueWhile};
 use super::queue::Queue;
 use super::rejection::Rejection;
 use super::settings::{Keep, QueueSettings, Settings};
@@ -135,22 +136,27 @@ impl<R: Recorder> Decision<'_, R> {
         let settings = self.settings_of(job);
         let failed = job.failed() + 1;
         if failed >= job.spec.attempts.unwrap_or(settings.attempts) {
-            return AfterFailure::Dead(self.ending(settings.keep_dead));
+            return AfterFailure::Dead(self.ending(job, settings.keep_dead));
         }
         let backoff = job.spec.backoff.unwrap_or(settings.backoff);
         let wait = wait.unwrap_or_else(|| backoff.wait(failed, self.moment.luck_for(id)));
         AfterFailure::Retry(self.moment.now.plus(wait))
     }
 
-    /// The end of a job now, and how long it is then kept.
-    fn ending(&self, keep: Keep) -> Ending {
+    /// The end of a job now, and how long it is then kept: at least as long as it holds its unique key.
+    fn ending(&self, job: &Job, keep: Keep) -> Ending {
         let at = self.moment.now;
         let keep_until = match keep {
             Keep::No => None,
             Keep::For(time) => Some(at.plus(time)),
             Keep::Forever => Some(Time::NEVER),
         };
-        Ending { at, keep_until }
+        match job.spec.unique_while {
+            UniqueWhile::Kept(time) if job.spec.unique.is_some() => {
+                Ending { at, keep_until: keep_until.max(Some(at.plus(time))) }
+            }
+            _ => Ending { at, keep_until },
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 
 use super::Decision;
 use crate::core::change::Recorder;
-use crate::core::command::{Group, Outcome, ScheduleAction, Start};
+use crate::core::command::{Group, OnConflict, Outcome, ScheduleAction, Start};
 use crate::core::event::Event;
 use crate::core::ids::{IdRange, Ids, JobId};
 use crate::core::job::StateKind;
@@ -147,7 +147,9 @@ impl<R: Recorder> Decision<'_, R> {
                 return Ok(false);
             }
             (Overlap::Replace, Some((job, StateKind::Ready | StateKind::Scheduled))) => {
-                let end = self.ending(self.core.settings.of(&plan.spec.queue).keep_done);
+                let keep = self.core.settings.of(&plan.spec.queue).keep_done;
+                let end = self.state().job(job).map(|job| self.ending(job, keep));
+                let end = end.expect("a job that waits is there");
                 self.emit(Event::Cancelled { jobs: Ids::from(job), end });
             }
             (Overlap::Allow | Overlap::Replace, _) | (_, None) => {}
@@ -216,7 +218,7 @@ impl<R: Recorder> Decision<'_, R> {
             }
             _ => plan.spec.clone(),
         };
-        Group { spec, count: 1, start: Start::Now, ttl: plan.ttl }
+        Group { spec, count: 1, start: Start::Now, ttl: plan.ttl, on_conflict: OnConflict::default() }
     }
 
     /// Both events of one job; there is room for it.

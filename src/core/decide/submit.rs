@@ -26,6 +26,9 @@ impl<R: Recorder> Decision<'_, R> {
         if count > u64::MAX - first.0 {
             return Err(Rejection::OutOfIds);
         }
+        if groups.iter().any(|group| group.count > 0 && group.spec.unique.is_some()) {
+            return self.submit_unique(groups, count);
+        }
         self.make_room(groups)?;
         let mut next = first;
         for group in groups.iter().filter(|group| group.count > 0) {

@@ -23,7 +23,7 @@ impl<R: Recorder> Decision<'_, R> {
             match job.state() {
                 JobState::Leased(_) => lost.push_range(part),
                 JobState::Scheduled { .. } | JobState::Ready if job.expires_at() <= now => {
-                    let end = self.ending(self.settings_of(job).keep_done);
+                    let end = self.ending(job, self.settings_of(job).keep_done);
                     expired.push(Event::Expired { jobs: part.into(), end });
                 }
                 JobState::Scheduled { .. } => ripe.push_range(part),

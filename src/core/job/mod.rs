@@ -4,7 +4,7 @@
 mod spec;
 mod state;
 
-pub use spec::{BadQueueName, Key, Priority, QueueName, Spec, SpecOptions};
+pub use spec::{BadQueueName, Key, Priority, QueueName, Spec, SpecOptions, UniqueWhile};
 pub use state::{Final, Holder, Lease, State, StateKind};
 
 use super::ids::JobId;
@@ -327,6 +327,34 @@ impl Job {
             StateKind::Cancelled | StateKind::Expired => None,
             StateKind::Scheduled | StateKind::Ready | StateKind::Leased | StateKind::Dead => newest?.exit,
         }
+    }
+
+    /// Until when it holds its unique key: [`Time::NEVER`] while nobody knows when that ends; `None` if it does not.
+    pub(super) fn holds_unique_until(&self) -> Option<Time> {
+        self.spec.unique?;
+        match (self.state(), self.spec.unique_while) {
+            (State::Scheduled { .. } | State::Ready, UniqueWhile::Waiting) => {
+                (self.attempt() == Attempt(0)).then_some(Time::NEVER)
+            }
+            (_, UniqueWhile::Waiting) => None,
+            (State::Scheduled { .. } | State::Ready | State::Leased(_), _) => Some(Time::NEVER),
+            (_, UniqueWhile::Unfinished) => None,
+            (
+                State::Done(end) | State::Dead(end) | State::Cancelled(end) | State::Expired(end),
+                UniqueWhile::Kept(time),
+            ) => Some(end.at.plus(time)),
+        }
+    }
+
+    /// Whether it would hold its unique key if it were made ready by hand.
+    pub(super) fn would_hold_unique(&self) -> bool {
+        let has_begun = self.attempt() > Attempt(0);
+        self.spec.unique.is_some() && !(has_begun && self.spec.unique_while == UniqueWhile::Waiting)
+    }
+
+    /// When it may run, if it is scheduled.
+    pub(super) fn due(&self) -> Option<Time> {
+        (self.kind == StateKind::Scheduled).then_some(self.when)
     }
 
     /// The one moment at which time alone changes this job.

@@ -2,6 +2,7 @@
 
 use crate::core::retry::Backoff;
 use std::fmt;
+use std::num::NonZeroU64;
 use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
@@ -68,24 +69,63 @@ impl fmt::Display for QueueName {
     }
 }
 
-/// What the producer asked for: options, which many jobs have in common, and a key, which few have. Equal neighbours share
+/// What the producer asked for: options, which many jobs have in common, and keys, which few have. Equal neighbours share
 /// one `Spec`, and those that differ only in their keys share the options.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Spec {
     /// The options. They are read as if they were fields of the spec.
     pub options: Arc<SpecOptions>,
-    /// The key; `None` for most.
+    /// The concurrency key; `None` for most.
     pub key: Option<Key>,
+    /// The unique key; `None` for most. How long the job holds it is one of the options.
+    pub unique: Option<Key>,
 }
 
-/// What a concurrency key's text is to the core: a hash of it, long enough that no two texts have the same.
+// A million jobs with keys take as many of these, and with their counters they fit into 56 bytes.
+const _: () = assert!(size_of::<Spec>() <= 40);
+
+/// What the text of a key is to the core: a hash of it, long enough that no two texts have the same.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Key(pub [u8; 16]);
+pub struct Key {
+    /// Never zero, so that a key that is not there takes no more room than one that is.
+    high: NonZeroU64,
+    low: u64,
+}
+
+impl Key {
+    /// The key of a hash. Its first half must not be all zero, which no real one is; it is taken for one then.
+    pub fn new(hash: [u8; 16]) -> Key {
+        let number = u128::from_be_bytes(hash);
+        let high = NonZeroU64::new((number >> 64) as u64).unwrap_or(NonZeroU64::MIN);
+        Key { high, low: number as u64 }
+    }
+
+    /// The hash.
+    pub fn hash(self) -> [u8; 16] {
+        self.number().to_be_bytes()
+    }
+
+    fn number(self) -> u128 {
+        u128::from(self.high.get()) << 64 | u128::from(self.low)
+    }
+}
 
 impl fmt::Debug for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Key({:032x})", u128::from_be_bytes(self.0))
+        write!(f, "Key({:032x})", self.number())
     }
+}
+
+/// How long a job holds its unique key: until then no other job of its queue gets it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum UniqueWhile {
+    /// Until its first attempt begins. What comes back after that does not hold it again.
+    Waiting,
+    /// Until it has ended.
+    #[default]
+    Unfinished,
+    /// Until so long after its end. It is kept as long as that.
+    Kept(Duration),
 }
 
 /// The options of a job.
@@ -101,7 +141,9 @@ pub struct SpecOptions {
     pub backoff: Option<Backoff>,
     /// How long one attempt may run, zero for without end; the queue's setting if not given. Enforced by the worker.
     pub timeout: Option<Duration>,
-    /// Whether something for people and workers (tags, the key's text) is stored beside its body: jobs that differ
+    /// How long it holds its unique key, if it has one.
+    pub unique_while: UniqueWhile,
+    /// Whether something for people and workers (tags, the texts of keys) is stored beside its body: jobs that differ
     /// only in what that is are alike.
     pub has_envelope: bool,
     /// The user who submitted it.
@@ -117,6 +159,7 @@ impl SpecOptions {
             attempts: None,
             backoff: None,
             timeout: None,
+            unique_while: UniqueWhile::default(),
             has_envelope: false,
             owner: 0,
         }
@@ -132,6 +175,21 @@ impl Spec {
     /// The same with a key.
     pub fn with_key(self, key: Option<Key>) -> Spec {
         Spec { key, ..self }
+    }
+
+    /// The same with a unique key.
+    pub fn with_unique(self, unique: Option<Key>) -> Spec {
+        Spec { unique, ..self }
+    }
+
+    /// The same with other options.
+    pub fn with_options(&self, options: Arc<SpecOptions>) -> Spec {
+        Spec { options, ..*self }
+    }
+
+    /// Whether it has a key of any kind, so that few others are like it.
+    pub fn has_keys(&self) -> bool {
+        self.key.is_some() || self.unique.is_some()
     }
 
     /// The options, to be changed.
@@ -150,7 +208,7 @@ impl Deref for Spec {
 
 impl From<SpecOptions> for Spec {
     fn from(options: SpecOptions) -> Spec {
-        Spec { options: options.into(), key: None }
+        Spec { options: options.into(), key: None, unique: None }
     }
 }
 

@@ -41,6 +41,8 @@ fn samples(jobs: Ids) -> Vec<(Event, bool)> {
         (Event::Interrupted { jobs: jobs.clone() }, false),
         (Event::Ripened { jobs: jobs.clone() }, false),
         (Event::Revived { jobs: jobs.clone() }, false),
+        (Event::Prioritized { jobs: jobs.clone(), priority: Priority(3) }, false),
+        (Event::Postponed { jobs: jobs.clone(), due: AT }, false),
         (Event::Deleted { jobs: jobs.clone() }, true),
         (Event::Paused { queue: name("q") }, false),
         (Event::Resumed { queue: name("q") }, false),
@@ -71,6 +73,7 @@ fn has_sample(event: &Event) -> bool {
         Event::Revived { .. } | Event::Deleted { .. } | Event::Paused { .. } | Event::Resumed { .. } => true,
         Event::OverridesSet { .. } => true,
         Event::CircuitChanged { .. } => true,
+        Event::Prioritized { .. } | Event::Postponed { .. } => true,
         Event::RateUsed { .. } | Event::QueueForgotten { .. } | Event::Schedule { .. } => true,
     }
 }

@@ -133,7 +133,7 @@ fn a_claim_goes_on_to_the_next_queue() {
 
 /// Jobs for `q` with a key each, by their numbers.
 fn keyed(keys: &[u8]) -> Vec<Group> {
-    let spec = |key: u8| Spec::plain(name("q")).with_key(Some(Key([key; 16])));
+    let spec = |key: u8| Spec::plain(name("q")).with_key(Some(Key::new([key; 16])));
     keys.iter().map(|key| Group { spec: spec(*key).into(), ..group("q", 1) }).collect()
 }
 
@@ -202,8 +202,8 @@ fn blocked_keys_are_not_looked_at() {
     (world.settings().per_key, world.checks) = (Some(1), false);
     let spec = |n: u64| {
         let mut key = [0; 16];
-        key[..8].copy_from_slice(&n.to_be_bytes());
-        Spec::plain(name("q")).with_key(Some(Key(key)))
+        key[8..].copy_from_slice(&n.to_be_bytes());
+        Spec::plain(name("q")).with_key(Some(Key::new(key)))
     };
     let pairs = (0..20_000).map(|n| Group { spec: spec(n).into(), ..group("q", 2) });
     world.submit(pairs.collect());

@@ -16,4 +16,5 @@ mod schedules;
 mod sequences;
 mod table;
 mod turns;
+mod unique;
 mod world;

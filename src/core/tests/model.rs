@@ -3,6 +3,7 @@
 
 mod edits;
 mod overrides;
+mod unique;
 
 use crate::core::*;
 use std::sync::Arc;
@@ -96,11 +97,14 @@ impl Model {
         if count == 0 {
             return Err(Rejection::NothingToSubmit);
         }
-        let mut names: Vec<_> = groups.iter().map(|group| &group.spec.queue).collect();
+        let unique = groups.iter().any(|group| group.spec.unique.is_some());
+        let new = self.new_ones(&groups)?;
+        let mut names: Vec<_> =
+            new.iter().filter(|(_, count)| *count > 0).map(|(group, _)| &group.spec.queue).collect();
         names.sort();
         names.dedup();
         for name in &names {
-            let more: u64 = groups.iter().filter(|g| g.spec.queue == **name).map(|g| g.count).sum();
+            let more: u64 = new.iter().filter(|(g, _)| g.spec.queue == **name).map(|(_, count)| count).sum();
             let len =
                 self.jobs.iter().filter(|(_, job)| job.spec.queue == **name && waits(job)).count() as u64;
             let limit = self.settings.of(name).backlog;
@@ -110,38 +114,17 @@ impl Model {
         }
         self.make_room(&names)?;
         let first = self.submitted + 1;
+        let mut receipts = Vec::new();
         for group in groups {
-            let due = match group.start {
-                Start::Now => 0,
-                Start::After(delay) => self.now + millis(delay),
-                Start::At(time) => time.0,
-            };
             for _ in 0..group.count {
-                self.submitted += 1;
-                let second = Time(self.now / 1000 * 1000);
-                let is_new = self.queue(&group.spec.queue).is_none();
-                let row = self.row(&group.spec.queue);
-                row.totals.submitted += 1;
-                row.used = second;
-                if is_new {
-                    row.maker = Some(0);
-                }
-                let state =
-                    if due > self.now { JobState::Scheduled { due: Time(due) } } else { JobState::Ready };
-                let job = Plain {
-                    spec: group.spec.clone(),
-                    submitted_at: Time(self.now / 1000 * 1000),
-                    expires_at: group.ttl.map_or(Time::NEVER, |ttl| Time(self.now + millis(ttl))),
-                    state,
-                    attempt: Attempt(0),
-                    started: None,
-                    failed: 0,
-                    crashes: 0,
-                    later: 0,
-                    failures: Vec::new(),
-                };
-                self.jobs.push((self.submitted, job));
+                receipts.push(match self.holder(group) {
+                    Some(at) => self.conflict(group, at),
+                    None => self.arrive(group),
+                });
             }
+        }
+        if unique {
+            return Ok(Outcome::Received(receipts));
         }
         Ok(Outcome::Submitted(IdRange { first: JobId(first), len: count }))
     }
@@ -164,6 +147,42 @@ impl Model {
         }
         self.queues.retain(|row| idle[..over].iter().all(|(_, name)| *name != row.name));
         Ok(())
+    }
+
+    fn arrive(&mut self, group: &Group) -> Receipt {
+        let due = self.starts(group);
+        self.submitted += 1;
+        let second = Time(self.now / 1000 * 1000);
+        let is_new = self.queue(&group.spec.queue).is_none();
+        let row = self.row(&group.spec.queue);
+        row.totals.submitted += 1;
+        row.used = second;
+        if is_new {
+            row.maker = Some(0);
+        }
+        let state = if due > self.now { JobState::Scheduled { due: Time(due) } } else { JobState::Ready };
+        let job = Plain {
+            spec: group.spec.clone(),
+            submitted_at: Time(self.now / 1000 * 1000),
+            expires_at: group.ttl.map_or(Time::NEVER, |ttl| Time(self.now + millis(ttl))),
+            state,
+            attempt: Attempt(0),
+            started: None,
+            failed: 0,
+            crashes: 0,
+            later: 0,
+            failures: Vec::new(),
+        };
+        self.jobs.push((self.submitted, job));
+        Receipt::New(JobId(self.submitted))
+    }
+
+    fn starts(&self, group: &Group) -> u64 {
+        match group.start {
+            Start::Now => 0,
+            Start::After(delay) => self.now + millis(delay),
+            Start::At(time) => time.0,
+        }
     }
 
     fn claim(&mut self, claim: &Claim) -> Result<Outcome, Rejection> {
@@ -390,10 +409,12 @@ impl Model {
 
     /// The job at this place has ended. A forgotten one keeps its place until the command is over.
     fn end(&mut self, at: usize, state: fn(Final) -> JobState, keep: fn(&QueueSettings) -> Keep) {
-        let keep_until = match keep(self.settings_of(at)) {
-            Keep::No => return self.jobs[at].1.state = JobState::Dead(FORGOTTEN),
-            Keep::For(time) => Time(self.now + millis(time)),
-            Keep::Forever => Time::NEVER,
+        let own = unique::kept_for(&self.jobs[at].1).map(|time| Time(self.now + millis(time)));
+        let keep_until = match (keep(self.settings_of(at)), own) {
+            (Keep::No, None) => return self.jobs[at].1.state = JobState::Dead(FORGOTTEN),
+            (Keep::No, Some(own)) => own,
+            (Keep::For(time), own) => own.unwrap_or(Time(0)).max(Time(self.now + millis(time))),
+            (Keep::Forever, _) => Time::NEVER,
         };
         self.jobs[at].1.state = state(Final { at: Time(self.now), keep_until });
     }
@@ -402,7 +423,8 @@ impl Model {
     fn trim(&mut self, ended: &[usize]) {
         for at in ended {
             let is_kept = |job: &Plain| {
-                matches!(job.state, JobState::Done(_) | JobState::Cancelled(_) | JobState::Expired(_))
+                unique::kept_for(job).is_none()
+                    && matches!(job.state, JobState::Done(_) | JobState::Cancelled(_) | JobState::Expired(_))
             };
             let name = self.jobs[*at].1.spec.queue.clone();
             let max = self.settings.of(&name).keep_done_max as usize;

@@ -67,11 +67,26 @@ fn new_group() -> impl Strategy<Value = Group> {
             ..SpecOptions::plain(queue)
         });
     let plain = queue().prop_map(SpecOptions::plain);
-    let key = prop::option::weighted(0.4, (0..3u8).prop_map(|n| Key([n; 16])));
-    (prop_oneof![spec, plain], key, 0..5u64, start, prop::option::weighted(0.3, wait())).prop_map(
-        |(options, key, count, start, ttl)| {
-            let spec = Spec::from(options).with_key(key).into();
-            Group { spec, count, start, ttl }
+    let key = prop::option::weighted(0.4, (0..3u8).prop_map(|n| Key::new([n; 16])));
+    let unique = prop::option::weighted(0.3, (0..4u8).prop_map(|n| Key::new([n; 16])));
+    let held = prop_oneof![
+        Just(UniqueWhile::Waiting),
+        Just(UniqueWhile::Unfinished),
+        wait().prop_map(UniqueWhile::Kept),
+    ];
+    let on_conflict = prop_oneof![
+        Just(OnConflict::Existing),
+        Just(OnConflict::Raise),
+        prop::option::of(wait()).prop_map(|max| OnConflict::Debounce { max }),
+        Just(OnConflict::Reject),
+    ];
+    let unique = (unique, held, on_conflict);
+    (prop_oneof![spec, plain], (key, unique), 0..5u64, start, prop::option::weighted(0.3, wait())).prop_map(
+        |(options, (key, (unique, unique_while, on_conflict)), count, start, ttl)| {
+            let unique_while = if unique.is_some() { unique_while } else { UniqueWhile::default() };
+            let options = SpecOptions { unique_while, ..options };
+            let spec = Spec::from(options).with_key(key).with_unique(unique).into();
+            Group { spec, count, start, ttl, on_conflict }
         },
     )
 }
@@ -187,6 +202,19 @@ impl Promises {
                 let queues = after.1.iter().filter_map(queue_row);
                 let arrived = queues.map(|q| q.totals.submitted - submitted(&before.1, &q.name)).sum::<u64>();
                 assert_eq!(arrived, ids.len, "all jobs of a submit arrive");
+            }
+            Ok(Outcome::Received(receipts)) => {
+                for receipt in receipts {
+                    match receipt {
+                        Receipt::New(id) => {
+                            assert!(id.0 > self.newest_id, "ids are never used twice");
+                            self.newest_id = id.0;
+                        }
+                        Receipt::Existing(id) | Receipt::Changed(id) => {
+                            assert!(job_in(after, *id).is_some(), "who holds a unique key is there");
+                        }
+                    }
+                }
             }
             Ok(Outcome::Claimed(grants)) => {
                 for grant in grants {

@@ -54,7 +54,13 @@ pub(super) fn secs(n: u64) -> Duration {
 
 /// `count` jobs for `queue` with nothing else asked for.
 pub(super) fn group(queue: &str, count: u64) -> Group {
-    Group { spec: Spec::plain(name(queue)).into(), count, start: Start::Now, ttl: None }
+    Group {
+        spec: Spec::plain(name(queue)).into(),
+        count,
+        start: Start::Now,
+        ttl: None,
+        on_conflict: OnConflict::Existing,
+    }
 }
 
 impl World {

@@ -122,7 +122,7 @@ fn a_claim_for_several_queues_waits_for_any() {
     engine.claim(Origin { session: 2, request: 2 }, Claim { queues, ..claim(5) }, Time::NEVER, Time(1));
     assert_eq!(served(&mut engine, Time(1)), 0);
     let group = Group { spec: Spec::plain(other).into(), ..group(1) };
-    engine.submit(ORIGIN, vec![group], vec![Bytes::new()], Time(2));
+    engine.submit(ORIGIN, vec![group], vec![Bytes::new()], Sight::ALL, Time(2));
     assert_eq!(served(&mut engine, Time(2)), 1);
     // Nobody waits for the first one any more.
     complete(&mut engine, 1, Time(3));
@@ -134,9 +134,9 @@ fn a_claim_for_several_queues_waits_for_any() {
 fn keys_and_a_drain_wake_whoever_waits() {
     let disk = SimulatedDisk::new(1);
     let mut engine = limited(&disk, |settings| settings.per_key = Some(1));
-    let spec = Spec::plain(queue()).with_key(Some(crate::core::Key([7; 16])));
+    let spec = Spec::plain(queue()).with_key(Some(crate::core::Key::new([7; 16])));
     let group = Group { spec: spec.into(), ..group(3) };
-    engine.submit(ORIGIN, vec![group], vec![Bytes::new(); 3], Time(0));
+    engine.submit(ORIGIN, vec![group], vec![Bytes::new(); 3], Sight::ALL, Time(0));
     let Answer::Jobs(jobs) = claimed(&mut engine, 5, Time(0)) else { panic!("jobs") };
     assert_eq!(jobs.len(), 1);
     wait(&mut engine, Time(1));

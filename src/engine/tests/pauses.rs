@@ -54,7 +54,7 @@ fn requests_that_come_first_after_a_pause_hide_it_not() {
     let disk = SimulatedDisk::new(1);
     let mut engine = leased(&disk);
     let late = Time(100_000);
-    engine.submit(ORIGIN, vec![group(1)], vec![Bytes::new()], late);
+    engine.submit(ORIGIN, vec![group(1)], vec![Bytes::new()], Sight::ALL, late);
     engine.turn(late).unwrap();
     assert_eq!(kind(&engine, 1), StateKind::Leased);
 }

@@ -2,7 +2,7 @@
 //! and the server become wire types.
 
 use crate::clock::Clock;
-use crate::core::{EditRejection, LeaseId, LeaseRejection, Time};
+use crate::core::{EditRejection, LeaseId, LeaseRejection, Receipt, Time};
 use crate::engine::{Answer, Claimed, Origin};
 use crate::protocol::{self as wire, ErrorCode, LeaseFault, LeaseRef, Response, Version, put_head};
 use crate::server::operators::{ends, tags};
@@ -14,6 +14,7 @@ use serde::Serialize;
 pub(super) fn answer(version: Version, request: u32, answer: Answer, clock: &Clock, out: &mut Outbox) {
     let response = match answer {
         Answer::Submitted(ids) => Response::Submitted { first: ids.first.0, count: ids.len },
+        Answer::Received(receipts) => Response::Received(receipts.into_iter().map(receipt).collect()),
         Answer::Jobs(jobs) => {
             let at = (clock.now(), clock.ahead_ms());
             Response::Jobs(jobs.into_iter().map(|job| claimed(job, at)).collect())
@@ -100,6 +101,15 @@ pub(super) fn notice(notice: Notice) -> wire::Notice {
     }
 }
 
+fn receipt(receipt: Receipt) -> wire::Receipt {
+    let what = match receipt {
+        Receipt::New(_) => wire::Received::New,
+        Receipt::Existing(_) => wire::Received::Existing,
+        Receipt::Changed(_) => wire::Received::Changed,
+    };
+    wire::Receipt { id: receipt.id().0, what }
+}
+
 fn claimed(job: Claimed, (now, ahead_ms): (Time, i64)) -> wire::ClaimedJob {
     let Claimed { grant, body, envelope } = job;
     let spec = &grant.spec;
@@ -150,6 +160,7 @@ fn code_of(kind: Kind) -> ErrorCode {
         Kind::Forbidden => ErrorCode::Forbidden,
         Kind::WrongState => ErrorCode::WrongState,
         Kind::Unsupported => ErrorCode::Unsupported,
+        Kind::NotUnique => ErrorCode::NotUnique,
         Kind::Draining => ErrorCode::Draining,
         Kind::QueueFull => ErrorCode::QueueFull,
         Kind::DiskFull => ErrorCode::DiskFull,

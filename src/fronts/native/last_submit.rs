@@ -87,8 +87,10 @@ impl LastSubmit {
     }
 
     pub(super) fn remember(&self, head: &[u8], (group, envelope): (&Group, Option<&Bytes>), epoch: u64) {
-        // What a point in time means depends on the wall clock of the moment.
-        if head.len() <= HEAD_MAX && !matches!(group.start, Start::At(_)) {
+        // What a point in time means depends on the wall clock of the moment; and who submits with a unique key has another
+        // one each time.
+        let differs = matches!(group.start, Start::At(_)) || group.spec.unique.is_some();
+        if head.len() <= HEAD_MAX && !differs {
             let head = Bytes::copy_from_slice(head);
             let (group, envelope) = (group.clone(), envelope.cloned());
             self.0.replace(Some(Known { epoch, head, group, envelope }));
@@ -143,7 +145,7 @@ mod tests {
 
     fn group(queue: &str) -> Group {
         let spec = Spec::plain(queue_name(queue).unwrap()).into();
-        Group { spec, count: 1, start: Start::Now, ttl: None }
+        Group { spec, count: 1, start: Start::Now, ttl: None, on_conflict: Default::default() }
     }
 
     #[test]

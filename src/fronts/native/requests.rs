@@ -56,6 +56,7 @@ pub(super) fn unreadable(fault: wire::Fault) -> Fault {
         ErrorCode::Forbidden => Kind::Forbidden,
         ErrorCode::WrongState => Kind::WrongState,
         ErrorCode::Unsupported => Kind::Unsupported,
+        ErrorCode::NotUnique => Kind::NotUnique,
         ErrorCode::Draining => Kind::Draining,
         ErrorCode::QueueFull => Kind::QueueFull,
         ErrorCode::DiskFull => Kind::DiskFull,

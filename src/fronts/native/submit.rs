@@ -6,7 +6,7 @@ use super::encode;
 use super::last_submit::{Alike, LastSubmit};
 use super::requests::unreadable;
 use crate::clock::Clock;
-use crate::core::{Group, Priority, Spec, SpecOptions, Start, Time};
+use crate::core::{Group, Key, OnConflict, Priority, Spec, SpecOptions, Start, Time, UniqueWhile};
 use crate::engine::Origin;
 use crate::protocol::{self as wire, Request, SubmitGroup, Version};
 use crate::server::requests::{Asked, millis, queue_name};
@@ -143,31 +143,63 @@ fn group(
         wire::Start::After(ms) => Start::After(millis(ms)),
         wire::Start::At(ms) => Start::At(clock.at_wall(Time(ms))),
     };
-    if options.key.as_deref() == Some("") {
+    let (unique, unique_while, on_conflict) = unique(options.unique.as_ref(), start)?;
+    let texts = (options.key, options.unique.map(|unique| unique.key));
+    if [&texts.0, &texts.1].into_iter().flatten().any(String::is_empty) {
         return Err(Fault::new(Kind::Invalid, "an empty key: leave it out for a job without one"));
     }
-    let key = options.key.as_deref().map(key);
-    let envelope = envelope(options.tags, options.key)?;
+    let key = texts.0.as_deref().map(key);
+    let envelope = envelope(options.tags, texts)?;
     let options_of = SpecOptions {
         queue: queue_name(&options.queue)?,
         priority: options.priority.map(Priority).unwrap_or_default(),
         attempts: options.attempts,
         backoff: options.backoff.map(backoff),
         timeout: options.timeout_ms.map(millis),
+        unique_while,
         has_envelope: envelope.is_some(),
         owner,
     };
-    let spec = Spec::from(options_of).with_key(key).into();
-    Ok((Group { spec, count, start, ttl: options.ttl_ms.map(millis) }, envelope))
+    let spec = Spec::from(options_of).with_key(key).with_unique(unique).into();
+    Ok((Group { spec, count, start, ttl: options.ttl_ms.map(millis), on_conflict }, envelope))
 }
 
-/// The envelope with these tags and this key, if there are any.
-fn envelope(tags: Vec<(String, String)>, key: Option<String>) -> Result<Option<Bytes>, Fault> {
-    if tags.is_empty() && key.is_none() {
+/// A unique key for the core, how long it is held, and what happens if it is.
+fn unique(
+    unique: Option<&wire::Unique>,
+    start: Start,
+) -> Result<(Option<Key>, UniqueWhile, OnConflict), Fault> {
+    let Some(unique) = unique else { return Ok((None, UniqueWhile::default(), OnConflict::default())) };
+    let held = match unique.held {
+        wire::Held::Waiting => UniqueWhile::Waiting,
+        wire::Held::Unfinished | wire::Held::For(0) => UniqueWhile::Unfinished,
+        wire::Held::For(ms) => UniqueWhile::Kept(millis(ms)),
+    };
+    let on_conflict = match unique.on_conflict {
+        wire::OnConflict::Existing => OnConflict::Existing,
+        wire::OnConflict::Raise => OnConflict::Raise,
+        wire::OnConflict::Debounce { .. } if start == Start::Now => {
+            let message =
+                "to debounce without a delay: the job would run at once; say how long it is to wait";
+            return Err(Fault::new(Kind::Invalid, message));
+        }
+        wire::OnConflict::Debounce { max_ms } => OnConflict::Debounce { max: max_ms.map(millis) },
+        wire::OnConflict::Reject => OnConflict::Reject,
+    };
+    Ok((Some(key(&unique.key)), held, on_conflict))
+}
+
+/// The envelope with these tags and the texts of these keys, if there are any.
+fn envelope(
+    tags: Vec<(String, String)>,
+    (key, unique): (Option<String>, Option<String>),
+) -> Result<Option<Bytes>, Fault> {
+    if tags.is_empty() && key.is_none() && unique.is_none() {
         return Ok(None);
     }
     let tags = tags.into_iter().map(|(name, value)| (name.into(), value.into()));
-    let envelope = Envelope::new(tags.collect()).and_then(|tags| tags.with_key(key.map(Into::into)));
+    let envelope = Envelope::new(tags.collect())
+        .and_then(|tags| tags.with_keys(key.map(Into::into), unique.map(Into::into)));
     let envelope = envelope.map_err(|error| Fault::new(Kind::TooLarge, error.to_string()))?;
     Ok(Some(envelope.encode()))
 }

@@ -128,7 +128,7 @@ fn fronts_share_the_jobs() {
         worker.say("claim mails\n").await;
         let options = JobOptions { queue: "mails".into(), ..JobOptions::default() };
         let submitted = native.submit(vec![SubmitGroup { options, bodies: vec!["hello".into()] }]).await;
-        assert_eq!(submitted.unwrap(), (1, 1));
+        assert_eq!(submitted.unwrap(), crate::client::Receipts::New { first: 1, count: 1 });
         assert_eq!(worker.hear().await, "job 1 1 hello\n");
         worker.say("done 1 1\n").await;
         assert_eq!(worker.hear().await, "ok\n");

@@ -26,6 +26,22 @@ fn lease() -> impl Strategy<Value = LeaseRef> {
     any::<(u64, u32)>().prop_map(|(id, attempt)| LeaseRef { id, attempt })
 }
 
+fn receipt() -> impl Strategy<Value = Receipt> {
+    let what = prop_oneof![Just(Received::New), Just(Received::Existing), Just(Received::Changed)];
+    (any::<u64>(), what).prop_map(|(id, what)| Receipt { id, what })
+}
+
+fn unique() -> impl Strategy<Value = Unique> {
+    let held = prop_oneof![Just(Held::Waiting), Just(Held::Unfinished), any::<u64>().prop_map(Held::For)];
+    let on_conflict = prop_oneof![
+        Just(OnConflict::Existing),
+        Just(OnConflict::Raise),
+        any::<Option<u64>>().prop_map(|max_ms| OnConflict::Debounce { max_ms }),
+        Just(OnConflict::Reject),
+    ];
+    (text(), held, on_conflict).prop_map(|(key, held, on_conflict)| Unique { key, held, on_conflict })
+}
+
 fn options() -> impl Strategy<Value = JobOptions> {
     let start =
         prop_oneof![Just(Start::Now), any::<u64>().prop_map(Start::After), any::<u64>().prop_map(Start::At)];
@@ -33,8 +49,9 @@ fn options() -> impl Strategy<Value = JobOptions> {
         |(growth, base_ms, max_ms, jitter_permille)| WireBackoff { growth, base_ms, max_ms, jitter_permille },
     );
     let numbers = any::<(Option<u32>, Option<u64>, Option<u32>, Option<u64>)>();
-    (text(), start, prop::option::of(backoff), numbers, tags(), prop::option::of(text())).prop_map(
-        |(queue, start, backoff, (priority, ttl_ms, attempts, timeout_ms), tags, key)| JobOptions {
+    let keys = (prop::option::of(text()), prop::option::of(unique()));
+    (text(), start, prop::option::of(backoff), numbers, tags(), keys).prop_map(
+        |(queue, start, backoff, (priority, ttl_ms, attempts, timeout_ms), tags, (key, unique))| JobOptions {
             queue,
             priority,
             start,
@@ -44,6 +61,7 @@ fn options() -> impl Strategy<Value = JobOptions> {
             timeout_ms,
             tags,
             key,
+            unique,
         },
     )
 }
@@ -181,6 +199,7 @@ fn response() -> impl Strategy<Value = Response> {
     );
     prop_oneof![
         any::<(u64, u64)>().prop_map(|(first, count)| Response::Submitted { first, count }),
+        prop::collection::vec(receipt(), 0..5).prop_map(Response::Received),
         prop::collection::vec(job, 0..4).prop_map(Response::Jobs),
         prop::collection::vec(settled, 0..4).prop_map(Response::Settled),
         prop::collection::vec(extended, 0..4).prop_map(Response::Extended),
@@ -231,7 +250,7 @@ fn request_in(version: Version, mut request: Request) -> Request {
     if let (Version::One, Request::Submit(groups) | Request::SubmitAndWait { groups, .. }) =
         (version, &mut request)
     {
-        groups.iter_mut().for_each(|group| group.options.key = None);
+        groups.iter_mut().for_each(|group| (group.options.key, group.options.unique) = (None, None));
     }
     if let (Version::One, Request::Settle(items)) = (version, &mut request) {
         items.iter_mut().for_each(|item| item.verdict = verdict_in_1(item.verdict.clone()));
@@ -242,6 +261,9 @@ fn request_in(version: Version, mut request: Request) -> Request {
 fn response_in(version: Version, mut response: Response) -> Response {
     if let (Version::One, Response::Jobs(jobs)) = (version, &mut response) {
         jobs.iter_mut().for_each(|job| job.key = None);
+    }
+    if let (Version::One, Response::Received(_)) = (version, &response) {
+        return Response::Ok;
     }
     response
 }

@@ -73,6 +73,7 @@ pub(super) fn get_group(reader: &mut Reader) -> Result<SubmitGroup, Malformed> {
         _ => Start::Now,
     };
     let options = JobOptions {
+        unique: None,
         queue,
         priority: (!has(USUAL)).then_some(priority),
         start,

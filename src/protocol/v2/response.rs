@@ -5,9 +5,10 @@ use super::submit::{get_tags, put_tags};
 use crate::protocol::plain;
 use crate::protocol::request::LeaseRef;
 use crate::protocol::response::{
-    BODY, ClaimedJob, EXTENDED, JOBS, JSON, LeaseFault, OUTPUT, PIECE, Response, SETTLED,
+    BODY, ClaimedJob, EXTENDED, JOBS, JSON, LeaseFault, OUTPUT, PIECE, RECEIVED, Response, SETTLED,
 };
 use crate::protocol::tagged;
+use crate::protocol::unique::{get_receipts, put_receipts};
 use crate::protocol::wire::{Malformed, Reader, put_text};
 use bytes::{BufMut, Bytes};
 use std::sync::Arc;
@@ -29,6 +30,7 @@ const LOST: u8 = 2;
 
 pub(in crate::protocol) fn put(response: &Response, out: &mut Vec<u8>) {
     match response {
+        Response::Received(receipts) => put_receipts(out, receipts),
         Response::Jobs(jobs) => {
             out.put_u32_le(jobs.len() as u32);
             jobs.iter().for_each(|job| put_job(out, job));
@@ -55,6 +57,7 @@ pub(in crate::protocol) fn get(kind: u8, payload: Bytes) -> Result<Response, Mal
     let mut reader = Reader::new(payload);
     let reader = &mut reader;
     let response = match kind {
+        RECEIVED => Response::Received(get_receipts(reader)?),
         JOBS => {
             let count = reader.count(LEAST, "jobs")?;
             Response::Jobs(plain::get_jobs(reader, count, get_job)?)

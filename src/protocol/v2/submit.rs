@@ -3,6 +3,7 @@
 use crate::protocol::response::Fault;
 use crate::protocol::submit::{JobOptions, Start, SubmitGroup, WireBackoff, get_bodies, growth, put_bodies};
 use crate::protocol::tagged::{self, Value};
+use crate::protocol::unique::{get_unique, put_unique};
 use crate::protocol::wire::{Malformed, Reader, TAGS_MAX, put_text, split_text, text_len};
 use bytes::BufMut;
 
@@ -28,7 +29,8 @@ pub(super) fn put_group(out: &mut Vec<u8>, group: &SubmitGroup) {
 }
 
 fn put_options(out: &mut Vec<u8>, options: &JobOptions) {
-    let JobOptions { queue: _, priority, start, ttl_ms, attempts, backoff, timeout_ms, tags, key } = options;
+    let JobOptions { queue: _, priority, start, ttl_ms, attempts, backoff, timeout_ms, tags, key, unique } =
+        options;
     let mut put = |number, value: Option<u64>| {
         if let Some(value) = value {
             tagged::put_number(out, number, value);
@@ -52,6 +54,9 @@ fn put_options(out: &mut Vec<u8>, options: &JobOptions) {
     if let Some(key) = key {
         tagged::put_bytes(out, KEY | tagged::MUST, key.as_bytes());
     }
+    if let Some(unique) = unique {
+        put_unique(out, unique);
+    }
     tagged::put_end(out);
 }
 
@@ -71,7 +76,7 @@ pub(super) fn get_group(reader: &mut Reader) -> Result<SubmitGroup, Fault> {
             TIMEOUT => options.timeout_ms = Some(value.u64("the timeout")?),
             TAGS => options.tags = get_tags(value)?,
             KEY => options.key = Some(value.text("the key")?),
-            _ => return Ok(false),
+            other => return get_unique(&mut options.unique, other, value),
         }
         Ok(true)
     })?;

@@ -2,7 +2,7 @@
 
 use super::commands;
 use crate::clock::Clock;
-use crate::core::{Exit, Failure, Job, JobId, JobState, StateKind, Time};
+use crate::core::{Exit, Failure, Job, JobId, JobState, StateKind, Time, UniqueWhile};
 use crate::engine::End;
 use crate::server::fault::Fault;
 use crate::server::hub::Hub;
@@ -78,6 +78,12 @@ pub(super) fn view<S: Store + 'static>(hub: &Hub<S>, id: JobId, job: &Job, writt
     let lease = if let JobState::Leased(lease) = job.state() { Some(lease) } else { None };
     let timeout = settings.timeout_of(&job.spec);
     let (exit_status, exit_signal) = exits(job.exit());
+    let (unique_while, unique_for_ms) = match (job.spec.unique, job.spec.unique_while) {
+        (None, _) => (None, None),
+        (Some(_), UniqueWhile::Waiting) => (Some("waiting".into()), None),
+        (Some(_), UniqueWhile::Unfinished) => (Some("unfinished".into()), None),
+        (Some(_), UniqueWhile::Kept(time)) => (None, Some(time.as_millis() as u64)),
+    };
     JobView {
         id: id.0,
         queue: job.spec.queue.as_str().into(),
@@ -109,6 +115,9 @@ pub(super) fn view<S: Store + 'static>(hub: &Hub<S>, id: JobId, job: &Job, writt
         expires_at: some(job.expires_at()),
         owner: job.spec.owner,
         key: envelope.key().map(str::to_owned),
+        unique: envelope.unique().map(str::to_owned),
+        unique_while,
+        unique_for_ms,
         tags: tags(&envelope),
         tags_unread,
         failures: job.failures().iter().map(|failure| self::failure(failure, &hub.clock)).collect(),

@@ -1,4 +1,4 @@
-//! What only people and workers read of a job: its tags. It is stored beside the body, so it takes no memory while the
+//! What only people and workers read of a job: its tags, the texts of its keys. It is stored beside the body, so it takes no memory while the
 //! job waits.
 
 use super::fields::{put_fields, read_fields};
@@ -10,12 +10,14 @@ const VERSION: u8 = 1;
 
 const TAG: u8 = 1;
 const KEY: u8 = 2;
+const UNIQUE: u8 = 3;
 
 /// What is written on a job for people and workers.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Envelope {
     tags: Vec<(Box<str>, Box<str>)>,
     key: Option<Box<str>>,
+    unique: Option<Box<str>>,
 }
 
 /// An envelope that is too large.
@@ -33,8 +35,8 @@ pub enum EnvelopeError {
         /// How many bytes they have.
         len: usize,
     },
-    /// The key is too long.
-    #[error("the key has {len} bytes, at most {max} are allowed: use a hash of it", max = Envelope::KEY_MAX)]
+    /// A key is too long.
+    #[error("a key has {len} bytes, at most {max} are allowed: use a hash of it", max = Envelope::KEY_MAX)]
     KeyTooLong {
         /// How many bytes it has.
         len: usize,
@@ -70,28 +72,32 @@ impl Envelope {
         if len > Self::TAGS_MAX {
             return Err(EnvelopeError::TagsTooLong { len });
         }
-        Ok(Envelope { tags, key: None })
+        Ok(Envelope { tags, ..Envelope::default() })
     }
 
-    /// The same with the text of the job's key, if it has one.
+    /// The same with the texts of the job's key and of its unique key, if it has them.
     ///
     /// # Errors
-    /// It is too long.
-    pub fn with_key(self, key: Option<Box<str>>) -> Result<Envelope, EnvelopeError> {
-        match &key {
-            Some(key) if key.len() > Self::KEY_MAX => Err(EnvelopeError::KeyTooLong { len: key.len() }),
-            _ => Ok(Envelope { key, ..self }),
+    /// One is too long.
+    pub fn with_keys(
+        self,
+        key: Option<Box<str>>,
+        unique: Option<Box<str>>,
+    ) -> Result<Envelope, EnvelopeError> {
+        match [&key, &unique].into_iter().flatten().map(|key| key.len()).max() {
+            Some(len) if len > Self::KEY_MAX => Err(EnvelopeError::KeyTooLong { len }),
+            _ => Ok(Envelope { key, unique, ..self }),
         }
     }
 
     /// One that an older version of this program has taken.
     pub(super) fn of_old(tags: Vec<(Box<str>, Box<str>)>) -> Envelope {
-        Envelope { tags, key: None }
+        Envelope { tags, ..Envelope::default() }
     }
 
-    /// Whether nothing is written on it: a job without tags and key has no envelope.
+    /// Whether nothing is written on it: a job without tags and keys has no envelope.
     pub fn is_empty(&self) -> bool {
-        self.tags.is_empty() && self.key.is_none()
+        self.tags.is_empty() && self.key.is_none() && self.unique.is_none()
     }
 
     /// Names and values.
@@ -104,6 +110,11 @@ impl Envelope {
         self.key.as_deref()
     }
 
+    /// The text of the job's unique key.
+    pub fn unique(&self) -> Option<&str> {
+        self.unique.as_deref()
+    }
+
     /// As it is stored.
     pub fn encode(&self) -> Bytes {
         let mut out = vec![VERSION];
@@ -112,6 +123,7 @@ impl Envelope {
                 fields.put(TAG, (&**name, &**value));
             }
             fields.put_some(KEY, self.key.as_deref());
+            fields.put_some(UNIQUE, self.unique.as_deref());
         });
         out.into()
     }
@@ -131,6 +143,10 @@ impl Envelope {
             }
             KEY => {
                 envelope.key = Some(field.value::<&str>()?.into());
+                Ok(())
+            }
+            UNIQUE => {
+                envelope.unique = Some(field.value::<&str>()?.into());
                 Ok(())
             }
             _ => Err(field.unknown("an envelope")),

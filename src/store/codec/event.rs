@@ -7,7 +7,7 @@ use super::row::{CircuitV1, circuit_of, circuit_v1};
 use super::schedule::{put_change, read_change};
 use super::{DecodeError, Reader, old, put};
 use crate::core::{
-    AfterFailure, Ending, Event, Exit, Holder, IdRange, Ids, JobId, QueueName, RateUsed, Time,
+    AfterFailure, Ending, Event, Exit, Holder, IdRange, Ids, JobId, Priority, QueueName, RateUsed, Time,
 };
 use bincode::de::{BorrowDecoder, Decoder};
 use bincode::enc::Encoder;
@@ -41,6 +41,8 @@ const RATE_USED: u8 = 19;
 const SCHEDULE: u8 = 20;
 const OVERRIDES_SET: u8 = 24;
 const CIRCUIT_CHANGED: u8 = 27;
+const PRIORITIZED: u8 = 21;
+const POSTPONED: u8 = 22;
 const DEFERRED_WITH_EXIT: u8 = 28;
 
 /// First id and length.
@@ -220,6 +222,8 @@ pub(super) fn put_event(event: &Event, out: &mut Vec<u8>) {
         Event::Cancelled { jobs, end } => put((CANCELLED, IdsRef(jobs), EndingV1::from(*end)), out),
         Event::Buried { jobs, end } => put((BURIED, IdsRef(jobs), EndingV1::from(*end)), out),
         Event::Revived { jobs } => put((REVIVED, IdsRef(jobs)), out),
+        Event::Prioritized { jobs, priority } => put((PRIORITIZED, IdsRef(jobs), priority.0), out),
+        Event::Postponed { jobs, due } => put((POSTPONED, IdsRef(jobs), moment(*due)), out),
         Event::Deleted { jobs } => put((DELETED, IdsRef(jobs)), out),
         Event::Paused { queue } => put((PAUSED, queue.as_str()), out),
         Event::Resumed { queue } => put((RESUMED, queue.as_str()), out),
@@ -311,6 +315,14 @@ fn read_other(kind: u8, reader: &mut Reader<'_>) -> Result<Event, DecodeError> {
         INTERRUPTED => Event::Interrupted { jobs: reader.take::<IdsV1>()?.0 },
         RIPENED => Event::Ripened { jobs: reader.take::<IdsV1>()?.0 },
         REVIVED => Event::Revived { jobs: reader.take::<IdsV1>()?.0 },
+        PRIORITIZED => {
+            let (IdsV1(jobs), priority) = reader.take()?;
+            Event::Prioritized { jobs, priority: Priority(priority) }
+        }
+        POSTPONED => {
+            let (IdsV1(jobs), due) = reader.take()?;
+            Event::Postponed { jobs, due: from_moment(due) }
+        }
         DELETED => Event::Deleted { jobs: reader.take::<IdsV1>()?.0 },
         PAUSED => Event::Paused { queue: QueueName::new(reader.take()?)? },
         RESUMED => Event::Resumed { queue: QueueName::new(reader.take()?)? },

@@ -7,6 +7,7 @@ use super::options::{BackoffV1, DurationV1};
 use super::{DecodeError, Envelope, Reader};
 use crate::core::{
     Attempt, Event, Exit, Failure, IdRange, Job, JobCounts, Priority, QueueName, Spec, SpecOptions, Time,
+    UniqueWhile,
 };
 use bincode::error::DecodeError as BincodeError;
 use bincode::{BorrowDecode, Decode, de::BorrowDecoder};
@@ -144,6 +145,7 @@ impl SpecV1<'_> {
         let tags = self.tags.0;
         let envelope = (!tags.is_empty()).then(|| Envelope::of_old(tags).encode());
         let spec = SpecOptions {
+            unique_while: UniqueWhile::default(),
             queue: QueueName::new(self.queue)?,
             priority: Priority(self.priority),
             attempts: self.attempts,

@@ -2,7 +2,7 @@
 
 use super::fields::{put_fields, read_fields};
 use super::{DecodeError, Reader, put};
-use crate::core::{Backoff, Growth, Key, Priority, QueueName, Spec, SpecOptions};
+use crate::core::{Backoff, Growth, Key, Priority, QueueName, Spec, SpecOptions, UniqueWhile};
 use bincode::{BorrowDecode, Encode};
 use std::time::Duration;
 
@@ -14,6 +14,8 @@ const TIMEOUT: u8 = 4;
 const OWNER: u8 = 5;
 const ENVELOPE: u8 = 6;
 const KEY: u8 = 7;
+const UNIQUE: u8 = 8;
+const UNIQUE_WHILE: u8 = 9;
 
 pub(super) fn put_spec(spec: &Spec, out: &mut Vec<u8>) {
     put(spec.queue.as_str(), out);
@@ -24,13 +26,15 @@ pub(super) fn put_spec(spec: &Spec, out: &mut Vec<u8>) {
         fields.put_some(TIMEOUT, spec.timeout.map(DurationV1::from));
         fields.put_some(OWNER, (spec.owner != 0).then_some(spec.owner));
         fields.put_some(ENVELOPE, spec.has_envelope.then_some(()));
-        fields.put_some(KEY, spec.key.map(|key| key.0));
+        fields.put_some(KEY, spec.key.map(Key::hash));
+        fields.put_some(UNIQUE, spec.unique.map(Key::hash));
+        fields.put_some(UNIQUE_WHILE, unique_while(spec.unique_while));
     });
 }
 
 pub(super) fn read_spec(reader: &mut Reader<'_>) -> Result<Spec, DecodeError> {
     let mut spec = SpecOptions::plain(QueueName::new(reader.take()?)?);
-    let mut key = None;
+    let (mut key, mut unique) = (None, None);
     read_fields(reader, |field| {
         match field.number {
             PRIORITY => spec.priority = Priority(field.value()?),
@@ -42,12 +46,40 @@ pub(super) fn read_spec(reader: &mut Reader<'_>) -> Result<Spec, DecodeError> {
                 field.value::<()>()?;
                 spec.has_envelope = true;
             }
-            KEY => key = Some(Key(field.value()?)),
+            KEY => key = Some(Key::new(field.value()?)),
+            UNIQUE => unique = Some(Key::new(field.value()?)),
+            UNIQUE_WHILE => spec.unique_while = field.value::<UniqueWhileV1>()?.try_into()?,
             _ => return Err(field.unknown("a job's options")),
         }
         Ok(())
     })?;
-    Ok(Spec::from(spec).with_key(key))
+    Ok(Spec::from(spec).with_key(key).with_unique(unique))
+}
+
+/// How long a unique key is held, where that is not until the job has ended. The order of the variants is their number.
+#[derive(Encode, BorrowDecode)]
+enum UniqueWhileV1 {
+    Waiting,
+    Kept(DurationV1),
+}
+
+fn unique_while(held: UniqueWhile) -> Option<UniqueWhileV1> {
+    match held {
+        UniqueWhile::Unfinished => None,
+        UniqueWhile::Waiting => Some(UniqueWhileV1::Waiting),
+        UniqueWhile::Kept(time) => Some(UniqueWhileV1::Kept(time.into())),
+    }
+}
+
+impl TryFrom<UniqueWhileV1> for UniqueWhile {
+    type Error = DecodeError;
+
+    fn try_from(held: UniqueWhileV1) -> Result<UniqueWhile, DecodeError> {
+        Ok(match held {
+            UniqueWhileV1::Waiting => UniqueWhile::Waiting,
+            UniqueWhileV1::Kept(time) => UniqueWhile::Kept(time.try_into()?),
+        })
+    }
 }
 
 #[derive(Encode, BorrowDecode)]

@@ -260,7 +260,7 @@ fn the_largest_rows_of_jobs_and_schedules_stay_below_their_bound() {
     let runs = block_range(1).iter().map(|id| {
         let name = QueueName::new(&format!("{:0100}", id.0)).unwrap();
         let options = SpecOptions { has_envelope: true, owner: u32::MAX, ..SpecOptions::plain(name) };
-        let spec = Spec::from(options).with_key(Some(Key([255; 16]))).into();
+        let spec = Spec::from(options).with_key(Some(Key::new([255; 16]))).into();
         let (at, exit) = (Time(1 << 60), Some(Exit::Status(255)));
         let (attempt, later, started) = (Attempt(u32::MAX), u32::MAX, Some(at));
         let counts = JobCounts { attempt, failed: u32::MAX, crashes: u32::MAX, later };

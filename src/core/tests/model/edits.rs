@@ -23,6 +23,10 @@ impl Model {
                 results.push(Err(EditRejection::WrongState { id: *id, verb: edit.name(), state, hint: "" }));
                 continue;
             }
+            if let (Edit::Retry | Edit::Kick, Some(by)) = (edit, self.taken(at)) {
+                results.push(Err(EditRejection::NotUnique { id: *id, verb: edit.name(), by }));
+                continue;
+            }
             self.edit_one(edit, at);
             changed.push(at);
             results.push(Ok(()));

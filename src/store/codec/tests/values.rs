@@ -27,6 +27,11 @@ pub(super) fn spec() -> impl Strategy<Value = Arc<Spec>> {
         max: Duration::new(max, 7),
         jitter_permille,
     });
+    let unique_while = prop_oneof![
+        Just(UniqueWhile::Waiting),
+        Just(UniqueWhile::Unfinished),
+        (0u64..99).prop_map(|secs| UniqueWhile::Kept(Duration::from_secs(secs))),
+    ];
     (
         "[a-z/]{1,9}",
         any::<u32>(),
@@ -35,19 +40,23 @@ pub(super) fn spec() -> impl Strategy<Value = Arc<Spec>> {
         prop::option::of(0u64..99),
         any::<bool>(),
         any::<Option<[u8; 16]>>(),
+        (any::<Option<[u8; 16]>>(), unique_while),
     )
-        .prop_map(|(queue, priority, attempts, backoff, timeout, has_envelope, key)| {
-            let options = SpecOptions {
-                queue: QueueName::new(&queue).unwrap(),
-                priority: Priority(priority),
-                attempts,
-                backoff,
-                timeout: timeout.map(Duration::from_secs),
-                has_envelope,
-                owner: priority / 3,
-            };
-            Spec::from(options).with_key(key.map(Key)).into()
-        })
+        .prop_map(
+            |(queue, priority, attempts, backoff, timeout, has_envelope, key, (unique, unique_while))| {
+                let options = SpecOptions {
+                    queue: QueueName::new(&queue).unwrap(),
+                    priority: Priority(priority),
+                    attempts,
+                    backoff,
+                    timeout: timeout.map(Duration::from_secs),
+                    unique_while,
+                    has_envelope,
+                    owner: priority / 3,
+                };
+                Spec::from(options).with_key(key.map(Key::new)).with_unique(unique.map(Key::new)).into()
+            },
+        )
 }
 
 pub(super) fn ending() -> impl Strategy<Value = Ending> {
@@ -70,6 +79,9 @@ pub(super) fn event() -> impl Strategy<Value = Event> {
     let due = || prop::option::of(time());
     let queue = || "[a-z]{1,9}".prop_map(|name| QueueName::new(&name).unwrap());
     prop_oneof![
+        (ids(), any::<u32>())
+            .prop_map(|(jobs, priority)| Event::Prioritized { jobs, priority: Priority(priority) }),
+        (ids(), time()).prop_map(|(jobs, due)| Event::Postponed { jobs, due }),
         (range, spec(), time(), due(), time()).prop_map(|(jobs, spec, at, due, expires_at)| {
             Event::Submitted { jobs, spec, at, due, expires_at }
         }),

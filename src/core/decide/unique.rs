@@ -1,0 +1,111 @@
+//! Decides submits of which jobs have unique keys: each is new, or there is one with its key already.
+
+use super::Decision;
+use crate::core::change::Recorder;
+use crate::core::command::{Group, Groups, OnConflict, Outcome, Receipt, Start};
+use crate::core::event::Event;
+use crate::core::ids::JobId;
+use crate::core::job::{Attempt, Job, Key, QueueName, StateKind};
+use crate::core::rejection::Rejection;
+use std::collections::HashSet;
+use std::time::Duration;
+
+impl<R: Recorder> Decision<'_, R> {
+    /// Job by job: what comes first in a submit is there already for what follows.
+    pub(super) fn submit_unique(&mut self, groups: &[Group], count: u64) -> Result<Outcome, Rejection> {
+        self.make_room(&self.new_ones(groups)?)?;
+        let mut receipts = Vec::with_capacity(usize::try_from(count).unwrap_or(0));
+        for group in groups.iter().filter(|group| group.count > 0) {
+            let Some(key) = group.spec.unique else {
+                let first = self.state().next_id();
+                self.emit(self.submitted(group, first));
+                receipts.extend((0..group.count).map(|nth| Receipt::New(first.plus(nth))));
+                continue;
+            };
+            for _ in 0..group.count {
+                let receipt = match self.unique_holder(&group.spec.queue, key) {
+                    Some(holder) => self.conflict(group, holder),
+                    None => {
+                        let first = self.state().next_id();
+                        self.emit(self.submitted(&Group { count: 1, ..group.clone() }, first));
+                        Receipt::New(first)
+                    }
+                };
+                receipts.push(receipt);
+            }
+        }
+        Ok(Outcome::Received(receipts))
+    }
+
+    /// The job that holds a unique key of a queue now.
+    pub(super) fn unique_holder(&self, queue: &QueueName, key: Key) -> Option<JobId> {
+        self.state().queue(queue)?.unique_holder(key, self.moment.now)
+    }
+
+    /// The same groups with those jobs only that will be enqueued.
+    fn new_ones(&self, groups: &[Group]) -> Result<Groups, Rejection> {
+        let mut seen: HashSet<(&QueueName, Key)> = HashSet::new();
+        let mut new = Groups::with_capacity(groups.len());
+        for group in groups {
+            let queue = &group.spec.queue;
+            let Some(key) = group.spec.unique.filter(|_| group.count > 0) else {
+                new.push(group.clone());
+                continue;
+            };
+            let holder = self.unique_holder(queue, key);
+            let is_first = seen.insert((queue, key));
+            if group.on_conflict == OnConflict::Reject {
+                if let Some(id) = holder {
+                    return Err(Rejection::NotUnique { queue: queue.clone(), id });
+                }
+                if !is_first || group.count > 1 {
+                    return Err(Rejection::NotUniqueAmongThem { queue: queue.clone() });
+                }
+            }
+            if holder.is_none() && is_first {
+                new.push(Group { count: 1, ..group.clone() });
+            }
+        }
+        Ok(new)
+    }
+
+    /// Another job has the key. It is changed only for one who may change it.
+    fn conflict(&mut self, group: &Group, id: JobId) -> Receipt {
+        let job = self.state().job(id).filter(|job| self.sight.sees(&job.spec));
+        let event = job.and_then(|job| match group.on_conflict {
+            OnConflict::Existing | OnConflict::Reject => None,
+            OnConflict::Raise => raised(id, job, group),
+            OnConflict::Debounce { max } => self.postponed(id, job, group, max),
+        });
+        match event {
+            Some(event) => {
+                self.emit(event);
+                Receipt::Changed(id)
+            }
+            None => Receipt::Existing(id),
+        }
+    }
+
+    /// It runs as late as the new one would, but never later than `max` after its arrival.
+    fn postponed(&self, id: JobId, job: &Job, group: &Group, max: Option<Duration>) -> Option<Event> {
+        let now = self.moment.now;
+        let wanted = match group.start {
+            Start::Now => now,
+            Start::After(delay) => now.plus(delay),
+            Start::At(time) => time,
+        };
+        let due = max.map_or(wanted, |max| wanted.min(job.submitted_at().plus(max)));
+        let waits_longer = job.kind() == StateKind::Scheduled || due > now;
+        let changes = waits(job) && job.attempt() == Attempt(0) && waits_longer && job.due() != Some(due);
+        changes.then(|| Event::Postponed { jobs: id.into(), due })
+    }
+}
+
+fn waits(job: &Job) -> bool {
+    matches!(job.kind(), StateKind::Scheduled | StateKind::Ready)
+}
+
+fn raised(id: JobId, job: &Job, group: &Group) -> Option<Event> {
+    let priority = group.spec.priority;
+    (waits(job) && priority < job.spec.priority).then(|| Event::Prioritized { jobs: id.into(), priority })
+}

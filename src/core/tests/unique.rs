@@ -1,0 +1,222 @@
+//! Unique keys: who holds one, for how long, and what a conflict comes to.
+
+use super::world::{World, group, name, secs};
+use crate::core::*;
+
+fn key(n: u8) -> Option<Key> {
+    Some(Key::new([n; 16]))
+}
+
+/// One job with a unique key.
+fn one(n: u8, held: UniqueWhile, on_conflict: OnConflict) -> Group {
+    let options = SpecOptions { unique_while: held, ..SpecOptions::plain(name("q")) };
+    Group { spec: Spec::from(options).with_unique(key(n)).into(), on_conflict, ..group("q", 1) }
+}
+
+fn existing(n: u8) -> Group {
+    one(n, UniqueWhile::Unfinished, OnConflict::Existing)
+}
+
+fn submit(world: &mut World, groups: &[Group]) -> Vec<Receipt> {
+    match world.run(Command::Submit { groups: groups.into() }) {
+        Ok(Outcome::Received(receipts)) => receipts,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn new(id: u64) -> Receipt {
+    Receipt::New(JobId(id))
+}
+
+fn there(id: u64) -> Receipt {
+    Receipt::Existing(JobId(id))
+}
+
+fn changed(id: u64) -> Receipt {
+    Receipt::Changed(JobId(id))
+}
+
+#[test]
+fn a_key_is_held_until_its_job_has_ended() {
+    let mut world = World::new();
+    assert_eq!(submit(&mut world, &[existing(1)]), [new(1)]);
+    assert_eq!(submit(&mut world, &[existing(1), existing(2)]), [there(1), new(2)]);
+    let leases = world.claim("q", 1);
+    assert_eq!(submit(&mut world, &[existing(1)]), [there(1)], "it runs");
+    world.fail(&leases, "no");
+    assert_eq!(submit(&mut world, &[existing(1)]), [there(1)], "it waits for its next attempt");
+    world.now = world.now.plus(secs(86_400));
+    world.run(Command::Tick).unwrap();
+    let leases = world.claim("q", 2);
+    world.settle(&leases, Verdict::Complete);
+    assert_eq!(submit(&mut world, &[existing(1)]), [new(3)]);
+    // Another queue has keys of its own.
+    let spec = Spec::plain(name("other")).with_unique(key(1)).into();
+    assert_eq!(submit(&mut world, &[Group { spec, ..existing(1) }]), [new(4)]);
+}
+
+/// All at once are judged as one after the other.
+#[test]
+fn jobs_of_one_submit_hold_keys_before_those_behind_them() {
+    let mut world = World::new();
+    let groups = [Group { count: 3, ..existing(1) }, group("q", 2), existing(2), existing(1)];
+    let receipts = submit(&mut world, &groups);
+    assert_eq!(receipts, [new(1), there(1), there(1), new(2), new(3), new(4), there(1)]);
+    assert_eq!(world.core.state.next_id(), JobId(5));
+    // The limit counts what is new.
+    world.settings().backlog = 5;
+    assert_eq!(submit(&mut world, &[existing(1), existing(3), existing(2)]), [there(1), new(5), there(4)]);
+    let refused = world.run(Command::Submit { groups: [existing(1), existing(4)].as_slice().into() });
+    assert!(matches!(refused, Err(Rejection::QueueFull { len: 5, .. })));
+}
+
+#[test]
+fn a_key_that_is_held_while_its_job_waits_is_free_when_it_begins() {
+    let mut world = World::new();
+    let waiting = one(1, UniqueWhile::Waiting, OnConflict::Existing);
+    assert_eq!(submit(&mut world, &[waiting.clone(), waiting.clone()]), [new(1), there(1)]);
+    let leases = world.claim("q", 1);
+    assert_eq!(submit(&mut world, &[waiting.clone(), waiting.clone()]), [new(2), there(2)]);
+    // The one that comes back does not hold it again; both run.
+    world.settle(&leases, Verdict::Release { delay: secs(0) });
+    assert_eq!(submit(&mut world, &[waiting.clone()]), [there(2)]);
+    let leases = world.claim("q", 2);
+    assert_eq!(leases.len(), 2);
+    world.settle(&leases, Verdict::Fail { error: "no".into(), exit: None, then: Then::Bury });
+    assert_eq!(submit(&mut world, &[waiting]), [new(3)]);
+    assert_eq!(world.edit(Edit::Retry, &[1, 2]), [Ok(()), Ok(())]);
+}
+
+#[test]
+fn a_key_can_be_held_for_a_time_after_the_end() {
+    let mut world = World::new();
+    let kept = one(1, UniqueWhile::Kept(secs(10)), OnConflict::Existing);
+    (world.settings().keep_done, world.settings().keep_done_max) = (Keep::No, 0);
+    submit(&mut world, &[kept.clone()]);
+    let leases = world.claim("q", 1);
+    world.settle(&leases, Verdict::Complete);
+    let job = world.core.state.job(JobId(1)).expect("it is kept, though its queue keeps none");
+    assert_eq!(job.kind(), StateKind::Done);
+    world.now = world.now.plus(secs(9));
+    world.run(Command::Tick).unwrap();
+    assert_eq!(submit(&mut world, &[kept.clone()]), [there(1)]);
+    // It is free at that very moment, whether or not the job is still there.
+    world.now = world.now.plus(secs(1));
+    assert_eq!(submit(&mut world, &[kept.clone()]), [new(2)]);
+    world.run(Command::Tick).unwrap();
+    assert!(!world.core.state.contains(JobId(1)));
+    // Whoever deletes the job frees the key.
+    world.edit(Edit::Cancel, &[2]);
+    assert_eq!(submit(&mut world, &[kept.clone()]), [there(2)]);
+    world.edit(Edit::Delete, &[2]);
+    assert_eq!(submit(&mut world, &[kept]), [new(3)]);
+}
+
+#[test]
+fn one_that_has_ended_runs_again_only_if_its_key_is_free() {
+    let mut world = World::new();
+    submit(&mut world, &[existing(1)]);
+    let leases = world.claim("q", 1);
+    world.settle(&leases, Verdict::Fail { error: "no".into(), exit: None, then: Then::Bury });
+    assert_eq!(submit(&mut world, &[existing(1)]), [new(2)], "a dead job has ended");
+    for edit in [Edit::Retry, Edit::Kick] {
+        let by = JobId(2);
+        let refused = EditRejection::NotUnique { id: JobId(1), verb: edit.name(), by };
+        assert_eq!(world.edit(edit, &[1]), [Err(refused)]);
+    }
+    world.edit(Edit::Delete, &[2]);
+    assert_eq!(world.edit(Edit::Retry, &[1, 1]).len(), 2);
+    assert_eq!(submit(&mut world, &[existing(1)]), [there(1)]);
+}
+
+#[test]
+fn a_conflict_can_raise_the_priority_of_the_one_that_waits() {
+    let mut world = World::new();
+    let with = |priority| {
+        let mut group = one(1, UniqueWhile::Unfinished, OnConflict::Raise);
+        let mut spec = (*group.spec).clone();
+        spec.options_mut().priority = Priority(priority);
+        group.spec = spec.into();
+        group
+    };
+    world.submit(vec![group("q", 1)]);
+    assert_eq!(submit(&mut world, &[with(2_000), with(2_000), with(3_000)]), [new(2), there(2), there(2)]);
+    assert_eq!(submit(&mut world, &[with(5)]), [changed(2)]);
+    let leases = world.claim("q", 1);
+    assert_eq!(leases[0].id, JobId(2), "it goes first now");
+    assert_eq!(submit(&mut world, &[with(0)]), [there(2)], "one that runs has no use of it");
+}
+
+#[test]
+fn a_conflict_can_put_the_one_that_waits_off() {
+    let mut world = World::new();
+    let delayed = |max| Group {
+        start: Start::After(secs(5)),
+        ..one(1, UniqueWhile::Waiting, OnConflict::Debounce { max })
+    };
+    let due = |world: &World| match world.core.state.job(JobId(1)).map(Job::state) {
+        Some(JobState::Scheduled { due }) => due.since(Time(1_000_000)).as_secs(),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(submit(&mut world, &[delayed(None)]), [new(1)]);
+    world.now = world.now.plus(secs(3));
+    assert_eq!(submit(&mut world, &[delayed(None), delayed(None)]), [changed(1), there(1)]);
+    assert_eq!(due(&world), 8);
+    world.now = world.now.plus(secs(4));
+    assert_eq!(submit(&mut world, &[delayed(Some(secs(10)))]), [changed(1)]);
+    assert_eq!(due(&world), 10, "at most ten seconds after it was submitted");
+    // Its time has come, but nobody has taken it: it can be put off again, if that is not too late.
+    world.now = world.now.plus(secs(3));
+    world.run(Command::Tick).unwrap();
+    assert_eq!(world.core.state.job(JobId(1)).unwrap().state(), JobState::Ready);
+    assert_eq!(submit(&mut world, &[delayed(Some(secs(10)))]), [there(1)]);
+    assert_eq!(submit(&mut world, &[delayed(Some(secs(60)))]), [changed(1)]);
+    assert_eq!(due(&world), 15);
+}
+
+#[test]
+fn a_conflict_can_refuse_the_whole_submit() {
+    let mut world = World::new();
+    let reject = |n| one(n, UniqueWhile::Unfinished, OnConflict::Reject);
+    assert_eq!(submit(&mut world, &[reject(1)]), [new(1)]);
+    let mut refused = |groups: &[Group]| match world.run(Command::Submit { groups: groups.into() }) {
+        Err(rejection) => rejection,
+        other => panic!("{other:?}"),
+    };
+    let taken = Rejection::NotUnique { queue: name("q"), id: JobId(1) };
+    assert_eq!(refused(&[group("q", 3), reject(2), reject(1)]), taken);
+    let twice = Rejection::NotUniqueAmongThem { queue: name("q") };
+    assert_eq!(refused(&[reject(2), group("q", 3), reject(2)]), twice);
+    assert_eq!(refused(&[Group { count: 2, ..reject(2) }]), twice);
+    assert_eq!(world.core.state.next_id(), JobId(2), "nothing has happened");
+}
+
+/// Whoever may not change a job does not change it by a conflict.
+#[test]
+fn a_conflict_changes_nothing_for_one_who_may_not() {
+    let mut world = World::new();
+    submit(&mut world, &[existing(1)]);
+    let mut spec = (*existing(1).spec).clone();
+    spec.options_mut().priority = Priority(0);
+    let raise = Group { spec: spec.into(), on_conflict: OnConflict::Raise, ..existing(1) };
+    let nobody = |_: &Spec| false;
+    let command = Command::Submit { groups: [raise].as_slice().into() };
+    let moment = Moment { now: world.now, random: 0 };
+    let outcome = world.core.decide(&command, Sight::of(&nobody), moment, &mut Nothing);
+    assert_eq!(outcome, Ok(Outcome::Received(vec![there(1)])));
+    assert_eq!(world.core.state.job(JobId(1)).unwrap().spec.priority, Priority::default());
+}
+
+struct Nothing;
+
+impl Observer for Nothing {
+    fn changed(&mut self, _: &Change<'_>) {}
+
+    fn queue_changed(&mut self, _: &QueueName, _: QueueChange) {}
+}
+
+impl Recorder for Nothing {
+    fn record(&mut self, event: Event) {
+        panic!("{event:?}");
+    }
+}
