@@ -83,6 +83,7 @@ fn describe(job: &JobView) -> Vec<(&'static str, String)> {
         facts.push(("tags", "cannot be read: the daemon's log says why".to_owned()));
     }
     facts.extend(job.key.iter().map(|key| ("key", safe(key))));
+    facts.extend(job.unique.iter().map(|key| ("unique key", format!("{}, held {}", safe(key), held(job)))));
     facts.extend(job.tags.iter().map(|(name, value)| ("tag", format!("{}={}", safe(name), safe(value)))));
     for failure in &job.failures {
         let after = failure.since.map(|since| format!(", after {}", span(failure.at.saturating_sub(since))));
@@ -129,5 +130,13 @@ impl Explain {
             output::facts(&reasons)?;
         }
         Ok(ExitCode::SUCCESS)
+    }
+}
+/// How long a job holds its unique key.
+fn held(job: &JobView) -> String {
+    match (job.unique_while.as_deref(), job.unique_for_ms) {
+        (_, Some(ms)) => format!("until {} after its end", span(ms)),
+        (Some("waiting"), None) => "until its first attempt begins".into(),
+        (_, None) => "until it has ended".into(),
     }
 }

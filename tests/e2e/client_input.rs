@@ -7,7 +7,7 @@ use std::io::Write;
 use std::process::{Output, Stdio};
 
 /// Runs a verb with this on its standard input.
-fn feed(home: &Home, args: &[&str], input: &[u8]) -> Output {
+pub(crate) fn feed(home: &Home, args: &[&str], input: &[u8]) -> Output {
     let mut command = home.command();
     command.args(args).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().unwrap();

@@ -164,7 +164,7 @@ fn a_key_that_is_too_long_is_refused() {
         let daemon = Home::new("").serve_owned().await;
         let groups = |key: String| vec![SubmitGroup { options: options(&key), bodies: vec!["b".into()] }];
         let error = daemon.client.submit(groups("k".repeat(257))).await.unwrap_err().to_string();
-        assert!(error.contains("the key has 257 bytes, at most 256 are allowed"), "{error}");
+        assert!(error.contains("a key has 257 bytes, at most 256 are allowed"), "{error}");
         let id = daemon.client.submit(groups("k".repeat(256))).await.unwrap().first_id();
         assert_eq!(daemon.show(id).await.unwrap().key, Some("k".repeat(256)));
         assert!(daemon.claim("q", true, 0).await.is_some());

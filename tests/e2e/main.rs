@@ -41,6 +41,7 @@ mod serve;
 mod settings;
 mod shrink;
 mod tags;
+mod unique;
 mod verify;
 mod version_1;
 mod waits;
