@@ -3,7 +3,7 @@
 
 use bytes::Bytes;
 use musher::clock::{Clock, monotonic};
-use musher::core::{Group, QueueName, Settings, Spec, Start};
+use musher::core::{Group, QueueName, Settings, Sight, Spec, Start};
 use musher::engine::{Bounds, Engine, Origin};
 use musher::store::{DiskStore, Options, Recovered};
 use std::time::Duration;
@@ -24,8 +24,14 @@ fn main() {
     let body = Bytes::from(vec![b'x'; 1000]);
     let (mut turns, mut housekeeping) = (Vec::new(), Vec::new());
     for _ in 0..TURNS {
-        let group = Group { spec: spec.clone().into(), count: BATCH, start: Start::Now, ttl: None };
-        engine.submit(ORIGIN, vec![group], vec![body.clone(); BATCH as usize], clock.now());
+        let group = Group {
+            spec: spec.clone().into(),
+            count: BATCH,
+            start: Start::Now,
+            ttl: None,
+            on_conflict: Default::default(),
+        };
+        engine.submit(ORIGIN, vec![group], vec![body.clone(); BATCH as usize], Sight::ALL, clock.now());
         let begun = monotonic();
         engine.turn(clock.now()).expect("the disk works");
         let appended = monotonic();

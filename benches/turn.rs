@@ -47,8 +47,8 @@ impl Turns {
 
     fn submit(&mut self) {
         let (spec, count) = (Spec::plain(self.queue.clone()).into(), self.bodies.len() as u64);
-        let group = Group { spec, count, start: Start::Now, ttl: None };
-        self.engine.submit(ORIGIN, vec![group], self.bodies.clone(), NOW);
+        let group = Group { spec, count, start: Start::Now, ttl: None, on_conflict: Default::default() };
+        self.engine.submit(ORIGIN, vec![group], self.bodies.clone(), Sight::ALL, NOW);
         self.turn();
     }
 

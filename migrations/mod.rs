@@ -28,6 +28,8 @@ const STEPS: &[Step] = &[
     Step { rewrites: &[], run: |_| Ok(()) },
     // There may be rows and events of schedules and rates, which an older program cannot read.
     Step { rewrites: &[], run: |_| Ok(()) },
+    // There may be options, fields and events that came with unique keys and settings at run time.
+    Step { rewrites: &[], run: |_| Ok(()) },
 ];
 
 /// One change of the format.

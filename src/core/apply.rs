@@ -6,7 +6,7 @@ use super::circuit::Circuit;
 use super::event::{AfterFailure, Ending, Event};
 use super::ids::{IdRange, Ids};
 use super::job::{
-    Attempt, Final, Job, JobCounts, Lease, QueueName, SpecOptions, State as JobState, StateKind,
+    Attempt, Exit, Final, Job, JobCounts, Lease, QueueName, SpecOptions, State as JobState, StateKind,
 };
 use super::state::{State, Totals};
 use super::time::Time;
@@ -75,21 +75,7 @@ impl<O: Observer> Fold<'_, O> {
             Event::Completed { jobs, end } => {
                 self.end(jobs, *end, JobState::Done, |totals| &mut totals.completed);
             }
-            Event::Failed { job, at, error, exit, next } => self.each(&(*job).into(), |mut queue, job| {
-                count(job, |counts| counts.failed += 1);
-                job.remember(*at, error, *exit);
-                queue.count(|totals| &mut totals.failed);
-                match next {
-                    AfterFailure::Retry(due) => {
-                        job.set_state(JobState::Scheduled { due: *due });
-                        Fate::Known
-                    }
-                    AfterFailure::Dead(end) => {
-                        queue.count(|totals| &mut totals.died);
-                        keep(job, *end, JobState::Dead)
-                    }
-                }
-            }),
+            Event::Failed { job, at, error, exit, next } => self.fail(*job, (*at, error, *exit), *next),
             Event::Released { jobs, due } => self.each(jobs, |_, job| {
                 job.set_state(due.map_or(JobState::Ready, |due| JobState::Scheduled { due }));
                 Fate::Known
@@ -188,6 +174,25 @@ impl<O: Observer> Fold<'_, O> {
         self.each(jobs, |mut queue, job| {
             queue.count(total);
             keep(job, end, state)
+        });
+    }
+
+    /// An attempt of a job failed.
+    fn fail(&mut self, job: IdRange, (at, error, exit): (Time, &str, Option<Exit>), next: AfterFailure) {
+        self.each(&job.into(), |mut queue, job| {
+            count(job, |counts| counts.failed += 1);
+            job.remember(at, error, exit);
+            queue.count(|totals| &mut totals.failed);
+            match next {
+                AfterFailure::Retry(due) => {
+                    job.set_state(JobState::Scheduled { due });
+                    Fate::Known
+                }
+                AfterFailure::Dead(end) => {
+                    queue.count(|totals| &mut totals.died);
+                    keep(job, end, JobState::Dead)
+                }
+            }
         });
     }
 

@@ -4,7 +4,7 @@ use super::ids::{IdRange, JobId, RangeSet};
 use super::job::{Holder, Key, Priority, QueueName, State as JobState, StateKind};
 use super::keyed::Keyed;
 use super::lanes::Lanes;
-use super::queue::kept_since;
+use super::queue::{Queue, kept_since};
 use super::state::State;
 use super::time::Time;
 use super::unique::UniqueKeys;
@@ -81,24 +81,7 @@ pub fn check(state: &State) {
             let found = in_state.remove(&(name.clone(), kind)).unwrap_or_default();
             assert_eq!(ids, found, "the jobs of queue {name} that are {kind}");
         }
-        let held: Vec<_> = queue.unique_keys().into_iter().flat_map(UniqueKeys::iter).collect();
-        assert!(
-            queue.unique_keys().is_none_or(|keys| !keys.is_empty()),
-            "queue {name} keeps empty unique keys"
-        );
-        let forever = |(key, until, _): &(Key, Time, JobId)| (*until == Time::NEVER).then_some(*key);
-        let mut live: Vec<Key> = held.iter().filter_map(forever).collect();
-        live.dedup();
-        assert_eq!(
-            live.len(),
-            held.iter().filter_map(forever).count(),
-            "a unique key of {name} is held twice"
-        );
-        assert_eq!(
-            held,
-            unique.remove(name).map_or_else(Vec::new, |held| held.into_iter().collect()),
-            "unique keys of {name}"
-        );
+        check_unique(name, queue, unique.remove(name).unwrap_or_default());
         let oldest: Vec<JobId> = queue.oldest_kept().flat_map(IdRange::iter).collect();
         let found = kept.iter().filter(|(queue, ..)| queue == name).map(|(.., id)| *id);
         assert_eq!(oldest, found.collect::<Vec<_>>(), "the kept jobs of queue {name}");
@@ -107,6 +90,16 @@ pub fn check(state: &State) {
     assert!(counts.is_empty(), "jobs in queues that do not exist: {counts:?}");
     assert_eq!(listed, ready, "the ready sets");
     assert!(leased.is_empty(), "leased jobs with keys in queues without lanes: {leased:?}");
+}
+
+/// What the jobs of a queue hold of unique keys is what is known of it, and no two hold one without end.
+fn check_unique(name: &QueueName, queue: &Queue, wanted: BTreeSet<(Key, Time, JobId)>) {
+    assert!(queue.unique_keys().is_none_or(|keys| !keys.is_empty()), "queue {name} keeps empty unique keys");
+    let held: Vec<_> = queue.unique_keys().into_iter().flat_map(UniqueKeys::iter).collect();
+    assert_eq!(held, wanted.into_iter().collect::<Vec<_>>(), "unique keys of queue {name}");
+    let live = held.iter().filter(|(_, until, _)| *until == Time::NEVER).map(|(key, ..)| key);
+    let different: BTreeSet<_> = live.clone().collect();
+    assert_eq!(live.count(), different.len(), "a unique key of queue {name} is held twice");
 }
 
 /// A ready job: its queue, key and priority, and when it was tried if it has come back.

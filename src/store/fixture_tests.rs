@@ -187,8 +187,12 @@ fn describe_job(job: &Job, envelope: &Envelope) -> String {
     let tags: Vec<String> = envelope.tags().iter().map(|(name, value)| format!("{name}={value}")).collect();
     let failures: Vec<String> =
         job.failures().iter().map(|f| format!("{}@{}:{}", f.attempt, f.at.0, f.error)).collect();
+    let unique = match (spec.unique, spec.unique_while) {
+        (None, _) => String::new(),
+        (Some(key), held) => format!(" unique {key:?} {held:?} priority {}", spec.priority.0),
+    };
     format!(
-        "{} in {} tags {tags:?} at {} expires {} due {due} attempt {} failed {} crashes {} failures {failures:?}",
+        "{} in {} tags {tags:?} at {} expires {} due {due} attempt {} failed {} crashes {} failures {failures:?}{unique}",
         job.kind(),
         spec.queue,
         job.submitted_at().0,

@@ -142,8 +142,15 @@ impl Workload {
         let mut spec = Spec::plain(QueueName::new(&format!("queue-{}", kind % 3)).unwrap());
         spec.options_mut().has_envelope = kind.is_multiple_of(5) && kind > 0;
         spec.key = (kind % 11 == 3).then_some(Key::new([kind as u8; 16]));
+        let first = self.state.next_id();
+        if kind % 13 == 4 {
+            // No two jobs have the same one.
+            spec.unique = Some(Key::new(u128::from(first.0).to_be_bytes()));
+            spec.options_mut().unique_while = UniqueWhile::Kept(std::time::Duration::from_secs(kind));
+        }
+        let count = if spec.unique.is_some() { 1 } else { count };
         Event::Submitted {
-            jobs: IdRange::new(self.state.next_id(), count),
+            jobs: IdRange::new(first, count),
             spec: Arc::new(spec),
             at: self.time.whole_second(),
             due: (kind % 4 == 1).then_some(Time(1 << 40)),
@@ -162,7 +169,7 @@ impl Workload {
         let ended = |state: &JobState| state.kind().is_final();
         let due = (draw.below(2) == 0).then_some(Time(1 << 40));
         let queue = || QueueName::new("queue-1").unwrap();
-        Some(match draw.below(18) {
+        Some(match draw.below(20) {
             0..4 => self.submitted(1 + draw.below(40), draw.below(30)),
             4 | 5 => {
                 let holder = if due.is_some() { Holder::Anyone } else { Holder::Session(draw.below(3)) };
@@ -183,6 +190,8 @@ impl Workload {
             13 => Event::Revived { jobs: self.some(draw, ended)? },
             14 => Event::Deleted { jobs: self.some(draw, |_| true)? },
             15 | 16 => self.schedule(draw),
+            17 => Event::Prioritized { jobs: self.some(draw, ready)?, priority: Priority(3) },
+            18 => Event::Postponed { jobs: self.some(draw, ready)?, due: Time(1 << 40) },
             // From numbers of its own: what tests expect of the others stays.
             _ if due.is_some() && self.commits.is_multiple_of(3) => {
                 Event::OverridesSet { queue: queue(), overrides: Self::overrides(&mut Draw(self.commits)) }

@@ -2,6 +2,7 @@
 
 use super::world::{World, group, name, secs};
 use crate::core::*;
+use std::slice::from_ref;
 
 fn key(n: u8) -> Option<Key> {
     Some(Key::new([n; 16]))
@@ -79,7 +80,7 @@ fn a_key_that_is_held_while_its_job_waits_is_free_when_it_begins() {
     assert_eq!(submit(&mut world, &[waiting.clone(), waiting.clone()]), [new(2), there(2)]);
     // The one that comes back does not hold it again; both run.
     world.settle(&leases, Verdict::Release { delay: secs(0) });
-    assert_eq!(submit(&mut world, &[waiting.clone()]), [there(2)]);
+    assert_eq!(submit(&mut world, from_ref(&waiting)), [there(2)]);
     let leases = world.claim("q", 2);
     assert_eq!(leases.len(), 2);
     world.settle(&leases, Verdict::Fail { error: "no".into(), exit: None, then: Then::Bury });
@@ -92,22 +93,22 @@ fn a_key_can_be_held_for_a_time_after_the_end() {
     let mut world = World::new();
     let kept = one(1, UniqueWhile::Kept(secs(10)), OnConflict::Existing);
     (world.settings().keep_done, world.settings().keep_done_max) = (Keep::No, 0);
-    submit(&mut world, &[kept.clone()]);
+    submit(&mut world, from_ref(&kept));
     let leases = world.claim("q", 1);
     world.settle(&leases, Verdict::Complete);
     let job = world.core.state.job(JobId(1)).expect("it is kept, though its queue keeps none");
     assert_eq!(job.kind(), StateKind::Done);
     world.now = world.now.plus(secs(9));
     world.run(Command::Tick).unwrap();
-    assert_eq!(submit(&mut world, &[kept.clone()]), [there(1)]);
+    assert_eq!(submit(&mut world, from_ref(&kept)), [there(1)]);
     // It is free at that very moment, whether or not the job is still there.
     world.now = world.now.plus(secs(1));
-    assert_eq!(submit(&mut world, &[kept.clone()]), [new(2)]);
+    assert_eq!(submit(&mut world, from_ref(&kept)), [new(2)]);
     world.run(Command::Tick).unwrap();
     assert!(!world.core.state.contains(JobId(1)));
     // Whoever deletes the job frees the key.
     world.edit(Edit::Cancel, &[2]);
-    assert_eq!(submit(&mut world, &[kept.clone()]), [there(2)]);
+    assert_eq!(submit(&mut world, from_ref(&kept)), [there(2)]);
     world.edit(Edit::Delete, &[2]);
     assert_eq!(submit(&mut world, &[kept]), [new(3)]);
 }

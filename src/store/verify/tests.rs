@@ -189,7 +189,7 @@ fn rows_that_are_newer_than_the_log_are_told() {
 fn every_damaged_part_of_the_databases_file_is_told() {
     let (dir, db) = (tempfile::tempdir().unwrap(), |dir: &TempDir| dir.path().join("sled/db"));
     let (mut store, mut work) = (DiskStore::open(dir.path(), &options()).unwrap().0, Workload::default());
-    for seed in 0..720 {
+    for seed in 0..900 {
         let commit = work.random(seed);
         store.append(CommitNo(work.commits), &commit).unwrap();
         if seed % 40 == 0 {
@@ -214,11 +214,11 @@ fn what_is_no_data_directory_or_in_use_or_newer_is_refused() {
     assert!(matches!(&error, VerifyError::InUse { pid, .. } if *pid == std::process::id().to_string()));
     assert!(error.to_string().contains("musher backup - | musher verify --backup -"), "{error}");
     drop(store);
-    fs::write(dir.path().join("FORMAT"), "musher data format 6\n").unwrap();
+    fs::write(dir.path().join("FORMAT"), "musher data format 999\n").unwrap();
     assert!(
         refused(dir.path())
             .to_string()
-            .contains("has format 6, this version of musher knows formats up to 5")
+            .contains("has format 999, this version of musher knows formats up to")
     );
     fs::write(dir.path().join("FORMAT"), "musher data\n").unwrap();
     assert_eq!(verify_untouched(dir.path()).len(), 1);
