@@ -349,7 +349,7 @@ proptest! {
         value: u8,
     ) {
         let mut bytes = Vec::new();
-        version.encode_response(&response, 1, &mut bytes);
+        version.encode_response(&response_in(version, response), 1, &mut bytes);
         let (header, payload) = the_frame(&bytes);
         let mut payload = payload.to_vec();
         if !payload.is_empty() {
