@@ -33,7 +33,6 @@ const POOL_GRACE: Duration = Duration::from_secs(2);
 const FORMER_POOL_PATIENCE: Duration = Duration::from_secs(15);
 /// How long to wait before a pool that failed is started again.
 const POOL_PAUSE: Duration = Duration::from_secs(1);
-
 /// About how much memory a queue or a job takes that a waiting request names.
 const WAITING_BYTES: usize = 512;
 
@@ -428,6 +427,7 @@ fn service(config: &Config) -> Service {
                 waiting: limits.waiting,
                 waiting_all: limits.buffers / WAITING_BYTES,
                 claim_bytes: limits.frame / 2,
+                parked_bytes: limits.buffers / 4,
                 body: limits.body,
                 ..Bounds::default()
             },

@@ -70,6 +70,9 @@ pub struct StatusView {
     pub connections: u64,
     /// Claims that wait for work.
     pub waiting_claims: u64,
+    /// Submits that wait for room in their queue.
+    #[serde(default)]
+    pub waiting_submits: u64,
     /// The newest commit.
     pub commit: u64,
     /// The id that the next job gets.

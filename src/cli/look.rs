@@ -81,6 +81,12 @@ fn queue_table(queues: &[QueueView]) -> io::Result<()> {
     output::table_without(&head, &rows, &["KEPT", "FAILED", "WORKERS", "COMPLETED"])?;
     let open = queues.iter().filter_map(|queue| Some((&queue.queue, circuit(queue.circuit.as_ref()?)?)));
     open.into_iter().try_for_each(|(queue, what)| output::line(&format!("queue {queue}: {what}")))?;
+    for QueueView { queue, totals, .. } in queues.iter().filter(|queue| queue.totals.dropped > 0) {
+        output::line(&format!(
+            "queue {queue}: {} dropped for want of room",
+            crate::words::jobs(totals.dropped)
+        ))?;
+    }
     let held = queues.iter().filter_map(|queue| Some((&queue.queue, queue.held.as_ref()?)));
     held.into_iter().try_for_each(|(queue, why)| output::line(&format!("queue {queue}: {}", safe(why))))
 }

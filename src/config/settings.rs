@@ -4,7 +4,7 @@
 use super::limits::{limit, rate};
 use super::problem::{ConfigErrors, Report};
 use super::raw::{Section, nearest};
-use crate::core::{Keep, Priority, QueueSettings, Retries, Setting, SettingKey};
+use crate::core::{Full, Keep, Priority, QueueSettings, Retries, Setting, SettingKey};
 use crate::durations::{parse_duration, show_duration};
 use std::time::Duration;
 use toml::Spanned;
@@ -12,6 +12,9 @@ use toml::de::{DeTable, DeValue};
 
 const LEASE_MIN: Duration = Duration::from_secs(1);
 const PROBE_MIN: Duration = Duration::from_millis(10);
+/// How long a submit may wait for room.
+const FULL_WAIT_MIN: Duration = Duration::from_millis(1);
+const FULL_WAIT_MAX: Duration = Duration::from_secs(3_600);
 /// The largest whole number that TOML can write.
 const WHOLE_MAX: u64 = i64::MAX as u64;
 
@@ -41,6 +44,7 @@ pub(super) fn read(section: &mut Section<'_>, or: QueueSettings, report: &mut Re
         keep_done_max,
         keep_dead,
         backlog: section.count(report, "backlog", 0..=WHOLE_MAX).unwrap_or(or.backlog),
+        full: full(section, report).unwrap_or(or.full),
         concurrency: limit(section, report, "concurrency").unwrap_or(or.concurrency),
         per_key: limit(section, report, "per_key").unwrap_or(or.per_key),
         rate: rate(section, report, "rate").unwrap_or(or.rate),
@@ -82,6 +86,30 @@ fn timeout(section: &mut Section<'_>, report: &mut Report<'_>) -> Option<Option<
             }
         },
     }
+}
+
+/// One of a few words, or how long to wait.
+fn full(section: &mut Section<'_>, report: &mut Report<'_>) -> Option<Full> {
+    let text = section.text(report, "full")?;
+    let words = [("reject", Full::Reject), ("drop-new", Full::DropNew), ("drop-old", Full::DropOld)];
+    if let Some((_, full)) = words.iter().find(|(word, _)| *word == text) {
+        return Some(*full);
+    }
+    let wait = text.strip_prefix("wait ").map(|time| parse_duration(time.trim()));
+    match wait {
+        Some(Ok(time)) if (FULL_WAIT_MIN..=FULL_WAIT_MAX).contains(&time) => return Some(Full::Wait(time)),
+        Some(Ok(_)) => {
+            let [least, most] = [FULL_WAIT_MIN, FULL_WAIT_MAX].map(show_duration);
+            section.fault(report, "full", format!("a producer can wait from {least} to {most}"));
+        }
+        Some(Err(error)) => section.fault(report, "full", error.to_string()),
+        None => {
+            let shown = text.escape_debug();
+            let known = "\"reject\", \"drop-new\", \"drop-old\", or how long to wait, as in \"wait 5s\"";
+            section.fault(report, "full", format!("`{shown}` is not known; use one of {known}"));
+        }
+    }
+    None
 }
 
 fn number(section: &mut Section<'_>, report: &mut Report<'_>, key: &'static str, default: u32) -> u32 {
@@ -211,6 +239,10 @@ pub fn show_setting(setting: Setting) -> String {
         Setting::Attempts(n) | Setting::Crashes(n) | Setting::LaterMax(n) => n.to_string(),
         Setting::KeepDone(time) | Setting::KeepDead(time) => keep(time),
         Setting::KeepDoneMax(n) | Setting::Backlog(n) => n.to_string(),
+        Setting::Full(Full::Reject) => "reject".to_owned(),
+        Setting::Full(Full::DropNew) => "drop-new".to_owned(),
+        Setting::Full(Full::DropOld) => "drop-old".to_owned(),
+        Setting::Full(Full::Wait(time)) => format!("wait {}", show_duration(time)),
         Setting::Concurrency(most) | Setting::PerKey(most) | Setting::CircuitFailures(most) => limit(most),
         Setting::Rate(rate) => rate.map_or_else(|| "none".to_owned(), |rate| rate.to_string()),
     }

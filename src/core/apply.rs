@@ -28,6 +28,8 @@ impl State {
 enum Fate {
     Known,
     Forgotten,
+    /// The same, and nobody will know how it ended, as it has not.
+    Dropped,
 }
 
 /// What a queue counts, for so many jobs at once.
@@ -120,6 +122,11 @@ impl<O: Observer> Fold<'_, O> {
                 Fate::Known
             }),
             Event::Deleted { jobs } => jobs.ranges().iter().for_each(|range| self.delete(*range)),
+            Event::Dropped { jobs } => self.each(jobs, |mut queue, _| {
+                queue.count(|totals| &mut totals.dropped);
+                Fate::Dropped
+            }),
+            Event::NotTaken { queue, jobs } => self.turn_away(queue, *jobs),
             Event::Paused { queue } => self.pause(queue, true, QueueChange::Paused),
             Event::Resumed { queue } => self.pause(queue, false, QueueChange::Resumed),
             Event::RateUsed { queue, used } => {
@@ -158,6 +165,7 @@ impl<O: Observer> Fold<'_, O> {
                 match fate {
                     Fate::Known => self.state.enter(part, job),
                     Fate::Forgotten => self.state.recent.push(part, &job),
+                    Fate::Dropped => {}
                 }
             }
         }
@@ -207,6 +215,13 @@ impl<O: Observer> Fold<'_, O> {
         }
     }
 
+    /// New jobs that are not taken use up their ids.
+    fn turn_away(&mut self, queue: &QueueName, jobs: IdRange) {
+        self.state.next_id = self.state.next_id.max(jobs.end().0);
+        self.state.queues.entry(queue.clone()).or_default().totals.dropped += jobs.len;
+        self.observer.queue_changed(queue, QueueChange::NotTaken(jobs));
+    }
+
     fn forget(&mut self, name: &QueueName) {
         let Some(queue) = self.state.queues.get_mut(name) else { return };
         if queue.counts().all() == 0 {
@@ -242,7 +257,7 @@ impl<O: Observer> Fold<'_, O> {
         lease: Option<(Attempt, Lease)>,
         fate: &Fate,
     ) {
-        let forgotten = matches!(fate, Fate::Forgotten);
+        let forgotten = !matches!(fate, Fate::Known);
         self.observer.changed(&Change { jobs, job, from: Some(from), lease, forgotten, event: self.event });
     }
 }

@@ -33,6 +33,8 @@ pub enum QueueChange {
     Resumed,
     /// Something was set for it at run time, or is not set any more.
     Set,
+    /// It has taken none of these new jobs.
+    NotTaken(IdRange),
     /// It is not there any more.
     Forgotten,
     /// Too many attempts in a row have failed: it gives out probes only.

@@ -21,6 +21,7 @@ pub fn check(state: &State) {
     let mut in_state: BTreeMap<(QueueName, StateKind), Vec<JobId>> = BTreeMap::new();
     let mut kept = BTreeSet::new();
     let mut unique: HashMap<QueueName, BTreeSet<(Key, Time, JobId)>> = HashMap::new();
+    let mut waiting: BTreeMap<QueueName, BTreeSet<(Priority, JobId)>> = BTreeMap::new();
     let mut last = JobId(0);
     for (range, job) in state.iter(all) {
         assert!(range.first > last, "job {} is in two places", range.first);
@@ -43,6 +44,9 @@ pub fn check(state: &State) {
                     }
                 }
                 _ => kept.extend(kept_since(job).map(|at| (job.spec.queue.clone(), at, id))),
+            }
+            if job.kind().waits() {
+                waiting.entry(job.spec.queue.clone()).or_default().insert((job.spec.priority, id));
             }
             in_state.entry((job.spec.queue.clone(), job.kind())).or_default().push(id);
             if let Some((key, until)) = job.spec.unique.zip(job.holds_unique_until()) {
@@ -75,6 +79,7 @@ pub fn check(state: &State) {
         if let Some(lanes) = queue.lanes() {
             check_lanes(name, lanes, &mut leased, &mut listed);
         }
+        check_by_priority(name, queue, &waiting);
         for kind in StateKind::ALL {
             let mut ids: Vec<JobId> = queue.in_state(kind).flat_map(IdRange::iter).collect();
             ids.sort_unstable();
@@ -100,6 +105,23 @@ fn check_unique(name: &QueueName, queue: &Queue, wanted: BTreeSet<(Key, Time, Jo
     let live = held.iter().filter(|(_, until, _)| *until == Time::NEVER).map(|(key, ..)| key);
     let different: BTreeSet<_> = live.clone().collect();
     assert_eq!(live.count(), different.len(), "a unique key of queue {name} is held twice");
+}
+
+/// The index by priority, where there is one, has all jobs that wait.
+fn check_by_priority(
+    name: &QueueName,
+    queue: &Queue,
+    waiting: &BTreeMap<QueueName, BTreeSet<(Priority, JobId)>>,
+) {
+    let Some(index) = queue.by_priority() else { return };
+    let mut found = BTreeSet::new();
+    for (priority, ids) in index {
+        assert!(!ids.is_empty(), "queue {name} keeps an empty priority");
+        let ids = ids.ranges().flat_map(|(first, len)| IdRange::new(JobId(first), len).iter());
+        found.extend(ids.map(|id| (*priority, id)));
+    }
+    let waiting = waiting.get(name).cloned().unwrap_or_default();
+    assert_eq!(found, waiting, "those that wait in queue {name} by priority");
 }
 
 /// A ready job: its queue, key and priority, and when it was tried if it has come back.

@@ -148,6 +148,18 @@ pub enum Event {
         /// Which.
         jobs: Ids,
     },
+    /// Jobs that waited are forgotten: there is no room for them beside newer ones.
+    Dropped {
+        /// Which.
+        jobs: Ids,
+    },
+    /// New jobs are not taken: there is no room for them. They have ids, and that is all.
+    NotTaken {
+        /// The queue that they were for.
+        queue: QueueName,
+        /// Their ids.
+        jobs: IdRange,
+    },
     /// A queue gives out no more jobs.
     Paused {
         /// Which.
@@ -230,8 +242,10 @@ impl Event {
             | Event::Revived { jobs }
             | Event::Prioritized { jobs, .. }
             | Event::Postponed { jobs, .. }
-            | Event::Deleted { jobs } => jobs.ranges(),
-            Event::Paused { .. }
+            | Event::Deleted { jobs }
+            | Event::Dropped { jobs } => jobs.ranges(),
+            Event::NotTaken { .. }
+            | Event::Paused { .. }
             | Event::Resumed { .. }
             | Event::RateUsed { .. }
             | Event::OverridesSet { .. }
@@ -262,6 +276,8 @@ impl Event {
             | Event::Prioritized { .. }
             | Event::Postponed { .. }
             | Event::Deleted { .. }
+            | Event::Dropped { .. }
+            | Event::NotTaken { .. }
             | Event::Paused { .. }
             | Event::Resumed { .. }
             | Event::RateUsed { .. }
@@ -274,7 +290,7 @@ impl Event {
     /// The jobs of which nothing is left after the event, their bodies included.
     pub fn forgotten(&self) -> &[IdRange] {
         let end = match self {
-            Event::Deleted { .. } => return self.jobs(),
+            Event::Deleted { .. } | Event::Dropped { .. } => return self.jobs(),
             Event::Completed { end, .. }
             | Event::Expired { end, .. }
             | Event::Cancelled { end, .. }
@@ -291,6 +307,7 @@ impl Event {
             | Event::Revived { .. }
             | Event::Prioritized { .. }
             | Event::Postponed { .. }
+            | Event::NotTaken { .. }
             | Event::Paused { .. }
             | Event::Resumed { .. }
             | Event::RateUsed { .. }
@@ -317,10 +334,12 @@ impl Event {
             | Event::Revived { jobs }
             | Event::Prioritized { jobs, .. }
             | Event::Postponed { jobs, .. }
-            | Event::Deleted { jobs } => Some(jobs),
+            | Event::Deleted { jobs }
+            | Event::Dropped { jobs } => Some(jobs),
             Event::Submitted { .. }
             | Event::Failed { .. }
             | Event::Deferred { .. }
+            | Event::NotTaken { .. }
             | Event::Paused { .. }
             | Event::Resumed { .. }
             | Event::RateUsed { .. }
@@ -361,10 +380,12 @@ impl Event {
                 matches!(other, Event::Postponed { due: due2, .. } if due == due2)
             }
             Event::Deleted { .. } => matches!(other, Event::Deleted { .. }),
+            Event::Dropped { .. } => matches!(other, Event::Dropped { .. }),
             // They are of one job, of a queue, or of a schedule. Arrivals are one only where their ids follow each other: see `join`.
             Event::Submitted { .. }
             | Event::Failed { .. }
             | Event::Deferred { .. }
+            | Event::NotTaken { .. }
             | Event::Paused { .. }
             | Event::Resumed { .. }
             | Event::RateUsed { .. }

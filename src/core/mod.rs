@@ -96,7 +96,7 @@ pub use schedule::{
     BadScheduleName, CatchUp, Overlap, Payload, Plan, Rhythm, Run, Schedule, ScheduleChange, ScheduleClock,
     ScheduleName, Schedules,
 };
-pub use settings::{Keep, QueueSettings, Retries, Settings};
+pub use settings::{Full, Keep, QueueSettings, Retries, Settings};
 pub use sight::Sight;
 pub use state::{Ahead, State, Totals};
 pub use time::Time;

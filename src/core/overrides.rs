@@ -4,7 +4,7 @@
 
 use super::job::Priority;
 use super::rate::Rate;
-use super::settings::{Keep, QueueSettings, Retries};
+use super::settings::{Full, Keep, QueueSettings, Retries};
 use super::time::Time;
 use std::time::Duration;
 
@@ -73,6 +73,7 @@ settings! {
     KeepDoneMax(u64): keep_done_max, "keep.done_max";
     KeepDead(Keep): keep_dead, "keep.dead";
     Backlog(u64): backlog, "backlog";
+    Full(Full): full, "full";
     Concurrency(Option<u32>): concurrency, "concurrency";
     PerKey(Option<u32>): per_key, "per_key";
     Rate(Option<Rate>): rate, "rate";

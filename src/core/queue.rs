@@ -75,6 +75,8 @@ pub struct Queue {
     unique: Option<Box<UniqueKeys>>,
     /// The other states → the jobs that are in them.
     by_state: [RangeSet; StateKind::ALL.len()],
+    /// Those that wait, by priority; once somebody has asked for it.
+    by_priority: Option<BTreeMap<Priority, RangeSet>>,
     /// Done, cancelled and expired jobs that are kept and may give way, by the time at which they ended.
     kept: Keyed<Time>,
     recent: Vec<Arc<Spec>>,
@@ -283,6 +285,11 @@ impl Queue {
     pub(super) fn enter(&mut self, range: IdRange, job: &Job) {
         let kind = job.kind();
         self.counts.add(kind, range.len);
+        if let Some(index) = &mut self.by_priority
+            && kind.waits()
+        {
+            index.entry(job.spec.priority).or_default().insert(range.first.0, range.len);
+        }
         if job.spec.unique.is_some() {
             self.note_unique(range, job, UniqueKeys::insert);
         }
@@ -308,6 +315,11 @@ impl Queue {
     pub(super) fn leave(&mut self, range: IdRange, job: &Job) {
         let kind = job.kind();
         self.counts.subtract(kind, range.len);
+        if let Some(index) = &mut self.by_priority
+            && kind.waits()
+        {
+            remove_from(index, job.spec.priority, range);
+        }
         if job.spec.unique.is_some() {
             self.note_unique(range, job, UniqueKeys::remove);
         }
@@ -350,6 +362,28 @@ impl Queue {
         others.chain(ready.into_iter().flatten())
     }
 
+    /// The jobs that wait, by priority and arrival, the last priority first; `None` if there is no such index.
+    pub(super) fn last_in_line(&self) -> Option<impl Iterator<Item = IdRange>> {
+        let index = self.by_priority.as_ref()?.values().rev();
+        Some(index.flat_map(RangeSet::ranges).map(|(first, len)| IdRange::new(JobId(first), len)))
+    }
+
+    /// Keeps such an index from now on, or not any more. `waiting` are all jobs that wait.
+    pub(super) fn index_by_priority(&mut self, waiting: Option<Vec<(Priority, IdRange)>>) {
+        self.by_priority = waiting.map(|waiting| {
+            let mut index: BTreeMap<Priority, RangeSet> = BTreeMap::new();
+            for (priority, range) in waiting {
+                index.entry(priority).or_default().insert(range.first.0, range.len);
+            }
+            index
+        });
+    }
+
+    /// That index, for the check of the invariants.
+    pub(super) fn by_priority(&self) -> Option<&BTreeMap<Priority, RangeSet>> {
+        self.by_priority.as_ref()
+    }
+
     fn unready(&mut self, range: IdRange, priority: Priority, returned: Option<Time>) {
         if let Some(ready) = self.ready.get_mut(&priority) {
             ready.remove(range, returned);
@@ -368,6 +402,15 @@ impl Queue {
     /// The ready jobs of each priority, for the check of the invariants.
     pub(super) fn ready_sets(&self) -> &BTreeMap<Priority, Ready> {
         &self.ready
+    }
+}
+
+fn remove_from(index: &mut BTreeMap<Priority, RangeSet>, priority: Priority, range: IdRange) {
+    if let Some(ids) = index.get_mut(&priority) {
+        ids.remove(range.first.0, range.len);
+        if ids.is_empty() {
+            index.remove(&priority);
+        }
     }
 }
 

@@ -24,6 +24,8 @@ pub enum Rejection {
         len: u64,
         /// The limit.
         limit: u64,
+        /// Whether the jobs would fit if the queue were empty.
+        fits: bool,
     },
     /// There are more queues than the limit allows.
     #[error("there are {limit} queues already (limits.queues): use one of them, or raise the limit")]

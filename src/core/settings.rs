@@ -34,6 +34,20 @@ pub enum Retries {
     Place,
 }
 
+/// What becomes of jobs for which a queue has no room.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Full {
+    /// Their submit is refused.
+    #[default]
+    Reject,
+    /// They get ids, but nothing else comes of them.
+    DropNew,
+    /// The oldest ones that wait go, those of the lowest priority first.
+    DropOld,
+    /// Their submit waits for room, at most so long; then it is refused.
+    Wait(Duration),
+}
+
 /// What holds for the jobs of one queue.
 #[derive(Clone, Debug, PartialEq)]
 pub struct QueueSettings {
@@ -63,6 +77,8 @@ pub struct QueueSettings {
     pub keep_dead: Keep,
     /// The most jobs that may wait; 0 for no limit.
     pub backlog: u64,
+    /// What becomes of those for which there is no room.
+    pub full: Full,
     /// The most of its jobs that may be leased at a time, over all workers; `None` for no limit.
     pub concurrency: Option<u32>,
     /// The most jobs with the same key that may be leased at a time; `None` for no limit.
@@ -103,6 +119,7 @@ impl Default for QueueSettings {
             keep_done_max: 100_000,
             keep_dead: Keep::Forever,
             backlog: 0,
+            full: Full::Reject,
             concurrency: None,
             per_key: None,
             rate: None,

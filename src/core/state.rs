@@ -1,8 +1,8 @@
 //! The state: every live job and every queue, as the fold of all events (`apply.rs`). Here are its parts, the
 //! questions that it answers, and what recovery puts back.
 
-use super::ids::{IdRange, JobId};
-use super::job::{Attempt, Job, Lease, QueueName, Spec, State as JobState};
+use super::ids::{IdRange, Ids, JobId, first};
+use super::job::{Attempt, Job, Lease, QueueName, Spec, State as JobState, StateKind};
 use super::keyed::Keyed;
 use super::queue::Queue;
 use super::recent::{Recent, RecentEnd};
@@ -57,6 +57,8 @@ pub struct Totals {
     pub cancelled: u64,
     /// Jobs expired.
     pub expired: u64,
+    /// Jobs dropped for want of room: new ones that were not taken, and old ones that were forgotten.
+    pub dropped: u64,
 }
 
 impl State {
@@ -152,6 +154,27 @@ impl State {
     pub fn restore(&mut self, range: IdRange, job: Job) {
         self.next_id = self.next_id.max(range.end().0);
         self.enter(range, job);
+    }
+
+    /// So many jobs of a queue that wait, the oldest ones of the last priority first. The index for it is made when it is asked
+    /// for, and kept until [`State::forget_last_in_line`].
+    pub(super) fn last_in_line(&mut self, name: &QueueName, count: u64) -> Ids {
+        let Some(queue) = self.queues.get_mut(name) else { return Ids::new() };
+        if queue.last_in_line().is_none() {
+            let kinds = [StateKind::Ready, StateKind::Scheduled];
+            let ranges = kinds.into_iter().flat_map(|kind| queue.in_state(kind));
+            let parts = ranges.flat_map(|range| self.jobs.iter(range));
+            let waiting = parts.map(|(part, job)| (job.spec.priority, part)).collect();
+            queue.index_by_priority(Some(waiting));
+        }
+        queue.last_in_line().map_or_else(Ids::new, |ranges| first(ranges, count))
+    }
+
+    /// Nobody will ask for that of this queue.
+    pub(super) fn forget_last_in_line(&mut self, name: &QueueName) {
+        if let Some(queue) = self.queues.get_mut(name) {
+            queue.index_by_priority(None);
+        }
     }
 
     /// Brings jobs in, all alike, and into every index.

@@ -232,6 +232,15 @@ pub enum Fact {
         /// How many jobs they held.
         jobs: u64,
     },
+    /// Jobs were dropped for want of room in their queue.
+    Dropped {
+        /// The queue.
+        queue: QueueName,
+        /// How many.
+        jobs: u64,
+        /// Whether they are new ones; else they had waited.
+        new: bool,
+    },
     /// Leases ended without a word from their holders.
     Lapsed {
         /// How many.

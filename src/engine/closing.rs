@@ -13,6 +13,7 @@ impl<S: Store> Engine<S> {
     /// many requests and many leases go a part at a time, and the caller calls again.
     pub fn close_session(&mut self, session: u64, now: Time) -> bool {
         if !self.waiting.forget_some(session, CLOSED_AT_ONCE)
+            || !self.parked.forget_some(session, CLOSED_AT_ONCE)
             || !self.notes.watching.forget_some(session, CLOSED_AT_ONCE)
         {
             return false;

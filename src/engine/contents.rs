@@ -20,6 +20,21 @@ impl Contents {
         Contents { bodies: SmallVec::with_capacity(jobs), envelopes: Vec::new() }
     }
 
+    /// How many bytes the bodies have.
+    pub(super) fn bytes(&self) -> usize {
+        self.bodies.iter().map(Bytes::len).sum()
+    }
+
+    /// The same with memory of its own: it may be part of what a connection has read.
+    pub(super) fn detached(&self) -> Contents {
+        let own =
+            |(places, envelope): &(Range<usize>, Bytes)| (places.clone(), Bytes::copy_from_slice(envelope));
+        Contents {
+            bodies: self.bodies.iter().map(|body| Bytes::copy_from_slice(body)).collect(),
+            envelopes: self.envelopes.iter().map(own).collect(),
+        }
+    }
+
     /// Of jobs with the same envelope, if any.
     pub fn of(envelope: Option<&Bytes>, bodies: impl IntoIterator<Item = Bytes>) -> Contents {
         let mut contents = Contents::default();

@@ -8,7 +8,7 @@ use super::watching::Watching;
 use super::woken::Woken;
 use crate::core::{
     Change, Command, Edit, Event, Holder, IdRange, JobState, LeaseId, Observer, QueueChange, QueueName,
-    Recorder,
+    Recorder, StateKind,
 };
 use std::collections::HashMap;
 
@@ -27,6 +27,10 @@ pub(super) struct Notes {
     pub(super) woken: Woken,
     /// Queues that would give out work if they had not reached a limit.
     pub(super) limited: Limited,
+    /// Whether there may be room since submits were looked at that wait for it.
+    pub(super) room_made: bool,
+    /// New jobs that were not taken, of the submit that is being decided.
+    pub(super) not_taken: Vec<IdRange>,
     /// Requests that wait until jobs have ended.
     pub(super) watching: Watching,
 }
@@ -64,6 +68,8 @@ impl Observer for Listener<'_> {
         if is_ready || (lease_ends() && self.notes.limited.has(queue)) {
             self.notes.woken.push(queue);
         }
+        self.notes.room_made |=
+            change.from.is_some_and(StateKind::waits) && (forgotten || !job.kind().waits());
         self.revoke(change);
         self.note_fact(change);
         if forgotten || job.kind().is_final() {
@@ -79,8 +85,18 @@ impl Observer for Listener<'_> {
 
     fn queue_changed(&mut self, queue: &QueueName, change: QueueChange) {
         match change {
+            QueueChange::NotTaken(jobs) => {
+                self.notes.not_taken.push(jobs);
+                self.note_dropped(queue, jobs.len, true);
+            }
+            QueueChange::Resumed if self.claims_wait => self.notes.woken.push(queue),
             // Other limits may allow more, or less.
-            QueueChange::Resumed | QueueChange::Set if self.claims_wait => self.notes.woken.push(queue),
+            QueueChange::Set => {
+                self.notes.room_made = true;
+                if self.claims_wait {
+                    self.notes.woken.push(queue);
+                }
+            }
             QueueChange::CircuitOpened { failed, next } => {
                 self.notes.facts.push(Fact::CircuitOpened { queue: queue.clone(), failed, next });
             }
@@ -91,7 +107,7 @@ impl Observer for Listener<'_> {
                     self.notes.woken.push(queue);
                 }
             }
-            QueueChange::Resumed | QueueChange::Set | QueueChange::Paused | QueueChange::Forgotten => {}
+            QueueChange::Resumed | QueueChange::Paused | QueueChange::Forgotten => {}
         }
     }
 }
@@ -146,6 +162,7 @@ impl Listener<'_> {
                 retry: if let JobState::Scheduled { due } = job.state() { Some(due) } else { None },
             }),
             Event::Interrupted { .. } => self.note_interrupted(jobs.len),
+            Event::Dropped { .. } => self.note_dropped(&job.spec.queue, jobs.len, false),
             Event::Submitted { .. }
             | Event::Claimed { .. }
             | Event::Extended { .. }
@@ -160,6 +177,7 @@ impl Listener<'_> {
             | Event::Prioritized { .. }
             | Event::Postponed { .. }
             | Event::Deleted { .. }
+            | Event::NotTaken { .. }
             | Event::Paused { .. }
             | Event::Resumed { .. }
             | Event::RateUsed { .. }
@@ -168,6 +186,17 @@ impl Listener<'_> {
             | Event::QueueForgotten { .. }
             | Event::Schedule { .. } => {}
         }
+    }
+
+    /// A flood of jobs is one line in the log.
+    fn note_dropped(&mut self, queue: &QueueName, more: u64, new: bool) {
+        if let Some(Fact::Dropped { queue: last, jobs, new: was_new }) = self.notes.facts.last_mut()
+            && (&*last, *was_new) == (queue, new)
+        {
+            *jobs += more;
+            return;
+        }
+        self.notes.facts.push(Fact::Dropped { queue: queue.clone(), jobs: more, new });
     }
 
     fn note_interrupted(&mut self, more: u64) {

@@ -16,6 +16,7 @@ mod drain;
 mod held_back;
 mod limited;
 mod listener;
+mod parked;
 mod pause;
 mod queues;
 mod schedules;
@@ -40,6 +41,7 @@ use crate::store::{AppendError, CommitNo, Room, Shrunk, Store};
 use bytes::Bytes;
 use held_back::HeldBack;
 use listener::Notes;
+use parked::{Parked, ParkedSubmits};
 use pause::Rest;
 use schedules::Calendars;
 use std::time::Duration;
@@ -58,6 +60,8 @@ pub struct Bounds {
     pub waiting_all: usize,
     /// About how many bytes of bodies one claim gets at most.
     pub claim_bytes: usize,
+    /// The most bytes of bodies that submits have which wait for room.
+    pub parked_bytes: usize,
     /// The longest body (`limits.body`).
     pub body: usize,
     /// About how many bytes of bodies, how many bytes of answers, and how many events and jobs, share a commit at
@@ -73,6 +77,7 @@ impl Default for Bounds {
             waiting: 10_000,
             waiting_all: 500_000,
             claim_bytes: 8 << 20,
+            parked_bytes: 64 << 20,
             body: 1 << 20,
             commit_bytes: 8 << 20,
             commit_events: 100_000,
@@ -93,6 +98,7 @@ pub struct Engine<S> {
     random: u64,
     drain: Drain,
     waiting: Waiting,
+    parked: ParkedSubmits,
     notes: Notes,
     /// The bodies of the jobs that are new in this turn, and the envelopes of those that have one, as in a commit.
     bodies: Vec<Bytes>,
@@ -127,6 +133,7 @@ impl<S: Store> Engine<S> {
             random,
             drain: Drain::Running,
             waiting: Waiting::default(),
+            parked: ParkedSubmits::default(),
             notes: Notes::default(),
             bodies: Vec::new(),
             envelopes: Vec::new(),
@@ -175,12 +182,18 @@ impl<S: Store> Engine<S> {
         queue.map_or_else(|| self.waiting.len(), |queue| self.waiting.len_for(queue))
     }
 
+    /// How many submits wait for room.
+    pub fn waiting_submits(&self) -> usize {
+        self.parked.len()
+    }
+
     /// Changes the settings. What was decided stays; what is decided from now on follows the new ones.
     pub fn configure(&mut self, settings: Settings, bounds: Bounds) {
         self.core.configure(settings);
         self.bounds = bounds;
         // Queues may be idle for less long now.
         self.sweep_at = Some(self.now);
+        self.notes.room_made = true;
         self.wake_all();
     }
 
@@ -267,6 +280,8 @@ impl<S: Store> Engine<S> {
     pub fn unwait(&mut self, origin: Origin) {
         if self.waiting.of_request(origin).is_some() {
             self.answer(origin, Answer::Jobs(Vec::new()));
+        } else if let Some((origin, answer)) = self.parked.of_request(origin).map(Parked::refused) {
+            self.answer(origin, answer);
         } else if let Some((origin, ends)) = self.notes.watching.of_request(origin) {
             self.end_wait(origin, ends);
         }
@@ -306,6 +321,7 @@ impl<S: Store> Engine<S> {
             let since = self.drain.since().unwrap_or(self.now.max(now));
             self.drain = if drain { Drain::ByHand { since } } else { Drain::Running };
             self.core.draining = drain;
+            self.notes.room_made = true;
             self.wake_all();
         }
     }
@@ -317,6 +333,9 @@ impl<S: Store> Engine<S> {
         self.core.accept_while_draining = accept_submits;
         for waiter in self.waiting.all() {
             self.answer(waiter.origin, Answer::Refused(Rejection::Draining.into()));
+        }
+        for (submit, ()) in self.parked.take(|_| Some(())) {
+            self.answer(submit.origin, Answer::Refused(Rejection::Draining.into()));
         }
         begun
     }
@@ -352,8 +371,8 @@ impl<S: Store> Engine<S> {
 
     /// Refuses a request that would wait for so many queues and jobs, if that is too much.
     fn too_many_wait(&mut self, origin: Origin, more: usize) -> bool {
-        let own = more + self.waiting.size_of(origin.session) + self.notes.watching.size_of(origin.session);
-        let all = more + self.waiting.size() + self.notes.watching.size();
+        let own = more + self.waiting_of(origin.session);
+        let all = more + self.waiting.size() + self.notes.watching.size() + self.parked.len();
         let Bounds { waiting, waiting_all, .. } = self.bounds;
         let refusal = if own > waiting {
             Refusal::TooManyWaiting { limit: waiting }

@@ -1,7 +1,7 @@
 //! Submits: one request, or several of a connection that ask for the same and are decided as one.
 
-use super::{Answer, Contents, Delivery, Engine, Origin, Refusal, finished};
-use crate::core::{Command, Group, Groups, IdRange, JobId, Outcome, Receipt, Sight, Time};
+use super::{Answer, Contents, Engine, Origin, Refusal, finished};
+use crate::core::{Command, Group, Groups, IdRange, Ids, JobId, Outcome, Receipt, Rejection, Sight, Time};
 use crate::store::{Room, Store};
 use bytes::Bytes;
 use smallvec::smallvec;
@@ -18,32 +18,80 @@ impl<S: Store> Engine<S> {
         sight: Sight<'_>,
         now: Time,
     ) -> (Groups, Contents) {
-        let (groups, mut contents) = (groups.into(), contents.into());
+        self.submit_waiting(origin, (groups.into(), contents.into()), None, sight, now)
+    }
+
+    /// The same, with when the wait for the ends is over, if that is asked for.
+    fn submit_waiting(
+        &mut self,
+        origin: Origin,
+        (groups, mut contents): (Groups, Contents),
+        ends: Option<Time>,
+        sight: Sight<'_>,
+        now: Time,
+    ) -> (Groups, Contents) {
         debug_assert_eq!(groups.iter().map(|group| group.count).sum::<u64>(), contents.bodies.len() as u64);
         let room = self.store.room();
         if room != Room::Enough {
             self.answer(origin, Answer::Refused(Refusal::NoRoom(room)));
             return (groups, contents);
         }
+        let (groups, decided) = match self.is_behind(&groups) {
+            Some(refusal) => (groups, Err(refusal)),
+            None => self.decide_submit(groups, &mut contents, sight, now),
+        };
+        let answer = match decided {
+            Ok(answer) => answer,
+            Err(refusal) => match self.park(origin, &groups, &contents, (ends, now), &refusal) {
+                true => return (groups, contents),
+                false => Answer::Refused(refusal.into()),
+            },
+        };
+        self.answer_submit(origin, answer, ends, now);
+        (groups, contents)
+    }
+
+    /// Decides a submit, and keeps the contents of the jobs that are taken.
+    pub(super) fn decide_submit(
+        &mut self,
+        groups: Groups,
+        contents: &mut Contents,
+        sight: Sight<'_>,
+        now: Time,
+    ) -> (Groups, Result<Answer, Rejection>) {
         let command = Command::Submit { groups };
-        let answer = match self.decide_for(sight, &command, now) {
-            Ok(Outcome::Submitted(ids)) => {
-                self.keep(ids.first, &mut contents);
+        let outcome = self.decide_for(sight, &command, now);
+        let Command::Submit { groups } = command else { unreachable!("it is that command") };
+        let answer = outcome.map(|outcome| match outcome {
+            Outcome::Submitted(ids) => {
+                self.keep(ids.first, contents);
                 Answer::Submitted(ids)
             }
-            Ok(Outcome::Received(receipts)) => {
+            Outcome::Received(receipts) => {
                 contents.retain_new(&receipts);
                 let first = receipts.iter().find(|receipt| matches!(receipt, Receipt::New(_)));
                 if let Some(first) = first {
-                    self.keep(first.id(), &mut contents);
+                    self.keep(first.id(), contents);
                 }
                 Answer::Received(receipts)
             }
-            other => finished(other),
+            other => finished(Ok(other)),
+        });
+        (groups, answer)
+    }
+
+    /// Answers a submit that was decided. With `ends`, the second answer says how its jobs have ended, at the latest then.
+    pub(super) fn answer_submit(&mut self, origin: Origin, answer: Answer, ends: Option<Time>, now: Time) {
+        let ids: Option<Vec<JobId>> = match &answer {
+            _ if ends.is_none() => None,
+            Answer::Submitted(ids) => Some(ids.iter().collect()),
+            Answer::Received(receipts) => Some(receipts.iter().map(|receipt| receipt.id()).collect()),
+            _ => None,
         };
         self.answer(origin, answer);
-        let Command::Submit { groups } = command else { unreachable!("it is that command") };
-        (groups, contents)
+        if let Some((ids, until)) = ids.zip(ends) {
+            self.wait(origin, ids, |_, _| false, until, now);
+        }
     }
 
     /// The same, and waits for their ends until `until`: the second answer to the request. However quick a worker is, none
@@ -60,19 +108,7 @@ impl<S: Store> Engine<S> {
         if self.too_many_wait(origin, contents.bodies.len()) {
             return (groups, contents);
         }
-        let leftovers = self.submit(origin, groups, contents, sight, now);
-        let ids: Option<Vec<JobId>> = match self.notes.said.last() {
-            Some(Delivery::Answer(to, _)) if *to != origin => None,
-            Some(Delivery::Answer(_, Answer::Submitted(ids))) => Some(ids.iter().collect()),
-            Some(Delivery::Answer(_, Answer::Received(receipts))) => {
-                Some(receipts.iter().map(|receipt| receipt.id()).collect())
-            }
-            _ => None,
-        };
-        if let Some(ids) = ids {
-            self.wait(origin, ids, |_, _| false, until, now);
-        }
-        leftovers
+        self.submit_waiting(origin, (groups, contents), Some(until), sight, now)
     }
 
     /// The same for requests of one connection that ask for jobs like those of `group`, so many each, with the same
@@ -92,6 +128,7 @@ impl<S: Store> Engine<S> {
         // A request for nothing is refused, and must not hide among others.
         let together = requests.len() > 1 && requests.iter().all(|(_, count)| *count > 0);
         if together
+            && (self.parked.is_empty() || self.is_behind(&of(1)).is_none())
             && self.store.room() == Room::Enough
             && let Ok(Outcome::Submitted(ids)) = self.decide(&Command::Submit { groups: of(all) }, now)
         {
@@ -111,12 +148,38 @@ impl<S: Store> Engine<S> {
 
     /// Sets the contents of new jobs, from an id on, aside for the commit that is being collected.
     pub(super) fn keep(&mut self, first: JobId, contents: &mut Contents) {
+        if !self.notes.not_taken.is_empty() {
+            let not_taken = std::mem::take(&mut self.notes.not_taken);
+            return self.keep_some(first, contents, &not_taken);
+        }
         self.content_bytes += contents.bodies.iter().map(Bytes::len).sum::<usize>();
         self.bodies.extend(contents.bodies.drain(..));
         for (places, envelope) in contents.envelopes.drain(..) {
             self.content_bytes += envelope.len();
             let jobs = IdRange::new(first.plus(places.start as u64), places.len() as u64);
             self.envelopes.push((jobs, envelope));
+        }
+    }
+
+    /// The same where some of the jobs are not taken: in order.
+    fn keep_some(&mut self, first: JobId, contents: &mut Contents, not_taken: &[IdRange]) {
+        let gone = |id: JobId| {
+            let at = not_taken.partition_point(|range| range.end() <= id);
+            not_taken.get(at).is_some_and(|range| range.first <= id)
+        };
+        for (nth, body) in contents.bodies.drain(..).enumerate() {
+            if !gone(first.plus(nth as u64)) {
+                self.content_bytes += body.len();
+                self.bodies.push(body);
+            }
+        }
+        for (places, envelope) in contents.envelopes.drain(..) {
+            let jobs = IdRange::new(first.plus(places.start as u64), places.len() as u64);
+            let taken: Ids = jobs.iter().filter(|id| !gone(*id)).collect();
+            for jobs in taken.ranges() {
+                self.content_bytes += envelope.len();
+                self.envelopes.push((*jobs, envelope.clone()));
+            }
         }
     }
 }

@@ -3,6 +3,7 @@
 
 mod late;
 mod limited;
+mod parked;
 mod pauses;
 mod schedules;
 

@@ -32,6 +32,7 @@ impl<S: Store> Engine<S> {
             self.do_what_is_due(now);
             self.fire_schedules(self.now.max(now));
             self.forget_idle_queues(now);
+            self.serve_parked(now);
             self.serve_waiting(now);
         }
         if self.store.can_append() {
@@ -76,7 +77,9 @@ impl<S: Store> Engine<S> {
             return Ok(next);
         }
         let store = self.store.maintain(&self.core.state, self.now.max(now))?;
-        let unserved = (!self.notes.woken.is_empty() && !self.core.draining).then_some(now);
+        let unserved = (!self.notes.woken.is_empty() && !self.core.draining)
+            || (self.notes.room_made && !self.parked.is_empty());
+        let unserved = unserved.then_some(now);
         let next = [unserved, store, self.next_due(), self.next_schedule(now)].into_iter().flatten().min();
         self.rest.begin(now, next);
         Ok(next)
@@ -86,6 +89,7 @@ impl<S: Store> Engine<S> {
         let due = [
             self.core.state.next_due(),
             self.waiting.next_deadline(),
+            self.parked.next_deadline(),
             self.notes.limited.next_due(),
             self.notes.watching.next_deadline(),
             self.sweep_at,

@@ -128,6 +128,11 @@ impl<S: Store + 'static> Hub<S> {
             let denied = claim.queues.iter().find_map(|queue| permissions.queue(Right::Work, queue).err());
             denied.map(|denied| connection.refusal(origin.request, &denied))
         });
+        engine.withdraw_submits(|origin, spec| {
+            let connection = connections.get(&origin.session)?;
+            let denied = self.permissions(&connection.peer).queue(Right::Submit, &spec.queue).err()?;
+            Some(connection.refusal(origin.request, &denied))
+        });
         engine.withdraw_waits(|state, origin, id| {
             let connection = connections.get(&origin.session);
             connection.is_some_and(|connection| self.permissions(&connection.peer).hides(state, id))

@@ -12,6 +12,7 @@ use std::cell::{Cell, RefCell};
 #[derive(Default)]
 pub(super) struct Journal {
     failures: RefCell<Flood>,
+    drops: RefCell<Flood>,
     /// Whether it was told that no jobs are taken for want of room.
     room_is_short: Cell<bool>,
 }
@@ -19,14 +20,20 @@ pub(super) struct Journal {
 impl Journal {
     /// What happened in a turn.
     pub(super) fn facts(&self, facts: &[Fact], clock: &Clock) {
-        let mut flood = self.failures.borrow_mut();
+        let (mut flood, mut drops) = (self.failures.borrow_mut(), self.drops.borrow_mut());
         for fact in facts {
             let now = clock.now();
             flood.over(now).into_iter().for_each(events::failures_not_named);
+            drops.over(now).into_iter().for_each(events::drops_not_named);
             match fact {
                 Fact::Failed { .. } => match flood.line(now) {
                     Line::Say => events::fact(&as_shown(fact.clone(), clock)),
                     Line::HoldBackFirst => events::failures_counted(),
+                    Line::HoldBack => {}
+                },
+                Fact::Dropped { .. } => match drops.line(now) {
+                    Line::Say => events::fact(fact),
+                    Line::HoldBackFirst => events::drops_counted(),
                     Line::HoldBack => {}
                 },
                 Fact::Interrupted { .. }
@@ -39,6 +46,9 @@ impl Journal {
         }
         if flood.is_holding_back() {
             flood.over(clock.now()).into_iter().for_each(events::failures_not_named);
+        }
+        if drops.is_holding_back() {
+            drops.over(clock.now()).into_iter().for_each(events::drops_not_named);
         }
     }
 

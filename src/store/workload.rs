@@ -248,6 +248,10 @@ impl Workload {
                 SettingKey::KeepDoneMax => Setting::KeepDoneMax(draw.below(1 << 50)),
                 SettingKey::KeepDead => Setting::KeepDead(keep(draw)),
                 SettingKey::Backlog => Setting::Backlog(draw.below(1 << 50)),
+                SettingKey::Full => {
+                    let all = [Full::Reject, Full::DropNew, Full::DropOld, Full::Wait(time(draw))];
+                    Setting::Full(all[draw.below(4) as usize])
+                }
                 SettingKey::Concurrency => Setting::Concurrency(limit(draw)),
                 SettingKey::PerKey => Setting::PerKey(limit(draw)),
                 SettingKey::CircuitFailures => Setting::CircuitFailures(limit(draw)),

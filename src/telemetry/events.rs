@@ -72,6 +72,7 @@ pub fn fact(fact: &Fact) {
         Fact::StoodStill { time } => stood_still(*time),
         Fact::Interrupted { jobs } => interrupted(*jobs),
         Fact::Lapsed { jobs } => lapsed(*jobs),
+        Fact::Dropped { queue, jobs, new } => dropped(queue, *jobs, *new),
         Fact::ScheduleStuck { schedule, error } => schedule_stuck(schedule, error),
     }
 }
@@ -137,6 +138,27 @@ pub fn stood_still(time: Duration) {
 /// Workers, or the daemon under them, vanished.
 pub fn interrupted(jobs: u64) {
     warn!("workers vanished while they ran {}; these will run again", words::jobs(jobs));
+}
+
+/// Jobs were dropped for want of room.
+pub fn dropped(queue: &QueueName, jobs: u64, new: bool) {
+    let (jobs, which) = (words::jobs(jobs), if new { "new" } else { "old" });
+    warn!(queue = %queue, "queue {queue} is full: {jobs} dropped (full = \"drop-{which}\")");
+}
+
+/// From here on dropped jobs are only counted, for a while.
+pub fn drops_counted() {
+    let (lines, span) = (super::flood::LINES, show_duration(super::flood::SPAN));
+    warn!(
+        "more than {lines} times jobs were dropped within {span}: further times in this span are not logged; `musher queues` \
+         has their numbers"
+    );
+}
+
+/// How many times were not logged since.
+pub fn drops_not_named(count: u64) {
+    let times = counted(count, "more time", "more times");
+    warn!("jobs were dropped {times}, which was not logged");
 }
 
 /// Leases expired, and their workers had not been heard of meanwhile.

@@ -96,4 +96,6 @@ pub struct TotalsView {
     pub died: u64,
     pub cancelled: u64,
     pub expired: u64,
+    #[serde(default)]
+    pub dropped: u64,
 }

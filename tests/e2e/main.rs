@@ -16,6 +16,7 @@ mod drain;
 mod edges;
 mod ends;
 mod export;
+mod full;
 mod full_disk;
 mod gone;
 mod greetings;

@@ -8,6 +8,7 @@ mod lease;
 mod overrides;
 mod pause;
 mod queues;
+mod room;
 mod schedule;
 mod submit;
 mod tick;

@@ -8,7 +8,7 @@ use crate::core::event::Event;
 use crate::core::job::QueueName;
 use crate::core::overrides::{Override, Setting, SettingKey};
 use crate::core::rejection::Rejection;
-use crate::core::settings::{QueueSettings, Settings};
+use crate::core::settings::{Full, QueueSettings, Settings};
 use crate::core::state::{State, Totals};
 use std::collections::HashSet;
 
@@ -69,6 +69,9 @@ impl Core {
         for name in self.state.queues().filter_map(is_set).collect::<Vec<_>>() {
             self.bring_together(&name);
         }
+        let lets_none_go = |name: &&QueueName| self.settings.of(name).full != Full::DropOld;
+        let names = self.state.queues().map(|(name, _)| name).filter(lets_none_go).cloned();
+        names.collect::<Vec<_>>().iter().for_each(|name| self.state.forget_last_in_line(name));
     }
 
     /// What the configuration says for a queue, whatever was set for it at run time.
@@ -99,6 +102,9 @@ impl Core {
                 Some(table) => self.settings.queues.insert(name.clone(), table),
                 None => self.settings.queues.remove(name),
             };
+        }
+        if self.settings.of(name).full != Full::DropOld {
+            self.state.forget_last_in_line(name);
         }
     }
 }

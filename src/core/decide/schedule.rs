@@ -2,6 +2,7 @@
 //! its schedule has fired are of one decision, so neither is there without the other. What the times are, the command says.
 
 use super::Decision;
+use super::room::Room;
 use crate::core::change::Recorder;
 use crate::core::command::{Group, OnConflict, Outcome, ScheduleAction, Start};
 use crate::core::event::Event;
@@ -155,12 +156,13 @@ impl<R: Recorder> Decision<'_, R> {
             (Overlap::Allow | Overlap::Replace, _) | (_, None) => {}
         }
         // The one that waits goes first, and there is no room for it.
-        if waits || !self.has_room_for(&plan) {
+        let Some(room) = (if waits { None } else { self.room_for(&plan).ok() }) else {
             let skipped = u64::from(waits);
             self.change(name, ScheduleChange::Passed { skipped, since, next, waits: true });
             return Ok(false);
-        }
+        };
         self.submit_for(name, &plan, at, progress, false);
+        self.let_old_go(room);
         Ok(true)
     }
 
@@ -171,11 +173,13 @@ impl<R: Recorder> Decision<'_, R> {
         let Schedule { since, next, waits, .. } = *schedule;
         let (plan, last) = (schedule.plan.clone(), self.unfinished(schedule));
         let must_wait = plan.overlap == Overlap::Queue && last.is_some();
-        if !waits || must_wait || !self.has_room_for(&plan) {
+        if !waits || must_wait {
             return Ok(Outcome::Ok);
         }
+        let Ok(room) = self.room_for(&plan) else { return Ok(Outcome::Ok) };
         let first = self.state().next_id();
         self.submit_for(name, &plan, since, Progress { since, next }, false);
+        self.let_old_go(room);
         Ok(submitted(first, 1))
     }
 
@@ -184,12 +188,10 @@ impl<R: Recorder> Decision<'_, R> {
         self.must_not_drain()?;
         let Schedule { since, next, waits, .. } = *self.known(name)?;
         let plan = self.known(name)?.plan.clone();
+        let room = self.room_for(&plan)?;
         let first = self.state().next_id();
-        if first.0 == u64::MAX {
-            return Err(Rejection::OutOfIds);
-        }
-        self.make_room(&[self.group_of(&plan)])?;
         self.submit_for(name, &plan, at, Progress { since, next }, waits);
+        self.let_old_go(room);
         Ok(submitted(first, 1))
     }
 
@@ -204,9 +206,17 @@ impl<R: Recorder> Decision<'_, R> {
         (!kind.is_final()).then_some((id, kind))
     }
 
-    /// Whether a job can be submitted; queues give way to its own.
-    fn has_room_for(&mut self, plan: &Plan) -> bool {
-        self.state().next_id().0 < u64::MAX && self.make_room(&[self.group_of(plan)]).is_ok()
+    /// Whether a job can be submitted; queues give way to its own. None is dropped that is new.
+    fn room_for(&mut self, plan: &Plan) -> Result<Room, Rejection> {
+        if self.state().next_id().0 == u64::MAX {
+            return Err(Rejection::OutOfIds);
+        }
+        let room = self.make_room(&[self.group_of(plan)])?;
+        let (queue, limit) = (plan.spec.queue.clone(), self.core.settings.of(&plan.spec.queue).backlog);
+        match room.takes_all() {
+            true => Ok(room),
+            false => Err(Rejection::QueueFull { queue, len: limit, limit, fits: limit > 0 }),
+        }
     }
 
     fn group_of(&self, plan: &Plan) -> Group {

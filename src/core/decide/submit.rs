@@ -1,14 +1,13 @@
 //! Decides submits: all of the jobs or none.
 
 use super::Decision;
+use super::room::Room;
 use crate::core::change::Recorder;
 use crate::core::command::{Group, Outcome, Start};
 use crate::core::event::Event;
 use crate::core::ids::{IdRange, JobId};
-use crate::core::job::QueueName;
 use crate::core::rejection::Rejection;
 use crate::core::time::Time;
-use std::collections::{BTreeMap, HashSet};
 
 impl<R: Recorder> Decision<'_, R> {
     pub(super) fn submit(&mut self, groups: &[Group]) -> Result<Outcome, Rejection> {
@@ -29,13 +28,26 @@ impl<R: Recorder> Decision<'_, R> {
         if groups.iter().any(|group| group.count > 0 && group.spec.unique.is_some()) {
             return self.submit_unique(groups, count);
         }
-        self.make_room(groups)?;
+        let mut room = self.make_room(groups)?;
         let mut next = first;
         for group in groups.iter().filter(|group| group.count > 0) {
-            self.emit(self.submitted(group, next));
+            self.take(group, next, &mut room);
             next = next.plus(group.count);
         }
+        self.let_old_go(room);
         Ok(Outcome::Submitted(IdRange::new(first, count)))
+    }
+
+    /// The jobs of a group arrive, as far as there is room.
+    pub(super) fn take(&mut self, group: &Group, first: JobId, room: &mut Room) {
+        let taken = room.take(&group.spec.queue, group.count);
+        if taken == group.count {
+            return self.emit(self.submitted(group, first));
+        }
+        if taken > 0 {
+            self.emit(self.submitted(&Group { count: taken, ..group.clone() }, first));
+        }
+        self.turn_away(&group.spec.queue, first.plus(taken), group.count - taken);
     }
 
     pub(super) fn submitted(&self, group: &Group, first: JobId) -> Event {
@@ -53,35 +65,5 @@ impl<R: Recorder> Decision<'_, R> {
             due: due.filter(|due| *due > now),
             expires_at: group.ttl.map_or(Time::NEVER, |ttl| now.plus(ttl)),
         }
-    }
-
-    /// Makes room for the queues of these jobs. The number of queues and the length of each are limited.
-    pub(super) fn make_room(&mut self, groups: &[Group]) -> Result<(), Rejection> {
-        if let [only] = groups {
-            let new = self.room_in(&only.spec.queue, only.count)?;
-            return self.make_room_for_queues(new, only.spec.owner, &HashSet::new());
-        }
-        // In the order of names, so that the same submit gets the same refusal.
-        let mut more: BTreeMap<&QueueName, u64> = BTreeMap::new();
-        for group in groups.iter().filter(|group| group.count > 0) {
-            *more.entry(&group.spec.queue).or_default() += group.count;
-        }
-        let mut new = 0;
-        for (queue, count) in &more {
-            new += self.room_in(queue, *count)?;
-        }
-        // All of one request are of one user.
-        let maker = groups.first().map_or(0, |group| group.spec.owner);
-        self.make_room_for_queues(new, maker, &more.keys().copied().collect())
-    }
-
-    /// Whether one queue can take `count` more jobs. Returns how many queues this makes: one if it is new.
-    fn room_in(&self, name: &QueueName, count: u64) -> Result<usize, Rejection> {
-        let (queue, limit) = (self.state().queue(name), self.core.settings.of(name).backlog);
-        let len = queue.map_or(0, |queue| queue.counts().waiting());
-        if limit > 0 && len.saturating_add(count) > limit {
-            return Err(Rejection::QueueFull { queue: name.clone(), len, limit });
-        }
-        Ok(usize::from(queue.is_none()))
     }
 }

@@ -13,12 +13,12 @@ use std::time::Duration;
 impl<R: Recorder> Decision<'_, R> {
     /// Job by job: what comes first in a submit is there already for what follows.
     pub(super) fn submit_unique(&mut self, groups: &[Group], count: u64) -> Result<Outcome, Rejection> {
-        self.make_room(&self.new_ones(groups)?)?;
+        let mut room = self.make_room(&self.new_ones(groups)?)?;
         let mut receipts = Vec::with_capacity(usize::try_from(count).unwrap_or(0));
         for group in groups.iter().filter(|group| group.count > 0) {
             let Some(key) = group.spec.unique else {
                 let first = self.state().next_id();
-                self.emit(self.submitted(group, first));
+                self.take(group, first, &mut room);
                 receipts.extend((0..group.count).map(|nth| Receipt::New(first.plus(nth))));
                 continue;
             };
@@ -27,13 +27,14 @@ impl<R: Recorder> Decision<'_, R> {
                     Some(holder) => self.conflict(group, holder),
                     None => {
                         let first = self.state().next_id();
-                        self.emit(self.submitted(&Group { count: 1, ..group.clone() }, first));
+                        self.take(&Group { count: 1, ..group.clone() }, first, &mut room);
                         Receipt::New(first)
                     }
                 };
                 receipts.push(receipt);
             }
         }
+        self.let_old_go(room);
         Ok(Outcome::Received(receipts))
     }
 

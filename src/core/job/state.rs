@@ -94,6 +94,11 @@ impl StateKind {
         }
     }
 
+    /// Whether a job in this state waits to be claimed, now or later.
+    pub fn waits(self) -> bool {
+        matches!(self, StateKind::Scheduled | StateKind::Ready)
+    }
+
     /// Whether a job in this state has ended.
     pub fn is_final(self) -> bool {
         !matches!(self, StateKind::Scheduled | StateKind::Ready | StateKind::Leased)

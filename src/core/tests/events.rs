@@ -47,6 +47,8 @@ fn samples(jobs: Ids) -> Vec<(Event, bool)> {
         (Event::Paused { queue: name("q") }, false),
         (Event::Resumed { queue: name("q") }, false),
         (Event::RateUsed { queue: name("q"), used: RateUsed(7) }, false),
+        (Event::Dropped { jobs: jobs.clone() }, true),
+        (Event::NotTaken { queue: name("q"), jobs: IdRange::new(JobId(30), 2) }, false),
         (Event::OverridesSet { queue: name("q"), overrides: Overrides::default() }, false),
         (Event::CircuitChanged { queue: name("q"), circuit: Circuit { failed: 3, open: None } }, false),
         (Event::QueueForgotten { queue: name("q") }, false),
@@ -71,7 +73,7 @@ fn has_sample(event: &Event) -> bool {
             true
         }
         Event::Revived { .. } | Event::Deleted { .. } | Event::Paused { .. } | Event::Resumed { .. } => true,
-        Event::OverridesSet { .. } => true,
+        Event::OverridesSet { .. } | Event::Dropped { .. } | Event::NotTaken { .. } => true,
         Event::CircuitChanged { .. } => true,
         Event::Prioritized { .. } | Event::Postponed { .. } => true,
         Event::RateUsed { .. } | Event::QueueForgotten { .. } | Event::Schedule { .. } => true,

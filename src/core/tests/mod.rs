@@ -12,6 +12,7 @@ mod order;
 mod overrides;
 mod pauses;
 mod queues;
+mod room;
 mod schedules;
 mod sequences;
 mod table;

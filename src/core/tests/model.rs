@@ -3,6 +3,7 @@
 
 mod edits;
 mod overrides;
+mod room;
 mod unique;
 
 use crate::core::*;
@@ -103,26 +104,20 @@ impl Model {
             new.iter().filter(|(_, count)| *count > 0).map(|(group, _)| &group.spec.queue).collect();
         names.sort();
         names.dedup();
-        for name in &names {
-            let more: u64 = new.iter().filter(|(g, _)| g.spec.queue == **name).map(|(_, count)| count).sum();
-            let len =
-                self.jobs.iter().filter(|(_, job)| job.spec.queue == **name && waits(job)).count() as u64;
-            let limit = self.settings.of(name).backlog;
-            if limit > 0 && len + more > limit {
-                return Err(Rejection::QueueFull { queue: (*name).clone(), len, limit });
-            }
-        }
+        let mut left = self.room(&names, &new)?;
         self.make_room(&names)?;
         let first = self.submitted + 1;
         let mut receipts = Vec::new();
-        for group in groups {
+        for group in &groups {
             for _ in 0..group.count {
                 receipts.push(match self.holder(group) {
                     Some(at) => self.conflict(group, at),
-                    None => self.arrive(group),
+                    None if self.take(&group.spec.queue, &mut left) => self.arrive(group),
+                    None => Receipt::New(JobId(self.submitted)),
                 });
             }
         }
+        names.iter().for_each(|name| self.let_old_go(name));
         if unique {
             return Ok(Outcome::Received(receipts));
         }

@@ -23,6 +23,7 @@ pub(crate) fn status<S: Store + 'static>(hub: &Hub<S>, peer: &Peer, now: Time) -
         draining_ms: engine.drain().since().map(|since| now.since(since).as_millis() as u64),
         connections: hub.connections.len() as u64,
         waiting_claims: engine.waiting_claims(None) as u64,
+        waiting_submits: engine.waiting_submits() as u64,
         commit: engine.last_commit().0,
         next_id: engine.core().state.next_id().0,
         refusing: match engine.room() {
@@ -122,6 +123,7 @@ fn queue_view(name: &QueueName, queue: &Queue, workers: u32, waiting_claims: u64
             died: totals.died,
             cancelled: totals.cancelled,
             expired: totals.expired,
+            dropped: totals.dropped,
         },
     }
 }

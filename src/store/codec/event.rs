@@ -40,10 +40,15 @@ const SUBMITTED: u8 = 18;
 const RATE_USED: u8 = 19;
 const SCHEDULE: u8 = 20;
 const OVERRIDES_SET: u8 = 24;
+const NO_ROOM: u8 = 25;
 const CIRCUIT_CHANGED: u8 = 27;
 const PRIORITIZED: u8 = 21;
 const POSTPONED: u8 = 22;
 const DEFERRED_WITH_EXIT: u8 = 28;
+
+// What has become of jobs for which there was no room: the numbers after that of the event.
+const DROPPED: u8 = 0;
+const NOT_TAKEN: u8 = 1;
 
 /// First id and length.
 #[derive(Clone, Copy, Encode, Decode)]
@@ -225,6 +230,10 @@ pub(super) fn put_event(event: &Event, out: &mut Vec<u8>) {
         Event::Prioritized { jobs, priority } => put((PRIORITIZED, IdsRef(jobs), priority.0), out),
         Event::Postponed { jobs, due } => put((POSTPONED, IdsRef(jobs), moment(*due)), out),
         Event::Deleted { jobs } => put((DELETED, IdsRef(jobs)), out),
+        Event::Dropped { jobs } => put((NO_ROOM, DROPPED, IdsRef(jobs)), out),
+        Event::NotTaken { queue, jobs } => {
+            put((NO_ROOM, NOT_TAKEN, queue.as_str(), RangeV1::from(*jobs)), out);
+        }
         Event::Paused { queue } => put((PAUSED, queue.as_str()), out),
         Event::Resumed { queue } => put((RESUMED, queue.as_str()), out),
         Event::RateUsed { queue, used } => put((RATE_USED, queue.as_str(), used.0), out),
@@ -339,6 +348,14 @@ fn read_other(kind: u8, reader: &mut Reader<'_>) -> Result<Event, DecodeError> {
             let queue = QueueName::new(reader.take()?)?;
             Event::OverridesSet { queue, overrides: read_overrides(reader)? }
         }
+        NO_ROOM => match reader.take::<u8>()? {
+            DROPPED => Event::Dropped { jobs: reader.take::<IdsV1>()?.0 },
+            NOT_TAKEN => {
+                let (queue, jobs): (&str, RangeV1) = reader.take()?;
+                Event::NotTaken { queue: QueueName::new(queue)?, jobs: jobs.try_into()? }
+            }
+            _ => return Err(DecodeError::Value("what has become of jobs without room")),
+        },
         SCHEDULE => {
             let (name, change) = read_change(reader)?;
             Event::Schedule { name, change }

@@ -4,7 +4,7 @@
 use super::fields::{Field, put_fields, read_fields};
 use super::options::DurationV1;
 use super::{DecodeError, Reader};
-use crate::core::{Keep, Override, Overrides, Priority, Rate, Retries, Setting, Time};
+use crate::core::{Full, Keep, Override, Overrides, Priority, Rate, Retries, Setting, Time};
 use bincode::{BorrowDecode, Encode};
 use std::time::Duration;
 
@@ -23,6 +23,7 @@ const BACKLOG: u8 = 11;
 const CONCURRENCY: u8 = 12;
 const PER_KEY: u8 = 13;
 const RATE: u8 = 14;
+const FULL: u8 = 15;
 const CIRCUIT_FAILURES: u8 = 30;
 const CIRCUIT_PROBE: u8 = 31;
 
@@ -39,6 +40,14 @@ enum RetriesV1 {
     Alternate,
     Behind,
     Place,
+}
+
+#[derive(Encode, BorrowDecode)]
+enum FullV1 {
+    Reject,
+    DropNew,
+    DropOld,
+    Wait(DurationV1),
 }
 
 /// How many in which time, and how many of them at once.
@@ -87,6 +96,30 @@ impl From<RetriesV1> for Retries {
     }
 }
 
+impl From<Full> for FullV1 {
+    fn from(full: Full) -> FullV1 {
+        match full {
+            Full::Reject => FullV1::Reject,
+            Full::DropNew => FullV1::DropNew,
+            Full::DropOld => FullV1::DropOld,
+            Full::Wait(time) => FullV1::Wait(time.into()),
+        }
+    }
+}
+
+impl TryFrom<FullV1> for Full {
+    type Error = DecodeError;
+
+    fn try_from(full: FullV1) -> Result<Full, DecodeError> {
+        Ok(match full {
+            FullV1::Reject => Full::Reject,
+            FullV1::DropNew => Full::DropNew,
+            FullV1::DropOld => Full::DropOld,
+            FullV1::Wait(time) => Full::Wait(time.try_into()?),
+        })
+    }
+}
+
 impl From<Rate> for RateV1 {
     fn from(rate: Rate) -> RateV1 {
         let (count, per, burst) = rate.parts();
@@ -118,6 +151,7 @@ pub(super) fn put_overrides(overrides: &Overrides, out: &mut Vec<u8>) {
                 Setting::KeepDoneMax(most) => fields.put(KEEP_DONE_MAX, (by, at, most)),
                 Setting::KeepDead(keep) => fields.put(KEEP_DEAD, (by, at, KeepV1::from(keep))),
                 Setting::Backlog(most) => fields.put(BACKLOG, (by, at, most)),
+                Setting::Full(full) => fields.put(FULL, (by, at, FullV1::from(full))),
                 Setting::Concurrency(most) => fields.put(CONCURRENCY, (by, at, most)),
                 Setting::PerKey(most) => fields.put(PER_KEY, (by, at, most)),
                 Setting::CircuitFailures(most) => fields.put(CIRCUIT_FAILURES, (by, at, most)),
@@ -153,6 +187,7 @@ fn read_setting(field: &Field<'_>) -> Result<(u32, u64, Setting), DecodeError> {
         KEEP_DONE_MAX => value(field, |most| Ok(Setting::KeepDoneMax(most)))?,
         KEEP_DEAD => value(field, |keep: KeepV1| Ok(Setting::KeepDead(keep.try_into()?)))?,
         BACKLOG => value(field, |most| Ok(Setting::Backlog(most)))?,
+        FULL => value(field, |full: FullV1| Ok(Setting::Full(full.try_into()?)))?,
         CONCURRENCY => value(field, |most| Ok(Setting::Concurrency(most)))?,
         CIRCUIT_FAILURES => value(field, |most| Ok(Setting::CircuitFailures(most)))?,
         CIRCUIT_PROBE => value(field, |time: DurationV1| Ok(Setting::CircuitProbe(time.try_into()?)))?,

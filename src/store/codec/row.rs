@@ -19,6 +19,7 @@ const QUEUE: u8 = 3;
 // The numbers of the fields are on people's disks: none is ever used again.
 const RATE_USED: u8 = 1;
 const OVERRIDES: u8 = 2;
+const DROPPED: u8 = 3;
 const CIRCUIT: u8 = 9;
 
 /// The same of schedules.
@@ -80,6 +81,7 @@ impl StampedRow {
                 put_fields(&mut out, |fields| {
                     let rate_used = (queue.rate_used != RateUsed::default()).then_some(queue.rate_used.0);
                     fields.put_some(RATE_USED, rate_used);
+                    fields.put_some(DROPPED, (t.dropped > 0).then_some(t.dropped));
                     if !queue.overrides.is_empty() {
                         let mut overrides = Vec::new();
                         put_overrides(&queue.overrides, &mut overrides);
@@ -112,12 +114,13 @@ impl StampedRow {
         let (commit, paused): (u64, bool) = reader.take()?;
         let [submitted, claimed, completed, failed, died, cancelled, expired] = reader.take::<[u64; 7]>()?;
         let (maker, used) = if version == 1 { (None, 0) } else { reader.take()? };
-        let (mut rate_used, mut overrides) = (RateUsed::default(), Overrides::default());
+        let (mut rate_used, mut overrides, mut dropped) = (RateUsed::default(), Overrides::default(), 0);
         let mut circuit = Circuit::default();
         if version >= 3 {
             read_fields(&mut reader, |field| {
                 match field.number {
                     RATE_USED => rate_used = RateUsed(field.value()?),
+                    DROPPED => dropped = field.value()?,
                     OVERRIDES => {
                         let mut reader = Reader { rest: field.value()? };
                         overrides = read_overrides(&mut reader)?;
@@ -130,7 +133,7 @@ impl StampedRow {
             })?;
         }
         reader.end()?;
-        let totals = Totals { submitted, claimed, completed, failed, died, cancelled, expired };
+        let totals = Totals { submitted, claimed, completed, failed, died, cancelled, expired, dropped };
         let (name, used) = (QueueName::new(name)?, Time(used));
         let queue = QueueRow { name, paused, totals, maker, used, rate_used, overrides, circuit };
         Ok(StampedRow { commit: CommitNo(commit), row: Row::Queue(queue) })

@@ -219,8 +219,16 @@ fn what_neighbours_have_in_common_is_written_once() {
 fn meta_and_queues_read_as_they_were_written() {
     let meta = MetaRow { home: CommitNo(1 << 40), time: Time(5), next_id: JobId(77) };
     assert_eq!(MetaRow::decode(&meta.encode()).unwrap(), meta);
-    let totals =
-        Totals { submitted: 9, claimed: 8, completed: 7, failed: 6, died: 5, cancelled: 4, expired: 3 };
+    let totals = Totals {
+        submitted: 9,
+        claimed: 8,
+        completed: 7,
+        failed: 6,
+        died: 5,
+        cancelled: 4,
+        expired: 3,
+        dropped: 2,
+    };
     let probe = Some(LeaseId { id: JobId(6), attempt: Attempt(7) });
     let open = OpenCircuit { since: Time(4), probes: 5, next: Time(8), probe };
     let queue = QueueRow {

@@ -107,6 +107,10 @@ pub(super) fn event() -> impl Strategy<Value = Event> {
         (ids(), ending()).prop_map(|(jobs, end)| Event::Buried { jobs, end }),
         ids().prop_map(|jobs| Event::Revived { jobs }),
         ids().prop_map(|jobs| Event::Deleted { jobs }),
+        ids().prop_map(|jobs| Event::Dropped { jobs }),
+        (queue(), 1u64..1 << 40, 1u64..9).prop_map(|(queue, first, len)| {
+            Event::NotTaken { queue, jobs: IdRange::new(JobId(first), len) }
+        }),
         queue().prop_map(|queue| Event::Paused { queue }),
         queue().prop_map(|queue| Event::Resumed { queue }),
         queue().prop_map(|queue| Event::QueueForgotten { queue }),

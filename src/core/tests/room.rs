@@ -1,0 +1,95 @@
+//! What becomes of jobs for which a queue has no room: they are refused or dropped, or others are.
+
+use super::world::{World, group, name};
+use crate::core::*;
+use std::time::Duration;
+
+fn full(world: &mut World, backlog: u64, full: Full) {
+    (world.settings().backlog, world.settings().full) = (backlog, full);
+}
+
+/// The jobs that wait.
+fn waiting(world: &World) -> Vec<u64> {
+    let all = world.core.state.iter(IdRange::new(JobId(0), u64::MAX));
+    all.filter(|(_, job)| job.kind().waits()).flat_map(|(range, _)| range.iter()).map(|id| id.0).collect()
+}
+
+fn with_priority(priority: u32, count: u64) -> Group {
+    let options = SpecOptions { priority: Priority(priority), ..SpecOptions::plain(name("q")) };
+    Group { spec: options.into(), ..group("q", count) }
+}
+
+fn dropped(world: &World) -> u64 {
+    world.core.state.queue(&name("q")).unwrap().totals().dropped
+}
+
+#[test]
+fn what_is_new_is_dropped_as_far_as_there_is_no_room() {
+    let mut world = World::new();
+    full(&mut world, 5, Full::DropNew);
+    world.submit(vec![group("q", 3)]);
+    assert_eq!(
+        world.submit(vec![group("q", 4), group("other", 1), group("q", 1)]),
+        IdRange::new(JobId(4), 6)
+    );
+    assert_eq!((waiting(&world), dropped(&world)), (vec![1, 2, 3, 4, 5, 8], 3));
+    assert!(world.core.state.recent_end(JobId(6)).is_none(), "it never was");
+    // What is leased does not count, and what never was is never next.
+    assert_eq!(world.claim("q", 4).len(), 4);
+    world.submit(vec![group("q", 1)]);
+    assert_eq!(waiting(&world), [5, 8, 10]);
+    world.submit(vec![group("q", 100)]);
+    assert_eq!(dropped(&world), 100);
+    assert_eq!(world.core.state.next_id(), JobId(111));
+}
+
+#[test]
+fn what_is_old_goes_the_lowest_priority_first_and_nothing_that_is_leased() {
+    let mut world = World::new();
+    full(&mut world, 4, Full::DropOld);
+    world.submit(vec![with_priority(5, 1), with_priority(9, 1), with_priority(5, 1), with_priority(9, 1)]);
+    let leases = world.claim("q", 1);
+    world.submit(vec![with_priority(5, 2)]);
+    assert_eq!(waiting(&world), [3, 4, 5, 6], "2 has the last priority and is older than 4");
+    world.submit(vec![with_priority(5, 1)]);
+    assert_eq!(waiting(&world), [3, 5, 6, 7]);
+    world.submit(vec![with_priority(9, 1)]);
+    assert_eq!(waiting(&world), [3, 5, 6, 7], "the new one is the last in line");
+    world.submit(vec![with_priority(5, 2)]);
+    assert_eq!((waiting(&world), dropped(&world)), (vec![6, 7, 9, 10], 5));
+    // One that comes back is old, whatever its turn was.
+    world.settle(&leases, Verdict::Release { delay: Duration::ZERO });
+    world.submit(vec![with_priority(5, 1)]);
+    assert_eq!(waiting(&world), [7, 9, 10, 11]);
+    let refused = world.run(Command::Submit { groups: vec![group("q", 5)].into() });
+    let rejection = Rejection::QueueFull { queue: name("q"), len: 4, limit: 4, fits: false };
+    assert_eq!(refused, Err(rejection), "all of the new ones would not fit");
+    // Scheduled ones are in the line as well, and so are those with keys.
+    let keyed = Spec::plain(name("q")).with_key(Some(Key::new([7; 16])));
+    full(&mut world, 6, Full::DropOld);
+    let later = Group { start: Start::After(Duration::from_secs(9)), ..with_priority(9, 1) };
+    world.submit(vec![later, Group { spec: keyed.into(), ..group("q", 1) }]);
+    assert_eq!(waiting(&world), [7, 9, 10, 11, 12, 13]);
+    world.submit(vec![with_priority(5, 1)]);
+    assert_eq!(waiting(&world), [7, 9, 10, 11, 12, 14]);
+    world.submit(vec![with_priority(5, 1)]);
+    assert_eq!(waiting(&world), [7, 9, 10, 11, 14, 15]);
+}
+
+/// The index is made once and kept: each drop costs the same however many wait.
+#[test]
+fn a_long_queue_lets_old_jobs_go_one_by_one() {
+    let mut world = World::new();
+    world.checks = false;
+    full(&mut world, 100_000, Full::DropOld);
+    for n in 0..50_000 {
+        world.submit(vec![with_priority(n % 7, 2)]);
+    }
+    for n in 0..50_000 {
+        world.submit(vec![with_priority(n % 7, 1)]);
+    }
+    assert_eq!((waiting(&world).len(), dropped(&world)), (100_000, 50_000));
+    check::check(&world.core.state);
+    world.core.configure(Settings::default());
+    check::check(&world.core.state);
+}
