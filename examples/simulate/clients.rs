@@ -1,6 +1,7 @@
 //! Clients: what they ask for, at random, and what they make of the answers. They know of jobs and leases only what the
 //! oracle has heard, and ask for things that are over, that are somebody else's, and that never were.
 
+use crate::limits::limited;
 use crate::oracle::{Oracle, Sent, body};
 use crate::stage::Life;
 use fastrand::Rng;
@@ -160,10 +161,21 @@ impl Clients {
     }
 
     pub(crate) fn edit(&mut self, rng: &mut Rng, oracle: &mut Oracle, life: &mut Life) {
-        let edits = [Edit::Cancel, Edit::Retry, Edit::Kick, Edit::Bury, Edit::Delete];
-        let edit = edits[rng.usize(..edits.len())];
-        let ids: Vec<JobId> = (0..1 + rng.usize(..3)).filter_map(|_| oracle.any(rng.u64(..))).collect();
-        ids.iter().for_each(|id| oracle.edits(edit, *id));
+        let mut ids: Vec<JobId> = (0..1 + rng.usize(..3)).filter_map(|_| oracle.any(rng.u64(..))).collect();
+        let edit = match rng.u32(..8) {
+            0 => Edit::Cancel,
+            1 => Edit::Retry,
+            2 => Edit::Kick,
+            3 => Edit::Bury,
+            4 => Edit::Delete,
+            5 => Edit::Prioritize(Priority(rng.u32(..3))),
+            _ => {
+                // How many of that queue are leased is known by where its jobs were submitted.
+                ids.retain(|id| oracle.submitted_to(*id).is_some_and(|queue| *queue != limited()));
+                Edit::Move(queue(rng.usize(..2)))
+            }
+        };
+        ids.iter().for_each(|id| oracle.edits(&edit, *id));
         let origin = self.ask(rng, Asked::Other);
         // As it may have been seen before.
         let state = (rng.u32(..4) == 0).then(|| StateKind::ALL[rng.usize(..StateKind::ALL.len())]);

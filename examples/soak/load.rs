@@ -116,8 +116,14 @@ impl Hand {
                 continue;
             }
             self.recorder.note(Entry::Deleting { ids: ids.clone() });
-            let edit =
-                AdminRequest::Edit { edit: "delete".into(), ids: ids.clone(), state: None, queue: None };
+            let edit = AdminRequest::Edit {
+                edit: "delete".into(),
+                ids: ids.clone(),
+                state: None,
+                queue: None,
+                to: None,
+                priority: None,
+            };
             let edits: Vec<EditView> = match client.ask(edit).await {
                 Err(error) if error.is_disconnect() => return,
                 Err(error) => {

@@ -26,7 +26,7 @@ macro_rules! edits {
 
         impl $name {
             pub(super) async fn run(&self, client: &Client) -> End {
-                self.which.edit(client, &Change { edit: $edit }).await
+                self.which.edit(client, &Change { edit: $edit, ..Change::default() }).await
             }
         }
     )*};
@@ -39,6 +39,47 @@ edits! {
     Kick, "kick": "Examples:\n  musher kick 42\n  musher kick --state dead --queue mails";
     Bury, "bury": "Example:\n  musher bury 42";
     Delete, "delete": "Examples:\n  musher delete 42-50\n  musher delete --state dead --tag order=42";
+}
+
+#[derive(Debug, Args)]
+#[command(
+    after_help = "A job keeps its id, body, tags, key, history and age; limits, retention and workers are then the other queue's. One that \
+                  runs is left where it is.\n\n\
+                  Examples:\n  musher move 42 --to urgent\n  musher move --queue mails --tag customer=7 --to slow --dry-run"
+)]
+pub(super) struct Move {
+    #[command(flatten)]
+    which: Which,
+    /// The queue that they go to
+    #[arg(long, value_name = "Q")]
+    to: String,
+}
+
+impl Move {
+    pub(super) async fn run(&self, client: &Client) -> End {
+        let to = Some(self.to.clone());
+        self.which.edit(client, &Change { edit: "move", to, ..Change::default() }).await
+    }
+}
+
+#[derive(Debug, Args)]
+#[command(
+    after_help = "0 goes first; usual is 1024. For a job that runs it holds from its next attempt on.\n\n\
+                  Examples:\n  musher priority 42 --to 0\n  musher priority --queue mails --tag customer=7 --to 2000"
+)]
+pub(super) struct Priority {
+    #[command(flatten)]
+    which: Which,
+    /// The new priority
+    #[arg(long, value_name = "N")]
+    to: u32,
+}
+
+impl Priority {
+    pub(super) async fn run(&self, client: &Client) -> End {
+        let priority = Some(self.to);
+        self.which.edit(client, &Change { edit: "prioritize", priority, ..Change::default() }).await
+    }
 }
 
 macro_rules! queue_verbs {

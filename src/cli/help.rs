@@ -11,7 +11,10 @@ const GROUPS: [(&str, &[&str]); 7] = [
     ("Look at jobs and queues", &["status", "queues", "list", "show", "explain", "logs", "wait"]),
     (
         "Change jobs and queues",
-        &["cancel", "retry", "kick", "bury", "delete", "pause", "resume", "purge", "queue"],
+        &[
+            "cancel", "retry", "kick", "bury", "delete", "move", "priority", "pause", "resume", "purge",
+            "queue",
+        ],
     ),
     ("Run the daemon", &["serve", "config", "drain", "undrain"]),
     ("Keep the data", &["backup", "restore", "export", "verify", "migrate"]),

@@ -113,6 +113,7 @@ enum Verb {
     /// Stop jobs for good, running ones too
     Cancel(change::Cancel),
     /// Run ended jobs again
+    #[command(visible_alias = "requeue")]
     Retry(change::Retry),
     /// Run dead or scheduled jobs now
     Kick(change::Kick),
@@ -120,6 +121,10 @@ enum Verb {
     Bury(change::Bury),
     /// Forget jobs
     Delete(change::Delete),
+    /// Bring jobs into another queue
+    Move(change::Move),
+    /// Give jobs another priority
+    Priority(change::Priority),
     /// Stop giving out a queue's jobs
     Pause(change::Pause),
     /// Give out a queue's jobs again
@@ -212,6 +217,8 @@ fn go(cli: Cli) -> End {
         Verb::Kick(verb) => to.talk(async |client| verb.run(&client).await),
         Verb::Bury(verb) => to.talk(async |client| verb.run(&client).await),
         Verb::Delete(verb) => to.talk(async |client| verb.run(&client).await),
+        Verb::Move(verb) => to.talk(async |client| verb.run(&client).await),
+        Verb::Priority(verb) => to.talk(async |client| verb.run(&client).await),
         Verb::Pause(pause) => to.talk(async |client| pause.run(&client).await),
         Verb::Resume(resume) => to.talk(async |client| resume.run(&client).await),
         Verb::Purge(purge) => to.talk(async |client| purge.run(&client).await),

@@ -219,12 +219,16 @@ impl Which {
 pub(super) struct Change {
     /// Its name.
     pub(super) edit: &'static str,
+    /// Where the jobs go.
+    pub(super) to: Option<String>,
+    /// Their priority.
+    pub(super) priority: Option<u32>,
 }
 
 impl Change {
     fn request(&self, ids: Vec<u64>, state: Option<String>, queue: Option<String>) -> AdminRequest {
-        let Change { edit } = self;
-        AdminRequest::Edit { edit: (*edit).to_owned(), ids, state, queue }
+        let (edit, to, priority) = (self.edit.to_owned(), self.to.clone(), self.priority);
+        AdminRequest::Edit { edit, ids, state, queue, to, priority }
     }
 }
 

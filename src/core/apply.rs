@@ -117,6 +117,7 @@ impl<O: Observer> Fold<'_, O> {
                 job.spec = job.spec.with_options(options.into()).into();
                 Fate::Known
             }),
+            Event::Moved { jobs, to, at } => self.bring_to(jobs, to, *at),
             Event::Postponed { jobs, due } => self.each(jobs, |_, job| {
                 job.set_state(JobState::Scheduled { due: *due });
                 Fate::Known
@@ -139,6 +140,18 @@ impl<O: Observer> Fold<'_, O> {
             Event::QueueForgotten { queue } => self.forget(queue),
             Event::CircuitChanged { queue, circuit } => self.circuit(queue, *circuit),
             Event::Schedule { name, change } => self.state.schedules.apply(name, change),
+        }
+    }
+
+    /// What depends on their queue follows: they leave the one, with its indexes, and enter the other.
+    fn bring_to(&mut self, jobs: &Ids, to: &QueueName, at: Time) {
+        self.each(jobs, |_, job| {
+            let options = SpecOptions { queue: to.clone(), ..(*job.spec.options).clone() };
+            job.spec = job.spec.with_options(options.into()).into();
+            Fate::Known
+        });
+        if let Some(queue) = self.state.queues.get_mut(to) {
+            queue.used = at;
         }
     }
 

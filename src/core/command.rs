@@ -2,7 +2,7 @@
 //! into bytes; everything in between is decided here.
 
 use super::ids::{IdRange, JobId};
-use super::job::{Attempt, Exit, Grant, Holder, Job, QueueName, Spec, StateKind};
+use super::job::{Attempt, Exit, Grant, Holder, Job, Priority, QueueName, Spec, StateKind};
 use super::overrides::{Setting, SettingKey};
 use super::rejection::{EditRejection, LeaseRejection};
 use super::schedule::{Plan, ScheduleName};
@@ -289,8 +289,7 @@ pub enum Then {
 }
 
 /// A change by hand.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Edit {
     /// Stop it for good: waiting or leased → cancelled.
     Cancel,
@@ -302,6 +301,10 @@ pub enum Edit {
     Bury,
     /// Forget it: any state but leased.
     Delete,
+    /// Bring it into another queue as it is: any state but leased.
+    Move(QueueName),
+    /// Give it another priority: waiting, or leased for what follows.
+    Prioritize(Priority),
 }
 
 /// What jobs must be like that a change is meant for. Whoever has chosen them by that may be told of another moment.
@@ -323,13 +326,15 @@ impl Only {
 
 impl Edit {
     /// The verb, as in protocol and command line.
-    pub fn name(self) -> &'static str {
+    pub fn name(&self) -> &'static str {
         match self {
             Edit::Cancel => "cancel",
             Edit::Retry => "retry",
             Edit::Kick => "kick",
             Edit::Bury => "bury",
             Edit::Delete => "delete",
+            Edit::Move(_) => "move",
+            Edit::Prioritize(_) => "prioritize",
         }
     }
 }

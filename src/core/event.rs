@@ -136,6 +136,15 @@ pub enum Event {
         /// Theirs now.
         priority: Priority,
     },
+    /// Jobs came into another queue.
+    Moved {
+        /// Which.
+        jobs: Ids,
+        /// That queue.
+        to: QueueName,
+        /// The second in which they came.
+        at: Time,
+    },
     /// Waiting jobs run at another time than before.
     Postponed {
         /// Which.
@@ -242,6 +251,7 @@ impl Event {
             | Event::Revived { jobs }
             | Event::Prioritized { jobs, .. }
             | Event::Postponed { jobs, .. }
+            | Event::Moved { jobs, .. }
             | Event::Deleted { jobs }
             | Event::Dropped { jobs } => jobs.ranges(),
             Event::NotTaken { .. }
@@ -275,6 +285,7 @@ impl Event {
             | Event::Revived { .. }
             | Event::Prioritized { .. }
             | Event::Postponed { .. }
+            | Event::Moved { .. }
             | Event::Deleted { .. }
             | Event::Dropped { .. }
             | Event::NotTaken { .. }
@@ -308,6 +319,7 @@ impl Event {
             | Event::Prioritized { .. }
             | Event::Postponed { .. }
             | Event::NotTaken { .. }
+            | Event::Moved { .. }
             | Event::Paused { .. }
             | Event::Resumed { .. }
             | Event::RateUsed { .. }
@@ -334,6 +346,7 @@ impl Event {
             | Event::Revived { jobs }
             | Event::Prioritized { jobs, .. }
             | Event::Postponed { jobs, .. }
+            | Event::Moved { jobs, .. }
             | Event::Deleted { jobs }
             | Event::Dropped { jobs } => Some(jobs),
             Event::Submitted { .. }
@@ -375,6 +388,9 @@ impl Event {
             Event::Revived { .. } => matches!(other, Event::Revived { .. }),
             Event::Prioritized { priority, .. } => {
                 matches!(other, Event::Prioritized { priority: priority2, .. } if priority == priority2)
+            }
+            Event::Moved { to, at, .. } => {
+                matches!(other, Event::Moved { to: to2, at: at2, .. } if (to, at) == (to2, at2))
             }
             Event::Postponed { due, .. } => {
                 matches!(other, Event::Postponed { due: due2, .. } if due == due2)

@@ -30,6 +30,8 @@
 //! | kick | ready | — | — | — | ready | — | — |
 //! | bury | dead | dead | dead | — | — | — | — |
 //! | delete | forgotten | forgotten | — | forgotten | forgotten | forgotten | forgotten |
+//! | move | scheduled | ready | — | done | dead | cancelled | expired |
+//! | prioritize | scheduled | ready | leased | — | — | — | — |
 //! | purge | forgotten | forgotten | — | — | — | — | — |
 //!
 //! A final state whose jobs are not kept (`keep` of the queue) is `forgotten` at once. complete, fail, release and

@@ -151,7 +151,7 @@ pub enum LeaseRejection {
 }
 
 /// One change by hand was refused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum EditRejection {
     /// No such job, or no longer.
     #[error("job {id} not found: it was never submitted, or has ended and is not kept")]
@@ -174,6 +174,14 @@ pub enum EditRejection {
         verb: &'static str,
         /// Who holds it.
         by: JobId,
+    },
+    /// There is no room for it where it is to go.
+    #[error("cannot move job {id}: {why}")]
+    NoRoom {
+        /// The job.
+        id: JobId,
+        /// Why.
+        why: Box<Rejection>,
     },
     /// The job's state does not allow it.
     #[error("cannot {verb} job {id}: it is {state}{hint}")]

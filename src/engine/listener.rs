@@ -127,7 +127,10 @@ impl Listener<'_> {
         let expired = match self.command {
             Command::Edit { edit: Edit::Cancel | Edit::Bury, .. } => false,
             Command::Tick => true,
-            Command::Edit { edit: Edit::Retry | Edit::Kick | Edit::Delete, .. }
+            Command::Edit {
+                edit: Edit::Retry | Edit::Kick | Edit::Delete | Edit::Move(_) | Edit::Prioritize(_),
+                ..
+            }
             | Command::Submit { .. }
             | Command::Claim(_)
             | Command::Settle { .. }
@@ -176,6 +179,7 @@ impl Listener<'_> {
             | Event::Revived { .. }
             | Event::Prioritized { .. }
             | Event::Postponed { .. }
+            | Event::Moved { .. }
             | Event::Deleted { .. }
             | Event::NotTaken { .. }
             | Event::Paused { .. }

@@ -35,7 +35,7 @@ pub enum AdminRequest {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         timeout_ms: Option<u64>,
     },
-    /// Change jobs: `cancel`, `retry`, `kick`, `bury`, `delete`. Answer: a list of [`EditView`].
+    /// Change jobs: `cancel`, `retry`, `kick`, `bury`, `delete`, `move`, `prioritize`. Answer: a list of [`EditView`].
     Edit {
         /// The change.
         edit: String,
@@ -47,6 +47,12 @@ pub enum AdminRequest {
         /// Only those of this queue.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         queue: Option<String>,
+        /// Of a move: the queue that they go to.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        to: Option<String>,
+        /// To prioritize: the new priority.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        priority: Option<u32>,
     },
     /// Stop giving out a queue's jobs. Answer: `Ok`.
     Pause {

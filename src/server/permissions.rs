@@ -6,6 +6,7 @@ use super::fault::{Fault, Kind};
 use super::peer::Peer;
 use crate::access::{Access, Caller, Denied, Right};
 use crate::core::{Edit, JobId, QueueName, RecentEnd, Spec, State};
+use crate::views::HandlerView;
 use std::rc::Rc;
 
 /// What one connection may do, by the rules of this moment.
@@ -83,9 +84,9 @@ impl<'a> Permissions<'a> {
         &self,
         state: &State,
         ids: impl Iterator<Item = JobId>,
-        edit: Edit,
+        edit: &Edit,
     ) -> Result<(), Fault> {
-        let to_run = matches!(edit, Edit::Retry | Edit::Kick);
+        let to_run = matches!(edit, Edit::Retry | Edit::Kick | Edit::Prioritize(_));
         self.shown_jobs(state, ids, |spec| self.lacks_to_change(spec, to_run))
     }
 
@@ -132,4 +133,19 @@ impl<'a> Permissions<'a> {
     fn hides_unless(&self, state: &State, id: JobId, may: impl Fn(&Spec) -> bool) -> bool {
         !self.is_open && state.spec_of(id).is_some_and(|spec| !may(spec))
     }
+}
+
+/// A command job runs as the user who submitted it. Only root can run something as somebody else.
+pub(super) fn can_run_as(handlers: &[HandlerView], queue: &QueueName, owner: u32) -> Result<(), Fault> {
+    let runs_commands =
+        handlers.iter().any(|handler| handler.exec.is_none() && handler.queue == queue.as_str());
+    let own = rustix::process::geteuid().as_raw();
+    if runs_commands && owner != own && own != 0 {
+        let message = format!(
+            "queue `{queue}` runs commands as the user who submits them, and a daemon of user {own} cannot run anything as \
+             uid {owner}: submit as that user, or to a daemon of root or of your own"
+        );
+        return Err(Fault::new(Kind::Forbidden, message));
+    }
+    Ok(())
 }

@@ -4,9 +4,11 @@
 use super::fault::{Fault, Kind};
 use super::hub::Hub;
 use super::peer::Peer;
+use super::permissions::can_run_as;
 use crate::access::Right;
 use crate::core::{
-    Claim, Command, Edit, Holder, JobId, LeaseId, Only, QueueName, Sight, State, StateKind, Time, Verdict,
+    Claim, Command, Edit, Holder, JobId, LeaseId, Only, Priority, QueueName, Sight, State, StateKind, Time,
+    Verdict,
 };
 use crate::engine::{Answer, Origin, Refusal};
 use crate::store::Store;
@@ -54,6 +56,10 @@ pub(crate) struct EditAsked {
     /// Only those that are in this state, and of this queue.
     pub(crate) state: Option<String>,
     pub(crate) queue: Option<String>,
+    /// Of a move: the queue that they go to.
+    pub(crate) to: Option<String>,
+    /// Of a change of the priority: the new one.
+    pub(crate) priority: Option<u32>,
 }
 
 /// A time that a request names.
@@ -72,12 +78,23 @@ pub(super) fn state_name(name: &str) -> Result<StateKind, Fault> {
 }
 
 /// The change that a verb names.
-fn edit_name(verb: &str) -> Result<Edit, Fault> {
-    let all = [Edit::Cancel, Edit::Retry, Edit::Kick, Edit::Bury, Edit::Delete];
-    all.into_iter().find(|edit| edit.name() == verb).ok_or_else(|| {
-        let message = format!("`{verb}` is not a change: use cancel, retry, kick, bury or delete");
-        Fault::new(Kind::Invalid, message)
-    })
+fn change_of(verb: &str, to: Option<&str>, priority: Option<u32>) -> Result<Edit, Fault> {
+    let plain = [Edit::Cancel, Edit::Retry, Edit::Kick, Edit::Bury, Edit::Delete];
+    let plain = plain.into_iter().find(|edit| edit.name() == verb);
+    let invalid = |message: String| Err(Fault::new(Kind::Invalid, message));
+    match (verb, plain, to, priority) {
+        (_, Some(edit), None, None) => Ok(edit),
+        ("move", _, Some(to), None) => queue_name(to).map(Edit::Move),
+        ("move", _, None, _) => invalid("a move needs `to`: the queue that the jobs go to".to_owned()),
+        ("prioritize", _, None, Some(priority)) => Ok(Edit::Prioritize(Priority(priority))),
+        ("prioritize", _, _, None) => invalid("to prioritize needs a `priority`".to_owned()),
+        (_, Some(_), ..) | ("move" | "prioritize", ..) => {
+            invalid(format!("`{verb}` has no use for both of `to` and `priority`"))
+        }
+        _ => invalid(format!(
+            "`{verb}` is not a change: use cancel, retry, kick, bury, delete, move or prioritize"
+        )),
+    }
 }
 
 pub(crate) fn not_found(id: JobId) -> Fault {
@@ -170,14 +187,21 @@ pub(crate) fn edit<S: Store + 'static>(
     asked: Asked<'_>,
     change: EditAsked,
 ) -> Result<(), Fault> {
-    let EditAsked { edit, ids, state, queue } = change;
+    let EditAsked { edit, ids, state, queue, to, priority } = change;
     hub.check_batch(ids.len())?;
     let queue = queue.as_deref().map(queue_name).transpose()?;
     let only = Only { state: state.as_deref().map(state_name).transpose()?, queue };
     let (edit, permissions, mut engine) =
-        (edit_name(&edit)?, hub.permissions(asked.peer), hub.engine.borrow_mut());
+        (change_of(&edit, to.as_deref(), priority)?, hub.permissions(asked.peer), hub.engine.borrow_mut());
     let ids: Vec<JobId> = ids.into_iter().map(JobId).collect();
-    permissions.edit(&engine.core().state, ids.iter().copied(), edit)?;
+    permissions.edit(&engine.core().state, ids.iter().copied(), &edit)?;
+    if let Edit::Move(to) = &edit {
+        // They are for that queue what new ones of their owners are.
+        permissions.queue(Right::Submit, to)?;
+        let (state, handlers) = (&engine.core().state, &hub.service.borrow().handlers);
+        let moved = ids.iter().filter_map(|id| state.spec_of(*id)).filter(|spec| permissions.reads(spec));
+        moved.map(|spec| spec.owner).try_for_each(|owner| can_run_as(handlers, to, owner))?;
+    }
     engine.edit(asked.origin, edit, ids, only, Sight::of(&|spec| permissions.reads(spec)), asked.now);
     Ok(())
 }

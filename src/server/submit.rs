@@ -3,12 +3,12 @@
 use super::fault::{Fault, Kind};
 use super::hub::Hub;
 use super::peer::Peer;
+use super::permissions::can_run_as;
 use super::requests::Asked;
 use crate::access::Right;
-use crate::core::{Group, Groups, Key, Sight, Spec, SpecOptions, Time};
+use crate::core::{Group, Groups, Key, Sight, Spec, Time};
 use crate::engine::Contents;
 use crate::store::Store;
-use crate::views::HandlerView;
 use bytes::Bytes;
 use sha2::{Digest, Sha256};
 use smallvec::SmallVec;
@@ -83,7 +83,7 @@ pub(crate) fn allow<S: Store + 'static>(
     }
     for group in &submission.groups {
         permissions.queue(Right::Submit, &group.spec.queue)?;
-        can_run_as(&service.handlers, &group.spec)?;
+        can_run_as(&service.handlers, &group.spec.queue, group.spec.owner)?;
     }
     Ok(())
 }
@@ -103,20 +103,4 @@ pub(crate) fn submit<S: Store + 'static>(
         None => engine.submit(asked.origin, groups, contents, sight, now),
         Some(until) => engine.submit_and_wait(asked.origin, groups, contents, sight, (until, now)),
     }
-}
-
-/// A command job runs as the user who submitted it. Only root can run something as somebody else.
-pub(super) fn can_run_as(handlers: &[HandlerView], spec: &SpecOptions) -> Result<(), Fault> {
-    let runs_commands =
-        handlers.iter().any(|handler| handler.exec.is_none() && handler.queue == spec.queue.as_str());
-    let own = rustix::process::geteuid().as_raw();
-    if runs_commands && spec.owner != own && own != 0 {
-        let message = format!(
-            "queue `{}` runs commands as the user who submits them, and a daemon of user {own} cannot run anything as \
-             you (uid {}): submit as that user, or to a daemon of root or of your own",
-            spec.queue, spec.owner
-        );
-        return Err(Fault::new(Kind::Forbidden, message));
-    }
-    Ok(())
 }

@@ -149,6 +149,28 @@ fn without_rules_another_user_may_submit_and_sees_his_own_jobs_only() {
     });
 }
 
+/// A move is a submit where it goes to, and a change where it comes from.
+#[test]
+fn who_moves_a_job_must_be_allowed_to_submit_where_it_goes() {
+    as_root(async {
+        let rules = format!(
+            "[[access]]\nusers = [{ALICE}]\nqueues = [\"q\", \"r\"]\nmay = [\"submit\"]\n\
+             [[access]]\nusers = [{BOB}]\nqueues = [\"q\"]\nmay = [\"read\", \"submit\"]\n"
+        );
+        let town = Town::new(&rules);
+        let daemon = town.serve().await;
+        assert_eq!(town.run(ALICE, &[], &["submit", "q", "hers"]).ok().trim(), "1");
+        town.run(ALICE, &[], &["move", "1", "--to", "secret"]).refused(&["submit to queue `secret`"]);
+        town.run(BOB, &[], &["move", "1", "--to", "q"]).refused(&["may not change queue `q`"]);
+        town.run(BOB, &[], &["priority", "1", "--to", "0"]).refused(&["may not change queue `q`"]);
+        town.run(ALICE, &[], &["priority", "1", "--to", "3"]).ok();
+        town.run(ALICE, &[], &["move", "1", "--to", "r"]).ok();
+        let job = daemon.show(1).await.unwrap();
+        assert_eq!((job.queue.as_str(), job.owner, job.priority), ("r", ALICE, 3));
+        daemon.stop().await;
+    });
+}
+
 /// Whatever somebody asks of a job that is not his: the answer is the same, to the letter, as for one that never was.
 #[test]
 fn a_job_of_somebody_else_is_not_there() {
@@ -172,6 +194,8 @@ fn a_job_of_somebody_else_is_not_there() {
             ("show", &["--body"]),
             ("show", &["--json"]),
             ("explain", &[]),
+            ("move", &["--to", "q"]),
+            ("priority", &["--to", "5"]),
             ("logs", &[]),
             ("logs", &["--follow"]),
             ("wait", &[]),

@@ -7,7 +7,14 @@ use musher::protocol::admin::{AdminRequest, EditView};
 const JOBS: u64 = 3_000;
 
 async fn bury(daemon: &Daemon, ids: impl Iterator<Item = u64>) {
-    let request = AdminRequest::Edit { edit: "bury".into(), ids: ids.collect(), state: None, queue: None };
+    let request = AdminRequest::Edit {
+        edit: "bury".into(),
+        ids: ids.collect(),
+        state: None,
+        queue: None,
+        to: None,
+        priority: None,
+    };
     let views: Vec<EditView> = daemon.client.ask(request).await.unwrap();
     assert!(views.iter().all(|view| view.error.is_none() && !view.moved_on));
 }
@@ -25,8 +32,17 @@ fn an_edit_leaves_alone_what_has_moved_on_since_it_was_listed() {
             ids: vec![1, 2, 3, 4, 99],
             state: Some("dead".into()),
             queue: Some("q".into()),
+            to: None,
+            priority: None,
         };
-        let kick = AdminRequest::Edit { edit: "kick".into(), ids: vec![2], state: None, queue: None };
+        let kick = AdminRequest::Edit {
+            edit: "kick".into(),
+            ids: vec![2],
+            state: None,
+            queue: None,
+            to: None,
+            priority: None,
+        };
         daemon.client.ask::<Vec<EditView>>(kick).await.unwrap();
         let views: Vec<EditView> = daemon.client.ask(request).await.unwrap();
         let moved: Vec<_> = views.iter().map(|view| (view.moved_on, view.error.is_some())).collect();
@@ -76,7 +92,14 @@ fn a_job_that_ended_meanwhile_has_moved_on() {
         let job = daemon.claim("q", false, 0).await.unwrap();
         assert!(daemon.settle(job.lease, Verdict::Complete).await);
         let ready = Some("ready".to_owned());
-        let request = AdminRequest::Edit { edit: "delete".into(), ids: vec![1], state: ready, queue: None };
+        let request = AdminRequest::Edit {
+            edit: "delete".into(),
+            ids: vec![1],
+            state: ready,
+            queue: None,
+            to: None,
+            priority: None,
+        };
         let views: Vec<EditView> = daemon.client.ask(request).await.unwrap();
         assert!(views[0].moved_on && views[0].error.is_none(), "{views:?}");
         daemon.stop().await;

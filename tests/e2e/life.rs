@@ -66,8 +66,14 @@ fn a_job_that_fails_again_and_again_is_dead_and_can_be_kicked() {
         }
         let view = daemon.show(id).await.unwrap();
         assert_eq!((view.state.as_str(), view.failures.len()), ("dead", 2));
-        let edit =
-            |edit: &str| AdminRequest::Edit { edit: edit.into(), ids: vec![id], state: None, queue: None };
+        let edit = |edit: &str| AdminRequest::Edit {
+            edit: edit.into(),
+            ids: vec![id],
+            state: None,
+            queue: None,
+            to: None,
+            priority: None,
+        };
         let refused: Vec<EditView> = daemon.client.ask(edit("cancel")).await.unwrap();
         assert!(refused[0].error.as_ref().unwrap().contains("it is dead"));
         let kicked: Vec<EditView> = daemon.client.ask(edit("kick")).await.unwrap();
@@ -133,7 +139,14 @@ fn a_cancelled_job_is_taken_from_its_worker_and_waiting_for_it_ends() {
         tokio::task::yield_now().await;
         let done: Vec<EditView> = daemon
             .client
-            .ask(AdminRequest::Edit { edit: "cancel".into(), ids: vec![id], state: None, queue: None })
+            .ask(AdminRequest::Edit {
+                edit: "cancel".into(),
+                ids: vec![id],
+                state: None,
+                queue: None,
+                to: None,
+                priority: None,
+            })
             .await
             .unwrap();
         assert_eq!(done[0].error, None);

@@ -90,3 +90,49 @@ fn a_change_at_a_rate_takes_its_time_and_can_be_called_again_for_the_rest() {
         daemon.stop().await;
     });
 }
+
+#[test]
+fn jobs_are_moved_and_prioritized_and_a_crash_changes_nothing_of_that() {
+    block_on(async {
+        let home = Home::new("[queues.full]\nbacklog = 1\n");
+        let daemon = home.serve().await;
+        some(&daemon).await;
+        let run = |args: &[&str]| {
+            let output = home.musher(args);
+            (output.status.code(), String::from_utf8(output.stderr).unwrap())
+        };
+        let before = daemon.show(3).await.unwrap();
+        assert_eq!(run(&["move", "--key", "a", "--to", "slow", "--yes"]).0, Some(0));
+        assert_eq!(run(&["priority", "5", "6", "--to", "7"]).0, Some(0));
+        daemon.kill().await;
+        let daemon = home.serve().await;
+        let after = daemon.show(3).await.unwrap();
+        assert_eq!(
+            (after.queue.as_str(), &after.failures, &after.key),
+            ("slow", &before.failures, &before.key)
+        );
+        assert_eq!(after.kept_until, before.kept_until);
+        assert_eq!((daemon.show(5).await.unwrap().priority, daemon.show(6).await.unwrap().priority), (7, 7));
+        let (queue, slow) = (daemon.queue("q").await, daemon.queue("slow").await);
+        assert_eq!((queue.dead, queue.ready, slow.dead, slow.ready), (2, 1, 2, 1));
+        // A claim that waits for the other queue gets it.
+        let (job, moved) = tokio::join!(daemon.claim("other", false, 30_000), async {
+            until("the claim waits", async || (daemon.status().await.waiting_claims == 1).then_some(()))
+                .await;
+            run(&["move", "5", "--to", "other"]).0
+        });
+        let job = job.unwrap();
+        assert_eq!((moved, job.lease.id, job.key.as_deref()), (Some(0), 5, Some("a")));
+        let (code, said) = run(&["move", "5", "--to", "q"]);
+        assert!(
+            code == Some(1) && said.contains("cannot move job 5: it is leased and runs just now"),
+            "{said}"
+        );
+        daemon.submit("full", &["x"]).await;
+        let (code, said) = run(&["move", "6", "--to", "full"]);
+        assert!(code == Some(1) && said.contains("queue `full` is full"), "{said}");
+        assert_eq!(run(&["requeue", "1"]).0, Some(0), "as retry");
+        daemon.until_state(1, "ready").await;
+        daemon.kill().await;
+    });
+}

@@ -1,4 +1,4 @@
-//! Decides changes by hand: cancel, retry, kick, bury, delete, purge. The table in the core's documentation says
+//! Decides changes by hand: cancel, retry, kick, bury, delete, move, prioritize, purge. The table in the core's documentation says
 //! which state allows which.
 
 use super::Decision;
@@ -8,22 +8,29 @@ use crate::core::event::Event;
 use crate::core::ids::{Ids, JobId};
 use crate::core::job::{Job, QueueName, StateKind};
 use crate::core::rejection::{EditRejection, Rejection};
+use std::collections::HashSet;
 
 /// The most ranges that one purge deletes, so that its commit stays small. A purge of more is asked for again.
 const PURGE_RANGES_MAX: usize = 65_536;
 
 impl<R: Recorder> Decision<'_, R> {
     /// Each is judged by itself, after those before it.
-    pub(super) fn edit(&mut self, edit: Edit, ids: &[JobId], only: &Only) -> Outcome {
+    pub(super) fn edit(&mut self, edit: &Edit, ids: &[JobId], only: &Only) -> Outcome {
         let edited = ids.iter().map(|id| {
-            let event = self.edited(edit, *id, only)?;
-            self.emit(event);
+            if let Some(event) = self.edited(edit, *id, only)? {
+                if let Edit::Move(to) = edit {
+                    let no_room = |why| EditRejection::NoRoom { id: *id, why: Box::new(why) };
+                    self.make_room_to_move(*id, to).map_err(no_room)?;
+                }
+                self.emit(event);
+            }
             Ok(())
         });
         Outcome::Edited(edited.collect())
     }
 
-    fn edited(&self, edit: Edit, id: JobId, only: &Only) -> Result<Event, EditRejection> {
+    /// What it comes to; `None` if it is like that already.
+    fn edited(&self, edit: &Edit, id: JobId, only: &Only) -> Result<Option<Event>, EditRejection> {
         let job = self.state().job(id).filter(|job| self.sight.sees(&job.spec));
         if *only != Only::default() && !job.is_some_and(|job| only.fits(job)) {
             return Err(EditRejection::MovedOn { id });
@@ -31,21 +38,48 @@ impl<R: Recorder> Decision<'_, R> {
         let job = job.ok_or(EditRejection::NotFound { id })?;
         allow(edit, id, job.kind())?;
         let (settings, jobs) = (self.settings_of(job), Ids::from(id));
-        Ok(match edit {
+        Ok(Some(match edit {
             Edit::Cancel => Event::Cancelled { jobs, end: self.ending(job, settings.keep_done) },
             Edit::Bury => Event::Buried { jobs, end: self.ending(job, settings.keep_dead) },
             Edit::Retry | Edit::Kick => {
-                self.may_hold_unique(edit, id, job)?;
+                let runs_again = job.kind().is_final() && job.would_hold_unique();
+                self.may_hold_unique(edit, (id, job), &job.spec.queue, runs_again)?;
                 Event::Revived { jobs }
             }
             Edit::Delete => Event::Deleted { jobs },
-        })
+            Edit::Move(to) if *to == job.spec.queue => return Ok(None),
+            Edit::Move(to) => {
+                let holds = job.holds_unique_until().is_some_and(|until| until > self.moment.now);
+                self.may_hold_unique(edit, (id, job), to, holds)?;
+                Event::Moved { jobs, to: to.clone(), at: self.moment.now.whole_second() }
+            }
+            Edit::Prioritize(priority) if *priority == job.spec.priority => return Ok(None),
+            Edit::Prioritize(priority) => Event::Prioritized { jobs, priority: *priority },
+        }))
     }
 
-    /// One that has ended may not run again if another one has got its unique key meanwhile.
-    fn may_hold_unique(&self, edit: Edit, id: JobId, job: &Job) -> Result<(), EditRejection> {
-        let key = job.spec.unique.filter(|_| job.kind().is_final() && job.would_hold_unique());
-        let holder = key.and_then(|key| self.unique_holder(&job.spec.queue, key));
+    /// A queue that is full takes none by hand, and drops none for it.
+    fn make_room_to_move(&mut self, id: JobId, to: &QueueName) -> Result<(), Rejection> {
+        let Some(job) = self.state().job(id) else { return Ok(()) };
+        let (waits, owner) = (!job.kind().is_final(), job.spec.owner);
+        let (queue, limit) = (self.state().queue(to), self.core.settings.of(to).backlog);
+        let len = queue.map_or(0, |queue| queue.counts().waiting());
+        if waits && limit > 0 && len >= limit {
+            return Err(Rejection::QueueFull { queue: to.clone(), len, limit, fits: true });
+        }
+        self.make_room_for_queues(usize::from(queue.is_none()), owner, &HashSet::from([to]))
+    }
+
+    /// One may not hold its unique key, as it `holds` it after the change, if another one of that queue does.
+    fn may_hold_unique(
+        &self,
+        edit: &Edit,
+        (id, job): (JobId, &Job),
+        queue: &QueueName,
+        holds: bool,
+    ) -> Result<(), EditRejection> {
+        let key = job.spec.unique.filter(|_| holds);
+        let holder = key.and_then(|key| self.unique_holder(queue, key));
         match holder.filter(|by| *by != id) {
             Some(by) => Err(EditRejection::NotUnique { id, verb: edit.name(), by }),
             None => Ok(()),
@@ -73,13 +107,16 @@ impl<R: Recorder> Decision<'_, R> {
 }
 
 /// Whether the state allows the change, and if not, what to do instead.
-fn allow(edit: Edit, id: JobId, state: StateKind) -> Result<(), EditRejection> {
+fn allow(edit: &Edit, id: JobId, state: StateKind) -> Result<(), EditRejection> {
     use StateKind::{Cancelled, Dead, Done, Expired, Leased, Ready, Scheduled};
     let hint = match (edit, state) {
         (Edit::Cancel | Edit::Bury, Scheduled | Ready | Leased) => return Ok(()),
         (Edit::Retry, Done | Dead | Cancelled | Expired) => return Ok(()),
         (Edit::Kick, Scheduled | Dead) => return Ok(()),
-        (Edit::Delete, Scheduled | Ready | Done | Dead | Cancelled | Expired) => return Ok(()),
+        (Edit::Delete | Edit::Move(_), Scheduled | Ready | Done | Dead | Cancelled | Expired) => {
+            return Ok(());
+        }
+        (Edit::Prioritize(_), Scheduled | Ready | Leased) => return Ok(()),
         (Edit::Cancel | Edit::Bury, Done | Dead | Cancelled | Expired) => {
             " and has ended; `musher delete` forgets it"
         }
@@ -88,6 +125,8 @@ fn allow(edit: Edit, id: JobId, state: StateKind) -> Result<(), EditRejection> {
         (Edit::Retry | Edit::Kick, Ready) => " and runs as soon as a worker is free",
         (Edit::Retry | Edit::Kick, Leased) => " and runs just now",
         (Edit::Delete, Leased) => "; `musher cancel` it first",
+        (Edit::Move(_), Leased) => " and runs just now",
+        (Edit::Prioritize(_), Done | Dead | Cancelled | Expired) => " and has ended",
     };
     Err(EditRejection::WrongState { id, verb: edit.name(), state, hint })
 }

@@ -106,7 +106,7 @@ impl<R: Recorder> Decision<'_, R> {
             Command::Evict => Ok(self.evict()),
             Command::StoodStill { since } => Ok(self.stood_still(*since)),
             Command::Tick => Ok(self.tick()),
-            Command::Edit { edit, ids, only } => Ok(self.edit(*edit, ids, only)),
+            Command::Edit { edit, ids, only } => Ok(self.edit(edit, ids, only)),
             Command::Pause { queue } => self.pause(queue, true),
             Command::Resume { queue } => self.pause(queue, false),
             Command::SetQueue { queue, set, unset, by } => self.set_queue(queue, set, unset, *by),

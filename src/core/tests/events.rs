@@ -43,6 +43,7 @@ fn samples(jobs: Ids) -> Vec<(Event, bool)> {
         (Event::Revived { jobs: jobs.clone() }, false),
         (Event::Prioritized { jobs: jobs.clone(), priority: Priority(3) }, false),
         (Event::Postponed { jobs: jobs.clone(), due: AT }, false),
+        (Event::Moved { jobs: jobs.clone(), to: name("r"), at: AT }, false),
         (Event::Deleted { jobs: jobs.clone() }, true),
         (Event::Paused { queue: name("q") }, false),
         (Event::Resumed { queue: name("q") }, false),
@@ -75,7 +76,7 @@ fn has_sample(event: &Event) -> bool {
         Event::Revived { .. } | Event::Deleted { .. } | Event::Paused { .. } | Event::Resumed { .. } => true,
         Event::OverridesSet { .. } | Event::Dropped { .. } | Event::NotTaken { .. } => true,
         Event::CircuitChanged { .. } => true,
-        Event::Prioritized { .. } | Event::Postponed { .. } => true,
+        Event::Prioritized { .. } | Event::Postponed { .. } | Event::Moved { .. } => true,
         Event::RateUsed { .. } | Event::QueueForgotten { .. } | Event::Schedule { .. } => true,
     }
 }

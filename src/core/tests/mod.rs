@@ -8,6 +8,7 @@ mod leases;
 mod limits;
 mod locality;
 mod model;
+mod moves;
 mod order;
 mod overrides;
 mod pauses;

@@ -66,7 +66,7 @@ impl Model {
             Command::Vanish { session } => Ok(self.vanish(|holder| holder == Holder::Session(*session))),
             Command::Recover => Ok(self.vanish(|holder| holder != Holder::Anyone)),
             Command::Tick => Ok(self.tick()),
-            Command::Edit { edit, ids, .. } => Ok(self.edit(*edit, ids)),
+            Command::Edit { edit, ids, .. } => Ok(self.edit(edit, ids)),
             Command::Pause { queue } => self.pause(queue, true),
             Command::Resume { queue } => self.pause(queue, false),
             Command::SetQueue { queue, set, unset, by } => self.set_queue(queue, set, unset, *by),

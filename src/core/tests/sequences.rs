@@ -128,7 +128,12 @@ fn command() -> impl Strategy<Value = Command> {
     let holder = prop_oneof![(1..4u64).prop_map(Holder::Session), Just(Holder::Anyone)];
     let claim = (prop::collection::vec(queue(), 0..4), 0..6u32, prop::option::of(wait()), holder)
         .prop_map(|(queues, max, lease, holder)| Command::Claim(Claim { queues, max, lease, holder }));
-    let edit = prop::sample::select(vec![Edit::Cancel, Edit::Retry, Edit::Kick, Edit::Bury, Edit::Delete]);
+    let plain = vec![Edit::Cancel, Edit::Retry, Edit::Kick, Edit::Bury, Edit::Delete];
+    let edit = prop_oneof![
+        5 => prop::sample::select(plain),
+        2 => queue().prop_map(Edit::Move),
+        1 => (0..3u32).prop_map(|priority| Edit::Prioritize(Priority(priority))),
+    ];
     let edit = (edit, prop::collection::vec((0..60u64).prop_map(JobId), 0..8));
     prop_oneof![
         6 => prop::collection::vec(new_group(), 0..4).prop_map(|groups| Command::Submit { groups: groups.into() }),

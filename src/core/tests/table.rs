@@ -6,7 +6,7 @@ use crate::core::*;
 use std::time::Duration;
 
 /// The rows of the table that this test can act out.
-const ROWS: [&str; 22] = [
+const ROWS: [&str; 24] = [
     "claim",
     "complete",
     "fail",
@@ -28,6 +28,8 @@ const ROWS: [&str; 22] = [
     "kick",
     "bury",
     "delete",
+    "move",
+    "prioritize",
     "purge",
 ];
 
@@ -204,6 +206,8 @@ fn command(row: &str, lease: LeaseId) -> Command {
         "kick" => edit(Edit::Kick),
         "bury" => edit(Edit::Bury),
         "delete" => edit(Edit::Delete),
+        "move" => edit(Edit::Move(name("other"))),
+        "prioritize" => edit(Edit::Prioritize(Priority(7))),
         "purge" => Command::Purge { queue: name("q") },
         unknown => panic!("the table has a row `{unknown}` that this test does not know"),
     }

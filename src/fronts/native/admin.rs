@@ -27,8 +27,8 @@ pub(super) async fn handle<S: Store + 'static>(
         AdminRequest::Wait { ids, timeout_ms } => {
             requests::wait(hub, asked, ids, timeout_ms.map(millis))?;
         }
-        AdminRequest::Edit { edit, ids, state, queue } => {
-            requests::edit(hub, asked, EditAsked { edit, ids, state, queue })?;
+        AdminRequest::Edit { edit, ids, state, queue, to, priority } => {
+            requests::edit(hub, asked, EditAsked { edit, ids, state, queue, to, priority })?;
         }
         AdminRequest::Pause { queue } => {
             requests::change_queue(hub, asked, &queue, |queue| Command::Pause { queue })?;

@@ -232,7 +232,14 @@ fn tags_that_cannot_be_read_are_told() {
         assert!(shown.tags_unread);
         let refused = list(&[("nth", "2")]).await.unwrap_err().to_string();
         assert!(refused.contains("the tags of job 1 cannot be read"), "{refused}");
-        let delete = AdminRequest::Edit { edit: "delete".into(), ids: vec![1], state: None, queue: None };
+        let delete = AdminRequest::Edit {
+            edit: "delete".into(),
+            ids: vec![1],
+            state: None,
+            queue: None,
+            to: None,
+            priority: None,
+        };
         native.ask::<Vec<EditView>>(delete).await.unwrap();
         let jobs = list(&[("nth", "2")]).await.unwrap().jobs;
         assert_eq!(jobs.iter().map(|job| job.id).collect::<Vec<_>>(), [2]);

@@ -10,8 +10,9 @@ use crate::engine::Engine;
 use crate::server::fault::{Fault, Kind};
 use crate::server::hub::Hub;
 use crate::server::permissions::Permissions;
+use crate::server::permissions::can_run_as;
 use crate::server::requests::Asked;
-use crate::server::submit::{can_run_as, check_options};
+use crate::server::submit::check_options;
 use crate::store::{Envelope, Store};
 use crate::views::{BACKOFF_KINDS, BackoffView, ScheduleRunView, ScheduleView};
 use std::time::Duration;
@@ -50,7 +51,7 @@ pub(crate) fn add<S: Store + 'static>(
     check_options(wanted.options.attempts, wanted.ttl)?;
     {
         let service = hub.service.borrow();
-        can_run_as(&service.handlers, &wanted.options)?;
+        can_run_as(&service.handlers, &wanted.options.queue, wanted.options.owner)?;
         service.limits.check_body(wanted.body.len())?;
     }
     let plan = plan(wanted)?;

@@ -45,6 +45,7 @@ const CIRCUIT_CHANGED: u8 = 27;
 const PRIORITIZED: u8 = 21;
 const POSTPONED: u8 = 22;
 const DEFERRED_WITH_EXIT: u8 = 28;
+const MOVED: u8 = 29;
 
 // What has become of jobs for which there was no room: the numbers after that of the event.
 const DROPPED: u8 = 0;
@@ -244,6 +245,7 @@ pub(super) fn put_event(event: &Event, out: &mut Vec<u8>) {
         Event::CircuitChanged { queue, circuit } => {
             put((CIRCUIT_CHANGED, queue.as_str(), circuit_v1(*circuit)), out);
         }
+        Event::Moved { jobs, to, at } => put((MOVED, IdsRef(jobs), to.as_str(), at.0), out),
         Event::QueueForgotten { queue } => put((QUEUE_FORGOTTEN, queue.as_str()), out),
         Event::Schedule { name, change } => {
             put(SCHEDULE, out);
@@ -338,6 +340,10 @@ fn read_other(kind: u8, reader: &mut Reader<'_>) -> Result<Event, DecodeError> {
         RATE_USED => {
             let (queue, used): (&str, u64) = reader.take()?;
             Event::RateUsed { queue: QueueName::new(queue)?, used: RateUsed(used) }
+        }
+        MOVED => {
+            let (IdsV1(jobs), to, at): (_, &str, u64) = reader.take()?;
+            Event::Moved { jobs, to: QueueName::new(to)?, at: Time(at) }
         }
         CIRCUIT_CHANGED => {
             let (queue, circuit): (&str, CircuitV1) = reader.take()?;

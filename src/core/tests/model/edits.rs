@@ -1,10 +1,11 @@
 //! What changes by hand come to, the slow way.
 
-use super::{FORGOTTEN, Model};
+use super::{FORGOTTEN, Model, waits};
 use crate::core::*;
+use std::sync::Arc;
 
 impl Model {
-    pub(super) fn edit(&mut self, edit: Edit, ids: &[JobId]) -> Outcome {
+    pub(super) fn edit(&mut self, edit: &Edit, ids: &[JobId]) -> Outcome {
         use StateKind::{Cancelled, Dead, Done, Expired, Leased, Ready, Scheduled};
         let (mut changed, mut results) = (Vec::new(), Vec::new());
         for id in ids {
@@ -17,7 +18,8 @@ impl Model {
                 Edit::Cancel | Edit::Bury => &[Scheduled, Ready, Leased],
                 Edit::Retry => &[Done, Dead, Cancelled, Expired],
                 Edit::Kick => &[Scheduled, Dead],
-                Edit::Delete => &[Scheduled, Ready, Done, Dead, Cancelled, Expired],
+                Edit::Delete | Edit::Move(_) => &[Scheduled, Ready, Done, Dead, Cancelled, Expired],
+                Edit::Prioritize(_) => &[Scheduled, Ready, Leased],
             };
             if !allowed.contains(&state) {
                 results.push(Err(EditRejection::WrongState { id: *id, verb: edit.name(), state, hint: "" }));
@@ -27,17 +29,63 @@ impl Model {
                 results.push(Err(EditRejection::NotUnique { id: *id, verb: edit.name(), by }));
                 continue;
             }
+            if let Edit::Move(to) = edit {
+                let came = self.jobs[at].1.spec.queue != *to;
+                let moved = self.bring_to(at, to);
+                changed.extend((came && moved.is_ok()).then_some(at));
+                results.push(moved);
+                continue;
+            }
             self.edit_one(edit, at);
             changed.push(at);
             results.push(Ok(()));
         }
-        if edit == Edit::Cancel {
+        if matches!(edit, Edit::Cancel | Edit::Move(_)) {
             self.trim(&changed);
         }
         Outcome::Edited(results)
     }
 
-    fn edit_one(&mut self, edit: Edit, at: usize) {
+    fn bring_to(&mut self, at: usize, to: &QueueName) -> Result<(), EditRejection> {
+        let (id, job) = (JobId(self.jobs[at].0), &self.jobs[at].1);
+        if job.spec.queue == *to {
+            return Ok(());
+        }
+        let mut spec = (*job.spec).clone();
+        let group = |spec: &Spec| Group {
+            spec: Arc::new(spec.clone()),
+            count: 1,
+            start: Start::Now,
+            ttl: None,
+            on_conflict: OnConflict::Existing,
+        };
+        // Whoever holds a key holds it there, too.
+        let holds = self.holder(&group(&spec)) == Some(at);
+        spec.options_mut().queue = to.clone();
+        if let Some(by) = self.holder(&group(&spec)).filter(|_| holds) {
+            return Err(EditRejection::NotUnique { id, verb: "move", by: JobId(self.jobs[by].0) });
+        }
+        let (len, limit) = (
+            self.jobs.iter().filter(|(_, job)| job.spec.queue == *to && waits(job)).count() as u64,
+            self.settings.of(to).backlog,
+        );
+        let no_room = |why| EditRejection::NoRoom { id, why: Box::new(why) };
+        if limit > 0 && len + u64::from(waits(&self.jobs[at].1)) > limit {
+            return Err(no_room(Rejection::QueueFull { queue: to.clone(), len, limit, fits: true }));
+        }
+        self.make_room(&[to]).map_err(no_room)?;
+        let is_new = self.queue(to).is_none();
+        let second = Time(self.now / 1000 * 1000);
+        let row = self.row(to);
+        row.used = second;
+        if is_new {
+            row.maker = Some(0);
+        }
+        self.jobs[at].1.spec = Arc::new(spec);
+        Ok(())
+    }
+
+    fn edit_one(&mut self, edit: &Edit, at: usize) {
         match edit {
             Edit::Cancel => {
                 self.totals(at).cancelled += 1;
@@ -55,6 +103,12 @@ impl Model {
                 (job.failed, job.crashes, job.later, job.state) = (0, 0, 0, JobState::Ready);
             }
             Edit::Delete => self.jobs[at].1.state = JobState::Dead(FORGOTTEN),
+            Edit::Prioritize(priority) => {
+                let mut spec = (*self.jobs[at].1.spec).clone();
+                spec.options_mut().priority = *priority;
+                self.jobs[at].1.spec = Arc::new(spec);
+            }
+            Edit::Move(_) => unreachable!("it is done before"),
         }
     }
 
