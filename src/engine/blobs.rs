@@ -57,8 +57,14 @@ impl<S: Store> Engine<S> {
     fn new_blob(&self, kind: Blob, id: JobId) -> Option<Bytes> {
         match kind {
             Blob::Body => {
-                let first = self.core.state.next_id().0 - self.bodies.len() as u64;
-                self.bodies.get(id.0.checked_sub(first)? as usize).cloned()
+                let mut before = 0;
+                for range in self.new_ids.ranges() {
+                    if range.contains(id) {
+                        return self.bodies.get((before + id.0 - range.first.0) as usize).cloned();
+                    }
+                    before += range.len;
+                }
+                None
             }
             Blob::Envelope => {
                 let at = self.envelopes.partition_point(|(jobs, _)| jobs.end() <= id);

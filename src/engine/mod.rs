@@ -34,8 +34,8 @@ pub use drain::{Drain, KILL_GRACE, Step};
 pub use turn::Turned;
 
 use crate::core::{
-    Claim, Command, Core, Grant, IdRange, JobId, LeaseId, Moment, Outcome, QueueName, RecentEnd, Rejection,
-    Settings, State, Time, Verdict,
+    Claim, Command, Core, Grant, IdRange, Ids, JobId, LeaseId, Moment, Outcome, QueueName, RecentEnd,
+    Rejection, Settings, State, Time, Verdict,
 };
 use crate::store::{AppendError, CommitNo, Room, Shrunk, Store};
 use bytes::Bytes;
@@ -102,6 +102,8 @@ pub struct Engine<S> {
     notes: Notes,
     /// The bodies of the jobs that are new in this turn, and the envelopes of those that have one, as in a commit.
     bodies: Vec<Bytes>,
+    /// Whose bodies these are: not all ids have got a job.
+    new_ids: Ids,
     envelopes: Vec<(IdRange, Bytes)>,
     content_bytes: usize,
     held_back: HeldBack,
@@ -136,6 +138,7 @@ impl<S: Store> Engine<S> {
             parked: ParkedSubmits::default(),
             notes: Notes::default(),
             bodies: Vec::new(),
+            new_ids: Ids::new(),
             envelopes: Vec::new(),
             content_bytes: 0,
             held_back: HeldBack::default(),

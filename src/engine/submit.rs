@@ -153,7 +153,11 @@ impl<S: Store> Engine<S> {
             return self.keep_some(first, contents, &not_taken);
         }
         self.content_bytes += contents.bodies.iter().map(Bytes::len).sum::<usize>();
+        let before = self.bodies.len();
         self.bodies.extend(contents.bodies.drain(..));
+        if let more @ 1.. = self.bodies.len() - before {
+            self.new_ids.push_range(IdRange::new(first, more as u64));
+        }
         for (places, envelope) in contents.envelopes.drain(..) {
             self.content_bytes += envelope.len();
             let jobs = IdRange::new(first.plus(places.start as u64), places.len() as u64);
@@ -171,6 +175,7 @@ impl<S: Store> Engine<S> {
             if !gone(first.plus(nth as u64)) {
                 self.content_bytes += body.len();
                 self.bodies.push(body);
+                self.new_ids.push_range(first.plus(nth as u64).into());
             }
         }
         for (places, envelope) in contents.envelopes.drain(..) {

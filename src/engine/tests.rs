@@ -9,7 +9,7 @@ mod schedules;
 
 use super::closing::CLOSED_AT_ONCE;
 use super::*;
-use crate::core::{Event, Group, Holder, QueueSettings, Sight, Spec, Start, StateKind};
+use crate::core::{Event, Full, Group, Holder, QueueSettings, Sight, Spec, Start, StateKind};
 use crate::store::simulated::{SimulatedDisk, SimulatedStore};
 use crate::store::{Blob, BlobError};
 
@@ -335,4 +335,33 @@ fn the_envelope_of_many_jobs_is_in_the_commit_once() {
     }
     engine.turn(Time(0)).unwrap();
     assert_eq!(engine.find(Blob::Envelope, JobId(49_999)).unwrap(), envelope);
+}
+
+/// A queue that drops what it has no room for leaves ids without jobs, and a claim that waited got the body of another job in
+/// the same turn, or none: then its job was set aside as dead.
+#[test]
+fn bodies_are_those_of_their_jobs_though_others_were_not_taken() {
+    let disk = SimulatedDisk::new(1);
+    let mut engine = start(&disk, Time(0));
+    let mut settings = Settings::default();
+    (settings.default.backlog, settings.default.full) = (2, Full::DropNew);
+    engine.configure(settings, Bounds::default());
+    engine.claim(Origin { session: 2, request: 2 }, claim(5), Time::NEVER, Time(0));
+    let other = QueueName::new("other").unwrap();
+    let elsewhere = Claim { queues: vec![other.clone()], ..claim(5) };
+    engine.claim(Origin { session: 2, request: 3 }, elsewhere, Time::NEVER, Time(0));
+    engine.turn(Time(0)).unwrap();
+    let bodies = |texts: &[&'static str]| texts.iter().map(|text| Bytes::from(*text)).collect::<Vec<_>>();
+    engine.submit(ORIGIN, vec![group(4)], bodies(&["a", "b", "not", "taken"]), Sight::ALL, Time(1));
+    let there = Group { spec: Spec::plain(other).into(), ..group(1) };
+    engine.submit(ORIGIN, vec![there], bodies(&["c"]), Sight::ALL, Time(1));
+    let turned = engine.turn(Time(1)).unwrap();
+    let mut got: Vec<(u64, Bytes)> = Vec::new();
+    for delivery in turned.deliveries {
+        if let Delivery::Answer(_, Answer::Jobs(jobs)) = delivery {
+            got.extend(jobs.into_iter().map(|job| (job.grant.id.0, job.body)));
+        }
+    }
+    let wanted = [(1, "a"), (2, "b"), (5, "c")].map(|(id, body)| (id, Bytes::from(body)));
+    assert_eq!(got, wanted);
 }

@@ -2,7 +2,9 @@
 
 use super::listener::Listener;
 use super::{Answer, Claimed, Delivery, Engine, Fact, Refusal, Waiter};
-use crate::core::{Claim, Command, Grant, JobId, LeaseId, Outcome, Rejection, Sight, Then, Time, Verdict};
+use crate::core::{
+    Claim, Command, Grant, Ids, JobId, LeaseId, Outcome, Rejection, Sight, Then, Time, Verdict,
+};
 use crate::store::{AppendError, Blob, BlobError, Commit, Envelope, Store};
 use bytes::Bytes;
 
@@ -61,6 +63,7 @@ impl<S: Store> Engine<S> {
         commit.bodies.clear();
         commit.envelopes.clear();
         (self.notes.events, self.bodies, self.envelopes) = (commit.events, commit.bodies, commit.envelopes);
+        self.new_ids = Ids::new();
         self.content_bytes = 0;
         Ok(())
     }
