@@ -13,6 +13,7 @@ use crate::protocol::SubmitGroup;
 use crate::words;
 use bytes::Bytes;
 use clap::Args;
+use clap::builder::NonEmptyStringValueParser;
 use indicatif::{ProgressBar, ProgressState, ProgressStyle};
 use std::ffi::OsString;
 use std::fmt::Display;
@@ -76,6 +77,10 @@ pub(super) struct Submit {
     /// Print {"id": …, "new": true}; with --wait also how it ended; with --lines and --jsonl a summary
     #[arg(long, conflicts_with = "ids")]
     json: bool,
+    /// If the same was submitted with this key before (within limits.idempotency), submit nothing and print that job's id: for
+    /// repeating a submit whose answer was lost
+    #[arg(long, value_name = "KEY", conflicts_with_all = ["lines", "jsonl"], value_parser = NonEmptyStringValueParser::new())]
+    idempotency_key: Option<String>,
     #[command(flatten)]
     args: JobArgs,
 }
@@ -88,7 +93,11 @@ impl Submit {
         let options = self.args.for_queue(&self.queue)?;
         note_past(&options);
         let group = SubmitGroup { options, bodies: vec![self.body(client.limits().body)?] };
-        let id = output::submitted(&client.submit(vec![group]).await?, self.json)?;
+        let receipts = match &self.idempotency_key {
+            Some(key) => client.submit_once(key, vec![group]).await?,
+            None => client.submit(vec![group]).await?,
+        };
+        let id = output::submitted(&receipts, self.json)?;
         if !self.wait {
             return Ok(ExitCode::SUCCESS);
         }

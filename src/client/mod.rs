@@ -234,6 +234,23 @@ impl Client {
         receipts(self.connection.ask(&Request::Submit(groups)).await?)
     }
 
+    /// The same, unless the same was done before under this idempotency key, one of this user: then the answer is that of the
+    /// first time, and nothing is enqueued. So a submit whose answer was lost can be sent again. Keys are remembered for
+    /// `limits.idempotency`, over crashes too.
+    ///
+    /// # Errors
+    /// As for [`Client::submit`]; or other jobs were submitted with this key.
+    pub async fn submit_once(
+        &self,
+        key: impl Into<String>,
+        groups: Vec<SubmitGroup>,
+    ) -> Result<Receipts, ClientError> {
+        if self.connection.version() == Version::One {
+            return Err(ClientError::OldDaemon("idempotency keys"));
+        }
+        receipts(self.connection.ask(&Request::SubmitOnce { groups, key: key.into() }).await?)
+    }
+
     /// Version 1 has no place for keys, and without them jobs would run side by side, or twice.
     fn check_submit(&self, groups: &[SubmitGroup]) -> Result<(), ClientError> {
         let has_key = |group: &SubmitGroup| group.options.key.is_some() || group.options.unique.is_some();

@@ -151,6 +151,8 @@ fn limits(mut section: Section<'_>, report: &mut Report<'_>) -> Limits {
         queues: count(&mut section, report, "queues", or.queues),
         queues_per_user: count(&mut section, report, "queues_per_user", or.queues_per_user),
         schedules: count(&mut section, report, "schedules", or.schedules),
+        idempotency: section.duration(report, "idempotency").unwrap_or(or.idempotency),
+        idempotency_keys: count(&mut section, report, "idempotency_keys", or.idempotency_keys),
         queue_idle: section.duration(report, "queue_idle").unwrap_or(or.queue_idle),
         batch: count(&mut section, report, "batch", or.batch),
         disk_reserve: section.size(report, "disk_reserve", 0..=u64::MAX).unwrap_or(or.disk_reserve),

@@ -27,6 +27,8 @@ impl Default for Limits {
             queues: 10_000,
             queues_per_user: 1_000,
             schedules: 1_000,
+            idempotency: Duration::from_secs(86_400),
+            idempotency_keys: 1_000_000,
             queue_idle: Duration::from_secs(86_400),
             batch: 100_000,
             disk_reserve: 256 << 20,

@@ -99,6 +99,10 @@ pub struct Limits {
     pub queues_per_user: usize,
     /// `schedules`: the most schedules.
     pub schedules: usize,
+    /// `idempotency`: how long a submit with an idempotency key is remembered.
+    pub idempotency: Duration,
+    /// `idempotency_keys`: the most submits that are remembered by their idempotency keys.
+    pub idempotency_keys: usize,
     /// `queue_idle`: after what time without a submit an empty queue is forgotten that is not in the configuration.
     pub queue_idle: Duration,
     /// `batch`: the most jobs in one request.
@@ -219,6 +223,8 @@ impl Config {
             queues_max: self.limits.queues,
             queues_per_user: self.limits.queues_per_user,
             schedules_max: self.limits.schedules,
+            requests_max: self.limits.idempotency_keys,
+            requests_kept: self.limits.idempotency,
             own_user: rustix::process::geteuid().as_raw(),
             queue_idle: self.limits.queue_idle,
         }

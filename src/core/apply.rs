@@ -6,7 +6,8 @@ use super::circuit::Circuit;
 use super::event::{AfterFailure, Ending, Event};
 use super::ids::{IdRange, Ids};
 use super::job::{
-    Attempt, Exit, Final, Job, JobCounts, Lease, QueueName, SpecOptions, State as JobState, StateKind,
+    Attempt, Exit, Final, Job, JobCounts, Lease, Priority, QueueName, SpecOptions, State as JobState,
+    StateKind,
 };
 use super::state::{State, Totals};
 use super::time::Time;
@@ -112,11 +113,7 @@ impl<O: Observer> Fold<'_, O> {
                 job.set_state(JobState::Ready);
                 Fate::Known
             }),
-            Event::Prioritized { jobs, priority } => self.each(jobs, |_, job| {
-                let options = SpecOptions { priority: *priority, ..(*job.spec.options).clone() };
-                job.spec = job.spec.with_options(options.into()).into();
-                Fate::Known
-            }),
+            Event::Prioritized { jobs, priority } => self.prioritize(jobs, *priority),
             Event::Moved { jobs, to, at } => self.bring_to(jobs, to, *at),
             Event::Postponed { jobs, due } => self.each(jobs, |_, job| {
                 job.set_state(JobState::Scheduled { due: *due });
@@ -130,6 +127,8 @@ impl<O: Observer> Fold<'_, O> {
             Event::NotTaken { queue, jobs } => self.turn_away(queue, *jobs),
             Event::Paused { queue } => self.pause(queue, true, QueueChange::Paused),
             Event::Resumed { queue } => self.pause(queue, false, QueueChange::Resumed),
+            Event::RequestDone { page, done } => self.state.requests.add(*page, (**done).clone()),
+            Event::RequestsForgotten { page } => self.state.requests.forget(*page),
             Event::RateUsed { queue, used } => {
                 self.state.queues.entry(queue.clone()).or_default().rate_used = *used;
             }
@@ -141,6 +140,14 @@ impl<O: Observer> Fold<'_, O> {
             Event::CircuitChanged { queue, circuit } => self.circuit(queue, *circuit),
             Event::Schedule { name, change } => self.state.schedules.apply(name, change),
         }
+    }
+
+    fn prioritize(&mut self, jobs: &Ids, priority: Priority) {
+        self.each(jobs, |_, job| {
+            let options = SpecOptions { priority, ..(*job.spec.options).clone() };
+            job.spec = job.spec.with_options(options.into()).into();
+            Fate::Known
+        });
     }
 
     /// What depends on their queue follows: they leave the one, with its indexes, and enter the other.

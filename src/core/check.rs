@@ -92,6 +92,7 @@ pub fn check(state: &State) {
         assert_eq!(oldest, found.collect::<Vec<_>>(), "the kept jobs of queue {name}");
     }
     state.schedules.check();
+    state.requests.check();
     assert!(counts.is_empty(), "jobs in queues that do not exist: {counts:?}");
     assert_eq!(listed, ready, "the ready sets");
     assert!(leased.is_empty(), "leased jobs with keys in queues without lanes: {leased:?}");

@@ -5,6 +5,7 @@ use super::ids::{IdRange, JobId};
 use super::job::{Attempt, Exit, Grant, Holder, Job, Priority, QueueName, Spec, StateKind};
 use super::overrides::{Setting, SettingKey};
 use super::rejection::{EditRejection, LeaseRejection};
+use super::requests::{RequestAnswer, RequestKey};
 use super::schedule::{Plan, ScheduleName};
 use super::time::Time;
 use smallvec::SmallVec;
@@ -18,6 +19,13 @@ pub enum Command {
     Submit {
         /// Runs of jobs that are alike.
         groups: Groups,
+    },
+    /// The same, unless it was done already: then the answer is that of the first time.
+    SubmitOnce {
+        /// Runs of jobs that are alike.
+        groups: Groups,
+        /// How it is known again.
+        request: RequestKey,
     },
     /// Lease up to `max` ready jobs from the first of these queues that have any.
     Claim(Claim),
@@ -346,6 +354,8 @@ pub enum Outcome {
     Submitted(IdRange),
     /// One receipt a job, in the order given; where some have unique keys.
     Received(Vec<Receipt>),
+    /// Nothing: the same was done before, and this is what it was answered.
+    Repeated(RequestAnswer),
     /// The leased jobs, in the order to run them; none if nothing is ready.
     Claimed(Vec<Grant>),
     /// One result an item, in the order given.

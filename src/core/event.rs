@@ -15,6 +15,7 @@ use super::ids::{IdRange, Ids};
 use super::job::{Exit, Holder, Priority, QueueName, Spec};
 use super::overrides::Overrides;
 use super::rate::RateUsed;
+use super::requests::{DoneRequest, PageNo};
 use super::rows::RowKey;
 use super::schedule::{ScheduleChange, ScheduleName};
 use super::time::Time;
@@ -202,6 +203,18 @@ pub enum Event {
         /// How it is now.
         circuit: Circuit,
     },
+    /// A submit was done that is remembered by its key.
+    RequestDone {
+        /// The page in which it is.
+        page: PageNo,
+        /// Which, and what it was answered.
+        done: Box<DoneRequest>,
+    },
+    /// A page of submits is forgotten.
+    RequestsForgotten {
+        /// Which.
+        page: PageNo,
+    },
     /// A queue without jobs is not there any more, nor what it has counted.
     QueueForgotten {
         /// Which.
@@ -262,6 +275,8 @@ impl Event {
             | Event::RateUsed { .. }
             | Event::OverridesSet { .. }
             | Event::CircuitChanged { .. }
+            | Event::RequestDone { .. }
+            | Event::RequestsForgotten { .. }
             | Event::QueueForgotten { .. }
             | Event::Schedule { .. } => &[],
         }
@@ -271,6 +286,7 @@ impl Event {
     pub fn removed_row(&self) -> Option<RowKey> {
         match self {
             Event::QueueForgotten { queue } => Some(RowKey::Queue(queue.clone())),
+            Event::RequestsForgotten { page } => Some(RowKey::Requests(*page)),
             Event::Schedule { name, change: ScheduleChange::Removed } => Some(RowKey::Schedule(name.clone())),
             Event::Submitted { .. }
             | Event::Claimed { .. }
@@ -293,6 +309,7 @@ impl Event {
             | Event::NotTaken { .. }
             | Event::Paused { .. }
             | Event::Resumed { .. }
+            | Event::RequestDone { .. }
             | Event::RateUsed { .. }
             | Event::OverridesSet { .. }
             | Event::CircuitChanged { .. }
@@ -327,6 +344,8 @@ impl Event {
             | Event::RateUsed { .. }
             | Event::OverridesSet { .. }
             | Event::CircuitChanged { .. }
+            | Event::RequestDone { .. }
+            | Event::RequestsForgotten { .. }
             | Event::QueueForgotten { .. }
             | Event::Schedule { .. } => return &[],
         };

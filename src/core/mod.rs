@@ -59,6 +59,7 @@ mod rate;
 mod ready;
 mod recent;
 mod rejection;
+mod requests;
 mod retry;
 mod rows;
 mod runs;
@@ -92,8 +93,9 @@ pub use queue::{Counts, Queue};
 pub use rate::{Rate, RateUsed};
 pub use recent::RecentEnd;
 pub use rejection::{EditRejection, LeaseRejection, Rejection, ScheduleRejection};
+pub use requests::{DoneRequest, DoneRequests, PageNo, RequestAnswer, RequestKey};
 pub use retry::{BACKOFF_MAX, Backoff, Growth};
-pub use rows::{QueueRow, Row, RowKey, ScheduleRow};
+pub use rows::{QueueRow, RequestsRow, Row, RowKey, ScheduleRow};
 pub use schedule::{
     BadScheduleName, CatchUp, Overlap, Payload, Plan, Rhythm, Run, Schedule, ScheduleChange, ScheduleClock,
     ScheduleName, Schedules,

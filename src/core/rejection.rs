@@ -73,6 +73,18 @@ pub enum Rejection {
         /// The queue.
         queue: QueueName,
     },
+    /// Something else was submitted with this idempotency key.
+    #[error("other jobs were submitted with this idempotency key before: use another key for other jobs")]
+    OtherRequest,
+    /// As many submits are remembered as the limit allows.
+    #[error(
+        "{limit} submits are remembered by their idempotency keys already (limits.idempotency_keys): try again later, raise \
+         the limit, or remember them for a shorter time (limits.idempotency)"
+    )]
+    TooManyRequests {
+        /// The limit.
+        limit: usize,
+    },
     /// A submit without jobs.
     #[error("a submit of no jobs: send at least one")]
     NothingToSubmit,

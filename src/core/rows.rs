@@ -1,13 +1,15 @@
-//! What is known beside jobs, as rows of one general kind: queues and schedules. The store
+//! What is known beside jobs, as rows of one general kind: queues, schedules, and submits that are remembered. The store
 //! keeps each under its key with the number of the commit that it reflects, and knows no more of it.
 
 use super::circuit::Circuit;
 use super::job::QueueName;
 use super::overrides::Overrides;
 use super::rate::RateUsed;
+use super::requests::{DoneRequest, PageNo};
 use super::schedule::{Schedule, ScheduleName};
 use super::state::{State, Totals};
 use super::time::Time;
+use std::sync::Arc;
 
 /// What a row is of.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -16,6 +18,8 @@ pub enum RowKey {
     Queue(QueueName),
     /// A schedule.
     Schedule(ScheduleName),
+    /// A page of submits that are remembered by their keys.
+    Requests(PageNo),
 }
 
 /// A row.
@@ -25,6 +29,8 @@ pub enum Row {
     Queue(QueueRow),
     /// A schedule.
     Schedule(ScheduleRow),
+    /// A page of submits that are remembered by their keys.
+    Requests(RequestsRow),
 }
 
 /// What is remembered of a queue beside its jobs.
@@ -57,12 +63,22 @@ pub struct ScheduleRow {
     pub schedule: Schedule,
 }
 
+/// A page of submits that are remembered by their keys.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RequestsRow {
+    /// Its number.
+    pub page: PageNo,
+    /// The submits, in the order in which they were done.
+    pub done: Arc<Vec<DoneRequest>>,
+}
+
 impl Row {
     /// What it is of.
     pub fn key(&self) -> RowKey {
         match self {
             Row::Queue(queue) => RowKey::Queue(queue.name.clone()),
             Row::Schedule(row) => RowKey::Schedule(row.name.clone()),
+            Row::Requests(row) => RowKey::Requests(row.page),
         }
     }
 }
@@ -75,7 +91,11 @@ impl State {
         let schedule = |(name, schedule): (&ScheduleName, &Schedule)| {
             Row::Schedule(ScheduleRow { name: name.clone(), schedule: schedule.clone() })
         };
-        queues.into_iter().map(Row::Queue).chain(self.schedules.iter().map(schedule)).collect()
+        let page = |(page, done): (PageNo, &Arc<Vec<DoneRequest>>)| {
+            Row::Requests(RequestsRow { page, done: done.clone() })
+        };
+        let others = self.schedules.iter().map(schedule).chain(self.requests.pages().map(page));
+        queues.into_iter().map(Row::Queue).chain(others).collect()
     }
 
     /// Whether there is such a row.
@@ -83,6 +103,7 @@ impl State {
         match key {
             RowKey::Queue(name) => self.queues.contains_key(name),
             RowKey::Schedule(name) => self.schedules.get(name).is_some(),
+            RowKey::Requests(page) => self.requests.has_page(*page),
         }
     }
 
@@ -95,6 +116,7 @@ impl State {
                 (queue.rate_used, queue.overrides, queue.circuit) = (rate_used, overrides, circuit);
             }
             Row::Schedule(ScheduleRow { name, schedule }) => self.schedules.restore(name, schedule),
+            Row::Requests(RequestsRow { page, done }) => self.requests.restore(page, done),
         }
     }
 }

@@ -142,6 +142,10 @@ pub struct Settings {
     pub queues_per_user: usize,
     /// The most schedules that there may be.
     pub schedules_max: usize,
+    /// The most submits that are remembered by their idempotency keys.
+    pub requests_max: usize,
+    /// How long each is remembered.
+    pub requests_kept: Duration,
     /// The daemon's own user.
     pub own_user: u32,
     /// After what time without a submit a queue that is empty, and has no settings of its own, is forgotten.
@@ -156,6 +160,8 @@ impl Default for Settings {
             queues_max: 10_000,
             queues_per_user: 1_000,
             schedules_max: 1_000,
+            requests_max: 1_000_000,
+            requests_kept: Duration::from_secs(86_400),
             own_user: 0,
             queue_idle: Duration::from_secs(86_400),
         }

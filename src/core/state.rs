@@ -6,6 +6,7 @@ use super::job::{Attempt, Job, Lease, QueueName, Spec, State as JobState, StateK
 use super::keyed::Keyed;
 use super::queue::Queue;
 use super::recent::{Recent, RecentEnd};
+use super::requests::DoneRequests;
 use super::runs::{Parts, Runs};
 use super::schedule::Schedules;
 use super::settings::Retries;
@@ -15,7 +16,7 @@ use std::sync::Arc;
 
 /// The fold of all events.
 ///
-/// `jobs` has every job. All the rest but `schedules` is index, kept by `enter` and `leave` alone.
+/// `jobs` has every job. All the rest but `schedules` and `requests` is index, kept by `enter` and `leave` alone.
 #[derive(Clone, Debug, Default)]
 pub struct State {
     pub(super) next_id: u64,
@@ -27,6 +28,7 @@ pub struct State {
     pub(super) held: Keyed<u64>,
     pub(super) recent: Recent,
     pub(super) schedules: Schedules,
+    pub(super) requests: DoneRequests,
 }
 
 /// How many ready jobs go before one.
@@ -119,7 +121,8 @@ impl State {
 
     /// The first moment at which time alone changes something; `None` if there is none.
     pub fn next_due(&self) -> Option<Time> {
-        self.due.first_key()
+        let page = self.requests.next_due().map(|(_, due)| due);
+        self.due.first_key().into_iter().chain(page).min()
     }
 
     /// How many ready jobs go before this one, if it is ready; `retries` and `per_key` are the queue's settings.

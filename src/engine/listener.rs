@@ -132,6 +132,7 @@ impl Listener<'_> {
                 ..
             }
             | Command::Submit { .. }
+            | Command::SubmitOnce { .. }
             | Command::Claim(_)
             | Command::Settle { .. }
             | Command::Extend { .. }
@@ -184,6 +185,8 @@ impl Listener<'_> {
             | Event::NotTaken { .. }
             | Event::Paused { .. }
             | Event::Resumed { .. }
+            | Event::RequestDone { .. }
+            | Event::RequestsForgotten { .. }
             | Event::RateUsed { .. }
             | Event::OverridesSet { .. }
             | Event::CircuitChanged { .. }

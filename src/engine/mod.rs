@@ -31,11 +31,12 @@ mod woken;
 pub use answer::{Answer, Claimed, Delivery, End, Fact, Origin, Refusal};
 pub use contents::Contents;
 pub use drain::{Drain, KILL_GRACE, Step};
+pub use submit::SubmitOptions;
 pub use turn::Turned;
 
 use crate::core::{
     Claim, Command, Core, Grant, IdRange, Ids, JobId, LeaseId, Moment, Outcome, QueueName, RecentEnd,
-    Rejection, Settings, State, Time, Verdict,
+    Rejection, RequestAnswer, Settings, State, Time, Verdict,
 };
 use crate::store::{AppendError, CommitNo, Room, Shrunk, Store};
 use bytes::Bytes;
@@ -424,6 +425,8 @@ fn finished(outcome: Result<Outcome, Rejection>) -> Answer {
     match outcome {
         Ok(Outcome::Submitted(ids)) => Answer::Submitted(ids),
         Ok(Outcome::Received(receipts)) => Answer::Received(receipts),
+        Ok(Outcome::Repeated(RequestAnswer::Submitted(ids))) => Answer::Submitted(ids),
+        Ok(Outcome::Repeated(RequestAnswer::Received(receipts))) => Answer::Received(receipts.into_vec()),
         Ok(Outcome::Settled(results)) => Answer::Settled(results),
         Ok(Outcome::Extended(results)) => Answer::Extended(results),
         Ok(Outcome::Edited(results)) => Answer::Edited(results),

@@ -1,7 +1,7 @@
 //! Submits that wait for room in a queue (`full = "wait 5s"`). Those for one queue are decided in the order in which they
 //! came; each is bounded by its time, and all of them by their number and bytes. What room is, the core decides.
 
-use super::{Answer, Contents, Engine, Origin, Refusal};
+use super::{Answer, Contents, Engine, Origin, Refusal, SubmitOptions};
 use crate::core::{Full, Groups, QueueName, Rejection, Sight, Spec, SpecOptions, Time};
 use crate::store::Store;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -13,8 +13,8 @@ pub(super) struct Parked {
     pub(super) origin: Origin,
     pub(super) groups: Groups,
     pub(super) contents: Contents,
-    /// How long to wait for the ends of its jobs, if it asks for that.
-    pub(super) ends: Option<Time>,
+    /// What it asks for besides its jobs.
+    pub(super) options: SubmitOptions,
     /// The queue that has no room.
     queue: QueueName,
     until: Time,
@@ -168,7 +168,7 @@ impl<S: Store> Engine<S> {
         origin: Origin,
         groups: &Groups,
         contents: &Contents,
-        (ends, now): (Option<Time>, Time),
+        (options, now): (SubmitOptions, Time),
         refusal: &Rejection,
     ) -> bool {
         let Some((queue, time)) = self.waits_for(refusal) else { return false };
@@ -179,7 +179,7 @@ impl<S: Store> Engine<S> {
         if !too_many {
             let (queue, until) = (queue.clone(), self.now.max(now).plus(time));
             let (groups, contents, refusal) = (groups.clone(), contents.detached(), refusal.clone());
-            self.parked.add(Parked { origin, groups, contents, ends, queue, until, refusal, bytes });
+            self.parked.add(Parked { origin, groups, contents, options, queue, until, refusal, bytes });
         }
         !too_many
     }
@@ -235,14 +235,15 @@ impl<S: Store> Engine<S> {
 
     /// Decides a submit that has waited. Returns whether it is answered; else it is back at its place.
     fn try_again(&mut self, place: u64, submit: Parked, now: Time) -> bool {
-        let Parked { origin, groups, mut contents, ends, queue, until, bytes, .. } = submit;
+        let Parked { origin, groups, mut contents, options, queue, until, bytes, .. } = submit;
         // Whatever else the producer could change when it asked: by now that may be otherwise, but its own jobs are its own.
         let owner = groups.first().map(|group| group.spec.owner);
         let owns = |spec: &Spec| Some(spec.owner) == owner;
-        let (groups, decided) = self.decide_submit(groups, &mut contents, Sight::of(&owns), now);
+        let (groups, decided) =
+            self.decide_submit((groups, options.once), &mut contents, Sight::of(&owns), now);
         let refusal = match decided {
             Ok(answer) => {
-                self.answer_submit(origin, answer, ends, now);
+                self.answer_submit(origin, answer, options.ends, now);
                 return true;
             }
             Err(refusal) => refusal,
@@ -253,7 +254,8 @@ impl<S: Store> Engine<S> {
             return true;
         };
         let moved = full != queue;
-        self.parked.put(place, Parked { origin, groups, contents, ends, queue: full, until, refusal, bytes });
+        self.parked
+            .put(place, Parked { origin, groups, contents, options, queue: full, until, refusal, bytes });
         moved
     }
 

@@ -1,10 +1,21 @@
 //! Submits: one request, or several of a connection that ask for the same and are decided as one.
 
 use super::{Answer, Contents, Engine, Origin, Refusal, finished};
-use crate::core::{Command, Group, Groups, IdRange, Ids, JobId, Outcome, Receipt, Rejection, Sight, Time};
+use crate::core::{
+    Command, Group, Groups, IdRange, Ids, JobId, Outcome, Receipt, Rejection, RequestKey, Sight, Time,
+};
 use crate::store::{Room, Store};
 use bytes::Bytes;
 use smallvec::smallvec;
+
+/// What a submit asks for besides its jobs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SubmitOptions {
+    /// The ends of its jobs, which are waited for until then: the second answer. However quick a worker is, none is missed.
+    pub ends: Option<Time>,
+    /// That it is done only once: if it was done before, the answer is that of the first time.
+    pub once: Option<RequestKey>,
+}
 
 impl<S: Store> Engine<S> {
     /// Enqueues jobs, with the contents of all groups, one after the other. What holds their unique keys is changed if `sight`
@@ -18,50 +29,62 @@ impl<S: Store> Engine<S> {
         sight: Sight<'_>,
         now: Time,
     ) -> (Groups, Contents) {
-        self.submit_waiting(origin, (groups.into(), contents.into()), None, sight, now)
+        let options = SubmitOptions::default();
+        self.submit_with(options, origin, (groups.into(), contents.into()), sight, now)
     }
 
-    /// The same, with when the wait for the ends is over, if that is asked for.
-    fn submit_waiting(
+    /// The same with options.
+    pub fn submit_with(
         &mut self,
+        options: SubmitOptions,
         origin: Origin,
         (groups, mut contents): (Groups, Contents),
-        ends: Option<Time>,
         sight: Sight<'_>,
         now: Time,
     ) -> (Groups, Contents) {
         debug_assert_eq!(groups.iter().map(|group| group.count).sum::<u64>(), contents.bodies.len() as u64);
+        if options.ends.is_some() && self.too_many_wait(origin, contents.bodies.len()) {
+            return (groups, contents);
+        }
+        // One that was done before takes none.
+        let is_known =
+            options.once.is_some_and(|request| self.core.remembers(request.key, self.now.max(now)));
         let room = self.store.room();
-        if room != Room::Enough {
+        if room != Room::Enough && !is_known {
             self.answer(origin, Answer::Refused(Refusal::NoRoom(room)));
             return (groups, contents);
         }
-        let (groups, decided) = match self.is_behind(&groups) {
+        let (groups, decided) = match self.is_behind(&groups).filter(|_| !is_known) {
             Some(refusal) => (groups, Err(refusal)),
-            None => self.decide_submit(groups, &mut contents, sight, now),
+            None => self.decide_submit((groups, options.once), &mut contents, sight, now),
         };
         let answer = match decided {
             Ok(answer) => answer,
-            Err(refusal) => match self.park(origin, &groups, &contents, (ends, now), &refusal) {
+            Err(refusal) => match self.park(origin, &groups, &contents, (options, now), &refusal) {
                 true => return (groups, contents),
                 false => Answer::Refused(refusal.into()),
             },
         };
-        self.answer_submit(origin, answer, ends, now);
+        self.answer_submit(origin, answer, options.ends, now);
         (groups, contents)
     }
 
     /// Decides a submit, and keeps the contents of the jobs that are taken.
     pub(super) fn decide_submit(
         &mut self,
-        groups: Groups,
+        (groups, once): (Groups, Option<RequestKey>),
         contents: &mut Contents,
         sight: Sight<'_>,
         now: Time,
     ) -> (Groups, Result<Answer, Rejection>) {
-        let command = Command::Submit { groups };
+        let command = match once {
+            None => Command::Submit { groups },
+            Some(request) => Command::SubmitOnce { groups, request },
+        };
         let outcome = self.decide_for(sight, &command, now);
-        let Command::Submit { groups } = command else { unreachable!("it is that command") };
+        let (Command::Submit { groups } | Command::SubmitOnce { groups, .. }) = command else {
+            unreachable!("it is one of these commands")
+        };
         let answer = outcome.map(|outcome| match outcome {
             Outcome::Submitted(ids) => {
                 self.keep(ids.first, contents);
@@ -92,23 +115,6 @@ impl<S: Store> Engine<S> {
         if let Some((ids, until)) = ids.zip(ends) {
             self.wait(origin, ids, |_, _| false, until, now);
         }
-    }
-
-    /// The same, and waits for their ends until `until`: the second answer to the request. However quick a worker is, none
-    /// is missed.
-    pub fn submit_and_wait(
-        &mut self,
-        origin: Origin,
-        groups: impl Into<Groups>,
-        contents: impl Into<Contents>,
-        sight: Sight<'_>,
-        (until, now): (Time, Time),
-    ) -> (Groups, Contents) {
-        let (groups, contents) = (groups.into(), contents.into());
-        if self.too_many_wait(origin, contents.bodies.len()) {
-            return (groups, contents);
-        }
-        self.submit_waiting(origin, (groups, contents), Some(until), sight, now)
     }
 
     /// The same for requests of one connection that ask for jobs like those of `group`, so many each, with the same

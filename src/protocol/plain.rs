@@ -45,6 +45,7 @@ pub(super) fn put_request(request: &Request, out: &mut Vec<u8>) {
         Request::Body { id } => out.put_u64_le(*id),
         Request::Backup => {}
         Request::Submit(_)
+        | Request::SubmitOnce { .. }
         | Request::SubmitAndWait { .. }
         | Request::Claim(_)
         | Request::Settle(_)

@@ -39,6 +39,14 @@ pub enum Request {
     },
     /// Enqueue jobs: all or none.
     Submit(Vec<SubmitGroup>),
+    /// The same, unless the same was done before under this idempotency key: then the answer is that of the first time.
+    /// Since version 2.
+    SubmitOnce {
+        /// The jobs.
+        groups: Vec<SubmitGroup>,
+        /// The key, one of its user.
+        key: String,
+    },
     /// The same, and wait for their ends: answered twice, with the new jobs and then with a list of
     /// [`EndView`](super::admin::EndView).
     SubmitAndWait {
@@ -198,7 +206,7 @@ impl Request {
     pub(super) fn kind(&self) -> u8 {
         match self {
             Request::Hello { .. } => HELLO,
-            Request::Submit(_) => SUBMIT,
+            Request::Submit(_) | Request::SubmitOnce { .. } => SUBMIT,
             Request::SubmitAndWait { .. } => SUBMIT_AND_WAIT,
             Request::Claim(_) => CLAIM,
             Request::Settle(_) => SETTLE,

@@ -62,7 +62,11 @@ fn kind_of(refusal: &Refusal) -> Kind {
     match refusal {
         Refusal::Core(Rejection::Draining) => Kind::Draining,
         Refusal::Core(Rejection::QueueFull { .. }) => Kind::QueueFull,
-        Refusal::Core(Rejection::TooManyQueues { .. } | Rejection::TooManyOwnQueues { .. })
+        Refusal::Core(
+            Rejection::TooManyQueues { .. }
+            | Rejection::TooManyOwnQueues { .. }
+            | Rejection::TooManyRequests { .. },
+        )
         | Refusal::TooManyWaiting { .. }
         | Refusal::CrowdWaiting { .. }
         | Refusal::Blob(BlobError::Failed { .. }) => Kind::Busy,
@@ -75,7 +79,9 @@ fn kind_of(refusal: &Refusal) -> Kind {
             | ScheduleRejection::MadeByHand { .. } => Kind::WrongState,
             ScheduleRejection::TooMany { .. } => Kind::Busy,
         },
-        Refusal::Core(Rejection::NotUnique { .. } | Rejection::NotUniqueAmongThem { .. }) => Kind::NotUnique,
+        Refusal::Core(
+            Rejection::NotUnique { .. } | Rejection::NotUniqueAmongThem { .. } | Rejection::OtherRequest,
+        ) => Kind::NotUnique,
         Refusal::Core(Rejection::NothingToSubmit) => Kind::Invalid,
         Refusal::Core(Rejection::OutOfIds) | Refusal::Blob(_) => Kind::Internal,
         Refusal::NoRoom(_) => Kind::DiskFull,

@@ -6,8 +6,8 @@ use super::peer::Peer;
 use super::permissions::can_run_as;
 use super::requests::Asked;
 use crate::access::Right;
-use crate::core::{Group, Groups, Key, Sight, Spec, Time};
-use crate::engine::Contents;
+use crate::core::{Group, Groups, Key, RequestKey, Sight, Spec};
+use crate::engine::{Contents, SubmitOptions};
 use crate::store::Store;
 use bytes::Bytes;
 use sha2::{Digest, Sha256};
@@ -64,8 +64,14 @@ pub(crate) fn check_options(attempts: Option<u32>, ttl: Option<Duration>) -> Res
 /// What the text of a key is to the core: the first 16 bytes of its SHA-256. Two texts with the same would be found by
 /// trying 2^64 of them.
 pub(crate) fn key(text: &str) -> Key {
+    hash(&[text.as_bytes()])
+}
+
+fn hash(parts: &[&[u8]]) -> Key {
+    let mut all = Sha256::new();
+    parts.iter().for_each(|part| all.update(part));
     let mut hash = [0; 16];
-    hash.copy_from_slice(&Sha256::digest(text)[..16]);
+    hash.copy_from_slice(&all.finalize()[..16]);
     Key::new(hash)
 }
 
@@ -88,19 +94,21 @@ pub(crate) fn allow<S: Store + 'static>(
     Ok(())
 }
 
-/// Submits what is allowed; with `until`, waits for the jobs' ends until then. Returns what there is no more use for.
+/// How a submit is known again that its sender may repeat: by the user, the key, and what it says.
+pub(crate) fn request_key(user: u32, text: &str, content: &[u8]) -> RequestKey {
+    RequestKey { key: hash(&[&user.to_le_bytes(), text.as_bytes()]), content: hash(&[content]) }
+}
+
+/// Submits what is allowed. Returns what there is no more use for.
 pub(crate) fn submit<S: Store + 'static>(
     hub: &Hub<S>,
     asked: Asked<'_>,
     submission: Submission,
-    until: Option<Time>,
+    options: SubmitOptions,
 ) -> (Groups, Contents) {
     let (Submission { groups, contents, .. }, mut engine) = (submission, hub.engine.borrow_mut());
     let permissions = hub.permissions(asked.peer);
     let changes = |spec: &Spec| permissions.change(spec, false).is_ok();
     let (sight, now) = (Sight::of(&changes), asked.now);
-    match until {
-        None => engine.submit(asked.origin, groups, contents, sight, now),
-        Some(until) => engine.submit_and_wait(asked.origin, groups, contents, sight, (until, now)),
-    }
+    engine.submit_with(options, asked.origin, (groups, contents), sight, now)
 }

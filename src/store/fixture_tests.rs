@@ -140,6 +140,10 @@ fn describe(store: &mut DiskStore, found: &Recovered) -> String {
                 let totals = [t.submitted, t.claimed, t.completed, t.failed, t.died, t.cancelled, t.expired];
                 writeln!(text, "queue {} paused {} totals {totals:?}", queue.name, queue.paused).unwrap();
             }
+            Row::Requests(row) => {
+                let done = row.done.iter().map(|done| format!("{done:?}"));
+                writeln!(text, "requests {} {:?}", row.page, done.collect::<Vec<_>>()).unwrap();
+            }
             Row::Schedule(row) => {
                 writeln!(text, "schedule {} {}", row.name, describe_schedule(&row.schedule)).unwrap();
             }

@@ -169,7 +169,7 @@ impl Workload {
         let ended = |state: &JobState| state.kind().is_final();
         let due = (draw.below(2) == 0).then_some(Time(1 << 40));
         let queue = || QueueName::new("queue-1").unwrap();
-        Some(match draw.below(20) {
+        Some(match draw.below(22) {
             0..4 => self.submitted(1 + draw.below(40), draw.below(30)),
             4 | 5 => {
                 let holder = if due.is_some() { Holder::Anyone } else { Holder::Session(draw.below(3)) };
@@ -191,6 +191,8 @@ impl Workload {
             14 => Event::Deleted { jobs: self.some(draw, |_| true)? },
             15 | 16 => self.schedule(draw),
             17 => Event::Prioritized { jobs: self.some(draw, ready)?, priority: Priority(3) },
+            19 => self.request_done(draw),
+            20 => Event::RequestsForgotten { page: self.state.done_requests().first_page()? },
             18 => Event::Postponed { jobs: self.some(draw, ready)?, due: Time(1 << 40) },
             // From numbers of its own: what tests expect of the others stays.
             _ if due.is_some() && self.commits.is_multiple_of(3) => {
@@ -202,6 +204,19 @@ impl Workload {
             }
             _ => Event::Resumed { queue: queue() },
         })
+    }
+
+    /// A submit that is remembered.
+    fn request_done(&self, draw: &mut Draw) -> Event {
+        let number = draw.below(1 << 40) + 1;
+        let key = Key::new(u128::from(number).to_be_bytes());
+        let answer = match draw.below(2) {
+            0 => RequestAnswer::Submitted(IdRange::new(JobId(number), 3)),
+            _ => RequestAnswer::Received([Receipt::New(JobId(number)), Receipt::Existing(JobId(1))].into()),
+        };
+        let request = RequestKey { key, content: key };
+        let done = DoneRequest { request, answer, until: Time(1 << 42) }.into();
+        Event::RequestDone { page: self.state.done_requests().first_page().unwrap_or(self.time.0), done }
     }
 
     /// Something that may happen to one of three schedules.

@@ -31,6 +31,7 @@ mod limits;
 mod look;
 mod many;
 mod neighbours;
+mod once;
 mod order;
 mod pauses;
 mod printed;

@@ -5,6 +5,7 @@
 mod edit;
 mod kept;
 mod lease;
+mod once;
 mod overrides;
 mod pause;
 mod queues;
@@ -98,6 +99,7 @@ impl<R: Recorder> Decision<'_, R> {
     fn run(&mut self, command: &Command) -> Result<Outcome, Rejection> {
         match command {
             Command::Submit { groups } => self.submit(groups),
+            Command::SubmitOnce { groups, request } => self.submit_once(groups, *request),
             Command::Claim(claim) => self.claim(claim),
             Command::Settle { items } => Ok(self.settle(items)),
             Command::Extend { items, lease } => Ok(self.extend(items, *lease)),

@@ -42,6 +42,7 @@ impl<R: Recorder> Decision<'_, R> {
         if !old.is_empty() {
             self.emit(Event::Deleted { jobs: old });
         }
+        self.forget_requests();
         Outcome::Ok
     }
 }

@@ -33,6 +33,8 @@ impl Event {
             | Event::RateUsed { .. }
             | Event::OverridesSet { .. }
             | Event::CircuitChanged { .. }
+            | Event::RequestDone { .. }
+            | Event::RequestsForgotten { .. }
             | Event::QueueForgotten { .. }
             | Event::Schedule { .. } => None,
         }
@@ -82,6 +84,8 @@ impl Event {
             | Event::RateUsed { .. }
             | Event::OverridesSet { .. }
             | Event::CircuitChanged { .. }
+            | Event::RequestDone { .. }
+            | Event::RequestsForgotten { .. }
             | Event::QueueForgotten { .. }
             | Event::Schedule { .. } => false,
         }

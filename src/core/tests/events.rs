@@ -47,6 +47,8 @@ fn samples(jobs: Ids) -> Vec<(Event, bool)> {
         (Event::Deleted { jobs: jobs.clone() }, true),
         (Event::Paused { queue: name("q") }, false),
         (Event::Resumed { queue: name("q") }, false),
+        (Event::RequestDone { page: 7, done: done_request().into() }, false),
+        (Event::RequestsForgotten { page: 7 }, false),
         (Event::RateUsed { queue: name("q"), used: RateUsed(7) }, false),
         (Event::Dropped { jobs: jobs.clone() }, true),
         (Event::NotTaken { queue: name("q"), jobs: IdRange::new(JobId(30), 2) }, false),
@@ -77,8 +79,14 @@ fn has_sample(event: &Event) -> bool {
         Event::OverridesSet { .. } | Event::Dropped { .. } | Event::NotTaken { .. } => true,
         Event::CircuitChanged { .. } => true,
         Event::Prioritized { .. } | Event::Postponed { .. } | Event::Moved { .. } => true,
+        Event::RequestDone { .. } | Event::RequestsForgotten { .. } => true,
         Event::RateUsed { .. } | Event::QueueForgotten { .. } | Event::Schedule { .. } => true,
     }
+}
+
+fn done_request() -> DoneRequest {
+    let request = RequestKey { key: Key::new([1; 16]), content: Key::new([2; 16]) };
+    DoneRequest { request, answer: RequestAnswer::Submitted(JobId(3).into()), until: AT }
 }
 
 fn ids(ranges: &[IdRange]) -> Vec<u64> {

@@ -9,6 +9,7 @@ mod limits;
 mod locality;
 mod model;
 mod moves;
+mod once;
 mod order;
 mod overrides;
 mod pauses;

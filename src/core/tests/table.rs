@@ -228,7 +228,9 @@ fn assert_refused(row: &str, outcome: &Outcome, lease: LeaseId, state: StateKind
         },
         Outcome::Purged { deleted, more } => assert_eq!((*deleted, *more), (0, false)),
         Outcome::Ok => assert!(matches!(command(row, lease), Command::Tick | Command::Vanish { .. })),
-        Outcome::Submitted(_) | Outcome::Received(_) => panic!("nothing was submitted"),
+        Outcome::Submitted(_) | Outcome::Received(_) | Outcome::Repeated(_) => {
+            panic!("nothing was submitted")
+        }
     }
 }
 
@@ -242,6 +244,8 @@ fn assert_taken(row: &str, outcome: &Outcome, lease: LeaseId) {
         Outcome::Edited(results) => assert_eq!(*results, [Ok(())], "{row}"),
         Outcome::Purged { deleted, more } => assert_eq!((*deleted, *more), (1, false)),
         Outcome::Ok => assert!(matches!(command(row, lease), Command::Tick | Command::Vanish { .. })),
-        Outcome::Submitted(_) | Outcome::Received(_) => panic!("nothing was submitted"),
+        Outcome::Submitted(_) | Outcome::Received(_) | Outcome::Repeated(_) => {
+            panic!("nothing was submitted")
+        }
     }
 }

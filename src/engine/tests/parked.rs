@@ -131,13 +131,9 @@ fn all_that_makes_room_lets_the_next_one_in() {
     let mut engine = full(&disk, 1, wait_a_second());
     submit_as(&mut engine, 1, 1, &["a"], Time(0));
     let both = Origin { session: 2, request: 2 };
-    engine.submit_and_wait(
-        both,
-        vec![group(1)],
-        vec![Bytes::from_static(b"b")],
-        Sight::ALL,
-        (Time(5_000), Time(1)),
-    );
+    let options = SubmitOptions { ends: Some(Time(5_000)), ..SubmitOptions::default() };
+    let job = (vec![group(1)].into(), vec![Bytes::from_static(b"b")].into());
+    engine.submit_with(options, both, job, Sight::ALL, Time(1));
     assert_eq!(answers(&mut engine, Time(1)), [(1, 1, Some(1))]);
     engine.edit(ORIGIN, Edit::Cancel, vec![JobId(1)], Only::default(), Sight::ALL, Time(2));
     assert_eq!(answers(&mut engine, Time(2)), [(2, 2, Some(2))]);

@@ -22,7 +22,9 @@ pub(super) async fn handle<S: Store + 'static>(
     let batch = hub.service.borrow().limits.batch;
     match version.decode_request(kind, payload, batch).map_err(unreadable)? {
         Request::Hello { .. } => Err(Fault::new(Kind::Malformed, "this connection has greeted already")),
-        Request::Submit(_) | Request::SubmitAndWait { .. } => unreachable!("it is of another kind"),
+        Request::Submit(_) | Request::SubmitOnce { .. } | Request::SubmitAndWait { .. } => {
+            unreachable!("it is of another kind")
+        }
         Request::Claim(claim) => requests::claim(hub, asked, asked_for(claim)),
         Request::Settle(items) => {
             let items = items.into_iter().map(|item| (lease_id(item.lease), verdict(item.verdict)));

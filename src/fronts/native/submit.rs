@@ -6,11 +6,13 @@ use super::encode;
 use super::last_submit::{Alike, LastSubmit};
 use super::requests::unreadable;
 use crate::clock::Clock;
-use crate::core::{Group, Key, OnConflict, Priority, Spec, SpecOptions, Start, Time, UniqueWhile};
-use crate::engine::Origin;
+use crate::core::{
+    Group, Key, OnConflict, Priority, RequestKey, Spec, SpecOptions, Start, Time, UniqueWhile,
+};
+use crate::engine::{Origin, SubmitOptions};
 use crate::protocol::{self as wire, Request, SubmitGroup, Version};
 use crate::server::requests::{Asked, millis, queue_name};
-use crate::server::submit::{Submission, allow, check_options, key, submit};
+use crate::server::submit::{Submission, allow, check_options, key, request_key, submit};
 use crate::server::{Fault, Hub, Kind, Limits};
 use crate::store::{Envelope, Store};
 use bytes::{Bytes, BytesMut};
@@ -56,7 +58,8 @@ pub(super) async fn handle<S: Store + 'static>(
     if payload.len() <= BACKGROUND_LEAST {
         let mut read = read(&limits, uid, request, &hub.clock)?;
         allow_and_remember(hub, last, asked, &payload, &mut read)?;
-        submit(hub, asked, read.submission, read.wait.map(|wait| asked.until(wait)));
+        let options = read.options(asked);
+        submit(hub, asked, read.submission, options);
         return Ok(());
     }
     let clock = hub.clock.clone();
@@ -64,10 +67,10 @@ pub(super) async fn handle<S: Store + 'static>(
     // It does not panic, whatever is in it; if it does, this is the end of its request and no more.
     let (read, leftovers) = done.ok_or(Fault::new(Kind::Internal, "the request could not be read"))?;
     let mut read = read?;
-    let until = read.wait.map(|wait| asked.until(wait));
+    let options = read.options(asked);
     let allowed = allow_and_remember(hub, last, asked, &payload, &mut read);
     let (groups, contents) = match &allowed {
-        Ok(()) => submit(hub, asked, read.submission, until),
+        Ok(()) => submit(hub, asked, read.submission, options),
         Err(_) => (read.submission.groups, read.submission.contents),
     };
     // If the thread is gone, they are dropped here.
@@ -80,10 +83,18 @@ struct Read {
     submission: Submission,
     /// How long to wait for the ends of its jobs, if it does: at most so long, if a limit is given.
     wait: Option<Option<Duration>>,
+    /// How it is known again, if its sender may repeat it.
+    once: Option<RequestKey>,
     /// How long the part before the bodies is, if it has one group and does not wait.
     head_len: Option<usize>,
     /// The envelope of the last group's jobs.
     envelope: Option<Bytes>,
+}
+
+impl Read {
+    fn options(&self, asked: Asked<'_>) -> SubmitOptions {
+        SubmitOptions { ends: self.wait.map(|wait| asked.until(wait)), once: self.once }
+    }
 }
 
 fn read(
@@ -93,16 +104,22 @@ fn read(
     clock: &Clock,
 ) -> Result<Read, Fault> {
     let len = payload.len();
-    let request = version.decode_request(kind, payload, limits.batch).map_err(unreadable)?;
+    let request = version.decode_request(kind, payload.clone(), limits.batch).map_err(unreadable)?;
+    let mut once = None;
     let (asked, wait) = match request {
         Request::Submit(asked) => (asked, None),
+        Request::SubmitOnce { groups, key } => {
+            check_idempotency_key(&key)?;
+            once = Some(request_key(uid, &key, &payload));
+            (groups, None)
+        }
         Request::SubmitAndWait { groups, timeout_ms } => (groups, Some(timeout_ms.map(millis))),
         _ => unreachable!("it is of these kinds"),
     };
     let count = asked.iter().map(|group| group.bodies.len()).sum();
     limits.check_batch(count)?;
     let mut submission = Submission::with_capacity(count);
-    let only = asked.first().filter(|_| asked.len() == 1 && wait.is_none());
+    let only = asked.first().filter(|_| asked.len() == 1 && wait.is_none() && once.is_none());
     let head_len = only.map(|group| group.head_len(len));
     let mut envelope = None;
     for SubmitGroup { options, bodies } in asked {
@@ -112,7 +129,24 @@ fn read(
         envelope = of_group;
         submission.add(group, has_priority, envelope.as_ref(), bodies);
     }
-    Ok(Read { submission, wait, head_len, envelope })
+    Ok(Read { submission, wait, once, head_len, envelope })
+}
+
+/// Refuses an idempotency key that is none, or too long.
+fn check_idempotency_key(key: &str) -> Result<(), Fault> {
+    match key.len() {
+        0 => {
+            Err(Fault::new(Kind::Invalid, "an empty idempotency key: leave it out for a submit without one"))
+        }
+        len if len > Envelope::KEY_MAX => {
+            let message = format!(
+                "the idempotency key has {len} bytes, at most {} are allowed: use a hash of it",
+                Envelope::KEY_MAX
+            );
+            Err(Fault::new(Kind::TooLarge, message))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Refuses what the caller may not submit.

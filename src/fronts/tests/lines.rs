@@ -3,6 +3,7 @@
 
 use crate::clock::Clock;
 use crate::core::{Attempt, Group, JobId, LeaseId, SpecOptions, Start, Time, Verdict};
+use crate::engine::SubmitOptions;
 use crate::engine::{Answer, Claimed, Origin};
 use crate::server::requests::{self, Asked, ClaimAsked, queue_name};
 use crate::server::submit::{Submission, allow, submit};
@@ -140,6 +141,6 @@ fn submit_one<S: Store + 'static>(
     let mut submission = Submission::default();
     submission.add(group, false, None, [body]);
     allow(hub, asked.peer, &mut submission)?;
-    submit(hub, asked, submission, None);
+    submit(hub, asked, submission, SubmitOptions::default());
     Ok(())
 }

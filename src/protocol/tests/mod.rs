@@ -109,6 +109,8 @@ fn request() -> impl Strategy<Value = Request> {
     };
     let to_wait = (prop::collection::vec(group(), 0..4), prop::option::of(0..u64::MAX))
         .prop_map(|(groups, timeout_ms)| Request::SubmitAndWait { groups, timeout_ms });
+    let once = (prop::collection::vec(group(), 0..4), text())
+        .prop_map(|(groups, key)| Request::SubmitOnce { groups, key });
     let positive = || prop::option::of(1u64..);
     let claim = (prop::collection::vec(text(), 0..4), any::<u32>(), positive(), any::<(u64, bool)>());
     let claim = claim.prop_map(|(queues, max, lease_ms, (wait_ms, bound))| {
@@ -133,6 +135,7 @@ fn request() -> impl Strategy<Value = Request> {
         (versions(), text()).prop_map(|(versions, name)| Request::Hello { versions, name }),
         prop::collection::vec(group(), 0..4).prop_map(Request::Submit),
         to_wait,
+        once,
         claim,
         prop::collection::vec(settle, 0..4).prop_map(Request::Settle),
         (prop::collection::vec(lease(), 0..4), positive())
@@ -247,6 +250,9 @@ fn verdict_in_1(verdict: Verdict) -> Verdict {
 
 /// Without what a version has no place for.
 fn request_in(version: Version, mut request: Request) -> Request {
+    if let (Version::One, Request::SubmitOnce { groups, .. }) = (version, &mut request) {
+        request = Request::Submit(std::mem::take(groups));
+    }
     if let (Version::One, Request::Submit(groups) | Request::SubmitAndWait { groups, .. }) =
         (version, &mut request)
     {
@@ -321,7 +327,7 @@ proptest! {
         value: u8,
     ) {
         let mut bytes = Vec::new();
-        version.encode_request(&request, 1, &mut bytes);
+        version.encode_request(&request_in(version, request), 1, &mut bytes);
         let (header, payload) = the_frame(&bytes);
         let mut payload = payload.to_vec();
         let _ = version.decode_request(value, payload.clone().into(), BATCH);

@@ -13,6 +13,9 @@ use crate::protocol::tagged::{self, Value};
 use crate::protocol::wire::{Malformed, Reader, put_text};
 use bytes::{BufMut, Bytes};
 
+/// Of a submit. Whoever does not know it must not take the jobs: they might be there already.
+const IDEMPOTENCY_KEY: u8 = 1;
+
 /// Of a submit that waits: at most so long.
 const WAIT_MAX: u8 = 1;
 
@@ -44,6 +47,11 @@ const EXITED: u8 = 5;
 pub(in crate::protocol) fn put(request: &Request, out: &mut Vec<u8>) {
     match request {
         Request::Submit(groups) => {
+            tagged::put_end(out);
+            put_groups(out, groups);
+        }
+        Request::SubmitOnce { groups, key } => {
+            tagged::put_bytes(out, IDEMPOTENCY_KEY | tagged::MUST, key.as_bytes());
             tagged::put_end(out);
             put_groups(out, groups);
         }
@@ -89,8 +97,19 @@ pub(in crate::protocol) fn get(kind: u8, payload: Bytes, limit: Limit) -> Result
     let reader = &mut reader;
     let request = match kind {
         SUBMIT => {
-            tagged::skip(reader, "a submit")?;
-            Request::Submit(get_groups(reader, limit)?)
+            let mut key = None;
+            tagged::read(reader, "a submit", |number, value| {
+                let is_key = number == IDEMPOTENCY_KEY;
+                if is_key {
+                    key = Some(value.text("the idempotency key")?);
+                }
+                Ok(is_key)
+            })?;
+            let groups = get_groups(reader, limit)?;
+            match key {
+                Some(key) => Request::SubmitOnce { groups, key },
+                None => Request::Submit(groups),
+            }
         }
         SUBMIT_AND_WAIT => {
             let mut timeout_ms = None;

@@ -3,6 +3,7 @@
 use super::job::{from_moment, moment};
 use super::options::{put_spec, read_spec};
 use super::overrides::{put_overrides, read_overrides};
+use super::requests::{put_done, read_done};
 use super::row::{CircuitV1, circuit_of, circuit_v1};
 use super::schedule::{put_change, read_change};
 use super::{DecodeError, Reader, old, put};
@@ -44,6 +45,8 @@ const NO_ROOM: u8 = 25;
 const CIRCUIT_CHANGED: u8 = 27;
 const PRIORITIZED: u8 = 21;
 const POSTPONED: u8 = 22;
+const REQUEST_DONE: u8 = 23;
+const REQUESTS_FORGOTTEN: u8 = 31;
 const DEFERRED_WITH_EXIT: u8 = 28;
 const MOVED: u8 = 29;
 
@@ -237,6 +240,11 @@ pub(super) fn put_event(event: &Event, out: &mut Vec<u8>) {
         }
         Event::Paused { queue } => put((PAUSED, queue.as_str()), out),
         Event::Resumed { queue } => put((RESUMED, queue.as_str()), out),
+        Event::RequestDone { page, done } => {
+            put((REQUEST_DONE, page), out);
+            put_done(done, out);
+        }
+        Event::RequestsForgotten { page } => put((REQUESTS_FORGOTTEN, page), out),
         Event::RateUsed { queue, used } => put((RATE_USED, queue.as_str(), used.0), out),
         Event::OverridesSet { queue, overrides } => {
             put((OVERRIDES_SET, queue.as_str()), out);
@@ -335,15 +343,35 @@ fn read_other(kind: u8, reader: &mut Reader<'_>) -> Result<Event, DecodeError> {
             Event::Postponed { jobs, due: from_moment(due) }
         }
         DELETED => Event::Deleted { jobs: reader.take::<IdsV1>()?.0 },
-        PAUSED => Event::Paused { queue: QueueName::new(reader.take()?)? },
-        RESUMED => Event::Resumed { queue: QueueName::new(reader.take()?)? },
-        RATE_USED => {
-            let (queue, used): (&str, u64) = reader.take()?;
-            Event::RateUsed { queue: QueueName::new(queue)?, used: RateUsed(used) }
-        }
         MOVED => {
             let (IdsV1(jobs), to, at): (_, &str, u64) = reader.take()?;
             Event::Moved { jobs, to: QueueName::new(to)?, at: Time(at) }
+        }
+        NO_ROOM => match reader.take::<u8>()? {
+            DROPPED => Event::Dropped { jobs: reader.take::<IdsV1>()?.0 },
+            NOT_TAKEN => {
+                let (queue, jobs): (&str, RangeV1) = reader.take()?;
+                Event::NotTaken { queue: QueueName::new(queue)?, jobs: jobs.try_into()? }
+            }
+            _ => return Err(DecodeError::Value("what has become of jobs without room")),
+        },
+        kind => read_of_rows(kind, reader)?,
+    })
+}
+
+/// An event that names no job, or none that is there.
+fn read_of_rows(kind: u8, reader: &mut Reader<'_>) -> Result<Event, DecodeError> {
+    Ok(match kind {
+        PAUSED => Event::Paused { queue: QueueName::new(reader.take()?)? },
+        RESUMED => Event::Resumed { queue: QueueName::new(reader.take()?)? },
+        REQUEST_DONE => {
+            let page = reader.take()?;
+            Event::RequestDone { page, done: read_done(reader)?.into() }
+        }
+        REQUESTS_FORGOTTEN => Event::RequestsForgotten { page: reader.take()? },
+        RATE_USED => {
+            let (queue, used): (&str, u64) = reader.take()?;
+            Event::RateUsed { queue: QueueName::new(queue)?, used: RateUsed(used) }
         }
         CIRCUIT_CHANGED => {
             let (queue, circuit): (&str, CircuitV1) = reader.take()?;
@@ -354,14 +382,6 @@ fn read_other(kind: u8, reader: &mut Reader<'_>) -> Result<Event, DecodeError> {
             let queue = QueueName::new(reader.take()?)?;
             Event::OverridesSet { queue, overrides: read_overrides(reader)? }
         }
-        NO_ROOM => match reader.take::<u8>()? {
-            DROPPED => Event::Dropped { jobs: reader.take::<IdsV1>()?.0 },
-            NOT_TAKEN => {
-                let (queue, jobs): (&str, RangeV1) = reader.take()?;
-                Event::NotTaken { queue: QueueName::new(queue)?, jobs: jobs.try_into()? }
-            }
-            _ => return Err(DecodeError::Value("what has become of jobs without room")),
-        },
         SCHEDULE => {
             let (name, change) = read_change(reader)?;
             Event::Schedule { name, change }

@@ -14,6 +14,7 @@ mod meta;
 mod old;
 mod options;
 mod overrides;
+mod requests;
 mod row;
 mod schedule;
 #[cfg(test)]

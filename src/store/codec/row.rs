@@ -4,11 +4,12 @@
 use super::fields::{put_fields, read_fields};
 use super::job::{from_moment, moment};
 use super::overrides::{put_overrides, read_overrides};
+use super::requests::{put_page, read_page, read_page_no};
 use super::schedule::{put_schedule, read_name, read_schedule};
 use super::{DecodeError, Reader, put};
 use crate::core::{
-    Attempt, Circuit, JobId, LeaseId, OpenCircuit, Overrides, QueueName, QueueRow, RateUsed, Row, RowKey,
-    ScheduleRow, Time, Totals,
+    Attempt, Circuit, JobId, LeaseId, OpenCircuit, Overrides, QueueName, QueueRow, RateUsed, RequestsRow,
+    Row, RowKey, ScheduleRow, Time, Totals,
 };
 use crate::store::CommitNo;
 use std::borrow::Cow;
@@ -24,6 +25,12 @@ const CIRCUIT: u8 = 9;
 
 /// The same of schedules.
 const SCHEDULE: u8 = 1;
+
+/// The same of pages of submits.
+const REQUESTS: u8 = 1;
+
+/// What the key of a page of submits begins with; its number follows, eight bytes, big-endian.
+const REQUESTS_KEY: u8 = b'#';
 
 /// What the key of a schedule begins with.
 const SCHEDULE_KEY: u8 = b'@';
@@ -62,6 +69,7 @@ pub(crate) struct StampedRow {
 pub(crate) fn row_key(key: &RowKey) -> Cow<'_, [u8]> {
     match key {
         RowKey::Queue(name) => name.as_str().as_bytes().into(),
+        RowKey::Requests(page) => [&[REQUESTS_KEY][..], &page.to_be_bytes()].concat().into(),
         RowKey::Schedule(name) => [&[SCHEDULE_KEY], name.as_str().as_bytes()].concat().into(),
     }
 }
@@ -92,6 +100,12 @@ impl StampedRow {
                 });
                 out
             }
+            Row::Requests(row) => {
+                let mut out = vec![REQUESTS];
+                put(self.commit.0, &mut out);
+                put_page(&row.done, &mut out);
+                out
+            }
             Row::Schedule(row) => {
                 let mut out = vec![SCHEDULE];
                 put(self.commit.0, &mut out);
@@ -102,6 +116,13 @@ impl StampedRow {
     }
 
     pub(crate) fn decode(key: &[u8], bytes: &[u8]) -> Result<StampedRow, DecodeError> {
+        if let Some((&REQUESTS_KEY, number)) = key.split_first() {
+            let mut reader = Reader::of("a row of submits", REQUESTS, bytes)?;
+            let (commit, done) = (CommitNo(reader.take()?), read_page(&mut reader)?);
+            reader.end()?;
+            let row = Row::Requests(RequestsRow { page: read_page_no(number)?, done });
+            return Ok(StampedRow { commit, row });
+        }
         let name = std::str::from_utf8(key).map_err(|_| DecodeError::Value("a row's name"))?;
         if let Some(name) = name.strip_prefix(char::from(SCHEDULE_KEY)) {
             let mut reader = Reader::of("a row of a schedule", SCHEDULE, bytes)?;

@@ -27,6 +27,26 @@ proptest! {
 
 proptest! {
     #[test]
+    fn pages_of_submits_read_as_they_were_written(
+        done in prop::collection::vec(done_request(), 1..5),
+        page: u64,
+        commit: u64,
+    ) {
+        let row = Row::Requests(RequestsRow { page, done: Arc::new(done) });
+        let row = StampedRow { commit: CommitNo(commit), row };
+        let (row_of, bytes) = (row.row.key(), row.encode());
+        let key = row_key(&row_of);
+        prop_assert_eq!(&key[..], [&b"#"[..], &page.to_be_bytes()].concat());
+        prop_assert_eq!(StampedRow::decode(&key, &bytes).unwrap(), row);
+        for len in 0..bytes.len() {
+            prop_assert!(StampedRow::decode(&key, &bytes[..len]).is_err());
+        }
+        prop_assert!(StampedRow::decode(&key[..8], &bytes).is_err());
+    }
+}
+
+proptest! {
+    #[test]
     fn a_commit_reads_as_it_was_written(commit in commit()) {
         let mut bytes = Vec::new();
         encode_commit(&commit, &mut bytes);

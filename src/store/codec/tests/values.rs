@@ -72,6 +72,22 @@ pub(super) fn exit() -> impl Strategy<Value = Option<Exit>> {
     prop::option::of(exit)
 }
 
+pub(super) fn done_request() -> impl Strategy<Value = DoneRequest> {
+    let range = (1u64..1 << 40, 1u64..9).prop_map(|(first, len)| IdRange::new(JobId(first), len));
+    let receipt = prop_oneof![
+        (1u64..1 << 40).prop_map(|id| Receipt::New(JobId(id))),
+        (1u64..1 << 40).prop_map(|id| Receipt::Existing(JobId(id))),
+        (1u64..1 << 40).prop_map(|id| Receipt::Changed(JobId(id))),
+    ];
+    let receipts = prop::collection::vec(receipt, 0..4).prop_map(Vec::into_boxed_slice);
+    let answer =
+        prop_oneof![range.prop_map(RequestAnswer::Submitted), receipts.prop_map(RequestAnswer::Received),];
+    (any::<[u8; 16]>(), any::<[u8; 16]>(), answer, time()).prop_map(|(key, content, answer, until)| {
+        let request = RequestKey { key: Key::new(key), content: Key::new(content) };
+        DoneRequest { request, answer, until }
+    })
+}
+
 pub(super) fn event() -> impl Strategy<Value = Event> {
     let range = (1u64..1 << 40, 1u64..9).prop_map(|(first, len)| IdRange::new(JobId(first), len));
     let one = (1u64..1 << 40).prop_map(|id| IdRange::from(JobId(id)));
@@ -81,6 +97,9 @@ pub(super) fn event() -> impl Strategy<Value = Event> {
     prop_oneof![
         (ids(), any::<u32>())
             .prop_map(|(jobs, priority)| Event::Prioritized { jobs, priority: Priority(priority) }),
+        (any::<u64>(), done_request())
+            .prop_map(|(page, done)| Event::RequestDone { page, done: done.into() }),
+        any::<u64>().prop_map(|page| Event::RequestsForgotten { page }),
         (ids(), time()).prop_map(|(jobs, due)| Event::Postponed { jobs, due }),
         (range, spec(), time(), due(), time()).prop_map(|(jobs, spec, at, due, expires_at)| {
             Event::Submitted { jobs, spec, at, due, expires_at }

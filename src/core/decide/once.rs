@@ -1,0 +1,56 @@
+//! Decides submits with an idempotency key: who sends one again gets the answer of the first time.
+
+use super::{Core, Decision};
+use crate::core::change::Recorder;
+use crate::core::command::{Group, Outcome};
+use crate::core::event::Event;
+use crate::core::job::Key;
+use crate::core::rejection::Rejection;
+use crate::core::requests::{DoneRequest, RequestAnswer, RequestKey};
+use crate::core::time::Time;
+
+impl Core {
+    /// Whether a submit with this key was done, and is remembered.
+    pub fn remembers(&self, key: Key, now: Time) -> bool {
+        self.state.requests.get(key, now).is_some()
+    }
+}
+
+impl<R: Recorder> Decision<'_, R> {
+    pub(super) fn submit_once(
+        &mut self,
+        groups: &[Group],
+        request: RequestKey,
+    ) -> Result<Outcome, Rejection> {
+        let now = self.moment.now;
+        if let Some(done) = self.state().requests.get(request.key, now) {
+            return match done.request == request {
+                true => Ok(Outcome::Repeated(done.answer.clone())),
+                false => Err(Rejection::OtherRequest),
+            };
+        }
+        let limit = self.core.settings.requests_max;
+        if self.state().requests.len() >= limit {
+            return Err(Rejection::TooManyRequests { limit });
+        }
+        let outcome = self.submit(groups)?;
+        let answer = match &outcome {
+            Outcome::Submitted(ids) => RequestAnswer::Submitted(*ids),
+            Outcome::Received(receipts) => RequestAnswer::Received(receipts.as_slice().into()),
+            other => unreachable!("a submit comes to {other:?}"),
+        };
+        let until = now.plus(self.core.settings.requests_kept);
+        let (page, done) = (self.state().requests.next_page(now), DoneRequest { request, answer, until });
+        self.emit(Event::RequestDone { page, done: done.into() });
+        Ok(outcome)
+    }
+
+    /// Forgets the oldest page of submits, if none in it is remembered any more.
+    pub(super) fn forget_requests(&mut self) {
+        if let Some((page, due)) = self.state().requests.next_due()
+            && due <= self.moment.now
+        {
+            self.emit(Event::RequestsForgotten { page });
+        }
+    }
+}
