@@ -20,6 +20,7 @@ mod full;
 mod full_disk;
 mod gone;
 mod greetings;
+mod guide;
 mod handlers;
 mod handover;
 mod helper;
