@@ -2,12 +2,13 @@
 //! oracle has heard, and ask for things that are over, that are somebody else's, and that never were.
 
 use crate::limits::limited;
+use crate::once::{self, Repeats};
 use crate::oracle::{Oracle, Sent, body};
 use crate::stage::Life;
 use fastrand::Rng;
 use musher::core::{
-    Attempt, Claim, Command, Edit, Group, Holder, JobId, Key, LeaseId, Only, Priority, QueueName, Sight,
-    Spec, SpecOptions, Start, StateKind, Then, Time, Verdict,
+    Attempt, Claim, Command, Edit, Group, Holder, JobId, Key, LeaseId, Only, Priority, QueueName, Receipt,
+    Sight, Spec, SpecOptions, Start, StateKind, Then, Time, Verdict,
 };
 use musher::engine::{Answer, Contents, Origin};
 use musher::store::Envelope;
@@ -24,6 +25,7 @@ const LEASES: usize = 48;
 #[derive(Debug)]
 enum Asked {
     Submit { batch: usize },
+    SubmitOnce { batch: usize },
     Claim { session: Option<u64>, lease: Duration, until: Time, asked: u64 },
     Settle(Vec<(LeaseId, bool, bool)>),
     Extend(Vec<(LeaseId, bool)>),
@@ -40,6 +42,7 @@ pub(crate) struct Clients {
     next_request: u32,
     asked: BTreeMap<Origin, Asked>,
     leases: Vec<LeaseId>,
+    repeats: Repeats,
 }
 
 pub(crate) fn queue(nth: usize) -> QueueName {
@@ -85,6 +88,20 @@ impl Clients {
         }
         let origin = self.ask(rng, Asked::Submit { batch });
         life.engine.submit(origin, groups, contents, Sight::ALL, life.now);
+    }
+
+    /// Submits a job that shall be there once, or sends such a submit again.
+    pub(crate) fn submit_once(&mut self, rng: &mut Rng, oracle: &mut Oracle, life: &mut Life) {
+        let again = (rng.bool()).then(|| self.repeats.any(rng, life.now)).flatten();
+        let submit = again.unwrap_or_else(|| {
+            let (submit, sent) = once::submit(rng, oracle.next_batch(), life.now);
+            oracle.submits(vec![sent]);
+            self.repeats.remember(submit.clone());
+            submit
+        });
+        let origin = self.ask(rng, Asked::SubmitOnce { batch: submit.batch });
+        let (options, job) = submit.parts();
+        life.engine.submit_with(options, origin, job, Sight::ALL, life.now);
     }
 
     pub(crate) fn claim(&mut self, rng: &mut Rng, oracle: &Oracle, life: &mut Life) {
@@ -243,6 +260,13 @@ impl Clients {
         match (asked, answer) {
             (_, Answer::Refused(_)) | (Asked::Other, _) => {}
             (Asked::Submit { batch }, Answer::Submitted(ids)) => oracle.submitted(batch, ids),
+            (Asked::SubmitOnce { batch }, Answer::Submitted(ids)) => {
+                oracle.done_once(batch, Receipt::New(ids.first))
+            }
+            (Asked::SubmitOnce { batch }, Answer::Received(receipts)) => {
+                assert_eq!(receipts.len(), 1, "one receipt a job");
+                oracle.done_once(batch, receipts[0]);
+            }
             (Asked::Claim { session, lease, asked, .. }, Answer::Jobs(jobs)) => {
                 for job in &jobs {
                     let grant = &job.grant;
@@ -301,7 +325,7 @@ fn group(rng: &mut Rng, sent: &mut Vec<Sent>) -> Group {
     };
     let count = if rng.u32(..10) == 0 { 1 + rng.u64(..70) } else { 1 + rng.u64(..4) };
     let (queue, at_once) = (spec.queue.clone(), start == Start::Now);
-    let job = Sent { queue, key, priority, at_once, expires: ttl.is_some(), envelope };
+    let job = Sent { queue, key, unique: None, priority, at_once, expires: ttl.is_some(), envelope };
     sent.extend(std::iter::repeat_n(job, count as usize));
     Group { spec: Spec::from(spec).with_key(key).into(), count, start, ttl, on_conflict: Default::default() }
 }

@@ -6,6 +6,7 @@
 
 mod clients;
 mod limits;
+mod once;
 mod oracle;
 mod shadow;
 mod stage;

@@ -4,7 +4,7 @@
 use crate::limits::{Given, limited};
 use bytes::Bytes;
 use musher::core::{
-    Attempt, Edit, IdRange, JobId, Key, LeaseId, Priority, QueueName, State, StateKind, Time,
+    Attempt, Edit, IdRange, JobId, Key, LeaseId, Priority, QueueName, Receipt, State, StateKind, Time,
 };
 use musher::engine::Claimed;
 use musher::store::Envelope;
@@ -15,6 +15,7 @@ use std::collections::{BTreeMap, BTreeSet};
 pub(crate) struct Sent {
     pub(crate) queue: QueueName,
     pub(crate) key: Option<Key>,
+    pub(crate) unique: Option<Key>,
     pub(crate) priority: Priority,
     /// Whether it is ready at once.
     pub(crate) at_once: bool,
@@ -32,6 +33,10 @@ struct Batch {
     purged: bool,
     /// Whether some of its jobs were seen before others.
     seen: bool,
+    /// The id of its first job, once any was seen: a second one would mean that it was done twice.
+    first: Option<u64>,
+    /// What it was answered, if it may be sent again.
+    receipt: Option<Receipt>,
 }
 
 /// A lease of which its holder was told.
@@ -125,7 +130,7 @@ impl Oracle {
 
     /// A submit is sent. Returns its number.
     pub(crate) fn submits(&mut self, jobs: Vec<Sent>) -> usize {
-        self.batches.push(Batch { jobs, purged: false, seen: false });
+        self.batches.push(Batch { jobs, purged: false, seen: false, first: None, receipt: None });
         self.batches.len() - 1
     }
 
@@ -142,9 +147,54 @@ impl Oracle {
         }
     }
 
+    /// The number that the next submit gets.
+    pub(crate) fn next_batch(&self) -> usize {
+        self.batches.len()
+    }
+
+    /// A submit of one job that may be sent again has an answer: each time the same. If its job is not new, another one has
+    /// its unique key; and if it is, no other one has that for sure.
+    pub(crate) fn done_once(&mut self, batch: usize, receipt: Receipt) {
+        if let Some(before) = self.batches[batch].receipt {
+            return assert_eq!(receipt, before, "a submit that is sent again gets another answer");
+        }
+        self.batches[batch].receipt = Some(receipt);
+        let Sent { queue, unique, .. } = &self.batches[batch].jobs[0];
+        let has_key = |known: &Known| {
+            let sent = &self.batches[known.batch].jobs[known.index];
+            unique.is_some() && (&sent.queue, &sent.unique) == (queue, unique)
+        };
+        let id = receipt.id();
+        if !matches!(receipt, Receipt::New(_)) {
+            let holder = self.known.get(&id);
+            return assert!(
+                holder.is_none_or(|known| known.edited || has_key(known)),
+                "job {id} has another unique key"
+            );
+        }
+        let untouched =
+            |known: &Known| known.attempt == Attempt(0) && known.touched == 0 && known.enders == 0;
+        let other =
+            self.known.iter().find(|(other, known)| **other < id && untouched(known) && has_key(known));
+        assert!(
+            other.is_none(),
+            "job {id} is new, but {:?} has its unique key",
+            other.map(|(other, _)| other)
+        );
+        // Its answer may have been lost, and it may be long gone.
+        if id > self.highest {
+            self.learn(id, batch, 0);
+        } else {
+            let first = *self.batches[batch].first.get_or_insert(id.0);
+            assert_eq!(first, id.0, "a submit was done twice");
+        }
+    }
+
     fn learn(&mut self, id: JobId, batch: usize, index: usize) -> &mut Known {
         assert!(!self.gone.contains(&id), "job {id} was told gone, and is here again");
         self.highest = self.highest.max(id);
+        let first = *self.batches[batch].first.get_or_insert(id.0 - index as u64);
+        assert_eq!(first, id.0 - index as u64, "a submit was done twice: of job {index} there are two");
         let sent = &self.batches[batch];
         let enders = u32::from(sent.purged || sent.jobs[index].expires);
         let known = self.known.entry(id).or_insert(Known {
@@ -401,7 +451,7 @@ impl Oracle {
             *counts.entry(self.read(*id, body)).or_default() += 1;
         }
         for (batch, count) in counts {
-            let Batch { jobs, purged, seen } = &self.batches[batch];
+            let Batch { jobs, purged, seen, .. } = &self.batches[batch];
             let may_lack = *purged || *seen || jobs.iter().any(|sent| sent.expires);
             assert!(
                 may_lack || count == jobs.len(),

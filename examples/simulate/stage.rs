@@ -3,6 +3,7 @@
 
 use crate::clients::{Clients, LEASE, queue};
 use crate::limits::{limited, with_circuit, with_limits};
+use crate::once;
 use crate::oracle::Oracle;
 use crate::shadow;
 use fastrand::Rng;
@@ -267,7 +268,7 @@ fn settings() -> Settings {
         (queue(1), with_circuit(kept(Keep::For(Duration::from_secs(60)), 100))),
         (limited(), with_limits(kept(Keep::Forever, 20))),
     ];
-    Settings { queues: queues.into(), default, ..Settings::default() }
+    Settings { queues: queues.into(), default, requests_kept: once::KEPT, ..Settings::default() }
 }
 
 /// Between two turns no claim waits for work that is there.

@@ -74,7 +74,8 @@ impl World {
         }
         life.is_between |= choice < 420;
         match choice {
-            0..70 if oracle.len() < JOBS_MAX => clients.submit(rng, oracle, &mut life),
+            0..55 if oracle.len() < JOBS_MAX => clients.submit(rng, oracle, &mut life),
+            55..70 if oracle.len() < JOBS_MAX => clients.submit_once(rng, oracle, &mut life),
             0..190 => clients.claim(rng, oracle, &mut life),
             190..300 => clients.settle(rng, oracle, &mut life),
             300..330 => clients.extend(rng, oracle, &mut life),
