@@ -30,6 +30,7 @@ fn main() {
             start: Start::Now,
             ttl: None,
             on_conflict: Default::default(),
+            size: Default::default(),
         };
         engine.submit(ORIGIN, vec![group], vec![body.clone(); BATCH as usize], Sight::ALL, clock.now());
         let begun = monotonic();

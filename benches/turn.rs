@@ -47,7 +47,14 @@ impl Turns {
 
     fn submit(&mut self) {
         let (spec, count) = (Spec::plain(self.queue.clone()).into(), self.bodies.len() as u64);
-        let group = Group { spec, count, start: Start::Now, ttl: None, on_conflict: Default::default() };
+        let group = Group {
+            spec,
+            count,
+            start: Start::Now,
+            ttl: None,
+            on_conflict: Default::default(),
+            size: Default::default(),
+        };
         self.engine.submit(ORIGIN, vec![group], self.bodies.clone(), Sight::ALL, NOW);
         self.turn();
     }

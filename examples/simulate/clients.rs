@@ -327,5 +327,12 @@ fn group(rng: &mut Rng, sent: &mut Vec<Sent>) -> Group {
     let (queue, at_once) = (spec.queue.clone(), start == Start::Now);
     let job = Sent { queue, key, unique: None, priority, at_once, expires: ttl.is_some(), envelope };
     sent.extend(std::iter::repeat_n(job, count as usize));
-    Group { spec: Spec::from(spec).with_key(key).into(), count, start, ttl, on_conflict: Default::default() }
+    Group {
+        spec: Spec::from(spec).with_key(key).into(),
+        count,
+        start,
+        ttl,
+        on_conflict: Default::default(),
+        size: Default::default(),
+    }
 }

@@ -54,8 +54,12 @@ pub(super) fn parse(
     let daemon = daemon(daemon_section, overrides, around, &mut report);
     let limits = limits(limits_section, &mut report);
     let storage = storage(storage_section, &mut report);
-    let common =
-        Common { backlog: limits.backlog, workers: overrides.workers.unwrap_or(around.cpus), around };
+    let common = Common {
+        backlog: limits.backlog,
+        backlog_bytes: limits.backlog_bytes,
+        workers: overrides.workers.unwrap_or(around.cpus),
+        around,
+    };
     let queues = queues(&queues_section, &common, &mut report);
     let schedules = schedules::schedules(&schedules_section, &mut report);
     let warnings = report.finish()?;
@@ -148,6 +152,11 @@ fn limits(mut section: Section<'_>, report: &mut Report<'_>) -> Limits {
         frame: size(&mut section, report, "frame", 8 << 10, 1 << 30, or.frame),
         body: size(&mut section, report, "body", 1, 1 << 30, or.body),
         backlog: section.count(report, "backlog", 0..=WHOLE_MAX).unwrap_or(or.backlog),
+        backlog_bytes: section.size(report, "backlog_bytes", 0..=WHOLE_MAX).unwrap_or(or.backlog_bytes),
+        total_backlog: section.count(report, "total_backlog", 0..=WHOLE_MAX).unwrap_or(or.total_backlog),
+        total_backlog_bytes: section
+            .size(report, "total_backlog_bytes", 0..=WHOLE_MAX)
+            .unwrap_or(or.total_backlog_bytes),
         queues: count(&mut section, report, "queues", or.queues),
         queues_per_user: count(&mut section, report, "queues_per_user", or.queues_per_user),
         schedules: count(&mut section, report, "schedules", or.schedules),
@@ -214,6 +223,7 @@ fn at_least(section: &Section<'_>, report: &mut Report<'_>, key: &str, value: Du
 /// What holds for queues that set nothing else.
 struct Common<'a> {
     backlog: u64,
+    backlog_bytes: u64,
     workers: u32,
     around: &'a Surroundings,
 }
@@ -233,7 +243,8 @@ fn queues(section: &Section<'_>, common: &Common<'_>, report: &mut Report<'_>) -
     queues.entry(commands).or_insert_with(|| {
         let keep_done = Keep::For(KEEP_DONE_HANDLED);
         let usual = QueueSettings { keep_done, timeout: None, ..QueueSettings::default() };
-        let settings = QueueSettings { backlog: common.backlog, ..usual.clone() };
+        let settings =
+            QueueSettings { backlog: common.backlog, backlog_bytes: common.backlog_bytes, ..usual.clone() };
         Queue { settings, usual, workers: common.workers, handler: Some(Handler::Command) }
     });
     queues
@@ -252,7 +263,13 @@ fn queue(name: &QueueName, mut section: Section<'_>, common: &Common<'_>, report
     }
     let backoff = backoff(section.section(report, "backoff"), report);
     let on_exit = on_exit(&mut section, report);
-    let or = QueueSettings { backoff, on_exit, backlog: common.backlog, ..usual.clone() };
+    let or = QueueSettings {
+        backoff,
+        on_exit,
+        backlog: common.backlog,
+        backlog_bytes: common.backlog_bytes,
+        ..usual.clone()
+    };
     let settings = settings::read(&mut section, or, report);
     section.finish(report);
     Queue { settings, usual, workers, handler }

@@ -93,6 +93,12 @@ pub struct Limits {
     pub body: usize,
     /// `backlog`: the most jobs that may wait in a queue that sets no other; 0 for no limit.
     pub backlog: u64,
+    /// `backlog_bytes`: the most bytes that those may have; 0 for no limit.
+    pub backlog_bytes: u64,
+    /// `total_backlog`: the most jobs that may wait in all queues together; 0 for no limit.
+    pub total_backlog: u64,
+    /// `total_backlog_bytes`: the most bytes that those may have; 0 for no limit.
+    pub total_backlog_bytes: u64,
     /// `queues`: the most queues.
     pub queues: usize,
     /// `queues_per_user`: the most queues that came into being with jobs of one user.
@@ -215,11 +221,14 @@ impl Config {
 
     /// What the core decides by.
     pub fn settings(&self) -> Settings {
-        let default = QueueSettings { backlog: self.limits.backlog, ..QueueSettings::default() };
+        let Limits { backlog, backlog_bytes, total_backlog, total_backlog_bytes, .. } = self.limits;
+        let default = QueueSettings { backlog, backlog_bytes, ..QueueSettings::default() };
         let queues = self.queues.iter().map(|(name, queue)| (name.clone(), queue.settings.clone())).collect();
         Settings {
             default,
             queues,
+            total_backlog,
+            total_backlog_bytes,
             queues_max: self.limits.queues,
             queues_per_user: self.limits.queues_per_user,
             schedules_max: self.limits.schedules,

@@ -5,7 +5,7 @@ use super::limits::{limit, rate};
 use super::problem::{ConfigErrors, Report};
 use super::raw::{Section, nearest};
 use crate::core::{Full, Keep, Priority, QueueSettings, Retries, Setting, SettingKey};
-use crate::durations::{parse_duration, show_duration};
+use crate::durations::{parse_duration, show_duration, show_size};
 use std::time::Duration;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
@@ -44,6 +44,7 @@ pub(super) fn read(section: &mut Section<'_>, or: QueueSettings, report: &mut Re
         keep_done_max,
         keep_dead,
         backlog: section.count(report, "backlog", 0..=WHOLE_MAX).unwrap_or(or.backlog),
+        backlog_bytes: section.size(report, "backlog_bytes", 0..=WHOLE_MAX).unwrap_or(or.backlog_bytes),
         full: full(section, report).unwrap_or(or.full),
         concurrency: limit(section, report, "concurrency").unwrap_or(or.concurrency),
         per_key: limit(section, report, "per_key").unwrap_or(or.per_key),
@@ -239,6 +240,7 @@ pub fn show_setting(setting: Setting) -> String {
         Setting::Attempts(n) | Setting::Crashes(n) | Setting::LaterMax(n) => n.to_string(),
         Setting::KeepDone(time) | Setting::KeepDead(time) => keep(time),
         Setting::KeepDoneMax(n) | Setting::Backlog(n) => n.to_string(),
+        Setting::BacklogBytes(bytes) => show_size(bytes),
         Setting::Full(Full::Reject) => "reject".to_owned(),
         Setting::Full(Full::DropNew) => "drop-new".to_owned(),
         Setting::Full(Full::DropOld) => "drop-old".to_owned(),

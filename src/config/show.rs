@@ -47,6 +47,9 @@ fn daemon(text: &mut String, Config { daemon, limits, storage, .. }: &Config) ->
     writeln!(text, "frame = {}", size(limits.frame as u64))?;
     writeln!(text, "body = {}", size(limits.body as u64))?;
     writeln!(text, "backlog = {}", limits.backlog)?;
+    writeln!(text, "backlog_bytes = {}", size(limits.backlog_bytes))?;
+    writeln!(text, "total_backlog = {}", limits.total_backlog)?;
+    writeln!(text, "total_backlog_bytes = {}", size(limits.total_backlog_bytes))?;
     writeln!(text, "queues = {}", limits.queues)?;
     writeln!(text, "queues_per_user = {}", limits.queues_per_user)?;
     writeln!(text, "schedules = {}", limits.schedules)?;

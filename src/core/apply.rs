@@ -6,7 +6,7 @@ use super::circuit::Circuit;
 use super::event::{AfterFailure, Ending, Event};
 use super::ids::{IdRange, Ids};
 use super::job::{
-    Attempt, Exit, Final, Job, JobCounts, Lease, Priority, QueueName, SpecOptions, State as JobState,
+    Attempt, Exit, Final, Job, JobCounts, Lease, Priority, QueueName, Size, SpecOptions, State as JobState,
     StateKind,
 };
 use super::state::{State, Totals};
@@ -120,10 +120,8 @@ impl<O: Observer> Fold<'_, O> {
                 Fate::Known
             }),
             Event::Deleted { jobs } => jobs.ranges().iter().for_each(|range| self.delete(*range)),
-            Event::Dropped { jobs } => self.each(jobs, |mut queue, _| {
-                queue.count(|totals| &mut totals.dropped);
-                Fate::Dropped
-            }),
+            Event::Sized { jobs, size } => self.each(jobs, |_, job| sized(job, *size)),
+            Event::Dropped { jobs } => self.drop_waiting(jobs),
             Event::NotTaken { queue, jobs } => self.turn_away(queue, *jobs),
             Event::Paused { queue } => self.pause(queue, true, QueueChange::Paused),
             Event::Resumed { queue } => self.pause(queue, false, QueueChange::Resumed),
@@ -235,6 +233,13 @@ impl<O: Observer> Fold<'_, O> {
         }
     }
 
+    fn drop_waiting(&mut self, jobs: &Ids) {
+        self.each(jobs, |mut queue, _| {
+            queue.count(|totals| &mut totals.dropped);
+            Fate::Dropped
+        });
+    }
+
     /// New jobs that are not taken use up their ids.
     fn turn_away(&mut self, queue: &QueueName, jobs: IdRange) {
         self.state.next_id = self.state.next_id.max(jobs.end().0);
@@ -286,6 +291,11 @@ fn count(job: &mut Job, change: impl FnOnce(&mut JobCounts)) {
     let mut counts = job.counts();
     change(&mut counts);
     job.set_counts(counts);
+}
+
+fn sized(job: &mut Job, size: Size) -> Fate {
+    job.set_size(size);
+    Fate::Known
 }
 
 /// Puts a job into a final state, and says whether it is kept.

@@ -91,6 +91,7 @@ pub fn check(state: &State) {
         let found = kept.iter().filter(|(queue, ..)| queue == name).map(|(.., id)| *id);
         assert_eq!(oldest, found.collect::<Vec<_>>(), "the kept jobs of queue {name}");
     }
+    check_load(state);
     state.schedules.check();
     state.requests.check();
     assert!(counts.is_empty(), "jobs in queues that do not exist: {counts:?}");
@@ -106,6 +107,21 @@ fn check_unique(name: &QueueName, queue: &Queue, wanted: BTreeSet<(Key, Time, Jo
     let live = held.iter().filter(|(_, until, _)| *until == Time::NEVER).map(|(key, ..)| key);
     let different: BTreeSet<_> = live.clone().collect();
     assert_eq!(live.count(), different.len(), "a unique key of queue {name} is held twice");
+}
+
+/// What waits is counted, jobs and bytes, of each queue and in all.
+fn check_load(state: &State) {
+    let mut load: HashMap<&QueueName, (u64, u64)> = HashMap::new();
+    for (range, job) in state.iter(IdRange::new(JobId(0), u64::MAX)).filter(|(_, job)| job.kind().waits()) {
+        let (jobs, bytes) = load.entry(&job.spec.queue).or_default();
+        (*jobs, *bytes) = (*jobs + range.len, *bytes + range.len * job.size().bytes());
+    }
+    let all = load.values().fold((0, 0), |all, one| (all.0 + one.0, all.1 + one.1));
+    assert_eq!((state.waiting(), state.waiting_bytes()), all, "what waits in all");
+    for (name, queue) in state.queues() {
+        let counted = (queue.counts().waiting(), queue.waiting_bytes());
+        assert_eq!(counted, load.remove(name).unwrap_or_default(), "what waits in queue {name}");
+    }
 }
 
 /// The index by priority, where there is one, has all jobs that wait.

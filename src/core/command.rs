@@ -2,7 +2,7 @@
 //! into bytes; everything in between is decided here.
 
 use super::ids::{IdRange, JobId};
-use super::job::{Attempt, Exit, Grant, Holder, Job, Priority, QueueName, Spec, StateKind};
+use super::job::{Attempt, Exit, Grant, Holder, Job, Priority, QueueName, Size, Spec, StateKind};
 use super::overrides::{Setting, SettingKey};
 use super::rejection::{EditRejection, LeaseRejection};
 use super::requests::{RequestAnswer, RequestKey};
@@ -181,6 +181,8 @@ pub struct Group {
     pub ttl: Option<Duration>,
     /// What happens if their unique key is held, where they have one.
     pub on_conflict: OnConflict,
+    /// How many bytes each of their bodies has, where that is counted.
+    pub size: Size,
 }
 
 /// What becomes of a job whose unique key another one holds. It is never enqueued; the other one may change.

@@ -12,7 +12,7 @@ mod joined;
 
 use super::circuit::Circuit;
 use super::ids::{IdRange, Ids};
-use super::job::{Exit, Holder, Priority, QueueName, Spec};
+use super::job::{Exit, Holder, Priority, QueueName, Size, Spec};
 use super::overrides::Overrides;
 use super::rate::RateUsed;
 use super::requests::{DoneRequest, PageNo};
@@ -160,6 +160,13 @@ pub enum Event {
         /// Which.
         jobs: Ids,
     },
+    /// It is said how many bytes their bodies have.
+    Sized {
+        /// Which.
+        jobs: Ids,
+        /// So many, each of them.
+        size: Size,
+    },
     /// Jobs that waited are forgotten: there is no room for them beside newer ones.
     Dropped {
         /// Which.
@@ -268,6 +275,7 @@ impl Event {
             | Event::Postponed { jobs, .. }
             | Event::Moved { jobs, .. }
             | Event::Deleted { jobs }
+            | Event::Sized { jobs, .. }
             | Event::Dropped { jobs } => jobs.ranges(),
             Event::NotTaken { .. }
             | Event::Paused { .. }
@@ -306,6 +314,7 @@ impl Event {
             | Event::Moved { .. }
             | Event::Deleted { .. }
             | Event::Dropped { .. }
+            | Event::Sized { .. }
             | Event::NotTaken { .. }
             | Event::Paused { .. }
             | Event::Resumed { .. }
@@ -337,6 +346,7 @@ impl Event {
             | Event::Revived { .. }
             | Event::Prioritized { .. }
             | Event::Postponed { .. }
+            | Event::Sized { .. }
             | Event::NotTaken { .. }
             | Event::Moved { .. }
             | Event::Paused { .. }

@@ -84,15 +84,15 @@ pub use explain::Reason;
 pub use ids::{IdRange, Ids, JobId, RangeSet};
 pub(crate) use job::JobCounts;
 pub use job::{
-    Attempt, BadQueueName, Exit, Failure, Final, Grant, Holder, Job, Key, Lease, Priority, QueueName, Spec,
-    SpecOptions, State as JobState, StateKind, UniqueWhile,
+    Attempt, BadQueueName, Exit, Failure, Final, Grant, Holder, Job, Key, Lease, Priority, QueueName, Size,
+    Spec, SpecOptions, State as JobState, StateKind, UniqueWhile,
 };
 pub use limits::Limit;
 pub use overrides::{Override, Overrides, Setting, SettingKey};
 pub use queue::{Counts, Queue};
 pub use rate::{Rate, RateUsed};
 pub use recent::RecentEnd;
-pub use rejection::{EditRejection, LeaseRejection, Rejection, ScheduleRejection};
+pub use rejection::{Bound, EditRejection, LeaseRejection, Rejection, ScheduleRejection};
 pub use requests::{DoneRequest, DoneRequests, PageNo, RequestAnswer, RequestKey};
 pub use retry::{BACKOFF_MAX, Backoff, Growth};
 pub use rows::{QueueRow, RequestsRow, Row, RowKey, ScheduleRow};

@@ -73,6 +73,7 @@ settings! {
     KeepDoneMax(u64): keep_done_max, "keep.done_max";
     KeepDead(Keep): keep_dead, "keep.dead";
     Backlog(u64): backlog, "backlog";
+    BacklogBytes(u64): backlog_bytes, "backlog_bytes";
     Full(Full): full, "full";
     Concurrency(Option<u32>): concurrency, "concurrency";
     PerKey(Option<u32>): per_key, "per_key";

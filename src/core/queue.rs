@@ -67,6 +67,8 @@ pub struct Queue {
     /// How its attempts have ended lately, if it has a circuit.
     pub(super) circuit: Circuit,
     counts: Counts,
+    /// How many bytes the bodies of those have that wait, as far as that is counted.
+    waiting_bytes: u64,
     /// Priority → the jobs that are ready and have no key. No empty sets.
     ready: BTreeMap<Priority, Ready>,
     /// Those that have a key; `None` where none has.
@@ -86,6 +88,11 @@ impl Queue {
     /// How many jobs are in each state.
     pub fn counts(&self) -> Counts {
         self.counts
+    }
+
+    /// How many bytes the bodies of those have that wait, as far as that is counted.
+    pub fn waiting_bytes(&self) -> u64 {
+        self.waiting_bytes
     }
 
     /// What went through it.
@@ -285,6 +292,9 @@ impl Queue {
     pub(super) fn enter(&mut self, range: IdRange, job: &Job) {
         let kind = job.kind();
         self.counts.add(kind, range.len);
+        if kind.waits() {
+            self.waiting_bytes += job.size().bytes() * range.len;
+        }
         if let Some(index) = &mut self.by_priority
             && kind.waits()
         {
@@ -315,6 +325,9 @@ impl Queue {
     pub(super) fn leave(&mut self, range: IdRange, job: &Job) {
         let kind = job.kind();
         self.counts.subtract(kind, range.len);
+        if kind.waits() {
+            self.waiting_bytes -= job.size().bytes() * range.len;
+        }
         if let Some(index) = &mut self.by_priority
             && kind.waits()
         {

@@ -14,13 +14,13 @@ pub enum Rejection {
     )]
     Draining,
     /// A queue is at its limit.
-    #[error(
-        "queue `{queue}` is full ({len} jobs, limits.backlog = {limit}): submit later, or raise the limit"
-    )]
+    #[error("{}: submit later, or raise the limit", bound.words(queue, *len, *limit))]
     QueueFull {
         /// The queue.
         queue: QueueName,
-        /// How many jobs wait in it.
+        /// Which limit.
+        bound: Bound,
+        /// How many jobs wait, or bytes.
         len: u64,
         /// The limit.
         limit: u64,
@@ -94,6 +94,36 @@ pub enum Rejection {
     /// It is about a schedule.
     #[error(transparent)]
     Schedule(#[from] ScheduleRejection),
+}
+
+/// What is bounded of the jobs that wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Bound {
+    /// The jobs of a queue.
+    Jobs,
+    /// The bytes of a queue.
+    Bytes,
+    /// All jobs.
+    TotalJobs,
+    /// All bytes.
+    TotalBytes,
+}
+
+impl Bound {
+    fn words(self, queue: &QueueName, len: u64, limit: u64) -> String {
+        match self {
+            Bound::Jobs => format!("queue `{queue}` is full ({len} jobs, limits.backlog = {limit})"),
+            Bound::Bytes => format!("queue `{queue}` is full ({len} bytes, limits.backlog_bytes = {limit})"),
+            Bound::TotalJobs => {
+                format!(
+                    "there is no room in queue `{queue}` ({len} jobs wait in all, limits.total_backlog = {limit})"
+                )
+            }
+            Bound::TotalBytes => format!(
+                "there is no room in queue `{queue}` ({len} bytes wait in all, limits.total_backlog_bytes = {limit})"
+            ),
+        }
+    }
 }
 
 /// What was asked for a schedule was refused; nothing has changed.

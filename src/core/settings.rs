@@ -77,6 +77,8 @@ pub struct QueueSettings {
     pub keep_dead: Keep,
     /// The most jobs that may wait; 0 for no limit.
     pub backlog: u64,
+    /// The most bytes that their bodies may have; 0 for no limit.
+    pub backlog_bytes: u64,
     /// What becomes of those for which there is no room.
     pub full: Full,
     /// The most of its jobs that may be leased at a time, over all workers; `None` for no limit.
@@ -119,6 +121,7 @@ impl Default for QueueSettings {
             keep_done_max: 100_000,
             keep_dead: Keep::Forever,
             backlog: 0,
+            backlog_bytes: 0,
             full: Full::Reject,
             concurrency: None,
             per_key: None,
@@ -136,6 +139,10 @@ pub struct Settings {
     pub default: QueueSettings,
     /// What holds for each queue that has one.
     pub queues: HashMap<QueueName, QueueSettings>,
+    /// The most jobs that may wait in all queues together; 0 for no limit.
+    pub total_backlog: u64,
+    /// The most bytes that their bodies may have; 0 for no limit.
+    pub total_backlog_bytes: u64,
     /// The most queues that there may be.
     pub queues_max: usize,
     /// The most that may have come into being with jobs of one user; root and `own_user` are free of it.
@@ -157,6 +164,8 @@ impl Default for Settings {
         Settings {
             default: QueueSettings::default(),
             queues: HashMap::new(),
+            total_backlog: 0,
+            total_backlog_bytes: 0,
             queues_max: 10_000,
             queues_per_user: 1_000,
             schedules_max: 1_000,

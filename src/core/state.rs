@@ -1,7 +1,7 @@
 //! The state: every live job and every queue, as the fold of all events (`apply.rs`). Here are its parts, the
 //! questions that it answers, and what recovery puts back.
 
-use super::ids::{IdRange, Ids, JobId, first};
+use super::ids::{IdRange, Ids, JobId};
 use super::job::{Attempt, Job, Lease, QueueName, Spec, State as JobState, StateKind};
 use super::keyed::Keyed;
 use super::queue::Queue;
@@ -22,6 +22,9 @@ pub struct State {
     pub(super) next_id: u64,
     pub(super) jobs: Runs,
     pub(super) queues: HashMap<QueueName, Queue>,
+    /// How many jobs wait, of all queues, and how many bytes their bodies have, as far as that is counted.
+    waiting: u64,
+    waiting_bytes: u64,
     /// What time alone changes, and when; not what changes at [`Time::NEVER`].
     pub(super) due: Keyed<Time>,
     /// The leases that end with their connection.
@@ -159,9 +162,19 @@ impl State {
         self.enter(range, job);
     }
 
-    /// So many jobs of a queue that wait, the oldest ones of the last priority first. The index for it is made when it is asked
-    /// for, and kept until [`State::forget_last_in_line`].
-    pub(super) fn last_in_line(&mut self, name: &QueueName, count: u64) -> Ids {
+    /// How many jobs wait, of all queues.
+    pub fn waiting(&self) -> u64 {
+        self.waiting
+    }
+
+    /// How many bytes the bodies of those have that wait, as far as that is counted.
+    pub fn waiting_bytes(&self) -> u64 {
+        self.waiting_bytes
+    }
+
+    /// So many jobs of a queue that wait, the oldest ones of the last priority first, and more until they have so many bytes.
+    /// The index for it is made when it is asked for, and kept until [`State::forget_last_in_line`].
+    pub(super) fn last_in_line(&mut self, name: &QueueName, jobs: u64, bytes: u64) -> Ids {
         let Some(queue) = self.queues.get_mut(name) else { return Ids::new() };
         if queue.last_in_line().is_none() {
             let kinds = [StateKind::Ready, StateKind::Scheduled];
@@ -170,7 +183,20 @@ impl State {
             let waiting = parts.map(|(part, job)| (job.spec.priority, part)).collect();
             queue.index_by_priority(Some(waiting));
         }
-        queue.last_in_line().map_or_else(Ids::new, |ranges| first(ranges, count))
+        let (mut ids, mut jobs, mut bytes) = (Ids::new(), jobs, bytes);
+        let ranges = queue.last_in_line().into_iter().flatten();
+        for (part, job) in ranges.flat_map(|range| self.jobs.iter(range)) {
+            if jobs == 0 && bytes == 0 {
+                break;
+            }
+            let size = job.size().bytes();
+            // Those without a size take none away.
+            let for_bytes = bytes.div_ceil(size.max(1)).min(if size == 0 { part.len } else { u64::MAX });
+            let len = if bytes > 0 { for_bytes.max(jobs) } else { jobs }.min(part.len);
+            ids.push_range(IdRange::new(part.first, len));
+            (jobs, bytes) = (jobs.saturating_sub(len), bytes.saturating_sub(size * len));
+        }
+        ids
     }
 
     /// Nobody will ask for that of this queue.
@@ -199,6 +225,10 @@ impl State {
         if let Some(session) = job.session() {
             self.held.insert(session, range);
         }
+        if job.kind().waits() {
+            self.waiting += range.len;
+            self.waiting_bytes += job.size().bytes() * range.len;
+        }
         self.jobs.insert(range, job);
     }
 
@@ -212,6 +242,10 @@ impl State {
             }
             if let Some(session) = job.session() {
                 self.held.remove(session, *part);
+            }
+            if job.kind().waits() {
+                self.waiting -= part.len;
+                self.waiting_bytes -= job.size().bytes() * part.len;
             }
             self.queue_of(&job.spec).leave(*part, job);
         }

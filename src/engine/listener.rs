@@ -183,6 +183,7 @@ impl Listener<'_> {
             | Event::Moved { .. }
             | Event::Deleted { .. }
             | Event::NotTaken { .. }
+            | Event::Sized { .. }
             | Event::Paused { .. }
             | Event::Resumed { .. }
             | Event::RequestDone { .. }

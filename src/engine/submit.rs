@@ -2,7 +2,7 @@
 
 use super::{Answer, Contents, Engine, Origin, Refusal, finished};
 use crate::core::{
-    Command, Group, Groups, IdRange, Ids, JobId, Outcome, Receipt, Rejection, RequestKey, Sight, Time,
+    Command, Group, Groups, IdRange, Ids, JobId, Outcome, Receipt, Rejection, RequestKey, Sight, Size, Time,
 };
 use crate::store::{Room, Store};
 use bytes::Bytes;
@@ -77,6 +77,7 @@ impl<S: Store> Engine<S> {
         sight: Sight<'_>,
         now: Time,
     ) -> (Groups, Result<Answer, Rejection>) {
+        let groups = self.measured(groups, contents);
         let command = match once {
             None => Command::Submit { groups },
             Some(request) => Command::SubmitOnce { groups, request },
@@ -101,6 +102,29 @@ impl<S: Store> Engine<S> {
             other => finished(Ok(other)),
         });
         (groups, answer)
+    }
+
+    /// The same groups, with the sizes of their bodies where these are counted: jobs of different sizes are not alike.
+    fn measured(&self, groups: Groups, contents: &Contents) -> Groups {
+        let counts = |group: &Group| self.core.counts_bytes_of(&group.spec.queue);
+        if !self.core.counts_bytes || !groups.iter().any(counts) {
+            return groups;
+        }
+        let (mut measured, mut bodies) = (Groups::new(), contents.bodies.iter());
+        for group in groups {
+            let own = bodies.by_ref().take(group.count as usize);
+            if !self.core.counts_bytes_of(&group.spec.queue) {
+                own.for_each(drop);
+                measured.push(group);
+                continue;
+            }
+            for chunk in
+                own.map(|body| Size::of(body.len() as u64)).collect::<Vec<_>>().chunk_by(|a, b| a == b)
+            {
+                measured.push(Group { count: chunk.len() as u64, size: chunk[0], ..group.clone() });
+            }
+        }
+        measured
     }
 
     /// Answers a submit that was decided. With `ends`, the second answer says how its jobs have ended, at the latest then.
@@ -134,6 +158,7 @@ impl<S: Store> Engine<S> {
         // A request for nothing is refused, and must not hide among others.
         let together = requests.len() > 1 && requests.iter().all(|(_, count)| *count > 0);
         if together
+            && !self.core.counts_bytes
             && (self.parked.is_empty() || self.is_behind(&of(1)).is_none())
             && self.store.room() == Room::Enough
             && let Ok(Outcome::Submitted(ids)) = self.decide(&Command::Submit { groups: of(all) }, now)

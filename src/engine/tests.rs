@@ -34,6 +34,7 @@ fn group(count: u64) -> Group {
         start: Start::Now,
         ttl: None,
         on_conflict: Default::default(),
+        size: Default::default(),
     }
 }
 

@@ -263,6 +263,7 @@ impl Workload {
                 SettingKey::KeepDoneMax => Setting::KeepDoneMax(draw.below(1 << 50)),
                 SettingKey::KeepDead => Setting::KeepDead(keep(draw)),
                 SettingKey::Backlog => Setting::Backlog(draw.below(1 << 50)),
+                SettingKey::BacklogBytes => Setting::BacklogBytes(draw.below(1 << 50)),
                 SettingKey::Full => {
                     let all = [Full::Reject, Full::DropNew, Full::DropOld, Full::Wait(time(draw))];
                     Setting::Full(all[draw.below(4) as usize])

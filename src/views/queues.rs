@@ -33,6 +33,9 @@ pub struct QueueView {
     pub cancelled: u64,
     /// See `ready`.
     pub expired: u64,
+    /// How many bytes the bodies of those have that are ready or scheduled, as far as that is bounded and so counted.
+    #[serde(default)]
+    pub waiting_bytes: u64,
     /// What went through it since its first job.
     pub totals: TotalsView,
 }

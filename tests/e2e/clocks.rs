@@ -22,7 +22,14 @@ fn live_in_the_future(home: &Home, time: Time) {
     let settings = musher::core::Settings::default();
     let mut engine = Engine::new(found.state, found.last, store, settings, Bounds::default(), 1, time);
     let spec = Spec::plain(QueueName::new("q").unwrap()).into();
-    let group = Group { spec, count: 1, start: Start::Now, ttl: None, on_conflict: OnConflict::Existing };
+    let group = Group {
+        spec,
+        count: 1,
+        start: Start::Now,
+        ttl: None,
+        on_conflict: OnConflict::Existing,
+        size: Default::default(),
+    };
     engine.submit(Origin { session: 1, request: 1 }, vec![group], vec!["early".into()], Sight::ALL, time);
     engine.turn(time).unwrap();
     engine.close().unwrap();

@@ -75,3 +75,34 @@ fn what_is_dropped_is_counted_and_logged_and_stays_dropped() {
         daemon.stop().await;
     });
 }
+
+#[test]
+fn bytes_are_bounded_over_restarts() {
+    block_on(async {
+        let home = Home::new("[queues.q]\nbacklog_bytes = \"10B\"\n");
+        let mut daemon = home.serve().await;
+        for body in ["1234", "123456"] {
+            daemon.submit("q", &[body]).await;
+            daemon.kill().await;
+            daemon = home.serve().await;
+        }
+        let full = |words: &str| {
+            let output = home.musher(&["submit", "q", "x"]);
+            let said = String::from_utf8_lossy(&output.stderr).into_owned();
+            assert!(output.status.code() == Some(75) && said.contains(words), "{said}");
+        };
+        full("queue `q` is full (10 bytes, limits.backlog_bytes = 10)");
+        let view = daemon.queue("q").await;
+        assert_eq!(view.waiting_bytes, 10);
+        daemon.claim("q", false, 0).await.unwrap();
+        daemon.submit("q", &["x"]).await;
+        home.configure("total_backlog_bytes = 7\n");
+        daemon.signal(rustix::process::Signal::HUP);
+        until("the reload", async || {
+            let output = home.musher(&["submit", "other", "y"]);
+            (output.status.code() == Some(75)).then_some(())
+        })
+        .await;
+        daemon.stop().await;
+    });
+}

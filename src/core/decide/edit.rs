@@ -61,13 +61,12 @@ impl<R: Recorder> Decision<'_, R> {
     /// A queue that is full takes none by hand, and drops none for it.
     fn make_room_to_move(&mut self, id: JobId, to: &QueueName) -> Result<(), Rejection> {
         let Some(job) = self.state().job(id) else { return Ok(()) };
-        let (waits, owner) = (!job.kind().is_final(), job.spec.owner);
-        let (queue, limit) = (self.state().queue(to), self.core.settings.of(to).backlog);
-        let len = queue.map_or(0, |queue| queue.counts().waiting());
-        if waits && limit > 0 && len >= limit {
-            return Err(Rejection::QueueFull { queue: to.clone(), len, limit, fits: true });
+        let (waits, owner, size) = (!job.kind().is_final(), job.spec.owner, job.size());
+        if let Some(rejection) = self.core.no_room_for(to, size).filter(|_| waits) {
+            return Err(rejection);
         }
-        self.make_room_for_queues(usize::from(queue.is_none()), owner, &HashSet::from([to]))
+        let new = usize::from(self.state().queue(to).is_none());
+        self.make_room_for_queues(new, owner, &HashSet::from([to]))
     }
 
     /// One may not hold its unique key, as it `holds` it after the change, if another one of that queue does.

@@ -40,6 +40,8 @@ pub struct Core {
     pub settings: Settings,
     /// What the configuration says of the queues for which something was set; `None` where it has no table.
     configured: HashMap<QueueName, Option<QueueSettings>>,
+    /// Whether the bytes of jobs are bounded anywhere: see [`Core::counts_bytes_of`].
+    pub counts_bytes: bool,
     /// While draining, nothing is given out.
     pub draining: bool,
     /// While draining, jobs are taken all the same.

@@ -69,6 +69,7 @@ impl Core {
         for name in self.state.queues().filter_map(is_set).collect::<Vec<_>>() {
             self.bring_together(&name);
         }
+        self.see_whether_bytes_count();
         let lets_none_go = |name: &&QueueName| self.settings.of(name).full != Full::DropOld;
         let names = self.state.queues().map(|(name, _)| name).filter(lets_none_go).cloned();
         names.collect::<Vec<_>>().iter().for_each(|name| self.state.forget_last_in_line(name));
@@ -90,6 +91,12 @@ impl Core {
         }
     }
 
+    fn see_whether_bytes_count(&mut self) {
+        let Settings { default, queues, total_backlog_bytes, .. } = &self.settings;
+        let mut each = queues.values().chain([default]);
+        self.counts_bytes = *total_backlog_bytes > 0 || each.any(|settings| settings.backlog_bytes > 0);
+    }
+
     /// Brings what was set for a queue into force, or out of it.
     pub(super) fn bring_together(&mut self, name: &QueueName) {
         let overrides = self.state.queue(name).map(|queue| &queue.overrides).filter(|all| !all.is_empty());
@@ -103,6 +110,7 @@ impl Core {
                 None => self.settings.queues.remove(name),
             };
         }
+        self.see_whether_bytes_count();
         if self.settings.of(name).full != Full::DropOld {
             self.state.forget_last_in_line(name);
         }

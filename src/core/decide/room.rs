@@ -1,33 +1,71 @@
-//! Decides whether there is room for new jobs in their queues, and what becomes of them, or of others, if not.
+//! Decides whether there is room for new jobs in their queues, and what becomes of them, or of others, if not. Jobs and bytes
+//! are bounded, of each queue and of all together.
 
-use super::Decision;
+use super::{Core, Decision};
 use crate::core::change::Recorder;
 use crate::core::command::Group;
 use crate::core::event::Event;
-use crate::core::ids::{IdRange, JobId};
-use crate::core::job::QueueName;
-use crate::core::rejection::Rejection;
-use crate::core::settings::{Full, QueueSettings};
+use crate::core::ids::{IdRange, Ids, JobId};
+use crate::core::job::{QueueName, Size};
+use crate::core::rejection::{Bound, Rejection};
+use crate::core::settings::Full;
 use std::collections::{BTreeMap, HashSet};
+
+/// Jobs, and the bytes of their bodies.
+#[derive(Clone, Copy, Debug, Default)]
+struct Load {
+    jobs: u64,
+    bytes: u64,
+}
+
+impl Load {
+    fn of(group: &Group) -> Load {
+        Load { jobs: group.count, bytes: group.size.bytes().saturating_mul(group.count) }
+    }
+
+    fn add(&mut self, more: Load) {
+        self.jobs = self.jobs.saturating_add(more.jobs);
+        self.bytes = self.bytes.saturating_add(more.bytes);
+    }
+
+    /// How many jobs of a size fit.
+    fn fitting(self, size: Size) -> u64 {
+        self.jobs.min(self.bytes.checked_div(size.bytes()).unwrap_or(u64::MAX))
+    }
+
+    fn subtract(&mut self, jobs: u64, size: Size) {
+        self.jobs -= jobs;
+        self.bytes -= size.bytes() * jobs;
+    }
+}
 
 /// The room that there is for the jobs of a submit that is not refused.
 #[derive(Debug, Default)]
 pub(super) struct Room {
-    /// How many jobs are taken, of queues that do not take all.
-    taken: BTreeMap<QueueName, u64>,
-    /// The queues that have too many with the new ones, and let old ones go.
+    /// How much is taken, of queues that do not take all.
+    taken: BTreeMap<QueueName, Load>,
+    /// How much is taken in all, if that is not all.
+    in_all: Option<Load>,
+    /// The queues that have too much with the new ones, and let old ones go.
     over: Vec<QueueName>,
+    /// What was asked for so far, and what of it is taken as a whole.
+    more: Load,
+    whole: Load,
 }
 
 impl Room {
-    /// How many of so many jobs are taken into a queue. What is taken takes room.
-    pub(super) fn take(&mut self, queue: &QueueName, count: u64) -> u64 {
+    /// How many of so many jobs of a size are taken into a queue. What is taken takes room.
+    pub(super) fn take(&mut self, queue: &QueueName, count: u64, size: Size) -> u64 {
         if self.takes_all() {
             return count;
         }
-        let Some(left) = self.taken.get_mut(queue) else { return count };
-        let taken = count.min(*left);
-        *left -= taken;
+        let Some(own) = self.taken.get_mut(queue) else { return count };
+        let in_all = self.in_all.as_mut();
+        let taken = count.min(own.fitting(size)).min(in_all.as_ref().map_or(u64::MAX, |it| it.fitting(size)));
+        own.subtract(taken, size);
+        if let Some(in_all) = in_all {
+            in_all.subtract(taken, size);
+        }
         taken
     }
 
@@ -37,31 +75,90 @@ impl Room {
     }
 }
 
-/// What one queue does with more jobs.
-enum Fit {
-    All,
-    Some(u64),
-    LetOldGo,
+/// A bound, and how near it is.
+#[derive(Clone, Copy, Debug)]
+struct Near {
+    bound: Bound,
+    /// What waits, of the queue or of all.
+    len: u64,
+    /// What of it the queue has.
+    own: u64,
+    more: u64,
+    limit: u64,
+}
+
+impl Near {
+    fn refusal(self, queue: &QueueName, fits: bool) -> Rejection {
+        let Near { bound, len, limit, .. } = self;
+        Rejection::QueueFull { queue: queue.clone(), bound, len, limit, fits }
+    }
+
+    fn is_exceeded(self) -> bool {
+        self.len.saturating_add(self.more) > self.limit
+    }
+}
+
+impl Core {
+    /// The bounds of a queue and of all that would be exceeded by so much more; or that are, if it is nothing.
+    fn exceeded(&self, name: &QueueName, own_more: Load, all_more: Load) -> Vec<Near> {
+        let (queue, settings) = (self.state.queue(name), self.settings.of(name));
+        let own = queue.map_or_else(Load::default, |queue| Load {
+            jobs: queue.counts().waiting(),
+            bytes: queue.waiting_bytes(),
+        });
+        let all = Load { jobs: self.state.waiting(), bytes: self.state.waiting_bytes() };
+        let near = |bound, len, own, more, limit| Near { bound, len, own, more, limit };
+        let (total, total_bytes) = (self.settings.total_backlog, self.settings.total_backlog_bytes);
+        [
+            near(Bound::Jobs, own.jobs, own.jobs, own_more.jobs, settings.backlog),
+            near(Bound::Bytes, own.bytes, own.bytes, own_more.bytes, settings.backlog_bytes),
+            near(Bound::TotalJobs, all.jobs, own.jobs, all_more.jobs, total),
+            near(Bound::TotalBytes, all.bytes, own.bytes, all_more.bytes, total_bytes),
+        ]
+        .into_iter()
+        .filter(|near| near.limit > 0 && near.is_exceeded() && (near.more > 0 || own_more.jobs == 0))
+        .collect()
+    }
+
+    /// Whether a queue takes any number of jobs.
+    fn is_unbounded(&self, name: &QueueName) -> bool {
+        let settings = self.settings.of(name);
+        let own = settings.backlog | settings.backlog_bytes;
+        own | self.settings.total_backlog | self.settings.total_backlog_bytes == 0
+    }
+
+    /// Why a queue takes no job of this size from another one, if so: what waits in all stays the same.
+    pub(super) fn no_room_for(&self, name: &QueueName, size: Size) -> Option<Rejection> {
+        let load = Load { jobs: 1, bytes: size.bytes() };
+        let exceeded = self.exceeded(name, load, Load::default());
+        let own = exceeded.into_iter().find(|it| matches!(it.bound, Bound::Jobs | Bound::Bytes));
+        own.map(|it| it.refusal(name, true))
+    }
+
+    /// Whether the bytes of jobs of this queue are to be counted.
+    pub fn counts_bytes_of(&self, name: &QueueName) -> bool {
+        self.settings.total_backlog_bytes > 0 || self.settings.of(name).backlog_bytes > 0
+    }
 }
 
 impl<R: Recorder> Decision<'_, R> {
-    /// Makes room for the queues of these jobs, and says how many jobs they take. The number of queues and the length of
-    /// each are limited.
+    /// Makes room for the queues of these jobs, and says how many jobs they take. The number of queues is limited, and what
+    /// waits in each and in all.
     pub(super) fn make_room(&mut self, groups: &[Group]) -> Result<Room, Rejection> {
         let mut room = Room::default();
         if let [only] = groups {
-            let new = self.room_in(&only.spec.queue, only.count, &mut room)?;
+            let new = self.room_in(&only.spec.queue, Load::of(only), &mut room)?;
             self.make_room_for_queues(new, only.spec.owner, &HashSet::new())?;
             return Ok(room);
         }
         // In the order of names, so that the same submit gets the same refusal.
-        let mut more: BTreeMap<&QueueName, u64> = BTreeMap::new();
+        let mut more: BTreeMap<&QueueName, Load> = BTreeMap::new();
         for group in groups.iter().filter(|group| group.count > 0) {
-            *more.entry(&group.spec.queue).or_default() += group.count;
+            more.entry(&group.spec.queue).or_default().add(Load::of(group));
         }
         let mut new = 0;
-        for (queue, count) in &more {
-            new += self.room_in(queue, *count, &mut room)?;
+        for (queue, load) in &more {
+            new += self.room_in(queue, *load, &mut room)?;
         }
         // All of one request are of one user.
         let maker = groups.first().map_or(0, |group| group.spec.owner);
@@ -69,21 +166,30 @@ impl<R: Recorder> Decision<'_, R> {
         Ok(room)
     }
 
-    /// Whether one queue can take `count` more jobs. Returns how many queues this makes: one if it is new.
-    fn room_in(&self, name: &QueueName, count: u64, room: &mut Room) -> Result<usize, Rejection> {
-        let (queue, settings) = (self.state().queue(name), self.core.settings.of(name));
-        let len = queue.map_or(0, |queue| queue.counts().waiting());
-        match fit(settings, len, count) {
-            Some(Fit::All) => {}
-            Some(Fit::Some(taken)) => drop(room.taken.insert(name.clone(), taken)),
-            Some(Fit::LetOldGo) => room.over.push(name.clone()),
-            None => {
-                let limit = settings.backlog;
-                let fits = count <= limit;
-                return Err(Rejection::QueueFull { queue: name.clone(), len, limit, fits });
+    /// Whether one queue can take so much more. Returns how many queues this makes: one if it is new.
+    fn room_in(&self, name: &QueueName, load: Load, room: &mut Room) -> Result<usize, Rejection> {
+        let is_new = usize::from(self.state().queue(name).is_none());
+        if load.jobs == 0 || self.core.is_unbounded(name) {
+            return Ok(is_new);
+        }
+        room.more.add(load);
+        let exceeded = self.core.exceeded(name, load, room.more);
+        let Some(first) = exceeded.first() else {
+            room.whole.add(load);
+            return Ok(is_new);
+        };
+        match self.core.settings.of(name).full {
+            Full::DropNew => take_some(name, &exceeded, room),
+            // What others have waiting does not go for it.
+            Full::DropOld if exceeded.iter().all(|it| it.len - it.own + it.more <= it.limit) => {
+                room.over.push(name.clone());
+                room.whole.add(load);
+            }
+            Full::DropOld | Full::Reject | Full::Wait(_) => {
+                return Err(first.refusal(name, exceeded.iter().all(|it| it.more <= it.limit)));
             }
         }
-        Ok(usize::from(queue.is_none()))
+        Ok(is_new)
     }
 
     /// These jobs are not taken: they have ids, and that is all.
@@ -96,9 +202,14 @@ impl<R: Recorder> Decision<'_, R> {
     /// Lets old jobs go where there are too many with the new ones, which are there by now.
     pub(super) fn let_old_go(&mut self, room: Room) {
         for name in room.over {
-            let limit = self.core.settings.of(&name).backlog;
-            let len = self.state().queue(&name).map_or(0, |queue| queue.counts().waiting());
-            let jobs = self.core.state.last_in_line(&name, len.saturating_sub(limit));
+            let exceeded = self.core.exceeded(&name, Load::default(), Load::default());
+            let over = |jobs, bytes| {
+                let of = exceeded.iter().filter(|it| it.bound == jobs || it.bound == bytes);
+                of.map(|it| it.len - it.limit).max().unwrap_or(0)
+            };
+            let jobs = over(Bound::Jobs, Bound::TotalJobs);
+            let bytes = over(Bound::Bytes, Bound::TotalBytes);
+            let jobs: Ids = self.core.state.last_in_line(&name, jobs, bytes);
             if !jobs.is_empty() {
                 self.emit(Event::Dropped { jobs });
             }
@@ -106,15 +217,17 @@ impl<R: Recorder> Decision<'_, R> {
     }
 }
 
-/// What a queue does with so many more jobs than those that wait; `None` refuses them.
-fn fit(settings: &QueueSettings, len: u64, count: u64) -> Option<Fit> {
-    let limit = settings.backlog;
-    if limit == 0 || len.saturating_add(count) <= limit {
-        return Some(Fit::All);
-    }
-    match settings.full {
-        Full::DropNew => Some(Fit::Some(limit.saturating_sub(len))),
-        Full::DropOld if count <= limit => Some(Fit::LetOldGo),
-        Full::DropOld | Full::Reject | Full::Wait(_) => None,
+/// As much is taken into a queue as there is room for beside what goes into others.
+fn take_some(name: &QueueName, exceeded: &[Near], room: &mut Room) {
+    let left = |bound, others: u64| {
+        let near = exceeded.iter().find(|it| it.bound == bound);
+        near.map_or(u64::MAX, |it| it.limit.saturating_sub(it.len).saturating_sub(others))
+    };
+    let own = Load { jobs: left(Bound::Jobs, 0), bytes: left(Bound::Bytes, 0) };
+    room.taken.insert(name.clone(), own);
+    if exceeded.iter().any(|it| matches!(it.bound, Bound::TotalJobs | Bound::TotalBytes)) {
+        let Load { jobs, bytes } = room.whole;
+        room.in_all =
+            Some(Load { jobs: left(Bound::TotalJobs, jobs), bytes: left(Bound::TotalBytes, bytes) });
     }
 }

@@ -7,8 +7,8 @@ use crate::core::change::Recorder;
 use crate::core::command::{Group, OnConflict, Outcome, ScheduleAction, Start};
 use crate::core::event::Event;
 use crate::core::ids::{IdRange, Ids, JobId};
-use crate::core::job::StateKind;
-use crate::core::rejection::{Rejection, ScheduleRejection};
+use crate::core::job::{Size, StateKind};
+use crate::core::rejection::{Bound, Rejection, ScheduleRejection};
 use crate::core::schedule::{CatchUp, Overlap, Plan, Run, Schedule, ScheduleChange, ScheduleName};
 use crate::core::time::Time;
 use std::sync::Arc;
@@ -215,7 +215,7 @@ impl<R: Recorder> Decision<'_, R> {
         let (queue, limit) = (plan.spec.queue.clone(), self.core.settings.of(&plan.spec.queue).backlog);
         match room.takes_all() {
             true => Ok(room),
-            false => Err(Rejection::QueueFull { queue, len: limit, limit, fits: limit > 0 }),
+            false => Err(Rejection::QueueFull { queue, bound: Bound::Jobs, len: limit, limit, fits: true }),
         }
     }
 
@@ -228,7 +228,11 @@ impl<R: Recorder> Decision<'_, R> {
             }
             _ => plan.spec.clone(),
         };
-        Group { spec, count: 1, start: Start::Now, ttl: plan.ttl, on_conflict: OnConflict::default() }
+        let size = match self.core.counts_bytes_of(&spec.queue) {
+            true => Size::of(plan.payload.body.len() as u64),
+            false => Size::default(),
+        };
+        Group { spec, count: 1, start: Start::Now, ttl: plan.ttl, on_conflict: OnConflict::default(), size }
     }
 
     /// Both events of one job; there is room for it.
@@ -246,6 +250,9 @@ impl<R: Recorder> Decision<'_, R> {
         let start = if late == 0 { Start::Now } else { Start::After(Duration::from_millis(late)) };
         let group = Group { start, ..self.group_of(plan) };
         self.emit(self.submitted(&group, job));
+        if group.size != Size::default() {
+            self.emit(Event::Sized { jobs: job.into(), size: group.size });
+        }
         self.change(name, ScheduleChange::Fired { run: Run { at, job }, since, next, waits });
     }
 }

@@ -6,6 +6,7 @@ use crate::core::change::Recorder;
 use crate::core::command::{Group, Outcome, Start};
 use crate::core::event::Event;
 use crate::core::ids::{IdRange, JobId};
+use crate::core::job::Size;
 use crate::core::rejection::Rejection;
 use crate::core::time::Time;
 
@@ -40,12 +41,14 @@ impl<R: Recorder> Decision<'_, R> {
 
     /// The jobs of a group arrive, as far as there is room.
     pub(super) fn take(&mut self, group: &Group, first: JobId, room: &mut Room) {
-        let taken = room.take(&group.spec.queue, group.count);
+        let taken = room.take(&group.spec.queue, group.count, group.size);
         if taken == group.count {
-            return self.emit(self.submitted(group, first));
-        }
-        if taken > 0 {
+            self.emit(self.submitted(group, first));
+        } else if taken > 0 {
             self.emit(self.submitted(&Group { count: taken, ..group.clone() }, first));
+        }
+        if group.size != Size::default() && taken > 0 {
+            self.emit(Event::Sized { jobs: IdRange::new(first, taken).into(), size: group.size });
         }
         self.turn_away(&group.spec.queue, first.plus(taken), group.count - taken);
     }

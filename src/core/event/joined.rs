@@ -23,6 +23,7 @@ impl Event {
             | Event::Postponed { jobs, .. }
             | Event::Moved { jobs, .. }
             | Event::Deleted { jobs }
+            | Event::Sized { jobs, .. }
             | Event::Dropped { jobs } => Some(jobs),
             Event::Submitted { .. }
             | Event::Failed { .. }
@@ -74,6 +75,7 @@ impl Event {
             }
             Event::Deleted { .. } => matches!(other, Event::Deleted { .. }),
             Event::Dropped { .. } => matches!(other, Event::Dropped { .. }),
+            Event::Sized { size, .. } => matches!(other, Event::Sized { size: size2, .. } if size == size2),
             // They are of one job, of a queue, or of a schedule. Arrivals are one only where their ids follow each other: see `join`.
             Event::Submitted { .. }
             | Event::Failed { .. }

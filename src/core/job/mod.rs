@@ -1,9 +1,11 @@
 //! What a job is: what the producer asked for ([`Spec`]), what has become of it ([`Job`], [`State`]). The body is
 //! not here; the core never sees one.
 
+mod size;
 mod spec;
 mod state;
 
+pub use size::Size;
 pub use spec::{BadQueueName, Key, Priority, QueueName, Spec, SpecOptions, UniqueWhile};
 pub use state::{Final, Holder, Lease, State, StateKind};
 
@@ -75,6 +77,8 @@ pub struct Job {
     /// The second in which it arrived, since 1970.
     submitted: u32,
     kind: StateKind,
+    /// How many bytes its body has, if that is counted.
+    size: Size,
 }
 
 // A million scheduled jobs that are like no other take as many of these.
@@ -124,7 +128,7 @@ impl PartialEq for Job {
     /// Whether they differ in nothing. What differs most often, and is told apart soonest, comes first.
     fn eq(&self, other: &Job) -> bool {
         (self.when, self.kind) == (other.when, other.kind)
-            && self.submitted == other.submitted
+            && (self.submitted, self.size) == (other.submitted, other.size)
             && (Arc::ptr_eq(&self.spec, &other.spec) || self.spec == other.spec)
             && match (&self.history, &other.history) {
                 (Some(history), Some(others)) => Arc::ptr_eq(history, others) || history == others,
@@ -142,7 +146,7 @@ impl Job {
         // There are seconds until 2106.
         let submitted = u32::try_from(submitted_at.0 / 1_000).unwrap_or(u32::MAX);
         let (when, kind) = (Time(0), StateKind::Ready);
-        Job { spec, when, history: None, submitted, kind }
+        Job { spec, when, history: None, submitted, kind, size: Size::default() }
     }
 
     /// A job as it was remembered: in a state, with what was counted of it, when its newest attempt began, and why
@@ -167,6 +171,16 @@ impl Job {
     /// The second in which it arrived.
     pub fn submitted_at(&self) -> Time {
         Time(u64::from(self.submitted) * 1_000)
+    }
+
+    /// How many bytes its body has, if that is counted.
+    pub fn size(&self) -> Size {
+        self.size
+    }
+
+    /// Says how many bytes its body has.
+    pub(crate) fn set_size(&mut self, size: Size) {
+        self.size = size;
     }
 
     /// When it is of no use any more; [`Time::NEVER`] for most.

@@ -51,6 +51,7 @@ fn samples(jobs: Ids) -> Vec<(Event, bool)> {
         (Event::RequestsForgotten { page: 7 }, false),
         (Event::RateUsed { queue: name("q"), used: RateUsed(7) }, false),
         (Event::Dropped { jobs: jobs.clone() }, true),
+        (Event::Sized { jobs: jobs.clone(), size: Size::of(7) }, false),
         (Event::NotTaken { queue: name("q"), jobs: IdRange::new(JobId(30), 2) }, false),
         (Event::OverridesSet { queue: name("q"), overrides: Overrides::default() }, false),
         (Event::CircuitChanged { queue: name("q"), circuit: Circuit { failed: 3, open: None } }, false),
@@ -76,7 +77,9 @@ fn has_sample(event: &Event) -> bool {
             true
         }
         Event::Revived { .. } | Event::Deleted { .. } | Event::Paused { .. } | Event::Resumed { .. } => true,
-        Event::OverridesSet { .. } | Event::Dropped { .. } | Event::NotTaken { .. } => true,
+        Event::OverridesSet { .. } | Event::Dropped { .. } | Event::NotTaken { .. } | Event::Sized { .. } => {
+            true
+        }
         Event::CircuitChanged { .. } => true,
         Event::Prioritized { .. } | Event::Postponed { .. } | Event::Moved { .. } => true,
         Event::RequestDone { .. } | Event::RequestsForgotten { .. } => true,

@@ -112,7 +112,7 @@ impl Model {
             for _ in 0..group.count {
                 receipts.push(match self.holder(group) {
                     Some(at) => self.conflict(group, at),
-                    None if self.take(&group.spec.queue, &mut left) => self.arrive(group),
+                    None if self.take(group, &mut left) => self.arrive(group),
                     None => Receipt::New(JobId(self.submitted)),
                 });
             }
@@ -160,6 +160,7 @@ impl Model {
             spec: group.spec.clone(),
             submitted_at: Time(self.now / 1000 * 1000),
             expires_at: group.ttl.map_or(Time::NEVER, |ttl| Time(self.now + millis(ttl))),
+            size: group.size,
             state,
             attempt: Attempt(0),
             started: None,
@@ -480,6 +481,7 @@ pub(super) struct Plain {
     pub(super) spec: Arc<Spec>,
     pub(super) submitted_at: Time,
     pub(super) expires_at: Time,
+    pub(super) size: Size,
     pub(super) state: JobState,
     pub(super) attempt: Attempt,
     pub(super) started: Option<Time>,
@@ -491,8 +493,8 @@ pub(super) struct Plain {
 
 impl PartialEq<Plain> for Job {
     fn eq(&self, plain: &Plain) -> bool {
-        (&self.spec, self.submitted_at(), self.expires_at())
-            == (&plain.spec, plain.submitted_at, plain.expires_at)
+        (&self.spec, self.submitted_at(), self.expires_at(), self.size())
+            == (&plain.spec, plain.submitted_at, plain.expires_at, plain.size)
             && (self.state(), self.attempt(), self.started()) == (plain.state, plain.attempt, plain.started)
             && (self.failed(), self.crashes(), self.later()) == (plain.failed, plain.crashes, plain.later)
             && *self.failures() == *plain.failures

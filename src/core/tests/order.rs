@@ -137,7 +137,7 @@ fn the_backlog_counts_what_waits_and_refuses_the_whole_submit() {
     let mut world = World::new();
     world.settings().backlog = 5;
     world.submit(vec![group("q", 2), Group { start: Start::After(secs(9)), ..group("q", 2) }]);
-    let full = Rejection::QueueFull { queue: name("q"), len: 4, limit: 5, fits: true };
+    let full = Rejection::QueueFull { queue: name("q"), bound: Bound::Jobs, len: 4, limit: 5, fits: true };
     let groups = vec![group("other", 1), group("q", 1), group("q", 1)];
     assert_eq!(world.run(Command::Submit { groups: groups.clone().into() }), Err(full));
     assert!(world.core.state.queue(&name("other")).is_none());
@@ -152,7 +152,8 @@ fn of_several_full_queues_the_same_is_always_named() {
         let mut world = World::new();
         world.settings().backlog = 1;
         let groups = ["d", "b", "a", "c"].map(|queue| group(queue, 2)).to_vec();
-        let full = Rejection::QueueFull { queue: name("a"), len: 0, limit: 1, fits: false };
+        let full =
+            Rejection::QueueFull { queue: name("a"), bound: Bound::Jobs, len: 0, limit: 1, fits: false };
         assert_eq!(world.run(Command::Submit { groups: groups.into() }), Err(full));
     }
 }

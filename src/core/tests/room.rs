@@ -62,7 +62,8 @@ fn what_is_old_goes_the_lowest_priority_first_and_nothing_that_is_leased() {
     world.submit(vec![with_priority(5, 1)]);
     assert_eq!(waiting(&world), [7, 9, 10, 11]);
     let refused = world.run(Command::Submit { groups: vec![group("q", 5)].into() });
-    let rejection = Rejection::QueueFull { queue: name("q"), len: 4, limit: 4, fits: false };
+    let rejection =
+        Rejection::QueueFull { queue: name("q"), bound: Bound::Jobs, len: 4, limit: 4, fits: false };
     assert_eq!(refused, Err(rejection), "all of the new ones would not fit");
     // Scheduled ones are in the line as well, and so are those with keys.
     let keyed = Spec::plain(name("q")).with_key(Some(Key::new([7; 16])));
@@ -92,4 +93,72 @@ fn a_long_queue_lets_old_jobs_go_one_by_one() {
     check::check(&world.core.state);
     world.core.configure(Settings::default());
     check::check(&world.core.state);
+}
+
+/// Jobs for a queue, so many bytes each.
+fn sized(queue: &str, count: u64, bytes: u64) -> Group {
+    Group { size: Size::of(bytes), ..group(queue, count) }
+}
+
+#[test]
+fn bytes_are_bounded_as_jobs_are() {
+    let mut world = World::new();
+    world.settings().backlog_bytes = 100;
+    world.submit(vec![sized("q", 3, 30)]);
+    let refused = world.run(Command::Submit { groups: vec![sized("q", 1, 11)].into() });
+    let full = |len, fits| {
+        Err(Rejection::QueueFull { queue: name("q"), bound: Bound::Bytes, len, limit: 100, fits })
+    };
+    assert_eq!(refused, full(90, true));
+    world.submit(vec![sized("q", 1, 10), sized("other", 1, 100)]);
+    assert_eq!(world.run(Command::Submit { groups: vec![sized("q", 1, 101)].into() }), full(100, false));
+    // What is leased takes no room, and takes it again when it comes back.
+    let leases = world.claim("q", 1);
+    world.submit(vec![sized("q", 1, 30)]);
+    world.settle(&leases, Verdict::Release { delay: Duration::ZERO });
+    assert_eq!(world.core.state.queue(&name("q")).unwrap().waiting_bytes(), 130);
+
+    world.settings().full = Full::DropOld;
+    world.submit(vec![sized("q", 1, 50)]);
+    assert_eq!(waiting(&world), [4, 5, 6, 7], "ids 1 to 3 had 90 bytes");
+    world.settings().full = Full::DropNew;
+    world.submit(vec![sized("q", 2, 6), sized("q", 3, 2)]);
+    assert_eq!(waiting(&world), [4, 5, 6, 7, 8, 10, 11]);
+}
+
+/// Rows and events bring the counts back.
+#[test]
+fn sizes_survive_a_restart() {
+    let mut world = World::new();
+    world.submit(vec![sized("q", 3, 30), sized("q", 2, 7)]);
+    world.claim("q", 1);
+    let mut restored = State::default();
+    for (range, job) in world.core.state.runs(IdRange::new(JobId(0), u64::MAX)) {
+        restored.restore(range, job);
+    }
+    let mut folded = State::default();
+    world.log.iter().for_each(|event| folded.apply(event));
+    for state in [restored, folded] {
+        assert_eq!((state.waiting(), state.waiting_bytes()), (4, 74));
+    }
+}
+
+#[test]
+fn all_queues_together_are_bounded() {
+    let mut world = World::new();
+    world.core.settings.total_backlog = 5;
+    world.submit(vec![group("q", 3), group("other", 2)]);
+    let refused = world.run(Command::Submit { groups: vec![group("q", 1)].into() });
+    let rejection =
+        Rejection::QueueFull { queue: name("q"), bound: Bound::TotalJobs, len: 5, limit: 5, fits: true };
+    assert_eq!(refused, Err(rejection));
+    // A queue lets its own go, not those of others.
+    world.settings().full = Full::DropOld;
+    world.submit(vec![group("q", 3)]);
+    assert_eq!(waiting(&world), [4, 5, 6, 7, 8]);
+    assert!(world.run(Command::Submit { groups: vec![group("q", 4)].into() }).is_err());
+    world.settings().full = Full::DropNew;
+    world.core.settings.total_backlog = 6;
+    world.submit(vec![group("q", 2), group("other", 2)]);
+    assert_eq!(world.core.state.waiting(), 6);
 }

@@ -81,14 +81,14 @@ fn new_group() -> impl Strategy<Value = Group> {
         Just(OnConflict::Reject),
     ];
     let unique = (unique, held, on_conflict);
-    (prop_oneof![spec, plain], (key, unique), 0..5u64, start, prop::option::weighted(0.3, wait())).prop_map(
-        |(options, (key, (unique, unique_while, on_conflict)), count, start, ttl)| {
+    let size = prop::sample::select(vec![0, 0, 7, 10]);
+    (prop_oneof![spec, plain], (key, unique), (0..5u64, size), start, prop::option::weighted(0.3, wait()))
+        .prop_map(|(options, (key, (unique, unique_while, on_conflict)), (count, size), start, ttl)| {
             let unique_while = if unique.is_some() { unique_while } else { UniqueWhile::default() };
             let options = SpecOptions { unique_while, ..options };
             let spec = Spec::from(options).with_key(key).with_unique(unique).into();
-            Group { spec, count, start, ttl, on_conflict }
-        },
-    )
+            Group { spec, count, start, ttl, on_conflict, size: Size::of(size) }
+        })
 }
 
 fn exit() -> impl Strategy<Value = Option<Exit>> {
@@ -116,6 +116,7 @@ fn setting() -> impl Strategy<Value = Setting> {
         1 => most().prop_map(Setting::PerKey),
         1 => rate.prop_map(|rate| Setting::Rate(rate.and_then(|(n, per)| Rate::new(n, secs(per), Some(n))))),
         2 => prop::sample::select(vec![0, 3]).prop_map(Setting::Backlog),
+        1 => prop::sample::select(vec![0, 25]).prop_map(Setting::BacklogBytes),
         2 => prop::sample::select(vec![Full::DropNew, Full::DropOld, Full::Wait(secs(1))]).prop_map(Setting::Full),
         1 => prop::sample::select(vec![Retries::Behind, Retries::Place]).prop_map(Setting::Retries),
         1 => (1..3u32).prop_map(Setting::Attempts),
@@ -380,6 +381,8 @@ fn play(steps: Vec<(Duration, Step)>) {
             }),
             Step::Limits(n, backlog, queues) => {
                 model.configured.queues_max = queues;
+                (model.configured.total_backlog, model.configured.total_backlog_bytes) =
+                    (2 * backlog, 8 * backlog);
                 change_settings(&mut world, &mut model, n, |settings| settings.backlog = backlog);
             }
             Step::Pace(n, most, rate) => change_settings(&mut world, &mut model, n, |settings| {

@@ -60,6 +60,7 @@ pub(super) fn group(queue: &str, count: u64) -> Group {
         start: Start::Now,
         ttl: None,
         on_conflict: OnConflict::Existing,
+        size: Default::default(),
     }
 }
 

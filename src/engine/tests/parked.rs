@@ -182,3 +182,27 @@ fn dropped_jobs_leave_the_bodies_of_others_where_they_belong() {
         assert_eq!(answers(&mut engine, Time(4)), [(1, 9, Some(8))], "no id is used twice");
     }
 }
+
+/// The engine says how long bodies are, where that is bounded, and only there.
+#[test]
+fn bytes_are_counted_where_they_are_bounded() {
+    let disk = SimulatedDisk::new(1);
+    let mut engine = start(&disk, Time(0));
+    submit_as(&mut engine, 1, 1, &["not counted"], Time(0));
+    let default = QueueSettings { backlog_bytes: 10, full: wait_a_second(), ..QueueSettings::default() };
+    engine.configure(Settings { default, ..Settings::default() }, Bounds::default());
+    submit_as(&mut engine, 1, 2, &["four", "five!", ""], Time(0));
+    submit_as(&mut engine, 1, 3, &["xx"], Time(0));
+    let requests = [(4, 1), (5, 1)];
+    let alike = vec![Bytes::from_static(b"y"), Bytes::from_static(b"y")];
+    engine.submit_alike(1, &requests, (&group(1), None), alike, Time(0));
+    assert_eq!(answers(&mut engine, Time(0)), [(1, 1, Some(1)), (1, 2, Some(2))]);
+    assert_eq!(engine.core.state.waiting_bytes(), 9);
+    assert_eq!(bodies(&mut engine, 2, Time(1)), ["not counted", "four"]);
+    assert_eq!(answers(&mut engine, Time(2)), [(1, 3, Some(5)), (1, 4, Some(6)), (1, 5, Some(7))]);
+    drop(engine);
+    disk.kill();
+    let mut engine = start(&disk, Time(3));
+    assert_eq!(engine.core.state.waiting_bytes(), 13, "what was leased is back");
+    assert_eq!(bodies(&mut engine, 9, Time(3)).len(), 7);
+}

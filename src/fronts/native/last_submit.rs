@@ -145,7 +145,14 @@ mod tests {
 
     fn group(queue: &str) -> Group {
         let spec = Spec::plain(queue_name(queue).unwrap()).into();
-        Group { spec, count: 1, start: Start::Now, ttl: None, on_conflict: Default::default() }
+        Group {
+            spec,
+            count: 1,
+            start: Start::Now,
+            ttl: None,
+            on_conflict: Default::default(),
+            size: Default::default(),
+        }
     }
 
     #[test]

@@ -195,7 +195,10 @@ fn group(
         owner,
     };
     let spec = Spec::from(options_of).with_key(key).with_unique(unique).into();
-    Ok((Group { spec, count, start, ttl: options.ttl_ms.map(millis), on_conflict }, envelope))
+    Ok((
+        Group { spec, count, start, ttl: options.ttl_ms.map(millis), on_conflict, size: Default::default() },
+        envelope,
+    ))
 }
 
 /// A unique key for the core, how long it is held, and what happens if it is.

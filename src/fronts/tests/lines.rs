@@ -136,8 +136,14 @@ fn submit_one<S: Store + 'static>(
 ) -> Result<(), Fault> {
     hub.service.borrow().limits.check_bodies(std::slice::from_ref(&body))?;
     let spec = SpecOptions { owner: asked.peer.caller.uid, ..SpecOptions::plain(queue_name(queue)?) };
-    let group =
-        Group { spec: spec.into(), count: 1, start: Start::Now, ttl: None, on_conflict: Default::default() };
+    let group = Group {
+        spec: spec.into(),
+        count: 1,
+        start: Start::Now,
+        ttl: None,
+        on_conflict: Default::default(),
+        size: Default::default(),
+    };
     let mut submission = Submission::default();
     submission.add(group, false, None, [body]);
     allow(hub, asked.peer, &mut submission)?;

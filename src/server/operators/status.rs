@@ -115,6 +115,7 @@ fn queue_view(name: &QueueName, queue: &Queue, workers: u32, waiting_claims: u64
         dead: counts.of(StateKind::Dead),
         cancelled: counts.of(StateKind::Cancelled),
         expired: counts.of(StateKind::Expired),
+        waiting_bytes: queue.waiting_bytes(),
         totals: TotalsView {
             submitted: totals.submitted,
             claimed: totals.claimed,

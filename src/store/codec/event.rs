@@ -8,7 +8,7 @@ use super::row::{CircuitV1, circuit_of, circuit_v1};
 use super::schedule::{put_change, read_change};
 use super::{DecodeError, Reader, old, put};
 use crate::core::{
-    AfterFailure, Ending, Event, Exit, Holder, IdRange, Ids, JobId, Priority, QueueName, RateUsed, Time,
+    AfterFailure, Ending, Event, Exit, Holder, IdRange, Ids, JobId, Priority, QueueName, RateUsed, Size, Time,
 };
 use bincode::de::{BorrowDecoder, Decoder};
 use bincode::enc::Encoder;
@@ -42,6 +42,7 @@ const RATE_USED: u8 = 19;
 const SCHEDULE: u8 = 20;
 const OVERRIDES_SET: u8 = 24;
 const NO_ROOM: u8 = 25;
+const SIZED: u8 = 26;
 const CIRCUIT_CHANGED: u8 = 27;
 const PRIORITIZED: u8 = 21;
 const POSTPONED: u8 = 22;
@@ -234,6 +235,7 @@ pub(super) fn put_event(event: &Event, out: &mut Vec<u8>) {
         Event::Prioritized { jobs, priority } => put((PRIORITIZED, IdsRef(jobs), priority.0), out),
         Event::Postponed { jobs, due } => put((POSTPONED, IdsRef(jobs), moment(*due)), out),
         Event::Deleted { jobs } => put((DELETED, IdsRef(jobs)), out),
+        Event::Sized { jobs, size } => put((SIZED, IdsRef(jobs), size.bytes()), out),
         Event::Dropped { jobs } => put((NO_ROOM, DROPPED, IdsRef(jobs)), out),
         Event::NotTaken { queue, jobs } => {
             put((NO_ROOM, NOT_TAKEN, queue.as_str(), RangeV1::from(*jobs)), out);
@@ -347,14 +349,11 @@ fn read_other(kind: u8, reader: &mut Reader<'_>) -> Result<Event, DecodeError> {
             let (IdsV1(jobs), to, at): (_, &str, u64) = reader.take()?;
             Event::Moved { jobs, to: QueueName::new(to)?, at: Time(at) }
         }
-        NO_ROOM => match reader.take::<u8>()? {
-            DROPPED => Event::Dropped { jobs: reader.take::<IdsV1>()?.0 },
-            NOT_TAKEN => {
-                let (queue, jobs): (&str, RangeV1) = reader.take()?;
-                Event::NotTaken { queue: QueueName::new(queue)?, jobs: jobs.try_into()? }
-            }
-            _ => return Err(DecodeError::Value("what has become of jobs without room")),
-        },
+        SIZED => {
+            let (IdsV1(jobs), size) = reader.take()?;
+            Event::Sized { jobs, size: Size::of(size) }
+        }
+        NO_ROOM => read_no_room(reader)?,
         kind => read_of_rows(kind, reader)?,
     })
 }
@@ -387,6 +386,17 @@ fn read_of_rows(kind: u8, reader: &mut Reader<'_>) -> Result<Event, DecodeError>
             Event::Schedule { name, change }
         }
         _ => return Err(DecodeError::Event(kind)),
+    })
+}
+
+fn read_no_room(reader: &mut Reader<'_>) -> Result<Event, DecodeError> {
+    Ok(match reader.take::<u8>()? {
+        DROPPED => Event::Dropped { jobs: reader.take::<IdsV1>()?.0 },
+        NOT_TAKEN => {
+            let (queue, jobs): (&str, RangeV1) = reader.take()?;
+            Event::NotTaken { queue: QueueName::new(queue)?, jobs: jobs.try_into()? }
+        }
+        _ => return Err(DecodeError::Value("what has become of jobs without room")),
     })
 }
 

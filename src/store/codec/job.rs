@@ -7,7 +7,7 @@ use super::old::{OldRuns, OldTags};
 use super::options::{put_spec, read_spec};
 use super::{DecodeError, Reader, put};
 use crate::core::{
-    Attempt, Exit, Failure, Final, IdRange, Job, JobCounts, JobId, JobState, Lease, Spec, Time,
+    Attempt, Exit, Failure, Final, IdRange, Job, JobCounts, JobId, JobState, Lease, Size, Spec, Time,
 };
 use crate::store::CommitNo;
 use bincode::{BorrowDecode, Encode};
@@ -33,6 +33,7 @@ const CRASHES: u8 = 5;
 const LATER: u8 = 6;
 /// Once for each failure.
 const FAILURE: u8 = 7;
+const SIZE: u8 = 8;
 
 /// The block of a job.
 pub(crate) fn block_of(id: JobId) -> u64 {
@@ -149,6 +150,7 @@ fn put_run(range: IdRange, job: &Job, same_spec: bool, out: &mut Vec<u8>) {
         ] {
             fields.put_some(number, (count != 0).then_some(count));
         }
+        fields.put_some(SIZE, (job.size() != Size::default()).then_some(job.size().bytes()));
         fields.put_some(STARTED, job.started().map(|started| started.0));
         for failure in job.failures() {
             fields.put(FAILURE, FailureV3::from(failure));
@@ -169,6 +171,7 @@ fn read_run(reader: &mut Reader<'_>, before: Option<Arc<Spec>>) -> Result<Job, D
     read_fields(reader, |field| {
         match field.number {
             EXPIRES => job.set_expires_at(Time(field.value()?)),
+            SIZE => job.set_size(Size::of(field.value()?)),
             ATTEMPT => counts.attempt = Attempt(field.value()?),
             STARTED => started = Some(Time(field.value()?)),
             FAILED => counts.failed = field.value()?,

@@ -24,6 +24,7 @@ const CONCURRENCY: u8 = 12;
 const PER_KEY: u8 = 13;
 const RATE: u8 = 14;
 const FULL: u8 = 15;
+const BACKLOG_BYTES: u8 = 16;
 const CIRCUIT_FAILURES: u8 = 30;
 const CIRCUIT_PROBE: u8 = 31;
 
@@ -151,6 +152,7 @@ pub(super) fn put_overrides(overrides: &Overrides, out: &mut Vec<u8>) {
                 Setting::KeepDoneMax(most) => fields.put(KEEP_DONE_MAX, (by, at, most)),
                 Setting::KeepDead(keep) => fields.put(KEEP_DEAD, (by, at, KeepV1::from(keep))),
                 Setting::Backlog(most) => fields.put(BACKLOG, (by, at, most)),
+                Setting::BacklogBytes(most) => fields.put(BACKLOG_BYTES, (by, at, most)),
                 Setting::Full(full) => fields.put(FULL, (by, at, FullV1::from(full))),
                 Setting::Concurrency(most) => fields.put(CONCURRENCY, (by, at, most)),
                 Setting::PerKey(most) => fields.put(PER_KEY, (by, at, most)),
@@ -187,6 +189,7 @@ fn read_setting(field: &Field<'_>) -> Result<(u32, u64, Setting), DecodeError> {
         KEEP_DONE_MAX => value(field, |most| Ok(Setting::KeepDoneMax(most)))?,
         KEEP_DEAD => value(field, |keep: KeepV1| Ok(Setting::KeepDead(keep.try_into()?)))?,
         BACKLOG => value(field, |most| Ok(Setting::Backlog(most)))?,
+        BACKLOG_BYTES => value(field, |most| Ok(Setting::BacklogBytes(most)))?,
         FULL => value(field, |full: FullV1| Ok(Setting::Full(full.try_into()?)))?,
         CONCURRENCY => value(field, |most| Ok(Setting::Concurrency(most)))?,
         CIRCUIT_FAILURES => value(field, |most| Ok(Setting::CircuitFailures(most)))?,

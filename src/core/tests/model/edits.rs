@@ -58,6 +58,7 @@ impl Model {
             start: Start::Now,
             ttl: None,
             on_conflict: OnConflict::Existing,
+            size: Size::default(),
         };
         // Whoever holds a key holds it there, too.
         let holds = self.holder(&group(&spec)) == Some(at);
@@ -65,13 +66,13 @@ impl Model {
         if let Some(by) = self.holder(&group(&spec)).filter(|_| holds) {
             return Err(EditRejection::NotUnique { id, verb: "move", by: JobId(self.jobs[by].0) });
         }
-        let (len, limit) = (
-            self.jobs.iter().filter(|(_, job)| job.spec.queue == *to && waits(job)).count() as u64,
-            self.settings.of(to).backlog,
-        );
+        let job = &self.jobs[at].1;
+        let exceeded = self.exceeded(to, (1, job.size.bytes()), (0, 0)).into_iter();
+        let mut exceeded =
+            exceeded.filter(|(bound, ..)| waits(job) && matches!(bound, Bound::Jobs | Bound::Bytes));
         let no_room = |why| EditRejection::NoRoom { id, why: Box::new(why) };
-        if limit > 0 && len + u64::from(waits(&self.jobs[at].1)) > limit {
-            return Err(no_room(Rejection::QueueFull { queue: to.clone(), len, limit, fits: true }));
+        if let Some((bound, len, _, _, limit)) = exceeded.next() {
+            return Err(no_room(Rejection::QueueFull { queue: to.clone(), bound, len, limit, fits: true }));
         }
         self.make_room(&[to]).map_err(no_room)?;
         let is_new = self.queue(to).is_none();

@@ -91,6 +91,7 @@ impl Model {
             start: Start::Now,
             ttl: None,
             on_conflict: OnConflict::Existing,
+            size: Default::default(),
         };
         let by = self.holder(&group).filter(|by| *by != at && would_hold && job.state.ended().is_some())?;
         Some(JobId(self.jobs[by].0))

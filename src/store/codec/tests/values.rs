@@ -127,6 +127,7 @@ pub(super) fn event() -> impl Strategy<Value = Event> {
         ids().prop_map(|jobs| Event::Revived { jobs }),
         ids().prop_map(|jobs| Event::Deleted { jobs }),
         ids().prop_map(|jobs| Event::Dropped { jobs }),
+        (ids(), 0u64..1 << 31).prop_map(|(jobs, bytes)| Event::Sized { jobs, size: Size::of(bytes) }),
         (queue(), 1u64..1 << 40, 1u64..9).prop_map(|(queue, first, len)| {
             Event::NotTaken { queue, jobs: IdRange::new(JobId(first), len) }
         }),
@@ -219,6 +220,7 @@ pub(super) fn job() -> impl Strategy<Value = Job> {
         |(spec, submitted_at, expires_at, (started, state, [attempt, failed, crashes, later], failures))| {
             let mut job = Job::fresh(spec, submitted_at);
             job.set_expires_at(expires_at);
+            job.set_size(Size::of(u64::from(crashes) % 3 * u64::from(later)));
             let counts = JobCounts { attempt: Attempt(attempt), failed, crashes, later };
             Job::remembered(job, state, counts, started.filter(|at| *at != Time::NEVER), failures)
         },
