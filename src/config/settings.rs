@@ -15,6 +15,7 @@ const PROBE_MIN: Duration = Duration::from_millis(10);
 /// How long a submit may wait for room.
 const FULL_WAIT_MIN: Duration = Duration::from_millis(1);
 const FULL_WAIT_MAX: Duration = Duration::from_secs(3_600);
+const WEIGHT_MAX: u64 = 1_000;
 /// The largest whole number that TOML can write.
 const WHOLE_MAX: u64 = i64::MAX as u64;
 
@@ -48,6 +49,7 @@ pub(super) fn read(section: &mut Section<'_>, or: QueueSettings, report: &mut Re
         full: full(section, report).unwrap_or(or.full),
         concurrency: limit(section, report, "concurrency").unwrap_or(or.concurrency),
         per_key: limit(section, report, "per_key").unwrap_or(or.per_key),
+        weight: weight(section, report).unwrap_or(or.weight),
         rate: rate(section, report, "rate").unwrap_or(or.rate),
         circuit_failures,
         circuit_probe,
@@ -111,6 +113,12 @@ fn full(section: &mut Section<'_>, report: &mut Report<'_>) -> Option<Full> {
         }
     }
     None
+}
+
+/// A share, or that there is none.
+fn weight(section: &mut Section<'_>, report: &mut Report<'_>) -> Option<Option<u32>> {
+    let weight = section.count(report, "weight", 0..=WEIGHT_MAX)? as u32; // within u32 by its bounds
+    Some((weight > 0).then_some(weight))
 }
 
 fn number(section: &mut Section<'_>, report: &mut Report<'_>, key: &'static str, default: u32) -> u32 {
@@ -245,7 +253,10 @@ pub fn show_setting(setting: Setting) -> String {
         Setting::Full(Full::DropNew) => "drop-new".to_owned(),
         Setting::Full(Full::DropOld) => "drop-old".to_owned(),
         Setting::Full(Full::Wait(time)) => format!("wait {}", show_duration(time)),
-        Setting::Concurrency(most) | Setting::PerKey(most) | Setting::CircuitFailures(most) => limit(most),
+        Setting::Concurrency(most)
+        | Setting::PerKey(most)
+        | Setting::Weight(most)
+        | Setting::CircuitFailures(most) => limit(most),
         Setting::Rate(rate) => rate.map_or_else(|| "none".to_owned(), |rate| rate.to_string()),
     }
 }

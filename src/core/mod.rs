@@ -70,6 +70,7 @@ mod sorted;
 mod state;
 mod time;
 mod unique;
+mod weights;
 
 pub use change::{Change, Observer, QueueChange, Recorder};
 pub use circuit::{Circuit, CircuitSettings, OpenCircuit};

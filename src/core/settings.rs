@@ -85,6 +85,9 @@ pub struct QueueSettings {
     pub concurrency: Option<u32>,
     /// The most jobs with the same key that may be leased at a time; `None` for no limit.
     pub per_key: Option<u32>,
+    /// Its share of the leases of a claim that names other queues as well; `None`: the order in which they are named decides,
+    /// or 1 where another one has a weight.
+    pub weight: Option<u32>,
     /// How fast its jobs may be leased, over all workers; `None` for no limit.
     pub rate: Option<Rate>,
     /// After how many failed attempts in a row only one job at a time is given out, as a probe; `None` for never.
@@ -125,6 +128,7 @@ impl Default for QueueSettings {
             full: Full::Reject,
             concurrency: None,
             per_key: None,
+            weight: None,
             rate: None,
             circuit_failures: None,
             circuit_probe: Duration::from_secs(30),

@@ -269,6 +269,7 @@ impl Workload {
                     Setting::Full(all[draw.below(4) as usize])
                 }
                 SettingKey::Concurrency => Setting::Concurrency(limit(draw)),
+                SettingKey::Weight => Setting::Weight(limit(draw)),
                 SettingKey::PerKey => Setting::PerKey(limit(draw)),
                 SettingKey::CircuitFailures => Setting::CircuitFailures(limit(draw)),
                 SettingKey::CircuitProbe => Setting::CircuitProbe(time(draw)),

@@ -2,7 +2,7 @@
 
 use crate::helper::{Daemon, Home, block_on, until};
 use musher::clock::monotonic;
-use musher::protocol::{ClaimedJob, Verdict};
+use musher::protocol::{Claim, ClaimedJob, Verdict};
 use std::time::Duration;
 
 async fn claim_all(daemon: &Daemon, bound: bool) -> Vec<ClaimedJob> {
@@ -82,6 +82,33 @@ fn a_reload_changes_limits_for_claims_that_wait() {
         });
         let (got, ()) = tokio::join!(waits, reload);
         assert!(got.is_some());
+        daemon.stop().await;
+    });
+}
+
+/// What a claim for several queues gets of each is a matter of their weights, over kills as well: the turn is a count that is durable.
+#[test]
+fn weights_share_out_a_claim() {
+    block_on(async {
+        let home = Home::new("[queues.often]\nweight = 3\n");
+        let mut daemon = home.serve().await;
+        daemon.submit("often", &["job"; 100]).await;
+        daemon.submit("seldom", &["job"; 100]).await;
+        let mut often = 0;
+        for _ in 0..5 {
+            let queues = vec!["seldom".to_owned(), "often".to_owned()];
+            let claim = Claim { queues, max: 16, ..Claim::default() };
+            let jobs = daemon.client.claim(claim).await.unwrap();
+            assert_eq!(jobs.len(), 16);
+            often += jobs.iter().filter(|job| &*job.queue == "often").count();
+            daemon.kill().await;
+            daemon = home.serve().await;
+        }
+        assert!((55..=65).contains(&often), "{often} of 80, not 60");
+        assert!(home.musher(&["queue", "set", "often", "weight=0"]).status.success());
+        let queues = vec!["seldom".to_owned(), "often".to_owned()];
+        let jobs = daemon.client.claim(Claim { queues, max: 9, ..Claim::default() }).await.unwrap();
+        assert!(jobs.iter().all(|job| &*job.queue == "seldom"), "in the order in which they are named");
         daemon.stop().await;
     });
 }

@@ -11,6 +11,7 @@ use crate::core::job::{Exit, Grant, Job, QueueName, State as JobState};
 use crate::core::queue::Queue;
 use crate::core::rejection::{LeaseRejection, Rejection};
 use crate::core::settings::QueueSettings;
+use crate::core::weights::pick;
 use std::time::Duration;
 
 /// How many leases of a connection that has closed end in one step.
@@ -22,8 +23,12 @@ impl<R: Recorder> Decision<'_, R> {
             return Err(Rejection::Draining);
         }
         let mut grants = Vec::new();
+        if self.core.has_weights && claim.queues.len() > 1 {
+            self.claim_by_weight(claim, &mut grants);
+            return Ok(Outcome::Claimed(grants));
+        }
         for name in &claim.queues {
-            self.claim_from(name, claim, &mut grants);
+            self.claim_from(name, claim, claim.max, &mut grants);
             if grants.len() >= claim.max as usize {
                 break;
             }
@@ -31,16 +36,40 @@ impl<R: Recorder> Decision<'_, R> {
         Ok(Outcome::Claimed(grants))
     }
 
-    /// Leases what is next in one queue, as far as its limits allow.
-    fn claim_from(&mut self, name: &QueueName, claim: &Claim, grants: &mut Vec<Grant>) {
+    /// Leases one job after the other, each from the queue whose turn it is; in the order in which they are named if none of
+    /// them has a weight. What a queue gives does not depend on the others, so one that gives nothing gives nothing to this claim
+    /// any more.
+    fn claim_by_weight(&mut self, claim: &Claim, grants: &mut Vec<Grant>) {
+        let weight = |name: &QueueName| self.core.settings.of(name).weight;
+        let is_weighted = claim.queues.iter().any(|name| weight(name).is_some());
+        let mut queues: Vec<(&QueueName, u32)> =
+            claim.queues.iter().map(|name| (name, weight(name).unwrap_or(1))).collect();
+        let given = |name| self.state().queue(name).map_or(0, |queue| queue.totals().claimed);
+        let mut turn = claim.queues.iter().map(given).fold(0, u64::wrapping_add);
+        while grants.len() < claim.max as usize {
+            let weights = queues.iter().map(|(_, weight)| *weight);
+            let next = if is_weighted { pick(turn, weights) } else { (!queues.is_empty()).then_some(0) };
+            let Some(at) = next else { break };
+            let before = grants.len();
+            let most = if is_weighted { before as u32 + 1 } else { claim.max };
+            self.claim_from(queues[at].0, claim, most, grants);
+            if grants.len() == before || !is_weighted {
+                queues.remove(at);
+            } else {
+                turn = turn.wrapping_add(1);
+            }
+        }
+    }
+
+    /// Leases what is next in one queue, as far as its limits allow, until there are `most` in all.
+    fn claim_from(&mut self, name: &QueueName, claim: &Claim, most: u32, grants: &mut Vec<Grant>) {
         let Some(queue) = self.state().queue(name).filter(|queue| queue.has_work()) else { return };
         let (settings, at) = (self.core.settings.of(name), self.moment.now);
         let QueueSettings { retries, per_key, lease, rate, .. } = *settings;
         let circuit = settings.circuit();
         let (used, until) = (queue.rate_used(), at.plus(claim.lease.unwrap_or(lease)));
         let (before, has_keys) = (grants.len(), queue.has_keys());
-        let mut left =
-            (u64::from(claim.max) - before as u64).min(settings.allowance(self.state(), queue, at));
+        let mut left = (u64::from(most) - before as u64).min(settings.allowance(self.state(), queue, at));
         let next = |queue: &Queue, left| match queue.has_keys() {
             true => queue.next(retries, per_key).filter(|_| left > 0).map_or_else(Ids::new, Ids::from),
             false => queue.first(left, retries),

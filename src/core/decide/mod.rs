@@ -42,6 +42,8 @@ pub struct Core {
     configured: HashMap<QueueName, Option<QueueSettings>>,
     /// Whether the bytes of jobs are bounded anywhere: see [`Core::counts_bytes_of`].
     pub counts_bytes: bool,
+    /// Whether any queue has a weight.
+    pub has_weights: bool,
     /// While draining, nothing is given out.
     pub draining: bool,
     /// While draining, jobs are taken all the same.

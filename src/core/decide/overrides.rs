@@ -67,9 +67,9 @@ impl Core {
         let is_set =
             |(name, queue): (&QueueName, &super::Queue)| (!queue.overrides.is_empty()).then(|| name.clone());
         for name in self.state.queues().filter_map(is_set).collect::<Vec<_>>() {
-            self.bring_together(&name);
+            self.overlay(&name);
         }
-        self.see_whether_bytes_count();
+        self.see_what_counts();
         let lets_none_go = |name: &&QueueName| self.settings.of(name).full != Full::DropOld;
         let names = self.state.queues().map(|(name, _)| name).filter(lets_none_go).cloned();
         names.collect::<Vec<_>>().iter().for_each(|name| self.state.forget_last_in_line(name));
@@ -91,14 +91,23 @@ impl Core {
         }
     }
 
-    fn see_whether_bytes_count(&mut self) {
+    fn see_what_counts(&mut self) {
         let Settings { default, queues, total_backlog_bytes, .. } = &self.settings;
-        let mut each = queues.values().chain([default]);
-        self.counts_bytes = *total_backlog_bytes > 0 || each.any(|settings| settings.backlog_bytes > 0);
+        let each = || queues.values().chain([default]);
+        self.counts_bytes = *total_backlog_bytes > 0 || each().any(|settings| settings.backlog_bytes > 0);
+        self.has_weights = each().any(|settings| settings.weight.is_some());
     }
 
     /// Brings what was set for a queue into force, or out of it.
     pub(super) fn bring_together(&mut self, name: &QueueName) {
+        self.overlay(name);
+        self.see_what_counts();
+        if self.settings.of(name).full != Full::DropOld {
+            self.state.forget_last_in_line(name);
+        }
+    }
+
+    fn overlay(&mut self, name: &QueueName) {
         let overrides = self.state.queue(name).map(|queue| &queue.overrides).filter(|all| !all.is_empty());
         if let Some(overrides) = overrides {
             let settings = overrides.over(self.configured(name));
@@ -109,10 +118,6 @@ impl Core {
                 Some(table) => self.settings.queues.insert(name.clone(), table),
                 None => self.settings.queues.remove(name),
             };
-        }
-        self.see_whether_bytes_count();
-        if self.settings.of(name).full != Full::DropOld {
-            self.state.forget_last_in_line(name);
         }
     }
 }

@@ -213,3 +213,39 @@ fn blocked_keys_are_not_looked_at() {
     assert_eq!(ids(&world.claim("q", 1)), [40_001]);
     check::check(&world.core.state);
 }
+
+/// A claim that names several queues shares its leases out by their weights, whoever else claims.
+#[test]
+fn queues_have_shares_of_a_claim_by_their_weights() {
+    let mut world = World::new();
+    world.checks = false;
+    world.submit(vec![group("a", 5_000), group("b", 5_000), group("c", 5_000)]);
+    let of = |weight| QueueSettings { weight, ..QueueSettings::default() };
+    let queues = [(name("a"), of(Some(5))), (name("b"), of(Some(3)))];
+    world.core.configure(Settings { queues: queues.into(), ..Settings::default() });
+    let mut counts = [0i64; 3];
+    for _ in 0..900 {
+        let queues = ["c", "b", "a"].map(name).to_vec();
+        let claim = Claim { queues, max: 2, lease: None, holder: Holder::Anyone };
+        let Ok(Outcome::Claimed(grants)) = world.run(Command::Claim(claim)) else { panic!("refused") };
+        assert_eq!(grants.len(), 2);
+        for grant in &grants {
+            counts[["a", "b", "c"].iter().position(|it| *it == grant.spec.queue.as_str()).unwrap()] += 1;
+        }
+        // Somebody else has an eye on one of them only.
+        world.claim("a", 1);
+    }
+    for (count, share) in counts.iter().zip([1_000, 600, 200]) {
+        assert!((count - share).abs() < 30, "{counts:?}: `c` has no weight of its own, and counts as 1");
+    }
+    // What has nothing leaves its share to the others; a limit is one as ever.
+    world.core.settings.queues.get_mut(&name("a")).unwrap().concurrency = Some(0);
+    let claim = Claim {
+        queues: ["a", "nothing", "c"].map(name).to_vec(),
+        max: 50,
+        lease: None,
+        holder: Holder::Anyone,
+    };
+    let Ok(Outcome::Claimed(grants)) = world.run(Command::Claim(claim)) else { panic!("refused") };
+    assert!(grants.len() == 50 && grants.iter().all(|grant| grant.spec.queue == name("c")));
+}

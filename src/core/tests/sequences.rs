@@ -120,6 +120,7 @@ fn setting() -> impl Strategy<Value = Setting> {
         2 => prop::sample::select(vec![Full::DropNew, Full::DropOld, Full::Wait(secs(1))]).prop_map(Setting::Full),
         1 => prop::sample::select(vec![Retries::Behind, Retries::Place]).prop_map(Setting::Retries),
         1 => (1..3u32).prop_map(Setting::Attempts),
+        1 => prop::option::of(1..4u32).prop_map(Setting::Weight),
         1 => (0..2u64).prop_map(Setting::KeepDoneMax),
         1 => prop::sample::select(vec![Keep::No, Keep::Forever]).prop_map(Setting::KeepDone),
     ]

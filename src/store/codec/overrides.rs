@@ -25,6 +25,7 @@ const PER_KEY: u8 = 13;
 const RATE: u8 = 14;
 const FULL: u8 = 15;
 const BACKLOG_BYTES: u8 = 16;
+const WEIGHT: u8 = 17;
 const CIRCUIT_FAILURES: u8 = 30;
 const CIRCUIT_PROBE: u8 = 31;
 
@@ -155,6 +156,7 @@ pub(super) fn put_overrides(overrides: &Overrides, out: &mut Vec<u8>) {
                 Setting::BacklogBytes(most) => fields.put(BACKLOG_BYTES, (by, at, most)),
                 Setting::Full(full) => fields.put(FULL, (by, at, FullV1::from(full))),
                 Setting::Concurrency(most) => fields.put(CONCURRENCY, (by, at, most)),
+                Setting::Weight(weight) => fields.put(WEIGHT, (by, at, weight)),
                 Setting::PerKey(most) => fields.put(PER_KEY, (by, at, most)),
                 Setting::CircuitFailures(most) => fields.put(CIRCUIT_FAILURES, (by, at, most)),
                 Setting::CircuitProbe(time) => fields.put(CIRCUIT_PROBE, (by, at, DurationV1::from(time))),
@@ -194,6 +196,7 @@ fn read_setting(field: &Field<'_>) -> Result<(u32, u64, Setting), DecodeError> {
         CONCURRENCY => value(field, |most| Ok(Setting::Concurrency(most)))?,
         CIRCUIT_FAILURES => value(field, |most| Ok(Setting::CircuitFailures(most)))?,
         CIRCUIT_PROBE => value(field, |time: DurationV1| Ok(Setting::CircuitProbe(time.try_into()?)))?,
+        WEIGHT => value(field, |weight| Ok(Setting::Weight(weight)))?,
         PER_KEY => value(field, |most| Ok(Setting::PerKey(most)))?,
         RATE => {
             value(field, |rate: Option<RateV1>| Ok(Setting::Rate(rate.map(Rate::try_from).transpose()?)))?
