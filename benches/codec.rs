@@ -19,7 +19,7 @@ fn submitted(jobs: u64) -> Commit {
     let jobs = IdRange::new(JobId(1_000_000), jobs);
     let event = Event::Submitted { jobs, spec, at: Time(1), due: None, expires_at: Time::NEVER };
     let bodies = vec![Bytes::from(vec![b'x'; 100]); jobs.len as usize];
-    Commit { time: Time(1), events: vec![event], bodies, envelopes: Vec::new() }
+    Commit { time: Time(1), events: vec![event], bodies, ..Commit::default() }
 }
 
 /// Every other job, as workers that run side by side complete them.

@@ -362,7 +362,7 @@ impl Oracle {
             }
             Edit::Delete => known.enders += 1,
             Edit::Retry | Edit::Kick => known.done = false,
-            Edit::Move(_) | Edit::Prioritize(_) => {}
+            Edit::Move(_) | Edit::ReplaceBody(_) | Edit::Prioritize(_) => {}
         }
     }
 

@@ -18,6 +18,7 @@ mod change;
 mod complete;
 mod daemon;
 mod demo;
+mod edit;
 mod exit;
 mod handover;
 mod help;
@@ -123,6 +124,8 @@ enum Verb {
     Delete(change::Delete),
     /// Bring jobs into another queue
     Move(change::Move),
+    /// Give a job another body
+    Edit(edit::Edit),
     /// Give jobs another priority
     Priority(change::Priority),
     /// Stop giving out a queue's jobs
@@ -218,6 +221,7 @@ fn go(cli: Cli) -> End {
         Verb::Bury(verb) => to.talk(async |client| verb.run(&client).await),
         Verb::Delete(verb) => to.talk(async |client| verb.run(&client).await),
         Verb::Move(verb) => to.talk(async |client| verb.run(&client).await),
+        Verb::Edit(verb) => to.talk(async |client| verb.run(&client).await),
         Verb::Priority(verb) => to.talk(async |client| verb.run(&client).await),
         Verb::Pause(pause) => to.talk(async |client| pause.run(&client).await),
         Verb::Resume(resume) => to.talk(async |client| resume.run(&client).await),

@@ -356,6 +356,17 @@ impl Client {
         }
     }
 
+    /// Gives a job that does not run another body.
+    ///
+    /// # Errors
+    /// Not found, in a state that does not allow it, somebody else's, or the connection ended.
+    pub async fn replace_body(&self, id: u64, body: Bytes) -> Result<(), ClientError> {
+        if self.connection.version() == Version::One {
+            return Err(ClientError::OldDaemon("edit of a body"));
+        }
+        self.ok(&Request::ReplaceBody { id, body }).await
+    }
+
     /// A job's output, piece by piece; `Ok` ends it. With `follow` it goes on until the job has ended.
     ///
     /// # Errors

@@ -114,6 +114,8 @@ impl<O: Observer> Fold<'_, O> {
                 Fate::Known
             }),
             Event::Prioritized { jobs, priority } => self.prioritize(jobs, *priority),
+            // Bodies are beside the state.
+            Event::BodyReplaced { .. } => {}
             Event::Moved { jobs, to, at } => self.bring_to(jobs, to, *at),
             Event::Postponed { jobs, due } => self.each(jobs, |_, job| {
                 job.set_state(JobState::Scheduled { due: *due });

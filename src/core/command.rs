@@ -313,6 +313,8 @@ pub enum Edit {
     Delete,
     /// Bring it into another queue as it is: any state but leased.
     Move(QueueName),
+    /// Give it another body, of this size, which is stored beside the core: any state but leased.
+    ReplaceBody(Size),
     /// Give it another priority: waiting, or leased for what follows.
     Prioritize(Priority),
 }
@@ -344,6 +346,7 @@ impl Edit {
             Edit::Bury => "bury",
             Edit::Delete => "delete",
             Edit::Move(_) => "move",
+            Edit::ReplaceBody(_) => "edit",
             Edit::Prioritize(_) => "prioritize",
         }
     }

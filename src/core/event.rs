@@ -139,6 +139,11 @@ pub enum Event {
         /// Theirs now.
         priority: Priority,
     },
+    /// A job got another body, which the commit has.
+    BodyReplaced {
+        /// Whose; a range of one.
+        job: IdRange,
+    },
     /// Jobs came into another queue.
     Moved {
         /// Which.
@@ -260,6 +265,7 @@ impl Event {
         match self {
             Event::Submitted { jobs: range, .. }
             | Event::Failed { job: range, .. }
+            | Event::BodyReplaced { job: range }
             | Event::Deferred { job: range, .. } => std::slice::from_ref(range),
             Event::Claimed { jobs, .. }
             | Event::Extended { jobs, .. }
@@ -312,6 +318,7 @@ impl Event {
             | Event::Prioritized { .. }
             | Event::Postponed { .. }
             | Event::Moved { .. }
+            | Event::BodyReplaced { .. }
             | Event::Deleted { .. }
             | Event::Dropped { .. }
             | Event::Sized { .. }
@@ -349,6 +356,7 @@ impl Event {
             | Event::Sized { .. }
             | Event::NotTaken { .. }
             | Event::Moved { .. }
+            | Event::BodyReplaced { .. }
             | Event::Paused { .. }
             | Event::Resumed { .. }
             | Event::RateUsed { .. }

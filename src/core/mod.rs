@@ -31,6 +31,7 @@
 //! | bury | dead | dead | dead | — | — | — | — |
 //! | delete | forgotten | forgotten | — | forgotten | forgotten | forgotten | forgotten |
 //! | move | scheduled | ready | — | done | dead | cancelled | expired |
+//! | edit | scheduled | ready | — | done | dead | cancelled | expired |
 //! | prioritize | scheduled | ready | leased | — | — | — | — |
 //! | purge | forgotten | forgotten | — | — | — | — | — |
 //!

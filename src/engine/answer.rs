@@ -140,6 +140,9 @@ pub enum Refusal {
     /// No such job.
     #[error("job {0} not found: it was never submitted, or has ended and is not kept")]
     NotFound(JobId),
+    /// The job cannot be changed like that.
+    #[error(transparent)]
+    Edit(#[from] EditRejection),
     /// The times of a schedule cannot be read.
     #[error(transparent)]
     Rhythm(#[from] BadRhythm),

@@ -57,6 +57,9 @@ impl<S: Store> Engine<S> {
     fn new_blob(&self, kind: Blob, id: JobId) -> Option<Bytes> {
         match kind {
             Blob::Body => {
+                if let Some((_, body)) = self.replaced.iter().rfind(|(replaced, _)| *replaced == id) {
+                    return Some(body.clone());
+                }
                 let mut before = 0;
                 for range in self.new_ids.ranges() {
                     if range.contains(id) {

@@ -1,8 +1,9 @@
 //! Requests that change jobs: settles, extends, and changes by hand.
 
-use super::{Engine, Origin, finished};
-use crate::core::{Command, Edit, JobId, LeaseId, Only, Sight, Time, Verdict};
-use crate::store::Store;
+use super::{Answer, Engine, Origin, Refusal, finished};
+use crate::core::{Command, Edit, JobId, LeaseId, Only, Outcome, Sight, Size, Time, Verdict};
+use crate::store::{Room, Store};
+use bytes::Bytes;
 use std::time::Duration;
 
 impl<S: Store> Engine<S> {
@@ -34,6 +35,34 @@ impl<S: Store> Engine<S> {
         now: Time,
     ) {
         self.change(origin, &Command::Edit { edit, ids, only }, sight, now);
+    }
+
+    /// Gives a job another body, if it does not run.
+    pub fn replace_body(&mut self, origin: Origin, id: JobId, body: Bytes, sight: Sight<'_>, now: Time) {
+        let room = self.store.room();
+        if room != Room::Enough {
+            return self.answer(origin, Answer::Refused(Refusal::NoRoom(room)));
+        }
+        let command = Command::Edit {
+            edit: Edit::ReplaceBody(Size::of(body.len() as u64)),
+            ids: vec![id],
+            only: Only::default(),
+        };
+        let outcome = self.decide_for(sight, &command, now);
+        let answer = match outcome {
+            Ok(Outcome::Edited(mut results)) => match results.pop() {
+                None => unreachable!("one job has one result"),
+                Some(Err(rejection)) => Answer::Refused(Refusal::Edit(rejection)),
+                Some(Ok(())) => {
+                    // It has an event now, and the commit a body for it.
+                    self.content_bytes += body.len();
+                    self.replaced.push((id, body));
+                    Answer::Ok
+                }
+            },
+            outcome => finished(outcome),
+        };
+        self.answer(origin, answer);
     }
 
     fn change(&mut self, origin: Origin, command: &Command, sight: Sight<'_>, now: Time) {

@@ -128,7 +128,13 @@ impl Listener<'_> {
             Command::Edit { edit: Edit::Cancel | Edit::Bury, .. } => false,
             Command::Tick => true,
             Command::Edit {
-                edit: Edit::Retry | Edit::Kick | Edit::Delete | Edit::Move(_) | Edit::Prioritize(_),
+                edit:
+                    Edit::Retry
+                    | Edit::Kick
+                    | Edit::Delete
+                    | Edit::Move(_)
+                    | Edit::ReplaceBody(_)
+                    | Edit::Prioritize(_),
                 ..
             }
             | Command::Submit { .. }
@@ -181,6 +187,7 @@ impl Listener<'_> {
             | Event::Prioritized { .. }
             | Event::Postponed { .. }
             | Event::Moved { .. }
+            | Event::BodyReplaced { .. }
             | Event::Deleted { .. }
             | Event::NotTaken { .. }
             | Event::Sized { .. }

@@ -105,6 +105,8 @@ pub struct Engine<S> {
     bodies: Vec<Bytes>,
     /// Whose bodies these are: not all ids have got a job.
     new_ids: Ids,
+    /// The bodies that take the place of others in this turn.
+    replaced: Vec<(JobId, Bytes)>,
     envelopes: Vec<(IdRange, Bytes)>,
     content_bytes: usize,
     held_back: HeldBack,
@@ -140,6 +142,7 @@ impl<S: Store> Engine<S> {
             notes: Notes::default(),
             bodies: Vec::new(),
             new_ids: Ids::new(),
+            replaced: Vec::new(),
             envelopes: Vec::new(),
             content_bytes: 0,
             held_back: HeldBack::default(),

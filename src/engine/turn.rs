@@ -53,6 +53,7 @@ impl<S: Store> Engine<S> {
             time: self.now,
             events: std::mem::take(&mut self.notes.events),
             bodies: std::mem::take(&mut self.bodies),
+            replaced: self.replaced.drain(..).map(|(_, body)| body).collect(),
             envelopes: std::mem::take(&mut self.envelopes),
         };
         self.store.append(self.last.next(), &commit)?;

@@ -44,6 +44,8 @@ pub(super) fn put_request(request: &Request, out: &mut Vec<u8>) {
         }
         Request::Body { id } => out.put_u64_le(*id),
         Request::Backup => {}
+        // The client refuses it in version 1.
+        Request::ReplaceBody { id, .. } => out.put_u64_le(*id),
         Request::Submit(_)
         | Request::SubmitOnce { .. }
         | Request::SubmitAndWait { .. }

@@ -21,6 +21,7 @@ pub(super) const ADMIN: u8 = 0x20;
 pub(super) const BODY: u8 = 0x21;
 pub(super) const LOGS: u8 = 0x22;
 pub(super) const BACKUP: u8 = 0x23;
+pub(super) const REPLACE_BODY: u8 = 0x50;
 
 /// Whether a short request of this kind may take long to answer: one that looks at many jobs, or fetches what is long.
 pub fn is_long(kind: u8) -> bool {
@@ -86,6 +87,13 @@ pub enum Request {
     Body {
         /// The job.
         id: u64,
+    },
+    /// Give a job that does not run another body. Version 1 has no such request.
+    ReplaceBody {
+        /// The job.
+        id: u64,
+        /// The body.
+        body: Bytes,
     },
     /// A job's output.
     Logs {
@@ -215,6 +223,7 @@ impl Request {
             Request::Unwait { .. } => UNWAIT,
             Request::Admin(_) => ADMIN,
             Request::Body { .. } => BODY,
+            Request::ReplaceBody { .. } => REPLACE_BODY,
             Request::Logs { .. } => LOGS,
             Request::Backup => BACKUP,
         }

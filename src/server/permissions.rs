@@ -90,6 +90,21 @@ impl<'a> Permissions<'a> {
         self.shown_jobs(state, ids, |spec| self.lacks_to_change(spec, to_run))
     }
 
+    /// May the body of this job be written? Only its owner may, who may still submit to its queue.
+    pub(super) fn write(&self, state: &State, id: JobId) -> Result<(), Fault> {
+        let Some(spec) = state.spec_of(id).filter(|spec| !self.is_open && self.reads(spec)) else {
+            return Ok(());
+        };
+        if spec.owner == self.caller.uid {
+            return self.queue(Right::Submit, &spec.queue);
+        }
+        let message = format!(
+            "job {id} is of another user (uid {}): only its owner, root and the daemon's own user may edit it",
+            spec.owner
+        );
+        Err(Fault::new(Kind::Forbidden, message))
+    }
+
     /// May what submits jobs like this one be changed; `to_run` if jobs come of that?
     pub(super) fn change(&self, spec: &Spec, to_run: bool) -> Result<(), Fault> {
         match self.lacks_to_change(spec, to_run) {

@@ -167,6 +167,20 @@ pub(crate) fn body<S: Store + 'static>(hub: &Hub<S>, asked: Asked<'_>, id: JobId
     Ok(())
 }
 
+/// Gives a job another body. Its owner answers for what is in it, so nobody else may, whatever the rules say.
+pub(crate) fn replace_body<S: Store + 'static>(
+    hub: &Hub<S>,
+    asked: Asked<'_>,
+    id: JobId,
+    body: Bytes,
+) -> Result<(), Fault> {
+    hub.service.borrow().limits.check_body(body.len())?;
+    let (permissions, mut engine) = (hub.permissions(asked.peer), hub.engine.borrow_mut());
+    permissions.write(&engine.core().state, id)?;
+    engine.replace_body(asked.origin, id, body, Sight::of(&|spec| permissions.reads(spec)), asked.now);
+    Ok(())
+}
+
 /// Waits for the ends of jobs.
 pub(crate) fn wait<S: Store + 'static>(
     hub: &Hub<S>,

@@ -23,6 +23,8 @@ pub struct Commit {
     pub events: Vec<Event>,
     /// The bodies of all jobs submitted in it, in the order of their ids (which are consecutive in a commit).
     pub bodies: Vec<Bytes>,
+    /// The bodies that take the place of others, in the order of their events.
+    pub replaced: Vec<Bytes>,
     /// The envelopes of those of them that have one, each with the jobs that have it, in the order of their ids.
     pub envelopes: Vec<(IdRange, Bytes)>,
 }

@@ -190,7 +190,7 @@ fn judge(dir: &Path, sound: &Sound) -> Result<&'static str, String> {
     for id in (1..work.state.next_id().0).map(JobId).filter(|id| work.state.contains(*id)) {
         let job = work.state.job(id).expect("it is known");
         for kind in Blob::ALL {
-            let Some(wanted) = Workload::blob(kind, id, job) else { continue };
+            let Some(wanted) = work.blob(kind, id, job) else { continue };
             match store.blob(kind, id) {
                 Ok(blob) if blob != wanted => return Err(format!("another {kind} of job {id}")),
                 Ok(_) => {}

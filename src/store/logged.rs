@@ -110,6 +110,10 @@ impl<L: Log, H: Home> Store for LoggedStore<L, H> {
         let blobs = CommitBlobs::of(commit, appended.record, places);
         let arrivals = Arrivals { blobs, place: Some((appended.segment, appended.at)) };
         self.checkpoints.note(commit, bytes, arrivals, &mut self.recent);
+        if !commit.replaced.is_empty() {
+            // Rows that are kept have the old ones.
+            self.rows[Blob::Body].clear();
+        }
         Ok(())
     }
 
@@ -138,8 +142,8 @@ impl<L: Log, H: Home> Store for LoggedStore<L, H> {
             None => self.home.blobs(kind, id).map_err(|error| error.about(kind, id))?,
         };
         let blob = find_in(&row, id).cloned().ok_or(BlobError::Missing { kind, id })?;
-        // A big one has no neighbours in its row.
-        if row.len() > 1 {
+        // A big one has no neighbours in its row. In one that is read now there may be bodies in whose place others are.
+        if row.len() > 1 && !self.recent.replaces_any() {
             rows.truncate(ROWS_KEPT - 1);
             rows.push_front(row);
         }

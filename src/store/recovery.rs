@@ -185,6 +185,12 @@ impl Fold {
             }
             event.forgotten().iter().for_each(|range| self.recent.remove(*range));
         }
+        for id in self.recent.push_replaced(&commit.events, &mut arrivals) {
+            // A row that has the event has the body beside it.
+            if !self.misses(place.number, id) || !self.state.contains(id) {
+                self.recent.remove_of(Blob::Body, id.into());
+            }
+        }
         Ok(())
     }
 

@@ -61,12 +61,17 @@ fn write_all(stream: impl Read, directory: &Directory, options: &Options) -> Res
             Next::Piece(Piece::Blobs(kind, block, of_block)) => {
                 let mut blobs = ByKind::default();
                 blobs[kind] = of_block;
-                home.store_blobs(&BlockChange { block, row: Some((Vec::new(), 0)), blobs })?;
+                home.store_blobs(&BlockChange { block, row: Some((Vec::new(), 0)), blobs, replaces: false })?;
             }
             Next::Piece(Piece::Block(block, row)) => {
                 let decoded = BlockRow::decode(block, &row);
                 let mask = decoded.map_err(|e| HomeError::damaged("jobs", &block.to_be_bytes(), e))?.mask();
-                home.store(&BlockChange { block, row: Some((row.into(), mask)), blobs: ByKind::default() })?;
+                home.store(&BlockChange {
+                    block,
+                    row: Some((row.into(), mask)),
+                    blobs: ByKind::default(),
+                    replaces: false,
+                })?;
             }
             Next::Piece(Piece::Row(row)) => home.store_row(&row)?,
             Next::Piece(Piece::Commit(number, payload)) => {

@@ -23,6 +23,8 @@ pub(crate) struct Workload {
     /// The number of the newest commit.
     pub(crate) commits: u64,
     pub(crate) time: Time,
+    /// How often the bodies of jobs were replaced.
+    replaced: std::collections::BTreeMap<JobId, u64>,
 }
 
 impl Workload {
@@ -81,9 +83,17 @@ impl Workload {
     }
 
     /// A job's blob of a kind, if it has one.
-    pub(crate) fn blob(kind: Blob, id: JobId, job: &Job) -> Option<Bytes> {
+    /// A job's body as it is now.
+    pub(crate) fn body_of(&self, id: JobId) -> Bytes {
+        let Some(times) = self.replaced.get(&id) else { return Self::body(id) };
+        let text = format!("{id} for the {times}. time ").into_bytes();
+        let len = if (id.0 + times).is_multiple_of(13) { 130_000 } else { 10 + id.0 % 40 };
+        text.into_iter().cycle().take(len as usize).collect::<Vec<u8>>().into()
+    }
+
+    pub(crate) fn blob(&self, kind: Blob, id: JobId, job: &Job) -> Option<Bytes> {
         match kind {
-            Blob::Body => Some(Self::body(id)),
+            Blob::Body => Some(self.body_of(id)),
             Blob::Envelope => job.spec.has_envelope.then(|| Self::envelope(id)),
         }
     }
@@ -93,7 +103,7 @@ impl Workload {
         for id in self.known(|_| true).into_iter().rev() {
             let job = self.state.job(id).expect("it is known");
             for kind in Blob::ALL {
-                if let Some(wanted) = Self::blob(kind, id, job) {
+                if let Some(wanted) = self.blob(kind, id, job) {
                     assert_eq!(store.blob(kind, id).unwrap(), wanted, "the {kind} of job {id}");
                 }
             }
@@ -106,7 +116,7 @@ impl Workload {
         let mut wanted = std::collections::BTreeMap::new();
         for id in self.known(|_| true) {
             let job = self.state.job(id).expect("it is known");
-            wanted.extend(Self::blob(Blob::Envelope, id, job).map(|envelope| (id, envelope)));
+            wanted.extend(self.blob(Blob::Envelope, id, job).map(|envelope| (id, envelope)));
         }
         let ids = wanted.keys().copied().collect();
         let mut found = store.blobs(Blob::Envelope, ids).read(|error| panic!("{error}"));
@@ -135,7 +145,14 @@ impl Workload {
                 _ => envelopes.push((id.into(), envelope)),
             }
         }
-        Commit { time: self.time, events, bodies, envelopes }
+        let mut replaced = Vec::new();
+        for event in &events {
+            if let Event::BodyReplaced { job } = event {
+                *self.replaced.entry(job.first).or_default() += 1;
+                replaced.push(self.body_of(job.first));
+            }
+        }
+        Commit { time: self.time, events, bodies, replaced, envelopes }
     }
 
     fn submitted(&self, count: u64, kind: u64) -> Event {
@@ -199,6 +216,10 @@ impl Workload {
                 Event::OverridesSet { queue: queue(), overrides: Self::overrides(&mut Draw(self.commits)) }
             }
             _ if due.is_some() => Event::Paused { queue: queue() },
+            _ if self.commits.is_multiple_of(2) => {
+                let jobs = self.some(draw, |state| !leased(state))?;
+                Event::BodyReplaced { job: jobs.ranges()[0].first.into() }
+            }
             _ if self.state.queue(&queue()).is_none_or(|queue| queue.counts().all() == 0) => {
                 Event::QueueForgotten { queue: queue() }
             }

@@ -14,6 +14,7 @@ mod conditions;
 mod crash;
 mod drain;
 mod edges;
+mod edit;
 mod ends;
 mod export;
 mod full;

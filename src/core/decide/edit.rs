@@ -6,7 +6,7 @@ use crate::core::change::Recorder;
 use crate::core::command::{Edit, Only, Outcome};
 use crate::core::event::Event;
 use crate::core::ids::{Ids, JobId};
-use crate::core::job::{Job, QueueName, StateKind};
+use crate::core::job::{Job, QueueName, Size, StateKind};
 use crate::core::rejection::{EditRejection, Rejection};
 use std::collections::HashSet;
 
@@ -23,10 +23,22 @@ impl<R: Recorder> Decision<'_, R> {
                     self.make_room_to_move(*id, to).map_err(no_room)?;
                 }
                 self.emit(event);
+                if let Edit::ReplaceBody(size) = edit {
+                    self.count_another(*id, *size);
+                }
             }
             Ok(())
         });
         Outcome::Edited(edited.collect())
+    }
+
+    /// The body of a job has another size, if that is counted.
+    fn count_another(&mut self, id: JobId, size: Size) {
+        let Some(job) = self.state().job(id) else { return };
+        let is_counted = job.size() != Size::default() || self.core.counts_bytes_of(&job.spec.queue);
+        if is_counted && job.size() != size {
+            self.emit(Event::Sized { jobs: id.into(), size });
+        }
     }
 
     /// What it comes to; `None` if it is like that already.
@@ -53,6 +65,7 @@ impl<R: Recorder> Decision<'_, R> {
                 self.may_hold_unique(edit, (id, job), to, holds)?;
                 Event::Moved { jobs, to: to.clone(), at: self.moment.now.whole_second() }
             }
+            Edit::ReplaceBody(_) => Event::BodyReplaced { job: id.into() },
             Edit::Prioritize(priority) if *priority == job.spec.priority => return Ok(None),
             Edit::Prioritize(priority) => Event::Prioritized { jobs, priority: *priority },
         }))
@@ -112,7 +125,10 @@ fn allow(edit: &Edit, id: JobId, state: StateKind) -> Result<(), EditRejection> 
         (Edit::Cancel | Edit::Bury, Scheduled | Ready | Leased) => return Ok(()),
         (Edit::Retry, Done | Dead | Cancelled | Expired) => return Ok(()),
         (Edit::Kick, Scheduled | Dead) => return Ok(()),
-        (Edit::Delete | Edit::Move(_), Scheduled | Ready | Done | Dead | Cancelled | Expired) => {
+        (
+            Edit::Delete | Edit::Move(_) | Edit::ReplaceBody(_),
+            Scheduled | Ready | Done | Dead | Cancelled | Expired,
+        ) => {
             return Ok(());
         }
         (Edit::Prioritize(_), Scheduled | Ready | Leased) => return Ok(()),
@@ -124,7 +140,7 @@ fn allow(edit: &Edit, id: JobId, state: StateKind) -> Result<(), EditRejection> 
         (Edit::Retry | Edit::Kick, Ready) => " and runs as soon as a worker is free",
         (Edit::Retry | Edit::Kick, Leased) => " and runs just now",
         (Edit::Delete, Leased) => "; `musher cancel` it first",
-        (Edit::Move(_), Leased) => " and runs just now",
+        (Edit::Move(_) | Edit::ReplaceBody(_), Leased) => " and runs just now",
         (Edit::Prioritize(_), Done | Dead | Cancelled | Expired) => " and has ended",
     };
     Err(EditRejection::WrongState { id, verb: edit.name(), state, hint })

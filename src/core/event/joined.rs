@@ -26,6 +26,7 @@ impl Event {
             | Event::Sized { jobs, .. }
             | Event::Dropped { jobs } => Some(jobs),
             Event::Submitted { .. }
+            | Event::BodyReplaced { .. }
             | Event::Failed { .. }
             | Event::Deferred { .. }
             | Event::NotTaken { .. }
@@ -78,6 +79,7 @@ impl Event {
             Event::Sized { size, .. } => matches!(other, Event::Sized { size: size2, .. } if size == size2),
             // They are of one job, of a queue, or of a schedule. Arrivals are one only where their ids follow each other: see `join`.
             Event::Submitted { .. }
+            | Event::BodyReplaced { .. }
             | Event::Failed { .. }
             | Event::Deferred { .. }
             | Event::NotTaken { .. }

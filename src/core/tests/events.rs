@@ -43,6 +43,7 @@ fn samples(jobs: Ids) -> Vec<(Event, bool)> {
         (Event::Revived { jobs: jobs.clone() }, false),
         (Event::Prioritized { jobs: jobs.clone(), priority: Priority(3) }, false),
         (Event::Postponed { jobs: jobs.clone(), due: AT }, false),
+        (Event::BodyReplaced { job: range.first.into() }, false),
         (Event::Moved { jobs: jobs.clone(), to: name("r"), at: AT }, false),
         (Event::Deleted { jobs: jobs.clone() }, true),
         (Event::Paused { queue: name("q") }, false),
@@ -81,6 +82,7 @@ fn has_sample(event: &Event) -> bool {
             true
         }
         Event::CircuitChanged { .. } => true,
+        Event::BodyReplaced { .. } => true,
         Event::Prioritized { .. } | Event::Postponed { .. } | Event::Moved { .. } => true,
         Event::RequestDone { .. } | Event::RequestsForgotten { .. } => true,
         Event::RateUsed { .. } | Event::QueueForgotten { .. } | Event::Schedule { .. } => true,
@@ -116,7 +118,7 @@ fn narrowed_events_are_the_same_for_the_jobs_that_are_left() {
         let of_queue = event.jobs().is_empty();
         let named: Vec<u64> = odd.iter().flat_map(|event| ids(event.jobs())).collect();
         let expected: Vec<u64> = match event {
-            Event::Failed { .. } | Event::Deferred { .. } => vec![10],
+            Event::Failed { .. } | Event::Deferred { .. } | Event::BodyReplaced { .. } => vec![10],
             _ if of_queue => vec![],
             _ => vec![10, 11, 13, 15, 17, 19],
         };
@@ -146,8 +148,8 @@ fn events_join_only_where_they_say_the_same() {
     let (first, second) = (Ids::from(IdRange::new(JobId(10), 2)), Ids::from(IdRange::new(JobId(12), 3)));
     for ((event, _), (next, _)) in samples(first.clone()).into_iter().zip(samples(second)) {
         let mut joined = event.clone();
-        let of_one =
-            event.jobs().is_empty() || matches!(event, Event::Failed { .. } | Event::Deferred { .. });
+        let of_one = event.jobs().is_empty()
+            || matches!(event, Event::Failed { .. } | Event::Deferred { .. } | Event::BodyReplaced { .. });
         assert_eq!(joined.join(&next), !of_one, "{event:?}");
         assert_eq!(ids(joined.jobs()), if of_one { ids(event.jobs()) } else { vec![10, 11, 12, 13, 14] });
         assert_eq!(

@@ -6,7 +6,7 @@ use crate::core::*;
 use std::time::Duration;
 
 /// The rows of the table that this test can act out.
-const ROWS: [&str; 24] = [
+const ROWS: [&str; 25] = [
     "claim",
     "complete",
     "fail",
@@ -29,6 +29,7 @@ const ROWS: [&str; 24] = [
     "bury",
     "delete",
     "move",
+    "edit",
     "prioritize",
     "purge",
 ];
@@ -207,6 +208,7 @@ fn command(row: &str, lease: LeaseId) -> Command {
         "bury" => edit(Edit::Bury),
         "delete" => edit(Edit::Delete),
         "move" => edit(Edit::Move(name("other"))),
+        "edit" => edit(Edit::ReplaceBody(Size::default())),
         "prioritize" => edit(Edit::Prioritize(Priority(7))),
         "purge" => Command::Purge { queue: name("q") },
         unknown => panic!("the table has a row `{unknown}` that this test does not know"),

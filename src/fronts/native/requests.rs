@@ -43,6 +43,7 @@ pub(super) async fn handle<S: Store + 'static>(
         }
         Request::Admin(request) => admin::handle(hub, asked, request).await,
         Request::Body { id } => requests::body(hub, asked, JobId(id)),
+        Request::ReplaceBody { id, body } => requests::replace_body(hub, asked, JobId(id), body),
         Request::Backup => operators::start_backup(hub, &connection, asked),
         Request::Logs { id, follow } => start_logs(hub, &connection, asked, JobId(id), follow),
     }

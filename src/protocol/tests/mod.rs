@@ -144,6 +144,7 @@ fn request() -> impl Strategy<Value = Request> {
         any::<u32>().prop_map(|request| Request::Unwait { request }),
         admin.prop_map(Request::Admin),
         any::<u64>().prop_map(|id| Request::Body { id }),
+        (any::<u64>(), bytes()).prop_map(|(id, body)| Request::ReplaceBody { id, body }),
         any::<(u64, bool)>().prop_map(|(id, follow)| Request::Logs { id, follow }),
         Just(Request::Backup),
     ]
@@ -258,6 +259,9 @@ fn request_in(version: Version, mut request: Request) -> Request {
     {
         groups.iter_mut().for_each(|group| (group.options.key, group.options.unique) = (None, None));
     }
+    if let (Version::One, Request::ReplaceBody { id, .. }) = (version, &request) {
+        return Request::Body { id: *id };
+    }
     if let (Version::One, Request::Settle(items)) = (version, &mut request) {
         items.iter_mut().for_each(|item| item.verdict = verdict_in_1(item.verdict.clone()));
     }
@@ -339,7 +343,7 @@ proptest! {
             // Only what ends with bytes of any length, or with options, may be whole when it is cut.
             let read = version.decode_request(header.kind, payload.into(), BATCH);
             let is_open = match read {
-                Ok(Request::Output { .. }) => true,
+                Ok(Request::Output { .. } | Request::ReplaceBody { .. }) => true,
                 Ok(Request::Claim(_) | Request::Extend { .. } | Request::Logs { .. }) => version != Version::One,
                 _ => false,
             };

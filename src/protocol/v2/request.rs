@@ -4,8 +4,8 @@
 use super::submit::{get_group, put_group};
 use crate::protocol::plain::{self, Limit};
 use crate::protocol::request::{
-    CLAIM, Claim, EXTEND, Exit, LOGS, LeaseRef, OUTPUT, Request, SETTLE, SUBMIT, SUBMIT_AND_WAIT, Settle,
-    Verdict, stream,
+    CLAIM, Claim, EXTEND, Exit, LOGS, LeaseRef, OUTPUT, REPLACE_BODY, Request, SETTLE, SUBMIT,
+    SUBMIT_AND_WAIT, Settle, Verdict, stream,
 };
 use crate::protocol::response::{ErrorCode, Fault};
 use crate::protocol::submit::SubmitGroup;
@@ -81,6 +81,11 @@ pub(in crate::protocol) fn put(request: &Request, out: &mut Vec<u8>) {
             tagged::put_end(out);
             out.extend_from_slice(data);
         }
+        Request::ReplaceBody { id, body } => {
+            out.put_u64_le(*id);
+            tagged::put_end(out);
+            out.extend_from_slice(body);
+        }
         Request::Logs { id, follow } => {
             out.put_u64_le(*id);
             if *follow {
@@ -138,6 +143,11 @@ pub(in crate::protocol) fn get(kind: u8, payload: Bytes, limit: Limit) -> Result
             let (lease, stream) = (LeaseRef::get(reader)?, stream(reader.u8("the stream")?)?);
             tagged::skip(reader, "a piece of output")?;
             Request::Output { lease, stream, data: reader.rest() }
+        }
+        REPLACE_BODY => {
+            let id = reader.u64("the id")?;
+            tagged::skip(reader, "a change of a body")?;
+            Request::ReplaceBody { id, body: reader.rest() }
         }
         LOGS => {
             let (id, mut follow) = (reader.u64("the id")?, None);

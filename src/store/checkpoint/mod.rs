@@ -155,6 +155,11 @@ impl Checkpoints {
             }
             event.forgotten().iter().for_each(|jobs| recent.remove(*jobs));
         }
+        for id in recent.push_replaced(&commit.events, &mut arrivals) {
+            // What is written of it now, or was, is the old one: the new one stays until the next checkpoint.
+            self.round.iter_mut().for_each(|round| round.blobs.remove(id.0, 1));
+            self.released.remove(id.0, 1);
+        }
         debug_assert_eq!(arrivals.blobs.bodies.len(), 0, "each job that was submitted has one body");
     }
 

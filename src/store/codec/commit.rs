@@ -29,9 +29,9 @@ pub(crate) fn encode_commit(commit: &Commit, out: &mut Vec<u8>) -> Places {
     for event in &commit.events {
         put_event(event, out);
     }
-    put(commit.bodies.len() as u64, out);
+    put((commit.bodies.len() + commit.replaced.len()) as u64, out);
     let bodies = out.len();
-    for body in &commit.bodies {
+    for body in commit.bodies.iter().chain(&commit.replaced) {
         put_blob(body, out);
     }
     put(commit.envelopes.len() as u64, out);
@@ -62,6 +62,9 @@ impl CommitView<'_> {
     pub(crate) fn check(&self) -> Result<(), String> {
         let (mut jobs, mut next, mut with) = (0u64, JobId(0), RangeSet::default());
         for event in &self.events {
+            if let Event::BodyReplaced { .. } = event {
+                jobs = jobs.saturating_add(1);
+            }
             let Event::Submitted { jobs: range, spec, .. } = event else { continue };
             if range.first < next {
                 return Err(format!("job {} arrives after later ones", range.first));
@@ -73,7 +76,7 @@ impl CommitView<'_> {
         }
         let bodies = self.blobs.bodies.len();
         if jobs != bodies as u64 {
-            return Err(format!("{jobs} jobs have {bodies} bodies"));
+            return Err(format!("{jobs} jobs get {bodies} bodies"));
         }
         let tags = self.tags.iter().map(|(range, _)| *range);
         for range in self.blobs.envelopes.map(|(range, ..)| range).chain(tags) {
@@ -101,7 +104,8 @@ pub(crate) struct CommitBlobs<'a> {
 impl<'a> CommitBlobs<'a> {
     /// Those of a commit that was just encoded, there.
     pub(crate) fn of(commit: &Commit, encoded: &'a [u8], places: Places) -> CommitBlobs<'a> {
-        let bodies = EncodedBlobs::new(&encoded[places.bodies..], commit.bodies.len());
+        let bodies =
+            EncodedBlobs::new(&encoded[places.bodies..], commit.bodies.len() + commit.replaced.len());
         let envelopes =
             EncodedEnvelopes { bytes: &encoded[places.envelopes..], left: commit.envelopes.len(), at: 0 };
         CommitBlobs { bodies, envelopes, places }
@@ -240,7 +244,9 @@ pub(crate) fn decode_whole_commit(bytes: &Bytes) -> Result<Commit, DecodeError> 
     let CommitView { time, events, blobs: CommitBlobs { mut bodies, envelopes, .. }, .. } =
         decode_commit(bytes)?;
     let (_, all) = bodies.take(bodies.len(), usize::MAX);
-    let bodies = split_blobs(&bytes.slice_ref(all)).collect::<Result<_, _>>()?;
+    let mut bodies = split_blobs(&bytes.slice_ref(all)).collect::<Result<Vec<_>, _>>()?;
+    let of_others = events.iter().filter(|event| matches!(event, Event::BodyReplaced { .. })).count();
+    let replaced = bodies.split_off(bodies.len().saturating_sub(of_others));
     let envelopes = envelopes.map(|(jobs, _, envelope)| (jobs, bytes.slice_ref(envelope))).collect();
-    Ok(Commit { time, events, bodies, envelopes })
+    Ok(Commit { time, events, bodies, replaced, envelopes })
 }

@@ -50,6 +50,7 @@ const REQUEST_DONE: u8 = 23;
 const REQUESTS_FORGOTTEN: u8 = 31;
 const DEFERRED_WITH_EXIT: u8 = 28;
 const MOVED: u8 = 29;
+const BODY_REPLACED: u8 = 30;
 
 // What has become of jobs for which there was no room: the numbers after that of the event.
 const DROPPED: u8 = 0;
@@ -255,6 +256,10 @@ pub(super) fn put_event(event: &Event, out: &mut Vec<u8>) {
         Event::CircuitChanged { queue, circuit } => {
             put((CIRCUIT_CHANGED, queue.as_str(), circuit_v1(*circuit)), out);
         }
+        Event::BodyReplaced { job } => {
+            debug_assert_eq!(job.len, 1, "one job gets one body");
+            put((BODY_REPLACED, job.first.0), out);
+        }
         Event::Moved { jobs, to, at } => put((MOVED, IdsRef(jobs), to.as_str(), at.0), out),
         Event::QueueForgotten { queue } => put((QUEUE_FORGOTTEN, queue.as_str()), out),
         Event::Schedule { name, change } => {
@@ -345,6 +350,7 @@ fn read_other(kind: u8, reader: &mut Reader<'_>) -> Result<Event, DecodeError> {
             Event::Postponed { jobs, due: from_moment(due) }
         }
         DELETED => Event::Deleted { jobs: reader.take::<IdsV1>()?.0 },
+        BODY_REPLACED => Event::BodyReplaced { job: RangeV1(reader.take()?, 1).try_into()? },
         MOVED => {
             let (IdsV1(jobs), to, at): (_, &str, u64) = reader.take()?;
             Event::Moved { jobs, to: QueueName::new(to)?, at: Time(at) }

@@ -153,6 +153,7 @@ fn the_bytes_of_a_commit_are_these() {
             Event::Deferred { job, at, error: "no".into(), exit: None, due: Time(10) },
         ],
         bodies: vec![Bytes::from_static(b"a"), Bytes::from_static(b"bc")],
+        replaced: Vec::new(),
         envelopes: vec![(IdRange::new(JobId(3), 2), Bytes::from_static(b"e"))],
     };
     let mut bytes = Vec::new();
@@ -184,7 +185,7 @@ fn a_commit_whose_blobs_do_not_fit_its_events_is_told() {
     assert_eq!(commit(false, 3, &[]), Ok(()));
     assert_eq!(commit(true, 3, &[(5, 1), (6, 2)]), Ok(()));
     for (has_envelope, bodies, envelopes, told) in [
-        (false, 2, &[][..], "3 jobs have 2 bodies"),
+        (false, 2, &[][..], "3 jobs get 2 bodies"),
         (true, 3, &[(5, 2)], "job 7 has no envelope"),
         (false, 3, &[(5, 1)], "from 5 on have an envelope"),
         (true, 3, &[(5, 4)], "from 5 on have an envelope"),

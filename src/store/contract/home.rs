@@ -84,6 +84,7 @@ impl Tried {
                 self.recent.push_bodies(*jobs, &mut arrivals);
             }
         }
+        self.recent.push_replaced(&commit.events, &mut arrivals);
     }
 
     fn end(&self) -> u64 {
@@ -98,11 +99,12 @@ impl Tried {
             let row = BlockRow::new(commit, state.runs(block_range(block)));
             let live = row.mask();
             match live {
-                0 => BlockRows { block, row: None, blobs: ByKind::default() },
+                0 => BlockRows { block, row: None, blobs: ByKind::default(), replaces: false },
                 _ => BlockRows {
                     block,
                     row: Some((row.encode(), live)),
                     blobs: ByKind::of(|kind| self.recent.of_block(kind, block, live)),
+                    replaces: self.recent.replaces(block),
                 },
             }
         });
@@ -163,7 +165,7 @@ impl Tried {
         for kind in Blob::ALL {
             for (id, job) in &jobs {
                 let found = find(&home.blobs(kind, *id).unwrap(), *id);
-                assert_eq!(found, Workload::blob(kind, *id, job), "job {id}");
+                assert_eq!(found, self.work.blob(kind, *id, job), "job {id}");
             }
             let next = self.work.state.next_id();
             assert_eq!(find(&home.blobs(kind, next).unwrap(), next), None);
@@ -186,7 +188,7 @@ impl Tried {
         for (block, row) in rows {
             let mask = crate::store::codec::row_mask(&row).unwrap();
             let id = JobId(block * BLOCK + u64::from(mask.trailing_zeros()));
-            assert_eq!(find(&reader.blobs(Blob::Body, id).unwrap(), id), Some(Workload::body(id)));
+            assert_eq!(find(&reader.blobs(Blob::Body, id).unwrap(), id), Some(self.work.body_of(id)));
         }
     }
 }

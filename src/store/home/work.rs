@@ -35,6 +35,8 @@ pub(crate) struct BlockRows {
     pub(crate) row: Option<(Vec<u8>, u64)>,
     /// Those of its blobs that are not in the home yet, in order.
     pub(crate) blobs: ByKind<Vec<Neighbours>>,
+    /// Whether some of its bodies take the place of others, which may be in the home.
+    pub(crate) replaces: bool,
 }
 
 impl BlockRows {
@@ -45,9 +47,13 @@ impl BlockRows {
             for neighbours in &self.blobs[kind] {
                 blobs.append(&mut neighbours.read()?);
             }
+            if self.replaces {
+                blobs.sort_by_key(|(id, _)| *id);
+            }
             Ok(blobs)
         })?;
-        Ok(BlockChange { block: self.block, row: self.row, blobs })
+        let BlockRows { block, row, replaces, .. } = self;
+        Ok(BlockChange { block, row, blobs, replaces })
     }
 }
 
@@ -70,4 +76,6 @@ pub(crate) struct BlockChange {
     pub(crate) row: Option<(Vec<u8>, u64)>,
     /// Blobs of its jobs that are not in the home yet, in order.
     pub(crate) blobs: ByKind<Vec<(JobId, Bytes)>>,
+    /// Whether some of its bodies take the place of others.
+    pub(crate) replaces: bool,
 }

@@ -8,13 +8,14 @@ mod bodies;
 mod envelopes;
 
 use super::blob::Blob;
-use super::codec::{CommitBlobs, split_blobs};
+use super::codec::{CommitBlobs, block_range, nth_blob, split_blobs};
 use super::error::BlobError;
 use super::log::Segment;
-use crate::core::{IdRange, Job, JobId};
+use crate::core::{Event, IdRange, Job, JobId};
 use bodies::RecentBodies;
 use bytes::Bytes;
 use envelopes::RecentEnvelopes;
+use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 
@@ -34,6 +35,8 @@ const SLOT_BYTES: usize = 96;
 pub(crate) struct Recent {
     bodies: RecentBodies,
     envelopes: RecentEnvelopes,
+    /// Bodies that took the place of others: few, so that each is one of its own, in the log where there is one.
+    replaced: BTreeMap<JobId, Neighbours>,
 }
 
 /// What a commit brings, and where it lies.
@@ -47,12 +50,53 @@ pub(crate) struct Arrivals<'a> {
 impl Recent {
     /// None yet; at most about `memory` bytes of bodies will be in memory, and a part of that of the rest.
     pub(crate) fn new(memory: usize) -> Recent {
-        Recent { bodies: RecentBodies::new(memory), envelopes: RecentEnvelopes::new(memory / ENVELOPES) }
+        let envelopes = RecentEnvelopes::new(memory / ENVELOPES);
+        Recent { bodies: RecentBodies::new(memory), envelopes, replaced: BTreeMap::new() }
     }
 
     /// Adds the bodies of jobs with greater ids than any before: the next ones of a commit.
     pub(crate) fn push_bodies(&mut self, jobs: IdRange, arrivals: &mut Arrivals<'_>) {
         self.bodies.push(jobs, arrivals);
+    }
+
+    /// Takes the bodies of a commit that take the place of others; they are behind those of its new jobs. Those of jobs
+    /// that it forgets go. Returns whose there are.
+    pub(crate) fn push_replaced(&mut self, events: &[Event], arrivals: &mut Arrivals<'_>) -> Vec<JobId> {
+        let mut ids = Vec::new();
+        for (nth, event) in events.iter().enumerate() {
+            let Event::BodyReplaced { job } = event else { continue };
+            let (id, at) = (job.first, arrivals.blobs.bodies.taken() as u64);
+            let (count, bytes) = arrivals.blobs.bodies.take(1, 0);
+            assert!(count > 0, "each body that was replaced has another");
+            let is_gone = |event: &Event| event.forgotten().iter().any(|range| range.contains(id));
+            if events[nth + 1..].iter().any(is_gone) {
+                continue;
+            }
+            let source = match arrivals.place {
+                Some((segment, begin)) => Source::Log {
+                    segment: segment.clone(),
+                    at: begin + arrivals.blobs.places.bodies as u64 + at,
+                    len: u32::try_from(bytes.len()).expect("a commit has less than 4 GiB"),
+                    sum: crc32c::crc32c(bytes),
+                },
+                None => Source::Memory(Bytes::copy_from_slice(bytes)),
+            };
+            self.bodies.remove(id.into());
+            self.replaced.insert(id, Neighbours { first: id, here: 1, form: Form::List, source });
+            ids.push(id);
+        }
+        ids
+    }
+
+    /// Whether any body took the place of another.
+    pub(crate) fn replaces_any(&self) -> bool {
+        !self.replaced.is_empty()
+    }
+
+    /// Whether a body of this block took the place of another.
+    pub(crate) fn replaces(&self, block: u64) -> bool {
+        let range = block_range(block);
+        self.replaced.range(range.first..range.end()).next().is_some()
     }
 
     /// Adds all envelopes of a commit, whose jobs have greater ids than any before.
@@ -72,7 +116,7 @@ impl Recent {
     /// Whether a job's blob is among them.
     pub(crate) fn contains(&self, kind: Blob, id: JobId) -> bool {
         match kind {
-            Blob::Body => self.bodies.contains(id),
+            Blob::Body => self.replaced.contains_key(&id) || self.bodies.contains(id),
             Blob::Envelope => self.envelopes.contains(id),
         }
     }
@@ -80,7 +124,14 @@ impl Recent {
     /// A job's blob if it is in memory, else what must be read to get it.
     pub(crate) fn get(&self, kind: Blob, id: JobId) -> Option<Result<Bytes, Neighbours>> {
         match kind {
-            Blob::Body => self.bodies.get(id),
+            Blob::Body => match self.replaced.get(&id) {
+                None => self.bodies.get(id),
+                Some(Neighbours { source: Source::Memory(bytes), .. }) => {
+                    let body = nth_blob(bytes, 0).and_then(Result::ok);
+                    Some(Ok(body.expect("it is whole where it was written or decoded")))
+                }
+                Some(in_log) => Some(Err(in_log.clone())),
+            },
             Blob::Envelope => self.envelopes.get(id),
         }
     }
@@ -88,7 +139,15 @@ impl Recent {
     /// The blobs of a block's jobs, of those that are asked for: one bit a job.
     pub(crate) fn of_block(&self, kind: Blob, block: u64, wanted: u64) -> Vec<Neighbours> {
         match kind {
-            Blob::Body => self.bodies.of_block(block, wanted),
+            Blob::Body => {
+                let range = block_range(block);
+                let is_wanted = |id: JobId| wanted >> (id.0 - range.first.0) & 1 == 1;
+                let replaced = self.replaced.range(range.first..range.end());
+                let replaced = replaced.filter(|(id, _)| is_wanted(**id)).map(|(_, body)| body.clone());
+                let mut found = self.bodies.of_block(block, wanted);
+                found.extend(replaced);
+                found
+            }
             Blob::Envelope => self.envelopes.of_block(block, wanted),
         }
     }
@@ -114,7 +173,13 @@ impl Recent {
     /// The same of one kind.
     pub(crate) fn remove_of(&mut self, kind: Blob, range: IdRange) {
         match kind {
-            Blob::Body => self.bodies.remove(range),
+            Blob::Body => {
+                self.bodies.remove(range);
+                while let Some((id, _)) = self.replaced.range(range.first..range.end()).next() {
+                    let id = *id;
+                    self.replaced.remove(&id);
+                }
+            }
             Blob::Envelope => self.envelopes.remove(range),
         }
     }

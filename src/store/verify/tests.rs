@@ -159,7 +159,8 @@ fn jobs_without_a_body_are_told_one_by_one() {
         work.state.iter(all).flat_map(|(range, _)| range.iter().collect::<Vec<_>>()).map(|id| id.0).collect();
     assert!(lost.len() > 2);
     let home = SledRows::open(&dir.path().join("sled"), CACHE_BYTES).unwrap();
-    let change = crate::store::home::BlockChange { block: 1, row: None, blobs: Default::default() };
+    let change =
+        crate::store::home::BlockChange { block: 1, row: None, blobs: Default::default(), replaces: false };
     home.store_blobs(&change).unwrap();
     drop(home);
     let mut wanted: Vec<String> = lost.iter().map(|id| format!("job {id}: its body is missing")).collect();

@@ -18,7 +18,9 @@ impl Model {
                 Edit::Cancel | Edit::Bury => &[Scheduled, Ready, Leased],
                 Edit::Retry => &[Done, Dead, Cancelled, Expired],
                 Edit::Kick => &[Scheduled, Dead],
-                Edit::Delete | Edit::Move(_) => &[Scheduled, Ready, Done, Dead, Cancelled, Expired],
+                Edit::Delete | Edit::Move(_) | Edit::ReplaceBody(_) => {
+                    &[Scheduled, Ready, Done, Dead, Cancelled, Expired]
+                }
                 Edit::Prioritize(_) => &[Scheduled, Ready, Leased],
             };
             if !allowed.contains(&state) {
@@ -109,6 +111,7 @@ impl Model {
                 spec.options_mut().priority = *priority;
                 self.jobs[at].1.spec = Arc::new(spec);
             }
+            Edit::ReplaceBody(size) => self.jobs[at].1.size = *size,
             Edit::Move(_) => unreachable!("it is done before"),
         }
     }

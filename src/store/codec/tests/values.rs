@@ -115,9 +115,10 @@ pub(super) fn event() -> impl Strategy<Value = Event> {
         (one.clone(), time(), "\\PC{0,30}", exit(), next).prop_map(|(job, at, error, exit, next)| {
             Event::Failed { job, at, error: error.into(), exit, next }
         }),
-        (one, time(), "\\PC{0,30}", exit(), time()).prop_map(|(job, at, error, exit, due)| {
+        (one.clone(), time(), "\\PC{0,30}", exit(), time()).prop_map(|(job, at, error, exit, due)| {
             Event::Deferred { job, at, error: error.into(), exit, due }
         }),
+        one.prop_map(|job| Event::BodyReplaced { job }),
         (ids(), due()).prop_map(|(jobs, due)| Event::Released { jobs, due }),
         ids().prop_map(|jobs| Event::Interrupted { jobs }),
         ids().prop_map(|jobs| Event::Ripened { jobs }),
@@ -240,10 +241,10 @@ pub(super) fn commit() -> impl Strategy<Value = Commit> {
         });
         runs.zip(blobs).collect()
     });
-    (time(), events, blobs(), envelopes).prop_map(|(time, events, bodies, envelopes)| Commit {
-        time,
-        events,
-        bodies,
-        envelopes,
+    (time(), events, blobs(), envelopes).prop_map(|(time, events, mut bodies, envelopes)| {
+        let replaced = events.iter().filter(|event| matches!(event, Event::BodyReplaced { .. })).count();
+        bodies.resize(bodies.len().max(replaced), Bytes::new());
+        let replaced = bodies.split_off(bodies.len() - replaced);
+        Commit { time, events, bodies, replaced, envelopes }
     })
 }

@@ -50,6 +50,22 @@ impl Row {
     }
 }
 
+/// Blobs in as few rows as their size allows; a big one alone.
+fn in_rows(blobs: &[(JobId, Bytes)]) -> impl DoubleEndedIterator<Item = &[(JobId, Bytes)]> {
+    let (mut rest, mut rows) = (blobs, Vec::new());
+    while !rest.is_empty() {
+        let mut bytes = 0;
+        let fits = rest.iter().take_while(|(_, blob)| {
+            bytes += blob.len();
+            bytes <= PACKED_MAX
+        });
+        let (row, others) = rest.split_at(fits.count().max(1));
+        rows.push(row);
+        rest = others;
+    }
+    rows.into_iter()
+}
+
 impl Blobs {
     pub(super) fn open(database: &Db, kind: Blob, live: Arc<Live>) -> Result<Blobs, HomeError> {
         Ok(Blobs { kind, tree: database.open_tree(kind.tree())?, live })
@@ -64,15 +80,10 @@ impl Blobs {
     /// that no row has ids on both sides of another's key. For the same reason other rows from the first blob's on are
     /// removed, last: a checkpoint that was cut off has left them, and what is needed of them is in `blobs` again.
     pub(super) fn insert(&self, block: u64, blobs: &[(JobId, Bytes)]) -> Result<(), HomeError> {
-        let (mut rest, mut written) = (blobs, Vec::new());
-        while let Some((id, blob)) = rest.first() {
+        let mut written = Vec::new();
+        for row in in_rows(blobs) {
+            let (id, blob) = &row[0];
             debug_assert_eq!(block_of(*id), block, "blobs of one block at a time");
-            let mut bytes = 0;
-            let fits = rest.iter().take_while(|(_, blob)| {
-                bytes += blob.len();
-                bytes <= PACKED_MAX
-            });
-            let (row, others) = rest.split_at(fits.count().max(1));
             if blob.len() > PACKED_MAX {
                 for (piece, part) in pieces(blob) {
                     self.put(blob_key(*id, piece), encode_piece(blob.len(), part))?;
@@ -82,8 +93,46 @@ impl Blobs {
                 self.put(blob_key(*id, 0), self.encode(*id, row))?;
                 written.push(blob_key(*id, 0));
             }
-            rest = others;
         }
+        self.keep_only(block, &written)
+    }
+
+    /// The same where some of them take the place of others: the small ones of the block that live are written anew, since rows
+    /// are found by the nearest key; big ones have rows of their own. The last row goes first: what a row that is written over
+    /// has besides is in one behind it by then, whenever it is read, and wherever a crash ends this.
+    pub(super) fn replace(&self, block: u64, live: u64, new: &[(JobId, Bytes)]) -> Result<(), HomeError> {
+        let is_new = |id: JobId| new.binary_search_by_key(&id, |(id, _)| *id).is_ok();
+        let stays = |id: JobId| live >> (id.0 - block_range(block).first.0) & 1 == 1 && !is_new(id);
+        let (mut all, mut big) = (new.to_vec(), Vec::new());
+        for row in self.block(block) {
+            let row = Row::decode(self.kind, row?)?;
+            match row.blobs {
+                BlobRow::Packed(blobs) => all.extend(blobs.into_iter().filter(|(id, _)| stays(*id))),
+                BlobRow::Piece { .. } if stays(row.first) => big.push(blob_key(row.first, row.piece)),
+                BlobRow::Piece { .. } => {}
+            }
+        }
+        all.sort_by_key(|(id, _)| *id);
+        // No row has ids on both sides of a big one.
+        let is_between = |key: &[u8; 10], (one, other): (JobId, JobId)| {
+            blob_key_parts(key).is_some_and(|(id, _)| one < id && id < other)
+        };
+        let parts =
+            all.chunk_by(|(one, _), (other, _)| !big.iter().any(|key| is_between(key, (*one, *other))));
+        let mut written = big.clone();
+        for row in parts.flat_map(in_rows).collect::<Vec<_>>().into_iter().rev() {
+            let (id, blob) = &row[0];
+            if blob.len() > PACKED_MAX {
+                for (piece, part) in pieces(blob).collect::<Vec<_>>().into_iter().rev() {
+                    self.put(blob_key(*id, piece), encode_piece(blob.len(), part))?;
+                    written.push(blob_key(*id, piece));
+                }
+            } else {
+                self.put(blob_key(*id, 0), self.encode(*id, row))?;
+                written.push(blob_key(*id, 0));
+            }
+        }
+        written.sort_unstable();
         self.keep_only(block, &written)
     }
 

@@ -143,7 +143,10 @@ impl SledRows {
     pub(crate) fn store_blobs(&self, change: &BlockChange) -> Result<(), HomeError> {
         self.write(|trees| {
             trees.tally.begin(&trees.meta)?;
-            trees.blobs.iter().try_for_each(|(kind, blobs)| match change.row {
+            trees.blobs.iter().try_for_each(|(kind, blobs)| match &change.row {
+                Some((_, live)) if change.replaces && kind == Blob::Body => {
+                    blobs.replace(change.block, *live, &change.blobs[kind])
+                }
                 Some(_) => blobs.insert(change.block, &change.blobs[kind]),
                 None => blobs.remove_block(change.block),
             })

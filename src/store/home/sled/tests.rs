@@ -21,7 +21,7 @@ fn change(block: u64, ids: &[u64], bodies: &[(u64, usize)]) -> BlockChange {
     let row = BlockRow::new(CommitNo(1), runs);
     let mut blobs = ByKind::default();
     blobs[Blob::Body] = bodies.iter().map(|(id, len)| (JobId(*id), body(*id, *len))).collect();
-    BlockChange { block, row: (!ids.is_empty()).then(|| (row.encode(), row.mask())), blobs }
+    BlockChange { block, row: (!ids.is_empty()).then(|| (row.encode(), row.mask())), blobs, replaces: false }
 }
 
 fn body(id: u64, len: usize) -> Bytes {
@@ -137,7 +137,8 @@ fn the_largest_rows_make_no_blob() {
     }
     let row = vec![b'x'; ROW_MAX];
     for block in 0..60 {
-        let change = BlockChange { block, row: Some((row.clone(), 1)), blobs: ByKind::default() };
+        let change =
+            BlockChange { block, row: Some((row.clone(), 1)), blobs: ByKind::default(), replaces: false };
         home.with(|trees| Ok(trees.jobs.insert(block.to_be_bytes(), change.row.unwrap().0)?)).unwrap();
     }
     home.finish(&MetaRow::default()).unwrap();
