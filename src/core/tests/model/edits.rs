@@ -38,11 +38,13 @@ impl Model {
                 results.push(moved);
                 continue;
             }
+            // Another size is a change that is seen, like those that the job itself goes through.
+            let is_same = matches!(edit, Edit::ReplaceBody(size) if self.jobs[at].1.size == *size);
             self.edit_one(edit, at);
-            changed.push(at);
+            changed.extend((!is_same).then_some(at));
             results.push(Ok(()));
         }
-        if matches!(edit, Edit::Cancel | Edit::Move(_)) {
+        if matches!(edit, Edit::Cancel | Edit::Move(_) | Edit::ReplaceBody(_)) {
             self.trim(&changed);
         }
         Outcome::Edited(results)
