@@ -29,7 +29,7 @@ const RETRIES: [(&str, Retries); 3] =
 /// Reads all of them; what is not there is as in `or`.
 pub(super) fn read(section: &mut Section<'_>, or: QueueSettings, report: &mut Report<'_>) -> QueueSettings {
     let keep = section.section(report, "keep");
-    let (keep_done, keep_dead, keep_done_max) = keeps(keep, &or, report);
+    let (keep_done, keep_dead, keep_done_max, keep_dead_max) = keeps(keep, &or, report);
     let (circuit_failures, circuit_probe) = circuit(section.section(report, "circuit"), &or, report);
     let settings = QueueSettings {
         lease: section.duration(report, "lease").unwrap_or(or.lease),
@@ -44,6 +44,7 @@ pub(super) fn read(section: &mut Section<'_>, or: QueueSettings, report: &mut Re
         keep_done,
         keep_done_max,
         keep_dead,
+        keep_dead_max,
         backlog: section.count(report, "backlog", 0..=WHOLE_MAX).unwrap_or(or.backlog),
         backlog_bytes: section.size(report, "backlog_bytes", 0..=WHOLE_MAX).unwrap_or(or.backlog_bytes),
         full: full(section, report).unwrap_or(or.full),
@@ -125,7 +126,11 @@ fn number(section: &mut Section<'_>, report: &mut Report<'_>, key: &'static str,
     section.count(report, key, 1..=u64::from(u32::MAX)).map_or(default, |n| n as u32)
 }
 
-fn keeps(mut section: Section<'_>, or: &QueueSettings, report: &mut Report<'_>) -> (Keep, Keep, u64) {
+fn keeps(
+    mut section: Section<'_>,
+    or: &QueueSettings,
+    report: &mut Report<'_>,
+) -> (Keep, Keep, u64, Option<u32>) {
     let done = keep(&mut section, report, "done").unwrap_or(or.keep_done);
     let dead = keep(&mut section, report, "dead").unwrap_or(or.keep_dead);
     if section.has("dead") && dead == Keep::No {
@@ -133,8 +138,9 @@ fn keeps(mut section: Section<'_>, or: &QueueSettings, report: &mut Report<'_>) 
         report.warn(section.at("dead"), &section.name("dead"), message);
     }
     let done_max = section.count(report, "done_max", 0..=WHOLE_MAX).unwrap_or(or.keep_done_max);
+    let dead_max = limit(&mut section, report, "dead_max").unwrap_or(or.keep_dead_max);
     section.finish(report);
-    (done, dead, done_max)
+    (done, dead, done_max, dead_max)
 }
 
 fn keep(section: &mut Section<'_>, report: &mut Report<'_>, key: &'static str) -> Option<Keep> {
@@ -256,6 +262,7 @@ pub fn show_setting(setting: Setting) -> String {
         Setting::Concurrency(most)
         | Setting::PerKey(most)
         | Setting::Weight(most)
+        | Setting::KeepDeadMax(most)
         | Setting::CircuitFailures(most) => limit(most),
         Setting::Rate(rate) => rate.map_or_else(|| "none".to_owned(), |rate| rate.to_string()),
     }

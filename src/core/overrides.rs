@@ -72,6 +72,7 @@ settings! {
     KeepDone(Keep): keep_done, "keep.done";
     KeepDoneMax(u64): keep_done_max, "keep.done_max";
     KeepDead(Keep): keep_dead, "keep.dead";
+    KeepDeadMax(Option<u32>): keep_dead_max, "keep.dead_max";
     Backlog(u64): backlog, "backlog";
     BacklogBytes(u64): backlog_bytes, "backlog_bytes";
     Full(Full): full, "full";

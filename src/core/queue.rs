@@ -427,10 +427,15 @@ fn remove_from(index: &mut BTreeMap<Priority, RangeSet>, priority: Priority, ran
     }
 }
 
+/// Whether a job holds its unique key after its end, and so gives way to nobody.
+pub(super) fn holds_on(job: &Job) -> bool {
+    job.spec.unique.is_some() && matches!(job.spec.unique_while, UniqueWhile::Kept(_))
+}
+
 /// Since when a job is kept that is done, cancelled or expired, and may give way to others: one that holds its unique key
 /// may not.
 pub(super) fn kept_since(job: &Job) -> Option<Time> {
-    if job.spec.unique.is_some() && matches!(job.spec.unique_while, UniqueWhile::Kept(_)) {
+    if holds_on(job) {
         return None;
     }
     match job.state() {

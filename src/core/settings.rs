@@ -75,6 +75,8 @@ pub struct QueueSettings {
     pub keep_done_max: u64,
     /// How long dead jobs are kept.
     pub keep_dead: Keep,
+    /// The most dead jobs kept; those that were submitted first give way. `None` for no limit.
+    pub keep_dead_max: Option<u32>,
     /// The most jobs that may wait; 0 for no limit.
     pub backlog: u64,
     /// The most bytes that their bodies may have; 0 for no limit.
@@ -123,6 +125,7 @@ impl Default for QueueSettings {
             keep_done: Keep::No,
             keep_done_max: 100_000,
             keep_dead: Keep::Forever,
+            keep_dead_max: None,
             backlog: 0,
             backlog_bytes: 0,
             full: Full::Reject,

@@ -291,6 +291,7 @@ impl Workload {
                 }
                 SettingKey::Concurrency => Setting::Concurrency(limit(draw)),
                 SettingKey::Weight => Setting::Weight(limit(draw)),
+                SettingKey::KeepDeadMax => Setting::KeepDeadMax(limit(draw)),
                 SettingKey::PerKey => Setting::PerKey(limit(draw)),
                 SettingKey::CircuitFailures => Setting::CircuitFailures(limit(draw)),
                 SettingKey::CircuitProbe => Setting::CircuitProbe(time(draw)),

@@ -77,7 +77,7 @@ fn they_are_shown_as_they_are_read() {
 #[test]
 fn a_name_is_a_setting_or_a_table_of_them() {
     assert_eq!(setting_keys("rate"), Ok(vec![SettingKey::Rate]));
-    let keep = [SettingKey::KeepDone, SettingKey::KeepDoneMax, SettingKey::KeepDead];
+    let keep = [SettingKey::KeepDone, SettingKey::KeepDoneMax, SettingKey::KeepDead, SettingKey::KeepDeadMax];
     assert_eq!(setting_keys("keep"), Ok(keep.to_vec()));
     assert!(setting_keys("concurency").unwrap_err().contains("did you mean `concurrency`?"));
     assert!(setting_keys("").unwrap_err().contains("known here are priority, lease"));

@@ -3,22 +3,30 @@
 use super::Decision;
 use crate::core::change::{Change, Observer, QueueChange, Recorder};
 use crate::core::event::Event;
-use crate::core::ids::first;
-use crate::core::job::QueueName;
-use crate::core::queue::kept_since;
+use crate::core::ids::{IdRange, Ids, first};
+use crate::core::job::{Job, QueueName, StateKind};
+use crate::core::queue::{holds_on, kept_since};
 
-/// Sees in which queues jobs have ended that are kept, dead ones aside, and passes all changes on.
+/// At most so many dead jobs are looked at to find some that may give way.
+const LOOKS_MAX: usize = 10_000;
+
+/// Sees in which queues jobs have ended that are kept and may give way, and passes all changes on.
 pub(super) struct SeesKept<'a, R> {
-    pub(super) kept_in: &'a mut Vec<QueueName>,
+    /// With whether they are dead.
+    pub(super) kept_in: &'a mut Vec<(QueueName, bool)>,
     pub(super) then: &'a mut R,
 }
 
 impl<R: Recorder> Observer for SeesKept<'_, R> {
     fn changed(&mut self, change: &Change<'_>) {
         let queue = &change.job.spec.queue;
-        let may_give_way = kept_since(change.job).is_some();
-        if may_give_way && !change.forgotten && !self.kept_in.contains(queue) {
-            self.kept_in.push(queue.clone());
+        let has_died = change.from != Some(StateKind::Dead) && is_dead(change.job);
+        let may_give_way = kept_since(change.job).is_some() || has_died;
+        if may_give_way
+            && !change.forgotten
+            && !self.kept_in.iter().any(|(known, dead)| (known, *dead) == (queue, has_died))
+        {
+            self.kept_in.push((queue.clone(), has_died));
         }
         self.then.changed(change);
     }
@@ -31,13 +39,41 @@ impl<R: Recorder> Observer for SeesKept<'_, R> {
 impl<R: Recorder> Decision<'_, R> {
     /// Lets the oldest go. Those that have ended just now are the youngest, but not spared.
     pub(super) fn limit_kept(&mut self) {
-        for name in std::mem::take(&mut self.kept_in) {
+        for (name, are_dead) in std::mem::take(&mut self.kept_in) {
             let Some(queue) = self.state().queue(&name) else { continue };
-            let over = queue.kept().saturating_sub(self.core.settings.of(&name).keep_done_max);
-            let jobs = first(queue.oldest_kept(), over);
+            let settings = self.core.settings.of(&name);
+            let jobs = match (are_dead, settings.keep_dead_max) {
+                (false, _) => first(queue.oldest_kept(), queue.kept().saturating_sub(settings.keep_done_max)),
+                (true, None) => continue,
+                (true, Some(most)) => {
+                    let dead = queue.counts().of(StateKind::Dead);
+                    self.first_dead(&name, dead.saturating_sub(u64::from(most)))
+                }
+            };
             if !jobs.is_empty() {
                 self.emit(Event::Deleted { jobs });
             }
         }
     }
+
+    /// So many dead jobs of a queue that may give way, those first that were submitted first.
+    fn first_dead(&self, name: &QueueName, count: u64) -> Ids {
+        let (mut jobs, mut left) = (Ids::new(), count);
+        let ranges = self.state().queue(name).into_iter().flat_map(|queue| queue.in_state(StateKind::Dead));
+        for (part, job) in ranges.flat_map(|range| self.state().iter(range)).take(LOOKS_MAX) {
+            if left == 0 {
+                break;
+            }
+            if !holds_on(job) {
+                let len = part.len.min(left);
+                jobs.push_range(IdRange::new(part.first, len));
+                left -= len;
+            }
+        }
+        jobs
+    }
+}
+
+fn is_dead(job: &Job) -> bool {
+    job.kind() == StateKind::Dead && !holds_on(job)
 }

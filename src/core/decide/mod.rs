@@ -96,7 +96,7 @@ struct Decision<'a, R> {
     moment: Moment,
     recorder: &'a mut R,
     /// The queues in which jobs have ended that are kept.
-    kept_in: Vec<QueueName>,
+    kept_in: Vec<(QueueName, bool)>,
 }
 
 impl<R: Recorder> Decision<'_, R> {

@@ -128,3 +128,19 @@ fn only_a_job_that_came_to_an_end_of_its_own_has_an_exit() {
     let exits = [1, 2, 3, 4].map(|id| world.job(id).exit());
     assert_eq!(exits, [Some(Exit::Status(3)), None, None, Some(Exit::Status(0))]);
 }
+
+/// Dead jobs are bounded by their number where somebody says so.
+#[test]
+fn of_dead_jobs_the_first_give_way() {
+    let mut world = World::new();
+    (world.settings().attempts, world.settings().keep_dead_max) = (1, Some(3));
+    world.submit(vec![group("q", 6)]);
+    for _ in 0..5 {
+        let leases = world.claim("q", 1);
+        world.fail(&leases, "no");
+    }
+    let dead: Vec<u64> = (1..=6).filter(|id| world.kind(*id) == Some(StateKind::Dead)).collect();
+    assert_eq!(dead, [3, 4, 5]);
+    world.edit(Edit::Bury, &[6]);
+    assert_eq!((world.kind(3), world.kind(6)), (None, Some(StateKind::Dead)));
+}

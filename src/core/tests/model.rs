@@ -35,6 +35,7 @@ fn probe_wait(settings: CircuitSettings, probes: u32) -> u64 {
 
 impl Model {
     pub(super) fn run(&mut self, command: &Command) -> Result<Outcome, Rejection> {
+        let dead: Vec<u64> = self.jobs.iter().filter(|(_, job)| is_dead(job)).map(|(id, _)| *id).collect();
         match command {
             Command::Submit { groups } => self.submit(groups),
             Command::Claim(claim) => self.claim(claim),
@@ -87,7 +88,10 @@ impl Model {
             #[allow(unreachable_patterns, reason = "commands that came later have tests of their own")]
             other => panic!("the model does not know {other:?}"),
         }
-        .inspect(|_| self.bury_the_forgotten())
+        .inspect(|_| {
+            self.trim_dead(&dead);
+            self.bury_the_forgotten();
+        })
     }
 
     fn submit(&mut self, groups: &[Group]) -> Result<Outcome, Rejection> {
@@ -450,6 +454,20 @@ impl Model {
         }
     }
 
+    /// In each queue in which jobs are dead that were not before, those that were submitted first give way.
+    fn trim_dead(&mut self, before: &[u64]) {
+        let new = self.jobs.iter().filter(|(id, job)| is_dead(job) && !holds_on(job) && !before.contains(id));
+        let names: Vec<QueueName> = new.map(|(_, job)| job.spec.queue.clone()).collect();
+        for name in names {
+            let Some(most) = self.settings.of(&name).keep_dead_max else { continue };
+            let dead = self.jobs.iter_mut().filter(|(_, job)| job.spec.queue == name && is_dead(job));
+            let dead: Vec<_> = dead.collect();
+            let over = dead.len().saturating_sub(most as usize);
+            let go = dead.into_iter().filter(|(_, job)| !holds_on(job)).take(over);
+            go.for_each(|(_, job)| job.state = JobState::Dead(FORGOTTEN));
+        }
+    }
+
     fn bury_the_forgotten(&mut self) {
         self.jobs.retain(|(_, job)| job.state != JobState::Dead(FORGOTTEN));
     }
@@ -538,6 +556,14 @@ fn remember(job: &mut Plain, at: u64, error: &str, exit: Option<Exit>) {
     if job.failures.len() > 3 {
         job.failures.remove(0);
     }
+}
+
+fn is_dead(job: &Plain) -> bool {
+    job.state.kind() == StateKind::Dead && job.state != JobState::Dead(FORGOTTEN)
+}
+
+fn holds_on(job: &Plain) -> bool {
+    job.spec.unique.is_some() && matches!(job.spec.unique_while, UniqueWhile::Kept(_))
 }
 
 fn waits(job: &Plain) -> bool {

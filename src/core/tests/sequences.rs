@@ -122,6 +122,7 @@ fn setting() -> impl Strategy<Value = Setting> {
         1 => (1..3u32).prop_map(Setting::Attempts),
         1 => prop::option::of(1..4u32).prop_map(Setting::Weight),
         1 => (0..2u64).prop_map(Setting::KeepDoneMax),
+        1 => most().prop_map(Setting::KeepDeadMax),
         1 => prop::sample::select(vec![Keep::No, Keep::Forever]).prop_map(Setting::KeepDone),
     ]
 }

@@ -26,6 +26,7 @@ const RATE: u8 = 14;
 const FULL: u8 = 15;
 const BACKLOG_BYTES: u8 = 16;
 const WEIGHT: u8 = 17;
+const KEEP_DEAD_MAX: u8 = 18;
 const CIRCUIT_FAILURES: u8 = 30;
 const CIRCUIT_PROBE: u8 = 31;
 
@@ -157,6 +158,7 @@ pub(super) fn put_overrides(overrides: &Overrides, out: &mut Vec<u8>) {
                 Setting::Full(full) => fields.put(FULL, (by, at, FullV1::from(full))),
                 Setting::Concurrency(most) => fields.put(CONCURRENCY, (by, at, most)),
                 Setting::Weight(weight) => fields.put(WEIGHT, (by, at, weight)),
+                Setting::KeepDeadMax(most) => fields.put(KEEP_DEAD_MAX, (by, at, most)),
                 Setting::PerKey(most) => fields.put(PER_KEY, (by, at, most)),
                 Setting::CircuitFailures(most) => fields.put(CIRCUIT_FAILURES, (by, at, most)),
                 Setting::CircuitProbe(time) => fields.put(CIRCUIT_PROBE, (by, at, DurationV1::from(time))),
@@ -197,6 +199,7 @@ fn read_setting(field: &Field<'_>) -> Result<(u32, u64, Setting), DecodeError> {
         CIRCUIT_FAILURES => value(field, |most| Ok(Setting::CircuitFailures(most)))?,
         CIRCUIT_PROBE => value(field, |time: DurationV1| Ok(Setting::CircuitProbe(time.try_into()?)))?,
         WEIGHT => value(field, |weight| Ok(Setting::Weight(weight)))?,
+        KEEP_DEAD_MAX => value(field, |most| Ok(Setting::KeepDeadMax(most)))?,
         PER_KEY => value(field, |most| Ok(Setting::PerKey(most)))?,
         RATE => {
             value(field, |rate: Option<RateV1>| Ok(Setting::Rate(rate.map(Rate::try_from).transpose()?)))?
