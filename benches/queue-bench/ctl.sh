@@ -23,7 +23,7 @@ postgres_user=
 start_one() {
     mkdir -p "$dir/data"
     case $mode in
-    musher/sync) exec "$musher" serve --data "$dir/data" --socket "$sock" --workers 0 ;;
+    musher/sync | musher:unique/sync) exec "$musher" serve --data "$dir/data" --socket "$sock" --workers 0 ;;
     musher:keyed/sync)
         printf '[queues.keyed]\nper_key = 1\n' > "$dir/conf"
         exec "$musher" serve --config "$dir/conf" --data "$dir/data" --socket "$sock" --workers 0 ;;

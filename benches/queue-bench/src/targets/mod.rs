@@ -15,6 +15,8 @@ pub fn open(protocol: &str, n: usize) -> Option<Box<dyn Target>> {
         "musher" => Box::new(musher::Musher::on("q")),
         // a key for each job, and one at a time of each (`per_key = 1` of the queue)
         "musher:keyed" => Box::new(musher::Musher::on("keyed").with_keys(100_000, n)),
+        // a unique key for each job
+        "musher:unique" => Box::new(musher::Musher::on("unique").with_unique_keys(n)),
         // another queue beside that one, for long runs
         "musher:standing" => Box::new(musher::Musher::on("standing")),
         "redis-list" => Box::new(redis::Redis::list(n)),

@@ -12,6 +12,7 @@ const UNWAIT: u8 = 0x15;
 
 const WELCOME: u8 = 0x81;
 const SUBMITTED: u8 = 0x90;
+const RECEIVED: u8 = 0x98;
 const JOBS: u8 = 0x91;
 const SETTLED: u8 = 0x92;
 const OK: u8 = 0x94;
@@ -19,10 +20,20 @@ const OK: u8 = 0x94;
 /// A lease as it stands on the wire: id and attempt.
 const LEASE: usize = 12;
 
+/// Which keys jobs have, each its own.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Keys {
+    None,
+    /// One of so many in all: those with the same run one after the other.
+    Ordered(u64),
+    /// A unique key that no other job has.
+    Unique,
+}
+
 pub struct Musher {
     queue: &'static str,
-    /// How many keys its jobs have, and the last one that was used; 0 for none.
-    keys: u64,
+    keys: Keys,
+    /// The next one.
     key: u64,
     last: u32,
     /// How many jobs a request under way is about.
@@ -31,12 +42,17 @@ pub struct Musher {
 
 impl Musher {
     pub fn on(queue: &'static str) -> Musher {
-        Musher { queue, keys: 0, key: 0, last: 0, sizes: HashMap::new() }
+        Musher { queue, keys: Keys::None, key: 0, last: 0, sizes: HashMap::new() }
     }
 
     /// The same with a key for each job, of so many in all; connection `n` begins with one of its own.
     pub fn with_keys(self, keys: u64, n: usize) -> Musher {
-        Musher { keys, key: n as u64 * 7919, ..self }
+        Musher { keys: Keys::Ordered(keys), key: n as u64 * 7919, ..self }
+    }
+
+    /// The same with a unique key for each job; connection `n` has some of its own.
+    pub fn with_unique_keys(self, n: usize) -> Musher {
+        Musher { keys: Keys::Unique, key: n as u64 * 1_000_000_000, ..self }
     }
 
     /// A submit of jobs that are alike but for their keys.
@@ -48,8 +64,12 @@ impl Musher {
             out.extend_from_slice(&(payloads.len() as u32).to_le_bytes());
             for (n, payload) in (first..).zip(payloads) {
                 text(out, queue);
-                out.extend_from_slice(&[1, 0, 9 | 0x80, 8]); // priority 0, the key
-                out.extend_from_slice(format!("{:08}", n % keys).as_bytes());
+                let (option, key) = match keys {
+                    Keys::Ordered(keys) => (9, format!("{:08}", n % keys)),
+                    Keys::Unique | Keys::None => (10, format!("{n:014}")),
+                };
+                out.extend_from_slice(&[1, 0, option | 0x80, key.len() as u8]); // priority 0, the key
+                out.extend_from_slice(key.as_bytes());
                 out.push(0);
                 out.extend_from_slice(&1u32.to_le_bytes());
                 out.extend_from_slice(&(payload.len() as u32).to_le_bytes());
@@ -85,7 +105,7 @@ impl Target for Musher {
     }
 
     fn put(&mut self, payloads: &[Vec<u8>], out: &mut Vec<u8>) {
-        if self.keys > 0 {
+        if self.keys != Keys::None {
             return self.put_keyed(payloads, out);
         }
         let queue = self.queue.as_bytes();
@@ -141,6 +161,12 @@ impl Target for Musher {
         let event = match kind {
             WELCOME | OK => Event::Ready,
             SUBMITTED => Event::Stored(jobs),
+            RECEIVED => {
+                if frame.0[4..].chunks(9).any(|receipt| receipt[8] != 0) {
+                    return bad(b"a job is not new");
+                }
+                Event::Stored(jobs)
+            }
             JOBS => match frame.jobs()? {
                 jobs if jobs.is_empty() => Event::Empty,
                 jobs => Event::Jobs(jobs),
