@@ -66,8 +66,9 @@ pub(crate) fn submit(rng: &mut Rng, batch: usize, at: Time) -> (Submit, Sent) {
         0 => Start::After(Duration::from_millis(rng.u64(1..10_000))),
         _ => Start::Now,
     };
-    let on_conflict = match rng.u32(..3) {
+    let on_conflict = match rng.u32(..4) {
         0 => OnConflict::Existing,
+        3 => OnConflict::Raise,
         1 => OnConflict::Debounce { max: Some(Duration::from_secs(5)) },
         _ => OnConflict::Reject,
     };

@@ -45,6 +45,8 @@ pub(super) enum UniqueWhile {
 pub(super) enum Conflict {
     /// Nothing: its id is printed
     Existing,
+    /// If it has not begun, it gets body, priority and start of this one, and keeps its id and place
+    Replace,
     /// If it waits, it gets the higher priority of both
     Raise,
     /// If it has not begun, it waits as long as this one would (--delay), again each time
@@ -86,6 +88,7 @@ impl UniqueArgs {
                 return Err("a longest delay (debounce max) is for jobs that are debounced".into());
             }
             Conflict::Existing => OnConflict::Existing,
+            Conflict::Replace => OnConflict::Replace,
             Conflict::Raise => OnConflict::Raise,
             Conflict::Reject => OnConflict::Reject,
         };

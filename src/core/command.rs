@@ -191,6 +191,8 @@ pub enum OnConflict {
     /// Nothing: the answer says which one it is.
     #[default]
     Existing,
+    /// The other one, if it has not begun, gets body, priority and start of the new one; it keeps its id and its place.
+    Replace,
     /// The other one, if it waits, gets the higher priority of both.
     Raise,
     /// The other one, if it has not begun, runs as late as the new one would, but at most this time after its arrival.
@@ -211,12 +213,14 @@ pub enum Receipt {
     Existing(JobId),
     /// This one holds its unique key, and has changed.
     Changed(JobId),
+    /// This one holds its unique key, and has its body now.
+    Replaced(JobId),
 }
 
 impl Receipt {
     /// The job that is there now.
     pub fn id(self) -> JobId {
-        let (Receipt::New(id) | Receipt::Existing(id) | Receipt::Changed(id)) = self;
+        let (Receipt::New(id) | Receipt::Existing(id) | Receipt::Changed(id) | Receipt::Replaced(id)) = self;
         id
     }
 }

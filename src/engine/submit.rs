@@ -92,6 +92,12 @@ impl<S: Store> Engine<S> {
                 Answer::Submitted(ids)
             }
             Outcome::Received(receipts) => {
+                for (receipt, body) in receipts.iter().zip(&contents.bodies) {
+                    if let Receipt::Replaced(id) = receipt {
+                        self.content_bytes += body.len();
+                        self.replaced.push((*id, body.clone()));
+                    }
+                }
                 contents.retain_new(&receipts);
                 let first = receipts.iter().find(|receipt| matches!(receipt, Receipt::New(_)));
                 if let Some(first) = first {

@@ -40,6 +40,8 @@ pub enum OnConflict {
     /// Nothing: the answer says which one it is.
     #[default]
     Existing,
+    /// The other one, if it has not begun, gets body, priority and start of this one; it keeps its id and its place.
+    Replace,
     /// The other one, if it waits, gets the higher priority of both.
     Raise,
     /// The other one, if it has not begun, runs as late as this one would, but not later than so many milliseconds after its
@@ -57,6 +59,7 @@ impl OnConflict {
     const RAISE: u8 = 1;
     const DEBOUNCE: u8 = 2;
     const REJECT: u8 = 3;
+    const REPLACE: u8 = 4;
 }
 
 /// What became of one job of a submit.
@@ -88,6 +91,7 @@ pub(super) fn put_unique(out: &mut Vec<u8>, unique: &Unique) {
     }
     let (number, max_ms) = match unique.on_conflict {
         OnConflict::Existing => return,
+        OnConflict::Replace => (OnConflict::REPLACE, None),
         OnConflict::Raise => (OnConflict::RAISE, None),
         OnConflict::Debounce { max_ms } => (OnConflict::DEBOUNCE, max_ms),
         OnConflict::Reject => (OnConflict::REJECT, None),
@@ -127,7 +131,8 @@ pub(super) fn get_unique(
                 OnConflict::RAISE => OnConflict::Raise,
                 OnConflict::DEBOUNCE => OnConflict::Debounce { max_ms: None },
                 OnConflict::REJECT => OnConflict::Reject,
-                number => return Err(Malformed(format!("way {number} of a conflict: 0 to 3 are known"))),
+                OnConflict::REPLACE => OnConflict::Replace,
+                number => return Err(Malformed(format!("way {number} of a conflict: 0 to 4 are known"))),
             }
         }
         (_, OnConflict::Debounce { .. }) => {

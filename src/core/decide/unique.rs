@@ -7,6 +7,7 @@ use crate::core::event::Event;
 use crate::core::ids::JobId;
 use crate::core::job::{Attempt, Job, Key, QueueName, StateKind};
 use crate::core::rejection::Rejection;
+use crate::core::time::Time;
 use std::collections::HashSet;
 use std::time::Duration;
 
@@ -73,8 +74,12 @@ impl<R: Recorder> Decision<'_, R> {
     /// Another job has the key. It is changed only for one who may change it.
     fn conflict(&mut self, group: &Group, id: JobId) -> Receipt {
         let job = self.state().job(id).filter(|job| self.sight.sees(&job.spec));
+        if group.on_conflict == OnConflict::Replace && job.is_some_and(has_not_begun) {
+            self.replace(id, group);
+            return Receipt::Replaced(id);
+        }
         let event = job.and_then(|job| match group.on_conflict {
-            OnConflict::Existing | OnConflict::Reject => None,
+            OnConflict::Existing | OnConflict::Replace | OnConflict::Reject => None,
             OnConflict::Raise => raised(id, job, group),
             OnConflict::Debounce { max } => self.postponed(id, job, group, max),
         });
@@ -87,19 +92,45 @@ impl<R: Recorder> Decision<'_, R> {
         }
     }
 
+    /// It is what the new one would have been: its body, which the commit has, its priority, and when it may run.
+    fn replace(&mut self, id: JobId, group: &Group) {
+        self.emit(Event::BodyReplaced { job: id.into() });
+        self.count_another(id, group.size);
+        let (now, priority) = (self.moment.now, group.spec.priority);
+        let Some(job) = self.state().job(id) else { return };
+        let (due, has_another) = (starts(group, now).max(now), job.spec.priority != priority);
+        let waits_longer = job.kind() == StateKind::Scheduled || due > now;
+        let is_put_off = waits_longer && job.due() != Some(due);
+        if has_another {
+            self.emit(Event::Prioritized { jobs: id.into(), priority });
+        }
+        if is_put_off {
+            self.emit(Event::Postponed { jobs: id.into(), due });
+        }
+    }
+
     /// It runs as late as the new one would, but never later than `max` after its arrival.
     fn postponed(&self, id: JobId, job: &Job, group: &Group, max: Option<Duration>) -> Option<Event> {
         let now = self.moment.now;
-        let wanted = match group.start {
-            Start::Now => now,
-            Start::After(delay) => now.plus(delay),
-            Start::At(time) => time,
-        };
+        let wanted = starts(group, now);
         let due = max.map_or(wanted, |max| wanted.min(job.submitted_at().plus(max)));
         let waits_longer = job.kind() == StateKind::Scheduled || due > now;
-        let changes = waits(job) && job.attempt() == Attempt(0) && waits_longer && job.due() != Some(due);
+        let changes = has_not_begun(job) && waits_longer && job.due() != Some(due);
         changes.then(|| Event::Postponed { jobs: id.into(), due })
     }
+}
+
+/// When the jobs of a group may run.
+fn starts(group: &Group, now: Time) -> Time {
+    match group.start {
+        Start::Now => now,
+        Start::After(delay) => now.plus(delay),
+        Start::At(time) => time,
+    }
+}
+
+fn has_not_begun(job: &Job) -> bool {
+    waits(job) && job.attempt() == Attempt(0)
 }
 
 fn waits(job: &Job) -> bool {

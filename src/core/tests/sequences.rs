@@ -77,6 +77,7 @@ fn new_group() -> impl Strategy<Value = Group> {
     let on_conflict = prop_oneof![
         Just(OnConflict::Existing),
         Just(OnConflict::Raise),
+        Just(OnConflict::Replace),
         prop::option::of(wait()).prop_map(|max| OnConflict::Debounce { max }),
         Just(OnConflict::Reject),
     ];
@@ -226,7 +227,7 @@ impl Promises {
                             assert!(id.0 > self.newest_id, "ids are never used twice");
                             self.newest_id = id.0;
                         }
-                        Receipt::Existing(id) | Receipt::Changed(id) => {
+                        Receipt::Existing(id) | Receipt::Changed(id) | Receipt::Replaced(id) => {
                             assert!(job_in(after, *id).is_some(), "who holds a unique key is there");
                         }
                     }

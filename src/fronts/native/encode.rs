@@ -105,7 +105,7 @@ fn receipt(receipt: Receipt) -> wire::Receipt {
     let what = match receipt {
         Receipt::New(_) => wire::Received::New,
         Receipt::Existing(_) => wire::Received::Existing,
-        Receipt::Changed(_) => wire::Received::Changed,
+        Receipt::Changed(_) | Receipt::Replaced(_) => wire::Received::Changed,
     };
     wire::Receipt { id: receipt.id().0, what }
 }

@@ -214,6 +214,7 @@ fn unique(
     };
     let on_conflict = match unique.on_conflict {
         wire::OnConflict::Existing => OnConflict::Existing,
+        wire::OnConflict::Replace => OnConflict::Replace,
         wire::OnConflict::Raise => OnConflict::Raise,
         wire::OnConflict::Debounce { .. } if start == Start::Now => {
             let message =

@@ -36,6 +36,7 @@ fn unique() -> impl Strategy<Value = Unique> {
     let on_conflict = prop_oneof![
         Just(OnConflict::Existing),
         Just(OnConflict::Raise),
+        Just(OnConflict::Replace),
         any::<Option<u64>>().prop_map(|max_ms| OnConflict::Debounce { max_ms }),
         Just(OnConflict::Reject),
     ];

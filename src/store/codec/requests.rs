@@ -13,6 +13,7 @@ const RECEIVED: u8 = 1;
 const NEW: u8 = 0;
 const EXISTING: u8 = 1;
 const CHANGED: u8 = 2;
+const REPLACED: u8 = 3;
 
 /// The length of a page's number in the key of its row.
 const PAGE_LEN: usize = size_of::<PageNo>();
@@ -28,6 +29,7 @@ pub(super) fn put_done(done: &DoneRequest, out: &mut Vec<u8>) {
                     Receipt::New(_) => NEW,
                     Receipt::Existing(_) => EXISTING,
                     Receipt::Changed(_) => CHANGED,
+                    Receipt::Replaced(_) => REPLACED,
                 };
                 put((what, receipt.id().0), out);
             }
@@ -46,6 +48,7 @@ pub(super) fn read_done(reader: &mut Reader<'_>) -> Result<DoneRequest, DecodeEr
                     NEW => Ok(Receipt::New(JobId(id))),
                     EXISTING => Ok(Receipt::Existing(JobId(id))),
                     CHANGED => Ok(Receipt::Changed(JobId(id))),
+                    REPLACED => Ok(Receipt::Replaced(JobId(id))),
                     _ => Err(DecodeError::Value("a receipt")),
                 }
             };

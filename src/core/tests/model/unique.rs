@@ -62,6 +62,15 @@ impl Model {
         let (due, now) = (self.starts(group).max(self.now), self.now);
         let (id, job) = (JobId(self.jobs[at].0), &mut self.jobs[at].1);
         match group.on_conflict {
+            OnConflict::Replace if waits(job) && job.attempt == Attempt(0) => {
+                let mut spec = (*job.spec).clone();
+                spec.options_mut().priority = group.spec.priority;
+                job.spec = Arc::new(spec);
+                if due > now || job.state != JobState::Ready {
+                    job.state = JobState::Scheduled { due: Time(due) };
+                }
+                return Receipt::Replaced(id);
+            }
             OnConflict::Raise if waits(job) && group.spec.priority < job.spec.priority => {
                 let mut spec = (*job.spec).clone();
                 spec.options_mut().priority = group.spec.priority;

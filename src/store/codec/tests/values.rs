@@ -78,6 +78,7 @@ pub(super) fn done_request() -> impl Strategy<Value = DoneRequest> {
         (1u64..1 << 40).prop_map(|id| Receipt::New(JobId(id))),
         (1u64..1 << 40).prop_map(|id| Receipt::Existing(JobId(id))),
         (1u64..1 << 40).prop_map(|id| Receipt::Changed(JobId(id))),
+        (1u64..1 << 40).prop_map(|id| Receipt::Replaced(JobId(id))),
     ];
     let receipts = prop::collection::vec(receipt, 0..4).prop_map(Vec::into_boxed_slice);
     let answer =
