@@ -155,6 +155,39 @@ fn a_conflict_that_is_refused_says_which_job_it_is() {
     });
 }
 
+/// The last one counts, over crashes too, and whatever was in the same submit.
+#[test]
+fn a_job_that_waits_is_replaced_with_its_body() {
+    block_on(async {
+        let home = Home::new("");
+        let mut daemon = home.serve().await;
+        let say = |body: &str| group("k", body, Held::Unfinished, OnConflict::Replace);
+        let plain = |body: &str| SubmitGroup {
+            options: JobOptions { queue: "q".into(), ..JobOptions::default() },
+            bodies: vec![body.to_owned().into()],
+        };
+        for round in 0..3 {
+            let [one, two, other] = ["one", "two", "other"].map(|word| format!("{word} of {round}"));
+            let receipts = daemon.client.submit(vec![say(&one), plain(&other), say(&two)]).await.unwrap();
+            let ids: Vec<u64> = receipts.iter().map(|receipt| receipt.id).collect();
+            assert_eq!(ids, [1, round + 2, 1]);
+            assert_eq!(daemon.client.body(1).await.unwrap(), two);
+            if round > 0 {
+                daemon.kill().await;
+                daemon = home.serve().await;
+            }
+            assert_eq!(daemon.client.body(1).await.unwrap(), two);
+            assert_eq!(daemon.client.body(round + 2).await.unwrap(), other);
+        }
+        let job = daemon.claim("q", true, 0).await.unwrap();
+        assert_eq!((job.lease.id, &job.body[..]), (1, &b"two of 2"[..]));
+        let receipts = daemon.client.submit(vec![say("late")]).await.unwrap();
+        let receipt = receipts.iter().next().unwrap();
+        assert_eq!((receipt.id, receipt.what), (1, Received::Existing), "it runs");
+        daemon.stop().await;
+    });
+}
+
 /// A submit that waits does so for the job that is there.
 #[test]
 fn who_waits_for_a_job_that_is_not_new_waits_for_the_one_that_is_there() {

@@ -176,6 +176,37 @@ fn a_conflict_can_put_the_one_that_waits_off() {
 }
 
 #[test]
+fn a_conflict_can_replace_the_one_that_waits() {
+    let mut world = World::new();
+    let replace = |priority, start| {
+        let mut group = Group { start, ..one(1, UniqueWhile::Unfinished, OnConflict::Replace) };
+        let mut spec = (*group.spec).clone();
+        spec.options_mut().priority = Priority(priority);
+        group.spec = spec.into();
+        group
+    };
+    let replaced = [Receipt::Replaced(JobId(1))];
+    assert_eq!(submit(&mut world, &[replace(7, Start::After(secs(60)))]), [new(1)]);
+    assert_eq!(submit(&mut world, &[replace(9, Start::Now)]), replaced);
+    assert!(world.fresh().contains(&Event::BodyReplaced { job: JobId(1).into() }));
+    world.run(Command::Tick).unwrap();
+    let job = world.core.state.job(JobId(1)).unwrap();
+    assert_eq!((job.state(), job.spec.priority), (JobState::Ready, Priority(9)));
+    // It waits again if that is what is asked for, and what is the same already stays.
+    assert_eq!(submit(&mut world, &[replace(9, Start::After(secs(5)))]), replaced);
+    let due = world.now.plus(secs(5));
+    assert_eq!(world.core.state.job(JobId(1)).unwrap().state(), JobState::Scheduled { due });
+    assert_eq!(submit(&mut world, &[replace(9, Start::After(secs(5)))]), replaced);
+    assert_eq!(world.fresh(), [Event::BodyReplaced { job: JobId(1).into() }]);
+    // One that has begun is left as it is.
+    world.now = due;
+    world.run(Command::Tick).unwrap();
+    world.claim("q", 1);
+    assert_eq!(submit(&mut world, &[replace(1, Start::Now)]), [there(1)]);
+    assert!(world.fresh().is_empty());
+}
+
+#[test]
 fn a_conflict_can_refuse_the_whole_submit() {
     let mut world = World::new();
     let reject = |n| one(n, UniqueWhile::Unfinished, OnConflict::Reject);

@@ -113,8 +113,17 @@ impl Model {
                 spec.options_mut().priority = *priority;
                 self.jobs[at].1.spec = Arc::new(spec);
             }
-            Edit::ReplaceBody(size) => self.jobs[at].1.size = *size,
+            Edit::ReplaceBody(size) => self.count_another(at, *size),
             Edit::Move(_) => unreachable!("it is done before"),
+        }
+    }
+
+    /// A job has another body: its size counts where sizes do, or did when it came.
+    pub(super) fn count_another(&mut self, at: usize, size: Size) {
+        let all = self.settings.total_backlog_bytes > 0 || self.settings_of(at).backlog_bytes > 0;
+        let job = &mut self.jobs[at].1;
+        if all || job.size != Size::default() {
+            job.size = size;
         }
     }
 

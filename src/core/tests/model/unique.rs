@@ -69,6 +69,7 @@ impl Model {
                 if due > now || job.state != JobState::Ready {
                     job.state = JobState::Scheduled { due: Time(due) };
                 }
+                self.count_another(at, group.size);
                 return Receipt::Replaced(id);
             }
             OnConflict::Raise if waits(job) && group.spec.priority < job.spec.priority => {
