@@ -122,7 +122,8 @@ impl Model {
                 });
             }
         }
-        names.iter().for_each(|name| self.let_old_go(name));
+        let over = std::mem::take(&mut left.over);
+        over.iter().for_each(|name| self.let_old_go(name));
         if unique {
             return Ok(Outcome::Received(receipts));
         }
@@ -194,9 +195,10 @@ impl Model {
         let mut queues: Vec<_> = claim.queues.iter().collect();
         let weight = |model: &Model, name: &QueueName| model.settings.of(name).weight;
         let is_weighted = queues.iter().any(|name| weight(self, name).is_some());
+        let given = |name| self.queue(name).map_or(0, |at| self.queues[at].totals.claimed);
+        let first: u64 = claim.queues.iter().map(given).sum();
         while grants.len() < claim.max as usize && !queues.is_empty() {
-            let given = |name| self.queue(name).map_or(0, |at| self.queues[at].totals.claimed);
-            let turn = claim.queues.iter().map(given).sum();
+            let turn = first + grants.len() as u64;
             let weights: Vec<_> = queues.iter().map(|name| weight(self, name).unwrap_or(1)).collect();
             let at = if is_weighted { pick(turn, weights.into_iter()).unwrap() } else { 0 };
             if !self.lease_one(queues[at], claim, &mut grants) {

@@ -13,6 +13,8 @@ type Load = (u64, u64);
 pub(super) struct Left {
     queues: BTreeMap<QueueName, Load>,
     in_all: Option<Load>,
+    /// Those that let old ones go.
+    pub(super) over: Vec<QueueName>,
 }
 
 fn sum(loads: impl Iterator<Item = Load>) -> Load {
@@ -71,6 +73,7 @@ impl Model {
                     if exceeded.iter().all(|(_, len, own, more, limit)| len - own + more <= *limit) =>
                 {
                     whole = sum([whole, more].into_iter());
+                    left.over.push((*name).clone());
                 }
                 _ => {
                     let fits = exceeded.iter().all(|(.., more, limit)| more <= limit);
@@ -84,7 +87,7 @@ impl Model {
     /// Whether one more job is taken.
     pub(super) fn take(&mut self, group: &Group, left: &mut Left) -> bool {
         let (name, size) = (&group.spec.queue, group.size.bytes());
-        let Left { queues, in_all } = left;
+        let Left { queues, in_all, .. } = left;
         let Some(own) = queues.get_mut(name) else { return true };
         let mut both: Vec<&mut Load> = [Some(own), in_all.as_mut()].into_iter().flatten().collect();
         if both.iter().any(|load| load.0 == 0 || load.1 < size) {
@@ -98,9 +101,6 @@ impl Model {
 
     /// Of those that wait, the oldest of the last priority go, one by one.
     pub(super) fn let_old_go(&mut self, name: &QueueName) {
-        if self.settings.of(name).full != Full::DropOld {
-            return;
-        }
         while !self.exceeded(name, (0, 0), (0, 0)).is_empty() {
             let those =
                 self.jobs.iter().enumerate().filter(|(_, (_, job))| job.spec.queue == *name && waits(job));
