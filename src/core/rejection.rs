@@ -14,7 +14,7 @@ pub enum Rejection {
     )]
     Draining,
     /// A queue is at its limit.
-    #[error("{}: submit later, or raise the limit", bound.words(queue, *len, *limit))]
+    #[error("{}", bound.words(queue, (*len, *limit), *fits))]
     QueueFull {
         /// The queue.
         queue: QueueName,
@@ -110,8 +110,24 @@ pub enum Bound {
 }
 
 impl Bound {
-    fn words(self, queue: &QueueName, len: u64, limit: u64) -> String {
+    fn name(self) -> &'static str {
         match self {
+            Bound::Jobs => "backlog",
+            Bound::Bytes => "backlog_bytes",
+            Bound::TotalJobs => "total_backlog",
+            Bound::TotalBytes => "total_backlog_bytes",
+        }
+    }
+
+    fn words(self, queue: &QueueName, (len, limit): (u64, u64), fits: bool) -> String {
+        if !fits {
+            let name = self.name();
+            return format!(
+                "these jobs do not fit into queue `{queue}`, even if no others wait (limits.{name} = {limit}): submit fewer \
+                 at a time, or raise the limit"
+            );
+        }
+        let full = match self {
             Bound::Jobs => format!("queue `{queue}` is full ({len} jobs, limits.backlog = {limit})"),
             Bound::Bytes => format!("queue `{queue}` is full ({len} bytes, limits.backlog_bytes = {limit})"),
             Bound::TotalJobs => {
@@ -122,7 +138,8 @@ impl Bound {
             Bound::TotalBytes => format!(
                 "there is no room in queue `{queue}` ({len} bytes wait in all, limits.total_backlog_bytes = {limit})"
             ),
-        }
+        };
+        full + ": submit later, or raise the limit"
     }
 }
 
