@@ -166,6 +166,7 @@ fn keep(section: &mut Section<'_>, report: &mut Report<'_>, key: &'static str) -
 pub fn read_settings(pairs: &[(String, String)]) -> Result<Vec<Setting>, String> {
     let mut table = DeTable::new();
     for (key, text) in pairs {
+        check_lengths(key, text)?;
         let value = match DeValue::parse(text).map(Spanned::into_inner) {
             Ok(
                 value @ (DeValue::Integer(_) | DeValue::Boolean(_) | DeValue::String(_) | DeValue::Table(_)),
@@ -190,6 +191,20 @@ pub fn read_settings(pairs: &[(String, String)]) -> Result<Vec<Setting>, String>
             let lines: Vec<_> = problems.iter().map(|it| format!("{}: {}", it.key, it.message)).collect();
             Err(lines.join("\n"))
         }
+    }
+}
+
+/// What is longer is neither a setting nor its value, and is not even looked at: tables in tables would fill the stack.
+const KEY_MAX: usize = 64;
+const VALUE_MAX: usize = 256;
+
+fn check_lengths(key: &str, text: &str) -> Result<(), String> {
+    match (key.len(), text.len()) {
+        (len, _) if len > KEY_MAX => Err(format!("a setting whose name has {len} bytes: there is none")),
+        (_, len) if len > VALUE_MAX => {
+            Err(format!("{key}: a value of {len} bytes: no setting has one so long"))
+        }
+        _ => Ok(()),
     }
 }
 
@@ -221,6 +236,7 @@ fn insert<'a>(table: &mut DeTable<'a>, key: &'a str, value: DeValue<'a>) -> bool
 /// # Errors
 /// There is none of that name; for people.
 pub fn setting_keys(name: &str) -> Result<Vec<SettingKey>, String> {
+    check_lengths(name, "")?;
     let is_in = |key: &SettingKey| {
         key.name().strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
     };
@@ -265,5 +281,19 @@ pub fn show_setting(setting: Setting) -> String {
         | Setting::KeepDeadMax(most)
         | Setting::CircuitFailures(most) => limit(most),
         Setting::Rate(rate) => rate.map_or_else(|| "none".to_owned(), |rate| rate.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_that_is_none_is_refused_however_long_it_is() {
+        let deep = "a.".repeat(1 << 20);
+        for pairs in [[(deep.clone(), "1".to_owned())], [("rate".to_owned(), "1".repeat(1 << 20))]] {
+            assert!(read_settings(&pairs).unwrap_err().len() < 200);
+        }
+        assert!(setting_keys(&deep).unwrap_err().len() < 200);
     }
 }

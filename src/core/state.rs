@@ -190,9 +190,13 @@ impl State {
                 break;
             }
             let size = job.size().bytes();
-            // Those without a size take none away.
-            let for_bytes = bytes.div_ceil(size.max(1)).min(if size == 0 { part.len } else { u64::MAX });
-            let len = if bytes > 0 { for_bytes.max(jobs) } else { jobs }.min(part.len);
+            // Those without a size free none: they stay where it is bytes that are too many.
+            let for_bytes =
+                bytes.checked_div(size).map_or(0, |whole| whole + u64::from(!bytes.is_multiple_of(size)));
+            let len = for_bytes.max(jobs).min(part.len);
+            if len == 0 {
+                continue;
+            }
             ids.push_range(IdRange::new(part.first, len));
             (jobs, bytes) = (jobs.saturating_sub(len), bytes.saturating_sub(size * len));
         }

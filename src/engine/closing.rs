@@ -12,6 +12,8 @@ impl<S: Store> Engine<S> {
     /// A connection has closed: its requests wait no more, and what it held is free. Returns whether that is done:
     /// many requests and many leases go a part at a time, and the caller calls again.
     pub fn close_session(&mut self, session: u64, now: Time) -> bool {
+        // Others may be next in line then.
+        self.notes.room_made |= self.parked.size_of(session) > 0;
         if !self.waiting.forget_some(session, CLOSED_AT_ONCE)
             || !self.parked.forget_some(session, CLOSED_AT_ONCE)
             || !self.notes.watching.forget_some(session, CLOSED_AT_ONCE)

@@ -68,8 +68,10 @@ impl Observer for Listener<'_> {
         if is_ready || (lease_ends() && self.notes.limited.has(queue)) {
             self.notes.woken.push(queue);
         }
-        self.notes.room_made |=
-            change.from.is_some_and(StateKind::waits) && (forgotten || !job.kind().waits());
+        let leaves = forgotten
+            || !job.kind().waits()
+            || matches!(change.event, Event::Moved { .. } | Event::Sized { .. });
+        self.notes.room_made |= change.from.is_some_and(StateKind::waits) && leaves;
         self.revoke(change);
         self.note_fact(change);
         if forgotten || job.kind().is_final() {

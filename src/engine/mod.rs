@@ -288,6 +288,8 @@ impl<S: Store> Engine<S> {
         if self.waiting.of_request(origin).is_some() {
             self.answer(origin, Answer::Jobs(Vec::new()));
         } else if let Some((origin, answer)) = self.parked.of_request(origin).map(Parked::refused) {
+            // Others may be next in line now.
+            self.notes.room_made = true;
             self.answer(origin, answer);
         } else if let Some((origin, ends)) = self.notes.watching.of_request(origin) {
             self.end_wait(origin, ends);

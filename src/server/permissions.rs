@@ -105,6 +105,23 @@ impl<'a> Permissions<'a> {
         Err(Fault::new(Kind::Forbidden, message))
     }
 
+    /// May a job of this user become one of this queue? What was data would be a command there, which runs as that user.
+    pub(super) fn makes_command(
+        &self,
+        handlers: &[HandlerView],
+        queue: &QueueName,
+        owner: u32,
+    ) -> Result<(), Fault> {
+        if self.is_open || owner == self.caller.uid || !runs_commands(handlers, queue) {
+            return Ok(());
+        }
+        let message = format!(
+            "queue `{queue}` runs commands, and the job is of another user (uid {owner}): only its owner, root and the \
+             daemon's own user may move it there"
+        );
+        Err(Fault::new(Kind::Forbidden, message))
+    }
+
     /// May what submits jobs like this one be changed; `to_run` if jobs come of that?
     pub(super) fn change(&self, spec: &Spec, to_run: bool) -> Result<(), Fault> {
         match self.lacks_to_change(spec, to_run) {
@@ -152,10 +169,8 @@ impl<'a> Permissions<'a> {
 
 /// A command job runs as the user who submitted it. Only root can run something as somebody else.
 pub(super) fn can_run_as(handlers: &[HandlerView], queue: &QueueName, owner: u32) -> Result<(), Fault> {
-    let runs_commands =
-        handlers.iter().any(|handler| handler.exec.is_none() && handler.queue == queue.as_str());
     let own = rustix::process::geteuid().as_raw();
-    if runs_commands && owner != own && own != 0 {
+    if runs_commands(handlers, queue) && owner != own && own != 0 {
         let message = format!(
             "queue `{queue}` runs commands as the user who submits them, and a daemon of user {own} cannot run anything as \
              uid {owner}: submit as that user, or to a daemon of root or of your own"
@@ -163,4 +178,9 @@ pub(super) fn can_run_as(handlers: &[HandlerView], queue: &QueueName, owner: u32
         return Err(Fault::new(Kind::Forbidden, message));
     }
     Ok(())
+}
+
+/// Whether the jobs of a queue are commands.
+fn runs_commands(handlers: &[HandlerView], queue: &QueueName) -> bool {
+    handlers.iter().any(|handler| handler.exec.is_none() && handler.queue == queue.as_str())
 }

@@ -214,7 +214,10 @@ pub(crate) fn edit<S: Store + 'static>(
         permissions.queue(Right::Submit, to)?;
         let (state, handlers) = (&engine.core().state, &hub.service.borrow().handlers);
         let moved = ids.iter().filter_map(|id| state.spec_of(*id)).filter(|spec| permissions.reads(spec));
-        moved.map(|spec| spec.owner).try_for_each(|owner| can_run_as(handlers, to, owner))?;
+        moved.map(|spec| spec.owner).try_for_each(|owner| {
+            can_run_as(handlers, to, owner)?;
+            permissions.makes_command(handlers, to, owner)
+        })?;
     }
     engine.edit(asked.origin, edit, ids, only, Sight::of(&|spec| permissions.reads(spec)), asked.now);
     Ok(())

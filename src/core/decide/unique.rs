@@ -74,7 +74,7 @@ impl<R: Recorder> Decision<'_, R> {
     /// Another job has the key. It is changed only for one who may change it.
     fn conflict(&mut self, group: &Group, id: JobId) -> Receipt {
         let job = self.state().job(id).filter(|job| self.sight.sees(&job.spec));
-        if group.on_conflict == OnConflict::Replace && job.is_some_and(has_not_begun) {
+        if group.on_conflict == OnConflict::Replace && job.is_some_and(|job| self.may_replace(job, group)) {
             self.replace(id, group);
             return Receipt::Replaced(id);
         }
@@ -90,6 +90,12 @@ impl<R: Recorder> Decision<'_, R> {
             }
             None => Receipt::Existing(id),
         }
+    }
+
+    /// A body may be a command, which runs as the job's owner: so nobody else may write it but root and the daemon's own user.
+    fn may_replace(&self, job: &Job, group: &Group) -> bool {
+        let by = group.spec.owner;
+        has_not_begun(job) && (by == job.spec.owner || by == 0 || by == self.core.settings.own_user)
     }
 
     /// It is what the new one would have been: its body, which the commit has, its priority, and when it may run.

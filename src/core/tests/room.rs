@@ -162,3 +162,21 @@ fn all_queues_together_are_bounded() {
     world.submit(vec![group("q", 2), group("other", 2)]);
     assert_eq!(world.core.state.waiting(), 6);
 }
+
+/// What has no size frees no bytes: it stays, however many there are of it.
+#[test]
+fn jobs_without_a_size_do_not_go_for_bytes() {
+    let mut world = World::new();
+    world.submit(vec![group("q", 1_000)]);
+    world.settings().backlog_bytes = 25;
+    world.settings().full = Full::DropOld;
+    let sized = |count| Group { size: Size::of(10), ..group("q", count) };
+    world.submit(vec![sized(2)]);
+    world.submit(vec![sized(1)]);
+    assert_eq!((world.core.state.waiting(), dropped(&world)), (1_002, 1));
+    assert!(!world.core.state.contains(JobId(1_001)), "the oldest of those that have one");
+    // Where it is jobs that are too many, they go as well.
+    world.settings().backlog = 1_002;
+    world.submit(vec![group("q", 1)]);
+    assert_eq!((world.core.state.waiting(), world.core.state.contains(JobId(1))), (1_002, false));
+}

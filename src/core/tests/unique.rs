@@ -206,6 +206,25 @@ fn a_conflict_can_replace_the_one_that_waits() {
     assert!(world.fresh().is_empty());
 }
 
+/// A body may be a command that runs as the job's owner.
+#[test]
+fn nobody_else_writes_the_body_of_a_job() {
+    let mut world = World::new();
+    world.core.settings.own_user = 5;
+    let of = |owner| {
+        let group = one(1, UniqueWhile::Unfinished, OnConflict::Replace);
+        let mut spec = (*group.spec).clone();
+        spec.options_mut().owner = owner;
+        Group { spec: spec.into(), ..group }
+    };
+    assert_eq!(submit(&mut world, &[of(7)]), [new(1)]);
+    assert_eq!(submit(&mut world, &[of(8)]), [there(1)], "though it may see and cancel it");
+    for owner in [7, 0, 5] {
+        assert_eq!(submit(&mut world, &[of(owner)]), [Receipt::Replaced(JobId(1))]);
+    }
+    assert_eq!(world.core.state.job(JobId(1)).unwrap().spec.owner, 7);
+}
+
 #[test]
 fn a_conflict_can_refuse_the_whole_submit() {
     let mut world = World::new();

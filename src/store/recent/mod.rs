@@ -11,7 +11,7 @@ use super::blob::Blob;
 use super::codec::{CommitBlobs, block_range, nth_blob, split_blobs};
 use super::error::BlobError;
 use super::log::Segment;
-use crate::core::{Event, IdRange, Job, JobId};
+use crate::core::{Event, IdRange, Job, JobId, RangeSet};
 use bodies::RecentBodies;
 use bytes::Bytes;
 use envelopes::RecentEnvelopes;
@@ -63,13 +63,20 @@ impl Recent {
     /// that it forgets go. Returns whose there are.
     pub(crate) fn push_replaced(&mut self, events: &[Event], arrivals: &mut Arrivals<'_>) -> Vec<JobId> {
         let mut ids = Vec::new();
-        for (nth, event) in events.iter().enumerate() {
+        if !events.iter().any(|event| matches!(event, Event::BodyReplaced { .. })) {
+            return ids;
+        }
+        // Whatever is forgotten is so after its body was replaced.
+        let mut gone = RangeSet::default();
+        for range in events.iter().flat_map(Event::forgotten) {
+            gone.insert(range.first.0, range.len);
+        }
+        for event in events {
             let Event::BodyReplaced { job } = event else { continue };
             let (id, at) = (job.first, arrivals.blobs.bodies.taken() as u64);
             let (count, bytes) = arrivals.blobs.bodies.take(1, 0);
             assert!(count > 0, "each body that was replaced has another");
-            let is_gone = |event: &Event| event.forgotten().iter().any(|range| range.contains(id));
-            if events[nth + 1..].iter().any(is_gone) {
+            if gone.contains(id.0) {
                 continue;
             }
             let source = match arrivals.place {

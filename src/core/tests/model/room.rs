@@ -102,8 +102,14 @@ impl Model {
     /// Of those that wait, the oldest of the last priority go, one by one.
     pub(super) fn let_old_go(&mut self, name: &QueueName) {
         while !self.exceeded(name, (0, 0), (0, 0)).is_empty() {
-            let those =
-                self.jobs.iter().enumerate().filter(|(_, (_, job))| job.spec.queue == *name && waits(job));
+            let bytes_only = self
+                .exceeded(name, (0, 0), (0, 0))
+                .iter()
+                .all(|(bound, ..)| matches!(bound, Bound::Bytes | Bound::TotalBytes));
+            let those = self.jobs.iter().enumerate().filter(|(_, (_, job))| {
+                let frees = !bytes_only || job.size.bytes() > 0;
+                job.spec.queue == *name && waits(job) && frees
+            });
             let Some((at, _)) = those.min_by_key(|(_, (id, job))| (Reverse(job.spec.priority), *id)) else {
                 return;
             };
