@@ -20,9 +20,10 @@ impl Contents {
         Contents { bodies: SmallVec::with_capacity(jobs), envelopes: Vec::new() }
     }
 
-    /// How many bytes the bodies have.
+    /// About how many bytes it takes in memory.
     pub(super) fn bytes(&self) -> usize {
-        self.bodies.iter().map(Bytes::len).sum()
+        let envelopes = self.envelopes.iter().map(|(_, envelope)| envelope);
+        self.bodies.iter().chain(envelopes).map(|blob| blob.len() + size_of::<Bytes>()).sum()
     }
 
     /// The same with memory of its own: it may be part of what a connection has read.

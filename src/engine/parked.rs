@@ -2,7 +2,7 @@
 //! came; each is bounded by its time, and all of them by their number and bytes. What room is, the core decides.
 
 use super::{Answer, Contents, Engine, Origin, Refusal, SubmitOptions};
-use crate::core::{Full, Groups, QueueName, Rejection, Sight, Spec, SpecOptions, Time};
+use crate::core::{Full, Group, Groups, QueueName, Rejection, Sight, Spec, SpecOptions, Time};
 use crate::store::Store;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
@@ -172,7 +172,9 @@ impl<S: Store> Engine<S> {
         refusal: &Rejection,
     ) -> bool {
         let Some((queue, time)) = self.waits_for(refusal) else { return false };
-        let bytes = contents.bytes();
+        // What is asked for of each group is counted as if nobody shared it.
+        let group = size_of::<Group>() + size_of::<Spec>() + size_of::<SpecOptions>();
+        let bytes = contents.bytes() + groups.len() * group;
         let too_many = self.waiting_of(origin.session) >= self.bounds.waiting
             || self.parked.len() >= self.bounds.waiting_all
             || self.parked.bytes + bytes > self.bounds.parked_bytes;

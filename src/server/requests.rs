@@ -233,6 +233,8 @@ pub(crate) fn change_queue<S: Store + 'static>(
     let queue = queue_name(queue)?;
     hub.permissions(asked.peer).queue(Right::Admin, &queue)?;
     hub.engine.borrow_mut().change_queue(asked.origin, &command(queue), asked.now);
+    // What was set for a queue goes with it, and connections remember the priority that jobs had by that.
+    hub.settings_changed();
     Ok(())
 }
 

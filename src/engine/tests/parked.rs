@@ -109,12 +109,14 @@ fn who_leaves_stops_or_has_enough_waits_no_more() {
 fn how_many_wait_is_bounded() {
     let disk = SimulatedDisk::new(1);
     let mut engine = full(&disk, 1, wait_a_second());
-    engine.bounds = Bounds { waiting: 2, parked_bytes: 5, ..Bounds::default() };
+    engine.bounds = Bounds { waiting: 2, parked_bytes: 3_000, ..Bounds::default() };
     submit_as(&mut engine, 1, 1, &["a"], Time(0));
     for request in 2..5 {
         submit_as(&mut engine, 1, request, &["b"], Time(0));
     }
-    submit_as(&mut engine, 2, 1, &["1234"], Time(0));
+    static LONG: [u8; 3_000] = [b'1'; 3_000];
+    let long = std::str::from_utf8(&LONG).unwrap();
+    submit_as(&mut engine, 2, 1, &[long], Time(0));
     submit_as(&mut engine, 2, 2, &["123"], Time(0));
     let said = answers(&mut engine, Time(0));
     assert_eq!(
