@@ -11,6 +11,7 @@ use crate::store::codec::{
 };
 use bytes::{Bytes, BytesMut};
 use sled::{Db, IVec, Tree};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// At most this much memory is reserved at once for a big blob: a damaged row may claim any length.
@@ -103,15 +104,18 @@ impl Blobs {
     pub(super) fn replace(&self, block: u64, live: u64, new: &[(JobId, Bytes)]) -> Result<(), HomeError> {
         let is_new = |id: JobId| new.binary_search_by_key(&id, |(id, _)| *id).is_ok();
         let stays = |id: JobId| live >> (id.0 - block_range(block).first.0) & 1 == 1 && !is_new(id);
-        let (mut all, mut big) = (new.to_vec(), Vec::new());
+        let (mut old, mut big) = (BTreeMap::new(), Vec::new());
         for row in self.block(block) {
             let row = Row::decode(self.kind, row?)?;
+            // What an earlier row has from here on is hidden by this one, and may be older than what is behind it.
+            drop(old.split_off(&row.first));
             match row.blobs {
-                BlobRow::Packed(blobs) => all.extend(blobs.into_iter().filter(|(id, _)| stays(*id))),
+                BlobRow::Packed(blobs) => old.extend(blobs.into_iter().filter(|(id, _)| stays(*id))),
                 BlobRow::Piece { .. } if stays(row.first) => big.push(blob_key(row.first, row.piece)),
                 BlobRow::Piece { .. } => {}
             }
         }
+        let mut all: Vec<(JobId, Bytes)> = new.iter().cloned().chain(old).collect();
         all.sort_by_key(|(id, _)| *id);
         // No row has ids on both sides of a big one.
         let is_between = |key: &[u8; 10], (one, other): (JobId, JobId)| {
