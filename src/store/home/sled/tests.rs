@@ -152,6 +152,21 @@ fn a_blob_is_refused() {
     assert!(matches!(home.finish(&MetaRow::default()), Err(HomeError::Blob { .. })));
 }
 
+/// A row whose first jobs are gone stays, hidden from the next row on. What it has of later jobs must not come back.
+#[test]
+fn a_body_that_was_replaced_stays_so_when_a_neighbours_is_replaced() {
+    let (_dir, home) = home();
+    home.store(&change(1, &[64, 65, 66, 67], &[(64, 5), (65, 5), (66, 5), (67, 5)])).unwrap();
+    let replace =
+        |ids: &[u64], id: u64, len: usize| BlockChange { replaces: true, ..change(1, ids, &[(id, len)]) };
+    home.store(&replace(&[66, 67], 66, 9)).unwrap();
+    assert_eq!(stored(&home, 66), Some(body(66, 9)));
+    home.store(&replace(&[66, 67], 67, 8)).unwrap();
+    for (id, len) in [(66, 9), (67, 8)] {
+        assert_eq!(stored(&home, id), Some(body(id, len)), "{id}");
+    }
+}
+
 #[test]
 fn what_was_finished_is_there_after_opening_again() {
     let (_dir, home) = home();
