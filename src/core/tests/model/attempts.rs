@@ -1,0 +1,156 @@
+//! How attempts end, the slow way, and what that makes of the job and of its queue's circuit.
+
+use super::{Model, Plain, millis};
+use crate::core::*;
+use std::time::Duration;
+
+impl Model {
+    /// Whether a probe has not come to an end.
+    pub(super) fn runs(&self, probe: Option<LeaseId>) -> bool {
+        probe.is_some_and(|lease| self.leased(lease).is_ok())
+    }
+
+    /// What the end of an attempt makes of its queue's circuit.
+    pub(super) fn attempt_ended(&mut self, at: usize, lease: LeaseId, before: Totals) {
+        let Some(settings) = self.settings_of(at).circuit() else { return };
+        let (now, after) = (self.now, *self.totals(at));
+        let queue = self.jobs[at].1.spec.queue.clone();
+        let circuit = &mut self.row(&queue).circuit;
+        let counts = circuit.open.is_none_or(|open| open.probe == Some(lease));
+        if after.completed > before.completed && counts {
+            *circuit = Circuit::default();
+        }
+        if after.failed > before.failed && counts {
+            circuit.failed += 1;
+            let probes = circuit.open.map(|open| open.probes + 1);
+            if probes.is_some() || circuit.failed >= settings.failures {
+                let since = circuit.open.map_or(Time(now), |open| open.since);
+                let probes = probes.unwrap_or(0);
+                let next = Time(now + probe_wait(settings, probes));
+                circuit.open = Some(OpenCircuit { since, probes, next, probe: None });
+            }
+        }
+    }
+
+    pub(super) fn end_lease(&mut self, at: usize, verdict: &Verdict) {
+        match verdict {
+            Verdict::Complete => {
+                self.totals(at).completed += 1;
+                self.end(at, JobState::Done, |settings| settings.keep_done);
+            }
+            Verdict::Fail { error, exit, then } => {
+                let (wait, attempts) = match then {
+                    Then::Bury => (None, 0),
+                    Then::Backoff => (None, self.attempts(at)),
+                    Then::RetryAfter(wait) => (Some(*wait), self.attempts(at)),
+                };
+                self.fail(at, (error, *exit), wait, attempts);
+            }
+            Verdict::Exited { error, exit } => {
+                let error = error.clone();
+                match self.settings_of(at).on_exit.of(*exit) {
+                    ExitMeaning::Done => self.end_lease(at, &Verdict::Complete),
+                    ExitMeaning::Failed => {
+                        self.end_lease(at, &Verdict::Fail { error, exit: Some(*exit), then: Then::Backoff });
+                    }
+                    ExitMeaning::Later => self.later(at, (&error, Some(*exit))),
+                    ExitMeaning::Dead => {
+                        self.end_lease(at, &Verdict::Fail { error, exit: Some(*exit), then: Then::Bury });
+                    }
+                }
+            }
+            Verdict::Later { error } => self.later(at, (error, None)),
+            Verdict::Release { delay } if delay.is_zero() => self.jobs[at].1.state = JobState::Ready,
+            Verdict::Release { delay } => {
+                self.jobs[at].1.state = JobState::Scheduled { due: Time(self.now + millis(*delay)) };
+            }
+        }
+    }
+
+    pub(super) fn attempts(&self, at: usize) -> u32 {
+        self.jobs[at].1.spec.attempts.unwrap_or(self.settings_of(at).attempts)
+    }
+
+    pub(super) fn fail(
+        &mut self,
+        at: usize,
+        (error, exit): (&str, Option<Exit>),
+        wait: Option<Duration>,
+        attempts: u32,
+    ) {
+        self.totals(at).failed += 1;
+        let backoff = self.jobs[at].1.spec.backoff.unwrap_or(self.settings_of(at).backoff);
+        let (now, job) = (self.now, &mut self.jobs[at].1);
+        job.failed += 1;
+        remember(job, now, error, exit);
+        if job.failed >= attempts {
+            self.totals(at).died += 1;
+            return self.end(at, JobState::Dead, |settings| settings.keep_dead);
+        }
+        let grown = grown(backoff, job.failed);
+        job.state = JobState::Scheduled { due: Time(now + wait.map_or(grown, millis)) };
+    }
+
+    pub(super) fn later(&mut self, at: usize, (error, exit): (&str, Option<Exit>)) {
+        let (max, later) = (self.settings_of(at).later_max, self.jobs[at].1.later + 1);
+        if later > max {
+            let error = format!(
+                "put off too often: it was to come again later {later} times (later_max = {max}), at last because: {error}"
+            );
+            return self.fail(at, (&error, exit), None, 0);
+        }
+        let backoff = self.jobs[at].1.spec.backoff.unwrap_or(self.settings_of(at).backoff);
+        let (now, job) = (self.now, &mut self.jobs[at].1);
+        job.later = later;
+        remember(job, now, error, exit);
+        job.state = JobState::Scheduled { due: Time(now + grown(backoff, later)) };
+    }
+
+    pub(super) fn vanish(&mut self, gone: impl Fn(Holder) -> bool) -> Outcome {
+        for at in 0..self.jobs.len() {
+            let JobState::Leased(lease) = self.jobs[at].1.state else { continue };
+            if gone(lease.holder) {
+                self.interrupt(at);
+            }
+        }
+        Outcome::Ok
+    }
+
+    pub(super) fn interrupt(&mut self, at: usize) {
+        let crashes = self.jobs[at].1.crashes + 1;
+        if crashes < self.settings_of(at).crashes {
+            return (self.jobs[at].1.crashes, self.jobs[at].1.state) = (crashes, JobState::Ready);
+        }
+        let error = format!(
+            "its worker vanished, or let its lease end without an answer, {crashes} times in all: the job may be the \
+             cause"
+        );
+        self.fail(at, (&error, None), None, 0);
+    }
+}
+
+pub(super) fn probe_wait(settings: CircuitSettings, probes: u32) -> u64 {
+    millis(settings.probe) * [1, 2, 4, 8, 16][probes.min(4) as usize]
+}
+
+pub(super) fn grown(backoff: Backoff, nth: u32) -> u64 {
+    let factor = match backoff.growth {
+        Growth::Fixed => 1,
+        Growth::Linear => u64::from(nth),
+        Growth::Exponential => 2u64.pow(nth - 1),
+    };
+    (millis(backoff.base) * factor).min(millis(backoff.max))
+}
+
+pub(super) fn remember(job: &mut Plain, at: u64, error: &str, exit: Option<Exit>) {
+    job.failures.push(Failure {
+        attempt: job.attempt,
+        since: job.started,
+        at: Time(at),
+        error: error.into(),
+        exit,
+    });
+    if job.failures.len() > 3 {
+        job.failures.remove(0);
+    }
+}

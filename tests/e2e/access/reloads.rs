@@ -1,0 +1,61 @@
+//! Rules that change hold at once, for what is under way too.
+
+use super::town::{ALICE, BOB, MAILERS, RULES, Said, Town, as_root};
+use crate::helper::until;
+use std::io::Write;
+use std::process::Stdio;
+
+#[test]
+fn a_reload_holds_for_connections_that_are_open() {
+    as_root(async {
+        let town = Town::new(RULES);
+        let daemon = town.serve().await;
+        let job = daemon.submit("mails", &["first"]).await;
+        let mut waits = town
+            .command(BOB, &[MAILERS], &["wait", &job.to_string()])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut claims = town
+            .command(BOB, &[MAILERS], &["claim", "misc", "--wait", "10m"])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        until("the claim waits", async || (daemon.status().await.waiting_claims == 1).then_some(())).await;
+        until("the wait waits", async || (daemon.status().await.connections == 4).then_some(())).await;
+        town.reload(&daemon, "[[access]]\nusers = [64001]\nqueues = ['*']\nmay = ['submit']\n").await;
+        until("the claim ends", async || claims.try_wait().unwrap()).await;
+        Said::of(claims.wait_with_output().unwrap()).refused(&["may not work on queue `misc`"]);
+        until("the wait ends", async || waits.try_wait().unwrap()).await;
+        Said::of(waits.wait_with_output().unwrap()).refused(&["job 1 "]);
+        assert_eq!(daemon.state(job).await, "ready");
+    });
+}
+
+/// What a connection has submitted before is allowed no longer than the rules say.
+#[test]
+fn a_reload_holds_for_submits_like_those_before_it() {
+    as_root(async {
+        let town = Town::new(RULES);
+        let daemon = town.serve().await;
+        let mut submits = town
+            .command(ALICE, &[], &["submit", "mails", "--lines"])
+            .stdin(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut lines = submits.stdin.take().unwrap();
+        lines.write_all(b"x\n").unwrap();
+        until("a job was taken", async || {
+            daemon.status().await.queues.iter().any(|queue| queue.queue == "mails").then_some(())
+        })
+        .await;
+        town.reload(&daemon, "[[access]]\nusers = [64002]\nqueues = ['*']\nmay = ['submit']\n").await;
+        lines.write_all(b"x\n").unwrap();
+        drop(lines);
+        let said = Said::of(submits.wait_with_output().unwrap());
+        said.refused(&["may not submit to queue `mails`", "1 job was taken"]);
+    });
+}
