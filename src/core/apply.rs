@@ -3,7 +3,7 @@
 
 use super::change::{Change, Observer, QueueChange};
 use super::circuit::Circuit;
-use super::event::{AfterFailure, Ending, Event};
+use super::event::{AfterFailure, Ending, Event, RowEvent};
 use super::ids::{IdRange, Ids};
 use super::job::{
     Attempt, Exit, Final, Job, JobCounts, Lease, Priority, QueueName, Size, SpecOptions, State as JobState,
@@ -124,21 +124,27 @@ impl<O: Observer> Fold<'_, O> {
             Event::Deleted { jobs } => jobs.ranges().iter().for_each(|range| self.delete(*range)),
             Event::Sized { jobs, size } => self.each(jobs, |_, job| sized(job, *size)),
             Event::Dropped { jobs } => self.drop_waiting(jobs),
-            Event::NotTaken { queue, jobs } => self.turn_away(queue, *jobs),
-            Event::Paused { queue } => self.pause(queue, true, QueueChange::Paused),
-            Event::Resumed { queue } => self.pause(queue, false, QueueChange::Resumed),
-            Event::RequestDone { page, done } => self.state.requests.add(*page, (**done).clone()),
-            Event::RequestsForgotten { page } => self.state.requests.forget(*page),
-            Event::RateUsed { queue, used } => {
+            Event::Row(event) => self.fold_row(event),
+        }
+    }
+
+    fn fold_row(&mut self, event: &RowEvent) {
+        match event {
+            RowEvent::NotTaken { queue, jobs } => self.turn_away(queue, *jobs),
+            RowEvent::Paused { queue } => self.pause(queue, true, QueueChange::Paused),
+            RowEvent::Resumed { queue } => self.pause(queue, false, QueueChange::Resumed),
+            RowEvent::RequestDone { page, done } => self.state.requests.add(*page, (**done).clone()),
+            RowEvent::RequestsForgotten { page } => self.state.requests.forget(*page),
+            RowEvent::RateUsed { queue, used } => {
                 self.state.queues.entry(queue.clone()).or_default().rate_used = *used;
             }
-            Event::OverridesSet { queue, overrides } => {
+            RowEvent::OverridesSet { queue, overrides } => {
                 self.state.queues.entry(queue.clone()).or_default().overrides = overrides.clone();
                 self.observer.queue_changed(queue, QueueChange::Set);
             }
-            Event::QueueForgotten { queue } => self.forget(queue),
-            Event::CircuitChanged { queue, circuit } => self.circuit(queue, *circuit),
-            Event::Schedule { name, change } => self.state.schedules.apply(name, change),
+            RowEvent::QueueForgotten { queue } => self.forget(queue),
+            RowEvent::CircuitChanged { queue, circuit } => self.circuit(queue, *circuit),
+            RowEvent::Schedule { name, change } => self.state.schedules.apply(name, change),
         }
     }
 

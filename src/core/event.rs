@@ -9,15 +9,13 @@
 //! it.
 
 mod joined;
+mod row;
 
-use super::circuit::Circuit;
+pub use row::RowEvent;
+
 use super::ids::{IdRange, Ids};
 use super::job::{Exit, Holder, Priority, QueueName, Size, Spec};
-use super::overrides::Overrides;
-use super::rate::RateUsed;
-use super::requests::{DoneRequest, PageNo};
 use super::rows::RowKey;
-use super::schedule::{ScheduleChange, ScheduleName};
 use super::time::Time;
 use std::sync::Arc;
 
@@ -177,68 +175,8 @@ pub enum Event {
         /// Which.
         jobs: Ids,
     },
-    /// New jobs are not taken: there is no room for them. They have ids, and that is all.
-    NotTaken {
-        /// The queue that they were for.
-        queue: QueueName,
-        /// Their ids.
-        jobs: IdRange,
-    },
-    /// A queue gives out no more jobs.
-    Paused {
-        /// Which.
-        queue: QueueName,
-    },
-    /// A queue gives out jobs again.
-    Resumed {
-        /// Which.
-        queue: QueueName,
-    },
-    /// Leases of a queue were given, and used something of its rate.
-    RateUsed {
-        /// Which.
-        queue: QueueName,
-        /// What is used of it now.
-        used: RateUsed,
-    },
-    /// Something was set for a queue at run time, or is not set any more.
-    OverridesSet {
-        /// Which.
-        queue: QueueName,
-        /// All that is set for it now.
-        overrides: Overrides,
-    },
-    /// An attempt has changed the circuit of its queue, or somebody has closed it by hand.
-    CircuitChanged {
-        /// Which queue.
-        queue: QueueName,
-        /// How it is now.
-        circuit: Circuit,
-    },
-    /// A submit was done that is remembered by its key.
-    RequestDone {
-        /// The page in which it is.
-        page: PageNo,
-        /// Which, and what it was answered.
-        done: Box<DoneRequest>,
-    },
-    /// A page of submits is forgotten.
-    RequestsForgotten {
-        /// Which.
-        page: PageNo,
-    },
-    /// A queue without jobs is not there any more, nor what it has counted.
-    QueueForgotten {
-        /// Which.
-        queue: QueueName,
-    },
-    /// Something has happened to a schedule.
-    Schedule {
-        /// Which.
-        name: ScheduleName,
-        /// What.
-        change: ScheduleChange,
-    },
+    /// Something has happened to what is known beside jobs: it changes none.
+    Row(RowEvent),
 }
 
 /// When jobs reached a final state, and until when they are kept. `None` forgets them at once.
@@ -283,54 +221,13 @@ impl Event {
             | Event::Deleted { jobs }
             | Event::Sized { jobs, .. }
             | Event::Dropped { jobs } => jobs.ranges(),
-            Event::NotTaken { .. }
-            | Event::Paused { .. }
-            | Event::Resumed { .. }
-            | Event::RateUsed { .. }
-            | Event::OverridesSet { .. }
-            | Event::CircuitChanged { .. }
-            | Event::RequestDone { .. }
-            | Event::RequestsForgotten { .. }
-            | Event::QueueForgotten { .. }
-            | Event::Schedule { .. } => &[],
+            Event::Row(_) => &[],
         }
     }
 
     /// The row that is gone after the event, if it is about one that is not there any more.
     pub fn removed_row(&self) -> Option<RowKey> {
-        match self {
-            Event::QueueForgotten { queue } => Some(RowKey::Queue(queue.clone())),
-            Event::RequestsForgotten { page } => Some(RowKey::Requests(*page)),
-            Event::Schedule { name, change: ScheduleChange::Removed } => Some(RowKey::Schedule(name.clone())),
-            Event::Submitted { .. }
-            | Event::Claimed { .. }
-            | Event::Extended { .. }
-            | Event::Completed { .. }
-            | Event::Failed { .. }
-            | Event::Released { .. }
-            | Event::Deferred { .. }
-            | Event::Interrupted { .. }
-            | Event::Ripened { .. }
-            | Event::Expired { .. }
-            | Event::Cancelled { .. }
-            | Event::Buried { .. }
-            | Event::Revived { .. }
-            | Event::Prioritized { .. }
-            | Event::Postponed { .. }
-            | Event::Moved { .. }
-            | Event::BodyReplaced { .. }
-            | Event::Deleted { .. }
-            | Event::Dropped { .. }
-            | Event::Sized { .. }
-            | Event::NotTaken { .. }
-            | Event::Paused { .. }
-            | Event::Resumed { .. }
-            | Event::RequestDone { .. }
-            | Event::RateUsed { .. }
-            | Event::OverridesSet { .. }
-            | Event::CircuitChanged { .. }
-            | Event::Schedule { .. } => None,
-        }
+        if let Event::Row(event) = self { event.removed() } else { None }
     }
 
     /// The jobs of which nothing is left after the event, their bodies included.
@@ -354,18 +251,9 @@ impl Event {
             | Event::Prioritized { .. }
             | Event::Postponed { .. }
             | Event::Sized { .. }
-            | Event::NotTaken { .. }
+            | Event::Row(_)
             | Event::Moved { .. }
-            | Event::BodyReplaced { .. }
-            | Event::Paused { .. }
-            | Event::Resumed { .. }
-            | Event::RateUsed { .. }
-            | Event::OverridesSet { .. }
-            | Event::CircuitChanged { .. }
-            | Event::RequestDone { .. }
-            | Event::RequestsForgotten { .. }
-            | Event::QueueForgotten { .. }
-            | Event::Schedule { .. } => return &[],
+            | Event::BodyReplaced { .. } => return &[],
         };
         if end.keep_until.is_none() { self.jobs() } else { &[] }
     }

@@ -80,7 +80,7 @@ pub use command::{
     Then, Verdict,
 };
 pub use decide::{Core, Moment};
-pub use event::{AfterFailure, Ending, Event};
+pub use event::{AfterFailure, Ending, Event, RowEvent};
 pub use exits::{ExitMeaning, Exits, OnExit};
 pub use explain::Reason;
 pub use ids::{IdRange, Ids, JobId, RangeSet};

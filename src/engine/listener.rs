@@ -191,17 +191,8 @@ impl Listener<'_> {
             | Event::Moved { .. }
             | Event::BodyReplaced { .. }
             | Event::Deleted { .. }
-            | Event::NotTaken { .. }
-            | Event::Sized { .. }
-            | Event::Paused { .. }
-            | Event::Resumed { .. }
-            | Event::RequestDone { .. }
-            | Event::RequestsForgotten { .. }
-            | Event::RateUsed { .. }
-            | Event::OverridesSet { .. }
-            | Event::CircuitChanged { .. }
-            | Event::QueueForgotten { .. }
-            | Event::Schedule { .. } => {}
+            | Event::Row(_)
+            | Event::Sized { .. } => {}
         }
     }
 

@@ -209,21 +209,22 @@ impl Workload {
             15 | 16 => self.schedule(draw),
             17 => Event::Prioritized { jobs: self.some(draw, ready)?, priority: Priority(3) },
             19 => self.request_done(draw),
-            20 => Event::RequestsForgotten { page: self.state.done_requests().first_page()? },
+            20 => Event::Row(RowEvent::RequestsForgotten { page: self.state.done_requests().first_page()? }),
             18 => Event::Postponed { jobs: self.some(draw, ready)?, due: Time(1 << 40) },
             // From numbers of its own: what tests expect of the others stays.
-            _ if due.is_some() && self.commits.is_multiple_of(3) => {
-                Event::OverridesSet { queue: queue(), overrides: Self::overrides(&mut Draw(self.commits)) }
-            }
-            _ if due.is_some() => Event::Paused { queue: queue() },
+            _ if due.is_some() && self.commits.is_multiple_of(3) => Event::Row(RowEvent::OverridesSet {
+                queue: queue(),
+                overrides: Self::overrides(&mut Draw(self.commits)),
+            }),
+            _ if due.is_some() => Event::Row(RowEvent::Paused { queue: queue() }),
             _ if self.commits.is_multiple_of(2) => {
                 let jobs = self.some(draw, |state| !leased(state))?;
                 Event::BodyReplaced { job: jobs.ranges()[0].first.into() }
             }
             _ if self.state.queue(&queue()).is_none_or(|queue| queue.counts().all() == 0) => {
-                Event::QueueForgotten { queue: queue() }
+                Event::Row(RowEvent::QueueForgotten { queue: queue() })
             }
-            _ => Event::Resumed { queue: queue() },
+            _ => Event::Row(RowEvent::Resumed { queue: queue() }),
         })
     }
 
@@ -237,7 +238,10 @@ impl Workload {
         };
         let request = RequestKey { key, content: key };
         let done = DoneRequest { request, answer, until: Time(1 << 42) }.into();
-        Event::RequestDone { page: self.state.done_requests().first_page().unwrap_or(self.time.0), done }
+        Event::Row(RowEvent::RequestDone {
+            page: self.state.done_requests().first_page().unwrap_or(self.time.0),
+            done,
+        })
     }
 
     /// Something that may happen to one of three schedules.
@@ -259,7 +263,7 @@ impl Workload {
             6 => ScheduleChange::Paused,
             _ => ScheduleChange::Removed,
         };
-        Event::Schedule { name, change }
+        Event::Row(RowEvent::Schedule { name, change })
     }
 
     /// Some settings of a queue, each with any value.

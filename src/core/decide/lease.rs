@@ -4,7 +4,7 @@ use super::{Decision, cut};
 use crate::core::change::Recorder;
 use crate::core::circuit::CircuitSettings;
 use crate::core::command::{Claim, LeaseId, Outcome, Then, Verdict};
-use crate::core::event::{AfterFailure, Event};
+use crate::core::event::{AfterFailure, Event, RowEvent};
 use crate::core::exits::ExitMeaning;
 use crate::core::ids::{IdRange, Ids, JobId, first};
 use crate::core::job::{Exit, Grant, Job, QueueName, State as JobState};
@@ -89,13 +89,13 @@ impl<R: Recorder> Decision<'_, R> {
         if let Some(rate) = rate
             && given > 0
         {
-            self.emit(Event::RateUsed { queue: name.clone(), used: rate.use_up(used, at, given) });
+            self.emit(RowEvent::RateUsed { queue: name.clone(), used: rate.use_up(used, at, given) });
         }
         if let (Some(circuit), Some(grant)) = (circuit, grants[before..].first()) {
             let lease = LeaseId { id: grant.id, attempt: grant.attempt };
             let known = self.state().queue(name).map(Queue::circuit).unwrap_or_default();
             if let Some(circuit) = circuit.probed(known, lease, at) {
-                self.emit(Event::CircuitChanged { queue: name.clone(), circuit });
+                self.emit(RowEvent::CircuitChanged { queue: name.clone(), circuit });
             }
         }
     }
@@ -192,7 +192,7 @@ impl<R: Recorder> Decision<'_, R> {
         job: &Job,
         jobs: IdRange,
         event: &Event,
-    ) -> Option<Event> {
+    ) -> Option<RowEvent> {
         let name = &job.spec.queue;
         let known = self.state().queue(name)?.circuit();
         let lease = LeaseId { id: jobs.first, attempt: job.attempt() };
@@ -201,7 +201,7 @@ impl<R: Recorder> Decision<'_, R> {
             Event::Failed { .. } => settings.failed(known, lease, self.moment.now),
             _ => known,
         };
-        (circuit != known).then(|| Event::CircuitChanged { queue: name.clone(), circuit })
+        (circuit != known).then(|| RowEvent::CircuitChanged { queue: name.clone(), circuit })
     }
 
     fn failed(&self, id: JobId, job: &Job, (error, exit): (&str, Option<Exit>), then: Then) -> Event {

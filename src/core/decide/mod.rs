@@ -124,7 +124,8 @@ impl<R: Recorder> Decision<'_, R> {
     }
 
     /// It happens.
-    fn emit(&mut self, event: Event) {
+    fn emit(&mut self, event: impl Into<Event>) {
+        let event = event.into();
         let mut observer = SeesKept { kept_in: &mut self.kept_in, then: &mut *self.recorder };
         self.core.state.apply_telling(&event, &mut observer);
         self.recorder.record(event);

@@ -3,7 +3,7 @@
 use super::{Core, Decision};
 use crate::core::change::Recorder;
 use crate::core::command::{Group, Outcome};
-use crate::core::event::Event;
+use crate::core::event::RowEvent;
 use crate::core::job::Key;
 use crate::core::rejection::Rejection;
 use crate::core::requests::{DoneRequest, RequestAnswer, RequestKey};
@@ -41,7 +41,7 @@ impl<R: Recorder> Decision<'_, R> {
         };
         let until = now.plus(self.core.settings.requests_kept);
         let (page, done) = (self.state().requests.next_page(now), DoneRequest { request, answer, until });
-        self.emit(Event::RequestDone { page, done: done.into() });
+        self.emit(RowEvent::RequestDone { page, done: done.into() });
         Ok(outcome)
     }
 
@@ -50,7 +50,7 @@ impl<R: Recorder> Decision<'_, R> {
         if let Some((page, due)) = self.state().requests.next_due()
             && due <= self.moment.now
         {
-            self.emit(Event::RequestsForgotten { page });
+            self.emit(RowEvent::RequestsForgotten { page });
         }
     }
 }

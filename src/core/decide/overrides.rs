@@ -4,7 +4,7 @@
 use super::{Core, Decision};
 use crate::core::change::Recorder;
 use crate::core::command::Outcome;
-use crate::core::event::Event;
+use crate::core::event::RowEvent;
 use crate::core::job::QueueName;
 use crate::core::overrides::{Override, Setting, SettingKey};
 use crate::core::rejection::Rejection;
@@ -41,12 +41,12 @@ impl<R: Recorder> Decision<'_, R> {
         // It is no job's queue yet, and so counts for no user.
         self.make_room_for_queues(usize::from(queue.is_none()), 0, &HashSet::from([name]))?;
         let is_last = overrides.is_empty();
-        self.emit(Event::OverridesSet { queue: name.clone(), overrides });
+        self.emit(RowEvent::OverridesSet { queue: name.clone(), overrides });
         self.core.bring_together(name);
         if is_last && self.state().queue(name).is_some_and(|q| q.is_empty() && q.totals == Totals::default())
         {
             // It was there for nothing else.
-            self.emit(Event::QueueForgotten { queue: name.clone() });
+            self.emit(RowEvent::QueueForgotten { queue: name.clone() });
         }
         Ok(Outcome::Ok)
     }

@@ -6,7 +6,7 @@ use super::{Core, Decision};
 use crate::core::change::Recorder;
 use crate::core::circuit::Circuit;
 use crate::core::command::Outcome;
-use crate::core::event::Event;
+use crate::core::event::RowEvent;
 use crate::core::job::QueueName;
 use crate::core::queue::Queue;
 use crate::core::rejection::Rejection;
@@ -21,7 +21,7 @@ impl<R: Recorder> Decision<'_, R> {
         }
         if queue.is_some_and(Queue::is_paused) != pause {
             let queue = name.clone();
-            self.emit(if pause { Event::Paused { queue } } else { Event::Resumed { queue } });
+            self.emit(if pause { RowEvent::Paused { queue } } else { RowEvent::Resumed { queue } });
         }
         Ok(Outcome::Ok)
     }
@@ -32,7 +32,7 @@ impl<R: Recorder> Decision<'_, R> {
             None => self.must_be_configured(name)?,
             Some(circuit) if circuit == Circuit::default() => {}
             Some(_) => {
-                self.emit(Event::CircuitChanged { queue: name.clone(), circuit: Circuit::default() });
+                self.emit(RowEvent::CircuitChanged { queue: name.clone(), circuit: Circuit::default() });
             }
         }
         Ok(Outcome::Ok)
@@ -41,7 +41,7 @@ impl<R: Recorder> Decision<'_, R> {
     pub(super) fn forget_queue(&mut self, name: &QueueName) -> Result<Outcome, Rejection> {
         match self.state().queue(name).map(|queue| queue.counts().all()) {
             Some(0) => {
-                self.emit(Event::QueueForgotten { queue: name.clone() });
+                self.emit(RowEvent::QueueForgotten { queue: name.clone() });
                 self.core.bring_together(name);
             }
             Some(jobs) => return Err(Rejection::QueueHasJobs { queue: name.clone(), jobs }),
@@ -96,7 +96,7 @@ impl<R: Recorder> Decision<'_, R> {
         let gone: Vec<QueueName> =
             go.iter().chain(&rest[..over]).map(|(_, queue)| (*queue).clone()).collect();
         for queue in gone {
-            self.emit(Event::QueueForgotten { queue });
+            self.emit(RowEvent::QueueForgotten { queue });
         }
         Ok(())
     }

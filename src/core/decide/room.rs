@@ -4,7 +4,7 @@
 use super::{Core, Decision};
 use crate::core::change::Recorder;
 use crate::core::command::Group;
-use crate::core::event::Event;
+use crate::core::event::{Event, RowEvent};
 use crate::core::ids::{IdRange, Ids, JobId};
 use crate::core::job::{QueueName, Size};
 use crate::core::rejection::{Bound, Rejection};
@@ -195,7 +195,7 @@ impl<R: Recorder> Decision<'_, R> {
     /// These jobs are not taken: they have ids, and that is all.
     pub(super) fn turn_away(&mut self, queue: &QueueName, first: JobId, count: u64) {
         if count > 0 {
-            self.emit(Event::NotTaken { queue: queue.clone(), jobs: IdRange::new(first, count) });
+            self.emit(RowEvent::NotTaken { queue: queue.clone(), jobs: IdRange::new(first, count) });
         }
     }
 

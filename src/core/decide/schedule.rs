@@ -5,7 +5,7 @@ use super::Decision;
 use super::room::Room;
 use crate::core::change::Recorder;
 use crate::core::command::{Group, OnConflict, Outcome, ScheduleAction, Start};
-use crate::core::event::Event;
+use crate::core::event::{Event, RowEvent};
 use crate::core::ids::{IdRange, Ids, JobId};
 use crate::core::job::{Size, StateKind};
 use crate::core::rejection::{Bound, Rejection, ScheduleRejection};
@@ -67,7 +67,7 @@ impl<R: Recorder> Decision<'_, R> {
     }
 
     fn change(&mut self, name: &ScheduleName, change: ScheduleChange) {
-        self.emit(Event::Schedule { name: name.clone(), change });
+        self.emit(RowEvent::Schedule { name: name.clone(), change });
     }
 
     fn set_schedule(

@@ -29,16 +29,7 @@ impl Event {
             | Event::BodyReplaced { .. }
             | Event::Failed { .. }
             | Event::Deferred { .. }
-            | Event::NotTaken { .. }
-            | Event::Paused { .. }
-            | Event::Resumed { .. }
-            | Event::RateUsed { .. }
-            | Event::OverridesSet { .. }
-            | Event::CircuitChanged { .. }
-            | Event::RequestDone { .. }
-            | Event::RequestsForgotten { .. }
-            | Event::QueueForgotten { .. }
-            | Event::Schedule { .. } => None,
+            | Event::Row(_) => None,
         }
     }
 
@@ -77,21 +68,12 @@ impl Event {
             Event::Deleted { .. } => matches!(other, Event::Deleted { .. }),
             Event::Dropped { .. } => matches!(other, Event::Dropped { .. }),
             Event::Sized { size, .. } => matches!(other, Event::Sized { size: size2, .. } if size == size2),
-            // They are of one job, of a queue, or of a schedule. Arrivals are one only where their ids follow each other: see `join`.
+            // They are of one job, or of none. Arrivals are one only where their ids follow each other: see `join`.
             Event::Submitted { .. }
             | Event::BodyReplaced { .. }
             | Event::Failed { .. }
             | Event::Deferred { .. }
-            | Event::NotTaken { .. }
-            | Event::Paused { .. }
-            | Event::Resumed { .. }
-            | Event::RateUsed { .. }
-            | Event::OverridesSet { .. }
-            | Event::CircuitChanged { .. }
-            | Event::RequestDone { .. }
-            | Event::RequestsForgotten { .. }
-            | Event::QueueForgotten { .. }
-            | Event::Schedule { .. } => false,
+            | Event::Row(_) => false,
         }
     }
 
@@ -120,7 +102,7 @@ impl Event {
     /// Recovery uses it where a part of an event is in the checkpoint already.
     pub fn narrowed(&self, mut keep: impl FnMut(JobId) -> bool) -> Vec<Event> {
         if self.jobs().is_empty() {
-            // It is about a queue or a schedule.
+            // It is about no job.
             return vec![self.clone()];
         }
         let kept: Ids = self.jobs().iter().flat_map(|range| range.iter()).filter(|id| keep(*id)).collect();

@@ -126,13 +126,13 @@ fn without_one_nothing_is_noted() {
     let leases = world.claim("q", 9);
     fail(&mut world, &leases[..8]);
     world.settle(&leases[8..], Verdict::Complete);
-    assert!(!world.log.iter().any(|event| matches!(event, Event::CircuitChanged { .. })));
+    assert!(!world.log.iter().any(|event| matches!(event, Event::Row(RowEvent::CircuitChanged { .. }))));
     // With one, a success is noted only where there is something to forget.
     world.settings().circuit_failures = Some(2);
     world.submit(vec![group("q", 2)]);
     let leases = world.claim("q", 2);
     world.settle(&leases, Verdict::Complete);
-    assert!(!world.fresh().iter().any(|event| matches!(event, Event::CircuitChanged { .. })));
+    assert!(!world.fresh().iter().any(|event| matches!(event, Event::Row(RowEvent::CircuitChanged { .. }))));
 }
 
 #[test]

@@ -46,17 +46,23 @@ fn samples(jobs: Ids) -> Vec<(Event, bool)> {
         (Event::BodyReplaced { job: range.first.into() }, false),
         (Event::Moved { jobs: jobs.clone(), to: name("r"), at: AT }, false),
         (Event::Deleted { jobs: jobs.clone() }, true),
-        (Event::Paused { queue: name("q") }, false),
-        (Event::Resumed { queue: name("q") }, false),
-        (Event::RequestDone { page: 7, done: done_request().into() }, false),
-        (Event::RequestsForgotten { page: 7 }, false),
-        (Event::RateUsed { queue: name("q"), used: RateUsed(7) }, false),
+        (Event::Row(RowEvent::Paused { queue: name("q") }), false),
+        (Event::Row(RowEvent::Resumed { queue: name("q") }), false),
+        (Event::Row(RowEvent::RequestDone { page: 7, done: done_request().into() }), false),
+        (Event::Row(RowEvent::RequestsForgotten { page: 7 }), false),
+        (Event::Row(RowEvent::RateUsed { queue: name("q"), used: RateUsed(7) }), false),
         (Event::Dropped { jobs: jobs.clone() }, true),
         (Event::Sized { jobs: jobs.clone(), size: Size::of(7) }, false),
-        (Event::NotTaken { queue: name("q"), jobs: IdRange::new(JobId(30), 2) }, false),
-        (Event::OverridesSet { queue: name("q"), overrides: Overrides::default() }, false),
-        (Event::CircuitChanged { queue: name("q"), circuit: Circuit { failed: 3, open: None } }, false),
-        (Event::QueueForgotten { queue: name("q") }, false),
+        (Event::Row(RowEvent::NotTaken { queue: name("q"), jobs: IdRange::new(JobId(30), 2) }), false),
+        (Event::Row(RowEvent::OverridesSet { queue: name("q"), overrides: Overrides::default() }), false),
+        (
+            Event::Row(RowEvent::CircuitChanged {
+                queue: name("q"),
+                circuit: Circuit { failed: 3, open: None },
+            }),
+            false,
+        ),
+        (Event::Row(RowEvent::QueueForgotten { queue: name("q") }), false),
     ];
     all.extend(with(|jobs, end| Event::Completed { jobs, end }));
     all.extend(with(|jobs, end| Event::Expired { jobs, end }));
@@ -77,15 +83,15 @@ fn has_sample(event: &Event) -> bool {
         Event::Ripened { .. } | Event::Expired { .. } | Event::Cancelled { .. } | Event::Buried { .. } => {
             true
         }
-        Event::Revived { .. } | Event::Deleted { .. } | Event::Paused { .. } | Event::Resumed { .. } => true,
-        Event::OverridesSet { .. } | Event::Dropped { .. } | Event::NotTaken { .. } | Event::Sized { .. } => {
-            true
-        }
-        Event::CircuitChanged { .. } => true,
+        Event::Revived { .. } | Event::Deleted { .. } | Event::Dropped { .. } | Event::Sized { .. } => true,
         Event::BodyReplaced { .. } => true,
         Event::Prioritized { .. } | Event::Postponed { .. } | Event::Moved { .. } => true,
-        Event::RequestDone { .. } | Event::RequestsForgotten { .. } => true,
-        Event::RateUsed { .. } | Event::QueueForgotten { .. } | Event::Schedule { .. } => true,
+        Event::Row(RowEvent::Paused { .. } | RowEvent::Resumed { .. } | RowEvent::RateUsed { .. }) => true,
+        Event::Row(RowEvent::OverridesSet { .. } | RowEvent::CircuitChanged { .. }) => true,
+        Event::Row(RowEvent::RequestDone { .. } | RowEvent::RequestsForgotten { .. }) => true,
+        Event::Row(
+            RowEvent::NotTaken { .. } | RowEvent::QueueForgotten { .. } | RowEvent::Schedule { .. },
+        ) => true,
     }
 }
 

@@ -105,7 +105,7 @@ fn a_queue_of_a_million_jobs_is_set_in_one_event() {
     world.submit(vec![group("q", 1_000_000)]);
     let entries = world.core.state.entries();
     two_at_a_time(&mut world);
-    assert!(matches!(world.fresh(), [Event::OverridesSet { .. }]));
+    assert!(matches!(world.fresh(), [Event::Row(RowEvent::OverridesSet { .. })]));
     assert_eq!(world.core.state.entries(), entries);
     assert_eq!(world.claim("q", 100).len(), 2);
 }

@@ -70,7 +70,7 @@ fn a_time_that_has_come_has_a_job_in_the_same_decision() {
     let begun = world.now;
     assert_eq!((pass(&mut world, 9), pass(&mut world, 1)), (0, 1));
     assert!(
-        matches!(world.fresh(), [Event::Submitted { .. }, Event::Schedule { .. }]),
+        matches!(world.fresh(), [Event::Submitted { .. }, Event::Row(RowEvent::Schedule { .. })]),
         "{:?}",
         world.fresh()
     );

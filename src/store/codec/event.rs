@@ -8,7 +8,8 @@ use super::row::{CircuitV1, circuit_of, circuit_v1};
 use super::schedule::{put_change, read_change};
 use super::{DecodeError, Reader, old, put};
 use crate::core::{
-    AfterFailure, Ending, Event, Exit, Holder, IdRange, Ids, JobId, Priority, QueueName, RateUsed, Size, Time,
+    AfterFailure, Ending, Event, Exit, Holder, IdRange, Ids, JobId, Priority, QueueName, RateUsed, RowEvent,
+    Size, Time,
 };
 use bincode::de::{BorrowDecoder, Decoder};
 use bincode::enc::Encoder;
@@ -41,20 +42,17 @@ const SUBMITTED: u8 = 18;
 const RATE_USED: u8 = 19;
 const SCHEDULE: u8 = 20;
 const OVERRIDES_SET: u8 = 24;
-const NO_ROOM: u8 = 25;
+const DROPPED: u8 = 25;
 const SIZED: u8 = 26;
 const CIRCUIT_CHANGED: u8 = 27;
 const PRIORITIZED: u8 = 21;
 const POSTPONED: u8 = 22;
 const REQUEST_DONE: u8 = 23;
 const REQUESTS_FORGOTTEN: u8 = 31;
+const NOT_TAKEN: u8 = 32;
 const DEFERRED_WITH_EXIT: u8 = 28;
 const MOVED: u8 = 29;
 const BODY_REPLACED: u8 = 30;
-
-// What has become of jobs for which there was no room: the numbers after that of the event.
-const DROPPED: u8 = 0;
-const NOT_TAKEN: u8 = 1;
 
 /// First id and length.
 #[derive(Clone, Copy, Encode, Decode)]
@@ -237,32 +235,38 @@ pub(super) fn put_event(event: &Event, out: &mut Vec<u8>) {
         Event::Postponed { jobs, due } => put((POSTPONED, IdsRef(jobs), moment(*due)), out),
         Event::Deleted { jobs } => put((DELETED, IdsRef(jobs)), out),
         Event::Sized { jobs, size } => put((SIZED, IdsRef(jobs), size.bytes()), out),
-        Event::Dropped { jobs } => put((NO_ROOM, DROPPED, IdsRef(jobs)), out),
-        Event::NotTaken { queue, jobs } => {
-            put((NO_ROOM, NOT_TAKEN, queue.as_str(), RangeV1::from(*jobs)), out);
-        }
-        Event::Paused { queue } => put((PAUSED, queue.as_str()), out),
-        Event::Resumed { queue } => put((RESUMED, queue.as_str()), out),
-        Event::RequestDone { page, done } => {
-            put((REQUEST_DONE, page), out);
-            put_done(done, out);
-        }
-        Event::RequestsForgotten { page } => put((REQUESTS_FORGOTTEN, page), out),
-        Event::RateUsed { queue, used } => put((RATE_USED, queue.as_str(), used.0), out),
-        Event::OverridesSet { queue, overrides } => {
-            put((OVERRIDES_SET, queue.as_str()), out);
-            put_overrides(overrides, out);
-        }
-        Event::CircuitChanged { queue, circuit } => {
-            put((CIRCUIT_CHANGED, queue.as_str(), circuit_v1(*circuit)), out);
-        }
+        Event::Dropped { jobs } => put((DROPPED, IdsRef(jobs)), out),
         Event::BodyReplaced { job } => {
             debug_assert_eq!(job.len, 1, "one job gets one body");
             put((BODY_REPLACED, job.first.0), out);
         }
         Event::Moved { jobs, to, at } => put((MOVED, IdsRef(jobs), to.as_str(), at.0), out),
-        Event::QueueForgotten { queue } => put((QUEUE_FORGOTTEN, queue.as_str()), out),
-        Event::Schedule { name, change } => {
+        Event::Row(event) => put_row_event(event, out),
+    }
+}
+
+fn put_row_event(event: &RowEvent, out: &mut Vec<u8>) {
+    match event {
+        RowEvent::NotTaken { queue, jobs } => {
+            put((NOT_TAKEN, queue.as_str(), RangeV1::from(*jobs)), out);
+        }
+        RowEvent::Paused { queue } => put((PAUSED, queue.as_str()), out),
+        RowEvent::Resumed { queue } => put((RESUMED, queue.as_str()), out),
+        RowEvent::RequestDone { page, done } => {
+            put((REQUEST_DONE, page), out);
+            put_done(done, out);
+        }
+        RowEvent::RequestsForgotten { page } => put((REQUESTS_FORGOTTEN, page), out),
+        RowEvent::RateUsed { queue, used } => put((RATE_USED, queue.as_str(), used.0), out),
+        RowEvent::OverridesSet { queue, overrides } => {
+            put((OVERRIDES_SET, queue.as_str()), out);
+            put_overrides(overrides, out);
+        }
+        RowEvent::CircuitChanged { queue, circuit } => {
+            put((CIRCUIT_CHANGED, queue.as_str(), circuit_v1(*circuit)), out);
+        }
+        RowEvent::QueueForgotten { queue } => put((QUEUE_FORGOTTEN, queue.as_str()), out),
+        RowEvent::Schedule { name, change } => {
             put(SCHEDULE, out);
             put_change(name, change, out);
         }
@@ -359,50 +363,42 @@ fn read_other(kind: u8, reader: &mut Reader<'_>) -> Result<Event, DecodeError> {
             let (IdsV1(jobs), size) = reader.take()?;
             Event::Sized { jobs, size: Size::of(size) }
         }
-        NO_ROOM => read_no_room(reader)?,
-        kind => read_of_rows(kind, reader)?,
+        DROPPED => Event::Dropped { jobs: reader.take::<IdsV1>()?.0 },
+        kind => Event::Row(read_row_event(kind, reader)?),
     })
 }
 
-/// An event that names no job, or none that is there.
-fn read_of_rows(kind: u8, reader: &mut Reader<'_>) -> Result<Event, DecodeError> {
+fn read_row_event(kind: u8, reader: &mut Reader<'_>) -> Result<RowEvent, DecodeError> {
     Ok(match kind {
-        PAUSED => Event::Paused { queue: QueueName::new(reader.take()?)? },
-        RESUMED => Event::Resumed { queue: QueueName::new(reader.take()?)? },
+        PAUSED => RowEvent::Paused { queue: QueueName::new(reader.take()?)? },
+        RESUMED => RowEvent::Resumed { queue: QueueName::new(reader.take()?)? },
         REQUEST_DONE => {
             let page = reader.take()?;
-            Event::RequestDone { page, done: read_done(reader)?.into() }
+            RowEvent::RequestDone { page, done: read_done(reader)?.into() }
         }
-        REQUESTS_FORGOTTEN => Event::RequestsForgotten { page: reader.take()? },
+        REQUESTS_FORGOTTEN => RowEvent::RequestsForgotten { page: reader.take()? },
         RATE_USED => {
             let (queue, used): (&str, u64) = reader.take()?;
-            Event::RateUsed { queue: QueueName::new(queue)?, used: RateUsed(used) }
+            RowEvent::RateUsed { queue: QueueName::new(queue)?, used: RateUsed(used) }
         }
         CIRCUIT_CHANGED => {
             let (queue, circuit): (&str, CircuitV1) = reader.take()?;
-            Event::CircuitChanged { queue: QueueName::new(queue)?, circuit: circuit_of(circuit) }
+            RowEvent::CircuitChanged { queue: QueueName::new(queue)?, circuit: circuit_of(circuit) }
         }
-        QUEUE_FORGOTTEN => Event::QueueForgotten { queue: QueueName::new(reader.take()?)? },
+        QUEUE_FORGOTTEN => RowEvent::QueueForgotten { queue: QueueName::new(reader.take()?)? },
         OVERRIDES_SET => {
             let queue = QueueName::new(reader.take()?)?;
-            Event::OverridesSet { queue, overrides: read_overrides(reader)? }
+            RowEvent::OverridesSet { queue, overrides: read_overrides(reader)? }
         }
         SCHEDULE => {
             let (name, change) = read_change(reader)?;
-            Event::Schedule { name, change }
+            RowEvent::Schedule { name, change }
         }
-        _ => return Err(DecodeError::Event(kind)),
-    })
-}
-
-fn read_no_room(reader: &mut Reader<'_>) -> Result<Event, DecodeError> {
-    Ok(match reader.take::<u8>()? {
-        DROPPED => Event::Dropped { jobs: reader.take::<IdsV1>()?.0 },
         NOT_TAKEN => {
             let (queue, jobs): (&str, RangeV1) = reader.take()?;
-            Event::NotTaken { queue: QueueName::new(queue)?, jobs: jobs.try_into()? }
+            RowEvent::NotTaken { queue: QueueName::new(queue)?, jobs: jobs.try_into()? }
         }
-        _ => return Err(DecodeError::Value("what has become of jobs without room")),
+        _ => return Err(DecodeError::Event(kind)),
     })
 }
 

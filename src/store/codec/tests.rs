@@ -148,7 +148,7 @@ fn the_bytes_of_a_commit_are_these() {
             Event::Claimed { jobs: jobs(), holder: Holder::Anyone, at, until: Time(10) },
             Event::Completed { jobs: jobs(), end },
             Event::Deleted { jobs: jobs() },
-            Event::Resumed { queue: QueueName::new("q").unwrap() },
+            Event::Row(RowEvent::Resumed { queue: QueueName::new("q").unwrap() }),
             Event::Failed { job, at, error: "no".into(), exit: Some(Exit::Signal(9)), next },
             Event::Deferred { job, at, error: "no".into(), exit: None, due: Time(10) },
         ],
@@ -310,7 +310,7 @@ fn the_largest_rows_of_jobs_and_schedules_stay_below_their_bound() {
     plan.payload.envelope = Some((*Envelope::new(tags).unwrap().encode()).into());
     let change = ScheduleChange::Set { plan: Arc::new(plan), since: Time::NEVER, next: Time::NEVER };
     let (name, mut state) = (ScheduleName::new(&"n".repeat(100)).unwrap(), State::default());
-    state.apply(&Event::Schedule { name, change });
+    state.apply(&Event::Row(RowEvent::Schedule { name, change }));
     let row = StampedRow { commit: CommitNo(u64::MAX), row: state.rows().remove(0) };
     assert!(row.encode().len() <= ROW_MAX);
 }

@@ -99,8 +99,8 @@ pub(super) fn event() -> impl Strategy<Value = Event> {
         (ids(), any::<u32>())
             .prop_map(|(jobs, priority)| Event::Prioritized { jobs, priority: Priority(priority) }),
         (any::<u64>(), done_request())
-            .prop_map(|(page, done)| Event::RequestDone { page, done: done.into() }),
-        any::<u64>().prop_map(|page| Event::RequestsForgotten { page }),
+            .prop_map(|(page, done)| Event::Row(RowEvent::RequestDone { page, done: done.into() })),
+        any::<u64>().prop_map(|page| Event::Row(RowEvent::RequestsForgotten { page })),
         (ids(), time()).prop_map(|(jobs, due)| Event::Postponed { jobs, due }),
         (range, spec(), time(), due(), time()).prop_map(|(jobs, spec, at, due, expires_at)| {
             Event::Submitted { jobs, spec, at, due, expires_at }
@@ -131,17 +131,19 @@ pub(super) fn event() -> impl Strategy<Value = Event> {
         ids().prop_map(|jobs| Event::Dropped { jobs }),
         (ids(), 0u64..1 << 31).prop_map(|(jobs, bytes)| Event::Sized { jobs, size: Size::of(bytes) }),
         (queue(), 1u64..1 << 40, 1u64..9).prop_map(|(queue, first, len)| {
-            Event::NotTaken { queue, jobs: IdRange::new(JobId(first), len) }
+            Event::Row(RowEvent::NotTaken { queue, jobs: IdRange::new(JobId(first), len) })
         }),
-        queue().prop_map(|queue| Event::Paused { queue }),
-        queue().prop_map(|queue| Event::Resumed { queue }),
-        queue().prop_map(|queue| Event::QueueForgotten { queue }),
-        (queue(), any::<u64>()).prop_map(|(queue, seed)| Event::OverridesSet {
+        queue().prop_map(|queue| Event::Row(RowEvent::Paused { queue })),
+        queue().prop_map(|queue| Event::Row(RowEvent::Resumed { queue })),
+        queue().prop_map(|queue| Event::Row(RowEvent::QueueForgotten { queue })),
+        (queue(), any::<u64>()).prop_map(|(queue, seed)| Event::Row(RowEvent::OverridesSet {
             queue,
             overrides: Workload::overrides(&mut Draw(seed)),
-        }),
-        ("[a-z]{1,9}", schedule_change())
-            .prop_map(|(name, change)| Event::Schedule { name: ScheduleName::new(&name).unwrap(), change }),
+        })),
+        ("[a-z]{1,9}", schedule_change()).prop_map(|(name, change)| Event::Row(RowEvent::Schedule {
+            name: ScheduleName::new(&name).unwrap(),
+            change
+        })),
     ]
 }
 

@@ -1,0 +1,106 @@
+//! What happens to what is known beside jobs: queues, schedules, submits that are remembered. No job changes by it, and its
+//! fold looks at none.
+
+use crate::core::circuit::Circuit;
+use crate::core::event::Event;
+use crate::core::ids::IdRange;
+use crate::core::job::QueueName;
+use crate::core::overrides::Overrides;
+use crate::core::rate::RateUsed;
+use crate::core::requests::{DoneRequest, PageNo};
+use crate::core::rows::RowKey;
+use crate::core::schedule::{ScheduleChange, ScheduleName};
+
+/// One fact about a queue, a schedule, or a page of submits.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RowEvent {
+    /// New jobs are not taken: there is no room for them. They have ids, and that is all.
+    NotTaken {
+        /// The queue that they were for.
+        queue: QueueName,
+        /// Their ids.
+        jobs: IdRange,
+    },
+    /// A queue gives out no more jobs.
+    Paused {
+        /// Which.
+        queue: QueueName,
+    },
+    /// A queue gives out jobs again.
+    Resumed {
+        /// Which.
+        queue: QueueName,
+    },
+    /// Leases of a queue were given, and used something of its rate.
+    RateUsed {
+        /// Which.
+        queue: QueueName,
+        /// What is used of it now.
+        used: RateUsed,
+    },
+    /// Something was set for a queue at run time, or is not set any more.
+    OverridesSet {
+        /// Which.
+        queue: QueueName,
+        /// All that is set for it now.
+        overrides: Overrides,
+    },
+    /// An attempt has changed the circuit of its queue, or somebody has closed it by hand.
+    CircuitChanged {
+        /// Which queue.
+        queue: QueueName,
+        /// How it is now.
+        circuit: Circuit,
+    },
+    /// A submit was done that is remembered by its key.
+    RequestDone {
+        /// The page in which it is.
+        page: PageNo,
+        /// Which, and what it was answered.
+        done: Box<DoneRequest>,
+    },
+    /// A page of submits is forgotten.
+    RequestsForgotten {
+        /// Which.
+        page: PageNo,
+    },
+    /// A queue without jobs is not there any more, nor what it has counted.
+    QueueForgotten {
+        /// Which.
+        queue: QueueName,
+    },
+    /// Something has happened to a schedule.
+    Schedule {
+        /// Which.
+        name: ScheduleName,
+        /// What.
+        change: ScheduleChange,
+    },
+}
+
+impl From<RowEvent> for Event {
+    fn from(event: RowEvent) -> Event {
+        Event::Row(event)
+    }
+}
+
+impl RowEvent {
+    /// The row that is gone after the event, if it is about one that is not there any more.
+    pub fn removed(&self) -> Option<RowKey> {
+        match self {
+            RowEvent::QueueForgotten { queue } => Some(RowKey::Queue(queue.clone())),
+            RowEvent::RequestsForgotten { page } => Some(RowKey::Requests(*page)),
+            RowEvent::Schedule { name, change: ScheduleChange::Removed } => {
+                Some(RowKey::Schedule(name.clone()))
+            }
+            RowEvent::NotTaken { .. }
+            | RowEvent::Paused { .. }
+            | RowEvent::Resumed { .. }
+            | RowEvent::RateUsed { .. }
+            | RowEvent::OverridesSet { .. }
+            | RowEvent::CircuitChanged { .. }
+            | RowEvent::RequestDone { .. }
+            | RowEvent::Schedule { .. } => None,
+        }
+    }
+}
