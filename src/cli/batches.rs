@@ -89,7 +89,7 @@ pub(super) struct Account {
     unknown: bool,
 }
 
-fn is_zero(n: &u64) -> bool {
+pub(super) fn is_zero(n: &u64) -> bool {
     *n == 0
 }
 

@@ -1,6 +1,7 @@
 //! `musher export` and `import`: jobs as lines of JSON, for other programs, another daemon, or an editor. Only work is
 //! moved: an imported job is a new job.
 
+use super::batches::is_zero;
 use super::exit::{End, Failure};
 use super::handover::Handover;
 use super::json_job;
@@ -189,6 +190,7 @@ fn said<'de, D: Deserializer<'de>, T: Deserialize<'de>>(from: D) -> Result<Optio
 struct Done {
     submitted: u64,
     /// Jobs whose unique keys others hold here.
+    #[serde(skip_serializing_if = "is_zero")]
     existing: u64,
     left_out: u64,
 }

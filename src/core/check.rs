@@ -1,10 +1,10 @@
 //! All invariants of the state, checked the slow way. Tests run it after every command; the daemon never does.
 
 use super::ids::{IdRange, JobId, RangeSet};
-use super::job::{Holder, Key, Priority, QueueName, State as JobState, StateKind};
+use super::job::{Holder, Job, Key, Priority, QueueName, State as JobState, StateKind};
 use super::keyed::Keyed;
 use super::lanes::Lanes;
-use super::queue::{Queue, kept_since};
+use super::queue::{Queue, holds_on, kept_since};
 use super::state::State;
 use super::time::Time;
 use super::unique::UniqueKeys;
@@ -86,6 +86,10 @@ pub fn check(state: &State) {
             let found = in_state.remove(&(name.clone(), kind)).unwrap_or_default();
             assert_eq!(ids, found, "the jobs of queue {name} that are {kind}");
         }
+        let may_go = |(_, job): &(IdRange, &Job)| job.kind() == StateKind::Dead && !holds_on(job);
+        let own = state.iter(all).filter(|(_, job)| job.spec.queue == *name);
+        let dead: u64 = own.filter(may_go).map(|(range, _)| range.len).sum();
+        assert_eq!(queue.dead(), dead, "dead jobs of queue {name} that may give way");
         check_unique(name, queue, unique.remove(name).unwrap_or_default());
         let oldest: Vec<JobId> = queue.oldest_kept().flat_map(IdRange::iter).collect();
         let found = kept.iter().filter(|(queue, ..)| queue == name).map(|(.., id)| *id);

@@ -79,6 +79,8 @@ pub struct Queue {
     by_state: [RangeSet; StateKind::ALL.len()],
     /// Those that wait, by priority; once somebody has asked for it.
     by_priority: Option<BTreeMap<Priority, RangeSet>>,
+    /// How many dead jobs hold their unique keys, and so give way to nobody.
+    dead_held: u64,
     /// Done, cancelled and expired jobs that are kept and may give way, by the time at which they ended.
     kept: Keyed<Time>,
     recent: Vec<Arc<Spec>>,
@@ -250,6 +252,11 @@ impl Queue {
         self.kept.iter().map(|(_, range)| range)
     }
 
+    /// How many dead jobs may give way to others.
+    pub(super) fn dead(&self) -> u64 {
+        self.counts.of(StateKind::Dead) - self.dead_held
+    }
+
     /// How many ended jobs are kept, dead ones aside.
     pub(super) fn kept(&self) -> u64 {
         self.kept.len()
@@ -316,6 +323,9 @@ impl Queue {
             return;
         }
         self.by_state[kind as usize].insert(range.first.0, range.len);
+        if kind == StateKind::Dead && holds_on(job) {
+            self.dead_held += range.len;
+        }
         if let Some(at) = kept_since(job) {
             self.kept.insert(at, range);
         }
@@ -348,6 +358,9 @@ impl Queue {
             return self.unready(range, job.spec.priority, job.returned());
         }
         self.by_state[kind as usize].remove(range.first.0, range.len);
+        if kind == StateKind::Dead && holds_on(job) {
+            self.dead_held -= range.len;
+        }
         if let Some(at) = kept_since(job) {
             self.kept.remove(at, range);
         }

@@ -45,10 +45,7 @@ impl<R: Recorder> Decision<'_, R> {
             let jobs = match (are_dead, settings.keep_dead_max) {
                 (false, _) => first(queue.oldest_kept(), queue.kept().saturating_sub(settings.keep_done_max)),
                 (true, None) => continue,
-                (true, Some(most)) => {
-                    let dead = queue.counts().of(StateKind::Dead);
-                    self.first_dead(&name, dead.saturating_sub(u64::from(most)))
-                }
+                (true, Some(most)) => self.first_dead(&name, queue.dead().saturating_sub(u64::from(most))),
             };
             if !jobs.is_empty() {
                 self.emit(Event::Deleted { jobs });

@@ -38,12 +38,14 @@ impl<R: Recorder> Decision<'_, R> {
 
     /// Leases one job after the other, each from the queue whose turn it is; in the order in which they are named if none of
     /// them has a weight. What a queue gives does not depend on the others, so one that gives nothing gives nothing to this claim
-    /// any more.
+    /// any more; those without work are not even asked, however many are named.
     fn claim_by_weight(&mut self, claim: &Claim, grants: &mut Vec<Grant>) {
         let weight = |name: &QueueName| self.core.settings.of(name).weight;
         let is_weighted = claim.queues.iter().any(|name| weight(name).is_some());
+        let has_work = |name: &&QueueName| self.state().queue(name).is_some_and(Queue::has_work);
+        let with_work = claim.queues.iter().filter(has_work);
         let mut queues: Vec<(&QueueName, u32)> =
-            claim.queues.iter().map(|name| (name, weight(name).unwrap_or(1))).collect();
+            with_work.map(|name| (name, weight(name).unwrap_or(1))).collect();
         let given = |name| self.state().queue(name).map_or(0, |queue| queue.totals().claimed);
         let mut turn = claim.queues.iter().map(given).fold(0, u64::wrapping_add);
         while grants.len() < claim.max as usize {

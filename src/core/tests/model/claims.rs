@@ -1,7 +1,7 @@
 //! Claims, the slow way: one job after the other, each time the first that may go.
 
 use super::attempts::probe_wait;
-use super::{Model, millis};
+use super::{Model, Plain, millis};
 use crate::core::weights::pick;
 use crate::core::*;
 use std::time::Duration;
@@ -12,7 +12,13 @@ impl Model {
             return Err(Rejection::Draining);
         }
         let mut grants = Vec::new();
-        let mut queues: Vec<_> = claim.queues.iter().collect();
+        let is_ready =
+            |job: &Plain, name: &QueueName| job.spec.queue == *name && job.state == JobState::Ready;
+        let has_work = |name: &&QueueName| {
+            let is_paused = self.queue(name).is_some_and(|at| self.queues[at].paused);
+            !is_paused && self.jobs.iter().any(|(_, job)| is_ready(job, name))
+        };
+        let mut queues: Vec<_> = claim.queues.iter().filter(has_work).collect();
         let weight = |model: &Model, name: &QueueName| model.settings.of(name).weight;
         let is_weighted = queues.iter().any(|name| weight(self, name).is_some());
         let given = |name| self.queue(name).map_or(0, |at| self.queues[at].totals.claimed);

@@ -49,11 +49,11 @@ impl Model {
         let names: Vec<QueueName> = new.map(|(_, job)| job.spec.queue.clone()).collect();
         for name in names {
             let Some(most) = self.settings.of(&name).keep_dead_max else { continue };
-            let dead = self.jobs.iter_mut().filter(|(_, job)| job.spec.queue == name && is_dead(job));
+            let may_go = |job: &Plain| is_dead(job) && unique::kept_for(job).is_none();
+            let dead = self.jobs.iter_mut().filter(|(_, job)| job.spec.queue == name && may_go(job));
             let dead: Vec<_> = dead.collect();
             let over = dead.len().saturating_sub(most as usize);
-            let go = dead.into_iter().filter(|(_, job)| unique::kept_for(job).is_none()).take(over);
-            go.for_each(|(_, job)| job.state = JobState::Dead(FORGOTTEN));
+            dead.into_iter().take(over).for_each(|(_, job)| job.state = JobState::Dead(FORGOTTEN));
         }
     }
 
