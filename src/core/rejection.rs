@@ -78,8 +78,8 @@ pub enum Rejection {
     OtherRequest,
     /// As many submits are remembered as the limit allows.
     #[error(
-        "{limit} submits are remembered by their idempotency keys already (limits.idempotency_keys): try again later, raise \
-         the limit, or remember them for a shorter time (limits.idempotency)"
+        "as many submits are remembered by their idempotency keys as there may be (limits.idempotency_keys = {limit}): try again \
+         later, raise the limit, or remember them for a shorter time (limits.idempotency)"
     )]
     TooManyRequests {
         /// The limit.

@@ -7,11 +7,14 @@ use super::ids::IdRange;
 use super::job::Key;
 use super::state::State;
 use super::time::Time;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 /// The most submits of a page.
 const PAGE: usize = 256;
+
+/// A page that takes as much of the limit gets no more: it is written as a whole each time.
+const PAGE_WEIGHT: usize = 4_096;
 
 /// A submit that shall be done once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,16 +48,46 @@ pub enum RequestAnswer {
 /// The number of a page. The pages of one state rise.
 pub type PageNo = u64;
 
+impl DoneRequest {
+    /// How much of the limit it takes: one for itself, and one for each receipt that it keeps.
+    fn weight(&self) -> usize {
+        match &self.answer {
+            RequestAnswer::Submitted(_) => 1,
+            RequestAnswer::Received(receipts) => 1 + receipts.len(),
+        }
+    }
+}
+
+/// Submits that are written and forgotten together.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Page {
+    done: Arc<Vec<DoneRequest>>,
+    /// Until when the last of them is remembered.
+    until: Time,
+    weight: usize,
+}
+
+impl Page {
+    fn of(done: Arc<Vec<DoneRequest>>) -> Page {
+        let until = done.iter().map(|done| done.until).max().unwrap_or_default();
+        let weight = done.iter().map(DoneRequest::weight).sum();
+        Page { done, until, weight }
+    }
+}
+
 /// All of them.
 #[derive(Clone, Debug, Default)]
 pub struct DoneRequests {
-    pages: BTreeMap<PageNo, Arc<Vec<DoneRequest>>>,
+    pages: BTreeMap<PageNo, Page>,
     /// Where each key is: the newest of those that have it.
     places: HashMap<Key, (PageNo, u32)>,
+    /// The pages by when they are forgotten.
+    due: BTreeSet<(Time, PageNo)>,
+    weight: usize,
 }
 
 impl DoneRequests {
-    /// How many there are.
+    /// How many keys are known.
     pub fn len(&self) -> usize {
         self.places.len()
     }
@@ -62,6 +95,11 @@ impl DoneRequests {
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.places.is_empty()
+    }
+
+    /// How much of the limit they take: one each, and one for each receipt that they keep.
+    pub fn weight(&self) -> usize {
+        self.weight
     }
 
     /// The oldest page.
@@ -72,13 +110,13 @@ impl DoneRequests {
     /// The submit with this key, if it is remembered.
     pub(super) fn get(&self, key: Key, now: Time) -> Option<&DoneRequest> {
         let (page, nth) = self.places.get(&key)?;
-        self.pages.get(page)?.get(*nth as usize).filter(|done| done.until > now)
+        self.pages.get(page)?.done.get(*nth as usize).filter(|done| done.until > now)
     }
 
     /// The page into which the next one goes.
     pub(super) fn next_page(&self, now: Time) -> PageNo {
         match self.pages.last_key_value() {
-            Some((number, page)) if page.len() < PAGE => *number,
+            Some((number, page)) if page.done.len() < PAGE && page.weight < PAGE_WEIGHT => *number,
             // Higher than any before, those that are forgotten too.
             Some((number, _)) => (number + 1).max(now.0),
             None => now.0,
@@ -87,18 +125,20 @@ impl DoneRequests {
 
     /// The page that is forgotten next, and when: once none of its submits is remembered any more.
     pub(super) fn next_due(&self) -> Option<(PageNo, Time)> {
-        let (number, page) = self.pages.first_key_value()?;
-        Some((*number, page.iter().map(|done| done.until).max().unwrap_or_default()))
+        self.due.first().map(|(until, number)| (*number, *until))
     }
 
     pub(super) fn add(&mut self, number: PageNo, done: DoneRequest) {
-        let page = self.pages.entry(number).or_default();
-        self.places.insert(done.request.key, (number, page.len() as u32));
-        Arc::make_mut(page).push(done);
+        let mut page = self.take(number);
+        self.places.insert(done.request.key, (number, page.done.len() as u32));
+        page.until = page.until.max(done.until);
+        page.weight += done.weight();
+        Arc::make_mut(&mut page.done).push(done);
+        self.put(number, page);
     }
 
     pub(super) fn forget(&mut self, number: PageNo) {
-        for done in self.pages.remove(&number).iter().flat_map(|page| page.iter()) {
+        for done in self.take(number).done.iter() {
             let key = done.request.key;
             if self.places.get(&key).is_some_and(|(page, _)| *page == number) {
                 self.places.remove(&key);
@@ -106,9 +146,23 @@ impl DoneRequests {
         }
     }
 
+    /// Takes a page out, of all but the places of its keys; an empty one if there is none.
+    fn take(&mut self, number: PageNo) -> Page {
+        let page = self.pages.remove(&number).unwrap_or_default();
+        self.due.remove(&(page.until, number));
+        self.weight -= page.weight;
+        page
+    }
+
+    fn put(&mut self, number: PageNo, page: Page) {
+        self.due.insert((page.until, number));
+        self.weight += page.weight;
+        self.pages.insert(number, page);
+    }
+
     /// All pages, in order.
     pub(super) fn pages(&self) -> impl Iterator<Item = (PageNo, &Arc<Vec<DoneRequest>>)> {
-        self.pages.iter().map(|(number, page)| (*number, page))
+        self.pages.iter().map(|(number, page)| (*number, &page.done))
     }
 
     pub(super) fn has_page(&self, number: PageNo) -> bool {
@@ -116,23 +170,27 @@ impl DoneRequests {
     }
 
     /// Puts a page back, in the place of what is there of it.
-    pub(super) fn restore(&mut self, number: PageNo, page: Arc<Vec<DoneRequest>>) {
+    pub(super) fn restore(&mut self, number: PageNo, done: Arc<Vec<DoneRequest>>) {
         self.forget(number);
-        for (nth, done) in (0..).zip(page.iter()) {
+        for (nth, done) in (0..).zip(done.iter()) {
             let place = self.places.entry(done.request.key).or_insert((number, nth));
             *place = (*place).max((number, nth));
         }
-        self.pages.insert(number, page);
+        self.put(number, Page::of(done));
     }
 
     /// Panics if it contradicts itself.
     pub(super) fn check(&self) {
-        let mut newest = HashMap::new();
-        for (number, page) in self.pages() {
-            assert!((1..=PAGE).contains(&page.len()), "page {number} has {} submits", page.len());
-            newest.extend((0..).zip(page.iter()).map(|(nth, done)| (done.request.key, (number, nth))));
+        let (mut newest, mut due, mut weight) = (HashMap::new(), BTreeSet::new(), 0);
+        for (number, page) in &self.pages {
+            assert!((1..=PAGE).contains(&page.done.len()), "page {number} has {} submits", page.done.len());
+            assert_eq!(*page, Page::of(page.done.clone()), "page {number}");
+            newest.extend((0..).zip(page.done.iter()).map(|(nth, done)| (done.request.key, (*number, nth))));
+            due.insert((page.until, *number));
+            weight += page.weight;
         }
         assert_eq!(self.places, newest, "where submits are remembered");
+        assert_eq!((&self.due, self.weight), (&due, weight), "when pages are forgotten, and what they take");
     }
 }
 

@@ -136,6 +136,18 @@ impl Parked {
         self.groups.iter().map(|group| &*group.spec.options)
     }
 
+    /// The jobs and bytes that it brings into its queue. Of jobs with unique keys that is not known: all may be there by now.
+    fn load(&self) -> Option<(u64, u64)> {
+        let own = self.groups.iter().filter(|group| group.spec.queue == self.queue);
+        if own.clone().any(|group| group.spec.unique.is_some()) {
+            return None;
+        }
+        Some(own.fold((0, 0), |(jobs, bytes): (u64, u64), group| {
+            let more = group.size.bytes().saturating_mul(group.count);
+            (jobs.saturating_add(group.count), bytes.saturating_add(more))
+        }))
+    }
+
     /// The answer to one that has waited in vain.
     pub(super) fn refused(self) -> (Origin, Answer) {
         (self.origin, Answer::Refused(Refusal::Core(self.refusal)))
@@ -235,8 +247,19 @@ impl<S: Store> Engine<S> {
         }
     }
 
+    /// Whether it would still be refused for want of room: a look at what is counted, where to decide it may take long.
+    fn has_no_room(&self, submit: &Parked) -> bool {
+        let waits = matches!(self.core.settings.of(&submit.queue).full, Full::Wait(_));
+        let has_room = |(jobs, bytes)| self.core.has_room(&submit.queue, jobs, bytes);
+        waits && !self.core.draining && submit.load().is_some_and(|load| !has_room(load))
+    }
+
     /// Decides a submit that has waited. Returns whether it is answered; else it is back at its place.
     fn try_again(&mut self, place: u64, submit: Parked, now: Time) -> bool {
+        if self.has_no_room(&submit) {
+            self.parked.put(place, submit);
+            return false;
+        }
         let Parked { origin, groups, mut contents, options, queue, until, bytes, .. } = submit;
         // Whatever else the producer could change when it asked: by now that may be otherwise, but its own jobs are its own.
         let owner = groups.first().map(|group| group.spec.owner);

@@ -30,7 +30,10 @@ impl<R: Recorder> Decision<'_, R> {
             };
         }
         let limit = self.core.settings.requests_max;
-        if self.state().requests.len() >= limit {
+        let has_unique = groups.iter().any(|group| group.spec.unique.is_some());
+        let jobs = || groups.iter().fold(0, |all: u64, group| all.saturating_add(group.count));
+        let receipts = if has_unique { jobs() } else { 0 };
+        if (self.state().requests.weight() as u64).saturating_add(receipts) >= limit as u64 {
             return Err(Rejection::TooManyRequests { limit });
         }
         let outcome = self.submit(groups)?;

@@ -135,6 +135,12 @@ impl Core {
         own.map(|it| it.refusal(name, true))
     }
 
+    /// Whether so much more fits into a queue, whatever else there is to say of it.
+    pub fn has_room(&self, name: &QueueName, jobs: u64, bytes: u64) -> bool {
+        let load = Load { jobs, bytes };
+        self.exceeded(name, load, load).is_empty()
+    }
+
     /// Whether the bytes of jobs of this queue are to be counted.
     pub fn counts_bytes_of(&self, name: &QueueName) -> bool {
         self.settings.total_backlog_bytes > 0 || self.settings.of(name).backlog_bytes > 0

@@ -79,6 +79,29 @@ fn only_so_many_are_remembered() {
     assert!(matches!(submit(&mut world, vec![], request(2, 1)), Ok(Outcome::Repeated(_))));
 }
 
+/// What is kept of a submit with unique keys is a receipt a job, and counts as that.
+#[test]
+fn receipts_count_and_the_page_whose_time_comes_first_goes_first() {
+    let mut world = World::new();
+    (world.core.settings.requests_max, world.core.settings.requests_kept) = (12_000, secs(1_000));
+    let unique = |count| {
+        let spec = Spec::plain(name("q")).with_unique(Some(Key::new([1; 16]))).into();
+        vec![Group { spec, ..group("q", count) }]
+    };
+    submit(&mut world, unique(5_000), request(1, 1)).unwrap();
+    world.core.settings.requests_kept = secs(10);
+    submit(&mut world, unique(5_000), request(2, 1)).unwrap();
+    assert_eq!(world.core.state.done_requests().weight(), 10_002);
+    let refused = submit(&mut world, unique(5_000), request(3, 1));
+    assert_eq!(refused, Err(Rejection::TooManyRequests { limit: 12_000 }));
+    // Each filled a page, and the second one is remembered for a shorter time.
+    world.now = world.now.plus(secs(10));
+    world.run(Command::Tick).unwrap();
+    assert_eq!(world.core.state.done_requests().weight(), 5_001);
+    submit(&mut world, unique(5_000), request(3, 1)).unwrap();
+    assert!(matches!(submit(&mut world, vec![], request(1, 1)), Ok(Outcome::Repeated(_))));
+}
+
 /// Many pages come and go; what is folded from events or put together from rows is the same.
 #[test]
 fn pages_come_and_go() {
