@@ -301,11 +301,9 @@ impl Queue {
         self.counts.add(kind, range.len);
         if kind.waits() {
             self.waiting_bytes += job.size().bytes() * range.len;
-        }
-        if let Some(index) = &mut self.by_priority
-            && kind.waits()
-        {
-            index.entry(job.spec.priority).or_default().insert(range.first.0, range.len);
+            if let Some(index) = &mut self.by_priority {
+                index.entry(job.spec.priority).or_default().insert(range.first.0, range.len);
+            }
         }
         if job.spec.unique.is_some() {
             self.note_unique(range, job, UniqueKeys::insert);
@@ -337,11 +335,9 @@ impl Queue {
         self.counts.subtract(kind, range.len);
         if kind.waits() {
             self.waiting_bytes -= job.size().bytes() * range.len;
-        }
-        if let Some(index) = &mut self.by_priority
-            && kind.waits()
-        {
-            remove_from(index, job.spec.priority, range);
+            if let Some(index) = &mut self.by_priority {
+                remove_from(index, job.spec.priority, range);
+            }
         }
         if job.spec.unique.is_some() {
             self.note_unique(range, job, UniqueKeys::remove);

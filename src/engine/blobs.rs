@@ -57,7 +57,7 @@ impl<S: Store> Engine<S> {
     fn new_blob(&self, kind: Blob, id: JobId) -> Option<Bytes> {
         match kind {
             Blob::Body => {
-                if let Some((_, body)) = self.replaced.iter().rfind(|(replaced, _)| *replaced == id) {
+                if let Some(body) = self.replaced.get(id) {
                     return Some(body.clone());
                 }
                 let mut before = 0;

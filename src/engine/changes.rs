@@ -56,7 +56,7 @@ impl<S: Store> Engine<S> {
                 Some(Ok(())) => {
                     // It has an event now, and the commit a body for it.
                     self.content_bytes += body.len();
-                    self.replaced.push((id, body));
+                    self.replaced.push(id, body);
                     Answer::Ok
                 }
             },

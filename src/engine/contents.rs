@@ -1,8 +1,9 @@
 //! What comes with new jobs and no decision depends on: bodies and envelopes, which are stored beside them.
 
-use crate::core::Receipt;
+use crate::core::{JobId, Receipt};
 use bytes::Bytes;
 use smallvec::SmallVec;
+use std::collections::HashMap;
 use std::ops::Range;
 
 /// Of the jobs of one submit, in their order.
@@ -74,6 +75,33 @@ impl Contents {
             *places = moved[places.start]..moved[places.end];
             places.start < places.end
         });
+    }
+}
+
+/// The bodies that take the place of others in a turn, in the order of their events.
+#[derive(Debug, Default)]
+pub(super) struct ReplacedBodies {
+    bodies: Vec<Bytes>,
+    /// Where the newest one of each job is.
+    newest: HashMap<JobId, usize>,
+}
+
+impl ReplacedBodies {
+    /// Adds one.
+    pub(super) fn push(&mut self, id: JobId, body: Bytes) {
+        self.newest.insert(id, self.bodies.len());
+        self.bodies.push(body);
+    }
+
+    /// The newest one of a job, if it has one.
+    pub(super) fn get(&self, id: JobId) -> Option<&Bytes> {
+        if self.bodies.is_empty() { None } else { self.bodies.get(*self.newest.get(&id)?) }
+    }
+
+    /// All of them, for the commit.
+    pub(super) fn take(&mut self) -> Vec<Bytes> {
+        self.newest.clear();
+        std::mem::take(&mut self.bodies)
     }
 }
 

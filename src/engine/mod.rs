@@ -30,6 +30,7 @@ mod woken;
 
 pub use answer::{Answer, Claimed, Delivery, End, Fact, Origin, Refusal};
 pub use contents::Contents;
+use contents::ReplacedBodies;
 pub use drain::{Drain, KILL_GRACE, Step};
 pub use submit::SubmitOptions;
 pub use turn::Turned;
@@ -106,7 +107,7 @@ pub struct Engine<S> {
     /// Whose bodies these are: not all ids have got a job.
     new_ids: Ids,
     /// The bodies that take the place of others in this turn.
-    replaced: Vec<(JobId, Bytes)>,
+    replaced: ReplacedBodies,
     envelopes: Vec<(IdRange, Bytes)>,
     content_bytes: usize,
     held_back: HeldBack,
@@ -142,7 +143,7 @@ impl<S: Store> Engine<S> {
             notes: Notes::default(),
             bodies: Vec::new(),
             new_ids: Ids::new(),
-            replaced: Vec::new(),
+            replaced: ReplacedBodies::default(),
             envelopes: Vec::new(),
             content_bytes: 0,
             held_back: HeldBack::default(),

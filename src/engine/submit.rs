@@ -95,7 +95,7 @@ impl<S: Store> Engine<S> {
                 for (receipt, body) in receipts.iter().zip(&contents.bodies) {
                     if let Receipt::Replaced(id) = receipt {
                         self.content_bytes += body.len();
-                        self.replaced.push((*id, body.clone()));
+                        self.replaced.push(*id, body.clone());
                     }
                 }
                 contents.retain_new(&receipts);

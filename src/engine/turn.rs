@@ -53,7 +53,7 @@ impl<S: Store> Engine<S> {
             time: self.now,
             events: std::mem::take(&mut self.notes.events),
             bodies: std::mem::take(&mut self.bodies),
-            replaced: self.replaced.drain(..).map(|(_, body)| body).collect(),
+            replaced: self.replaced.take(),
             envelopes: std::mem::take(&mut self.envelopes),
         };
         self.store.append(self.last.next(), &commit)?;
