@@ -1,10 +1,11 @@
 //! All invariants of the state, checked the slow way. Tests run it after every command; the daemon never does.
 
 use super::ids::{IdRange, JobId, RangeSet};
-use super::job::{Holder, Job, Key, Priority, QueueName, State as JobState, StateKind};
+use super::job::{Holder, Key, Priority, QueueName, State as JobState, StateKind};
+use super::kept::Kept;
 use super::keyed::Keyed;
 use super::lanes::Lanes;
-use super::queue::{Queue, holds_on, kept_since};
+use super::queue::Queue;
 use super::state::State;
 use super::time::Time;
 use super::unique::UniqueKeys;
@@ -19,7 +20,7 @@ pub fn check(state: &State) {
     let mut due = BTreeSet::new();
     let mut held = BTreeSet::new();
     let mut in_state: BTreeMap<(QueueName, StateKind), Vec<JobId>> = BTreeMap::new();
-    let mut kept = BTreeSet::new();
+    let mut kept: Vec<(QueueName, Kept, JobId)> = Vec::new();
     let mut unique: HashMap<QueueName, BTreeSet<(Key, Time, JobId)>> = HashMap::new();
     let mut waiting: BTreeMap<QueueName, BTreeSet<(Priority, JobId)>> = BTreeMap::new();
     let mut last = JobId(0);
@@ -43,7 +44,9 @@ pub fn check(state: &State) {
                         held.insert((session, id));
                     }
                 }
-                _ => kept.extend(kept_since(job).map(|at| (job.spec.queue.clone(), at, id))),
+                _ => {
+                    kept.extend(Kept::of(job).map(|kept| (job.spec.queue.clone(), kept, id)));
+                }
             }
             if job.kind().waits() {
                 waiting.entry(job.spec.queue.clone()).or_default().insert((job.spec.priority, id));
@@ -86,14 +89,8 @@ pub fn check(state: &State) {
             let found = in_state.remove(&(name.clone(), kind)).unwrap_or_default();
             assert_eq!(ids, found, "the jobs of queue {name} that are {kind}");
         }
-        let may_go = |(_, job): &(IdRange, &Job)| job.kind() == StateKind::Dead && !holds_on(job);
-        let own = state.iter(all).filter(|(_, job)| job.spec.queue == *name);
-        let dead: u64 = own.filter(may_go).map(|(range, _)| range.len).sum();
-        assert_eq!(queue.dead(), dead, "dead jobs of queue {name} that may give way");
         check_unique(name, queue, unique.remove(name).unwrap_or_default());
-        let oldest: Vec<JobId> = queue.oldest_kept().flat_map(IdRange::iter).collect();
-        let found = kept.iter().filter(|(queue, ..)| queue == name).map(|(.., id)| *id);
-        assert_eq!(oldest, found.collect::<Vec<_>>(), "the kept jobs of queue {name}");
+        check_kept(name, queue, kept.iter().filter(|(of, ..)| of == name).map(|(_, kept, id)| (*kept, *id)));
     }
     check_load(state);
     state.schedules.check();
@@ -101,6 +98,24 @@ pub fn check(state: &State) {
     assert!(counts.is_empty(), "jobs in queues that do not exist: {counts:?}");
     assert_eq!(listed, ready, "the ready sets");
     assert!(leased.is_empty(), "leased jobs with keys in queues without lanes: {leased:?}");
+}
+
+/// The kept jobs of a queue that may give way are known by the time of their end, and the dead ones are counted.
+fn check_kept(name: &QueueName, queue: &Queue, wanted: impl Iterator<Item = (Kept, JobId)>) {
+    let (mut ended, mut dead) = (BTreeSet::new(), 0);
+    for (kept, id) in wanted {
+        match kept {
+            Kept::Since(at) => drop(ended.insert((at, id))),
+            Kept::Dead => dead += 1,
+        }
+    }
+    let oldest: Vec<JobId> = queue.kept().oldest().flat_map(IdRange::iter).collect();
+    assert_eq!(
+        oldest,
+        ended.into_iter().map(|(_, id)| id).collect::<Vec<_>>(),
+        "the kept jobs of queue {name}"
+    );
+    assert_eq!(queue.kept().dead(), dead, "the dead jobs of queue {name} that may give way");
 }
 
 /// What the jobs of a queue hold of unique keys is what is known of it, and no two hold one without end.

@@ -51,6 +51,7 @@ mod exits;
 mod explain;
 mod ids;
 mod job;
+mod kept;
 mod keyed;
 mod lanes;
 mod limits;

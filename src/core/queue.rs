@@ -3,8 +3,8 @@
 
 use super::circuit::Circuit;
 use super::ids::{IdRange, Ids, JobId, RangeSet};
-use super::job::{Job, Key, Priority, Spec, State as JobState, StateKind, UniqueWhile};
-use super::keyed::Keyed;
+use super::job::{Job, Key, Priority, Spec, StateKind};
+use super::kept::KeptJobs;
 use super::lanes::Lanes;
 use super::overrides::Overrides;
 use super::rate::RateUsed;
@@ -79,10 +79,8 @@ pub struct Queue {
     by_state: [RangeSet; StateKind::ALL.len()],
     /// Those that wait, by priority; once somebody has asked for it.
     by_priority: Option<BTreeMap<Priority, RangeSet>>,
-    /// How many dead jobs hold their unique keys, and so give way to nobody.
-    dead_held: u64,
-    /// Done, cancelled and expired jobs that are kept and may give way, by the time at which they ended.
-    kept: Keyed<Time>,
+    /// Ended jobs that are kept and may give way.
+    kept: KeptJobs,
     recent: Vec<Arc<Spec>>,
 }
 
@@ -247,19 +245,9 @@ impl Queue {
         lane.map_or(0, |(key, lanes)| lanes.ahead_in_lane(key, job.spec.priority, id))
     }
 
-    /// The kept jobs by the time of their end, the oldest first.
-    pub(super) fn oldest_kept(&self) -> impl Iterator<Item = IdRange> + '_ {
-        self.kept.iter().map(|(_, range)| range)
-    }
-
-    /// How many dead jobs may give way to others.
-    pub(super) fn dead(&self) -> u64 {
-        self.counts.of(StateKind::Dead) - self.dead_held
-    }
-
-    /// How many ended jobs are kept, dead ones aside.
-    pub(super) fn kept(&self) -> u64 {
-        self.kept.len()
+    /// Its ended jobs that are kept and may give way.
+    pub(super) fn kept(&self) -> &KeptJobs {
+        &self.kept
     }
 
     /// The stored twin of `spec`, if it was seen lately.
@@ -321,12 +309,7 @@ impl Queue {
             return;
         }
         self.by_state[kind as usize].insert(range.first.0, range.len);
-        if kind == StateKind::Dead && holds_on(job) {
-            self.dead_held += range.len;
-        }
-        if let Some(at) = kept_since(job) {
-            self.kept.insert(at, range);
-        }
+        self.kept.enter(range, job);
     }
 
     /// Jobs left the state that `job` is in.
@@ -354,12 +337,7 @@ impl Queue {
             return self.unready(range, job.spec.priority, job.returned());
         }
         self.by_state[kind as usize].remove(range.first.0, range.len);
-        if kind == StateKind::Dead && holds_on(job) {
-            self.dead_held -= range.len;
-        }
-        if let Some(at) = kept_since(job) {
-            self.kept.remove(at, range);
-        }
+        self.kept.leave(range, job);
     }
 
     /// Those of a range that are in this state, by id; for ready ones there is no such list.
@@ -433,22 +411,5 @@ fn remove_from(index: &mut BTreeMap<Priority, RangeSet>, priority: Priority, ran
         if ids.is_empty() {
             index.remove(&priority);
         }
-    }
-}
-
-/// Whether a job holds its unique key after its end, and so gives way to nobody.
-pub(super) fn holds_on(job: &Job) -> bool {
-    job.spec.unique.is_some() && matches!(job.spec.unique_while, UniqueWhile::Kept(_))
-}
-
-/// Since when a job is kept that is done, cancelled or expired, and may give way to others: one that holds its unique key
-/// may not.
-pub(super) fn kept_since(job: &Job) -> Option<Time> {
-    if holds_on(job) {
-        return None;
-    }
-    match job.state() {
-        JobState::Done(end) | JobState::Cancelled(end) | JobState::Expired(end) => Some(end.at),
-        JobState::Ready | JobState::Scheduled { .. } | JobState::Leased(_) | JobState::Dead(_) => None,
     }
 }

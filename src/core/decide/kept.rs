@@ -4,8 +4,8 @@ use super::Decision;
 use crate::core::change::{Change, Observer, QueueChange, Recorder};
 use crate::core::event::Event;
 use crate::core::ids::{IdRange, Ids, first};
-use crate::core::job::{Job, QueueName, StateKind};
-use crate::core::queue::{holds_on, kept_since};
+use crate::core::job::{QueueName, StateKind};
+use crate::core::kept::Kept;
 
 /// At most so many dead jobs are looked at to find some that may give way.
 const LOOKS_MAX: usize = 10_000;
@@ -20,13 +20,17 @@ pub(super) struct SeesKept<'a, R> {
 impl<R: Recorder> Observer for SeesKept<'_, R> {
     fn changed(&mut self, change: &Change<'_>) {
         let queue = &change.job.spec.queue;
-        let has_died = change.from != Some(StateKind::Dead) && is_dead(change.job);
-        let may_give_way = kept_since(change.job).is_some() || has_died;
-        if may_give_way
-            && !change.forgotten
-            && !self.kept_in.iter().any(|(known, dead)| (known, *dead) == (queue, has_died))
+        // One that was dead already has only changed.
+        let kept = Kept::of(change.job).filter(|_| !change.forgotten);
+        let are_dead = match kept {
+            Some(Kept::Since(_)) => Some(false),
+            Some(Kept::Dead) if change.from != Some(StateKind::Dead) => Some(true),
+            Some(Kept::Dead) | None => None,
+        };
+        if let Some(are_dead) = are_dead
+            && !self.kept_in.iter().any(|(known, dead)| (known, *dead) == (queue, are_dead))
         {
-            self.kept_in.push((queue.clone(), has_died));
+            self.kept_in.push((queue.clone(), are_dead));
         }
         self.then.changed(change);
     }
@@ -41,11 +45,11 @@ impl<R: Recorder> Decision<'_, R> {
     pub(super) fn limit_kept(&mut self) {
         for (name, are_dead) in std::mem::take(&mut self.kept_in) {
             let Some(queue) = self.state().queue(&name) else { continue };
-            let settings = self.core.settings.of(&name);
+            let (kept, settings) = (queue.kept(), self.core.settings.of(&name));
             let jobs = match (are_dead, settings.keep_dead_max) {
-                (false, _) => first(queue.oldest_kept(), queue.kept().saturating_sub(settings.keep_done_max)),
+                (false, _) => first(kept.oldest(), kept.ended().saturating_sub(settings.keep_done_max)),
                 (true, None) => continue,
-                (true, Some(most)) => self.first_dead(&name, queue.dead().saturating_sub(u64::from(most))),
+                (true, Some(most)) => self.first_dead(&name, kept.dead().saturating_sub(u64::from(most))),
             };
             if !jobs.is_empty() {
                 self.emit(Event::Deleted { jobs });
@@ -61,7 +65,7 @@ impl<R: Recorder> Decision<'_, R> {
             if left == 0 {
                 break;
             }
-            if !holds_on(job) {
+            if Kept::of(job).is_some() {
                 let len = part.len.min(left);
                 jobs.push_range(IdRange::new(part.first, len));
                 left -= len;
@@ -69,8 +73,4 @@ impl<R: Recorder> Decision<'_, R> {
         }
         jobs
     }
-}
-
-fn is_dead(job: &Job) -> bool {
-    job.kind() == StateKind::Dead && !holds_on(job)
 }
