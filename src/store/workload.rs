@@ -34,6 +34,17 @@ impl Workload {
         self.commit(vec![event])
     }
 
+    /// The same with envelopes.
+    pub(crate) fn submit_with_envelopes(&mut self, count: u64) -> Commit {
+        let event = self.submitted(count, 5);
+        self.commit(vec![event])
+    }
+
+    /// A job gets another body.
+    pub(crate) fn replace_body(&mut self, id: JobId) -> Commit {
+        self.commit(vec![Event::BodyReplaced { job: id.into() }])
+    }
+
     /// A few events, chosen by the number.
     pub(crate) fn random(&mut self, seed: u32) -> Commit {
         let mut draw = Draw(u64::from(seed) + 1);
@@ -82,7 +93,6 @@ impl Workload {
         Envelope::new(tags).expect("it is short").encode()
     }
 
-    /// A job's blob of a kind, if it has one.
     /// A job's body as it is now.
     pub(crate) fn body_of(&self, id: JobId) -> Bytes {
         let Some(times) = self.replaced.get(&id) else { return Self::body(id) };
@@ -91,6 +101,7 @@ impl Workload {
         text.into_iter().cycle().take(len as usize).collect::<Vec<u8>>().into()
     }
 
+    /// A job's blob of a kind, if it has one.
     pub(crate) fn blob(&self, kind: Blob, id: JobId, job: &Job) -> Option<Bytes> {
         match kind {
             Blob::Body => Some(self.body_of(id)),

@@ -195,6 +195,23 @@ fn bodies_that_a_cut_checkpoint_has_left_hide_none_that_are_written_later() {
     check(dir.path(), &work);
 }
 
+/// The neighbours of a job lost their envelopes when its body was replaced between the slices of a checkpoint.
+#[test]
+fn a_body_that_is_replaced_while_a_checkpoint_is_under_way_takes_nothing_from_others() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut store, mut work) = (open(dir.path()).0, Workload::default());
+    let first = work.submit_with_envelopes(100);
+    store.append(CommitNo(1), &first).unwrap();
+    // It begins, and has taken the blocks.
+    store.maintain(&work.state, Time(0)).unwrap();
+    store.maintain(&work.state, Time(700)).unwrap();
+    let replaced = work.replace_body(JobId(70));
+    store.append(CommitNo(2), &replaced).unwrap();
+    store.close(&work.state).unwrap();
+    drop(store);
+    check(dir.path(), &work);
+}
+
 /// How many commits a start after this reads from the log.
 fn open_tail(store: DiskStore) -> u64 {
     store.log.last().0 - store.home.meta().unwrap().unwrap().home.0

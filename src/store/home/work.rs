@@ -35,7 +35,8 @@ pub(crate) struct BlockRows {
     pub(crate) row: Option<(Vec<u8>, u64)>,
     /// Those of its blobs that are not in the home yet, in order.
     pub(crate) blobs: ByKind<Vec<Neighbours>>,
-    /// Whether some of its bodies take the place of others, which may be in the home.
+    /// Whether some of its bodies take the place of others, which may be in the home; with such a body, what else the job has
+    /// may come again.
     pub(crate) replaces: bool,
 }
 
@@ -76,6 +77,6 @@ pub(crate) struct BlockChange {
     pub(crate) row: Option<(Vec<u8>, u64)>,
     /// Blobs of its jobs that are not in the home yet, in order.
     pub(crate) blobs: ByKind<Vec<(JobId, Bytes)>>,
-    /// Whether some of its bodies take the place of others.
+    /// Whether some of its bodies take the place of others, and blobs of their jobs may come again.
     pub(crate) replaces: bool,
 }
