@@ -2,6 +2,7 @@
 //! what a row means and in which order rows must be written; not when, and nothing of the log. What survives a crash is
 //! a prefix of what was written, so a row is never safe without those before it.
 
+pub(in crate::store) mod blobs;
 mod error;
 pub(in crate::store) mod sled;
 mod work;

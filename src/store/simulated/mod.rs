@@ -134,7 +134,7 @@ impl SimulatedDisk {
 
     /// The home loses a blob.
     pub fn lose(&self, kind: Blob, id: JobId) {
-        self.0.borrow_mut().home.written.blobs[kind].remove(&id);
+        self.0.borrow_mut().home.written.lose(kind, id);
     }
 
     /// Says whether there is room.

@@ -1,20 +1,26 @@
 //! The rows of a simulated home, and the steps in which they are written. As in sled, what is on the disk is a prefix
-//! of what was inserted. Knows rows, not when they are written.
+//! of what was inserted; blobs share rows by the same code. Knows rows, not when they are written.
 
 use crate::core::{JobId, RowKey};
 use crate::store::blob::{Blob, ByKind};
-use crate::store::codec::{BlockRow, MetaRow, StampedRow, block_range, row_key};
+use crate::store::codec::{
+    BlockRow, MetaRow, StampedRow, blob_key, blob_key_parts, block_of, block_range, encode_packed, row_key,
+};
+use crate::store::home::blobs::{BlobKey, BlobTree, Blobs, shrink_block, write_block};
 use crate::store::home::{BlockRows, HomeError, RowChange, RowReader, Rows, Work};
 use bytes::Bytes;
+use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
+use std::ops::RangeBounds;
+use std::rc::Rc;
 
 /// One insert or remove.
 #[derive(Clone, Debug)]
 pub(super) enum RowStep {
     Row(RowKey, Vec<u8>),
     NoRow(RowKey),
-    Blob(Blob, JobId, Bytes),
-    NoBlob(Blob, JobId),
+    Blobs(Blob, BlobKey, Bytes),
+    NoBlobs(Blob, BlobKey),
     Jobs(u64, Vec<u8>),
     NoJobs(u64),
     /// The row that ends a checkpoint, with the flush behind it.
@@ -25,7 +31,7 @@ pub(super) enum RowStep {
 #[derive(Clone, Debug, Default)]
 pub(super) struct SimulatedRows {
     rows: BTreeMap<RowKey, Vec<u8>>,
-    pub(super) blobs: ByKind<BTreeMap<JobId, Bytes>>,
+    blobs: ByKind<BTreeMap<BlobKey, Bytes>>,
     jobs: BTreeMap<u64, Vec<u8>>,
     meta: Option<Vec<u8>>,
 }
@@ -35,8 +41,8 @@ impl SimulatedRows {
         match step {
             RowStep::Row(key, row) => drop(self.rows.insert(key, row)),
             RowStep::NoRow(key) => drop(self.rows.remove(&key)),
-            RowStep::Blob(kind, id, blob) => drop(self.blobs[kind].insert(id, blob)),
-            RowStep::NoBlob(kind, id) => drop(self.blobs[kind].remove(&id)),
+            RowStep::Blobs(kind, key, row) => drop(self.blobs[kind].insert(key, row)),
+            RowStep::NoBlobs(kind, key) => drop(self.blobs[kind].remove(&key)),
             RowStep::Jobs(block, row) => drop(self.jobs.insert(block, row)),
             RowStep::NoJobs(block) => drop(self.jobs.remove(&block)),
             RowStep::Meta(row) => self.meta = Some(row),
@@ -63,24 +69,81 @@ impl SimulatedRows {
     }
 
     fn block(&self, rows: BlockRows, steps: &mut VecDeque<RowStep>) {
-        let mut change = rows.read().expect("the log keeps blobs that are not home");
-        let range = block_range(change.block);
-        let known = self
-            .blobs
-            .iter()
-            .flat_map(|(kind, blobs)| blobs.range(range.first..range.end()).map(move |(id, _)| (kind, *id)));
+        let change = rows.read().expect("the log keeps blobs that are not home");
+        let (block, before) = (change.block, self.jobs.get(&change.block));
+        let done = Rc::default();
+        let blobs = ByKind::of(|kind| self.blobs_of(kind, block, &done));
+        let whole = "all rows were written by the same code";
+        write_block(&blobs, &change).expect(whole);
+        steps.extend(done.take());
         let Some((row, live)) = change.row else {
-            steps.extend(known.map(|(kind, id)| RowStep::NoBlob(kind, id)));
-            steps.push_back(RowStep::NoJobs(change.block));
+            steps.push_back(RowStep::NoJobs(block));
             return;
         };
-        for kind in Blob::ALL {
-            let blobs = std::mem::take(&mut change.blobs[kind]);
-            steps.extend(blobs.into_iter().map(|(id, blob)| RowStep::Blob(kind, id, blob)));
-        }
-        steps.push_back(RowStep::Jobs(change.block, row));
-        let dead = known.filter(|(_, id)| live >> (id.0 - range.first.0) & 1 == 0);
-        steps.extend(dead.map(|(kind, id)| RowStep::NoBlob(kind, id)));
+        steps.push_back(RowStep::Jobs(block, row));
+        shrink_block(&blobs, block, live, before.map(Vec::as_slice)).expect(whole);
+        steps.extend(done.take());
+    }
+
+    /// The rows of a block, to be read and changed; what is done to them is `done` to nothing else.
+    fn blobs_of(&self, kind: Blob, block: u64, done: &Rc<RefCell<Vec<RowStep>>>) -> Blobs<BlockOfBlobs> {
+        let range = block_range(block);
+        let rows = self.blobs[kind].range(blob_key(range.first, 0)..blob_key(range.end(), 0));
+        let rows = RefCell::new(rows.map(|(key, row)| (*key, row.clone())).collect());
+        Blobs::new(kind, BlockOfBlobs { kind, rows, done: done.clone() })
+    }
+
+    /// The blobs of the row that a job's is in.
+    pub(super) fn row_of(&self, kind: Blob, id: JobId) -> Result<Vec<(JobId, Bytes)>, HomeError> {
+        self.blobs_of(kind, block_of(id), &Rc::default()).row_of(id)
+    }
+
+    /// A job's blob is lost.
+    pub(super) fn lose(&mut self, kind: Blob, id: JobId) {
+        let up_to = self.blobs[kind].range(..=blob_key(id, u16::MAX)).next_back();
+        let Some((key, mut blobs)) = up_to.map(|(key, _)| *key).zip(self.row_of(kind, id).ok()) else {
+            return;
+        };
+        blobs.retain(|(other, _)| *other != id);
+        match blob_key_parts(&key) {
+            Some((first, 0)) => self.blobs[kind].insert(key, encode_packed(first, &blobs).into()),
+            _ => self.blobs[kind].remove(&key),
+        };
+    }
+}
+
+/// The rows of blobs of a kind of one block, and what was done to them, step by step.
+#[derive(Debug)]
+struct BlockOfBlobs {
+    kind: Blob,
+    rows: RefCell<BTreeMap<BlobKey, Bytes>>,
+    done: Rc<RefCell<Vec<RowStep>>>,
+}
+
+impl BlobTree for BlockOfBlobs {
+    type Bytes = Bytes;
+
+    fn range(
+        &self,
+        keys: impl RangeBounds<BlobKey>,
+    ) -> impl DoubleEndedIterator<Item = Result<(Bytes, Bytes), HomeError>> {
+        let rows = self.rows.borrow();
+        let row = |(key, row): (&BlobKey, &Bytes)| Ok((Bytes::copy_from_slice(key), row.clone()));
+        rows.range(keys).map(row).collect::<Vec<_>>().into_iter()
+    }
+
+    fn insert(&self, key: BlobKey, row: Vec<u8>) -> Result<(), HomeError> {
+        let row = Bytes::from(row);
+        self.rows.borrow_mut().insert(key, row.clone());
+        self.done.borrow_mut().push(RowStep::Blobs(self.kind, key, row));
+        Ok(())
+    }
+
+    fn remove(&self, key: &[u8]) -> Result<(), HomeError> {
+        let key = BlobKey::try_from(key).expect("it is the key of one of its rows");
+        self.rows.borrow_mut().remove(&key);
+        self.done.borrow_mut().push(RowStep::NoBlobs(self.kind, key));
+        Ok(())
     }
 }
 
@@ -123,7 +186,7 @@ impl RowReader for SimulatedRows {
     }
 
     fn blobs(&self, kind: Blob, id: JobId) -> Result<Vec<(JobId, Bytes)>, HomeError> {
-        Ok(self.blobs[kind].get(&id).map(|blob| (id, blob.clone())).into_iter().collect())
+        self.row_of(kind, id)
     }
 }
 

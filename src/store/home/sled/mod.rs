@@ -2,7 +2,7 @@
 //! which order rows must be written; not when, and nothing of the log. What survives a crash is a prefix of what was
 //! inserted, so a row is never on disk without those inserted before it.
 
-mod blobs;
+mod counted;
 mod database;
 mod live;
 mod lock;
@@ -24,13 +24,14 @@ pub(crate) use segments::damaged_parts;
 pub(crate) use shrink::Bounds;
 pub(crate) use writer::Writer;
 
+use super::blobs::{self, Blobs};
 use super::{BlockChange, HomeError, RowReader, Rows};
 use crate::core::{JobId, RowKey};
 use crate::store::blob::{Blob, ByKind};
-use crate::store::codec::{BlockRow, DecodeError, MetaRow, ROW_MAX, StampedRow, row_key, row_mask};
+use crate::store::codec::{BlockRow, DecodeError, MetaRow, ROW_MAX, StampedRow, row_key};
 use ::sled::Tree;
-use blobs::Blobs;
 use bytes::Bytes;
+use counted::CountedTree;
 use database::Database;
 use live::Live;
 use std::path::{Path, PathBuf};
@@ -56,7 +57,7 @@ pub(crate) struct SledRows {
 struct Trees {
     database: Database,
     jobs: Tree,
-    blobs: ByKind<Blobs>,
+    blobs: ByKind<Blobs<CountedTree>>,
     queues: Tree,
     meta: Tree,
     tally: Tally,
@@ -125,17 +126,7 @@ impl SledRows {
             assert!(row.len() <= ROW_MAX, "a row of jobs has {} bytes: see precaution 3", row.len());
             let before = trees.jobs.insert(key, row.as_slice())?;
             trees.count(&key, before.as_deref(), Some(row));
-            let lived = match before {
-                Some(row) => row_mask(&row).map_err(|error| HomeError::damaged("jobs", &key, error))?,
-                None => 0,
-            };
-            // Each time that the number of live jobs has halved: so rewriting costs no more than writing did.
-            if lived != 0 && lived.count_ones().ilog2() > live.count_ones().ilog2() {
-                for (_, blobs) in trees.blobs.iter() {
-                    blobs.shrink_block(change.block, *live)?;
-                }
-            }
-            Ok(())
+            blobs::shrink_block(&trees.blobs, change.block, *live, before.as_deref())
         })
     }
 
@@ -143,13 +134,7 @@ impl SledRows {
     pub(crate) fn store_blobs(&self, change: &BlockChange) -> Result<(), HomeError> {
         self.write(|trees| {
             trees.tally.begin(&trees.meta)?;
-            trees.blobs.iter().try_for_each(|(kind, blobs)| match &change.row {
-                Some(_) if change.blobs[kind].is_empty() => Ok(()),
-                // The envelopes too: one comes again with a body that has changed while a checkpoint was under way.
-                Some((_, live)) if change.replaces => blobs.replace(change.block, *live, &change.blobs[kind]),
-                Some(_) => blobs.insert(change.block, &change.blobs[kind]),
-                None => blobs.remove_block(change.block),
-            })
+            blobs::write_block(&trees.blobs, change)
         })
     }
 
@@ -329,13 +314,13 @@ impl Trees {
         let tree = |name: &str| database.db.open_tree(name);
         let (jobs, queues, meta) = (tree("jobs")?, tree("queues")?, tree("meta")?);
         let (live, tally) = (Arc::<Live>::default(), Tally::default());
-        let blobs = ByKind::try_of(|kind| Blobs::open(&database.db, kind, live.clone()))?;
+        let blobs = ByKind::try_of(|kind| CountedTree::open(&database.db, kind, live.clone()))?;
         Ok(Trees { database, jobs, blobs, queues, meta, tally, live })
     }
 
     /// All of them, in the order in which a rewrite copies them.
     fn all(&self) -> Vec<&Tree> {
-        let blobs = self.blobs.iter().map(|(_, blobs)| blobs.tree());
+        let blobs = self.blobs.iter().map(|(_, blobs)| blobs.tree().rows());
         [&self.jobs].into_iter().chain(blobs).chain([&self.queues, &self.meta]).collect()
     }
 

@@ -147,12 +147,12 @@ impl Scan<'_> {
     }
 
     fn bodies(&mut self, home: &SledRows) {
-        self.blobs(home, Blob::Body, |trees| trees.blobs[Blob::Body].tree(), |_| Ok(()));
+        self.blobs(home, Blob::Body, |trees| trees.blobs[Blob::Body].tree().rows(), |_| Ok(()));
     }
 
     fn envelopes(&mut self, home: &SledRows) {
         let reads = |blob: &[u8]| Envelope::decode(blob).map(drop);
-        self.blobs(home, Blob::Envelope, |trees| trees.blobs[Blob::Envelope].tree(), reads);
+        self.blobs(home, Blob::Envelope, |trees| trees.blobs[Blob::Envelope].tree().rows(), reads);
     }
 
     /// `reads` says whether a blob makes sense.

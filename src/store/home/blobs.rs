@@ -1,51 +1,103 @@
-//! A tree of blobs of one kind: rows of neighbours, pieces of big ones (the codec has the layout), found by walking back
-//! from a job's place to the nearest key.
+//! Blobs of one kind in an ordered map of rows: neighbours share a row, big ones are cut into pieces (the codec has the
+//! layout), and a job's row is found by walking back from its place to the nearest key. Knows nothing of what the map
+//! is: a tree of sled, or one in the memory of a simulation.
 
-use super::HomeError;
-use super::live::Live;
+use super::{BlockChange, HomeError};
 use crate::core::JobId;
-use crate::store::blob::Blob;
+use crate::store::blob::{Blob, ByKind};
 use crate::store::codec::{
-    BlobRow, PACKED_MAX, blob_key, blob_key_parts, block_of, block_range, encode_packed, encode_piece,
-    encode_shared, pieces,
+    BlobRow, DecodeError, PACKED_MAX, blob_key, blob_key_parts, block_of, block_range, encode_packed,
+    encode_piece, encode_shared, pieces, row_mask,
 };
 use bytes::{Bytes, BytesMut};
-use sled::{Db, IVec, Tree};
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::fmt::Debug;
+use std::ops::RangeBounds;
 
 /// At most this much memory is reserved at once for a big blob: a damaged row may claim any length.
 const JOINED_AT_ONCE: u64 = 32 << 20;
 
+/// The key of a row.
+pub(in crate::store) type BlobKey = [u8; 10];
+
+/// An ordered map of rows of blobs.
+pub(in crate::store) trait BlobTree: Debug {
+    /// Bytes as the map has them.
+    type Bytes: AsRef<[u8]> + Debug + Send + 'static;
+
+    /// The rows with these keys, in order.
+    fn range(
+        &self,
+        keys: impl RangeBounds<BlobKey>,
+    ) -> impl DoubleEndedIterator<Item = Result<(Self::Bytes, Self::Bytes), HomeError>>;
+
+    /// Writes a row, over the one that has its key.
+    fn insert(&self, key: BlobKey, row: Vec<u8>) -> Result<(), HomeError>;
+
+    /// Removes a row.
+    fn remove(&self, key: &[u8]) -> Result<(), HomeError>;
+}
+
+/// The first half of writing a block: its blobs. They go before the row that makes their jobs known, and leave before it.
+pub(in crate::store) fn write_block(
+    all: &ByKind<Blobs<impl BlobTree>>,
+    change: &BlockChange,
+) -> Result<(), HomeError> {
+    all.iter().try_for_each(|(kind, blobs)| match &change.row {
+        Some(_) if change.blobs[kind].is_empty() => Ok(()),
+        // The envelopes too: one comes again with a body that has changed while a checkpoint was under way.
+        Some((_, live)) if change.replaces => blobs.replace(change.block, *live, &change.blobs[kind]),
+        Some(_) => blobs.insert(change.block, &change.blobs[kind]),
+        None => blobs.remove_block(change.block),
+    })
+}
+
+/// What follows the row of a block's jobs: the blobs of dead ones go each time that the number of live jobs has halved, so
+/// that rewriting costs no more than writing did. `before` is the row of jobs that was there.
+pub(in crate::store) fn shrink_block(
+    all: &ByKind<Blobs<impl BlobTree>>,
+    block: u64,
+    live: u64,
+    before: Option<&[u8]>,
+) -> Result<(), HomeError> {
+    let damaged = |error: DecodeError| HomeError::damaged("jobs", &block.to_be_bytes(), error);
+    let lived = before.map_or(Ok(0), row_mask).map_err(damaged)?;
+    if lived != 0 && lived.count_ones().ilog2() > live.count_ones().ilog2() {
+        all.iter().try_for_each(|(_, blobs)| blobs.shrink_block(block, live))?;
+    }
+    Ok(())
+}
+
+/// Those of one kind.
 #[derive(Debug)]
-pub(super) struct Blobs {
+pub(in crate::store) struct Blobs<T> {
     kind: Blob,
-    tree: Tree,
-    live: Arc<Live>,
+    tree: T,
 }
 
 /// A row as it is read: key, job and piece of the key, content.
-struct Row {
-    key: IVec,
+struct Row<K> {
+    key: K,
     first: JobId,
     piece: u16,
     blobs: BlobRow,
 }
 
-impl Row {
+impl<B: AsRef<[u8]> + Send + 'static> Row<B> {
     /// Reads a row. Blobs in it have memory of their own.
-    fn decode(kind: Blob, (key, value): (IVec, IVec)) -> Result<Row, HomeError> {
-        Row::of(kind, key, &Bytes::copy_from_slice(&value))
+    fn decode(kind: Blob, (key, value): (B, B)) -> Result<Row<B>, HomeError> {
+        Row::of(kind, key, &Bytes::copy_from_slice(value.as_ref()))
     }
 
     /// Reads a row that is gone again soon: what is in it keeps memory of the database's cache.
-    fn decode_in_place(kind: Blob, (key, value): (IVec, IVec)) -> Result<Row, HomeError> {
+    fn decode_in_place(kind: Blob, (key, value): (B, B)) -> Result<Row<B>, HomeError> {
         Row::of(kind, key, &Bytes::from_owner(value))
     }
 
-    fn of(kind: Blob, key: IVec, value: &Bytes) -> Result<Row, HomeError> {
-        let damaged = |detail: &dyn ToString| HomeError::damaged(kind.tree(), &key, detail.to_string());
-        let (first, piece) = blob_key_parts(&key).ok_or_else(|| damaged(&"the key is too short"))?;
+    fn of(kind: Blob, key: B, value: &Bytes) -> Result<Row<B>, HomeError> {
+        let damaged =
+            |detail: &dyn ToString| HomeError::damaged(kind.tree(), key.as_ref(), detail.to_string());
+        let (first, piece) = blob_key_parts(key.as_ref()).ok_or_else(|| damaged(&"the key is too short"))?;
         let blobs = BlobRow::decode(first, value).map_err(|error| damaged(&error))?;
         Ok(Row { key, first, piece, blobs })
     }
@@ -67,20 +119,20 @@ fn in_rows(blobs: &[(JobId, Bytes)]) -> impl DoubleEndedIterator<Item = &[(JobId
     rows.into_iter()
 }
 
-impl Blobs {
-    pub(super) fn open(database: &Db, kind: Blob, live: Arc<Live>) -> Result<Blobs, HomeError> {
-        Ok(Blobs { kind, tree: database.open_tree(kind.tree())?, live })
+impl<T: BlobTree> Blobs<T> {
+    pub(in crate::store) fn new(kind: Blob, tree: T) -> Blobs<T> {
+        Blobs { kind, tree }
     }
 
     /// All rows.
-    pub(super) fn tree(&self) -> &Tree {
+    pub(in crate::store) fn tree(&self) -> &T {
         &self.tree
     }
 
     /// Writes blobs of one block, in order: as few rows as their size allows. A big one ends the row before it, so
     /// that no row has ids on both sides of another's key. For the same reason other rows from the first blob's on are
     /// removed, last: a checkpoint that was cut off has left them, and what is needed of them is in `blobs` again.
-    pub(super) fn insert(&self, block: u64, blobs: &[(JobId, Bytes)]) -> Result<(), HomeError> {
+    pub(in crate::store) fn insert(&self, block: u64, blobs: &[(JobId, Bytes)]) -> Result<(), HomeError> {
         let mut written = Vec::new();
         for row in in_rows(blobs) {
             let (id, blob) = &row[0];
@@ -101,7 +153,7 @@ impl Blobs {
     /// The same where some of them take the place of others: the small ones of the block that live are written anew, since rows
     /// are found by the nearest key; big ones have rows of their own. The last row goes first: what a row that is written over
     /// has besides is in one behind it by then, whenever it is read, and wherever a crash ends this.
-    pub(super) fn replace(&self, block: u64, live: u64, new: &[(JobId, Bytes)]) -> Result<(), HomeError> {
+    fn replace(&self, block: u64, live: u64, new: &[(JobId, Bytes)]) -> Result<(), HomeError> {
         let is_new = |id: JobId| new.binary_search_by_key(&id, |(id, _)| *id).is_ok();
         let stays = |id: JobId| live >> (id.0 - block_range(block).first.0) & 1 == 1 && !is_new(id);
         let (mut old, mut big) = (BTreeMap::new(), Vec::new());
@@ -144,17 +196,17 @@ impl Blobs {
     /// may be in nothing else.
     fn keep_only(&self, block: u64, written: &[[u8; 10]]) -> Result<(), HomeError> {
         let Some(first) = written.first() else { return Ok(()) };
-        for key in self.tree.range(*first..blob_key(block_range(block).end(), 0)).keys() {
-            let key = key?;
-            if written.binary_search_by(|one| one.as_slice().cmp(&key)).is_err() {
-                self.remove(&key)?;
+        for row in self.tree.range(*first..blob_key(block_range(block).end(), 0)) {
+            let (key, _) = row?;
+            if written.binary_search_by(|one| one.as_slice().cmp(key.as_ref())).is_err() {
+                self.tree.remove(key.as_ref())?;
             }
         }
         Ok(())
     }
 
     /// The blobs of the row that a job's is in; of a big one only its own. Empty if there is none for the job.
-    pub(super) fn row_of(&self, id: JobId) -> Result<Vec<(JobId, Bytes)>, HomeError> {
+    pub(in crate::store) fn row_of(&self, id: JobId) -> Result<Vec<(JobId, Bytes)>, HomeError> {
         let first = blob_key(block_range(block_of(id)).first, 0);
         let mut rows = self.tree.range(first..=blob_key(id, u16::MAX));
         let Some(row) = rows.next_back() else { return Ok(Vec::new()) };
@@ -178,7 +230,7 @@ impl Blobs {
                 _ => {
                     return Err(HomeError::damaged(
                         self.kind.tree(),
-                        &row.key,
+                        row.key.as_ref(),
                         "it is not the piece that comes next",
                     ));
                 }
@@ -191,25 +243,25 @@ impl Blobs {
     }
 
     /// Removes every row of a block.
-    pub(super) fn remove_block(&self, block: u64) -> Result<(), HomeError> {
+    fn remove_block(&self, block: u64) -> Result<(), HomeError> {
         for row in self.block(block) {
-            self.remove(&row?.0)?;
+            self.tree.remove(row?.0.as_ref())?;
         }
         Ok(())
     }
 
     /// Gives back the space of dead jobs where most of a row is dead. A row keeps its key: lookups go by it.
-    pub(super) fn shrink_block(&self, block: u64, live: u64) -> Result<(), HomeError> {
+    fn shrink_block(&self, block: u64, live: u64) -> Result<(), HomeError> {
         let lives = |id: JobId| live >> (id.0 - block_range(block).first.0) & 1 == 1;
         for row in self.block(block) {
             let row = Row::decode(self.kind, row?)?;
             match row.blobs {
-                BlobRow::Piece { .. } if !lives(row.first) => self.remove(&row.key)?,
+                BlobRow::Piece { .. } if !lives(row.first) => self.tree.remove(row.key.as_ref())?,
                 BlobRow::Piece { .. } => {}
                 BlobRow::Packed(blobs) => {
                     let kept: Vec<_> = blobs.iter().filter(|(id, _)| lives(*id)).cloned().collect();
                     if kept.is_empty() {
-                        self.remove(&row.key)?;
+                        self.tree.remove(row.key.as_ref())?;
                     } else if kept.len() * 2 <= blobs.len() {
                         self.put(blob_key(row.first, row.piece), self.encode(row.first, &kept))?;
                     }
@@ -219,12 +271,7 @@ impl Blobs {
         Ok(())
     }
 
-    #[cfg(test)]
-    pub(super) fn rows(&self) -> usize {
-        self.tree.len()
-    }
-
-    fn block(&self, block: u64) -> sled::Iter {
+    fn block(&self, block: u64) -> impl Iterator<Item = Result<(T::Bytes, T::Bytes), HomeError>> {
         let range = block_range(block);
         self.tree.range(blob_key(range.first, 0)..blob_key(range.end(), 0))
     }
@@ -237,15 +284,8 @@ impl Blobs {
         }
     }
 
-    fn put(&self, key: [u8; 10], row: Vec<u8>) -> Result<(), HomeError> {
+    fn put(&self, key: BlobKey, row: Vec<u8>) -> Result<(), HomeError> {
         assert!(row.len() <= 64 << 10, "a row of blobs has {} bytes, more than 64 KiB", row.len());
-        let before = self.tree.insert(key, row.as_slice())?;
-        self.live.count(&key, before.as_deref(), Some(&row));
-        Ok(())
-    }
-
-    fn remove(&self, key: &IVec) -> Result<(), HomeError> {
-        self.live.count(key, self.tree.remove(key)?.as_deref(), None);
-        Ok(())
+        self.tree.insert(key, row)
     }
 }
