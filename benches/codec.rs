@@ -4,7 +4,7 @@
 use bytes::Bytes;
 use divan::Bencher;
 use divan::counter::ItemsCount;
-use musher::core::{Ending, Event, IdRange, Ids, JobId, QueueName, Spec, Time};
+use musher::core::{Ending, Event, Expiry, IdRange, Ids, JobId, QueueName, Spec, Time};
 use musher::store::{Commit, measured};
 use std::sync::Arc;
 
@@ -17,7 +17,7 @@ fn main() {
 fn submitted(jobs: u64) -> Commit {
     let spec = Arc::new(Spec::plain(QueueName::new("bench").expect("a good name")));
     let jobs = IdRange::new(JobId(1_000_000), jobs);
-    let event = Event::Submitted { jobs, spec, at: Time(1), due: None, expires_at: Time::NEVER };
+    let event = Event::Submitted { jobs, spec, at: Time(1), due: None, expiry: Expiry::default() };
     let bodies = vec![Bytes::from(vec![b'x'; 100]); jobs.len as usize];
     Commit { time: Time(1), events: vec![event], bodies, ..Commit::default() }
 }

@@ -29,6 +29,7 @@ fn main() {
             count: BATCH,
             start: Start::Now,
             ttl: None,
+            deadline: None,
             on_conflict: Default::default(),
             size: Default::default(),
         };

@@ -52,6 +52,7 @@ impl Turns {
             count,
             start: Start::Now,
             ttl: None,
+            deadline: None,
             on_conflict: Default::default(),
             size: Default::default(),
         };

@@ -1,23 +1,22 @@
 //! The life of a daemon: configuration, recovery, sockets, workers, the loop, shutdown. It puts the parts together, and
 //! takes none of their decisions.
 
-use crate::access::Access;
+mod configured;
+
 use crate::clock::Clock;
-use crate::config::{self, Config, ConfigErrors, DrainSubmits, Handler, Loaded, Overrides};
-use crate::core::{Payload, Plan, SpecOptions, Time};
-use crate::engine::{Bounds, Engine};
+use crate::config::{Config, ConfigErrors, Loaded, Overrides};
+use crate::core::Time;
+use crate::engine::Engine;
 use crate::fronts::Native;
 use crate::notify::Notifier;
 use crate::private;
 use crate::process::{self, Inherited};
-use crate::server::{
-    self, Fatal, Hub, Limits, ListenError, Listening, OutputStore, OutputThread, Service, Wiring,
-};
+use crate::server::{self, Fatal, Hub, ListenError, Listening, OutputStore, OutputThread, Wiring};
 use crate::signals::{self, Signal};
-use crate::store::{AppendError, DiskStore, Envelope, OpenError, Options, Recovered};
+use crate::store::{AppendError, DiskStore, OpenError, Recovered};
 use crate::telemetry::{self, events};
-use crate::views::HandlerView;
 use crate::worker::{Cgroups, OOM_ENV, Orphans, POOL_LOCK_ENV, PoolLock};
+use configured::{plan, service, store_options};
 use rustix::process::Pid;
 use std::io;
 use std::os::fd::OwnedFd;
@@ -33,8 +32,6 @@ const POOL_GRACE: Duration = Duration::from_secs(2);
 const FORMER_POOL_PATIENCE: Duration = Duration::from_secs(15);
 /// How long to wait before a pool that failed is started again.
 const POOL_PAUSE: Duration = Duration::from_secs(1);
-/// About how much memory a queue or a job takes that a waiting request names.
-const WAITING_BYTES: usize = 512;
 
 /// The arguments of `musher serve`.
 #[derive(Clone, Debug, Default)]
@@ -355,96 +352,10 @@ fn random_seed(now: Time) -> u64 {
     now.0 ^ u64::from(std::process::id()) << 32
 }
 
-fn store_options(config: &Config) -> Options {
-    Options {
-        log_file_bytes: config.storage.log_file,
-        log_max_bytes: config.storage.log_max,
-        checkpoint_interval: config.storage.checkpoint,
-        cache_bytes: config.storage.cache,
-        disk_reserve_bytes: config.limits.disk_reserve,
-        ballast_bytes: config.storage.ballast,
-        shrink_above_bytes: config.storage.shrink_above,
-    }
-}
-
 /// Brings the schedules of a configuration into force. What is not used is said in the log.
 fn set_schedules(hub: &Hub<DiskStore>, config: &Config) {
     let plans: Vec<_> = config.schedules.iter().map(|(name, one)| (name.clone(), plan(one))).collect();
     for (name, refusal) in hub.configure_schedules(&plans) {
         events::schedule_refused(&name, &refusal);
-    }
-}
-
-/// What a configuration may have is what an envelope takes.
-const _: () = assert!(
-    config::SCHEDULE_TAGS.0 == Envelope::TAG_COUNT_MAX && config::SCHEDULE_TAGS.1 == Envelope::TAGS_MAX
-);
-
-/// What a schedule of the configuration submits, and when. Its jobs are the daemon's own.
-fn plan(schedule: &config::Schedule) -> Plan {
-    let tags = schedule.tags.iter().map(|(name, value)| (name.as_str().into(), value.as_str().into()));
-    let envelope = Envelope::new(tags.collect()).expect("the configuration was checked");
-    let envelope = Some(envelope).filter(|_| !schedule.tags.is_empty());
-    let options = SpecOptions {
-        priority: schedule.priority.unwrap_or_default(),
-        attempts: schedule.attempts,
-        timeout: schedule.timeout,
-        has_envelope: envelope.is_some(),
-        owner: rustix::process::geteuid().as_raw(),
-        ..SpecOptions::plain(schedule.queue.clone())
-    };
-    Plan {
-        rhythm: schedule.rhythm.clone(),
-        catch_up: schedule.catch_up,
-        overlap: schedule.overlap,
-        jitter: schedule.jitter,
-        spec: options.into(),
-        usual_priority: schedule.priority.is_none(),
-        ttl: schedule.ttl,
-        payload: Payload {
-            body: schedule.body.as_bytes().into(),
-            envelope: envelope.map(|envelope| (*envelope.encode()).into()),
-        },
-        configured: true,
-    }
-}
-
-/// What the loop needs of a configuration.
-fn service(config: &Config) -> Service {
-    let limits = &config.limits;
-    Service {
-        settings: config.settings(),
-        usual: config.queues.iter().map(|(name, queue)| (name.clone(), queue.usual.clone())).collect(),
-        access: Rc::new(Access::new(rustix::process::geteuid().as_raw(), config.access.clone())),
-        limits: Limits {
-            connections: limits.connections,
-            frame: limits.frame,
-            body: limits.body,
-            batch: limits.batch,
-            output: limits.output as u64,
-            buffers: limits.buffers,
-            bounds: Bounds {
-                waiting: limits.waiting,
-                waiting_all: limits.buffers / WAITING_BYTES,
-                claim_bytes: limits.frame / 2,
-                parked_bytes: limits.buffers / 4,
-                body: limits.body,
-                ..Bounds::default()
-            },
-        },
-        handlers: config
-            .queues
-            .iter()
-            .filter_map(|(name, queue)| {
-                let exec = match queue.handler.as_ref()? {
-                    Handler::Exec(argv) => Some(argv.clone()),
-                    Handler::Command => None,
-                };
-                let output_max = limits.output as u64;
-                Some(HandlerView { queue: name.as_str().into(), workers: queue.workers, exec, output_max })
-            })
-            .collect(),
-        drain_timeout: config.daemon.drain_timeout,
-        accept_while_draining: config.daemon.drain_submits == DrainSubmits::Accept,
     }
 }

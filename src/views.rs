@@ -160,9 +160,12 @@ pub struct JobView {
     /// Until when it is kept, if it has ended and is not kept for ever.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kept_until: Option<u64>,
-    /// When it expires, if ever.
+    /// When it expires, if it has not begun by then.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<u64>,
+    /// When it expires, if it has not ended by then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deadline: Option<u64>,
     /// The user who submitted it.
     pub owner: u32,
     /// Its key, if it has one.
@@ -324,9 +327,12 @@ pub struct ScheduleView {
     /// How they wait between attempts; the queue's setting if not given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub backoff: Option<BackoffView>,
-    /// After how many milliseconds they are of no use any more.
+    /// After how many milliseconds they expire, if they have not begun.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ttl_ms: Option<u64>,
+    /// After how many milliseconds they expire, if they have not ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deadline_ms: Option<u64>,
     /// How long one attempt may run, 0 for without end; the queue's setting if not given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeout_ms: Option<u64>,

@@ -332,6 +332,7 @@ fn group(rng: &mut Rng, sent: &mut Vec<Sent>) -> Group {
         count,
         start,
         ttl,
+        deadline: None,
         on_conflict: Default::default(),
         size: Default::default(),
     }

@@ -87,6 +87,7 @@ pub(crate) fn submit(rng: &mut Rng, batch: usize, at: Time) -> (Submit, Sent) {
         count: 1,
         start,
         ttl: None,
+        deadline: None,
         on_conflict,
         size: Default::default(),
     };

@@ -41,6 +41,9 @@ pub(super) struct LikeArgs {
     /// Let it expire if it has not begun after this time
     #[arg(long, value_name = "TIME", value_parser = parse_ttl)]
     pub(super) ttl: Option<Duration>,
+    /// Let it expire if it has not ended after this time, with all its attempts; one that runs then is stopped
+    #[arg(long, value_name = "TIME", value_parser = parse_ttl)]
+    pub(super) deadline: Option<Duration>,
     /// After how many failed attempts the job is dead [default: the queue's]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub(super) attempts: Option<u32>,
@@ -68,6 +71,7 @@ impl JobArgs {
             priority: self.like.priority,
             start,
             ttl_ms: self.like.ttl.map(millis),
+            deadline_ms: self.like.deadline.map(millis),
             attempts: self.like.attempts,
             backoff: self.like.backoff,
             timeout_ms: self.like.timeout.map(millis),
@@ -92,7 +96,7 @@ fn parse_ttl(text: &str) -> Result<Duration, String> {
     check_ttl(Some(ttl)).map(|()| ttl)
 }
 
-/// No time to live is no job.
+/// No time to live, or to end, is no job.
 pub(super) fn check_ttl(ttl: Option<Duration>) -> Result<(), String> {
     match ttl {
         Some(Duration::ZERO) => {

@@ -30,6 +30,7 @@ struct Line<'a> {
     delay: Option<String>,
     at: Option<String>,
     ttl: Option<String>,
+    deadline: Option<String>,
     attempts: Option<u32>,
     backoff: Option<String>,
     timeout: Option<String>,
@@ -63,6 +64,8 @@ pub(super) fn read(text: &[u8], args: &JobArgs, queue: &str) -> Result<Option<(J
     args.delay = duration("delay", &line.delay, args.delay)?;
     args.like.ttl = duration("ttl", &line.ttl, args.like.ttl)?;
     check_ttl(args.like.ttl).map_err(|error| format!("ttl: {error}"))?;
+    args.like.deadline = duration("deadline", &line.deadline, args.like.deadline)?;
+    check_ttl(args.like.deadline).map_err(|error| format!("deadline: {error}"))?;
     args.like.timeout = duration("timeout", &line.timeout, args.like.timeout)?;
     args.like.priority = line.priority.or(args.like.priority);
     args.like.attempts = line.attempts.or(args.like.attempts);
@@ -229,6 +232,7 @@ mod tests {
             (r#"{"body": "x", "at": "soon"}"#, "at: `soon` is not a point in time"),
             (r#"{"body": "x", "at": "2030-01-01T00:00:00Z", "delay": "1s"}"#, "delay: a job has either"),
             (r#"{"body": "x", "ttl": "0s"}"#, "ttl: "),
+            (r#"{"body": "x", "deadline": "0s"}"#, "deadline: "),
             (r#"{"body": "x", "attempts": 0}"#, "attempts: a job has at least one"),
             (r#"{"body": "x", "backoff": "fast"}"#, "backoff: "),
             (r#"{"body": "x", "priority": -1}"#, "priority: invalid value"),

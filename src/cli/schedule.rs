@@ -182,7 +182,7 @@ impl Schedule {
 
 impl Add {
     async fn run(&self, client: &Client) -> End {
-        let LikeArgs { priority, ttl, attempts, backoff, timeout, tags } = &self.like;
+        let LikeArgs { priority, ttl, deadline, attempts, backoff, timeout, tags } = &self.like;
         let is_command = !self.command.is_empty();
         let add = ScheduleAdd {
             name: self.name.clone(),
@@ -197,6 +197,7 @@ impl Add {
             body: Word(OsString::from_vec(self.body()?)),
             priority: *priority,
             ttl_ms: ttl.map(millis),
+            deadline_ms: deadline.map(millis),
             // A command that fails is not run again unless that is asked for, as by `musher run`.
             attempts: attempts.or(is_command.then_some(1)),
             backoff: backoff.map(|backoff| BackoffView {
@@ -328,6 +329,7 @@ async fn show(client: &Client, Named { name, json }: &Named) -> Result<(), Failu
         ("priority", schedule.priority.map(|priority| priority.to_string())),
         ("attempts", schedule.attempts.map(|attempts| attempts.to_string())),
         ("ttl", schedule.ttl_ms.map(duration)),
+        ("deadline", schedule.deadline_ms.map(duration)),
         ("timeout", schedule.timeout_ms.map(duration)),
         ("tags", Some(tags.collect::<Vec<_>>().join(" ")).filter(|tags| !tags.is_empty())),
         ("body", Some(counted(schedule.body_bytes, "byte", "bytes"))),

@@ -60,7 +60,8 @@ fn describe(job: &JobView) -> Vec<(&'static str, String)> {
     time("may run until", job.runs_until);
     time("ended", job.ended_at);
     time("forgotten", job.kept_until);
-    time("expires", job.expires_at);
+    time("expires", job.expires_at.filter(|_| job.attempt == 0));
+    time("deadline", job.deadline);
     if job.runs_until.is_none() && job.ended_at.is_none() {
         let each = |ms| format!("at most {} an attempt", span(ms));
         facts.push(("may run", job.timeout_ms.map_or_else(|| "as long as it takes".to_owned(), each)));

@@ -36,7 +36,7 @@ const EXAMPLES: &str = "\
 A body may be empty; so with --lines an empty line is a job with an empty body. Lines are taken literally, without
 the line break. With --jsonl blank lines are skipped, and keys that a line leaves out are as on the command line:
   body (a text; anything else is kept as JSON) or body_base64, queue, priority, attempts, key, tags: {\"order\": \"42\"}, and
-  delay, at, ttl, timeout, backoff, unique, unique_while, unique_for, on_conflict, debounce_max, written as the options
+  delay, at, ttl, deadline, timeout, backoff, unique, unique_while, unique_for, on_conflict, debounce_max, written as the options
   are: \"10s\".
 Ctrl-C ends --lines and --jsonl, and says what was submitted; it ends --wait, and the job goes on.
 If the daemon restarts, --wait goes on when it is back, within a minute. Its exit codes: 0 done, 1 failed, 4 nothing is

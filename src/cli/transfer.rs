@@ -177,6 +177,7 @@ struct Job {
     owner: Option<u32>,
     due_at: Option<u64>,
     expires_at: Option<u64>,
+    deadline: Option<u64>,
     body: Option<String>,
     body_base64: Option<String>,
 }
@@ -253,8 +254,8 @@ impl Import {
                 return Err(wrong(message));
             }
             // Run again by hand, it does not expire: as with `retry`.
-            let expires_at = job.expires_at.filter(|_| !ended);
-            let job = Job { expires_at, ..job };
+            let (expires_at, deadline) = if ended { (None, None) } else { (job.expires_at, job.deadline) };
+            let job = Job { expires_at, deadline, ..job };
             let (options, body) = job.into_new().map_err(wrong)?;
             let bytes = length(&options, &body);
             if batch.jobs == jobs_max || (batch.jobs > 0 && batch.bytes + bytes > bytes_max) {
@@ -281,12 +282,14 @@ impl Job {
             unique_for: self.unique_for_ms.map(Duration::from_millis),
             ..UniqueArgs::default()
         };
+        let left = |at: u64| at.saturating_sub(clock::wall().0).max(1);
         let options = JobOptions {
             queue: self.queue,
             priority: self.priority,
             start: self.due_at.map_or(Start::Now, Start::At),
             // One whose time is over expires at once, and is counted as that.
-            ttl_ms: self.expires_at.map(|at| at.saturating_sub(clock::wall().0).max(1)),
+            ttl_ms: self.expires_at.map(left),
+            deadline_ms: self.deadline.map(left),
             attempts: self.attempts,
             backoff,
             timeout_ms: self.timeout_ms.map(|timeout| timeout.unwrap_or(0)),

@@ -251,11 +251,17 @@ impl Client {
         receipts(self.connection.ask(&Request::SubmitOnce { groups, key: key.into() }).await?)
     }
 
-    /// Version 1 has no place for keys, and without them jobs would run side by side, or twice.
+    /// Version 1 has no place for keys and deadlines, and without them jobs would run side by side, twice, or too late.
     fn check_submit(&self, groups: &[SubmitGroup]) -> Result<(), ClientError> {
         let has_key = |group: &SubmitGroup| group.options.key.is_some() || group.options.unique.is_some();
-        match self.connection.version() == Version::One && groups.iter().any(has_key) {
-            true => Err(ClientError::OldDaemon("keys of jobs")),
+        if self.connection.version() != Version::One {
+            return Ok(());
+        }
+        if groups.iter().any(has_key) {
+            return Err(ClientError::OldDaemon("keys of jobs"));
+        }
+        match groups.iter().any(|group| group.options.deadline_ms.is_some()) {
+            true => Err(ClientError::OldDaemon("deadlines of jobs")),
             false => Ok(()),
         }
     }

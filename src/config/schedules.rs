@@ -33,8 +33,10 @@ pub struct Schedule {
     pub attempts: Option<u32>,
     /// `timeout`: of an attempt; `None` for the queue's.
     pub timeout: Option<Duration>,
-    /// `ttl`: after what time a job is of no use; `None` for never.
+    /// `ttl`: after what time a job expires that has not begun; `None` for never.
     pub ttl: Option<Duration>,
+    /// `deadline`: after what time a job expires that has not ended; `None` for never.
+    pub deadline: Option<Duration>,
     /// `tags`: of its jobs.
     pub tags: Vec<(String, String)>,
 }
@@ -86,12 +88,26 @@ fn schedule(mut section: Section<'_>, report: &mut Report<'_>) -> Option<Schedul
         attempts: section.count(report, "attempts", whole).map(|n| n as u32),
         timeout: words("timeout", &mut section, report),
         ttl: words("ttl", &mut section, report),
+        deadline: words("deadline", &mut section, report),
         tags: tags(&mut section, report),
     };
     section.finish(report);
-    let Checked { catch_up, overlap, jitter, priority, attempts, timeout, ttl, tags } = checked;
+    let Checked { catch_up, overlap, jitter, priority, attempts, timeout, ttl, deadline, tags } = checked;
     let (rhythm, queue) = (rhythm?, queue?);
-    Some(Schedule { rhythm, queue, body, catch_up, overlap, jitter, priority, attempts, timeout, ttl, tags })
+    Some(Schedule {
+        rhythm,
+        queue,
+        body,
+        catch_up,
+        overlap,
+        jitter,
+        priority,
+        attempts,
+        timeout,
+        ttl,
+        deadline,
+        tags,
+    })
 }
 
 /// What needs nothing else.
@@ -103,6 +119,7 @@ struct Checked {
     attempts: Option<u32>,
     timeout: Option<Duration>,
     ttl: Option<Duration>,
+    deadline: Option<Duration>,
     tags: Vec<(String, String)>,
 }
 
@@ -188,7 +205,8 @@ pub(super) fn show(text: &mut String, name: &ScheduleName, schedule: &Schedule) 
     for (key, number) in numbers {
         number.map_or(Ok(()), |number| writeln!(text, "{key} = {number}"))?;
     }
-    for (key, time) in [("timeout", schedule.timeout), ("ttl", schedule.ttl)] {
+    for (key, time) in [("timeout", schedule.timeout), ("ttl", schedule.ttl), ("deadline", schedule.deadline)]
+    {
         time.map_or(Ok(()), |time| writeln!(text, "{key} = {}", duration(time)))?;
     }
     if !schedule.tags.is_empty() {

@@ -6,8 +6,8 @@ use super::circuit::Circuit;
 use super::event::{AfterFailure, Ending, Event, RowEvent};
 use super::ids::{IdRange, Ids};
 use super::job::{
-    Attempt, Exit, Final, Job, JobCounts, Lease, Priority, QueueName, Size, SpecOptions, State as JobState,
-    StateKind,
+    Attempt, Exit, Expiry, Final, Job, JobCounts, Lease, Priority, QueueName, Size, SpecOptions,
+    State as JobState, StateKind,
 };
 use super::state::{State, Totals};
 use super::time::Time;
@@ -55,9 +55,9 @@ struct Fold<'a, O> {
 impl<O: Observer> Fold<'_, O> {
     fn fold(&mut self) {
         match self.event {
-            Event::Submitted { jobs, spec, at, due, expires_at } => {
+            Event::Submitted { jobs, spec, at, due, expiry } => {
                 let mut job = Job::fresh(spec.clone(), *at);
-                job.set_expires_at(*expires_at);
+                job.set_expiry(*expiry);
                 if let Some(due) = *due {
                     job.set_state(JobState::Scheduled { due });
                 }
@@ -107,7 +107,7 @@ impl<O: Observer> Fold<'_, O> {
             Event::Buried { jobs, end } => self.end(jobs, *end, JobState::Dead, |totals| &mut totals.died),
             Event::Revived { jobs } => self.each(jobs, |_, job| {
                 if job.kind().is_final() {
-                    job.set_expires_at(Time::NEVER);
+                    job.set_expiry(Expiry::default());
                 }
                 count(job, |counts| *counts = JobCounts { attempt: counts.attempt, ..JobCounts::default() });
                 job.set_state(JobState::Ready);

@@ -177,8 +177,10 @@ pub struct Group {
     pub count: u64,
     /// When they may run.
     pub start: Start,
-    /// After which time from now they are of no use any more.
+    /// They expire if they have not begun after this time from now.
     pub ttl: Option<Duration>,
+    /// They expire if they have not ended after this time from now.
+    pub deadline: Option<Duration>,
     /// What happens if their unique key is held, where they have one.
     pub on_conflict: OnConflict,
     /// How many bytes each of their bodies has, where that is counted.

@@ -14,7 +14,7 @@ mod row;
 pub use row::RowEvent;
 
 use super::ids::{IdRange, Ids};
-use super::job::{Exit, Holder, Priority, QueueName, Size, Spec};
+use super::job::{Exit, Expiry, Holder, Priority, QueueName, Size, Spec};
 use super::rows::RowKey;
 use super::time::Time;
 use std::sync::Arc;
@@ -32,8 +32,8 @@ pub enum Event {
         at: Time,
         /// When they may run; `None` for at once.
         due: Option<Time>,
-        /// When they are of no use any more.
-        expires_at: Time,
+        /// Until when they are of use.
+        expiry: Expiry,
     },
     /// Ready jobs were leased; each one's attempt number rises by one.
     Claimed {

@@ -29,6 +29,11 @@ pub enum Reason {
         /// Whether it waits for its next attempt, and after which failure.
         after: Option<Failure>,
     },
+    /// It expires before its time comes.
+    ExpiresFirst {
+        /// When.
+        at: Time,
+    },
     /// Others come first.
     Behind {
         /// How many.
@@ -106,6 +111,12 @@ impl Core {
             (_, Ahead { jobs: jobs @ 1.., at_least, .. }) => Some(Reason::Behind { jobs, at_least }),
             (_, _) => Some(Reason::Next(job.spec.queue.clone())),
         });
+        let expires_at = job.expires_at();
+        if let JobState::Scheduled { due } = job.state()
+            && expires_at <= due
+        {
+            reasons.push(Reason::ExpiresFirst { at: expires_at });
+        }
         Some(reasons)
     }
 }

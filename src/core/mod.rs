@@ -23,7 +23,8 @@
 //! | due | ready | — | — | — | — | — | — |
 //! | lease over | — | — | ready | — | — | — | — |
 //! | lease over (too often) | — | — | dead | — | — | — | — |
-//! | ttl over | expired | expired | — | — | — | — | — |
+//! | ttl over (not begun) | expired | expired | — | — | — | — | — |
+//! | deadline over | expired | expired | — | — | — | — | — |
 //! | kept long enough | — | — | — | forgotten | forgotten | forgotten | forgotten |
 //! | cancel | cancelled | cancelled | cancelled | — | — | — | — |
 //! | retry | — | — | — | ready | ready | ready | ready |
@@ -87,8 +88,8 @@ pub use explain::Reason;
 pub use ids::{IdRange, Ids, JobId, RangeSet};
 pub(crate) use job::JobCounts;
 pub use job::{
-    Attempt, BadQueueName, Exit, Failure, Final, Grant, Holder, Job, Key, Lease, Priority, QueueName, Size,
-    Spec, SpecOptions, State as JobState, StateKind, UniqueWhile,
+    Attempt, BadQueueName, Exit, Expiry, Failure, Final, Grant, Holder, Job, Key, Lease, Priority, QueueName,
+    Size, Spec, SpecOptions, State as JobState, StateKind, UniqueWhile,
 };
 pub use limits::Limit;
 pub use overrides::{Override, Overrides, Setting, SettingKey};

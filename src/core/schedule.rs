@@ -137,8 +137,10 @@ pub struct Plan {
     pub spec: Arc<Spec>,
     /// Whether they ask for no priority: theirs is the queue's at that time.
     pub usual_priority: bool,
-    /// After which time they are of no use any more.
+    /// Its jobs expire if they have not begun after this time.
     pub ttl: Option<Duration>,
+    /// Its jobs expire if they have not ended after this time.
+    pub deadline: Option<Duration>,
     /// What is stored beside each job; nobody looks at it here.
     pub payload: Payload,
     /// Whether it is from the configuration, and goes with that.

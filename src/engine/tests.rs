@@ -33,6 +33,7 @@ fn group(count: u64) -> Group {
         count,
         start: Start::Now,
         ttl: None,
+        deadline: None,
         on_conflict: Default::default(),
         size: Default::default(),
     }

@@ -185,9 +185,12 @@ pub struct ScheduleAdd {
     /// Their priority; the queue's if not given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub priority: Option<u32>,
-    /// After what time they are of no use any more.
+    /// After what time they expire, if they have not begun.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ttl_ms: Option<u64>,
+    /// After what time they expire, if they have not ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deadline_ms: Option<u64>,
     /// After how many failed attempts they are dead.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub attempts: Option<u32>,

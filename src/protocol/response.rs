@@ -129,6 +129,8 @@ pub struct ClaimedJob {
     pub tags: Vec<(String, String)>,
     /// Its key, if it has one.
     pub key: Option<String>,
+    /// By when it must have ended, in milliseconds since 1970; `None` for most.
+    pub deadline_ms: Option<u64>,
     /// The body.
     pub body: Bytes,
 }

@@ -28,8 +28,10 @@ pub struct JobOptions {
     pub priority: Option<u32>,
     /// When it may run.
     pub start: Start,
-    /// After what time it expires.
+    /// After what time it expires, if it has not begun.
     pub ttl_ms: Option<u64>,
+    /// After what time it expires, if it has not ended. Since version 2.
+    pub deadline_ms: Option<u64>,
     /// After how many failed attempts it is dead.
     pub attempts: Option<u32>,
     /// How it waits between attempts.

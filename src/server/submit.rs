@@ -49,13 +49,21 @@ impl Submission {
 }
 
 /// Refuses options that no job can have.
-pub(crate) fn check_options(attempts: Option<u32>, ttl: Option<Duration>) -> Result<(), Fault> {
+pub(crate) fn check_options(
+    attempts: Option<u32>,
+    ttl: Option<Duration>,
+    deadline: Option<Duration>,
+) -> Result<(), Fault> {
     if attempts == Some(0) {
         return Err(Fault::new(Kind::Invalid, "0 attempts: a job has at least one"));
     }
     if ttl == Some(Duration::ZERO) {
         let message =
             "a time to live of 0: the job would expire before it could begin; leave it out for none";
+        return Err(Fault::new(Kind::Invalid, message));
+    }
+    if deadline == Some(Duration::ZERO) {
+        let message = "a deadline of 0: the job would expire before it could begin; leave it out for none";
         return Err(Fault::new(Kind::Invalid, message));
     }
     Ok(())

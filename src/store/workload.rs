@@ -182,7 +182,10 @@ impl Workload {
             spec: Arc::new(spec),
             at: self.time.whole_second(),
             due: (kind % 4 == 1).then_some(Time(1 << 40)),
-            expires_at: if kind % 7 == 2 { Time(1 << 41) } else { Time::NEVER },
+            expiry: Expiry {
+                begin_by: if kind % 7 == 2 { Time(1 << 41) } else { Time::NEVER },
+                end_by: if kind % 17 == 9 { Time(1 << 43) } else { Time::NEVER },
+            },
         }
     }
 
@@ -335,6 +338,7 @@ impl Workload {
             jitter: second * draw.below(2) as u32,
             usual_priority: draw.below(2) == 0,
             ttl: (draw.below(2) == 0).then_some(second),
+            deadline: (draw.below(3) == 0).then_some(second * 60),
             payload: Payload {
                 body: vec![7; draw.below(3_000) as usize].into(),
                 envelope: spec.has_envelope.then(|| (*Self::envelope(JobId(9))).into()),

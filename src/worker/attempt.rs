@@ -6,6 +6,7 @@ use super::output::Output;
 use super::supervise::{self, Ended, Order};
 use super::{Plan, Surroundings};
 use crate::client::Client;
+use crate::clock;
 use crate::protocol::{ClaimedJob, Exit, Verdict};
 use signal_hook::low_level::signal_name;
 use std::io;
@@ -46,6 +47,11 @@ impl Attempt {
             Order::Stop => return Report::Verdict(Verdict::Release { delay_ms: 0 }),
             Order::Abandon | Order::Kill => return Report::Nothing,
         }
+        let limit = TimeLimit::of(&self.job, clock::wall().0);
+        if limit.is_over() {
+            // There was no time left for it: it expires when it is given back.
+            return Report::Verdict(Verdict::Release { delay_ms: 0 });
+        }
         let (mut child, pipes) = match exec::start(&self.plan.handler, &self.job, &self.around) {
             Ok(started) => started,
             Err(error) => {
@@ -55,25 +61,65 @@ impl Attempt {
         begun();
         let Plan { output_max, echo, .. } = *self.plan;
         let mut output = Output::new(pipes, self.client, self.job.lease, output_max, echo);
-        let timeout = (self.job.timeout_ms > 0).then(|| Duration::from_millis(self.job.timeout_ms));
         let ended = tokio::select! {
             biased;
-            ended = supervise::watch(&mut child, timeout, &mut self.orders) => ended,
+            ended = supervise::watch(&mut child, limit.time(), &mut self.orders) => ended,
             never = output.pump() => match never {},
         };
         if !matches!(ended, Ok(Ended::Abandoned)) {
             output.finish().await;
         }
-        verdict(ended, self.job.timeout_ms, &output).map_or(Report::Nothing, Report::Verdict)
+        verdict(ended, limit, &output).map_or(Report::Nothing, Report::Verdict)
     }
 }
 
-fn verdict(ended: io::Result<Ended>, timeout_ms: u64, output: &Output) -> Option<Verdict> {
+/// How long an attempt may run, in milliseconds, and why no longer.
+#[derive(Clone, Copy, Debug)]
+enum TimeLimit {
+    None,
+    Timeout(u64),
+    Deadline(u64),
+}
+
+impl TimeLimit {
+    /// Its timeout, or what is left until the job's deadline if that is less.
+    fn of(job: &ClaimedJob, now: u64) -> TimeLimit {
+        let timeout = (job.timeout_ms > 0).then_some(job.timeout_ms);
+        let left = job.deadline_ms.map(|deadline| deadline.saturating_sub(now));
+        match (timeout, left) {
+            (timeout, Some(left)) if timeout.is_none_or(|timeout| left < timeout) => {
+                TimeLimit::Deadline(left)
+            }
+            (Some(timeout), _) => TimeLimit::Timeout(timeout),
+            (None, _) => TimeLimit::None,
+        }
+    }
+
+    fn is_over(self) -> bool {
+        matches!(self, TimeLimit::Deadline(0))
+    }
+
+    fn time(self) -> Option<Duration> {
+        match self {
+            TimeLimit::None => None,
+            TimeLimit::Timeout(ms) | TimeLimit::Deadline(ms) => Some(Duration::from_millis(ms)),
+        }
+    }
+
+    fn why_over(self) -> String {
+        match self {
+            TimeLimit::Deadline(_) => "the job's deadline was over".into(),
+            TimeLimit::Timeout(ms) => format!("timed out after {}", duration(ms)),
+            TimeLimit::None => "stopped".into(),
+        }
+    }
+}
+
+fn verdict(ended: io::Result<Ended>, limit: TimeLimit, output: &Output) -> Option<Verdict> {
     let status = match ended {
         Ok(Ended::Itself(status)) => status,
         Ok(Ended::TimedOut) => {
-            let error = format!("timed out after {}", duration(timeout_ms));
-            return Some(Verdict::Fail { error, exit: None });
+            return Some(Verdict::Fail { error: limit.why_over(), exit: None });
         }
         Ok(Ended::Stopped) => return Some(Verdict::Release { delay_ms: 0 }),
         Ok(Ended::Abandoned) => return None,

@@ -304,6 +304,7 @@ fn variables(job: &ClaimedJob, around: &Surroundings) -> Vec<(String, OsString)>
         ("MUSHER_LEASE_UNTIL".into(), job.until_ms.to_string().into()),
     ];
     variables.extend(around.socket.as_ref().map(|socket| ("MUSHER_SOCKET".into(), socket.into())));
+    variables.extend(job.deadline_ms.map(|deadline| ("MUSHER_DEADLINE".into(), deadline.to_string().into())));
     variables.extend(job.key.iter().map(|key| ("MUSHER_KEY".into(), key.into())));
     variables.extend(job.tags.iter().map(|(name, value)| (tag_variable(name), value.into())));
     variables

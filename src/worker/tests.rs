@@ -4,6 +4,7 @@ mod ahead;
 mod fake;
 
 use super::{Handler, Source, WorkerEnd};
+use crate::clock;
 use crate::protocol::admin::HandlerView;
 use crate::protocol::{CommandJob, Word};
 use crate::protocol::{Exit, Notice, Revocation, Verdict};
@@ -124,6 +125,20 @@ async fn a_job_that_runs_too_long_ends_with_all_its_processes() {
     let pids = rig.until(|state| state.numbers(1)).await;
     assert_eq!(pids.len(), 2);
     all_dead(&pids).await;
+}
+
+#[tokio::test]
+async fn a_job_ends_at_its_deadline_and_does_not_begin_after_it() {
+    let verdict = async |job| Rig::shell("exec sleep 1000", 1).await.run(job).await;
+    let deadline = |id, deadline_ms, timeout_ms| crate::protocol::ClaimedJob {
+        deadline_ms: Some(deadline_ms),
+        timeout_ms,
+        ..job(id, "")
+    };
+    let now = clock::wall().0;
+    assert_eq!(verdict(deadline(1, now, 0)).await, Verdict::Release { delay_ms: 0 });
+    assert_eq!(verdict(deadline(2, now + 2_000, 60_000)).await, fail("the job's deadline was over"));
+    assert_eq!(verdict(deadline(3, u64::MAX, 300)).await, fail("timed out after 300ms"));
 }
 
 #[tokio::test]

@@ -27,6 +27,7 @@ fn live_in_the_future(home: &Home, time: Time) {
         count: 1,
         start: Start::Now,
         ttl: None,
+        deadline: None,
         on_conflict: OnConflict::Existing,
         size: Default::default(),
     };

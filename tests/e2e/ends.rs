@@ -69,6 +69,66 @@ fn again_later_waits_longer_each_time_uses_no_attempt_up_and_has_an_end() {
     });
 }
 
+/// Over all attempts, through a SIGKILL, and for the one that runs.
+#[test]
+fn a_job_expires_at_its_deadline_whatever_it_does_then() {
+    block_on(async {
+        let handler = "handler = { exec = [\"sh\", \"-c\", \"echo $MUSHER_DEADLINE; exec sleep 1000\"] }";
+        let queues = format!(
+            "[queues.q]\nkeep = {{ done = \"1h\" }}\nbackoff = {{ base = \"1h\" }}\n[queues.run]\nworkers = 1\n\
+             keep = {{ done = \"1h\" }}\n{handler}\n"
+        );
+        let home = Home::new(&queues);
+        let daemon = home.serve().await;
+        let submit = async |queue: &str, deadline_ms: u64| {
+            let options =
+                JobOptions { queue: queue.into(), deadline_ms: Some(deadline_ms), ..JobOptions::default() };
+            let group = SubmitGroup { options, bodies: vec!["x".into()] };
+            daemon.client.submit(vec![group]).await.unwrap().first_id()
+        };
+        // One fails and waits for longer than it has, one waits, one has time.
+        let (failed, waits) = (submit("q", 3_000).await, submit("q", 3_000).await);
+        let job = daemon.claim("q", false, 30_000).await.unwrap();
+        assert_eq!(job.lease.id, failed);
+        let view = daemon.show(failed).await.unwrap();
+        assert_eq!((view.deadline, view.runs_until), (job.deadline_ms, job.deadline_ms));
+        assert_eq!(
+            job.deadline_ms.map(|deadline| deadline / 10_000),
+            Some((view.submitted_at + 3_000) / 10_000)
+        );
+        assert!(daemon.settle(job.lease, Verdict::Fail { error: "no".into(), exit: None }).await);
+        let reasons = String::from_utf8(home.musher(&["explain", &failed.to_string()]).stdout).unwrap();
+        assert!(reasons.contains("it expires before that"), "{reasons}");
+        let patient = submit("q", 3_600_000).await;
+        let runs = submit("run", 2_000).await;
+        daemon.until_state(runs, "leased").await;
+        daemon.kill().await;
+
+        let daemon = home.serve().await;
+        for id in [failed, waits, runs] {
+            daemon.until_state(id, "expired").await;
+        }
+        assert_eq!(daemon.state(patient).await, "ready");
+        let view = daemon.show(failed).await.unwrap();
+        assert_eq!((view.failed, view.failures[0].error.as_str()), (1, "no"));
+
+        // The daemon's own worker ends it, and it has known when.
+        let options = JobOptions { queue: "run".into(), deadline_ms: Some(1_500), ..JobOptions::default() };
+        let group = SubmitGroup { options, bodies: vec!["x".into()] };
+        let id = daemon.client.submit(vec![group]).await.unwrap().first_id();
+        daemon.until_state(id, "expired").await;
+        let view = daemon.show(id).await.unwrap();
+        assert_eq!(
+            view.failures.last().map(|failure| failure.error.as_str()),
+            Some("the job's deadline was over")
+        );
+        let logs = String::from_utf8(home.musher(&["logs", &id.to_string()]).stdout).unwrap();
+        assert_eq!(logs.trim().parse().ok(), view.deadline, "{logs}");
+        let refused = home.musher(&["submit", "q", "x", "--deadline", "0"]);
+        assert_eq!(refused.status.code(), Some(2));
+    });
+}
+
 #[test]
 fn a_timeout_of_none_is_none_and_a_running_job_says_until_when_it_may() {
     block_on(async {

@@ -169,6 +169,7 @@ async fn old_daemon(listener: UnixListener) {
             owner: 10,
             tags: vec![("a".into(), "b".into())],
             key: None,
+            deadline_ms: None,
             body: "body".into(),
         };
         said.clear();

@@ -110,6 +110,7 @@ impl<R: Recorder> Decision<'_, R> {
             attempt,
             attempts: job.spec.attempts.unwrap_or(settings.attempts),
             timeout: settings.timeout_of(&job.spec),
+            deadline: job.expiry().end_by,
             until: lease.until,
             spec: job.spec.clone(),
         })
@@ -233,7 +234,12 @@ impl<R: Recorder> Decision<'_, R> {
 
     pub(super) fn extend(&mut self, items: &[LeaseId], lease: Option<Duration>) -> Outcome {
         let extended = items.iter().map(|item| {
-            let usual = self.settings_of(self.leased(*item)?.1).lease;
+            let (_, job) = self.leased(*item)?;
+            if job.expiry().end_by <= self.moment.now {
+                // Its worker is to end it: what is left of the lease is for that.
+                return Ok(job.lease().map_or(self.moment.now, |(_, lease)| lease.until));
+            }
+            let usual = self.settings_of(job).lease;
             let until = self.moment.now.plus(lease.unwrap_or(usual));
             self.emit(Event::Extended { jobs: item.id.into(), until });
             Ok(until)

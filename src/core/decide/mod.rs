@@ -142,6 +142,10 @@ impl<R: Recorder> Decision<'_, R> {
     /// What comes of a job whose attempt just failed: another one after `wait` (or the backoff), or death.
     fn after_failure(&self, id: JobId, job: &Job, wait: Option<Duration>) -> AfterFailure {
         let settings = self.settings_of(job);
+        if job.expiry().end_by <= self.moment.now {
+            // It expires at once, however many attempts it has left.
+            return AfterFailure::Retry(self.moment.now);
+        }
         let failed = job.failed() + 1;
         if failed >= job.spec.attempts.unwrap_or(settings.attempts) {
             return AfterFailure::Dead(self.ending(job, settings.keep_dead));

@@ -232,7 +232,15 @@ impl<R: Recorder> Decision<'_, R> {
             true => Size::of(plan.payload.body.len() as u64),
             false => Size::default(),
         };
-        Group { spec, count: 1, start: Start::Now, ttl: plan.ttl, on_conflict: OnConflict::default(), size }
+        Group {
+            spec,
+            count: 1,
+            start: Start::Now,
+            ttl: plan.ttl,
+            deadline: plan.deadline,
+            on_conflict: OnConflict::default(),
+            size,
+        }
     }
 
     /// Both events of one job; there is room for it.

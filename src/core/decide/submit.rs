@@ -6,9 +6,10 @@ use crate::core::change::Recorder;
 use crate::core::command::{Group, Outcome, Start};
 use crate::core::event::Event;
 use crate::core::ids::{IdRange, JobId};
-use crate::core::job::Size;
+use crate::core::job::{Expiry, Size};
 use crate::core::rejection::Rejection;
 use crate::core::time::Time;
+use std::time::Duration;
 
 impl<R: Recorder> Decision<'_, R> {
     pub(super) fn submit(&mut self, groups: &[Group]) -> Result<Outcome, Rejection> {
@@ -61,12 +62,13 @@ impl<R: Recorder> Decision<'_, R> {
             Start::After(delay) => Some(now.plus(delay)),
             Start::At(time) => Some(time),
         };
+        let in_time = |time: Option<Duration>| time.map_or(Time::NEVER, |time| now.plus(time));
         Event::Submitted {
             jobs: IdRange::new(first, group.count),
             spec: shared.cloned().unwrap_or_else(|| group.spec.clone()),
             at: now.whole_second(),
             due: due.filter(|due| *due > now),
-            expires_at: group.ttl.map_or(Time::NEVER, |ttl| now.plus(ttl)),
+            expiry: Expiry { begin_by: in_time(group.ttl), end_by: in_time(group.deadline) },
         }
     }
 }

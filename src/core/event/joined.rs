@@ -81,12 +81,12 @@ impl Event {
     /// did.
     pub fn join(&mut self, next: &Event) -> bool {
         if let (
-            Event::Submitted { jobs, spec, at, due, expires_at },
-            Event::Submitted { jobs: more, spec: spec2, at: at2, due: due2, expires_at: expires2 },
+            Event::Submitted { jobs, spec, at, due, expiry },
+            Event::Submitted { jobs: more, spec: spec2, at: at2, due: due2, expiry: expiry2 },
         ) = (&mut *self, next)
         {
             let alike = jobs.end() == more.first
-                && (&*at, &*due, &*expires_at) == (at2, due2, expires2)
+                && (&*at, &*due, &*expiry) == (at2, due2, expiry2)
                 && (Arc::ptr_eq(spec, spec2) || spec == spec2);
             jobs.len += if alike { more.len } else { 0 };
             return alike;
@@ -106,13 +106,13 @@ impl Event {
             return vec![self.clone()];
         }
         let kept: Ids = self.jobs().iter().flat_map(|range| range.iter()).filter(|id| keep(*id)).collect();
-        if let Event::Submitted { spec, at, due, expires_at, .. } = self {
+        if let Event::Submitted { spec, at, due, expiry, .. } = self {
             let part = |jobs: &IdRange| Event::Submitted {
                 jobs: *jobs,
                 spec: spec.clone(),
                 at: *at,
                 due: *due,
-                expires_at: *expires_at,
+                expiry: *expiry,
             };
             return kept.ranges().iter().map(part).collect();
         }

@@ -1,10 +1,12 @@
 //! What a job is: what the producer asked for ([`Spec`]), what has become of it ([`Job`], [`State`]). The body is
 //! not here; the core never sees one.
 
+mod expiry;
 mod size;
 mod spec;
 mod state;
 
+pub use expiry::Expiry;
 pub use size::Size;
 pub use spec::{BadQueueName, Key, Priority, QueueName, Spec, SpecOptions, UniqueWhile};
 pub use state::{Final, Holder, Lease, State, StateKind};
@@ -91,8 +93,8 @@ struct History {
     failed: u32,
     crashes: u32,
     later: u32,
-    /// When it is of no use any more; [`Time::NEVER`] for most.
-    expires_at: Time,
+    /// Until when it is of use.
+    expiry: Expiry,
     /// When the newest attempt began; [`Time::NEVER`] before the first, or where that was not yet remembered.
     started: Time,
     /// Who has it, or until when it is kept.
@@ -116,7 +118,7 @@ impl Default for History {
             failed: 0,
             crashes: 0,
             later: 0,
-            expires_at: Time::NEVER,
+            expiry: Expiry::default(),
             started: Time::NEVER,
             hold: Hold::Nothing,
             failures: Box::default(),
@@ -183,16 +185,22 @@ impl Job {
         self.size = size;
     }
 
-    /// When it is of no use any more; [`Time::NEVER`] for most.
-    pub fn expires_at(&self) -> Time {
-        self.of_history(|history| history.expires_at).unwrap_or(Time::NEVER)
+    /// Until when it is of use.
+    pub fn expiry(&self) -> Expiry {
+        self.of_history(|history| history.expiry).unwrap_or_default()
     }
 
-    /// Says when it is of no use any more.
-    pub(crate) fn set_expires_at(&mut self, expires_at: Time) {
-        if self.expires_at() != expires_at {
-            self.history_mut().expires_at = expires_at;
+    /// Says until when it is of use.
+    pub(crate) fn set_expiry(&mut self, expiry: Expiry) {
+        if self.expiry() != expiry {
+            self.history_mut().expiry = expiry;
         }
+    }
+
+    /// When it expires if it waits until then; [`Time::NEVER`] for most.
+    pub fn expires_at(&self) -> Time {
+        self.of_history(|history| history.expiry.of_waiting(history.attempt > Attempt(0)))
+            .unwrap_or(Time::NEVER)
     }
 
     /// Where it is in its life.
@@ -417,6 +425,8 @@ pub struct Grant {
     pub attempts: u32,
     /// How long one attempt may run; `None` for without end.
     pub timeout: Option<Duration>,
+    /// By when the job must have ended; [`Time::NEVER`] for most.
+    pub deadline: Time,
     /// When the lease ends unless it is extended.
     pub until: Time,
 }

@@ -19,7 +19,13 @@ fn samples(jobs: Ids) -> Vec<(Event, bool)> {
     };
     let mut all = vec![
         (
-            Event::Submitted { jobs: range, spec: group("q", 1).spec, at: AT, due, expires_at: Time::NEVER },
+            Event::Submitted {
+                jobs: range,
+                spec: group("q", 1).spec,
+                at: AT,
+                due,
+                expiry: Expiry::default(),
+            },
             false,
         ),
         (Event::Claimed { jobs: jobs.clone(), holder, at: AT, until }, false),
@@ -176,7 +182,7 @@ fn events_join_only_where_they_say_the_same() {
         spec: group(queue, 1).spec,
         at,
         due: None,
-        expires_at: Time::NEVER,
+        expiry: Expiry::default(),
     };
     let event = submitted(1, 2, "q", AT);
     assert!(event.clone().join(&submitted(3, 1, "q", AT)));

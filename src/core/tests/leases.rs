@@ -149,10 +149,23 @@ fn jobs_that_fail_together_do_not_come_back_together() {
 }
 
 #[test]
-fn the_time_to_live_interrupts_no_lease_and_counts_after_it() {
+fn the_time_to_live_is_that_to_the_first_attempt() {
     let mut world = World::new();
-    world.settings().keep_done = Keep::Forever;
-    world.submit(vec![Group { ttl: Some(secs(10)), ..group("q", 3) }]);
+    world.submit(vec![Group { ttl: Some(secs(10)), ..group("q", 2) }]);
+    let leases = world.claim("q", 1);
+    world.wait(secs(20));
+    assert_eq!(world.kind(2), None, "it has expired, and is not kept");
+    world.fail(&leases, "no");
+    world.wait(secs(999));
+    assert_eq!(world.kind(1), Some(StateKind::Ready), "it has begun, and has its attempts");
+}
+
+#[test]
+fn a_deadline_ends_no_lease_but_all_that_comes_after_it() {
+    let mut world = World::new();
+    let settings = world.settings();
+    (settings.keep_done, settings.attempts) = (Keep::Forever, 1);
+    world.submit(vec![Group { deadline: Some(secs(10)), ..group("q", 3) }]);
     let leases = world.claim("q", 3);
     world.wait(secs(20));
     assert!(world.fresh().is_empty());
@@ -166,10 +179,33 @@ fn the_time_to_live_interrupts_no_lease_and_counts_after_it() {
     world.wait(Duration::ZERO);
     let kinds = [1, 2, 3].map(|id| world.kind(id).unwrap());
     assert_eq!(kinds, [StateKind::Done, StateKind::Expired, StateKind::Expired]);
+    assert_eq!(&*world.job(2).failures()[0].error, "no", "which was its last attempt");
     // Whoever runs an expired job again wants it whatever its age.
     world.edit(Edit::Retry, &[2]);
     world.wait(secs(99));
     assert_eq!(world.kind(2), Some(StateKind::Ready));
+}
+
+/// Its worker is to end by then: what is left of the lease is for that, and gets no more.
+#[test]
+fn a_lease_gets_no_longer_after_the_deadline() {
+    let mut world = World::new();
+    (world.settings().keep_done, world.settings().lease) = (Keep::Forever, secs(6));
+    world.submit(vec![Group { deadline: Some(secs(10)), ..group("q", 1) }]);
+    let lease = world.claim("q", 1)[0];
+    let extend = |world: &mut World| match world.run(Command::Extend { items: vec![lease], lease: None }) {
+        Ok(Outcome::Extended(results)) => results[0].unwrap(),
+        other => panic!("{other:?}"),
+    };
+    world.wait(secs(5));
+    assert_eq!(extend(&mut world), world.now.plus(secs(6)));
+    world.wait(secs(5));
+    let lease_end = world.now.plus(secs(1));
+    assert_eq!(extend(&mut world), lease_end, "as it was");
+    world.wait(secs(1));
+    assert!(world.core.state.next_due() <= Some(lease_end), "it is due at once");
+    world.wait(Duration::ZERO);
+    assert_eq!((world.kind(1), world.job(1).crashes()), (Some(StateKind::Expired), 1));
 }
 
 #[test]

@@ -59,7 +59,11 @@ impl Model {
                     let at = self.leased(*item)?;
                     let lease = lease.unwrap_or(self.settings_of(at).lease);
                     let end = Time(self.now + millis(lease));
+                    let end_by = self.jobs[at].1.end_by;
                     let JobState::Leased(held) = &mut self.jobs[at].1.state else { unreachable!() };
+                    if end_by <= Time(self.now) {
+                        return Ok(held.until);
+                    }
                     held.until = end;
                     Ok(end)
                 });
@@ -100,7 +104,7 @@ impl Model {
             let (now, job) = (Time(self.now), &mut self.jobs[at].1);
             match job.state {
                 JobState::Leased(lease) if lease.until <= now => self.interrupt(at),
-                JobState::Scheduled { .. } | JobState::Ready if job.expires_at <= now => {
+                JobState::Scheduled { .. } | JobState::Ready if job.expires_at() <= now => {
                     self.totals(at).expired += 1;
                     self.end(at, JobState::Expired, |settings| settings.keep_done);
                     expired.push(at);
@@ -174,7 +178,8 @@ impl Model {
 pub(super) struct Plain {
     pub(super) spec: Arc<Spec>,
     pub(super) submitted_at: Time,
-    pub(super) expires_at: Time,
+    pub(super) begin_by: Time,
+    pub(super) end_by: Time,
     pub(super) size: Size,
     pub(super) state: JobState,
     pub(super) attempt: Attempt,
@@ -187,11 +192,19 @@ pub(super) struct Plain {
 
 impl PartialEq<Plain> for Job {
     fn eq(&self, plain: &Plain) -> bool {
-        (&self.spec, self.submitted_at(), self.expires_at(), self.size())
-            == (&plain.spec, plain.submitted_at, plain.expires_at, plain.size)
+        let expiry = self.expiry();
+        (&self.spec, self.submitted_at(), (expiry.begin_by, expiry.end_by), self.size())
+            == (&plain.spec, plain.submitted_at, (plain.begin_by, plain.end_by), plain.size)
             && (self.state(), self.attempt(), self.started()) == (plain.state, plain.attempt, plain.started)
             && (self.failed(), self.crashes(), self.later()) == (plain.failed, plain.crashes, plain.later)
             && *self.failures() == *plain.failures
+    }
+}
+
+impl Plain {
+    /// When it expires if it waits until then.
+    pub(super) fn expires_at(&self) -> Time {
+        if self.attempt.0 == 0 { self.begin_by.min(self.end_by) } else { self.end_by }
     }
 }
 

@@ -19,6 +19,7 @@ fn plan(catch_up: CatchUp, overlap: Overlap) -> Plan {
         spec: Spec::plain(name("q")).into(),
         usual_priority: true,
         ttl: None,
+        deadline: None,
         payload: Payload { body: (*b"body").into(), envelope: None },
         configured: false,
     }

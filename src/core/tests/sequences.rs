@@ -83,13 +83,15 @@ fn new_group() -> impl Strategy<Value = Group> {
     ];
     let unique = (unique, held, on_conflict);
     let size = prop::sample::select(vec![0, 0, 7, 10]);
-    (prop_oneof![spec, plain], (key, unique), (0..5u64, size), start, prop::option::weighted(0.3, wait()))
-        .prop_map(|(options, (key, (unique, unique_while, on_conflict)), (count, size), start, ttl)| {
+    let expiry = (prop::option::weighted(0.3, wait()), prop::option::weighted(0.2, wait()));
+    (prop_oneof![spec, plain], (key, unique), (0..5u64, size), start, expiry).prop_map(
+        |(options, (key, (unique, unique_while, on_conflict)), (count, size), start, (ttl, deadline))| {
             let unique_while = if unique.is_some() { unique_while } else { UniqueWhile::default() };
             let options = SpecOptions { unique_while, ..options };
             let spec = Spec::from(options).with_key(key).with_unique(unique).into();
-            Group { spec, count, start, ttl, on_conflict, size: Size::of(size) }
-        })
+            Group { spec, count, start, ttl, deadline, on_conflict, size: Size::of(size) }
+        },
+    )
 }
 
 fn exit() -> impl Strategy<Value = Option<Exit>> {
@@ -337,8 +339,8 @@ fn same(state: &State, model: &Model, command: &Command) {
     let rows: Vec<Row> = queues.into_iter().map(Row::Queue).collect();
     assert_eq!((state.rows(), state.next_id().0), (rows, model.submitted + 1), "after {command:?}");
     let due = model.jobs.iter().map(|(_, job)| match job.state {
-        JobState::Scheduled { due } => due.min(job.expires_at),
-        JobState::Ready => job.expires_at,
+        JobState::Scheduled { due } => due.min(job.expires_at()),
+        JobState::Ready => job.expires_at(),
         JobState::Leased(lease) => lease.until,
         ended => ended.ended().unwrap().keep_until,
     });

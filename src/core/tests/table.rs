@@ -6,7 +6,7 @@ use crate::core::*;
 use std::time::Duration;
 
 /// The rows of the table that this test can act out.
-const ROWS: [&str; 25] = [
+const ROWS: [&str; 26] = [
     "claim",
     "complete",
     "fail",
@@ -21,7 +21,8 @@ const ROWS: [&str; 25] = [
     "due",
     "lease over",
     "lease over (too often)",
-    "ttl over",
+    "ttl over (not begun)",
+    "deadline over",
     "kept long enough",
     "cancel",
     "retry",
@@ -68,7 +69,8 @@ fn the_core_does_what_the_table_says() {
     rows.dedup();
     assert_eq!(rows, ROWS, "the table has exactly the rows that this test acts out");
     for (row, state, cell) in cells {
-        for used in [false, true] {
+        let of_fresh_jobs = row == "ttl over (not begun)";
+        for used in [false, true].into_iter().filter(|used| !used || !of_fresh_jobs) {
             let (really, _) = act(&row, state, used, false);
             assert_eq!(really, cell, "{row} in state {state} (claimed before: {used})");
             // Where final states are not kept, the same ends in forgetting.
@@ -128,8 +130,8 @@ fn act(row: &str, state: StateKind, used: bool, forget: bool) -> (String, World)
     settings.later_max = if row == "later (too often)" { 0 } else { 5 };
     settings.crashes = if ["vanish (too often)", "lease over (too often)"].contains(&row) { 1 } else { 5 };
     let delay = pick("due", LONG / 2);
-    let ttl = (row == "ttl over").then_some(STEP);
-    bring_to(&mut world, state, used, delay, ttl);
+    let over = |of: &str| (row == of).then_some(STEP);
+    bring_to(&mut world, state, used, delay, (over("ttl over (not begun)"), over("deadline over")));
 
     let before = view(&world.core.state);
     let lease = LeaseId { id: ID, attempt: world.job(ID.0).attempt() };
@@ -155,9 +157,16 @@ fn act(row: &str, state: StateKind, used: bool, forget: bool) -> (String, World)
 }
 
 /// Brings job 1 into a state by commands alone.
-fn bring_to(world: &mut World, state: StateKind, used: bool, delay: Duration, ttl: Option<Duration>) {
+fn bring_to(
+    world: &mut World,
+    state: StateKind,
+    used: bool,
+    delay: Duration,
+    (ttl, deadline): (Option<Duration>, Option<Duration>),
+) {
     let mut jobs = group("q", 1);
-    jobs.ttl = if state == StateKind::Expired { Some(ttl.unwrap_or(STEP)) } else { ttl };
+    jobs.ttl = ttl;
+    jobs.deadline = if state == StateKind::Expired { Some(STEP) } else { deadline };
     if state == StateKind::Scheduled && !used {
         jobs.start = Start::After(delay);
     }
@@ -201,7 +210,12 @@ fn command(row: &str, lease: LeaseId) -> Command {
         "release (delay)" => settle(Verdict::Release { delay: secs(5) }),
         "extend" => Command::Extend { items: vec![lease], lease: Some(secs(90)) },
         "vanish" | "vanish (too often)" => Command::Vanish { session: SESSION },
-        "due" | "lease over" | "lease over (too often)" | "ttl over" | "kept long enough" => Command::Tick,
+        "due"
+        | "lease over"
+        | "lease over (too often)"
+        | "ttl over (not begun)"
+        | "deadline over"
+        | "kept long enough" => Command::Tick,
         "cancel" => edit(Edit::Cancel),
         "retry" => edit(Edit::Retry),
         "kick" => edit(Edit::Kick),

@@ -59,6 +59,7 @@ pub(super) fn group(queue: &str, count: u64) -> Group {
         count,
         start: Start::Now,
         ttl: None,
+        deadline: None,
         on_conflict: OnConflict::Existing,
         size: Default::default(),
     }

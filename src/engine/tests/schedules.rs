@@ -22,6 +22,7 @@ fn plan(rhythm: Rhythm) -> Plan {
         spec: Spec::plain(queue()).into(),
         usual_priority: true,
         ttl: None,
+        deadline: None,
         payload: Payload { body: (*b"all").into(), envelope: None },
         configured: false,
     }

@@ -124,6 +124,8 @@ fn claimed(job: Claimed, (now, ahead_ms): (Time, i64)) -> wire::ClaimedJob {
         owner: spec.owner,
         tags: envelope.as_ref().map_or_else(Vec::new, tags),
         key: envelope.as_ref().and_then(|envelope| envelope.key()).map(str::to_owned),
+        deadline_ms: (grant.deadline != Time::NEVER)
+            .then(|| Clock::shown_if_ahead(grant.deadline, ahead_ms).0),
         body,
     }
 }

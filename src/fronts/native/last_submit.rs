@@ -150,6 +150,7 @@ mod tests {
             count: 1,
             start: Start::Now,
             ttl: None,
+            deadline: None,
             on_conflict: Default::default(),
             size: Default::default(),
         }

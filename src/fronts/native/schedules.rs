@@ -66,6 +66,7 @@ fn wanted(add: ScheduleAdd, asked: Asked<'_>) -> Result<ScheduleAsked, Fault> {
         options,
         has_priority: add.priority.is_some(),
         ttl: add.ttl_ms.map(millis),
+        deadline: add.deadline_ms.map(millis),
         tags: add.tags,
         body: add.body.0.into_vec(),
     })

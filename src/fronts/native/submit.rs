@@ -171,7 +171,8 @@ fn group(
     owner: u32,
     clock: &Clock,
 ) -> Result<(Group, Option<Bytes>), Fault> {
-    check_options(options.attempts, options.ttl_ms.map(millis))?;
+    let (ttl, deadline) = (options.ttl_ms.map(millis), options.deadline_ms.map(millis));
+    check_options(options.attempts, ttl, deadline)?;
     let start = match options.start {
         wire::Start::Now => Start::Now,
         wire::Start::After(ms) => Start::After(millis(ms)),
@@ -195,10 +196,7 @@ fn group(
         owner,
     };
     let spec = Spec::from(options_of).with_key(key).with_unique(unique).into();
-    Ok((
-        Group { spec, count, start, ttl: options.ttl_ms.map(millis), on_conflict, size: Default::default() },
-        envelope,
-    ))
+    Ok((Group { spec, count, start, ttl, deadline, on_conflict, size: Default::default() }, envelope))
 }
 
 /// A unique key for the core, how long it is held, and what happens if it is.

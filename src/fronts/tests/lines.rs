@@ -141,6 +141,7 @@ fn submit_one<S: Store + 'static>(
         count: 1,
         start: Start::Now,
         ttl: None,
+        deadline: None,
         on_conflict: Default::default(),
         size: Default::default(),
     };

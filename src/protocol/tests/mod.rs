@@ -49,14 +49,22 @@ fn options() -> impl Strategy<Value = JobOptions> {
     let backoff = (0u8..3, any::<u64>(), any::<u64>(), any::<u16>()).prop_map(
         |(growth, base_ms, max_ms, jitter_permille)| WireBackoff { growth, base_ms, max_ms, jitter_permille },
     );
-    let numbers = any::<(Option<u32>, Option<u64>, Option<u32>, Option<u64>)>();
+    let numbers = any::<(Option<u32>, [Option<u64>; 2], Option<u32>, Option<u64>)>();
     let keys = (prop::option::of(text()), prop::option::of(unique()));
     (text(), start, prop::option::of(backoff), numbers, tags(), keys).prop_map(
-        |(queue, start, backoff, (priority, ttl_ms, attempts, timeout_ms), tags, (key, unique))| JobOptions {
+        |(
+            queue,
+            start,
+            backoff,
+            (priority, [ttl_ms, deadline_ms], attempts, timeout_ms),
+            tags,
+            (key, unique),
+        )| JobOptions {
             queue,
             priority,
             start,
             ttl_ms,
+            deadline_ms,
             attempts,
             backoff,
             timeout_ms,
@@ -152,32 +160,39 @@ fn request() -> impl Strategy<Value = Request> {
 }
 
 fn response() -> impl Strategy<Value = Response> {
-    let job =
-        (lease(), any::<[u64; 3]>(), any::<[u32; 3]>(), text(), tags(), (prop::option::of(text()), bytes()))
-            .prop_map(
-                |(
+    let job = (
+        lease(),
+        any::<[u64; 3]>(),
+        any::<[u32; 3]>(),
+        text(),
+        tags(),
+        (prop::option::of(text()), any::<Option<u64>>(), bytes()),
+    )
+        .prop_map(
+            |(
+                lease,
+                [timeout_ms, lease_ms, until_ms],
+                [attempts, priority, owner],
+                queue,
+                tags,
+                (key, deadline_ms, body),
+            )| {
+                ClaimedJob {
                     lease,
-                    [timeout_ms, lease_ms, until_ms],
-                    [attempts, priority, owner],
-                    queue,
+                    attempts,
+                    timeout_ms,
+                    lease_ms,
+                    until_ms,
+                    queue: queue.into(),
+                    priority,
+                    owner,
                     tags,
-                    (key, body),
-                )| {
-                    ClaimedJob {
-                        lease,
-                        attempts,
-                        timeout_ms,
-                        lease_ms,
-                        until_ms,
-                        queue: queue.into(),
-                        priority,
-                        owner,
-                        tags,
-                        key,
-                        body,
-                    }
-                },
-            );
+                    key,
+                    deadline_ms,
+                    body,
+                }
+            },
+        );
     let fault = prop_oneof![
         any::<u64>().prop_map(|id| LeaseFault::NotFound { id }),
         (lease(), any::<u32>(), 0u8..7).prop_map(|(lease, current, state)| LeaseFault::Lost {
@@ -258,7 +273,9 @@ fn request_in(version: Version, mut request: Request) -> Request {
     if let (Version::One, Request::Submit(groups) | Request::SubmitAndWait { groups, .. }) =
         (version, &mut request)
     {
-        groups.iter_mut().for_each(|group| (group.options.key, group.options.unique) = (None, None));
+        for JobOptions { key, unique, deadline_ms, .. } in groups.iter_mut().map(|group| &mut group.options) {
+            (*key, *unique, *deadline_ms) = (None, None, None);
+        }
     }
     if let (Version::One, Request::ReplaceBody { id, .. }) = (version, &request) {
         return Request::Body { id: *id };
@@ -271,7 +288,7 @@ fn request_in(version: Version, mut request: Request) -> Request {
 
 fn response_in(version: Version, mut response: Response) -> Response {
     if let (Version::One, Response::Jobs(jobs)) = (version, &mut response) {
-        jobs.iter_mut().for_each(|job| job.key = None);
+        jobs.iter_mut().for_each(|job| (job.key, job.deadline_ms) = (None, None));
     }
     if let (Version::One, Response::Received(_)) = (version, &response) {
         return Response::Ok;

@@ -138,6 +138,7 @@ fn what_is_usual_is_as_short_as_in_version_1() {
         owner: 1000,
         tags: Vec::new(),
         key: None,
+        deadline_ms: None,
         body: "body".into(),
     };
     let jobs = Response::Jobs(vec![job]);

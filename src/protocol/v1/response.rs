@@ -85,6 +85,7 @@ fn get_job(reader: &mut Reader, last_queue: Option<Arc<str>>) -> Result<ClaimedJ
         owner: reader.u32("the owner")?,
         tags: get_tags(reader)?,
         key: None,
+        deadline_ms: None,
         body: {
             let len = reader.u32("the body's length")? as usize;
             reader.bytes(len, "the body")?

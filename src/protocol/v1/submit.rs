@@ -83,6 +83,7 @@ pub(super) fn get_group(reader: &mut Reader) -> Result<SubmitGroup, Malformed> {
         timeout_ms: has(TIMEOUT).then(|| reader.u64("the timeout")).transpose()?,
         tags: if has(TAGS) { get_tags(reader)? } else { Vec::new() },
         key: None,
+        deadline_ms: None,
     };
     Ok(SubmitGroup { options, bodies: get_bodies(reader)?.into_vec() })
 }

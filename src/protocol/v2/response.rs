@@ -17,6 +17,7 @@ use std::sync::Arc;
 const TIMEOUT: u8 = 1;
 const TAGS: u8 = 2;
 const KEY: u8 = 3;
+const DEADLINE: u8 = 4;
 
 // Of a refused settle or extend.
 const NAMED: u8 = 1;
@@ -103,6 +104,9 @@ fn put_job(out: &mut Vec<u8>, job: &ClaimedJob) {
     if let Some(key) = &job.key {
         tagged::put_bytes(out, KEY, key.as_bytes());
     }
+    if let Some(ms) = job.deadline_ms {
+        tagged::put_number(out, DEADLINE, ms);
+    }
     tagged::put_end(out);
     out.put_u32_le(job.body.len() as u32);
     out.extend_from_slice(&job.body);
@@ -120,6 +124,7 @@ fn get_job(reader: &mut Reader, last_queue: Option<Arc<str>>) -> Result<ClaimedJ
         owner: reader.u32("the owner")?,
         tags: Vec::new(),
         key: None,
+        deadline_ms: None,
         body: Bytes::new(),
     };
     tagged::read(reader, "a job", |number, value| {
@@ -127,6 +132,7 @@ fn get_job(reader: &mut Reader, last_queue: Option<Arc<str>>) -> Result<ClaimedJ
             TIMEOUT => job.timeout_ms = value.u64("the timeout")?,
             TAGS => job.tags = get_tags(value)?,
             KEY => job.key = Some(value.text("the key")?),
+            DEADLINE => job.deadline_ms = Some(value.u64("the deadline")?),
             _ => return Ok(false),
         }
         Ok(true)

@@ -18,6 +18,9 @@ const TIMEOUT: u8 = 7;
 const TAGS: u8 = 8;
 /// Whoever does not know it must not take the job: it would run beside others.
 const KEY: u8 = 9;
+// Those of unique keys come between.
+/// Whoever does not know it must not take the job: it would run too late.
+const DEADLINE: u8 = 15;
 
 /// Kind, base, longest, jitter.
 const BACKOFF_LEN: usize = 1 + 8 + 8 + 2;
@@ -29,8 +32,19 @@ pub(super) fn put_group(out: &mut Vec<u8>, group: &SubmitGroup) {
 }
 
 fn put_options(out: &mut Vec<u8>, options: &JobOptions) {
-    let JobOptions { queue: _, priority, start, ttl_ms, attempts, backoff, timeout_ms, tags, key, unique } =
-        options;
+    let JobOptions {
+        queue: _,
+        priority,
+        start,
+        ttl_ms,
+        deadline_ms,
+        attempts,
+        backoff,
+        timeout_ms,
+        tags,
+        key,
+        unique,
+    } = options;
     let mut put = |number, value: Option<u64>| {
         if let Some(value) = value {
             tagged::put_number(out, number, value);
@@ -57,6 +71,9 @@ fn put_options(out: &mut Vec<u8>, options: &JobOptions) {
     if let Some(unique) = unique {
         put_unique(out, unique);
     }
+    if let Some(ms) = deadline_ms {
+        tagged::put_number(out, DEADLINE | tagged::MUST, *ms);
+    }
     tagged::put_end(out);
 }
 
@@ -75,6 +92,7 @@ pub(super) fn get_group(reader: &mut Reader) -> Result<SubmitGroup, Fault> {
             BACKOFF => options.backoff = Some(get_backoff(value)?),
             TIMEOUT => options.timeout_ms = Some(value.u64("the timeout")?),
             TAGS => options.tags = get_tags(value)?,
+            DEADLINE => options.deadline_ms = Some(value.u64("the deadline")?),
             KEY => options.key = Some(value.text("the key")?),
             other => return get_unique(&mut options.unique, other, value),
         }

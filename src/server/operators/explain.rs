@@ -70,7 +70,9 @@ fn words<S: Store + 'static>(hub: &Hub<S>, job: &Job, reasons: &[Reason], now: T
 fn as_shown(why: &Reason, clock: &Clock) -> Reason {
     let mut why = why.clone();
     match &mut why {
-        Reason::NotDue { due: at, .. } | Reason::Ended { at, .. } => *at = clock.shown(*at),
+        Reason::NotDue { due: at, .. } | Reason::ExpiresFirst { at } | Reason::Ended { at, .. } => {
+            *at = clock.shown(*at);
+        }
         Reason::Limited { by: Limit::Rate { until, .. } | Limit::Circuit { until, .. }, .. } => {
             *until = clock.shown(*until)
         }
@@ -173,6 +175,9 @@ fn reason(why: &Reason, now: Time) -> String {
                 when(*due, now),
                 show_point(*due)
             )
+        }
+        Reason::ExpiresFirst { at } => {
+            format!("it expires before that: {} ({})", when(*at, now), show_point(*at))
         }
         Reason::Behind { jobs: ahead, at_least: true } => {
             format!(

@@ -2,7 +2,7 @@
 
 use super::commands;
 use crate::clock::Clock;
-use crate::core::{Exit, Failure, Job, JobId, JobState, StateKind, Time, UniqueWhile};
+use crate::core::{Exit, Failure, Job, JobId, JobState, Lease, StateKind, Time, UniqueWhile};
 use crate::engine::End;
 use crate::server::fault::Fault;
 use crate::server::hub::Hub;
@@ -10,6 +10,7 @@ use crate::server::peer::Peer;
 use crate::server::requests::not_found;
 use crate::store::{Envelope, Store};
 use crate::views::{BACKOFF_KINDS, BackoffView, EndView, FailureView, JobView};
+use std::time::Duration;
 
 /// A job, and what it runs. The end of its standard error is read by [`stderr_tail`].
 pub(crate) fn job<S: Store + 'static>(hub: &Hub<S>, peer: &Peer, id: JobId) -> Result<JobView, Fault> {
@@ -105,14 +106,15 @@ pub(super) fn view<S: Store + 'static>(hub: &Hub<S>, id: JobId, job: &Job, writt
         submitted_at: at(job.submitted_at()),
         due_at: if let JobState::Scheduled { due } = job.state() { Some(at(due)) } else { None },
         started_at: job.started().map(at),
-        runs_until: lease.and_then(|lease| Some(at(lease.since.plus(timeout?)))),
+        runs_until: lease.and_then(|lease| runs_until(job, lease, timeout)).map(at),
         leased_at: lease.map(|lease| at(lease.since)),
         leased_until: lease.map(|lease| at(lease.until)),
         ended_at: job.state().ended().map(|end| at(end.at)),
         exit_status,
         exit_signal,
         kept_until: job.state().ended().and_then(|end| some(end.keep_until)),
-        expires_at: some(job.expires_at()),
+        expires_at: some(job.expiry().begin_by),
+        deadline: some(job.expiry().end_by),
         owner: job.spec.owner,
         key: envelope.key().map(str::to_owned),
         unique: envelope.unique().map(str::to_owned),
@@ -123,6 +125,12 @@ pub(super) fn view<S: Store + 'static>(hub: &Hub<S>, id: JobId, job: &Job, writt
         failures: job.failures().iter().map(|failure| self::failure(failure, &hub.clock)).collect(),
         stderr_tail: None,
     }
+}
+
+/// When the time of an attempt is over: by its timeout, or by the job's deadline.
+fn runs_until(job: &Job, lease: Lease, timeout: Option<Duration>) -> Option<Time> {
+    let end = timeout.map_or(Time::NEVER, |timeout| lease.since.plus(timeout)).min(job.expiry().end_by);
+    (end != Time::NEVER).then_some(end)
 }
 
 fn failure(failure: &Failure, clock: &Clock) -> FailureView {

@@ -35,6 +35,7 @@ pub(crate) struct ScheduleAsked {
     /// Whether they ask for a priority.
     pub(crate) has_priority: bool,
     pub(crate) ttl: Option<Duration>,
+    pub(crate) deadline: Option<Duration>,
     pub(crate) tags: Vec<(String, String)>,
     pub(crate) body: Vec<u8>,
 }
@@ -48,7 +49,7 @@ pub(crate) fn add<S: Store + 'static>(
     let (name, replace) = (schedule_name(&wanted.name)?, wanted.replace);
     let permissions = hub.permissions(asked.peer);
     permissions.queue(Right::Submit, &wanted.options.queue)?;
-    check_options(wanted.options.attempts, wanted.ttl)?;
+    check_options(wanted.options.attempts, wanted.ttl, wanted.deadline)?;
     {
         let service = hub.service.borrow();
         can_run_as(&service.handlers, &wanted.options.queue, wanted.options.owner)?;
@@ -99,6 +100,7 @@ fn plan(wanted: ScheduleAsked) -> Result<Plan, Fault> {
         jitter: wanted.jitter,
         usual_priority: !wanted.has_priority,
         ttl: wanted.ttl,
+        deadline: wanted.deadline,
         spec: SpecOptions { has_envelope: envelope.is_some(), ..wanted.options }.into(),
         payload: Payload { body: wanted.body.into(), envelope },
         configured: false,
@@ -259,6 +261,7 @@ fn view<S: Store>(engine: &Engine<S>, name: &ScheduleName, schedule: &Schedule) 
             jitter_permille: backoff.jitter_permille,
         }),
         ttl_ms: plan.ttl.map(millis),
+        deadline_ms: plan.deadline.map(millis),
         timeout_ms: plan.spec.timeout.map(millis),
         tags: tags.unwrap_or_default(),
         body_bytes: plan.payload.body.len() as u64,

@@ -8,8 +8,8 @@ use super::row::{CircuitV1, circuit_of, circuit_v1};
 use super::schedule::{put_change, read_change};
 use super::{DecodeError, Reader, old, put};
 use crate::core::{
-    AfterFailure, Ending, Event, Exit, Holder, IdRange, Ids, JobId, Priority, QueueName, RateUsed, RowEvent,
-    Size, Time,
+    AfterFailure, Ending, Event, Exit, Expiry, Holder, IdRange, Ids, JobId, Priority, QueueName, RateUsed,
+    RowEvent, Size, Time,
 };
 use bincode::de::{BorrowDecoder, Decoder};
 use bincode::enc::Encoder;
@@ -39,6 +39,8 @@ const FAILED_WITH_EXIT: u8 = 15;
 const DEFERRED: u8 = 16;
 const QUEUE_FORGOTTEN: u8 = 17;
 const SUBMITTED: u8 = 18;
+/// The same of jobs with a deadline.
+const SUBMITTED_WITH_DEADLINE: u8 = 36;
 const RATE_USED: u8 = 19;
 const SCHEDULE: u8 = 20;
 const OVERRIDES_SET: u8 = 24;
@@ -198,10 +200,15 @@ impl From<AfterFailureV1> for AfterFailure {
 /// Adds an event at the end of `out`: its number, and what it says.
 pub(super) fn put_event(event: &Event, out: &mut Vec<u8>) {
     match event {
-        Event::Submitted { jobs, spec, at, due, expires_at } => {
-            put((SUBMITTED, RangeV1::from(*jobs)), out);
+        Event::Submitted { jobs, spec, at, due, expiry } => {
+            let deadline = (expiry.end_by != Time::NEVER).then_some(expiry.end_by);
+            let kind = if deadline.is_some() { SUBMITTED_WITH_DEADLINE } else { SUBMITTED };
+            put((kind, RangeV1::from(*jobs)), out);
             put_spec(spec, out);
-            put((at.0, due.map(moment), moment(*expires_at)), out);
+            put((at.0, due.map(moment), moment(expiry.begin_by)), out);
+            if let Some(deadline) = deadline {
+                put(deadline.0, out);
+            }
         }
         Event::Claimed { jobs, holder, at, until } => {
             put((CLAIMED, IdsRef(jobs), HolderV1::from(*holder), at.0, moment(*until)), out);
@@ -284,16 +291,17 @@ pub(super) fn read_event(
             let (jobs, spec, times) = reader.take()?;
             old::submitted(jobs, spec, times)
         }
-        SUBMITTED => {
+        kind @ (SUBMITTED | SUBMITTED_WITH_DEADLINE) => {
             let jobs: RangeV1 = reader.take()?;
             let spec = Arc::new(read_spec(reader)?);
-            let (at, due, expires_at): (u64, Option<u64>, u64) = reader.take()?;
+            let (at, due, begin_by): (u64, Option<u64>, u64) = reader.take()?;
+            let end_by = if kind == SUBMITTED { Time::NEVER } else { Time(reader.take()?) };
             plain(Event::Submitted {
                 jobs: jobs.try_into()?,
                 spec,
                 at: Time(at),
                 due: due.map(from_moment),
-                expires_at: from_moment(expires_at),
+                expiry: Expiry { begin_by: from_moment(begin_by), end_by },
             })
         }
         kind => plain(read_other(kind, reader)?),

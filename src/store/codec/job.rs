@@ -7,7 +7,7 @@ use super::old::{OldRuns, OldTags};
 use super::options::{put_spec, read_spec};
 use super::{DecodeError, Reader, put};
 use crate::core::{
-    Attempt, Exit, Failure, Final, IdRange, Job, JobCounts, JobId, JobState, Lease, Size, Spec, Time,
+    Attempt, Exit, Expiry, Failure, Final, IdRange, Job, JobCounts, JobId, JobState, Lease, Size, Spec, Time,
 };
 use crate::store::CommitNo;
 use bincode::{BorrowDecode, Encode};
@@ -34,6 +34,7 @@ const LATER: u8 = 6;
 /// Once for each failure.
 const FAILURE: u8 = 7;
 const SIZE: u8 = 8;
+const DEADLINE: u8 = 9;
 
 /// The block of a job.
 pub(crate) fn block_of(id: JobId) -> u64 {
@@ -141,7 +142,10 @@ fn put_run(range: IdRange, job: &Job, same_spec: bool, out: &mut Vec<u8>) {
     }
     put((job.submitted_at().0, StateV1::from(&job.state())), out);
     put_fields(out, |fields| {
-        fields.put_some(EXPIRES, (job.expires_at() != Time::NEVER).then_some(job.expires_at().0));
+        let expiry = job.expiry();
+        for (number, time) in [(EXPIRES, expiry.begin_by), (DEADLINE, expiry.end_by)] {
+            fields.put_some(number, (time != Time::NEVER).then_some(time.0));
+        }
         for (number, count) in [
             (ATTEMPT, job.attempt().0),
             (FAILED, job.failed()),
@@ -170,7 +174,8 @@ fn read_run(reader: &mut Reader<'_>, before: Option<Arc<Spec>>) -> Result<Job, D
     let (mut counts, mut started, mut failures) = (JobCounts::default(), None, Vec::new());
     read_fields(reader, |field| {
         match field.number {
-            EXPIRES => job.set_expires_at(Time(field.value()?)),
+            EXPIRES => job.set_expiry(Expiry { begin_by: Time(field.value()?), ..job.expiry() }),
+            DEADLINE => job.set_expiry(Expiry { end_by: Time(field.value()?), ..job.expiry() }),
             SIZE => job.set_size(Size::of(field.value()?)),
             ATTEMPT => counts.attempt = Attempt(field.value()?),
             STARTED => started = Some(Time(field.value()?)),

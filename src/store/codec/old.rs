@@ -6,8 +6,8 @@ use super::job::{StateV1, check_failures, from_moment};
 use super::options::{BackoffV1, DurationV1};
 use super::{DecodeError, Envelope, Reader};
 use crate::core::{
-    Attempt, Event, Exit, Failure, IdRange, Job, JobCounts, Priority, QueueName, Spec, SpecOptions, Time,
-    UniqueWhile,
+    Attempt, Event, Exit, Expiry, Failure, IdRange, Job, JobCounts, Priority, QueueName, Spec, SpecOptions,
+    Time, UniqueWhile,
 };
 use bincode::error::DecodeError as BincodeError;
 use bincode::{BorrowDecode, Decode, de::BorrowDecoder};
@@ -54,7 +54,7 @@ pub(super) fn submitted(
         spec: Arc::new(spec),
         at: Time(at),
         due: due.map(from_moment),
-        expires_at: from_moment(expires_at),
+        expiry: Expiry { begin_by: from_moment(expires_at), ..Expiry::default() },
     };
     Ok((event, envelope))
 }
@@ -170,7 +170,7 @@ impl RunV1<'_> {
             (Attempt(self.attempt), self.failed, self.crashes, more.later);
         let counts = JobCounts { attempt, failed, crashes, later };
         let mut job = Job::fresh(spec, Time(self.submitted_at));
-        job.set_expires_at(from_moment(self.expires_at));
+        job.set_expiry(Expiry { begin_by: from_moment(self.expires_at), ..Expiry::default() });
         Ok(Job::remembered(job, self.state.into(), counts, more.started.map(Time), failures))
     }
 }

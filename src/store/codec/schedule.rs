@@ -23,6 +23,7 @@ const TTL: u8 = 4;
 const USUAL_PRIORITY: u8 = 5;
 const CONFIGURED: u8 = 6;
 const ENVELOPE: u8 = 7;
+const DEADLINE: u8 = 8;
 
 const SET: u8 = 0;
 const FIRED: u8 = 1;
@@ -116,7 +117,8 @@ pub(super) fn read_name(name: &str) -> Result<ScheduleName, DecodeError> {
 }
 
 fn put_plan(plan: &Plan, out: &mut Vec<u8>) {
-    let Plan { rhythm, catch_up, overlap, jitter, spec, usual_priority, ttl, payload, configured } = plan;
+    let Plan { rhythm, catch_up, overlap, jitter, spec, usual_priority, ttl, deadline, payload, configured } =
+        plan;
     match rhythm {
         Rhythm::Cron { fields, zone } => put((CRON, &**fields, &**zone), out),
         Rhythm::Every(time) => put((EVERY, DurationV1::from(*time)), out),
@@ -130,6 +132,7 @@ fn put_plan(plan: &Plan, out: &mut Vec<u8>) {
         fields.put_some(OVERLAP, (*overlap != usual).then_some(OverlapV1::from(*overlap)));
         fields.put_some(JITTER, (!jitter.is_zero()).then_some(DurationV1::from(*jitter)));
         fields.put_some(TTL, ttl.map(DurationV1::from));
+        fields.put_some(DEADLINE, deadline.map(DurationV1::from));
         fields.put_some(USUAL_PRIORITY, usual_priority.then_some(()));
         fields.put_some(CONFIGURED, configured.then_some(()));
         fields.put_some(ENVELOPE, payload.envelope.as_deref());
@@ -164,6 +167,7 @@ fn read_plan(reader: &mut Reader<'_>) -> Result<Plan, DecodeError> {
         spec,
         usual_priority: false,
         ttl: None,
+        deadline: None,
         payload,
         configured: false,
     };
@@ -173,6 +177,7 @@ fn read_plan(reader: &mut Reader<'_>) -> Result<Plan, DecodeError> {
             OVERLAP => plan.overlap = field.value::<OverlapV1>()?.into(),
             JITTER => plan.jitter = field.value::<DurationV1>()?.try_into()?,
             TTL => plan.ttl = Some(field.value::<DurationV1>()?.try_into()?),
+            DEADLINE => plan.deadline = Some(field.value::<DurationV1>()?.try_into()?),
             USUAL_PRIORITY => {
                 field.value::<()>()?;
                 plan.usual_priority = true;

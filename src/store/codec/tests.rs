@@ -144,7 +144,7 @@ fn the_bytes_of_a_commit_are_these() {
     let commit = Commit {
         time: Time(9),
         events: vec![
-            Event::Submitted { jobs: IdRange::new(JobId(3), 2), spec, at, due, expires_at: Time::NEVER },
+            Event::Submitted { jobs: IdRange::new(JobId(3), 2), spec, at, due, expiry: Expiry::default() },
             Event::Claimed { jobs: jobs(), holder: Holder::Anyone, at, until: Time(10) },
             Event::Completed { jobs: jobs(), end },
             Event::Deleted { jobs: jobs() },
@@ -174,7 +174,7 @@ fn a_commit_whose_blobs_do_not_fit_its_events_is_told() {
     let commit = |has_envelope, bodies, envelopes: &[(u64, u64)]| {
         let spec = SpecOptions { has_envelope, ..SpecOptions::plain(QueueName::new("q").unwrap()) }.into();
         let jobs = IdRange::new(JobId(5), 3);
-        let events = vec![Event::Submitted { jobs, spec, at: Time(0), due: None, expires_at: Time::NEVER }];
+        let events = vec![Event::Submitted { jobs, spec, at: Time(0), due: None, expiry: Expiry::default() }];
         let of = |(first, len): &(u64, u64)| (IdRange::new(JobId(*first), *len), Bytes::from_static(b"e"));
         let envelopes = envelopes.iter().map(of).collect();
         let commit = Commit { events, bodies: vec![Bytes::new(); bodies], envelopes, ..Commit::default() };
@@ -296,7 +296,7 @@ fn the_largest_rows_of_jobs_and_schedules_stay_below_their_bound() {
         let failure = Failure { attempt, since: started, at, error: text.as_str().into(), exit };
         let (end, failures) = (Final { at, keep_until: at }, vec![failure; Failure::KEPT]);
         let mut job = Job::fresh(spec, at);
-        job.set_expires_at(at);
+        job.set_expiry(Expiry { begin_by: at, end_by: at });
         let job = Job::remembered(job, JobState::Dead(end), counts, started, failures);
         (IdRange::from(id), job)
     });

@@ -296,6 +296,7 @@ pub(super) fn job(id: u64, body: impl Into<Bytes>) -> ClaimedJob {
         owner: rustix::process::geteuid().as_raw(),
         tags: vec![("order-no".into(), "12".into())],
         key: None,
+        deadline_ms: None,
         body: body.into(),
     }
 }

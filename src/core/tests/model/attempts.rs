@@ -41,6 +41,8 @@ impl Model {
             Verdict::Fail { error, exit, then } => {
                 let (wait, attempts) = match then {
                     Then::Bury => (None, 0),
+                    // It expires at once.
+                    _ if self.jobs[at].1.end_by <= Time(self.now) => (Some(Duration::ZERO), u32::MAX),
                     Then::Backoff => (None, self.attempts(at)),
                     Then::RetryAfter(wait) => (Some(*wait), self.attempts(at)),
                 };

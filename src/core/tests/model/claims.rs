@@ -81,6 +81,7 @@ impl Model {
                 Some(timeout) => Some(timeout),
                 None => settings.timeout,
             },
+            deadline: job.end_by,
             until,
         });
         true

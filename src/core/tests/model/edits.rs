@@ -61,6 +61,7 @@ impl Model {
             count: 1,
             start: Start::Now,
             ttl: None,
+            deadline: None,
             on_conflict: OnConflict::Existing,
             size: Size::default(),
         };
@@ -103,7 +104,7 @@ impl Model {
             Edit::Retry | Edit::Kick => {
                 let job = &mut self.jobs[at].1;
                 if job.state.kind() != StateKind::Scheduled {
-                    job.expires_at = Time::NEVER;
+                    (job.begin_by, job.end_by) = (Time::NEVER, Time::NEVER);
                 }
                 (job.failed, job.crashes, job.later, job.state) = (0, 0, 0, JobState::Ready);
             }

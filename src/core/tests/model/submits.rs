@@ -75,7 +75,8 @@ impl Model {
         let job = Plain {
             spec: group.spec.clone(),
             submitted_at: Time(self.now / 1000 * 1000),
-            expires_at: group.ttl.map_or(Time::NEVER, |ttl| Time(self.now + millis(ttl))),
+            begin_by: group.ttl.map_or(Time::NEVER, |ttl| Time(self.now + millis(ttl))),
+            end_by: group.deadline.map_or(Time::NEVER, |deadline| Time(self.now + millis(deadline))),
             size: group.size,
             state,
             attempt: Attempt(0),

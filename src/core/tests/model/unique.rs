@@ -100,6 +100,7 @@ impl Model {
             count: 1,
             start: Start::Now,
             ttl: None,
+            deadline: None,
             on_conflict: OnConflict::Existing,
             size: Default::default(),
         };

@@ -102,9 +102,8 @@ pub(super) fn event() -> impl Strategy<Value = Event> {
             .prop_map(|(page, done)| Event::Row(RowEvent::RequestDone { page, done: done.into() })),
         any::<u64>().prop_map(|page| Event::Row(RowEvent::RequestsForgotten { page })),
         (ids(), time()).prop_map(|(jobs, due)| Event::Postponed { jobs, due }),
-        (range, spec(), time(), due(), time()).prop_map(|(jobs, spec, at, due, expires_at)| {
-            Event::Submitted { jobs, spec, at, due, expires_at }
-        }),
+        (range, spec(), time(), due(), expiry())
+            .prop_map(|(jobs, spec, at, due, expiry)| { Event::Submitted { jobs, spec, at, due, expiry } }),
         (ids(), holder(), time(), time()).prop_map(|(jobs, holder, at, until)| Event::Claimed {
             jobs,
             holder,
@@ -207,6 +206,11 @@ pub(super) fn state() -> impl Strategy<Value = JobState> {
     ]
 }
 
+fn expiry() -> impl Strategy<Value = Expiry> {
+    let never = || prop_oneof![time(), Just(Time::NEVER)];
+    (never(), never()).prop_map(|(begin_by, end_by)| Expiry { begin_by, end_by })
+}
+
 pub(super) fn job() -> impl Strategy<Value = Job> {
     let failure = (any::<u32>(), prop::option::of(time()), time(), "\\PC{0,20}", exit()).prop_map(
         |(attempt, since, at, error, exit)| Failure {
@@ -220,10 +224,10 @@ pub(super) fn job() -> impl Strategy<Value = Job> {
     let failures = prop::collection::vec(failure, 0..3);
     let second = (0u64..1 << 30).prop_map(|second| Time(second * 1_000));
     let past = (prop::option::of(time()), state(), any::<[u32; 4]>(), failures);
-    (spec(), second, time(), past).prop_map(
-        |(spec, submitted_at, expires_at, (started, state, [attempt, failed, crashes, later], failures))| {
+    (spec(), second, expiry(), past).prop_map(
+        |(spec, submitted_at, expiry, (started, state, [attempt, failed, crashes, later], failures))| {
             let mut job = Job::fresh(spec, submitted_at);
-            job.set_expires_at(expires_at);
+            job.set_expiry(expiry);
             job.set_size(Size::of(u64::from(crashes) % 3 * u64::from(later)));
             let counts = JobCounts { attempt: Attempt(attempt), failed, crashes, later };
             Job::remembered(job, state, counts, started.filter(|at| *at != Time::NEVER), failures)

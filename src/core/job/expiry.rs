@@ -1,0 +1,26 @@
+//! Until when a job is of use: a time by which its first attempt must have begun, and one by which it must have ended.
+
+use crate::core::time::Time;
+
+/// The two moments; [`Time::NEVER`] where there is none, as for most jobs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Expiry {
+    /// If no attempt has begun by then, it expires (its time to live).
+    pub begin_by: Time,
+    /// If it has not ended by then, it expires, however many attempts it has left: its deadline. An attempt that runs is not
+    /// ended by it; its worker ends it, and its lease gets no longer.
+    pub end_by: Time,
+}
+
+impl Default for Expiry {
+    fn default() -> Expiry {
+        Expiry { begin_by: Time::NEVER, end_by: Time::NEVER }
+    }
+}
+
+impl Expiry {
+    /// When a job expires that waits, after attempts or before the first.
+    pub fn of_waiting(self, has_begun: bool) -> Time {
+        if has_begun { self.end_by } else { self.begin_by.min(self.end_by) }
+    }
+}

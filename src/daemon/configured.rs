@@ -1,0 +1,101 @@
+//! What the parts of the daemon need of a configuration, each in its own words. It decides nothing.
+
+use crate::access::Access;
+use crate::config::{self, Config, DrainSubmits, Handler};
+use crate::core::{Payload, Plan, SpecOptions};
+use crate::engine::Bounds;
+use crate::server::{Limits, Service};
+use crate::store::{Envelope, Options};
+use crate::views::HandlerView;
+use std::rc::Rc;
+
+/// About how much memory a queue or a job takes that a waiting request names.
+const WAITING_BYTES: usize = 512;
+
+/// How the store keeps what it has.
+pub(super) fn store_options(config: &Config) -> Options {
+    Options {
+        log_file_bytes: config.storage.log_file,
+        log_max_bytes: config.storage.log_max,
+        checkpoint_interval: config.storage.checkpoint,
+        cache_bytes: config.storage.cache,
+        disk_reserve_bytes: config.limits.disk_reserve,
+        ballast_bytes: config.storage.ballast,
+        shrink_above_bytes: config.storage.shrink_above,
+    }
+}
+
+/// What a configuration may have is what an envelope takes.
+const _: () = assert!(
+    config::SCHEDULE_TAGS.0 == Envelope::TAG_COUNT_MAX && config::SCHEDULE_TAGS.1 == Envelope::TAGS_MAX
+);
+
+/// What a schedule of the configuration submits, and when. Its jobs are the daemon's own.
+pub(super) fn plan(schedule: &config::Schedule) -> Plan {
+    let tags = schedule.tags.iter().map(|(name, value)| (name.as_str().into(), value.as_str().into()));
+    let envelope = Envelope::new(tags.collect()).expect("the configuration was checked");
+    let envelope = Some(envelope).filter(|_| !schedule.tags.is_empty());
+    let options = SpecOptions {
+        priority: schedule.priority.unwrap_or_default(),
+        attempts: schedule.attempts,
+        timeout: schedule.timeout,
+        has_envelope: envelope.is_some(),
+        owner: rustix::process::geteuid().as_raw(),
+        ..SpecOptions::plain(schedule.queue.clone())
+    };
+    Plan {
+        rhythm: schedule.rhythm.clone(),
+        catch_up: schedule.catch_up,
+        overlap: schedule.overlap,
+        jitter: schedule.jitter,
+        spec: options.into(),
+        usual_priority: schedule.priority.is_none(),
+        ttl: schedule.ttl,
+        deadline: schedule.deadline,
+        payload: Payload {
+            body: schedule.body.as_bytes().into(),
+            envelope: envelope.map(|envelope| (*envelope.encode()).into()),
+        },
+        configured: true,
+    }
+}
+
+/// What the loop needs of a configuration.
+pub(super) fn service(config: &Config) -> Service {
+    let limits = &config.limits;
+    Service {
+        settings: config.settings(),
+        usual: config.queues.iter().map(|(name, queue)| (name.clone(), queue.usual.clone())).collect(),
+        access: Rc::new(Access::new(rustix::process::geteuid().as_raw(), config.access.clone())),
+        limits: Limits {
+            connections: limits.connections,
+            frame: limits.frame,
+            body: limits.body,
+            batch: limits.batch,
+            output: limits.output as u64,
+            buffers: limits.buffers,
+            bounds: Bounds {
+                waiting: limits.waiting,
+                waiting_all: limits.buffers / WAITING_BYTES,
+                claim_bytes: limits.frame / 2,
+                parked_bytes: limits.buffers / 4,
+                body: limits.body,
+                ..Bounds::default()
+            },
+        },
+        handlers: config
+            .queues
+            .iter()
+            .filter_map(|(name, queue)| {
+                let exec = match queue.handler.as_ref()? {
+                    Handler::Exec(argv) => Some(argv.clone()),
+                    Handler::Command => None,
+                };
+                let output_max = limits.output as u64;
+                Some(HandlerView { queue: name.as_str().into(), workers: queue.workers, exec, output_max })
+            })
+            .collect(),
+        drain_timeout: config.daemon.drain_timeout,
+        accept_while_draining: config.daemon.drain_submits == DrainSubmits::Accept,
+    }
+}
