@@ -1,9 +1,10 @@
 //! Clients: what they ask for, at random, and what they make of the answers. They know of jobs and leases only what the
 //! oracle has heard, and ask for things that are over, that are somebody else's, and that never were.
 
+use crate::bodies::body;
 use crate::limits::limited;
 use crate::once::{self, Repeats};
-use crate::oracle::{Oracle, Sent, body};
+use crate::oracle::{Oracle, Sent};
 use crate::stage::Life;
 use fastrand::Rng;
 use musher::core::{
@@ -24,13 +25,26 @@ const LEASES: usize = 48;
 /// A request that waits for its answer.
 #[derive(Debug)]
 enum Asked {
-    Submit { batch: usize },
-    SubmitOnce { batch: usize },
-    Claim { session: Option<u64>, lease: Duration, until: Time, asked: u64 },
+    Submit {
+        batch: usize,
+    },
+    SubmitOnce {
+        batch: usize,
+    },
+    Claim {
+        session: Option<u64>,
+        lease: Duration,
+        until: Time,
+        asked: u64,
+    },
     Settle(Vec<(LeaseId, bool, bool)>),
     Extend(Vec<(LeaseId, bool)>),
     Body(JobId),
-    Wait { until: Time },
+    /// Another body for a job: which one.
+    Replace(JobId, u32),
+    Wait {
+        until: Time,
+    },
     Other,
 }
 
@@ -84,7 +98,7 @@ impl Clients {
         let mut contents = Contents::default();
         for (index, job) in sent.iter().enumerate() {
             let envelope = job.envelope.as_ref().map(Envelope::encode);
-            contents.add(envelope.as_ref(), [body(batch, index)]);
+            contents.add(envelope.as_ref(), [body(batch, index, 0)]);
         }
         let origin = self.ask(rng, Asked::Submit { batch });
         life.engine.submit(origin, groups, contents, Sight::ALL, life.now);
@@ -199,6 +213,15 @@ impl Clients {
         life.engine.edit(origin, edit, ids, Only { state, queue: None }, Sight::ALL, life.now);
     }
 
+    /// Gives a job another body.
+    pub(crate) fn replace_body(&mut self, rng: &mut Rng, oracle: &mut Oracle, life: &mut Life) {
+        let Some(id) = oracle.any(rng.u64(..)) else { return };
+        let (batch, index) = oracle.place_of(id);
+        let nth = oracle.bodies.replaces(id);
+        let origin = self.ask(rng, Asked::Replace(id, nth));
+        life.engine.replace_body(origin, id, body(batch, index, nth), Sight::ALL, life.now);
+    }
+
     pub(crate) fn change_queue(&mut self, rng: &mut Rng, oracle: &mut Oracle, life: &mut Life) {
         let queue = queue(rng.usize(..));
         let command = match rng.u32(..16) {
@@ -258,6 +281,9 @@ impl Clients {
     pub(crate) fn answered(&mut self, origin: Origin, answer: Answer, oracle: &mut Oracle) {
         let Some(asked) = self.asked.remove(&origin) else { panic!("an answer to nothing: {answer:?}") };
         match (asked, answer) {
+            (Asked::Replace(id, nth), answer) => {
+                oracle.bodies.replaced(id, nth, matches!(answer, Answer::Ok));
+            }
             (_, Answer::Refused(_)) | (Asked::Other, _) => {}
             (Asked::Submit { batch }, Answer::Submitted(ids)) => oracle.submitted(batch, ids),
             (Asked::SubmitOnce { batch }, Answer::Submitted(ids)) => {
@@ -314,7 +340,7 @@ fn group(rng: &mut Rng, sent: &mut Vec<Sent>) -> Group {
         _ => Start::Now,
     };
     let ttl = (rng.u32(..8) == 0).then(|| Duration::from_millis(rng.u64(1..60_000)));
-    let tag = (rng.u32(..4) == 0).then(|| ("nth".into(), rng.u32(..).to_string().into()));
+    let tag = (rng.bool()).then(|| ("nth".into(), rng.u32(..).to_string().into()));
     let envelope = tag.map(|tag| Envelope::new(vec![tag]).expect("it is short"));
     let key = (rng.bool()).then(|| Key::new([rng.u8(..4); 16]));
     let spec = SpecOptions {

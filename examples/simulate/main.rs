@@ -4,6 +4,7 @@
 //!
 //! `cargo run --profile soak --example simulate -- --steps 1000000`
 
+mod bodies;
 mod clients;
 mod limits;
 mod once;

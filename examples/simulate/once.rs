@@ -1,7 +1,8 @@
 //! Jobs with unique keys, and submits that are sent again: what clients send, and remember to send once more.
 
+use crate::bodies::body;
 use crate::clients::queue;
-use crate::oracle::{Sent, body};
+use crate::oracle::Sent;
 use fastrand::Rng;
 use musher::core::{
     Group, Groups, Key, OnConflict, Priority, RequestKey, Spec, SpecOptions, Start, Time, UniqueWhile,
@@ -28,7 +29,7 @@ impl Submit {
     /// What the engine is given.
     pub(crate) fn parts(&self) -> (SubmitOptions, (Groups, Contents)) {
         let options = SubmitOptions { once: Some(self.once), ..SubmitOptions::default() };
-        (options, (Groups::from_iter([self.group.clone()]), Contents::of(None, [body(self.batch, 0)])))
+        (options, (Groups::from_iter([self.group.clone()]), Contents::of(None, [body(self.batch, 0, 0)])))
     }
 }
 

@@ -1,6 +1,7 @@
 //! What clients were told, and what follows from it. The oracle knows no more than they do: requests that were sent,
 //! answers that arrived. Whatever it is told or shown that contradicts an earlier answer ends the run.
 
+use crate::bodies::{self, Bodies, whose};
 use crate::limits::{Given, limited};
 use bytes::Bytes;
 use musher::core::{
@@ -85,23 +86,8 @@ pub(crate) struct Oracle {
     in_turn: BTreeMap<(QueueName, Option<Key>, Priority), JobId>,
     /// Leases of the queue that has limits.
     given: Given,
-}
-
-/// The body of a job: says whose it is, and is of any length.
-pub(crate) fn body(batch: usize, index: usize) -> Bytes {
-    let len = match (batch * 31 + index * 7) % 64 {
-        0 => 3_000,
-        len => len,
-    };
-    let mut body = format!("{batch}.{index};").into_bytes();
-    body.extend((0..len).map(|n| b'a' + ((batch + index + n) % 26) as u8));
-    body.into()
-}
-
-fn whose(body: &Bytes) -> Option<(usize, usize)> {
-    let text = std::str::from_utf8(body).ok()?;
-    let (batch, index) = text.split_once(';')?.0.split_once('.')?;
-    Some((batch.parse().ok()?, index.parse().ok()?))
+    /// Bodies that were replaced.
+    pub(crate) bodies: Bodies,
 }
 
 impl Oracle {
@@ -126,6 +112,12 @@ impl Oracle {
     pub(crate) fn submitted_to(&self, id: JobId) -> Option<&QueueName> {
         let known = self.known.get(&id)?;
         Some(&self.batches[known.batch].jobs[known.index].queue)
+    }
+
+    /// The submit that a known job came with, and its place in it.
+    pub(crate) fn place_of(&self, id: JobId) -> (usize, usize) {
+        let known = &self.known[&id];
+        (known.batch, known.index)
     }
 
     /// A submit is sent. Returns its number.
@@ -220,13 +212,14 @@ impl Oracle {
     }
 
     fn read(&mut self, id: JobId, body: &Bytes) -> usize {
-        let Some((batch, index)) = whose(body) else {
+        let Some((batch, index, nth)) = whose(body) else {
             panic!("the body of job {id} is not one that was sent")
         };
         let sent = self.batches.get(batch).is_some_and(|sent| index < sent.jobs.len());
         assert!(sent, "the body of job {id} is not one that was sent");
-        assert_eq!(*body, self::body(batch, index), "the body of job {id} is not as it was sent");
+        assert_eq!(*body, bodies::body(batch, index, nth), "the body of job {id} is not as it was sent");
         self.learn(id, batch, index);
+        self.bodies.seen(id, nth);
         batch
     }
 
@@ -404,6 +397,7 @@ impl Oracle {
         for id in jobs.iter() {
             if let Some(known) = self.known.remove(&id) {
                 assert!(known.enders > 0, "job {id} is gone, and nobody has asked for that");
+                self.bodies.forget(id);
             }
             self.gone.insert(id);
         }
@@ -443,12 +437,19 @@ impl Oracle {
         }
     }
 
-    /// After a start: of a submit that was not answered all jobs are there or none. `jobs` are those that nobody was
-    /// told of, as their bodies name them.
-    pub(crate) fn found(&mut self, jobs: &[(JobId, Bytes)]) {
+    /// After a start: each job has its contents whole, and of a submit that was not answered all jobs are there or none.
+    pub(crate) fn found(&mut self, jobs: &[(JobId, Bytes, Option<Envelope>)]) {
         let mut counts: BTreeMap<usize, usize> = BTreeMap::new();
-        for (id, body) in jobs {
-            *counts.entry(self.read(*id, body)).or_default() += 1;
+        for (id, body, envelope) in jobs {
+            let is_new = !self.known.contains_key(id);
+            let batch = self.read(*id, body);
+            if is_new {
+                *counts.entry(batch).or_default() += 1;
+            }
+            let Known { index, .. } = self.known[id];
+            let sent = &self.batches[batch].jobs[index];
+            assert_eq!(sent.envelope, *envelope, "what is written on job {id}");
+            self.bodies.found(*id, whose(body).map_or(0, |(_, _, nth)| nth));
         }
         for (batch, count) in counts {
             let Batch { jobs, purged, seen, .. } = &self.batches[batch];
@@ -461,13 +462,15 @@ impl Oracle {
         }
     }
 
-    pub(crate) fn knows(&self, id: JobId) -> bool {
-        self.known.contains_key(&id)
-    }
-
     /// What was in flight when the process ended may have happened: what is not there any more is not known any more.
     pub(crate) fn drop_missing(&mut self, state: &State) {
-        let gone = &mut self.gone;
-        self.known.retain(|id, _| state.contains(*id) || !gone.insert(*id));
+        let (gone, bodies) = (&mut self.gone, &mut self.bodies);
+        self.known.retain(|id, _| {
+            let is_there = state.contains(*id) || !gone.insert(*id);
+            if !is_there {
+                bodies.forget(*id);
+            }
+            is_there
+        });
     }
 }

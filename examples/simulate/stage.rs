@@ -10,7 +10,7 @@ use fastrand::Rng;
 use musher::core::{IdRange, JobId, Keep, QueueSettings, Settings, Time};
 use musher::engine::{Answer, Bounds, Delivery, Engine, Step};
 use musher::store::simulated::{Planted, SimulatedDisk, SimulatedStore};
-use musher::store::{Blob, CommitNo, Room, Store};
+use musher::store::{Blob, CommitNo, Envelope, Room, Store};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Wake;
@@ -78,15 +78,20 @@ impl Stage {
         let (mut store, found) = self.disk.open().expect("what is on the disk makes sense");
         self.lives += 1;
         musher::core::check::check(&found.state);
-        let mut news = Vec::new();
-        for (range, _) in found.state.iter(IdRange::new(JobId(1), found.state.next_id().0)) {
-            for id in range.iter().filter(|id| !oracle.knows(*id)) {
-                news.push((id, store.blob(Blob::Body, id).expect("each job has a body")));
+        let mut jobs = Vec::new();
+        for (range, job) in found.state.iter(IdRange::new(JobId(1), found.state.next_id().0)) {
+            for id in range.iter() {
+                let body = store.blob(Blob::Body, id).expect("each job has a body");
+                let envelope = job.spec.has_envelope.then(|| {
+                    let envelope = store.blob(Blob::Envelope, id).expect("it has an envelope");
+                    Envelope::decode(&envelope).expect("it is one that was sent")
+                });
+                jobs.push((id, body, envelope));
             }
         }
         oracle.check(&found.state);
         oracle.drop_missing(&found.state);
-        oracle.found(&news);
+        oracle.found(&jobs);
         let now = wall.max(found.time);
         let bounds = Bounds { claim_bytes: 8 << 10, body: 4 << 10, ..Bounds::default() };
         let small = Bounds { commit_bytes: 16 << 10, commit_events: 30, ..bounds };
