@@ -5,8 +5,8 @@ use super::damage_tests::{everything, verify_untouched};
 use super::workload::Workload;
 use super::*;
 use crate::core::{
-    AfterFailure, CatchUp, Event, Exit, Holder, IdRange, Job, JobId, Overlap, Rhythm, Row, Schedule, State,
-    StateKind, Time,
+    AfterFailure, CatchUp, Event, Exit, Holder, IdRange, Job, JobId, JobState, Overlap, Rhythm, Row,
+    Schedule, State, StateKind, Time,
 };
 use crate::migrations::NEWEST;
 use std::collections::BTreeMap;
@@ -173,10 +173,11 @@ fn describe_schedule(schedule: &Schedule) -> String {
     let runs: Vec<String> = runs.iter().map(|run| format!("{}@{}", run.job, run.at.0)).collect();
     let envelope = plan.payload.envelope.as_ref().map(|envelope| crc32c::crc32c(envelope));
     format!(
-        "{rhythm} catch up {catch_up} overlap {overlap} jitter {} ms ttl {:?} to {} usual priority {} configured {} body {} \
+        "{rhythm} catch up {catch_up} overlap {overlap} jitter {} ms ttl {:?}{} to {} usual priority {} configured {} body {} \
          envelope {envelope:?} paused {paused} since {} next {} waits {waits} fired {fired} skipped {skipped} runs {runs:?}",
         plan.jitter.as_millis(),
         plan.ttl.map(|ttl| ttl.as_millis()),
+        plan.deadline.map_or_else(String::new, |deadline| format!(" deadline {}", deadline.as_millis())),
         plan.spec.queue,
         plan.usual_priority,
         plan.configured,
@@ -187,7 +188,16 @@ fn describe_schedule(schedule: &Schedule) -> String {
 }
 
 fn describe_job(job: &Job, envelope: &Envelope) -> String {
-    let (spec, due) = (&job.spec, job.next_due().0);
+    let (spec, expiry) = (&job.spec, job.expiry());
+    let due = match job.state() {
+        JobState::Scheduled { due } => due.min(expiry.begin_by),
+        JobState::Ready => expiry.begin_by,
+        _ => job.next_due(),
+    };
+    let deadline = match expiry.end_by {
+        Time::NEVER => String::new(),
+        time => format!(" deadline {}", time.0),
+    };
     let tags: Vec<String> = envelope.tags().iter().map(|(name, value)| format!("{name}={value}")).collect();
     let failures: Vec<String> =
         job.failures().iter().map(|f| format!("{}@{}:{}", f.attempt, f.at.0, f.error)).collect();
@@ -196,11 +206,12 @@ fn describe_job(job: &Job, envelope: &Envelope) -> String {
         (Some(key), held) => format!(" unique {key:?} {held:?} priority {}", spec.priority.0),
     };
     format!(
-        "{} in {} tags {tags:?} at {} expires {} due {due} attempt {} failed {} crashes {} failures {failures:?}{unique}",
+        "{} in {} tags {tags:?} at {} expires {} due {} attempt {} failed {} crashes {} failures {failures:?}{unique}{deadline}",
         job.kind(),
         spec.queue,
         job.submitted_at().0,
-        job.expires_at().0,
+        expiry.begin_by.0,
+        due.0,
         job.attempt(),
         job.failed(),
         job.crashes(),

@@ -104,8 +104,8 @@ fn commit(store: &mut DiskStore, work: &mut Workload, seed: u32) -> Result<(), A
     appended
 }
 
-/// Some jobs in the database and some in the log, then no space at all.
-fn fill_up(disk: &SmallDisk) -> (DiskStore, Workload) {
+/// Some jobs in the database, some and `many` others in the log, then no space at all.
+fn fill_up(disk: &SmallDisk, many: u64) -> (DiskStore, Workload) {
     let (mut store, mut work) = (open(&disk.data()).0, Workload::default());
     for seed in 0..40 {
         commit(&mut store, &mut work, seed).unwrap();
@@ -115,6 +115,10 @@ fn fill_up(disk: &SmallDisk) -> (DiskStore, Workload) {
         commit(&mut store, &mut work, seed).unwrap();
     }
     assert_eq!(store.room(), Room::Enough);
+    if many > 0 {
+        let commit = work.submit(many);
+        store.append(CommitNo(work.commits), &commit).unwrap();
+    }
     disk.fill();
     housekeep(&mut store, &mut work);
     assert!(matches!(store.room(), Room::DiskLow { .. }), "new jobs are refused");
@@ -149,7 +153,7 @@ fn ballast(disk: &SmallDisk) -> u64 {
 #[test]
 fn on_a_full_disk_settles_go_on_and_with_space_again_all_does() {
     let Some(disk) = SmallDisk::mount() else { return };
-    let (mut store, mut work) = fill_up(&disk);
+    let (mut store, mut work) = fill_up(&disk, 0);
     // A checkpoint that had begun may still end, if it finds the room; another does not begin.
     let filled = CommitNo(work.commits);
     for seed in 50..400 {
@@ -172,7 +176,8 @@ fn on_a_full_disk_settles_go_on_and_with_space_again_all_does() {
 #[test]
 fn a_database_that_met_the_full_disk_is_opened_anew() {
     let Some(disk) = SmallDisk::mount() else { return };
-    let (mut store, mut work) = fill_up(&disk);
+    // About 1 KiB each: more than the space that the ballast gives back.
+    let (mut store, mut work) = fill_up(&disk, 24_000);
     assert!(store.close(&work.state).is_err(), "the database has no space");
     for seed in 50..100 {
         commit(&mut store, &mut work, seed).unwrap();
@@ -217,7 +222,7 @@ fn a_rewrite_that_meets_the_full_disk_costs_nothing() {
 #[test]
 fn when_the_ballast_too_is_used_up_it_ends_with_the_data_whole() {
     let Some(disk) = SmallDisk::mount() else { return };
-    let (mut store, mut work) = fill_up(&disk);
+    let (mut store, mut work) = fill_up(&disk, 0);
     let failed = (50..100_000).find_map(|seed| commit(&mut store, &mut work, seed).err()).unwrap();
     assert!(matches!(failed, AppendError::Disk(error) if error.kind() == std::io::ErrorKind::StorageFull));
     assert!(disk.free() < 1 << 20, "all of it is used");
@@ -249,7 +254,7 @@ fn a_disk_that_cannot_be_written_to_is_refused_untouched() {
 #[test]
 fn a_start_on_a_full_disk_takes_the_ballast() {
     let Some(disk) = SmallDisk::mount() else { return };
-    let (store, mut work) = fill_up(&disk);
+    let (store, mut work) = fill_up(&disk, 0);
     drop(store);
     disk.fill();
     assert_eq!(ballast(&disk), BALLAST);
@@ -267,7 +272,7 @@ fn a_start_on_a_full_disk_takes_the_ballast() {
 #[test]
 fn a_new_version_on_a_full_disk_takes_the_ballast_to_raise_the_format() {
     let Some(disk) = SmallDisk::mount() else { return };
-    let (store, mut work) = fill_up(&disk);
+    let (store, mut work) = fill_up(&disk, 0);
     drop(store);
     let format = disk.data().join("FORMAT");
     let newest = fs::read_to_string(&format).unwrap();
