@@ -133,6 +133,9 @@ struct Add {
     /// Print the schedule as an object
     #[arg(long)]
     json: bool,
+    /// The key of its jobs: of those with the same one only so many run at a time (the queue's per_key)
+    #[arg(long, value_name = "KEY", value_parser = clap::builder::NonEmptyStringValueParser::new())]
+    key: Option<String>,
     #[command(flatten)]
     like: LikeArgs,
     /// A command and its arguments, for a queue whose handler is \"command\"
@@ -207,6 +210,7 @@ impl Add {
                 jitter_permille: backoff.jitter_permille,
             }),
             timeout_ms: timeout.map(millis),
+            key: self.key.clone(),
             tags: tags.clone(),
         };
         let made: ScheduleView = client.ask(AdminRequest::ScheduleAdd(Box::new(add))).await?;
@@ -331,6 +335,7 @@ async fn show(client: &Client, Named { name, json }: &Named) -> Result<(), Failu
         ("ttl", schedule.ttl_ms.map(duration)),
         ("deadline", schedule.deadline_ms.map(duration)),
         ("timeout", schedule.timeout_ms.map(duration)),
+        ("key", schedule.key.as_deref().map(safe)),
         ("tags", Some(tags.collect::<Vec<_>>().join(" ")).filter(|tags| !tags.is_empty())),
         ("body", Some(counted(schedule.body_bytes, "byte", "bytes"))),
         ("fired", Some(count(schedule.fired))),

@@ -28,7 +28,7 @@ pub use paths::{
     serve_socket, socket_path_error,
 };
 pub use problem::{ConfigErrors, Problem};
-pub use schedules::{SCHEDULE_TAGS, Schedule};
+pub use schedules::{SCHEDULE_KEY_MAX, SCHEDULE_TAGS, Schedule};
 pub use settings::{read_settings, setting_keys, show_setting};
 
 use crate::access::Rule;

@@ -11,6 +11,8 @@ use std::time::Duration;
 
 /// The most tags of a job, and the most bytes that they may have together.
 pub const SCHEDULE_TAGS: (usize, usize) = (64, 512);
+/// The longest key of a job, in bytes.
+pub const SCHEDULE_KEY_MAX: usize = 256;
 
 /// `[schedules.NAME]`
 #[derive(Clone, Debug, PartialEq)]
@@ -21,6 +23,10 @@ pub struct Schedule {
     pub queue: QueueName,
     /// `body`: theirs.
     pub body: String,
+    /// `command`: what they run, in the place of a body; its program and arguments.
+    pub command: Option<Vec<String>>,
+    /// `key`: theirs; `None` for jobs without one.
+    pub key: Option<String>,
     /// `catch_up`: what becomes of times that were missed.
     pub catch_up: CatchUp,
     /// `overlap`: what becomes of times at which the last job has not ended.
@@ -70,6 +76,12 @@ fn schedule(mut section: Section<'_>, report: &mut Report<'_>) -> Option<Schedul
         let (len, max) = (body.len(), Payload::BODY_MAX);
         section.fault(report, "body", format!("a body of {len} bytes; that of a schedule has at most {max}"));
     }
+    let command = command(&mut section, report);
+    let key = section.text(report, "key").map(str::to_owned);
+    if let Some(len) = key.as_ref().map(String::len).filter(|len| !(1..=SCHEDULE_KEY_MAX).contains(len)) {
+        let message = format!("a key of {len} bytes; it has at least one, and at most {SCHEDULE_KEY_MAX}");
+        section.fault(report, "key", message);
+    }
     let words = |key, section: &mut Section<'_>, report: &mut Report<'_>| {
         let least = section.duration(report, key)?;
         if least.is_zero() {
@@ -98,6 +110,8 @@ fn schedule(mut section: Section<'_>, report: &mut Report<'_>) -> Option<Schedul
         rhythm,
         queue,
         body,
+        command,
+        key,
         catch_up,
         overlap,
         jitter,
@@ -108,6 +122,24 @@ fn schedule(mut section: Section<'_>, report: &mut Report<'_>) -> Option<Schedul
         deadline,
         tags,
     })
+}
+
+/// The longest command, in bytes: it is stored as JSON, in which a byte may take six.
+const COMMAND_MAX: usize = 8 << 10;
+
+fn command(section: &mut Section<'_>, report: &mut Report<'_>) -> Option<Vec<String>> {
+    let argv = section.texts(report, "command")?;
+    let len: usize = argv.iter().map(String::len).sum();
+    let message = match argv.first() {
+        _ if section.has("body") => "goes not with body: keep one of them".to_owned(),
+        None => "names no program; write it like [\"/usr/local/bin/report\", \"--all\"]".to_owned(),
+        Some(program) if program.is_empty() => "names no program: the first word is empty".to_owned(),
+        Some(_) if argv.iter().any(|word| word.contains('\0')) => "has a zero byte in it".to_owned(),
+        Some(_) if len > COMMAND_MAX => format!("has {len} bytes; at most {COMMAND_MAX} are allowed"),
+        Some(_) => return Some(argv),
+    };
+    section.fault(report, "command", message);
+    None
 }
 
 /// What needs nothing else.
@@ -195,7 +227,16 @@ pub(super) fn show(text: &mut String, name: &ScheduleName, schedule: &Schedule) 
         Rhythm::Every(time) => writeln!(text, "every = {}", duration(*time))?,
     }
     writeln!(text, "queue = {}", string(schedule.queue.as_str()))?;
-    writeln!(text, "body = {}", string(&schedule.body))?;
+    match &schedule.command {
+        Some(argv) => {
+            let words: Vec<_> = argv.iter().map(|word| string(word)).collect();
+            writeln!(text, "command = [{}]", words.join(", "))?;
+        }
+        None => writeln!(text, "body = {}", string(&schedule.body))?,
+    }
+    if let Some(key) = &schedule.key {
+        writeln!(text, "key = {}", string(key))?;
+    }
     let catch_up = CatchUp::ALL.iter().find(|(_, it)| *it == schedule.catch_up);
     let overlap = Overlap::ALL.iter().find(|(_, it)| *it == schedule.overlap);
     writeln!(text, "catch_up = \"{}\"", catch_up.expect("each has its word").0)?;

@@ -2,12 +2,16 @@
 
 use crate::access::Access;
 use crate::config::{self, Config, DrainSubmits, Handler};
-use crate::core::{Payload, Plan, SpecOptions};
+use crate::core::{Payload, Plan, Spec, SpecOptions};
 use crate::engine::Bounds;
-use crate::server::{Limits, Service};
+use crate::protocol::{CommandJob, Word};
+use crate::server::{Limits, Service, submit};
 use crate::store::{Envelope, Options};
 use crate::views::HandlerView;
 use std::rc::Rc;
+
+/// Where the programs of commands are looked for that name no directory: what others know of it is no part of the configuration.
+const COMMAND_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// About how much memory a queue or a job takes that a waiting request names.
 const WAITING_BYTES: usize = 512;
@@ -27,17 +31,22 @@ pub(super) fn store_options(config: &Config) -> Options {
 
 /// What a configuration may have is what an envelope takes.
 const _: () = assert!(
-    config::SCHEDULE_TAGS.0 == Envelope::TAG_COUNT_MAX && config::SCHEDULE_TAGS.1 == Envelope::TAGS_MAX
+    config::SCHEDULE_TAGS.0 == Envelope::TAG_COUNT_MAX
+        && config::SCHEDULE_TAGS.1 == Envelope::TAGS_MAX
+        && config::SCHEDULE_KEY_MAX == Envelope::KEY_MAX
 );
 
 /// What a schedule of the configuration submits, and when. Its jobs are the daemon's own.
 pub(super) fn plan(schedule: &config::Schedule) -> Plan {
     let tags = schedule.tags.iter().map(|(name, value)| (name.as_str().into(), value.as_str().into()));
-    let envelope = Envelope::new(tags.collect()).expect("the configuration was checked");
-    let envelope = Some(envelope).filter(|_| !schedule.tags.is_empty());
+    let key = schedule.key.as_deref();
+    let envelope = Envelope::new(tags.collect()).and_then(|tags| tags.with_keys(key.map(Into::into), None));
+    let envelope = envelope.expect("the configuration was checked");
+    let envelope = Some(envelope).filter(|_| !schedule.tags.is_empty() || key.is_some());
+    let body = schedule.command.as_deref().map_or_else(|| schedule.body.as_bytes().to_vec(), command);
     let options = SpecOptions {
         priority: schedule.priority.unwrap_or_default(),
-        attempts: schedule.attempts,
+        attempts: schedule.attempts.or(schedule.command.is_some().then_some(1)),
         timeout: schedule.timeout,
         has_envelope: envelope.is_some(),
         owner: rustix::process::geteuid().as_raw(),
@@ -48,16 +57,27 @@ pub(super) fn plan(schedule: &config::Schedule) -> Plan {
         catch_up: schedule.catch_up,
         overlap: schedule.overlap,
         jitter: schedule.jitter,
-        spec: options.into(),
+        spec: Spec::from(options).with_key(key.map(submit::key)).into(),
         usual_priority: schedule.priority.is_none(),
         ttl: schedule.ttl,
         deadline: schedule.deadline,
         payload: Payload {
-            body: schedule.body.as_bytes().into(),
+            body: body.into(),
             envelope: envelope.map(|envelope| (*envelope.encode()).into()),
         },
         configured: true,
     }
+}
+
+/// The body of a job that runs this command.
+fn command(argv: &[String]) -> Vec<u8> {
+    let word = |text: &str| Word(text.into());
+    let job = CommandJob {
+        argv: argv.iter().map(|text| word(text)).collect(),
+        cwd: word("/"),
+        env: vec![(word("PATH"), word(COMMAND_PATH))],
+    };
+    serde_json::to_vec(&job).expect("it is written to memory, and its keys are texts")
 }
 
 /// What the loop needs of a configuration.

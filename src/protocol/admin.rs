@@ -200,6 +200,9 @@ pub struct ScheduleAdd {
     /// How long one attempt may run, 0 for without end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeout_ms: Option<u64>,
+    /// Their key: of jobs of a queue with the same one, only so many run at a time (`per_key`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
     /// Names and values.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tags: Vec<(String, String)>,

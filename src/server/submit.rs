@@ -8,7 +8,7 @@ use super::requests::Asked;
 use crate::access::Right;
 use crate::core::{Group, Groups, Key, RequestKey, Sight, Spec};
 use crate::engine::{Contents, SubmitOptions};
-use crate::store::Store;
+use crate::store::{Envelope, Store};
 use bytes::Bytes;
 use sha2::{Digest, Sha256};
 use smallvec::SmallVec;
@@ -67,6 +67,21 @@ pub(crate) fn check_options(
         return Err(Fault::new(Kind::Invalid, message));
     }
     Ok(())
+}
+
+/// The envelope with these tags and the texts of these keys, if there are any.
+pub(crate) fn envelope(
+    tags: Vec<(String, String)>,
+    (key, unique): (Option<String>, Option<String>),
+) -> Result<Option<Bytes>, Fault> {
+    if tags.is_empty() && key.is_none() && unique.is_none() {
+        return Ok(None);
+    }
+    let tags = tags.into_iter().map(|(name, value)| (name.into(), value.into()));
+    let envelope = Envelope::new(tags.collect())
+        .and_then(|tags| tags.with_keys(key.map(Into::into), unique.map(Into::into)));
+    let envelope = envelope.map_err(|error| Fault::new(Kind::TooLarge, error.to_string()))?;
+    Ok(Some(envelope.encode()))
 }
 
 /// What the text of a key is to the core: the first 16 bytes of its SHA-256. Two texts with the same would be found by

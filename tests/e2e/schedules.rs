@@ -154,3 +154,37 @@ fn no_job_is_lost_or_doubled_whenever_the_daemon_dies() {
         daemon.stop().await;
     });
 }
+
+/// From the file and by a verb alike: a command and a key, as jobs may have them.
+#[test]
+fn jobs_of_a_schedule_may_run_a_command_and_have_a_key() {
+    block_on(async {
+        let queue = "[queues.c]\nworkers = 2\nhandler = \"command\"\nkeep = { done = \"1h\" }";
+        let command = "command = [\"sh\", \"-c\", \"pwd; echo $MUSHER_KEY $0\", \"it's\"]";
+        let schedule = "cron = \"0 0 1 1 *\"\nqueue = \"c\"\nkey = \"k 7\"";
+        let home = Home::new(&format!("{queue}\n[schedules.file]\n{schedule}\n{command}\n"));
+        let daemon = home.serve().await;
+        let verb = ["schedule", "add", "verb", "--cron", "@yearly", "--key", "k 8", "c"];
+        said(&home, &[&verb[..], &["--", "sh", "-c", "pwd; echo $MUSHER_KEY"]].concat());
+        let here = std::env::current_dir().unwrap();
+        for (name, key, printed) in [
+            ("file", "k 7", "/\nk 7 it's\n".to_owned()),
+            ("verb", "k 8", format!("{}\nk 8\n", here.display())),
+        ] {
+            let shown = in_json(&home, &["schedule", "show", name, "--json"]);
+            assert_eq!((&shown["key"], &shown["attempts"]), (&key.into(), &1.into()));
+            let id: u64 = said(&home, &["schedule", "trigger", name]).trim().parse().unwrap();
+            daemon.until_state(id, "done").await;
+            assert_eq!(said(&home, &["logs", &id.to_string()]), printed);
+            assert_eq!(daemon.show(id).await.unwrap().key.as_deref(), Some(key));
+        }
+        daemon.kill().await;
+        let daemon = home.serve().await;
+        let id: u64 = said(&home, &["schedule", "trigger", "verb"]).trim().parse().unwrap();
+        daemon.until_state(id, "done").await;
+        assert_eq!(daemon.show(id).await.unwrap().key.as_deref(), Some("k 8"));
+        let file = home.path("musher.toml");
+        let shown = said(&home, &["config", "show", file.to_str().unwrap()]);
+        assert!(shown.contains("key = \"k 7\"") && shown.contains("command = [\"sh\", "), "{shown}");
+    });
+}

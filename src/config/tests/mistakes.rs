@@ -22,6 +22,22 @@ const MISTAKES: &[(&str, &str)] = &[
         "[schedules.n]\nqueue = 'q'\ncron = '@daily'\nevery = '1m'",
         "musher.toml:4: schedules.n.every: goes not with cron: keep one of them",
     ),
+    (
+        "[schedules.n]\nqueue = 'q'\nevery = '1m'\nbody = 'x'\ncommand = ['true']",
+        "musher.toml:5: schedules.n.command: goes not with body: keep one of them",
+    ),
+    (
+        "[schedules.n]\nqueue = 'q'\nevery = '1m'\ncommand = []",
+        "musher.toml:4: schedules.n.command: names no program; write it like",
+    ),
+    (
+        "[schedules.n]\nqueue = 'q'\nevery = '1m'\ncommand = [\"a\\u0000b\"]",
+        "musher.toml:4: schedules.n.command: has a zero byte in it",
+    ),
+    (
+        "[schedules.n]\nqueue = 'q'\nevery = '1m'\nkey = ''",
+        "musher.toml:4: schedules.n.key: a key of 0 bytes; it has at least one, and at most 256",
+    ),
     ("[schedules.n]\nqueue = 'q'\nevery = '1m'\noverlap = 'alow'", "musher.toml:4: schedules.n.overlap: "),
     ("[schedules.n]\nqueue = 'q'\nevery = '1m'\ntags = ['x']", "schedules.n.tags: `x` is no tag"),
     ("[schedules.'a b']\nqueue = 'q'\nevery = '1m'", "`a b` is not a name for a schedule"),

@@ -67,6 +67,7 @@ fn wanted(add: ScheduleAdd, asked: Asked<'_>) -> Result<ScheduleAsked, Fault> {
         has_priority: add.priority.is_some(),
         ttl: add.ttl_ms.map(millis),
         deadline: add.deadline_ms.map(millis),
+        key: add.key,
         tags: add.tags,
         body: add.body.0.into_vec(),
     })

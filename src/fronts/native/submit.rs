@@ -12,7 +12,7 @@ use crate::core::{
 use crate::engine::{Origin, SubmitOptions};
 use crate::protocol::{self as wire, Request, SubmitGroup, Version};
 use crate::server::requests::{Asked, millis, queue_name};
-use crate::server::submit::{Submission, allow, check_options, key, request_key, submit};
+use crate::server::submit::{Submission, allow, check_options, envelope, key, request_key, submit};
 use crate::server::{Fault, Hub, Kind, Limits};
 use crate::store::{Envelope, Store};
 use bytes::{Bytes, BytesMut};
@@ -223,19 +223,4 @@ fn unique(
         wire::OnConflict::Reject => OnConflict::Reject,
     };
     Ok((Some(key(&unique.key)), held, on_conflict))
-}
-
-/// The envelope with these tags and the texts of these keys, if there are any.
-fn envelope(
-    tags: Vec<(String, String)>,
-    (key, unique): (Option<String>, Option<String>),
-) -> Result<Option<Bytes>, Fault> {
-    if tags.is_empty() && key.is_none() && unique.is_none() {
-        return Ok(None);
-    }
-    let tags = tags.into_iter().map(|(name, value)| (name.into(), value.into()));
-    let envelope = Envelope::new(tags.collect())
-        .and_then(|tags| tags.with_keys(key.map(Into::into), unique.map(Into::into)));
-    let envelope = envelope.map_err(|error| Fault::new(Kind::TooLarge, error.to_string()))?;
-    Ok(Some(envelope.encode()))
 }

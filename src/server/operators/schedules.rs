@@ -4,7 +4,8 @@
 use crate::access::Right;
 use crate::calendar::system_zone;
 use crate::core::{
-    CatchUp, JobId, Overlap, Payload, Plan, Rhythm, Schedule, ScheduleClock, ScheduleName, SpecOptions, Time,
+    CatchUp, JobId, Overlap, Payload, Plan, Rhythm, Schedule, ScheduleClock, ScheduleName, Spec, SpecOptions,
+    Time,
 };
 use crate::engine::Engine;
 use crate::server::fault::{Fault, Kind};
@@ -12,7 +13,7 @@ use crate::server::hub::Hub;
 use crate::server::permissions::Permissions;
 use crate::server::permissions::can_run_as;
 use crate::server::requests::Asked;
-use crate::server::submit::check_options;
+use crate::server::submit::{self, check_options};
 use crate::store::{Envelope, Store};
 use crate::views::{BACKOFF_KINDS, BackoffView, ScheduleRunView, ScheduleView};
 use std::time::Duration;
@@ -36,6 +37,8 @@ pub(crate) struct ScheduleAsked {
     pub(crate) has_priority: bool,
     pub(crate) ttl: Option<Duration>,
     pub(crate) deadline: Option<Duration>,
+    /// The concurrency key of its jobs.
+    pub(crate) key: Option<String>,
     pub(crate) tags: Vec<(String, String)>,
     pub(crate) body: Vec<u8>,
 }
@@ -84,15 +87,12 @@ fn plan(wanted: ScheduleAsked) -> Result<Plan, Fault> {
         let message = format!("a body of {len} bytes: that of a schedule has at most {max}");
         return Err(Fault::new(Kind::TooLarge, message));
     }
-    let tags: Vec<_> = wanted.tags.into_iter().map(|(name, value)| (name.into(), value.into())).collect();
-    let envelope = match tags.is_empty() {
-        true => None,
-        false => {
-            let envelope = Envelope::new(tags);
-            let envelope = envelope.map_err(|error| Fault::new(Kind::TooLarge, error.to_string()))?;
-            Some((*envelope.encode()).into())
-        }
-    };
+    if wanted.key.as_deref() == Some("") {
+        return Err(invalid("an empty key: leave it out for jobs without one".into()));
+    }
+    let key = wanted.key.as_deref().map(submit::key);
+    let envelope = submit::envelope(wanted.tags, (wanted.key, None))?.map(|envelope| (*envelope).into());
+    let options = SpecOptions { has_envelope: envelope.is_some(), ..wanted.options };
     Ok(Plan {
         rhythm,
         catch_up: word("catch_up", wanted.catch_up.as_deref(), &CatchUp::ALL)?,
@@ -101,7 +101,7 @@ fn plan(wanted: ScheduleAsked) -> Result<Plan, Fault> {
         usual_priority: !wanted.has_priority,
         ttl: wanted.ttl,
         deadline: wanted.deadline,
-        spec: SpecOptions { has_envelope: envelope.is_some(), ..wanted.options }.into(),
+        spec: Spec::from(options).with_key(key).into(),
         payload: Payload { body: wanted.body.into(), envelope },
         configured: false,
     })
@@ -233,9 +233,8 @@ fn view<S: Store>(engine: &Engine<S>, name: &ScheduleName, schedule: &Schedule) 
     let name_of = |catch_up| CatchUp::ALL.iter().find(|(_, it)| *it == catch_up).expect("each has a name").0;
     let word_of = |overlap| Overlap::ALL.iter().find(|(_, it)| *it == overlap).expect("each has a name").0;
     let envelope = plan.payload.envelope.as_deref().map(Envelope::decode);
-    let tags = envelope.and_then(Result::ok).map(|envelope| {
-        envelope.tags().iter().map(|(name, value)| (name.to_string(), value.to_string())).collect()
-    });
+    let envelope = envelope.and_then(Result::ok).unwrap_or_default();
+    let tags = envelope.tags().iter().map(|(name, value)| (name.to_string(), value.to_string()));
     ScheduleView {
         name: name.to_string(),
         cron,
@@ -263,7 +262,8 @@ fn view<S: Store>(engine: &Engine<S>, name: &ScheduleName, schedule: &Schedule) 
         ttl_ms: plan.ttl.map(millis),
         deadline_ms: plan.deadline.map(millis),
         timeout_ms: plan.spec.timeout.map(millis),
-        tags: tags.unwrap_or_default(),
+        key: envelope.key().map(str::to_owned),
+        tags: tags.collect(),
         body_bytes: plan.payload.body.len() as u64,
         runs: runs.collect(),
     }
