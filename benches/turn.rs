@@ -62,7 +62,13 @@ impl Turns {
 
     fn claim(&mut self) {
         let max = self.bodies.len() as u32;
-        let claim = Claim { queues: vec![self.queue.clone()], max, lease: None, holder: Holder::Session(1) };
+        let claim = Claim {
+            queues: vec![self.queue.clone()],
+            max,
+            lease: None,
+            holder: Holder::Session(1),
+            worker: None,
+        };
         self.engine.claim(ORIGIN, claim, NOW, NOW);
         self.turn();
         self.claimed += u64::from(max);

@@ -148,6 +148,9 @@ pub struct JobView {
     /// When its lease ends, if it is leased.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub leased_until: Option<u64>,
+    /// Who has, or had, its newest attempt.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub worker: Option<WorkerView>,
     /// When it ended, if it has.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ended_at: Option<u64>,
@@ -222,6 +225,16 @@ fn is_false(flag: &bool) -> bool {
     !flag
 }
 
+/// A process that has, or had, a job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WorkerView {
+    /// Its user.
+    pub uid: u32,
+    /// Its number, where it can be seen.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pid: Option<u32>,
+}
+
 /// Why an attempt failed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FailureView {
@@ -240,6 +253,9 @@ pub struct FailureView {
     /// The signal that ended its process.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exit_signal: Option<u8>,
+    /// Who had it, where that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub worker: Option<WorkerView>,
 }
 
 /// Why a job is not running.

@@ -128,6 +128,7 @@ impl Clients {
             max: 1 + rng.u32(..5),
             lease,
             holder: session.map_or(Holder::Anyone, Holder::Session),
+            worker: None,
         };
         let until =
             if rng.bool() { life.now } else { life.now.plus(Duration::from_millis(rng.u64(..5_000))) };

@@ -5,7 +5,7 @@ use super::job_options::parse_id;
 use super::list::ran;
 use super::output::{self, point, safe, user};
 use crate::client::Client;
-use crate::protocol::admin::{AdminRequest, ExplainView, JobView};
+use crate::protocol::admin::{AdminRequest, ExplainView, JobView, WorkerView};
 use crate::words::{counted, span};
 use clap::Args;
 use signal_hook::low_level::signal_name;
@@ -62,6 +62,7 @@ fn describe(job: &JobView) -> Vec<(&'static str, String)> {
     time("forgotten", job.kept_until);
     time("expires", job.expires_at.filter(|_| job.attempt == 0));
     time("deadline", job.deadline);
+    facts.extend(job.worker.map(|by| ("worker", worker(by))));
     if job.runs_until.is_none() && job.ended_at.is_none() {
         let each = |ms| format!("at most {} an attempt", span(ms));
         facts.push(("may run", job.timeout_ms.map_or_else(|| "as long as it takes".to_owned(), each)));
@@ -89,12 +90,18 @@ fn describe(job: &JobView) -> Vec<(&'static str, String)> {
     for failure in &job.failures {
         let after = failure.since.map(|since| format!(", after {}", span(failure.at.saturating_sub(since))));
         let (at, after) = (point(failure.at), after.unwrap_or_default());
-        let text = format!("attempt {}, {at}{after}: {}", failure.attempt, safe(&failure.error));
+        let by = failure.worker.map_or_else(String::new, |by| format!(", by {}", worker(by)));
+        let text = format!("attempt {}, {at}{after}{by}: {}", failure.attempt, safe(&failure.error));
         facts.push(("failure", text));
     }
     let tail = job.stderr_tail.iter().flat_map(|text| text.lines());
     facts.extend(tail.map(|line| ("stderr", safe(line))));
     facts
+}
+
+fn worker(WorkerView { uid, pid }: WorkerView) -> String {
+    let pid = pid.map_or_else(|| "a process".to_owned(), |pid| format!("process {pid}"));
+    format!("{pid} of {}", user(uid))
 }
 
 /// How a process ended, in words.

@@ -63,9 +63,10 @@ impl<O: Observer> Fold<'_, O> {
                 }
                 self.arrive(*jobs, job);
             }
-            Event::Claimed { jobs, holder, at, until } => self.each(jobs, |mut queue, job| {
+            Event::Claimed { jobs, holder, worker, at, until } => self.each(jobs, |mut queue, job| {
                 queue.count(|totals| &mut totals.claimed);
                 count(job, |counts| counts.attempt = counts.attempt.next());
+                job.set_worker(*worker);
                 job.set_state(JobState::Leased(Lease { holder: *holder, since: *at, until: *until }));
                 Fate::Known
             }),

@@ -2,7 +2,7 @@
 //! into bytes; everything in between is decided here.
 
 use super::ids::{IdRange, JobId};
-use super::job::{Attempt, Exit, Grant, Holder, Job, Priority, QueueName, Size, Spec, StateKind};
+use super::job::{Attempt, Exit, Grant, Holder, Job, Priority, QueueName, Size, Spec, StateKind, Worker};
 use super::overrides::{Setting, SettingKey};
 use super::rejection::{EditRejection, LeaseRejection};
 use super::requests::{RequestAnswer, RequestKey};
@@ -247,8 +247,10 @@ pub struct Claim {
     pub max: u32,
     /// How long the lease lasts; the queue's setting if not given.
     pub lease: Option<Duration>,
-    /// Who asks.
+    /// With whose connection the leases end.
     pub holder: Holder,
+    /// Who asks, where that is known.
+    pub worker: Option<Worker>,
 }
 
 /// Names one lease: a job and the attempt that is meant.

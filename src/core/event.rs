@@ -14,7 +14,7 @@ mod row;
 pub use row::RowEvent;
 
 use super::ids::{IdRange, Ids};
-use super::job::{Exit, Expiry, Holder, Priority, QueueName, Size, Spec};
+use super::job::{Exit, Expiry, Holder, Priority, QueueName, Size, Spec, Worker};
 use super::rows::RowKey;
 use super::time::Time;
 use std::sync::Arc;
@@ -39,8 +39,10 @@ pub enum Event {
     Claimed {
         /// Which.
         jobs: Ids,
-        /// By whom.
+        /// With whose connection the leases end.
         holder: Holder,
+        /// Who has them, where that is known.
+        worker: Option<Worker>,
         /// When.
         at: Time,
         /// Until when.

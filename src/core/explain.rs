@@ -3,7 +3,7 @@
 use super::QueueName;
 use super::decide::Core;
 use super::ids::JobId;
-use super::job::{Attempt, Failure, Holder, State as JobState, StateKind};
+use super::job::{Attempt, Failure, Holder, State as JobState, StateKind, Worker};
 use super::limits::Limit;
 use super::state::Ahead;
 use super::time::Time;
@@ -58,6 +58,8 @@ pub enum Reason {
         until: Time,
         /// Whether it ends with the worker's connection.
         bound: bool,
+        /// Who that is, where it is known.
+        worker: Option<Worker>,
     },
     /// It has ended.
     Ended {
@@ -85,6 +87,7 @@ impl Core {
                 since: lease.since,
                 until: lease.until,
                 bound,
+                worker: job.worker(),
             }]);
         }
         let settings = self.settings.of(&job.spec.queue);

@@ -87,9 +87,10 @@ pub use exits::{ExitMeaning, Exits, OnExit};
 pub use explain::Reason;
 pub use ids::{IdRange, Ids, JobId, RangeSet};
 pub(crate) use job::JobCounts;
+pub(crate) use job::Newest;
 pub use job::{
     Attempt, BadQueueName, Exit, Expiry, Failure, Final, Grant, Holder, Job, Key, Lease, Priority, QueueName,
-    Size, Spec, SpecOptions, State as JobState, StateKind, UniqueWhile,
+    Size, Spec, SpecOptions, State as JobState, StateKind, UniqueWhile, Worker,
 };
 pub use limits::Limit;
 pub use overrides::{Override, Overrides, Setting, SettingKey};

@@ -83,15 +83,27 @@ mod tests {
     fn ended(state: fn(Final) -> State, failures: Vec<Failure>) -> Job {
         let spec = SpecOptions { owner: 7, ..SpecOptions::plain(QueueName::new("q").unwrap()) };
         let state = state(Final { at: Time(1), keep_until: Time(1) });
-        Job::remembered(Job::fresh(spec.into(), Time(0)), state, Default::default(), None, failures)
+        Job::remembered(
+            Job::fresh(spec.into(), Time(0)),
+            state,
+            Default::default(),
+            Default::default(),
+            failures,
+        )
     }
 
     #[test]
     fn newer_ends_take_the_place_of_older_ones() {
         let (mut recent, ends) = (Recent::default(), ENDS_MAX as u64);
         assert_eq!(recent.end_of(JobId(1)), None);
-        let failure =
-            Failure { attempt: Default::default(), since: None, at: Time(1), error: "no".into(), exit: None };
+        let failure = Failure {
+            attempt: Default::default(),
+            since: None,
+            at: Time(1),
+            error: "no".into(),
+            exit: None,
+            worker: None,
+        };
         recent.push_one(JobId(1), &ended(State::Dead, vec![failure]));
         let end = RecentEnd { kind: StateKind::Dead, owner: 7, error: Some("no".into()), exit: None };
         assert_eq!(recent.end_of(JobId(1)), Some(end));

@@ -46,7 +46,7 @@ fn submit(engine: &mut Engine<SimulatedStore>, count: u64, now: Time) {
 }
 
 fn claim(max: u32) -> Claim {
-    Claim { queues: vec![queue()], max, lease: None, holder: Holder::Session(1) }
+    Claim { queues: vec![queue()], max, lease: None, holder: Holder::Session(1), worker: None }
 }
 
 fn claimed(engine: &mut Engine<SimulatedStore>, max: u32, now: Time) -> Answer {
@@ -182,6 +182,7 @@ fn a_connection_with_many_waiting_requests_closes_a_part_at_a_time() {
         max: 1,
         lease: None,
         holder: Holder::Anyone,
+        worker: None,
     };
     let many = 3 * CLOSED_AT_ONCE as u32;
     for request in 0..many {

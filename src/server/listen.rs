@@ -264,9 +264,9 @@ impl Socket {
     }
 }
 
-/// Serves the connection of the daemon's own pool of workers.
-pub(crate) fn serve_pool<F: Front, S: Store + 'static>(hub: &Rc<Hub<S>>, stream: UnixStream) {
+/// Serves the connection of the daemon's own pool of workers, the process `pid`.
+pub(crate) fn serve_pool<F: Front, S: Store + 'static>(hub: &Rc<Hub<S>>, stream: UnixStream, pid: u32) {
     let caller = Caller { uid: rustix::process::geteuid().as_raw(), groups: Vec::new() };
-    let peer = Peer { caller, pool: true };
+    let peer = Peer { caller, pid, pool: true };
     serve::open::<F, S>(hub, stream, peer);
 }

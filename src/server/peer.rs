@@ -16,6 +16,9 @@ const GROUPS_MAX: usize = 65_536;
 pub(crate) struct Peer {
     /// The user.
     pub(crate) caller: Caller,
+    /// The number of the process that has connected; 0 where it cannot be seen. Others may have the connection by now: it is for
+    /// people to read, and nothing is decided by it.
+    pub(crate) pid: u32,
     /// Whether it is the daemon's own pool of workers.
     pub(crate) pool: bool,
 }
@@ -26,18 +29,18 @@ impl Peer {
     /// # Errors
     /// The kernel does not say who it is: then it must not be served.
     pub(super) fn of(socket: impl AsFd) -> io::Result<Peer> {
-        let (uid, own) = user_of(&socket)?;
+        let (uid, own, pid) = user_of(&socket)?;
         let mut groups = groups_of(&socket)?;
         if !groups.contains(&own) {
             groups.push(own);
         }
-        Ok(Peer { caller: Caller { uid, groups }, pool: false })
+        Ok(Peer { caller: Caller { uid, groups }, pid, pool: false })
     }
 }
 
-/// User and group. The number of the process is not asked for, and may well be 0: so it is for one that cannot be seen
+/// User, group and number of the process. The number may well be 0: so it is for one that cannot be seen
 /// from here, when the daemon has process numbers of its own (`pid_namespaces(7)`), and rustix takes that for an error.
-fn user_of(socket: impl AsFd) -> io::Result<(u32, u32)> {
+fn user_of(socket: impl AsFd) -> io::Result<(u32, u32, u32)> {
     let mut who = libc::ucred { pid: 0, uid: u32::MAX, gid: u32::MAX };
     let mut bytes = size_of_val(&who) as libc::socklen_t; // twelve
     // SAFETY: the descriptor is open for the whole call, since it is borrowed. The kernel writes at most `bytes`
@@ -52,7 +55,11 @@ fn user_of(socket: impl AsFd) -> io::Result<(u32, u32)> {
             &mut bytes,
         )
     };
-    if result == 0 { Ok((who.uid, who.gid)) } else { Err(io::Error::last_os_error()) }
+    if result == 0 {
+        Ok((who.uid, who.gid, who.pid.cast_unsigned()))
+    } else {
+        Err(io::Error::last_os_error())
+    }
 }
 
 fn groups_of(socket: impl AsFd) -> io::Result<Vec<u32>> {

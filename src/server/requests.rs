@@ -8,7 +8,7 @@ use super::permissions::can_run_as;
 use crate::access::Right;
 use crate::core::{
     Claim, Command, Edit, Holder, JobId, LeaseId, Only, Priority, QueueName, Sight, State, StateKind, Time,
-    Verdict,
+    Verdict, Worker,
 };
 use crate::engine::{Answer, Origin, Refusal};
 use crate::store::Store;
@@ -121,6 +121,7 @@ pub(crate) fn claim<S: Store + 'static>(
         max: claim.max.min(hub.service.borrow().limits.batch as u32),
         lease: claim.lease,
         holder: if claim.bound { Holder::Session(asked.origin.session) } else { Holder::Anyone },
+        worker: Some(Worker { uid: asked.peer.caller.uid, pid: asked.peer.pid }),
     };
     hub.engine.borrow_mut().claim(asked.origin, claim, until, asked.now);
     Ok(())

@@ -6,7 +6,7 @@ use super::workload::Workload;
 use super::*;
 use crate::core::{
     AfterFailure, CatchUp, Event, Exit, Holder, IdRange, Job, JobId, JobState, Overlap, Rhythm, Row,
-    Schedule, State, StateKind, Time,
+    Schedule, State, StateKind, Time, Worker,
 };
 use crate::migrations::NEWEST;
 use std::collections::BTreeMap;
@@ -71,7 +71,11 @@ fn works_and_becomes_one_of_todays(format: u32) {
     };
     let ready = of_state(&state, StateKind::Ready);
     let jobs = ready.iter().copied().collect();
-    happens(&mut store, &mut state, vec![Event::Claimed { jobs, holder: Holder::Anyone, at, until: due }]);
+    happens(
+        &mut store,
+        &mut state,
+        vec![Event::Claimed { jobs, holder: Holder::Anyone, worker: None, at, until: due }],
+    );
     let ends = ready.iter().enumerate().map(|(nth, id)| match nth % 2 {
         0 => Event::Deferred { job: (*id).into(), at, error: "later".into(), exit: None, due },
         _ => {
@@ -187,6 +191,10 @@ fn describe_schedule(schedule: &Schedule) -> String {
     )
 }
 
+fn by(worker: Option<Worker>) -> String {
+    worker.map_or_else(String::new, |Worker { uid, pid }| format!(" by {pid} of {uid}"))
+}
+
 fn describe_job(job: &Job, envelope: &Envelope) -> String {
     let (spec, expiry) = (&job.spec, job.expiry());
     let due = match job.state() {
@@ -199,14 +207,17 @@ fn describe_job(job: &Job, envelope: &Envelope) -> String {
         time => format!(" deadline {}", time.0),
     };
     let tags: Vec<String> = envelope.tags().iter().map(|(name, value)| format!("{name}={value}")).collect();
-    let failures: Vec<String> =
-        job.failures().iter().map(|f| format!("{}@{}:{}", f.attempt, f.at.0, f.error)).collect();
+    let failures: Vec<String> = job
+        .failures()
+        .iter()
+        .map(|f| format!("{}@{}:{}{}", f.attempt, f.at.0, f.error, by(f.worker)))
+        .collect();
     let unique = match (spec.unique, spec.unique_while) {
         (None, _) => String::new(),
         (Some(key), held) => format!(" unique {key:?} {held:?} priority {}", spec.priority.0),
     };
     format!(
-        "{} in {} tags {tags:?} at {} expires {} due {} attempt {} failed {} crashes {} failures {failures:?}{unique}{deadline}",
+        "{} in {} tags {tags:?} at {} expires {} due {} attempt {} failed {} crashes {} failures {failures:?}{unique}{deadline}{}",
         job.kind(),
         spec.queue,
         job.submitted_at().0,
@@ -215,6 +226,7 @@ fn describe_job(job: &Job, envelope: &Envelope) -> String {
         job.attempt(),
         job.failed(),
         job.crashes(),
+        by(job.worker()),
     )
 }
 

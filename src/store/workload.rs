@@ -204,7 +204,8 @@ impl Workload {
             0..4 => self.submitted(1 + draw.below(40), draw.below(30)),
             4 | 5 => {
                 let holder = if due.is_some() { Holder::Anyone } else { Holder::Session(draw.below(3)) };
-                Event::Claimed { jobs: self.some(draw, ready)?, holder, at, until: Time(1 << 39) }
+                let worker = due.map(|_| Worker { uid: 1, pid: self.commits as u32 });
+                Event::Claimed { jobs: self.some(draw, ready)?, holder, worker, at, until: Time(1 << 39) }
             }
             6 | 7 => Event::Completed { jobs: self.some(draw, leased)?, end },
             8 => Event::Failed {

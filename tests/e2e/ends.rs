@@ -1,7 +1,7 @@
 //! How attempts end, as programs see it: exit status and signal as fields, "again later", leases without a word.
 
 use crate::helper::{Home, block_on, claim, until};
-use musher::protocol::admin::{AdminRequest, EndView};
+use musher::protocol::admin::{AdminRequest, EndView, WorkerView};
 use musher::protocol::{Exit, JobOptions, SubmitGroup, Verdict};
 
 #[test]
@@ -31,6 +31,10 @@ fn how_a_process_ended_is_a_field_and_need_not_be_read_out_of_a_text() {
             assert_eq!(exits, [(Some(7), None), (None, Some(9))]);
             let began = view.failures.iter().map(|failure| failure.since.unwrap()).collect::<Vec<_>>();
             assert!(view.failures.iter().zip(&began).all(|(failure, began)| *began <= failure.at));
+            let me = WorkerView { uid: rustix::process::geteuid().as_raw(), pid: Some(std::process::id()) };
+            assert!(
+                view.failures.iter().all(|failure| failure.worker == Some(me)) && view.worker == Some(me)
+            );
             assert_eq!(view.started_at, began.last().copied(), "the newest attempt began then");
             view
         };
@@ -102,6 +106,8 @@ fn a_job_expires_at_its_deadline_whatever_it_does_then() {
         let patient = submit("q", 3_600_000).await;
         let runs = submit("run", 2_000).await;
         daemon.until_state(runs, "leased").await;
+        let reasons = String::from_utf8(home.musher(&["explain", &runs.to_string()]).stdout).unwrap();
+        assert!(reasons.contains("that is the job's deadline") && reasons.contains("(process "), "{reasons}");
         daemon.kill().await;
 
         let daemon = home.serve().await;

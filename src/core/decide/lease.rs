@@ -79,7 +79,8 @@ impl<R: Recorder> Decision<'_, R> {
         let mut jobs = next(queue, left);
         while !jobs.is_empty() {
             left -= jobs.len();
-            self.emit(Event::Claimed { jobs: jobs.clone(), holder: claim.holder, at, until });
+            let Claim { holder, worker, .. } = *claim;
+            self.emit(Event::Claimed { jobs: jobs.clone(), holder, worker, at, until });
             for (part, job) in jobs.ranges().iter().flat_map(|range| self.state().iter(*range)) {
                 grants.extend(part.iter().filter_map(|id| self.grant(id, job)));
             }

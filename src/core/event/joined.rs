@@ -36,10 +36,10 @@ impl Event {
     /// Whether both say the same, of whatever jobs, and can be one.
     fn says_the_same(&self, other: &Event) -> bool {
         match self {
-            Event::Claimed { holder, at, until, .. } => matches!(
+            Event::Claimed { holder, worker, at, until, .. } => matches!(
                 other,
-                Event::Claimed { holder: holder2, at: at2, until: until2, .. }
-                    if (holder, at, until) == (holder2, at2, until2)
+                Event::Claimed { holder: holder2, worker: worker2, at: at2, until: until2, .. }
+                    if (holder, worker, at, until) == (holder2, worker2, at2, until2)
             ),
             Event::Extended { until, .. } => {
                 matches!(other, Event::Extended { until: until2, .. } if until == until2)

@@ -1,70 +1,23 @@
 //! What a job is: what the producer asked for ([`Spec`]), what has become of it ([`Job`], [`State`]). The body is
 //! not here; the core never sees one.
 
+mod attempt;
 mod expiry;
 mod size;
 mod spec;
 mod state;
 
+pub use attempt::{Attempt, Exit, Failure};
+pub(crate) use attempt::{JobCounts, Newest};
 pub use expiry::Expiry;
 pub use size::Size;
 pub use spec::{BadQueueName, Key, Priority, QueueName, Spec, SpecOptions, UniqueWhile};
-pub use state::{Final, Holder, Lease, State, StateKind};
+pub use state::{Final, Holder, Lease, State, StateKind, Worker};
 
 use super::ids::JobId;
 use super::time::Time;
-use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
-
-/// The number of a lease on one job, from 1. It is the fencing token: a settle names it, and only the newest one
-/// is taken.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Attempt(pub u32);
-
-impl Attempt {
-    /// The attempt that follows.
-    pub fn next(self) -> Attempt {
-        Attempt(self.0.saturating_add(1))
-    }
-}
-
-impl fmt::Display for Attempt {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
-/// How a process ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Exit {
-    /// By itself, with this status; 0 is success.
-    Status(u8),
-    /// By this signal.
-    Signal(u8),
-}
-
-/// Why an attempt did not end well.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Failure {
-    /// Which attempt.
-    pub attempt: Attempt,
-    /// When it began; `None` where that was not yet remembered.
-    pub since: Option<Time>,
-    /// When it ended.
-    pub at: Time,
-    /// What the worker, or the daemon, said of it; at most [`Failure::TEXT_MAX`] bytes.
-    pub error: Box<str>,
-    /// How its process ended, if the worker has said so.
-    pub exit: Option<Exit>,
-}
-
-impl Failure {
-    /// The longest text that is kept of an error, in bytes. What is longer is cut.
-    pub const TEXT_MAX: usize = 240;
-    /// How many failures are kept of one job, the newest.
-    pub const KEPT: usize = 3;
-}
 
 /// One job, all but what is stored beside it. Small, since there may be millions that are like no other: what most of them
 /// do not have yet is behind a pointer.
@@ -97,6 +50,8 @@ struct History {
     expiry: Expiry,
     /// When the newest attempt began; [`Time::NEVER`] before the first, or where that was not yet remembered.
     started: Time,
+    /// Whose that was; `None` before the first, or where it was not yet remembered.
+    worker: Option<Worker>,
     /// Who has it, or until when it is kept.
     hold: Hold,
     /// The newest ones, oldest first.
@@ -120,6 +75,7 @@ impl Default for History {
             later: 0,
             expiry: Expiry::default(),
             started: Time::NEVER,
+            worker: None,
             hold: Hold::Nothing,
             failures: Box::default(),
         }
@@ -151,20 +107,22 @@ impl Job {
         Job { spec, when, history: None, submitted, kind, size: Size::default() }
     }
 
-    /// A job as it was remembered: in a state, with what was counted of it, when its newest attempt began, and why
+    /// A job as it was remembered: in a state, with what was counted of it, what is known of its newest attempt, and why
     /// earlier ones did not end well. When a lease began is when its attempt did.
     pub(crate) fn remembered(
         fresh: Job,
         state: State,
         counts: JobCounts,
-        started: Option<Time>,
+        newest: Newest,
         failures: Vec<Failure>,
     ) -> Job {
         let mut job = fresh;
         job.set_counts(counts);
-        if started.is_some() || !failures.is_empty() {
+        let Newest { started, worker } = newest;
+        if started.is_some() || worker.is_some() || !failures.is_empty() {
             let history = job.history_mut();
-            (history.started, history.failures) = (started.unwrap_or(Time::NEVER), failures.into());
+            (history.started, history.worker) = (started.unwrap_or(Time::NEVER), worker);
+            history.failures = failures.into();
         }
         job.set_state(state);
         job
@@ -284,6 +242,18 @@ impl Job {
         self.of_history(|history| history.started).filter(|started| *started != Time::NEVER)
     }
 
+    /// Who had, or has, the newest attempt; `None` before the first, or where that was not yet remembered.
+    pub fn worker(&self) -> Option<Worker> {
+        self.of_history(|history| history.worker).flatten()
+    }
+
+    /// Says who has it.
+    pub(super) fn set_worker(&mut self, worker: Option<Worker>) {
+        if self.worker() != worker {
+            self.history_mut().worker = worker;
+        }
+    }
+
     /// How many attempts count as failed.
     pub fn failed(&self) -> u32 {
         self.of_history(|history| history.failed).unwrap_or(0)
@@ -393,23 +363,14 @@ impl Job {
 
     /// Remembers how the newest attempt ended, the oldest memory giving way.
     pub(super) fn remember(&mut self, at: Time, error: &str, exit: Option<Exit>) {
-        let (attempt, since) = (self.attempt(), self.started());
+        let (attempt, since, worker) = (self.attempt(), self.started(), self.worker());
         let forgotten = (self.failures().len() + 1).saturating_sub(Failure::KEPT);
         let history = self.history_mut();
         let mut failures = std::mem::take(&mut history.failures).into_vec();
         failures.drain(..forgotten);
-        failures.push(Failure { attempt, since, at, error: error.into(), exit });
+        failures.push(Failure { attempt, since, at, error: error.into(), exit, worker });
         history.failures = failures.into();
     }
-}
-
-/// What is counted of a job.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct JobCounts {
-    pub(crate) attempt: Attempt,
-    pub(crate) failed: u32,
-    pub(crate) crashes: u32,
-    pub(crate) later: u32,
 }
 
 /// What a claim hands to a worker, beside the body.

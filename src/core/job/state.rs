@@ -12,6 +12,15 @@ pub enum Holder {
     Anyone,
 }
 
+/// The process that claimed a job, as the kernel has told it of the connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Worker {
+    /// Its user.
+    pub uid: u32,
+    /// Its number at that time; 0 where it cannot be seen.
+    pub pid: u32,
+}
+
 /// A claim with an end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Lease {

@@ -28,7 +28,7 @@ fn samples(jobs: Ids) -> Vec<(Event, bool)> {
             },
             false,
         ),
-        (Event::Claimed { jobs: jobs.clone(), holder, at: AT, until }, false),
+        (Event::Claimed { jobs: jobs.clone(), holder, worker: None, at: AT, until }, false),
         (Event::Extended { jobs: jobs.clone(), until }, false),
         (failed(AfterFailure::Retry(AT)), false),
         (failed(AfterFailure::Dead(KEPT)), false),

@@ -184,6 +184,7 @@ pub(super) struct Plain {
     pub(super) state: JobState,
     pub(super) attempt: Attempt,
     pub(super) started: Option<Time>,
+    pub(super) worker: Option<Worker>,
     pub(super) failed: u32,
     pub(super) crashes: u32,
     pub(super) later: u32,
@@ -195,7 +196,8 @@ impl PartialEq<Plain> for Job {
         let expiry = self.expiry();
         (&self.spec, self.submitted_at(), (expiry.begin_by, expiry.end_by), self.size())
             == (&plain.spec, plain.submitted_at, (plain.begin_by, plain.end_by), plain.size)
-            && (self.state(), self.attempt(), self.started()) == (plain.state, plain.attempt, plain.started)
+            && (self.state(), self.attempt()) == (plain.state, plain.attempt)
+            && (self.started(), self.worker()) == (plain.started, plain.worker)
             && (self.failed(), self.crashes(), self.later()) == (plain.failed, plain.crashes, plain.later)
             && *self.failures() == *plain.failures
     }

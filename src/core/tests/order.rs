@@ -127,7 +127,7 @@ fn the_first_queue_that_has_work_is_served_first() {
     let mut world = World::new();
     world.submit(vec![group("a", 2), group("b", 2)]);
     let queues = ["b", "none", "b", "a"].map(name).to_vec();
-    let claim = Claim { queues, max: 3, lease: None, holder: Holder::Anyone };
+    let claim = Claim { queues, max: 3, lease: None, holder: Holder::Anyone, worker: None };
     let Ok(Outcome::Claimed(grants)) = world.run(Command::Claim(claim)) else { panic!() };
     assert_eq!(grants.iter().map(|grant| grant.id.0).collect::<Vec<_>>(), [3, 4, 1]);
 }
@@ -186,7 +186,7 @@ fn draining_gives_nothing_out_and_takes_nothing_unless_told() {
     world.submit(vec![group("q", 1)]);
     world.core.draining = true;
     let submit = Command::Submit { groups: vec![group("q", 1)].into() };
-    let claim = Claim { queues: vec![name("q")], max: 1, lease: None, holder: Holder::Anyone };
+    let claim = Claim { queues: vec![name("q")], max: 1, lease: None, holder: Holder::Anyone, worker: None };
     assert_eq!(world.run(submit.clone()), Err(Rejection::Draining));
     assert_eq!(world.run(Command::Claim(claim.clone())), Err(Rejection::Draining));
     world.core.accept_while_draining = true;
@@ -213,7 +213,7 @@ fn reasons_come_in_the_order_in_which_to_mend_them() {
     world.run(Command::Resume { queue: name("q") }).unwrap();
     let lease = world.claim("q", 1);
     let (since, until) = (world.now, world.now.plus(secs(60)));
-    let leased = Reason::Leased { attempt: Attempt(1), since, until, bound: true };
+    let leased = Reason::Leased { attempt: Attempt(1), since, until, bound: true, worker: None };
     assert_eq!(reasons(&world, 1), [leased]);
     world.fail(&lease, "no");
     let failure = Failure {
@@ -222,6 +222,7 @@ fn reasons_come_in_the_order_in_which_to_mend_them() {
         at: world.now,
         error: "no".into(),
         exit: None,
+        worker: None,
     };
     let due = world.now.plus(secs(1));
     assert_eq!(reasons(&world, 1), [Reason::NotDue { due, after: Some(failure.clone()) }]);

@@ -132,8 +132,12 @@ fn setting() -> impl Strategy<Value = Setting> {
 
 fn command() -> impl Strategy<Value = Command> {
     let holder = prop_oneof![(1..4u64).prop_map(Holder::Session), Just(Holder::Anyone)];
-    let claim = (prop::collection::vec(queue(), 0..4), 0..6u32, prop::option::of(wait()), holder)
-        .prop_map(|(queues, max, lease, holder)| Command::Claim(Claim { queues, max, lease, holder }));
+    let claim = (prop::collection::vec(queue(), 0..4), 0..6u32, prop::option::of(wait()), holder).prop_map(
+        |(queues, max, lease, holder)| {
+            let worker = (max % 2 == 1).then_some(Worker { uid: 7, pid: max });
+            Command::Claim(Claim { queues, max, lease, holder, worker })
+        },
+    );
     let plain = vec![Edit::Cancel, Edit::Retry, Edit::Kick, Edit::Bury, Edit::Delete];
     let edit = prop_oneof![
         5 => prop::sample::select(plain),

@@ -200,6 +200,7 @@ fn command(row: &str, lease: LeaseId) -> Command {
             max: 3,
             lease: None,
             holder: Holder::Session(SESSION),
+            worker: None,
         }),
         "complete" => settle(Verdict::Complete),
         "fail" | "fail (last attempt)" => {

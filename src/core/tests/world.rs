@@ -103,7 +103,7 @@ impl World {
     }
 
     pub(super) fn claim_for(&mut self, queue: &str, max: u32, holder: Holder) -> Vec<LeaseId> {
-        let claim = Claim { queues: vec![name(queue)], max, lease: None, holder };
+        let claim = Claim { queues: vec![name(queue)], max, lease: None, holder, worker: None };
         let Ok(Outcome::Claimed(grants)) = self.run(Command::Claim(claim)) else { panic!("refused") };
         grants.iter().map(|grant| LeaseId { id: grant.id, attempt: grant.attempt }).collect()
     }

@@ -2,7 +2,7 @@
 //! the workers of the queue. The reason to deal with first comes first.
 
 use crate::clock::Clock;
-use crate::core::{Job, JobId, JobState, Limit, QueueName, Reason, StateKind, Time};
+use crate::core::{Job, JobId, JobState, Limit, QueueName, Reason, StateKind, Time, Worker};
 use crate::durations::show_point;
 use crate::server::fault::Fault;
 use crate::server::hub::Hub;
@@ -52,7 +52,11 @@ fn words<S: Store + 'static>(hub: &Hub<S>, job: &Job, reasons: &[Reason], now: T
     let reasons: Vec<Reason> = reasons.iter().map(|why| as_shown(why, &hub.clock)).collect();
     let mut words: Vec<String> = reasons.iter().map(|why| reason(why, now)).collect();
     let timeout = hub.engine.borrow().core().settings.of(queue).timeout_of(&job.spec);
-    words.extend(reasons.iter().filter_map(|why| may_run(why, timeout, now)));
+    let deadline = match job.expiry().end_by {
+        Time::NEVER => Time::NEVER,
+        deadline => hub.clock.shown(deadline),
+    };
+    words.extend(reasons.iter().filter_map(|why| may_run(why, timeout, deadline, now)));
     let now_or_next =
         |why: &Reason| matches!(why, Reason::Behind { .. } | Reason::BehindInKey { .. } | Reason::Next(_));
     let later = |why: &Reason| matches!(why, Reason::NotDue { .. });
@@ -124,9 +128,13 @@ fn untaken(queue: &QueueName, takers: &Takers, later: bool) -> Option<String> {
 }
 
 /// Until when a job that runs may do so.
-fn may_run(why: &Reason, timeout: Option<Duration>, now: Time) -> Option<String> {
+fn may_run(why: &Reason, timeout: Option<Duration>, deadline: Time, now: Time) -> Option<String> {
     let Reason::Leased { since, .. } = why else { return None };
     Some(match timeout {
+        timeout if timeout.map_or(Time::NEVER, |timeout| since.plus(timeout)) > deadline => {
+            let (at, left) = (show_point(deadline), when(deadline, now));
+            format!("this attempt may run until {at} ({left}): that is the job's deadline")
+        }
         None => "it has no timeout".to_owned(),
         Some(timeout) => {
             let (until, all) = (since.plus(timeout), span(timeout.as_millis() as u64));
@@ -193,8 +201,13 @@ fn reason(why: &Reason, now: Time) -> String {
             format!("{} with its key {} before it", jobs(*ahead), if *ahead == 1 { "is" } else { "are" })
         }
         Reason::Next(queue) => format!("it is next in queue `{queue}`"),
-        Reason::Leased { attempt, since, until, bound } => {
+        Reason::Leased { attempt, since, until, bound, worker } => {
             let by = if *bound { "by a connected worker" } else { "by the client that claimed it" };
+            let by = match worker {
+                Some(Worker { uid, pid }) if *pid != 0 => format!("{by} (process {pid} of user {uid})"),
+                Some(Worker { uid, .. }) => format!("{by} (of user {uid})"),
+                None => by.to_owned(),
+            };
             let (since, left) = (so_far(*since, now), span(until.since(now).as_millis() as u64));
             format!(
                 "it is running: attempt {attempt}, {by}, {since}; its lease ends in {left} unless it is extended"

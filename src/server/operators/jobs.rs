@@ -2,14 +2,14 @@
 
 use super::commands;
 use crate::clock::Clock;
-use crate::core::{Exit, Failure, Job, JobId, JobState, Lease, StateKind, Time, UniqueWhile};
+use crate::core::{Exit, Failure, Job, JobId, JobState, Lease, StateKind, Time, UniqueWhile, Worker};
 use crate::engine::End;
 use crate::server::fault::Fault;
 use crate::server::hub::Hub;
 use crate::server::peer::Peer;
 use crate::server::requests::not_found;
 use crate::store::{Envelope, Store};
-use crate::views::{BACKOFF_KINDS, BackoffView, EndView, FailureView, JobView};
+use crate::views::{BACKOFF_KINDS, BackoffView, EndView, FailureView, JobView, WorkerView};
 use std::time::Duration;
 
 /// A job, and what it runs. The end of its standard error is read by [`stderr_tail`].
@@ -110,6 +110,7 @@ pub(super) fn view<S: Store + 'static>(hub: &Hub<S>, id: JobId, job: &Job, writt
         leased_at: lease.map(|lease| at(lease.since)),
         leased_until: lease.map(|lease| at(lease.until)),
         ended_at: job.state().ended().map(|end| at(end.at)),
+        worker: job.worker().map(worker),
         exit_status,
         exit_signal,
         kept_until: job.state().ended().and_then(|end| some(end.keep_until)),
@@ -142,7 +143,12 @@ fn failure(failure: &Failure, clock: &Clock) -> FailureView {
         error: failure.error.to_string(),
         exit_status,
         exit_signal,
+        worker: failure.worker.map(worker),
     }
+}
+
+fn worker(worker: Worker) -> WorkerView {
+    WorkerView { uid: worker.uid, pid: Some(worker.pid).filter(|pid| *pid != 0) }
 }
 
 /// An exit as status and signal, of which it has one.

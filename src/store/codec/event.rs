@@ -9,7 +9,7 @@ use super::schedule::{put_change, read_change};
 use super::{DecodeError, Reader, old, put};
 use crate::core::{
     AfterFailure, Ending, Event, Exit, Expiry, Holder, IdRange, Ids, JobId, Priority, QueueName, RateUsed,
-    RowEvent, Size, Time,
+    RowEvent, Size, Time, Worker,
 };
 use bincode::de::{BorrowDecoder, Decoder};
 use bincode::enc::Encoder;
@@ -41,6 +41,8 @@ const QUEUE_FORGOTTEN: u8 = 17;
 const SUBMITTED: u8 = 18;
 /// The same of jobs with a deadline.
 const SUBMITTED_WITH_DEADLINE: u8 = 36;
+/// Claimed, and by which process.
+const CLAIMED_BY: u8 = 37;
 const RATE_USED: u8 = 19;
 const SCHEDULE: u8 = 20;
 const OVERRIDES_SET: u8 = 24;
@@ -210,8 +212,12 @@ pub(super) fn put_event(event: &Event, out: &mut Vec<u8>) {
                 put(deadline.0, out);
             }
         }
-        Event::Claimed { jobs, holder, at, until } => {
-            put((CLAIMED, IdsRef(jobs), HolderV1::from(*holder), at.0, moment(*until)), out);
+        Event::Claimed { jobs, holder, worker, at, until } => {
+            let claimed = (IdsRef(jobs), HolderV1::from(*holder), at.0, moment(*until));
+            match *worker {
+                None => put((CLAIMED, claimed), out),
+                Some(Worker { uid, pid }) => put((CLAIMED_BY, claimed, uid, pid), out),
+            }
         }
         Event::Extended { jobs, until } => put((EXTENDED, IdsRef(jobs), moment(*until)), out),
         Event::Completed { jobs, end } => put((COMPLETED, IdsRef(jobs), EndingV1::from(*end)), out),
@@ -310,9 +316,14 @@ pub(super) fn read_event(
 
 fn read_other(kind: u8, reader: &mut Reader<'_>) -> Result<Event, DecodeError> {
     Ok(match kind {
-        CLAIMED => {
+        CLAIMED | CLAIMED_BY => {
             let (IdsV1(jobs), holder, at, until): (_, HolderV1, u64, u64) = reader.take()?;
-            Event::Claimed { jobs, holder: holder.into(), at: Time(at), until: from_moment(until) }
+            let worker = match kind {
+                CLAIMED_BY => Some(reader.take()?).map(|(uid, pid)| Worker { uid, pid }),
+                _ => None,
+            };
+            let (at, until) = (Time(at), from_moment(until));
+            Event::Claimed { jobs, holder: holder.into(), worker, at, until }
         }
         EXTENDED => {
             let (IdsV1(jobs), until) = reader.take()?;

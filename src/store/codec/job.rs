@@ -7,7 +7,8 @@ use super::old::{OldRuns, OldTags};
 use super::options::{put_spec, read_spec};
 use super::{DecodeError, Reader, put};
 use crate::core::{
-    Attempt, Exit, Expiry, Failure, Final, IdRange, Job, JobCounts, JobId, JobState, Lease, Size, Spec, Time,
+    Attempt, Exit, Expiry, Failure, Final, IdRange, Job, JobCounts, JobId, JobState, Lease, Newest, Size,
+    Spec, Time, Worker,
 };
 use crate::store::CommitNo;
 use bincode::{BorrowDecode, Encode};
@@ -35,6 +36,10 @@ const LATER: u8 = 6;
 const FAILURE: u8 = 7;
 const SIZE: u8 = 8;
 const DEADLINE: u8 = 9;
+/// Who had the newest attempt.
+const WORKER: u8 = 10;
+/// A failure, and who had the attempt.
+const FAILURE_OF: u8 = 11;
 
 /// The block of a job.
 pub(crate) fn block_of(id: JobId) -> u64 {
@@ -156,8 +161,12 @@ fn put_run(range: IdRange, job: &Job, same_spec: bool, out: &mut Vec<u8>) {
         }
         fields.put_some(SIZE, (job.size() != Size::default()).then_some(job.size().bytes()));
         fields.put_some(STARTED, job.started().map(|started| started.0));
+        fields.put_some(WORKER, job.worker().map(WorkerV3::from));
         for failure in job.failures() {
-            fields.put(FAILURE, FailureV3::from(failure));
+            match failure.worker.map(WorkerV3::from) {
+                None => fields.put(FAILURE, FailureV3::from(failure)),
+                Some(worker) => fields.put(FAILURE_OF, (FailureV3::from(failure), worker)),
+            }
         }
     });
 }
@@ -171,24 +180,29 @@ fn read_run(reader: &mut Reader<'_>, before: Option<Arc<Spec>>) -> Result<Job, D
     };
     let (submitted_at, state): (u64, StateV1) = reader.take()?;
     let mut job = Job::fresh(spec, Time(submitted_at));
-    let (mut counts, mut started, mut failures) = (JobCounts::default(), None, Vec::new());
+    let (mut counts, mut newest, mut failures) = (JobCounts::default(), Newest::default(), Vec::new());
     read_fields(reader, |field| {
         match field.number {
             EXPIRES => job.set_expiry(Expiry { begin_by: Time(field.value()?), ..job.expiry() }),
             DEADLINE => job.set_expiry(Expiry { end_by: Time(field.value()?), ..job.expiry() }),
             SIZE => job.set_size(Size::of(field.value()?)),
             ATTEMPT => counts.attempt = Attempt(field.value()?),
-            STARTED => started = Some(Time(field.value()?)),
+            STARTED => newest.started = Some(Time(field.value()?)),
+            WORKER => newest.worker = Some(field.value::<WorkerV3>()?.into()),
             FAILED => counts.failed = field.value()?,
             CRASHES => counts.crashes = field.value()?,
             LATER => counts.later = field.value()?,
             FAILURE => failures.push(field.value::<FailureV3<'_>>()?.into()),
+            FAILURE_OF => {
+                let (failure, worker) = field.value::<(FailureV3<'_>, WorkerV3)>()?;
+                failures.push(Failure { worker: Some(worker.into()), ..failure.into() });
+            }
             _ => return Err(field.unknown("a job")),
         }
         Ok(())
     })?;
     check_failures(&failures)?;
-    Ok(Job::remembered(job, state.into(), counts, started, failures))
+    Ok(Job::remembered(job, state.into(), counts, newest, failures))
 }
 
 /// Checks the bounds that writing keeps: more would not fit into the next row.
@@ -232,7 +246,26 @@ impl<'a> From<&'a Failure> for FailureV3<'a> {
 impl From<FailureV3<'_>> for Failure {
     fn from(FailureV3 { attempt, since, at, error, exit }: FailureV3<'_>) -> Failure {
         let (attempt, since) = (Attempt(attempt), since.map(Time));
-        Failure { attempt, since, at: Time(at), error: error.into(), exit: exit.map(Exit::from) }
+        let (error, exit) = (error.into(), exit.map(Exit::from));
+        Failure { attempt, since, at: Time(at), error, exit, worker: None }
+    }
+}
+
+#[derive(Encode, BorrowDecode)]
+struct WorkerV3 {
+    uid: u32,
+    pid: u32,
+}
+
+impl From<Worker> for WorkerV3 {
+    fn from(Worker { uid, pid }: Worker) -> WorkerV3 {
+        WorkerV3 { uid, pid }
+    }
+}
+
+impl From<WorkerV3> for Worker {
+    fn from(WorkerV3 { uid, pid }: WorkerV3) -> Worker {
+        Worker { uid, pid }
     }
 }
 

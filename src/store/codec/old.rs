@@ -6,8 +6,8 @@ use super::job::{StateV1, check_failures, from_moment};
 use super::options::{BackoffV1, DurationV1};
 use super::{DecodeError, Envelope, Reader};
 use crate::core::{
-    Attempt, Event, Exit, Expiry, Failure, IdRange, Job, JobCounts, Priority, QueueName, Spec, SpecOptions,
-    Time, UniqueWhile,
+    Attempt, Event, Exit, Expiry, Failure, IdRange, Job, JobCounts, Newest, Priority, QueueName, Spec,
+    SpecOptions, Time, UniqueWhile,
 };
 use bincode::error::DecodeError as BincodeError;
 use bincode::{BorrowDecode, Decode, de::BorrowDecoder};
@@ -169,9 +169,10 @@ impl RunV1<'_> {
         let (attempt, failed, crashes, later) =
             (Attempt(self.attempt), self.failed, self.crashes, more.later);
         let counts = JobCounts { attempt, failed, crashes, later };
+        let newest = Newest { started: more.started.map(Time), worker: None };
         let mut job = Job::fresh(spec, Time(self.submitted_at));
         job.set_expiry(Expiry { begin_by: from_moment(self.expires_at), ..Expiry::default() });
-        Ok(Job::remembered(job, self.state.into(), counts, more.started.map(Time), failures))
+        Ok(Job::remembered(job, self.state.into(), counts, newest, failures))
     }
 }
 
@@ -183,6 +184,7 @@ impl FailureV1<'_> {
             at: Time(self.at),
             error: self.error.into(),
             exit: exit.map(Exit::from),
+            worker: None,
         }
     }
 }

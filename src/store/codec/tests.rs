@@ -145,7 +145,7 @@ fn the_bytes_of_a_commit_are_these() {
         time: Time(9),
         events: vec![
             Event::Submitted { jobs: IdRange::new(JobId(3), 2), spec, at, due, expiry: Expiry::default() },
-            Event::Claimed { jobs: jobs(), holder: Holder::Anyone, at, until: Time(10) },
+            Event::Claimed { jobs: jobs(), holder: Holder::Anyone, worker: None, at, until: Time(10) },
             Event::Completed { jobs: jobs(), end },
             Event::Deleted { jobs: jobs() },
             Event::Row(RowEvent::Resumed { queue: QueueName::new("q").unwrap() }),
@@ -213,10 +213,11 @@ fn more_failures_than_are_ever_written_are_refused() {
         at: Time(1),
         error: error.into(),
         exit: None,
+        worker: None,
     };
     let row = |failures| {
         let fresh = Job::fresh(Spec::plain(QueueName::new("q").unwrap()).into(), Time(0));
-        let job = Job::remembered(fresh, JobState::Ready, JobCounts::default(), None, failures);
+        let job = Job::remembered(fresh, JobState::Ready, JobCounts::default(), Newest::default(), failures);
         BlockRow::decode(1, &BlockRow::new(CommitNo(1), vec![(JobId(64).into(), job)]).encode())
     };
     assert!(row(vec![failure(&"x".repeat(Failure::TEXT_MAX)); Failure::KEPT]).is_ok());
@@ -292,12 +293,13 @@ fn the_largest_rows_of_jobs_and_schedules_stay_below_their_bound() {
         let spec = Spec::from(options).with_key(Some(Key::new([255; 16]))).into();
         let (at, exit) = (Time(1 << 60), Some(Exit::Status(255)));
         let (attempt, later, started) = (Attempt(u32::MAX), u32::MAX, Some(at));
+        let worker = Some(Worker { uid: u32::MAX, pid: u32::MAX });
         let counts = JobCounts { attempt, failed: u32::MAX, crashes: u32::MAX, later };
-        let failure = Failure { attempt, since: started, at, error: text.as_str().into(), exit };
+        let failure = Failure { attempt, since: started, at, error: text.as_str().into(), exit, worker };
         let (end, failures) = (Final { at, keep_until: at }, vec![failure; Failure::KEPT]);
         let mut job = Job::fresh(spec, at);
         job.set_expiry(Expiry { begin_by: at, end_by: at });
-        let job = Job::remembered(job, JobState::Dead(end), counts, started, failures);
+        let job = Job::remembered(job, JobState::Dead(end), counts, Newest { started, worker }, failures);
         (IdRange::from(id), job)
     });
     let row = BlockRow::new(CommitNo(u64::MAX), runs.collect());

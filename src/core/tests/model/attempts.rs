@@ -151,6 +151,7 @@ pub(super) fn remember(job: &mut Plain, at: u64, error: &str, exit: Option<Exit>
         at: Time(at),
         error: error.into(),
         exit,
+        worker: job.worker,
     });
     if job.failures.len() > 3 {
         job.failures.remove(0);

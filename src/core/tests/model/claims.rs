@@ -64,6 +64,7 @@ impl Model {
         let (id, now, job) = (self.jobs[at].0, self.now, &mut self.jobs[at].1);
         job.attempt.0 += 1;
         job.started = Some(Time(now));
+        job.worker = claim.worker;
         job.state = JobState::Leased(Lease { holder: claim.holder, since: Time(now), until });
         if let Some((circuit, mut open)) = circuit {
             open.probe = Some(LeaseId { id: JobId(id), attempt: job.attempt });

@@ -81,6 +81,7 @@ impl Model {
             state,
             attempt: Attempt(0),
             started: None,
+            worker: None,
             failed: 0,
             crashes: 0,
             later: 0,

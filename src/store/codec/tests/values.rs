@@ -104,11 +104,8 @@ pub(super) fn event() -> impl Strategy<Value = Event> {
         (ids(), time()).prop_map(|(jobs, due)| Event::Postponed { jobs, due }),
         (range, spec(), time(), due(), expiry())
             .prop_map(|(jobs, spec, at, due, expiry)| { Event::Submitted { jobs, spec, at, due, expiry } }),
-        (ids(), holder(), time(), time()).prop_map(|(jobs, holder, at, until)| Event::Claimed {
-            jobs,
-            holder,
-            at,
-            until
+        (ids(), holder(), worker(), time(), time()).prop_map(|(jobs, holder, worker, at, until)| {
+            Event::Claimed { jobs, holder, worker, at, until }
         }),
         (ids(), time()).prop_map(|(jobs, until)| Event::Extended { jobs, until }),
         (ids(), ending()).prop_map(|(jobs, end)| Event::Completed { jobs, end }),
@@ -206,31 +203,42 @@ pub(super) fn state() -> impl Strategy<Value = JobState> {
     ]
 }
 
+fn worker() -> impl Strategy<Value = Option<Worker>> {
+    prop::option::of((any::<u32>(), any::<u32>()).prop_map(|(uid, pid)| Worker { uid, pid }))
+}
+
 fn expiry() -> impl Strategy<Value = Expiry> {
     let never = || prop_oneof![time(), Just(Time::NEVER)];
     (never(), never()).prop_map(|(begin_by, end_by)| Expiry { begin_by, end_by })
 }
 
 pub(super) fn job() -> impl Strategy<Value = Job> {
-    let failure = (any::<u32>(), prop::option::of(time()), time(), "\\PC{0,20}", exit()).prop_map(
-        |(attempt, since, at, error, exit)| Failure {
+    let failure = (any::<u32>(), prop::option::of(time()), time(), "\\PC{0,20}", exit(), worker()).prop_map(
+        |(attempt, since, at, error, exit, worker)| Failure {
             attempt: Attempt(attempt),
             since,
             at,
             error: error.into(),
             exit,
+            worker,
         },
     );
     let failures = prop::collection::vec(failure, 0..3);
     let second = (0u64..1 << 30).prop_map(|second| Time(second * 1_000));
-    let past = (prop::option::of(time()), state(), any::<[u32; 4]>(), failures);
+    let past = ((prop::option::of(time()), worker()), state(), any::<[u32; 4]>(), failures);
     (spec(), second, expiry(), past).prop_map(
-        |(spec, submitted_at, expiry, (started, state, [attempt, failed, crashes, later], failures))| {
+        |(
+            spec,
+            submitted_at,
+            expiry,
+            ((started, worker), state, [attempt, failed, crashes, later], failures),
+        )| {
             let mut job = Job::fresh(spec, submitted_at);
             job.set_expiry(expiry);
             job.set_size(Size::of(u64::from(crashes) % 3 * u64::from(later)));
             let counts = JobCounts { attempt: Attempt(attempt), failed, crashes, later };
-            Job::remembered(job, state, counts, started.filter(|at| *at != Time::NEVER), failures)
+            let newest = Newest { started: started.filter(|at| *at != Time::NEVER), worker };
+            Job::remembered(job, state, counts, newest, failures)
         },
     )
 }
