@@ -9,6 +9,7 @@
 mod pace;
 mod slice;
 
+use super::blob::Blob;
 use super::codec::{MetaRow, StampedRow, block_of};
 use super::commit::{Commit, CommitNo};
 use super::error::AppendError;
@@ -73,6 +74,8 @@ pub(crate) struct Checkpoints {
     rounds: u64,
     /// Jobs whose blobs are in the home and not yet forgotten here.
     released: RangeSet,
+    /// Those of them that have got another body since, which stays.
+    replaced: BTreeSet<JobId>,
     /// The end of a checkpoint that was not reported yet: the log keeps the blobs that are not forgotten.
     came_home: Option<CommitNo>,
     /// When the next one begins; `None` while nothing has changed.
@@ -96,6 +99,8 @@ struct Round {
     blocks: RangeSet,
     /// Jobs whose blobs are in the home when it is done.
     blobs: RangeSet,
+    /// Those of them that have got another body since, which is not.
+    replaced: BTreeSet<JobId>,
     /// Blocks whose rows are gone when it is done.
     removed: RangeSet,
     /// Encoded as of a commit, which is not confirmed yet, or the home had no room for it.
@@ -128,6 +133,7 @@ impl Checkpoints {
             round: None,
             rounds: 0,
             released: RangeSet::default(),
+            replaced: BTreeSet::new(),
             due: None,
             bytes: 0,
             held_back: false,
@@ -156,9 +162,14 @@ impl Checkpoints {
             event.forgotten().iter().for_each(|jobs| recent.remove(*jobs));
         }
         for id in recent.push_replaced(&commit.events, &mut arrivals) {
-            // What is written of it now, or was, is the old one: the new one stays until the next checkpoint.
-            self.round.iter_mut().for_each(|round| round.blobs.remove(id.0, 1));
-            self.released.remove(id.0, 1);
+            // What is written of it now, or was, is the old one: the new one stays until the next checkpoint. What else the
+            // job has does not: the log may be freed of it.
+            if let Some(round) = self.round.as_mut().filter(|round| round.blobs.contains(id.0)) {
+                round.replaced.insert(id);
+            }
+            if self.released.contains(id.0) {
+                self.replaced.insert(id);
+            }
         }
         debug_assert_eq!(arrivals.blobs.bodies.len(), 0, "each job that was submitted has one body");
     }
@@ -253,6 +264,7 @@ impl Checkpoints {
             todo: blocks.clone(),
             blocks,
             blobs: RangeSet::default(),
+            replaced: BTreeSet::new(),
             removed: RangeSet::default(),
             waiting: None,
             finished: false,
@@ -344,7 +356,17 @@ impl Checkpoints {
         while left > 0 {
             let Some((first, len)) = self.released.ranges().next() else { return };
             let len = len.min(left);
-            recent.remove(IdRange::new(JobId(first), len));
+            let end = first + len;
+            recent.remove_of(Blob::Envelope, IdRange::new(JobId(first), len));
+            let later = self.replaced.split_off(&JobId(end));
+            let stay = std::mem::replace(&mut self.replaced, later);
+            let mut from = first;
+            for stays in stay.iter().map(|id| id.0).chain([end]) {
+                if from < stays {
+                    recent.remove_of(Blob::Body, IdRange::new(JobId(from), stays - from));
+                }
+                from = stays + 1;
+            }
             self.released.remove(first, len);
             left -= len;
         }
@@ -360,6 +382,7 @@ impl Checkpoints {
                 for (first, len) in round.blobs.ranges() {
                     self.released.insert(first, len);
                 }
+                self.replaced = round.replaced;
                 self.home = round.meta.home;
                 self.came_home = Some(self.home);
             }

@@ -1,7 +1,7 @@
 //! The simulated store keeps the contract of the real one, and its faults are the ones that were asked for.
 
 use super::*;
-use crate::core::Time;
+use crate::core::{IdRange, JobId, Time};
 use crate::store::contract;
 use crate::store::logged::OnCommit;
 use crate::store::workload::{Workload, assert_same, options};
@@ -111,6 +111,31 @@ fn a_checkpoint_that_is_cut_after_any_row_loses_nothing() {
         assert_same(&found.state, &work.state);
         work.check_blobs(&mut store);
     }
+}
+
+/// The envelope of a job whose body was replaced meanwhile is home with those of others: the log has it no more.
+#[test]
+fn a_body_that_is_replaced_while_a_checkpoint_is_under_way_keeps_no_envelope_in_the_log() {
+    let (disk, mut work) = (SimulatedDisk::new(1), Workload::default());
+    disk.bound_memory(0);
+    let mut store = opened(&disk).0;
+    let first = work.submit_with_envelopes(100);
+    store.append(CommitNo(1), &first).unwrap();
+    append(&mut store, &mut work, 0..30);
+    // It begins, and has taken the blocks; what it brings home leaves the log.
+    store.maintain(&work.state, Time(0)).unwrap();
+    store.maintain(&work.state, Time(700)).unwrap();
+    let live = work.state.iter(IdRange::new(JobId(1), 100)).next().unwrap().0.first;
+    let replaced = work.replace_body(live);
+    store.append(CommitNo(work.commits), &replaced).unwrap();
+    for at in 701..800 {
+        disk.write_rows(usize::MAX);
+        store.maintain(&work.state, Time(at)).unwrap();
+    }
+    assert!(disk.records() < 30, "the log was freed");
+    work.check_blobs(&mut store);
+    store.close(&work.state).unwrap();
+    work.check_blobs(&mut store);
 }
 
 #[test]
