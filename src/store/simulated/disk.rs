@@ -32,6 +32,7 @@ impl Disk {
     /// The process is gone.
     pub(super) fn end_life(&mut self) {
         self.home.drop_pending();
+        self.home.lose_memory(&mut self.random);
         self.log.bell = None;
     }
 

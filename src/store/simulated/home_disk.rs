@@ -25,6 +25,9 @@ pub(super) struct HomeDisk {
     pub(super) written: SimulatedRows,
     on_disk: SimulatedRows,
     unflushed: VecDeque<RowStep>,
+    /// So many of the steps, the oldest, the system has: only a power failure loses them. What came later is in the memory
+    /// of the process.
+    handed_on: usize,
     pending: Pending,
     pub(super) blobs_fail: bool,
     pub(super) is_full: bool,
@@ -44,7 +47,7 @@ impl HomeDisk {
                     // The checkpoint fails, and the home is opened anew.
                     self.pending.failed = Some(round);
                     self.pending.reports.push_back(Report::Full);
-                    self.lose_rows(random);
+                    self.lose_memory(random);
                     continue;
                 }
                 self.pending.finishes = matches!(work, Work::Finish { .. });
@@ -65,9 +68,9 @@ impl HomeDisk {
     }
 
     fn flush(&mut self, steps: usize) {
-        for step in self.unflushed.drain(..steps.min(self.unflushed.len())) {
-            self.on_disk.apply(step);
-        }
+        let steps = steps.min(self.unflushed.len());
+        self.unflushed.drain(..steps).for_each(|step| self.on_disk.apply(step));
+        self.handed_on = self.handed_on.saturating_sub(steps);
     }
 
     /// Takes work, or gives it back if too much waits.
@@ -89,11 +92,22 @@ impl HomeDisk {
         self.pending = Pending::default();
     }
 
+    /// The process is gone, or has opened the home anew: a random number of the steps of this life, the oldest, is in the
+    /// system's hands by then, and is what the next one sees.
+    pub(super) fn lose_memory(&mut self, random: &mut Random) {
+        let own = self.unflushed.len() - self.handed_on;
+        self.handed_on += random.below(own + 1);
+        self.unflushed.truncate(self.handed_on);
+        self.written = self.on_disk.clone();
+        self.unflushed.iter().for_each(|step| self.written.apply(step.clone()));
+    }
+
     /// Of the rows that were not flushed a random number, the oldest, is left.
     pub(super) fn lose_rows(&mut self, random: &mut Random) {
         let kept = random.below(self.unflushed.len() + 1);
         self.flush(kept);
         self.unflushed.clear();
+        self.handed_on = 0;
         self.written = self.on_disk.clone();
     }
 }
