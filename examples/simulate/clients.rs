@@ -2,16 +2,19 @@
 //! oracle has heard, and ask for things that are over, that are somebody else's, and that never were.
 
 use crate::bodies::body;
+use crate::bounds::{BOUNDED, drops, is_bounded};
 use crate::limits::limited;
 use crate::once::{self, Repeats};
 use crate::oracle::{Oracle, Sent};
+use crate::queues::{named, queue};
+use crate::schedules::nightly;
 use crate::stage::Life;
 use fastrand::Rng;
 use musher::core::{
     Attempt, Claim, Command, Edit, Group, Holder, JobId, Key, LeaseId, Only, Priority, QueueName, Receipt,
-    Sight, Spec, SpecOptions, Start, StateKind, Then, Time, Verdict,
+    Rejection, ScheduleName, Sight, Spec, SpecOptions, Start, StateKind, Then, Time, Verdict,
 };
-use musher::engine::{Answer, Contents, Origin};
+use musher::engine::{Answer, Contents, Origin, Refusal};
 use musher::store::Envelope;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -24,9 +27,11 @@ const LEASES: usize = 48;
 
 /// A request that waits for its answer.
 #[derive(Debug)]
-enum Asked {
+pub(crate) enum Asked {
+    /// It may wait for room until then.
     Submit {
         batch: usize,
+        until: Time,
     },
     SubmitOnce {
         batch: usize,
@@ -45,6 +50,16 @@ enum Asked {
     Wait {
         until: Time,
     },
+    /// Settings of a queue are set or unset: which request it is.
+    Set {
+        queue: QueueName,
+        nth: u64,
+    },
+    /// A schedule was changed: the place of that in its history.
+    Schedule {
+        name: ScheduleName,
+        place: usize,
+    },
     Other,
 }
 
@@ -57,10 +72,6 @@ pub(crate) struct Clients {
     asked: BTreeMap<Origin, Asked>,
     leases: Vec<LeaseId>,
     repeats: Repeats,
-}
-
-pub(crate) fn queue(nth: usize) -> QueueName {
-    QueueName::new(["mails", "images", "reports"][nth % 3]).expect("a good name")
 }
 
 impl Clients {
@@ -85,7 +96,7 @@ impl Clients {
     }
 
     /// A request, and what its answer is needed for.
-    fn ask(&mut self, rng: &mut Rng, asked: Asked) -> Origin {
+    pub(crate) fn ask(&mut self, rng: &mut Rng, asked: Asked) -> Origin {
         let origin = self.origin(rng);
         self.asked.insert(origin, asked);
         origin
@@ -93,14 +104,15 @@ impl Clients {
 
     pub(crate) fn submit(&mut self, rng: &mut Rng, oracle: &mut Oracle, life: &mut Life) {
         let mut sent = Vec::new();
-        let groups: Vec<Group> = (0..1 + rng.usize(..3)).map(|_| group(rng, &mut sent)).collect();
-        let batch = oracle.submits(sent.clone());
-        let mut contents = Contents::default();
-        for (index, job) in sent.iter().enumerate() {
-            let envelope = job.envelope.as_ref().map(Envelope::encode);
-            contents.add(envelope.as_ref(), [body(batch, index, 0)]);
-        }
-        let origin = self.ask(rng, Asked::Submit { batch });
+        let groups: Vec<Group> = (0..1 + rng.usize(..3))
+            .map(|_| {
+                let count = if rng.u32(..10) == 0 { 1 + rng.u64(..70) } else { 1 + rng.u64(..4) };
+                let queue = queue(rng.usize(..));
+                group(rng, &mut sent, queue, count)
+            })
+            .collect();
+        let (batch, contents) = submitted(oracle, sent);
+        let origin = self.ask(rng, Asked::Submit { batch, until: life.now });
         life.engine.submit(origin, groups, contents, Sight::ALL, life.now);
     }
 
@@ -122,9 +134,20 @@ impl Clients {
         let origin = self.origin(rng);
         let session = (rng.u32(..3) > 0).then_some(origin.session);
         let lease = rng.bool().then(|| Duration::from_millis(rng.u64(1..100_000)));
-        let first = rng.usize(..3);
+        let first = rng.usize(..4);
+        let queues = match rng.u32(..6) {
+            5 => vec![nightly()],
+            0 => BOUNDED
+                .iter()
+                .cycle()
+                .skip(first)
+                .take(1 + rng.usize(..3))
+                .map(|(name, _)| named(name))
+                .collect(),
+            _ => (0..1 + rng.usize(..3)).map(|nth| queue(first + nth)).collect(),
+        };
         let claim = Claim {
-            queues: (0..1 + rng.usize(..3)).map(|nth| queue(first + nth)).collect(),
+            queues,
             max: 1 + rng.u32(..5),
             lease,
             holder: session.map_or(Holder::Anyone, Holder::Session),
@@ -207,6 +230,10 @@ impl Clients {
                 Edit::Move(queue(rng.usize(..2)))
             }
         };
+        if matches!(edit, Edit::Retry | Edit::Kick) {
+            // That new jobs in a bounded queue are no more than it takes is known while these are not run again.
+            ids.retain(|id| oracle.submitted_to(*id).is_some_and(|queue| !is_bounded(queue)));
+        }
         ids.iter().for_each(|id| oracle.edits(&edit, *id));
         let origin = self.ask(rng, Asked::Other);
         // As it may have been seen before.
@@ -257,9 +284,14 @@ impl Clients {
                 );
             }
             _ => {
-                let waits = |asked: &Asked| matches!(asked, Asked::Claim { .. } | Asked::Wait { .. });
-                let origin = self.asked.iter().find(|(_, asked)| waits(asked)).map(|(origin, _)| *origin);
-                if let Some(origin) = origin {
+                let waiting = self.asked.iter_mut().find_map(|(origin, asked)| match asked {
+                    Asked::Claim { until, .. } | Asked::Wait { until } | Asked::Submit { until, .. } => {
+                        Some((*origin, until))
+                    }
+                    _ => None,
+                });
+                if let Some((origin, until)) = waiting {
+                    *until = life.now;
                     life.engine.unwait(origin);
                 }
             }
@@ -279,14 +311,23 @@ impl Clients {
     }
 
     /// An answer has come to a connection that is there.
-    pub(crate) fn answered(&mut self, origin: Origin, answer: Answer, oracle: &mut Oracle) {
+    pub(crate) fn answered(&mut self, origin: Origin, answer: Answer, oracle: &mut Oracle, now: Time) {
         let Some(asked) = self.asked.remove(&origin) else { panic!("an answer to nothing: {answer:?}") };
         match (asked, answer) {
             (Asked::Replace(id, nth), answer) => {
                 oracle.bodies.replaced(id, nth, matches!(answer, Answer::Ok));
             }
+            (Asked::Schedule { name, place }, _) => oracle.schedules.told(&name, place),
+            (Asked::Set { queue, nth }, answer) => {
+                oracle.settings.told(&queue, nth, matches!(answer, Answer::Ok));
+            }
+            (Asked::Submit { batch, until }, Answer::Refused(refusal)) => {
+                let is_full = matches!(refusal, Refusal::Core(Rejection::QueueFull { fits: true, .. }));
+                assert!(!is_full || until <= now, "a submit may wait until {until}, and is refused at {now}");
+                oracle.refused(batch);
+            }
             (_, Answer::Refused(_)) | (Asked::Other, _) => {}
-            (Asked::Submit { batch }, Answer::Submitted(ids)) => oracle.submitted(batch, ids),
+            (Asked::Submit { batch, .. }, Answer::Submitted(ids)) => oracle.submitted(batch, ids),
             (Asked::SubmitOnce { batch }, Answer::Submitted(ids)) => {
                 oracle.done_once(batch, Receipt::New(ids.first))
             }
@@ -297,9 +338,12 @@ impl Clients {
             (Asked::Claim { session, lease, asked, .. }, Answer::Jobs(jobs)) => {
                 for job in &jobs {
                     let grant = &job.grant;
+                    self.leases.push(LeaseId { id: grant.id, attempt: grant.attempt });
+                    if grant.spec.queue == nightly() {
+                        continue;
+                    }
                     let at = Time(grant.until.0 - lease.as_millis() as u64);
                     oracle.granted(job, session, at, asked);
-                    self.leases.push(LeaseId { id: grant.id, attempt: grant.attempt });
                 }
                 let extra = self.leases.len().saturating_sub(LEASES);
                 self.leases.drain(..extra);
@@ -325,7 +369,8 @@ impl Clients {
     /// After a turn with all on disk: everybody has an answer who does not wait.
     pub(crate) fn check(&self, now: Time) {
         for (origin, asked) in &self.asked {
-            let (Asked::Claim { until, .. } | Asked::Wait { until }) = asked else {
+            let (Asked::Claim { until, .. } | Asked::Wait { until } | Asked::Submit { until, .. }) = asked
+            else {
                 panic!("{origin:?} has no answer: {asked:?}")
             };
             assert!(*until > now, "{origin:?} still waits: {asked:?}");
@@ -333,8 +378,19 @@ impl Clients {
     }
 }
 
+/// A submit of these jobs is sent: its number, and what comes with it.
+pub(crate) fn submitted(oracle: &mut Oracle, sent: Vec<Sent>) -> (usize, Contents) {
+    let batch = oracle.submits(sent.clone());
+    let mut contents = Contents::default();
+    for (index, job) in sent.iter().enumerate() {
+        let envelope = job.envelope.as_ref().map(Envelope::encode);
+        contents.add(envelope.as_ref(), [body(batch, index, 0)]);
+    }
+    (batch, contents)
+}
+
 /// A few jobs that are alike.
-fn group(rng: &mut Rng, sent: &mut Vec<Sent>) -> Group {
+pub(crate) fn group(rng: &mut Rng, sent: &mut Vec<Sent>, queue: QueueName, count: u64) -> Group {
     let priority = Priority(if rng.u32(..4) == 0 { 1 } else { 0 });
     let start = match rng.u32(..5) {
         0 => Start::After(Duration::from_millis(rng.u64(1..30_000))),
@@ -348,11 +404,10 @@ fn group(rng: &mut Rng, sent: &mut Vec<Sent>) -> Group {
         priority,
         has_envelope: envelope.is_some(),
         attempts: rng.bool().then(|| 1 + rng.u32(..4)),
-        ..SpecOptions::plain(queue(rng.usize(..)))
+        ..SpecOptions::plain(queue.clone())
     };
-    let count = if rng.u32(..10) == 0 { 1 + rng.u64(..70) } else { 1 + rng.u64(..4) };
-    let (queue, at_once) = (spec.queue.clone(), start == Start::Now);
-    let job = Sent { queue, key, unique: None, priority, at_once, expires: ttl.is_some(), envelope };
+    let (at_once, expires) = (start == Start::Now, ttl.is_some() || drops(&queue));
+    let job = Sent { queue, key, unique: None, priority, at_once, expires, envelope };
     sent.extend(std::iter::repeat_n(job, count as usize));
     Group {
         spec: Spec::from(spec).with_key(key).into(),

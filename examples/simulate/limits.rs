@@ -1,7 +1,7 @@
 //! What the limits of a queue promise, seen by what clients are told: never more leases in force than may be at a time,
 //! and in no stretch of time more leases than its rate allows.
 
-use crate::clients::queue;
+use crate::queues::queue;
 use musher::core::{Key, QueueName, QueueSettings, Rate, Time};
 use std::collections::VecDeque;
 use std::time::Duration;

@@ -5,10 +5,15 @@
 //! `cargo run --profile soak --example simulate -- --steps 1000000`
 
 mod bodies;
+mod bounds;
+mod calendar;
 mod clients;
 mod limits;
 mod once;
 mod oracle;
+mod overrides;
+mod queues;
+mod schedules;
 mod shadow;
 mod stage;
 mod world;

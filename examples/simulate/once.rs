@@ -1,8 +1,8 @@
 //! Jobs with unique keys, and submits that are sent again: what clients send, and remember to send once more.
 
 use crate::bodies::body;
-use crate::clients::queue;
 use crate::oracle::Sent;
+use crate::queues::queue;
 use fastrand::Rng;
 use musher::core::{
     Group, Groups, Key, OnConflict, Priority, RequestKey, Spec, SpecOptions, Start, Time, UniqueWhile,
@@ -48,7 +48,11 @@ impl Repeats {
     /// One that the daemon must still remember, if it was done: nobody repeats one later than that.
     pub(crate) fn any(&mut self, rng: &mut Rng, now: Time) -> Option<Submit> {
         self.0.retain(|submit| now < submit.at.plus(KEPT));
-        (!self.0.is_empty()).then(|| self.0[rng.usize(..self.0.len())].clone())
+        let submit = if self.0.is_empty() { return None } else { rng.usize(..self.0.len()) };
+        // A clock that a crash has put back may show less than before.
+        let submit = &mut self.0[submit];
+        submit.at = submit.at.min(now);
+        Some(submit.clone())
     }
 }
 

@@ -2,7 +2,10 @@
 //! answers that arrived. Whatever it is told or shown that contradicts an earlier answer ends the run.
 
 use crate::bodies::{self, Bodies, whose};
+use crate::bounds::drops;
 use crate::limits::{Given, limited};
+use crate::overrides::SetAtRunTime;
+use crate::schedules::Schedules;
 use bytes::Bytes;
 use musher::core::{
     Attempt, Edit, IdRange, JobId, Key, LeaseId, Priority, QueueName, Receipt, State, StateKind, Time,
@@ -36,6 +39,8 @@ struct Batch {
     seen: bool,
     /// The id of its first job, once any was seen: a second one would mean that it was done twice.
     first: Option<u64>,
+    /// Whether it was refused for good.
+    refused: bool,
     /// What it was answered, if it may be sent again.
     receipt: Option<Receipt>,
 }
@@ -88,6 +93,9 @@ pub(crate) struct Oracle {
     given: Given,
     /// Bodies that were replaced.
     pub(crate) bodies: Bodies,
+    /// What was set at run time.
+    pub(crate) settings: SetAtRunTime,
+    pub(crate) schedules: Schedules,
 }
 
 impl Oracle {
@@ -122,8 +130,20 @@ impl Oracle {
 
     /// A submit is sent. Returns its number.
     pub(crate) fn submits(&mut self, jobs: Vec<Sent>) -> usize {
-        self.batches.push(Batch { jobs, purged: false, seen: false, first: None, receipt: None });
+        self.batches.push(Batch {
+            jobs,
+            purged: false,
+            seen: false,
+            first: None,
+            refused: false,
+            receipt: None,
+        });
         self.batches.len() - 1
+    }
+
+    /// A submit was refused, and is not sent again: none of its jobs is ever seen.
+    pub(crate) fn refused(&mut self, batch: usize) {
+        self.batches[batch].refused = true;
     }
 
     pub(crate) fn submitted(&mut self, batch: usize, ids: IdRange) {
@@ -135,7 +155,11 @@ impl Oracle {
             self.highest
         );
         for (index, id) in ids.iter().enumerate() {
-            self.learn(id, batch, index);
+            // One that is dropped at once is told gone at once.
+            let is_gone = drops(&self.batches[batch].jobs[index].queue) && self.gone.contains(&id);
+            if !is_gone {
+                self.learn(id, batch, index);
+            }
         }
     }
 
@@ -174,7 +198,7 @@ impl Oracle {
             other.map(|(other, _)| other)
         );
         // Its answer may have been lost, and it may be long gone.
-        if id > self.highest {
+        if id > self.highest && !self.gone.contains(&id) {
             self.learn(id, batch, 0);
         } else {
             let first = *self.batches[batch].first.get_or_insert(id.0);
@@ -188,6 +212,7 @@ impl Oracle {
         let first = *self.batches[batch].first.get_or_insert(id.0 - index as u64);
         assert_eq!(first, id.0 - index as u64, "a submit was done twice: of job {index} there are two");
         let sent = &self.batches[batch];
+        assert!(!sent.refused, "job {id} is of a submit that was refused");
         let enders = u32::from(sent.purged || sent.jobs[index].expires);
         let known = self.known.entry(id).or_insert(Known {
             batch,

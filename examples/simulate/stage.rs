@@ -1,20 +1,19 @@
 //! The stage: a disk that lasts, one life of the daemon on it after the other, and what ends a life. Plays the part of
 //! the loop and the hub: turns, delivers, keeps house, and begins anew.
 
-use crate::clients::{Clients, LEASE, queue};
-use crate::limits::{limited, with_circuit, with_limits};
-use crate::once;
+use crate::clients::{Clients, LEASE};
 use crate::oracle::Oracle;
+use crate::queues::settings;
+use crate::schedules::{Schedules, nightly};
 use crate::shadow;
 use fastrand::Rng;
-use musher::core::{IdRange, JobId, Keep, QueueSettings, Settings, Time};
+use musher::core::{IdRange, JobId, Time};
 use musher::engine::{Answer, Bounds, Delivery, Engine, Step};
 use musher::store::simulated::{Planted, SimulatedDisk, SimulatedStore};
 use musher::store::{Blob, CommitNo, Envelope, Room, Store};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Wake;
-use std::time::Duration;
 
 /// More turns than it ever takes until all is done.
 const TURNS_TO_REST: u32 = 5_000;
@@ -29,6 +28,9 @@ const RECORDS_AT_REST: usize = 16;
 pub(crate) struct Life {
     pub(crate) engine: Engine<SimulatedStore>,
     pub(crate) now: Time,
+    pub(crate) bounds: Bounds,
+    /// By how many milliseconds its clock is ahead of the wall clock.
+    pub(crate) ahead: i64,
     /// Whether anything was asked since the turn.
     pub(crate) is_between: bool,
 }
@@ -82,6 +84,10 @@ impl Stage {
         for (range, job) in found.state.iter(IdRange::new(JobId(1), found.state.next_id().0)) {
             for id in range.iter() {
                 let body = store.blob(Blob::Body, id).expect("each job has a body");
+                if job.spec.queue == nightly() {
+                    Schedules::check_body(&found.state, &body);
+                    continue;
+                }
                 let envelope = job.spec.has_envelope.then(|| {
                     let envelope = store.blob(Blob::Envelope, id).expect("it has an envelope");
                     Envelope::decode(&envelope).expect("it is one that was sent")
@@ -92,6 +98,8 @@ impl Stage {
         oracle.check(&found.state);
         oracle.drop_missing(&found.state);
         oracle.found(&jobs);
+        oracle.settings.found(&found.state);
+        oracle.schedules.found(&found.state);
         let now = wall.max(found.time);
         let bounds = Bounds { claim_bytes: 8 << 10, body: 4 << 10, ..Bounds::default() };
         let small = Bounds { commit_bytes: 16 << 10, commit_events: 30, ..bounds };
@@ -99,20 +107,27 @@ impl Stage {
         let mut engine = Engine::new(found.state, found.last, store, settings(), bounds, rng.u64(..), now);
         engine.ring(&self.bell.clone().into());
         assert_eq!(engine.core().state.held(), 0, "no connection of the former life holds anything");
-        Life { engine, now, is_between: true }
+        let ahead = (now.0 - wall.0) as i64;
+        let mut life = Life { engine, now, bounds, ahead, is_between: true };
+        oracle.schedules.set_clock(&mut life, ahead);
+        oracle.schedules.configure(&mut life);
+        life
     }
 
     /// A turn of the loop, and what comes of it. `false` if the disk has failed and the life is over.
     pub(crate) fn turn(&mut self, life: &mut Life, clients: &mut Clients, oracle: &mut Oracle) -> bool {
         life.is_between = true;
-        let Ok(turned) = life.engine.turn(life.now) else { return false };
+        let (before, all_home) = (Schedules::snapshot(life), self.disk.unconfirmed() == 0);
+        let turned = life.engine.turn(life.now);
+        oracle.schedules.turned(&before, life, all_home);
+        let Ok(turned) = turned else { return false };
         assert!(self.disk.unconfirmed() <= self.window, "the log takes more than its bound");
         life.is_between = life.engine.awaits_log();
         for delivery in turned.deliveries {
             self.told += 1;
             match delivery {
                 Delivery::Answer(origin, answer) if clients.is_connected(origin.session) => {
-                    clients.answered(origin, answer, oracle);
+                    clients.answered(origin, answer, oracle, life.now);
                 }
                 // As the hub does: nobody is there any more to run these.
                 Delivery::Answer(_, Answer::Jobs(jobs)) if !jobs.is_empty() => {
@@ -202,7 +217,14 @@ impl Stage {
 
     /// Nobody asks for anything, the disk is well, and the loop turns only when the engine has asked for it: all that is due
     /// happens, everything comes home, and then it is still. `false` if the disk has failed.
-    pub(crate) fn rest(&mut self, life: &mut Life, clients: &mut Clients, oracle: &mut Oracle) -> bool {
+    pub(crate) fn rest(
+        &mut self,
+        life: &mut Life,
+        clients: &mut Clients,
+        oracle: &mut Oracle,
+        rng: &mut Rng,
+    ) -> bool {
+        clients.pause_schedules(rng, oracle, life);
         self.make_well();
         self.confirm(usize::MAX);
         for _ in 0..TURNS_TO_REST {
@@ -213,6 +235,7 @@ impl Stage {
             self.disk.write_rows(usize::MAX);
             if next.is_none_or(|next| next > life.now) {
                 check_served(life);
+                Clients::check_room(oracle, life);
             }
             match next {
                 Some(next) => life.now = life.now.max(next),
@@ -263,17 +286,6 @@ impl Stage {
         self.disk.fail_home(false, false);
         self.disk.set_room(Room::Enough);
     }
-}
-
-/// Queues that differ in what they keep, and in what they allow.
-fn settings() -> Settings {
-    let default = QueueSettings { crashes: 6, later_max: 4, ..QueueSettings::default() };
-    let kept = |keep_done, keep_done_max| QueueSettings { keep_done, keep_done_max, ..default.clone() };
-    let queues = [
-        (queue(1), with_circuit(kept(Keep::For(Duration::from_secs(60)), 100))),
-        (limited(), with_limits(kept(Keep::Forever, 20))),
-    ];
-    Settings { queues: queues.into(), default, requests_kept: once::KEPT, ..Settings::default() }
 }
 
 /// Between two turns no claim waits for work that is there.

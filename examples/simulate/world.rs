@@ -2,6 +2,7 @@
 
 use crate::clients::Clients;
 use crate::oracle::Oracle;
+use crate::queues::settings;
 use crate::stage::{Death, Life, Stage};
 use fastrand::Rng;
 use musher::core::Time;
@@ -57,6 +58,8 @@ pub(crate) fn run(seed: u64, steps: u64, planted: Option<Planted>) -> Summary {
         life = world.step(begun);
         if let (Some(life), 0) = (&life, step % 64) {
             world.oracle.check(&life.engine.core().state);
+            world.oracle.settings.check(life.engine.core());
+            Clients::check_bounds(life);
         }
     }
     let Stage { disk, lives, told, .. } = &world.stage;
@@ -76,13 +79,16 @@ impl World {
         match choice {
             0..55 if oracle.len() < JOBS_MAX => clients.submit(rng, oracle, &mut life),
             55..70 if oracle.len() < JOBS_MAX => clients.submit_once(rng, oracle, &mut life),
+            70..85 if oracle.len() < JOBS_MAX => clients.submit_bounded(rng, oracle, &mut life),
             0..190 => clients.claim(rng, oracle, &mut life),
             190..300 => clients.settle(rng, oracle, &mut life),
             300..330 => clients.extend(rng, oracle, &mut life),
             330..348 => clients.edit(rng, oracle, &mut life),
             348..360 => clients.replace_body(rng, oracle, &mut life),
-            360..380 => clients.change_queue(rng, oracle, &mut life),
-            380..410 => clients.look(rng, oracle, &mut life),
+            360..374 => clients.change_queue(rng, oracle, &mut life),
+            374..380 => clients.set_queue(rng, oracle, &mut life),
+            380..388 => clients.change_schedule(rng, oracle, &mut life),
+            388..410 => clients.look(rng, oracle, &mut life),
             410..420 => clients.vanish(rng, oracle, &mut life),
             420..620 => {
                 if !stage.turn(&mut life, clients, oracle) {
@@ -117,7 +123,7 @@ impl World {
             }
             970..989 => self.trouble(&mut life),
             989 if rng.u32(..4) == 0 => {
-                if !stage.rest(&mut life, clients, oracle) {
+                if !stage.rest(&mut life, clients, oracle, rng) {
                     return self.end(life, Death::PowerCut);
                 }
             }
@@ -135,8 +141,15 @@ impl World {
 
     /// The disk or the operator does something.
     fn trouble(&mut self, life: &mut Life) {
-        let World { rng, stage, .. } = self;
-        match rng.u32(..8) {
+        let World { rng, stage, oracle, .. } = self;
+        match rng.u32(..10) {
+            9 => {
+                // By minutes as a rule, by hours now and then.
+                let most = if rng.u32(..8) == 0 { 6 * 3_600_000 } else { 600_000 };
+                let ahead = life.ahead + rng.i64(-most..most);
+                oracle.schedules.set_clock(life, ahead.min(life.now.0 as i64 / 2));
+            }
+            8 => life.engine.configure(settings(), life.bounds),
             0 if rng.bool() => stage.disk.fail_next_append(WriteFault::FailsLater),
             0 => stage.disk.fail_next_append(WriteFault::SyncFails),
             1 if rng.bool() => stage.disk.fail_next_append(WriteFault::Full),

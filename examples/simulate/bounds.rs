@@ -1,0 +1,194 @@
+//! Queues that are bounded: what waits in them before and after a submit says whether the bounds are kept, what is refused
+//! or dropped for them, and who waits for room. The bytes of a body are those that were sent.
+
+use crate::bodies::body;
+use crate::clients::{Asked, Clients, group, submitted};
+use crate::oracle::Oracle;
+use crate::queues::named;
+use crate::stage::Life;
+use fastrand::Rng;
+use musher::core::{
+    Attempt, Full, IdRange, JobId, Priority, QueueName, QueueSettings, Setting, SettingKey, Sight, Start,
+    State, StateKind,
+};
+use musher::store::Room;
+use std::time::Duration;
+
+/// So long a submit waits for room.
+const WAIT: Duration = Duration::from_secs(3);
+
+/// The bounded queues, and what becomes of jobs for which they have no room.
+pub(crate) const BOUNDED: [(&str, Full); 4] = [
+    ("full.reject", Full::Reject),
+    ("full.new", Full::DropNew),
+    ("full.old", Full::DropOld),
+    ("full.wait", Full::Wait(WAIT)),
+];
+
+/// The most jobs that may wait, unless it is set otherwise; and the most bytes.
+const JOBS: u64 = 6;
+const BYTES: u64 = 250;
+/// The most that it is ever set to.
+pub(crate) const JOBS_MAX: u64 = 8;
+
+/// With these bounds.
+pub(crate) fn with_bounds(settings: QueueSettings, full: Full) -> QueueSettings {
+    // The bytes of those that wait for room are not looked at: whether one fits is then a question of one number.
+    let backlog_bytes = if matches!(full, Full::Wait(_)) { 0 } else { BYTES };
+    QueueSettings { backlog: JOBS, backlog_bytes, full, ..settings }
+}
+
+/// How this queue is when it is full, if it is bounded.
+fn full_of(queue: &QueueName) -> Option<Full> {
+    BOUNDED.iter().find(|(name, _)| *name == queue.as_str()).map(|(_, full)| *full)
+}
+
+/// Whether jobs of this queue may go without anybody asking for it.
+pub(crate) fn drops(queue: &QueueName) -> bool {
+    matches!(full_of(queue), Some(Full::DropNew | Full::DropOld))
+}
+
+pub(crate) fn is_bounded(queue: &QueueName) -> bool {
+    full_of(queue).is_some()
+}
+
+/// A job that waits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Waiting {
+    id: JobId,
+    priority: Priority,
+    bytes: u64,
+    is_new: bool,
+}
+
+/// Those of a queue, by id.
+fn waiting(state: &State, queue: &QueueName) -> Vec<Waiting> {
+    let jobs = state.iter(IdRange::new(JobId(1), state.next_id().0));
+    let own = jobs.filter(|(_, job)| {
+        job.spec.queue == *queue && matches!(job.kind(), StateKind::Ready | StateKind::Scheduled)
+    });
+    own.flat_map(|(range, job)| {
+        let (priority, bytes) = (job.spec.priority, job.size().bytes());
+        let is_new = job.attempt() == Attempt(0);
+        range.iter().map(move |id| Waiting { id, priority, bytes, is_new })
+    })
+    .collect()
+}
+
+/// A bound; 0 is none.
+#[derive(Clone, Copy, Debug)]
+struct Limits {
+    jobs: u64,
+    bytes: u64,
+}
+
+impl Limits {
+    /// By how many jobs and bytes they are exceeded by these.
+    fn over(self, waiting: &[Waiting]) -> (u64, u64) {
+        let over = |len: u64, limit: u64| if limit == 0 { 0 } else { len.saturating_sub(limit) };
+        let bytes = waiting.iter().map(|job| job.bytes).sum();
+        (over(waiting.len() as u64, self.jobs), over(bytes, self.bytes))
+    }
+
+    fn has(self, waiting: &[Waiting]) -> bool {
+        self.over(waiting) == (0, 0)
+    }
+}
+
+/// What waits once these were submitted; `None` if all are refused.
+fn after(full: Full, limits: Limits, before: &[Waiting], new: &[Waiting]) -> Option<Vec<Waiting>> {
+    let mut all = before.to_vec();
+    all.extend_from_slice(new);
+    if limits.has(&all) {
+        return Some(all);
+    }
+    match full {
+        Full::Reject | Full::Wait(_) => None,
+        Full::DropNew => {
+            let mut taken = before.to_vec();
+            for job in new {
+                taken.push(*job);
+                if !limits.has(&taken) {
+                    taken.pop();
+                }
+            }
+            Some(taken)
+        }
+        // Not for jobs that are too many alone.
+        Full::DropOld if !limits.has(new) => None,
+        Full::DropOld => {
+            let (mut jobs, mut bytes) = limits.over(&all);
+            let mut line = all.clone();
+            line.sort_by_key(|job| (std::cmp::Reverse(job.priority), job.id));
+            for job in line {
+                if jobs > 0 || (bytes > 0 && job.bytes > 0) {
+                    all.retain(|other| other.id != job.id);
+                    (jobs, bytes) = (jobs.saturating_sub(1), bytes.saturating_sub(job.bytes));
+                }
+            }
+            Some(all)
+        }
+    }
+}
+
+fn limits(oracle: &Oracle, queue: &QueueName) -> Limits {
+    let value = |key| match oracle.settings.value(queue, key) {
+        Setting::Backlog(value) | Setting::BacklogBytes(value) => value,
+        other => unreachable!("{other:?} is no bound"),
+    };
+    Limits { jobs: value(SettingKey::Backlog), bytes: value(SettingKey::BacklogBytes) }
+}
+
+impl Clients {
+    /// Submits a few jobs to a bounded queue, and looks at once at what became of it and of others.
+    pub(crate) fn submit_bounded(&mut self, rng: &mut Rng, oracle: &mut Oracle, life: &mut Life) {
+        let (name, full) = BOUNDED[rng.usize(..BOUNDED.len())];
+        let queue = named(name);
+        let count = if matches!(full, Full::Wait(_)) { 1 } else { 1 + rng.u64(..3) };
+        let mut sent = Vec::new();
+        let mut jobs = group(rng, &mut sent, queue.clone(), count);
+        if rng.bool() {
+            jobs.start = Start::Now;
+        }
+        let (batch, contents) = submitted(oracle, sent.clone());
+        let limits = limits(oracle, &queue);
+        let core = life.engine.core();
+        let (before, next) = (waiting(&core.state, &queue), core.state.next_id());
+        let bytes = |nth: u64| match limits.bytes {
+            0 => 0,
+            _ => body(batch, nth as usize, 0).len() as u64,
+        };
+        let new =
+            |nth| Waiting { id: next.plus(nth), priority: sent[0].priority, bytes: bytes(nth), is_new: true };
+        let new: Vec<Waiting> = (0..count).map(new).collect();
+        let takes = (!core.draining || core.accept_while_draining) && life.engine.room() == Room::Enough;
+        let behind = matches!(full, Full::Wait(_)) && life.engine.waiting_submits() > 0;
+        let wanted = after(full, limits, &before, &new).filter(|_| takes && !behind);
+
+        let until = if let Full::Wait(time) = full { life.now.plus(time) } else { life.now };
+        let origin = self.ask(rng, Asked::Submit { batch, until });
+        life.engine.submit(origin, vec![jobs], contents, Sight::ALL, life.now);
+        let found = waiting(&life.engine.core().state, &queue);
+        let what = format!("{queue} with {limits:?} had {before:?} and was sent {new:?}");
+        assert_eq!(found, wanted.unwrap_or(before), "{what}");
+    }
+
+    /// After a turn: no bound is exceeded by new jobs.
+    pub(crate) fn check_bounds(life: &Life) {
+        for (name, _) in BOUNDED {
+            let queue = named(name);
+            let new = waiting(&life.engine.core().state, &queue).into_iter().filter(|job| job.is_new);
+            assert!(new.count() as u64 <= JOBS_MAX, "too many new jobs wait in {queue}");
+        }
+    }
+
+    /// Nobody waits for room that is there.
+    pub(crate) fn check_room(oracle: &Oracle, life: &Life) {
+        let queue = named("full.wait");
+        let (core, limits) = (life.engine.core(), limits(oracle, &queue));
+        let waits = waiting(&core.state, &queue).len() as u64;
+        let has_room = limits.jobs == 0 || waits < limits.jobs;
+        let unserved = has_room && !core.draining && life.engine.waiting_submits() > 0;
+        assert!(!unserved, "{} submits wait for {queue}, and it has room", life.engine.waiting_submits());
+    }
+}
