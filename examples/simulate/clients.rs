@@ -3,6 +3,8 @@
 
 use crate::bodies::body;
 use crate::bounds::{BOUNDED, drops, is_bounded};
+use crate::circuits::{Before, fused};
+use crate::exits::{End, exited};
 use crate::limits::limited;
 use crate::once::{self, Repeats};
 use crate::oracle::{Oracle, Sent};
@@ -42,7 +44,10 @@ pub(crate) enum Asked {
         until: Time,
         asked: u64,
     },
-    Settle(Vec<(LeaseId, bool, bool)>),
+    /// With its place in the history of the circuit.
+    Settle(usize, Vec<(LeaseId, End, bool)>),
+    /// The same of a reset of the circuit.
+    Reset(usize),
     Extend(Vec<(LeaseId, bool)>),
     Body(JobId),
     /// Another body for a job: which one.
@@ -130,7 +135,7 @@ impl Clients {
         life.engine.submit_with(options, origin, job, Sight::ALL, life.now);
     }
 
-    pub(crate) fn claim(&mut self, rng: &mut Rng, oracle: &Oracle, life: &mut Life) {
+    pub(crate) fn claim(&mut self, rng: &mut Rng, oracle: &mut Oracle, life: &mut Life) {
         let origin = self.origin(rng);
         let session = (rng.u32(..3) > 0).then_some(origin.session);
         let lease = rng.bool().then(|| Duration::from_millis(rng.u64(1..100_000)));
@@ -159,13 +164,16 @@ impl Clients {
             origin,
             Asked::Claim { session, lease: lease.unwrap_or(LEASE), until, asked: oracle.asked() },
         );
+        let before = Before::of(life);
         life.engine.claim(origin, claim, until, life.now);
+        oracle.circuits.claimed(&before, life);
     }
 
     pub(crate) fn settle(&mut self, rng: &mut Rng, oracle: &mut Oracle, life: &mut Life) {
         let (mut items, mut asked) = (Vec::new(), Vec::new());
         for lease in self.some_leases(rng, oracle) {
-            let verdict = match rng.u32(..9) {
+            let verdict = match rng.u32(..11) {
+                9.. => exited(rng),
                 0..4 => Verdict::Complete,
                 8 => Verdict::Later { error: "not now".into() },
                 4 => Verdict::Release { delay: Duration::from_millis(rng.u64(..3) * 500) },
@@ -182,12 +190,14 @@ impl Clients {
                     }
                 }
             };
-            let completes = verdict == Verdict::Complete;
-            asked.push((lease, completes, oracle.settles(lease, completes, life.now)));
+            let end = End::of(&verdict);
+            asked.push((lease, end, oracle.settles(lease, end == End::Done, life.now)));
             items.push((lease, verdict));
         }
-        let origin = self.ask(rng, Asked::Settle(asked));
-        life.engine.settle(origin, items, Sight::ALL, life.now);
+        let (before, origin) = (Before::of(life), self.origin(rng));
+        life.engine.settle(origin, items.clone(), Sight::ALL, life.now);
+        let place = oracle.circuits.settled(&before, &items, life.now, &life.engine.core().state);
+        self.asked.insert(origin, Asked::Settle(place, asked));
     }
 
     pub(crate) fn extend(&mut self, rng: &mut Rng, oracle: &mut Oracle, life: &mut Life) {
@@ -252,6 +262,13 @@ impl Clients {
 
     pub(crate) fn change_queue(&mut self, rng: &mut Rng, oracle: &mut Oracle, life: &mut Life) {
         let queue = queue(rng.usize(..));
+        if rng.u32(..10) == 0 {
+            let origin = self.origin(rng);
+            life.engine.change_queue(origin, &Command::ResetCircuit { queue: fused() }, life.now);
+            let place = oracle.circuits.reset(&life.engine.core().state);
+            self.asked.insert(origin, Asked::Reset(place));
+            return;
+        }
         let command = match rng.u32(..16) {
             0 => {
                 oracle.purges(&queue);
@@ -317,6 +334,7 @@ impl Clients {
             (Asked::Replace(id, nth), answer) => {
                 oracle.bodies.replaced(id, nth, matches!(answer, Answer::Ok));
             }
+            (Asked::Reset(place), Answer::Ok) => oracle.circuits.told(place),
             (Asked::Schedule { name, place }, _) => oracle.schedules.told(&name, place),
             (Asked::Set { queue, nth }, answer) => {
                 oracle.settings.told(&queue, nth, matches!(answer, Answer::Ok));
@@ -348,10 +366,11 @@ impl Clients {
                 let extra = self.leases.len().saturating_sub(LEASES);
                 self.leases.drain(..extra);
             }
-            (Asked::Settle(asked), Answer::Settled(results)) => {
+            (Asked::Settle(place, asked), Answer::Settled(results)) => {
+                oracle.circuits.told(place);
                 assert_eq!(asked.len(), results.len(), "one result a settle");
-                for ((lease, completed, must), result) in asked.into_iter().zip(results) {
-                    oracle.settled(lease, completed, result.map_err(|error| error.to_string()), must);
+                for ((lease, end, must), result) in asked.into_iter().zip(results) {
+                    oracle.settled(lease, end, result.map_err(|error| error.to_string()), must);
                 }
             }
             (Asked::Extend(asked), Answer::Extended(results)) => {

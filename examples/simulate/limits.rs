@@ -33,11 +33,6 @@ pub(crate) fn with_limits(settings: QueueSettings) -> QueueSettings {
     }
 }
 
-/// With a circuit that opens often. That it is the same after a crash, the second look at a start shows.
-pub(crate) fn with_circuit(settings: QueueSettings) -> QueueSettings {
-    QueueSettings { circuit_failures: Some(3), circuit_probe: Duration::from_millis(700), ..settings }
-}
-
 /// When leases of the queue were given, as far as anybody was told.
 #[derive(Debug, Default)]
 pub(crate) struct Given(VecDeque<Time>);

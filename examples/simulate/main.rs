@@ -7,7 +7,10 @@
 mod bodies;
 mod bounds;
 mod calendar;
+mod circuits;
 mod clients;
+mod exits;
+mod kept;
 mod limits;
 mod once;
 mod oracle;

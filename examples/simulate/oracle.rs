@@ -3,6 +3,9 @@
 
 use crate::bodies::{self, Bodies, whose};
 use crate::bounds::drops;
+use crate::circuits::Circuits;
+use crate::exits::End;
+use crate::kept::Kept;
 use crate::limits::{Given, limited};
 use crate::overrides::SetAtRunTime;
 use crate::schedules::Schedules;
@@ -67,6 +70,8 @@ struct Known {
     lease: Option<Held>,
     /// The newest attempt that was settled, as its holder was told.
     settled: Option<Attempt>,
+    /// How its newest attempt that was settled has ended.
+    ended: Option<(Attempt, End)>,
     /// Whether it was told done, and nobody asked to run it again since.
     done: bool,
     /// Requests that may have made it disappear.
@@ -96,6 +101,8 @@ pub(crate) struct Oracle {
     /// What was set at run time.
     pub(crate) settings: SetAtRunTime,
     pub(crate) schedules: Schedules,
+    pub(crate) circuits: Circuits,
+    pub(crate) kept: Kept,
 }
 
 impl Oracle {
@@ -220,6 +227,7 @@ impl Oracle {
             attempt: Attempt(0),
             lease: None,
             settled: None,
+            ended: None,
             done: false,
             enders,
             edited: false,
@@ -302,13 +310,8 @@ impl Oracle {
         held.is_some_and(|held| std::mem::take(&mut held.sure) && held.until > now)
     }
 
-    pub(crate) fn settled(
-        &mut self,
-        lease: LeaseId,
-        completed: bool,
-        result: Result<(), String>,
-        must: bool,
-    ) {
+    pub(crate) fn settled(&mut self, lease: LeaseId, end: End, result: Result<(), String>, must: bool) {
+        let completed = end == End::Done;
         if let (true, Err(error)) = (must, &result) {
             panic!("a lease in force was refused: {error}");
         }
@@ -328,6 +331,7 @@ impl Oracle {
                     lease.id
                 );
                 known.settled = Some(lease.attempt);
+                known.ended = Some((lease.attempt, end));
                 known.done |= completed && !known.edited;
             }
             Err(_) => known.enders = known.enders.saturating_sub(u32::from(completed)),
@@ -433,7 +437,9 @@ impl Oracle {
 
     /// Each job that was told is in the state, unless it may be gone; none that was told gone is; none that was told
     /// done is to run.
-    pub(crate) fn check(&self, state: &State) {
+    pub(crate) fn check(&mut self, state: &State) {
+        let known = &self.known;
+        self.kept.check(state, |id| known.get(&id).is_none_or(|known| known.edited));
         assert!(
             state.next_id() > self.highest,
             "job {} was told, but the next is {}",
@@ -450,6 +456,12 @@ impl Oracle {
                 "job {id}: attempt {} after {}",
                 job.attempt(),
                 known.attempt
+            );
+            let ended = known.ended.filter(|(attempt, _)| *attempt == job.attempt() && !known.edited);
+            assert!(
+                ended.is_none_or(|(_, end)| end.allows(job)),
+                "job {id}, an attempt of which has ended so: {ended:?}, is {:?}",
+                job.state()
             );
             assert!(
                 !known.done || job.kind() == StateKind::Done,

@@ -1,7 +1,10 @@
 //! The queues that there are, and what their configuration says.
 
 use crate::bounds::{self, BOUNDED};
-use crate::limits::{limited, with_circuit, with_limits};
+use crate::circuits::{fused, with_circuit};
+use crate::exits::on_exit;
+use crate::kept::{few_dead, with_dead_max, with_done_max};
+use crate::limits::{limited, with_limits};
 use crate::once;
 use musher::core::{Keep, QueueName, QueueSettings, Settings};
 use std::time::Duration;
@@ -17,13 +20,17 @@ pub(crate) fn named(name: &str) -> QueueName {
 
 /// Queues that differ in what they keep, and in what they allow.
 pub(crate) fn settings() -> Settings {
-    let default = QueueSettings { crashes: 6, later_max: 4, ..QueueSettings::default() };
-    let kept = |keep_done, keep_done_max| QueueSettings { keep_done, keep_done_max, ..default.clone() };
-    let queues = [
-        (queue(1), with_circuit(kept(Keep::For(Duration::from_secs(60)), 100))),
-        (limited(), with_limits(kept(Keep::Forever, 20))),
-    ];
-    let bounded = BOUNDED.map(|(name, full)| (named(name), bounds::with_bounds(default.clone(), full)));
+    let default = QueueSettings { crashes: 6, later_max: 4, on_exit: on_exit(), ..QueueSettings::default() };
+    let kept = QueueSettings {
+        keep_done: Keep::For(Duration::from_secs(60)),
+        keep_done_max: 100,
+        ..default.clone()
+    };
+    let queues = [(fused(), with_circuit(kept)), (limited(), with_limits(with_done_max(default.clone())))];
+    let bounded = BOUNDED.map(|(name, full)| {
+        let settings = bounds::with_bounds(default.clone(), full);
+        (named(name), if named(name) == few_dead() { with_dead_max(settings) } else { settings })
+    });
     Settings {
         queues: queues.into_iter().chain(bounded).collect(),
         default,

@@ -291,6 +291,7 @@ impl Schedules {
     /// Makes one, or changes it; as it must be then. Returns its place in the history.
     fn set(&mut self, life: &mut Life, name: &ScheduleName, plan: Plan, replace: bool) -> usize {
         let there = state_of(&life.engine).schedules().get(name).cloned();
+        let there_rhythm = there.as_ref().map(|there| there.plan.rhythm.clone());
         let (times, here) = (Times::of(&plan.rhythm), here(plan.rhythm.clock(), life.now, life.ahead));
         let fresh = (here, times.after(here));
         let made = plan.clone();
@@ -313,6 +314,10 @@ impl Schedules {
                 Some(Schedule { plan: made.into(), since, next, ..there })
             }
         };
+        if there_rhythm.as_ref() != Some(&plan.rhythm) {
+            // Its times may be on another clock, or that clock was put back.
+            self.runs.retain(|_, (other, _)| other != name);
+        }
         let _ = life.engine.set_schedule(name, plan, replace, life.now);
         self.changed(name, wanted.as_ref(), &life.engine)
     }

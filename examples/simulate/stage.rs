@@ -1,6 +1,7 @@
 //! The stage: a disk that lasts, one life of the daemon on it after the other, and what ends a life. Plays the part of
 //! the loop and the hub: turns, delivers, keeps house, and begins anew.
 
+use crate::circuits::Before;
 use crate::clients::{Clients, LEASE};
 use crate::oracle::Oracle;
 use crate::queues::settings;
@@ -95,11 +96,13 @@ impl Stage {
                 jobs.push((id, body, envelope));
             }
         }
+        oracle.kept.begin_anew();
         oracle.check(&found.state);
         oracle.drop_missing(&found.state);
         oracle.found(&jobs);
         oracle.settings.found(&found.state);
         oracle.schedules.found(&found.state);
+        oracle.circuits.found(&found.state);
         let now = wall.max(found.time);
         let bounds = Bounds { claim_bytes: 8 << 10, body: 4 << 10, ..Bounds::default() };
         let small = Bounds { commit_bytes: 16 << 10, commit_events: 30, ..bounds };
@@ -118,7 +121,9 @@ impl Stage {
     pub(crate) fn turn(&mut self, life: &mut Life, clients: &mut Clients, oracle: &mut Oracle) -> bool {
         life.is_between = true;
         let (before, all_home) = (Schedules::snapshot(life), self.disk.unconfirmed() == 0);
+        let leases = Before::of(life);
         let turned = life.engine.turn(life.now);
+        oracle.circuits.claimed(&leases, life);
         oracle.schedules.turned(&before, life, all_home);
         let Ok(turned) = turned else { return false };
         assert!(self.disk.unconfirmed() <= self.window, "the log takes more than its bound");
