@@ -294,10 +294,10 @@ impl Stage {
 }
 
 /// Between two turns no claim waits for work that is there.
-fn check_served(life: &Life) {
-    let core = life.engine.core();
-    for (name, _) in core.state.queues() {
-        let unserved = core.gives(name, life.now) && life.engine.waiting_claims(Some(name)) > 0;
+fn check_served(life: &mut Life) {
+    let queues: Vec<_> = life.engine.core().state.queues().map(|(name, _)| name.clone()).collect();
+    for name in &queues {
+        let unserved = life.engine.gives(name, life.now) && life.engine.waiting_claims(Some(name)) > 0;
         assert!(!unserved, "claims wait for {name}, and it has work");
     }
 }

@@ -52,6 +52,7 @@ pub(super) fn read(section: &mut Section<'_>, or: QueueSettings, report: &mut Re
         per_key: limit(section, report, "per_key").unwrap_or(or.per_key),
         weight: weight(section, report).unwrap_or(or.weight),
         rate: rate(section, report, "rate").unwrap_or(or.rate),
+        per_key_rate: rate(section, report, "per_key_rate").unwrap_or(or.per_key_rate),
         circuit_failures,
         circuit_probe,
         ..or
@@ -280,7 +281,9 @@ pub fn show_setting(setting: Setting) -> String {
         | Setting::Weight(most)
         | Setting::KeepDeadMax(most)
         | Setting::CircuitFailures(most) => limit(most),
-        Setting::Rate(rate) => rate.map_or_else(|| "none".to_owned(), |rate| rate.to_string()),
+        Setting::Rate(rate) | Setting::PerKeyRate(rate) => {
+            rate.map_or_else(|| "none".to_owned(), |rate| rate.to_string())
+        }
     }
 }
 

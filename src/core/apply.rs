@@ -143,6 +143,10 @@ impl<O: Observer> Fold<'_, O> {
                 self.state.queues.entry(queue.clone()).or_default().overrides = overrides.clone();
                 self.observer.queue_changed(queue, QueueChange::Set);
             }
+            RowEvent::KeysServed { queue, page, rate, keys } => {
+                self.state.serve_keys(queue, *page, *rate, keys);
+            }
+            RowEvent::KeysForgotten { queue, page } => self.state.forget_keys(queue, *page),
             RowEvent::QueueForgotten { queue } => self.forget(queue),
             RowEvent::CircuitChanged { queue, circuit } => self.circuit(queue, *circuit),
             RowEvent::Schedule { name, change } => self.state.schedules.apply(name, change),

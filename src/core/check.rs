@@ -95,6 +95,7 @@ pub fn check(state: &State) {
     check_load(state);
     state.schedules.check();
     state.requests.check();
+    state.check_looks();
     assert!(counts.is_empty(), "jobs in queues that do not exist: {counts:?}");
     assert_eq!(listed, ready, "the ready sets");
     assert!(leased.is_empty(), "leased jobs with keys in queues without lanes: {leased:?}");
@@ -171,6 +172,7 @@ fn check_lanes(
     listed: &mut Listed,
 ) {
     assert!(!lanes.is_empty(), "queue {name} keeps empty lanes");
+    let closed = lanes.check_paced();
     let (ready, counted, heads) = lanes.parts();
     let mut first = BTreeMap::new();
     for (key, priority, range, tried) in ready {
@@ -185,7 +187,15 @@ fn check_lanes(
         found,
         "leased in {name}"
     );
-    let wanted = first.into_iter().map(|(key, (priority, id))| (lanes.leased_of(key), key, priority, id));
+    let is_open = |(key, _): &(Key, (Priority, JobId))| !closed.contains(key);
+    assert!(
+        closed.iter().all(|key| first.contains_key(key)),
+        "queue {name} sets keys aside that have no ready jobs"
+    );
+    let wanted = first
+        .into_iter()
+        .filter(is_open)
+        .map(|(key, (priority, id))| (lanes.leased_of(key), key, priority, id));
     assert_eq!(heads.collect::<BTreeSet<_>>(), wanted.collect(), "the heads of queue {name}");
 }
 

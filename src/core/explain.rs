@@ -74,7 +74,9 @@ pub enum Reason {
 
 impl Core {
     /// Why the job is not running now, or that it is; `None` for an unknown job.
-    pub fn explain(&self, id: JobId, now: Time) -> Option<Vec<Reason>> {
+    pub fn explain(&mut self, id: JobId, now: Time) -> Option<Vec<Reason>> {
+        let queue = self.state.job(id)?.spec.queue.clone();
+        self.arrange(&queue, now);
         let job = self.state.job(id)?;
         let failure = job.failures().last().cloned();
         if let Some(end) = job.state().ended() {
@@ -101,11 +103,12 @@ impl Core {
                 reasons.push(Reason::QueuePaused(name.clone()));
             }
             let limited = |by| Reason::Limited { queue: name.clone(), by };
-            let by_key = settings.reached_by_key(queue, job).filter(|_| job.kind() == StateKind::Ready);
-            is_held_by_key = by_key.is_some();
+            let by_key = settings.reached_by_key(&self.state, queue, job, now);
+            let by_key: Vec<_> = by_key.filter(|_| job.kind() == StateKind::Ready).collect();
+            is_held_by_key = !by_key.is_empty();
             reasons.extend(settings.reached(&self.state, queue, now).chain(by_key).map(limited));
         }
-        let ahead = self.state.ahead_of(id, settings.retries, settings.per_key).unwrap_or_default();
+        let ahead = self.state.ahead_of(id, settings.retries, settings.key_rules()).unwrap_or_default();
         reasons.extend(match (job.state(), ahead) {
             (JobState::Scheduled { due }, _) => Some(Reason::NotDue { due, after: failure }),
             (_, Ahead { in_lane: jobs @ 1.., .. }) => Some(Reason::BehindInKey { jobs }),

@@ -27,6 +27,13 @@ pub enum Limit {
         /// How many may be.
         limit: u32,
     },
+    /// The rate of its key is used up.
+    PerKeyRate {
+        /// The rate.
+        rate: Rate,
+        /// Until when.
+        until: Time,
+    },
     /// Its rate is used up.
     Rate {
         /// The rate.
@@ -49,7 +56,9 @@ impl Limit {
     /// When time alone ends it; `None` if it does not.
     pub fn until(&self) -> Option<Time> {
         match self {
-            Limit::Rate { until, .. } | Limit::Circuit { probe: None, until, .. } => Some(*until),
+            Limit::Rate { until, .. }
+            | Limit::PerKeyRate { until, .. }
+            | Limit::Circuit { probe: None, until, .. } => Some(*until),
             Limit::Circuit { .. } | Limit::Concurrency { .. } | Limit::PerKey { .. } => None,
         }
     }
@@ -66,11 +75,23 @@ impl QueueSettings {
         self.limits(state, queue, now).filter(|(allowed, _)| *allowed == 0).map(|(_, limit)| limit)
     }
 
-    /// The limit of its key, if this job of the queue has one and it is reached.
-    pub(super) fn reached_by_key(&self, queue: &Queue, job: &Job) -> Option<Limit> {
-        let (limit, key) = self.per_key.zip(job.spec.key)?;
-        let leased = queue.leased_of(key);
-        (leased >= u64::from(limit)).then_some(Limit::PerKey { leased, limit })
+    /// The limits of its key that are reached, if this job of the queue has one.
+    pub(super) fn reached_by_key(
+        &self,
+        state: &State,
+        queue: &Queue,
+        job: &Job,
+        now: Time,
+    ) -> impl Iterator<Item = Limit> + use<> {
+        let at_a_time = self.per_key.zip(job.spec.key).and_then(|(limit, key)| {
+            let leased = queue.leased_of(key);
+            (leased >= u64::from(limit)).then_some(Limit::PerKey { leased, limit })
+        });
+        let rate = self.per_key_rate.zip(job.spec.key).and_then(|(rate, key)| {
+            let used = state.key_used(&job.spec.queue, key, rate);
+            (rate.allows(used, now) == 0).then(|| Limit::PerKeyRate { rate, until: rate.next(used, now) })
+        });
+        at_a_time.into_iter().chain(rate)
     }
 
     /// Each limit of a queue: how many jobs it still allows now, and how it is named once that is none.
@@ -98,9 +119,21 @@ fn probe_limit(state: &State, queue: &Queue, now: Time) -> Option<(u64, Limit)> 
 
 impl Core {
     /// Whether a claim would get a job of this queue now.
-    pub fn gives(&self, name: &QueueName, now: Time) -> bool {
+    pub fn gives(&mut self, name: &QueueName, now: Time) -> bool {
+        let rules = self.settings.of(name).key_rules();
         let Some(queue) = self.state.queue(name).filter(|queue| queue.has_work()) else { return false };
-        let settings = self.settings.of(name);
-        !self.draining && queue.offers(settings.per_key) && settings.allowance(&self.state, queue, now) > 0
+        if queue.is_out_of_order(rules, now) {
+            self.arrange(name, now);
+        }
+        let Some(queue) = self.state.queue(name).filter(|queue| queue.offers(rules)) else { return false };
+        !self.draining && self.settings.of(name).allowance(&self.state, queue, now) > 0
+    }
+
+    /// Takes the rules for the keys of a queue into force, as they are now: those may go that may go at this time.
+    pub(super) fn arrange(&mut self, name: &QueueName, now: Time) {
+        let rules = self.settings.of(name).key_rules();
+        if let Some(queue) = self.state.queues.get_mut(name) {
+            queue.arrange(rules, now);
+        }
     }
 }

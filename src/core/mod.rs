@@ -53,6 +53,7 @@ mod explain;
 mod ids;
 mod job;
 mod kept;
+mod key_pages;
 mod keyed;
 mod lanes;
 mod limits;
@@ -67,6 +68,7 @@ mod retry;
 mod rows;
 mod runs;
 mod schedule;
+mod served;
 mod settings;
 mod sight;
 mod sorted;
@@ -92,6 +94,7 @@ pub use job::{
     Attempt, BadQueueName, Exit, Expiry, Failure, Final, Grant, Holder, Job, Key, Lease, Priority, QueueName,
     Size, Spec, SpecOptions, State as JobState, StateKind, UniqueWhile, Worker,
 };
+pub use lanes::KeyRules;
 pub use limits::Limit;
 pub use overrides::{Override, Overrides, Setting, SettingKey};
 pub use queue::{Counts, Queue};
@@ -100,11 +103,12 @@ pub use recent::RecentEnd;
 pub use rejection::{Bound, EditRejection, LeaseRejection, Rejection, ScheduleRejection};
 pub use requests::{DoneRequest, DoneRequests, PageNo, RequestAnswer, RequestKey};
 pub use retry::{BACKOFF_MAX, Backoff, Growth};
-pub use rows::{QueueRow, RequestsRow, Row, RowKey, ScheduleRow};
+pub use rows::{KeysRow, QueueRow, RequestsRow, Row, RowKey, ScheduleRow};
 pub use schedule::{
     BadScheduleName, CatchUp, Overlap, Payload, Plan, Rhythm, Run, Schedule, ScheduleChange, ScheduleClock,
     ScheduleName, Schedules,
 };
+pub use served::ServedKey;
 pub use settings::{Full, Keep, QueueSettings, Retries, Settings};
 pub use sight::Sight;
 pub use state::{Ahead, State, Totals};

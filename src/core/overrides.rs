@@ -79,6 +79,7 @@ settings! {
     Concurrency(Option<u32>): concurrency, "concurrency";
     PerKey(Option<u32>): per_key, "per_key";
     Rate(Option<Rate>): rate, "rate";
+    PerKeyRate(Option<Rate>): per_key_rate, "per_key_rate";
     Weight(Option<u32>): weight, "weight";
     CircuitFailures(Option<u32>): circuit_failures, "circuit.failures";
     CircuitProbe(Duration): circuit_probe, "circuit.probe";

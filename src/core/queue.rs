@@ -5,7 +5,7 @@ use super::circuit::Circuit;
 use super::ids::{IdRange, Ids, JobId, RangeSet};
 use super::job::{Job, Key, Priority, Spec, StateKind};
 use super::kept::KeptJobs;
-use super::lanes::Lanes;
+use super::lanes::{KeyRules, Lanes};
 use super::overrides::Overrides;
 use super::rate::RateUsed;
 use super::ready::{Line, Ready};
@@ -72,7 +72,7 @@ pub struct Queue {
     /// Priority → the jobs that are ready and have no key. No empty sets.
     ready: BTreeMap<Priority, Ready>,
     /// Those that have a key; `None` where none has.
-    lanes: Option<Box<Lanes>>,
+    pub(super) lanes: Option<Box<Lanes>>,
     /// The unique keys that its jobs hold; `None` where none does.
     unique: Option<Box<UniqueKeys>>,
     /// The other states → the jobs that are in them.
@@ -140,9 +140,27 @@ impl Queue {
         !self.paused && self.counts.of(StateKind::Ready) > 0
     }
 
-    /// Whether jobs may go as far as their keys are concerned: so many of each may be leased.
-    pub fn offers(&self, per_key: Option<u32>) -> bool {
-        !self.ready.is_empty() || self.lanes().is_some_and(|lanes| lanes.first_priority(per_key).is_some())
+    /// Whether jobs may go as far as their keys are concerned, once these rules are in force: see [`Queue::arrange`].
+    pub(super) fn offers(&self, rules: KeyRules) -> bool {
+        !self.ready.is_empty()
+            || self.lanes().is_some_and(|lanes| lanes.first_priority(rules.per_key).is_some())
+    }
+
+    /// When time alone lets a key go, if none may now.
+    pub fn opens(&self, rules: KeyRules, now: Time) -> Option<Time> {
+        self.lanes().filter(|_| !self.offers(rules))?.next_opens(now)
+    }
+
+    /// Whether other rules for keys are in force than these at this time: see [`Queue::arrange`].
+    pub(super) fn is_out_of_order(&self, rules: KeyRules, now: Time) -> bool {
+        self.lanes().is_some_and(|lanes| lanes.is_out_of_order(rules.rate, now))
+    }
+
+    /// Takes rules for keys into force: those may go that these let go at this time. The fold knows neither.
+    pub(super) fn arrange(&mut self, rules: KeyRules, now: Time) {
+        if let Some(lanes) = &mut self.lanes {
+            lanes.arrange(rules.rate, now);
+        }
     }
 
     /// How many jobs of a key are leased.
@@ -179,7 +197,7 @@ impl Queue {
     }
 
     /// Changes the lanes. They are there as long as anything is known of a key.
-    fn change_lanes(&mut self, change: impl FnOnce(&mut Lanes)) {
+    pub(super) fn change_lanes(&mut self, change: impl FnOnce(&mut Lanes)) {
         let lanes = self.lanes.get_or_insert_default();
         change(lanes);
         if lanes.is_empty() {
@@ -188,7 +206,8 @@ impl Queue {
     }
 
     /// The job that goes next, of those with and without keys.
-    pub(super) fn next(&self, retries: Retries, per_key: Option<u32>) -> Option<JobId> {
+    pub(super) fn next(&self, retries: Retries, rules: KeyRules) -> Option<JobId> {
+        let per_key = rules.per_key;
         let lanes = self.lanes();
         let firsts = [
             self.ready.first_key_value().map(|(priority, _)| *priority),
@@ -228,7 +247,8 @@ impl Queue {
     }
 
     /// How many ready jobs go before this ready one, as far as their keys let them.
-    pub(super) fn ahead_of(&self, id: JobId, job: &Job, retries: Retries, per_key: Option<u32>) -> u64 {
+    pub(super) fn ahead_of(&self, id: JobId, job: &Job, retries: Retries, rules: KeyRules) -> u64 {
+        let per_key = rules.per_key;
         let (priority, place) = (job.spec.priority, (id, job.returned()));
         let mut before: u64 = self.ready.range(..priority).map(|(_, ready)| ready.len()).sum();
         let mut line = self.ready.get(&priority).map_or(Line::default(), |ready| ready.line(place, retries));

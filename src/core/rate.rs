@@ -24,6 +24,13 @@ pub struct Rate {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct RateUsed(pub u64);
 
+impl RateUsed {
+    /// What counts as nothing at this time.
+    pub(super) fn at(now: Time) -> RateUsed {
+        RateUsed(u64::try_from(nanos(now)).unwrap_or(u64::MAX))
+    }
+}
+
 impl Rate {
     /// The most leases at once, and in one period.
     pub const COUNT_MAX: u32 = 1_000_000;
@@ -73,6 +80,12 @@ impl Rate {
     pub fn allows(self, used: RateUsed, now: Time) -> u64 {
         let left = self.tolerance().checked_sub(self.ahead(used, now));
         left.map_or(0, |left| u64::try_from(left / self.interval() + 1).unwrap_or(u64::MAX))
+    }
+
+    /// How much may be used if another lease is to be given now; as far as no other rate has used it, that is what
+    /// [`Rate::allows`] goes by.
+    pub(super) fn horizon(self, now: Time) -> RateUsed {
+        RateUsed(u64::try_from(nanos(now) + self.tolerance()).unwrap_or(u64::MAX))
     }
 
     /// What is used after so many leases are given now.
@@ -190,6 +203,7 @@ mod tests {
                 }
                 // The next one comes when it is said to, not sooner.
                 let next = rate.next(used, now);
+                prop_assert!(used > rate.horizon(now) && used <= rate.horizon(next));
                 prop_assert!(next > now && rate.allows(used, next) > 0 && rate.allows(used, Time(next.0 - 1)) == 0);
             }
             for (at, (from, _)) in given.iter().enumerate() {

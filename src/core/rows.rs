@@ -4,9 +4,10 @@
 use super::circuit::Circuit;
 use super::job::QueueName;
 use super::overrides::Overrides;
-use super::rate::RateUsed;
+use super::rate::{Rate, RateUsed};
 use super::requests::{DoneRequest, PageNo};
 use super::schedule::{Schedule, ScheduleName};
+use super::served::ServedKey;
 use super::state::{State, Totals};
 use super::time::Time;
 use std::sync::Arc;
@@ -20,6 +21,8 @@ pub enum RowKey {
     Schedule(ScheduleName),
     /// A page of submits that are remembered by their keys.
     Requests(PageNo),
+    /// A page of keys of a queue that were served.
+    Keys(QueueName, PageNo),
 }
 
 /// A row.
@@ -31,6 +34,8 @@ pub enum Row {
     Schedule(ScheduleRow),
     /// A page of submits that are remembered by their keys.
     Requests(RequestsRow),
+    /// A page of keys of a queue that were served.
+    Keys(KeysRow),
 }
 
 /// What is remembered of a queue beside its jobs.
@@ -72,6 +77,19 @@ pub struct RequestsRow {
     pub done: Arc<Vec<DoneRequest>>,
 }
 
+/// A page of keys of a queue that were served.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeysRow {
+    /// The queue.
+    pub queue: QueueName,
+    /// Its number.
+    pub page: PageNo,
+    /// The rate for each key that was in force then.
+    pub rate: Option<Rate>,
+    /// What is remembered of each.
+    pub keys: Arc<Vec<ServedKey>>,
+}
+
 impl Row {
     /// What it is of.
     pub fn key(&self) -> RowKey {
@@ -79,6 +97,7 @@ impl Row {
             Row::Queue(queue) => RowKey::Queue(queue.name.clone()),
             Row::Schedule(row) => RowKey::Schedule(row.name.clone()),
             Row::Requests(row) => RowKey::Requests(row.page),
+            Row::Keys(row) => RowKey::Keys(row.queue.clone(), row.page),
         }
     }
 }
@@ -94,8 +113,9 @@ impl State {
         let page = |(page, done): (PageNo, &Arc<Vec<DoneRequest>>)| {
             Row::Requests(RequestsRow { page, done: done.clone() })
         };
+        let keys = queues.iter().flat_map(|row| self.keys_rows(&row.name)).map(Row::Keys).collect::<Vec<_>>();
         let others = self.schedules.iter().map(schedule).chain(self.requests.pages().map(page));
-        queues.into_iter().map(Row::Queue).chain(others).collect()
+        queues.into_iter().map(Row::Queue).chain(others).chain(keys).collect()
     }
 
     /// Whether there is such a row.
@@ -104,6 +124,7 @@ impl State {
             RowKey::Queue(name) => self.queues.contains_key(name),
             RowKey::Schedule(name) => self.schedules.get(name).is_some(),
             RowKey::Requests(page) => self.requests.has_page(*page),
+            RowKey::Keys(queue, page) => self.has_keys_page(queue, *page),
         }
     }
 
@@ -117,6 +138,7 @@ impl State {
             }
             Row::Schedule(ScheduleRow { name, schedule }) => self.schedules.restore(name, schedule),
             Row::Requests(RequestsRow { page, done }) => self.requests.restore(page, done),
+            Row::Keys(row) => self.restore_keys(row),
         }
     }
 }

@@ -92,6 +92,8 @@ pub struct QueueSettings {
     pub weight: Option<u32>,
     /// How fast its jobs may be leased, over all workers; `None` for no limit.
     pub rate: Option<Rate>,
+    /// How fast those with the same key may be leased, over all workers; `None` for no limit.
+    pub per_key_rate: Option<Rate>,
     /// After how many failed attempts in a row only one job at a time is given out, as a probe; `None` for never.
     pub circuit_failures: Option<u32>,
     /// How long it waits then for the first one.
@@ -133,6 +135,7 @@ impl Default for QueueSettings {
             per_key: None,
             weight: None,
             rate: None,
+            per_key_rate: None,
             circuit_failures: None,
             circuit_probe: Duration::from_secs(30),
         }

@@ -3,7 +3,9 @@
 
 use super::ids::{IdRange, Ids, JobId};
 use super::job::{Attempt, Job, Lease, QueueName, Spec, State as JobState, StateKind};
+use super::key_pages::Looks;
 use super::keyed::Keyed;
+use super::lanes::KeyRules;
 use super::queue::Queue;
 use super::recent::{Recent, RecentEnd};
 use super::requests::DoneRequests;
@@ -16,7 +18,8 @@ use std::sync::Arc;
 
 /// The fold of all events.
 ///
-/// `jobs` has every job. All the rest but `schedules` and `requests` is index, kept by `enter` and `leave` alone.
+/// `jobs` has every job. All the rest but `schedules`, `requests`, and what is remembered of queues and of keys that were served,
+/// is index, kept by `enter` and `leave` alone.
 #[derive(Clone, Debug, Default)]
 pub struct State {
     pub(super) next_id: u64,
@@ -32,6 +35,7 @@ pub struct State {
     pub(super) recent: Recent,
     pub(super) schedules: Schedules,
     pub(super) requests: DoneRequests,
+    pub(super) looks: Looks,
 }
 
 /// How many ready jobs go before one.
@@ -125,15 +129,15 @@ impl State {
     /// The first moment at which time alone changes something; `None` if there is none.
     pub fn next_due(&self) -> Option<Time> {
         let page = self.requests.next_due().map(|(_, due)| due);
-        self.due.first_key().into_iter().chain(page).min()
+        self.due.first_key().into_iter().chain(page).chain(self.looks.next_due()).min()
     }
 
-    /// How many ready jobs go before this one, if it is ready; `retries` and `per_key` are the queue's settings.
-    pub fn ahead_of(&self, id: JobId, retries: Retries, per_key: Option<u32>) -> Option<Ahead> {
+    /// How many ready jobs go before this one, if it is ready; `retries` and `rules` are the queue's settings.
+    pub fn ahead_of(&self, id: JobId, retries: Retries, rules: KeyRules) -> Option<Ahead> {
         let job = self.job(id).filter(|job| job.state() == JobState::Ready)?;
         let queue = self.queues.get(&job.spec.queue)?;
         let in_lane = queue.ahead_in_lane(id, job);
-        Some(Ahead { in_lane, jobs: queue.ahead_of(id, job, retries, per_key), at_least: queue.has_keys() })
+        Some(Ahead { in_lane, jobs: queue.ahead_of(id, job, retries, rules), at_least: queue.has_keys() })
     }
 
     /// How many entries the jobs take in memory: far fewer than jobs where they are alike.

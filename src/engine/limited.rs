@@ -1,9 +1,9 @@
 //! Queues that have work for claims that wait, but have reached a limit. They are looked at again when a lease of theirs
-//! ends, when the time comes at which their rate or their circuit allows more, or when the settings change. What a limit is, the core
+//! ends, when the time comes at which their rate, that of a key, or their circuit allows more, or when the settings change. What a limit is, the core
 //! decides.
 
 use super::Engine;
-use crate::core::{Limit, QueueName, Time};
+use crate::core::{JobId, Limit, QueueName, Reason, Time};
 use crate::store::Store;
 use std::collections::BTreeMap;
 
@@ -25,16 +25,29 @@ impl Limited {
 }
 
 impl<S: Store> Engine<S> {
+    /// Why a job is not running now, or that it is; `None` for an unknown job.
+    pub fn explain(&mut self, id: JobId, now: Time) -> Option<Vec<Reason>> {
+        self.core.explain(id, now)
+    }
+
+    /// Whether a claim would get a job of a queue now.
+    pub fn gives(&mut self, queue: &QueueName, now: Time) -> bool {
+        self.core.gives(queue, now)
+    }
+
     /// Takes note of a queue for which a claim waits, if it has work and a limit keeps it.
     pub(super) fn note_limited(&mut self, name: &QueueName, now: Time) {
+        let gives = self.core.gives(name, now);
         let core = &self.core;
         let work = core.state.queue(name).filter(|queue| queue.has_work() && !core.draining);
-        let Some(queue) = work.filter(|_| !core.gives(name, now)) else {
+        let Some(queue) = work.filter(|_| !gives) else {
             self.notes.limited.0.remove(name);
             return;
         };
-        let reached = core.settings.of(name).reached(&core.state, queue, now);
+        let settings = core.settings.of(name);
+        let reached = settings.reached(&core.state, queue, now);
         let until = reached.filter_map(|limit: Limit| limit.until());
+        let until = until.chain(queue.opens(settings.key_rules(), now));
         self.notes.limited.0.insert(name.clone(), until.max());
     }
 

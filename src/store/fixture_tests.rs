@@ -148,6 +148,11 @@ fn describe(store: &mut DiskStore, found: &Recovered) -> String {
                 let done = row.done.iter().map(|done| format!("{done:?}"));
                 writeln!(text, "requests {} {:?}", row.page, done.collect::<Vec<_>>()).unwrap();
             }
+            Row::Keys(row) => {
+                let rate = row.rate.map(|rate| rate.to_string());
+                let keys = row.keys.iter().map(|it| (it.key, it.used.0)).collect::<Vec<_>>();
+                writeln!(text, "keys {} of {} under {rate:?} {keys:?}", row.page, row.queue).unwrap();
+            }
             Row::Schedule(row) => {
                 writeln!(text, "schedule {} {}", row.name, describe_schedule(&row.schedule)).unwrap();
             }

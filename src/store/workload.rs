@@ -223,7 +223,16 @@ impl Workload {
             14 => Event::Deleted { jobs: self.some(draw, |_| true)? },
             15 | 16 => self.schedule(draw),
             17 => Event::Prioritized { jobs: self.some(draw, ready)?, priority: Priority(3) },
+            19 if self.commits % 3 == 1 => self.keys_served(draw),
             19 => self.request_done(draw),
+            20 if self.commits.is_multiple_of(2) => {
+                let pages = self.state.rows().into_iter().filter_map(|row| match row {
+                    Row::Keys(row) => Some((row.queue, row.page)),
+                    _ => None,
+                });
+                let (queue, page) = pages.into_iter().next()?;
+                Event::Row(RowEvent::KeysForgotten { queue, page })
+            }
             20 => Event::Row(RowEvent::RequestsForgotten { page: self.state.done_requests().first_page()? }),
             18 => Event::Postponed { jobs: self.some(draw, ready)?, due: Time(1 << 40) },
             // From numbers of its own: what tests expect of the others stays.
@@ -241,6 +250,17 @@ impl Workload {
             }
             _ => Event::Row(RowEvent::Resumed { queue: queue() }),
         })
+    }
+
+    /// Some keys of a queue that has jobs were served: old ones and new ones.
+    fn keys_served(&self, draw: &mut Draw) -> Event {
+        let at = self.time.0;
+        let key = |n: u64| Key::new(u128::from(n + 1).to_be_bytes());
+        let queue = QueueName::new(&format!("queue-{}", draw.below(3))).unwrap();
+        let keys = (0..1 + draw.below(6))
+            .map(|nth| ServedKey { key: key(draw.below(40)), used: RateUsed((at + nth) << 20) });
+        let rate = Rate::new(30, std::time::Duration::from_secs(60), Some(5));
+        Event::Row(RowEvent::KeysServed { queue, page: at >> 11, rate, keys: keys.collect() })
     }
 
     /// A submit that is remembered.
@@ -287,6 +307,10 @@ impl Workload {
         let keep = |draw: &mut Draw| [Keep::No, Keep::For(time(draw)), Keep::Forever][draw.below(3) as usize];
         let count = |draw: &mut Draw| draw.below(1 << 32) as u32;
         let limit = |draw: &mut Draw| (draw.below(3) > 0).then_some(1 + draw.below(1 << 31) as u32);
+        let rate = |draw: &mut Draw| {
+            let (count, per) = (1 + draw.below(1 << 19) as u32, time(draw).min(Rate::PER_MAX));
+            Rate::new(count, per, limit(draw))
+        };
         let some = SettingKey::ALL.iter().filter(|_| draw.below(3) == 0).copied().collect::<Vec<_>>();
         let one = |key: SettingKey| {
             let setting = match key {
@@ -314,10 +338,8 @@ impl Workload {
                 SettingKey::PerKey => Setting::PerKey(limit(draw)),
                 SettingKey::CircuitFailures => Setting::CircuitFailures(limit(draw)),
                 SettingKey::CircuitProbe => Setting::CircuitProbe(time(draw)),
-                SettingKey::Rate => {
-                    let (count, per) = (1 + draw.below(1 << 19) as u32, time(draw).min(Rate::PER_MAX));
-                    Setting::Rate(Rate::new(count, per, limit(draw)))
-                }
+                SettingKey::Rate => Setting::Rate(rate(draw)),
+                SettingKey::PerKeyRate => Setting::PerKeyRate(rate(draw)),
             };
             Override { setting, by: count(draw), at: Time(draw.below(1 << 45)) }
         };

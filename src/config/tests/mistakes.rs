@@ -58,6 +58,7 @@ const MISTAKES: &[(&str, &str)] = &[
         "[queues.m]\nrate = '50 a second'",
         "musher.toml:2: queues.m.rate: `50 a second` is not a rate such as \"100/s\", \"30/m burst 5\"",
     ),
+    ("[queues.m]\nper_key_rate = 5", "musher.toml:2: queues.m.per_key_rate: must be"),
     ("[queues.m]\nrate = '0/s'", "queues.m.rate: `0/s` is not possible: counts go from 1 to 1000000"),
     ("[queues.m]\non_exit = { '0' = 'dead' }", "queues.m.on_exit.0: exit status 0 is always done"),
     (

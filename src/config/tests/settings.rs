@@ -20,7 +20,8 @@ fn they_are_written_as_people_write_them() {
             "keep.done=1h",
             "keep.done_max=10",
             "retries=behind",
-            "per_key=0"
+            "per_key=0",
+            "per_key_rate=30/m burst 5"
         ]),
         Ok(vec![
             Setting::Retries(Retries::Behind),
@@ -29,6 +30,7 @@ fn they_are_written_as_people_write_them() {
             Setting::Concurrency(Some(8)),
             Setting::PerKey(None),
             Setting::Rate(Rate::new(50, Duration::from_secs(1), None)),
+            Setting::PerKeyRate(Rate::new(30, Duration::from_secs(60), Some(5))),
         ])
     );
     assert_eq!(read(&["rate=\"30/m burst 5\""]), read(&["rate=30/m burst 5"]));
@@ -44,6 +46,8 @@ fn what_is_wrong_is_told_with_what_is_valid() {
         (&["workers=3"], "workers: is set in the configuration only"),
         (&["backoff.base=3s"], "backoff: is set in the configuration only"),
         (&["rate=fast"], "rate: `fast` is not a rate such as \"100/s\""),
+        (&["per_key_rate=0/s"], "per_key_rate: `0/s` is not possible: counts go from 1 to 1000000"),
+        (&["per_key_rat=1/s"], "per_key_rat: unknown key; did you mean `per_key_rate`?"),
         (&["rate=5"], "rate: must be a text, not an integer"),
         (&["concurrency=many"], "concurrency: must be a whole number, not a string"),
         (&["concurrency=-1"], "concurrency: must not be negative"),

@@ -67,15 +67,21 @@ impl<R: Recorder> Decision<'_, R> {
     fn claim_from(&mut self, name: &QueueName, claim: &Claim, most: u32, grants: &mut Vec<Grant>) {
         let Some(queue) = self.state().queue(name).filter(|queue| queue.has_work()) else { return };
         let (settings, at) = (self.core.settings.of(name), self.moment.now);
-        let QueueSettings { retries, per_key, lease, rate, .. } = *settings;
+        let rules = settings.key_rules();
+        if queue.is_out_of_order(rules, at) {
+            self.core.arrange(name, at);
+        }
+        let (Some(queue), settings) = (self.state().queue(name), self.core.settings.of(name)) else { return };
+        let QueueSettings { retries, lease, rate, .. } = *settings;
         let circuit = settings.circuit();
         let (used, until) = (queue.rate_used(), at.plus(claim.lease.unwrap_or(lease)));
         let (before, has_keys) = (grants.len(), queue.has_keys());
         let mut left = (u64::from(most) - before as u64).min(settings.allowance(self.state(), queue, at));
         let next = |queue: &Queue, left| match queue.has_keys() {
-            true => queue.next(retries, per_key).filter(|_| left > 0).map_or_else(Ids::new, Ids::from),
+            true => queue.next(retries, rules).filter(|_| left > 0).map_or_else(Ids::new, Ids::from),
             false => queue.first(left, retries),
         };
+        let mut served = Vec::new();
         let mut jobs = next(queue, left);
         while !jobs.is_empty() {
             left -= jobs.len();
@@ -84,10 +90,14 @@ impl<R: Recorder> Decision<'_, R> {
             for (part, job) in jobs.ranges().iter().flat_map(|range| self.state().iter(*range)) {
                 grants.extend(part.iter().filter_map(|id| self.grant(id, job)));
             }
+            if rules.remember() {
+                self.serve(name, rules, &jobs, &mut served);
+            }
             // With keys, who is next depends on each one that is given out.
             let queue = if has_keys { self.state().queue(name) } else { None };
             jobs = queue.map_or_else(Ids::new, |queue| next(queue, left));
         }
+        served.into_iter().for_each(|event: RowEvent| self.recorder.record(event.into()));
         let given = (grants.len() - before) as u64;
         if let Some(rate) = rate
             && given > 0

@@ -4,6 +4,7 @@
 
 mod edit;
 mod kept;
+mod keys;
 mod lease;
 mod once;
 mod overrides;

@@ -41,13 +41,19 @@ impl<R: Recorder> Decision<'_, R> {
     pub(super) fn forget_queue(&mut self, name: &QueueName) -> Result<Outcome, Rejection> {
         match self.state().queue(name).map(|queue| queue.counts().all()) {
             Some(0) => {
-                self.emit(RowEvent::QueueForgotten { queue: name.clone() });
+                self.forget_with_keys(name.clone());
                 self.core.bring_together(name);
             }
             Some(jobs) => return Err(Rejection::QueueHasJobs { queue: name.clone(), jobs }),
             None => self.must_be_configured(name)?,
         }
         Ok(Outcome::Ok)
+    }
+
+    /// It is not there any more, nor what is remembered of its keys.
+    fn forget_with_keys(&mut self, queue: QueueName) {
+        self.forget_keys_of(&queue);
+        self.emit(RowEvent::QueueForgotten { queue });
     }
 
     pub(super) fn must_be_configured(&self, name: &QueueName) -> Result<(), Rejection> {
@@ -95,9 +101,7 @@ impl<R: Recorder> Decision<'_, R> {
         }
         let gone: Vec<QueueName> =
             go.iter().chain(&rest[..over]).map(|(_, queue)| (*queue).clone()).collect();
-        for queue in gone {
-            self.emit(RowEvent::QueueForgotten { queue });
-        }
+        gone.into_iter().for_each(|queue| self.forget_with_keys(queue));
         Ok(())
     }
 }

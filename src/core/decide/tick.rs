@@ -43,6 +43,7 @@ impl<R: Recorder> Decision<'_, R> {
             self.emit(Event::Deleted { jobs: old });
         }
         self.forget_requests();
+        self.look_at_keys();
         Outcome::Ok
     }
 }

@@ -6,10 +6,11 @@ use crate::core::event::Event;
 use crate::core::ids::IdRange;
 use crate::core::job::QueueName;
 use crate::core::overrides::Overrides;
-use crate::core::rate::RateUsed;
+use crate::core::rate::{Rate, RateUsed};
 use crate::core::requests::{DoneRequest, PageNo};
 use crate::core::rows::RowKey;
 use crate::core::schedule::{ScheduleChange, ScheduleName};
+use crate::core::served::ServedKey;
 
 /// One fact about a queue, a schedule, or a page of submits.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -64,6 +65,24 @@ pub enum RowEvent {
         /// Which.
         page: PageNo,
     },
+    /// Jobs with keys were leased, in a queue that remembers its keys.
+    KeysServed {
+        /// Which.
+        queue: QueueName,
+        /// The page in which these keys are remembered, and in no other.
+        page: PageNo,
+        /// The rate for each key that is in force.
+        rate: Option<Rate>,
+        /// What is remembered of each now; of one that is there twice, the last.
+        keys: Vec<ServedKey>,
+    },
+    /// A page of keys is forgotten.
+    KeysForgotten {
+        /// Of which queue.
+        queue: QueueName,
+        /// Which.
+        page: PageNo,
+    },
     /// A queue without jobs is not there any more, nor what it has counted.
     QueueForgotten {
         /// Which.
@@ -89,6 +108,7 @@ impl RowEvent {
     pub fn removed(&self) -> Option<RowKey> {
         match self {
             RowEvent::QueueForgotten { queue } => Some(RowKey::Queue(queue.clone())),
+            RowEvent::KeysForgotten { queue, page } => Some(RowKey::Keys(queue.clone(), *page)),
             RowEvent::RequestsForgotten { page } => Some(RowKey::Requests(*page)),
             RowEvent::Schedule { name, change: ScheduleChange::Removed } => {
                 Some(RowKey::Schedule(name.clone()))
@@ -100,6 +120,7 @@ impl RowEvent {
             | RowEvent::OverridesSet { .. }
             | RowEvent::CircuitChanged { .. }
             | RowEvent::RequestDone { .. }
+            | RowEvent::KeysServed { .. }
             | RowEvent::Schedule { .. } => None,
         }
     }

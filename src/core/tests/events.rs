@@ -56,6 +56,8 @@ fn samples(jobs: Ids) -> Vec<(Event, bool)> {
         (Event::Row(RowEvent::Resumed { queue: name("q") }), false),
         (Event::Row(RowEvent::RequestDone { page: 7, done: done_request().into() }), false),
         (Event::Row(RowEvent::RequestsForgotten { page: 7 }), false),
+        (Event::Row(RowEvent::KeysServed { queue: name("q"), page: 7, rate: None, keys: vec![] }), false),
+        (Event::Row(RowEvent::KeysForgotten { queue: name("q"), page: 7 }), false),
         (Event::Row(RowEvent::RateUsed { queue: name("q"), used: RateUsed(7) }), false),
         (Event::Dropped { jobs: jobs.clone() }, true),
         (Event::Sized { jobs: jobs.clone(), size: Size::of(7) }, false),
@@ -95,6 +97,7 @@ fn has_sample(event: &Event) -> bool {
         Event::Row(RowEvent::Paused { .. } | RowEvent::Resumed { .. } | RowEvent::RateUsed { .. }) => true,
         Event::Row(RowEvent::OverridesSet { .. } | RowEvent::CircuitChanged { .. }) => true,
         Event::Row(RowEvent::RequestDone { .. } | RowEvent::RequestsForgotten { .. }) => true,
+        Event::Row(RowEvent::KeysServed { .. } | RowEvent::KeysForgotten { .. }) => true,
         Event::Row(
             RowEvent::NotTaken { .. } | RowEvent::QueueForgotten { .. } | RowEvent::Schedule { .. },
         ) => true,

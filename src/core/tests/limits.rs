@@ -10,8 +10,9 @@ fn rate(count: u32, seconds: u64, burst: u32) -> Option<Rate> {
 
 /// A ready job that `explain` says nothing against is what the next claim gets, and if it says something against each,
 /// the claim gets nothing.
-pub(super) fn explain_is_held_to(core: &Core, now: Time) {
-    for (queue, _) in core.state.queues() {
+pub(super) fn explain_is_held_to(core: &mut Core, now: Time) {
+    let queues: Vec<_> = core.state.queues().map(|(name, _)| name.clone()).collect();
+    for queue in &queues {
         let claim =
             Claim { queues: vec![queue.clone()], max: 1, lease: None, holder: Holder::Anyone, worker: None };
         let moment = Moment { now, random: 0 };
@@ -20,15 +21,11 @@ pub(super) fn explain_is_held_to(core: &Core, now: Time) {
             Ok(Outcome::Claimed(grants)) => grants.iter().map(|grant| grant.id).collect(),
             _ => Vec::new(),
         };
-        let all = core
-            .state
-            .iter(IdRange::new(JobId(0), u64::MAX))
-            .flat_map(|(range, job)| range.iter().map(move |id| (id, job)));
-        let free = all.filter(|(id, job)| {
-            let next = [Reason::Next(queue.clone())];
-            job.spec.queue == *queue && core.explain(*id, now).as_deref() == Some(&next)
-        });
-        assert_eq!(got, free.map(|(id, _)| id).collect::<Vec<_>>(), "of queue {queue}");
+        let all = core.state.runs(IdRange::new(JobId(0), u64::MAX));
+        let all = all.iter().filter(|(_, job)| job.spec.queue == *queue).flat_map(|(range, _)| range.iter());
+        let next = [Reason::Next(queue.clone())];
+        let free = all.filter(|id| core.explain(*id, now).as_deref() == Some(&next));
+        assert_eq!(got, free.collect::<Vec<_>>(), "of queue {queue}");
         assert_eq!(core.gives(queue, now), !got.is_empty(), "queue {queue} gives");
     }
 }
@@ -133,12 +130,12 @@ fn a_claim_goes_on_to_the_next_queue() {
 }
 
 /// Jobs for `q` with a key each, by their numbers.
-fn keyed(keys: &[u8]) -> Vec<Group> {
+pub(super) fn keyed(keys: &[u8]) -> Vec<Group> {
     let spec = |key: u8| Spec::plain(name("q")).with_key(Some(Key::new([key; 16])));
     keys.iter().map(|key| Group { spec: spec(*key).into(), ..group("q", 1) }).collect()
 }
 
-fn ids(leases: &[LeaseId]) -> Vec<u64> {
+pub(super) fn ids(leases: &[LeaseId]) -> Vec<u64> {
     leases.iter().map(|lease| lease.id.0).collect()
 }
 

@@ -4,6 +4,7 @@
 mod circuits;
 mod ends;
 mod events;
+mod key_rates;
 mod leases;
 mod limits;
 mod locality;

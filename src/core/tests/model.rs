@@ -20,6 +20,8 @@ use std::time::Duration;
 pub(super) struct Model {
     pub(super) jobs: Vec<(u64, Plain)>,
     pub(super) queues: Vec<QueueRow>,
+    /// What the leases of a key have used, and of which rate.
+    pub(super) keys: Vec<(QueueName, Key, Rate, RateUsed)>,
     pub(super) submitted: u64,
     /// What the configuration says; and with what was set at run time.
     pub(super) configured: Settings,
@@ -95,6 +97,8 @@ impl Model {
         .inspect(|_| {
             self.trim_dead(&dead);
             self.bury_the_forgotten();
+            let queues = &self.queues;
+            self.keys.retain(|(name, ..)| queues.iter().any(|queue| queue.name == *name));
         })
     }
 

@@ -22,7 +22,11 @@ fn ten_million_jobs_that_are_alike_are_one_entry_whatever_their_state() {
     assert_eq!(ids(&world.claim("q", 3)), [1, 2, 3]);
     assert_eq!(world.core.state.entries(), 2, "those that are leased, and the others");
     assert_eq!(
-        world.core.state.ahead_of(JobId(10_000_000), Retries::Alternate, None).map(|ahead| ahead.jobs),
+        world
+            .core
+            .state
+            .ahead_of(JobId(10_000_000), Retries::Alternate, KeyRules::default())
+            .map(|ahead| ahead.jobs),
         Some(9_999_996)
     );
 }
@@ -91,10 +95,17 @@ fn where_jobs_stand_that_come_back_is_a_choice() {
             world.run(Command::Vanish { session: 7 }).unwrap();
             world.wait(secs(1));
             for (ahead, id) in order.iter().enumerate() {
-                let said = world.core.state.ahead_of(JobId(*id), retries, None).map(|ahead| ahead.jobs);
+                let said = world
+                    .core
+                    .state
+                    .ahead_of(JobId(*id), retries, KeyRules::default())
+                    .map(|ahead| ahead.jobs);
                 assert_eq!(said, Some(ahead as u64), "job {id}, {retries:?}");
             }
-            assert_eq!(world.core.state.ahead_of(JobId(10), retries, None).map(|ahead| ahead.jobs), Some(8));
+            assert_eq!(
+                world.core.state.ahead_of(JobId(10), retries, KeyRules::default()).map(|ahead| ahead.jobs),
+                Some(8)
+            );
             let mut claimed = Vec::new();
             while claimed.len() < 9 {
                 claimed.extend(ids(&world.claim("q", at_once)));
@@ -198,23 +209,26 @@ fn draining_gives_nothing_out_and_takes_nothing_unless_told() {
 fn reasons_come_in_the_order_in_which_to_mend_them() {
     let mut world = World::new();
     world.submit(vec![group("q", 2), Group { start: Start::After(secs(9)), ..group("q", 1) }]);
-    let reasons = |world: &World, id| world.core.explain(JobId(id), world.now).unwrap();
+    let reasons = |world: &mut World, id| world.core.explain(JobId(id), world.now).unwrap();
     assert_eq!(world.core.explain(JobId(9), world.now), None);
-    assert_eq!(reasons(&world, 1), [Reason::Next(name("q"))]);
-    assert_eq!(reasons(&world, 2), [Reason::Behind { jobs: 1, at_least: false }]);
+    assert_eq!(reasons(&mut world, 1), [Reason::Next(name("q"))]);
+    assert_eq!(reasons(&mut world, 2), [Reason::Behind { jobs: 1, at_least: false }]);
     world.core.draining = true;
     world.run(Command::Pause { queue: name("q") }).unwrap();
     let blocked = [Reason::Draining, Reason::QueuePaused(name("q"))];
     let due = Reason::NotDue { due: world.now.plus(secs(9)), after: None };
-    assert_eq!(reasons(&world, 2), [&blocked[..], &[Reason::Behind { jobs: 1, at_least: false }]].concat());
-    assert_eq!(reasons(&world, 3), [&blocked[..], &[due]].concat());
+    assert_eq!(
+        reasons(&mut world, 2),
+        [&blocked[..], &[Reason::Behind { jobs: 1, at_least: false }]].concat()
+    );
+    assert_eq!(reasons(&mut world, 3), [&blocked[..], &[due]].concat());
 
     world.core.draining = false;
     world.run(Command::Resume { queue: name("q") }).unwrap();
     let lease = world.claim("q", 1);
     let (since, until) = (world.now, world.now.plus(secs(60)));
     let leased = Reason::Leased { attempt: Attempt(1), since, until, bound: true, worker: None };
-    assert_eq!(reasons(&world, 1), [leased]);
+    assert_eq!(reasons(&mut world, 1), [leased]);
     world.fail(&lease, "no");
     let failure = Failure {
         attempt: Attempt(1),
@@ -225,10 +239,10 @@ fn reasons_come_in_the_order_in_which_to_mend_them() {
         worker: None,
     };
     let due = world.now.plus(secs(1));
-    assert_eq!(reasons(&world, 1), [Reason::NotDue { due, after: Some(failure.clone()) }]);
+    assert_eq!(reasons(&mut world, 1), [Reason::NotDue { due, after: Some(failure.clone()) }]);
     world.edit(Edit::Bury, &[1]);
     let ended = Reason::Ended { state: StateKind::Dead, at: world.now, failure: Some(failure) };
-    assert_eq!(reasons(&world, 1), [ended]);
+    assert_eq!(reasons(&mut world, 1), [ended]);
 }
 
 /// How many claims it takes until all of 1,000 good jobs are done that came behind 200 which fail at once, for ever.

@@ -20,7 +20,26 @@ impl Model {
         let first = first.min_by_key(|(id, other)| (other.spec.priority, *id));
         let leased = others().filter(|(_, other)| other.state.kind() == StateKind::Leased).count();
         let per_key = self.settings.of(&job.spec.queue).per_key;
-        first.is_some_and(|(first, _)| first == id) && per_key.is_none_or(|most| leased < most as usize)
+        let rate = self.settings.of(&job.spec.queue).per_key_rate;
+        let is_in_time = rate.zip(job.spec.key).is_none_or(|(rate, key)| {
+            rate.allows(self.key_used(&job.spec.queue, key, rate), Time(self.now)) > 0
+        });
+        first.is_some_and(|(first, _)| first == id)
+            && per_key.is_none_or(|most| leased < most as usize)
+            && is_in_time
+    }
+
+    /// What is used of a rate of a key. What another rate has used does not count.
+    pub(super) fn key_used(&self, queue: &QueueName, key: Key, rate: Rate) -> RateUsed {
+        let found = self.keys.iter().find(|(name, of, ..)| (name, *of) == (queue, key));
+        found.filter(|(.., of, _)| *of == rate).map_or(RateUsed(0), |(.., used)| *used)
+    }
+
+    /// A job of a key is leased.
+    pub(super) fn serve_key(&mut self, queue: &QueueName, key: Key, rate: Rate) {
+        let used = rate.use_up(self.key_used(queue, key, rate), Time(self.now), 1);
+        self.keys.retain(|(name, of, ..)| (name, *of) != (queue, key));
+        self.keys.push((queue.clone(), key, rate, used));
     }
 
     /// The place of the next job of a queue.

@@ -150,6 +150,32 @@ fn keys_and_a_drain_wake_whoever_waits() {
     assert_eq!(served(&mut engine, Time(6)), 1);
 }
 
+/// So does the rate of a key, of the key whose time comes first.
+#[test]
+fn a_rate_of_keys_wakes_whoever_waits_when_its_time_comes() {
+    let disk = SimulatedDisk::new(1);
+    let mut engine = limited(&disk, |settings| {
+        settings.per_key_rate = Rate::new(1, Duration::from_secs(1), Some(1));
+    });
+    let of = |key: u8| {
+        let spec = Spec::plain(queue()).with_key(Some(crate::core::Key::new([key; 16])));
+        Group { spec: spec.into(), ..group(2) }
+    };
+    engine.submit(ORIGIN, vec![of(1)], vec![Bytes::new(); 2], Sight::ALL, Time(1_000));
+    let Answer::Jobs(jobs) = claimed(&mut engine, 5, Time(1_000)) else { panic!("jobs") };
+    assert_eq!(jobs.len(), 1);
+    engine.submit(ORIGIN, vec![of(2)], vec![Bytes::new(); 2], Sight::ALL, Time(1_500));
+    let Answer::Jobs(jobs) = claimed(&mut engine, 5, Time(1_500)) else { panic!("jobs") };
+    assert_eq!(jobs.len(), 1);
+    wait(&mut engine, Time(1_600));
+    assert_eq!(engine.next_due(), Some(Time(1_990)), "the loop is told when to turn");
+    assert_eq!(served(&mut engine, Time(1_989)), 0);
+    assert_eq!(served(&mut engine, Time(1_990)), 1);
+    wait(&mut engine, Time(2_000));
+    assert_eq!(engine.next_due(), Some(Time(2_490)));
+    assert_eq!(served(&mut engine, Time(2_490)), 1);
+}
+
 /// Very many queues are woken in about as many steps.
 #[test]
 fn each_queue_is_woken_once_however_many_there_are() {

@@ -32,10 +32,9 @@ pub(crate) fn explain<S: Store + 'static>(
 ) -> Result<ExplainView, Fault> {
     let permissions = hub.permissions(peer);
     let (job, reasons) = {
-        let engine = hub.engine.borrow();
-        let core = engine.core();
-        let job = core.state.job(id).filter(|job| permissions.reads(&job.spec)).cloned();
-        job.zip(core.explain(id, now)).ok_or_else(|| not_found(id))?
+        let mut engine = hub.engine.borrow_mut();
+        let job = engine.core().state.job(id).filter(|job| permissions.reads(&job.spec)).cloned();
+        job.zip(engine.explain(id, now)).ok_or_else(|| not_found(id))?
     };
     let mut words = words(hub, &job, &reasons, now);
     // Before it is anybody's turn, the workers must be able to begin.
@@ -77,9 +76,10 @@ fn as_shown(why: &Reason, clock: &Clock) -> Reason {
         Reason::NotDue { due: at, .. } | Reason::ExpiresFirst { at } | Reason::Ended { at, .. } => {
             *at = clock.shown(*at);
         }
-        Reason::Limited { by: Limit::Rate { until, .. } | Limit::Circuit { until, .. }, .. } => {
-            *until = clock.shown(*until)
-        }
+        Reason::Limited {
+            by: Limit::Rate { until, .. } | Limit::PerKeyRate { until, .. } | Limit::Circuit { until, .. },
+            ..
+        } => *until = clock.shown(*until),
         Reason::Leased { since, until, .. } => {
             (*since, *until) = (clock.shown(*since), clock.shown(*until));
         }
@@ -159,6 +159,12 @@ fn reason(why: &Reason, now: Time) -> String {
         Reason::Limited { queue, by: Limit::Rate { rate, until } } => {
             format!(
                 "the rate of queue `{queue}` is used up until {}: {rate} (queues.{queue}.rate)",
+                show_point(*until)
+            )
+        }
+        Reason::Limited { queue, by: Limit::PerKeyRate { rate, until } } => {
+            format!(
+                "the rate of its key is used up until {}: {rate} (queues.{queue}.per_key_rate)",
                 show_point(*until)
             )
         }

@@ -88,7 +88,9 @@ fn circuit(core: &Core, name: &QueueName, clock: &Clock, now: Time) -> Option<Ci
     let circuit = queue.circuit();
     let probe = settings.reached(&core.state, queue, now).find_map(|limit| match limit {
         Limit::Circuit { probe, .. } => probe,
-        Limit::Concurrency { .. } | Limit::PerKey { .. } | Limit::Rate { .. } => None,
+        Limit::Concurrency { .. } | Limit::PerKey { .. } | Limit::Rate { .. } | Limit::PerKeyRate { .. } => {
+            None
+        }
     });
     (circuit.failed > 0).then(|| CircuitView {
         failed: circuit.failed.into(),

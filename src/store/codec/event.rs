@@ -1,6 +1,7 @@
 //! An event on disk: the number of its kind, and its fields.
 
 use super::job::{from_moment, moment};
+use super::keys::{put_served, read_served};
 use super::options::{put_spec, read_spec};
 use super::overrides::{put_overrides, read_overrides};
 use super::requests::{put_done, read_done};
@@ -54,6 +55,8 @@ const POSTPONED: u8 = 22;
 const REQUEST_DONE: u8 = 23;
 const REQUESTS_FORGOTTEN: u8 = 31;
 const NOT_TAKEN: u8 = 32;
+const KEYS_SERVED: u8 = 33;
+const KEYS_FORGOTTEN: u8 = 34;
 const DEFERRED_WITH_EXIT: u8 = 28;
 const MOVED: u8 = 29;
 const BODY_REPLACED: u8 = 30;
@@ -278,6 +281,11 @@ fn put_row_event(event: &RowEvent, out: &mut Vec<u8>) {
         RowEvent::CircuitChanged { queue, circuit } => {
             put((CIRCUIT_CHANGED, queue.as_str(), circuit_v1(*circuit)), out);
         }
+        RowEvent::KeysServed { queue, page, rate, keys } => {
+            put((KEYS_SERVED, queue.as_str(), page), out);
+            put_served(*rate, keys, out);
+        }
+        RowEvent::KeysForgotten { queue, page } => put((KEYS_FORGOTTEN, queue.as_str(), page), out),
         RowEvent::QueueForgotten { queue } => put((QUEUE_FORGOTTEN, queue.as_str()), out),
         RowEvent::Schedule { name, change } => {
             put(SCHEDULE, out);
@@ -403,6 +411,15 @@ fn read_row_event(kind: u8, reader: &mut Reader<'_>) -> Result<RowEvent, DecodeE
         CIRCUIT_CHANGED => {
             let (queue, circuit): (&str, CircuitV1) = reader.take()?;
             RowEvent::CircuitChanged { queue: QueueName::new(queue)?, circuit: circuit_of(circuit) }
+        }
+        KEYS_SERVED => {
+            let (queue, page): (&str, u64) = reader.take()?;
+            let (rate, keys) = read_served(reader)?;
+            RowEvent::KeysServed { queue: QueueName::new(queue)?, page, rate, keys }
+        }
+        KEYS_FORGOTTEN => {
+            let (queue, page): (&str, u64) = reader.take()?;
+            RowEvent::KeysForgotten { queue: QueueName::new(queue)?, page }
         }
         QUEUE_FORGOTTEN => RowEvent::QueueForgotten { queue: QueueName::new(reader.take()?)? },
         OVERRIDES_SET => {

@@ -10,6 +10,7 @@ mod envelope;
 mod event;
 mod fields;
 mod job;
+mod keys;
 mod meta;
 mod old;
 mod options;

@@ -27,6 +27,7 @@ const FULL: u8 = 15;
 const BACKLOG_BYTES: u8 = 16;
 const WEIGHT: u8 = 17;
 const KEEP_DEAD_MAX: u8 = 18;
+const PER_KEY_RATE: u8 = 19;
 const CIRCUIT_FAILURES: u8 = 30;
 const CIRCUIT_PROBE: u8 = 31;
 
@@ -55,7 +56,7 @@ enum FullV1 {
 
 /// How many in which time, and how many of them at once.
 #[derive(Encode, BorrowDecode)]
-struct RateV1(u32, DurationV1, u32);
+pub(super) struct RateV1(u32, DurationV1, u32);
 
 impl From<Keep> for KeepV1 {
     fn from(keep: Keep) -> KeepV1 {
@@ -162,6 +163,7 @@ pub(super) fn put_overrides(overrides: &Overrides, out: &mut Vec<u8>) {
                 Setting::PerKey(most) => fields.put(PER_KEY, (by, at, most)),
                 Setting::CircuitFailures(most) => fields.put(CIRCUIT_FAILURES, (by, at, most)),
                 Setting::CircuitProbe(time) => fields.put(CIRCUIT_PROBE, (by, at, DurationV1::from(time))),
+                Setting::PerKeyRate(rate) => fields.put(PER_KEY_RATE, (by, at, rate.map(RateV1::from))),
                 Setting::Rate(rate) => fields.put(RATE, (by, at, rate.map(RateV1::from))),
             }
         }
@@ -203,6 +205,10 @@ fn read_setting(field: &Field<'_>) -> Result<(u32, u64, Setting), DecodeError> {
         PER_KEY => value(field, |most| Ok(Setting::PerKey(most)))?,
         RATE => {
             value(field, |rate: Option<RateV1>| Ok(Setting::Rate(rate.map(Rate::try_from).transpose()?)))?
+        }
+        PER_KEY_RATE => {
+            let rate = |rate: Option<RateV1>| Ok(Setting::PerKeyRate(rate.map(Rate::try_from).transpose()?));
+            value(field, rate)?
         }
         _ => return Err(field.unknown("the settings of a queue")),
     })

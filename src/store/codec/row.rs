@@ -3,13 +3,14 @@
 
 use super::fields::{put_fields, read_fields};
 use super::job::{from_moment, moment};
+use super::keys::{put_page_key, put_served, read_page_key, read_served};
 use super::overrides::{put_overrides, read_overrides};
 use super::requests::{put_page, read_page, read_page_no};
 use super::schedule::{put_schedule, read_name, read_schedule};
 use super::{DecodeError, Reader, put};
 use crate::core::{
-    Attempt, Circuit, JobId, LeaseId, OpenCircuit, Overrides, QueueName, QueueRow, RateUsed, RequestsRow,
-    Row, RowKey, ScheduleRow, Time, Totals,
+    Attempt, Circuit, JobId, KeysRow, LeaseId, OpenCircuit, Overrides, QueueName, QueueRow, RateUsed,
+    RequestsRow, Row, RowKey, ScheduleRow, Time, Totals,
 };
 use crate::store::CommitNo;
 use std::borrow::Cow;
@@ -28,6 +29,12 @@ const SCHEDULE: u8 = 1;
 
 /// The same of pages of submits.
 const REQUESTS: u8 = 1;
+
+/// The same of pages of keys that were served.
+const KEYS: u8 = 1;
+
+/// What the key of such a page begins with; its number follows, eight bytes, big-endian, and the name of the queue.
+const KEYS_KEY: u8 = b'%';
 
 /// What the key of a page of submits begins with; its number follows, eight bytes, big-endian.
 const REQUESTS_KEY: u8 = b'#';
@@ -70,6 +77,7 @@ pub(crate) fn row_key(key: &RowKey) -> Cow<'_, [u8]> {
     match key {
         RowKey::Queue(name) => name.as_str().as_bytes().into(),
         RowKey::Requests(page) => [&[REQUESTS_KEY][..], &page.to_be_bytes()].concat().into(),
+        RowKey::Keys(queue, page) => put_page_key(KEYS_KEY, queue, *page).into(),
         RowKey::Schedule(name) => [&[SCHEDULE_KEY], name.as_str().as_bytes()].concat().into(),
     }
 }
@@ -106,6 +114,12 @@ impl StampedRow {
                 put_page(&row.done, &mut out);
                 out
             }
+            Row::Keys(row) => {
+                let mut out = vec![KEYS];
+                put(self.commit.0, &mut out);
+                put_served(row.rate, &row.keys, &mut out);
+                out
+            }
             Row::Schedule(row) => {
                 let mut out = vec![SCHEDULE];
                 put(self.commit.0, &mut out);
@@ -121,6 +135,14 @@ impl StampedRow {
             let (commit, done) = (CommitNo(reader.take()?), read_page(&mut reader)?);
             reader.end()?;
             let row = Row::Requests(RequestsRow { page: read_page_no(number)?, done });
+            return Ok(StampedRow { commit, row });
+        }
+        if let Some((&KEYS_KEY, key)) = key.split_first() {
+            let mut reader = Reader::of("a row of keys", KEYS, bytes)?;
+            let (commit, (queue, page)) = (CommitNo(reader.take()?), read_page_key(key)?);
+            let (rate, keys) = read_served(&mut reader)?;
+            reader.end()?;
+            let row = Row::Keys(KeysRow { queue, page, rate, keys: keys.into() });
             return Ok(StampedRow { commit, row });
         }
         let name = std::str::from_utf8(key).map_err(|_| DecodeError::Value("a row's name"))?;

@@ -9,6 +9,7 @@ use crate::store::{Commit, CommitNo};
 use bytes::Bytes;
 use proptest::prelude::*;
 use std::sync::Arc;
+use std::time::Duration;
 use values::*;
 
 proptest! {
@@ -42,6 +43,25 @@ proptest! {
             prop_assert!(StampedRow::decode(&key, &bytes[..len]).is_err());
         }
         prop_assert!(StampedRow::decode(&key[..8], &bytes).is_err());
+    }
+}
+
+proptest! {
+    #[test]
+    fn pages_of_keys_read_as_they_were_written(keys in prop::collection::vec(served_key(), 0..5), page: u64, commit: u64) {
+        let (queue, rate) = (QueueName::new("q/1").unwrap(), Rate::new(30, Duration::from_secs(60), Some(5)));
+        for rate in [None, rate] {
+            let row = Row::Keys(KeysRow { queue: queue.clone(), page, rate, keys: Arc::new(keys.clone()) });
+            let row = StampedRow { commit: CommitNo(commit), row };
+            let (row_of, bytes) = (row.row.key(), row.encode());
+            let key = row_key(&row_of);
+            prop_assert_eq!(&key[..], [&b"%"[..], &page.to_be_bytes(), b"q/1"].concat());
+            prop_assert_eq!(StampedRow::decode(&key, &bytes).unwrap(), row);
+            for len in 0..bytes.len() {
+                prop_assert!(StampedRow::decode(&key, &bytes[..len]).is_err());
+            }
+            prop_assert!((0..10).all(|len| StampedRow::decode(&key[..len], &bytes).is_err()));
+        }
     }
 }
 

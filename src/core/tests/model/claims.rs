@@ -59,6 +59,9 @@ impl Model {
             }
             row.rate_used = rate.use_up(row.rate_used, now, 1);
         }
+        if let Some((rate, key)) = settings.per_key_rate.zip(self.jobs[at].1.spec.key) {
+            self.serve_key(name, key, rate);
+        }
         let until = Time(self.now + millis(claim.lease.unwrap_or(settings.lease)));
         self.row(name).totals.claimed += 1;
         let (id, now, job) = (self.jobs[at].0, self.now, &mut self.jobs[at].1);

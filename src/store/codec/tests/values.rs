@@ -89,6 +89,11 @@ pub(super) fn done_request() -> impl Strategy<Value = DoneRequest> {
     })
 }
 
+pub(super) fn served_key() -> impl Strategy<Value = ServedKey> {
+    (any::<[u8; 16]>(), any::<u64>())
+        .prop_map(|(key, used)| ServedKey { key: Key::new(key), used: RateUsed(used) })
+}
+
 pub(super) fn event() -> impl Strategy<Value = Event> {
     let range = (1u64..1 << 40, 1u64..9).prop_map(|(first, len)| IdRange::new(JobId(first), len));
     let one = (1u64..1 << 40).prop_map(|id| IdRange::from(JobId(id)));
@@ -101,6 +106,11 @@ pub(super) fn event() -> impl Strategy<Value = Event> {
         (any::<u64>(), done_request())
             .prop_map(|(page, done)| Event::Row(RowEvent::RequestDone { page, done: done.into() })),
         any::<u64>().prop_map(|page| Event::Row(RowEvent::RequestsForgotten { page })),
+        (queue(), any::<u64>(), prop::collection::vec(served_key(), 0..4)).prop_map(|(queue, page, keys)| {
+            let rate = (page % 2 == 0).then(|| Rate::new(7, Duration::from_secs(1), Some(3)).unwrap());
+            Event::Row(RowEvent::KeysServed { queue, page, rate, keys })
+        }),
+        (queue(), any::<u64>()).prop_map(|(queue, page)| Event::Row(RowEvent::KeysForgotten { queue, page })),
         (ids(), time()).prop_map(|(jobs, due)| Event::Postponed { jobs, due }),
         (range, spec(), time(), due(), expiry())
             .prop_map(|(jobs, spec, at, due, expiry)| { Event::Submitted { jobs, spec, at, due, expiry } }),

@@ -1,15 +1,46 @@
 //! The jobs of a queue that have a key. Those of one key go in the order of priority and arrival, however often one of them
 //! comes back: they are a lane of their own. How many of a key are leased is counted here as well, so that a claim finds
 //! the lanes that may give without looking at those that may not, be they ten or a hundred thousand. It knows ids, keys
-//! and times; how many of a key may be leased it is told.
+//! and times; how many of a key may be leased, and how fast, it is told.
+//!
+//! `paced` is what is done where keys have a rate; both use `heads`, which knows neither.
+
+mod heads;
+mod paced;
 
 use super::ids::{IdRange, JobId};
 use super::job::{Key, Priority};
+use super::rate::Rate;
 use super::ready::Line;
-use super::settings::Retries;
+use super::settings::{QueueSettings, Retries};
 use super::sorted::Sorted;
 use super::time::Time;
+use heads::{Head, Heads};
+use paced::Paced;
 use std::collections::{BTreeMap, HashMap};
+
+/// What the settings of a queue say of its keys.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct KeyRules {
+    /// The most jobs with the same key that may be leased at a time.
+    pub per_key: Option<u32>,
+    /// How fast those of one key may be leased.
+    pub rate: Option<Rate>,
+}
+
+impl KeyRules {
+    /// Whether it is remembered of a key that it was served.
+    pub(super) fn remember(self) -> bool {
+        self.rate.is_some()
+    }
+}
+
+impl QueueSettings {
+    /// What they say of keys.
+    pub fn key_rules(&self) -> KeyRules {
+        KeyRules { per_key: self.per_key, rate: self.per_key_rate }
+    }
+}
 
 /// The lanes of a queue.
 #[derive(Clone, Debug, Default)]
@@ -19,8 +50,11 @@ pub(super) struct Lanes {
     len: u64,
     /// How many jobs of a key are leased, of those keys that have any.
     leased: HashMap<Key, u64>,
-    /// The first ready job of each key, by how many of the key are leased. No empty ones.
+    /// The first ready job of each key, by how many of the key are leased. No empty ones. Those whose rate is used up are
+    /// not here.
     heads: BTreeMap<u64, Heads>,
+    /// What is remembered of keys that were served; `None` where nothing is and no rate is in force.
+    paced: Option<Box<Paced>>,
 }
 
 /// Ready jobs that are neighbours.
@@ -31,34 +65,21 @@ struct Stretch {
     tried: Time,
 }
 
-/// The first ready jobs of keys that have the same number of leased ones.
-#[derive(Clone, Debug, Default)]
-struct Heads {
-    fresh: Sorted<(Priority, JobId), Key>,
-    /// Those that have come back.
-    back: Sorted<(Priority, Time, JobId), Key>,
-    /// The same by id.
-    back_by_id: Sorted<(Priority, JobId), Key>,
-}
-
-/// The first ready job of a key.
+/// Where the first ready job of a key is found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Head {
-    priority: Priority,
-    id: JobId,
-    tried: Time,
-}
-
-impl Head {
-    fn has_come_back(self) -> bool {
-        self.tried != Time::NEVER
-    }
+enum Place {
+    /// Nowhere: the key has none.
+    None,
+    /// Among those that may go if so many of its key may be leased.
+    Open(u64, Head),
+    /// Among those whose rate is used up.
+    Closed(paced::Closed),
 }
 
 impl Lanes {
     /// Whether nothing is known of any key.
     pub(super) fn is_empty(&self) -> bool {
-        self.len == 0 && self.leased.is_empty()
+        self.len == 0 && self.leased.is_empty() && self.remembers_none()
     }
 
     /// Whether there are ready jobs.
@@ -135,36 +156,44 @@ impl Lanes {
         });
     }
 
-    /// Changes what is known of a key, and then its place among the heads.
+    /// Changes what is known of a key, and then its place.
     fn change(&mut self, key: Key, change: impl FnOnce(&mut Lanes)) {
-        let before = (self.leased_of(key), self.head(key));
+        let before = self.place(key);
         change(self);
-        let after = (self.leased_of(key), self.head(key));
-        if before == after {
-            return;
+        let after = self.place(key);
+        if before != after {
+            self.leave(key, before);
+            self.enter(key, after);
         }
-        if let (leased, Some(head)) = before {
-            let heads = self.heads.get_mut(&leased).expect("each key with ready jobs has a head");
-            match head.has_come_back() {
-                true => {
-                    heads.back_by_id.remove((head.priority, head.id));
-                    heads.back.remove((head.priority, head.tried, head.id))
-                }
-                false => heads.fresh.remove((head.priority, head.id)),
-            };
-            if heads.fresh.len() + heads.back.len() == 0 {
-                self.heads.remove(&leased);
-            }
+    }
+
+    fn place(&self, key: Key) -> Place {
+        let Some(head) = self.head(key) else { return Place::None };
+        match self.paced.as_ref().and_then(|paced| paced.closed(key)) {
+            Some(closed) => Place::Closed(closed),
+            None => Place::Open(self.leased_of(key), head),
         }
-        if let (leased, Some(head)) = after {
-            let heads = self.heads.entry(leased).or_default();
-            match head.has_come_back() {
-                true => {
-                    heads.back_by_id.insert((head.priority, head.id), key);
-                    heads.back.insert((head.priority, head.tried, head.id), key);
+    }
+
+    fn leave(&mut self, key: Key, place: Place) {
+        match place {
+            Place::None => {}
+            Place::Open(leased, head) => {
+                let heads = self.heads.get_mut(&leased).expect("each key with ready jobs has a head");
+                heads.remove(head);
+                if heads.is_empty() {
+                    self.heads.remove(&leased);
                 }
-                false => heads.fresh.insert((head.priority, head.id), key),
             }
+            Place::Closed(closed) => self.paced.iter_mut().for_each(|paced| paced.open(key, closed)),
+        }
+    }
+
+    fn enter(&mut self, key: Key, place: Place) {
+        match place {
+            Place::None => {}
+            Place::Open(leased, head) => self.heads.entry(leased).or_default().insert(head, key),
+            Place::Closed(closed) => self.paced.iter_mut().for_each(|paced| paced.close(key, closed)),
         }
     }
 
@@ -180,12 +209,7 @@ impl Lanes {
 
     /// The first priority of which a job may go.
     pub(super) fn first_priority(&self, per_key: Option<u32>) -> Option<Priority> {
-        let of = |heads: &Heads| {
-            let fresh = heads.fresh.first().map(|((priority, _), _)| priority);
-            let back = heads.back.first().map(|((priority, ..), _)| priority);
-            fresh.into_iter().chain(back).min()
-        };
-        self.open(per_key).filter_map(of).min()
+        self.open(per_key).filter_map(Heads::first_priority).min()
     }
 
     /// The first fresh job of a priority that may go.
@@ -285,19 +309,10 @@ impl Lanes {
         let ready = self.ready.iter();
         let ready =
             ready.map(|((key, priority, first), it)| (key, priority, IdRange::new(first, it.len), it.tried));
-        let heads = self.heads.iter().flat_map(|(leased, heads)| {
-            let fresh = heads.fresh.iter().map(|((priority, id), key)| (*leased, *key, priority, id));
-            let back = heads.back.iter().map(|((priority, _, id), key)| (*leased, *key, priority, id));
-            fresh.chain(back)
-        });
+        let heads = self
+            .heads
+            .iter()
+            .flat_map(|(leased, heads)| heads.iter().map(|(key, priority, id)| (*leased, key, priority, id)));
         (ready, &self.leased, heads)
-    }
-}
-
-impl Heads {
-    /// Those of a priority that have come back, whoever was tried longest ago first.
-    fn back_of(&self, priority: Priority) -> impl Iterator<Item = (Time, JobId)> {
-        let all = self.back.from((priority, Time(0), JobId(0)));
-        all.take_while(move |((found, ..), _)| *found == priority).map(|((_, tried, id), _)| (tried, id))
     }
 }
