@@ -6,10 +6,14 @@ use musher::protocol::{Claim, JobOptions, Settle, SubmitGroup, Verdict};
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex};
 
-const KEYS: u32 = 200;
-const EACH: u32 = 6;
-const WORKERS: usize = 12;
+const KEYS: u32 = 10_000;
+const EACH: u32 = 4;
+const WORKERS: usize = 64;
+/// The most jobs that a worker has at a time.
+const AT_ONCE: u32 = 20;
 const KILLS: u32 = 6;
+/// How many jobs one submit has.
+const SUBMITTED: u32 = 1_000;
 
 /// What workers have seen.
 #[derive(Default)]
@@ -47,11 +51,13 @@ fn options(key: &str) -> JobOptions {
 
 async fn submit_all(daemon: &Daemon) {
     for nth in 0..EACH {
-        let groups = (0..KEYS).map(|key| {
-            let bodies = vec![format!("{key} {nth}").into()];
-            SubmitGroup { options: options(&format!("customer {key}")), bodies }
-        });
-        daemon.client.submit(groups.collect()).await.unwrap();
+        for first in (0..KEYS).step_by(SUBMITTED as usize) {
+            let groups = (first..first + SUBMITTED).map(|key| {
+                let bodies = vec![format!("{key} {nth}").into()];
+                SubmitGroup { options: options(&format!("customer {key}")), bodies }
+            });
+            daemon.client.submit(groups.collect()).await.unwrap();
+        }
     }
 }
 
@@ -59,7 +65,7 @@ async fn submit_all(daemon: &Daemon) {
 async fn work(client: Client, seen: Arc<Mutex<Seen>>) {
     loop {
         let queues = vec!["q".into()];
-        let claim = Claim { queues, max: 3, wait_ms: 60_000, bound: true, ..Claim::default() };
+        let claim = Claim { queues, max: AT_ONCE, wait_ms: 60_000, bound: true, ..Claim::default() };
         let Ok(jobs) = client.claim(claim).await else { return };
         let mut numbers = Vec::new();
         for job in &jobs {
@@ -116,6 +122,10 @@ fn each_key_runs_one_at_a_time_and_in_order_whatever_dies() {
             (0, 0, 0, 0),
             "no key is left behind"
         );
+        let seen = seen.lock().unwrap();
+        let all = seen.next.values().filter(|(_, next)| *next == EACH).count();
+        assert_eq!((seen.next.len(), all), (KEYS as usize, KEYS as usize), "each key has run to its end");
+        drop(seen);
         daemon.stop().await;
     });
 }

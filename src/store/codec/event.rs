@@ -1,7 +1,7 @@
 //! An event on disk: the number of its kind, and its fields.
 
 use super::job::{from_moment, moment};
-use super::keys::{put_served, read_served};
+use super::keys::{put_served, read_page, read_served};
 use super::options::{put_spec, read_spec};
 use super::overrides::{put_overrides, read_overrides};
 use super::requests::{put_done, read_done};
@@ -413,13 +413,12 @@ fn read_row_event(kind: u8, reader: &mut Reader<'_>) -> Result<RowEvent, DecodeE
             RowEvent::CircuitChanged { queue: QueueName::new(queue)?, circuit: circuit_of(circuit) }
         }
         KEYS_SERVED => {
-            let (queue, page): (&str, u64) = reader.take()?;
-            let (rate, keys) = read_served(reader)?;
-            RowEvent::KeysServed { queue: QueueName::new(queue)?, page, rate, keys }
+            let ((queue, page), (rate, keys)) = (read_page(reader)?, read_served(reader)?);
+            RowEvent::KeysServed { queue, page, rate, keys }
         }
         KEYS_FORGOTTEN => {
-            let (queue, page): (&str, u64) = reader.take()?;
-            RowEvent::KeysForgotten { queue: QueueName::new(queue)?, page }
+            let (queue, page) = read_page(reader)?;
+            RowEvent::KeysForgotten { queue, page }
         }
         QUEUE_FORGOTTEN => RowEvent::QueueForgotten { queue: QueueName::new(reader.take()?)? },
         OVERRIDES_SET => {

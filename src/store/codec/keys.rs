@@ -22,6 +22,12 @@ pub(super) fn read_served(reader: &mut Reader<'_>) -> Result<(Option<Rate>, Vec<
     Ok((rate, (0..count).map(|_| served(reader)).collect::<Result<_, DecodeError>>()?))
 }
 
+/// A queue, and the number of a page of its keys.
+pub(super) fn read_page(reader: &mut Reader<'_>) -> Result<(QueueName, PageNo), DecodeError> {
+    let (queue, page): (&str, u64) = reader.take()?;
+    Ok((QueueName::new(queue)?, page))
+}
+
 /// The key of a page's row, behind the byte that says what it is of: its number, and its queue.
 pub(super) fn put_page_key(first: u8, queue: &QueueName, page: PageNo) -> Vec<u8> {
     [&[first][..], &page.to_be_bytes(), queue.as_str().as_bytes()].concat()
