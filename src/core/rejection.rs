@@ -234,11 +234,13 @@ pub enum EditRejection {
         /// Who holds it.
         by: JobId,
     },
-    /// There is no room for it where it is to go.
-    #[error("cannot move job {id}: {why}")]
+    /// There is no room for it where it is to go, or for its longer body.
+    #[error("cannot {verb} job {id}: {why}")]
     NoRoom {
         /// The job.
         id: JobId,
+        /// What was asked.
+        verb: &'static str,
         /// Why.
         why: Box<Rejection>,
     },

@@ -19,7 +19,8 @@ impl<R: Recorder> Decision<'_, R> {
         let edited = ids.iter().map(|id| {
             if let Some(event) = self.edited(edit, *id, only)? {
                 if let Edit::Move(to) = edit {
-                    let no_room = |why| EditRejection::NoRoom { id: *id, why: Box::new(why) };
+                    let no_room =
+                        |why| EditRejection::NoRoom { id: *id, verb: edit.name(), why: Box::new(why) };
                     self.make_room_to_move(*id, to).map_err(no_room)?;
                 }
                 self.emit(event);
@@ -65,7 +66,12 @@ impl<R: Recorder> Decision<'_, R> {
                 self.may_hold_unique(edit, (id, job), to, holds)?;
                 Event::Moved { jobs, to: to.clone(), at: self.moment.now.whole_second() }
             }
-            Edit::ReplaceBody(_) => Event::BodyReplaced { job: id.into() },
+            Edit::ReplaceBody(size) => {
+                if let Some(why) = self.core.no_room_to_grow(job, *size) {
+                    return Err(EditRejection::NoRoom { id, verb: edit.name(), why: Box::new(why) });
+                }
+                Event::BodyReplaced { job: id.into() }
+            }
             Edit::Prioritize(priority) if *priority == job.spec.priority => return Ok(None),
             Edit::Prioritize(priority) => Event::Prioritized { jobs, priority: *priority },
         }))

@@ -6,7 +6,7 @@ use crate::core::change::Recorder;
 use crate::core::command::Group;
 use crate::core::event::{Event, RowEvent};
 use crate::core::ids::{IdRange, Ids, JobId};
-use crate::core::job::{QueueName, Size};
+use crate::core::job::{Job, QueueName, Size};
 use crate::core::rejection::{Bound, Rejection};
 use crate::core::settings::Full;
 use std::collections::{BTreeMap, HashSet};
@@ -133,6 +133,19 @@ impl Core {
         let exceeded = self.exceeded(name, load, Load::default());
         let own = exceeded.into_iter().find(|it| matches!(it.bound, Bound::Jobs | Bound::Bytes));
         own.map(|it| it.refusal(name, true))
+    }
+
+    /// Why a job's body may not be one of this size, if so: it is longer, and the job waits where bytes are bounded.
+    pub(super) fn no_room_to_grow(&self, job: &Job, size: Size) -> Option<Rejection> {
+        let name = &job.spec.queue;
+        let growth = size.bytes().checked_sub(job.size().bytes()).filter(|more| *more > 0)?;
+        if !job.kind().waits() || !self.counts_bytes_of(name) {
+            return None;
+        }
+        let load = Load { jobs: 0, bytes: growth };
+        let exceeded = self.exceeded(name, load, load);
+        let near = exceeded.into_iter().find(|it| matches!(it.bound, Bound::Bytes | Bound::TotalBytes));
+        near.map(|it| it.refusal(name, it.more <= it.limit))
     }
 
     /// Whether so much more fits into a queue, whatever else there is to say of it.

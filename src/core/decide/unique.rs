@@ -64,6 +64,14 @@ impl<R: Recorder> Decision<'_, R> {
                     return Err(Rejection::NotUniqueAmongThem { queue: queue.clone() });
                 }
             }
+            if group.on_conflict == OnConflict::Replace
+                && let Some(job) = holder.and_then(|id| self.state().job(id))
+                && self.sight.sees(&job.spec)
+                && self.may_replace(job, group)
+                && let Some(rejection) = self.core.no_room_to_grow(job, group.size)
+            {
+                return Err(rejection);
+            }
             if holder.is_none() && is_first {
                 new.push(Group { count: 1, ..group.clone() });
             }

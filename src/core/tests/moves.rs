@@ -54,7 +54,7 @@ fn a_queue_that_is_full_or_one_too_many_takes_none() {
     let full = QueueSettings { backlog: 1, ..QueueSettings::default() };
     world.core.settings.queues.insert(name("full"), full);
     world.submit(vec![group("a", 3), group("full", 1)]);
-    let rejection = |why| EditRejection::NoRoom { id: JobId(1), why: Box::new(why) };
+    let rejection = |why| EditRejection::NoRoom { id: JobId(1), verb: "move", why: Box::new(why) };
     let is_full =
         Rejection::QueueFull { queue: name("full"), bound: Bound::Jobs, len: 1, limit: 1, fits: true };
     assert_eq!(world.edit(to("full"), &[1]), [Err(rejection(is_full))]);

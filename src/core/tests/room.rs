@@ -180,3 +180,32 @@ fn jobs_without_a_size_do_not_go_for_bytes() {
     world.submit(vec![group("q", 1)]);
     assert_eq!((world.core.state.waiting(), world.core.state.contains(JobId(1))), (1_002, false));
 }
+
+/// By hand, or by a job with the same unique key.
+#[test]
+fn a_body_that_is_replaced_takes_no_more_room_than_there_is() {
+    let mut world = World::new();
+    world.settings().backlog_bytes = 10;
+    let key = Some(Key::new([7; 16]));
+    let with = |size, on_conflict| {
+        let spec = (*group("q", 1).spec).clone().with_unique(key).into();
+        Group { spec, size: Size::of(size), on_conflict, ..group("q", 1) }
+    };
+    let first = [with(4, OnConflict::Replace), Group { size: Size::of(4), ..group("q", 1) }];
+    world.run(Command::Submit { groups: first.into_iter().collect() }).unwrap();
+    let body = |size| Edit::ReplaceBody(Size::of(size));
+    let refused =
+        |len| Rejection::QueueFull { queue: name("q"), bound: Bound::Bytes, len, limit: 10, fits: true };
+    let why = Box::new(refused(8));
+    assert_eq!(world.edit(body(7), &[2]), [Err(EditRejection::NoRoom { id: JobId(2), verb: "edit", why })]);
+    assert_eq!(world.edit(body(6), &[2]), [Ok(())]);
+    let replace = |size| Command::Submit { groups: [with(size, OnConflict::Replace)].into_iter().collect() };
+    assert_eq!(world.run(replace(5)), Err(refused(10)));
+    assert_eq!(world.run(replace(3)), Ok(Outcome::Received([Receipt::Replaced(JobId(1))].into())));
+    assert_eq!(world.edit(body(7), &[2]), [Ok(())], "the other one takes less now");
+    // What runs does not wait, and so takes none.
+    let leases = world.claim("q", 2);
+    world.edit(Edit::Bury, &[2]);
+    assert_eq!(world.edit(body(1 << 20), &[2]), [Ok(())]);
+    assert_eq!(leases.len(), 2);
+}

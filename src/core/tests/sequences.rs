@@ -148,7 +148,7 @@ fn command() -> impl Strategy<Value = Command> {
     let edit = prop_oneof![
         5 => prop::sample::select(plain),
         2 => queue().prop_map(Edit::Move),
-        1 => Just(Edit::ReplaceBody(Size::default())),
+        1 => prop::sample::select(vec![0, 3, 30]).prop_map(|size| Edit::ReplaceBody(Size::of(size))),
         1 => (0..3u32).prop_map(|priority| Edit::Prioritize(Priority(priority))),
     ];
     let edit = (edit, prop::collection::vec((0..60u64).prop_map(JobId), 0..8));

@@ -38,6 +38,12 @@ impl Model {
                 results.push(moved);
                 continue;
             }
+            if let Edit::ReplaceBody(size) = edit
+                && let Some(why) = self.grows_too_much(at, *size)
+            {
+                results.push(Err(EditRejection::NoRoom { id: *id, verb: edit.name(), why: Box::new(why) }));
+                continue;
+            }
             // Another size is a change that is seen, like those that the job itself goes through.
             let is_same = matches!(edit, Edit::ReplaceBody(size) if self.jobs[at].1.size == *size);
             self.edit_one(edit, at);
@@ -75,7 +81,7 @@ impl Model {
         let exceeded = self.exceeded(to, (1, job.size.bytes()), (0, 0)).into_iter();
         let mut exceeded =
             exceeded.filter(|(bound, ..)| waits(job) && matches!(bound, Bound::Jobs | Bound::Bytes));
-        let no_room = |why| EditRejection::NoRoom { id, why: Box::new(why) };
+        let no_room = |why| EditRejection::NoRoom { id, verb: "move", why: Box::new(why) };
         if let Some((bound, len, _, _, limit)) = exceeded.next() {
             return Err(no_room(Rejection::QueueFull { queue: to.clone(), bound, len, limit, fits: true }));
         }
@@ -117,6 +123,20 @@ impl Model {
             Edit::ReplaceBody(size) => self.count_another(at, *size),
             Edit::Move(_) => unreachable!("it is done before"),
         }
+    }
+
+    /// Why a job may not get a body of this size.
+    pub(super) fn grows_too_much(&self, at: usize, size: Size) -> Option<Rejection> {
+        let (job, queue) = (&self.jobs[at].1, &self.jobs[at].1.spec.queue);
+        let counted = self.settings.total_backlog_bytes > 0 || self.settings_of(at).backlog_bytes > 0;
+        if !counted || !waits(job) || size.bytes() <= job.size.bytes() {
+            return None;
+        }
+        let more = (0, size.bytes() - job.size.bytes());
+        let exceeded = self.exceeded(queue, more, more).into_iter();
+        let mut exceeded = exceeded.filter(|(bound, ..)| matches!(bound, Bound::Bytes | Bound::TotalBytes));
+        let (bound, len, _, more, limit) = exceeded.next()?;
+        Some(Rejection::QueueFull { queue: queue.clone(), bound, len, limit, fits: more <= limit })
     }
 
     /// A job has another body: its size counts where sizes do, or did when it came.

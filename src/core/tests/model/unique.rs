@@ -52,6 +52,12 @@ impl Model {
                     None => {}
                 }
             }
+            if group.on_conflict == OnConflict::Replace
+                && let Some(at) = holder.filter(|at| self.jobs[*at].1.attempt == Attempt(0))
+                && let Some(rejection) = self.grows_too_much(at, group.size)
+            {
+                return Err(rejection);
+            }
             new.push((*group, u64::from(holder.is_none() && !again)));
             seen.push((queue, key));
         }
