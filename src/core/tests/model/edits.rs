@@ -45,8 +45,9 @@ impl Model {
                 continue;
             }
             // Another size is a change that is seen, like those that the job itself goes through.
-            let is_same = matches!(edit, Edit::ReplaceBody(size) if self.jobs[at].1.size == *size);
+            let size = self.jobs[at].1.size;
             self.edit_one(edit, at);
+            let is_same = matches!(edit, Edit::ReplaceBody(_)) && self.jobs[at].1.size == size;
             changed.extend((!is_same).then_some(at));
             results.push(Ok(()));
         }
