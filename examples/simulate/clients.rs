@@ -8,6 +8,7 @@ use crate::exits::{End, exited};
 use crate::limits::limited;
 use crate::once::{self, Repeats};
 use crate::oracle::{Oracle, Sent};
+use crate::places::Change;
 use crate::queues::{named, queue};
 use crate::schedules::nightly;
 use crate::stage::Life;
@@ -60,6 +61,8 @@ pub(crate) enum Asked {
         queue: QueueName,
         nth: u64,
     },
+    /// Changes of place, one a job, if it is one of these.
+    Edit(Vec<(JobId, u64)>),
     /// A schedule was changed: the place of that in its history.
     Schedule {
         name: ScheduleName,
@@ -245,7 +248,14 @@ impl Clients {
             ids.retain(|id| oracle.submitted_to(*id).is_some_and(|queue| !is_bounded(queue)));
         }
         ids.iter().for_each(|id| oracle.edits(&edit, *id));
-        let origin = self.ask(rng, Asked::Other);
+        let change = match &edit {
+            Edit::Move(to) => Some(Change::To(to.clone())),
+            Edit::Prioritize(priority) => Some(Change::Priority(*priority)),
+            _ => None,
+        };
+        let changes = change.into_iter().flat_map(|change| ids.iter().map(move |id| (*id, change.clone())));
+        let changes = changes.map(|(id, change)| (id, oracle.places.sends(id, change))).collect();
+        let origin = self.ask(rng, Asked::Edit(changes));
         // As it may have been seen before.
         let state = (rng.u32(..4) == 0).then(|| StateKind::ALL[rng.usize(..StateKind::ALL.len())]);
         life.engine.edit(origin, edit, ids, Only { state, queue: None }, Sight::ALL, life.now);
@@ -333,6 +343,13 @@ impl Clients {
         match (asked, answer) {
             (Asked::Replace(id, nth), answer) => {
                 oracle.bodies.replaced(id, nth, matches!(answer, Answer::Ok));
+            }
+            (Asked::Edit(changes), answer) => {
+                let results = if let Answer::Edited(results) = answer { results } else { Vec::new() };
+                let mut results = results.into_iter();
+                for (id, nth) in changes {
+                    oracle.places.told(id, nth, results.next().is_some_and(|result| result.is_ok()));
+                }
             }
             (Asked::Reset(place), Answer::Ok) => oracle.circuits.told(place),
             (Asked::Schedule { name, place }, _) => oracle.schedules.told(&name, place),

@@ -15,10 +15,12 @@ mod limits;
 mod once;
 mod oracle;
 mod overrides;
+mod places;
 mod queues;
 mod schedules;
 mod shadow;
 mod stage;
+mod weights;
 mod world;
 
 use clap::{Parser, ValueEnum};

@@ -8,7 +8,9 @@ use crate::exits::End;
 use crate::kept::Kept;
 use crate::limits::{Given, limited};
 use crate::overrides::SetAtRunTime;
+use crate::places::Places;
 use crate::schedules::Schedules;
+use crate::weights::Shares;
 use bytes::Bytes;
 use musher::core::{
     Attempt, Edit, IdRange, JobId, Key, LeaseId, Priority, QueueName, Receipt, State, StateKind, Time,
@@ -103,6 +105,8 @@ pub(crate) struct Oracle {
     pub(crate) schedules: Schedules,
     pub(crate) circuits: Circuits,
     pub(crate) kept: Kept,
+    pub(crate) places: Places,
+    pub(crate) shares: Shares,
 }
 
 impl Oracle {
@@ -278,8 +282,9 @@ impl Oracle {
         let Sent { queue, key, priority, at_once, envelope: sent, .. } =
             &self.batches[known.batch].jobs[known.index];
         assert_eq!((grant.spec.key, envelope), (*key, sent), "job {id} is not as it was sent");
-        let is_there = (&grant.spec.queue, grant.spec.priority) == (queue, *priority);
-        assert!(is_there || known.edited, "job {id} is in another place than it was sent to");
+        if grant.spec.unique.is_none() {
+            self.places.seen(id, (queue, *priority), (&grant.spec.queue, grant.spec.priority));
+        }
         assert!(!known.done, "job {id} was told done, and is given out again");
         let before = known.attempt;
         assert!(grant.attempt > before, "job {id} has attempt {} after {before}", grant.attempt);
@@ -427,6 +432,7 @@ impl Oracle {
             if let Some(known) = self.known.remove(&id) {
                 assert!(known.enders > 0, "job {id} is gone, and nobody has asked for that");
                 self.bodies.forget(id);
+                self.places.forget(id);
             }
             self.gone.insert(id);
         }
@@ -475,7 +481,7 @@ impl Oracle {
     }
 
     /// After a start: each job has its contents whole, and of a submit that was not answered all jobs are there or none.
-    pub(crate) fn found(&mut self, jobs: &[(JobId, Bytes, Option<Envelope>)]) {
+    pub(crate) fn found(&mut self, jobs: &[(JobId, Bytes, Option<Envelope>)], state: &State) {
         let mut counts: BTreeMap<usize, usize> = BTreeMap::new();
         for (id, body, envelope) in jobs {
             let is_new = !self.known.contains_key(id);
@@ -486,8 +492,13 @@ impl Oracle {
             let Known { index, .. } = self.known[id];
             let sent = &self.batches[batch].jobs[index];
             assert_eq!(sent.envelope, *envelope, "what is written on job {id}");
+            let spec = state.job(*id).map(|job| job.spec.clone()).expect("it was found there");
+            if spec.unique.is_none() {
+                self.places.seen(*id, (&sent.queue, sent.priority), (&spec.queue, spec.priority));
+            }
             self.bodies.found(*id, whose(body).map_or(0, |(_, _, nth)| nth));
         }
+        self.places.settle();
         for (batch, count) in counts {
             let Batch { jobs, purged, seen, .. } = &self.batches[batch];
             let may_lack = *purged || *seen || jobs.iter().any(|sent| sent.expires);
@@ -501,11 +512,12 @@ impl Oracle {
 
     /// What was in flight when the process ended may have happened: what is not there any more is not known any more.
     pub(crate) fn drop_missing(&mut self, state: &State) {
-        let (gone, bodies) = (&mut self.gone, &mut self.bodies);
+        let (gone, bodies, places) = (&mut self.gone, &mut self.bodies, &mut self.places);
         self.known.retain(|id, _| {
             let is_there = state.contains(*id) || !gone.insert(*id);
             if !is_there {
                 bodies.forget(*id);
+                places.forget(*id);
             }
             is_there
         });

@@ -6,6 +6,7 @@ use crate::exits::on_exit;
 use crate::kept::{few_dead, with_dead_max, with_done_max};
 use crate::limits::{limited, with_limits};
 use crate::once;
+use crate::weights::{WEIGHTED, with_weight};
 use musher::core::{Keep, QueueName, QueueSettings, Settings};
 use std::time::Duration;
 
@@ -31,8 +32,9 @@ pub(crate) fn settings() -> Settings {
         let settings = bounds::with_bounds(default.clone(), full);
         (named(name), if named(name) == few_dead() { with_dead_max(settings) } else { settings })
     });
+    let weighted = WEIGHTED.map(|(name, weight)| (named(name), with_weight(default.clone(), weight)));
     Settings {
-        queues: queues.into_iter().chain(bounded).collect(),
+        queues: queues.into_iter().chain(bounded).chain(weighted).collect(),
         default,
         requests_kept: once::KEPT,
         ..Settings::default()

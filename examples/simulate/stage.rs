@@ -99,7 +99,7 @@ impl Stage {
         oracle.kept.begin_anew();
         oracle.check(&found.state);
         oracle.drop_missing(&found.state);
-        oracle.found(&jobs);
+        oracle.found(&jobs, &found.state);
         oracle.settings.found(&found.state);
         oracle.schedules.found(&found.state);
         oracle.circuits.found(&found.state);
