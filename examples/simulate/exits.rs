@@ -74,8 +74,12 @@ impl End {
             End::Done => job.kind() == StateKind::Done,
             End::Dead(exit) => job.kind() == StateKind::Dead && job.exit() == exit,
             End::Back => {
-                use StateKind::{Dead, Expired, Ready, Scheduled};
-                matches!(job.kind(), Scheduled | Ready | Dead | Expired)
+                let too_often = job.spec.attempts.is_none_or(|most| job.failed() >= most) || job.later() > 0;
+                match job.kind() {
+                    StateKind::Scheduled | StateKind::Ready | StateKind::Expired => true,
+                    StateKind::Dead => too_often,
+                    StateKind::Leased | StateKind::Done | StateKind::Cancelled => false,
+                }
             }
         }
     }

@@ -175,7 +175,13 @@ impl Stage {
         oracle: &mut Oracle,
     ) -> bool {
         for _ in 0..TURNS_OF_A_PAUSE {
-            match life.engine.housekeep(life.now) {
+            let next = life.engine.housekeep(life.now);
+            let sleeps = next.as_ref().is_ok_and(|next| next.is_none_or(|next| next > life.now));
+            if sleeps && !life.is_between && !life.engine.is_stalled(life.now) {
+                check_served(life);
+                Clients::check_room(oracle, life);
+            }
+            match next {
                 Err(_) => return false,
                 Ok(Some(next)) if next <= until => life.now = life.now.max(next),
                 Ok(_) => break,
