@@ -45,7 +45,7 @@ pub(in crate::store) fn write_block(
 ) -> Result<(), HomeError> {
     all.iter().try_for_each(|(kind, blobs)| match &change.row {
         Some(_) if change.blobs[kind].is_empty() => Ok(()),
-        // The envelopes too: one comes again with a body that has changed while a checkpoint was under way.
+        // Of each kind, whatever comes: here nothing is taken for all that there is from its first job on.
         Some((_, live)) if change.replaces => blobs.replace(change.block, *live, &change.blobs[kind]),
         Some(_) => blobs.insert(change.block, &change.blobs[kind]),
         None => blobs.remove_block(change.block),
