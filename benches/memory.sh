@@ -1,12 +1,14 @@
 #!/usr/bin/env bash
-# What jobs take that are like no other: each has a tag and a delay of its own; benches/README.md.
+# What jobs take that are like no other; benches/README.md.
 #
-#   memory.sh [JOBS]  1,000,000; a line a moment: what, and the daemon's memory in MiB
+#   memory.sh [JOBS [KIND]]  1,000,000 jobs; a line a moment: what, and the daemon's memory in MiB
+#                            KIND is tags (each has a tag and a delay of its own), or keys (each has a unique key of
+#                            its own, and one of 100,000 keys)
 #
 # Environment: MUSHER_BIN, one program or several with spaces between.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
-jobs=${1:-1000000}
+jobs=${1:-1000000} kind=${2:-tags}
 read -ra programs <<<"${MUSHER_BIN:-$here/../target/release/musher}"
 [[ -x ${programs[0]} ]] || (cd "$here/.." && cargo build --release)
 dir=$(mktemp -d)
@@ -32,14 +34,22 @@ for program in "${programs[@]}"; do
     start "$program"
     tell empty
     body=$(printf 'x%.0s' $(seq 100))
-    seq "$jobs" | awk -v body="$body" '{
-        printf "{\"body\":\"%s\",\"tags\":{\"order\":\"%d\"},\"delay\":\"%ds\"}\n", body, $1, 2592000 + $1 * 7919 % 31536000
+    case $kind in
+    tags) of='"tags":{"order":"%d"},"delay":"%ds"' ;;
+    keys) of='"unique":"%d","key":"%d"' ;;
+    *) printf 'memory.sh: no such kind: %s\n' "$kind" >&2 && exit 2 ;;
+    esac
+    seq "$jobs" | awk -v body="$body" -v of="$of" -v kind="$kind" '{
+        other = kind == "keys" ? $1 % 100000 : 2592000 + $1 * 7919 % 31536000
+        printf "{\"body\":\"%s\"," of "}\n", body, $1, other
     }' | "$program" submit q --jsonl 2>/dev/null
     sleep 3
     tell filled
-    begun=$(now)
-    "$program" list --tag "order=$((jobs / 2))" --json >/dev/null
-    tell "list --tag in $(since "$begun")"
+    if [[ $kind = tags ]]; then
+        begun=$(now)
+        "$program" list --tag "order=$((jobs / 2))" --json >/dev/null
+        tell "list --tag in $(since "$begun")"
+    fi
     kill -KILL "$daemon"
     wait "$daemon" 2>/dev/null || true
     begun=$(now)

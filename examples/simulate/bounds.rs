@@ -142,7 +142,8 @@ fn limits(oracle: &Oracle, queue: &QueueName) -> Limits {
 impl Clients {
     /// Submits a few jobs to a bounded queue, and looks at once at what became of it and of others.
     pub(crate) fn submit_bounded(&mut self, rng: &mut Rng, oracle: &mut Oracle, life: &mut Life) {
-        let (name, full) = BOUNDED[rng.usize(..BOUNDED.len())];
+        // Most to the one in which submits wait.
+        let (name, full) = BOUNDED[rng.usize(..BOUNDED.len() + 4).min(BOUNDED.len() - 1)];
         let queue = named(name);
         let count = if matches!(full, Full::Wait(_)) { 1 } else { 1 + rng.u64(..3) };
         let mut sent = Vec::new();
@@ -165,7 +166,11 @@ impl Clients {
         let behind = matches!(full, Full::Wait(_)) && life.engine.waiting_submits() > 0;
         let wanted = after(full, limits, &before, &new).filter(|_| takes && !behind);
 
-        let until = if let Full::Wait(time) = full { life.now.plus(time) } else { life.now };
+        // None waits for room while the daemon goes down.
+        let until = match full {
+            Full::Wait(time) if !core.draining => life.now.plus(time),
+            _ => life.now,
+        };
         let origin = self.ask(rng, Asked::Submit { batch, until });
         life.engine.submit(origin, vec![jobs], contents, Sight::ALL, life.now);
         let found = waiting(&life.engine.core().state, &queue);

@@ -79,7 +79,12 @@ impl World {
         match choice {
             0..55 if oracle.len() < JOBS_MAX => clients.submit(rng, oracle, &mut life),
             55..70 if oracle.len() < JOBS_MAX => clients.submit_once(rng, oracle, &mut life),
-            70..85 if oracle.len() < JOBS_MAX => clients.submit_bounded(rng, oracle, &mut life),
+            // Bounded they are by themselves.
+            70..85 => {
+                for _ in 0..1 + rng.u32(..5) {
+                    clients.submit_bounded(rng, oracle, &mut life);
+                }
+            }
             85..105 if oracle.len() < JOBS_MAX => clients.play_weights(rng, oracle, &mut life),
             0..190 => clients.claim(rng, oracle, &mut life),
             190..300 => clients.settle(rng, oracle, &mut life),
