@@ -150,6 +150,17 @@ impl<'a> Section<'a> {
         }
     }
 
+    /// Whether something is so.
+    pub(super) fn flag(&mut self, report: &mut Report<'_>, key: &'static str) -> Option<bool> {
+        match self.ask(key)? {
+            DeValue::Boolean(flag) => Some(*flag),
+            other => {
+                self.fault(report, key, expected("true or false", other));
+                None
+            }
+        }
+    }
+
     /// One of a few words.
     pub(super) fn word<T: Copy>(
         &mut self,

@@ -53,6 +53,7 @@ pub(super) fn read(section: &mut Section<'_>, or: QueueSettings, report: &mut Re
         weight: weight(section, report).unwrap_or(or.weight),
         rate: rate(section, report, "rate").unwrap_or(or.rate),
         per_key_rate: rate(section, report, "per_key_rate").unwrap_or(or.per_key_rate),
+        fair: section.flag(report, "fair").unwrap_or(or.fair),
         circuit_failures,
         circuit_probe,
         ..or
@@ -252,7 +253,7 @@ pub fn setting_keys(name: &str) -> Result<Vec<SettingKey>, String> {
     })
 }
 
-/// A value as `musher queue set` takes it, and as it is in the configuration, there in quotes unless it is a number.
+/// A value as `musher queue set` takes it, and as it is in the configuration, there in quotes unless it is a number, `true` or `false`.
 pub fn show_setting(setting: Setting) -> String {
     let limit = |limit: Option<u32>| limit.unwrap_or(0).to_string();
     let keep = |keep: Keep| match keep {
@@ -281,6 +282,7 @@ pub fn show_setting(setting: Setting) -> String {
         | Setting::Weight(most)
         | Setting::KeepDeadMax(most)
         | Setting::CircuitFailures(most) => limit(most),
+        Setting::Fair(fair) => fair.to_string(),
         Setting::Rate(rate) | Setting::PerKeyRate(rate) => {
             rate.map_or_else(|| "none".to_owned(), |rate| rate.to_string())
         }

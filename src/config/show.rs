@@ -95,9 +95,10 @@ fn queue(
     writeln!(text, "backoff = {{ kind = \"{growth}\", base = {base}, max = {max}, jitter = {jitter:?} }}")?;
     writeln!(text, "on_exit = {}", exits::show(&settings.on_exit))?;
     for key in SettingKey::ALL {
-        let shown = show_setting(Setting::of(*key, settings));
-        let is_number = shown.bytes().all(|byte| byte.is_ascii_digit());
-        writeln!(text, "{} = {}", key.name(), if is_number { shown } else { string(&shown) })?;
+        let setting = Setting::of(*key, settings);
+        let shown = show_setting(setting);
+        let is_bare = matches!(setting, Setting::Fair(_)) || shown.bytes().all(|byte| byte.is_ascii_digit());
+        writeln!(text, "{} = {}", key.name(), if is_bare { shown } else { string(&shown) })?;
     }
     Ok(())
 }

@@ -80,6 +80,7 @@ settings! {
     PerKey(Option<u32>): per_key, "per_key";
     Rate(Option<Rate>): rate, "rate";
     PerKeyRate(Option<Rate>): per_key_rate, "per_key_rate";
+    Fair(bool): fair, "fair";
     Weight(Option<u32>): weight, "weight";
     CircuitFailures(Option<u32>): circuit_failures, "circuit.failures";
     CircuitProbe(Duration): circuit_probe, "circuit.probe";

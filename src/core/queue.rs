@@ -70,7 +70,7 @@ pub struct Queue {
     /// How many bytes the bodies of those have that wait, as far as that is counted.
     waiting_bytes: u64,
     /// Priority → the jobs that are ready and have no key. No empty sets.
-    ready: BTreeMap<Priority, Ready>,
+    pub(super) ready: BTreeMap<Priority, Ready>,
     /// Those that have a key; `None` where none has.
     pub(super) lanes: Option<Box<Lanes>>,
     /// The unique keys that its jobs hold; `None` where none does.
@@ -153,13 +153,13 @@ impl Queue {
 
     /// Whether other rules for keys are in force than these at this time: see [`Queue::arrange`].
     pub(super) fn is_out_of_order(&self, rules: KeyRules, now: Time) -> bool {
-        self.lanes().is_some_and(|lanes| lanes.is_out_of_order(rules.rate, now))
+        self.lanes().is_some_and(|lanes| lanes.is_out_of_order(rules, now))
     }
 
     /// Takes rules for keys into force: those may go that these let go at this time. The fold knows neither.
     pub(super) fn arrange(&mut self, rules: KeyRules, now: Time) {
         if let Some(lanes) = &mut self.lanes {
-            lanes.arrange(rules.rate, now);
+            lanes.arrange(rules, now);
         }
     }
 
@@ -207,6 +207,9 @@ impl Queue {
 
     /// The job that goes next, of those with and without keys.
     pub(super) fn next(&self, retries: Retries, rules: KeyRules) -> Option<JobId> {
+        if rules.fair {
+            return self.next_by_turn(retries, rules);
+        }
         let per_key = rules.per_key;
         let lanes = self.lanes();
         let firsts = [
@@ -248,6 +251,9 @@ impl Queue {
 
     /// How many ready jobs go before this ready one, as far as their keys let them.
     pub(super) fn ahead_of(&self, id: JobId, job: &Job, retries: Retries, rules: KeyRules) -> u64 {
+        if rules.fair && self.has_keys() {
+            return self.ahead_by_turn(id, job, retries, rules);
+        }
         let per_key = rules.per_key;
         let (priority, place) = (job.spec.priority, (id, job.returned()));
         let mut before: u64 = self.ready.range(..priority).map(|(_, ready)| ready.len()).sum();

@@ -28,6 +28,16 @@ impl Line {
         }
     }
 
+    /// One more, before it or not.
+    pub(super) fn add(&mut self, has_come_back: bool, is_before: bool) {
+        let (all, before) = match has_come_back {
+            true => (&mut self.back, &mut self.back_before),
+            false => (&mut self.fresh, &mut self.fresh_before),
+        };
+        *all += 1;
+        *before += u64::from(is_before);
+    }
+
     /// How many go before it; it `has_returned`, or is fresh. `turn` is how many jobs the queue will have given out by then
     /// but for those: see [`Ready::first`].
     pub(super) fn ahead(self, has_returned: bool, retries: Retries, turn: u64) -> u64 {

@@ -1,7 +1,9 @@
-//! What is remembered of keys whose jobs were leased, in queues where that counts: how much of its rate each has used. It is
+//! What is remembered of keys whose jobs were leased, in queues where that counts: how much of its rate each has used,
+//! and when it had its turn. It is
 //! kept in pages, so that a million keys are a few thousand rows. Each key is in one page, and stays there as long as
 //! it is remembered under the same rate. It knows keys and times; of jobs it knows nothing.
 
+use super::fair::Turn;
 use super::job::Key;
 use super::rate::{Rate, RateUsed};
 use super::requests::PageNo;
@@ -27,6 +29,8 @@ pub struct ServedKey {
     pub key: Key,
     /// What its leases have used of the rate of the page that it is in.
     pub used: RateUsed,
+    /// When it was served last, if keys took turns then.
+    pub turn: Turn,
 }
 
 /// Keys that are written and forgotten together.

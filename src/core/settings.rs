@@ -94,6 +94,8 @@ pub struct QueueSettings {
     pub rate: Option<Rate>,
     /// How fast those with the same key may be leased, over all workers; `None` for no limit.
     pub per_key_rate: Option<Rate>,
+    /// Whether its keys take turns.
+    pub fair: bool,
     /// After how many failed attempts in a row only one job at a time is given out, as a probe; `None` for never.
     pub circuit_failures: Option<u32>,
     /// How long it waits then for the first one.
@@ -136,6 +138,7 @@ impl Default for QueueSettings {
             weight: None,
             rate: None,
             per_key_rate: None,
+            fair: false,
             circuit_failures: None,
             circuit_probe: Duration::from_secs(30),
         }

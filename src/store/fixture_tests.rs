@@ -150,7 +150,11 @@ fn describe(store: &mut DiskStore, found: &Recovered) -> String {
             }
             Row::Keys(row) => {
                 let rate = row.rate.map(|rate| rate.to_string());
-                let keys = row.keys.iter().map(|it| (it.key, it.used.0)).collect::<Vec<_>>();
+                let keys = row
+                    .keys
+                    .iter()
+                    .map(|it| (it.key, it.used.0, it.turn.newest.0, it.turn.leases))
+                    .collect::<Vec<_>>();
                 writeln!(text, "keys {} of {} under {rate:?} {keys:?}", row.page, row.queue).unwrap();
             }
             Row::Schedule(row) => {

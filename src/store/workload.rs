@@ -257,8 +257,11 @@ impl Workload {
         let at = self.time.0;
         let key = |n: u64| Key::new(u128::from(n + 1).to_be_bytes());
         let queue = QueueName::new(&format!("queue-{}", draw.below(3))).unwrap();
-        let keys = (0..1 + draw.below(6))
-            .map(|nth| ServedKey { key: key(draw.below(40)), used: RateUsed((at + nth) << 20) });
+        let keys = (0..1 + draw.below(6)).map(|nth| ServedKey {
+            key: key(draw.below(40)),
+            used: RateUsed((at + nth) << 20),
+            turn: Turn { newest: JobId(at), leases: nth },
+        });
         let rate = Rate::new(30, std::time::Duration::from_secs(60), Some(5));
         Event::Row(RowEvent::KeysServed { queue, page: at >> 11, rate, keys: keys.collect() })
     }
@@ -339,6 +342,7 @@ impl Workload {
                 SettingKey::CircuitFailures => Setting::CircuitFailures(limit(draw)),
                 SettingKey::CircuitProbe => Setting::CircuitProbe(time(draw)),
                 SettingKey::Rate => Setting::Rate(rate(draw)),
+                SettingKey::Fair => Setting::Fair(draw.below(2) == 0),
                 SettingKey::PerKeyRate => Setting::PerKeyRate(rate(draw)),
             };
             Override { setting, by: count(draw), at: Time(draw.below(1 << 45)) }

@@ -122,10 +122,11 @@ fn each_key_runs_one_at_a_time_and_in_order_whatever_dies() {
             (0, 0, 0, 0),
             "no key is left behind"
         );
-        let seen = seen.lock().unwrap();
-        let all = seen.next.values().filter(|(_, next)| *next == EACH).count();
-        assert_eq!((seen.next.len(), all), (KEYS as usize, KEYS as usize), "each key has run to its end");
-        drop(seen);
+        let numbers = || {
+            let seen = seen.lock().unwrap();
+            (seen.next.len(), seen.next.values().filter(|(_, next)| *next == EACH).count())
+        };
+        assert_eq!(numbers(), (KEYS as usize, KEYS as usize), "each key has run to its end");
         daemon.stop().await;
     });
 }

@@ -21,6 +21,7 @@ fn they_are_written_as_people_write_them() {
             "keep.done_max=10",
             "retries=behind",
             "per_key=0",
+            "fair=true",
             "per_key_rate=30/m burst 5"
         ]),
         Ok(vec![
@@ -31,6 +32,7 @@ fn they_are_written_as_people_write_them() {
             Setting::PerKey(None),
             Setting::Rate(Rate::new(50, Duration::from_secs(1), None)),
             Setting::PerKeyRate(Rate::new(30, Duration::from_secs(60), Some(5))),
+            Setting::Fair(true),
         ])
     );
     assert_eq!(read(&["rate=\"30/m burst 5\""]), read(&["rate=30/m burst 5"]));
@@ -46,6 +48,8 @@ fn what_is_wrong_is_told_with_what_is_valid() {
         (&["workers=3"], "workers: is set in the configuration only"),
         (&["backoff.base=3s"], "backoff: is set in the configuration only"),
         (&["rate=fast"], "rate: `fast` is not a rate such as \"100/s\""),
+        (&["fair=1"], "fair: must be true or false, not an integer"),
+        (&["fair=often"], "fair: must be true or false, not a string"),
         (&["per_key_rate=0/s"], "per_key_rate: `0/s` is not possible: counts go from 1 to 1000000"),
         (&["per_key_rat=1/s"], "per_key_rat: unknown key; did you mean `per_key_rate`?"),
         (&["rate=5"], "rate: must be a text, not an integer"),

@@ -3,11 +3,12 @@
 use super::Decision;
 use crate::core::change::Recorder;
 use crate::core::event::RowEvent;
-use crate::core::ids::Ids;
-use crate::core::job::{Key, QueueName};
+use crate::core::fair::{Turn, keyless};
+use crate::core::ids::{Ids, JobId};
+use crate::core::job::{Key, QueueName, StateKind};
 use crate::core::lanes::{KeyRules, Lanes};
 use crate::core::queue::Queue;
-use crate::core::rate::{Rate, RateUsed};
+use crate::core::rate::RateUsed;
 use crate::core::requests::PageNo;
 use crate::core::rows::KeysRow;
 use crate::core::served::{SPARSE, ServedKey, ServedKeys};
@@ -23,9 +24,12 @@ impl<R: Recorder> Decision<'_, R> {
         events: &mut Vec<RowEvent>,
     ) {
         let leased = jobs.ranges().iter().flat_map(|range| self.state().iter(*range));
-        let keys: Vec<Key> = leased.filter_map(|(_, job)| job.spec.key).collect();
+        // Where none of those that wait has a key there is nobody to take turns with.
+        let takes_turns = rules.fair && self.state().queue(name).is_some_and(Queue::has_keys);
+        let keyless = takes_turns.then(keyless);
+        let keys: Vec<Key> = leased.filter_map(|(_, job)| job.spec.key.or(keyless)).collect();
         for key in keys {
-            let served = self.served_now(name, key, rules.rate);
+            let served = self.served_now(name, key, rules);
             let page = self.page_with(name, |keys, now| keys.page_for(key, rules.rate, now));
             self.core.state.serve_keys(name, page, rules.rate, &[served]);
             let of_page = events.iter_mut().find_map(|event| match event {
@@ -42,11 +46,15 @@ impl<R: Recorder> Decision<'_, R> {
         }
     }
 
-    fn served_now(&self, name: &QueueName, key: Key, rate: Option<Rate>) -> ServedKey {
+    fn served_now(&self, name: &QueueName, key: Key, rules: KeyRules) -> ServedKey {
+        let rate = rules.rate.filter(|_| key != keyless());
+        let leases = self.state().queue(name).map_or(0, |queue| queue.totals().claimed);
+        let newest = JobId(self.state().next_id().0.saturating_sub(1));
+        let turn = if rules.fair { Turn { newest, leases } } else { Turn::default() };
         let used = rate.map_or_else(RateUsed::default, |rate| {
             rate.use_up(self.state().key_used(name, key, rate), self.moment.now, 1)
         });
-        ServedKey { key, used }
+        ServedKey { key, used, turn }
     }
 
     fn page_with(
@@ -67,7 +75,8 @@ impl<R: Recorder> Decision<'_, R> {
         let lanes = self.state().queue(&queue).and_then(Queue::lanes);
         let found = lanes.zip(lanes.and_then(|lanes| lanes.served()?.page(page)));
         let Some((lanes, (rate, all))) = found else { return };
-        let needed = lanes.needed(all, now);
+        let counts = self.state().queue(&queue).map(Queue::counts).unwrap_or_default();
+        let needed = lanes.needed(all, now, counts.of(StateKind::Ready) + counts.of(StateKind::Leased) > 0);
         if needed.len() * SPARSE > all.len() {
             return self.core.state.look_again(look, now);
         }

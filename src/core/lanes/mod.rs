@@ -8,6 +8,7 @@
 mod heads;
 mod paced;
 
+use super::fair::Turn;
 use super::ids::{IdRange, JobId};
 use super::job::{Key, Priority};
 use super::rate::Rate;
@@ -26,19 +27,21 @@ pub struct KeyRules {
     pub per_key: Option<u32>,
     /// How fast those of one key may be leased.
     pub rate: Option<Rate>,
+    /// Whether keys take turns.
+    pub fair: bool,
 }
 
 impl KeyRules {
     /// Whether it is remembered of a key that it was served.
     pub(super) fn remember(self) -> bool {
-        self.rate.is_some()
+        self.rate.is_some() || self.fair
     }
 }
 
 impl QueueSettings {
     /// What they say of keys.
     pub fn key_rules(&self) -> KeyRules {
-        KeyRules { per_key: self.per_key, rate: self.per_key_rate }
+        KeyRules { per_key: self.per_key, rate: self.per_key_rate, fair: self.fair }
     }
 }
 
@@ -199,7 +202,11 @@ impl Lanes {
 
     fn head(&self, key: Key) -> Option<Head> {
         let ((found, priority, id), stretch) = self.ready.from((key, Priority(0), JobId(0))).next()?;
-        (found == key).then_some(Head { priority, id, tried: stretch.tried })
+        if found != key {
+            return None;
+        }
+        let turn = self.paced.as_ref().filter(|paced| paced.is_fair()).map(|_| self.turn_of(key, id));
+        Some(Head { priority, id, tried: stretch.tried, turn })
     }
 
     /// The heads of the keys of which fewer than `per_key` jobs are leased.
@@ -239,14 +246,31 @@ impl Lanes {
         if by_id { firsts.min_by_key(|(_, id)| *id) } else { firsts.min() }
     }
 
+    /// Of those of a priority that may go, and have come back or have not: the first by turns.
+    pub(super) fn first_by_turn(
+        &self,
+        priority: Priority,
+        per_key: Option<u32>,
+        back: bool,
+    ) -> Option<(Turn, JobId)> {
+        self.open(per_key).filter_map(|heads| heads.turns_of(back, priority).next()).min()
+    }
+
+    /// Shows those of a priority that may go: whether each has come back, and its turn.
+    pub(super) fn line_by_turn(
+        &self,
+        priority: Priority,
+        per_key: Option<u32>,
+        mut show: impl FnMut(bool, (Turn, JobId)),
+    ) {
+        for (heads, back) in self.open(per_key).flat_map(|heads| [(heads, false), (heads, true)]) {
+            heads.turns_of(back, priority).for_each(|turn| show(back, turn));
+        }
+    }
+
     /// How many that may go have a priority before this one.
     pub(super) fn before(&self, priority: Priority, per_key: Option<u32>) -> u64 {
-        let of = |heads: &Heads| {
-            let fresh = heads.fresh.iter().take_while(|((found, _), _)| *found < priority).count();
-            let back = heads.back.iter().take_while(|((found, ..), _)| *found < priority).count();
-            (fresh + back) as u64
-        };
-        self.open(per_key).map(of).sum()
+        self.open(per_key).map(|heads| heads.before(priority)).sum()
     }
 
     /// Those of a priority that may go, as seen from this job. `returned` is as in [`Lanes::insert`].

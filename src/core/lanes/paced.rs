@@ -5,7 +5,9 @@
 //! key, and which of them are set aside follows from that and from two things that claims say before they look: the rate, and
 //! what may be used of it at that moment. Time moves each key once from the one side to the other.
 
+use super::KeyRules;
 use super::{Lanes, Place};
+use crate::core::fair::{Turn, keyless};
 use crate::core::job::Key;
 use crate::core::rate::{Rate, RateUsed};
 use crate::core::requests::PageNo;
@@ -24,6 +26,8 @@ pub(super) struct Paced {
     served: ServedKeys,
     /// The rate that is in force, as of the last claim.
     rate: Option<Rate>,
+    /// Whether keys take turns, as of the last claim.
+    fair: bool,
     /// Keys that have used more of it may not go.
     horizon: RateUsed,
     /// Those of them that have ready jobs.
@@ -31,6 +35,10 @@ pub(super) struct Paced {
 }
 
 impl Paced {
+    pub(super) fn is_fair(&self) -> bool {
+        self.fair
+    }
+
     /// Whether a key may not go, and for how long.
     pub(super) fn closed(&self, key: Key) -> Option<Closed> {
         // What another rate has used does not count.
@@ -94,35 +102,48 @@ impl Lanes {
         self.paced.as_mut()?.served.look_again(page, now)
     }
 
-    /// Those keys of a page that must not be forgotten yet: their rate is not whole again.
-    pub(in crate::core) fn needed(&self, keys: &Arc<Vec<ServedKey>>, now: Time) -> Vec<ServedKey> {
-        keys.iter().filter(|served| served.used > RateUsed::at(now)).copied().collect()
+    /// Those keys of a page that must not be forgotten yet: their rate is not whole again, or they had a turn and have jobs that
+    /// are ready or leased. `busy`: whether any job without a key may be.
+    pub(in crate::core) fn needed(
+        &self,
+        keys: &Arc<Vec<ServedKey>>,
+        now: Time,
+        busy: bool,
+    ) -> Vec<ServedKey> {
+        let has_jobs = |key: Key| match key == keyless() {
+            true => busy,
+            false => self.head(key).is_some() || self.leased_of(key) > 0,
+        };
+        let is_needed = |served: &&ServedKey| {
+            served.used > RateUsed::at(now) || (served.turn != Turn::default() && has_jobs(served.key))
+        };
+        keys.iter().filter(is_needed).copied().collect()
     }
 
     /// Whether [`Lanes::arrange`] would change anything.
-    pub(in crate::core) fn is_out_of_order(&self, rate: Option<Rate>, now: Time) -> bool {
-        match (&self.paced, rate) {
-            (None, rate) => rate.is_some(),
-            (Some(paced), Some(rate)) if paced.rate == Some(rate) => {
-                paced.first().is_some_and(|first| first <= rate.horizon(now))
-            }
-            (Some(paced), rate) => paced.rate != rate,
-        }
+    pub(in crate::core) fn is_out_of_order(&self, rules: KeyRules, now: Time) -> bool {
+        let KeyRules { rate, fair, .. } = rules;
+        let Some(paced) = &self.paced else { return rules.remember() };
+        let opens = |rate: Rate| paced.first().is_some_and(|first| first <= rate.horizon(now));
+        (paced.rate, paced.fair) != (rate, fair) || rate.is_some_and(opens)
     }
 
-    /// Takes a rate into force, and the time.
-    pub(in crate::core) fn arrange(&mut self, rate: Option<Rate>, now: Time) {
+    /// Takes rules into force, and the time.
+    pub(in crate::core) fn arrange(&mut self, rules: KeyRules, now: Time) {
+        let KeyRules { rate, fair, .. } = rules;
         let horizon = rate.map_or(RateUsed::default(), |rate| rate.horizon(now));
         let paced = self.paced.get_or_insert_default();
-        if paced.rate != rate {
+        if (paced.rate, paced.fair) != (rate, fair) {
             // All anew: settings change seldom.
-            let keys: Vec<Key> = paced.served.keys().collect();
+            let closed: Vec<Key> = paced.closed.iter().map(|((_, key), _)| key).collect();
+            let open = self.heads.values().flat_map(|heads| heads.iter()).map(|(key, ..)| key);
+            let keys: Vec<Key> = open.chain(closed).collect();
             let places: Vec<Place> = keys.iter().map(|key| self.place(*key)).collect();
             keys.iter().zip(places).for_each(|(key, place)| self.leave(*key, place));
             let paced = self.paced.get_or_insert_default();
-            (paced.rate, paced.horizon) = (rate, horizon);
+            (paced.rate, paced.fair, paced.horizon) = (rate, fair, horizon);
             keys.iter().for_each(|key| self.enter(*key, self.place(*key)));
-            if rate.is_none() && self.remembers_none() {
+            if !rules.remember() && self.remembers_none() {
                 self.paced = None;
             }
             return;

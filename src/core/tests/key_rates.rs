@@ -47,7 +47,7 @@ fn each_key_has_its_own_rate_and_jobs_without_a_key_have_none() {
             .state
             .queue(&name("q"))
             .unwrap()
-            .opens(KeyRules { per_key: None, rate: rate(30, 60, 2) }, world.now),
+            .opens(KeyRules { rate: rate(30, 60, 2), ..KeyRules::default() }, world.now),
         Some(until)
     );
     after(&mut world, 1_989);

@@ -4,6 +4,7 @@
 mod circuits;
 mod ends;
 mod events;
+mod fair;
 mod key_rates;
 mod leases;
 mod limits;

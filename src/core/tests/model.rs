@@ -20,8 +20,8 @@ use std::time::Duration;
 pub(super) struct Model {
     pub(super) jobs: Vec<(u64, Plain)>,
     pub(super) queues: Vec<QueueRow>,
-    /// What the leases of a key have used, and of which rate.
-    pub(super) keys: Vec<(QueueName, Key, Rate, RateUsed)>,
+    /// What the leases of a key have used, and of which rate; and when it had its turn.
+    pub(super) keys: Vec<(QueueName, Key, Option<Rate>, RateUsed, Turn)>,
     pub(super) submitted: u64,
     /// What the configuration says; and with what was set at run time.
     pub(super) configured: Settings,

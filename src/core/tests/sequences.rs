@@ -7,7 +7,7 @@ use super::model::Model;
 use super::world::{View, World, name, secs, view};
 use crate::core::*;
 use proptest::prelude::*;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 const QUEUES: [&str; 4] = ["a", "b", "c", "d"];
@@ -27,6 +27,7 @@ enum Step {
     Pace(usize, Option<u32>, Option<(u32, u64)>),
     PerKey(usize, Option<u32>),
     PerKeyRate(usize, Option<(u32, u64)>),
+    Fair(usize, bool),
     Circuit(usize, Option<(u32, u64)>),
     /// The daemon dies: the state is folded anew from all events.
     Crash,
@@ -124,6 +125,7 @@ fn setting() -> impl Strategy<Value = Setting> {
         1 => most().prop_map(Setting::PerKey),
         1 => rate.clone().prop_map(|rate| Setting::Rate(some_rate(rate))),
         1 => rate.prop_map(|rate| Setting::PerKeyRate(some_rate(rate))),
+        1 => any::<bool>().prop_map(Setting::Fair),
         2 => prop::sample::select(vec![0, 3]).prop_map(Setting::Backlog),
         1 => prop::sample::select(vec![0, 25]).prop_map(Setting::BacklogBytes),
         2 => prop::sample::select(vec![Full::DropNew, Full::DropOld, Full::Wait(secs(1))]).prop_map(Setting::Full),
@@ -191,6 +193,7 @@ fn step() -> impl Strategy<Value = Step> {
             .prop_map(|(n, most)| Step::PerKey(n, most)),
         1 => (0..4usize, prop::option::weighted(0.8, (1..3u32, 1..6u64)))
             .prop_map(|(n, rate)| Step::PerKeyRate(n, rate)),
+        2 => (0..4usize, prop::bool::weighted(0.8)).prop_map(|(n, fair)| Step::Fair(n, fair)),
         1 => (0..4usize, prop::option::weighted(0.8, (1..4u32, 500..2_000u64)))
             .prop_map(|(n, circuit)| Step::Circuit(n, circuit)),
         1 => Just(Step::Crash),
@@ -210,7 +213,13 @@ fn queue_row(row: &Row) -> Option<&QueueRow> {
 }
 
 impl Promises {
-    fn hold(&mut self, before: &View, after: &View, outcome: &Result<Outcome, Rejection>) {
+    fn hold(
+        &mut self,
+        before: &View,
+        after: &View,
+        outcome: &Result<Outcome, Rejection>,
+        settings: &Settings,
+    ) {
         let job_in = |view: &View, id: JobId| {
             view.0.iter().find(|(range, _)| range.first <= id && id < range.end()).map(|(_, job)| job.clone())
         };
@@ -275,8 +284,11 @@ impl Promises {
                 for grant in grants {
                     let skipped = after.0.iter().any(|(range, job)| {
                         let rank = |priority, id| (priority, if fresh(grant.id) { id } else { JobId(0) });
+                        // Where keys take turns, those without one are passed over by others.
+                        let takes_turns = settings.of(&grant.spec.queue).fair && grant.spec.key.is_some();
                         job.state() == JobState::Ready
                             && job.spec.key.is_none()
+                            && (!takes_turns || job.spec.priority < grant.spec.priority)
                             && job.spec.queue == grant.spec.queue
                             && (is_fresh(job) || job.spec.priority < grant.spec.priority)
                             && rank(job.spec.priority, range.first) < rank(grant.spec.priority, grant.id)
@@ -327,7 +339,7 @@ fn both(world: &mut World, model: &mut Model, promises: &mut Promises, command: 
     let outcome = world.run(command.clone());
     let folded = fold_and_check(state, world.fresh());
     assert_eq!(told(&folded), told(&world.core.state), "what was decided is the fold of its events");
-    promises.hold(&before, &view(&world.core.state), &outcome);
+    promises.hold(&before, &view(&world.core.state), &outcome, &world.core.settings);
     assert_eq!(compared(outcome), expected, "{command:?}");
     for id in world.fresh().iter().flat_map(Event::forgotten).flat_map(|range| range.iter()) {
         assert!(!world.core.state.contains(id), "job {id} is said to be forgotten after {command:?}");
@@ -335,7 +347,7 @@ fn both(world: &mut World, model: &mut Model, promises: &mut Promises, command: 
     same(&world.core.state, model, &command);
 }
 
-fn same(state: &State, model: &Model, command: &Command) {
+fn same(state: &State, model: &mut Model, command: &Command) {
     let jobs: Vec<_> = (state.iter(IdRange::new(JobId(0), u64::MAX)))
         .flat_map(|(range, job)| range.iter().map(move |id| (id.0, job.clone())))
         .collect();
@@ -364,15 +376,19 @@ fn same(state: &State, model: &Model, command: &Command) {
 }
 
 /// What is remembered of keys is what the model knows, but for what says nothing any more.
-fn same_keys(rows: &[Row], model: &Model) {
+fn same_keys(rows: &[Row], model: &mut Model) {
     let of_row = |row: &Row| {
         let Row::Keys(KeysRow { queue, rate, keys, .. }) = row else {
             unreachable!("of queues and keys only")
         };
-        let (queue, rate) = (queue.clone(), rate.unwrap());
-        keys.iter().map(|it| (queue.clone(), it.key, rate, it.used)).collect::<Vec<_>>()
+        let (queue, rate) = (queue.clone(), *rate);
+        keys.iter().map(|it| (queue.clone(), it.key, rate, it.used, it.turn)).collect::<Vec<_>>()
     };
-    let counts = |(.., used): &(QueueName, Key, Rate, RateUsed)| used.0 > model.now * 1_000_000;
+    let known: BTreeSet<_> = rows.iter().flat_map(of_row).map(|(queue, key, ..)| (queue, key)).collect();
+    model.forget_keys(|queue, key| known.contains(&(queue.clone(), key)));
+    let counts = |(.., used, turn): &(QueueName, Key, Option<Rate>, RateUsed, Turn)| {
+        used.0 > model.now * 1_000_000 || *turn != Turn::default()
+    };
     let mut found: Vec<_> = rows.iter().flat_map(of_row).filter(counts).collect();
     let mut wanted: Vec<_> = model.keys.iter().filter(|it| counts(it)).cloned().collect();
     found.sort_by_key(|(queue, key, ..)| (queue.clone(), *key));
@@ -445,6 +461,9 @@ fn play(steps: Vec<(Duration, Step)>) {
             }),
             Step::PerKey(n, most) => {
                 change_settings(&mut world, &mut model, n, |settings| settings.per_key = most);
+            }
+            Step::Fair(n, fair) => {
+                change_settings(&mut world, &mut model, n, |settings| settings.fair = fair);
             }
             Step::PerKeyRate(n, rate) => {
                 change_settings(&mut world, &mut model, n, |settings| {

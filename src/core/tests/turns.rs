@@ -1,6 +1,7 @@
 //! Who is next, as the naive model has it: one look at all jobs for each that is given out.
 
 use super::model::{Model, Plain};
+use crate::core::fair::keyless;
 use crate::core::*;
 
 impl Model {
@@ -32,14 +33,69 @@ impl Model {
     /// What is used of a rate of a key. What another rate has used does not count.
     pub(super) fn key_used(&self, queue: &QueueName, key: Key, rate: Rate) -> RateUsed {
         let found = self.keys.iter().find(|(name, of, ..)| (name, *of) == (queue, key));
-        found.filter(|(.., of, _)| *of == rate).map_or(RateUsed(0), |(.., used)| *used)
+        found.filter(|(_, _, of, ..)| *of == Some(rate)).map_or(RateUsed(0), |(.., used, _)| *used)
     }
 
-    /// A job of a key is leased.
-    pub(super) fn serve_key(&mut self, queue: &QueueName, key: Key, rate: Rate) {
-        let used = rate.use_up(self.key_used(queue, key, rate), Time(self.now), 1);
+    /// A job is leased, of a key or without one; `leases` have been given by then.
+    pub(super) fn serve_key(&mut self, queue: &QueueName, key: Option<Key>, leases: u64) {
+        let QueueSettings { per_key_rate: rate, fair, .. } = *self.settings.of(queue);
+        let are_ready = |job: &Plain| job.spec.queue == *queue && job.state == JobState::Ready;
+        let has_others = self.jobs.iter().any(|(_, job)| are_ready(job) && job.spec.key.is_some());
+        if (rate.is_none() && !fair) || (key.is_none() && !(fair && has_others)) {
+            return;
+        }
+        let used = rate.zip(key).map_or(RateUsed(0), |(rate, key)| {
+            rate.use_up(self.key_used(queue, key, rate), Time(self.now), 1)
+        });
+        let turn = Turn { newest: JobId(self.submitted), leases };
+        let (key, turn) = (key.unwrap_or(keyless()), if fair { turn } else { Turn::default() });
         self.keys.retain(|(name, of, ..)| (name, *of) != (queue, key));
-        self.keys.push((queue.clone(), key, rate, used));
+        self.keys.push((queue.clone(), key, rate, used, turn));
+    }
+
+    /// When it is the turn of the key of a job that is the first of it.
+    fn turn(&self, at: usize) -> (Turn, JobId) {
+        let (id, job) = (JobId(self.jobs[at].0), &self.jobs[at].1);
+        let key = job.spec.key.unwrap_or(keyless());
+        let found = self.keys.iter().find(|(name, of, ..)| (name, *of) == (&job.spec.queue, key));
+        let served = found.map_or(Turn::default(), |(.., turn)| *turn);
+        (served.max(Turn { newest: id, leases: 0 }), id)
+    }
+
+    /// What is not remembered any more could be forgotten: no job of the key is ready or leased.
+    pub(super) fn forget_keys(&mut self, is_known: impl Fn(&QueueName, Key) -> bool) {
+        let (jobs, now) = (&self.jobs, self.now);
+        let is_busy = |job: &Plain| matches!(job.state, JobState::Ready | JobState::Leased(_));
+        self.keys.retain(|(queue, key, _, used, turn)| {
+            let is_of = |job: &Plain| job.spec.queue == *queue && job.spec.key.unwrap_or(keyless()) == *key;
+            let has_jobs = jobs.iter().any(|(_, job)| is_of(job) && is_busy(job));
+            let counts = used.0 > now * 1_000_000 || (*turn != Turn::default() && has_jobs);
+            assert!(!counts || is_known(queue, *key), "{key:?} of {queue} is forgotten too early");
+            is_known(queue, *key)
+        });
+    }
+
+    /// Of these that may go, fresh and come back: who is next if keys take turns.
+    fn next_by_turn(&self, name: &QueueName, fresh: Vec<usize>, back: Vec<usize>) -> Option<usize> {
+        let retries = self.settings.of(name).retries;
+        // Those without a key are one key: only the first of them.
+        let first = |all: Vec<usize>, is_back: bool| {
+            let order = |at: &usize| {
+                let (id, job) = &self.jobs[*at];
+                (job.started.filter(|_| is_back && retries != Retries::Place), *id)
+            };
+            let (plain, mut keyed): (Vec<_>, Vec<_>) =
+                all.into_iter().partition(|at| self.jobs[*at].1.spec.key.is_none());
+            keyed.extend(plain.into_iter().min_by_key(order));
+            keyed.into_iter().min_by_key(|at| self.turn(*at))
+        };
+        let (fresh, back) = (first(fresh, false), first(back, true));
+        let turn = self.queue(name).map_or(0, |at| self.queues[at].totals.claimed);
+        match retries {
+            Retries::Place => fresh.into_iter().chain(back).min_by_key(|at| self.turn(*at)),
+            Retries::Alternate if turn % 2 == 1 => back.or(fresh),
+            Retries::Alternate | Retries::Behind => fresh.or(back),
+        }
     }
 
     /// The place of the next job of a queue.
@@ -52,6 +108,9 @@ impl Model {
         let (back, fresh): (Vec<_>, Vec<_>) = ready()
             .filter(|at| self.jobs[*at].1.spec.priority == first)
             .partition(|at| came_back(&self.jobs[*at].1));
+        if self.settings.of(name).fair {
+            return self.next_by_turn(name, fresh, back);
+        }
         let fresh = fresh.into_iter().min_by_key(|at| self.jobs[*at].0);
         let by_id = back.iter().copied().min_by_key(|at| self.jobs[*at].0);
         let back = back.into_iter().min_by_key(|at| (self.jobs[*at].1.started, self.jobs[*at].0));

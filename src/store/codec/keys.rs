@@ -2,21 +2,24 @@
 
 use super::overrides::RateV1;
 use super::{DecodeError, Reader, put};
-use crate::core::{Key, PageNo, QueueName, Rate, RateUsed, ServedKey};
+use crate::core::{JobId, Key, PageNo, QueueName, Rate, RateUsed, ServedKey, Turn};
 
 /// The length of a page's number in the key of its row.
 const PAGE_LEN: usize = size_of::<PageNo>();
 
 pub(super) fn put_served(rate: Option<Rate>, keys: &[ServedKey], out: &mut Vec<u8>) {
     put((rate.map(RateV1::from), keys.len() as u64), out);
-    keys.iter().for_each(|served| put((served.key.hash(), served.used.0), out));
+    keys.iter().for_each(|served| {
+        put((served.key.hash(), served.used.0, served.turn.newest.0, served.turn.leases), out)
+    });
 }
 
 pub(super) fn read_served(reader: &mut Reader<'_>) -> Result<(Option<Rate>, Vec<ServedKey>), DecodeError> {
     let rate = reader.take::<Option<RateV1>>()?.map(Rate::try_from).transpose()?;
     let served = |reader: &mut Reader<'_>| {
-        let (key, used): ([u8; 16], u64) = reader.take()?;
-        Ok(ServedKey { key: Key::new(key), used: RateUsed(used) })
+        let (key, used, newest, leases): ([u8; 16], u64, u64, u64) = reader.take()?;
+        let turn = Turn { newest: JobId(newest), leases };
+        Ok(ServedKey { key: Key::new(key), used: RateUsed(used), turn })
     };
     let count = reader.count()?;
     Ok((rate, (0..count).map(|_| served(reader)).collect::<Result<_, DecodeError>>()?))

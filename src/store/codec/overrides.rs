@@ -28,6 +28,7 @@ const BACKLOG_BYTES: u8 = 16;
 const WEIGHT: u8 = 17;
 const KEEP_DEAD_MAX: u8 = 18;
 const PER_KEY_RATE: u8 = 19;
+const FAIR: u8 = 20;
 const CIRCUIT_FAILURES: u8 = 30;
 const CIRCUIT_PROBE: u8 = 31;
 
@@ -164,6 +165,7 @@ pub(super) fn put_overrides(overrides: &Overrides, out: &mut Vec<u8>) {
                 Setting::CircuitFailures(most) => fields.put(CIRCUIT_FAILURES, (by, at, most)),
                 Setting::CircuitProbe(time) => fields.put(CIRCUIT_PROBE, (by, at, DurationV1::from(time))),
                 Setting::PerKeyRate(rate) => fields.put(PER_KEY_RATE, (by, at, rate.map(RateV1::from))),
+                Setting::Fair(fair) => fields.put(FAIR, (by, at, fair)),
                 Setting::Rate(rate) => fields.put(RATE, (by, at, rate.map(RateV1::from))),
             }
         }
@@ -206,6 +208,7 @@ fn read_setting(field: &Field<'_>) -> Result<(u32, u64, Setting), DecodeError> {
         RATE => {
             value(field, |rate: Option<RateV1>| Ok(Setting::Rate(rate.map(Rate::try_from).transpose()?)))?
         }
+        FAIR => value(field, |fair| Ok(Setting::Fair(fair)))?,
         PER_KEY_RATE => {
             let rate = |rate: Option<RateV1>| Ok(Setting::PerKeyRate(rate.map(Rate::try_from).transpose()?));
             value(field, rate)?

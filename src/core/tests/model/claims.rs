@@ -20,7 +20,7 @@ impl Model {
         };
         let mut queues: Vec<_> = claim.queues.iter().filter(has_work).collect();
         let weight = |model: &Model, name: &QueueName| model.settings.of(name).weight;
-        let is_weighted = queues.iter().any(|name| weight(self, name).is_some());
+        let is_weighted = claim.queues.iter().any(|name| weight(self, name).is_some());
         let given = |name| self.queue(name).map_or(0, |at| self.queues[at].totals.claimed);
         let first: u64 = claim.queues.iter().map(given).sum();
         while grants.len() < claim.max as usize && !queues.is_empty() {
@@ -59,11 +59,9 @@ impl Model {
             }
             row.rate_used = rate.use_up(row.rate_used, now, 1);
         }
-        if let Some((rate, key)) = settings.per_key_rate.zip(self.jobs[at].1.spec.key) {
-            self.serve_key(name, key, rate);
-        }
         let until = Time(self.now + millis(claim.lease.unwrap_or(settings.lease)));
         self.row(name).totals.claimed += 1;
+        let leases = self.row(name).totals.claimed;
         let (id, now, job) = (self.jobs[at].0, self.now, &mut self.jobs[at].1);
         job.attempt.0 += 1;
         job.started = Some(Time(now));
@@ -74,6 +72,7 @@ impl Model {
             open.next = Time(now + probe_wait(circuit, open.probes));
             self.row(name).circuit.open = Some(open);
         }
+        self.serve_key(name, self.jobs[at].1.spec.key, leases);
         let job = &mut self.jobs[at].1;
         grants.push(Grant {
             id: JobId(id),

@@ -90,8 +90,10 @@ pub(super) fn done_request() -> impl Strategy<Value = DoneRequest> {
 }
 
 pub(super) fn served_key() -> impl Strategy<Value = ServedKey> {
-    (any::<[u8; 16]>(), any::<u64>())
-        .prop_map(|(key, used)| ServedKey { key: Key::new(key), used: RateUsed(used) })
+    (any::<[u8; 16]>(), any::<u64>(), any::<u64>(), any::<u64>()).prop_map(|(key, used, newest, leases)| {
+        let turn = Turn { newest: JobId(newest), leases };
+        ServedKey { key: Key::new(key), used: RateUsed(used), turn }
+    })
 }
 
 pub(super) fn event() -> impl Strategy<Value = Event> {
