@@ -48,9 +48,9 @@ impl<R: Recorder> Decision<'_, R> {
     fn new_ones(&self, groups: &[Group]) -> Result<Groups, Rejection> {
         let mut seen: HashSet<(&QueueName, Key)> = HashSet::new();
         let mut new = Groups::with_capacity(groups.len());
-        for group in groups {
+        for group in groups.iter().filter(|group| group.count > 0) {
             let queue = &group.spec.queue;
-            let Some(key) = group.spec.unique.filter(|_| group.count > 0) else {
+            let Some(key) = group.spec.unique else {
                 new.push(group.clone());
                 continue;
             };

@@ -271,3 +271,21 @@ impl Recorder for Nothing {
         panic!("{event:?}");
     }
 }
+
+/// A part of a submit that asks for no job takes no room for its queue.
+#[test]
+fn none_of_a_new_queue_beside_one_that_is_there_needs_no_room() {
+    let mut world = World::new();
+    world.core.settings.queues_max = 1;
+    let with = |queue, key, count| {
+        let spec = (*group(queue, 1).spec).clone().with_unique(key);
+        Command::Submit {
+            groups: [Group { spec: spec.into(), ..group(queue, 1) }, group("new", count)]
+                .into_iter()
+                .collect(),
+        }
+    };
+    world.run(with("q", key(1), 0)).unwrap();
+    assert_eq!(world.run(with("q", key(1), 0)), Ok(Outcome::Received([Receipt::Existing(JobId(1))].into())));
+    assert_eq!(world.run(with("q", key(1), 1)), Err(Rejection::TooManyQueues { limit: 1 }));
+}
