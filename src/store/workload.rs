@@ -225,14 +225,7 @@ impl Workload {
             17 => Event::Prioritized { jobs: self.some(draw, ready)?, priority: Priority(3) },
             19 if self.commits % 3 == 1 => self.keys_served(draw),
             19 => self.request_done(draw),
-            20 if self.commits.is_multiple_of(2) => {
-                let pages = self.state.rows().into_iter().filter_map(|row| match row {
-                    Row::Keys(row) => Some((row.queue, row.page)),
-                    _ => None,
-                });
-                let (queue, page) = pages.into_iter().next()?;
-                Event::Row(RowEvent::KeysForgotten { queue, page })
-            }
+            20 if self.commits.is_multiple_of(2) => self.keys_forgotten(|_| true)?,
             20 => Event::Row(RowEvent::RequestsForgotten { page: self.state.done_requests().first_page()? }),
             18 => Event::Postponed { jobs: self.some(draw, ready)?, due: Time(1 << 40) },
             // From numbers of its own: what tests expect of the others stays.
@@ -245,9 +238,10 @@ impl Workload {
                 let jobs = self.some(draw, |state| !leased(state))?;
                 Event::BodyReplaced { job: jobs.ranges()[0].first.into() }
             }
-            _ if self.state.queue(&queue()).is_none_or(|queue| queue.counts().all() == 0) => {
-                Event::Row(RowEvent::QueueForgotten { queue: queue() })
-            }
+            // What is remembered of its keys goes before it.
+            _ if self.state.queue(&queue()).is_none_or(|queue| queue.counts().all() == 0) => self
+                .keys_forgotten(|of| *of == queue())
+                .unwrap_or_else(|| Event::Row(RowEvent::QueueForgotten { queue: queue() })),
             _ => Event::Row(RowEvent::Resumed { queue: queue() }),
         })
     }
@@ -264,6 +258,16 @@ impl Workload {
         });
         let rate = Rate::new(30, std::time::Duration::from_secs(60), Some(5));
         Event::Row(RowEvent::KeysServed { queue, page: at >> 11, rate, keys: keys.collect() })
+    }
+
+    /// A page of keys of such a queue is forgotten.
+    fn keys_forgotten(&self, wanted: impl Fn(&QueueName) -> bool) -> Option<Event> {
+        let pages = self.state.rows().into_iter().filter_map(|row| match row {
+            Row::Keys(row) => Some((row.queue, row.page)),
+            _ => None,
+        });
+        let (queue, page) = pages.into_iter().find(|(queue, _)| wanted(queue))?;
+        Some(Event::Row(RowEvent::KeysForgotten { queue, page }))
     }
 
     /// A submit that is remembered.

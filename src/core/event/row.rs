@@ -83,7 +83,7 @@ pub enum RowEvent {
         /// Which.
         page: PageNo,
     },
-    /// A queue without jobs is not there any more, nor what it has counted.
+    /// A queue without jobs is not there any more, nor what it has counted. What is remembered of its keys was forgotten before.
     QueueForgotten {
         /// Which.
         queue: QueueName,
