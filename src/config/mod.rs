@@ -28,7 +28,9 @@ pub use paths::{
     serve_socket, socket_path_error,
 };
 pub use problem::{ConfigErrors, Problem};
-pub use schedules::{SCHEDULE_KEY_MAX, SCHEDULE_TAGS, Schedule};
+#[cfg(test)]
+pub(crate) use schedules::stored_at_most;
+pub use schedules::{SCHEDULE_COMMAND_MAX, SCHEDULE_KEY_MAX, SCHEDULE_TAGS, Schedule};
 pub use settings::{read_settings, setting_keys, show_setting};
 
 use crate::access::Rule;

@@ -124,18 +124,25 @@ fn schedule(mut section: Section<'_>, report: &mut Report<'_>) -> Option<Schedul
     })
 }
 
-/// The longest command, in bytes: it is stored as JSON, in which a byte may take six.
-const COMMAND_MAX: usize = 8 << 10;
+/// The longest command of a schedule, in bytes as it is stored. What is left of a body is for the directory and the path.
+pub const SCHEDULE_COMMAND_MAX: usize = Payload::BODY_MAX - (1 << 10);
+
+/// How many bytes a command takes at most in JSON: a byte takes six, a word has quotes and a comma.
+pub(crate) fn stored_at_most(argv: &[String]) -> usize {
+    argv.iter().map(|word| 6 * word.len() + 3).sum()
+}
 
 fn command(section: &mut Section<'_>, report: &mut Report<'_>) -> Option<Vec<String>> {
     let argv = section.texts(report, "command")?;
-    let len: usize = argv.iter().map(String::len).sum();
+    let len = stored_at_most(&argv);
     let message = match argv.first() {
         _ if section.has("body") => "goes not with body: keep one of them".to_owned(),
         None => "names no program; write it like [\"/usr/local/bin/report\", \"--all\"]".to_owned(),
         Some(program) if program.is_empty() => "names no program: the first word is empty".to_owned(),
         Some(_) if argv.iter().any(|word| word.contains('\0')) => "has a zero byte in it".to_owned(),
-        Some(_) if len > COMMAND_MAX => format!("has {len} bytes; at most {COMMAND_MAX} are allowed"),
+        Some(_) if len > SCHEDULE_COMMAND_MAX => {
+            format!("takes up to {len} bytes as JSON; at most {SCHEDULE_COMMAND_MAX} are allowed")
+        }
         Some(_) => return Some(argv),
     };
     section.fault(report, "command", message);

@@ -119,3 +119,19 @@ pub(super) fn service(config: &Config) -> Service {
         accept_while_draining: config.daemon.drain_submits == DrainSubmits::Accept,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A longer body would be written, and refused at the next start.
+    #[test]
+    fn a_command_takes_no_more_as_a_body_than_the_configuration_has_counted() {
+        let most = |word: &str| config::SCHEDULE_COMMAND_MAX / config::stored_at_most(&[word.to_owned()]);
+        for word in ["", "x", "\u{1}", "\"", "\u{2028}", &"\u{1f}".repeat(10_000)] {
+            let argv = vec![word.to_owned(); most(word)];
+            assert!(config::stored_at_most(&argv) <= config::SCHEDULE_COMMAND_MAX && !argv.is_empty());
+            assert!(command(&argv).len() <= Payload::BODY_MAX, "{} of {word:?}", argv.len());
+        }
+    }
+}

@@ -217,3 +217,12 @@ fn every_error_names_its_line_and_key_and_says_what_to_do() {
         assert_eq!(message.lines().count(), 1, "one mistake is one error: {source}\n{message}");
     }
 }
+
+/// Words without a byte take room all the same.
+#[test]
+fn a_command_of_very_many_words_is_refused() {
+    let words = "'',".repeat(22_000);
+    let text = format!("[schedules.n]\nqueue = 'q'\nevery = '1m'\ncommand = ['a', {words}]");
+    let errors = parse(&text).unwrap_err().to_string();
+    assert!(errors.contains("schedules.n.command: takes up to 66009 bytes as JSON"), "{errors}");
+}
