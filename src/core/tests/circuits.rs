@@ -103,15 +103,8 @@ fn it_is_open_after_a_restart_and_its_probe_runs_on() {
     fail(&mut world, &leases);
     world.wait(secs(30));
     assert_eq!(world.claim_for("q", 2, Holder::Anyone).len(), 1);
-    let mut folded = State::default();
-    world.log.iter().for_each(|event| folded.apply(event));
-    let mut restored = State::default();
-    for (range, job) in world.core.state.runs(IdRange::new(JobId(0), u64::MAX)) {
-        restored.restore(range, job);
-    }
-    world.core.state.rows().into_iter().for_each(|row| restored.restore_row(row));
     let now = world.now;
-    for state in [folded, restored] {
+    for state in world.restarts() {
         (world.core.state, world.now) = (state, now);
         assert_eq!(world.claim("q", 2).len(), 0, "the probe runs");
         world.wait(secs(60));

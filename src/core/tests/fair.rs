@@ -103,14 +103,7 @@ fn turns_hold_over_a_restart() {
     world.submit([keyed(&[1; 9]), keyed(&[2; 9]), keyed(&[3; 9])].concat());
     world.submit(vec![group("q", 9)]);
     assert_eq!(keys(&mut world, 6), [1, 2, 3, 0, 1, 2]);
-    let mut folded = State::default();
-    world.log.iter().for_each(|event| folded.apply(event));
-    let mut restored = State::default();
-    for (range, job) in world.core.state.runs(IdRange::new(JobId(0), u64::MAX)) {
-        restored.restore(range, job);
-    }
-    world.core.state.rows().into_iter().for_each(|row| restored.restore_row(row));
-    for state in [folded, restored] {
+    for state in world.restarts() {
         world.core.state = state;
         assert_eq!(keys(&mut world, 4), [3, 0, 1, 2]);
     }

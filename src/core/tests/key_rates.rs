@@ -91,14 +91,7 @@ fn a_rate_of_keys_holds_over_a_restart() {
         world.core.state.rows().into_iter().filter(|row| matches!(row, Row::Keys(_))).collect();
     assert!(pages.iter().all(|row| matches!(row, Row::Keys(row) if row.keys.len() <= 256)));
     assert_eq!(pages.len(), 3, "rows are of many keys, and bounded");
-    let mut folded = State::default();
-    world.log.iter().for_each(|event| folded.apply(event));
-    let mut restored = State::default();
-    for (range, job) in world.core.state.runs(IdRange::new(JobId(0), u64::MAX)) {
-        restored.restore(range, job);
-    }
-    world.core.state.rows().into_iter().for_each(|row| restored.restore_row(row));
-    for state in [folded, restored] {
+    for state in world.restarts() {
         world.core.state = state;
         after(&mut world, 10);
         assert_eq!(world.claim("q", 9).len(), 0);

@@ -102,14 +102,7 @@ fn a_rate_holds_over_a_restart() {
     world.settings().rate = rate(1, 60, 1);
     world.submit(vec![group("q", 3)]);
     assert_eq!(world.claim("q", 9).len(), 1);
-    let mut folded = State::default();
-    world.log.iter().for_each(|event| folded.apply(event));
-    let mut restored = State::default();
-    for (range, job) in world.core.state.runs(IdRange::new(JobId(0), u64::MAX)) {
-        restored.restore(range, job);
-    }
-    world.core.state.rows().into_iter().for_each(|row| restored.restore_row(row));
-    for state in [folded, restored] {
+    for state in world.restarts() {
         world.core.state = state;
         assert_eq!(world.claim("q", 9).len(), 0);
     }

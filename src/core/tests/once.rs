@@ -122,11 +122,7 @@ fn pages_come_and_go() {
     assert_eq!(submit(&mut world, vec![group("q", 1)], key(0)), Ok(Outcome::Submitted(ids(601, 1))));
     let folded = fold_and_check(State::default(), &world.log);
     assert_eq!(view(&folded), view(&world.core.state));
-    let mut restored = State::default();
-    for (range, job) in world.core.state.runs(IdRange::new(JobId(0), u64::MAX)) {
-        restored.restore(range, job);
-    }
-    world.core.state.rows().into_iter().for_each(|row| restored.restore_row(row));
+    let restored = world.restored();
     check::check(&restored);
     assert_eq!(view(&restored), view(&world.core.state));
     world.now = world.now.plus(secs(1_000));

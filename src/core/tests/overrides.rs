@@ -32,11 +32,7 @@ fn it_holds_over_the_configuration_through_a_reload_and_a_restart() {
     assert_eq!((settings.concurrency, settings.attempts), (Some(2), 7), "only what is set");
     assert_eq!(world.core.configured(&name("q")).concurrency, Some(5));
 
-    let mut folded = State::default();
-    world.log.iter().for_each(|event| folded.apply(event));
-    let mut restored = State::default();
-    world.core.state.rows().into_iter().for_each(|row| restored.restore_row(row));
-    for state in [folded, restored] {
+    for state in world.restarts() {
         let core = Core::new(state, configured.clone());
         assert_eq!(core.settings.of(&name("q")).concurrency, Some(2));
         let set = core.state.queue(&name("q")).unwrap().overrides().get(SettingKey::Concurrency).unwrap();

@@ -132,13 +132,7 @@ fn sizes_survive_a_restart() {
     let mut world = World::new();
     world.submit(vec![sized("q", 3, 30), sized("q", 2, 7)]);
     world.claim("q", 1);
-    let mut restored = State::default();
-    for (range, job) in world.core.state.runs(IdRange::new(JobId(0), u64::MAX)) {
-        restored.restore(range, job);
-    }
-    let mut folded = State::default();
-    world.log.iter().for_each(|event| folded.apply(event));
-    for state in [restored, folded] {
+    for state in world.restarts() {
         assert_eq!((state.waiting(), state.waiting_bytes()), (4, 74));
     }
 }

@@ -317,15 +317,9 @@ proptest! {
                 prop_assert!(live.sum::<u64>() <= 1);
             }
         }
-        let mut folded = State::default();
-        world.log.iter().for_each(|event| folded.apply(event));
-        prop_assert_eq!(view(&folded), view(&world.core.state));
-        let mut restored = State::default();
-        let (jobs, rows, next_id, _) = view(&world.core.state);
-        jobs.into_iter().for_each(|(range, job)| restored.restore(range, job));
-        rows.into_iter().for_each(|row| restored.restore_row(row));
-        restored.raise_next_id(next_id);
-        prop_assert_eq!(view(&restored), view(&world.core.state));
-        check::check(&restored);
+        for state in world.restarts() {
+            prop_assert_eq!(view(&state), view(&world.core.state));
+            check::check(&state);
+        }
     }
 }

@@ -135,6 +135,27 @@ impl World {
         assert_eq!(self.run(Command::Tick), Ok(Outcome::Ok));
     }
 
+    /// The state as a restart finds it: folded from all events, or put together from its parts.
+    pub(super) fn restarts(&self) -> [State; 2] {
+        [self.folded(), self.restored()]
+    }
+
+    pub(super) fn folded(&self) -> State {
+        let mut state = State::default();
+        self.log.iter().for_each(|event| state.apply(event));
+        state
+    }
+
+    pub(super) fn restored(&self) -> State {
+        let (mut state, now) = (State::default(), &self.core.state);
+        for (range, job) in now.runs(IdRange::new(JobId(0), u64::MAX)) {
+            state.restore(range, job);
+        }
+        now.rows().into_iter().for_each(|row| state.restore_row(row));
+        state.raise_next_id(now.next_id());
+        state
+    }
+
     pub(super) fn job(&self, id: u64) -> Job {
         self.core.state.job(JobId(id)).unwrap_or_else(|| panic!("job {id} is unknown")).clone()
     }
