@@ -5,7 +5,7 @@ use divan::Bencher;
 use divan::counter::ItemsCount;
 use musher::core::{
     Attempt, Change, Claim, Command, Core, Event, Grant, Group, Holder, JobId, Key, LeaseId, Moment,
-    Observer, Outcome, QueueChange, QueueName, Recorder, Sight, Spec, Start, Time, Verdict,
+    Observer, Outcome, QueueChange, QueueName, Recorder, Sight, Spec, Time, Verdict,
 };
 use std::cell::RefCell;
 
@@ -60,19 +60,15 @@ impl Queue {
     fn submit(&mut self, own: Own, numbers: impl Iterator<Item = u64>) {
         let key = |number: u64| Some(Key::new((u128::from(number) << 64 | 1).to_be_bytes()));
         let spec = Spec::plain(self.name.clone());
-        let group = |number| Group {
-            spec: match own {
-                Own::Nothing => spec.clone(),
-                Own::Key => spec.clone().with_key(key(number)),
-                Own::UniqueKey => spec.clone().with_unique(key(number)),
-            }
-            .into(),
-            count: 1,
-            start: Start::Now,
-            ttl: None,
-            deadline: None,
-            on_conflict: Default::default(),
-            size: Default::default(),
+        let group = |number| {
+            Group::new(
+                match own {
+                    Own::Nothing => spec.clone(),
+                    Own::Key => spec.clone().with_key(key(number)),
+                    Own::UniqueKey => spec.clone().with_unique(key(number)),
+                },
+                1,
+            )
         };
         let groups: musher::core::Groups = match own {
             Own::Nothing => [Group { count: numbers.count() as u64, ..group(0) }].into_iter().collect(),

@@ -3,7 +3,7 @@
 
 use bytes::Bytes;
 use musher::clock::{Clock, monotonic};
-use musher::core::{Group, QueueName, Settings, Sight, Spec, Start};
+use musher::core::{Group, QueueName, Settings, Sight, Spec};
 use musher::engine::{Bounds, Engine, Origin};
 use musher::store::{DiskStore, Options, Recovered};
 use std::time::Duration;
@@ -24,15 +24,7 @@ fn main() {
     let body = Bytes::from(vec![b'x'; 1000]);
     let (mut turns, mut housekeeping) = (Vec::new(), Vec::new());
     for _ in 0..TURNS {
-        let group = Group {
-            spec: spec.clone().into(),
-            count: BATCH,
-            start: Start::Now,
-            ttl: None,
-            deadline: None,
-            on_conflict: Default::default(),
-            size: Default::default(),
-        };
+        let group = Group::new(spec.clone(), BATCH);
         engine.submit(ORIGIN, vec![group], vec![body.clone(); BATCH as usize], Sight::ALL, clock.now());
         let begun = monotonic();
         engine.turn(clock.now()).expect("the disk works");

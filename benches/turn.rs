@@ -5,7 +5,7 @@ use bytes::Bytes;
 use divan::Bencher;
 use divan::counter::ItemsCount;
 use musher::core::{
-    Attempt, Claim, Group, Holder, JobId, LeaseId, QueueName, Settings, Sight, Spec, Start, Time, Verdict,
+    Attempt, Claim, Group, Holder, JobId, LeaseId, QueueName, Settings, Sight, Spec, Time, Verdict,
 };
 use musher::engine::{Bounds, Engine, Origin};
 use musher::store::simulated::{SimulatedDisk, SimulatedStore};
@@ -46,16 +46,8 @@ impl Turns {
     }
 
     fn submit(&mut self) {
-        let (spec, count) = (Spec::plain(self.queue.clone()).into(), self.bodies.len() as u64);
-        let group = Group {
-            spec,
-            count,
-            start: Start::Now,
-            ttl: None,
-            deadline: None,
-            on_conflict: Default::default(),
-            size: Default::default(),
-        };
+        let (spec, count) = (Spec::plain(self.queue.clone()), self.bodies.len() as u64);
+        let group = Group::new(spec, count);
         self.engine.submit(ORIGIN, vec![group], self.bodies.clone(), Sight::ALL, NOW);
         self.turn();
     }

@@ -445,13 +445,5 @@ pub(crate) fn group(rng: &mut Rng, sent: &mut Vec<Sent>, queue: QueueName, count
     let (at_once, expires) = (start == Start::Now, ttl.is_some() || drops(&queue));
     let job = Sent { queue, key, unique: None, priority, at_once, expires, envelope };
     sent.extend(std::iter::repeat_n(job, count as usize));
-    Group {
-        spec: Spec::from(spec).with_key(key).into(),
-        count,
-        start,
-        ttl,
-        deadline: None,
-        on_conflict: Default::default(),
-        size: Default::default(),
-    }
+    Group { start, ttl, ..Group::new(Spec::from(spec).with_key(key), count) }
 }

@@ -87,15 +87,7 @@ pub(crate) fn submit(rng: &mut Rng, batch: usize, at: Time) -> (Submit, Sent) {
         expires: false,
         envelope: None,
     };
-    let group = Group {
-        spec: Spec::from(spec).with_unique(unique).into(),
-        count: 1,
-        start,
-        ttl: None,
-        deadline: None,
-        on_conflict,
-        size: Default::default(),
-    };
+    let group = Group { start, on_conflict, ..Group::new(Spec::from(spec).with_unique(unique), 1) };
     let once =
         RequestKey { key: Key::new(u128::from(rng.u64(..)).to_be_bytes()), content: Key::new([2; 16]) };
     (Submit { batch, group, once, at }, sent)

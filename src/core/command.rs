@@ -187,6 +187,21 @@ pub struct Group {
     pub size: Size,
 }
 
+impl Group {
+    /// So many jobs, with nothing asked for beside their spec.
+    pub fn new(spec: impl Into<Arc<Spec>>, count: u64) -> Group {
+        Group {
+            spec: spec.into(),
+            count,
+            start: Start::Now,
+            ttl: None,
+            deadline: None,
+            on_conflict: OnConflict::default(),
+            size: Size::default(),
+        }
+    }
+}
+
 /// What becomes of a job whose unique key another one holds. It is never enqueued; the other one may change.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum OnConflict {

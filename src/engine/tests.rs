@@ -9,7 +9,7 @@ mod schedules;
 
 use super::closing::CLOSED_AT_ONCE;
 use super::*;
-use crate::core::{Event, Full, Group, Holder, QueueSettings, Sight, Spec, Start, StateKind};
+use crate::core::{Event, Full, Group, Holder, QueueSettings, Sight, Spec, StateKind};
 use crate::store::simulated::{SimulatedDisk, SimulatedStore};
 use crate::store::{Blob, BlobError};
 
@@ -28,15 +28,7 @@ fn queue() -> QueueName {
 }
 
 fn group(count: u64) -> Group {
-    Group {
-        spec: Spec::plain(queue()).into(),
-        count,
-        start: Start::Now,
-        ttl: None,
-        deadline: None,
-        on_conflict: Default::default(),
-        size: Default::default(),
-    }
+    Group::new(Spec::plain(queue()), count)
 }
 
 fn submit(engine: &mut Engine<SimulatedStore>, count: u64, now: Time) {

@@ -4,7 +4,7 @@
 use super::Decision;
 use super::room::Room;
 use crate::core::change::Recorder;
-use crate::core::command::{Group, OnConflict, Outcome, ScheduleAction, Start};
+use crate::core::command::{Group, Outcome, ScheduleAction, Start};
 use crate::core::event::{Event, RowEvent};
 use crate::core::ids::{IdRange, Ids, JobId};
 use crate::core::job::{Size, StateKind};
@@ -232,15 +232,7 @@ impl<R: Recorder> Decision<'_, R> {
             true => Size::of(plan.payload.body.len() as u64),
             false => Size::default(),
         };
-        Group {
-            spec,
-            count: 1,
-            start: Start::Now,
-            ttl: plan.ttl,
-            deadline: plan.deadline,
-            on_conflict: OnConflict::default(),
-            size,
-        }
+        Group { ttl: plan.ttl, deadline: plan.deadline, size, ..Group::new(spec, 1) }
     }
 
     /// Both events of one job; there is room for it.

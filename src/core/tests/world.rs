@@ -54,15 +54,7 @@ pub(super) fn secs(n: u64) -> Duration {
 
 /// `count` jobs for `queue` with nothing else asked for.
 pub(super) fn group(queue: &str, count: u64) -> Group {
-    Group {
-        spec: Spec::plain(name(queue)).into(),
-        count,
-        start: Start::Now,
-        ttl: None,
-        deadline: None,
-        on_conflict: OnConflict::Existing,
-        size: Default::default(),
-    }
+    Group::new(Spec::plain(name(queue)), count)
 }
 
 impl World {

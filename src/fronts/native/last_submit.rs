@@ -144,16 +144,8 @@ mod tests {
     use crate::server::requests::queue_name;
 
     fn group(queue: &str) -> Group {
-        let spec = Spec::plain(queue_name(queue).unwrap()).into();
-        Group {
-            spec,
-            count: 1,
-            start: Start::Now,
-            ttl: None,
-            deadline: None,
-            on_conflict: Default::default(),
-            size: Default::default(),
-        }
+        let spec = Spec::plain(queue_name(queue).unwrap());
+        Group::new(spec, 1)
     }
 
     #[test]

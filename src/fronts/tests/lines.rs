@@ -2,7 +2,7 @@
 //! ATTEMPT`, one per line. Its requests have no numbers, so it takes one after the other.
 
 use crate::clock::Clock;
-use crate::core::{Attempt, Group, JobId, LeaseId, SpecOptions, Start, Time, Verdict};
+use crate::core::{Attempt, Group, JobId, LeaseId, SpecOptions, Time, Verdict};
 use crate::engine::SubmitOptions;
 use crate::engine::{Answer, Claimed, Origin};
 use crate::server::requests::{self, Asked, ClaimAsked, queue_name};
@@ -136,15 +136,7 @@ fn submit_one<S: Store + 'static>(
 ) -> Result<(), Fault> {
     hub.service.borrow().limits.check_bodies(std::slice::from_ref(&body))?;
     let spec = SpecOptions { owner: asked.peer.caller.uid, ..SpecOptions::plain(queue_name(queue)?) };
-    let group = Group {
-        spec: spec.into(),
-        count: 1,
-        start: Start::Now,
-        ttl: None,
-        deadline: None,
-        on_conflict: Default::default(),
-        size: Default::default(),
-    };
+    let group = Group::new(spec, 1);
     let mut submission = Submission::default();
     submission.add(group, false, None, [body]);
     allow(hub, asked.peer, &mut submission)?;

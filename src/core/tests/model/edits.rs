@@ -63,15 +63,7 @@ impl Model {
             return Ok(());
         }
         let mut spec = (*job.spec).clone();
-        let group = |spec: &Spec| Group {
-            spec: Arc::new(spec.clone()),
-            count: 1,
-            start: Start::Now,
-            ttl: None,
-            deadline: None,
-            on_conflict: OnConflict::Existing,
-            size: Size::default(),
-        };
+        let group = |spec: &Spec| Group::new(spec.clone(), 1);
         // Whoever holds a key holds it there, too.
         let holds = self.holder(&group(&spec)) == Some(at);
         spec.options_mut().queue = to.clone();

@@ -101,15 +101,7 @@ impl Model {
     pub(super) fn taken(&self, at: usize) -> Option<JobId> {
         let job = &self.jobs[at].1;
         let would_hold = job.spec.unique_while != UniqueWhile::Waiting || job.attempt == Attempt(0);
-        let group = Group {
-            spec: job.spec.clone(),
-            count: 1,
-            start: Start::Now,
-            ttl: None,
-            deadline: None,
-            on_conflict: OnConflict::Existing,
-            size: Default::default(),
-        };
+        let group = Group::new(job.spec.clone(), 1);
         let by = self.holder(&group).filter(|by| *by != at && would_hold && job.state.ended().is_some())?;
         Some(JobId(self.jobs[by].0))
     }
