@@ -163,7 +163,7 @@ pub struct JobView {
     /// Until when it is kept, if it has ended and is not kept for ever.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kept_until: Option<u64>,
-    /// When it expires, if it has not begun by then.
+    /// When it expires, if it waits and has not begun by then.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<u64>,
     /// When it expires, if it has not ended by then.

@@ -41,7 +41,7 @@ pub(super) struct LikeArgs {
     /// Let it expire if it has not begun after this time
     #[arg(long, value_name = "TIME", value_parser = parse_ttl)]
     pub(super) ttl: Option<Duration>,
-    /// Let it expire if it has not ended after this time, with all its attempts; one that runs then is stopped
+    /// Let it expire if it has not ended after this time, with all its attempts; one that runs then is stopped by its worker
     #[arg(long, value_name = "TIME", value_parser = parse_ttl)]
     pub(super) deadline: Option<Duration>,
     /// After how many failed attempts the job is dead [default: the queue's]

@@ -60,7 +60,7 @@ fn describe(job: &JobView) -> Vec<(&'static str, String)> {
     time("may run until", job.runs_until);
     time("ended", job.ended_at);
     time("forgotten", job.kept_until);
-    time("expires", job.expires_at.filter(|_| job.attempt == 0));
+    time("expires", job.expires_at);
     time("deadline", job.deadline);
     facts.extend(job.worker.map(|by| ("worker", worker(by))));
     if job.runs_until.is_none() && job.ended_at.is_none() {

@@ -131,7 +131,8 @@ fn line(out: &mut impl Write, job: &JobView, body: &[u8]) -> io::Result<()> {
 
 const IMPORT: &str = "\
 Reads the lines of `musher export` and submits each as a new job, in batches that are all or nothing.
-Kept: queue, body, priority, attempts, backoff, timeout, key, unique key, tags, the time until which it is delayed, and its expiry.
+Kept: queue, body, priority, attempts, backoff, timeout, key, unique key, tags, the time until which it is delayed, its deadline, and its time to live
+if it had not begun.
 Attempts and timeout are the values that were in force, those of the queue included. Only `queue` and a body are required.
 Not kept: the id, the owner (it is you), attempts so far and their errors, a lease (the job is ready).
 Jobs that have ended are left out, unless --ended asks for them to be run again.

@@ -61,7 +61,7 @@ pub(super) fn parse(
         around,
     };
     let queues = queues(&queues_section, &common, &mut report);
-    let schedules = schedules::schedules(&schedules_section, &mut report);
+    let schedules = schedules::schedules(&schedules_section, &queues, limits.body, &mut report);
     let warnings = report.finish()?;
     Ok((Config { daemon, limits, storage, queues, schedules, access }, warnings))
 }

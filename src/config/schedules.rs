@@ -2,6 +2,7 @@
 
 use super::problem::Report;
 use super::raw::{Section, key_text};
+use super::{Handler, Queue};
 use crate::calendar::{BadRhythm, Calendar, system_zone};
 use crate::core::{CatchUp, Overlap, Payload, Priority, QueueName, Rhythm, ScheduleName};
 use crate::durations::show_duration;
@@ -47,10 +48,15 @@ pub struct Schedule {
     pub tags: Vec<(String, String)>,
 }
 
-pub(super) fn schedules(section: &Section<'_>, report: &mut Report<'_>) -> BTreeMap<ScheduleName, Schedule> {
+pub(super) fn schedules(
+    section: &Section<'_>,
+    queues: &BTreeMap<QueueName, Queue>,
+    body_max: usize,
+    report: &mut Report<'_>,
+) -> BTreeMap<ScheduleName, Schedule> {
     let mut schedules = BTreeMap::new();
     for (name, one) in section.named(report) {
-        let checked = schedule(one, report);
+        let checked = schedule(one, queues, body_max.min(Payload::BODY_MAX), report);
         match ScheduleName::new(name) {
             Ok(name) => schedules.extend(checked.map(|schedule| (name, schedule))),
             Err(error) => section.fault(report, name, error.to_string()),
@@ -59,7 +65,12 @@ pub(super) fn schedules(section: &Section<'_>, report: &mut Report<'_>) -> BTree
     schedules
 }
 
-fn schedule(mut section: Section<'_>, report: &mut Report<'_>) -> Option<Schedule> {
+fn schedule(
+    mut section: Section<'_>,
+    queues: &BTreeMap<QueueName, Queue>,
+    body_max: usize,
+    report: &mut Report<'_>,
+) -> Option<Schedule> {
     let rhythm = rhythm(&mut section, report);
     let queue = match section.text(report, "queue") {
         None if !section.has("queue") => {
@@ -72,11 +83,17 @@ fn schedule(mut section: Section<'_>, report: &mut Report<'_>) -> Option<Schedul
         }),
     };
     let body = section.text(report, "body").unwrap_or_default().to_owned();
-    if body.len() > Payload::BODY_MAX {
-        let (len, max) = (body.len(), Payload::BODY_MAX);
-        section.fault(report, "body", format!("a body of {len} bytes; that of a schedule has at most {max}"));
+    if body.len() > body_max {
+        let len = body.len();
+        let message = format!("a body of {len} bytes; that of a schedule has at most {body_max}");
+        section.fault(report, "body", message);
     }
-    let command = command(&mut section, report);
+    let command = command(&mut section, body_max, report);
+    let handler = queue.as_ref().and_then(|queue| queues.get(queue)?.handler.as_ref());
+    if let (Some(_), Some(Handler::Exec(_))) = (&command, handler) {
+        let message = "needs a queue with handler = \"command\"; that of this one would get it as a body";
+        section.fault(report, "command", message);
+    }
     let key = section.text(report, "key").map(str::to_owned);
     if let Some(len) = key.as_ref().map(String::len).filter(|len| !(1..=SCHEDULE_KEY_MAX).contains(len)) {
         let message = format!("a key of {len} bytes; it has at least one, and at most {SCHEDULE_KEY_MAX}");
@@ -124,24 +141,27 @@ fn schedule(mut section: Section<'_>, report: &mut Report<'_>) -> Option<Schedul
     })
 }
 
-/// The longest command of a schedule, in bytes as it is stored. What is left of a body is for the directory and the path.
-pub const SCHEDULE_COMMAND_MAX: usize = Payload::BODY_MAX - (1 << 10);
+/// What of a body is for the directory and the path of a command.
+const COMMAND_REST: usize = 1 << 10;
+
+/// The longest command of a schedule, in bytes as it is stored.
+pub const SCHEDULE_COMMAND_MAX: usize = Payload::BODY_MAX - COMMAND_REST;
 
 /// How many bytes a command takes at most in JSON: a byte takes six, a word has quotes and a comma.
 pub(crate) fn stored_at_most(argv: &[String]) -> usize {
     argv.iter().map(|word| 6 * word.len() + 3).sum()
 }
 
-fn command(section: &mut Section<'_>, report: &mut Report<'_>) -> Option<Vec<String>> {
+fn command(section: &mut Section<'_>, body_max: usize, report: &mut Report<'_>) -> Option<Vec<String>> {
     let argv = section.texts(report, "command")?;
-    let len = stored_at_most(&argv);
+    let (len, max) = (stored_at_most(&argv), SCHEDULE_COMMAND_MAX.min(body_max.saturating_sub(COMMAND_REST)));
     let message = match argv.first() {
         _ if section.has("body") => "goes not with body: keep one of them".to_owned(),
         None => "names no program; write it like [\"/usr/local/bin/report\", \"--all\"]".to_owned(),
         Some(program) if program.is_empty() => "names no program: the first word is empty".to_owned(),
         Some(_) if argv.iter().any(|word| word.contains('\0')) => "has a zero byte in it".to_owned(),
-        Some(_) if len > SCHEDULE_COMMAND_MAX => {
-            format!("takes up to {len} bytes as JSON; at most {SCHEDULE_COMMAND_MAX} are allowed")
+        Some(_) if len > max => {
+            format!("takes up to {len} bytes as JSON; at most {max} are allowed")
         }
         Some(_) => return Some(argv),
     };

@@ -107,8 +107,11 @@ impl<O: Observer> Fold<'_, O> {
             }
             Event::Buried { jobs, end } => self.end(jobs, *end, JobState::Dead, |totals| &mut totals.died),
             Event::Revived { jobs } => self.each(jobs, |_, job| {
-                if job.kind().is_final() {
-                    job.set_expiry(Expiry::default());
+                match job.expiry() {
+                    _ if job.kind().is_final() => job.set_expiry(Expiry::default()),
+                    // Its counts begin anew, not its life.
+                    expiry if job.has_begun() => job.set_expiry(Expiry { begin_by: Time::NEVER, ..expiry }),
+                    _ => {}
                 }
                 count(job, |counts| *counts = JobCounts { attempt: counts.attempt, ..JobCounts::default() });
                 job.set_state(JobState::Ready);

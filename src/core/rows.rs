@@ -105,7 +105,7 @@ impl Row {
 impl State {
     /// What is known beside jobs, in the order of the keys.
     pub fn rows(&self) -> Vec<Row> {
-        let mut queues: Vec<_> = self.queues.iter().map(|(name, queue)| queue.row(name)).collect();
+        let mut queues: Vec<_> = self.queue_rows().collect();
         queues.sort_by(|a, b| a.name.cmp(&b.name));
         let schedule = |(name, schedule): (&ScheduleName, &Schedule)| {
             Row::Schedule(ScheduleRow { name: name.clone(), schedule: schedule.clone() })
@@ -116,6 +116,11 @@ impl State {
         let keys = queues.iter().flat_map(|row| self.keys_rows(&row.name)).map(Row::Keys).collect::<Vec<_>>();
         let others = self.schedules.iter().map(schedule).chain(self.requests.pages().map(page));
         queues.into_iter().map(Row::Queue).chain(others).chain(keys).collect()
+    }
+
+    /// Those of queues, in no order.
+    pub fn queue_rows(&self) -> impl Iterator<Item = QueueRow> {
+        self.queues.iter().map(|(name, queue)| queue.row(name))
     }
 
     /// Whether there is such a row.

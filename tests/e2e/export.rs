@@ -137,6 +137,34 @@ fn filters_choose_and_ended_jobs_run_again_only_if_asked() {
     });
 }
 
+/// One that has begun in time is as free of its time to live there as here, and has its deadline.
+#[test]
+fn what_has_begun_does_not_expire_after_an_import() {
+    block_on(async {
+        let home = Home::new("[queues.q]\nbackoff = { base = \"1h\" }\nkeep = { done = \"1h\" }\n");
+        let daemon = home.serve().await;
+        let (ttl_ms, deadline_ms) = (Some(1_500), Some(3_600_000));
+        let options = JobOptions { queue: "q".into(), ttl_ms, deadline_ms, ..JobOptions::default() };
+        let group = SubmitGroup { options, bodies: vec!["begun".into(), "leased".into(), "fresh".into()] };
+        let first = daemon.client.submit(vec![group]).await.unwrap().first_id();
+        let job = daemon.claim("q", false, 30_000).await.unwrap();
+        assert!(daemon.settle(job.lease, Verdict::Fail { error: "no".into(), exit: None }).await);
+        daemon.claim("q", false, 30_000).await.unwrap();
+        daemon.until_state(first + 2, "expired").await;
+        assert_eq!(daemon.state(first).await, "scheduled", "it has begun");
+        let lines = home.musher(&["export"]).stdout;
+        let imported = import(&home, &lines, &["--json"]);
+        assert_eq!(code(&imported), 0, "{imported:?}");
+        for (id, state) in [(first + 3, "scheduled"), (first + 4, "ready")] {
+            let view = daemon.show(id).await.unwrap();
+            assert_eq!((view.state.as_str(), view.expires_at), (state, None));
+            let deadline = daemon.show(first).await.unwrap().deadline.unwrap();
+            assert!(view.deadline.unwrap().abs_diff(deadline) < 1_000);
+        }
+        daemon.stop().await;
+    });
+}
+
 #[test]
 fn an_export_into_its_own_daemon_ends() {
     block_on(async {

@@ -27,6 +27,14 @@ const MISTAKES: &[(&str, &str)] = &[
         "musher.toml:5: schedules.n.command: goes not with body: keep one of them",
     ),
     (
+        "[queues.q]\nhandler = { exec = ['cat'] }\n[schedules.n]\nqueue = 'q'\nevery = '1m'\ncommand = ['true']",
+        "musher.toml:6: schedules.n.command: needs a queue with handler = \"command\"",
+    ),
+    (
+        "[limits]\nbody = 10\n[schedules.n]\nqueue = 'q'\nevery = '1m'\nbody = '12345678901'",
+        "musher.toml:6: schedules.n.body: a body of 11 bytes; that of a schedule has at most 10",
+    ),
+    (
         "[schedules.n]\nqueue = 'q'\nevery = '1m'\ncommand = []",
         "musher.toml:4: schedules.n.command: names no program; write it like",
     ),

@@ -87,9 +87,11 @@ impl<R: Recorder> Decision<'_, R> {
             left -= jobs.len();
             let Claim { holder, worker, .. } = *claim;
             self.emit(Event::Claimed { jobs: jobs.clone(), holder, worker, at, until });
+            let from = grants.len();
             for (part, job) in jobs.ranges().iter().flat_map(|range| self.state().iter(*range)) {
                 grants.extend(part.iter().filter_map(|id| self.grant(id, job)));
             }
+            self.end_by_deadlines(&mut grants[from..], lease);
             if rules.remember() {
                 self.serve(name, rules, &jobs, &mut served);
             }
@@ -110,6 +112,15 @@ impl<R: Recorder> Decision<'_, R> {
             if let Some(circuit) = circuit.probed(known, lease, at) {
                 self.emit(RowEvent::CircuitChanged { queue: name.clone(), circuit });
             }
+        }
+    }
+
+    /// Leases end at the latest one `lease` after the job's deadline, in which its worker is to stop it: freed at the deadline, its
+    /// place and its key would be somebody else's while it is being stopped.
+    fn end_by_deadlines(&mut self, grants: &mut [Grant], lease: Duration) {
+        for grant in grants.iter_mut().filter(|grant| grant.until > grant.deadline.plus(lease)) {
+            grant.until = grant.deadline.plus(lease);
+            self.emit(Event::Extended { jobs: grant.id.into(), until: grant.until });
         }
     }
 
@@ -246,12 +257,8 @@ impl<R: Recorder> Decision<'_, R> {
     pub(super) fn extend(&mut self, items: &[LeaseId], lease: Option<Duration>) -> Outcome {
         let extended = items.iter().map(|item| {
             let (_, job) = self.leased(*item)?;
-            if job.expiry().end_by <= self.moment.now {
-                // Its worker is to end it: what is left of the lease is for that.
-                return Ok(job.lease().map_or(self.moment.now, |(_, lease)| lease.until));
-            }
             let usual = self.settings_of(job).lease;
-            let until = self.moment.now.plus(lease.unwrap_or(usual));
+            let until = self.moment.now.plus(lease.unwrap_or(usual)).min(job.expiry().end_by.plus(usual));
             self.emit(Event::Extended { jobs: item.id.into(), until });
             Ok(until)
         });

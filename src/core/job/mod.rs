@@ -157,8 +157,12 @@ impl Job {
 
     /// When it expires if it waits until then; [`Time::NEVER`] for most.
     pub fn expires_at(&self) -> Time {
-        self.of_history(|history| history.expiry.of_waiting(history.attempt > Attempt(0)))
-            .unwrap_or(Time::NEVER)
+        self.of_history(|history| history.expiry.of_waiting(self.has_begun())).unwrap_or(Time::NEVER)
+    }
+
+    /// Whether an attempt of it has come to something, or to nothing while it ran: one that was only given back has not begun.
+    pub fn has_begun(&self) -> bool {
+        self.returned().is_some()
     }
 
     /// Where it is in its life.

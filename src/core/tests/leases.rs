@@ -151,11 +151,17 @@ fn jobs_that_fail_together_do_not_come_back_together() {
 #[test]
 fn the_time_to_live_is_that_to_the_first_attempt() {
     let mut world = World::new();
-    world.submit(vec![Group { ttl: Some(secs(10)), ..group("q", 2) }]);
-    let leases = world.claim("q", 1);
+    world.submit(vec![Group { ttl: Some(secs(10)), ..group("q", 3) }]);
+    let leases = world.claim("q", 2);
     world.wait(secs(20));
-    assert_eq!(world.kind(2), None, "it has expired, and is not kept");
-    world.fail(&leases, "no");
+    assert_eq!(world.kind(3), None, "it has expired, and is not kept");
+    world.settle(&leases[1..], Verdict::Release { delay: Duration::ZERO });
+    world.wait(Duration::ZERO);
+    assert_eq!(world.kind(2), None, "given back, it has not begun");
+    world.fail(&leases[..1], "no");
+    // By hand its counts begin anew.
+    world.edit(Edit::Kick, &[1]);
+    world.wait(Duration::ZERO);
     world.wait(secs(999));
     assert_eq!(world.kind(1), Some(StateKind::Ready), "it has begun, and has its attempts");
 }
@@ -186,24 +192,35 @@ fn a_deadline_ends_no_lease_but_all_that_comes_after_it() {
     assert_eq!(world.kind(2), Some(StateKind::Ready));
 }
 
-/// Its worker is to end by then: what is left of the lease is for that, and gets no more.
+/// Its worker is to end it by then, and has one lease of the queue for that, whatever it asks for.
 #[test]
-fn a_lease_gets_no_longer_after_the_deadline() {
+fn a_lease_ends_at_the_latest_one_lease_after_the_deadline() {
     let mut world = World::new();
     (world.settings().keep_done, world.settings().lease) = (Keep::Forever, secs(6));
-    world.submit(vec![Group { deadline: Some(secs(10)), ..group("q", 1) }]);
-    let lease = world.claim("q", 1)[0];
-    let extend = |world: &mut World| match world.run(Command::Extend { items: vec![lease], lease: None }) {
-        Ok(Outcome::Extended(results)) => results[0].unwrap(),
-        other => panic!("{other:?}"),
+    world.submit(vec![Group { deadline: Some(secs(10)), ..group("q", 1) }, group("q", 1)]);
+    let last = world.now.plus(secs(16));
+    let claim = Claim {
+        queues: vec![name("q")],
+        max: 2,
+        lease: Some(secs(3_600)),
+        holder: Holder::Anyone,
+        worker: None,
     };
-    world.wait(secs(5));
-    assert_eq!(extend(&mut world), world.now.plus(secs(6)));
-    world.wait(secs(5));
-    let lease_end = world.now.plus(secs(1));
-    assert_eq!(extend(&mut world), lease_end, "as it was");
+    let Ok(Outcome::Claimed(grants)) = world.run(Command::Claim(claim)) else { panic!("refused") };
+    assert_eq!((grants[0].until, grants[1].until), (last, world.now.plus(secs(3_600))));
+    let lease = LeaseId { id: JobId(1), attempt: Attempt(1) };
+    let extend = |world: &mut World, time| {
+        let command = Command::Extend { items: vec![lease], lease: Some(secs(time)) };
+        let Ok(Outcome::Extended(results)) = world.run(command) else { panic!("refused") };
+        results[0].unwrap()
+    };
+    assert_eq!(extend(&mut world, 5), world.now.plus(secs(5)));
+    world.wait(secs(4));
+    assert_eq!(extend(&mut world, 3_600), last);
+    world.wait(secs(11));
+    assert_eq!(extend(&mut world, 3_600), last, "after the deadline too");
     world.wait(secs(1));
-    assert!(world.core.state.next_due() <= Some(lease_end), "it is due at once");
+    assert!(world.core.state.next_due() <= Some(last), "it is due at once");
     world.wait(Duration::ZERO);
     assert_eq!((world.kind(1), world.job(1).crashes()), (Some(StateKind::Expired), 1));
 }

@@ -60,12 +60,9 @@ impl Model {
                 let results = items.iter().map(|item| {
                     let at = self.leased(*item)?;
                     let lease = lease.unwrap_or(self.settings_of(at).lease);
-                    let end = Time(self.now + millis(lease));
-                    let end_by = self.jobs[at].1.end_by;
+                    let usual = self.settings_of(at).lease;
+                    let end = Time(self.now + millis(lease)).min(self.jobs[at].1.end_by.plus(usual));
                     let JobState::Leased(held) = &mut self.jobs[at].1.state else { unreachable!() };
-                    if end_by <= Time(self.now) {
-                        return Ok(held.until);
-                    }
                     held.until = end;
                     Ok(end)
                 });
@@ -210,7 +207,11 @@ impl PartialEq<Plain> for Job {
 impl Plain {
     /// When it expires if it waits until then.
     pub(super) fn expires_at(&self) -> Time {
-        if self.attempt.0 == 0 { self.begin_by.min(self.end_by) } else { self.end_by }
+        if self.has_begun() { self.end_by } else { self.begin_by.min(self.end_by) }
+    }
+
+    pub(super) fn has_begun(&self) -> bool {
+        self.failed + self.crashes + self.later > 0
     }
 }
 

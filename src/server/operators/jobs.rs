@@ -114,7 +114,7 @@ pub(super) fn view<S: Store + 'static>(hub: &Hub<S>, id: JobId, job: &Job, writt
         exit_status,
         exit_signal,
         kept_until: job.state().ended().and_then(|end| some(end.keep_until)),
-        expires_at: some(job.expiry().begin_by),
+        expires_at: some(job.expiry().begin_by).filter(|_| job.kind().waits() && !job.has_begun()),
         deadline: some(job.expiry().end_by),
         owner: job.spec.owner,
         key: envelope.key().map(str::to_owned),

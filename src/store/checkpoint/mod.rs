@@ -322,15 +322,24 @@ impl Checkpoints {
         let round = self.round.as_mut().expect("a checkpoint is under way");
         if round.todo.is_empty() {
             let meta = round.meta;
-            return Work::Finish { round: number, rows: self.changed_rows(state, last), meta };
+            return Work::Finish { round: number, rows: self.changed_rows(state, state.rows(), last), meta };
         }
         let blocks = slice::blocks(round, &mut self.stored, state, last, recent);
-        let rows = if blocks.is_empty() { Vec::new() } else { self.changed_rows(state, last) };
+        let rows = match blocks.is_empty() {
+            true => Vec::new(),
+            // Blocks need no more of them; the others may be many, and change all the time.
+            false => self.changed_rows(state, state.queue_rows().map(Row::Queue), last),
+        };
         Work::Slice { round: number, rows, blocks }
     }
 
-    /// The rows that are not about jobs and have changed since they were last written.
-    fn changed_rows(&mut self, state: &State, last: CommitNo) -> Vec<RowChange> {
+    /// Those of these rows that have changed since they were last written, and all that are gone.
+    fn changed_rows(
+        &mut self,
+        state: &State,
+        rows: impl IntoIterator<Item = Row>,
+        last: CommitNo,
+    ) -> Vec<RowChange> {
         let mut changes = Vec::new();
         for key in std::mem::take(&mut self.gone) {
             self.rows.remove(&key);
@@ -340,7 +349,7 @@ impl Checkpoints {
                 self.going.insert(key);
             }
         }
-        for row in state.rows() {
+        for row in rows {
             let key = row.key();
             if self.rows.get(&key) != Some(&row) {
                 self.rows.insert(key, row.clone());

@@ -21,7 +21,7 @@ pub(crate) enum RowChange {
 /// A part of a checkpoint.
 #[derive(Debug)]
 pub(crate) enum Work {
-    /// Rows. Those that are not of jobs go first: no block may reflect a commit that its queue's row does not.
+    /// Rows. Those of queues go first: no block may reflect a commit that its queue's row does not.
     Slice { round: u64, rows: Vec<RowChange>, blocks: Vec<BlockRows> },
     /// The end of a checkpoint.
     Finish { round: u64, rows: Vec<RowChange>, meta: MetaRow },

@@ -60,6 +60,7 @@ impl Model {
             row.rate_used = rate.use_up(row.rate_used, now, 1);
         }
         let until = Time(self.now + millis(claim.lease.unwrap_or(settings.lease)));
+        let until = until.min(self.jobs[at].1.end_by.plus(settings.lease));
         self.row(name).totals.claimed += 1;
         let leases = self.row(name).totals.claimed;
         let (id, now, job) = (self.jobs[at].0, self.now, &mut self.jobs[at].1);
