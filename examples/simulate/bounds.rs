@@ -8,8 +8,8 @@ use crate::queues::named;
 use crate::stage::Life;
 use fastrand::Rng;
 use musher::core::{
-    Attempt, Full, IdRange, JobId, Priority, QueueName, QueueSettings, Setting, SettingKey, Sight, Start,
-    State, StateKind,
+    Attempt, Full, IdRange, JobId, Priority, QueueName, QueueSettings, Setting, SettingKey, Start, State,
+    StateKind,
 };
 use musher::store::Room;
 use std::time::Duration;
@@ -46,6 +46,11 @@ fn full_of(queue: &QueueName) -> Option<Full> {
 /// Whether jobs of this queue may go without anybody asking for it.
 pub(crate) fn drops(queue: &QueueName) -> bool {
     matches!(full_of(queue), Some(Full::DropNew | Full::DropOld))
+}
+
+/// Whether submits to this queue may wait for room.
+pub(crate) fn waits_for_room(queue: &QueueName) -> bool {
+    matches!(full_of(queue), Some(Full::Wait(_)))
 }
 
 pub(crate) fn is_bounded(queue: &QueueName) -> bool {
@@ -147,7 +152,7 @@ impl Clients {
         let queue = named(name);
         let count = if matches!(full, Full::Wait(_)) { 1 } else { 1 + rng.u64(..3) };
         let mut sent = Vec::new();
-        let mut jobs = group(rng, &mut sent, queue.clone(), count);
+        let mut jobs = group(rng, &mut sent, queue.clone(), count, life.now);
         if rng.bool() {
             jobs.start = Start::Now;
         }
@@ -172,7 +177,7 @@ impl Clients {
             _ => life.now,
         };
         let origin = self.ask(rng, Asked::Submit { batch, until });
-        life.engine.submit(origin, vec![jobs], contents, Sight::ALL, life.now);
+        life.submit(origin, vec![jobs], contents);
         let found = waiting(&life.engine.core().state, &queue);
         let what = format!("{queue} with {limits:?} had {before:?} and was sent {new:?}");
         assert_eq!(found, wanted.unwrap_or(before), "{what}");

@@ -2,9 +2,10 @@
 //! oracle has heard, and ask for things that are over, that are somebody else's, and that never were.
 
 use crate::bodies::body;
-use crate::bounds::{BOUNDED, drops, is_bounded};
+use crate::bounds::{BOUNDED, is_bounded, waits_for_room};
 use crate::circuits::{Before, fused};
 use crate::exits::{End, exited};
+use crate::expiry::{self, with_expiry};
 use crate::limits::limited;
 use crate::once::{self, Repeats};
 use crate::oracle::{Oracle, Sent};
@@ -14,8 +15,8 @@ use crate::schedules::nightly;
 use crate::stage::Life;
 use fastrand::Rng;
 use musher::core::{
-    Attempt, Claim, Command, Edit, Group, Holder, JobId, Key, LeaseId, Only, Priority, QueueName, Receipt,
-    Rejection, ScheduleName, Sight, Spec, SpecOptions, Start, StateKind, Then, Time, Verdict,
+    Attempt, Claim, Command, Edit, Expiry, Group, Holder, JobId, Key, LeaseId, Only, Priority, QueueName,
+    Receipt, Rejection, ScheduleName, Sight, Spec, SpecOptions, Start, StateKind, Then, Time, Verdict,
 };
 use musher::engine::{Answer, Contents, Origin, Refusal};
 use musher::store::Envelope;
@@ -41,7 +42,7 @@ pub(crate) enum Asked {
     },
     Claim {
         session: Option<u64>,
-        lease: Duration,
+        sent: expiry::Sent,
         until: Time,
         asked: u64,
     },
@@ -49,7 +50,8 @@ pub(crate) enum Asked {
     Settle(usize, Vec<(LeaseId, End, bool)>),
     /// The same of a reset of the circuit.
     Reset(usize),
-    Extend(Vec<(LeaseId, bool)>),
+    /// Whether it must succeed, and until when it lasts then.
+    Extend(Vec<(LeaseId, (bool, Option<Time>))>),
     Body(JobId),
     /// Another body for a job: which one.
     Replace(JobId, u32),
@@ -69,6 +71,20 @@ pub(crate) enum Asked {
         place: usize,
     },
     Other,
+}
+
+impl Asked {
+    /// A claim is sent now.
+    pub(crate) fn claim(
+        oracle: &Oracle,
+        session: Option<u64>,
+        lease: Duration,
+        until: Time,
+        now: Time,
+    ) -> Asked {
+        let sent = expiry::Sent { at: now, turned: oracle.last_turn(), lease };
+        Asked::Claim { session, sent, until, asked: oracle.asked() }
+    }
 }
 
 /// All clients of a daemon.
@@ -116,12 +132,12 @@ impl Clients {
             .map(|_| {
                 let count = if rng.u32(..10) == 0 { 1 + rng.u64(..70) } else { 1 + rng.u64(..4) };
                 let queue = queue(rng.usize(..));
-                group(rng, &mut sent, queue, count)
+                group(rng, &mut sent, queue, count, life.now)
             })
             .collect();
         let (batch, contents) = submitted(oracle, sent);
         let origin = self.ask(rng, Asked::Submit { batch, until: life.now });
-        life.engine.submit(origin, groups, contents, Sight::ALL, life.now);
+        life.submit(origin, groups, contents);
     }
 
     /// Submits a job that shall be there once, or sends such a submit again.
@@ -135,7 +151,7 @@ impl Clients {
         });
         let origin = self.ask(rng, Asked::SubmitOnce { batch: submit.batch });
         let (options, job) = submit.parts();
-        life.engine.submit_with(options, origin, job, Sight::ALL, life.now);
+        life.submit_with(options, origin, job);
     }
 
     pub(crate) fn claim(&mut self, rng: &mut Rng, oracle: &mut Oracle, life: &mut Life) {
@@ -157,16 +173,13 @@ impl Clients {
         let claim = Claim {
             queues,
             max: 1 + rng.u32(..5),
-            lease,
+            lease: life.lease(lease),
             holder: session.map_or(Holder::Anyone, Holder::Session),
             worker: None,
         };
         let until =
             if rng.bool() { life.now } else { life.now.plus(Duration::from_millis(rng.u64(..5_000))) };
-        self.asked.insert(
-            origin,
-            Asked::Claim { session, lease: lease.unwrap_or(LEASE), until, asked: oracle.asked() },
-        );
+        self.asked.insert(origin, Asked::claim(oracle, session, lease.unwrap_or(LEASE), until, life.now));
         let before = Before::of(life);
         life.engine.claim(origin, claim, until, life.now);
         oracle.circuits.claimed(&before, life);
@@ -209,7 +222,7 @@ impl Clients {
         let items = self.some_leases(rng, oracle);
         let asked = items.iter().map(|lease| (*lease, oracle.extends(*lease, until, life.now))).collect();
         let origin = self.ask(rng, Asked::Extend(asked));
-        life.engine.extend(origin, items, lease, Sight::ALL, life.now);
+        life.engine.extend(origin, items, life.lease(lease), Sight::ALL, life.now);
     }
 
     /// Leases as they were told, old and new, and now and then one that nobody has.
@@ -370,15 +383,14 @@ impl Clients {
                 assert_eq!(receipts.len(), 1, "one receipt a job");
                 oracle.done_once(batch, receipts[0]);
             }
-            (Asked::Claim { session, lease, asked, .. }, Answer::Jobs(jobs)) => {
+            (Asked::Claim { session, sent, asked, .. }, Answer::Jobs(jobs)) => {
                 for job in &jobs {
                     let grant = &job.grant;
                     self.leases.push(LeaseId { id: grant.id, attempt: grant.attempt });
                     if grant.spec.queue == nightly() {
                         continue;
                     }
-                    let at = Time(grant.until.0 - lease.as_millis() as u64);
-                    oracle.granted(job, session, at, asked);
+                    oracle.granted(job, (session, sent), now, asked);
                 }
                 let extra = self.leases.len().saturating_sub(LEASES);
                 self.leases.drain(..extra);
@@ -426,13 +438,12 @@ pub(crate) fn submitted(oracle: &mut Oracle, sent: Vec<Sent>) -> (usize, Content
 }
 
 /// A few jobs that are alike.
-pub(crate) fn group(rng: &mut Rng, sent: &mut Vec<Sent>, queue: QueueName, count: u64) -> Group {
+pub(crate) fn group(rng: &mut Rng, sent: &mut Vec<Sent>, queue: QueueName, count: u64, now: Time) -> Group {
     let priority = Priority(if rng.u32(..4) == 0 { 1 } else { 0 });
     let start = match rng.u32(..5) {
         0 => Start::After(Duration::from_millis(rng.u64(1..30_000))),
         _ => Start::Now,
     };
-    let ttl = (rng.u32(..8) == 0).then(|| Duration::from_millis(rng.u64(1..60_000)));
     let tag = (rng.bool()).then(|| ("nth".into(), rng.u32(..).to_string().into()));
     let envelope = tag.map(|tag| Envelope::new(vec![tag]).expect("it is short"));
     let key = (rng.bool()).then(|| Key::new([rng.u8(..4); 16]));
@@ -442,8 +453,14 @@ pub(crate) fn group(rng: &mut Rng, sent: &mut Vec<Sent>, queue: QueueName, count
         attempts: rng.bool().then(|| 1 + rng.u32(..4)),
         ..SpecOptions::plain(queue.clone())
     };
-    let (at_once, expires) = (start == Start::Now, ttl.is_some() || drops(&queue));
-    let job = Sent { queue, key, unique: None, priority, at_once, expires, envelope };
+    let mut group = Group { start, ..Group::new(Spec::from(spec).with_key(key), count) };
+    // When one arrives that waits for room is not known.
+    let expiry = match waits_for_room(&queue) {
+        true => Expiry::default(),
+        false => with_expiry(rng, &mut group, now),
+    };
+    let at_once = start == Start::Now;
+    let job = Sent { queue, key, unique: None, priority, at_once, expiry, envelope };
     sent.extend(std::iter::repeat_n(job, count as usize));
-    Group { start, ttl, ..Group::new(Spec::from(spec).with_key(key), count) }
+    group
 }

@@ -52,6 +52,8 @@ pub(crate) enum End {
     Dead(Option<Exit>),
     /// It may come again, or be dead because that was too often.
     Back,
+    /// Given back without a verdict: it comes again.
+    Returned,
 }
 
 impl End {
@@ -64,7 +66,8 @@ impl End {
                 Meaning::Dead => End::Dead(Some(*exit)),
                 Meaning::Failed | Meaning::Later => End::Back,
             },
-            Verdict::Fail { .. } | Verdict::Later { .. } | Verdict::Release { .. } => End::Back,
+            Verdict::Fail { .. } | Verdict::Later { .. } => End::Back,
+            Verdict::Release { .. } => End::Returned,
         }
     }
 
@@ -73,6 +76,9 @@ impl End {
         match self {
             End::Done => job.kind() == StateKind::Done,
             End::Dead(exit) => job.kind() == StateKind::Dead && job.exit() == exit,
+            End::Returned => {
+                matches!(job.kind(), StateKind::Scheduled | StateKind::Ready | StateKind::Expired)
+            }
             End::Back => {
                 let too_often = job.spec.attempts.is_none_or(|most| job.failed() >= most) || job.later() > 0;
                 match job.kind() {

@@ -38,8 +38,9 @@ pub(crate) fn with_limits(settings: QueueSettings) -> QueueSettings {
 pub(crate) struct Given(VecDeque<Time>);
 
 impl Given {
-    /// A lease was given to a job with this key, if it has one; leases of jobs with these are in force for sure.
-    pub(crate) fn check(&mut self, at: Time, key: Option<Key>, in_force: &[Option<Key>]) {
+    /// A lease was given to a job with this key, if it has one; leases of jobs with these are in force for sure. When that was
+    /// is not known if it ends by a deadline.
+    pub(crate) fn check(&mut self, at: Result<Time, Time>, key: Option<Key>, in_force: &[Option<Key>]) {
         let others = in_force.len();
         assert!(others < CONCURRENCY as usize, "{others} leases are in force, and another one is given");
         let of_key = in_force.iter().filter(|other| key.is_some() && **other == key).count();
@@ -47,6 +48,7 @@ impl Given {
             of_key < PER_KEY as usize,
             "{of_key} leases of {key:?} are in force, and another one is given"
         );
+        let Ok(at) = at else { return };
         self.0.push_back(at);
         while self.0.len() > REMEMBERED {
             self.0.pop_front();

@@ -10,6 +10,8 @@ mod calendar;
 mod circuits;
 mod clients;
 mod exits;
+mod expiry;
+mod faults;
 mod kept;
 mod limits;
 mod once;
@@ -24,8 +26,8 @@ mod weights;
 mod world;
 
 use clap::{Parser, ValueEnum};
+use faults::Fault;
 use musher::clock::monotonic;
-use musher::store::simulated::Planted;
 use std::panic::catch_unwind;
 use std::process::ExitCode;
 use std::sync::Mutex;
@@ -60,26 +62,6 @@ struct Args {
     /// Plants a fault: the simulation must fail.
     #[arg(long = "break", hide = true)]
     planted: Option<Fault>,
-}
-
-#[derive(Clone, Copy, ValueEnum)]
-enum Fault {
-    /// Answers leave before their commit is on disk.
-    Answers,
-    /// Checkpoints lack rows, so a recovery folds over too little.
-    Fold,
-    /// The log says that leases are shorter than was told.
-    Lease,
-}
-
-impl Fault {
-    fn planted(self) -> (Planted, &'static str) {
-        match self {
-            Fault::Answers => (Planted::EarlyAnswers, "answers"),
-            Fault::Fold => (Planted::LostRows, "fold"),
-            Fault::Lease => (Planted::ShortLeases, "lease"),
-        }
-    }
 }
 
 /// All runs together.
@@ -123,7 +105,8 @@ impl Runs {
                     let planted = self
                         .args
                         .planted
-                        .map_or(String::new(), |fault| format!(" --break {}", fault.planted().1));
+                        .and_then(|fault| fault.to_possible_value())
+                        .map_or_else(String::new, |fault| format!(" --break {}", fault.get_name()));
                     eprintln!(
                         "seed {seed} fails{why}; to see it again:\n    cargo run --profile soak --example simulate -- \
                          --seed {seed}{planted}"
@@ -147,7 +130,7 @@ impl Runs {
     }
 
     fn run(&self, seed: u64) -> Result<Summary, &'static str> {
-        let planted = self.args.planted.map(|fault| fault.planted().0);
+        let planted = self.args.planted;
         let once = || catch_unwind(|| world::run(seed, RUN, planted)).map_err(|_| ", for the reason above");
         let first = once()?;
         if self.args.twice && once()? != first {

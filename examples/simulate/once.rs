@@ -5,7 +5,7 @@ use crate::oracle::Sent;
 use crate::queues::queue;
 use fastrand::Rng;
 use musher::core::{
-    Group, Groups, Key, OnConflict, Priority, RequestKey, Spec, SpecOptions, Start, Time, UniqueWhile,
+    Expiry, Group, Groups, Key, OnConflict, Priority, RequestKey, Spec, SpecOptions, Start, Time, UniqueWhile,
 };
 use musher::engine::{Contents, SubmitOptions};
 use std::time::Duration;
@@ -84,7 +84,7 @@ pub(crate) fn submit(rng: &mut Rng, batch: usize, at: Time) -> (Submit, Sent) {
         priority: spec.priority,
         // It may be put off.
         at_once: false,
-        expires: false,
+        expiry: Expiry::default(),
         envelope: None,
     };
     let group = Group { start, on_conflict, ..Group::new(Spec::from(spec).with_unique(unique), 1) };

@@ -4,7 +4,9 @@
 use crate::bodies::{self, Bodies, whose};
 use crate::bounds::drops;
 use crate::circuits::Circuits;
+use crate::clients::LEASE;
 use crate::exits::End;
+use crate::expiry::{self, Progress};
 use crate::kept::Kept;
 use crate::limits::{Given, limited};
 use crate::overrides::SetAtRunTime;
@@ -13,7 +15,7 @@ use crate::schedules::Schedules;
 use crate::weights::Shares;
 use bytes::Bytes;
 use musher::core::{
-    Attempt, Edit, IdRange, JobId, Key, LeaseId, Priority, QueueName, Receipt, State, StateKind, Time,
+    Attempt, Edit, Expiry, IdRange, JobId, Key, LeaseId, Priority, QueueName, Receipt, State, StateKind, Time,
 };
 use musher::engine::Claimed;
 use musher::store::Envelope;
@@ -28,10 +30,17 @@ pub(crate) struct Sent {
     pub(crate) priority: Priority,
     /// Whether it is ready at once.
     pub(crate) at_once: bool,
-    /// Whether it may expire.
-    pub(crate) expires: bool,
+    /// Until when it is of use.
+    pub(crate) expiry: Expiry,
     /// What is written on it.
     pub(crate) envelope: Option<Envelope>,
+}
+
+impl Sent {
+    /// Whether it may go, or never be there, without its neighbours and without anybody asking for it.
+    fn may_go_alone(&self, now: Time) -> bool {
+        drops(&self.queue) || Progress::default().may_expire(self.expiry, now)
+    }
 }
 
 /// One submit as it was sent.
@@ -78,6 +87,7 @@ struct Known {
     done: bool,
     /// Requests that may have made it disappear.
     enders: u32,
+    progress: Progress,
     /// Whether somebody has tried to change it by hand: it may come out of turn then.
     edited: bool,
     /// When something was last asked that may have ended or shortened a lease: by [`Oracle::asked`].
@@ -94,6 +104,8 @@ pub(crate) struct Oracle {
     highest: JobId,
     /// How many requests were sent that change leases.
     asked: u64,
+    /// When all was done last that was due.
+    turned: Time,
     /// The newest job that was given out in turn.
     in_turn: BTreeMap<(QueueName, Option<Key>, Priority), JobId>,
     /// Leases of the queue that has limits.
@@ -131,6 +143,37 @@ impl Oracle {
     pub(crate) fn submitted_to(&self, id: JobId) -> Option<&QueueName> {
         let known = self.known.get(&id)?;
         Some(&self.batches[known.batch].jobs[known.index].queue)
+    }
+
+    /// A known job as it was sent.
+    fn sent(&self, id: JobId) -> Option<&Sent> {
+        let known = self.known.get(&id)?;
+        Some(&self.batches[known.batch].jobs[known.index])
+    }
+
+    /// Whether a known job may be gone.
+    fn may_be_gone(&self, id: JobId, now: Time) -> bool {
+        let (Some(known), Some(sent)) = (self.known.get(&id), self.sent(id)) else { return true };
+        known.enders > 0 || known.progress.may_expire(sent.expiry, now)
+    }
+
+    /// A turn was made: all that was due at this time is done. There is none yet in a life that has just begun.
+    pub(crate) fn turned(&mut self, now: Time) {
+        self.turned = now;
+    }
+
+    pub(crate) fn last_turn(&self) -> Time {
+        self.turned
+    }
+
+    /// Nothing is due any more at this time.
+    pub(crate) fn check_expired(&self, state: &State, now: Time) {
+        for (id, known) in &self.known {
+            if let Some(job) = state.job(*id) {
+                let expiry = self.batches[known.batch].jobs[known.index].expiry;
+                known.progress.check(expiry, *id, job, now);
+            }
+        }
     }
 
     /// The submit that a known job came with, and its place in it.
@@ -224,7 +267,7 @@ impl Oracle {
         assert_eq!(first, id.0 - index as u64, "a submit was done twice: of job {index} there are two");
         let sent = &self.batches[batch];
         assert!(!sent.refused, "job {id} is of a submit that was refused");
-        let enders = u32::from(sent.purged || sent.jobs[index].expires);
+        let enders = u32::from(sent.purged || drops(&sent.jobs[index].queue));
         let known = self.known.entry(id).or_insert(Known {
             batch,
             index,
@@ -234,6 +277,7 @@ impl Oracle {
             ended: None,
             done: false,
             enders,
+            progress: Progress::default(),
             edited: false,
             touched: 0,
         });
@@ -260,15 +304,17 @@ impl Oracle {
         batch
     }
 
-    /// A job was given out at `at`; `session` holds it, or anyone. The claim was sent when so much was `asked`.
+    /// A job was given out, as is heard now; `session` holds it, or anyone. The claim was sent when so much was `asked`.
     pub(crate) fn granted(
         &mut self,
         Claimed { grant, body, envelope }: &Claimed,
-        session: Option<u64>,
-        at: Time,
+        (session, claim): (Option<u64>, expiry::Sent),
+        now: Time,
         asked: u64,
     ) {
         let id = grant.id;
+        let given = claim.given(grant.until, grant.deadline, now);
+        let (Ok(at) | Err(at)) = given;
         self.body(id, body);
         if grant.spec.queue == limited() {
             let in_force = self.known.values().filter_map(|known| {
@@ -276,11 +322,12 @@ impl Oracle {
                 Some(&self.batches[known.batch].jobs[known.index]).filter(|sent| sent.queue == limited())
             });
             let keys: Vec<_> = in_force.map(|sent| sent.key).collect();
-            self.given.check(at, grant.spec.key, &keys);
+            self.given.check(given, grant.spec.key, &keys);
         }
         let known = self.known.get_mut(&id).expect("its body has just told of it");
-        let Sent { queue, key, priority, at_once, envelope: sent, .. } =
+        let Sent { queue, key, priority, at_once, envelope: sent, expiry, .. } =
             &self.batches[known.batch].jobs[known.index];
+        known.progress.granted(*expiry, grant, claim, given);
         assert_eq!((grant.spec.key, envelope), (*key, sent), "job {id} is not as it was sent");
         if grant.spec.unique.is_none() {
             self.places.seen(id, (queue, *priority), (&grant.spec.queue, grant.spec.priority));
@@ -337,25 +384,40 @@ impl Oracle {
                 );
                 known.settled = Some(lease.attempt);
                 known.ended = Some((lease.attempt, end));
+                known.progress.settled(lease.attempt, end);
                 known.done |= completed && !known.edited;
             }
             Err(_) => known.enders = known.enders.saturating_sub(u32::from(completed)),
         }
     }
 
-    /// An extend is sent, by which the lease may become shorter. Returns whether it must succeed.
-    pub(crate) fn extends(&mut self, lease: LeaseId, until: Time, now: Time) -> bool {
-        self.touch(lease.id);
-        self.lease(lease).is_some_and(|held| {
+    /// An extend is sent, by which the lease may become shorter. Returns whether it must succeed, and until when the lease
+    /// lasts then, as far as that is known.
+    pub(crate) fn extends(&mut self, lease: LeaseId, until: Time, now: Time) -> (bool, Option<Time>) {
+        let Some(known) = self.touch(lease.id) else { return (false, None) };
+        let progress = known.progress;
+        let expiry = self.sent(lease.id).map_or_else(Expiry::default, |sent| sent.expiry);
+        let lasts = progress.lease_until(expiry, until);
+        let must = self.lease(lease).is_some_and(|held| {
             let must = held.sure && held.until > now;
+            let until = until.min(expiry.end_by.plus(LEASE));
             (held.until, held.extends) = (held.until.min(until), held.extends + 1);
             must
-        })
+        });
+        (must, lasts)
     }
 
-    pub(crate) fn extended(&mut self, lease: LeaseId, result: Result<Time, String>, must: bool) {
+    pub(crate) fn extended(
+        &mut self,
+        lease: LeaseId,
+        result: Result<Time, String>,
+        (must, lasts): (bool, Option<Time>),
+    ) {
         if let (true, Err(error)) = (must, &result) {
             panic!("a lease in force was refused: {error}");
+        }
+        if let (Ok(until), Some(lasts)) = (&result, lasts) {
+            assert_eq!(*until, lasts, "how long a lease of job {} lasts", lease.id);
         }
         let newer = self.known.get(&lease.id).is_some_and(|known| known.attempt > lease.attempt);
         assert!(!newer || result.is_err(), "an old lease of job {} was extended", lease.id);
@@ -388,7 +450,7 @@ impl Oracle {
                 known.enders += u32::from(*edit == Edit::Cancel);
             }
             Edit::Delete => known.enders += 1,
-            Edit::Retry | Edit::Kick => known.done = false,
+            Edit::Retry | Edit::Kick => (known.done, known.progress.revived) = (false, true),
             Edit::Move(_) | Edit::ReplaceBody(_) | Edit::Prioritize(_) => {}
         }
     }
@@ -424,13 +486,17 @@ impl Oracle {
             );
             held.sure = false;
         }
+        if let Some(known) = self.known.get_mut(&lease.id).filter(|_| expired) {
+            known.progress.begun = true;
+        }
     }
 
     /// Jobs were told gone.
-    pub(crate) fn forgotten(&mut self, jobs: IdRange) {
+    pub(crate) fn forgotten(&mut self, jobs: IdRange, now: Time) {
         for id in jobs.iter() {
-            if let Some(known) = self.known.remove(&id) {
-                assert!(known.enders > 0, "job {id} is gone, and nobody has asked for that");
+            let may_be_gone = self.may_be_gone(id, now);
+            if self.known.remove(&id).is_some() {
+                assert!(may_be_gone, "job {id} is gone, and nobody has asked for that");
                 self.bodies.forget(id);
                 self.places.forget(id);
             }
@@ -443,7 +509,7 @@ impl Oracle {
 
     /// Each job that was told is in the state, unless it may be gone; none that was told gone is; none that was told
     /// done is to run.
-    pub(crate) fn check(&mut self, state: &State) {
+    pub(crate) fn check(&mut self, state: &State, now: Time) {
         let known = &self.known;
         self.kept.check(state, |id| known.get(&id).is_none_or(|known| known.edited));
         assert!(
@@ -454,9 +520,16 @@ impl Oracle {
         );
         for (id, known) in &self.known {
             let Some(job) = state.job(*id) else {
-                assert!(known.enders > 0, "job {id} was told, and is lost");
+                assert!(self.may_be_gone(*id, now), "job {id} was told, and is lost");
                 continue;
             };
+            let expiry = self.batches[known.batch].jobs[known.index].expiry;
+            if let musher::core::JobState::Expired(end) = job.state() {
+                assert!(
+                    known.progress.may_expire(expiry, end.at),
+                    "job {id} has expired too soon: {expiry:?}"
+                );
+            }
             assert!(
                 job.attempt() >= known.attempt,
                 "job {id}: attempt {} after {}",
@@ -481,7 +554,7 @@ impl Oracle {
     }
 
     /// After a start: each job has its contents whole, and of a submit that was not answered all jobs are there or none.
-    pub(crate) fn found(&mut self, jobs: &[(JobId, Bytes, Option<Envelope>)], state: &State) {
+    pub(crate) fn found(&mut self, jobs: &[(JobId, Bytes, Option<Envelope>)], state: &State, now: Time) {
         let mut counts: BTreeMap<usize, usize> = BTreeMap::new();
         for (id, body, envelope) in jobs {
             let is_new = !self.known.contains_key(id);
@@ -501,7 +574,7 @@ impl Oracle {
         self.places.settle();
         for (batch, count) in counts {
             let Batch { jobs, purged, seen, .. } = &self.batches[batch];
-            let may_lack = *purged || *seen || jobs.iter().any(|sent| sent.expires);
+            let may_lack = *purged || *seen || jobs.iter().any(|sent| sent.may_go_alone(now));
             assert!(
                 may_lack || count == jobs.len(),
                 "{count} of the {} jobs of a submit are there",

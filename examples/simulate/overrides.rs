@@ -7,7 +7,7 @@ use crate::oracle::Oracle;
 use crate::queues::{named, queue, settings};
 use crate::stage::Life;
 use fastrand::Rng;
-use musher::core::{Command, Core, Keep, QueueName, Retries, Setting, SettingKey, State};
+use musher::core::{Command, Core, Keep, QueueName, Retries, Setting, SettingKey, Settings, State};
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
@@ -76,9 +76,8 @@ impl SetAtRunTime {
         }
     }
 
-    /// All that was asked was decided at once.
-    pub(crate) fn check(&self, core: &Core) {
-        let configured = settings();
+    /// All that was asked was decided at once, over this configuration.
+    pub(crate) fn check(&self, core: &Core, configured: &Settings) {
         for (name, asks) in &self.queues {
             let held = asks.after(usize::MAX);
             assert_eq!(set_in(&core.state, name), held, "what is set for {name}");

@@ -3,18 +3,20 @@
 
 use crate::circuits::Before;
 use crate::clients::{Clients, LEASE};
+use crate::faults::Fault;
 use crate::oracle::Oracle;
 use crate::queues::settings;
 use crate::schedules::{Schedules, nightly};
 use crate::shadow;
 use fastrand::Rng;
-use musher::core::{IdRange, JobId, Time};
-use musher::engine::{Answer, Bounds, Delivery, Engine, Step};
-use musher::store::simulated::{Planted, SimulatedDisk, SimulatedStore};
+use musher::core::{Groups, IdRange, JobId, Settings, Sight, Time};
+use musher::engine::{Answer, Bounds, Contents, Delivery, Engine, Origin, Step, SubmitOptions};
+use musher::store::simulated::{SimulatedDisk, SimulatedStore};
 use musher::store::{Blob, CommitNo, Envelope, Room, Store};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Wake;
+use std::time::Duration;
 
 /// More turns than it ever takes until all is done.
 const TURNS_TO_REST: u32 = 5_000;
@@ -34,6 +36,42 @@ pub(crate) struct Life {
     pub(crate) ahead: i64,
     /// Whether anything was asked since the turn.
     pub(crate) is_between: bool,
+    fault: Option<Fault>,
+}
+
+impl Life {
+    /// What the daemon is configured with.
+    pub(crate) fn settings(&self) -> Settings {
+        configured(self.fault)
+    }
+
+    /// What it is told of how long a lease shall last.
+    pub(crate) fn lease(&self, wanted: Option<Duration>) -> Option<Duration> {
+        wanted.or_else(|| self.fault.and_then(Fault::lease))
+    }
+
+    /// Asks it to enqueue jobs.
+    pub(crate) fn submit(&mut self, origin: Origin, groups: impl Into<Groups>, contents: Contents) {
+        self.submit_with(SubmitOptions::default(), origin, (groups.into(), contents));
+    }
+
+    /// The same with options.
+    pub(crate) fn submit_with(
+        &mut self,
+        options: SubmitOptions,
+        origin: Origin,
+        (mut groups, contents): (Groups, Contents),
+    ) {
+        if let Some(fault) = self.fault {
+            groups.iter_mut().for_each(|group| fault.group(group));
+        }
+        self.engine.submit_with(options, origin, (groups, contents), Sight::ALL, self.now);
+    }
+}
+
+/// The settings, as far as no fault is planted there.
+fn configured(fault: Option<Fault>) -> Settings {
+    fault.map_or_else(settings, |fault| fault.settings(settings()))
 }
 
 /// How a life ends.
@@ -56,6 +94,7 @@ impl Wake for Bell {
 pub(crate) struct Stage {
     pub(crate) disk: SimulatedDisk,
     pub(crate) late: bool,
+    fault: Option<Fault>,
     /// How many commits the log takes before it has confirmed any of them.
     window: usize,
     bell: Arc<Bell>,
@@ -66,11 +105,11 @@ pub(crate) struct Stage {
 }
 
 impl Stage {
-    pub(crate) fn new(seed: u64, planted: Option<Planted>) -> Stage {
+    pub(crate) fn new(seed: u64, fault: Option<Fault>) -> Stage {
         let disk = SimulatedDisk::new(seed);
-        planted.into_iter().for_each(|fault| disk.plant(fault));
+        fault.and_then(Fault::of_disk).into_iter().for_each(|fault| disk.plant(fault));
         let (bell, window) = (Arc::default(), usize::MAX);
-        Stage { disk, late: false, window, bell, stood_still: false, lives: 0, told: 0 }
+        Stage { disk, late: false, fault, window, bell, stood_still: false, lives: 0, told: 0 }
     }
 
     /// A daemon starts at what the wall clock says, or at the newest commit if that is later.
@@ -97,9 +136,10 @@ impl Stage {
             }
         }
         oracle.kept.begin_anew();
-        oracle.check(&found.state);
+        oracle.turned(Time(0));
+        oracle.check(&found.state, found.time);
         oracle.drop_missing(&found.state);
-        oracle.found(&jobs, &found.state);
+        oracle.found(&jobs, &found.state, found.time);
         oracle.settings.found(&found.state);
         oracle.schedules.found(&found.state);
         oracle.circuits.found(&found.state);
@@ -107,11 +147,12 @@ impl Stage {
         let bounds = Bounds { claim_bytes: 8 << 10, body: 4 << 10, ..Bounds::default() };
         let small = Bounds { commit_bytes: 16 << 10, commit_events: 30, ..bounds };
         let bounds = if rng.bool() { small } else { bounds };
-        let mut engine = Engine::new(found.state, found.last, store, settings(), bounds, rng.u64(..), now);
+        let mut engine =
+            Engine::new(found.state, found.last, store, configured(self.fault), bounds, rng.u64(..), now);
         engine.ring(&self.bell.clone().into());
         assert_eq!(engine.core().state.held(), 0, "no connection of the former life holds anything");
         let ahead = (now.0 - wall.0) as i64;
-        let mut life = Life { engine, now, bounds, ahead, is_between: true };
+        let mut life = Life { engine, now, bounds, ahead, is_between: true, fault: self.fault };
         oracle.schedules.set_clock(&mut life, ahead);
         oracle.schedules.configure(&mut life);
         life
@@ -122,7 +163,11 @@ impl Stage {
         life.is_between = true;
         let (before, all_home) = (Schedules::snapshot(life), self.disk.unconfirmed() == 0);
         let leases = Before::of(life);
+        let is_stalled = life.engine.is_stalled(life.now);
         let turned = life.engine.turn(life.now);
+        if !is_stalled {
+            oracle.turned(life.now);
+        }
         oracle.circuits.claimed(&leases, life);
         oracle.schedules.turned(&before, life, all_home);
         let Ok(turned) = turned else { return false };
@@ -148,7 +193,7 @@ impl Stage {
                     );
                     oracle.revoked(lease, expired, life.now);
                 }
-                Delivery::Forgotten(jobs) => oracle.forgotten(jobs),
+                Delivery::Forgotten(jobs) => oracle.forgotten(jobs, life.now),
             }
         }
         if !self.late && !self.disk.has_failed() {
@@ -178,8 +223,7 @@ impl Stage {
             let next = life.engine.housekeep(life.now);
             let sleeps = next.as_ref().is_ok_and(|next| next.is_none_or(|next| next > life.now));
             if sleeps && !life.is_between && !life.engine.is_stalled(life.now) {
-                check_served(life);
-                Clients::check_room(oracle, life);
+                check_still(oracle, life);
             }
             match next {
                 Err(_) => return false,
@@ -245,8 +289,7 @@ impl Stage {
             let Ok(next) = life.engine.housekeep(life.now) else { return false };
             self.disk.write_rows(usize::MAX);
             if next.is_none_or(|next| next > life.now) {
-                check_served(life);
-                Clients::check_room(oracle, life);
+                check_still(oracle, life);
             }
             match next {
                 Some(next) => life.now = life.now.max(next),
@@ -299,8 +342,10 @@ impl Stage {
     }
 }
 
-/// Between two turns no claim waits for work that is there.
-fn check_served(life: &mut Life) {
+/// Between two turns nothing is overdue, nobody waits for room that is there, and no claim for work.
+fn check_still(oracle: &Oracle, life: &mut Life) {
+    Clients::check_room(oracle, life);
+    oracle.check_expired(&life.engine.core().state, life.now);
     let queues: Vec<_> = life.engine.core().state.queues().map(|(name, _)| name.clone()).collect();
     for name in &queues {
         let unserved = life.engine.gives(name, life.now) && life.engine.waiting_claims(Some(name)) > 0;

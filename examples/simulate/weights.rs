@@ -6,7 +6,7 @@ use crate::oracle::Oracle;
 use crate::queues::named;
 use crate::stage::Life;
 use fastrand::Rng;
-use musher::core::{Claim, Holder, QueueName, QueueSettings, Sight, StateKind};
+use musher::core::{Claim, Holder, QueueName, QueueSettings, StateKind};
 use std::time::Duration;
 
 /// The queues, and their weights.
@@ -47,16 +47,16 @@ impl Clients {
             let (_, name) = before.into_iter().zip(WEIGHTED).min().map(|(_, it)| ((), it.0)).expect("two");
             let mut sent = Vec::new();
             let count = 1 + rng.u64(..6);
-            let jobs = group(rng, &mut sent, named(name), count);
+            let jobs = group(rng, &mut sent, named(name), count, life.now);
             let (batch, contents) = submitted(oracle, sent);
             let origin = self.ask(rng, Asked::Submit { batch, until: life.now });
-            life.engine.submit(origin, vec![jobs], contents, Sight::ALL, life.now);
+            life.submit(origin, vec![jobs], contents);
             return;
         }
         let lease = Duration::from_secs(60);
         let queues: Vec<QueueName> = WEIGHTED.iter().map(|(name, _)| named(name)).collect();
         let claim = Claim { queues, max: 1, lease: Some(lease), holder: Holder::Anyone, worker: None };
-        let asked = Asked::Claim { session: None, lease, until: life.now, asked: oracle.asked() };
+        let asked = Asked::claim(oracle, None, lease, life.now, life.now);
         let origin = self.ask(rng, asked);
         life.engine.claim(origin, claim, life.now, life.now);
         for (nth, (_, given)) in ready_and_given(life).into_iter().enumerate() {

@@ -1,13 +1,13 @@
 //! One run: from a seed to a number of steps, each chosen at random, each followed by the oracle.
 
 use crate::clients::Clients;
+use crate::faults::Fault;
 use crate::oracle::Oracle;
-use crate::queues::settings;
 use crate::stage::{Death, Life, Stage};
 use fastrand::Rng;
 use musher::core::Time;
 use musher::store::Room;
-use musher::store::simulated::{Planted, WriteFault};
+use musher::store::simulated::WriteFault;
 use std::time::Duration;
 
 /// More jobs make a run slow and show nothing new.
@@ -40,7 +40,7 @@ struct World {
 ///
 /// # Panics
 /// With what contradicts what was told before.
-pub(crate) fn run(seed: u64, steps: u64, planted: Option<Planted>) -> Summary {
+pub(crate) fn run(seed: u64, steps: u64, planted: Option<Fault>) -> Summary {
     let mut rng = Rng::with_seed(seed);
     let calm = 1 + rng.u32(..8);
     let mut world = World {
@@ -57,8 +57,8 @@ pub(crate) fn run(seed: u64, steps: u64, planted: Option<Planted>) -> Summary {
             life.take().unwrap_or_else(|| world.stage.start(&mut world.rng, world.wall, &mut world.oracle));
         life = world.step(begun);
         if let (Some(life), 0) = (&life, step % 64) {
-            world.oracle.check(&life.engine.core().state);
-            world.oracle.settings.check(life.engine.core());
+            world.oracle.check(&life.engine.core().state, life.now);
+            world.oracle.settings.check(life.engine.core(), &life.settings());
             Clients::check_bounds(life);
         }
     }
@@ -155,7 +155,7 @@ impl World {
                 let ahead = life.ahead + rng.i64(-most..most);
                 oracle.schedules.set_clock(life, ahead.min(life.now.0 as i64 / 2));
             }
-            8 => life.engine.configure(settings(), life.bounds),
+            8 => life.engine.configure(life.settings(), life.bounds),
             0 if rng.bool() => stage.disk.fail_next_append(WriteFault::FailsLater),
             0 => stage.disk.fail_next_append(WriteFault::SyncFails),
             1 if rng.bool() => stage.disk.fail_next_append(WriteFault::Full),

@@ -1,0 +1,59 @@
+//! Faults on purpose, by which the simulation shows that it would notice. Some are of the disk; the others change what the
+//! daemon is asked for, or is configured with, on its way from the clients, who know nothing of it.
+
+use crate::clients::LEASE;
+use clap::ValueEnum;
+use musher::core::{Group, Settings};
+use musher::store::simulated::Planted;
+use std::time::Duration;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Fault {
+    /// Answers leave before their commit is on disk.
+    Answers,
+    /// Checkpoints lack rows, so a recovery folds over too little.
+    Fold,
+    /// The log says that leases are shorter than was told.
+    Lease,
+    /// Jobs may begin a little later than they should.
+    Ttl,
+    /// Jobs may end a little later than they should.
+    Deadline,
+    /// Leases may last too long after a deadline.
+    Overrun,
+}
+
+impl Fault {
+    /// What is wrong with the disk, if anything.
+    pub(crate) fn of_disk(self) -> Option<Planted> {
+        match self {
+            Fault::Answers => Some(Planted::EarlyAnswers),
+            Fault::Fold => Some(Planted::LostRows),
+            Fault::Lease => Some(Planted::ShortLeases),
+            _ => None,
+        }
+    }
+
+    /// What the daemon gets in place of these settings.
+    pub(crate) fn settings(self, mut settings: Settings) -> Settings {
+        if self == Fault::Overrun {
+            let Settings { queues, default, .. } = &mut settings;
+            queues.values_mut().chain([default]).for_each(|queue| queue.lease *= 2);
+        }
+        settings
+    }
+
+    /// What it is told of how long a lease shall last, where it would be as long as configured.
+    pub(crate) fn lease(self) -> Option<Duration> {
+        (self == Fault::Overrun).then_some(LEASE)
+    }
+
+    /// What it gets in place of these jobs.
+    pub(crate) fn group(self, group: &mut Group) {
+        match self {
+            Fault::Ttl => group.ttl = group.ttl.map(|ttl| ttl * 2),
+            Fault::Deadline => group.deadline = group.deadline.map(|deadline| deadline * 2),
+            _ => {}
+        }
+    }
+}
