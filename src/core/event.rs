@@ -227,9 +227,10 @@ impl Event {
         }
     }
 
-    /// The row that is gone after the event, if it is about one that is not there any more.
-    pub fn removed_row(&self) -> Option<RowKey> {
-        if let Event::Row(event) = self { event.removed() } else { None }
+    /// The row that is not of jobs and that the event changes or removes, but for changes of one of a queue, which most events
+    /// are. Besides, one that keys leave for another: see [`State::left_rows`](super::State::left_rows).
+    pub fn changed_row(&self) -> Option<RowKey> {
+        if let Event::Row(event) = self { event.changed() } else { None }
     }
 
     /// The jobs of which nothing is left after the event, their bodies included.

@@ -6,7 +6,7 @@ use super::lanes::Lanes;
 use super::queue::Queue;
 use super::rate::{Rate, RateUsed};
 use super::requests::PageNo;
-use super::rows::KeysRow;
+use super::rows::{KeysRow, RowKey};
 use super::served::ServedKey;
 use super::state::State;
 use super::time::Time;
@@ -66,9 +66,19 @@ impl State {
         pages.map(|(page, rate, keys)| KeysRow { queue: name.clone(), page, rate, keys: keys.clone() })
     }
 
-    pub(super) fn has_keys_page(&self, queue: &QueueName, page: PageNo) -> bool {
-        let served = self.queue(queue).and_then(Queue::lanes).and_then(Lanes::served);
-        served.is_some_and(|served| served.page(page).is_some())
+    /// One of them, if it is there.
+    pub(super) fn keys_row(&self, queue: &QueueName, page: PageNo) -> Option<KeysRow> {
+        let (rate, keys) = self.queue(queue)?.lanes()?.served()?.page(page)?;
+        Some(KeysRow { queue: queue.clone(), page, rate, keys: keys.clone() })
+    }
+
+    /// The pages that have lost keys to other ones, in an event that names only the other, and how many each has left. They
+    /// lose no key in any other way.
+    pub fn left_rows(&self) -> impl Iterator<Item = (RowKey, usize)> {
+        let pages = self.queues().filter_map(|(name, queue)| Some((name, queue.lanes()?.served()?)));
+        pages.flat_map(|(name, served)| {
+            served.left().map(|(page, keys)| (RowKey::Keys(name.clone(), page), keys))
+        })
     }
 
     /// Keys of a queue were served, and are remembered in this page.

@@ -49,12 +49,17 @@ pub enum RequestAnswer {
 pub type PageNo = u64;
 
 impl DoneRequest {
+    /// How many receipts it keeps.
+    pub fn receipts(&self) -> usize {
+        match &self.answer {
+            RequestAnswer::Submitted(_) => 0,
+            RequestAnswer::Received(receipts) => receipts.len(),
+        }
+    }
+
     /// How much of the limit it takes: one for itself, and one for each receipt that it keeps.
     fn weight(&self) -> usize {
-        match &self.answer {
-            RequestAnswer::Submitted(_) => 1,
-            RequestAnswer::Received(receipts) => 1 + receipts.len(),
-        }
+        1 + self.receipts()
     }
 }
 
@@ -165,8 +170,8 @@ impl DoneRequests {
         self.pages.iter().map(|(number, page)| (*number, &page.done))
     }
 
-    pub(super) fn has_page(&self, number: PageNo) -> bool {
-        self.pages.contains_key(&number)
+    pub(super) fn page(&self, number: PageNo) -> Option<&Arc<Vec<DoneRequest>>> {
+        Some(&self.pages.get(&number)?.done)
     }
 
     /// Puts a page back, in the place of what is there of it.

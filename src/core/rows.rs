@@ -1,5 +1,5 @@
-//! What is known beside jobs, as rows of one general kind: queues, schedules, and submits that are remembered. The store
-//! keeps each under its key with the number of the commit that it reflects, and knows no more of it.
+//! What is known beside jobs, as rows of one general kind: queues, schedules, submits that are remembered, and keys that were
+//! served. The store keeps each under its key with the number of the commit that it reflects, and knows no more of it.
 
 use super::circuit::Circuit;
 use super::job::QueueName;
@@ -123,13 +123,19 @@ impl State {
         self.queues.iter().map(|(name, queue)| queue.row(name))
     }
 
-    /// Whether there is such a row.
-    pub fn has_row(&self, key: &RowKey) -> bool {
+    /// One of them, if it is there.
+    pub fn row(&self, key: &RowKey) -> Option<Row> {
         match key {
-            RowKey::Queue(name) => self.queues.contains_key(name),
-            RowKey::Schedule(name) => self.schedules.get(name).is_some(),
-            RowKey::Requests(page) => self.requests.has_page(*page),
-            RowKey::Keys(queue, page) => self.has_keys_page(queue, *page),
+            RowKey::Queue(name) => Some(Row::Queue(self.queue(name)?.row(name))),
+            RowKey::Schedule(name) => {
+                let schedule = self.schedules.get(name)?.clone();
+                Some(Row::Schedule(ScheduleRow { name: name.clone(), schedule }))
+            }
+            RowKey::Requests(page) => {
+                let done = self.requests.page(*page)?.clone();
+                Some(Row::Requests(RequestsRow { page: *page, done }))
+            }
+            RowKey::Keys(queue, page) => self.keys_row(queue, *page).map(Row::Keys),
         }
     }
 

@@ -8,7 +8,7 @@ use super::job::Key;
 use super::rate::{Rate, RateUsed};
 use super::requests::PageNo;
 use super::time::Time;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -48,6 +48,8 @@ struct Page {
 pub(super) struct ServedKeys {
     pages: BTreeMap<PageNo, Page>,
     places: HashMap<Key, (PageNo, u32)>,
+    /// The pages that have lost keys to other ones.
+    left: BTreeSet<PageNo>,
 }
 
 impl ServedKeys {
@@ -100,8 +102,9 @@ impl ServedKeys {
     /// Remembers a key, in this page, which is there, and in no other.
     pub(super) fn put(&mut self, number: PageNo, served: ServedKey) {
         let place = self.places.get(&served.key).copied();
-        if place.is_some_and(|(page, _)| page != number) {
+        if let Some((left, _)) = place.filter(|(page, _)| *page != number) {
             self.remove(served.key);
+            self.left.insert(left);
         }
         let Some(page) = self.pages.get_mut(&number) else { return };
         let keys = Arc::make_mut(&mut page.keys);
@@ -128,6 +131,7 @@ impl ServedKeys {
     /// Forgets a page of which no key is remembered any more. Returns when it was to be looked at.
     pub(super) fn remove_page(&mut self, number: PageNo) -> Option<Time> {
         let page = self.pages.remove(&number)?;
+        self.left.remove(&number);
         debug_assert!(page.keys.is_empty(), "its keys are forgotten before");
         Some(page.look)
     }
@@ -136,6 +140,11 @@ impl ServedKeys {
     pub(super) fn page(&self, number: PageNo) -> Option<(Option<Rate>, &Arc<Vec<ServedKey>>)> {
         let page = self.pages.get(&number)?;
         Some((page.rate, &page.keys))
+    }
+
+    /// The pages that have lost keys to other ones, and how many each has left.
+    pub(super) fn left(&self) -> impl Iterator<Item = (PageNo, usize)> {
+        self.left.iter().filter_map(|page| Some((*page, self.pages.get(page)?.keys.len())))
     }
 
     /// All pages.

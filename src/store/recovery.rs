@@ -85,8 +85,8 @@ pub(super) struct Fold {
     dirty: RangeSet,
     /// Blocks whose rows are of an older version, with tags in them and no envelopes beside them.
     tagged: RangeSet,
-    /// Rows that were removed by what was folded.
-    gone: BTreeSet<RowKey>,
+    /// Rows that are not about jobs and were changed by what was folded.
+    changed: BTreeSet<RowKey>,
     recent: Recent,
     report: Report,
 }
@@ -107,7 +107,7 @@ impl Fold {
             stored: RangeSet::default(),
             dirty: RangeSet::default(),
             tagged: RangeSet::default(),
-            gone: BTreeSet::new(),
+            changed: BTreeSet::new(),
             recent,
             report: Report::default(),
         };
@@ -178,7 +178,7 @@ impl Fold {
                 self.recent.push_bodies(*jobs, &mut arrivals);
                 self.forget_stored(place.number, *jobs);
             }
-            self.gone.extend(event.removed_row());
+            self.changed.extend(event.changed_row());
             for range in event.jobs() {
                 mark(&mut self.dirty, *range);
                 mark(&mut self.stored, *range);
@@ -251,7 +251,8 @@ impl Fold {
     /// What all of it comes to, now that the log was read up to `last`.
     pub(super) fn end(mut self, last: CommitNo) -> Result<Folded, HomeError> {
         self.verify(last)?;
-        let start = Start { home: self.meta.home, dirty: self.dirty, stored: self.stored, gone: self.gone };
+        let start =
+            Start { home: self.meta.home, dirty: self.dirty, stored: self.stored, rows: self.changed };
         let jobs = self.state.queues().map(|(_, queue)| queue.counts().all()).sum();
         let report = Report { jobs, ..self.report };
         let recovered = Recovered { state: self.state, last, time: self.time, report };

@@ -1,5 +1,5 @@
-//! What happens to what is known beside jobs: queues, schedules, submits that are remembered. No job changes by it, and its
-//! fold looks at none.
+//! What happens to what is known beside jobs: queues, schedules, submits that are remembered, and keys that were served. No
+//! job changes by it, and its fold looks at none.
 
 use crate::core::circuit::Circuit;
 use crate::core::event::Event;
@@ -104,24 +104,23 @@ impl From<RowEvent> for Event {
 }
 
 impl RowEvent {
-    /// The row that is gone after the event, if it is about one that is not there any more.
-    pub fn removed(&self) -> Option<RowKey> {
+    /// See [`Event::changed_row`].
+    pub(super) fn changed(&self) -> Option<RowKey> {
         match self {
             RowEvent::QueueForgotten { queue } => Some(RowKey::Queue(queue.clone())),
-            RowEvent::KeysForgotten { queue, page } => Some(RowKey::Keys(queue.clone(), *page)),
-            RowEvent::RequestsForgotten { page } => Some(RowKey::Requests(*page)),
-            RowEvent::Schedule { name, change: ScheduleChange::Removed } => {
-                Some(RowKey::Schedule(name.clone()))
+            RowEvent::KeysServed { queue, page, .. } | RowEvent::KeysForgotten { queue, page } => {
+                Some(RowKey::Keys(queue.clone(), *page))
             }
+            RowEvent::RequestDone { page, .. } | RowEvent::RequestsForgotten { page } => {
+                Some(RowKey::Requests(*page))
+            }
+            RowEvent::Schedule { name, .. } => Some(RowKey::Schedule(name.clone())),
             RowEvent::NotTaken { .. }
             | RowEvent::Paused { .. }
             | RowEvent::Resumed { .. }
             | RowEvent::RateUsed { .. }
             | RowEvent::OverridesSet { .. }
-            | RowEvent::CircuitChanged { .. }
-            | RowEvent::RequestDone { .. }
-            | RowEvent::KeysServed { .. }
-            | RowEvent::Schedule { .. } => None,
+            | RowEvent::CircuitChanged { .. } => None,
         }
     }
 }

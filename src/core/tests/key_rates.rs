@@ -194,6 +194,6 @@ fn a_queue_that_is_forgotten_leaves_no_keys() {
     world.settle(&leases, Verdict::Complete);
     world.run(Command::ForgetQueue { queue: name("q") }).unwrap();
     assert_eq!((world.core.state.rows(), world.core.state.next_due()), (vec![], None));
-    let gone = world.fresh().iter().filter_map(Event::removed_row).count();
+    let gone = world.fresh().iter().filter_map(Event::changed_row).count();
     assert_eq!(gone, 3, "two pages, and the queue");
 }

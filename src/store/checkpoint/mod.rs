@@ -7,17 +7,19 @@
 //! that came and went in between is never written.
 
 mod pace;
+mod rows;
 mod slice;
 
 use super::blob::Blob;
-use super::codec::{MetaRow, StampedRow, block_of};
+use super::codec::{MetaRow, block_of};
 use super::commit::{Commit, CommitNo};
 use super::error::AppendError;
-use super::home::{Report, RowChange, RowWriter, Work};
+use super::home::{Report, RowWriter, Work};
 use super::recent::{Arrivals, Recent};
-use crate::core::{Event, IdRange, JobId, RangeSet, Row, RowKey, State, Time};
+use crate::core::{Event, IdRange, JobId, RangeSet, RowKey, State, Time};
 use pace::Pace;
-use std::collections::{BTreeSet, HashMap};
+use rows::ChangedRows;
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 /// How often the loop looks whether the home is done.
@@ -42,8 +44,8 @@ pub(crate) struct Start {
     pub(crate) dirty: RangeSet,
     /// Blocks that may have rows.
     pub(crate) stored: RangeSet,
-    /// Rows that were removed since.
-    pub(crate) gone: BTreeSet<RowKey>,
+    /// Rows that are not of jobs and have changed since.
+    pub(crate) rows: BTreeSet<RowKey>,
 }
 
 /// What a checkpoint is taken of.
@@ -64,12 +66,8 @@ pub(crate) struct Checkpoints {
     home: CommitNo,
     dirty: RangeSet,
     stored: RangeSet,
-    /// The rows that are not about jobs, as they were last written.
-    rows: HashMap<RowKey, Row>,
-    /// Those that were removed since the last whole checkpoint began, and may still be there.
-    gone: BTreeSet<RowKey>,
-    /// The same, handed to the checkpoint that is under way.
-    going: BTreeSet<RowKey>,
+    /// The rows that are not of jobs.
+    rows: ChangedRows,
     round: Option<Round>,
     rounds: u64,
     /// Jobs whose blobs are in the home and not yet forgotten here.
@@ -127,9 +125,7 @@ impl Checkpoints {
             home: start.home,
             dirty: start.dirty,
             stored: start.stored,
-            rows: HashMap::new(),
-            gone: start.gone,
-            going: BTreeSet::new(),
+            rows: ChangedRows::new(start.rows),
             round: None,
             rounds: 0,
             released: RangeSet::default(),
@@ -155,7 +151,7 @@ impl Checkpoints {
             for range in event.jobs() {
                 mark(&mut self.dirty, *range);
             }
-            self.gone.extend(event.removed_row());
+            self.rows.note(event);
             if let Event::Submitted { jobs, .. } = event {
                 recent.push_bodies(*jobs, &mut arrivals);
             }
@@ -253,7 +249,9 @@ impl Checkpoints {
         }
     }
 
-    fn begin(&mut self, View { state, last, time, .. }: View<'_>) {
+    fn begin(&mut self, view: View<'_>) {
+        let View { state, last, time, .. } = view;
+        self.rows.begin(view);
         let blocks = std::mem::take(&mut self.dirty);
         self.rounds += 1;
         let pace = Pace::new(self.bytes >= EARLY_BYTES);
@@ -316,47 +314,19 @@ impl Checkpoints {
         self.round.as_mut().expect("a checkpoint is under way")
     }
 
-    /// What the home gets next: a slice, or the end.
-    fn next_work(&mut self, View { state, last, .. }: View<'_>, recent: &Recent) -> Work {
+    /// What the home gets next: a slice of blocks, one of other rows, or the end.
+    fn next_work(&mut self, view: View<'_>, recent: &Recent) -> Work {
         let number = self.rounds;
         let round = self.round.as_mut().expect("a checkpoint is under way");
-        if round.todo.is_empty() {
-            let meta = round.meta;
-            return Work::Finish { round: number, rows: self.changed_rows(state, state.rows(), last), meta };
+        if !round.todo.is_empty() {
+            let blocks = slice::blocks(round, &mut self.stored, view.state, view.last, recent);
+            let rows = if blocks.is_empty() { Vec::new() } else { self.rows.queues(view) };
+            return Work::Slice { round: number, rows, blocks };
         }
-        let blocks = slice::blocks(round, &mut self.stored, state, last, recent);
-        let rows = match blocks.is_empty() {
-            true => Vec::new(),
-            // Blocks need no more of them; the others may be many, and change all the time.
-            false => self.changed_rows(state, state.queue_rows().map(Row::Queue), last),
-        };
-        Work::Slice { round: number, rows, blocks }
-    }
-
-    /// Those of these rows that have changed since they were last written, and all that are gone.
-    fn changed_rows(
-        &mut self,
-        state: &State,
-        rows: impl IntoIterator<Item = Row>,
-        last: CommitNo,
-    ) -> Vec<RowChange> {
-        let mut changes = Vec::new();
-        for key in std::mem::take(&mut self.gone) {
-            self.rows.remove(&key);
-            // One of that key may be there again: it takes the place of the old one.
-            if !state.has_row(&key) {
-                changes.push(RowChange::Gone(key.clone()));
-                self.going.insert(key);
-            }
+        if !self.rows.is_done() {
+            return Work::Slice { round: number, rows: self.rows.next(view), blocks: Vec::new() };
         }
-        for row in rows {
-            let key = row.key();
-            if self.rows.get(&key) != Some(&row) {
-                self.rows.insert(key, row.clone());
-                changes.push(RowChange::Written(StampedRow { commit: last, row }));
-            }
-        }
-        changes
+        Work::Finish { round: number, rows: self.rows.queues(view), meta: round.meta }
     }
 
     /// Drops some of the blobs that are in the home.
@@ -387,7 +357,7 @@ impl Checkpoints {
         debug_assert_eq!(round.number, self.rounds, "one checkpoint at a time");
         match report {
             Report::Done => {
-                self.going.clear();
+                self.rows.end();
                 for (first, len) in round.blobs.ranges() {
                     self.released.insert(first, len);
                 }
@@ -402,8 +372,7 @@ impl Checkpoints {
                 for (first, len) in round.removed.ranges() {
                     self.stored.insert(first, len);
                 }
-                self.rows.clear();
-                self.gone.append(&mut self.going);
+                self.rows.again();
                 self.due = Some(now.plus(FULL_AGAIN));
                 return Ok(false);
             }

@@ -83,6 +83,21 @@ pub(crate) fn row_key(key: &RowKey) -> Cow<'_, [u8]> {
 }
 
 impl StampedRow {
+    /// About how many bytes it has when it is encoded.
+    pub(crate) fn about_bytes(&self) -> usize {
+        const FIXED: usize = 128;
+        FIXED
+            + match &self.row {
+                Row::Queue(_) => 0,
+                Row::Schedule(row) => {
+                    let payload = &row.schedule.plan.payload;
+                    payload.body.len() + payload.envelope.as_ref().map_or(0, |envelope| envelope.len())
+                }
+                Row::Requests(row) => row.done.iter().map(|done| 64 + 10 * done.receipts()).sum(),
+                Row::Keys(row) => 40 * row.keys.len(),
+            }
+    }
+
     pub(crate) fn encode(&self) -> Vec<u8> {
         match &self.row {
             Row::Queue(queue) => {

@@ -123,7 +123,7 @@ impl Tried {
             }
         }
         let found = Rows::rows(home).unwrap().into_iter().map(|row| row.row.key());
-        let rows = found.filter(|key| !self.work.state.has_row(key)).map(RowChange::Gone).collect();
+        let rows = found.filter(|key| self.work.state.row(key).is_none()).map(RowChange::Gone).collect();
         let next_id = self.work.state.next_id();
         let meta = MetaRow { home: CommitNo(self.work.commits), time: self.work.time, next_id };
         home.hand_over(Work::Finish { round: self.rounds, rows, meta }).unwrap();
