@@ -36,7 +36,7 @@ impl<R: Recorder> Decision<'_, R> {
     /// The body of a job has another size, if that is counted.
     pub(super) fn count_another(&mut self, id: JobId, size: Size) {
         let Some(job) = self.state().job(id) else { return };
-        let is_counted = job.size() != Size::default() || self.core.counts_bytes_of(&job.spec.queue);
+        let is_counted = job.size().is_counted() || self.core.counts_bytes_of(&job.spec.queue);
         if is_counted && job.size() != size {
             self.emit(Event::Sized { jobs: id.into(), size });
         }

@@ -9,7 +9,7 @@ use crate::core::ids::{IdRange, Ids, JobId};
 use crate::core::job::{Job, QueueName, Size};
 use crate::core::rejection::{Bound, Rejection};
 use crate::core::settings::Full;
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 /// Jobs, and the bytes of their bodies.
 #[derive(Clone, Copy, Debug, Default)]
@@ -51,6 +51,30 @@ pub(super) struct Room {
     /// What was asked for so far, and what of it is taken as a whole.
     more: Load,
     whole: Load,
+}
+
+/// By how many bytes jobs grow that are there already, of each queue; and all together.
+#[derive(Debug, Default)]
+pub(super) struct Growth {
+    own: BTreeMap<QueueName, u64>,
+    all: u64,
+}
+
+impl Growth {
+    /// Of those where it comes to more than none.
+    pub(super) fn new(own: HashMap<&QueueName, i128>) -> Growth {
+        let grows = |(name, bytes): (&QueueName, i128)| {
+            let bytes = u64::try_from(bytes.min(i128::from(u64::MAX))).ok().filter(|bytes| *bytes > 0)?;
+            Some((name.clone(), bytes))
+        };
+        let own: BTreeMap<_, _> = own.into_iter().filter_map(grows).collect();
+        let all = own.values().fold(0, |all: u64, own| all.saturating_add(*own));
+        Growth { own, all }
+    }
+
+    fn of(&self, name: &QueueName) -> u64 {
+        self.own.get(name).copied().unwrap_or(0)
+    }
 }
 
 impl Room {
@@ -137,15 +161,25 @@ impl Core {
 
     /// Why a job's body may not be one of this size, if so: it is longer, and the job waits where bytes are bounded.
     pub(super) fn no_room_to_grow(&self, job: &Job, size: Size) -> Option<Rejection> {
-        let name = &job.spec.queue;
-        let growth = size.bytes().checked_sub(job.size().bytes()).filter(|more| *more > 0)?;
-        if !job.kind().waits() || !self.counts_bytes_of(name) {
-            return None;
-        }
-        let load = Load { jobs: 0, bytes: growth };
-        let exceeded = self.exceeded(name, load, load);
-        let near = exceeded.into_iter().find(|it| matches!(it.bound, Bound::Bytes | Bound::TotalBytes));
-        near.map(|it| it.refusal(name, it.more <= it.limit))
+        let growth = self.growth(job, job.size(), size)?;
+        self.no_room_for_all(&Growth::new(HashMap::from([(&job.spec.queue, growth)])))
+    }
+
+    /// By how much a job takes more room, or less, with a body of another size; `None` if it takes none. One that was not
+    /// counted may be longer than the other, so that is not known: it is counted from now on, and not refused.
+    pub(super) fn growth(&self, job: &Job, from: Size, to: Size) -> Option<i128> {
+        let is_bounded = job.kind().waits() && self.counts_bytes_of(&job.spec.queue);
+        (is_bounded && from.is_counted()).then(|| i128::from(to.bytes()) - i128::from(from.bytes()))
+    }
+
+    /// Why jobs may not grow by so much, if so.
+    fn no_room_for_all(&self, growth: &Growth) -> Option<Rejection> {
+        let load = |bytes| Load { jobs: 0, bytes };
+        growth.own.iter().find_map(|(name, own)| {
+            let exceeded = self.exceeded(name, load(*own), load(growth.all));
+            let near = exceeded.into_iter().find(|it| matches!(it.bound, Bound::Bytes | Bound::TotalBytes));
+            near.map(|it| it.refusal(name, it.more <= it.limit))
+        })
     }
 
     /// Whether so much more fits into a queue, whatever else there is to say of it.
@@ -162,11 +196,16 @@ impl Core {
 
 impl<R: Recorder> Decision<'_, R> {
     /// Makes room for the queues of these jobs, and says how many jobs they take. The number of queues is limited, and what
-    /// waits in each and in all.
-    pub(super) fn make_room(&mut self, groups: &[Group]) -> Result<Room, Rejection> {
-        let mut room = Room::default();
+    /// waits in each and in all. Those that are there and grow must fit whatever becomes of the new ones.
+    pub(super) fn make_room(&mut self, groups: &[Group], growth: &Growth) -> Result<Room, Rejection> {
+        if let Some(rejection) = self.core.no_room_for_all(growth) {
+            return Err(rejection);
+        }
+        let grown = Load { jobs: 0, bytes: growth.all };
+        let mut room = Room { more: grown, whole: grown, ..Room::default() };
         if let [only] = groups {
-            let new = self.room_in(&only.spec.queue, Load::of(only), &mut room)?;
+            let queue = &only.spec.queue;
+            let new = self.room_in(queue, Load::of(only), growth.of(queue), &mut room)?;
             self.make_room_for_queues(new, only.spec.owner, &HashSet::new())?;
             return Ok(room);
         }
@@ -177,7 +216,7 @@ impl<R: Recorder> Decision<'_, R> {
         }
         let mut new = 0;
         for (queue, load) in &more {
-            new += self.room_in(queue, *load, &mut room)?;
+            new += self.room_in(queue, *load, growth.of(queue), &mut room)?;
         }
         // All of one request are of one user.
         let maker = groups.first().map_or(0, |group| group.spec.owner);
@@ -185,20 +224,29 @@ impl<R: Recorder> Decision<'_, R> {
         Ok(room)
     }
 
-    /// Whether one queue can take so much more. Returns how many queues this makes: one if it is new.
-    fn room_in(&self, name: &QueueName, load: Load, room: &mut Room) -> Result<usize, Rejection> {
+    /// Whether one queue can take so much more, beside so many bytes by which its jobs grow. Returns how many queues this
+    /// makes: one if it is new.
+    fn room_in(
+        &self,
+        name: &QueueName,
+        load: Load,
+        growth: u64,
+        room: &mut Room,
+    ) -> Result<usize, Rejection> {
         let is_new = usize::from(self.state().queue(name).is_none());
         if load.jobs == 0 || self.core.is_unbounded(name) {
             return Ok(is_new);
         }
         room.more.add(load);
-        let exceeded = self.core.exceeded(name, load, room.more);
+        let mut own = load;
+        own.add(Load { jobs: 0, bytes: growth });
+        let exceeded = self.core.exceeded(name, own, room.more);
         let Some(first) = exceeded.first() else {
             room.whole.add(load);
             return Ok(is_new);
         };
         match self.core.settings.of(name).full {
-            Full::DropNew => take_some(name, &exceeded, room),
+            Full::DropNew => take_some(name, &exceeded, growth, room),
             // What others have waiting does not go for it.
             Full::DropOld if exceeded.iter().all(|it| it.len - it.own + it.more <= it.limit) => {
                 room.over.push(name.clone());
@@ -237,12 +285,12 @@ impl<R: Recorder> Decision<'_, R> {
 }
 
 /// As much is taken into a queue as there is room for beside what goes into others.
-fn take_some(name: &QueueName, exceeded: &[Near], room: &mut Room) {
+fn take_some(name: &QueueName, exceeded: &[Near], growth: u64, room: &mut Room) {
     let left = |bound, others: u64| {
         let near = exceeded.iter().find(|it| it.bound == bound);
         near.map_or(u64::MAX, |it| it.limit.saturating_sub(it.len).saturating_sub(others))
     };
-    let own = Load { jobs: left(Bound::Jobs, 0), bytes: left(Bound::Bytes, 0) };
+    let own = Load { jobs: left(Bound::Jobs, 0), bytes: left(Bound::Bytes, growth) };
     room.taken.insert(name.clone(), own);
     if exceeded.iter().any(|it| matches!(it.bound, Bound::TotalJobs | Bound::TotalBytes)) {
         let Load { jobs, bytes } = room.whole;

@@ -2,7 +2,7 @@
 //! its schedule has fired are of one decision, so neither is there without the other. What the times are, the command says.
 
 use super::Decision;
-use super::room::Room;
+use super::room::{Growth, Room};
 use crate::core::change::Recorder;
 use crate::core::command::{Group, Outcome, ScheduleAction, Start};
 use crate::core::event::{Event, RowEvent};
@@ -211,7 +211,7 @@ impl<R: Recorder> Decision<'_, R> {
         if self.state().next_id().0 == u64::MAX {
             return Err(Rejection::OutOfIds);
         }
-        let room = self.make_room(&[self.group_of(plan)])?;
+        let room = self.make_room(&[self.group_of(plan)], &Growth::default())?;
         let (queue, limit) = (plan.spec.queue.clone(), self.core.settings.of(&plan.spec.queue).backlog);
         match room.takes_all() {
             true => Ok(room),
@@ -250,7 +250,7 @@ impl<R: Recorder> Decision<'_, R> {
         let start = if late == 0 { Start::Now } else { Start::After(Duration::from_millis(late)) };
         let group = Group { start, ..self.group_of(plan) };
         self.emit(self.submitted(&group, job));
-        if group.size != Size::default() {
+        if group.size.is_counted() {
             self.emit(Event::Sized { jobs: job.into(), size: group.size });
         }
         self.change(name, ScheduleChange::Fired { run: Run { at, job }, since, next, waits });

@@ -1,12 +1,12 @@
 //! Decides submits: all of the jobs or none.
 
 use super::Decision;
-use super::room::Room;
+use super::room::{Growth, Room};
 use crate::core::change::Recorder;
 use crate::core::command::{Group, Outcome, Start};
 use crate::core::event::Event;
 use crate::core::ids::{IdRange, JobId};
-use crate::core::job::{Expiry, Size};
+use crate::core::job::Expiry;
 use crate::core::rejection::Rejection;
 use crate::core::time::Time;
 use std::time::Duration;
@@ -30,7 +30,7 @@ impl<R: Recorder> Decision<'_, R> {
         if groups.iter().any(|group| group.count > 0 && group.spec.unique.is_some()) {
             return self.submit_unique(groups, count);
         }
-        let mut room = self.make_room(groups)?;
+        let mut room = self.make_room(groups, &Growth::default())?;
         let mut next = first;
         for group in groups.iter().filter(|group| group.count > 0) {
             self.take(group, next, &mut room);
@@ -48,7 +48,7 @@ impl<R: Recorder> Decision<'_, R> {
         } else if taken > 0 {
             self.emit(self.submitted(&Group { count: taken, ..group.clone() }, first));
         }
-        if group.size != Size::default() && taken > 0 {
+        if group.size.is_counted() && taken > 0 {
             self.emit(Event::Sized { jobs: IdRange::new(first, taken).into(), size: group.size });
         }
         self.turn_away(&group.spec.queue, first.plus(taken), group.count - taken);

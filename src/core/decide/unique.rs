@@ -1,20 +1,22 @@
 //! Decides submits of which jobs have unique keys: each is new, or there is one with its key already.
 
 use super::Decision;
+use super::room::Growth;
 use crate::core::change::Recorder;
 use crate::core::command::{Group, Groups, OnConflict, Outcome, Receipt, Start};
 use crate::core::event::Event;
 use crate::core::ids::JobId;
-use crate::core::job::{Attempt, Job, Key, QueueName, StateKind};
+use crate::core::job::{Attempt, Job, Key, QueueName, Size, StateKind};
 use crate::core::rejection::Rejection;
 use crate::core::time::Time;
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::time::Duration;
 
 impl<R: Recorder> Decision<'_, R> {
     /// Job by job: what comes first in a submit is there already for what follows.
     pub(super) fn submit_unique(&mut self, groups: &[Group], count: u64) -> Result<Outcome, Rejection> {
-        let mut room = self.make_room(&self.new_ones(groups)?)?;
+        let (new, growth) = self.foreseen(groups)?;
+        let mut room = self.make_room(&new, &growth)?;
         let mut receipts = Vec::with_capacity(usize::try_from(count).unwrap_or(0));
         for group in groups.iter().filter(|group| group.count > 0) {
             let Some(key) = group.spec.unique else {
@@ -44,9 +46,11 @@ impl<R: Recorder> Decision<'_, R> {
         self.state().queue(queue)?.unique_holder(key, self.moment.now)
     }
 
-    /// The same groups with those jobs only that will be enqueued.
-    fn new_ones(&self, groups: &[Group]) -> Result<Groups, Rejection> {
-        let mut seen: HashSet<(&QueueName, Key)> = HashSet::new();
+    /// The same groups with those jobs only that will be enqueued, and by how much those grow that are there.
+    fn foreseen(&self, groups: &[Group]) -> Result<(Groups, Growth), Rejection> {
+        // What the holder of each key has as its body by then.
+        let mut seen: HashMap<(&QueueName, Key), Size> = HashMap::new();
+        let mut growth: HashMap<&QueueName, i128> = HashMap::new();
         let mut new = Groups::with_capacity(groups.len());
         for group in groups.iter().filter(|group| group.count > 0) {
             let queue = &group.spec.queue;
@@ -55,28 +59,38 @@ impl<R: Recorder> Decision<'_, R> {
                 continue;
             };
             let holder = self.unique_holder(queue, key);
-            let is_first = seen.insert((queue, key));
+            let before = seen.get(&(queue, key)).copied();
             if group.on_conflict == OnConflict::Reject {
                 if let Some(id) = holder {
                     return Err(Rejection::NotUnique { queue: queue.clone(), id });
                 }
-                if !is_first || group.count > 1 {
+                if before.is_some() || group.count > 1 {
                     return Err(Rejection::NotUniqueAmongThem { queue: queue.clone() });
                 }
             }
-            if group.on_conflict == OnConflict::Replace
-                && let Some(job) = holder.and_then(|id| self.state().job(id))
-                && self.sight.sees(&job.spec)
-                && self.may_replace(job, group)
-                && let Some(rejection) = self.core.no_room_to_grow(job, group.size)
-            {
-                return Err(rejection);
-            }
-            if holder.is_none() && is_first {
-                new.push(Group { count: 1, ..group.clone() });
+            let job = holder.and_then(|id| self.state().job(id));
+            match (job, before) {
+                (None, None) => {
+                    seen.insert((queue, key), group.size);
+                    new.push(Group { count: 1, ..group.clone() });
+                }
+                _ if group.on_conflict != OnConflict::Replace => {}
+                // It is of the same submit, and so of the same user.
+                (None, Some(size)) => {
+                    let more = i128::from(group.size.bytes()) - i128::from(size.bytes());
+                    *growth.entry(queue).or_default() += more;
+                    seen.insert((queue, key), group.size);
+                }
+                (Some(job), before) => {
+                    if self.sight.sees(&job.spec) && self.may_replace(job, group) {
+                        let more = self.core.growth(job, before.unwrap_or(job.size()), group.size);
+                        *growth.entry(queue).or_default() += more.unwrap_or(0);
+                        seen.insert((queue, key), group.size);
+                    }
+                }
             }
         }
-        Ok(new)
+        Ok((new, Growth::new(growth)))
     }
 
     /// Another job has the key. It is changed only for one who may change it.

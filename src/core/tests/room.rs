@@ -203,3 +203,51 @@ fn a_body_that_is_replaced_takes_no_more_room_than_there_is() {
     assert_eq!(world.edit(body(1 << 20), &[2]), [Ok(())]);
     assert_eq!(leases.len(), 2);
 }
+
+/// Of one submit it is the sum that counts, and with it what is new.
+#[test]
+fn bodies_that_are_replaced_together_are_summed_up() {
+    let mut world = World::new();
+    world.settings().backlog_bytes = 20;
+    let with = |n: u8, size| {
+        let spec = (*group("q", 1).spec).clone().with_unique(Some(Key::new([n; 16]))).into();
+        Group { spec, size: Size::of(size), on_conflict: OnConflict::Replace, ..group("q", 1) }
+    };
+    let submit = |groups: &[Group]| Command::Submit { groups: groups.into() };
+    let refused =
+        Err(Rejection::QueueFull { queue: name("q"), bound: Bound::Bytes, len: 12, limit: 20, fits: true });
+    world.run(submit(&[with(1, 4), with(2, 4), with(3, 4)])).unwrap();
+    assert_eq!(world.run(submit(&[with(1, 8), with(2, 8), with(3, 8)])), refused);
+    assert_eq!(world.run(submit(&[with(1, 9), sized("q", 1, 4)])), refused, "new ones are beside them");
+    assert_eq!(
+        world.run(submit(&[with(4, 1), with(1, 9), with(4, 4)])),
+        refused,
+        "one that is new and replaced"
+    );
+    world.run(submit(&[with(1, 19), with(1, 8), with(2, 8)])).unwrap();
+    let bytes = |world: &World| world.core.state.queue(&name("q")).unwrap().waiting_bytes();
+    assert_eq!(bytes(&world), 20, "each as it is at last");
+    world.run(submit(&[with(1, 9), with(2, 7)])).unwrap();
+    assert_eq!(bytes(&world), 20, "one grows by what the other has given up");
+    // What they grow by is not there for new ones.
+    (world.settings().full, world.settings().backlog_bytes) = (Full::DropNew, 26);
+    world.run(submit(&[with(1, 12), sized("q", 3, 2)])).unwrap();
+    assert_eq!((bytes(&world), dropped(&world)), (25, 2));
+}
+
+/// It may be any: how long the old one is, nobody knows.
+#[test]
+fn a_body_that_was_not_counted_can_be_replaced_where_there_is_no_room() {
+    let mut world = World::new();
+    world.submit(vec![group("q", 1)]);
+    world.settings().backlog_bytes = 10;
+    world.submit(vec![sized("q", 1, 10), sized("q", 1, 0)]);
+    let body = |size| Edit::ReplaceBody(Size::of(size));
+    assert_eq!(world.edit(body(3), &[1]), [Ok(())]);
+    assert_eq!(world.core.state.waiting_bytes(), 13, "it is counted now");
+    assert!(world.edit(body(4), &[1])[0].is_err());
+    assert_eq!(world.edit(body(2), &[1]), [Ok(())]);
+    assert!(world.edit(body(1), &[3])[0].is_err(), "an empty one is counted");
+    world.edit(Edit::Delete, &[2]);
+    assert_eq!((world.core.state.waiting_bytes(), world.edit(body(8), &[3])), (2, vec![Ok(())]));
+}

@@ -159,7 +159,7 @@ fn put_run(range: IdRange, job: &Job, same_spec: bool, out: &mut Vec<u8>) {
         ] {
             fields.put_some(number, (count != 0).then_some(count));
         }
-        fields.put_some(SIZE, (job.size() != Size::default()).then_some(job.size().bytes()));
+        fields.put_some(SIZE, job.size().is_counted().then_some(job.size().bytes()));
         fields.put_some(STARTED, job.started().map(|started| started.0));
         fields.put_some(WORKER, job.worker().map(WorkerV3::from));
         for failure in job.failures() {
