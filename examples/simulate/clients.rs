@@ -9,6 +9,7 @@ use crate::expiry::{self, with_expiry};
 use crate::limits::limited;
 use crate::once::{self, Repeats};
 use crate::oracle::{Oracle, Sent};
+use crate::paces::paced;
 use crate::places::Change;
 use crate::queues::{named, queue};
 use crate::schedules::nightly;
@@ -159,7 +160,8 @@ impl Clients {
         let session = (rng.u32(..3) > 0).then_some(origin.session);
         let lease = rng.bool().then(|| Duration::from_millis(rng.u64(1..100_000)));
         let first = rng.usize(..4);
-        let queues = match rng.u32(..6) {
+        let queues = match rng.u32(..7) {
+            6 => vec![paced(), queue(first)],
             5 => vec![nightly()],
             0 => BOUNDED
                 .iter()
@@ -183,6 +185,7 @@ impl Clients {
         let before = Before::of(life);
         life.engine.claim(origin, claim, until, life.now);
         oracle.circuits.claimed(&before, life);
+        oracle.paces.claimed(life);
     }
 
     pub(crate) fn settle(&mut self, rng: &mut Rng, oracle: &mut Oracle, life: &mut Life) {

@@ -3,7 +3,7 @@
 
 use crate::clients::LEASE;
 use clap::ValueEnum;
-use musher::core::{Group, Settings};
+use musher::core::{Group, Rate, Settings};
 use musher::store::simulated::Planted;
 use std::time::Duration;
 
@@ -19,6 +19,12 @@ pub(crate) enum Fault {
     Ttl,
     /// Jobs may end a little later than they should.
     Deadline,
+    /// A key may have one lease too many at once.
+    KeyRate,
+    /// A key has half of its leases only.
+    SlowKeys,
+    /// The log does not say what keys have used of their rates.
+    Rates,
     /// Leases may last too long after a deadline.
     Overrun,
 }
@@ -30,15 +36,26 @@ impl Fault {
             Fault::Answers => Some(Planted::EarlyAnswers),
             Fault::Fold => Some(Planted::LostRows),
             Fault::Lease => Some(Planted::ShortLeases),
+            Fault::Rates => Some(Planted::UnusedRates),
             _ => None,
         }
     }
 
     /// What the daemon gets in place of these settings.
     pub(crate) fn settings(self, mut settings: Settings) -> Settings {
-        if self == Fault::Overrun {
-            let Settings { queues, default, .. } = &mut settings;
-            queues.values_mut().chain([default]).for_each(|queue| queue.lease *= 2);
+        let Settings { queues, default, .. } = &mut settings;
+        for queue in queues.values_mut().chain([default]) {
+            let rate = queue.per_key_rate.map(Rate::parts);
+            match (self, rate) {
+                (Fault::Overrun, _) => queue.lease *= 2,
+                (Fault::KeyRate, Some((count, per, burst))) => {
+                    queue.per_key_rate = Rate::new(count, per, Some(burst + 1));
+                }
+                (Fault::SlowKeys, Some((count, per, burst))) => {
+                    queue.per_key_rate = Rate::new(count, per * 2, Some(burst));
+                }
+                _ => {}
+            }
         }
         settings
     }

@@ -17,6 +17,7 @@ mod limits;
 mod once;
 mod oracle;
 mod overrides;
+mod paces;
 mod places;
 mod queues;
 mod schedules;

@@ -10,6 +10,7 @@ use crate::expiry::{self, Progress};
 use crate::kept::Kept;
 use crate::limits::{Given, limited};
 use crate::overrides::SetAtRunTime;
+use crate::paces::{Paces, paced};
 use crate::places::Places;
 use crate::schedules::Schedules;
 use crate::weights::Shares;
@@ -119,6 +120,7 @@ pub(crate) struct Oracle {
     pub(crate) kept: Kept,
     pub(crate) places: Places,
     pub(crate) shares: Shares,
+    pub(crate) paces: Paces,
 }
 
 impl Oracle {
@@ -323,6 +325,9 @@ impl Oracle {
             });
             let keys: Vec<_> = in_force.map(|sent| sent.key).collect();
             self.given.check(given, grant.spec.key, &keys);
+        }
+        if grant.spec.queue == paced() {
+            self.paces.told(given, grant.spec.key);
         }
         let known = self.known.get_mut(&id).expect("its body has just told of it");
         let Sent { queue, key, priority, at_once, envelope: sent, expiry, .. } =

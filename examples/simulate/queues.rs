@@ -6,6 +6,7 @@ use crate::exits::on_exit;
 use crate::kept::{few_dead, with_dead_max, with_done_max};
 use crate::limits::{limited, with_limits};
 use crate::once;
+use crate::paces::{paced, with_pace};
 use crate::weights::{WEIGHTED, with_weight};
 use musher::core::{Keep, QueueName, QueueSettings, Settings};
 use std::time::Duration;
@@ -27,7 +28,11 @@ pub(crate) fn settings() -> Settings {
         keep_done_max: 100,
         ..default.clone()
     };
-    let queues = [(fused(), with_circuit(kept)), (limited(), with_limits(with_done_max(default.clone())))];
+    let queues = [
+        (fused(), with_circuit(kept)),
+        (limited(), with_limits(with_done_max(default.clone()))),
+        (paced(), with_pace(default.clone())),
+    ];
     let bounded = BOUNDED.map(|(name, full)| {
         let settings = bounds::with_bounds(default.clone(), full);
         (named(name), if named(name) == few_dead() { with_dead_max(settings) } else { settings })

@@ -143,6 +143,7 @@ impl Stage {
         oracle.settings.found(&found.state);
         oracle.schedules.found(&found.state);
         oracle.circuits.found(&found.state);
+        oracle.paces.found(&found.state);
         let now = wall.max(found.time);
         let bounds = Bounds { claim_bytes: 8 << 10, body: 4 << 10, ..Bounds::default() };
         let small = Bounds { commit_bytes: 16 << 10, commit_events: 30, ..bounds };
@@ -169,6 +170,7 @@ impl Stage {
             oracle.turned(life.now);
         }
         oracle.circuits.claimed(&leases, life);
+        oracle.paces.claimed(life);
         oracle.schedules.turned(&before, life, all_home);
         let Ok(turned) = turned else { return false };
         assert!(self.disk.unconfirmed() <= self.window, "the log takes more than its bound");
@@ -317,7 +319,8 @@ impl Stage {
             Death::PowerCut => self.disk.cut_power(),
         }
         let (_, found) = self.disk.open().expect("what is on the disk makes sense");
-        if !is_between && found.last == engine.last_commit() {
+        // A fault is to be noticed by what clients see.
+        if !is_between && found.last == engine.last_commit() && self.fault.is_none() {
             shadow::compare(&engine.core().state, &found.state);
         }
         self.make_well();
@@ -346,6 +349,7 @@ impl Stage {
 fn check_still(oracle: &Oracle, life: &mut Life) {
     Clients::check_room(oracle, life);
     oracle.check_expired(&life.engine.core().state, life.now);
+    oracle.paces.check_still(life);
     let queues: Vec<_> = life.engine.core().state.queues().map(|(name, _)| name.clone()).collect();
     for name in &queues {
         let unserved = life.engine.gives(name, life.now) && life.engine.waiting_claims(Some(name)) > 0;

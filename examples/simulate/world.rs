@@ -86,6 +86,7 @@ impl World {
                 }
             }
             85..105 if oracle.len() < JOBS_MAX => clients.play_weights(rng, oracle, &mut life),
+            105..125 if oracle.len() < JOBS_MAX => clients.play_paces(rng, oracle, &mut life),
             0..190 => clients.claim(rng, oracle, &mut life),
             190..300 => clients.settle(rng, oracle, &mut life),
             300..330 => clients.extend(rng, oracle, &mut life),

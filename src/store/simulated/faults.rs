@@ -20,6 +20,8 @@ pub enum Planted {
     LostRows,
     /// Leases that no connection holds are over at once for a reader of the log.
     ShortLeases,
+    /// For a reader of the log no key has used anything of its rate.
+    UnusedRates,
 }
 
 /// Numbers that look random and are the same each time (splitmix64).

@@ -3,7 +3,7 @@
 use super::disk::Disk;
 use super::faults::Planted;
 use super::records::{Record, SALT, failed};
-use crate::core::{Event, Holder};
+use crate::core::{Event, Holder, RateUsed, RowEvent};
 use crate::store::codec::{decode_whole_commit, encode_commit};
 use crate::store::commit::CommitNo;
 use crate::store::error::AppendError;
@@ -74,14 +74,12 @@ impl Log for SimulatedLog {
         }
         let mut bytes = vec![0; record::HEADER];
         encode(&mut bytes);
-        let mut written = match disk.planted {
-            Some(Planted::ShortLeases) => with_short_leases(&bytes),
-            _ => bytes.clone(),
-        };
+        let changed = disk.planted.and_then(|fault| changed(fault, &bytes));
+        let is_changed = changed.is_some();
+        let mut written = changed.unwrap_or_else(|| bytes.clone());
         record::seal(SALT, actual, &mut written);
         let written = Record::new(written);
-        let newest =
-            if disk.planted == Some(Planted::ShortLeases) { Record::new(bytes) } else { written.clone() };
+        let newest = if is_changed { Record::new(bytes) } else { written.clone() };
         self.poisoned = true;
         disk.log.append(written)?;
         (self.poisoned, self.last) = (false, actual);
@@ -120,16 +118,23 @@ impl Log for SimulatedLog {
     }
 }
 
-/// See [`Planted::ShortLeases`].
-fn with_short_leases(record: &[u8]) -> Vec<u8> {
+/// What the log gets in place of a record, if the fault is one of those.
+fn changed(fault: Planted, record: &[u8]) -> Option<Vec<u8>> {
+    if !matches!(fault, Planted::ShortLeases | Planted::UnusedRates) {
+        return None;
+    }
     let payload = Bytes::copy_from_slice(&record[record::HEADER..]);
     let mut commit = decode_whole_commit(&payload).expect("it was just encoded");
     for event in &mut commit.events {
-        if let Event::Claimed { holder: Holder::Anyone, at, until, .. } = event {
-            *until = *at;
+        match (fault, event) {
+            (Planted::ShortLeases, Event::Claimed { holder: Holder::Anyone, at, until, .. }) => *until = *at,
+            (Planted::UnusedRates, Event::Row(RowEvent::KeysServed { keys, .. })) => {
+                keys.iter_mut().for_each(|served| served.used = RateUsed::default());
+            }
+            _ => {}
         }
     }
     let mut bytes = vec![0; record::HEADER];
     encode_commit(&commit, &mut bytes);
-    bytes
+    Some(bytes)
 }
