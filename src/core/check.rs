@@ -2,7 +2,6 @@
 
 use super::ids::{IdRange, JobId, RangeSet};
 use super::job::{Holder, Key, Priority, QueueName, State as JobState, StateKind};
-use super::kept::Kept;
 use super::keyed::Keyed;
 use super::lanes::Lanes;
 use super::queue::Queue;
@@ -20,7 +19,6 @@ pub fn check(state: &State) {
     let mut due = BTreeSet::new();
     let mut held = BTreeSet::new();
     let mut in_state: BTreeMap<(QueueName, StateKind), Vec<JobId>> = BTreeMap::new();
-    let mut kept: Vec<(QueueName, Kept, JobId)> = Vec::new();
     let mut unique: HashMap<QueueName, BTreeSet<(Key, Time, JobId)>> = HashMap::new();
     let mut waiting: BTreeMap<QueueName, BTreeSet<(Priority, JobId)>> = BTreeMap::new();
     let mut last = JobId(0);
@@ -44,9 +42,7 @@ pub fn check(state: &State) {
                         held.insert((session, id));
                     }
                 }
-                _ => {
-                    kept.extend(Kept::of(job).map(|kept| (job.spec.queue.clone(), kept, id)));
-                }
+                _ => {}
             }
             if job.kind().waits() {
                 waiting.entry(job.spec.queue.clone()).or_default().insert((job.spec.priority, id));
@@ -90,7 +86,9 @@ pub fn check(state: &State) {
             assert_eq!(ids, found, "the jobs of queue {name} that are {kind}");
         }
         check_unique(name, queue, unique.remove(name).unwrap_or_default());
-        check_kept(name, queue, kept.iter().filter(|(of, ..)| of == name).map(|(_, kept, id)| (*kept, *id)));
+        queue.kept().check(
+            state.iter(all).filter(|(_, job)| job.spec.queue == *name).map(|(ids, job)| (ids, job.clone())),
+        );
     }
     check_load(state);
     state.schedules.check();
@@ -99,24 +97,6 @@ pub fn check(state: &State) {
     assert!(counts.is_empty(), "jobs in queues that do not exist: {counts:?}");
     assert_eq!(listed, ready, "the ready sets");
     assert!(leased.is_empty(), "leased jobs with keys in queues without lanes: {leased:?}");
-}
-
-/// The kept jobs of a queue that may give way are known by the time of their end, and the dead ones are counted.
-fn check_kept(name: &QueueName, queue: &Queue, wanted: impl Iterator<Item = (Kept, JobId)>) {
-    let (mut ended, mut dead) = (BTreeSet::new(), 0);
-    for (kept, id) in wanted {
-        match kept {
-            Kept::Since(at) => drop(ended.insert((at, id))),
-            Kept::Dead => dead += 1,
-        }
-    }
-    let oldest: Vec<JobId> = queue.kept().oldest().flat_map(IdRange::iter).collect();
-    assert_eq!(
-        oldest,
-        ended.into_iter().map(|(_, id)| id).collect::<Vec<_>>(),
-        "the kept jobs of queue {name}"
-    );
-    assert_eq!(queue.kept().dead(), dead, "the dead jobs of queue {name} that may give way");
 }
 
 /// What the jobs of a queue hold of unique keys is what is known of it, and no two hold one without end.

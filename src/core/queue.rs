@@ -79,7 +79,7 @@ pub struct Queue {
     by_state: [RangeSet; StateKind::ALL.len()],
     /// Those that wait, by priority; once somebody has asked for it.
     by_priority: Option<BTreeMap<Priority, RangeSet>>,
-    /// Ended jobs that are kept and may give way.
+    /// Ended jobs that are kept.
     kept: KeptJobs,
     recent: Vec<Arc<Spec>>,
 }
@@ -271,7 +271,12 @@ impl Queue {
         lane.map_or(0, |(key, lanes)| lanes.ahead_in_lane(key, job.spec.priority, id))
     }
 
-    /// Its ended jobs that are kept and may give way.
+    /// Those of its ended jobs whose unique keys are free by now may give way.
+    pub(super) fn free_kept(&mut self, now: Time) {
+        self.kept.free(now);
+    }
+
+    /// Its ended jobs that are kept.
     pub(super) fn kept(&self) -> &KeptJobs {
         &self.kept
     }

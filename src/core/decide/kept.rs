@@ -3,14 +3,11 @@
 use super::Decision;
 use crate::core::change::{Change, Observer, QueueChange, Recorder};
 use crate::core::event::Event;
-use crate::core::ids::{IdRange, Ids, first};
+use crate::core::ids::first;
 use crate::core::job::{QueueName, StateKind};
 use crate::core::kept::Kept;
 
-/// At most so many dead jobs are looked at to find some that may give way.
-const LOOKS_MAX: usize = 10_000;
-
-/// Sees in which queues jobs have ended that are kept and may give way, and passes all changes on.
+/// Sees in which queues jobs have ended that are kept, and passes all changes on.
 pub(super) struct SeesKept<'a, R> {
     /// With whether they are dead.
     pub(super) kept_in: &'a mut Vec<(QueueName, bool)>,
@@ -41,36 +38,21 @@ impl<R: Recorder> Observer for SeesKept<'_, R> {
 }
 
 impl<R: Recorder> Decision<'_, R> {
-    /// Lets the oldest go. Those that have ended just now are the youngest, but not spared.
+    /// Lets the oldest go of those whose unique keys, if they have any, are free. Those that have ended just now are the youngest,
+    /// but not spared.
     pub(super) fn limit_kept(&mut self) {
         for (name, are_dead) in std::mem::take(&mut self.kept_in) {
-            let Some(queue) = self.state().queue(&name) else { continue };
+            let Some(queue) = self.core.state.queues.get_mut(&name) else { continue };
+            queue.free_kept(self.moment.now);
             let (kept, settings) = (queue.kept(), self.core.settings.of(&name));
             let jobs = match (are_dead, settings.keep_dead_max) {
                 (false, _) => first(kept.oldest(), kept.ended().saturating_sub(settings.keep_done_max)),
                 (true, None) => continue,
-                (true, Some(most)) => self.first_dead(&name, kept.dead().saturating_sub(u64::from(most))),
+                (true, Some(most)) => first(kept.first_dead(), kept.dead().saturating_sub(u64::from(most))),
             };
             if !jobs.is_empty() {
                 self.emit(Event::Deleted { jobs });
             }
         }
-    }
-
-    /// So many dead jobs of a queue that may give way, those first that were submitted first.
-    fn first_dead(&self, name: &QueueName, count: u64) -> Ids {
-        let (mut jobs, mut left) = (Ids::new(), count);
-        let ranges = self.state().queue(name).into_iter().flat_map(|queue| queue.in_state(StateKind::Dead));
-        for (part, job) in ranges.flat_map(|range| self.state().iter(range)).take(LOOKS_MAX) {
-            if left == 0 {
-                break;
-            }
-            if Kept::of(job).is_some() {
-                let len = part.len.min(left);
-                jobs.push_range(IdRange::new(part.first, len));
-                left -= len;
-            }
-        }
-        jobs
     }
 }

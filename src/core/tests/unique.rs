@@ -289,3 +289,26 @@ fn none_of_a_new_queue_beside_one_that_is_there_needs_no_room() {
     assert_eq!(world.run(with("q", key(1), 0)), Ok(Outcome::Received([Receipt::Existing(JobId(1))].into())));
     assert_eq!(world.run(with("q", key(1), 1)), Err(Rejection::TooManyQueues { limit: 1 }));
 }
+
+/// One that is kept for its key counts among those that are kept as soon as it is free.
+#[test]
+fn a_job_whose_key_is_free_again_gives_way_like_others() {
+    let mut world = World::new();
+    (world.settings().keep_done, world.settings().keep_done_max) = (Keep::Forever, 2);
+    (world.settings().keep_dead, world.settings().keep_dead_max) = (Keep::Forever, Some(1));
+    let held = UniqueWhile::Kept(secs(10));
+    submit(&mut world, &[1, 2, 3, 4, 5, 6, 7].map(|n| one(n, held, OnConflict::Existing)));
+    let leases = world.claim("q", 4);
+    world.settle(&leases, Verdict::Complete);
+    world.edit(Edit::Bury, &[5, 6]);
+    let known = |world: &World| (1..=7).filter(|id| world.kind(*id).is_some()).collect::<Vec<_>>();
+    assert_eq!(known(&world), [1, 2, 3, 4, 5, 6, 7], "their keys are held");
+    world.now = world.now.plus(secs(10));
+    let leases = world.claim("q", 1);
+    world.settle(&leases, Verdict::Complete);
+    assert_eq!(known(&world), [3, 4, 5, 6, 7], "two are kept, and one that holds its key");
+    submit(&mut world, &[existing(8)]);
+    world.edit(Edit::Bury, &[8]);
+    assert_eq!((1..=8).filter(|id| world.kind(*id).is_some()).collect::<Vec<_>>(), [3, 4, 7, 8]);
+    crate::core::check::check(&world.core.state);
+}

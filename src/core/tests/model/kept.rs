@@ -22,17 +22,17 @@ impl Model {
     /// Where one of these jobs has come to be kept, the oldest kept ones of its queue give way.
     pub(super) fn trim(&mut self, ended: &[usize]) {
         for at in ended {
-            let is_kept = |job: &Plain| {
-                unique::kept_for(job).is_none()
-                    && matches!(job.state, JobState::Done(_) | JobState::Cancelled(_) | JobState::Expired(_))
+            let has_ended = |job: &Plain| {
+                matches!(job.state, JobState::Done(_) | JobState::Cancelled(_) | JobState::Expired(_))
             };
+            let is_kept = |job: &Plain| has_ended(job) && !self.holds_on(job);
             let name = self.jobs[*at].1.spec.queue.clone();
             let max = self.settings.of(&name).keep_done_max as usize;
             let mut kept: Vec<_> = (0..self.jobs.len())
                 .filter(|at| self.jobs[*at].1.spec.queue == name && is_kept(&self.jobs[*at].1))
                 .collect();
             kept.sort_by_key(|at| (self.jobs[*at].1.state.ended().unwrap().at, self.jobs[*at].0));
-            if is_kept(&self.jobs[*at].1) && kept.len() > max {
+            if has_ended(&self.jobs[*at].1) && kept.len() > max {
                 for at in &kept[..kept.len() - max] {
                     self.jobs[*at].1.state = JobState::Dead(FORGOTTEN);
                 }
@@ -42,19 +42,21 @@ impl Model {
 
     /// In each queue in which jobs are dead that were not before, those that were submitted first give way.
     pub(super) fn trim_dead(&mut self, before: &[u64]) {
-        let new = self
-            .jobs
-            .iter()
-            .filter(|(id, job)| is_dead(job) && unique::kept_for(job).is_none() && !before.contains(id));
+        let new = self.jobs.iter().filter(|(id, job)| is_dead(job) && !before.contains(id));
         let names: Vec<QueueName> = new.map(|(_, job)| job.spec.queue.clone()).collect();
         for name in names {
             let Some(most) = self.settings.of(&name).keep_dead_max else { continue };
-            let may_go = |job: &Plain| is_dead(job) && unique::kept_for(job).is_none();
-            let dead = self.jobs.iter_mut().filter(|(_, job)| job.spec.queue == name && may_go(job));
-            let dead: Vec<_> = dead.collect();
+            let may_go = |job: &Plain| job.spec.queue == name && is_dead(job) && !self.holds_on(job);
+            let dead: Vec<_> = (0..self.jobs.len()).filter(|at| may_go(&self.jobs[*at].1)).collect();
             let over = dead.len().saturating_sub(most as usize);
-            dead.into_iter().take(over).for_each(|(_, job)| job.state = JobState::Dead(FORGOTTEN));
+            dead.into_iter().take(over).for_each(|at| self.jobs[at].1.state = JobState::Dead(FORGOTTEN));
         }
+    }
+
+    /// Whether a job that has ended holds its unique key still.
+    fn holds_on(&self, job: &Plain) -> bool {
+        let ended = job.state.ended().map_or(0, |end| end.at.0);
+        unique::kept_for(job).is_some_and(|time| self.now < ended + millis(time))
     }
 
     pub(super) fn bury_the_forgotten(&mut self) {
