@@ -111,7 +111,7 @@ impl State {
         self.looks.0.first()
     }
 
-    /// A page was looked at, and is needed.
+    /// A page was looked at, and is needed; or it is not there, and nobody looks again.
     pub(super) fn look_again(&mut self, (look, name, page): (Time, QueueName, PageNo), now: Time) {
         let next = self.queues.get_mut(&name).and_then(|queue| queue.look_again(page, now));
         self.looks.0.remove(&(look, name.clone(), page));

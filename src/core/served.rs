@@ -1,6 +1,6 @@
 //! What is remembered of keys whose jobs were leased, in queues where that counts: how much of its rate each has used,
 //! and when it had its turn. It is
-//! kept in pages, so that a million keys are a few thousand rows. Each key is in one page, and stays there as long as
+//! kept in pages, so that a million keys are some four thousand rows. Each key is in one page, and stays there as long as
 //! it is remembered under the same rate. It knows keys and times; of jobs it knows nothing.
 
 use super::fair::Turn;
@@ -19,7 +19,8 @@ pub(super) const PAGE: usize = 256;
 /// doubles, so that what must be remembered for long wakes nobody often.
 const FIRST_LOOK: Duration = Duration::from_secs(10);
 
-/// A page of which no more than one in so many keys is needed gives way: those go to another one.
+/// A page of which no more than one in so many keys is needed gives way, and so does one that has no more than that of what it
+/// could have, if another one has room: those go there.
 pub(super) const SPARSE: usize = 4;
 
 /// What is remembered of a key.

@@ -11,7 +11,7 @@ use crate::core::queue::Queue;
 use crate::core::rate::RateUsed;
 use crate::core::requests::PageNo;
 use crate::core::rows::KeysRow;
-use crate::core::served::{SPARSE, ServedKey, ServedKeys};
+use crate::core::served::{PAGE, SPARSE, ServedKey, ServedKeys};
 
 impl<R: Recorder> Decision<'_, R> {
     /// Jobs of a queue are being leased: remembers their keys. What is recorded of it is put to `events`, so that a claim of
@@ -66,6 +66,11 @@ impl<R: Recorder> Decision<'_, R> {
         served.map_or(self.moment.now.0, |served| page(served, self.moment.now))
     }
 
+    fn has_page(&self, name: &QueueName, page: PageNo) -> bool {
+        let served = self.state().queue(name).and_then(Queue::lanes).and_then(Lanes::served);
+        served.is_some_and(|served| served.page(page).is_some())
+    }
+
     /// Looks at a page of keys whose time has come. If most of them need not be remembered any more, it is forgotten, and the
     /// others go to another page.
     pub(super) fn look_at_keys(&mut self) {
@@ -74,19 +79,19 @@ impl<R: Recorder> Decision<'_, R> {
         let (_, queue, page) = look.clone();
         let lanes = self.state().queue(&queue).and_then(Queue::lanes);
         let found = lanes.zip(lanes.and_then(|lanes| lanes.served()?.page(page)));
-        let Some((lanes, (rate, all))) = found else { return };
+        // One of a page that is not there ends here.
+        let Some((lanes, (rate, all))) = found else { return self.core.state.look_again(look, now) };
         let counts = self.state().queue(&queue).map(Queue::counts).unwrap_or_default();
         let needed = lanes.needed(all, now, counts.of(StateKind::Ready) + counts.of(StateKind::Leased) > 0);
-        if needed.len() * SPARSE > all.len() {
+        let other = self.page_with(&queue, |keys, now| keys.page_with_room(needed.len(), rate, now));
+        // A page of few keys goes into another one that has room; where there is none, it stays, if most are needed.
+        let merges = needed.len() * SPARSE <= PAGE && other != page && self.has_page(&queue, other);
+        if needed.len() * SPARSE > all.len() && !merges {
             return self.core.state.look_again(look, now);
         }
         if !needed.is_empty() {
-            let other =
-                self.page_with(&queue, |keys, now| match keys.page_with_room(needed.len(), rate, now) {
-                    same if same == page => page.saturating_add(1).max(now.0),
-                    other => other,
-                });
-            self.emit(RowEvent::KeysServed { queue: queue.clone(), page: other, rate, keys: needed });
+            let page = if other == page { page.saturating_add(1).max(now.0) } else { other };
+            self.emit(RowEvent::KeysServed { queue: queue.clone(), page, rate, keys: needed });
         }
         self.emit(RowEvent::KeysForgotten { queue, page });
     }

@@ -197,3 +197,52 @@ fn a_queue_that_is_forgotten_leaves_no_keys() {
     let gone = world.fresh().iter().filter_map(Event::changed_row).count();
     assert_eq!(gone, 3, "two pages, and the queue");
 }
+
+/// A look whose page is not there any more ends, and wakes nobody again and again.
+#[test]
+fn a_look_at_a_page_that_is_gone_is_the_last_one() {
+    let mut world = World::new();
+    (world.settings().per_key_rate, world.checks) = (rate(1, 60, 1), false);
+    world.submit(many(0..3, 1));
+    let leases = world.claim("q", 3);
+    world.settle(&leases, Verdict::Complete);
+    // As an older program may have left it: without what is remembered of its keys before.
+    world.core.state.apply(&RowEvent::QueueForgotten { queue: name("q") }.into());
+    assert!(world.core.state.next_due().is_some());
+    world.wait(secs(20));
+    assert_eq!(world.core.state.next_due(), None);
+}
+
+/// Few keys in many pages would be as many rows.
+#[test]
+fn pages_of_few_keys_become_one() {
+    let mut world = World::new();
+    world.settings().per_key_rate = rate(1, 86_400, 1);
+    let pages =
+        |world: &World| world.core.state.rows().iter().filter(|row| matches!(row, Row::Keys(_))).count();
+    // Each time there is room for some of them only.
+    for n in 0..4 {
+        world.submit(many(n * 230..n * 230 + 230, 1));
+        let leases = world.claim("q", 1_000);
+        world.settle(&leases, Verdict::Complete);
+    }
+    let before = pages(&world);
+    let now = world.now.0;
+    let keys = |n: u32, rate| {
+        let used = RateUsed(now * 1_000_000 + 86_400_000_000_000);
+        let served = |n| ServedKey { key: Key::new([n as u8; 16]), used, turn: Turn::default() };
+        let page = u64::from(n);
+        RowEvent::KeysServed { queue: name("q"), page, rate, keys: (n..n + 3).map(served).collect() }
+    };
+    let rate = world.settings().per_key_rate;
+    let small: Vec<Event> = [7, 17, 27].map(|n| keys(n, rate).into()).into();
+    for event in small {
+        world.core.state.apply(&event);
+    }
+    assert_eq!(pages(&world), before + 3);
+    for _ in 0..20 {
+        world.wait(secs(1_000));
+    }
+    assert_eq!((pages(&world), remembered(&world)), (before, 929));
+    check::check(&world.core.state);
+}

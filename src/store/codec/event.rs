@@ -47,7 +47,9 @@ const CLAIMED_BY: u8 = 37;
 const RATE_USED: u8 = 19;
 const SCHEDULE: u8 = 20;
 const OVERRIDES_SET: u8 = 24;
-const DROPPED: u8 = 25;
+/// As it was written first: dropped, or not taken.
+const WITHOUT_ROOM: u8 = 25;
+const DROPPED: u8 = 35;
 const SIZED: u8 = 26;
 const CIRCUIT_CHANGED: u8 = 27;
 const PRIORITIZED: u8 = 21;
@@ -66,7 +68,7 @@ const BODY_REPLACED: u8 = 30;
 pub(super) struct RangeV1(u64, u64);
 
 /// A list of ids: how many ranges, and these. One range, as nearly all have, costs no allocation.
-struct IdsV1(Ids);
+pub(super) struct IdsV1(pub(super) Ids);
 
 /// The same, to be written.
 struct IdsRef<'a>(&'a Ids);
@@ -391,6 +393,7 @@ fn read_other(kind: u8, reader: &mut Reader<'_>) -> Result<Event, DecodeError> {
             Event::Sized { jobs, size: Size::of(size) }
         }
         DROPPED => Event::Dropped { jobs: reader.take::<IdsV1>()?.0 },
+        WITHOUT_ROOM => old::without_room(reader)?,
         kind => Event::Row(read_row_event(kind, reader)?),
     })
 }
@@ -416,10 +419,7 @@ fn read_row_event(kind: u8, reader: &mut Reader<'_>) -> Result<RowEvent, DecodeE
             let ((queue, page), (rate, keys)) = (read_page(reader)?, read_served(reader)?);
             RowEvent::KeysServed { queue, page, rate, keys }
         }
-        KEYS_FORGOTTEN => {
-            let (queue, page) = read_page(reader)?;
-            RowEvent::KeysForgotten { queue, page }
-        }
+        KEYS_FORGOTTEN => read_page(reader).map(|(queue, page)| RowEvent::KeysForgotten { queue, page })?,
         QUEUE_FORGOTTEN => RowEvent::QueueForgotten { queue: QueueName::new(reader.take()?)? },
         OVERRIDES_SET => {
             let queue = QueueName::new(reader.take()?)?;

@@ -1,13 +1,13 @@
 //! Reads what older versions of this program have written; it is written in the current form when it changes. They kept
 //! the tags of jobs with their options, where now an envelope lies beside the body.
 
-use super::event::{ExitV2, RangeV1};
+use super::event::{ExitV2, IdsV1, RangeV1};
 use super::job::{StateV1, check_failures, from_moment};
 use super::options::{BackoffV1, DurationV1};
 use super::{DecodeError, Envelope, Reader};
 use crate::core::{
-    Attempt, Event, Exit, Expiry, Failure, IdRange, Job, JobCounts, Newest, Priority, QueueName, Spec,
-    SpecOptions, Time, UniqueWhile,
+    Attempt, Event, Exit, Expiry, Failure, IdRange, Job, JobCounts, Newest, Priority, QueueName, RowEvent,
+    Spec, SpecOptions, Time, UniqueWhile,
 };
 use bincode::error::DecodeError as BincodeError;
 use bincode::{BorrowDecode, Decode, de::BorrowDecoder};
@@ -57,6 +57,18 @@ pub(super) fn submitted(
         expiry: Expiry { begin_by: from_moment(expires_at), ..Expiry::default() },
     };
     Ok((event, envelope))
+}
+
+/// The event that said what has become of jobs for which there was no room.
+pub(super) fn without_room(reader: &mut Reader<'_>) -> Result<Event, DecodeError> {
+    match reader.take::<u8>()? {
+        0 => Ok(Event::Dropped { jobs: reader.take::<IdsV1>()?.0 }),
+        1 => {
+            let (queue, jobs): (&str, RangeV1) = reader.take()?;
+            Ok(RowEvent::NotTaken { queue: QueueName::new(queue)?, jobs: jobs.try_into()? }.into())
+        }
+        _ => Err(DecodeError::Value("what has become of jobs without room")),
+    }
 }
 
 /// The envelopes of a commit of version 3: nothing if no job has one, else one for each job that arrives in it, of no
@@ -195,5 +207,22 @@ impl MoreV2 {
         let started = if let StateV1::Leased { since, .. } = run.state { Some(since) } else { None };
         let ends = run.failures.iter().map(|_| EndV2 { since: None, exit: None }).collect();
         MoreV2 { started, later: 0, ends }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::event::read_event;
+    use super::*;
+    use crate::core::{Ids, JobId};
+
+    #[test]
+    fn what_became_of_jobs_without_room_was_written_as_one_kind_of_event() {
+        let read = |bytes: &[u8]| Some(read_event(false, &mut Reader { rest: bytes }).ok()?.0);
+        let jobs = IdRange::new(JobId(7), 2);
+        assert_eq!(read(&[25, 0, 1, 7, 2]), Some(Event::Dropped { jobs: Ids::from(jobs) }));
+        let queue = QueueName::new("q").unwrap();
+        assert_eq!(read(&[25, 1, 1, b'q', 7, 2]), Some(RowEvent::NotTaken { queue, jobs }.into()));
+        assert_eq!(read(&[25, 2, 1, 7, 2]), None);
     }
 }
