@@ -5,8 +5,11 @@ use bytes::Bytes;
 use musher::core::JobId;
 use std::collections::BTreeMap;
 
-/// The body of a job: says whose it is and which of its bodies, and is of any length. The first one is 0.
-pub(crate) fn body(batch: usize, index: usize, nth: u32) -> Bytes {
+/// Which body: of which submit, of which of its jobs, and which of the bodies that this one was sent; the first one is 0.
+pub(crate) type Which = (usize, usize, u32);
+
+/// A body: says which one it is, and is of any length.
+pub(crate) fn body((batch, index, nth): Which) -> Bytes {
     let at = batch * 31 + index * 7 + nth as usize * 13;
     let len = match at % 64 {
         0 => 3_000,
@@ -17,8 +20,8 @@ pub(crate) fn body(batch: usize, index: usize, nth: u32) -> Bytes {
     body.into()
 }
 
-/// The batch, the place in it, and which of its bodies it is.
-pub(crate) fn whose(body: &Bytes) -> Option<(usize, usize, u32)> {
+/// Which one it is.
+pub(crate) fn which(body: &Bytes) -> Option<Which> {
     let text = std::str::from_utf8(body).ok()?;
     let mut parts = text.split_once(';')?.0.split('.');
     Some((parts.next()?.parse().ok()?, parts.next()?.parse().ok()?, parts.next()?.parse().ok()?))
@@ -26,52 +29,76 @@ pub(crate) fn whose(body: &Bytes) -> Option<(usize, usize, u32)> {
 
 /// The bodies that jobs may have which were sent others.
 #[derive(Debug, Default)]
-pub(crate) struct Bodies(BTreeMap<JobId, Sent>);
+pub(crate) struct Bodies {
+    all: BTreeMap<JobId, Sent>,
+    sent: u64,
+}
 
 #[derive(Debug)]
 struct Sent {
+    /// The submit that the job came with, and its place in it.
+    own: (usize, usize),
     newest: u32,
     /// In the order in which they were sent.
-    may_be: Vec<u32>,
+    may_be: Vec<(u64, Which)>,
 }
 
 impl Bodies {
-    /// A job is sent another body. Returns which one it is.
-    pub(crate) fn replaces(&mut self, id: JobId) -> u32 {
-        let sent = self.0.entry(id).or_insert(Sent { newest: 0, may_be: vec![0] });
-        sent.newest += 1;
-        sent.may_be.push(sent.newest);
-        sent.newest
+    /// The submit that a job came with, and its place in it, if it was sent another body.
+    pub(crate) fn own(&self, id: JobId) -> Option<(usize, usize)> {
+        self.all.get(&id).map(|sent| sent.own)
+    }
+
+    /// A job is sent another body: this one, or one of its own. Returns the number of that, and which one it is.
+    pub(crate) fn replaces(
+        &mut self,
+        id: JobId,
+        own: (usize, usize),
+        with: Option<(usize, usize)>,
+    ) -> (u64, Which) {
+        self.sent += 1;
+        let first = vec![(0, (own.0, own.1, 0))];
+        let sent = self.all.entry(id).or_insert(Sent { own, newest: 0, may_be: first });
+        sent.newest += u32::from(with.is_none());
+        let which = with.map_or((own.0, own.1, sent.newest), |(batch, index)| (batch, index, 0));
+        sent.may_be.push((self.sent, which));
+        (self.sent, which)
     }
 
     /// It was told done, or refused.
-    pub(crate) fn replaced(&mut self, id: JobId, nth: u32, done: bool) {
-        if let Some(sent) = self.0.get_mut(&id) {
-            sent.may_be.retain(|one| if done { *one >= nth } else { *one != nth });
+    pub(crate) fn replaced(&mut self, id: JobId, nth: u64, done: bool) {
+        if let Some(sent) = self.all.get_mut(&id) {
+            sent.may_be.retain(|(one, _)| if done { *one >= nth } else { *one != nth });
         }
     }
 
-    /// This one was seen.
-    pub(crate) fn seen(&mut self, id: JobId, nth: u32) {
-        match self.0.get_mut(&id) {
-            None => assert_eq!(nth, 0, "job {id} has another body, and nobody has sent it one"),
-            Some(sent) => {
-                assert!(sent.may_be.contains(&nth), "body {nth} of job {id} is there: {sent:?}");
-                sent.may_be.retain(|one| *one >= nth);
-            }
-        }
+    /// This one was seen, of a job that came with this submit.
+    pub(crate) fn seen(&mut self, id: JobId, own: (usize, usize), which: Which) {
+        let Some(sent) = self.all.get_mut(&id) else {
+            assert_eq!(which, (own.0, own.1, 0), "job {id} has another body, and nobody has sent it one");
+            return;
+        };
+        let Some(at) = sent.may_be.iter().position(|(_, one)| *one == which) else {
+            panic!("body {which:?} of job {id} is there: {sent:?}")
+        };
+        sent.may_be.drain(..at);
     }
 
     /// This one was found at a start: what was under way is over.
-    pub(crate) fn found(&mut self, id: JobId, nth: u32) {
-        self.seen(id, nth);
-        if let Some(sent) = self.0.get_mut(&id) {
+    pub(crate) fn found(&mut self, id: JobId, own: (usize, usize), which: Which) {
+        self.seen(id, own, which);
+        if let Some(sent) = self.all.get_mut(&id) {
             sent.may_be.truncate(1);
         }
     }
 
     /// The job is gone.
     pub(crate) fn forget(&mut self, id: JobId) {
-        self.0.remove(&id);
+        self.all.remove(&id);
+    }
+
+    /// At a start: of what came to nothing the ids are given again.
+    pub(crate) fn begin_anew(&mut self, next: JobId) {
+        self.all.retain(|id, _| *id < next);
     }
 }

@@ -162,7 +162,7 @@ impl Clients {
         let (before, next) = (waiting(&core.state, &queue), core.state.next_id());
         let bytes = |nth: u64| match limits.bytes {
             0 => 0,
-            _ => body(batch, nth as usize, 0).len() as u64,
+            _ => body((batch, nth as usize, 0)).len() as u64,
         };
         let new =
             |nth| Waiting { id: next.plus(nth), priority: sent[0].priority, bytes: bytes(nth), is_new: true };

@@ -6,9 +6,10 @@ use crate::bounds::{BOUNDED, is_bounded, waits_for_room};
 use crate::circuits::{Before, fused};
 use crate::exits::{End, exited};
 use crate::expiry::{self, with_expiry};
+use crate::known::Sent;
 use crate::limits::limited;
-use crate::once::{self, Repeats};
-use crate::oracle::{Oracle, Sent};
+use crate::once::{Repeats, Wanted};
+use crate::oracle::Oracle;
 use crate::paces::paced;
 use crate::places::Change;
 use crate::queues::{named, queue};
@@ -40,6 +41,7 @@ pub(crate) enum Asked {
     },
     SubmitOnce {
         batch: usize,
+        wanted: Wanted,
     },
     Claim {
         session: Option<u64>,
@@ -54,8 +56,8 @@ pub(crate) enum Asked {
     /// Whether it must succeed, and until when it lasts then.
     Extend(Vec<(LeaseId, (bool, Option<Time>))>),
     Body(JobId),
-    /// Another body for a job: which one.
-    Replace(JobId, u32),
+    /// Another body for a job: which change that is.
+    Replace(JobId, u64),
     Wait {
         until: Time,
     },
@@ -96,7 +98,7 @@ pub(crate) struct Clients {
     next_request: u32,
     asked: BTreeMap<Origin, Asked>,
     leases: Vec<LeaseId>,
-    repeats: Repeats,
+    pub(crate) repeats: Repeats,
 }
 
 impl Clients {
@@ -127,6 +129,11 @@ impl Clients {
         origin
     }
 
+    /// The answer to a request is to be like this.
+    pub(crate) fn expect(&mut self, origin: Origin, asked: Asked) {
+        self.asked.insert(origin, asked);
+    }
+
     pub(crate) fn submit(&mut self, rng: &mut Rng, oracle: &mut Oracle, life: &mut Life) {
         let mut sent = Vec::new();
         let groups: Vec<Group> = (0..1 + rng.usize(..3))
@@ -139,20 +146,6 @@ impl Clients {
         let (batch, contents) = submitted(oracle, sent);
         let origin = self.ask(rng, Asked::Submit { batch, until: life.now });
         life.submit(origin, groups, contents);
-    }
-
-    /// Submits a job that shall be there once, or sends such a submit again.
-    pub(crate) fn submit_once(&mut self, rng: &mut Rng, oracle: &mut Oracle, life: &mut Life) {
-        let again = (rng.bool()).then(|| self.repeats.any(rng, life.now)).flatten();
-        let submit = again.unwrap_or_else(|| {
-            let (submit, sent) = once::submit(rng, oracle.next_batch(), life.now);
-            oracle.submits(vec![sent]);
-            self.repeats.remember(submit.clone());
-            submit
-        });
-        let origin = self.ask(rng, Asked::SubmitOnce { batch: submit.batch });
-        let (options, job) = submit.parts();
-        life.submit_with(options, origin, job);
     }
 
     pub(crate) fn claim(&mut self, rng: &mut Rng, oracle: &mut Oracle, life: &mut Life) {
@@ -280,10 +273,9 @@ impl Clients {
     /// Gives a job another body.
     pub(crate) fn replace_body(&mut self, rng: &mut Rng, oracle: &mut Oracle, life: &mut Life) {
         let Some(id) = oracle.any(rng.u64(..)) else { return };
-        let (batch, index) = oracle.place_of(id);
-        let nth = oracle.bodies.replaces(id);
+        let (nth, which) = oracle.bodies.replaces(id, oracle.place_of(id), None);
         let origin = self.ask(rng, Asked::Replace(id, nth));
-        life.engine.replace_body(origin, id, body(batch, index, nth), Sight::ALL, life.now);
+        life.engine.replace_body(origin, id, body(which), Sight::ALL, life.now);
     }
 
     pub(crate) fn change_queue(&mut self, rng: &mut Rng, oracle: &mut Oracle, life: &mut Life) {
@@ -377,14 +369,17 @@ impl Clients {
                 assert!(!is_full || until <= now, "a submit may wait until {until}, and is refused at {now}");
                 oracle.refused(batch);
             }
+            (Asked::SubmitOnce { wanted, .. }, Answer::Refused(_)) => wanted.answered(oracle, None),
             (_, Answer::Refused(_)) | (Asked::Other, _) => {}
             (Asked::Submit { batch, .. }, Answer::Submitted(ids)) => oracle.submitted(batch, ids),
-            (Asked::SubmitOnce { batch }, Answer::Submitted(ids)) => {
-                oracle.done_once(batch, Receipt::New(ids.first))
-            }
-            (Asked::SubmitOnce { batch }, Answer::Received(receipts)) => {
-                assert_eq!(receipts.len(), 1, "one receipt a job");
-                oracle.done_once(batch, receipts[0]);
+            (Asked::SubmitOnce { batch, wanted }, answer) => {
+                let receipts = match answer {
+                    Answer::Submitted(ids) => ids.iter().map(Receipt::New).collect(),
+                    Answer::Received(receipts) => receipts,
+                    answer => panic!("a submit was answered with {answer:?}"),
+                };
+                wanted.answered(oracle, Some(&receipts));
+                oracle.done_once(batch, receipts, now);
             }
             (Asked::Claim { session, sent, asked, .. }, Answer::Jobs(jobs)) => {
                 for job in &jobs {
@@ -431,13 +426,18 @@ impl Clients {
 
 /// A submit of these jobs is sent: its number, and what comes with it.
 pub(crate) fn submitted(oracle: &mut Oracle, sent: Vec<Sent>) -> (usize, Contents) {
-    let batch = oracle.submits(sent.clone());
+    let contents = contents_of(oracle.next_batch(), &sent);
+    (oracle.submits(sent), contents)
+}
+
+/// What comes with the jobs of a submit.
+pub(crate) fn contents_of(batch: usize, sent: &[Sent]) -> Contents {
     let mut contents = Contents::default();
     for (index, job) in sent.iter().enumerate() {
         let envelope = job.envelope.as_ref().map(Envelope::encode);
-        contents.add(envelope.as_ref(), [body(batch, index, 0)]);
+        contents.add(envelope.as_ref(), [body((batch, index, 0))]);
     }
-    (batch, contents)
+    contents
 }
 
 /// A few jobs that are alike.
@@ -463,7 +463,7 @@ pub(crate) fn group(rng: &mut Rng, sent: &mut Vec<Sent>, queue: QueueName, count
         false => with_expiry(rng, &mut group, now),
     };
     let at_once = start == Start::Now;
-    let job = Sent { queue, key, unique: None, priority, at_once, expiry, envelope };
+    let job = Sent { queue, key, unique: None, unique_in_work: false, priority, at_once, expiry, envelope };
     sent.extend(std::iter::repeat_n(job, count as usize));
     group
 }

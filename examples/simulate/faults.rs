@@ -3,7 +3,7 @@
 
 use crate::clients::LEASE;
 use clap::ValueEnum;
-use musher::core::{Group, Rate, Settings};
+use musher::core::{Group, OnConflict, Rate, Settings};
 use musher::store::simulated::Planted;
 use std::time::Duration;
 
@@ -19,6 +19,14 @@ pub(crate) enum Fault {
     Ttl,
     /// Jobs may end a little later than they should.
     Deadline,
+    /// Jobs whose unique keys others want get higher priorities, and not all of what is theirs.
+    Replace,
+    /// The log has bodies that take the place of others in another order.
+    Bodies,
+    /// The log gives jobs the envelopes of others of their commit.
+    Envelopes,
+    /// The log does not say which submits were done.
+    Requests,
     /// A key may have one lease too many at once.
     KeyRate,
     /// A key has half of its leases only.
@@ -37,6 +45,9 @@ impl Fault {
             Fault::Fold => Some(Planted::LostRows),
             Fault::Lease => Some(Planted::ShortLeases),
             Fault::Rates => Some(Planted::UnusedRates),
+            Fault::Bodies => Some(Planted::OtherBodies),
+            Fault::Envelopes => Some(Planted::OtherEnvelopes),
+            Fault::Requests => Some(Planted::LostRequests),
             _ => None,
         }
     }
@@ -68,6 +79,9 @@ impl Fault {
     /// What it gets in place of these jobs.
     pub(crate) fn group(self, group: &mut Group) {
         match self {
+            Fault::Replace if group.on_conflict == OnConflict::Replace => {
+                group.on_conflict = OnConflict::Raise;
+            }
             Fault::Ttl => group.ttl = group.ttl.map(|ttl| ttl * 2),
             Fault::Deadline => group.deadline = group.deadline.map(|deadline| deadline * 2),
             _ => {}

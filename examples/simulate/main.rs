@@ -13,6 +13,7 @@ mod exits;
 mod expiry;
 mod faults;
 mod kept;
+mod known;
 mod limits;
 mod once;
 mod oracle;
@@ -23,6 +24,7 @@ mod queues;
 mod schedules;
 mod shadow;
 mod stage;
+mod unique;
 mod weights;
 mod world;
 

@@ -1,13 +1,18 @@
-//! Jobs with unique keys, and submits that are sent again: what clients send, and remember to send once more.
+//! Jobs with unique keys, alone or among others of a submit, and submits that are sent again: what clients send, remember to
+//! send once more, and expect of it.
 
-use crate::bodies::body;
-use crate::oracle::Sent;
+use crate::clients::{Asked, Clients, contents_of, group};
+use crate::oracle::Oracle;
+use crate::places::Change;
 use crate::queues::queue;
+use crate::stage::Life;
+use crate::unique::Uniques;
 use fastrand::Rng;
 use musher::core::{
-    Expiry, Group, Groups, Key, OnConflict, Priority, RequestKey, Spec, SpecOptions, Start, Time, UniqueWhile,
+    Expiry, Groups, JobId, Key, OnConflict, Priority, Receipt, RequestKey, Time, UniqueWhile,
 };
 use musher::engine::{Contents, SubmitOptions};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// How long a daemon remembers submits by their keys.
@@ -16,21 +21,14 @@ pub(crate) const KEPT: Duration = Duration::from_secs(20);
 /// How many submits are remembered, to be sent again.
 const REMEMBERED: usize = 12;
 
-/// A submit of one job, as it is sent.
+/// A submit, as it is sent.
 #[derive(Clone, Debug)]
 pub(crate) struct Submit {
     pub(crate) batch: usize,
-    pub(crate) group: Group,
-    pub(crate) once: RequestKey,
+    groups: Groups,
+    contents: Contents,
+    once: Option<RequestKey>,
     at: Time,
-}
-
-impl Submit {
-    /// What the engine is given.
-    pub(crate) fn parts(&self) -> (SubmitOptions, (Groups, Contents)) {
-        let options = SubmitOptions { once: Some(self.once), ..SubmitOptions::default() };
-        (options, (Groups::from_iter([self.group.clone()]), Contents::of(None, [body(self.batch, 0, 0)])))
-    }
 }
 
 /// Submits that may be sent again.
@@ -38,7 +36,7 @@ impl Submit {
 pub(crate) struct Repeats(Vec<Submit>);
 
 impl Repeats {
-    pub(crate) fn remember(&mut self, submit: Submit) {
+    fn remember(&mut self, submit: Submit) {
         if self.0.len() == REMEMBERED {
             self.0.remove(0);
         }
@@ -46,7 +44,7 @@ impl Repeats {
     }
 
     /// One that the daemon must still remember, if it was done: nobody repeats one later than that.
-    pub(crate) fn any(&mut self, rng: &mut Rng, now: Time) -> Option<Submit> {
+    fn any(&mut self, rng: &mut Rng, now: Time) -> Option<Submit> {
         self.0.retain(|submit| now < submit.at.plus(KEPT));
         let submit = if self.0.is_empty() { return None } else { rng.usize(..self.0.len()) };
         // A clock that a crash has put back may show less than before.
@@ -56,39 +54,154 @@ impl Repeats {
     }
 }
 
-/// A job of which there is one of its key, or any; sent once, or again and again.
-pub(crate) fn submit(rng: &mut Rng, batch: usize, at: Time) -> (Submit, Sent) {
-    let unique = (rng.u32(..3) > 0).then(|| Key::new([1 + rng.u8(..6); 16]));
-    let spec = SpecOptions {
-        priority: Priority(0),
-        unique_while: match rng.u32(..3) {
-            0 => UniqueWhile::Kept(Duration::from_millis(rng.u64(1..5_000))),
-            _ => UniqueWhile::Unfinished,
-        },
-        ..SpecOptions::plain(queue(rng.usize(..2)))
-    };
-    let start = match rng.u32(..3) {
-        0 => Start::After(Duration::from_millis(rng.u64(1..10_000))),
-        _ => Start::Now,
-    };
-    let on_conflict = match rng.u32(..4) {
+/// What is expected of a submit with unique keys.
+#[derive(Debug)]
+pub(crate) enum Wanted {
+    /// It was done before, and is answered as it was then.
+    Again,
+    Refused,
+    Done(Done),
+}
+
+/// What a submit has come to.
+#[derive(Debug, Default)]
+pub(crate) struct Done {
+    receipts: Vec<Receipt>,
+    /// The jobs that have its bodies, and other priorities: which change that is.
+    bodies: Vec<(JobId, u64)>,
+    places: Vec<(JobId, u64)>,
+}
+
+impl Wanted {
+    /// It was answered so; `None` if it was refused.
+    pub(crate) fn answered(self, oracle: &mut Oracle, receipts: Option<&[Receipt]>) {
+        match self {
+            Wanted::Again => {}
+            Wanted::Refused => assert_eq!(receipts, None, "a submit that was to be refused was done"),
+            Wanted::Done(Done { receipts: wanted, bodies, places }) => {
+                assert_eq!(receipts, Some(&*wanted), "what became of a submit with unique keys");
+                bodies.into_iter().for_each(|(id, nth)| oracle.bodies.replaced(id, nth, true));
+                places.into_iter().for_each(|(id, nth)| oracle.places.told(id, nth, true));
+            }
+        }
+    }
+}
+
+fn on_conflict(rng: &mut Rng) -> OnConflict {
+    match rng.u32(..6) {
         0 => OnConflict::Existing,
-        3 => OnConflict::Raise,
         1 => OnConflict::Debounce { max: Some(Duration::from_secs(5)) },
-        _ => OnConflict::Reject,
-    };
-    let sent = Sent {
-        queue: spec.queue.clone(),
-        key: None,
-        unique,
-        priority: spec.priority,
-        // It may be put off.
-        at_once: false,
-        expiry: Expiry::default(),
-        envelope: None,
-    };
-    let group = Group { start, on_conflict, ..Group::new(Spec::from(spec).with_unique(unique), 1) };
-    let once =
-        RequestKey { key: Key::new(u128::from(rng.u64(..)).to_be_bytes()), content: Key::new([2; 16]) };
-    (Submit { batch, group, once, at }, sent)
+        2 => OnConflict::Raise,
+        3 => OnConflict::Reject,
+        _ => OnConflict::Replace,
+    }
+}
+
+/// Jobs of which some, or all, have a unique key; sent once, or again and again.
+fn submit(rng: &mut Rng, oracle: &mut Oracle, now: Time) -> Submit {
+    let once = (rng.u32(..4) > 0).then(|| RequestKey {
+        key: Key::new(u128::from(rng.u64(..)).to_be_bytes()),
+        content: Key::new([2; 16]),
+    });
+    let (mut sent, mut groups) = (Vec::new(), Groups::new());
+    for _ in 0..if rng.bool() { 1 } else { 1 + rng.usize(..4) } {
+        let (count, before) = (1 + rng.u64(..3) * rng.u64(..2), sent.len());
+        let name = queue(rng.usize(..2));
+        let mut group = group(rng, &mut sent, name, count, now);
+        group.on_conflict = on_conflict(rng);
+        if once.is_some() {
+            // When one is done that is sent again is not known.
+            (group.ttl, group.deadline) = (None, None);
+        }
+        let unique = (rng.u32(..4) > 0).then(|| Key::new([1 + rng.u8(..6); 16]));
+        let spec = Arc::make_mut(&mut group.spec);
+        spec.unique = unique;
+        spec.options_mut().priority = Priority(rng.u32(..3));
+        spec.options_mut().unique_while = match rng.u32(..4) {
+            0 => UniqueWhile::Kept(Duration::from_millis(rng.u64(1..5_000))),
+            1 => UniqueWhile::Waiting,
+            _ => UniqueWhile::Unfinished,
+        };
+        for sent in &mut sent[before..] {
+            if once.is_some() {
+                sent.expiry = Expiry::default();
+            }
+            (sent.unique, sent.priority) = (unique, group.spec.priority);
+            sent.unique_in_work = group.spec.unique_while != UniqueWhile::Waiting;
+            // It may be put off.
+            sent.at_once &= unique.is_none() && once.is_none();
+        }
+        groups.push(group);
+    }
+    let (batch, contents) = (oracle.next_batch(), contents_of(oracle.next_batch(), &sent));
+    oracle.submits(sent);
+    Submit { batch, groups, contents, once, at: now }
+}
+
+impl Clients {
+    /// Submits jobs with unique keys, or sends such a submit again, and looks at once at what became of all that have one.
+    pub(crate) fn submit_once(&mut self, rng: &mut Rng, oracle: &mut Oracle, life: &mut Life) {
+        let again = rng.bool().then(|| self.repeats.any(rng, life.now)).flatten();
+        let submit = again.unwrap_or_else(|| {
+            let submit = submit(rng, oracle, life.now);
+            if submit.once.is_some() {
+                self.repeats.remember(submit.clone());
+            }
+            submit
+        });
+        let Submit { batch, groups, contents, once, .. } = submit;
+        let (core, next) = (life.engine.core(), life.engine.core().state.next_id());
+        let before = Uniques::of(&core.state);
+        let is_known = once.is_some_and(|once| core.remembers(once.key, life.now));
+        let (mut after, may_refuse) = (before.clone(), life.refuses());
+        let receipts = match is_known {
+            true => None,
+            false => after.submit(&groups, next, life.now),
+        };
+        let origin = self.ask(rng, Asked::Other);
+        let options = SubmitOptions { once, ..SubmitOptions::default() };
+        life.submit_with(options, origin, (groups, contents));
+        let (found, new) =
+            (Uniques::of(&life.engine.core().state), life.engine.core().state.next_id().0 - next.0);
+        let wanted = match receipts {
+            None if is_known => Wanted::Again,
+            Some(receipts) if !may_refuse => {
+                let wanted = receipts.iter().filter(|receipt| matches!(receipt, Receipt::New(_))).count();
+                assert_eq!((&found, new), (&after, wanted as u64), "{receipts:?}, before: {before:?}");
+                Wanted::Done(done(oracle, batch, (&before, &after), receipts))
+            }
+            None | Some(_) => Wanted::Refused,
+        };
+        if !matches!(wanted, Wanted::Done(_)) {
+            assert_eq!((found, new), (before, 0), "{wanted:?}");
+        }
+        self.expect(origin, Asked::SubmitOnce { batch, wanted });
+    }
+}
+
+/// A submit is done, and comes to this.
+fn done(
+    oracle: &mut Oracle,
+    batch: usize,
+    (before, after): (&Uniques, &Uniques),
+    receipts: Vec<Receipt>,
+) -> Done {
+    oracle.comes_to(batch, &receipts);
+    let mut done = Done::default();
+    for (index, receipt) in receipts.iter().enumerate() {
+        if let Receipt::Replaced(id) = receipt {
+            let own = oracle.asked_as(*id);
+            let (nth, _) = oracle.bodies.replaces(*id, own, Some((batch, index)));
+            done.bodies.push((*id, nth));
+        }
+    }
+    for one in &after.0 {
+        // Others of the same submit may have changed a new one.
+        let known = before.0.iter().find(|known| known.id == one.id);
+        let priority = known.map_or_else(|| oracle.sent_as(one.id).priority, |known| known.priority);
+        if priority != one.priority {
+            done.places.push((one.id, oracle.places.sends(one.id, Change::Priority(one.priority))));
+        }
+    }
+    Done { receipts, ..done }
 }

@@ -1,13 +1,14 @@
 //! What clients were told, and what follows from it. The oracle knows no more than they do: requests that were sent,
 //! answers that arrived. Whatever it is told or shown that contradicts an earlier answer ends the run.
 
-use crate::bodies::{self, Bodies, whose};
+use crate::bodies::{self, Bodies, which};
 use crate::bounds::drops;
 use crate::circuits::Circuits;
 use crate::clients::LEASE;
 use crate::exits::End;
 use crate::expiry::{self, Progress};
 use crate::kept::Kept;
+use crate::known::{Batch, Held, Known, Sent};
 use crate::limits::{Given, limited};
 use crate::overrides::SetAtRunTime;
 use crate::paces::{Paces, paced};
@@ -22,79 +23,6 @@ use musher::engine::Claimed;
 use musher::store::Envelope;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// A job as it was sent.
-#[derive(Clone, Debug)]
-pub(crate) struct Sent {
-    pub(crate) queue: QueueName,
-    pub(crate) key: Option<Key>,
-    pub(crate) unique: Option<Key>,
-    pub(crate) priority: Priority,
-    /// Whether it is ready at once.
-    pub(crate) at_once: bool,
-    /// Until when it is of use.
-    pub(crate) expiry: Expiry,
-    /// What is written on it.
-    pub(crate) envelope: Option<Envelope>,
-}
-
-impl Sent {
-    /// Whether it may go, or never be there, without its neighbours and without anybody asking for it.
-    fn may_go_alone(&self, now: Time) -> bool {
-        drops(&self.queue) || Progress::default().may_expire(self.expiry, now)
-    }
-}
-
-/// One submit as it was sent.
-#[derive(Debug)]
-struct Batch {
-    jobs: Vec<Sent>,
-    /// Whether its queues were purged since.
-    purged: bool,
-    /// Whether some of its jobs were seen before others.
-    seen: bool,
-    /// The id of its first job, once any was seen: a second one would mean that it was done twice.
-    first: Option<u64>,
-    /// Whether it was refused for good.
-    refused: bool,
-    /// What it was answered, if it may be sent again.
-    receipt: Option<Receipt>,
-}
-
-/// A lease of which its holder was told.
-#[derive(Clone, Copy, Debug)]
-struct Held {
-    attempt: Attempt,
-    until: Time,
-    /// The connection that holds it; `None` if anyone does.
-    session: Option<u64>,
-    /// Whether nothing was done that may have ended it, but for time.
-    sure: bool,
-    /// How many extends are under way: until they are answered, the shortest is believed.
-    extends: u32,
-}
-
-/// A job of which somebody was told.
-#[derive(Debug)]
-struct Known {
-    batch: usize,
-    index: usize,
-    attempt: Attempt,
-    lease: Option<Held>,
-    /// The newest attempt that was settled, as its holder was told.
-    settled: Option<Attempt>,
-    /// How its newest attempt that was settled has ended.
-    ended: Option<(Attempt, End)>,
-    /// Whether it was told done, and nobody asked to run it again since.
-    done: bool,
-    /// Requests that may have made it disappear.
-    enders: u32,
-    progress: Progress,
-    /// Whether somebody has tried to change it by hand: it may come out of turn then.
-    edited: bool,
-    /// When something was last asked that may have ended or shortened a lease: by [`Oracle::asked`].
-    touched: u64,
-}
-
 /// Everything that was told.
 #[derive(Debug, Default)]
 pub(crate) struct Oracle {
@@ -105,6 +33,8 @@ pub(crate) struct Oracle {
     highest: JobId,
     /// How many requests were sent that change leases.
     asked: u64,
+    /// With which submits jobs with unique keys came, and their places in these, told or not.
+    asked_as: BTreeMap<JobId, (usize, usize)>,
     /// When all was done last that was due.
     turned: Time,
     /// The newest job that was given out in turn.
@@ -186,14 +116,7 @@ impl Oracle {
 
     /// A submit is sent. Returns its number.
     pub(crate) fn submits(&mut self, jobs: Vec<Sent>) -> usize {
-        self.batches.push(Batch {
-            jobs,
-            purged: false,
-            seen: false,
-            first: None,
-            refused: false,
-            receipt: None,
-        });
+        self.batches.push(Batch::new(jobs));
         self.batches.len() - 1
     }
 
@@ -224,18 +147,46 @@ impl Oracle {
         self.batches.len()
     }
 
-    /// A submit of one job that may be sent again has an answer: each time the same. If its job is not new, another one has
-    /// its unique key; and if it is, no other one has that for sure.
-    pub(crate) fn done_once(&mut self, batch: usize, receipt: Receipt) {
-        if let Some(before) = self.batches[batch].receipt {
-            return assert_eq!(receipt, before, "a submit that is sent again gets another answer");
+    /// A submit of jobs with unique keys will come to this, if nothing goes wrong.
+    pub(crate) fn comes_to(&mut self, batch: usize, receipts: &[Receipt]) {
+        self.batches[batch].new = 0;
+        for (index, receipt) in receipts.iter().enumerate() {
+            if let Receipt::New(id) = receipt {
+                self.asked_as.insert(*id, (batch, index));
+                self.batches[batch].new += 1;
+            }
         }
-        self.batches[batch].receipt = Some(receipt);
-        let Sent { queue, unique, .. } = &self.batches[batch].jobs[0];
-        let has_key = |known: &Known| {
-            let sent = &self.batches[known.batch].jobs[known.index];
-            unique.is_some() && (&sent.queue, &sent.unique) == (queue, unique)
-        };
+    }
+
+    /// The submit with which a job with a unique key came, and its place in it, told or not.
+    pub(crate) fn asked_as(&self, id: JobId) -> (usize, usize) {
+        self.asked_as[&id]
+    }
+
+    pub(crate) fn sent_as(&self, id: JobId) -> &Sent {
+        let (batch, index) = self.asked_as(id);
+        &self.batches[batch].jobs[index]
+    }
+
+    /// A submit of jobs with unique keys has an answer: each time the same. If one of its jobs is not new, another one has its
+    /// unique key; and if it is, no other one has that for sure.
+    pub(crate) fn done_once(&mut self, batch: usize, receipts: Vec<Receipt>, now: Time) {
+        let of = &mut self.batches[batch];
+        assert_eq!(receipts.len(), of.jobs.len(), "one receipt a job");
+        if let Some(before) = &of.receipts {
+            return assert_eq!(receipts, *before, "a submit that is sent again gets another answer");
+        }
+        of.receipts = Some(receipts.clone());
+        for (index, receipt) in receipts.into_iter().enumerate() {
+            self.received(batch, index, receipt, now);
+        }
+    }
+
+    fn received(&mut self, batch: usize, index: usize, receipt: Receipt, now: Time) {
+        let Sent { queue, unique, .. } = &self.batches[batch].jobs[index];
+        let sent = |known: &Known| &self.batches[known.batch].jobs[known.index];
+        let has_key =
+            |known: &Known| unique.is_some() && (&sent(known).queue, &sent(known).unique) == (queue, unique);
         let id = receipt.id();
         if !matches!(receipt, Receipt::New(_)) {
             let holder = self.known.get(&id);
@@ -244,8 +195,11 @@ impl Oracle {
                 "job {id} has another unique key"
             );
         }
-        let untouched =
-            |known: &Known| known.attempt == Attempt(0) && known.touched == 0 && known.enders == 0;
+        let untouched = |known: &Known| {
+            let may_be_over =
+                !sent(known).unique_in_work || known.progress.may_expire(sent(known).expiry, now);
+            known.attempt == Attempt(0) && known.touched == 0 && known.enders == 0 && !may_be_over
+        };
         let other =
             self.known.iter().find(|(other, known)| **other < id && untouched(known) && has_key(known));
         assert!(
@@ -255,19 +209,17 @@ impl Oracle {
         );
         // Its answer may have been lost, and it may be long gone.
         if id > self.highest && !self.gone.contains(&id) {
-            self.learn(id, batch, 0);
+            self.learn(id, batch, index);
         } else {
-            let first = *self.batches[batch].first.get_or_insert(id.0);
-            assert_eq!(first, id.0, "a submit was done twice");
+            self.batches[batch].has_id(index, id);
         }
     }
 
     fn learn(&mut self, id: JobId, batch: usize, index: usize) -> &mut Known {
         assert!(!self.gone.contains(&id), "job {id} was told gone, and is here again");
         self.highest = self.highest.max(id);
-        let first = *self.batches[batch].first.get_or_insert(id.0 - index as u64);
-        assert_eq!(first, id.0 - index as u64, "a submit was done twice: of job {index} there are two");
-        let sent = &self.batches[batch];
+        let sent = &mut self.batches[batch];
+        sent.has_id(index, id);
         assert!(!sent.refused, "job {id} is of a submit that was refused");
         let enders = u32::from(sent.purged || drops(&sent.jobs[index].queue));
         let known = self.known.entry(id).or_insert(Known {
@@ -290,20 +242,22 @@ impl Oracle {
     /// The body of a job was read.
     pub(crate) fn body(&mut self, id: JobId, body: &Bytes) {
         let is_new = !self.known.contains_key(&id);
-        let batch = self.read(id, body);
+        let (batch, _) = self.read(id, body);
         self.batches[batch].seen |= is_new;
     }
 
-    fn read(&mut self, id: JobId, body: &Bytes) -> usize {
-        let Some((batch, index, nth)) = whose(body) else {
-            panic!("the body of job {id} is not one that was sent")
-        };
-        let sent = self.batches.get(batch).is_some_and(|sent| index < sent.jobs.len());
-        assert!(sent, "the body of job {id} is not one that was sent");
-        assert_eq!(*body, bodies::body(batch, index, nth), "the body of job {id} is not as it was sent");
-        self.learn(id, batch, index);
-        self.bodies.seen(id, nth);
-        batch
+    /// Returns the submit with which it came, and its place in it.
+    fn read(&mut self, id: JobId, body: &Bytes) -> (usize, usize) {
+        let found = which(body).filter(|(batch, index, _)| {
+            self.batches.get(*batch).is_some_and(|sent| *index < sent.jobs.len())
+        });
+        let Some(found) = found else { panic!("the body of job {id} is not one that was sent") };
+        assert_eq!(*body, bodies::body(found), "the body of job {id} is not as it was sent");
+        let known = self.known.get(&id).map(|known| (known.batch, known.index));
+        let own = known.or_else(|| self.bodies.own(id)).unwrap_or((found.0, found.1));
+        self.learn(id, own.0, own.1);
+        self.bodies.seen(id, own, found);
+        own
     }
 
     /// A job was given out, as is heard now; `session` holds it, or anyone. The claim was sent when so much was `asked`.
@@ -330,13 +284,12 @@ impl Oracle {
             self.paces.told(given, grant.spec.key);
         }
         let known = self.known.get_mut(&id).expect("its body has just told of it");
-        let Sent { queue, key, priority, at_once, envelope: sent, expiry, .. } =
+        let Sent { queue, key, unique, priority, at_once, envelope: sent, expiry, .. } =
             &self.batches[known.batch].jobs[known.index];
         known.progress.granted(*expiry, grant, claim, given);
         assert_eq!((grant.spec.key, envelope), (*key, sent), "job {id} is not as it was sent");
-        if grant.spec.unique.is_none() {
-            self.places.seen(id, (queue, *priority), (&grant.spec.queue, grant.spec.priority));
-        }
+        assert_eq!(grant.spec.unique, *unique, "job {id} has another unique key");
+        self.places.seen(id, (queue, *priority), (&grant.spec.queue, grant.spec.priority));
         assert!(!known.done, "job {id} was told done, and is given out again");
         let before = known.attempt;
         assert!(grant.attempt > before, "job {id} has attempt {} after {before}", grant.attempt);
@@ -563,33 +516,31 @@ impl Oracle {
         let mut counts: BTreeMap<usize, usize> = BTreeMap::new();
         for (id, body, envelope) in jobs {
             let is_new = !self.known.contains_key(id);
-            let batch = self.read(*id, body);
+            let (batch, index) = self.read(*id, body);
             if is_new {
                 *counts.entry(batch).or_default() += 1;
             }
-            let Known { index, .. } = self.known[id];
             let sent = &self.batches[batch].jobs[index];
             assert_eq!(sent.envelope, *envelope, "what is written on job {id}");
             let spec = state.job(*id).map(|job| job.spec.clone()).expect("it was found there");
-            if spec.unique.is_none() {
-                self.places.seen(*id, (&sent.queue, sent.priority), (&spec.queue, spec.priority));
-            }
-            self.bodies.found(*id, whose(body).map_or(0, |(_, _, nth)| nth));
+            self.places.seen(*id, (&sent.queue, sent.priority), (&spec.queue, spec.priority));
+            let found = which(body).expect("it was read just now");
+            self.bodies.found(*id, (batch, index), found);
         }
         self.places.settle();
         for (batch, count) in counts {
-            let Batch { jobs, purged, seen, .. } = &self.batches[batch];
+            let Batch { jobs, purged, seen, new, .. } = &self.batches[batch];
             let may_lack = *purged || *seen || jobs.iter().any(|sent| sent.may_go_alone(now));
-            assert!(
-                may_lack || count == jobs.len(),
-                "{count} of the {} jobs of a submit are there",
-                jobs.len()
-            );
+            assert!(may_lack || count == *new, "{count} of the {new} jobs of a submit are there");
         }
     }
 
     /// What was in flight when the process ended may have happened: what is not there any more is not known any more.
     pub(crate) fn drop_missing(&mut self, state: &State) {
+        // Their ids are given again.
+        self.bodies.begin_anew(state.next_id());
+        self.places.begin_anew(state.next_id());
+        self.asked_as.retain(|id, _| *id < state.next_id());
         let (gone, bodies, places) = (&mut self.gone, &mut self.bodies, &mut self.places);
         self.known.retain(|id, _| {
             let is_there = state.contains(*id) || !gone.insert(*id);

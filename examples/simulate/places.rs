@@ -80,6 +80,11 @@ impl Places {
         self.all.values_mut().for_each(|asks| asks.may_be.clear());
     }
 
+    /// At a start: of what came to nothing the ids are given again.
+    pub(crate) fn begin_anew(&mut self, next: JobId) {
+        self.all.retain(|id, _| *id < next);
+    }
+
     /// The job is gone.
     pub(crate) fn forget(&mut self, id: JobId) {
         self.all.remove(&id);

@@ -45,6 +45,12 @@ impl Life {
         configured(self.fault)
     }
 
+    /// Whether it takes no submit just now.
+    pub(crate) fn refuses(&self) -> bool {
+        let core = self.engine.core();
+        (core.draining && !core.accept_while_draining) || self.engine.room() != Room::Enough
+    }
+
     /// What it is told of how long a lease shall last.
     pub(crate) fn lease(&self, wanted: Option<Duration>) -> Option<Duration> {
         wanted.or_else(|| self.fault.and_then(Fault::lease))

@@ -20,6 +20,12 @@ pub enum Planted {
     LostRows,
     /// Leases that no connection holds are over at once for a reader of the log.
     ShortLeases,
+    /// For a reader of the log the bodies that take the place of others have changed places.
+    OtherBodies,
+    /// So have the envelopes of a commit.
+    OtherEnvelopes,
+    /// No submit was done that can be sent again.
+    LostRequests,
     /// For a reader of the log no key has used anything of its rate.
     UnusedRates,
 }

@@ -120,11 +120,24 @@ impl Log for SimulatedLog {
 
 /// What the log gets in place of a record, if the fault is one of those.
 fn changed(fault: Planted, record: &[u8]) -> Option<Vec<u8>> {
-    if !matches!(fault, Planted::ShortLeases | Planted::UnusedRates) {
+    if matches!(fault, Planted::EarlyAnswers | Planted::LostRows) {
         return None;
     }
     let payload = Bytes::copy_from_slice(&record[record::HEADER..]);
     let mut commit = decode_whole_commit(&payload).expect("it was just encoded");
+    match fault {
+        Planted::OtherBodies => commit.replaced.reverse(),
+        Planted::OtherEnvelopes => {
+            for nth in 1..commit.envelopes.len() {
+                let (before, after) = commit.envelopes.split_at_mut(nth);
+                std::mem::swap(&mut before[nth - 1].1, &mut after[0].1);
+            }
+        }
+        Planted::LostRequests => {
+            commit.events.retain(|event| !matches!(event, Event::Row(RowEvent::RequestDone { .. })));
+        }
+        _ => {}
+    }
     for event in &mut commit.events {
         match (fault, event) {
             (Planted::ShortLeases, Event::Claimed { holder: Holder::Anyone, at, until, .. }) => *until = *at,
