@@ -17,8 +17,9 @@ use crate::schedules::nightly;
 use crate::stage::Life;
 use fastrand::Rng;
 use musher::core::{
-    Attempt, Claim, Command, Edit, Expiry, Group, Holder, JobId, Key, LeaseId, Only, Priority, QueueName,
-    Receipt, Rejection, ScheduleName, Sight, Spec, SpecOptions, Start, StateKind, Then, Time, Verdict,
+    Attempt, Claim, Command, Edit, Expiry, Group, Groups, Holder, JobId, Key, LeaseId, Only, Priority,
+    QueueName, Receipt, Rejection, ScheduleName, Sight, Spec, SpecOptions, Start, StateKind, Then, Time,
+    Verdict,
 };
 use musher::engine::{Answer, Contents, Origin, Refusal};
 use musher::store::Envelope;
@@ -136,16 +137,14 @@ impl Clients {
 
     pub(crate) fn submit(&mut self, rng: &mut Rng, oracle: &mut Oracle, life: &mut Life) {
         let mut sent = Vec::new();
-        let groups: Vec<Group> = (0..1 + rng.usize(..3))
+        let groups: Groups = (0..1 + rng.usize(..3))
             .map(|_| {
                 let count = if rng.u32(..10) == 0 { 1 + rng.u64(..70) } else { 1 + rng.u64(..4) };
                 let queue = queue(rng.usize(..));
                 group(rng, &mut sent, queue, count, life.now)
             })
             .collect();
-        let (batch, contents) = submitted(oracle, sent);
-        let origin = self.ask(rng, Asked::Submit { batch, until: life.now });
-        life.submit(origin, groups, contents);
+        self.submit_plain(rng, oracle, life, (groups, sent));
     }
 
     pub(crate) fn claim(&mut self, rng: &mut Rng, oracle: &mut Oracle, life: &mut Life) {

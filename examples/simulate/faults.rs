@@ -19,6 +19,10 @@ pub(crate) enum Fault {
     Ttl,
     /// Jobs may end a little later than they should.
     Deadline,
+    /// All queues together have room for one job too many, and a few bytes.
+    Totals,
+    /// The log does not say how many bytes bodies have.
+    Sizes,
     /// Jobs whose unique keys others want get higher priorities, and not all of what is theirs.
     Replace,
     /// The log has bodies that take the place of others in another order.
@@ -47,6 +51,7 @@ impl Fault {
             Fault::Rates => Some(Planted::UnusedRates),
             Fault::Bodies => Some(Planted::OtherBodies),
             Fault::Envelopes => Some(Planted::OtherEnvelopes),
+            Fault::Sizes => Some(Planted::LostSizes),
             Fault::Requests => Some(Planted::LostRequests),
             _ => None,
         }
@@ -54,6 +59,12 @@ impl Fault {
 
     /// What the daemon gets in place of these settings.
     pub(crate) fn settings(self, mut settings: Settings) -> Settings {
+        if self == Fault::Totals && settings.total_backlog > 0 {
+            settings.total_backlog += 1;
+        }
+        if self == Fault::Totals && settings.total_backlog_bytes > 0 {
+            settings.total_backlog_bytes += 100;
+        }
         let Settings { queues, default, .. } = &mut settings;
         for queue in queues.values_mut().chain([default]) {
             let rate = queue.per_key_rate.map(Rate::parts);

@@ -24,6 +24,7 @@ mod queues;
 mod schedules;
 mod shadow;
 mod stage;
+mod totals;
 mod unique;
 mod weights;
 mod world;

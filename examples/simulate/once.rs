@@ -6,6 +6,7 @@ use crate::oracle::Oracle;
 use crate::places::Change;
 use crate::queues::queue;
 use crate::stage::Life;
+use crate::totals::{Before, brings};
 use crate::unique::Uniques;
 use fastrand::Rng;
 use musher::core::{
@@ -61,6 +62,8 @@ pub(crate) enum Wanted {
     Again,
     Refused,
     Done(Done),
+    /// If there is room: what it needs is not known.
+    Either(Done),
 }
 
 /// What a submit has come to.
@@ -78,7 +81,12 @@ impl Wanted {
         match self {
             Wanted::Again => {}
             Wanted::Refused => assert_eq!(receipts, None, "a submit that was to be refused was done"),
-            Wanted::Done(Done { receipts: wanted, bodies, places }) => {
+            Wanted::Either(Done { bodies, places, .. }) if receipts.is_none() => {
+                bodies.into_iter().for_each(|(id, nth)| oracle.bodies.replaced(id, nth, false));
+                places.into_iter().for_each(|(id, nth)| oracle.places.told(id, nth, false));
+            }
+            Wanted::Done(done) | Wanted::Either(done) => {
+                let Done { receipts: wanted, bodies, places } = done;
                 assert_eq!(receipts, Some(&*wanted), "what became of a submit with unique keys");
                 bodies.into_iter().for_each(|(id, nth)| oracle.bodies.replaced(id, nth, true));
                 places.into_iter().for_each(|(id, nth)| oracle.places.told(id, nth, true));
@@ -153,7 +161,8 @@ impl Clients {
         let (core, next) = (life.engine.core(), life.engine.core().state.next_id());
         let before = Uniques::of(&core.state);
         let is_known = once.is_some_and(|once| core.remembers(once.key, life.now));
-        let (mut after, may_refuse) = (before.clone(), life.refuses());
+        let (mut after, refuses, room) = (before.clone(), life.refuses(), Before::of(life));
+        let has_room = room.has_room(life, brings(oracle.jobs_of(batch), batch));
         let receipts = match is_known {
             true => None,
             false => after.submit(&groups, next, life.now),
@@ -165,14 +174,22 @@ impl Clients {
             (Uniques::of(&life.engine.core().state), life.engine.core().state.next_id().0 - next.0);
         let wanted = match receipts {
             None if is_known => Wanted::Again,
-            Some(receipts) if !may_refuse => {
+            Some(receipts) if !refuses => {
                 let wanted = receipts.iter().filter(|receipt| matches!(receipt, Receipt::New(_))).count();
-                assert_eq!((&found, new), (&after, wanted as u64), "{receipts:?}, before: {before:?}");
-                Wanted::Done(done(oracle, batch, (&before, &after), receipts))
+                let changes = wanted > 0 || after != before;
+                if !has_room && changes && (&found, new) == (&before, 0) {
+                    Wanted::Refused
+                } else {
+                    assert_eq!((&found, new), (&after, wanted as u64), "{receipts:?}, before: {before:?}");
+                    let grows = receipts.iter().any(|receipt| matches!(receipt, Receipt::Replaced(_)));
+                    room.check(life, !grows);
+                    let done = done(oracle, batch, (&before, &after), receipts);
+                    if has_room || changes { Wanted::Done(done) } else { Wanted::Either(done) }
+                }
             }
             None | Some(_) => Wanted::Refused,
         };
-        if !matches!(wanted, Wanted::Done(_)) {
+        if !matches!(wanted, Wanted::Done(_) | Wanted::Either(_)) {
             assert_eq!((found, new), (before, 0), "{wanted:?}");
         }
         self.expect(origin, Asked::SubmitOnce { batch, wanted });

@@ -108,6 +108,11 @@ impl Oracle {
         }
     }
 
+    /// The jobs of a submit.
+    pub(crate) fn jobs_of(&self, batch: usize) -> &[Sent] {
+        &self.batches[batch].jobs
+    }
+
     /// The submit that a known job came with, and its place in it.
     pub(crate) fn place_of(&self, id: JobId) -> (usize, usize) {
         let known = &self.known[&id];

@@ -2,13 +2,14 @@
 //! told of them, whatever dies in between; and no job waits for a claim, or the other way round, longer than the rate of its
 //! key says. For that each key has a bucket: a lease puts one into it, it runs out at the rate, and it holds no more than a burst.
 
-use crate::clients::{Asked, Clients, group, submitted};
+use crate::clients::{Asked, Clients, group};
 use crate::oracle::Oracle;
 use crate::queues::named;
 use crate::stage::Life;
 use fastrand::Rng;
 use musher::core::{
-    Attempt, Claim, Holder, IdRange, JobId, Key, QueueName, QueueSettings, Rate, State, StateKind, Time,
+    Attempt, Claim, Groups, Holder, IdRange, JobId, Key, QueueName, QueueSettings, Rate, State, StateKind,
+    Time,
 };
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -150,10 +151,7 @@ impl Clients {
             let key = key.map(|key| Key::new((u128::from(key) << 80 | 7).to_be_bytes()));
             Arc::make_mut(&mut jobs.spec).key = key;
             sent.iter_mut().for_each(|sent| sent.key = key);
-            let (batch, contents) = submitted(oracle, sent);
-            let origin = self.ask(rng, Asked::Submit { batch, until: life.now });
-            life.submit(origin, vec![jobs], contents);
-            return;
+            return self.submit_plain(rng, oracle, life, (Groups::from_iter([jobs]), sent));
         }
         let lease = Duration::from_secs(5);
         let claim = Claim {

@@ -1,6 +1,7 @@
 //! The stage: a disk that lasts, one life of the daemon on it after the other, and what ends a life. Plays the part of
 //! the loop and the hub: turns, delivers, keeps house, and begins anew.
 
+use crate::bounds::{self, Limits};
 use crate::circuits::Before;
 use crate::clients::{Clients, LEASE};
 use crate::faults::Fault;
@@ -32,6 +33,8 @@ pub(crate) struct Life {
     pub(crate) engine: Engine<SimulatedStore>,
     pub(crate) now: Time,
     pub(crate) bounds: Bounds,
+    /// The bounds over all queues.
+    pub(crate) totals: Limits,
     /// By how many milliseconds its clock is ahead of the wall clock.
     pub(crate) ahead: i64,
     /// Whether anything was asked since the turn.
@@ -42,7 +45,7 @@ pub(crate) struct Life {
 impl Life {
     /// What the daemon is configured with.
     pub(crate) fn settings(&self) -> Settings {
-        configured(self.fault)
+        configured(self.fault, self.totals)
     }
 
     /// Whether it takes no submit just now.
@@ -76,8 +79,9 @@ impl Life {
 }
 
 /// The settings, as far as no fault is planted there.
-fn configured(fault: Option<Fault>) -> Settings {
-    fault.map_or_else(settings, |fault| fault.settings(settings()))
+fn configured(fault: Option<Fault>, totals: Limits) -> Settings {
+    let settings = Settings { total_backlog: totals.jobs, total_backlog_bytes: totals.bytes, ..settings() };
+    fault.map_or(settings.clone(), |fault| fault.settings(settings))
 }
 
 /// How a life ends.
@@ -138,6 +142,7 @@ impl Stage {
                     let envelope = store.blob(Blob::Envelope, id).expect("it has an envelope");
                     Envelope::decode(&envelope).expect("it is one that was sent")
                 });
+                bounds::check_size(job, &body);
                 jobs.push((id, body, envelope));
             }
         }
@@ -154,12 +159,27 @@ impl Stage {
         let bounds = Bounds { claim_bytes: 8 << 10, body: 4 << 10, ..Bounds::default() };
         let small = Bounds { commit_bytes: 16 << 10, commit_events: 30, ..bounds };
         let bounds = if rng.bool() { small } else { bounds };
-        let mut engine =
-            Engine::new(found.state, found.last, store, configured(self.fault), bounds, rng.u64(..), now);
+        let mut engine = Engine::new(
+            found.state,
+            found.last,
+            store,
+            configured(self.fault, Limits::default()),
+            bounds,
+            rng.u64(..),
+            now,
+        );
         engine.ring(&self.bell.clone().into());
         assert_eq!(engine.core().state.held(), 0, "no connection of the former life holds anything");
         let ahead = (now.0 - wall.0) as i64;
-        let mut life = Life { engine, now, bounds, ahead, is_between: true, fault: self.fault };
+        let mut life = Life {
+            engine,
+            now,
+            bounds,
+            ahead,
+            is_between: true,
+            totals: Limits::default(),
+            fault: self.fault,
+        };
         oracle.schedules.set_clock(&mut life, ahead);
         oracle.schedules.configure(&mut life);
         life

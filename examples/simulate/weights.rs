@@ -1,12 +1,12 @@
 //! Two queues with weights: where one claim names both, and both have work, each gets its share, in any stretch of claims and
 //! over crashes.
 
-use crate::clients::{Asked, Clients, group, submitted};
+use crate::clients::{Asked, Clients, group};
 use crate::oracle::Oracle;
 use crate::queues::named;
 use crate::stage::Life;
 use fastrand::Rng;
-use musher::core::{Claim, Holder, QueueName, QueueSettings, StateKind};
+use musher::core::{Claim, Groups, Holder, QueueName, QueueSettings, StateKind};
 use std::time::Duration;
 
 /// The queues, and their weights.
@@ -48,10 +48,7 @@ impl Clients {
             let mut sent = Vec::new();
             let count = 1 + rng.u64(..6);
             let jobs = group(rng, &mut sent, named(name), count, life.now);
-            let (batch, contents) = submitted(oracle, sent);
-            let origin = self.ask(rng, Asked::Submit { batch, until: life.now });
-            life.submit(origin, vec![jobs], contents);
-            return;
+            return self.submit_plain(rng, oracle, life, (Groups::from_iter([jobs]), sent));
         }
         let lease = Duration::from_secs(60);
         let queues: Vec<QueueName> = WEIGHTED.iter().map(|(name, _)| named(name)).collect();

@@ -86,6 +86,8 @@ impl World {
                 }
             }
             85..105 if oracle.len() < JOBS_MAX => clients.play_weights(rng, oracle, &mut life),
+            125..127 => clients.set_totals(rng, oracle, &mut life),
+            127..135 if oracle.len() < JOBS_MAX => clients.submit_mixed(rng, oracle, &mut life),
             105..125 if oracle.len() < JOBS_MAX => clients.play_paces(rng, oracle, &mut life),
             0..190 => clients.claim(rng, oracle, &mut life),
             190..300 => clients.settle(rng, oracle, &mut life),
@@ -94,8 +96,8 @@ impl World {
             348..360 => clients.replace_body(rng, oracle, &mut life),
             360..374 => clients.change_queue(rng, oracle, &mut life),
             374..380 => clients.set_queue(rng, oracle, &mut life),
-            380..388 => clients.change_schedule(rng, oracle, &mut life),
-            388..410 => clients.look(rng, oracle, &mut life),
+            380..388 if !life.totals.is_set() => clients.change_schedule(rng, oracle, &mut life),
+            380..410 => clients.look(rng, oracle, &mut life),
             410..420 => clients.vanish(rng, oracle, &mut life),
             420..620 => {
                 if !stage.turn(&mut life, clients, oracle) {

@@ -24,6 +24,8 @@ pub enum Planted {
     OtherBodies,
     /// So have the envelopes of a commit.
     OtherEnvelopes,
+    /// For it no bytes of bodies are counted.
+    LostSizes,
     /// No submit was done that can be sent again.
     LostRequests,
     /// For a reader of the log no key has used anything of its rate.

@@ -133,6 +133,7 @@ fn changed(fault: Planted, record: &[u8]) -> Option<Vec<u8>> {
                 std::mem::swap(&mut before[nth - 1].1, &mut after[0].1);
             }
         }
+        Planted::LostSizes => commit.events.retain(|event| !matches!(event, Event::Sized { .. })),
         Planted::LostRequests => {
             commit.events.retain(|event| !matches!(event, Event::Row(RowEvent::RequestDone { .. })));
         }
