@@ -30,7 +30,7 @@ Examples:
 #[command(after_help = VERIFY)]
 pub(super) struct Verify {
     /// The backup to read, or `-` for standard input
-    #[arg(long, value_name = "FILE|-", required_unless_present = "data", conflicts_with = "data")]
+    #[arg(long, value_name = "FILE|-", conflicts_with = "data")]
     backup: Option<PathBuf>,
     /// The data directory to read, which no daemon may have open
     #[arg(long, value_name = "DIR")]

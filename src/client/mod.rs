@@ -152,14 +152,15 @@ impl Client {
     ///
     /// # Errors
     /// No daemon is there, or both sides speak no common version of the protocol.
-    pub async fn connect(path: impl AsRef<Path>) -> Result<Client, ClientError> {
-        let path = path.as_ref();
-        Client::connect_by(async || {
-            UnixStream::connect(path)
-                .await
-                .map_err(|source| ClientError::Connect { path: path.to_path_buf(), source })
+    pub fn connect(path: impl AsRef<Path>) -> impl Future<Output = Result<Client, ClientError>> + Send {
+        let path: Arc<Path> = path.as_ref().into();
+        Client::connect_by(move || {
+            let path = path.clone();
+            async move {
+                let refused = |source| ClientError::Connect { path: path.to_path_buf(), source };
+                UnixStream::connect(&path).await.map_err(refused)
+            }
         })
-        .await
     }
 
     /// The same where the caller connects, once or twice: a daemon of version 1 hangs up on a client that offers more
@@ -167,8 +168,8 @@ impl Client {
     ///
     /// # Errors
     /// As for [`Client::connect`], and those of `dial`.
-    pub async fn connect_by(
-        dial: impl AsyncFn() -> Result<UnixStream, ClientError>,
+    pub async fn connect_by<F: Future<Output = Result<UnixStream, ClientError>>>(
+        dial: impl Fn() -> F,
     ) -> Result<Client, ClientError> {
         match Client::greet(dial().await?).await {
             Err(ClientError::Refused(Fault { code: ErrorCode::Version, .. }))
@@ -417,5 +418,29 @@ impl Client {
             Response::Ok => Ok(()),
             _ => Err(ClientError::Unexpected),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn moves<T: Send>(_: &T) {}
+
+    /// A program with many threads moves what it waits for between them.
+    #[expect(dead_code, reason = "that it compiles is the test")]
+    fn all_that_is_awaited_moves_between_threads(client: &Client, stream: UnixStream, claim: Claim) {
+        moves(client);
+        moves(&Client::connect("socket"));
+        moves(&Client::connect_by(|| async { Err(ClientError::Unexpected) }));
+        moves(&Client::greet(stream));
+        moves(&client.submit(Vec::new()));
+        moves(&client.submit_once("key", Vec::new()));
+        moves(&client.submit_and_wait(Vec::new(), None));
+        moves(&client.claim(claim.clone()));
+        moves(&client.start_claim(claim).map(|pending| pending.answer));
+        moves(&client.settle(Vec::new()));
+        moves(&client.logs(1, true));
+        moves(&client.ask::<Vec<EndView>>(AdminRequest::Queues {}));
     }
 }

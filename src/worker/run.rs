@@ -171,7 +171,7 @@ async fn work(
 /// Connects, and has the keeper hold the connection too before it carries anything.
 async fn call(path: &Path, keeper: &Keeper) -> Result<Client, ClientError> {
     let failed = |source| ClientError::Connect { path: path.to_path_buf(), source };
-    Client::connect_by(async || {
+    Client::connect_by(|| async {
         let stream = UnixStream::connect(path).await.map_err(failed)?;
         keeper.hold(&stream).map_err(failed)?;
         Ok(stream)

@@ -97,6 +97,8 @@ fn defects_are_lines_and_usage_is_told() {
         {
             assert_eq!(said(&home.musher(args)).0, 2, "{args:?}");
         }
+        let (_, _, err) = said(&home.musher(&["verify"]));
+        assert!(err.contains("--data DIR or --backup FILE"), "{err}");
         let (code, _, err) = said(&verify(&home, &home.path("nothing"), &[]));
         assert!(code == 2 && err.contains("is not a data directory"), "{err}");
         fs::write(home.path("data/FORMAT"), "musher data format 9\n").unwrap();
