@@ -115,3 +115,28 @@ fn another_priority_is_another_place() {
     assert_eq!(world.settle(&leases, Verdict::Release { delay: secs(0) }), [Ok(()), Ok(())]);
     assert_eq!(ids(&world.claim("q", 4)), [2, 3, 4, 1]);
 }
+
+/// The body of a job that came where none was counted is counted nowhere, until it is replaced: no sum is ever wrong for it.
+#[test]
+fn a_body_that_was_never_counted_is_counted_in_no_queue() {
+    let mut world = World::new();
+    world.submit(vec![group("old", 3)]);
+    world.settings().backlog_bytes = 100;
+    world.submit(vec![Group { size: Size::of(40), ..group("new", 2) }]);
+    let bytes = |world: &World, queue| world.core.state.queue(&name(queue)).unwrap().waiting_bytes();
+    assert_eq!(world.edit(to("new"), &[1, 2, 3]), [Ok(()), Ok(()), Ok(())]);
+    assert_eq!((bytes(&world, "old"), bytes(&world, "new"), world.core.state.waiting_bytes()), (0, 80, 80));
+    assert_eq!(world.edit(to("old"), &[3, 4]), [Ok(()), Ok(())], "each takes with it what it has");
+    assert_eq!((bytes(&world, "old"), bytes(&world, "new"), world.core.state.waiting_bytes()), (40, 40, 80));
+    // From the first body that is counted on it counts, and leaves as such.
+    assert_eq!(world.edit(Edit::ReplaceBody(Size::of(7)), &[1, 3]), [Ok(()), Ok(())]);
+    assert_eq!((bytes(&world, "old"), bytes(&world, "new")), (47, 47));
+    assert_eq!(world.edit(to("new"), &[3, 4]), [Ok(()), Ok(())]);
+    assert_eq!((bytes(&world, "old"), bytes(&world, "new")), (0, 94));
+    for state in world.restarts() {
+        assert_eq!(state.waiting_bytes(), 94);
+    }
+    let leases = world.claim("new", 9);
+    world.settle(&leases, Verdict::Complete);
+    assert_eq!((bytes(&world, "new"), world.core.state.waiting_bytes()), (0, 0));
+}
