@@ -119,7 +119,7 @@ fn weights_share_out_a_claim() {
 async fn submit_keyed(daemon: &Daemon, keys: impl Iterator<Item = String>) {
     let group = |key: String| {
         let options =
-            JobOptions { queue: "q".into(), key: Some(key.clone().into()), ..JobOptions::default() };
+            JobOptions { queue: "q".into(), key: Some(key.clone()), ..JobOptions::default() };
         SubmitGroup { options, bodies: vec![key.into()] }
     };
     daemon.client.submit(keys.map(group).collect()).await.unwrap();
