@@ -5,7 +5,7 @@ use divan::Bencher;
 use divan::counter::ItemsCount;
 use musher::core::{
     Attempt, Change, Claim, Command, Core, Event, Grant, Group, Holder, JobId, Key, LeaseId, Moment,
-    Observer, Outcome, QueueChange, QueueName, Recorder, Sight, Spec, Time, Verdict,
+    Observer, Outcome, QueueChange, QueueName, Recorder, Spec, Time, Verdict, Visibility,
 };
 use std::cell::RefCell;
 
@@ -54,7 +54,7 @@ impl Queue {
 
     fn run(&mut self, command: &Command) -> Outcome {
         let moment = Moment { now: Time(1), random: 1 };
-        self.core.decide(command, Sight::ALL, moment, &mut Nobody).expect("nothing is refused")
+        self.core.decide(command, Visibility::ALL, moment, &mut Nobody).expect("nothing is refused")
     }
 
     fn submit(&mut self, own: Own, numbers: impl Iterator<Item = u64>) {

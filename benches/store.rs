@@ -3,7 +3,7 @@
 
 use bytes::Bytes;
 use musher::clock::{Clock, monotonic};
-use musher::core::{Group, QueueName, Settings, Sight, Spec};
+use musher::core::{Group, QueueName, Settings, Spec, Visibility};
 use musher::engine::{Bounds, Engine, Origin};
 use musher::store::{DiskStore, Options, Recovered};
 use std::time::Duration;
@@ -25,7 +25,7 @@ fn main() {
     let (mut turns, mut housekeeping) = (Vec::new(), Vec::new());
     for _ in 0..TURNS {
         let group = Group::new(spec.clone(), BATCH);
-        engine.submit(ORIGIN, vec![group], vec![body.clone(); BATCH as usize], Sight::ALL, clock.now());
+        engine.submit(ORIGIN, vec![group], vec![body.clone(); BATCH as usize], Visibility::ALL, clock.now());
         let begun = monotonic();
         engine.turn(clock.now()).expect("the disk works");
         let appended = monotonic();

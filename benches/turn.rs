@@ -5,7 +5,7 @@ use bytes::Bytes;
 use divan::Bencher;
 use divan::counter::ItemsCount;
 use musher::core::{
-    Attempt, Claim, Group, Holder, JobId, LeaseId, QueueName, Settings, Sight, Spec, Time, Verdict,
+    Attempt, Claim, Group, Holder, JobId, LeaseId, QueueName, Settings, Spec, Time, Verdict, Visibility,
 };
 use musher::engine::{Bounds, Engine, Origin};
 use musher::store::simulated::{SimulatedDisk, SimulatedStore};
@@ -48,7 +48,7 @@ impl Turns {
     fn submit(&mut self) {
         let (spec, count) = (Spec::plain(self.queue.clone()), self.bodies.len() as u64);
         let group = Group::new(spec, count);
-        self.engine.submit(ORIGIN, vec![group], self.bodies.clone(), Sight::ALL, NOW);
+        self.engine.submit(ORIGIN, vec![group], self.bodies.clone(), Visibility::ALL, NOW);
         self.turn();
     }
 
@@ -71,7 +71,12 @@ impl Turns {
         let first = self.settled + 1;
         self.settled += self.bodies.len() as u64;
         assert!(self.settled <= self.claimed, "only claimed jobs are settled");
-        self.engine.settle(ORIGIN, (first..=self.settled).map(lease).collect::<Vec<_>>(), Sight::ALL, NOW);
+        self.engine.settle(
+            ORIGIN,
+            (first..=self.settled).map(lease).collect::<Vec<_>>(),
+            Visibility::ALL,
+            NOW,
+        );
         self.turn();
     }
 }

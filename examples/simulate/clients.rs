@@ -18,8 +18,8 @@ use crate::stage::Life;
 use fastrand::Rng;
 use musher::core::{
     Attempt, Claim, Command, Edit, Expiry, Group, Groups, Holder, JobId, Key, LeaseId, Only, Priority,
-    QueueName, Receipt, Rejection, ScheduleName, Sight, Spec, SpecOptions, Start, StateKind, Then, Time,
-    Verdict,
+    QueueName, Receipt, Rejection, ScheduleName, Spec, SpecOptions, Start, StateKind, Then, Time, Verdict,
+    Visibility,
 };
 use musher::engine::{Answer, Contents, Origin, Refusal};
 use musher::store::Envelope;
@@ -206,7 +206,7 @@ impl Clients {
             items.push((lease, verdict));
         }
         let (before, origin) = (Before::of(life), self.origin(rng));
-        life.engine.settle(origin, items.clone(), Sight::ALL, life.now);
+        life.engine.settle(origin, items.clone(), Visibility::ALL, life.now);
         let place = oracle.circuits.settled(&before, &items, life.now, &life.engine.core().state);
         self.asked.insert(origin, Asked::Settle(place, asked));
     }
@@ -217,7 +217,7 @@ impl Clients {
         let items = self.some_leases(rng, oracle);
         let asked = items.iter().map(|lease| (*lease, oracle.extends(*lease, until, life.now))).collect();
         let origin = self.ask(rng, Asked::Extend(asked));
-        life.engine.extend(origin, items, life.lease(lease), Sight::ALL, life.now);
+        life.engine.extend(origin, items, life.lease(lease), Visibility::ALL, life.now);
     }
 
     /// Leases as they were told, old and new, and now and then one that nobody has.
@@ -266,7 +266,7 @@ impl Clients {
         let origin = self.ask(rng, Asked::Edit(changes));
         // As it may have been seen before.
         let state = (rng.u32(..4) == 0).then(|| StateKind::ALL[rng.usize(..StateKind::ALL.len())]);
-        life.engine.edit(origin, edit, ids, Only { state, queue: None }, Sight::ALL, life.now);
+        life.engine.edit(origin, edit, ids, Only { state, queue: None }, Visibility::ALL, life.now);
     }
 
     /// Gives a job another body.
@@ -274,7 +274,7 @@ impl Clients {
         let Some(id) = oracle.any(rng.u64(..)) else { return };
         let (nth, which) = oracle.bodies.replaces(id, oracle.place_of(id), None);
         let origin = self.ask(rng, Asked::Replace(id, nth));
-        life.engine.replace_body(origin, id, body(which), Sight::ALL, life.now);
+        life.engine.replace_body(origin, id, body(which), Visibility::ALL, life.now);
     }
 
     pub(crate) fn change_queue(&mut self, rng: &mut Rng, oracle: &mut Oracle, life: &mut Life) {

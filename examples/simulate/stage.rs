@@ -10,7 +10,7 @@ use crate::queues::settings;
 use crate::schedules::{Schedules, nightly};
 use crate::shadow;
 use fastrand::Rng;
-use musher::core::{Groups, IdRange, JobId, Settings, Sight, Time};
+use musher::core::{Groups, IdRange, JobId, Settings, Time, Visibility};
 use musher::engine::{Answer, Bounds, Contents, Delivery, Engine, Origin, Step, SubmitOptions};
 use musher::store::simulated::{SimulatedDisk, SimulatedStore};
 use musher::store::{Blob, CommitNo, Envelope, Room, Store};
@@ -74,7 +74,7 @@ impl Life {
         if let Some(fault) = self.fault {
             groups.iter_mut().for_each(|group| fault.group(group));
         }
-        self.engine.submit_with(options, origin, (groups, contents), Sight::ALL, self.now);
+        self.engine.submit_with(options, origin, (groups, contents), Visibility::ALL, self.now);
     }
 }
 

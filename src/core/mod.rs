@@ -71,11 +71,11 @@ mod runs;
 mod schedule;
 mod served;
 mod settings;
-mod sight;
 mod sorted;
 mod state;
 mod time;
 mod unique;
+mod visibility;
 mod weights;
 
 pub use change::{Change, Observer, QueueChange, Recorder};
@@ -112,9 +112,9 @@ pub use schedule::{
 };
 pub use served::ServedKey;
 pub use settings::{Full, Keep, QueueSettings, Retries, Settings};
-pub use sight::Sight;
 pub use state::{Ahead, State, Totals};
 pub use time::Time;
+pub use visibility::Visibility;
 
 #[cfg(test)]
 mod tests;

@@ -1,15 +1,21 @@
 //! Requests that change jobs: settles, extends, and changes by hand.
 
 use super::{Answer, Engine, Origin, Refusal, finished};
-use crate::core::{Command, Edit, JobId, LeaseId, Only, Outcome, Sight, Size, Time, Verdict};
+use crate::core::{Command, Edit, JobId, LeaseId, Only, Outcome, Size, Time, Verdict, Visibility};
 use crate::store::{Room, Store};
 use bytes::Bytes;
 use std::time::Duration;
 
 impl<S: Store> Engine<S> {
     /// Ends leases.
-    pub fn settle(&mut self, origin: Origin, items: Vec<(LeaseId, Verdict)>, sight: Sight<'_>, now: Time) {
-        self.change(origin, &Command::Settle { items }, sight, now);
+    pub fn settle(
+        &mut self,
+        origin: Origin,
+        items: Vec<(LeaseId, Verdict)>,
+        visibility: Visibility<'_>,
+        now: Time,
+    ) {
+        self.change(origin, &Command::Settle { items }, visibility, now);
     }
 
     /// Prolongs leases.
@@ -18,10 +24,10 @@ impl<S: Store> Engine<S> {
         origin: Origin,
         items: Vec<LeaseId>,
         lease: Option<Duration>,
-        sight: Sight<'_>,
+        visibility: Visibility<'_>,
         now: Time,
     ) {
-        self.change(origin, &Command::Extend { items, lease }, sight, now);
+        self.change(origin, &Command::Extend { items, lease }, visibility, now);
     }
 
     /// Changes jobs by hand, those alone that are as `only` says.
@@ -31,14 +37,21 @@ impl<S: Store> Engine<S> {
         edit: Edit,
         ids: Vec<JobId>,
         only: Only,
-        sight: Sight<'_>,
+        visibility: Visibility<'_>,
         now: Time,
     ) {
-        self.change(origin, &Command::Edit { edit, ids, only }, sight, now);
+        self.change(origin, &Command::Edit { edit, ids, only }, visibility, now);
     }
 
     /// Gives a job another body, if it does not run.
-    pub fn replace_body(&mut self, origin: Origin, id: JobId, body: Bytes, sight: Sight<'_>, now: Time) {
+    pub fn replace_body(
+        &mut self,
+        origin: Origin,
+        id: JobId,
+        body: Bytes,
+        visibility: Visibility<'_>,
+        now: Time,
+    ) {
         let room = self.store.room();
         if room != Room::Enough {
             return self.answer(origin, Answer::Refused(Refusal::NoRoom(room)));
@@ -48,7 +61,7 @@ impl<S: Store> Engine<S> {
             ids: vec![id],
             only: Only::default(),
         };
-        let outcome = self.decide_for(sight, &command, now);
+        let outcome = self.decide_for(visibility, &command, now);
         let answer = match outcome {
             Ok(Outcome::Edited(mut results)) => match results.pop() {
                 None => unreachable!("one job has one result"),
@@ -65,8 +78,8 @@ impl<S: Store> Engine<S> {
         self.answer(origin, answer);
     }
 
-    fn change(&mut self, origin: Origin, command: &Command, sight: Sight<'_>, now: Time) {
-        let outcome = self.decide_for(sight, command, now);
+    fn change(&mut self, origin: Origin, command: &Command, visibility: Visibility<'_>, now: Time) {
+        let outcome = self.decide_for(visibility, command, now);
         self.answer(origin, finished(outcome));
     }
 }

@@ -2,7 +2,7 @@
 //! came; each is bounded by its time, and all of them by their number and bytes. What room is, the core decides.
 
 use super::{Answer, Contents, Engine, Origin, Refusal, SubmitOptions};
-use crate::core::{Full, Group, Groups, QueueName, Rejection, Sight, Spec, SpecOptions, Time};
+use crate::core::{Full, Group, Groups, QueueName, Rejection, Spec, SpecOptions, Time, Visibility};
 use crate::store::Store;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
@@ -265,7 +265,7 @@ impl<S: Store> Engine<S> {
         let owner = groups.first().map(|group| group.spec.owner);
         let owns = |spec: &Spec| Some(spec.owner) == owner;
         let (groups, decided) =
-            self.decide_submit((groups, options.once), &mut contents, Sight::of(&owns), now);
+            self.decide_submit((groups, options.once), &mut contents, Visibility::of(&owns), now);
         let refusal = match decided {
             Ok(answer) => {
                 self.answer_submit(origin, answer, options.ends, now);

@@ -2,7 +2,8 @@
 
 use super::{Answer, Contents, Engine, Origin, Refusal, finished};
 use crate::core::{
-    Command, Group, Groups, IdRange, Ids, JobId, Outcome, Receipt, Rejection, RequestKey, Sight, Size, Time,
+    Command, Group, Groups, IdRange, Ids, JobId, Outcome, Receipt, Rejection, RequestKey, Size, Time,
+    Visibility,
 };
 use crate::store::{Room, Store};
 use bytes::Bytes;
@@ -18,7 +19,7 @@ pub struct SubmitOptions {
 }
 
 impl<S: Store> Engine<S> {
-    /// Enqueues jobs, with the contents of all groups, one after the other. What holds their unique keys is changed if `sight`
+    /// Enqueues jobs, with the contents of all groups, one after the other. What holds their unique keys is changed if `visibility`
     /// has it. Returns what it has no more use for: to drop
     /// very many groups takes long, and need not be done here.
     pub fn submit(
@@ -26,11 +27,11 @@ impl<S: Store> Engine<S> {
         origin: Origin,
         groups: impl Into<Groups>,
         contents: impl Into<Contents>,
-        sight: Sight<'_>,
+        visibility: Visibility<'_>,
         now: Time,
     ) -> (Groups, Contents) {
         let options = SubmitOptions::default();
-        self.submit_with(options, origin, (groups.into(), contents.into()), sight, now)
+        self.submit_with(options, origin, (groups.into(), contents.into()), visibility, now)
     }
 
     /// The same with options.
@@ -39,7 +40,7 @@ impl<S: Store> Engine<S> {
         options: SubmitOptions,
         origin: Origin,
         (groups, mut contents): (Groups, Contents),
-        sight: Sight<'_>,
+        visibility: Visibility<'_>,
         now: Time,
     ) -> (Groups, Contents) {
         debug_assert_eq!(groups.iter().map(|group| group.count).sum::<u64>(), contents.bodies.len() as u64);
@@ -56,7 +57,7 @@ impl<S: Store> Engine<S> {
         }
         let (groups, decided) = match self.is_behind(&groups).filter(|_| !is_known) {
             Some(refusal) => (groups, Err(refusal)),
-            None => self.decide_submit((groups, options.once), &mut contents, sight, now),
+            None => self.decide_submit((groups, options.once), &mut contents, visibility, now),
         };
         let answer = match decided {
             Ok(answer) => answer,
@@ -74,7 +75,7 @@ impl<S: Store> Engine<S> {
         &mut self,
         (groups, once): (Groups, Option<RequestKey>),
         contents: &mut Contents,
-        sight: Sight<'_>,
+        visibility: Visibility<'_>,
         now: Time,
     ) -> (Groups, Result<Answer, Rejection>) {
         let groups = self.measured(groups, contents);
@@ -82,7 +83,7 @@ impl<S: Store> Engine<S> {
             None => Command::Submit { groups },
             Some(request) => Command::SubmitOnce { groups, request },
         };
-        let outcome = self.decide_for(sight, &command, now);
+        let outcome = self.decide_for(visibility, &command, now);
         let (Command::Submit { groups } | Command::SubmitOnce { groups, .. }) = command else {
             unreachable!("it is one of these commands")
         };
@@ -179,7 +180,7 @@ impl<S: Store> Engine<S> {
         }
         for &(request, count) in requests {
             let own = Contents::of(envelope, bodies.by_ref().take(count as usize));
-            self.submit(Origin { session, request }, of(count), own, Sight::ALL, now);
+            self.submit(Origin { session, request }, of(count), own, Visibility::ALL, now);
         }
     }
 

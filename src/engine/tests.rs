@@ -9,7 +9,7 @@ mod schedules;
 
 use super::closing::CLOSED_AT_ONCE;
 use super::*;
-use crate::core::{Event, Full, Group, Holder, QueueSettings, Sight, Spec, StateKind};
+use crate::core::{Event, Full, Group, Holder, QueueSettings, Spec, StateKind, Visibility};
 use crate::store::simulated::{SimulatedDisk, SimulatedStore};
 use crate::store::{Blob, BlobError};
 
@@ -33,7 +33,7 @@ fn group(count: u64) -> Group {
 
 fn submit(engine: &mut Engine<SimulatedStore>, count: u64, now: Time) {
     let bodies: Vec<_> = (0..count).map(|n| Bytes::from(n.to_string())).collect();
-    engine.submit(ORIGIN, vec![group(count)], bodies, Sight::ALL, now);
+    engine.submit(ORIGIN, vec![group(count)], bodies, Visibility::ALL, now);
     engine.turn(now).unwrap();
 }
 
@@ -225,7 +225,7 @@ fn submits_that_are_alike_get_together_what_they_get_alone() {
                         Origin { session: 1, request },
                         vec![group(count)],
                         own,
-                        Sight::ALL,
+                        Visibility::ALL,
                         Time(0),
                     );
                 }
@@ -323,7 +323,7 @@ fn the_envelope_of_many_jobs_is_in_the_commit_once() {
     let mut group = group(50_000);
     std::sync::Arc::make_mut(&mut group.spec).options_mut().has_envelope = true;
     let contents = Contents::of(Some(&envelope), vec![Bytes::new(); 50_000]);
-    engine.submit(ORIGIN, vec![group], contents, Sight::ALL, Time(0));
+    engine.submit(ORIGIN, vec![group], contents, Visibility::ALL, Time(0));
     assert_eq!((engine.envelopes.len(), engine.content_bytes), (1, 700));
     for id in [1, 50_000] {
         assert_eq!(engine.find(Blob::Envelope, JobId(id)).unwrap(), envelope);
@@ -347,9 +347,9 @@ fn bodies_are_those_of_their_jobs_though_others_were_not_taken() {
     engine.claim(Origin { session: 2, request: 3 }, elsewhere, Time::NEVER, Time(0));
     engine.turn(Time(0)).unwrap();
     let bodies = |texts: &[&'static str]| texts.iter().map(|text| Bytes::from(*text)).collect::<Vec<_>>();
-    engine.submit(ORIGIN, vec![group(4)], bodies(&["a", "b", "not", "taken"]), Sight::ALL, Time(1));
+    engine.submit(ORIGIN, vec![group(4)], bodies(&["a", "b", "not", "taken"]), Visibility::ALL, Time(1));
     let there = Group { spec: Spec::plain(other).into(), ..group(1) };
-    engine.submit(ORIGIN, vec![there], bodies(&["c"]), Sight::ALL, Time(1));
+    engine.submit(ORIGIN, vec![there], bodies(&["c"]), Visibility::ALL, Time(1));
     let turned = engine.turn(Time(1)).unwrap();
     let mut got: Vec<(u64, Bytes)> = Vec::new();
     for delivery in turned.deliveries {

@@ -3,7 +3,7 @@
 use super::listener::Listener;
 use super::{Answer, Claimed, Delivery, Engine, Fact, Refusal, Waiter};
 use crate::core::{
-    Claim, Command, Grant, Ids, JobId, LeaseId, Outcome, Rejection, Sight, Then, Time, Verdict,
+    Claim, Command, Grant, Ids, JobId, LeaseId, Outcome, Rejection, Then, Time, Verdict, Visibility,
 };
 use crate::store::{AppendError, Blob, BlobError, Commit, Envelope, Store};
 use bytes::Bytes;
@@ -103,20 +103,20 @@ impl<S: Store> Engine<S> {
 
     /// Decides a command of one who sees all jobs, and notes what follows from it.
     pub(super) fn decide(&mut self, command: &Command, now: Time) -> Result<Outcome, Rejection> {
-        self.decide_for(Sight::ALL, command, now)
+        self.decide_for(Visibility::ALL, command, now)
     }
 
     /// The same of one who may see some only.
     pub(super) fn decide_for(
         &mut self,
-        sight: Sight<'_>,
+        visibility: Visibility<'_>,
         command: &Command,
         now: Time,
     ) -> Result<Outcome, Rejection> {
         let moment = self.moment(now);
         let claims_wait = self.waiting.len() > 0;
         let mut listener = Listener { notes: &mut self.notes, command, claims_wait };
-        self.core.decide(command, sight, moment, &mut listener)
+        self.core.decide(command, visibility, moment, &mut listener)
     }
 
     fn do_what_is_due(&mut self, now: Time) {

@@ -6,7 +6,7 @@ use super::fault::Fault;
 use super::followers::Follower;
 use super::hub::Hub;
 use super::output::pieces;
-use super::requests::{Asked, not_found};
+use super::requests::{RequestContext, not_found};
 use crate::core::{JobId, Time};
 use crate::store::Store;
 use std::rc::Rc;
@@ -15,12 +15,12 @@ use std::rc::Rc;
 pub(crate) fn start<S: Store + 'static>(
     hub: &Rc<Hub<S>>,
     connection: &Rc<Connection>,
-    asked: Asked<'_>,
+    context: RequestContext<'_>,
     id: JobId,
     follow: bool,
 ) -> Result<(), Fault> {
     let (known, hidden) = {
-        let (permissions, engine) = (hub.permissions(asked.peer), hub.engine.borrow());
+        let (permissions, engine) = (hub.permissions(context.peer), hub.engine.borrow());
         let (state, known) = (&engine.core().state, engine.core().state.contains(id));
         // Whose a job was that is gone, nobody knows any more.
         (known, if known { permissions.hides(state, id) } else { !permissions.reads_everything() })
@@ -28,9 +28,9 @@ pub(crate) fn start<S: Store + 'static>(
     if hidden || (!known && !hub.outputs.has(id)) {
         return Err(not_found(id));
     }
-    let follower = hub.followers.add(id, asked.origin, !known || !follow);
+    let follower = hub.followers.add(id, context.origin, !known || !follow);
     if known && follow {
-        hub.engine.borrow_mut().wait(asked.origin, vec![id], |_, _| false, Time::NEVER, asked.now);
+        hub.engine.borrow_mut().wait(context.origin, vec![id], |_, _| false, Time::NEVER, context.now);
     }
     tokio::task::spawn_local(send(hub.clone(), connection.clone(), follower, id));
     Ok(())

@@ -7,8 +7,8 @@ use super::peer::Peer;
 use super::permissions::can_run_as;
 use crate::access::Right;
 use crate::core::{
-    Claim, Command, Edit, Holder, JobId, LeaseId, Only, Priority, QueueName, Sight, State, StateKind, Time,
-    Verdict, Worker,
+    Claim, Command, Edit, Holder, JobId, LeaseId, Only, Priority, QueueName, State, StateKind, Time, Verdict,
+    Visibility, Worker,
 };
 use crate::engine::{Answer, Origin, Refusal};
 use crate::store::Store;
@@ -22,13 +22,13 @@ const CLAIM_QUEUES_MAX: usize = 1_000;
 
 /// One request: who asks, where the answer goes, and when it came.
 #[derive(Clone, Copy)]
-pub(crate) struct Asked<'a> {
+pub(crate) struct RequestContext<'a> {
     pub(crate) peer: &'a Peer,
     pub(crate) origin: Origin,
     pub(crate) now: Time,
 }
 
-impl Asked<'_> {
+impl RequestContext<'_> {
     /// When a wait that begins now is over; never, without an end.
     pub(crate) fn until(&self, wait: Option<Duration>) -> Time {
         wait.map_or(Time::NEVER, |wait| self.now.plus(wait))
@@ -36,7 +36,7 @@ impl Asked<'_> {
 }
 
 /// What a claim asks for.
-pub(crate) struct ClaimAsked {
+pub(crate) struct ClaimRequest {
     pub(crate) queues: Vec<String>,
     /// At most so many.
     pub(crate) max: u32,
@@ -49,7 +49,7 @@ pub(crate) struct ClaimAsked {
 }
 
 /// Which change to which jobs.
-pub(crate) struct EditAsked {
+pub(crate) struct EditRequest {
     /// Its name.
     pub(crate) edit: String,
     pub(crate) ids: Vec<u64>,
@@ -103,111 +103,127 @@ pub(crate) fn not_found(id: JobId) -> Fault {
 
 pub(crate) fn claim<S: Store + 'static>(
     hub: &Hub<S>,
-    asked: Asked<'_>,
-    claim: ClaimAsked,
+    context: RequestContext<'_>,
+    claim: ClaimRequest,
 ) -> Result<(), Fault> {
     if claim.queues.is_empty() || claim.queues.len() > CLAIM_QUEUES_MAX || claim.max == 0 {
         let message = format!("a claim names 1 to {CLAIM_QUEUES_MAX} queues and at least one job");
         return Err(Fault::new(Kind::Invalid, message));
     }
-    let permissions = hub.permissions(asked.peer);
+    let permissions = hub.permissions(context.peer);
     let queue = |name: &String| {
         let name = queue_name(name)?;
         permissions.queue(Right::Work, &name).map(|()| name)
     };
-    let until = asked.until(claim.wait);
+    let until = context.until(claim.wait);
     let claim = Claim {
         queues: claim.queues.iter().map(queue).collect::<Result<_, _>>()?,
         max: claim.max.min(hub.service.borrow().limits.batch as u32),
         lease: claim.lease,
-        holder: if claim.bound { Holder::Session(asked.origin.session) } else { Holder::Anyone },
-        worker: Some(Worker { uid: asked.peer.caller.uid, pid: asked.peer.pid }),
+        holder: if claim.bound { Holder::Session(context.origin.session) } else { Holder::Anyone },
+        worker: Some(Worker { uid: context.peer.caller.uid, pid: context.peer.pid }),
     };
-    hub.engine.borrow_mut().claim(asked.origin, claim, until, asked.now);
+    hub.engine.borrow_mut().claim(context.origin, claim, until, context.now);
     Ok(())
 }
 
 pub(crate) fn settle<S: Store + 'static>(
     hub: &Hub<S>,
-    asked: Asked<'_>,
+    context: RequestContext<'_>,
     items: Vec<(LeaseId, Verdict)>,
 ) -> Result<(), Fault> {
     hub.check_batch(items.len())?;
-    let (permissions, mut engine) = (hub.permissions(asked.peer), hub.engine.borrow_mut());
+    let (permissions, mut engine) = (hub.permissions(context.peer), hub.engine.borrow_mut());
     permissions.work(&engine.core().state, items.iter().map(|(lease, _)| lease.id))?;
-    engine.settle(asked.origin, items, Sight::of(&|spec| permissions.works(spec)), asked.now);
+    engine.settle(context.origin, items, Visibility::of(&|spec| permissions.works(spec)), context.now);
     Ok(())
 }
 
 pub(crate) fn extend<S: Store + 'static>(
     hub: &Hub<S>,
-    asked: Asked<'_>,
+    context: RequestContext<'_>,
     leases: Vec<LeaseId>,
     lease: Option<Duration>,
 ) -> Result<(), Fault> {
     hub.check_batch(leases.len())?;
-    let (permissions, mut engine) = (hub.permissions(asked.peer), hub.engine.borrow_mut());
+    let (permissions, mut engine) = (hub.permissions(context.peer), hub.engine.borrow_mut());
     permissions.work(&engine.core().state, leases.iter().map(|lease| lease.id))?;
-    engine.extend(asked.origin, leases, lease, Sight::of(&|spec| permissions.works(spec)), asked.now);
+    engine.extend(
+        context.origin,
+        leases,
+        lease,
+        Visibility::of(&|spec| permissions.works(spec)),
+        context.now,
+    );
     Ok(())
 }
 
 /// Has another request of the same connection, which waits, answered at once.
-pub(crate) fn unwait<S: Store + 'static>(hub: &Hub<S>, asked: Asked<'_>, request: u32) {
+pub(crate) fn unwait<S: Store + 'static>(hub: &Hub<S>, context: RequestContext<'_>, request: u32) {
     let mut engine = hub.engine.borrow_mut();
-    engine.unwait(Origin { request, ..asked.origin });
-    engine.answer(asked.origin, Answer::Ok);
+    engine.unwait(Origin { request, ..context.origin });
+    engine.answer(context.origin, Answer::Ok);
 }
 
-pub(crate) fn body<S: Store + 'static>(hub: &Hub<S>, asked: Asked<'_>, id: JobId) -> Result<(), Fault> {
-    let (permissions, mut engine) = (hub.permissions(asked.peer), hub.engine.borrow_mut());
+pub(crate) fn body<S: Store + 'static>(
+    hub: &Hub<S>,
+    context: RequestContext<'_>,
+    id: JobId,
+) -> Result<(), Fault> {
+    let (permissions, mut engine) = (hub.permissions(context.peer), hub.engine.borrow_mut());
     if permissions.hides(&engine.core().state, id) {
         return Err(not_found(id));
     }
-    engine.body(asked.origin, id);
+    engine.body(context.origin, id);
     Ok(())
 }
 
 /// Gives a job another body. Its owner answers for what is in it, so nobody else may, whatever the rules say.
 pub(crate) fn replace_body<S: Store + 'static>(
     hub: &Hub<S>,
-    asked: Asked<'_>,
+    context: RequestContext<'_>,
     id: JobId,
     body: Bytes,
 ) -> Result<(), Fault> {
     hub.service.borrow().limits.check_body(body.len())?;
-    let (permissions, mut engine) = (hub.permissions(asked.peer), hub.engine.borrow_mut());
+    let (permissions, mut engine) = (hub.permissions(context.peer), hub.engine.borrow_mut());
     permissions.write(&engine.core().state, id)?;
-    engine.replace_body(asked.origin, id, body, Sight::of(&|spec| permissions.reads(spec)), asked.now);
+    engine.replace_body(
+        context.origin,
+        id,
+        body,
+        Visibility::of(&|spec| permissions.reads(spec)),
+        context.now,
+    );
     Ok(())
 }
 
 /// Waits for the ends of jobs.
 pub(crate) fn wait<S: Store + 'static>(
     hub: &Hub<S>,
-    asked: Asked<'_>,
+    context: RequestContext<'_>,
     ids: Vec<u64>,
     wait: Option<Duration>,
 ) -> Result<(), Fault> {
     hub.check_batch(ids.len())?;
-    let (permissions, mut engine) = (hub.permissions(asked.peer), hub.engine.borrow_mut());
+    let (permissions, mut engine) = (hub.permissions(context.peer), hub.engine.borrow_mut());
     let ids = ids.into_iter().map(JobId).collect();
     let is_hidden = |state: &State, id| permissions.hides(state, id) || permissions.hides_end(state, id);
-    engine.wait(asked.origin, ids, is_hidden, asked.until(wait), asked.now);
+    engine.wait(context.origin, ids, is_hidden, context.until(wait), context.now);
     Ok(())
 }
 
 pub(crate) fn edit<S: Store + 'static>(
     hub: &Hub<S>,
-    asked: Asked<'_>,
-    change: EditAsked,
+    context: RequestContext<'_>,
+    change: EditRequest,
 ) -> Result<(), Fault> {
-    let EditAsked { edit, ids, state, queue, to, priority } = change;
+    let EditRequest { edit, ids, state, queue, to, priority } = change;
     hub.check_batch(ids.len())?;
     let queue = queue.as_deref().map(queue_name).transpose()?;
     let only = Only { state: state.as_deref().map(state_name).transpose()?, queue };
     let (edit, permissions, mut engine) =
-        (change_of(&edit, to.as_deref(), priority)?, hub.permissions(asked.peer), hub.engine.borrow_mut());
+        (change_of(&edit, to.as_deref(), priority)?, hub.permissions(context.peer), hub.engine.borrow_mut());
     let ids: Vec<JobId> = ids.into_iter().map(JobId).collect();
     permissions.edit(&engine.core().state, ids.iter().copied(), &edit)?;
     if let Edit::Move(to) = &edit {
@@ -220,20 +236,27 @@ pub(crate) fn edit<S: Store + 'static>(
             permissions.makes_command(handlers, to, owner)
         })?;
     }
-    engine.edit(asked.origin, edit, ids, only, Sight::of(&|spec| permissions.reads(spec)), asked.now);
+    engine.edit(
+        context.origin,
+        edit,
+        ids,
+        only,
+        Visibility::of(&|spec| permissions.reads(spec)),
+        context.now,
+    );
     Ok(())
 }
 
 /// Changes a queue as a whole.
 pub(crate) fn change_queue<S: Store + 'static>(
     hub: &Hub<S>,
-    asked: Asked<'_>,
+    context: RequestContext<'_>,
     queue: &str,
     command: impl FnOnce(QueueName) -> Command,
 ) -> Result<(), Fault> {
     let queue = queue_name(queue)?;
-    hub.permissions(asked.peer).queue(Right::Admin, &queue)?;
-    hub.engine.borrow_mut().change_queue(asked.origin, &command(queue), asked.now);
+    hub.permissions(context.peer).queue(Right::Admin, &queue)?;
+    hub.engine.borrow_mut().change_queue(context.origin, &command(queue), context.now);
     // What was set for a queue goes with it, and connections remember the priority that jobs had by that.
     hub.settings_changed();
     Ok(())
@@ -242,31 +265,31 @@ pub(crate) fn change_queue<S: Store + 'static>(
 /// Takes the report of a worker that it cannot start jobs of these queues, or can again.
 pub(crate) fn hold<S: Store + 'static>(
     hub: &Hub<S>,
-    asked: Asked<'_>,
+    context: RequestContext<'_>,
     queues: &[String],
     (error, retry): (Option<&str>, Duration),
 ) -> Result<(), Fault> {
     hub.check_batch(queues.len())?;
-    let permissions = hub.permissions(asked.peer);
+    let permissions = hub.permissions(context.peer);
     for queue in queues {
         let name = queue_name(queue)?;
         permissions.queue(Right::Work, &name)?;
-        hub.holds.set(name.as_str(), asked.origin.session, error, asked.now.plus(retry))?;
+        hub.holds.set(name.as_str(), context.origin.session, error, context.now.plus(retry))?;
     }
-    hub.engine.borrow_mut().answer(asked.origin, Answer::Ok);
+    hub.engine.borrow_mut().answer(context.origin, Answer::Ok);
     Ok(())
 }
 
 /// Keeps what a leased job has printed.
 pub(crate) async fn output<S: Store + 'static>(
     hub: &Hub<S>,
-    asked: Asked<'_>,
+    context: RequestContext<'_>,
     lease: LeaseId,
     (stream, data): (u8, Bytes),
 ) -> Result<(), Fault> {
     let id = lease.id;
     let (in_force, hidden) = {
-        let (permissions, engine) = (hub.permissions(asked.peer), hub.engine.borrow());
+        let (permissions, engine) = (hub.permissions(context.peer), hub.engine.borrow());
         let state = &engine.core().state;
         permissions.work(state, [id].into_iter())?;
         (state.lease(id).map(|(attempt, _)| attempt), permissions.hides_from_work(state, id))
@@ -279,6 +302,6 @@ pub(crate) async fn output<S: Store + 'static>(
     let max = hub.service.borrow().limits.output;
     hub.outputs.keep(id, lease.attempt.0, stream, data, max).await;
     hub.followers.ring(id);
-    hub.engine.borrow_mut().answer(asked.origin, Answer::Ok);
+    hub.engine.borrow_mut().answer(context.origin, Answer::Ok);
     Ok(())
 }

@@ -4,9 +4,9 @@ use super::fault::{Fault, Kind};
 use super::hub::Hub;
 use super::peer::Peer;
 use super::permissions::can_run_as;
-use super::requests::Asked;
+use super::requests::RequestContext;
 use crate::access::Right;
-use crate::core::{Group, Groups, Key, RequestKey, Sight, Spec};
+use crate::core::{Group, Groups, Key, RequestKey, Spec, Visibility};
 use crate::engine::{Contents, SubmitOptions};
 use crate::store::{Envelope, Store};
 use bytes::Bytes;
@@ -125,13 +125,13 @@ pub(crate) fn request_key(user: u32, text: &str, content: &[u8]) -> RequestKey {
 /// Submits what is allowed. Returns what there is no more use for.
 pub(crate) fn submit<S: Store + 'static>(
     hub: &Hub<S>,
-    asked: Asked<'_>,
+    context: RequestContext<'_>,
     submission: Submission,
     options: SubmitOptions,
 ) -> (Groups, Contents) {
     let (Submission { groups, contents, .. }, mut engine) = (submission, hub.engine.borrow_mut());
-    let permissions = hub.permissions(asked.peer);
+    let permissions = hub.permissions(context.peer);
     let changes = |spec: &Spec| permissions.change(spec, false).is_ok();
-    let (sight, now) = (Sight::of(&changes), asked.now);
-    engine.submit_with(options, asked.origin, (groups, contents), sight, now)
+    let (visibility, now) = (Visibility::of(&changes), context.now);
+    engine.submit_with(options, context.origin, (groups, contents), visibility, now)
 }

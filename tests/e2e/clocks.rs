@@ -2,7 +2,7 @@
 
 use crate::helper::{Home, block_on};
 use musher::clock::wall;
-use musher::core::{Group, QueueName, Sight, Spec, Time};
+use musher::core::{Group, QueueName, Spec, Time, Visibility};
 use musher::engine::{Bounds, Engine, Origin};
 use musher::protocol::{self, JobOptions, SubmitGroup, Verdict};
 use musher::store::{DiskStore, Options};
@@ -23,7 +23,13 @@ fn live_in_the_future(home: &Home, time: Time) {
     let mut engine = Engine::new(found.state, found.last, store, settings, Bounds::default(), 1, time);
     let spec = Spec::plain(QueueName::new("q").unwrap());
     let group = Group::new(spec, 1);
-    engine.submit(Origin { session: 1, request: 1 }, vec![group], vec!["early".into()], Sight::ALL, time);
+    engine.submit(
+        Origin { session: 1, request: 1 },
+        vec![group],
+        vec!["early".into()],
+        Visibility::ALL,
+        time,
+    );
     engine.turn(time).unwrap();
     engine.close().unwrap();
 }

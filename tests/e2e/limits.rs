@@ -118,8 +118,7 @@ fn weights_share_out_a_claim() {
 /// Submits a job with each of these keys, in order.
 async fn submit_keyed(daemon: &Daemon, keys: impl Iterator<Item = String>) {
     let group = |key: String| {
-        let options =
-            JobOptions { queue: "q".into(), key: Some(key.clone()), ..JobOptions::default() };
+        let options = JobOptions { queue: "q".into(), key: Some(key.clone()), ..JobOptions::default() };
         SubmitGroup { options, bodies: vec![key.into()] }
     };
     daemon.client.submit(keys.map(group).collect()).await.unwrap();

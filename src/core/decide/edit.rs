@@ -44,7 +44,7 @@ impl<R: Recorder> Decision<'_, R> {
 
     /// What it comes to; `None` if it is like that already.
     fn edited(&self, edit: &Edit, id: JobId, only: &Only) -> Result<Option<Event>, EditRejection> {
-        let job = self.state().job(id).filter(|job| self.sight.sees(&job.spec));
+        let job = self.state().job(id).filter(|job| self.visibility.sees(&job.spec));
         if *only != Only::default() && !job.is_some_and(|job| only.fits(job)) {
             return Err(EditRejection::MovedOn { id });
         }

@@ -141,7 +141,7 @@ impl<R: Recorder> Decision<'_, R> {
     /// The job under a lease, if the lease is in force; and the jobs behind it whose leases are the same.
     fn leased(&self, lease: LeaseId) -> Result<(IdRange, &Job), LeaseRejection> {
         let LeaseId { id, attempt } = lease;
-        let found = self.state().jobs.from(id).filter(|(_, job)| self.sight.sees(&job.spec));
+        let found = self.state().jobs.from(id).filter(|(_, job)| self.visibility.sees(&job.spec));
         let (range, job) = found.ok_or(LeaseRejection::NotFound { id })?;
         if job.attempt() == attempt && matches!(job.state(), JobState::Leased(_)) {
             return Ok((range, job));

@@ -24,9 +24,9 @@ use super::job::{Failure, Job, QueueName, UniqueWhile};
 use super::queue::Queue;
 use super::rejection::Rejection;
 use super::settings::{Keep, QueueSettings, Settings};
-use super::sight::Sight;
 use super::state::State;
 use super::time::Time;
+use super::visibility::Visibility;
 use kept::SeesKept;
 use std::collections::HashMap;
 use std::time::Duration;
@@ -79,11 +79,11 @@ impl Core {
     pub fn decide(
         &mut self,
         command: &Command,
-        sight: Sight<'_>,
+        visibility: Visibility<'_>,
         moment: Moment,
         recorder: &mut impl Recorder,
     ) -> Result<Outcome, Rejection> {
-        let mut decision = Decision { core: self, sight, moment, recorder, kept_in: Vec::new() };
+        let mut decision = Decision { core: self, visibility, moment, recorder, kept_in: Vec::new() };
         let outcome = decision.run(command)?;
         decision.limit_kept();
         Ok(outcome)
@@ -93,7 +93,7 @@ impl Core {
 /// One command that is being decided.
 struct Decision<'a, R> {
     core: &'a mut Core,
-    sight: Sight<'a>,
+    visibility: Visibility<'a>,
     moment: Moment,
     recorder: &'a mut R,
     /// The queues in which jobs have ended that are kept.

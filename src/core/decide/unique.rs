@@ -82,7 +82,7 @@ impl<R: Recorder> Decision<'_, R> {
                     seen.insert((queue, key), group.size);
                 }
                 (Some(job), before) => {
-                    if self.sight.sees(&job.spec) && self.may_replace(job, group) {
+                    if self.visibility.sees(&job.spec) && self.may_replace(job, group) {
                         let more = self.core.growth(job, before.unwrap_or(job.size()), group.size);
                         *growth.entry(queue).or_default() += more.unwrap_or(0);
                         seen.insert((queue, key), group.size);
@@ -95,7 +95,7 @@ impl<R: Recorder> Decision<'_, R> {
 
     /// Another job has the key. It is changed only for one who may change it.
     fn conflict(&mut self, group: &Group, id: JobId) -> Receipt {
-        let job = self.state().job(id).filter(|job| self.sight.sees(&job.spec));
+        let job = self.state().job(id).filter(|job| self.visibility.sees(&job.spec));
         if group.on_conflict == OnConflict::Replace && job.is_some_and(|job| self.may_replace(job, group)) {
             self.replace(id, group);
             return Receipt::Replaced(id);

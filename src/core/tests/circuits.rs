@@ -145,10 +145,10 @@ fn whoever_opens_and_closes_it_is_told() {
     let leases = world.claim("q", 2);
     let fail = Verdict::Fail { error: "no".into(), exit: None, then: Then::Bury };
     let items = leases.iter().map(|lease| (*lease, fail.clone())).collect();
-    world.core.decide(&Command::Settle { items }, Sight::ALL, moment, &mut heard).unwrap();
+    world.core.decide(&Command::Settle { items }, Visibility::ALL, moment, &mut heard).unwrap();
     let reset = Command::ResetCircuit { queue: name("q") };
-    world.core.decide(&reset, Sight::ALL, moment, &mut heard).unwrap();
-    world.core.decide(&reset, Sight::ALL, moment, &mut heard).unwrap();
+    world.core.decide(&reset, Visibility::ALL, moment, &mut heard).unwrap();
+    world.core.decide(&reset, Visibility::ALL, moment, &mut heard).unwrap();
     let opened = QueueChange::CircuitOpened { failed: 2, next: world.now.plus(secs(30)) };
     assert_eq!(heard.0, [opened, QueueChange::CircuitClosed]);
     assert_eq!(

@@ -281,7 +281,7 @@ fn jobs_that_one_does_not_see_are_not_there() {
     let leases = [world.claim("mine", 1), world.claim("theirs", 1)].concat();
     let mine = |spec: &Spec| spec.queue == name("mine");
     let moment = Moment { now: world.now, random: 0 };
-    let mut ask = |command| world.core.decide(&command, Sight::of(&mine), moment, &mut Unheard).unwrap();
+    let mut ask = |command| world.core.decide(&command, Visibility::of(&mine), moment, &mut Unheard).unwrap();
     let id = JobId(2);
     let extended = ask(Command::Extend { items: leases.clone(), lease: Some(secs(9)) });
     let until = world.now.plus(secs(9));

@@ -16,7 +16,7 @@ pub(super) fn explain_is_held_to(core: &mut Core, now: Time) {
         let claim =
             Claim { queues: vec![queue.clone()], max: 1, lease: None, holder: Holder::Anyone, worker: None };
         let moment = Moment { now, random: 0 };
-        let claimed = core.clone().decide(&Command::Claim(claim), Sight::ALL, moment, &mut Unheard);
+        let claimed = core.clone().decide(&Command::Claim(claim), Visibility::ALL, moment, &mut Unheard);
         let got: Vec<JobId> = match claimed {
             Ok(Outcome::Claimed(grants)) => grants.iter().map(|grant| grant.id).collect(),
             _ => Vec::new(),

@@ -253,7 +253,7 @@ fn a_conflict_changes_nothing_for_one_who_may_not() {
     let nobody = |_: &Spec| false;
     let command = Command::Submit { groups: [raise].as_slice().into() };
     let moment = Moment { now: world.now, random: 0 };
-    let outcome = world.core.decide(&command, Sight::of(&nobody), moment, &mut Nothing);
+    let outcome = world.core.decide(&command, Visibility::of(&nobody), moment, &mut Nothing);
     assert_eq!(outcome, Ok(Outcome::Received(vec![there(1)])));
     assert_eq!(world.core.state.job(JobId(1)).unwrap().spec.priority, Priority::default());
 }

@@ -69,7 +69,7 @@ impl World {
         self.mark = self.log.len();
         let moment = Moment { now: self.now, random: self.random };
         let mut log = Log { events: &mut self.log, mark: self.mark };
-        let outcome = self.core.decide(&command, Sight::ALL, moment, &mut log);
+        let outcome = self.core.decide(&command, Visibility::ALL, moment, &mut log);
         assert!(outcome.is_ok() || self.fresh().is_empty(), "a refusal with events: {:?}", self.fresh());
         if self.checks {
             check::check(&self.core.state);

@@ -96,7 +96,7 @@ fn at_the_bound_nothing_more_is_decided_until_something_is_confirmed() {
 fn looks_too_are_bounded_while_nothing_is_confirmed() {
     let disk = SimulatedDisk::new(1);
     let (mut engine, _) = late(&disk, 1);
-    engine.submit(ORIGIN, vec![group(1)], vec![Bytes::from(vec![b'x'; 1000])], Sight::ALL, Time(0));
+    engine.submit(ORIGIN, vec![group(1)], vec![Bytes::from(vec![b'x'; 1000])], Visibility::ALL, Time(0));
     engine.turn(Time(0)).unwrap();
     engine.bounds.commit_bytes = 20_000;
     let mut looks = 0;
@@ -200,7 +200,7 @@ fn what_is_never_confirmed_is_never_acknowledged() {
         submit(&mut engine, 1, Time(0));
         disk.confirm(9);
         assert_eq!(bell.rung(), u32::from(says_so));
-        engine.submit(ORIGIN, vec![group(1)], vec![Bytes::new()], Sight::ALL, Time(0));
+        engine.submit(ORIGIN, vec![group(1)], vec![Bytes::new()], Visibility::ALL, Time(0));
         let ended = engine.turn(Time(0));
         assert_eq!(ended.is_err(), says_so);
         assert_eq!(ended.map_or(0, |turned| turned.deliveries.len()), 0);

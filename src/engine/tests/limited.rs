@@ -122,7 +122,7 @@ fn a_claim_for_several_queues_waits_for_any() {
     engine.claim(Origin { session: 2, request: 2 }, Claim { queues, ..claim(5) }, Time::NEVER, Time(1));
     assert_eq!(served(&mut engine, Time(1)), 0);
     let group = Group { spec: Spec::plain(other).into(), ..group(1) };
-    engine.submit(ORIGIN, vec![group], vec![Bytes::new()], Sight::ALL, Time(2));
+    engine.submit(ORIGIN, vec![group], vec![Bytes::new()], Visibility::ALL, Time(2));
     assert_eq!(served(&mut engine, Time(2)), 1);
     // Nobody waits for the first one any more.
     complete(&mut engine, 1, Time(3));
@@ -136,7 +136,7 @@ fn keys_and_a_drain_wake_whoever_waits() {
     let mut engine = limited(&disk, |settings| settings.per_key = Some(1));
     let spec = Spec::plain(queue()).with_key(Some(crate::core::Key::new([7; 16])));
     let group = Group { spec: spec.into(), ..group(3) };
-    engine.submit(ORIGIN, vec![group], vec![Bytes::new(); 3], Sight::ALL, Time(0));
+    engine.submit(ORIGIN, vec![group], vec![Bytes::new(); 3], Visibility::ALL, Time(0));
     let Answer::Jobs(jobs) = claimed(&mut engine, 5, Time(0)) else { panic!("jobs") };
     assert_eq!(jobs.len(), 1);
     wait(&mut engine, Time(1));
@@ -161,10 +161,10 @@ fn a_rate_of_keys_wakes_whoever_waits_when_its_time_comes() {
         let spec = Spec::plain(queue()).with_key(Some(crate::core::Key::new([key; 16])));
         Group { spec: spec.into(), ..group(2) }
     };
-    engine.submit(ORIGIN, vec![of(1)], vec![Bytes::new(); 2], Sight::ALL, Time(1_000));
+    engine.submit(ORIGIN, vec![of(1)], vec![Bytes::new(); 2], Visibility::ALL, Time(1_000));
     let Answer::Jobs(jobs) = claimed(&mut engine, 5, Time(1_000)) else { panic!("jobs") };
     assert_eq!(jobs.len(), 1);
-    engine.submit(ORIGIN, vec![of(2)], vec![Bytes::new(); 2], Sight::ALL, Time(1_500));
+    engine.submit(ORIGIN, vec![of(2)], vec![Bytes::new(); 2], Visibility::ALL, Time(1_500));
     let Answer::Jobs(jobs) = claimed(&mut engine, 5, Time(1_500)) else { panic!("jobs") };
     assert_eq!(jobs.len(), 1);
     wait(&mut engine, Time(1_600));

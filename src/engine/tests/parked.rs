@@ -1,7 +1,7 @@
 //! Queues without room: submits that wait for it, in their order and not for ever, and jobs that are dropped.
 
 use super::*;
-use crate::core::{Edit, Full, Only, Sight};
+use crate::core::{Edit, Full, Only, Visibility};
 
 fn full(disk: &SimulatedDisk, backlog: u64, full: Full) -> Engine<SimulatedStore> {
     let mut engine = start(disk, Time(0));
@@ -26,7 +26,13 @@ fn submit_as(
     now: Time,
 ) {
     let bodies: Vec<_> = bodies.iter().map(|body| Bytes::from_static(body.as_bytes())).collect();
-    engine.submit(Origin { session, request }, vec![group(bodies.len() as u64)], bodies, Sight::ALL, now);
+    engine.submit(
+        Origin { session, request },
+        vec![group(bodies.len() as u64)],
+        bodies,
+        Visibility::ALL,
+        now,
+    );
 }
 
 /// The answers to submits in a turn: whose, and the first id, or `None` for a refusal.
@@ -135,11 +141,11 @@ fn all_that_makes_room_lets_the_next_one_in() {
     let both = Origin { session: 2, request: 2 };
     let options = SubmitOptions { ends: Some(Time(5_000)), ..SubmitOptions::default() };
     let job = (vec![group(1)].into(), vec![Bytes::from_static(b"b")].into());
-    engine.submit_with(options, both, job, Sight::ALL, Time(1));
+    engine.submit_with(options, both, job, Visibility::ALL, Time(1));
     assert_eq!(answers(&mut engine, Time(1)), [(1, 1, Some(1))]);
-    engine.edit(ORIGIN, Edit::Cancel, vec![JobId(1)], Only::default(), Sight::ALL, Time(2));
+    engine.edit(ORIGIN, Edit::Cancel, vec![JobId(1)], Only::default(), Visibility::ALL, Time(2));
     assert_eq!(answers(&mut engine, Time(2)), [(2, 2, Some(2))]);
-    engine.edit(ORIGIN, Edit::Cancel, vec![JobId(2)], Only::default(), Sight::ALL, Time(3));
+    engine.edit(ORIGIN, Edit::Cancel, vec![JobId(2)], Only::default(), Visibility::ALL, Time(3));
     let ended = engine.turn(Time(3)).unwrap().deliveries.into_iter().any(
         |delivery| matches!(delivery, Delivery::Answer(to, Answer::Ended(ends)) if to == both && ends.len() == 1),
     );
@@ -161,7 +167,7 @@ fn dropped_jobs_leave_the_bodies_of_others_where_they_belong() {
         submit_as(&mut engine, 1, 2, &["c", "d", "e"], Time(0));
         let other = Group { spec: Spec::plain(QueueName::new("other").unwrap()).into(), ..group(1) };
         let contents = vec![Bytes::from_static(b"x"), Bytes::from_static(b"other")];
-        engine.submit(ORIGIN, vec![group(1), other], contents, Sight::ALL, Time(1));
+        engine.submit(ORIGIN, vec![group(1), other], contents, Visibility::ALL, Time(1));
         let turned = engine.turn(Time(1)).unwrap();
         let dropped: u64 = turned
             .facts

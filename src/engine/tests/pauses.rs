@@ -1,7 +1,7 @@
 //! The loop notices that it stood still, and lets no lease end for that.
 
 use super::*;
-use crate::core::Sight;
+use crate::core::Visibility;
 
 fn secs(n: u64) -> Duration {
     Duration::from_secs(n)
@@ -33,7 +33,7 @@ fn a_turn_that_comes_late_ends_no_lease() {
     engine.housekeep(late).unwrap();
     let first = LeaseId { id: JobId(1), attempt: crate::core::Attempt(1) };
     let settles = vec![(first, Verdict::Complete)];
-    engine.settle(ORIGIN, settles, Sight::ALL, late.plus(secs(59)));
+    engine.settle(ORIGIN, settles, Visibility::ALL, late.plus(secs(59)));
     let turned = engine.turn(late.plus(secs(59))).unwrap();
     let taken = |delivery: &Delivery| matches!(delivery, Delivery::Answer(_, Answer::Settled(results)) if results == &[Ok(())]);
     assert!(turned.deliveries.iter().any(taken), "{turned:?}");
@@ -54,7 +54,7 @@ fn requests_that_come_first_after_a_pause_hide_it_not() {
     let disk = SimulatedDisk::new(1);
     let mut engine = leased(&disk);
     let late = Time(100_000);
-    engine.submit(ORIGIN, vec![group(1)], vec![Bytes::new()], Sight::ALL, late);
+    engine.submit(ORIGIN, vec![group(1)], vec![Bytes::new()], Visibility::ALL, late);
     engine.turn(late).unwrap();
     assert_eq!(kind(&engine, 1), StateKind::Leased);
 }

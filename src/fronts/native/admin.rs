@@ -3,7 +3,7 @@
 use super::{encode, schedules};
 use crate::core::{Command, JobId};
 use crate::protocol::admin::AdminRequest;
-use crate::server::requests::{self, Asked, EditAsked, millis};
+use crate::server::requests::{self, EditRequest, RequestContext, millis};
 use crate::server::{Fault, Hub, operators};
 use crate::store::Store;
 use crate::views::JobView;
@@ -11,52 +11,52 @@ use serde::Serialize;
 
 pub(super) async fn handle<S: Store + 'static>(
     hub: &Hub<S>,
-    asked: Asked<'_>,
+    context: RequestContext<'_>,
     request: AdminRequest,
 ) -> Result<(), Fault> {
-    let Asked { peer, now, .. } = asked;
-    let Some(request) = schedules::handle(hub, asked, request)? else { return Ok(()) };
+    let RequestContext { peer, now, .. } = context;
+    let Some(request) = schedules::handle(hub, context, request)? else { return Ok(()) };
     match request {
-        AdminRequest::Status {} => ready(hub, asked, &operators::status(hub, peer, now)),
-        AdminRequest::Queues {} => ready(hub, asked, &operators::queues(hub, peer, now)),
-        AdminRequest::List(query) => ready(hub, asked, &operators::list(hub, peer, query).await?),
-        AdminRequest::Show { id } => show(hub, asked, operators::job(hub, peer, JobId(id))?).await,
+        AdminRequest::Status {} => ready(hub, context, &operators::status(hub, peer, now)),
+        AdminRequest::Queues {} => ready(hub, context, &operators::queues(hub, peer, now)),
+        AdminRequest::List(query) => ready(hub, context, &operators::list(hub, peer, query).await?),
+        AdminRequest::Show { id } => show(hub, context, operators::job(hub, peer, JobId(id))?).await,
         AdminRequest::Explain { id } => {
-            ready(hub, asked, &operators::explain(hub, peer, JobId(id), now)?);
+            ready(hub, context, &operators::explain(hub, peer, JobId(id), now)?);
         }
         AdminRequest::Wait { ids, timeout_ms } => {
-            requests::wait(hub, asked, ids, timeout_ms.map(millis))?;
+            requests::wait(hub, context, ids, timeout_ms.map(millis))?;
         }
         AdminRequest::Edit { edit, ids, state, queue, to, priority } => {
-            requests::edit(hub, asked, EditAsked { edit, ids, state, queue, to, priority })?;
+            requests::edit(hub, context, EditRequest { edit, ids, state, queue, to, priority })?;
         }
         AdminRequest::Pause { queue } => {
-            requests::change_queue(hub, asked, &queue, |queue| Command::Pause { queue })?;
+            requests::change_queue(hub, context, &queue, |queue| Command::Pause { queue })?;
         }
         AdminRequest::Resume { queue } => {
-            requests::change_queue(hub, asked, &queue, |queue| Command::Resume { queue })?;
+            requests::change_queue(hub, context, &queue, |queue| Command::Resume { queue })?;
         }
         AdminRequest::ResetCircuit { queue } => {
-            requests::change_queue(hub, asked, &queue, |queue| Command::ResetCircuit { queue })?;
+            requests::change_queue(hub, context, &queue, |queue| Command::ResetCircuit { queue })?;
         }
         AdminRequest::DeleteQueue { queue } => {
-            requests::change_queue(hub, asked, &queue, |queue| Command::ForgetQueue { queue })?;
+            requests::change_queue(hub, context, &queue, |queue| Command::ForgetQueue { queue })?;
         }
         AdminRequest::QueueSet { queue, set, unset } => {
-            operators::set_queue(hub, asked, &queue, &set, &unset)?;
+            operators::set_queue(hub, context, &queue, &set, &unset)?;
         }
         AdminRequest::QueueShow { queue } => {
-            ready(hub, asked, &operators::queue_settings(hub, asked, &queue)?);
+            ready(hub, context, &operators::queue_settings(hub, context, &queue)?);
         }
         AdminRequest::Purge { queue } => {
-            requests::change_queue(hub, asked, &queue, |queue| Command::Purge { queue })?;
+            requests::change_queue(hub, context, &queue, |queue| Command::Purge { queue })?;
         }
-        AdminRequest::Drain {} => ready(hub, asked, &operators::drain(hub, asked, true)?),
-        AdminRequest::Undrain {} => ready(hub, asked, &operators::drain(hub, asked, false)?),
+        AdminRequest::Drain {} => ready(hub, context, &operators::drain(hub, context, true)?),
+        AdminRequest::Undrain {} => ready(hub, context, &operators::drain(hub, context, false)?),
         AdminRequest::Hold { queues, error, retry_ms } => {
-            requests::hold(hub, asked, &queues, (error.as_deref(), millis(retry_ms)))?;
+            requests::hold(hub, context, &queues, (error.as_deref(), millis(retry_ms)))?;
         }
-        AdminRequest::Handlers {} => ready(hub, asked, &operators::handlers(hub, peer)?),
+        AdminRequest::Handlers {} => ready(hub, context, &operators::handlers(hub, peer)?),
         AdminRequest::ScheduleAdd(_)
         | AdminRequest::Schedules {}
         | AdminRequest::ScheduleShow { .. }
@@ -70,13 +70,13 @@ pub(super) async fn handle<S: Store + 'static>(
 }
 
 /// Answers in JSON, once everything in the answer is on disk.
-fn ready<S: Store + 'static, T: Serialize>(hub: &Hub<S>, asked: Asked<'_>, view: &T) {
-    hub.engine.borrow_mut().answer(asked.origin, encode::ready(asked.origin, view));
+fn ready<S: Store + 'static, T: Serialize>(hub: &Hub<S>, context: RequestContext<'_>, view: &T) {
+    hub.engine.borrow_mut().answer(context.origin, encode::ready(context.origin, view));
 }
 
 /// Answers with a job, and with the end of standard error of its newest failure. The connection waits for
 /// these, so only one of them is read at a time for each connection.
-async fn show<S: Store + 'static>(hub: &Hub<S>, asked: Asked<'_>, mut view: JobView) {
+async fn show<S: Store + 'static>(hub: &Hub<S>, context: RequestContext<'_>, mut view: JobView) {
     operators::stderr_tail(hub, &mut view).await;
-    ready(hub, asked, &view);
+    ready(hub, context, &view);
 }

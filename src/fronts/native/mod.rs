@@ -18,7 +18,7 @@ use crate::protocol::{
     self as wire, ErrorCode, FrameError, Header, Request, Response, SUBMIT, SUBMIT_AND_WAIT, Version,
     Versions, frame_len, split_frame,
 };
-use crate::server::requests::Asked;
+use crate::server::requests::RequestContext;
 use crate::server::{Close, Connection, Encoder, FREE, Fault, Front, Hub, Limits, Notice, Outbox, Part};
 use crate::store::Store;
 use bytes::{Bytes, BytesMut};
@@ -109,13 +109,13 @@ impl Front for Native {
     ) {
         let (last, version) = (&connection.front.last_submit, connection.front.version());
         let origin = Origin { session: connection.id, request: header.request };
-        let asked = Asked { peer: &connection.peer, origin, now };
+        let context = RequestContext { peer: &connection.peer, origin, now };
         let done = match header.kind {
-            SUBMIT if submit::handle_again(hub, last, asked, &payload, buffer) => return,
+            SUBMIT if submit::handle_again(hub, last, context, &payload, buffer) => return,
             kind @ (SUBMIT | SUBMIT_AND_WAIT) => {
-                submit::handle(hub, last, asked, version, (kind, alone(payload))).await
+                submit::handle(hub, last, context, version, (kind, alone(payload))).await
             }
-            kind => requests::handle(hub, connection.clone(), asked, version, (kind, alone(payload))).await,
+            kind => requests::handle(hub, connection.clone(), context, version, (kind, alone(payload))).await,
         };
         if let Err(fault) = done {
             hub.engine.borrow_mut().answer(origin, encode::refusal(origin, &fault));

@@ -4,7 +4,7 @@
 use super::admin;
 use crate::core::{Attempt, Exit, JobId, LeaseId, Then, Verdict};
 use crate::protocol::{self as wire, ErrorCode, LeaseRef, Request, Version};
-use crate::server::requests::{self, Asked, ClaimAsked, millis};
+use crate::server::requests::{self, ClaimRequest, RequestContext, millis};
 use crate::server::{Connection, Fault, Hub, Kind, operators, start_logs};
 use crate::store::Store;
 use bytes::Bytes;
@@ -15,7 +15,7 @@ use std::time::Duration;
 pub(super) async fn handle<S: Store + 'static>(
     hub: &Rc<Hub<S>>,
     connection: Rc<Connection>,
-    asked: Asked<'_>,
+    context: RequestContext<'_>,
     version: Version,
     (kind, payload): (u8, Bytes),
 ) -> Result<(), Fault> {
@@ -25,27 +25,27 @@ pub(super) async fn handle<S: Store + 'static>(
         Request::Submit(_) | Request::SubmitOnce { .. } | Request::SubmitAndWait { .. } => {
             unreachable!("it is of another kind")
         }
-        Request::Claim(claim) => requests::claim(hub, asked, asked_for(claim)),
+        Request::Claim(claim) => requests::claim(hub, context, asked_for(claim)),
         Request::Settle(items) => {
             let items = items.into_iter().map(|item| (lease_id(item.lease), verdict(item.verdict)));
-            requests::settle(hub, asked, items.collect())
+            requests::settle(hub, context, items.collect())
         }
         Request::Extend { leases, lease_ms } => {
             let leases = leases.into_iter().map(lease_id).collect();
-            requests::extend(hub, asked, leases, lease_ms.map(millis))
+            requests::extend(hub, context, leases, lease_ms.map(millis))
         }
         Request::Unwait { request } => {
-            requests::unwait(hub, asked, request);
+            requests::unwait(hub, context, request);
             Ok(())
         }
         Request::Output { lease, stream, data } => {
-            requests::output(hub, asked, lease_id(lease), (stream, data)).await
+            requests::output(hub, context, lease_id(lease), (stream, data)).await
         }
-        Request::Admin(request) => admin::handle(hub, asked, request).await,
-        Request::Body { id } => requests::body(hub, asked, JobId(id)),
-        Request::ReplaceBody { id, body } => requests::replace_body(hub, asked, JobId(id), body),
-        Request::Backup => operators::start_backup(hub, &connection, asked),
-        Request::Logs { id, follow } => start_logs(hub, &connection, asked, JobId(id), follow),
+        Request::Admin(request) => admin::handle(hub, context, request).await,
+        Request::Body { id } => requests::body(hub, context, JobId(id)),
+        Request::ReplaceBody { id, body } => requests::replace_body(hub, context, JobId(id), body),
+        Request::Backup => operators::start_backup(hub, &connection, context),
+        Request::Logs { id, follow } => start_logs(hub, &connection, context, JobId(id), follow),
     }
 }
 
@@ -74,8 +74,8 @@ fn wait(ms: u64) -> Option<Duration> {
     (ms != u64::MAX).then(|| millis(ms))
 }
 
-fn asked_for(claim: wire::Claim) -> ClaimAsked {
-    ClaimAsked {
+fn asked_for(claim: wire::Claim) -> ClaimRequest {
+    ClaimRequest {
         queues: claim.queues,
         max: claim.max,
         lease: claim.lease_ms.map(millis),

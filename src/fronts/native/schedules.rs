@@ -5,8 +5,8 @@ use super::encode;
 use crate::core::{Priority, SpecOptions};
 use crate::protocol::WireBackoff;
 use crate::protocol::admin::{AdminRequest, ScheduleAdd};
-use crate::server::operators::{self, ScheduleAsked};
-use crate::server::requests::{Asked, millis, queue_name};
+use crate::server::operators::{self, ScheduleRequest};
+use crate::server::requests::{RequestContext, millis, queue_name};
 use crate::server::{Fault, Hub, Kind};
 use crate::store::Store;
 use serde::Serialize;
@@ -16,31 +16,33 @@ use std::os::unix::ffi::OsStringExt;
 /// Asks for it; a request that is about anything else is handed back.
 pub(super) fn handle<S: Store + 'static>(
     hub: &Hub<S>,
-    asked: Asked<'_>,
+    context: RequestContext<'_>,
     request: AdminRequest,
 ) -> Result<Option<AdminRequest>, Fault> {
     match request {
         AdminRequest::ScheduleAdd(add) => {
-            ready(hub, asked, &operators::add_schedule(hub, asked, wanted(*add, asked)?)?);
+            ready(hub, context, &operators::add_schedule(hub, context, wanted(*add, context)?)?);
         }
-        AdminRequest::Schedules {} => ready(hub, asked, &operators::schedules(hub, asked)),
-        AdminRequest::ScheduleShow { name } => ready(hub, asked, &operators::schedule(hub, asked, &name)?),
+        AdminRequest::Schedules {} => ready(hub, context, &operators::schedules(hub, context)),
+        AdminRequest::ScheduleShow { name } => {
+            ready(hub, context, &operators::schedule(hub, context, &name)?)
+        }
         AdminRequest::ScheduleNext { name, count } => {
-            ready(hub, asked, &operators::next_times(hub, asked, &name, count)?);
+            ready(hub, context, &operators::next_times(hub, context, &name, count)?);
         }
         AdminRequest::ScheduleTrigger { name } => {
-            let id = operators::trigger_schedule(hub, asked, &name)?;
-            ready(hub, asked, &json!({ "id": id.0 }));
+            let id = operators::trigger_schedule(hub, context, &name)?;
+            ready(hub, context, &json!({ "id": id.0 }));
         }
-        AdminRequest::SchedulePause { name } => operators::pause_schedule(hub, asked, &name, true)?,
-        AdminRequest::ScheduleResume { name } => operators::pause_schedule(hub, asked, &name, false)?,
-        AdminRequest::ScheduleRemove { name } => operators::remove_schedule(hub, asked, &name)?,
+        AdminRequest::SchedulePause { name } => operators::pause_schedule(hub, context, &name, true)?,
+        AdminRequest::ScheduleResume { name } => operators::pause_schedule(hub, context, &name, false)?,
+        AdminRequest::ScheduleRemove { name } => operators::remove_schedule(hub, context, &name)?,
         other => return Ok(Some(other)),
     }
     Ok(None)
 }
 
-fn wanted(add: ScheduleAdd, asked: Asked<'_>) -> Result<ScheduleAsked, Fault> {
+fn wanted(add: ScheduleAdd, context: RequestContext<'_>) -> Result<ScheduleRequest, Fault> {
     let options = SpecOptions {
         priority: add.priority.map(Priority).unwrap_or_default(),
         attempts: add.attempts,
@@ -49,13 +51,13 @@ fn wanted(add: ScheduleAdd, asked: Asked<'_>) -> Result<ScheduleAsked, Fault> {
             Err(message) => return Err(Fault::new(Kind::Invalid, message)),
         },
         timeout: add.timeout_ms.map(millis),
-        owner: asked.peer.caller.uid,
+        owner: context.peer.caller.uid,
         ..SpecOptions::plain(queue_name(&add.queue)?)
     };
     if add.zone.is_some() && add.cron.is_none() {
         return Err(Fault::new(Kind::Invalid, "a time zone without cron"));
     }
-    Ok(ScheduleAsked {
+    Ok(ScheduleRequest {
         name: add.name,
         replace: add.replace,
         cron: add.cron.map(|cron| (cron, add.zone)),
@@ -74,6 +76,6 @@ fn wanted(add: ScheduleAdd, asked: Asked<'_>) -> Result<ScheduleAsked, Fault> {
 }
 
 /// Says an answer in JSON, once all that it tells of is on disk.
-fn ready<S: Store + 'static, T: Serialize>(hub: &Hub<S>, asked: Asked<'_>, view: &T) {
-    hub.engine.borrow_mut().answer(asked.origin, encode::ready(asked.origin, view));
+fn ready<S: Store + 'static, T: Serialize>(hub: &Hub<S>, context: RequestContext<'_>, view: &T) {
+    hub.engine.borrow_mut().answer(context.origin, encode::ready(context.origin, view));
 }

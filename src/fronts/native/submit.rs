@@ -11,7 +11,7 @@ use crate::core::{
 };
 use crate::engine::{Origin, SubmitOptions};
 use crate::protocol::{self as wire, Request, SubmitGroup, Version};
-use crate::server::requests::{Asked, millis, queue_name};
+use crate::server::requests::{RequestContext, millis, queue_name};
 use crate::server::submit::{Submission, allow, check_options, envelope, key, request_key, submit};
 use crate::server::{Fault, Hub, Kind, Limits};
 use crate::store::{Envelope, Store};
@@ -29,15 +29,15 @@ const BACKGROUND_LEAST: usize = 256 << 10;
 pub(super) fn handle_again<S: Store + 'static>(
     hub: &Hub<S>,
     last: &LastSubmit,
-    asked: Asked<'_>,
+    context: RequestContext<'_>,
     payload: &Bytes,
     buffer: &mut BytesMut,
 ) -> bool {
-    let (limits, origin) = (hub.service.borrow().limits, asked.origin);
+    let (limits, origin) = (hub.service.borrow().limits, context.origin);
     let alike = last.take_alike(&limits, (origin.request, payload), buffer, hub.epoch());
     let Some(Alike { group, envelope, requests, bodies, refused }) = alike else { return false };
     let mut engine = hub.engine.borrow_mut();
-    engine.submit_alike(origin.session, &requests, (&group, envelope.as_ref()), bodies, asked.now);
+    engine.submit_alike(origin.session, &requests, (&group, envelope.as_ref()), bodies, context.now);
     if let Some((request, fault)) = refused {
         let origin = Origin { request, ..origin };
         engine.answer(origin, encode::refusal(origin, &fault));
@@ -49,17 +49,17 @@ pub(super) fn handle_again<S: Store + 'static>(
 pub(super) async fn handle<S: Store + 'static>(
     hub: &Hub<S>,
     last: &LastSubmit,
-    asked: Asked<'_>,
+    context: RequestContext<'_>,
     version: Version,
     (kind, payload): (u8, Bytes),
 ) -> Result<(), Fault> {
-    let (limits, uid) = (hub.service.borrow().limits, asked.peer.caller.uid);
+    let (limits, uid) = (hub.service.borrow().limits, context.peer.caller.uid);
     let request = (version, kind, payload.clone());
     if payload.len() <= BACKGROUND_LEAST {
         let mut read = read(&limits, uid, request, &hub.clock)?;
-        allow_and_remember(hub, last, asked, &payload, &mut read)?;
-        let options = read.options(asked);
-        submit(hub, asked, read.submission, options);
+        allow_and_remember(hub, last, context, &payload, &mut read)?;
+        let options = read.options(context);
+        submit(hub, context, read.submission, options);
         return Ok(());
     }
     let clock = hub.clock.clone();
@@ -67,10 +67,10 @@ pub(super) async fn handle<S: Store + 'static>(
     // It does not panic, whatever is in it; if it does, this is the end of its request and no more.
     let (read, leftovers) = done.ok_or(Fault::new(Kind::Internal, "the request could not be read"))?;
     let mut read = read?;
-    let options = read.options(asked);
-    let allowed = allow_and_remember(hub, last, asked, &payload, &mut read);
+    let options = read.options(context);
+    let allowed = allow_and_remember(hub, last, context, &payload, &mut read);
     let (groups, contents) = match &allowed {
-        Ok(()) => submit(hub, asked, read.submission, options),
+        Ok(()) => submit(hub, context, read.submission, options),
         Err(_) => (read.submission.groups, read.submission.contents),
     };
     // If the thread is gone, they are dropped here.
@@ -92,8 +92,8 @@ struct Read {
 }
 
 impl Read {
-    fn options(&self, asked: Asked<'_>) -> SubmitOptions {
-        SubmitOptions { ends: self.wait.map(|wait| asked.until(wait)), once: self.once }
+    fn options(&self, context: RequestContext<'_>) -> SubmitOptions {
+        SubmitOptions { ends: self.wait.map(|wait| context.until(wait)), once: self.once }
     }
 }
 
@@ -106,8 +106,8 @@ fn read(
     let len = payload.len();
     let request = version.decode_request(kind, payload.clone(), limits.batch).map_err(unreadable)?;
     let mut once = None;
-    let (asked, wait) = match request {
-        Request::Submit(asked) => (asked, None),
+    let (groups, wait) = match request {
+        Request::Submit(groups) => (groups, None),
         Request::SubmitOnce { groups, key } => {
             check_idempotency_key(&key)?;
             once = Some(request_key(uid, &key, &payload));
@@ -116,13 +116,13 @@ fn read(
         Request::SubmitAndWait { groups, timeout_ms } => (groups, Some(timeout_ms.map(millis))),
         _ => unreachable!("it is of these kinds"),
     };
-    let count = asked.iter().map(|group| group.bodies.len()).sum();
+    let count = groups.iter().map(|group| group.bodies.len()).sum();
     limits.check_batch(count)?;
     let mut submission = Submission::with_capacity(count);
-    let only = asked.first().filter(|_| asked.len() == 1 && wait.is_none() && once.is_none());
+    let only = groups.first().filter(|_| groups.len() == 1 && wait.is_none() && once.is_none());
     let head_len = only.map(|group| group.head_len(len));
     let mut envelope = None;
-    for SubmitGroup { options, bodies } in asked {
+    for SubmitGroup { options, bodies } in groups {
         limits.check_bodies(&bodies)?;
         let has_priority = options.priority.is_some();
         let (group, of_group) = group(options, bodies.len() as u64, uid, clock)?;
@@ -153,11 +153,11 @@ fn check_idempotency_key(key: &str) -> Result<(), Fault> {
 fn allow_and_remember<S: Store + 'static>(
     hub: &Hub<S>,
     last: &LastSubmit,
-    asked: Asked<'_>,
+    context: RequestContext<'_>,
     payload: &[u8],
     read: &mut Read,
 ) -> Result<(), Fault> {
-    allow(hub, asked.peer, &mut read.submission)?;
+    allow(hub, context.peer, &mut read.submission)?;
     if let Some(len) = read.head_len {
         last.remember(&payload[..len], (&read.submission.groups[0], read.envelope.as_ref()), hub.epoch());
     }

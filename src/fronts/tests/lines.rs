@@ -5,7 +5,7 @@ use crate::clock::Clock;
 use crate::core::{Attempt, Group, JobId, LeaseId, SpecOptions, Time, Verdict};
 use crate::engine::SubmitOptions;
 use crate::engine::{Answer, Claimed, Origin};
-use crate::server::requests::{self, Asked, ClaimAsked, queue_name};
+use crate::server::requests::{self, ClaimRequest, RequestContext, queue_name};
 use crate::server::submit::{Submission, allow, submit};
 use crate::server::{Close, Connection, Encoder, Fault, Front, Hub, Kind, Limits, Notice, Outbox, Part};
 use crate::store::Store;
@@ -113,14 +113,15 @@ impl Front for Lines {
         now: Time,
     ) {
         let origin = Origin { session: connection.id, request: 0 };
-        let asked = Asked { peer: &connection.peer, origin, now };
+        let context = RequestContext { peer: &connection.peer, origin, now };
         let done = match line {
-            Line::Submit { queue, body } => submit_one(hub, asked, &queue, body),
+            Line::Submit { queue, body } => submit_one(hub, context, &queue, body),
             Line::Claim { queue } => {
-                let claim = ClaimAsked { queues: vec![queue], max: 1, lease: None, wait: None, bound: true };
-                requests::claim(hub, asked, claim)
+                let claim =
+                    ClaimRequest { queues: vec![queue], max: 1, lease: None, wait: None, bound: true };
+                requests::claim(hub, context, claim)
             }
-            Line::Done(lease) => requests::settle(hub, asked, vec![(lease, Verdict::Complete)]),
+            Line::Done(lease) => requests::settle(hub, context, vec![(lease, Verdict::Complete)]),
         };
         if let Err(fault) = done {
             hub.engine.borrow_mut().answer(origin, connection.refusal(0, &fault));
@@ -130,16 +131,16 @@ impl Front for Lines {
 
 fn submit_one<S: Store + 'static>(
     hub: &Hub<S>,
-    asked: Asked<'_>,
+    context: RequestContext<'_>,
     queue: &str,
     body: Bytes,
 ) -> Result<(), Fault> {
     hub.service.borrow().limits.check_bodies(std::slice::from_ref(&body))?;
-    let spec = SpecOptions { owner: asked.peer.caller.uid, ..SpecOptions::plain(queue_name(queue)?) };
+    let spec = SpecOptions { owner: context.peer.caller.uid, ..SpecOptions::plain(queue_name(queue)?) };
     let group = Group::new(spec, 1);
     let mut submission = Submission::default();
     submission.add(group, false, None, [body]);
-    allow(hub, asked.peer, &mut submission)?;
-    submit(hub, asked, submission, SubmitOptions::default());
+    allow(hub, context.peer, &mut submission)?;
+    submit(hub, context, submission, SubmitOptions::default());
     Ok(())
 }

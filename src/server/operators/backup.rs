@@ -5,7 +5,7 @@ use crate::server::connection::Connection;
 use crate::server::encoder::Part;
 use crate::server::fault::{Fault, Kind};
 use crate::server::hub::Hub;
-use crate::server::requests::Asked;
+use crate::server::requests::RequestContext;
 use crate::store::{BackupError, BackupRows, BackupTail, CommitNo, Store};
 use bytes::Bytes;
 use std::io::{self, BufWriter, Write};
@@ -22,15 +22,15 @@ type Done = Result<CommitNo, BackupError>;
 pub(crate) fn start<S: Store + 'static>(
     hub: &Rc<Hub<S>>,
     connection: &Rc<Connection>,
-    asked: Asked<'_>,
+    context: RequestContext<'_>,
 ) -> Result<(), Fault> {
     // Everybody's bodies are in it.
-    hub.permissions(asked.peer).daemon()?;
+    hub.permissions(context.peer).daemon()?;
     let Some(rows) = hub.engine.borrow_mut().store_for_backup().begin_backup() else {
         let message = "another backup is under way; ask again when it is done";
         return Err(Fault::new(Kind::Busy, message));
     };
-    tokio::task::spawn_local(run(hub.clone(), connection.clone(), asked.origin.request, rows));
+    tokio::task::spawn_local(run(hub.clone(), connection.clone(), context.origin.request, rows));
     Ok(())
 }
 

@@ -17,7 +17,7 @@ pub(crate) use explain::explain;
 pub(crate) use jobs::{ends, job, stderr_tail, tags};
 pub(crate) use list::list;
 pub(crate) use schedules::{
-    ScheduleAsked, add as add_schedule, next_times, pause as pause_schedule, remove as remove_schedule,
+    ScheduleRequest, add as add_schedule, next_times, pause as pause_schedule, remove as remove_schedule,
     schedule, schedules, trigger as trigger_schedule,
 };
 pub(crate) use settings::{set as set_queue, show as queue_settings};

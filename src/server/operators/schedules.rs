@@ -12,7 +12,7 @@ use crate::server::fault::{Fault, Kind};
 use crate::server::hub::Hub;
 use crate::server::permissions::Permissions;
 use crate::server::permissions::can_run_as;
-use crate::server::requests::Asked;
+use crate::server::requests::RequestContext;
 use crate::server::submit::{self, check_options};
 use crate::store::{Envelope, Store};
 use crate::views::{BACKOFF_KINDS, BackoffView, ScheduleRunView, ScheduleView};
@@ -22,7 +22,7 @@ use std::time::Duration;
 const NEXT_MAX: usize = 1_000;
 
 /// What somebody wants to have submitted, and when.
-pub(crate) struct ScheduleAsked {
+pub(crate) struct ScheduleRequest {
     pub(crate) name: String,
     pub(crate) replace: bool,
     /// The fields of cron, and the zone; the system's if not given.
@@ -46,11 +46,11 @@ pub(crate) struct ScheduleAsked {
 /// Makes a schedule, or changes one.
 pub(crate) fn add<S: Store + 'static>(
     hub: &Hub<S>,
-    asked: Asked<'_>,
-    wanted: ScheduleAsked,
+    context: RequestContext<'_>,
+    wanted: ScheduleRequest,
 ) -> Result<ScheduleView, Fault> {
     let (name, replace) = (schedule_name(&wanted.name)?, wanted.replace);
-    let permissions = hub.permissions(asked.peer);
+    let permissions = hub.permissions(context.peer);
     permissions.queue(Right::Submit, &wanted.options.queue)?;
     check_options(wanted.options.attempts, wanted.ttl, wanted.deadline)?;
     {
@@ -59,17 +59,17 @@ pub(crate) fn add<S: Store + 'static>(
         service.limits.check_body(wanted.body.len())?;
     }
     let plan = plan(wanted)?;
-    let mut engine = at_the_clock(hub, asked);
+    let mut engine = at_the_clock(hub, context);
     if let Some(there) = engine.core().state.schedules().get(&name).filter(|_| replace) {
         permissions.change(&there.plan.spec, true)?;
     }
-    engine.set_schedule(&name, plan, replace, asked.now).map_err(|refusal| Fault::from(&refusal))?;
+    engine.set_schedule(&name, plan, replace, context.now).map_err(|refusal| Fault::from(&refusal))?;
     let schedule = engine.core().state.schedules().get(&name);
     Ok(view(&engine, &name, schedule.expect("it was made just now")))
 }
 
 /// What a plan is that was asked for by command.
-fn plan(wanted: ScheduleAsked) -> Result<Plan, Fault> {
+fn plan(wanted: ScheduleRequest) -> Result<Plan, Fault> {
     let invalid = |message: String| Fault::new(Kind::Invalid, message);
     let rhythm = match (wanted.cron, wanted.every) {
         (Some((fields, zone)), None) => {
@@ -119,8 +119,8 @@ fn word<T: Copy + Default>(key: &str, written: Option<&str>, words: &[(&str, T)]
 }
 
 /// Those that somebody may see, by name.
-pub(crate) fn schedules<S: Store + 'static>(hub: &Hub<S>, asked: Asked<'_>) -> Vec<ScheduleView> {
-    let (permissions, engine) = (hub.permissions(asked.peer), at_the_clock(hub, asked));
+pub(crate) fn schedules<S: Store + 'static>(hub: &Hub<S>, context: RequestContext<'_>) -> Vec<ScheduleView> {
+    let (permissions, engine) = (hub.permissions(context.peer), at_the_clock(hub, context));
     let all = engine.core().state.schedules().iter();
     let seen = all.filter(|(_, schedule)| permissions.reads(&schedule.plan.spec));
     seen.map(|(name, schedule)| view(&engine, name, schedule)).collect()
@@ -129,11 +129,11 @@ pub(crate) fn schedules<S: Store + 'static>(hub: &Hub<S>, asked: Asked<'_>) -> V
 /// One of them.
 pub(crate) fn schedule<S: Store + 'static>(
     hub: &Hub<S>,
-    asked: Asked<'_>,
+    context: RequestContext<'_>,
     name: &str,
 ) -> Result<ScheduleView, Fault> {
     let name = schedule_name(name)?;
-    let (permissions, engine) = (hub.permissions(asked.peer), at_the_clock(hub, asked));
+    let (permissions, engine) = (hub.permissions(context.peer), at_the_clock(hub, context));
     let schedule = seen(&engine, &permissions, &name)?;
     Ok(view(&engine, &name, schedule))
 }
@@ -141,12 +141,12 @@ pub(crate) fn schedule<S: Store + 'static>(
 /// Its next times, in milliseconds since 1970.
 pub(crate) fn next_times<S: Store + 'static>(
     hub: &Hub<S>,
-    asked: Asked<'_>,
+    context: RequestContext<'_>,
     name: &str,
     count: u32,
 ) -> Result<Vec<u64>, Fault> {
     let name = schedule_name(name)?;
-    let (permissions, mut engine) = (hub.permissions(asked.peer), at_the_clock(hub, asked));
+    let (permissions, mut engine) = (hub.permissions(context.peer), at_the_clock(hub, context));
     seen(&engine, &permissions, &name)?;
     let times = engine.next_times(&name, (count as usize).min(NEXT_MAX));
     let times = times.map_err(|refusal| Fault::from(&refusal))?;
@@ -156,46 +156,50 @@ pub(crate) fn next_times<S: Store + 'static>(
 /// Submits a job of one now.
 pub(crate) fn trigger<S: Store + 'static>(
     hub: &Hub<S>,
-    asked: Asked<'_>,
+    context: RequestContext<'_>,
     name: &str,
 ) -> Result<JobId, Fault> {
     let name = schedule_name(name)?;
-    let (permissions, mut engine) = (hub.permissions(asked.peer), at_the_clock(hub, asked));
+    let (permissions, mut engine) = (hub.permissions(context.peer), at_the_clock(hub, context));
     permissions.change(&seen(&engine, &permissions, &name)?.plan.spec, true)?;
-    let ids = engine.trigger_schedule(&name, asked.now).map_err(|refusal| Fault::from(&refusal))?;
+    let ids = engine.trigger_schedule(&name, context.now).map_err(|refusal| Fault::from(&refusal))?;
     Ok(ids.first)
 }
 
 /// Lets one submit nothing, or submit again.
 pub(crate) fn pause<S: Store + 'static>(
     hub: &Hub<S>,
-    asked: Asked<'_>,
+    context: RequestContext<'_>,
     name: &str,
     pause: bool,
 ) -> Result<(), Fault> {
     let name = schedule_name(name)?;
-    let (permissions, mut engine) = (hub.permissions(asked.peer), at_the_clock(hub, asked));
+    let (permissions, mut engine) = (hub.permissions(context.peer), at_the_clock(hub, context));
     permissions.change(&seen(&engine, &permissions, &name)?.plan.spec, !pause)?;
-    engine.pause_schedule(asked.origin, &name, pause, asked.now);
+    engine.pause_schedule(context.origin, &name, pause, context.now);
     Ok(())
 }
 
 /// Forgets one.
-pub(crate) fn remove<S: Store + 'static>(hub: &Hub<S>, asked: Asked<'_>, name: &str) -> Result<(), Fault> {
+pub(crate) fn remove<S: Store + 'static>(
+    hub: &Hub<S>,
+    context: RequestContext<'_>,
+    name: &str,
+) -> Result<(), Fault> {
     let name = schedule_name(name)?;
-    let (permissions, mut engine) = (hub.permissions(asked.peer), at_the_clock(hub, asked));
+    let (permissions, mut engine) = (hub.permissions(context.peer), at_the_clock(hub, context));
     permissions.change(&seen(&engine, &permissions, &name)?.plan.spec, false)?;
-    engine.remove_schedule(asked.origin, &name, asked.now);
+    engine.remove_schedule(context.origin, &name, context.now);
     Ok(())
 }
 
 /// The engine, which knows what the wall clock shows.
 fn at_the_clock<'a, S: Store + 'static>(
     hub: &'a Hub<S>,
-    asked: Asked<'_>,
+    context: RequestContext<'_>,
 ) -> std::cell::RefMut<'a, Engine<S>> {
     let mut engine = hub.engine.borrow_mut();
-    engine.wall_clock_is(hub.clock.ahead_ms(), asked.now);
+    engine.wall_clock_is(hub.clock.ahead_ms(), context.now);
     engine
 }
 

@@ -6,20 +6,20 @@ use crate::core::{Command, Core, QueueName, QueueSettings, Rejection, Setting, S
 use crate::engine::Refusal;
 use crate::server::fault::{Fault, Kind};
 use crate::server::hub::Hub;
-use crate::server::requests::{Asked, queue_name};
+use crate::server::requests::{RequestContext, queue_name};
 use crate::store::Store;
 use crate::views::{QueueSettingsView, SettingView};
 
 /// Sets these settings, each a key and a value as the configuration has them, and lets others be as the configuration says.
 pub(crate) fn set<S: Store + 'static>(
     hub: &Hub<S>,
-    asked: Asked<'_>,
+    context: RequestContext<'_>,
     queue: &str,
     set: &[(String, String)],
     unset: &[String],
 ) -> Result<(), Fault> {
     let queue = queue_name(queue)?;
-    hub.permissions(asked.peer).queue(Right::Admin, &queue)?;
+    hub.permissions(context.peer).queue(Right::Admin, &queue)?;
     let invalid = |message| Fault::new(Kind::Invalid, message);
     let mut keys = Vec::new();
     for name in unset {
@@ -29,8 +29,8 @@ pub(crate) fn set<S: Store + 'static>(
     if set.is_empty() && keys.is_empty() {
         return Err(invalid("nothing to set: name a setting, as in rate=50/s".to_owned()));
     }
-    let command = Command::SetQueue { queue, set, unset: keys, by: asked.peer.caller.uid };
-    hub.engine.borrow_mut().change_queue(asked.origin, &command, asked.now);
+    let command = Command::SetQueue { queue, set, unset: keys, by: context.peer.caller.uid };
+    hub.engine.borrow_mut().change_queue(context.origin, &command, context.now);
     hub.settings_changed();
     Ok(())
 }
@@ -38,14 +38,14 @@ pub(crate) fn set<S: Store + 'static>(
 /// The settings of a queue, in the order of the documentation.
 pub(crate) fn show<S: Store + 'static>(
     hub: &Hub<S>,
-    asked: Asked<'_>,
+    context: RequestContext<'_>,
     queue: &str,
 ) -> Result<QueueSettingsView, Fault> {
     let queue = queue_name(queue)?;
     let (engine, service) = (hub.engine.borrow(), hub.service.borrow());
     let core = engine.core();
     let is_there = core.state.queue(&queue).is_some() || core.is_configured(&queue);
-    if !is_there || !hub.permissions(asked.peer).knows(queue.as_str()) {
+    if !is_there || !hub.permissions(context.peer).knows(queue.as_str()) {
         return Err(Fault::from(&Refusal::from(Rejection::NoSuchQueue { queue })));
     }
     let plain = QueueSettings::default();

@@ -6,7 +6,7 @@ use crate::engine::Refusal;
 use crate::server::fault::{Fault, Kind};
 use crate::server::hub::Hub;
 use crate::server::peer::Peer;
-use crate::server::requests::Asked;
+use crate::server::requests::RequestContext;
 use crate::store::{Room, Store};
 use crate::views::{CircuitView, DrainView, HandlerView, QueueView, StatusView, TotalsView};
 
@@ -134,12 +134,12 @@ fn queue_view(name: &QueueName, queue: &Queue, workers: u32, waiting_claims: u64
 /// Takes no more jobs and gives none out, or does again.
 pub(crate) fn drain<S: Store + 'static>(
     hub: &Hub<S>,
-    asked: Asked<'_>,
+    context: RequestContext<'_>,
     drain: bool,
 ) -> Result<DrainView, Fault> {
-    hub.permissions(asked.peer).daemon()?;
+    hub.permissions(context.peer).daemon()?;
     let mut engine = hub.engine.borrow_mut();
-    engine.drain_by_hand(drain, asked.now);
+    engine.drain_by_hand(drain, context.now);
     let leased = engine.core().state.queues().map(|(_, queue)| queue.counts().of(StateKind::Leased)).sum();
     Ok(DrainView { draining: engine.core().draining, leased })
 }

@@ -5,15 +5,15 @@ use std::fmt;
 
 /// The jobs that are there for whoever asks. One that is hidden is answered for as if there were none.
 #[derive(Clone, Copy)]
-pub struct Sight<'a>(Option<&'a dyn Fn(&Spec) -> bool>);
+pub struct Visibility<'a>(Option<&'a dyn Fn(&Spec) -> bool>);
 
-impl<'a> Sight<'a> {
+impl<'a> Visibility<'a> {
     /// All jobs.
-    pub const ALL: Sight<'static> = Sight(None);
+    pub const ALL: Visibility<'static> = Visibility(None);
 
     /// Those jobs that `sees` says.
-    pub fn of(sees: &'a dyn Fn(&Spec) -> bool) -> Sight<'a> {
-        Sight(Some(sees))
+    pub fn of(sees: &'a dyn Fn(&Spec) -> bool) -> Visibility<'a> {
+        Visibility(Some(sees))
     }
 
     /// Whether such a job is there.
@@ -22,8 +22,8 @@ impl<'a> Sight<'a> {
     }
 }
 
-impl fmt::Debug for Sight<'_> {
+impl fmt::Debug for Visibility<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(if self.0.is_some() { "Sight(some)" } else { "Sight(all)" })
+        f.write_str(if self.0.is_some() { "Visibility(some)" } else { "Visibility(all)" })
     }
 }
