@@ -162,6 +162,12 @@ fn limits(mut section: Section<'_>, report: &mut Report<'_>) -> Limits {
         schedules: count(&mut section, report, "schedules", or.schedules),
         idempotency: section.duration(report, "idempotency").unwrap_or(or.idempotency),
         idempotency_keys: count(&mut section, report, "idempotency_keys", or.idempotency_keys),
+        idempotency_keys_per_user: count(
+            &mut section,
+            report,
+            "idempotency_keys_per_user",
+            or.idempotency_keys_per_user,
+        ),
         queue_idle: section.duration(report, "queue_idle").unwrap_or(or.queue_idle),
         batch: count(&mut section, report, "batch", or.batch),
         disk_reserve: section.size(report, "disk_reserve", 0..=u64::MAX).unwrap_or(or.disk_reserve),

@@ -32,6 +32,7 @@ impl Default for Limits {
             schedules: 1_000,
             idempotency: Duration::from_secs(86_400),
             idempotency_keys: 1_000_000,
+            idempotency_keys_per_user: 500_000,
             queue_idle: Duration::from_secs(86_400),
             batch: 100_000,
             disk_reserve: 256 << 20,

@@ -111,6 +111,8 @@ pub struct Limits {
     pub idempotency: Duration,
     /// `idempotency_keys`: the most submits that are remembered by their idempotency keys.
     pub idempotency_keys: usize,
+    /// `idempotency_keys_per_user`: the most of one user.
+    pub idempotency_keys_per_user: usize,
     /// `queue_idle`: after what time without a submit an empty queue is forgotten that is not in the configuration.
     pub queue_idle: Duration,
     /// `batch`: the most jobs in one request.
@@ -235,6 +237,7 @@ impl Config {
             queues_per_user: self.limits.queues_per_user,
             schedules_max: self.limits.schedules,
             requests_max: self.limits.idempotency_keys,
+            requests_per_user: self.limits.idempotency_keys_per_user,
             requests_kept: self.limits.idempotency,
             own_user: rustix::process::geteuid().as_raw(),
             queue_idle: self.limits.queue_idle,

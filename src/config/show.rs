@@ -55,6 +55,7 @@ fn daemon(text: &mut String, Config { daemon, limits, storage, .. }: &Config) ->
     writeln!(text, "schedules = {}", limits.schedules)?;
     writeln!(text, "idempotency = {}", duration(limits.idempotency))?;
     writeln!(text, "idempotency_keys = {}", limits.idempotency_keys)?;
+    writeln!(text, "idempotency_keys_per_user = {}", limits.idempotency_keys_per_user)?;
     writeln!(text, "queue_idle = {}", duration(limits.queue_idle))?;
     writeln!(text, "batch = {}", limits.batch)?;
     writeln!(text, "disk_reserve = {}", size(limits.disk_reserve))?;

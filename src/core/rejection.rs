@@ -85,6 +85,15 @@ pub enum Rejection {
         /// The limit.
         limit: usize,
     },
+    /// As many submits of one user are remembered as there may be.
+    #[error(
+        "as many of your submits are remembered by their idempotency keys as there may be of one user (limits.idempotency_keys_per_user = {limit}): \
+         try again later"
+    )]
+    TooManyOwnRequests {
+        /// The limit.
+        limit: usize,
+    },
     /// A submit without jobs.
     #[error("a submit of no jobs: send at least one")]
     NothingToSubmit,

@@ -34,6 +34,8 @@ pub struct DoneRequest {
     pub answer: RequestAnswer,
     /// Until when it is remembered.
     pub until: Time,
+    /// The user whose it is; of one that an older program has remembered nobody knows.
+    pub user: Option<u32>,
 }
 
 /// What a submit was answered.
@@ -89,6 +91,8 @@ pub struct DoneRequests {
     /// The pages by when they are forgotten.
     due: BTreeSet<(Time, PageNo)>,
     weight: usize,
+    /// How much of it is of each user.
+    by_user: HashMap<u32, usize>,
 }
 
 impl DoneRequests {
@@ -105,6 +109,11 @@ impl DoneRequests {
     /// How much of the limit they take: one each, and one for each receipt that they keep.
     pub fn weight(&self) -> usize {
         self.weight
+    }
+
+    /// How much of the limit those of one user take.
+    pub fn weight_of(&self, user: u32) -> usize {
+        self.by_user.get(&user).copied().unwrap_or(0)
     }
 
     /// The oldest page.
@@ -138,12 +147,14 @@ impl DoneRequests {
         self.places.insert(done.request.key, (number, page.done.len() as u32));
         page.until = page.until.max(done.until);
         page.weight += done.weight();
+        self.count(&done);
         Arc::make_mut(&mut page.done).push(done);
         self.put(number, page);
     }
 
     pub(super) fn forget(&mut self, number: PageNo) {
         for done in self.take(number).done.iter() {
+            self.uncount(done);
             let key = done.request.key;
             if self.places.get(&key).is_some_and(|(page, _)| *page == number) {
                 self.places.remove(&key);
@@ -151,7 +162,22 @@ impl DoneRequests {
         }
     }
 
-    /// Takes a page out, of all but the places of its keys; an empty one if there is none.
+    fn count(&mut self, done: &DoneRequest) {
+        if let Some(user) = done.user {
+            *self.by_user.entry(user).or_default() += done.weight();
+        }
+    }
+
+    fn uncount(&mut self, done: &DoneRequest) {
+        let Some(user) = done.user else { return };
+        let left = self.weight_of(user).checked_sub(done.weight()).expect("a submit was counted");
+        match left {
+            0 => self.by_user.remove(&user),
+            left => self.by_user.insert(user, left),
+        };
+    }
+
+    /// Takes a page out, of all but the places of its keys, and who has how many; an empty one if there is none.
     fn take(&mut self, number: PageNo) -> Page {
         let page = self.pages.remove(&number).unwrap_or_default();
         self.due.remove(&(page.until, number));
@@ -180,6 +206,7 @@ impl DoneRequests {
         for (nth, done) in (0..).zip(done.iter()) {
             let place = self.places.entry(done.request.key).or_insert((number, nth));
             *place = (*place).max((number, nth));
+            self.count(done);
         }
         self.put(number, Page::of(done));
     }
@@ -187,14 +214,19 @@ impl DoneRequests {
     /// Panics if it contradicts itself.
     pub(super) fn check(&self) {
         let (mut newest, mut due, mut weight) = (HashMap::new(), BTreeSet::new(), 0);
+        let mut by_user = HashMap::new();
         for (number, page) in &self.pages {
             assert!((1..=PAGE).contains(&page.done.len()), "page {number} has {} submits", page.done.len());
             assert_eq!(*page, Page::of(page.done.clone()), "page {number}");
             newest.extend((0..).zip(page.done.iter()).map(|(nth, done)| (done.request.key, (*number, nth))));
+            for (user, weight) in page.done.iter().filter_map(|done| Some((done.user?, done.weight()))) {
+                *by_user.entry(user).or_insert(0) += weight;
+            }
             due.insert((page.until, *number));
             weight += page.weight;
         }
         assert_eq!(self.places, newest, "where submits are remembered");
+        assert_eq!(self.by_user, by_user, "what those of each user take");
         assert_eq!((&self.due, self.weight), (&due, weight), "when pages are forgotten, and what they take");
     }
 }

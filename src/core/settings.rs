@@ -164,6 +164,8 @@ pub struct Settings {
     pub schedules_max: usize,
     /// The most submits that are remembered by their idempotency keys.
     pub requests_max: usize,
+    /// The most of one user; the daemon's own user and root are free of it.
+    pub requests_per_user: usize,
     /// How long each is remembered.
     pub requests_kept: Duration,
     /// The daemon's own user.
@@ -183,6 +185,7 @@ impl Default for Settings {
             queues_per_user: 1_000,
             schedules_max: 1_000,
             requests_max: 1_000_000,
+            requests_per_user: 500_000,
             requests_kept: Duration::from_secs(86_400),
             own_user: 0,
             queue_idle: Duration::from_secs(86_400),

@@ -65,7 +65,8 @@ fn kind_of(refusal: &Refusal) -> Kind {
         Refusal::Core(
             Rejection::TooManyQueues { .. }
             | Rejection::TooManyOwnQueues { .. }
-            | Rejection::TooManyRequests { .. },
+            | Rejection::TooManyRequests { .. }
+            | Rejection::TooManyOwnRequests { .. },
         )
         | Refusal::TooManyWaiting { .. }
         | Refusal::CrowdWaiting { .. }

@@ -279,7 +279,8 @@ impl Workload {
             _ => RequestAnswer::Received([Receipt::New(JobId(number)), Receipt::Existing(JobId(1))].into()),
         };
         let request = RequestKey { key, content: key };
-        let done = DoneRequest { request, answer, until: Time(1 << 42) }.into();
+        let user = Some(number as u32 % 3).filter(|user| *user > 0);
+        let done = DoneRequest { request, answer, until: Time(1 << 42), user }.into();
         Event::Row(RowEvent::RequestDone {
             page: self.state.done_requests().first_page().unwrap_or(self.time.0),
             done,

@@ -29,12 +29,20 @@ impl<R: Recorder> Decision<'_, R> {
                 false => Err(Rejection::OtherRequest),
             };
         }
-        let limit = self.core.settings.requests_max;
+        let settings = &self.core.settings;
+        // All of one request are of one user.
+        let user = groups.first().map(|group| group.spec.owner);
+        let (limit, most_own) = (settings.requests_max, settings.requests_per_user);
+        let is_bounded = |user: &u32| *user != 0 && *user != settings.own_user;
         let has_unique = groups.iter().any(|group| group.spec.unique.is_some());
         let jobs = || groups.iter().fold(0, |all: u64, group| all.saturating_add(group.count));
         let receipts = if has_unique { jobs() } else { 0 };
         if (self.state().requests.weight() as u64).saturating_add(receipts) >= limit as u64 {
             return Err(Rejection::TooManyRequests { limit });
+        }
+        let own = user.filter(is_bounded).map(|user| self.state().requests.weight_of(user) as u64);
+        if own.is_some_and(|own| own.saturating_add(receipts) >= most_own as u64) {
+            return Err(Rejection::TooManyOwnRequests { limit: most_own });
         }
         let outcome = self.submit(groups)?;
         let answer = match &outcome {
@@ -43,7 +51,8 @@ impl<R: Recorder> Decision<'_, R> {
             other => unreachable!("a submit comes to {other:?}"),
         };
         let until = now.plus(self.core.settings.requests_kept);
-        let (page, done) = (self.state().requests.next_page(now), DoneRequest { request, answer, until });
+        let (page, done) =
+            (self.state().requests.next_page(now), DoneRequest { request, answer, until, user });
         self.emit(RowEvent::RequestDone { page, done: done.into() });
         Ok(outcome)
     }

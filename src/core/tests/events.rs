@@ -106,7 +106,7 @@ fn has_sample(event: &Event) -> bool {
 
 fn done_request() -> DoneRequest {
     let request = RequestKey { key: Key::new([1; 16]), content: Key::new([2; 16]) };
-    DoneRequest { request, answer: RequestAnswer::Submitted(JobId(3).into()), until: AT }
+    DoneRequest { request, answer: RequestAnswer::Submitted(JobId(3).into()), until: AT, user: Some(7) }
 }
 
 fn ids(ranges: &[IdRange]) -> Vec<u64> {

@@ -131,3 +131,30 @@ fn pages_come_and_go() {
     }
     assert!(world.core.state.done_requests().is_empty());
 }
+
+/// One user fills no more than a part of what is there for all.
+#[test]
+fn a_user_has_a_share_of_what_is_remembered() {
+    let mut world = World::new();
+    (world.core.settings.requests_per_user, world.core.settings.own_user) = (2, 500);
+    let of = |user: u32| {
+        vec![Group {
+            spec: SpecOptions { owner: user, ..SpecOptions::plain(name("q")) }.into(),
+            ..group("q", 1)
+        }]
+    };
+    for key in [1, 2] {
+        submit(&mut world, of(1_000), request(key, 1)).unwrap();
+    }
+    let refused = Err(Rejection::TooManyOwnRequests { limit: 2 });
+    assert_eq!(submit(&mut world, of(1_000), request(3, 1)), refused);
+    assert!(submit(&mut world, of(1_000), request(2, 1)).is_ok(), "it is known already");
+    for (user, key) in [(1_001, 4), (1_001, 5), (0, 6), (0, 7), (0, 8), (500, 9), (500, 10), (500, 11)] {
+        submit(&mut world, of(user), request(key, 1)).unwrap();
+    }
+    for state in world.restarts() {
+        assert_eq!([1_000, 1_001, 0].map(|user| state.done_requests().weight_of(user)), [2, 2, 3]);
+    }
+    world.wait(world.core.settings.requests_kept);
+    assert!(submit(&mut world, of(1_000), request(3, 1)).is_ok(), "the others are forgotten");
+}

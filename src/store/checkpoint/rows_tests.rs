@@ -20,7 +20,11 @@ fn served(page: u64, keys: impl Iterator<Item = u64>) -> Event {
 fn remembered(page: u64) -> Event {
     let request = RequestKey { key: key(page), content: key(page) };
     let answer = RequestAnswer::Submitted(IdRange::new(JobId(1), 1));
-    RowEvent::RequestDone { page, done: Box::new(DoneRequest { request, answer, until: Time(9) }) }.into()
+    RowEvent::RequestDone {
+        page,
+        done: Box::new(DoneRequest { request, answer, until: Time(9), user: None }),
+    }
+    .into()
 }
 
 /// A state with many pages, and what a checkpoint of it knows.

@@ -9,6 +9,8 @@ use std::sync::Arc;
 // The numbers are on people's disks: none is ever used again.
 const SUBMITTED: u8 = 0;
 const RECEIVED: u8 = 1;
+/// Before one of these: whose it is.
+const OF_USER: u8 = 2;
 
 const NEW: u8 = 0;
 const EXISTING: u8 = 1;
@@ -20,6 +22,9 @@ const PAGE_LEN: usize = size_of::<PageNo>();
 
 pub(super) fn put_done(done: &DoneRequest, out: &mut Vec<u8>) {
     put((done.request.key.hash(), done.request.content.hash(), moment(done.until)), out);
+    if let Some(user) = done.user {
+        put((OF_USER, user), out);
+    }
     match &done.answer {
         RequestAnswer::Submitted(ids) => put((SUBMITTED, RangeV1::from(*ids)), out),
         RequestAnswer::Received(receipts) => {
@@ -39,7 +44,11 @@ pub(super) fn put_done(done: &DoneRequest, out: &mut Vec<u8>) {
 
 pub(super) fn read_done(reader: &mut Reader<'_>) -> Result<DoneRequest, DecodeError> {
     let (key, content, until): ([u8; 16], [u8; 16], u64) = reader.take()?;
-    let answer = match reader.take::<u8>()? {
+    let (mut what, mut user) = (reader.take::<u8>()?, None);
+    if what == OF_USER {
+        (user, what) = (Some(reader.take()?), reader.take()?);
+    }
+    let answer = match what {
         SUBMITTED => RequestAnswer::Submitted(reader.take::<RangeV1>()?.try_into()?),
         RECEIVED => {
             let receipt = |reader: &mut Reader<'_>| {
@@ -58,7 +67,7 @@ pub(super) fn read_done(reader: &mut Reader<'_>) -> Result<DoneRequest, DecodeEr
         _ => return Err(DecodeError::Value("what a submit was answered")),
     };
     let request = RequestKey { key: Key::new(key), content: Key::new(content) };
-    Ok(DoneRequest { request, answer, until: from_moment(until) })
+    Ok(DoneRequest { request, answer, until: from_moment(until), user })
 }
 
 pub(super) fn put_page(page: &[DoneRequest], out: &mut Vec<u8>) {

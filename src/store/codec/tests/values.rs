@@ -83,10 +83,13 @@ pub(super) fn done_request() -> impl Strategy<Value = DoneRequest> {
     let receipts = prop::collection::vec(receipt, 0..4).prop_map(Vec::into_boxed_slice);
     let answer =
         prop_oneof![range.prop_map(RequestAnswer::Submitted), receipts.prop_map(RequestAnswer::Received),];
-    (any::<[u8; 16]>(), any::<[u8; 16]>(), answer, time()).prop_map(|(key, content, answer, until)| {
-        let request = RequestKey { key: Key::new(key), content: Key::new(content) };
-        DoneRequest { request, answer, until }
-    })
+    let user = prop::option::of(any::<u32>());
+    (any::<[u8; 16]>(), any::<[u8; 16]>(), answer, time(), user).prop_map(
+        |(key, content, answer, until, user)| {
+            let request = RequestKey { key: Key::new(key), content: Key::new(content) };
+            DoneRequest { request, answer, until, user }
+        },
+    )
 }
 
 pub(super) fn served_key() -> impl Strategy<Value = ServedKey> {
