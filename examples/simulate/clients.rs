@@ -15,6 +15,7 @@ use crate::places::Change;
 use crate::queues::{named, queue};
 use crate::schedules::nightly;
 use crate::stage::Life;
+use crate::turns::fair;
 use fastrand::Rng;
 use musher::core::{
     Attempt, Claim, Command, Edit, Expiry, Group, Groups, Holder, JobId, Key, LeaseId, Only, Priority,
@@ -152,7 +153,8 @@ impl Clients {
         let session = (rng.u32(..3) > 0).then_some(origin.session);
         let lease = rng.bool().then(|| Duration::from_millis(rng.u64(1..100_000)));
         let first = rng.usize(..4);
-        let queues = match rng.u32(..7) {
+        let queues = match rng.u32(..9) {
+            7.. => vec![fair()],
             6 => vec![paced(), queue(first)],
             5 => vec![nightly()],
             0 => BOUNDED
@@ -248,7 +250,7 @@ impl Clients {
             _ => {
                 // How many of that queue are leased is known by where its jobs were submitted.
                 ids.retain(|id| oracle.submitted_to(*id).is_some_and(|queue| *queue != limited()));
-                Edit::Move(queue(rng.usize(..2)))
+                Edit::Move(if rng.u32(..3) == 0 { fair() } else { queue(rng.usize(..2)) })
             }
         };
         if matches!(edit, Edit::Retry | Edit::Kick) {

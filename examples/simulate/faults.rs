@@ -19,6 +19,10 @@ pub(crate) enum Fault {
     Ttl,
     /// Jobs may end a little later than they should.
     Deadline,
+    /// Keys do not take turns.
+    Fair,
+    /// The log does not say when keys have had their turns.
+    Turns,
     /// All queues together have room for one job too many, and a few bytes.
     Totals,
     /// The log does not say how many bytes bodies have.
@@ -51,6 +55,7 @@ impl Fault {
             Fault::Rates => Some(Planted::UnusedRates),
             Fault::Bodies => Some(Planted::OtherBodies),
             Fault::Envelopes => Some(Planted::OtherEnvelopes),
+            Fault::Turns => Some(Planted::LostTurns),
             Fault::Sizes => Some(Planted::LostSizes),
             Fault::Requests => Some(Planted::LostRequests),
             _ => None,
@@ -70,6 +75,7 @@ impl Fault {
             let rate = queue.per_key_rate.map(Rate::parts);
             match (self, rate) {
                 (Fault::Overrun, _) => queue.lease *= 2,
+                (Fault::Fair, _) => queue.fair = false,
                 (Fault::KeyRate, Some((count, per, burst))) => {
                     queue.per_key_rate = Rate::new(count, per, Some(burst + 1));
                 }

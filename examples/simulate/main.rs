@@ -25,6 +25,7 @@ mod schedules;
 mod shadow;
 mod stage;
 mod totals;
+mod turns;
 mod unique;
 mod weights;
 mod world;

@@ -14,6 +14,7 @@ use crate::overrides::SetAtRunTime;
 use crate::paces::{Paces, paced};
 use crate::places::Places;
 use crate::schedules::Schedules;
+use crate::turns::Turns;
 use crate::weights::Shares;
 use bytes::Bytes;
 use musher::core::{
@@ -51,6 +52,7 @@ pub(crate) struct Oracle {
     pub(crate) places: Places,
     pub(crate) shares: Shares,
     pub(crate) paces: Paces,
+    pub(crate) turns: Turns,
 }
 
 impl Oracle {

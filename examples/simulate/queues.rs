@@ -7,6 +7,7 @@ use crate::kept::{few_dead, with_dead_max, with_done_max};
 use crate::limits::{limited, with_limits};
 use crate::once;
 use crate::paces::{paced, with_pace};
+use crate::turns::{fair, with_turns};
 use crate::weights::{WEIGHTED, with_weight};
 use musher::core::{Keep, QueueName, QueueSettings, Settings};
 use std::time::Duration;
@@ -32,6 +33,7 @@ pub(crate) fn settings() -> Settings {
         (fused(), with_circuit(kept)),
         (limited(), with_limits(with_done_max(default.clone()))),
         (paced(), with_pace(default.clone())),
+        (fair(), with_turns(default.clone())),
     ];
     let bounded = BOUNDED.map(|(name, full)| {
         let settings = bounds::with_bounds(default.clone(), full);

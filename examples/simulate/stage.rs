@@ -25,6 +25,10 @@ const TURNS_TO_REST: u32 = 5_000;
 /// The most turns that the loop makes while nobody asks for anything.
 const TURNS_OF_A_PAUSE: u32 = 64;
 
+/// As long as there are jobs whose keys take turns, these are looked at now and then, after times that grow without end: what
+/// is due later than this from now on is only that.
+const FAR: Duration = Duration::from_secs(10 * 86_400);
+
 /// As many records as the simulated log keeps of what is home.
 const RECORDS_AT_REST: usize = 16;
 
@@ -108,6 +112,8 @@ pub(crate) struct Stage {
     /// How many commits the log takes before it has confirmed any of them.
     window: usize,
     bell: Arc<Bell>,
+    /// The newest commit of the last life, if nothing was decided after it.
+    left: Option<CommitNo>,
     /// Whether the loop has stood still for long just now.
     stood_still: bool,
     pub(crate) lives: u64,
@@ -119,7 +125,7 @@ impl Stage {
         let disk = SimulatedDisk::new(seed);
         fault.and_then(Fault::of_disk).into_iter().for_each(|fault| disk.plant(fault));
         let (bell, window) = (Arc::default(), usize::MAX);
-        Stage { disk, late: false, fault, window, bell, stood_still: false, lives: 0, told: 0 }
+        Stage { disk, late: false, fault, window, bell, left: None, stood_still: false, lives: 0, told: 0 }
     }
 
     /// A daemon starts at what the wall clock says, or at the newest commit if that is later.
@@ -155,6 +161,7 @@ impl Stage {
         oracle.schedules.found(&found.state);
         oracle.circuits.found(&found.state);
         oracle.paces.found(&found.state);
+        oracle.turns.found(&found.state, self.left.take() == Some(found.last));
         let now = wall.max(found.time);
         let bounds = Bounds { claim_bytes: 8 << 10, body: 4 << 10, ..Bounds::default() };
         let small = Bounds { commit_bytes: 16 << 10, commit_events: 30, ..bounds };
@@ -197,6 +204,7 @@ impl Stage {
         }
         oracle.circuits.claimed(&leases, life);
         oracle.paces.claimed(life);
+        oracle.turns.look(&life.engine.core().state);
         oracle.schedules.turned(&before, life, all_home);
         let Ok(turned) = turned else { return false };
         assert!(self.disk.unconfirmed() <= self.window, "the log takes more than its bound");
@@ -320,8 +328,8 @@ impl Stage {
                 check_still(oracle, life);
             }
             match next {
-                Some(next) => life.now = life.now.max(next),
-                None => {
+                Some(next) if next.since(life.now) < FAR => life.now = life.now.max(next),
+                _ => {
                     self.check_rest(life);
                     return true;
                 }
@@ -332,7 +340,7 @@ impl Stage {
 
     fn check_rest(&self, life: &Life) {
         assert!(self.disk.records() <= RECORDS_AT_REST, "{} records are not home", self.disk.records());
-        let due = life.engine.core().state.next_due();
+        let due = life.engine.core().state.next_due().filter(|due| due.since(life.now) < FAR);
         assert_eq!(due, None, "something is due, and nobody is asked for a turn");
     }
 
@@ -340,6 +348,7 @@ impl Stage {
     /// must begin with the very state that this one had.
     pub(crate) fn end(&mut self, life: Life, death: Death) {
         let Life { engine, is_between, .. } = life;
+        self.left = (!is_between).then(|| engine.last_commit());
         match death {
             Death::Kill => self.disk.kill(),
             Death::PowerCut => self.disk.cut_power(),
@@ -355,6 +364,7 @@ impl Stage {
     /// Ends a life in order: everything comes home.
     pub(crate) fn close(&mut self, life: Life) {
         let before = life.engine.last_commit();
+        self.left = (!life.is_between).then_some(before);
         if life.engine.close().is_ok() {
             assert!(self.disk.last() >= before, "commits disappear");
             assert!(self.disk.last() <= CommitNo(before.0 + 1), "a close is one commit at most");

@@ -68,7 +68,13 @@ pub(crate) fn run(seed: u64, steps: u64, planted: Option<Fault>) -> Summary {
 
 impl World {
     /// One step. `None` if the life has ended.
-    fn step(&mut self, mut life: Life) -> Option<Life> {
+    fn step(&mut self, life: Life) -> Option<Life> {
+        let life = self.do_step(life)?;
+        self.oracle.turns.look(&life.engine.core().state);
+        Some(life)
+    }
+
+    fn do_step(&mut self, mut life: Life) -> Option<Life> {
         let World { rng, stage, oracle, clients, calm, .. } = self;
         let mut choice = rng.u32(..1_000);
         if choice < 420 && life.engine.is_stalled(life.now) {
@@ -86,6 +92,7 @@ impl World {
                 }
             }
             85..105 if oracle.len() < JOBS_MAX => clients.play_weights(rng, oracle, &mut life),
+            135..150 if oracle.len() < JOBS_MAX => clients.submit_fair(rng, oracle, &mut life),
             125..127 => clients.set_totals(rng, oracle, &mut life),
             127..135 if oracle.len() < JOBS_MAX => clients.submit_mixed(rng, oracle, &mut life),
             105..125 if oracle.len() < JOBS_MAX => clients.play_paces(rng, oracle, &mut life),

@@ -24,6 +24,8 @@ pub enum Planted {
     OtherBodies,
     /// So have the envelopes of a commit.
     OtherEnvelopes,
+    /// For it no key has had its turn.
+    LostTurns,
     /// For it no bytes of bodies are counted.
     LostSizes,
     /// No submit was done that can be sent again.

@@ -3,7 +3,7 @@
 use super::disk::Disk;
 use super::faults::Planted;
 use super::records::{Record, SALT, failed};
-use crate::core::{Event, Holder, RateUsed, RowEvent};
+use crate::core::{Event, Holder, RateUsed, RowEvent, Turn};
 use crate::store::codec::{decode_whole_commit, encode_commit};
 use crate::store::commit::CommitNo;
 use crate::store::error::AppendError;
@@ -144,6 +144,9 @@ fn changed(fault: Planted, record: &[u8]) -> Option<Vec<u8>> {
             (Planted::ShortLeases, Event::Claimed { holder: Holder::Anyone, at, until, .. }) => *until = *at,
             (Planted::UnusedRates, Event::Row(RowEvent::KeysServed { keys, .. })) => {
                 keys.iter_mut().for_each(|served| served.used = RateUsed::default());
+            }
+            (Planted::LostTurns, Event::Row(RowEvent::KeysServed { keys, .. })) => {
+                keys.iter_mut().for_each(|served| served.turn = Turn::default());
             }
             _ => {}
         }
