@@ -64,7 +64,8 @@ impl Progress {
             grant.id
         );
         let is_first = grant.attempt == Attempt(1);
-        claim.check(given, grant.deadline, is_first);
+        let since = given.unwrap_or(claim.at);
+        assert!(grant.deadline > since, "job {} is given out after its deadline: {grant:?}", grant.id);
         if is_first && !self.revived {
             claim.check(given, expiry.begin_by, is_first);
         }

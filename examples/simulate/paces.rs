@@ -58,7 +58,7 @@ pub(crate) struct Paces {
     /// What was used at most: also by leases that a crash may have taken back.
     used: BTreeMap<Key, Bucket>,
     /// The newest attempt of each job there.
-    attempts: BTreeMap<JobId, Attempt>,
+    attempts: BTreeMap<JobId, (Attempt, Option<Key>)>,
     claimed: u64,
 }
 
@@ -66,26 +66,38 @@ impl Paces {
     /// A daemon has found this.
     pub(crate) fn found(&mut self, state: &State) {
         self.claimed = claimed(state);
-        self.attempts = jobs(state).map(|(id, job)| (id, job.attempt())).collect();
+        self.attempts = jobs(state).map(|(id, job)| (id, (job.attempt(), job.spec.key))).collect();
     }
 
     /// Jobs may have been given out.
     pub(crate) fn claimed(&mut self, life: &Life) {
         let state = &life.engine.core().state;
-        if std::mem::replace(&mut self.claimed, claimed(state)) == self.claimed {
+        let before = std::mem::replace(&mut self.claimed, claimed(state));
+        let (mut attempts, mut all) = (BTreeMap::new(), self.claimed - before);
+        if all == 0 {
             return;
         }
-        let mut attempts = BTreeMap::new();
         for (id, job) in jobs(state) {
-            let before = self.attempts.get(&id).map_or(0, |attempt| attempt.0);
-            if let (Some(key), more @ 1..) = (job.spec.key, job.attempt().0.saturating_sub(before)) {
-                let bucket = self.used.entry(key).or_insert(Bucket { level: 0.0, at: life.now });
-                let at = life.now.max(bucket.at);
-                *bucket = Bucket { level: bucket.at(at) + f64::from(more), at };
-            }
-            attempts.insert(id, job.attempt());
+            let before = self.attempts.get(&id).map_or(0, |(attempt, _)| attempt.0);
+            let more = job.attempt().0.saturating_sub(before);
+            all = all.saturating_sub(u64::from(more));
+            self.uses(job.spec.key, more, life.now);
+            attempts.insert(id, (job.attempt(), job.spec.key));
+        }
+        // One whose deadline has passed is gone.
+        let before = std::mem::take(&mut self.attempts);
+        for (_, (_, key)) in before.into_iter().filter(|(id, _)| !attempts.contains_key(id)) {
+            self.uses(key, u32::from(all > 0), life.now);
         }
         self.attempts = attempts;
+    }
+
+    fn uses(&mut self, key: Option<Key>, leases: u32, now: Time) {
+        if let (Some(key), 1..) = (key, leases) {
+            let bucket = self.used.entry(key).or_insert(Bucket { level: 0.0, at: now });
+            let at = now.max(bucket.at);
+            *bucket = Bucket { level: bucket.at(at) + f64::from(leases), at };
+        }
     }
 
     /// Somebody was told of a lease; when that was given may not be known.

@@ -49,6 +49,8 @@ struct Now {
     running: u64,
     /// The jobs that were given out since the last moment.
     leases: Vec<(JobId, Priority)>,
+    /// Whether one may have been given out that has expired at once.
+    was_late: bool,
 }
 
 type All = BTreeMap<Option<Key>, Now>;
@@ -60,7 +62,8 @@ pub(crate) struct Turns {
     waiting: BTreeMap<JobId, Waiting>,
     /// When a job of each key was given out last.
     leased: BTreeMap<Option<Key>, Moment>,
-    attempts: BTreeMap<JobId, Attempt>,
+    attempts: BTreeMap<JobId, (Attempt, Option<Key>)>,
+    claimed: u64,
 }
 
 impl Turns {
@@ -76,11 +79,10 @@ impl Turns {
 
     /// Looks. Nothing was asked but once since the last time.
     pub(crate) fn look(&mut self, state: &State) {
-        if state.queue(&fair()).is_none() {
-            return;
-        }
+        let Some(queue) = state.queue(&fair()) else { return };
+        let claimed = std::mem::replace(&mut self.claimed, queue.totals().claimed);
         self.now = Moment(self.now.0 + 1, state.next_id());
-        let all = self.all(state);
+        let all = self.all(state, self.claimed.saturating_sub(claimed));
         let mut waiting = BTreeMap::new();
         for (key, now) in all.iter().filter(|(_, now)| now.running < PER_KEY) {
             for (id, priority) in &now.ready {
@@ -91,11 +93,12 @@ impl Turns {
         }
         self.waiting = waiting;
         self.check(&all);
-        let leased = all.iter().filter(|(_, now)| !now.leases.is_empty());
+        let leased = all.iter().filter(|(_, now)| !now.leases.is_empty() || now.was_late);
         self.leased.extend(leased.map(|(key, _)| (*key, self.now)));
     }
 
-    fn all(&mut self, state: &State) -> All {
+    /// How all keys are; there were so many leases.
+    fn all(&mut self, state: &State, leases: u64) -> All {
         let (mut all, mut attempts) = (All::new(), BTreeMap::new());
         for (range, job) in state.iter(IdRange::new(JobId(1), state.next_id().0)) {
             if job.spec.queue != fair() {
@@ -108,10 +111,14 @@ impl Turns {
                     StateKind::Leased => now.running += 1,
                     _ => {}
                 }
-                let before = self.attempts.get(&id).copied().unwrap_or(job.attempt());
+                let before = self.attempts.get(&id).map_or(job.attempt(), |(attempt, _)| *attempt);
                 now.leases.extend((before.0..job.attempt().0).map(|_| (id, priority)));
-                attempts.insert(id, job.attempt());
+                attempts.insert(id, (job.attempt(), job.spec.key));
             }
+        }
+        if all.values().map(|now| now.leases.len() as u64).sum::<u64>() < leases {
+            let gone = self.attempts.iter().filter(|(id, _)| !attempts.contains_key(id));
+            gone.for_each(|(_, (_, key))| all.entry(*key).or_default().was_late = true);
         }
         self.attempts = attempts;
         all
@@ -124,7 +131,8 @@ impl Turns {
             let passed = |id: JobId, priority: Priority, last: Moment| {
                 self.waiting.iter().find(|(_, job)| {
                     let since = job.since.max(of(&job.key));
-                    let has_turn = all[&job.key].leases.is_empty() && job.key != *key;
+                    let other = &all[&job.key];
+                    let has_turn = other.leases.is_empty() && !other.was_late && job.key != *key;
                     has_turn
                         && job.priority <= priority
                         && (since < last || since.1 <= id)

@@ -174,6 +174,10 @@ impl<S: Store> Engine<S> {
             let got = grants.len();
             let mut grants = grants.into_iter();
             while let Some(grant) = grants.next() {
+                if grant.deadline <= self.now {
+                    self.expire(&grant);
+                    continue;
+                }
                 match self.fetch(&grant) {
                     Ok((body, envelope)) => {
                         let job = Claimed { grant, body, envelope };
@@ -198,6 +202,13 @@ impl<S: Store> Engine<S> {
             step.max = left.min(fit.max(1)).min(jobs.len().max(1) * 4) as u32;
         }
         Ok(jobs)
+    }
+
+    /// A job was leased after its deadline, which no tick has seen yet: it has become ready, or that time has come, since the last
+    /// one. It is nobody's work any more.
+    fn expire(&mut self, grant: &Grant) {
+        self.give_back(std::iter::once(grant), self.now);
+        self.command(&Command::Tick, self.now);
     }
 
     /// What a worker needs of a job.

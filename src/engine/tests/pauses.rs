@@ -74,3 +74,23 @@ fn a_turn_that_waited_long_for_the_disk_ends_no_lease() {
     engine.turn(over.plus(Duration::from_millis(100))).unwrap();
     assert_ne!(kind(&engine, 1), StateKind::Leased);
 }
+
+/// A claim that was read before the turn got a job whose deadline had passed meanwhile; and one that had come back after it, with a
+/// lease that was over before it began.
+#[test]
+fn a_job_is_not_given_out_after_its_deadline_however_late_the_turn_comes() {
+    let disk = SimulatedDisk::new(1);
+    let mut engine = start(&disk, Time(0));
+    let with_deadline = Group { deadline: Some(secs(10)), ..group(2) };
+    let bodies: Vec<_> = ["a", "b", "c"].map(|body| Bytes::from_static(body.as_bytes())).into();
+    engine.submit(ORIGIN, vec![with_deadline, group(1)], bodies, Visibility::ALL, Time(0));
+    assert!(matches!(claimed(&mut engine, 1, Time(0)), Answer::Jobs(jobs) if jobs.len() == 1));
+    let late = Time(30_000);
+    let first = LeaseId { id: JobId(1), attempt: crate::core::Attempt(1) };
+    let release = Verdict::Release { delay: Duration::ZERO };
+    engine.settle(ORIGIN, vec![(first, release)], Visibility::ALL, late);
+    let given = engine.grant(&claim(9), late).unwrap();
+    assert_eq!(given.iter().map(|job| job.grant.id.0).collect::<Vec<_>>(), [3]);
+    let gone = |id| engine.core().state.job(JobId(id)).is_none();
+    assert!(gone(1) && gone(2), "they have expired, and are not kept");
+}
