@@ -85,7 +85,7 @@ pub fn check(state: &State) {
             let found = in_state.remove(&(name.clone(), kind)).unwrap_or_default();
             assert_eq!(ids, found, "the jobs of queue {name} that are {kind}");
         }
-        check_unique(name, queue, unique.remove(name).unwrap_or_default());
+        check_unique(state, name, queue, unique.remove(name).unwrap_or_default());
         queue.kept().check(
             state.iter(all).filter(|(_, job)| job.spec.queue == *name).map(|(ids, job)| (ids, job.clone())),
         );
@@ -100,11 +100,18 @@ pub fn check(state: &State) {
 }
 
 /// What the jobs of a queue hold of unique keys is what is known of it, and no two hold one without end.
-fn check_unique(name: &QueueName, queue: &Queue, wanted: BTreeSet<(Key, Time, JobId)>) {
+fn check_unique(state: &State, name: &QueueName, queue: &Queue, wanted: BTreeSet<(Key, Time, JobId)>) {
     assert!(queue.unique_keys().is_none_or(|keys| !keys.is_empty()), "queue {name} keeps empty unique keys");
-    let held: Vec<_> = queue.unique_keys().into_iter().flat_map(UniqueKeys::iter).collect();
-    assert_eq!(held, wanted.into_iter().collect::<Vec<_>>(), "unique keys of queue {name}");
-    let live = held.iter().filter(|(_, until, _)| *until == Time::NEVER).map(|(key, ..)| key);
+    let mut held: Vec<_> = queue.unique_keys().into_iter().flat_map(UniqueKeys::ids).collect();
+    held.sort_unstable();
+    let mut holders: Vec<_> = wanted.iter().map(|(.., id)| *id).collect();
+    holders.sort_unstable();
+    assert_eq!(held, holders, "who holds unique keys of queue {name}");
+    for (key, ..) in &wanted {
+        let last = wanted.iter().rfind(|(other, ..)| other == key).map(|(.., id)| *id);
+        assert_eq!(state.unique_holder(name, *key, Time(0)), last, "{key:?} of queue {name}");
+    }
+    let live = wanted.iter().filter(|(_, until, _)| *until == Time::NEVER).map(|(key, ..)| key);
     let different: BTreeSet<_> = live.clone().collect();
     assert_eq!(live.count(), different.len(), "a unique key of queue {name} is held twice");
 }
@@ -152,31 +159,16 @@ fn check_lanes(
     listed: &mut Listed,
 ) {
     assert!(!lanes.is_empty(), "queue {name} keeps empty lanes");
-    let closed = lanes.check_paced();
-    let (ready, counted, heads) = lanes.parts();
-    let mut first = BTreeMap::new();
+    lanes.check();
+    let (ready, counted) = lanes.parts();
     for (key, priority, range, tried) in ready {
-        first.entry(key).or_insert((priority, range.first));
         let returned = (tried != Time::NEVER).then_some(tried);
         listed.extend(range.iter().map(|id| (name.clone(), Some(key), priority, id, returned)));
     }
     let of_queue = leased.extract_if(.., |(queue, _), _| queue == name);
     let found: BTreeMap<Key, u64> = of_queue.map(|((_, key), count)| (key, count)).collect();
-    assert_eq!(
-        counted.iter().map(|(key, count)| (*key, *count)).collect::<BTreeMap<_, _>>(),
-        found,
-        "leased in {name}"
-    );
-    let is_open = |(key, _): &(Key, (Priority, JobId))| !closed.contains(key);
-    assert!(
-        closed.iter().all(|key| first.contains_key(key)),
-        "queue {name} sets keys aside that have no ready jobs"
-    );
-    let wanted = first
-        .into_iter()
-        .filter(is_open)
-        .map(|(key, (priority, id))| (lanes.leased_of(key), key, priority, id));
-    assert_eq!(heads.collect::<BTreeSet<_>>(), wanted.collect(), "the heads of queue {name}");
+    let counted: BTreeMap<Key, u64> = counted.filter(|(_, count)| *count > 0).collect();
+    assert_eq!(counted, found, "leased in {name}");
 }
 
 fn each<K: Ord + Copy>(keyed: &Keyed<K>) -> BTreeSet<(K, JobId)> {

@@ -76,7 +76,7 @@ impl Core {
     /// Why the job is not running now, or that it is; `None` for an unknown job.
     pub fn explain(&mut self, id: JobId, now: Time) -> Option<Vec<Reason>> {
         let queue = self.state.job(id)?.spec.queue.clone();
-        self.arrange(&queue, now);
+        self.arranged(&queue, now);
         let job = self.state.job(id)?;
         let failure = job.failures().last().cloned();
         if let Some(end) = job.state().ended() {
@@ -108,7 +108,7 @@ impl Core {
             is_held_by_key = !by_key.is_empty();
             reasons.extend(settings.reached(&self.state, queue, now).chain(by_key).map(limited));
         }
-        let ahead = self.state.ahead_of(id, settings.retries, settings.key_rules()).unwrap_or_default();
+        let ahead = self.state.ahead_of(id, settings.key_rules()).unwrap_or_default();
         reasons.extend(match (job.state(), ahead) {
             (JobState::Scheduled { due }, _) => Some(Reason::NotDue { due, after: failure }),
             (_, Ahead { in_lane: jobs @ 1.., .. }) => Some(Reason::BehindInKey { jobs }),

@@ -48,34 +48,34 @@ impl Queue {
 impl State {
     /// What of the rate of a key is used, if its last lease was under this rate.
     pub fn key_used(&self, queue: &QueueName, key: Key, rate: Rate) -> RateUsed {
-        let served = self.queue(queue).and_then(Queue::lanes).and_then(Lanes::served);
+        let served = self.queue(queue).and_then(Queue::lanes).map(Lanes::served);
         let served = served.and_then(|served| served.get(key)).filter(|(of, _)| *of == Some(rate));
         served.map_or_else(RateUsed::default, |(_, served)| served.used)
     }
 
     /// How many keys are remembered of a queue.
     pub fn keys_remembered(&self, queue: &QueueName) -> usize {
-        let served = self.queue(queue).and_then(Queue::lanes).and_then(Lanes::served);
+        let served = self.queue(queue).and_then(Queue::lanes).map(Lanes::served);
         served.map_or(0, |served| served.keys().count())
     }
 
     /// The pages of a queue.
     pub(super) fn keys_rows(&self, name: &QueueName) -> impl Iterator<Item = KeysRow> {
-        let served = self.queue(name).and_then(Queue::lanes).and_then(Lanes::served);
+        let served = self.queue(name).and_then(Queue::lanes).map(Lanes::served);
         let pages = served.into_iter().flat_map(|served| served.pages());
         pages.map(|(page, rate, keys)| KeysRow { queue: name.clone(), page, rate, keys: keys.clone() })
     }
 
     /// One of them, if it is there.
     pub(super) fn keys_row(&self, queue: &QueueName, page: PageNo) -> Option<KeysRow> {
-        let (rate, keys) = self.queue(queue)?.lanes()?.served()?.page(page)?;
+        let (rate, keys) = self.queue(queue)?.lanes()?.served().page(page)?;
         Some(KeysRow { queue: queue.clone(), page, rate, keys: keys.clone() })
     }
 
     /// The pages that have lost keys to other ones, in an event that names only the other, and how many each has left. They
     /// lose no key in any other way.
     pub fn left_rows(&self) -> impl Iterator<Item = (RowKey, usize)> {
-        let pages = self.queues().filter_map(|(name, queue)| Some((name, queue.lanes()?.served()?)));
+        let pages = self.queues().filter_map(|(name, queue)| Some((name, queue.lanes()?.served())));
         pages.flat_map(|(name, served)| {
             served.left().map(|(page, keys)| (RowKey::Keys(name.clone(), page), keys))
         })
@@ -120,7 +120,7 @@ impl State {
 
     /// Panics if a page is not looked at when it should be.
     pub(super) fn check_looks(&self) {
-        let pages = self.queues().filter_map(|(name, queue)| Some((name, queue.lanes()?.served()?)));
+        let pages = self.queues().filter_map(|(name, queue)| Some((name, queue.lanes()?.served())));
         let looks = pages.flat_map(|(name, served)| {
             served.pages().map(|(page, ..)| (served.look_at(page).unwrap_or_default(), name.clone(), page))
         });

@@ -120,20 +120,20 @@ fn probe_limit(state: &State, queue: &Queue, now: Time) -> Option<(u64, Limit)> 
 impl Core {
     /// Whether a claim would get a job of this queue now.
     pub fn gives(&mut self, name: &QueueName, now: Time) -> bool {
-        let rules = self.settings.of(name).key_rules();
-        let Some(queue) = self.state.queue(name).filter(|queue| queue.has_work()) else { return false };
-        if queue.is_out_of_order(rules, now) {
-            self.arrange(name, now);
-        }
-        let Some(queue) = self.state.queue(name).filter(|queue| queue.offers(rules)) else { return false };
-        !self.draining && self.settings.of(name).allowance(&self.state, queue, now) > 0
+        let draining = self.draining;
+        self.arranged(name, now).is_some_and(|(state, queue, settings)| {
+            queue.has_work() && queue.offers() && !draining && settings.allowance(state, queue, now) > 0
+        })
     }
 
-    /// Takes the rules for the keys of a queue into force, as they are now: those may go that may go at this time.
-    pub(super) fn arrange(&mut self, name: &QueueName, now: Time) {
-        let rules = self.settings.of(name).key_rules();
-        if let Some(queue) = self.state.queues.get_mut(name) {
-            queue.arrange(rules, now);
-        }
+    /// A queue, with the rules for its keys in force as they are now: see [`Queue::arrange`].
+    pub(super) fn arranged(
+        &mut self,
+        name: &QueueName,
+        now: Time,
+    ) -> Option<(&State, &Queue, &QueueSettings)> {
+        let settings = self.settings.of(name);
+        self.state.queues.get_mut(name)?.arrange(settings.key_rules(), now);
+        Some((&self.state, self.state.queue(name)?, settings))
     }
 }

@@ -58,6 +58,7 @@ mod key_pages;
 mod keyed;
 mod lanes;
 mod limits;
+mod next;
 mod overrides;
 mod queue;
 mod rate;

@@ -1,15 +1,14 @@
-//! One queue: who is next in it, what it counts, whether it is paused. It knows ids and priorities; the jobs
-//! themselves are the state's.
+//! One queue: its jobs by their state, what it counts, whether it is paused. It knows ids and priorities; the jobs
+//! themselves are the state's. Who is next is in `next`.
 
 use super::circuit::Circuit;
-use super::ids::{IdRange, Ids, JobId, RangeSet};
+use super::ids::{IdRange, JobId, RangeSet};
 use super::job::{Job, Key, Priority, Spec, StateKind};
 use super::kept::KeptJobs;
-use super::lanes::{KeyRules, Lanes};
+use super::lanes::Lanes;
 use super::overrides::Overrides;
 use super::rate::RateUsed;
-use super::ready::{Line, Ready};
-use super::settings::Retries;
+use super::ready::Ready;
 use super::time::Time;
 use super::unique::UniqueKeys;
 use super::{QueueName, QueueRow, Totals};
@@ -140,37 +139,9 @@ impl Queue {
         !self.paused && self.counts.of(StateKind::Ready) > 0
     }
 
-    /// Whether jobs may go as far as their keys are concerned, once these rules are in force: see [`Queue::arrange`].
-    pub(super) fn offers(&self, rules: KeyRules) -> bool {
-        !self.ready.is_empty()
-            || self.lanes().is_some_and(|lanes| lanes.first_priority(rules.per_key).is_some())
-    }
-
-    /// When time alone lets a key go, if none may now.
-    pub fn opens(&self, rules: KeyRules, now: Time) -> Option<Time> {
-        self.lanes().filter(|_| !self.offers(rules))?.next_opens(now)
-    }
-
-    /// Whether other rules for keys are in force than these at this time: see [`Queue::arrange`].
-    pub(super) fn is_out_of_order(&self, rules: KeyRules, now: Time) -> bool {
-        self.lanes().is_some_and(|lanes| lanes.is_out_of_order(rules, now))
-    }
-
-    /// Takes rules for keys into force: those may go that these let go at this time. The fold knows neither.
-    pub(super) fn arrange(&mut self, rules: KeyRules, now: Time) {
-        if let Some(lanes) = &mut self.lanes {
-            lanes.arrange(rules, now);
-        }
-    }
-
     /// How many jobs of a key are leased.
     pub fn leased_of(&self, key: Key) -> u64 {
         self.lanes().map_or(0, |lanes| lanes.leased_of(key))
-    }
-
-    /// The job that holds a unique key now.
-    pub(super) fn unique_holder(&self, key: Key, now: Time) -> Option<JobId> {
-        self.unique.as_ref()?.holder(key, now)
     }
 
     pub(super) fn unique_keys(&self) -> Option<&UniqueKeys> {
@@ -178,10 +149,10 @@ impl Queue {
     }
 
     /// Takes note of the unique key that jobs hold now, or do not any more.
-    fn note_unique(&mut self, range: IdRange, job: &Job, note: fn(&mut UniqueKeys, Key, Time, JobId)) {
-        let Some((key, until)) = job.spec.unique.zip(job.holds_unique_until()) else { return };
+    fn note_unique(&mut self, range: IdRange, job: &Job, note: fn(&mut UniqueKeys, Key, JobId)) {
+        let Some(key) = job.spec.unique.filter(|_| job.holds_unique_until().is_some()) else { return };
         let keys = self.unique.get_or_insert_default();
-        range.iter().for_each(|id| note(keys, key, until, id));
+        range.iter().for_each(|id| note(keys, key, id));
         if keys.is_empty() {
             self.unique = None;
         }
@@ -203,72 +174,6 @@ impl Queue {
         if lanes.is_empty() {
             self.lanes = None;
         }
-    }
-
-    /// The job that goes next, of those with and without keys.
-    pub(super) fn next(&self, retries: Retries, rules: KeyRules) -> Option<JobId> {
-        if rules.fair {
-            return self.next_by_turn(retries, rules);
-        }
-        let per_key = rules.per_key;
-        let lanes = self.lanes();
-        let firsts = [
-            self.ready.first_key_value().map(|(priority, _)| *priority),
-            lanes.and_then(|lanes| lanes.first_priority(per_key)),
-        ];
-        let priority = firsts.into_iter().flatten().min()?;
-        let (ready, by_id) = (self.ready.get(&priority), retries == Retries::Place);
-        let fresh = [
-            ready.and_then(Ready::first_fresh),
-            lanes.and_then(|lanes| lanes.first_fresh(priority, per_key)),
-        ];
-        let back = [
-            ready.and_then(|ready| ready.first_back(by_id)),
-            lanes.and_then(|lanes| lanes.first_back(priority, per_key, by_id)),
-        ];
-        let fresh = fresh.into_iter().flatten().min();
-        let back = back.into_iter().flatten();
-        let back = if by_id { back.min_by_key(|(_, id)| *id) } else { back.min() }.map(|(_, id)| id);
-        match retries {
-            Retries::Place => fresh.into_iter().chain(back).min(),
-            Retries::Alternate if !self.totals.claimed.is_multiple_of(2) => back.or(fresh),
-            Retries::Alternate | Retries::Behind => fresh.or(back),
-        }
-    }
-
-    /// The jobs that a claim of so many gets, in their order, if none of those that are ready has a key.
-    pub(super) fn first(&self, max: u64, retries: Retries) -> Ids {
-        debug_assert!(!self.has_keys(), "who is next depends on each that is given out");
-        let (mut ids, mut got) = (Ids::new(), 0);
-        for ready in self.ready.values() {
-            if got == max {
-                break;
-            }
-            got += ready.first(max - got, retries, self.totals.claimed + got, &mut ids);
-        }
-        ids
-    }
-
-    /// How many ready jobs go before this ready one, as far as their keys let them.
-    pub(super) fn ahead_of(&self, id: JobId, job: &Job, retries: Retries, rules: KeyRules) -> u64 {
-        if rules.fair && self.has_keys() {
-            return self.ahead_by_turn(id, job, retries, rules);
-        }
-        let per_key = rules.per_key;
-        let (priority, place) = (job.spec.priority, (id, job.returned()));
-        let mut before: u64 = self.ready.range(..priority).map(|(_, ready)| ready.len()).sum();
-        let mut line = self.ready.get(&priority).map_or(Line::default(), |ready| ready.line(place, retries));
-        if let Some(lanes) = self.lanes() {
-            before += lanes.before(priority, per_key);
-            line = line.and(lanes.line(priority, per_key, place, retries));
-        }
-        before + line.ahead(job.returned().is_some(), retries, self.totals.claimed + before)
-    }
-
-    /// How many ready jobs of its key go before this ready one.
-    pub(super) fn ahead_in_lane(&self, id: JobId, job: &Job) -> u64 {
-        let lane = job.spec.key.zip(self.lanes());
-        lane.map_or(0, |(key, lanes)| lanes.ahead_in_lane(key, job.spec.priority, id))
     }
 
     /// Those of its ended jobs whose unique keys are free by now may give way.

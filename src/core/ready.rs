@@ -28,16 +28,6 @@ impl Line {
         }
     }
 
-    /// One more, before it or not.
-    pub(super) fn add(&mut self, has_come_back: bool, is_before: bool) {
-        let (all, before) = match has_come_back {
-            true => (&mut self.back, &mut self.back_before),
-            false => (&mut self.fresh, &mut self.fresh_before),
-        };
-        *all += 1;
-        *before += u64::from(is_before);
-    }
-
     /// How many go before it; it `has_returned`, or is fresh. `turn` is how many jobs the queue will have given out by then
     /// but for those: see [`Ready::first`].
     pub(super) fn ahead(self, has_returned: bool, retries: Retries, turn: u64) -> u64 {
@@ -142,12 +132,16 @@ impl Ready {
         self.fresh.first().map(JobId)
     }
 
-    /// The first that has come back, with when it was tried: whoever was longest ago, or the first by id, whenever it was, if `by_id`.
-    pub(super) fn first_back(&self, by_id: bool) -> Option<(Time, JobId)> {
-        match by_id {
-            true => self.returned.first().map(|id| (Time::NEVER, JobId(id))),
-            false => self.tried.iter().next().map(|(tried, range)| (tried, range.first)),
-        }
+    /// The first that has come back, with when it was tried: whoever was longest ago.
+    pub(super) fn first_back(&self) -> Option<(Time, JobId)> {
+        self.tried.iter().next().map(|(tried, range)| (tried, range.first))
+    }
+
+    /// The next one. `turn` is as of [`Ready::first`].
+    pub(super) fn next(&self, retries: Retries, turn: u64) -> Option<JobId> {
+        let mut ids = Ids::new();
+        self.first(1, retries, turn, &mut ids);
+        ids.ranges().first().map(|range| range.first)
     }
 
     /// They, as seen from one job. `returned` is as above.

@@ -4,6 +4,7 @@
 //! it is remembered under the same rate. It knows keys and times; of jobs it knows nothing.
 
 use super::fair::Turn;
+use super::ids::JobId;
 use super::job::Key;
 use super::rate::{Rate, RateUsed};
 use super::requests::PageNo;
@@ -63,6 +64,11 @@ impl ServedKeys {
         let (page, nth) = self.places.get(&key)?;
         let page = self.pages.get(page)?;
         Some((page.rate, *page.keys.get(*nth as usize)?))
+    }
+
+    /// The turn of a key whose first ready job is this one.
+    pub(super) fn turn(&self, key: Key, first: JobId) -> Turn {
+        self.get(key).map_or_else(Turn::default, |(_, served)| served.turn).of(first)
     }
 
     /// All keys, in no order.

@@ -145,6 +145,13 @@ impl<K: Ord + Copy, V> Sorted<K, V> {
         self.chunks.first_key_value().map(|(_, chunk)| (chunk[0].0, &chunk[0].1))
     }
 
+    /// How many entries are before a key.
+    pub(super) fn rank(&self, key: K) -> usize {
+        let mut before = self.chunks.range(..=key).rev().map(|(_, chunk)| chunk);
+        let last = before.next().map_or(0, |chunk| chunk.partition_point(|(other, _)| *other < key));
+        last + before.map(Vec::len).sum::<usize>()
+    }
+
     /// All entries, in order.
     pub(super) fn iter(&self) -> impl DoubleEndedIterator<Item = (K, &V)> {
         self.chunks.values().flatten().map(|(key, value)| (*key, value))
@@ -219,6 +226,7 @@ mod tests {
                 let owned = |(key, value): (u32, &u32)| (key, *value);
                 prop_assert!(map.range(first..end).map(owned).eq(model.range(first..end).map(pairs)));
                 prop_assert!(map.range(first..end).rev().map(owned).eq(model.range(first..end).rev().map(pairs)));
+                prop_assert_eq!(map.rank(end), model.range(..end).count());
                 prop_assert!(map.from(end).map(owned).eq(model.range(end..).map(pairs)));
             }
             for key in 0..next {

@@ -2,7 +2,7 @@
 //! questions that it answers, and what recovery puts back.
 
 use super::ids::{IdRange, Ids, JobId};
-use super::job::{Attempt, Job, Lease, QueueName, Spec, State as JobState, StateKind};
+use super::job::{Attempt, Job, Key, Lease, QueueName, Spec, State as JobState, StateKind};
 use super::key_pages::Looks;
 use super::keyed::Keyed;
 use super::lanes::KeyRules;
@@ -11,7 +11,6 @@ use super::recent::{Recent, RecentEnd};
 use super::requests::DoneRequests;
 use super::runs::{Parts, Runs};
 use super::schedule::Schedules;
-use super::settings::Retries;
 use super::time::Time;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -126,18 +125,23 @@ impl State {
         Some(&self.jobs.get(id)?.spec)
     }
 
+    /// The job that holds a unique key of a queue now.
+    pub(super) fn unique_holder(&self, queue: &QueueName, key: Key, now: Time) -> Option<JobId> {
+        self.queues.get(queue)?.unique_keys()?.holder(key, now, |id| self.jobs.get(id))
+    }
+
     /// The first moment at which time alone changes something; `None` if there is none.
     pub fn next_due(&self) -> Option<Time> {
         let page = self.requests.next_due().map(|(_, due)| due);
         self.due.first_key().into_iter().chain(page).chain(self.looks.next_due()).min()
     }
 
-    /// How many ready jobs go before this one, if it is ready; `retries` and `rules` are the queue's settings.
-    pub fn ahead_of(&self, id: JobId, retries: Retries, rules: KeyRules) -> Option<Ahead> {
+    /// How many ready jobs go before this one, if it is ready, by these rules, which are in force.
+    pub(super) fn ahead_of(&self, id: JobId, rules: KeyRules) -> Option<Ahead> {
         let job = self.job(id).filter(|job| job.state() == JobState::Ready)?;
         let queue = self.queues.get(&job.spec.queue)?;
         let in_lane = queue.ahead_in_lane(id, job);
-        Some(Ahead { in_lane, jobs: queue.ahead_of(id, job, retries, rules), at_least: queue.has_keys() })
+        Some(Ahead { in_lane, jobs: queue.ahead_of(id, job, rules), at_least: queue.has_keys() })
     }
 
     /// How many entries the jobs take in memory: far fewer than jobs where they are alike.

@@ -47,7 +47,7 @@ impl<S: Store> Engine<S> {
         let settings = core.settings.of(name);
         let reached = settings.reached(&core.state, queue, now);
         let until = reached.filter_map(|limit: Limit| limit.until());
-        let until = until.chain(queue.opens(settings.key_rules(), now));
+        let until = until.chain(queue.opens(now));
         self.notes.limited.0.insert(name.clone(), until.max());
     }
 

@@ -62,12 +62,12 @@ impl<R: Recorder> Decision<'_, R> {
         name: &QueueName,
         page: impl FnOnce(&ServedKeys, crate::core::Time) -> PageNo,
     ) -> PageNo {
-        let served = self.state().queue(name).and_then(Queue::lanes).and_then(Lanes::served);
+        let served = self.state().queue(name).and_then(Queue::lanes).map(Lanes::served);
         served.map_or(self.moment.now.0, |served| page(served, self.moment.now))
     }
 
     fn has_page(&self, name: &QueueName, page: PageNo) -> bool {
-        let served = self.state().queue(name).and_then(Queue::lanes).and_then(Lanes::served);
+        let served = self.state().queue(name).and_then(Queue::lanes).map(Lanes::served);
         served.is_some_and(|served| served.page(page).is_some())
     }
 
@@ -78,7 +78,7 @@ impl<R: Recorder> Decision<'_, R> {
         let Some(look) = self.state().next_look().filter(|(due, ..)| *due <= now).cloned() else { return };
         let (_, queue, page) = look.clone();
         let lanes = self.state().queue(&queue).and_then(Queue::lanes);
-        let found = lanes.zip(lanes.and_then(|lanes| lanes.served()?.page(page)));
+        let found = lanes.zip(lanes.and_then(|lanes| lanes.served().page(page)));
         // One of a page that is not there ends here.
         let Some((lanes, (rate, all))) = found else { return self.core.state.look_again(look, now) };
         let counts = self.state().queue(&queue).map(Queue::counts).unwrap_or_default();

@@ -65,24 +65,22 @@ impl<R: Recorder> Decision<'_, R> {
 
     /// Leases what is next in one queue, as far as its limits allow, until there are `most` in all.
     fn claim_from(&mut self, name: &QueueName, claim: &Claim, most: u32, grants: &mut Vec<Grant>) {
-        let Some(queue) = self.state().queue(name).filter(|queue| queue.has_work()) else { return };
-        let (settings, at) = (self.core.settings.of(name), self.moment.now);
-        let rules = settings.key_rules();
-        if queue.is_out_of_order(rules, at) {
-            self.core.arrange(name, at);
+        let at = self.moment.now;
+        let Some((state, queue, settings)) = self.core.arranged(name, at) else { return };
+        if !queue.has_work() {
+            return;
         }
-        let (Some(queue), settings) = (self.state().queue(name), self.core.settings.of(name)) else { return };
+        let (rules, circuit) = (settings.key_rules(), settings.circuit());
         let QueueSettings { retries, lease, rate, .. } = *settings;
-        let circuit = settings.circuit();
         let (used, until) = (queue.rate_used(), at.plus(claim.lease.unwrap_or(lease)));
         let (before, has_keys) = (grants.len(), queue.has_keys());
-        let mut left = (u64::from(most) - before as u64).min(settings.allowance(self.state(), queue, at));
+        let mut left = (u64::from(most) - before as u64).min(settings.allowance(state, queue, at));
         let next = |queue: &Queue, left| match queue.has_keys() {
-            true => queue.next(retries, rules).filter(|_| left > 0).map_or_else(Ids::new, Ids::from),
+            true => queue.next(rules).filter(|_| left > 0).map_or_else(Ids::new, Ids::from),
             false => queue.first(left, retries),
         };
-        let mut served = Vec::new();
         let mut jobs = next(queue, left);
+        let mut served = Vec::new();
         while !jobs.is_empty() {
             left -= jobs.len();
             let Claim { holder, worker, .. } = *claim;

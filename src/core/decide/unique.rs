@@ -43,7 +43,7 @@ impl<R: Recorder> Decision<'_, R> {
 
     /// The job that holds a unique key of a queue now.
     pub(super) fn unique_holder(&self, queue: &QueueName, key: Key) -> Option<JobId> {
-        self.state().queue(queue)?.unique_holder(key, self.moment.now)
+        self.state().unique_holder(queue, key, self.moment.now)
     }
 
     /// The same groups with those jobs only that will be enqueued, and by how much those grow that are there.

@@ -3,7 +3,6 @@
 use super::limits::{ids, keyed};
 use super::world::{World, group, name, secs};
 use crate::core::*;
-use std::time::Duration;
 
 fn fair() -> World {
     let mut world = World::new();
@@ -70,15 +69,39 @@ fn turns_are_within_a_priority_and_within_what_keys_may() {
     assert_eq!(ids(&world.claim("q", 9)), [5, 2, 4], "one of each key, and what is urgent first");
     let limited = Reason::Limited { queue: name("q"), by: Limit::PerKey { leased: 1, limit: 1 } };
     assert_eq!(world.core.explain(JobId(1), world.now), Some(vec![limited]));
+}
 
-    // Those that have come back have turns of their own, unless they keep their place.
+/// It is the turn of a key, whether its first job has come back or not: one that fails all the time gets no more than the others.
+#[test]
+fn retries_have_no_turns_of_their_own() {
+    for retries in [Retries::Alternate, Retries::Behind, Retries::Place] {
+        let mut world = fair();
+        world.settings().retries = retries;
+        world.submit([keyed(&[1]), keyed(&[2; 20]), keyed(&[3; 20])].concat());
+        let mut order = Vec::new();
+        for _ in 0..9 {
+            let lease = world.claim("q", 1);
+            order.push(world.job(lease[0].id.0).spec.key.unwrap().hash()[0]);
+            let verdict = match order.last() {
+                Some(1) => Verdict::Later { error: "not now".into() },
+                _ => Verdict::Complete,
+            };
+            world.settle(&lease, verdict);
+            world.edit(Edit::Kick, &[1]);
+        }
+        assert_eq!(order, [1, 2, 3, 1, 2, 3, 1, 2, 3], "{retries:?}");
+    }
+    // Among those without a key they do.
     let mut world = fair();
     world.settings().retries = Retries::Behind;
-    world.submit(keyed(&[1, 1, 2, 2]));
-    let lease = world.claim("q", 2);
-    world.settle(&lease, Verdict::Release { delay: Duration::ZERO });
+    world.submit([keyed(&[1; 9]), vec![group("q", 3)]].concat());
+    let mut claimed = ids(&world.claim("q", 2));
+    assert_eq!(claimed, [1, 10]);
     world.run(Command::Vanish { session: 7 }).unwrap();
-    assert_eq!(keys(&mut world, 4), [1, 2, 1, 2]);
+    while claimed.len() < 10 {
+        claimed.extend(ids(&world.claim("q", 1)));
+    }
+    assert_eq!(claimed[2..], [1, 11, 2, 12, 3, 10, 4, 5]);
 }
 
 #[test]

@@ -22,11 +22,7 @@ fn ten_million_jobs_that_are_alike_are_one_entry_whatever_their_state() {
     assert_eq!(ids(&world.claim("q", 3)), [1, 2, 3]);
     assert_eq!(world.core.state.entries(), 2, "those that are leased, and the others");
     assert_eq!(
-        world
-            .core
-            .state
-            .ahead_of(JobId(10_000_000), Retries::Alternate, KeyRules::default())
-            .map(|ahead| ahead.jobs),
+        world.core.state.ahead_of(JobId(10_000_000), KeyRules::default()).map(|ahead| ahead.jobs),
         Some(9_999_996)
     );
 }
@@ -94,18 +90,12 @@ fn where_jobs_stand_that_come_back_is_a_choice() {
             assert_eq!(world.settle(&leases[..1], Verdict::Later { error: "not now".into() }), [Ok(())]);
             world.run(Command::Vanish { session: 7 }).unwrap();
             world.wait(secs(1));
+            let rules = KeyRules { retries, ..KeyRules::default() };
             for (ahead, id) in order.iter().enumerate() {
-                let said = world
-                    .core
-                    .state
-                    .ahead_of(JobId(*id), retries, KeyRules::default())
-                    .map(|ahead| ahead.jobs);
+                let said = world.core.state.ahead_of(JobId(*id), rules).map(|ahead| ahead.jobs);
                 assert_eq!(said, Some(ahead as u64), "job {id}, {retries:?}");
             }
-            assert_eq!(
-                world.core.state.ahead_of(JobId(10), retries, KeyRules::default()).map(|ahead| ahead.jobs),
-                Some(8)
-            );
+            assert_eq!(world.core.state.ahead_of(JobId(10), rules).map(|ahead| ahead.jobs), Some(8));
             let mut claimed = Vec::new();
             while claimed.len() < 9 {
                 claimed.extend(ids(&world.claim("q", at_once)));

@@ -75,48 +75,33 @@ impl Model {
         });
     }
 
-    /// Of these that may go, fresh and come back: who is next if keys take turns.
-    fn next_by_turn(&self, name: &QueueName, fresh: Vec<usize>, back: Vec<usize>) -> Option<usize> {
-        let retries = self.settings.of(name).retries;
-        // Those without a key are one key: only the first of them.
-        let first = |all: Vec<usize>, is_back: bool| {
-            let order = |at: &usize| {
-                let (id, job) = &self.jobs[*at];
-                (job.started.filter(|_| is_back && retries != Retries::Place), *id)
-            };
-            let (plain, mut keyed): (Vec<_>, Vec<_>) =
-                all.into_iter().partition(|at| self.jobs[*at].1.spec.key.is_none());
-            keyed.extend(plain.into_iter().min_by_key(order));
-            keyed.into_iter().min_by_key(|at| self.turn(*at))
-        };
-        let (fresh, back) = (first(fresh, false), first(back, true));
-        let turn = self.queue(name).map_or(0, |at| self.queues[at].totals.claimed);
-        match retries {
-            Retries::Place => fresh.into_iter().chain(back).min_by_key(|at| self.turn(*at)),
-            Retries::Alternate if turn % 2 == 1 => back.or(fresh),
-            Retries::Alternate | Retries::Behind => fresh.or(back),
-        }
-    }
-
     /// The place of the next job of a queue.
     pub(super) fn next(&self, name: &QueueName) -> Option<usize> {
         let is_ready =
             |at: &usize| self.jobs[*at].1.spec.queue == *name && self.jobs[*at].1.state == JobState::Ready;
         let ready = || (0..self.jobs.len()).filter(is_ready).filter(|at| self.may_go(*at));
         let first = ready().map(|at| self.jobs[at].1.spec.priority).min()?;
-        let came_back = |job: &Plain| job.failed + job.crashes + job.later > 0;
-        let (back, fresh): (Vec<_>, Vec<_>) = ready()
-            .filter(|at| self.jobs[*at].1.spec.priority == first)
-            .partition(|at| came_back(&self.jobs[*at].1));
-        if self.settings.of(name).fair {
-            return self.next_by_turn(name, fresh, back);
+        let ready: Vec<usize> = ready().filter(|at| self.jobs[*at].1.spec.priority == first).collect();
+        if !self.settings.of(name).fair {
+            return self.first_by_retries(name, ready);
         }
+        // The keys take turns; those without one are one of them.
+        let (plain, keyed): (Vec<_>, Vec<_>) =
+            ready.into_iter().partition(|at| self.jobs[*at].1.spec.key.is_none());
+        let plain = self.first_by_retries(name, plain);
+        keyed.into_iter().chain(plain).min_by_key(|at| self.turn(*at))
+    }
+
+    /// Who of them goes next, as far as it counts whether they have come back.
+    fn first_by_retries(&self, name: &QueueName, ready: Vec<usize>) -> Option<usize> {
+        let came_back = |job: &Plain| job.failed + job.crashes + job.later > 0;
+        let by_id = ready.iter().copied().min_by_key(|at| self.jobs[*at].0);
+        let (back, fresh): (Vec<_>, Vec<_>) = ready.into_iter().partition(|at| came_back(&self.jobs[*at].1));
         let fresh = fresh.into_iter().min_by_key(|at| self.jobs[*at].0);
-        let by_id = back.iter().copied().min_by_key(|at| self.jobs[*at].0);
         let back = back.into_iter().min_by_key(|at| (self.jobs[*at].1.started, self.jobs[*at].0));
         let turn = self.queue(name).map_or(0, |at| self.queues[at].totals.claimed);
         match self.settings.of(name).retries {
-            Retries::Place => fresh.into_iter().chain(by_id).min_by_key(|at| self.jobs[*at].0),
+            Retries::Place => by_id,
             Retries::Alternate if turn % 2 == 1 => back.or(fresh),
             Retries::Alternate | Retries::Behind => fresh.or(back),
         }

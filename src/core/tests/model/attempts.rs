@@ -97,7 +97,7 @@ impl Model {
         let (max, later) = (self.settings_of(at).later_max, self.jobs[at].1.later + 1);
         if later > max {
             let error = format!(
-                "put off too often: it was to come again later {later} times (later_max = {max}), at last because: {error}"
+                "its workers have said `again later` {later} times, more than later_max = {max}; the last time: {error}"
             );
             return self.fail(at, (&error, exit), None, 0);
         }
