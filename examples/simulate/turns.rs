@@ -1,7 +1,7 @@
 //! A queue whose keys take turns. What any user would expect: between two leases of a key every other one that had a job ready
 //! all the time, as urgent, and could have been given it, was given one; and no job goes before one of another key, as urgent,
-//! that was ready already when it was submitted, unless that key was given one since. Jobs without a key are one key. This holds
-//! over starts that have lost nothing.
+//! that was ready already when it was submitted, unless that key was given one since. Jobs without a key are one key, which
+//! others may go before. This holds over starts that have lost nothing.
 
 use crate::clients::{Clients, group};
 use crate::oracle::Oracle;
@@ -9,7 +9,7 @@ use crate::queues::named;
 use crate::stage::Life;
 use fastrand::Rng;
 use musher::core::{
-    Attempt, Groups, IdRange, JobId, Key, Priority, QueueName, QueueSettings, Retries, State, StateKind,
+    Attempt, Groups, IdRange, JobId, Key, Priority, QueueName, QueueSettings, State, StateKind,
 };
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -26,8 +26,7 @@ pub(crate) fn fair() -> QueueName {
 }
 
 pub(crate) fn with_turns(settings: QueueSettings) -> QueueSettings {
-    let (fair, per_key, retries) = (true, Some(PER_KEY as u32), Retries::Place);
-    QueueSettings { fair, per_key, retries, ..settings }
+    QueueSettings { fair: true, per_key: Some(PER_KEY as u32), ..settings }
 }
 
 /// When somebody looked, and the id that the next job was to get then.
@@ -132,7 +131,10 @@ impl Turns {
                 self.waiting.iter().find(|(_, job)| {
                     let since = job.since.max(of(&job.key));
                     let other = &all[&job.key];
-                    let has_turn = other.leases.is_empty() && !other.was_late && job.key != *key;
+                    // Which of the jobs without a key is the next one changes with each lease, as `retries` says, and with it
+                    // their turn.
+                    let has_turn =
+                        job.key.is_some() && other.leases.is_empty() && !other.was_late && job.key != *key;
                     has_turn
                         && job.priority <= priority
                         && (since < last || since.1 <= id)
