@@ -131,10 +131,7 @@ impl Turns {
                 self.waiting.iter().find(|(_, job)| {
                     let since = job.since.max(of(&job.key));
                     let other = &all[&job.key];
-                    // Which of the jobs without a key is the next one changes with each lease, as `retries` says, and with it
-                    // their turn.
-                    let has_turn =
-                        job.key.is_some() && other.leases.is_empty() && !other.was_late && job.key != *key;
+                    let has_turn = other.leases.is_empty() && !other.was_late && job.key != *key;
                     has_turn
                         && job.priority <= priority
                         && (since < last || since.1 <= id)

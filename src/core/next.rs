@@ -61,7 +61,7 @@ impl Queue {
             (false, KeyRules { fair: true, .. }) => {
                 // They are one key: whatever of them is next stands for all.
                 let id = ready.next(rules.retries, self.totals.claimed)?;
-                Some((self.keyless_standing(priority, id), id))
+                Some((self.keyless_standing(priority, ready)?, id))
             }
             (false, KeyRules { retries: Retries::Place, .. }) => {
                 let id = ready.next(Retries::Place, 0)?;
@@ -76,10 +76,11 @@ impl Queue {
         }
     }
 
-    /// Where the jobs without a key stand if keys take turns and this one is the first of them.
-    fn keyless_standing(&self, priority: Priority, first: JobId) -> Standing {
-        let turn = self.lanes().map(|lanes| lanes.served().turn(keyless(), first));
-        Standing::by_turn(priority, turn.unwrap_or_default())
+    /// Where the jobs of a priority without a key stand if keys take turns: as the oldest of them, whichever goes first.
+    fn keyless_standing(&self, priority: Priority, ready: &Ready) -> Option<Standing> {
+        let oldest = ready.oldest()?;
+        let turn = self.lanes().map(|lanes| lanes.served().turn(keyless(), oldest));
+        Some(Standing::by_turn(priority, turn.unwrap_or_default()))
     }
 
     /// The jobs that a claim of so many gets, in their order, if none of those that are ready has a key.
@@ -111,8 +112,7 @@ impl Queue {
             return before + ahead(line);
         }
         // One of each key whose turn is before its own, and those of its own kind.
-        let first_plain = plain.and_then(|ready| ready.next(rules.retries, turn));
-        let keyless = first_plain.map(|first| self.keyless_standing(priority, first));
+        let keyless = plain.and_then(|ready| self.keyless_standing(priority, ready));
         match (job.spec.key, self.lanes()) {
             (Some(key), Some(lanes)) => {
                 let own = Standing::by_turn(priority, lanes.served().turn(key, id));

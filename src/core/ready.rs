@@ -137,6 +137,11 @@ impl Ready {
         self.tried.iter().next().map(|(tried, range)| (tried, range.first))
     }
 
+    /// The one that arrived first, whether it is next or not.
+    pub(super) fn oldest(&self) -> Option<JobId> {
+        self.fresh.first().into_iter().chain(self.returned.first()).min().map(JobId)
+    }
+
     /// The next one. `turn` is as of [`Ready::first`].
     pub(super) fn next(&self, retries: Retries, turn: u64) -> Option<JobId> {
         let mut ids = Ids::new();

@@ -68,7 +68,7 @@ impl Stretches {
                 let at = few.partition_point(|other| other.place() < stretch.place());
                 if few.len() == few.capacity() {
                     // Not by as many again, of which most would stay free.
-                    few.reserve_exact(4);
+                    few.reserve_exact(2);
                 }
                 few.insert(at, stretch);
             }

@@ -104,6 +104,20 @@ fn retries_have_no_turns_of_their_own() {
     assert_eq!(claimed[2..], [1, 11, 2, 12, 3, 10, 4, 5]);
 }
 
+/// Whichever of them goes first, their turn is that of the oldest.
+#[test]
+fn jobs_without_a_key_lose_no_turn_to_their_own_order() {
+    let mut world = fair();
+    let later = |group: Group| Group { start: Start::After(secs(1)), ..group };
+    world.submit([vec![group("q", 1)], keyed(&[1])].concat().into_iter().map(later).collect());
+    world.submit(vec![group("q", 1)]);
+    assert_eq!(ids(&world.claim("q", 1)), [3]);
+    world.run(Command::Vanish { session: 7 }).unwrap();
+    world.wait(secs(1));
+    // What has come back is next of them, and the first was there before the key.
+    assert_eq!(ids(&world.claim("q", 3)), [3, 2, 1]);
+}
+
 #[test]
 fn explain_counts_the_keys_whose_turn_is_before() {
     let mut world = fair();

@@ -88,8 +88,11 @@ impl Model {
         // The keys take turns; those without one are one of them.
         let (plain, keyed): (Vec<_>, Vec<_>) =
             ready.into_iter().partition(|at| self.jobs[*at].1.spec.key.is_none());
-        let plain = self.first_by_retries(name, plain);
-        keyed.into_iter().chain(plain).min_by_key(|at| self.turn(*at))
+        // As the oldest of them, whichever goes first.
+        let oldest = plain.iter().copied().min_by_key(|at| self.jobs[*at].0);
+        let plain = self.first_by_retries(name, plain).zip(oldest);
+        let all = keyed.into_iter().map(|at| (at, at)).chain(plain);
+        all.min_by_key(|(_, stands_as)| self.turn(*stands_as)).map(|(at, _)| at)
     }
 
     /// Who of them goes next, as far as it counts whether they have come back.
