@@ -3,7 +3,6 @@
 //! was sent, and from when.
 
 use crate::clients::LEASE;
-use crate::exits::End;
 use fastrand::Rng;
 use musher::core::{Attempt, Expiry, Grant, Group, Job, JobId, StateKind, Time};
 use std::time::Duration;
@@ -19,10 +18,8 @@ pub(crate) fn with_expiry(rng: &mut Rng, group: &mut Group, now: Time) -> Expiry
 /// How far a job has come, as far as somebody was told.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Progress {
-    /// Whether an attempt came to something. What has begun does not expire by its time to live.
+    /// Whether an attempt has ended, in whatever way. What has begun does not expire by its time to live.
     pub(crate) begun: bool,
-    /// All attempts up to this one were given back without a verdict.
-    pub(crate) returned: Attempt,
     /// Whether somebody has asked to run it again, which makes it of use for ever.
     pub(crate) revived: bool,
 }
@@ -39,7 +36,7 @@ impl Progress {
             return;
         }
         assert!(expiry.end_by > now, "job {id} waits at {now}, after its deadline: {expiry:?}");
-        let has_not_begun = job.attempt() == self.returned;
+        let has_not_begun = job.attempt() == Attempt(0);
         assert!(
             !has_not_begun || expiry.begin_by > now,
             "job {id} waits at {now} for its first attempt, and its time to live is over: {expiry:?}"
@@ -47,12 +44,8 @@ impl Progress {
     }
 
     /// An attempt was settled, as its holder was told.
-    pub(crate) fn settled(&mut self, attempt: Attempt, end: End) {
-        match end {
-            End::Returned if attempt.0 == self.returned.0 + 1 => self.returned = attempt,
-            End::Returned => {}
-            End::Back | End::Done | End::Dead(_) => self.begun = true,
-        }
+    pub(crate) fn settled(&mut self) {
+        self.begun = true;
     }
 
     /// It was given out, to a claim of which this is known.

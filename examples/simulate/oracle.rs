@@ -349,7 +349,7 @@ impl Oracle {
                 );
                 known.settled = Some(lease.attempt);
                 known.ended = Some((lease.attempt, end));
-                known.progress.settled(lease.attempt, end);
+                known.progress.settled();
                 known.done |= completed && !known.edited;
             }
             Err(_) => known.enders = known.enders.saturating_sub(u32::from(completed)),

@@ -107,11 +107,8 @@ impl<O: Observer> Fold<'_, O> {
             }
             Event::Buried { jobs, end } => self.end(jobs, *end, JobState::Dead, |totals| &mut totals.died),
             Event::Revived { jobs } => self.each(jobs, |_, job| {
-                match job.expiry() {
-                    _ if job.kind().is_final() => job.set_expiry(Expiry::default()),
-                    // Its counts begin anew, not its life.
-                    expiry if job.has_begun() => job.set_expiry(Expiry { begin_by: Time::NEVER, ..expiry }),
-                    _ => {}
+                if job.kind().is_final() {
+                    job.set_expiry(Expiry::default());
                 }
                 count(job, |counts| *counts = JobCounts { attempt: counts.attempt, ..JobCounts::default() });
                 job.set_state(JobState::Ready);

@@ -149,10 +149,10 @@ impl Queue {
     }
 
     /// Takes note of the unique key that jobs hold now, or do not any more.
-    fn note_unique(&mut self, range: IdRange, job: &Job, note: fn(&mut UniqueKeys, Key, JobId)) {
-        let Some(key) = job.spec.unique.filter(|_| job.holds_unique_until().is_some()) else { return };
+    fn note_unique(&mut self, range: IdRange, job: &Job, note: fn(&mut UniqueKeys, Key, Time, JobId)) {
+        let Some((key, until)) = job.spec.unique.zip(job.holds_unique_until()) else { return };
         let keys = self.unique.get_or_insert_default();
-        range.iter().for_each(|id| note(keys, key, id));
+        range.iter().for_each(|id| note(keys, key, until, id));
         if keys.is_empty() {
             self.unique = None;
         }

@@ -127,6 +127,9 @@ impl ServedKeys {
     /// Forgets a key. Its page stays, be it empty.
     pub(super) fn remove(&mut self, key: Key) {
         let Some((number, nth)) = self.places.remove(&key) else { return };
+        if self.places.capacity() > (4 * PAGE).max(self.places.len() * 8) {
+            self.places.shrink_to(self.places.len() * 2);
+        }
         let page = self.pages.get_mut(&number).expect("a key's page is there");
         let keys = Arc::make_mut(&mut page.keys);
         keys.swap_remove(nth as usize);

@@ -1,9 +1,10 @@
 //! Who holds which unique key of a queue. It is an index over the jobs: which of them hold a key, and until when, follows from
-//! each job alone, so there is nothing that a crash could leak. It has ids and a part of the hashes of their keys; the rest is looked
-//! up at the jobs, so that a million keys take little. What a conflict comes to is decided elsewhere.
+//! each job alone, so there is nothing that a crash could leak. Of live jobs it has ids and a part of the hashes of their keys; the rest
+//! is looked up at the jobs, so that a million keys take little. What a conflict comes to is decided elsewhere.
 
 use super::ids::JobId;
 use super::job::{Job, Key};
+use super::sorted::Sorted;
 use super::time::Time;
 use hashbrown::HashTable;
 use rustc_hash::FxBuildHasher;
@@ -11,9 +12,14 @@ use std::hash::BuildHasher;
 
 /// The jobs of a queue that hold a unique key, or held one until a time that may be over.
 #[derive(Clone, Debug, Default)]
-pub(super) struct UniqueKeys(HashTable<Holder>);
+pub(super) struct UniqueKeys {
+    /// Those that have not ended: one of each key.
+    live: HashTable<Holder>,
+    /// Those that have, and hold it until then. Many may have held the same one after the other.
+    ended: Sorted<(Key, Time, JobId), ()>,
+}
 
-/// A job that holds a key.
+/// A live job that holds a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Holder {
     /// Of its key.
@@ -46,28 +52,35 @@ impl Holder {
 impl UniqueKeys {
     /// Whether nobody holds any.
     pub(super) fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.live.is_empty() && self.ended.len() == 0
     }
 
-    /// A job holds a key.
-    pub(super) fn insert(&mut self, key: Key, id: JobId) {
+    /// A job holds a key until then: [`Time::NEVER`] if it has not ended.
+    pub(super) fn insert(&mut self, key: Key, until: Time, id: JobId) {
+        if until != Time::NEVER {
+            return self.ended.insert((key, until, id), ());
+        }
         let holder = Holder::new(key, id);
-        self.0.insert_unique(holder.table_hash(), holder, Holder::table_hash);
+        self.live.insert_unique(holder.table_hash(), holder, Holder::table_hash);
     }
 
     /// It does not any more.
-    pub(super) fn remove(&mut self, key: Key, id: JobId) {
+    pub(super) fn remove(&mut self, key: Key, until: Time, id: JobId) {
+        if until != Time::NEVER {
+            let removed = self.ended.remove((key, until, id));
+            return debug_assert!(removed.is_some(), "job {id} holds {key:?}");
+        }
         let holder = Holder::new(key, id);
-        let Ok(found) = self.0.find_entry(holder.table_hash(), |other| *other == holder) else {
+        let Ok(found) = self.live.find_entry(holder.table_hash(), |other| *other == holder) else {
             return debug_assert!(false, "job {id} holds {key:?}");
         };
         found.remove();
-        if self.0.capacity() > SMALL.max(self.0.len() * 8) {
-            self.0.shrink_to(self.0.len() * 2, Holder::table_hash);
+        if self.live.capacity() > SMALL.max(self.live.len() * 8) {
+            self.live.shrink_to(self.live.len() * 2, Holder::table_hash);
         }
     }
 
-    /// The job that holds a key now: of several, the one whose time ends last; one that has not ended holds it for ever.
+    /// The job that holds a key now: the live one; or, of those that have ended, the one whose time ends last.
     pub(super) fn holder<'a>(
         &self,
         key: Key,
@@ -75,16 +88,18 @@ impl UniqueKeys {
         job: impl Fn(JobId) -> Option<&'a Job>,
     ) -> Option<JobId> {
         let wanted = Holder::new(key, JobId(0));
-        let alike = self.0.iter_hash(wanted.table_hash()).filter(|other| other.hash == wanted.hash);
-        let holders = alike.filter_map(|holder| {
-            let job = job(holder.id()).filter(|job| job.spec.unique == Some(key))?;
-            Some((job.holds_unique_until()?, holder.id()))
-        });
-        holders.max().filter(|(until, _)| *until > now).map(|(_, id)| id)
+        let alike = self.live.iter_hash(wanted.table_hash()).filter(|other| other.hash == wanted.hash);
+        // Another key may have the same part of a hash.
+        let has_key = |id: &JobId| job(*id).is_some_and(|job| job.spec.unique == Some(key));
+        if let Some(id) = alike.map(Holder::id).find(has_key) {
+            return Some(id);
+        }
+        let ((found, until, id), ()) = self.ended.last_to((key, Time::NEVER, JobId(u64::MAX)))?;
+        (found == key && until > now).then_some(id)
     }
 
     /// The ids of those that hold one, in no order: for the check of the invariants.
     pub(super) fn ids(&self) -> impl Iterator<Item = JobId> {
-        self.0.iter().map(Holder::id)
+        self.live.iter().map(Holder::id).chain(self.ended.iter().map(|((.., id), ())| id))
     }
 }

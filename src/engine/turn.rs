@@ -3,10 +3,12 @@
 use super::listener::Listener;
 use super::{Answer, Claimed, Delivery, Engine, Fact, Refusal, Waiter};
 use crate::core::{
-    Claim, Command, Grant, Ids, JobId, LeaseId, Outcome, Rejection, Then, Time, Verdict, Visibility,
+    Claim, Command, Grant, Ids, JobId, LeaseId, Outcome, QueueName, Rejection, Then, Time, Verdict,
+    Visibility,
 };
 use crate::store::{AppendError, Blob, BlobError, Commit, Envelope, Store};
 use bytes::Bytes;
+use std::ops::Range;
 
 /// How many jobs a claim gets before their bodies are measured.
 const GRANT_STEP: u32 = 64;
@@ -122,7 +124,7 @@ impl<S: Store> Engine<S> {
     fn do_what_is_due(&mut self, now: Time) {
         let now = self.now.max(now);
         for _ in 0..TICKS_MAX {
-            if self.core.state.next_due().is_none_or(|due| due > now) {
+            if !self.is_due(now) {
                 break;
             }
             self.command(&Command::Tick, now);
@@ -143,8 +145,9 @@ impl<S: Store> Engine<S> {
             return;
         }
         let most = self.notes.said_bytes + self.bounds.commit_bytes;
+        let mut ticks = 0..TICKS_MAX;
         while let Some(queue) = self.notes.woken.pop() {
-            while self.core.gives(&queue, now)
+            while self.gives_in_time(&queue, &mut ticks, now)
                 && let Some((place, waiter)) = self.waiting.first_for(&queue)
             {
                 let claim = waiter.claim.clone();
@@ -161,6 +164,25 @@ impl<S: Store> Engine<S> {
         }
     }
 
+    /// Whether a claim would get a job of a queue now. What came back in this turn may be over, and is not to be given out.
+    fn gives_in_time(&mut self, queue: &QueueName, ticks: &mut Range<usize>, now: Time) -> bool {
+        if self.is_due(now) && ticks.next().is_some() {
+            self.command(&Command::Tick, self.now.max(now));
+        }
+        self.core.gives(queue, now)
+    }
+
+    fn is_due(&self, now: Time) -> bool {
+        self.core.state.next_due().is_some_and(|due| due <= self.now.max(now))
+    }
+
+    /// Before a claim that comes between two turns: it gets no job whose time is over, as far as one tick goes.
+    pub(super) fn tick_if_due(&mut self, now: Time) {
+        if self.is_due(now) {
+            self.command(&Command::Tick, self.now.max(now));
+        }
+    }
+
     /// Leases jobs and fetches what is stored of them, up to about the bytes that one answer may have.
     pub(super) fn grant(&mut self, claim: &Claim, now: Time) -> Result<Vec<Claimed>, Refusal> {
         let (mut jobs, mut bytes) = (Vec::new(), 0);
@@ -174,10 +196,6 @@ impl<S: Store> Engine<S> {
             let got = grants.len();
             let mut grants = grants.into_iter();
             while let Some(grant) = grants.next() {
-                if grant.deadline <= self.now {
-                    self.expire(&grant);
-                    continue;
-                }
                 match self.fetch(&grant) {
                     Ok((body, envelope)) => {
                         let job = Claimed { grant, body, envelope };
@@ -202,13 +220,6 @@ impl<S: Store> Engine<S> {
             step.max = left.min(fit.max(1)).min(jobs.len().max(1) * 4) as u32;
         }
         Ok(jobs)
-    }
-
-    /// A job was leased after its deadline, which no tick has seen yet: it has become ready, or that time has come, since the last
-    /// one. It is nobody's work any more.
-    fn expire(&mut self, grant: &Grant) {
-        self.give_back(std::iter::once(grant), self.now);
-        self.command(&Command::Tick, self.now);
     }
 
     /// What a worker needs of a job.

@@ -5,8 +5,8 @@ use crate::core::time::Time;
 /// The two moments; [`Time::NEVER`] where there is none, as for most jobs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Expiry {
-    /// If it has not begun by then, it expires (its time to live). One that was given back without a verdict has not begun:
-    /// its worker may never have started it.
+    /// If it was not leased by then, it expires (its time to live). One that was leased and given back has begun: its worker may have
+    /// worked on it for hours, and was stopped.
     pub begin_by: Time,
     /// If it has not ended by then, it expires, however many attempts it has left: its deadline. An attempt that runs is ended
     /// by its worker; its lease ends at the latest one lease of the queue after it.

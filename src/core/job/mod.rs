@@ -160,9 +160,9 @@ impl Job {
         self.of_history(|history| history.expiry.of_waiting(self.has_begun())).unwrap_or(Time::NEVER)
     }
 
-    /// Whether an attempt of it has come to something, or to nothing while it ran: one that was only given back has not begun.
+    /// Whether it was ever leased: its worker may have worked on it, whatever came of that.
     pub fn has_begun(&self) -> bool {
-        self.returned().is_some()
+        self.attempt() > Attempt(0)
     }
 
     /// Where it is in its life.

@@ -157,7 +157,7 @@ fn the_time_to_live_is_that_to_the_first_attempt() {
     assert_eq!(world.kind(3), None, "it has expired, and is not kept");
     world.settle(&leases[1..], Verdict::Release { delay: Duration::ZERO });
     world.wait(Duration::ZERO);
-    assert_eq!(world.kind(2), None, "given back, it has not begun");
+    assert_eq!(world.kind(2), Some(StateKind::Ready), "its worker was stopped: it has begun all the same");
     world.fail(&leases[..1], "no");
     // By hand its counts begin anew.
     world.edit(Edit::Kick, &[1]);

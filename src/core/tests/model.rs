@@ -211,7 +211,7 @@ impl Plain {
     }
 
     pub(super) fn has_begun(&self) -> bool {
-        self.failed + self.crashes + self.later > 0
+        self.attempt.0 > 0
     }
 }
 

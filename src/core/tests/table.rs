@@ -69,7 +69,8 @@ fn the_core_does_what_the_table_says() {
     rows.dedup();
     assert_eq!(rows, ROWS, "the table has exactly the rows that this test acts out");
     for (row, state, cell) in cells {
-        for used in [false, true] {
+        let of_fresh_jobs = row == "ttl over (not begun)";
+        for used in [false, true].into_iter().filter(|used| !used || !of_fresh_jobs) {
             let (really, _) = act(&row, state, used, false);
             assert_eq!(really, cell, "{row} in state {state} (claimed before: {used})");
             // Where final states are not kept, the same ends in forgetting.

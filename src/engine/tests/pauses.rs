@@ -89,8 +89,27 @@ fn a_job_is_not_given_out_after_its_deadline_however_late_the_turn_comes() {
     let first = LeaseId { id: JobId(1), attempt: crate::core::Attempt(1) };
     let release = Verdict::Release { delay: Duration::ZERO };
     engine.settle(ORIGIN, vec![(first, release)], Visibility::ALL, late);
-    let given = engine.grant(&claim(9), late).unwrap();
+    let Answer::Jobs(given) = claimed(&mut engine, 9, late) else { panic!("no jobs") };
     assert_eq!(given.iter().map(|job| job.grant.id.0).collect::<Vec<_>>(), [3]);
     let gone = |id| engine.core().state.job(JobId(id)).is_none();
     assert!(gone(1) && gone(2), "they have expired, and are not kept");
+}
+
+/// It was answered with no jobs before its time.
+#[test]
+fn a_claim_that_waits_goes_on_waiting_beside_a_job_that_is_over() {
+    let disk = SimulatedDisk::new(1);
+    let mut engine = start(&disk, Time(0));
+    let with_deadline = Group { deadline: Some(secs(10)), ..group(1) };
+    engine.submit(ORIGIN, vec![with_deadline], vec![Bytes::from_static(b"a")], Visibility::ALL, Time(0));
+    assert!(matches!(claimed(&mut engine, 1, Time(0)), Answer::Jobs(jobs) if jobs.len() == 1));
+    let late = Time(30_000);
+    engine.claim(ORIGIN, claim(1), late.plus(secs(60)), late);
+    let lease = LeaseId { id: JobId(1), attempt: crate::core::Attempt(1) };
+    let release = Verdict::Release { delay: Duration::ZERO };
+    engine.settle(ORIGIN, vec![(lease, release)], Visibility::ALL, late);
+    let turned = engine.turn(late).unwrap();
+    let is_empty = |delivery: &Delivery| matches!(delivery, Delivery::Answer(_, Answer::Jobs(_)));
+    assert!(!turned.deliveries.iter().any(is_empty), "{:?}", turned.deliveries);
+    assert!(engine.core().state.job(JobId(1)).is_none(), "it has expired");
 }

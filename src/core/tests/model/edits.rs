@@ -104,8 +104,6 @@ impl Model {
                 let job = &mut self.jobs[at].1;
                 if job.state.kind() != StateKind::Scheduled {
                     (job.begin_by, job.end_by) = (Time::NEVER, Time::NEVER);
-                } else if job.has_begun() {
-                    job.begin_by = Time::NEVER;
                 }
                 (job.failed, job.crashes, job.later, job.state) = (0, 0, 0, JobState::Ready);
             }
