@@ -123,12 +123,7 @@ impl<S: Store> Engine<S> {
 
     fn do_what_is_due(&mut self, now: Time) {
         let now = self.now.max(now);
-        for _ in 0..TICKS_MAX {
-            if !self.is_due(now) {
-                break;
-            }
-            self.command(&Command::Tick, now);
-        }
+        self.tick_while_due(&mut (0..TICKS_MAX), now);
         self.wake_limited(now);
         for waiter in self.waiting.over(now) {
             self.answer(waiter.origin, Answer::Jobs(Vec::new()));
@@ -166,20 +161,20 @@ impl<S: Store> Engine<S> {
 
     /// Whether a claim would get a job of a queue now. What came back in this turn may be over, and is not to be given out.
     fn gives_in_time(&mut self, queue: &QueueName, ticks: &mut Range<usize>, now: Time) -> bool {
-        if self.is_due(now) && ticks.next().is_some() {
-            self.command(&Command::Tick, self.now.max(now));
-        }
+        self.tick_while_due(ticks, now);
         self.core.gives(queue, now)
     }
 
-    fn is_due(&self, now: Time) -> bool {
-        self.core.state.next_due().is_some_and(|due| due <= self.now.max(now))
+    /// Before a claim that comes between two turns: it gets no job whose time is over. What the first tick takes from its holder
+    /// may be over itself, hence two.
+    pub(super) fn tick_before_claim(&mut self, now: Time) {
+        self.tick_while_due(&mut (0..2), now);
     }
 
-    /// Before a claim that comes between two turns: it gets no job whose time is over, as far as one tick goes.
-    pub(super) fn tick_if_due(&mut self, now: Time) {
-        if self.is_due(now) {
-            self.command(&Command::Tick, self.now.max(now));
+    fn tick_while_due(&mut self, ticks: &mut Range<usize>, now: Time) {
+        let now = self.now.max(now);
+        while self.core.state.next_due().is_some_and(|due| due <= now) && ticks.next().is_some() {
+            self.command(&Command::Tick, now);
         }
     }
 

@@ -113,3 +113,16 @@ fn a_claim_that_waits_goes_on_waiting_beside_a_job_that_is_over() {
     assert!(!turned.deliveries.iter().any(is_empty), "{:?}", turned.deliveries);
     assert!(engine.core().state.job(JobId(1)).is_none(), "it has expired");
 }
+
+/// A tick had taken it from its holder, and only the next one would have seen that it is over.
+#[test]
+fn a_job_whose_lease_and_deadline_are_over_is_not_given_out() {
+    let disk = SimulatedDisk::new(1);
+    let mut engine = start(&disk, Time(0));
+    let with_deadline = Group { deadline: Some(secs(10)), ..group(1) };
+    engine.submit(ORIGIN, vec![with_deadline], vec![Bytes::from_static(b"a")], Visibility::ALL, Time(0));
+    assert!(matches!(claimed(&mut engine, 1, Time(0)), Answer::Jobs(jobs) if jobs.len() == 1));
+    let until = engine.core().state.next_due().unwrap();
+    assert!(matches!(claimed(&mut engine, 1, until), Answer::Jobs(jobs) if jobs.is_empty()));
+    assert!(engine.core().state.job(JobId(1)).is_none(), "it has expired");
+}
