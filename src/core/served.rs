@@ -1,7 +1,6 @@
 //! What is remembered of keys whose jobs were leased, in queues where that counts: how much of its rate each has used,
-//! and when it had its turn. It is
-//! kept in pages, so that a million keys are some four thousand rows. Each key is in one page, and stays there as long as
-//! it is remembered under the same rate. It knows keys and times; of jobs it knows nothing.
+//! and when it had its turn. It is kept in pages, so that a million keys are some four thousand rows. Each key is in one
+//! page, and stays there as long as it is remembered under the same rate. It knows keys and times; of jobs it knows nothing.
 
 use super::fair::Turn;
 use super::ids::JobId;

@@ -237,7 +237,7 @@ impl<S: Store> Engine<S> {
     pub fn claim(&mut self, origin: Origin, claim: Claim, until: Time, now: Time) {
         let stopping = matches!(self.drain, Drain::Stopping { .. });
         if !(self.core.draining && !stopping && until > now) {
-            self.tick_before_claim(now);
+            self.tick_if_due(now);
             match self.grant(&claim, now) {
                 Ok(jobs) if !jobs.is_empty() || until <= now => {
                     return self.answer(origin, Answer::Jobs(jobs));

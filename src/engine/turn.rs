@@ -3,12 +3,10 @@
 use super::listener::Listener;
 use super::{Answer, Claimed, Delivery, Engine, Fact, Refusal, Waiter};
 use crate::core::{
-    Claim, Command, Grant, Ids, JobId, LeaseId, Outcome, QueueName, Rejection, Then, Time, Verdict,
-    Visibility,
+    Claim, Command, Grant, Ids, JobId, LeaseId, Outcome, Rejection, Then, Time, Verdict, Visibility,
 };
 use crate::store::{AppendError, Blob, BlobError, Commit, Envelope, Store};
 use bytes::Bytes;
-use std::ops::Range;
 
 /// How many jobs a claim gets before their bodies are measured.
 const GRANT_STEP: u32 = 64;
@@ -123,7 +121,11 @@ impl<S: Store> Engine<S> {
 
     fn do_what_is_due(&mut self, now: Time) {
         let now = self.now.max(now);
-        self.tick_while_due(&mut (0..TICKS_MAX), now);
+        for _ in 0..TICKS_MAX {
+            if !self.tick_if_due(now) {
+                break;
+            }
+        }
         self.wake_limited(now);
         for waiter in self.waiting.over(now) {
             self.answer(waiter.origin, Answer::Jobs(Vec::new()));
@@ -140,9 +142,8 @@ impl<S: Store> Engine<S> {
             return;
         }
         let most = self.notes.said_bytes + self.bounds.commit_bytes;
-        let mut ticks = 0..TICKS_MAX;
         while let Some(queue) = self.notes.woken.pop() {
-            while self.gives_in_time(&queue, &mut ticks, now)
+            while self.core.gives(&queue, now)
                 && let Some((place, waiter)) = self.waiting.first_for(&queue)
             {
                 let claim = waiter.claim.clone();
@@ -159,23 +160,15 @@ impl<S: Store> Engine<S> {
         }
     }
 
-    /// Whether a claim would get a job of a queue now. What came back in this turn may be over, and is not to be given out.
-    fn gives_in_time(&mut self, queue: &QueueName, ticks: &mut Range<usize>, now: Time) -> bool {
-        self.tick_while_due(ticks, now);
-        self.core.gives(queue, now)
-    }
-
-    /// Before a claim that comes between two turns: it gets no job whose time is over. What the first tick takes from its holder
-    /// may be over itself, hence two.
-    pub(super) fn tick_before_claim(&mut self, now: Time) {
-        self.tick_while_due(&mut (0..2), now);
-    }
-
-    fn tick_while_due(&mut self, ticks: &mut Range<usize>, now: Time) {
+    /// A step of what is due, if anything is. Returns whether it was. Before a claim that comes between two turns, so that it gets no
+    /// job whose time is over.
+    pub(super) fn tick_if_due(&mut self, now: Time) -> bool {
         let now = self.now.max(now);
-        while self.core.state.next_due().is_some_and(|due| due <= now) && ticks.next().is_some() {
+        let is_due = self.core.state.next_due().is_some_and(|due| due <= now);
+        if is_due {
             self.command(&Command::Tick, now);
         }
+        is_due
     }
 
     /// Leases jobs and fetches what is stored of them, up to about the bytes that one answer may have.

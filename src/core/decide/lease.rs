@@ -168,6 +168,9 @@ impl<R: Recorder> Decision<'_, R> {
             let together = match result {
                 Ok((together, event, circuit)) => {
                     self.emit(event);
+                    if matches!(verdict, Verdict::Release { .. }) {
+                        self.expire_what_is_over(&first.id.into());
+                    }
                     if let Some(circuit) = circuit {
                         self.emit(circuit);
                     }
@@ -301,7 +304,8 @@ impl<R: Recorder> Decision<'_, R> {
         }
         deaths.into_iter().for_each(|death| self.emit(death));
         if !back.is_empty() {
-            self.emit(Event::Interrupted { jobs: back });
+            self.emit(Event::Interrupted { jobs: back.clone() });
+            self.expire_what_is_over(&back);
         }
     }
 

@@ -5,8 +5,8 @@ use super::Decision;
 use crate::core::change::Recorder;
 use crate::core::command::Outcome;
 use crate::core::event::Event;
-use crate::core::ids::{Ids, first};
-use crate::core::job::State as JobState;
+use crate::core::ids::{IdRange, Ids, first};
+use crate::core::job::{Job, State as JobState};
 
 /// The most jobs that one tick treats, so that its commit stays small. The rest stays due, and the next tick
 /// follows at once.
@@ -23,8 +23,7 @@ impl<R: Recorder> Decision<'_, R> {
             match job.state() {
                 JobState::Leased(_) => lost.push_range(part),
                 JobState::Scheduled { .. } | JobState::Ready if job.expires_at() <= now => {
-                    let end = self.ending(job, self.settings_of(job).keep_done);
-                    expired.push(Event::Expired { jobs: part.into(), end });
+                    expired.push(self.expired(part, job));
                 }
                 JobState::Scheduled { .. } => ripe.push_range(part),
                 JobState::Ready => unreachable!("a ready job is due only when it expires"),
@@ -45,5 +44,17 @@ impl<R: Recorder> Decision<'_, R> {
         self.forget_requests();
         self.look_at_keys();
         Outcome::Ok
+    }
+
+    /// These jobs have come back from their holders. Those whose deadline is over expire at once: nobody else gets them.
+    pub(super) fn expire_what_is_over(&mut self, jobs: &Ids) {
+        let all = jobs.ranges().iter().flat_map(|range| self.state().iter(*range));
+        let over = all.filter(|(_, job)| job.kind().waits() && job.expires_at() <= self.moment.now);
+        let over: Vec<Event> = over.map(|(part, job)| self.expired(part, job)).collect();
+        over.into_iter().for_each(|event| self.emit(event));
+    }
+
+    fn expired(&self, jobs: IdRange, job: &Job) -> Event {
+        Event::Expired { jobs: jobs.into(), end: self.ending(job, self.settings_of(job).keep_done) }
     }
 }

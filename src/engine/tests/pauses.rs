@@ -75,54 +75,60 @@ fn a_turn_that_waited_long_for_the_disk_ends_no_lease() {
     assert_ne!(kind(&engine, 1), StateKind::Leased);
 }
 
+/// Jobs of which the first `len` have a deadline in ten seconds; the first is leased.
+fn with_deadline(disk: &SimulatedDisk, len: u64, others: u64) -> Engine<SimulatedStore> {
+    let mut engine = start(disk, Time(0));
+    let groups = vec![Group { deadline: Some(secs(10)), ..group(len) }, group(others)];
+    let bodies = vec![Bytes::from_static(b"body"); (len + others) as usize];
+    engine.submit(ORIGIN, groups, bodies, Visibility::ALL, Time(0));
+    assert!(matches!(claimed(&mut engine, 1, Time(0)), Answer::Jobs(jobs) if jobs.len() == 1));
+    engine
+}
+
+/// The first job is given back.
+fn give_back(engine: &mut Engine<SimulatedStore>, now: Time) {
+    let lease = LeaseId { id: JobId(1), attempt: crate::core::Attempt(1) };
+    let release = Verdict::Release { delay: Duration::ZERO };
+    engine.settle(ORIGIN, vec![(lease, release)], Visibility::ALL, now);
+}
+
+fn is_gone(engine: &Engine<SimulatedStore>, id: u64) -> bool {
+    engine.core().state.job(JobId(id)).is_none()
+}
+
 /// A claim that was read before the turn got a job whose deadline had passed meanwhile; and one that had come back after it, with a
 /// lease that was over before it began.
 #[test]
 fn a_job_is_not_given_out_after_its_deadline_however_late_the_turn_comes() {
     let disk = SimulatedDisk::new(1);
-    let mut engine = start(&disk, Time(0));
-    let with_deadline = Group { deadline: Some(secs(10)), ..group(2) };
-    let bodies: Vec<_> = ["a", "b", "c"].map(|body| Bytes::from_static(body.as_bytes())).into();
-    engine.submit(ORIGIN, vec![with_deadline, group(1)], bodies, Visibility::ALL, Time(0));
-    assert!(matches!(claimed(&mut engine, 1, Time(0)), Answer::Jobs(jobs) if jobs.len() == 1));
+    let mut engine = with_deadline(&disk, 2, 1);
     let late = Time(30_000);
-    let first = LeaseId { id: JobId(1), attempt: crate::core::Attempt(1) };
-    let release = Verdict::Release { delay: Duration::ZERO };
-    engine.settle(ORIGIN, vec![(first, release)], Visibility::ALL, late);
+    give_back(&mut engine, late);
     let Answer::Jobs(given) = claimed(&mut engine, 9, late) else { panic!("no jobs") };
     assert_eq!(given.iter().map(|job| job.grant.id.0).collect::<Vec<_>>(), [3]);
-    let gone = |id| engine.core().state.job(JobId(id)).is_none();
-    assert!(gone(1) && gone(2), "they have expired, and are not kept");
+    assert!(is_gone(&engine, 1) && is_gone(&engine, 2), "they have expired, and are not kept");
 }
 
 /// It was answered with no jobs before its time.
 #[test]
 fn a_claim_that_waits_goes_on_waiting_beside_a_job_that_is_over() {
     let disk = SimulatedDisk::new(1);
-    let mut engine = start(&disk, Time(0));
-    let with_deadline = Group { deadline: Some(secs(10)), ..group(1) };
-    engine.submit(ORIGIN, vec![with_deadline], vec![Bytes::from_static(b"a")], Visibility::ALL, Time(0));
-    assert!(matches!(claimed(&mut engine, 1, Time(0)), Answer::Jobs(jobs) if jobs.len() == 1));
+    let mut engine = with_deadline(&disk, 1, 0);
     let late = Time(30_000);
     engine.claim(ORIGIN, claim(1), late.plus(secs(60)), late);
-    let lease = LeaseId { id: JobId(1), attempt: crate::core::Attempt(1) };
-    let release = Verdict::Release { delay: Duration::ZERO };
-    engine.settle(ORIGIN, vec![(lease, release)], Visibility::ALL, late);
+    give_back(&mut engine, late);
     let turned = engine.turn(late).unwrap();
-    let is_empty = |delivery: &Delivery| matches!(delivery, Delivery::Answer(_, Answer::Jobs(_)));
-    assert!(!turned.deliveries.iter().any(is_empty), "{:?}", turned.deliveries);
-    assert!(engine.core().state.job(JobId(1)).is_none(), "it has expired");
+    let has_jobs = |delivery: &Delivery| matches!(delivery, Delivery::Answer(_, Answer::Jobs(_)));
+    assert!(!turned.deliveries.iter().any(has_jobs), "{:?}", turned.deliveries);
+    assert!(is_gone(&engine, 1), "it has expired");
 }
 
 /// A tick had taken it from its holder, and only the next one would have seen that it is over.
 #[test]
 fn a_job_whose_lease_and_deadline_are_over_is_not_given_out() {
     let disk = SimulatedDisk::new(1);
-    let mut engine = start(&disk, Time(0));
-    let with_deadline = Group { deadline: Some(secs(10)), ..group(1) };
-    engine.submit(ORIGIN, vec![with_deadline], vec![Bytes::from_static(b"a")], Visibility::ALL, Time(0));
-    assert!(matches!(claimed(&mut engine, 1, Time(0)), Answer::Jobs(jobs) if jobs.len() == 1));
+    let mut engine = with_deadline(&disk, 1, 0);
     let until = engine.core().state.next_due().unwrap();
     assert!(matches!(claimed(&mut engine, 1, until), Answer::Jobs(jobs) if jobs.is_empty()));
-    assert!(engine.core().state.job(JobId(1)).is_none(), "it has expired");
+    assert!(is_gone(&engine, 1), "it has expired");
 }

@@ -62,10 +62,24 @@ impl Model {
                 }
             }
             Verdict::Later { error } => self.later(at, (error, None)),
-            Verdict::Release { delay } if delay.is_zero() => self.jobs[at].1.state = JobState::Ready,
+            Verdict::Release { delay } if delay.is_zero() => self.come_back(at),
             Verdict::Release { delay } => {
                 self.jobs[at].1.state = JobState::Scheduled { due: Time(self.now + millis(*delay)) };
+                self.expire_if_over(at);
             }
+        }
+    }
+
+    fn come_back(&mut self, at: usize) {
+        self.jobs[at].1.state = JobState::Ready;
+        self.expire_if_over(at);
+    }
+
+    fn expire_if_over(&mut self, at: usize) {
+        if self.jobs[at].1.end_by <= Time(self.now) {
+            self.totals(at).expired += 1;
+            self.end(at, JobState::Expired, |settings| settings.keep_done);
+            self.trim(&[at]);
         }
     }
 
@@ -121,7 +135,8 @@ impl Model {
     pub(super) fn interrupt(&mut self, at: usize) {
         let crashes = self.jobs[at].1.crashes + 1;
         if crashes < self.settings_of(at).crashes {
-            return (self.jobs[at].1.crashes, self.jobs[at].1.state) = (crashes, JobState::Ready);
+            self.jobs[at].1.crashes = crashes;
+            return self.come_back(at);
         }
         let error = format!(
             "its worker vanished, or let its lease end without an answer, {crashes} times in all: the job may be the \
