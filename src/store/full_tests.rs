@@ -8,7 +8,7 @@ use super::*;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// A file system of its own; unmounted when it is dropped.
 struct SmallDisk {
@@ -242,7 +242,11 @@ fn a_disk_that_cannot_be_written_to_is_refused_untouched() {
     drop(store);
     let remount =
         |how| Command::new("mount").args(["-o", how]).arg(disk.dir.path()).status().unwrap().success();
-    assert!(remount("remount,ro"));
+    // It is busy as long as a child that another test starts at this moment has our files, until it becomes its program.
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while !remount("remount,ro") {
+        assert!(Instant::now() < deadline, "somebody writes there");
+    }
     for data in [disk.data(), disk.dir.path().join("new")] {
         let error = DiskStore::open(&data, &options()).unwrap_err().to_string();
         assert!(error.contains("Read-only file system") && error.contains(data.to_str().unwrap()), "{error}");
