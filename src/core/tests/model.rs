@@ -100,15 +100,18 @@ impl Model {
     }
 
     fn tick(&mut self) -> Outcome {
-        let mut expired = Vec::new();
+        let mut ended = Vec::new();
         for at in 0..self.jobs.len() {
             let (now, job) = (Time(self.now), &mut self.jobs[at].1);
             match job.state {
-                JobState::Leased(lease) if lease.until <= now => self.interrupt(at),
+                JobState::Leased(lease) if lease.until <= now => {
+                    self.interrupt(at);
+                    ended.push(at);
+                }
                 JobState::Scheduled { .. } | JobState::Ready if job.expires_at() <= now => {
                     self.totals(at).expired += 1;
                     self.end(at, JobState::Expired, |settings| settings.keep_done);
-                    expired.push(at);
+                    ended.push(at);
                 }
                 JobState::Scheduled { due } if due <= now => job.state = JobState::Ready,
                 // A mark: what was kept long enough is forgotten when the command is over.
@@ -123,7 +126,7 @@ impl Model {
                 _ => {}
             }
         }
-        self.trim(&expired);
+        self.trim(&ended);
         Outcome::Ok
     }
 

@@ -79,7 +79,6 @@ impl Model {
         if self.jobs[at].1.end_by <= Time(self.now) {
             self.totals(at).expired += 1;
             self.end(at, JobState::Expired, |settings| settings.keep_done);
-            self.trim(&[at]);
         }
     }
 
@@ -123,12 +122,15 @@ impl Model {
     }
 
     pub(super) fn vanish(&mut self, gone: impl Fn(Holder) -> bool) -> Outcome {
+        let mut interrupted = Vec::new();
         for at in 0..self.jobs.len() {
             let JobState::Leased(lease) = self.jobs[at].1.state else { continue };
             if gone(lease.holder) {
                 self.interrupt(at);
+                interrupted.push(at);
             }
         }
+        self.trim(&interrupted);
         Outcome::Ok
     }
 
