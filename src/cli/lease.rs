@@ -1,6 +1,7 @@
 //! A worker's steps by hand: claim, complete, fail, extend, release.
 
 use super::exit::{End, FAILED, Failure, TRY_AGAIN};
+use super::follow::Follow;
 use super::handover::Handover;
 use super::interrupt;
 use super::job_options::{millis, parse_lease_time};
@@ -168,8 +169,17 @@ fn view(job: &ClaimedJob) -> serde_json::Value {
     view
 }
 
+const COMPLETE: &str = "\
+With --then the next step of a chain of jobs is there if and only if this one is done, whatever crashes: both are one commit.
+It prints the ids of the jobs that follow. If it is refused (the lease is lost, a queue is full), the job is as it was.
+
+Examples:
+  musher complete 42@1
+  musher complete 42@1 --then resize cat.jpg --then mails 'cat.jpg is there'
+  echo '{\"queue\": \"resize\", \"body\": \"cat.jpg\", \"delay\": \"1m\"}' | musher complete 42@1 --then-jsonl";
+
 #[derive(Debug, Args)]
-#[command(after_help = "Example:\n  musher complete 42@1")]
+#[command(after_help = COMPLETE)]
 pub(super) struct Complete {
     /// The leases
     #[arg(required = true, value_name = "ID@ATTEMPT", value_parser = parse_lease)]
@@ -177,10 +187,15 @@ pub(super) struct Complete {
     /// Print a JSON object per lease, one a line
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    follow: Follow,
 }
 
 impl Complete {
     pub(super) async fn run(&self, client: &Client) -> End {
+        if self.follow.is_any()? {
+            return self.follow.run(client, &self.leases, self.json).await;
+        }
         settle(client, &self.leases, &Verdict::Complete, self.json).await
     }
 }

@@ -20,6 +20,7 @@ mod daemon;
 mod demo;
 mod edit;
 mod exit;
+mod follow;
 mod handover;
 mod help;
 mod interrupt;

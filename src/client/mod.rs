@@ -252,6 +252,27 @@ impl Client {
         receipts(self.connection.ask(&Request::SubmitOnce { groups, key: key.into() }).await?)
     }
 
+    /// Completes a job and enqueues what follows from it, in one commit: both or neither. So each step of a chain of jobs
+    /// has its followers exactly once, whatever crashes. The job's unique key is free for them, unless it is held for a time
+    /// after the end; it goes on while the daemon drains.
+    ///
+    /// If the answer is lost, the job may be done or not. With an idempotency `key` the same can be sent again and gets the answer
+    /// of the first time; without one, a second try finds that the lease is lost if the first was done.
+    ///
+    /// # Errors
+    /// The lease is not in force, or the submit is refused: then the job is as it was.
+    pub async fn complete_and_submit(
+        &self,
+        lease: LeaseRef,
+        groups: Vec<SubmitGroup>,
+        key: Option<String>,
+    ) -> Result<Receipts, ClientError> {
+        if self.connection.version() == Version::One {
+            return Err(ClientError::OldDaemon("what follows from a job"));
+        }
+        receipts(self.connection.ask(&Request::CompleteAndSubmit { lease, groups, key }).await?)
+    }
+
     /// Version 1 has no place for keys and deadlines, and without them jobs would run side by side, twice, or too late.
     fn check_submit(&self, groups: &[SubmitGroup]) -> Result<(), ClientError> {
         let has_key = |group: &SubmitGroup| group.options.key.is_some() || group.options.unique.is_some();
@@ -436,6 +457,7 @@ mod tests {
         moves(&Client::greet(stream));
         moves(&client.submit(Vec::new()));
         moves(&client.submit_once("key", Vec::new()));
+        moves(&client.complete_and_submit(LeaseRef { id: 1, attempt: 1 }, Vec::new(), None));
         moves(&client.submit_and_wait(Vec::new(), None));
         moves(&client.claim(claim.clone()));
         moves(&client.start_claim(claim).map(|pending| pending.answer));

@@ -27,6 +27,16 @@ pub enum Command {
         /// How it is known again.
         request: RequestKey,
     },
+    /// Complete a job and enqueue what follows from it: both or neither. Who asks must be one who may end the lease;
+    /// whom it lets see jobs is about what the new ones may change.
+    CompleteAndSubmit {
+        /// The lease under which the job runs.
+        lease: LeaseId,
+        /// Runs of jobs that are alike.
+        groups: Groups,
+        /// How it is known again, if it may be repeated.
+        request: Option<RequestKey>,
+    },
     /// Lease up to `max` ready jobs from the first of these queues that have any.
     Claim(Claim),
     /// End leases. Each is judged by itself.

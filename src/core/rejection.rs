@@ -103,6 +103,9 @@ pub enum Rejection {
     /// It is about a schedule.
     #[error(transparent)]
     Schedule(#[from] ScheduleRejection),
+    /// The job from which others were to follow is not under this lease.
+    #[error("{0}; nothing was submitted")]
+    Lease(LeaseRejection),
 }
 
 /// What is bounded of the jobs that wait.

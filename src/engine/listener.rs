@@ -141,6 +141,7 @@ impl Listener<'_> {
             }
             | Command::Submit { .. }
             | Command::SubmitOnce { .. }
+            | Command::CompleteAndSubmit { .. }
             | Command::Claim(_)
             | Command::Settle { .. }
             | Command::Extend { .. }

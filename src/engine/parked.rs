@@ -265,7 +265,7 @@ impl<S: Store> Engine<S> {
         let owner = groups.first().map(|group| group.spec.owner);
         let owns = |spec: &Spec| Some(spec.owner) == owner;
         let (groups, decided) =
-            self.decide_submit((groups, options.once), &mut contents, Visibility::of(&owns), now);
+            self.decide_submit((groups, options), &mut contents, Visibility::of(&owns), now);
         let refusal = match decided {
             Ok(answer) => {
                 self.answer_submit(origin, answer, options.ends, now);

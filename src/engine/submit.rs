@@ -2,8 +2,8 @@
 
 use super::{Answer, Contents, Engine, Origin, Refusal, finished};
 use crate::core::{
-    Command, Group, Groups, IdRange, Ids, JobId, Outcome, Receipt, Rejection, RequestKey, Size, Time,
-    Visibility,
+    Command, Group, Groups, IdRange, Ids, JobId, LeaseId, Outcome, Receipt, Rejection, RequestKey, Size,
+    Time, Visibility,
 };
 use crate::store::{Room, Store};
 use bytes::Bytes;
@@ -16,6 +16,8 @@ pub struct SubmitOptions {
     pub ends: Option<Time>,
     /// That it is done only once: if it was done before, the answer is that of the first time.
     pub once: Option<RequestKey>,
+    /// That the job under this lease, which its sender may end, is completed with it: both or neither.
+    pub completes: Option<LeaseId>,
 }
 
 impl<S: Store> Engine<S> {
@@ -57,7 +59,7 @@ impl<S: Store> Engine<S> {
         }
         let (groups, decided) = match self.is_behind(&groups).filter(|_| !is_known) {
             Some(refusal) => (groups, Err(refusal)),
-            None => self.decide_submit((groups, options.once), &mut contents, visibility, now),
+            None => self.decide_submit((groups, options), &mut contents, visibility, now),
         };
         let answer = match decided {
             Ok(answer) => answer,
@@ -73,18 +75,22 @@ impl<S: Store> Engine<S> {
     /// Decides a submit, and keeps the contents of the jobs that are taken.
     pub(super) fn decide_submit(
         &mut self,
-        (groups, once): (Groups, Option<RequestKey>),
+        (groups, options): (Groups, SubmitOptions),
         contents: &mut Contents,
         visibility: Visibility<'_>,
         now: Time,
     ) -> (Groups, Result<Answer, Rejection>) {
         let groups = self.measured(groups, contents);
-        let command = match once {
-            None => Command::Submit { groups },
-            Some(request) => Command::SubmitOnce { groups, request },
+        let command = match (options.completes, options.once) {
+            (None, None) => Command::Submit { groups },
+            (None, Some(request)) => Command::SubmitOnce { groups, request },
+            (Some(lease), request) => Command::CompleteAndSubmit { lease, groups, request },
         };
         let outcome = self.decide_for(visibility, &command, now);
-        let (Command::Submit { groups } | Command::SubmitOnce { groups, .. }) = command else {
+        let (Command::Submit { groups }
+        | Command::SubmitOnce { groups, .. }
+        | Command::CompleteAndSubmit { groups, .. }) = command
+        else {
             unreachable!("it is one of these commands")
         };
         let answer = outcome.map(|outcome| match outcome {

@@ -48,6 +48,7 @@ pub(super) fn put_request(request: &Request, out: &mut Vec<u8>) {
         Request::ReplaceBody { id, .. } => out.put_u64_le(*id),
         Request::Submit(_)
         | Request::SubmitOnce { .. }
+        | Request::CompleteAndSubmit { .. }
         | Request::SubmitAndWait { .. }
         | Request::Claim(_)
         | Request::Settle(_)

@@ -48,7 +48,16 @@ pub enum Request {
         /// The key, one of its user.
         key: String,
     },
-    /// The same, and wait for their ends: answered twice, with the new jobs and then with a list of
+    /// Complete a job and enqueue what follows from it: both or neither. Since version 2.
+    CompleteAndSubmit {
+        /// The lease under which the job runs.
+        lease: LeaseRef,
+        /// The jobs that follow.
+        groups: Vec<SubmitGroup>,
+        /// An idempotency key: whoever sends the same again under it gets the answer of the first time.
+        key: Option<String>,
+    },
+    /// Enqueue jobs, and wait for their ends: answered twice, with the new jobs and then with a list of
     /// [`EndView`](super::admin::EndView).
     SubmitAndWait {
         /// The jobs.
@@ -214,7 +223,7 @@ impl Request {
     pub(super) fn kind(&self) -> u8 {
         match self {
             Request::Hello { .. } => HELLO,
-            Request::Submit(_) | Request::SubmitOnce { .. } => SUBMIT,
+            Request::Submit(_) | Request::SubmitOnce { .. } | Request::CompleteAndSubmit { .. } => SUBMIT,
             Request::SubmitAndWait { .. } => SUBMIT_AND_WAIT,
             Request::Claim(_) => CLAIM,
             Request::Settle(_) => SETTLE,

@@ -1,7 +1,7 @@
 //! Why a request is refused: a kind of error for programs, and a text for people. Each front encodes it in its own way.
 //! It knows the refusals of the engine, and no front.
 
-use crate::core::{EditRejection, Rejection, ScheduleRejection};
+use crate::core::{EditRejection, LeaseRejection, Rejection, ScheduleRejection};
 use crate::engine::Refusal;
 use crate::store::BlobError;
 
@@ -71,7 +71,10 @@ fn kind_of(refusal: &Refusal) -> Kind {
         | Refusal::TooManyWaiting { .. }
         | Refusal::CrowdWaiting { .. }
         | Refusal::Blob(BlobError::Failed { .. }) => Kind::Busy,
-        Refusal::Core(Rejection::NoSuchQueue { .. }) => Kind::NotFound,
+        Refusal::Core(Rejection::NoSuchQueue { .. } | Rejection::Lease(LeaseRejection::NotFound { .. })) => {
+            Kind::NotFound
+        }
+        Refusal::Core(Rejection::Lease(LeaseRejection::LeaseLost { .. })) => Kind::WrongState,
         Refusal::Core(Rejection::QueueHasJobs { .. }) => Kind::WrongState,
         Refusal::Core(Rejection::Schedule(refusal)) => match refusal {
             ScheduleRejection::NotFound { .. } => Kind::NotFound,

@@ -6,8 +6,8 @@ use super::peer::Peer;
 use super::permissions::can_run_as;
 use super::requests::RequestContext;
 use crate::access::Right;
-use crate::core::{Group, Groups, Key, RequestKey, Spec, Visibility};
-use crate::engine::{Contents, SubmitOptions};
+use crate::core::{Group, Groups, Key, LeaseId, LeaseRejection, Rejection, RequestKey, Spec, Visibility};
+use crate::engine::{Contents, Refusal, SubmitOptions};
 use crate::store::{Envelope, Store};
 use bytes::Bytes;
 use sha2::{Digest, Sha256};
@@ -115,6 +115,25 @@ pub(crate) fn allow<S: Store + 'static>(
         can_run_as(&service.handlers, &group.spec.queue, group.spec.owner)?;
     }
     Ok(())
+}
+
+/// Refuses the end of a lease that the caller may not end. A job that is hidden from him is answered for as if there were
+/// none.
+pub(crate) fn allow_to_complete<S: Store + 'static>(
+    hub: &Hub<S>,
+    peer: &Peer,
+    lease: LeaseId,
+) -> Result<(), Fault> {
+    let (permissions, engine) = (hub.permissions(peer), hub.engine.borrow());
+    let state = &engine.core().state;
+    permissions.work(state, std::iter::once(lease.id))?;
+    match permissions.hides_from_work(state, lease.id) {
+        true => {
+            let hidden = Rejection::Lease(LeaseRejection::NotFound { id: lease.id });
+            Err(Fault::from(&Refusal::from(hidden)))
+        }
+        false => Ok(()),
+    }
 }
 
 /// How a submit is known again that its sender may repeat: by the user, the key, and what it says.

@@ -137,7 +137,7 @@ impl<R: Recorder> Decision<'_, R> {
     }
 
     /// The job under a lease, if the lease is in force; and the jobs behind it whose leases are the same.
-    fn leased(&self, lease: LeaseId) -> Result<(IdRange, &Job), LeaseRejection> {
+    pub(super) fn leased(&self, lease: LeaseId) -> Result<(IdRange, &Job), LeaseRejection> {
         let LeaseId { id, attempt } = lease;
         let found = self.state().jobs.from(id).filter(|(_, job)| self.visibility.sees(&job.spec));
         let (range, job) = found.ok_or(LeaseRejection::NotFound { id })?;

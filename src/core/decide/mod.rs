@@ -3,6 +3,7 @@
 //! of the decision sees it.
 
 mod edit;
+mod follow;
 mod kept;
 mod keys;
 mod lease;
@@ -83,7 +84,8 @@ impl Core {
         moment: Moment,
         recorder: &mut impl Recorder,
     ) -> Result<Outcome, Rejection> {
-        let mut decision = Decision { core: self, visibility, moment, recorder, kept_in: Vec::new() };
+        let kept_in = Vec::new();
+        let mut decision = Decision { core: self, visibility, moment, recorder, kept_in, leaves: None };
         let outcome = decision.run(command)?;
         decision.limit_kept();
         Ok(outcome)
@@ -98,13 +100,20 @@ struct Decision<'a, R> {
     recorder: &'a mut R,
     /// The queues in which jobs have ended that are kept.
     kept_in: Vec<(QueueName, bool)>,
+    /// The job that is complete if this submit is not refused, and lets go of its unique key then.
+    leaves: Option<JobId>,
 }
 
 impl<R: Recorder> Decision<'_, R> {
     fn run(&mut self, command: &Command) -> Result<Outcome, Rejection> {
         match command {
             Command::Submit { groups } => self.submit(groups),
-            Command::SubmitOnce { groups, request } => self.submit_once(groups, *request),
+            Command::SubmitOnce { groups, request } => {
+                self.once(groups, *request, |decision| decision.submit(groups))
+            }
+            Command::CompleteAndSubmit { lease, groups, request } => {
+                self.complete_and_submit(*lease, groups, *request)
+            }
             Command::Claim(claim) => self.claim(claim),
             Command::Settle { items } => Ok(self.settle(items)),
             Command::Extend { items, lease } => Ok(self.extend(items, *lease)),

@@ -17,10 +17,11 @@ impl Core {
 }
 
 impl<R: Recorder> Decision<'_, R> {
-    pub(super) fn submit_once(
+    pub(super) fn once(
         &mut self,
         groups: &[Group],
         request: RequestKey,
+        submit: impl FnOnce(&mut Self) -> Result<Outcome, Rejection>,
     ) -> Result<Outcome, Rejection> {
         let now = self.moment.now;
         if let Some(done) = self.state().requests.get(request.key, now) {
@@ -44,7 +45,7 @@ impl<R: Recorder> Decision<'_, R> {
         if own.is_some_and(|own| own.saturating_add(receipts) >= most_own as u64) {
             return Err(Rejection::TooManyOwnRequests { limit: most_own });
         }
-        let outcome = self.submit(groups)?;
+        let outcome = submit(self)?;
         let answer = match &outcome {
             Outcome::Submitted(ids) => RequestAnswer::Submitted(*ids),
             Outcome::Received(receipts) => RequestAnswer::Received(receipts.as_slice().into()),

@@ -11,11 +11,25 @@ use crate::core::rejection::Rejection;
 use crate::core::time::Time;
 use std::time::Duration;
 
+/// A submit that is not refused.
+#[derive(Debug)]
+pub(super) struct Prepared {
+    room: Room,
+    count: u64,
+    has_unique: bool,
+}
+
 impl<R: Recorder> Decision<'_, R> {
     pub(super) fn submit(&mut self, groups: &[Group]) -> Result<Outcome, Rejection> {
         if self.core.draining && !self.core.accept_while_draining {
             return Err(Rejection::Draining);
         }
+        let prepared = self.prepare(groups)?;
+        Ok(self.enqueue(groups, prepared))
+    }
+
+    /// Finds out whether a submit is refused, and makes room for its queues if not.
+    pub(super) fn prepare(&mut self, groups: &[Group]) -> Result<Prepared, Rejection> {
         let first = self.state().next_id();
         let mut count: u64 = 0;
         for group in groups {
@@ -27,17 +41,28 @@ impl<R: Recorder> Decision<'_, R> {
         if count > u64::MAX - first.0 {
             return Err(Rejection::OutOfIds);
         }
-        if groups.iter().any(|group| group.count > 0 && group.spec.unique.is_some()) {
-            return self.submit_unique(groups, count);
+        let has_unique = groups.iter().any(|group| group.count > 0 && group.spec.unique.is_some());
+        let room = match has_unique {
+            true => self.room_for_unique(groups)?,
+            false => self.make_room(groups, &Growth::default())?,
+        };
+        Ok(Prepared { room, count, has_unique })
+    }
+
+    /// The jobs arrive.
+    pub(super) fn enqueue(&mut self, groups: &[Group], prepared: Prepared) -> Outcome {
+        let Prepared { mut room, count, has_unique } = prepared;
+        if has_unique {
+            return self.enqueue_unique(groups, count, room);
         }
-        let mut room = self.make_room(groups, &Growth::default())?;
+        let first = self.state().next_id();
         let mut next = first;
         for group in groups.iter().filter(|group| group.count > 0) {
             self.take(group, next, &mut room);
             next = next.plus(group.count);
         }
         self.let_old_go(room);
-        Ok(Outcome::Submitted(IdRange::new(first, count)))
+        Outcome::Submitted(IdRange::new(first, count))
     }
 
     /// The jobs of a group arrive, as far as there is room.

@@ -1,7 +1,7 @@
 //! Decides submits of which jobs have unique keys: each is new, or there is one with its key already.
 
 use super::Decision;
-use super::room::Growth;
+use super::room::{Growth, Room};
 use crate::core::change::Recorder;
 use crate::core::command::{Group, Groups, OnConflict, Outcome, Receipt, Start};
 use crate::core::event::Event;
@@ -13,10 +13,14 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 impl<R: Recorder> Decision<'_, R> {
-    /// Job by job: what comes first in a submit is there already for what follows.
-    pub(super) fn submit_unique(&mut self, groups: &[Group], count: u64) -> Result<Outcome, Rejection> {
+    /// The room for those of them that will be enqueued.
+    pub(super) fn room_for_unique(&mut self, groups: &[Group]) -> Result<Room, Rejection> {
         let (new, growth) = self.foreseen(groups)?;
-        let mut room = self.make_room(&new, &growth)?;
+        self.make_room(&new, &growth)
+    }
+
+    /// Job by job: what comes first in a submit is there already for what follows.
+    pub(super) fn enqueue_unique(&mut self, groups: &[Group], count: u64, mut room: Room) -> Outcome {
         let mut receipts = Vec::with_capacity(usize::try_from(count).unwrap_or(0));
         for group in groups.iter().filter(|group| group.count > 0) {
             let Some(key) = group.spec.unique else {
@@ -38,12 +42,13 @@ impl<R: Recorder> Decision<'_, R> {
             }
         }
         self.let_old_go(room);
-        Ok(Outcome::Received(receipts))
+        Outcome::Received(receipts)
     }
 
     /// The job that holds a unique key of a queue now.
     pub(super) fn unique_holder(&self, queue: &QueueName, key: Key) -> Option<JobId> {
-        self.state().unique_holder(queue, key, self.moment.now)
+        let holder = self.state().unique_holder(queue, key, self.moment.now);
+        holder.filter(|id| self.leaves != Some(*id))
     }
 
     /// The same groups with those jobs only that will be enqueued, and by how much those grow that are there.

@@ -4,6 +4,7 @@
 mod attempts;
 mod claims;
 mod edits;
+mod follow;
 mod kept;
 mod overrides;
 mod room;
@@ -40,6 +41,7 @@ impl Model {
         let dead: Vec<u64> = self.jobs.iter().filter(|(_, job)| is_dead(job)).map(|(id, _)| *id).collect();
         match command {
             Command::Submit { groups } => self.submit(groups),
+            Command::CompleteAndSubmit { lease, groups, request: None } => self.follow(*lease, groups),
             Command::Claim(claim) => self.claim(claim),
             Command::Settle { items } => {
                 // Each is judged by itself; a lease that an earlier item ended is lost.

@@ -22,7 +22,10 @@ pub(super) async fn handle<S: Store + 'static>(
     let batch = hub.service.borrow().limits.batch;
     match version.decode_request(kind, payload, batch).map_err(unreadable)? {
         Request::Hello { .. } => Err(Fault::new(Kind::Malformed, "this connection has greeted already")),
-        Request::Submit(_) | Request::SubmitOnce { .. } | Request::SubmitAndWait { .. } => {
+        Request::Submit(_)
+        | Request::SubmitOnce { .. }
+        | Request::SubmitAndWait { .. }
+        | Request::CompleteAndSubmit { .. } => {
             unreachable!("it is of another kind")
         }
         Request::Claim(claim) => requests::claim(hub, context, asked_for(claim)),
@@ -84,7 +87,7 @@ fn asked_for(claim: wire::Claim) -> ClaimRequest {
     }
 }
 
-fn lease_id(lease: LeaseRef) -> LeaseId {
+pub(super) fn lease_id(lease: LeaseRef) -> LeaseId {
     LeaseId { id: JobId(lease.id), attempt: Attempt(lease.attempt) }
 }
 

@@ -4,15 +4,17 @@
 use super::backoff::backoff;
 use super::encode;
 use super::last_submit::{Alike, LastSubmit};
-use super::requests::unreadable;
+use super::requests::{lease_id, unreadable};
 use crate::clock::Clock;
 use crate::core::{
-    Group, Key, OnConflict, Priority, RequestKey, Spec, SpecOptions, Start, Time, UniqueWhile,
+    Group, Key, LeaseId, OnConflict, Priority, RequestKey, Spec, SpecOptions, Start, Time, UniqueWhile,
 };
 use crate::engine::{Origin, SubmitOptions};
 use crate::protocol::{self as wire, Request, SubmitGroup, Version};
 use crate::server::requests::{RequestContext, millis, queue_name};
-use crate::server::submit::{Submission, allow, check_options, envelope, key, request_key, submit};
+use crate::server::submit::{
+    Submission, allow, allow_to_complete, check_options, envelope, key, request_key, submit,
+};
 use crate::server::{Fault, Hub, Kind, Limits};
 use crate::store::{Envelope, Store};
 use bytes::{Bytes, BytesMut};
@@ -85,6 +87,8 @@ struct Read {
     wait: Option<Option<Duration>>,
     /// How it is known again, if its sender may repeat it.
     once: Option<RequestKey>,
+    /// The lease of the job that is completed with it.
+    completes: Option<LeaseId>,
     /// How long the part before the bodies is, if it has one group and does not wait.
     head_len: Option<usize>,
     /// The envelope of the last group's jobs.
@@ -93,7 +97,8 @@ struct Read {
 
 impl Read {
     fn options(&self, context: RequestContext<'_>) -> SubmitOptions {
-        SubmitOptions { ends: self.wait.map(|wait| context.until(wait)), once: self.once }
+        let ends = self.wait.map(|wait| context.until(wait));
+        SubmitOptions { ends, once: self.once, completes: self.completes }
     }
 }
 
@@ -105,21 +110,20 @@ fn read(
 ) -> Result<Read, Fault> {
     let len = payload.len();
     let request = version.decode_request(kind, payload.clone(), limits.batch).map_err(unreadable)?;
-    let mut once = None;
-    let (groups, wait) = match request {
-        Request::Submit(groups) => (groups, None),
-        Request::SubmitOnce { groups, key } => {
-            check_idempotency_key(&key)?;
-            once = Some(request_key(uid, &key, &payload));
-            (groups, None)
-        }
-        Request::SubmitAndWait { groups, timeout_ms } => (groups, Some(timeout_ms.map(millis))),
+    let (groups, wait, key, completes) = match request {
+        Request::Submit(groups) => (groups, None, None, None),
+        Request::SubmitOnce { groups, key } => (groups, None, Some(key), None),
+        Request::SubmitAndWait { groups, timeout_ms } => (groups, Some(timeout_ms.map(millis)), None, None),
+        Request::CompleteAndSubmit { lease, groups, key } => (groups, None, key, Some(lease_id(lease))),
         _ => unreachable!("it is of these kinds"),
     };
+    key.as_deref().map_or(Ok(()), check_idempotency_key)?;
+    let once = key.map(|key| request_key(uid, &key, &payload));
     let count = groups.iter().map(|group| group.bodies.len()).sum();
     limits.check_batch(count)?;
     let mut submission = Submission::with_capacity(count);
-    let only = groups.first().filter(|_| groups.len() == 1 && wait.is_none() && once.is_none());
+    let is_plain = wait.is_none() && once.is_none() && completes.is_none();
+    let only = groups.first().filter(|_| groups.len() == 1 && is_plain);
     let head_len = only.map(|group| group.head_len(len));
     let mut envelope = None;
     for SubmitGroup { options, bodies } in groups {
@@ -129,7 +133,7 @@ fn read(
         envelope = of_group;
         submission.add(group, has_priority, envelope.as_ref(), bodies);
     }
-    Ok(Read { submission, wait, once, head_len, envelope })
+    Ok(Read { submission, wait, once, completes, head_len, envelope })
 }
 
 /// Refuses an idempotency key that is none, or too long.
@@ -158,6 +162,7 @@ fn allow_and_remember<S: Store + 'static>(
     read: &mut Read,
 ) -> Result<(), Fault> {
     allow(hub, context.peer, &mut read.submission)?;
+    read.completes.map_or(Ok(()), |lease| allow_to_complete(hub, context.peer, lease))?;
     if let Some(len) = read.head_len {
         last.remember(&payload[..len], (&read.submission.groups[0], read.envelope.as_ref()), hub.epoch());
     }

@@ -42,7 +42,9 @@ fn verdict_in_1(verdict: Verdict) -> Verdict {
 
 /// Without what a version has no place for.
 fn request_in(version: Version, mut request: Request) -> Request {
-    if let (Version::One, Request::SubmitOnce { groups, .. }) = (version, &mut request) {
+    if let (Version::One, Request::SubmitOnce { groups, .. } | Request::CompleteAndSubmit { groups, .. }) =
+        (version, &mut request)
+    {
         request = Request::Submit(std::mem::take(groups));
     }
     if let (Version::One, Request::Submit(groups) | Request::SubmitAndWait { groups, .. }) =

@@ -115,6 +115,8 @@ pub(super) fn request() -> impl Strategy<Value = Request> {
         .prop_map(|(groups, timeout_ms)| Request::SubmitAndWait { groups, timeout_ms });
     let once = (prop::collection::vec(group(), 0..4), text())
         .prop_map(|(groups, key)| Request::SubmitOnce { groups, key });
+    let follow = (lease(), prop::collection::vec(group(), 0..4), prop::option::of(text()))
+        .prop_map(|(lease, groups, key)| Request::CompleteAndSubmit { lease, groups, key });
     let positive = || prop::option::of(1u64..);
     let claim = (prop::collection::vec(text(), 0..4), any::<u32>(), positive(), any::<(u64, bool)>());
     let claim = claim.prop_map(|(queues, max, lease_ms, (wait_ms, bound))| {
@@ -140,6 +142,7 @@ pub(super) fn request() -> impl Strategy<Value = Request> {
         prop::collection::vec(group(), 0..4).prop_map(Request::Submit),
         to_wait,
         once,
+        follow,
         claim,
         prop::collection::vec(settle, 0..4).prop_map(Request::Settle),
         (prop::collection::vec(lease(), 0..4), positive())

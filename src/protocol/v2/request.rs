@@ -15,6 +15,8 @@ use bytes::{BufMut, Bytes};
 
 /// Of a submit. Whoever does not know it must not take the jobs: they might be there already.
 const IDEMPOTENCY_KEY: u8 = 1;
+/// Of a submit, and with the same reason: the job that is completed with it.
+const COMPLETES: u8 = 2;
 
 /// Of a submit that waits: at most so long.
 const WAIT_MAX: u8 = 1;
@@ -46,14 +48,10 @@ const EXITED: u8 = 5;
 
 pub(in crate::protocol) fn put(request: &Request, out: &mut Vec<u8>) {
     match request {
-        Request::Submit(groups) => {
-            tagged::put_end(out);
-            put_groups(out, groups);
-        }
-        Request::SubmitOnce { groups, key } => {
-            tagged::put_bytes(out, IDEMPOTENCY_KEY | tagged::MUST, key.as_bytes());
-            tagged::put_end(out);
-            put_groups(out, groups);
+        Request::Submit(groups) => put_submit(out, None, None, groups),
+        Request::SubmitOnce { groups, key } => put_submit(out, Some(key), None, groups),
+        Request::CompleteAndSubmit { lease, groups, key } => {
+            put_submit(out, key.as_deref(), Some(*lease), groups);
         }
         Request::SubmitAndWait { groups, timeout_ms } => {
             if let Some(ms) = timeout_ms {
@@ -102,18 +100,20 @@ pub(in crate::protocol) fn get(kind: u8, payload: Bytes, limit: Limit) -> Result
     let reader = &mut reader;
     let request = match kind {
         SUBMIT => {
-            let mut key = None;
+            let (mut key, mut completes) = (None, None);
             tagged::read(reader, "a submit", |number, value| {
-                let is_key = number == IDEMPOTENCY_KEY;
-                if is_key {
-                    key = Some(value.text("the idempotency key")?);
+                match number {
+                    IDEMPOTENCY_KEY => key = Some(value.text("the idempotency key")?),
+                    COMPLETES => completes = Some(get_lease(value)?),
+                    _ => return Ok(false),
                 }
-                Ok(is_key)
+                Ok(true)
             })?;
             let groups = get_groups(reader, limit)?;
-            match key {
-                Some(key) => Request::SubmitOnce { groups, key },
-                None => Request::Submit(groups),
+            match (completes, key) {
+                (None, None) => Request::Submit(groups),
+                (None, Some(key)) => Request::SubmitOnce { groups, key },
+                (Some(lease), key) => Request::CompleteAndSubmit { lease, groups, key },
             }
         }
         SUBMIT_AND_WAIT => {
@@ -186,6 +186,26 @@ fn number_of(
         *found = Some(value.u64(what)?);
     }
     Ok(number == wanted)
+}
+
+fn put_submit(out: &mut Vec<u8>, key: Option<&str>, completes: Option<LeaseRef>, groups: &[SubmitGroup]) {
+    if let Some(key) = key {
+        tagged::put_bytes(out, IDEMPOTENCY_KEY | tagged::MUST, key.as_bytes());
+    }
+    if let Some(lease) = completes {
+        let mut bytes = Vec::new();
+        lease.put(&mut bytes);
+        tagged::put_bytes(out, COMPLETES | tagged::MUST, &bytes);
+    }
+    tagged::put_end(out);
+    put_groups(out, groups);
+}
+
+fn get_lease(value: Value<'_>) -> Result<LeaseRef, Malformed> {
+    let mut reader = Reader::new(Bytes::copy_from_slice(&value.bytes::<12>("the lease")?));
+    let lease = LeaseRef::get(&mut reader)?;
+    reader.end()?;
+    Ok(lease)
 }
 
 fn put_groups(out: &mut Vec<u8>, groups: &[SubmitGroup]) {

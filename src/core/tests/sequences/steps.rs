@@ -13,6 +13,8 @@ pub(super) enum Step {
     Do(Command),
     /// Leases by number, whether the attempt is stale, what to do.
     Settle(Vec<(usize, u32, Verdict)>),
+    /// A lease, as above, and what follows from its job.
+    Follow((usize, u32), Vec<Group>),
     Extend(Vec<(usize, u32)>, Option<Duration>),
     Drain(bool, bool),
     Keep(usize, Keep, Keep, u64),
@@ -175,6 +177,8 @@ pub(super) fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         30 => command().prop_map(Step::Do),
         8 => prop::collection::vec((0..12usize, stale.clone(), verdict()), 0..6).prop_map(Step::Settle),
+        3 => ((0..12usize, stale.clone()), prop::collection::vec(new_group(), 0..3))
+            .prop_map(|(lease, groups)| Step::Follow(lease, groups)),
         3 => (prop::collection::vec((0..12usize, stale), 0..4), prop::option::of(wait()))
             .prop_map(|(items, lease)| Step::Extend(items, lease)),
         1 => (prop::bool::weighted(0.3), any::<bool>()).prop_map(|(on, accept)| Step::Drain(on, accept)),

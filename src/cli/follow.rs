@@ -1,0 +1,98 @@
+//! `musher complete … --then`: what follows from a job, as it is written on the command line or in lines of JSON.
+
+use super::exit::{End, Failure};
+use super::{json_job, lines, output};
+use crate::client::Client;
+use crate::protocol::{LeaseRef, Received, SubmitGroup};
+use crate::words;
+use bytes::Bytes;
+use clap::Args;
+use clap::builder::NonEmptyStringValueParser;
+use serde_json::json;
+use std::ffi::OsString;
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::process::ExitCode;
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "What follows")]
+pub(super) struct Follow {
+    /// Submit this job with it: the lease ends and the job is there, or neither; may be repeated
+    #[arg(long, num_args = 2, value_names = ["QUEUE", "BODY"])]
+    then: Vec<OsString>,
+    /// The same, with one job for each line of JSON on standard input, as `musher submit --jsonl` takes them: {"queue": …, "body": …}
+    #[arg(long, conflicts_with = "then")]
+    then_jsonl: bool,
+    /// If the same was done with this key before (within limits.idempotency), do nothing and print the ids of that time: for
+    /// repeating one whose answer was lost
+    #[arg(long, value_name = "KEY", value_parser = NonEmptyStringValueParser::new())]
+    idempotency_key: Option<String>,
+}
+
+impl Follow {
+    /// Whether anything follows.
+    pub(super) fn is_any(&self) -> Result<bool, Failure> {
+        let is_any = self.then_jsonl || !self.then.is_empty();
+        if !is_any && self.idempotency_key.is_some() {
+            let why = "--idempotency-key is for --then and --then-jsonl: a lease that is ended twice is refused the second time";
+            return Err(Failure::usage(why));
+        }
+        Ok(is_any)
+    }
+
+    /// Completes the job of a lease and submits what follows; prints the ids.
+    pub(super) async fn run(&self, client: &Client, leases: &[LeaseRef], as_json: bool) -> End {
+        let [lease] = leases else {
+            return Err(Failure::usage("jobs follow from one lease: name one"));
+        };
+        let groups = if self.then_jsonl { read(client).await? } else { self.named()? };
+        let receipts = client.complete_and_submit(*lease, groups, self.idempotency_key.clone()).await?;
+        if as_json {
+            let jobs = receipts.iter().map(|job| json!({ "id": job.id, "new": job.what == Received::New }));
+            let lease = format!("{}@{}", lease.id, lease.attempt);
+            output::json(&json!({ "lease": lease, "ok": true, "jobs": jobs.collect::<Vec<_>>() }))?;
+        } else {
+            receipts.iter().try_for_each(|job| output::line(&job.id.to_string()))?;
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+
+    fn named(&self) -> Result<Vec<SubmitGroup>, Failure> {
+        let job = |pair: &[OsString]| {
+            let queue = pair[0].to_str().ok_or_else(|| Failure::usage("the name of a queue is text"))?;
+            let options = crate::protocol::JobOptions { queue: queue.to_owned(), ..Default::default() };
+            Ok(SubmitGroup { options, bodies: vec![Bytes::copy_from_slice(pair[1].as_bytes())] })
+        };
+        // clap gives them by twos.
+        self.then.chunks_exact(2).map(job).collect()
+    }
+}
+
+/// All lines of standard input: they are one request, so they must fit into one.
+async fn read(client: &Client) -> Result<Vec<SubmitGroup>, Failure> {
+    let limits = client.limits();
+    let mut input = lines::read(io::stdin(), json_job::line_max(limits.body));
+    let (mut groups, mut number) = (Vec::new(), 0u64);
+    while let Some(lines) = input.recv().await {
+        let lines = lines.map_err(|error| Failure::usage(format!("line {}: {error}", number + 1)))?;
+        for text in lines.each() {
+            number += 1;
+            let wrong = |why: String| Failure::usage(format!("line {number}: {why}; nothing was done"));
+            match json_job::read(&text, &Default::default(), "").map_err(wrong)? {
+                Some((options, _)) if options.queue.is_empty() => {
+                    return Err(wrong("queue: it is missing".into()));
+                }
+                Some((options, body)) => groups.push(SubmitGroup { options, bodies: vec![body] }),
+                None => {}
+            }
+            if groups.len() > limits.batch {
+                let why = format!(
+                    "at most {} follow from one job (limits.batch)",
+                    words::jobs(limits.batch as u64)
+                );
+                return Err(wrong(why));
+            }
+        }
+    }
+    Ok(groups)
+}
