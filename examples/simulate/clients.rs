@@ -3,6 +3,7 @@
 
 use crate::bodies::body;
 use crate::bounds::{BOUNDED, is_bounded, waits_for_room};
+use crate::chains::Followed;
 use crate::circuits::{Before, fused};
 use crate::exits::{End, exited};
 use crate::expiry::{self, with_expiry};
@@ -44,6 +45,13 @@ pub(crate) enum Asked {
     SubmitOnce {
         batch: usize,
         wanted: Wanted,
+        /// If it completes a job, and was not done before.
+        followed: Option<Followed>,
+    },
+    /// A job is completed with a submit.
+    Follow {
+        batch: usize,
+        followed: Followed,
     },
     Claim {
         session: Option<u64>,
@@ -99,7 +107,7 @@ pub(crate) struct Clients {
     next_session: u64,
     next_request: u32,
     asked: BTreeMap<Origin, Asked>,
-    leases: Vec<LeaseId>,
+    pub(crate) leases: Vec<LeaseId>,
     pub(crate) repeats: Repeats,
 }
 
@@ -223,7 +231,7 @@ impl Clients {
     }
 
     /// Leases as they were told, old and new, and now and then one that nobody has.
-    fn some_leases(&mut self, rng: &mut Rng, oracle: &Oracle) -> Vec<LeaseId> {
+    pub(crate) fn some_leases(&mut self, rng: &mut Rng, oracle: &Oracle) -> Vec<LeaseId> {
         let mut some = Vec::new();
         for _ in 0..1 + rng.usize(..4) {
             match oracle.any(rng.u64(..)) {
@@ -370,10 +378,14 @@ impl Clients {
                 assert!(!is_full || until <= now, "a submit may wait until {until}, and is refused at {now}");
                 oracle.refused(batch);
             }
-            (Asked::SubmitOnce { wanted, .. }, Answer::Refused(_)) => wanted.answered(oracle, None),
+            (Asked::SubmitOnce { wanted, followed, .. }, Answer::Refused(refusal)) => {
+                followed.iter().for_each(|followed| followed.refused(&refusal));
+                wanted.answered(oracle, None);
+            }
+            (Asked::Follow { batch, followed }, answer) => followed.answered(oracle, batch, answer),
             (_, Answer::Refused(_)) | (Asked::Other, _) => {}
             (Asked::Submit { batch, .. }, Answer::Submitted(ids)) => oracle.submitted(batch, ids),
-            (Asked::SubmitOnce { batch, wanted }, answer) => {
+            (Asked::SubmitOnce { batch, wanted, followed }, answer) => {
                 let receipts = match answer {
                     Answer::Submitted(ids) => ids.iter().map(Receipt::New).collect(),
                     Answer::Received(receipts) => receipts,
@@ -381,6 +393,7 @@ impl Clients {
                 };
                 wanted.answered(oracle, Some(&receipts));
                 oracle.done_once(batch, receipts, now);
+                followed.into_iter().for_each(|followed| followed.done(oracle));
             }
             (Asked::Claim { session, sent, asked, .. }, Answer::Jobs(jobs)) => {
                 for job in &jobs {

@@ -43,6 +43,10 @@ pub(crate) enum Fault {
     Rates,
     /// Leases may last too long after a deadline.
     Overrun,
+    /// A job is completed, and what follows from it is another request.
+    Chain,
+    /// A daemon that dies leaves a part of a commit: a job is done, and what follows from it is lost.
+    Torn,
 }
 
 impl Fault {
@@ -57,6 +61,7 @@ impl Fault {
             Fault::Envelopes => Some(Planted::OtherEnvelopes),
             Fault::Turns => Some(Planted::LostTurns),
             Fault::Sizes => Some(Planted::LostSizes),
+            Fault::Torn => Some(Planted::TornCommits),
             Fault::Requests => Some(Planted::LostRequests),
             _ => None,
         }

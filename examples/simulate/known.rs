@@ -49,6 +49,13 @@ impl Sent {
     }
 }
 
+impl Batch {
+    /// Whether jobs of it that nobody was told of may not be there, though it was done.
+    pub(crate) fn may_lack(&self, now: Time) -> bool {
+        self.purged || self.jobs.iter().any(|sent| sent.may_go_alone(now))
+    }
+}
+
 /// One submit as it was sent.
 #[derive(Debug)]
 pub(crate) struct Batch {

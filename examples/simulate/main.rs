@@ -7,6 +7,7 @@
 mod bodies;
 mod bounds;
 mod calendar;
+mod chains;
 mod circuits;
 mod clients;
 mod exits;

@@ -1,6 +1,7 @@
 //! Jobs with unique keys, alone or among others of a submit, and submits that are sent again: what clients send, remember to
 //! send once more, and expect of it.
 
+use crate::chains::Link;
 use crate::clients::{Asked, Clients, contents_of, group};
 use crate::oracle::Oracle;
 use crate::places::Change;
@@ -10,9 +11,10 @@ use crate::totals::{Before, brings};
 use crate::unique::Uniques;
 use fastrand::Rng;
 use musher::core::{
-    Expiry, Groups, JobId, Key, OnConflict, Priority, Receipt, RequestKey, Time, UniqueWhile,
+    Expiry, Groups, JobId, Key, LeaseId, OnConflict, Priority, Receipt, RequestKey, Time, UniqueWhile,
 };
 use musher::engine::{Contents, SubmitOptions};
+use musher::store::Room;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -29,6 +31,8 @@ pub(crate) struct Submit {
     groups: Groups,
     contents: Contents,
     once: Option<RequestKey>,
+    /// The job that is completed with it.
+    completes: Option<LeaseId>,
     at: Time,
 }
 
@@ -143,41 +147,53 @@ fn submit(rng: &mut Rng, oracle: &mut Oracle, now: Time) -> Submit {
     }
     let (batch, contents) = (oracle.next_batch(), contents_of(oracle.next_batch(), &sent));
     oracle.submits(sent);
-    Submit { batch, groups, contents, once, at: now }
+    Submit { batch, groups, contents, once, completes: None, at: now }
 }
 
 impl Clients {
-    /// Submits jobs with unique keys, or sends such a submit again, and looks at once at what became of all that have one.
-    pub(crate) fn submit_once(&mut self, rng: &mut Rng, oracle: &mut Oracle, life: &mut Life) {
-        let again = rng.bool().then(|| self.repeats.any(rng, life.now)).flatten();
+    /// Submits jobs with unique keys, which follow from a job or from none, or sends such a submit again, and looks at once at
+    /// what became of all that have one.
+    pub(crate) fn submit_once(
+        &mut self,
+        rng: &mut Rng,
+        oracle: &mut Oracle,
+        life: &mut Life,
+        completes: Option<LeaseId>,
+    ) {
+        let again = (completes.is_none() && rng.bool()).then(|| self.repeats.any(rng, life.now)).flatten();
         let submit = again.unwrap_or_else(|| {
-            let submit = submit(rng, oracle, life.now);
+            let submit = Submit { completes, ..submit(rng, oracle, life.now) };
             if submit.once.is_some() {
                 self.repeats.remember(submit.clone());
             }
             submit
         });
-        let Submit { batch, groups, contents, once, .. } = submit;
+        let Submit { batch, groups, contents, once, completes, .. } = submit;
         let (core, next) = (life.engine.core(), life.engine.core().state.next_id());
         let before = Uniques::of(&core.state);
         let is_known = once.is_some_and(|once| core.remembers(once.key, life.now));
-        let (mut after, refuses, room) = (before.clone(), life.refuses(), Before::of(life));
-        let has_room = room.has_room(life, brings(oracle.jobs_of(batch), batch));
-        let receipts = match is_known {
-            true => None,
-            false => after.submit(&groups, next, life.now),
+        let (room, link) = (Before::of(life), completes.map(|lease| Link::of(life, lease)));
+        let refuses = match &link {
+            Some(link) => !link.is_held() || life.engine.room() != Room::Enough,
+            None => life.refuses(),
         };
+        let has_room = room.has_room(life, brings(oracle.jobs_of(batch), batch));
         let origin = self.ask(rng, Asked::Other);
-        let options = SubmitOptions { once, ..SubmitOptions::default() };
-        life.submit_with(options, origin, (groups, contents));
+        let options = SubmitOptions { once, completes, ..SubmitOptions::default() };
+        life.submit_with(options, origin, (groups.clone(), contents));
         let (found, new) =
             (Uniques::of(&life.engine.core().state), life.engine.core().state.next_id().0 - next.0);
+        let mut after = before.clone();
+        completes.filter(|_| !refuses).into_iter().for_each(|lease| after.complete(lease.id, life.now));
+        let receipts = if is_known { None } else { after.submit(&groups, next, life.now) };
+        completes.into_iter().for_each(|lease| after.let_go(lease.id, &found, life.now));
         let wanted = match receipts {
             None if is_known => Wanted::Again,
             Some(receipts) if !refuses => {
                 let wanted = receipts.iter().filter(|receipt| matches!(receipt, Receipt::New(_))).count();
-                let changes = wanted > 0 || after != before;
-                if !has_room && changes && (&found, new) == (&before, 0) {
+                let changes = wanted > 0 || after != before || link.is_some();
+                let is_done = link.as_ref().is_some_and(|link| link.is_over(life));
+                if !has_room && changes && !is_done && (&found, new) == (&before, 0) {
                     Wanted::Refused
                 } else {
                     assert_eq!((&found, new), (&after, wanted as u64), "{receipts:?}, before: {before:?}");
@@ -189,10 +205,12 @@ impl Clients {
             }
             None | Some(_) => Wanted::Refused,
         };
-        if !matches!(wanted, Wanted::Done(_) | Wanted::Either(_)) {
+        let is_done = matches!(wanted, Wanted::Done(_) | Wanted::Either(_));
+        if !is_done {
             assert_eq!((found, new), (before, 0), "{wanted:?}");
         }
-        self.expect(origin, Asked::SubmitOnce { batch, wanted });
+        let followed = link.map(|link| link.decided(oracle, life, batch, is_done)).filter(|_| !is_known);
+        self.expect(origin, Asked::SubmitOnce { batch, wanted, followed });
     }
 }
 

@@ -3,6 +3,7 @@
 
 use crate::bodies::{self, Bodies, which};
 use crate::bounds::drops;
+use crate::chains::Chains;
 use crate::circuits::Circuits;
 use crate::clients::LEASE;
 use crate::exits::End;
@@ -48,6 +49,7 @@ pub(crate) struct Oracle {
     pub(crate) settings: SetAtRunTime,
     pub(crate) schedules: Schedules,
     pub(crate) circuits: Circuits,
+    pub(crate) chains: Chains,
     pub(crate) kept: Kept,
     pub(crate) places: Places,
     pub(crate) shares: Shares,
@@ -89,6 +91,31 @@ impl Oracle {
     fn may_be_gone(&self, id: JobId, now: Time) -> bool {
         let (Some(known), Some(sent)) = (self.known.get(&id), self.sent(id)) else { return true };
         known.enders > 0 || known.progress.may_expire(sent.expiry, now)
+    }
+
+    /// Whether a known job that is not there any more is done, if its end was asked for once only, and nothing else may have
+    /// taken it away.
+    pub(crate) fn goes_by_its_end(&self, id: JobId, now: Time) -> bool {
+        let (Some(known), Some(sent)) = (self.known.get(&id), self.sent(id)) else { return false };
+        known.enders == 1 && !known.edited && !known.progress.may_expire(sent.expiry, now)
+    }
+
+    /// Whether a job that was done may be to run again.
+    pub(crate) fn may_be_revived(&self, id: JobId) -> bool {
+        self.known.get(&id).is_some_and(|known| known.edited)
+    }
+
+    /// Whether of the new jobs of a submit, of which nobody was told, none may be there though it was done.
+    pub(crate) fn may_lack(&self, batch: usize, now: Time) -> bool {
+        let batch = &self.batches[batch];
+        batch.new == 0 || batch.seen || batch.may_lack(now)
+    }
+
+    /// The submit with which a job came that has this body.
+    pub(crate) fn came_with(&self, id: JobId, body: &Bytes) -> Option<usize> {
+        let known = self.known.get(&id).map(|known| known.batch);
+        let own = || self.bodies.own(id).map(|(batch, _)| batch);
+        known.or_else(own).or_else(|| which(body).map(|(batch, ..)| batch))
     }
 
     /// A turn was made: all that was due at this time is done. There is none yet in a life that has just begun.
@@ -319,6 +346,12 @@ impl Oracle {
         });
     }
 
+    /// Whether a lease is in force for sure.
+    pub(crate) fn holds(&self, lease: LeaseId, now: Time) -> bool {
+        let held = self.known.get(&lease.id).and_then(|known| known.lease);
+        held.is_some_and(|held| held.attempt == lease.attempt && held.sure && held.until > now)
+    }
+
     /// A settle is sent. Returns whether it must succeed.
     pub(crate) fn settles(&mut self, lease: LeaseId, completes: bool, now: Time) -> bool {
         let Some(known) = self.touch(lease.id) else { return false };
@@ -536,9 +569,9 @@ impl Oracle {
         }
         self.places.settle();
         for (batch, count) in counts {
-            let Batch { jobs, purged, seen, new, .. } = &self.batches[batch];
-            let may_lack = *purged || *seen || jobs.iter().any(|sent| sent.may_go_alone(now));
-            assert!(may_lack || count == *new, "{count} of the {new} jobs of a submit are there");
+            let (batch, new) = (&self.batches[batch], self.batches[batch].new);
+            let may_lack = batch.seen || batch.may_lack(now);
+            assert!(may_lack || count == new, "{count} of the {new} jobs of a submit are there");
         }
     }
 

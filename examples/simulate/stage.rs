@@ -10,7 +10,7 @@ use crate::queues::settings;
 use crate::schedules::{Schedules, nightly};
 use crate::shadow;
 use fastrand::Rng;
-use musher::core::{Groups, IdRange, JobId, Settings, Time, Visibility};
+use musher::core::{Groups, IdRange, JobId, Settings, Time, Verdict, Visibility};
 use musher::engine::{Answer, Bounds, Contents, Delivery, Engine, Origin, Step, SubmitOptions};
 use musher::store::simulated::{SimulatedDisk, SimulatedStore};
 use musher::store::{Blob, CommitNo, Envelope, Room, Store};
@@ -75,8 +75,14 @@ impl Life {
         origin: Origin,
         (mut groups, contents): (Groups, Contents),
     ) {
+        let mut options = options;
         if let Some(fault) = self.fault {
             groups.iter_mut().for_each(|group| fault.group(group));
+            if let Some(lease) = options.completes.take_if(|_| fault == Fault::Chain) {
+                let nobody = Origin { session: 0, request: 0 };
+                let items = vec![(lease, Verdict::Complete)];
+                self.engine.settle(nobody, items, Visibility::ALL, self.now);
+            }
         }
         self.engine.submit_with(options, origin, (groups, contents), Visibility::ALL, self.now);
     }
@@ -155,6 +161,7 @@ impl Stage {
         oracle.kept.begin_anew();
         oracle.turned(Time(0));
         oracle.check(&found.state, found.time);
+        oracle.check_chains(&jobs, &found.state, found.time);
         oracle.drop_missing(&found.state);
         oracle.found(&jobs, &found.state, found.time);
         oracle.settings.found(&found.state);

@@ -49,8 +49,12 @@ impl Before {
 
     /// A submit to queues that have no bounds was decided: it is taken as a whole, or refused for want of room.
     pub(crate) fn check_plain(&self, life: &Life, more: (u64, u64)) {
+        self.check_taken(life, more, !self.refuses && self.has_room(life, more));
+    }
+
+    /// The same where it is known whether it is taken.
+    pub(crate) fn check_taken(&self, life: &Life, more: (u64, u64), takes: bool) {
         let (found, next) = (waiting(&life.engine.core().state, None), life.engine.core().state.next_id());
-        let takes = !self.refuses && self.has_room(life, more);
         let new = if takes { more.0 } else { 0 };
         let what = || format!("{:?} had {:?} and were sent {more:?}", life.totals, load(&self.all));
         assert_eq!(next.0 - self.next.0, new, "{}", what());

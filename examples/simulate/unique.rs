@@ -2,8 +2,8 @@
 //! have any are looked at before and after each submit: those that it names are as it says, and all others as they were.
 
 use musher::core::{
-    Attempt, Group, IdRange, JobId, JobState, Key, OnConflict, Priority, QueueName, Receipt, Start, State,
-    Time, UniqueWhile,
+    Attempt, Final, Group, IdRange, JobId, JobState, Key, OnConflict, Priority, QueueName, Receipt, Start,
+    State, Time, UniqueWhile,
 };
 
 /// A job with a unique key.
@@ -102,6 +102,22 @@ impl Uniques {
             }));
         }
         Uniques(all)
+    }
+
+    /// A job is done: those that follow from it find its key as it leaves it.
+    pub(crate) fn complete(&mut self, id: JobId, now: Time) {
+        let end = Final { at: now, keep_until: now };
+        self.0.iter_mut().filter(|one| one.id == id).for_each(|one| one.state = JobState::Done(end));
+    }
+
+    /// It is kept as long as its queue says; and for it older ones may go whose keys are free.
+    pub(crate) fn let_go(&mut self, id: JobId, found: &Uniques, now: Time) {
+        let kept = |one: &One| found.0.iter().find(|other| other.id == one.id);
+        self.0.retain(|one| one.ended_at().is_none() || one.has_key(now) || kept(one).is_some());
+        for one in self.0.iter_mut().filter(|one| one.id == id) {
+            let other = kept(one).filter(|other| other.ended_at() == one.ended_at());
+            one.state = other.map_or(one.state, |other| other.state);
+        }
     }
 
     /// Jobs are submitted, one after the other. `None` if all are refused, since a key is taken.

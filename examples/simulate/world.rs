@@ -84,7 +84,7 @@ impl World {
         life.is_between |= choice < 420;
         match choice {
             0..55 if oracle.len() < JOBS_MAX => clients.submit(rng, oracle, &mut life),
-            55..70 if oracle.len() < JOBS_MAX => clients.submit_once(rng, oracle, &mut life),
+            55..70 if oracle.len() < JOBS_MAX => clients.submit_once(rng, oracle, &mut life, None),
             // Bounded they are by themselves.
             70..85 => {
                 for _ in 0..1 + rng.u32(..5) {
@@ -97,7 +97,14 @@ impl World {
             127..135 if oracle.len() < JOBS_MAX => clients.submit_mixed(rng, oracle, &mut life),
             105..125 if oracle.len() < JOBS_MAX => clients.play_paces(rng, oracle, &mut life),
             0..190 => clients.claim(rng, oracle, &mut life),
-            190..300 => clients.settle(rng, oracle, &mut life),
+            190..215 => {
+                let is_full = oracle.len() >= JOBS_MAX;
+                clients.complete_and_submit(rng, oracle, &mut life, is_full);
+                if oracle.chains.are_open() && rng.u32(..10) == 0 {
+                    return self.interrupt(life);
+                }
+            }
+            215..300 => clients.settle(rng, oracle, &mut life),
             300..330 => clients.extend(rng, oracle, &mut life),
             330..348 => clients.edit(rng, oracle, &mut life),
             348..360 => clients.replace_body(rng, oracle, &mut life),
@@ -189,6 +196,17 @@ impl World {
                 life.engine.drain_by_hand(false, life.now);
             }
         }
+    }
+
+    /// The life ends while something is on its way to the disk, of which nobody is told.
+    fn interrupt(&mut self, mut life: Life) -> Option<Life> {
+        let World { rng, stage, oracle, clients, .. } = self;
+        oracle.turns.look(&life.engine.core().state);
+        stage.late = true;
+        stage.disk.confirm_late(true);
+        let death = if rng.bool() { Death::Kill } else { Death::PowerCut };
+        stage.turn(&mut life, clients, oracle);
+        self.end(life, death)
     }
 
     fn end(&mut self, life: Life, death: Death) -> Option<Life> {

@@ -2,6 +2,7 @@
 
 use super::faults::{Planted, Random};
 use super::home_disk::HomeDisk;
+use super::log::torn;
 use super::records::{Record, Records};
 use crate::store::room::Room;
 
@@ -34,6 +35,13 @@ impl Disk {
         self.home.drop_pending();
         self.home.lose_memory(&mut self.random);
         self.log.bell = None;
+        if self.planted == Some(Planted::TornCommits) && self.log.safe < self.log.records.len() {
+            let last = self.log.last();
+            let torn = self.log.records.back().and_then(|record| torn(&record.bytes, last));
+            if let (Some(torn), Some(record)) = (torn, self.log.records.back_mut()) {
+                *record = Record::new(torn);
+            }
+        }
     }
 
     /// So is a random part of what was not safe.

@@ -30,6 +30,9 @@ pub enum Planted {
     LostSizes,
     /// No submit was done that can be sent again.
     LostRequests,
+    /// Of the last commit that is not safe a part is left when the process ends: a job is done, and what follows from it in
+    /// the same commit is lost.
+    TornCommits,
     /// For a reader of the log no key has used anything of its rate.
     UnusedRates,
 }
