@@ -139,7 +139,9 @@ impl Turns {
                 })
             };
             for (id, priority) in &now.leases {
-                let passed = passed(*id, *priority, of(key));
+                // One that has come back has its key's place, and new ones may go before it.
+                let own = now.ready.iter().filter(|(_, ready)| *ready == priority).map(|(id, _)| *id);
+                let passed = passed(own.fold(*id, JobId::min), *priority, of(key));
                 assert!(
                     passed.is_none(),
                     "at {:?} {id} of {key:?}, given one at {:?}, goes before {passed:?}",

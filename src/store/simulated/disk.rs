@@ -2,8 +2,8 @@
 
 use super::faults::{Planted, Random};
 use super::home_disk::HomeDisk;
-use super::log::torn;
 use super::records::{Record, Records};
+use super::torn::torn;
 use crate::store::room::Room;
 
 /// A write is torn into parts of this size.

@@ -14,6 +14,7 @@ mod records;
 mod rows;
 #[cfg(test)]
 mod tests;
+mod torn;
 
 pub use faults::{Planted, WriteFault};
 pub use home::SimulatedHome;
