@@ -11,6 +11,7 @@
 //! | --- | --- | --- | --- | --- | --- | --- | --- |
 //! | claim | — | leased | — | — | — | — | — |
 //! | complete | — | — | done | — | — | — | — |
+//! | complete and submit | — | — | done | — | — | — | — |
 //! | fail | — | — | scheduled | — | — | — | — |
 //! | fail (last attempt) | — | — | dead | — | — | — | — |
 //! | later | — | — | scheduled | — | — | — | — |
@@ -36,7 +37,7 @@
 //! | prioritize | scheduled | ready | leased | — | — | — | — |
 //! | purge | forgotten | forgotten | — | — | — | — | — |
 //!
-//! A final state whose jobs are not kept (`keep` of the queue) is `forgotten` at once. complete, fail, release and
+//! A final state whose jobs are not kept (`keep` of the queue) is `forgotten` at once. complete (alone, or with what follows), fail, release and
 //! extend name the attempt that they mean; any but the newest is refused as `lease lost` (or as not found, where
 //! nothing is left of the job). Whoever held a job that was cancelled or buried learns of it by that refusal, or at
 //! once where its connection is known. A job that comes back from its holder after its deadline expires at once.

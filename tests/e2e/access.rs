@@ -66,6 +66,29 @@ fn who_moves_a_job_must_be_allowed_to_submit_where_it_goes() {
     });
 }
 
+/// What follows from a job is a settle of that one, and a submit of the others.
+#[test]
+fn who_completes_a_job_and_submits_others_must_be_allowed_both() {
+    as_root(async {
+        let rules = format!(
+            "[[access]]\nusers = [{ALICE}]\nqueues = [\"q\"]\nmay = [\"work\"]\n\
+             [[access]]\nusers = [{ALICE}, {BOB}]\nqueues = [\"next\"]\nmay = [\"submit\"]\n"
+        );
+        let town = Town::new(&rules);
+        let daemon = town.serve().await;
+        daemon.submit("q", &["x"]).await;
+        assert!(town.run(ALICE, &[], &["claim", "q"]).ok().starts_with("1@1"));
+        let then = |queue| ["complete", "1@1", "--then", queue, "y"];
+        town.run(ALICE, &[], &then("q")).refused(&["may not submit to queue `q`"]);
+        town.run(BOB, &[], &then("next")).refused(&["job 1 not found", "nothing was submitted"]);
+        assert_eq!(daemon.state(1).await, "leased");
+        assert_eq!(town.run(ALICE, &[], &then("next")).ok(), "2\n");
+        assert_eq!(daemon.state(1).await, "gone");
+        assert_eq!(daemon.show(2).await.unwrap().owner, ALICE);
+        daemon.stop().await;
+    });
+}
+
 /// Whatever somebody asks of a job that is not his: the answer is the same, to the letter, as for one that never was.
 #[test]
 fn a_job_of_somebody_else_is_not_there() {

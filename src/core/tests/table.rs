@@ -6,9 +6,10 @@ use crate::core::*;
 use std::time::Duration;
 
 /// The rows of the table that this test can act out.
-const ROWS: [&str; 26] = [
+const ROWS: [&str; 27] = [
     "claim",
     "complete",
+    "complete and submit",
     "fail",
     "fail (last attempt)",
     "later",
@@ -90,7 +91,7 @@ fn refused_settles_say_whether_the_job_or_the_lease_is_gone() {
     for row in ROWS {
         let (_, mut world) = act("claim", StateKind::Ready, true, false);
         let gone = command(row, unknown);
-        match world.run(gone).unwrap() {
+        match run(&mut world, gone) {
             Outcome::Settled(results) => {
                 assert_eq!(results, [Err(LeaseRejection::NotFound { id: unknown.id })]);
             }
@@ -107,7 +108,7 @@ fn refused_settles_say_whether_the_job_or_the_lease_is_gone() {
         for attempt in [Attempt(1), Attempt(3)] {
             let lost =
                 LeaseRejection::LeaseLost { id: ID, attempt, current: Attempt(2), state: StateKind::Leased };
-            match world.run(command(row, LeaseId { id: ID, attempt })).unwrap() {
+            match run(&mut world, command(row, LeaseId { id: ID, attempt })) {
                 Outcome::Settled(results) => assert_eq!(results, [Err(lost)], "{row}"),
                 Outcome::Extended(results) => assert_eq!(results, [Err(lost)], "{row}"),
                 _ => break,
@@ -115,6 +116,14 @@ fn refused_settles_say_whether_the_job_or_the_lease_is_gone() {
             assert!(world.fresh().is_empty());
         }
     }
+}
+
+/// What a command comes to; one that is refused for its lease as a settle is.
+fn run(world: &mut World, command: Command) -> Outcome {
+    world.run(command).unwrap_or_else(|why| match why {
+        Rejection::Lease(why) => Outcome::Settled(vec![Err(why)]),
+        why => panic!("{why}"),
+    })
 }
 
 /// Does what a row says to a job in this state; returns what came of it, as the table would put it. `used` jobs
@@ -141,7 +150,7 @@ fn act(row: &str, state: StateKind, used: bool, forget: bool) -> (String, World)
         assert!(world.fresh().is_empty(), "{row} in state {state} comes too early");
         world.now = world.now.plus(Duration::from_millis(1));
     }
-    let outcome = world.run(command(row, lease)).unwrap();
+    let outcome = run(&mut world, command(row, lease));
     if world.fresh().is_empty() {
         assert_eq!(
             view(&world.core.state),
@@ -203,6 +212,11 @@ fn command(row: &str, lease: LeaseId) -> Command {
             worker: None,
         }),
         "complete" => settle(Verdict::Complete),
+        "complete and submit" => Command::CompleteAndSubmit {
+            lease,
+            groups: [group("next", 1)].into_iter().collect(),
+            request: None,
+        },
         "fail" | "fail (last attempt)" => {
             settle(Verdict::Fail { error: "no".into(), exit: None, then: Then::Backoff })
         }
@@ -261,7 +275,8 @@ fn assert_taken(row: &str, outcome: &Outcome, lease: LeaseId) {
         Outcome::Edited(results) => assert_eq!(*results, [Ok(())], "{row}"),
         Outcome::Purged { deleted, more } => assert_eq!((*deleted, *more), (1, false)),
         Outcome::Ok => assert!(matches!(command(row, lease), Command::Tick | Command::Vanish { .. })),
-        Outcome::Submitted(_) | Outcome::Received(_) | Outcome::Repeated(_) => {
+        Outcome::Submitted(ids) => assert_eq!((row, ids.len), ("complete and submit", 1)),
+        Outcome::Received(_) | Outcome::Repeated(_) => {
             panic!("nothing was submitted")
         }
     }
