@@ -151,6 +151,9 @@ pub struct JobView {
     /// Who has, or had, its newest attempt.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub worker: Option<WorkerView>,
+    /// How far it is, if it runs and its worker has said so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub progress: Option<ProgressView>,
     /// When it ended, if it has.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ended_at: Option<u64>,
@@ -195,6 +198,18 @@ pub struct JobView {
     /// The last lines that its newest failed attempt has printed on standard error; when it is shown alone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stderr_tail: Option<String>,
+}
+
+/// How far a job is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProgressView {
+    /// How much of it is done, of a hundred.
+    pub percent: u8,
+    /// What its worker says of it.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub text: String,
+    /// When it was said.
+    pub at: u64,
 }
 
 /// How a job waits between attempts.

@@ -256,6 +256,34 @@ impl Extend {
     }
 }
 
+const PROGRESS: &str = "\
+`musher show` tells it until the lease ends. In a command the lease is in MUSHER_LEASE.
+
+Examples:
+  musher progress 42@1 40
+  musher progress \"$MUSHER_LEASE\" 40 'page 12 of 30'";
+
+#[derive(Debug, Args)]
+#[command(after_help = PROGRESS)]
+pub(super) struct Progress {
+    /// The lease
+    #[arg(value_name = "ID@ATTEMPT", value_parser = parse_lease)]
+    lease: LeaseRef,
+    /// How much of the job is done
+    #[arg(value_name = "PERCENT", value_parser = clap::value_parser!(u8).range(..=100))]
+    percent: u8,
+    /// Anything besides, for people
+    #[arg(value_name = "TEXT", default_value = "")]
+    text: String,
+}
+
+impl Progress {
+    pub(super) async fn run(&self, client: &Client) -> End {
+        client.progress(self.lease, self.percent, &self.text).await?;
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  musher release 42@1 --delay 1m")]
 pub(super) struct Release {

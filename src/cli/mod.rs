@@ -96,6 +96,8 @@ enum Verb {
     Fail(lease::Fail),
     /// Extend a lease
     Extend(lease::Extend),
+    /// Say how far a leased job is, for people who look at it
+    Progress(lease::Progress),
     /// Give a leased job back; the attempt is not counted
     Release(lease::Release),
     /// Show the daemon and its queues
@@ -208,6 +210,7 @@ fn go(cli: Cli) -> End {
         Verb::Complete(complete) => to.talk(async |client| complete.run(&client).await),
         Verb::Fail(fail) => to.talk(async |client| fail.run(&client).await),
         Verb::Extend(extend) => to.talk(async |client| extend.run(&client).await),
+        Verb::Progress(progress) => to.talk(async |client| progress.run(&client).await),
         Verb::Release(release) => to.talk(async |client| release.run(&client).await),
         Verb::Status(status) => to.talk(async |client| status.run(&client).await),
         Verb::Queues(queues) => to.talk(async |client| queues.run(&client).await),

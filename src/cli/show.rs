@@ -5,7 +5,7 @@ use super::job_options::parse_id;
 use super::list::ran;
 use super::output::{self, point, safe, user};
 use crate::client::Client;
-use crate::protocol::admin::{AdminRequest, ExplainView, JobView, WorkerView};
+use crate::protocol::admin::{AdminRequest, ExplainView, JobView, ProgressView, WorkerView};
 use crate::words::{counted, span};
 use clap::Args;
 use signal_hook::low_level::signal_name;
@@ -63,6 +63,7 @@ fn describe(job: &JobView) -> Vec<(&'static str, String)> {
     time("expires", job.expires_at);
     time("deadline", job.deadline);
     facts.extend(job.worker.map(|by| ("worker", worker(by))));
+    facts.extend(job.progress.as_ref().map(|progress| ("progress", far(progress))));
     if job.runs_until.is_none() && job.ended_at.is_none() {
         let each = |ms| format!("at most {} an attempt", span(ms));
         facts.push(("may run", job.timeout_ms.map_or_else(|| "as long as it takes".to_owned(), each)));
@@ -97,6 +98,12 @@ fn describe(job: &JobView) -> Vec<(&'static str, String)> {
     let tail = job.stderr_tail.iter().flat_map(|text| text.lines());
     facts.extend(tail.map(|line| ("stderr", safe(line))));
     facts
+}
+
+/// How far it is, in words.
+fn far(ProgressView { percent, text, at }: &ProgressView) -> String {
+    let text = if text.is_empty() { String::new() } else { format!(": {}", safe(text)) };
+    format!("{percent} %, as of {}{text}", point(*at))
 }
 
 fn worker(WorkerView { uid, pid }: WorkerView) -> String {

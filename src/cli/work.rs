@@ -15,8 +15,8 @@ use std::time::Duration;
 
 const EXAMPLES: &str = "\
 The command gets the job's body on standard input, and MUSHER_JOB_ID, MUSHER_QUEUE, MUSHER_ATTEMPT,
-MUSHER_MAX_ATTEMPTS, MUSHER_LEASE_UNTIL, MUSHER_SOCKET, MUSHER_KEY, MUSHER_DEADLINE and
-MUSHER_TAG_<NAME> in its environment.
+MUSHER_MAX_ATTEMPTS, MUSHER_LEASE (for `musher progress`), MUSHER_LEASE_UNTIL, MUSHER_SOCKET, MUSHER_KEY,
+MUSHER_DEADLINE and MUSHER_TAG_<NAME> in its environment.
 Exit status 0: done. 75: again later, each time after a longer wait. 65: dead at once. Anything else: a failed attempt.
 The queue's `on_exit` in the daemon's configuration can say otherwise of each status but 0, and of signals.
 No daemon at the start: exit status 69. When it goes away later, running jobs are killed and run again elsewhere,

@@ -4,6 +4,7 @@
 
 use super::answer::{Answer, Delivery, End, Fact, Origin};
 use super::limited::Limited;
+use super::progress::ProgressOfJobs;
 use super::watching::Watching;
 use super::woken::Woken;
 use crate::core::{
@@ -33,6 +34,8 @@ pub(super) struct Notes {
     pub(super) not_taken: Vec<IdRange>,
     /// Requests that wait until jobs have ended.
     pub(super) watching: Watching,
+    /// How far jobs are that run.
+    pub(super) progress: ProgressOfJobs,
 }
 
 impl Notes {
@@ -65,6 +68,9 @@ impl Observer for Listener<'_> {
         let queue = &job.spec.queue;
         let is_ready = self.claims_wait && !forgotten && job.state() == JobState::Ready;
         let lease_ends = || change.lease.is_some() && (forgotten || job.lease().is_none());
+        if lease_ends() {
+            self.notes.progress.ended(jobs);
+        }
         if is_ready || (lease_ends() && self.notes.limited.has(queue)) {
             self.notes.woken.push(queue);
         }

@@ -18,6 +18,7 @@ mod limited;
 mod listener;
 mod parked;
 mod pause;
+mod progress;
 mod queues;
 mod schedules;
 mod submit;
@@ -32,6 +33,7 @@ pub use answer::{Answer, Claimed, Delivery, End, Fact, Origin, Refusal};
 pub use contents::Contents;
 use contents::ReplacedBodies;
 pub use drain::{Drain, KILL_GRACE, Step};
+pub use progress::Progress;
 pub use submit::SubmitOptions;
 pub use turn::Turned;
 

@@ -96,12 +96,13 @@ impl TryFrom<Form> for Word {
 
 /// Whether a variable tells a command of the job in which it runs. It says nothing of another job that this one submits.
 pub fn describes_a_job(variable: &OsStr) -> bool {
-    const NAMES: [&str; 7] = [
+    const NAMES: [&str; 8] = [
         "MUSHER_JOB_ID",
         "MUSHER_QUEUE",
         "MUSHER_KEY",
         "MUSHER_ATTEMPT",
         "MUSHER_MAX_ATTEMPTS",
+        "MUSHER_LEASE",
         "MUSHER_LEASE_UNTIL",
         "MUSHER_DEADLINE",
     ];

@@ -54,6 +54,7 @@ pub(super) fn put_request(request: &Request, out: &mut Vec<u8>) {
         | Request::Settle(_)
         | Request::Extend { .. }
         | Request::Output { .. }
+        | Request::Progress { .. }
         | Request::Logs { .. } => unreachable!("each version has its own form of it"),
     }
 }

@@ -17,6 +17,7 @@ pub(super) const OUTPUT: u8 = 0x14;
 pub(super) const UNWAIT: u8 = 0x15;
 /// The kind of a frame that submits jobs and waits for their ends.
 pub const SUBMIT_AND_WAIT: u8 = 0x16;
+pub(super) const PROGRESS: u8 = 0x17;
 pub(super) const ADMIN: u8 = 0x20;
 pub(super) const BODY: u8 = 0x21;
 pub(super) const LOGS: u8 = 0x22;
@@ -84,6 +85,15 @@ pub enum Request {
         stream: u8,
         /// The piece.
         data: Bytes,
+    },
+    /// Say how far a job is, for people who look. It is gone with the lease, and prolongs none. Since version 2.
+    Progress {
+        /// The lease under which it runs.
+        lease: LeaseRef,
+        /// How much of it is done, of a hundred.
+        percent: u8,
+        /// Anything besides; may be empty.
+        text: String,
     },
     /// Answer a waiting request of this connection at once, with what there is.
     Unwait {
@@ -229,6 +239,7 @@ impl Request {
             Request::Settle(_) => SETTLE,
             Request::Extend { .. } => EXTEND,
             Request::Output { .. } => OUTPUT,
+            Request::Progress { .. } => PROGRESS,
             Request::Unwait { .. } => UNWAIT,
             Request::Admin(_) => ADMIN,
             Request::Body { .. } => BODY,

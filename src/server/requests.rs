@@ -10,7 +10,7 @@ use crate::core::{
     Claim, Command, Edit, Holder, JobId, LeaseId, Only, Priority, QueueName, State, StateKind, Time, Verdict,
     Visibility, Worker,
 };
-use crate::engine::{Answer, Origin, Refusal};
+use crate::engine::{Answer, Origin, Progress, Refusal};
 use crate::store::Store;
 use bytes::Bytes;
 use std::time::Duration;
@@ -19,6 +19,8 @@ use std::time::Duration;
 const TIME_MAX: Duration = Duration::from_secs(100 * 366 * 24 * 3600);
 /// The most queues that one claim may name.
 const CLAIM_QUEUES_MAX: usize = 1_000;
+/// The longest text, in bytes, that is kept of a job's progress.
+const PROGRESS_TEXT_MAX: usize = 200;
 
 /// One request: who asks, where the answer goes, and when it came.
 #[derive(Clone, Copy)]
@@ -280,6 +282,51 @@ pub(crate) fn hold<S: Store + 'static>(
     Ok(())
 }
 
+/// Refuses a lease that is not in force, or is none of the caller's business.
+fn check_lease<S: Store + 'static>(
+    hub: &Hub<S>,
+    context: RequestContext<'_>,
+    LeaseId { id, attempt }: LeaseId,
+) -> Result<(), Fault> {
+    let (permissions, engine) = (hub.permissions(context.peer), hub.engine.borrow());
+    let state = &engine.core().state;
+    permissions.work(state, std::iter::once(id))?;
+    let in_force = state.lease(id).map(|(attempt, _)| attempt);
+    if in_force != Some(attempt) || permissions.hides_from_work(state, id) {
+        let attempt = attempt.0;
+        let message = format!("lease lost: attempt {attempt} of job {id} is not in force; drop its result");
+        return Err(Fault::new(Kind::WrongState, message));
+    }
+    Ok(())
+}
+
+/// Notes how far a leased job is.
+pub(crate) fn progress<S: Store + 'static>(
+    hub: &Hub<S>,
+    context: RequestContext<'_>,
+    lease: LeaseId,
+    (percent, text): (u8, String),
+) -> Result<(), Fault> {
+    if percent > 100 {
+        return Err(Fault::new(
+            Kind::Invalid,
+            format!("{percent} percent: at most 100 of a job can be done"),
+        ));
+    }
+    if text.len() > PROGRESS_TEXT_MAX {
+        let message = format!(
+            "the text has {} bytes, at most {PROGRESS_TEXT_MAX} are kept of what is said of a job's progress",
+            text.len()
+        );
+        return Err(Fault::new(Kind::TooLarge, message));
+    }
+    check_lease(hub, context, lease)?;
+    let mut engine = hub.engine.borrow_mut();
+    engine.note_progress(lease, Progress { percent, text: text.into(), at: context.now });
+    engine.answer(context.origin, Answer::Ok);
+    Ok(())
+}
+
 /// Keeps what a leased job has printed.
 pub(crate) async fn output<S: Store + 'static>(
     hub: &Hub<S>,
@@ -288,17 +335,7 @@ pub(crate) async fn output<S: Store + 'static>(
     (stream, data): (u8, Bytes),
 ) -> Result<(), Fault> {
     let id = lease.id;
-    let (in_force, hidden) = {
-        let (permissions, engine) = (hub.permissions(context.peer), hub.engine.borrow());
-        let state = &engine.core().state;
-        permissions.work(state, [id].into_iter())?;
-        (state.lease(id).map(|(attempt, _)| attempt), permissions.hides_from_work(state, id))
-    };
-    if in_force != Some(lease.attempt) || hidden {
-        let attempt = lease.attempt.0;
-        let message = format!("lease lost: attempt {attempt} of job {id} is not in force; drop its result");
-        return Err(Fault::new(Kind::WrongState, message));
-    }
+    check_lease(hub, context, lease)?;
     let max = hub.service.borrow().limits.output;
     hub.outputs.keep(id, lease.attempt.0, stream, data, max).await;
     hub.followers.ring(id);

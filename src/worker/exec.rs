@@ -296,7 +296,9 @@ fn program(argv: &[impl AsRef<OsStr>]) -> Result<Command, StartError> {
 
 /// What every job learns of itself.
 fn variables(job: &ClaimedJob, around: &Surroundings) -> Vec<(String, OsString)> {
+    let lease = format!("{}@{}", job.lease.id, job.lease.attempt);
     let mut variables: Vec<(String, OsString)> = vec![
+        ("MUSHER_LEASE".into(), lease.into()),
         ("MUSHER_JOB_ID".into(), job.lease.id.to_string().into()),
         ("MUSHER_QUEUE".into(), (*job.queue).into()),
         ("MUSHER_ATTEMPT".into(), job.lease.attempt.to_string().into()),

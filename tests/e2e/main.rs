@@ -39,6 +39,7 @@ mod order;
 mod pauses;
 mod printed;
 mod processes;
+mod progress;
 mod queues;
 mod reach;
 mod schedules;

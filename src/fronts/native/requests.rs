@@ -44,6 +44,9 @@ pub(super) async fn handle<S: Store + 'static>(
         Request::Output { lease, stream, data } => {
             requests::output(hub, context, lease_id(lease), (stream, data)).await
         }
+        Request::Progress { lease, percent, text } => {
+            requests::progress(hub, context, lease_id(lease), (percent, text))
+        }
         Request::Admin(request) => admin::handle(hub, context, request).await,
         Request::Body { id } => requests::body(hub, context, JobId(id)),
         Request::ReplaceBody { id, body } => requests::replace_body(hub, context, JobId(id), body),

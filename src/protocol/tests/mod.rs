@@ -54,6 +54,9 @@ fn request_in(version: Version, mut request: Request) -> Request {
             (*key, *unique, *deadline_ms) = (None, None, None);
         }
     }
+    if let (Version::One, Request::Progress { lease, .. }) = (version, &request) {
+        return Request::Body { id: lease.id };
+    }
     if let (Version::One, Request::ReplaceBody { id, .. }) = (version, &request) {
         return Request::Body { id: *id };
     }

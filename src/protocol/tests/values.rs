@@ -117,6 +117,11 @@ pub(super) fn request() -> impl Strategy<Value = Request> {
         .prop_map(|(groups, key)| Request::SubmitOnce { groups, key });
     let follow = (lease(), prop::collection::vec(group(), 0..4), prop::option::of(text()))
         .prop_map(|(lease, groups, key)| Request::CompleteAndSubmit { lease, groups, key });
+    let progress = (lease(), any::<u8>(), text()).prop_map(|(lease, percent, text)| Request::Progress {
+        lease,
+        percent,
+        text,
+    });
     let positive = || prop::option::of(1u64..);
     let claim = (prop::collection::vec(text(), 0..4), any::<u32>(), positive(), any::<(u64, bool)>());
     let claim = claim.prop_map(|(queues, max, lease_ms, (wait_ms, bound))| {
@@ -143,6 +148,7 @@ pub(super) fn request() -> impl Strategy<Value = Request> {
         to_wait,
         once,
         follow,
+        progress,
         claim,
         prop::collection::vec(settle, 0..4).prop_map(Request::Settle),
         (prop::collection::vec(lease(), 0..4), positive())

@@ -4,7 +4,7 @@
 use super::submit::{get_group, put_group};
 use crate::protocol::plain::{self, Limit};
 use crate::protocol::request::{
-    CLAIM, Claim, EXTEND, Exit, LOGS, LeaseRef, OUTPUT, REPLACE_BODY, Request, SETTLE, SUBMIT,
+    CLAIM, Claim, EXTEND, Exit, LOGS, LeaseRef, OUTPUT, PROGRESS, REPLACE_BODY, Request, SETTLE, SUBMIT,
     SUBMIT_AND_WAIT, Settle, Verdict, stream,
 };
 use crate::protocol::response::{ErrorCode, Fault};
@@ -28,6 +28,9 @@ const BOUND: u8 = 3;
 
 /// Of an extend.
 const EXTEND_LEASE: u8 = 1;
+
+/// Of a job's progress: its text.
+const TEXT: u8 = 1;
 
 /// Of a look at what a job has printed.
 const FOLLOW: u8 = 1;
@@ -78,6 +81,14 @@ pub(in crate::protocol) fn put(request: &Request, out: &mut Vec<u8>) {
             out.put_u8(*stream);
             tagged::put_end(out);
             out.extend_from_slice(data);
+        }
+        Request::Progress { lease, percent, text } => {
+            lease.put(out);
+            out.put_u8(*percent);
+            if !text.is_empty() {
+                tagged::put_bytes(out, TEXT, text.as_bytes());
+                tagged::put_end(out);
+            }
         }
         Request::ReplaceBody { id, body } => {
             out.put_u64_le(*id);
@@ -143,6 +154,18 @@ pub(in crate::protocol) fn get(kind: u8, payload: Bytes, limit: Limit) -> Result
             let (lease, stream) = (LeaseRef::get(reader)?, stream(reader.u8("the stream")?)?);
             tagged::skip(reader, "a piece of output")?;
             Request::Output { lease, stream, data: reader.rest() }
+        }
+        PROGRESS => {
+            let (lease, percent) = (LeaseRef::get(reader)?, reader.u8("the percentage")?);
+            let mut text = String::new();
+            tagged::read_at_end(reader, "a job's progress", |number, value| {
+                let is_text = number == TEXT;
+                if is_text {
+                    text = value.text("what is said of it")?;
+                }
+                Ok(is_text)
+            })?;
+            Request::Progress { lease, percent, text }
         }
         REPLACE_BODY => {
             let id = reader.u64("the id")?;

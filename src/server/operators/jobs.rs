@@ -9,7 +9,7 @@ use crate::server::hub::Hub;
 use crate::server::peer::Peer;
 use crate::server::requests::not_found;
 use crate::store::{Envelope, Store};
-use crate::views::{BACKOFF_KINDS, BackoffView, EndView, FailureView, JobView, WorkerView};
+use crate::views::{BACKOFF_KINDS, BackoffView, EndView, FailureView, JobView, ProgressView, WorkerView};
 use std::time::Duration;
 
 /// A job, and what it runs. The end of its standard error is read by [`stderr_tail`].
@@ -111,6 +111,11 @@ pub(super) fn view<S: Store + 'static>(hub: &Hub<S>, id: JobId, job: &Job, writt
         leased_until: lease.map(|lease| at(lease.until)),
         ended_at: job.state().ended().map(|end| at(end.at)),
         worker: job.worker().map(worker),
+        progress: engine.progress(id).map(|progress| ProgressView {
+            percent: progress.percent,
+            text: progress.text.to_string(),
+            at: at(progress.at),
+        }),
         exit_status,
         exit_signal,
         kept_until: job.state().ended().and_then(|end| some(end.keep_until)),
