@@ -1,9 +1,10 @@
 //! `musher complete … --then`: what follows from a job, as it is written on the command line or in lines of JSON.
 
 use super::exit::{End, Failure};
+use super::submit::read_body;
 use super::{json_job, lines, output};
 use crate::client::Client;
-use crate::protocol::{LeaseRef, Received, SubmitGroup};
+use crate::protocol::{JobOptions, LeaseRef, Received, SubmitGroup};
 use crate::words;
 use bytes::Bytes;
 use clap::Args;
@@ -17,7 +18,8 @@ use std::process::ExitCode;
 #[derive(Debug, Args)]
 #[command(next_help_heading = "What follows")]
 pub(super) struct Follow {
-    /// Submit this job with it: the lease ends and the job is there, or neither; may be repeated
+    /// Submit this job with it: the lease ends and the job is there, or neither; may be repeated. A body `-` is read from standard
+    /// input
     #[arg(long, num_args = 2, value_names = ["QUEUE", "BODY"])]
     then: Vec<OsString>,
     /// The same, with one job for each line of JSON on standard input, as `musher submit --jsonl` takes them: {"queue": …, "body": …}
@@ -45,7 +47,7 @@ impl Follow {
         let [lease] = leases else {
             return Err(Failure::usage("jobs follow from one lease: name one"));
         };
-        let groups = if self.then_jsonl { read(client).await? } else { self.named()? };
+        let groups = if self.then_jsonl { read(client).await? } else { self.named(client.limits().body)? };
         let receipts = client.complete_and_submit(*lease, groups, self.idempotency_key.clone()).await?;
         if as_json {
             let jobs = receipts.iter().map(|job| json!({ "id": job.id, "new": job.what == Received::New }));
@@ -57,14 +59,22 @@ impl Follow {
         Ok(ExitCode::SUCCESS)
     }
 
-    fn named(&self) -> Result<Vec<SubmitGroup>, Failure> {
+    fn named(&self, body_max: usize) -> Result<Vec<SubmitGroup>, Failure> {
+        // clap gives them by twos.
+        let pairs = self.then.chunks_exact(2);
+        if pairs.clone().filter(|pair| pair[1] == "-").count() > 1 {
+            return Err(Failure::usage("standard input can be the body of one job only"));
+        }
         let job = |pair: &[OsString]| {
             let queue = pair[0].to_str().ok_or_else(|| Failure::usage("the name of a queue is text"))?;
-            let options = crate::protocol::JobOptions { queue: queue.to_owned(), ..Default::default() };
-            Ok(SubmitGroup { options, bodies: vec![Bytes::copy_from_slice(pair[1].as_bytes())] })
+            let options = JobOptions { queue: queue.to_owned(), ..JobOptions::default() };
+            let body = match pair[1].as_bytes() {
+                b"-" => read_body(io::stdin().lock(), body_max, "standard input")?,
+                body => Bytes::copy_from_slice(body),
+            };
+            Ok(SubmitGroup { options, bodies: vec![body] })
         };
-        // clap gives them by twos.
-        self.then.chunks_exact(2).map(job).collect()
+        pairs.map(job).collect()
     }
 }
 

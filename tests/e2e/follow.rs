@@ -150,6 +150,8 @@ fn by_hand_what_follows_is_there_or_the_job_is_as_it_was() {
         assert_eq!(json.1, "{\"jobs\":[{\"id\":6,\"new\":true}],\"lease\":\"4@1\",\"ok\":true}\n");
         assert_eq!(daemon.state(6).await, "scheduled");
 
+        let twice = said(&complete(&home, lease, &["--then", "q", "-", "--then", "q", "-"], "x"));
+        assert_eq!(twice.0, Some(2), "{}", twice.2);
         let usage = said(&complete(&home, lease, &["9@1", "--then", "q", "a"], ""));
         assert_eq!(usage.0, Some(2), "{}", usage.2);
         let usage = said(&complete(&home, lease, &["--idempotency-key", "k"], ""));
@@ -169,9 +171,10 @@ fn a_drain_takes_what_follows() {
         assert!(home.musher(&["drain"]).status.success());
         let refused = home.musher(&["submit", "q", "other"]);
         assert_eq!(refused.status.code(), Some(75));
-        assert_eq!(said(&complete(&home, lease, &["--then", "q", "next"], "")).1, "2\n");
+        assert_eq!(said(&complete(&home, lease, &["--then", "q", "-"], "next")).1, "2\n");
         assert!(home.musher(&["undrain"]).status.success());
-        assert_eq!(daemon.claim("q", false, 0).await.unwrap().lease.id, 2);
+        let next = daemon.claim("q", false, 0).await.unwrap();
+        assert_eq!((next.lease.id, &*next.body), (2, &b"next"[..]));
         daemon.stop().await;
     });
 }
