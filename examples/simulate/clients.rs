@@ -196,7 +196,7 @@ impl Clients {
             let verdict = match rng.u32(..11) {
                 9.. => exited(rng),
                 0..4 => Verdict::Complete,
-                8 => Verdict::Later { error: "not now".into() },
+                8 => Verdict::Later { error: "not now".into(), wait: None },
                 4 => Verdict::Release { delay: Duration::from_millis(rng.u64(..3) * 500) },
                 nth => {
                     let then = [

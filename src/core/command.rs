@@ -312,6 +312,8 @@ pub enum Verdict {
     Later {
         /// Why, to remember of it.
         error: Box<str>,
+        /// How long, in the place of the wait that grows.
+        wait: Option<Duration>,
     },
     /// Given back without blame.
     Release {

@@ -193,10 +193,12 @@ pub enum Verdict {
         /// How it ended.
         exit: Exit,
     },
-    /// Not now: again after a wait that grows each time, within the queue's `later_max`. No attempt is used up.
+    /// Not now: again after a wait, within the queue's `later_max`. No attempt is used up.
     Later {
         /// Why, to remember of it.
         error: String,
+        /// The wait, in milliseconds, if it is not to be the queue's, which grows each time.
+        wait_ms: Option<u64>,
     },
     /// Given back without blame.
     Release {

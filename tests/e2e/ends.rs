@@ -57,7 +57,11 @@ fn again_later_waits_longer_each_time_uses_no_attempt_up_and_has_an_end() {
         let later = async |nth: u32| {
             let job = daemon.claim("q", true, 30_000).await.unwrap();
             assert_eq!((job.lease.id, job.lease.attempt), (id, nth));
-            assert!(daemon.settle(job.lease, Verdict::Later { error: "the server is away".into() }).await);
+            assert!(
+                daemon
+                    .settle(job.lease, Verdict::Later { error: "the server is away".into(), wait_ms: None })
+                    .await
+            );
             daemon.show(id).await.unwrap()
         };
         for (nth, wait) in [(1, 20), (2, 40), (3, 80)] {

@@ -199,11 +199,11 @@ impl<R: Recorder> Decision<'_, R> {
                 match settings.on_exit.of(*exit) {
                     ExitMeaning::Done => done(settings.keep_done),
                     ExitMeaning::Failed => self.failed(id, job, why, Then::Backoff),
-                    ExitMeaning::Later => self.later(id, job, why),
+                    ExitMeaning::Later => self.later(id, job, why, None),
                     ExitMeaning::Dead => self.failed(id, job, why, Then::Bury),
                 }
             }
-            Verdict::Later { error } => self.later(id, job, (error, None)),
+            Verdict::Later { error, wait } => self.later(id, job, (error, None), *wait),
             Verdict::Release { delay } => {
                 let due = (!delay.is_zero()).then(|| self.moment.now.plus(*delay));
                 Event::Released { jobs: id.into(), due }
@@ -239,8 +239,14 @@ impl<R: Recorder> Decision<'_, R> {
         Event::Failed { job: id.into(), at: self.moment.now, error: cut(error), exit, next }
     }
 
-    /// Not now: again after a wait that grows with each such answer, but not without end.
-    fn later(&self, id: JobId, job: &Job, (error, exit): (&str, Option<Exit>)) -> Event {
+    /// Not now: again after a wait, which grows with each such answer unless it is given, but not without end.
+    fn later(
+        &self,
+        id: JobId,
+        job: &Job,
+        (error, exit): (&str, Option<Exit>),
+        wait: Option<Duration>,
+    ) -> Event {
         let (settings, at) = (self.settings_of(job), self.moment.now);
         let later = job.later().saturating_add(1);
         if later > settings.later_max {
@@ -251,7 +257,7 @@ impl<R: Recorder> Decision<'_, R> {
             return self.failed(id, job, (&error, exit), Then::Bury);
         }
         let backoff = job.spec.backoff.unwrap_or(settings.backoff);
-        let due = at.plus(backoff.wait(later, self.moment.luck_for(id)));
+        let due = at.plus(wait.unwrap_or_else(|| backoff.wait(later, self.moment.luck_for(id))));
         Event::Deferred { job: id.into(), at, error: cut(error), exit, due }
     }
 

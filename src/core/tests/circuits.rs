@@ -46,7 +46,7 @@ fn a_bad_deploy_costs_so_many_jobs_and_those_that_ran() {
 fn only_a_success_in_between_begins_anew() {
     let mut world = world(3);
     for verdict in [
-        Verdict::Later { error: "not now".into() },
+        Verdict::Later { error: "not now".into(), wait: None },
         Verdict::Release { delay: secs(1) },
         Verdict::Exited { error: "no".into(), exit: Exit::Status(75) },
     ] {

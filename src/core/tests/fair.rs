@@ -83,7 +83,7 @@ fn retries_have_no_turns_of_their_own() {
             let lease = world.claim("q", 1);
             order.push(world.job(lease[0].id.0).spec.key.unwrap().hash()[0]);
             let verdict = match order.last() {
-                Some(1) => Verdict::Later { error: "not now".into() },
+                Some(1) => Verdict::Later { error: "not now".into(), wait: None },
                 _ => Verdict::Complete,
             };
             world.settle(&lease, verdict);

@@ -87,7 +87,10 @@ fn where_jobs_stand_that_come_back_is_a_choice() {
             assert_eq!(world.settle(&leases[2..3], Verdict::Complete), [Ok(())]);
             world.fail(&leases[3..4], "no");
             assert_eq!(world.settle(&leases[4..], Verdict::Release { delay: Duration::ZERO }), [Ok(())]);
-            assert_eq!(world.settle(&leases[..1], Verdict::Later { error: "not now".into() }), [Ok(())]);
+            assert_eq!(
+                world.settle(&leases[..1], Verdict::Later { error: "not now".into(), wait: None }),
+                [Ok(())]
+            );
             world.run(Command::Vanish { session: 7 }).unwrap();
             world.wait(secs(1));
             let rules = KeyRules { retries, ..KeyRules::default() };

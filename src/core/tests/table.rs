@@ -220,7 +220,7 @@ fn command(row: &str, lease: LeaseId) -> Command {
         "fail" | "fail (last attempt)" => {
             settle(Verdict::Fail { error: "no".into(), exit: None, then: Then::Backoff })
         }
-        "later" | "later (too often)" => settle(Verdict::Later { error: "not now".into() }),
+        "later" | "later (too often)" => settle(Verdict::Later { error: "not now".into(), wait: None }),
         "release" => settle(Verdict::Release { delay: Duration::ZERO }),
         "release (delay)" => settle(Verdict::Release { delay: secs(5) }),
         "extend" => Command::Extend { items: vec![lease], lease: Some(secs(90)) },

@@ -108,7 +108,9 @@ fn verdict(verdict: wire::Verdict) -> Verdict {
         }
         wire::Verdict::FailDead { error, exit } => fail(error, exit, Then::Bury),
         wire::Verdict::Exited { error, exit } => Verdict::Exited { error: error.into(), exit: exit_of(exit) },
-        wire::Verdict::Later { error } => Verdict::Later { error: error.into() },
+        wire::Verdict::Later { error, wait_ms } => {
+            Verdict::Later { error: error.into(), wait: wait_ms.map(millis) }
+        }
         wire::Verdict::Release { delay_ms } => Verdict::Release { delay: millis(delay_ms) },
     }
 }

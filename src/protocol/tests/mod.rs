@@ -31,7 +31,9 @@ fn the_frame(bytes: &[u8]) -> (Header, Bytes) {
 /// What a worker of version 1 says of an exit.
 fn verdict_in_1(verdict: Verdict) -> Verdict {
     match verdict {
-        Verdict::Exited { error, exit: Exit::Status(75) } => Verdict::Later { error },
+        Verdict::Exited { error, exit: Exit::Status(75) } | Verdict::Later { error, .. } => {
+            Verdict::Later { error, wait_ms: None }
+        }
         Verdict::Exited { error, exit: exit @ Exit::Status(65) } => {
             Verdict::FailDead { error, exit: Some(exit) }
         }

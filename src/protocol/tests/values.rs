@@ -89,7 +89,8 @@ pub(super) fn verdict() -> impl Strategy<Value = Verdict> {
             wait_ms
         }),
         (text(), exit()).prop_map(|(error, exit)| Verdict::FailDead { error, exit }),
-        text().prop_map(|error| Verdict::Later { error }),
+        (text(), proptest::option::of(any::<u64>()))
+            .prop_map(|(error, wait_ms)| Verdict::Later { error, wait_ms }),
         (text(), an_exit()).prop_map(|(error, exit)| Verdict::Exited { error, exit }),
         any::<u64>().prop_map(|delay_ms| Verdict::Release { delay_ms }),
     ]

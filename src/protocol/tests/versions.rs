@@ -240,9 +240,10 @@ fn a_verdict_with_options_of_another_is_refused() {
         decode(0x12, payload)
     };
     assert!(settle(&[]).is_ok() && settle(&[1, 0]).is_ok() && settle(&[1, 1, 3]).is_ok());
-    for options in
-        [&[2, 1, b'x'][..], &[1, 1, 3, 2, 1, b'x'], &[1, 1, 4, 3, 1, 9], &[1, 1, 2, 3, 1, 9], &[4, 2, 1, 1]]
-    {
+    let later = Verdict::Later { error: String::new(), wait_ms: Some(9) };
+    let expected = Request::Settle(vec![Settle { lease: LeaseRef { id: 5, attempt: 6 }, verdict: later }]);
+    assert_eq!(settle(&[1, 1, 4, 3, 1, 9]).unwrap(), expected);
+    for options in [&[2, 1, b'x'][..], &[1, 1, 3, 2, 1, b'x'], &[1, 1, 2, 3, 1, 9], &[4, 2, 1, 1]] {
         assert_eq!(settle(options).unwrap_err().code, ErrorCode::Malformed, "{options:?}");
     }
     for exit in [[0, 1], [3, 1]] {

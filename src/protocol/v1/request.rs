@@ -127,7 +127,8 @@ fn put_settle(out: &mut Vec<u8>, item: &Settle) {
         // A daemon of this version leaves it to the worker what an exit means.
         Verdict::Exited { error, exit: EXIT_DEAD } => put_failed(out, 3, error, Some(EXIT_DEAD)),
         Verdict::Exited { error, exit } if *exit != EXIT_LATER => put_failed(out, 1, error, Some(*exit)),
-        Verdict::Exited { error, .. } | Verdict::Later { error } => {
+        // The wait is the queue's there.
+        Verdict::Exited { error, .. } | Verdict::Later { error, .. } => {
             out.put_u8(LATER);
             put_text(out, error);
         }
@@ -182,7 +183,7 @@ fn get_settle(reader: &mut Reader) -> Result<Settle, Malformed> {
         }
         3 | 7 => Verdict::FailDead { error: reader.text("the error")?, exit: get_exit(reader, kind)? },
         4 => Verdict::Release { delay_ms: reader.u64("the delay")? },
-        LATER => Verdict::Later { error: reader.text("the error")? },
+        LATER => Verdict::Later { error: reader.text("the error")?, wait_ms: None },
         verdict => return Err(Malformed(format!("verdict {verdict} does not exist in version 1"))),
     };
     Ok(Settle { lease, verdict })

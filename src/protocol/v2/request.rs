@@ -282,7 +282,7 @@ fn put_settle(out: &mut Vec<u8>, item: &Settle) {
         Verdict::FailRetryAfter { error, exit, wait_ms } => (FAIL, Some(error), Some(*wait_ms), *exit),
         Verdict::FailDead { error, exit } => (FAIL_DEAD, Some(error), None, *exit),
         Verdict::Exited { error, exit } => (EXITED, Some(error), None, Some(*exit)),
-        Verdict::Later { error } => (LATER, Some(error), None, None),
+        Verdict::Later { error, wait_ms } => (LATER, Some(error), *wait_ms, None),
         Verdict::Release { delay_ms } => (RELEASE, None, Some(*delay_ms).filter(|ms| *ms > 0), None),
     };
     if number != COMPLETE {
@@ -324,7 +324,7 @@ fn get_settle(reader: &mut Reader) -> Result<Settle, Fault> {
         }
         (FAIL_DEAD, reason, None, exit) => Verdict::FailDead { error: error(reason), exit },
         (EXITED, reason, None, Some(exit)) => Verdict::Exited { error: error(reason), exit },
-        (LATER, reason, None, None) => Verdict::Later { error: error(reason) },
+        (LATER, reason, wait_ms, None) => Verdict::Later { error: error(reason), wait_ms },
         (RELEASE, None, delay, None) => Verdict::Release { delay_ms: delay.unwrap_or(0) },
         (COMPLETE..=EXITED, ..) => {
             let message =

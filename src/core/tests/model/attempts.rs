@@ -55,13 +55,13 @@ impl Model {
                     ExitMeaning::Failed => {
                         self.end_lease(at, &Verdict::Fail { error, exit: Some(*exit), then: Then::Backoff });
                     }
-                    ExitMeaning::Later => self.later(at, (&error, Some(*exit))),
+                    ExitMeaning::Later => self.later(at, (&error, Some(*exit)), None),
                     ExitMeaning::Dead => {
                         self.end_lease(at, &Verdict::Fail { error, exit: Some(*exit), then: Then::Bury });
                     }
                 }
             }
-            Verdict::Later { error } => self.later(at, (error, None)),
+            Verdict::Later { error, wait } => self.later(at, (error, None), *wait),
             Verdict::Release { delay } if delay.is_zero() => self.come_back(at),
             Verdict::Release { delay } => {
                 self.jobs[at].1.state = JobState::Scheduled { due: Time(self.now + millis(*delay)) };
@@ -106,7 +106,7 @@ impl Model {
         job.state = JobState::Scheduled { due: Time(now + wait.map_or(grown, millis)) };
     }
 
-    pub(super) fn later(&mut self, at: usize, (error, exit): (&str, Option<Exit>)) {
+    pub(super) fn later(&mut self, at: usize, (error, exit): (&str, Option<Exit>), wait: Option<Duration>) {
         let (max, later) = (self.settings_of(at).later_max, self.jobs[at].1.later + 1);
         if later > max {
             let error = format!(
@@ -118,7 +118,7 @@ impl Model {
         let (now, job) = (self.now, &mut self.jobs[at].1);
         job.later = later;
         remember(job, now, error, exit);
-        job.state = JobState::Scheduled { due: Time(now + grown(backoff, later)) };
+        job.state = JobState::Scheduled { due: Time(now + wait.map_or(grown(backoff, later), millis)) };
     }
 
     pub(super) fn vanish(&mut self, gone: impl Fn(Holder) -> bool) -> Outcome {

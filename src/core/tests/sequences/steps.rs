@@ -102,7 +102,7 @@ fn verdict() -> impl Strategy<Value = Verdict> {
     prop_oneof![
         3 => Just(Verdict::Complete),
         2 => (then, exit()).prop_map(|(then, exit)| Verdict::Fail { error: "no".into(), exit, then }),
-        1 => Just(Verdict::Later { error: "not now".into() }),
+        1 => prop::option::of(wait()).prop_map(|wait| Verdict::Later { error: "not now".into(), wait }),
         1 => prop::sample::select(vec![3, 24, 65, 75])
             .prop_map(|status| Verdict::Exited { error: "no".into(), exit: Exit::Status(status) }),
         1 => wait().prop_map(|delay| Verdict::Release { delay }),
