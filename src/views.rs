@@ -2,8 +2,10 @@
 //! can encode, and clients read. `docs/protocol.md` describes it key by key. It knows no other module of this crate,
 //! and changes only on purpose.
 
+mod push;
 mod queues;
 
+pub use push::{PushView, StatusMeaning, StatusRule};
 pub use queues::{CircuitView, QueueSettingsView, QueueView, SettingView, TotalsView};
 
 use serde::{Deserialize, Serialize};
@@ -415,9 +417,18 @@ pub struct HandlerView {
     pub queue: String,
     /// How many at a time.
     pub workers: u32,
-    /// The command that runs each job, its body on standard input; `None` where the body itself is the command
-    /// ([`CommandJob`](crate::protocol::CommandJob)).
+    /// The command that runs each job, its body on standard input.
     pub exec: Option<Vec<String>>,
+    /// Where each job is sent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub http: Option<PushView>,
     /// The bytes of output kept of one job.
     pub output_max: u64,
+}
+
+impl HandlerView {
+    /// Whether the body of each job is the command that is run ([`CommandJob`](crate::protocol::CommandJob)).
+    pub fn runs_commands(&self) -> bool {
+        self.exec.is_none() && self.http.is_none()
+    }
 }

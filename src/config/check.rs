@@ -7,6 +7,7 @@ use super::exits::on_exit;
 use super::paths::{Surroundings, data_dir, serve_socket, socket_path_error};
 use super::problem::{ConfigErrors, Problem, Report};
 use super::programs;
+use super::push;
 use super::raw::Section;
 use super::schedules;
 use super::settings;
@@ -269,6 +270,11 @@ fn queue(name: &QueueName, mut section: Section<'_>, common: &Common<'_>, report
     }
     let backoff = backoff(section.section(report, "backoff"), report);
     let on_exit = on_exit(&mut section, report);
+    if matches!(handler, Some(Handler::Http(_))) && section.has("on_exit") {
+        let message = "says what ends of processes mean, and jobs that are sent to a URL have none; remove it, or write \
+                       handler.on_status";
+        section.fault(report, "on_exit", message);
+    }
     let or = QueueSettings {
         backoff,
         on_exit,
@@ -286,20 +292,29 @@ fn handler(section: &mut Section<'_>, around: &Surroundings, report: &mut Report
         Ok("command") => Some(Handler::Command),
         Ok(text) => {
             let shown = text.escape_debug();
-            let message =
-                format!("`{shown}` is not known; write \"command\", or {{ exec = [\"/path/to/program\"] }}");
+            let message = format!(
+                "`{shown}` is not known; write \"command\", {{ exec = [\"/path/to/program\"] }}, or {{ http = \"https://example.org/hook\" }}"
+            );
             section.fault(report, "handler", message);
             None
         }
         Err(mut table) => {
-            table.not_yet(report, "http");
             let exec = table.texts(report, "exec");
-            if !table.has("exec") && !table.has("http") {
-                section.fault(report, "handler", "names no program; write { exec = [\"/path/to/program\"] }");
+            let push = push::push(&mut table, report);
+            match (table.has("exec"), table.has("http")) {
+                (false, false) => {
+                    let message = "names no program; write { exec = [\"/path/to/program\"] }, or { http = \"https://example.org/hook\" }";
+                    section.fault(report, "handler", message);
+                }
+                (true, true) => {
+                    let message = "a job is run by a program or sent to a URL, not both; remove exec or http";
+                    section.fault(report, "handler", message);
+                }
+                _ => {}
             }
             let exec = exec.filter(|argv| program(argv, &table, around, report));
             table.finish(report);
-            exec.map(Handler::Exec)
+            exec.map(Handler::Exec).or(push.map(Handler::Http))
         }
     }
 }

@@ -7,7 +7,7 @@ use signal_hook::low_level::signal_name;
 use std::fmt::Write;
 
 /// The words for what an end means.
-const MEANINGS: [(&str, ExitMeaning); 4] = [
+pub(super) const MEANINGS: [(&str, ExitMeaning); 4] = [
     ("done", ExitMeaning::Done),
     ("failed", ExitMeaning::Failed),
     ("later", ExitMeaning::Later),
@@ -81,9 +81,14 @@ fn shown(exits: Exits) -> String {
 pub(super) fn show(on_exit: &OnExit) -> String {
     let mut text = String::from("{");
     for (nth, (exits, meaning)) in on_exit.rules().iter().enumerate() {
-        let word = MEANINGS.iter().find(|(_, it)| it == meaning).expect("each has its word").0;
+        let word = word(*meaning);
         let comma = if nth > 0 { "," } else { "" };
         write!(text, "{comma} \"{}\" = \"{word}\"", shown(*exits)).expect("a String takes every write");
     }
     text + " }"
+}
+
+/// The word for a meaning.
+pub(super) fn word(meaning: ExitMeaning) -> &'static str {
+    MEANINGS.iter().find(|(_, it)| *it == meaning).expect("each has its word").0
 }

@@ -10,6 +10,7 @@ mod limits;
 mod paths;
 mod problem;
 mod programs;
+mod push;
 mod raw;
 mod reference;
 #[cfg(test)]
@@ -28,6 +29,7 @@ pub use paths::{
     serve_socket, socket_path_error,
 };
 pub use problem::{ConfigErrors, Problem};
+pub use push::Push;
 #[cfg(test)]
 pub(crate) use schedules::stored_at_most;
 pub use schedules::{SCHEDULE_COMMAND_MAX, SCHEDULE_KEY_MAX, SCHEDULE_TAGS, Schedule};
@@ -162,6 +164,8 @@ pub struct Queue {
 pub enum Handler {
     /// Runs this program with the job's body on its standard input.
     Exec(Vec<String>),
+    /// Sends the job to a web server.
+    Http(Push),
     /// Runs the command that is the job's body (`musher run`).
     Command,
 }

@@ -91,7 +91,7 @@ impl Kind {
             Kind::Rate => "rate, or `\"none\"`",
             Kind::Share => "number from 0 to 1",
             Kind::Flag => "`true` or `false`",
-            Kind::Handler => "`\"command\"`, or a table with `exec`",
+            Kind::Handler => "`\"command\"`, or a table with `exec` or `http`",
             Kind::Keep => "duration, `\"forever\"` or `\"no\"`",
             Kind::Full => "`\"reject\"`, `\"drop-new\"`, `\"drop-old\"` or `\"wait TIME\"`",
             Kind::Texts => "list of texts",

@@ -50,6 +50,9 @@ fn setting(key: &Key, value: &str) -> String {
         ("[schedules.m]\n", "cron" | "every") => "\nqueue = 'q'".to_owned(),
         ("[schedules.m]\n", _) => "\ncron = '@daily'\nqueue = 'q'".to_owned(),
         (_, "workers") => "\nhandler = 'command'".to_owned(),
+        ("[queues.m]\nhandler.", key) if !["exec", "http"].contains(&key) => {
+            "\nhandler.http = 'http://h'".to_owned()
+        }
         _ => String::new(),
     };
     format!("{head}{short} = {value}{rest}")

@@ -1,6 +1,7 @@
 //! `musher config show`: the effective configuration as TOML that loads to the same configuration.
 
 use super::exits;
+use super::push;
 use super::raw::key_text;
 use super::schedules;
 use super::settings::show_setting;
@@ -89,12 +90,15 @@ fn queue(
             let argv: Vec<String> = argv.iter().map(|word| string(word)).collect();
             writeln!(text, "handler = {{ exec = [{}] }}", argv.join(", "))?;
         }
+        Some(Handler::Http(push)) => writeln!(text, "handler = {}", push::show(push))?,
         Some(Handler::Command) => writeln!(text, "handler = \"command\"")?,
         None => {}
     }
     writeln!(text, "workers = {workers}")?;
     writeln!(text, "backoff = {{ kind = \"{growth}\", base = {base}, max = {max}, jitter = {jitter:?} }}")?;
-    writeln!(text, "on_exit = {}", exits::show(&settings.on_exit))?;
+    if !matches!(handler, Some(Handler::Http(_))) {
+        writeln!(text, "on_exit = {}", exits::show(&settings.on_exit))?;
+    }
     for key in SettingKey::ALL {
         let setting = Setting::of(*key, settings);
         let shown = show_setting(setting);
@@ -132,6 +136,6 @@ fn path(path: &Path) -> String {
     string(&path.to_string_lossy())
 }
 
-fn string(text: &str) -> String {
+pub(super) fn string(text: &str) -> String {
     toml::Value::String(text.to_owned()).to_string()
 }

@@ -105,6 +105,8 @@ backlog = 3
 workers = 0
 [queues.free]
 timeout = "none"
+[queues.pushed]
+handler = { http = "https://h:8443/a?b", content_type = "text/plain", secret_file = "/nowhere/key", ca_file = "/nowhere/ca", on_status = { "409" = "done", "500-599" = "later" } }
 [[access]]
 users = ["alice", "*", 7, 0x10]
 groups = ["mailers", 5]
@@ -142,7 +144,7 @@ fn what_is_written_holds() {
     assert_eq!(default.settings.keep_done, Keep::No);
     assert_eq!(queue(&config, COMMANDS_QUEUE).workers, 0);
     let settings = config.settings();
-    assert_eq!((settings.default.backlog, settings.queues_max, settings.queues.len()), (12, 3, 4));
+    assert_eq!((settings.default.backlog, settings.queues_max, settings.queues.len()), (12, 3, 5));
 }
 
 #[test]

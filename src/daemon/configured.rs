@@ -2,12 +2,12 @@
 
 use crate::access::Access;
 use crate::config::{self, Config, DrainSubmits, Handler};
-use crate::core::{Payload, Plan, Spec, SpecOptions};
+use crate::core::{ExitMeaning, Payload, Plan, Spec, SpecOptions};
 use crate::engine::Bounds;
 use crate::protocol::{CommandJob, Word};
 use crate::server::{Limits, Service, submit};
 use crate::store::{Envelope, Options};
-use crate::views::HandlerView;
+use crate::views::{HandlerView, PushView, StatusMeaning, StatusRule};
 use std::rc::Rc;
 
 /// Where the programs of commands are looked for that name no directory: what others know of it is no part of the configuration.
@@ -107,16 +107,36 @@ pub(super) fn service(config: &Config) -> Service {
             .queues
             .iter()
             .filter_map(|(name, queue)| {
-                let exec = match queue.handler.as_ref()? {
-                    Handler::Exec(argv) => Some(argv.clone()),
-                    Handler::Command => None,
+                let (exec, http) = match queue.handler.as_ref()? {
+                    Handler::Exec(argv) => (Some(argv.clone()), None),
+                    Handler::Http(push) => (None, Some(push_view(push))),
+                    Handler::Command => (None, None),
                 };
-                let output_max = limits.output as u64;
-                Some(HandlerView { queue: name.as_str().into(), workers: queue.workers, exec, output_max })
+                let (queue, workers) = (name.as_str().into(), queue.workers);
+                Some(HandlerView { queue, workers, exec, http, output_max: limits.output as u64 })
             })
             .collect(),
         drain_timeout: config.daemon.drain_timeout,
         accept_while_draining: config.daemon.drain_submits == DrainSubmits::Accept,
+    }
+}
+
+fn push_view(push: &config::Push) -> PushView {
+    let rule = |(first, last, meaning): &(u16, u16, ExitMeaning)| {
+        let means = match meaning {
+            ExitMeaning::Done => StatusMeaning::Done,
+            ExitMeaning::Failed => StatusMeaning::Failed,
+            ExitMeaning::Later => StatusMeaning::Later,
+            ExitMeaning::Dead => StatusMeaning::Dead,
+        };
+        StatusRule { first: *first, last: *last, means }
+    };
+    PushView {
+        url: push.url.clone(),
+        content_type: push.content_type.clone(),
+        secret_file: push.secret_file.clone(),
+        ca_file: push.ca_file.clone(),
+        on_status: push.on_status.iter().map(rule).collect(),
     }
 }
 

@@ -182,5 +182,5 @@ pub(super) fn can_run_as(handlers: &[HandlerView], queue: &QueueName, owner: u32
 
 /// Whether the jobs of a queue are commands.
 fn runs_commands(handlers: &[HandlerView], queue: &QueueName) -> bool {
-    handlers.iter().any(|handler| handler.exec.is_none() && handler.queue == queue.as_str())
+    handlers.iter().any(|handler| handler.runs_commands() && handler.queue == queue.as_str())
 }

@@ -1,13 +1,15 @@
-//! One run of a job in named steps: wait for its turn, start its process, watch it, report how it ended. The pool keeps
-//! the lease alive and sends the verdict.
+//! One run of a job in named steps: wait for its turn, start its process and watch it, or send it and wait for the answer,
+//! report how it ended. The pool keeps the lease alive and sends the verdict.
 
 use super::exec;
 use super::output::Output;
+use super::push::{Sent, Targets};
 use super::supervise::{self, Ended, Order};
-use super::{Plan, Surroundings};
+use super::{Handler, Plan, Surroundings};
 use crate::client::Client;
 use crate::clock;
 use crate::protocol::{ClaimedJob, Exit, Verdict};
+use crate::views::PushView;
 use signal_hook::low_level::signal_name;
 use std::io;
 use std::os::unix::process::ExitStatusExt;
@@ -15,6 +17,7 @@ use std::process::ExitStatus;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
+use tokio::time::{Instant, sleep_until};
 
 /// How much of the last line of standard error goes into an error.
 const LAST_LINE_MAX: usize = 150;
@@ -24,6 +27,7 @@ pub(super) struct Attempt {
     pub(super) client: Client,
     pub(super) plan: Arc<Plan>,
     pub(super) around: Arc<Surroundings>,
+    pub(super) targets: Arc<Targets>,
     pub(super) job: ClaimedJob,
     pub(super) orders: watch::Receiver<Order>,
 }
@@ -40,7 +44,7 @@ pub(super) enum Report {
 }
 
 impl Attempt {
-    /// Runs the job's process to its end, once it is its turn. `begun` is called if it could be started.
+    /// Runs the job to its end, once it is its turn. `begun` is called if it could be started.
     pub(super) async fn run(mut self, begun: impl FnOnce()) -> Report {
         match supervise::turn(&mut self.orders).await {
             Order::Wait | Order::Run => {}
@@ -52,14 +56,20 @@ impl Attempt {
             // There was no time left for it: it expires when it is given back.
             return Report::Verdict(Verdict::Release { delay_ms: 0 });
         }
-        let (mut child, pipes) = match exec::start(&self.plan.handler, &self.job, &self.around) {
+        let plan = self.plan.clone();
+        let argv = match &plan.handler {
+            Handler::Http(push) => return self.push(push, limit, begun).await,
+            Handler::Exec(argv) => Some(&argv[..]),
+            Handler::Command => None,
+        };
+        let (mut child, pipes) = match exec::start(argv, &self.job, &self.around) {
             Ok(started) => started,
             Err(error) => {
                 return error.verdict().map_or_else(|| Report::NotBegun(error.to_string()), Report::Verdict);
             }
         };
         begun();
-        let Plan { output_max, echo, .. } = *self.plan;
+        let Plan { output_max, echo, .. } = *plan;
         let mut output = Output::new(pipes, self.client, self.job.lease, output_max, echo);
         let ended = tokio::select! {
             biased;
@@ -70,6 +80,31 @@ impl Attempt {
             output.finish().await;
         }
         verdict(ended, limit, &output).map_or(Report::Nothing, Report::Verdict)
+    }
+}
+
+impl Attempt {
+    /// Sends the job, and waits for the answer as long as it may take. To end it is to drop it, and its connection.
+    async fn push(mut self, push: &PushView, limit: TimeLimit, begun: impl FnOnce()) -> Report {
+        let target = match self.targets.open(push) {
+            Ok(target) => target,
+            Err(error) => return Report::NotBegun(error.to_string()),
+        };
+        let alarm = limit.time().and_then(|time| Instant::now().checked_add(time));
+        tokio::select! {
+            biased;
+            sent = target.send(&self.job, clock::wall().0, begun) => match sent {
+                Sent::Settled(verdict) => Report::Verdict(verdict),
+                Sent::NotBegun(why) => Report::NotBegun(why),
+            },
+            order = supervise::end(&mut self.orders) => match order {
+                Order::Stop => Report::Verdict(Verdict::Release { delay_ms: 0 }),
+                Order::Wait | Order::Run | Order::Abandon | Order::Kill => Report::Nothing,
+            },
+            () = sleep_until(alarm.unwrap_or_else(Instant::now)), if alarm.is_some() => {
+                Report::Verdict(Verdict::Fail { error: limit.why_over(), exit: None })
+            }
+        }
     }
 }
 

@@ -68,7 +68,7 @@ pub(super) enum StartError {
 }
 
 /// The system's words without Rust's "(os error 2)".
-fn plain(error: &io::Error) -> String {
+pub(super) fn plain(error: &io::Error) -> String {
     let text = error.to_string();
     match text.find(" (os error") {
         Some(end) => text[..end].to_owned(),
@@ -187,17 +187,17 @@ impl Drop for Child {
 /// # Errors
 /// [`StartError`]; no process is left behind.
 pub(super) fn start(
-    handler: &Handler,
+    argv: Option<&[String]>,
     job: &ClaimedJob,
     around: &Surroundings,
 ) -> Result<(Child, Pipes), StartError> {
-    let (mut command, place) = match handler {
-        Handler::Exec(argv) => (of_handler(argv, around)?, None),
-        Handler::Command => of_body(job)?,
+    let (mut command, place) = match argv {
+        Some(argv) => (of_handler(argv, around)?, None),
+        None => of_body(job)?,
     };
     command.envs(variables(job, around));
-    let started =
-        standard_input(handler, job).and_then(|stdin| launch(&mut command, place.as_ref(), stdin, around));
+    let started = standard_input(argv.is_some(), job)
+        .and_then(|stdin| launch(&mut command, place.as_ref(), stdin, around));
     started.map_err(|error| explain(error, &command, place))
 }
 
@@ -321,8 +321,8 @@ fn tag_variable(name: &str) -> String {
 
 /// The body as a file in memory. Unlike a pipe it takes a body of any length at once, so that nobody needs to
 /// feed it while the job runs, and it is gone with the last process that holds it.
-fn standard_input(handler: &Handler, job: &ClaimedJob) -> io::Result<OwnedFd> {
-    if job.body.is_empty() || *handler == Handler::Command {
+fn standard_input(is_wanted: bool, job: &ClaimedJob) -> io::Result<OwnedFd> {
+    if job.body.is_empty() || !is_wanted {
         return Ok(File::open("/dev/null")?.into());
     }
     let file = File::from(memfd_create("musher-body", MemfdFlags::CLOEXEC)?);

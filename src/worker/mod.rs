@@ -1,4 +1,4 @@
-//! The worker: claims jobs like any client, runs a process for each, settles by how it ended. The daemon's own pool
+//! The worker: claims jobs like any client, runs a process for each or sends it to a web server, settles by how that ended. The daemon's own pool
 //! ([`run_pool`], a child process of the daemon) and `musher work` ([`run_kept`]) are the same code: they differ
 //! in where the plans come from and in what the end of the connection means.
 //!
@@ -14,6 +14,7 @@
 //! - `attempt`: one run as named steps: start, watch, settle.
 //! - `exec`: what a job's process is given; `spawn`: how it is started; `user`: whose rights it has; `supervise`:
 //!   when it is stopped, and how.
+//! - `push`: the same for a job that is sent to a web server and has no process.
 //! - `orphans`: what jobs leave behind; `cgroups`: the same by the kernel, where it may be. `keeper`: the parent of
 //!   `musher work`. `pool_lock`: one pool a directory.
 //! - `oom`: jobs before the daemon when memory runs out.
@@ -34,6 +35,7 @@ mod orphans;
 mod output;
 mod pool;
 mod pool_lock;
+mod push;
 mod run;
 mod spawn;
 mod supervise;
@@ -53,6 +55,7 @@ pub use run::{WorkOptions, run_kept, run_pool};
 use crate::client::ClientError;
 use crate::notify::PRIVATE_ENV;
 use crate::protocol::admin::HandlerView;
+use crate::views::PushView;
 use std::ffi::OsString;
 use std::path::PathBuf;
 
@@ -82,7 +85,11 @@ impl From<HandlerView> for Plan {
         Plan {
             queues: vec![view.queue],
             slots: view.workers,
-            handler: view.exec.map_or(Handler::Command, Handler::Exec),
+            handler: match (view.exec, view.http) {
+                (Some(argv), _) => Handler::Exec(argv),
+                (None, Some(push)) => Handler::Http(push),
+                (None, None) => Handler::Command,
+            },
             lease_ms: None,
             output_max: view.output_max,
             echo: false,
@@ -95,6 +102,8 @@ impl From<HandlerView> for Plan {
 pub enum Handler {
     /// This command, with the job's body on standard input.
     Exec(Vec<String>),
+    /// It is sent there; what is answered says how it ended.
+    Http(PushView),
     /// The job's body says it ([`CommandJob`](crate::protocol::CommandJob)); standard input is empty.
     Command,
 }

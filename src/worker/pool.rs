@@ -7,6 +7,7 @@ mod held;
 use super::attempt::{Attempt, Report};
 use super::lanes::{LaneId, Lanes, Outdated, Room};
 use super::leases::{Leases, report_lost};
+use super::push::Targets;
 use super::supervise::{Order, STOP_GRACE};
 use super::{Plan, Source, Surroundings, WorkerEnd};
 use crate::client::{Client, ClientError};
@@ -57,6 +58,8 @@ pub async fn serve(
 struct Pool {
     client: Client,
     around: Arc<Surroundings>,
+    /// Where jobs are sent that have no process.
+    targets: Arc<Targets>,
     lanes: Lanes,
     plans_are_fixed: bool,
     leases: Leases,
@@ -88,6 +91,7 @@ impl Pool {
         let mut pool = Pool {
             client,
             around,
+            targets: Arc::default(),
             lanes: Lanes::default(),
             plans_are_fixed: matches!(source, Source::Fixed(_)),
             leases: Leases::default(),
@@ -251,6 +255,7 @@ impl Pool {
     fn take_plans(&mut self, answer: Result<Vec<HandlerView>, ClientError>) {
         match answer {
             Ok(views) => {
+                self.targets.renew(views.iter().filter_map(|view| view.http.as_ref()));
                 let mut outdated = self.lanes.replace(views.into_iter().map(Plan::from).collect());
                 let lifted = std::mem::take(&mut outdated.lifted);
                 self.give_up(outdated);
@@ -323,8 +328,8 @@ impl Pool {
         };
         let Some(plan) = plan else { return self.give_back(lease) };
         let orders = self.leases.insert(lease, job.lease_ms, plan.lease_ms, first);
-        let (client, around) = (self.client.clone(), self.around.clone());
-        let attempt = Attempt { client, plan, around, job, orders };
+        let (client, around, targets) = (self.client.clone(), self.around.clone(), self.targets.clone());
+        let attempt = Attempt { client, plan, around, targets, job, orders };
         let in_doubt = self.lanes.is_held(lane);
         tokio::spawn(async move {
             let begun = || {

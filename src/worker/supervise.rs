@@ -95,6 +95,11 @@ pub(super) async fn turn(orders: &mut watch::Receiver<Order>) -> Order {
     orders.wait_for(|order| *order > Order::Wait).await.map_or(Order::Kill, |order| *order)
 }
 
+/// Returns when what runs is to end: what has no process to be told so just ends.
+pub(super) async fn end(orders: &mut watch::Receiver<Order>) -> Order {
+    orders.wait_for(|order| *order > Order::Run).await.map_or(Order::Kill, |order| *order)
+}
+
 async fn next(orders: &mut watch::Receiver<Order>) -> Order {
     match orders.changed().await {
         Ok(()) => *orders.borrow_and_update(),

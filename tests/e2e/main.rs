@@ -40,6 +40,7 @@ mod pauses;
 mod printed;
 mod processes;
 mod progress;
+mod push;
 mod queues;
 mod reach;
 mod schedules;

@@ -90,8 +90,50 @@ const MISTAKES: &[(&str, &str)] = &[
     ("[queues.m]\nconcurrency = -1", "queues.m.concurrency"),
     ("[queues.m]\nper_key = '1'", "musher.toml:2: queues.m.per_key: must be"),
     (
-        "[queues.m]\nhandler = { http = 'http://h' }",
-        "musher.toml:2: queues.m.handler.http: not supported by this version",
+        "[queues.m]\nhandler = { http = 'ftp://h/' }",
+        "musher.toml:2: queues.m.handler.http: must be a whole URL of http or https",
+    ),
+    (
+        "[queues.m]\nhandler = { http = '/hook' }",
+        "queues.m.handler.http: must be a whole URL of http or https",
+    ),
+    ("[queues.m]\nhandler = { http = 'http://h/é x' }", "queues.m.handler.http: is no URL: "),
+    (
+        "[queues.m]\nhandler = { http = 'https://me:secret@h/' }",
+        "queues.m.handler.http: must not have a user or a password in it",
+    ),
+    ("[queues.m]\nhandler = { http = 'http://h/#a' }", "queues.m.handler.http: must not have a fragment"),
+    (
+        "[queues.m]\nhandler = { http = 'http://h', exec = ['cat'] }",
+        "queues.m.handler: a job is run by a program or sent to a URL, not both",
+    ),
+    (
+        "[queues.m]\nhandler = { exec = ['cat'], secret_file = '/nowhere/key' }",
+        "queues.m.handler.secret_file: is of use only with `http`; remove it",
+    ),
+    (
+        "[queues.m]\nhandler = { http = 'http://h', secret_file = 'key' }",
+        "queues.m.handler.secret_file: must be the whole path",
+    ),
+    (
+        "[queues.m]\nhandler = { http = 'http://h', secret_file = '/etc/passwd' }",
+        "queues.m.handler.secret_file: `/etc/passwd` is open to every user of this machine",
+    ),
+    (
+        "[queues.m]\nhandler = { http = 'http://h', content_type = \"a\\nb\" }",
+        "queues.m.handler.content_type: must be what a header can hold",
+    ),
+    (
+        "[queues.m]\nhandler = { http = 'http://h', on_status = { '200' = 'dead' } }",
+        "queues.m.handler.on_status.200: `200` is no status: write a status such as \"409\"",
+    ),
+    (
+        "[queues.m]\nhandler = { http = 'http://h', on_status = { '400-410' = 'dead', '410-420' = 'later' } }",
+        "queues.m.handler.on_status.410-420: 410-420 and 400-410 overlap",
+    ),
+    (
+        "[queues.m]\nhandler = { http = 'http://h' }\non_exit = { '3' = 'dead' }",
+        "musher.toml:3: queues.m.on_exit: says what ends of processes mean, and jobs that are sent to a URL have none",
     ),
     ("[daemon]\ndurability = 'interval'", "musher.toml:2: daemon.durability: only \"sync\" is supported"),
     ("[daemon]\ndata = 'here'", "musher.toml:2: daemon.data: must be the whole path"),
@@ -139,10 +181,7 @@ const MISTAKES: &[(&str, &str)] = &[
         "[queues.m]\nworkers = 4",
         "queues.m.workers: the daemon's workers have nothing to run without a handler",
     ),
-    (
-        "[queues.m]\nhandler = 'comand'",
-        "queues.m.handler: `comand` is not known; write \"command\", or { exec",
-    ),
+    ("[queues.m]\nhandler = 'comand'", "queues.m.handler: `comand` is not known; write \"command\", { exec"),
     ("[queues.m]\nhandler = 4", "queues.m.handler: must be a text or a table, not an integer"),
     ("[queues.m]\nhandler = {}", "queues.m.handler: names no program; write { exec"),
     ("[queues.m]\nhandler = { exec = [] }", "queues.m.handler.exec: must name a program"),

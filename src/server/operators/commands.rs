@@ -19,7 +19,7 @@ struct Body {
 pub(super) fn of<S: Store + 'static>(hub: &Hub<S>, id: JobId, job: &Job) -> (Option<String>, usize) {
     let queue = job.spec.queue.as_str();
     let is_command =
-        hub.service.borrow().handlers.iter().any(|handler| handler.queue == queue && handler.exec.is_none());
+        hub.service.borrow().handlers.iter().any(|handler| handler.queue == queue && handler.runs_commands());
     match is_command.then(|| hub.engine.borrow_mut().peek_body(id)).flatten() {
         Some(body) => (line(&body), body.len()),
         None => (None, 0),

@@ -3,6 +3,7 @@
 
 use super::{Pool, send_now};
 use crate::protocol::admin::AdminRequest;
+use crate::worker::Handler;
 use crate::worker::exec;
 use crate::worker::lanes::LaneId;
 use std::time::Duration;
@@ -12,8 +13,12 @@ impl Pool {
     /// Sees whether what kept lanes from beginning jobs is gone, as far as that can be seen without a job.
     pub(super) fn look_at_handlers(&mut self, now: Instant) {
         for (lane, plan) in self.lanes.to_try(now) {
-            match exec::obstacle(&plan.handler, &self.around) {
-                Some(obstacle) => self.hold(lane, obstacle.to_string()),
+            let obstacle = match &plan.handler {
+                Handler::Http(push) => self.targets.open(push).err().map(|error| error.to_string()),
+                handler => exec::obstacle(handler, &self.around).map(|error| error.to_string()),
+            };
+            match obstacle {
+                Some(obstacle) => self.hold(lane, obstacle),
                 None => {
                     self.lanes.try_one(lane);
                     self.tell_held(plan.queues.clone(), None, Duration::ZERO);
