@@ -12,6 +12,7 @@ mod request;
 mod target;
 
 use super::exec::plain;
+use crate::clock;
 use crate::protocol::{ClaimedJob, Verdict};
 use crate::views::PushView;
 use answer::Answer;
@@ -20,7 +21,7 @@ use http_body_util::BodyExt;
 use hyper::Response;
 use hyper::body::Incoming;
 use hyper_util::client::legacy::Error as ClientError;
-use hyper_util::client::legacy::connect::capture_connection;
+use hyper_util::client::legacy::connect::{CaptureConnection, capture_connection};
 use rustix::io::Errno;
 use std::error::Error;
 use std::io;
@@ -70,7 +71,8 @@ impl Targets {
 }
 
 impl Target {
-    /// Sends a job and reads the answer. `begun` is called when there is a connection for it. `now` is in milliseconds since 1970.
+    /// Sends a job and reads the answer. `begun` is called when there is a connection for it, or
+    /// when it is known that the job has had its attempt without one. `now` is in milliseconds since 1970.
     pub(super) async fn send(&self, job: &ClaimedJob, now: u64, begun: impl FnOnce()) -> Sent {
         let mut request = match request::of(self, job, now / 1_000) {
             Ok(request) => request,
@@ -83,23 +85,27 @@ impl Target {
             tokio::select! {
                 biased;
                 answered = &mut answering => break answered,
-                connected = async { connection.wait_for_connection_metadata().await.is_some() }, if begun.is_some() => {
-                    // Without one the answer is an error, and comes next.
-                    if let Some(begun) = begun.take()
-                        && connected
-                    {
-                        begun();
-                    }
-                }
+                () = connected(&mut connection), if begun.is_some() => begun.take().into_iter().for_each(|begun| begun()),
             }
         };
+        if let Err(error) = &answered
+            && is_shortage(error)
+        {
+            return Sent::NotBegun(format!(
+                "cannot connect to {} now: {}",
+                self.authority,
+                last_words(error)
+            ));
+        }
+        // Nobody could connect: that is an attempt, too.
+        begun.take().into_iter().for_each(|begun| begun());
         match answered {
-            Ok(response) => self.read(response, now).await,
+            Ok(response) => self.read(response).await,
             Err(error) => self.unanswered(&error),
         }
     }
 
-    async fn read(&self, response: Response<Incoming>, now: u64) -> Sent {
+    async fn read(&self, response: Response<Incoming>) -> Sent {
         let (head, mut body) = response.into_parts();
         let (mut kept, mut length) = (Vec::new(), 0);
         while let Some(frame) = body.frame().await {
@@ -116,21 +122,25 @@ impl Target {
                 break;
             }
         }
-        Sent::Settled(
-            Answer { status: head.status, headers: &head.headers, body: &kept }.verdict(&self.on_status, now),
-        )
+        let answer = Answer { status: head.status, headers: &head.headers, body: &kept };
+        // A date in it is compared with the moment of the answer, which may have taken long.
+        Sent::Settled(answer.verdict(&self.on_status, clock::wall().0))
     }
 
     /// There is no answer, and why.
     fn unanswered(&self, error: &ClientError) -> Sent {
         let (to, why) = (&self.authority, last_words(error));
-        if is_shortage(error) {
-            return Sent::NotBegun(format!("cannot connect to {to} now: {why}"));
-        }
         match error.is_connect() {
             true => fail(format!("cannot connect to {to}: {why}")),
             false => fail(format!("no answer from {to}: {why}")),
         }
+    }
+}
+
+/// Returns when there is a connection; never if none comes about, which the answer says.
+async fn connected(connection: &mut CaptureConnection) {
+    if connection.wait_for_connection_metadata().await.is_none() {
+        std::future::pending().await
     }
 }
 

@@ -321,6 +321,24 @@ fn requests_are_signed_and_without_the_secret_no_job_suffers() {
 }
 
 #[test]
+fn a_refused_connection_is_an_attempt_also_after_there_was_no_secret() {
+    block_on(async {
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let home = Home::new("");
+        let secret = home.path("secret");
+        let of_handler = format!(", secret_file = {:?}", secret.display().to_string());
+        configure(&home, &format!("http://127.0.0.1:{port}/"), &of_handler, "attempts = 2");
+        let daemon = home.serve().await;
+        let id = submit(&daemon, "a", JobOptions::default()).await;
+        until("it is told", async || daemon.queue("q").await.held).await;
+        write_secret(&secret, 0o600);
+        daemon.until_state(id, "dead").await;
+        until("nothing is held", async || daemon.queue("q").await.held.is_none().then_some(())).await;
+        daemon.stop().await;
+    });
+}
+
+#[test]
 fn tls_is_spoken_with_those_whose_certificate_is_trusted() {
     block_on(async {
         let hook = Hook::with_tls(|_, _| ok());
