@@ -1,6 +1,6 @@
-//! The worker: claims jobs like any client, runs a process for each or sends it to a web server, settles by how that ended. The daemon's own pool
-//! ([`run_pool`], a child process of the daemon) and `musher work` ([`run_kept`]) are the same code: they differ
-//! in where the plans come from and in what the end of the connection means.
+//! The worker: claims jobs like any client, runs a process for each or sends it to a web server, settles by how that
+//! ended. The daemon's own pool ([`run_pool`], a child process of the daemon) and `musher work` ([`run_kept`]) are the
+//! same code: they differ in where the plans come from and in what the end of the connection means.
 //!
 //! The pool is a process of its own so that the daemon never forks from its large memory, and so that the daemon's
 //! death, SIGKILL included, is seen as the end of the connection: the pool then kills all processes of its jobs. And

@@ -134,7 +134,11 @@ fn stop_soon(ask: &watch::Sender<Option<Duration>>) {
 /// Runs a future on this thread alone: jobs die with the thread that started them, so it must live as long as
 /// the process.
 fn on_this_thread<T>(future: impl Future<Output = io::Result<T>>) -> io::Result<T> {
-    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(future)
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let result = runtime.block_on(future);
+    // All tasks end here, but a name that is being looked up, which may take long, is not waited for.
+    runtime.shutdown_background();
+    result
 }
 
 async fn work(
