@@ -25,15 +25,22 @@ impl<R: Recorder> Decision<'_, R> {
     /// Also while draining: it is the end of an attempt, and a refusal would have the job run again.
     fn follow(&mut self, lease: LeaseId, groups: &[Group]) -> Result<Outcome, Rejection> {
         // That the lease may be ended by who asks was looked at before.
-        let of_new_jobs = std::mem::replace(&mut self.visibility, Visibility::ALL);
-        let (_, job) = self.leased(lease).map_err(Rejection::Lease)?;
+        let held = self.seeing_all(|decision| decision.leased(lease).map(|(_, job)| job.spec.unique_while));
+        let held = held.map_err(Rejection::Lease)?;
         // A job may be followed by one of its own key.
-        let lets_go = !matches!(job.spec.unique_while, UniqueWhile::Kept(_));
+        let lets_go = !matches!(held, UniqueWhile::Kept(time) if !time.is_zero());
         self.leaves = lets_go.then_some(lease.id);
         let prepared = self.prepare(groups)?;
         // What waits is bounded, and a leased job does not: so completing it takes no room away, and gives none.
-        self.settle(&[(lease, Verdict::Complete)]);
-        self.visibility = of_new_jobs;
+        let settled = self.seeing_all(|decision| decision.settle(&[(lease, Verdict::Complete)]));
+        debug_assert_eq!(settled, Outcome::Settled(vec![Ok(())]), "the lease is in force");
         Ok(self.enqueue(groups, prepared))
+    }
+
+    fn seeing_all<T>(&mut self, decide: impl FnOnce(&mut Self) -> T) -> T {
+        let visibility = std::mem::replace(&mut self.visibility, Visibility::ALL);
+        let decided = decide(self);
+        self.visibility = visibility;
+        decided
     }
 }

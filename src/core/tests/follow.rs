@@ -1,6 +1,6 @@
 //! What follows from a job: it is completed and others arrive, or neither.
 
-use super::world::{World, group, name, secs};
+use super::world::{Unheard, World, group, name, secs};
 use crate::core::*;
 
 fn follow(
@@ -96,6 +96,24 @@ fn a_key_that_is_held_after_the_end_is_held_against_what_follows_too() {
     let existing = Group { on_conflict: OnConflict::Existing, ..held() };
     let done = follow(&mut world, lease, vec![existing], None);
     assert_eq!(done, Ok(Outcome::Received(vec![Receipt::Existing(JobId(1))])));
+    assert_eq!(world.kind(1), Some(StateKind::Done));
+}
+
+/// What who asks may not change is not reckoned with either: the same submit alone comes to the same.
+#[test]
+fn what_is_hidden_from_who_asks_is_left_alone() {
+    let mut world = world();
+    (world.settings().backlog_bytes, world.core.counts_bytes) = (10, true);
+    let sized =
+        |on_conflict, bytes| Group { size: Size::of(bytes), ..unique(UniqueWhile::Unfinished, on_conflict) };
+    let lease = leased(&mut world, group("q", 1));
+    world.run(Command::Submit { groups: [sized(OnConflict::Existing, 8)].into_iter().collect() }).unwrap();
+    let groups: Groups = [sized(OnConflict::Replace, 30)].into_iter().collect();
+    let nobodys = |_: &Spec| false;
+    let moment = Moment { now: world.now, random: 0 };
+    let follow = Command::CompleteAndSubmit { lease, groups, request: None };
+    let done = world.core.decide(&follow, Visibility::of(&nobodys), moment, &mut Unheard);
+    assert_eq!(done, Ok(Outcome::Received(vec![Receipt::Existing(JobId(2))])));
     assert_eq!(world.kind(1), Some(StateKind::Done));
 }
 
