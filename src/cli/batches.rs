@@ -50,6 +50,11 @@ impl Batch {
         if self.jobs == 0 { line + 1 } else { self.first_line }
     }
 
+    /// For whoever sends them in a way of his own.
+    pub(super) fn into_groups(self) -> Vec<SubmitGroup> {
+        self.groups
+    }
+
     pub(super) fn add(&mut self, line: u64, options: JobOptions, body: Bytes) {
         if self.jobs == 0 {
             self.first_line = line;

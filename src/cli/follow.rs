@@ -1,6 +1,8 @@
 //! `musher complete … --then`: what follows from a job, as it is written on the command line or in lines of JSON.
 
+use super::batches::Batch;
 use super::exit::{End, Failure};
+use super::job_options::JobArgs;
 use super::submit::read_body;
 use super::{json_job, lines, output};
 use crate::client::Client;
@@ -20,26 +22,21 @@ use std::process::ExitCode;
 pub(super) struct Follow {
     /// Submit this job with it: the lease ends and the job is there, or neither; may be repeated. A body `-` is read from standard
     /// input
-    #[arg(long, num_args = 2, value_names = ["QUEUE", "BODY"])]
+    #[arg(long, num_args = 2, value_names = ["QUEUE", "BODY"], group = "what-follows")]
     then: Vec<OsString>,
     /// The same, with one job for each line of JSON on standard input, as `musher submit --jsonl` takes them: {"queue": …, "body": …}
-    #[arg(long, conflicts_with = "then")]
+    #[arg(long, group = "what-follows")]
     then_jsonl: bool,
     /// If the same was done with this key before (within limits.idempotency), do nothing and print the ids of that time: for
     /// repeating one whose answer was lost
-    #[arg(long, value_name = "KEY", value_parser = NonEmptyStringValueParser::new())]
+    #[arg(long, value_name = "KEY", value_parser = NonEmptyStringValueParser::new(), requires = "what-follows")]
     idempotency_key: Option<String>,
 }
 
 impl Follow {
     /// Whether anything follows.
-    pub(super) fn is_any(&self) -> Result<bool, Failure> {
-        let is_any = self.then_jsonl || !self.then.is_empty();
-        if !is_any && self.idempotency_key.is_some() {
-            let why = "--idempotency-key is for --then and --then-jsonl: a lease that is ended twice is refused the second time";
-            return Err(Failure::usage(why));
-        }
-        Ok(is_any)
+    pub(super) fn is_any(&self) -> bool {
+        self.then_jsonl || !self.then.is_empty()
     }
 
     /// Completes the job of a lease and submits what follows; prints the ids.
@@ -82,27 +79,24 @@ impl Follow {
 async fn read(client: &Client) -> Result<Vec<SubmitGroup>, Failure> {
     let limits = client.limits();
     let mut input = lines::read(io::stdin(), json_job::line_max(limits.body));
-    let (mut groups, mut number) = (Vec::new(), 0u64);
+    let (mut batch, mut number, mut jobs) = (Batch::new(client), 0, 0);
     while let Some(lines) = input.recv().await {
         let lines = lines.map_err(|error| Failure::usage(format!("line {}: {error}", number + 1)))?;
         for text in lines.each() {
             number += 1;
             let wrong = |why: String| Failure::usage(format!("line {number}: {why}; nothing was done"));
-            match json_job::read(&text, &Default::default(), "").map_err(wrong)? {
-                Some((options, _)) if options.queue.is_empty() => {
-                    return Err(wrong("queue: it is missing".into()));
-                }
-                Some((options, body)) => groups.push(SubmitGroup { options, bodies: vec![body] }),
-                None => {}
+            let job = json_job::read(&text, &JobArgs::default(), "").map_err(wrong)?;
+            let Some((options, body)) = job else { continue };
+            if options.queue.is_empty() {
+                return Err(wrong("queue: it is missing".into()));
             }
-            if groups.len() > limits.batch {
-                let why = format!(
-                    "at most {} follow from one job (limits.batch)",
-                    words::jobs(limits.batch as u64)
-                );
-                return Err(wrong(why));
+            if jobs == limits.batch {
+                let most = words::jobs(limits.batch as u64);
+                return Err(wrong(format!("at most {most} follow from one job (limits.batch)")));
             }
+            jobs += 1;
+            batch.add(number, options, body);
         }
     }
-    Ok(groups)
+    Ok(batch.into_groups())
 }

@@ -1,6 +1,7 @@
 //! A job as a line of JSON. Keys that it leaves out are as on the command line. Errors name the field.
 
 use super::job_options::{JobArgs, check_ttl, parse_backoff, parse_tag};
+use super::lines::BOM;
 use super::unique_options::{Conflict, UniqueWhile};
 use crate::durations::parse_duration;
 use crate::protocol::JobOptions;
@@ -46,6 +47,7 @@ struct Line<'a> {
 
 /// Reads a line; `None` if it is blank. `args` and `queue` are for what it does not say.
 pub(super) fn read(text: &[u8], args: &JobArgs, queue: &str) -> Result<Option<(JobOptions, Bytes)>, String> {
+    let text = text.strip_prefix(BOM).unwrap_or(text);
     if text.trim_ascii().is_empty() {
         return Ok(None);
     }

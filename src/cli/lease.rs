@@ -193,7 +193,7 @@ pub(super) struct Complete {
 
 impl Complete {
     pub(super) async fn run(&self, client: &Client) -> End {
-        if self.follow.is_any()? {
+        if self.follow.is_any() {
             return self.follow.run(client, &self.leases, self.json).await;
         }
         settle(client, &self.leases, &Verdict::Complete, self.json).await

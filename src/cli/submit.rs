@@ -29,8 +29,6 @@ use tokio::time::timeout;
 
 /// How long answers are waited for after Ctrl-C.
 const LAST_ANSWERS: Duration = Duration::from_secs(5);
-/// What some programs put at the beginning of a text.
-const BOM: &[u8] = b"\xef\xbb\xbf";
 
 const EXAMPLES: &str = "\
 A body may be empty; so with --lines an empty line is a job with an empty body. Lines are taken literally, without
@@ -180,7 +178,7 @@ impl Submit {
         let mut batch = Batch::new(client);
         let (plain, mut number) = (self.args.for_queue(&self.queue)?, 0u64);
         let job = |text: Bytes, number: u64| match self.jsonl {
-            true => json_job::read(text.strip_prefix(BOM).unwrap_or(&text), &self.args, &self.queue),
+            true => json_job::read(&text, &self.args, &self.queue),
             false => {
                 note_ends(&text, number);
                 Ok(Some((plain.clone(), text)))
@@ -253,7 +251,7 @@ pub(super) fn read_body(from: impl Read, max: usize, name: &str) -> Result<Bytes
 
 /// Lines are taken literally; a note is printed, once, if they look like a text file of another system.
 fn note_ends(text: &[u8], number: u64) {
-    if number == 1 && text.starts_with(BOM) {
+    if number == 1 && text.starts_with(lines::BOM) {
         eprintln!("musher: note: the input begins with a byte order mark, which is part of the first job");
     }
     if number == 1 && text.ends_with(b"\r") {

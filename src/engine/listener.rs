@@ -67,11 +67,11 @@ impl Observer for Listener<'_> {
         let Change { jobs, job, forgotten, .. } = *change;
         let queue = &job.spec.queue;
         let is_ready = self.claims_wait && !forgotten && job.state() == JobState::Ready;
-        let lease_ends = || change.lease.is_some() && (forgotten || job.lease().is_none());
-        if lease_ends() {
+        let lease_ends = change.lease.is_some() && (forgotten || job.lease().is_none());
+        if lease_ends {
             self.notes.progress.ended(jobs);
         }
-        if is_ready || (lease_ends() && self.notes.limited.has(queue)) {
+        if is_ready || (lease_ends && self.notes.limited.has(queue)) {
             self.notes.woken.push(queue);
         }
         let leaves = forgotten

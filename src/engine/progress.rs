@@ -2,7 +2,7 @@
 //! lease.
 
 use super::Engine;
-use crate::core::{IdRange, JobId, LeaseId, Time};
+use crate::core::{IdRange, JobId, Time};
 use crate::store::Store;
 use std::collections::HashMap;
 
@@ -33,13 +33,10 @@ impl ProgressOfJobs {
 }
 
 impl<S: Store> Engine<S> {
-    /// Takes note of how far a job is. Whether it runs under this lease; else nothing is noted.
-    pub fn note_progress(&mut self, LeaseId { id, attempt }: LeaseId, progress: Progress) -> bool {
-        let runs = self.core.state.lease(id).is_some_and(|(in_force, _)| in_force == attempt);
-        if runs {
-            self.notes.progress.0.insert(id, progress);
-        }
-        runs
+    /// Takes note of how far a job is that is leased.
+    pub fn note_progress(&mut self, id: JobId, progress: Progress) {
+        debug_assert!(self.core.state.lease(id).is_some(), "it would never be forgotten");
+        self.notes.progress.0.insert(id, progress);
     }
 
     /// How far a job is, if it runs and its worker has said so.

@@ -322,7 +322,7 @@ pub(crate) fn progress<S: Store + 'static>(
     }
     check_lease(hub, context, lease)?;
     let mut engine = hub.engine.borrow_mut();
-    engine.note_progress(lease, Progress { percent, text: text.into(), at: context.now });
+    engine.note_progress(lease.id, Progress { percent, text: text.into(), at: context.now });
     engine.answer(context.origin, Answer::Ok);
     Ok(())
 }

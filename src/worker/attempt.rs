@@ -1,6 +1,7 @@
 //! One run of a job in named steps: wait for its turn, start its process and watch it, or send it and wait for the answer,
 //! report how it ended. The pool keeps the lease alive and sends the verdict.
 
+use super::excerpt::excerpt;
 use super::exec;
 use super::output::Output;
 use super::push::{Sent, Targets};
@@ -18,9 +19,6 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
-
-/// How much of the last line of standard error goes into an error.
-const LAST_LINE_MAX: usize = 150;
 
 /// One run of a job.
 pub(super) struct Attempt {
@@ -188,10 +186,7 @@ fn with_last_line(status: ExitStatus, output: &Output) -> String {
     };
     if let Some(words) = output.last_line() {
         error.push_str(": ");
-        error.extend(words.chars().filter(|c| !c.is_control()).take(LAST_LINE_MAX));
-        if words.chars().count() > LAST_LINE_MAX {
-            error.push('…');
-        }
+        error.push_str(&excerpt(&words));
     }
     error
 }

@@ -15,6 +15,7 @@
 //! - `exec`: what a job's process is given; `spawn`: how it is started; `user`: whose rights it has; `supervise`:
 //!   when it is stopped, and how.
 //! - `push`: the same for a job that is sent to a web server and has no process.
+//! - `excerpt`: a line of what either has said, for an error.
 //! - `orphans`: what jobs leave behind; `cgroups`: the same by the kernel, where it may be. `keeper`: the parent of
 //!   `musher work`. `pool_lock`: one pool a directory.
 //! - `oom`: jobs before the daemon when memory runs out.
@@ -26,6 +27,7 @@ mod ahead;
 mod attempt;
 mod cgroups;
 mod echo;
+mod excerpt;
 mod exec;
 mod keeper;
 mod lanes;

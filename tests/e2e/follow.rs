@@ -3,7 +3,7 @@
 use crate::helper::{Home, block_on, until};
 use musher::client::Client;
 use musher::protocol::admin::{AdminRequest, JobsView, ListQuery};
-use musher::protocol::{Claim, JobOptions, LeaseRef, SubmitGroup};
+use musher::protocol::{Claim, JobOptions, LeaseRef, SubmitGroup, Verdict};
 use std::cell::Cell;
 use std::io::Write;
 use std::path::PathBuf;
@@ -177,4 +177,36 @@ fn a_drain_takes_what_follows() {
         assert_eq!((next.lease.id, &*next.body), (2, &b"next"[..]));
         daemon.stop().await;
     });
+}
+
+/// While it waits for room its lease may end: then nothing of it is done.
+#[test]
+fn what_waits_for_room_is_refused_if_its_lease_has_ended() {
+    let local = tokio::task::LocalSet::new();
+    block_on(local.run_until(async {
+        let home = Home::new("[queues.next]\nbacklog = 1\nfull = \"wait 60s\"\n");
+        let daemon = home.serve().await;
+        daemon.submit("q", &["a", "b"]).await;
+        let over = daemon.claim("q", false, 0).await.unwrap().lease;
+        let held = daemon.claim("q", false, 0).await.unwrap().lease;
+        daemon.submit("next", &["full"]).await;
+        let waits = |lease: LeaseRef| {
+            let client = daemon.client.clone();
+            let next = job("next", format!("of {}", lease.id));
+            tokio::task::spawn_local(async move { client.complete_and_submit(lease, vec![next], None).await })
+        };
+        let (refused, done) = (waits(over), waits(held));
+        until("both wait", async || (daemon.status().await.waiting_submits == 2).then_some(())).await;
+        assert_eq!(daemon.state(over.id).await, "leased", "not before there is room");
+        assert!(daemon.settle(over, Verdict::Release { delay_ms: 3_600_000 }).await);
+        assert!(home.musher(&["delete", "3"]).status.success());
+        let refused = refused.await.unwrap().unwrap_err().to_string();
+        assert!(refused.contains("lease lost") && refused.contains("nothing was submitted"), "{refused}");
+        assert_eq!(done.await.unwrap().unwrap().first_id(), 4);
+        assert_eq!(
+            (daemon.state(over.id).await, daemon.state(held.id).await),
+            ("scheduled".into(), "gone".into())
+        );
+        daemon.stop().await;
+    }));
 }

@@ -2,6 +2,7 @@
 
 use crate::protocol::Verdict;
 use crate::views::{StatusMeaning, StatusRule};
+use crate::worker::excerpt::excerpt;
 use hyper::StatusCode;
 use hyper::header::{HeaderMap, LOCATION, RETRY_AFTER};
 use jiff::fmt::rfc2822::DateTimeParser;
@@ -9,8 +10,6 @@ use jiff::fmt::rfc2822::DateTimeParser;
 /// The wait that a server may ask for, in milliseconds: one of no length would ask it again at once.
 const WAIT_MIN: u64 = 1_000;
 const WAIT_MAX: u64 = 86_400_000;
-/// How much of a line of an answer goes into an error.
-const LINE_MAX: usize = 150;
 
 /// The head of an answer, and how its body begins.
 pub(super) struct Answer<'a> {
@@ -46,24 +45,14 @@ impl Answer<'_> {
         if self.status.is_redirection()
             && let Some(location) = self.header(&LOCATION)
         {
-            return format!("{text}, which points to {}; redirects are not followed", harmless(location));
+            return format!("{text}, which points to {}; redirects are not followed", excerpt(location));
         }
         let line = self.body.split(|byte| *byte == b'\n').next().unwrap_or_default();
-        match harmless(&String::from_utf8_lossy(line)) {
+        match excerpt(&String::from_utf8_lossy(line)) {
             line if line.is_empty() => text,
             line => format!("{text}: {line}"),
         }
     }
-}
-
-/// For terminals and logs: no control characters, and not too long.
-fn harmless(text: &str) -> String {
-    let mut chars = text.trim().chars().filter(|c| !c.is_control());
-    let mut line: String = chars.by_ref().take(LINE_MAX).collect();
-    if chars.next().is_some() {
-        line.push('…');
-    }
-    line
 }
 
 /// A status that is named decides before a range in which it lies, and each of them before what is usual.

@@ -1,6 +1,7 @@
 //! Tables: what statuses mean, what `Retry-After` says, and what people are told.
 
 use super::*;
+use crate::worker::excerpt;
 use hyper::header::HeaderValue;
 
 /// 1994-11-06, 08:49:37 UTC: the example of RFC 9110.
@@ -76,7 +77,7 @@ fn an_answer_is_a_verdict_with_words_that_harm_nobody() {
         failed("answered 500 Internal Server Error: \u{fffd}\u{fffd}")
     );
     assert_eq!(verdict(599, None, b""), failed("answered 599"));
-    let long = format!("answered 404 Not Found: {}…", "é".repeat(LINE_MAX));
+    let long = format!("answered 404 Not Found: {}…", "é".repeat(excerpt::MAX));
     assert_eq!(verdict(404, None, "é".repeat(1_000).as_bytes()), failed(&long));
     let pointed = "answered 301 Moved Permanently, which points to /there; redirects are not followed";
     assert_eq!(verdict(301, Some(("location", "/there")), b"<html>"), failed(pointed));
