@@ -188,6 +188,12 @@ pub struct JobView {
     /// For how long after its end it holds that.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unique_for_ms: Option<u64>,
+    /// Whether an attempt has left a checkpoint for the next.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub has_checkpoint: bool,
+    /// Whether it is done, and a result is kept with it.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub has_result: bool,
     /// Names and values.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tags: Vec<(String, String)>,
@@ -424,6 +430,10 @@ pub struct HandlerView {
     pub http: Option<PushView>,
     /// The bytes of output kept of one job.
     pub output_max: u64,
+    /// The bytes of the longest checkpoint and of the longest result of a job.
+    pub checkpoint_max: usize,
+    /// See `checkpoint_max`.
+    pub result_max: usize,
 }
 
 impl HandlerView {

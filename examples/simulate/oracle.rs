@@ -297,7 +297,7 @@ impl Oracle {
     /// A job was given out, as is heard now; `session` holds it, or anyone. The claim was sent when so much was `asked`.
     pub(crate) fn granted(
         &mut self,
-        Claimed { grant, body, envelope }: &Claimed,
+        Claimed { grant, body, envelope, .. }: &Claimed,
         (session, claim): (Option<u64>, expiry::Sent),
         now: Time,
         asked: u64,

@@ -7,8 +7,8 @@ use clap::Command;
 /// What one wants, and the verbs for it. A test sees to it that none is missing.
 const GROUPS: [(&str, &[&str]); 7] = [
     ("Submit jobs", &["submit", "run", "schedule", "import"]),
-    ("Work on jobs", &["work", "claim", "complete", "fail", "extend", "progress", "release"]),
-    ("Look at jobs and queues", &["status", "queues", "list", "show", "explain", "logs", "wait"]),
+    ("Work on jobs", &["work", "claim", "complete", "fail", "extend", "progress", "checkpoint", "release"]),
+    ("Look at jobs and queues", &["status", "queues", "list", "show", "explain", "logs", "result", "wait"]),
     (
         "Change jobs and queues",
         &[

@@ -1,5 +1,6 @@
 //! A worker's steps by hand: claim, complete, fail, extend, release.
 
+use super::beside;
 use super::exit::{End, FAILED, Failure, TRY_AGAIN};
 use super::follow::Follow;
 use super::handover::Handover;
@@ -16,6 +17,7 @@ use base64::prelude::BASE64_STANDARD;
 use clap::Args;
 use serde_json::json;
 use std::io;
+use std::path::PathBuf;
 use std::pin::pin;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -23,7 +25,8 @@ use tokio::sync::watch;
 
 const CLAIM: &str = "\
 Prints one line per job: ID@ATTEMPT, a tab, and the body. A body with line breaks or control characters, or one that
-begins with a quote, is printed as a JSON string. With --json, a body that is not text is `body_base64`.
+begins with a quote, is printed as a JSON string. With --json, a body that is not text is `body_base64`, and what an earlier
+attempt has left with `musher checkpoint` is `checkpoint`, or `checkpoint_base64`; `musher show --checkpoint` prints it too.
 Exit code 75 if there was no job in time. The lease outlives this command: settle it by its ID@ATTEMPT.
 Jobs whose lines are not read, as in `musher claim mails -n 100 | head -1`, are given back, and the attempt is not counted.
 
@@ -32,7 +35,7 @@ Examples:
   musher claim mails -n 10 --lease 5m --json";
 
 /// Names a lease on the command line.
-fn parse_lease(text: &str) -> Result<LeaseRef, String> {
+pub(super) fn parse_lease(text: &str) -> Result<LeaseRef, String> {
     let parse = || {
         let (id, attempt) = text.split_once('@')?;
         Some(LeaseRef { id: id.parse().ok()?, attempt: attempt.parse().ok()? })
@@ -166,15 +169,24 @@ fn view(job: &ClaimedJob) -> serde_json::Value {
         Ok(text) => view["body"] = text.into(),
         Err(_) => view["body_base64"] = BASE64_STANDARD.encode(&job.body).into(),
     }
+    if let Some(checkpoint) = &job.checkpoint {
+        match std::str::from_utf8(checkpoint) {
+            Ok(text) => view["checkpoint"] = text.into(),
+            Err(_) => view["checkpoint_base64"] = BASE64_STANDARD.encode(checkpoint).into(),
+        }
+    }
     view
 }
 
 const COMPLETE: &str = "\
 With --then the next step of a chain of jobs is there if and only if this one is done, whatever crashes: both are one commit.
 It prints the ids of the jobs that follow. If it is refused (the lease is lost, a queue is full), the job is as it was.
+With --result the job is done and has the result, or neither. `musher result` prints it as long as the job is kept (`keep.done` of
+its queue): a queue that keeps no jobs keeps no results.
 
 Examples:
   musher complete 42@1
+  echo 'sha256:1b0f' | musher complete 42@1 --result -
   musher complete 42@1 --then resize cat.jpg --then mails 'cat.jpg is there'
   echo '{\"queue\": \"resize\", \"body\": \"cat.jpg\", \"delay\": \"1m\"}' | musher complete 42@1 --then-jsonl";
 
@@ -184,6 +196,9 @@ pub(super) struct Complete {
     /// The leases
     #[arg(required = true, value_name = "ID@ATTEMPT", value_parser = parse_lease)]
     leases: Vec<LeaseRef>,
+    /// Keep what is in this file, or on standard input if it is `-`, with the job as its result; of one lease
+    #[arg(long, value_name = "F", conflicts_with = "what-follows")]
+    result: Option<PathBuf>,
     /// Print a JSON object per lease, one a line
     #[arg(long)]
     json: bool,
@@ -196,7 +211,14 @@ impl Complete {
         if self.follow.is_any() {
             return self.follow.run(client, &self.leases, self.json).await;
         }
-        settle(client, &self.leases, &Verdict::Complete, self.json).await
+        let Some(file) = &self.result else {
+            return settle(client, &self.leases, &Verdict::Complete, self.json).await;
+        };
+        if self.leases.len() > 1 {
+            return Err(Failure::usage("--result is of one job: name one lease"));
+        }
+        let result = beside::read(file)?;
+        settle(client, &self.leases, &Verdict::CompleteWith(result), self.json).await
     }
 }
 
@@ -312,7 +334,10 @@ async fn settle(client: &Client, leases: &[LeaseRef], verdict: &Verdict, json: b
 }
 
 /// Says what became of each lease: its new end, where it has one, or why not.
-fn tell(results: impl Iterator<Item = (LeaseRef, Result<Option<u64>, LeaseFault>)>, json: bool) -> End {
+pub(super) fn tell(
+    results: impl Iterator<Item = (LeaseRef, Result<Option<u64>, LeaseFault>)>,
+    json: bool,
+) -> End {
     let mut code = ExitCode::SUCCESS;
     for (LeaseRef { id, attempt }, result) in results {
         let lease = format!("{id}@{attempt}");

@@ -14,6 +14,7 @@ mod ask;
 mod backup;
 mod batches;
 mod bench;
+mod beside;
 mod change;
 mod complete;
 mod daemon;
@@ -98,6 +99,8 @@ enum Verb {
     Extend(lease::Extend),
     /// Say how far a leased job is, for people who look at it
     Progress(lease::Progress),
+    /// Store how far a leased job is, for its next attempt
+    Checkpoint(beside::Checkpoint),
     /// Give a leased job back; the attempt is not counted
     Release(lease::Release),
     /// Show the daemon and its queues
@@ -110,6 +113,8 @@ enum Verb {
     Show(show::Show),
     /// Wait until jobs have ended
     Wait(wait::Wait),
+    /// Print the result that a job has come to
+    Result(beside::ResultOf),
     /// Show what a job printed
     Logs(logs::Logs),
     /// Explain why a job is not running
@@ -210,12 +215,14 @@ fn go(cli: Cli) -> End {
         Verb::Complete(complete) => to.talk(async |client| complete.run(&client).await),
         Verb::Fail(fail) => to.talk(async |client| fail.run(&client).await),
         Verb::Extend(extend) => to.talk(async |client| extend.run(&client).await),
+        Verb::Checkpoint(verb) => to.talk(async |client| verb.run(&client).await),
         Verb::Progress(progress) => to.talk(async |client| progress.run(&client).await),
         Verb::Release(release) => to.talk(async |client| release.run(&client).await),
         Verb::Status(status) => to.talk(async |client| status.run(&client).await),
         Verb::Queues(queues) => to.talk(async |client| queues.run(&client).await),
         Verb::List(list) => to.talk(async |client| list.run(&client).await),
         Verb::Show(show) => to.talk(async |client| show.run(&client).await),
+        Verb::Result(verb) => to.talk(async |client| verb.run(&client).await),
         Verb::Wait(wait) => to.talk(async |client| wait.run(&to, client).await),
         Verb::Logs(logs) => to.talk(async |client| logs.run(&to, client).await),
         Verb::Explain(explain) => to.talk(async |client| explain.run(&client).await),

@@ -5,6 +5,7 @@ use super::job_options::parse_id;
 use super::list::ran;
 use super::output::{self, point, safe, user};
 use crate::client::Client;
+use crate::protocol::Beside;
 use crate::protocol::admin::{AdminRequest, ExplainView, JobView, ProgressView, WorkerView};
 use crate::words::{counted, span};
 use clap::Args;
@@ -21,6 +22,9 @@ pub(super) struct Show {
     /// Print its body, and nothing else
     #[arg(long, conflicts_with = "json")]
     body: bool,
+    /// Print its newest checkpoint, and nothing else
+    #[arg(long, conflicts_with_all = ["json", "body"])]
+    checkpoint: bool,
     /// Print a JSON object
     #[arg(long)]
     json: bool,
@@ -30,6 +34,10 @@ impl Show {
     pub(super) async fn run(&self, client: &Client) -> End {
         if self.body {
             io::stdout().lock().write_all(&client.body(self.id).await?)?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        if self.checkpoint {
+            io::stdout().lock().write_all(&client.beside(self.id, Beside::Checkpoint).await?)?;
             return Ok(ExitCode::SUCCESS);
         }
         let job: JobView = client.ask(AdminRequest::Show { id: self.id }).await?;
@@ -81,6 +89,12 @@ fn describe(job: &JobView) -> Vec<(&'static str, String)> {
             "crashes",
             format!("its worker vanished, or let the lease end without an answer, {times}"),
         ));
+    }
+    if job.has_checkpoint {
+        facts.push(("checkpoint", "there is one, for the next attempt: musher show --checkpoint".to_owned()));
+    }
+    if job.has_result {
+        facts.push(("result", format!("there is one: musher result {}", job.id)));
     }
     if job.tags_unread {
         facts.push(("tags", "cannot be read: the daemon's log says why".to_owned()));

@@ -1,6 +1,7 @@
 //! `musher wait`: waits until jobs have ended, across restarts of the daemon, and turns their ends into an exit code.
 
 use super::ask::Target;
+use super::beside;
 use super::exit::{End, FAILED, Failure, GONE, TRY_AGAIN};
 use super::interrupt::message_on_signal;
 use super::job_options::{millis, parse_id};
@@ -8,6 +9,7 @@ use super::output::{self, safe};
 use super::steady::Steady;
 use crate::client::{Client, ClientError};
 use crate::durations::{parse_duration, show_duration};
+use crate::protocol::Beside;
 use crate::protocol::admin::{AdminRequest, EndView};
 use clap::Args;
 use std::collections::HashMap;
@@ -29,6 +31,7 @@ Examples:
   musher wait 42
   musher wait 42 43 44 --timeout 5m
   first=$(musher wait 42 43 44 --any)           that one's id, and its exit code
+  musher wait 42 --result > sums.txt
   musher wait 42 43 44 --first-error || musher cancel 42-44 --yes";
 
 #[derive(Debug, Args)]
@@ -46,6 +49,9 @@ pub(super) struct Wait {
     /// Wait until all are done, or one has ended otherwise
     #[arg(long)]
     first_error: bool,
+    /// Print the result of the one job that is waited for, if it is done
+    #[arg(long, conflicts_with_all = ["any", "first_error", "json"])]
+    result: bool,
     /// Print a JSON object for each job that has ended, one a line
     #[arg(long)]
     json: bool,
@@ -53,6 +59,9 @@ pub(super) struct Wait {
 
 impl Wait {
     pub(super) async fn run(&self, to: &Target, client: Client) -> End {
+        if self.result && self.ids.len() > 1 {
+            return Err(Failure::usage("--result is of one job: name one"));
+        }
         let ids = self.ids.iter().map(u64::to_string).collect::<Vec<_>>().join(" ");
         let again = format!("the jobs go on; `musher wait {ids}` waits again");
         let _heard = message_on_signal(again.clone())?;
@@ -80,7 +89,14 @@ impl Wait {
         if self.first_error && ends.iter().any(|end| has_ended(end) && end.state != "done") {
             ends.retain(has_ended);
         }
-        Ok(ExitCode::from(tell(&ends, self.timeout)))
+        let code = tell(&ends, self.timeout);
+        if self.result && code == 0 {
+            let id = self.ids[0];
+            beside::print(
+                &steady.ask(async |client, _| Ok(client.beside(id, Beside::Result).await?)).await?,
+            )?;
+        }
+        Ok(ExitCode::from(code))
     }
 }
 

@@ -27,8 +27,8 @@ pub use submits::PendingEnds;
 
 use crate::protocol::admin::AdminRequest;
 use crate::protocol::{
-    Claim, ClaimedJob, ErrorCode, Fault, LeaseFault, LeaseRef, Malformed, Notice, Request, Response, Settle,
-    Version, Versions,
+    Beside, Claim, ClaimedJob, ErrorCode, Fault, LeaseFault, LeaseRef, Malformed, Notice, Request, Response,
+    Settle, Verdict, Version, Versions,
 };
 use bytes::Bytes;
 use connection::Connection;
@@ -237,6 +237,10 @@ impl Client {
     /// # Errors
     /// The connection ended. A lease that is lost is not an error of the whole.
     pub async fn settle(&self, items: Vec<Settle>) -> Result<Vec<Result<(), LeaseFault>>, ClientError> {
+        let with_result = |item: &Settle| matches!(item.verdict, Verdict::CompleteWith(_));
+        if self.connection.version() == Version::One && items.iter().any(with_result) {
+            return Err(ClientError::OldDaemon("results of jobs"));
+        }
         match self.connection.ask(&Request::Settle(items)).await? {
             Response::Settled(results) => Ok(results),
             _ => Err(ClientError::Unexpected),
@@ -281,6 +285,41 @@ impl Client {
             return Err(ClientError::OldDaemon("progress of jobs"));
         }
         self.ok(&Request::Progress { lease, percent, text: text.into() }).await
+    }
+
+    /// Stores how far a job is, in the place of what was stored before: whoever gets the job next gets it. The lease lasts to at
+    /// least so many milliseconds from now, or as the queue says. Returns its end, in milliseconds since 1970. When this
+    /// returns, the checkpoint is on disk.
+    ///
+    /// # Errors
+    /// It is too long (`limits.checkpoint`), or the connection ended. A lease that is lost is the inner error.
+    pub async fn checkpoint(
+        &self,
+        lease: LeaseRef,
+        data: Bytes,
+        lease_ms: Option<u64>,
+    ) -> Result<Result<u64, LeaseFault>, ClientError> {
+        if self.connection.version() == Version::One {
+            return Err(ClientError::OldDaemon("checkpoints of jobs"));
+        }
+        match self.connection.ask(&Request::Checkpoint { lease, lease_ms, data }).await? {
+            Response::Extended(results) => results.into_iter().next().ok_or(ClientError::Unexpected),
+            _ => Err(ClientError::Unexpected),
+        }
+    }
+
+    /// What the workers of a job have stored beside it.
+    ///
+    /// # Errors
+    /// There is no such job, or nothing beside it; or the connection ended.
+    pub async fn beside(&self, id: u64, what: Beside) -> Result<Bytes, ClientError> {
+        if self.connection.version() == Version::One {
+            return Err(ClientError::OldDaemon("checkpoints and results of jobs"));
+        }
+        match self.connection.ask(&Request::Beside { id, what }).await? {
+            Response::Body(body) => Ok(body),
+            _ => Err(ClientError::Unexpected),
+        }
     }
 
     /// A job's body.

@@ -148,9 +148,14 @@ fn limits(mut section: Section<'_>, report: &mut Report<'_>) -> Limits {
     let size = |section: &mut Section<'_>, report: &mut Report<'_>, key, least, most, default: usize| {
         section.size(report, key, least..=most).map_or(default, |n| n as usize)
     };
+    let frame = size(&mut section, report, "frame", 8 << 10, 1 << 30, or.frame);
+    // What nobody asks for must not keep a small frame from being one.
+    let fits = frame.saturating_sub(FRAME_ROOM);
     let limits = Limits {
         connections: count(&mut section, report, "connections", or.connections),
-        frame: size(&mut section, report, "frame", 8 << 10, 1 << 30, or.frame),
+        frame,
+        checkpoint: size(&mut section, report, "checkpoint", 1, 1 << 30, or.checkpoint.min(fits)),
+        result: size(&mut section, report, "result", 1, 1 << 30, or.result.min(fits)),
         body: size(&mut section, report, "body", 1, 1 << 30, or.body),
         backlog: section.count(report, "backlog", 0..=WHOLE_MAX).unwrap_or(or.backlog),
         backlog_bytes: section.size(report, "backlog_bytes", 0..=WHOLE_MAX).unwrap_or(or.backlog_bytes),
@@ -192,6 +197,18 @@ fn limits(mut section: Section<'_>, report: &mut Report<'_>) -> Limits {
              raise limits.frame or lower limits.body"
         );
         section.fault(report, key, message);
+    }
+    for (key, what, len) in
+        [("checkpoint", "checkpoint", limits.checkpoint), ("result", "result", limits.result)]
+    {
+        if limits.frame < len + FRAME_ROOM && section.has(key) {
+            let [frame, len] = [limits.frame, len].map(|bytes| show_size(bytes as u64));
+            let message = format!(
+                "a {what} of {len} does not fit a frame of {frame}; limits.frame must be at least limits.{key} and 4KiB: \
+                 raise limits.frame or lower limits.{key}"
+            );
+            section.fault(report, key, message);
+        }
     }
     section.finish(report);
     limits

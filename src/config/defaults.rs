@@ -23,6 +23,8 @@ impl Default for Limits {
             connections: 4096,
             frame: 32 << 20,
             body: 1 << 20,
+            checkpoint: 256 << 10,
+            result: 1 << 20,
             backlog: 0,
             backlog_bytes: 0,
             total_backlog: 0,

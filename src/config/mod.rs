@@ -95,6 +95,10 @@ pub struct Limits {
     pub frame: usize,
     /// `body`: the longest body of a job, in bytes.
     pub body: usize,
+    /// `checkpoint`: the longest checkpoint of a job, in bytes.
+    pub checkpoint: usize,
+    /// `result`: the longest result of a job, in bytes.
+    pub result: usize,
     /// `backlog`: the most jobs that may wait in a queue that sets no other; 0 for no limit.
     pub backlog: u64,
     /// `backlog_bytes`: the most bytes that those may have; 0 for no limit.

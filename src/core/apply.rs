@@ -6,7 +6,7 @@ use super::circuit::Circuit;
 use super::event::{AfterFailure, Ending, Event, RowEvent};
 use super::ids::{IdRange, Ids};
 use super::job::{
-    Attempt, Exit, Expiry, Final, Job, JobCounts, Lease, Priority, QueueName, Size, SpecOptions,
+    Attempt, Beside, Exit, Expiry, Final, Job, JobCounts, Lease, Priority, QueueName, Size, SpecOptions,
     State as JobState, StateKind,
 };
 use super::state::{State, Totals};
@@ -117,6 +117,8 @@ impl<O: Observer> Fold<'_, O> {
             Event::Prioritized { jobs, priority } => self.prioritize(jobs, *priority),
             // Bodies are beside the state.
             Event::BodyReplaced { .. } => {}
+            Event::Attached { job, what } => self.beside(&(*job).into(), *what, true),
+            Event::Detached { jobs, what } => self.beside(jobs, *what, false),
             Event::Moved { jobs, to, at } => self.bring_to(jobs, to, *at),
             Event::Postponed { jobs, due } => self.each(jobs, |_, job| {
                 job.set_state(JobState::Scheduled { due: *due });
@@ -157,6 +159,13 @@ impl<O: Observer> Fold<'_, O> {
         self.each(jobs, |_, job| {
             let options = SpecOptions { priority, ..(*job.spec.options).clone() };
             job.spec = job.spec.with_options(options.into()).into();
+            Fate::Known
+        });
+    }
+
+    fn beside(&mut self, jobs: &Ids, what: Beside, is_there: bool) {
+        self.each(jobs, |_, job| {
+            job.set_beside(what, is_there);
             Fate::Known
         });
     }

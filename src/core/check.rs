@@ -1,7 +1,7 @@
 //! All invariants of the state, checked the slow way. Tests run it after every command; the daemon never does.
 
 use super::ids::{IdRange, JobId, RangeSet};
-use super::job::{Holder, Key, Priority, QueueName, State as JobState, StateKind};
+use super::job::{Beside, Holder, Key, Priority, QueueName, State as JobState, StateKind};
 use super::keyed::Keyed;
 use super::lanes::Lanes;
 use super::queue::Queue;
@@ -44,6 +44,9 @@ pub fn check(state: &State) {
                 }
                 _ => {}
             }
+            let is_done = job.kind() == StateKind::Done;
+            assert!(is_done || !job.has(Beside::Result), "job {id} has a result and is not done");
+            assert!(!is_done || !job.has(Beside::Checkpoint), "job {id} is done and has a checkpoint");
             if job.kind().waits() {
                 waiting.entry(job.spec.queue.clone()).or_default().insert((job.spec.priority, id));
             }

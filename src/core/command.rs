@@ -51,6 +51,21 @@ pub enum Command {
         /// How long; the queue's setting if not given.
         lease: Option<Duration>,
     },
+    /// Store a checkpoint beside a leased job, in the place of the one before, and let its lease last until `extend` from
+    /// now, if it would end before that.
+    Checkpoint {
+        /// Which lease.
+        lease: LeaseId,
+        /// How long; the queue's setting if not given.
+        extend: Option<Duration>,
+    },
+    /// End a lease, and store a result beside the job if it is done by that and is kept.
+    SettleWithResult {
+        /// Which lease.
+        lease: LeaseId,
+        /// How it ended.
+        verdict: Verdict,
+    },
     /// A connection closed: what it held is free again. That goes a part at a time: until it holds nothing, the same is
     /// to be said again.
     Vanish {

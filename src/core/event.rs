@@ -14,7 +14,7 @@ mod row;
 pub use row::RowEvent;
 
 use super::ids::{IdRange, Ids};
-use super::job::{Exit, Expiry, Holder, Priority, QueueName, Size, Spec, Worker};
+use super::job::{Beside, Exit, Expiry, Holder, Priority, QueueName, Size, Spec, Worker};
 use super::rows::RowKey;
 use super::time::Time;
 use std::sync::Arc;
@@ -144,6 +144,20 @@ pub enum Event {
         /// Whose; a range of one.
         job: IdRange,
     },
+    /// Something of its worker's is stored beside a job, which the commit has; what was there before gives way.
+    Attached {
+        /// Whose; a range of one.
+        job: IdRange,
+        /// What.
+        what: Beside,
+    },
+    /// That is there no more.
+    Detached {
+        /// Whose.
+        jobs: Ids,
+        /// What.
+        what: Beside,
+    },
     /// Jobs came into another queue.
     Moved {
         /// Which.
@@ -206,6 +220,7 @@ impl Event {
             Event::Submitted { jobs: range, .. }
             | Event::Failed { job: range, .. }
             | Event::BodyReplaced { job: range }
+            | Event::Attached { job: range, .. }
             | Event::Deferred { job: range, .. } => std::slice::from_ref(range),
             Event::Claimed { jobs, .. }
             | Event::Extended { jobs, .. }
@@ -220,6 +235,7 @@ impl Event {
             | Event::Prioritized { jobs, .. }
             | Event::Postponed { jobs, .. }
             | Event::Moved { jobs, .. }
+            | Event::Detached { jobs, .. }
             | Event::Deleted { jobs }
             | Event::Sized { jobs, .. }
             | Event::Dropped { jobs } => jobs.ranges(),
@@ -256,6 +272,8 @@ impl Event {
             | Event::Sized { .. }
             | Event::Row(_)
             | Event::Moved { .. }
+            | Event::Attached { .. }
+            | Event::Detached { .. }
             | Event::BodyReplaced { .. } => return &[],
         };
         if end.keep_until.is_none() { self.jobs() } else { &[] }

@@ -19,6 +19,8 @@
 //! | release | — | — | ready | — | — | — | — |
 //! | release (delay) | — | — | scheduled | — | — | — | — |
 //! | extend | — | — | leased | — | — | — | — |
+//! | checkpoint | — | — | leased | — | — | — | — |
+//! | complete with a result | — | — | done | — | — | — | — |
 //! | vanish | — | — | ready | — | — | — | — |
 //! | vanish (too often) | — | — | dead | — | — | — | — |
 //! | due | ready | — | — | — | — | — | — |
@@ -95,8 +97,8 @@ pub use ids::{IdRange, Ids, JobId, RangeSet};
 pub(crate) use job::JobCounts;
 pub(crate) use job::Newest;
 pub use job::{
-    Attempt, BadQueueName, Exit, Expiry, Failure, Final, Grant, Holder, Job, Key, Lease, Priority, QueueName,
-    Size, Spec, SpecOptions, State as JobState, StateKind, UniqueWhile, Worker,
+    Attempt, BadQueueName, Beside, Exit, Expiry, Failure, Final, Grant, Holder, Job, Key, Lease, Priority,
+    QueueName, Size, Spec, SpecOptions, State as JobState, StateKind, UniqueWhile, Worker,
 };
 pub use lanes::KeyRules;
 pub use limits::Limit;

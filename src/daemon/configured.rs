@@ -91,6 +91,8 @@ pub(super) fn service(config: &Config) -> Service {
             connections: limits.connections,
             frame: limits.frame,
             body: limits.body,
+            checkpoint: limits.checkpoint,
+            result: limits.result,
             batch: limits.batch,
             output: limits.output as u64,
             buffers: limits.buffers,
@@ -113,7 +115,15 @@ pub(super) fn service(config: &Config) -> Service {
                     Handler::Command => (None, None),
                 };
                 let (queue, workers) = (name.as_str().into(), queue.workers);
-                Some(HandlerView { queue, workers, exec, http, output_max: limits.output as u64 })
+                Some(HandlerView {
+                    queue,
+                    workers,
+                    exec,
+                    http,
+                    output_max: limits.output as u64,
+                    checkpoint_max: limits.checkpoint,
+                    result_max: limits.result,
+                })
             })
             .collect(),
         drain_timeout: config.daemon.drain_timeout,

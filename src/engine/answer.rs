@@ -2,8 +2,8 @@
 
 use crate::calendar::BadRhythm;
 use crate::core::{
-    EditRejection, Exit, Grant, IdRange, Job, JobId, LeaseId, LeaseRejection, QueueName, Receipt, Rejection,
-    ScheduleName, StateKind, Time,
+    Beside, EditRejection, Exit, Grant, IdRange, Job, JobId, LeaseId, LeaseRejection, QueueName, Receipt,
+    Rejection, ScheduleName, StateKind, Time,
 };
 use crate::store::{BlobError, Envelope, Room};
 use bytes::Bytes;
@@ -79,12 +79,15 @@ pub struct Claimed {
     pub body: Bytes,
     /// What is written on it, if anything is.
     pub envelope: Option<Envelope>,
+    /// The newest checkpoint of its earlier attempts, if any has left one.
+    pub checkpoint: Option<Bytes>,
 }
 
 impl Claimed {
-    /// About how much memory body and envelope take.
+    /// About how much memory body, envelope and checkpoint take.
     pub(super) fn bytes(&self) -> usize {
-        self.body.len() + self.envelope.as_ref().map_or(0, |_| Envelope::TAGS_MAX)
+        let envelope = self.envelope.as_ref().map_or(0, |_| Envelope::TAGS_MAX);
+        self.body.len() + envelope + self.checkpoint.as_ref().map_or(0, Bytes::len)
     }
 }
 
@@ -143,12 +146,37 @@ pub enum Refusal {
     /// The job cannot be changed like that.
     #[error(transparent)]
     Edit(#[from] EditRejection),
+    /// The job has no such thing beside it.
+    #[error("{}", nothing_beside(*.id, *.what, *.state))]
+    NothingBeside {
+        /// The job.
+        id: JobId,
+        /// What was asked for.
+        what: Beside,
+        /// The job's state.
+        state: StateKind,
+    },
     /// The times of a schedule cannot be read.
     #[error(transparent)]
     Rhythm(#[from] BadRhythm),
     /// What is stored of the job cannot be read.
     #[error(transparent)]
     Blob(#[from] BlobError),
+}
+
+fn nothing_beside(id: JobId, what: Beside, state: StateKind) -> String {
+    match (what, state) {
+        (Beside::Result, StateKind::Done) => {
+            format!("job {id} has no result: its worker has completed it without one")
+        }
+        (Beside::Result, _) => {
+            format!("job {id} has no result: it is {state}, and only a job that is done has one")
+        }
+        (Beside::Checkpoint, StateKind::Done) => {
+            format!("job {id} has no checkpoint: it is done, and its checkpoints are gone with that")
+        }
+        (Beside::Checkpoint, _) => format!("job {id} has no checkpoint: none of its attempts has made one"),
+    }
 }
 
 fn no_room(room: &Room) -> String {

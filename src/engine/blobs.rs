@@ -57,7 +57,7 @@ impl<S: Store> Engine<S> {
     fn new_blob(&self, kind: Blob, id: JobId) -> Option<Bytes> {
         match kind {
             Blob::Body => {
-                if let Some(body) = self.replaced.get(id) {
+                if let Some(body) = self.replaced.get(kind, id) {
                     return Some(body.clone());
                 }
                 let mut before = 0;
@@ -74,6 +74,7 @@ impl<S: Store> Engine<S> {
                 let (jobs, envelope) = self.envelopes.get(at)?;
                 (jobs.first <= id).then(|| envelope.clone())
             }
+            Blob::Checkpoint | Blob::Result => self.attached.get(kind, id).cloned(),
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use super::{Answer, Engine, Origin, Refusal, finished};
 use crate::core::{Command, Edit, JobId, LeaseId, Only, Outcome, Size, Time, Verdict, Visibility};
-use crate::store::{Room, Store};
+use crate::store::{Blob, Room, Store};
 use bytes::Bytes;
 use std::time::Duration;
 
@@ -28,6 +28,12 @@ impl<S: Store> Engine<S> {
         now: Time,
     ) {
         self.change(origin, &Command::Extend { items, lease }, visibility, now);
+    }
+
+    /// Pauses, resumes or purges a queue.
+    pub fn change_queue(&mut self, origin: Origin, command: &Command, now: Time) {
+        let outcome = self.decide(command, now);
+        self.answer(origin, finished(outcome));
     }
 
     /// Changes jobs by hand, those alone that are as `only` says.
@@ -69,7 +75,7 @@ impl<S: Store> Engine<S> {
                 Some(Ok(())) => {
                     // It has an event now, and the commit a body for it.
                     self.content_bytes += body.len();
-                    self.replaced.push(id, body);
+                    self.replaced.push(Blob::Body, id, body);
                     Answer::Ok
                 }
             },

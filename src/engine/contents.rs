@@ -1,6 +1,7 @@
 //! What comes with new jobs and no decision depends on: bodies and envelopes, which are stored beside them.
 
 use crate::core::{JobId, Receipt};
+use crate::store::Blob;
 use bytes::Bytes;
 use smallvec::SmallVec;
 use std::collections::HashMap;
@@ -78,30 +79,31 @@ impl Contents {
     }
 }
 
-/// The bodies that take the place of others in a turn, in the order of their events.
+/// What jobs that are there already get in a turn, in the order of its events: bodies in the place of others, or what is
+/// attached to them.
 #[derive(Debug, Default)]
-pub(super) struct ReplacedBodies {
-    bodies: Vec<Bytes>,
+pub(super) struct LateBlobs {
+    blobs: Vec<Bytes>,
     /// Where the newest one of each job is.
-    newest: HashMap<JobId, usize>,
+    newest: HashMap<(Blob, JobId), usize>,
 }
 
-impl ReplacedBodies {
+impl LateBlobs {
     /// Adds one.
-    pub(super) fn push(&mut self, id: JobId, body: Bytes) {
-        self.newest.insert(id, self.bodies.len());
-        self.bodies.push(body);
+    pub(super) fn push(&mut self, kind: Blob, id: JobId, blob: Bytes) {
+        self.newest.insert((kind, id), self.blobs.len());
+        self.blobs.push(blob);
     }
 
     /// The newest one of a job, if it has one.
-    pub(super) fn get(&self, id: JobId) -> Option<&Bytes> {
-        if self.bodies.is_empty() { None } else { self.bodies.get(*self.newest.get(&id)?) }
+    pub(super) fn get(&self, kind: Blob, id: JobId) -> Option<&Bytes> {
+        if self.blobs.is_empty() { None } else { self.blobs.get(*self.newest.get(&(kind, id))?) }
     }
 
     /// All of them, for the commit.
     pub(super) fn take(&mut self) -> Vec<Bytes> {
         self.newest.clear();
-        std::mem::take(&mut self.bodies)
+        std::mem::take(&mut self.blobs)
     }
 }
 

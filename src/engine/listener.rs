@@ -151,6 +151,8 @@ impl Listener<'_> {
             | Command::Claim(_)
             | Command::Settle { .. }
             | Command::Extend { .. }
+            | Command::Checkpoint { .. }
+            | Command::SettleWithResult { .. }
             | Command::Vanish { .. }
             | Command::Recover
             | Command::Evict
@@ -197,6 +199,8 @@ impl Listener<'_> {
             | Event::Postponed { .. }
             | Event::Moved { .. }
             | Event::BodyReplaced { .. }
+            | Event::Attached { .. }
+            | Event::Detached { .. }
             | Event::Deleted { .. }
             | Event::Row(_)
             | Event::Sized { .. } => {}

@@ -8,6 +8,7 @@
 //! yet on disk.
 
 mod answer;
+mod beside;
 mod blobs;
 mod changes;
 mod closing;
@@ -31,7 +32,7 @@ mod woken;
 
 pub use answer::{Answer, Claimed, Delivery, End, Fact, Origin, Refusal};
 pub use contents::Contents;
-use contents::ReplacedBodies;
+use contents::LateBlobs;
 pub use drain::{Drain, KILL_GRACE, Step};
 pub use progress::Progress;
 pub use submit::SubmitOptions;
@@ -109,7 +110,9 @@ pub struct Engine<S> {
     /// Whose bodies these are: not all ids have got a job.
     new_ids: Ids,
     /// The bodies that take the place of others in this turn.
-    replaced: ReplacedBodies,
+    replaced: LateBlobs,
+    /// The checkpoints and results that jobs get in this turn.
+    attached: LateBlobs,
     envelopes: Vec<(IdRange, Bytes)>,
     content_bytes: usize,
     held_back: HeldBack,
@@ -145,7 +148,8 @@ impl<S: Store> Engine<S> {
             notes: Notes::default(),
             bodies: Vec::new(),
             new_ids: Ids::new(),
-            replaced: ReplacedBodies::default(),
+            replaced: LateBlobs::default(),
+            attached: LateBlobs::default(),
             envelopes: Vec::new(),
             content_bytes: 0,
             held_back: HeldBack::default(),
@@ -255,12 +259,6 @@ impl<S: Store> Engine<S> {
             self.note_limited(queue, now);
         }
         self.waiting.add(Waiter { origin, claim, until });
-    }
-
-    /// Pauses, resumes or purges a queue.
-    pub fn change_queue(&mut self, origin: Origin, command: &Command, now: Time) {
-        let outcome = self.decide(command, now);
-        self.answer(origin, finished(outcome));
     }
 
     /// Waits until jobs have ended, at most until `until`. Hidden ones are gone, as jobs that are not kept are.

@@ -5,7 +5,7 @@ use crate::core::{
     Command, Group, Groups, IdRange, Ids, JobId, LeaseId, Outcome, Receipt, Rejection, RequestKey, Size,
     Time, Visibility,
 };
-use crate::store::{Room, Store};
+use crate::store::{Blob, Room, Store};
 use bytes::Bytes;
 use smallvec::smallvec;
 
@@ -102,7 +102,7 @@ impl<S: Store> Engine<S> {
                 for (receipt, body) in receipts.iter().zip(&contents.bodies) {
                     if let Receipt::Replaced(id) = receipt {
                         self.content_bytes += body.len();
-                        self.replaced.push(*id, body.clone());
+                        self.replaced.push(Blob::Body, *id, body.clone());
                     }
                 }
                 contents.retain_new(&receipts);

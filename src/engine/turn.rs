@@ -54,6 +54,7 @@ impl<S: Store> Engine<S> {
             events: std::mem::take(&mut self.notes.events),
             bodies: std::mem::take(&mut self.bodies),
             replaced: self.replaced.take(),
+            attached: self.attached.take(),
             envelopes: std::mem::take(&mut self.envelopes),
         };
         self.store.append(self.last.next(), &commit)?;
@@ -185,8 +186,8 @@ impl<S: Store> Engine<S> {
             let mut grants = grants.into_iter();
             while let Some(grant) = grants.next() {
                 match self.fetch(&grant) {
-                    Ok((body, envelope)) => {
-                        let job = Claimed { grant, body, envelope };
+                    Ok((body, envelope, checkpoint)) => {
+                        let job = Claimed { grant, body, envelope, checkpoint };
                         bytes += job.bytes();
                         jobs.push(job);
                     }
@@ -211,10 +212,11 @@ impl<S: Store> Engine<S> {
     }
 
     /// What a worker needs of a job.
-    fn fetch(&mut self, grant: &Grant) -> Result<(Bytes, Option<Envelope>), BlobError> {
+    fn fetch(&mut self, grant: &Grant) -> Result<(Bytes, Option<Envelope>, Option<Bytes>), BlobError> {
         let body = self.find(Blob::Body, grant.id)?;
         let envelope = grant.spec.has_envelope.then(|| self.envelope(grant.id)).transpose()?;
-        Ok((body, envelope))
+        let checkpoint = grant.has_checkpoint.then(|| self.find(Blob::Checkpoint, grant.id)).transpose()?;
+        Ok((body, envelope, checkpoint))
     }
 
     /// A job of which a part is lost is nobody's work: it is set aside, with the reason. One that cannot be read just now

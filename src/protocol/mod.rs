@@ -27,7 +27,9 @@ pub use frame::{
     FrameError, HEADER, Header, finish_frame, frame_len, peek_frame, put_head, split_frame, start_frame,
 };
 pub use greeting::{MAGIC, Versions};
-pub use request::{Claim, Exit, LeaseRef, Request, SUBMIT, SUBMIT_AND_WAIT, Settle, Verdict, is_long};
+pub use request::{
+    Beside, Claim, Exit, LeaseRef, Request, SUBMIT, SUBMIT_AND_WAIT, Settle, Verdict, is_long,
+};
 pub use response::{ClaimedJob, ErrorCode, Fault, LeaseFault, Notice, Response, Revocation, WIRE_STATES};
 pub use submit::{Bodies, JobOptions, Start, SubmitGroup, WireBackoff, find_bodies};
 pub use unique::{Held, OnConflict, Receipt, Received, Unique};

@@ -55,6 +55,8 @@ pub(super) fn put_request(request: &Request, out: &mut Vec<u8>) {
         | Request::Extend { .. }
         | Request::Output { .. }
         | Request::Progress { .. }
+        | Request::Checkpoint { .. }
+        | Request::Beside { .. }
         | Request::Logs { .. } => unreachable!("each version has its own form of it"),
     }
 }

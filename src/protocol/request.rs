@@ -18,15 +18,17 @@ pub(super) const UNWAIT: u8 = 0x15;
 /// The kind of a frame that submits jobs and waits for their ends.
 pub const SUBMIT_AND_WAIT: u8 = 0x16;
 pub(super) const PROGRESS: u8 = 0x17;
+pub(super) const CHECKPOINT: u8 = 0x18;
 pub(super) const ADMIN: u8 = 0x20;
 pub(super) const BODY: u8 = 0x21;
 pub(super) const LOGS: u8 = 0x22;
 pub(super) const BACKUP: u8 = 0x23;
+pub(super) const BESIDE: u8 = 0x24;
 pub(super) const REPLACE_BODY: u8 = 0x50;
 
 /// Whether a short request of this kind may take long to answer: one that looks at many jobs, or fetches what is long.
 pub fn is_long(kind: u8) -> bool {
-    matches!(kind, ADMIN | BODY | LOGS | BACKUP)
+    matches!(kind, ADMIN | BODY | BESIDE | LOGS | BACKUP)
 }
 
 /// One request.
@@ -95,6 +97,16 @@ pub enum Request {
         /// Anything besides; may be empty.
         text: String,
     },
+    /// Store how far a job is, in the place of what was stored before: the next attempt gets it. The lease lasts longer by that.
+    /// Since version 2.
+    Checkpoint {
+        /// The lease under which it runs.
+        lease: LeaseRef,
+        /// To how many milliseconds from now, if it would end before that; the queue's setting if not given.
+        lease_ms: Option<u64>,
+        /// The checkpoint.
+        data: Bytes,
+    },
     /// Answer a waiting request of this connection at once, with what there is.
     Unwait {
         /// The waiting request's number.
@@ -106,6 +118,13 @@ pub enum Request {
     Body {
         /// The job.
         id: u64,
+    },
+    /// What a job's workers have stored beside it. Since version 2.
+    Beside {
+        /// The job.
+        id: u64,
+        /// What of it.
+        what: Beside,
     },
     /// Give a job that does not run another body. Version 1 has no such request.
     ReplaceBody {
@@ -123,6 +142,26 @@ pub enum Request {
     },
     /// A backup of everything.
     Backup,
+}
+
+/// What workers store beside a job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Beside {
+    /// How far it is, for its next attempt.
+    Checkpoint = 1,
+    /// What it has come to, if it is done.
+    Result = 2,
+}
+
+impl Beside {
+    pub(super) fn of(number: u8) -> Result<Beside, Malformed> {
+        match number {
+            1 => Ok(Beside::Checkpoint),
+            2 => Ok(Beside::Result),
+            _ => Err(Malformed(format!("number {number}: 1 is a checkpoint, 2 a result"))),
+        }
+    }
 }
 
 /// A request for work.
@@ -163,6 +202,8 @@ pub struct Settle {
 pub enum Verdict {
     /// Well.
     Complete,
+    /// Well, and with this result, which is kept as long as the job. Since version 2.
+    CompleteWith(Bytes),
     /// Badly: what the backoff says.
     Fail {
         /// What to remember of it.
@@ -242,9 +283,11 @@ impl Request {
             Request::Extend { .. } => EXTEND,
             Request::Output { .. } => OUTPUT,
             Request::Progress { .. } => PROGRESS,
+            Request::Checkpoint { .. } => CHECKPOINT,
             Request::Unwait { .. } => UNWAIT,
             Request::Admin(_) => ADMIN,
             Request::Body { .. } => BODY,
+            Request::Beside { .. } => BESIDE,
             Request::ReplaceBody { .. } => REPLACE_BODY,
             Request::Logs { .. } => LOGS,
             Request::Backup => BACKUP,

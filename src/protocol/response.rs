@@ -131,6 +131,8 @@ pub struct ClaimedJob {
     pub key: Option<String>,
     /// By when it must have ended, in milliseconds since 1970; `None` for most.
     pub deadline_ms: Option<u64>,
+    /// The newest checkpoint that an earlier attempt has left; `None` for most.
+    pub checkpoint: Option<Bytes>,
     /// The body.
     pub body: Bytes,
 }

@@ -1,7 +1,7 @@
 //! Why a request is refused: a kind of error for programs, and a text for people. Each front encodes it in its own way.
 //! It knows the refusals of the engine, and no front.
 
-use crate::core::{EditRejection, LeaseRejection, Rejection, ScheduleRejection};
+use crate::core::{Beside, EditRejection, LeaseRejection, Rejection, ScheduleRejection};
 use crate::engine::Refusal;
 use crate::store::BlobError;
 
@@ -89,6 +89,9 @@ fn kind_of(refusal: &Refusal) -> Kind {
         Refusal::Core(Rejection::NothingToSubmit) => Kind::Invalid,
         Refusal::Core(Rejection::OutOfIds) | Refusal::Blob(_) => Kind::Internal,
         Refusal::NoRoom(_) => Kind::DiskFull,
+        // There will be one, perhaps.
+        Refusal::NothingBeside { what: Beside::Result, state, .. } if !state.is_final() => Kind::WrongState,
+        Refusal::NothingBeside { .. } => Kind::NotFound,
         Refusal::NotFound(_) | Refusal::Edit(EditRejection::NotFound { .. }) => Kind::NotFound,
         Refusal::Edit(_) => Kind::WrongState,
         Refusal::Rhythm(_) => Kind::Invalid,

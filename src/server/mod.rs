@@ -11,7 +11,7 @@
 //!   them at the end.
 //! - `front`: what a front is.
 //! - `event_loop` (`timer`, `clock_set`): the turns, whoever asks, and whatever is asked.
-//! - `operators`, `follow`, `submit`, `requests`: what may be asked for, whatever the front.
+//! - `operators`, `follow`, `submit`, `beside`, `requests`: what may be asked for, whatever the front.
 //! - `hub`: what all tasks share.
 //! - `connections`, `permissions`, `journal`, `holds`, `followers`, `output`: its parts. All open connections; who
 //!   may do what; what is logged; what workers report of themselves; who reads what jobs print, and where that is
@@ -20,6 +20,7 @@
 //! - `encoder`, `scheduler`, `budget`, `outbox`, `background`, `service`, `peer`, `fault`: plain parts.
 
 mod background;
+pub(crate) mod beside;
 mod budget;
 mod clock_set;
 mod connection;

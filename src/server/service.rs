@@ -20,6 +20,10 @@ pub struct Limits {
     pub frame: usize,
     /// The longest body, in bytes.
     pub body: usize,
+    /// The longest checkpoint, in bytes.
+    pub checkpoint: usize,
+    /// The longest result, in bytes.
+    pub result: usize,
     /// The most jobs of one request.
     pub batch: usize,
     /// The bytes of output kept of one job.

@@ -1,27 +1,54 @@
 //! What is stored with a job besides its state: bytes that the core never sees, at most one blob of each kind.
 
+use crate::core::{Beside, Job};
 use std::fmt;
 use std::ops::{Index, IndexMut};
 
 /// A kind of blob. Each has a list in commits, and a tree in the home.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Blob {
     /// What the producer sent. Every job has one.
     Body,
     /// What only people and workers read of a job: see [`Envelope`](super::Envelope). Few have one; the job's
     /// [`Spec`](crate::core::Spec) says whether it does.
     Envelope,
+    /// How far its worker has come, for the next attempt. Few have one; the job says whether it does, and gets another one now
+    /// and then.
+    Checkpoint,
+    /// What a job that is done has come to. Few have one; the job says whether it does.
+    Result,
+}
+
+impl From<Beside> for Blob {
+    fn from(what: Beside) -> Blob {
+        match what {
+            Beside::Checkpoint => Blob::Checkpoint,
+            Beside::Result => Blob::Result,
+        }
+    }
 }
 
 impl Blob {
     /// Every kind.
-    pub(crate) const ALL: [Blob; 2] = [Blob::Body, Blob::Envelope];
+    pub(crate) const ALL: [Blob; 4] = [Blob::Body, Blob::Envelope, Blob::Checkpoint, Blob::Result];
 
     /// The name of its tree.
     pub(crate) fn tree(self) -> &'static str {
         match self {
             Blob::Body => "bodies",
             Blob::Envelope => "envelopes",
+            Blob::Checkpoint => "checkpoints",
+            Blob::Result => "results",
+        }
+    }
+
+    /// Whether a job has one of this kind.
+    pub(crate) fn is_of(self, job: &Job) -> bool {
+        match self {
+            Blob::Body => true,
+            Blob::Envelope => job.spec.has_envelope,
+            Blob::Checkpoint => job.has(Beside::Checkpoint),
+            Blob::Result => job.has(Beside::Result),
         }
     }
 }
@@ -31,6 +58,8 @@ impl fmt::Display for Blob {
         f.write_str(match self {
             Blob::Body => "body",
             Blob::Envelope => "envelope",
+            Blob::Checkpoint => "checkpoint",
+            Blob::Result => "result",
         })
     }
 }
@@ -40,17 +69,29 @@ impl fmt::Display for Blob {
 pub(crate) struct ByKind<T> {
     body: T,
     envelope: T,
+    checkpoint: T,
+    result: T,
 }
 
 impl<T> ByKind<T> {
     /// Made for each kind.
     pub(crate) fn of(mut make: impl FnMut(Blob) -> T) -> ByKind<T> {
-        ByKind { body: make(Blob::Body), envelope: make(Blob::Envelope) }
+        ByKind {
+            body: make(Blob::Body),
+            envelope: make(Blob::Envelope),
+            checkpoint: make(Blob::Checkpoint),
+            result: make(Blob::Result),
+        }
     }
 
     /// The same for each kind, or the first error.
     pub(crate) fn try_of<E>(mut make: impl FnMut(Blob) -> Result<T, E>) -> Result<ByKind<T>, E> {
-        Ok(ByKind { body: make(Blob::Body)?, envelope: make(Blob::Envelope)? })
+        Ok(ByKind {
+            body: make(Blob::Body)?,
+            envelope: make(Blob::Envelope)?,
+            checkpoint: make(Blob::Checkpoint)?,
+            result: make(Blob::Result)?,
+        })
     }
 
     /// Each with its kind.
@@ -66,6 +107,8 @@ impl<T> Index<Blob> for ByKind<T> {
         match kind {
             Blob::Body => &self.body,
             Blob::Envelope => &self.envelope,
+            Blob::Checkpoint => &self.checkpoint,
+            Blob::Result => &self.result,
         }
     }
 }
@@ -75,6 +118,8 @@ impl<T> IndexMut<Blob> for ByKind<T> {
         match kind {
             Blob::Body => &mut self.body,
             Blob::Envelope => &mut self.envelope,
+            Blob::Checkpoint => &mut self.checkpoint,
+            Blob::Result => &mut self.result,
         }
     }
 }

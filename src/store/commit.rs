@@ -27,4 +27,6 @@ pub struct Commit {
     pub replaced: Vec<Bytes>,
     /// The envelopes of those of them that have one, each with the jobs that have it, in the order of their ids.
     pub envelopes: Vec<(IdRange, Bytes)>,
+    /// The checkpoints and results that jobs get, in the order of their events.
+    pub attached: Vec<Bytes>,
 }

@@ -114,6 +114,10 @@ impl<L: Log, H: Home> Store for LoggedStore<L, H> {
             // Rows that are kept have the old ones.
             self.rows[Blob::Body].clear();
         }
+        if !commit.attached.is_empty() {
+            self.rows[Blob::Checkpoint].clear();
+            self.rows[Blob::Result].clear();
+        }
         Ok(())
     }
 
@@ -142,8 +146,8 @@ impl<L: Log, H: Home> Store for LoggedStore<L, H> {
             None => self.home.blobs(kind, id).map_err(|error| error.about(kind, id))?,
         };
         let blob = find_in(&row, id).cloned().ok_or(BlobError::Missing { kind, id })?;
-        // A big one has no neighbours in its row. In one that is read now there may be bodies in whose place others are.
-        if row.len() > 1 && !self.recent.replaces_any() {
+        // A big one has no neighbours in its row. In one that is read now there may be some in whose place others are.
+        if row.len() > 1 && !self.recent.replaces_any(kind) {
             rows.truncate(ROWS_KEPT - 1);
             rows.push_front(row);
         }

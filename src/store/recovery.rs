@@ -185,10 +185,10 @@ impl Fold {
             }
             event.forgotten().iter().for_each(|range| self.recent.remove(*range));
         }
-        for id in self.recent.push_replaced(&commit.events, &mut arrivals) {
-            // A row that has the event has the body beside it.
+        for (kind, id) in self.recent.push_late(&commit.events, &mut arrivals) {
+            // A row that has the event has the blob beside it.
             if !self.misses(place.number, id) || !self.state.contains(id) {
-                self.recent.remove_of(Blob::Body, id.into());
+                self.recent.remove_of(kind, id.into());
             }
         }
         Ok(())

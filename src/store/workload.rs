@@ -1,5 +1,7 @@
 //! Commits for tests: valid ones, of every kind, from a number, with the state that they lead to.
 
+mod beside;
+
 use super::{Blob, Commit, Envelope, Options, Store};
 use crate::core::*;
 use bytes::Bytes;
@@ -25,6 +27,8 @@ pub(crate) struct Workload {
     pub(crate) time: Time,
     /// How often the bodies of jobs were replaced.
     replaced: std::collections::BTreeMap<JobId, u64>,
+    /// How often they got something beside them.
+    attached: std::collections::BTreeMap<(JobId, u8), u64>,
 }
 
 impl Workload {
@@ -51,6 +55,11 @@ impl Workload {
         let (mut events, before) = (Vec::new(), self.state.clone());
         for _ in 0..1 + draw.below(4) {
             if let Some(event) = self.event(&mut draw) {
+                self.state.apply(&event);
+                events.push(event);
+            }
+            // From numbers of its own, as above.
+            if let Some(event) = self.beside(&mut Draw(self.commits ^ 0x5eed)) {
                 self.state.apply(&event);
                 events.push(event);
             }
@@ -106,6 +115,8 @@ impl Workload {
         match kind {
             Blob::Body => Some(self.body_of(id)),
             Blob::Envelope => job.spec.has_envelope.then(|| Self::envelope(id)),
+            Blob::Checkpoint => job.has(Beside::Checkpoint).then(|| self.attached_to(id, Beside::Checkpoint)),
+            Blob::Result => job.has(Beside::Result).then(|| self.attached_to(id, Beside::Result)),
         }
     }
 
@@ -156,14 +167,18 @@ impl Workload {
                 _ => envelopes.push((id.into(), envelope)),
             }
         }
-        let mut replaced = Vec::new();
+        let (mut replaced, mut attached) = (Vec::new(), Vec::new());
         for event in &events {
+            if let Event::Attached { job, what } = event {
+                *self.attached.entry((job.first, *what as u8)).or_default() += 1;
+                attached.push(self.attached_to(job.first, *what));
+            }
             if let Event::BodyReplaced { job } = event {
                 *self.replaced.entry(job.first).or_default() += 1;
                 replaced.push(self.body_of(job.first));
             }
         }
-        Commit { time: self.time, events, bodies, replaced, envelopes }
+        Commit { time: self.time, events, bodies, replaced, envelopes, attached }
     }
 
     fn submitted(&self, count: u64, kind: u64) -> Event {

@@ -282,7 +282,15 @@ async fn a_job_that_does_not_heed_the_stop_is_killed_and_given_back() {
 #[tokio::test]
 async fn the_daemon_says_what_runs_and_may_change_it() {
     let view = |exec: Option<Vec<String>>| {
-        vec![HandlerView { queue: "mails".into(), workers: 1, exec, http: None, output_max: 1000 }]
+        vec![HandlerView {
+            queue: "mails".into(),
+            workers: 1,
+            exec,
+            http: None,
+            output_max: 1000,
+            checkpoint_max: 1000,
+            result_max: 1000,
+        }]
     };
     let echo = |word: &str| view(Some(vec!["echo".into(), word.into()]));
     let rig = Rig::start(Source::Daemon, echo("old")).await;

@@ -159,6 +159,7 @@ async fn old_daemon(listener: UnixListener) {
         let asked = Version::One.decode_request(kind, payload.into(), 9).unwrap();
         let Request::Claim(claim) = asked else { panic!("{asked:?}") };
         let job = ClaimedJob {
+            checkpoint: None,
             lease: LeaseRef { id: 3, attempt: 1 },
             attempts: 5,
             timeout_ms: 6,

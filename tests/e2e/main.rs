@@ -3,6 +3,7 @@
 mod access;
 mod backup;
 mod bench;
+mod beside;
 mod cgroups;
 mod circuits;
 mod client_completions;

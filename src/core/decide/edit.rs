@@ -23,6 +23,7 @@ impl<R: Recorder> Decision<'_, R> {
                         |why| EditRejection::NoRoom { id: *id, verb: edit.name(), why: Box::new(why) };
                     self.make_room_to_move(*id, to).map_err(no_room)?;
                 }
+                self.detach_before(edit, *id);
                 self.emit(event);
                 if let Edit::ReplaceBody(size) = edit {
                     self.count_another(*id, *size);

@@ -7,7 +7,7 @@ use crate::core::command::{Claim, LeaseId, Outcome, Then, Verdict};
 use crate::core::event::{AfterFailure, Event, RowEvent};
 use crate::core::exits::ExitMeaning;
 use crate::core::ids::{IdRange, Ids, JobId, first};
-use crate::core::job::{Exit, Grant, Job, QueueName, State as JobState};
+use crate::core::job::{Beside, Exit, Grant, Job, QueueName, State as JobState};
 use crate::core::queue::Queue;
 use crate::core::rejection::{LeaseRejection, Rejection};
 use crate::core::settings::QueueSettings;
@@ -132,6 +132,7 @@ impl<R: Recorder> Decision<'_, R> {
             timeout: settings.timeout_of(&job.spec),
             deadline: job.expiry().end_by,
             until: lease.until,
+            has_checkpoint: job.has(Beside::Checkpoint),
             spec: job.spec.clone(),
         })
     }
@@ -161,12 +162,17 @@ impl<R: Recorder> Decision<'_, R> {
                 };
                 let (settings, jobs) = (self.settings_of(job), IdRange::new(first.id, together));
                 let event = self.settled(jobs, job, settings, verdict);
+                let is_outlived = Self::is_outlived(job, &event);
                 let circuit =
                     settings.circuit().and_then(|circuit| self.circuit_after(circuit, job, jobs, &event));
-                (together, event, circuit)
+                (together, event, circuit, is_outlived)
             });
             let together = match result {
-                Ok((together, event, circuit)) => {
+                Ok((together, event, circuit, is_outlived)) => {
+                    if is_outlived {
+                        let jobs = IdRange::new(first.id, together).into();
+                        self.emit(Event::Detached { jobs, what: Beside::Checkpoint });
+                    }
                     self.emit(event);
                     if matches!(verdict, Verdict::Release { .. }) {
                         self.expire_what_is_over(&first.id.into());
@@ -188,7 +194,13 @@ impl<R: Recorder> Decision<'_, R> {
     }
 
     /// What a verdict comes to for jobs whose leases are the same; for one of them, unless they are completed.
-    fn settled(&self, jobs: IdRange, job: &Job, settings: &QueueSettings, verdict: &Verdict) -> Event {
+    pub(super) fn settled(
+        &self,
+        jobs: IdRange,
+        job: &Job,
+        settings: &QueueSettings,
+        verdict: &Verdict,
+    ) -> Event {
         let id = jobs.first;
         let done = |keep| Event::Completed { jobs: jobs.into(), end: self.ending(job, keep) };
         match verdict {

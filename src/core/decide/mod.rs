@@ -2,6 +2,7 @@
 //! is refused as a whole; then it emits events, one after the other. What is emitted is applied at once, so that the rest
 //! of the decision sees it.
 
+mod beside;
 mod edit;
 mod follow;
 mod kept;
@@ -117,6 +118,8 @@ impl<R: Recorder> Decision<'_, R> {
             Command::Claim(claim) => self.claim(claim),
             Command::Settle { items } => Ok(self.settle(items)),
             Command::Extend { items, lease } => Ok(self.extend(items, *lease)),
+            Command::Checkpoint { lease, extend } => Ok(self.checkpoint(*lease, *extend)),
+            Command::SettleWithResult { lease, verdict } => Ok(self.settle_with_result(*lease, verdict)),
             Command::Vanish { session } => Ok(self.vanish(*session)),
             Command::Recover => Ok(self.recover()),
             Command::Evict => Ok(self.evict()),

@@ -22,11 +22,13 @@ impl Event {
             | Event::Prioritized { jobs, .. }
             | Event::Postponed { jobs, .. }
             | Event::Moved { jobs, .. }
+            | Event::Detached { jobs, .. }
             | Event::Deleted { jobs }
             | Event::Sized { jobs, .. }
             | Event::Dropped { jobs } => Some(jobs),
             Event::Submitted { .. }
             | Event::BodyReplaced { .. }
+            | Event::Attached { .. }
             | Event::Failed { .. }
             | Event::Deferred { .. }
             | Event::Row(_) => None,
@@ -65,12 +67,16 @@ impl Event {
             Event::Postponed { due, .. } => {
                 matches!(other, Event::Postponed { due: due2, .. } if due == due2)
             }
+            Event::Detached { what, .. } => {
+                matches!(other, Event::Detached { what: what2, .. } if what == what2)
+            }
             Event::Deleted { .. } => matches!(other, Event::Deleted { .. }),
             Event::Dropped { .. } => matches!(other, Event::Dropped { .. }),
             Event::Sized { size, .. } => matches!(other, Event::Sized { size: size2, .. } if size == size2),
             // They are of one job, or of none. Arrivals are one only where their ids follow each other: see `join`.
             Event::Submitted { .. }
             | Event::BodyReplaced { .. }
+            | Event::Attached { .. }
             | Event::Failed { .. }
             | Event::Deferred { .. }
             | Event::Row(_) => false,

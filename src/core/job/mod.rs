@@ -2,6 +2,7 @@
 //! not here; the core never sees one.
 
 mod attempt;
+mod beside;
 mod expiry;
 mod size;
 mod spec;
@@ -9,6 +10,7 @@ mod state;
 
 pub use attempt::{Attempt, Exit, Failure};
 pub(crate) use attempt::{JobCounts, Newest};
+pub use beside::Beside;
 pub use expiry::Expiry;
 pub use size::Size;
 pub use spec::{BadQueueName, Key, Priority, QueueName, Spec, SpecOptions, UniqueWhile};
@@ -54,6 +56,9 @@ struct History {
     worker: Option<Worker>,
     /// Who has it, or until when it is kept.
     hold: Hold,
+    /// What is stored beside it.
+    has_checkpoint: bool,
+    has_result: bool,
     /// The newest ones, oldest first.
     failures: Box<[Failure]>,
 }
@@ -77,6 +82,8 @@ impl Default for History {
             started: Time::NEVER,
             worker: None,
             hold: Hold::Nothing,
+            has_checkpoint: false,
+            has_result: false,
             failures: Box::default(),
         }
     }
@@ -141,6 +148,26 @@ impl Job {
     /// Says how many bytes its body has.
     pub(crate) fn set_size(&mut self, size: Size) {
         self.size = size;
+    }
+
+    /// Whether this is stored beside it.
+    pub fn has(&self, what: Beside) -> bool {
+        let has = self.of_history(|history| match what {
+            Beside::Checkpoint => history.has_checkpoint,
+            Beside::Result => history.has_result,
+        });
+        has.unwrap_or(false)
+    }
+
+    /// Says whether this is stored beside it.
+    pub(crate) fn set_beside(&mut self, what: Beside, is_there: bool) {
+        if self.has(what) != is_there {
+            let history = self.history_mut();
+            match what {
+                Beside::Checkpoint => history.has_checkpoint = is_there,
+                Beside::Result => history.has_result = is_there,
+            }
+        }
     }
 
     /// Until when it is of use.
@@ -394,4 +421,6 @@ pub struct Grant {
     pub deadline: Time,
     /// When the lease ends unless it is extended.
     pub until: Time,
+    /// Whether an earlier attempt has left a checkpoint.
+    pub has_checkpoint: bool,
 }

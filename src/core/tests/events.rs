@@ -50,6 +50,10 @@ fn samples(jobs: Ids) -> Vec<(Event, bool)> {
         (Event::Prioritized { jobs: jobs.clone(), priority: Priority(3) }, false),
         (Event::Postponed { jobs: jobs.clone(), due: AT }, false),
         (Event::BodyReplaced { job: range.first.into() }, false),
+        (Event::Attached { job: range.first.into(), what: Beside::Checkpoint }, false),
+        (Event::Attached { job: range.first.into(), what: Beside::Result }, false),
+        (Event::Detached { jobs: jobs.clone(), what: Beside::Checkpoint }, false),
+        (Event::Detached { jobs: jobs.clone(), what: Beside::Result }, false),
         (Event::Moved { jobs: jobs.clone(), to: name("r"), at: AT }, false),
         (Event::Deleted { jobs: jobs.clone() }, true),
         (Event::Row(RowEvent::Paused { queue: name("q") }), false),
@@ -92,7 +96,7 @@ fn has_sample(event: &Event) -> bool {
             true
         }
         Event::Revived { .. } | Event::Deleted { .. } | Event::Dropped { .. } | Event::Sized { .. } => true,
-        Event::BodyReplaced { .. } => true,
+        Event::BodyReplaced { .. } | Event::Attached { .. } | Event::Detached { .. } => true,
         Event::Prioritized { .. } | Event::Postponed { .. } | Event::Moved { .. } => true,
         Event::Row(RowEvent::Paused { .. } | RowEvent::Resumed { .. } | RowEvent::RateUsed { .. }) => true,
         Event::Row(RowEvent::OverridesSet { .. } | RowEvent::CircuitChanged { .. }) => true,
@@ -133,7 +137,10 @@ fn narrowed_events_are_the_same_for_the_jobs_that_are_left() {
         let of_queue = event.jobs().is_empty();
         let named: Vec<u64> = odd.iter().flat_map(|event| ids(event.jobs())).collect();
         let expected: Vec<u64> = match event {
-            Event::Failed { .. } | Event::Deferred { .. } | Event::BodyReplaced { .. } => vec![10],
+            Event::Failed { .. }
+            | Event::Deferred { .. }
+            | Event::BodyReplaced { .. }
+            | Event::Attached { .. } => vec![10],
             _ if of_queue => vec![],
             _ => vec![10, 11, 13, 15, 17, 19],
         };
@@ -164,7 +171,8 @@ fn events_join_only_where_they_say_the_same() {
     for ((event, _), (next, _)) in samples(first.clone()).into_iter().zip(samples(second)) {
         let mut joined = event.clone();
         let of_one = event.jobs().is_empty()
-            || matches!(event, Event::Failed { .. } | Event::Deferred { .. } | Event::BodyReplaced { .. });
+            || matches!(event, Event::Failed { .. } | Event::Deferred { .. })
+            || matches!(event, Event::BodyReplaced { .. } | Event::Attached { .. });
         assert_eq!(joined.join(&next), !of_one, "{event:?}");
         assert_eq!(ids(joined.jobs()), if of_one { ids(event.jobs()) } else { vec![10, 11, 12, 13, 14] });
         assert_eq!(

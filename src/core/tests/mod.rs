@@ -1,6 +1,7 @@
 //! The core's tests: the table of states walked cell by cell, long random sequences against a naive model, and
 //! small tests of what is easy to get wrong, by subject.
 
+mod beside;
 mod circuits;
 mod ends;
 mod events;

@@ -70,6 +70,18 @@ impl Model {
                 });
                 Ok(Outcome::Extended(results.collect()))
             }
+            Command::Checkpoint { lease, extend } => Ok(self.checkpoint(*lease, *extend)),
+            Command::SettleWithResult { lease, verdict } => {
+                let before = self.jobs.iter().position(|(id, _)| *id == lease.id.0);
+                let settled = self.run(&Command::Settle { items: vec![(*lease, verdict.clone())] })?;
+                if settled == Outcome::Settled(vec![Ok(())])
+                    && let Some(job) =
+                        before.and_then(|_| self.known(lease.id)).map(|at| &mut self.jobs[at].1)
+                {
+                    job.beside.1 = job.state.kind() == StateKind::Done;
+                }
+                Ok(settled)
+            }
             Command::Vanish { session } => Ok(self.vanish(|holder| holder == Holder::Session(*session))),
             Command::Recover => Ok(self.vanish(|holder| holder != Holder::Anyone)),
             Command::Tick => Ok(self.tick()),
@@ -195,6 +207,8 @@ pub(super) struct Plain {
     pub(super) crashes: u32,
     pub(super) later: u32,
     pub(super) failures: Vec<Failure>,
+    /// Whether it has a checkpoint, and a result.
+    pub(super) beside: (bool, bool),
 }
 
 impl PartialEq<Plain> for Job {
@@ -206,6 +220,7 @@ impl PartialEq<Plain> for Job {
             && (self.started(), self.worker()) == (plain.started, plain.worker)
             && (self.failed(), self.crashes(), self.later()) == (plain.failed, plain.crashes, plain.later)
             && *self.failures() == *plain.failures
+            && (self.has(Beside::Checkpoint), self.has(Beside::Result)) == plain.beside
     }
 }
 

@@ -143,10 +143,9 @@ fn play(steps: Vec<(Duration, Step)>) {
                     items.into_iter().map(|(n, stale, verdict)| (lease(&model, n, stale), verdict)).collect();
                 both(&mut world, &mut model, &mut promises, Command::Settle { items });
             }
-            Step::Follow((n, stale), groups) => {
-                let (lease, groups) = (lease(&model, n, stale), groups.into());
-                let follow = Command::CompleteAndSubmit { lease, groups, request: None };
-                both(&mut world, &mut model, &mut promises, follow);
+            Step::OfLease((n, stale), what) => {
+                let lease = lease(&model, n, stale);
+                both(&mut world, &mut model, &mut promises, what.command(lease));
             }
             Step::Extend(items, time) => {
                 let items = items.into_iter().map(|(n, stale)| lease(&model, n, stale)).collect();

@@ -6,7 +6,7 @@ use crate::core::*;
 use std::time::Duration;
 
 /// The rows of the table that this test can act out.
-const ROWS: [&str; 27] = [
+const ROWS: [&str; 29] = [
     "claim",
     "complete",
     "complete and submit",
@@ -17,6 +17,8 @@ const ROWS: [&str; 27] = [
     "release",
     "release (delay)",
     "extend",
+    "checkpoint",
+    "complete with a result",
     "vanish",
     "vanish (too often)",
     "due",
@@ -224,6 +226,8 @@ fn command(row: &str, lease: LeaseId) -> Command {
         "release" => settle(Verdict::Release { delay: Duration::ZERO }),
         "release (delay)" => settle(Verdict::Release { delay: secs(5) }),
         "extend" => Command::Extend { items: vec![lease], lease: Some(secs(90)) },
+        "checkpoint" => Command::Checkpoint { lease, extend: None },
+        "complete with a result" => Command::SettleWithResult { lease, verdict: Verdict::Complete },
         "vanish" | "vanish (too often)" => Command::Vanish { session: SESSION },
         "due"
         | "lease over"

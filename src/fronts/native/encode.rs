@@ -111,7 +111,7 @@ fn receipt(receipt: Receipt) -> wire::Receipt {
 }
 
 fn claimed(job: Claimed, (now, ahead_ms): (Time, i64)) -> wire::ClaimedJob {
-    let Claimed { grant, body, envelope } = job;
+    let Claimed { grant, body, envelope, checkpoint } = job;
     let spec = &grant.spec;
     wire::ClaimedJob {
         lease: LeaseRef { id: grant.id.0, attempt: grant.attempt.0 },
@@ -126,6 +126,7 @@ fn claimed(job: Claimed, (now, ahead_ms): (Time, i64)) -> wire::ClaimedJob {
         key: envelope.as_ref().and_then(|envelope| envelope.key()).map(str::to_owned),
         deadline_ms: (grant.deadline != Time::NEVER)
             .then(|| Clock::shown_if_ahead(grant.deadline, ahead_ms).0),
+        checkpoint,
         body,
     }
 }

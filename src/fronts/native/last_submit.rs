@@ -177,7 +177,17 @@ mod tests {
 
     fn limits(frame: usize) -> Limits {
         let (output, buffers, bounds) = (0, 0, Default::default());
-        Limits { connections: 1, frame, body: 9, batch: 999, output, buffers, bounds }
+        Limits {
+            connections: 1,
+            frame,
+            body: 9,
+            checkpoint: 9,
+            result: 9,
+            batch: 999,
+            output,
+            buffers,
+            bounds,
+        }
     }
 
     /// How many requests a run takes of a hundred with so many bodies each.

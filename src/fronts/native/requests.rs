@@ -2,10 +2,10 @@
 //! `admin.rs`.
 
 use super::admin;
-use crate::core::{Attempt, Exit, JobId, LeaseId, Then, Verdict};
+use crate::core::{Attempt, Beside, Exit, JobId, LeaseId, Then, Verdict};
 use crate::protocol::{self as wire, ErrorCode, LeaseRef, Request, Version};
 use crate::server::requests::{self, ClaimRequest, RequestContext, millis};
-use crate::server::{Connection, Fault, Hub, Kind, operators, start_logs};
+use crate::server::{Connection, Fault, Hub, Kind, beside, operators, start_logs};
 use crate::store::Store;
 use bytes::Bytes;
 use std::rc::Rc;
@@ -30,8 +30,15 @@ pub(super) async fn handle<S: Store + 'static>(
         }
         Request::Claim(claim) => requests::claim(hub, context, asked_for(claim)),
         Request::Settle(items) => {
-            let items = items.into_iter().map(|item| (lease_id(item.lease), verdict(item.verdict)));
-            requests::settle(hub, context, items.collect())
+            let mut results = Vec::new();
+            let items = items.into_iter().enumerate().map(|(nth, item)| {
+                if let wire::Verdict::CompleteWith(result) = &item.verdict {
+                    results.push((nth, result.clone()));
+                }
+                (lease_id(item.lease), verdict(item.verdict))
+            });
+            let items = items.collect();
+            beside::settle(hub, context, items, results)
         }
         Request::Extend { leases, lease_ms } => {
             let leases = leases.into_iter().map(lease_id).collect();
@@ -46,6 +53,16 @@ pub(super) async fn handle<S: Store + 'static>(
         }
         Request::Progress { lease, percent, text } => {
             requests::progress(hub, context, lease_id(lease), (percent, text))
+        }
+        Request::Checkpoint { lease, lease_ms, data } => {
+            beside::checkpoint(hub, context, lease_id(lease), (data, lease_ms.map(millis)))
+        }
+        Request::Beside { id, what } => {
+            let what = match what {
+                wire::Beside::Checkpoint => Beside::Checkpoint,
+                wire::Beside::Result => Beside::Result,
+            };
+            beside::read(hub, context, JobId(id), what)
         }
         Request::Admin(request) => admin::handle(hub, context, request).await,
         Request::Body { id } => requests::body(hub, context, JobId(id)),
@@ -101,7 +118,7 @@ fn verdict(verdict: wire::Verdict) -> Verdict {
         then,
     };
     match verdict {
-        wire::Verdict::Complete => Verdict::Complete,
+        wire::Verdict::Complete | wire::Verdict::CompleteWith(_) => Verdict::Complete,
         wire::Verdict::Fail { error, exit } => fail(error, exit, Then::Backoff),
         wire::Verdict::FailRetryAfter { error, exit, wait_ms } => {
             fail(error, exit, Then::RetryAfter(millis(wait_ms)))

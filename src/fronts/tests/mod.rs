@@ -36,6 +36,8 @@ fn hub(disk: &SimulatedDisk, dir: &Path) -> Rc<Hub<SimulatedStore>> {
         connections: 8,
         frame: LINE_MAX,
         body: LINE_MAX,
+        checkpoint: 9,
+        result: 9,
         batch: 100,
         output: 1 << 20,
         buffers: 1 << 20,

@@ -38,6 +38,7 @@ fn verdict_in_1(verdict: Verdict) -> Verdict {
             Verdict::FailDead { error, exit: Some(exit) }
         }
         Verdict::Exited { error, exit } => Verdict::Fail { error, exit: Some(exit) },
+        Verdict::CompleteWith(_) => Verdict::Complete,
         verdict => verdict,
     }
 }
@@ -59,6 +60,12 @@ fn request_in(version: Version, mut request: Request) -> Request {
     if let (Version::One, Request::Progress { lease, .. }) = (version, &request) {
         return Request::Body { id: lease.id };
     }
+    if let (Version::One, Request::Checkpoint { lease, .. }) = (version, &request) {
+        return Request::Body { id: lease.id };
+    }
+    if let (Version::One, Request::Beside { id, .. }) = (version, &request) {
+        return Request::Body { id: *id };
+    }
     if let (Version::One, Request::ReplaceBody { id, .. }) = (version, &request) {
         return Request::Body { id: *id };
     }
@@ -70,7 +77,7 @@ fn request_in(version: Version, mut request: Request) -> Request {
 
 fn response_in(version: Version, mut response: Response) -> Response {
     if let (Version::One, Response::Jobs(jobs)) = (version, &mut response) {
-        jobs.iter_mut().for_each(|job| (job.key, job.deadline_ms) = (None, None));
+        jobs.iter_mut().for_each(|job| (job.key, job.deadline_ms, job.checkpoint) = (None, None, None));
     }
     if let (Version::One, Response::Received(_)) = (version, &response) {
         return Response::Ok;
@@ -143,7 +150,7 @@ proptest! {
             // Only what ends with bytes of any length, or with options, may be whole when it is cut.
             let read = version.decode_request(header.kind, payload.into(), BATCH);
             let is_open = match read {
-                Ok(Request::Output { .. } | Request::ReplaceBody { .. }) => true,
+                Ok(Request::Output { .. } | Request::ReplaceBody { .. } | Request::Checkpoint { .. }) => true,
                 Ok(Request::Claim(_) | Request::Extend { .. } | Request::Logs { .. }) => version != Version::One,
                 _ => false,
             };

@@ -82,6 +82,7 @@ pub(super) fn exit() -> impl Strategy<Value = Option<Exit>> {
 pub(super) fn verdict() -> impl Strategy<Value = Verdict> {
     prop_oneof![
         Just(Verdict::Complete),
+        bytes().prop_map(Verdict::CompleteWith),
         (text(), exit()).prop_map(|(error, exit)| Verdict::Fail { error, exit }),
         (text(), exit(), any::<u64>()).prop_map(|(error, exit, wait_ms)| Verdict::FailRetryAfter {
             error,
@@ -123,6 +124,10 @@ pub(super) fn request() -> impl Strategy<Value = Request> {
         percent,
         text,
     });
+    let checkpoint = (lease(), prop::option::of(1u64..), bytes())
+        .prop_map(|(lease, lease_ms, data)| Request::Checkpoint { lease, lease_ms, data });
+    let what = prop_oneof![Just(Beside::Checkpoint), Just(Beside::Result)];
+    let beside = (any::<u64>(), what).prop_map(|(id, what)| Request::Beside { id, what });
     let positive = || prop::option::of(1u64..);
     let claim = (prop::collection::vec(text(), 0..4), any::<u32>(), positive(), any::<(u64, bool)>());
     let claim = claim.prop_map(|(queues, max, lease_ms, (wait_ms, bound))| {
@@ -150,6 +155,8 @@ pub(super) fn request() -> impl Strategy<Value = Request> {
         once,
         follow,
         progress,
+        checkpoint,
+        beside,
         claim,
         prop::collection::vec(settle, 0..4).prop_map(Request::Settle),
         (prop::collection::vec(lease(), 0..4), positive())
@@ -171,7 +178,7 @@ pub(super) fn response() -> impl Strategy<Value = Response> {
         any::<[u32; 3]>(),
         text(),
         tags(),
-        (prop::option::of(text()), any::<Option<u64>>(), bytes()),
+        (prop::option::of(text()), any::<Option<u64>>(), prop::option::of(bytes()), bytes()),
     )
         .prop_map(
             |(
@@ -180,7 +187,7 @@ pub(super) fn response() -> impl Strategy<Value = Response> {
                 [attempts, priority, owner],
                 queue,
                 tags,
-                (key, deadline_ms, body),
+                (key, deadline_ms, checkpoint, body),
             )| {
                 ClaimedJob {
                     lease,
@@ -194,6 +201,7 @@ pub(super) fn response() -> impl Strategy<Value = Response> {
                     tags,
                     key,
                     deadline_ms,
+                    checkpoint,
                     body,
                 }
             },

@@ -128,6 +128,7 @@ fn what_is_usual_is_as_short_as_in_version_1() {
         assert!(request(Version::Two, &asked).len() <= request(Version::One, &asked).len(), "{asked:?}");
     }
     let job = ClaimedJob {
+        checkpoint: None,
         lease: LEASE,
         attempts: 25,
         timeout_ms: 600_000,

@@ -115,7 +115,8 @@ fn get_claim(reader: &mut Reader) -> Result<Claim, Malformed> {
 fn put_settle(out: &mut Vec<u8>, item: &Settle) {
     item.lease.put(out);
     match &item.verdict {
-        Verdict::Complete => out.put_u8(0),
+        // The client refuses a result in version 1.
+        Verdict::Complete | Verdict::CompleteWith(_) => out.put_u8(0),
         Verdict::Fail { error, exit } => put_failed(out, 1, error, *exit),
         Verdict::FailRetryAfter { error, exit, wait_ms } => {
             out.put_u8(failed(2, *exit));

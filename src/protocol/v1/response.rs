@@ -86,6 +86,7 @@ fn get_job(reader: &mut Reader, last_queue: Option<Arc<str>>) -> Result<ClaimedJ
         tags: get_tags(reader)?,
         key: None,
         deadline_ms: None,
+        checkpoint: None,
         body: {
             let len = reader.u32("the body's length")? as usize;
             reader.bytes(len, "the body")?

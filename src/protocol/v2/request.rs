@@ -4,8 +4,8 @@
 use super::submit::{get_group, put_group};
 use crate::protocol::plain::{self, Limit};
 use crate::protocol::request::{
-    CLAIM, Claim, EXTEND, Exit, LOGS, LeaseRef, OUTPUT, PROGRESS, REPLACE_BODY, Request, SETTLE, SUBMIT,
-    SUBMIT_AND_WAIT, Settle, Verdict, stream,
+    BESIDE, Beside, CHECKPOINT, CLAIM, Claim, EXTEND, Exit, LOGS, LeaseRef, OUTPUT, PROGRESS, REPLACE_BODY,
+    Request, SETTLE, SUBMIT, SUBMIT_AND_WAIT, Settle, Verdict, stream,
 };
 use crate::protocol::response::{ErrorCode, Fault};
 use crate::protocol::submit::SubmitGroup;
@@ -29,6 +29,9 @@ const BOUND: u8 = 3;
 /// Of an extend.
 const EXTEND_LEASE: u8 = 1;
 
+/// Of a checkpoint.
+const CHECKPOINT_LEASE: u8 = 1;
+
 /// Of a job's progress: its text.
 const TEXT: u8 = 1;
 
@@ -40,6 +43,8 @@ const VERDICT: u8 = 1;
 const REASON: u8 = 2;
 const WAIT: u8 = 3;
 const EXIT: u8 = 4;
+/// Whoever does not know it must not complete the job: the result would be lost.
+const RESULT: u8 = 5;
 
 // The verdicts.
 const COMPLETE: u8 = 0;
@@ -89,6 +94,18 @@ pub(in crate::protocol) fn put(request: &Request, out: &mut Vec<u8>) {
                 tagged::put_bytes(out, TEXT, text.as_bytes());
                 tagged::put_end(out);
             }
+        }
+        Request::Checkpoint { lease, lease_ms, data } => {
+            lease.put(out);
+            if let Some(ms) = lease_ms {
+                tagged::put_number(out, CHECKPOINT_LEASE, *ms);
+            }
+            tagged::put_end(out);
+            out.extend_from_slice(data);
+        }
+        Request::Beside { id, what } => {
+            out.put_u64_le(*id);
+            out.put_u8(*what as u8);
         }
         Request::ReplaceBody { id, body } => {
             out.put_u64_le(*id);
@@ -166,6 +183,18 @@ pub(in crate::protocol) fn get(kind: u8, payload: Bytes, limit: Limit) -> Result
                 Ok(is_text)
             })?;
             Request::Progress { lease, percent, text }
+        }
+        CHECKPOINT => {
+            let (lease, mut lease_ms) = (LeaseRef::get(reader)?, None);
+            tagged::read(reader, "a checkpoint", |number, value| {
+                number_of(&mut lease_ms, (CHECKPOINT_LEASE, number), value, "the lease")
+            })?;
+            Request::Checkpoint { lease, lease_ms: lease_ms.filter(|ms| *ms > 0), data: reader.rest() }
+        }
+        BESIDE => {
+            let (id, what) = (reader.u64("the id")?, Beside::of(reader.u8("what it is")?)?);
+            tagged::skip_at_end(reader, "a request")?;
+            Request::Beside { id, what }
         }
         REPLACE_BODY => {
             let id = reader.u64("the id")?;
@@ -277,7 +306,7 @@ fn get_claim(reader: &mut Reader) -> Result<Claim, Fault> {
 fn put_settle(out: &mut Vec<u8>, item: &Settle) {
     item.lease.put(out);
     let (number, reason, wait_ms, exit) = match &item.verdict {
-        Verdict::Complete => (COMPLETE, None, None, None),
+        Verdict::Complete | Verdict::CompleteWith(_) => (COMPLETE, None, None, None),
         Verdict::Fail { error, exit } => (FAIL, Some(error), None, *exit),
         Verdict::FailRetryAfter { error, exit, wait_ms } => (FAIL, Some(error), Some(*wait_ms), *exit),
         Verdict::FailDead { error, exit } => (FAIL_DEAD, Some(error), None, *exit),
@@ -299,25 +328,35 @@ fn put_settle(out: &mut Vec<u8>, item: &Settle) {
         Some(Exit::Status(status)) => tagged::put_bytes(out, EXIT, &[1, status]),
         Some(Exit::Signal(signal)) => tagged::put_bytes(out, EXIT, &[2, signal]),
     }
+    if let Verdict::CompleteWith(result) = &item.verdict {
+        tagged::put_bytes(out, RESULT | tagged::MUST, result);
+    }
     tagged::put_end(out);
 }
 
 fn get_settle(reader: &mut Reader) -> Result<Settle, Fault> {
     let lease = LeaseRef::get(reader)?;
     let (mut number, mut reason, mut wait_ms, mut exit) = (COMPLETE, None, None, None);
+    let mut result = None;
     tagged::read(reader, "a settle", |option, value| {
         match option {
             VERDICT => number = value.u8("the verdict")?,
             REASON => reason = Some(value.text("the error")?),
             WAIT => wait_ms = Some(value.u64("the wait")?),
             EXIT => exit = Some(get_exit(value)?),
+            RESULT => result = Some(Bytes::copy_from_slice(value.all())),
             _ => return Ok(false),
         }
         Ok(true)
     })?;
     let error = |reason: Option<String>| reason.unwrap_or_default();
     let verdict = match (number, reason, wait_ms, exit) {
-        (COMPLETE, None, None, None) => Verdict::Complete,
+        (COMPLETE, None, None, None) => result.take().map_or(Verdict::Complete, Verdict::CompleteWith),
+        _ if result.is_some() => {
+            return Err(
+                Malformed(format!("verdict {number} has a result: only a job that is done has one")).into()
+            );
+        }
         (FAIL, reason, None, exit) => Verdict::Fail { error: error(reason), exit },
         (FAIL, reason, Some(wait_ms), exit) => {
             Verdict::FailRetryAfter { error: error(reason), exit, wait_ms }

@@ -18,6 +18,7 @@ const TIMEOUT: u8 = 1;
 const TAGS: u8 = 2;
 const KEY: u8 = 3;
 const DEADLINE: u8 = 4;
+const CHECKPOINT: u8 = 5;
 
 // Of a refused settle or extend.
 const NAMED: u8 = 1;
@@ -107,6 +108,9 @@ fn put_job(out: &mut Vec<u8>, job: &ClaimedJob) {
     if let Some(ms) = job.deadline_ms {
         tagged::put_number(out, DEADLINE, ms);
     }
+    if let Some(checkpoint) = &job.checkpoint {
+        tagged::put_bytes(out, CHECKPOINT, checkpoint);
+    }
     tagged::put_end(out);
     out.put_u32_le(job.body.len() as u32);
     out.extend_from_slice(&job.body);
@@ -125,6 +129,7 @@ fn get_job(reader: &mut Reader, last_queue: Option<Arc<str>>) -> Result<ClaimedJ
         tags: Vec::new(),
         key: None,
         deadline_ms: None,
+        checkpoint: None,
         body: Bytes::new(),
     };
     tagged::read(reader, "a job", |number, value| {
@@ -132,6 +137,7 @@ fn get_job(reader: &mut Reader, last_queue: Option<Arc<str>>) -> Result<ClaimedJ
             TIMEOUT => job.timeout_ms = value.u64("the timeout")?,
             TAGS => job.tags = get_tags(value)?,
             KEY => job.key = Some(value.text("the key")?),
+            CHECKPOINT => job.checkpoint = Some(Bytes::copy_from_slice(value.all())),
             DEADLINE => job.deadline_ms = Some(value.u64("the deadline")?),
             _ => return Ok(false),
         }

@@ -2,7 +2,7 @@
 
 use super::commands;
 use crate::clock::Clock;
-use crate::core::{Exit, Failure, Job, JobId, JobState, Lease, StateKind, Time, UniqueWhile, Worker};
+use crate::core::{Beside, Exit, Failure, Job, JobId, JobState, Lease, StateKind, Time, UniqueWhile, Worker};
 use crate::engine::End;
 use crate::server::fault::Fault;
 use crate::server::hub::Hub;
@@ -126,6 +126,8 @@ pub(super) fn view<S: Store + 'static>(hub: &Hub<S>, id: JobId, job: &Job, writt
         unique: envelope.unique().map(str::to_owned),
         unique_while,
         unique_for_ms,
+        has_checkpoint: job.has(Beside::Checkpoint),
+        has_result: job.has(Beside::Result),
         tags: tags(&envelope),
         tags_unread,
         failures: job.failures().iter().map(|failure| self::failure(failure, &hub.clock)).collect(),

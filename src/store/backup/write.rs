@@ -80,7 +80,7 @@ impl BackupRows {
     fn write_blobs<W: Write>(&self, block: u64, row: &[u8], out: &mut Pieces<W>) -> Result<(), BackupError> {
         let row = BlockRow::decode(block, row);
         let row = row.map_err(|error| HomeError::damaged("jobs", &block.to_be_bytes(), error))?;
-        for (kind, mask) in [(Blob::Body, row.mask()), (Blob::Envelope, row.envelopes() & !row.tagged())] {
+        for (kind, mask) in Blob::ALL.map(|kind| (kind, row.with(kind))) {
             let (mut near, mut blobs, mut bytes) = (Vec::<(JobId, Bytes)>::new(), Vec::new(), 0);
             for id in block_range(block).iter().filter(|id| mask >> (id.0 % 64) & 1 == 1) {
                 let find = |row: &[(JobId, Bytes)]| row.iter().find(|(found, _)| *found == id).cloned();

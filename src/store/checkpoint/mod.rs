@@ -10,7 +10,7 @@ mod pace;
 mod rows;
 mod slice;
 
-use super::blob::Blob;
+use super::blob::{Blob, ByKind};
 use super::codec::{MetaRow, block_of};
 use super::commit::{Commit, CommitNo};
 use super::error::AppendError;
@@ -72,8 +72,8 @@ pub(crate) struct Checkpoints {
     rounds: u64,
     /// Jobs whose blobs are in the home and not yet forgotten here.
     released: RangeSet,
-    /// Those of them that have got another body since, which stays.
-    replaced: BTreeSet<JobId>,
+    /// Those of them that have got another one since, which stays.
+    renewed: ByKind<BTreeSet<JobId>>,
     /// The end of a checkpoint that was not reported yet: the log keeps the blobs that are not forgotten.
     came_home: Option<CommitNo>,
     /// When the next one begins; `None` while nothing has changed.
@@ -97,8 +97,8 @@ struct Round {
     blocks: RangeSet,
     /// Jobs whose blobs are in the home when it is done.
     blobs: RangeSet,
-    /// Those of them that have got another body since, which is not.
-    replaced: BTreeSet<JobId>,
+    /// Those of them that have got another one since, which is not.
+    renewed: ByKind<BTreeSet<JobId>>,
     /// Blocks whose rows are gone when it is done.
     removed: RangeSet,
     /// Encoded as of a commit, which is not confirmed yet, or the home had no room for it.
@@ -129,7 +129,7 @@ impl Checkpoints {
             round: None,
             rounds: 0,
             released: RangeSet::default(),
-            replaced: BTreeSet::new(),
+            renewed: ByKind::default(),
             due: None,
             bytes: 0,
             held_back: false,
@@ -157,14 +157,14 @@ impl Checkpoints {
             }
             event.forgotten().iter().for_each(|jobs| recent.remove(*jobs));
         }
-        for id in recent.push_replaced(&commit.events, &mut arrivals) {
+        for (kind, id) in recent.push_late(&commit.events, &mut arrivals) {
             // What is written of it now, or was, is the old one: the new one stays until the next checkpoint. What else the
             // job has does not: the log may be freed of it.
             if let Some(round) = self.round.as_mut().filter(|round| round.blobs.contains(id.0)) {
-                round.replaced.insert(id);
+                round.renewed[kind].insert(id);
             }
             if self.released.contains(id.0) {
-                self.replaced.insert(id);
+                self.renewed[kind].insert(id);
             }
         }
         debug_assert_eq!(arrivals.blobs.bodies.len(), 0, "each job that was submitted has one body");
@@ -262,7 +262,7 @@ impl Checkpoints {
             todo: blocks.clone(),
             blocks,
             blobs: RangeSet::default(),
-            replaced: BTreeSet::new(),
+            renewed: ByKind::default(),
             removed: RangeSet::default(),
             waiting: None,
             finished: false,
@@ -336,15 +336,16 @@ impl Checkpoints {
             let Some((first, len)) = self.released.ranges().next() else { return };
             let len = len.min(left);
             let end = first + len;
-            recent.remove_of(Blob::Envelope, IdRange::new(JobId(first), len));
-            let later = self.replaced.split_off(&JobId(end));
-            let stay = std::mem::replace(&mut self.replaced, later);
-            let mut from = first;
-            for stays in stay.iter().map(|id| id.0).chain([end]) {
-                if from < stays {
-                    recent.remove_of(Blob::Body, IdRange::new(JobId(from), stays - from));
+            for kind in Blob::ALL {
+                let later = self.renewed[kind].split_off(&JobId(end));
+                let stay = std::mem::replace(&mut self.renewed[kind], later);
+                let mut from = first;
+                for stays in stay.iter().map(|id| id.0).chain([end]) {
+                    if from < stays {
+                        recent.remove_of(kind, IdRange::new(JobId(from), stays - from));
+                    }
+                    from = stays + 1;
                 }
-                from = stays + 1;
             }
             self.released.remove(first, len);
             left -= len;
@@ -361,7 +362,7 @@ impl Checkpoints {
                 for (first, len) in round.blobs.ranges() {
                     self.released.insert(first, len);
                 }
-                self.replaced = round.replaced;
+                self.renewed = round.renewed;
                 self.home = round.meta.home;
                 self.came_home = Some(self.home);
             }

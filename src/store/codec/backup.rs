@@ -18,6 +18,8 @@ const ROW: u8 = 4;
 const COMMIT: u8 = 5;
 const END: u8 = 6;
 const ENVELOPES: u8 = 7;
+const CHECKPOINTS: u8 = 8;
+const RESULTS: u8 = 9;
 
 /// One piece of a backup.
 #[derive(Debug, PartialEq)]
@@ -46,6 +48,8 @@ impl Piece {
                 let kind = match kind {
                     Blob::Body => BODIES,
                     Blob::Envelope => ENVELOPES,
+                    Blob::Checkpoint => CHECKPOINTS,
+                    Blob::Result => RESULTS,
                 };
                 put((kind, *block, blobs.len() as u64), out);
                 for (id, blob) in blobs {
@@ -79,6 +83,8 @@ impl Piece {
             META => Piece::Meta(MetaRow::decode(reader.take_rest())?),
             BODIES => read_blobs(Blob::Body, bytes, &mut reader)?,
             ENVELOPES => read_blobs(Blob::Envelope, bytes, &mut reader)?,
+            CHECKPOINTS => read_blobs(Blob::Checkpoint, bytes, &mut reader)?,
+            RESULTS => read_blobs(Blob::Result, bytes, &mut reader)?,
             BLOCK => {
                 let (block, row) = (reader.take()?, reader.take_rest());
                 if row.len() > ROW_MAX {

@@ -1,4 +1,4 @@
-//! A commit: version, time, events, bodies, envelopes. Blobs are encoded without being copied before, and decoding
+//! A commit: version, time, events, bodies, envelopes, and what else jobs get, if any. Blobs are encoded without being copied before, and decoding
 //! leaves them in the bytes of the commit, from which they are taken in stretches of neighbours.
 
 use super::event::{RangeV1, put_event, read_event};
@@ -11,6 +11,9 @@ use bytes::Bytes;
 /// The version in which commits are written.
 const VERSION: u8 = 4;
 
+/// The version of those in which jobs get checkpoints or results: behind the rest, in the order of their events.
+const WITH_ATTACHED: u8 = 5;
+
 /// The first version without tags in its events. It had an envelope, or none, for each job.
 const ONE_EACH: u8 = 3;
 
@@ -19,11 +22,12 @@ const ONE_EACH: u8 = 3;
 pub(crate) struct Places {
     pub(crate) bodies: usize,
     pub(crate) envelopes: usize,
+    pub(crate) attached: usize,
 }
 
 /// Adds a commit at the end of `out`.
 pub(crate) fn encode_commit(commit: &Commit, out: &mut Vec<u8>) -> Places {
-    out.push(VERSION);
+    out.push(if commit.attached.is_empty() { VERSION } else { WITH_ATTACHED });
     put(commit.time.0, out);
     put(commit.events.len() as u64, out);
     for event in &commit.events {
@@ -40,7 +44,13 @@ pub(crate) fn encode_commit(commit: &Commit, out: &mut Vec<u8>) -> Places {
         put(RangeV1::from(*jobs), out);
         put_blob(envelope, out);
     }
-    Places { bodies, envelopes }
+    let mut attached = out.len();
+    if !commit.attached.is_empty() {
+        put(commit.attached.len() as u64, out);
+        attached = out.len();
+        commit.attached.iter().for_each(|blob| put_blob(blob, out));
+    }
+    Places { bodies, envelopes, attached }
 }
 
 fn put_blob(blob: &[u8], out: &mut Vec<u8>) {
@@ -61,6 +71,11 @@ impl CommitView<'_> {
     /// Whether what it brings fits its events: the first thing that does not.
     pub(crate) fn check(&self) -> Result<(), String> {
         let (mut jobs, mut next, mut with) = (0u64, JobId(0), RangeSet::default());
+        let attached = self.events.iter().filter(|event| matches!(event, Event::Attached { .. })).count();
+        if attached != self.blobs.attached.len() {
+            let found = self.blobs.attached.len();
+            return Err(format!("{attached} checkpoints and results come, and {found} are there"));
+        }
         for event in &self.events {
             if let Event::BodyReplaced { .. } = event {
                 jobs = jobs.saturating_add(1);
@@ -98,6 +113,7 @@ impl CommitView<'_> {
 pub(crate) struct CommitBlobs<'a> {
     pub(crate) bodies: EncodedBlobs<'a>,
     pub(crate) envelopes: EncodedEnvelopes<'a>,
+    pub(crate) attached: EncodedBlobs<'a>,
     pub(crate) places: Places,
 }
 
@@ -108,13 +124,14 @@ impl<'a> CommitBlobs<'a> {
             EncodedBlobs::new(&encoded[places.bodies..], commit.bodies.len() + commit.replaced.len());
         let envelopes =
             EncodedEnvelopes { bytes: &encoded[places.envelopes..], left: commit.envelopes.len(), at: 0 };
-        CommitBlobs { bodies, envelopes, places }
+        let attached = EncodedBlobs::new(&encoded[places.attached..], commit.attached.len());
+        CommitBlobs { bodies, envelopes, attached, places }
     }
 }
 
 /// Reads a commit. All of its blobs are whole.
 pub(crate) fn decode_commit(bytes: &[u8]) -> Result<CommitView<'_>, DecodeError> {
-    let (version, mut reader) = Reader::up_to("a commit", VERSION, bytes)?;
+    let (version, mut reader) = Reader::up_to("a commit", WITH_ATTACHED, bytes)?;
     let time = Time(reader.take()?);
     let count = reader.count()?;
     let (mut events, mut tags) = (Vec::with_capacity(count.min(1 << 16)), OldTags::new());
@@ -131,9 +148,9 @@ pub(crate) fn decode_commit(bytes: &[u8]) -> Result<CommitView<'_>, DecodeError>
     if version == ONE_EACH {
         tags = old::one_each(&events, &mut reader)?;
     }
-    let mut places = Places { bodies: at, envelopes: bytes.len() };
+    let mut places = Places { bodies: at, envelopes: bytes.len(), attached: bytes.len() };
     let mut envelopes = EncodedEnvelopes { bytes: &[], left: 0, at: 0 };
-    if version == VERSION {
+    if version >= VERSION {
         let count = reader.count()?;
         places.envelopes = bytes.len() - reader.rest.len();
         envelopes = EncodedEnvelopes { bytes: reader.rest, left: count, at: 0 };
@@ -147,8 +164,17 @@ pub(crate) fn decode_commit(bytes: &[u8]) -> Result<CommitView<'_>, DecodeError>
             reader.bytes()?;
         }
     }
+    let mut attached = EncodedBlobs::default();
+    if version >= WITH_ATTACHED {
+        let count = reader.count()?;
+        places.attached = bytes.len() - reader.rest.len();
+        attached = EncodedBlobs::new(reader.rest, count);
+        for _ in 0..count {
+            reader.bytes()?;
+        }
+    }
     reader.end()?;
-    Ok(CommitView { time, events, blobs: CommitBlobs { bodies, envelopes, places }, tags })
+    Ok(CommitView { time, events, blobs: CommitBlobs { bodies, envelopes, attached, places }, tags })
 }
 
 /// Envelopes as they are in a commit: which jobs have it, and what it is.
@@ -241,12 +267,14 @@ pub(crate) fn nth_blob(bytes: &Bytes, nth: usize) -> Option<Result<Bytes, Decode
 /// The whole commit, its blobs as slices of `bytes`; without the tags that an older version has written.
 #[cfg(any(test, fuzzing, feature = "simulation"))]
 pub(crate) fn decode_whole_commit(bytes: &Bytes) -> Result<Commit, DecodeError> {
-    let CommitView { time, events, blobs: CommitBlobs { mut bodies, envelopes, .. }, .. } =
+    let CommitView { time, events, blobs: CommitBlobs { mut bodies, envelopes, mut attached, .. }, .. } =
         decode_commit(bytes)?;
     let (_, all) = bodies.take(bodies.len(), usize::MAX);
     let mut bodies = split_blobs(&bytes.slice_ref(all)).collect::<Result<Vec<_>, _>>()?;
     let of_others = events.iter().filter(|event| matches!(event, Event::BodyReplaced { .. })).count();
     let replaced = bodies.split_off(bodies.len().saturating_sub(of_others));
     let envelopes = envelopes.map(|(jobs, _, envelope)| (jobs, bytes.slice_ref(envelope))).collect();
-    Ok(Commit { time, events, bodies, replaced, envelopes })
+    let (_, all) = attached.take(attached.len(), usize::MAX);
+    let attached = split_blobs(&bytes.slice_ref(all)).collect::<Result<Vec<_>, _>>()?;
+    Ok(Commit { time, events, bodies, replaced, envelopes, attached })
 }

@@ -1,16 +1,12 @@
 //! An event on disk: the number of its kind, and its fields.
 
 use super::job::{from_moment, moment};
-use super::keys::{put_served, read_page, read_served};
 use super::options::{put_spec, read_spec};
-use super::overrides::{put_overrides, read_overrides};
-use super::requests::{put_done, read_done};
-use super::row::{CircuitV1, circuit_of, circuit_v1};
-use super::schedule::{put_change, read_change};
+use super::row_event::{put_row_event, read_row_event};
 use super::{DecodeError, Reader, old, put};
 use crate::core::{
-    AfterFailure, Ending, Event, Exit, Expiry, Holder, IdRange, Ids, JobId, Priority, QueueName, RateUsed,
-    RowEvent, Size, Time, Worker,
+    AfterFailure, Beside, Ending, Event, Exit, Expiry, Holder, IdRange, Ids, JobId, Priority, QueueName,
+    Size, Time, Worker,
 };
 use bincode::de::{BorrowDecoder, Decoder};
 use bincode::enc::Encoder;
@@ -34,34 +30,38 @@ const CANCELLED: u8 = 9;
 const BURIED: u8 = 10;
 const REVIVED: u8 = 11;
 const DELETED: u8 = 12;
-const PAUSED: u8 = 13;
-const RESUMED: u8 = 14;
+pub(super) const PAUSED: u8 = 13;
+pub(super) const RESUMED: u8 = 14;
 const FAILED_WITH_EXIT: u8 = 15;
 const DEFERRED: u8 = 16;
-const QUEUE_FORGOTTEN: u8 = 17;
+pub(super) const QUEUE_FORGOTTEN: u8 = 17;
 const SUBMITTED: u8 = 18;
 /// The same of jobs with a deadline.
 const SUBMITTED_WITH_DEADLINE: u8 = 36;
 /// Claimed, and by which process.
 const CLAIMED_BY: u8 = 37;
-const RATE_USED: u8 = 19;
-const SCHEDULE: u8 = 20;
-const OVERRIDES_SET: u8 = 24;
+pub(super) const RATE_USED: u8 = 19;
+pub(super) const SCHEDULE: u8 = 20;
+pub(super) const OVERRIDES_SET: u8 = 24;
 /// As it was written first: dropped, or not taken.
 const WITHOUT_ROOM: u8 = 25;
 const DROPPED: u8 = 35;
 const SIZED: u8 = 26;
-const CIRCUIT_CHANGED: u8 = 27;
+pub(super) const CIRCUIT_CHANGED: u8 = 27;
 const PRIORITIZED: u8 = 21;
 const POSTPONED: u8 = 22;
-const REQUEST_DONE: u8 = 23;
-const REQUESTS_FORGOTTEN: u8 = 31;
-const NOT_TAKEN: u8 = 32;
-const KEYS_SERVED: u8 = 33;
-const KEYS_FORGOTTEN: u8 = 34;
+pub(super) const REQUEST_DONE: u8 = 23;
+pub(super) const REQUESTS_FORGOTTEN: u8 = 31;
+pub(super) const NOT_TAKEN: u8 = 32;
+pub(super) const KEYS_SERVED: u8 = 33;
+pub(super) const KEYS_FORGOTTEN: u8 = 34;
 const DEFERRED_WITH_EXIT: u8 = 28;
 const MOVED: u8 = 29;
 const BODY_REPLACED: u8 = 30;
+const CHECKPOINT_ATTACHED: u8 = 38;
+const CHECKPOINT_DETACHED: u8 = 39;
+const RESULT_ATTACHED: u8 = 40;
+const RESULT_DETACHED: u8 = 41;
 
 /// First id and length.
 #[derive(Clone, Copy, Encode, Decode)]
@@ -258,41 +258,23 @@ pub(super) fn put_event(event: &Event, out: &mut Vec<u8>) {
             debug_assert_eq!(job.len, 1, "one job gets one body");
             put((BODY_REPLACED, job.first.0), out);
         }
+        Event::Attached { job, what } => {
+            debug_assert_eq!(job.len, 1, "one job gets one blob");
+            let kind = match what {
+                Beside::Checkpoint => CHECKPOINT_ATTACHED,
+                Beside::Result => RESULT_ATTACHED,
+            };
+            put((kind, job.first.0), out);
+        }
+        Event::Detached { jobs, what } => {
+            let kind = match what {
+                Beside::Checkpoint => CHECKPOINT_DETACHED,
+                Beside::Result => RESULT_DETACHED,
+            };
+            put((kind, IdsRef(jobs)), out);
+        }
         Event::Moved { jobs, to, at } => put((MOVED, IdsRef(jobs), to.as_str(), at.0), out),
         Event::Row(event) => put_row_event(event, out),
-    }
-}
-
-fn put_row_event(event: &RowEvent, out: &mut Vec<u8>) {
-    match event {
-        RowEvent::NotTaken { queue, jobs } => {
-            put((NOT_TAKEN, queue.as_str(), RangeV1::from(*jobs)), out);
-        }
-        RowEvent::Paused { queue } => put((PAUSED, queue.as_str()), out),
-        RowEvent::Resumed { queue } => put((RESUMED, queue.as_str()), out),
-        RowEvent::RequestDone { page, done } => {
-            put((REQUEST_DONE, page), out);
-            put_done(done, out);
-        }
-        RowEvent::RequestsForgotten { page } => put((REQUESTS_FORGOTTEN, page), out),
-        RowEvent::RateUsed { queue, used } => put((RATE_USED, queue.as_str(), used.0), out),
-        RowEvent::OverridesSet { queue, overrides } => {
-            put((OVERRIDES_SET, queue.as_str()), out);
-            put_overrides(overrides, out);
-        }
-        RowEvent::CircuitChanged { queue, circuit } => {
-            put((CIRCUIT_CHANGED, queue.as_str(), circuit_v1(*circuit)), out);
-        }
-        RowEvent::KeysServed { queue, page, rate, keys } => {
-            put((KEYS_SERVED, queue.as_str(), page), out);
-            put_served(*rate, keys, out);
-        }
-        RowEvent::KeysForgotten { queue, page } => put((KEYS_FORGOTTEN, queue.as_str(), page), out),
-        RowEvent::QueueForgotten { queue } => put((QUEUE_FORGOTTEN, queue.as_str()), out),
-        RowEvent::Schedule { name, change } => {
-            put(SCHEDULE, out);
-            put_change(name, change, out);
-        }
     }
 }
 
@@ -384,6 +366,14 @@ fn read_other(kind: u8, reader: &mut Reader<'_>) -> Result<Event, DecodeError> {
         }
         DELETED => Event::Deleted { jobs: reader.take::<IdsV1>()?.0 },
         BODY_REPLACED => Event::BodyReplaced { job: RangeV1(reader.take()?, 1).try_into()? },
+        CHECKPOINT_ATTACHED | RESULT_ATTACHED => {
+            let what = if kind == RESULT_ATTACHED { Beside::Result } else { Beside::Checkpoint };
+            Event::Attached { job: RangeV1(reader.take()?, 1).try_into()?, what }
+        }
+        CHECKPOINT_DETACHED | RESULT_DETACHED => {
+            let what = if kind == RESULT_DETACHED { Beside::Result } else { Beside::Checkpoint };
+            Event::Detached { jobs: reader.take::<IdsV1>()?.0, what }
+        }
         MOVED => {
             let (IdsV1(jobs), to, at): (_, &str, u64) = reader.take()?;
             Event::Moved { jobs, to: QueueName::new(to)?, at: Time(at) }
@@ -395,45 +385,6 @@ fn read_other(kind: u8, reader: &mut Reader<'_>) -> Result<Event, DecodeError> {
         DROPPED => Event::Dropped { jobs: reader.take::<IdsV1>()?.0 },
         WITHOUT_ROOM => old::without_room(reader)?,
         kind => Event::Row(read_row_event(kind, reader)?),
-    })
-}
-
-fn read_row_event(kind: u8, reader: &mut Reader<'_>) -> Result<RowEvent, DecodeError> {
-    Ok(match kind {
-        PAUSED => RowEvent::Paused { queue: QueueName::new(reader.take()?)? },
-        RESUMED => RowEvent::Resumed { queue: QueueName::new(reader.take()?)? },
-        REQUEST_DONE => {
-            let page = reader.take()?;
-            RowEvent::RequestDone { page, done: read_done(reader)?.into() }
-        }
-        REQUESTS_FORGOTTEN => RowEvent::RequestsForgotten { page: reader.take()? },
-        RATE_USED => {
-            let (queue, used): (&str, u64) = reader.take()?;
-            RowEvent::RateUsed { queue: QueueName::new(queue)?, used: RateUsed(used) }
-        }
-        CIRCUIT_CHANGED => {
-            let (queue, circuit): (&str, CircuitV1) = reader.take()?;
-            RowEvent::CircuitChanged { queue: QueueName::new(queue)?, circuit: circuit_of(circuit) }
-        }
-        KEYS_SERVED => {
-            let ((queue, page), (rate, keys)) = (read_page(reader)?, read_served(reader)?);
-            RowEvent::KeysServed { queue, page, rate, keys }
-        }
-        KEYS_FORGOTTEN => read_page(reader).map(|(queue, page)| RowEvent::KeysForgotten { queue, page })?,
-        QUEUE_FORGOTTEN => RowEvent::QueueForgotten { queue: QueueName::new(reader.take()?)? },
-        OVERRIDES_SET => {
-            let queue = QueueName::new(reader.take()?)?;
-            RowEvent::OverridesSet { queue, overrides: read_overrides(reader)? }
-        }
-        SCHEDULE => {
-            let (name, change) = read_change(reader)?;
-            RowEvent::Schedule { name, change }
-        }
-        NOT_TAKEN => {
-            let (queue, jobs): (&str, RangeV1) = reader.take()?;
-            RowEvent::NotTaken { queue: QueueName::new(queue)?, jobs: jobs.try_into()? }
-        }
-        _ => return Err(DecodeError::Event(kind)),
     })
 }
 

@@ -7,10 +7,11 @@ use super::old::{OldRuns, OldTags};
 use super::options::{put_spec, read_spec};
 use super::{DecodeError, Reader, put};
 use crate::core::{
-    Attempt, Exit, Expiry, Failure, Final, IdRange, Job, JobCounts, JobId, JobState, Lease, Newest, Size,
-    Spec, Time, Worker,
+    Attempt, Beside, Exit, Expiry, Failure, Final, IdRange, Job, JobCounts, JobId, JobState, Lease, Newest,
+    Size, Spec, Time, Worker,
 };
 use crate::store::CommitNo;
+use crate::store::blob::Blob;
 use bincode::{BorrowDecode, Encode};
 use std::sync::Arc;
 
@@ -24,6 +25,9 @@ pub(crate) const ROW_MAX: usize = 120_000;
 
 /// The version in which rows are written.
 const VERSION: u8 = 3;
+
+/// The version of those with a job that has a checkpoint or a result: it is told apart without reading all of it.
+const WITH_BESIDE: u8 = 4;
 
 // The numbers of a run's fields are on people's disks: none is ever used again.
 const EXPIRES: u8 = 1;
@@ -40,6 +44,9 @@ const DEADLINE: u8 = 9;
 const WORKER: u8 = 10;
 /// A failure, and who had the attempt.
 const FAILURE_OF: u8 = 11;
+// What is stored beside a job: without a value of their own.
+const CHECKPOINT: u8 = 12;
+const RESULT: u8 = 13;
 
 /// The block of a job.
 pub(crate) fn block_of(id: JobId) -> u64 {
@@ -73,19 +80,20 @@ impl BlockRow {
         mask_of(self.runs.iter().map(|(range, _)| *range))
     }
 
-    /// Which of them have an envelope.
-    pub(crate) fn envelopes(&self) -> u64 {
-        mask_of(self.runs.iter().filter(|(_, job)| job.spec.has_envelope).map(|(range, _)| *range))
-    }
-
-    /// For which of them it is in the row, as tags.
-    pub(crate) fn tagged(&self) -> u64 {
-        mask_of(self.tags.iter().map(|(range, _)| *range))
+    /// Which of them have a blob of a kind that is not in the row itself, as tags are.
+    pub(crate) fn with(&self, kind: Blob) -> u64 {
+        let all = mask_of(self.runs.iter().filter(|(_, job)| kind.is_of(job)).map(|(range, _)| *range));
+        match kind {
+            Blob::Envelope => all & !mask_of(self.tags.iter().map(|(range, _)| *range)),
+            Blob::Body | Blob::Checkpoint | Blob::Result => all,
+        }
     }
 
     pub(crate) fn encode(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(64);
-        out.push(VERSION);
+        let has_beside = |job: &Job| job.has(Beside::Checkpoint) || job.has(Beside::Result);
+        let version = if self.runs.iter().any(|(_, job)| has_beside(job)) { WITH_BESIDE } else { VERSION };
+        out.push(version);
         put((self.commit.0, self.mask(), self.runs.len() as u64), &mut out);
         let mut before: Option<&Arc<Spec>> = None;
         for (range, job) in &self.runs {
@@ -98,7 +106,7 @@ impl BlockRow {
     }
 
     pub(crate) fn decode(block: u64, bytes: &[u8]) -> Result<BlockRow, DecodeError> {
-        let (version, mut reader) = Reader::up_to("a row of jobs", VERSION, bytes)?;
+        let (version, mut reader) = Reader::up_to("a row of jobs", WITH_BESIDE, bytes)?;
         let (commit, mask, count): (u64, u64, u64) = reader.take()?;
         let first = block.checked_mul(BLOCK).ok_or(DecodeError::Value("a block number"))?;
         let mut row = BlockRow::new(CommitNo(commit), Vec::new());
@@ -112,7 +120,7 @@ impl BlockRow {
             next = offset + len;
             let range = first.checked_add(offset).filter(|first| first.checked_add(len).is_some());
             let range = IdRange::new(JobId(range.ok_or(DecodeError::Value("a block number"))?), len);
-            let job = if version == VERSION {
+            let job = if version >= VERSION {
                 read_run(&mut reader, before.take())?
             } else {
                 let (job, envelope) = old.read(&mut reader)?;
@@ -133,9 +141,14 @@ fn mask_of(ranges: impl Iterator<Item = IdRange>) -> u64 {
 
 /// Which of a block's jobs live, without reading all of its row.
 pub(crate) fn row_mask(bytes: &[u8]) -> Result<u64, DecodeError> {
-    let mut reader = Reader::of("a row of jobs", VERSION, bytes)?;
+    let mut reader = Reader::of("a row of jobs", WITH_BESIDE, bytes)?;
     let (_, mask): (u64, u64) = reader.take()?;
     Ok(mask)
+}
+
+/// Whether any job of a row has a checkpoint or a result, without reading all of it.
+pub(crate) fn row_has_beside(bytes: &[u8]) -> bool {
+    bytes.first() == Some(&WITH_BESIDE)
 }
 
 /// Equal neighbours. `same_spec`: what was asked for is that of the run before.
@@ -162,6 +175,9 @@ fn put_run(range: IdRange, job: &Job, same_spec: bool, out: &mut Vec<u8>) {
         fields.put_some(SIZE, job.size().is_counted().then_some(job.size().bytes()));
         fields.put_some(STARTED, job.started().map(|started| started.0));
         fields.put_some(WORKER, job.worker().map(WorkerV3::from));
+        for (number, what) in [(CHECKPOINT, Beside::Checkpoint), (RESULT, Beside::Result)] {
+            fields.put_some(number, job.has(what).then_some(()));
+        }
         for failure in job.failures() {
             match failure.worker.map(WorkerV3::from) {
                 None => fields.put(FAILURE, FailureV3::from(failure)),
@@ -180,6 +196,7 @@ fn read_run(reader: &mut Reader<'_>, before: Option<Arc<Spec>>) -> Result<Job, D
     };
     let (submitted_at, state): (u64, StateV1) = reader.take()?;
     let mut job = Job::fresh(spec, Time(submitted_at));
+    let (mut has_checkpoint, mut has_result) = (false, false);
     let (mut counts, mut newest, mut failures) = (JobCounts::default(), Newest::default(), Vec::new());
     read_fields(reader, |field| {
         match field.number {
@@ -197,12 +214,23 @@ fn read_run(reader: &mut Reader<'_>, before: Option<Arc<Spec>>) -> Result<Job, D
                 let (failure, worker) = field.value::<(FailureV3<'_>, WorkerV3)>()?;
                 failures.push(Failure { worker: Some(worker.into()), ..failure.into() });
             }
+            CHECKPOINT => {
+                field.value::<()>()?;
+                has_checkpoint = true;
+            }
+            RESULT => {
+                field.value::<()>()?;
+                has_result = true;
+            }
             _ => return Err(field.unknown("a job")),
         }
         Ok(())
     })?;
     check_failures(&failures)?;
-    Ok(Job::remembered(job, state.into(), counts, newest, failures))
+    let mut job = Job::remembered(job, state.into(), counts, newest, failures);
+    job.set_beside(Beside::Checkpoint, has_checkpoint);
+    job.set_beside(Beside::Result, has_result);
+    Ok(job)
 }
 
 /// Checks the bounds that writing keeps: more would not fit into the next row.

@@ -17,6 +17,7 @@ mod options;
 mod overrides;
 mod requests;
 mod row;
+mod row_event;
 mod schedule;
 #[cfg(test)]
 mod tests;
@@ -28,10 +29,10 @@ pub(crate) use body::{
 #[cfg(any(test, fuzzing, feature = "simulation"))]
 pub(crate) use commit::decode_whole_commit;
 pub(crate) use commit::{
-    CommitBlobs, CommitView, Places, decode_commit, encode_commit, nth_blob, split_blobs,
+    CommitBlobs, CommitView, EncodedBlobs, Places, decode_commit, encode_commit, nth_blob, split_blobs,
 };
 pub use envelope::{Envelope, EnvelopeError};
-pub(crate) use job::{BLOCK, BlockRow, ROW_MAX, block_of, block_range, row_mask};
+pub(crate) use job::{BLOCK, BlockRow, ROW_MAX, block_of, block_range, row_has_beside, row_mask};
 pub(crate) use meta::{LiveBytes, MetaRow, SumRow};
 pub(crate) use row::{StampedRow, row_key};
 

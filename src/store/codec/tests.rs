@@ -85,7 +85,7 @@ proptest! {
 
     #[test]
     fn any_bytes_are_answered(block: u64, mut bytes in prop::collection::vec(any::<u8>(), 0..200)) {
-        for first in [None, Some(1), Some(2), Some(3), Some(4)] {
+        for first in [None, Some(1), Some(2), Some(3), Some(4), Some(5)] {
             if let (Some(first), Some(byte)) = (first, bytes.first_mut()) {
                 *byte = first;
             }
@@ -112,7 +112,7 @@ proptest! {
 fn a_version_of_the_future_is_refused() {
     let mut bytes = Vec::new();
     encode_commit(&Commit::default(), &mut bytes);
-    for version in [0, bytes[0] + 1] {
+    for version in [0, 6] {
         bytes[0] = version;
         let error = decode_whole_commit(&bytes.clone().into()).unwrap_err();
         assert!(matches!(error, DecodeError::Version { found, .. } if found == version), "{error}");
@@ -175,6 +175,7 @@ fn the_bytes_of_a_commit_are_these() {
         bodies: vec![Bytes::from_static(b"a"), Bytes::from_static(b"bc")],
         replaced: Vec::new(),
         envelopes: vec![(IdRange::new(JobId(3), 2), Bytes::from_static(b"e"))],
+        attached: Vec::new(),
     };
     let mut bytes = Vec::new();
     encode_commit(&commit, &mut bytes);
@@ -187,6 +188,44 @@ fn the_bytes_of_a_commit_are_these() {
     let parts: [&[u8]; 9] =
         [&head, &submitted, &claimed, &completed, &deleted, &resumed, &failed, &deferred, &blobs];
     assert_eq!(bytes, parts.concat());
+}
+
+/// Only a commit with one of them says so.
+#[test]
+fn the_bytes_of_checkpoints_and_results_are_these() {
+    let attached = |what| Event::Attached { job: IdRange::from(JobId(3)), what };
+    let detached = |what| Event::Detached { jobs: IdRange::new(JobId(3), 2).into(), what };
+    let commit = Commit {
+        time: Time(9),
+        events: vec![
+            attached(Beside::Checkpoint),
+            attached(Beside::Result),
+            detached(Beside::Checkpoint),
+            detached(Beside::Result),
+        ],
+        attached: vec![Bytes::from_static(b"a"), Bytes::from_static(b"bc")],
+        ..Commit::default()
+    };
+    let mut bytes = Vec::new();
+    encode_commit(&commit, &mut bytes);
+    let events = [38, 3, 40, 3, 39, 1, 3, 2, 41, 1, 3, 2];
+    assert_eq!(bytes, [&[5, 9, 4][..], &events, &[0, 0, 2, 1, b'a', 2, b'b', b'c']].concat());
+    decode_commit(&bytes).unwrap().check().unwrap();
+
+    let mut fewer = Vec::new();
+    encode_commit(&Commit { attached: vec![Bytes::new()], ..commit.clone() }, &mut fewer);
+    let error = decode_commit(&fewer).unwrap().check().unwrap_err();
+    assert!(error.contains("2 checkpoints and results come, and 1 are there"), "{error}");
+
+    let mut plain = Vec::new();
+    encode_commit(&Commit { events: Vec::new(), attached: Vec::new(), ..commit }, &mut plain);
+    assert_eq!(plain, [4, 9, 0, 0, 0]);
+    let mut job = Job::fresh(Spec::plain(QueueName::new("q").unwrap()).into(), Time(0));
+    let row = |job: &Job| BlockRow::new(CommitNo(1), vec![(JobId(64).into(), job.clone())]).encode();
+    assert!(row(&job)[0] == 3 && !row_has_beside(&row(&job)));
+    let len = row(&job).len();
+    job.set_beside(Beside::Result, true);
+    assert!(row(&job)[0] == 4 && row_has_beside(&row(&job)) && row(&job).len() == len + 2);
 }
 
 #[test]

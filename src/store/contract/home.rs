@@ -84,7 +84,7 @@ impl Tried {
                 self.recent.push_bodies(*jobs, &mut arrivals);
             }
         }
-        self.recent.push_replaced(&commit.events, &mut arrivals);
+        self.recent.push_late(&commit.events, &mut arrivals);
     }
 
     fn end(&self) -> u64 {

@@ -6,8 +6,8 @@ use super::{BlockChange, HomeError};
 use crate::core::JobId;
 use crate::store::blob::{Blob, ByKind};
 use crate::store::codec::{
-    BlobRow, DecodeError, PACKED_MAX, blob_key, blob_key_parts, block_of, block_range, encode_packed,
-    encode_piece, encode_shared, pieces, row_mask,
+    BlobRow, BlockRow, DecodeError, PACKED_MAX, blob_key, blob_key_parts, block_of, block_range,
+    encode_packed, encode_piece, encode_shared, pieces, row_has_beside, row_mask,
 };
 use bytes::{Bytes, BytesMut};
 use std::collections::BTreeMap;
@@ -57,15 +57,33 @@ pub(in crate::store) fn write_block(
 pub(in crate::store) fn shrink_block(
     all: &ByKind<Blobs<impl BlobTree>>,
     block: u64,
-    live: u64,
+    (row, live): (&[u8], u64),
     before: Option<&[u8]>,
 ) -> Result<(), HomeError> {
     let damaged = |error: DecodeError| HomeError::damaged("jobs", &block.to_be_bytes(), error);
     let lived = before.map_or(Ok(0), row_mask).map_err(damaged)?;
     if lived != 0 && lived.count_ones().ilog2() > live.count_ones().ilog2() {
-        all.iter().try_for_each(|(_, blobs)| blobs.shrink_block(block, live))?;
+        all.iter().try_for_each(|(_, blobs)| blobs.shrink_block(block, live, Shrink::Lazily))?;
+    }
+    // What jobs have lost that live on goes at once: it may be large, and nothing else would take it away.
+    let Some(before) = before.filter(|before| row_has_beside(before)) else { return Ok(()) };
+    let before = BlockRow::decode(block, before).map_err(damaged)?;
+    let now = row_has_beside(row).then(|| BlockRow::decode(block, row)).transpose().map_err(damaged)?;
+    for kind in [Blob::Checkpoint, Blob::Result] {
+        let have = now.as_ref().map_or(0, |now| now.with(kind));
+        if before.with(kind) & !have != 0 {
+            all[kind].shrink_block(block, have, Shrink::AtOnce)?;
+        }
     }
     Ok(())
+}
+
+/// When a row with blobs that are not needed any more is written anew.
+#[derive(Clone, Copy, PartialEq)]
+enum Shrink {
+    AtOnce,
+    /// When most of it is so.
+    Lazily,
 }
 
 /// Those of one kind.
@@ -250,8 +268,8 @@ impl<T: BlobTree> Blobs<T> {
         Ok(())
     }
 
-    /// Gives back the space of dead jobs where most of a row is dead. A row keeps its key: lookups go by it.
-    fn shrink_block(&self, block: u64, live: u64) -> Result<(), HomeError> {
+    /// Gives back the space of dead jobs. A row keeps its key: lookups go by it.
+    fn shrink_block(&self, block: u64, live: u64, how: Shrink) -> Result<(), HomeError> {
         let lives = |id: JobId| live >> (id.0 - block_range(block).first.0) & 1 == 1;
         for row in self.block(block) {
             let row = Row::decode(self.kind, row?)?;
@@ -262,7 +280,9 @@ impl<T: BlobTree> Blobs<T> {
                     let kept: Vec<_> = blobs.iter().filter(|(id, _)| lives(*id)).cloned().collect();
                     if kept.is_empty() {
                         self.tree.remove(row.key.as_ref())?;
-                    } else if kept.len() * 2 <= blobs.len() {
+                    } else if kept.len() * 2 <= blobs.len()
+                        || (how == Shrink::AtOnce && kept.len() < blobs.len())
+                    {
                         self.put(blob_key(row.first, row.piece), self.encode(row.first, &kept))?;
                     }
                 }
@@ -279,7 +299,7 @@ impl<T: BlobTree> Blobs<T> {
     /// A row of neighbours. Few of them have the same body, but many the same envelope.
     fn encode(&self, first: JobId, blobs: &[(JobId, Bytes)]) -> Vec<u8> {
         match self.kind {
-            Blob::Body => encode_packed(first, blobs),
+            Blob::Body | Blob::Checkpoint | Blob::Result => encode_packed(first, blobs),
             Blob::Envelope => encode_shared(first, blobs),
         }
     }

@@ -2,16 +2,16 @@
 //! nothing of when they reach the home; the blobs of a log file are removed here before it is freed.
 //!
 //! Every job has a body of its own, so these are kept by the stretch (`bodies`); few have an envelope, and many may have
-//! the same one, so these are kept by the run of jobs that have it (`envelopes`).
+//! the same one, so these are kept by the run of jobs that have it (`envelopes`). What jobs get later is kept one by one.
 
 mod bodies;
 mod envelopes;
 
-use super::blob::Blob;
-use super::codec::{CommitBlobs, block_range, nth_blob, split_blobs};
+use super::blob::{Blob, ByKind};
+use super::codec::{CommitBlobs, EncodedBlobs, block_range, nth_blob, split_blobs};
 use super::error::BlobError;
 use super::log::Segment;
-use crate::core::{Event, IdRange, Job, JobId, RangeSet};
+use crate::core::{Event, IdRange, Job, JobId};
 use bodies::RecentBodies;
 use bytes::Bytes;
 use envelopes::RecentEnvelopes;
@@ -35,8 +35,8 @@ const SLOT_BYTES: usize = 96;
 pub(crate) struct Recent {
     bodies: RecentBodies,
     envelopes: RecentEnvelopes,
-    /// Bodies that took the place of others: few, so that each is one of its own, in the log where there is one.
-    replaced: BTreeMap<JobId, Neighbours>,
+    /// What came when its job was there already: few, so that each is one of its own, in the log where there is one.
+    late: ByKind<BTreeMap<JobId, Neighbours>>,
 }
 
 /// What a commit brings, and where it lies.
@@ -51,7 +51,7 @@ impl Recent {
     /// None yet; at most about `memory` bytes of bodies will be in memory, and a part of that of the rest.
     pub(crate) fn new(memory: usize) -> Recent {
         let envelopes = RecentEnvelopes::new(memory / ENVELOPES);
-        Recent { bodies: RecentBodies::new(memory), envelopes, replaced: BTreeMap::new() }
+        Recent { bodies: RecentBodies::new(memory), envelopes, late: ByKind::default() }
     }
 
     /// Adds the bodies of jobs with greater ids than any before: the next ones of a commit.
@@ -59,51 +59,58 @@ impl Recent {
         self.bodies.push(jobs, arrivals);
     }
 
-    /// Takes the bodies of a commit that take the place of others; they are behind those of its new jobs. Those of jobs
-    /// that it forgets go. Returns whose there are.
-    pub(crate) fn push_replaced(&mut self, events: &[Event], arrivals: &mut Arrivals<'_>) -> Vec<JobId> {
-        let mut ids = Vec::new();
-        if !events.iter().any(|event| matches!(event, Event::BodyReplaced { .. })) {
-            return ids;
-        }
-        // Whatever is forgotten is so after its body was replaced.
-        let mut gone = RangeSet::default();
-        for range in events.iter().flat_map(Event::forgotten) {
-            gone.insert(range.first.0, range.len);
+    /// Takes what a commit brings for jobs that are there already: bodies that take the place of others, behind those of its
+    /// new jobs; checkpoints and results. Event by event, since what comes may go again in the same commit. Returns what
+    /// there is of it in the end.
+    pub(crate) fn push_late(&mut self, events: &[Event], arrivals: &mut Arrivals<'_>) -> Vec<(Blob, JobId)> {
+        let mut come = Vec::new();
+        let is_late = |event: &Event| {
+            matches!(event, Event::BodyReplaced { .. } | Event::Attached { .. } | Event::Detached { .. })
+        };
+        if !events.iter().any(is_late) {
+            return come;
         }
         for event in events {
-            let Event::BodyReplaced { job } = event else { continue };
-            let (id, at) = (job.first, arrivals.blobs.bodies.taken() as u64);
-            let (count, bytes) = arrivals.blobs.bodies.take(1, 0);
-            assert!(count > 0, "each body that was replaced has another");
-            if gone.contains(id.0) {
-                continue;
+            match event {
+                Event::BodyReplaced { job } => {
+                    self.bodies.remove(job.first.into());
+                    let (place, blobs) = (arrivals.blobs.places.bodies, &mut arrivals.blobs.bodies);
+                    self.late[Blob::Body].insert(job.first, taken(job.first, place, blobs, arrivals.place));
+                    come.push((Blob::Body, job.first));
+                }
+                Event::Attached { job, what } => {
+                    let kind = Blob::from(*what);
+                    let (place, blobs) = (arrivals.blobs.places.attached, &mut arrivals.blobs.attached);
+                    self.late[kind].insert(job.first, taken(job.first, place, blobs, arrivals.place));
+                    come.push((kind, job.first));
+                }
+                Event::Detached { jobs, what } => {
+                    let kind = Blob::from(*what);
+                    for range in jobs.ranges() {
+                        self.remove_late(kind, *range);
+                        come.retain(|(other, id)| *other != kind || !range.contains(*id));
+                    }
+                }
+                other => {
+                    for range in other.forgotten() {
+                        Blob::ALL.into_iter().for_each(|kind| self.remove_late(kind, *range));
+                        come.retain(|(_, id)| !range.contains(*id));
+                    }
+                }
             }
-            let source = match arrivals.place {
-                Some((segment, begin)) => Source::Log {
-                    segment: segment.clone(),
-                    at: begin + arrivals.blobs.places.bodies as u64 + at,
-                    len: u32::try_from(bytes.len()).expect("a commit has less than 4 GiB"),
-                    sum: crc32c::crc32c(bytes),
-                },
-                None => Source::Memory(Bytes::copy_from_slice(bytes)),
-            };
-            self.bodies.remove(id.into());
-            self.replaced.insert(id, Neighbours { first: id, here: 1, form: Form::List, source });
-            ids.push(id);
         }
-        ids
+        come
     }
 
-    /// Whether any body took the place of another.
-    pub(crate) fn replaces_any(&self) -> bool {
-        !self.replaced.is_empty()
+    /// Whether any of a kind took the place of another, or may have.
+    pub(crate) fn replaces_any(&self, kind: Blob) -> bool {
+        !self.late[kind].is_empty()
     }
 
-    /// Whether a body of this block took the place of another.
+    /// Whether anything of this block took the place of something else, or may have.
     pub(crate) fn replaces(&self, block: u64) -> bool {
         let range = block_range(block);
-        self.replaced.range(range.first..range.end()).next().is_some()
+        self.late.iter().any(|(_, late)| late.range(range.first..range.end()).next().is_some())
     }
 
     /// Adds all envelopes of a commit, whose jobs have greater ids than any before.
@@ -123,40 +130,39 @@ impl Recent {
     /// Whether a job's blob is among them.
     pub(crate) fn contains(&self, kind: Blob, id: JobId) -> bool {
         match kind {
-            Blob::Body => self.replaced.contains_key(&id) || self.bodies.contains(id),
+            Blob::Body => self.late[kind].contains_key(&id) || self.bodies.contains(id),
             Blob::Envelope => self.envelopes.contains(id),
+            Blob::Checkpoint | Blob::Result => self.late[kind].contains_key(&id),
         }
     }
 
     /// A job's blob if it is in memory, else what must be read to get it.
     pub(crate) fn get(&self, kind: Blob, id: JobId) -> Option<Result<Bytes, Neighbours>> {
-        match kind {
-            Blob::Body => match self.replaced.get(&id) {
-                None => self.bodies.get(id),
-                Some(Neighbours { source: Source::Memory(bytes), .. }) => {
-                    let body = nth_blob(bytes, 0).and_then(Result::ok);
-                    Some(Ok(body.expect("it is whole where it was written or decoded")))
-                }
-                Some(in_log) => Some(Err(in_log.clone())),
-            },
-            Blob::Envelope => self.envelopes.get(id),
+        match (self.late[kind].get(&id), kind) {
+            (Some(Neighbours { source: Source::Memory(bytes), .. }), _) => {
+                let blob = nth_blob(bytes, 0).and_then(Result::ok);
+                Some(Ok(blob.expect("it is whole where it was written or decoded")))
+            }
+            (Some(in_log), _) => Some(Err(in_log.clone())),
+            (None, Blob::Body) => self.bodies.get(id),
+            (None, Blob::Envelope) => self.envelopes.get(id),
+            (None, Blob::Checkpoint | Blob::Result) => None,
         }
     }
 
     /// The blobs of a block's jobs, of those that are asked for: one bit a job.
     pub(crate) fn of_block(&self, kind: Blob, block: u64, wanted: u64) -> Vec<Neighbours> {
-        match kind {
-            Blob::Body => {
-                let range = block_range(block);
-                let is_wanted = |id: JobId| wanted >> (id.0 - range.first.0) & 1 == 1;
-                let replaced = self.replaced.range(range.first..range.end());
-                let replaced = replaced.filter(|(id, _)| is_wanted(**id)).map(|(_, body)| body.clone());
-                let mut found = self.bodies.of_block(block, wanted);
-                found.extend(replaced);
-                found
-            }
+        let range = block_range(block);
+        let is_wanted = |id: JobId| wanted >> (id.0 - range.first.0) & 1 == 1;
+        let late = self.late[kind].range(range.first..range.end());
+        let late = late.filter(|(id, _)| is_wanted(**id)).map(|(_, blob)| blob.clone());
+        let mut found = match kind {
+            Blob::Body => self.bodies.of_block(block, wanted),
             Blob::Envelope => self.envelopes.of_block(block, wanted),
-        }
+            Blob::Checkpoint | Blob::Result => Vec::new(),
+        };
+        found.extend(late);
+        found
     }
 
     /// Those of these jobs that should have a blob and have none here, nor elsewhere.
@@ -166,7 +172,7 @@ impl Recent {
         lacks: impl Fn(Blob, JobId) -> bool + 'a,
     ) -> impl Iterator<Item = (Blob, JobId)> + 'a {
         let blobs = jobs.flat_map(|(range, job)| {
-            let kinds = Blob::ALL.into_iter().filter(|kind| *kind == Blob::Body || job.spec.has_envelope);
+            let kinds = Blob::ALL.into_iter().filter(|kind| kind.is_of(job));
             kinds.flat_map(move |kind| range.iter().map(move |id| (kind, id)))
         });
         blobs.filter(move |(kind, id)| !self.contains(*kind, *id) && lacks(*kind, *id))
@@ -180,16 +186,42 @@ impl Recent {
     /// The same of one kind.
     pub(crate) fn remove_of(&mut self, kind: Blob, range: IdRange) {
         match kind {
-            Blob::Body => {
-                self.bodies.remove(range);
-                while let Some((id, _)) = self.replaced.range(range.first..range.end()).next() {
-                    let id = *id;
-                    self.replaced.remove(&id);
-                }
-            }
+            Blob::Body => self.bodies.remove(range),
             Blob::Envelope => self.envelopes.remove(range),
+            Blob::Checkpoint | Blob::Result => {}
+        }
+        self.remove_late(kind, range);
+    }
+
+    fn remove_late(&mut self, kind: Blob, range: IdRange) {
+        let late = &mut self.late[kind];
+        while let Some((id, _)) = late.range(range.first..range.end()).next() {
+            let id = *id;
+            late.remove(&id);
         }
     }
+}
+
+/// The next of these blobs of a commit, which are at `place` in it, for a job.
+fn taken(
+    id: JobId,
+    place: usize,
+    blobs: &mut EncodedBlobs<'_>,
+    log: Option<(&Arc<dyn Segment>, u64)>,
+) -> Neighbours {
+    let at = (place + blobs.taken()) as u64;
+    let (count, bytes) = blobs.take(1, 0);
+    assert!(count > 0, "each that is to come is in the commit");
+    let source = match log {
+        Some((segment, begin)) => Source::Log {
+            segment: segment.clone(),
+            at: begin + at,
+            len: u32::try_from(bytes.len()).expect("a commit has less than 4 GiB"),
+            sum: crc32c::crc32c(bytes),
+        },
+        None => Source::Memory(Bytes::copy_from_slice(bytes)),
+    };
+    Neighbours { first: id, here: 1, form: Form::List, source }
 }
 
 /// Blobs of some neighbours in a block, here or in the log. Reading them needs nothing of [`Recent`].
@@ -219,7 +251,9 @@ enum Source {
 
 /// Blobs in the log are not what was written there, or the disk failed.
 #[derive(Debug, thiserror::Error)]
-#[error("the bodies or tags of job {first} and its neighbours cannot be read from the log: {source}")]
+#[error(
+    "the bodies or tags, or what else is stored, of job {first} and its neighbours cannot be read from the log: {source}"
+)]
 pub(crate) struct ReadBackError {
     first: JobId,
     source: io::Error,

@@ -80,8 +80,8 @@ impl SimulatedRows {
             steps.push_back(RowStep::NoJobs(block));
             return;
         };
-        steps.push_back(RowStep::Jobs(block, row));
-        shrink_block(&blobs, block, live, before.map(Vec::as_slice)).expect(whole);
+        steps.push_back(RowStep::Jobs(block, row.clone()));
+        shrink_block(&blobs, block, (&row, live), before.map(Vec::as_slice)).expect(whole);
         steps.extend(done.take());
     }
 

@@ -20,6 +20,8 @@ pub(super) fn torn(record: &[u8], number: CommitNo) -> Option<Vec<u8>> {
     let jobs = commit.events.iter().filter_map(of_jobs).map(|jobs| jobs.len).sum::<u64>();
     commit.bodies.truncate(jobs as usize);
     commit.replaced.truncate(replaced);
+    let attached = commit.events.iter().filter(|event| matches!(event, Event::Attached { .. })).count();
+    commit.attached.truncate(attached);
     commit.envelopes.retain(|(jobs, _)| jobs.first < first);
     let mut bytes = vec![0; record::HEADER];
     encode_commit(&commit, &mut bytes);

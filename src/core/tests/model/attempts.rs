@@ -37,6 +37,7 @@ impl Model {
             Verdict::Complete => {
                 self.totals(at).completed += 1;
                 self.end(at, JobState::Done, |settings| settings.keep_done);
+                self.jobs[at].1.beside.0 = false;
             }
             Verdict::Fail { error, exit, then } => {
                 let (wait, attempts) = match then {
@@ -68,6 +69,19 @@ impl Model {
                 self.expire_if_over(at);
             }
         }
+    }
+
+    pub(super) fn checkpoint(&mut self, lease: LeaseId, extend: Option<Duration>) -> Outcome {
+        let extended = self.leased(lease).map(|at| {
+            let usual = self.settings_of(at).lease;
+            let job = &mut self.jobs[at].1;
+            job.beside.0 = true;
+            let most = job.end_by.plus(usual);
+            let JobState::Leased(held) = &mut job.state else { unreachable!() };
+            held.until = held.until.max(Time(self.now + millis(extend.unwrap_or(usual))).min(most));
+            held.until
+        });
+        Outcome::Extended(vec![extended])
     }
 
     fn come_back(&mut self, at: usize) {

@@ -76,6 +76,7 @@ impl Model {
         self.serve_key(name, self.jobs[at].1.spec.key, leases);
         let job = &mut self.jobs[at].1;
         grants.push(Grant {
+            has_checkpoint: job.beside.0,
             id: JobId(id),
             spec: job.spec.clone(),
             attempt: job.attempt,

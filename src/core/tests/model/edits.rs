@@ -105,6 +105,7 @@ impl Model {
                 if job.state.kind() != StateKind::Scheduled {
                     (job.begin_by, job.end_by) = (Time::NEVER, Time::NEVER);
                 }
+                job.beside.1 &= matches!(edit, Edit::Kick);
                 (job.failed, job.crashes, job.later, job.state) = (0, 0, 0, JobState::Ready);
             }
             Edit::Delete => self.jobs[at].1.state = JobState::Dead(FORGOTTEN),
@@ -113,7 +114,10 @@ impl Model {
                 spec.options_mut().priority = *priority;
                 self.jobs[at].1.spec = Arc::new(spec);
             }
-            Edit::ReplaceBody(size) => self.count_another(at, *size),
+            Edit::ReplaceBody(size) => {
+                self.jobs[at].1.beside.0 = false;
+                self.count_another(at, *size);
+            }
             Edit::Move(_) => unreachable!("it is done before"),
         }
     }

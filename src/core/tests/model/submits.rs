@@ -86,6 +86,7 @@ impl Model {
             crashes: 0,
             later: 0,
             failures: Vec::new(),
+            beside: (false, false),
         };
         self.jobs.push((self.submitted, job));
         Receipt::New(JobId(self.submitted))

@@ -13,8 +13,8 @@ pub(super) enum Step {
     Do(Command),
     /// Leases by number, whether the attempt is stale, what to do.
     Settle(Vec<(usize, u32, Verdict)>),
-    /// A lease, as above, and what follows from its job.
-    Follow((usize, u32), Vec<Group>),
+    /// A lease, as above, and what is done with it.
+    OfLease((usize, u32), OfLease),
     Extend(Vec<(usize, u32)>, Option<Duration>),
     Drain(bool, bool),
     Keep(usize, Keep, Keep, u64),
@@ -30,6 +30,26 @@ pub(super) enum Step {
     Crash,
     /// The daemon starts from a checkpoint: the state is put together from rows and books.
     Restore,
+}
+
+/// What is done with a lease.
+#[derive(Clone, Debug)]
+pub(super) enum OfLease {
+    Follow(Vec<Group>),
+    Checkpoint(Option<Duration>),
+    SettleWithResult(Verdict),
+}
+
+impl OfLease {
+    pub(super) fn command(self, lease: LeaseId) -> Command {
+        match self {
+            OfLease::Follow(groups) => {
+                Command::CompleteAndSubmit { lease, groups: groups.into(), request: None }
+            }
+            OfLease::Checkpoint(extend) => Command::Checkpoint { lease, extend },
+            OfLease::SettleWithResult(verdict) => Command::SettleWithResult { lease, verdict },
+        }
+    }
 }
 
 fn queue() -> impl Strategy<Value = QueueName> {
@@ -178,9 +198,12 @@ pub(super) fn step() -> impl Strategy<Value = Step> {
         30 => command().prop_map(Step::Do),
         8 => prop::collection::vec((0..12usize, stale.clone(), verdict()), 0..6).prop_map(Step::Settle),
         3 => ((0..12usize, stale.clone()), prop::collection::vec(new_group(), 0..3))
-            .prop_map(|(lease, groups)| Step::Follow(lease, groups)),
+            .prop_map(|(lease, groups)| Step::OfLease(lease, OfLease::Follow(groups))),
         3 => (prop::collection::vec((0..12usize, stale), 0..4), prop::option::of(wait()))
             .prop_map(|(items, lease)| Step::Extend(items, lease)),
+        3 => ((0..12usize, 0..2u32), prop::option::of(wait()))
+            .prop_map(|(lease, extend)| Step::OfLease(lease, OfLease::Checkpoint(extend))),
+        3 => ((0..12usize, 0..2u32), verdict()).prop_map(|(lease, verdict)| Step::OfLease(lease, OfLease::SettleWithResult(verdict))),
         1 => (prop::bool::weighted(0.3), any::<bool>()).prop_map(|(on, accept)| Step::Drain(on, accept)),
         3 => (0..4usize, keep(), keep(), 0..4u64).prop_map(|(q, done, dead, max)| Step::Keep(q, done, dead, max)),
         1 => (0..4usize, prop::sample::select(vec![0, 0, 8]), 1..6usize).prop_map(|(q, b, n)| Step::Limits(q, b, n)),

@@ -130,7 +130,9 @@ pub(super) fn event() -> impl Strategy<Value = Event> {
         (one.clone(), time(), "\\PC{0,30}", exit(), time()).prop_map(|(job, at, error, exit, due)| {
             Event::Deferred { job, at, error: error.into(), exit, due }
         }),
-        one.prop_map(|job| Event::BodyReplaced { job }),
+        one.clone().prop_map(|job| Event::BodyReplaced { job }),
+        (one, any::<bool>()).prop_map(|(job, done)| Event::Attached { job, what: beside(done) }),
+        (ids(), any::<bool>()).prop_map(|(jobs, done)| Event::Detached { jobs, what: beside(done) }),
         (ids(), due()).prop_map(|(jobs, due)| Event::Released { jobs, due }),
         ids().prop_map(|jobs| Event::Interrupted { jobs }),
         ids().prop_map(|jobs| Event::Ripened { jobs }),
@@ -156,6 +158,10 @@ pub(super) fn event() -> impl Strategy<Value = Event> {
             change
         })),
     ]
+}
+
+fn beside(is_done: bool) -> Beside {
+    if is_done { Beside::Result } else { Beside::Checkpoint }
 }
 
 pub(super) fn plan() -> impl Strategy<Value = Plan> {
@@ -253,7 +259,10 @@ pub(super) fn job() -> impl Strategy<Value = Job> {
             job.set_size(Size::of(u64::from(crashes) % 3 * u64::from(later)));
             let counts = JobCounts { attempt: Attempt(attempt), failed, crashes, later };
             let newest = Newest { started: started.filter(|at| *at != Time::NEVER), worker };
-            Job::remembered(job, state, counts, newest, failures)
+            let mut job = Job::remembered(job, state, counts, newest, failures);
+            job.set_beside(Beside::Checkpoint, attempt % 3 == 1);
+            job.set_beside(Beside::Result, later % 3 == 1);
+            job
         },
     )
 }
@@ -275,6 +284,8 @@ pub(super) fn commit() -> impl Strategy<Value = Commit> {
         let replaced = events.iter().filter(|event| matches!(event, Event::BodyReplaced { .. })).count();
         bodies.resize(bodies.len().max(replaced), Bytes::new());
         let replaced = bodies.split_off(bodies.len() - replaced);
-        Commit { time, events, bodies, replaced, envelopes }
+        let attached = events.iter().filter(|event| matches!(event, Event::Attached { .. }));
+        let attached = attached.enumerate().map(|(nth, _)| Bytes::from(vec![nth as u8; 40 * nth])).collect();
+        Commit { time, events, bodies, replaced, envelopes, attached }
     })
 }

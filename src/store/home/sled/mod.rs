@@ -126,7 +126,7 @@ impl SledRows {
             assert!(row.len() <= ROW_MAX, "a row of jobs has {} bytes: see precaution 3", row.len());
             let before = trees.jobs.insert(key, row.as_slice())?;
             trees.count(&key, before.as_deref(), Some(row));
-            blobs::shrink_block(&trees.blobs, change.block, *live, before.as_deref())
+            blobs::shrink_block(&trees.blobs, change.block, (row, *live), before.as_deref())
         })
     }
 

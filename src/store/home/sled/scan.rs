@@ -50,7 +50,16 @@ pub(crate) fn scan<E>(
 ) -> Result<Scanned, E> {
     let mut scan = Scan { found: Scanned::default(), on_defect, block: Vec::new() };
     let mut again: Option<SledRows> = None;
-    for part in [Scan::meta, Scan::queues, Scan::bodies, Scan::envelopes, Scan::jobs] {
+    let parts = [
+        Scan::meta,
+        Scan::queues,
+        Scan::bodies,
+        Scan::envelopes,
+        Scan::checkpoints,
+        Scan::results,
+        Scan::jobs,
+    ];
+    for part in parts {
         let usable = again.as_ref().or(first).filter(|home| !home.is_broken());
         if usable.is_none() {
             drop(again.take());
@@ -134,9 +143,7 @@ impl Scan<'_> {
                 let row = BlockRow::decode(block, row)?;
                 scan.note("jobs", key, row.commit);
                 scan.found.jobs += u64::from(row.mask().count_ones());
-                for (kind, mask) in
-                    [(Blob::Body, row.mask()), (Blob::Envelope, row.envelopes() & !row.tagged())]
-                {
+                for (kind, mask) in Blob::ALL.map(|kind| (kind, row.with(kind))) {
                     let jobs = block_range(block).iter().filter(|id| mask & bit(*id) != 0);
                     let bare: Vec<_> = jobs.filter(|id| scan.found.lacks(kind, *id)).collect();
                     scan.found.bare.extend(bare.into_iter().map(|id| (kind, id)));
@@ -153,6 +160,14 @@ impl Scan<'_> {
     fn envelopes(&mut self, home: &SledRows) {
         let reads = |blob: &[u8]| Envelope::decode(blob).map(drop);
         self.blobs(home, Blob::Envelope, |trees| trees.blobs[Blob::Envelope].tree().rows(), reads);
+    }
+
+    fn checkpoints(&mut self, home: &SledRows) {
+        self.blobs(home, Blob::Checkpoint, |trees| trees.blobs[Blob::Checkpoint].tree().rows(), |_| Ok(()));
+    }
+
+    fn results(&mut self, home: &SledRows) {
+        self.blobs(home, Blob::Result, |trees| trees.blobs[Blob::Result].tree().rows(), |_| Ok(()));
     }
 
     /// `reads` says whether a blob makes sense.

@@ -1,0 +1,62 @@
+//! Decides what is stored beside jobs: checkpoints and results. The bytes are not known here.
+
+use super::Decision;
+use crate::core::change::Recorder;
+use crate::core::command::{Edit, LeaseId, Outcome, Verdict};
+use crate::core::event::{Ending, Event};
+use crate::core::ids::{IdRange, Ids, JobId};
+use crate::core::job::{Beside, Job};
+use std::time::Duration;
+
+impl<R: Recorder> Decision<'_, R> {
+    /// A worker that has something to lose is alive: its lease lasts longer, and never shorter.
+    pub(super) fn checkpoint(&mut self, lease: LeaseId, extend: Option<Duration>) -> Outcome {
+        let extended = self.leased(lease).map(|(_, job)| {
+            let (usual, until) = (self.settings_of(job).lease, job.lease().map(|(_, lease)| lease.until));
+            let end = self.moment.now.plus(extend.unwrap_or(usual)).min(job.expiry().end_by.plus(usual));
+            (until.unwrap_or_default(), end)
+        });
+        let extended = extended.map(|(until, end)| {
+            self.emit(Event::Attached { job: lease.id.into(), what: Beside::Checkpoint });
+            if end > until {
+                self.emit(Event::Extended { jobs: lease.id.into(), until: end });
+            }
+            end.max(until)
+        });
+        Outcome::Extended(vec![extended])
+    }
+
+    /// The result is there before the job is done: with it, it is seen to be complete.
+    pub(super) fn settle_with_result(&mut self, lease: LeaseId, verdict: &Verdict) -> Outcome {
+        let is_kept = self.leased(lease).is_ok_and(|(_, job)| {
+            let event = self.settled(IdRange::from(lease.id), job, self.settings_of(job), verdict);
+            keeps_done(&event)
+        });
+        if is_kept {
+            self.emit(Event::Attached { job: lease.id.into(), what: Beside::Result });
+        }
+        self.settle(&[(lease, verdict.clone())])
+    }
+
+    /// A job that is done has no use for its checkpoint.
+    pub(super) fn is_outlived(job: &Job, event: &Event) -> bool {
+        keeps_done(event) && job.has(Beside::Checkpoint)
+    }
+
+    /// What a change by hand makes meaningless: a checkpoint is of the body that it was made with, a result of the attempt that
+    /// was done.
+    pub(super) fn detach_before(&mut self, edit: &Edit, id: JobId) {
+        let what = match edit {
+            Edit::ReplaceBody(_) => Beside::Checkpoint,
+            Edit::Retry => Beside::Result,
+            _ => return,
+        };
+        if self.state().job(id).is_some_and(|job| job.has(what)) {
+            self.emit(Event::Detached { jobs: Ids::from(id), what });
+        }
+    }
+}
+
+fn keeps_done(event: &Event) -> bool {
+    matches!(event, Event::Completed { end: Ending { keep_until: Some(_), .. }, .. })
+}

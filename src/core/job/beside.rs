@@ -1,0 +1,11 @@
+//! What may be stored beside a job while it lives, and that only its workers write. The core never sees the bytes; it knows
+//! only that they are there.
+
+/// What a job may have beside its body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Beside {
+    /// How far its work is, for the next attempt: it goes when the job is done, or gets another body.
+    Checkpoint,
+    /// What its work has come to: only a job that is done and kept has it.
+    Result,
+}
