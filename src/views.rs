@@ -430,9 +430,7 @@ pub struct HandlerView {
     pub http: Option<PushView>,
     /// The bytes of output kept of one job.
     pub output_max: u64,
-    /// The bytes of the longest checkpoint and of the longest result of a job.
-    pub checkpoint_max: usize,
-    /// See `checkpoint_max`.
+    /// The bytes of the longest result of a job.
     pub result_max: usize,
 }
 

@@ -73,6 +73,7 @@ impl Work {
             lease_ms: self.lease.map(millis),
             output_max: 1 << 20,
             echo: !self.quiet,
+            result_max: 0,
         };
         run_kept(&WorkOptions { socket: to.path(), plan, oom_score_adj: self.oom_score_adj })??;
         Ok(ExitCode::SUCCESS)

@@ -121,7 +121,6 @@ pub(super) fn service(config: &Config) -> Service {
                     exec,
                     http,
                     output_max: limits.output as u64,
-                    checkpoint_max: limits.checkpoint,
                     result_max: limits.result,
                 })
             })

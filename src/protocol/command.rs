@@ -96,7 +96,7 @@ impl TryFrom<Form> for Word {
 
 /// Whether a variable tells a command of the job in which it runs. It says nothing of another job that this one submits.
 pub fn describes_a_job(variable: &OsStr) -> bool {
-    const NAMES: [&str; 8] = [
+    const NAMES: [&str; 10] = [
         "MUSHER_JOB_ID",
         "MUSHER_QUEUE",
         "MUSHER_KEY",
@@ -105,6 +105,8 @@ pub fn describes_a_job(variable: &OsStr) -> bool {
         "MUSHER_LEASE",
         "MUSHER_LEASE_UNTIL",
         "MUSHER_DEADLINE",
+        "MUSHER_CHECKPOINT",
+        "MUSHER_RESULT",
     ];
     variable.as_bytes().starts_with(b"MUSHER_TAG_") || NAMES.iter().any(|name| variable == *name)
 }

@@ -3,6 +3,7 @@
 
 use super::excerpt::excerpt;
 use super::exec;
+use super::keeping::{Keeping, keep_checkpoints};
 use super::output::Output;
 use super::push::{Sent, Targets};
 use super::supervise::{self, Ended, Order};
@@ -60,7 +61,7 @@ impl Attempt {
             Handler::Exec(argv) => Some(&argv[..]),
             Handler::Command => None,
         };
-        let (mut child, pipes) = match exec::start(argv, &self.job, &self.around) {
+        let (mut child, pipes, files) = match exec::start(argv, &self.job, &self.around) {
             Ok(started) => started,
             Err(error) => {
                 return error.verdict().map_or_else(|| Report::NotBegun(error.to_string()), Report::Verdict);
@@ -68,16 +69,22 @@ impl Attempt {
         };
         begun();
         let Plan { output_max, echo, .. } = *plan;
-        let mut output = Output::new(pipes, self.client, self.job.lease, output_max, echo);
+        let mut output = Output::new(pipes, self.client.clone(), self.job.lease, output_max, echo);
+        let mut keeping = files.map(|files| Keeping::new(files, self.client, &self.job, plan.lease_ms));
         let ended = tokio::select! {
             biased;
             ended = supervise::watch(&mut child, limit.time(), &mut self.orders) => ended,
             never = output.pump() => match never {},
+            never = keep_checkpoints(keeping.as_mut()) => match never {},
         };
         if !matches!(ended, Ok(Ended::Abandoned)) {
             output.finish().await;
         }
-        verdict(ended, limit, &output).map_or(Report::Nothing, Report::Verdict)
+        match (verdict(ended, limit, &output), keeping) {
+            (None, _) => Report::Nothing,
+            (Some(verdict), None) => Report::Verdict(verdict),
+            (Some(verdict), Some(mut keeping)) => Report::Verdict(keeping.at_end(verdict).await),
+        }
     }
 }
 
@@ -91,7 +98,7 @@ impl Attempt {
         let alarm = limit.time().and_then(|time| Instant::now().checked_add(time));
         tokio::select! {
             biased;
-            sent = target.send(&self.job, clock::wall().0, begun) => match sent {
+            sent = target.send(&self.job, (clock::wall().0, self.plan.result_max), begun) => match sent {
                 Sent::Settled(verdict) => Report::Verdict(verdict),
                 Sent::NotBegun(why) => Report::NotBegun(why),
             },

@@ -2,6 +2,7 @@
 //! leases and deadlines (`supervise.rs`), and nothing of what becomes of the output (`output.rs`).
 
 use super::cgroups::{Cgroup, Cgroups};
+use super::files::JobFiles;
 use super::orphans::Orphans;
 use super::spawn::{self, spawn};
 use super::user::{User, UserError};
@@ -190,15 +191,27 @@ pub(super) fn start(
     argv: Option<&[String]>,
     job: &ClaimedJob,
     around: &Surroundings,
-) -> Result<(Child, Pipes), StartError> {
+) -> Result<(Child, Pipes, Option<JobFiles>), StartError> {
     let (mut command, place) = match argv {
         Some(argv) => (of_handler(argv, around)?, None),
         None => of_body(job)?,
     };
     command.envs(variables(job, around));
+    let (name, user) = (
+        format!("{}@{}", job.lease.id, job.lease.attempt),
+        place.as_ref().and_then(|place| place.user.as_ref()),
+    );
+    let files =
+        around.files.of_job(&name, job.checkpoint.as_deref(), user.map(|_| job.owner)).map_err(|source| {
+            StartError::Shortage { program: command.get_program().to_string_lossy().into_owned(), source }
+        })?;
+    if let Some(files) = &files {
+        command.env("MUSHER_CHECKPOINT", files.checkpoint()).env("MUSHER_RESULT", files.result());
+    }
     let started = standard_input(argv.is_some(), job)
         .and_then(|stdin| launch(&mut command, place.as_ref(), stdin, around));
-    started.map_err(|error| explain(error, &command, place))
+    let (child, pipes) = started.map_err(|error| explain(error, &command, place))?;
+    Ok((child, pipes, files))
 }
 
 /// Starts the process and takes charge of it.

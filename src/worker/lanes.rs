@@ -337,7 +337,15 @@ mod tests {
 
     fn plan(queue: &str, slots: u32) -> Plan {
         let queues = vec![queue.to_owned()];
-        Plan { queues, slots, handler: Handler::Command, lease_ms: None, output_max: 0, echo: false }
+        Plan {
+            queues,
+            slots,
+            handler: Handler::Command,
+            lease_ms: None,
+            output_max: 0,
+            echo: false,
+            result_max: 0,
+        }
     }
 
     fn lease(id: u64) -> LeaseRef {

@@ -14,6 +14,7 @@
 //! - `attempt`: one run as named steps: start, watch, settle.
 //! - `exec`: what a job's process is given; `spawn`: how it is started; `user`: whose rights it has; `supervise`:
 //!   when it is stopped, and how.
+//! - `files`: what a process reads and leaves as checkpoint and result; `keeping`: how that reaches the daemon.
 //! - `push`: the same for a job that is sent to a web server and has no process.
 //! - `excerpt`: a line of what either has said, for an error.
 //! - `orphans`: what jobs leave behind; `cgroups`: the same by the kernel, where it may be. `keeper`: the parent of
@@ -29,7 +30,9 @@ mod cgroups;
 mod echo;
 mod excerpt;
 mod exec;
+mod files;
 mod keeper;
+mod keeping;
 mod lanes;
 mod leases;
 mod oom;
@@ -58,8 +61,10 @@ use crate::client::ClientError;
 use crate::notify::PRIVATE_ENV;
 use crate::protocol::admin::HandlerView;
 use crate::views::PushView;
+use files::FilesOfJobs;
 use std::ffi::OsString;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 /// Variables with which our own processes tell each other something.
 const OWN_ENV: [&str; 4] = [KEPT_ENV, POOL_LOCK_ENV, OOM_ENV, cgroups::DELEGATED_ENV];
@@ -80,6 +85,8 @@ pub struct Plan {
     pub output_max: u64,
     /// Whether what jobs print is printed here as well.
     pub echo: bool,
+    /// The longest answer of a web server that is kept as a result, in bytes.
+    pub result_max: usize,
 }
 
 impl From<HandlerView> for Plan {
@@ -95,6 +102,7 @@ impl From<HandlerView> for Plan {
             lease_ms: None,
             output_max: view.output_max,
             echo: false,
+            result_max: view.result_max,
         }
     }
 }
@@ -135,6 +143,8 @@ pub struct Surroundings {
     pub orphans: Option<Orphans>,
     /// Where it may make them: a control group for each job.
     pub cgroups: Option<Cgroups>,
+    /// Where the files of jobs are.
+    files: Arc<FilesOfJobs>,
 }
 
 impl Surroundings {
@@ -143,7 +153,7 @@ impl Surroundings {
         let environment = std::env::vars_os()
             .filter(|(name, _)| !PRIVATE_ENV.iter().chain(&OWN_ENV).any(|private| name == private))
             .collect();
-        Surroundings { socket, environment, orphans: None, cgroups: None }
+        Surroundings { socket, environment, orphans: None, cgroups: None, files: Arc::default() }
     }
 }
 

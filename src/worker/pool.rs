@@ -5,6 +5,7 @@
 mod held;
 
 use super::attempt::{Attempt, Report};
+use super::keeping::complete_with;
 use super::lanes::{LaneId, Lanes, Outdated, Room};
 use super::leases::{Leases, report_lost};
 use super::push::Targets;
@@ -347,6 +348,16 @@ impl Pool {
     }
 
     fn settle(&mut self) {
+        // One that is refused for its length must not take others with it.
+        let with_result = |item: &mut Settle| matches!(item.verdict, Verdict::CompleteWith(_));
+        for item in self.settles.extract_if(.., with_result).collect::<Vec<_>>() {
+            let (client, events) = (self.client.clone(), self.events.clone());
+            self.settling += 1;
+            send_now(async move {
+                let lease = item.lease;
+                tell(&events, Event::Settled(vec![lease], complete_with(&client, item).await));
+            });
+        }
         while !self.settles.is_empty() {
             let rest = self.settles.split_off(self.settles.len().min(self.client.limits().batch.max(1)));
             let items = std::mem::replace(&mut self.settles, rest);

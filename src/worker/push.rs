@@ -72,8 +72,14 @@ impl Targets {
 
 impl Target {
     /// Sends a job and reads the answer. `begun` is called when there is a connection for it, or
-    /// when it is known that the job has had its attempt without one. `now` is in milliseconds since 1970.
-    pub(super) async fn send(&self, job: &ClaimedJob, now: u64, begun: impl FnOnce()) -> Sent {
+    /// when it is known that the job has had its attempt without one. `now` is in milliseconds since 1970. Of an answer that says
+    /// that it is done, so much is its result.
+    pub(super) async fn send(
+        &self,
+        job: &ClaimedJob,
+        (now, result_max): (u64, usize),
+        begun: impl FnOnce(),
+    ) -> Sent {
         let mut request = match request::of(self, job, now / 1_000) {
             Ok(request) => request,
             Err(error) => return fail(error.to_string()),
@@ -100,13 +106,18 @@ impl Target {
         // Nobody could connect: that is an attempt, too.
         begun.take().into_iter().for_each(|begun| begun());
         match answered {
-            Ok(response) => self.read(response).await,
+            Ok(response) => self.read(job, response, result_max).await,
             Err(error) => self.unanswered(&error),
         }
     }
 
-    async fn read(&self, response: Response<Incoming>) -> Sent {
+    async fn read(&self, job: &ClaimedJob, response: Response<Incoming>, result_max: usize) -> Sent {
         let (head, mut body) = response.into_parts();
+        let is_done = answer::is_done(head.status, &self.on_status);
+        let (kept_max, answer_max) = match is_done {
+            true => (result_max.max(KEPT_MAX), result_max.max(ANSWER_MAX)),
+            false => (KEPT_MAX, ANSWER_MAX),
+        };
         let (mut kept, mut length) = (Vec::new(), 0);
         while let Some(frame) = body.frame().await {
             let data: Bytes = match frame {
@@ -116,11 +127,22 @@ impl Target {
                     return fail(format!("the answer of {from} ({}) broke off: {why}", head.status));
                 }
             };
-            kept.extend(data.iter().take(KEPT_MAX - kept.len()));
+            kept.extend(data.iter().take(kept_max - kept.len()));
             length += data.len();
-            if length > ANSWER_MAX {
+            if length > answer_max {
                 break;
             }
+        }
+        if is_done && length > 0 {
+            if length <= result_max {
+                return Sent::Settled(Verdict::CompleteWith(kept.into()));
+            }
+            // What nobody may have meant as a result must not cost the job.
+            tracing::warn!(
+                "the answer of {} to job {} is longer than limits.result = {result_max}: the job is done without a result",
+                self.authority,
+                job.lease.id
+            );
         }
         let answer = Answer { status: head.status, headers: &head.headers, body: &kept };
         // A date in it is compared with the moment of the answer, which may have taken long.

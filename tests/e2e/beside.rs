@@ -248,3 +248,132 @@ fn a_job_that_is_not_kept_has_no_result() {
         daemon.stop().await;
     });
 }
+
+/// Counts to three, a step an attempt, and says where it began.
+const STEPS: &str = "at=$(cat \"$MUSHER_CHECKPOINT\" 2>/dev/null || echo 0)\necho \"begins at $at\" >> $dir/log\n\
+    at=$((at + 1))\necho $at > \"$MUSHER_CHECKPOINT.new\" && mv \"$MUSHER_CHECKPOINT.new\" \"$MUSHER_CHECKPOINT\"\n";
+
+fn script(home: &Home, script: &str) -> String {
+    script.replace("$dir", &home.path("").display().to_string())
+}
+
+fn run(home: &Home, text: &str) -> u64 {
+    run_with(home, "1", text)
+}
+
+fn run_with(home: &Home, attempts: &str, text: &str) -> u64 {
+    let output = home.musher(&["run", "--attempts", attempts, "--", "sh", "-c", &script(home, text)]);
+    String::from_utf8(output.stdout).unwrap().trim().parse().unwrap()
+}
+
+const COMMANDS: &str = "[queues.commands]\nhandler = \"command\"\nworkers = 2\nkeep.done = \"1h\"\nlease = \"1s\"\n\
+    backoff = { base = \"10ms\", max = \"10ms\", jitter = 0 }\n";
+
+#[test]
+fn a_command_that_fails_goes_on_where_it_was_and_leaves_a_result() {
+    block_on(async {
+        let home = Home::new(COMMANDS);
+        let daemon = home.serve().await;
+        let id = run_with(
+            &home,
+            "5",
+            &format!("{STEPS}[ $at -ge 3 ] || exit 1\necho sum: $at > \"$MUSHER_RESULT\""),
+        );
+        daemon.until_state(id, "done").await;
+        let log = std::fs::read_to_string(home.path("log")).unwrap();
+        assert_eq!(log, "begins at 0\nbegins at 1\nbegins at 2\n");
+        assert_eq!(result(&daemon, id).await, Ok(b"sum: 3\n".to_vec()));
+        assert!(!daemon.show(id).await.unwrap().has_checkpoint);
+        // One that leaves nothing has nothing.
+        let plain = run(&home, "true");
+        daemon.until_state(plain, "done").await;
+        assert_eq!(result(&daemon, plain).await, Err(ErrorCode::NotFound));
+        daemon.stop().await;
+    });
+}
+
+/// What was taken with an extend is there, though nobody has heard the attempt end.
+#[test]
+fn a_command_that_is_killed_with_its_daemon_goes_on_where_it_was() {
+    block_on(async {
+        let home = Home::new(COMMANDS);
+        let mut daemon = home.serve().await;
+        let id = run(
+            &home,
+            &format!("{STEPS}[ $at -ge 2 ] || sleep 1000\ncat \"$MUSHER_CHECKPOINT\" > \"$MUSHER_RESULT\""),
+        );
+        crate::helper::until("it is stored", async || {
+            daemon.show(id).await.unwrap().has_checkpoint.then_some(())
+        })
+        .await;
+        daemon.kill().await;
+        daemon = home.serve().await;
+        daemon.until_state(id, "done").await;
+        assert_eq!(result(&daemon, id).await, Ok(b"2\n".to_vec()));
+        assert_eq!(daemon.show(id).await.unwrap().crashes, 1);
+        daemon.stop().await;
+    });
+}
+
+/// It is not run again for that, and not taken for done; with more room it can be.
+#[test]
+fn a_command_with_too_long_a_result_is_dead_and_says_why() {
+    block_on(async {
+        let home = Home::new(&format!("result = \"1KiB\"\ncheckpoint = \"1KiB\"\n{COMMANDS}"));
+        let daemon = home.serve().await;
+        let id = run(&home, "head -c 2000 /dev/zero > \"$MUSHER_RESULT\"");
+        daemon.until_state(id, "dead").await;
+        let job = daemon.show(id).await.unwrap();
+        assert!(job.failures[0].error.contains("its result is not kept: a result of 2000 bytes"), "{job:?}");
+        assert_eq!((job.attempt, job.failures.len()), (1, 1));
+        // A link to what is another's is none.
+        let id = run(&home, "ln -s /etc/passwd \"$MUSHER_RESULT\"");
+        daemon.until_state(id, "dead").await;
+        assert!(daemon.show(id).await.unwrap().failures[0].error.contains("it is a link"));
+        // A checkpoint that is too long is told with the attempt, which counts as any other.
+        let id = run(&home, "head -c 2000 /dev/zero > \"$MUSHER_CHECKPOINT\"; exit 65");
+        daemon.until_state(id, "dead").await;
+        let error = daemon.show(id).await.unwrap().failures[0].error.clone();
+        assert!(
+            error.contains("exit status 65") && error.contains("its checkpoint is not stored"),
+            "{error}"
+        );
+        daemon.stop().await;
+    });
+}
+
+/// Jobs of `musher work` have the files too, and what a worker has left that was killed is removed by the next.
+#[test]
+fn files_of_jobs_go_with_their_worker() {
+    block_on(async {
+        let home = Home::new(KEPT);
+        let daemon = home.serve().await;
+        let temp = home.path("temp");
+        std::fs::create_dir(&temp).unwrap();
+        let worker = |text: &str| {
+            let mut command = home.command();
+            command
+                .args(["work", "q", "--lease", "1s", "--", "sh", "-c", &script(&home, text)])
+                .env("TMPDIR", &temp);
+            command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
+        };
+        let left = || std::fs::read_dir(&temp).unwrap().count();
+        daemon.submit("q", &["a"]).await;
+        let mut first = worker("echo x > \"$MUSHER_CHECKPOINT\"; sleep 1000");
+        crate::helper::until("it is stored", async || {
+            daemon.show(1).await.unwrap().has_checkpoint.then_some(())
+        })
+        .await;
+        first.kill().unwrap();
+        first.wait().unwrap();
+        let mut second = worker("cat \"$MUSHER_CHECKPOINT\" > \"$MUSHER_RESULT\"");
+        daemon.until_state(1, "done").await;
+        assert_eq!(result(&daemon, 1).await, Ok(b"x\n".to_vec()));
+        crate::helper::until("the first one's files go", async || (left() <= 1).then_some(())).await;
+        let pid = rustix::process::Pid::from_child(&second);
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+        second.wait().unwrap();
+        assert_eq!(left(), 0);
+        daemon.stop().await;
+    });
+}

@@ -363,3 +363,35 @@ fn tls_is_spoken_with_those_whose_certificate_is_trusted() {
         daemon.stop().await;
     });
 }
+
+/// What is answered to a job that is done is its result; what is too long for one costs nothing but that.
+#[test]
+fn the_answer_is_the_result_of_the_job() {
+    block_on(async {
+        let hook = Hook::new(|_, request| match &request.body[..] {
+            b"long" => answer("200 OK", "", &"x".repeat(5_000)),
+            b"none" => answer("204 No Content", "", ""),
+            b"wrong" => answer("400 Bad Request", "", "no"),
+            _ => answer("201 Created", "", "{\"sum\": 42}"),
+        });
+        let home = Home::new("");
+        home.configure(&format!(
+            "result = \"4KiB\"\n[queues.q]\nhandler = {{ http = \"{}\" }}\nattempts = 1\n",
+            hook.url()
+        ));
+        let daemon = home.serve().await;
+        for (body, state, wanted) in [
+            ("sum", "done", Some(&b"{\"sum\": 42}"[..])),
+            ("long", "done", None),
+            ("none", "done", None),
+            ("wrong", "dead", None),
+        ] {
+            let id = submit(&daemon, body, JobOptions::default()).await;
+            daemon.until_state(id, state).await;
+            let found = daemon.client.beside(id, musher::protocol::Beside::Result).await;
+            assert_eq!(found.ok().as_deref(), wanted, "{body}");
+        }
+        home.until_logged("longer than limits.result = 4096").await;
+        daemon.stop().await;
+    });
+}

@@ -55,6 +55,11 @@ impl Answer<'_> {
     }
 }
 
+/// Whether an answer of this status says that the job is done.
+pub(super) fn is_done(status: StatusCode, rules: &[StatusRule]) -> bool {
+    meaning(status.as_u16(), rules) == StatusMeaning::Done
+}
+
 /// A status that is named decides before a range in which it lies, and each of them before what is usual.
 fn meaning(status: u16, rules: &[StatusRule]) -> StatusMeaning {
     let rule = |single: bool| {

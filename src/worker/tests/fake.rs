@@ -281,7 +281,7 @@ async fn answer_all(mut stream: UnixStream, state: Arc<Mutex<State>>, changed: A
 
 pub(super) fn plan(handler: Handler, slots: u32) -> Plan {
     let queues = vec!["mails".to_owned()];
-    Plan { queues, slots, handler, lease_ms: None, output_max: 1 << 20, echo: false }
+    Plan { queues, slots, handler, lease_ms: None, output_max: 1 << 20, echo: false, result_max: 1000 }
 }
 
 pub(super) fn job(id: u64, body: impl Into<Bytes>) -> ClaimedJob {
