@@ -1,6 +1,7 @@
 //! Clients: what they ask for, at random, and what they make of the answers. They know of jobs and leases only what the
 //! oracle has heard, and ask for things that are over, that are somebody else's, and that never were.
 
+use crate::beside;
 use crate::bodies::body;
 use crate::bounds::{BOUNDED, is_bounded, waits_for_room};
 use crate::chains::Followed;
@@ -66,6 +67,9 @@ pub(crate) enum Asked {
     /// Whether it must succeed, and until when it lasts then.
     Extend(Vec<(LeaseId, (bool, Option<Time>))>),
     Body(JobId),
+    /// A checkpoint of a job: which one.
+    Checkpoint(JobId, u64),
+    Result(JobId),
     /// Another body for a job: which change that is.
     Replace(JobId, u64),
     Wait {
@@ -191,7 +195,7 @@ impl Clients {
     }
 
     pub(crate) fn settle(&mut self, rng: &mut Rng, oracle: &mut Oracle, life: &mut Life) {
-        let (mut items, mut asked) = (Vec::new(), Vec::new());
+        let (mut items, mut asked, mut results) = (Vec::new(), Vec::new(), Vec::new());
         for lease in self.some_leases(rng, oracle) {
             let verdict = match rng.u32(..11) {
                 9.. => exited(rng),
@@ -212,11 +216,14 @@ impl Clients {
                 }
             };
             let end = End::of(&verdict);
+            if verdict == Verdict::Complete && rng.u32(..3) == 0 {
+                results.push((items.len(), oracle.stored.result(lease)));
+            }
             asked.push((lease, end, oracle.settles(lease, end == End::Done, life.now)));
             items.push((lease, verdict));
         }
         let (before, origin) = (Before::of(life), self.origin(rng));
-        life.engine.settle(origin, items.clone(), Visibility::ALL, life.now);
+        life.engine.settle_with_results(origin, items.clone(), results, Visibility::ALL, life.now);
         let place = oracle.circuits.settled(&before, &items, life.now, &life.engine.core().state);
         self.asked.insert(origin, Asked::Settle(place, asked));
     }
@@ -265,7 +272,10 @@ impl Clients {
             // That new jobs in a bounded queue are no more than it takes is known while these are not run again.
             ids.retain(|id| oracle.submitted_to(*id).is_some_and(|queue| !is_bounded(queue)));
         }
-        ids.iter().for_each(|id| oracle.edits(&edit, *id));
+        ids.iter().for_each(|id| {
+            oracle.edits(&edit, *id);
+            oracle.stored.edits(*id);
+        });
         let change = match &edit {
             Edit::Move(to) => Some(Change::To(to.clone())),
             Edit::Prioritize(priority) => Some(Change::Priority(*priority)),
@@ -282,6 +292,7 @@ impl Clients {
     /// Gives a job another body.
     pub(crate) fn replace_body(&mut self, rng: &mut Rng, oracle: &mut Oracle, life: &mut Life) {
         let Some(id) = oracle.any(rng.u64(..)) else { return };
+        oracle.stored.edits(id);
         let (nth, which) = oracle.bodies.replaces(id, oracle.place_of(id), None);
         let origin = self.ask(rng, Asked::Replace(id, nth));
         life.engine.replace_body(origin, id, body(which), Visibility::ALL, life.now);
@@ -361,6 +372,8 @@ impl Clients {
             (Asked::Replace(id, nth), answer) => {
                 oracle.bodies.replaced(id, nth, matches!(answer, Answer::Ok));
             }
+            (Asked::Checkpoint(id, nth), answer) => beside::stored(oracle, id, nth, &answer),
+            (Asked::Result(id), answer) => oracle.stored.read(id, &answer),
             (Asked::Edit(changes), answer) => {
                 let results = if let Answer::Edited(results) = answer { results } else { Vec::new() };
                 let mut results = results.into_iter();
@@ -398,6 +411,7 @@ impl Clients {
             (Asked::Claim { session, sent, asked, .. }, Answer::Jobs(jobs)) => {
                 for job in &jobs {
                     let grant = &job.grant;
+                    oracle.stored.granted(job);
                     self.leases.push(LeaseId { id: grant.id, attempt: grant.attempt });
                     if grant.spec.queue == nightly() {
                         continue;
@@ -411,6 +425,9 @@ impl Clients {
                 oracle.circuits.told(place);
                 assert_eq!(asked.len(), results.len(), "one result a settle");
                 for ((lease, end, must), result) in asked.into_iter().zip(results) {
+                    if result.is_ok() && end == End::Done {
+                        oracle.stored.done(lease);
+                    }
                     oracle.settled(lease, end, result.map_err(|error| error.to_string()), must);
                 }
             }

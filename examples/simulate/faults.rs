@@ -31,6 +31,10 @@ pub(crate) enum Fault {
     Replace,
     /// The log has bodies that take the place of others in another order.
     Bodies,
+    /// The log has no checkpoints.
+    Checkpoints,
+    /// The log has no results.
+    Results,
     /// The log gives jobs the envelopes of others of their commit.
     Envelopes,
     /// The log does not say which submits were done.
@@ -58,6 +62,8 @@ impl Fault {
             Fault::Lease => Some(Planted::ShortLeases),
             Fault::Rates => Some(Planted::UnusedRates),
             Fault::Bodies => Some(Planted::OtherBodies),
+            Fault::Checkpoints => Some(Planted::LostCheckpoints),
+            Fault::Results => Some(Planted::LostResults),
             Fault::Envelopes => Some(Planted::OtherEnvelopes),
             Fault::Turns => Some(Planted::LostTurns),
             Fault::Sizes => Some(Planted::LostSizes),

@@ -4,6 +4,7 @@
 //!
 //! `cargo run --profile soak --example simulate -- --steps 1000000`
 
+mod beside;
 mod bodies;
 mod bounds;
 mod calendar;

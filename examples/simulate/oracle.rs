@@ -1,6 +1,7 @@
 //! What clients were told, and what follows from it. The oracle knows no more than they do: requests that were sent,
 //! answers that arrived. Whatever it is told or shown that contradicts an earlier answer ends the run.
 
+use crate::beside::Stored;
 use crate::bodies::{self, Bodies, which};
 use crate::bounds::drops;
 use crate::chains::Chains;
@@ -45,6 +46,8 @@ pub(crate) struct Oracle {
     given: Given,
     /// Bodies that were replaced.
     pub(crate) bodies: Bodies,
+    /// What workers have stored.
+    pub(crate) stored: Stored,
     /// What was set at run time.
     pub(crate) settings: SetAtRunTime,
     pub(crate) schedules: Schedules,

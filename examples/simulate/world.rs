@@ -105,13 +105,15 @@ impl World {
                 }
             }
             215..300 => clients.settle(rng, oracle, &mut life),
-            300..330 => clients.extend(rng, oracle, &mut life),
+            300..318 => clients.extend(rng, oracle, &mut life),
+            318..330 => clients.checkpoint(rng, oracle, &mut life),
             330..348 => clients.edit(rng, oracle, &mut life),
             348..360 => clients.replace_body(rng, oracle, &mut life),
             360..374 => clients.change_queue(rng, oracle, &mut life),
             374..380 => clients.set_queue(rng, oracle, &mut life),
             380..388 if !life.totals.is_set() => clients.change_schedule(rng, oracle, &mut life),
-            380..410 => clients.look(rng, oracle, &mut life),
+            380..400 => clients.look(rng, oracle, &mut life),
+            400..410 => clients.read_result(rng, oracle, &mut life),
             410..420 => clients.vanish(rng, oracle, &mut life),
             420..620 => {
                 if !stage.turn(&mut life, clients, oracle) {

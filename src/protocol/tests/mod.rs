@@ -151,6 +151,7 @@ proptest! {
             let read = version.decode_request(header.kind, payload.into(), BATCH);
             let is_open = match read {
                 Ok(Request::Output { .. } | Request::ReplaceBody { .. } | Request::Checkpoint { .. }) => true,
+                Ok(Request::Progress { .. }) => true,
                 Ok(Request::Claim(_) | Request::Extend { .. } | Request::Logs { .. }) => version != Version::One,
                 _ => false,
             };

@@ -24,6 +24,10 @@ pub enum Planted {
     OtherBodies,
     /// So have the envelopes of a commit.
     OtherEnvelopes,
+    /// For it no job has got a checkpoint.
+    LostCheckpoints,
+    /// Nor a result.
+    LostResults,
     /// For it no key has had its turn.
     LostTurns,
     /// For it no bytes of bodies are counted.

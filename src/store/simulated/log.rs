@@ -3,9 +3,9 @@
 use super::disk::Disk;
 use super::faults::Planted;
 use super::records::{Record, SALT, failed};
-use crate::core::{Event, Holder, RateUsed, RowEvent, Turn};
+use crate::core::{Beside, Event, Holder, RateUsed, RowEvent, Turn};
 use crate::store::codec::{decode_whole_commit, encode_commit};
-use crate::store::commit::CommitNo;
+use crate::store::commit::{Commit, CommitNo};
 use crate::store::error::AppendError;
 use crate::store::log::{Appended, Log, Segment, Size, Tail, record};
 use crate::store::logged::OnCommit;
@@ -118,6 +118,21 @@ impl Log for SimulatedLog {
     }
 }
 
+/// A commit without what comes beside its jobs.
+fn detach(commit: &mut Commit, lost: Beside) {
+    let mut attached = std::mem::take(&mut commit.attached).into_iter();
+    commit.events.retain(|event| match event {
+        Event::Attached { what, .. } => {
+            let blob = attached.next();
+            let stays = *what != lost;
+            commit.attached.extend(blob.filter(|_| stays));
+            stays
+        }
+        Event::Detached { what, .. } => *what != lost,
+        _ => true,
+    });
+}
+
 /// What the log gets in place of a record, if the fault is one of those.
 fn changed(fault: Planted, record: &[u8]) -> Option<Vec<u8>> {
     if matches!(fault, Planted::EarlyAnswers | Planted::LostRows | Planted::TornCommits) {
@@ -133,6 +148,8 @@ fn changed(fault: Planted, record: &[u8]) -> Option<Vec<u8>> {
                 std::mem::swap(&mut before[nth - 1].1, &mut after[0].1);
             }
         }
+        Planted::LostCheckpoints => detach(&mut commit, Beside::Checkpoint),
+        Planted::LostResults => detach(&mut commit, Beside::Result),
         Planted::LostSizes => commit.events.retain(|event| !matches!(event, Event::Sized { .. })),
         Planted::LostRequests => {
             commit.events.retain(|event| !matches!(event, Event::Row(RowEvent::RequestDone { .. })));
