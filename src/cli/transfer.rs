@@ -10,7 +10,7 @@ use super::unique_options::{UniqueArgs, UniqueWhile};
 use crate::client::{Client, ClientError};
 use crate::clock;
 use crate::protocol::admin::{AdminRequest, BackoffView, JobView, JobsView, ListQuery, StatusView};
-use crate::protocol::{ErrorCode, JobOptions, Start, SubmitGroup, WireBackoff};
+use crate::protocol::{Beside, ErrorCode, JobOptions, Start, SubmitGroup, WireBackoff};
 use crate::words::{self, counted};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
@@ -33,8 +33,8 @@ const BATCH_BYTES: usize = 4 << 20;
 const FRAME_ROOM: usize = 64 << 10;
 
 const EXPORT: &str = "\
-Prints one JSON object per line, ordered by id, with the body as `body`, or as `body_base64` if it is not text. Jobs that
-are submitted meanwhile are not in it, jobs that end meanwhile may be; `musher backup` shows one moment.
+Prints one JSON object per line, ordered by id, with the body as `body`, or as `body_base64` if it is not text; in the same way
+`checkpoint` and `result`, where a job has one. Jobs that are submitted meanwhile are not in it, jobs that end meanwhile may be; `musher backup` shows one moment.
 
 Examples:
   musher export > jobs.jsonl
@@ -60,6 +60,38 @@ struct Line<'a> {
     body: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     body_base64: Option<String>,
+    #[serde(flatten)]
+    beside: serde_json::Map<String, serde_json::Value>,
+}
+
+/// What is exported of a job besides what `show` says of it.
+struct Contents {
+    body: Bytes,
+    /// Its checkpoint and its result, if it has them.
+    beside: Vec<(&'static str, Bytes)>,
+}
+
+impl Contents {
+    async fn of(client: &Client, job: &JobView) -> Result<Contents, ClientError> {
+        let body = client.body(job.id).await?;
+        let mut beside = Vec::new();
+        for (name, has, what) in [
+            ("checkpoint", job.has_checkpoint, Beside::Checkpoint),
+            ("result", job.has_result, Beside::Result),
+        ] {
+            if !has {
+                continue;
+            }
+            match client.beside(job.id, what).await {
+                Ok(found) => beside.push((name, found)),
+                // It has lost it meanwhile.
+                Err(ClientError::Refused(fault))
+                    if matches!(fault.code, ErrorCode::NotFound | ErrorCode::WrongState) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(Contents { body, beside })
+    }
 }
 
 impl Export {
@@ -85,8 +117,8 @@ impl Export {
             loop {
                 let more = jobs.by_ref().take(BODIES_AHEAD - asked.len());
                 asked.extend(more.map(|job| {
-                    let (client, id) = (client.clone(), job.id);
-                    (job, tokio::spawn(async move { client.body(id).await }))
+                    let (client, asked) = (client.clone(), job.clone());
+                    (job, tokio::spawn(async move { Contents::of(&client, &asked).await }))
                 }));
                 let Some((job, body)) = asked.pop_front() else { break };
                 match body.await.map_err(Failure::failed)? {
@@ -122,10 +154,14 @@ impl Export {
     }
 }
 
-fn line(out: &mut impl Write, job: &JobView, body: &[u8]) -> io::Result<()> {
+fn line(out: &mut impl Write, job: &JobView, Contents { body, beside }: &Contents) -> io::Result<()> {
     let text = std::str::from_utf8(body).ok();
     let body_base64 = if text.is_none() { Some(BASE64_STANDARD.encode(body)) } else { None };
-    serde_json::to_writer(&mut *out, &Line { job, body: text, body_base64 })?;
+    let beside = beside.iter().map(|(name, blob)| match std::str::from_utf8(blob) {
+        Ok(text) => ((*name).to_owned(), text.into()),
+        Err(_) => (format!("{name}_base64"), BASE64_STANDARD.encode(blob).into()),
+    });
+    serde_json::to_writer(&mut *out, &Line { job, body: text, body_base64, beside: beside.collect() })?;
     out.write_all(b"\n")
 }
 
@@ -134,7 +170,7 @@ Reads the lines of `musher export` and submits each as a new job, in batches tha
 Kept: queue, body, priority, attempts, backoff, timeout, key, unique key, tags, the time until which it is delayed, its deadline, and its time to live
 if it had not begun.
 Attempts and timeout are the values that were in force, those of the queue included. Only `queue` and a body are required.
-Not kept: the id, the owner (it is you), attempts so far and their errors, a lease (the job is ready).
+Not kept: the id, the owner (it is you), attempts so far and their errors, checkpoints and results, a lease (the job is ready and begins anew).
 Jobs that have ended are left out, unless --ended asks for them to be run again.
 Jobs of another user are refused, unless --as-mine says that they become yours: commands among them would run as you.
 A wrong line ends the import, which then says what was submitted and with which line to go on.

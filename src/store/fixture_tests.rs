@@ -172,7 +172,12 @@ fn describe(store: &mut DiskStore, found: &Recovered) -> String {
             let envelope = job.spec.has_envelope.then(|| store.blob(Blob::Envelope, id).unwrap());
             let envelope = envelope.map_or_else(Envelope::default, |bytes| Envelope::decode(&bytes).unwrap());
             let described = describe_job(&job, &envelope);
-            writeln!(text, "job {id} {described} body {} {sum:08x}", body.len()).unwrap();
+            let mut beside = String::new();
+            for kind in [Blob::Checkpoint, Blob::Result].into_iter().filter(|kind| kind.is_of(&job)) {
+                let blob = store.blob(kind, id).unwrap();
+                write!(beside, " {kind} {} {:08x}", blob.len(), crc32c::crc32c(&blob)).unwrap();
+            }
+            writeln!(text, "job {id} {described} body {} {sum:08x}{beside}", body.len()).unwrap();
         }
     }
     text

@@ -8,7 +8,7 @@ use rustix::fs::{AtFlags, CWD, FlockOperation, Mode, OFlags, Uid, chownat, flock
 use rustix::process::geteuid;
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
@@ -78,6 +78,7 @@ impl Base {
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => continue,
                 made => made?,
             }
+            fs::set_permissions(&new, fs::Permissions::from_mode(0o711))?; // whatever the umask is
             let lock = File::open(&new)?;
             flock(&lock, FlockOperation::NonBlockingLockExclusive)?;
             let path = parent.join(format!("{PREFIX}{pid}-{nth}"));

@@ -44,6 +44,26 @@ fn without_rules_another_user_may_submit_and_sees_his_own_jobs_only() {
     });
 }
 
+/// What is stored beside a job is for those who may see the job, and stored by those who may work on it.
+#[test]
+fn checkpoints_and_results_are_for_those_whose_job_it_is() {
+    as_root(async {
+        let town = Town::new("[queues.q]\nkeep.done = \"1h\"\n");
+        let daemon = town.serve().await;
+        assert_eq!(town.run(ALICE, &[], &["submit", "q", "hers"]).ok().trim(), "1");
+        let lease = daemon.claim("q", false, 0).await.unwrap().lease;
+        town.run(BOB, &[], &["checkpoint", "1@1", "/dev/null"]).refused(&["job 1 not found"]);
+        town.run(ALICE, &[], &["checkpoint", "1@1", "/dev/null"]).refused(&["may not work on queue `q`"]);
+        daemon.client.checkpoint(lease, "here".into(), None).await.unwrap().unwrap();
+        assert_eq!(town.run(ALICE, &[], &["show", "1", "--checkpoint"]).ok(), "here");
+        town.run(BOB, &[], &["show", "1", "--checkpoint"]).refused(&["job 1 not found"]);
+        assert!(daemon.settle(lease, Verdict::CompleteWith("sum".into())).await);
+        assert_eq!(town.run(ALICE, &[], &["result", "1"]).ok(), "sum");
+        town.run(BOB, &[], &["result", "1"]).refused(&["job 1 not found"]);
+        daemon.stop().await;
+    });
+}
+
 /// A move is a submit where it goes to, and a change where it comes from.
 #[test]
 fn who_moves_a_job_must_be_allowed_to_submit_where_it_goes() {

@@ -208,6 +208,17 @@ fn a_result_is_kept_with_its_job() {
         assert_eq!(home.musher(&["wait", "1"]).stdout, b"", "without being asked it says nothing of it");
         assert!(daemon.show(1).await.unwrap().has_result && !daemon.show(3).await.unwrap().has_result);
 
+        let exported = home.musher(&["export", "--queue", "q"]).stdout;
+        let lines: Vec<serde_json::Value> = exported
+            .split(|byte| *byte == b'\n')
+            .filter_map(|line| serde_json::from_slice(line).ok())
+            .collect();
+        assert_eq!(
+            (lines.len(), &lines[0]["result"], &lines[2]["result"]),
+            (3, &"42\n".into(), &serde_json::Value::Null)
+        );
+        assert!(lines[1]["result_base64"].is_string());
+
         // A backup has it, and what is wrong with it would be told.
         let backup = home.path("one.backup");
         assert!(home.musher(&["backup", backup.to_str().unwrap()]).status.success());

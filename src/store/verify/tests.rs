@@ -3,6 +3,7 @@
 //! `damage_tests.rs`.
 
 use super::*;
+use crate::core::Beside;
 use crate::store::damage_tests::verify_untouched;
 use crate::store::workload::{Workload, options};
 use crate::store::{DiskStore, Store};
@@ -170,6 +171,34 @@ fn jobs_without_a_body_are_told_one_by_one() {
     let mut told = told(dir.path());
     told.sort();
     assert_eq!(told, wanted);
+}
+
+/// Of those that jobs say that they have, whether the log or the database should have them.
+#[test]
+fn checkpoints_and_results_that_are_missing_are_told() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut store, mut work) = (DiskStore::open(dir.path(), &options()).unwrap().0, Workload::default());
+    let attached = [(3, Beside::Checkpoint), (4, Beside::Result), (4, Beside::Checkpoint)];
+    let commits = std::iter::once(work.submit(10))
+        .chain(attached.map(|(id, what)| work.attach(JobId(id), what)))
+        .collect::<Vec<_>>();
+    for (commit, number) in commits.iter().zip(1..) {
+        store.append(CommitNo(number), commit).unwrap();
+    }
+    store.close(&work.state).unwrap();
+    work.check_blobs(&mut store);
+    drop(store);
+    assert_eq!(told(dir.path()), [""; 0]);
+    let home = SledRows::open(&dir.path().join("sled"), CACHE_BYTES).unwrap();
+    let change =
+        crate::store::home::BlockChange { block: 0, row: None, blobs: Default::default(), replaces: false };
+    home.store_blobs(&change).unwrap();
+    drop(home);
+    let mut told = told(dir.path());
+    told.retain(|told| !told.contains("body"));
+    told.sort();
+    let lost = ["job 3: its checkpoint", "job 4: its checkpoint", "job 4: its result"];
+    assert_eq!(told, lost.map(|what| format!("{what} is missing")));
 }
 
 #[test]

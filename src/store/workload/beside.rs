@@ -2,9 +2,15 @@
 
 use super::{Draw, Workload};
 use crate::core::*;
+use crate::store::Commit;
 use bytes::Bytes;
 
 impl Workload {
+    /// A job gets this.
+    pub(crate) fn attach(&mut self, id: JobId, what: Beside) -> Commit {
+        self.commit(vec![Event::Attached { job: id.into(), what }])
+    }
+
     /// What a job has beside it now.
     pub(super) fn attached_to(&self, id: JobId, what: Beside) -> Bytes {
         let times = self.attached.get(&(id, what as u8)).copied().unwrap_or(0);

@@ -49,6 +49,15 @@ fn a_command_runs_as_the_user_who_submitted_it_and_as_nobody_else() {
         let id = town.run(NOBODY, &[], &["submit", "commands", "--attempts", "1", &place]).ok();
         let said = town.run(NOBODY, &[], &["wait", id.trim()]);
         said.refused(&["as nobody in", "permission denied", "enter that directory"]);
+        // Its files are his, and what he may not read does not come to him through them.
+        let script = "[ -s \"$MUSHER_CHECKPOINT\" ] && cp \"$MUSHER_CHECKPOINT\" \"$MUSHER_RESULT\" && exit; \
+                      id -u > \"$MUSHER_CHECKPOINT\"; exit 1";
+        let id = town.run(NOBODY, &[], &["run", "--attempts", "2", "--", "sh", "-c", script]).ok();
+        town.run(NOBODY, &[], &["wait", id.trim()]).ok();
+        assert_eq!(town.run(NOBODY, &[], &["result", id.trim()]).ok(), "65534\n");
+        let script = "ln -s \"$0\" \"$MUSHER_RESULT\"";
+        let id = town.run(NOBODY, &[], &["run", "--", "sh", "-c", script, secret.to_str().unwrap()]).ok();
+        town.run(NOBODY, &[], &["wait", id.trim()]).refused(&["its result is not kept: it is a link"]);
         // A user whom the machine does not know.
         let id = town.run(ALICE, &[], &["submit", "commands", "--attempts", "1", &body("/")]).ok();
         town.run(ALICE, &[], &["wait", id.trim()]).refused(&["run as user 64001", "there is no such user"]);
