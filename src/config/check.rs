@@ -151,12 +151,14 @@ fn limits(mut section: Section<'_>, report: &mut Report<'_>) -> Limits {
     let frame = size(&mut section, report, "frame", 8 << 10, 1 << 30, or.frame);
     // What nobody asks for must not keep a small frame from being one.
     let fits = frame.saturating_sub(FRAME_ROOM);
+    let body = size(&mut section, report, "body", 1, 1 << 30, or.body);
+    let beside_body = fits.saturating_sub(body);
     let limits = Limits {
         connections: count(&mut section, report, "connections", or.connections),
         frame,
-        checkpoint: size(&mut section, report, "checkpoint", 1, 1 << 30, or.checkpoint.min(fits)),
+        body,
+        checkpoint: size(&mut section, report, "checkpoint", 0, 1 << 30, or.checkpoint.min(beside_body)),
         result: size(&mut section, report, "result", 1, 1 << 30, or.result.min(fits)),
-        body: size(&mut section, report, "body", 1, 1 << 30, or.body),
         backlog: section.count(report, "backlog", 0..=WHOLE_MAX).unwrap_or(or.backlog),
         backlog_bytes: section.size(report, "backlog_bytes", 0..=WHOLE_MAX).unwrap_or(or.backlog_bytes),
         total_backlog: section.count(report, "total_backlog", 0..=WHOLE_MAX).unwrap_or(or.total_backlog),
@@ -198,20 +200,26 @@ fn limits(mut section: Section<'_>, report: &mut Report<'_>) -> Limits {
         );
         section.fault(report, key, message);
     }
+    beside_frame(&section, report, &limits);
+    section.finish(report);
+    limits
+}
+
+/// A job is handed out with its body and its checkpoint, and a result comes in a request.
+fn beside_frame(section: &Section<'_>, report: &mut Report<'_>, limits: &Limits) {
+    let Limits { frame, body, checkpoint, result, .. } = *limits;
     for (key, what, len) in
-        [("checkpoint", "checkpoint", limits.checkpoint), ("result", "result", limits.result)]
+        [("checkpoint", "a checkpoint, beside its body,", checkpoint + body), ("result", "a result", result)]
     {
-        if limits.frame < len + FRAME_ROOM && section.has(key) {
-            let [frame, len] = [limits.frame, len].map(|bytes| show_size(bytes as u64));
+        if section.has(key) && frame < len + FRAME_ROOM {
+            let [frame, len] = [frame, len].map(|bytes| show_size(bytes as u64));
             let message = format!(
-                "a {what} of {len} does not fit a frame of {frame}; limits.frame must be at least limits.{key} and 4KiB: \
-                 raise limits.frame or lower limits.{key}"
+                "{what} of {len} in all does not fit a frame of {frame} with 4KiB for the rest: raise limits.frame or lower \
+                 limits.{key}"
             );
             section.fault(report, key, message);
         }
     }
-    section.finish(report);
-    limits
 }
 
 fn storage(mut section: Section<'_>, report: &mut Report<'_>) -> Storage {

@@ -304,3 +304,21 @@ fn a_file_is_read_and_named() {
     let loaded = Config::load_in(Some(&file), &Overrides::default(), &around()).unwrap();
     assert_eq!((loaded.config.limits.queues, loaded.file), (5, Some(file)));
 }
+
+#[test]
+fn checkpoints_and_results_fit_a_frame() {
+    let limits = |text: &str| config(&format!("[limits]\n{text}")).limits;
+    let default = Limits::default();
+    assert_eq!((default.checkpoint, default.result), (256 << 10, 1 << 20));
+    // What nobody asks for makes no small frame wrong.
+    let small = limits("frame = '64KiB'\nbody = '40KiB'");
+    assert_eq!((small.checkpoint, small.result), (20 << 10, 60 << 10));
+    assert_eq!(limits("frame = '64KiB'\nbody = '60KiB'").checkpoint, 0);
+    for (text, words) in [
+        ("frame = '64KiB'\nbody = '40KiB'\ncheckpoint = '30KiB'", "lower limits.checkpoint"),
+        ("frame = '64KiB'\nbody = '40KiB'\nresult = '61KiB'", "lower limits.result"),
+    ] {
+        let error = parse(&format!("[limits]\n{text}")).unwrap_err().to_string();
+        assert!(error.contains(words) && error.contains("does not fit a frame of 64KiB"), "{error}");
+    }
+}

@@ -1,6 +1,7 @@
 //! The engine over a simulated disk: what must hold between a turn and a checkpoint, and when bodies cannot be read.
 //! Each test tells of a bug that there was.
 
+mod beside;
 mod late;
 mod limited;
 mod parked;

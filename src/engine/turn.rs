@@ -187,9 +187,15 @@ impl<S: Store> Engine<S> {
             while let Some(grant) = grants.next() {
                 match self.fetch(&grant) {
                     Ok((body, envelope, checkpoint)) => {
+                        let is_large = checkpoint.is_some();
                         let job = Claimed { grant, body, envelope, checkpoint };
                         bytes += job.bytes();
                         jobs.push(job);
+                        // How many fit is reckoned by their bodies; with checkpoints it may be fewer.
+                        if is_large && bytes >= self.bounds.claim_bytes {
+                            self.give_back(grants.as_slice().iter(), now);
+                            return Ok(jobs);
+                        }
                     }
                     Err(error @ BlobError::Failed { .. }) => {
                         self.give_back(std::iter::once(&grant).chain(grants.as_slice()), now);

@@ -123,7 +123,10 @@ pub(super) struct JobFiles {
 
 impl Drop for JobFiles {
     fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.dir); // at the latest it goes with that of all jobs
+        // Most leave nothing in it.
+        if fs::remove_dir(&self.dir).is_err() {
+            let _ = fs::remove_dir_all(&self.dir); // at the latest it goes with that of all jobs
+        }
     }
 }
 
