@@ -2,9 +2,11 @@
 //! can encode, and clients read. `docs/protocol.md` describes it key by key. It knows no other module of this crate,
 //! and changes only on purpose.
 
+mod flow;
 mod push;
 mod queues;
 
+pub use flow::{GroupView, WaitView};
 pub use push::{PushView, StatusMeaning, StatusRule};
 pub use queues::{CircuitView, QueueSettingsView, QueueView, SettingView, TotalsView};
 
@@ -26,6 +28,9 @@ pub struct ListQuery {
     /// Only with this key.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key: Option<String>,
+    /// Only of this group.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group: Option<String>,
     /// Only if they were submitted longer ago than so many milliseconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub older_ms: Option<u64>,
@@ -176,6 +181,15 @@ pub struct JobView {
     pub deadline: Option<u64>,
     /// The user who submitted it.
     pub owner: u32,
+    /// What it waits for still.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub waits_for: Vec<WaitView>,
+    /// What becomes of it if that ends otherwise: `cancel`, `run` or `hold`; if it waits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on_unmet: Option<String>,
+    /// The group that it belongs to, if that is known still.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group: Option<String>,
     /// Its key, if it has one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key: Option<String>,

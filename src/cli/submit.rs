@@ -34,8 +34,8 @@ const EXAMPLES: &str = "\
 A body may be empty; so with --lines an empty line is a job with an empty body. Lines are taken literally, without
 the line break. With --jsonl blank lines are skipped, and keys that a line leaves out are as on the command line:
   body (a text; anything else is kept as JSON) or body_base64, queue, priority, attempts, key, tags: {\"order\": \"42\"}, and
-  delay, at, ttl, deadline, timeout, backoff, unique, unique_while, unique_for, on_conflict, debounce_max, written as the options
-  are: \"10s\".
+  delay, at, ttl, deadline, timeout, backoff, unique, unique_while, unique_for, on_conflict, debounce_max, on_unmet, group,
+  written as the options are: \"10s\"; after and after_group are a list: [71, \"72:ended\"].
 Ctrl-C ends --lines and --jsonl, and says what was submitted; it ends --wait, and the job goes on.
 If the daemon restarts, --wait goes on when it is back, within a minute. Its exit codes: 0 done, 1 failed, 4 nothing is
 kept of the job.
@@ -45,6 +45,7 @@ Examples:
   id=$(musher submit mails --delay 10s 'later')
   musher submit photos --file cat.jpg --tag cat=tom
   musher submit index --unique page-7 --on-conflict debounce --delay 5s page-7    once for many changes in a row
+  musher submit mails 'it is built' --after 71 --on-unmet hold
   seq 1000000 | musher submit bulk --lines
   tail -F events.log | musher submit events --lines     each line as it comes
   echo '{\"body\": \"hi\", \"delay\": \"1m\"}' | musher submit mails --jsonl";

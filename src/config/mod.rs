@@ -115,6 +115,12 @@ pub struct Limits {
     pub idempotency_keys: usize,
     /// `idempotency_keys_per_user`: the most of one user.
     pub idempotency_keys_per_user: usize,
+    /// `groups`: the most groups.
+    pub groups: usize,
+    /// `groups_per_user`: the most of one user.
+    pub groups_per_user: usize,
+    /// `groups_kept`: how long a group is remembered after its end.
+    pub groups_kept: Duration,
     /// `queue_idle`: after what time without a submit an empty queue is forgotten that is not in the configuration.
     pub queue_idle: Duration,
     /// `batch`: the most jobs in one request.
@@ -243,6 +249,9 @@ impl Config {
             requests_max: self.limits.idempotency_keys,
             requests_per_user: self.limits.idempotency_keys_per_user,
             requests_kept: self.limits.idempotency,
+            groups_max: self.limits.groups,
+            groups_per_user: self.limits.groups_per_user,
+            groups_kept: self.limits.groups_kept,
             own_user: rustix::process::geteuid().as_raw(),
             queue_idle: self.limits.queue_idle,
         }

@@ -57,6 +57,9 @@ fn daemon(text: &mut String, Config { daemon, limits, storage, .. }: &Config) ->
     writeln!(text, "idempotency = {}", duration(limits.idempotency))?;
     writeln!(text, "idempotency_keys = {}", limits.idempotency_keys)?;
     writeln!(text, "idempotency_keys_per_user = {}", limits.idempotency_keys_per_user)?;
+    writeln!(text, "groups = {}", limits.groups)?;
+    writeln!(text, "groups_per_user = {}", limits.groups_per_user)?;
+    writeln!(text, "groups_kept = {}", duration(limits.groups_kept))?;
     writeln!(text, "queue_idle = {}", duration(limits.queue_idle))?;
     writeln!(text, "batch = {}", limits.batch)?;
     writeln!(text, "disk_reserve = {}", size(limits.disk_reserve))?;

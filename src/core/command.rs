@@ -1,6 +1,8 @@
 //! What may be asked of the core, and what it answers. A front turns bytes into a [`Command`] and an [`Outcome`]
 //! into bytes; everything in between is decided here.
 
+use super::flow::Ties;
+use super::groups::GroupName;
 use super::ids::{IdRange, JobId};
 use super::job::{Attempt, Exit, Grant, Holder, Job, Priority, QueueName, Size, Spec, StateKind, Worker};
 use super::overrides::{Setting, SettingKey};
@@ -113,6 +115,15 @@ pub enum Command {
         /// The queue.
         queue: QueueName,
     },
+    /// Do something with a group.
+    Group {
+        /// Its name.
+        name: GroupName,
+        /// What.
+        action: GroupAction,
+        /// Who asks, if he may do it with his own groups only.
+        by: Option<u32>,
+    },
     /// Do something with a schedule.
     Schedule {
         /// Its name.
@@ -120,6 +131,15 @@ pub enum Command {
         /// What.
         action: ScheduleAction,
     },
+}
+
+/// What can be done with a group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum GroupAction {
+    /// Let it take no more jobs: it ends with the last one that it has.
+    Seal,
+    /// Forget it; its jobs stay. None may be left to run.
+    Forget,
 }
 
 /// What can be done with a schedule. Times are on its clock, and follow from its rhythm; the core believes them.
@@ -195,6 +215,8 @@ pub struct Group {
     pub on_conflict: OnConflict,
     /// How many bytes each of their bodies has, where that is counted.
     pub size: Size,
+    /// What they wait for, and the group that they belong to; `None` for most.
+    pub ties: Option<Arc<Ties>>,
 }
 
 impl Group {
@@ -208,6 +230,7 @@ impl Group {
             deadline: None,
             on_conflict: OnConflict::default(),
             size: Size::default(),
+            ties: None,
         }
     }
 }

@@ -161,6 +161,7 @@ impl Listener<'_> {
             | Command::ResetCircuit { .. }
             | Command::ForgetQueue { .. }
             | Command::Purge { .. }
+            | Command::Group { .. }
             | Command::Schedule { .. } => return,
         };
         if let Some((attempt, lease)) = change.lease
@@ -199,6 +200,8 @@ impl Listener<'_> {
             | Event::BodyReplaced { .. }
             | Event::Deleted { .. }
             | Event::Row(_)
+            | Event::WaitsFor { .. }
+            | Event::EdgesChanged { .. }
             | Event::Sized { .. } => {}
         }
     }

@@ -5,6 +5,7 @@ mod circuits;
 mod ends;
 mod events;
 mod fair;
+mod flow;
 mod follow;
 mod key_rates;
 mod leases;

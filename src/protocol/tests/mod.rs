@@ -52,8 +52,10 @@ fn request_in(version: Version, mut request: Request) -> Request {
     if let (Version::One, Request::Submit(groups) | Request::SubmitAndWait { groups, .. }) =
         (version, &mut request)
     {
-        for JobOptions { key, unique, deadline_ms, .. } in groups.iter_mut().map(|group| &mut group.options) {
-            (*key, *unique, *deadline_ms) = (None, None, None);
+        for JobOptions { key, unique, deadline_ms, ties, .. } in
+            groups.iter_mut().map(|group| &mut group.options)
+        {
+            (*key, *unique, *deadline_ms, *ties) = (None, None, None, None);
         }
     }
     if let (Version::One, Request::Progress { lease, .. }) = (version, &request) {
@@ -144,7 +146,12 @@ proptest! {
             let read = version.decode_request(header.kind, payload.into(), BATCH);
             let is_open = match read {
                 Ok(Request::Output { .. } | Request::ReplaceBody { .. }) => true,
-                Ok(Request::Claim(_) | Request::Extend { .. } | Request::Logs { .. }) => version != Version::One,
+                Ok(
+                    Request::Claim(_)
+                    | Request::Extend { .. }
+                    | Request::Logs { .. }
+                    | Request::Progress { .. },
+                ) => version != Version::One,
                 _ => false,
             };
             prop_assert!(read.is_err() || is_open);

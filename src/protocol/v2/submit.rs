@@ -3,6 +3,7 @@
 use crate::protocol::response::Fault;
 use crate::protocol::submit::{JobOptions, Start, SubmitGroup, WireBackoff, get_bodies, growth, put_bodies};
 use crate::protocol::tagged::{self, Value};
+use crate::protocol::ties::{get_ties, put_ties};
 use crate::protocol::unique::{get_unique, put_unique};
 use crate::protocol::wire::{Malformed, Reader, TAGS_MAX, put_text, split_text, text_len};
 use bytes::BufMut;
@@ -21,6 +22,7 @@ const KEY: u8 = 9;
 // Those of unique keys come between.
 /// Whoever does not know it must not take the job: it would run too late.
 const DEADLINE: u8 = 15;
+// Those of ties come behind.
 
 /// Kind, base, longest, jitter.
 const BACKOFF_LEN: usize = 1 + 8 + 8 + 2;
@@ -44,6 +46,7 @@ fn put_options(out: &mut Vec<u8>, options: &JobOptions) {
         tags,
         key,
         unique,
+        ties,
     } = options;
     let mut put = |number, value: Option<u64>| {
         if let Some(value) = value {
@@ -74,6 +77,9 @@ fn put_options(out: &mut Vec<u8>, options: &JobOptions) {
     if let Some(ms) = deadline_ms {
         tagged::put_number(out, DEADLINE | tagged::MUST, *ms);
     }
+    if let Some(ties) = ties {
+        put_ties(out, ties);
+    }
     tagged::put_end(out);
 }
 
@@ -94,7 +100,10 @@ pub(super) fn get_group(reader: &mut Reader) -> Result<SubmitGroup, Fault> {
             TAGS => options.tags = get_tags(value)?,
             DEADLINE => options.deadline_ms = Some(value.u64("the deadline")?),
             KEY => options.key = Some(value.text("the key")?),
-            other => return get_unique(&mut options.unique, other, value),
+            other => {
+                return Ok(get_unique(&mut options.unique, other, value)?
+                    || get_ties(&mut options.ties, other, value)?);
+            }
         }
         Ok(true)
     })?;

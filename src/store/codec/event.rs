@@ -1,21 +1,20 @@
 //! An event on disk: the number of its kind, and its fields.
 
+use super::flow::{EdgeFateV1, TargetV1, WaitsV1, put_group, read_group};
 use super::job::{from_moment, moment};
 use super::keys::{put_served, read_page, read_served};
 use super::options::{put_spec, read_spec};
 use super::overrides::{put_overrides, read_overrides};
+use super::ranges::{IdsRef, IdsV1, RangeV1};
 use super::requests::{put_done, read_done};
 use super::row::{CircuitV1, circuit_of, circuit_v1};
 use super::schedule::{put_change, read_change};
 use super::{DecodeError, Reader, old, put};
 use crate::core::{
-    AfterFailure, Ending, Event, Exit, Expiry, Holder, IdRange, Ids, JobId, Priority, QueueName, RateUsed,
-    RowEvent, Size, Time, Worker,
+    AfterFailure, Ending, Event, Exit, Expiry, GroupNo, Holder, Priority, QueueName, RateUsed, RowEvent,
+    Size, Time, Worker,
 };
-use bincode::de::{BorrowDecoder, Decoder};
-use bincode::enc::Encoder;
-use bincode::error::{DecodeError as BincodeError, EncodeError};
-use bincode::{BorrowDecode, Decode, Encode};
+use bincode::{BorrowDecode, Encode};
 use bytes::Bytes;
 use std::sync::Arc;
 
@@ -62,16 +61,10 @@ const KEYS_FORGOTTEN: u8 = 34;
 const DEFERRED_WITH_EXIT: u8 = 28;
 const MOVED: u8 = 29;
 const BODY_REPLACED: u8 = 30;
-
-/// First id and length.
-#[derive(Clone, Copy, Encode, Decode)]
-pub(super) struct RangeV1(u64, u64);
-
-/// A list of ids: how many ranges, and these. One range, as nearly all have, costs no allocation.
-pub(super) struct IdsV1(pub(super) Ids);
-
-/// The same, to be written.
-struct IdsRef<'a>(&'a Ids);
+const WAITS_FOR: u8 = 42;
+const EDGES_CHANGED: u8 = 43;
+const GROUP_CHANGED: u8 = 44;
+const GROUP_FORGOTTEN: u8 = 45;
 
 #[derive(Clone, Copy, Encode, BorrowDecode)]
 pub(super) enum HolderV1 {
@@ -94,48 +87,6 @@ pub(super) enum ExitV2 {
 pub(super) enum AfterFailureV1 {
     Retry(u64),
     Dead(EndingV1),
-}
-
-impl Encode for IdsRef<'_> {
-    fn encode<E: Encoder>(&self, encoder: &mut E) -> Result<(), EncodeError> {
-        (self.0.ranges().len() as u64).encode(encoder)?;
-        self.0.ranges().iter().try_for_each(|range| RangeV1::from(*range).encode(encoder))
-    }
-}
-
-impl<C> Decode<C> for IdsV1 {
-    fn decode<D: Decoder<Context = C>>(decoder: &mut D) -> Result<Self, BincodeError> {
-        let mut ids = Ids::new();
-        for _ in 0..u64::decode(decoder)? {
-            let range = IdRange::try_from(RangeV1::decode(decoder)?)
-                .map_err(|error| BincodeError::OtherString(error.to_string()))?;
-            ids.push_range(range);
-        }
-        Ok(IdsV1(ids))
-    }
-}
-
-impl<'de, C> BorrowDecode<'de, C> for IdsV1 {
-    fn borrow_decode<D: BorrowDecoder<'de, Context = C>>(decoder: &mut D) -> Result<Self, BincodeError> {
-        IdsV1::decode(decoder)
-    }
-}
-
-impl From<IdRange> for RangeV1 {
-    fn from(range: IdRange) -> RangeV1 {
-        RangeV1(range.first.0, range.len)
-    }
-}
-
-impl TryFrom<RangeV1> for IdRange {
-    type Error = DecodeError;
-
-    fn try_from(RangeV1(first, len): RangeV1) -> Result<IdRange, DecodeError> {
-        if first == 0 || len == 0 || first.checked_add(len).is_none() {
-            return Err(DecodeError::Value("a range of job ids"));
-        }
-        Ok(IdRange::new(JobId(first), len))
-    }
 }
 
 impl From<Ending> for EndingV1 {
@@ -204,6 +155,15 @@ impl From<AfterFailureV1> for AfterFailure {
     }
 }
 
+/// So many bytes; a body that was replaced where bytes are not counted any more has a number that none has.
+fn size_v1(size: Size) -> u64 {
+    if size.is_counted() { size.bytes() } else { u64::MAX }
+}
+
+fn size_of(bytes: u64) -> Size {
+    if bytes == u64::MAX { Size::default() } else { Size::of(bytes) }
+}
+
 /// Adds an event at the end of `out`: its number, and what it says.
 pub(super) fn put_event(event: &Event, out: &mut Vec<u8>) {
     match event {
@@ -252,13 +212,17 @@ pub(super) fn put_event(event: &Event, out: &mut Vec<u8>) {
         Event::Prioritized { jobs, priority } => put((PRIORITIZED, IdsRef(jobs), priority.0), out),
         Event::Postponed { jobs, due } => put((POSTPONED, IdsRef(jobs), moment(*due)), out),
         Event::Deleted { jobs } => put((DELETED, IdsRef(jobs)), out),
-        Event::Sized { jobs, size } => put((SIZED, IdsRef(jobs), size.bytes()), out),
+        Event::Sized { jobs, size } => put((SIZED, IdsRef(jobs), size_v1(*size)), out),
         Event::Dropped { jobs } => put((DROPPED, IdsRef(jobs)), out),
         Event::BodyReplaced { job } => {
             debug_assert_eq!(job.len, 1, "one job gets one body");
             put((BODY_REPLACED, job.first.0), out);
         }
         Event::Moved { jobs, to, at } => put((MOVED, IdsRef(jobs), to.as_str(), at.0), out),
+        Event::WaitsFor { jobs, waits } => put((WAITS_FOR, IdsRef(jobs), WaitsV1::from(&**waits)), out),
+        Event::EdgesChanged { jobs, on, fate, at } => {
+            put((EDGES_CHANGED, IdsRef(jobs), TargetV1::from(*on), EdgeFateV1::from(*fate), at.0), out);
+        }
         Event::Row(event) => put_row_event(event, out),
     }
 }
@@ -289,6 +253,11 @@ fn put_row_event(event: &RowEvent, out: &mut Vec<u8>) {
         }
         RowEvent::KeysForgotten { queue, page } => put((KEYS_FORGOTTEN, queue.as_str(), page), out),
         RowEvent::QueueForgotten { queue } => put((QUEUE_FORGOTTEN, queue.as_str()), out),
+        RowEvent::GroupChanged { group, now } => {
+            put((GROUP_CHANGED, group.0), out);
+            put_group(now, out);
+        }
+        RowEvent::GroupForgotten { group } => put((GROUP_FORGOTTEN, group.0), out),
         RowEvent::Schedule { name, change } => {
             put(SCHEDULE, out);
             put_change(name, change, out);
@@ -390,9 +359,17 @@ fn read_other(kind: u8, reader: &mut Reader<'_>) -> Result<Event, DecodeError> {
         }
         SIZED => {
             let (IdsV1(jobs), size) = reader.take()?;
-            Event::Sized { jobs, size: Size::of(size) }
+            Event::Sized { jobs, size: size_of(size) }
         }
         DROPPED => Event::Dropped { jobs: reader.take::<IdsV1>()?.0 },
+        WAITS_FOR => {
+            let (IdsV1(jobs), waits): (_, WaitsV1) = reader.take()?;
+            Event::WaitsFor { jobs, waits: Arc::new(waits.try_into()?) }
+        }
+        EDGES_CHANGED => {
+            let (IdsV1(jobs), on, fate, at): (_, TargetV1, EdgeFateV1, u64) = reader.take()?;
+            Event::EdgesChanged { jobs, on: on.into(), fate: fate.into(), at: Time(at) }
+        }
         WITHOUT_ROOM => old::without_room(reader)?,
         kind => Event::Row(read_row_event(kind, reader)?),
     })
@@ -433,6 +410,11 @@ fn read_row_event(kind: u8, reader: &mut Reader<'_>) -> Result<RowEvent, DecodeE
             let (queue, jobs): (&str, RangeV1) = reader.take()?;
             RowEvent::NotTaken { queue: QueueName::new(queue)?, jobs: jobs.try_into()? }
         }
+        GROUP_CHANGED => {
+            let group = GroupNo(reader.take()?);
+            RowEvent::GroupChanged { group, now: read_group(reader)?.into() }
+        }
+        GROUP_FORGOTTEN => RowEvent::GroupForgotten { group: GroupNo(reader.take()?) },
         _ => return Err(DecodeError::Event(kind)),
     })
 }
