@@ -6,7 +6,7 @@ mod flow;
 mod push;
 mod queues;
 
-pub use flow::{GroupView, WaitView};
+pub use flow::{GroupView, TopicView, WaitView};
 pub use push::{PushView, StatusMeaning, StatusRule};
 pub use queues::{CircuitView, QueueSettingsView, QueueView, SettingView, TotalsView};
 

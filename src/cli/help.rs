@@ -13,7 +13,7 @@ const GROUPS: [(&str, &[&str]); 7] = [
         "Change jobs and queues",
         &[
             "cancel", "retry", "kick", "bury", "delete", "move", "edit", "priority", "pause", "resume",
-            "purge", "queue", "group",
+            "purge", "queue", "group", "topic",
         ],
     ),
     ("Run the daemon", &["serve", "config", "drain", "undrain"]),

@@ -82,6 +82,7 @@ impl JobArgs {
             key: self.key.clone(),
             unique: self.unique.for_wire().map_err(Failure::usage)?,
             ties: self.ties.for_wire().map_err(Failure::usage)?,
+            to_topic: false,
         })
     }
 }

@@ -44,6 +44,7 @@ mod steady;
 mod submit;
 mod table;
 mod tie_options;
+mod topic;
 mod transfer;
 mod unique_options;
 mod unreachable;
@@ -146,6 +147,8 @@ enum Verb {
     Group(group::Group),
     /// Submit a graph of jobs from one document, and look at it
     Flow(flow::Flow),
+    /// Look at topics: names to which jobs are submitted
+    Topic(topic::Topic),
     /// Submit jobs by the clock
     Schedule(schedule::Schedule),
     /// Stop taking jobs and giving them out
@@ -240,6 +243,7 @@ fn go(cli: Cli) -> End {
         Verb::Queue(queue) => to.talk(async |client| queue.run(&client).await),
         Verb::Group(group) => to.talk(async |client| group.run(&client).await),
         Verb::Flow(flow) => to.talk(async |client| flow.run(&client).await),
+        Verb::Topic(topic) => to.talk(async |client| topic.run(&client).await),
         Verb::Schedule(schedule) => to.talk(async |client| schedule.run(&client).await),
         Verb::Drain(drain) => to.talk(async |client| drain.run(&client).await),
         Verb::Undrain(undrain) => to.talk(async |client| undrain.run(&client).await),

@@ -306,6 +306,7 @@ impl Job {
             key: self.key,
             unique: unique.for_wire()?,
             ties: None,
+            to_topic: false,
         };
         Ok((options, body.into()))
     }

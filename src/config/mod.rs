@@ -20,6 +20,7 @@ mod settings;
 mod show;
 #[cfg(test)]
 mod tests;
+mod topics;
 mod who;
 
 pub use check::WORKERS_MAX;
@@ -34,6 +35,7 @@ pub use push::Push;
 pub(crate) use schedules::stored_at_most;
 pub use schedules::{SCHEDULE_COMMAND_MAX, SCHEDULE_KEY_MAX, SCHEDULE_TAGS, Schedule};
 pub use settings::{read_settings, setting_keys, show_setting};
+pub use topics::Topic;
 
 use crate::access::Rule;
 use crate::core::{QueueName, QueueSettings, ScheduleName, Settings};
@@ -57,6 +59,8 @@ pub struct Config {
     pub queues: BTreeMap<QueueName, Queue>,
     /// `[schedules.…]`
     pub schedules: BTreeMap<ScheduleName, Schedule>,
+    /// `[topics]`
+    pub topics: Vec<Topic>,
     /// `[[access]]`; `None` if there is none.
     pub access: Option<Vec<Rule>>,
 }

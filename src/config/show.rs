@@ -22,6 +22,7 @@ pub(super) fn show(config: &Config) -> String {
     for (name, one) in &config.queues {
         queue(&mut text, name, one).expect("a String takes every write");
     }
+    show_topics(&mut text, config).expect("a String takes every write");
     for (name, schedule) in &config.schedules {
         schedules::show(&mut text, name, schedule).expect("a String takes every write");
     }
@@ -141,4 +142,15 @@ fn path(path: &Path) -> String {
 
 pub(super) fn string(text: &str) -> String {
     toml::Value::String(text.to_owned()).to_string()
+}
+
+fn show_topics(text: &mut String, config: &Config) -> std::fmt::Result {
+    if !config.topics.is_empty() {
+        writeln!(text, "\n[topics]")?;
+    }
+    for (pattern, queues) in &config.topics {
+        let queues: Vec<String> = queues.iter().map(|queue| format!("{:?}", queue.as_str())).collect();
+        writeln!(text, "{:?} = [{}]", pattern.as_str(), queues.join(", "))?;
+    }
+    Ok(())
 }

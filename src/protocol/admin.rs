@@ -147,6 +147,8 @@ pub enum AdminRequest {
         /// Its name.
         name: String,
     },
+    /// The topics. Answer: a list of [`TopicView`].
+    Topics {},
     /// The groups. Answer: a list of [`GroupView`], oldest first.
     Groups {},
     /// One group. Answer: [`GroupView`].

@@ -46,6 +46,7 @@ mod service;
 mod shutdown;
 pub(crate) mod submit;
 mod timer;
+mod topics;
 mod watch;
 
 pub(crate) use budget::FREE;
@@ -62,3 +63,4 @@ pub(crate) use outbox::Outbox;
 pub use output::{OutputStore, OutputThread};
 pub use service::{Limits, Service};
 pub use shutdown::close_connections;
+pub use topics::Topics;

@@ -18,6 +18,15 @@ pub struct WaitView {
     pub held: bool,
 }
 
+/// A topic, or a pattern of topics, of the configuration.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TopicView {
+    /// Its name; `*` stands for anything.
+    pub topic: String,
+    /// The queues that get a job of each that is submitted to it.
+    pub queues: Vec<String>,
+}
+
 /// A group. Times are in milliseconds since 1970 (UTC).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GroupView {

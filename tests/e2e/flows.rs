@@ -306,3 +306,72 @@ fn an_import_does_not_let_jobs_run_that_wait() {
         daemon.stop().await;
     });
 }
+
+#[test]
+fn a_topic_is_one_job_in_each_queue_that_is_bound_to_it() {
+    block_on(async {
+        let topics = "[topics]\n'order.*' = ['audit', 'mails']\n'order.created' = ['mails', 'invoices']\n";
+        let home = Home::new(topics);
+        let daemon = home.serve().await;
+        let to = |topic: &str, bodies: &[&str], ties: Option<Ties>| {
+            let tags = vec![("from".into(), "shop".into())];
+            let queue = topic.into();
+            let options = JobOptions { queue, to_topic: true, tags, ties, ..JobOptions::default() };
+            SubmitGroup { options, bodies: bodies.iter().map(|body| body.to_string().into()).collect() }
+        };
+        // Beside jobs of a queue, and in their order.
+        let groups = vec![job("q", "first", Ties::default()), to("order.created", &["a", "b"], None)];
+        let receipts = daemon.client.submit(groups).await.unwrap();
+        assert_eq!(receipts.new_jobs(), 1 + 3 * 2);
+        for (id, queue) in [(1, "q"), (2, "audit"), (3, "audit"), (4, "mails"), (6, "invoices")] {
+            let job = daemon.show(id).await.unwrap();
+            assert_eq!((&*job.queue, job.tags.len()), (queue, usize::from(id > 1)), "job {id}");
+        }
+        let bodies = async |queue| {
+            let claim = Claim { queues: vec![queue], max: 9, ..Claim::default() };
+            let jobs = daemon.client.claim(claim).await.unwrap();
+            jobs.iter().map(|job| String::from_utf8(job.body.to_vec()).unwrap()).collect::<Vec<_>>()
+        };
+        for queue in ["audit", "mails", "invoices"] {
+            assert_eq!(bodies(queue.to_owned()).await, ["a", "b"], "{queue}");
+        }
+        let refused = async |groups| match daemon.client.submit(groups).await {
+            Err(ClientError::Refused(fault)) => fault.code,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(refused(vec![to("nothing", &["a"], None)]).await, ErrorCode::NotFound);
+        let by_place = waits([AfterWhat::Place(0)]);
+        let groups = vec![job("q", "x", Ties::default()), to("order.paid", &["a"], Some(by_place))];
+        assert_eq!(refused(groups).await, ErrorCode::Invalid);
+        // In one commit with idempotency, and in one group.
+        let member = Ties { group: Some("all".into()), seal: true, ..Ties::default() };
+        let once = async || {
+            let groups = vec![to("order.paid", &["a"], Some(member.clone()))];
+            daemon.client.submit_once("k", groups).await.unwrap()
+        };
+        assert_eq!(once().await, once().await);
+        assert_eq!(group(&daemon.client, "all").await.unwrap().total, 2);
+        home.configure("[topics]\n'order.*' = ['audit']\n");
+        daemon.reload(&home).await;
+        assert_eq!(daemon.client.submit(vec![to("order.paid", &["a"], None)]).await.unwrap().len(), 1);
+        daemon.stop().await;
+    });
+}
+
+#[test]
+fn the_first_error_of_several_that_are_waited_for_cancels_the_others() {
+    block_on(async {
+        let home = Home::new("");
+        let daemon = home.serve().await;
+        daemon.submit("q", &["a", "b", "c"]).await;
+        let leases = [daemon.claim("q", false, 0).await.unwrap(), daemon.claim("q", false, 0).await.unwrap()];
+        assert!(daemon.settle(leases[0].lease, Verdict::Complete).await);
+        let fail = Verdict::FailDead { error: "no".into(), exit: None };
+        assert!(daemon.settle(leases[1].lease, fail).await);
+        let (code, _, error) = text(&home.musher(&["wait", "1", "2", "3", "--first-error"]));
+        assert!(code == 1 && error.contains("job 2 is dead: no"), "{error}");
+        assert!(error.contains("1 other job was cancelled"), "{error}");
+        assert!(["cancelled", "gone"].contains(&&*daemon.state(3).await));
+        daemon.stop().await;
+    });
+}

@@ -56,6 +56,7 @@ pub(super) async fn handle<S: Store + 'static>(
         AdminRequest::Hold { queues, error, retry_ms } => {
             requests::hold(hub, context, &queues, (error.as_deref(), millis(retry_ms)))?;
         }
+        AdminRequest::Topics {} => ready(hub, context, &operators::topics(hub)),
         AdminRequest::Groups {} => ready(hub, context, &operators::groups(hub, context)),
         AdminRequest::GroupShow { name } => ready(hub, context, &operators::group(hub, context, &name)?),
         AdminRequest::GroupSeal { name } => operators::change_group(hub, context, &name, GroupAction::Seal)?,

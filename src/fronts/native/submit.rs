@@ -124,17 +124,22 @@ fn read(
     let count = groups.iter().map(|group| group.bodies.len()).sum();
     limits.check_batch(count)?;
     let mut submission = Submission::with_capacity(count);
-    let is_plain = wait.is_none() && once.is_none() && completes.is_none();
-    let only = groups.first().filter(|_| groups.len() == 1 && is_plain);
+    let mut is_plain = wait.is_none() && once.is_none() && completes.is_none();
+    let only = groups.first().filter(|_| groups.len() == 1);
     let head_len = only.map(|group| group.head_len(len));
     let mut envelope = None;
     for SubmitGroup { options, bodies } in groups {
         limits.check_bodies(&bodies)?;
-        let has_priority = options.priority.is_some();
+        let (has_priority, to_topic) = (options.priority.is_some(), options.to_topic);
+        is_plain &= !to_topic;
         let (group, of_group) = group(options, bodies.len() as u64, uid, clock)?;
         envelope = of_group;
+        if to_topic {
+            submission.is_to_topic();
+        }
         submission.add(group, has_priority, envelope.as_ref(), bodies);
     }
+    let head_len = head_len.filter(|_| is_plain);
     Ok(Read { submission, wait, once, completes, head_len, envelope })
 }
 

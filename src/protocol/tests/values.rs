@@ -77,6 +77,7 @@ pub(super) fn options() -> impl Strategy<Value = JobOptions> {
             backoff,
             timeout_ms,
             tags,
+            to_topic: priority.is_some_and(|priority| priority % 2 == 0),
             key,
             unique,
             ties,

@@ -23,6 +23,8 @@ const KEY: u8 = 9;
 /// Whoever does not know it must not take the job: it would run too late.
 const DEADLINE: u8 = 15;
 // Those of ties come behind.
+/// Whoever does not know it would put the job into a queue that nobody looks at.
+const TO_TOPIC: u8 = 20;
 
 /// Kind, base, longest, jitter.
 const BACKOFF_LEN: usize = 1 + 8 + 8 + 2;
@@ -47,6 +49,7 @@ fn put_options(out: &mut Vec<u8>, options: &JobOptions) {
         key,
         unique,
         ties,
+        to_topic,
     } = options;
     let mut put = |number, value: Option<u64>| {
         if let Some(value) = value {
@@ -80,6 +83,9 @@ fn put_options(out: &mut Vec<u8>, options: &JobOptions) {
     if let Some(ties) = ties {
         put_ties(out, ties);
     }
+    if *to_topic {
+        tagged::put_bytes(out, TO_TOPIC | tagged::MUST, &[]);
+    }
     tagged::put_end(out);
 }
 
@@ -99,6 +105,7 @@ pub(super) fn get_group(reader: &mut Reader) -> Result<SubmitGroup, Fault> {
             TIMEOUT => options.timeout_ms = Some(value.u64("the timeout")?),
             TAGS => options.tags = get_tags(value)?,
             DEADLINE => options.deadline_ms = Some(value.u64("the deadline")?),
+            TO_TOPIC => options.to_topic = true,
             KEY => options.key = Some(value.text("the key")?),
             other => {
                 return Ok(get_unique(&mut options.unique, other, value)?

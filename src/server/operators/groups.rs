@@ -1,12 +1,13 @@
-//! Groups of jobs: what they are, and what may be done with them. Who made one may do it all; so may an administrator.
+//! Groups of jobs: what they are, and what may be done with them. Who made one may do it all; so may an administrator. And
+//! topics, which everybody may see.
 
 use crate::clock::Clock;
-use crate::core::{Command, GroupAction, GroupName, JobGroup};
+use crate::core::{Command, GroupAction, GroupName, JobGroup, QueueName};
 use crate::server::fault::{Fault, Kind};
 use crate::server::hub::Hub;
 use crate::server::requests::RequestContext;
 use crate::store::Store;
-use crate::views::GroupView;
+use crate::views::{GroupView, TopicView};
 
 /// The groups that the caller may see, oldest first.
 pub(crate) fn groups<S: Store + 'static>(hub: &Hub<S>, context: RequestContext<'_>) -> Vec<GroupView> {
@@ -46,6 +47,16 @@ pub(crate) fn change_group<S: Store + 'static>(
     let command = Command::Group { name, action, by };
     hub.engine.borrow_mut().change_queue(context.origin, &command, context.now);
     Ok(())
+}
+
+/// The topics.
+pub(crate) fn topics<S: Store + 'static>(hub: &Hub<S>) -> Vec<TopicView> {
+    let service = hub.service.borrow();
+    let view = |(topic, queues): (&str, &[QueueName])| TopicView {
+        topic: topic.to_owned(),
+        queues: queues.iter().map(|queue| queue.as_str().to_owned()).collect(),
+    };
+    service.topics.iter().map(view).collect()
 }
 
 /// Reads a name.

@@ -15,7 +15,7 @@ mod status;
 
 pub(crate) use backup::start as start_backup;
 pub(crate) use explain::explain;
-pub(crate) use groups::{change_group, group, groups};
+pub(crate) use groups::{change_group, group, groups, topics};
 pub(crate) use jobs::{ends, job, stderr_tail, tags};
 pub(crate) use list::list;
 pub(crate) use schedules::{
