@@ -244,6 +244,11 @@ pub struct BackoffView {
 /// The kinds of backoff, by their number on the wire.
 pub const BACKOFF_KINDS: [&str; 3] = ["fixed", "linear", "exponential"];
 
+/// Whether a job in this state has ended.
+pub fn has_ended(state: &str) -> bool {
+    matches!(state, "done" | "dead" | "cancelled" | "expired")
+}
+
 fn is_none(ms: &i64) -> bool {
     *ms == 0
 }

@@ -11,6 +11,7 @@ use crate::client::{Client, ClientError};
 use crate::clock;
 use crate::protocol::admin::{AdminRequest, BackoffView, JobView, JobsView, ListQuery, StatusView};
 use crate::protocol::{ErrorCode, JobOptions, Start, SubmitGroup, WireBackoff};
+use crate::views::has_ended;
 use crate::words::{self, counted};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
@@ -244,7 +245,7 @@ impl Import {
                 return Err(wrong(format!("it has more than {} bytes", count(line_max as u64))));
             }
             let job: Job = json_job::parse(&text).map_err(wrong)?;
-            let ended = matches!(job.state.as_str(), "done" | "dead" | "cancelled" | "expired");
+            let ended = has_ended(&job.state);
             if ended && !self.ended {
                 done.left_out += 1;
                 continue;

@@ -9,6 +9,7 @@ use super::steady::Steady;
 use crate::client::{Client, ClientError};
 use crate::durations::{parse_duration, show_duration};
 use crate::protocol::admin::{AdminRequest, EditView, EndView};
+use crate::views;
 use clap::Args;
 use std::collections::HashMap;
 use std::process::ExitCode;
@@ -177,7 +178,7 @@ async fn ask(
 
 /// Whether that is an end, and not how a job was when the time was over.
 pub(super) fn has_ended(end: &EndView) -> bool {
-    matches!(end.state.as_str(), "done" | "dead" | "cancelled" | "expired" | "gone")
+    views::has_ended(&end.state) || end.state == "gone"
 }
 
 /// Says which jobs are not done, and what that means for the exit code.

@@ -10,6 +10,7 @@ use crate::config::parse_rate;
 use crate::core::Rate;
 use crate::durations::parse_duration;
 use crate::protocol::admin::{AdminRequest, EditView, JobsView, ListQuery};
+use crate::views::has_ended;
 use crate::words::jobs;
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -92,10 +93,6 @@ pub(super) struct Which {
     /// Those that have ended are left out.
     #[arg(skip)]
     only_live: bool,
-}
-
-fn has_ended(state: &str) -> bool {
-    matches!(state, "done" | "dead" | "cancelled" | "expired")
 }
 
 fn parse_ids(text: &str) -> Result<(u64, u64), String> {
