@@ -30,6 +30,8 @@ const STEPS: &[Step] = &[
     Step { rewrites: &[], run: |_| Ok(()) },
     // There may be options, fields and events that came with unique keys and settings at run time.
     Step { rewrites: &[], run: |_| Ok(()) },
+    // And of jobs that wait for others, of groups, checkpoints and results.
+    Step { rewrites: &[], run: |_| Ok(()) },
 ];
 
 /// One change of the format.

@@ -9,8 +9,7 @@ use crate::stage::Life;
 use bytes::Bytes;
 use fastrand::Rng;
 use musher::core::{
-    Attempt, Full, IdRange, Job, JobId, Priority, QueueName, QueueSettings, Setting, SettingKey, Start,
-    State, StateKind,
+    Attempt, Full, IdRange, Job, JobId, Priority, QueueName, QueueSettings, Setting, SettingKey, Start, State,
 };
 use std::time::Duration;
 
@@ -82,10 +81,8 @@ pub(crate) struct Waiting {
 /// Those of a queue, or of all, by id.
 pub(crate) fn waiting(state: &State, queue: Option<&QueueName>) -> Vec<Waiting> {
     let jobs = state.iter(IdRange::new(JobId(1), state.next_id().0));
-    let own = jobs.filter(|(_, job)| {
-        queue.is_none_or(|queue| job.spec.queue == *queue)
-            && matches!(job.kind(), StateKind::Ready | StateKind::Scheduled)
-    });
+    let own =
+        jobs.filter(|(_, job)| queue.is_none_or(|queue| job.spec.queue == *queue) && job.kind().waits());
     own.flat_map(|(range, job)| {
         let (priority, bytes) = (job.spec.priority, job.size().bytes());
         let is_new = job.attempt() == Attempt(0);

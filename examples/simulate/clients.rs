@@ -8,6 +8,7 @@ use crate::chains::Followed;
 use crate::circuits::{Before, fused};
 use crate::exits::{End, exited};
 use crate::expiry::{self, with_expiry};
+use crate::flows::Graph;
 use crate::known::Sent;
 use crate::limits::limited;
 use crate::once::{Repeats, Wanted};
@@ -49,6 +50,10 @@ pub(crate) enum Asked {
         /// If it completes a job, and was not done before.
         followed: Option<Followed>,
     },
+    /// Jobs that wait for others.
+    Flow(Graph),
+    FlowClaim,
+    FlowSettle(LeaseId),
     /// A job is completed with a submit.
     Follow {
         batch: usize,
@@ -397,6 +402,11 @@ impl Clients {
             }
             (Asked::Follow { batch, followed }, answer) => followed.answered(oracle, batch, answer),
             (_, Answer::Refused(_)) | (Asked::Other, _) => {}
+            (Asked::Flow(graph), Answer::Submitted(ids)) => oracle.flows.submitted(graph, ids),
+            (Asked::FlowClaim, Answer::Jobs(jobs)) => oracle.flows.claimed(&jobs),
+            (Asked::FlowSettle(lease), Answer::Settled(results)) => {
+                oracle.flows.completed(lease, results[0].is_ok());
+            }
             (Asked::Submit { batch, .. }, Answer::Submitted(ids)) => oracle.submitted(batch, ids),
             (Asked::SubmitOnce { batch, wanted, followed }, answer) => {
                 let receipts = match answer {

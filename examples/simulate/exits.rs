@@ -84,7 +84,7 @@ impl End {
                 match job.kind() {
                     StateKind::Scheduled | StateKind::Ready | StateKind::Expired => true,
                     StateKind::Dead => too_often,
-                    StateKind::Leased | StateKind::Done | StateKind::Cancelled => false,
+                    StateKind::Leased | StateKind::Done | StateKind::Cancelled | StateKind::Waiting => false,
                 }
             }
         }

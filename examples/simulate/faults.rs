@@ -49,6 +49,8 @@ pub(crate) enum Fault {
     Overrun,
     /// A job is completed, and what follows from it is another request.
     Chain,
+    /// Jobs do not wait for others.
+    Flow,
     /// A daemon that dies leaves a part of a commit: a job is done, and what follows from it is lost.
     Torn,
 }
@@ -110,6 +112,7 @@ impl Fault {
             Fault::Replace if group.on_conflict == OnConflict::Replace => {
                 group.on_conflict = OnConflict::Raise;
             }
+            Fault::Flow => group.ties = None,
             Fault::Ttl => group.ttl = group.ttl.map(|ttl| ttl * 2),
             Fault::Deadline => group.deadline = group.deadline.map(|deadline| deadline * 2),
             _ => {}

@@ -14,6 +14,7 @@ mod clients;
 mod exits;
 mod expiry;
 mod faults;
+mod flows;
 mod kept;
 mod known;
 mod limits;

@@ -9,6 +9,7 @@ use crate::circuits::Circuits;
 use crate::clients::LEASE;
 use crate::exits::End;
 use crate::expiry::{self, Progress};
+use crate::flows::Flows;
 use crate::kept::Kept;
 use crate::known::{Batch, Held, Known, Sent};
 use crate::limits::{Given, limited};
@@ -53,6 +54,7 @@ pub(crate) struct Oracle {
     pub(crate) schedules: Schedules,
     pub(crate) circuits: Circuits,
     pub(crate) chains: Chains,
+    pub(crate) flows: Flows,
     pub(crate) kept: Kept,
     pub(crate) places: Places,
     pub(crate) shares: Shares,

@@ -3,6 +3,7 @@
 use crate::bounds::{self, BOUNDED};
 use crate::circuits::{fused, with_circuit};
 use crate::exits::on_exit;
+use crate::flows::{tied, with_ties};
 use crate::kept::{few_dead, with_dead_max, with_done_max};
 use crate::limits::{limited, with_limits};
 use crate::once;
@@ -34,6 +35,7 @@ pub(crate) fn settings() -> Settings {
         (limited(), with_limits(with_done_max(default.clone()))),
         (paced(), with_pace(default.clone())),
         (fair(), with_turns(default.clone())),
+        (tied(), with_ties(default.clone())),
     ];
     let bounded = BOUNDED.map(|(name, full)| {
         let settings = bounds::with_bounds(default.clone(), full);

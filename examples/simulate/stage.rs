@@ -5,6 +5,7 @@ use crate::bounds::{self, Limits};
 use crate::circuits::Before;
 use crate::clients::{Clients, LEASE};
 use crate::faults::Fault;
+use crate::flows::tied;
 use crate::oracle::Oracle;
 use crate::queues::settings;
 use crate::schedules::{Schedules, nightly};
@@ -146,6 +147,9 @@ impl Stage {
         for (range, job) in found.state.iter(IdRange::new(JobId(1), found.state.next_id().0)) {
             for id in range.iter() {
                 let body = store.blob(Blob::Body, id).expect("each job has a body");
+                if job.spec.queue == tied() {
+                    continue;
+                }
                 if job.spec.queue == nightly() {
                     Schedules::check_body(&found.state, &body);
                     continue;
@@ -161,6 +165,7 @@ impl Stage {
         oracle.kept.begin_anew();
         oracle.turned(Time(0));
         oracle.check(&found.state, found.time);
+        oracle.flows.check(&found.state);
         oracle.check_chains(&jobs, &found.state, found.time);
         oracle.drop_missing(&found.state);
         oracle.found(&jobs, &found.state, found.time);

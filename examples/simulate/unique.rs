@@ -33,7 +33,9 @@ impl One {
             JobState::Done(end) | JobState::Dead(end) | JobState::Cancelled(end) | JobState::Expired(end) => {
                 Some(end.at)
             }
-            JobState::Scheduled { .. } | JobState::Ready | JobState::Leased(_) => None,
+            JobState::Scheduled { .. } | JobState::Waiting { .. } | JobState::Ready | JobState::Leased(_) => {
+                None
+            }
         }
     }
 

@@ -96,6 +96,7 @@ impl World {
             125..127 => clients.set_totals(rng, oracle, &mut life),
             127..135 if oracle.len() < JOBS_MAX => clients.submit_mixed(rng, oracle, &mut life),
             105..125 if oracle.len() < JOBS_MAX => clients.play_paces(rng, oracle, &mut life),
+            150..170 => clients.play_flows(rng, oracle, &mut life),
             0..190 => clients.claim(rng, oracle, &mut life),
             190..215 => {
                 let is_full = oracle.len() >= JOBS_MAX;

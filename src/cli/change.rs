@@ -129,8 +129,11 @@ impl Purge {
     pub(super) async fn run(&self, client: &Client) -> End {
         if !self.yes {
             let status: StatusView = client.ask(AdminRequest::Status {}).await?;
-            let waiting =
-                status.queues.iter().find(|q| q.queue == self.queue).map_or(0, |q| q.ready + q.scheduled);
+            let waiting = status
+                .queues
+                .iter()
+                .find(|q| q.queue == self.queue)
+                .map_or(0, |q| q.ready + q.scheduled + q.waiting);
             confirm(&format!("Delete {} waiting in queue {}?", jobs(waiting), self.queue))?;
         }
         let mut deleted = 0;

@@ -135,7 +135,7 @@ async fn until_empty(client: &Client) -> Result<(), Failure> {
     let look = async {
         loop {
             let status: StatusView = client.ask(AdminRequest::Status {}).await?;
-            if status.queues.iter().all(|q| q.ready + q.scheduled + q.leased == 0) {
+            if status.queues.iter().all(|q| q.ready + q.scheduled + q.waiting + q.leased == 0) {
                 return Result::<(), Failure>::Ok(());
             }
             sleep(Duration::from_millis(20)).await;

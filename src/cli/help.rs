@@ -6,14 +6,14 @@ use clap::Command;
 
 /// What one wants, and the verbs for it. A test sees to it that none is missing.
 const GROUPS: [(&str, &[&str]); 7] = [
-    ("Submit jobs", &["submit", "run", "schedule", "import"]),
+    ("Submit jobs", &["submit", "run", "flow", "schedule", "import"]),
     ("Work on jobs", &["work", "claim", "complete", "fail", "extend", "progress", "checkpoint", "release"]),
     ("Look at jobs and queues", &["status", "queues", "list", "show", "explain", "logs", "result", "wait"]),
     (
         "Change jobs and queues",
         &[
             "cancel", "retry", "kick", "bury", "delete", "move", "edit", "priority", "pause", "resume",
-            "purge", "queue",
+            "purge", "queue", "group", "topic",
         ],
     ),
     ("Run the daemon", &["serve", "config", "drain", "undrain"]),

@@ -1,6 +1,7 @@
 //! The options of a job, as `submit` and `run` take them.
 
 use super::exit::Failure;
+use super::tie_options::TieArgs;
 use super::unique_options::UniqueArgs;
 use crate::clock;
 use crate::core::Time;
@@ -29,6 +30,8 @@ pub(super) struct JobArgs {
     pub(super) key: Option<String>,
     #[command(flatten)]
     pub(super) unique: UniqueArgs,
+    #[command(flatten)]
+    pub(super) ties: TieArgs,
 }
 
 /// What may be asked for a job but when it begins.
@@ -78,6 +81,8 @@ impl JobArgs {
             tags: self.like.tags.clone(),
             key: self.key.clone(),
             unique: self.unique.for_wire().map_err(Failure::usage)?,
+            ties: self.ties.for_wire().map_err(Failure::usage)?,
+            to_topic: false,
         })
     }
 }

@@ -2,9 +2,10 @@
 
 use super::job_options::{JobArgs, check_ttl, parse_backoff, parse_tag};
 use super::lines::BOM;
+use super::tie_options::{self, Unmet};
 use super::unique_options::{Conflict, UniqueWhile};
 use crate::durations::parse_duration;
-use crate::protocol::JobOptions;
+use crate::protocol::{After, JobOptions};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
@@ -41,6 +42,12 @@ struct Line<'a> {
     unique_for: Option<String>,
     on_conflict: Option<Conflict>,
     debounce_max: Option<String>,
+    #[serde(default, deserialize_with = "tie_options::after")]
+    after: Vec<After>,
+    #[serde(default, deserialize_with = "tie_options::after_group")]
+    after_group: Vec<After>,
+    on_unmet: Option<Unmet>,
+    group: Option<String>,
     #[serde(default, deserialize_with = "tags")]
     tags: Vec<(String, String)>,
 }
@@ -86,6 +93,11 @@ pub(super) fn read(text: &[u8], args: &JobArgs, queue: &str) -> Result<Option<(J
     args.unique.on_conflict = line.on_conflict.or(args.unique.on_conflict);
     args.unique.debounce_max = duration("debounce_max", &line.debounce_max, args.unique.debounce_max)?;
     args.unique.for_wire().map_err(|error| format!("unique: {error}"))?;
+    args.ties.after.extend(line.after);
+    args.ties.after_group.extend(line.after_group);
+    args.ties.on_unmet = line.on_unmet.or(args.ties.on_unmet);
+    args.ties.group = line.group.or(args.ties.group);
+    args.ties.for_wire()?;
     args.like.tags.extend(line.tags);
     let options = args.for_queue(line.queue.as_deref().unwrap_or(queue));
     let options = options.map_err(|failure| format!("at: {}", failure.message))?;

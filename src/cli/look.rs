@@ -62,7 +62,21 @@ impl Status {
 }
 
 fn queue_table(queues: &[QueueView]) -> io::Result<()> {
-    let head = ["QUEUE", "READY", "SCHEDULED", "LEASED", "DEAD", "KEPT", "COMPLETED", "FAILED", "WORKERS"];
+    // Most have none.
+    let have_waiting = queues.iter().any(|q| q.waiting > 0);
+    let head = [
+        "QUEUE",
+        "READY",
+        "SCHEDULED",
+        "WAITING",
+        "LEASED",
+        "DEAD",
+        "KEPT",
+        "COMPLETED",
+        "FAILED",
+        "WORKERS",
+    ];
+    let head: Vec<_> = head.into_iter().filter(|column| have_waiting || *column != "WAITING").collect();
     let rows: Vec<_> = queues
         .iter()
         .map(|q| {
@@ -73,9 +87,11 @@ fn queue_table(queues: &[QueueView]) -> io::Result<()> {
                 (false, false) => q.queue.clone(),
             };
             let kept = q.done + q.cancelled + q.expired;
-            let numbers = [q.ready, q.scheduled, q.leased, q.dead, kept, q.totals.completed, q.totals.failed];
+            let waiting = have_waiting.then_some(q.waiting);
+            let numbers = [q.leased, q.dead, kept, q.totals.completed, q.totals.failed];
+            let numbers = [q.ready, q.scheduled].into_iter().chain(waiting).chain(numbers);
             let workers = if q.workers > 0 { q.workers.to_string() } else { "-".into() };
-            [name].into_iter().chain(numbers.map(count)).chain([workers]).collect()
+            [name].into_iter().chain(numbers.map(count)).chain([workers]).collect::<Vec<_>>()
         })
         .collect();
     output::table_without(&head, &rows, &["KEPT", "FAILED", "WORKERS", "COMPLETED"])?;
@@ -104,7 +120,7 @@ fn circuit(circuit: &CircuitView) -> Option<String> {
 }
 
 const QUEUES: &str = "\
-Jobs now: READY to run, SCHEDULED for later, LEASED (running), DEAD, KEPT (ended, but still shown). Totals: COMPLETED jobs,
+Jobs now: READY to run, SCHEDULED for later, WAITING for others (if there are any), LEASED (running), DEAD, KEPT (ended, but still shown). Totals: COMPLETED jobs,
 FAILED attempts. WORKERS are the daemon's own.
 
 Examples:

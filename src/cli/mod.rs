@@ -21,7 +21,9 @@ mod daemon;
 mod demo;
 mod edit;
 mod exit;
+mod flow;
 mod follow;
+mod group;
 mod handover;
 mod help;
 mod interrupt;
@@ -42,6 +44,8 @@ mod show;
 mod steady;
 mod submit;
 mod table;
+mod tie_options;
+mod topic;
 mod transfer;
 mod unique_options;
 mod unreachable;
@@ -124,7 +128,7 @@ enum Verb {
     /// Run ended jobs again
     #[command(visible_alias = "requeue")]
     Retry(change::Retry),
-    /// Run dead or scheduled jobs now
+    /// Run dead, scheduled or waiting jobs now
     Kick(change::Kick),
     /// Set jobs aside as dead
     Bury(change::Bury),
@@ -144,6 +148,12 @@ enum Verb {
     Purge(change::Purge),
     /// Forget an empty queue (`queue delete`)
     Queue(queue::Queue),
+    /// Jobs that are waited for together: look at groups, seal, cancel them
+    Group(group::Group),
+    /// Submit a graph of jobs from one document, and look at it
+    Flow(flow::Flow),
+    /// Look at topics: names to which jobs are submitted
+    Topic(topic::Topic),
     /// Submit jobs by the clock
     Schedule(schedule::Schedule),
     /// Stop taking jobs and giving them out
@@ -238,6 +248,9 @@ fn go(cli: Cli) -> End {
         Verb::Resume(resume) => to.talk(async |client| resume.run(&client).await),
         Verb::Purge(purge) => to.talk(async |client| purge.run(&client).await),
         Verb::Queue(queue) => to.talk(async |client| queue.run(&client).await),
+        Verb::Group(group) => to.talk(async |client| group.run(&client).await),
+        Verb::Flow(flow) => to.talk(async |client| flow.run(&client).await),
+        Verb::Topic(topic) => to.talk(async |client| topic.run(&client).await),
         Verb::Schedule(schedule) => to.talk(async |client| schedule.run(&client).await),
         Verb::Drain(drain) => to.talk(async |client| drain.run(&client).await),
         Verb::Undrain(undrain) => to.talk(async |client| undrain.run(&client).await),

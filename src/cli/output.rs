@@ -28,9 +28,14 @@ pub(super) fn line(text: &str) -> io::Result<()> {
 
 /// Prints the id of a job that was submitted, or of the one that holds its unique key; returns it.
 pub(super) fn submitted(receipts: &Receipts, as_json: bool) -> io::Result<u64> {
-    let Some(Receipt { id, what }) = receipts.iter().next() else {
-        return Err(io::Error::other("the daemon has answered for no job"));
-    };
+    match receipts.iter().next() {
+        Some(receipt) => submitted_one(receipt, as_json),
+        None => Err(io::Error::other("the daemon has answered for no job")),
+    }
+}
+
+/// The same of one of several.
+pub(super) fn submitted_one(Receipt { id, what }: Receipt, as_json: bool) -> io::Result<u64> {
     let is_new = what == Received::New;
     if as_json {
         let mut said = serde_json::json!({ "id": id, "new": is_new });

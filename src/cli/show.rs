@@ -6,7 +6,7 @@ use super::list::ran;
 use super::output::{self, point, safe, user};
 use crate::client::Client;
 use crate::protocol::Beside;
-use crate::protocol::admin::{AdminRequest, ExplainView, JobView, ProgressView, WorkerView};
+use crate::protocol::admin::{AdminRequest, ExplainView, JobView, ProgressView, WaitView, WorkerView};
 use crate::words::{counted, span};
 use clap::Args;
 use signal_hook::low_level::signal_name;
@@ -99,6 +99,9 @@ fn describe(job: &JobView) -> Vec<(&'static str, String)> {
     if job.tags_unread {
         facts.push(("tags", "cannot be read: the daemon's log says why".to_owned()));
     }
+    facts.extend(job.waits_for.iter().map(|wait| ("waits for", waits(wait))));
+    facts.extend(job.on_unmet.iter().map(|way| ("otherwise", way.clone())));
+    facts.extend(job.group.iter().map(|group| ("group", safe(group))));
     facts.extend(job.key.iter().map(|key| ("key", safe(key))));
     facts.extend(job.unique.iter().map(|key| ("unique key", format!("{}, held {}", safe(key), held(job)))));
     facts.extend(job.tags.iter().map(|(name, value)| ("tag", format!("{}={}", safe(name), safe(value)))));
@@ -161,6 +164,21 @@ impl Explain {
         Ok(ExitCode::SUCCESS)
     }
 }
+/// What a job waits for.
+fn waits(wait: &WaitView) -> String {
+    let what = match (wait.job, &wait.group) {
+        (Some(id), _) => format!("job {id}"),
+        (None, Some(group)) => format!("group {}", safe(group)),
+        (None, None) => "a group that is not there any more".to_owned(),
+    };
+    let how = match &*wait.when {
+        "done" => "to be done",
+        "failed" => "to fail",
+        _ => "to end",
+    };
+    format!("{what} {how}{}", if wait.held { ", which it did not" } else { "" })
+}
+
 /// How long a job holds its unique key.
 fn held(job: &JobView) -> String {
     match (job.unique_while.as_deref(), job.unique_for_ms) {

@@ -9,7 +9,7 @@ use super::steady::Steady;
 use super::{json_job, lines, output, wait};
 use crate::client::Client;
 use crate::durations::show_size;
-use crate::protocol::SubmitGroup;
+use crate::protocol::{JobOptions, SubmitGroup};
 use crate::words;
 use bytes::Bytes;
 use clap::Args;
@@ -34,8 +34,8 @@ const EXAMPLES: &str = "\
 A body may be empty; so with --lines an empty line is a job with an empty body. Lines are taken literally, without
 the line break. With --jsonl blank lines are skipped, and keys that a line leaves out are as on the command line:
   body (a text; anything else is kept as JSON) or body_base64, queue, priority, attempts, key, tags: {\"order\": \"42\"}, and
-  delay, at, ttl, deadline, timeout, backoff, unique, unique_while, unique_for, on_conflict, debounce_max, written as the options
-  are: \"10s\".
+  delay, at, ttl, deadline, timeout, backoff, unique, unique_while, unique_for, on_conflict, debounce_max, on_unmet, group,
+  written as the options are: \"10s\"; after and after_group are a list: [71, \"72:ended\"].
 Ctrl-C ends --lines and --jsonl, and says what was submitted; it ends --wait, and the job goes on.
 If the daemon restarts, --wait goes on when it is back, within a minute. Its exit codes: 0 done, 1 failed, 4 nothing is
 kept of the job.
@@ -45,6 +45,8 @@ Examples:
   id=$(musher submit mails --delay 10s 'later')
   musher submit photos --file cat.jpg --tag cat=tom
   musher submit index --unique page-7 --on-conflict debounce --delay 5s page-7    once for many changes in a row
+  musher submit mails 'it is built' --after 71 --on-unmet hold
+  musher submit --topic order.created '{\"order\": 7}'     a job in each queue that is bound to it
   seq 1000000 | musher submit bulk --lines
   tail -F events.log | musher submit events --lines     each line as it comes
   echo '{\"body\": \"hi\", \"delay\": \"1m\"}' | musher submit mails --jsonl";
@@ -52,7 +54,7 @@ Examples:
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Submit {
-    /// The queue; it is created with its first job
+    /// The queue; it is created with its first job. With --topic: the topic
     queue: String,
     /// The job's body; `-` reads it from standard input
     #[arg(conflicts_with_all = ["file", "lines", "jsonl"])]
@@ -60,11 +62,14 @@ pub(super) struct Submit {
     /// Read the body from a file, at most as much as a body may have (limits.body)
     #[arg(long, value_name = "FILE", conflicts_with_all = ["lines", "jsonl"])]
     file: Option<PathBuf>,
+    /// Submit one job to each queue that is bound to the topic of this name ([topics] in the daemon's configuration); prints all ids
+    #[arg(long, conflicts_with = "wait")]
+    topic: bool,
     /// One job for each line of standard input, in batches that are all or nothing
     #[arg(long, conflicts_with_all = ["jsonl", "wait"])]
     lines: bool,
     /// One job for each line of JSON on standard input: {"body": …, "delay": "10s", …}
-    #[arg(long, conflicts_with = "wait")]
+    #[arg(long, conflicts_with_all = ["wait", "topic"])]
     jsonl: bool,
     /// With --lines and --jsonl: print every id
     #[arg(long)]
@@ -88,13 +93,17 @@ impl Submit {
         if self.lines || self.jsonl {
             return self.many(&client).await;
         }
-        let options = self.args.for_queue(&self.queue)?;
+        let options = self.options()?;
         note_past(&options);
         let group = SubmitGroup { options, bodies: vec![self.body(client.limits().body)?] };
         let receipts = match &self.idempotency_key {
             Some(key) => client.submit_once(key, vec![group]).await?,
             None => client.submit(vec![group]).await?,
         };
+        if self.topic {
+            receipts.iter().try_for_each(|job| output::submitted_one(job, self.json).map(drop))?;
+            return Ok(ExitCode::SUCCESS);
+        }
         let id = output::submitted(&receipts, self.json)?;
         if !self.wait {
             return Ok(ExitCode::SUCCESS);
@@ -107,6 +116,11 @@ impl Submit {
             output::json(&end)?;
         }
         Ok(ExitCode::from(wait::tell(slice::from_ref(&end), None)))
+    }
+
+    /// What is asked for where a line does not say otherwise.
+    fn options(&self) -> Result<JobOptions, Failure> {
+        Ok(JobOptions { to_topic: self.topic, ..self.args.for_queue(&self.queue)? })
     }
 
     fn body(&self, max: usize) -> Result<Bytes, Failure> {
@@ -176,7 +190,7 @@ impl Submit {
         let mut input =
             lines::read(io::stdin(), if self.jsonl { json_job::line_max(body_max) } else { body_max });
         let mut batch = Batch::new(client);
-        let (plain, mut number) = (self.args.for_queue(&self.queue)?, 0u64);
+        let (plain, mut number) = (self.options()?, 0u64);
         let job = |text: Bytes, number: u64| match self.jsonl {
             true => json_job::read(&text, &self.args, &self.queue),
             false => {

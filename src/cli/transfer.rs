@@ -11,6 +11,7 @@ use crate::client::{Client, ClientError};
 use crate::clock;
 use crate::protocol::admin::{AdminRequest, BackoffView, JobView, JobsView, ListQuery, StatusView};
 use crate::protocol::{Beside, ErrorCode, JobOptions, Start, SubmitGroup, WireBackoff};
+use crate::views::has_ended;
 use crate::words::{self, counted};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
@@ -46,7 +47,7 @@ pub(super) struct Export {
     /// Only jobs of this queue
     #[arg(long, value_name = "QUEUE")]
     queue: Option<String>,
-    /// Only jobs in this state: scheduled, ready, leased, done, dead, cancelled, expired
+    /// Only jobs in this state: scheduled, waiting, ready, leased, done, dead, cancelled, expired
     #[arg(long, value_name = "STATE")]
     state: Option<String>,
 }
@@ -170,7 +171,7 @@ Reads the lines of `musher export` and submits each as a new job, in batches tha
 Kept: queue, body, priority, attempts, backoff, timeout, key, unique key, tags, the time until which it is delayed, its deadline, and its time to live
 if it had not begun.
 Attempts and timeout are the values that were in force, those of the queue included. Only `queue` and a body are required.
-Not kept: the id, the owner (it is you), attempts so far and their errors, checkpoints and results, a lease (the job is ready and begins anew).
+Not kept: what jobs wait for (they are refused, unless --run-waiting lets them run at once), the group, the id, the owner (it is you), attempts so far and their errors, checkpoints and results, a lease (the job is ready and begins anew).
 Jobs that have ended are left out, unless --ended asks for them to be run again.
 Jobs of another user are refused, unless --as-mine says that they become yours: commands among them would run as you.
 A wrong line ends the import, which then says what was submitted and with which line to go on.
@@ -188,6 +189,9 @@ pub(super) struct Import {
     /// Submit jobs of other users as your own; their commands run as you
     #[arg(long)]
     as_mine: bool,
+    /// Let jobs that wait for others run at once: what they wait for has another id here
+    #[arg(long)]
+    run_waiting: bool,
     /// Print what was done as JSON
     #[arg(long)]
     json: bool,
@@ -277,10 +281,15 @@ impl Import {
                 return Err(wrong(format!("it has more than {} bytes", count(line_max as u64))));
             }
             let job: Job = json_job::parse(&text).map_err(wrong)?;
-            let ended = matches!(job.state.as_str(), "done" | "dead" | "cancelled" | "expired");
+            let ended = has_ended(&job.state);
             if ended && !self.ended {
                 done.left_out += 1;
                 continue;
+            }
+            if job.state == "waiting" && !self.run_waiting {
+                let message = "a job that waits for others, whose ids and groups are not kept: it would run at once here. Say \
+                               --run-waiting if it may, or import the others, and submit this one by hand";
+                return Err(wrong(message.into()));
             }
             let own = rustix::process::geteuid().as_raw();
             if let Some(owner) = job.owner.filter(|owner| *owner != own && !self.as_mine) {
@@ -333,6 +342,8 @@ impl Job {
             tags: self.tags,
             key: self.key,
             unique: unique.for_wire()?,
+            ties: None,
+            to_topic: false,
         };
         Ok((options, body.into()))
     }

@@ -10,7 +10,8 @@ use super::steady::Steady;
 use crate::client::{Client, ClientError};
 use crate::durations::{parse_duration, show_duration};
 use crate::protocol::Beside;
-use crate::protocol::admin::{AdminRequest, EndView};
+use crate::protocol::admin::{AdminRequest, EditView, EndView};
+use crate::views;
 use clap::Args;
 use std::collections::HashMap;
 use std::process::ExitCode;
@@ -32,7 +33,7 @@ Examples:
   musher wait 42 43 44 --timeout 5m
   first=$(musher wait 42 43 44 --any)           that one's id, and its exit code
   musher wait 42 --result > sums.txt
-  musher wait 42 43 44 --first-error || musher cancel 42-44 --yes";
+  musher wait 42 43 44 --first-error            all are done, or none goes on";
 
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
@@ -46,7 +47,7 @@ pub(super) struct Wait {
     /// Wait until one of them has ended, and print its id
     #[arg(long, conflicts_with = "first_error")]
     any: bool,
-    /// Wait until all are done, or one has ended otherwise
+    /// Wait until all are done, or one has failed: then the others that have not ended are cancelled
     #[arg(long)]
     first_error: bool,
     /// Print the result of the one job that is waited for, if it is done
@@ -88,6 +89,9 @@ impl Wait {
         }
         if self.first_error && ends.iter().any(|end| has_ended(end) && end.state != "done") {
             ends.retain(has_ended);
+            if ends.iter().any(|end| end.state != "done" && end.state != "gone") {
+                self.cancel_others(&mut steady, &ends).await?;
+            }
         }
         let code = tell(&ends, self.timeout);
         if self.result && code == 0 {
@@ -97,6 +101,36 @@ impl Wait {
             )?;
         }
         Ok(ExitCode::from(code))
+    }
+}
+
+impl Wait {
+    /// One has failed: those that have not ended are of no use any more.
+    async fn cancel_others(&self, steady: &mut Steady, ended: &[EndView]) -> Result<(), Failure> {
+        let is_open = |id: &&u64| !ended.iter().any(|end| end.id == **id);
+        let ids: Vec<u64> = self.ids.iter().filter(is_open).copied().collect();
+        if ids.is_empty() {
+            return Ok(());
+        }
+        let results: Vec<EditView> = steady
+            .ask(async |client, _| {
+                let edit = AdminRequest::Edit {
+                    edit: "cancel".into(),
+                    ids: ids.clone(),
+                    state: None,
+                    queue: None,
+                    to: None,
+                    priority: None,
+                };
+                Ok(client.ask(edit).await?)
+            })
+            .await?;
+        let cancelled = results.iter().filter(|result| result.error.is_none()).count() as u64;
+        eprintln!(
+            "musher: {} cancelled",
+            crate::words::counted(cancelled, "other job was", "other jobs were")
+        );
+        Ok(())
     }
 }
 
@@ -160,7 +194,7 @@ async fn ask(
 
 /// Whether that is an end, and not how a job was when the time was over.
 pub(super) fn has_ended(end: &EndView) -> bool {
-    matches!(end.state.as_str(), "done" | "dead" | "cancelled" | "expired" | "gone")
+    views::has_ended(&end.state) || end.state == "gone"
 }
 
 /// Says which jobs are not done, and what that means for the exit code.

@@ -10,6 +10,7 @@ use crate::config::parse_rate;
 use crate::core::Rate;
 use crate::durations::parse_duration;
 use crate::protocol::admin::{AdminRequest, EditView, JobsView, ListQuery};
+use crate::views::has_ended;
 use crate::words::jobs;
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -23,13 +24,16 @@ const CHUNK: usize = 1_000;
 /// With a rate, a request is for about as many as it allows in this time.
 const STEP: Duration = Duration::from_millis(100);
 
+/// The arguments of a filter.
+const FILTERS: [&str; 7] = ["queue", "state", "tags", "key", "group", "older", "error"];
+
 /// What jobs are like.
 #[derive(Clone, Debug, Default, Args)]
 pub(super) struct Filter {
     /// Only jobs of this queue
     #[arg(long, value_name = "Q")]
     pub(super) queue: Option<String>,
-    /// Only jobs in this state: scheduled, ready, leased, done, dead, cancelled, expired
+    /// Only jobs in this state: scheduled, waiting, ready, leased, done, dead, cancelled, expired
     #[arg(long, value_name = "S")]
     pub(super) state: Option<String>,
     /// Only jobs with this tag; may be repeated
@@ -38,6 +42,9 @@ pub(super) struct Filter {
     /// Only jobs with this key
     #[arg(long, value_name = "KEY")]
     key: Option<String>,
+    /// Only jobs of this group
+    #[arg(long, value_name = "GROUP")]
+    group: Option<String>,
     /// Only jobs that were submitted longer ago than this
     #[arg(long, value_name = "TIME", value_parser = parse_duration)]
     older: Option<Duration>,
@@ -54,6 +61,7 @@ impl Filter {
             state: self.state.clone(),
             tags: self.tags.clone(),
             key: self.key.clone(),
+            group: self.group.clone(),
             older_ms: self.older.map(millis),
             error: self.error.clone(),
             ..ListQuery::default()
@@ -66,7 +74,7 @@ impl Filter {
 pub(super) struct Which {
     /// The jobs: 42, or 42-50
     #[arg(value_name = "ID", value_parser = parse_ids,
-        required_unless_present_any = ["queue", "state", "tags", "key", "older", "error"], conflicts_with_all = ["queue", "state", "tags", "key", "older", "error"])]
+        required_unless_present_any = FILTERS, conflicts_with_all = FILTERS)]
     ids: Vec<(u64, u64)>,
     #[command(flatten)]
     filter: Filter,
@@ -82,6 +90,9 @@ pub(super) struct Which {
     /// Print a JSON object for each job
     #[arg(long)]
     json: bool,
+    /// Those that have ended are left out.
+    #[arg(skip)]
+    only_live: bool,
 }
 
 fn parse_ids(text: &str) -> Result<(u64, u64), String> {
@@ -111,6 +122,12 @@ struct Tally {
 }
 
 impl Which {
+    /// The jobs of a group that have not ended.
+    pub(super) fn live_of_group(group: &str, yes: bool, json: bool) -> Which {
+        let filter = Filter { group: Some(group.to_owned()), ..Filter::default() };
+        Which { ids: Vec::new(), filter, dry_run: false, rate: None, yes, json, only_live: true }
+    }
+
     /// Changes them all.
     pub(super) async fn edit(&self, client: &Client, change: &Change) -> End {
         let verb = change.edit;
@@ -204,7 +221,7 @@ impl Which {
         while let Some(from) = after {
             let query = ListQuery { after: from, limit: CHUNK as u32, ..self.filter.query() };
             let page: JobsView = client.ask(AdminRequest::List(query)).await?;
-            for job in page.jobs {
+            for job in page.jobs.into_iter().filter(|job| !self.only_live || !has_ended(&job.state)) {
                 ids.push(job.id);
                 *states.entry(job.state).or_insert(0) += 1;
             }

@@ -86,7 +86,8 @@ impl Client {
         receipts(self.connection.ask(&Request::CompleteAndSubmit { lease, groups, key }).await?)
     }
 
-    /// Version 1 has no place for keys and deadlines, and without them jobs would run side by side, twice, or too late.
+    /// Version 1 has no place for keys, deadlines and ties, and without them jobs would run side by side, twice, too late or too
+    /// early.
     fn check_submit(&self, groups: &[SubmitGroup]) -> Result<(), ClientError> {
         let has_key = |group: &SubmitGroup| group.options.key.is_some() || group.options.unique.is_some();
         if self.connection.version() != Version::One {
@@ -94,6 +95,12 @@ impl Client {
         }
         if groups.iter().any(has_key) {
             return Err(ClientError::OldDaemon("keys of jobs"));
+        }
+        if groups.iter().any(|group| group.options.ties.is_some()) {
+            return Err(ClientError::OldDaemon("jobs that wait for others"));
+        }
+        if groups.iter().any(|group| group.options.to_topic) {
+            return Err(ClientError::OldDaemon("topics"));
         }
         match groups.iter().any(|group| group.options.deadline_ms.is_some()) {
             true => Err(ClientError::OldDaemon("deadlines of jobs")),

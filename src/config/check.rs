@@ -11,6 +11,7 @@ use super::push;
 use super::raw::Section;
 use super::schedules;
 use super::settings;
+use super::topics;
 use super::{COMMANDS_QUEUE, Config, Daemon, DrainSubmits, Handler, Limits, Overrides, Queue, Storage};
 use crate::core::{BACKOFF_MAX, Backoff, Growth, Keep, QueueName, QueueSettings};
 use crate::durations::{show_duration, show_size};
@@ -49,7 +50,7 @@ pub(super) fn parse(
     let queues_section = root.section(&mut report, "queues");
     let schedules_section = root.section(&mut report, "schedules");
     let access = access::rules(&mut root, around, &mut report);
-    root.not_yet(&mut report, "topics");
+    let topics_section = root.section(&mut report, "topics");
     root.finish(&mut report);
 
     let daemon = daemon(daemon_section, overrides, around, &mut report);
@@ -63,8 +64,9 @@ pub(super) fn parse(
     };
     let queues = queues(&queues_section, &common, &mut report);
     let schedules = schedules::schedules(&schedules_section, &queues, limits.body, &mut report);
+    let topics = topics::topics(&topics_section, &mut report);
     let warnings = report.finish()?;
-    Ok((Config { daemon, limits, storage, queues, schedules, access }, warnings))
+    Ok((Config { daemon, limits, storage, queues, schedules, topics, access }, warnings))
 }
 
 fn daemon(
@@ -176,6 +178,9 @@ fn limits(mut section: Section<'_>, report: &mut Report<'_>) -> Limits {
             "idempotency_keys_per_user",
             or.idempotency_keys_per_user,
         ),
+        groups: count(&mut section, report, "groups", or.groups),
+        groups_per_user: count(&mut section, report, "groups_per_user", or.groups_per_user),
+        groups_kept: section.duration(report, "groups_kept").unwrap_or(or.groups_kept),
         queue_idle: section.duration(report, "queue_idle").unwrap_or(or.queue_idle),
         batch: count(&mut section, report, "batch", or.batch),
         disk_reserve: section.size(report, "disk_reserve", 0..=u64::MAX).unwrap_or(or.disk_reserve),

@@ -20,6 +20,7 @@ mod settings;
 mod show;
 #[cfg(test)]
 mod tests;
+mod topics;
 mod who;
 
 pub use check::WORKERS_MAX;
@@ -34,6 +35,7 @@ pub use push::Push;
 pub(crate) use schedules::stored_at_most;
 pub use schedules::{SCHEDULE_COMMAND_MAX, SCHEDULE_KEY_MAX, SCHEDULE_TAGS, Schedule};
 pub use settings::{read_settings, setting_keys, show_setting};
+pub use topics::Topic;
 
 use crate::access::Rule;
 use crate::core::{QueueName, QueueSettings, ScheduleName, Settings};
@@ -57,6 +59,8 @@ pub struct Config {
     pub queues: BTreeMap<QueueName, Queue>,
     /// `[schedules.…]`
     pub schedules: BTreeMap<ScheduleName, Schedule>,
+    /// `[topics]`
+    pub topics: Vec<Topic>,
     /// `[[access]]`; `None` if there is none.
     pub access: Option<Vec<Rule>>,
 }
@@ -119,6 +123,12 @@ pub struct Limits {
     pub idempotency_keys: usize,
     /// `idempotency_keys_per_user`: the most of one user.
     pub idempotency_keys_per_user: usize,
+    /// `groups`: the most groups.
+    pub groups: usize,
+    /// `groups_per_user`: the most of one user.
+    pub groups_per_user: usize,
+    /// `groups_kept`: how long a group is remembered after its end.
+    pub groups_kept: Duration,
     /// `queue_idle`: after what time without a submit an empty queue is forgotten that is not in the configuration.
     pub queue_idle: Duration,
     /// `batch`: the most jobs in one request.
@@ -247,6 +257,9 @@ impl Config {
             requests_max: self.limits.idempotency_keys,
             requests_per_user: self.limits.idempotency_keys_per_user,
             requests_kept: self.limits.idempotency,
+            groups_max: self.limits.groups,
+            groups_per_user: self.limits.groups_per_user,
+            groups_kept: self.limits.groups_kept,
             own_user: rustix::process::geteuid().as_raw(),
             queue_idle: self.limits.queue_idle,
         }

@@ -197,13 +197,24 @@ impl<'a> Section<'a> {
     /// A list of texts.
     pub(super) fn texts(&mut self, report: &mut Report<'_>, key: &'static str) -> Option<Vec<String>> {
         let value = self.ask(key)?;
-        let texts = value.as_array().and_then(|array| {
-            array.iter().map(|item| item.get_ref().as_str().map(str::to_owned)).collect::<Option<Vec<_>>>()
-        });
+        let texts = texts_of(value);
         if texts.is_none() {
             self.fault(report, key, expected("a list of texts", value));
         }
         texts
+    }
+
+    /// All lists of texts within this table, whose keys are names.
+    pub(super) fn lists_of_texts(&self, report: &mut Report<'_>) -> Vec<(&'a str, Vec<String>)> {
+        let mut lists = Vec::new();
+        for (key, value) in self.entries.into_iter().flat_map(DeTable::iter) {
+            let (key, value): (&'a str, _) = (key.get_ref(), value.get_ref());
+            match texts_of(value) {
+                Some(texts) => lists.push((key, texts)),
+                None => self.fault(report, key, expected("a list of texts", value)),
+            }
+        }
+        lists
     }
 
     /// A list of names and numbers; empty if it is not there.
@@ -313,6 +324,10 @@ impl<'a> Section<'a> {
             self.fault(report, key, message);
         }
     }
+}
+
+fn texts_of(value: &DeValue<'_>) -> Option<Vec<String>> {
+    value.as_array()?.iter().map(|item| item.get_ref().as_str().map(str::to_owned)).collect()
 }
 
 /// A key as TOML has it: quoted where it must be.

@@ -22,6 +22,7 @@ pub(super) fn show(config: &Config) -> String {
     for (name, one) in &config.queues {
         queue(&mut text, name, one).expect("a String takes every write");
     }
+    show_topics(&mut text, config).expect("a String takes every write");
     for (name, schedule) in &config.schedules {
         schedules::show(&mut text, name, schedule).expect("a String takes every write");
     }
@@ -59,6 +60,9 @@ fn daemon(text: &mut String, Config { daemon, limits, storage, .. }: &Config) ->
     writeln!(text, "idempotency = {}", duration(limits.idempotency))?;
     writeln!(text, "idempotency_keys = {}", limits.idempotency_keys)?;
     writeln!(text, "idempotency_keys_per_user = {}", limits.idempotency_keys_per_user)?;
+    writeln!(text, "groups = {}", limits.groups)?;
+    writeln!(text, "groups_per_user = {}", limits.groups_per_user)?;
+    writeln!(text, "groups_kept = {}", duration(limits.groups_kept))?;
     writeln!(text, "queue_idle = {}", duration(limits.queue_idle))?;
     writeln!(text, "batch = {}", limits.batch)?;
     writeln!(text, "disk_reserve = {}", size(limits.disk_reserve))?;
@@ -140,4 +144,15 @@ fn path(path: &Path) -> String {
 
 pub(super) fn string(text: &str) -> String {
     toml::Value::String(text.to_owned()).to_string()
+}
+
+fn show_topics(text: &mut String, config: &Config) -> std::fmt::Result {
+    if !config.topics.is_empty() {
+        writeln!(text, "\n[topics]")?;
+    }
+    for (pattern, queues) in &config.topics {
+        let queues: Vec<String> = queues.iter().map(|queue| format!("{:?}", queue.as_str())).collect();
+        writeln!(text, "{:?} = [{}]", pattern.as_str(), queues.join(", "))?;
+    }
+    Ok(())
 }

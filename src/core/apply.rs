@@ -63,6 +63,14 @@ impl<O: Observer> Fold<'_, O> {
                 }
                 self.arrive(*jobs, job);
             }
+            Event::WaitsFor { jobs, waits } => self.each(jobs, |_, job| {
+                job.set_waits(waits.clone());
+                Fate::Known
+            }),
+            Event::EdgesChanged { jobs, on, fate, at } => self.each(jobs, |_, job| {
+                job.change_edges(*on, *fate, *at);
+                Fate::Known
+            }),
             Event::Claimed { jobs, holder, worker, at, until } => self.each(jobs, |mut queue, job| {
                 queue.count(|totals| &mut totals.claimed);
                 count(job, |counts| counts.attempt = counts.attempt.next());
@@ -121,7 +129,7 @@ impl<O: Observer> Fold<'_, O> {
             Event::Detached { jobs, what } => self.beside(jobs, *what, false),
             Event::Moved { jobs, to, at } => self.bring_to(jobs, to, *at),
             Event::Postponed { jobs, due } => self.each(jobs, |_, job| {
-                job.set_state(JobState::Scheduled { due: *due });
+                job.postpone(*due);
                 Fate::Known
             }),
             Event::Deleted { jobs } => jobs.ranges().iter().for_each(|range| self.delete(*range)),
@@ -151,6 +159,8 @@ impl<O: Observer> Fold<'_, O> {
             RowEvent::KeysForgotten { queue, page } => self.state.forget_keys(queue, *page),
             RowEvent::QueueForgotten { queue } => self.forget(queue),
             RowEvent::CircuitChanged { queue, circuit } => self.circuit(queue, *circuit),
+            RowEvent::GroupChanged { group, now } => self.state.set_group(*group, now.clone()),
+            RowEvent::GroupForgotten { group } => self.state.forget_group(*group),
             RowEvent::Schedule { name, change } => self.state.schedules.apply(name, change),
         }
     }

@@ -1,5 +1,6 @@
 //! All invariants of the state, checked the slow way. Tests run it after every command; the daemon never does.
 
+use super::groups::GroupNo;
 use super::ids::{IdRange, JobId, RangeSet};
 use super::job::{Beside, Holder, Key, Priority, QueueName, State as JobState, StateKind};
 use super::keyed::Keyed;
@@ -8,6 +9,7 @@ use super::queue::Queue;
 use super::state::State;
 use super::time::Time;
 use super::unique::UniqueKeys;
+use super::waiters::TargetState;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 /// Panics, naming the broken invariant, if the state contradicts itself.
@@ -94,9 +96,7 @@ pub fn check(state: &State) {
         );
     }
     check_load(state);
-    state.schedules.check();
-    state.requests.check();
-    state.check_looks();
+    check_beside_jobs(state);
     assert!(counts.is_empty(), "jobs in queues that do not exist: {counts:?}");
     assert_eq!(listed, ready, "the ready sets");
     assert!(leased.is_empty(), "leased jobs with keys in queues without lanes: {leased:?}");
@@ -117,6 +117,37 @@ fn check_unique(state: &State, name: &QueueName, queue: &Queue, wanted: BTreeSet
     let live = wanted.iter().filter(|(_, until, _)| *until == Time::NEVER).map(|(key, ..)| key);
     let different: BTreeSet<_> = live.clone().collect();
     assert_eq!(live.count(), different.len(), "a unique key of queue {name} is held twice");
+}
+
+fn check_beside_jobs(state: &State) {
+    state.schedules.check();
+    state.requests.check();
+    state.check_looks();
+    check_flow(state);
+}
+
+/// Who waits for what is what the jobs say, and so is how many of a group are left to run.
+fn check_flow(state: &State) {
+    let all = || state.iter(IdRange::new(JobId(0), u64::MAX));
+    for (_, job) in all() {
+        assert_eq!(job.waits_for().is_some(), job.kind() == StateKind::Waiting, "{job:?} waits");
+    }
+    state.waiters.check(all(), |target| TargetState::of(target, &state.jobs, &state.groups));
+    state.groups.check();
+    let mut live: BTreeMap<GroupNo, u64> = BTreeMap::new();
+    for (range, job) in all().filter(|(_, job)| !job.kind().is_final()) {
+        if let Some(group) = job.spec.group {
+            *live.entry(group).or_default() += range.len;
+        }
+    }
+    for (no, group) in state.groups.iter() {
+        assert_eq!(
+            group.counts.live,
+            live.remove(&no).unwrap_or(0),
+            "jobs of group {} that are left",
+            group.name
+        );
+    }
 }
 
 /// What waits is counted, jobs and bytes, of each queue and in all.

@@ -1,12 +1,18 @@
 //! What may be asked of the core, and what it answers. A front turns bytes into a [`Command`] and an [`Outcome`]
 //! into bytes; everything in between is decided here.
 
+mod actions;
+
+pub use actions::{GroupAction, ScheduleAction};
+
+use super::flow::Ties;
+use super::groups::GroupName;
 use super::ids::{IdRange, JobId};
 use super::job::{Attempt, Exit, Grant, Holder, Job, Priority, QueueName, Size, Spec, StateKind, Worker};
 use super::overrides::{Setting, SettingKey};
 use super::rejection::{EditRejection, LeaseRejection};
 use super::requests::{RequestAnswer, RequestKey};
-use super::schedule::{Plan, ScheduleName};
+use super::schedule::ScheduleName;
 use super::time::Time;
 use smallvec::SmallVec;
 use std::sync::Arc;
@@ -128,65 +134,21 @@ pub enum Command {
         /// The queue.
         queue: QueueName,
     },
+    /// Do something with a group.
+    Group {
+        /// Its name.
+        name: GroupName,
+        /// What.
+        action: GroupAction,
+        /// Who asks, if he may do it with his own groups only.
+        by: Option<u32>,
+    },
     /// Do something with a schedule.
     Schedule {
         /// Its name.
         name: ScheduleName,
         /// What.
         action: ScheduleAction,
-    },
-}
-
-/// What can be done with a schedule. Times are on its clock, and follow from its rhythm; the core believes them.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum ScheduleAction {
-    /// Make one, or give it another plan.
-    Set {
-        /// The plan.
-        plan: Arc<Plan>,
-        /// Up to where its times are dealt with.
-        since: Time,
-        /// Its next time.
-        next: Time,
-        /// Whether there may be one already.
-        replace: bool,
-    },
-    /// Its time has come.
-    Fire {
-        /// The times that have come, in order; the newest ones if they are very many.
-        times: Vec<Time>,
-        /// The one that follows.
-        next: Time,
-        /// What its clock shows.
-        now: Time,
-    },
-    /// Submit the job that waits, if it need not wait any more.
-    FireWaiting,
-    /// Submit a job now.
-    Trigger {
-        /// What its clock shows.
-        at: Time,
-    },
-    /// Submit nothing any more.
-    Pause,
-    /// Submit again, from here on.
-    Resume {
-        /// Up to where its times are dealt with.
-        since: Time,
-        /// Its next time.
-        next: Time,
-    },
-    /// Go on from here.
-    Move {
-        /// Up to where its times are dealt with.
-        since: Time,
-        /// Its next time.
-        next: Time,
-    },
-    /// Forget it.
-    Remove {
-        /// Whether it must be one of the configuration; else it must not.
-        configured: bool,
     },
 }
 
@@ -210,6 +172,8 @@ pub struct Group {
     pub on_conflict: OnConflict,
     /// How many bytes each of their bodies has, where that is counted.
     pub size: Size,
+    /// What they wait for, and the group that they belong to; `None` for most.
+    pub ties: Option<Arc<Ties>>,
 }
 
 impl Group {
@@ -223,6 +187,7 @@ impl Group {
             deadline: None,
             on_conflict: OnConflict::default(),
             size: Size::default(),
+            ties: None,
         }
     }
 }

@@ -13,6 +13,7 @@ mod row;
 
 pub use row::RowEvent;
 
+use super::flow::{EdgeFate, Target, Waits};
 use super::ids::{IdRange, Ids};
 use super::job::{Beside, Exit, Expiry, Holder, Priority, QueueName, Size, Spec, Worker};
 use super::rows::RowKey;
@@ -34,6 +35,24 @@ pub enum Event {
         due: Option<Time>,
         /// Until when they are of use.
         expiry: Expiry,
+    },
+    /// Jobs that have just arrived wait for others.
+    WaitsFor {
+        /// Which.
+        jobs: Ids,
+        /// For what.
+        waits: Arc<Waits>,
+    },
+    /// Something has become of what jobs wait for. Those for which nothing is left go on.
+    EdgesChanged {
+        /// Which.
+        jobs: Ids,
+        /// What they wait for.
+        on: Target,
+        /// What has become of it for them.
+        fate: EdgeFate,
+        /// When.
+        at: Time,
     },
     /// Ready jobs were leased; each one's attempt number rises by one.
     Claimed {
@@ -238,6 +257,8 @@ impl Event {
             | Event::Detached { jobs, .. }
             | Event::Deleted { jobs }
             | Event::Sized { jobs, .. }
+            | Event::WaitsFor { jobs, .. }
+            | Event::EdgesChanged { jobs, .. }
             | Event::Dropped { jobs } => jobs.ranges(),
             Event::Row(_) => &[],
         }
@@ -270,6 +291,8 @@ impl Event {
             | Event::Prioritized { .. }
             | Event::Postponed { .. }
             | Event::Sized { .. }
+            | Event::WaitsFor { .. }
+            | Event::EdgesChanged { .. }
             | Event::Row(_)
             | Event::Moved { .. }
             | Event::Attached { .. }

@@ -2,6 +2,8 @@
 
 use super::QueueName;
 use super::decide::Core;
+use super::flow::{Edge, OnUnmet, Target};
+use super::groups::{GroupCounts, GroupName};
 use super::ids::JobId;
 use super::job::{Attempt, Failure, Holder, State as JobState, StateKind, Worker};
 use super::limits::Limit;
@@ -21,6 +23,15 @@ pub enum Reason {
         queue: QueueName,
         /// Which limit.
         by: Limit,
+    },
+    /// It waits for others.
+    WaitsFor {
+        /// What.
+        on: Awaited,
+        /// Which of its edges.
+        edge: Edge,
+        /// What becomes of it if that ends otherwise.
+        on_unmet: OnUnmet,
     },
     /// Its time has not come.
     NotDue {
@@ -72,7 +83,36 @@ pub enum Reason {
     },
 }
 
+/// What a job waits for, as it is now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Awaited {
+    /// A job in this state; `None` if it is not there any more.
+    Job(JobId, Option<StateKind>),
+    /// A group.
+    Group {
+        /// Its name; `None` if it is not there any more.
+        name: Option<GroupName>,
+        /// Its jobs.
+        counts: GroupCounts,
+        /// Whether it takes no more.
+        is_sealed: bool,
+    },
+}
+
 impl Core {
+    /// What a job waits for, as it is now.
+    fn awaited(&self, target: Target) -> Awaited {
+        match target {
+            Target::Job(id) => Awaited::Job(id, self.state.job(id).map(|job| job.kind())),
+            Target::Group(no) => {
+                let group = self.state.groups().get(no);
+                let name = group.map(|group| group.name.clone());
+                let counts = group.map(|group| group.counts).unwrap_or_default();
+                Awaited::Group { name, counts, is_sealed: group.is_some_and(|group| group.is_sealed) }
+            }
+        }
+    }
+
     /// Why the job is not running now, or that it is; `None` for an unknown job.
     pub fn explain(&mut self, id: JobId, now: Time) -> Option<Vec<Reason>> {
         let queue = self.state.job(id)?.spec.queue.clone();
@@ -91,6 +131,16 @@ impl Core {
                 bound,
                 worker: job.worker(),
             }]);
+        }
+        if let Some(waits) = job.waits_for() {
+            let reason = |edge: &Edge| {
+                let (on, on_unmet) = (self.awaited(edge.on), waits.on_unmet);
+                Reason::WaitsFor { on, edge: *edge, on_unmet }
+            };
+            let mut reasons: Vec<_> = waits.edges.iter().map(reason).collect();
+            let due = job.not_before().filter(|due| *due > now);
+            reasons.extend(due.map(|due| Reason::NotDue { due, after: None }));
+            return Some(reasons);
         }
         let settings = self.settings.of(&job.spec.queue);
         let (mut reasons, mut is_held_by_key) = (Vec::new(), false);

@@ -37,7 +37,9 @@ impl Kept {
                 Some(Kept::Since(end.at))
             }
             JobState::Dead(_) => Some(Kept::Dead),
-            JobState::Ready | JobState::Scheduled { .. } | JobState::Leased(_) => None,
+            JobState::Ready | JobState::Scheduled { .. } | JobState::Waiting { .. } | JobState::Leased(_) => {
+                None
+            }
         }
     }
 }

@@ -75,6 +75,11 @@ impl<K: Ord + Copy> Keyed<K> {
         self.ranges.first().map(|((key, _), _)| key)
     }
 
+    /// The smallest key that is not below this one.
+    pub(super) fn key_from(&self, key: K) -> Option<K> {
+        self.ranges.from((key, JobId(0))).next().map(|((key, _), _)| key)
+    }
+
     /// How many come before this id with this key.
     pub(super) fn rank(&self, key: K, id: JobId) -> u64 {
         let before = self.ranges.iter().take_while(|(found, _)| *found < (key, id));

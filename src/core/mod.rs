@@ -7,42 +7,45 @@
 //!
 //! Every job is in one state. `—` refuses, and nothing changes. The tests walk this very table.
 //!
-//! | command | scheduled | ready | leased | done | dead | cancelled | expired |
-//! | --- | --- | --- | --- | --- | --- | --- | --- |
-//! | claim | — | leased | — | — | — | — | — |
-//! | complete | — | — | done | — | — | — | — |
-//! | complete and submit | — | — | done | — | — | — | — |
-//! | fail | — | — | scheduled | — | — | — | — |
-//! | fail (last attempt) | — | — | dead | — | — | — | — |
-//! | later | — | — | scheduled | — | — | — | — |
-//! | later (too often) | — | — | dead | — | — | — | — |
-//! | release | — | — | ready | — | — | — | — |
-//! | release (delay) | — | — | scheduled | — | — | — | — |
-//! | extend | — | — | leased | — | — | — | — |
-//! | checkpoint | — | — | leased | — | — | — | — |
-//! | complete with a result | — | — | done | — | — | — | — |
-//! | vanish | — | — | ready | — | — | — | — |
-//! | vanish (too often) | — | — | dead | — | — | — | — |
-//! | due | ready | — | — | — | — | — | — |
-//! | lease over | — | — | ready | — | — | — | — |
-//! | lease over (too often) | — | — | dead | — | — | — | — |
-//! | ttl over (not begun) | expired | expired | — | — | — | — | — |
-//! | deadline over | expired | expired | — | — | — | — | — |
-//! | kept long enough | — | — | — | forgotten | forgotten | forgotten | forgotten |
-//! | cancel | cancelled | cancelled | cancelled | — | — | — | — |
-//! | retry | — | — | — | ready | ready | ready | ready |
-//! | kick | ready | — | — | — | ready | — | — |
-//! | bury | dead | dead | dead | — | — | — | — |
-//! | delete | forgotten | forgotten | — | forgotten | forgotten | forgotten | forgotten |
-//! | move | scheduled | ready | — | done | dead | cancelled | expired |
-//! | edit | scheduled | ready | — | done | dead | cancelled | expired |
-//! | prioritize | scheduled | ready | leased | — | — | — | — |
-//! | purge | forgotten | forgotten | — | — | — | — | — |
+//! | command | scheduled | ready | leased | done | dead | cancelled | expired | waiting |
+//! | --- | --- | --- | --- | --- | --- | --- | --- | --- |
+//! | claim | — | leased | — | — | — | — | — | — |
+//! | complete | — | — | done | — | — | — | — | — |
+//! | complete and submit | — | — | done | — | — | — | — | — |
+//! | fail | — | — | scheduled | — | — | — | — | — |
+//! | fail (last attempt) | — | — | dead | — | — | — | — | — |
+//! | later | — | — | scheduled | — | — | — | — | — |
+//! | later (too often) | — | — | dead | — | — | — | — | — |
+//! | release | — | — | ready | — | — | — | — | — |
+//! | release (delay) | — | — | scheduled | — | — | — | — | — |
+//! | extend | — | — | leased | — | — | — | — | — |
+//! | checkpoint | — | — | leased | — | — | — | — | — |
+//! | complete with a result | — | — | done | — | — | — | — | — |
+//! | vanish | — | — | ready | — | — | — | — | — |
+//! | vanish (too often) | — | — | dead | — | — | — | — | — |
+//! | due | ready | — | — | — | — | — | — | — |
+//! | what is waited for ends | — | — | — | — | — | — | — | ready |
+//! | what is waited for ends otherwise | — | — | — | — | — | — | — | cancelled |
+//! | lease over | — | — | ready | — | — | — | — | — |
+//! | lease over (too often) | — | — | dead | — | — | — | — | — |
+//! | ttl over (not begun) | expired | expired | — | — | — | — | — | expired |
+//! | deadline over | expired | expired | — | — | — | — | — | expired |
+//! | kept long enough | — | — | — | forgotten | forgotten | forgotten | forgotten | — |
+//! | cancel | cancelled | cancelled | cancelled | — | — | — | — | cancelled |
+//! | retry | — | — | — | ready | ready | ready | ready | — |
+//! | kick | ready | — | — | — | ready | — | — | ready |
+//! | bury | dead | dead | dead | — | — | — | — | dead |
+//! | delete | forgotten | forgotten | — | forgotten | forgotten | forgotten | forgotten | forgotten |
+//! | move | scheduled | ready | — | done | dead | cancelled | expired | waiting |
+//! | edit | scheduled | ready | — | done | dead | cancelled | expired | waiting |
+//! | prioritize | scheduled | ready | leased | — | — | — | — | waiting |
+//! | purge | forgotten | forgotten | — | — | — | — | — | forgotten |
 //!
 //! A final state whose jobs are not kept (`keep` of the queue) is `forgotten` at once. complete (alone, or with what follows), fail, release and
 //! extend name the attempt that they mean; any but the newest is refused as `lease lost` (or as not found, where
 //! nothing is left of the job). Whoever held a job that was cancelled or buried learns of it by that refusal, or at
-//! once where its connection is known. A job that comes back from its holder after its deadline expires at once.
+//! once where its connection is known. What is waited for may leave a job `scheduled`, if it is not due yet, or let it run or wait on
+//! in spite of its end: that is the job's own choice (`OnUnmet`). A job that comes back from its holder after its deadline expires at once.
 
 mod apply;
 mod change;
@@ -54,6 +57,8 @@ mod event;
 mod exits;
 mod explain;
 mod fair;
+mod flow;
+mod groups;
 mod ids;
 mod job;
 mod kept;
@@ -80,19 +85,22 @@ mod state;
 mod time;
 mod unique;
 mod visibility;
+mod waiters;
 mod weights;
 
 pub use change::{Change, Observer, QueueChange, Recorder};
 pub use circuit::{Circuit, CircuitSettings, OpenCircuit};
 pub use command::{
-    Claim, Command, Edit, Group, Groups, LeaseId, OnConflict, Only, Outcome, Receipt, ScheduleAction, Start,
-    Then, Verdict,
+    Claim, Command, Edit, Group, GroupAction, Groups, LeaseId, OnConflict, Only, Outcome, Receipt,
+    ScheduleAction, Start, Then, Verdict,
 };
 pub use decide::{Core, Moment};
 pub use event::{AfterFailure, Ending, Event, RowEvent};
 pub use exits::{ExitMeaning, Exits, OnExit};
-pub use explain::Reason;
+pub use explain::{Awaited, Reason};
 pub use fair::Turn;
+pub use flow::{After, AfterWhat, Condition, Edge, EdgeFate, OnUnmet, Target, Ties, Waits};
+pub use groups::{BadGroupName, GroupCounts, GroupName, GroupNo, JobGroup, JobGroups};
 pub use ids::{IdRange, Ids, JobId, RangeSet};
 pub(crate) use job::JobCounts;
 pub(crate) use job::Newest;
@@ -106,10 +114,10 @@ pub use overrides::{Override, Overrides, Setting, SettingKey};
 pub use queue::{Counts, Queue};
 pub use rate::{Rate, RateUsed};
 pub use recent::RecentEnd;
-pub use rejection::{Bound, EditRejection, LeaseRejection, Rejection, ScheduleRejection};
+pub use rejection::{Bound, EditRejection, FlowRejection, LeaseRejection, Rejection, ScheduleRejection};
 pub use requests::{DoneRequest, DoneRequests, PageNo, RequestAnswer, RequestKey};
 pub use retry::{BACKOFF_MAX, Backoff, Growth};
-pub use rows::{KeysRow, QueueRow, RequestsRow, Row, RowKey, ScheduleRow};
+pub use rows::{GroupRow, KeysRow, QueueRow, RequestsRow, Row, RowKey, ScheduleRow};
 pub use schedule::{
     BadScheduleName, CatchUp, Overlap, Payload, Plan, Rhythm, Run, Schedule, ScheduleChange, ScheduleClock,
     ScheduleName, Schedules,

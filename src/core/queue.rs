@@ -27,7 +27,7 @@ impl Counts {
 
     /// Jobs that wait to be claimed, now or later.
     pub fn waiting(&self) -> u64 {
-        self.of(StateKind::Ready) + self.of(StateKind::Scheduled)
+        self.of(StateKind::Ready) + self.of(StateKind::Scheduled) + self.of(StateKind::Waiting)
     }
 
     /// Jobs in any state.

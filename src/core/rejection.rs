@@ -1,6 +1,7 @@
 //! Why the core says no: one variant a fact, with the data that its message needs. What a message says is what
 //! the user reads, so it tells what to do.
 
+use super::groups::GroupName;
 use super::ids::JobId;
 use super::job::{Attempt, QueueName, StateKind};
 use super::schedule::ScheduleName;
@@ -103,6 +104,9 @@ pub enum Rejection {
     /// It is about a schedule.
     #[error(transparent)]
     Schedule(#[from] ScheduleRejection),
+    /// It is about what jobs wait for, or the group that they belong to.
+    #[error(transparent)]
+    Flow(#[from] FlowRejection),
     /// The job from which others were to follow is not under this lease.
     #[error("{0}; nothing was submitted")]
     Lease(LeaseRejection),
@@ -191,6 +195,89 @@ pub enum ScheduleRejection {
     /// There are as many as the limit allows.
     #[error("there are {limit} schedules already (limits.schedules): remove one, or raise the limit")]
     TooMany {
+        /// The limit.
+        limit: usize,
+    },
+}
+
+/// What a job was to wait for, or its group, was refused; nothing has changed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum FlowRejection {
+    /// A job that is waited for is not known.
+    #[error(
+        "job {id}, which is to be waited for, is not there: it was never submitted, or ended so long ago that nobody knows how; nothing was submitted"
+    )]
+    NoSuchJob {
+        /// The job.
+        id: JobId,
+    },
+    /// A place in the submit that does not come before.
+    #[error(
+        "job {at} of this submit is to wait for job {place} of it, which does not come before it (counted from 0): a job waits for earlier ones only; nothing was submitted"
+    )]
+    NotBefore {
+        /// The first job that is to wait.
+        at: u64,
+        /// The place.
+        place: u32,
+    },
+    /// A job waits for too much.
+    #[error(
+        "a job is to wait for {count} jobs and groups, at most {limit} are allowed: put those that it waits for into a group, and let it wait for that; nothing was submitted"
+    )]
+    TooManyEdges {
+        /// How many it is.
+        count: usize,
+        /// The limit.
+        limit: usize,
+    },
+    /// A group takes no more jobs.
+    #[error("group `{group}` is sealed and takes no more jobs: use another name; nothing was submitted")]
+    Sealed {
+        /// Its name.
+        group: GroupName,
+    },
+    /// A group would wait for its own end.
+    #[error(
+        "a job of group `{group}` is to wait for that group, which would never end; nothing was submitted"
+    )]
+    WaitsForItself {
+        /// Its name.
+        group: GroupName,
+    },
+    /// A group is another user's.
+    #[error("group `{group}` belongs to another user: use another name")]
+    NotYours {
+        /// Its name.
+        group: GroupName,
+    },
+    /// There is no group of that name.
+    #[error(
+        "no such group: `{group}` (it comes into being with its first job, and is forgotten some time after its end)"
+    )]
+    NoSuchGroup {
+        /// Its name.
+        group: GroupName,
+    },
+    /// A group has jobs that have not ended.
+    #[error("group `{group}` has {jobs} jobs that have not ended: `musher cancel --group {group}` first")]
+    HasJobs {
+        /// Its name.
+        group: GroupName,
+        /// How many.
+        jobs: u64,
+    },
+    /// There are as many groups as the limit allows.
+    #[error(
+        "there are {limit} groups already (limits.groups): seal those that are complete, or raise the limit"
+    )]
+    TooManyGroups {
+        /// The limit.
+        limit: usize,
+    },
+    /// One user has made as many as he may.
+    #[error("you have made {limit} groups already (limits.groups_per_user): seal those that are complete")]
+    TooManyOwnGroups {
         /// The limit.
         limit: usize,
     },

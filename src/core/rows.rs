@@ -2,6 +2,7 @@
 //! served. The store keeps each under its key with the number of the commit that it reflects, and knows no more of it.
 
 use super::circuit::Circuit;
+use super::groups::{GroupNo, JobGroup};
 use super::job::QueueName;
 use super::overrides::Overrides;
 use super::rate::{Rate, RateUsed};
@@ -23,6 +24,8 @@ pub enum RowKey {
     Requests(PageNo),
     /// A page of keys of a queue that were served.
     Keys(QueueName, PageNo),
+    /// A group.
+    Group(GroupNo),
 }
 
 /// A row.
@@ -36,6 +39,8 @@ pub enum Row {
     Requests(RequestsRow),
     /// A page of keys of a queue that were served.
     Keys(KeysRow),
+    /// A group.
+    Group(GroupRow),
 }
 
 /// What is remembered of a queue beside its jobs.
@@ -90,6 +95,15 @@ pub struct KeysRow {
     pub keys: Arc<Vec<ServedKey>>,
 }
 
+/// A group with its number.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GroupRow {
+    /// Its number.
+    pub no: GroupNo,
+    /// All of it.
+    pub group: Arc<JobGroup>,
+}
+
 impl Row {
     /// What it is of.
     pub fn key(&self) -> RowKey {
@@ -98,6 +112,7 @@ impl Row {
             Row::Schedule(row) => RowKey::Schedule(row.name.clone()),
             Row::Requests(row) => RowKey::Requests(row.page),
             Row::Keys(row) => RowKey::Keys(row.queue.clone(), row.page),
+            Row::Group(row) => RowKey::Group(row.no),
         }
     }
 }
@@ -115,7 +130,10 @@ impl State {
         };
         let keys = queues.iter().flat_map(|row| self.keys_rows(&row.name)).map(Row::Keys).collect::<Vec<_>>();
         let others = self.schedules.iter().map(schedule).chain(self.requests.pages().map(page));
-        queues.into_iter().map(Row::Queue).chain(others).chain(keys).collect()
+        let group =
+            |(no, group): (GroupNo, &Arc<JobGroup>)| Row::Group(GroupRow { no, group: group.clone() });
+        let groups = self.groups.iter().map(group);
+        queues.into_iter().map(Row::Queue).chain(others).chain(keys).chain(groups).collect()
     }
 
     /// Those of queues, in no order.
@@ -136,6 +154,7 @@ impl State {
                 Some(Row::Requests(RequestsRow { page: *page, done }))
             }
             RowKey::Keys(queue, page) => self.keys_row(queue, *page).map(Row::Keys),
+            RowKey::Group(no) => Some(Row::Group(GroupRow { no: *no, group: self.groups.get(*no)?.clone() })),
         }
     }
 
@@ -150,6 +169,7 @@ impl State {
             Row::Schedule(ScheduleRow { name, schedule }) => self.schedules.restore(name, schedule),
             Row::Requests(RequestsRow { page, done }) => self.requests.restore(page, done),
             Row::Keys(row) => self.restore_keys(row),
+            Row::Group(GroupRow { no, group }) => self.set_group(no, group),
         }
     }
 }

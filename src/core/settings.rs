@@ -168,6 +168,12 @@ pub struct Settings {
     pub requests_per_user: usize,
     /// How long each is remembered.
     pub requests_kept: Duration,
+    /// The most groups that there may be.
+    pub groups_max: usize,
+    /// The most of one user; the daemon's own user and root are free of it.
+    pub groups_per_user: usize,
+    /// How long each is remembered after its end.
+    pub groups_kept: Duration,
     /// The daemon's own user.
     pub own_user: u32,
     /// After what time without a submit a queue that is empty, and has no settings of its own, is forgotten.
@@ -187,6 +193,9 @@ impl Default for Settings {
             requests_max: 1_000_000,
             requests_per_user: 500_000,
             requests_kept: Duration::from_secs(86_400),
+            groups_max: 100_000,
+            groups_per_user: 50_000,
+            groups_kept: Duration::from_secs(86_400),
             own_user: 0,
             queue_idle: Duration::from_secs(86_400),
         }

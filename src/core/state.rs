@@ -1,6 +1,8 @@
 //! The state: every live job and every queue, as the fold of all events (`apply.rs`). Here are its parts, the
 //! questions that it answers, and what recovery puts back.
 
+use super::flow::Target;
+use super::groups::{GroupNo, JobGroup, JobGroups};
 use super::ids::{IdRange, Ids, JobId};
 use super::job::{Attempt, Job, Key, Lease, QueueName, Spec, State as JobState, StateKind};
 use super::key_pages::Looks;
@@ -12,12 +14,13 @@ use super::requests::DoneRequests;
 use super::runs::{Parts, Runs};
 use super::schedule::Schedules;
 use super::time::Time;
+use super::waiters::{TargetState, Waiters};
 use std::collections::HashMap;
 use std::sync::Arc;
 
 /// The fold of all events.
 ///
-/// `jobs` has every job. All the rest but `schedules`, `requests`, and what is remembered of queues and of keys that were served,
+/// `jobs` has every job. All the rest but `schedules`, `groups`, `requests`, and what is remembered of queues and of keys that were served,
 /// is index, kept by `enter` and `leave` alone.
 #[derive(Clone, Debug, Default)]
 pub struct State {
@@ -35,6 +38,9 @@ pub struct State {
     pub(super) schedules: Schedules,
     pub(super) requests: DoneRequests,
     pub(super) looks: Looks,
+    pub(super) groups: JobGroups,
+    /// Who waits for what.
+    pub(super) waiters: Waiters,
 }
 
 /// How many ready jobs go before one.
@@ -105,6 +111,24 @@ impl State {
         &self.schedules
     }
 
+    /// The groups.
+    pub fn groups(&self) -> &JobGroups {
+        &self.groups
+    }
+
+    /// This is all that is known of a group now.
+    pub(super) fn set_group(&mut self, no: GroupNo, group: Arc<JobGroup>) {
+        let is_now = TargetState::of_group(&group);
+        self.groups.set(no, group);
+        self.waiters.target_changed(Target::Group(no), is_now);
+    }
+
+    /// Nothing is known of a group any more.
+    pub(super) fn forget_group(&mut self, no: GroupNo) {
+        self.groups.forget(no);
+        self.waiters.target_changed(Target::Group(no), TargetState::Gone);
+    }
+
     /// The jobs that a connection holds.
     pub fn held_by(&self, session: u64) -> impl Iterator<Item = JobId> + '_ {
         self.held.of(session).flat_map(IdRange::iter)
@@ -133,7 +157,11 @@ impl State {
     /// The first moment at which time alone changes something; `None` if there is none.
     pub fn next_due(&self) -> Option<Time> {
         let page = self.requests.next_due().map(|(_, due)| due);
-        self.due.first_key().into_iter().chain(page).chain(self.looks.next_due()).min()
+        let group = self.groups.first_due().map(|(due, _)| due);
+        // Somebody is to be told at once.
+        let told = self.waiters.first_gone().or(self.waiters.first_ended()).map(|_| Time(0));
+        let due = self.due.first_key().into_iter().chain(page).chain(self.looks.next_due());
+        due.chain(group).chain(told).min()
     }
 
     /// How many ready jobs go before this one, if it is ready, by these rules, which are in force.
@@ -185,7 +213,7 @@ impl State {
     pub(super) fn last_in_line(&mut self, name: &QueueName, jobs: u64, bytes: u64) -> Ids {
         let Some(queue) = self.queues.get_mut(name) else { return Ids::new() };
         if queue.last_in_line().is_none() {
-            let kinds = [StateKind::Ready, StateKind::Scheduled];
+            let kinds = [StateKind::Ready, StateKind::Scheduled, StateKind::Waiting];
             let ranges = kinds.into_iter().flat_map(|kind| queue.in_state(kind));
             let parts = ranges.flat_map(|range| self.jobs.iter(range));
             let waiting = parts.map(|(part, job)| (job.spec.priority, part)).collect();
@@ -241,6 +269,13 @@ impl State {
             self.waiting += range.len;
             self.waiting_bytes += job.size().bytes() * range.len;
         }
+        if job.kind() == StateKind::Waiting {
+            self.waits_begin(range, &job);
+        }
+        if let Some(group) = job.spec.group {
+            self.groups.is_referred_to(group);
+        }
+        self.waiters.jobs_changed(range, TargetState::of_job(&job));
         self.jobs.insert(range, job);
     }
 
@@ -260,8 +295,18 @@ impl State {
                 self.waiting_bytes -= job.size().bytes() * part.len;
             }
             self.queue_of(&job.spec).leave(*part, job);
+            if job.kind() == StateKind::Waiting {
+                self.waiters.leave(*part, job);
+            }
+            self.waiters.jobs_changed(*part, TargetState::Gone);
         }
         parts
+    }
+
+    /// Jobs wait for others, which may have ended already, or not be known yet (at recovery) or any more.
+    fn waits_begin(&mut self, range: IdRange, job: &Job) {
+        let (jobs, groups) = (&self.jobs, &self.groups);
+        self.waiters.enter(range, job, |target| TargetState::of(target, jobs, groups));
     }
 
     pub(super) fn queue_of(&mut self, spec: &Arc<Spec>) -> &mut Queue {

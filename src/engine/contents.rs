@@ -56,6 +56,22 @@ impl Contents {
         }
     }
 
+    /// How many jobs.
+    pub fn len(&self) -> usize {
+        self.bodies.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.bodies.is_empty()
+    }
+
+    /// Those at some places, which have the same envelope, if any.
+    pub fn part(&self, places: Range<usize>) -> (Option<Bytes>, Vec<Bytes>) {
+        let envelope = self.envelopes.iter().find(|(with, _)| with.contains(&places.start));
+        (envelope.map(|(_, envelope)| envelope.clone()), self.bodies[places].to_vec())
+    }
+
     /// Leaves those jobs out that are not new.
     pub(super) fn retain_new(&mut self, receipts: &[Receipt]) {
         let is_new = |receipt: &Receipt| matches!(receipt, Receipt::New(_));

@@ -163,6 +163,7 @@ impl Listener<'_> {
             | Command::ResetCircuit { .. }
             | Command::ForgetQueue { .. }
             | Command::Purge { .. }
+            | Command::Group { .. }
             | Command::Schedule { .. } => return,
         };
         if let Some((attempt, lease)) = change.lease
@@ -203,6 +204,8 @@ impl Listener<'_> {
             | Event::Detached { .. }
             | Event::Deleted { .. }
             | Event::Row(_)
+            | Event::WaitsFor { .. }
+            | Event::EdgesChanged { .. }
             | Event::Sized { .. } => {}
         }
     }

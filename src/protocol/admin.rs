@@ -147,6 +147,25 @@ pub enum AdminRequest {
         /// Its name.
         name: String,
     },
+    /// The topics. Answer: a list of [`TopicView`].
+    Topics {},
+    /// The groups. Answer: a list of [`GroupView`], oldest first.
+    Groups {},
+    /// One group. Answer: [`GroupView`].
+    GroupShow {
+        /// Its name.
+        name: String,
+    },
+    /// Let a group take no more jobs. Answer: `Ok`.
+    GroupSeal {
+        /// Its name.
+        name: String,
+    },
+    /// Forget a group of which all jobs have ended; they stay. Answer: `Ok`.
+    GroupDelete {
+        /// Its name.
+        name: String,
+    },
     /// What the daemon's own workers run. Only its pool may ask. Answer: a list of [`HandlerView`].
     Handlers {},
 }

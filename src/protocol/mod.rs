@@ -16,6 +16,7 @@ mod submit;
 mod tagged;
 #[cfg(test)]
 mod tests;
+mod ties;
 mod unique;
 mod v1;
 mod v2;
@@ -32,6 +33,7 @@ pub use request::{
 };
 pub use response::{ClaimedJob, ErrorCode, Fault, LeaseFault, Notice, Response, Revocation, WIRE_STATES};
 pub use submit::{Bodies, JobOptions, Start, SubmitGroup, WireBackoff, find_bodies};
+pub use ties::{After, AfterWhat, Condition, OnUnmet, Ties};
 pub use unique::{Held, OnConflict, Receipt, Received, Unique};
 pub use version::Version;
 pub use wire::{Malformed, Reader, TAGS_MAX};

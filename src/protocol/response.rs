@@ -183,7 +183,8 @@ impl LeaseFault {
 }
 
 /// The states by their number on the wire.
-pub const WIRE_STATES: [&str; 7] = ["scheduled", "ready", "leased", "done", "dead", "cancelled", "expired"];
+pub const WIRE_STATES: [&str; 8] =
+    ["scheduled", "ready", "leased", "done", "dead", "cancelled", "expired", "waiting"];
 
 fn state_name(state: u8) -> &'static str {
     WIRE_STATES.get(usize::from(state)).copied().unwrap_or("in a state that this program does not know")

@@ -1,6 +1,7 @@
 //! What a submit carries: groups of jobs with the same options, each with its bodies. Bodies are encoded alike in all
 //! versions of the protocol.
 
+use super::ties::Ties;
 use super::unique::Unique;
 use super::wire::{Malformed, Reader};
 use bytes::{BufMut, Bytes};
@@ -44,6 +45,10 @@ pub struct JobOptions {
     pub key: Option<String>,
     /// Of jobs of a queue with the same unique key there is only one. Since version 2.
     pub unique: Option<Unique>,
+    /// Whether `queue` is the name of a topic: then there is one of each job in each queue that is bound to it. Since version 2.
+    pub to_topic: bool,
+    /// What they wait for, and the group that they belong to. Since version 2.
+    pub ties: Option<Ties>,
 }
 
 /// When a job may run for the first time.

@@ -1,7 +1,7 @@
 //! Why a request is refused: a kind of error for programs, and a text for people. Each front encodes it in its own way.
 //! It knows the refusals of the engine, and no front.
 
-use crate::core::{Beside, EditRejection, LeaseRejection, Rejection, ScheduleRejection};
+use crate::core::{Beside, EditRejection, FlowRejection, LeaseRejection, Rejection, ScheduleRejection};
 use crate::engine::Refusal;
 use crate::store::BlobError;
 
@@ -86,6 +86,15 @@ fn kind_of(refusal: &Refusal) -> Kind {
         Refusal::Core(
             Rejection::NotUnique { .. } | Rejection::NotUniqueAmongThem { .. } | Rejection::OtherRequest,
         ) => Kind::NotUnique,
+        Refusal::Core(Rejection::Flow(refusal)) => match refusal {
+            FlowRejection::NoSuchJob { .. } | FlowRejection::NoSuchGroup { .. } => Kind::NotFound,
+            FlowRejection::NotBefore { .. }
+            | FlowRejection::TooManyEdges { .. }
+            | FlowRejection::WaitsForItself { .. } => Kind::Invalid,
+            FlowRejection::Sealed { .. } | FlowRejection::HasJobs { .. } => Kind::WrongState,
+            FlowRejection::NotYours { .. } => Kind::Forbidden,
+            FlowRejection::TooManyGroups { .. } | FlowRejection::TooManyOwnGroups { .. } => Kind::Busy,
+        },
         Refusal::Core(Rejection::NothingToSubmit) => Kind::Invalid,
         Refusal::Core(Rejection::OutOfIds) | Refusal::Blob(_) => Kind::Internal,
         Refusal::NoRoom(_) => Kind::DiskFull,

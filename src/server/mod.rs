@@ -47,6 +47,7 @@ mod service;
 mod shutdown;
 pub(crate) mod submit;
 mod timer;
+mod topics;
 mod watch;
 
 pub(crate) use budget::FREE;
@@ -63,3 +64,4 @@ pub(crate) use outbox::Outbox;
 pub use output::{OutputStore, OutputThread};
 pub use service::{Limits, Service};
 pub use shutdown::close_connections;
+pub use topics::Topics;

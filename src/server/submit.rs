@@ -5,8 +5,13 @@ use super::hub::Hub;
 use super::peer::Peer;
 use super::permissions::can_run_as;
 use super::requests::RequestContext;
+use super::service::Limits;
+use super::topics::Topics;
 use crate::access::Right;
-use crate::core::{Group, Groups, Key, LeaseId, LeaseRejection, Rejection, RequestKey, Spec, Visibility};
+use crate::core::{
+    After, AfterWhat, Group, Groups, Key, LeaseId, LeaseRejection, Rejection, RequestKey, Spec, SpecOptions,
+    Visibility,
+};
 use crate::engine::{Contents, Refusal, SubmitOptions};
 use crate::store::{Envelope, Store};
 use bytes::Bytes;
@@ -23,12 +28,49 @@ pub(crate) struct Submission {
     pub(crate) contents: Contents,
     /// The groups that ask for no priority: theirs is the queue's.
     usual: SmallVec<[usize; 1]>,
+    /// Those whose queue is a topic.
+    topics: SmallVec<[usize; 1]>,
 }
 
 impl Submission {
     /// For so many jobs.
     pub(crate) fn with_capacity(jobs: usize) -> Submission {
         Submission { contents: Contents::with_capacity(jobs), ..Submission::default() }
+    }
+
+    /// The next group is for a topic.
+    pub(crate) fn is_to_topic(&mut self) {
+        self.topics.push(self.groups.len());
+    }
+
+    /// The same with a group for each queue in the place of one for a topic.
+    fn spread(&mut self, topics: &Topics, limits: &Limits) -> Result<(), Fault> {
+        let waits_for_place = |after: &After| matches!(after.on, AfterWhat::Place(_));
+        let ties = self.groups.iter().filter_map(|group| group.ties.as_ref());
+        if ties.into_iter().any(|ties| ties.after.iter().any(waits_for_place)) {
+            let message = "a submit with jobs for a topic, and jobs that wait for others of it by their places: the places are not those \
+                           of the jobs; submit them one after the other";
+            return Err(Fault::new(Kind::Invalid, message));
+        }
+        let before = std::mem::take(self);
+        let mut at = 0;
+        for (nth, group) in before.groups.into_iter().enumerate() {
+            let (places, has_priority) = (at..at + group.count as usize, !before.usual.contains(&nth));
+            at = places.end;
+            let queues = match before.topics.contains(&nth) {
+                true => topics.queues_of(group.spec.queue.as_str())?,
+                false => vec![group.spec.queue.clone()],
+            };
+            for queue in queues {
+                let options = SpecOptions { queue, ..(*group.spec.options).clone() };
+                let spec = group.spec.with_options(options.into()).into();
+                let group = Group { spec, ..group.clone() };
+                let (envelope, bodies) = before.contents.part(places.clone());
+                self.add(group, has_priority, envelope.as_ref(), bodies);
+            }
+            limits.check_batch(self.contents.len())?;
+        }
+        Ok(())
     }
 
     /// Adds a group, whose jobs may have an envelope; `has_priority`: else it has its queue's.
@@ -105,6 +147,9 @@ pub(crate) fn allow<S: Store + 'static>(
     submission: &mut Submission,
 ) -> Result<(), Fault> {
     let (permissions, service) = (hub.permissions(peer), hub.service.borrow());
+    if !submission.topics.is_empty() {
+        submission.spread(&service.topics, &service.limits)?;
+    }
     let engine = hub.engine.borrow();
     for at in &submission.usual {
         let spec = Arc::make_mut(&mut submission.groups[*at].spec).options_mut();

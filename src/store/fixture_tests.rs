@@ -160,6 +160,7 @@ fn describe(store: &mut DiskStore, found: &Recovered) -> String {
                     .collect::<Vec<_>>();
                 writeln!(text, "keys {} of {} under {rate:?} {keys:?}", row.page, row.queue).unwrap();
             }
+            Row::Group(row) => writeln!(text, "group {:?} {:?}", row.no, row.group).unwrap(),
             Row::Schedule(row) => {
                 writeln!(text, "schedule {} {}", row.name, describe_schedule(&row.schedule)).unwrap();
             }
@@ -233,8 +234,10 @@ fn describe_job(job: &Job, envelope: &Envelope) -> String {
         (None, _) => String::new(),
         (Some(key), held) => format!(" unique {key:?} {held:?} priority {}", spec.priority.0),
     };
+    let waits = job.waits_for().map_or_else(String::new, |waits| format!(" waits {waits:?}"));
+    let group = spec.group.map_or_else(String::new, |group| format!(" of group {}", group.0));
     format!(
-        "{} in {} tags {tags:?} at {} expires {} due {} attempt {} failed {} crashes {} failures {failures:?}{unique}{deadline}{}",
+        "{} in {} tags {tags:?} at {} expires {} due {} attempt {} failed {} crashes {} failures {failures:?}{unique}{deadline}{}{waits}{group}",
         job.kind(),
         spec.queue,
         job.submitted_at().0,

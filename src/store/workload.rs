@@ -1,6 +1,7 @@
 //! Commits for tests: valid ones, of every kind, from a number, with the state that they lead to.
 
 mod beside;
+mod flow;
 
 use super::{Blob, Commit, Envelope, Options, Store};
 use crate::core::*;
@@ -186,6 +187,7 @@ impl Workload {
         spec.options_mut().has_envelope = kind.is_multiple_of(5) && kind > 0;
         spec.key = (kind % 11 == 3).then_some(Key::new([kind as u8; 16]));
         let first = self.state.next_id();
+        spec.options_mut().group = (kind % 19 == 7).then_some(GroupNo(kind % 3));
         if kind % 13 == 4 {
             // No two jobs have the same one.
             spec.unique = Some(Key::new(u128::from(first.0).to_be_bytes()));
@@ -242,6 +244,7 @@ impl Workload {
             19 => self.request_done(draw),
             20 if self.commits.is_multiple_of(2) => self.keys_forgotten(|_| true)?,
             20 => Event::Row(RowEvent::RequestsForgotten { page: self.state.done_requests().first_page()? }),
+            18 if self.commits % 2 == 1 => self.flow(draw)?,
             18 => Event::Postponed { jobs: self.some(draw, ready)?, due: Time(1 << 40) },
             // From numbers of its own: what tests expect of the others stays.
             _ if due.is_some() && self.commits.is_multiple_of(3) => Event::Row(RowEvent::OverridesSet {

@@ -24,6 +24,9 @@ pub struct QueueView {
     /// See `ready`.
     pub scheduled: u64,
     /// See `ready`.
+    #[serde(default)]
+    pub waiting: u64,
+    /// See `ready`.
     pub leased: u64,
     /// See `ready`.
     pub done: u64,
@@ -33,7 +36,7 @@ pub struct QueueView {
     pub cancelled: u64,
     /// See `ready`.
     pub expired: u64,
-    /// How many bytes the bodies of those have that are ready or scheduled, as far as that is bounded and so counted.
+    /// How many bytes the bodies of those have that are ready, scheduled or waiting, as far as that is bounded and so counted.
     #[serde(default)]
     pub waiting_bytes: u64,
     /// What went through it since its first job.

@@ -11,6 +11,8 @@ use std::process::{Child, Command, Stdio};
 struct Section {
     title: String,
     config: String,
+    /// The files that it shows, by their names.
+    files: Vec<(String, String)>,
     /// A command, and the lines that it prints.
     commands: Vec<(String, Vec<String>)>,
 }
@@ -22,6 +24,13 @@ fn sections(text: &str) -> Vec<Section> {
         match (block, line) {
             (Some(_), "```") => block = None,
             (None, line) if line.starts_with("```") => block = Some(&line[3..]),
+            (Some(kind), line) if kind.starts_with("json ") => {
+                let name = &kind[5..];
+                if section.files.last().is_none_or(|(last, _)| last != name) {
+                    section.files.push((name.to_owned(), String::new()));
+                }
+                section.files.last_mut().unwrap().1 += &format!("{line}\n");
+            }
             (Some("toml"), line) => section.config += &format!("{line}\n"),
             (Some("console"), line) => match line.strip_prefix("$ ") {
                 Some(command) => section.commands.push((command.to_owned(), Vec::new())),
@@ -123,6 +132,9 @@ fn every_command_of_the_guide_does_what_it_says() {
     for section in sections(&fs::read_to_string(guide).unwrap()) {
         block_on(async {
             let home = Home::new(&section.config);
+            for (name, text) in &section.files {
+                fs::write(home.path(name), text).unwrap();
+            }
             let daemon = home.serve().await;
             let mut shell = Shell { home: &home, path: path.clone(), background: Vec::new() };
             for (line, written) in &section.commands {

@@ -18,6 +18,7 @@ mod edges;
 mod edit;
 mod ends;
 mod export;
+mod flows;
 mod follow;
 mod full;
 mod full_disk;

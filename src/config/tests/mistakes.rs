@@ -60,7 +60,10 @@ const MISTAKES: &[(&str, &str)] = &[
     ),
     ("[daemon]\nhttp = '1:1'", "musher.toml:2: daemon.http: not supported by this version"),
     ("[daemon]\nbeanstalk = '1:1'", "musher.toml:2: daemon.beanstalk: not supported by this version"),
-    ("[topics]\na = ['b']", "musher.toml:1: topics: not supported by this version"),
+    ("[topics]\na = 'b'", "musher.toml:2: topics.a: must be a list of texts"),
+    ("[topics]\na = []", "musher.toml:2: topics.a: is bound to no queue"),
+    ("[topics]\n'a b' = ['c']", "is not a pattern of topics"),
+    ("[topics]\na = ['b c']", "is not a queue name"),
     ("[queues.m]\nper_key = '1'", "musher.toml:2: queues.m.per_key: must be"),
     (
         "[queues.m]\nrate = '50 a second'",

@@ -112,7 +112,8 @@ impl<R: Recorder> Decision<'_, R> {
             return Ok(Outcome::Purged { deleted: 0, more: false });
         };
         let mut jobs = Ids::new();
-        let mut ranges = queue.in_state(StateKind::Ready).chain(queue.in_state(StateKind::Scheduled));
+        let kinds = [StateKind::Ready, StateKind::Scheduled, StateKind::Waiting];
+        let mut ranges = kinds.into_iter().flat_map(|kind| queue.in_state(kind));
         for range in ranges.by_ref().take(PURGE_RANGES_MAX) {
             jobs.push_range(range);
         }
@@ -127,22 +128,22 @@ impl<R: Recorder> Decision<'_, R> {
 
 /// Whether the state allows the change, and if not, what to do instead.
 fn allow(edit: &Edit, id: JobId, state: StateKind) -> Result<(), EditRejection> {
-    use StateKind::{Cancelled, Dead, Done, Expired, Leased, Ready, Scheduled};
+    use StateKind::{Cancelled, Dead, Done, Expired, Leased, Ready, Scheduled, Waiting};
     let hint = match (edit, state) {
-        (Edit::Cancel | Edit::Bury, Scheduled | Ready | Leased) => return Ok(()),
+        (Edit::Cancel | Edit::Bury, Scheduled | Waiting | Ready | Leased) => return Ok(()),
         (Edit::Retry, Done | Dead | Cancelled | Expired) => return Ok(()),
-        (Edit::Kick, Scheduled | Dead) => return Ok(()),
+        (Edit::Kick, Scheduled | Waiting | Dead) => return Ok(()),
         (
             Edit::Delete | Edit::Move(_) | Edit::ReplaceBody(_),
-            Scheduled | Ready | Done | Dead | Cancelled | Expired,
+            Scheduled | Waiting | Ready | Done | Dead | Cancelled | Expired,
         ) => {
             return Ok(());
         }
-        (Edit::Prioritize(_), Scheduled | Ready | Leased) => return Ok(()),
+        (Edit::Prioritize(_), Scheduled | Waiting | Ready | Leased) => return Ok(()),
         (Edit::Cancel | Edit::Bury, Done | Dead | Cancelled | Expired) => {
             " and has ended; `musher delete` forgets it"
         }
-        (Edit::Retry, Scheduled) => "; `musher kick` runs it now",
+        (Edit::Retry, Scheduled | Waiting) => "; `musher kick` runs it now",
         (Edit::Kick, Done | Cancelled | Expired) => "; `musher retry` runs it again",
         (Edit::Retry | Edit::Kick, Ready) => " and runs as soon as a worker is free",
         (Edit::Retry | Edit::Kick, Leased) => " and runs just now",

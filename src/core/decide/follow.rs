@@ -30,6 +30,7 @@ impl<R: Recorder> Decision<'_, R> {
         // A job may be followed by one of its own key.
         let lets_go = !matches!(held, UniqueWhile::Kept(time) if !time.is_zero());
         self.leaves = lets_go.then_some(lease.id);
+        self.completes = Some(lease.id);
         let prepared = self.prepare(groups)?;
         // What waits is bounded, and a leased job does not: so completing it takes no room away, and gives none.
         let settled = self.seeing_all(|decision| decision.settle(&[(lease, Verdict::Complete)]));

@@ -1,16 +1,18 @@
 //! Decides which ended jobs give way where more of them are kept than the queue's limit says.
 
 use super::Decision;
+use super::flow::Flow;
 use crate::core::change::{Change, Observer, QueueChange, Recorder};
 use crate::core::event::Event;
 use crate::core::ids::first;
 use crate::core::job::{QueueName, StateKind};
 use crate::core::kept::Kept;
 
-/// Sees in which queues jobs have ended that are kept, and passes all changes on.
+/// Sees in which queues jobs have ended that are kept, and what means something for other jobs; passes all changes on.
 pub(super) struct SeesKept<'a, R> {
     /// With whether they are dead.
     pub(super) kept_in: &'a mut Vec<(QueueName, bool)>,
+    pub(super) flow: &'a mut Flow,
     pub(super) then: &'a mut R,
 }
 
@@ -29,6 +31,7 @@ impl<R: Recorder> Observer for SeesKept<'_, R> {
         {
             self.kept_in.push((queue.clone(), are_dead));
         }
+        self.flow.see(change);
         self.then.changed(change);
     }
 

@@ -4,6 +4,7 @@
 
 mod beside;
 mod edit;
+mod flow;
 mod follow;
 mod kept;
 mod keys;
@@ -16,6 +17,7 @@ mod room;
 mod schedule;
 mod submit;
 mod tick;
+mod ties;
 mod unique;
 
 use super::change::Recorder;
@@ -29,9 +31,12 @@ use super::settings::{Keep, QueueSettings, Settings};
 use super::state::State;
 use super::time::Time;
 use super::visibility::Visibility;
+use flow::Flow;
 use kept::SeesKept;
 use std::collections::HashMap;
 use std::time::Duration;
+
+const A_SECOND: Duration = Duration::from_secs(1);
 
 /// The state, and what decisions depend on beside it.
 #[derive(Clone, Debug, Default)]
@@ -86,9 +91,14 @@ impl Core {
         recorder: &mut impl Recorder,
     ) -> Result<Outcome, Rejection> {
         let kept_in = Vec::new();
-        let mut decision = Decision { core: self, visibility, moment, recorder, kept_in, leaves: None };
+        let (flow, leaves, completes) = (Flow::default(), None, None);
+        let mut decision =
+            Decision { core: self, visibility, moment, recorder, kept_in, flow, leaves, completes };
         let outcome = decision.run(command)?;
+        decision.tell();
         decision.limit_kept();
+        // What gives way for others may be waited for itself.
+        decision.tell();
         Ok(outcome)
     }
 }
@@ -103,6 +113,10 @@ struct Decision<'a, R> {
     kept_in: Vec<(QueueName, bool)>,
     /// The job that is complete if this submit is not refused, and lets go of its unique key then.
     leaves: Option<JobId>,
+    /// The job that is completed with this submit.
+    completes: Option<JobId>,
+    /// What others are to be told of.
+    flow: Flow,
 }
 
 impl<R: Recorder> Decision<'_, R> {
@@ -133,13 +147,15 @@ impl<R: Recorder> Decision<'_, R> {
             Command::ForgetQueue { queue } => self.forget_queue(queue),
             Command::Purge { queue } => self.purge(queue),
             Command::Schedule { name, action } => self.schedule(name, action),
+            Command::Group { name, action, by } => self.group(name, *action, *by),
         }
     }
 
     /// It happens.
     fn emit(&mut self, event: impl Into<Event>) {
         let event = event.into();
-        let mut observer = SeesKept { kept_in: &mut self.kept_in, then: &mut *self.recorder };
+        let mut observer =
+            SeesKept { kept_in: &mut self.kept_in, flow: &mut self.flow, then: &mut *self.recorder };
         self.core.state.apply_telling(&event, &mut observer);
         self.recorder.record(event);
     }

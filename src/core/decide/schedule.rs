@@ -147,7 +147,7 @@ impl<R: Recorder> Decision<'_, R> {
                 self.change(name, ScheduleChange::Passed { skipped, since, next, waits: true });
                 return Ok(false);
             }
-            (Overlap::Replace, Some((job, StateKind::Ready | StateKind::Scheduled))) => {
+            (Overlap::Replace, Some((job, kind))) if kind.waits() => {
                 let keep = self.core.settings.of(&plan.spec.queue).keep_done;
                 let end = self.state().job(job).map(|job| self.ending(job, keep));
                 let end = end.expect("a job that waits is there");

@@ -2,6 +2,7 @@
 
 use super::Decision;
 use super::room::{Growth, Room};
+use super::ties::Places;
 use crate::core::change::Recorder;
 use crate::core::command::{Group, Outcome, Start};
 use crate::core::event::Event;
@@ -41,6 +42,7 @@ impl<R: Recorder> Decision<'_, R> {
         if count > u64::MAX - first.0 {
             return Err(Rejection::OutOfIds);
         }
+        self.check_ties(groups)?;
         let has_unique = groups.iter().any(|group| group.count > 0 && group.spec.unique.is_some());
         let room = match has_unique {
             true => self.room_for_unique(groups)?,
@@ -58,15 +60,29 @@ impl<R: Recorder> Decision<'_, R> {
         let first = self.state().next_id();
         let mut next = first;
         for group in groups.iter().filter(|group| group.count > 0) {
-            self.take(group, next, &mut room);
+            self.take(group, next, &mut room, Places::From(first));
             next = next.plus(group.count);
         }
+        self.seal_groups(groups);
         self.let_old_go(room);
         Outcome::Submitted(IdRange::new(first, count))
     }
 
     /// The jobs of a group arrive, as far as there is room.
-    pub(super) fn take(&mut self, group: &Group, first: JobId, room: &mut Room) {
+    pub(super) fn take(&mut self, group: &Group, first: JobId, room: &mut Room, places: Places<'_>) {
+        if let Some(ties) = &group.ties {
+            let group = self.of_its_group(group, ties);
+            let taken = self.take_untied(&group, first, room);
+            if taken > 0 {
+                self.let_wait(IdRange::new(first, taken), ties, group.spec.owner, places);
+            }
+            return;
+        }
+        self.take_untied(group, first, room);
+    }
+
+    /// Returns how many.
+    fn take_untied(&mut self, group: &Group, first: JobId, room: &mut Room) -> u64 {
         let taken = room.take(&group.spec.queue, group.count, group.size);
         if taken == group.count {
             self.emit(self.submitted(group, first));
@@ -77,6 +93,7 @@ impl<R: Recorder> Decision<'_, R> {
             self.emit(Event::Sized { jobs: IdRange::new(first, taken).into(), size: group.size });
         }
         self.turn_away(&group.spec.queue, first.plus(taken), group.count - taken);
+        taken
     }
 
     pub(super) fn submitted(&self, group: &Group, first: JobId) -> Event {

@@ -22,11 +22,15 @@ impl<R: Recorder> Decision<'_, R> {
         for (part, job) in due.ranges().iter().flat_map(|range| self.state().iter(*range)) {
             match job.state() {
                 JobState::Leased(_) => lost.push_range(part),
-                JobState::Scheduled { .. } | JobState::Ready if job.expires_at() <= now => {
+                JobState::Scheduled { .. } | JobState::Waiting { .. } | JobState::Ready
+                    if job.expires_at() <= now =>
+                {
                     expired.push(self.expired(part, job));
                 }
                 JobState::Scheduled { .. } => ripe.push_range(part),
-                JobState::Ready => unreachable!("a ready job is due only when it expires"),
+                JobState::Ready | JobState::Waiting { .. } => {
+                    unreachable!("such a job is due only when it expires")
+                }
                 JobState::Dead(_) | JobState::Done(_) | JobState::Cancelled(_) | JobState::Expired(_) => {
                     old.push_range(part);
                 }
@@ -42,6 +46,7 @@ impl<R: Recorder> Decision<'_, R> {
             self.emit(Event::Deleted { jobs: old });
         }
         self.forget_requests();
+        self.forget_groups();
         self.look_at_keys();
         Outcome::Ok
     }

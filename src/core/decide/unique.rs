@@ -2,6 +2,7 @@
 
 use super::Decision;
 use super::room::{Growth, Room};
+use super::ties::Places;
 use crate::core::change::Recorder;
 use crate::core::command::{Group, Groups, OnConflict, Outcome, Receipt, Start};
 use crate::core::event::Event;
@@ -25,7 +26,7 @@ impl<R: Recorder> Decision<'_, R> {
         for group in groups.iter().filter(|group| group.count > 0) {
             let Some(key) = group.spec.unique else {
                 let first = self.state().next_id();
-                self.take(group, first, &mut room);
+                self.take(group, first, &mut room, Places::Are(&receipts));
                 receipts.extend((0..group.count).map(|nth| Receipt::New(first.plus(nth))));
                 continue;
             };
@@ -34,13 +35,15 @@ impl<R: Recorder> Decision<'_, R> {
                     Some(holder) => self.conflict(group, holder),
                     None => {
                         let first = self.state().next_id();
-                        self.take(&Group { count: 1, ..group.clone() }, first, &mut room);
+                        let one = Group { count: 1, ..group.clone() };
+                        self.take(&one, first, &mut room, Places::Are(&receipts));
                         Receipt::New(first)
                     }
                 };
                 receipts.push(receipt);
             }
         }
+        self.seal_groups(groups);
         self.let_old_go(room);
         Outcome::Received(receipts)
     }
@@ -133,7 +136,7 @@ impl<R: Recorder> Decision<'_, R> {
         let Some(job) = self.state().job(id) else { return };
         let (due, has_another) = (starts(group, now).max(now), job.spec.priority != priority);
         let waits_longer = job.kind() == StateKind::Scheduled || due > now;
-        let is_put_off = waits_longer && job.due() != Some(due);
+        let is_put_off = waits_longer && job.not_before() != Some(due);
         if has_another {
             self.emit(Event::Prioritized { jobs: id.into(), priority });
         }
@@ -148,7 +151,7 @@ impl<R: Recorder> Decision<'_, R> {
         let wanted = starts(group, now);
         let due = max.map_or(wanted, |max| wanted.min(job.submitted_at().plus(max)));
         let waits_longer = job.kind() == StateKind::Scheduled || due > now;
-        let changes = has_not_begun(job) && waits_longer && job.due() != Some(due);
+        let changes = has_not_begun(job) && waits_longer && job.not_before() != Some(due);
         changes.then(|| Event::Postponed { jobs: id.into(), due })
     }
 }
@@ -167,7 +170,7 @@ fn has_not_begun(job: &Job) -> bool {
 }
 
 fn waits(job: &Job) -> bool {
-    matches!(job.kind(), StateKind::Scheduled | StateKind::Ready)
+    job.kind().waits()
 }
 
 fn raised(id: JobId, job: &Job, group: &Group) -> Option<Event> {

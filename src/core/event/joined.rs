@@ -25,6 +25,8 @@ impl Event {
             | Event::Detached { jobs, .. }
             | Event::Deleted { jobs }
             | Event::Sized { jobs, .. }
+            | Event::WaitsFor { jobs, .. }
+            | Event::EdgesChanged { jobs, .. }
             | Event::Dropped { jobs } => Some(jobs),
             Event::Submitted { .. }
             | Event::BodyReplaced { .. }
@@ -73,6 +75,13 @@ impl Event {
             Event::Deleted { .. } => matches!(other, Event::Deleted { .. }),
             Event::Dropped { .. } => matches!(other, Event::Dropped { .. }),
             Event::Sized { size, .. } => matches!(other, Event::Sized { size: size2, .. } if size == size2),
+            Event::WaitsFor { waits, .. } => {
+                matches!(other, Event::WaitsFor { waits: waits2, .. } if waits == waits2)
+            }
+            Event::EdgesChanged { on, fate, at, .. } => matches!(
+                other,
+                Event::EdgesChanged { on: on2, fate: fate2, at: at2, .. } if (on, fate, at) == (on2, fate2, at2)
+            ),
             // They are of one job, or of none. Arrivals are one only where their ids follow each other: see `join`.
             Event::Submitted { .. }
             | Event::BodyReplaced { .. }

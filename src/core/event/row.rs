@@ -3,6 +3,7 @@
 
 use crate::core::circuit::Circuit;
 use crate::core::event::Event;
+use crate::core::groups::{GroupNo, JobGroup};
 use crate::core::ids::IdRange;
 use crate::core::job::QueueName;
 use crate::core::overrides::Overrides;
@@ -11,6 +12,7 @@ use crate::core::requests::{DoneRequest, PageNo};
 use crate::core::rows::RowKey;
 use crate::core::schedule::{ScheduleChange, ScheduleName};
 use crate::core::served::ServedKey;
+use std::sync::Arc;
 
 /// One fact about a queue, a schedule, or a page of submits.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -88,6 +90,18 @@ pub enum RowEvent {
         /// Which.
         queue: QueueName,
     },
+    /// A group has come into being, or something has happened to its jobs.
+    GroupChanged {
+        /// Its number.
+        group: GroupNo,
+        /// All that is known of it now.
+        now: Arc<JobGroup>,
+    },
+    /// Nothing is known of a group any more.
+    GroupForgotten {
+        /// Its number.
+        group: GroupNo,
+    },
     /// Something has happened to a schedule.
     Schedule {
         /// Which.
@@ -115,6 +129,9 @@ impl RowEvent {
                 Some(RowKey::Requests(*page))
             }
             RowEvent::Schedule { name, .. } => Some(RowKey::Schedule(name.clone())),
+            RowEvent::GroupChanged { group, .. } | RowEvent::GroupForgotten { group } => {
+                Some(RowKey::Group(*group))
+            }
             RowEvent::NotTaken { .. }
             | RowEvent::Paused { .. }
             | RowEvent::Resumed { .. }

@@ -4,22 +4,24 @@
 mod attempt;
 mod beside;
 mod expiry;
+mod grant;
 mod size;
 mod spec;
 mod state;
+mod waits;
 
 pub use attempt::{Attempt, Exit, Failure};
 pub(crate) use attempt::{JobCounts, Newest};
 pub use beside::Beside;
 pub use expiry::Expiry;
+pub use grant::Grant;
 pub use size::Size;
 pub use spec::{BadQueueName, Key, Priority, QueueName, Spec, SpecOptions, UniqueWhile};
 pub use state::{Final, Holder, Lease, State, StateKind, Worker};
 
-use super::ids::JobId;
+use super::flow::Waits;
 use super::time::Time;
 use std::sync::Arc;
-use std::time::Duration;
 
 /// One job, all but what is stored beside it. Small, since there may be millions that are like no other: what most of them
 /// do not have yet is behind a pointer.
@@ -61,6 +63,8 @@ struct History {
     has_result: bool,
     /// The newest ones, oldest first.
     failures: Box<[Failure]>,
+    /// What it waits for.
+    waits: Option<Arc<Waits>>,
 }
 
 /// What else is to be known of a state.
@@ -85,6 +89,7 @@ impl Default for History {
             has_checkpoint: false,
             has_result: false,
             failures: Box::default(),
+            waits: None,
         }
     }
 }
@@ -209,6 +214,7 @@ impl Job {
             StateKind::Dead => State::Dead(end()),
             StateKind::Cancelled => State::Cancelled(end()),
             StateKind::Expired => State::Expired(end()),
+            StateKind::Waiting => State::Waiting { due: self.when },
         }
     }
 
@@ -231,7 +237,7 @@ impl Job {
         self.kind = state.kind();
         let (when, hold) = match state {
             State::Ready => (Time(0), Hold::Nothing),
-            State::Scheduled { due } => (due, Hold::Nothing),
+            State::Scheduled { due } | State::Waiting { due } => (due, Hold::Nothing),
             State::Leased(lease) => {
                 if self.started() != Some(lease.since) {
                     self.history_mut().started = lease.since;
@@ -244,6 +250,9 @@ impl Job {
             }
         };
         self.when = when;
+        if self.kind != StateKind::Waiting && self.waits_for().is_some() {
+            self.history_mut().waits = None;
+        }
         if self.history.as_ref().map_or(Hold::Nothing, |history| history.hold) != hold {
             self.history_mut().hold = hold;
         }
@@ -348,7 +357,11 @@ impl Job {
         match self.kind {
             StateKind::Done => Some(Exit::Status(0)),
             StateKind::Cancelled | StateKind::Expired => None,
-            StateKind::Scheduled | StateKind::Ready | StateKind::Leased | StateKind::Dead => newest?.exit,
+            StateKind::Scheduled
+            | StateKind::Waiting
+            | StateKind::Ready
+            | StateKind::Leased
+            | StateKind::Dead => newest?.exit,
         }
     }
 
@@ -356,11 +369,13 @@ impl Job {
     pub(super) fn holds_unique_until(&self) -> Option<Time> {
         self.spec.unique?;
         match (self.state(), self.spec.unique_while) {
-            (State::Scheduled { .. } | State::Ready, UniqueWhile::Waiting) => {
+            (State::Scheduled { .. } | State::Waiting { .. } | State::Ready, UniqueWhile::Waiting) => {
                 (self.attempt() == Attempt(0)).then_some(Time::NEVER)
             }
             (_, UniqueWhile::Waiting) => None,
-            (State::Scheduled { .. } | State::Ready | State::Leased(_), _) => Some(Time::NEVER),
+            (State::Scheduled { .. } | State::Waiting { .. } | State::Ready | State::Leased(_), _) => {
+                Some(Time::NEVER)
+            }
             (_, UniqueWhile::Unfinished) => None,
             (
                 State::Done(end) | State::Dead(end) | State::Cancelled(end) | State::Expired(end),
@@ -375,6 +390,19 @@ impl Job {
         self.spec.unique.is_some() && !(has_begun && self.spec.unique_while == UniqueWhile::Waiting)
     }
 
+    /// It may run later than now: at this time.
+    pub(super) fn postpone(&mut self, due: Time) {
+        match self.kind {
+            StateKind::Waiting => self.when = due,
+            _ => self.set_state(State::Scheduled { due }),
+        }
+    }
+
+    /// Before when it does not run, if it is scheduled, or waits for others besides.
+    pub(crate) fn not_before(&self) -> Option<Time> {
+        matches!(self.state(), State::Scheduled { .. } | State::Waiting { .. }).then_some(self.when)
+    }
+
     /// When it may run, if it is scheduled.
     pub(super) fn due(&self) -> Option<Time> {
         (self.kind == StateKind::Scheduled).then_some(self.when)
@@ -384,7 +412,7 @@ impl Job {
     pub fn next_due(&self) -> Time {
         match self.state() {
             State::Scheduled { due } => due.min(self.expires_at()),
-            State::Ready => self.expires_at(),
+            State::Ready | State::Waiting { .. } => self.expires_at(),
             State::Leased(lease) => lease.until,
             State::Done(end) | State::Dead(end) | State::Cancelled(end) | State::Expired(end) => {
                 end.keep_until
@@ -402,25 +430,4 @@ impl Job {
         failures.push(Failure { attempt, since, at, error: error.into(), exit, worker });
         history.failures = failures.into();
     }
-}
-
-/// What a claim hands to a worker, beside the body.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Grant {
-    /// The job.
-    pub id: JobId,
-    /// What was asked for.
-    pub spec: Arc<Spec>,
-    /// The lease's number; a settle must name it.
-    pub attempt: Attempt,
-    /// How many attempts the job has in all.
-    pub attempts: u32,
-    /// How long one attempt may run; `None` for without end.
-    pub timeout: Option<Duration>,
-    /// By when the job must have ended; [`Time::NEVER`] for most.
-    pub deadline: Time,
-    /// When the lease ends unless it is extended.
-    pub until: Time,
-    /// Whether an earlier attempt has left a checkpoint.
-    pub has_checkpoint: bool,
 }

@@ -1,5 +1,6 @@
 //! What a producer asks for: the part of it that decisions need.
 
+use crate::core::groups::GroupNo;
 use crate::core::retry::Backoff;
 use std::fmt;
 use std::num::NonZeroU64;
@@ -148,6 +149,8 @@ pub struct SpecOptions {
     pub has_envelope: bool,
     /// The user who submitted it.
     pub owner: u32,
+    /// The group that it belongs to.
+    pub group: Option<GroupNo>,
 }
 
 impl SpecOptions {
@@ -162,6 +165,7 @@ impl SpecOptions {
             unique_while: UniqueWhile::default(),
             has_envelope: false,
             owner: 0,
+            group: None,
         }
     }
 }

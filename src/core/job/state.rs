@@ -32,7 +32,7 @@ pub struct Lease {
     pub until: Time,
 }
 
-/// Where a job is in its life. `ready` and `scheduled` jobs wait, `leased` ones are worked on, the others are
+/// Where a job is in its life. `ready`, `scheduled` and `waiting` jobs wait, `leased` ones are worked on, the others are
 /// final.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum State {
@@ -53,6 +53,11 @@ pub enum State {
     Cancelled(Final),
     /// Its time to live ran out before it was done.
     Expired(Final),
+    /// Waits for other jobs: see [`Job::waits_for`](super::Job::waits_for).
+    Waiting {
+        /// When it may run at the earliest, after that; 0 for at once.
+        due: Time,
+    },
 }
 
 /// When a job ended and how long it is kept.
@@ -76,11 +81,12 @@ pub enum StateKind {
     Dead,
     Cancelled,
     Expired,
+    Waiting,
 }
 
 impl StateKind {
-    /// Every state, in the order of a job's life.
-    pub const ALL: [StateKind; 7] = [
+    /// Every state, in the order of their numbers, which clients know.
+    pub const ALL: [StateKind; 8] = [
         StateKind::Scheduled,
         StateKind::Ready,
         StateKind::Leased,
@@ -88,6 +94,7 @@ impl StateKind {
         StateKind::Dead,
         StateKind::Cancelled,
         StateKind::Expired,
+        StateKind::Waiting,
     ];
 
     /// The state's name, as in protocol and command line.
@@ -100,17 +107,18 @@ impl StateKind {
             StateKind::Dead => "dead",
             StateKind::Cancelled => "cancelled",
             StateKind::Expired => "expired",
+            StateKind::Waiting => "waiting",
         }
     }
 
     /// Whether a job in this state waits to be claimed, now or later.
     pub fn waits(self) -> bool {
-        matches!(self, StateKind::Scheduled | StateKind::Ready)
+        matches!(self, StateKind::Scheduled | StateKind::Ready | StateKind::Waiting)
     }
 
     /// Whether a job in this state has ended.
     pub fn is_final(self) -> bool {
-        !matches!(self, StateKind::Scheduled | StateKind::Ready | StateKind::Leased)
+        !self.waits() && self != StateKind::Leased
     }
 }
 
@@ -131,6 +139,7 @@ impl State {
             State::Dead(_) => StateKind::Dead,
             State::Cancelled(_) => StateKind::Cancelled,
             State::Expired(_) => StateKind::Expired,
+            State::Waiting { .. } => StateKind::Waiting,
         }
     }
 
@@ -138,7 +147,7 @@ impl State {
     pub fn ended(&self) -> Option<Final> {
         match self {
             State::Done(end) | State::Dead(end) | State::Cancelled(end) | State::Expired(end) => Some(*end),
-            State::Scheduled { .. } | State::Ready | State::Leased(_) => None,
+            State::Scheduled { .. } | State::Waiting { .. } | State::Ready | State::Leased(_) => None,
         }
     }
 }

@@ -64,6 +64,10 @@ fn samples(jobs: Ids) -> Vec<(Event, bool)> {
         (Event::Row(RowEvent::KeysForgotten { queue: name("q"), page: 7 }), false),
         (Event::Row(RowEvent::RateUsed { queue: name("q"), used: RateUsed(7) }), false),
         (Event::Dropped { jobs: jobs.clone() }, true),
+        (Event::WaitsFor { jobs: jobs.clone(), waits: waits() }, false),
+        (Event::EdgesChanged { jobs: jobs.clone(), on: ON, fate: EdgeFate::Held, at: AT }, false),
+        (Event::Row(RowEvent::GroupChanged { group: GroupNo(3), now: job_group() }), false),
+        (Event::Row(RowEvent::GroupForgotten { group: GroupNo(3) }), false),
         (Event::Sized { jobs: jobs.clone(), size: Size::of(7) }, false),
         (Event::Row(RowEvent::NotTaken { queue: name("q"), jobs: IdRange::new(JobId(30), 2) }), false),
         (Event::Row(RowEvent::OverridesSet { queue: name("q"), overrides: Overrides::default() }), false),
@@ -97,6 +101,8 @@ fn has_sample(event: &Event) -> bool {
         }
         Event::Revived { .. } | Event::Deleted { .. } | Event::Dropped { .. } | Event::Sized { .. } => true,
         Event::BodyReplaced { .. } | Event::Attached { .. } | Event::Detached { .. } => true,
+        Event::WaitsFor { .. } | Event::EdgesChanged { .. } => true,
+        Event::Row(RowEvent::GroupChanged { .. } | RowEvent::GroupForgotten { .. }) => true,
         Event::Prioritized { .. } | Event::Postponed { .. } | Event::Moved { .. } => true,
         Event::Row(RowEvent::Paused { .. } | RowEvent::Resumed { .. } | RowEvent::RateUsed { .. }) => true,
         Event::Row(RowEvent::OverridesSet { .. } | RowEvent::CircuitChanged { .. }) => true,
@@ -106,6 +112,18 @@ fn has_sample(event: &Event) -> bool {
             RowEvent::NotTaken { .. } | RowEvent::QueueForgotten { .. } | RowEvent::Schedule { .. },
         ) => true,
     }
+}
+
+const ON: Target = Target::Job(JobId(3));
+
+fn waits() -> std::sync::Arc<Waits> {
+    let edges = [Edge { on: ON, when: Condition::Done, is_held: false }].into();
+    Waits { edges, on_unmet: OnUnmet::Cancel }.into()
+}
+
+fn job_group() -> std::sync::Arc<JobGroup> {
+    let (name, counts) = (GroupName::new("g").unwrap(), GroupCounts::default());
+    JobGroup { name, owner: 7, made: AT, is_sealed: false, counts, ended: None }.into()
 }
 
 fn done_request() -> DoneRequest {

@@ -6,6 +6,7 @@ mod circuits;
 mod ends;
 mod events;
 mod fair;
+mod flow;
 mod follow;
 mod key_rates;
 mod leases;

@@ -6,7 +6,7 @@ use crate::core::*;
 use std::time::Duration;
 
 /// The rows of the table that this test can act out.
-const ROWS: [&str; 29] = [
+const ROWS: [&str; 31] = [
     "claim",
     "complete",
     "complete and submit",
@@ -22,6 +22,8 @@ const ROWS: [&str; 29] = [
     "vanish",
     "vanish (too often)",
     "due",
+    MET,
+    UNMET,
     "lease over",
     "lease over (too often)",
     "ttl over (not begun)",
@@ -43,6 +45,13 @@ const STEP: Duration = Duration::from_secs(10);
 const LONG: Duration = Duration::from_secs(24 * 3600);
 const ID: JobId = JobId(1);
 const SESSION: u64 = 7;
+
+const MET: &str = "what is waited for ends";
+const UNMET: &str = "what is waited for ends otherwise";
+
+fn awaited() -> GroupName {
+    GroupName::new("awaited").unwrap()
+}
 
 /// The cells of the table: row, column, content.
 fn cells(doc: &str) -> Vec<(String, StateKind, String)> {
@@ -73,6 +82,7 @@ fn the_core_does_what_the_table_says() {
     assert_eq!(rows, ROWS, "the table has exactly the rows that this test acts out");
     for (row, state, cell) in cells {
         let of_fresh_jobs = row == "ttl over (not begun)";
+        let of_fresh_jobs = of_fresh_jobs || state == StateKind::Waiting;
         for used in [false, true].into_iter().filter(|used| !used || !of_fresh_jobs) {
             let (really, _) = act(&row, state, used, false);
             assert_eq!(really, cell, "{row} in state {state} (claimed before: {used})");
@@ -124,6 +134,7 @@ fn refused_settles_say_whether_the_job_or_the_lease_is_gone() {
 fn run(world: &mut World, command: Command) -> Outcome {
     world.run(command).unwrap_or_else(|why| match why {
         Rejection::Lease(why) => Outcome::Settled(vec![Err(why)]),
+        Rejection::Flow(FlowRejection::NoSuchGroup { .. }) => Outcome::Ok,
         why => panic!("{why}"),
     })
 }
@@ -142,7 +153,9 @@ fn act(row: &str, state: StateKind, used: bool, forget: bool) -> (String, World)
     settings.crashes = if ["vanish (too often)", "lease over (too often)"].contains(&row) { 1 } else { 5 };
     let delay = pick("due", LONG / 2);
     let over = |of: &str| (row == of).then_some(STEP);
-    bring_to(&mut world, state, used, delay, (over("ttl over (not begun)"), over("deadline over")));
+    let when = if row == UNMET { Condition::Failed } else { Condition::Done };
+    let times = (over("ttl over (not begun)"), over("deadline over"));
+    bring_to(&mut world, (state, when), used, delay, times);
 
     let before = view(&world.core.state);
     let lease = LeaseId { id: ID, attempt: world.job(ID.0).attempt() };
@@ -170,7 +183,7 @@ fn act(row: &str, state: StateKind, used: bool, forget: bool) -> (String, World)
 /// Brings job 1 into a state by commands alone.
 fn bring_to(
     world: &mut World,
-    state: StateKind,
+    (state, when): (StateKind, Condition),
     used: bool,
     delay: Duration,
     (ttl, deadline): (Option<Duration>, Option<Duration>),
@@ -178,6 +191,11 @@ fn bring_to(
     let mut jobs = group("q", 1);
     jobs.ttl = ttl;
     jobs.deadline = if state == StateKind::Expired { Some(STEP) } else { deadline };
+    if state == StateKind::Waiting {
+        // For a group without jobs, which ends well.
+        let after = vec![After { on: AfterWhat::Group(awaited()), when }];
+        jobs.ties = Some(Ties { after, ..Ties::default() }.into());
+    }
     if state == StateKind::Scheduled && !used {
         jobs.start = Start::After(delay);
     }
@@ -188,7 +206,7 @@ fn bring_to(
         assert_eq!(world.settle(&lease, Verdict::Release { delay }), [Ok(())]);
     }
     match state {
-        StateKind::Scheduled | StateKind::Ready => {}
+        StateKind::Scheduled | StateKind::Waiting | StateKind::Ready => {}
         StateKind::Leased => assert_eq!(world.claim("q", 1).len(), 1),
         StateKind::Done => {
             let lease = world.claim("q", 1);
@@ -235,6 +253,7 @@ fn command(row: &str, lease: LeaseId) -> Command {
         | "ttl over (not begun)"
         | "deadline over"
         | "kept long enough" => Command::Tick,
+        MET | UNMET => Command::Group { name: awaited(), action: GroupAction::Seal, by: None },
         "cancel" => edit(Edit::Cancel),
         "retry" => edit(Edit::Retry),
         "kick" => edit(Edit::Kick),
@@ -262,7 +281,10 @@ fn assert_refused(row: &str, outcome: &Outcome, lease: LeaseId, state: StateKind
             _ => panic!("{row} in state {state}: {results:?}"),
         },
         Outcome::Purged { deleted, more } => assert_eq!((*deleted, *more), (0, false)),
-        Outcome::Ok => assert!(matches!(command(row, lease), Command::Tick | Command::Vanish { .. })),
+        Outcome::Ok => assert!(matches!(
+            command(row, lease),
+            Command::Tick | Command::Vanish { .. } | Command::Group { .. }
+        )),
         Outcome::Submitted(_) | Outcome::Received(_) | Outcome::Repeated(_) => {
             panic!("nothing was submitted")
         }
@@ -278,7 +300,10 @@ fn assert_taken(row: &str, outcome: &Outcome, lease: LeaseId) {
         Outcome::Extended(results) => assert!(results[0].is_ok(), "{row}"),
         Outcome::Edited(results) => assert_eq!(*results, [Ok(())], "{row}"),
         Outcome::Purged { deleted, more } => assert_eq!((*deleted, *more), (1, false)),
-        Outcome::Ok => assert!(matches!(command(row, lease), Command::Tick | Command::Vanish { .. })),
+        Outcome::Ok => assert!(matches!(
+            command(row, lease),
+            Command::Tick | Command::Vanish { .. } | Command::Group { .. }
+        )),
         Outcome::Submitted(ids) => assert_eq!((row, ids.len), ("complete and submit", 1)),
         Outcome::Received(_) | Outcome::Repeated(_) => {
             panic!("nothing was submitted")

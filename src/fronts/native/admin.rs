@@ -1,7 +1,7 @@
 //! Queries and changes in JSON.
 
 use super::{encode, schedules};
-use crate::core::{Command, JobId};
+use crate::core::{Command, GroupAction, JobId};
 use crate::protocol::admin::AdminRequest;
 use crate::server::requests::{self, EditRequest, RequestContext, millis};
 use crate::server::{Fault, Hub, operators};
@@ -55,6 +55,13 @@ pub(super) async fn handle<S: Store + 'static>(
         AdminRequest::Undrain {} => ready(hub, context, &operators::drain(hub, context, false)?),
         AdminRequest::Hold { queues, error, retry_ms } => {
             requests::hold(hub, context, &queues, (error.as_deref(), millis(retry_ms)))?;
+        }
+        AdminRequest::Topics {} => ready(hub, context, &operators::topics(hub)),
+        AdminRequest::Groups {} => ready(hub, context, &operators::groups(hub, context)),
+        AdminRequest::GroupShow { name } => ready(hub, context, &operators::group(hub, context, &name)?),
+        AdminRequest::GroupSeal { name } => operators::change_group(hub, context, &name, GroupAction::Seal)?,
+        AdminRequest::GroupDelete { name } => {
+            operators::change_group(hub, context, &name, GroupAction::Forget)?;
         }
         AdminRequest::Handlers {} => ready(hub, context, &operators::handlers(hub, peer)?),
         AdminRequest::ScheduleAdd(_)

@@ -87,9 +87,10 @@ impl LastSubmit {
     }
 
     pub(super) fn remember(&self, head: &[u8], (group, envelope): (&Group, Option<&Bytes>), epoch: u64) {
-        // What a point in time means depends on the wall clock of the moment; and who submits with a unique key has another
-        // one each time.
-        let differs = matches!(group.start, Start::At(_)) || group.spec.unique.is_some();
+        // What a point in time means depends on the wall clock of the moment, and what jobs may wait for on what is there; and
+        // who submits with a unique key has another one each time.
+        let differs =
+            matches!(group.start, Start::At(_)) || group.spec.unique.is_some() || group.ties.is_some();
         if head.len() <= HEAD_MAX && !differs {
             let head = Bytes::copy_from_slice(head);
             let (group, envelope) = (group.clone(), envelope.cloned());

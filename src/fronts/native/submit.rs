@@ -7,7 +7,8 @@ use super::last_submit::{Alike, LastSubmit};
 use super::requests::{lease_id, unreadable};
 use crate::clock::Clock;
 use crate::core::{
-    Group, Key, LeaseId, OnConflict, Priority, RequestKey, Spec, SpecOptions, Start, Time, UniqueWhile,
+    After, AfterWhat, Condition, Group, GroupName, JobId, Key, LeaseId, OnConflict, OnUnmet, Priority,
+    RequestKey, Spec, SpecOptions, Start, Ties, Time, UniqueWhile,
 };
 use crate::engine::{Origin, SubmitOptions};
 use crate::protocol::{self as wire, Request, SubmitGroup, Version};
@@ -18,6 +19,7 @@ use crate::server::submit::{
 use crate::server::{Fault, Hub, Kind, Limits};
 use crate::store::{Envelope, Store};
 use bytes::{Bytes, BytesMut};
+use std::sync::Arc;
 use std::time::Duration;
 
 // The wire and the core agree.
@@ -122,17 +124,22 @@ fn read(
     let count = groups.iter().map(|group| group.bodies.len()).sum();
     limits.check_batch(count)?;
     let mut submission = Submission::with_capacity(count);
-    let is_plain = wait.is_none() && once.is_none() && completes.is_none();
-    let only = groups.first().filter(|_| groups.len() == 1 && is_plain);
+    let mut is_plain = wait.is_none() && once.is_none() && completes.is_none();
+    let only = groups.first().filter(|_| groups.len() == 1);
     let head_len = only.map(|group| group.head_len(len));
     let mut envelope = None;
     for SubmitGroup { options, bodies } in groups {
         limits.check_bodies(&bodies)?;
-        let has_priority = options.priority.is_some();
+        let (has_priority, to_topic) = (options.priority.is_some(), options.to_topic);
+        is_plain &= !to_topic;
         let (group, of_group) = group(options, bodies.len() as u64, uid, clock)?;
         envelope = of_group;
+        if to_topic {
+            submission.is_to_topic();
+        }
         submission.add(group, has_priority, envelope.as_ref(), bodies);
     }
+    let head_len = head_len.filter(|_| is_plain);
     Ok(Read { submission, wait, once, completes, head_len, envelope })
 }
 
@@ -188,6 +195,7 @@ fn group(
     if [&texts.0, &texts.1].into_iter().flatten().any(String::is_empty) {
         return Err(Fault::new(Kind::Invalid, "an empty key: leave it out for a job without one"));
     }
+    let ties = options.ties.map(ties).transpose()?.map(Arc::new);
     let key = texts.0.as_deref().map(key);
     let envelope = envelope(options.tags, texts)?;
     let options_of = SpecOptions {
@@ -199,9 +207,43 @@ fn group(
         unique_while,
         has_envelope: envelope.is_some(),
         owner,
+        group: None,
     };
     let spec = Spec::from(options_of).with_key(key).with_unique(unique).into();
-    Ok((Group { spec, count, start, ttl, deadline, on_conflict, size: Default::default() }, envelope))
+    Ok((Group { spec, count, start, ttl, deadline, on_conflict, size: Default::default(), ties }, envelope))
+}
+
+/// What jobs wait for, and their group, for the core.
+fn ties(ties: wire::Ties) -> Result<Ties, Fault> {
+    let name =
+        |name: &str| GroupName::new(name).map_err(|error| Fault::new(Kind::Invalid, error.to_string()));
+    let after = |wire::After { on, when }: wire::After| {
+        let on = match on {
+            wire::AfterWhat::Job(id) => AfterWhat::Job(JobId(id)),
+            wire::AfterWhat::Place(place) => AfterWhat::Place(place),
+            wire::AfterWhat::Group(text) => AfterWhat::Group(name(&text)?),
+        };
+        let when = match when {
+            wire::Condition::Done => Condition::Done,
+            wire::Condition::Ended => Condition::Ended,
+            wire::Condition::Failed => Condition::Failed,
+        };
+        Ok(After { on, when })
+    };
+    let on_unmet = match ties.on_unmet {
+        wire::OnUnmet::Cancel => OnUnmet::Cancel,
+        wire::OnUnmet::Run => OnUnmet::Run,
+        wire::OnUnmet::Hold => OnUnmet::Hold,
+    };
+    if ties.seal && ties.group.is_none() {
+        return Err(Fault::new(
+            Kind::Invalid,
+            "to seal a group that is not named: say which one the jobs belong to",
+        ));
+    }
+    let after = ties.after.into_iter().map(after).collect::<Result<_, Fault>>()?;
+    let group = ties.group.as_deref().map(name).transpose()?;
+    Ok(Ties { after, on_unmet, group, seals: ties.seal })
 }
 
 /// A unique key for the core, how long it is held, and what happens if it is.

@@ -53,8 +53,11 @@ fn request_in(version: Version, mut request: Request) -> Request {
     if let (Version::One, Request::Submit(groups) | Request::SubmitAndWait { groups, .. }) =
         (version, &mut request)
     {
-        for JobOptions { key, unique, deadline_ms, .. } in groups.iter_mut().map(|group| &mut group.options) {
-            (*key, *unique, *deadline_ms) = (None, None, None);
+        for JobOptions { key, unique, deadline_ms, ties, to_topic, .. } in
+            groups.iter_mut().map(|group| &mut group.options)
+        {
+            (*key, *unique, *deadline_ms, *ties) = (None, None, None, None);
+            *to_topic = false;
         }
     }
     if let (Version::One, Request::Progress { lease, .. }) = (version, &request) {

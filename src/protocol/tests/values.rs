@@ -38,6 +38,19 @@ pub(super) fn unique() -> impl Strategy<Value = Unique> {
     (text(), held, on_conflict).prop_map(|(key, held, on_conflict)| Unique { key, held, on_conflict })
 }
 
+pub(super) fn ties() -> impl Strategy<Value = Ties> {
+    let on = prop_oneof![
+        any::<u64>().prop_map(AfterWhat::Job),
+        any::<u32>().prop_map(AfterWhat::Place),
+        text().prop_map(AfterWhat::Group),
+    ];
+    let when = prop::sample::select(vec![Condition::Done, Condition::Ended, Condition::Failed]);
+    let after = prop::collection::vec((on, when).prop_map(|(on, when)| After { on, when }), 1..4);
+    let on_unmet = prop::sample::select(vec![OnUnmet::Cancel, OnUnmet::Run, OnUnmet::Hold]);
+    (after, on_unmet, prop::option::of(text()), any::<bool>())
+        .prop_map(|(after, on_unmet, group, seal)| Ties { after, on_unmet, group, seal })
+}
+
 pub(super) fn options() -> impl Strategy<Value = JobOptions> {
     let start =
         prop_oneof![Just(Start::Now), any::<u64>().prop_map(Start::After), any::<u64>().prop_map(Start::At)];
@@ -45,7 +58,7 @@ pub(super) fn options() -> impl Strategy<Value = JobOptions> {
         |(growth, base_ms, max_ms, jitter_permille)| WireBackoff { growth, base_ms, max_ms, jitter_permille },
     );
     let numbers = any::<(Option<u32>, [Option<u64>; 2], Option<u32>, Option<u64>)>();
-    let keys = (prop::option::of(text()), prop::option::of(unique()));
+    let keys = (prop::option::of(text()), prop::option::of(unique()), prop::option::of(ties()));
     (text(), start, prop::option::of(backoff), numbers, tags(), keys).prop_map(
         |(
             queue,
@@ -53,7 +66,7 @@ pub(super) fn options() -> impl Strategy<Value = JobOptions> {
             backoff,
             (priority, [ttl_ms, deadline_ms], attempts, timeout_ms),
             tags,
-            (key, unique),
+            (key, unique, ties),
         )| JobOptions {
             queue,
             priority,
@@ -64,8 +77,10 @@ pub(super) fn options() -> impl Strategy<Value = JobOptions> {
             backoff,
             timeout_ms,
             tags,
+            to_topic: priority.is_some_and(|priority| priority % 2 == 0),
             key,
             unique,
+            ties,
         },
     )
 }

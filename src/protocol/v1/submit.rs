@@ -74,6 +74,8 @@ pub(super) fn get_group(reader: &mut Reader) -> Result<SubmitGroup, Malformed> {
     };
     let options = JobOptions {
         unique: None,
+        ties: None,
+        to_topic: false,
         queue,
         priority: (!has(USUAL)).then_some(priority),
         start,

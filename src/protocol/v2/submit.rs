@@ -3,6 +3,7 @@
 use crate::protocol::response::Fault;
 use crate::protocol::submit::{JobOptions, Start, SubmitGroup, WireBackoff, get_bodies, growth, put_bodies};
 use crate::protocol::tagged::{self, Value};
+use crate::protocol::ties::{get_ties, put_ties};
 use crate::protocol::unique::{get_unique, put_unique};
 use crate::protocol::wire::{Malformed, Reader, TAGS_MAX, put_text, split_text, text_len};
 use bytes::BufMut;
@@ -21,6 +22,9 @@ const KEY: u8 = 9;
 // Those of unique keys come between.
 /// Whoever does not know it must not take the job: it would run too late.
 const DEADLINE: u8 = 15;
+// Those of ties come behind.
+/// Whoever does not know it would put the job into a queue that nobody looks at.
+const TO_TOPIC: u8 = 20;
 
 /// Kind, base, longest, jitter.
 const BACKOFF_LEN: usize = 1 + 8 + 8 + 2;
@@ -44,6 +48,8 @@ fn put_options(out: &mut Vec<u8>, options: &JobOptions) {
         tags,
         key,
         unique,
+        ties,
+        to_topic,
     } = options;
     let mut put = |number, value: Option<u64>| {
         if let Some(value) = value {
@@ -74,6 +80,12 @@ fn put_options(out: &mut Vec<u8>, options: &JobOptions) {
     if let Some(ms) = deadline_ms {
         tagged::put_number(out, DEADLINE | tagged::MUST, *ms);
     }
+    if let Some(ties) = ties {
+        put_ties(out, ties);
+    }
+    if *to_topic {
+        tagged::put_bytes(out, TO_TOPIC | tagged::MUST, &[]);
+    }
     tagged::put_end(out);
 }
 
@@ -93,8 +105,12 @@ pub(super) fn get_group(reader: &mut Reader) -> Result<SubmitGroup, Fault> {
             TIMEOUT => options.timeout_ms = Some(value.u64("the timeout")?),
             TAGS => options.tags = get_tags(value)?,
             DEADLINE => options.deadline_ms = Some(value.u64("the deadline")?),
+            TO_TOPIC => options.to_topic = true,
             KEY => options.key = Some(value.text("the key")?),
-            other => return get_unique(&mut options.unique, other, value),
+            other => {
+                return Ok(get_unique(&mut options.unique, other, value)?
+                    || get_ties(&mut options.ties, other, value)?);
+            }
         }
         Ok(true)
     })?;

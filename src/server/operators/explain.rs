@@ -2,7 +2,10 @@
 //! the workers of the queue. The reason to deal with first comes first.
 
 use crate::clock::Clock;
-use crate::core::{Job, JobId, JobState, Limit, QueueName, Reason, StateKind, Time, Worker};
+use crate::core::{
+    Awaited, Condition, Edge, Job, JobId, JobState, Limit, OnUnmet, QueueName, Reason, StateKind, Time,
+    Worker,
+};
 use crate::durations::show_point;
 use crate::server::fault::Fault;
 use crate::server::hub::Hub;
@@ -86,6 +89,7 @@ fn as_shown(why: &Reason, clock: &Clock) -> Reason {
         Reason::Draining
         | Reason::QueuePaused(_)
         | Reason::Limited { by: Limit::Concurrency { .. } | Limit::PerKey { .. }, .. }
+        | Reason::WaitsFor { .. }
         | Reason::BehindInKey { .. }
         | Reason::Behind { .. }
         | Reason::Next(_) => {}
@@ -144,6 +148,39 @@ fn may_run(why: &Reason, timeout: Option<Duration>, deadline: Time, now: Time) -
     })
 }
 
+/// What a job waits for, how that is, and what is to be done if it does not come.
+fn awaited(on: &Awaited, edge: &Edge, on_unmet: OnUnmet) -> String {
+    let wanted = match edge.when {
+        Condition::Done => "to be done",
+        Condition::Ended => "to end",
+        Condition::Failed => "to fail",
+    };
+    let is = match on {
+        Awaited::Job(id, Some(state)) => format!("it waits for job {id} {wanted}, which is {state}"),
+        Awaited::Job(id, None) => format!("it waits for job {id} {wanted}, which is not there any more"),
+        Awaited::Group { name: None, .. } => {
+            format!("it waits for a group {wanted} that is not there any more")
+        }
+        Awaited::Group { name: Some(name), counts, is_sealed: true } => {
+            let left = counted(counts.live, "job of it has", "jobs of it have");
+            format!("it waits for group `{name}` {wanted}: {left} not ended, of {}", counts.total())
+        }
+        Awaited::Group { name: Some(name), counts, is_sealed: false } => format!(
+            "it waits for group `{name}` {wanted}, which takes more jobs still ({} of {} have not ended): `musher group seal \
+             {name}` says that it is complete",
+            counts.live,
+            counts.total()
+        ),
+    };
+    match (edge.is_held, on_unmet, on) {
+        (false, ..) => is,
+        (true, _, Awaited::Job(id, Some(_))) => {
+            format!("{is}; it goes on when `musher retry {id}` mends that, or by `musher kick`")
+        }
+        (true, ..) => format!("{is}; `musher kick` runs it all the same"),
+    }
+}
+
 fn reason(why: &Reason, now: Time) -> String {
     match why {
         Reason::Draining => {
@@ -179,6 +216,7 @@ fn reason(why: &Reason, now: Time) -> String {
                 counted(u64::from(*failed), "attempt", "attempts")
             )
         }
+        Reason::WaitsFor { on, edge, on_unmet } => awaited(on, edge, *on_unmet),
         Reason::NotDue { due, after: None } => {
             format!("it is due {} ({})", when(*due, now), show_point(*due))
         }

@@ -2,14 +2,19 @@
 
 use super::commands;
 use crate::clock::Clock;
-use crate::core::{Beside, Exit, Failure, Job, JobId, JobState, Lease, StateKind, Time, UniqueWhile, Worker};
+use crate::core::{
+    Beside, Condition, Edge, Exit, Failure, GroupNo, Job, JobId, JobState, Lease, OnUnmet, State, StateKind,
+    Target, Time, UniqueWhile, Worker,
+};
 use crate::engine::End;
 use crate::server::fault::Fault;
 use crate::server::hub::Hub;
 use crate::server::peer::Peer;
 use crate::server::requests::not_found;
 use crate::store::{Envelope, Store};
-use crate::views::{BACKOFF_KINDS, BackoffView, EndView, FailureView, JobView, ProgressView, WorkerView};
+use crate::views::{
+    BACKOFF_KINDS, BackoffView, EndView, FailureView, JobView, ProgressView, WaitView, WorkerView,
+};
 use std::time::Duration;
 
 /// A job, and what it runs. The end of its standard error is read by [`stderr_tail`].
@@ -104,7 +109,7 @@ pub(super) fn view<S: Store + 'static>(hub: &Hub<S>, id: JobId, job: &Job, writt
             jitter_permille: backoff.jitter_permille,
         }),
         submitted_at: at(job.submitted_at()),
-        due_at: if let JobState::Scheduled { due } = job.state() { Some(at(due)) } else { None },
+        due_at: job.not_before().filter(|due| *due != Time(0)).map(at),
         started_at: job.started().map(at),
         runs_until: lease.and_then(|lease| runs_until(job, lease, timeout)).map(at),
         leased_at: lease.map(|lease| at(lease.since)),
@@ -122,6 +127,9 @@ pub(super) fn view<S: Store + 'static>(hub: &Hub<S>, id: JobId, job: &Job, writt
         expires_at: some(job.expiry().begin_by).filter(|_| job.kind().waits() && !job.has_begun()),
         deadline: some(job.expiry().end_by),
         owner: job.spec.owner,
+        waits_for: waits_for(&engine.core().state, job),
+        on_unmet: job.waits_for().map(|waits| on_unmet(waits.on_unmet).to_owned()),
+        group: job.spec.group.and_then(|no| group_name(&engine.core().state, no)),
         key: envelope.key().map(str::to_owned),
         unique: envelope.unique().map(str::to_owned),
         unique_while,
@@ -132,6 +140,35 @@ pub(super) fn view<S: Store + 'static>(hub: &Hub<S>, id: JobId, job: &Job, writt
         tags_unread,
         failures: job.failures().iter().map(|failure| self::failure(failure, &hub.clock)).collect(),
         stderr_tail: None,
+    }
+}
+
+/// What a job waits for.
+fn waits_for(state: &State, job: &Job) -> Vec<WaitView> {
+    let view = |edge: &Edge| {
+        let (job, group) = match edge.on {
+            Target::Job(id) => (Some(id.0), None),
+            Target::Group(no) => (None, group_name(state, no)),
+        };
+        let when = match edge.when {
+            Condition::Done => "done",
+            Condition::Ended => "ended",
+            Condition::Failed => "failed",
+        };
+        WaitView { job, group, when: when.into(), held: edge.is_held }
+    };
+    job.waits_for().into_iter().flat_map(|waits| &waits.edges).map(view).collect()
+}
+
+fn group_name(state: &State, no: GroupNo) -> Option<String> {
+    state.groups().get(no).map(|group| group.name.to_string())
+}
+
+fn on_unmet(way: OnUnmet) -> &'static str {
+    match way {
+        OnUnmet::Cancel => "cancel",
+        OnUnmet::Run => "run",
+        OnUnmet::Hold => "hold",
     }
 }
 

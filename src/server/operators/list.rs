@@ -1,8 +1,9 @@
 //! A page of jobs: those that match the request, and that the caller may see.
 
 use super::commands;
+use super::groups::group_name;
 use super::jobs::{Written, view};
-use crate::core::{IdRange, Job, JobId, Key, QueueName, State, StateKind, Time};
+use crate::core::{GroupNo, IdRange, Job, JobId, Key, QueueName, State, StateKind, Time};
 use crate::server::fault::{Fault, Kind};
 use crate::server::hub::Hub;
 use crate::server::peer::Peer;
@@ -30,6 +31,7 @@ struct Filter {
     queue: Option<QueueName>,
     state: Option<StateKind>,
     key: Option<Key>,
+    group: Option<GroupNo>,
     /// They arrived before this.
     before: Option<Time>,
     /// Their newest failure has this in its error.
@@ -43,6 +45,7 @@ impl Filter {
     fn may_take(&self, job: &Job) -> bool {
         self.queue.as_ref().is_none_or(|queue| *queue == job.spec.queue)
             && self.state.is_none_or(|state| state == job.kind())
+            && self.group.is_none_or(|group| job.spec.group == Some(group))
             && self.key.is_none_or(|key| job.spec.key == Some(key))
             && self.before.is_none_or(|before| job.submitted_at() < before)
             && self.error.as_ref().is_none_or(|text| {
@@ -87,9 +90,19 @@ pub(crate) async fn list<S: Store + 'static>(
     peer: &Peer,
     query: ListQuery,
 ) -> Result<JobsView, Fault> {
-    let ListQuery { queue, state, tags, key, older_ms, error, after, before, newest, commands, limit } =
+    let ListQuery { queue, state, tags, key, group, older_ms, error, after, before, newest, commands, limit } =
         query;
+    let group = group.as_deref().map(group_name).transpose()?;
+    let no = group.as_ref().map(|name| {
+        let engine = hub.engine.borrow();
+        engine.core().state.groups().named(name).map(|(no, _)| no)
+    });
+    if no == Some(None) {
+        // There is no such group, and so no job of it.
+        return Ok(JobsView { jobs: Vec::new(), next: None });
+    }
     let filter = Filter {
+        group: no.flatten(),
         queue: queue.as_deref().map(queue_name).transpose()?,
         state: state.as_deref().map(state_name).transpose()?,
         key: key.as_deref().map(submit::key),

@@ -1,11 +1,12 @@
 //! What operators see and do: the state of the daemon, its queues and its jobs, why a job does not run, and backups.
 //! Turns what the core knows into views, which are plain data; each front encodes them.
 //!
-//! The arrows: `list` → `jobs` → `commands`; `status`, `settings`, `explain`, `schedules` and `backup` use none of them.
+//! The arrows: `list` → `jobs` → `commands`; `list` → `groups`; `status`, `settings`, `explain`, `schedules` and `backup` use none of them.
 
 mod backup;
 mod commands;
 mod explain;
+mod groups;
 mod jobs;
 mod list;
 mod schedules;
@@ -14,6 +15,7 @@ mod status;
 
 pub(crate) use backup::start as start_backup;
 pub(crate) use explain::explain;
+pub(crate) use groups::{change_group, group, groups, topics};
 pub(crate) use jobs::{ends, job, stderr_tail, tags};
 pub(crate) use list::list;
 pub(crate) use schedules::{

@@ -112,6 +112,7 @@ fn queue_view(name: &QueueName, queue: &Queue, workers: u32, waiting_claims: u64
         circuit: None,
         ready: counts.of(StateKind::Ready),
         scheduled: counts.of(StateKind::Scheduled),
+        waiting: counts.of(StateKind::Waiting),
         leased: counts.of(StateKind::Leased),
         done: counts.of(StateKind::Done),
         dead: counts.of(StateKind::Dead),

@@ -1,8 +1,9 @@
 //! A commit: version, time, events, bodies, envelopes, and what else jobs get, if any. Blobs are encoded without being copied before, and decoding
 //! leaves them in the bytes of the commit, from which they are taken in stretches of neighbours.
 
-use super::event::{RangeV1, put_event, read_event};
+use super::event::{put_event, read_event};
 use super::old::{self, OldTags};
+use super::ranges::RangeV1;
 use super::{DecodeError, Reader, put};
 use crate::core::{Event, IdRange, JobId, RangeSet, Time};
 use crate::store::Commit;

@@ -1,17 +1,15 @@
 //! An event on disk: the number of its kind, and its fields.
 
+use super::flow::{EdgeFateV1, TargetV1, WaitsV1};
 use super::job::{from_moment, moment};
 use super::options::{put_spec, read_spec};
+use super::ranges::{IdsRef, IdsV1, RangeV1};
 use super::row_event::{put_row_event, read_row_event};
 use super::{DecodeError, Reader, old, put};
 use crate::core::{
-    AfterFailure, Beside, Ending, Event, Exit, Expiry, Holder, IdRange, Ids, JobId, Priority, QueueName,
-    Size, Time, Worker,
+    AfterFailure, Beside, Ending, Event, Exit, Expiry, Holder, Priority, QueueName, Size, Time, Worker,
 };
-use bincode::de::{BorrowDecoder, Decoder};
-use bincode::enc::Encoder;
-use bincode::error::{DecodeError as BincodeError, EncodeError};
-use bincode::{BorrowDecode, Decode, Encode};
+use bincode::{BorrowDecode, Encode};
 use bytes::Bytes;
 use std::sync::Arc;
 
@@ -62,16 +60,10 @@ const CHECKPOINT_ATTACHED: u8 = 38;
 const CHECKPOINT_DETACHED: u8 = 39;
 const RESULT_ATTACHED: u8 = 40;
 const RESULT_DETACHED: u8 = 41;
-
-/// First id and length.
-#[derive(Clone, Copy, Encode, Decode)]
-pub(super) struct RangeV1(u64, u64);
-
-/// A list of ids: how many ranges, and these. One range, as nearly all have, costs no allocation.
-pub(super) struct IdsV1(pub(super) Ids);
-
-/// The same, to be written.
-struct IdsRef<'a>(&'a Ids);
+const WAITS_FOR: u8 = 42;
+const EDGES_CHANGED: u8 = 43;
+pub(super) const GROUP_CHANGED: u8 = 44;
+pub(super) const GROUP_FORGOTTEN: u8 = 45;
 
 #[derive(Clone, Copy, Encode, BorrowDecode)]
 pub(super) enum HolderV1 {
@@ -94,48 +86,6 @@ pub(super) enum ExitV2 {
 pub(super) enum AfterFailureV1 {
     Retry(u64),
     Dead(EndingV1),
-}
-
-impl Encode for IdsRef<'_> {
-    fn encode<E: Encoder>(&self, encoder: &mut E) -> Result<(), EncodeError> {
-        (self.0.ranges().len() as u64).encode(encoder)?;
-        self.0.ranges().iter().try_for_each(|range| RangeV1::from(*range).encode(encoder))
-    }
-}
-
-impl<C> Decode<C> for IdsV1 {
-    fn decode<D: Decoder<Context = C>>(decoder: &mut D) -> Result<Self, BincodeError> {
-        let mut ids = Ids::new();
-        for _ in 0..u64::decode(decoder)? {
-            let range = IdRange::try_from(RangeV1::decode(decoder)?)
-                .map_err(|error| BincodeError::OtherString(error.to_string()))?;
-            ids.push_range(range);
-        }
-        Ok(IdsV1(ids))
-    }
-}
-
-impl<'de, C> BorrowDecode<'de, C> for IdsV1 {
-    fn borrow_decode<D: BorrowDecoder<'de, Context = C>>(decoder: &mut D) -> Result<Self, BincodeError> {
-        IdsV1::decode(decoder)
-    }
-}
-
-impl From<IdRange> for RangeV1 {
-    fn from(range: IdRange) -> RangeV1 {
-        RangeV1(range.first.0, range.len)
-    }
-}
-
-impl TryFrom<RangeV1> for IdRange {
-    type Error = DecodeError;
-
-    fn try_from(RangeV1(first, len): RangeV1) -> Result<IdRange, DecodeError> {
-        if first == 0 || len == 0 || first.checked_add(len).is_none() {
-            return Err(DecodeError::Value("a range of job ids"));
-        }
-        Ok(IdRange::new(JobId(first), len))
-    }
 }
 
 impl From<Ending> for EndingV1 {
@@ -204,6 +154,15 @@ impl From<AfterFailureV1> for AfterFailure {
     }
 }
 
+/// So many bytes; a body that was replaced where bytes are not counted any more has a number that none has.
+fn size_v1(size: Size) -> u64 {
+    if size.is_counted() { size.bytes() } else { u64::MAX }
+}
+
+fn size_of(bytes: u64) -> Size {
+    if bytes == u64::MAX { Size::default() } else { Size::of(bytes) }
+}
+
 /// Adds an event at the end of `out`: its number, and what it says.
 pub(super) fn put_event(event: &Event, out: &mut Vec<u8>) {
     match event {
@@ -252,7 +211,7 @@ pub(super) fn put_event(event: &Event, out: &mut Vec<u8>) {
         Event::Prioritized { jobs, priority } => put((PRIORITIZED, IdsRef(jobs), priority.0), out),
         Event::Postponed { jobs, due } => put((POSTPONED, IdsRef(jobs), moment(*due)), out),
         Event::Deleted { jobs } => put((DELETED, IdsRef(jobs)), out),
-        Event::Sized { jobs, size } => put((SIZED, IdsRef(jobs), size.bytes()), out),
+        Event::Sized { jobs, size } => put((SIZED, IdsRef(jobs), size_v1(*size)), out),
         Event::Dropped { jobs } => put((DROPPED, IdsRef(jobs)), out),
         Event::BodyReplaced { job } => {
             debug_assert_eq!(job.len, 1, "one job gets one body");
@@ -274,6 +233,10 @@ pub(super) fn put_event(event: &Event, out: &mut Vec<u8>) {
             put((kind, IdsRef(jobs)), out);
         }
         Event::Moved { jobs, to, at } => put((MOVED, IdsRef(jobs), to.as_str(), at.0), out),
+        Event::WaitsFor { jobs, waits } => put((WAITS_FOR, IdsRef(jobs), WaitsV1::from(&**waits)), out),
+        Event::EdgesChanged { jobs, on, fate, at } => {
+            put((EDGES_CHANGED, IdsRef(jobs), TargetV1::from(*on), EdgeFateV1::from(*fate), at.0), out);
+        }
         Event::Row(event) => put_row_event(event, out),
     }
 }
@@ -380,9 +343,17 @@ fn read_other(kind: u8, reader: &mut Reader<'_>) -> Result<Event, DecodeError> {
         }
         SIZED => {
             let (IdsV1(jobs), size) = reader.take()?;
-            Event::Sized { jobs, size: Size::of(size) }
+            Event::Sized { jobs, size: size_of(size) }
         }
         DROPPED => Event::Dropped { jobs: reader.take::<IdsV1>()?.0 },
+        WAITS_FOR => {
+            let (IdsV1(jobs), waits): (_, WaitsV1) = reader.take()?;
+            Event::WaitsFor { jobs, waits: Arc::new(waits.try_into()?) }
+        }
+        EDGES_CHANGED => {
+            let (IdsV1(jobs), on, fate, at): (_, TargetV1, EdgeFateV1, u64) = reader.take()?;
+            Event::EdgesChanged { jobs, on: on.into(), fate: fate.into(), at: Time(at) }
+        }
         WITHOUT_ROOM => old::without_room(reader)?,
         kind => Event::Row(read_row_event(kind, reader)?),
     })

@@ -3,12 +3,13 @@
 
 use super::event::{ExitV2, HolderV1};
 use super::fields::{put_fields, read_fields};
+use super::flow::WaitsV1;
 use super::old::{OldRuns, OldTags};
 use super::options::{put_spec, read_spec};
 use super::{DecodeError, Reader, put};
 use crate::core::{
     Attempt, Beside, Exit, Expiry, Failure, Final, IdRange, Job, JobCounts, JobId, JobState, Lease, Newest,
-    Size, Spec, Time, Worker,
+    Size, Spec, Time, Waits, Worker,
 };
 use crate::store::CommitNo;
 use crate::store::blob::Blob;
@@ -47,6 +48,8 @@ const FAILURE_OF: u8 = 11;
 // What is stored beside a job: without a value of their own.
 const CHECKPOINT: u8 = 12;
 const RESULT: u8 = 13;
+/// What a job waits for that does.
+const WAITS: u8 = 20;
 
 /// The block of a job.
 pub(crate) fn block_of(id: JobId) -> u64 {
@@ -178,6 +181,7 @@ fn put_run(range: IdRange, job: &Job, same_spec: bool, out: &mut Vec<u8>) {
         for (number, what) in [(CHECKPOINT, Beside::Checkpoint), (RESULT, Beside::Result)] {
             fields.put_some(number, job.has(what).then_some(()));
         }
+        fields.put_some(WAITS, job.waits_for().map(|waits| WaitsV1::from(&**waits)));
         for failure in job.failures() {
             match failure.worker.map(WorkerV3::from) {
                 None => fields.put(FAILURE, FailureV3::from(failure)),
@@ -195,7 +199,7 @@ fn read_run(reader: &mut Reader<'_>, before: Option<Arc<Spec>>) -> Result<Job, D
         (false, None) => return Err(DecodeError::Value("the first options of a block")),
     };
     let (submitted_at, state): (u64, StateV1) = reader.take()?;
-    let mut job = Job::fresh(spec, Time(submitted_at));
+    let (mut job, mut waits) = (Job::fresh(spec, Time(submitted_at)), None);
     let (mut has_checkpoint, mut has_result) = (false, false);
     let (mut counts, mut newest, mut failures) = (JobCounts::default(), Newest::default(), Vec::new());
     read_fields(reader, |field| {
@@ -222,12 +226,20 @@ fn read_run(reader: &mut Reader<'_>, before: Option<Arc<Spec>>) -> Result<Job, D
                 field.value::<()>()?;
                 has_result = true;
             }
+            WAITS => waits = Some(Waits::try_from(field.value::<WaitsV1>()?)?),
             _ => return Err(field.unknown("a job")),
         }
         Ok(())
     })?;
     check_failures(&failures)?;
-    let mut job = Job::remembered(job, state.into(), counts, newest, failures);
+    let state = JobState::from(state);
+    if waits.is_some() != matches!(state, JobState::Waiting { .. }) {
+        return Err(DecodeError::Value("what a job waits for"));
+    }
+    let mut job = Job::remembered(job, state, counts, newest, failures);
+    if let Some(waits) = waits {
+        job.set_waits(waits.into());
+    }
     job.set_beside(Beside::Checkpoint, has_checkpoint);
     job.set_beside(Beside::Result, has_result);
     Ok(job)
@@ -307,6 +319,7 @@ pub(super) enum StateV1 {
     Dead(FinalV1),
     Cancelled(FinalV1),
     Expired(FinalV1),
+    Waiting { due: u64 },
 }
 
 /// When it ended, until when it is kept.
@@ -328,6 +341,7 @@ impl From<&JobState> for StateV1 {
             JobState::Dead(at) => StateV1::Dead(end(at)),
             JobState::Cancelled(at) => StateV1::Cancelled(end(at)),
             JobState::Expired(at) => StateV1::Expired(end(at)),
+            JobState::Waiting { due } => StateV1::Waiting { due: moment(*due) },
         }
     }
 }
@@ -347,6 +361,7 @@ impl From<StateV1> for JobState {
             StateV1::Dead(at) => JobState::Dead(end(at)),
             StateV1::Cancelled(at) => JobState::Cancelled(end(at)),
             StateV1::Expired(at) => JobState::Expired(end(at)),
+            StateV1::Waiting { due } => JobState::Waiting { due: from_moment(due) },
         }
     }
 }

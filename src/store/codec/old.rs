@@ -1,9 +1,10 @@
 //! Reads what older versions of this program have written; it is written in the current form when it changes. They kept
 //! the tags of jobs with their options, where now an envelope lies beside the body.
 
-use super::event::{ExitV2, IdsV1, RangeV1};
+use super::event::ExitV2;
 use super::job::{StateV1, check_failures, from_moment};
 use super::options::{BackoffV1, DurationV1};
+use super::ranges::{IdsV1, RangeV1};
 use super::{DecodeError, Envelope, Reader};
 use crate::core::{
     Attempt, Event, Exit, Expiry, Failure, IdRange, Job, JobCounts, Newest, Priority, QueueName, RowEvent,
@@ -165,6 +166,7 @@ impl SpecV1<'_> {
             timeout: self.timeout.map(TryInto::try_into).transpose()?,
             has_envelope: envelope.is_some(),
             owner: self.owner,
+            group: None,
         };
         Ok((spec.into(), envelope))
     }

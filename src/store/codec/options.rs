@@ -2,7 +2,7 @@
 
 use super::fields::{put_fields, read_fields};
 use super::{DecodeError, Reader, put};
-use crate::core::{Backoff, Growth, Key, Priority, QueueName, Spec, SpecOptions, UniqueWhile};
+use crate::core::{Backoff, GroupNo, Growth, Key, Priority, QueueName, Spec, SpecOptions, UniqueWhile};
 use bincode::{BorrowDecode, Encode};
 use std::time::Duration;
 
@@ -16,6 +16,7 @@ const ENVELOPE: u8 = 6;
 const KEY: u8 = 7;
 const UNIQUE: u8 = 8;
 const UNIQUE_WHILE: u8 = 9;
+const GROUP: u8 = 20;
 
 pub(super) fn put_spec(spec: &Spec, out: &mut Vec<u8>) {
     put(spec.queue.as_str(), out);
@@ -29,6 +30,7 @@ pub(super) fn put_spec(spec: &Spec, out: &mut Vec<u8>) {
         fields.put_some(KEY, spec.key.map(Key::hash));
         fields.put_some(UNIQUE, spec.unique.map(Key::hash));
         fields.put_some(UNIQUE_WHILE, unique_while(spec.unique_while));
+        fields.put_some(GROUP, spec.group.map(|group| group.0));
     });
 }
 
@@ -49,6 +51,7 @@ pub(super) fn read_spec(reader: &mut Reader<'_>) -> Result<Spec, DecodeError> {
             KEY => key = Some(Key::new(field.value()?)),
             UNIQUE => unique = Some(Key::new(field.value()?)),
             UNIQUE_WHILE => spec.unique_while = field.value::<UniqueWhileV1>()?.try_into()?,
+            GROUP => spec.group = Some(GroupNo(field.value()?)),
             _ => return Err(field.unknown("a job's options")),
         }
         Ok(())

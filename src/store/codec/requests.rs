@@ -1,7 +1,7 @@
 //! Submits that are remembered by their keys, on disk: in events one by one, in rows by the page.
 
-use super::event::RangeV1;
 use super::job::{from_moment, moment};
+use super::ranges::RangeV1;
 use super::{DecodeError, Reader, put};
 use crate::core::{DoneRequest, JobId, Key, PageNo, Receipt, RequestAnswer, RequestKey};
 use std::sync::Arc;

@@ -2,6 +2,7 @@
 //! its name; other keys begin with a byte that no name contains.
 
 use super::fields::{put_fields, read_fields};
+use super::flow::{put_group, read_group, read_group_no};
 use super::job::{from_moment, moment};
 use super::keys::{put_page_key, put_served, read_page_key, read_served};
 use super::overrides::{put_overrides, read_overrides};
@@ -9,8 +10,8 @@ use super::requests::{put_page, read_page, read_page_no};
 use super::schedule::{put_schedule, read_name, read_schedule};
 use super::{DecodeError, Reader, put};
 use crate::core::{
-    Attempt, Circuit, JobId, KeysRow, LeaseId, OpenCircuit, Overrides, QueueName, QueueRow, RateUsed,
-    RequestsRow, Row, RowKey, ScheduleRow, Time, Totals,
+    Attempt, Circuit, GroupRow, JobId, KeysRow, LeaseId, OpenCircuit, Overrides, QueueName, QueueRow,
+    RateUsed, RequestsRow, Row, RowKey, ScheduleRow, Time, Totals,
 };
 use crate::store::CommitNo;
 use std::borrow::Cow;
@@ -35,6 +36,12 @@ const KEYS: u8 = 1;
 
 /// What the key of such a page begins with; its number follows, eight bytes, big-endian, and the name of the queue.
 const KEYS_KEY: u8 = b'%';
+
+/// The same of groups.
+const GROUP: u8 = 1;
+
+/// What the key of a group begins with; its number follows, eight bytes, big-endian.
+const GROUP_KEY: u8 = b'&';
 
 /// What the key of a page of submits begins with; its number follows, eight bytes, big-endian.
 const REQUESTS_KEY: u8 = b'#';
@@ -78,6 +85,7 @@ pub(crate) fn row_key(key: &RowKey) -> Cow<'_, [u8]> {
         RowKey::Queue(name) => name.as_str().as_bytes().into(),
         RowKey::Requests(page) => [&[REQUESTS_KEY][..], &page.to_be_bytes()].concat().into(),
         RowKey::Keys(queue, page) => put_page_key(KEYS_KEY, queue, *page).into(),
+        RowKey::Group(no) => [&[GROUP_KEY][..], &no.0.to_be_bytes()].concat().into(),
         RowKey::Schedule(name) => [&[SCHEDULE_KEY], name.as_str().as_bytes()].concat().into(),
     }
 }
@@ -95,6 +103,7 @@ impl StampedRow {
                 }
                 Row::Requests(row) => row.done.iter().map(|done| 64 + 10 * done.receipts()).sum(),
                 Row::Keys(row) => 40 * row.keys.len(),
+                Row::Group(row) => row.group.name.as_str().len(),
             }
     }
 
@@ -135,6 +144,12 @@ impl StampedRow {
                 put_served(row.rate, &row.keys, &mut out);
                 out
             }
+            Row::Group(row) => {
+                let mut out = vec![GROUP];
+                put(self.commit.0, &mut out);
+                put_group(&row.group, &mut out);
+                out
+            }
             Row::Schedule(row) => {
                 let mut out = vec![SCHEDULE];
                 put(self.commit.0, &mut out);
@@ -158,6 +173,13 @@ impl StampedRow {
             let (rate, keys) = read_served(&mut reader)?;
             reader.end()?;
             let row = Row::Keys(KeysRow { queue, page, rate, keys: keys.into() });
+            return Ok(StampedRow { commit, row });
+        }
+        if let Some((&GROUP_KEY, number)) = key.split_first() {
+            let mut reader = Reader::of("a row of a group", GROUP, bytes)?;
+            let (commit, group) = (CommitNo(reader.take()?), read_group(&mut reader)?.into());
+            reader.end()?;
+            let row = Row::Group(GroupRow { no: read_group_no(number)?, group });
             return Ok(StampedRow { commit, row });
         }
         let name = std::str::from_utf8(key).map_err(|_| DecodeError::Value("a row's name"))?;

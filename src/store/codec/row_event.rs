@@ -1,16 +1,18 @@
 //! The events that change no job, on disk: their numbers are among those of all events.
 
 use super::event::{
-    CIRCUIT_CHANGED, KEYS_FORGOTTEN, KEYS_SERVED, NOT_TAKEN, OVERRIDES_SET, PAUSED, QUEUE_FORGOTTEN,
-    RATE_USED, REQUEST_DONE, REQUESTS_FORGOTTEN, RESUMED, RangeV1, SCHEDULE,
+    CIRCUIT_CHANGED, GROUP_CHANGED, GROUP_FORGOTTEN, KEYS_FORGOTTEN, KEYS_SERVED, NOT_TAKEN, OVERRIDES_SET,
+    PAUSED, QUEUE_FORGOTTEN, RATE_USED, REQUEST_DONE, REQUESTS_FORGOTTEN, RESUMED, SCHEDULE,
 };
+use super::flow::{put_group, read_group};
 use super::keys::{put_served, read_page, read_served};
 use super::overrides::{put_overrides, read_overrides};
+use super::ranges::RangeV1;
 use super::requests::{put_done, read_done};
 use super::row::{CircuitV1, circuit_of, circuit_v1};
 use super::schedule::{put_change, read_change};
 use super::{DecodeError, Reader, put};
-use crate::core::{QueueName, RateUsed, RowEvent};
+use crate::core::{GroupNo, QueueName, RateUsed, RowEvent};
 
 pub(super) fn put_row_event(event: &RowEvent, out: &mut Vec<u8>) {
     match event {
@@ -38,6 +40,11 @@ pub(super) fn put_row_event(event: &RowEvent, out: &mut Vec<u8>) {
         }
         RowEvent::KeysForgotten { queue, page } => put((KEYS_FORGOTTEN, queue.as_str(), page), out),
         RowEvent::QueueForgotten { queue } => put((QUEUE_FORGOTTEN, queue.as_str()), out),
+        RowEvent::GroupChanged { group, now } => {
+            put((GROUP_CHANGED, group.0), out);
+            put_group(now, out);
+        }
+        RowEvent::GroupForgotten { group } => put((GROUP_FORGOTTEN, group.0), out),
         RowEvent::Schedule { name, change } => {
             put(SCHEDULE, out);
             put_change(name, change, out);
@@ -80,6 +87,11 @@ pub(super) fn read_row_event(kind: u8, reader: &mut Reader<'_>) -> Result<RowEve
             let (queue, jobs): (&str, RangeV1) = reader.take()?;
             RowEvent::NotTaken { queue: QueueName::new(queue)?, jobs: jobs.try_into()? }
         }
+        GROUP_CHANGED => {
+            let group = GroupNo(reader.take()?);
+            RowEvent::GroupChanged { group, now: read_group(reader)?.into() }
+        }
+        GROUP_FORGOTTEN => RowEvent::GroupForgotten { group: GroupNo(reader.take()?) },
         _ => return Err(DecodeError::Event(kind)),
     })
 }

@@ -348,7 +348,8 @@ fn the_largest_rows_of_jobs_and_schedules_stay_below_their_bound() {
     let text = "x".repeat(Failure::TEXT_MAX);
     let runs = block_range(1).iter().map(|id| {
         let name = QueueName::new(&format!("{:0100}", id.0)).unwrap();
-        let options = SpecOptions { has_envelope: true, owner: u32::MAX, ..SpecOptions::plain(name) };
+        let group = Some(GroupNo(u64::MAX));
+        let options = SpecOptions { has_envelope: true, owner: u32::MAX, group, ..SpecOptions::plain(name) };
         let spec = Spec::from(options).with_key(Some(Key::new([255; 16]))).into();
         let (at, exit) = (Time(1 << 60), Some(Exit::Status(255)));
         let (attempt, later, started) = (Attempt(u32::MAX), u32::MAX, Some(at));
@@ -358,7 +359,13 @@ fn the_largest_rows_of_jobs_and_schedules_stay_below_their_bound() {
         let (end, failures) = (Final { at, keep_until: at }, vec![failure; Failure::KEPT]);
         let mut job = Job::fresh(spec, at);
         job.set_expiry(Expiry { begin_by: at, end_by: at });
-        let job = Job::remembered(job, JobState::Dead(end), counts, Newest { started, worker }, failures);
+        // One that waits has no failures; both together are more than any.
+        let newest = Newest { started, worker };
+        let mut job = Job::remembered(job, JobState::Dead(end), counts, newest, failures);
+        let edge =
+            |nth| Edge { on: Target::Job(JobId(u64::MAX - nth)), when: Condition::Ended, is_held: true };
+        let edges = (0..Waits::MAX as u64).rev().map(edge).collect();
+        job.set_waits(Waits { edges, on_unmet: OnUnmet::Hold }.into());
         (IdRange::from(id), job)
     });
     let row = BlockRow::new(CommitNo(u64::MAX), runs.collect());

@@ -108,7 +108,7 @@ fn new_group() -> impl Strategy<Value = Group> {
             let unique_while = if unique.is_some() { unique_while } else { UniqueWhile::default() };
             let options = SpecOptions { unique_while, ..options };
             let spec = Spec::from(options).with_key(key).with_unique(unique).into();
-            Group { spec, count, start, ttl, deadline, on_conflict, size: Size::of(size) }
+            Group { spec, count, start, ttl, deadline, on_conflict, size: Size::of(size), ties: None }
         },
     )
 }

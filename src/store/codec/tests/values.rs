@@ -53,6 +53,7 @@ pub(super) fn spec() -> impl Strategy<Value = Arc<Spec>> {
                     unique_while,
                     has_envelope,
                     owner: priority / 3,
+                    group: (priority % 5 == 1).then_some(GroupNo(priority.into())),
                 };
                 Spec::from(options).with_key(key.map(Key::new)).with_unique(unique.map(Key::new)).into()
             },
@@ -142,7 +143,20 @@ pub(super) fn event() -> impl Strategy<Value = Event> {
         ids().prop_map(|jobs| Event::Revived { jobs }),
         ids().prop_map(|jobs| Event::Deleted { jobs }),
         ids().prop_map(|jobs| Event::Dropped { jobs }),
-        (ids(), 0u64..1 << 31).prop_map(|(jobs, bytes)| Event::Sized { jobs, size: Size::of(bytes) }),
+        (ids(), waits()).prop_map(|(jobs, waits)| Event::WaitsFor { jobs, waits: waits.into() }),
+        (ids(), waits(), 0..3usize, time()).prop_map(|(jobs, waits, fate, at)| {
+            let fate = [EdgeFate::Gone, EdgeFate::Held, EdgeFate::Open][fate];
+            Event::EdgesChanged { jobs, on: waits.edges[0].on, fate, at }
+        }),
+        any::<u64>().prop_map(|seed| {
+            let (group, mut draw) = (GroupNo(seed >> 1), Draw(seed));
+            let now = Workload::default().group(&mut draw, group).into();
+            Event::Row(RowEvent::GroupChanged { group, now })
+        }),
+        any::<u64>().prop_map(|no| Event::Row(RowEvent::GroupForgotten { group: GroupNo(no) })),
+        (ids(), prop::option::of(0u64..1 << 31)).prop_map(|(jobs, bytes)| {
+            Event::Sized { jobs, size: bytes.map(Size::of).unwrap_or_default() }
+        }),
         (queue(), 1u64..1 << 40, 1u64..9).prop_map(|(queue, first, len)| {
             Event::Row(RowEvent::NotTaken { queue, jobs: IdRange::new(JobId(first), len) })
         }),
@@ -162,6 +176,10 @@ pub(super) fn event() -> impl Strategy<Value = Event> {
 
 fn beside(is_done: bool) -> Beside {
     if is_done { Beside::Result } else { Beside::Checkpoint }
+}
+
+fn waits() -> impl Strategy<Value = Waits> {
+    any::<u64>().prop_map(|seed| Workload::waits(&mut Draw(seed)))
 }
 
 pub(super) fn plan() -> impl Strategy<Value = Plan> {
@@ -221,6 +239,7 @@ pub(super) fn state() -> impl Strategy<Value = JobState> {
         end().prop_map(JobState::Dead),
         end().prop_map(JobState::Cancelled),
         end().prop_map(JobState::Expired),
+        time().prop_map(|due| JobState::Waiting { due }),
     ]
 }
 
@@ -262,6 +281,9 @@ pub(super) fn job() -> impl Strategy<Value = Job> {
             let mut job = Job::remembered(job, state, counts, newest, failures);
             job.set_beside(Beside::Checkpoint, attempt % 3 == 1);
             job.set_beside(Beside::Result, later % 3 == 1);
+            if let JobState::Waiting { due } = state {
+                job.set_waits(Workload::waits(&mut Draw(due.0)).into());
+            }
             job
         },
     )

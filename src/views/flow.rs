@@ -1,0 +1,61 @@
+//! What people are shown of jobs that wait for others, and of groups.
+
+use serde::{Deserialize, Serialize};
+
+/// One thing that a job waits for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WaitView {
+    /// The job, if it is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub job: Option<u64>,
+    /// The name of the group, if it is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group: Option<String>,
+    /// How it must end: `done`, `ended` or `failed`.
+    pub when: String,
+    /// Whether it has ended otherwise, and the job waits on.
+    #[serde(default, skip_serializing_if = "super::is_false")]
+    pub held: bool,
+}
+
+/// A topic, or a pattern of topics, of the configuration.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TopicView {
+    /// Its name; `*` stands for anything.
+    pub topic: String,
+    /// The queues that get a job of each that is submitted to it.
+    pub queues: Vec<String>,
+}
+
+/// A group. Times are in milliseconds since 1970 (UTC).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GroupView {
+    /// Its name.
+    pub group: String,
+    /// The user who made it.
+    pub owner: u32,
+    /// When it was made.
+    pub made_at: u64,
+    /// Whether it takes no more jobs.
+    pub sealed: bool,
+    /// All jobs that ever belonged to it.
+    pub total: u64,
+    /// How many of them have not ended.
+    pub live: u64,
+    /// How many are done.
+    pub done: u64,
+    /// How many are dead.
+    pub dead: u64,
+    /// How many were cancelled.
+    pub cancelled: u64,
+    /// How many have expired.
+    pub expired: u64,
+    /// How many were deleted, or dropped, before they ended.
+    pub gone: u64,
+    /// When it ended, if it has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended_at: Option<u64>,
+    /// When it is forgotten, if it has ended and nothing waits for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kept_until: Option<u64>,
+}
