@@ -267,6 +267,14 @@ pub enum FlowRejection {
         /// How many.
         jobs: u64,
     },
+    /// Jobs wait for a group.
+    #[error(
+        "jobs wait for group `{group}`: cancel or kick them first, or `musher group seal` it and let them go on"
+    )]
+    IsWaitedFor {
+        /// Its name.
+        group: GroupName,
+    },
     /// There are as many groups as the limit allows.
     #[error(
         "there are {limit} groups already (limits.groups): seal those that are complete, or raise the limit"

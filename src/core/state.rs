@@ -305,6 +305,11 @@ impl State {
 
     /// Jobs wait for others, which may have ended already, or not be known yet (at recovery) or any more.
     fn waits_begin(&mut self, range: IdRange, job: &Job) {
+        for edge in job.waits_for().into_iter().flat_map(|waits| &waits.edges) {
+            if let Target::Group(no) = edge.on {
+                self.groups.is_referred_to(no);
+            }
+        }
         let (jobs, groups) = (&self.jobs, &self.groups);
         self.waiters.enter(range, job, |target| TargetState::of(target, jobs, groups));
     }

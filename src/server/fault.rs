@@ -91,7 +91,9 @@ fn kind_of(refusal: &Refusal) -> Kind {
             FlowRejection::NotBefore { .. }
             | FlowRejection::TooManyEdges { .. }
             | FlowRejection::WaitsForItself { .. } => Kind::Invalid,
-            FlowRejection::Sealed { .. } | FlowRejection::HasJobs { .. } => Kind::WrongState,
+            FlowRejection::Sealed { .. }
+            | FlowRejection::HasJobs { .. }
+            | FlowRejection::IsWaitedFor { .. } => Kind::WrongState,
             FlowRejection::NotYours { .. } => Kind::Forbidden,
             FlowRejection::TooManyGroups { .. } | FlowRejection::TooManyOwnGroups { .. } => Kind::Busy,
         },

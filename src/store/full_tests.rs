@@ -158,7 +158,7 @@ fn on_a_full_disk_settles_go_on_and_with_space_again_all_does() {
     let (mut store, mut work) = fill_up(&disk, 0);
     // A checkpoint that had begun may still end, if it finds the room; another does not begin.
     let filled = CommitNo(work.commits);
-    for seed in 50..400 {
+    for seed in 50..300 {
         commit(&mut store, &mut work, seed).unwrap();
     }
     assert_eq!(ballast(&disk), 0, "it was given up");

@@ -10,6 +10,7 @@ use crate::core::groups::{GroupCounts, GroupName, GroupNo, JobGroup};
 use crate::core::ids::{IdRange, Ids};
 use crate::core::job::{Job, StateKind};
 use crate::core::rejection::{FlowRejection, Rejection};
+use crate::core::time::Time;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -50,6 +51,11 @@ impl Flow {
         }
     }
 
+    /// New jobs of a group for which there was no room: they are gone before they were there.
+    pub(super) fn not_taken(&mut self, group: GroupNo, jobs: u64) {
+        self.members.push((group, jobs, None, None));
+    }
+
     fn is_empty(&self) -> bool {
         self.members.is_empty() && self.revived.is_empty() && self.sealed.is_empty()
     }
@@ -77,7 +83,7 @@ impl<R: Recorder> Decision<'_, R> {
     fn tell_of(&mut self, target: Target, most: usize) -> usize {
         let end = self.end_of(target);
         let (mut go_on, mut wait_on, mut told) = (Ids::new(), Ids::new(), 0);
-        let mut cancelled: Vec<(Ending, Ids)> = Vec::new();
+        let mut cancelled: BTreeMap<Option<Time>, Ids> = BTreeMap::new();
         let ranges = self.state().waiters.of(target);
         for (part, job) in ranges.flat_map(|range| self.state().iter(range)).take(most) {
             told += 1;
@@ -99,18 +105,19 @@ impl<R: Recorder> Decision<'_, R> {
                 self.expire_what_is_over(&jobs);
             }
         }
-        for (end, jobs) in cancelled {
-            self.emit(Event::Cancelled { jobs, end });
+        for (keep_until, jobs) in cancelled {
+            self.emit(Event::Cancelled { jobs, end: Ending { at, keep_until } });
         }
         told
     }
 
-    fn add_cancelled(&self, cancelled: &mut Vec<(Ending, Ids)>, part: IdRange, job: &Job) {
-        let end = self.ending(job, self.settings_of(job).keep_done);
-        match cancelled.iter_mut().find(|(other, _)| *other == end) {
-            Some((_, jobs)) => jobs.push_range(part),
-            None => cancelled.push((end, part.into())),
-        }
+    /// Of those that are not kept, and for which others wait, the end is known until these were told: so however long a chain
+    /// is, it is told a part at a time.
+    fn add_cancelled(&self, cancelled: &mut BTreeMap<Option<Time>, Ids>, part: IdRange, job: &Job) {
+        let Ending { at, keep_until } = self.ending(job, self.settings_of(job).keep_done);
+        let is_waited_for = || self.state().waiters.targets_in(part, false).next().is_some();
+        let keep_until = keep_until.or_else(|| is_waited_for().then_some(at));
+        cancelled.entry(keep_until).or_default().push_range(part);
     }
 
     /// Those that waited on for what runs again wait for it as before.
@@ -182,6 +189,9 @@ impl<R: Recorder> Decision<'_, R> {
             GroupAction::Forget => {
                 if let GroupCounts { live: jobs @ 1.., .. } = group.counts {
                     return Err(FlowRejection::HasJobs { group: name.clone(), jobs }.into());
+                }
+                if self.state().waiters.wait_for(Target::Group(no)) {
+                    return Err(FlowRejection::IsWaitedFor { group: name.clone() }.into());
                 }
                 self.emit(RowEvent::GroupForgotten { group: no });
             }

@@ -96,9 +96,11 @@ impl Core {
             Decision { core: self, visibility, moment, recorder, kept_in, flow, leaves, completes };
         let outcome = decision.run(command)?;
         decision.tell();
-        decision.limit_kept();
-        // What gives way for others may be waited for itself.
-        decision.tell();
+        // What gives way for others may be waited for itself, and what follows from that is kept in turn.
+        while !decision.kept_in.is_empty() {
+            decision.limit_kept();
+            decision.tell();
+        }
         Ok(outcome)
     }
 }

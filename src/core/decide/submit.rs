@@ -73,6 +73,9 @@ impl<R: Recorder> Decision<'_, R> {
         if let Some(ties) = &group.ties {
             let group = self.of_its_group(group, ties);
             let taken = self.take_untied(&group, first, room);
+            if let Some(no) = group.spec.group.filter(|_| taken < group.count) {
+                self.flow.not_taken(no, group.count - taken);
+            }
             if taken > 0 {
                 self.let_wait(IdRange::new(first, taken), ties, group.spec.owner, places);
             }

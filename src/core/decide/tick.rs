@@ -21,6 +21,9 @@ impl<R: Recorder> Decision<'_, R> {
         let (mut lost, mut ripe, mut expired, mut old) = (Ids::new(), Ids::new(), Vec::new(), Ids::new());
         for (part, job) in due.ranges().iter().flat_map(|range| self.state().iter(*range)) {
             match job.state() {
+                // Others are to be told first how they ended.
+                _ if job.kind().is_final()
+                    && self.state().waiters.targets_in(part, false).next().is_some() => {}
                 JobState::Leased(_) => lost.push_range(part),
                 JobState::Scheduled { .. } | JobState::Waiting { .. } | JobState::Ready
                     if job.expires_at() <= now =>

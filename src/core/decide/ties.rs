@@ -175,8 +175,11 @@ impl<R: Recorder> Decision<'_, R> {
 
     /// The groups that are complete with this submit take no more.
     pub(super) fn seal_groups(&mut self, groups: &[Group]) {
-        for ties in groups.iter().filter_map(|group| group.ties.as_ref()).filter(|ties| ties.seals) {
-            if let Some((no, _)) = ties.group.as_ref().and_then(|name| self.state().groups.named(name)) {
+        for group in groups {
+            // One that has no jobs, since other jobs have all their unique keys, has ended well.
+            let sealed = group.ties.as_ref().filter(|ties| ties.seals).and_then(|ties| ties.group.as_ref());
+            if let Some(name) = sealed {
+                let no = self.group_named(name, group.spec.owner);
                 self.flow.sealed.push(no);
             }
         }

@@ -135,12 +135,12 @@ impl<R: Recorder> Decision<'_, R> {
         let (now, priority) = (self.moment.now, group.spec.priority);
         let Some(job) = self.state().job(id) else { return };
         let (due, has_another) = (starts(group, now).max(now), job.spec.priority != priority);
-        let waits_longer = job.kind() == StateKind::Scheduled || due > now;
-        let is_put_off = waits_longer && job.not_before() != Some(due);
+        let waits_longer = is_put_off(job, now) || due > now;
+        let changes_start = waits_longer && job.not_before() != Some(due);
         if has_another {
             self.emit(Event::Prioritized { jobs: id.into(), priority });
         }
-        if is_put_off {
+        if changes_start {
             self.emit(Event::Postponed { jobs: id.into(), due });
         }
     }
@@ -150,7 +150,7 @@ impl<R: Recorder> Decision<'_, R> {
         let now = self.moment.now;
         let wanted = starts(group, now);
         let due = max.map_or(wanted, |max| wanted.min(job.submitted_at().plus(max)));
-        let waits_longer = job.kind() == StateKind::Scheduled || due > now;
+        let waits_longer = is_put_off(job, now) || due > now;
         let changes = has_not_begun(job) && waits_longer && job.not_before() != Some(due);
         changes.then(|| Event::Postponed { jobs: id.into(), due })
     }
@@ -162,6 +162,14 @@ fn starts(group: &Group, now: Time) -> Time {
         Start::Now => now,
         Start::After(delay) => now.plus(delay),
         Start::At(time) => time,
+    }
+}
+
+/// Whether it may not run yet: it is scheduled, or waits for others and would not run after that.
+fn is_put_off(job: &Job, now: Time) -> bool {
+    match job.kind() {
+        StateKind::Waiting => job.not_before().is_some_and(|before| before > now),
+        kind => kind == StateKind::Scheduled,
     }
 }
 

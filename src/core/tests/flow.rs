@@ -2,6 +2,7 @@
 //! account of what was asked for (`flow/account.rs`).
 
 mod account;
+mod limits;
 
 use super::world::{World, group, name, secs, view};
 use crate::core::*;

@@ -196,6 +196,12 @@ fn group(
         return Err(Fault::new(Kind::Invalid, "an empty key: leave it out for a job without one"));
     }
     let ties = options.ties.map(ties).transpose()?.map(Arc::new);
+    let changes_another = !matches!(on_conflict, OnConflict::Existing | OnConflict::Reject);
+    if ties.is_some() && unique.is_some() && changes_another {
+        let message = "jobs that wait for others, or belong to a group, with a unique key on whose conflict another job would change: that \
+                       one would neither wait nor belong to it; use the way `existing` or `reject`";
+        return Err(Fault::new(Kind::Invalid, message));
+    }
     let key = texts.0.as_deref().map(key);
     let envelope = envelope(options.tags, texts)?;
     let options_of = SpecOptions {

@@ -167,6 +167,10 @@ fn jobs_without_a_body_are_told_one_by_one() {
     let mut wanted: Vec<String> = lost.iter().map(|id| format!("job {id}: its body is missing")).collect();
     let with = lost.iter().filter(|id| work.state.job(JobId(**id)).unwrap().spec.has_envelope);
     wanted.extend(with.map(|id| format!("job {id}: its envelope is missing")));
+    for (what, name) in [(Beside::Checkpoint, "checkpoint"), (Beside::Result, "result")] {
+        let with = lost.iter().filter(|id| work.state.job(JobId(**id)).unwrap().has(what));
+        wanted.extend(with.map(|id| format!("job {id}: its {name} is missing")));
+    }
     wanted.sort();
     let mut told = told(dir.path());
     told.sort();
