@@ -46,3 +46,8 @@ pub mod worker;
 
 #[path = "../migrations/mod.rs"]
 mod migrations;
+
+/// Its examples are compiled with the documentation's.
+#[cfg(doctest)]
+#[doc = include_str!("../docs/library.md")]
+struct LibraryGuide;

@@ -25,6 +25,7 @@ mod limit;
 mod now;
 mod receipts;
 mod submits;
+pub mod worker;
 
 pub(crate) use again::Again;
 pub(crate) use leases::{Leases, report_lost};

@@ -48,6 +48,8 @@ mod serve;
 mod settings;
 mod shrink;
 mod tags;
+mod typed_outcomes;
+mod typed_worker;
 mod unique;
 mod verify;
 mod version_1;
