@@ -15,6 +15,7 @@ mod crash;
 mod drain;
 mod edges;
 mod edit;
+mod embedded;
 mod ends;
 mod export;
 mod follow;
