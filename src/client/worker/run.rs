@@ -257,8 +257,8 @@ impl Run {
         });
     }
 
-    /// Waits for handlers that have been told to end. One that blocks its thread cannot be ended: its lease ends with the
-    /// connection.
+    /// Waits for handlers that have been told to end. One that blocks its thread cannot be ended: its lease is
+    /// not extended any more.
     async fn leave(&mut self) {
         let gone = async { while self.attempts.join_next().await.is_some() {} };
         if timeout(END_TIME + LAST_WAIT, gone).await.is_err() {
