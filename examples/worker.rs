@@ -1,5 +1,6 @@
-//! A producer and a worker in Rust, over the daemon's socket:
-//! `cargo run --example worker -- /run/musher/musher.sock`
+//! A producer, and a worker that makes each request by hand, over the daemon's socket:
+//! `cargo run --example worker -- /run/musher/musher.sock`. A worker for longer than a moment is less work with
+//! `musher::client::worker`: see `examples/typed_worker.rs`.
 
 use musher::client::{Client, ClientError};
 use musher::protocol::{Claim, JobOptions, Settle, SubmitGroup, Verdict};

@@ -2,21 +2,22 @@
 //! takes none of their decisions.
 
 mod configured;
+mod embedded;
+mod opened;
 
-use crate::clock::Clock;
+pub use embedded::{Embedded, EmbeddedError};
+
 use crate::config::{Config, ConfigErrors, Loaded, Overrides};
-use crate::core::Time;
-use crate::engine::Engine;
 use crate::fronts::Native;
 use crate::notify::Notifier;
-use crate::private;
 use crate::process::{self, Inherited};
-use crate::server::{self, Fatal, Hub, ListenError, Listening, OutputStore, OutputThread, Wiring};
+use crate::server::{self, Fatal, Hub, ListenError, Listening, OutputThread};
 use crate::signals::{self, Signal};
-use crate::store::{AppendError, DiskStore, OpenError, Recovered};
+use crate::store::{AppendError, DiskStore, OpenError};
 use crate::telemetry::{self, events};
-use crate::worker::{Cgroups, OOM_ENV, Orphans, POOL_LOCK_ENV, PoolLock};
-use configured::{plan, service, store_options};
+use crate::worker::{Cgroups, OOM_ENV, Orphans, POOL_LOCK_ENV};
+use configured::service;
+use opened::{Opened, Unopened, set_schedules};
 use rustix::process::Pid;
 use std::io;
 use std::os::fd::OwnedFd;
@@ -28,10 +29,17 @@ use tokio::sync::mpsc;
 
 /// How long the pool may take to end once the daemon has stopped.
 const POOL_GRACE: Duration = Duration::from_secs(2);
-/// How long a start waits for the pool of a daemon that was killed.
-const FORMER_POOL_PATIENCE: Duration = Duration::from_secs(15);
 /// How long to wait before a pool that failed is started again.
 const POOL_PAUSE: Duration = Duration::from_secs(1);
+
+impl From<Unopened> for ServeError {
+    fn from(error: Unopened) -> ServeError {
+        match error {
+            Unopened::Store(error) => error.into(),
+            Unopened::Io(error) => error.into(),
+        }
+    }
+}
 
 /// The arguments of `musher serve`.
 #[derive(Clone, Debug, Default)]
@@ -133,37 +141,11 @@ struct Daemon {
 impl Daemon {
     fn open(loaded: Loaded, options: &ServeOptions) -> Result<Daemon, ServeError> {
         let config = loaded.config;
-        let begun = crate::clock::monotonic();
-        let data = &config.daemon.data;
-        let (store, Recovered { state, last, time, report }) =
-            DiskStore::open(data, &store_options(&config))?;
+        let opened = Opened::open(&config)?;
         process::trim_memory();
-        // Its way may lead through directories that will be gone when the next pool is started.
-        let pool_lock = data.canonicalize()?.join("pool");
-        if !PoolLock::until_free(&pool_lock, FORMER_POOL_PATIENCE)? {
-            events::former_pool_lives(FORMER_POOL_PATIENCE);
-        }
-        private::keep(data);
-        events::recovered(data, report.jobs, report.commits, crate::clock::monotonic() - begun);
-        let clock = Clock::starting_after(time);
-        events::clock_has_diverged(clock.ahead_ms());
-        let (outputs, output_thread) = OutputStore::open(&data.join("output"), |id| state.contains(id))?;
-        let service = service(&config);
-        let seed = random_seed(clock.now());
-        let engine = Engine::new(
-            state,
-            last,
-            store,
-            service.settings.clone(),
-            service.limits.bounds,
-            seed,
-            clock.now(),
-        );
         let listening = server::listen(&config.daemon.socket)?;
-        let data = data.display().to_string();
-        let socket_stays = listening.is_inherited();
-        let hub = Hub::new(Wiring { engine, service, clock, outputs, data, socket_stays });
-        set_schedules(&hub, &config);
+        let pool_lock = opened.pool_lock.clone();
+        let (hub, output_thread) = opened.into_hub(&config, listening.is_inherited());
         let notifier = Notifier::new(|name| std::env::var_os(name));
         Ok(Daemon {
             hub,
@@ -346,17 +328,4 @@ async fn run_pool(hub: &Rc<Hub<DiskStore>>, spec: &PoolSpec) -> io::Result<ExitS
         events::processes_do_not_die(POOL_GRACE);
     }
     status
-}
-
-/// A number that differs from start to start; jitter needs no more.
-fn random_seed(now: Time) -> u64 {
-    now.0 ^ u64::from(std::process::id()) << 32
-}
-
-/// Brings the schedules of a configuration into force. What is not used is said in the log.
-fn set_schedules(hub: &Hub<DiskStore>, config: &Config) {
-    let plans: Vec<_> = config.schedules.iter().map(|(name, one)| (name.clone(), plan(one))).collect();
-    for (name, refusal) in hub.configure_schedules(&plans) {
-        events::schedule_refused(&name, &refusal);
-    }
 }

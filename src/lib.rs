@@ -5,7 +5,7 @@
 //! A request goes down this list and its answer back up; nothing further down knows what is above it.
 //!
 //! - [`cli`]: the verbs of the program. [`client`]: the library that they, and other programs, speak to a daemon with.
-//! - [`daemon`]: puts the parts of the daemon together. [`config`], [`signals`], [`notify`], [`clock`], [`telemetry`],
+//! - [`daemon`]: puts the parts of the daemon together, also inside another program ([`Embedded`]). [`config`], [`signals`], [`notify`], [`clock`], [`telemetry`],
 //!   [`process`]: its surroundings.
 //! - `fronts`: the wires that the daemon speaks, a folder each. [`protocol`]: the native one, byte by byte, for both sides.
 //! - [`server`]: sockets, connections of any front, the loop, and what operators see ([`views`] has that as plain data).
@@ -44,5 +44,12 @@ pub mod views;
 mod words;
 pub mod worker;
 
+pub use daemon::{Embedded, EmbeddedError};
+
 #[path = "../migrations/mod.rs"]
 mod migrations;
+
+/// Its examples are compiled with the documentation's.
+#[cfg(doctest)]
+#[doc = include_str!("../docs/library.md")]
+struct LibraryGuide;

@@ -18,10 +18,19 @@
 //! # Ok(()) }
 //! ```
 
+mod again;
 mod connection;
+mod leases;
+mod limit;
+mod now;
 mod receipts;
 mod submits;
+pub mod worker;
 
+pub(crate) use again::Again;
+pub(crate) use leases::{Leases, report_lost};
+pub(crate) use limit::TimeLimit;
+pub(crate) use now::{next_notice, send_now};
 pub use receipts::Receipts;
 pub use submits::PendingEnds;
 

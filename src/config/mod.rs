@@ -237,8 +237,21 @@ impl Config {
                 (name, source)
             }
         };
-        let (config, warnings) = check::parse(name, &source, overrides, around)?;
-        Ok(Loaded { config, warnings, file })
+        Ok(Loaded { file, ..Config::read(&name, &source, overrides, around)? })
+    }
+
+    /// Checks a configuration that is no file; `name` is what messages call it.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it.
+    pub fn read(
+        name: &str,
+        source: &str,
+        overrides: &Overrides,
+        around: &Surroundings,
+    ) -> Result<Loaded, ConfigErrors> {
+        let (config, warnings) = check::parse(name.to_owned(), source, overrides, around)?;
+        Ok(Loaded { config, warnings, file: None })
     }
 
     /// What the core decides by.

@@ -270,3 +270,18 @@ pub(crate) fn serve_pool<F: Front, S: Store + 'static>(hub: &Rc<Hub<S>>, stream:
     let peer = Peer { caller, pid, pool: true };
     serve::open::<F, S>(hub, stream, peer);
 }
+
+/// Serves a connection that came by no socket of ours.
+///
+/// # Errors
+/// The kernel does not say who is on the other side, or the loop cannot use it.
+pub(crate) async fn serve_one<F: Front, S: Store + 'static>(
+    hub: &Rc<Hub<S>>,
+    stream: std::os::unix::net::UnixStream,
+) -> io::Result<()> {
+    let peer = Peer::of(&stream)?;
+    let stream = UnixStream::from_std(stream)?;
+    hub.admit_arrival().await;
+    hub.arrive(|| serve::open::<F, S>(hub, stream, peer));
+    Ok(())
+}

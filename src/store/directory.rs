@@ -15,7 +15,7 @@ use std::time::Duration;
 #[derive(Debug, thiserror::Error)]
 pub enum DirectoryError {
     /// Another daemon has it.
-    #[error("data directory {} is in use by the musher daemon with pid {pid}; stop that one or choose another directory", dir.display())]
+    #[error("data directory {} is in use by the musher daemon with pid {pid}, or a program that embeds one; stop that one or choose another directory", dir.display())]
     InUse {
         /// The directory.
         dir: PathBuf,

@@ -8,7 +8,7 @@ use super::output::Output;
 use super::push::{Sent, Targets};
 use super::supervise::{self, Ended, Order};
 use super::{Handler, Plan, Surroundings};
-use crate::client::Client;
+use crate::client::{Client, TimeLimit};
 use crate::clock;
 use crate::protocol::{ClaimedJob, Exit, Verdict};
 use crate::views::PushView;
@@ -17,7 +17,6 @@ use std::io;
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
 use std::sync::Arc;
-use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
@@ -113,48 +112,6 @@ impl Attempt {
     }
 }
 
-/// How long an attempt may run, in milliseconds, and why no longer.
-#[derive(Clone, Copy, Debug)]
-enum TimeLimit {
-    None,
-    Timeout(u64),
-    Deadline(u64),
-}
-
-impl TimeLimit {
-    /// Its timeout, or what is left until the job's deadline if that is less.
-    fn of(job: &ClaimedJob, now: u64) -> TimeLimit {
-        let timeout = (job.timeout_ms > 0).then_some(job.timeout_ms);
-        let left = job.deadline_ms.map(|deadline| deadline.saturating_sub(now));
-        match (timeout, left) {
-            (timeout, Some(left)) if timeout.is_none_or(|timeout| left < timeout) => {
-                TimeLimit::Deadline(left)
-            }
-            (Some(timeout), _) => TimeLimit::Timeout(timeout),
-            (None, _) => TimeLimit::None,
-        }
-    }
-
-    fn is_over(self) -> bool {
-        matches!(self, TimeLimit::Deadline(0))
-    }
-
-    fn time(self) -> Option<Duration> {
-        match self {
-            TimeLimit::None => None,
-            TimeLimit::Timeout(ms) | TimeLimit::Deadline(ms) => Some(Duration::from_millis(ms)),
-        }
-    }
-
-    fn why_over(self) -> String {
-        match self {
-            TimeLimit::Deadline(_) => "the job's deadline was over".into(),
-            TimeLimit::Timeout(ms) => format!("timed out after {}", duration(ms)),
-            TimeLimit::None => "stopped".into(),
-        }
-    }
-}
-
 fn verdict(ended: io::Result<Ended>, limit: TimeLimit, output: &Output) -> Option<Verdict> {
     let status = match ended {
         Ok(Ended::Itself(status)) => status,
@@ -196,9 +153,4 @@ fn with_last_line(status: ExitStatus, output: &Output) -> String {
         error.push_str(&excerpt(&words));
     }
     error
-}
-
-/// Milliseconds as people say them.
-fn duration(ms: u64) -> String {
-    if ms.is_multiple_of(1_000) { format!("{}s", ms / 1_000) } else { format!("{ms}ms") }
 }

@@ -3,16 +3,12 @@
 
 use super::Plan;
 use super::ahead::Ahead;
+use crate::client::Again;
 use crate::protocol::{Claim, LeaseRef};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
-
-/// The first wait after a claim that was refused or came back empty; it doubles from one to the next.
-const RETRY_WAIT: Duration = Duration::from_millis(100);
-/// The longest.
-const RETRY_WAIT_MAX: Duration = Duration::from_secs(5);
 
 /// The first wait after a job could not be begun; it doubles from one to the next.
 const HOLD_WAIT: Duration = Duration::from_millis(250);
@@ -37,8 +33,8 @@ struct Lane {
     running: HashMap<LeaseRef, Instant>,
     ahead: Ahead,
     claim: Option<UnderWay>,
-    /// Claims in a row that brought nothing.
-    in_vain: u32,
+    /// How long to wait after the next claim that brings nothing.
+    again: Again,
     /// Not to be claimed for before this time.
     not_before: Option<Instant>,
     /// Without a plan any more: goes when nothing runs in it.
@@ -83,7 +79,7 @@ impl Lane {
             running: HashMap::new(),
             ahead: Ahead::default(),
             claim: None,
-            in_vain: 0,
+            again: Again::default(),
             not_before: None,
             retired: false,
             held: 0,
@@ -190,7 +186,7 @@ impl Lanes {
         let ahead = if lane.retired { 0 } else { lane.ahead.room(lane.plan.slots) as usize };
         let room = Room { free, ahead };
         if jobs > 0 {
-            lane.in_vain = 0;
+            lane.again = Again::default();
         } else if was_for_slots {
             // A claim that waits for ever comes back empty only when the daemon has a reason: then it is not asked
             // again at once.
@@ -202,11 +198,10 @@ impl Lanes {
 
     /// The lane's claim was refused; returns how long it waits now.
     pub(super) fn claim_again_later(&mut self, id: LaneId, now: Instant) -> Duration {
-        let Some(lane) = self.lanes.get_mut(&id) else { return RETRY_WAIT_MAX };
-        let wait = RETRY_WAIT.saturating_mul(1 << lane.in_vain.min(10)).min(RETRY_WAIT_MAX);
+        let Some(lane) = self.lanes.get_mut(&id) else { return Duration::ZERO };
+        let wait = lane.again.wait();
         // It may hold for longer than that.
         (lane.claim, lane.not_before) = (None, lane.not_before.max(Some(now + wait)));
-        lane.in_vain = lane.in_vain.saturating_add(1);
         wait
     }
 
@@ -429,10 +424,10 @@ mod tests {
         let mut lanes = Lanes::default();
         lanes.replace(vec![plan("a", 1)]);
         let (id, now) = (made(&mut lanes)[0].0, Instant::now());
-        assert_eq!(lanes.claim_again_later(id, now), RETRY_WAIT);
-        assert_eq!(lanes.claim_again_later(id, now), RETRY_WAIT * 2);
+        let first = lanes.claim_again_later(id, now);
+        assert_eq!(lanes.claim_again_later(id, now), first * 2);
         assert_eq!(lanes.claims(9, now), []);
-        assert_eq!(lanes.next_retry(), Some(now + RETRY_WAIT * 2));
-        assert_eq!(lanes.claims(9, now + RETRY_WAIT * 2).len(), 1);
+        assert_eq!(lanes.next_retry(), Some(now + first * 2));
+        assert_eq!(lanes.claims(9, now + first * 2).len(), 1);
     }
 }

@@ -7,16 +7,14 @@ mod held;
 use super::attempt::{Attempt, Report};
 use super::keeping::complete_with;
 use super::lanes::{LaneId, Lanes, Outdated, Room};
-use super::leases::{Leases, report_lost};
+use super::leases::Leases;
 use super::push::Targets;
 use super::supervise::{Order, STOP_GRACE};
 use super::{Plan, Source, Surroundings, WorkerEnd};
-use crate::client::{Client, ClientError};
+use crate::client::{Client, ClientError, next_notice, report_lost, send_now};
 use crate::protocol::admin::{AdminRequest, HandlerView};
 use crate::protocol::{ClaimedJob, ErrorCode, LeaseFault, LeaseRef, Notice, Revocation, Settle, Verdict};
-use std::future::Future;
 use std::sync::Arc;
-use std::task::{Context, Waker};
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until, timeout};
@@ -408,14 +406,6 @@ fn tell(events: &mpsc::UnboundedSender<Event>, event: Event) {
     let _ = events.send(event);
 }
 
-/// Sends a request before anything that is sent later, and leaves its answer to a task.
-fn send_now(request: impl Future<Output = ()> + Send + 'static) {
-    let mut request = Box::pin(request);
-    if request.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending() {
-        tokio::spawn(request);
-    }
-}
-
 async fn next_stop(stop: &mut watch::Receiver<Option<Duration>>) -> Duration {
     loop {
         if stop.changed().await.is_err() {
@@ -426,14 +416,4 @@ async fn next_stop(stop: &mut watch::Receiver<Option<Duration>>) -> Duration {
             return grace;
         }
     }
-}
-
-async fn next_notice(notices: &mut Option<mpsc::UnboundedReceiver<Notice>>) -> Notice {
-    if let Some(notices) = notices
-        && let Some(notice) = notices.recv().await
-    {
-        return notice;
-    }
-    // The connection has ended, which the loop sees by itself.
-    std::future::pending().await
 }

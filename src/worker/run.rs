@@ -6,7 +6,7 @@ use super::keeper::Keeper;
 use super::oom::{self, OOM_ENV};
 use super::pool_lock::{POOL_LOCK_ENV, PoolLock};
 use super::{Cgroups, Orphans, Plan, Source, Surroundings, WorkerEnd, serve};
-use crate::client::{Client, ClientError};
+use crate::client::{Again, Client, ClientError};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1};
 use std::io;
 use std::os::fd::AsFd;
@@ -22,10 +22,6 @@ use tokio::time::sleep;
 const WORK_GRACE: Duration = Duration::from_secs(30);
 /// How long the end of this process waits for what SIGKILL does not end at once.
 const LAST_PATIENCE: Duration = Duration::from_secs(10);
-/// The first wait before the daemon is called again; it doubles from one to the next.
-const CALL_AGAIN: Duration = Duration::from_millis(100);
-/// The longest.
-const CALL_AGAIN_MAX: Duration = Duration::from_secs(5);
 
 /// The arguments of `musher work`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -186,12 +182,11 @@ async fn call(path: &Path, keeper: &Keeper) -> Result<Client, ClientError> {
 /// Waits until the old connection has ended, then calls until there is a new one.
 async fn call_again(socket: &Path, keeper: &Keeper, old: &Client) -> Client {
     old.closed().await;
-    let mut wait = CALL_AGAIN;
+    let mut again = Again::default();
     loop {
-        sleep(wait).await;
+        sleep(again.wait()).await;
         if let Ok(client) = call(socket, keeper).await {
             return client;
         }
-        wait = (wait * 2).min(CALL_AGAIN_MAX);
     }
 }

@@ -1,7 +1,8 @@
 //! Lanes whose handler cannot be started: they claim no jobs, try again from time to time, and report it to the daemon,
 //! for people to see.
 
-use super::{Pool, send_now};
+use super::Pool;
+use crate::client::send_now;
 use crate::protocol::admin::AdminRequest;
 use crate::worker::Handler;
 use crate::worker::exec;

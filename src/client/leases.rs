@@ -1,0 +1,144 @@
+//! The leases of jobs that run under a connection, or are about to: when each must be extended, and who is to hear of it
+//! when it is lost. Every worker keeps its leases here, whatever runs its jobs. Plain bookkeeping: no requests are sent.
+
+use super::ClientError;
+use crate::protocol::{LeaseFault, LeaseRef};
+use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// The longest time between two extends, also of longer leases.
+const EXTEND_WAIT_MAX_MS: u64 = 3_600_000;
+/// The shortest, so that a lease of no length causes no endless extends.
+const EXTEND_WAIT_MIN_MS: u64 = 10;
+
+/// Leases, each with what reaches its holder.
+#[derive(Debug)]
+pub(crate) struct Leases<H> {
+    held: HashMap<LeaseRef, Held<H>>,
+    /// No lease is to be extended before this time. It may be too early, never too late.
+    next: Option<Instant>,
+}
+
+#[derive(Debug)]
+struct Held<H> {
+    holder: H,
+    /// The length to ask for; the queue's setting if not given.
+    asked_ms: Option<u64>,
+    /// A third of the lease's length.
+    third: Duration,
+    /// When to extend it; `None` once it is given up.
+    extend_at: Option<Instant>,
+}
+
+impl<H> Default for Leases<H> {
+    fn default() -> Leases<H> {
+        Leases { held: HashMap::new(), next: None }
+    }
+}
+
+impl<H> Leases<H> {
+    /// Takes charge of a new lease.
+    pub(crate) fn insert(&mut self, lease: LeaseRef, lease_ms: u64, asked_ms: Option<u64>, holder: H) {
+        let third = Duration::from_millis((lease_ms / 3).clamp(EXTEND_WAIT_MIN_MS, EXTEND_WAIT_MAX_MS));
+        let extend_at = Instant::now() + third;
+        self.next = Some(self.next.map_or(extend_at, |next| next.min(extend_at)));
+        self.held.insert(lease, Held { holder, asked_ms, third, extend_at: Some(extend_at) });
+    }
+
+    pub(crate) fn remove(&mut self, lease: LeaseRef) {
+        self.held.remove(&lease);
+        if self.held.is_empty() {
+            self.next = None;
+        }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.held.is_empty()
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.held.len()
+    }
+
+    pub(crate) fn holder(&self, lease: LeaseRef) -> Option<&H> {
+        self.held.get(&lease).map(|held| &held.holder)
+    }
+
+    pub(crate) fn holders(&self) -> impl Iterator<Item = &H> {
+        self.held.values().map(|held| &held.holder)
+    }
+
+    /// A lease is not to be extended any more.
+    pub(crate) fn give_up(&mut self, lease: LeaseRef) {
+        if let Some(held) = self.held.get_mut(&lease) {
+            held.extend_at = None;
+        }
+    }
+
+    /// The same for all of them.
+    pub(crate) fn give_all_up(&mut self) {
+        self.held.values_mut().for_each(|held| held.extend_at = None);
+    }
+
+    /// When [`Leases::take_due`] is to be asked.
+    pub(crate) fn next_extend(&self) -> Option<Instant> {
+        self.next
+    }
+
+    /// The leases to extend now, by the length to ask for. Those that would be due soon go along, so that many
+    /// jobs make few requests.
+    pub(crate) fn take_due(&mut self, now: Instant) -> BTreeMap<Option<u64>, Vec<LeaseRef>> {
+        let mut due = BTreeMap::<_, Vec<_>>::new();
+        if self.next.is_none_or(|next| now < next) {
+            return due;
+        }
+        for (lease, held) in &mut self.held {
+            if held.extend_at.is_some_and(|at| at <= now + held.third / 2) {
+                held.extend_at = Some(now + held.third);
+                due.entry(held.asked_ms).or_default().push(*lease);
+            }
+        }
+        self.next = self.held.values().filter_map(|held| held.extend_at).min();
+        due
+    }
+
+    /// Takes the answer to an extend: the leases that are lost, of those that are not given up. If the request as a whole
+    /// failed, the next one comes in good time.
+    pub(crate) fn extended(
+        &self,
+        leases: &[LeaseRef],
+        answer: Result<Vec<Result<u64, LeaseFault>>, ClientError>,
+    ) -> Vec<(LeaseRef, LeaseFault)> {
+        let results = match answer {
+            Ok(results) => results,
+            Err(error) => {
+                if !error.is_disconnect() {
+                    tracing::warn!("{} leases are not extended: {error}", leases.len());
+                }
+                return Vec::new();
+            }
+        };
+        let is_kept = |lease: &LeaseRef| self.held.get(lease).is_some_and(|held| held.extend_at.is_some());
+        let faults = leases.iter().zip(results).filter_map(|(lease, result)| Some((*lease, result.err()?)));
+        faults.filter(|(lease, _)| is_kept(lease)).collect()
+    }
+}
+
+/// Logs which results came too late.
+pub(crate) fn report_lost(leases: &[LeaseRef], answer: Result<Vec<Result<(), LeaseFault>>, ClientError>) {
+    match answer {
+        Ok(results) => {
+            for (lease, fault) in leases.iter().zip(results).filter_map(|(lease, r)| Some((lease, r.err()?)))
+            {
+                tracing::warn!(
+                    "the result of job {}, attempt {}, came too late: {fault}",
+                    lease.id,
+                    lease.attempt
+                );
+            }
+        }
+        Err(error) if error.is_disconnect() => {}
+        Err(error) => tracing::error!("the results of {} jobs are lost: {error}", leases.len()),
+    }
+}

@@ -1,0 +1,97 @@
+//! A data directory that is open, recovered and ready for the loop: what the daemon and a queue inside another program have in
+//! common. It knows no sockets, no signals and no processes but the workers that a former daemon may have left.
+
+use super::configured::{plan, service, store_options};
+use crate::clock::{Clock, monotonic};
+use crate::config::Config;
+use crate::core::Time;
+use crate::engine::Engine;
+use crate::private;
+use crate::server::{Hub, OutputStore, OutputThread, Service, Wiring};
+use crate::store::{DiskStore, OpenError, Recovered};
+use crate::telemetry::events;
+use crate::worker::PoolLock;
+use std::io;
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::time::Duration;
+
+/// How long a start waits for the pool of a daemon that was killed.
+const FORMER_POOL_PATIENCE: Duration = Duration::from_secs(15);
+
+/// Why a data directory cannot be opened.
+#[derive(Debug)]
+pub(super) enum Unopened {
+    Store(OpenError),
+    Io(io::Error),
+}
+
+impl From<OpenError> for Unopened {
+    fn from(error: OpenError) -> Unopened {
+        Unopened::Store(error)
+    }
+}
+
+impl From<io::Error> for Unopened {
+    fn from(error: io::Error) -> Unopened {
+        Unopened::Io(error)
+    }
+}
+
+/// An open data directory.
+pub(super) struct Opened {
+    engine: Engine<DiskStore>,
+    service: Service,
+    clock: Clock,
+    outputs: OutputStore,
+    output_thread: OutputThread,
+    data: String,
+    /// The file that a pool of workers locks.
+    pub(super) pool_lock: PathBuf,
+}
+
+impl Opened {
+    /// Locks the directory of this configuration and recovers what is in it.
+    pub(super) fn open(config: &Config) -> Result<Opened, Unopened> {
+        let begun = monotonic();
+        let data = &config.daemon.data;
+        let (store, Recovered { state, last, time, report }) = DiskStore::open(data, &store_options(config))?;
+        // Its way may lead through directories that will be gone when the next pool is started.
+        let pool_lock = data.canonicalize()?.join("pool");
+        if !PoolLock::until_free(&pool_lock, FORMER_POOL_PATIENCE)? {
+            events::former_pool_lives(FORMER_POOL_PATIENCE);
+        }
+        private::keep(data);
+        events::recovered(data, report.jobs, report.commits, monotonic() - begun);
+        let clock = Clock::starting_after(time);
+        events::clock_has_diverged(clock.ahead_ms());
+        let (outputs, output_thread) = OutputStore::open(&data.join("output"), |id| state.contains(id))?;
+        let service = service(config);
+        let (settings, bounds) = (service.settings.clone(), service.limits.bounds);
+        let engine = Engine::new(state, last, store, settings, bounds, random_seed(clock.now()), clock.now());
+        let data = data.display().to_string();
+        Ok(Opened { engine, service, clock, outputs, output_thread, data, pool_lock })
+    }
+
+    /// What the loop needs of it, with the schedules of the configuration in force. `socket_stays`: whether somebody keeps the
+    /// socket for the next daemon.
+    pub(super) fn into_hub(self, config: &Config, socket_stays: bool) -> (Rc<Hub<DiskStore>>, OutputThread) {
+        let Opened { engine, service, clock, outputs, output_thread, data, .. } = self;
+        let hub = Hub::new(Wiring { engine, service, clock, outputs, data, socket_stays });
+        set_schedules(&hub, config);
+        (hub, output_thread)
+    }
+}
+
+/// A number that differs from start to start; jitter needs no more.
+fn random_seed(now: Time) -> u64 {
+    now.0 ^ u64::from(std::process::id()) << 32
+}
+
+/// Brings the schedules of a configuration into force. What is not used is said in the log.
+pub(super) fn set_schedules(hub: &Hub<DiskStore>, config: &Config) {
+    let plans: Vec<_> = config.schedules.iter().map(|(name, one)| (name.clone(), plan(one))).collect();
+    for (name, refusal) in hub.configure_schedules(&plans) {
+        events::schedule_refused(&name, &refusal);
+    }
+}
