@@ -65,8 +65,8 @@ pub(crate) enum Asked {
         until: Time,
         asked: u64,
     },
-    /// With its place in the history of the circuit.
-    Settle(usize, Vec<(LeaseId, End, bool)>),
+    /// With its place in the history of the circuit, and which of them come with a result.
+    Settle(usize, Vec<(LeaseId, End, bool)>, Vec<usize>),
     /// The same of a reset of the circuit.
     Reset(usize),
     /// Whether it must succeed, and until when it lasts then.
@@ -228,9 +228,10 @@ impl Clients {
             items.push((lease, verdict));
         }
         let (before, origin) = (Before::of(life), self.origin(rng));
+        let with_result = results.iter().map(|(nth, _)| *nth).collect();
         life.engine.settle_with_results(origin, items.clone(), results, Visibility::ALL, life.now);
         let place = oracle.circuits.settled(&before, &items, life.now, &life.engine.core().state);
-        self.asked.insert(origin, Asked::Settle(place, asked));
+        self.asked.insert(origin, Asked::Settle(place, asked, with_result));
     }
 
     pub(crate) fn extend(&mut self, rng: &mut Rng, oracle: &mut Oracle, life: &mut Life) {
@@ -431,11 +432,12 @@ impl Clients {
                 let extra = self.leases.len().saturating_sub(LEASES);
                 self.leases.drain(..extra);
             }
-            (Asked::Settle(place, asked), Answer::Settled(results)) => {
+            (Asked::Settle(place, asked, with_result), Answer::Settled(results)) => {
                 oracle.circuits.told(place);
                 assert_eq!(asked.len(), results.len(), "one result a settle");
-                for ((lease, end, must), result) in asked.into_iter().zip(results) {
-                    if result.is_ok() && end == End::Done {
+                for (nth, ((lease, end, must), result)) in asked.into_iter().zip(results).enumerate() {
+                    // The same lease may be ended by another request, without one.
+                    if result.is_ok() && with_result.contains(&nth) {
                         oracle.stored.done(lease);
                     }
                     oracle.settled(lease, end, result.map_err(|error| error.to_string()), must);

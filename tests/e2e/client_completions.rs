@@ -32,7 +32,7 @@ fn states_queues_ids_and_leases_of_the_running_daemon_are_offered() {
         for (words, expected) in [
             (
                 &["list", "--state", ""][..],
-                &["scheduled", "ready", "leased", "done", "dead", "cancelled", "expired"][..],
+                &["scheduled", "ready", "leased", "done", "dead", "cancelled", "expired", "waiting"][..],
             ),
             (&["list", "--state", "d"], &["done", "dead"]),
             (&["list", "--queue", "m"], &["mails", "music"]),
