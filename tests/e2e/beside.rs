@@ -1,8 +1,9 @@
 //! Checkpoints and results: what workers store beside their jobs, over the real socket and across the daemon's death.
 
-use crate::helper::{Daemon, Home, block_on};
+use crate::helper::{Daemon, Home, block_on, until};
 use musher::client::ClientError;
 use musher::protocol::{Beside, ClaimedJob, ErrorCode, LeaseFault, LeaseRef, Verdict};
+use std::fs;
 use std::io::Write;
 use std::process::{Output, Stdio};
 
@@ -56,10 +57,13 @@ fn the_newest_checkpoint_survives_the_daemon_and_is_for_the_next_attempt() {
             assert_eq!(daemon.show(job.lease.id).await.unwrap().has_checkpoint, wanted.is_some());
         }
         // An attempt that leaves none leaves the one before, wherever that is by now.
-        for _ in 0..30 {
+        let database = || fs::metadata(home.path("data/sled/db")).unwrap().modified().unwrap();
+        let before = database();
+        until("a checkpoint of the database", async || {
             daemon.submit("other", &["x"]).await;
-            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
-        }
+            (database() != before).then_some(())
+        })
+        .await;
         let lease = LeaseRef { attempt: 2, ..jobs[1].lease };
         let failed = Verdict::FailRetryAfter { error: "no".into(), exit: None, wait_ms: 0 };
         assert!(daemon.settle(lease, failed).await);

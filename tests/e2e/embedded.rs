@@ -183,13 +183,10 @@ fn a_drop_does_not_wait_long_for_who_does_not_give_jobs_back() {
 /// Where the program below finds its directory.
 const DIRECTORY: &str = "MUSHER_TEST_EMBEDDED";
 
-/// Not a test but the program that the next one kills.
-#[test]
-#[ignore = "a part of the test below it"]
-fn a_program_that_embeds_a_queue() {
-    let Some(directory) = std::env::var_os(DIRECTORY) else { return };
+/// The program that the test below kills: the same one, started with this in its environment.
+fn embed_until_killed(directory: &Path) {
     block_on(async {
-        let embedded = open(Path::new(&directory)).await;
+        let embedded = open(directory).await;
         let client = embedded.client().await.unwrap();
         let done = client.clone();
         let worker = embedded.worker().concurrency(4).handle_bytes("q", |_, _| async {});
@@ -206,12 +203,16 @@ fn a_program_that_embeds_a_queue() {
 
 #[test]
 fn a_killed_program_loses_nothing_that_was_acknowledged() {
+    if let Some(directory) = std::env::var_os(DIRECTORY) {
+        return embed_until_killed(Path::new(&directory));
+    }
     block_on(async {
         let dir = tempfile::tempdir().unwrap();
         let (mut submitted, mut done) = (0, 0);
         for life in 0..3 {
             let mut command = Command::new(std::env::current_exe().unwrap());
-            command.args(["embedded::a_program_that_embeds_a_queue", "--exact", "--ignored", "--nocapture"]);
+            let name = "embedded::a_killed_program_loses_nothing_that_was_acknowledged";
+            command.args([name, "--exact", "--nocapture"]);
             let mut child = command
                 .env(DIRECTORY, dir.path())
                 .stdout(Stdio::piped())

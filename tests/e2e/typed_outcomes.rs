@@ -6,7 +6,9 @@ use musher::client::ClientError;
 use musher::client::worker::{Context, Job, Outcome, Worker};
 use musher::protocol::admin::JobView;
 use musher::protocol::{ErrorCode, JobOptions, SubmitGroup};
+use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::Notify;
 
 #[derive(Debug, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -84,9 +86,10 @@ fn a_handler_knows_its_job_and_says_how_far_it_is() {
     block_on(async {
         let daemon = kept("").serve_owned().await;
         let said = Said::default();
-        let told = said.clone();
+        let (told, looked) = (said.clone(), Arc::new(Notify::new()));
+        let go_on = looked.clone();
         let worker = Worker::new(daemon.socket()).handle("q", move |job: Job<Vec<u8>>, cx| {
-            let said = told.clone();
+            let (said, go_on) = (told.clone(), go_on.clone());
             async move {
                 let left = cx.time_left().unwrap();
                 assert!(left > Duration::from_secs(50) && left <= Duration::from_secs(60), "{left:?}");
@@ -101,9 +104,7 @@ fn a_handler_knows_its_job_and_says_how_far_it_is() {
                 cx.cancelled().await;
                 assert_eq!(cx.reason(), None, "to cancel its own token tells nobody else");
                 // Until the test has looked.
-                while said.lock().unwrap().len() < 2 {
-                    tokio::time::sleep(Duration::from_millis(1)).await;
-                }
+                go_on.notified().await;
                 Ok::<_, String>(())
             }
         });
@@ -124,7 +125,7 @@ fn a_handler_knows_its_job_and_says_how_far_it_is() {
         assert_eq!(facts[0], format!("{id} {id} q Some(\"9\") Some(\"k\") (1, 3, 7) [1, 2]"));
         let progress = daemon.show(id).await.unwrap().progress.unwrap();
         assert_eq!((progress.percent, progress.text.as_str()), (40, "page 2 of 5"));
-        said.lock().unwrap().push("go on".into());
+        looked.notify_one();
         daemon.until_state(id, "done").await;
         working.stop().await;
     });
