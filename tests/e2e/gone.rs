@@ -87,7 +87,8 @@ fn a_follower_ends_with_its_reader() {
                 daemon.client.output(job.lease, 1, vec![b'x'; 32 << 10].into()).await.unwrap();
             }
             let file = home.path("data/output/0").join(id.to_string());
-            assert!(file.exists());
+            // A thread of the daemon writes it.
+            until("what it printed is kept", async || file.exists().then_some(())).await;
             ask_and_go(&daemon, &Request::Logs { id, follow: true }, 100 + round).await;
             assert!(daemon.settle(job.lease, musher::protocol::Verdict::Complete).await);
             daemon.until_state(id, "gone").await;
