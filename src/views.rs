@@ -210,6 +210,15 @@ pub struct JobView {
     /// Whether it is done, and a result is kept with it.
     #[serde(default, skip_serializing_if = "is_false")]
     pub has_result: bool,
+    /// The signal with which it goes on, if it waits for one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until_signal: Option<String>,
+    /// The one that it goes on with: its attempts get it until the job waits for the next one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signal: Option<String>,
+    /// Those that have come before it waited for them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub signals_kept: Vec<String>,
     /// Names and values.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tags: Vec<(String, String)>,

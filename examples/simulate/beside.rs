@@ -62,19 +62,20 @@ impl Stored {
         }
     }
 
-    /// A job was given out with this.
-    pub(crate) fn granted(&mut self, Claimed { grant, checkpoint, .. }: &Claimed) {
+    /// A job was given out with this. Returns whether it was changed by hand.
+    pub(crate) fn granted(&mut self, Claimed { grant, checkpoint, .. }: &Claimed) -> bool {
         let id = grant.id;
+        let is_loose = self.loose.contains(&id);
         let of = self.checkpoints.entry(id).or_default();
         let Some(checkpoint) = checkpoint else {
-            let is_lost = of.is_there && !self.loose.contains(&id);
-            assert!(!is_lost, "job {id} is given out without its checkpoint: {of:?}");
-            return;
+            assert!(!of.is_there || is_loose, "job {id} is given out without its checkpoint: {of:?}");
+            return is_loose;
         };
         let found = of.may_be.iter().copied().find(|nth| blob("checkpoint", id, *nth) == *checkpoint);
         let Some(found) = found else { panic!("job {id} is given out with another checkpoint: {of:?}") };
         of.may_be.retain(|nth| *nth >= found);
         of.is_there = true;
+        is_loose
     }
 
     /// A job is to be done with a result.

@@ -160,6 +160,6 @@ fn verdict_of(verdict: &Verdict) -> Option<Meaning> {
         Verdict::Fail { .. } => Some(Meaning::Failed),
         Verdict::Exited { exit, .. } => Some(meaning(*exit)),
         Verdict::Later { .. } => Some(Meaning::Later),
-        Verdict::Release { .. } => None,
+        Verdict::Await { .. } | Verdict::Release { .. } => None,
     }
 }

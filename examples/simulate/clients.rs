@@ -17,13 +17,14 @@ use crate::paces::paced;
 use crate::places::Change;
 use crate::queues::{named, queue};
 use crate::schedules::nightly;
+use crate::signals;
 use crate::stage::Life;
 use crate::turns::fair;
 use fastrand::Rng;
 use musher::core::{
     Attempt, Claim, Command, Edit, Expiry, Group, Groups, Holder, JobId, Key, LeaseId, Only, Priority,
-    QueueName, Receipt, Rejection, ScheduleName, Spec, SpecOptions, Start, StateKind, Then, Time, Verdict,
-    Visibility,
+    QueueName, Receipt, Rejection, ScheduleName, SignalName, Spec, SpecOptions, Start, StateKind, Then, Time,
+    Verdict, Visibility,
 };
 use musher::engine::{Answer, Contents, Origin, Refusal};
 use musher::store::Envelope;
@@ -65,8 +66,9 @@ pub(crate) enum Asked {
         until: Time,
         asked: u64,
     },
-    /// With its place in the history of the circuit, and which of them come with a result.
-    Settle(usize, Vec<(LeaseId, End, bool)>, Vec<usize>),
+    /// With its place in the history of the circuit, which of them come with a result,
+    /// and which of them wait for which signal.
+    Settle(usize, Vec<(LeaseId, End, bool)>, (Vec<usize>, BTreeMap<usize, SignalName>)),
     /// The same of a reset of the circuit.
     Reset(usize),
     /// Whether it must succeed, and until when it lasts then.
@@ -75,6 +77,8 @@ pub(crate) enum Asked {
     /// A checkpoint of a job: which one.
     Checkpoint(JobId, u64),
     Result(JobId),
+    /// A signal for a job: which one.
+    Signal(JobId, SignalName, u64),
     /// Another body for a job: which change that is.
     Replace(JobId, u64),
     Wait {
@@ -202,7 +206,8 @@ impl Clients {
     pub(crate) fn settle(&mut self, rng: &mut Rng, oracle: &mut Oracle, life: &mut Life) {
         let (mut items, mut asked, mut results) = (Vec::new(), Vec::new(), Vec::new());
         for lease in self.some_leases(rng, oracle) {
-            let verdict = match rng.u32(..11) {
+            let verdict = match rng.u32(..12) {
+                11 => signals::verdict(rng),
                 9.. => exited(rng),
                 0..4 => Verdict::Complete,
                 8 => Verdict::Later { error: "not now".into(), wait: None },
@@ -221,6 +226,7 @@ impl Clients {
                 }
             };
             let end = End::of(&verdict);
+            oracle.signals.waits(lease.id, &verdict);
             if verdict == Verdict::Complete && rng.u32(..3) == 0 {
                 results.push((items.len(), oracle.stored.result(lease)));
             }
@@ -229,9 +235,14 @@ impl Clients {
         }
         let (before, origin) = (Before::of(life), self.origin(rng));
         let with_result = results.iter().map(|(nth, _)| *nth).collect();
+        let waits = items.iter().enumerate().filter_map(|(nth, (_, verdict))| match verdict {
+            Verdict::Await { signal, .. } => Some((nth, signal.clone())),
+            _ => None,
+        });
+        let waits = waits.collect();
         life.engine.settle_with_results(origin, items.clone(), results, Visibility::ALL, life.now);
         let place = oracle.circuits.settled(&before, &items, life.now, &life.engine.core().state);
-        self.asked.insert(origin, Asked::Settle(place, asked, with_result));
+        self.asked.insert(origin, Asked::Settle(place, asked, (with_result, waits)));
     }
 
     pub(crate) fn extend(&mut self, rng: &mut Rng, oracle: &mut Oracle, life: &mut Life) {
@@ -379,6 +390,7 @@ impl Clients {
                 oracle.bodies.replaced(id, nth, matches!(answer, Answer::Ok));
             }
             (Asked::Checkpoint(id, nth), answer) => beside::stored(oracle, id, nth, &answer),
+            (Asked::Signal(id, name, nth), answer) => signals::sent(oracle, id, (name, nth), &answer),
             (Asked::Result(id), answer) => oracle.stored.read(id, &answer),
             (Asked::Edit(changes), answer) => {
                 let results = if let Answer::Edited(results) = answer { results } else { Vec::new() };
@@ -422,7 +434,8 @@ impl Clients {
             (Asked::Claim { session, sent, asked, .. }, Answer::Jobs(jobs)) => {
                 for job in &jobs {
                     let grant = &job.grant;
-                    oracle.stored.granted(job);
+                    let is_loose = oracle.stored.granted(job);
+                    oracle.signals.granted(job, is_loose);
                     self.leases.push(LeaseId { id: grant.id, attempt: grant.attempt });
                     if grant.spec.queue == nightly() {
                         continue;
@@ -432,13 +445,16 @@ impl Clients {
                 let extra = self.leases.len().saturating_sub(LEASES);
                 self.leases.drain(..extra);
             }
-            (Asked::Settle(place, asked, with_result), Answer::Settled(results)) => {
+            (Asked::Settle(place, asked, (with_result, waits)), Answer::Settled(results)) => {
                 oracle.circuits.told(place);
                 assert_eq!(asked.len(), results.len(), "one result a settle");
                 for (nth, ((lease, end, must), result)) in asked.into_iter().zip(results).enumerate() {
                     // The same lease may be ended by another request, without one.
                     if result.is_ok() && with_result.contains(&nth) {
                         oracle.stored.done(lease);
+                    }
+                    if let Some(signal) = waits.get(&nth) {
+                        oracle.signals.waited(lease.id, signal, result.is_ok());
                     }
                     oracle.settled(lease, end, result.map_err(|error| error.to_string()), must);
                 }

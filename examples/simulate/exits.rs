@@ -67,7 +67,7 @@ impl End {
                 Meaning::Failed | Meaning::Later => End::Back,
             },
             Verdict::Fail { .. } | Verdict::Later { .. } => End::Back,
-            Verdict::Release { .. } => End::Returned,
+            Verdict::Await { .. } | Verdict::Release { .. } => End::Returned,
         }
     }
 

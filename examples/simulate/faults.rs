@@ -35,6 +35,8 @@ pub(crate) enum Fault {
     Checkpoints,
     /// The log has no results.
     Results,
+    /// The log has no signals.
+    Signals,
     /// The log gives jobs the envelopes of others of their commit.
     Envelopes,
     /// The log does not say which submits were done.
@@ -66,6 +68,7 @@ impl Fault {
             Fault::Bodies => Some(Planted::OtherBodies),
             Fault::Checkpoints => Some(Planted::LostCheckpoints),
             Fault::Results => Some(Planted::LostResults),
+            Fault::Signals => Some(Planted::LostSignals),
             Fault::Envelopes => Some(Planted::OtherEnvelopes),
             Fault::Turns => Some(Planted::LostTurns),
             Fault::Sizes => Some(Planted::LostSizes),

@@ -26,6 +26,7 @@ mod places;
 mod queues;
 mod schedules;
 mod shadow;
+mod signals;
 mod stage;
 mod totals;
 mod turns;

@@ -17,6 +17,7 @@ use crate::overrides::SetAtRunTime;
 use crate::paces::{Paces, paced};
 use crate::places::Places;
 use crate::schedules::Schedules;
+use crate::signals::Signals;
 use crate::turns::Turns;
 use crate::weights::Shares;
 use bytes::Bytes;
@@ -49,6 +50,8 @@ pub(crate) struct Oracle {
     pub(crate) bodies: Bodies,
     /// What workers have stored.
     pub(crate) stored: Stored,
+    /// What jobs were told.
+    pub(crate) signals: Signals,
     /// What was set at run time.
     pub(crate) settings: SetAtRunTime,
     pub(crate) schedules: Schedules,

@@ -106,7 +106,8 @@ impl World {
                 }
             }
             215..300 => clients.settle(rng, oracle, &mut life),
-            300..318 => clients.extend(rng, oracle, &mut life),
+            300..308 => clients.signal(rng, oracle, &mut life),
+            308..318 => clients.extend(rng, oracle, &mut life),
             318..330 => clients.checkpoint(rng, oracle, &mut life),
             330..348 => clients.edit(rng, oracle, &mut life),
             348..360 => clients.replace_body(rng, oracle, &mut life),

@@ -1,4 +1,4 @@
-//! What workers store beside their jobs, by hand: `musher checkpoint` and `musher result`.
+//! What is stored beside jobs, by hand: `musher checkpoint`, `musher result` and `musher signal`.
 
 use super::exit::{End, Failure};
 use super::job_options::{millis, parse_id, parse_lease_time};
@@ -79,6 +79,44 @@ pub(super) struct ResultOf {
 impl ResultOf {
     pub(super) async fn run(&self, client: &Client) -> End {
         print(&client.beside(self.id, Beside::Result).await?)?;
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+const SIGNAL: &str = "\
+A job waits for a signal if its worker has given it back so (`musher release --until-signal`): it goes on with it at once. For any other
+job that has not ended the signal is kept until it waits for one of this name: the newest of each name, of at most 8 names. When this
+returns, it is on disk. At most `limits.signal` bytes.
+
+Examples:
+  musher signal 42 approved
+  musher signal 42 paid '{\"amount\": 12}'
+  musher signal 42 scan --file page.png";
+
+#[derive(Debug, Args)]
+#[command(after_help = SIGNAL)]
+pub(super) struct Signal {
+    /// The job
+    #[arg(value_name = "ID", value_parser = parse_id)]
+    id: u64,
+    /// The signal's name: at most 32 characters
+    #[arg(value_name = "NAME")]
+    name: String,
+    /// What it says
+    #[arg(value_name = "BODY", default_value = "")]
+    body: String,
+    /// What it says is in a file; standard input if it is `-`
+    #[arg(long, value_name = "FILE", conflicts_with = "body")]
+    file: Option<PathBuf>,
+}
+
+impl Signal {
+    pub(super) async fn run(&self, client: &Client) -> End {
+        let body = match &self.file {
+            Some(file) => read(file)?,
+            None => self.body.clone().into(),
+        };
+        client.signal(self.id, &self.name, body).await?;
         Ok(ExitCode::SUCCESS)
     }
 }

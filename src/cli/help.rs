@@ -12,8 +12,8 @@ const GROUPS: [(&str, &[&str]); 7] = [
     (
         "Change jobs and queues",
         &[
-            "cancel", "retry", "kick", "bury", "delete", "move", "edit", "priority", "pause", "resume",
-            "purge", "queue", "group", "topic",
+            "cancel", "retry", "kick", "signal", "bury", "delete", "move", "edit", "priority", "pause",
+            "resume", "purge", "queue", "group", "topic",
         ],
     ),
     ("Run the daemon", &["serve", "config", "drain", "undrain"]),

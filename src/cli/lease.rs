@@ -165,15 +165,17 @@ fn view(job: &ClaimedJob) -> serde_json::Value {
         "id": job.lease.id, "attempt": job.lease.attempt, "attempts": job.attempts, "queue": *job.queue,
         "priority": job.priority, "lease_until": job.until_ms, "timeout_ms": job.timeout_ms, "tags": job.tags, "key": job.key,
     });
-    match std::str::from_utf8(&job.body) {
-        Ok(text) => view["body"] = text.into(),
-        Err(_) => view["body_base64"] = BASE64_STANDARD.encode(&job.body).into(),
-    }
+    let mut put = |name: &str, bytes: &[u8]| match std::str::from_utf8(bytes) {
+        Ok(text) => view[name] = text.into(),
+        Err(_) => view[format!("{name}_base64")] = BASE64_STANDARD.encode(bytes).into(),
+    };
+    put("body", &job.body);
     if let Some(checkpoint) = &job.checkpoint {
-        match std::str::from_utf8(checkpoint) {
-            Ok(text) => view["checkpoint"] = text.into(),
-            Err(_) => view["checkpoint_base64"] = BASE64_STANDARD.encode(checkpoint).into(),
-        }
+        put("checkpoint", checkpoint);
+    }
+    if let Some((name, body)) = &job.signal {
+        put("signal_body", body);
+        view["signal"] = name.as_str().into();
     }
     view
 }
@@ -306,8 +308,18 @@ impl Progress {
     }
 }
 
+const RELEASE: &str = "\
+Without more the job is ready again at once, with --delay after a time: with a checkpoint that is a sleep that holds no worker. With
+--until-signal it goes on as soon as `musher signal` names that signal, which may have come already, or without it after --timeout. Whoever
+gets the job then gets the signal too (`musher claim --json`, MUSHER_SIGNAL and the file MUSHER_SIGNAL_FILE of a command), and so does each
+attempt that follows, until the job waits for the next one.
+
+Examples:
+  musher release 42@1 --delay 1m
+  musher release 42@1 --until-signal approved --timeout 7d";
+
 #[derive(Debug, Args)]
-#[command(after_help = "Example:\n  musher release 42@1 --delay 1m")]
+#[command(after_help = RELEASE)]
 pub(super) struct Release {
     /// The leases
     #[arg(required = true, value_name = "ID@ATTEMPT", value_parser = parse_lease)]
@@ -315,6 +327,12 @@ pub(super) struct Release {
     /// When the jobs may run again
     #[arg(long, value_name = "TIME", value_parser = parse_duration)]
     delay: Option<Duration>,
+    /// Wait for this signal
+    #[arg(long, value_name = "NAME", requires = "timeout", conflicts_with = "delay")]
+    until_signal: Option<String>,
+    /// Go on without the signal after this time
+    #[arg(long, value_name = "TIME", requires = "until_signal", value_parser = parse_duration)]
+    timeout: Option<Duration>,
     /// Print a JSON object per lease, one a line
     #[arg(long)]
     json: bool,
@@ -322,7 +340,13 @@ pub(super) struct Release {
 
 impl Release {
     pub(super) async fn run(&self, client: &Client) -> End {
-        let verdict = Verdict::Release { delay_ms: self.delay.map_or(0, millis) };
+        let verdict = match &self.until_signal {
+            Some(signal) => {
+                let timeout_ms = self.timeout.map_or(0, millis);
+                Verdict::Await { signal: signal.clone(), timeout_ms }
+            }
+            None => Verdict::Release { delay_ms: self.delay.map_or(0, millis) },
+        };
         settle(client, &self.leases, &verdict, self.json).await
     }
 }

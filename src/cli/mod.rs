@@ -107,6 +107,8 @@ enum Verb {
     Checkpoint(beside::Checkpoint),
     /// Give a leased job back; the attempt is not counted
     Release(lease::Release),
+    /// Tell a job something that it waits for, or will
+    Signal(beside::Signal),
     /// Show the daemon and its queues
     Status(look::Status),
     /// List the queues
@@ -228,6 +230,7 @@ fn go(cli: Cli) -> End {
         Verb::Checkpoint(verb) => to.talk(async |client| verb.run(&client).await),
         Verb::Progress(progress) => to.talk(async |client| progress.run(&client).await),
         Verb::Release(release) => to.talk(async |client| release.run(&client).await),
+        Verb::Signal(verb) => to.talk(async |client| verb.run(&client).await),
         Verb::Status(status) => to.talk(async |client| status.run(&client).await),
         Verb::Queues(queues) => to.talk(async |client| queues.run(&client).await),
         Verb::List(list) => to.talk(async |client| list.run(&client).await),

@@ -93,6 +93,13 @@ fn describe(job: &JobView) -> Vec<(&'static str, String)> {
     if job.has_checkpoint {
         facts.push(("checkpoint", "there is one, for the next attempt: musher show --checkpoint".to_owned()));
     }
+    facts.extend(job.until_signal.iter().map(|name| ("waits for", format!("signal {}", safe(name)))));
+    facts.extend(job.signal.iter().map(|name| ("signal", format!("{}: it goes on with that", safe(name)))));
+    facts.extend(
+        job.signals_kept
+            .iter()
+            .map(|name| ("signal", format!("{}: kept until it waits for that", safe(name)))),
+    );
     if job.has_result {
         facts.push(("result", format!("there is one: musher result {}", job.id)));
     }

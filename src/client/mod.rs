@@ -250,6 +250,10 @@ impl Client {
         if self.connection.version() == Version::One && items.iter().any(with_result) {
             return Err(ClientError::OldDaemon("results of jobs"));
         }
+        let awaits = |item: &Settle| matches!(item.verdict, Verdict::Await { .. });
+        if self.connection.version() == Version::One && items.iter().any(awaits) {
+            return Err(ClientError::OldDaemon("signals of jobs"));
+        }
         match self.connection.ask(&Request::Settle(items)).await? {
             Response::Settled(results) => Ok(results),
             _ => Err(ClientError::Unexpected),
@@ -340,6 +344,19 @@ impl Client {
             Response::Body(body) => Ok(body),
             _ => Err(ClientError::Unexpected),
         }
+    }
+
+    /// Tells a job something that it waits for (see [`Verdict::Await`](crate::protocol::Verdict::Await)), or will: the newest of each
+    /// name is kept until then. When this returns, it is on disk.
+    ///
+    /// # Errors
+    /// Not found, ended, somebody else's; too long (`limits.signal`), a name that breaks the rule, or too many of other names are kept;
+    /// or the connection ended.
+    pub async fn signal(&self, id: u64, name: impl Into<String>, body: Bytes) -> Result<(), ClientError> {
+        if self.connection.version() == Version::One {
+            return Err(ClientError::OldDaemon("signals of jobs"));
+        }
+        self.ok(&Request::Signal { id, name: name.into(), body }).await
     }
 
     /// Gives a job that does not run another body.

@@ -155,11 +155,14 @@ fn limits(mut section: Section<'_>, report: &mut Report<'_>) -> Limits {
     let fits = frame.saturating_sub(FRAME_ROOM);
     let body = size(&mut section, report, "body", 1, 1 << 30, or.body);
     let beside_body = fits.saturating_sub(body);
+    let checkpoint = size(&mut section, report, "checkpoint", 0, 1 << 30, or.checkpoint.min(beside_body));
+    let beside_both = beside_body.saturating_sub(checkpoint);
     let limits = Limits {
         connections: count(&mut section, report, "connections", or.connections),
         frame,
         body,
-        checkpoint: size(&mut section, report, "checkpoint", 0, 1 << 30, or.checkpoint.min(beside_body)),
+        checkpoint,
+        signal: size(&mut section, report, "signal", 0, 1 << 20, or.signal.min(beside_both)),
         result: size(&mut section, report, "result", 1, 1 << 30, or.result.min(fits)),
         backlog: section.count(report, "backlog", 0..=WHOLE_MAX).unwrap_or(or.backlog),
         backlog_bytes: section.size(report, "backlog_bytes", 0..=WHOLE_MAX).unwrap_or(or.backlog_bytes),
@@ -210,12 +213,14 @@ fn limits(mut section: Section<'_>, report: &mut Report<'_>) -> Limits {
     limits
 }
 
-/// A job is handed out with its body and its checkpoint, and a result comes in a request.
+/// A job is handed out with its body, its checkpoint and a signal, and a result comes in a request.
 fn beside_frame(section: &Section<'_>, report: &mut Report<'_>, limits: &Limits) {
-    let Limits { frame, body, checkpoint, result, .. } = *limits;
-    for (key, what, len) in
-        [("checkpoint", "a checkpoint, beside its body,", checkpoint + body), ("result", "a result", result)]
-    {
+    let Limits { frame, body, checkpoint, signal, result, .. } = *limits;
+    for (key, what, len) in [
+        ("checkpoint", "a checkpoint, beside its body,", checkpoint + body),
+        ("signal", "a signal, beside its body and its checkpoint,", signal + checkpoint + body),
+        ("result", "a result", result),
+    ] {
         if section.has(key) && frame < len + FRAME_ROOM {
             let [frame, len] = [frame, len].map(|bytes| show_size(bytes as u64));
             let message = format!(

@@ -24,6 +24,7 @@ impl Default for Limits {
             frame: 32 << 20,
             body: 1 << 20,
             checkpoint: 256 << 10,
+            signal: 16 << 10,
             result: 1 << 20,
             backlog: 0,
             backlog_bytes: 0,

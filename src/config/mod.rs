@@ -101,6 +101,8 @@ pub struct Limits {
     pub body: usize,
     /// `checkpoint`: the longest checkpoint of a job, in bytes.
     pub checkpoint: usize,
+    /// `signal`: the longest signal of a job, in bytes.
+    pub signal: usize,
     /// `result`: the longest result of a job, in bytes.
     pub result: usize,
     /// `backlog`: the most jobs that may wait in a queue that sets no other; 0 for no limit.

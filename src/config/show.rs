@@ -49,6 +49,7 @@ fn daemon(text: &mut String, Config { daemon, limits, storage, .. }: &Config) ->
     writeln!(text, "frame = {}", size(limits.frame as u64))?;
     writeln!(text, "body = {}", size(limits.body as u64))?;
     writeln!(text, "checkpoint = {}", size(limits.checkpoint as u64))?;
+    writeln!(text, "signal = {}", size(limits.signal as u64))?;
     writeln!(text, "result = {}", size(limits.result as u64))?;
     writeln!(text, "backlog = {}", limits.backlog)?;
     writeln!(text, "backlog_bytes = {}", size(limits.backlog_bytes))?;

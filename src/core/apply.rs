@@ -92,6 +92,8 @@ impl<O: Observer> Fold<'_, O> {
                 job.set_state(due.map_or(JobState::Ready, |due| JobState::Scheduled { due }));
                 Fate::Known
             }),
+            Event::Awaits { job, signal, due } => self.change(*job, |job| job.wait_for_signal(signal, *due)),
+            Event::Signalled { job, signal } => self.change(*job, |job| job.take_signal(signal)),
             Event::Interrupted { jobs } => self.each(jobs, |_, job| {
                 count(job, |counts| counts.crashes += 1);
                 job.set_state(JobState::Ready);
@@ -163,6 +165,14 @@ impl<O: Observer> Fold<'_, O> {
             RowEvent::GroupForgotten { group } => self.state.forget_group(*group),
             RowEvent::Schedule { name, change } => self.state.schedules.apply(name, change),
         }
+    }
+
+    /// Jobs change and stay known.
+    fn change(&mut self, jobs: IdRange, change: impl Fn(&mut Job)) {
+        self.each(&jobs.into(), |_, job| {
+            change(job);
+            Fate::Known
+        });
     }
 
     fn prioritize(&mut self, jobs: &Ids, priority: Priority) {

@@ -8,7 +8,9 @@ pub use actions::{GroupAction, ScheduleAction};
 use super::flow::Ties;
 use super::groups::GroupName;
 use super::ids::{IdRange, JobId};
-use super::job::{Attempt, Exit, Grant, Holder, Job, Priority, QueueName, Size, Spec, StateKind, Worker};
+use super::job::{
+    Attempt, Exit, Grant, Holder, Job, Priority, QueueName, SignalName, Size, Spec, StateKind, Worker,
+};
 use super::overrides::{Setting, SettingKey};
 use super::rejection::{EditRejection, LeaseRejection};
 use super::requests::{RequestAnswer, RequestKey};
@@ -133,6 +135,13 @@ pub enum Command {
     Purge {
         /// The queue.
         queue: QueueName,
+    },
+    /// Tell a job something that it waits for, or will. What it says is stored beside the job.
+    Signal {
+        /// Which.
+        id: JobId,
+        /// The signal's name.
+        signal: SignalName,
     },
     /// Do something with a group.
     Group {
@@ -294,6 +303,13 @@ pub enum Verdict {
         error: Box<str>,
         /// How long, in the place of the wait that grows.
         wait: Option<Duration>,
+    },
+    /// Given back without blame, until a signal comes: it goes on with that, or without after this time.
+    Await {
+        /// Which signal; it may have come already.
+        signal: SignalName,
+        /// How long it waits at most.
+        timeout: Duration,
     },
     /// Given back without blame.
     Release {

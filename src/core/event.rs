@@ -15,7 +15,7 @@ pub use row::RowEvent;
 
 use super::flow::{EdgeFate, Target, Waits};
 use super::ids::{IdRange, Ids};
-use super::job::{Beside, Exit, Expiry, Holder, Priority, QueueName, Size, Spec, Worker};
+use super::job::{Beside, Exit, Expiry, Holder, Priority, QueueName, SignalName, Size, Spec, Worker};
 use super::rows::RowKey;
 use super::time::Time;
 use std::sync::Arc;
@@ -100,6 +100,22 @@ pub enum Event {
         jobs: Ids,
         /// When they may run again; `None` for at once.
         due: Option<Time>,
+    },
+    /// A lease ended without blame: the job goes on when a signal comes, which it may have already, or when it is due.
+    Awaits {
+        /// Which; a range of one.
+        job: IdRange,
+        /// For which signal.
+        signal: SignalName,
+        /// When it goes on without.
+        due: Time,
+    },
+    /// A signal has come for a job, with what the commit has: the job goes on with it if it waits for it, else it is kept.
+    Signalled {
+        /// For which; a range of one.
+        job: IdRange,
+        /// Which.
+        signal: SignalName,
     },
     /// A worker has said that the job should come again later; it does not count as failed.
     Deferred {
@@ -240,6 +256,8 @@ impl Event {
             | Event::Failed { job: range, .. }
             | Event::BodyReplaced { job: range }
             | Event::Attached { job: range, .. }
+            | Event::Awaits { job: range, .. }
+            | Event::Signalled { job: range, .. }
             | Event::Deferred { job: range, .. } => std::slice::from_ref(range),
             Event::Claimed { jobs, .. }
             | Event::Extended { jobs, .. }
@@ -296,6 +314,8 @@ impl Event {
             | Event::Row(_)
             | Event::Moved { .. }
             | Event::Attached { .. }
+            | Event::Awaits { .. }
+            | Event::Signalled { .. }
             | Event::Detached { .. }
             | Event::BodyReplaced { .. } => return &[],
         };

@@ -5,7 +5,7 @@ use super::decide::Core;
 use super::flow::{Edge, OnUnmet, Target};
 use super::groups::{GroupCounts, GroupName};
 use super::ids::JobId;
-use super::job::{Attempt, Failure, Holder, State as JobState, StateKind, Worker};
+use super::job::{Attempt, Failure, Holder, SignalName, State as JobState, StateKind, Worker};
 use super::limits::Limit;
 use super::state::Ahead;
 use super::time::Time;
@@ -44,6 +44,13 @@ pub enum Reason {
     ExpiresFirst {
         /// When.
         at: Time,
+    },
+    /// It goes on when a signal comes.
+    UntilSignal {
+        /// Which.
+        signal: SignalName,
+        /// When it goes on without.
+        due: Time,
     },
     /// Others come first.
     Behind {
@@ -160,7 +167,10 @@ impl Core {
         }
         let ahead = self.state.ahead_of(id, settings.key_rules()).unwrap_or_default();
         reasons.extend(match (job.state(), ahead) {
-            (JobState::Scheduled { due }, _) => Some(Reason::NotDue { due, after: failure }),
+            (JobState::Scheduled { due }, _) => Some(match job.signals().and_then(|it| it.awaited.clone()) {
+                Some(signal) => Reason::UntilSignal { signal, due },
+                None => Reason::NotDue { due, after: failure },
+            }),
             (_, Ahead { in_lane: jobs @ 1.., .. }) => Some(Reason::BehindInKey { jobs }),
             // Its turn among others comes when its key lets it go.
             _ if is_held_by_key => None,

@@ -18,6 +18,7 @@
 //! | later (too often) | — | — | dead | — | — | — | — | — |
 //! | release | — | — | ready | — | — | — | — | — |
 //! | release (delay) | — | — | scheduled | — | — | — | — | — |
+//! | release (signal) | — | — | scheduled | — | — | — | — | — |
 //! | extend | — | — | leased | — | — | — | — | — |
 //! | checkpoint | — | — | leased | — | — | — | — | — |
 //! | complete with a result | — | — | done | — | — | — | — | — |
@@ -31,6 +32,7 @@
 //! | ttl over (not begun) | expired | expired | — | — | — | — | — | expired |
 //! | deadline over | expired | expired | — | — | — | — | — | expired |
 //! | kept long enough | — | — | — | forgotten | forgotten | forgotten | forgotten | — |
+//! | signal | scheduled | ready | leased | — | — | — | — | waiting |
 //! | cancel | cancelled | cancelled | cancelled | — | — | — | — | cancelled |
 //! | retry | — | — | — | ready | ready | ready | ready | — |
 //! | kick | ready | — | — | — | ready | — | — | ready |
@@ -45,7 +47,8 @@
 //! extend name the attempt that they mean; any but the newest is refused as `lease lost` (or as not found, where
 //! nothing is left of the job). Whoever held a job that was cancelled or buried learns of it by that refusal, or at
 //! once where its connection is known. What is waited for may leave a job `scheduled`, if it is not due yet, or let it run or wait on
-//! in spite of its end: that is the job's own choice (`OnUnmet`). A job that comes back from its holder after its deadline expires at once.
+//! in spite of its end: that is the job's own choice (`OnUnmet`). A job that was released until a signal comes is `scheduled` until then: the signal makes
+//! it `ready`, and so does the time that it waits at most. A job that comes back from its holder after its deadline expires at once.
 
 mod apply;
 mod change;
@@ -105,8 +108,9 @@ pub use ids::{IdRange, Ids, JobId, RangeSet};
 pub(crate) use job::JobCounts;
 pub(crate) use job::Newest;
 pub use job::{
-    Attempt, BadQueueName, Beside, Exit, Expiry, Failure, Final, Grant, Holder, Job, Key, Lease, Priority,
-    QueueName, Size, Spec, SpecOptions, State as JobState, StateKind, UniqueWhile, Worker,
+    Attempt, BadQueueName, BadSignalName, Beside, Exit, Expiry, Failure, Final, Grant, Holder, Job, Key,
+    Lease, Priority, QueueName, Signal, SignalName, Signals, Size, Spec, SpecOptions, State as JobState,
+    StateKind, UniqueWhile, Worker,
 };
 pub use lanes::KeyRules;
 pub use limits::Limit;
@@ -114,7 +118,9 @@ pub use overrides::{Override, Overrides, Setting, SettingKey};
 pub use queue::{Counts, Queue};
 pub use rate::{Rate, RateUsed};
 pub use recent::RecentEnd;
-pub use rejection::{Bound, EditRejection, FlowRejection, LeaseRejection, Rejection, ScheduleRejection};
+pub use rejection::{
+    Bound, EditRejection, FlowRejection, LeaseRejection, Rejection, ScheduleRejection, SignalRejection,
+};
 pub use requests::{DoneRequest, DoneRequests, PageNo, RequestAnswer, RequestKey};
 pub use retry::{BACKOFF_MAX, Backoff, Growth};
 pub use rows::{GroupRow, KeysRow, QueueRow, RequestsRow, Row, RowKey, ScheduleRow};

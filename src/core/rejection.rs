@@ -107,9 +107,44 @@ pub enum Rejection {
     /// It is about what jobs wait for, or the group that they belong to.
     #[error(transparent)]
     Flow(#[from] FlowRejection),
+    /// It is about a signal.
+    #[error(transparent)]
+    Signal(#[from] SignalRejection),
     /// The job from which others were to follow is not under this lease.
     #[error("{0}; nothing was submitted")]
     Lease(LeaseRejection),
+}
+
+/// A job does not get a signal.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SignalRejection {
+    /// There is no such job.
+    #[error("job {id} not found: it was never submitted, or has ended and is not kept")]
+    NotFound {
+        /// The job.
+        id: JobId,
+    },
+    /// It waits for nothing any more.
+    #[error(
+        "job {id} is {state}: nobody waits for its signals any more; `musher retry` it first if it is to run again"
+    )]
+    Ended {
+        /// The job.
+        id: JobId,
+        /// Its state.
+        state: StateKind,
+    },
+    /// As many are kept for it as there may be.
+    #[error(
+        "job {id} has {limit} signals of other names that it has not waited for yet, the most that are kept: send this one again when \
+         it has"
+    )]
+    TooMany {
+        /// The job.
+        id: JobId,
+        /// How many that is.
+        limit: usize,
+    },
 }
 
 /// What is bounded of the jobs that wait.

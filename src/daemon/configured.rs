@@ -92,6 +92,7 @@ pub(super) fn service(config: &Config) -> Service {
             frame: limits.frame,
             body: limits.body,
             checkpoint: limits.checkpoint,
+            signal: limits.signal,
             result: limits.result,
             batch: limits.batch,
             output: limits.output as u64,

@@ -81,13 +81,16 @@ pub struct Claimed {
     pub envelope: Option<Envelope>,
     /// The newest checkpoint of its earlier attempts, if any has left one.
     pub checkpoint: Option<Bytes>,
+    /// What the signal says that it has waited for, if that came: see [`Grant::signal`].
+    pub signal: Option<Bytes>,
 }
 
 impl Claimed {
-    /// About how much memory body, envelope and checkpoint take.
+    /// About how much memory body, envelope, checkpoint and signal take.
     pub(super) fn bytes(&self) -> usize {
         let envelope = self.envelope.as_ref().map_or(0, |_| Envelope::TAGS_MAX);
-        self.body.len() + envelope + self.checkpoint.as_ref().map_or(0, Bytes::len)
+        let len = |blob: &Option<Bytes>| blob.as_ref().map_or(0, Bytes::len);
+        self.body.len() + envelope + len(&self.checkpoint) + len(&self.signal)
     }
 }
 
@@ -175,6 +178,7 @@ fn nothing_beside(id: JobId, what: Beside, state: StateKind) -> String {
         (Beside::Checkpoint, StateKind::Done) => {
             format!("job {id} has no checkpoint: it is done, and its checkpoints are gone with that")
         }
+        (Beside::Signals, _) => format!("job {id} has no signals"),
         (Beside::Checkpoint, _) => format!("job {id} has no checkpoint: none of its attempts has made one"),
     }
 }

@@ -1,8 +1,10 @@
-//! Checkpoints and results: what workers store beside their jobs, in the commit of the decision that takes them.
+//! Checkpoints, results and signals: what is stored beside jobs, in the commit of the decision that takes them.
 
 use super::{Answer, Engine, Origin, Refusal, finished};
-use crate::core::{Beside, Command, Event, JobId, LeaseId, Outcome, Time, Verdict, Visibility};
-use crate::store::{Blob, Store};
+use crate::core::{
+    Beside, Command, Event, JobId, LeaseId, Outcome, SignalName, Signals, Time, Verdict, Visibility,
+};
+use crate::store::{Blob, BlobError, Store, decode_signals, encode_signals};
 use bytes::Bytes;
 use std::time::Duration;
 
@@ -65,6 +67,54 @@ impl<S: Store> Engine<S> {
             decide(self, &Command::Settle { items: after });
         }
         self.answer(origin, Answer::Settled(settled));
+    }
+
+    /// A signal comes for a job. What it says is stored with that of the others that the job has not done with: it goes on while
+    /// there is no room for new jobs.
+    pub fn signal(
+        &mut self,
+        origin: Origin,
+        id: JobId,
+        (signal, body): (SignalName, Bytes),
+        visibility: Visibility<'_>,
+        now: Time,
+    ) {
+        let answer = match self.signals_of(id) {
+            Err(error) => Answer::Refused(error.into()),
+            Ok(mut bodies) => {
+                let outcome = self.decide_for(visibility, &Command::Signal { id, signal }, now);
+                if outcome.is_ok()
+                    && let Some(signals) = self.core.state.job(id).and_then(|job| job.signals())
+                {
+                    bodies.retain(|(no, _)| signals.of_use().any(|signal| signal.no == *no));
+                    bodies.push((signals.count, body));
+                    self.attach(Blob::Signals, id, encode_signals(&bodies));
+                }
+                finished(outcome)
+            }
+        };
+        self.answer(origin, answer);
+    }
+
+    /// What the signals of a job say, by their numbers.
+    fn signals_of(&mut self, id: JobId) -> Result<Vec<(u32, Bytes)>, BlobError> {
+        if !self.core.state.job(id).is_some_and(|job| job.has(Beside::Signals)) {
+            return Ok(Vec::with_capacity(1));
+        }
+        let kind = Blob::Signals;
+        let blob = self.find(kind, id)?;
+        decode_signals(&blob).map_err(|error| BlobError::Damaged { kind, id, detail: error.to_string() })
+    }
+
+    /// What the signal says that a job goes on with.
+    pub(super) fn signal_body(&mut self, id: JobId, no: u32) -> Result<Bytes, BlobError> {
+        let found = self.signals_of(id)?.into_iter().find(|(other, _)| *other == no);
+        let lost = || BlobError::Damaged {
+            kind: Blob::Signals,
+            id,
+            detail: format!("signal {no} of at most {} is not among them", Signals::KEPT_MAX + 1),
+        };
+        found.map(|(_, body)| body).ok_or_else(lost)
     }
 
     /// It has an event now, and the commit a blob for it.

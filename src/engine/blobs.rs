@@ -74,7 +74,7 @@ impl<S: Store> Engine<S> {
                 let (jobs, envelope) = self.envelopes.get(at)?;
                 (jobs.first <= id).then(|| envelope.clone())
             }
-            Blob::Checkpoint | Blob::Result => self.attached.get(kind, id).cloned(),
+            Blob::Checkpoint | Blob::Result | Blob::Signals => self.attached.get(kind, id).cloned(),
         }
     }
 }

@@ -164,6 +164,7 @@ impl Listener<'_> {
             | Command::ForgetQueue { .. }
             | Command::Purge { .. }
             | Command::Group { .. }
+            | Command::Signal { .. }
             | Command::Schedule { .. } => return,
         };
         if let Some((attempt, lease)) = change.lease
@@ -201,6 +202,8 @@ impl Listener<'_> {
             | Event::Moved { .. }
             | Event::BodyReplaced { .. }
             | Event::Attached { .. }
+            | Event::Awaits { .. }
+            | Event::Signalled { .. }
             | Event::Detached { .. }
             | Event::Deleted { .. }
             | Event::Row(_)

@@ -111,7 +111,7 @@ pub struct Engine<S> {
     new_ids: Ids,
     /// The bodies that take the place of others in this turn.
     replaced: LateBlobs,
-    /// The checkpoints and results that jobs get in this turn.
+    /// The checkpoints, results and signals that jobs get in this turn.
     attached: LateBlobs,
     envelopes: Vec<(IdRange, Bytes)>,
     content_bytes: usize,

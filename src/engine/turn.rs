@@ -186,9 +186,10 @@ impl<S: Store> Engine<S> {
             let mut grants = grants.into_iter();
             while let Some(grant) = grants.next() {
                 match self.fetch(&grant) {
-                    Ok((body, envelope, checkpoint)) => {
-                        let is_large = checkpoint.is_some();
-                        let job = Claimed { grant, body, envelope, checkpoint };
+                    Ok(fetched) => {
+                        let Fetched { body, envelope, checkpoint, signal } = fetched;
+                        let is_large = checkpoint.is_some() || signal.is_some();
+                        let job = Claimed { grant, body, envelope, checkpoint, signal };
                         bytes += job.bytes();
                         jobs.push(job);
                         // How many fit is reckoned by their bodies; with checkpoints it may be fewer.
@@ -218,11 +219,12 @@ impl<S: Store> Engine<S> {
     }
 
     /// What a worker needs of a job.
-    fn fetch(&mut self, grant: &Grant) -> Result<(Bytes, Option<Envelope>, Option<Bytes>), BlobError> {
+    fn fetch(&mut self, grant: &Grant) -> Result<Fetched, BlobError> {
         let body = self.find(Blob::Body, grant.id)?;
         let envelope = grant.spec.has_envelope.then(|| self.envelope(grant.id)).transpose()?;
         let checkpoint = grant.has_checkpoint.then(|| self.find(Blob::Checkpoint, grant.id)).transpose()?;
-        Ok((body, envelope, checkpoint))
+        let signal = grant.signal.as_ref().map(|signal| self.signal_body(grant.id, signal.no)).transpose()?;
+        Ok(Fetched { body, envelope, checkpoint, signal })
     }
 
     /// A job of which a part is lost is nobody's work: it is set aside, with the reason. One that cannot be read just now
@@ -232,4 +234,12 @@ impl<S: Store> Engine<S> {
         let verdict = Verdict::Fail { error: why.to_string().into(), exit: None, then: Then::Bury };
         self.command(&Command::Settle { items: vec![(LeaseId { id, attempt }, verdict)] }, now);
     }
+}
+
+/// What is stored of a job that is handed out.
+struct Fetched {
+    body: Bytes,
+    envelope: Option<Envelope>,
+    checkpoint: Option<Bytes>,
+    signal: Option<Bytes>,
 }

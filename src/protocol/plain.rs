@@ -57,6 +57,7 @@ pub(super) fn put_request(request: &Request, out: &mut Vec<u8>) {
         | Request::Progress { .. }
         | Request::Checkpoint { .. }
         | Request::Beside { .. }
+        | Request::Signal { .. }
         | Request::Logs { .. } => unreachable!("each version has its own form of it"),
     }
 }

@@ -24,6 +24,7 @@ pub(super) const BODY: u8 = 0x21;
 pub(super) const LOGS: u8 = 0x22;
 pub(super) const BACKUP: u8 = 0x23;
 pub(super) const BESIDE: u8 = 0x24;
+pub(super) const SIGNAL: u8 = 0x25;
 pub(super) const REPLACE_BODY: u8 = 0x50;
 
 /// Whether a short request of this kind may take long to answer: one that looks at many jobs, or fetches what is long.
@@ -125,6 +126,15 @@ pub enum Request {
         id: u64,
         /// What of it.
         what: Beside,
+    },
+    /// Tell a job something that it waits for, or will. Since version 2.
+    Signal {
+        /// The job.
+        id: u64,
+        /// The signal's name.
+        name: String,
+        /// What it says.
+        body: Bytes,
     },
     /// Give a job that does not run another body. Version 1 has no such request.
     ReplaceBody {
@@ -241,6 +251,13 @@ pub enum Verdict {
         /// The wait, in milliseconds, if it is not to be the queue's, which grows each time.
         wait_ms: Option<u64>,
     },
+    /// Given back without blame, until a signal comes, which it may have already; or without one after a time. Since version 2.
+    Await {
+        /// The signal's name.
+        signal: String,
+        /// Wait at most so long, in milliseconds.
+        timeout_ms: u64,
+    },
     /// Given back without blame.
     Release {
         /// When it may run again, in milliseconds from now.
@@ -288,6 +305,7 @@ impl Request {
             Request::Admin(_) => ADMIN,
             Request::Body { .. } => BODY,
             Request::Beside { .. } => BESIDE,
+            Request::Signal { .. } => SIGNAL,
             Request::ReplaceBody { .. } => REPLACE_BODY,
             Request::Logs { .. } => LOGS,
             Request::Backup => BACKUP,

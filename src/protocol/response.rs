@@ -133,6 +133,8 @@ pub struct ClaimedJob {
     pub deadline_ms: Option<u64>,
     /// The newest checkpoint that an earlier attempt has left; `None` for most.
     pub checkpoint: Option<Bytes>,
+    /// The signal that it has waited for, if that came: its name and what it says.
+    pub signal: Option<(String, Bytes)>,
     /// The body.
     pub body: Bytes,
 }

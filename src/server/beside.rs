@@ -1,9 +1,9 @@
-//! The requests about what workers store beside their jobs: limits and rights are checked here, and the engine is called.
+//! The requests about what is stored beside jobs: limits and rights are checked here, and the engine is called.
 
 use super::fault::{Fault, Kind};
 use super::hub::Hub;
 use super::requests::{RequestContext, not_found, settle as settle_plain};
-use crate::core::{Beside, JobId, LeaseId, Verdict, Visibility};
+use crate::core::{BadSignalName, Beside, Edit, JobId, LeaseId, SignalName, Verdict, Visibility};
 use crate::store::Store;
 use bytes::Bytes;
 use std::time::Duration;
@@ -20,6 +20,26 @@ pub(crate) fn checkpoint<S: Store + 'static>(
     permissions.work(&engine.core().state, std::iter::once(lease.id))?;
     let sees = |spec: &_| permissions.works(spec);
     engine.checkpoint(context.origin, lease, (checkpoint, extend), Visibility::of(&sees), context.now);
+    Ok(())
+}
+
+/// A signal comes for a job: from its workers, or from whoever may run it again.
+pub(crate) fn signal<S: Store + 'static>(
+    hub: &Hub<S>,
+    context: RequestContext<'_>,
+    id: JobId,
+    (name, body): (&str, Bytes),
+) -> Result<(), Fault> {
+    check_size(hub, Beside::Signals, body.len())?;
+    let name =
+        SignalName::new(name).map_err(|error: BadSignalName| Fault::new(Kind::Invalid, error.to_string()))?;
+    let (permissions, mut engine) = (hub.permissions(context.peer), hub.engine.borrow_mut());
+    let works = engine.core().state.spec_of(id).is_some_and(|spec| permissions.works(spec));
+    if !works {
+        permissions.edit(&engine.core().state, std::iter::once(id), &Edit::Kick)?;
+    }
+    let sees = |spec: &_| permissions.works(spec) || permissions.reads(spec);
+    engine.signal(context.origin, id, (name, body), Visibility::of(&sees), context.now);
     Ok(())
 }
 
@@ -63,6 +83,7 @@ fn check_size<S: Store + 'static>(hub: &Hub<S>, what: Beside, len: usize) -> Res
     let (name, key, max) = match what {
         Beside::Checkpoint => ("checkpoint", "limits.checkpoint", limits.checkpoint),
         Beside::Result => ("result", "limits.result", limits.result),
+        Beside::Signals => ("signal", "limits.signal", limits.signal),
     };
     if len <= max {
         return Ok(());

@@ -1,7 +1,9 @@
 //! Why a request is refused: a kind of error for programs, and a text for people. Each front encodes it in its own way.
 //! It knows the refusals of the engine, and no front.
 
-use crate::core::{Beside, EditRejection, FlowRejection, LeaseRejection, Rejection, ScheduleRejection};
+use crate::core::{
+    Beside, EditRejection, FlowRejection, LeaseRejection, Rejection, ScheduleRejection, SignalRejection,
+};
 use crate::engine::Refusal;
 use crate::store::BlobError;
 
@@ -96,6 +98,11 @@ fn kind_of(refusal: &Refusal) -> Kind {
             | FlowRejection::IsWaitedFor { .. } => Kind::WrongState,
             FlowRejection::NotYours { .. } => Kind::Forbidden,
             FlowRejection::TooManyGroups { .. } | FlowRejection::TooManyOwnGroups { .. } => Kind::Busy,
+        },
+        Refusal::Core(Rejection::Signal(refusal)) => match refusal {
+            SignalRejection::NotFound { .. } => Kind::NotFound,
+            SignalRejection::Ended { .. } => Kind::WrongState,
+            SignalRejection::TooMany { .. } => Kind::Busy,
         },
         Refusal::Core(Rejection::NothingToSubmit) => Kind::Invalid,
         Refusal::Core(Rejection::OutOfIds) | Refusal::Blob(_) => Kind::Internal,

@@ -23,6 +23,8 @@ pub struct Limits {
     pub body: usize,
     /// The longest checkpoint, in bytes.
     pub checkpoint: usize,
+    /// The longest signal, in bytes.
+    pub signal: usize,
     /// The longest result, in bytes.
     pub result: usize,
     /// The most jobs of one request.

@@ -17,6 +17,8 @@ pub enum Blob {
     Checkpoint,
     /// What a job that is done has come to. Few have one; the job says whether it does.
     Result,
+    /// What the signals say that have come for a job. Few have any; the job says whether it does.
+    Signals,
 }
 
 impl From<Beside> for Blob {
@@ -24,13 +26,18 @@ impl From<Beside> for Blob {
         match what {
             Beside::Checkpoint => Blob::Checkpoint,
             Beside::Result => Blob::Result,
+            Beside::Signals => Blob::Signals,
         }
     }
 }
 
 impl Blob {
     /// Every kind.
-    pub(crate) const ALL: [Blob; 4] = [Blob::Body, Blob::Envelope, Blob::Checkpoint, Blob::Result];
+    pub(crate) const ALL: [Blob; 5] =
+        [Blob::Body, Blob::Envelope, Blob::Checkpoint, Blob::Result, Blob::Signals];
+
+    /// Those that come to a job while it lives, and go.
+    pub(crate) const BESIDE: [Blob; 3] = [Blob::Checkpoint, Blob::Result, Blob::Signals];
 
     /// The name of its tree.
     pub(crate) fn tree(self) -> &'static str {
@@ -39,6 +46,7 @@ impl Blob {
             Blob::Envelope => "envelopes",
             Blob::Checkpoint => "checkpoints",
             Blob::Result => "results",
+            Blob::Signals => "signals",
         }
     }
 
@@ -49,6 +57,7 @@ impl Blob {
             Blob::Envelope => job.spec.has_envelope,
             Blob::Checkpoint => job.has(Beside::Checkpoint),
             Blob::Result => job.has(Beside::Result),
+            Blob::Signals => job.has(Beside::Signals),
         }
     }
 }
@@ -60,6 +69,7 @@ impl fmt::Display for Blob {
             Blob::Envelope => "envelope",
             Blob::Checkpoint => "checkpoint",
             Blob::Result => "result",
+            Blob::Signals => "record of signals",
         })
     }
 }
@@ -71,6 +81,7 @@ pub(crate) struct ByKind<T> {
     envelope: T,
     checkpoint: T,
     result: T,
+    signals: T,
 }
 
 impl<T> ByKind<T> {
@@ -81,6 +92,7 @@ impl<T> ByKind<T> {
             envelope: make(Blob::Envelope),
             checkpoint: make(Blob::Checkpoint),
             result: make(Blob::Result),
+            signals: make(Blob::Signals),
         }
     }
 
@@ -91,6 +103,7 @@ impl<T> ByKind<T> {
             envelope: make(Blob::Envelope)?,
             checkpoint: make(Blob::Checkpoint)?,
             result: make(Blob::Result)?,
+            signals: make(Blob::Signals)?,
         })
     }
 
@@ -109,6 +122,7 @@ impl<T> Index<Blob> for ByKind<T> {
             Blob::Envelope => &self.envelope,
             Blob::Checkpoint => &self.checkpoint,
             Blob::Result => &self.result,
+            Blob::Signals => &self.signals,
         }
     }
 }
@@ -120,6 +134,7 @@ impl<T> IndexMut<Blob> for ByKind<T> {
             Blob::Envelope => &mut self.envelope,
             Blob::Checkpoint => &mut self.checkpoint,
             Blob::Result => &mut self.result,
+            Blob::Signals => &mut self.signals,
         }
     }
 }

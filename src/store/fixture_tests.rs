@@ -174,7 +174,7 @@ fn describe(store: &mut DiskStore, found: &Recovered) -> String {
             let envelope = envelope.map_or_else(Envelope::default, |bytes| Envelope::decode(&bytes).unwrap());
             let described = describe_job(&job, &envelope);
             let mut beside = String::new();
-            for kind in [Blob::Checkpoint, Blob::Result].into_iter().filter(|kind| kind.is_of(&job)) {
+            for kind in Blob::BESIDE.into_iter().filter(|kind| kind.is_of(&job)) {
                 let blob = store.blob(kind, id).unwrap();
                 write!(beside, " {kind} {} {:08x}", blob.len(), crc32c::crc32c(&blob)).unwrap();
             }

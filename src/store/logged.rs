@@ -115,8 +115,7 @@ impl<L: Log, H: Home> Store for LoggedStore<L, H> {
             self.rows[Blob::Body].clear();
         }
         if !commit.attached.is_empty() {
-            self.rows[Blob::Checkpoint].clear();
-            self.rows[Blob::Result].clear();
+            Blob::BESIDE.into_iter().for_each(|kind| self.rows[kind].clear());
         }
         Ok(())
     }

@@ -64,6 +64,7 @@ pub use api::Store;
 pub use backup::{BackupError, BackupRows, BackupTail, Summary, verify_backup};
 pub use blob::Blob;
 pub use codec::{DecodeError, Envelope, EnvelopeError};
+pub(crate) use codec::{decode_signals, encode_signals};
 pub use commit::{Commit, CommitNo};
 pub use directory::{DirectoryError, migrate};
 pub use disk::{DiskStore, FileLog, SledHome};

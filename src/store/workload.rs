@@ -118,6 +118,7 @@ impl Workload {
             Blob::Envelope => job.spec.has_envelope.then(|| Self::envelope(id)),
             Blob::Checkpoint => job.has(Beside::Checkpoint).then(|| self.attached_to(id, Beside::Checkpoint)),
             Blob::Result => job.has(Beside::Result).then(|| self.attached_to(id, Beside::Result)),
+            Blob::Signals => job.has(Beside::Signals).then(|| self.attached_to(id, Beside::Signals)),
         }
     }
 

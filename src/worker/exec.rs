@@ -2,7 +2,7 @@
 //! leases and deadlines (`supervise.rs`), and nothing of what becomes of the output (`output.rs`).
 
 use super::cgroups::{Cgroup, Cgroups};
-use super::files::JobFiles;
+use super::files::{Given, JobFiles};
 use super::orphans::Orphans;
 use super::spawn::{self, spawn};
 use super::user::{User, UserError};
@@ -201,17 +201,24 @@ pub(super) fn start(
         format!("{}@{}", job.lease.id, job.lease.attempt),
         place.as_ref().and_then(|place| place.user.as_ref()),
     );
-    let files =
-        around.files.of_job(&name, job.checkpoint.as_deref(), user.map(|_| job.owner)).map_err(|source| {
-            StartError::Shortage { program: command.get_program().to_string_lossy().into_owned(), source }
-        })?;
+    let files = around.files.of_job(&name, given(job), user.map(|_| job.owner)).map_err(|source| {
+        StartError::Shortage { program: command.get_program().to_string_lossy().into_owned(), source }
+    })?;
     if let Some(files) = &files {
         command.env("MUSHER_CHECKPOINT", files.checkpoint()).env("MUSHER_RESULT", files.result());
+        if let Some((name, _)) = &job.signal {
+            command.env("MUSHER_SIGNAL", name).env("MUSHER_SIGNAL_FILE", files.signal());
+        }
     }
     let started = standard_input(argv.is_some(), job)
         .and_then(|stdin| launch(&mut command, place.as_ref(), stdin, around));
     let (child, pipes) = started.map_err(|error| explain(error, &command, place))?;
     Ok((child, pipes, files))
+}
+
+/// What a process finds in its files.
+fn given(job: &ClaimedJob) -> Given<'_> {
+    Given { checkpoint: job.checkpoint.as_deref(), signal: job.signal.as_ref().map(|(_, says)| &**says) }
 }
 
 /// Starts the process and takes charge of it.

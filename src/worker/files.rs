@@ -1,5 +1,5 @@
 //! The files of a job's process: `MUSHER_CHECKPOINT`, which holds the newest checkpoint of its job and is taken as the next
-//! one whenever it has changed, and `MUSHER_RESULT`, which becomes the result. Each process has a directory of its own, below
+//! one whenever it has changed, `MUSHER_RESULT`, which becomes the result, and `MUSHER_SIGNAL_FILE`, which holds what a signal says. Each process has a directory of its own, below
 //! one of this process that is locked as long as it lives, so that another one can tell what was left by one that was killed. Knows
 //! no requests.
 
@@ -36,15 +36,15 @@ impl Drop for Base {
 }
 
 impl FilesOfJobs {
-    /// A directory for a process of this user, with the job's checkpoint if it has one. `None` if this machine gives no place for
-    /// one: whoever has no checkpoint can do without it.
+    /// A directory for a process of this user, with what the job has. `None` if this machine gives no place for one: whoever has
+    /// nothing can do without it.
     ///
     /// # Errors
-    /// There is a checkpoint, and no place for it.
+    /// There is a checkpoint or a signal, and no place for it.
     pub(super) fn of_job(
         &self,
         name: &str,
-        checkpoint: Option<&[u8]>,
+        given: Given<'_>,
         user: Option<u32>,
     ) -> io::Result<Option<JobFiles>> {
         let parent = std::env::temp_dir();
@@ -56,12 +56,14 @@ impl FilesOfJobs {
             }
         });
         let made = match base {
-            Some(base) => JobFiles::create(base.path.join(name), checkpoint, user),
-            None => Err(io::Error::new(io::ErrorKind::NotFound, "there is no place for its checkpoint")),
+            Some(base) => JobFiles::create(base.path.join(name), given, user),
+            None => {
+                Err(io::Error::new(io::ErrorKind::NotFound, "there is no place for its checkpoint or signal"))
+            }
         };
         match made {
             Ok(files) => Ok(Some(files)),
-            Err(_) if checkpoint.is_none() => Ok(None),
+            Err(_) if given.checkpoint.is_none() && given.signal.is_none() => Ok(None),
             Err(error) => Err(error),
         }
     }
@@ -108,6 +110,15 @@ fn remove_leftovers(parent: &Path) {
     }
 }
 
+/// What a process finds in its files.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Given<'a> {
+    /// The newest checkpoint.
+    pub(super) checkpoint: Option<&'a [u8]>,
+    /// What the signal says that the job has waited for.
+    pub(super) signal: Option<&'a [u8]>,
+}
+
 /// What tells a file from the one that was there before.
 type Stamp = (u64, i64, i64, u64);
 
@@ -131,7 +142,7 @@ impl Drop for JobFiles {
 }
 
 impl JobFiles {
-    fn create(dir: PathBuf, checkpoint: Option<&[u8]>, user: Option<u32>) -> io::Result<JobFiles> {
+    fn create(dir: PathBuf, given: Given<'_>, user: Option<u32>) -> io::Result<JobFiles> {
         DirBuilder::new().mode(0o700).create(&dir)?;
         let mut files = JobFiles { dir, owner: user.unwrap_or(geteuid().as_raw()), taken: None };
         let give = |path: &Path| match user {
@@ -139,12 +150,17 @@ impl JobFiles {
                 .map_err(io::Error::from),
             None => Ok(()),
         };
-        if let Some(checkpoint) = checkpoint {
-            let path = files.checkpoint();
+        let put = |path: PathBuf, says: &[u8]| {
             let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path)?;
-            file.write_all(checkpoint)?;
-            files.taken = Some(stamp(&file.metadata()?));
+            file.write_all(says)?;
             give(&path)?;
+            file.metadata()
+        };
+        if let Some(signal) = given.signal {
+            put(files.signal(), signal)?;
+        }
+        if let Some(checkpoint) = given.checkpoint {
+            files.taken = Some(stamp(&put(files.checkpoint(), checkpoint)?));
         }
         // Last: until then nobody else can change what is in it.
         give(&files.dir)?;
@@ -154,6 +170,11 @@ impl JobFiles {
     /// Where the checkpoint is.
     pub(super) fn checkpoint(&self) -> PathBuf {
         self.dir.join("checkpoint")
+    }
+
+    /// Where the signal is.
+    pub(super) fn signal(&self) -> PathBuf {
+        self.dir.join("signal")
     }
 
     /// Where the result is to be.
@@ -217,7 +238,9 @@ mod tests {
     fn what_a_process_leaves_is_taken_once_and_only_if_it_is_its_own() {
         let parent = tempfile::tempdir().unwrap();
         let base = Base::create(parent.path()).unwrap();
-        let mut files = JobFiles::create(base.path.join("1@1"), Some(b"before"), None).unwrap();
+        let given = Given { checkpoint: Some(b"before"), signal: Some(b"approved") };
+        let mut files = JobFiles::create(base.path.join("1@1"), given, None).unwrap();
+        assert_eq!(fs::read(files.signal()).unwrap(), b"approved");
         assert_eq!(fs::read(files.checkpoint()).unwrap(), b"before");
         assert_eq!((files.take_checkpoint(99), files.take_result(99)), (Ok(None), Ok(None)));
         let put = |text: &str| {

@@ -160,6 +160,7 @@ async fn old_daemon(listener: UnixListener) {
         let Request::Claim(claim) = asked else { panic!("{asked:?}") };
         let job = ClaimedJob {
             checkpoint: None,
+            signal: None,
             lease: LeaseRef { id: 3, attempt: 1 },
             attempts: 5,
             timeout_ms: 6,

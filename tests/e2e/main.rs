@@ -50,6 +50,7 @@ mod schedules;
 mod serve;
 mod settings;
 mod shrink;
+mod signals;
 mod tags;
 mod typed_outcomes;
 mod typed_worker;

@@ -256,6 +256,12 @@ impl Context {
         Ok(())
     }
 
+    /// The signal that the job has waited for ([`Outcome::until_signal`](super::Outcome::until_signal)), if that came: its name and
+    /// what it says. Each attempt gets it until the job waits for the next one.
+    pub fn signal(&self) -> Option<(&str, &Bytes)> {
+        self.attempt.job.signal.as_ref().map(|(name, says)| (name.as_str(), says))
+    }
+
     /// The checkpoint that an earlier attempt has left, if one has.
     pub fn last_checkpoint(&self) -> Option<&Bytes> {
         self.attempt.job.checkpoint.as_ref()

@@ -35,6 +35,14 @@ pub enum Outcome {
         /// How long to wait, if that is not to be the queue's to say.
         after: Option<Duration>,
     },
+    /// Not before this signal comes, which it may have already; or without it after `timeout`. Then [`Context::signal`](super::Context::signal)
+    /// has it, or nothing. It counts as no attempt.
+    Until {
+        /// The signal's name.
+        signal: String,
+        /// How long it waits at most.
+        timeout: Duration,
+    },
 }
 
 impl Outcome {
@@ -51,6 +59,11 @@ impl Outcome {
     /// Again later, when the queue says.
     pub fn later(why: impl Display) -> Outcome {
         Outcome::Later { why: text(why), after: None }
+    }
+
+    /// Again when this signal comes, or after so long.
+    pub fn until_signal(signal: impl Into<String>, timeout: Duration) -> Outcome {
+        Outcome::Until { signal: signal.into(), timeout }
     }
 
     /// Again later, after so long.
@@ -105,6 +118,9 @@ pub(super) fn verdict(ended: Ended, told: Option<Reason>, limit: TimeLimit) -> O
             Verdict::FailRetryAfter { error: cut(error), exit: None, wait_ms: millis(wait) }
         }
         (Said(Outcome::Dead { error }), _) => Verdict::FailDead { error: cut(error), exit: None },
+        (Said(Outcome::Until { signal, timeout }), _) => {
+            Verdict::Await { signal, timeout_ms: millis(timeout) }
+        }
         (Said(Outcome::Later { why, after }), _) => {
             Verdict::Later { error: cut(why), wait_ms: after.map(millis) }
         }

@@ -261,7 +261,7 @@ fn error(verdict: &Verdict) -> &str {
         | Verdict::Exited { error, .. }
         | Verdict::Later { error, .. } => error,
         // Results go by themselves: `Context::complete_with`.
-        Verdict::Complete | Verdict::CompleteWith(_) | Verdict::Release { .. } => "",
+        Verdict::Complete | Verdict::CompleteWith(_) | Verdict::Await { .. } | Verdict::Release { .. } => "",
     }
 }
 

@@ -1,11 +1,12 @@
-//! Decides what is stored beside jobs: checkpoints and results. The bytes are not known here.
+//! Decides what is stored beside jobs: checkpoints, results and signals. The bytes are not known here.
 
 use super::Decision;
 use crate::core::change::Recorder;
 use crate::core::command::{Edit, LeaseId, Outcome, Verdict};
 use crate::core::event::{Ending, Event};
 use crate::core::ids::{IdRange, Ids, JobId};
-use crate::core::job::{Beside, Job};
+use crate::core::job::{Beside, Job, SignalName, Signals};
+use crate::core::rejection::{Rejection, SignalRejection};
 use std::time::Duration;
 
 impl<R: Recorder> Decision<'_, R> {
@@ -38,9 +39,27 @@ impl<R: Recorder> Decision<'_, R> {
         self.settle(&[(lease, verdict.clone())])
     }
 
-    /// A job that is done has no use for its checkpoint.
-    pub(super) fn is_outlived(job: &Job, event: &Event) -> bool {
-        keeps_done(event) && job.has(Beside::Checkpoint)
+    /// A job that is done has no use for its checkpoint, nor for signals.
+    pub(super) fn outlived(job: &Job, event: &Event) -> impl Iterator<Item = Beside> + use<R> {
+        let is_done = keeps_done(event);
+        let has =
+            [Beside::Checkpoint, Beside::Signals].map(|what| (is_done && job.has(what)).then_some(what));
+        has.into_iter().flatten()
+    }
+
+    /// A signal comes for a job that has not ended.
+    pub(super) fn signal(&mut self, id: JobId, signal: &SignalName) -> Result<Outcome, Rejection> {
+        let found = self.state().job(id).filter(|job| self.visibility.sees(&job.spec));
+        let job = found.ok_or(SignalRejection::NotFound { id })?;
+        if job.kind().is_final() {
+            return Err(SignalRejection::Ended { id, state: job.kind() }.into());
+        }
+        if job.signals().is_some_and(|signals| !signals.has_room_for(signal)) {
+            return Err(SignalRejection::TooMany { id, limit: Signals::KEPT_MAX }.into());
+        }
+        self.emit(Event::Attached { job: id.into(), what: Beside::Signals });
+        self.emit(Event::Signalled { job: id.into(), signal: signal.clone() });
+        Ok(Outcome::Ok)
     }
 
     /// What a change by hand makes meaningless: a checkpoint is of the body that it was made with, a result of the attempt that

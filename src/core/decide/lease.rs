@@ -133,6 +133,7 @@ impl<R: Recorder> Decision<'_, R> {
             deadline: job.expiry().end_by,
             until: lease.until,
             has_checkpoint: job.has(Beside::Checkpoint),
+            signal: job.signals().and_then(|signals| signals.taken.clone()),
             spec: job.spec.clone(),
         })
     }
@@ -158,23 +159,24 @@ impl<R: Recorder> Decision<'_, R> {
                     Verdict::Fail { .. }
                     | Verdict::Exited { .. }
                     | Verdict::Later { .. }
+                    | Verdict::Await { .. }
                     | Verdict::Release { .. } => 1,
                 };
                 let (settings, jobs) = (self.settings_of(job), IdRange::new(first.id, together));
                 let event = self.settled(jobs, job, settings, verdict);
-                let is_outlived = Self::is_outlived(job, &event);
+                let outlived = Self::outlived(job, &event);
                 let circuit =
                     settings.circuit().and_then(|circuit| self.circuit_after(circuit, job, jobs, &event));
-                (together, event, circuit, is_outlived)
+                (together, event, circuit, outlived)
             });
             let together = match result {
-                Ok((together, event, circuit, is_outlived)) => {
-                    if is_outlived {
+                Ok((together, event, circuit, outlived)) => {
+                    for what in outlived {
                         let jobs = IdRange::new(first.id, together).into();
-                        self.emit(Event::Detached { jobs, what: Beside::Checkpoint });
+                        self.emit(Event::Detached { jobs, what });
                     }
                     self.emit(event);
-                    if matches!(verdict, Verdict::Release { .. }) {
+                    if matches!(verdict, Verdict::Release { .. } | Verdict::Await { .. }) {
                         self.expire_what_is_over(&first.id.into());
                     }
                     if let Some(circuit) = circuit {
@@ -216,6 +218,10 @@ impl<R: Recorder> Decision<'_, R> {
                 }
             }
             Verdict::Later { error, wait } => self.later(id, job, (error, None), *wait),
+            Verdict::Await { signal, timeout } => {
+                let due = self.moment.now.plus(*timeout);
+                Event::Awaits { job: id.into(), signal: signal.clone(), due }
+            }
             Verdict::Release { delay } => {
                 let due = (!delay.is_zero()).then(|| self.moment.now.plus(*delay));
                 Event::Released { jobs: id.into(), due }

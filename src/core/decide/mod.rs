@@ -149,6 +149,7 @@ impl<R: Recorder> Decision<'_, R> {
             Command::ForgetQueue { queue } => self.forget_queue(queue),
             Command::Purge { queue } => self.purge(queue),
             Command::Schedule { name, action } => self.schedule(name, action),
+            Command::Signal { id, signal } => self.signal(*id, signal),
             Command::Group { name, action, by } => self.group(name, *action, *by),
         }
     }

@@ -31,6 +31,8 @@ impl Event {
             Event::Submitted { .. }
             | Event::BodyReplaced { .. }
             | Event::Attached { .. }
+            | Event::Awaits { .. }
+            | Event::Signalled { .. }
             | Event::Failed { .. }
             | Event::Deferred { .. }
             | Event::Row(_) => None,
@@ -86,6 +88,8 @@ impl Event {
             Event::Submitted { .. }
             | Event::BodyReplaced { .. }
             | Event::Attached { .. }
+            | Event::Awaits { .. }
+            | Event::Signalled { .. }
             | Event::Failed { .. }
             | Event::Deferred { .. }
             | Event::Row(_) => false,

@@ -1,4 +1,4 @@
-//! What may be stored beside a job while it lives, and that only its workers write. The core never sees the bytes; it knows
+//! What may be stored beside a job while it lives: by its workers, or for them. The core never sees the bytes; it knows
 //! only that they are there.
 
 /// What a job may have beside its body.
@@ -8,4 +8,6 @@ pub enum Beside {
     Checkpoint,
     /// What its work has come to: only a job that is done and kept has it.
     Result,
+    /// What the signals say that have come, and that its workers have not done with.
+    Signals,
 }

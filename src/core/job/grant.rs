@@ -1,6 +1,6 @@
 //! What a worker gets.
 
-use super::{Attempt, Spec};
+use super::{Attempt, Signal, Spec};
 use crate::core::ids::JobId;
 use crate::core::time::Time;
 use std::sync::Arc;
@@ -25,4 +25,6 @@ pub struct Grant {
     pub until: Time,
     /// Whether an earlier attempt has left a checkpoint.
     pub has_checkpoint: bool,
+    /// The signal that it has waited for, if that came.
+    pub signal: Option<Signal>,
 }

@@ -5,6 +5,7 @@ mod attempt;
 mod beside;
 mod expiry;
 mod grant;
+mod signals;
 mod size;
 mod spec;
 mod state;
@@ -15,6 +16,7 @@ pub(crate) use attempt::{JobCounts, Newest};
 pub use beside::Beside;
 pub use expiry::Expiry;
 pub use grant::Grant;
+pub use signals::{BadSignalName, Signal, SignalName, Signals};
 pub use size::Size;
 pub use spec::{BadQueueName, Key, Priority, QueueName, Spec, SpecOptions, UniqueWhile};
 pub use state::{Final, Holder, Lease, State, StateKind, Worker};
@@ -61,6 +63,9 @@ struct History {
     /// What is stored beside it.
     has_checkpoint: bool,
     has_result: bool,
+    has_signals: bool,
+    /// Which those are, and which one it waits for.
+    signals: Option<Box<Signals>>,
     /// The newest ones, oldest first.
     failures: Box<[Failure]>,
     /// What it waits for.
@@ -88,6 +93,8 @@ impl Default for History {
             hold: Hold::Nothing,
             has_checkpoint: false,
             has_result: false,
+            has_signals: false,
+            signals: None,
             failures: Box::default(),
             waits: None,
         }
@@ -160,6 +167,7 @@ impl Job {
         let has = self.of_history(|history| match what {
             Beside::Checkpoint => history.has_checkpoint,
             Beside::Result => history.has_result,
+            Beside::Signals => history.has_signals,
         });
         has.unwrap_or(false)
     }
@@ -171,7 +179,11 @@ impl Job {
             match what {
                 Beside::Checkpoint => history.has_checkpoint = is_there,
                 Beside::Result => history.has_result = is_there,
+                Beside::Signals => history.has_signals = is_there,
             }
+        }
+        if what == Beside::Signals && !is_there {
+            self.set_signals(Signals::default());
         }
     }
 
@@ -250,6 +262,9 @@ impl Job {
             }
         };
         self.when = when;
+        if self.kind != StateKind::Scheduled {
+            self.await_no_signal();
+        }
         if self.kind != StateKind::Waiting && self.waits_for().is_some() {
             self.history_mut().waits = None;
         }

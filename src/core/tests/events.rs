@@ -54,6 +54,8 @@ fn samples(jobs: Ids) -> Vec<(Event, bool)> {
         (Event::Attached { job: range.first.into(), what: Beside::Result }, false),
         (Event::Detached { jobs: jobs.clone(), what: Beside::Checkpoint }, false),
         (Event::Detached { jobs: jobs.clone(), what: Beside::Result }, false),
+        (Event::Awaits { job: range.first.into(), signal: signal(), due: AT }, false),
+        (Event::Signalled { job: range.first.into(), signal: signal() }, false),
         (Event::Moved { jobs: jobs.clone(), to: name("r"), at: AT }, false),
         (Event::Deleted { jobs: jobs.clone() }, true),
         (Event::Row(RowEvent::Paused { queue: name("q") }), false),
@@ -101,6 +103,7 @@ fn has_sample(event: &Event) -> bool {
         }
         Event::Revived { .. } | Event::Deleted { .. } | Event::Dropped { .. } | Event::Sized { .. } => true,
         Event::BodyReplaced { .. } | Event::Attached { .. } | Event::Detached { .. } => true,
+        Event::Awaits { .. } | Event::Signalled { .. } => true,
         Event::WaitsFor { .. } | Event::EdgesChanged { .. } => true,
         Event::Row(RowEvent::GroupChanged { .. } | RowEvent::GroupForgotten { .. }) => true,
         Event::Prioritized { .. } | Event::Postponed { .. } | Event::Moved { .. } => true,
@@ -112,6 +115,10 @@ fn has_sample(event: &Event) -> bool {
             RowEvent::NotTaken { .. } | RowEvent::QueueForgotten { .. } | RowEvent::Schedule { .. },
         ) => true,
     }
+}
+
+fn signal() -> SignalName {
+    SignalName::new("go").unwrap()
 }
 
 const ON: Target = Target::Job(JobId(3));
@@ -158,6 +165,8 @@ fn narrowed_events_are_the_same_for_the_jobs_that_are_left() {
             Event::Failed { .. }
             | Event::Deferred { .. }
             | Event::BodyReplaced { .. }
+            | Event::Awaits { .. }
+            | Event::Signalled { .. }
             | Event::Attached { .. } => vec![10],
             _ if of_queue => vec![],
             _ => vec![10, 11, 13, 15, 17, 19],
@@ -190,7 +199,8 @@ fn events_join_only_where_they_say_the_same() {
         let mut joined = event.clone();
         let of_one = event.jobs().is_empty()
             || matches!(event, Event::Failed { .. } | Event::Deferred { .. })
-            || matches!(event, Event::BodyReplaced { .. } | Event::Attached { .. });
+            || matches!(event, Event::BodyReplaced { .. } | Event::Attached { .. })
+            || matches!(event, Event::Awaits { .. } | Event::Signalled { .. });
         assert_eq!(joined.join(&next), !of_one, "{event:?}");
         assert_eq!(ids(joined.jobs()), if of_one { ids(event.jobs()) } else { vec![10, 11, 12, 13, 14] });
         assert_eq!(

@@ -22,6 +22,7 @@ mod queues;
 mod room;
 mod schedules;
 mod sequences;
+mod signals;
 mod table;
 mod turns;
 mod unique;

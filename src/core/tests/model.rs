@@ -82,6 +82,7 @@ impl Model {
                 }
                 Ok(settled)
             }
+            Command::Signal { id, signal } => self.signal(*id, signal),
             Command::Vanish { session } => Ok(self.vanish(|holder| holder == Holder::Session(*session))),
             Command::Recover => Ok(self.vanish(|holder| holder != Holder::Anyone)),
             Command::Tick => Ok(self.tick()),
@@ -108,6 +109,11 @@ impl Model {
         .inspect(|_| {
             self.trim_dead(&dead);
             self.bury_the_forgotten();
+            for (_, job) in &mut self.jobs {
+                if job.state.kind() != StateKind::Scheduled {
+                    job.signals.awaited = None;
+                }
+            }
             let queues = &self.queues;
             self.keys.retain(|(name, ..)| queues.iter().any(|queue| queue.name == *name));
         })
@@ -209,6 +215,7 @@ pub(super) struct Plain {
     pub(super) failures: Vec<Failure>,
     /// Whether it has a checkpoint, and a result.
     pub(super) beside: (bool, bool),
+    pub(super) signals: Signals,
 }
 
 impl PartialEq<Plain> for Job {
@@ -221,6 +228,7 @@ impl PartialEq<Plain> for Job {
             && (self.failed(), self.crashes(), self.later()) == (plain.failed, plain.crashes, plain.later)
             && *self.failures() == *plain.failures
             && (self.has(Beside::Checkpoint), self.has(Beside::Result)) == plain.beside
+            && (self.has(Beside::Signals), self.signals()) == (plain.signals.count > 0, plain.signals())
     }
 }
 
@@ -228,6 +236,10 @@ impl Plain {
     /// When it expires if it waits until then.
     pub(super) fn expires_at(&self) -> Time {
         if self.has_begun() { self.end_by } else { self.begin_by.min(self.end_by) }
+    }
+
+    fn signals(&self) -> Option<&Signals> {
+        (self.signals != Signals::default()).then_some(&self.signals)
     }
 
     pub(super) fn has_begun(&self) -> bool {

@@ -151,12 +151,16 @@ fn play(steps: Vec<(Duration, Step)>) {
                 let items = items.into_iter().map(|(n, stale)| lease(&model, n, stale)).collect();
                 both(&mut world, &mut model, &mut promises, Command::Extend { items, lease: time });
             }
+            Step::Signal(n, signal) => {
+                let id = known(&model, JobId(n));
+                both(&mut world, &mut model, &mut promises, Command::Signal { id, signal });
+            }
             Step::Drain(on, accept) => {
                 (world.core.draining, world.core.accept_while_draining) = (on, accept);
                 (model.draining, model.accept) = (on, accept);
             }
-            Step::Order(n, retries) => {
-                change_settings(&mut world, &mut model, n, |settings| settings.retries = retries);
+            Step::Order(n, it) => {
+                change_settings(&mut world, &mut model, n, |settings| settings.retries = it)
             }
             Step::Keep(n, done, dead, max) => change_settings(&mut world, &mut model, n, |settings| {
                 (settings.keep_done, settings.keep_dead, settings.keep_done_max) = (done, dead, max);
@@ -181,11 +185,9 @@ fn play(steps: Vec<(Duration, Step)>) {
             Step::Fair(n, fair) => {
                 change_settings(&mut world, &mut model, n, |settings| settings.fair = fair);
             }
-            Step::PerKeyRate(n, rate) => {
-                change_settings(&mut world, &mut model, n, |settings| {
-                    settings.per_key_rate = some_rate(rate)
-                });
-            }
+            Step::PerKeyRate(n, rate) => change_settings(&mut world, &mut model, n, |settings| {
+                settings.per_key_rate = some_rate(rate);
+            }),
             Step::Crash => {
                 // As commits hold them: joined where they say the same.
                 let mut log: Vec<Event> = Vec::new();

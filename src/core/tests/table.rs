@@ -6,7 +6,7 @@ use crate::core::*;
 use std::time::Duration;
 
 /// The rows of the table that this test can act out.
-const ROWS: [&str; 31] = [
+const ROWS: [&str; 33] = [
     "claim",
     "complete",
     "complete and submit",
@@ -16,6 +16,7 @@ const ROWS: [&str; 31] = [
     "later (too often)",
     "release",
     "release (delay)",
+    "release (signal)",
     "extend",
     "checkpoint",
     "complete with a result",
@@ -29,6 +30,7 @@ const ROWS: [&str; 31] = [
     "ttl over (not begun)",
     "deadline over",
     "kept long enough",
+    "signal",
     "cancel",
     "retry",
     "kick",
@@ -135,6 +137,7 @@ fn run(world: &mut World, command: Command) -> Outcome {
     world.run(command).unwrap_or_else(|why| match why {
         Rejection::Lease(why) => Outcome::Settled(vec![Err(why)]),
         Rejection::Flow(FlowRejection::NoSuchGroup { .. }) => Outcome::Ok,
+        Rejection::Signal(SignalRejection::Ended { .. } | SignalRejection::NotFound { .. }) => Outcome::Ok,
         why => panic!("{why}"),
     })
 }
@@ -243,6 +246,10 @@ fn command(row: &str, lease: LeaseId) -> Command {
         "later" | "later (too often)" => settle(Verdict::Later { error: "not now".into(), wait: None }),
         "release" => settle(Verdict::Release { delay: Duration::ZERO }),
         "release (delay)" => settle(Verdict::Release { delay: secs(5) }),
+        "release (signal)" => {
+            settle(Verdict::Await { signal: SignalName::new("go").unwrap(), timeout: LONG })
+        }
+        "signal" => Command::Signal { id: lease.id, signal: SignalName::new("go").unwrap() },
         "extend" => Command::Extend { items: vec![lease], lease: Some(secs(90)) },
         "checkpoint" => Command::Checkpoint { lease, extend: None },
         "complete with a result" => Command::SettleWithResult { lease, verdict: Verdict::Complete },
@@ -283,7 +290,7 @@ fn assert_refused(row: &str, outcome: &Outcome, lease: LeaseId, state: StateKind
         Outcome::Purged { deleted, more } => assert_eq!((*deleted, *more), (0, false)),
         Outcome::Ok => assert!(matches!(
             command(row, lease),
-            Command::Tick | Command::Vanish { .. } | Command::Group { .. }
+            Command::Tick | Command::Vanish { .. } | Command::Group { .. } | Command::Signal { .. }
         )),
         Outcome::Submitted(_) | Outcome::Received(_) | Outcome::Repeated(_) => {
             panic!("nothing was submitted")
@@ -302,7 +309,7 @@ fn assert_taken(row: &str, outcome: &Outcome, lease: LeaseId) {
         Outcome::Purged { deleted, more } => assert_eq!((*deleted, *more), (1, false)),
         Outcome::Ok => assert!(matches!(
             command(row, lease),
-            Command::Tick | Command::Vanish { .. } | Command::Group { .. }
+            Command::Tick | Command::Vanish { .. } | Command::Group { .. } | Command::Signal { .. }
         )),
         Outcome::Submitted(ids) => assert_eq!((row, ids.len), ("complete and submit", 1)),
         Outcome::Received(_) | Outcome::Repeated(_) => {

@@ -111,7 +111,7 @@ fn receipt(receipt: Receipt) -> wire::Receipt {
 }
 
 fn claimed(job: Claimed, (now, ahead_ms): (Time, i64)) -> wire::ClaimedJob {
-    let Claimed { grant, body, envelope, checkpoint } = job;
+    let Claimed { grant, body, envelope, checkpoint, signal } = job;
     let spec = &grant.spec;
     wire::ClaimedJob {
         lease: LeaseRef { id: grant.id.0, attempt: grant.attempt.0 },
@@ -127,6 +127,7 @@ fn claimed(job: Claimed, (now, ahead_ms): (Time, i64)) -> wire::ClaimedJob {
         deadline_ms: (grant.deadline != Time::NEVER)
             .then(|| Clock::shown_if_ahead(grant.deadline, ahead_ms).0),
         checkpoint,
+        signal: grant.signal.as_ref().zip(signal).map(|(signal, says)| (signal.name.to_string(), says)),
         body,
     }
 }

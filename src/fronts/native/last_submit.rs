@@ -183,6 +183,7 @@ mod tests {
             frame,
             body: 9,
             checkpoint: 9,
+            signal: 9,
             result: 9,
             batch: 999,
             output,

@@ -2,7 +2,7 @@
 //! `admin.rs`.
 
 use super::admin;
-use crate::core::{Attempt, Beside, Exit, JobId, LeaseId, Then, Verdict};
+use crate::core::{Attempt, Beside, Exit, JobId, LeaseId, SignalName, Then, Verdict};
 use crate::protocol::{self as wire, ErrorCode, LeaseRef, Request, Version};
 use crate::server::requests::{self, ClaimRequest, RequestContext, millis};
 use crate::server::{Connection, Fault, Hub, Kind, beside, operators, start_logs};
@@ -35,9 +35,9 @@ pub(super) async fn handle<S: Store + 'static>(
                 if let wire::Verdict::CompleteWith(result) = &item.verdict {
                     results.push((nth, result.clone()));
                 }
-                (lease_id(item.lease), verdict(item.verdict))
+                Ok((lease_id(item.lease), verdict(item.verdict)?))
             });
-            let items = items.collect();
+            let items = items.collect::<Result<_, Fault>>()?;
             beside::settle(hub, context, items, results)
         }
         Request::Extend { leases, lease_ms } => {
@@ -64,6 +64,7 @@ pub(super) async fn handle<S: Store + 'static>(
             };
             beside::read(hub, context, JobId(id), what)
         }
+        Request::Signal { id, name, body } => beside::signal(hub, context, JobId(id), (&name, body)),
         Request::Admin(request) => admin::handle(hub, context, request).await,
         Request::Body { id } => requests::body(hub, context, JobId(id)),
         Request::ReplaceBody { id, body } => requests::replace_body(hub, context, JobId(id), body),
@@ -111,13 +112,18 @@ pub(super) fn lease_id(lease: LeaseRef) -> LeaseId {
     LeaseId { id: JobId(lease.id), attempt: Attempt(lease.attempt) }
 }
 
-fn verdict(verdict: wire::Verdict) -> Verdict {
+fn verdict(verdict: wire::Verdict) -> Result<Verdict, Fault> {
     let fail = |error: String, exit: Option<wire::Exit>, then| Verdict::Fail {
         error: error.into(),
         exit: exit.map(exit_of),
         then,
     };
-    match verdict {
+    Ok(match verdict {
+        wire::Verdict::Await { signal, timeout_ms } => {
+            let signal =
+                SignalName::new(&signal).map_err(|error| Fault::new(Kind::Invalid, error.to_string()))?;
+            Verdict::Await { signal, timeout: millis(timeout_ms) }
+        }
         wire::Verdict::Complete | wire::Verdict::CompleteWith(_) => Verdict::Complete,
         wire::Verdict::Fail { error, exit } => fail(error, exit, Then::Backoff),
         wire::Verdict::FailRetryAfter { error, exit, wait_ms } => {
@@ -129,7 +135,7 @@ fn verdict(verdict: wire::Verdict) -> Verdict {
             Verdict::Later { error: error.into(), wait: wait_ms.map(millis) }
         }
         wire::Verdict::Release { delay_ms } => Verdict::Release { delay: millis(delay_ms) },
-    }
+    })
 }
 
 fn exit_of(exit: wire::Exit) -> Exit {

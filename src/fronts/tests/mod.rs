@@ -37,6 +37,7 @@ fn hub(disk: &SimulatedDisk, dir: &Path) -> Rc<Hub<SimulatedStore>> {
         frame: LINE_MAX,
         body: LINE_MAX,
         checkpoint: 9,
+        signal: 9,
         result: 9,
         batch: 100,
         output: 1 << 20,

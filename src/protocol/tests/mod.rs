@@ -39,6 +39,7 @@ fn verdict_in_1(verdict: Verdict) -> Verdict {
         }
         Verdict::Exited { error, exit } => Verdict::Fail { error, exit: Some(exit) },
         Verdict::CompleteWith(_) => Verdict::Complete,
+        Verdict::Await { timeout_ms: delay_ms, .. } => Verdict::Release { delay_ms },
         verdict => verdict,
     }
 }
@@ -66,7 +67,7 @@ fn request_in(version: Version, mut request: Request) -> Request {
     if let (Version::One, Request::Checkpoint { lease, .. }) = (version, &request) {
         return Request::Body { id: lease.id };
     }
-    if let (Version::One, Request::Beside { id, .. }) = (version, &request) {
+    if let (Version::One, Request::Beside { id, .. } | Request::Signal { id, .. }) = (version, &request) {
         return Request::Body { id: *id };
     }
     if let (Version::One, Request::ReplaceBody { id, .. }) = (version, &request) {
@@ -80,7 +81,9 @@ fn request_in(version: Version, mut request: Request) -> Request {
 
 fn response_in(version: Version, mut response: Response) -> Response {
     if let (Version::One, Response::Jobs(jobs)) = (version, &mut response) {
-        jobs.iter_mut().for_each(|job| (job.key, job.deadline_ms, job.checkpoint) = (None, None, None));
+        for job in jobs.iter_mut() {
+            (job.key, job.deadline_ms, job.checkpoint, job.signal) = (None, None, None, None);
+        }
     }
     if let (Version::One, Response::Received(_)) = (version, &response) {
         return Response::Ok;
@@ -154,6 +157,7 @@ proptest! {
             let read = version.decode_request(header.kind, payload.into(), BATCH);
             let is_open = match read {
                 Ok(Request::Output { .. } | Request::ReplaceBody { .. } | Request::Checkpoint { .. }) => true,
+                Ok(Request::Signal { .. }) => true,
                 Ok(Request::Progress { .. }) => true,
                 Ok(Request::Claim(_) | Request::Extend { .. } | Request::Logs { .. }) => version != Version::One,
                 _ => false,

@@ -109,6 +109,7 @@ pub(super) fn verdict() -> impl Strategy<Value = Verdict> {
             .prop_map(|(error, wait_ms)| Verdict::Later { error, wait_ms }),
         (text(), an_exit()).prop_map(|(error, exit)| Verdict::Exited { error, exit }),
         any::<u64>().prop_map(|delay_ms| Verdict::Release { delay_ms }),
+        (text(), any::<u64>()).prop_map(|(signal, timeout_ms)| Verdict::Await { signal, timeout_ms }),
     ]
 }
 
@@ -141,6 +142,8 @@ pub(super) fn request() -> impl Strategy<Value = Request> {
     });
     let checkpoint = (lease(), prop::option::of(1u64..), bytes())
         .prop_map(|(lease, lease_ms, data)| Request::Checkpoint { lease, lease_ms, data });
+    let signal =
+        (any::<u64>(), text(), bytes()).prop_map(|(id, name, body)| Request::Signal { id, name, body });
     let what = prop_oneof![Just(Beside::Checkpoint), Just(Beside::Result)];
     let beside = (any::<u64>(), what).prop_map(|(id, what)| Request::Beside { id, what });
     let positive = || prop::option::of(1u64..);
@@ -171,6 +174,7 @@ pub(super) fn request() -> impl Strategy<Value = Request> {
         follow,
         progress,
         checkpoint,
+        signal,
         beside,
         claim,
         prop::collection::vec(settle, 0..4).prop_map(Request::Settle),
@@ -194,6 +198,7 @@ pub(super) fn response() -> impl Strategy<Value = Response> {
         text(),
         tags(),
         (prop::option::of(text()), any::<Option<u64>>(), prop::option::of(bytes()), bytes()),
+        prop::option::of((text(), bytes())),
     )
         .prop_map(
             |(
@@ -203,6 +208,7 @@ pub(super) fn response() -> impl Strategy<Value = Response> {
                 queue,
                 tags,
                 (key, deadline_ms, checkpoint, body),
+                signal,
             )| {
                 ClaimedJob {
                     lease,
@@ -217,6 +223,7 @@ pub(super) fn response() -> impl Strategy<Value = Response> {
                     key,
                     deadline_ms,
                     checkpoint,
+                    signal,
                     body,
                 }
             },

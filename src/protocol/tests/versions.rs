@@ -129,6 +129,7 @@ fn what_is_usual_is_as_short_as_in_version_1() {
     }
     let job = ClaimedJob {
         checkpoint: None,
+        signal: None,
         lease: LEASE,
         attempts: 25,
         timeout_ms: 600_000,

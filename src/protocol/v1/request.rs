@@ -133,7 +133,8 @@ fn put_settle(out: &mut Vec<u8>, item: &Settle) {
             out.put_u8(LATER);
             put_text(out, error);
         }
-        Verdict::Release { delay_ms } => {
+        // A daemon of this version knows no signals: the client does not let it come to this.
+        Verdict::Await { timeout_ms: delay_ms, .. } | Verdict::Release { delay_ms } => {
             out.put_u8(4);
             out.put_u64_le(*delay_ms);
         }

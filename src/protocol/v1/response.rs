@@ -87,6 +87,7 @@ fn get_job(reader: &mut Reader, last_queue: Option<Arc<str>>) -> Result<ClaimedJ
         key: None,
         deadline_ms: None,
         checkpoint: None,
+        signal: None,
         body: {
             let len = reader.u32("the body's length")? as usize;
             reader.bytes(len, "the body")?

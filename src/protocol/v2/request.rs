@@ -5,7 +5,7 @@ use super::submit::{get_group, put_group};
 use crate::protocol::plain::{self, Limit};
 use crate::protocol::request::{
     BESIDE, Beside, CHECKPOINT, CLAIM, Claim, EXTEND, Exit, LOGS, LeaseRef, OUTPUT, PROGRESS, REPLACE_BODY,
-    Request, SETTLE, SUBMIT, SUBMIT_AND_WAIT, Settle, Verdict, stream,
+    Request, SETTLE, SIGNAL, SUBMIT, SUBMIT_AND_WAIT, Settle, Verdict, stream,
 };
 use crate::protocol::response::{ErrorCode, Fault};
 use crate::protocol::submit::SubmitGroup;
@@ -35,6 +35,9 @@ const CHECKPOINT_LEASE: u8 = 1;
 /// Of a job's progress: its text.
 const TEXT: u8 = 1;
 
+/// Of a signal: its name.
+const NAME: u8 = 1;
+
 /// Of a look at what a job has printed.
 const FOLLOW: u8 = 1;
 
@@ -45,6 +48,8 @@ const WAIT: u8 = 3;
 const EXIT: u8 = 4;
 /// Whoever does not know it must not complete the job: the result would be lost.
 const RESULT: u8 = 5;
+/// Whoever does not know it must not take the job back: it would go on without it.
+const UNTIL_SIGNAL: u8 = 6;
 
 // The verdicts.
 const COMPLETE: u8 = 0;
@@ -53,6 +58,7 @@ const FAIL_DEAD: u8 = 2;
 const RELEASE: u8 = 3;
 const LATER: u8 = 4;
 const EXITED: u8 = 5;
+const AWAIT: u8 = 6;
 
 pub(in crate::protocol) fn put(request: &Request, out: &mut Vec<u8>) {
     match request {
@@ -106,6 +112,12 @@ pub(in crate::protocol) fn put(request: &Request, out: &mut Vec<u8>) {
         Request::Beside { id, what } => {
             out.put_u64_le(*id);
             out.put_u8(*what as u8);
+        }
+        Request::Signal { id, name, body } => {
+            out.put_u64_le(*id);
+            tagged::put_bytes(out, NAME, name.as_bytes());
+            tagged::put_end(out);
+            out.extend_from_slice(body);
         }
         Request::ReplaceBody { id, body } => {
             out.put_u64_le(*id);
@@ -195,6 +207,17 @@ pub(in crate::protocol) fn get(kind: u8, payload: Bytes, limit: Limit) -> Result
             let (id, what) = (reader.u64("the id")?, Beside::of(reader.u8("what it is")?)?);
             tagged::skip_at_end(reader, "a request")?;
             Request::Beside { id, what }
+        }
+        SIGNAL => {
+            let (id, mut name) = (reader.u64("the id")?, String::new());
+            tagged::read(reader, "a signal", |number, value| {
+                let is_name = number == NAME;
+                if is_name {
+                    name = value.text("the signal's name")?;
+                }
+                Ok(is_name)
+            })?;
+            Request::Signal { id, name, body: reader.rest() }
         }
         REPLACE_BODY => {
             let id = reader.u64("the id")?;
@@ -312,6 +335,7 @@ fn put_settle(out: &mut Vec<u8>, item: &Settle) {
         Verdict::FailDead { error, exit } => (FAIL_DEAD, Some(error), None, *exit),
         Verdict::Exited { error, exit } => (EXITED, Some(error), None, Some(*exit)),
         Verdict::Later { error, wait_ms } => (LATER, Some(error), *wait_ms, None),
+        Verdict::Await { timeout_ms, .. } => (AWAIT, None, Some(*timeout_ms), None),
         Verdict::Release { delay_ms } => (RELEASE, None, Some(*delay_ms).filter(|ms| *ms > 0), None),
     };
     if number != COMPLETE {
@@ -328,8 +352,12 @@ fn put_settle(out: &mut Vec<u8>, item: &Settle) {
         Some(Exit::Status(status)) => tagged::put_bytes(out, EXIT, &[1, status]),
         Some(Exit::Signal(signal)) => tagged::put_bytes(out, EXIT, &[2, signal]),
     }
-    if let Verdict::CompleteWith(result) = &item.verdict {
-        tagged::put_bytes(out, RESULT | tagged::MUST, result);
+    match &item.verdict {
+        Verdict::CompleteWith(result) => tagged::put_bytes(out, RESULT | tagged::MUST, result),
+        Verdict::Await { signal, .. } => {
+            tagged::put_bytes(out, UNTIL_SIGNAL | tagged::MUST, signal.as_bytes());
+        }
+        _ => {}
     }
     tagged::put_end(out);
 }
@@ -337,7 +365,7 @@ fn put_settle(out: &mut Vec<u8>, item: &Settle) {
 fn get_settle(reader: &mut Reader) -> Result<Settle, Fault> {
     let lease = LeaseRef::get(reader)?;
     let (mut number, mut reason, mut wait_ms, mut exit) = (COMPLETE, None, None, None);
-    let mut result = None;
+    let (mut result, mut signal) = (None, None);
     tagged::read(reader, "a settle", |option, value| {
         match option {
             VERDICT => number = value.u8("the verdict")?,
@@ -345,6 +373,7 @@ fn get_settle(reader: &mut Reader) -> Result<Settle, Fault> {
             WAIT => wait_ms = Some(value.u64("the wait")?),
             EXIT => exit = Some(get_exit(value)?),
             RESULT => result = Some(Bytes::copy_from_slice(value.all())),
+            UNTIL_SIGNAL => signal = Some(value.text("the signal's name")?),
             _ => return Ok(false),
         }
         Ok(true)
@@ -357,6 +386,15 @@ fn get_settle(reader: &mut Reader) -> Result<Settle, Fault> {
                 Malformed(format!("verdict {number} has a result: only a job that is done has one")).into()
             );
         }
+        (AWAIT, None, Some(timeout_ms), None) if signal.is_some() => {
+            Verdict::Await { signal: signal.take().unwrap_or_default(), timeout_ms }
+        }
+        _ if signal.is_some() => {
+            let message = format!(
+                "verdict {number} names a signal, or waits for one without end: only verdict {AWAIT} waits, and has a time"
+            );
+            return Err(Malformed(message).into());
+        }
         (FAIL, reason, None, exit) => Verdict::Fail { error: error(reason), exit },
         (FAIL, reason, Some(wait_ms), exit) => {
             Verdict::FailRetryAfter { error: error(reason), exit, wait_ms }
@@ -365,7 +403,7 @@ fn get_settle(reader: &mut Reader) -> Result<Settle, Fault> {
         (EXITED, reason, None, Some(exit)) => Verdict::Exited { error: error(reason), exit },
         (LATER, reason, wait_ms, None) => Verdict::Later { error: error(reason), wait_ms },
         (RELEASE, None, delay, None) => Verdict::Release { delay_ms: delay.unwrap_or(0) },
-        (COMPLETE..=EXITED, ..) => {
+        (COMPLETE..=AWAIT, ..) => {
             let message =
                 format!("verdict {number} has options that it has no use for, or none that it needs");
             return Err(Malformed(message).into());

@@ -19,6 +19,8 @@ const TAGS: u8 = 2;
 const KEY: u8 = 3;
 const DEADLINE: u8 = 4;
 const CHECKPOINT: u8 = 5;
+const SIGNAL_NAME: u8 = 6;
+const SIGNAL_BODY: u8 = 7;
 
 // Of a refused settle or extend.
 const NAMED: u8 = 1;
@@ -111,6 +113,10 @@ fn put_job(out: &mut Vec<u8>, job: &ClaimedJob) {
     if let Some(checkpoint) = &job.checkpoint {
         tagged::put_bytes(out, CHECKPOINT, checkpoint);
     }
+    if let Some((name, body)) = &job.signal {
+        tagged::put_bytes(out, SIGNAL_NAME, name.as_bytes());
+        tagged::put_bytes(out, SIGNAL_BODY, body);
+    }
     tagged::put_end(out);
     out.put_u32_le(job.body.len() as u32);
     out.extend_from_slice(&job.body);
@@ -130,19 +136,24 @@ fn get_job(reader: &mut Reader, last_queue: Option<Arc<str>>) -> Result<ClaimedJ
         key: None,
         deadline_ms: None,
         checkpoint: None,
+        signal: None,
         body: Bytes::new(),
     };
+    let (mut name, mut body) = (None, None);
     tagged::read(reader, "a job", |number, value| {
         match number {
             TIMEOUT => job.timeout_ms = value.u64("the timeout")?,
             TAGS => job.tags = get_tags(value)?,
             KEY => job.key = Some(value.text("the key")?),
+            SIGNAL_NAME => name = Some(value.text("the signal's name")?),
+            SIGNAL_BODY => body = Some(Bytes::copy_from_slice(value.all())),
             CHECKPOINT => job.checkpoint = Some(Bytes::copy_from_slice(value.all())),
             DEADLINE => job.deadline_ms = Some(value.u64("the deadline")?),
             _ => return Ok(false),
         }
         Ok(true)
     })?;
+    job.signal = name.map(|name| (name, body.unwrap_or_default()));
     let len = reader.u32("the body's length")? as usize;
     job.body = reader.bytes(len, "the body")?;
     Ok(job)

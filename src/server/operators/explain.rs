@@ -61,7 +61,7 @@ fn words<S: Store + 'static>(hub: &Hub<S>, job: &Job, reasons: &[Reason], now: T
     words.extend(reasons.iter().filter_map(|why| may_run(why, timeout, deadline, now)));
     let now_or_next =
         |why: &Reason| matches!(why, Reason::Behind { .. } | Reason::BehindInKey { .. } | Reason::Next(_));
-    let later = |why: &Reason| matches!(why, Reason::NotDue { .. });
+    let later = |why: &Reason| matches!(why, Reason::NotDue { .. } | Reason::UntilSignal { .. });
     // Workers that are busy, or have got nothing, are no reason where a limit is one.
     let is_limited = reasons.iter().any(|why| matches!(why, Reason::Limited { .. }));
     if let Some(at) = reasons.iter().position(now_or_next).filter(|_| !is_limited) {
@@ -76,7 +76,10 @@ fn words<S: Store + 'static>(hub: &Hub<S>, job: &Job, reasons: &[Reason], now: T
 fn as_shown(why: &Reason, clock: &Clock) -> Reason {
     let mut why = why.clone();
     match &mut why {
-        Reason::NotDue { due: at, .. } | Reason::ExpiresFirst { at } | Reason::Ended { at, .. } => {
+        Reason::NotDue { due: at, .. }
+        | Reason::UntilSignal { due: at, .. }
+        | Reason::ExpiresFirst { at }
+        | Reason::Ended { at, .. } => {
             *at = clock.shown(*at);
         }
         Reason::Limited {
@@ -217,6 +220,13 @@ fn reason(why: &Reason, now: Time) -> String {
             )
         }
         Reason::WaitsFor { on, edge, on_unmet } => awaited(on, edge, *on_unmet),
+        Reason::UntilSignal { signal, due } => {
+            format!(
+                "it waits for signal `{signal}` (`musher signal`), and goes on without it {} ({})",
+                when(*due, now),
+                show_point(*due)
+            )
+        }
         Reason::NotDue { due, after: None } => {
             format!("it is due {} ({})", when(*due, now), show_point(*due))
         }

@@ -90,6 +90,7 @@ pub(super) fn view<S: Store + 'static>(hub: &Hub<S>, id: JobId, job: &Job, writt
         (Some(_), UniqueWhile::Unfinished) => (Some("unfinished".into()), None),
         (Some(_), UniqueWhile::Kept(time)) => (None, Some(time.as_millis() as u64)),
     };
+    let signals = job.signals();
     JobView {
         id: id.0,
         queue: job.spec.queue.as_str().into(),
@@ -136,6 +137,11 @@ pub(super) fn view<S: Store + 'static>(hub: &Hub<S>, id: JobId, job: &Job, writt
         unique_for_ms,
         has_checkpoint: job.has(Beside::Checkpoint),
         has_result: job.has(Beside::Result),
+        until_signal: signals.and_then(|signals| signals.awaited.as_ref()).map(ToString::to_string),
+        signal: signals.and_then(|signals| signals.taken.as_ref()).map(|signal| signal.name.to_string()),
+        signals_kept: signals.map_or_else(Vec::new, |signals| {
+            signals.kept.iter().map(|signal| signal.name.to_string()).collect()
+        }),
         tags: tags(&envelope),
         tags_unread,
         failures: job.failures().iter().map(|failure| self::failure(failure, &hub.clock)).collect(),

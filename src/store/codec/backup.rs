@@ -20,6 +20,7 @@ const END: u8 = 6;
 const ENVELOPES: u8 = 7;
 const CHECKPOINTS: u8 = 8;
 const RESULTS: u8 = 9;
+const SIGNALS: u8 = 10;
 
 /// One piece of a backup.
 #[derive(Debug, PartialEq)]
@@ -50,6 +51,7 @@ impl Piece {
                     Blob::Envelope => ENVELOPES,
                     Blob::Checkpoint => CHECKPOINTS,
                     Blob::Result => RESULTS,
+                    Blob::Signals => SIGNALS,
                 };
                 put((kind, *block, blobs.len() as u64), out);
                 for (id, blob) in blobs {
@@ -85,6 +87,7 @@ impl Piece {
             ENVELOPES => read_blobs(Blob::Envelope, bytes, &mut reader)?,
             CHECKPOINTS => read_blobs(Blob::Checkpoint, bytes, &mut reader)?,
             RESULTS => read_blobs(Blob::Result, bytes, &mut reader)?,
+            SIGNALS => read_blobs(Blob::Signals, bytes, &mut reader)?,
             BLOCK => {
                 let (block, row) = (reader.take()?, reader.take_rest());
                 if row.len() > ROW_MAX {

@@ -75,7 +75,7 @@ impl CommitView<'_> {
         let attached = self.events.iter().filter(|event| matches!(event, Event::Attached { .. })).count();
         if attached != self.blobs.attached.len() {
             let found = self.blobs.attached.len();
-            return Err(format!("{attached} checkpoints and results come, and {found} are there"));
+            return Err(format!("{attached} checkpoints, results and signals come, and {found} are there"));
         }
         for event in &self.events {
             if let Event::BodyReplaced { .. } = event {

@@ -7,7 +7,8 @@ use super::ranges::{IdsRef, IdsV1, RangeV1};
 use super::row_event::{put_row_event, read_row_event};
 use super::{DecodeError, Reader, old, put};
 use crate::core::{
-    AfterFailure, Beside, Ending, Event, Exit, Expiry, Holder, Priority, QueueName, Size, Time, Worker,
+    AfterFailure, Beside, Ending, Event, Exit, Expiry, Holder, Priority, QueueName, SignalName, Size, Time,
+    Worker,
 };
 use bincode::{BorrowDecode, Encode};
 use bytes::Bytes;
@@ -64,6 +65,10 @@ const WAITS_FOR: u8 = 42;
 const EDGES_CHANGED: u8 = 43;
 pub(super) const GROUP_CHANGED: u8 = 44;
 pub(super) const GROUP_FORGOTTEN: u8 = 45;
+const SIGNALS_ATTACHED: u8 = 46;
+const SIGNALS_DETACHED: u8 = 47;
+const AWAITS: u8 = 48;
+const SIGNALLED: u8 = 49;
 
 #[derive(Clone, Copy, Encode, BorrowDecode)]
 pub(super) enum HolderV1 {
@@ -222,6 +227,7 @@ pub(super) fn put_event(event: &Event, out: &mut Vec<u8>) {
             let kind = match what {
                 Beside::Checkpoint => CHECKPOINT_ATTACHED,
                 Beside::Result => RESULT_ATTACHED,
+                Beside::Signals => SIGNALS_ATTACHED,
             };
             put((kind, job.first.0), out);
         }
@@ -229,8 +235,17 @@ pub(super) fn put_event(event: &Event, out: &mut Vec<u8>) {
             let kind = match what {
                 Beside::Checkpoint => CHECKPOINT_DETACHED,
                 Beside::Result => RESULT_DETACHED,
+                Beside::Signals => SIGNALS_DETACHED,
             };
             put((kind, IdsRef(jobs)), out);
+        }
+        Event::Awaits { job, signal, due } => {
+            debug_assert_eq!(job.len, 1, "one job waits for one signal");
+            put((AWAITS, job.first.0, signal.as_str(), moment(*due)), out);
+        }
+        Event::Signalled { job, signal } => {
+            debug_assert_eq!(job.len, 1, "one job gets one signal");
+            put((SIGNALLED, job.first.0, signal.as_str()), out);
         }
         Event::Moved { jobs, to, at } => put((MOVED, IdsRef(jobs), to.as_str(), at.0), out),
         Event::WaitsFor { jobs, waits } => put((WAITS_FOR, IdsRef(jobs), WaitsV1::from(&**waits)), out),
@@ -329,14 +344,6 @@ fn read_other(kind: u8, reader: &mut Reader<'_>) -> Result<Event, DecodeError> {
         }
         DELETED => Event::Deleted { jobs: reader.take::<IdsV1>()?.0 },
         BODY_REPLACED => Event::BodyReplaced { job: RangeV1(reader.take()?, 1).try_into()? },
-        CHECKPOINT_ATTACHED | RESULT_ATTACHED => {
-            let what = if kind == RESULT_ATTACHED { Beside::Result } else { Beside::Checkpoint };
-            Event::Attached { job: RangeV1(reader.take()?, 1).try_into()?, what }
-        }
-        CHECKPOINT_DETACHED | RESULT_DETACHED => {
-            let what = if kind == RESULT_DETACHED { Beside::Result } else { Beside::Checkpoint };
-            Event::Detached { jobs: reader.take::<IdsV1>()?.0, what }
-        }
         MOVED => {
             let (IdsV1(jobs), to, at): (_, &str, u64) = reader.take()?;
             Event::Moved { jobs, to: QueueName::new(to)?, at: Time(at) }
@@ -355,8 +362,43 @@ fn read_other(kind: u8, reader: &mut Reader<'_>) -> Result<Event, DecodeError> {
             Event::EdgesChanged { jobs, on: on.into(), fate: fate.into(), at: Time(at) }
         }
         WITHOUT_ROOM => old::without_room(reader)?,
-        kind => Event::Row(read_row_event(kind, reader)?),
+        kind => match read_beside(kind, reader)? {
+            Some(event) => event,
+            None => Event::Row(read_row_event(kind, reader)?),
+        },
     })
+}
+
+/// An event about what is stored beside jobs, if it is one.
+fn read_beside(kind: u8, reader: &mut Reader<'_>) -> Result<Option<Event>, DecodeError> {
+    Ok(Some(match kind {
+        CHECKPOINT_ATTACHED | RESULT_ATTACHED | SIGNALS_ATTACHED => {
+            let what = match kind {
+                CHECKPOINT_ATTACHED => Beside::Checkpoint,
+                RESULT_ATTACHED => Beside::Result,
+                _ => Beside::Signals,
+            };
+            Event::Attached { job: RangeV1(reader.take()?, 1).try_into()?, what }
+        }
+        CHECKPOINT_DETACHED | RESULT_DETACHED | SIGNALS_DETACHED => {
+            let what = match kind {
+                CHECKPOINT_DETACHED => Beside::Checkpoint,
+                RESULT_DETACHED => Beside::Result,
+                _ => Beside::Signals,
+            };
+            Event::Detached { jobs: reader.take::<IdsV1>()?.0, what }
+        }
+        AWAITS => {
+            let (job, signal, due): (u64, &str, u64) = reader.take()?;
+            let (job, signal) = (RangeV1(job, 1).try_into()?, signal_name(signal)?);
+            Event::Awaits { job, signal, due: from_moment(due) }
+        }
+        SIGNALLED => {
+            let (job, signal): (u64, &str) = reader.take()?;
+            Event::Signalled { job: RangeV1(job, 1).try_into()?, signal: signal_name(signal)? }
+        }
+        _ => return Ok(None),
+    }))
 }
 
 fn failed(
@@ -369,4 +411,8 @@ fn failed(
     let job = RangeV1(job, 1).try_into()?;
     let (exit, next) = (exit.map(Exit::from), next.into());
     Ok(Event::Failed { job, at: Time(at), error: error.into(), exit, next })
+}
+
+pub(super) fn signal_name(name: &str) -> Result<SignalName, DecodeError> {
+    SignalName::new(name).map_err(|_| DecodeError::Value("the name of a signal"))
 }

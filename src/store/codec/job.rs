@@ -6,10 +6,11 @@ use super::fields::{put_fields, read_fields};
 use super::flow::WaitsV1;
 use super::old::{OldRuns, OldTags};
 use super::options::{put_spec, read_spec};
+use super::signals::SignalsV1;
 use super::{DecodeError, Reader, put};
 use crate::core::{
     Attempt, Beside, Exit, Expiry, Failure, Final, IdRange, Job, JobCounts, JobId, JobState, Lease, Newest,
-    Size, Spec, Time, Waits, Worker,
+    Signals, Size, Spec, Time, Waits, Worker,
 };
 use crate::store::CommitNo;
 use crate::store::blob::Blob;
@@ -27,7 +28,7 @@ pub(crate) const ROW_MAX: usize = 120_000;
 /// The version in which rows are written.
 const VERSION: u8 = 3;
 
-/// The version of those with a job that has a checkpoint or a result: it is told apart without reading all of it.
+/// The version of those with a job that has a checkpoint, a result or signals: it is told apart without reading all of it.
 const WITH_BESIDE: u8 = 4;
 
 // The numbers of a run's fields are on people's disks: none is ever used again.
@@ -48,6 +49,11 @@ const FAILURE_OF: u8 = 11;
 // What is stored beside a job: without a value of their own.
 const CHECKPOINT: u8 = 12;
 const RESULT: u8 = 13;
+const SIGNALS_STORED: u8 = 14;
+const BESIDE: [(u8, Beside); 3] =
+    [(CHECKPOINT, Beside::Checkpoint), (RESULT, Beside::Result), (SIGNALS_STORED, Beside::Signals)];
+/// Which signals those are, and which one the job waits for.
+const SIGNALS: u8 = 15;
 /// What a job waits for that does.
 const WAITS: u8 = 20;
 
@@ -88,13 +94,13 @@ impl BlockRow {
         let all = mask_of(self.runs.iter().filter(|(_, job)| kind.is_of(job)).map(|(range, _)| *range));
         match kind {
             Blob::Envelope => all & !mask_of(self.tags.iter().map(|(range, _)| *range)),
-            Blob::Body | Blob::Checkpoint | Blob::Result => all,
+            Blob::Body | Blob::Checkpoint | Blob::Result | Blob::Signals => all,
         }
     }
 
     pub(crate) fn encode(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(64);
-        let has_beside = |job: &Job| job.has(Beside::Checkpoint) || job.has(Beside::Result);
+        let has_beside = |job: &Job| BESIDE.iter().any(|(_, what)| job.has(*what));
         let version = if self.runs.iter().any(|(_, job)| has_beside(job)) { WITH_BESIDE } else { VERSION };
         out.push(version);
         put((self.commit.0, self.mask(), self.runs.len() as u64), &mut out);
@@ -149,7 +155,7 @@ pub(crate) fn row_mask(bytes: &[u8]) -> Result<u64, DecodeError> {
     Ok(mask)
 }
 
-/// Whether any job of a row has a checkpoint or a result, without reading all of it.
+/// Whether any job of a row has a checkpoint, a result or signals, without reading all of it.
 pub(crate) fn row_has_beside(bytes: &[u8]) -> bool {
     bytes.first() == Some(&WITH_BESIDE)
 }
@@ -178,9 +184,10 @@ fn put_run(range: IdRange, job: &Job, same_spec: bool, out: &mut Vec<u8>) {
         fields.put_some(SIZE, job.size().is_counted().then_some(job.size().bytes()));
         fields.put_some(STARTED, job.started().map(|started| started.0));
         fields.put_some(WORKER, job.worker().map(WorkerV3::from));
-        for (number, what) in [(CHECKPOINT, Beside::Checkpoint), (RESULT, Beside::Result)] {
+        for (number, what) in BESIDE {
             fields.put_some(number, job.has(what).then_some(()));
         }
+        fields.put_some(SIGNALS, job.signals().map(SignalsV1::from));
         fields.put_some(WAITS, job.waits_for().map(|waits| WaitsV1::from(&**waits)));
         for failure in job.failures() {
             match failure.worker.map(WorkerV3::from) {
@@ -200,7 +207,7 @@ fn read_run(reader: &mut Reader<'_>, before: Option<Arc<Spec>>) -> Result<Job, D
     };
     let (submitted_at, state): (u64, StateV1) = reader.take()?;
     let (mut job, mut waits) = (Job::fresh(spec, Time(submitted_at)), None);
-    let (mut has_checkpoint, mut has_result) = (false, false);
+    let (mut beside, mut signals) = (Vec::<Beside>::new(), Signals::default());
     let (mut counts, mut newest, mut failures) = (JobCounts::default(), Newest::default(), Vec::new());
     read_fields(reader, |field| {
         match field.number {
@@ -218,14 +225,13 @@ fn read_run(reader: &mut Reader<'_>, before: Option<Arc<Spec>>) -> Result<Job, D
                 let (failure, worker) = field.value::<(FailureV3<'_>, WorkerV3)>()?;
                 failures.push(Failure { worker: Some(worker.into()), ..failure.into() });
             }
-            CHECKPOINT => {
+            CHECKPOINT | RESULT | SIGNALS_STORED => {
                 field.value::<()>()?;
-                has_checkpoint = true;
+                beside.extend(
+                    BESIDE.iter().filter(|(number, _)| *number == field.number).map(|(_, what)| what),
+                );
             }
-            RESULT => {
-                field.value::<()>()?;
-                has_result = true;
-            }
+            SIGNALS => signals = field.value::<SignalsV1>()?.try_into()?,
             WAITS => waits = Some(Waits::try_from(field.value::<WaitsV1>()?)?),
             _ => return Err(field.unknown("a job")),
         }
@@ -240,8 +246,8 @@ fn read_run(reader: &mut Reader<'_>, before: Option<Arc<Spec>>) -> Result<Job, D
     if let Some(waits) = waits {
         job.set_waits(waits.into());
     }
-    job.set_beside(Beside::Checkpoint, has_checkpoint);
-    job.set_beside(Beside::Result, has_result);
+    beside.into_iter().for_each(|what| job.set_beside(what, true));
+    job.set_signals(signals);
     Ok(job)
 }
 

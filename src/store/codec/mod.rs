@@ -21,6 +21,7 @@ mod requests;
 mod row;
 mod row_event;
 mod schedule;
+mod signals;
 #[cfg(test)]
 mod tests;
 
@@ -37,6 +38,7 @@ pub use envelope::{Envelope, EnvelopeError};
 pub(crate) use job::{BLOCK, BlockRow, ROW_MAX, block_of, block_range, row_has_beside, row_mask};
 pub(crate) use meta::{LiveBytes, MetaRow, SumRow};
 pub(crate) use row::{StampedRow, row_key};
+pub(crate) use signals::{decode_signals, encode_signals};
 
 use bincode::config::{Configuration, Limit, LittleEndian, Varint};
 use bincode::{BorrowDecode, Encode};

@@ -215,7 +215,7 @@ fn the_bytes_of_checkpoints_and_results_are_these() {
     let mut fewer = Vec::new();
     encode_commit(&Commit { attached: vec![Bytes::new()], ..commit.clone() }, &mut fewer);
     let error = decode_commit(&fewer).unwrap().check().unwrap_err();
-    assert!(error.contains("2 checkpoints and results come, and 1 are there"), "{error}");
+    assert!(error.contains("2 checkpoints, results and signals come, and 1 are there"), "{error}");
 
     let mut plain = Vec::new();
     encode_commit(&Commit { events: Vec::new(), attached: Vec::new(), ..commit }, &mut plain);
@@ -346,30 +346,58 @@ fn bodies_read_as_they_were_written() {
 #[test]
 fn the_largest_rows_of_jobs_and_schedules_stay_below_their_bound() {
     let text = "x".repeat(Failure::TEXT_MAX);
-    let runs = block_range(1).iter().map(|id| {
-        let name = QueueName::new(&format!("{:0100}", id.0)).unwrap();
-        let group = Some(GroupNo(u64::MAX));
-        let options = SpecOptions { has_envelope: true, owner: u32::MAX, group, ..SpecOptions::plain(name) };
-        let spec = Spec::from(options).with_key(Some(Key::new([255; 16]))).into();
-        let (at, exit) = (Time(1 << 60), Some(Exit::Status(255)));
-        let (attempt, later, started) = (Attempt(u32::MAX), u32::MAX, Some(at));
-        let worker = Some(Worker { uid: u32::MAX, pid: u32::MAX });
-        let counts = JobCounts { attempt, failed: u32::MAX, crashes: u32::MAX, later };
-        let failure = Failure { attempt, since: started, at, error: text.as_str().into(), exit, worker };
-        let (end, failures) = (Final { at, keep_until: at }, vec![failure; Failure::KEPT]);
-        let mut job = Job::fresh(spec, at);
-        job.set_expiry(Expiry { begin_by: at, end_by: at });
-        // One that waits has no failures; both together are more than any.
-        let newest = Newest { started, worker };
-        let mut job = Job::remembered(job, JobState::Dead(end), counts, newest, failures);
-        let edge =
-            |nth| Edge { on: Target::Job(JobId(u64::MAX - nth)), when: Condition::Ended, is_held: true };
-        let edges = (0..Waits::MAX as u64).rev().map(edge).collect();
-        job.set_waits(Waits { edges, on_unmet: OnUnmet::Hold }.into());
-        (IdRange::from(id), job)
-    });
-    let row = BlockRow::new(CommitNo(u64::MAX), runs.collect());
-    assert!(row.encode().len() <= ROW_MAX);
+    // One that waits for others has just arrived: it has no failures.
+    let row = |waits: bool| {
+        BlockRow::new(
+            CommitNo(u64::MAX),
+            block_range(1)
+                .iter()
+                .map(|id| {
+                    let name = QueueName::new(&format!("{:0100}", id.0)).unwrap();
+                    let group = Some(GroupNo(u64::MAX));
+                    let options = SpecOptions {
+                        has_envelope: true,
+                        owner: u32::MAX,
+                        group,
+                        ..SpecOptions::plain(name)
+                    };
+                    let spec = Spec::from(options).with_key(Some(Key::new([255; 16]))).into();
+                    let (at, exit) = (Time(1 << 60), Some(Exit::Status(255)));
+                    let (attempt, later, started) = (Attempt(u32::MAX), u32::MAX, Some(at));
+                    let worker = Some(Worker { uid: u32::MAX, pid: u32::MAX });
+                    let counts = JobCounts { attempt, failed: u32::MAX, crashes: u32::MAX, later };
+                    let failure =
+                        Failure { attempt, since: started, at, error: text.as_str().into(), exit, worker };
+                    let (end, failures) =
+                        (Final { at, keep_until: at }, vec![failure; if waits { 0 } else { Failure::KEPT }]);
+                    let mut job = Job::fresh(spec, at);
+                    job.set_expiry(Expiry { begin_by: at, end_by: at });
+                    let newest = Newest { started, worker };
+                    let mut job = Job::remembered(job, JobState::Dead(end), counts, newest, failures);
+                    let edge = |nth| Edge {
+                        on: Target::Job(JobId(u64::MAX - nth)),
+                        when: Condition::Ended,
+                        is_held: true,
+                    };
+                    let edges = (0..Waits::MAX as u64).rev().map(edge).collect();
+                    if waits {
+                        job.set_waits(Waits { edges, on_unmet: OnUnmet::Hold }.into());
+                    }
+                    let signal = || Signal {
+                        name: SignalName::new(&"s".repeat(SignalName::MAX)).unwrap(),
+                        no: u32::MAX,
+                    };
+                    let kept = (0..Signals::KEPT_MAX).map(|_| signal()).collect();
+                    let signals = Signals { awaited: None, taken: Some(signal()), kept, count: u32::MAX };
+                    let beside = [Beside::Checkpoint, Beside::Result, Beside::Signals];
+                    beside.into_iter().for_each(|what| job.set_beside(what, true));
+                    job.set_signals(signals);
+                    (IdRange::from(id), job)
+                })
+                .collect(),
+        )
+    };
+    assert!([true, false].into_iter().all(|waits| row(waits).encode().len() <= ROW_MAX));
     let mut plan = Workload::plan(&mut Draw(1));
     let text = || "x".repeat(Rhythm::TEXT_MAX).into();
     let tags = vec![("n".repeat(Envelope::TAGS_MAX / 2).into(), "v".repeat(Envelope::TAGS_MAX / 2).into())];

@@ -69,7 +69,7 @@ pub(in crate::store) fn shrink_block(
     let Some(before) = before.filter(|before| row_has_beside(before)) else { return Ok(()) };
     let before = BlockRow::decode(block, before).map_err(damaged)?;
     let now = row_has_beside(row).then(|| BlockRow::decode(block, row)).transpose().map_err(damaged)?;
-    for kind in [Blob::Checkpoint, Blob::Result] {
+    for kind in Blob::BESIDE {
         let have = now.as_ref().map_or(0, |now| now.with(kind));
         if before.with(kind) & !have != 0 {
             all[kind].shrink_block(block, have, Shrink::AtOnce)?;
@@ -299,7 +299,7 @@ impl<T: BlobTree> Blobs<T> {
     /// A row of neighbours. Few of them have the same body, but many the same envelope.
     fn encode(&self, first: JobId, blobs: &[(JobId, Bytes)]) -> Vec<u8> {
         match self.kind {
-            Blob::Body | Blob::Checkpoint | Blob::Result => encode_packed(first, blobs),
+            Blob::Body | Blob::Checkpoint | Blob::Result | Blob::Signals => encode_packed(first, blobs),
             Blob::Envelope => encode_shared(first, blobs),
         }
     }

@@ -132,7 +132,7 @@ impl Recent {
         match kind {
             Blob::Body => self.late[kind].contains_key(&id) || self.bodies.contains(id),
             Blob::Envelope => self.envelopes.contains(id),
-            Blob::Checkpoint | Blob::Result => self.late[kind].contains_key(&id),
+            Blob::Checkpoint | Blob::Result | Blob::Signals => self.late[kind].contains_key(&id),
         }
     }
 
@@ -146,7 +146,7 @@ impl Recent {
             (Some(in_log), _) => Some(Err(in_log.clone())),
             (None, Blob::Body) => self.bodies.get(id),
             (None, Blob::Envelope) => self.envelopes.get(id),
-            (None, Blob::Checkpoint | Blob::Result) => None,
+            (None, Blob::Checkpoint | Blob::Result | Blob::Signals) => None,
         }
     }
 
@@ -159,7 +159,7 @@ impl Recent {
         let mut found = match kind {
             Blob::Body => self.bodies.of_block(block, wanted),
             Blob::Envelope => self.envelopes.of_block(block, wanted),
-            Blob::Checkpoint | Blob::Result => Vec::new(),
+            Blob::Checkpoint | Blob::Result | Blob::Signals => Vec::new(),
         };
         found.extend(late);
         found
@@ -188,7 +188,7 @@ impl Recent {
         match kind {
             Blob::Body => self.bodies.remove(range),
             Blob::Envelope => self.envelopes.remove(range),
-            Blob::Checkpoint | Blob::Result => {}
+            Blob::Checkpoint | Blob::Result | Blob::Signals => {}
         }
         self.remove_late(kind, range);
     }

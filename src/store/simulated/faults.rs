@@ -28,6 +28,8 @@ pub enum Planted {
     LostCheckpoints,
     /// Nor a result.
     LostResults,
+    /// Nor a signal.
+    LostSignals,
     /// For it no key has had its turn.
     LostTurns,
     /// For it no bytes of bodies are counted.

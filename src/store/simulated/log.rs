@@ -150,6 +150,10 @@ fn changed(fault: Planted, record: &[u8]) -> Option<Vec<u8>> {
         }
         Planted::LostCheckpoints => detach(&mut commit, Beside::Checkpoint),
         Planted::LostResults => detach(&mut commit, Beside::Result),
+        Planted::LostSignals => {
+            detach(&mut commit, Beside::Signals);
+            commit.events.retain(|event| !matches!(event, Event::Signalled { .. }));
+        }
         Planted::LostSizes => commit.events.retain(|event| !matches!(event, Event::Sized { .. })),
         Planted::LostRequests => {
             commit.events.retain(|event| !matches!(event, Event::Row(RowEvent::RequestDone { .. })));

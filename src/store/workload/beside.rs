@@ -2,7 +2,7 @@
 
 use super::{Draw, Workload};
 use crate::core::*;
-use crate::store::Commit;
+use crate::store::{Commit, encode_signals};
 use bytes::Bytes;
 
 impl Workload {
@@ -16,7 +16,9 @@ impl Workload {
         let times = self.attached.get(&(id, what as u8)).copied().unwrap_or(0);
         let text = format!("{what:?} {times} of {id} ").into_bytes();
         let len = if (id.0 + times).is_multiple_of(7) { 150_000 } else { id.0 % 90 };
-        text.into_iter().cycle().take(len as usize).collect::<Vec<u8>>().into()
+        let blob = text.into_iter().cycle().take(len as usize).collect::<Vec<u8>>().into();
+        // These are read.
+        if what == Beside::Signals { encode_signals(&[(1, blob)]) } else { blob }
     }
 
     /// A job gets a checkpoint, or loses it; those that have ended have results.
@@ -26,8 +28,9 @@ impl Workload {
             let having = self.state.iter(all).filter(move |(_, job)| job.has(what));
             having.flat_map(|(range, _)| range.iter().collect::<Vec<_>>()).collect::<Vec<_>>()
         };
-        let (what, wanted) = match draw.below(2) {
+        let (what, wanted) = match draw.below(3) {
             0 => (Beside::Checkpoint, false),
+            1 => (Beside::Signals, false),
             _ => (Beside::Result, true),
         };
         match draw.below(6) {

@@ -287,6 +287,7 @@ pub(super) fn plan(handler: Handler, slots: u32) -> Plan {
 pub(super) fn job(id: u64, body: impl Into<Bytes>) -> ClaimedJob {
     ClaimedJob {
         checkpoint: None,
+        signal: None,
         lease: LeaseRef { id, attempt: 2 },
         attempts: 5,
         timeout_ms: 0,

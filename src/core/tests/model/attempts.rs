@@ -38,6 +38,7 @@ impl Model {
                 self.totals(at).completed += 1;
                 self.end(at, JobState::Done, |settings| settings.keep_done);
                 self.jobs[at].1.beside.0 = false;
+                self.jobs[at].1.signals = Signals::default();
             }
             Verdict::Fail { error, exit, then } => {
                 let (wait, attempts) = match then {
@@ -63,6 +64,7 @@ impl Model {
                 }
             }
             Verdict::Later { error, wait } => self.later(at, (error, None), *wait),
+            Verdict::Await { signal, timeout } => self.wait_for_signal(at, signal, *timeout),
             Verdict::Release { delay } if delay.is_zero() => self.come_back(at),
             Verdict::Release { delay } => {
                 self.jobs[at].1.state = JobState::Scheduled { due: Time(self.now + millis(*delay)) };
@@ -82,6 +84,45 @@ impl Model {
             held.until
         });
         Outcome::Extended(vec![extended])
+    }
+
+    fn wait_for_signal(&mut self, at: usize, name: &SignalName, timeout: Duration) {
+        let (now, job) = (self.now, &mut self.jobs[at].1);
+        let signals = &mut job.signals;
+        match signals.kept.iter().position(|kept| kept.name == *name) {
+            Some(came) => {
+                signals.taken = Some(signals.kept.remove(came));
+                job.state = JobState::Ready;
+            }
+            None => {
+                (signals.taken, signals.awaited) = (None, Some(name.clone()));
+                job.state = JobState::Scheduled { due: Time(now + millis(timeout)) };
+            }
+        }
+        self.expire_if_over(at);
+    }
+
+    pub(super) fn signal(&mut self, id: JobId, name: &SignalName) -> Result<Outcome, Rejection> {
+        let at = self.known(id).ok_or(SignalRejection::NotFound { id })?;
+        let job = &mut self.jobs[at].1;
+        if !matches!(job.state, JobState::Scheduled { .. } | JobState::Ready | JobState::Leased(_)) {
+            return Err(SignalRejection::Ended { id, state: job.state.kind() }.into());
+        }
+        let signals = &mut job.signals;
+        let signal = Signal { name: name.clone(), no: signals.count + 1 };
+        if signals.awaited.as_ref() == Some(name) {
+            (signals.awaited, signals.taken, job.state) = (None, Some(signal), JobState::Ready);
+        } else {
+            let mut kept = signals.kept.clone();
+            kept.retain(|kept| kept.name != *name);
+            kept.push(signal);
+            if kept.len() > Signals::KEPT_MAX {
+                return Err(SignalRejection::TooMany { id, limit: Signals::KEPT_MAX }.into());
+            }
+            signals.kept = kept;
+        }
+        signals.count += 1;
+        Ok(Outcome::Ok)
     }
 
     fn come_back(&mut self, at: usize) {

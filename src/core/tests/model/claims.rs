@@ -77,6 +77,7 @@ impl Model {
         let job = &mut self.jobs[at].1;
         grants.push(Grant {
             has_checkpoint: job.beside.0,
+            signal: job.signals.taken.clone(),
             id: JobId(id),
             spec: job.spec.clone(),
             attempt: job.attempt,

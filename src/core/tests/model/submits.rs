@@ -87,6 +87,7 @@ impl Model {
             later: 0,
             failures: Vec::new(),
             beside: (false, false),
+            signals: Signals::default(),
         };
         self.jobs.push((self.submitted, job));
         Receipt::New(JobId(self.submitted))

@@ -16,6 +16,8 @@ pub(super) enum Step {
     /// A lease, as above, and what is done with it.
     OfLease((usize, u32), OfLease),
     Extend(Vec<(usize, u32)>, Option<Duration>),
+    /// A job by number.
+    Signal(u64, SignalName),
     Drain(bool, bool),
     Keep(usize, Keep, Keep, u64),
     Limits(usize, u64, usize),
@@ -126,7 +128,14 @@ fn verdict() -> impl Strategy<Value = Verdict> {
         1 => prop::sample::select(vec![3, 24, 65, 75])
             .prop_map(|status| Verdict::Exited { error: "no".into(), exit: Exit::Status(status) }),
         1 => wait().prop_map(|delay| Verdict::Release { delay }),
+        1 => (signal(), wait()).prop_map(|(signal, timeout)| Verdict::Await { signal, timeout }),
     ]
+}
+
+/// Few names, and now and then more than are kept.
+fn signal() -> impl Strategy<Value = SignalName> {
+    prop_oneof![4 => Just(0), 2 => Just(1), 1 => 0..12]
+        .prop_map(|n| SignalName::new(&format!("s{n}")).unwrap())
 }
 
 pub(super) fn some_rate(rate: Option<(u32, u64)>) -> Option<Rate> {
@@ -204,6 +213,7 @@ pub(super) fn step() -> impl Strategy<Value = Step> {
         3 => ((0..12usize, 0..2u32), prop::option::of(wait()))
             .prop_map(|(lease, extend)| Step::OfLease(lease, OfLease::Checkpoint(extend))),
         3 => ((0..12usize, 0..2u32), verdict()).prop_map(|(lease, verdict)| Step::OfLease(lease, OfLease::SettleWithResult(verdict))),
+        4 => (0..9u64, signal()).prop_map(|(n, signal)| Step::Signal(n, signal)),
         1 => (prop::bool::weighted(0.3), any::<bool>()).prop_map(|(on, accept)| Step::Drain(on, accept)),
         3 => (0..4usize, keep(), keep(), 0..4u64).prop_map(|(q, done, dead, max)| Step::Keep(q, done, dead, max)),
         1 => (0..4usize, prop::sample::select(vec![0, 0, 8]), 1..6usize).prop_map(|(q, b, n)| Step::Limits(q, b, n)),

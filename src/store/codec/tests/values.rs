@@ -132,8 +132,14 @@ pub(super) fn event() -> impl Strategy<Value = Event> {
             Event::Deferred { job, at, error: error.into(), exit, due }
         }),
         one.clone().prop_map(|job| Event::BodyReplaced { job }),
-        (one, any::<bool>()).prop_map(|(job, done)| Event::Attached { job, what: beside(done) }),
-        (ids(), any::<bool>()).prop_map(|(jobs, done)| Event::Detached { jobs, what: beside(done) }),
+        (one.clone(), 0..3usize).prop_map(|(job, what)| Event::Attached { job, what: BESIDE[what] }),
+        (ids(), 0..3usize).prop_map(|(jobs, what)| Event::Detached { jobs, what: BESIDE[what] }),
+        (one.clone(), signal_name(), time()).prop_map(|(job, signal, due)| Event::Awaits {
+            job,
+            signal,
+            due
+        }),
+        (one, signal_name()).prop_map(|(job, signal)| Event::Signalled { job, signal }),
         (ids(), due()).prop_map(|(jobs, due)| Event::Released { jobs, due }),
         ids().prop_map(|jobs| Event::Interrupted { jobs }),
         ids().prop_map(|jobs| Event::Ripened { jobs }),
@@ -174,8 +180,17 @@ pub(super) fn event() -> impl Strategy<Value = Event> {
     ]
 }
 
-fn beside(is_done: bool) -> Beside {
-    if is_done { Beside::Result } else { Beside::Checkpoint }
+const BESIDE: [Beside; 3] = [Beside::Checkpoint, Beside::Result, Beside::Signals];
+
+fn signal_name() -> impl Strategy<Value = SignalName> {
+    "[a-z]{1,32}".prop_map(|name| SignalName::new(&name).unwrap())
+}
+
+fn signals() -> impl Strategy<Value = Signals> {
+    let signal = || (signal_name(), any::<u32>()).prop_map(|(name, no)| Signal { name, no });
+    let kept = prop::collection::vec(signal(), 0..=Signals::KEPT_MAX);
+    (prop::option::of(signal_name()), prop::option::of(signal()), kept, any::<u32>())
+        .prop_map(|(awaited, taken, kept, count)| Signals { awaited, taken, kept, count })
 }
 
 fn waits() -> impl Strategy<Value = Waits> {
@@ -266,11 +281,12 @@ pub(super) fn job() -> impl Strategy<Value = Job> {
     let failures = prop::collection::vec(failure, 0..3);
     let second = (0u64..1 << 30).prop_map(|second| Time(second * 1_000));
     let past = ((prop::option::of(time()), worker()), state(), any::<[u32; 4]>(), failures);
-    (spec(), second, expiry(), past).prop_map(
+    (spec(), second, expiry(), prop::option::of(signals()), past).prop_map(
         |(
             spec,
             submitted_at,
             expiry,
+            signals,
             ((started, worker), state, [attempt, failed, crashes, later], failures),
         )| {
             let mut job = Job::fresh(spec, submitted_at);
@@ -281,6 +297,8 @@ pub(super) fn job() -> impl Strategy<Value = Job> {
             let mut job = Job::remembered(job, state, counts, newest, failures);
             job.set_beside(Beside::Checkpoint, attempt % 3 == 1);
             job.set_beside(Beside::Result, later % 3 == 1);
+            job.set_beside(Beside::Signals, signals.is_some());
+            job.set_signals(signals.unwrap_or_default());
             if let JobState::Waiting { due } = state {
                 job.set_waits(Workload::waits(&mut Draw(due.0)).into());
             }

@@ -8,7 +8,7 @@ use crate::store::codec::{
     BLOCK, BlobRow, BlockRow, DecodeError, Envelope, MetaRow, StampedRow, SumRow, blob_key_parts, block_of,
     block_range,
 };
-use crate::store::{CommitNo, Defect};
+use crate::store::{CommitNo, Defect, decode_signals};
 use bytes::Bytes;
 use sled::{IVec, Tree};
 use std::collections::BTreeMap;
@@ -57,6 +57,7 @@ pub(crate) fn scan<E>(
         Scan::envelopes,
         Scan::checkpoints,
         Scan::results,
+        Scan::signals,
         Scan::jobs,
     ];
     for part in parts {
@@ -168,6 +169,11 @@ impl Scan<'_> {
 
     fn results(&mut self, home: &SledRows) {
         self.blobs(home, Blob::Result, |trees| trees.blobs[Blob::Result].tree().rows(), |_| Ok(()));
+    }
+
+    fn signals(&mut self, home: &SledRows) {
+        let reads = |blob: &[u8]| decode_signals(&Bytes::copy_from_slice(blob)).map(drop);
+        self.blobs(home, Blob::Signals, |trees| trees.blobs[Blob::Signals].tree().rows(), reads);
     }
 
     /// `reads` says whether a blob makes sense.
