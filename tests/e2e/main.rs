@@ -36,6 +36,7 @@ mod life;
 mod limits;
 mod look;
 mod many;
+mod memory_journal;
 mod neighbours;
 mod once;
 mod order;
