@@ -17,6 +17,9 @@ use std::time::Duration;
 /// Within what time the process has to end when it is told to.
 const DRAIN: Duration = Duration::from_secs(30);
 
+/// With fewer memories too few are closed for a consolidation when the first life is killed.
+const LEAST: usize = 30;
+
 /// A process that goes with whoever forgets it.
 struct Running(Child);
 
@@ -69,14 +72,18 @@ fn run(start: &mut Command, signal: Option<Signal>, enough: impl Fn(&Shown) -> b
 /// Plays all of it. `start` makes the command of a life.
 pub(crate) fn play(life: &Life, start: impl Fn(&Life) -> Command) -> Result<Account, Error> {
     let memories = life.memories.min(passages().len());
+    if memories < LEAST {
+        return Err(format!("{memories} memories are too few to show all of it: take {LEAST} or more").into());
+    }
     println!("The first life, which is killed while a consolidation stands still:");
-    let first = Life { stands_still: true, ..life.clone() };
+    // However quick it is, it is killed before it has read all of them.
+    let first = Life { stands_still: true, memories: memories * 2 / 3, ..life.clone() };
     let first = run(&mut start(&first), Some(Signal::KILL), |shown| shown.stood_still)?;
     let so_far = first.acknowledged.len();
     println!("The second life, which is told to end:");
-    let two_thirds = memories * 2 / 3;
+    let most = memories * 5 / 6;
     let second = run(&mut start(life), Some(Signal::TERM), |shown| {
-        shown.went_on && first.acknowledged.union(&shown.acknowledged).count() >= two_thirds
+        shown.went_on && first.acknowledged.union(&shown.acknowledged).count() >= most
     })?;
     println!("The third life, which ends when all is done:");
     let third = run(&mut start(life), None, |_| false)?;
