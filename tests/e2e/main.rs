@@ -18,6 +18,7 @@ mod edges;
 mod edit;
 mod embedded;
 mod ends;
+mod examples;
 mod export;
 mod flows;
 mod follow;
