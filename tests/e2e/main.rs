@@ -53,6 +53,7 @@ mod serve;
 mod settings;
 mod shrink;
 mod tags;
+mod testing;
 mod typed_outcomes;
 mod typed_worker;
 mod unique;
