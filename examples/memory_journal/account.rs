@@ -5,7 +5,7 @@ use super::Error;
 use super::archive::Archive;
 use super::associate::{self, Missing};
 use super::consolidate::{Consolidation, Digest};
-use super::jobs::{CLOSE, CONSOLIDATE};
+use super::jobs::{self, CONSOLIDATE};
 use super::journal::{Closed, end_of};
 use super::memory::{End, Kind, Memory};
 use super::store::{Shelf, Store, numbered};
@@ -69,7 +69,7 @@ pub(crate) fn check(
 
     let failed = ends(&mut account, &store, &archive)?;
     consolidations(&mut account, &store, &archive)?;
-    jobs(&mut account, queues, archive.len() as u64, failed);
+    left(&mut account, queues, archive.len() as u64, failed);
     Ok(account)
 }
 
@@ -147,9 +147,8 @@ fn consolidations(account: &mut Account, store: &Store, archive: &[Arc<Memory>])
 }
 
 /// Nothing is left, nothing was submitted twice, and what has failed is dead.
-fn jobs(account: &mut Account, queues: &[QueueView], memories: u64, failed: BTreeMap<Kind, u64>) {
-    let names = Kind::ALL.map(Kind::name);
-    for name in names.into_iter().chain([CLOSE, CONSOLIDATE]) {
+fn left(account: &mut Account, queues: &[QueueView], memories: u64, failed: BTreeMap<Kind, u64>) {
+    for name in jobs::queues() {
         let Some(queue) = queues.iter().find(|queue| queue.queue == name) else {
             account.faults.push(format!("queue {name} has never had a job"));
             continue;

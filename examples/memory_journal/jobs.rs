@@ -1,7 +1,7 @@
 //! The jobs of the journal, as they are submitted: what fans out, what waits for that, and what there is one of. It does none of
 //! them.
 
-use super::memory::Memory;
+use super::memory::{Kind, Memory};
 use musher::protocol::{
     After, AfterWhat, Condition, Held, JobOptions, OnConflict, SubmitGroup, Ties, Unique,
 };
@@ -11,6 +11,11 @@ use serde::{Deserialize, Serialize};
 const TOPIC: &str = "memory.captured";
 pub(crate) const CLOSE: &str = "close";
 pub(crate) const CONSOLIDATE: &str = "consolidate";
+
+/// All queues of the journal.
+pub(crate) fn queues() -> impl Iterator<Item = &'static str> {
+    Kind::ALL.map(Kind::name).into_iter().chain([CLOSE, CONSOLIDATE])
+}
 
 /// Closes a memory.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

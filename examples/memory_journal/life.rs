@@ -30,6 +30,8 @@ const LEAD: u32 = 24;
 /// How many events may wait for the feed.
 const EVENTS: usize = 16;
 const MONITOR_EVERY: Duration = Duration::from_millis(500);
+/// How often the last one looks whether nothing is left.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
 const REPORT_EVERY: Duration = Duration::from_secs(1);
 
 /// What a life is asked for.
@@ -134,6 +136,11 @@ async fn read_all(
         journal.stats.until(|now| now.closed == all).await;
         client.submit(jobs::consolidation(true)).await?;
         journal.stats.until(|now| now.consolidated == all).await;
+        // A memory that was closed while the last one began may have asked for another, which finds nothing to do.
+        let mut ticks = tokio::time::interval(LOOK_EVERY);
+        while !depths(&client).await?.is_empty() {
+            ticks.tick().await;
+        }
         Ok(())
     };
     stop.run_until_cancelled(done).await.unwrap_or(Ok(()))
@@ -156,14 +163,21 @@ async fn read(
     Ok(())
 }
 
+/// The queues of the journal that have jobs which have not ended: how many wait, and how many run.
+async fn depths(client: &Client) -> Result<Vec<(String, u64, u64)>, Error> {
+    let queues: Vec<QueueView> = client.ask(AdminRequest::Queues {}).await?;
+    let own = queues.into_iter().filter(|it| jobs::queues().any(|name| name == it.queue));
+    let depths = own.map(|it| (it.queue, it.ready + it.scheduled + it.waiting, it.leased));
+    Ok(depths.filter(|(_, waiting, running)| waiting + running > 0).collect())
+}
+
 /// Looks how long the queues are.
 async fn monitor(client: Client, stop: CancellationToken) -> Result<(), Error> {
     let mut ticks = tokio::time::interval(MONITOR_EVERY);
     while stop.run_until_cancelled(ticks.tick()).await.is_some() {
-        let queues: Vec<QueueView> = client.ask(AdminRequest::Queues {}).await?;
-        let depth = |it: &QueueView| (it.ready + it.scheduled + it.waiting, it.leased);
-        let queues = queues.iter().map(|it| (it, depth(it))).filter(|(_, depth)| *depth != (0, 0));
-        let line: Vec<_> = queues.map(|(it, (depth, run))| format!("{} {depth}+{run}", it.queue)).collect();
+        let depths = depths(&client).await?;
+        let line: Vec<_> =
+            depths.iter().map(|(queue, waiting, running)| format!("{queue} {waiting}+{running}")).collect();
         say(&format!(
             "monitor: {}",
             if line.is_empty() { "all is done".to_owned() } else { line.join(", ") }
