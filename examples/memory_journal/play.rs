@@ -12,6 +12,8 @@ use rustix::process::{Pid, Signal, kill_process};
 use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 /// Within what time the process has to end when it is told to.
@@ -30,6 +32,37 @@ impl Drop for Running {
     }
 }
 
+/// How long a life may take before it is killed for it.
+const LIFE_MAX: Duration = Duration::from_secs(180);
+
+/// Kills a process that takes too long. Ends with this value, which must be dropped before the process is waited for.
+struct Watchdog {
+    over: Option<mpsc::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Watchdog {
+    fn of(child: &Child) -> Watchdog {
+        let (over, is_over) = mpsc::channel();
+        let pid = Pid::from_child(child);
+        let watch = move || {
+            if is_over.recv_timeout(LIFE_MAX) == Err(RecvTimeoutError::Timeout) {
+                println!("this life takes longer than {LIFE_MAX:?}: SIGKILL");
+                // It is not reaped yet, so the number is its own.
+                let _ = kill_process(pid, Signal::KILL);
+            }
+        };
+        Watchdog { over: Some(over), thread: Some(std::thread::spawn(watch)) }
+    }
+}
+
+impl Drop for Watchdog {
+    fn drop(&mut self) {
+        drop(self.over.take());
+        let _ = self.thread.take().map(JoinHandle::join);
+    }
+}
+
 /// What a life has shown.
 #[derive(Default)]
 struct Shown {
@@ -45,6 +78,7 @@ struct Shown {
 fn run(start: &mut Command, signal: Option<Signal>, enough: impl Fn(&Shown) -> bool) -> Result<Shown, Error> {
     let mut running = Running(start.stdin(Stdio::null()).stdout(Stdio::piped()).spawn()?);
     let output = running.0.stdout.take().ok_or("it has no output")?;
+    let watchdog = Watchdog::of(&running.0);
     let (mut shown, mut signal, mut sent) = (Shown::default(), signal, None);
     for line in BufReader::new(output).lines() {
         let line = line?;
@@ -64,6 +98,8 @@ fn run(start: &mut Command, signal: Option<Signal>, enough: impl Fn(&Shown) -> b
             kill_process(Pid::from_child(&running.0), signal)?;
         }
     }
+    // All of its output was read, so it has ended.
+    drop(watchdog);
     shown.status = Some(running.0.wait()?);
     shown.ended_in = sent.map_or(Duration::ZERO, |sent| monotonic() - sent);
     Ok(shown)

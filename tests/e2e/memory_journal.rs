@@ -18,12 +18,13 @@ const LIFE: &str = "MUSHER_TEST_JOURNAL";
 /// How many memories are enough for all that the example shows.
 const MEMORIES: usize = 60;
 
-/// Plays it with a process for each life: the test itself, started with [`LIFE`] in its environment.
+/// Plays it with a process for each life: the first test below, started with [`LIFE`] in its environment.
 fn play(life: &Life) -> Account {
     let program = std::env::current_exe().unwrap();
     let start = |life: &Life| {
         let mut command = Command::new(&program);
-        command.args(["memory_journal::one_life", "--exact", "--nocapture"]);
+        let name = "memory_journal::what_was_acknowledged_is_associated_closed_and_consolidated_once_whatever_ends_it";
+        command.args([name, "--exact", "--nocapture"]);
         command.env(LIFE, life.to_args().join("\n")).stderr(Stdio::null());
         command
     };
@@ -36,17 +37,12 @@ fn life(directory: &Path, more: &[&str]) -> Life {
     Life::from_args(words, directory).unwrap()
 }
 
-/// No test by itself, but the process that the others start.
-#[test]
-fn one_life() {
-    if let Ok(words) = std::env::var(LIFE) {
-        let life = Life::from_args(words.lines().map(str::to_owned), Path::new("")).unwrap();
-        example::live_here(&life).unwrap();
-    }
-}
-
 #[test]
 fn what_was_acknowledged_is_associated_closed_and_consolidated_once_whatever_ends_it() {
+    if let Ok(words) = std::env::var(LIFE) {
+        let life = Life::from_args(words.lines().map(str::to_owned), Path::new("")).unwrap();
+        return example::live_here(&life).unwrap();
+    }
     let dir = tempfile::tempdir().unwrap();
     let life = life(dir.path(), &["--full", "drop-old"]);
     let account = play(&life);
