@@ -7,7 +7,7 @@ mod opened;
 mod testing;
 
 pub use embedded::{Embedded, EmbeddedError};
-pub use testing::TestQueue;
+pub use testing::{Submitted, TestQueue};
 
 use crate::clock::Clock;
 use crate::config::{Config, ConfigErrors, Loaded, Overrides};

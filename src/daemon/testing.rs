@@ -7,6 +7,8 @@ use crate::client::{Client, ClientError};
 use crate::clock::{Clock, wall};
 use crate::core::Time;
 use crate::protocol::Claim;
+use crate::protocol::admin::{AdminRequest, JobView, JobsView, ListQuery};
+use bytes::Bytes;
 use std::fs;
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::DirBuilderExt;
@@ -16,6 +18,18 @@ use std::time::Duration;
 
 /// A queue that no job is ever given to, for requests that only have the loop make a turn.
 const NOBODY: &str = "musher-testing";
+
+/// How many jobs are asked for at a time.
+const PAGE: u32 = 500;
+
+/// A job that is there.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Submitted {
+    /// What the queue knows of it.
+    pub view: JobView,
+    /// Its body.
+    pub body: Bytes,
+}
 
 /// A queue for a test. It is dropped with all that is in it.
 ///
@@ -113,6 +127,26 @@ impl TestQueue {
             client.claim(Claim { queues: vec![NOBODY.into()], max: 1, ..Claim::default() }).await?;
         }
         Ok(())
+    }
+
+    /// The jobs of a queue with their bodies, by id: what a program has submitted and nobody has done. Those that have ended are there if
+    /// the queue keeps them, as it keeps dead ones; `view.state` says how each is.
+    ///
+    /// # Errors
+    /// The disk has failed.
+    pub async fn jobs(&self, queue: &str) -> Result<Vec<Submitted>, ClientError> {
+        let client = self.client().await?;
+        let (mut jobs, mut after) = (Vec::new(), Some(0));
+        while let Some(id) = after {
+            let query =
+                ListQuery { queue: Some(queue.into()), after: id, limit: PAGE, ..ListQuery::default() };
+            let page: JobsView = client.ask(AdminRequest::List(query)).await?;
+            for view in page.jobs {
+                jobs.push(Submitted { body: client.body(view.id).await?, view });
+            }
+            after = page.next;
+        }
+        Ok(jobs)
     }
 
     /// Ends it, and says whether its disk has failed. Whoever still runs a job is not waited for.

@@ -149,6 +149,24 @@ fn what_becomes_ready_by_what_ran_runs_too_and_its_end_is_told() {
 }
 
 #[test]
+fn what_was_submitted_is_there_with_its_body() {
+    block_on(async {
+        let queue = TestQueue::open("").await.unwrap();
+        let client = queue.client().await.unwrap();
+        let bodies: Vec<_> = (0..1_200).map(|n: u32| n.to_string().into()).collect();
+        client.submit(vec![SubmitGroup { options: of("q"), bodies }]).await.unwrap();
+        let delayed = JobOptions { start: Start::After(1_000), key: Some("k".into()), ..of("other") };
+        submit(&client, delayed, "x").await;
+        let jobs = queue.jobs("q").await.unwrap();
+        let bodies: Vec<_> = jobs.iter().map(|job| std::str::from_utf8(&job.body).unwrap()).collect();
+        assert_eq!(bodies, (0..1_200).map(|n| n.to_string()).collect::<Vec<_>>());
+        let other = queue.jobs("other").await.unwrap();
+        assert_eq!((other[0].view.state.as_str(), other[0].view.key.as_deref()), ("scheduled", Some("k")));
+        assert!(queue.jobs("none").await.unwrap().is_empty());
+    });
+}
+
+#[test]
 fn a_job_that_is_cancelled_while_it_runs_counts_for_nothing() {
     block_on(async {
         let queue = TestQueue::open("").await.unwrap();
