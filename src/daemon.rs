@@ -4,9 +4,12 @@
 mod configured;
 mod embedded;
 mod opened;
+mod testing;
 
 pub use embedded::{Embedded, EmbeddedError};
+pub use testing::{Submitted, TestQueue};
 
+use crate::clock::Clock;
 use crate::config::{Config, ConfigErrors, Loaded, Overrides};
 use crate::fronts::Native;
 use crate::notify::Notifier;
@@ -141,7 +144,7 @@ struct Daemon {
 impl Daemon {
     fn open(loaded: Loaded, options: &ServeOptions) -> Result<Daemon, ServeError> {
         let config = loaded.config;
-        let opened = Opened::open(&config)?;
+        let opened = Opened::open(&config, Clock::starting_after)?;
         process::trim_memory();
         let listening = server::listen(&config.daemon.socket)?;
         let pool_lock = opened.pool_lock.clone();

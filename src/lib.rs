@@ -46,6 +46,12 @@ pub mod worker;
 
 pub use daemon::{Embedded, EmbeddedError};
 
+/// For tests of programs that use a queue.
+pub mod testing {
+    pub use crate::client::worker::Ran;
+    pub use crate::daemon::{Submitted, TestQueue};
+}
+
 #[path = "../migrations/mod.rs"]
 mod migrations;
 

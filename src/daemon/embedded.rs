@@ -5,7 +5,9 @@
 use super::opened::{Opened, Unopened};
 use crate::client::worker::Worker;
 use crate::client::{Client, ClientError};
+use crate::clock::Clock;
 use crate::config::{COMMANDS_QUEUE, Config, ConfigErrors, Handler, Overrides, Surroundings};
+use crate::engine::KILL_GRACE;
 use crate::fronts::Native;
 use crate::protocol::{ErrorCode, Fault};
 use crate::server::{self, Fatal, Hub};
@@ -128,11 +130,25 @@ impl Embedded {
         directory: impl AsRef<Path>,
         configuration: &str,
     ) -> Result<Embedded, EmbeddedError> {
-        let config = config(directory.as_ref(), configuration)?;
+        Embedded::start(config(directory.as_ref(), configuration)?, None).await
+    }
+
+    /// The same on a clock that stands still, taking little room.
+    pub(super) async fn open_on(
+        directory: &Path,
+        configuration: &str,
+        clock: Clock,
+    ) -> Result<Embedded, EmbeddedError> {
+        let mut config = config(directory, configuration)?;
+        (config.storage.log_file, config.storage.ballast, config.limits.disk_reserve) = (1 << 20, 0, 0);
+        Embedded::start(config, Some(clock)).await
+    }
+
+    async fn start(config: Config, manual: Option<Clock>) -> Result<Embedded, EmbeddedError> {
         let (orders, inbox) = mpsc::unbounded_channel();
         let ((ready, is_ready), (end, ended)) = (oneshot::channel(), oneshot::channel());
         let run = move || {
-            let ended = run(config, inbox, ready);
+            let ended = run(config, manual, inbox, ready);
             // Who asked may not wait any more.
             let _ = end.send(ended);
         };
@@ -236,16 +252,18 @@ fn config(directory: &Path, configuration: &str) -> Result<Config, EmbeddedError
 /// The whole life of it, on its thread. `ready` is told once clients may come.
 fn run(
     config: Config,
+    manual: Option<Clock>,
     inbox: mpsc::UnboundedReceiver<Order>,
     ready: oneshot::Sender<()>,
 ) -> Result<(), EmbeddedError> {
-    let opened = Opened::open(&config)?;
+    let stands_still = manual.is_some();
+    let opened = Opened::open(&config, |last| manual.unwrap_or_else(|| Clock::starting_after(last)))?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let tasks = tokio::task::LocalSet::new();
     let (hub, outputs) = opened.into_hub(&config, false);
     // If nobody waits for it any more, the order to stop is on its way.
     let _ = ready.send(());
-    let stopped = tasks.block_on(&runtime, serve(&hub, inbox));
+    let stopped = tasks.block_on(&runtime, serve(&hub, inbox, stands_still));
     // The tasks share the hub: without them it is the last one.
     drop(tasks);
     drop(runtime);
@@ -260,14 +278,18 @@ fn run(
     Ok(())
 }
 
-async fn serve(hub: &Rc<Hub<DiskStore>>, inbox: mpsc::UnboundedReceiver<Order>) -> Result<(), Fatal> {
-    let accepting = tokio::task::spawn_local(obey(hub.clone(), inbox));
+async fn serve(
+    hub: &Rc<Hub<DiskStore>>,
+    inbox: mpsc::UnboundedReceiver<Order>,
+    stands_still: bool,
+) -> Result<(), Fatal> {
+    let accepting = tokio::task::spawn_local(obey(hub.clone(), inbox, stands_still));
     server::run(hub).await?;
     server::close_connections(hub, accepting).await
 }
 
 /// Does what it is asked for until it is aborted.
-async fn obey(hub: Rc<Hub<DiskStore>>, mut inbox: mpsc::UnboundedReceiver<Order>) {
+async fn obey(hub: Rc<Hub<DiskStore>>, mut inbox: mpsc::UnboundedReceiver<Order>, stands_still: bool) {
     while let Some(order) = inbox.recv().await {
         match order {
             Order::Connect(stream) => {
@@ -275,11 +297,15 @@ async fn obey(hub: Rc<Hub<DiskStore>>, mut inbox: mpsc::UnboundedReceiver<Order>
                     tracing::warn!("a connection was refused: {error}");
                 }
             }
-            Order::Stop => drop(hub.stop()),
-            Order::StopNow => {
+            Order::Stop if !stands_still => drop(hub.stop()),
+            Order::Stop | Order::StopNow => {
                 // The second one cuts the wait short.
                 hub.stop();
                 hub.stop();
+                if stands_still {
+                    // Or the rest of the wait would never be over.
+                    hub.clock.advance(KILL_GRACE);
+                }
             }
         }
     }

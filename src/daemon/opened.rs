@@ -51,8 +51,9 @@ pub(super) struct Opened {
 }
 
 impl Opened {
-    /// Locks the directory of this configuration and recovers what is in it.
-    pub(super) fn open(config: &Config) -> Result<Opened, Unopened> {
+    /// Locks the directory of this configuration and recovers what is in it. `clock` makes a clock that begins after the newest time
+    /// in there.
+    pub(super) fn open(config: &Config, clock: impl FnOnce(Time) -> Clock) -> Result<Opened, Unopened> {
         let begun = monotonic();
         let data = &config.daemon.data;
         let (store, Recovered { state, last, time, report }) = DiskStore::open(data, &store_options(config))?;
@@ -63,7 +64,7 @@ impl Opened {
         }
         private::keep(data);
         events::recovered(data, report.jobs, report.commits, monotonic() - begun);
-        let clock = Clock::starting_after(time);
+        let clock = clock(time);
         events::clock_has_diverged(clock.ahead_ms());
         let (outputs, output_thread) = OutputStore::open(&data.join("output"), |id| state.contains(id))?;
         let service = service(config);

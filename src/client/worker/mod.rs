@@ -45,11 +45,13 @@
 //! # Layout
 //! - `handler`: a function of any type as one of one type; reads bodies. `outcome`: what it said, as a verdict.
 //! - `context`: what a handler learns and may ask for. `attempt`: one run of it, from its begin to a verdict.
+//! - `inline`: what is ready, one job at a time.
 //! - `lanes`: the slots of each queue. `run`: the loop that owns these, over all connections; `session`: what it has on one.
 
 mod attempt;
 mod context;
 mod handler;
+mod inline;
 mod lanes;
 mod outcome;
 mod run;
@@ -59,6 +61,7 @@ mod tests;
 
 pub use context::{Context, Reason};
 pub use handler::Job;
+pub use inline::Ran;
 pub use outcome::Outcome;
 pub use tokio_util::sync::CancellationToken;
 
@@ -134,6 +137,12 @@ pub enum WorkerError {
     TwoHandlers {
         /// The queue.
         queue: String,
+    },
+    /// What is ready has no end ([`Worker::run_ready`]).
+    #[error("{jobs} jobs have run and more are ready: do jobs bring others, or come back, without a wait?")]
+    Endless {
+        /// How many have run.
+        jobs: usize,
     },
     /// The daemon refuses the work, or cannot be understood, in a way that trying again does not mend.
     #[error("this worker cannot go on: {0}")]
@@ -273,11 +282,17 @@ impl Worker {
 }
 
 fn lanes(served: Vec<Served>, concurrency: u32) -> Result<lanes::Lanes, WorkerError> {
+    check(&served, concurrency)?;
+    Ok(lanes::Lanes::new(served, concurrency))
+}
+
+/// Whether a worker can work so.
+fn check(served: &[Served], concurrency: u32) -> Result<(), WorkerError> {
     if served.is_empty() {
         return Err(WorkerError::NoQueues);
     }
     let mut queues = HashSet::new();
-    for Served { options: QueueOptions { queue, concurrency: own, .. }, .. } in &served {
+    for Served { options: QueueOptions { queue, concurrency: own, .. }, .. } in served {
         if own.unwrap_or(concurrency) == 0 {
             return Err(WorkerError::NoSlots { queue: queue.clone() });
         }
@@ -285,7 +300,7 @@ fn lanes(served: Vec<Served>, concurrency: u32) -> Result<lanes::Lanes, WorkerEr
             return Err(WorkerError::TwoHandlers { queue: queue.clone() });
         }
     }
-    Ok(lanes::Lanes::new(served, concurrency))
+    Ok(())
 }
 
 impl fmt::Debug for Worker {
