@@ -147,6 +147,9 @@ fn outcome(verdict: &Verdict) -> Option<Outcome> {
         Verdict::Later { error, wait_ms } => {
             Outcome::Later { why: error.clone(), after: wait_ms.as_ref().map(wait) }
         }
+        Verdict::Await { signal, timeout_ms } => {
+            Outcome::Until { signal: signal.clone(), timeout: wait(timeout_ms) }
+        }
         // Processes end so, and handlers are none.
         Verdict::Exited { .. } | Verdict::Release { .. } => return None,
     })
