@@ -130,7 +130,8 @@ fn deliver<S: Store + 'static>(hub: &Hub<S>, turned: Turned) {
                 }
             }
             Delivery::Revoked { session, lease, expired } => {
-                if let Some(connection) = connections.get(&session) {
+                let connection = hub.sessions.connection(session).and_then(|id| connections.get(&id));
+                if let Some(connection) = connection {
                     connection.notify(Notice::Revoked { lease, expired });
                     touch(connection);
                 }

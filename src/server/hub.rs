@@ -13,6 +13,7 @@ use super::peer::Peer;
 use super::permissions::Permissions;
 use super::scheduler::{Fill, Quota, Scheduler};
 use super::service::Service;
+use super::sessions::Sessions;
 use crate::access::Right;
 use crate::clock::{Clock, monotonic};
 use crate::core::{Plan, ScheduleName, Time};
@@ -56,6 +57,8 @@ pub struct Hub<S> {
     socket_stays: bool,
     pub(super) started: Time,
     pub(super) connections: Connections,
+    /// Those of workers whose leases outlive the daemon.
+    pub(super) sessions: Sessions,
     /// Rings when something waits for the next turn; the log rings it too, from a thread of its own.
     pub(crate) wake: Arc<Notify>,
     pub(super) scheduler: Scheduler,
@@ -89,6 +92,7 @@ impl<S: Store + 'static> Hub<S> {
             socket_stays,
             started,
             connections,
+            sessions: Sessions::default(),
             wake: Arc::default(),
             scheduler: Scheduler::default(),
             arrivals: Quota::default(),

@@ -11,6 +11,7 @@
 //! # Layout
 //! - `pool`: one loop owns all slots (`lanes`, `ahead`), leases (`leases`) and deadlines; everything else sends it
 //!   events.
+//!   What it does while the daemon is away is in `pool/away`; `line` is the connection as attempts see it.
 //! - `attempt`: one run as named steps: start, watch, settle.
 //! - `exec`: what a job's process is given; `spawn`: how it is started; `user`: whose rights it has; `supervise`:
 //!   when it is stopped, and how.
@@ -35,6 +36,7 @@ mod keeper;
 mod keeping;
 mod lanes;
 mod leases;
+mod line;
 mod oom;
 mod orphans;
 mod output;
@@ -162,7 +164,7 @@ impl Surroundings {
 pub enum WorkerEnd {
     /// It was told to stop, by its own process or by the daemon.
     Stopped,
-    /// The connection ended; the leases of what ran ended with it.
+    /// The connection ended for good; the leases of what ran ended with it.
     Disconnected,
     /// The daemon refuses the work in a way that trying again does not mend.
     Refused(ClientError),

@@ -4,8 +4,9 @@
 
 use super::echo;
 use super::exec::Pipes;
+use super::line::Line;
 use super::tail::Kept;
-use crate::client::{Client, ClientError};
+use crate::client::{Client, ClientError, send_now};
 use crate::protocol::LeaseRef;
 use bytes::Bytes;
 use std::convert::Infallible;
@@ -41,18 +42,55 @@ pub(super) struct Output {
 /// Where pieces go.
 #[derive(Debug)]
 struct Sink {
-    client: Client,
+    line: Line,
     lease: LeaseRef,
     kept: Mutex<Kept>,
+    sent: Mutex<[Sent; 2]>,
     /// Set when the daemon does not take any more, be it that the lease is lost or its disk is full.
     refused: AtomicBool,
     echo: bool,
 }
 
+/// How much of a stream has gone to the daemon.
+#[derive(Debug, Default)]
+struct Sent {
+    /// So many bytes, with those that are under way.
+    bytes: u64,
+    /// A piece that the daemon has not answered.
+    under_way: Option<Piece>,
+}
+
+/// A piece of a stream, and how many bytes of it come before.
+#[derive(Clone, Debug)]
+struct Piece {
+    stream: u8,
+    at: u64,
+    data: Bytes,
+}
+
+/// The last of what an attempt has printed: sent, and perhaps lost with the connection.
+#[derive(Debug)]
+pub(super) struct Unsent {
+    lease: LeaseRef,
+    pieces: Vec<Piece>,
+}
+
+impl Unsent {
+    /// Sends it once more; what the daemon has of it, it takes no second time. What is sent on this connection afterwards
+    /// comes after it.
+    pub(super) fn send_again(&self, client: &Client) {
+        for Piece { stream, at, data } in &self.pieces {
+            let (client, lease, stream, at, data) = (client.clone(), self.lease, *stream, *at, data.clone());
+            // If it fails, the daemon keeps no more of it, or is gone again.
+            send_now(async move { drop(client.output_at(lease, stream, data, Some(at)).await) });
+        }
+    }
+}
+
 impl Output {
-    pub(super) fn new(pipes: Pipes, client: Client, lease: LeaseRef, max: u64, echo: bool) -> Output {
+    pub(super) fn new(pipes: Pipes, line: Line, lease: LeaseRef, max: u64, echo: bool) -> Output {
         let (kept, refused) = (Mutex::new(Kept::new(max)), AtomicBool::new(false));
-        let sink = Sink { client, lease, kept, refused, echo };
+        let sink = Sink { line, lease, kept, sent: Mutex::default(), refused, echo };
         Output { stdout: pipes.stdout, stderr: pipes.stderr, tail: Vec::new(), sink }
     }
 
@@ -75,8 +113,10 @@ impl Output {
     }
 
     /// Sends what is still in the pipes, and the end that was held back. It does not wait for more, nor for the daemon: whatever is sent on this
-    /// connection afterwards comes after it.
-    pub(super) async fn finish(&mut self) {
+    /// connection afterwards comes after it. Returns what may be lost if the connection ends before it was answered.
+    pub(super) async fn finish(&mut self) -> Unsent {
+        let mut pieces: Vec<Piece> =
+            self.sink.sent().iter_mut().filter_map(|sent| sent.under_way.take()).collect();
         for (stream, pipe) in [(STDOUT, &self.stdout), (STDERR, &self.stderr)] {
             let mut taken = 0;
             while taken < AFTER_END_MAX
@@ -86,18 +126,20 @@ impl Output {
                 if stream == STDERR {
                     remember(&mut self.tail, &piece);
                 }
-                post(pin!(self.sink.keep(stream, piece.clone())));
+                let passes = self.sink.kept().take(stream, piece.clone());
+                pieces.extend(passes.and_then(|piece| self.sink.post(stream, piece)));
                 self.sink.echo(stream, piece).await;
             }
         }
         let (left_out, end) = self.sink.kept().end();
         if left_out > 0 {
             let note = format!("\n… {left_out} bytes are left out here\n");
-            post(pin!(self.sink.transmit(STDERR, note.into())));
+            pieces.extend(self.sink.post(STDERR, note.into()));
         }
         for (stream, piece) in end {
-            post(pin!(self.sink.transmit(stream, piece)));
+            pieces.extend(self.sink.post(stream, piece));
         }
+        Unsent { lease: self.sink.lease, pieces }
     }
 
     /// The last line of standard error that says anything.
@@ -129,12 +171,44 @@ impl Sink {
         if self.refused.load(Ordering::Relaxed) {
             return;
         }
-        if let Err(error) = self.client.output(self.lease, stream, piece).await {
+        let piece = self.begin(stream, piece);
+        self.sent()[place(stream)].under_way = Some(piece.clone());
+        let keep = |client: Client, again: bool| {
+            let (lease, Piece { stream, at, data }) = (self.lease, piece.clone());
+            async move { client.output_at(lease, stream, data, again.then_some(at)).await }
+        };
+        let kept = self.line.ask(keep).await;
+        self.sent()[place(stream)].under_way = None;
+        if let Err(error) = kept {
             self.refused.store(true, Ordering::Relaxed);
             if let ClientError::Refused(fault) = error {
                 tracing::warn!("job {}: the rest of its output is not kept: {fault}", self.lease.id);
             }
         }
+    }
+
+    /// Sends a piece without waiting for the answer, if there is a connection.
+    fn post(&self, stream: u8, data: Bytes) -> Option<Piece> {
+        if self.refused.load(Ordering::Relaxed) {
+            return None;
+        }
+        let piece = self.begin(stream, data);
+        if let Some(client) = self.line.now() {
+            post(pin!(client.output(self.lease, stream, piece.data.clone())));
+        }
+        Some(piece)
+    }
+
+    /// Gives a piece its place.
+    fn begin(&self, stream: u8, data: Bytes) -> Piece {
+        let sent = &mut self.sent()[place(stream)];
+        let at = sent.bytes;
+        sent.bytes += data.len() as u64;
+        Piece { stream, at, data }
+    }
+
+    fn sent(&self) -> std::sync::MutexGuard<'_, [Sent; 2]> {
+        self.sent.lock().expect("nobody panics while holding this lock")
     }
 
     /// Prints a piece here. Where it cannot be printed the job must not suffer.
@@ -145,6 +219,10 @@ impl Sink {
             _ => echo::to_stderr(piece).await,
         }
     }
+}
+
+fn place(stream: u8) -> usize {
+    usize::from(stream != STDOUT)
 }
 
 /// The next piece of a stream; `None` at its end.

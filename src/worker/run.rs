@@ -4,6 +4,7 @@
 use super::echo;
 use super::keeper::Keeper;
 use super::oom::{self, OOM_ENV};
+use super::pool::Dial;
 use super::pool_lock::{POOL_LOCK_ENV, PoolLock};
 use super::{Cgroups, Orphans, Plan, Source, Surroundings, WorkerEnd, serve};
 use crate::client::{Again, Client, ClientError};
@@ -56,7 +57,7 @@ pub fn run_pool() -> io::Result<()> {
         around.orphans = Some(orphans.clone());
         around.cgroups = cgroups();
         let (_nobody, never) = watch::channel(None);
-        let end = serve(&client, Source::Daemon, around, never).await;
+        let end = serve(&client, Source::Daemon, around, None, never).await;
         // The connection ends with the runtime: nothing of a job may be left then.
         end_all_jobs(&orphans);
         match end {
@@ -90,8 +91,8 @@ fn heed_no_signals() -> io::Result<()> {
 }
 
 /// The process that does the work of `musher work`, below its keeper (`keeper.rs`): works until the keeper says to
-/// stop. When the daemon goes away the running jobs are killed, since their leases have ended, and the daemon is called
-/// until it is back. When the keeper goes away, all jobs are killed and this process ends.
+/// stop. When the daemon goes away the running jobs run on, and the daemon is called until it is back; those whose leases have
+/// ended meanwhile are killed. When the keeper goes away, all jobs are killed and this process ends.
 ///
 /// # Errors
 /// No daemon is there at the first try, or it refused; or it was not started by a keeper.
@@ -100,7 +101,7 @@ pub fn run_kept(options: &WorkOptions) -> io::Result<Result<(), ClientError>> {
     oom::go_first(options.oom_score_adj);
     let orphans = Orphans::adopt()?;
     let ended = on_this_thread(async {
-        let keeper = Keeper::at_stdin()?;
+        let keeper = Arc::new(Keeper::at_stdin()?);
         let (ask, asked) = watch::channel(None);
         let end = tokio::select! {
             biased;
@@ -139,7 +140,7 @@ fn on_this_thread<T>(future: impl Future<Output = io::Result<T>>) -> io::Result<
 
 async fn work(
     options: &WorkOptions,
-    keeper: &Keeper,
+    keeper: &Arc<Keeper>,
     orphans: &Orphans,
     asked: &watch::Receiver<Option<Duration>>,
 ) -> io::Result<Result<(), ClientError>> {
@@ -152,7 +153,8 @@ async fn work(
     };
     loop {
         let source = Source::Fixed(vec![options.plan.clone()]);
-        let end = serve(&client, source, around.clone(), asked.clone()).await;
+        let back = ("musher work", dial(&options.socket, keeper));
+        let end = serve(&client, source, around.clone(), Some(back), asked.clone()).await;
         match end {
             WorkerEnd::Refused(error) => return Ok(Err(error)),
             _ if asked.borrow().is_some() => return Ok(Ok(())),
@@ -166,6 +168,15 @@ async fn work(
         };
         tracing::info!("the daemon is back");
     }
+}
+
+/// How the pool gets another connection by itself.
+fn dial(socket: &Path, keeper: &Arc<Keeper>) -> Dial {
+    let (socket, keeper): (Arc<Path>, _) = (socket.into(), keeper.clone());
+    Arc::new(move || {
+        let (socket, keeper) = (socket.clone(), keeper.clone());
+        Box::pin(async move { call(&socket, &keeper).await })
+    })
 }
 
 /// Connects, and has the keeper hold the connection too before it carries anything.
