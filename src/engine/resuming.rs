@@ -12,17 +12,25 @@ use std::time::Duration;
 pub(super) struct Resuming {
     until: Time,
     sessions: BTreeSet<u64>,
+    /// Those that cannot come back, and hold leases still.
+    gone: BTreeSet<u64>,
+    /// Whether the log was told.
+    is_told: bool,
 }
 
 impl Resuming {
     /// When the wait is over, if anybody is waited for.
     pub(super) fn over_at(&self) -> Option<Time> {
-        (!self.sessions.is_empty()).then_some(self.until)
+        match self.gone.is_empty() {
+            true => (!self.sessions.is_empty()).then_some(self.until),
+            false => Some(Time(0)),
+        }
     }
 
     /// It is not waited for any more.
     pub(super) fn forget(&mut self, session: u64) {
         self.sessions.remove(&session);
+        self.gone.remove(&session);
     }
 
     /// Nobody could come back for so long.
@@ -37,12 +45,7 @@ impl<S: Store> Engine<S> {
         let until = now.plus(self.bounds.resume_within);
         self.command(&Command::Recover { resume_by: until }, now);
         let sessions = self.core.state.holders().filter(|session| Holder::is_resumable(*session)).collect();
-        self.resuming = Resuming { until, sessions };
-        let workers = self.resuming.sessions.len() as u64;
-        if workers > 0 {
-            let (jobs, within) = (self.core.state.held() as u64, self.bounds.resume_within);
-            self.notes.facts.push(Fact::WorkersAwaited { workers, jobs, within });
-        }
+        self.resuming = Resuming { until, sessions, gone: BTreeSet::new(), is_told: false };
     }
 
     /// A worker says which leases of its session it has, at the beginning of a connection: it hears which of them are in
@@ -67,11 +70,33 @@ impl<S: Store> Engine<S> {
         self.answer(origin, Answer::TakenUp { within, leases });
     }
 
+    /// Says for the log who is waited for.
+    pub(super) fn note_the_absent(&mut self) {
+        let Resuming { sessions, is_told, .. } = &mut self.resuming;
+        if !sessions.is_empty() && !std::mem::replace(is_told, true) {
+            let jobs = sessions.iter().map(|session| self.core.state.held_by(*session).count() as u64).sum();
+            let (workers, within) = (sessions.len() as u64, self.bounds.resume_within);
+            self.notes.facts.push(Fact::WorkersAwaited { workers, jobs, within });
+        }
+    }
+
+    /// Some workers cannot come back, whatever the time: their leases end with the next turn.
+    pub fn do_not_await(&mut self, gone: impl Fn(u64) -> bool) {
+        for session in std::mem::take(&mut self.resuming.sessions) {
+            match gone(session) {
+                true => drop(self.resuming.gone.insert(session)),
+                false => drop(self.resuming.sessions.insert(session)),
+            }
+        }
+    }
+
     /// Ends leases of workers that have not come back in time.
     pub(super) fn give_up_the_absent(&mut self, now: Time) {
-        while let Some(session) = self.resuming.sessions.first().copied()
-            && self.resuming.until <= now
-        {
+        if self.resuming.until <= now {
+            let late = std::mem::take(&mut self.resuming.sessions);
+            self.resuming.gone.extend(late);
+        }
+        while let Some(session) = self.resuming.gone.first().copied() {
             self.command(&Command::Vanish { session }, now);
             if self.core.state.held_by(session).next().is_some() {
                 // There is much: the next turn goes on.

@@ -33,6 +33,7 @@ impl<S: Store> Engine<S> {
         if !self.is_stalled(now) {
             self.make_up_for_a_pause(now);
             self.give_up_the_absent(self.now.max(now));
+            self.note_the_absent();
             self.do_what_is_due(now);
             self.fire_schedules(self.now.max(now));
             self.forget_idle_queues(now);

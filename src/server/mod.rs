@@ -12,6 +12,7 @@
 //! - `front`: what a front is.
 //! - `event_loop` (`timer`, `clock_set`): the turns, whoever asks, and whatever is asked.
 //! - `operators`, `follow`, `submit`, `beside`, `take_up`, `requests`: what may be asked for, whatever the front.
+//! - `former_pools`: what the pools of former daemons still run.
 //! - `hub`: what all tasks share.
 //! - `connections`, `sessions`, `permissions`, `journal`, `holds`, `followers`, `output`: its parts. All open
 //!   connections; those of workers that outlive the daemon; who may do what; what is logged; what workers report of
@@ -30,6 +31,7 @@ mod event_loop;
 mod fault;
 mod follow;
 mod followers;
+mod former_pools;
 mod front;
 mod holds;
 mod hub;

@@ -17,15 +17,17 @@ struct Both {
 }
 
 impl Sessions {
-    /// The number of a worker's session: no other worker has it, and none of another user can.
-    pub(super) fn number(uid: u32, name: &str, token: [u8; 16]) -> u64 {
+    /// The number of a worker's session: no other worker has it, and none of another user can. `is_pool`: whether it is a pool
+    /// of the daemon's.
+    pub(super) fn number(uid: u32, (name, token): (&str, [u8; 16]), is_pool: bool) -> u64 {
         let mut all = Sha256::new();
         all.update(uid.to_le_bytes());
         all.update(token);
         all.update(name);
         let hash = all.finalize();
         let first = hash.first_chunk().copied().expect("a SHA-256 has 32 bytes");
-        u64::from_le_bytes(first) | Holder::RESUMABLE
+        let number = u64::from_le_bytes(first) | Holder::RESUMABLE;
+        if is_pool { number | Holder::POOL } else { number & !Holder::POOL }
     }
 
     /// A connection begins, or goes on with, a session. Not if it has one already, or another connection has this one.
@@ -68,15 +70,12 @@ mod tests {
 
     #[test]
     fn a_session_is_one_workers_and_on_one_connection() {
-        let number = Sessions::number(7, "w", [1; 16]);
-        assert!(Holder::is_resumable(number));
-        assert_eq!(number, Sessions::number(7, "w", [1; 16]));
-        for other in [
-            Sessions::number(8, "w", [1; 16]),
-            Sessions::number(7, "v", [1; 16]),
-            Sessions::number(7, "w", [2; 16]),
-        ] {
-            assert_ne!(number, other);
+        let number = Sessions::number(7, ("w", [1; 16]), false);
+        assert!(Holder::is_resumable(number) && !Holder::is_pool(number));
+        assert!(Holder::is_pool(Sessions::number(7, ("w", [1; 16]), true)));
+        assert_eq!(number, Sessions::number(7, ("w", [1; 16]), false));
+        for (uid, name, token) in [(8, "w", 1), (7, "v", 1), (7, "w", 2)] {
+            assert_ne!(number, Sessions::number(uid, (name, [token; 16]), false));
         }
         let sessions = Sessions::default();
         assert!(sessions.begin(3, number));

@@ -29,7 +29,10 @@ pub(crate) fn take_up<S: Store + 'static>(
     if hub.sessions.of(connection.id).is_some() {
         return Err(Fault::new(Kind::Invalid, "this connection has said already which worker it is"));
     }
-    let session = Sessions::number(context.peer.caller.uid, name, token);
+    let number = |is_pool| Sessions::number(context.peer.caller.uid, (name, token), is_pool);
+    // The pool of a former daemon comes by the socket, as others do; what it holds says what it is.
+    let is_pool = |session| hub.engine.borrow().core().state.held_by(session).next().is_some();
+    let session = number(context.peer.pool || is_pool(number(true)));
     if !hub.sessions.begin(connection.id, session) {
         let message = "another connection of this worker is open still, or is just being closed: try again";
         return Err(Fault::new(Kind::Busy, message));

@@ -53,7 +53,7 @@ impl Keeping {
         }
         if let Some(checkpoint) = self.unsent.clone() {
             let (lease, lease_ms) = (self.lease, self.lease_ms);
-            let store = |client: Client, _| {
+            let store = |client: Client, _, _| {
                 let checkpoint = checkpoint.clone();
                 async move { client.checkpoint(lease, checkpoint, lease_ms).await }
             };

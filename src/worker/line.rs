@@ -10,12 +10,16 @@ use tokio::sync::watch;
 #[derive(Debug)]
 enum State {
     /// The connection, by its number.
-    Open(u64, Client),
+    Open(Number, Client),
     /// None for now; that one was the last.
-    Away(u64),
+    Away(Number),
     /// None any more.
     Over,
 }
+
+/// Names one connection of a line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Number(u64);
 
 /// The attempts' end. Clones share it.
 #[derive(Clone, Debug)]
@@ -31,7 +35,7 @@ pub(super) struct Switch(watch::Sender<State>);
 /// A line over this connection.
 pub(super) fn line(client: Client) -> (Switch, Line) {
     let limits = Arc::new(client.limits().clone());
-    let (switch, state) = watch::channel(State::Open(0, client));
+    let (switch, state) = watch::channel(State::Open(Number(0), client));
     (Switch(switch), Line { limits, state })
 }
 
@@ -48,7 +52,9 @@ impl Switch {
     /// There is another.
     pub(super) fn mend(&self, client: Client) {
         self.0.send_modify(|state| match *state {
-            State::Open(number, _) | State::Away(number) => *state = State::Open(number + 1, client),
+            State::Open(Number(number), _) | State::Away(Number(number)) => {
+                *state = State::Open(Number(number + 1), client);
+            }
             State::Over => {}
         });
     }
@@ -66,42 +72,38 @@ impl Line {
     }
 
     /// The connection, if there is one now.
-    pub(super) fn now(&self) -> Option<Client> {
-        self.open().map(|(_, client)| client)
-    }
-
-    /// Asks until there is an answer, on one connection after the other; `ask` is told whether it has asked before. The first
-    /// time it asks at once, if there is a connection: whoever polls this once has sent the request.
-    ///
-    /// # Errors
-    /// Those of the request; closed when there will be no connection.
-    pub(super) async fn ask<T, F>(&self, ask: impl Fn(Client, bool) -> F) -> Result<T, ClientError>
-    where
-        F: Future<Output = Result<T, ClientError>>,
-    {
-        let (mut tried, mut last) = (false, None);
-        loop {
-            let open = match self.open().filter(|(number, _)| Some(*number) != last) {
-                Some(open) => open,
-                None => self.next(last).await?,
-            };
-            let (number, client) = open;
-            match ask(client, tried).await {
-                Err(error) if error.is_disconnect() => (tried, last) = (true, Some(number)),
-                answer => return answer,
-            }
-        }
-    }
-
-    fn open(&self) -> Option<(u64, Client)> {
+    pub(super) fn now(&self) -> Option<(Number, Client)> {
         match &*self.state.borrow() {
             State::Open(number, client) => Some((*number, client.clone())),
             State::Away(_) | State::Over => None,
         }
     }
 
+    /// Asks until there is an answer, on one connection after the other; `ask` is told which one it is, and whether it has asked before. The first
+    /// time it asks at once, if there is a connection: whoever polls this once has sent the request.
+    ///
+    /// # Errors
+    /// Those of the request; closed when there will be no connection.
+    pub(super) async fn ask<T, F>(&self, ask: impl Fn(Client, Number, bool) -> F) -> Result<T, ClientError>
+    where
+        F: Future<Output = Result<T, ClientError>>,
+    {
+        let (mut tried, mut last) = (false, None);
+        loop {
+            let open = match self.now().filter(|(number, _)| Some(*number) != last) {
+                Some(open) => open,
+                None => self.next(last).await?,
+            };
+            let (number, client) = open;
+            match ask(client, number, tried).await {
+                Err(error) if error.is_disconnect() => (tried, last) = (true, Some(number)),
+                answer => return answer,
+            }
+        }
+    }
+
     /// Waits for a connection after that one.
-    async fn next(&self, last: Option<u64>) -> Result<(u64, Client), ClientError> {
+    async fn next(&self, last: Option<Number>) -> Result<(Number, Client), ClientError> {
         let mut state = self.state.clone();
         let is_there = |state: &State| match state {
             State::Open(number, _) => Some(*number) != last,

@@ -2,8 +2,8 @@
 //! ended. The daemon's own pool ([`run_pool`], a child process of the daemon) and `musher work` ([`run_kept`]) are the
 //! same code: they differ in where the plans come from and in what the end of the connection means.
 //!
-//! The pool is a process of its own so that the daemon never forks from its large memory, and so that the daemon's
-//! death, SIGKILL included, is seen as the end of the connection: the pool then kills all processes of its jobs. And
+//! The pool is a process of its own so that the daemon never forks from its large memory, and so that its jobs outlive a
+//! daemon that is killed: it finishes them under the next one, as `musher work` goes on with its own. And
 //! every process that runs jobs has a parent: if it is killed, the parent kills what is left of its jobs before the
 //! end of its connection lets the daemon give them out again. The parent of the pool is the daemon, that of `musher
 //! work` its keeper.
@@ -55,7 +55,7 @@ pub use cgroups::Cgroups;
 pub use keeper::{KEPT_ENV, keep};
 pub use oom::OOM_ENV;
 pub use orphans::Orphans;
-pub use pool::serve;
+use pool::serve;
 pub use pool_lock::{POOL_LOCK_ENV, PoolLock};
 pub use run::{WorkOptions, run_kept, run_pool};
 

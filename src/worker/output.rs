@@ -4,7 +4,7 @@
 
 use super::echo;
 use super::exec::Pipes;
-use super::line::Line;
+use super::line::{Line, Number};
 use super::tail::Kept;
 use crate::client::{Client, ClientError, send_now};
 use crate::protocol::LeaseRef;
@@ -56,8 +56,8 @@ struct Sink {
 struct Sent {
     /// So many bytes, with those that are under way.
     bytes: u64,
-    /// A piece that the daemon has not answered.
-    under_way: Option<Piece>,
+    /// What the daemon has not answered.
+    under_way: Option<Placed>,
 }
 
 /// A piece of a stream, and how many bytes of it come before.
@@ -68,19 +68,23 @@ struct Piece {
     data: Bytes,
 }
 
-/// The last of what an attempt has printed: sent, and perhaps lost with the connection.
+/// A piece, and the connection on which it was sent last, if it was.
+type Placed = (Piece, Option<Number>);
+
+/// The last of what an attempt has printed: the daemon may not have it.
 #[derive(Debug)]
 pub(super) struct Unsent {
     lease: LeaseRef,
-    pieces: Vec<Piece>,
+    pieces: Vec<Placed>,
 }
 
 impl Unsent {
-    /// Sends it once more; what the daemon has of it, it takes no second time. What is sent on this connection afterwards
-    /// comes after it.
-    pub(super) fn send_again(&self, client: &Client) {
-        for Piece { stream, at, data } in &self.pieces {
-            let (client, lease, stream, at, data) = (client.clone(), self.lease, *stream, *at, data.clone());
+    /// Sends what was not sent on this connection; what the daemon has of it, it takes no second time. What is sent on this
+    /// connection afterwards comes after it.
+    pub(super) fn send_on(&mut self, (number, client): &(Number, Client)) {
+        for (piece, sent_on) in self.pieces.iter_mut().filter(|(_, sent_on)| *sent_on != Some(*number)) {
+            *sent_on = Some(*number);
+            let (client, lease, Piece { stream, at, data }) = (client.clone(), self.lease, piece.clone());
             // If it fails, the daemon keeps no more of it, or is gone again.
             send_now(async move { drop(client.output_at(lease, stream, data, Some(at)).await) });
         }
@@ -115,7 +119,7 @@ impl Output {
     /// Sends what is still in the pipes, and the end that was held back. It does not wait for more, nor for the daemon: whatever is sent on this
     /// connection afterwards comes after it. Returns what may be lost if the connection ends before it was answered.
     pub(super) async fn finish(&mut self) -> Unsent {
-        let mut pieces: Vec<Piece> =
+        let mut pieces: Vec<Placed> =
             self.sink.sent().iter_mut().filter_map(|sent| sent.under_way.take()).collect();
         for (stream, pipe) in [(STDOUT, &self.stdout), (STDERR, &self.stderr)] {
             let mut taken = 0;
@@ -127,17 +131,19 @@ impl Output {
                     remember(&mut self.tail, &piece);
                 }
                 let passes = self.sink.kept().take(stream, piece.clone());
-                pieces.extend(passes.and_then(|piece| self.sink.post(stream, piece)));
+                if let Some(piece) = passes {
+                    self.sink.post(stream, piece, &mut pieces);
+                }
                 self.sink.echo(stream, piece).await;
             }
         }
         let (left_out, end) = self.sink.kept().end();
         if left_out > 0 {
             let note = format!("\n… {left_out} bytes are left out here\n");
-            pieces.extend(self.sink.post(STDERR, note.into()));
+            self.sink.post(STDERR, note.into(), &mut pieces);
         }
         for (stream, piece) in end {
-            pieces.extend(self.sink.post(stream, piece));
+            self.sink.post(stream, piece, &mut pieces);
         }
         Unsent { lease: self.sink.lease, pieces }
     }
@@ -172,8 +178,9 @@ impl Sink {
             return;
         }
         let piece = self.begin(stream, piece);
-        self.sent()[place(stream)].under_way = Some(piece.clone());
-        let keep = |client: Client, again: bool| {
+        self.sent()[place(stream)].under_way = Some((piece.clone(), None));
+        let keep = |client: Client, number, again: bool| {
+            self.sent()[place(stream)].under_way = Some((piece.clone(), Some(number)));
             let (lease, Piece { stream, at, data }) = (self.lease, piece.clone());
             async move { client.output_at(lease, stream, data, again.then_some(at)).await }
         };
@@ -187,16 +194,19 @@ impl Sink {
         }
     }
 
-    /// Sends a piece without waiting for the answer, if there is a connection.
-    fn post(&self, stream: u8, data: Bytes) -> Option<Piece> {
+    /// Sends a piece behind others without waiting for the answer, if all of them were sent on the connection that there is.
+    /// Otherwise those must go before it.
+    fn post(&self, stream: u8, data: Bytes, before: &mut Vec<Placed>) {
         if self.refused.load(Ordering::Relaxed) {
-            return None;
+            return;
         }
         let piece = self.begin(stream, data);
-        if let Some(client) = self.line.now() {
+        let open =
+            self.line.now().filter(|(now, _)| before.iter().all(|(_, sent_on)| *sent_on == Some(*now)));
+        if let Some((_, client)) = &open {
             post(pin!(client.output(self.lease, stream, piece.data.clone())));
         }
-        Some(piece)
+        before.push((piece, open.map(|(number, _)| number)));
     }
 
     /// Gives a piece its place.

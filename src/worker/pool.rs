@@ -17,7 +17,7 @@ use super::{Plan, Source, Surroundings, WorkerEnd};
 use crate::client::{Client, ClientError, next_notice, send_now};
 use crate::protocol::admin::{AdminRequest, HandlerView};
 use crate::protocol::{ClaimedJob, ErrorCode, LeaseFault, LeaseRef, Notice, Revocation, Settle};
-pub(crate) use away::Dial;
+pub(crate) use away::{Back, Dial, Finish};
 use away::{NextStep, Return};
 use std::collections::HashMap;
 use std::future::Future;
@@ -48,15 +48,15 @@ pub(super) enum Event {
 /// as the daemon knows its jobs. `stop` is set to how long running jobs may go on;
 /// setting it again can only shorten that. Must run on a current-thread runtime: jobs die with the thread that
 /// started them (see `exec.rs`).
-pub async fn serve(
+pub(super) async fn serve(
     client: &Client,
     source: Source,
     around: Surroundings,
-    back: Option<(&str, Dial)>,
+    back: Option<Back>,
     mut stop: watch::Receiver<Option<Duration>>,
 ) -> WorkerEnd {
     let back = match back {
-        Some((name, dial)) => Return::announce(client, name, dial).await,
+        Some(back) => Return::announce(client, back).await,
         None => None,
     };
     let mut pool = Pool::new(client.clone(), Arc::new(around), source, back);
@@ -83,6 +83,8 @@ struct Pool {
     away: bool,
     /// How to come back when it has ended; nothing, if the leases end with it.
     back: Option<Return>,
+    /// Whether it takes no more jobs, and ends with the last one.
+    finishes: bool,
     switch: Switch,
     line: Line,
     around: Arc<Surroundings>,
@@ -126,6 +128,7 @@ impl Pool {
             notices: client.notices(),
             client,
             away: false,
+            finishes: false,
             back,
             switch,
             line,
@@ -221,12 +224,15 @@ impl Pool {
         if let Some(error) = self.refused.take() {
             return Some(WorkerEnd::Refused(error));
         }
-        let stopping = self.stopping?;
-        let quiet = self.leases.is_empty()
+        let is_quiet = self.leases.is_empty()
             && self.settles.is_empty()
             && self.settling == 0
             && !self.lanes.is_claiming();
-        (quiet || stopping.leave_at <= now).then_some(WorkerEnd::Stopped)
+        if self.finishes && is_quiet {
+            return Some(WorkerEnd::Disconnected);
+        }
+        let stopping = self.stopping?;
+        (is_quiet || stopping.leave_at <= now).then_some(WorkerEnd::Stopped)
     }
 
     fn handle(&mut self, event: Event) {
@@ -270,7 +276,7 @@ impl Pool {
                 self.daemon_stops = true;
                 self.begin_to_stop(Duration::from_millis(grace_ms));
             }
-            Notice::Reconfigured if self.plans_are_fixed => {}
+            Notice::Reconfigured if self.plans_are_fixed || self.finishes => {}
             Notice::Reconfigured => self.ask_for_plans(),
         }
     }

@@ -19,6 +19,14 @@ impl Holder {
     /// life of the daemon, numbered from 1.
     pub const RESUMABLE: u64 = 1 << 63;
 
+    /// Set besides in the numbers of the daemon's own pools of workers.
+    pub const POOL: u64 = 1 << 62;
+
+    /// Whether a session is of a pool of workers of the daemon, or of one before it.
+    pub fn is_pool(session: u64) -> bool {
+        session & (Holder::RESUMABLE | Holder::POOL) == Holder::RESUMABLE | Holder::POOL
+    }
+
     /// Whether the leases of a session outlive the daemon.
     pub fn is_resumable(session: u64) -> bool {
         session >= Holder::RESUMABLE

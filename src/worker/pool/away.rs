@@ -4,10 +4,12 @@
 
 use super::{Pool, closed};
 use crate::client::{Again, Client, ClientError, Identity, TakenUp};
-use crate::protocol::{LeaseRef, Settle};
+use crate::protocol::LeaseRef;
+use crate::worker::PoolLock;
 use crate::worker::supervise::Order;
 use std::future::Future;
 use std::io::ErrorKind;
+use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,6 +22,52 @@ const CALL_WAIT_MAX: Duration = Duration::from_secs(1);
 const FIRST_WAIT: Duration = Duration::from_millis(10);
 /// A connection that has lasted for so long is followed by the next one after that.
 const LASTING: Duration = Duration::from_secs(2);
+
+/// How long a pool that finishes what it runs waits for a daemon. Longer than a start takes; then there will be none.
+const DAEMON_WAIT_MAX: Duration = Duration::from_secs(600);
+
+/// How a pool goes on when its connection has ended.
+pub(crate) struct Back {
+    /// What it calls itself.
+    pub(crate) name: &'static str,
+    pub(crate) dial: Dial,
+    /// If it is the pool of a daemon: the next one has a pool of its own.
+    pub(crate) finish: Option<Finish>,
+}
+
+/// Of a pool that then takes no more jobs, and ends with the last one.
+pub(crate) struct Finish {
+    /// The lock of the one pool that takes jobs, and its place. When that is gone no daemon will come.
+    lock: Option<PoolLock>,
+    place: PathBuf,
+    since: Option<Instant>,
+}
+
+impl Finish {
+    pub(crate) fn new(lock: PoolLock, place: PathBuf) -> Finish {
+        Finish { lock: Some(lock), place, since: None }
+    }
+
+    /// From here on it takes no jobs.
+    fn begin(&mut self) {
+        self.lock = None;
+        self.since = Some(Instant::now());
+    }
+
+    /// Why no daemon will take it back that does not answer, if so.
+    fn vanity(&self) -> Option<&'static str> {
+        let waited = self.since.map_or(Duration::ZERO, |since| since.elapsed());
+        if !self.place.exists() {
+            return Some("the data directory is gone");
+        }
+        (waited > DAEMON_WAIT_MAX).then_some("no daemon has come for too long")
+    }
+
+    /// Whether another pool takes jobs: then there is a daemon, wherever its socket is.
+    fn is_succeeded(&self) -> bool {
+        self.lock.is_none() && !PoolLock::is_free(&self.place).unwrap_or(true)
+    }
+}
 
 /// How to get another connection.
 pub(crate) type Dial =
@@ -46,12 +94,13 @@ pub(super) struct Return {
     begun: Instant,
     /// Since when a daemon has been there that has not taken it.
     there_since: Option<Instant>,
+    finish: Option<Finish>,
 }
 
 impl Return {
     /// Tells the daemon who this pool is. Nothing, if the daemon does not know such workers: then leases end with the
     /// connection.
-    pub(super) async fn announce(client: &Client, name: &str, dial: Dial) -> Option<Return> {
+    pub(super) async fn announce(client: &Client, Back { name, dial, finish }: Back) -> Option<Return> {
         let identity = Identity::new(name)
             .inspect_err(|error| tracing::warn!("jobs will not outlive the daemon: {error}"))
             .ok()?;
@@ -63,6 +112,7 @@ impl Return {
                 again: None,
                 begun: Instant::now(),
                 there_since: None,
+                finish,
             }),
             Ok(None) => None,
             Err(error) => {
@@ -91,8 +141,14 @@ impl Return {
     /// A call was in vain; whether to go on. What a daemon that is there leaves alone it does not leave alone for ever.
     fn may_go_on(&mut self, error: &ClientError, now: Instant) -> bool {
         if is_nobody_there(error) {
-            self.there_since = None;
-            return true;
+            if let Some(why) = self.finish.as_ref().and_then(Finish::vanity) {
+                tracing::warn!("{why}");
+                return false;
+            }
+            if !self.finish.as_ref().is_some_and(Finish::is_succeeded) {
+                self.there_since = None;
+                return true;
+            }
         }
         let since = *self.there_since.get_or_insert(now);
         now.duration_since(since) < self.within / 2
@@ -121,8 +177,17 @@ impl Pool {
         }
         self.away = true;
         self.switch.lose();
+        if let Some(finish) = &mut back.finish {
+            finish.begin();
+            self.finishes = true;
+            let outdated = self.lanes.replace(Vec::new());
+            // The claims went with the connection.
+            outdated.ahead.into_iter().for_each(|lease| self.leases.order(lease, Order::Stop));
+        }
         match self.leases.len() {
+            0 if self.finishes => {}
             0 => tracing::warn!("the daemon is gone; waiting for it to come back"),
+            1 => tracing::warn!("the daemon is gone; waiting for it to come back, with a job that runs on"),
             jobs => tracing::warn!(
                 "the daemon is gone; waiting for it to come back, with {jobs} jobs that run on"
             ),
@@ -201,12 +266,7 @@ impl Pool {
             self.unsent.remove(&lease);
         }
         self.leases.extend_now();
-        for Settle { lease, .. } in &self.settles {
-            if let Some(rest) = self.unsent.get(lease) {
-                rest.send_again(&self.client);
-            }
-        }
-        if !self.plans_are_fixed {
+        if !self.plans_are_fixed && !self.finishes {
             self.ask_for_plans();
         }
     }

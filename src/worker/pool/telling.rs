@@ -15,6 +15,16 @@ impl Pool {
     }
 
     pub(super) fn settle(&mut self) {
+        if !self.unsent.is_empty()
+            && let Some(open) = self.line.now()
+        {
+            // Before the verdict, after which no more is taken. Usually it was sent on this connection, and this does nothing.
+            for item in &self.settles {
+                if let Some(unsent) = self.unsent.get_mut(&item.lease) {
+                    unsent.send_on(&open);
+                }
+            }
+        }
         // One that is refused for its length must not take others with it.
         let with_result = |item: &mut Settle| matches!(item.verdict, Verdict::CompleteWith(_));
         for item in self.settles.extract_if(.., with_result).collect::<Vec<_>>() {
