@@ -279,7 +279,7 @@ struct PoolSpec {
 }
 
 /// Keeps the pool alive: a process of its own, so that a start of a job never copies the daemon's memory, and so
-/// that the end of the daemon, however it comes, is the end of a connection for it.
+/// that jobs outlive a daemon that is killed.
 async fn keep_pool(hub: Rc<Hub<DiskStore>>, spec: PoolSpec) {
     loop {
         match run_pool(&hub, &spec).await {

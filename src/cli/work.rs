@@ -19,8 +19,8 @@ MUSHER_MAX_ATTEMPTS, MUSHER_LEASE (for `musher progress`), MUSHER_LEASE_UNTIL, M
 MUSHER_DEADLINE and MUSHER_TAG_<NAME> in its environment.
 Exit status 0: done. 75: again later, each time after a longer wait. 65: dead at once. Anything else: a failed attempt.
 The queue's `on_exit` in the daemon's configuration can say otherwise of each status but 0, and of signals.
-No daemon at the start: exit status 69. When it goes away later, running jobs are killed and run again elsewhere,
-and the worker waits until the daemon is back.
+No daemon at the start: exit status 69. When it is killed later, running jobs run on, and the worker takes them up again
+with the next daemon; those that this one has given up meanwhile are killed (`daemon.resume_within`).
 SIGTERM: no more jobs are claimed; running ones have 30 s. A second one: running jobs are given back at once.
 
 Examples:

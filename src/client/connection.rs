@@ -347,7 +347,7 @@ mod tests {
 
     fn request(n: u32) -> Request {
         let lease = crate::protocol::LeaseRef { id: 1, attempt: n };
-        Request::Output { lease, stream: 1, data: vec![1; BODY].into() }
+        Request::Output { lease, stream: 1, data: vec![1; BODY].into(), again_at: None }
     }
 
     /// Requests to a daemon that had been stopped were all kept.

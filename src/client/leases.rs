@@ -81,6 +81,18 @@ impl<H> Leases<H> {
         self.held.values_mut().for_each(|held| held.extend_at = None);
     }
 
+    /// All leases.
+    pub(crate) fn all(&self) -> impl Iterator<Item = LeaseRef> + '_ {
+        self.held.keys().copied()
+    }
+
+    /// All leases that are not given up are to be extended at once.
+    pub(crate) fn extend_now(&mut self) {
+        let now = Instant::now();
+        self.held.values_mut().for_each(|held| held.extend_at = held.extend_at.map(|_| now));
+        self.next = self.held.values().filter_map(|held| held.extend_at).min();
+    }
+
     /// When [`Leases::take_due`] is to be asked.
     pub(crate) fn next_extend(&self) -> Option<Instant> {
         self.next

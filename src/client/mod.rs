@@ -20,6 +20,7 @@
 
 mod again;
 mod connection;
+mod identity;
 mod leases;
 mod limit;
 mod now;
@@ -28,6 +29,7 @@ mod submits;
 pub mod worker;
 
 pub(crate) use again::Again;
+pub(crate) use identity::{Identity, TakenUp};
 pub(crate) use leases::{Leases, report_lost};
 pub(crate) use limit::TimeLimit;
 pub(crate) use now::{next_notice, send_now};
@@ -280,7 +282,18 @@ impl Client {
     /// # Errors
     /// The connection ended, or the lease is not in force.
     pub async fn output(&self, lease: LeaseRef, stream: u8, data: Bytes) -> Result<(), ClientError> {
-        self.ok(&Request::Output { lease, stream, data }).await
+        self.output_at(lease, stream, data, None).await
+    }
+
+    /// The same of a piece that may be there already, behind so many bytes of its stream.
+    pub(crate) async fn output_at(
+        &self,
+        lease: LeaseRef,
+        stream: u8,
+        data: Bytes,
+        again_at: Option<u64>,
+    ) -> Result<(), ClientError> {
+        self.ok(&Request::Output { lease, stream, data, again_at }).await
     }
 
     /// Says how far a job is, in percent and in words, for people who look at it. It is gone with the lease, and prolongs

@@ -2,7 +2,7 @@
 //! together. All keys that there are stand here, table by table.
 
 use super::access;
-use super::defaults::{DRAIN_SUBMITS, DRAIN_TIMEOUT, JOB_OOM_SCORE_ADJ, KEEP_DONE_HANDLED};
+use super::defaults::{DRAIN_SUBMITS, DRAIN_TIMEOUT, JOB_OOM_SCORE_ADJ, KEEP_DONE_HANDLED, RESUME_WITHIN};
 use super::exits::on_exit;
 use super::paths::{Surroundings, data_dir, serve_socket, socket_path_error};
 use super::problem::{ConfigErrors, Problem, Report};
@@ -78,6 +78,7 @@ fn daemon(
     let written_data = path(&mut section, report, "data");
     let written_socket = path(&mut section, report, "socket");
     let drain_timeout = section.duration(report, "drain_timeout").unwrap_or(DRAIN_TIMEOUT);
+    let resume_within = section.duration(report, "resume_within").unwrap_or(RESUME_WITHIN);
     let submits = [("refuse", DrainSubmits::Refuse), ("accept", DrainSubmits::Accept)];
     let drain_submits = section.word(report, "drain_submits", &submits).unwrap_or(DRAIN_SUBMITS);
     let job_oom_score_adj =
@@ -120,7 +121,7 @@ fn daemon(
         }
     }
     section.finish(report);
-    Daemon { data, socket, drain_timeout, drain_submits, job_oom_score_adj }
+    Daemon { data, socket, drain_timeout, resume_within, drain_submits, job_oom_score_adj }
 }
 
 fn path(section: &mut Section<'_>, report: &mut Report<'_>, key: &'static str) -> Option<PathBuf> {

@@ -7,6 +7,9 @@ use std::time::Duration;
 /// `daemon.drain_timeout`
 pub(super) const DRAIN_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// `daemon.resume_within`
+pub(super) const RESUME_WITHIN: Duration = Duration::from_secs(30);
+
 /// `daemon.job_oom_score_adj`: enough for a job of the daemon's size to go first, and for a large service beside to go
 /// before a small job.
 pub(super) const JOB_OOM_SCORE_ADJ: u16 = 200;

@@ -74,6 +74,8 @@ pub struct Daemon {
     pub socket: PathBuf,
     /// `drain_timeout`: how long running attempts may take to end once the daemon stops.
     pub drain_timeout: Duration,
+    /// `resume_within`: how long workers may take after a start to come back to their jobs.
+    pub resume_within: Duration,
     /// `drain_submits`: what becomes of submits meanwhile.
     pub drain_submits: DrainSubmits,
     /// `job_oom_score_adj`: by how much likelier than the daemon its jobs are killed when memory runs out.

@@ -42,6 +42,7 @@ fn daemon(text: &mut String, Config { daemon, limits, storage, .. }: &Config) ->
     writeln!(text, "socket = {}", path(&daemon.socket))?;
     writeln!(text, "durability = \"sync\"")?;
     writeln!(text, "drain_timeout = {}", duration(daemon.drain_timeout))?;
+    writeln!(text, "resume_within = {}", duration(daemon.resume_within))?;
     writeln!(text, "drain_submits = \"{submits}\"")?;
     writeln!(text, "job_oom_score_adj = {}", daemon.job_oom_score_adj)?;
     writeln!(text, "\n[limits]")?;

@@ -67,6 +67,7 @@ data = "/d"
 socket = "/s"
 durability = "sync"
 drain_timeout = "1m 30s"
+resume_within = "45s"
 drain_submits = "accept"
 job_oom_score_adj = 0
 [limits]
@@ -122,6 +123,7 @@ may = ["admin", "work"]
 fn what_is_written_holds() {
     let config = config(EVERYTHING);
     assert_eq!(config.daemon.drain_timeout, Duration::from_secs(90));
+    assert_eq!(config.daemon.resume_within, Duration::from_secs(45));
     assert_eq!(config.limits.body, 500_000);
     let both = queue(&config, "a.b");
     assert_eq!(

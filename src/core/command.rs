@@ -80,8 +80,19 @@ pub enum Command {
         /// The connection.
         session: u64,
     },
-    /// The daemon has just started: what connections of its former life held is free again.
-    Recover,
+    /// The daemon has just started: what connections of its former life held is free again, but for that of workers that
+    /// may come back.
+    Recover {
+        /// Until when the leases of those last at least.
+        resume_by: Time,
+    },
+    /// A worker has come back after a start: it has these leases of its session, and all others of it are given back.
+    TakeUp {
+        /// Its session.
+        session: u64,
+        /// What it has.
+        leases: Vec<LeaseId>,
+    },
     /// The daemon is stopping: what connections still hold is given back without blame.
     Evict,
     /// The daemon stood still from `since` until now, and nobody could extend a lease: those in force last longer.
@@ -398,6 +409,8 @@ pub enum Outcome {
     Settled(Vec<Result<(), LeaseRejection>>),
     /// One result an item, in the order given: the new end of the lease.
     Extended(Vec<Result<Time, LeaseRejection>>),
+    /// One result a lease, in the order given: whether it is in force.
+    TakenUp(Vec<Result<(), LeaseRejection>>),
     /// One result a job, in the order given.
     Edited(Vec<Result<(), EditRejection>>),
     /// How many jobs a purge deleted, and whether it has left some for the next.

@@ -24,6 +24,7 @@
 //! | complete with a result | — | — | done | — | — | — | — | — |
 //! | vanish | — | — | ready | — | — | — | — | — |
 //! | vanish (too often) | — | — | dead | — | — | — | — | — |
+//! | its worker comes back without it | — | — | ready | — | — | — | — | — |
 //! | due | ready | — | — | — | — | — | — | — |
 //! | what is waited for ends | — | — | — | — | — | — | — | ready |
 //! | what is waited for ends otherwise | — | — | — | — | — | — | — | cancelled |

@@ -134,6 +134,16 @@ impl State {
         self.held.of(session).flat_map(IdRange::iter)
     }
 
+    /// The connections, and workers' sessions, that hold any.
+    pub fn holders(&self) -> impl Iterator<Item = u64> + '_ {
+        let mut next = self.held.first_key();
+        std::iter::from_fn(move || {
+            let holder = next?;
+            next = holder.checked_add(1).and_then(|from| self.held.key_from(from));
+            Some(holder)
+        })
+    }
+
     /// How many jobs all connections hold.
     pub fn held(&self) -> usize {
         self.held.len() as usize

@@ -98,6 +98,7 @@ pub(super) fn service(config: &Config) -> Service {
             output: limits.output as u64,
             buffers: limits.buffers,
             bounds: Bounds {
+                resume_within: config.daemon.resume_within,
                 waiting: limits.waiting,
                 waiting_all: limits.buffers / WAITING_BYTES,
                 claim_bytes: limits.frame / 2,

@@ -4,7 +4,7 @@
 use super::configured::{plan, service, store_options};
 use crate::clock::{Clock, monotonic};
 use crate::config::Config;
-use crate::core::Time;
+use crate::core::{Holder, Time};
 use crate::engine::Engine;
 use crate::private;
 use crate::server::{Hub, OutputStore, OutputThread, Service, Wiring};
@@ -62,6 +62,7 @@ impl Opened {
         if !PoolLock::until_free(&pool_lock, FORMER_POOL_PATIENCE)? {
             events::former_pool_lives(FORMER_POOL_PATIENCE);
         }
+        let pools_live = !PoolLock::is_free(&PoolLock::of_all(&pool_lock))?;
         private::keep(data);
         events::recovered(data, report.jobs, report.commits, monotonic() - begun);
         let clock = clock(time);
@@ -69,7 +70,11 @@ impl Opened {
         let (outputs, output_thread) = OutputStore::open(&data.join("output"), |id| state.contains(id))?;
         let service = service(config);
         let (settings, bounds) = (service.settings.clone(), service.limits.bounds);
-        let engine = Engine::new(state, last, store, settings, bounds, random_seed(clock.now()), clock.now());
+        let mut engine =
+            Engine::new(state, last, store, settings, bounds, random_seed(clock.now()), clock.now());
+        if !pools_live {
+            engine.do_not_await(Holder::is_pool);
+        }
         let data = data.display().to_string();
         Ok(Opened { engine, service, clock, outputs, output_thread, data, pool_lock })
     }

@@ -31,6 +31,13 @@ pub enum Answer {
     Settled(Vec<Result<(), LeaseRejection>>),
     /// One result an extend.
     Extended(Vec<Result<Time, LeaseRejection>>),
+    /// How long a worker may take to come back after a start, and one result a lease that it has.
+    TakenUp {
+        /// So long.
+        within: Duration,
+        /// The results.
+        leases: Vec<Result<(), LeaseRejection>>,
+    },
     /// One result a job.
     Edited(Vec<Result<(), EditRejection>>),
     /// How many jobs were deleted, and whether more wait.
@@ -61,6 +68,7 @@ impl Answer {
             Answer::Received(receipts) => receipts.len() * EACH,
             Answer::Settled(results) => results.len() * EACH,
             Answer::Extended(results) => results.len() * EACH,
+            Answer::TakenUp { leases, .. } => (leases.len() + 1) * EACH,
             Answer::Edited(results) => results.len() * EACH,
             Answer::Ended(ends) => ends.len() * EACH,
             Answer::Body(body) => body.len(),
@@ -266,6 +274,22 @@ pub enum Fact {
     Interrupted {
         /// How many jobs they held.
         jobs: u64,
+    },
+    /// After a start: workers may come back to their jobs.
+    WorkersAwaited {
+        /// How many.
+        workers: u64,
+        /// To how many jobs.
+        jobs: u64,
+        /// How long they may take.
+        within: Duration,
+    },
+    /// One has come back.
+    WorkerBack {
+        /// How many of its jobs go on.
+        jobs: u64,
+        /// How many leases were lost.
+        lost: u64,
     },
     /// Jobs were dropped for want of room in their queue.
     Dropped {

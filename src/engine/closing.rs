@@ -13,6 +13,7 @@ impl<S: Store> Engine<S> {
     /// many requests and many leases go a part at a time, and the caller calls again.
     pub fn close_session(&mut self, session: u64, now: Time) -> bool {
         // Others may be next in line then.
+        self.resuming.forget(session);
         self.notes.room_made |= self.parked.size_of(session) > 0;
         if !self.waiting.forget_some(session, CLOSED_AT_ONCE)
             || !self.parked.forget_some(session, CLOSED_AT_ONCE)

@@ -154,7 +154,8 @@ impl Listener<'_> {
             | Command::Checkpoint { .. }
             | Command::SettleWithResult { .. }
             | Command::Vanish { .. }
-            | Command::Recover
+            | Command::Recover { .. }
+            | Command::TakeUp { .. }
             | Command::Evict
             | Command::StoodStill { .. }
             | Command::Pause { .. }

@@ -21,6 +21,7 @@ mod parked;
 mod pause;
 mod progress;
 mod queues;
+mod resuming;
 mod schedules;
 mod submit;
 #[cfg(test)]
@@ -39,8 +40,8 @@ pub use submit::SubmitOptions;
 pub use turn::Turned;
 
 use crate::core::{
-    Claim, Command, Core, Grant, IdRange, Ids, JobId, LeaseId, Moment, Outcome, QueueName, RecentEnd,
-    Rejection, RequestAnswer, Settings, State, Time, Verdict,
+    Claim, Command, Core, IdRange, Ids, JobId, Moment, Outcome, QueueName, RecentEnd, Rejection,
+    RequestAnswer, Settings, State, Time,
 };
 use crate::store::{AppendError, CommitNo, Room, Shrunk, Store};
 use bytes::Bytes;
@@ -48,6 +49,7 @@ use held_back::HeldBack;
 use listener::Notes;
 use parked::{Parked, ParkedSubmits};
 use pause::Rest;
+use resuming::Resuming;
 use schedules::Calendars;
 use std::time::Duration;
 use waiting::{Waiter, Waiting};
@@ -74,6 +76,8 @@ pub struct Bounds {
     pub commit_bytes: usize,
     /// See `commit_bytes`.
     pub commit_events: usize,
+    /// How long workers may take after a start to come back to their jobs (`daemon.resume_within`).
+    pub resume_within: Duration,
 }
 
 impl Default for Bounds {
@@ -86,6 +90,7 @@ impl Default for Bounds {
             body: 1 << 20,
             commit_bytes: 8 << 20,
             commit_events: 100_000,
+            resume_within: Duration::from_secs(30),
         }
     }
 }
@@ -120,11 +125,12 @@ pub struct Engine<S> {
     /// When to look for queues that are idle.
     sweep_at: Option<Time>,
     calendars: Calendars,
+    resuming: Resuming,
 }
 
 impl<S: Store> Engine<S> {
     /// An engine over what recovery found. Leases of connections of the former life are ended by its first
-    /// commit, with the first [`Engine::turn`].
+    /// commit, with the first [`Engine::turn`]; workers that may come back have `resume_within` for it.
     pub fn new(
         state: State,
         last: CommitNo,
@@ -156,8 +162,9 @@ impl<S: Store> Engine<S> {
             rest: Rest::new(now),
             sweep_at: Some(now),
             calendars: Calendars::default(),
+            resuming: Resuming::default(),
         };
-        engine.command(&Command::Recover, now);
+        engine.recover(now);
         engine
     }
 
@@ -313,19 +320,6 @@ impl<S: Store> Engine<S> {
         }
     }
 
-    /// Jobs were leased for somebody who is not there any more: gives them back.
-    pub fn undo_claim(&mut self, jobs: &[Claimed], now: Time) {
-        self.give_back(jobs.iter().map(|job| &job.grant), now);
-    }
-
-    /// Ends leases of which nobody has learnt.
-    fn give_back<'a>(&mut self, grants: impl Iterator<Item = &'a Grant>, now: Time) {
-        let release = |grant: &Grant| {
-            (LeaseId { id: grant.id, attempt: grant.attempt }, Verdict::Release { delay: Duration::ZERO })
-        };
-        self.command(&Command::Settle { items: grants.map(release).collect() }, now);
-    }
-
     /// Takes and gives out nothing any more, or does so again. Not while stopping.
     pub fn drain_by_hand(&mut self, drain: bool, now: Time) {
         if !matches!(self.drain, Drain::Stopping { .. }) {
@@ -438,6 +432,7 @@ fn finished(outcome: Result<Outcome, Rejection>) -> Answer {
         Ok(Outcome::Extended(results)) => Answer::Extended(results),
         Ok(Outcome::Edited(results)) => Answer::Edited(results),
         Ok(Outcome::Purged { deleted, more }) => Answer::Purged { deleted, more },
+        Ok(Outcome::TakenUp(_)) => unreachable!("it is answered with more, by `take_up`"),
         Ok(Outcome::Claimed(_)) => unreachable!("claims are granted with their bodies, by `grant`"),
         Ok(Outcome::Ok) => Answer::Ok,
         Err(rejection) => Answer::Refused(rejection.into()),

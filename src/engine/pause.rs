@@ -61,6 +61,7 @@ impl<S: Store> Engine<S> {
     pub(super) fn make_up_for_a_pause(&mut self, now: Time) {
         if let Some(since) = self.rest.end(now) {
             let (from, now) = (self.notes.events.len(), self.now.max(now));
+            self.resuming.wait_longer(now.since(since));
             self.command(&Command::StoodStill { since }, now);
             if self.notes.events.len() > from {
                 self.notes.facts.push(Fact::StoodStill { time: now.since(since) });

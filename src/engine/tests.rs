@@ -6,11 +6,12 @@ mod late;
 mod limited;
 mod parked;
 mod pauses;
+mod resuming;
 mod schedules;
 
 use super::closing::CLOSED_AT_ONCE;
 use super::*;
-use crate::core::{Event, Full, Group, Holder, QueueSettings, Spec, StateKind, Visibility};
+use crate::core::{Event, Full, Group, Holder, LeaseId, QueueSettings, Spec, StateKind, Verdict, Visibility};
 use crate::store::simulated::{SimulatedDisk, SimulatedStore};
 use crate::store::{Blob, BlobError};
 

@@ -7,6 +7,7 @@ use crate::core::{
 };
 use crate::store::{AppendError, Blob, BlobError, Commit, Envelope, Store};
 use bytes::Bytes;
+use std::time::Duration;
 
 /// How many jobs a claim gets before their bodies are measured.
 const GRANT_STEP: u32 = 64;
@@ -31,6 +32,8 @@ impl<S: Store> Engine<S> {
     pub fn turn(&mut self, now: Time) -> Result<Turned, AppendError> {
         if !self.is_stalled(now) {
             self.make_up_for_a_pause(now);
+            self.give_up_the_absent(self.now.max(now));
+            self.note_the_absent();
             self.do_what_is_due(now);
             self.fire_schedules(self.now.max(now));
             self.forget_idle_queues(now);
@@ -98,6 +101,7 @@ impl<S: Store> Engine<S> {
             self.notes.limited.next_due(),
             self.notes.watching.next_deadline(),
             self.sweep_at,
+            self.resuming.over_at(),
         ];
         due.into_iter().flatten().min()
     }
@@ -216,6 +220,19 @@ impl<S: Store> Engine<S> {
             step.max = left.min(fit.max(1)).min(jobs.len().max(1) * 4) as u32;
         }
         Ok(jobs)
+    }
+
+    /// Jobs were leased for somebody who is not there any more: gives them back.
+    pub fn undo_claim(&mut self, jobs: &[Claimed], now: Time) {
+        self.give_back(jobs.iter().map(|job| &job.grant), now);
+    }
+
+    /// Ends leases of which nobody has learnt.
+    fn give_back<'a>(&mut self, grants: impl Iterator<Item = &'a Grant>, now: Time) {
+        let release = |grant: &Grant| {
+            (LeaseId { id: grant.id, attempt: grant.attempt }, Verdict::Release { delay: Duration::ZERO })
+        };
+        self.command(&Command::Settle { items: grants.map(release).collect() }, now);
     }
 
     /// What a worker needs of a job.

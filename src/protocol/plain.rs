@@ -54,6 +54,7 @@ pub(super) fn put_request(request: &Request, out: &mut Vec<u8>) {
         | Request::Settle(_)
         | Request::Extend { .. }
         | Request::Output { .. }
+        | Request::TakeUp { .. }
         | Request::Progress { .. }
         | Request::Checkpoint { .. }
         | Request::Beside { .. }
@@ -134,6 +135,7 @@ pub(super) fn put_response(response: &Response, out: &mut Vec<u8>) {
         | Response::Jobs(_)
         | Response::Settled(_)
         | Response::Extended(_)
+        | Response::TakenUp { .. }
         | Response::Output { .. } => {
             unreachable!("each version that has it has its own form of it")
         }

@@ -25,6 +25,7 @@ pub(super) const LOGS: u8 = 0x22;
 pub(super) const BACKUP: u8 = 0x23;
 pub(super) const BESIDE: u8 = 0x24;
 pub(super) const SIGNAL: u8 = 0x25;
+pub(super) const TAKE_UP: u8 = 0x28;
 pub(super) const REPLACE_BODY: u8 = 0x50;
 
 /// Whether a short request of this kind may take long to answer: one that looks at many jobs, or fetches what is long.
@@ -88,6 +89,19 @@ pub enum Request {
         stream: u8,
         /// The piece.
         data: Bytes,
+        /// How many bytes of that stream of the attempt come before it: said if it may be there already, since it was sent
+        /// before on a connection that has ended. Since version 2.
+        again_at: Option<u64>,
+    },
+    /// Say who this worker is, before its first claim: its leases then outlive the daemon, and it may come back after a
+    /// restart and say the same again. Answered with [`Response::TakenUp`](super::Response::TakenUp). Since version 2.
+    TakeUp {
+        /// What it calls itself.
+        name: String,
+        /// What nobody else knows.
+        token: [u8; 16],
+        /// The leases that it has; all others that it had are given back.
+        leases: Vec<LeaseRef>,
     },
     /// Say how far a job is, for people who look. It is gone with the lease, and prolongs none. Since version 2.
     Progress {
@@ -299,6 +313,7 @@ impl Request {
             Request::Settle(_) => SETTLE,
             Request::Extend { .. } => EXTEND,
             Request::Output { .. } => OUTPUT,
+            Request::TakeUp { .. } => TAKE_UP,
             Request::Progress { .. } => PROGRESS,
             Request::Checkpoint { .. } => CHECKPOINT,
             Request::Unwait { .. } => UNWAIT,

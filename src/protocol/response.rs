@@ -19,6 +19,7 @@ pub(super) const OUTPUT: u8 = 0x96;
 pub(super) const PIECE: u8 = 0x97;
 pub(super) const RECEIVED: u8 = 0x98;
 pub(super) const JSON: u8 = 0xa0;
+pub(super) const TAKEN_UP: u8 = 0xa8;
 pub(super) const REVOKED: u8 = 0xc0;
 pub(super) const STOPPING: u8 = 0xc1;
 pub(super) const RECONFIGURED: u8 = 0xc2;
@@ -55,6 +56,13 @@ pub enum Response {
     Settled(Vec<Result<(), LeaseFault>>),
     /// One result an extend: the new end, in milliseconds since 1970.
     Extended(Vec<Result<u64, LeaseFault>>),
+    /// To a worker that has said who it is. Since version 2.
+    TakenUp {
+        /// How long it may take to come back after a start of the daemon, in milliseconds.
+        resume_within_ms: u64,
+        /// One result a lease that it has: whether that is in force.
+        leases: Vec<Result<(), LeaseFault>>,
+    },
     /// Done.
     Ok,
     /// A body.
@@ -296,6 +304,7 @@ impl Response {
             Response::Jobs(_) => JOBS,
             Response::Settled(_) => SETTLED,
             Response::Extended(_) => EXTENDED,
+            Response::TakenUp { .. } => TAKEN_UP,
             Response::Ok => OK,
             Response::Body(_) => BODY,
             Response::Output { .. } => OUTPUT,

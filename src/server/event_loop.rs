@@ -92,6 +92,7 @@ pub(super) fn turn<S: Store + 'static>(hub: &Hub<S>, now: Time) -> Result<Option
     let took = monotonic() - begun;
     let disk = took.saturating_sub(thread_work() - worked);
     deliver(hub, turned);
+    hub.look_after_former_pools();
     let next = {
         let mut engine = hub.engine.borrow_mut();
         let next = engine.housekeep(now)?;
@@ -130,7 +131,8 @@ fn deliver<S: Store + 'static>(hub: &Hub<S>, turned: Turned) {
                 }
             }
             Delivery::Revoked { session, lease, expired } => {
-                if let Some(connection) = connections.get(&session) {
+                let connection = hub.sessions.connection(session).and_then(|id| connections.get(&id));
+                if let Some(connection) = connection {
                     connection.notify(Notice::Revoked { lease, expired });
                     touch(connection);
                 }

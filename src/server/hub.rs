@@ -13,9 +13,10 @@ use super::peer::Peer;
 use super::permissions::Permissions;
 use super::scheduler::{Fill, Quota, Scheduler};
 use super::service::Service;
+use super::sessions::Sessions;
 use crate::access::Right;
 use crate::clock::{Clock, monotonic};
-use crate::core::{Plan, ScheduleName, Time};
+use crate::core::{Holder, Plan, ScheduleName, Time};
 use crate::engine::{Drain, Engine, Refusal};
 use crate::store::Store;
 use std::cell::{Cell, RefCell};
@@ -56,6 +57,10 @@ pub struct Hub<S> {
     socket_stays: bool,
     pub(super) started: Time,
     pub(super) connections: Connections,
+    /// Those of workers whose leases outlive the daemon.
+    pub(super) sessions: Sessions,
+    /// How many jobs pools of former daemons run, if there were any at the start.
+    pub(super) former_pools: Cell<Option<u64>>,
     /// Rings when something waits for the next turn; the log rings it too, from a thread of its own.
     pub(crate) wake: Arc<Notify>,
     pub(super) scheduler: Scheduler,
@@ -76,7 +81,10 @@ impl<S: Store + 'static> Hub<S> {
     /// Puts the parts together.
     pub fn new(wiring: Wiring<S>) -> Rc<Hub<S>> {
         let Wiring { engine, service, clock, outputs, data, socket_stays } = wiring;
-        let started = clock.now();
+        let (started, state) = (clock.now(), &engine.core().state);
+        let former = state.holders().filter(|session| Holder::is_pool(*session));
+        let former = former.map(|session| state.held_by(session).count() as u64).sum();
+        let former_pools = Some(former).filter(|jobs| *jobs > 0);
         let connections = Connections::new(service.limits.buffers);
         Rc::new(Hub {
             engine: RefCell::new(engine),
@@ -89,6 +97,8 @@ impl<S: Store + 'static> Hub<S> {
             socket_stays,
             started,
             connections,
+            sessions: Sessions::default(),
+            former_pools: Cell::new(former_pools),
             wake: Arc::default(),
             scheduler: Scheduler::default(),
             arrivals: Quota::default(),

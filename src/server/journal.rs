@@ -37,6 +37,8 @@ impl Journal {
                     Line::HoldBack => {}
                 },
                 Fact::Interrupted { .. }
+                | Fact::WorkersAwaited { .. }
+                | Fact::WorkerBack { .. }
                 | Fact::Lapsed { .. }
                 | Fact::StoodStill { .. }
                 | Fact::ScheduleStuck { .. }

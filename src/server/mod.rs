@@ -11,11 +11,12 @@
 //!   them at the end.
 //! - `front`: what a front is.
 //! - `event_loop` (`timer`, `clock_set`): the turns, whoever asks, and whatever is asked.
-//! - `operators`, `follow`, `submit`, `beside`, `requests`: what may be asked for, whatever the front.
+//! - `operators`, `follow`, `submit`, `beside`, `take_up`, `requests`: what may be asked for, whatever the front.
+//! - `former_pools`: what the pools of former daemons still run.
 //! - `hub`: what all tasks share.
-//! - `connections`, `permissions`, `journal`, `holds`, `followers`, `output`: its parts. All open connections; who
-//!   may do what; what is logged; what workers report of themselves; who reads what jobs print, and where that is
-//!   kept.
+//! - `connections`, `sessions`, `permissions`, `journal`, `holds`, `followers`, `output`: its parts. All open
+//!   connections; those of workers that outlive the daemon; who may do what; what is logged; what workers report of
+//!   themselves; who reads what jobs print, and where that is kept.
 //! - `connection`: one of them, as the loop sees it.
 //! - `encoder`, `scheduler`, `budget`, `outbox`, `background`, `service`, `peer`, `fault`: plain parts.
 
@@ -30,6 +31,7 @@ mod event_loop;
 mod fault;
 mod follow;
 mod followers;
+mod former_pools;
 mod front;
 mod holds;
 mod hub;
@@ -44,8 +46,10 @@ pub(crate) mod requests;
 mod scheduler;
 mod serve;
 mod service;
+mod sessions;
 mod shutdown;
 pub(crate) mod submit;
+mod take_up;
 mod timer;
 mod topics;
 mod watch;
@@ -61,7 +65,9 @@ pub use hub::{Hub, Wiring};
 pub use listen::{ListenError, Listening, listen};
 pub(crate) use listen::{serve_one, serve_pool};
 pub(crate) use outbox::Outbox;
+pub(crate) use output::Piece;
 pub use output::{OutputStore, OutputThread};
 pub use service::{Limits, Service};
 pub use shutdown::close_connections;
+pub(crate) use take_up::take_up;
 pub use topics::Topics;

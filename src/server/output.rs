@@ -34,10 +34,35 @@ const STDERR_TAIL_LINES: usize = 20;
 const FOLDER_FILES: u64 = 1_000;
 
 enum Order {
-    Append { id: JobId, piece: Vec<u8>, fresh: bool },
-    Read { id: JobId, offset: u64, reply: oneshot::Sender<Vec<u8>> },
-    StderrTail { id: JobId, attempt: u32, reply: oneshot::Sender<Option<String>> },
+    /// Whoever has handed it over may wait until it is written.
+    Append {
+        id: JobId,
+        piece: Vec<u8>,
+        fresh: bool,
+        again_at: Option<u64>,
+        written: oneshot::Sender<()>,
+    },
+    Read {
+        id: JobId,
+        offset: u64,
+        reply: oneshot::Sender<Vec<u8>>,
+    },
+    StderrTail {
+        id: JobId,
+        attempt: u32,
+        reply: oneshot::Sender<Option<String>>,
+    },
     Forget(JobId),
+}
+
+/// A piece of what an attempt has printed.
+#[derive(Debug)]
+pub(crate) struct Piece {
+    /// 1 for standard output, 2 for standard error.
+    pub(crate) stream: u8,
+    pub(crate) data: Bytes,
+    /// How many bytes of the stream come before it, if it may be there already.
+    pub(crate) again_at: Option<u64>,
 }
 
 /// The loop's side: hands pieces to the thread, and knows which jobs have printed something.
@@ -109,26 +134,49 @@ impl OutputStore {
         self.files.borrow().contains_key(&id)
     }
 
-    /// Keeps what a job has printed, in pieces that a read can hold.
-    pub(super) async fn keep(&self, id: JobId, attempt: u32, stream: u8, data: Bytes, max: u64) {
+    /// Keeps what an attempt has printed, in pieces that a read can hold. What is returned waits until it is written, or
+    /// cannot be.
+    pub(super) async fn keep(
+        &self,
+        of: (JobId, u32),
+        Piece { stream, data, again_at }: Piece,
+        max: u64,
+    ) -> impl Future<Output = ()> + use<> {
+        let mut last = None;
         for at in (0..data.len()).step_by(PIECE_MAX) {
-            let piece = data.slice(at..data.len().min(at + PIECE_MAX));
-            self.append(id, attempt, stream, piece, max).await;
+            let data = data.slice(at..data.len().min(at + PIECE_MAX));
+            let again_at = again_at.map(|before| before.saturating_add(at as u64));
+            last = self.append(of, Piece { stream, data, again_at }, max).await.or(last);
+        }
+        async {
+            if let Some(last) = last {
+                // The thread ends only after the loop, or it has panicked and said so.
+                let _ = last.await;
+            }
         }
     }
 
     /// Keeps a piece, up to about `max` bytes of one job. What earlier attempts printed gives way to a new one.
-    async fn append(&self, id: JobId, attempt: u32, stream: u8, data: Bytes, max: u64) {
+    async fn append(
+        &self,
+        (id, attempt): (JobId, u32),
+        piece: Piece,
+        max: u64,
+    ) -> Option<oneshot::Receiver<()>> {
+        let Piece { stream, data, again_at } = piece;
         let len = data.len();
-        let taken = self.files.borrow_mut().entry(id).or_default().takes(attempt, len as u64, max);
-        let Some(fresh) = taken else { return };
+        let fresh = self.files.borrow_mut().entry(id).or_default().takes(attempt, len as u64, max)?;
         let mut piece = Vec::with_capacity(PIECE_HEADER + len);
         piece.put_u32_le(attempt);
         piece.put_u8(stream);
         piece.put_u32_le(len as u32);
         piece.extend_from_slice(&data);
+        // A file that begins anew has nothing of it.
+        let again_at = again_at.filter(|_| !fresh);
+        let (written, is_written) = oneshot::channel();
         // The thread ends only after this side.
-        let _ = self.orders.send(Order::Append { id, piece, fresh }).await;
+        let _ = self.orders.send(Order::Append { id, piece, fresh, again_at, written }).await;
+        Some(is_written)
     }
 
     /// Removes what forgotten jobs printed; `in_use` says for which somebody still reads.
@@ -262,7 +310,17 @@ fn path_of(folder: &Path, id: JobId) -> PathBuf {
 fn work(folder: &Path, mut inbox: mpsc::Receiver<Order>) {
     while let Some(order) = inbox.blocking_recv() {
         let done = match order {
-            Order::Append { id, piece, fresh } => append(&path_of(folder, id), &piece, fresh),
+            Order::Append { id, piece, fresh, again_at, written } => {
+                let path = path_of(folder, id);
+                let piece = match again_at {
+                    Some(at) => without_what_is_there(&path, piece, at),
+                    None => piece,
+                };
+                let done = append(&path, &piece, fresh);
+                // Most do not wait for it.
+                let _ = written.send(());
+                done
+            }
             Order::Read { id, offset, reply } => {
                 // The caller may be gone.
                 let _ = reply.send(read(&path_of(folder, id), offset));
@@ -278,6 +336,29 @@ fn work(folder: &Path, mut inbox: mpsc::Receiver<Order>) {
             tracing::warn!(%error, folder = %folder.display(), "the output of a job could not be kept");
         }
     }
+}
+
+/// What of a piece is not in the file yet, if so many bytes of its stream and attempt come before it.
+fn without_what_is_there(path: &Path, mut piece: Vec<u8>, at: u64) -> Vec<u8> {
+    let (mut offset, mut there, mut wanted) = (0, 0, (0, 0));
+    pieces(Bytes::copy_from_slice(&piece), |attempt, stream, _| wanted = (attempt, stream));
+    loop {
+        let whole = pieces(read(path, offset).into(), |attempt, stream, data| {
+            if (attempt, stream) == wanted {
+                there += data.len() as u64;
+            }
+        });
+        if whole == 0 {
+            break;
+        }
+        offset += whole;
+    }
+    let len = piece.len() - PIECE_HEADER;
+    let skip = there.saturating_sub(at).min(len as u64) as usize;
+    piece.drain(PIECE_HEADER..PIECE_HEADER + skip);
+    piece[PIECE_HEADER - size_of::<u32>()..PIECE_HEADER]
+        .copy_from_slice(&((len - skip) as u32).to_le_bytes());
+    piece
 }
 
 fn append(path: &Path, piece: &[u8], fresh: bool) -> io::Result<()> {
@@ -344,6 +425,40 @@ fn forget(path: &Path) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_sent_again_is_there_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("1");
+        let piece = |attempt: u32, stream: u8, text: &str| {
+            let mut piece = Vec::new();
+            piece.put_u32_le(attempt);
+            piece.put_u8(stream);
+            piece.put_u32_le(text.len() as u32);
+            piece.extend_from_slice(text.as_bytes());
+            piece
+        };
+        let said = |of: (u32, u8)| {
+            let mut said = Vec::new();
+            pieces(read(&path, 0).into(), |attempt, stream, data| {
+                if (attempt, stream) == of {
+                    said.extend_from_slice(&data);
+                }
+            });
+            String::from_utf8(said).unwrap()
+        };
+        append(&path, &piece(1, 1, "former"), false).unwrap();
+        for (stream, text, at) in
+            [(1, "one", 0), (2, "err", 0), (1, "one", 0), (1, "e two", 2), (1, "three", 7), (1, "three", 7)]
+        {
+            let piece = without_what_is_there(&path, piece(2, stream, text), at);
+            append(&path, &piece, false).unwrap();
+        }
+        assert_eq!(
+            (said((1, 1)), said((2, 1)), said((2, 2))),
+            ("former".into(), "one twothree".into(), "err".into())
+        );
+    }
 
     #[test]
     fn a_file_cut_in_the_middle_ends_at_its_last_whole_piece() {

@@ -3,6 +3,7 @@
 
 use super::fault::{Fault, Kind};
 use super::hub::Hub;
+use super::output::Piece;
 use super::peer::Peer;
 use super::permissions::can_run_as;
 use crate::access::Right;
@@ -122,11 +123,17 @@ pub(crate) fn claim<S: Store + 'static>(
         queues: claim.queues.iter().map(queue).collect::<Result<_, _>>()?,
         max: claim.max.min(hub.service.borrow().limits.batch as u32),
         lease: claim.lease,
-        holder: if claim.bound { Holder::Session(context.origin.session) } else { Holder::Anyone },
+        holder: if claim.bound { holder(hub, context) } else { Holder::Anyone },
         worker: Some(Worker { uid: context.peer.caller.uid, pid: context.peer.pid }),
     };
     hub.engine.borrow_mut().claim(context.origin, claim, until, context.now);
     Ok(())
+}
+
+/// With what leases end that are bound to this connection.
+fn holder<S: Store + 'static>(hub: &Hub<S>, context: RequestContext<'_>) -> Holder {
+    let connection = context.origin.session;
+    Holder::Session(hub.sessions.of(connection).unwrap_or(connection))
 }
 
 pub(crate) fn settle<S: Store + 'static>(
@@ -332,12 +339,17 @@ pub(crate) async fn output<S: Store + 'static>(
     hub: &Hub<S>,
     context: RequestContext<'_>,
     lease: LeaseId,
-    (stream, data): (u8, Bytes),
+    piece: Piece,
 ) -> Result<(), Fault> {
     let id = lease.id;
     check_lease(hub, context, lease)?;
     let max = hub.service.borrow().limits.output;
-    hub.outputs.keep(id, lease.attempt.0, stream, data, max).await;
+    let written = hub.outputs.keep((id, lease.attempt.0), piece, max).await;
+    if hub.sessions.of(context.origin.session).is_some() {
+        // Such a worker sends what a crash of the daemon has taken again, and learns by the answer what that cannot be any
+        // more. Its next request, which may be the end of the job, waits as well.
+        written.await;
+    }
     hub.followers.ring(id);
     hub.engine.borrow_mut().answer(context.origin, Answer::Ok);
     Ok(())

@@ -58,11 +58,16 @@ async fn serve<F: Front, S: Store + 'static>(
     }
     hub.connections.remove(connection.id);
     hub.holds.forget(connection.id);
-    let close = || hub.engine.borrow_mut().close_session(connection.id, hub.clock.now());
+    let sessions = [Some(connection.id), hub.sessions.of(connection.id)];
+    let close = || {
+        let (mut engine, now) = (hub.engine.borrow_mut(), hub.clock.now());
+        sessions.into_iter().flatten().all(|session| engine.close_session(session, now))
+    };
     hub.admit_arrival().await;
     while !hub.arrive(close) {
         hub.admit_arrival().await;
     }
+    hub.sessions.end(connection.id);
     hub.wake.notify_one();
     connection.end();
 }

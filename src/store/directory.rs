@@ -183,13 +183,14 @@ fn create(path: &Path) -> Result<(), DirectoryError> {
 
 /// What may be in a directory without data that is to become ours: what a start that was cut off has left, what a file
 /// system of its own always has, the socket and the configuration.
-const KNOWN: [&str; 10] = [
+const KNOWN: [&str; 11] = [
     "FORMAT",
     "lock",
     "log",
     "sled",
     "output",
     "pool",
+    "pool.lives",
     "ballast",
     "lost+found",
     "musher.sock",

@@ -71,6 +71,8 @@ pub fn fact(fact: &Fact) {
         Fact::CircuitClosed { queue, by_hand } => circuit_closed(queue, *by_hand),
         Fact::StoodStill { time } => stood_still(*time),
         Fact::Interrupted { jobs } => interrupted(*jobs),
+        Fact::WorkersAwaited { workers, jobs, within } => workers_awaited(*workers, *jobs, *within),
+        Fact::WorkerBack { jobs, lost } => worker_back(*jobs, *lost),
         Fact::Lapsed { jobs } => lapsed(*jobs),
         Fact::Dropped { queue, jobs, new } => dropped(queue, *jobs, *new),
         Fact::ScheduleStuck { schedule, error } => schedule_stuck(schedule, error),
@@ -124,6 +126,22 @@ pub fn circuit_opened(queue: &QueueName, failed: u32, next: Time) {
 pub fn circuit_closed(queue: &QueueName, by_hand: bool) {
     let why = if by_hand { "by hand" } else { "a job has succeeded" };
     info!(queue = %queue, "the circuit of queue {queue} is closed: {why}");
+}
+
+/// After a start: workers may come back.
+pub fn workers_awaited(workers: u64, jobs: u64, within: Duration) {
+    let (workers, jobs) = (counted(workers, "worker", "workers"), counted(jobs, "job", "jobs"));
+    let within = show_duration(within);
+    info!("{workers} with {jobs} had leases when the daemon ended: they have {within} to come back");
+}
+
+/// A worker is back.
+pub fn worker_back(jobs: u64, lost: u64) {
+    let jobs = counted(jobs, "job that runs", "jobs that run");
+    match lost {
+        0 => info!("a worker is back with {jobs}"),
+        lost => warn!("a worker is back with {jobs}, and too late for {lost} more: those are killed"),
+    }
 }
 
 /// The loop stood still.

@@ -4,11 +4,12 @@
 use super::excerpt::excerpt;
 use super::exec;
 use super::keeping::{Keeping, keep_checkpoints};
-use super::output::Output;
+use super::line::Line;
+use super::output::{Output, Unsent};
 use super::push::{Sent, Targets};
 use super::supervise::{self, Ended, Order};
 use super::{Handler, Plan, Surroundings};
-use crate::client::{Client, TimeLimit};
+use crate::client::TimeLimit;
 use crate::clock;
 use crate::protocol::{ClaimedJob, Exit, Verdict};
 use crate::views::PushView;
@@ -22,7 +23,7 @@ use tokio::time::{Instant, sleep_until};
 
 /// One run of a job.
 pub(super) struct Attempt {
-    pub(super) client: Client,
+    pub(super) line: Line,
     pub(super) plan: Arc<Plan>,
     pub(super) around: Arc<Surroundings>,
     pub(super) targets: Arc<Targets>,
@@ -42,48 +43,60 @@ pub(super) enum Report {
 }
 
 impl Attempt {
-    /// Runs the job to its end, once it is its turn. `begun` is called if it could be started.
-    pub(super) async fn run(mut self, begun: impl FnOnce()) -> Report {
+    /// Runs the job to its end, once it is its turn, and says with what the daemon may not have of its output. `begun` is
+    /// called if it could be started.
+    pub(super) async fn run(mut self, begun: impl FnOnce()) -> (Report, Option<Unsent>) {
         match supervise::turn(&mut self.orders).await {
             Order::Wait | Order::Run => {}
-            Order::Stop => return Report::Verdict(Verdict::Release { delay_ms: 0 }),
-            Order::Abandon | Order::Kill => return Report::Nothing,
+            Order::Stop => return (Report::Verdict(Verdict::Release { delay_ms: 0 }), None),
+            Order::Abandon | Order::Kill => return (Report::Nothing, None),
         }
         let limit = TimeLimit::of(&self.job, clock::wall().0);
         if limit.is_over() {
             // There was no time left for it: it expires when it is given back.
-            return Report::Verdict(Verdict::Release { delay_ms: 0 });
+            return (Report::Verdict(Verdict::Release { delay_ms: 0 }), None);
         }
         let plan = self.plan.clone();
-        let argv = match &plan.handler {
-            Handler::Http(push) => return self.push(push, limit, begun).await,
-            Handler::Exec(argv) => Some(&argv[..]),
-            Handler::Command => None,
-        };
+        match &plan.handler {
+            Handler::Http(push) => (self.push(push, limit, begun).await, None),
+            Handler::Exec(argv) => self.process(Some(argv), limit, begun).await,
+            Handler::Command => self.process(None, limit, begun).await,
+        }
+    }
+
+    async fn process(
+        mut self,
+        argv: Option<&[String]>,
+        limit: TimeLimit,
+        begun: impl FnOnce(),
+    ) -> (Report, Option<Unsent>) {
         let (mut child, pipes, files) = match exec::start(argv, &self.job, &self.around) {
             Ok(started) => started,
             Err(error) => {
-                return error.verdict().map_or_else(|| Report::NotBegun(error.to_string()), Report::Verdict);
+                let verdict = error.verdict();
+                return (verdict.map_or_else(|| Report::NotBegun(error.to_string()), Report::Verdict), None);
             }
         };
         begun();
-        let Plan { output_max, echo, .. } = *plan;
-        let mut output = Output::new(pipes, self.client.clone(), self.job.lease, output_max, echo);
-        let mut keeping = files.map(|files| Keeping::new(files, self.client, &self.job, plan.lease_ms));
+        let Plan { output_max, echo, lease_ms, .. } = *self.plan;
+        let mut output = Output::new(pipes, self.line.clone(), self.job.lease, output_max, echo);
+        let mut keeping = files.map(|files| Keeping::new(files, self.line, &self.job, lease_ms));
         let ended = tokio::select! {
             biased;
             ended = supervise::watch(&mut child, limit.time(), &mut self.orders) => ended,
             never = output.pump() => match never {},
             never = keep_checkpoints(keeping.as_mut()) => match never {},
         };
-        if !matches!(ended, Ok(Ended::Abandoned)) {
-            output.finish().await;
+        if matches!(ended, Ok(Ended::Abandoned)) {
+            return (Report::Nothing, None);
         }
-        match (verdict(ended, limit, &output), keeping) {
+        let unsent = output.finish().await;
+        let report = match (verdict(ended, limit, &output), keeping) {
             (None, _) => Report::Nothing,
             (Some(verdict), None) => Report::Verdict(verdict),
             (Some(verdict), Some(mut keeping)) => Report::Verdict(keeping.at_end(verdict).await),
-        }
+        };
+        (report, Some(unsent))
     }
 }
 

@@ -2,6 +2,7 @@
 //! prolonged, and at the end of an attempt that has not succeeded; the result with the verdict. It decides nothing of leases.
 
 use super::files::JobFiles;
+use super::line::Line;
 use crate::client::{Client, ClientError};
 use crate::protocol::{ClaimedJob, ErrorCode, LeaseFault, LeaseRef, Settle, Verdict};
 use bytes::Bytes;
@@ -18,7 +19,7 @@ const FRAME_ROOM: usize = 4 << 10;
 /// The files of an attempt that runs, and where they go.
 pub(super) struct Keeping {
     files: JobFiles,
-    client: Client,
+    line: Line,
     lease: LeaseRef,
     /// The length of the lease to ask for; the queue's setting if not given.
     lease_ms: Option<u64>,
@@ -30,14 +31,14 @@ pub(super) struct Keeping {
 }
 
 impl Keeping {
-    pub(super) fn new(files: JobFiles, client: Client, job: &ClaimedJob, lease_ms: Option<u64>) -> Keeping {
+    pub(super) fn new(files: JobFiles, line: Line, job: &ClaimedJob, lease_ms: Option<u64>) -> Keeping {
         let every = Duration::from_millis((job.lease_ms / 3).clamp(LOOK_MIN_MS, LOOK_MAX_MS));
-        Keeping { files, client, lease: job.lease, lease_ms, every, unsent: None, refused: None }
+        Keeping { files, line, lease: job.lease, lease_ms, every, unsent: None, refused: None }
     }
 
     /// The most bytes that can be sent: what is allowed, the daemon says.
     fn most(&self) -> usize {
-        self.client.limits().frame.saturating_sub(FRAME_ROOM)
+        self.line.limits().frame.saturating_sub(FRAME_ROOM)
     }
 
     /// Has a checkpoint that is new stored. Whoever drops this may ask again.
@@ -51,7 +52,12 @@ impl Keeping {
             Err(why) => (self.unsent, self.refused) = (None, Some(why)),
         }
         if let Some(checkpoint) = self.unsent.clone() {
-            let stored = self.client.checkpoint(self.lease, checkpoint, self.lease_ms).await;
+            let (lease, lease_ms) = (self.lease, self.lease_ms);
+            let store = |client: Client, _, _| {
+                let checkpoint = checkpoint.clone();
+                async move { client.checkpoint(lease, checkpoint, lease_ms).await }
+            };
+            let stored = self.line.ask(store).await;
             self.unsent = None;
             self.refused = match stored {
                 Ok(Ok(_)) => None,

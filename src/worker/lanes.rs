@@ -196,6 +196,14 @@ impl Lanes {
         room
     }
 
+    /// The lane's claim went with its connection.
+    pub(super) fn unanswered(&mut self, id: LaneId) {
+        if let Some(lane) = self.lanes.get_mut(&id) {
+            lane.claim = None;
+        }
+        self.sweep();
+    }
+
     /// The lane's claim was refused; returns how long it waits now.
     pub(super) fn claim_again_later(&mut self, id: LaneId, now: Instant) -> Duration {
         let Some(lane) = self.lanes.get_mut(&id) else { return Duration::ZERO };

@@ -38,6 +38,16 @@ impl Leases {
         self.0.len()
     }
 
+    /// All leases.
+    pub(super) fn all(&self) -> impl Iterator<Item = LeaseRef> + '_ {
+        self.0.all()
+    }
+
+    /// All are to be extended at once, as far as they are not given up.
+    pub(super) fn extend_now(&mut self) {
+        self.0.extend_now();
+    }
+
     /// Gives an attempt an order, if it has not ended.
     pub(super) fn order(&mut self, lease: LeaseRef, order: Order) {
         if order >= Order::Abandon {

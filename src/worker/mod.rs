@@ -2,8 +2,8 @@
 //! ended. The daemon's own pool ([`run_pool`], a child process of the daemon) and `musher work` ([`run_kept`]) are the
 //! same code: they differ in where the plans come from and in what the end of the connection means.
 //!
-//! The pool is a process of its own so that the daemon never forks from its large memory, and so that the daemon's
-//! death, SIGKILL included, is seen as the end of the connection: the pool then kills all processes of its jobs. And
+//! The pool is a process of its own so that the daemon never forks from its large memory, and so that its jobs outlive a
+//! daemon that is killed: it finishes them under the next one, as `musher work` goes on with its own. And
 //! every process that runs jobs has a parent: if it is killed, the parent kills what is left of its jobs before the
 //! end of its connection lets the daemon give them out again. The parent of the pool is the daemon, that of `musher
 //! work` its keeper.
@@ -11,6 +11,7 @@
 //! # Layout
 //! - `pool`: one loop owns all slots (`lanes`, `ahead`), leases (`leases`) and deadlines; everything else sends it
 //!   events.
+//!   What it does while the daemon is away is in `pool/away`; `line` is the connection as attempts see it.
 //! - `attempt`: one run as named steps: start, watch, settle.
 //! - `exec`: what a job's process is given; `spawn`: how it is started; `user`: whose rights it has; `supervise`:
 //!   when it is stopped, and how.
@@ -35,6 +36,7 @@ mod keeper;
 mod keeping;
 mod lanes;
 mod leases;
+mod line;
 mod oom;
 mod orphans;
 mod output;
@@ -53,7 +55,7 @@ pub use cgroups::Cgroups;
 pub use keeper::{KEPT_ENV, keep};
 pub use oom::OOM_ENV;
 pub use orphans::Orphans;
-pub use pool::serve;
+use pool::serve;
 pub use pool_lock::{POOL_LOCK_ENV, PoolLock};
 pub use run::{WorkOptions, run_kept, run_pool};
 
@@ -162,7 +164,7 @@ impl Surroundings {
 pub enum WorkerEnd {
     /// It was told to stop, by its own process or by the daemon.
     Stopped,
-    /// The connection ended; the leases of what ran ended with it.
+    /// The connection ended for good; the leases of what ran ended with it.
     Disconnected,
     /// The daemon refuses the work in a way that trying again does not mend.
     Refused(ClientError),

@@ -4,8 +4,9 @@
 
 use super::echo;
 use super::exec::Pipes;
+use super::line::{Line, Number};
 use super::tail::Kept;
-use crate::client::{Client, ClientError};
+use crate::client::{Client, ClientError, send_now};
 use crate::protocol::LeaseRef;
 use bytes::Bytes;
 use std::convert::Infallible;
@@ -41,18 +42,59 @@ pub(super) struct Output {
 /// Where pieces go.
 #[derive(Debug)]
 struct Sink {
-    client: Client,
+    line: Line,
     lease: LeaseRef,
     kept: Mutex<Kept>,
+    sent: Mutex<[Sent; 2]>,
     /// Set when the daemon does not take any more, be it that the lease is lost or its disk is full.
     refused: AtomicBool,
     echo: bool,
 }
 
+/// How much of a stream has gone to the daemon.
+#[derive(Debug, Default)]
+struct Sent {
+    /// So many bytes, with those that are under way.
+    bytes: u64,
+    /// What the daemon has not answered.
+    under_way: Option<Placed>,
+}
+
+/// A piece of a stream, and how many bytes of it come before.
+#[derive(Clone, Debug)]
+struct Piece {
+    stream: u8,
+    at: u64,
+    data: Bytes,
+}
+
+/// A piece, and the connection on which it was sent last, if it was.
+type Placed = (Piece, Option<Number>);
+
+/// The last of what an attempt has printed: the daemon may not have it.
+#[derive(Debug)]
+pub(super) struct Unsent {
+    lease: LeaseRef,
+    pieces: Vec<Placed>,
+}
+
+impl Unsent {
+    /// Sends what was not sent on this connection; what the daemon has of it, it takes no second time. What is sent on this
+    /// connection afterwards comes after it.
+    pub(super) fn send_on(&mut self, (number, client): &(Number, Client)) {
+        for (piece, sent_on) in self.pieces.iter_mut().filter(|(_, sent_on)| *sent_on != Some(*number)) {
+            *sent_on = Some(*number);
+            let (client, lease, Piece { stream, at, data }) = (client.clone(), self.lease, piece.clone());
+            // If it fails, the daemon keeps no more of it, or is gone again.
+            send_now(async move { drop(client.output_at(lease, stream, data, Some(at)).await) });
+        }
+    }
+}
+
 impl Output {
-    pub(super) fn new(pipes: Pipes, client: Client, lease: LeaseRef, max: u64, echo: bool) -> Output {
+    pub(super) fn new(pipes: Pipes, line: Line, lease: LeaseRef, max: u64, echo: bool) -> Output {
         let (kept, refused) = (Mutex::new(Kept::new(max)), AtomicBool::new(false));
-        let sink = Sink { client, lease, kept, refused, echo };
+        let sink = Sink { line, lease, kept, sent: Mutex::default(), refused, echo };
         Output { stdout: pipes.stdout, stderr: pipes.stderr, tail: Vec::new(), sink }
     }
 
@@ -75,8 +117,10 @@ impl Output {
     }
 
     /// Sends what is still in the pipes, and the end that was held back. It does not wait for more, nor for the daemon: whatever is sent on this
-    /// connection afterwards comes after it.
-    pub(super) async fn finish(&mut self) {
+    /// connection afterwards comes after it. Returns what may be lost if the connection ends before it was answered.
+    pub(super) async fn finish(&mut self) -> Unsent {
+        let mut pieces: Vec<Placed> =
+            self.sink.sent().iter_mut().filter_map(|sent| sent.under_way.take()).collect();
         for (stream, pipe) in [(STDOUT, &self.stdout), (STDERR, &self.stderr)] {
             let mut taken = 0;
             while taken < AFTER_END_MAX
@@ -86,18 +130,22 @@ impl Output {
                 if stream == STDERR {
                     remember(&mut self.tail, &piece);
                 }
-                post(pin!(self.sink.keep(stream, piece.clone())));
+                let passes = self.sink.kept().take(stream, piece.clone());
+                if let Some(piece) = passes {
+                    self.sink.post(stream, piece, &mut pieces);
+                }
                 self.sink.echo(stream, piece).await;
             }
         }
         let (left_out, end) = self.sink.kept().end();
         if left_out > 0 {
             let note = format!("\n… {left_out} bytes are left out here\n");
-            post(pin!(self.sink.transmit(STDERR, note.into())));
+            self.sink.post(STDERR, note.into(), &mut pieces);
         }
         for (stream, piece) in end {
-            post(pin!(self.sink.transmit(stream, piece)));
+            self.sink.post(stream, piece, &mut pieces);
         }
+        Unsent { lease: self.sink.lease, pieces }
     }
 
     /// The last line of standard error that says anything.
@@ -129,12 +177,48 @@ impl Sink {
         if self.refused.load(Ordering::Relaxed) {
             return;
         }
-        if let Err(error) = self.client.output(self.lease, stream, piece).await {
+        let piece = self.begin(stream, piece);
+        self.sent()[place(stream)].under_way = Some((piece.clone(), None));
+        let keep = |client: Client, number, again: bool| {
+            self.sent()[place(stream)].under_way = Some((piece.clone(), Some(number)));
+            let (lease, Piece { stream, at, data }) = (self.lease, piece.clone());
+            async move { client.output_at(lease, stream, data, again.then_some(at)).await }
+        };
+        let kept = self.line.ask(keep).await;
+        self.sent()[place(stream)].under_way = None;
+        if let Err(error) = kept {
             self.refused.store(true, Ordering::Relaxed);
             if let ClientError::Refused(fault) = error {
                 tracing::warn!("job {}: the rest of its output is not kept: {fault}", self.lease.id);
             }
         }
+    }
+
+    /// Sends a piece behind others without waiting for the answer, if all of them were sent on the connection that there is.
+    /// Otherwise those must go before it.
+    fn post(&self, stream: u8, data: Bytes, before: &mut Vec<Placed>) {
+        if self.refused.load(Ordering::Relaxed) {
+            return;
+        }
+        let piece = self.begin(stream, data);
+        let open =
+            self.line.now().filter(|(now, _)| before.iter().all(|(_, sent_on)| *sent_on == Some(*now)));
+        if let Some((_, client)) = &open {
+            post(pin!(client.output(self.lease, stream, piece.data.clone())));
+        }
+        before.push((piece, open.map(|(number, _)| number)));
+    }
+
+    /// Gives a piece its place.
+    fn begin(&self, stream: u8, data: Bytes) -> Piece {
+        let sent = &mut self.sent()[place(stream)];
+        let at = sent.bytes;
+        sent.bytes += data.len() as u64;
+        Piece { stream, at, data }
+    }
+
+    fn sent(&self) -> std::sync::MutexGuard<'_, [Sent; 2]> {
+        self.sent.lock().expect("nobody panics while holding this lock")
     }
 
     /// Prints a piece here. Where it cannot be printed the job must not suffer.
@@ -145,6 +229,10 @@ impl Sink {
             _ => echo::to_stderr(piece).await,
         }
     }
+}
+
+fn place(stream: u8) -> usize {
+    usize::from(stream != STDOUT)
 }
 
 /// The next piece of a stream; `None` at its end.

@@ -2,18 +2,26 @@
 //! that send it events; a round takes all events there are, then sends one settle for all that has ended and a
 //! claim for each lane that has slots free. It knows jobs and leases, not processes (`attempt.rs`).
 
+mod away;
 mod held;
+mod telling;
 
 use super::attempt::{Attempt, Report};
-use super::keeping::complete_with;
 use super::lanes::{LaneId, Lanes, Outdated, Room};
 use super::leases::Leases;
+use super::line::{Line, Switch, line};
+use super::output::Unsent;
 use super::push::Targets;
 use super::supervise::{Order, STOP_GRACE};
 use super::{Plan, Source, Surroundings, WorkerEnd};
-use crate::client::{Client, ClientError, next_notice, report_lost, send_now};
+use crate::client::{Client, ClientError, next_notice, send_now};
 use crate::protocol::admin::{AdminRequest, HandlerView};
-use crate::protocol::{ClaimedJob, ErrorCode, LeaseFault, LeaseRef, Notice, Revocation, Settle, Verdict};
+use crate::protocol::{ClaimedJob, ErrorCode, LeaseFault, LeaseRef, Notice, Revocation, Settle};
+pub(crate) use away::{Back, Dial, Finish};
+use away::{NextStep, Return};
+use std::collections::HashMap;
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
@@ -21,8 +29,6 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 /// How many events make one round.
 const ROUND_MAX: usize = 256;
-/// How many extends wait for their answers: a daemon that stands still gets no more.
-const EXTENDS_MAX: usize = 64;
 /// How long after the last SIGKILL the pool waits for its processes and for the daemon's answers.
 const LAST_WAIT: Duration = Duration::from_secs(1);
 
@@ -33,29 +39,54 @@ pub(super) enum Event {
     /// An attempt has begun in a lane in which that was in doubt.
     Begun(LaneId),
     /// An attempt has ended, or will not begin.
-    Ended(LaneId, LeaseRef, Report),
-    Settled(Vec<LeaseRef>, Result<Vec<Result<(), LeaseFault>>, ClientError>),
+    Ended(LaneId, LeaseRef, Report, Option<Unsent>),
+    Settled(Vec<Settle>, Result<Vec<Result<(), LeaseFault>>, ClientError>),
     Extended(Vec<LeaseRef>, Result<Vec<Result<u64, LeaseFault>>, ClientError>),
 }
 
-/// Works until it is told to stop, or until the connection ends. `stop` is set to how long running jobs may go on;
+/// Works until it is told to stop, or until the connection ends; with `back`, over one connection after the other, as long
+/// as the daemon knows its jobs. `stop` is set to how long running jobs may go on;
 /// setting it again can only shorten that. Must run on a current-thread runtime: jobs die with the thread that
 /// started them (see `exec.rs`).
-pub async fn serve(
+pub(super) async fn serve(
     client: &Client,
     source: Source,
     around: Surroundings,
+    back: Option<Back>,
     mut stop: watch::Receiver<Option<Duration>>,
 ) -> WorkerEnd {
-    let notices = client.notices();
-    let mut pool = Pool::new(client.clone(), Arc::new(around), source);
-    let end = pool.work(notices, &mut stop).await;
+    let back = match back {
+        Some(back) => Return::announce(client, back).await,
+        None => None,
+    };
+    let mut pool = Pool::new(client.clone(), Arc::new(around), source, back);
+    let end = pool.work(&mut stop).await;
+    pool.switch.cut();
     pool.kill_all().await;
     end
 }
 
+/// Returns when a connection has ended.
+type Closed = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+fn closed(client: &Client) -> Closed {
+    let client = client.clone();
+    Box::pin(async move { client.closed().await })
+}
+
 struct Pool {
+    /// The newest connection.
     client: Client,
+    closed: Closed,
+    notices: Option<mpsc::UnboundedReceiver<Notice>>,
+    /// Whether that has ended, and there is no other yet.
+    away: bool,
+    /// How to come back when it has ended; nothing, if the leases end with it.
+    back: Option<Return>,
+    /// Whether it takes no more jobs, and ends with the last one.
+    finishes: bool,
+    switch: Switch,
+    line: Line,
     around: Arc<Surroundings>,
     /// Where jobs are sent that have no process.
     targets: Arc<Targets>,
@@ -64,11 +95,15 @@ struct Pool {
     leases: Leases,
     /// Verdicts of this round.
     settles: Vec<Settle>,
+    /// The last of what jobs have printed, until it is certain that the daemon has it: when it has the verdict.
+    unsent: HashMap<LeaseRef, Unsent>,
     /// Settle requests without an answer.
     settling: usize,
     /// Extends that are not answered yet.
     extending: usize,
     stopping: Option<Stopping>,
+    /// Whether it is the daemon that wants that.
+    daemon_stops: bool,
     refused: Option<ClientError>,
     // Bounded without a bound of its own: an event a slot, and one a request under way.
     events: mpsc::UnboundedSender<Event>,
@@ -85,19 +120,29 @@ struct Stopping {
 }
 
 impl Pool {
-    fn new(client: Client, around: Arc<Surroundings>, source: Source) -> Pool {
+    fn new(client: Client, around: Arc<Surroundings>, source: Source, back: Option<Return>) -> Pool {
         let (events, inbox) = mpsc::unbounded_channel();
+        let (switch, line) = line(client.clone());
         let mut pool = Pool {
+            closed: closed(&client),
+            notices: client.notices(),
             client,
+            away: false,
+            finishes: false,
+            back,
+            switch,
+            line,
             around,
             targets: Arc::default(),
             lanes: Lanes::default(),
             plans_are_fixed: matches!(source, Source::Fixed(_)),
             leases: Leases::default(),
             settles: Vec::new(),
+            unsent: HashMap::new(),
             settling: 0,
             extending: 0,
             stopping: None,
+            daemon_stops: false,
             refused: None,
             events,
             inbox,
@@ -109,25 +154,29 @@ impl Pool {
         pool
     }
 
-    async fn work(
-        &mut self,
-        mut notices: Option<mpsc::UnboundedReceiver<Notice>>,
-        stop: &mut watch::Receiver<Option<Duration>>,
-    ) -> WorkerEnd {
-        let client = self.client.clone();
-        let mut closed = std::pin::pin!(client.closed());
+    async fn work(&mut self, stop: &mut watch::Receiver<Option<Duration>>) -> WorkerEnd {
+        let mut next_step: Option<NextStep> = None;
         let mut round = Vec::with_capacity(ROUND_MAX);
         loop {
             self.act(Instant::now());
             if let Some(end) = self.end(Instant::now()) {
                 return end;
             }
+            if next_step.is_none() {
+                next_step = self.call();
+            }
             let wake = self.next_wake();
             tokio::select! {
                 biased;
-                () = &mut closed => return WorkerEnd::Disconnected,
+                () = &mut self.closed, if !self.away => if !self.lose() {
+                    return WorkerEnd::Disconnected;
+                },
+                step = done(&mut next_step) => match self.step(step) {
+                    Ok(next) => next_step = next,
+                    Err(()) => return WorkerEnd::Disconnected,
+                },
                 grace = next_stop(stop) => self.begin_to_stop(grace),
-                notice = next_notice(&mut notices) => self.heed(notice),
+                notice = next_notice(&mut self.notices) => self.heed(notice),
                 _ = self.inbox.recv_many(&mut round, ROUND_MAX) => {
                     round.drain(..).for_each(|event| self.handle(event));
                 }
@@ -148,6 +197,9 @@ impl Pool {
         for lease in self.lanes.overdue(now) {
             self.leases.order(lease, Order::Stop);
         }
+        if self.away {
+            return;
+        }
         self.extend(now);
         self.settle();
         if self.stopping.is_none() {
@@ -162,17 +214,25 @@ impl Pool {
 
     fn next_wake(&self) -> Option<Instant> {
         let stop = self.stopping.map(|stopping| stopping.tell_at.unwrap_or(stopping.leave_at));
-        let retry = if self.stopping.is_none() { self.lanes.next_retry() } else { None };
-        [stop, retry, self.lanes.next_overdue(), self.leases.next_extend()].into_iter().flatten().min()
+        let is_here = !self.away;
+        let retry = self.lanes.next_retry().filter(|_| is_here && self.stopping.is_none());
+        let extend = self.leases.next_extend().filter(|_| is_here);
+        [stop, retry, self.lanes.next_overdue(), extend].into_iter().flatten().min()
     }
 
     fn end(&mut self, now: Instant) -> Option<WorkerEnd> {
         if let Some(error) = self.refused.take() {
             return Some(WorkerEnd::Refused(error));
         }
+        let is_quiet = self.leases.is_empty()
+            && self.settles.is_empty()
+            && self.settling == 0
+            && !self.lanes.is_claiming();
+        if self.finishes && is_quiet {
+            return Some(WorkerEnd::Disconnected);
+        }
         let stopping = self.stopping?;
-        let quiet = self.leases.is_empty() && self.settling == 0 && !self.lanes.is_claiming();
-        (quiet || stopping.leave_at <= now).then_some(WorkerEnd::Stopped)
+        (is_quiet || stopping.leave_at <= now).then_some(WorkerEnd::Stopped)
     }
 
     fn handle(&mut self, event: Event) {
@@ -184,8 +244,11 @@ impl Pool {
                     self.tell_held(queues, None, Duration::ZERO);
                 }
             }
-            Event::Ended(lane, lease, report) => {
+            Event::Ended(lane, lease, report, unsent) => {
                 self.leases.remove(lease);
+                if let (Report::Verdict(_), Some(unsent), Some(_)) = (&report, unsent, &self.back) {
+                    self.unsent.insert(lease, unsent);
+                }
                 self.lanes.ended(lane, lease, Instant::now());
                 match report {
                     Report::Verdict(verdict) => self.settles.push(Settle { lease, verdict }),
@@ -196,10 +259,7 @@ impl Pool {
                     }
                 }
             }
-            Event::Settled(leases, answer) => {
-                self.settling -= 1;
-                report_lost(&leases, answer);
-            }
+            Event::Settled(items, answer) => self.settled(items, answer),
             Event::Extended(leases, answer) => {
                 self.extending -= 1;
                 self.leases.extended(&leases, answer);
@@ -212,8 +272,11 @@ impl Pool {
             Notice::Revoked { lease, why: Revocation::Cancelled } => self.leases.order(lease, Order::Abandon),
             // It may run elsewhere by now.
             Notice::Revoked { lease, .. } => self.leases.order(lease, Order::Kill),
-            Notice::Stopping { grace_ms } => self.begin_to_stop(Duration::from_millis(grace_ms)),
-            Notice::Reconfigured if self.plans_are_fixed => {}
+            Notice::Stopping { grace_ms } => {
+                self.daemon_stops = true;
+                self.begin_to_stop(Duration::from_millis(grace_ms));
+            }
+            Notice::Reconfigured if self.plans_are_fixed || self.finishes => {}
             Notice::Reconfigured => self.ask_for_plans(),
         }
     }
@@ -313,7 +376,7 @@ impl Pool {
                 }
             }
             // The loop sees the end of the connection by itself.
-            Err(error) if error.is_disconnect() => {}
+            Err(error) if error.is_disconnect() => self.lanes.unanswered(lane),
             Err(error) => self.refused = Some(error),
         }
     }
@@ -327,8 +390,8 @@ impl Pool {
         };
         let Some(plan) = plan else { return self.give_back(lease) };
         let orders = self.leases.insert(lease, job.lease_ms, plan.lease_ms, first);
-        let (client, around, targets) = (self.client.clone(), self.around.clone(), self.targets.clone());
-        let attempt = Attempt { client, plan, around, targets, job, orders };
+        let (line, around, targets) = (self.line.clone(), self.around.clone(), self.targets.clone());
+        let attempt = Attempt { line, plan, around, targets, job, orders };
         let in_doubt = self.lanes.is_held(lane);
         tokio::spawn(async move {
             let begun = || {
@@ -336,53 +399,9 @@ impl Pool {
                     tell(&events, Event::Begun(lane))
                 }
             };
-            let report = attempt.run(begun).await;
-            tell(&events, Event::Ended(lane, lease, report));
+            let (report, unsent) = attempt.run(begun).await;
+            tell(&events, Event::Ended(lane, lease, report, unsent));
         });
-    }
-
-    fn give_back(&mut self, lease: LeaseRef) {
-        self.settles.push(Settle { lease, verdict: Verdict::Release { delay_ms: 0 } });
-    }
-
-    fn settle(&mut self) {
-        // One that is refused for its length must not take others with it.
-        let with_result = |item: &mut Settle| matches!(item.verdict, Verdict::CompleteWith(_));
-        for item in self.settles.extract_if(.., with_result).collect::<Vec<_>>() {
-            let (client, events) = (self.client.clone(), self.events.clone());
-            self.settling += 1;
-            send_now(async move {
-                let lease = item.lease;
-                tell(&events, Event::Settled(vec![lease], complete_with(&client, item).await));
-            });
-        }
-        while !self.settles.is_empty() {
-            let rest = self.settles.split_off(self.settles.len().min(self.client.limits().batch.max(1)));
-            let items = std::mem::replace(&mut self.settles, rest);
-            let (client, events) = (self.client.clone(), self.events.clone());
-            self.settling += 1;
-            send_now(async move {
-                let leases = items.iter().map(|item| item.lease).collect();
-                tell(&events, Event::Settled(leases, client.settle(items).await));
-            });
-        }
-    }
-
-    fn extend(&mut self, now: Instant) {
-        for (lease_ms, leases) in self.leases.take_due(now) {
-            for leases in leases.chunks(self.client.limits().batch.max(1)) {
-                // Behind so many that nobody answers one more would only wait.
-                if self.extending >= EXTENDS_MAX {
-                    return;
-                }
-                let (client, events, leases) = (self.client.clone(), self.events.clone(), leases.to_vec());
-                self.extending += 1;
-                send_now(async move {
-                    let answer = client.extend(leases.clone(), lease_ms).await;
-                    tell(&events, Event::Extended(leases, answer));
-                });
-            }
-        }
     }
 
     /// Kills what still runs and waits until it is gone.
@@ -390,7 +409,7 @@ impl Pool {
         self.leases.order_all(Order::Kill);
         let gone = async {
             while !self.leases.is_empty() {
-                if let Some(Event::Ended(_, lease, _)) = self.inbox.recv().await {
+                if let Some(Event::Ended(_, lease, ..)) = self.inbox.recv().await {
                     self.leases.remove(lease);
                 }
             }
@@ -404,6 +423,14 @@ impl Pool {
 /// The pool may have ended before the answer came; then it is not needed.
 fn tell(events: &mpsc::UnboundedSender<Event>, event: Event) {
     let _ = events.send(event);
+}
+
+/// What a step comes to, if there is one.
+async fn done(step: &mut Option<NextStep>) -> away::Step {
+    let Some(running) = step else { return std::future::pending().await };
+    let done = running.await;
+    *step = None;
+    done
 }
 
 async fn next_stop(stop: &mut watch::Receiver<Option<Duration>>) -> Duration {

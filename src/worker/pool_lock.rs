@@ -1,13 +1,14 @@
-//! Only one pool per data directory: the file `pool` in it is locked as long as one runs. The pool of a daemon that was
-//! killed may outlive it for the moment that it takes to kill its jobs; the next daemon waits for that before it gives
-//! out anything. It knows files, not jobs.
+//! Only one pool per data directory takes jobs: the file `pool` in it is locked as long as one does. The pool of a daemon
+//! that was killed lets go of it when it sees that, and takes no more; the next daemon waits for that before it gives out
+//! anything. All pools, also those that finish what they run, share a lock on `pool.lives`: so a start knows whether
+//! there are any. It knows files, not jobs.
 
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::{Errno, retry_on_intr};
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// Tells the pool where its lock is.
@@ -30,6 +31,29 @@ impl PoolLock {
         let file = open(path)?;
         retry_on_intr(|| flock(&file, FlockOperation::LockExclusive))?;
         Ok(PoolLock { _file: file })
+    }
+
+    /// The lock that all pools share that live, beside that of the one that takes jobs.
+    pub fn of_all(path: &Path) -> PathBuf {
+        path.with_extension("lives")
+    }
+
+    /// Takes a lock that others may share.
+    ///
+    /// # Errors
+    /// The file cannot be made or locked.
+    pub fn share(path: &Path) -> io::Result<PoolLock> {
+        let file = open(path)?;
+        retry_on_intr(|| flock(&file, FlockOperation::LockShared))?;
+        Ok(PoolLock { _file: file })
+    }
+
+    /// Whether nobody has the lock, or shares it.
+    ///
+    /// # Errors
+    /// The file cannot be made or locked.
+    pub fn is_free(path: &Path) -> io::Result<bool> {
+        PoolLock::until_free(path, Duration::ZERO)
     }
 
     /// Waits until no pool has the lock, but no longer than `patience`; whether it is free.

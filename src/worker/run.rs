@@ -4,6 +4,7 @@
 use super::echo;
 use super::keeper::Keeper;
 use super::oom::{self, OOM_ENV};
+use super::pool::{Back, Dial, Finish};
 use super::pool_lock::{POOL_LOCK_ENV, PoolLock};
 use super::{Cgroups, Orphans, Plan, Source, Surroundings, WorkerEnd, serve};
 use crate::client::{Again, Client, ClientError};
@@ -35,16 +36,17 @@ pub struct WorkOptions {
 }
 
 /// The daemon's own workers: runs what the daemon says over the socket that is this process's standard input, until
-/// the connection ends or the daemon says so. A SIGKILL of the daemon ends the connection too, and then all processes
-/// of jobs are killed. A death signal from the kernel would be worse than none: this process would be gone before it
-/// could do that.
+/// the daemon says that it stops. When the connection ends otherwise the daemon was killed: then no more jobs are taken, and
+/// those that run go on, under the next daemon, to which this process is a worker that has come back.
 ///
 /// # Errors
 /// It was not started by a daemon, or the daemon does not want it.
 pub fn run_pool() -> io::Result<()> {
     // The daemon decides when its workers stop; a signal to the whole process group must not decide otherwise.
     heed_no_signals()?;
-    let _lock = std::env::var_os(POOL_LOCK_ENV).map(|path| PoolLock::take(Path::new(&path))).transpose()?;
+    let place = std::env::var_os(POOL_LOCK_ENV).map(PathBuf::from);
+    let lock = place.as_deref().map(PoolLock::take).transpose()?;
+    let _lives = place.as_deref().map(|place| PoolLock::share(&PoolLock::of_all(place))).transpose()?;
     let adj = std::env::var(OOM_ENV).ok().and_then(|adj| adj.parse().ok());
     oom::go_first(adj.unwrap_or_default());
     let orphans = Orphans::adopt()?;
@@ -53,10 +55,15 @@ pub fn run_pool() -> io::Result<()> {
     on_this_thread(async {
         let client = Client::greet(UnixStream::from_std(socket)?).await.map_err(io::Error::other)?;
         let mut around = Surroundings::of_this_process(std::env::var_os("MUSHER_SOCKET").map(PathBuf::from));
+        let finish = lock.zip(place).map(|(lock, place)| Finish::new(lock, place));
+        let back = around.socket.clone().zip(finish).map(|(socket, finish)| {
+            let dial: Dial = Arc::new(move || Box::pin(Client::connect(socket.clone())));
+            Back { name: "pool", dial, finish: Some(finish) }
+        });
         around.orphans = Some(orphans.clone());
         around.cgroups = cgroups();
         let (_nobody, never) = watch::channel(None);
-        let end = serve(&client, Source::Daemon, around, never).await;
+        let end = serve(&client, Source::Daemon, around, back, never).await;
         // The connection ends with the runtime: nothing of a job may be left then.
         end_all_jobs(&orphans);
         match end {
@@ -90,8 +97,8 @@ fn heed_no_signals() -> io::Result<()> {
 }
 
 /// The process that does the work of `musher work`, below its keeper (`keeper.rs`): works until the keeper says to
-/// stop. When the daemon goes away the running jobs are killed, since their leases have ended, and the daemon is called
-/// until it is back. When the keeper goes away, all jobs are killed and this process ends.
+/// stop. When the daemon goes away the running jobs run on, and the daemon is called until it is back; those whose leases have
+/// ended meanwhile are killed. When the keeper goes away, all jobs are killed and this process ends.
 ///
 /// # Errors
 /// No daemon is there at the first try, or it refused; or it was not started by a keeper.
@@ -100,7 +107,7 @@ pub fn run_kept(options: &WorkOptions) -> io::Result<Result<(), ClientError>> {
     oom::go_first(options.oom_score_adj);
     let orphans = Orphans::adopt()?;
     let ended = on_this_thread(async {
-        let keeper = Keeper::at_stdin()?;
+        let keeper = Arc::new(Keeper::at_stdin()?);
         let (ask, asked) = watch::channel(None);
         let end = tokio::select! {
             biased;
@@ -139,7 +146,7 @@ fn on_this_thread<T>(future: impl Future<Output = io::Result<T>>) -> io::Result<
 
 async fn work(
     options: &WorkOptions,
-    keeper: &Keeper,
+    keeper: &Arc<Keeper>,
     orphans: &Orphans,
     asked: &watch::Receiver<Option<Duration>>,
 ) -> io::Result<Result<(), ClientError>> {
@@ -152,7 +159,9 @@ async fn work(
     };
     loop {
         let source = Source::Fixed(vec![options.plan.clone()]);
-        let end = serve(&client, source, around.clone(), asked.clone()).await;
+        let dial = dial(&options.socket, keeper);
+        let back = Back { name: "musher work", dial, finish: None };
+        let end = serve(&client, source, around.clone(), Some(back), asked.clone()).await;
         match end {
             WorkerEnd::Refused(error) => return Ok(Err(error)),
             _ if asked.borrow().is_some() => return Ok(Ok(())),
@@ -166,6 +175,15 @@ async fn work(
         };
         tracing::info!("the daemon is back");
     }
+}
+
+/// How the pool gets another connection by itself.
+fn dial(socket: &Path, keeper: &Arc<Keeper>) -> Dial {
+    let (socket, keeper): (Arc<Path>, _) = (socket.into(), keeper.clone());
+    Arc::new(move || {
+        let (socket, keeper) = (socket.clone(), keeper.clone());
+        Box::pin(async move { call(&socket, &keeper).await })
+    })
 }
 
 /// Connects, and has the keeper hold the connection too before it carries anything.

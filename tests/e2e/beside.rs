@@ -321,7 +321,7 @@ fn a_command_that_is_killed_with_its_daemon_goes_on_where_it_was() {
             daemon.show(id).await.unwrap().has_checkpoint.then_some(())
         })
         .await;
-        daemon.kill().await;
+        crate::processes::kill_with_pool(daemon).await;
         daemon = home.serve().await;
         daemon.until_state(id, "done").await;
         assert_eq!(result(&daemon, id).await, Ok(b"2\n".to_vec()));

@@ -48,6 +48,7 @@ mod progress;
 mod push;
 mod queues;
 mod reach;
+mod resume;
 mod schedules;
 mod serve;
 mod settings;

@@ -195,7 +195,7 @@ fn a_server_that_is_not_there_or_does_not_answer_is_a_failed_attempt() {
 }
 
 #[test]
-fn a_request_ends_with_its_job_and_with_its_daemon() {
+fn a_request_ends_with_its_job_and_with_its_worker() {
     block_on(async {
         let hook = Hook::new(|nth, _| if nth < 2 { Say::Nothing } else { ok() });
         let home = home(&hook.url(), "", "lease = \"1s\"");
@@ -208,7 +208,7 @@ fn a_request_ends_with_its_job_and_with_its_daemon() {
 
         let id = submit(&daemon, "b", JobOptions::default()).await;
         until("it is sent", async || (hook.requests().len() == 2).then_some(())).await;
-        daemon.kill().await;
+        crate::processes::kill_with_pool(daemon).await;
         until("the request is dropped", async || (hook.dropped() == 2).then_some(())).await;
         let daemon = home.serve().await;
         daemon.until_state(id, "done").await;

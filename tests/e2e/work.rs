@@ -8,13 +8,13 @@ use std::path::Path;
 use std::process::{Child, ExitStatus};
 
 /// A worker that runs, with what it says in a file; it is killed when the test forgets it.
-struct Worker {
+pub(crate) struct Worker {
     child: Child,
     said: std::path::PathBuf,
 }
 
 impl Worker {
-    fn start(home: &Home, args: &[&str], script: &str) -> Worker {
+    pub(crate) fn start(home: &Home, args: &[&str], script: &str) -> Worker {
         Worker::start_under(home, "exec \"$0\" \"$@\"", args, script)
     }
 
@@ -30,15 +30,15 @@ impl Worker {
         Worker { child, said }
     }
 
-    fn signal(&self, signal: Signal) {
+    pub(crate) fn signal(&self, signal: Signal) {
         kill_process(Pid::from_child(&self.child), signal).unwrap();
     }
 
-    fn said(&self, words: &str) -> usize {
+    pub(crate) fn said(&self, words: &str) -> usize {
         std::fs::read_to_string(&self.said).unwrap().matches(words).count()
     }
 
-    async fn ended(&mut self) -> ExitStatus {
+    pub(crate) async fn ended(&mut self) -> ExitStatus {
         until("the worker ends", async || self.child.try_wait().unwrap()).await
     }
 }
@@ -50,11 +50,11 @@ impl Drop for Worker {
     }
 }
 
-fn lines(path: &Path) -> usize {
+pub(crate) fn lines(path: &Path) -> usize {
     std::fs::read_to_string(path).unwrap_or_default().lines().count()
 }
 
-async fn until_begun(path: &Path, jobs: usize) {
+pub(crate) async fn until_begun(path: &Path, jobs: usize) {
     until("the jobs have begun", async || (lines(path) >= jobs).then_some(())).await;
 }
 

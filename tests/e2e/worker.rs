@@ -99,7 +99,7 @@ fn the_job_of_a_killed_worker_is_claimed_by_the_next_within_a_tenth_of_a_second(
 }
 
 #[test]
-fn the_children_of_a_killed_daemon_die_with_it() {
+fn the_children_of_a_killed_daemon_die_when_its_directory_is_gone() {
     block_on(async {
         let home = Home::new("");
         let daemon = home.serve().await;
@@ -109,6 +109,8 @@ fn the_children_of_a_killed_daemon_die_with_it() {
         let child: i32 =
             until("it runs", async || std::fs::read_to_string(&pid).ok()?.trim().parse().ok()).await;
         daemon.kill().await;
+        assert!(!is_gone(child), "its job waits for the next daemon");
+        drop(home);
         until("the grandchild is gone", async || is_gone(child).then_some(())).await;
     });
 }

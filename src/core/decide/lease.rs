@@ -297,13 +297,6 @@ impl<R: Recorder> Decision<'_, R> {
         Outcome::Ok
     }
 
-    /// All connections are gone.
-    pub(super) fn recover(&mut self) -> Outcome {
-        let jobs = self.held();
-        self.interrupt(&jobs);
-        Outcome::Ok
-    }
-
     fn held(&self) -> Ids {
         let mut jobs = Ids::new();
         self.state().held.iter().for_each(|(_, range)| jobs.push_range(range));

@@ -13,6 +13,7 @@ mod once;
 mod overrides;
 mod pause;
 mod queues;
+mod resume;
 mod room;
 mod schedule;
 mod submit;
@@ -137,7 +138,8 @@ impl<R: Recorder> Decision<'_, R> {
             Command::Checkpoint { lease, extend } => Ok(self.checkpoint(*lease, *extend)),
             Command::SettleWithResult { lease, verdict } => Ok(self.settle_with_result(*lease, verdict)),
             Command::Vanish { session } => Ok(self.vanish(*session)),
-            Command::Recover => Ok(self.recover()),
+            Command::Recover { resume_by } => Ok(self.recover(*resume_by)),
+            Command::TakeUp { session, leases } => Ok(self.take_up(*session, leases)),
             Command::Evict => Ok(self.evict()),
             Command::StoodStill { since } => Ok(self.stood_still(*since)),
             Command::Tick => Ok(self.tick()),

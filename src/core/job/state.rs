@@ -6,10 +6,31 @@ use std::fmt;
 /// Who holds a lease.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Holder {
-    /// A connection of this run of the daemon: the lease ends with it.
+    /// A connection of this run of the daemon, or a worker's over several ([`Holder::RESUMABLE`]): the lease ends with
+    /// it.
     Session(u64),
     /// Whoever knows the attempt number: the lease ends by a settle or by its time.
     Anyone,
+}
+
+impl Holder {
+    /// Sessions from this number on are of workers that may come back after a restart of the daemon: the number follows
+    /// from a secret of the worker's, and from nothing that the daemon must remember. Those below are connections of one
+    /// life of the daemon, numbered from 1.
+    pub const RESUMABLE: u64 = 1 << 63;
+
+    /// Set besides in the numbers of the daemon's own pools of workers.
+    pub const POOL: u64 = 1 << 62;
+
+    /// Whether a session is of a pool of workers of the daemon, or of one before it.
+    pub fn is_pool(session: u64) -> bool {
+        session & (Holder::RESUMABLE | Holder::POOL) == Holder::RESUMABLE | Holder::POOL
+    }
+
+    /// Whether the leases of a session outlive the daemon.
+    pub fn is_resumable(session: u64) -> bool {
+        session >= Holder::RESUMABLE
+    }
 }
 
 /// The process that claimed a job, as the kernel has told it of the connection.

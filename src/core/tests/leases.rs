@@ -92,7 +92,7 @@ fn vanishing_again_and_again_makes_a_job_dead() {
         assert_eq!(world.job(1).failed(), 0, "that alone is no failure");
     }
     world.claim("q", 1);
-    world.run(Command::Recover).unwrap();
+    world.run(Command::Recover { resume_by: world.now }).unwrap();
     assert_eq!(world.kind(1), Some(StateKind::Dead));
     assert!(
         world.job(1).failures()[0]
@@ -113,7 +113,7 @@ fn vanish_and_recover_leave_alone_what_is_not_bound_to_the_connection() {
     assert_eq!(world.core.state.held_by(7).count(), 0);
     assert_eq!(world.core.state.held_by(8).collect::<Vec<_>>(), [JobId(3)]);
     assert_eq!(world.kind(1), Some(StateKind::Ready));
-    world.run(Command::Recover).unwrap();
+    world.run(Command::Recover { resume_by: world.now }).unwrap();
     assert_eq!(world.core.state.held_by(8).count(), 0);
     assert_eq!((world.kind(3), world.kind(4)), (Some(StateKind::Ready), Some(StateKind::Leased)));
     assert_eq!(world.core.state.next_due(), Some(world.now.plus(secs(60))), "the last lease is due");

@@ -84,7 +84,8 @@ impl Model {
             }
             Command::Signal { id, signal } => self.signal(*id, signal),
             Command::Vanish { session } => Ok(self.vanish(|holder| holder == Holder::Session(*session))),
-            Command::Recover => Ok(self.vanish(|holder| holder != Holder::Anyone)),
+            Command::Recover { resume_by } => Ok(self.recover(*resume_by)),
+            Command::TakeUp { session, leases } => Ok(self.take_up(*session, leases)),
             Command::Tick => Ok(self.tick()),
             Command::Edit { edit, ids, .. } => Ok(self.edit(edit, ids)),
             Command::Pause { queue } => self.pause(queue, true),

@@ -147,9 +147,9 @@ fn play(steps: Vec<(Duration, Step)>) {
                 let lease = lease(&model, n, stale);
                 both(&mut world, &mut model, &mut promises, what.command(lease));
             }
-            Step::Extend(items, time) => {
-                let items = items.into_iter().map(|(n, stale)| lease(&model, n, stale)).collect();
-                both(&mut world, &mut model, &mut promises, Command::Extend { items, lease: time });
+            Step::OfLeases(items, what) => {
+                let leases = items.into_iter().map(|(n, stale)| lease(&model, n, stale)).collect();
+                both(&mut world, &mut model, &mut promises, what.command(leases));
             }
             Step::Signal(n, signal) => {
                 let id = known(&model, JobId(n));

@@ -6,7 +6,7 @@ use crate::core::*;
 use std::time::Duration;
 
 /// The rows of the table that this test can act out.
-const ROWS: [&str; 33] = [
+const ROWS: [&str; 34] = [
     "claim",
     "complete",
     "complete and submit",
@@ -22,6 +22,7 @@ const ROWS: [&str; 33] = [
     "complete with a result",
     "vanish",
     "vanish (too often)",
+    BACK,
     "due",
     MET,
     UNMET,
@@ -48,6 +49,7 @@ const LONG: Duration = Duration::from_secs(24 * 3600);
 const ID: JobId = JobId(1);
 const SESSION: u64 = 7;
 
+const BACK: &str = "its worker comes back without it";
 const MET: &str = "what is waited for ends";
 const UNMET: &str = "what is waited for ends otherwise";
 
@@ -253,6 +255,7 @@ fn command(row: &str, lease: LeaseId) -> Command {
         "extend" => Command::Extend { items: vec![lease], lease: Some(secs(90)) },
         "checkpoint" => Command::Checkpoint { lease, extend: None },
         "complete with a result" => Command::SettleWithResult { lease, verdict: Verdict::Complete },
+        BACK => Command::TakeUp { session: SESSION, leases: Vec::new() },
         "vanish" | "vanish (too often)" => Command::Vanish { session: SESSION },
         "due"
         | "lease over"
@@ -281,6 +284,7 @@ fn assert_refused(row: &str, outcome: &Outcome, lease: LeaseId, state: StateKind
         Outcome::Claimed(grants) => assert!(grants.is_empty()),
         Outcome::Settled(results) => assert_eq!(*results, [Err(lost)], "{row}"),
         Outcome::Extended(results) => assert_eq!(*results, [Err(lost)], "{row}"),
+        Outcome::TakenUp(results) => assert!(results.iter().all(|result| *result == Err(lost)), "{row}"),
         Outcome::Edited(results) => match results[..] {
             [Err(EditRejection::WrongState { id, verb, state: said, .. })] => {
                 assert_eq!((id, verb, said), (lease.id, row, state));
@@ -305,6 +309,7 @@ fn assert_taken(row: &str, outcome: &Outcome, lease: LeaseId) {
         }
         Outcome::Settled(results) => assert_eq!(*results, [Ok(())], "{row}"),
         Outcome::Extended(results) => assert!(results[0].is_ok(), "{row}"),
+        Outcome::TakenUp(results) => assert!(results.iter().all(Result::is_ok), "{row}"),
         Outcome::Edited(results) => assert_eq!(*results, [Ok(())], "{row}"),
         Outcome::Purged { deleted, more } => assert_eq!((*deleted, *more), (1, false)),
         Outcome::Ok => assert!(matches!(

@@ -27,6 +27,10 @@ pub(super) fn answer(version: Version, request: u32, answer: Answer, clock: &Clo
             let until = |until| Clock::shown_if_ahead(until, ahead_ms).0;
             Response::Extended(results.into_iter().map(|r| r.map(until).map_err(lease_fault)).collect())
         }
+        Answer::TakenUp { within, leases } => Response::TakenUp {
+            resume_within_ms: u64::try_from(within.as_millis()).unwrap_or(u64::MAX),
+            leases: leases.into_iter().map(|r| r.map_err(lease_fault)).collect(),
+        },
         Answer::Edited(results) => json(&results.into_iter().map(edited).collect::<Vec<_>>()),
         Answer::Purged { deleted, more } => json(&PurgeView { deleted, more }),
         Answer::Ended(ended) => json(&ends(ended)),

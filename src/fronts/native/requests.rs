@@ -5,7 +5,7 @@ use super::admin;
 use crate::core::{Attempt, Beside, Exit, JobId, LeaseId, SignalName, Then, Verdict};
 use crate::protocol::{self as wire, ErrorCode, LeaseRef, Request, Version};
 use crate::server::requests::{self, ClaimRequest, RequestContext, millis};
-use crate::server::{Connection, Fault, Hub, Kind, beside, operators, start_logs};
+use crate::server::{Connection, Fault, Hub, Kind, Piece, beside, operators, start_logs, take_up};
 use crate::store::Store;
 use bytes::Bytes;
 use std::rc::Rc;
@@ -48,8 +48,12 @@ pub(super) async fn handle<S: Store + 'static>(
             requests::unwait(hub, context, request);
             Ok(())
         }
-        Request::Output { lease, stream, data } => {
-            requests::output(hub, context, lease_id(lease), (stream, data)).await
+        Request::Output { lease, stream, data, again_at } => {
+            requests::output(hub, context, lease_id(lease), Piece { stream, data, again_at }).await
+        }
+        Request::TakeUp { name, token, leases } => {
+            let leases = leases.into_iter().map(lease_id).collect();
+            take_up(hub, &connection, context, (&name, token), leases)
         }
         Request::Progress { lease, percent, text } => {
             requests::progress(hub, context, lease_id(lease), (percent, text))

@@ -64,6 +64,12 @@ fn request_in(version: Version, mut request: Request) -> Request {
     if let (Version::One, Request::Progress { lease, .. }) = (version, &request) {
         return Request::Body { id: lease.id };
     }
+    if let (Version::One, Request::TakeUp { .. }) = (version, &request) {
+        return Request::Backup;
+    }
+    if let (Version::One, Request::Output { again_at, .. }) = (version, &mut request) {
+        *again_at = None;
+    }
     if let (Version::One, Request::Checkpoint { lease, .. }) = (version, &request) {
         return Request::Body { id: lease.id };
     }
@@ -85,7 +91,7 @@ fn response_in(version: Version, mut response: Response) -> Response {
             (job.key, job.deadline_ms, job.checkpoint, job.signal) = (None, None, None, None);
         }
     }
-    if let (Version::One, Response::Received(_)) = (version, &response) {
+    if let (Version::One, Response::Received(_) | Response::TakenUp { .. }) = (version, &response) {
         return Response::Ok;
     }
     response

@@ -180,7 +180,10 @@ pub(super) fn request() -> impl Strategy<Value = Request> {
         prop::collection::vec(settle, 0..4).prop_map(Request::Settle),
         (prop::collection::vec(lease(), 0..4), positive())
             .prop_map(|(leases, lease_ms)| Request::Extend { leases, lease_ms }),
-        (lease(), 1u8..3, bytes()).prop_map(|(lease, stream, data)| Request::Output { lease, stream, data }),
+        (lease(), 1u8..3, bytes(), any::<Option<u64>>())
+            .prop_map(|(lease, stream, data, again_at)| Request::Output { lease, stream, data, again_at }),
+        (text(), any::<[u8; 16]>(), prop::collection::vec(lease(), 0..4))
+            .prop_map(|(name, token, leases)| Request::TakeUp { name, token, leases }),
         any::<u32>().prop_map(|request| Request::Unwait { request }),
         admin.prop_map(Request::Admin),
         any::<u64>().prop_map(|id| Request::Body { id }),
@@ -256,7 +259,9 @@ pub(super) fn response() -> impl Strategy<Value = Response> {
         any::<(u64, u64)>().prop_map(|(first, count)| Response::Submitted { first, count }),
         prop::collection::vec(receipt(), 0..5).prop_map(Response::Received),
         prop::collection::vec(job, 0..4).prop_map(Response::Jobs),
-        prop::collection::vec(settled, 0..4).prop_map(Response::Settled),
+        prop::collection::vec(settled.clone(), 0..4).prop_map(Response::Settled),
+        (any::<u64>(), prop::collection::vec(settled, 0..4))
+            .prop_map(|(resume_within_ms, leases)| Response::TakenUp { resume_within_ms, leases }),
         prop::collection::vec(extended, 0..4).prop_map(Response::Extended),
         notice.prop_map(Response::Notice),
         welcome,

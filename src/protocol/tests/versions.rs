@@ -153,7 +153,7 @@ fn what_is_usual_is_as_short_as_in_version_1() {
 fn an_option_that_is_not_known_is_passed_over_unless_it_must_be_understood() {
     let settle = Request::Settle(vec![Settle { lease: LEASE, verdict: Verdict::Release { delay_ms: 3 } }]);
     let claim = Request::Claim(Claim { queues: vec!["q".into()], max: 1, bound: true, ..Claim::default() });
-    let output = Request::Output { lease: LEASE, stream: 1, data: "out".into() };
+    let output = Request::Output { lease: LEASE, stream: 1, data: "out".into(), again_at: None };
     let wait = Request::SubmitAndWait {
         groups: vec![SubmitGroup { options: plain(), bodies: vec!["hi".into()] }],
         timeout_ms: Some(7),

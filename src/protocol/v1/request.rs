@@ -37,7 +37,7 @@ pub(in crate::protocol) fn put(request: &Request, out: &mut Vec<u8>) {
             out.put_u32_le(leases.len() as u32);
             leases.iter().for_each(|lease| lease.put(out));
         }
-        Request::Output { lease, stream, data } => {
+        Request::Output { lease, stream, data, .. } => {
             lease.put(out);
             out.put_u8(*stream);
             out.extend_from_slice(data);
@@ -72,7 +72,7 @@ pub(in crate::protocol) fn get(kind: u8, payload: Bytes, limit: Limit) -> Result
         }
         OUTPUT => {
             let (lease, stream) = (LeaseRef::get(reader)?, stream(reader.u8("the stream")?)?);
-            Request::Output { lease, stream, data: reader.rest() }
+            Request::Output { lease, stream, data: reader.rest(), again_at: None }
         }
         LOGS => Request::Logs { id: reader.u64("the id")?, follow: reader.u8("the follow flag")? != 0 },
         kind => plain::get_request(kind, reader)?

@@ -5,7 +5,7 @@ use super::submit::{get_group, put_group};
 use crate::protocol::plain::{self, Limit};
 use crate::protocol::request::{
     BESIDE, Beside, CHECKPOINT, CLAIM, Claim, EXTEND, Exit, LOGS, LeaseRef, OUTPUT, PROGRESS, REPLACE_BODY,
-    Request, SETTLE, SIGNAL, SUBMIT, SUBMIT_AND_WAIT, Settle, Verdict, stream,
+    Request, SETTLE, SIGNAL, SUBMIT, SUBMIT_AND_WAIT, Settle, TAKE_UP, Verdict, stream,
 };
 use crate::protocol::response::{ErrorCode, Fault};
 use crate::protocol::submit::SubmitGroup;
@@ -37,6 +37,8 @@ const TEXT: u8 = 1;
 
 /// Of a signal: its name.
 const NAME: u8 = 1;
+/// Of a piece of output: where it goes, if it may be there already.
+const AGAIN_AT: u8 = 24;
 
 /// Of a look at what a job has printed.
 const FOLLOW: u8 = 1;
@@ -87,11 +89,20 @@ pub(in crate::protocol) fn put(request: &Request, out: &mut Vec<u8>) {
                 tagged::put_end(out);
             }
         }
-        Request::Output { lease, stream, data } => {
+        Request::Output { lease, stream, data, again_at } => {
             lease.put(out);
             out.put_u8(*stream);
+            if let Some(at) = again_at {
+                tagged::put_number(out, AGAIN_AT, *at);
+            }
             tagged::put_end(out);
             out.extend_from_slice(data);
+        }
+        Request::TakeUp { name, token, leases } => {
+            put_text(out, name);
+            out.extend_from_slice(token);
+            out.put_u32_le(leases.len() as u32);
+            leases.iter().for_each(|lease| lease.put(out));
         }
         Request::Progress { lease, percent, text } => {
             lease.put(out);
@@ -181,8 +192,19 @@ pub(in crate::protocol) fn get(kind: u8, payload: Bytes, limit: Limit) -> Result
         }
         OUTPUT => {
             let (lease, stream) = (LeaseRef::get(reader)?, stream(reader.u8("the stream")?)?);
-            tagged::skip(reader, "a piece of output")?;
-            Request::Output { lease, stream, data: reader.rest() }
+            let mut again_at = None;
+            tagged::read(reader, "a piece of output", |number, value| {
+                number_of(&mut again_at, (AGAIN_AT, number), value, "its place")
+            })?;
+            Request::Output { lease, stream, data: reader.rest(), again_at }
+        }
+        TAKE_UP => {
+            let (name, token) = (reader.text("the worker's name")?, token(reader)?);
+            // They take no more memory than they have bytes, and a worker has as many as it has.
+            let count = reader.count(12, "leases")?;
+            let leases = (0..count).map(|_| LeaseRef::get(reader)).collect::<Result<_, _>>()?;
+            tagged::skip_at_end(reader, "a request")?;
+            Request::TakeUp { name, token, leases }
         }
         PROGRESS => {
             let (lease, percent) = (LeaseRef::get(reader)?, reader.u8("the percentage")?);
@@ -274,6 +296,13 @@ fn put_submit(out: &mut Vec<u8>, key: Option<&str>, completes: Option<LeaseRef>,
     }
     tagged::put_end(out);
     put_groups(out, groups);
+}
+
+fn token(reader: &mut Reader) -> Result<[u8; 16], Malformed> {
+    let mut token = [0; 16];
+    let bytes = reader.bytes(token.len(), "the worker's token")?;
+    token.copy_from_slice(&bytes);
+    Ok(token)
 }
 
 fn get_lease(value: Value<'_>) -> Result<LeaseRef, Malformed> {

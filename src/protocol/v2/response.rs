@@ -5,7 +5,7 @@ use super::submit::{get_tags, put_tags};
 use crate::protocol::plain;
 use crate::protocol::request::LeaseRef;
 use crate::protocol::response::{
-    BODY, ClaimedJob, EXTENDED, JOBS, JSON, LeaseFault, OUTPUT, PIECE, RECEIVED, Response, SETTLED,
+    BODY, ClaimedJob, EXTENDED, JOBS, JSON, LeaseFault, OUTPUT, PIECE, RECEIVED, Response, SETTLED, TAKEN_UP,
 };
 use crate::protocol::tagged;
 use crate::protocol::unique::{get_receipts, put_receipts};
@@ -47,6 +47,11 @@ pub(in crate::protocol) fn put(response: &Response, out: &mut Vec<u8>) {
             out.put_u32_le(results.len() as u32);
             results.iter().for_each(|result| put_result(out, result.as_ref().map(|until| Some(*until))));
         }
+        Response::TakenUp { resume_within_ms, leases } => {
+            out.put_u64_le(*resume_within_ms);
+            out.put_u32_le(leases.len() as u32);
+            leases.iter().for_each(|result| put_result(out, result.as_ref().map(|()| None)));
+        }
         Response::Output { attempt, stream, data } => {
             out.put_u32_le(*attempt);
             out.put_u8(*stream);
@@ -74,6 +79,12 @@ pub(in crate::protocol) fn get(kind: u8, payload: Bytes) -> Result<Response, Mal
             let count = reader.count(1, "results")?;
             let end = |reader: &mut Reader| reader.u64("the lease's end");
             Response::Extended((0..count).map(|_| get_result(reader, end)).collect::<Result<_, _>>()?)
+        }
+        TAKEN_UP => {
+            let resume_within_ms = reader.u64("the time to come back")?;
+            let count = reader.count(1, "results")?;
+            let leases = (0..count).map(|_| get_result(reader, |_| Ok(()))).collect::<Result<_, _>>()?;
+            Response::TakenUp { resume_within_ms, leases }
         }
         OUTPUT => {
             let (attempt, stream) = (reader.u32("the attempt")?, reader.u8("the stream")?);

@@ -151,7 +151,12 @@ pub(crate) fn handlers<S: Store + 'static>(hub: &Hub<S>, peer: &Peer) -> Result<
         let message = "only the daemon's own workers ask for handlers; `musher config show` tells people";
         return Err(Fault::new(Kind::Forbidden, message));
     }
-    Ok(hub.service.borrow().handlers.clone())
+    let (mut handlers, others) = (hub.service.borrow().handlers.clone(), hub.jobs_of_former_pools());
+    for handler in handlers.iter_mut().filter(|_| !others.is_empty()) {
+        let taken = others.iter().find(|(queue, _)| queue.as_str() == handler.queue);
+        handler.workers = handler.workers.saturating_sub(taken.map_or(0, |(_, jobs)| *jobs));
+    }
+    Ok(handlers)
 }
 
 /// The state in lines, for the log.

@@ -141,7 +141,7 @@ impl State {
                 self.said.extend(leases.iter().map(|lease| Said::Extend(*lease)));
                 Response::Extended(leases.iter().map(|lease| self.extended(*lease)).collect())
             }
-            Request::Output { lease, stream, data } => {
+            Request::Output { lease, stream, data, .. } => {
                 self.said.push(Said::Output { lease, stream, data });
                 Response::Ok
             }
@@ -192,7 +192,7 @@ impl Rig {
         let client = Client::greet(theirs).await.unwrap();
         let (stop, asked) = watch::channel(None);
         let around = Surroundings::of_this_process(Some("/run/some.sock".into()));
-        let worker = tokio::spawn(async move { serve(&client, source, around, asked).await });
+        let worker = tokio::spawn(async move { serve(&client, source, around, None, asked).await });
         Rig { state, changed, stop, worker }
     }
 

@@ -189,6 +189,40 @@ impl Model {
         Outcome::Ok
     }
 
+    pub(super) fn recover(&mut self, resume_by: Time) -> Outcome {
+        let outcome = self.vanish(|holder| matches!(holder, Holder::Session(session) if session < 1 << 63));
+        for at in 0..self.jobs.len() {
+            let most = self.jobs[at].1.end_by.plus(self.settings_of(at).lease);
+            if let JobState::Leased(Lease { holder: Holder::Session(_), until, .. }) =
+                &mut self.jobs[at].1.state
+            {
+                *until = (*until).max(resume_by.min(most));
+            }
+        }
+        outcome
+    }
+
+    pub(super) fn take_up(&mut self, session: u64, leases: &[LeaseId]) -> Outcome {
+        let is_its = |model: &Model, at: usize| matches!(model.jobs[at].1.state, JobState::Leased(lease) if lease.holder == Holder::Session(session));
+        let results = leases.iter().map(|lease| {
+            let at = self.leased(*lease)?;
+            let (LeaseId { id, attempt }, current) = (*lease, self.jobs[at].1.attempt);
+            let lost = LeaseRejection::LeaseLost { id, attempt, current, state: StateKind::Leased };
+            is_its(self, at).then_some(()).ok_or(lost)
+        });
+        let results = results.collect();
+        let mut back = Vec::new();
+        for at in 0..self.jobs.len() {
+            let lease = LeaseId { id: JobId(self.jobs[at].0), attempt: self.jobs[at].1.attempt };
+            if is_its(self, at) && !leases.contains(&lease) {
+                self.come_back(at);
+                back.push(at);
+            }
+        }
+        self.trim(&back);
+        Outcome::TakenUp(results)
+    }
+
     pub(super) fn interrupt(&mut self, at: usize) {
         let crashes = self.jobs[at].1.crashes + 1;
         if crashes < self.settings_of(at).crashes {

@@ -15,9 +15,10 @@ pub(super) enum Step {
     Settle(Vec<(usize, u32, Verdict)>),
     /// A lease, as above, and what is done with it.
     OfLease((usize, u32), OfLease),
-    Extend(Vec<(usize, u32)>, Option<Duration>),
     /// A job by number.
     Signal(u64, SignalName),
+    /// Several of them.
+    OfLeases(Vec<(usize, u32)>, OfLeases),
     Drain(bool, bool),
     Keep(usize, Keep, Keep, u64),
     Limits(usize, u64, usize),
@@ -40,6 +41,23 @@ pub(super) enum OfLease {
     Follow(Vec<Group>),
     Checkpoint(Option<Duration>),
     SettleWithResult(Verdict),
+}
+
+/// What is done with several leases.
+#[derive(Clone, Debug)]
+pub(super) enum OfLeases {
+    Extend(Option<Duration>),
+    /// A session's worker says that it has these.
+    TakeUp(u64),
+}
+
+impl OfLeases {
+    pub(super) fn command(self, leases: Vec<LeaseId>) -> Command {
+        match self {
+            OfLeases::Extend(lease) => Command::Extend { items: leases, lease },
+            OfLeases::TakeUp(session) => Command::TakeUp { session, leases },
+        }
+    }
 }
 
 impl OfLease {
@@ -164,8 +182,13 @@ fn setting() -> impl Strategy<Value = Setting> {
     ]
 }
 
+/// Those of connections, and of workers that may come back.
+fn sessions() -> impl Strategy<Value = u64> {
+    prop::sample::select(vec![1, 2, 3, Holder::RESUMABLE, u64::MAX])
+}
+
 fn command() -> impl Strategy<Value = Command> {
-    let holder = prop_oneof![(1..4u64).prop_map(Holder::Session), Just(Holder::Anyone)];
+    let holder = prop_oneof![sessions().prop_map(Holder::Session), Just(Holder::Anyone)];
     let claim = (prop::collection::vec(queue(), 0..4), 0..6u32, prop::option::of(wait()), holder).prop_map(
         |(queues, max, lease, holder)| {
             let worker = (max % 2 == 1).then_some(Worker { uid: 7, pid: max });
@@ -185,8 +208,8 @@ fn command() -> impl Strategy<Value = Command> {
         8 => claim,
         5 => Just(Command::Tick),
         4 => edit.prop_map(|(edit, ids)| Command::Edit { edit, ids, only: Only::default() }),
-        2 => (0..4u64).prop_map(|session| Command::Vanish { session }),
-        1 => Just(Command::Recover),
+        2 => sessions().prop_map(|session| Command::Vanish { session }),
+        1 => wait().prop_map(|wait| Command::Recover { resume_by: Time(1_000_000).plus(wait * 4) }),
         1 => queue().prop_map(|queue| Command::Pause { queue }),
         2 => queue().prop_map(|queue| Command::Resume { queue }),
         1 => queue().prop_map(|queue| Command::ResetCircuit { queue }),
@@ -208,8 +231,10 @@ pub(super) fn step() -> impl Strategy<Value = Step> {
         8 => prop::collection::vec((0..12usize, stale.clone(), verdict()), 0..6).prop_map(Step::Settle),
         3 => ((0..12usize, stale.clone()), prop::collection::vec(new_group(), 0..3))
             .prop_map(|(lease, groups)| Step::OfLease(lease, OfLease::Follow(groups))),
+        2 => (sessions(), prop::collection::vec((0..12usize, stale.clone()), 0..6))
+            .prop_map(|(session, leases)| Step::OfLeases(leases, OfLeases::TakeUp(session))),
         3 => (prop::collection::vec((0..12usize, stale), 0..4), prop::option::of(wait()))
-            .prop_map(|(items, lease)| Step::Extend(items, lease)),
+            .prop_map(|(items, lease)| Step::OfLeases(items, OfLeases::Extend(lease))),
         3 => ((0..12usize, 0..2u32), prop::option::of(wait()))
             .prop_map(|(lease, extend)| Step::OfLease(lease, OfLease::Checkpoint(extend))),
         3 => ((0..12usize, 0..2u32), verdict()).prop_map(|(lease, verdict)| Step::OfLease(lease, OfLease::SettleWithResult(verdict))),

@@ -1,0 +1,110 @@
+//! Workers whose leases outlive the daemon: after a start they have some time to come back and take them up again; what is
+//! not taken up by then is interrupted, a part at a time.
+
+use super::{Answer, Engine, Fact, Origin};
+use crate::core::{Command, Holder, LeaseId, Outcome, Time, Visibility};
+use crate::store::Store;
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+/// Those that are waited for.
+#[derive(Debug, Default)]
+pub(super) struct Resuming {
+    until: Time,
+    sessions: BTreeSet<u64>,
+    /// Those that cannot come back, and hold leases still.
+    gone: BTreeSet<u64>,
+    /// Whether the log was told.
+    is_told: bool,
+}
+
+impl Resuming {
+    /// When the wait is over, if anybody is waited for.
+    pub(super) fn over_at(&self) -> Option<Time> {
+        match self.gone.is_empty() {
+            true => (!self.sessions.is_empty()).then_some(self.until),
+            false => Some(Time(0)),
+        }
+    }
+
+    /// It is not waited for any more.
+    pub(super) fn forget(&mut self, session: u64) {
+        self.sessions.remove(&session);
+        self.gone.remove(&session);
+    }
+
+    /// Nobody could come back for so long.
+    pub(super) fn wait_longer(&mut self, by: Duration) {
+        self.until = self.until.plus(by);
+    }
+}
+
+impl<S: Store> Engine<S> {
+    /// Ends the leases of the former life, but for those of workers that may come back.
+    pub(super) fn recover(&mut self, now: Time) {
+        let until = now.plus(self.bounds.resume_within);
+        self.command(&Command::Recover { resume_by: until }, now);
+        let sessions = self.core.state.holders().filter(|session| Holder::is_resumable(*session)).collect();
+        self.resuming = Resuming { until, sessions, gone: BTreeSet::new(), is_told: false };
+    }
+
+    /// A worker says which leases of its session it has, at the beginning of a connection: it hears which of them are in
+    /// force, and all others of that session are given back.
+    pub fn take_up(
+        &mut self,
+        origin: Origin,
+        (session, leases): (u64, Vec<LeaseId>),
+        visibility: Visibility<'_>,
+        now: Time,
+    ) {
+        // What is over by now is not to be told to be in force.
+        self.tick_if_due(now);
+        self.resuming.forget(session);
+        let outcome = self.decide_for(visibility, &Command::TakeUp { session, leases }, now);
+        let Ok(Outcome::TakenUp(leases)) = outcome else { unreachable!("it is not refused as a whole") };
+        let taken_up = leases.iter().filter(|lease| lease.is_ok()).count() as u64;
+        if !leases.is_empty() {
+            self.notes.facts.push(Fact::WorkerBack { jobs: taken_up, lost: leases.len() as u64 - taken_up });
+        }
+        let within = self.bounds.resume_within;
+        self.answer(origin, Answer::TakenUp { within, leases });
+    }
+
+    /// Says for the log who is waited for.
+    pub(super) fn note_the_absent(&mut self) {
+        let Resuming { sessions, is_told, .. } = &mut self.resuming;
+        if !sessions.is_empty() && !std::mem::replace(is_told, true) {
+            let jobs = sessions.iter().map(|session| self.core.state.held_by(*session).count() as u64).sum();
+            let (workers, within) = (sessions.len() as u64, self.bounds.resume_within);
+            self.notes.facts.push(Fact::WorkersAwaited { workers, jobs, within });
+        }
+    }
+
+    /// Some workers cannot come back, whatever the time: their leases end with the next turn.
+    pub fn do_not_await(&mut self, gone: impl Fn(u64) -> bool) {
+        for session in std::mem::take(&mut self.resuming.sessions) {
+            match gone(session) {
+                true => drop(self.resuming.gone.insert(session)),
+                false => drop(self.resuming.sessions.insert(session)),
+            }
+        }
+    }
+
+    /// Ends leases of workers that have not come back in time.
+    pub(super) fn give_up_the_absent(&mut self, now: Time) {
+        if self.resuming.until <= now {
+            let late = std::mem::take(&mut self.resuming.sessions);
+            self.resuming.gone.extend(late);
+        }
+        while let Some(session) = self.resuming.gone.first().copied() {
+            self.command(&Command::Vanish { session }, now);
+            if self.core.state.held_by(session).next().is_some() {
+                // There is much: the next turn goes on.
+                return;
+            }
+            self.resuming.forget(session);
+            let interrupted = self.notes.interrupted.remove(&session);
+            self.notes.facts.extend(interrupted.map(|jobs| Fact::Interrupted { jobs }));
+        }
+    }
+}
