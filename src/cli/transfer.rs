@@ -171,7 +171,7 @@ Reads the lines of `musher export` and submits each as a new job, in batches tha
 Kept: queue, body, priority, attempts, backoff, timeout, key, unique key, tags, the time until which it is delayed, its deadline, and its time to live
 if it had not begun.
 Attempts and timeout are the values that were in force, those of the queue included. Only `queue` and a body are required.
-Not kept: what jobs wait for (they are refused, unless --run-waiting lets them run at once), the group, the id, the owner (it is you), attempts so far and their errors, checkpoints and results, a lease (the job is ready and begins anew).
+Not kept: what jobs wait for (they are refused, unless --run-waiting lets them run at once), the group, the id, the owner (it is you), attempts so far and their errors, checkpoints, results and signals, a lease (the job is ready and begins anew).
 Jobs that have ended are left out, unless --ended asks for them to be run again.
 Jobs of another user are refused, unless --as-mine says that they become yours: commands among them would run as you.
 A wrong line ends the import, which then says what was submitted and with which line to go on.

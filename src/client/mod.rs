@@ -359,7 +359,7 @@ impl Client {
         }
     }
 
-    /// Tells a job something that it waits for (see [`Verdict::Await`](crate::protocol::Verdict::Await)), or will: the newest of each
+    /// Tells a job something that it waits for (see [`Verdict::Await`]), or will: the newest of each
     /// name is kept until then. When this returns, it is on disk.
     ///
     /// # Errors

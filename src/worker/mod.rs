@@ -159,7 +159,7 @@ impl Surroundings {
     }
 }
 
-/// Why [`serve`] returned. In every case all processes of jobs are gone.
+/// Why `serve` returned. In every case all processes of jobs are gone.
 #[derive(Debug)]
 pub enum WorkerEnd {
     /// It was told to stop, by its own process or by the daemon.
