@@ -3,4 +3,5 @@
 
 pub(super) mod request;
 pub(super) mod response;
+mod settle;
 mod submit;
