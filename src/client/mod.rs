@@ -20,80 +20,36 @@
 
 mod again;
 mod connection;
+mod error;
 mod identity;
 mod leases;
 mod limit;
 mod now;
 mod receipts;
 mod submits;
+mod work;
 pub mod worker;
 
 pub(crate) use again::Again;
+pub use error::ClientError;
 pub(crate) use identity::{Identity, TakenUp};
 pub(crate) use leases::{Leases, report_lost};
 pub(crate) use limit::TimeLimit;
 pub(crate) use now::{next_notice, send_now};
 pub use receipts::Receipts;
 pub use submits::PendingEnds;
+pub use work::PendingClaim;
 
 use crate::protocol::admin::AdminRequest;
-use crate::protocol::{
-    Beside, Claim, ClaimedJob, ErrorCode, Fault, LeaseFault, LeaseRef, Malformed, Notice, Request, Response,
-    Settle, Verdict, Version, Versions,
-};
+use crate::protocol::{Beside, ErrorCode, Fault, Malformed, Notice, Request, Response, Version, Versions};
 use bytes::Bytes;
 use connection::Connection;
 use serde::de::DeserializeOwned;
 use std::future::Future;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use tokio::net::UnixStream;
 use tokio::sync::mpsc;
-
-/// Why a request did not get the answer that it asked for.
-#[derive(Debug, thiserror::Error)]
-pub enum ClientError {
-    /// There is no daemon to talk to.
-    #[error("no daemon answers at {}: {source}; start one with `musher serve`, or name its socket with --socket", path.display())]
-    Connect {
-        /// The socket.
-        path: PathBuf,
-        /// What the system said.
-        source: std::io::Error,
-    },
-    /// The connection ended; whether the daemon did what was asked is not known.
-    #[error("the daemon closed the connection before it answered{0}")]
-    Closed(String),
-    /// The daemon refused.
-    #[error(transparent)]
-    Refused(#[from] Fault),
-    /// Client and server do not understand each other.
-    #[error("the daemon's answer cannot be read: {0}")]
-    Malformed(#[from] Malformed),
-    /// An answer of the wrong kind.
-    #[error("the daemon answered this request with a message of the wrong kind; report this as a bug")]
-    Unexpected,
-    /// The daemon is older than what was asked for.
-    #[error("the daemon is older than this program and knows no {0}: update it")]
-    OldDaemon(&'static str),
-    /// The request is longer than a frame may be.
-    #[error(
-        "the request has {len} bytes, at most {max} are allowed (limits.frame); send the jobs in smaller batches"
-    )]
-    TooLarge {
-        /// Its length.
-        len: usize,
-        /// The limit.
-        max: usize,
-    },
-}
-
-impl ClientError {
-    /// Whether the connection is gone, so that another one is needed.
-    pub fn is_disconnect(&self) -> bool {
-        matches!(self, ClientError::Connect { .. } | ClientError::Closed(_))
-    }
-}
 
 /// What the server told of its limits.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -113,15 +69,6 @@ pub struct Limits {
 pub struct Client {
     connection: Arc<Connection>,
     limits: Arc<Limits>,
-}
-
-/// A claim under way: wait for it, and end its waiting early by its number. Where much is still to be sent it leaves
-/// only while the answer is waited for.
-pub struct PendingClaim<F> {
-    /// The request's number, for [`Client::unwait`].
-    pub number: u32,
-    /// The answer.
-    pub answer: F,
 }
 
 fn from_json<T: DeserializeOwned>(json: &[u8]) -> Result<T, ClientError> {
@@ -207,133 +154,6 @@ impl Client {
         self.connection.closed().await;
     }
 
-    /// Leases jobs, waiting for the first one as the claim says.
-    ///
-    /// # Errors
-    /// Refused: draining, too many waiting claims, …; or the connection ended.
-    pub async fn claim(&self, claim: Claim) -> Result<Vec<ClaimedJob>, ClientError> {
-        self.start_claim(claim)?.answer.await
-    }
-
-    /// The same, but the caller learns the request's number at once and can end the waiting with
-    /// [`Client::unwait`].
-    ///
-    /// # Errors
-    /// The connection has ended.
-    pub fn start_claim(
-        &self,
-        claim: Claim,
-    ) -> Result<PendingClaim<impl Future<Output = Result<Vec<ClaimedJob>, ClientError>> + use<>>, ClientError>
-    {
-        let (number, answer) = self.connection.send(&Request::Claim(claim))?;
-        let answer = async move {
-            match answer.await? {
-                Response::Jobs(jobs) => Ok(jobs),
-                _ => Err(ClientError::Unexpected),
-            }
-        };
-        Ok(PendingClaim { number, answer })
-    }
-
-    /// Has a waiting claim answered at once.
-    ///
-    /// # Errors
-    /// The connection ended.
-    pub async fn unwait(&self, number: u32) -> Result<(), ClientError> {
-        self.ok(&Request::Unwait { request: number }).await
-    }
-
-    /// Ends leases; one result each.
-    ///
-    /// # Errors
-    /// The connection ended. A lease that is lost is not an error of the whole.
-    pub async fn settle(&self, items: Vec<Settle>) -> Result<Vec<Result<(), LeaseFault>>, ClientError> {
-        let with_result = |item: &Settle| matches!(item.verdict, Verdict::CompleteWith(_));
-        if self.connection.version() == Version::One && items.iter().any(with_result) {
-            return Err(ClientError::OldDaemon("results of jobs"));
-        }
-        let awaits = |item: &Settle| matches!(item.verdict, Verdict::Await { .. });
-        if self.connection.version() == Version::One && items.iter().any(awaits) {
-            return Err(ClientError::OldDaemon("signals of jobs"));
-        }
-        match self.connection.ask(&Request::Settle(items)).await? {
-            Response::Settled(results) => Ok(results),
-            _ => Err(ClientError::Unexpected),
-        }
-    }
-
-    /// Prolongs leases; the new end of each, in milliseconds since 1970.
-    ///
-    /// # Errors
-    /// The connection ended. A lease that is lost is not an error of the whole.
-    pub async fn extend(
-        &self,
-        leases: Vec<LeaseRef>,
-        lease_ms: Option<u64>,
-    ) -> Result<Vec<Result<u64, LeaseFault>>, ClientError> {
-        match self.connection.ask(&Request::Extend { leases, lease_ms }).await? {
-            Response::Extended(results) => Ok(results),
-            _ => Err(ClientError::Unexpected),
-        }
-    }
-
-    /// Has a piece of a job's output kept. `stream` is 1 for standard output, 2 for standard error.
-    ///
-    /// # Errors
-    /// The connection ended, or the lease is not in force.
-    pub async fn output(&self, lease: LeaseRef, stream: u8, data: Bytes) -> Result<(), ClientError> {
-        self.output_at(lease, stream, data, None).await
-    }
-
-    /// The same of a piece that may be there already, behind so many bytes of its stream.
-    pub(crate) async fn output_at(
-        &self,
-        lease: LeaseRef,
-        stream: u8,
-        data: Bytes,
-        again_at: Option<u64>,
-    ) -> Result<(), ClientError> {
-        self.ok(&Request::Output { lease, stream, data, again_at }).await
-    }
-
-    /// Says how far a job is, in percent and in words, for people who look at it. It is gone with the lease, and prolongs
-    /// none.
-    ///
-    /// # Errors
-    /// More than 100 percent, a text of more than 200 bytes, a lease that is not in force; or the connection ended.
-    pub async fn progress(
-        &self,
-        lease: LeaseRef,
-        percent: u8,
-        text: impl Into<String>,
-    ) -> Result<(), ClientError> {
-        if self.connection.version() == Version::One {
-            return Err(ClientError::OldDaemon("progress of jobs"));
-        }
-        self.ok(&Request::Progress { lease, percent, text: text.into() }).await
-    }
-
-    /// Stores how far a job is, in the place of what was stored before: whoever gets the job next gets it. The lease lasts to at
-    /// least so many milliseconds from now, or as the queue says. Returns its end, in milliseconds since 1970. When this
-    /// returns, the checkpoint is on disk.
-    ///
-    /// # Errors
-    /// It is too long (`limits.checkpoint`), or the connection ended. A lease that is lost is the inner error.
-    pub async fn checkpoint(
-        &self,
-        lease: LeaseRef,
-        data: Bytes,
-        lease_ms: Option<u64>,
-    ) -> Result<Result<u64, LeaseFault>, ClientError> {
-        if self.connection.version() == Version::One {
-            return Err(ClientError::OldDaemon("checkpoints of jobs"));
-        }
-        match self.connection.ask(&Request::Checkpoint { lease, lease_ms, data }).await? {
-            Response::Extended(results) => results.into_iter().next().ok_or(ClientError::Unexpected),
-            _ => Err(ClientError::Unexpected),
-        }
-    }
-
     /// What the workers of a job have stored beside it.
     ///
     /// # Errors
@@ -359,7 +179,7 @@ impl Client {
         }
     }
 
-    /// Tells a job something that it waits for (see [`Verdict::Await`]), or will: the newest of each
+    /// Tells a job something that it waits for (see [`Verdict::Await`](crate::protocol::Verdict::Await)), or will: the newest of each
     /// name is kept until then. When this returns, it is on disk.
     ///
     /// # Errors
@@ -434,6 +254,7 @@ impl Client {
 mod tests {
     use super::*;
     use crate::protocol::admin::EndView;
+    use crate::protocol::{Claim, LeaseRef};
 
     fn moves<T: Send>(_: &T) {}
 
