@@ -134,9 +134,9 @@ impl State {
         self.held.of(session).flat_map(IdRange::iter)
     }
 
-    /// The connections, and workers' sessions, that hold any.
-    pub fn holders(&self) -> impl Iterator<Item = u64> + '_ {
-        let mut next = self.held.first_key();
+    /// The workers' sessions that hold any, from this number on: see [`Holder::RESUMABLE`] and [`Holder::POOLS`].
+    pub fn sessions_from(&self, first: u64) -> impl Iterator<Item = u64> + '_ {
+        let mut next = self.held.key_from(first);
         std::iter::from_fn(move || {
             let holder = next?;
             next = holder.checked_add(1).and_then(|from| self.held.key_from(from));

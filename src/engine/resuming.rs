@@ -44,7 +44,7 @@ impl<S: Store> Engine<S> {
     pub(super) fn recover(&mut self, now: Time) {
         let until = now.plus(self.bounds.resume_within);
         self.command(&Command::Recover { resume_by: until }, now);
-        let sessions = self.core.state.holders().filter(|session| Holder::is_resumable(*session)).collect();
+        let sessions = self.core.state.sessions_from(Holder::RESUMABLE).collect();
         self.resuming = Resuming { until, sessions, gone: BTreeSet::new(), is_told: false };
     }
 

@@ -3,32 +3,40 @@
 
 use super::encoder::Notice;
 use super::hub::Hub;
-use crate::core::{Holder, QueueName};
+use crate::core::{Holder, QueueName, State};
 use crate::store::Store;
 use std::collections::HashMap;
 
 impl<S: Store + 'static> Hub<S> {
     /// How many jobs of each queue they run.
     pub(super) fn jobs_of_former_pools(&self) -> HashMap<QueueName, u32> {
+        let mut jobs = HashMap::new();
+        self.each_former_pool(|state, session| {
+            for spec in state.held_by(session).filter_map(|id| state.spec_of(id)) {
+                *jobs.entry(spec.queue.clone()).or_default() += 1;
+            }
+        });
+        jobs
+    }
+
+    fn each_former_pool(&self, mut each: impl FnMut(&State, u64)) {
         let (engine, open) = (self.engine.borrow(), self.connections.open());
         let state = &engine.core().state;
         let is_ours = |session| {
             let connection = self.sessions.connection(session).and_then(|id| open.get(&id));
             connection.is_some_and(|connection| connection.peer.pool)
         };
-        let mut jobs = HashMap::new();
-        for session in state.holders().filter(|session| Holder::is_pool(*session) && !is_ours(*session)) {
-            for spec in state.held_by(session).filter_map(|id| state.spec_of(id)) {
-                *jobs.entry(spec.queue.clone()).or_default() += 1;
-            }
-        }
-        jobs
+        state
+            .sessions_from(Holder::POOLS)
+            .filter(|session| !is_ours(*session))
+            .for_each(|session| each(state, session));
     }
 
     /// Tells our pool when slots have become free. There are none but those that a start has found.
     pub(super) fn look_after_former_pools(&self) {
         let Some(before) = self.former_pools.get() else { return };
-        let now = self.jobs_of_former_pools().values().map(|jobs| u64::from(*jobs)).sum();
+        let mut now = 0;
+        self.each_former_pool(|state, session| now += state.held_by(session).count() as u64);
         if now == before {
             return;
         }

@@ -82,8 +82,8 @@ impl<S: Store + 'static> Hub<S> {
     pub fn new(wiring: Wiring<S>) -> Rc<Hub<S>> {
         let Wiring { engine, service, clock, outputs, data, socket_stays } = wiring;
         let (started, state) = (clock.now(), &engine.core().state);
-        let former = state.holders().filter(|session| Holder::is_pool(*session));
-        let former = former.map(|session| state.held_by(session).count() as u64).sum();
+        let former =
+            state.sessions_from(Holder::POOLS).map(|session| state.held_by(session).count() as u64).sum();
         let former_pools = Some(former).filter(|jobs| *jobs > 0);
         let connections = Connections::new(service.limits.buffers);
         Rc::new(Hub {

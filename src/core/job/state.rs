@@ -19,12 +19,15 @@ impl Holder {
     /// life of the daemon, numbered from 1.
     pub const RESUMABLE: u64 = 1 << 63;
 
-    /// Set besides in the numbers of the daemon's own pools of workers.
+    /// Set besides in the numbers of the daemon's own pools of workers: so these are the highest.
     pub const POOL: u64 = 1 << 62;
+
+    /// From this number on they are of pools.
+    pub const POOLS: u64 = Holder::RESUMABLE | Holder::POOL;
 
     /// Whether a session is of a pool of workers of the daemon, or of one before it.
     pub fn is_pool(session: u64) -> bool {
-        session & (Holder::RESUMABLE | Holder::POOL) == Holder::RESUMABLE | Holder::POOL
+        session >= Holder::POOLS
     }
 
     /// Whether the leases of a session outlive the daemon.
