@@ -134,7 +134,8 @@ impl State {
         self.held.of(session).flat_map(IdRange::iter)
     }
 
-    /// The workers' sessions that hold any, from this number on: see [`Holder::RESUMABLE`] and [`Holder::POOLS`].
+    /// The workers' sessions that hold any, from this number on: see
+    /// [`Holder::RESUMABLE`](crate::core::Holder::RESUMABLE) and [`Holder::POOLS`](crate::core::Holder::POOLS).
     pub fn sessions_from(&self, first: u64) -> impl Iterator<Item = u64> + '_ {
         let mut next = self.held.key_from(first);
         std::iter::from_fn(move || {

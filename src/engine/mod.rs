@@ -250,7 +250,7 @@ impl<S: Store> Engine<S> {
     pub fn claim(&mut self, origin: Origin, claim: Claim, until: Time, now: Time) {
         let stopping = matches!(self.drain, Drain::Stopping { .. });
         if !(self.core.draining && !stopping && until > now) {
-            self.tick_if_due(now);
+            self.catch_up(now);
             match self.grant(&claim, now) {
                 Ok(jobs) if !jobs.is_empty() || until <= now => {
                     return self.answer(origin, Answer::Jobs(jobs));

@@ -39,12 +39,17 @@ impl Rest {
         self.stalled.get_or_insert(now);
     }
 
-    /// A turn begins. Returns since when the loop stood still, if it did.
+    /// The loop goes on. Returns since when it stood still, if it did.
     fn end(&mut self, now: Time) -> Option<Time> {
-        let wanted = self.wanted.take().map(|wanted| wanted.max(self.since));
+        let wanted = self.wanted.map(|wanted| wanted.max(self.since));
         let late = wanted.is_some_and(|wanted| now.since(wanted) > LATE);
         let stalled = self.stalled.take().filter(|since| now.since(*since) > LATE);
-        self.held_up.take().or(stalled).or(late.then_some(self.since))
+        let stood_still = self.held_up.take().or(stalled).or(late.then_some(self.since));
+        if stood_still.is_some() {
+            // It is made up for, up to now.
+            self.since = now;
+        }
+        stood_still
     }
 }
 
@@ -57,7 +62,7 @@ impl<S: Store> Engine<S> {
         }
     }
 
-    /// At the start of a turn: what the loop has missed harms no lease.
+    /// Before anything that is due is done: what the loop has missed harms no lease.
     pub(super) fn make_up_for_a_pause(&mut self, now: Time) {
         if let Some(since) = self.rest.end(now) {
             let (from, now) = (self.notes.events.len(), self.now.max(now));

@@ -58,7 +58,7 @@ impl<S: Store> Engine<S> {
         now: Time,
     ) {
         // What is over by now is not to be told to be in force.
-        self.tick_if_due(now);
+        self.catch_up(now);
         self.resuming.forget(session);
         let outcome = self.decide_for(visibility, &Command::TakeUp { session, leases }, now);
         let Ok(Outcome::TakenUp(leases)) = outcome else { unreachable!("it is not refused as a whole") };

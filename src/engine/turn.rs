@@ -165,9 +165,15 @@ impl<S: Store> Engine<S> {
         }
     }
 
-    /// A step of what is due, if anything is. Returns whether it was. Before a claim that comes between two turns, so that it gets no
-    /// job whose time is over.
-    pub(super) fn tick_if_due(&mut self, now: Time) -> bool {
+    /// Before a claim that comes between two turns, so that it gets no job whose time is over. It may be the first to come after a
+    /// pause, which nobody's lease ends for.
+    pub(super) fn catch_up(&mut self, now: Time) {
+        self.make_up_for_a_pause(now);
+        self.tick_if_due(now);
+    }
+
+    /// A step of what is due, if anything is. Returns whether it was.
+    fn tick_if_due(&mut self, now: Time) -> bool {
         let now = self.now.max(now);
         let is_due = self.core.state.next_due().is_some_and(|due| due <= now);
         if is_due {

@@ -48,6 +48,38 @@ fn a_turn_that_comes_in_time_ends_leases() {
     assert_ne!(kind(&engine, 1), StateKind::Leased);
 }
 
+/// A claim may be read before the first turn after a pause, and so may a worker that comes back.
+#[test]
+fn a_claim_that_comes_first_after_a_pause_ends_no_lease() {
+    let ask: [fn(&mut Engine<SimulatedStore>, Time); 2] = [
+        |engine, now| engine.claim(ORIGIN, claim(1), now, now),
+        |engine, now| engine.take_up(ORIGIN, (1 << 63, Vec::new()), Visibility::ALL, now),
+    ];
+    for ask in ask {
+        let disk = SimulatedDisk::new(1);
+        let mut engine = leased(&disk);
+        let late = Time(100_000);
+        ask(&mut engine, late);
+        assert_eq!(engine.core().state.next_due(), Some(late.plus(secs(60))));
+        engine.turn(late).unwrap();
+        assert_eq!(kind(&engine, 1), StateKind::Leased);
+        // It is made up for once: a lease that nobody extends ends.
+        bring_home(&mut engine, &disk, late);
+        engine.turn(late.plus(secs(60))).unwrap();
+        assert_ne!(kind(&engine, 1), StateKind::Leased);
+    }
+}
+
+/// The pause may come between the two as well.
+#[test]
+fn a_pause_between_a_claim_and_its_turn_ends_no_lease() {
+    let disk = SimulatedDisk::new(1);
+    let mut engine = leased(&disk);
+    engine.claim(ORIGIN, claim(1), Time(100_000), Time(100_000));
+    engine.turn(Time(200_000)).unwrap();
+    assert_eq!(kind(&engine, 1), StateKind::Leased);
+}
+
 /// What had come was read before the turn, and counts as heard: that says nothing of the pause.
 #[test]
 fn requests_that_come_first_after_a_pause_hide_it_not() {
