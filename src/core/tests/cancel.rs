@@ -26,29 +26,22 @@ fn lost(lease: LeaseId) -> LeaseRejection {
 /// However it is known that its holder has stopped, or can go on no more.
 #[test]
 fn its_key_is_its_own_until_its_holder_has_stopped() {
-    let release = Verdict::Release { delay: Duration::ZERO };
-    let ends: [(&str, Box<dyn Fn(&mut World, LeaseId)>); 7] = [
-        (
-            "release",
-            Box::new(move |world, lease| assert_eq!(world.settle(&[lease], release.clone()), [Ok(())])),
-        ),
-        (
-            "complete",
-            Box::new(|world, lease| {
-                assert_eq!(world.settle(&[lease], Verdict::Complete), [Err(lost(lease))])
-            }),
-        ),
-        (
-            "exit",
-            Box::new(|world, lease| {
-                let exited = Verdict::Exited { error: "killed".into(), exit: Exit::Signal(15) };
-                assert_eq!(world.settle(&[lease], exited), [Err(lost(lease))]);
-            }),
-        ),
-        ("vanish", Box::new(|world, _| drop(world.run(Command::Vanish { session: SESSION })))),
-        ("restart", Box::new(|world, _| drop(world.run(Command::Recover { resume_by: world.now })))),
-        ("evict", Box::new(|world, _| drop(world.run(Command::Evict)))),
-        ("lease over", Box::new(|world, _| world.wait(secs(60)))),
+    type End = fn(&mut World, LeaseId);
+    let ends: [(&str, End); 7] = [
+        ("release", |world, lease| {
+            assert_eq!(world.settle(&[lease], Verdict::Release { delay: Duration::ZERO }), [Ok(())]);
+        }),
+        ("complete", |world, lease| {
+            assert_eq!(world.settle(&[lease], Verdict::Complete), [Err(lost(lease))]);
+        }),
+        ("exit", |world, lease| {
+            let exited = Verdict::Exited { error: "killed".into(), exit: Exit::Signal(15) };
+            assert_eq!(world.settle(&[lease], exited), [Err(lost(lease))]);
+        }),
+        ("vanish", |world, _| drop(world.run(Command::Vanish { session: SESSION }))),
+        ("restart", |world, _| drop(world.run(Command::Recover { resume_by: world.now }))),
+        ("evict", |world, _| drop(world.run(Command::Evict))),
+        ("lease over", |world, _| world.wait(secs(60))),
     ];
     for (how, end) in ends {
         let (mut world, lease) = cancelling();
