@@ -157,6 +157,9 @@ pub struct JobView {
     /// When its lease ends, if it is leased.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub leased_until: Option<u64>,
+    /// Whether it is leased and was cancelled: it ends when its worker has stopped, or its lease is over.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub cancelling: bool,
     /// Who has, or had, its newest attempt.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub worker: Option<WorkerView>,
@@ -231,6 +234,13 @@ pub struct JobView {
     /// The last lines that its newest failed attempt has printed on standard error; when it is shown alone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stderr_tail: Option<String>,
+}
+
+impl JobView {
+    /// Its state in words.
+    pub fn state_in_words(&self) -> String {
+        if self.cancelling { format!("{}, cancelling", self.state) } else { self.state.clone() }
+    }
 }
 
 /// How far a job is.
@@ -341,7 +351,7 @@ pub struct EndView {
 }
 
 /// What became of a change to one job; in the order of the ids asked for.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EditView {
     /// Why it was refused, if so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -349,6 +359,9 @@ pub struct EditView {
     /// Whether it was left alone because it is not in the state or queue any more that was asked for.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub moved_on: bool,
+    /// Whether it is cancelled only when its worker has stopped, or its lease is over.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub when_stopped: bool,
 }
 
 /// What a purge deleted.

@@ -50,9 +50,13 @@ impl Link {
         Link { lease, job: job(life, lease.id), leases: Leases::of(life) }
     }
 
-    /// Whether the lease was in force.
+    /// Whether the lease was in force, and its job not being cancelled.
     pub(crate) fn is_held(&self) -> bool {
-        let held = |job: &Job| job.kind() == StateKind::Leased && job.attempt() == self.lease.attempt;
+        let held = |job: &Job| {
+            job.kind() == StateKind::Leased
+                && job.attempt() == self.lease.attempt
+                && !job.is_being_cancelled()
+        };
         self.job.as_ref().is_some_and(held)
     }
 

@@ -91,6 +91,8 @@ pub(crate) enum Asked {
     },
     /// Changes of place, one a job, if it is one of these.
     Edit(Vec<(JobId, u64)>),
+    /// Cancels of these.
+    Cancel(Vec<JobId>),
     /// A schedule was changed: the place of that in its history.
     Schedule {
         name: ScheduleName,
@@ -285,6 +287,10 @@ impl Clients {
                 Edit::Move(if rng.u32(..3) == 0 { fair() } else { queue(rng.usize(..2)) })
             }
         };
+        if edit == Edit::Cancel && !self.leases.is_empty() && rng.u32(..4) > 0 {
+            // That somebody is at it would be rare by chance.
+            ids = vec![self.leases[rng.usize(..self.leases.len())].id];
+        }
         if matches!(edit, Edit::Retry | Edit::Kick) {
             // That new jobs in a bounded queue are no more than it takes is known while these are not run again.
             ids.retain(|id| oracle.submitted_to(*id).is_some_and(|queue| !is_bounded(queue)));
@@ -300,7 +306,8 @@ impl Clients {
         };
         let changes = change.into_iter().flat_map(|change| ids.iter().map(move |id| (*id, change.clone())));
         let changes = changes.map(|(id, change)| (id, oracle.places.sends(id, change))).collect();
-        let origin = self.ask(rng, Asked::Edit(changes));
+        let asked = if edit == Edit::Cancel { Asked::Cancel(ids.clone()) } else { Asked::Edit(changes) };
+        let origin = self.ask(rng, asked);
         // As it may have been seen before.
         let state = (rng.u32(..4) == 0).then(|| StateKind::ALL[rng.usize(..StateKind::ALL.len())]);
         life.engine.edit(origin, edit, ids, Only { state, queue: None }, Visibility::ALL, life.now);
@@ -398,6 +405,10 @@ impl Clients {
                 for (id, nth) in changes {
                     oracle.places.told(id, nth, results.next().is_some_and(|result| result.is_ok()));
                 }
+            }
+            (Asked::Cancel(ids), Answer::Edited(results)) => {
+                let done = ids.into_iter().zip(results).filter(|(_, result)| result.is_ok());
+                done.for_each(|(id, _)| oracle.cancelled(id));
             }
             (Asked::Reset(place), Answer::Ok) => oracle.circuits.told(place),
             (Asked::Schedule { name, place }, _) => oracle.schedules.told(&name, place),

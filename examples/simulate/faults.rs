@@ -37,6 +37,8 @@ pub(crate) enum Fault {
     Results,
     /// The log has no signals.
     Signals,
+    /// The log does not say which jobs were cancelled while they ran.
+    Cancels,
     /// The log gives jobs the envelopes of others of their commit.
     Envelopes,
     /// The log does not say which submits were done.
@@ -69,6 +71,7 @@ impl Fault {
             Fault::Checkpoints => Some(Planted::LostCheckpoints),
             Fault::Results => Some(Planted::LostResults),
             Fault::Signals => Some(Planted::LostSignals),
+            Fault::Cancels => Some(Planted::LostCancels),
             Fault::Envelopes => Some(Planted::OtherEnvelopes),
             Fault::Turns => Some(Planted::LostTurns),
             Fault::Sizes => Some(Planted::LostSizes),

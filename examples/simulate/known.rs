@@ -100,6 +100,8 @@ pub(crate) struct Known {
     pub(crate) ended: Option<(Attempt, End)>,
     /// Whether it was told done, and nobody asked to run it again since.
     pub(crate) done: bool,
+    /// Whether it was told cancelled.
+    pub(crate) cancelled: bool,
     /// Requests that may have made it disappear.
     pub(crate) enders: u32,
     pub(crate) progress: Progress,

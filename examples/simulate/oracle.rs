@@ -272,6 +272,7 @@ impl Oracle {
             settled: None,
             ended: None,
             done: false,
+            cancelled: false,
             enders,
             progress: Progress::default(),
             edited: false,
@@ -333,6 +334,8 @@ impl Oracle {
         assert_eq!(grant.spec.unique, *unique, "job {id} has another unique key");
         self.places.seen(id, (queue, *priority), (&grant.spec.queue, grant.spec.priority));
         assert!(!known.done, "job {id} was told done, and is given out again");
+        let runs_again = known.cancelled && !known.progress.revived;
+        assert!(!runs_again, "job {id} was told cancelled, and is given out again");
         let before = known.attempt;
         assert!(grant.attempt > before, "job {id} has attempt {} after {before}", grant.attempt);
         if let Some(lease) = known.lease {
@@ -458,6 +461,13 @@ impl Oracle {
             Edit::Delete => known.enders += 1,
             Edit::Retry | Edit::Kick => (known.done, known.progress.revived) = (false, true),
             Edit::Move(_) | Edit::ReplaceBody(_) | Edit::Prioritize(_) => {}
+        }
+    }
+
+    /// A job was told cancelled: it runs no more, however it was at that time.
+    pub(crate) fn cancelled(&mut self, id: JobId) {
+        if let Some(known) = self.known.get_mut(&id) {
+            known.cancelled = true;
         }
     }
 

@@ -131,7 +131,7 @@ fn row(job: &JobView) -> Vec<String> {
     vec![
         job.id.to_string(),
         job.queue.clone(),
-        job.state.clone(),
+        job.state_in_words(),
         attempt,
         when(job.submitted_at),
         ran(job).map_or_else(|| "-".to_owned(), span),

@@ -52,7 +52,7 @@ impl Show {
 
 fn describe(job: &JobView) -> Vec<(&'static str, String)> {
     let mut facts = vec![
-        ("job", format!("{}, {}", job.id, job.state)),
+        ("job", format!("{}, {}", job.id, job.state_in_words())),
         ("queue", format!("{}, priority {}", job.queue, job.priority)),
     ];
     facts.extend(job.command.as_ref().map(|command| ("command", safe(command))));

@@ -119,6 +119,8 @@ struct Tally {
     done: u64,
     moved_on: u64,
     failed: u64,
+    /// Those of the done ones that are cancelled only when their workers have stopped.
+    when_stopped: u64,
 }
 
 impl Which {
@@ -160,11 +162,14 @@ impl Which {
             bar.inc(chunk.len() as u64);
         }
         bar.finish_and_clear();
-        let Tally { done, moved_on, failed } = tally;
+        let Tally { done, moved_on, failed, when_stopped } = tally;
         if ids.len() > 1 {
             let moved =
                 if moved_on > 0 { format!("{} had moved on, ", count(moved_on)) } else { String::new() };
             eprintln!("{verb}: {} done, {moved}{} refused", count(done), count(failed));
+        }
+        if when_stopped > 0 {
+            eprintln!("musher: {}", until_stopped(when_stopped));
         }
         Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::from(FAILED) })
     }
@@ -187,12 +192,17 @@ impl Which {
         for (id, result) in ids.iter().zip(client.ask::<Vec<EditView>>(request).await?) {
             let is_done = result.error.is_none() && !result.moved_on;
             if self.json {
-                let EditView { error, moved_on } = &result;
-                output::json(&json!({"id": id, "done": is_done, "moved_on": moved_on, "error": error}))?;
+                let EditView { error, moved_on, when_stopped } = &result;
+                let view = json!({"id": id, "done": is_done, "moved_on": moved_on, "error": error,
+                    "when_stopped": when_stopped});
+                output::json(&view)?;
             }
             match result.error {
                 None if result.moved_on => tally.moved_on += 1,
-                None => tally.done += 1,
+                None => {
+                    tally.done += 1;
+                    tally.when_stopped += u64::from(result.when_stopped);
+                }
                 Some(error) => {
                     tally.failed += 1;
                     bar.suspend(|| eprintln!("musher: {}", safe(&error)));
@@ -246,6 +256,19 @@ impl Change {
     fn request(&self, ids: Vec<u64>, state: Option<String>, queue: Option<String>) -> AdminRequest {
         let (edit, to, priority) = (self.edit.to_owned(), self.to.clone(), self.priority);
         AdminRequest::Edit { edit, ids, state, queue, to, priority }
+    }
+}
+
+/// What becomes of jobs that are cancelled while they run.
+fn until_stopped(jobs: u64) -> String {
+    match jobs {
+        1 => {
+            "the job is running: its worker is told, and it is cancelled when that has stopped it".to_owned()
+        }
+        jobs => format!(
+            "{} of them are running: their workers are told, and they are cancelled when those have stopped them",
+            count(jobs)
+        ),
     }
 }
 

@@ -2,7 +2,7 @@
 //! when it is lost. Every worker keeps its leases here, whatever runs its jobs. Plain bookkeeping: no requests are sent.
 
 use super::ClientError;
-use crate::protocol::{LeaseFault, LeaseRef};
+use crate::protocol::{LeaseFault, LeaseRef, Settle, Verdict};
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 use tokio::time::Instant;
@@ -137,12 +137,21 @@ impl<H> Leases<H> {
     }
 }
 
+/// The leases whose results these are; none where a job is given back, since nothing is lost with that.
+pub(crate) fn results_of(items: &[Settle]) -> Vec<Option<LeaseRef>> {
+    let gives_back = |item: &Settle| matches!(item.verdict, Verdict::Release { .. });
+    items.iter().map(|item| (!gives_back(item)).then_some(item.lease)).collect()
+}
+
 /// Logs which results came too late.
-pub(crate) fn report_lost(leases: &[LeaseRef], answer: Result<Vec<Result<(), LeaseFault>>, ClientError>) {
+pub(crate) fn report_lost(
+    leases: &[Option<LeaseRef>],
+    answer: Result<Vec<Result<(), LeaseFault>>, ClientError>,
+) {
     match answer {
         Ok(results) => {
-            for (lease, fault) in leases.iter().zip(results).filter_map(|(lease, r)| Some((lease, r.err()?)))
-            {
+            let lost = leases.iter().zip(results).filter_map(|(lease, r)| Some(((*lease)?, r.err()?)));
+            for (lease, fault) in lost {
                 tracing::warn!(
                     "the result of job {}, attempt {}, came too late: {fault}",
                     lease.id,

@@ -33,7 +33,7 @@ pub mod worker;
 pub(crate) use again::Again;
 pub use error::ClientError;
 pub(crate) use identity::{Identity, TakenUp};
-pub(crate) use leases::{Leases, report_lost};
+pub(crate) use leases::{Leases, report_lost, results_of};
 pub(crate) use limit::TimeLimit;
 pub(crate) use now::{next_notice, send_now};
 pub use receipts::Receipts;

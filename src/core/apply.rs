@@ -75,15 +75,12 @@ impl<O: Observer> Fold<'_, O> {
                 queue.count(|totals| &mut totals.claimed);
                 count(job, |counts| counts.attempt = counts.attempt.next());
                 job.set_worker(*worker);
-                job.set_state(JobState::Leased(Lease { holder: *holder, since: *at, until: *until }));
+                let (holder, since, until) = (*holder, *at, *until);
+                job.set_state(JobState::Leased(Lease { holder, since, until, cancelling: false }));
                 Fate::Known
             }),
-            Event::Extended { jobs, until } => self.each(jobs, |_, job| {
-                if let Some((_, lease)) = job.lease() {
-                    job.set_state(JobState::Leased(Lease { until: *until, ..lease }));
-                }
-                Fate::Known
-            }),
+            Event::Extended { jobs, until } => self.lease(jobs, |lease| lease.until = *until),
+            Event::Cancelling { jobs } => self.lease(jobs, |lease| lease.cancelling = true),
             Event::Completed { jobs, end } => {
                 self.end(jobs, *end, JobState::Done, |totals| &mut totals.completed);
             }
@@ -171,6 +168,17 @@ impl<O: Observer> Fold<'_, O> {
     fn change(&mut self, jobs: IdRange, change: impl Fn(&mut Job)) {
         self.each(&jobs.into(), |_, job| {
             change(job);
+            Fate::Known
+        });
+    }
+
+    /// Their leases change and go on.
+    fn lease(&mut self, jobs: &Ids, change: impl Fn(&mut Lease)) {
+        self.each(jobs, |_, job| {
+            if let Some((_, mut lease)) = job.lease() {
+                change(&mut lease);
+                job.set_state(JobState::Leased(lease));
+            }
             Fate::Known
         });
     }

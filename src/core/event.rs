@@ -148,7 +148,12 @@ pub enum Event {
         /// When, and how long they are kept.
         end: Ending,
     },
-    /// Jobs were cancelled by hand, leased ones too.
+    /// Jobs that are leased were cancelled: they end when their holders have stopped, or their leases end.
+    Cancelling {
+        /// Which.
+        jobs: Ids,
+    },
+    /// Jobs were cancelled.
     Cancelled {
         /// Which.
         jobs: Ids,
@@ -267,6 +272,7 @@ impl Event {
             | Event::Ripened { jobs }
             | Event::Expired { jobs, .. }
             | Event::Cancelled { jobs, .. }
+            | Event::Cancelling { jobs }
             | Event::Buried { jobs, .. }
             | Event::Revived { jobs }
             | Event::Prioritized { jobs, .. }
@@ -300,6 +306,7 @@ impl Event {
             Event::Failed { next: AfterFailure::Retry(_), .. }
             | Event::Submitted { .. }
             | Event::Claimed { .. }
+            | Event::Cancelling { .. }
             | Event::Extended { .. }
             | Event::Released { .. }
             | Event::Deferred { .. }

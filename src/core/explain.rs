@@ -78,6 +78,8 @@ pub enum Reason {
         bound: bool,
         /// Who that is, where it is known.
         worker: Option<Worker>,
+        /// Whether it was cancelled, and is not known to have stopped.
+        cancelling: bool,
     },
     /// It has ended.
     Ended {
@@ -137,6 +139,7 @@ impl Core {
                 until: lease.until,
                 bound,
                 worker: job.worker(),
+                cancelling: lease.cancelling,
             }]);
         }
         if let Some(waits) = job.waits_for() {

@@ -34,7 +34,13 @@
 //! | deadline over | expired | expired | — | — | — | — | — | expired |
 //! | kept long enough | — | — | — | forgotten | forgotten | forgotten | forgotten | — |
 //! | signal | scheduled | ready | leased | — | — | — | — | waiting |
-//! | cancel | cancelled | cancelled | cancelled | — | — | — | — | cancelled |
+//! | cancel | cancelled | cancelled | leased | — | — | — | — | cancelled |
+//! | release (after a cancel) | — | — | cancelled | — | — | — | — | — |
+//! | complete (after a cancel) | — | — | cancelled | — | — | — | — | — |
+//! | complete and submit (after a cancel) | — | — | — | — | — | — | — | — |
+//! | extend (after a cancel) | — | — | — | — | — | — | — | — |
+//! | vanish (after a cancel) | — | — | cancelled | — | — | — | — | — |
+//! | lease over (after a cancel) | — | — | cancelled | — | — | — | — | — |
 //! | retry | — | — | — | ready | ready | ready | ready | — |
 //! | kick | ready | — | — | — | ready | — | — | ready |
 //! | bury | dead | dead | dead | — | — | — | — | dead |
@@ -46,8 +52,10 @@
 //!
 //! A final state whose jobs are not kept (`keep` of the queue) is `forgotten` at once. complete (alone, or with what follows), fail, release and
 //! extend name the attempt that they mean; any but the newest is refused as `lease lost` (or as not found, where
-//! nothing is left of the job). Whoever held a job that was cancelled or buried learns of it by that refusal, or at
-//! once where its connection is known. What is waited for may leave a job `scheduled`, if it is not due yet, or let it run or wait on
+//! nothing is left of the job). A job that is cancelled while somebody is at it is `leased, cancelling` until its holder
+//! says that it has stopped (by any settle), is gone, or lets its lease end: its keys and its place under the limits are its own until then, and
+//! nothing that its holder says counts any more. It is told at once where its connection is known, and by the refusal of its next extend. Whoever held
+//! a job that was buried learns of it in the same ways, and that lease is over at once. What is waited for may leave a job `scheduled`, if it is not due yet, or let it run or wait on
 //! in spite of its end: that is the job's own choice (`OnUnmet`). A job that was released until a signal comes is `scheduled` until then: the signal makes
 //! it `ready`, and so does the time that it waits at most. A job that comes back from its holder after its deadline expires at once.
 

@@ -9,6 +9,15 @@ use crate::store::{BlobError, Envelope, Room};
 use bytes::Bytes;
 use std::time::Duration;
 
+/// What a change to one job has come to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Edited {
+    /// It is done.
+    Done,
+    /// The job is cancelled as soon as its worker has stopped.
+    WhenStopped,
+}
+
 /// Who asked: a connection, and the number of its request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Origin {
@@ -39,7 +48,7 @@ pub enum Answer {
         leases: Vec<Result<(), LeaseRejection>>,
     },
     /// One result a job.
-    Edited(Vec<Result<(), EditRejection>>),
+    Edited(Vec<Result<Edited, EditRejection>>),
     /// How many jobs were deleted, and whether more wait.
     Purged {
         /// How many.

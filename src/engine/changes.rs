@@ -1,7 +1,7 @@
 //! Requests that change jobs: settles, extends, and changes by hand.
 
-use super::{Answer, Engine, Origin, Refusal, finished};
-use crate::core::{Command, Edit, JobId, LeaseId, Only, Outcome, Size, Time, Verdict, Visibility};
+use super::{Answer, Edited, Engine, Origin, Refusal, finished};
+use crate::core::{Command, Edit, Job, JobId, LeaseId, Only, Outcome, Size, Time, Verdict, Visibility};
 use crate::store::{Blob, Room, Store};
 use bytes::Bytes;
 use std::time::Duration;
@@ -85,7 +85,16 @@ impl<S: Store> Engine<S> {
     }
 
     fn change(&mut self, origin: Origin, command: &Command, visibility: Visibility<'_>, now: Time) {
-        let outcome = self.decide_for(visibility, command, now);
-        self.answer(origin, finished(outcome));
+        let mut answer = finished(self.decide_for(visibility, command, now));
+        if let (Command::Edit { edit: Edit::Cancel, ids, .. }, Answer::Edited(results)) =
+            (command, &mut answer)
+        {
+            for (id, result) in ids.iter().zip(results) {
+                if result.is_ok() && self.core.state.job(*id).is_some_and(Job::is_being_cancelled) {
+                    *result = Ok(Edited::WhenStopped);
+                }
+            }
+        }
+        self.answer(origin, answer);
     }
 }

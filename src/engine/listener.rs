@@ -196,6 +196,7 @@ impl Listener<'_> {
             | Event::Ripened { .. }
             | Event::Expired { .. }
             | Event::Cancelled { .. }
+            | Event::Cancelling { .. }
             | Event::Buried { .. }
             | Event::Revived { .. }
             | Event::Prioritized { .. }

@@ -31,7 +31,7 @@ mod waiting;
 mod watching;
 mod woken;
 
-pub use answer::{Answer, Claimed, Delivery, End, Fact, Origin, Refusal};
+pub use answer::{Answer, Claimed, Delivery, Edited, End, Fact, Origin, Refusal};
 pub use contents::Contents;
 use contents::LateBlobs;
 pub use drain::{Drain, KILL_GRACE, Step};
@@ -430,7 +430,9 @@ fn finished(outcome: Result<Outcome, Rejection>) -> Answer {
         Ok(Outcome::Repeated(RequestAnswer::Received(receipts))) => Answer::Received(receipts.into_vec()),
         Ok(Outcome::Settled(results)) => Answer::Settled(results),
         Ok(Outcome::Extended(results)) => Answer::Extended(results),
-        Ok(Outcome::Edited(results)) => Answer::Edited(results),
+        Ok(Outcome::Edited(results)) => {
+            Answer::Edited(results.into_iter().map(|result| result.map(|()| Edited::Done)).collect())
+        }
         Ok(Outcome::Purged { deleted, more }) => Answer::Purged { deleted, more },
         Ok(Outcome::TakenUp(_)) => unreachable!("it is answered with more, by `take_up`"),
         Ok(Outcome::Claimed(_)) => unreachable!("claims are granted with their bodies, by `grant`"),

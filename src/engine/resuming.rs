@@ -1,8 +1,8 @@
 //! Workers whose leases outlive the daemon: after a start they have some time to come back and take them up again; what is
 //! not taken up by then is interrupted, a part at a time.
 
-use super::{Answer, Engine, Fact, Origin};
-use crate::core::{Command, Holder, LeaseId, Outcome, Time, Visibility};
+use super::{Answer, Delivery, Engine, Fact, Origin};
+use crate::core::{Command, Holder, Job, LeaseId, Outcome, Time, Visibility};
 use crate::store::Store;
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -60,6 +60,7 @@ impl<S: Store> Engine<S> {
         // What is over by now is not to be told to be in force.
         self.catch_up(now);
         self.resuming.forget(session);
+        let asked = leases.clone();
         let outcome = self.decide_for(visibility, &Command::TakeUp { session, leases }, now);
         let Ok(Outcome::TakenUp(leases)) = outcome else { unreachable!("it is not refused as a whole") };
         let taken_up = leases.iter().filter(|lease| lease.is_ok()).count() as u64;
@@ -67,7 +68,14 @@ impl<S: Store> Engine<S> {
             self.notes.facts.push(Fact::WorkerBack { jobs: taken_up, lost: leases.len() as u64 - taken_up });
         }
         let within = self.bounds.resume_within;
+        let is_cancelling =
+            |lease: &LeaseId| self.core.state.job(lease.id).is_some_and(Job::is_being_cancelled);
+        let in_force = asked.into_iter().zip(&leases).filter(|(_, result)| result.is_ok());
+        let cancelling: Vec<_> = in_force.map(|(lease, _)| lease).filter(is_cancelling).collect();
         self.answer(origin, Answer::TakenUp { within, leases });
+        // It was told before the crash, or not.
+        let revoked = |lease| Delivery::Revoked { session, lease, expired: false };
+        self.notes.said.extend(cancelling.into_iter().map(revoked));
     }
 
     /// Says for the log who is waited for.

@@ -183,6 +183,14 @@ pub enum LeaseFault {
 }
 
 impl LeaseFault {
+    /// Whether the job is cancelled, and this attempt is the one that is to stop: whoever has it says so by giving it back.
+    pub fn is_cancelled(&self) -> bool {
+        matches!(self, LeaseFault::Lost { lease, current, state }
+            if lease.attempt == *current && state_name(*state) == "cancelled")
+    }
+}
+
+impl LeaseFault {
     /// The job that was named.
     pub fn job(&self) -> u64 {
         match self {

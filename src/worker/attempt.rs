@@ -48,8 +48,8 @@ impl Attempt {
     pub(super) async fn run(mut self, begun: impl FnOnce()) -> (Report, Option<Unsent>) {
         match supervise::turn(&mut self.orders).await {
             Order::Wait | Order::Run => {}
-            Order::Stop => return (Report::Verdict(Verdict::Release { delay_ms: 0 }), None),
-            Order::Abandon | Order::Kill => return (Report::Nothing, None),
+            Order::Stop | Order::Cancel => return (Report::Verdict(Verdict::Release { delay_ms: 0 }), None),
+            Order::Kill => return (Report::Nothing, None),
         }
         let limit = TimeLimit::of(&self.job, clock::wall().0);
         if limit.is_over() {
@@ -87,8 +87,11 @@ impl Attempt {
             never = output.pump() => match never {},
             never = keep_checkpoints(keeping.as_mut()) => match never {},
         };
-        if matches!(ended, Ok(Ended::Abandoned)) {
-            return (Report::Nothing, None);
+        match ended {
+            Ok(Ended::Abandoned) => return (Report::Nothing, None),
+            // There is no next attempt that would go on from its checkpoint.
+            Ok(Ended::Cancelled) => keeping = None,
+            _ => {}
         }
         let unsent = output.finish().await;
         let report = match (verdict(ended, limit, &output), keeping) {
@@ -115,8 +118,8 @@ impl Attempt {
                 Sent::NotBegun(why) => Report::NotBegun(why),
             },
             order = supervise::end(&mut self.orders) => match order {
-                Order::Stop => Report::Verdict(Verdict::Release { delay_ms: 0 }),
-                Order::Wait | Order::Run | Order::Abandon | Order::Kill => Report::Nothing,
+                Order::Stop | Order::Cancel => Report::Verdict(Verdict::Release { delay_ms: 0 }),
+                Order::Wait | Order::Run | Order::Kill => Report::Nothing,
             },
             () = sleep_until(alarm.unwrap_or_else(Instant::now)), if alarm.is_some() => {
                 Report::Verdict(Verdict::Fail { error: limit.why_over(), exit: None })
@@ -131,7 +134,7 @@ fn verdict(ended: io::Result<Ended>, limit: TimeLimit, output: &Output) -> Optio
         Ok(Ended::TimedOut) => {
             return Some(Verdict::Fail { error: limit.why_over(), exit: None });
         }
-        Ok(Ended::Stopped) => return Some(Verdict::Release { delay_ms: 0 }),
+        Ok(Ended::Stopped | Ended::Cancelled) => return Some(Verdict::Release { delay_ms: 0 }),
         Ok(Ended::Abandoned) => return None,
         Err(error) => {
             let error = format!("its exit status is not known: {error}");

@@ -50,7 +50,7 @@ impl Leases {
 
     /// Gives an attempt an order, if it has not ended.
     pub(super) fn order(&mut self, lease: LeaseRef, order: Order) {
-        if order >= Order::Abandon {
+        if order >= Order::Cancel {
             self.0.give_up(lease);
         }
         if let Some(orders) = self.0.holder(lease) {
@@ -59,7 +59,7 @@ impl Leases {
     }
 
     pub(super) fn order_all(&mut self, order: Order) {
-        if order >= Order::Abandon {
+        if order >= Order::Cancel {
             self.0.give_all_up();
         }
         self.0.holders().for_each(|orders| give(orders, order));
@@ -82,6 +82,11 @@ impl Leases {
         answer: Result<Vec<Result<u64, LeaseFault>>, ClientError>,
     ) {
         for (lease, fault) in self.0.extended(leases, answer) {
+            if fault.is_cancelled() {
+                // As the notice says, which may have come before the job.
+                self.order(lease, Order::Cancel);
+                continue;
+            }
             // It may run elsewhere by now.
             tracing::warn!("job {} is killed: {fault}", lease.id);
             self.order(lease, Order::Kill);

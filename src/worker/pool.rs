@@ -269,7 +269,7 @@ impl Pool {
 
     fn heed(&mut self, notice: Notice) {
         match notice {
-            Notice::Revoked { lease, why: Revocation::Cancelled } => self.leases.order(lease, Order::Abandon),
+            Notice::Revoked { lease, why: Revocation::Cancelled } => self.leases.order(lease, Order::Cancel),
             // It may run elsewhere by now.
             Notice::Revoked { lease, .. } => self.leases.order(lease, Order::Kill),
             Notice::Stopping { grace_ms } => {

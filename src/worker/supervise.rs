@@ -23,8 +23,8 @@ pub(super) enum Order {
     Run,
     /// The worker stops: end soon, the job is given back.
     Stop,
-    /// The job is cancelled: end soon, the result does not count.
-    Abandon,
+    /// The job is cancelled: end soon, and say so. The result does not count.
+    Cancel,
     /// The lease is lost and the job may run elsewhere, or the connection is gone: end at once.
     Kill,
 }
@@ -38,6 +38,8 @@ pub(super) enum Ended {
     TimedOut,
     /// The worker stops.
     Stopped,
+    /// It was cancelled.
+    Cancelled,
     /// Its result does not count any more.
     Abandoned,
 }
@@ -77,6 +79,7 @@ pub(super) async fn watch(
         None => Ended::Itself(status),
         Some(Cause::Timeout) => Ended::TimedOut,
         Some(Cause::Stop) => Ended::Stopped,
+        Some(Cause::Cancel) => Ended::Cancelled,
         Some(Cause::Loss) => Ended::Abandoned,
     })
 }
@@ -86,6 +89,7 @@ pub(super) async fn watch(
 enum Cause {
     Timeout,
     Stop,
+    Cancel,
     Loss,
 }
 
@@ -127,9 +131,9 @@ fn obey(
             child.signal(Signal::TERM);
             (cause.or(Some(Cause::Stop)), soon)
         }
-        Order::Abandon => {
+        Order::Cancel => {
             child.signal(Signal::TERM);
-            (Some(Cause::Loss), soon)
+            (Some(Cause::Cancel), soon)
         }
         Order::Kill => {
             child.signal(Signal::KILL);

@@ -227,7 +227,7 @@ async fn a_lease_is_extended_for_as_long_as_its_job_runs() {
 }
 
 #[tokio::test]
-async fn a_lease_that_is_lost_ends_its_job_and_is_not_settled() {
+async fn a_lease_that_is_lost_ends_its_job_and_one_that_is_cancelled_is_given_back_then() {
     let rig = Rig::shell(FOR_EVER, 2).await;
     let short = crate::protocol::ClaimedJob { lease_ms: 3_000, ..job(1, "") };
     rig.change(|state| state.lost = [short.lease].into());
@@ -240,7 +240,7 @@ async fn a_lease_that_is_lost_ends_its_job_and_is_not_settled() {
     rig.stop(Duration::ZERO);
     let (end, state) = rig.ended().await;
     assert!(matches!(end, WorkerEnd::Stopped));
-    assert_eq!(state.lock().unwrap().verdicts(), []);
+    assert_eq!(state.lock().unwrap().verdicts(), [(2, Verdict::Release { delay_ms: 0 })]);
 }
 
 #[tokio::test]

@@ -149,10 +149,14 @@ fn a_cancelled_job_is_taken_from_its_worker_and_waiting_for_it_ends() {
             })
             .await
             .unwrap();
-        assert_eq!(done[0].error, None);
+        assert_eq!((&done[0].error, done[0].when_stopped), (&None, true));
         let notice = notices.recv().await.unwrap();
         assert!(format!("{notice:?}").contains("Cancelled"), "{notice:?}");
-        assert_eq!(waiting.await.unwrap()[0].state, "cancelled");
+        let view = daemon.show(id).await.unwrap();
+        assert_eq!((view.state_in_words().as_str(), waiting.is_finished()), ("leased, cancelling", false));
+        let fault = daemon.client.extend(vec![job.lease], None).await.unwrap().remove(0).unwrap_err();
+        assert!(fault.is_cancelled(), "{fault}");
         assert!(!daemon.settle(job.lease, Verdict::Complete).await);
+        assert_eq!(waiting.await.unwrap()[0].state, "cancelled");
     });
 }

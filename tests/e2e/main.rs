@@ -4,6 +4,7 @@ mod access;
 mod backup;
 mod bench;
 mod beside;
+mod cancel;
 mod cgroups;
 mod circuits;
 mod client_completions;

@@ -115,8 +115,11 @@ async fn run_one(
             () = sleep_until(extend_at) => {
                 extend_at = Instant::now() + third;
                 let extended = client.extend(vec![lease], asked_ms).await?;
-                if extended.first().is_none_or(Result::is_err) && !shared.may_be_complete() {
-                    shared.end(Reason::LeaseLost);
+                match extended.first() {
+                    Some(Ok(_)) => {}
+                    _ if shared.may_be_complete() => {}
+                    Some(Err(fault)) if fault.is_cancelled() => shared.end(Reason::Cancelled),
+                    _ => shared.end(Reason::LeaseLost),
                 }
             }
         }

@@ -103,7 +103,9 @@ pub(super) fn verdict(ended: Ended, told: Option<Reason>, limit: TimeLimit) -> O
     use Ended::{Cut, Panicked, Said};
     let given_back = Verdict::Release { delay_ms: 0 };
     Some(match (ended, told) {
-        (_, Some(Reason::Cancelled | Reason::LeaseLost | Reason::Disconnected)) => return None,
+        (_, Some(Reason::LeaseLost | Reason::Disconnected)) => return None,
+        // That it has stopped; whatever it says does not count.
+        (_, Some(Reason::Cancelled)) => given_back,
         (Cut, None | Some(Reason::Stopping)) => given_back,
         // It has ended early since it was told to.
         (Said(Outcome::Failed { .. }), Some(Reason::Stopping)) => given_back,
@@ -187,8 +189,11 @@ mod tests {
     #[test]
     fn who_was_told_to_end_is_judged_by_why() {
         let error = || Err::<(), _>("stopped");
-        for lost in [Reason::Cancelled, Reason::LeaseLost, Reason::Disconnected] {
+        for lost in [Reason::LeaseLost, Reason::Disconnected] {
             assert_eq!((said((), Some(lost)), verdict(Ended::Cut, Some(lost), LIMIT)), (None, None));
+        }
+        for ended in [Ended::Cut, Ended::Said(Outcome::Done), Ended::Panicked("ouch".into())] {
+            assert_eq!(verdict(ended, Some(Reason::Cancelled), LIMIT), GIVEN_BACK, "it has stopped");
         }
         assert_eq!(said(error(), Some(Reason::Stopping)), GIVEN_BACK);
         assert_eq!(verdict(Ended::Cut, Some(Reason::Stopping), LIMIT), GIVEN_BACK);

@@ -3,7 +3,7 @@
 
 use super::context::{Reason, Shared};
 use super::lanes::{LaneId, Lanes};
-use crate::client::{Client, ClientError, Leases, report_lost, send_now};
+use crate::client::{Client, ClientError, Leases, report_lost, results_of, send_now};
 use crate::protocol::{ClaimedJob, LeaseFault, LeaseRef, Notice, Revocation, Settle, Verdict};
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,7 +22,7 @@ pub(super) enum Event {
     Claimed(LaneId, Result<Vec<ClaimedJob>, ClientError>),
     /// A handler has ended; what the daemon is to be told.
     Ended(LaneId, LeaseRef, Option<Verdict>),
-    Settled(Vec<LeaseRef>, Result<Vec<Result<(), LeaseFault>>, ClientError>),
+    Settled(Vec<Option<LeaseRef>>, Result<Vec<Result<(), LeaseFault>>, ClientError>),
     Extended(Vec<LeaseRef>, Result<Vec<Result<u64, LeaseFault>>, ClientError>),
 }
 
@@ -165,7 +165,7 @@ impl Session {
 
     pub(super) fn settled(
         &mut self,
-        leases: &[LeaseRef],
+        leases: &[Option<LeaseRef>],
         answer: Result<Vec<Result<(), LeaseFault>>, ClientError>,
     ) {
         self.settling -= 1;
@@ -184,7 +184,7 @@ impl Session {
                 self.leases.give_up(lease);
             } else {
                 tracing::warn!("the handler of job {} is told to end: {fault}", lease.id);
-                self.revoke(lease, Reason::LeaseLost);
+                self.revoke(lease, if fault.is_cancelled() { Reason::Cancelled } else { Reason::LeaseLost });
             }
         }
     }
@@ -234,7 +234,7 @@ impl Session {
             let (client, reporter) = (self.client.clone(), self.reporter.clone());
             self.settling += 1;
             send_now(async move {
-                let leases = items.iter().map(|item| item.lease).collect();
+                let leases = results_of(&items);
                 reporter.tell(Event::Settled(leases, client.settle(items).await));
             });
         }

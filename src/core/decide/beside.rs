@@ -12,7 +12,7 @@ use std::time::Duration;
 impl<R: Recorder> Decision<'_, R> {
     /// A worker that has something to lose is alive: its lease lasts longer, and never shorter.
     pub(super) fn checkpoint(&mut self, lease: LeaseId, extend: Option<Duration>) -> Outcome {
-        let extended = self.leased(lease).map(|(_, job)| {
+        let extended = self.going_on(lease).map(|(_, job)| {
             let (usual, until) = (self.settings_of(job).lease, job.lease().map(|(_, lease)| lease.until));
             let end = self.moment.now.plus(extend.unwrap_or(usual)).min(job.expiry().end_by.plus(usual));
             (until.unwrap_or_default(), end)

@@ -53,7 +53,7 @@ impl<R: Recorder> Decision<'_, R> {
         allow(edit, id, job.kind())?;
         let (settings, jobs) = (self.settings_of(job), Ids::from(id));
         Ok(Some(match edit {
-            Edit::Cancel => Event::Cancelled { jobs, end: self.ending(job, settings.keep_done) },
+            Edit::Cancel => return Ok(self.cancelled(jobs, job)),
             Edit::Bury => Event::Buried { jobs, end: self.ending(job, settings.keep_dead) },
             Edit::Retry | Edit::Kick => {
                 let runs_again = job.kind().is_final() && job.would_hold_unique();

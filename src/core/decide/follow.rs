@@ -25,7 +25,7 @@ impl<R: Recorder> Decision<'_, R> {
     /// Also while draining: it is the end of an attempt, and a refusal would have the job run again.
     fn follow(&mut self, lease: LeaseId, groups: &[Group]) -> Result<Outcome, Rejection> {
         // That the lease may be ended by who asks was looked at before.
-        let held = self.seeing_all(|decision| decision.leased(lease).map(|(_, job)| job.spec.unique_while));
+        let held = self.seeing_all(|decision| decision.going_on(lease).map(|(_, job)| job.spec.unique_while));
         let held = held.map_err(Rejection::Lease)?;
         // A job may be followed by one of its own key.
         let lets_go = !matches!(held, UniqueWhile::Kept(time) if !time.is_zero());

@@ -1,5 +1,6 @@
 //! Decides what happens with leases: claim, settle, extend, and their end when the holder vanishes.
 
+use super::cancel::answer_to;
 use super::{Decision, cut};
 use crate::core::change::Recorder;
 use crate::core::circuit::CircuitSettings;
@@ -167,10 +168,10 @@ impl<R: Recorder> Decision<'_, R> {
                 let outlived = Self::outlived(job, &event);
                 let circuit =
                     settings.circuit().and_then(|circuit| self.circuit_after(circuit, job, jobs, &event));
-                (together, event, circuit, outlived)
+                (together, event, circuit, outlived, job.is_being_cancelled())
             });
             let together = match result {
-                Ok((together, event, circuit, outlived)) => {
+                Ok((together, event, circuit, outlived, is_cancelled)) => {
                     for what in outlived {
                         let jobs = IdRange::new(first.id, together).into();
                         self.emit(Event::Detached { jobs, what });
@@ -182,7 +183,11 @@ impl<R: Recorder> Decision<'_, R> {
                     if let Some(circuit) = circuit {
                         self.emit(circuit);
                     }
-                    results.extend((0..together).map(|_| Ok(())));
+                    let these = rest[..together as usize].iter();
+                    results.extend(these.map(|(lease, verdict)| match is_cancelled {
+                        true => answer_to(*lease, verdict),
+                        false => Ok(()),
+                    }));
                     together
                 }
                 Err(rejection) => {
@@ -203,6 +208,9 @@ impl<R: Recorder> Decision<'_, R> {
         settings: &QueueSettings,
         verdict: &Verdict,
     ) -> Event {
+        if job.is_being_cancelled() {
+            return self.end_cancelled(jobs.into(), job);
+        }
         let id = jobs.first;
         let done = |keep| Event::Completed { jobs: jobs.into(), end: self.ending(job, keep) };
         match verdict {
@@ -281,7 +289,7 @@ impl<R: Recorder> Decision<'_, R> {
 
     pub(super) fn extend(&mut self, items: &[LeaseId], lease: Option<Duration>) -> Outcome {
         let extended = items.iter().map(|item| {
-            let (_, job) = self.leased(*item)?;
+            let (_, job) = self.going_on(*item)?;
             let usual = self.settings_of(job).lease;
             let until = self.moment.now.plus(lease.unwrap_or(usual)).min(job.expiry().end_by.plus(usual));
             self.emit(Event::Extended { jobs: item.id.into(), until });
@@ -306,6 +314,7 @@ impl<R: Recorder> Decision<'_, R> {
     /// The holder of these jobs is gone, or does not say a word. They are ready again at once; one under which holders
     /// vanish again and again may be the cause, and is dead in the end.
     pub(super) fn interrupt(&mut self, jobs: &Ids) {
+        let jobs = &self.end_all_cancelled(jobs);
         let (mut back, mut deaths) = (Ids::new(), Vec::new());
         for (part, job) in jobs.ranges().iter().flat_map(|range| self.state().iter(*range)) {
             let crashes = job.crashes().saturating_add(1);
@@ -328,7 +337,7 @@ impl<R: Recorder> Decision<'_, R> {
 
     /// Gives back what connections hold, without blame.
     pub(super) fn evict(&mut self) -> Outcome {
-        let jobs = self.held();
+        let jobs = self.end_all_cancelled(&self.held());
         if !jobs.is_empty() {
             self.emit(Event::Released { jobs, due: None });
         }

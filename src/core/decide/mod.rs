@@ -3,6 +3,7 @@
 //! of the decision sees it.
 
 mod beside;
+mod cancel;
 mod edit;
 mod flow;
 mod follow;

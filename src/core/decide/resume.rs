@@ -47,6 +47,7 @@ impl<R: Recorder> Decision<'_, R> {
         let held = state.held_by(session).filter_map(|id| Some(LeaseId { id, attempt: state.lease(id)?.0 }));
         let mut unknown = Ids::new();
         held.filter(|lease| !known.contains(lease)).for_each(|lease| unknown.push(lease.id));
+        let unknown = self.end_all_cancelled(&unknown);
         if !unknown.is_empty() {
             self.emit(Event::Released { jobs: unknown.clone(), due: None });
             self.expire_what_is_over(&unknown);

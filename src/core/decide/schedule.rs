@@ -6,7 +6,7 @@ use super::room::{Growth, Room};
 use crate::core::change::Recorder;
 use crate::core::command::{Group, Outcome, ScheduleAction, Start};
 use crate::core::event::{Event, RowEvent};
-use crate::core::ids::{IdRange, Ids, JobId};
+use crate::core::ids::{IdRange, JobId};
 use crate::core::job::{Size, StateKind};
 use crate::core::rejection::{Bound, Rejection, ScheduleRejection};
 use crate::core::schedule::{CatchUp, Overlap, Plan, Run, Schedule, ScheduleChange, ScheduleName};
@@ -148,10 +148,8 @@ impl<R: Recorder> Decision<'_, R> {
                 return Ok(false);
             }
             (Overlap::Replace, Some((job, kind))) if kind.waits() => {
-                let keep = self.core.settings.of(&plan.spec.queue).keep_done;
-                let end = self.state().job(job).map(|job| self.ending(job, keep));
-                let end = end.expect("a job that waits is there");
-                self.emit(Event::Cancelled { jobs: Ids::from(job), end });
+                let waits = self.state().job(job).expect("a job that waits is there");
+                self.emit(self.end_cancelled(job.into(), waits));
             }
             (Overlap::Allow | Overlap::Replace, _) | (_, None) => {}
         }

@@ -17,6 +17,7 @@ impl Event {
             | Event::Ripened { jobs }
             | Event::Expired { jobs, .. }
             | Event::Cancelled { jobs, .. }
+            | Event::Cancelling { jobs }
             | Event::Buried { jobs, .. }
             | Event::Revived { jobs }
             | Event::Prioritized { jobs, .. }
@@ -60,6 +61,7 @@ impl Event {
             Event::Buried { end, .. } => matches!(other, Event::Buried { end: end2, .. } if end == end2),
             Event::Released { due, .. } => matches!(other, Event::Released { due: due2, .. } if due == due2),
             Event::Interrupted { .. } => matches!(other, Event::Interrupted { .. }),
+            Event::Cancelling { .. } => matches!(other, Event::Cancelling { .. }),
             Event::Ripened { .. } => matches!(other, Event::Ripened { .. }),
             Event::Revived { .. } => matches!(other, Event::Revived { .. }),
             Event::Prioritized { priority, .. } => {

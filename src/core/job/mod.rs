@@ -77,6 +77,8 @@ struct History {
 enum Hold {
     Nothing,
     By(Holder),
+    /// The same, and it is being cancelled.
+    Cancelling(Holder),
     Until(Time),
 }
 
@@ -231,12 +233,13 @@ impl Job {
     }
 
     fn lease_of(&self, history: Option<&History>) -> Lease {
-        let holder = match history {
-            Some(History { hold: Hold::By(holder), .. }) => *holder,
-            _ => Holder::Anyone,
+        let (holder, cancelling) = match history.map(|history| history.hold) {
+            Some(Hold::By(holder)) => (holder, false),
+            Some(Hold::Cancelling(holder)) => (holder, true),
+            _ => (Holder::Anyone, false),
         };
         let since = history.map_or(Time::NEVER, |history| history.started);
-        Lease { holder, since, until: self.when }
+        Lease { holder, since, until: self.when, cancelling }
     }
 
     /// The state without its data.
@@ -254,7 +257,8 @@ impl Job {
                 if self.started() != Some(lease.since) {
                     self.history_mut().started = lease.since;
                 }
-                (lease.until, Hold::By(lease.holder))
+                let hold = if lease.cancelling { Hold::Cancelling } else { Hold::By };
+                (lease.until, hold(lease.holder))
             }
             State::Done(end) | State::Dead(end) | State::Cancelled(end) | State::Expired(end) => {
                 let forever = end.keep_until == Time::NEVER;
@@ -354,9 +358,14 @@ impl Job {
     /// The connection with which its lease ends, if it is leased so.
     pub(super) fn session(&self) -> Option<u64> {
         match self.history.as_deref()?.hold {
-            Hold::By(Holder::Session(session)) => Some(session),
+            Hold::By(Holder::Session(session)) | Hold::Cancelling(Holder::Session(session)) => Some(session),
             _ => None,
         }
+    }
+
+    /// Whether it was cancelled, and somebody is at it still.
+    pub fn is_being_cancelled(&self) -> bool {
+        self.history.as_deref().is_some_and(|history| matches!(history.hold, Hold::Cancelling(_)))
     }
 
     /// When its last attempt began, if it has come back: it has failed, was interrupted, or was to come later.

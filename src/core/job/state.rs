@@ -54,6 +54,8 @@ pub struct Lease {
     pub since: Time,
     /// When it ends unless it is extended.
     pub until: Time,
+    /// Whether the job was cancelled meanwhile: it ends as soon as its holder is known to have stopped.
+    pub cancelling: bool,
 }
 
 /// Where a job is in its life. `ready`, `scheduled` and `waiting` jobs wait, `leased` ones are worked on, the others are

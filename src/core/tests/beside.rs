@@ -66,8 +66,9 @@ fn a_checkpoint_outlives_its_attempt_until_the_job_is_done() {
             assert_eq!(world.edit(Edit::Bury, &[1]), [Ok(())]);
             assert_eq!(world.edit(Edit::Retry, &[1]), [Ok(())]);
         },
-        |world, _| {
+        |world, lease| {
             assert_eq!(world.edit(Edit::Cancel, &[1]), [Ok(())]);
+            assert_eq!(world.settle(&[lease], Verdict::Release { delay: secs(0) }), [Ok(())]);
             assert_eq!(world.edit(Edit::Retry, &[1]), [Ok(())]);
         },
     ];

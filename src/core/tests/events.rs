@@ -58,6 +58,7 @@ fn samples(jobs: Ids) -> Vec<(Event, bool)> {
         (Event::Signalled { job: range.first.into(), signal: signal() }, false),
         (Event::Moved { jobs: jobs.clone(), to: name("r"), at: AT }, false),
         (Event::Deleted { jobs: jobs.clone() }, true),
+        (Event::Cancelling { jobs: jobs.clone() }, false),
         (Event::Row(RowEvent::Paused { queue: name("q") }), false),
         (Event::Row(RowEvent::Resumed { queue: name("q") }), false),
         (Event::Row(RowEvent::RequestDone { page: 7, done: done_request().into() }), false),
@@ -97,7 +98,7 @@ fn has_sample(event: &Event) -> bool {
         | Event::Extended { .. }
         | Event::Completed { .. } => true,
         Event::Failed { .. } | Event::Deferred { .. } | Event::Released { .. } => true,
-        Event::Interrupted { .. } => true,
+        Event::Interrupted { .. } | Event::Cancelling { .. } => true,
         Event::Ripened { .. } | Event::Expired { .. } | Event::Cancelled { .. } | Event::Buried { .. } => {
             true
         }

@@ -108,7 +108,7 @@ fn vanish_and_recover_leave_alone_what_is_not_bound_to_the_connection() {
     world.claim_for("q", 1, Holder::Session(7));
     world.claim_for("q", 2, Holder::Session(8));
     world.claim_for("q", 1, Holder::Anyone);
-    world.edit(Edit::Cancel, &[2]);
+    world.edit(Edit::Bury, &[2]);
     world.run(Command::Vanish { session: 7 }).unwrap();
     assert_eq!(world.core.state.held_by(7).count(), 0);
     assert_eq!(world.core.state.held_by(8).collect::<Vec<_>>(), [JobId(3)]);

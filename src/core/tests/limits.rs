@@ -53,7 +53,7 @@ fn no_more_are_leased_at_a_time_than_may_be() {
     world.run(Command::Recover { resume_by: world.now }).unwrap();
     assert_eq!(world.claim("q", 1).len(), 1);
     let running = (1..=10).find(|id| world.kind(*id) == Some(StateKind::Leased)).unwrap();
-    world.edit(Edit::Cancel, &[running]);
+    world.edit(Edit::Bury, &[running]);
     assert_eq!(world.claim("q", 9).len(), 3);
     // Fewer than run: none of them is stopped.
     world.settings().concurrency = Some(1);

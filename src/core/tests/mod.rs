@@ -2,6 +2,7 @@
 //! small tests of what is easy to get wrong, by subject.
 
 mod beside;
+mod cancel;
 mod circuits;
 mod ends;
 mod events;

@@ -49,6 +49,10 @@ impl Model {
                 let results = items.iter().map(|(lease, verdict)| {
                     let job = self.leased(*lease)?;
                     settled.push(job);
+                    if self.end_if_cancelling(job) {
+                        let released = matches!(verdict, Verdict::Release { .. });
+                        return if released { Ok(()) } else { Err(unwanted(*lease)) };
+                    }
                     let before = *self.totals(job);
                     self.end_lease(job, verdict);
                     self.attempt_ended(job, *lease, before);
@@ -60,7 +64,7 @@ impl Model {
             }
             Command::Extend { items, lease } => {
                 let results = items.iter().map(|item| {
-                    let at = self.leased(*item)?;
+                    let at = self.going_on(*item)?;
                     let lease = lease.unwrap_or(self.settings_of(at).lease);
                     let usual = self.settings_of(at).lease;
                     let end = Time(self.now + millis(lease)).min(self.jobs[at].1.end_by.plus(usual));
@@ -173,6 +177,12 @@ impl Model {
         Err(LeaseRejection::LeaseLost { id, attempt, current: job.attempt, state: job.state.kind() })
     }
 
+    fn going_on(&self, lease: LeaseId) -> Result<usize, LeaseRejection> {
+        let at = self.leased(lease)?;
+        let is_cancelling = matches!(self.jobs[at].1.state, JobState::Leased(held) if held.cancelling);
+        if is_cancelling { Err(unwanted(lease)) } else { Ok(at) }
+    }
+
     fn settings_of(&self, at: usize) -> &QueueSettings {
         self.settings.of(&self.jobs[at].1.spec.queue)
     }
@@ -246,6 +256,10 @@ impl Plain {
     pub(super) fn has_begun(&self) -> bool {
         self.attempt.0 > 0
     }
+}
+
+fn unwanted(LeaseId { id, attempt }: LeaseId) -> LeaseRejection {
+    LeaseRejection::LeaseLost { id, attempt, current: attempt, state: StateKind::Cancelled }
 }
 
 fn waits(job: &Plain) -> bool {

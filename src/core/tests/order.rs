@@ -220,7 +220,8 @@ fn reasons_come_in_the_order_in_which_to_mend_them() {
     world.run(Command::Resume { queue: name("q") }).unwrap();
     let lease = world.claim("q", 1);
     let (since, until) = (world.now, world.now.plus(secs(60)));
-    let leased = Reason::Leased { attempt: Attempt(1), since, until, bound: true, worker: None };
+    let leased =
+        Reason::Leased { attempt: Attempt(1), since, until, bound: true, worker: None, cancelling: false };
     assert_eq!(reasons(&mut world, 1), [leased]);
     world.fail(&lease, "no");
     let failure = Failure {

@@ -6,7 +6,7 @@ use crate::core::*;
 use std::time::Duration;
 
 /// The rows of the table that this test can act out.
-const ROWS: [&str; 34] = [
+const ROWS: [&str; 40] = [
     "claim",
     "complete",
     "complete and submit",
@@ -33,6 +33,12 @@ const ROWS: [&str; 34] = [
     "kept long enough",
     "signal",
     "cancel",
+    "release (after a cancel)",
+    "complete (after a cancel)",
+    "complete and submit (after a cancel)",
+    "extend (after a cancel)",
+    "vanish (after a cancel)",
+    "lease over (after a cancel)",
     "retry",
     "kick",
     "bury",
@@ -50,6 +56,7 @@ const ID: JobId = JobId(1);
 const SESSION: u64 = 7;
 
 const BACK: &str = "its worker comes back without it";
+const AFTER_CANCEL: &str = " (after a cancel)";
 const MET: &str = "what is waited for ends";
 const UNMET: &str = "what is waited for ends otherwise";
 
@@ -161,6 +168,10 @@ fn act(row: &str, state: StateKind, used: bool, forget: bool) -> (String, World)
     let when = if row == UNMET { Condition::Failed } else { Condition::Done };
     let times = (over("ttl over (not begun)"), over("deadline over"));
     bring_to(&mut world, (state, when), used, delay, times);
+    let is_cancelling = row.ends_with(AFTER_CANCEL) && state == StateKind::Leased;
+    if is_cancelling {
+        assert_eq!(world.edit(Edit::Cancel, &[ID.0]), [Ok(())]);
+    }
 
     let before = view(&world.core.state);
     let lease = LeaseId { id: ID, attempt: world.job(ID.0).attempt() };
@@ -177,7 +188,7 @@ fn act(row: &str, state: StateKind, used: bool, forget: bool) -> (String, World)
             before,
             "{row} in state {state} is refused, yet changes something"
         );
-        assert_refused(row, &outcome, lease, state);
+        assert_refused(row, &outcome, lease, if is_cancelling { StateKind::Cancelled } else { state });
         return ("—".to_owned(), world);
     }
     assert_taken(row, &outcome, lease);
@@ -228,7 +239,7 @@ fn bring_to(
 fn command(row: &str, lease: LeaseId) -> Command {
     let settle = |verdict| Command::Settle { items: vec![(lease, verdict)] };
     let edit = |edit| Command::Edit { edit, ids: vec![lease.id], only: Only::default() };
-    match row {
+    match row.strip_suffix(AFTER_CANCEL).unwrap_or(row) {
         "claim" => Command::Claim(Claim {
             queues: vec![name("q")],
             max: 3,
@@ -306,6 +317,11 @@ fn assert_taken(row: &str, outcome: &Outcome, lease: LeaseId) {
     match outcome {
         Outcome::Claimed(grants) => {
             assert_eq!((grants[0].id, grants[0].attempt), (lease.id, lease.attempt.next()));
+        }
+        Outcome::Settled(results) if row == "complete (after a cancel)" => {
+            let LeaseId { id, attempt } = lease;
+            let state = StateKind::Cancelled;
+            assert_eq!(*results, [Err(LeaseRejection::LeaseLost { id, attempt, current: attempt, state })]);
         }
         Outcome::Settled(results) => assert_eq!(*results, [Ok(())], "{row}"),
         Outcome::Extended(results) => assert!(results[0].is_ok(), "{row}"),

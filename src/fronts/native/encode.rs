@@ -3,7 +3,7 @@
 
 use crate::clock::Clock;
 use crate::core::{EditRejection, LeaseId, LeaseRejection, Receipt, Time};
-use crate::engine::{Answer, Claimed, Origin};
+use crate::engine::{Answer, Claimed, Edited, Origin};
 use crate::protocol::{self as wire, ErrorCode, LeaseFault, LeaseRef, Response, Version, put_head};
 use crate::server::operators::{ends, tags};
 use crate::server::{Fault, Kind, Notice, Outbox, Part};
@@ -136,10 +136,11 @@ fn claimed(job: Claimed, (now, ahead_ms): (Time, i64)) -> wire::ClaimedJob {
     }
 }
 
-fn edited(result: Result<(), EditRejection>) -> EditView {
+fn edited(result: Result<Edited, EditRejection>) -> EditView {
     match result {
-        Err(EditRejection::MovedOn { .. }) => EditView { error: None, moved_on: true },
-        result => EditView { error: result.err().map(|error| error.to_string()), moved_on: false },
+        Err(EditRejection::MovedOn { .. }) => EditView { moved_on: true, ..EditView::default() },
+        Err(rejection) => EditView { error: Some(rejection.to_string()), ..EditView::default() },
+        Ok(edited) => EditView { when_stopped: edited == Edited::WhenStopped, ..EditView::default() },
     }
 }
 

@@ -136,7 +136,7 @@ fn untaken(queue: &QueueName, takers: &Takers, later: bool) -> Option<String> {
 
 /// Until when a job that runs may do so.
 fn may_run(why: &Reason, timeout: Option<Duration>, deadline: Time, now: Time) -> Option<String> {
-    let Reason::Leased { since, .. } = why else { return None };
+    let Reason::Leased { since, cancelling: false, .. } = why else { return None };
     Some(match timeout {
         timeout if timeout.map_or(Time::NEVER, |timeout| since.plus(timeout)) > deadline => {
             let (at, left) = (show_point(deadline), when(deadline, now));
@@ -255,7 +255,7 @@ fn reason(why: &Reason, now: Time) -> String {
             format!("{} with its key {} before it", jobs(*ahead), if *ahead == 1 { "is" } else { "are" })
         }
         Reason::Next(queue) => format!("it is next in queue `{queue}`"),
-        Reason::Leased { attempt, since, until, bound, worker } => {
+        Reason::Leased { attempt, since, until, bound, worker, cancelling } => {
             let by = if *bound { "by a connected worker" } else { "by the client that claimed it" };
             let by = match worker {
                 Some(Worker { uid, pid }) if *pid != 0 => format!("{by} (process {pid} of user {uid})"),
@@ -263,9 +263,15 @@ fn reason(why: &Reason, now: Time) -> String {
                 None => by.to_owned(),
             };
             let (since, left) = (so_far(*since, now), span(until.since(now).as_millis() as u64));
-            format!(
-                "it is running: attempt {attempt}, {by}, {since}; its lease ends in {left} unless it is extended"
-            )
+            match cancelling {
+                false => format!(
+                    "it is running: attempt {attempt}, {by}, {since}; its lease ends in {left} unless it is extended"
+                ),
+                true => format!(
+                    "it is cancelled and still running: attempt {attempt}, {by}, {since}; it ends when its worker says that it has \
+                     stopped, or with its lease in {left}"
+                ),
+            }
         }
         Reason::Ended { state, at, failure } => {
             let error = failure.as_ref().map_or_else(String::new, |failure| format!(": {}", failure.error));

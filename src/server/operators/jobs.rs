@@ -114,6 +114,7 @@ pub(super) fn view<S: Store + 'static>(hub: &Hub<S>, id: JobId, job: &Job, writt
         started_at: job.started().map(at),
         runs_until: lease.and_then(|lease| runs_until(job, lease, timeout)).map(at),
         leased_at: lease.map(|lease| at(lease.since)),
+        cancelling: job.is_being_cancelled(),
         leased_until: lease.map(|lease| at(lease.until)),
         ended_at: job.state().ended().map(|end| at(end.at)),
         worker: job.worker().map(worker),

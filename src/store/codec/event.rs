@@ -69,6 +69,8 @@ const SIGNALS_ATTACHED: u8 = 46;
 const SIGNALS_DETACHED: u8 = 47;
 const AWAITS: u8 = 48;
 const SIGNALLED: u8 = 49;
+// 50 and 51 are rows: see `row_event`.
+const CANCELLING: u8 = 52;
 
 #[derive(Clone, Copy, Encode, BorrowDecode)]
 pub(super) enum HolderV1 {
@@ -210,6 +212,7 @@ pub(super) fn put_event(event: &Event, out: &mut Vec<u8>) {
         Event::Interrupted { jobs } => put((INTERRUPTED, IdsRef(jobs)), out),
         Event::Ripened { jobs } => put((RIPENED, IdsRef(jobs)), out),
         Event::Expired { jobs, end } => put((EXPIRED, IdsRef(jobs), EndingV1::from(*end)), out),
+        Event::Cancelling { jobs } => put((CANCELLING, IdsRef(jobs)), out),
         Event::Cancelled { jobs, end } => put((CANCELLED, IdsRef(jobs), EndingV1::from(*end)), out),
         Event::Buried { jobs, end } => put((BURIED, IdsRef(jobs), EndingV1::from(*end)), out),
         Event::Revived { jobs } => put((REVIVED, IdsRef(jobs)), out),
@@ -333,6 +336,7 @@ fn read_other(kind: u8, reader: &mut Reader<'_>) -> Result<Event, DecodeError> {
         }
         INTERRUPTED => Event::Interrupted { jobs: reader.take::<IdsV1>()?.0 },
         RIPENED => Event::Ripened { jobs: reader.take::<IdsV1>()?.0 },
+        CANCELLING => Event::Cancelling { jobs: reader.take::<IdsV1>()?.0 },
         REVIVED => Event::Revived { jobs: reader.take::<IdsV1>()?.0 },
         PRIORITIZED => {
             let (IdsV1(jobs), priority) = reader.take()?;

@@ -326,6 +326,7 @@ pub(super) enum StateV1 {
     Cancelled(FinalV1),
     Expired(FinalV1),
     Waiting { due: u64 },
+    Cancelling { holder: HolderV1, since: u64, until: u64 },
 }
 
 /// When it ended, until when it is kept.
@@ -338,11 +339,13 @@ impl From<&JobState> for StateV1 {
         match state {
             JobState::Scheduled { due } => StateV1::Scheduled { due: moment(*due) },
             JobState::Ready => StateV1::Ready,
-            JobState::Leased(lease) => StateV1::Leased {
-                holder: lease.holder.into(),
-                since: lease.since.0,
-                until: moment(lease.until),
-            },
+            JobState::Leased(lease) => {
+                let (holder, since, until) = (lease.holder.into(), lease.since.0, moment(lease.until));
+                match lease.cancelling {
+                    false => StateV1::Leased { holder, since, until },
+                    true => StateV1::Cancelling { holder, since, until },
+                }
+            }
             JobState::Done(at) => StateV1::Done(end(at)),
             JobState::Dead(at) => StateV1::Dead(end(at)),
             JobState::Cancelled(at) => StateV1::Cancelled(end(at)),
@@ -355,14 +358,15 @@ impl From<&JobState> for StateV1 {
 impl From<StateV1> for JobState {
     fn from(state: StateV1) -> JobState {
         let end = |FinalV1(at, until): FinalV1| Final { at: Time(at), keep_until: from_moment(until) };
+        let lease = |holder: HolderV1, since, until, cancelling| {
+            let (since, until) = (Time(since), from_moment(until));
+            JobState::Leased(Lease { holder: holder.into(), since, until, cancelling })
+        };
         match state {
             StateV1::Scheduled { due } => JobState::Scheduled { due: from_moment(due) },
             StateV1::Ready => JobState::Ready,
-            StateV1::Leased { holder, since, until } => JobState::Leased(Lease {
-                holder: holder.into(),
-                since: Time(since),
-                until: from_moment(until),
-            }),
+            StateV1::Leased { holder, since, until } => lease(holder, since, until, false),
+            StateV1::Cancelling { holder, since, until } => lease(holder, since, until, true),
             StateV1::Done(at) => JobState::Done(end(at)),
             StateV1::Dead(at) => JobState::Dead(end(at)),
             StateV1::Cancelled(at) => JobState::Cancelled(end(at)),

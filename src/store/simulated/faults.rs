@@ -30,6 +30,8 @@ pub enum Planted {
     LostResults,
     /// Nor a signal.
     LostSignals,
+    /// No job that is leased was cancelled.
+    LostCancels,
     /// For it no key has had its turn.
     LostTurns,
     /// For it no bytes of bodies are counted.

@@ -154,6 +154,7 @@ fn changed(fault: Planted, record: &[u8]) -> Option<Vec<u8>> {
             detach(&mut commit, Beside::Signals);
             commit.events.retain(|event| !matches!(event, Event::Signalled { .. }));
         }
+        Planted::LostCancels => commit.events.retain(|event| !matches!(event, Event::Cancelling { .. })),
         Planted::LostSizes => commit.events.retain(|event| !matches!(event, Event::Sized { .. })),
         Planted::LostRequests => {
             commit.events.retain(|event| !matches!(event, Event::Row(RowEvent::RequestDone { .. })));

@@ -1,7 +1,7 @@
 //! What a pool tells the daemon of its leases: how attempts have ended, and that the others go on.
 
 use super::{Event, Pool, tell};
-use crate::client::{ClientError, report_lost, send_now};
+use crate::client::{ClientError, report_lost, results_of, send_now};
 use crate::protocol::{LeaseFault, LeaseRef, Settle, Verdict};
 use crate::worker::keeping::complete_with;
 use tokio::time::Instant;
@@ -58,7 +58,7 @@ impl Pool {
             return self.settles.append(&mut items);
         }
         items.iter().for_each(|item| drop(self.unsent.remove(&item.lease)));
-        report_lost(&items.iter().map(|item| item.lease).collect::<Vec<_>>(), answer);
+        report_lost(&results_of(&items), answer);
     }
 
     pub(super) fn extend(&mut self, now: Instant) {

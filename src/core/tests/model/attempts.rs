@@ -74,7 +74,7 @@ impl Model {
     }
 
     pub(super) fn checkpoint(&mut self, lease: LeaseId, extend: Option<Duration>) -> Outcome {
-        let extended = self.leased(lease).map(|at| {
+        let extended = self.going_on(lease).map(|at| {
             let usual = self.settings_of(at).lease;
             let job = &mut self.jobs[at].1;
             job.beside.0 = true;
@@ -125,7 +125,20 @@ impl Model {
         Ok(Outcome::Ok)
     }
 
+    /// Ends a job that is leased and was cancelled. Whether it was.
+    pub(super) fn end_if_cancelling(&mut self, at: usize) -> bool {
+        let is_cancelling = matches!(self.jobs[at].1.state, JobState::Leased(held) if held.cancelling);
+        if is_cancelling {
+            self.totals(at).cancelled += 1;
+            self.end(at, JobState::Cancelled, |settings| settings.keep_done);
+        }
+        is_cancelling
+    }
+
     fn come_back(&mut self, at: usize) {
+        if self.end_if_cancelling(at) {
+            return;
+        }
         self.jobs[at].1.state = JobState::Ready;
         self.expire_if_over(at);
     }
@@ -224,6 +237,9 @@ impl Model {
     }
 
     pub(super) fn interrupt(&mut self, at: usize) {
+        if self.end_if_cancelling(at) {
+            return;
+        }
         let crashes = self.jobs[at].1.crashes + 1;
         if crashes < self.settings_of(at).crashes {
             self.jobs[at].1.crashes = crashes;

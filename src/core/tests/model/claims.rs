@@ -67,7 +67,8 @@ impl Model {
         job.attempt.0 += 1;
         job.started = Some(Time(now));
         job.worker = claim.worker;
-        job.state = JobState::Leased(Lease { holder: claim.holder, since: Time(now), until });
+        job.state =
+            JobState::Leased(Lease { holder: claim.holder, since: Time(now), until, cancelling: false });
         if let Some((circuit, mut open)) = circuit {
             open.probe = Some(LeaseId { id: JobId(id), attempt: job.attempt });
             open.next = Time(now + probe_wait(circuit, open.probes));

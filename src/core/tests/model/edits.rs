@@ -92,6 +92,10 @@ impl Model {
 
     fn edit_one(&mut self, edit: &Edit, at: usize) {
         match edit {
+            Edit::Cancel if matches!(self.jobs[at].1.state, JobState::Leased(_)) => {
+                let JobState::Leased(lease) = &mut self.jobs[at].1.state else { unreachable!() };
+                lease.cancelling = true;
+            }
             Edit::Cancel => {
                 self.totals(at).cancelled += 1;
                 self.end(at, JobState::Cancelled, |settings| settings.keep_done);

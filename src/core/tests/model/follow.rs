@@ -6,7 +6,7 @@ use crate::core::*;
 impl Model {
     pub(super) fn follow(&mut self, lease: LeaseId, groups: &[Group]) -> Result<Outcome, Rejection> {
         let before = self.clone();
-        let at = self.leased(lease).map_err(Rejection::Lease)?;
+        let at = self.going_on(lease).map_err(Rejection::Lease)?;
         let totals = *self.totals(at);
         self.end_lease(at, &Verdict::Complete);
         self.attempt_ended(at, lease, totals);

@@ -245,11 +245,9 @@ pub(super) fn state() -> impl Strategy<Value = JobState> {
     prop_oneof![
         time().prop_map(|due| JobState::Scheduled { due }),
         Just(JobState::Ready),
-        (holder(), time(), time()).prop_map(|(holder, since, until)| JobState::Leased(Lease {
-            holder,
-            since,
-            until
-        })),
+        (holder(), time(), time(), any::<bool>()).prop_map(|(holder, since, until, cancelling)| {
+            JobState::Leased(Lease { holder, since, until, cancelling })
+        }),
         end().prop_map(JobState::Done),
         end().prop_map(JobState::Dead),
         end().prop_map(JobState::Cancelled),
