@@ -5,6 +5,7 @@ mod attempt;
 mod beside;
 mod expiry;
 mod grant;
+mod lease;
 mod signals;
 mod size;
 mod spec;
@@ -232,16 +233,6 @@ impl Job {
         }
     }
 
-    fn lease_of(&self, history: Option<&History>) -> Lease {
-        let (holder, cancelling) = match history.map(|history| history.hold) {
-            Some(Hold::By(holder)) => (holder, false),
-            Some(Hold::Cancelling(holder)) => (holder, true),
-            _ => (Holder::Anyone, false),
-        };
-        let since = history.map_or(Time::NEVER, |history| history.started);
-        Lease { holder, since, until: self.when, cancelling }
-    }
-
     /// The state without its data.
     pub fn kind(&self) -> StateKind {
         self.kind
@@ -347,25 +338,6 @@ impl Job {
     pub(super) fn counts(&self) -> JobCounts {
         let (attempt, failed) = (self.attempt(), self.failed());
         JobCounts { attempt, failed, crashes: self.crashes(), later: self.later() }
-    }
-
-    /// The lease on it and its attempt, if it is leased.
-    pub fn lease(&self) -> Option<(Attempt, Lease)> {
-        let history = self.history.as_deref();
-        (self.kind == StateKind::Leased).then(|| (self.attempt(), self.lease_of(history)))
-    }
-
-    /// The connection with which its lease ends, if it is leased so.
-    pub(super) fn session(&self) -> Option<u64> {
-        match self.history.as_deref()?.hold {
-            Hold::By(Holder::Session(session)) | Hold::Cancelling(Holder::Session(session)) => Some(session),
-            _ => None,
-        }
-    }
-
-    /// Whether it was cancelled, and somebody is at it still.
-    pub fn is_being_cancelled(&self) -> bool {
-        self.history.as_deref().is_some_and(|history| matches!(history.hold, Hold::Cancelling(_)))
     }
 
     /// When its last attempt began, if it has come back: it has failed, was interrupted, or was to come later.

@@ -255,28 +255,34 @@ fn reason(why: &Reason, now: Time) -> String {
             format!("{} with its key {} before it", jobs(*ahead), if *ahead == 1 { "is" } else { "are" })
         }
         Reason::Next(queue) => format!("it is next in queue `{queue}`"),
-        Reason::Leased { attempt, since, until, bound, worker, cancelling } => {
-            let by = if *bound { "by a connected worker" } else { "by the client that claimed it" };
-            let by = match worker {
-                Some(Worker { uid, pid }) if *pid != 0 => format!("{by} (process {pid} of user {uid})"),
-                Some(Worker { uid, .. }) => format!("{by} (of user {uid})"),
-                None => by.to_owned(),
-            };
-            let (since, left) = (so_far(*since, now), span(until.since(now).as_millis() as u64));
-            match cancelling {
-                false => format!(
-                    "it is running: attempt {attempt}, {by}, {since}; its lease ends in {left} unless it is extended"
-                ),
-                true => format!(
-                    "it is cancelled and still running: attempt {attempt}, {by}, {since}; it ends when its worker says that it has \
-                     stopped, or with its lease in {left}"
-                ),
-            }
-        }
+        Reason::Leased { .. } => running(why, now),
         Reason::Ended { state, at, failure } => {
             let error = failure.as_ref().map_or_else(String::new, |failure| format!(": {}", failure.error));
             format!("it ended {} ({}) as {state}{error}", when(*at, now), show_point(*at))
         }
+    }
+}
+
+/// Of a job that somebody is at.
+fn running(why: &Reason, now: Time) -> String {
+    let Reason::Leased { attempt, since, until, bound, worker, cancelling } = why else {
+        unreachable!("it is called for these only")
+    };
+    let by = if *bound { "by a connected worker" } else { "by the client that claimed it" };
+    let by = match worker {
+        Some(Worker { uid, pid }) if *pid != 0 => format!("{by} (process {pid} of user {uid})"),
+        Some(Worker { uid, .. }) => format!("{by} (of user {uid})"),
+        None => by.to_owned(),
+    };
+    let (since, left) = (so_far(*since, now), span(until.since(now).as_millis() as u64));
+    match cancelling {
+        false => format!(
+            "it is running: attempt {attempt}, {by}, {since}; its lease ends in {left} unless it is extended"
+        ),
+        true => format!(
+            "it is cancelled and still running: attempt {attempt}, {by}, {since}; it ends when its worker says that it has \
+             stopped, or with its lease in {left}"
+        ),
     }
 }
 
