@@ -60,7 +60,6 @@ impl<S: Store> Engine<S> {
         // What is over by now is not to be told to be in force.
         self.catch_up(now);
         self.resuming.forget(session);
-        let asked = leases.clone();
         let outcome = self.decide_for(visibility, &Command::TakeUp { session, leases }, now);
         let Ok(Outcome::TakenUp(leases)) = outcome else { unreachable!("it is not refused as a whole") };
         let taken_up = leases.iter().filter(|lease| lease.is_ok()).count() as u64;
@@ -68,14 +67,13 @@ impl<S: Store> Engine<S> {
             self.notes.facts.push(Fact::WorkerBack { jobs: taken_up, lost: leases.len() as u64 - taken_up });
         }
         let within = self.bounds.resume_within;
-        let is_cancelling =
-            |lease: &LeaseId| self.core.state.job(lease.id).is_some_and(Job::is_being_cancelled);
-        let in_force = asked.into_iter().zip(&leases).filter(|(_, result)| result.is_ok());
-        let cancelling: Vec<_> = in_force.map(|(lease, _)| lease).filter(is_cancelling).collect();
         self.answer(origin, Answer::TakenUp { within, leases });
-        // It was told before the crash, or not.
-        let revoked = |lease| Delivery::Revoked { session, lease, expired: false };
-        self.notes.said.extend(cancelling.into_iter().map(revoked));
+        // What is cancelled it was told before, or not.
+        let state = &self.core.state;
+        let cancelled =
+            state.held_by(session).filter(|id| state.job(*id).is_some_and(Job::is_being_cancelled));
+        let leases = cancelled.filter_map(|id| Some(LeaseId { id, attempt: state.lease(id)?.0 }));
+        self.notes.said.extend(leases.map(|lease| Delivery::Revoked { session, lease, expired: false }));
     }
 
     /// Says for the log who is waited for.

@@ -168,14 +168,15 @@ impl<R: Recorder> Decision<'_, R> {
                 let outlived = Self::outlived(job, &event);
                 let circuit =
                     settings.circuit().and_then(|circuit| self.circuit_after(circuit, job, jobs, &event));
-                (together, event, circuit, outlived, job.is_being_cancelled())
+                (together, event, circuit, outlived)
             });
             let together = match result {
-                Ok((together, event, circuit, outlived, is_cancelled)) => {
+                Ok((together, event, circuit, outlived)) => {
                     for what in outlived {
                         let jobs = IdRange::new(first.id, together).into();
                         self.emit(Event::Detached { jobs, what });
                     }
+                    let is_cancelled = matches!(event, Event::Cancelled { .. });
                     self.emit(event);
                     if matches!(verdict, Verdict::Release { .. } | Verdict::Await { .. }) {
                         self.expire_what_is_over(&first.id.into());

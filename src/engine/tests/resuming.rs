@@ -1,7 +1,7 @@
 //! Leases of workers that may come back after a start: they are in force until then, and no longer.
 
 use super::*;
-use crate::core::{Attempt, LeaseRejection};
+use crate::core::{Attempt, Edit, LeaseRejection, Only};
 
 const SESSION: u64 = Holder::RESUMABLE | 7;
 const WITHIN: Duration = Duration::from_secs(30);
@@ -85,6 +85,25 @@ fn a_worker_that_does_not_come_back_in_time_has_lost_them() {
     assert!(facts.contains(&Fact::Interrupted { jobs: 4 }), "{facts:?}");
     assert!((1..=5).all(|id| engine.core().state.job(JobId(id)).unwrap().crashes() == 1));
     assert!(taken_up(&mut engine, &[lease(1, 1)], over)[0].is_err());
+}
+
+/// The cancel was on disk, and nobody could tell its worker.
+#[test]
+fn a_worker_that_comes_back_is_told_what_was_cancelled() {
+    let disk = SimulatedDisk::new(1);
+    killed(&disk);
+    let now = Time(60_000);
+    let mut engine = start(&disk, now);
+    engine.edit(ORIGIN, Edit::Cancel, vec![JobId(2)], Only::default(), Visibility::ALL, now);
+    engine.turn(now).unwrap();
+    engine.take_up(ORIGIN, (SESSION, vec![lease(1, 1), lease(2, 1)]), Visibility::ALL, now);
+    let deliveries = engine.turn(now).unwrap().deliveries;
+    let Delivery::Answer(_, Answer::TakenUp { leases, .. }) = &deliveries[0] else {
+        panic!("{deliveries:?}")
+    };
+    assert_eq!(*leases, [Ok(()), Ok(())]);
+    let revoked = |delivery: &Delivery| matches!(delivery, Delivery::Revoked { session: SESSION, lease: told, expired: false } if *told == lease(2, 1));
+    assert!(matches!(&deliveries[1..], [told] if revoked(told)), "{deliveries:?}");
 }
 
 /// A crash after a crash: the time begins anew, for nobody could come back.
