@@ -138,7 +138,7 @@ impl Journal {
             let end = match self.store.get(Shelf::Ends, &end_of(number, kind))? {
                 Some(end) => end,
                 None => {
-                    let end = End::Failed(why_dead(cx.client(), number, kind).await?);
+                    let end = End::Failed(why_dead(&cx.client().await?, number, kind).await?);
                     if self.store.put_once(Shelf::Ends, end_of(number, kind), end.clone()).await? {
                         self.stats.has_ended(kind, number, false);
                     }

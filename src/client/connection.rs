@@ -150,6 +150,10 @@ impl Connection {
         lock(&self.shared).version = Some(version);
     }
 
+    pub(super) fn is_closed(&self) -> bool {
+        lock(&self.shared).ended.is_some()
+    }
+
     pub(super) async fn closed(&self) {
         // An error means that the reader is gone, which is the same.
         let _ = self.ended.clone().wait_for(|ended| *ended).await;

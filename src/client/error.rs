@@ -1,6 +1,6 @@
 //! What may go wrong between a program and its daemon, in words that say what to do.
 
-use crate::protocol::{Fault, Malformed};
+use crate::protocol::{ErrorCode, Fault, Malformed};
 use std::path::PathBuf;
 
 /// Why a request did not get the answer that it asked for.
@@ -45,5 +45,13 @@ impl ClientError {
     /// Whether the connection is gone, so that another one is needed.
     pub fn is_disconnect(&self) -> bool {
         matches!(self, ClientError::Connect { .. } | ClientError::Closed(_))
+    }
+
+    /// Whether the same may succeed later.
+    pub(crate) fn heals(&self) -> bool {
+        match self {
+            ClientError::Refused(fault) => fault.code.try_again() || fault.code == ErrorCode::Internal,
+            error => error.is_disconnect(),
+        }
     }
 }

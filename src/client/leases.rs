@@ -25,8 +25,11 @@ struct Held<H> {
     holder: H,
     /// The length to ask for; the queue's setting if not given.
     asked_ms: Option<u64>,
-    /// A third of the lease's length.
+    length: Duration,
+    /// A third of that.
     third: Duration,
+    /// When it ends by this program's own clock, if nobody has heard of any other end; `None`: not in any time that matters.
+    until: Option<Instant>,
     /// When to extend it; `None` once it is given up.
     extend_at: Option<Instant>,
 }
@@ -41,9 +44,33 @@ impl<H> Leases<H> {
     /// Takes charge of a new lease.
     pub(crate) fn insert(&mut self, lease: LeaseRef, lease_ms: u64, asked_ms: Option<u64>, holder: H) {
         let third = Duration::from_millis((lease_ms / 3).clamp(EXTEND_WAIT_MIN_MS, EXTEND_WAIT_MAX_MS));
-        let extend_at = Instant::now() + third;
+        let (now, length) = (Instant::now(), Duration::from_millis(lease_ms));
+        let (extend_at, until) = (now + third, now.checked_add(length));
         self.next = Some(self.next.map_or(extend_at, |next| next.min(extend_at)));
-        self.held.insert(lease, Held { holder, asked_ms, third, extend_at: Some(extend_at) });
+        self.held.insert(lease, Held { holder, asked_ms, length, third, until, extend_at: Some(extend_at) });
+    }
+
+    /// The daemon has extended a lease, as it was asked to then.
+    pub(crate) fn was_extended(&mut self, lease: LeaseRef, asked_at: Instant) {
+        if let Some(held) = self.held.get_mut(&lease) {
+            held.until = asked_at.checked_add(held.length);
+        }
+    }
+
+    /// Of a daemon that is away: when the next lease ends for which nobody can ask, by this program's own clock. None does before
+    /// `earliest`, and those that are given up do not.
+    pub(crate) fn next_end(&self, earliest: Instant) -> Option<Instant> {
+        self.ends(earliest).map(|(_, end)| end).min()
+    }
+
+    /// The leases that have ended so.
+    pub(crate) fn ended(&self, earliest: Instant, now: Instant) -> Vec<LeaseRef> {
+        self.ends(earliest).filter(|(_, end)| *end <= now).map(|(lease, _)| lease).collect()
+    }
+
+    fn ends(&self, earliest: Instant) -> impl Iterator<Item = (LeaseRef, Instant)> {
+        let kept = self.held.iter().filter(|(_, held)| held.extend_at.is_some());
+        kept.filter_map(move |(lease, held)| Some((*lease, held.until?.max(earliest))))
     }
 
     pub(crate) fn remove(&mut self, lease: LeaseRef) {
@@ -84,6 +111,11 @@ impl<H> Leases<H> {
     /// All leases.
     pub(crate) fn all(&self) -> impl Iterator<Item = LeaseRef> + '_ {
         self.held.keys().copied()
+    }
+
+    /// Those that are not given up.
+    pub(crate) fn kept(&self) -> impl Iterator<Item = LeaseRef> + '_ {
+        self.held.iter().filter(|(_, held)| held.extend_at.is_some()).map(|(lease, _)| *lease)
     }
 
     /// All leases that are not given up are to be extended at once.
@@ -161,5 +193,36 @@ pub(crate) fn report_lost(
         }
         Err(error) if error.is_disconnect() => {}
         Err(error) => tracing::error!("the results of {} jobs are lost: {error}", leases.len()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn leases_for_which_nobody_can_ask_end_by_their_own_time_and_not_before_the_daemons() {
+        let lease = |id| LeaseRef { id, attempt: 1 };
+        let mut leases = Leases::default();
+        let (begun, second) = (Instant::now(), Duration::from_secs(1));
+        for (id, lease_ms) in [(1, 10_000), (2, 60_000), (3, u64::MAX), (4, 10_000), (5, 10_000)] {
+            leases.insert(lease(id), lease_ms, None, ());
+        }
+        leases.give_up(lease(4));
+        // So long after it began the lease was extended.
+        leases.was_extended(lease(5), begun + second * 9);
+        let ended = |leases: &Leases<()>, within: u32, after: u32| {
+            let mut ended = leases.ended(begun + second * within, begun + second * after);
+            ended.sort_by_key(|lease| lease.id);
+            ended.into_iter().map(|lease| lease.id).collect::<Vec<_>>()
+        };
+        assert_eq!(ended(&leases, 5, 9), [0; 0]);
+        assert_eq!(ended(&leases, 5, 12), [1]);
+        assert_eq!(ended(&leases, 30, 29), [0; 0]);
+        assert_eq!(ended(&leases, 30, 30), [1, 5]);
+        assert_eq!(ended(&leases, 30, 62), [1, 2, 5], "without end, or given up");
+        assert_eq!(leases.next_end(begun + second * 30), Some(begun + second * 30));
+        let own = leases.next_end(begun).unwrap();
+        assert!(own >= begun + second * 10 && own < begun + second * 19);
     }
 }

@@ -24,13 +24,15 @@ mod error;
 mod identity;
 mod leases;
 mod limit;
+pub(crate) mod line;
 mod now;
 mod receipts;
+pub(crate) mod resuming;
 mod submits;
 mod work;
 pub mod worker;
 
-pub(crate) use again::Again;
+pub(crate) use again::{Again, uneven};
 pub use error::ClientError;
 pub(crate) use identity::{Identity, TakenUp};
 pub(crate) use leases::{Leases, report_lost, results_of};
@@ -152,6 +154,11 @@ impl Client {
     /// Returns when the connection has ended.
     pub async fn closed(&self) {
         self.connection.closed().await;
+    }
+
+    /// Whether it has ended.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.connection.is_closed()
     }
 
     /// What the workers of a job have stored beside it.

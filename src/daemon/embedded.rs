@@ -175,6 +175,7 @@ impl Embedded {
             let orders = orders.clone();
             async move { connect(&orders).await }
         })
+        .bound_to_connection()
     }
 
     /// Closes it: nothing is given out any more, what runs has `drain_timeout` (30 seconds, unless the configuration says otherwise)

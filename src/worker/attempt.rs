@@ -4,12 +4,12 @@
 use super::excerpt::excerpt;
 use super::exec;
 use super::keeping::{Keeping, keep_checkpoints};
-use super::line::Line;
 use super::output::{Output, Unsent};
 use super::push::{Sent, Targets};
 use super::supervise::{self, Ended, Order};
 use super::{Handler, Plan, Surroundings};
 use crate::client::TimeLimit;
+use crate::client::line::Line;
 use crate::clock;
 use crate::protocol::{ClaimedJob, Exit, Verdict};
 use crate::views::PushView;

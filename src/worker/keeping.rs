@@ -2,7 +2,7 @@
 //! prolonged, and at the end of an attempt that has not succeeded; the result with the verdict. It decides nothing of leases.
 
 use super::files::JobFiles;
-use super::line::Line;
+use crate::client::line::Line;
 use crate::client::{Client, ClientError};
 use crate::protocol::{ClaimedJob, ErrorCode, LeaseFault, LeaseRef, Settle, Verdict};
 use bytes::Bytes;

@@ -38,6 +38,10 @@ impl Leases {
         self.0.len()
     }
 
+    pub(super) fn has(&self, lease: LeaseRef) -> bool {
+        self.0.holder(lease).is_some()
+    }
+
     /// All leases.
     pub(super) fn all(&self) -> impl Iterator<Item = LeaseRef> + '_ {
         self.0.all()

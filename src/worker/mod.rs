@@ -11,7 +11,7 @@
 //! # Layout
 //! - `pool`: one loop owns all slots (`lanes`, `ahead`), leases (`leases`) and deadlines; everything else sends it
 //!   events.
-//!   What it does while the daemon is away is in `pool/away`; `line` is the connection as attempts see it.
+//!   What it does while the daemon is away is in `pool/away`.
 //! - `attempt`: one run as named steps: start, watch, settle.
 //! - `exec`: what a job's process is given; `spawn`: how it is started; `user`: whose rights it has; `supervise`:
 //!   when it is stopped, and how.
@@ -36,7 +36,6 @@ mod keeper;
 mod keeping;
 mod lanes;
 mod leases;
-mod line;
 mod oom;
 mod orphans;
 mod output;

@@ -4,8 +4,8 @@
 
 use super::echo;
 use super::exec::Pipes;
-use super::line::{Line, Number};
 use super::tail::Kept;
+use crate::client::line::{Line, Number};
 use crate::client::{Client, ClientError, send_now};
 use crate::protocol::LeaseRef;
 use bytes::Bytes;

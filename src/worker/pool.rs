@@ -9,16 +9,16 @@ mod telling;
 use super::attempt::{Attempt, Report};
 use super::lanes::{LaneId, Lanes, Outdated, Room};
 use super::leases::Leases;
-use super::line::{Line, Switch, line};
 use super::output::Unsent;
 use super::push::Targets;
 use super::supervise::{Order, STOP_GRACE};
 use super::{Plan, Source, Surroundings, WorkerEnd};
+use crate::client::line::{Line, Switch, line};
+use crate::client::resuming::{NextStep, Return, done};
 use crate::client::{Client, ClientError, next_notice, send_now};
 use crate::protocol::admin::{AdminRequest, HandlerView};
 use crate::protocol::{ClaimedJob, ErrorCode, LeaseFault, LeaseRef, Notice, Revocation, Settle};
-pub(crate) use away::{Back, Dial, Finish};
-use away::{NextStep, Return};
+pub(crate) use away::{Back, Finish};
 use std::collections::HashMap;
 use std::future::Future;
 use std::pin::Pin;
@@ -56,8 +56,8 @@ pub(super) async fn serve(
     mut stop: watch::Receiver<Option<Duration>>,
 ) -> WorkerEnd {
     let back = match back {
-        Some(back) => Return::announce(client, back).await,
-        None => None,
+        Some(Back { name, dial, finish }) => (Return::announce(client, name, dial).await, finish),
+        None => (None, None),
     };
     let mut pool = Pool::new(client.clone(), Arc::new(around), source, back);
     let end = pool.work(&mut stop).await;
@@ -83,6 +83,8 @@ struct Pool {
     away: bool,
     /// How to come back when it has ended; nothing, if the leases end with it.
     back: Option<Return>,
+    /// If it then ends with its last job.
+    finish: Option<Finish>,
     /// Whether it takes no more jobs, and ends with the last one.
     finishes: bool,
     switch: Switch,
@@ -120,7 +122,12 @@ struct Stopping {
 }
 
 impl Pool {
-    fn new(client: Client, around: Arc<Surroundings>, source: Source, back: Option<Return>) -> Pool {
+    fn new(
+        client: Client,
+        around: Arc<Surroundings>,
+        source: Source,
+        (back, finish): (Option<Return>, Option<Finish>),
+    ) -> Pool {
         let (events, inbox) = mpsc::unbounded_channel();
         let (switch, line) = line(client.clone());
         let mut pool = Pool {
@@ -130,6 +137,7 @@ impl Pool {
             away: false,
             finishes: false,
             back,
+            finish,
             switch,
             line,
             around,
@@ -423,14 +431,6 @@ impl Pool {
 /// The pool may have ended before the answer came; then it is not needed.
 fn tell(events: &mpsc::UnboundedSender<Event>, event: Event) {
     let _ = events.send(event);
-}
-
-/// What a step comes to, if there is one.
-async fn done(step: &mut Option<NextStep>) -> away::Step {
-    let Some(running) = step else { return std::future::pending().await };
-    let done = running.await;
-    *step = None;
-    done
 }
 
 async fn next_stop(stop: &mut watch::Receiver<Option<Duration>>) -> Duration {

@@ -4,10 +4,11 @@
 use super::echo;
 use super::keeper::Keeper;
 use super::oom::{self, OOM_ENV};
-use super::pool::{Back, Dial, Finish};
+use super::pool::{Back, Finish};
 use super::pool_lock::{POOL_LOCK_ENV, PoolLock};
 use super::{Cgroups, Orphans, Plan, Source, Surroundings, WorkerEnd, serve};
-use crate::client::{Again, Client, ClientError};
+use crate::client::resuming::Dial;
+use crate::client::{Again, Client, ClientError, uneven};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1};
 use std::io;
 use std::os::fd::AsFd;
@@ -202,7 +203,7 @@ async fn call_again(socket: &Path, keeper: &Keeper, old: &Client) -> Client {
     old.closed().await;
     let mut again = Again::default();
     loop {
-        sleep(again.wait()).await;
+        sleep(uneven(again.wait())).await;
         if let Ok(client) = call(socket, keeper).await {
             return client;
         }

@@ -58,6 +58,7 @@ mod signals;
 mod tags;
 mod testing;
 mod typed_outcomes;
+mod typed_resume;
 mod typed_worker;
 mod unique;
 mod verify;

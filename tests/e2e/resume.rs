@@ -13,7 +13,7 @@ const DAEMONS: usize = 10;
 const JOBS: usize = 50;
 
 /// For how long daemons follow one another, besides.
-fn at_least() -> Duration {
+pub(crate) fn at_least() -> Duration {
     Duration::from_secs(std::env::var("MUSHER_TEST_SECONDS").map_or(0, |seconds| seconds.parse().unwrap()))
 }
 

@@ -173,7 +173,7 @@ fn a_job_that_is_cancelled_while_it_runs_counts_for_nothing() {
         let worker = queue.worker().handle("q", |job: Job<u8>, cx: Context| async move {
             let (edit, ids) = ("cancel".into(), vec![job.id]);
             let edit = AdminRequest::Edit { edit, ids, state: None, queue: None, to: None, priority: None };
-            cx.client().ask::<Vec<EditView>>(edit).await.unwrap();
+            cx.client().await.unwrap().ask::<Vec<EditView>>(edit).await.unwrap();
             cx.cancelled().await;
         });
         submit(&queue.client().await.unwrap(), of("q"), "1").await;

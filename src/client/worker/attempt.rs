@@ -1,9 +1,10 @@
 //! One attempt: the handler runs as a task of its own, and is told to end when its time is over or the loop says so; what
 //! does not end by itself is ended. The loop keeps the lease alive and sends the verdict.
 
-use super::context::{Context, Reason, Shared};
+use super::context::{Context, Reason};
 use super::handler::Handle;
 use super::outcome::{Ended, Outcome, verdict};
+use super::shared::Shared;
 use crate::client::TimeLimit;
 use crate::protocol::Verdict;
 use bytes::Bytes;

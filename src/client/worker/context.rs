@@ -1,11 +1,12 @@
 //! What a handler learns of its attempt beside the body, and what it may ask for while it runs.
 
-use crate::client::{Client, ClientError, Receipts, TimeLimit};
-use crate::protocol::{ClaimedJob, ErrorCode, Fault, LeaseFault, LeaseRef, Settle, SubmitGroup, Verdict};
+use super::shared::Shared;
+use crate::client::{Client, ClientError, Receipts};
+use crate::protocol::{ErrorCode, Fault, LeaseFault, LeaseRef, Settle, SubmitGroup, Verdict};
 use bytes::Bytes;
 use std::fmt;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::future::Future;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -24,10 +25,11 @@ pub struct Context {
 pub enum Reason {
     /// The job was cancelled, buried or deleted. What the handler says counts no more.
     Cancelled,
-    /// The lease ended: this program, or its machine, stood still for too long. The job may run elsewhere by now, and what the
-    /// handler says counts no more.
+    /// The lease ended: this program, or its machine, stood still for too long; or the daemon was away, and the lease was not taken
+    /// up in time. The job may run elsewhere by now, and what the handler says counts no more.
     LeaseLost,
-    /// The connection to the daemon ended, and all leases with it; as for a lost lease.
+    /// The connection ended to a daemon that knows no leases that outlive it, or that cannot be reached though it is there; as for a lost
+    /// lease.
     Disconnected,
     /// The attempt took longer than its `timeout`. It has failed, unless the handler returns within two seconds something else
     /// than an error.
@@ -39,72 +41,9 @@ pub enum Reason {
     Stopping,
 }
 
-/// What an attempt's handler, its task and the worker's loop have in common.
-pub(super) struct Shared {
-    pub(super) client: Client,
-    /// Its body is the handler's.
-    pub(super) job: ClaimedJob,
-    pub(super) limit: TimeLimit,
-    /// When that ends.
-    ends: Option<Instant>,
-    token: CancellationToken,
-    why: OnceLock<Reason>,
-    /// How many requests are under way that complete the job.
-    completing: AtomicUsize,
-    /// One of them has.
-    completed: AtomicBool,
-}
-
-/// A request under way that completes the job.
-struct Completing<'a>(&'a AtomicUsize);
-
-impl Drop for Completing<'_> {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::SeqCst);
-    }
-}
-
-impl Shared {
-    pub(super) fn new(client: Client, job: ClaimedJob) -> Shared {
-        // What the daemon's clock shows, and the deadline is one of it.
-        let limit = TimeLimit::of(&job, job.until_ms.saturating_sub(job.lease_ms));
-        let ends = limit.time().and_then(|time| Instant::now().checked_add(time));
-        let (token, why) = (CancellationToken::new(), OnceLock::new());
-        let (completing, completed) = (AtomicUsize::new(0), AtomicBool::new(false));
-        Shared { client, job, limit, ends, token, why, completing, completed }
-    }
-
-    /// Tells the handler to end. Only the first reason counts.
-    pub(super) fn end(&self, why: Reason) {
-        let _ = self.why.set(why);
-        self.token.cancel();
-    }
-
-    pub(super) fn why(&self) -> Option<Reason> {
-        self.why.get().copied()
-    }
-
-    pub(super) fn ends(&self) -> Option<Instant> {
-        self.ends
-    }
-
-    pub(super) async fn told_to_end(&self) {
-        self.token.cancelled().await;
-    }
-
-    /// Whether its lease may be gone since the handler itself has completed the job.
-    pub(super) fn may_be_complete(&self) -> bool {
-        self.completing.load(Ordering::SeqCst) > 0 || self.is_complete()
-    }
-
-    pub(super) fn is_complete(&self) -> bool {
-        self.completed.load(Ordering::SeqCst)
-    }
-}
-
 impl Context {
     pub(super) fn of(attempt: Arc<Shared>) -> Context {
-        let token = attempt.token.child_token();
+        let token = attempt.token().child_token();
         Context { attempt, token }
     }
 
@@ -160,7 +99,7 @@ impl Context {
 
     /// How long this attempt may still take, until its timeout or the job's deadline; `None` without either.
     pub fn time_left(&self) -> Option<Duration> {
-        self.attempt.ends.map(|ends| ends.saturating_duration_since(Instant::now()))
+        self.attempt.ends().map(|ends| ends.saturating_duration_since(Instant::now()))
     }
 
     /// The lease, for requests of [`Context::client`] that name it.
@@ -168,10 +107,40 @@ impl Context {
         self.attempt.job.lease
     }
 
-    /// The connection that the lease is bound to: to submit other jobs, say. It stays open as long as there is a clone of it, so
-    /// drop clones with the attempt.
-    pub fn client(&self) -> &Client {
-        &self.attempt.client
+    /// The connection to the daemon, as it is now: to submit other jobs, say. It stays open as long as there is a clone of it, so drop
+    /// clones with the attempt. While the daemon is away this waits for its return, at most until the lease is over.
+    ///
+    /// A request that is under way when the daemon goes away has an error, [`ClientError::is_disconnect`], and whether it was done is not
+    /// known. What may be asked again belongs into [`Context::ask`].
+    ///
+    /// # Errors
+    /// The lease is lost.
+    pub async fn client(&self) -> Result<Client, ClientError> {
+        self.ask(|client| async move {
+            // The loop may not have heard of its end yet.
+            if client.is_closed() { Err(ClientError::Closed(String::new())) } else { Ok(client) }
+        })
+        .await
+    }
+
+    /// Asks the daemon until there is an answer: if the connection ends before that, again on the next one, as long as the lease lasts. So
+    /// what is asked must be such that twice does no harm: a submit with an idempotency key, a signal, a question.
+    ///
+    /// ```no_run
+    /// # use musher::client::{ClientError, worker::Context};
+    /// # use bytes::Bytes;
+    /// async fn approve(cx: Context, order: u64) -> Result<(), ClientError> {
+    ///     cx.ask(|client| async move { client.signal(order, "approved", Bytes::new()).await }).await
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    /// Those of the request; or the lease is lost while the daemon is away.
+    pub async fn ask<T, A>(&self, request: impl Fn(Client) -> A) -> Result<T, ClientError>
+    where
+        A: Future<Output = Result<T, ClientError>>,
+    {
+        self.attempt.ask(|client, _| request(client)).await
     }
 
     /// Fires when the handler is to end: [`Reason`] has all cases. After two seconds more it is ended, at the `await` at which it
@@ -203,12 +172,13 @@ impl Context {
         self.attempt.why()
     }
 
-    /// Says how far the job is, in percent and in words, for people who look at it (`musher show`).
+    /// Says how far the job is, in percent and in words, for people who look at it (`musher show`). While the daemon is away it waits
+    /// for nobody: the newest is said when it is back.
     ///
     /// # Errors
-    /// As for [`Client::progress`]. A handler may go on without.
+    /// As for [`Client::progress`], but for the end of the connection. A handler may go on without.
     pub async fn progress(&self, percent: u8, text: impl Into<String>) -> Result<(), ClientError> {
-        self.attempt.client.progress(self.lease(), percent, text).await
+        self.attempt.say_progress((percent, text.into())).await
     }
 
     /// Completes the job and submits what follows from it, in one commit: both or neither. After that the job is done, whatever
@@ -227,33 +197,30 @@ impl Context {
     /// ```
     ///
     /// # Errors
-    /// As for [`Client::complete_and_submit`]: refused, and then the job is as it was; or the connection ended, and then the next
-    /// attempt tells whether it was done: there is none if it was.
+    /// As for [`Client::complete_and_submit`]: refused, and then the job is as it was; or the daemon went away and its answer is lost for
+    /// good, and then the next attempt tells whether it was done: there is none if it was. While the daemon is away this waits for
+    /// its return, at most until the lease is over.
     pub async fn complete_and_submit(&self, groups: Vec<SubmitGroup>) -> Result<Receipts, ClientError> {
-        let shared = &self.attempt;
-        shared.completing.fetch_add(1, Ordering::SeqCst);
-        let under_way = Completing(&shared.completing);
-        let receipts = shared.client.complete_and_submit(self.lease(), groups, None).await?;
-        shared.completed.store(true, Ordering::SeqCst);
-        drop(under_way);
-        Ok(receipts)
+        let (lease, groups) = (self.lease(), &groups);
+        let complete =
+            |client: Client| async move { client.complete_and_submit(lease, groups.clone(), None).await };
+        self.attempt.complete(complete).await
     }
 
     /// Completes the job with a result, in one commit, which is kept with the job (`musher result`). After that the job is done,
     /// whatever the handler returns.
     ///
     /// # Errors
-    /// Refused: the result is too long (`limits.result`), or the lease is lost; then the job is as it was. Or the connection ended.
+    /// Refused: the result is too long (`limits.result`), or the lease is lost; then the job is as it was. If the daemon goes away, as for
+    /// [`Context::complete_and_submit`].
     pub async fn complete_with(&self, result: impl Into<Bytes>) -> Result<(), ClientError> {
-        let shared = &self.attempt;
-        shared.completing.fetch_add(1, Ordering::SeqCst);
-        let under_way = Completing(&shared.completing);
-        let settle = Settle { lease: self.lease(), verdict: Verdict::CompleteWith(result.into()) };
-        let settled = shared.client.settle(vec![settle]).await?.into_iter().next();
-        settled.ok_or(ClientError::Unexpected)?.map_err(lost)?;
-        shared.completed.store(true, Ordering::SeqCst);
-        drop(under_way);
-        Ok(())
+        let (lease, result) = (self.lease(), &result.into());
+        let complete = |client: Client| async move {
+            let settle = Settle { lease, verdict: Verdict::CompleteWith(result.clone()) };
+            let settled = client.settle(vec![settle]).await?.into_iter().next();
+            settled.ok_or(ClientError::Unexpected)?.map_err(lost)
+        };
+        self.attempt.complete(complete).await
     }
 
     /// The signal that the job has waited for ([`Outcome::until_signal`](super::Outcome::until_signal)), if that came: its name and
@@ -283,10 +250,12 @@ impl Context {
     /// ```
     ///
     /// # Errors
-    /// It is too long (`limits.checkpoint`), the lease is lost, or the connection ended.
+    /// It is too long (`limits.checkpoint`), or the lease is lost. While the daemon is away this waits for its return, at most until the
+    /// lease is over.
     pub async fn checkpoint(&self, data: impl Into<Bytes>) -> Result<(), ClientError> {
-        let stored = self.attempt.client.checkpoint(self.lease(), data.into(), None).await?;
-        stored.map(drop).map_err(lost)
+        let (lease, data) = (self.lease(), &data.into());
+        let stored = self.ask(|client| async move { client.checkpoint(lease, data.clone(), None).await });
+        stored.await?.map(drop).map_err(lost)
     }
 }
 

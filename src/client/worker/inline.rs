@@ -1,9 +1,11 @@
 //! A worker that runs what is ready, and then no more: for tests, and for programs that are started now and then. One job at a time,
 //! in the caller's task.
 
-use super::context::{Reason, Shared};
+use super::context::Reason;
 use super::outcome::{Outcome, millis};
+use super::shared::Shared;
 use super::{Served, Worker, WorkerError, attempt, check};
+use crate::client::line::line;
 use crate::client::{Client, ClientError, next_notice};
 use crate::protocol::{Claim, ClaimedJob, LeaseRef, Notice, Revocation, Settle, Verdict};
 use std::pin::pin;
@@ -93,7 +95,8 @@ async fn run_one(
     let (lease, queue, body) = (job.lease, job.queue.to_string(), std::mem::take(&mut job.body));
     let asked_ms = served.options.lease.map(millis);
     let third = Duration::from_millis((asked_ms.unwrap_or(job.lease_ms) / 3).max(1));
-    let shared = Arc::new(Shared::new(client.clone(), job));
+    let (switch, line) = line(client.clone());
+    let shared = Arc::new(Shared::new(line, job));
     let mut running = pin!(attempt::run(shared.clone(), served.handler.clone(), body));
     let mut extend_at = Instant::now() + third;
     let verdict = loop {
@@ -102,6 +105,7 @@ async fn run_one(
             verdict = &mut running => break verdict,
             () = client.closed() => {
                 shared.end(Reason::Disconnected);
+                switch.cut();
                 break running.await;
             }
             notice = next_notice(notices) => {

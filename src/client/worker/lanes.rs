@@ -91,6 +91,11 @@ impl Lanes {
         self.0[id].free() as usize
     }
 
+    /// A claim went with its connection.
+    pub(super) fn unanswered(&mut self, id: LaneId) {
+        self.0[id].claim = None;
+    }
+
     /// A claim was refused; returns how long the queue waits now.
     pub(super) fn claim_again_later(&mut self, id: LaneId, now: Instant) -> Duration {
         let lane = &mut self.0[id];
@@ -114,6 +119,10 @@ impl Lanes {
     /// How many handlers run.
     pub(super) fn running(&self) -> u32 {
         self.0.iter().map(|lane| lane.running).sum()
+    }
+
+    pub(super) fn is_claiming(&self) -> bool {
+        self.0.iter().any(|lane| lane.claim.is_some())
     }
 
     /// The numbers of all claims under way.

@@ -44,11 +44,14 @@
 //!
 //! # Layout
 //! - `handler`: a function of any type as one of one type; reads bodies. `outcome`: what it said, as a verdict.
-//! - `context`: what a handler learns and may ask for. `attempt`: one run of it, from its begin to a verdict.
+//! - `context`: what a handler learns and may ask for; `shared`: the same for its worker. `attempt`: one run of it, from its begin to a
+//!   verdict.
 //! - `inline`: what is ready, one job at a time.
-//! - `lanes`: the slots of each queue. `run`: the loop that owns these, over all connections; `session`: what it has on one.
+//! - `lanes`: the slots of each queue. `run`: the loop that owns these, over all sessions; `session`: what it has in one, and `away`
+//!   what becomes of that while the daemon is away.
 
 mod attempt;
+mod away;
 mod context;
 mod handler;
 mod inline;
@@ -56,6 +59,7 @@ mod lanes;
 mod outcome;
 mod run;
 mod session;
+mod shared;
 #[cfg(test)]
 mod tests;
 
@@ -65,6 +69,7 @@ pub use inline::Ran;
 pub use outcome::Outcome;
 pub use tokio_util::sync::CancellationToken;
 
+use super::resuming::Dial;
 use super::{Client, ClientError};
 use bytes::Bytes;
 use handler::{Handle, Raw, Typed};
@@ -73,23 +78,21 @@ use std::collections::HashSet;
 use std::fmt;
 use std::future::Future;
 use std::path::Path;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 /// How long running jobs may go on after a shutdown has begun, if nothing else is said.
 const GRACE: Duration = Duration::from_secs(30);
 
-/// Calls the daemon.
-type Dial = Box<dyn Fn() -> Pin<Box<dyn Future<Output = Result<Client, ClientError>> + Send>> + Send + Sync>;
-
 /// Claims the jobs of some queues and has a handler for each. Set up like a builder, and then run.
 ///
 /// A queue's claim asks for as many jobs as it has slots free, never more, and waits at the daemon until there are any. Leases
-/// are bound to the connection: if the program dies, its jobs are ready again at once. They are extended while handlers run,
-/// so a handler may take longer than a lease.
+/// are bound to the worker: if the program dies, its jobs are ready again at once. They are extended while handlers run,
+/// so a handler may take longer than a lease; and they outlive the daemon (see [`Worker::run_until`]).
 pub struct Worker {
     dial: Dial,
+    /// Whether its leases may outlive the daemon.
+    outlives: bool,
     served: Vec<Served>,
     concurrency: u32,
     grace: Duration,
@@ -144,9 +147,25 @@ pub enum WorkerError {
         /// How many have run.
         jobs: usize,
     },
+    /// It was told to stop while the daemon was away, which was not back in time: it was not told how these jobs have ended, and gives them
+    /// out again.
+    #[error(
+        "the daemon was away until this worker had to end: it was not told how these jobs have ended, and gives them out again: {}",
+        some(jobs)
+    )]
+    Untold {
+        /// The jobs.
+        jobs: Vec<u64>,
+    },
     /// The daemon refuses the work, or cannot be understood, in a way that trying again does not mend.
     #[error("this worker cannot go on: {0}")]
     Client(#[from] ClientError),
+}
+
+/// A few of these numbers.
+fn some(jobs: &[u64]) -> String {
+    let few: Vec<String> = jobs.iter().take(10).map(u64::to_string).collect();
+    few.join(", ") + if jobs.len() > few.len() { ", …" } else { "" }
 }
 
 impl QueueOptions {
@@ -184,7 +203,7 @@ impl From<String> for QueueOptions {
 }
 
 impl Worker {
-    /// A worker of the daemon whose socket that is. It has a connection of its own, as leases are bound to it.
+    /// A worker of the daemon whose socket that is. It has a connection of its own.
     pub fn new(socket: impl AsRef<Path>) -> Worker {
         let socket: Arc<Path> = socket.as_ref().into();
         Worker::connecting_by(move || {
@@ -200,7 +219,14 @@ impl Worker {
         F: Fn() -> A + Send + Sync + 'static,
         A: Future<Output = Result<Client, ClientError>> + Send + 'static,
     {
-        Worker { dial: Box::new(move || Box::pin(dial())), served: Vec::new(), concurrency: 1, grace: GRACE }
+        let dial: Dial = Arc::new(move || Box::pin(dial()));
+        Worker { dial, outlives: true, served: Vec::new(), concurrency: 1, grace: GRACE }
+    }
+
+    /// Its leases end with the connection: it lives no longer than what it is connected to.
+    pub(crate) fn bound_to_connection(mut self) -> Worker {
+        self.outlives = false;
+        self
     }
 
     /// How many jobs of each queue run at a time, of those that have no number of their own; 1 if not given.
@@ -257,19 +283,26 @@ impl Worker {
     /// Works until `shutdown` is ready. From then on no job is claimed; those that run have the grace, are then told to end, and
     /// after two seconds more are ended and given back, which counts as no attempt.
     ///
-    /// When the daemon goes away, or is not there yet, this waits until it is there. The leases of what ran have ended
-    /// with the connection: handlers are told so, and the daemon gives their jobs out again.
+    /// When the daemon is not there yet, this waits until it is there, and when it goes away, until it is back. What runs then runs on: the
+    /// worker calls until there is a daemon again, takes its leases up, and tells it how handlers have ended meanwhile. Nobody else gets
+    /// their jobs before that, if it takes no longer than `daemon.resume_within` from the daemon's start. A handler whose lease is over by
+    /// the program's own clock, and has not been taken up for that time, is told so ([`Reason::LeaseLost`]); also one whose lease the
+    /// daemon does not know any more. A daemon that is too old to know such workers ends all leases with the connection
+    /// ([`Reason::Disconnected`]).
+    ///
+    /// Told to stop while the daemon is away, it waits for it as long as what runs has the grace, if there is anything to tell.
     ///
     /// Dropping the future, instead of shutting down, ends all handlers where they stand, and their jobs come back as if the
     /// program had been killed.
     ///
     /// # Errors
     /// What cannot heal: the worker is not set up rightly, may not work on a queue, or speaks no version of the protocol that
-    /// the daemon does. Running jobs have had the grace then, too.
+    /// the daemon does. Running jobs have had the grace then, too. Or it had to end while the daemon was away
+    /// ([`WorkerError::Untold`]).
     pub async fn run_until(self, shutdown: impl Future<Output = ()>) -> Result<(), WorkerError> {
-        let Worker { dial, served, concurrency, grace } = self;
+        let Worker { dial, outlives, served, concurrency, grace } = self;
         let lanes = lanes(served, concurrency)?;
-        Ok(run::Run::new(lanes, grace).work(&dial, shutdown).await?)
+        run::Run::new(lanes, grace, (dial, outlives)).work(shutdown).await
     }
 
     /// The same without an end: until the program ends, or the future is dropped.

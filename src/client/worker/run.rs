@@ -2,13 +2,14 @@
 //! attempts are tasks that send it events; a round takes all events there are, then sends one settle for all that has ended
 //! and a claim for each queue that has slots free.
 
-use super::Dial;
+use super::WorkerError;
 use super::attempt::{self, END_TIME};
-use super::context::{Reason, Shared};
 use super::lanes::{LaneId, Lanes};
 use super::session::{Event, GRACE_MAX, Note, Session};
-use crate::client::{Again, Client, ClientError, next_notice};
-use crate::protocol::{ClaimedJob, ErrorCode};
+use super::shared::Shared;
+use crate::client::resuming::{Dial, NextStep, Return, done};
+use crate::client::{Again, Client, ClientError, next_notice, uneven};
+use crate::protocol::ClaimedJob;
 use std::future::Future;
 use std::io;
 use std::pin::{Pin, pin};
@@ -25,10 +26,16 @@ const LAST_WAIT: Duration = Duration::from_secs(3);
 /// How often the socket may be closed to us before we believe it: a daemon that starts opens it a moment after it has made it.
 const DENIED_MAX: u32 = 5;
 
+/// What a worker calls itself.
+const NAME: &str = "worker";
+
 /// A worker at work.
 pub(super) struct Run {
     lanes: Lanes,
     grace: Duration,
+    dial: Dial,
+    /// Whether its leases may outlive the daemon.
+    outlives: bool,
     /// Those that run, of all connections. They are aborted when this is dropped.
     attempts: JoinSet<()>,
     notes: mpsc::UnboundedSender<Note>,
@@ -37,6 +44,8 @@ pub(super) struct Run {
     /// When the worker leaves, whatever is still open; set when it begins to stop.
     leave_at: Option<Instant>,
     refused: Option<ClientError>,
+    /// The jobs of which nobody could be told how they have ended, when the worker stopped.
+    untold: Vec<u64>,
 }
 
 /// When the worker is to stop: a future that is not polled after its end.
@@ -55,7 +64,7 @@ impl<F: Future<Output = ()>> Shutdown<'_, F> {
     }
 }
 
-/// How a connection ended.
+/// How a session ended.
 enum End {
     /// The worker has stopped.
     Stopped,
@@ -63,45 +72,47 @@ enum End {
 }
 
 impl Run {
-    pub(super) fn new(lanes: Lanes, grace: Duration) -> Run {
+    pub(super) fn new(lanes: Lanes, grace: Duration, (dial, outlives): (Dial, bool)) -> Run {
         let (notes, inbox) = mpsc::unbounded_channel();
         Run {
             lanes,
             grace,
+            dial,
+            outlives,
             attempts: JoinSet::new(),
             notes,
             inbox,
             sessions: 0,
             leave_at: None,
             refused: None,
+            untold: Vec::new(),
         }
     }
 
-    pub(super) async fn work<F: Future<Output = ()>>(
-        mut self,
-        dial: &Dial,
-        shutdown: F,
-    ) -> Result<(), ClientError> {
+    pub(super) async fn work<F: Future<Output = ()>>(mut self, shutdown: F) -> Result<(), WorkerError> {
         let mut shutdown = Shutdown { asked: pin!(shutdown), is_over: false };
         let mut was_there = false;
-        while let Some(client) = self.connect(dial, &mut shutdown, was_there).await {
+        while let Some(connected) = self.connect(&mut shutdown, was_there).await {
             was_there = true;
-            let end = self.serve(client, &mut shutdown).await;
+            let end = self.serve(connected, &mut shutdown).await;
             if matches!(end, End::Stopped) || self.leave_at.is_some() {
                 break;
             }
         }
         self.leave().await;
-        self.refused.map_or(Ok(()), Err)
+        match (self.refused, self.untold) {
+            (Some(error), _) => Err(error.into()),
+            (None, untold) if untold.is_empty() => Ok(()),
+            (None, jobs) => Err(WorkerError::Untold { jobs }),
+        }
     }
 
     /// Calls the daemon until it answers. Nothing, if the worker is to stop, or it is of no use.
     async fn connect<F: Future<Output = ()>>(
         &mut self,
-        dial: &Dial,
         shutdown: &mut Shutdown<'_, F>,
         was_there: bool,
-    ) -> Option<Client> {
+    ) -> Option<(Client, Option<Return>)> {
         let (mut again, mut denied, mut is_said) = (Again::default(), 0, was_there);
         if was_there {
             tracing::warn!("the daemon is gone; waiting for it to come back");
@@ -111,9 +122,14 @@ impl Run {
         loop {
             let dialed = async {
                 if waits {
-                    sleep(again.wait()).await;
+                    sleep(uneven(again.wait())).await;
                 }
-                dial().await
+                let client = (self.dial)().await?;
+                let back = match self.outlives {
+                    true => Return::announce(&client, NAME, self.dial.clone()).await,
+                    false => None,
+                };
+                Ok((client, back))
             };
             let dialed = tokio::select! {
                 biased;
@@ -121,16 +137,16 @@ impl Run {
                 dialed = dialed => dialed,
             };
             let error = match dialed {
-                Ok(client) => {
+                Ok(connected) => {
                     if is_said {
                         tracing::info!("the daemon is there");
                     }
-                    return Some(client);
+                    return Some(connected);
                 }
                 Err(error) => error,
             };
             denied = if is_denied(&error) { denied + 1 } else { 0 };
-            if !heals(&error) || denied >= DENIED_MAX {
+            if !error.heals() || denied >= DENIED_MAX {
                 self.refused = Some(error);
                 return None;
             }
@@ -141,32 +157,41 @@ impl Run {
         }
     }
 
-    /// Works on one connection until it ends, or the worker has stopped.
-    async fn serve<F: Future<Output = ()>>(&mut self, client: Client, shutdown: &mut Shutdown<'_, F>) -> End {
+    /// Works until the worker has stopped, or the connection ends for good.
+    async fn serve<F: Future<Output = ()>>(
+        &mut self,
+        connected: (Client, Option<Return>),
+        shutdown: &mut Shutdown<'_, F>,
+    ) -> End {
         self.sessions += 1;
-        let mut notices = client.notices();
-        let mut session = Session::new(client.clone(), self.sessions, self.notes.clone());
-        let mut closed = pin!(client.closed());
+        let mut session = Session::new(connected, self.sessions, self.notes.clone());
+        let mut next_step: Option<NextStep> = None;
         let mut round = Vec::with_capacity(ROUND_MAX);
         loop {
             let now = Instant::now();
             session.act(now);
-            if !session.is_stopping() {
+            if !session.is_stopping() && !session.is_away() {
                 session.claim(&mut self.lanes, now);
             }
             if self.is_over(&session, now) {
+                self.untold = session.untold();
                 return End::Stopped;
+            }
+            if next_step.is_none() {
+                next_step = session.call(self.lanes.is_claiming());
             }
             let wake = self.next_wake(&session);
             tokio::select! {
                 biased;
-                () = &mut closed => {
-                    session.end_all(Reason::Disconnected);
-                    self.lanes.disconnected();
-                    return End::Disconnected;
-                }
+                () = &mut session.closed, if !session.is_away() => if !session.lose(now) {
+                    return self.disconnected(&mut session);
+                },
+                step = done(&mut next_step) => match session.step(step) {
+                    Ok(next) => next_step = next,
+                    Err(()) => return self.disconnected(&mut session),
+                },
                 () = shutdown.comes() => self.stop(&mut session),
-                notice = next_notice(&mut notices) => session.heed(notice, &self.lanes),
+                notice = next_notice(&mut session.notices) => session.heed(notice, &self.lanes),
                 _ = self.inbox.recv_many(&mut round, ROUND_MAX) => {
                     round.drain(..).for_each(|note| self.take(&mut session, note));
                 }
@@ -175,15 +200,24 @@ impl Run {
         }
     }
 
+    fn disconnected(&mut self, session: &mut Session) -> End {
+        session.give_up();
+        self.lanes.disconnected();
+        End::Disconnected
+    }
+
     fn next_wake(&self, session: &Session) -> Option<Instant> {
-        let retry = if session.is_stopping() { None } else { self.lanes.next_retry() };
+        let claims = !session.is_stopping() && !session.is_away();
+        let retry = self.lanes.next_retry().filter(|_| claims);
         [retry, session.next_wake(), self.leave_at].into_iter().flatten().min()
     }
 
     fn is_over(&self, session: &Session, now: Instant) -> bool {
         let Some(leave_at) = self.leave_at else { return false };
-        let is_quiet = session.is_quiet() && self.lanes.claims_under_way().is_empty();
-        (is_quiet && self.lanes.running() == 0) || leave_at <= now
+        let is_quiet = session.is_quiet() && !self.lanes.is_claiming();
+        // For a daemon that is away it waits no longer than handlers have time.
+        let is_alone = session.is_away() && session.has_stopped();
+        (self.lanes.running() == 0 && (is_quiet || is_alone)) || leave_at <= now
     }
 
     /// No more claims from here on; what runs has the grace.
@@ -206,8 +240,8 @@ impl Run {
             }
             _ if !is_of_this => {}
             Event::Claimed(lane, answer) => self.take_jobs(session, lane, answer),
-            Event::Settled(leases, answer) => session.settled(&leases, answer),
-            Event::Extended(leases, answer) => session.extended(&leases, answer),
+            Event::Settled(items, answer) => session.settled(items, answer),
+            Event::Extended(leases, asked_at, answer) => session.extended((&leases, asked_at), answer),
         }
     }
 
@@ -230,8 +264,8 @@ impl Run {
                 }
             }
             // The loop sees the end of the connection by itself.
-            Err(error) if error.is_disconnect() => {}
-            Err(error) if heals(&error) => {
+            Err(error) if error.is_disconnect() => self.lanes.unanswered(lane),
+            Err(error) if error.heals() => {
                 let wait = self.lanes.claim_again_later(lane, Instant::now());
                 tracing::info!("no jobs for now: {error}; asking again in {wait:?}");
             }
@@ -248,7 +282,7 @@ impl Run {
     fn start(&mut self, session: &mut Session, lane: LaneId, mut job: ClaimedJob) {
         let (handler, asked_ms) = self.lanes.occupy(lane);
         let (lease, body) = (job.lease, std::mem::take(&mut job.body));
-        let shared = Arc::new(Shared::new(session.client.clone(), job));
+        let shared = Arc::new(Shared::new(session.line.clone(), job));
         session.keep(&shared, asked_ms);
         let reporter = session.reporter.clone();
         self.attempts.spawn(async move {
@@ -267,14 +301,6 @@ impl Run {
                 self.attempts.len()
             );
         }
-    }
-}
-
-/// Whether the same may succeed later.
-fn heals(error: &ClientError) -> bool {
-    match error {
-        ClientError::Refused(fault) => fault.code.try_again() || fault.code == ErrorCode::Internal,
-        error => error.is_disconnect(),
     }
 }
 

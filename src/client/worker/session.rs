@@ -1,10 +1,15 @@
-//! What a worker has on one connection: the leases of what runs, claims and settles under way. All ends with the connection.
-//! It decides nothing of when the worker stops.
+//! What a worker has of the daemon: the leases of what runs, claims and settles under way. It outlasts the connection if the
+//! daemon knows the worker (`away`), and ends with it if not. It decides nothing of when the worker stops.
 
-use super::context::{Reason, Shared};
+use super::context::Reason;
 use super::lanes::{LaneId, Lanes};
+use super::shared::Shared;
+use crate::client::line::{Line, Switch, line};
+use crate::client::resuming::Return;
 use crate::client::{Client, ClientError, Leases, report_lost, results_of, send_now};
 use crate::protocol::{ClaimedJob, LeaseFault, LeaseRef, Notice, Revocation, Settle, Verdict};
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -22,11 +27,12 @@ pub(super) enum Event {
     Claimed(LaneId, Result<Vec<ClaimedJob>, ClientError>),
     /// A handler has ended; what the daemon is to be told.
     Ended(LaneId, LeaseRef, Option<Verdict>),
-    Settled(Vec<Option<LeaseRef>>, Result<Vec<Result<(), LeaseFault>>, ClientError>),
-    Extended(Vec<LeaseRef>, Result<Vec<Result<u64, LeaseFault>>, ClientError>),
+    Settled(Vec<Settle>, Result<Vec<Result<(), LeaseFault>>, ClientError>),
+    /// With when it was asked for.
+    Extended(Vec<LeaseRef>, Instant, Result<Vec<Result<u64, LeaseFault>>, ClientError>),
 }
 
-/// An event, and the connection that it is about, by its number.
+/// An event, and the session that it is about, by its number.
 pub(super) struct Note {
     pub(super) session: u64,
     pub(super) event: Event,
@@ -47,18 +53,38 @@ impl Reporter {
     }
 }
 
-/// One connection of a worker.
+/// Returns when a connection has ended.
+type Closed = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+pub(super) fn closed(client: &Client) -> Closed {
+    let client = client.clone();
+    Box::pin(async move { client.closed().await })
+}
+
+/// A worker as the daemon knows it.
 pub(super) struct Session {
+    /// The newest connection.
     pub(super) client: Client,
+    pub(super) closed: Closed,
+    pub(super) notices: Option<mpsc::UnboundedReceiver<Notice>>,
+    /// The same connection, for handlers.
+    pub(super) line: Line,
+    pub(super) switch: Switch,
+    /// How to come back when it has ended; nothing, if all ends with it.
+    pub(super) back: Option<Return>,
+    /// Set while it has ended and there is no other yet: before this time no lease ends.
+    pub(super) away: Option<Instant>,
     pub(super) reporter: Reporter,
-    leases: Leases<Arc<Shared>>,
+    pub(super) leases: Leases<Arc<Shared>>,
     /// Verdicts that are to be sent.
-    settles: Vec<Settle>,
+    pub(super) settles: Vec<Settle>,
     /// Settle requests without an answer.
-    settling: usize,
+    pub(super) settling: usize,
     /// Extends without an answer.
-    extending: usize,
+    pub(super) extending: usize,
     stop: Stop,
+    /// Whether it is the daemon that wants that.
+    pub(super) daemon_stops: bool,
 }
 
 /// Whether what runs is to end.
@@ -72,15 +98,27 @@ enum Stop {
 }
 
 impl Session {
-    pub(super) fn new(client: Client, number: u64, notes: mpsc::UnboundedSender<Note>) -> Session {
+    pub(super) fn new(
+        (client, back): (Client, Option<Return>),
+        number: u64,
+        notes: mpsc::UnboundedSender<Note>,
+    ) -> Session {
+        let (switch, line) = line(client.clone());
         Session {
+            closed: closed(&client),
+            notices: client.notices(),
             client,
+            line,
+            switch,
+            back,
+            away: None,
             reporter: Reporter { session: number, notes },
             leases: Leases::default(),
             settles: Vec::new(),
             settling: 0,
             extending: 0,
             stop: Stop::No,
+            daemon_stops: false,
         }
     }
 
@@ -96,6 +134,9 @@ impl Session {
             self.stop = Stop::Told;
             self.end_all(Reason::Stopping);
         }
+        if self.is_away() {
+            return self.end_overdue(now);
+        }
         self.extend(now);
         self.settle();
     }
@@ -103,16 +144,33 @@ impl Session {
     /// When [`Session::act`] is to be called at the latest.
     pub(super) fn next_wake(&self) -> Option<Instant> {
         let stop = if let Stop::At(at) = self.stop { Some(at) } else { None };
-        [stop, self.leases.next_extend()].into_iter().flatten().min()
+        let lease = match self.away {
+            None => self.leases.next_extend(),
+            Some(earliest) => self.leases.next_end(earliest),
+        };
+        [stop, lease].into_iter().flatten().min()
     }
 
     pub(super) fn is_stopping(&self) -> bool {
         self.stop != Stop::No
     }
 
+    /// Whether what runs has been told to.
+    pub(super) fn has_stopped(&self) -> bool {
+        self.stop == Stop::Told
+    }
+
     /// Whether nothing is to be sent or waited for but what handlers say.
     pub(super) fn is_quiet(&self) -> bool {
         self.settles.is_empty() && self.settling == 0
+    }
+
+    /// The jobs of which the daemon was not told how they have ended, since it is away.
+    pub(super) fn untold(&self) -> Vec<u64> {
+        // What is given back has come to nothing, and is given out again in any case.
+        let is_result = |item: &&Settle| !matches!(item.verdict, Verdict::Release { .. });
+        let settles = self.settles.iter().filter(|_| self.is_away());
+        settles.filter(is_result).map(|item| item.lease.id).collect()
     }
 
     /// Nothing is claimed any more, and what runs is told to end after the grace.
@@ -165,24 +223,37 @@ impl Session {
 
     pub(super) fn settled(
         &mut self,
-        leases: &[Option<LeaseRef>],
+        mut items: Vec<Settle>,
         answer: Result<Vec<Result<(), LeaseFault>>, ClientError>,
     ) {
         self.settling -= 1;
-        report_lost(leases, answer);
+        if self.back.is_some() && answer.as_ref().is_err_and(ClientError::is_disconnect) {
+            // Whether the daemon has it, the next one says.
+            return self.settles.append(&mut items);
+        }
+        report_lost(&results_of(&items), answer);
     }
 
     pub(super) fn extended(
         &mut self,
-        leases: &[LeaseRef],
+        (leases, asked_at): (&[LeaseRef], Instant),
         answer: Result<Vec<Result<u64, LeaseFault>>, ClientError>,
     ) {
         self.extending -= 1;
+        for (lease, _) in leases.iter().zip(answer.iter().flatten()).filter(|(_, result)| result.is_ok()) {
+            self.leases.was_extended(*lease, asked_at);
+        }
         for (lease, fault) in self.leases.extended(leases, answer) {
-            let is_complete = self.leases.holder(lease).is_some_and(|shared| shared.may_be_complete());
-            if is_complete {
-                self.leases.give_up(lease);
-            } else {
+            self.lose_lease(lease, &fault);
+        }
+    }
+
+    /// The daemon says that a lease is not in force.
+    pub(super) fn lose_lease(&mut self, lease: LeaseRef, fault: &LeaseFault) {
+        match self.leases.holder(lease).map(|shared| shared.may_be_complete()) {
+            None => {}
+            Some(true) => self.leases.give_up(lease),
+            Some(false) => {
                 tracing::warn!("the handler of job {} is told to end: {fault}", lease.id);
                 self.revoke(lease, if fault.is_cancelled() { Reason::Cancelled } else { Reason::LeaseLost });
             }
@@ -195,13 +266,14 @@ impl Session {
             Notice::Revoked { lease, why: Revocation::Expired } => self.revoke(lease, Reason::LeaseLost),
             Notice::Stopping { grace_ms } => {
                 tracing::info!("the daemon is stopping: its jobs are told to end in {grace_ms} ms");
+                self.daemon_stops = true;
                 self.stop_after(Duration::from_millis(grace_ms), lanes);
             }
             Notice::Reconfigured => {}
         }
     }
 
-    fn revoke(&mut self, lease: LeaseRef, why: Reason) {
+    pub(super) fn revoke(&mut self, lease: LeaseRef, why: Reason) {
         self.leases.give_up(lease);
         if let Some(shared) = self.leases.holder(lease) {
             shared.end(why);
@@ -220,7 +292,7 @@ impl Session {
                 self.extending += 1;
                 send_now(async move {
                     let answer = client.extend(leases.clone(), lease_ms).await;
-                    reporter.tell(Event::Extended(leases, answer));
+                    reporter.tell(Event::Extended(leases, now, answer));
                 });
             }
         }
@@ -234,8 +306,8 @@ impl Session {
             let (client, reporter) = (self.client.clone(), self.reporter.clone());
             self.settling += 1;
             send_now(async move {
-                let leases = results_of(&items);
-                reporter.tell(Event::Settled(leases, client.settle(items).await));
+                let answer = client.settle(items.clone()).await;
+                reporter.tell(Event::Settled(items, answer));
             });
         }
     }

@@ -1,9 +1,14 @@
 //! Tests of what needs no daemon; `tests/e2e/typed_worker.rs` has those that do.
 
 use super::*;
-use crate::protocol::{ErrorCode, Fault};
+use crate::protocol::{ClaimedJob, ErrorCode, Fault, LeaseRef, Request, Response, split_frame};
+use bytes::BytesMut;
 use std::io;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::UnixStream;
+use tokio::sync::Notify;
 
 async fn nothing(_: Job<Bytes>, _: Context) {}
 
@@ -58,4 +63,79 @@ async fn a_worker_without_a_daemon_stops_when_it_is_told_to() {
     let worker = Worker::connecting_by(nobody).handle_bytes("a", nothing);
     let told = tokio::time::sleep(Duration::from_millis(150));
     assert!(worker.run_until(told).await.is_ok());
+}
+
+/// Gives out one job as a daemon does that knows of no worker that outlives it, and ends with `gone`.
+async fn old_daemon(mut stream: UnixStream, gone: Arc<Notify>) {
+    let (mut buffer, mut out, mut job) = (BytesMut::new(), Vec::new(), Some(job()));
+    loop {
+        while let Some((header, payload)) = split_frame(&mut buffer, 1 << 20).unwrap() {
+            let answer = match Request::decode(header.kind, payload, 10).unwrap() {
+                Request::Hello { .. } => Response::Welcome {
+                    version: 2,
+                    frame_max: 1 << 20,
+                    body_max: 1 << 20,
+                    batch_max: 10,
+                    name: "old".into(),
+                },
+                Request::Claim(_) if job.is_none() => continue,
+                Request::Claim(_) => Response::Jobs(job.take().into_iter().collect()),
+                _ => Response::Error(Fault { code: ErrorCode::Unsupported, message: "what?".into() }),
+            };
+            answer.encode(header.request, &mut out);
+        }
+        stream.write_all(&std::mem::take(&mut out)).await.unwrap();
+        tokio::select! {
+            read = stream.read_buf(&mut buffer) => if read.unwrap() == 0 { return },
+            () = gone.notified() => return,
+        }
+    }
+}
+
+fn job() -> ClaimedJob {
+    ClaimedJob {
+        checkpoint: None,
+        signal: None,
+        lease: LeaseRef { id: 7, attempt: 1 },
+        attempts: 5,
+        timeout_ms: 0,
+        lease_ms: 60_000,
+        until_ms: 1_700_000_000_000,
+        queue: "a".into(),
+        priority: 0,
+        owner: 0,
+        tags: Vec::new(),
+        key: None,
+        deadline_ms: None,
+        body: Bytes::new(),
+    }
+}
+
+#[tokio::test]
+async fn leases_of_a_daemon_that_knows_of_no_worker_that_outlives_it_end_with_the_connection() {
+    let (calls, gone, said) = (AtomicU32::new(0), Arc::new(Notify::new()), Arc::new(Mutex::new(Vec::new())));
+    let (ends, says) = (gone.clone(), said.clone());
+    let worker = Worker::connecting_by(move || {
+        let (call, gone) = (calls.fetch_add(1, Ordering::SeqCst), gone.clone());
+        async move {
+            if call > 0 {
+                return Err(ClientError::Refused(Fault { code: ErrorCode::Version, message: "no".into() }));
+            }
+            let (ours, theirs) = UnixStream::pair().unwrap();
+            tokio::spawn(old_daemon(theirs, gone));
+            Client::greet(ours).await
+        }
+    });
+    let worker = worker.handle_bytes("a", move |_, cx: Context| {
+        let (ends, says) = (ends.clone(), says.clone());
+        async move {
+            ends.notify_one();
+            cx.cancelled().await;
+            let asked = [cx.client().await.is_err(), cx.checkpoint("x").await.is_err()];
+            says.lock().unwrap().push((cx.reason(), asked));
+        }
+    });
+    let end = worker.run().await;
+    assert!(matches!(end, Err(WorkerError::Client(ClientError::Refused(_)))), "{end:?}");
+    assert_eq!(*said.lock().unwrap(), [(Some(Reason::Disconnected), [true, true])]);
 }

@@ -1,7 +1,7 @@
 //! The line to the daemon as attempts see it: while the daemon is away there is no connection, and what they ask waits for the
-//! next one. It knows of no jobs. The pool (`pool/away.rs`) says when a connection has ended and when there is another.
+//! next one. It knows of no jobs. The worker's loop says when a connection has ended and when there is another.
 
-use crate::client::{Client, ClientError, Limits};
+use super::{Client, ClientError, Limits};
 use std::future::Future;
 use std::sync::Arc;
 use tokio::sync::watch;
@@ -19,21 +19,21 @@ enum State {
 
 /// Names one connection of a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Number(u64);
+pub(crate) struct Number(u64);
 
 /// The attempts' end. Clones share it.
 #[derive(Clone, Debug)]
-pub(super) struct Line {
+pub(crate) struct Line {
     limits: Arc<Limits>,
     state: watch::Receiver<State>,
 }
 
-/// The pool's end.
+/// The loop's end.
 #[derive(Debug)]
-pub(super) struct Switch(watch::Sender<State>);
+pub(crate) struct Switch(watch::Sender<State>);
 
 /// A line over this connection.
-pub(super) fn line(client: Client) -> (Switch, Line) {
+pub(crate) fn line(client: Client) -> (Switch, Line) {
     let limits = Arc::new(client.limits().clone());
     let (switch, state) = watch::channel(State::Open(Number(0), client));
     (Switch(switch), Line { limits, state })
@@ -41,7 +41,7 @@ pub(super) fn line(client: Client) -> (Switch, Line) {
 
 impl Switch {
     /// The connection has ended, and there may be another.
-    pub(super) fn lose(&self) {
+    pub(crate) fn lose(&self) {
         self.0.send_modify(|state| {
             if let State::Open(number, _) = *state {
                 *state = State::Away(number);
@@ -50,7 +50,7 @@ impl Switch {
     }
 
     /// There is another.
-    pub(super) fn mend(&self, client: Client) {
+    pub(crate) fn mend(&self, client: Client) {
         self.0.send_modify(|state| match *state {
             State::Open(Number(number), _) | State::Away(Number(number)) => {
                 *state = State::Open(Number(number + 1), client);
@@ -60,19 +60,19 @@ impl Switch {
     }
 
     /// There will be none: who waits for one does not wait any more.
-    pub(super) fn cut(&self) {
+    pub(crate) fn cut(&self) {
         self.0.send_replace(State::Over);
     }
 }
 
 impl Line {
     /// The limits of the daemon at the beginning.
-    pub(super) fn limits(&self) -> &Limits {
+    pub(crate) fn limits(&self) -> &Limits {
         &self.limits
     }
 
     /// The connection, if there is one now.
-    pub(super) fn now(&self) -> Option<(Number, Client)> {
+    pub(crate) fn now(&self) -> Option<(Number, Client)> {
         match &*self.state.borrow() {
             State::Open(number, client) => Some((*number, client.clone())),
             State::Away(_) | State::Over => None,
@@ -84,7 +84,7 @@ impl Line {
     ///
     /// # Errors
     /// Those of the request; closed when there will be no connection.
-    pub(super) async fn ask<T, F>(&self, ask: impl Fn(Client, Number, bool) -> F) -> Result<T, ClientError>
+    pub(crate) async fn ask<T, F>(&self, ask: impl Fn(Client, Number, bool) -> F) -> Result<T, ClientError>
     where
         F: Future<Output = Result<T, ClientError>>,
     {
@@ -100,6 +100,12 @@ impl Line {
                 answer => return answer,
             }
         }
+    }
+
+    /// Returns when there is no connection.
+    pub(crate) async fn away(&self) {
+        // If nobody is left who could say that there is another, there is none.
+        let _ = self.state.clone().wait_for(|state| !matches!(state, State::Open(..))).await;
     }
 
     /// Waits for a connection after that one.
