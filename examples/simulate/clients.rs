@@ -20,6 +20,7 @@ use crate::schedules::nightly;
 use crate::signals;
 use crate::stage::Life;
 use crate::turns::fair;
+use crate::workers::{Named, Workers};
 use fastrand::Rng;
 use musher::core::{
     Attempt, Claim, Command, Edit, Expiry, Group, Groups, Holder, JobId, Key, LeaseId, Only, Priority,
@@ -84,6 +85,13 @@ pub(crate) enum Asked {
     Wait {
         until: Time,
     },
+    /// A worker begins, or comes back: its session, and whether that has ended; what it says that it has; and how long it is
+    /// waited for after a start.
+    TakeUp {
+        worker: (u64, bool),
+        named: Vec<Named>,
+        within: Duration,
+    },
     /// Settings of a queue are set or unset: which request it is.
     Set {
         queue: QueueName,
@@ -124,11 +132,13 @@ pub(crate) struct Clients {
     asked: BTreeMap<Origin, Asked>,
     pub(crate) leases: Vec<LeaseId>,
     pub(crate) repeats: Repeats,
+    pub(crate) workers: Workers,
 }
 
 impl Clients {
     /// The daemon is gone, and all connections with it.
-    pub(crate) fn hang_up(&mut self) {
+    pub(crate) fn hang_up(&mut self, rng: &mut Rng) {
+        self.workers.hang_up(rng);
         (self.sessions, self.next_session, self.asked) = (Vec::new(), 0, BTreeMap::new());
     }
 
@@ -139,12 +149,18 @@ impl Clients {
     /// A request of any connection; a new one if there are few.
     fn origin(&mut self, rng: &mut Rng) -> Origin {
         if self.sessions.is_empty() || (self.sessions.len() < 6 && rng.u32(..20) == 0) {
-            self.next_session += 1;
-            self.sessions.push(self.next_session);
+            return self.on_new_connection();
         }
         let session = self.sessions[rng.usize(..self.sessions.len())];
         self.next_request += 1;
         Origin { session, request: self.next_request }
+    }
+
+    /// The first request of a new connection.
+    pub(crate) fn on_new_connection(&mut self) -> Origin {
+        (self.next_session, self.next_request) = (self.next_session + 1, self.next_request + 1);
+        self.sessions.push(self.next_session);
+        Origin { session: self.next_session, request: self.next_request }
     }
 
     /// A request, and what its answer is needed for.
@@ -173,7 +189,7 @@ impl Clients {
 
     pub(crate) fn claim(&mut self, rng: &mut Rng, oracle: &mut Oracle, life: &mut Life) {
         let origin = self.origin(rng);
-        let session = (rng.u32(..3) > 0).then_some(origin.session);
+        let session = (rng.u32(..3) > 0).then(|| self.workers.session(origin.session));
         let lease = rng.bool().then(|| Duration::from_millis(rng.u64(1..100_000)));
         let first = rng.usize(..4);
         let queues = match rng.u32(..9) {
@@ -384,9 +400,11 @@ impl Clients {
         }
         let session = self.sessions.swap_remove(rng.usize(..self.sessions.len()));
         self.asked.retain(|origin, _| origin.session != session);
-        oracle.lets_go(Some(session));
-        while !life.engine.close_session(session, life.now) {}
-        assert_eq!(life.engine.core().state.held_by(session).count(), 0, "what it held is free");
+        for session in [Some(session), self.workers.vanish(session)].into_iter().flatten() {
+            oracle.lets_go(Some(session));
+            while !life.engine.close_session(session, life.now) {}
+            assert_eq!(life.engine.core().state.held_by(session).count(), 0, "what it held is free");
+        }
     }
 
     /// An answer has come to a connection that is there.
@@ -475,6 +493,10 @@ impl Clients {
                 for ((lease, must), result) in asked.into_iter().zip(results) {
                     oracle.extended(lease, result.map_err(|error| error.to_string()), must);
                 }
+            }
+            (Asked::TakeUp { worker, named, within }, Answer::TakenUp { within: told, leases }) => {
+                assert_eq!(within, told, "for how long the daemon waits for workers");
+                oracle.taken_up(worker, named, leases);
             }
             (Asked::Body(id), Answer::Body(body)) => oracle.body(id, &body),
             (Asked::Wait { .. }, Answer::Ended(ends)) => assert_eq!(ends.len(), 2, "one end a job"),

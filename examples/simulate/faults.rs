@@ -39,6 +39,8 @@ pub(crate) enum Fault {
     Signals,
     /// The log does not say which jobs were cancelled while they ran.
     Cancels,
+    /// The log does not say that workers may come back.
+    Resume,
     /// The log gives jobs the envelopes of others of their commit.
     Envelopes,
     /// The log does not say which submits were done.
@@ -72,6 +74,7 @@ impl Fault {
             Fault::Results => Some(Planted::LostResults),
             Fault::Signals => Some(Planted::LostSignals),
             Fault::Cancels => Some(Planted::LostCancels),
+            Fault::Resume => Some(Planted::LostWorkers),
             Fault::Envelopes => Some(Planted::OtherEnvelopes),
             Fault::Turns => Some(Planted::LostTurns),
             Fault::Sizes => Some(Planted::LostSizes),

@@ -79,6 +79,8 @@ pub(crate) struct Batch {
 pub(crate) struct Held {
     pub(crate) attempt: Attempt,
     pub(crate) until: Time,
+    /// Until when somebody was told, where a start without an answer has made it longer since.
+    pub(crate) told: Time,
     /// The connection that holds it; `None` if anyone does.
     pub(crate) session: Option<u64>,
     /// Whether nothing was done that may have ended it, but for time.

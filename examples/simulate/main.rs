@@ -32,6 +32,7 @@ mod totals;
 mod turns;
 mod unique;
 mod weights;
+mod workers;
 mod world;
 
 use clap::{Parser, ValueEnum};

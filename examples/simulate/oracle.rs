@@ -20,6 +20,7 @@ use crate::schedules::Schedules;
 use crate::signals::Signals;
 use crate::turns::Turns;
 use crate::weights::Shares;
+use crate::workers::Awaited;
 use bytes::Bytes;
 use musher::core::{
     Attempt, Edit, Expiry, IdRange, JobId, Key, LeaseId, Priority, QueueName, Receipt, State, StateKind, Time,
@@ -63,6 +64,7 @@ pub(crate) struct Oracle {
     pub(crate) shares: Shares,
     pub(crate) paces: Paces,
     pub(crate) turns: Turns,
+    pub(crate) awaited: Awaited,
 }
 
 impl Oracle {
@@ -351,6 +353,7 @@ impl Oracle {
         known.lease = Some(Held {
             attempt: grant.attempt,
             until: grant.until,
+            told: grant.until,
             session,
             sure: known.touched <= asked,
             extends: 0,
@@ -407,10 +410,12 @@ impl Oracle {
         let progress = known.progress;
         let expiry = self.sent(lease.id).map_or_else(Expiry::default, |sent| sent.expiry);
         let lasts = progress.lease_until(expiry, until);
+        let until = until.min(expiry.end_by.plus(LEASE));
+        self.awaited.shorten(lease, until);
         let must = self.lease(lease).is_some_and(|held| {
             let must = held.sure && held.until > now;
-            let until = until.min(expiry.end_by.plus(LEASE));
-            (held.until, held.extends) = (held.until.min(until), held.extends + 1);
+            (held.until, held.told, held.extends) =
+                (held.until.min(until), held.told.min(until), held.extends + 1);
             must
         });
         (must, lasts)
@@ -430,11 +435,11 @@ impl Oracle {
         }
         let newer = self.known.get(&lease.id).is_some_and(|known| known.attempt > lease.attempt);
         assert!(!newer || result.is_err(), "an old lease of job {} was extended", lease.id);
-        if let Some(held) = self.lease(lease) {
-            held.extends = held.extends.saturating_sub(1);
-            if let (Ok(until), 0) = (result, held.extends) {
-                held.until = until;
-            }
+        let Some(held) = self.lease(lease) else { return };
+        held.extends = held.extends.saturating_sub(1);
+        if let (Ok(until), 0) = (result, held.extends) {
+            let lasts = self.awaited.extended(lease, until);
+            self.lease(lease).into_iter().for_each(|held| (held.until, held.told) = (lasts, until));
         }
     }
 
@@ -447,6 +452,29 @@ impl Oracle {
 
     fn lease(&mut self, lease: LeaseId) -> Option<&mut Held> {
         self.known.get_mut(&lease.id)?.lease.as_mut().filter(|held| held.attempt == lease.attempt)
+    }
+
+    /// Each lease of which somebody was told, and until when its job is of use.
+    pub(crate) fn held(&mut self) -> impl Iterator<Item = (LeaseId, &mut Held, Expiry)> {
+        let batches = &self.batches;
+        self.known.iter_mut().filter_map(|(id, known)| {
+            let expiry = batches[known.batch].jobs[known.index].expiry;
+            let held = known.lease.as_mut()?;
+            Some((LeaseId { id: *id, attempt: held.attempt }, held, expiry))
+        })
+    }
+
+    /// A lease has ended. Returns until when it was in force at least, if nobody has asked for another end.
+    pub(crate) fn ends(&mut self, lease: LeaseId) -> Option<Time> {
+        let known = self.known.get_mut(&lease.id).filter(|known| !known.edited)?;
+        let held = known.lease.as_mut().filter(|held| held.attempt == lease.attempt)?;
+        std::mem::take(&mut held.sure).then_some(held.until)
+    }
+
+    /// Whether somebody was told that this attempt has ended, or that the job has.
+    pub(crate) fn has_ended(&self, lease: LeaseId) -> bool {
+        let known = self.known.get(&lease.id);
+        known.is_some_and(|known| known.done || known.settled == Some(lease.attempt))
     }
 
     /// A change by hand is sent.
@@ -546,6 +574,11 @@ impl Oracle {
                     "job {id} has expired too soon: {expiry:?}"
                 );
             }
+            let sure = known.lease.filter(|held| held.sure && held.until > now && !known.edited);
+            assert!(
+                sure.is_none_or(|held| job.lease().is_some_and(|(attempt, _)| attempt == held.attempt)),
+                "job {id} has no lease any more, and nobody has ended it: {sure:?} {job:?}"
+            );
             assert!(
                 job.attempt() >= known.attempt,
                 "job {id}: attempt {} after {}",

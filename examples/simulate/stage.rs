@@ -11,7 +11,7 @@ use crate::queues::settings;
 use crate::schedules::{Schedules, nightly};
 use crate::shadow;
 use fastrand::Rng;
-use musher::core::{Groups, IdRange, JobId, Settings, Time, Verdict, Visibility};
+use musher::core::{Groups, Holder, IdRange, JobId, Settings, Time, Verdict, Visibility};
 use musher::engine::{Answer, Bounds, Contents, Delivery, Engine, Origin, Step, SubmitOptions};
 use musher::store::simulated::{SimulatedDisk, SimulatedStore};
 use musher::store::{Blob, CommitNo, Envelope, Room, Store};
@@ -123,16 +123,19 @@ pub(crate) struct Stage {
     left: Option<CommitNo>,
     /// Whether the loop has stood still for long just now.
     stood_still: bool,
+    /// How long workers may take to come back.
+    resume_within: Duration,
     pub(crate) lives: u64,
     pub(crate) told: u64,
 }
 
 impl Stage {
-    pub(crate) fn new(seed: u64, fault: Option<Fault>) -> Stage {
+    pub(crate) fn new(seed: u64, fault: Option<Fault>, resume_within: Duration) -> Stage {
         let disk = SimulatedDisk::new(seed);
         fault.and_then(Fault::of_disk).into_iter().for_each(|fault| disk.plant(fault));
         let (bell, window) = (Arc::default(), usize::MAX);
-        Stage { disk, late: false, fault, window, bell, left: None, stood_still: false, lives: 0, told: 0 }
+        let (late, left, stood_still) = (false, None, false);
+        Stage { disk, late, fault, window, bell, left, stood_still, resume_within, lives: 0, told: 0 }
     }
 
     /// A daemon starts at what the wall clock says, or at the newest commit if that is later.
@@ -175,7 +178,8 @@ impl Stage {
         oracle.paces.found(&found.state);
         oracle.turns.found(&found.state, self.left.take() == Some(found.last));
         let now = wall.max(found.time);
-        let bounds = Bounds { claim_bytes: 8 << 10, body: 4 << 10, ..Bounds::default() };
+        let resume_within = self.resume_within;
+        let bounds = Bounds { claim_bytes: 8 << 10, body: 4 << 10, resume_within, ..Bounds::default() };
         let small = Bounds { commit_bytes: 16 << 10, commit_events: 30, ..bounds };
         let bounds = if rng.bool() { small } else { bounds };
         let mut engine = Engine::new(
@@ -188,7 +192,12 @@ impl Stage {
             now,
         );
         engine.ring(&self.bell.clone().into());
-        assert_eq!(engine.core().state.held(), 0, "no connection of the former life holds anything");
+        let state = &engine.core().state;
+        assert!(
+            state.sessions_from(0).all(Holder::is_resumable),
+            "a connection of the former life holds a job"
+        );
+        oracle.starts(state, now, resume_within);
         let ahead = (now.0 - wall.0) as i64;
         let mut life = Life {
             engine,
@@ -217,6 +226,7 @@ impl Stage {
         oracle.circuits.claimed(&leases, life);
         oracle.paces.claimed(life);
         oracle.turns.look(&life.engine.core().state);
+        oracle.look_after_workers(&life.engine.core().state, life.now);
         oracle.schedules.turned(&before, life, all_home);
         let Ok(turned) = turned else { return false };
         assert!(self.disk.unconfirmed() <= self.window, "the log takes more than its bound");
@@ -343,6 +353,7 @@ impl Stage {
                 Some(next) if next.since(life.now) < FAR => life.now = life.now.max(next),
                 _ => {
                     self.check_rest(life);
+                    oracle.waits_for_no_worker();
                     return true;
                 }
             }

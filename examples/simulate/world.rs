@@ -4,6 +4,7 @@ use crate::clients::Clients;
 use crate::faults::Fault;
 use crate::oracle::Oracle;
 use crate::stage::{Death, Life, Stage};
+use crate::workers;
 use fastrand::Rng;
 use musher::core::Time;
 use musher::store::Room;
@@ -42,19 +43,18 @@ struct World {
 /// With what contradicts what was told before.
 pub(crate) fn run(seed: u64, steps: u64, planted: Option<Fault>) -> Summary {
     let mut rng = Rng::with_seed(seed);
-    let calm = 1 + rng.u32(..8);
+    let (calm, resume_within) = (1 + rng.u32(..8), workers::within(&mut rng));
     let mut world = World {
         rng,
         calm,
-        stage: Stage::new(seed, planted),
+        stage: Stage::new(seed, planted, resume_within),
         oracle: Oracle::default(),
         clients: Clients::default(),
         wall: Time(1_000_000_000),
     };
     let mut life = None;
     for step in 0..steps {
-        let begun =
-            life.take().unwrap_or_else(|| world.stage.start(&mut world.rng, world.wall, &mut world.oracle));
+        let begun = life.take().unwrap_or_else(|| world.start());
         life = world.step(begun);
         if let (Some(life), 0) = (&life, step % 64) {
             world.oracle.check(&life.engine.core().state, life.now);
@@ -67,6 +67,13 @@ pub(crate) fn run(seed: u64, steps: u64, planted: Option<Fault>) -> Summary {
 }
 
 impl World {
+    fn start(&mut self) -> Life {
+        let World { rng, stage, oracle, clients, wall, .. } = self;
+        let mut life = stage.start(rng, *wall, oracle);
+        clients.lose_pools(rng, oracle, &mut life);
+        life
+    }
+
     /// One step. `None` if the life has ended.
     fn step(&mut self, life: Life) -> Option<Life> {
         let life = self.do_step(life)?;
@@ -77,6 +84,9 @@ impl World {
     fn do_step(&mut self, mut life: Life) -> Option<Life> {
         let World { rng, stage, oracle, clients, calm, .. } = self;
         let mut choice = rng.u32(..1_000);
+        if clients.workers.are_away() && rng.u32(..40) == 0 {
+            choice = 405;
+        }
         if choice < 420 && life.engine.is_stalled(life.now) {
             // Nobody is read, and a turn changes nothing.
             choice = 420;
@@ -115,7 +125,8 @@ impl World {
             374..380 => clients.set_queue(rng, oracle, &mut life),
             380..388 if !life.totals.is_set() => clients.change_schedule(rng, oracle, &mut life),
             380..400 => clients.look(rng, oracle, &mut life),
-            400..410 => clients.read_result(rng, oracle, &mut life),
+            400..405 => clients.read_result(rng, oracle, &mut life),
+            405..410 => clients.play_workers(rng, oracle, &mut life),
             410..420 => clients.vanish(rng, oracle, &mut life),
             420..620 => {
                 if !stage.turn(&mut life, clients, oracle) {
@@ -231,8 +242,8 @@ impl World {
 
     /// Connections are lost, and somebody may set the clock.
     fn leave(&mut self, life: &Life) {
-        self.clients.hang_up();
-        self.oracle.lets_go(None);
+        self.clients.hang_up(&mut self.rng);
+        self.oracle.dies(life.now);
         let (forth, back) = (pause(&mut self.rng), self.rng.u64(..20_000));
         self.wall = match self.rng.u32(..4) {
             0 => Time(life.now.0 - back),

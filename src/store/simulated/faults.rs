@@ -32,6 +32,8 @@ pub enum Planted {
     LostSignals,
     /// No job that is leased was cancelled.
     LostCancels,
+    /// For it no worker may come back: what they hold is held by connections.
+    LostWorkers,
     /// For it no key has had its turn.
     LostTurns,
     /// For it no bytes of bodies are counted.

@@ -164,6 +164,9 @@ fn changed(fault: Planted, record: &[u8]) -> Option<Vec<u8>> {
     for event in &mut commit.events {
         match (fault, event) {
             (Planted::ShortLeases, Event::Claimed { holder: Holder::Anyone, at, until, .. }) => *until = *at,
+            (Planted::LostWorkers, Event::Claimed { holder: Holder::Session(session), .. }) => {
+                *session &= !Holder::POOLS;
+            }
             (Planted::UnusedRates, Event::Row(RowEvent::KeysServed { keys, .. })) => {
                 keys.iter_mut().for_each(|served| served.used = RateUsed::default());
             }
