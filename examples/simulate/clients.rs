@@ -97,6 +97,8 @@ pub(crate) enum Asked {
         queue: QueueName,
         nth: u64,
     },
+    /// Queues are bound to a topic, or let go: which request it is.
+    Topic(u64),
     /// Changes of place, one a job, if it is one of these.
     Edit(Vec<(JobId, u64)>),
     /// Cancels of these.
@@ -433,6 +435,7 @@ impl Clients {
             (Asked::Set { queue, nth }, answer) => {
                 oracle.settings.told(&queue, nth, matches!(answer, Answer::Ok));
             }
+            (Asked::Topic(nth), answer) => oracle.topics.told(nth, matches!(answer, Answer::Ok)),
             (Asked::Submit { batch, until }, Answer::Refused(refusal)) => {
                 let is_full = matches!(refusal, Refusal::Core(Rejection::QueueFull { fits: true, .. }));
                 assert!(!is_full || until <= now, "a submit may wait until {until}, and is refused at {now}");

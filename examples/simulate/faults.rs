@@ -41,6 +41,8 @@ pub(crate) enum Fault {
     Cancels,
     /// The log does not say that workers may come back.
     Resume,
+    /// The log does not say what was bound to topics.
+    Topics,
     /// The log gives jobs the envelopes of others of their commit.
     Envelopes,
     /// The log does not say which submits were done.
@@ -75,6 +77,7 @@ impl Fault {
             Fault::Signals => Some(Planted::LostSignals),
             Fault::Cancels => Some(Planted::LostCancels),
             Fault::Resume => Some(Planted::LostWorkers),
+            Fault::Topics => Some(Planted::LostTopics),
             Fault::Envelopes => Some(Planted::OtherEnvelopes),
             Fault::Turns => Some(Planted::LostTurns),
             Fault::Sizes => Some(Planted::LostSizes),

@@ -28,6 +28,7 @@ mod schedules;
 mod shadow;
 mod signals;
 mod stage;
+mod topics;
 mod totals;
 mod turns;
 mod unique;

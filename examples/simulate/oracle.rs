@@ -18,6 +18,7 @@ use crate::paces::{Paces, paced};
 use crate::places::Places;
 use crate::schedules::Schedules;
 use crate::signals::Signals;
+use crate::topics::BoundByCommand;
 use crate::turns::Turns;
 use crate::weights::Shares;
 use crate::workers::Awaited;
@@ -55,6 +56,8 @@ pub(crate) struct Oracle {
     pub(crate) signals: Signals,
     /// What was set at run time.
     pub(crate) settings: SetAtRunTime,
+    /// What was bound to topics.
+    pub(crate) topics: BoundByCommand,
     pub(crate) schedules: Schedules,
     pub(crate) circuits: Circuits,
     pub(crate) chains: Chains,

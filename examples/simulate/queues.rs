@@ -8,6 +8,7 @@ use crate::kept::{few_dead, with_dead_max, with_done_max};
 use crate::limits::{limited, with_limits};
 use crate::once;
 use crate::paces::{paced, with_pace};
+use crate::topics;
 use crate::turns::{fair, with_turns};
 use crate::weights::{WEIGHTED, with_weight};
 use musher::core::{Keep, QueueName, QueueSettings, Settings};
@@ -45,6 +46,7 @@ pub(crate) fn settings() -> Settings {
     Settings {
         queues: queues.into_iter().chain(bounded).chain(weighted).collect(),
         default,
+        topics: topics::configured(),
         requests_kept: once::KEPT,
         ..Settings::default()
     }

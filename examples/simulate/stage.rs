@@ -173,6 +173,7 @@ impl Stage {
         oracle.drop_missing(&found.state);
         oracle.found(&jobs, &found.state, found.time);
         oracle.settings.found(&found.state);
+        oracle.topics.found(&found.state);
         oracle.schedules.found(&found.state);
         oracle.circuits.found(&found.state);
         oracle.paces.found(&found.state);

@@ -59,6 +59,7 @@ pub(crate) fn run(seed: u64, steps: u64, planted: Option<Fault>) -> Summary {
         if let (Some(life), 0) = (&life, step % 64) {
             world.oracle.check(&life.engine.core().state, life.now);
             world.oracle.settings.check(life.engine.core(), &life.settings());
+            world.oracle.topics.check(life.engine.core());
             Clients::check_bounds(life);
         }
     }
@@ -124,6 +125,8 @@ impl World {
             360..374 => clients.change_queue(rng, oracle, &mut life),
             374..380 => clients.set_queue(rng, oracle, &mut life),
             380..388 if !life.totals.is_set() => clients.change_schedule(rng, oracle, &mut life),
+            388..391 => clients.bind_topic(rng, oracle, &mut life),
+            391..395 if oracle.len() < JOBS_MAX => clients.submit_to_topic(rng, oracle, &mut life),
             380..400 => clients.look(rng, oracle, &mut life),
             400..405 => clients.read_result(rng, oracle, &mut life),
             405..410 => clients.play_workers(rng, oracle, &mut life),

@@ -1,5 +1,5 @@
 //! Who may do what: the rules of the configuration (`[[access]]`), and what they allow a caller. It is pure: who the
-//! caller is, and what is asked for, is found out elsewhere. It must not know connections, jobs or the state.
+//! caller is, and what is asked for, is found out elsewhere. Of the core it knows patterns of names, and it must not know connections, jobs or the state.
 //!
 //! # The rules
 //! - The daemon's own user and root may do everything.
@@ -10,11 +10,10 @@
 //! - Whatever the rules say, a job belongs to the user who submitted it: that user may look at it, and cancel, bury or
 //!   delete it. To run it again, the user must be allowed to submit to its queue.
 
-mod pattern;
 #[cfg(test)]
 mod tests;
 
-pub use pattern::Pattern;
+use crate::core::Pattern;
 
 /// What a rule can allow at a queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

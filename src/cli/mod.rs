@@ -20,6 +20,7 @@ mod complete;
 mod daemon;
 mod demo;
 mod edit;
+mod ends;
 mod exit;
 mod flow;
 mod follow;
@@ -117,7 +118,7 @@ enum Verb {
     List(list::List),
     /// Show one job
     Show(show::Show),
-    /// Wait until jobs have ended
+    /// Wait until jobs, or groups of them, have ended
     Wait(wait::Wait),
     /// Print the result that a job has come to
     Result(beside::ResultOf),
@@ -154,7 +155,7 @@ enum Verb {
     Group(group::Group),
     /// Submit a graph of jobs from one document, and look at it
     Flow(flow::Flow),
-    /// Look at topics: names to which jobs are submitted
+    /// Bind queues to topics, names to which jobs are submitted; look at them
     Topic(topic::Topic),
     /// Submit jobs by the clock
     Schedule(schedule::Schedule),

@@ -6,16 +6,16 @@ use super::interrupt::message_on_signal;
 use super::job_options::{JobArgs, note_past};
 use super::logs::Printed;
 use super::steady::Steady;
-use super::{output, wait};
+use super::{ends, output, wait};
 use crate::client::Client;
 use crate::config::COMMANDS_QUEUE;
 use crate::protocol::admin::{AdminRequest, EndView};
 use crate::protocol::{CommandJob, SubmitGroup, Word, describes_a_job};
 use clap::Args;
+use std::env;
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::{env, slice};
 
 const EXAMPLES: &str = "\
 With --wait the exit code is the command's own, or 128 plus the signal that ended it, such as 137 for SIGKILL; 1 if the
@@ -66,8 +66,9 @@ impl Run {
         let _heard = message_on_signal(meanwhile.clone())?;
         let mut steady = Steady::new(to.path(), client, None, meanwhile);
         let end = follow(&mut steady, id).await?;
-        let code = wait::tell(slice::from_ref(&end), None);
-        Ok(ExitCode::from(wait::command_status(&end).unwrap_or(code)))
+        let status = wait::command_status(&end);
+        let code = ends::tell(&[end.into()], None);
+        Ok(ExitCode::from(status.unwrap_or(code)))
     }
 }
 
@@ -92,7 +93,7 @@ async fn follow(steady: &mut Steady, id: u64) -> Result<EndView, Failure> {
         tokio::try_join!(wait, printed.go_on(client, id, true))
     });
     match known.await?.0.pop() {
-        Some(end) if wait::has_ended(&end) => Ok(end),
+        Some(end) if ends::has_ended(&end) => Ok(end),
         _ => wait::end_of(steady, id).await,
     }
 }

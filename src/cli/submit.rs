@@ -6,7 +6,7 @@ use super::exit::{End, Failure};
 use super::interrupt::{self, message_on_signal};
 use super::job_options::{JobArgs, note_past};
 use super::steady::Steady;
-use super::{json_job, lines, output, wait};
+use super::{ends, json_job, lines, output, wait};
 use crate::client::Client;
 use crate::durations::show_size;
 use crate::protocol::{JobOptions, SubmitGroup};
@@ -22,7 +22,6 @@ use std::io::{self, Read};
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::slice;
 use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::timeout;
@@ -62,7 +61,7 @@ pub(super) struct Submit {
     /// Read the body from a file, at most as much as a body may have (limits.body)
     #[arg(long, value_name = "FILE", conflicts_with_all = ["lines", "jsonl"])]
     file: Option<PathBuf>,
-    /// Submit one job to each queue that is bound to the topic of this name ([topics] in the daemon's configuration); prints all ids
+    /// Submit one job to each queue that is bound to the topic of this name (`musher topic`); prints all ids
     #[arg(long, conflicts_with = "wait")]
     topic: bool,
     /// One job for each line of standard input, in batches that are all or nothing
@@ -115,7 +114,7 @@ impl Submit {
         if self.json {
             output::json(&end)?;
         }
-        Ok(ExitCode::from(wait::tell(slice::from_ref(&end), None)))
+        Ok(ExitCode::from(ends::tell(&[end.into()], None)))
     }
 
     /// What is asked for where a line does not say otherwise.

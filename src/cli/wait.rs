@@ -1,24 +1,26 @@
-//! `musher wait`: waits until jobs have ended, across restarts of the daemon, and turns their ends into an exit code.
+//! `musher wait`: waits until jobs and groups have ended, across restarts of the daemon, and turns their ends into an exit code.
 
 use super::ask::Target;
 use super::beside;
-use super::exit::{End, FAILED, Failure, GONE, TRY_AGAIN};
+use super::ends::{Awaited, Ended, tell};
+use super::exit::{End, Failure};
 use super::interrupt::message_on_signal;
 use super::job_options::{millis, parse_id};
-use super::output::{self, safe};
+use super::output;
 use super::steady::Steady;
+use super::which::{self, cancel};
 use crate::client::{Client, ClientError};
-use crate::durations::{parse_duration, show_duration};
+use crate::durations::parse_duration;
 use crate::protocol::Beside;
-use crate::protocol::admin::{AdminRequest, EditView, EndView};
-use crate::views;
+use crate::protocol::admin::{AdminRequest, EndView, WaitForGroups};
 use clap::Args;
+use clap::builder::NonEmptyStringValueParser;
 use std::collections::HashMap;
 use std::process::ExitCode;
 use std::time::Duration;
 use tokio::task::JoinSet;
 
-/// How many questions are under way at once, at most, for jobs that are waited for together.
+/// How many questions are under way at once, at most, for jobs, or groups, that are waited for together.
 const QUESTIONS: usize = 256;
 /// How long to wait before asking again a daemon that has answered too early, because it stops.
 const ASK_AGAIN: Duration = Duration::from_millis(50);
@@ -26,6 +28,7 @@ const ASK_AGAIN: Duration = Duration::from_millis(50);
 const EXAMPLES: &str = "\
 Exit codes: 0 all are done, 1 one has failed (it is dead, cancelled or expired), 75 the time is over, 4 one has ended and
 nothing is kept of it, so nobody knows how. The first of these that holds counts, in this order: 1, 75, 4, 0.
+A group has ended when it is sealed and all of its jobs have ended; it is done if all of them are.
 If the daemon restarts, this goes on when it is back; after a minute without one the exit code is 69, and the jobs go on.
 
 Examples:
@@ -33,27 +36,32 @@ Examples:
   musher wait 42 43 44 --timeout 5m
   first=$(musher wait 42 43 44 --any)           that one's id, and its exit code
   musher wait 42 --result > sums.txt
-  musher wait 42 43 44 --first-error            all are done, or none goes on";
+  musher wait 42 43 44 --first-error            all are done, or none goes on
+  musher wait --group album-7 --timeout 1h
+  musher wait --group album-7 --first-error     all jobs of the group are done, or the rest is cancelled";
 
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Wait {
     /// The jobs
-    #[arg(required = true, value_name = "ID", value_parser = parse_id)]
+    #[arg(required_unless_present = "groups", value_name = "ID", value_parser = parse_id)]
     ids: Vec<u64>,
+    /// A group: wait until it is sealed and all of its jobs have ended; may be repeated
+    #[arg(long = "group", value_name = "GROUP", value_parser = NonEmptyStringValueParser::new())]
+    groups: Vec<String>,
     /// Wait at most this long; 0 only looks
     #[arg(long, value_name = "TIME", value_parser = parse_duration)]
     timeout: Option<Duration>,
-    /// Wait until one of them has ended, and print its id
+    /// Wait until one of them has ended, and print its id, or the group's name
     #[arg(long, conflicts_with = "first_error")]
     any: bool,
-    /// Wait until all are done, or one has failed: then the others that have not ended are cancelled
+    /// Wait until all are done, or one has failed, or one job of a group: then the others that have not ended are cancelled
     #[arg(long)]
     first_error: bool,
     /// Print the result of the one job that is waited for, if it is done
-    #[arg(long, conflicts_with_all = ["any", "first_error", "json"])]
+    #[arg(long, conflicts_with_all = ["any", "first_error", "json", "groups"])]
     result: bool,
-    /// Print a JSON object for each job that has ended, one a line
+    /// Print a JSON object for each job, or group, that has ended, one a line
     #[arg(long)]
     json: bool,
 }
@@ -63,33 +71,35 @@ impl Wait {
         if self.result && self.ids.len() > 1 {
             return Err(Failure::usage("--result is of one job: name one"));
         }
-        let ids = self.ids.iter().map(u64::to_string).collect::<Vec<_>>().join(" ");
-        let again = format!("the jobs go on; `musher wait {ids}` waits again");
+        let again = format!("the jobs go on; `musher wait {}` waits again", self.named().join(" "));
         let _heard = message_on_signal(again.clone())?;
         let mut steady = Steady::new(to.path(), client, self.timeout, again);
-        let enough: fn(&EndView) -> bool = match (self.any, self.first_error) {
+        let enough: fn(&Ended) -> bool = match (self.any, self.first_error) {
             (true, _) => |_| true,
-            (_, true) => |end| end.state != "done",
+            (_, true) => |end| !end.is_done(),
             _ => |_| false,
         };
-        let single = self.any || self.first_error;
-        let mut ends = ends(&mut steady, &self.ids, single, enough).await?;
+        let groups = self.groups.iter().cloned().map(Awaited::Group);
+        let awaited: Vec<Awaited> = self.ids.iter().copied().map(Awaited::Job).chain(groups).collect();
+        let how = How { single: self.any || self.first_error, first_error: self.first_error };
+        let mut ends = ends(&mut steady, &awaited, how, enough).await?;
         if self.any {
             // Those that have not are nobody's concern, unless none has.
-            if let Some(first) = ends.iter().position(has_ended) {
+            if let Some(first) = ends.iter().position(Ended::has_ended) {
                 ends = vec![ends.swap_remove(first)];
             }
         }
-        for end in ends.iter().filter(|end| has_ended(end)) {
-            match (self.json, self.any) {
-                (true, _) => output::json(end)?,
-                (false, true) => output::line(&end.id.to_string())?,
-                (false, false) => {}
+        for end in ends.iter().filter(|end| end.has_ended()) {
+            match (self.json, self.any, end) {
+                (true, ..) => output::json(end)?,
+                (false, true, Ended::Job(end)) => output::line(&end.id.to_string())?,
+                (false, true, Ended::Group(end)) => output::line(&end.group)?,
+                (false, false, _) => {}
             }
         }
-        if self.first_error && ends.iter().any(|end| has_ended(end) && end.state != "done") {
-            ends.retain(has_ended);
-            if ends.iter().any(|end| end.state != "done" && end.state != "gone") {
+        if self.first_error && ends.iter().any(|end| end.has_ended() && !end.is_done()) {
+            ends.retain(Ended::has_ended);
+            if ends.iter().any(Ended::is_failed) {
                 self.cancel_others(&mut steady, &ends).await?;
             }
         }
@@ -102,122 +112,127 @@ impl Wait {
         }
         Ok(ExitCode::from(code))
     }
-}
 
-impl Wait {
-    /// One has failed: those that have not ended are of no use any more.
-    async fn cancel_others(&self, steady: &mut Steady, ended: &[EndView]) -> Result<(), Failure> {
-        let is_open = |id: &&u64| !ended.iter().any(|end| end.id == **id);
+    /// What is waited for, as arguments.
+    fn named(&self) -> Vec<String> {
+        let groups = self.groups.iter().map(|group| format!("--group {group}"));
+        self.ids.iter().map(u64::to_string).chain(groups).collect()
+    }
+
+    /// One has failed: those that have not ended are of no use any more, nor is the rest of any group.
+    async fn cancel_others(&self, steady: &mut Steady, ended: &[Ended]) -> Result<(), Failure> {
+        let is_open = |id: &&u64| !ended.iter().any(|end| end.of() == Awaited::Job(**id));
         let ids: Vec<u64> = self.ids.iter().filter(is_open).copied().collect();
-        if ids.is_empty() {
-            return Ok(());
+        let mut cancelled = steady.ask(async |client, _| cancel(client, &ids).await).await?;
+        for group in &self.groups {
+            cancelled += steady
+                .ask(async |client, _| {
+                    let left = which::live_of_group(client, group).await?;
+                    cancel(client, &left).await
+                })
+                .await?;
         }
-        let results: Vec<EditView> = steady
-            .ask(async |client, _| {
-                let edit = AdminRequest::Edit {
-                    edit: "cancel".into(),
-                    ids: ids.clone(),
-                    state: None,
-                    queue: None,
-                    to: None,
-                    priority: None,
-                };
-                Ok(client.ask(edit).await?)
-            })
-            .await?;
-        let cancelled = results.iter().filter(|result| result.error.is_none()).count() as u64;
-        eprintln!(
-            "musher: {} cancelled",
-            crate::words::counted(cancelled, "other job was", "other jobs were")
-        );
+        if !ids.is_empty() || cancelled > 0 {
+            let others = crate::words::counted(cancelled, "other job was", "other jobs were");
+            eprintln!("musher: {others} cancelled");
+        }
         Ok(())
     }
 }
 
-/// Waits for one job that is on its way, whatever becomes of the daemon; its end.
-pub(super) async fn end_of(steady: &mut Steady, id: u64) -> Result<EndView, Failure> {
-    let ends = ends(steady, &[id], true, |_| true).await?;
-    ends.into_iter().next().ok_or_else(|| ClientError::Unexpected.into())
+/// How several are waited for.
+#[derive(Clone, Copy)]
+struct How {
+    /// One at a time is of interest, so each is asked for by itself.
+    single: bool,
+    /// A group is waited for no longer when one of its jobs has failed.
+    first_error: bool,
 }
 
-/// Waits until all jobs have ended, or one of which that is `enough`, or the time is over: how they are, in the order of
-/// the ids. `single`: one at a time is of interest, so each is asked for by itself.
+/// Waits for one job that is on its way, whatever becomes of the daemon; its end.
+pub(super) async fn end_of(steady: &mut Steady, id: u64) -> Result<EndView, Failure> {
+    let how = How { single: true, first_error: false };
+    match ends(steady, &[Awaited::Job(id)], how, |_| true).await?.pop() {
+        Some(Ended::Job(end)) => Ok(end),
+        Some(Ended::Group(_)) | None => Err(ClientError::Unexpected.into()),
+    }
+}
+
+/// Waits until all have ended, or one of which that is `enough`, or the time is over: how they are, in the order asked for.
 async fn ends(
     steady: &mut Steady,
-    ids: &[u64],
-    single: bool,
-    enough: impl Fn(&EndView) -> bool,
-) -> Result<Vec<EndView>, Failure> {
+    awaited: &[Awaited],
+    how: How,
+    enough: impl Fn(&Ended) -> bool,
+) -> Result<Vec<Ended>, Failure> {
     // What has ended stays known, if the daemon that is asked next knows it no more.
-    let mut known: HashMap<u64, EndView> = HashMap::new();
-    let share = if single { 1 } else { ids.len().div_ceil(QUESTIONS).max(1) };
+    let mut known: HashMap<Awaited, Ended> = HashMap::new();
+    let has_ended = |known: &HashMap<Awaited, Ended>, what| known.get(what).is_some_and(Ended::has_ended);
     loop {
         steady
-            .ask(async |client, left| Ok(ask(client, left, ids, share, &mut known, &enough).await?))
+            .ask(async |client, left| {
+                let open: Vec<Awaited> =
+                    awaited.iter().filter(|what| !has_ended(&known, what)).cloned().collect();
+                let questions = questions(client, left, &open, how);
+                Ok(answers(questions, &mut known, &enough).await?)
+            })
             .await?;
         let is_over = steady.left() == Some(Duration::ZERO);
-        let all = ids.iter().all(|id| known.get(id).is_some_and(has_ended));
-        if all || is_over || known.values().any(|end| has_ended(end) && enough(end)) {
-            return Ok(ids.iter().filter_map(|id| known.get(id).cloned()).collect());
+        let all = awaited.iter().all(|what| has_ended(&known, what));
+        if all || is_over || known.values().any(|end| end.has_ended() && enough(end)) {
+            return Ok(awaited.iter().filter_map(|what| known.get(what).cloned()).collect());
         }
         tokio::time::sleep(ASK_AGAIN).await;
     }
 }
 
-/// One round of questions on one connection.
-async fn ask(
-    client: &Client,
-    left: Option<Duration>,
-    ids: &[u64],
-    share: usize,
-    known: &mut HashMap<u64, EndView>,
-    enough: impl Fn(&EndView) -> bool,
-) -> Result<(), ClientError> {
-    let open: Vec<u64> = ids.iter().copied().filter(|id| !known.get(id).is_some_and(has_ended)).collect();
-    let mut questions = JoinSet::new();
-    for ids in open.chunks(share) {
-        let (client, ids, timeout_ms) = (client.clone(), ids.to_vec(), left.map(millis));
-        questions
-            .spawn(async move { client.ask::<Vec<EndView>>(AdminRequest::Wait { ids, timeout_ms }).await });
+/// Questions that are under way on one connection.
+type Questions = JoinSet<Result<Vec<Ended>, ClientError>>;
+
+/// Asks for all that is open.
+fn questions(client: &Client, left: Option<Duration>, open: &[Awaited], how: How) -> Questions {
+    let (mut ids, mut groups) = (Vec::new(), Vec::new());
+    for what in open {
+        match what {
+            Awaited::Job(id) => ids.push(*id),
+            Awaited::Group(name) => groups.push(name.clone()),
+        }
     }
+    let (mut questions, timeout_ms) = (Questions::new(), left.map(millis));
+    let share = |all: usize| if how.single { 1 } else { all.div_ceil(QUESTIONS).max(1) };
+    for ids in ids.chunks(share(ids.len())) {
+        let (client, wait) = (client.clone(), AdminRequest::Wait { ids: ids.to_vec(), timeout_ms });
+        questions.spawn(async move {
+            let ends: Vec<EndView> = client.ask(wait).await?;
+            Ok(ends.into_iter().map(Ended::from).collect())
+        });
+    }
+    for groups in groups.chunks(share(groups.len())) {
+        let wait = WaitForGroups { groups: groups.to_vec(), first_error: how.first_error, timeout_ms };
+        let client = client.clone();
+        questions.spawn(async move {
+            Ok(client.wait_for_groups(wait).await?.into_iter().map(Ended::from).collect())
+        });
+    }
+    questions
+}
+
+/// Takes the answers, up to one that is `enough`.
+async fn answers(
+    mut questions: Questions,
+    known: &mut HashMap<Awaited, Ended>,
+    enough: impl Fn(&Ended) -> bool,
+) -> Result<(), ClientError> {
     while let Some(answer) = questions.join_next().await {
         // It does not panic; if it does, there is no answer.
         let answer = answer.map_err(|_| ClientError::Unexpected)??;
-        let is_enough = answer.iter().any(|end| has_ended(end) && enough(end));
-        known.extend(answer.into_iter().map(|end| (end.id, end)));
+        let is_enough = answer.iter().any(|end| end.has_ended() && enough(end));
+        known.extend(answer.into_iter().map(|end| (end.of(), end)));
         if is_enough {
             break;
         }
     }
     Ok(())
-}
-
-/// Whether that is an end, and not how a job was when the time was over.
-pub(super) fn has_ended(end: &EndView) -> bool {
-    views::has_ended(&end.state) || end.state == "gone"
-}
-
-/// Says which jobs are not done, and what that means for the exit code.
-pub(super) fn tell(ends: &[EndView], time: Option<Duration>) -> u8 {
-    let mut codes = Vec::new();
-    for end in ends.iter().filter(|end| end.state != "done") {
-        let id = end.id;
-        let error = end.error.as_ref().map_or_else(String::new, |error| format!(": {}", safe(error)));
-        if end.state == "gone" {
-            eprintln!(
-                "musher: job {id} is gone: it has ended and nothing is kept of it, or there never was one"
-            );
-            codes.push(GONE);
-        } else if has_ended(end) {
-            eprintln!("musher: job {id} is {}{error}", end.state);
-            codes.push(FAILED);
-        } else {
-            let time = time.map_or_else(String::new, |time| format!(" after {}", show_duration(time)));
-            eprintln!("musher: job {id} is still {}{time}", end.state);
-            codes.push(TRY_AGAIN);
-        }
-    }
-    [FAILED, TRY_AGAIN, GONE].into_iter().find(|code| codes.contains(code)).unwrap_or(0)
 }
 
 /// The exit status of the command whose job ended so, in the form of shells, if it is known.
@@ -231,24 +246,6 @@ mod tests {
 
     fn end(state: &str) -> EndView {
         EndView { id: 1, state: state.into(), error: None, exit_status: None, exit_signal: None }
-    }
-
-    #[test]
-    fn the_worst_end_decides_the_exit_code() {
-        for (states, code) in [
-            (&["done"][..], 0),
-            (&["done", "gone"], 4),
-            (&["gone", "leased"], 75),
-            (&["gone", "ready", "dead"], 1),
-            (&["cancelled"], 1),
-            (&["expired", "done"], 1),
-        ] {
-            assert_eq!(
-                tell(&states.iter().map(|state| end(state)).collect::<Vec<_>>(), None),
-                code,
-                "{states:?}"
-            );
-        }
     }
 
     #[test]

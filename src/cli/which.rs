@@ -241,6 +241,21 @@ impl Which {
     }
 }
 
+/// The jobs of a group that have not ended.
+pub(super) async fn live_of_group(client: &Client, group: &str) -> Result<Vec<u64>, Failure> {
+    Ok(Which::live_of_group(group, true, false).find(client).await?.0)
+}
+
+/// Cancels jobs, each unless it has ended. Returns how many were.
+pub(super) async fn cancel(client: &Client, ids: &[u64]) -> Result<u64, Failure> {
+    let (change, mut cancelled) = (Change { edit: "cancel", ..Change::default() }, 0);
+    for chunk in ids.chunks(CHUNK) {
+        let results: Vec<EditView> = client.ask(change.request(chunk.to_vec(), None, None)).await?;
+        cancelled += results.iter().filter(|result| result.error.is_none()).count() as u64;
+    }
+    Ok(cancelled)
+}
+
 /// A change as the daemon is asked for it.
 #[derive(Default)]
 pub(super) struct Change {

@@ -42,6 +42,15 @@ pub enum ClientError {
 }
 
 impl ClientError {
+    /// What came of a question in JSON that older daemons do not know. They find it malformed, which nothing is that this program
+    /// asks.
+    pub(super) fn of_new(self, what: &'static str) -> ClientError {
+        match self {
+            ClientError::Refused(Fault { code: ErrorCode::Malformed, .. }) => ClientError::OldDaemon(what),
+            error => error,
+        }
+    }
+
     /// Whether the connection is gone, so that another one is needed.
     pub fn is_disconnect(&self) -> bool {
         matches!(self, ClientError::Connect { .. } | ClientError::Closed(_))

@@ -21,6 +21,7 @@
 mod again;
 mod connection;
 mod error;
+mod groups;
 mod identity;
 mod leases;
 mod limit;
@@ -29,6 +30,7 @@ mod now;
 mod receipts;
 pub(crate) mod resuming;
 mod submits;
+mod topics;
 mod work;
 pub mod worker;
 

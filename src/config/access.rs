@@ -4,7 +4,8 @@
 use super::paths::Surroundings;
 use super::problem::Report;
 use super::raw::{NameOrNumber, Section};
-use crate::access::{Pattern, Right, Rule};
+use crate::access::{Right, Rule};
+use crate::core::Pattern;
 
 /// Whom a rule names that holds for everybody.
 const EVERYBODY: &str = "*";

@@ -266,6 +266,7 @@ impl Config {
         Settings {
             default,
             queues,
+            topics: self.topics.iter().cloned().collect(),
             total_backlog,
             total_backlog_bytes,
             queues_max: self.limits.queues,

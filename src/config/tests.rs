@@ -162,7 +162,8 @@ fn commands_run_without_end_unless_somebody_says_how_long() {
 
 #[test]
 fn rules_of_access_hold_as_they_are_written() {
-    use crate::access::{Pattern, Right};
+    use crate::access::Right;
+    use crate::core::Pattern;
     assert_eq!((config("").access, config("access = []").access), (None, Some(Vec::new())));
     let rules = config(EVERYTHING).access.unwrap();
     let patterns =

@@ -2,8 +2,7 @@
 
 use super::problem::Report;
 use super::raw::Section;
-use crate::access::Pattern;
-use crate::core::QueueName;
+use crate::core::{Pattern, QueueName, Topics};
 
 /// A pattern of topics, and the queues that are bound to it.
 pub type Topic = (Pattern, Vec<QueueName>);
@@ -12,14 +11,12 @@ pub type Topic = (Pattern, Vec<QueueName>);
 pub(super) fn topics(section: &Section<'_>, report: &mut Report<'_>) -> Vec<Topic> {
     let mut topics: Vec<Topic> = Vec::new();
     for (key, texts) in section.lists_of_texts(report) {
-        let Some(pattern) = Pattern::new(key) else {
-            let shown = key.chars().take(40).collect::<String>();
-            let message = format!(
-                "`{}` is not a pattern of topics: use letters, digits, . _ - / : + and * for anything",
-                shown.escape_debug()
-            );
-            section.fault(report, key, message);
-            continue;
+        let pattern = match Topics::pattern(key) {
+            Ok(pattern) => pattern,
+            Err(error) => {
+                section.fault(report, key, error.to_string());
+                continue;
+            }
         };
         if texts.is_empty() {
             section.fault(report, key, "is bound to no queue; name one at least, or remove it");

@@ -158,8 +158,19 @@ impl<O: Observer> Fold<'_, O> {
             RowEvent::KeysForgotten { queue, page } => self.state.forget_keys(queue, *page),
             RowEvent::QueueForgotten { queue } => self.forget(queue),
             RowEvent::CircuitChanged { queue, circuit } => self.circuit(queue, *circuit),
-            RowEvent::GroupChanged { group, now } => self.state.set_group(*group, now.clone()),
-            RowEvent::GroupForgotten { group } => self.state.forget_group(*group),
+            RowEvent::GroupChanged { group, now } => {
+                self.state.set_group(*group, now.clone());
+                self.observer.group_changed(*group, now, false);
+            }
+            RowEvent::GroupForgotten { group } => {
+                let former = self.state.groups.get(*group).cloned();
+                self.state.forget_group(*group);
+                former.iter().for_each(|former| self.observer.group_changed(*group, former, true));
+            }
+            RowEvent::TopicBound { pattern, queues } => {
+                self.state.topics.set(pattern.clone(), queues.clone());
+            }
+            RowEvent::TopicUnbound { pattern } => self.state.topics.set(pattern.clone(), [].into()),
             RowEvent::Schedule { name, change } => self.state.schedules.apply(name, change),
         }
     }

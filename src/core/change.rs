@@ -3,9 +3,11 @@
 //! listens here and does not read it off commands or events.
 
 use super::event::Event;
+use super::groups::{GroupNo, JobGroup};
 use super::ids::IdRange;
 use super::job::{Attempt, Job, Lease, QueueName, StateKind};
 use super::time::Time;
+use std::sync::Arc;
 
 /// Jobs that are alike have come into a state, or are in it in another way (a lease that lasts longer).
 #[derive(Debug)]
@@ -55,6 +57,9 @@ pub trait Observer {
 
     /// Is called for each change of a queue.
     fn queue_changed(&mut self, queue: &QueueName, change: QueueChange);
+
+    /// Is called for each change of a group, with all that is known of it now; if it `is_gone`, that was all that was known of it.
+    fn group_changed(&mut self, _group: GroupNo, _now: &Arc<JobGroup>, _is_gone: bool) {}
 }
 
 /// Somebody who keeps what was decided, in order.

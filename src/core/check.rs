@@ -122,6 +122,7 @@ fn check_unique(state: &State, name: &QueueName, queue: &Queue, wanted: BTreeSet
 fn check_beside_jobs(state: &State) {
     state.schedules.check();
     state.requests.check();
+    state.topics.check();
     state.check_looks();
     check_flow(state);
 }

@@ -3,7 +3,7 @@
 
 mod actions;
 
-pub use actions::{GroupAction, ScheduleAction};
+pub use actions::{GroupAction, ScheduleAction, TopicAction};
 
 use super::flow::Ties;
 use super::groups::GroupName;
@@ -12,6 +12,7 @@ use super::job::{
     Attempt, Exit, Grant, Holder, Job, Priority, QueueName, SignalName, Size, Spec, StateKind, Worker,
 };
 use super::overrides::{Setting, SettingKey};
+use super::pattern::Pattern;
 use super::rejection::{EditRejection, LeaseRejection};
 use super::requests::{RequestAnswer, RequestKey};
 use super::schedule::ScheduleName;
@@ -162,6 +163,13 @@ pub enum Command {
         action: GroupAction,
         /// Who asks, if he may do it with his own groups only.
         by: Option<u32>,
+    },
+    /// Bind queues to topics, or let go of them.
+    Topic {
+        /// The pattern of the topics.
+        pattern: Pattern,
+        /// What.
+        action: TopicAction,
     },
     /// Do something with a schedule.
     Schedule {

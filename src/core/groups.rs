@@ -82,8 +82,13 @@ pub struct GroupCounts {
 impl GroupCounts {
     /// All jobs that ever belonged to it.
     pub fn total(&self) -> u64 {
-        let GroupCounts { live, done, dead, cancelled, expired, gone } = self;
-        live + done + dead + cancelled + expired + gone
+        self.live + self.done + self.not_done()
+    }
+
+    /// Those of them that ended otherwise than done, or were gone before.
+    pub fn not_done(&self) -> u64 {
+        let GroupCounts { dead, cancelled, expired, gone, .. } = self;
+        dead + cancelled + expired + gone
     }
 
     fn of(&mut self, kind: StateKind) -> &mut u64 {
@@ -129,10 +134,9 @@ impl JobGroup {
 
     /// How it ended. A group without jobs ended well.
     pub(super) fn end(&self) -> Option<TargetEnd> {
-        let GroupCounts { dead, cancelled, expired, gone, .. } = self.counts;
-        let failed = dead + expired > 0;
         self.ended?;
-        Some(TargetEnd { well: !failed && cancelled + gone == 0, failed, ended: true })
+        let failed = self.counts.dead + self.counts.expired > 0;
+        Some(TargetEnd { well: self.counts.not_done() == 0, failed, ended: true })
     }
 }
 

@@ -80,6 +80,7 @@ mod lanes;
 mod limits;
 mod next;
 mod overrides;
+mod pattern;
 mod queue;
 mod rate;
 mod ready;
@@ -95,6 +96,7 @@ mod settings;
 mod sorted;
 mod state;
 mod time;
+mod topics;
 mod unique;
 mod visibility;
 mod waiters;
@@ -104,7 +106,7 @@ pub use change::{Change, Observer, QueueChange, Recorder};
 pub use circuit::{Circuit, CircuitSettings, OpenCircuit};
 pub use command::{
     Claim, Command, Edit, Group, GroupAction, Groups, LeaseId, OnConflict, Only, Outcome, Receipt,
-    ScheduleAction, Start, Then, Verdict,
+    ScheduleAction, Start, Then, TopicAction, Verdict,
 };
 pub use decide::{Core, Moment};
 pub use event::{AfterFailure, Ending, Event, RowEvent};
@@ -124,15 +126,17 @@ pub use job::{
 pub use lanes::KeyRules;
 pub use limits::Limit;
 pub use overrides::{Override, Overrides, Setting, SettingKey};
+pub use pattern::Pattern;
 pub use queue::{Counts, Queue};
 pub use rate::{Rate, RateUsed};
 pub use recent::RecentEnd;
 pub use rejection::{
     Bound, EditRejection, FlowRejection, LeaseRejection, Rejection, ScheduleRejection, SignalRejection,
+    TopicRejection,
 };
 pub use requests::{DoneRequest, DoneRequests, PageNo, RequestAnswer, RequestKey};
 pub use retry::{BACKOFF_MAX, Backoff, Growth};
-pub use rows::{GroupRow, KeysRow, QueueRow, RequestsRow, Row, RowKey, ScheduleRow};
+pub use rows::{GroupRow, KeysRow, QueueRow, RequestsRow, Row, RowKey, ScheduleRow, TopicRow};
 pub use schedule::{
     BadScheduleName, CatchUp, Overlap, Payload, Plan, Rhythm, Run, Schedule, ScheduleChange, ScheduleClock,
     ScheduleName, Schedules,
@@ -141,6 +145,7 @@ pub use served::ServedKey;
 pub use settings::{Full, Keep, QueueSettings, Retries, Settings};
 pub use state::{Ahead, State, Totals};
 pub use time::Time;
+pub use topics::{BadTopics, Topics};
 pub use visibility::Visibility;
 
 #[cfg(test)]

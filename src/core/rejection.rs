@@ -1,10 +1,13 @@
 //! Why the core says no: one variant a fact, with the data that its message needs. What a message says is what
 //! the user reads, so it tells what to do.
 
+mod rows;
+
+pub use rows::{ScheduleRejection, TopicRejection};
+
 use super::groups::GroupName;
 use super::ids::JobId;
 use super::job::{Attempt, QueueName, StateKind};
-use super::schedule::ScheduleName;
 
 /// A command was refused as a whole; nothing has changed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -110,6 +113,9 @@ pub enum Rejection {
     /// It is about a signal.
     #[error(transparent)]
     Signal(#[from] SignalRejection),
+    /// It is about queues that are bound to topics.
+    #[error(transparent)]
+    Topic(#[from] TopicRejection),
     /// The job from which others were to follow is not under this lease.
     #[error("{0}; nothing was submitted")]
     Lease(LeaseRejection),
@@ -192,47 +198,6 @@ impl Bound {
         };
         full + ": submit later, or raise the limit"
     }
-}
-
-/// What was asked for a schedule was refused; nothing has changed.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum ScheduleRejection {
-    /// There is none of that name.
-    #[error("no such schedule: `{schedule}` (`musher schedule list` has all of them)")]
-    NotFound {
-        /// Its name.
-        schedule: ScheduleName,
-    },
-    /// There is one of that name.
-    #[error("there is a schedule `{schedule}` already: --replace gives it what is new, or use another name")]
-    Exists {
-        /// Its name.
-        schedule: ScheduleName,
-    },
-    /// There is one of that name in the configuration.
-    #[error(
-        "schedule `{schedule}` is in the daemon's configuration ([schedules.{schedule}]): change or remove it there and \
-         reload, or use another name"
-    )]
-    Configured {
-        /// Its name.
-        schedule: ScheduleName,
-    },
-    /// The configuration has one of a name that somebody has used already.
-    #[error(
-        "there is a schedule `{schedule}` that was made by command, so [schedules.{schedule}] is not used: rename one of \
-         them, or `musher schedule remove {schedule}` and reload"
-    )]
-    MadeByHand {
-        /// Its name.
-        schedule: ScheduleName,
-    },
-    /// There are as many as the limit allows.
-    #[error("there are {limit} schedules already (limits.schedules): remove one, or raise the limit")]
-    TooMany {
-        /// The limit.
-        limit: usize,
-    },
 }
 
 /// What a job was to wait for, or its group, was refused; nothing has changed.

@@ -1,10 +1,11 @@
-//! What is known beside jobs, as rows of one general kind: queues, schedules, submits that are remembered, and keys that were
-//! served. The store keeps each under its key with the number of the commit that it reflects, and knows no more of it.
+//! What is known beside jobs, as rows of one general kind: queues, schedules, topics, submits that are remembered, and
+//! keys that were served. The store keeps each under its key with the number of the commit that it reflects, and knows no more of it.
 
 use super::circuit::Circuit;
 use super::groups::{GroupNo, JobGroup};
 use super::job::QueueName;
 use super::overrides::Overrides;
+use super::pattern::Pattern;
 use super::rate::{Rate, RateUsed};
 use super::requests::{DoneRequest, PageNo};
 use super::schedule::{Schedule, ScheduleName};
@@ -26,6 +27,8 @@ pub enum RowKey {
     Keys(QueueName, PageNo),
     /// A group.
     Group(GroupNo),
+    /// What is bound to a pattern of topics by command.
+    Topic(Pattern),
 }
 
 /// A row.
@@ -41,6 +44,8 @@ pub enum Row {
     Keys(KeysRow),
     /// A group.
     Group(GroupRow),
+    /// What is bound to a pattern of topics by command.
+    Topic(TopicRow),
 }
 
 /// What is remembered of a queue beside its jobs.
@@ -104,6 +109,15 @@ pub struct GroupRow {
     pub group: Arc<JobGroup>,
 }
 
+/// What is bound to a pattern of topics by command.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TopicRow {
+    /// The pattern.
+    pub pattern: Pattern,
+    /// The queues, in the order in which they were bound.
+    pub queues: Arc<[QueueName]>,
+}
+
 impl Row {
     /// What it is of.
     pub fn key(&self) -> RowKey {
@@ -113,6 +127,7 @@ impl Row {
             Row::Requests(row) => RowKey::Requests(row.page),
             Row::Keys(row) => RowKey::Keys(row.queue.clone(), row.page),
             Row::Group(row) => RowKey::Group(row.no),
+            Row::Topic(row) => RowKey::Topic(row.pattern.clone()),
         }
     }
 }
@@ -133,7 +148,11 @@ impl State {
         let group =
             |(no, group): (GroupNo, &Arc<JobGroup>)| Row::Group(GroupRow { no, group: group.clone() });
         let groups = self.groups.iter().map(group);
-        queues.into_iter().map(Row::Queue).chain(others).chain(keys).chain(groups).collect()
+        let topic = |(pattern, queues): (&Pattern, &Arc<[QueueName]>)| {
+            Row::Topic(TopicRow { pattern: pattern.clone(), queues: queues.clone() })
+        };
+        let rows = queues.into_iter().map(Row::Queue).chain(others).chain(keys).chain(groups);
+        rows.chain(self.topics.iter().map(topic)).collect()
     }
 
     /// Those of queues, in no order.
@@ -155,6 +174,10 @@ impl State {
             }
             RowKey::Keys(queue, page) => self.keys_row(queue, *page).map(Row::Keys),
             RowKey::Group(no) => Some(Row::Group(GroupRow { no: *no, group: self.groups.get(*no)?.clone() })),
+            RowKey::Topic(pattern) => {
+                let queues = self.topics.get(pattern)?.clone();
+                Some(Row::Topic(TopicRow { pattern: pattern.clone(), queues }))
+            }
         }
     }
 
@@ -170,6 +193,7 @@ impl State {
             Row::Requests(RequestsRow { page, done }) => self.requests.restore(page, done),
             Row::Keys(row) => self.restore_keys(row),
             Row::Group(GroupRow { no, group }) => self.set_group(no, group),
+            Row::Topic(TopicRow { pattern, queues }) => self.topics.set(pattern, queues),
         }
     }
 }

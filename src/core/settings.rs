@@ -7,6 +7,7 @@ use super::exits::OnExit;
 use super::job::{Priority, QueueName, Spec};
 use super::rate::Rate;
 use super::retry::Backoff;
+use super::topics::Topics;
 use std::collections::HashMap;
 use std::time::Duration;
 
@@ -152,6 +153,8 @@ pub struct Settings {
     pub default: QueueSettings,
     /// What holds for each queue that has one.
     pub queues: HashMap<QueueName, QueueSettings>,
+    /// The queues that the configuration binds to topics.
+    pub topics: Topics,
     /// The most jobs that may wait in all queues together; 0 for no limit.
     pub total_backlog: u64,
     /// The most bytes that their bodies may have; 0 for no limit.
@@ -185,6 +188,7 @@ impl Default for Settings {
         Settings {
             default: QueueSettings::default(),
             queues: HashMap::new(),
+            topics: Topics::default(),
             total_backlog: 0,
             total_backlog_bytes: 0,
             queues_max: 10_000,

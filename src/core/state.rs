@@ -14,13 +14,14 @@ use super::requests::DoneRequests;
 use super::runs::{Parts, Runs};
 use super::schedule::Schedules;
 use super::time::Time;
+use super::topics::Topics;
 use super::waiters::{TargetState, Waiters};
 use std::collections::HashMap;
 use std::sync::Arc;
 
 /// The fold of all events.
 ///
-/// `jobs` has every job. All the rest but `schedules`, `groups`, `requests`, and what is remembered of queues and of keys that were served,
+/// `jobs` has every job. All the rest but `schedules`, `topics`, `groups`, `requests`, and what is remembered of queues and of keys that were served,
 /// is index, kept by `enter` and `leave` alone.
 #[derive(Clone, Debug, Default)]
 pub struct State {
@@ -36,6 +37,8 @@ pub struct State {
     pub(super) held: Keyed<u64>,
     pub(super) recent: Recent,
     pub(super) schedules: Schedules,
+    /// What was bound by command.
+    pub(super) topics: Topics,
     pub(super) requests: DoneRequests,
     pub(super) looks: Looks,
     pub(super) groups: JobGroups,
@@ -109,6 +112,11 @@ impl State {
     /// The schedules.
     pub fn schedules(&self) -> &Schedules {
         &self.schedules
+    }
+
+    /// The queues that were bound to topics by command.
+    pub fn topics(&self) -> &Topics {
+        &self.topics
     }
 
     /// The groups.

@@ -5,7 +5,7 @@ use crate::config::{self, Config, DrainSubmits, Handler};
 use crate::core::{ExitMeaning, Payload, Plan, Spec, SpecOptions};
 use crate::engine::Bounds;
 use crate::protocol::{CommandJob, Word};
-use crate::server::{Limits, Service, Topics, submit};
+use crate::server::{Limits, Service, submit};
 use crate::store::{Envelope, Options};
 use crate::views::{HandlerView, PushView, StatusMeaning, StatusRule};
 use std::rc::Rc;
@@ -127,7 +127,6 @@ pub(super) fn service(config: &Config) -> Service {
                 })
             })
             .collect(),
-        topics: Topics::new(config.topics.clone()),
         drain_timeout: config.daemon.drain_timeout,
         accept_while_draining: config.daemon.drain_submits == DrainSubmits::Accept,
     }

@@ -2,11 +2,12 @@
 
 use crate::calendar::BadRhythm;
 use crate::core::{
-    Beside, EditRejection, Exit, Grant, IdRange, Job, JobId, LeaseId, LeaseRejection, QueueName, Receipt,
-    Rejection, ScheduleName, StateKind, Time,
+    Beside, EditRejection, Exit, Grant, IdRange, Job, JobGroup, JobId, LeaseId, LeaseRejection, QueueName,
+    Receipt, Rejection, ScheduleName, StateKind, Time,
 };
 use crate::store::{BlobError, Envelope, Room};
 use bytes::Bytes;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// What a change to one job has come to.
@@ -58,6 +59,8 @@ pub enum Answer {
     },
     /// How the jobs ended that were waited for.
     Ended(Vec<End>),
+    /// How the groups are that were waited for.
+    GroupsEnded(Vec<GroupEnd>),
     /// A body.
     Body(Bytes),
     /// Something that the front has prepared, and that must not leave before what it tells of is on disk.
@@ -80,6 +83,7 @@ impl Answer {
             Answer::TakenUp { leases, .. } => (leases.len() + 1) * EACH,
             Answer::Edited(results) => results.len() * EACH,
             Answer::Ended(ends) => ends.len() * EACH,
+            Answer::GroupsEnded(ends) => ends.len() * EACH,
             Answer::Body(body) => body.len(),
             Answer::Ready(frame) => frame.len(),
             Answer::Submitted(_) | Answer::Purged { .. } | Answer::Ok | Answer::Refused(_) => EACH,
@@ -124,6 +128,26 @@ pub struct End {
     pub exit: Option<Exit>,
 }
 
+/// How a group that was waited for is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GroupEnd {
+    /// All that is known of it; at last, if it is gone.
+    pub group: Arc<JobGroup>,
+    /// What has become of the wait.
+    pub stage: WaitStage,
+}
+
+/// What has become of a wait for a group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WaitStage {
+    /// What was waited for has not come.
+    Open,
+    /// It has.
+    Over,
+    /// It can't come any more: the group was deleted before it ended.
+    Gone,
+}
+
 impl End {
     /// The end that a job has come to; one that was deleted before it came to one has none.
     pub(super) fn of(id: JobId, job: &Job) -> End {
@@ -144,7 +168,7 @@ pub enum Refusal {
     NoRoom(Room),
     /// Requests of one connection wait for too much.
     #[error(
-        "the requests of one connection may wait for {limit} queues and jobs at most (limits.waiting), and this one would \
+        "the requests of one connection may wait for {limit} queues, jobs and groups at most (limits.waiting), and this one would \
          exceed that: wait for fewer, or use another connection"
     )]
     TooManyWaiting {
@@ -153,7 +177,7 @@ pub enum Refusal {
     },
     /// Requests of all connections wait for too much.
     #[error(
-        "the requests of all connections may wait for {limit} queues and jobs at most (from limits.buffers), and this one \
+        "the requests of all connections may wait for {limit} queues, jobs and groups at most (from limits.buffers), and this one \
          would exceed that: try again later"
     )]
     CrowdWaiting {

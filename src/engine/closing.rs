@@ -18,6 +18,7 @@ impl<S: Store> Engine<S> {
         if !self.waiting.forget_some(session, CLOSED_AT_ONCE)
             || !self.parked.forget_some(session, CLOSED_AT_ONCE)
             || !self.notes.watching.forget_some(session, CLOSED_AT_ONCE)
+            || !self.notes.watching_groups.forget_some(session, CLOSED_AT_ONCE)
         {
             return false;
         }

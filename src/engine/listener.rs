@@ -2,16 +2,18 @@
 //! served, which requests have come to their end, who must learn that a lease is gone, and what the log should say. It
 //! decides nothing, and does not look at the state.
 
-use super::answer::{Answer, Delivery, End, Fact, Origin};
+use super::answer::{Answer, Delivery, End, Fact, GroupEnd, Origin};
+use super::group_waits::AwaitedGroup;
 use super::limited::Limited;
 use super::progress::ProgressOfJobs;
 use super::watching::Watching;
 use super::woken::Woken;
 use crate::core::{
-    Change, Command, Edit, Event, Holder, IdRange, JobState, LeaseId, Observer, QueueChange, QueueName,
-    Recorder, StateKind,
+    Change, Command, Edit, Event, GroupNo, Holder, IdRange, JobGroup, JobId, JobState, LeaseId, Observer,
+    QueueChange, QueueName, Recorder, StateKind,
 };
 use std::collections::HashMap;
+use std::sync::Arc;
 
 /// What was noted since the last turn.
 #[derive(Debug, Default)]
@@ -33,7 +35,9 @@ pub(super) struct Notes {
     /// New jobs that were not taken, of the submit that is being decided.
     pub(super) not_taken: Vec<IdRange>,
     /// Requests that wait until jobs have ended.
-    pub(super) watching: Watching,
+    pub(super) watching: Watching<JobId, End>,
+    /// The same of groups.
+    pub(super) watching_groups: Watching<AwaitedGroup, GroupEnd>,
     /// How far jobs are that run.
     pub(super) progress: ProgressOfJobs,
 }
@@ -82,7 +86,7 @@ impl Observer for Listener<'_> {
         self.note_fact(change);
         if forgotten || job.kind().is_final() {
             let end = |id| End::of(id, job);
-            for (origin, ends) in self.notes.watching.ended(jobs, end) {
+            for (origin, ends) in self.notes.watching.ended(jobs.first..jobs.end(), end) {
                 self.notes.answer(origin, Answer::Ended(ends));
             }
         }
@@ -117,6 +121,10 @@ impl Observer for Listener<'_> {
             }
             QueueChange::Resumed | QueueChange::Paused | QueueChange::Forgotten => {}
         }
+    }
+
+    fn group_changed(&mut self, group: GroupNo, now: &Arc<JobGroup>, is_gone: bool) {
+        self.notes.group_changed(group, now, is_gone);
     }
 }
 
@@ -166,6 +174,7 @@ impl Listener<'_> {
             | Command::Purge { .. }
             | Command::Group { .. }
             | Command::Signal { .. }
+            | Command::Topic { .. }
             | Command::Schedule { .. } => return,
         };
         if let Some((attempt, lease)) = change.lease

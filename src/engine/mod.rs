@@ -14,6 +14,7 @@ mod changes;
 mod closing;
 mod contents;
 mod drain;
+mod group_waits;
 mod held_back;
 mod limited;
 mod listener;
@@ -31,7 +32,7 @@ mod waiting;
 mod watching;
 mod woken;
 
-pub use answer::{Answer, Claimed, Delivery, Edited, End, Fact, Origin, Refusal};
+pub use answer::{Answer, Claimed, Delivery, Edited, End, Fact, GroupEnd, Origin, Refusal, WaitStage};
 pub use contents::Contents;
 use contents::LateBlobs;
 pub use drain::{Drain, KILL_GRACE, Step};
@@ -302,6 +303,8 @@ impl<S: Store> Engine<S> {
             self.answer(origin, answer);
         } else if let Some((origin, ends)) = self.notes.watching.of_request(origin) {
             self.end_wait(origin, ends);
+        } else if let Some(ended) = self.notes.watching_groups.of_request(origin) {
+            self.end_group_wait(ended);
         }
     }
 
@@ -377,7 +380,8 @@ impl<S: Store> Engine<S> {
     /// Refuses a request that would wait for so many queues and jobs, if that is too much.
     fn too_many_wait(&mut self, origin: Origin, more: usize) -> bool {
         let own = more + self.waiting_of(origin.session);
-        let all = more + self.waiting.size() + self.notes.watching.size() + self.parked.len();
+        let ends = self.notes.watching.size() + self.notes.watching_groups.size();
+        let all = more + self.waiting.size() + ends + self.parked.len();
         let Bounds { waiting, waiting_all, .. } = self.bounds;
         let refusal = if own > waiting {
             Refusal::TooManyWaiting { limit: waiting }

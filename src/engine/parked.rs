@@ -284,8 +284,9 @@ impl<S: Store> Engine<S> {
         moved
     }
 
-    /// How many queues, jobs and submits the waiting requests of a connection name.
+    /// How many queues, jobs, groups and submits the waiting requests of a connection name.
     pub(super) fn waiting_of(&self, session: u64) -> usize {
-        self.waiting.size_of(session) + self.notes.watching.size_of(session) + self.parked.size_of(session)
+        let ends = self.notes.watching.size_of(session) + self.notes.watching_groups.size_of(session);
+        self.waiting.size_of(session) + ends + self.parked.size_of(session)
     }
 }

@@ -100,6 +100,7 @@ impl<S: Store> Engine<S> {
             self.parked.next_deadline(),
             self.notes.limited.next_due(),
             self.notes.watching.next_deadline(),
+            self.notes.watching_groups.next_deadline(),
             self.sweep_at,
             self.resuming.over_at(),
         ];
@@ -137,6 +138,9 @@ impl<S: Store> Engine<S> {
         }
         for (origin, ends) in self.notes.watching.over(now) {
             self.end_wait(origin, ends);
+        }
+        for ended in self.notes.watching_groups.over(now) {
+            self.end_group_wait(ended);
         }
     }
 

@@ -35,6 +35,9 @@ pub enum AdminRequest {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         timeout_ms: Option<u64>,
     },
+    /// Wait until these groups have ended: sealed, and with no job left to run. Answer: a list of [`GroupEndView`], in the order of
+    /// the groups.
+    WaitForGroups(WaitForGroups),
     /// Change jobs: `cancel`, `retry`, `kick`, `bury`, `delete`, `move`, `prioritize`. Answer: a list of [`EditView`].
     Edit {
         /// The change.
@@ -149,6 +152,21 @@ pub enum AdminRequest {
     },
     /// The topics. Answer: a list of [`TopicView`].
     Topics {},
+    /// Bind queues to a topic, or to those of a pattern, beside those of the configuration. Answer: `Ok`, also where they are.
+    TopicBind {
+        /// The topic; `*` stands for anything.
+        topic: String,
+        /// The queues, which need not be there yet.
+        queues: Vec<String>,
+    },
+    /// Let go of queues that were bound by command. Answer: `Ok`.
+    TopicUnbind {
+        /// The topic, or pattern, to which they were bound.
+        topic: String,
+        /// The queues; all that were bound to it by command if there are none.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        queues: Vec<String>,
+    },
     /// The groups. Answer: a list of [`GroupView`], oldest first.
     Groups {},
     /// One group. Answer: [`GroupView`].
@@ -168,6 +186,20 @@ pub enum AdminRequest {
     },
     /// What the daemon's own workers run. Only its pool may ask. Answer: a list of [`HandlerView`].
     Handlers {},
+}
+
+/// Which groups to wait for, and until when.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WaitForGroups {
+    /// Their names.
+    pub groups: Vec<String>,
+    /// Whether a group is waited for no longer once one of its jobs has ended otherwise than done.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub first_error: bool,
+    /// At most so long; without it, as long as it takes. When it is over, the answer says how they are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeout_ms: Option<u64>,
 }
 
 /// What to submit by the clock, and when: `cron` or `every_ms`. Times are in milliseconds.

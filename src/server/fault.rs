@@ -3,6 +3,7 @@
 
 use crate::core::{
     Beside, EditRejection, FlowRejection, LeaseRejection, Rejection, ScheduleRejection, SignalRejection,
+    TopicRejection,
 };
 use crate::engine::Refusal;
 use crate::store::BlobError;
@@ -103,6 +104,11 @@ fn kind_of(refusal: &Refusal) -> Kind {
             SignalRejection::NotFound { .. } => Kind::NotFound,
             SignalRejection::Ended { .. } => Kind::WrongState,
             SignalRejection::TooMany { .. } => Kind::Busy,
+        },
+        Refusal::Core(Rejection::Topic(refusal)) => match refusal {
+            TopicRejection::NotBound { .. } => Kind::NotFound,
+            TopicRejection::Configured { .. } => Kind::WrongState,
+            TopicRejection::TooManyQueues { .. } | TopicRejection::TooManyPatterns { .. } => Kind::Busy,
         },
         Refusal::Core(Rejection::NothingToSubmit) => Kind::Invalid,
         Refusal::Core(Rejection::OutOfIds) | Refusal::Blob(_) => Kind::Internal,

@@ -147,6 +147,10 @@ impl<S: Store + 'static> Hub<S> {
             let connection = connections.get(&origin.session);
             connection.is_some_and(|connection| self.permissions(&connection.peer).hides(state, id))
         });
+        engine.withdraw_group_waits(|origin, group| {
+            let connection = connections.get(&origin.session);
+            connection.is_some_and(|connection| !self.permissions(&connection.peer).reads_group(group))
+        });
         self.wake.notify_one();
     }
 

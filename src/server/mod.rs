@@ -51,7 +51,6 @@ mod shutdown;
 pub(crate) mod submit;
 mod take_up;
 mod timer;
-mod topics;
 mod watch;
 
 pub(crate) use budget::FREE;
@@ -70,4 +69,3 @@ pub use output::{OutputStore, OutputThread};
 pub use service::{Limits, Service};
 pub use shutdown::close_connections;
 pub(crate) use take_up::take_up;
-pub use topics::Topics;

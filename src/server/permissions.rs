@@ -5,7 +5,7 @@
 use super::fault::{Fault, Kind};
 use super::peer::Peer;
 use crate::access::{Access, Caller, Denied, Right};
-use crate::core::{Edit, JobId, QueueName, RecentEnd, Spec, State};
+use crate::core::{Edit, JobGroup, JobId, QueueName, RecentEnd, Spec, State};
 use crate::views::HandlerView;
 use std::rc::Rc;
 
@@ -49,6 +49,11 @@ impl<'a> Permissions<'a> {
     /// Is everything shown, what is forgotten of jobs that are gone included?
     pub(super) fn reads_everything(&self) -> bool {
         self.is_open || self.access.may_everywhere(self.caller, Right::Read)
+    }
+
+    /// Is this group shown? It is to whoever made it.
+    pub(super) fn reads_group(&self, group: &JobGroup) -> bool {
+        group.owner == self.caller.uid || self.reads_everything()
     }
 
     /// Are jobs like this one shown?

@@ -2,7 +2,6 @@
 //! limits.
 
 use super::fault::{Fault, Kind};
-use super::topics::Topics;
 use crate::access::Access;
 use crate::core::{QueueName, QueueSettings, Settings};
 use crate::engine::Bounds;
@@ -77,8 +76,6 @@ pub struct Service {
     pub access: Rc<Access>,
     /// What the daemon's own workers run.
     pub handlers: Vec<HandlerView>,
-    /// The queues that are bound to topics.
-    pub topics: Topics,
     /// How long a stop waits for running attempts.
     pub drain_timeout: Duration,
     /// Whether jobs are taken while the daemon stops.

@@ -6,11 +6,10 @@ use super::peer::Peer;
 use super::permissions::can_run_as;
 use super::requests::RequestContext;
 use super::service::Limits;
-use super::topics::Topics;
 use crate::access::Right;
 use crate::core::{
-    After, AfterWhat, Group, Groups, Key, LeaseId, LeaseRejection, Rejection, RequestKey, Spec, SpecOptions,
-    Visibility,
+    After, AfterWhat, Core, Group, Groups, Key, LeaseId, LeaseRejection, QueueName, Rejection, RequestKey,
+    Spec, SpecOptions, Visibility,
 };
 use crate::engine::{Contents, Refusal, SubmitOptions};
 use crate::store::{Envelope, Store};
@@ -44,7 +43,7 @@ impl Submission {
     }
 
     /// The same with a group for each queue in the place of one for a topic.
-    fn spread(&mut self, topics: &Topics, limits: &Limits) -> Result<(), Fault> {
+    fn spread(&mut self, core: &Core, limits: &Limits) -> Result<(), Fault> {
         let waits_for_place = |after: &After| matches!(after.on, AfterWhat::Place(_));
         let ties = self.groups.iter().filter_map(|group| group.ties.as_ref());
         if ties.into_iter().any(|ties| ties.after.iter().any(waits_for_place)) {
@@ -58,9 +57,10 @@ impl Submission {
             let (places, has_priority) = (at..at + group.count as usize, !before.usual.contains(&nth));
             at = places.end;
             let queues = match before.topics.contains(&nth) {
-                true => topics.queues_of(group.spec.queue.as_str())?,
+                true => queues_of(core, group.spec.queue.as_str())?,
                 false => vec![group.spec.queue.clone()],
             };
+            limits.check_batch(self.contents.len() + queues.len() * places.len())?;
             for queue in queues {
                 let options = SpecOptions { queue, ..(*group.spec.options).clone() };
                 let spec = group.spec.with_options(options.into()).into();
@@ -68,7 +68,6 @@ impl Submission {
                 let (envelope, bodies) = before.contents.part(places.clone());
                 self.add(group, has_priority, envelope.as_ref(), bodies);
             }
-            limits.check_batch(self.contents.len())?;
         }
         Ok(())
     }
@@ -88,6 +87,19 @@ impl Submission {
         self.groups.push(group);
         self.contents.add(envelope, bodies);
     }
+}
+
+/// The queues that are bound to a topic.
+fn queues_of(core: &Core, topic: &str) -> Result<Vec<QueueName>, Fault> {
+    let queues = core.queues_of(topic);
+    if queues.is_empty() {
+        let message = format!(
+            "no queue is bound to topic `{topic}`: `musher topic bind` one, or add it to [topics] in the daemon's configuration; \
+             nothing was submitted"
+        );
+        return Err(Fault::new(Kind::NotFound, message));
+    }
+    Ok(queues)
 }
 
 /// Refuses options that no job can have.
@@ -147,10 +159,10 @@ pub(crate) fn allow<S: Store + 'static>(
     submission: &mut Submission,
 ) -> Result<(), Fault> {
     let (permissions, service) = (hub.permissions(peer), hub.service.borrow());
-    if !submission.topics.is_empty() {
-        submission.spread(&service.topics, &service.limits)?;
-    }
     let engine = hub.engine.borrow();
+    if !submission.topics.is_empty() {
+        submission.spread(engine.core(), &service.limits)?;
+    }
     for at in &submission.usual {
         let spec = Arc::make_mut(&mut submission.groups[*at].spec).options_mut();
         spec.priority = engine.core().settings.of(&spec.queue).priority;

@@ -160,6 +160,7 @@ fn describe(store: &mut DiskStore, found: &Recovered) -> String {
                     .collect::<Vec<_>>();
                 writeln!(text, "keys {} of {} under {rate:?} {keys:?}", row.page, row.queue).unwrap();
             }
+            Row::Topic(row) => writeln!(text, "topic {:?} {:?}", row.pattern, row.queues).unwrap(),
             Row::Group(row) => writeln!(text, "group {:?} {:?}", row.no, row.group).unwrap(),
             Row::Schedule(row) => {
                 writeln!(text, "schedule {} {}", row.name, describe_schedule(&row.schedule)).unwrap();

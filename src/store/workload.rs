@@ -2,6 +2,7 @@
 
 mod beside;
 mod flow;
+mod topics;
 
 use super::{Blob, Commit, Envelope, Options, Store};
 use crate::core::*;
@@ -59,10 +60,12 @@ impl Workload {
                 self.state.apply(&event);
                 events.push(event);
             }
-            // From numbers of its own, as above.
-            if let Some(event) = self.beside(&mut Draw(self.commits ^ 0x5eed)) {
-                self.state.apply(&event);
-                events.push(event);
+            // From numbers of their own, as above.
+            for of in [Self::beside, Self::topic] {
+                if let Some(event) = of(self, &mut Draw(self.commits ^ 0x5eed)) {
+                    self.state.apply(&event);
+                    events.push(event);
+                }
             }
         }
         self.state = before;

@@ -7,7 +7,7 @@ mod town;
 use musher::protocol::Verdict;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use town::{ALICE, BOB, MAILERS, RULES, Town, as_root};
+use town::{ALICE, BOB, MAILERS, RULES, Said, Town, as_root};
 
 #[test]
 fn without_rules_another_user_may_submit_and_sees_his_own_jobs_only() {
@@ -82,6 +82,52 @@ fn who_moves_a_job_must_be_allowed_to_submit_where_it_goes() {
         town.run(ALICE, &[], &["move", "1", "--to", "r"]).ok();
         let job = daemon.show(1).await.unwrap();
         assert_eq!((job.queue.as_str(), job.owner, job.priority), ("r", ALICE, 3));
+        daemon.stop().await;
+    });
+}
+
+/// A group of somebody else is not there, also for who waits for it.
+#[test]
+fn a_group_is_waited_for_by_those_who_may_see_it() {
+    as_root(async {
+        let town = Town::new("");
+        let daemon = town.serve().await;
+        town.run(ALICE, &[], &["submit", "q", "x", "--group", "hers", "--seal"]).ok();
+        let unknown = town.run(BOB, &[], &["wait", "--group", "nobodys"]);
+        let hers = town.run(BOB, &[], &["wait", "--group", "hers", "--timeout", "1s"]);
+        let same = |said: &Said| (said.code, said.err.replace("nobodys", "hers"));
+        assert_eq!(same(&hers), same(&unknown));
+        hers.refused(&["no such group: `hers`"]);
+        let lease = daemon.claim("q", false, 0).await.unwrap().lease;
+        assert!(daemon.settle(lease, Verdict::Complete).await);
+        town.run(ALICE, &[], &["wait", "--group", "hers"]).ok();
+        daemon.stop().await;
+    });
+}
+
+/// What is bound to a topic gets the jobs of everybody who submits to it, and a submit must be allowed at all of its queues.
+#[test]
+fn only_administrators_bind_queues_to_topics() {
+    as_root(async {
+        let rules = format!(
+            "[[access]]\nusers = [{ALICE}]\nqueues = [\"mails\"]\nmay = [\"admin\"]\n\
+             [[access]]\nusers = [{BOB}]\nqueues = [\"*\"]\nmay = [\"admin\"]\n"
+        );
+        let town = Town::new(&rules);
+        let daemon = town.serve().await;
+        for verb in ["bind", "unbind"] {
+            town.run(ALICE, &[], &["topic", verb, "order.*", "mails"])
+                .refused(&["may not change the whole daemon", "queues = [\"*\"]"]);
+        }
+        town.run(BOB, &[], &["topic", "bind", "order.*", "mails"]).ok();
+        assert_eq!(town.run(ALICE, &[], &["submit", "--topic", "order.new", "x"]).ok(), "1\n");
+        town.run(BOB, &[], &["topic", "bind", "*", "secret"]).ok();
+        town.run(ALICE, &[], &["submit", "--topic", "order.new", "x"])
+            .refused(&["may not submit to queue `secret`"]);
+        assert_eq!(daemon.queue("mails").await.totals.submitted, 1, "all of them, or none");
+        assert!(town.run(ALICE, &[], &["topic", "list"]).ok().contains("secret"));
+        town.run(BOB, &[], &["topic", "unbind", "*"]).ok();
+        assert_eq!(town.run(ALICE, &[], &["submit", "--topic", "order.new", "x"]).ok(), "2\n");
         daemon.stop().await;
     });
 }

@@ -68,8 +68,12 @@ fn whoever_waits_goes_on_with_the_next_daemon() {
         let mut any = Verb::start(&home, "any", &["wait", "2", "1", "--any", "--json"]);
         let mut submitted = Verb::start(&home, "submitted", &["submit", "kept", "c", "--wait"]);
         until("the third is there", async || daemon.show(3).await).await;
+        let member = ["submit", "members", "d", "--group", "album", "--seal"];
+        assert!(home.musher(&member).status.success());
+        let mut group = Verb::start(&home, "group", &["wait", "--group", "album"]);
         // They listen to signals once they are connected: a connection that is open may not have been greeted.
-        until("they wait", async || [&all, &any, &submitted].into_iter().all(hears).then_some(())).await;
+        until("they wait", async || [&all, &any, &submitted, &group].into_iter().all(hears).then_some(()))
+            .await;
         let first = daemon.claim("kept", false, 0).await.unwrap();
         for round in 0..2 {
             if round == 0 {
@@ -77,7 +81,7 @@ fn whoever_waits_goes_on_with_the_next_daemon() {
             } else {
                 daemon.stop().await;
             }
-            for verb in [&all, &any, &submitted] {
+            for verb in [&all, &any, &submitted, &group] {
                 verb.until_said("the daemon is gone; waiting").await;
             }
             daemon = home.serve().await;
@@ -90,6 +94,9 @@ fn whoever_waits_goes_on_with_the_next_daemon() {
             assert!(daemon.settle(job.lease, Verdict::Complete).await);
         }
         assert_eq!((all.ended().await.code(), submitted.ended().await.code()), (Some(0), Some(0)));
+        let member = daemon.claim("members", false, 0).await.unwrap();
+        assert!(daemon.settle(member.lease, Verdict::Complete).await);
+        assert_eq!(group.ended().await.code(), Some(0), "{}", group.said());
         assert_eq!(all.said().matches("the daemon is gone").count(), 1, "{}", all.said());
     });
 }
@@ -200,11 +207,9 @@ fn ctrl_c_says_what_goes_on() {
     });
 }
 
-/// Whether the verb has a handler for SIGINT by now.
+/// Whether the verb waits by now, or is about to.
 fn hears(verb: &Verb) -> bool {
-    let status = std::fs::read_to_string(format!("/proc/{}/status", verb.child.id())).unwrap();
-    let mask = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).unwrap();
-    u64::from_str_radix(mask.trim(), 16).unwrap() & 2 != 0
+    crate::helper::hears_sigint(&verb.child)
 }
 
 #[test]

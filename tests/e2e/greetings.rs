@@ -2,6 +2,7 @@
 
 use crate::helper::{DEADLINE, Home, block_on};
 use musher::client::{Client, ClientError};
+use musher::protocol::admin::WaitForGroups;
 use musher::protocol::{
     Claim, ClaimedJob, ErrorCode, Fault, JobOptions, LeaseRef, Request, Response, SubmitGroup, Version,
     Versions, put_head,
@@ -217,6 +218,43 @@ fn where_there_is_one_connection_only_the_client_says_what_is_wrong() {
             () = old_daemon(listener) => panic!("nobody speaks version 1"),
             () = asked => {}
         }
+    });
+}
+
+/// One that speaks this version, and is older than a question in JSON.
+#[test]
+fn what_an_older_daemon_does_not_know_is_said_in_words() {
+    block_on(async {
+        let (ours, mut theirs) = UnixStream::pair().unwrap();
+        let daemon = async {
+            let (_, number, _) = read_frame(&mut theirs).await;
+            let mut said = Vec::new();
+            let (frame_max, body_max) = (1 << 20, 1 << 20);
+            let name = "older".into();
+            Response::Welcome { version: 2, frame_max, body_max, batch_max: 9, name }
+                .encode(number, &mut said);
+            theirs.write_all(&said).await.unwrap();
+            for name in ["wait_for_groups", "topic_bind", "topic_unbind"] {
+                let (_, number, asked) = read_frame(&mut theirs).await;
+                assert!(String::from_utf8(asked).unwrap().contains(&format!("\"do\":\"{name}\"")));
+                let message = format!("its JSON: unknown variant `{name}`, expected one of `status`");
+                let mut said = Vec::new();
+                Response::Error(Fault { code: ErrorCode::Malformed, message }).encode(number, &mut said);
+                theirs.write_all(&said).await.unwrap();
+            }
+        };
+        let asked = async {
+            let client = Client::greet(ours).await.unwrap();
+            let told = client.wait_for_groups(WaitForGroups::default()).await.unwrap_err().to_string();
+            assert_eq!(
+                told,
+                "the daemon is older than this program and knows no waiting for groups: update it"
+            );
+            let old = |error| matches!(error, ClientError::OldDaemon(_));
+            assert!(old(client.bind_topic("t", ["q"]).await.unwrap_err()));
+            assert!(old(client.unbind_topic("t", ["q"]).await.unwrap_err()));
+        };
+        tokio::join!(daemon, asked);
     });
 }
 

@@ -64,6 +64,13 @@ pub(crate) async fn until<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T
     }
 }
 
+/// Whether a process has a handler for SIGINT by now: verbs that wait have one from when they are about to ask.
+pub(crate) fn hears_sigint(child: &Child) -> bool {
+    let status = fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).unwrap();
+    u64::from_str_radix(mask.trim(), 16).unwrap() & 2 != 0
+}
+
 /// A directory for one daemon at a time.
 pub(crate) struct Home {
     dir: TempDir,

@@ -1,5 +1,6 @@
-//! What may be asked for groups and schedules.
+//! What may be asked for groups, topics and schedules.
 
+use crate::core::job::QueueName;
 use crate::core::schedule::Plan;
 use crate::core::time::Time;
 use std::sync::Arc;
@@ -11,6 +12,21 @@ pub enum GroupAction {
     Seal,
     /// Forget it; its jobs stay. None may be left to run.
     Forget,
+}
+
+/// What can be done with the topics of a pattern.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TopicAction {
+    /// Bind queues to them, beside those that are.
+    Bind {
+        /// Which; they need not be there yet.
+        queues: Vec<QueueName>,
+    },
+    /// Let go of queues that were bound by command.
+    Unbind {
+        /// Which; all of the pattern if none is named.
+        queues: Vec<QueueName>,
+    },
 }
 
 /// What can be done with a schedule. Times are on its clock, and follow from its rhythm; the core believes them.

@@ -4,9 +4,11 @@ use super::Decision;
 use super::flow::Flow;
 use crate::core::change::{Change, Observer, QueueChange, Recorder};
 use crate::core::event::Event;
+use crate::core::groups::{GroupNo, JobGroup};
 use crate::core::ids::first;
 use crate::core::job::{QueueName, StateKind};
 use crate::core::kept::Kept;
+use std::sync::Arc;
 
 /// Sees in which queues jobs have ended that are kept, and what means something for other jobs; passes all changes on.
 pub(super) struct SeesKept<'a, R> {
@@ -37,6 +39,10 @@ impl<R: Recorder> Observer for SeesKept<'_, R> {
 
     fn queue_changed(&mut self, queue: &QueueName, change: QueueChange) {
         self.then.queue_changed(queue, change);
+    }
+
+    fn group_changed(&mut self, group: GroupNo, now: &Arc<JobGroup>, is_gone: bool) {
+        self.then.group_changed(group, now, is_gone);
     }
 }
 

@@ -20,6 +20,7 @@ mod schedule;
 mod submit;
 mod tick;
 mod ties;
+mod topics;
 mod unique;
 
 use super::change::Recorder;
@@ -153,6 +154,7 @@ impl<R: Recorder> Decision<'_, R> {
             Command::Purge { queue } => self.purge(queue),
             Command::Schedule { name, action } => self.schedule(name, action),
             Command::Signal { id, signal } => self.signal(*id, signal),
+            Command::Topic { pattern, action } => self.topic(pattern, action),
             Command::Group { name, action, by } => self.group(name, *action, *by),
         }
     }

@@ -1,4 +1,4 @@
-//! What happens to what is known beside jobs: queues, schedules, submits that are remembered, and keys that were served. No
+//! What happens to what is known beside jobs: queues, schedules, topics, submits that are remembered, and keys that were served. No
 //! job changes by it, and its fold looks at none.
 
 use crate::core::circuit::Circuit;
@@ -7,6 +7,7 @@ use crate::core::groups::{GroupNo, JobGroup};
 use crate::core::ids::IdRange;
 use crate::core::job::QueueName;
 use crate::core::overrides::Overrides;
+use crate::core::pattern::Pattern;
 use crate::core::rate::{Rate, RateUsed};
 use crate::core::requests::{DoneRequest, PageNo};
 use crate::core::rows::RowKey;
@@ -102,6 +103,18 @@ pub enum RowEvent {
         /// Its number.
         group: GroupNo,
     },
+    /// Queues were bound to topics by command, or some of several are not any more.
+    TopicBound {
+        /// The pattern of the topics.
+        pattern: Pattern,
+        /// All that are bound to it now.
+        queues: Arc<[QueueName]>,
+    },
+    /// No queues are bound to topics by command any more.
+    TopicUnbound {
+        /// The pattern of the topics.
+        pattern: Pattern,
+    },
     /// Something has happened to a schedule.
     Schedule {
         /// Which.
@@ -129,6 +142,9 @@ impl RowEvent {
                 Some(RowKey::Requests(*page))
             }
             RowEvent::Schedule { name, .. } => Some(RowKey::Schedule(name.clone())),
+            RowEvent::TopicBound { pattern, .. } | RowEvent::TopicUnbound { pattern } => {
+                Some(RowKey::Topic(pattern.clone()))
+            }
             RowEvent::GroupChanged { group, .. } | RowEvent::GroupForgotten { group } => {
                 Some(RowKey::Group(*group))
             }

@@ -71,6 +71,8 @@ fn samples(jobs: Ids) -> Vec<(Event, bool)> {
         (Event::EdgesChanged { jobs: jobs.clone(), on: ON, fate: EdgeFate::Held, at: AT }, false),
         (Event::Row(RowEvent::GroupChanged { group: GroupNo(3), now: job_group() }), false),
         (Event::Row(RowEvent::GroupForgotten { group: GroupNo(3) }), false),
+        (Event::Row(RowEvent::TopicBound { pattern: pattern(), queues: [name("q")].into() }), false),
+        (Event::Row(RowEvent::TopicUnbound { pattern: pattern() }), false),
         (Event::Sized { jobs: jobs.clone(), size: Size::of(7) }, false),
         (Event::Row(RowEvent::NotTaken { queue: name("q"), jobs: IdRange::new(JobId(30), 2) }), false),
         (Event::Row(RowEvent::OverridesSet { queue: name("q"), overrides: Overrides::default() }), false),
@@ -107,6 +109,7 @@ fn has_sample(event: &Event) -> bool {
         Event::Awaits { .. } | Event::Signalled { .. } => true,
         Event::WaitsFor { .. } | Event::EdgesChanged { .. } => true,
         Event::Row(RowEvent::GroupChanged { .. } | RowEvent::GroupForgotten { .. }) => true,
+        Event::Row(RowEvent::TopicBound { .. } | RowEvent::TopicUnbound { .. }) => true,
         Event::Prioritized { .. } | Event::Postponed { .. } | Event::Moved { .. } => true,
         Event::Row(RowEvent::Paused { .. } | RowEvent::Resumed { .. } | RowEvent::RateUsed { .. }) => true,
         Event::Row(RowEvent::OverridesSet { .. } | RowEvent::CircuitChanged { .. }) => true,
@@ -116,6 +119,10 @@ fn has_sample(event: &Event) -> bool {
             RowEvent::NotTaken { .. } | RowEvent::QueueForgotten { .. } | RowEvent::Schedule { .. },
         ) => true,
     }
+}
+
+fn pattern() -> Pattern {
+    Pattern::new("order.*").unwrap()
 }
 
 fn signal() -> SignalName {

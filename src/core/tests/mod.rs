@@ -25,6 +25,7 @@ mod schedules;
 mod sequences;
 mod signals;
 mod table;
+mod topics;
 mod turns;
 mod unique;
 mod world;

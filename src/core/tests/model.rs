@@ -9,6 +9,7 @@ mod kept;
 mod overrides;
 mod room;
 mod submits;
+mod topics;
 mod unique;
 
 use crate::core::*;
@@ -23,6 +24,8 @@ pub(super) struct Model {
     pub(super) queues: Vec<QueueRow>,
     /// What the leases of a key have used, and of which rate; and when it had its turn.
     pub(super) keys: Vec<(QueueName, Key, Option<Rate>, RateUsed, Turn)>,
+    /// What was bound to topics by command.
+    pub(super) bound: Vec<(Pattern, QueueName)>,
     pub(super) submitted: u64,
     /// What the configuration says; and with what was set at run time.
     pub(super) configured: Settings,
@@ -87,6 +90,7 @@ impl Model {
                 Ok(settled)
             }
             Command::Signal { id, signal } => self.signal(*id, signal),
+            Command::Topic { pattern, action } => self.topic(pattern, action),
             Command::Vanish { session } => Ok(self.vanish(|holder| holder == Holder::Session(*session))),
             Command::Recover { resume_by } => Ok(self.recover(*resume_by)),
             Command::TakeUp { session, leases } => Ok(self.take_up(*session, leases)),

@@ -21,7 +21,7 @@ fn names(world: &World) -> Vec<String> {
     let rows = world.core.state.rows();
     let names = rows.iter().filter_map(|row| match row {
         Row::Queue(queue) => Some(queue.name.to_string()),
-        Row::Schedule(_) | Row::Requests(_) | Row::Keys(_) | Row::Group(_) => None,
+        Row::Schedule(_) | Row::Requests(_) | Row::Keys(_) | Row::Group(_) | Row::Topic(_) => None,
     });
     names.collect()
 }

@@ -10,7 +10,7 @@ use super::locality::fold_and_check;
 use super::model::Model;
 use super::world::{View, World, name, secs, view};
 use crate::core::*;
-use promises::{Promises, queue_row};
+use promises::Promises;
 use proptest::prelude::*;
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -72,9 +72,9 @@ fn same(state: &State, model: &mut Model, command: &Command) {
     assert_eq!(jobs.len(), model.jobs.len(), "after {command:?}");
     let mut queues = model.queues.clone();
     queues.sort_by(|a, b| a.name.cmp(&b.name));
-    let rows: Vec<Row> = queues.into_iter().map(Row::Queue).collect();
-    let (found, keys): (Vec<Row>, Vec<Row>) =
-        state.rows().into_iter().partition(|row| queue_row(row).is_some());
+    let rows: Vec<Row> = queues.into_iter().map(Row::Queue).chain(model.topic_rows()).collect();
+    let (keys, found): (Vec<Row>, Vec<Row>) =
+        state.rows().into_iter().partition(|row| matches!(row, Row::Keys(_)));
     assert_eq!((found, state.next_id().0), (rows, model.submitted + 1), "after {command:?}");
     same_keys(&keys, model);
     let due = model.jobs.iter().map(|(_, job)| match job.state {
@@ -90,9 +90,7 @@ fn same(state: &State, model: &mut Model, command: &Command) {
 /// What is remembered of keys is what the model knows, but for what says nothing any more.
 fn same_keys(rows: &[Row], model: &mut Model) {
     let of_row = |row: &Row| {
-        let Row::Keys(KeysRow { queue, rate, keys, .. }) = row else {
-            unreachable!("of queues and keys only")
-        };
+        let Row::Keys(KeysRow { queue, rate, keys, .. }) = row else { unreachable!("of keys only") };
         let (queue, rate) = (queue.clone(), *rate);
         keys.iter().map(|it| (queue.clone(), it.key, rate, it.used, it.turn)).collect::<Vec<_>>()
     };

@@ -2,7 +2,7 @@
 
 use super::{encode, schedules};
 use crate::core::{Command, GroupAction, JobId};
-use crate::protocol::admin::AdminRequest;
+use crate::protocol::admin::{AdminRequest, WaitForGroups};
 use crate::server::requests::{self, EditRequest, RequestContext, millis};
 use crate::server::{Fault, Hub, operators};
 use crate::store::Store;
@@ -26,6 +26,9 @@ pub(super) async fn handle<S: Store + 'static>(
         }
         AdminRequest::Wait { ids, timeout_ms } => {
             requests::wait(hub, context, ids, timeout_ms.map(millis))?;
+        }
+        AdminRequest::WaitForGroups(WaitForGroups { groups, first_error, timeout_ms }) => {
+            operators::wait_for_groups(hub, context, &groups, first_error, timeout_ms.map(millis))?;
         }
         AdminRequest::Edit { edit, ids, state, queue, to, priority } => {
             requests::edit(hub, context, EditRequest { edit, ids, state, queue, to, priority })?;
@@ -57,6 +60,10 @@ pub(super) async fn handle<S: Store + 'static>(
             requests::hold(hub, context, &queues, (error.as_deref(), millis(retry_ms)))?;
         }
         AdminRequest::Topics {} => ready(hub, context, &operators::topics(hub)),
+        AdminRequest::TopicBind { topic, queues } => operators::bind_topic(hub, context, &topic, &queues)?,
+        AdminRequest::TopicUnbind { topic, queues } => {
+            operators::unbind_topic(hub, context, &topic, &queues)?;
+        }
         AdminRequest::Groups {} => ready(hub, context, &operators::groups(hub, context)),
         AdminRequest::GroupShow { name } => ready(hub, context, &operators::group(hub, context, &name)?),
         AdminRequest::GroupSeal { name } => operators::change_group(hub, context, &name, GroupAction::Seal)?,

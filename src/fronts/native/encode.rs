@@ -5,7 +5,7 @@ use crate::clock::Clock;
 use crate::core::{EditRejection, LeaseId, LeaseRejection, Receipt, Time};
 use crate::engine::{Answer, Claimed, Edited, Origin};
 use crate::protocol::{self as wire, ErrorCode, LeaseFault, LeaseRef, Response, Version, put_head};
-use crate::server::operators::{ends, tags};
+use crate::server::operators::{ends, group_ends, tags};
 use crate::server::{Fault, Kind, Notice, Outbox, Part};
 use crate::views::{EditView, PurgeView};
 use serde::Serialize;
@@ -34,6 +34,7 @@ pub(super) fn answer(version: Version, request: u32, answer: Answer, clock: &Clo
         Answer::Edited(results) => json(&results.into_iter().map(edited).collect::<Vec<_>>()),
         Answer::Purged { deleted, more } => json(&PurgeView { deleted, more }),
         Answer::Ended(ended) => json(&ends(ended)),
+        Answer::GroupsEnded(ended) => json(&group_ends(ended)),
         Answer::Body(body) => Response::Body(body),
         Answer::Ready(frame) => return out.buffer().extend_from_slice(&frame),
         Answer::Ok => Response::Ok,

@@ -50,7 +50,6 @@ fn hub(disk: &SimulatedDisk, dir: &Path) -> Rc<Hub<SimulatedStore>> {
         limits,
         access: Rc::new(Access::new(rustix::process::geteuid().as_raw(), None)),
         handlers: Vec::new(),
-        topics: Default::default(),
         drain_timeout: Duration::ZERO,
         accept_while_draining: false,
     };

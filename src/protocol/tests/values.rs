@@ -1,6 +1,6 @@
 //! Requests and answers of every kind, drawn at random.
 
-use crate::protocol::admin::{AdminRequest, ListQuery};
+use crate::protocol::admin::{AdminRequest, ListQuery, WaitForGroups};
 use crate::protocol::*;
 use bytes::Bytes;
 use proptest::prelude::*;
@@ -156,6 +156,17 @@ pub(super) fn request() -> impl Strategy<Value = Request> {
         Just(AdminRequest::Status {}),
         prop::collection::vec(any::<u64>(), 0..9)
             .prop_map(|ids| AdminRequest::Wait { ids, timeout_ms: Some(5) }),
+        (prop::collection::vec(text(), 0..4), any::<bool>(), any::<Option<u64>>()).prop_map(
+            |(groups, first_error, timeout_ms)| {
+                AdminRequest::WaitForGroups(WaitForGroups { groups, first_error, timeout_ms })
+            }
+        ),
+        (text(), prop::collection::vec(text(), 0..4), any::<bool>()).prop_map(|(topic, queues, binds)| {
+            match binds {
+                true => AdminRequest::TopicBind { topic, queues },
+                false => AdminRequest::TopicUnbind { topic, queues },
+            }
+        }),
         (text(), tags()).prop_map(|(queue, tags)| AdminRequest::List(ListQuery {
             queue: Some(queue),
             tags,

@@ -1,19 +1,23 @@
-//! Groups of jobs: what they are, and what may be done with them. Who made one may do it all; so may an administrator. And
-//! topics, which everybody may see.
+//! Groups of jobs: what they are, and what may be done with them. Who made one may do it all; so may an administrator.
 
 use crate::clock::Clock;
-use crate::core::{Command, GroupAction, GroupName, JobGroup, QueueName};
+use crate::core::{
+    Command, FlowRejection, GroupAction, GroupCounts, GroupName, GroupNo, JobGroup, Rejection, State,
+};
+use crate::engine::{GroupEnd, Refusal, WaitStage};
 use crate::server::fault::{Fault, Kind};
 use crate::server::hub::Hub;
+use crate::server::permissions::Permissions;
 use crate::server::requests::RequestContext;
 use crate::store::Store;
-use crate::views::{GroupView, TopicView};
+use crate::views::{GroupEndView, GroupView};
+use std::time::Duration;
 
 /// The groups that the caller may see, oldest first.
 pub(crate) fn groups<S: Store + 'static>(hub: &Hub<S>, context: RequestContext<'_>) -> Vec<GroupView> {
-    let engine = hub.engine.borrow();
+    let (permissions, engine) = (hub.permissions(context.peer), hub.engine.borrow());
     let groups = engine.core().state.groups().iter().map(|(_, group)| group);
-    groups.filter(|group| sees(hub, context, group)).map(|group| view(group, &hub.clock)).collect()
+    groups.filter(|group| permissions.reads_group(group)).map(|group| view(group, &hub.clock)).collect()
 }
 
 /// One of them.
@@ -22,16 +26,56 @@ pub(crate) fn group<S: Store + 'static>(
     context: RequestContext<'_>,
     name: &str,
 ) -> Result<GroupView, Fault> {
+    let (permissions, engine) = (hub.permissions(context.peer), hub.engine.borrow());
+    let (_, group) = seen(&engine.core().state, &permissions, name)?;
+    Ok(view(group, &hub.clock))
+}
+
+/// Waits until groups have ended; `first_error`: or one of the jobs of each has ended otherwise than done.
+pub(crate) fn wait_for_groups<S: Store + 'static>(
+    hub: &Hub<S>,
+    context: RequestContext<'_>,
+    names: &[String],
+    first_error: bool,
+    wait: Option<Duration>,
+) -> Result<(), Fault> {
+    hub.check_batch(names.len())?;
+    let (permissions, mut engine) = (hub.permissions(context.peer), hub.engine.borrow_mut());
+    let no = |name: &String| seen(&engine.core().state, &permissions, name).map(|(no, _)| no);
+    let groups = names.iter().map(no).collect::<Result<_, _>>()?;
+    engine.wait_for_groups(context.origin, groups, first_error, context.until(wait), context.now);
+    Ok(())
+}
+
+/// One that is there for whoever asks.
+fn seen<'a>(
+    state: &'a State,
+    permissions: &Permissions<'_>,
+    name: &str,
+) -> Result<(GroupNo, &'a JobGroup), Fault> {
     let name = group_name(name)?;
-    let engine = hub.engine.borrow();
-    let found = engine.core().state.groups().named(&name).map(|(_, group)| group);
-    let group = found.filter(|group| sees(hub, context, group));
-    group.map(|group| view(group, &hub.clock)).ok_or_else(|| {
-        let message = format!(
-            "no such group: `{name}` (it comes into being with its first job, and is forgotten some time after its end)"
-        );
-        Fault::new(Kind::NotFound, message)
-    })
+    let found = state.groups().named(&name).filter(|(_, group)| permissions.reads_group(group));
+    let unknown = || Refusal::from(Rejection::from(FlowRejection::NoSuchGroup { group: name.clone() }));
+    found.map(|(no, group)| (no, &**group)).ok_or_else(|| Fault::from(&unknown()))
+}
+
+/// How groups are that were waited for.
+pub(crate) fn group_ends(ends: Vec<GroupEnd>) -> Vec<GroupEndView> {
+    let view = |GroupEnd { group, stage }: GroupEnd| {
+        let GroupCounts { live, done, dead, cancelled, expired, gone } = group.counts;
+        let state = match stage {
+            WaitStage::Open if group.is_sealed => GroupEndView::SEALED,
+            WaitStage::Open => GroupEndView::OPEN,
+            _ if dead + expired > 0 => GroupEndView::FAILED,
+            _ if cancelled > 0 => GroupEndView::CANCELLED,
+            WaitStage::Gone => GroupEndView::GONE,
+            WaitStage::Over if gone > 0 => GroupEndView::GONE,
+            WaitStage::Over => GroupEndView::DONE,
+        };
+        let (group, total) = (group.name.to_string(), group.counts.total());
+        GroupEndView { group, state: state.into(), total, live, done, dead, cancelled, expired, gone }
+    };
+    ends.into_iter().map(view).collect()
 }
 
 /// Does something with one.
@@ -49,23 +93,9 @@ pub(crate) fn change_group<S: Store + 'static>(
     Ok(())
 }
 
-/// The topics.
-pub(crate) fn topics<S: Store + 'static>(hub: &Hub<S>) -> Vec<TopicView> {
-    let service = hub.service.borrow();
-    let view = |(topic, queues): (&str, &[QueueName])| TopicView {
-        topic: topic.to_owned(),
-        queues: queues.iter().map(|queue| queue.as_str().to_owned()).collect(),
-    };
-    service.topics.iter().map(view).collect()
-}
-
 /// Reads a name.
 pub(crate) fn group_name(name: &str) -> Result<GroupName, Fault> {
     GroupName::new(name).map_err(|error| Fault::new(Kind::Invalid, error.to_string()))
-}
-
-fn sees<S: Store + 'static>(hub: &Hub<S>, context: RequestContext<'_>, group: &JobGroup) -> bool {
-    group.owner == context.peer.caller.uid || hub.permissions(context.peer).reads_everything()
 }
 
 fn view(group: &JobGroup, clock: &Clock) -> GroupView {

@@ -1,7 +1,8 @@
 //! What operators see and do: the state of the daemon, its queues and its jobs, why a job does not run, and backups.
 //! Turns what the core knows into views, which are plain data; each front encodes them.
 //!
-//! The arrows: `list` → `jobs` → `commands`; `list` → `groups`; `status`, `settings`, `explain`, `schedules` and `backup` use none of them.
+//! The arrows: `list` → `jobs` → `commands`; `list` → `groups`; `status`, `settings`, `explain`, `schedules`, `topics` and `backup` use none of
+//! them.
 
 mod backup;
 mod commands;
@@ -12,10 +13,11 @@ mod list;
 mod schedules;
 mod settings;
 mod status;
+mod topics;
 
 pub(crate) use backup::start as start_backup;
 pub(crate) use explain::explain;
-pub(crate) use groups::{change_group, group, groups, topics};
+pub(crate) use groups::{change_group, group, group_ends, groups, wait_for_groups};
 pub(crate) use jobs::{ends, job, stderr_tail, tags};
 pub(crate) use list::list;
 pub(crate) use schedules::{
@@ -24,3 +26,4 @@ pub(crate) use schedules::{
 };
 pub(crate) use settings::{set as set_queue, show as queue_settings};
 pub(crate) use status::{drain, dump, handlers, queues, status};
+pub(crate) use topics::{bind as bind_topic, topics, unbind as unbind_topic};

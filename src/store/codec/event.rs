@@ -69,7 +69,8 @@ const SIGNALS_ATTACHED: u8 = 46;
 const SIGNALS_DETACHED: u8 = 47;
 const AWAITS: u8 = 48;
 const SIGNALLED: u8 = 49;
-// 50 and 51 are rows: see `row_event`.
+pub(super) const TOPIC_BOUND: u8 = 50;
+pub(super) const TOPIC_UNBOUND: u8 = 51;
 const CANCELLING: u8 = 52;
 
 #[derive(Clone, Copy, Encode, BorrowDecode)]

@@ -24,6 +24,7 @@ mod schedule;
 mod signals;
 #[cfg(test)]
 mod tests;
+mod topics;
 
 pub(crate) use backup::Piece;
 pub(crate) use body::{

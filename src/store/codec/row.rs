@@ -8,10 +8,11 @@ use super::keys::{put_page_key, put_served, read_page_key, read_served};
 use super::overrides::{put_overrides, read_overrides};
 use super::requests::{put_page, read_page, read_page_no};
 use super::schedule::{put_schedule, read_name, read_schedule};
+use super::topics::{put_queues, read_pattern, read_queues};
 use super::{DecodeError, Reader, put};
 use crate::core::{
     Attempt, Circuit, GroupRow, JobId, KeysRow, LeaseId, OpenCircuit, Overrides, QueueName, QueueRow,
-    RateUsed, RequestsRow, Row, RowKey, ScheduleRow, Time, Totals,
+    RateUsed, RequestsRow, Row, RowKey, ScheduleRow, Time, TopicRow, Totals,
 };
 use crate::store::CommitNo;
 use std::borrow::Cow;
@@ -42,6 +43,12 @@ const GROUP: u8 = 1;
 
 /// What the key of a group begins with; its number follows, eight bytes, big-endian.
 const GROUP_KEY: u8 = b'&';
+
+/// The same of topics.
+const TOPIC: u8 = 1;
+
+/// What the key of a pattern of topics begins with.
+const TOPIC_KEY: u8 = b'$';
 
 /// What the key of a page of submits begins with; its number follows, eight bytes, big-endian.
 const REQUESTS_KEY: u8 = b'#';
@@ -86,6 +93,7 @@ pub(crate) fn row_key(key: &RowKey) -> Cow<'_, [u8]> {
         RowKey::Requests(page) => [&[REQUESTS_KEY][..], &page.to_be_bytes()].concat().into(),
         RowKey::Keys(queue, page) => put_page_key(KEYS_KEY, queue, *page).into(),
         RowKey::Group(no) => [&[GROUP_KEY][..], &no.0.to_be_bytes()].concat().into(),
+        RowKey::Topic(pattern) => [&[TOPIC_KEY], pattern.as_str().as_bytes()].concat().into(),
         RowKey::Schedule(name) => [&[SCHEDULE_KEY], name.as_str().as_bytes()].concat().into(),
     }
 }
@@ -104,6 +112,7 @@ impl StampedRow {
                 Row::Requests(row) => row.done.iter().map(|done| 64 + 10 * done.receipts()).sum(),
                 Row::Keys(row) => 40 * row.keys.len(),
                 Row::Group(row) => row.group.name.as_str().len(),
+                Row::Topic(row) => row.queues.iter().map(|queue| 1 + queue.as_str().len()).sum(),
             }
     }
 
@@ -150,6 +159,12 @@ impl StampedRow {
                 put_group(&row.group, &mut out);
                 out
             }
+            Row::Topic(row) => {
+                let mut out = vec![TOPIC];
+                put(self.commit.0, &mut out);
+                put_queues(&row.queues, &mut out);
+                out
+            }
             Row::Schedule(row) => {
                 let mut out = vec![SCHEDULE];
                 put(self.commit.0, &mut out);
@@ -190,6 +205,17 @@ impl StampedRow {
             let row = Row::Schedule(ScheduleRow { name: read_name(name)?, schedule });
             return Ok(StampedRow { commit, row });
         }
+        if let Some(pattern) = name.strip_prefix(char::from(TOPIC_KEY)) {
+            let mut reader = Reader::of("a row of a topic", TOPIC, bytes)?;
+            let (commit, queues) = (CommitNo(reader.take()?), read_queues(&mut reader)?);
+            reader.end()?;
+            let row = Row::Topic(TopicRow { pattern: read_pattern(pattern)?, queues });
+            return Ok(StampedRow { commit, row });
+        }
+        StampedRow::decode_queue(name, bytes)
+    }
+
+    fn decode_queue(name: &str, bytes: &[u8]) -> Result<StampedRow, DecodeError> {
         let (version, mut reader) = Reader::up_to("a row of a queue", QUEUE, bytes)?;
         let (commit, paused): (u64, bool) = reader.take()?;
         let [submitted, claimed, completed, failed, died, cancelled, expired] = reader.take::<[u64; 7]>()?;

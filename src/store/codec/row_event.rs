@@ -2,7 +2,8 @@
 
 use super::event::{
     CIRCUIT_CHANGED, GROUP_CHANGED, GROUP_FORGOTTEN, KEYS_FORGOTTEN, KEYS_SERVED, NOT_TAKEN, OVERRIDES_SET,
-    PAUSED, QUEUE_FORGOTTEN, RATE_USED, REQUEST_DONE, REQUESTS_FORGOTTEN, RESUMED, SCHEDULE,
+    PAUSED, QUEUE_FORGOTTEN, RATE_USED, REQUEST_DONE, REQUESTS_FORGOTTEN, RESUMED, SCHEDULE, TOPIC_BOUND,
+    TOPIC_UNBOUND,
 };
 use super::flow::{put_group, read_group};
 use super::keys::{put_served, read_page, read_served};
@@ -11,6 +12,7 @@ use super::ranges::RangeV1;
 use super::requests::{put_done, read_done};
 use super::row::{CircuitV1, circuit_of, circuit_v1};
 use super::schedule::{put_change, read_change};
+use super::topics::{put_queues, read_pattern, read_queues};
 use super::{DecodeError, Reader, put};
 use crate::core::{GroupNo, QueueName, RateUsed, RowEvent};
 
@@ -45,6 +47,11 @@ pub(super) fn put_row_event(event: &RowEvent, out: &mut Vec<u8>) {
             put_group(now, out);
         }
         RowEvent::GroupForgotten { group } => put((GROUP_FORGOTTEN, group.0), out),
+        RowEvent::TopicBound { pattern, queues } => {
+            put((TOPIC_BOUND, pattern.as_str()), out);
+            put_queues(queues, out);
+        }
+        RowEvent::TopicUnbound { pattern } => put((TOPIC_UNBOUND, pattern.as_str()), out),
         RowEvent::Schedule { name, change } => {
             put(SCHEDULE, out);
             put_change(name, change, out);
@@ -92,6 +99,11 @@ pub(super) fn read_row_event(kind: u8, reader: &mut Reader<'_>) -> Result<RowEve
             RowEvent::GroupChanged { group, now: read_group(reader)?.into() }
         }
         GROUP_FORGOTTEN => RowEvent::GroupForgotten { group: GroupNo(reader.take()?) },
+        TOPIC_BOUND => {
+            let pattern = read_pattern(reader.take()?)?;
+            RowEvent::TopicBound { pattern, queues: read_queues(reader)? }
+        }
+        TOPIC_UNBOUND => RowEvent::TopicUnbound { pattern: read_pattern(reader.take()?)? },
         _ => return Err(DecodeError::Event(kind)),
     })
 }

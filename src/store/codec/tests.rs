@@ -229,6 +229,39 @@ fn the_bytes_of_checkpoints_and_results_are_these() {
 }
 
 #[test]
+fn what_is_bound_to_topics_reads_as_it_was_written_and_has_bounds() {
+    let queue = |nth: usize| QueueName::new(&format!("{nth:0100}")).unwrap();
+    let pattern = Pattern::new("a.*").unwrap();
+    let short: Arc<[QueueName]> = ["q", "p"].map(|name| QueueName::new(name).unwrap()).into();
+    let bound = RowEvent::TopicBound { pattern: pattern.clone(), queues: short.clone() };
+    let unbound = RowEvent::TopicUnbound { pattern: pattern.clone() };
+    let events = vec![Event::Row(bound), Event::Row(unbound)];
+    let mut bytes = Vec::new();
+    encode_commit(&Commit { time: Time(9), events, ..Commit::default() }, &mut bytes);
+    let (bound, unbound) = ([50, 3, b'a', b'.', b'*', 2, 1, b'q', 1, b'p'], [51, 3, b'a', b'.', b'*']);
+    assert_eq!(bytes, [&[4, 9, 2][..], &bound, &unbound, &[0, 0]].concat());
+
+    let row = |queues: Vec<QueueName>| {
+        let row = Row::Topic(TopicRow { pattern: pattern.clone(), queues: queues.into() });
+        StampedRow { commit: CommitNo(u64::MAX), row }
+    };
+    let most = row((0..Topics::QUEUES_MAX).map(queue).collect());
+    assert_eq!(StampedRow::decode(b"$a.*", &most.encode()).unwrap(), most);
+    assert!(most.encode().len() <= ROW_MAX && &*row_key(&most.row.key()) == b"$a.*");
+    let refused = [
+        row(Vec::new()),
+        row((0..=Topics::QUEUES_MAX).map(queue).collect()),
+        row(vec![queue(1), queue(2), queue(1)]),
+    ];
+    for row in refused {
+        assert!(matches!(StampedRow::decode(b"$a.*", &row.encode()), Err(DecodeError::Value(_))));
+    }
+    for key in [&b"$"[..], b"$two words", b"$\xff", b"a.*"] {
+        assert!(StampedRow::decode(key, &most.encode()).is_err(), "{key:?}");
+    }
+}
+
+#[test]
 fn a_commit_whose_blobs_do_not_fit_its_events_is_told() {
     let commit = |has_envelope, bodies, envelopes: &[(u64, u64)]| {
         let spec = SpecOptions { has_envelope, ..SpecOptions::plain(QueueName::new("q").unwrap()) }.into();

@@ -155,6 +155,9 @@ fn changed(fault: Planted, record: &[u8]) -> Option<Vec<u8>> {
             commit.events.retain(|event| !matches!(event, Event::Signalled { .. }));
         }
         Planted::LostCancels => commit.events.retain(|event| !matches!(event, Event::Cancelling { .. })),
+        Planted::LostTopics => commit.events.retain(|event| {
+            !matches!(event, Event::Row(RowEvent::TopicBound { .. } | RowEvent::TopicUnbound { .. }))
+        }),
         Planted::LostSizes => commit.events.retain(|event| !matches!(event, Event::Sized { .. })),
         Planted::LostRequests => {
             commit.events.retain(|event| !matches!(event, Event::Row(RowEvent::RequestDone { .. })));

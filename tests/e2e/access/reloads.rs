@@ -1,7 +1,7 @@
 //! Rules that change hold at once, for what is under way too.
 
 use super::town::{ALICE, BOB, MAILERS, RULES, Said, Town, as_root};
-use crate::helper::until;
+use crate::helper::{hears_sigint, until};
 use std::io::Write;
 use std::process::Stdio;
 
@@ -31,6 +31,27 @@ fn a_reload_holds_for_connections_that_are_open() {
         until("the wait ends", async || waits.try_wait().unwrap()).await;
         Said::of(waits.wait_with_output().unwrap()).refused(&["job 1 "]);
         assert_eq!(daemon.state(job).await, "ready");
+    });
+}
+
+/// A wait for a group as well.
+#[test]
+fn a_reload_ends_waits_for_groups_that_are_not_to_be_seen_any_more() {
+    as_root(async {
+        let town = Town::new("[[access]]\nusers = [64002]\nqueues = ['*']\nmay = ['read']\n");
+        let daemon = town.serve().await;
+        assert!(town.home.musher(&["submit", "q", "x", "--group", "roots"]).status.success());
+        let mut waits = town
+            .command(BOB, &[], &["wait", "--group", "roots"])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        until("the wait waits", async || hears_sigint(&waits).then_some(())).await;
+        town.reload(&daemon, "[[access]]\nusers = [64001]\nqueues = ['*']\nmay = ['submit']\n").await;
+        until("the wait ends", async || waits.try_wait().unwrap()).await;
+        Said::of(waits.wait_with_output().unwrap()).refused(&["no such group: `roots`"]);
+        daemon.stop().await;
     });
 }
 

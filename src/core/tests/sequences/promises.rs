@@ -11,7 +11,7 @@ pub(super) struct Promises {
     attempts: BTreeMap<JobId, Attempt>,
 }
 
-pub(super) fn queue_row(row: &Row) -> Option<&QueueRow> {
+fn queue_row(row: &Row) -> Option<&QueueRow> {
     if let Row::Queue(queue) = row { Some(queue) } else { None }
 }
 

@@ -214,6 +214,11 @@ fn command() -> impl Strategy<Value = Command> {
         2 => queue().prop_map(|queue| Command::Resume { queue }),
         1 => queue().prop_map(|queue| Command::ResetCircuit { queue }),
         1 => queue().prop_map(|queue| Command::Purge { queue }),
+        1 => (0..3usize, any::<bool>(), prop::collection::vec(queue(), 0..3)).prop_map(|(nth, binds, queues)| {
+            let pattern = Pattern::new(["t", "t.*", "*"][nth]).unwrap();
+            let action = if binds { TopicAction::Bind { queues } } else { TopicAction::Unbind { queues } };
+            Command::Topic { pattern, action }
+        }),
         2 => (queue(), prop::collection::vec(setting(), 0..3), prop::collection::vec(setting(), 0..3)).prop_map(
             |(queue, set, unset)| {
                 let unset = unset.into_iter().map(Setting::key).collect();

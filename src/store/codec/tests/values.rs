@@ -159,6 +159,13 @@ pub(super) fn event() -> impl Strategy<Value = Event> {
             let now = Workload::default().group(&mut draw, group).into();
             Event::Row(RowEvent::GroupChanged { group, now })
         }),
+        any::<u64>().prop_map(|seed| {
+            let (mut draw, pattern) = (Draw(seed), Workload::pattern(&mut Draw(seed)));
+            Event::Row(RowEvent::TopicBound { pattern, queues: Workload::bound(&mut draw) })
+        }),
+        any::<u64>().prop_map(|seed| {
+            Event::Row(RowEvent::TopicUnbound { pattern: Workload::pattern(&mut Draw(seed)) })
+        }),
         any::<u64>().prop_map(|no| Event::Row(RowEvent::GroupForgotten { group: GroupNo(no) })),
         (ids(), prop::option::of(0u64..1 << 31)).prop_map(|(jobs, bytes)| {
             Event::Sized { jobs, size: bytes.map(Size::of).unwrap_or_default() }

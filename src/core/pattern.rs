@@ -1,20 +1,26 @@
-//! A pattern of queue names: `*` matches any characters, or none.
+//! A pattern of names: `*` matches any characters, or none. It must not know what the names are of.
 
-/// A pattern of queue names.
-#[derive(Clone, Debug, PartialEq, Eq)]
+use super::job::QueueName;
+
+/// A pattern of names that follow the rule of [`QueueName`](super::QueueName).
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Pattern(Box<str>);
 
 impl Pattern {
-    /// Takes what a queue's name can hold, and `*`; `None` for anything else.
+    /// The longest, in bytes.
+    pub const MAX: usize = QueueName::MAX;
+
+    /// Takes what a name can hold, and `*`; `None` for anything else.
     ///
     /// ```
-    /// use musher::access::Pattern;
+    /// use musher::core::Pattern;
     /// assert!(Pattern::new("reports.*").unwrap().matches("reports.daily"));
     /// assert!(Pattern::new("two words").is_none());
     /// ```
     pub fn new(text: &str) -> Option<Pattern> {
         let allowed = |b: u8| b.is_ascii_alphanumeric() || b"._-/:+*".contains(&b);
-        (!text.is_empty() && text.len() <= 100 && text.bytes().all(allowed)).then(|| Pattern(text.into()))
+        (!text.is_empty() && text.len() <= Pattern::MAX && text.bytes().all(allowed))
+            .then(|| Pattern(text.into()))
     }
 
     /// The pattern of all names.
