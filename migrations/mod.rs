@@ -32,6 +32,8 @@ const STEPS: &[Step] = &[
     Step { rewrites: &[], run: |_| Ok(()) },
     // And of jobs that wait for others, of groups, checkpoints and results.
     Step { rewrites: &[], run: |_| Ok(()) },
+    // And of queues that are bound to topics by command.
+    Step { rewrites: &[], run: |_| Ok(()) },
 ];
 
 /// One change of the format.

@@ -65,7 +65,7 @@ fn after_kills_and_stops_there_is_no_defect_and_beside_a_daemon_it_is_refused() 
         let found: serde_json::Value = serde_json::from_str(&out).unwrap();
         assert_eq!((code, &found["defects"], &found["queues"]), (0, &0.into(), &2.into()));
         let migrated = home.command().args(["migrate", "--data"]).arg(home.path("data")).output().unwrap();
-        assert!(said(&migrated).2.contains("has format 7 already, the newest"), "{migrated:?}");
+        assert!(said(&migrated).2.contains("has format 8 already, the newest"), "{migrated:?}");
     });
 }
 
