@@ -52,11 +52,16 @@ fn ten_thousand_jobs_survive_twenty_kills() {
                 continue;
             }
             let _ = tokio::time::timeout(Duration::from_secs(5), submitting).await;
-            until("every job has run", async || {
-                let queue = daemon.queue("q").await;
-                (queue.ready + queue.scheduled + queue.leased == 0).then_some(())
-            })
-            .await;
+            // So many processes take a busy machine its time: it must only go on.
+            let mut left = JOBS;
+            while left > 0 {
+                left = until("more jobs have run", async || {
+                    let queue = daemon.queue("q").await;
+                    let now = queue.ready + queue.scheduled + queue.leased;
+                    (now == 0 || now + 500 <= left).then_some(now)
+                })
+                .await;
+            }
             assert_eq!(daemon.queue("q").await.dead, 0);
             break;
         }
