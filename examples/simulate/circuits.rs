@@ -6,7 +6,8 @@ use crate::exits::{Meaning, meaning};
 use crate::queues::queue;
 use crate::stage::Life;
 use musher::core::{
-    Circuit, IdRange, JobId, LeaseId, OpenCircuit, QueueName, QueueSettings, State, StateKind, Time, Verdict,
+    Circuit, IdRange, Job, JobId, LeaseId, OpenCircuit, QueueName, QueueSettings, State, StateKind, Time,
+    Verdict,
 };
 use std::time::Duration;
 
@@ -43,9 +44,14 @@ fn found(state: &State) -> Circuit {
 
 /// The leases of the queue.
 fn leases(state: &State) -> Vec<LeaseId> {
+    leases_where(state, |_| true)
+}
+
+fn leases_where(state: &State, is_meant: impl Fn(&Job) -> bool) -> Vec<LeaseId> {
     let jobs = state.iter(IdRange::new(JobId(1), state.next_id().0));
-    let own = jobs.filter(|(_, job)| job.kind() == StateKind::Leased && job.spec.queue == fused());
-    let lease = |id, job: &musher::core::Job| LeaseId { id, attempt: job.attempt() };
+    let own =
+        jobs.filter(|(_, job)| job.kind() == StateKind::Leased && job.spec.queue == fused() && is_meant(job));
+    let lease = |id, job: &Job| LeaseId { id, attempt: job.attempt() };
     own.flat_map(|(range, job)| range.iter().map(move |id| lease(id, job))).collect()
 }
 
@@ -56,11 +62,17 @@ fn wait(probes: u32) -> Duration {
 
 /// What was in force before something was asked.
 #[derive(Debug)]
-pub(crate) struct Before(Vec<LeaseId>);
+pub(crate) struct Before {
+    leases: Vec<LeaseId>,
+    /// Those of them whose jobs were cancelled: whatever is said of them says nothing of the queue.
+    cancelled: Vec<LeaseId>,
+}
 
 impl Before {
     pub(crate) fn of(life: &Life) -> Before {
-        Before(leases(&life.engine.core().state))
+        let state = &life.engine.core().state;
+        let cancelled = leases_where(state, Job::is_being_cancelled);
+        Before { leases: leases(state), cancelled }
     }
 }
 
@@ -81,7 +93,8 @@ impl Circuits {
     /// Jobs may have been given out.
     pub(crate) fn claimed(&mut self, before: &Before, life: &Life) {
         let state = &life.engine.core().state;
-        let new: Vec<LeaseId> = leases(state).into_iter().filter(|lease| !before.0.contains(lease)).collect();
+        let new: Vec<LeaseId> =
+            leases(state).into_iter().filter(|lease| !before.leases.contains(lease)).collect();
         let mut circuit = self.now();
         // One whose body could not be read was given back at once.
         let returned = found(state).open.and_then(|open| open.probe).filter(|_| new.is_empty());
@@ -104,7 +117,8 @@ impl Circuits {
         now: Time,
         state: &State,
     ) -> usize {
-        let (mut circuit, mut in_force) = (self.now(), before.0.clone());
+        let (mut circuit, mut in_force) = (self.now(), before.leases.clone());
+        in_force.retain(|lease| !before.cancelled.contains(lease));
         for (lease, verdict) in items {
             let Some(at) = in_force.iter().position(|one| one == lease) else { continue };
             in_force.swap_remove(at);

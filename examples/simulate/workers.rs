@@ -6,7 +6,9 @@ use crate::clients::{Asked, Clients, LEASE};
 use crate::oracle::Oracle;
 use crate::stage::Life;
 use fastrand::Rng;
-use musher::core::{Attempt, Holder, JobId, LeaseId, LeaseRejection, State, StateKind, Time, Visibility};
+use musher::core::{
+    Attempt, Holder, Job, JobId, LeaseId, LeaseRejection, State, StateKind, Time, Visibility,
+};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -198,7 +200,9 @@ impl Oracle {
             // Somebody may have ended it. If not, an answer that is on its way says no more than that it was in force.
             let Some(until) = self.ends(*lease) else { return false };
             assert!(until <= now, "{lease:?} is taken at {now} from a worker that may come back: {job:?}");
-            if let Some(job) = job.filter(|job| matches!(job.kind(), StateKind::Ready | StateKind::Leased)) {
+            let is_there = |job: &&Job| matches!(job.kind(), StateKind::Ready | StateKind::Leased);
+            // One that was claimed again in the same turn may have crashed with another worker, too.
+            if let Some(job) = job.filter(is_there).filter(|job| job.attempt() == lease.attempt) {
                 let expected = (wait.crashes + 1, wait.failed);
                 assert_eq!(
                     (job.crashes(), job.failed()),
