@@ -61,7 +61,12 @@ fn write_all(stream: impl Read, directory: &Directory, options: &Options) -> Res
             Next::Piece(Piece::Blobs(kind, block, of_block)) => {
                 let mut blobs = ByKind::default();
                 blobs[kind] = of_block;
-                home.store_blobs(&BlockChange { block, row: Some((Vec::new(), 0)), blobs, replaces: false })?;
+                home.store_blobs(&BlockChange {
+                    block,
+                    row: Some((Vec::new(), 0)),
+                    blobs,
+                    late: ByKind::default(),
+                })?;
             }
             Next::Piece(Piece::Block(block, row)) => {
                 let decoded = BlockRow::decode(block, &row);
@@ -70,7 +75,7 @@ fn write_all(stream: impl Read, directory: &Directory, options: &Options) -> Res
                     block,
                     row: Some((row.into(), mask)),
                     blobs: ByKind::default(),
-                    replaces: false,
+                    late: ByKind::default(),
                 })?;
             }
             Next::Piece(Piece::Row(row)) => home.store_row(&row)?,

@@ -239,6 +239,7 @@ impl Workload {
             9 => Event::Released { jobs: self.some(draw, leased)?, due },
             10 => Event::Interrupted { jobs: self.some(draw, leased)? },
             11 => Event::Ripened { jobs: self.some(draw, scheduled)? },
+            12 if self.commits.is_multiple_of(2) => Event::Cancelling { jobs: self.some(draw, leased)? },
             12 => Event::Cancelled { jobs: self.some(draw, |state| !ended(state))?, end },
             13 => Event::Revived { jobs: self.some(draw, ended)? },
             14 => Event::Deleted { jobs: self.some(draw, |_| true)? },

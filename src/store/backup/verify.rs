@@ -4,8 +4,8 @@
 use super::BackupError;
 use super::read::{Next, Pieces};
 use crate::core::{JobId, RangeSet};
-use crate::store::blob::ByKind;
-use crate::store::codec::{BlockRow, MetaRow, Piece, StampedRow};
+use crate::store::blob::{Blob, ByKind};
+use crate::store::codec::{BlockRow, MetaRow, Piece, StampedRow, block_of};
 use crate::store::commit::CommitNo;
 use crate::store::error::Defect;
 use crate::store::home::{HomeError, Rows};
@@ -36,6 +36,10 @@ struct Kept {
     blocks: RefCell<BTreeMap<u64, BlockRow>>,
     rows: Vec<StampedRow>,
     blobs: ByKind<RangeSet>,
+    /// What the blobs of the block sum up to whose row comes next.
+    of_block: Vec<(Blob, JobId, u32)>,
+    /// Those that are not what their row says. The commits may have newer ones.
+    others: Vec<(Blob, JobId)>,
     commits: Vec<(CommitNo, Bytes)>,
     last: Option<CommitNo>,
 }
@@ -97,15 +101,21 @@ impl Kept {
     fn take(&mut self, piece: Piece) -> Result<(), Defect> {
         match piece {
             Piece::Meta(meta) => self.meta = Some(meta),
-            Piece::Blobs(kind, _, blobs) => blobs.iter().for_each(|(id, _)| {
+            Piece::Blobs(kind, _, blobs) => blobs.iter().for_each(|(id, blob)| {
                 self.blobs[kind].insert(id.0, 1);
+                self.of_block.push((kind, *id, crc32c::crc32c(blob)));
             }),
             Piece::Block(block, row) => {
+                let blobs = std::mem::take(&mut self.of_block);
                 let row = BlockRow::decode(block, &row);
                 let row = row.map_err(|error| Defect {
                     place: format!("the row of jobs {block}"),
                     detail: error.to_string(),
                 })?;
+                let fits = |(kind, id, sum)| row.sums.of(kind, id).is_none_or(|wanted| wanted == sum);
+                let others = blobs.into_iter().filter(|(_, id, _)| block_of(*id) == block);
+                let others = others.filter(|blob| !fits(*blob)).map(|(kind, id, _)| (kind, id));
+                self.others.extend(others);
                 self.blocks.borrow_mut().insert(block, row);
             }
             Piece::Row(row) => self.rows.push(row),
@@ -115,7 +125,7 @@ impl Kept {
         Ok(())
     }
 
-    /// What a recovery makes of it, and which jobs would lack a blob.
+    /// What a recovery makes of it, and which jobs would lack a blob, or have another one.
     fn fold(&mut self) -> Result<(Summary, Vec<Defect>), Defect> {
         let wrong = |place: String, detail: &dyn ToString| Defect { place, detail: detail.to_string() };
         let rows = "its rows".to_owned();
@@ -139,7 +149,12 @@ impl Kept {
         let all = crate::core::IdRange::new(JobId(1), state.next_id().0);
         let lacking = folded.recent.lacking(state.iter(all), |kind, id| !self.blobs[kind].contains(id.0));
         let missing = lacking.map(|(kind, id)| wrong(format!("job {id}"), &format!("its {kind} is missing")));
-        let missing = missing.collect();
+        let has = |kind: Blob, id| state.job(id).is_some_and(|job| kind.is_of(job));
+        let others = self.others.iter().filter(|(kind, id)| has(*kind, *id));
+        let others = others.filter(|(kind, id)| !folded.recent.contains(*kind, *id)).map(|(kind, id)| {
+            wrong(format!("job {id}"), &format!("its {kind} is not the one that was stored last"))
+        });
+        let missing = missing.chain(others).collect();
         let jobs = folded.recovered.report.jobs;
         Ok((Summary { jobs, commit: last.0, next_id: state.next_id().0 }, missing))
     }

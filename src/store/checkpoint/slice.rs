@@ -40,7 +40,12 @@ pub(super) fn blocks(
             round.todo.remove(first, dead + 1 - first);
             round.removed.insert(dead, 1);
             stored.remove(dead, 1);
-            changes.push(BlockRows { block: dead, row: None, blobs: ByKind::default(), replaces: false });
+            changes.push(BlockRows {
+                block: dead,
+                row: None,
+                blobs: ByKind::default(),
+                late: ByKind::default(),
+            });
             continue;
         }
         round.todo.remove(first, empty_until - first);
@@ -68,5 +73,5 @@ fn encode(block: u64, state: &State, last: CommitNo, recent: &Recent) -> BlockRo
     let row = BlockRow::new(last, state.runs(block_range(block)));
     let live = row.mask();
     let blobs = ByKind::of(|kind| recent.of_block(kind, block, live));
-    BlockRows { block, row: Some((row.encode(), live)), blobs, replaces: recent.replaces(block) }
+    BlockRows { block, row: Some((row.encode(), live)), blobs, late: recent.late(block) }
 }

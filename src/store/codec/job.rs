@@ -7,6 +7,7 @@ use super::flow::WaitsV1;
 use super::old::{OldRuns, OldTags};
 use super::options::{put_spec, read_spec};
 use super::signals::SignalsV1;
+use super::sums::{self, BlobSums, SUMS_MAX, WITH_SUMS};
 use super::{DecodeError, Reader, put};
 use crate::core::{
     Attempt, Beside, Exit, Expiry, Failure, Final, IdRange, Job, JobCounts, JobId, JobState, Lease, Newest,
@@ -20,10 +21,13 @@ use std::sync::Arc;
 /// How many ids share a row.
 pub(crate) const BLOCK: u64 = 64;
 
-/// The largest row of jobs, by construction: as many jobs as a block holds, each with a spec of its own (a name of
-/// 100 bytes) and three failures of 240 bytes. A leaf of sled holds up to 17 rows, which must stay below 2 MiB together
-/// (precaution 3). Rows of version 2, with 512 bytes of tags for each job, were at most as large as this.
-pub(crate) const ROW_MAX: usize = 120_000;
+/// The largest row of jobs without checksums, by construction: as many jobs as a block holds, each with a spec of its own (a
+/// name of 100 bytes) and three failures of 240 bytes. Rows of version 2, with 512 bytes of tags for each job, were at most as
+/// large as this.
+const JOBS_MAX: usize = 120_000;
+
+/// The largest row of jobs. A leaf of sled holds up to 17 rows, which must stay below 2 MiB together (precaution 3).
+pub(crate) const ROW_MAX: usize = JOBS_MAX + SUMS_MAX;
 
 /// The version in which rows are written.
 const VERSION: u8 = 3;
@@ -76,12 +80,15 @@ pub(crate) struct BlockRow {
     pub(crate) runs: Vec<(IdRange, Job)>,
     /// The tags of jobs, which older versions wrote into the row. None in what is to be written.
     pub(crate) tags: OldTags,
+    /// What blobs of the jobs sum up to that have taken the place of others, or may have. The home adds them when it writes
+    /// the row.
+    pub(crate) sums: BlobSums,
 }
 
 impl BlockRow {
     /// What is to be written of a block.
     pub(crate) fn new(commit: CommitNo, runs: Vec<(IdRange, Job)>) -> BlockRow {
-        BlockRow { commit, runs, tags: Vec::new() }
+        BlockRow { commit, runs, tags: Vec::new(), sums: BlobSums::default() }
     }
 
     /// Which of the block's jobs live: one bit an id.
@@ -110,15 +117,16 @@ impl BlockRow {
             put_run(*range, job, same, &mut out);
             before = Some(&job.spec);
         }
-        assert!(out.len() <= ROW_MAX, "a row of jobs has {} bytes, more than {ROW_MAX}", out.len());
-        out
+        assert!(out.len() <= JOBS_MAX, "a row of jobs has {} bytes, more than {JOBS_MAX}", out.len());
+        if self.sums.is_empty() { out } else { self.sums.before(&out) }
     }
 
     pub(crate) fn decode(block: u64, bytes: &[u8]) -> Result<BlockRow, DecodeError> {
-        let (version, mut reader) = Reader::up_to("a row of jobs", WITH_BESIDE, bytes)?;
+        let (sums, bytes) = sums::split(bytes)?;
+        let (version, mut reader) = Reader::up_to("a row of jobs", WITH_SUMS, bytes)?;
         let (commit, mask, count): (u64, u64, u64) = reader.take()?;
         let first = block.checked_mul(BLOCK).ok_or(DecodeError::Value("a block number"))?;
-        let mut row = BlockRow::new(CommitNo(commit), Vec::new());
+        let mut row = BlockRow { sums, ..BlockRow::new(CommitNo(commit), Vec::new()) };
         let (mut next, mut before, mut old) = (0, None, OldRuns::new(version));
         for _ in 0..count {
             let (offset, len) = reader.take::<(u8, u8)>()?;
@@ -150,14 +158,14 @@ fn mask_of(ranges: impl Iterator<Item = IdRange>) -> u64 {
 
 /// Which of a block's jobs live, without reading all of its row.
 pub(crate) fn row_mask(bytes: &[u8]) -> Result<u64, DecodeError> {
-    let mut reader = Reader::of("a row of jobs", WITH_BESIDE, bytes)?;
+    let mut reader = Reader::of("a row of jobs", WITH_SUMS, sums::split(bytes)?.1)?;
     let (_, mask): (u64, u64) = reader.take()?;
     Ok(mask)
 }
 
 /// Whether any job of a row has a checkpoint, a result or signals, without reading all of it.
 pub(crate) fn row_has_beside(bytes: &[u8]) -> bool {
-    bytes.first() == Some(&WITH_BESIDE)
+    sums::split(bytes).is_ok_and(|(_, row)| row.first() == Some(&WITH_BESIDE))
 }
 
 /// Equal neighbours. `same_spec`: what was asked for is that of the run before.

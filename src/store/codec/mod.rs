@@ -22,6 +22,7 @@ mod row;
 mod row_event;
 mod schedule;
 mod signals;
+mod sums;
 #[cfg(test)]
 mod tests;
 mod topics;
@@ -40,6 +41,7 @@ pub(crate) use job::{BLOCK, BlockRow, ROW_MAX, block_of, block_range, row_has_be
 pub(crate) use meta::{LiveBytes, MetaRow, SumRow};
 pub(crate) use row::{StampedRow, row_key};
 pub(crate) use signals::{decode_signals, encode_signals};
+pub(crate) use sums::{BlobSums, row_has_sums};
 
 use bincode::config::{Configuration, Limit, LittleEndian, Varint};
 use bincode::{BorrowDecode, Encode};

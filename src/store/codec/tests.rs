@@ -5,7 +5,7 @@ mod values;
 use super::*;
 use crate::core::*;
 use crate::store::workload::{Draw, Workload};
-use crate::store::{Commit, CommitNo};
+use crate::store::{Blob, Commit, CommitNo};
 use bytes::Bytes;
 use proptest::prelude::*;
 use std::sync::Arc;
@@ -226,6 +226,34 @@ fn the_bytes_of_checkpoints_and_results_are_these() {
     let len = row(&job).len();
     job.set_beside(Beside::Result, true);
     assert!(row(&job)[0] == 4 && row_has_beside(&row(&job)) && row(&job).len() == len + 2);
+}
+
+/// A row of jobs that has none is as it always was.
+#[test]
+fn checksums_of_blobs_stand_before_the_row_of_their_jobs() {
+    let job = Job::fresh(Spec::plain(QueueName::new("q").unwrap()).into(), Time(0));
+    let mut row = BlockRow::new(CommitNo(1), vec![(IdRange::new(JobId(64), 3), job)]);
+    let plain = row.encode();
+    row.sums.note(Blob::Body, JobId(66), b"a");
+    row.sums.note(Blob::Signals, JobId(64), b"b");
+    let bytes = row.encode();
+    let sums = [b"a", b"b"].map(|blob| crc32c::crc32c(blob).to_le_bytes());
+    assert_eq!(bytes, [&[5, 2, 0, 4][..], &sums[0], &[3, 1], &sums[1], &plain].concat());
+    assert!(row_has_sums(&bytes) && !row_has_sums(&plain));
+    assert_eq!((BlockRow::decode(1, &bytes).unwrap(), row_mask(&bytes).unwrap()), (row.clone(), row.mask()));
+    for len in 0..bytes.len() {
+        assert!(BlockRow::decode(1, &bytes[..len]).is_err());
+    }
+    assert!(BlockRow::decode(1, &[&[5, 0][..], &bytes].concat()).is_err(), "it has them once");
+    assert!(row.sums.fit(Blob::Body, JobId(66), b"a") && !row.sums.fit(Blob::Body, JobId(66), b"b"));
+    assert!(row.sums.fit(Blob::Body, JobId(65), b"b"), "of that there is none");
+
+    row.runs.clear();
+    for kind in Blob::ALL.into_iter().filter(|kind| *kind != Blob::Envelope) {
+        block_range(1).iter().for_each(|id| row.sums.note(kind, id, b""));
+    }
+    let most = row.encode().len() - BlockRow::new(CommitNo(1), Vec::new()).encode().len();
+    assert!(most <= super::sums::SUMS_MAX, "{most}");
 }
 
 #[test]

@@ -99,12 +99,12 @@ impl Tried {
             let row = BlockRow::new(commit, state.runs(block_range(block)));
             let live = row.mask();
             match live {
-                0 => BlockRows { block, row: None, blobs: ByKind::default(), replaces: false },
+                0 => BlockRows { block, row: None, blobs: ByKind::default(), late: ByKind::default() },
                 _ => BlockRows {
                     block,
                     row: Some((row.encode(), live)),
                     blobs: ByKind::of(|kind| self.recent.of_block(kind, block, live)),
-                    replaces: self.recent.replaces(block),
+                    late: self.recent.late(block),
                 },
             }
         });

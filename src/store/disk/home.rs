@@ -99,7 +99,7 @@ impl RowWriter for SledHome {
 
 impl Home for SledHome {
     fn blobs(&self, kind: Blob, id: JobId) -> Result<Vec<(JobId, Bytes)>, HomeError> {
-        self.rows.blobs(kind, id)
+        self.rows.checked_blobs(kind, id)
     }
 
     fn give_up(&mut self) {

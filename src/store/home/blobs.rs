@@ -6,10 +6,11 @@ use super::{BlockChange, HomeError};
 use crate::core::JobId;
 use crate::store::blob::{Blob, ByKind};
 use crate::store::codec::{
-    BlobRow, BlockRow, DecodeError, PACKED_MAX, blob_key, blob_key_parts, block_of, block_range,
-    encode_packed, encode_piece, encode_shared, pieces, row_has_beside, row_mask,
+    BlobRow, BlobSums, BlockRow, DecodeError, PACKED_MAX, blob_key, blob_key_parts, block_of, block_range,
+    encode_packed, encode_piece, encode_shared, pieces, row_has_beside, row_has_sums, row_mask,
 };
 use bytes::{Bytes, BytesMut};
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::ops::RangeBounds;
@@ -46,10 +47,57 @@ pub(in crate::store) fn write_block(
     all.iter().try_for_each(|(kind, blobs)| match &change.row {
         Some(_) if change.blobs[kind].is_empty() => Ok(()),
         // Of each kind, whatever comes: here nothing is taken for all that there is from its first job on.
-        Some((_, live)) if change.replaces => blobs.replace(change.block, *live, &change.blobs[kind]),
+        Some((_, live)) if change.replaces() => blobs.replace(change.block, *live, &change.blobs[kind]),
         Some(_) => blobs.insert(change.block, &change.blobs[kind]),
         None => blobs.remove_block(change.block),
     })
+}
+
+/// The row of a block's jobs as it is written, with the checksums of those blobs that have taken the place of others; `before`
+/// is the row that was there. What an older page of the database brings back does not fit them.
+pub(in crate::store) fn with_sums<'a>(
+    change: &BlockChange,
+    (row, live): (&'a [u8], u64),
+    before: Option<&[u8]>,
+) -> Result<Cow<'a, [u8]>, HomeError> {
+    let before = before.filter(|before| row_has_sums(before));
+    if before.is_none() && !change.replaces() {
+        return Ok(row.into());
+    }
+    let damaged = |error| HomeError::damaged("jobs", &change.block.to_be_bytes(), error);
+    let mut sums = before.map(BlobSums::of_row).transpose().map_err(damaged)?.unwrap_or_default();
+    sums.keep_only(live);
+    for (kind, late) in change.late.iter().filter(|(_, late)| **late != 0) {
+        let first = block_range(change.block).first;
+        for (id, blob) in &change.blobs[kind] {
+            if late >> (id.0 - first.0) & 1 == 1 {
+                sums.note(kind, *id, blob);
+            }
+        }
+    }
+    Ok(if sums.is_empty() { row.into() } else { sums.before(row).into() })
+}
+
+/// The blobs of a row without those that are not what the row of their jobs says: they may have come back from an older page
+/// of the database. A neighbour's may also be newer, where the row of jobs is still to come.
+///
+/// # Errors
+/// The job's that was asked for is such a one.
+pub(in crate::store) fn checked(
+    (kind, id): (Blob, JobId),
+    mut blobs: Vec<(JobId, Bytes)>,
+    row: Option<&[u8]>,
+) -> Result<Vec<(JobId, Bytes)>, HomeError> {
+    let Some(row) = row.filter(|row| row_has_sums(row)) else { return Ok(blobs) };
+    let sums = BlobSums::of_row(row);
+    let sums = sums.map_err(|error| HomeError::damaged("jobs", &block_of(id).to_be_bytes(), error))?;
+    let mut is_other = false;
+    blobs.retain(|(of, blob)| {
+        let fits = sums.fit(kind, *of, blob);
+        is_other |= !fits && *of == id;
+        fits
+    });
+    if is_other { Err(HomeError::Other { kind, id }) } else { Ok(blobs) }
 }
 
 /// What follows the row of a block's jobs: the blobs of dead ones go each time that the number of live jobs has halved, so

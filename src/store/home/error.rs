@@ -60,6 +60,17 @@ pub enum HomeError {
         /// What is wrong.
         detail: String,
     },
+    /// A blob is whole, but not the one that its job has.
+    #[error(
+        "the database is damaged: the {kind} of job {id} is not the one that was stored last. Restore the data directory \
+         from a backup"
+    )]
+    Other {
+        /// What it is.
+        kind: Blob,
+        /// The job.
+        id: JobId,
+    },
     /// A part of its file is not what was written.
     #[error("the database {} is damaged: {detail}. Restore the data directory from a backup", path.display())]
     Corrupt {
@@ -122,7 +133,9 @@ impl HomeError {
     pub(in crate::store) fn about(self, kind: Blob, id: JobId) -> BlobError {
         let detail = self.to_string();
         match self {
-            HomeError::Damaged { .. } | HomeError::Corrupt { .. } => BlobError::Damaged { kind, id, detail },
+            HomeError::Damaged { .. } | HomeError::Corrupt { .. } | HomeError::Other { .. } => {
+                BlobError::Damaged { kind, id, detail }
+            }
             _ => BlobError::Failed { kind, id, detail },
         }
     }

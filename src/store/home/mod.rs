@@ -49,7 +49,8 @@ pub(crate) trait RowWriter {
 /// What a home promises. `contract/home.rs` checks it of each. While it writes it is read.
 pub(crate) trait Home: Rows + RowWriter {
     /// The blobs of a kind of the row that holds a job's, in order: its neighbours are likely to be asked for next.
-    /// Without the job's if it has none.
+    /// Without the job's if it has none. Those that took the place of others are checked: one that is not what its job has is an
+    /// error if it is the job's, and left out if it is a neighbour's.
     fn blobs(&self, kind: Blob, id: JobId) -> Result<Vec<(JobId, Bytes)>, HomeError>;
 
     /// The log has failed: nothing more is written, not even when this is closed.
@@ -83,6 +84,6 @@ pub(crate) trait RowReader: Debug + Send {
     /// The next rows of jobs from a block on, as they are stored; at most `count`.
     fn raw_blocks(&self, from: u64, count: usize) -> Result<Vec<(u64, Bytes)>, HomeError>;
 
-    /// See [`Home::blobs`].
+    /// See [`Home::blobs`]. As they are found: those that took the place of others may be newer than the row of their jobs.
     fn blobs(&self, kind: Blob, id: JobId) -> Result<Vec<(JobId, Bytes)>, HomeError>;
 }

@@ -35,27 +35,32 @@ pub(crate) struct BlockRows {
     pub(crate) row: Option<(Vec<u8>, u64)>,
     /// Those of its blobs that are not in the home yet, in order.
     pub(crate) blobs: ByKind<Vec<Neighbours>>,
-    /// Whether some of its bodies take the place of others, which may be in the home; with such a body, what else the job has
-    /// may come again.
-    pub(crate) replaces: bool,
+    /// Whose blobs take the place of others, which may be in the home: one bit a job. With such a body, what else the job has may
+    /// come again.
+    pub(crate) late: ByKind<u64>,
 }
 
 impl BlockRows {
     /// Reads the blobs.
     pub(crate) fn read(self) -> Result<BlockChange, ReadBackError> {
+        let replaces = replaces_any(&self.late);
         let blobs = ByKind::try_of(|kind| {
             let mut blobs = Vec::new();
             for neighbours in &self.blobs[kind] {
                 blobs.append(&mut neighbours.read()?);
             }
-            if self.replaces {
+            if replaces {
                 blobs.sort_by_key(|(id, _)| *id);
             }
             Ok(blobs)
         })?;
-        let BlockRows { block, row, replaces, .. } = self;
-        Ok(BlockChange { block, row, blobs, replaces })
+        let BlockRows { block, row, late, .. } = self;
+        Ok(BlockChange { block, row, blobs, late })
     }
+}
+
+fn replaces_any(late: &ByKind<u64>) -> bool {
+    late.iter().any(|(_, jobs)| *jobs != 0)
 }
 
 /// How a checkpoint ended.
@@ -77,6 +82,13 @@ pub(crate) struct BlockChange {
     pub(crate) row: Option<(Vec<u8>, u64)>,
     /// Blobs of its jobs that are not in the home yet, in order.
     pub(crate) blobs: ByKind<Vec<(JobId, Bytes)>>,
-    /// Whether some of its bodies take the place of others, and blobs of their jobs may come again.
-    pub(crate) replaces: bool,
+    /// Whose blobs take the place of others: one bit a job.
+    pub(crate) late: ByKind<u64>,
+}
+
+impl BlockChange {
+    /// Whether any blobs take the place of others, and others of their jobs may come again.
+    pub(crate) fn replaces(&self) -> bool {
+        replaces_any(&self.late)
+    }
 }

@@ -107,10 +107,13 @@ impl Recent {
         !self.late[kind].is_empty()
     }
 
-    /// Whether anything of this block took the place of something else, or may have.
-    pub(crate) fn replaces(&self, block: u64) -> bool {
+    /// What of this block took the place of something else, or may have: one bit a job.
+    pub(crate) fn late(&self, block: u64) -> ByKind<u64> {
         let range = block_range(block);
-        self.late.iter().any(|(_, late)| late.range(range.first..range.end()).next().is_some())
+        let bit = |id: &JobId| 1u64 << (id.0 - range.first.0);
+        ByKind::of(|kind| {
+            self.late[kind].range(range.first..range.end()).fold(0, |mask, (id, _)| mask | bit(id))
+        })
     }
 
     /// Adds all envelopes of a commit, whose jobs have greater ids than any before.

@@ -72,7 +72,7 @@ impl Home for SimulatedHome {
         if home.blobs_fail {
             return Err(HomeError::Failed(io::Error::other("the disk does not answer").into()));
         }
-        RowReader::blobs(&home.written, kind, id)
+        home.written.checked_row_of(kind, id)
     }
 
     fn give_up(&mut self) {

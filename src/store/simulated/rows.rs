@@ -6,7 +6,7 @@ use crate::store::blob::{Blob, ByKind};
 use crate::store::codec::{
     BlockRow, MetaRow, StampedRow, blob_key, blob_key_parts, block_of, block_range, encode_packed, row_key,
 };
-use crate::store::home::blobs::{BlobKey, BlobTree, Blobs, shrink_block, write_block};
+use crate::store::home::blobs::{BlobKey, BlobTree, Blobs, checked, shrink_block, with_sums, write_block};
 use crate::store::home::{BlockRows, HomeError, RowChange, RowReader, Rows, Work};
 use bytes::Bytes;
 use std::cell::RefCell;
@@ -76,12 +76,14 @@ impl SimulatedRows {
         let whole = "all rows were written by the same code";
         write_block(&blobs, &change).expect(whole);
         steps.extend(done.take());
-        let Some((row, live)) = change.row else {
+        let Some((row, live)) = &change.row else {
             steps.push_back(RowStep::NoJobs(block));
             return;
         };
-        steps.push_back(RowStep::Jobs(block, row.clone()));
-        shrink_block(&blobs, block, (&row, live), before.map(Vec::as_slice)).expect(whole);
+        let before = before.map(Vec::as_slice);
+        let row = with_sums(&change, (row, *live), before).expect(whole);
+        steps.push_back(RowStep::Jobs(block, row.to_vec()));
+        shrink_block(&blobs, block, (&row, *live), before).expect(whole);
         steps.extend(done.take());
     }
 
@@ -96,6 +98,11 @@ impl SimulatedRows {
     /// The blobs of the row that a job's is in.
     pub(super) fn row_of(&self, kind: Blob, id: JobId) -> Result<Vec<(JobId, Bytes)>, HomeError> {
         self.blobs_of(kind, block_of(id), &Rc::default()).row_of(id)
+    }
+
+    /// The same, as the row of their jobs says that they are.
+    pub(super) fn checked_row_of(&self, kind: Blob, id: JobId) -> Result<Vec<(JobId, Bytes)>, HomeError> {
+        checked((kind, id), self.row_of(kind, id)?, self.jobs.get(&block_of(id)).map(Vec::as_slice))
     }
 
     /// A job's blob is lost.

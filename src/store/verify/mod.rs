@@ -9,6 +9,7 @@ mod tests;
 
 pub use scratch::Scratch;
 
+use super::blob::Blob;
 use super::codec::decode_commit;
 use super::directory::{DirectoryError, hold_for_reading};
 use super::home::sled::{self, SledRows};
@@ -18,9 +19,10 @@ use super::log::{LogError, Place};
 use super::recent::Recent;
 use super::recovery::{Fold, Folded};
 use super::{CommitNo, Defect, OpenError};
-use crate::core::{IdRange, JobId, RangeSet};
+use crate::core::{Event, IdRange, JobId, RangeSet};
 use crate::migrations::{self, MigrationError, NEWEST};
 use scratch::CopyError;
+use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -156,6 +158,8 @@ struct Tail {
     defects: u64,
     /// Jobs of which nothing is left.
     forgotten: RangeSet,
+    /// Jobs of which it has a blob that took the place of another one.
+    renewed: BTreeSet<JobId>,
 }
 
 impl Verify<'_> {
@@ -223,6 +227,10 @@ impl Verify<'_> {
         if !jobs_known {
             for (kind, id) in rows.bare.iter().filter(|(_, id)| !tail.forgotten.contains(id.0)) {
                 self.defect(format_args!("job {id}"), format_args!("its {kind} is missing"));
+            }
+            let is_known = |id: JobId| tail.forgotten.contains(id.0) || tail.renewed.contains(&id);
+            for (kind, id) in rows.others.iter().filter(|(_, id)| !is_known(*id)) {
+                self.other(*kind, *id);
             }
         }
         Ok(())
@@ -305,7 +313,7 @@ impl Verify<'_> {
             Found::Defect(defect) => self.tell(defect),
             Found::Record(place, payload) => {
                 self.found.commits += 1;
-                if let Err(error) = self.record(place, payload, &mut tail.forgotten) {
+                if let Err(error) = self.record(place, payload, &mut tail) {
                     let place = format!("{} at byte {}", place.path.display(), place.offset);
                     self.defect(place, error);
                 }
@@ -317,16 +325,25 @@ impl Verify<'_> {
         tail
     }
 
-    fn record(&mut self, place: Place<'_>, payload: &[u8], forgotten: &mut RangeSet) -> Result<(), String> {
+    fn record(&mut self, place: Place<'_>, payload: &[u8], tail: &mut Tail) -> Result<(), String> {
         let commit = decode_commit(payload);
         let commit = commit.map_err(|error| format!("commit {}: {error}", place.number.0))?;
         for event in &commit.events {
             for range in event.forgotten() {
-                forgotten.insert(range.first.0, range.len);
+                tail.forgotten.insert(range.first.0, range.len);
+            }
+            if let Event::BodyReplaced { job } | Event::Attached { job, .. } = event {
+                tail.renewed.insert(job.first);
             }
         }
         self.found.bodies += commit.blobs.bodies.len() as u64;
         commit.check().map_err(|error| format!("commit {}: {error}", place.number.0))
+    }
+
+    /// A job's blob has been found that is whole, but was stored before or after the one that the job has.
+    fn other(&mut self, kind: Blob, id: JobId) {
+        let detail = format_args!("its {kind} is not the one that was stored last");
+        self.defect(format_args!("job {id}"), detail);
     }
 
     /// What a start does with rows and log that are whole each for itself. Whether it comes to an end, so that all
@@ -345,6 +362,13 @@ impl Verify<'_> {
         let all = IdRange::new(JobId(1), state.next_id().0);
         for (kind, id) in folded.recent.lacking(state.iter(all), |kind, id| rows.lacks(kind, id)) {
             self.defect(format_args!("job {id}"), format_args!("its {kind} is missing"));
+        }
+        // What the log has is newer. What a job does not have any more may be anything.
+        let has = |kind: Blob, id| state.job(id).is_some_and(|job| kind.is_of(job));
+        for (kind, id) in rows.others.iter().filter(|(kind, id)| has(*kind, *id)) {
+            if !folded.recent.contains(*kind, *id) {
+                self.other(*kind, *id);
+            }
         }
         true
     }

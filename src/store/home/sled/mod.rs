@@ -28,7 +28,7 @@ use super::blobs::{self, Blobs};
 use super::{BlockChange, HomeError, RowReader, Rows};
 use crate::core::{JobId, RowKey};
 use crate::store::blob::{Blob, ByKind};
-use crate::store::codec::{BlockRow, DecodeError, MetaRow, ROW_MAX, StampedRow, row_key};
+use crate::store::codec::{BlockRow, DecodeError, MetaRow, ROW_MAX, StampedRow, block_of, row_key};
 use ::sled::Tree;
 use bytes::Bytes;
 use counted::CountedTree;
@@ -109,7 +109,21 @@ impl SledRows {
         })
     }
 
-    /// The blobs of a kind of the row that holds a job's: its neighbours are likely to be asked for next.
+    /// The blobs of a kind of the row that holds a job's: its neighbours are likely to be asked for next. As the row of their
+    /// jobs says that they are.
+    pub(crate) fn checked_blobs(&self, kind: Blob, id: JobId) -> Result<Vec<(JobId, Bytes)>, HomeError> {
+        self.with(|trees| {
+            let found = trees.blobs[kind].row_of(id)?;
+            if kind == Blob::Envelope {
+                return Ok(found);
+            }
+            let row = trees.jobs.get(block_of(id).to_be_bytes())?;
+            blobs::checked((kind, id), found, row.as_deref())
+        })
+    }
+
+    /// The same as they are found: while a block is being written, and where that was cut off, they may be newer than the row
+    /// of their jobs.
     pub(crate) fn blobs(&self, kind: Blob, id: JobId) -> Result<Vec<(JobId, Bytes)>, HomeError> {
         self.with(|trees| trees.blobs[kind].row_of(id))
     }
@@ -123,10 +137,12 @@ impl SledRows {
                 trees.count(&key, trees.jobs.remove(key)?.as_deref(), None);
                 return Ok(());
             };
+            let before = trees.jobs.get(key)?;
+            let row = blobs::with_sums(change, (row, *live), before.as_deref())?;
             assert!(row.len() <= ROW_MAX, "a row of jobs has {} bytes: see precaution 3", row.len());
-            let before = trees.jobs.insert(key, row.as_slice())?;
-            trees.count(&key, before.as_deref(), Some(row));
-            blobs::shrink_block(&trees.blobs, change.block, (row, *live), before.as_deref())
+            trees.jobs.insert(key, &*row)?;
+            trees.count(&key, before.as_deref(), Some(&row));
+            blobs::shrink_block(&trees.blobs, change.block, (&row, *live), before.as_deref())
         })
     }
 

@@ -5,8 +5,8 @@ use super::{HomeError, SledRows, Trees};
 use crate::core::{JobId, Row};
 use crate::store::blob::{Blob, ByKind};
 use crate::store::codec::{
-    BLOCK, BlobRow, BlockRow, DecodeError, Envelope, MetaRow, StampedRow, SumRow, blob_key_parts, block_of,
-    block_range,
+    BLOCK, BlobRow, BlobSums, BlockRow, DecodeError, Envelope, MetaRow, StampedRow, SumRow, blob_key_parts,
+    block_of, block_range, row_has_sums,
 };
 use crate::store::{CommitNo, Defect, decode_signals};
 use bytes::Bytes;
@@ -27,6 +27,8 @@ pub(crate) struct Scanned {
     pub(crate) ahead: Vec<(&'static str, Vec<u8>, CommitNo)>,
     /// Jobs in the rows of which a blob would not be found. The log may say that they have ended.
     pub(crate) bare: Vec<(Blob, JobId)>,
+    /// Jobs of which a blob is not the one that their row says. The log may have a newer one.
+    pub(crate) others: Vec<(Blob, JobId)>,
     /// Of each block: the jobs whose blobs are found, and those of which that is not known because a row is damaged.
     /// `None` if not all rows could be read.
     stored: ByKind<Option<BTreeMap<u64, (u64, u64)>>>,
@@ -48,11 +50,12 @@ pub(crate) fn scan<E>(
     cache_bytes: u64,
     on_defect: &mut dyn FnMut(Defect),
 ) -> Result<Scanned, E> {
-    let mut scan = Scan { found: Scanned::default(), on_defect, block: Vec::new() };
+    let mut scan = Scan { found: Scanned::default(), on_defect, block: Vec::new(), sums: BTreeMap::new() };
     let mut again: Option<SledRows> = None;
     let parts = [
         Scan::meta,
         Scan::queues,
+        Scan::sums,
         Scan::bodies,
         Scan::envelopes,
         Scan::checkpoints,
@@ -83,16 +86,19 @@ struct Scan<'a> {
     on_defect: &'a mut dyn FnMut(Defect),
     /// The rows of the block that is being read.
     block: Vec<(JobId, Kind)>,
+    /// What the rows of jobs say of their blobs, of those blocks that do.
+    sums: BTreeMap<u64, BlobSums>,
 }
 
 /// What a row of blobs says of its jobs.
 enum Kind {
-    /// Which of the block's jobs have theirs in it.
-    Packed(u64),
+    /// Which of the block's jobs have theirs in it, and which of these are not what the row of jobs says.
+    Packed(u64, u64),
     Piece {
         piece: u16,
         total: u64,
         len: u64,
+        sum: u32,
     },
     Damaged,
 }
@@ -154,6 +160,20 @@ impl Scan<'_> {
         );
     }
 
+    /// The checksums in the rows of jobs. What cannot be read is told when all of these are read.
+    fn sums(&mut self, home: &SledRows) {
+        let _ = home.with(|trees| {
+            for row in trees.jobs.iter() {
+                let (key, row) = row?;
+                let block = <[u8; 8]>::try_from(&*key).ok().filter(|_| row_has_sums(&row));
+                if let Some((block, sums)) = block.zip(BlobSums::of_row(&row).ok()) {
+                    self.sums.insert(u64::from_be_bytes(block), sums);
+                }
+            }
+            Ok(())
+        });
+    }
+
     fn bodies(&mut self, home: &SledRows) {
         self.blobs(home, Blob::Body, |trees| trees.blobs[Blob::Body].tree().rows(), |_| Ok(()));
     }
@@ -190,7 +210,9 @@ impl Scan<'_> {
             if scan.block.first().is_some_and(|(id, _)| block_of(*id) != block_of(first)) {
                 scan.end_block(of);
             }
-            let kind = kind(first, piece, row, &reads);
+            let sums = scan.sums.get(&block_of(first));
+            let fits = |id, blob: &[u8]| sums.is_none_or(|sums| sums.fit(of, id, blob));
+            let kind = kind(first, piece, row, &reads, fits);
             let (kind, result) = kind.map_or_else(|error| (Kind::Damaged, Err(error)), |kind| (kind, Ok(())));
             scan.block.push((first, kind));
             result
@@ -205,7 +227,7 @@ impl Scan<'_> {
     fn end_block(&mut self, of: Blob) {
         let rows = std::mem::take(&mut self.block);
         let Some(block) = rows.first().map(|(id, _)| block_of(*id)) else { return };
-        let (mut there, mut unknown, mut count) = (0, 0, 0);
+        let (mut there, mut unknown, mut other, mut count) = (0, 0, 0, 0);
         let groups: Vec<_> = rows.chunk_by(|one, next| one.0 == next.0).collect();
         for (at, group) in groups.iter().enumerate() {
             let first = group[0].0;
@@ -213,17 +235,22 @@ impl Scan<'_> {
             let to = groups.get(at + 1).map_or(0, |next| u64::MAX << (next[0].0.0 % BLOCK));
             if group.iter().any(|(_, kind)| matches!(kind, Kind::Damaged)) {
                 unknown |= from & !to;
-            } else if let Some((_, Kind::Packed(mask))) = group.last() {
+            } else if let Some((_, Kind::Packed(mask, unfit))) = group.last() {
                 there |= mask & from & !to;
+                other |= unfit & from & !to;
                 count += u64::from(mask.count_ones());
-            } else if is_joined(group) {
+            } else if let Some(sum) = joined(group) {
                 there |= bit(first);
+                let wanted = self.sums.get(&block).and_then(|sums| sums.of(of, first));
+                other |= if wanted.is_none_or(|wanted| wanted == sum) { 0 } else { bit(first) };
                 count += 1;
             }
         }
         if of == Blob::Body {
             self.found.bodies += count;
         }
+        let others = block_range(block).iter().filter(|id| other & bit(*id) != 0);
+        self.found.others.extend(others.map(|id| (of, id)));
         if let Some(stored) = &mut self.found.stored[of] {
             stored.insert(block, (there, unknown));
         }
@@ -305,9 +332,13 @@ fn kind(
     piece: u16,
     row: &[u8],
     reads: impl Fn(&[u8]) -> Result<(), DecodeError>,
+    fits: impl Fn(JobId, &[u8]) -> bool,
 ) -> Result<Kind, DecodeError> {
     let blobs = match BlobRow::decode(first, &Bytes::copy_from_slice(row))? {
-        BlobRow::Piece { total, bytes } => return Ok(Kind::Piece { piece, total, len: bytes.len() as u64 }),
+        BlobRow::Piece { total, bytes } => {
+            let (len, sum) = (bytes.len() as u64, crc32c::crc32c(&bytes));
+            return Ok(Kind::Piece { piece, total, len, sum });
+        }
         BlobRow::Packed(blobs) => blobs,
     };
     let in_order = blobs.is_sorted_by(|(one, _), (next, _)| one < next);
@@ -315,21 +346,26 @@ fn kind(
         return Err(DecodeError::Value("a row of blobs"));
     }
     blobs.iter().try_for_each(|(_, blob)| reads(blob))?;
-    Ok(Kind::Packed(blobs.iter().fold(0, |mask, (id, _)| mask | bit(*id))))
+    let mask = |of: &mut dyn Iterator<Item = &(JobId, Bytes)>| of.fold(0, |mask, (id, _)| mask | bit(*id));
+    let unfit = mask(&mut blobs.iter().filter(|(id, blob)| !fits(*id, blob)));
+    Ok(Kind::Packed(mask(&mut blobs.iter()), unfit))
 }
 
-/// Whether these are all pieces of one blob.
-fn is_joined(group: &[(JobId, Kind)]) -> bool {
-    let (mut bytes, mut whole) = (0, 0);
+/// The checksum of a blob if these are all pieces of it.
+fn joined(group: &[(JobId, Kind)]) -> Option<u32> {
+    let (mut bytes, mut whole, mut joined) = (0, 0, 0);
     for ((_, kind), wanted) in group.iter().zip(0..=u16::MAX) {
         match kind {
-            Kind::Piece { piece, total, len } if *piece == wanted && (wanted == 0 || *total == whole) => {
+            Kind::Piece { piece, total, len, sum }
+                if *piece == wanted && (wanted == 0 || *total == whole) =>
+            {
+                joined = crc32c::crc32c_combine(joined, *sum, *len as usize);
                 (bytes, whole) = (bytes + len, *total);
             }
-            _ => return false,
+            _ => return None,
         }
     }
-    bytes == whole
+    (bytes == whole).then_some(joined)
 }
 
 impl SledRows {

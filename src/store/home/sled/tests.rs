@@ -21,7 +21,19 @@ fn change(block: u64, ids: &[u64], bodies: &[(u64, usize)]) -> BlockChange {
     let row = BlockRow::new(CommitNo(1), runs);
     let mut blobs = ByKind::default();
     blobs[Blob::Body] = bodies.iter().map(|(id, len)| (JobId(*id), body(*id, *len))).collect();
-    BlockChange { block, row: (!ids.is_empty()).then(|| (row.encode(), row.mask())), blobs, replaces: false }
+    BlockChange {
+        block,
+        row: (!ids.is_empty()).then(|| (row.encode(), row.mask())),
+        blobs,
+        late: ByKind::default(),
+    }
+}
+
+/// The same where one body takes the place of another.
+fn replaced(block: u64, ids: &[u64], id: u64, len: usize) -> BlockChange {
+    let mut change = change(block, ids, &[(id, len)]);
+    change.late[Blob::Body] = 1 << (id % 64);
+    change
 }
 
 fn body(id: u64, len: usize) -> Bytes {
@@ -137,8 +149,12 @@ fn the_largest_rows_make_no_blob() {
     }
     let row = vec![b'x'; ROW_MAX];
     for block in 0..60 {
-        let change =
-            BlockChange { block, row: Some((row.clone(), 1)), blobs: ByKind::default(), replaces: false };
+        let change = BlockChange {
+            block,
+            row: Some((row.clone(), 1)),
+            blobs: ByKind::default(),
+            late: ByKind::default(),
+        };
         home.with(|trees| Ok(trees.jobs.insert(block.to_be_bytes(), change.row.unwrap().0)?)).unwrap();
     }
     home.finish(&MetaRow::default()).unwrap();
@@ -157,14 +173,47 @@ fn a_blob_is_refused() {
 fn a_body_that_was_replaced_stays_so_when_a_neighbours_is_replaced() {
     let (_dir, home) = home();
     home.store(&change(1, &[64, 65, 66, 67], &[(64, 5), (65, 5), (66, 5), (67, 5)])).unwrap();
-    let replace =
-        |ids: &[u64], id: u64, len: usize| BlockChange { replaces: true, ..change(1, ids, &[(id, len)]) };
-    home.store(&replace(&[66, 67], 66, 9)).unwrap();
+    home.store(&replaced(1, &[66, 67], 66, 9)).unwrap();
     assert_eq!(stored(&home, 66), Some(body(66, 9)));
-    home.store(&replace(&[66, 67], 67, 8)).unwrap();
+    home.store(&replaced(1, &[66, 67], 67, 8)).unwrap();
     for (id, len) in [(66, 9), (67, 8)] {
         assert_eq!(stored(&home, id), Some(body(id, len)), "{id}");
     }
+}
+
+/// In pieces or not, before and after others of its block have come and gone; not of those that are gone.
+#[test]
+fn which_body_took_the_place_of_another_is_known_as_long_as_its_job() {
+    let (_dir, home) = home();
+    let checked = |id: u64| home.checked_blobs(Blob::Body, JobId(id));
+    let sums = || {
+        let mut found = Vec::new();
+        home.blocks(|_, row| found.push(row.sums)).unwrap();
+        let of = |id: &u64| found[0].of(Blob::Body, JobId(*id)).is_some();
+        (64..128).filter(of).collect::<Vec<u64>>()
+    };
+    home.store(&change(1, &[64, 65, 66], &[(64, 5), (65, 5), (66, 5)])).unwrap();
+    assert_eq!(sums(), [0; 0], "of most there is none");
+    home.store(&replaced(1, &[64, 65, 66], 65, 3 * PACKED_MAX)).unwrap();
+    home.store(&replaced(1, &[64, 65, 66], 66, 9)).unwrap();
+    home.store(&change(1, &[64, 65, 66, 70], &[(70, 8)])).unwrap();
+    assert_eq!(sums(), [65, 66]);
+    for id in [64, 65, 66, 70] {
+        assert!(find_in(&checked(id).unwrap(), id), "{id}");
+    }
+    // One piece of it is that of another body of the same length.
+    let piece = crate::store::codec::encode_piece(3 * PACKED_MAX, &vec![b'x'; PACKED_MAX]);
+    home.spoil("bodies", &crate::store::codec::blob_key(JobId(65), 1), &piece);
+    assert!(matches!(checked(65), Err(HomeError::Other { kind: Blob::Body, id: JobId(65) })));
+    assert!(find_in(&checked(66).unwrap(), 66));
+    home.store(&change(1, &[64, 66, 70], &[])).unwrap();
+    assert_eq!(sums(), [66]);
+    home.store(&change(1, &[64, 70], &[])).unwrap();
+    assert_eq!(sums(), [0; 0]);
+}
+
+fn find_in(row: &[(JobId, Bytes)], id: u64) -> bool {
+    row.iter().any(|(found, _)| found.0 == id)
 }
 
 #[test]
