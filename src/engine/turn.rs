@@ -197,6 +197,7 @@ impl<S: Store> Engine<S> {
                 unreachable!("a claim is answered with grants")
             };
             let got = grants.len();
+            jobs.reserve(got);
             let mut grants = grants.into_iter();
             while let Some(grant) = grants.next() {
                 match self.fetch(&grant) {

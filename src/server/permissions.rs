@@ -36,9 +36,11 @@ impl<'a> Permissions<'a> {
     }
 
     fn unless_denied(&self, may: bool, right: Right, queue: Option<&QueueName>) -> Result<(), Fault> {
-        let queue = queue.map(ToString::to_string);
-        let denied = || Denied { uid: self.caller.uid, right, queue };
-        if may { Ok(()) } else { Err(Fault::new(Kind::Forbidden, denied().to_string())) }
+        if may {
+            return Ok(());
+        }
+        let denied = Denied { uid: self.caller.uid, right, queue: queue.map(ToString::to_string) };
+        Err(Fault::new(Kind::Forbidden, denied.to_string()))
     }
 
     /// Is this queue shown?

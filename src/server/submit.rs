@@ -164,8 +164,12 @@ pub(crate) fn allow<S: Store + 'static>(
         submission.spread(engine.core(), &service.limits)?;
     }
     for at in &submission.usual {
-        let spec = Arc::make_mut(&mut submission.groups[*at].spec).options_mut();
-        spec.priority = engine.core().settings.of(&spec.queue).priority;
+        let spec = &mut submission.groups[*at].spec;
+        let priority = engine.core().settings.of(&spec.queue).priority;
+        // Options that need no change stay those of other groups too.
+        if spec.priority != priority {
+            Arc::make_mut(spec).options_mut().priority = priority;
+        }
     }
     for group in &submission.groups {
         permissions.queue(Right::Submit, &group.spec.queue)?;

@@ -169,13 +169,13 @@ impl Fold {
         let mut arrivals = Arrivals { blobs: commit.blobs, place: place.payload };
         self.recent.push_envelopes(&arrivals);
         commit.tags.iter().for_each(|(jobs, envelope)| self.recent.push_tags(*jobs, envelope));
+        self.recent.push_bodies(&commit.events, &mut arrivals);
         for event in &commit.events {
             for part in self.still_missing(place, event)?.iter() {
                 self.state.apply(part);
             }
             if let Event::Submitted { jobs, .. } = event {
                 self.next_id = jobs.end();
-                self.recent.push_bodies(*jobs, &mut arrivals);
                 self.forget_stored(place.number, *jobs);
             }
             self.changed.extend(event.changed_row());

@@ -8,7 +8,7 @@ use crate::core::command::{Claim, LeaseId, Outcome, Then, Verdict};
 use crate::core::event::{AfterFailure, Event, RowEvent};
 use crate::core::exits::ExitMeaning;
 use crate::core::ids::{IdRange, Ids, JobId, first};
-use crate::core::job::{Beside, Exit, Grant, Job, QueueName, State as JobState};
+use crate::core::job::{Beside, Exit, Grant, Job, QueueName, State as JobState, StateKind};
 use crate::core::queue::Queue;
 use crate::core::rejection::{LeaseRejection, Rejection};
 use crate::core::settings::QueueSettings;
@@ -76,6 +76,7 @@ impl<R: Recorder> Decision<'_, R> {
         let (used, until) = (queue.rate_used(), at.plus(claim.lease.unwrap_or(lease)));
         let (before, has_keys) = (grants.len(), queue.has_keys());
         let mut left = (u64::from(most) - before as u64).min(settings.allowance(state, queue, at));
+        grants.reserve(left.min(queue.counts().of(StateKind::Ready)) as usize);
         let next = |queue: &Queue, left| match queue.has_keys() {
             true => queue.next(rules).filter(|_| left > 0).map_or_else(Ids::new, Ids::from),
             false => queue.first(left, retries),

@@ -132,7 +132,8 @@ fn read(
         limits.check_bodies(&bodies)?;
         let (has_priority, to_topic) = (options.priority.is_some(), options.to_topic);
         is_plain &= !to_topic;
-        let (group, of_group) = group(options, bodies.len() as u64, uid, clock)?;
+        let before = submission.groups.last().map(|group| &*group.spec);
+        let (group, of_group) = group(options, before, bodies.len() as u64, uid, clock)?;
         envelope = of_group;
         if to_topic {
             submission.is_to_topic();
@@ -176,9 +177,10 @@ fn allow_and_remember<S: Store + 'static>(
     Ok(())
 }
 
-/// What a group asks for, and the envelope of its jobs.
+/// What a group asks for, and the envelope of its jobs. What it has in common with the one before it is shared.
 fn group(
     options: wire::JobOptions,
+    before: Option<&Spec>,
     count: u64,
     owner: u32,
     clock: &Clock,
@@ -205,7 +207,10 @@ fn group(
     let key = texts.0.as_deref().map(key);
     let envelope = envelope(options.tags, texts)?;
     let options_of = SpecOptions {
-        queue: queue_name(&options.queue)?,
+        queue: match before.map(|before| &before.queue).filter(|queue| queue.as_str() == options.queue) {
+            Some(queue) => queue.clone(),
+            None => queue_name(&options.queue)?,
+        },
         priority: options.priority.map(Priority).unwrap_or_default(),
         attempts: options.attempts,
         backoff: options.backoff.map(backoff),
@@ -215,7 +220,11 @@ fn group(
         owner,
         group: None,
     };
-    let spec = Spec::from(options_of).with_key(key).with_unique(unique).into();
+    let options_of = match before.map(|before| &before.options).filter(|before| ***before == options_of) {
+        Some(options) => options.clone(),
+        None => options_of.into(),
+    };
+    let spec = Spec { options: options_of, key, unique }.into();
     Ok((Group { spec, count, start, ttl, deadline, on_conflict, size: Default::default(), ties }, envelope))
 }
 

@@ -299,9 +299,16 @@ fn put_groups(out: &mut Vec<u8>, groups: &[SubmitGroup]) {
     groups.iter().for_each(|group| put_group(out, group));
 }
 
+/// Room is made for so many groups before they are read: what is only announced takes no more.
+const GROUPS_AT_ONCE: usize = 1 << 10;
+
 fn get_groups(reader: &mut Reader, limit: Limit) -> Result<Vec<SubmitGroup>, Fault> {
     let count = limit.check(reader.count(7, "groups of jobs")?)?;
-    (0..count).map(|_| get_group(reader)).collect()
+    let mut groups = Vec::with_capacity(count.min(GROUPS_AT_ONCE));
+    for _ in 0..count {
+        groups.push(get_group(reader)?);
+    }
+    Ok(groups)
 }
 
 fn put_claim(out: &mut Vec<u8>, claim: &Claim) {

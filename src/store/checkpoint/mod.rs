@@ -16,10 +16,11 @@ use super::commit::{Commit, CommitNo};
 use super::error::AppendError;
 use super::home::{Report, RowWriter, Work};
 use super::recent::{Arrivals, Recent};
-use crate::core::{Event, IdRange, JobId, RangeSet, RowKey, State, Time};
+use crate::core::{IdRange, JobId, RangeSet, RowKey, State, Time};
 use pace::Pace;
 use rows::ChangedRows;
 use std::collections::BTreeSet;
+use std::ops::Range;
 use std::time::Duration;
 
 /// How often the loop looks whether the home is done.
@@ -147,14 +148,18 @@ impl Checkpoints {
     ) {
         self.bytes += bytes;
         recent.push_envelopes(&arrivals);
+        recent.push_bodies(&commit.events, &mut arrivals);
+        let mut marked = 0..0;
         for event in &commit.events {
             for range in event.jobs() {
-                mark(&mut self.dirty, *range);
+                // Events that follow each other are often of the same block.
+                let blocks = blocks_of(*range);
+                if blocks != marked {
+                    self.dirty.insert(blocks.start, blocks.end - blocks.start);
+                    marked = blocks;
+                }
             }
             self.rows.note(event);
-            if let Event::Submitted { jobs, .. } = event {
-                recent.push_bodies(*jobs, &mut arrivals);
-            }
             event.forgotten().iter().for_each(|jobs| recent.remove(*jobs));
         }
         for (kind, id) in recent.push_late(&commit.events, &mut arrivals) {
@@ -385,7 +390,11 @@ impl Checkpoints {
 
 /// Marks the blocks of jobs.
 pub(crate) fn mark(blocks: &mut RangeSet, jobs: IdRange) {
-    let first = block_of(jobs.first);
-    let end = block_of(JobId(jobs.end().0 - 1)) + 1;
-    blocks.insert(first, end - first);
+    let of_jobs = blocks_of(jobs);
+    blocks.insert(of_jobs.start, of_jobs.end - of_jobs.start);
+}
+
+/// The blocks of jobs.
+fn blocks_of(jobs: IdRange) -> Range<u64> {
+    block_of(jobs.first)..block_of(JobId(jobs.end().0 - 1)) + 1
 }

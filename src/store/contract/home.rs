@@ -79,11 +79,7 @@ impl Tried {
         let places = encode_commit(commit, &mut bytes);
         let mut arrivals = Arrivals { blobs: CommitBlobs::of(commit, &bytes, places), place: None };
         self.recent.push_envelopes(&arrivals);
-        for event in &commit.events {
-            if let crate::core::Event::Submitted { jobs, .. } = event {
-                self.recent.push_bodies(*jobs, &mut arrivals);
-            }
-        }
+        self.recent.push_bodies(&commit.events, &mut arrivals);
         self.recent.push_late(&commit.events, &mut arrivals);
     }
 

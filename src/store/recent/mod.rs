@@ -11,7 +11,7 @@ use super::blob::{Blob, ByKind};
 use super::codec::{CommitBlobs, EncodedBlobs, block_range, nth_blob, split_blobs};
 use super::error::BlobError;
 use super::log::Segment;
-use crate::core::{Event, IdRange, Job, JobId};
+use crate::core::{Event, IdRange, Ids, Job, JobId};
 use bodies::RecentBodies;
 use bytes::Bytes;
 use envelopes::RecentEnvelopes;
@@ -54,9 +54,16 @@ impl Recent {
         Recent { bodies: RecentBodies::new(memory), envelopes, late: ByKind::default() }
     }
 
-    /// Adds the bodies of jobs with greater ids than any before: the next ones of a commit.
-    pub(crate) fn push_bodies(&mut self, jobs: IdRange, arrivals: &mut Arrivals<'_>) {
-        self.bodies.push(jobs, arrivals);
+    /// Adds the bodies of all new jobs of a commit, whose ids are greater than any before. Neighbours are together, whichever
+    /// events they have come with: jobs of which each is like no other cost no more here than those that are alike.
+    pub(crate) fn push_bodies(&mut self, events: &[Event], arrivals: &mut Arrivals<'_>) {
+        let mut new = Ids::new();
+        for event in events {
+            if let Event::Submitted { jobs, .. } = event {
+                new.push_range(*jobs);
+            }
+        }
+        new.ranges().iter().for_each(|jobs| self.bodies.push(*jobs, arrivals));
     }
 
     /// Takes what a commit brings for jobs that are there already: bodies that take the place of others, behind those of its
