@@ -3,6 +3,7 @@
 
 mod configured;
 mod embedded;
+mod front;
 mod opened;
 mod testing;
 
@@ -12,6 +13,7 @@ pub use testing::{Submitted, TestQueue};
 use crate::clock::Clock;
 use crate::config::{Config, ConfigErrors, Loaded, Overrides};
 use crate::fronts::Native;
+use crate::http::TokensError;
 use crate::notify::Notifier;
 use crate::process::{self, Inherited};
 use crate::server::{self, Fatal, Hub, ListenError, Listening, OutputThread};
@@ -20,6 +22,7 @@ use crate::store::{AppendError, DiskStore, OpenError};
 use crate::telemetry::{self, events};
 use crate::worker::{Cgroups, OOM_ENV, Orphans, POOL_LOCK_ENV};
 use configured::service;
+use front::{Bound, HttpFront};
 use opened::{Opened, Unopened, set_schedules};
 use rustix::process::Pid;
 use std::io;
@@ -80,6 +83,17 @@ pub enum ServeError {
     /// The socket cannot be made.
     #[error(transparent)]
     Listen(#[from] ListenError),
+    /// The address of HTTP cannot be taken.
+    #[error("cannot serve HTTP at {address} (daemon.http): {error}")]
+    Http {
+        /// The address.
+        address: std::net::SocketAddr,
+        /// What the system says.
+        error: io::Error,
+    },
+    /// Nobody may ask by HTTP as it is.
+    #[error("daemon.http_tokens: {0}")]
+    Tokens(#[from] TokensError),
     /// The disk failed.
     #[error("{0}; the daemon ends, and its next start recovers everything that was acknowledged")]
     Disk(#[from] Fatal),
@@ -134,6 +148,7 @@ struct Daemon {
     hub: Rc<Hub<DiskStore>>,
     outputs: OutputThread,
     listening: Listening,
+    http: Bound,
     /// The file that the pool locks.
     pool_lock: PathBuf,
     notifier: Notifier,
@@ -147,6 +162,7 @@ impl Daemon {
         let opened = Opened::open(&config, Clock::starting_after)?;
         process::trim_memory();
         let listening = server::listen(&config.daemon.socket)?;
+        let http = Bound::new(&config)?;
         let pool_lock = opened.pool_lock.clone();
         let (hub, output_thread) = opened.into_hub(&config, listening.is_inherited());
         let notifier = Notifier::new(|name| std::env::var_os(name));
@@ -154,6 +170,7 @@ impl Daemon {
             hub,
             outputs: output_thread,
             listening,
+            http,
             pool_lock,
             notifier,
             config,
@@ -168,10 +185,14 @@ impl Daemon {
         orphans: &Orphans,
         inherited: Inherited,
     ) -> (Rc<Hub<DiskStore>>, OutputThread, Result<(), ServeError>) {
-        let Daemon { hub, outputs, listening, pool_lock, notifier, mut config, options } = self;
+        let Daemon { hub, outputs, listening, http, pool_lock, notifier, mut config, options } = self;
         let accepting = match listening.accept_into::<Native, _>(&hub) {
             Ok(accepting) => accepting,
             Err(error) => return (hub, outputs, Err(error.into())),
+        };
+        let http = match http.serve(&hub, &config) {
+            Ok(http) => http,
+            Err(error) => return (hub, outputs, Err(error)),
         };
         let pool = PoolSpec {
             socket: config.daemon.socket.clone(),
@@ -197,11 +218,12 @@ impl Daemon {
             loop {
                 tokio::select! {
                     ended = &mut loop_ends => break ended.map_err(ServeError::from),
-                    Some(signal) = signals.recv() => act(&hub, &notifier, &listening, &mut config, &options, signal),
+                    Some(signal) = signals.recv() => act(&hub, &notifier, (&listening, &http), &mut config, &options, signal),
                     () = tick(&mut watchdog) => notifier.alive(),
                 }
             }
         };
+        drop(http);
         pool.abort();
         // Its end kills what it still runs.
         let _ = tokio::time::timeout(POOL_GRACE, pool).await;
@@ -231,7 +253,7 @@ async fn tick(watchdog: &mut Option<tokio::time::Interval>) {
 fn act(
     hub: &Rc<Hub<DiskStore>>,
     notifier: &Notifier,
-    listening: &Listening,
+    (listening, http): (&Listening, &HttpFront),
     config: &mut Config,
     options: &ServeOptions,
     signal: Signal,
@@ -255,6 +277,7 @@ fn act(
                     events::reloaded(&config.restart_needed(&loaded.config));
                     hub.configure(service(&loaded.config));
                     *config = loaded.config;
+                    http.reload(config);
                     set_schedules(hub, config);
                 }
                 Err(ConfigErrors(problems)) => events::reload_refused(&problems),

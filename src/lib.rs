@@ -6,8 +6,9 @@
 //!
 //! - [`cli`]: the verbs of the program. [`client`]: the library that they, and other programs, speak to a daemon with.
 //! - [`daemon`]: puts the parts of the daemon together, also inside another program ([`Embedded`]). [`config`], [`signals`], [`notify`], [`clock`], [`telemetry`],
-//!   [`process`]: its surroundings.
+//!   [`process`]: its surroundings. `written`: what people write to ask for jobs.
 //! - `fronts`: the wires that the daemon speaks, a folder each. [`protocol`]: the native one, byte by byte, for both sides.
+//! - `http`: JSON over HTTP, on a thread beside the loop, as a client of it.
 //! - [`server`]: sockets, connections of any front, the loop, and what operators see ([`views`] has that as plain data).
 //!   [`access`]: who may do what.
 //! - [`engine`]: collects what arrives into a commit, and lets nobody learn of anything before that is on disk.
@@ -32,6 +33,7 @@ pub mod engine;
 mod fronts;
 #[cfg(fuzzing)]
 pub mod fuzzing;
+mod http;
 pub mod notify;
 mod private;
 pub mod process;
@@ -43,6 +45,7 @@ pub mod telemetry;
 pub mod views;
 mod words;
 pub mod worker;
+mod written;
 
 pub use daemon::{Embedded, EmbeddedError};
 

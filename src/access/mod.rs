@@ -81,7 +81,7 @@ impl Rule {
 }
 
 /// Somebody who asks for something.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Caller {
     /// The user.
     pub uid: u32,

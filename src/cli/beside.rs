@@ -1,10 +1,11 @@
 //! What is stored beside jobs, by hand: `musher checkpoint`, `musher result` and `musher signal`.
 
 use super::exit::{End, Failure};
-use super::job_options::{millis, parse_id, parse_lease_time};
-use super::lease::{parse_lease, tell};
+use super::lease::tell;
 use crate::client::Client;
 use crate::protocol::{Beside, LeaseRef};
+use crate::written::claimed::parse_lease;
+use crate::written::options::{millis, parse_id, parse_lease_time};
 use bytes::Bytes;
 use clap::Args;
 use std::fs;

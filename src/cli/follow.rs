@@ -2,12 +2,13 @@
 
 use super::batches::Batch;
 use super::exit::{End, Failure};
-use super::job_options::JobArgs;
 use super::submit::read_body;
-use super::{json_job, lines, output};
+use super::{lines, output};
 use crate::client::Client;
 use crate::protocol::{JobOptions, LeaseRef, Received, SubmitGroup};
 use crate::words;
+use crate::written::json;
+use crate::written::options::JobArgs;
 use bytes::Bytes;
 use clap::Args;
 use clap::builder::NonEmptyStringValueParser;
@@ -78,14 +79,14 @@ impl Follow {
 /// All lines of standard input: they are one request, so they must fit into one.
 async fn read(client: &Client) -> Result<Vec<SubmitGroup>, Failure> {
     let limits = client.limits();
-    let mut input = lines::read(io::stdin(), json_job::line_max(limits.body));
+    let mut input = lines::read(io::stdin(), json::line_max(limits.body));
     let (mut batch, mut number, mut jobs) = (Batch::new(client), 0, 0);
     while let Some(lines) = input.recv().await {
         let lines = lines.map_err(|error| Failure::usage(format!("line {}: {error}", number + 1)))?;
         for text in lines.each() {
             number += 1;
             let wrong = |why: String| Failure::usage(format!("line {number}: {why}; nothing was done"));
-            let job = json_job::read(&text, &JobArgs::default(), "").map_err(wrong)?;
+            let job = json::read(&text, &JobArgs::default(), "").map_err(wrong)?;
             let Some((options, body)) = job else { continue };
             if options.queue.is_empty() {
                 return Err(wrong("queue: it is missing".into()));

@@ -5,15 +5,14 @@ use super::exit::{End, FAILED, Failure, TRY_AGAIN};
 use super::follow::Follow;
 use super::handover::Handover;
 use super::interrupt;
-use super::job_options::{millis, parse_lease_time};
 use super::output::{self, count};
 use crate::client::{Client, PendingClaim};
 use crate::core::Time;
 use crate::durations::{parse_duration, show_point};
 use crate::protocol::{self as wire, ClaimedJob, LeaseFault, LeaseRef, Settle, Verdict};
 use crate::telemetry::events::is_trick;
-use base64::Engine;
-use base64::prelude::BASE64_STANDARD;
+use crate::written::claimed::{claimed, lease_text, parse_lease};
+use crate::written::options::{millis, parse_lease_time};
 use clap::Args;
 use serde_json::json;
 use std::io;
@@ -33,15 +32,6 @@ Jobs whose lines are not read, as in `musher claim mails -n 100 | head -1`, are 
 Examples:
   lease=$(musher claim mails --wait 20s | cut -f1) && musher complete \"$lease\"
   musher claim mails -n 10 --lease 5m --json";
-
-/// Names a lease on the command line.
-pub(super) fn parse_lease(text: &str) -> Result<LeaseRef, String> {
-    let parse = || {
-        let (id, attempt) = text.split_once('@')?;
-        Some(LeaseRef { id: id.parse().ok()?, attempt: attempt.parse().ok()? })
-    };
-    parse().ok_or_else(|| "write it as `musher claim` prints it: ID@ATTEMPT, such as 42@1".into())
-}
 
 #[derive(Debug, Args)]
 #[command(after_help = CLAIM)]
@@ -111,7 +101,7 @@ impl Claim {
             if told.borrow().is_some() {
                 return Err(io::Error::other("interrupted"));
             }
-            let line = if self.json { view(job).to_string() } else { line(job) };
+            let line = if self.json { claimed(job).to_string() } else { line(job) };
             handover.give(format!("{line}\n").as_bytes())?;
         }
         handover.finish()
@@ -152,32 +142,10 @@ async fn give_back(client: &Client, jobs: &[ClaimedJob], arrived: usize, why: &i
 
 /// A job as a line of text. What is more than a line, or might be taken for that form, comes as JSON text.
 fn line(job: &ClaimedJob) -> String {
-    let LeaseRef { id, attempt } = job.lease;
     let text = String::from_utf8_lossy(&job.body);
     let needs_quotes = text.starts_with('"') || text.contains(|c: char| c.is_control() || is_trick(c));
     let body = if needs_quotes { serde_json::Value::from(&*text).to_string() } else { text.into() };
-    format!("{id}@{attempt}\t{body}")
-}
-
-fn view(job: &ClaimedJob) -> serde_json::Value {
-    let mut view = json!({
-        "lease": format!("{}@{}", job.lease.id, job.lease.attempt),
-        "id": job.lease.id, "attempt": job.lease.attempt, "attempts": job.attempts, "queue": *job.queue,
-        "priority": job.priority, "lease_until": job.until_ms, "timeout_ms": job.timeout_ms, "tags": job.tags, "key": job.key,
-    });
-    let mut put = |name: &str, bytes: &[u8]| match std::str::from_utf8(bytes) {
-        Ok(text) => view[name] = text.into(),
-        Err(_) => view[format!("{name}_base64")] = BASE64_STANDARD.encode(bytes).into(),
-    };
-    put("body", &job.body);
-    if let Some(checkpoint) = &job.checkpoint {
-        put("checkpoint", checkpoint);
-    }
-    if let Some((name, body)) = &job.signal {
-        put("signal_body", body);
-        view["signal"] = name.as_str().into();
-    }
-    view
+    format!("{}\t{body}", lease_text(job.lease))
 }
 
 const COMPLETE: &str = "\
@@ -363,8 +331,8 @@ pub(super) fn tell(
     json: bool,
 ) -> End {
     let mut code = ExitCode::SUCCESS;
-    for (LeaseRef { id, attempt }, result) in results {
-        let lease = format!("{id}@{attempt}");
+    for (lease, result) in results {
+        let lease = lease_text(lease);
         match &result {
             Ok(Some(until)) if !json => eprintln!("until {}", show_point(Time(*until))),
             Ok(_) => {}
@@ -382,17 +350,4 @@ pub(super) fn tell(
         }
     }
     Ok(code)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_lease_is_an_id_and_an_attempt() {
-        assert_eq!(parse_lease("42@3"), Ok(LeaseRef { id: 42, attempt: 3 }));
-        for bad in ["42", "@", "42@", "x@1", "42@1@2"] {
-            assert!(parse_lease(bad).is_err(), "{bad}");
-        }
-    }
 }

@@ -6,8 +6,6 @@ use bytes::{Bytes, BytesMut};
 use std::io::{self, Read};
 use tokio::sync::mpsc::{self, Receiver};
 
-/// What some programs put at the beginning of a text.
-pub(super) const BOM: &[u8] = b"\xef\xbb\xbf";
 /// How much is read at once.
 const READ: usize = 64 << 10;
 /// How many pieces may wait to be taken.

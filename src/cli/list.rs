@@ -1,7 +1,6 @@
 //! `musher list`: jobs in a table, once or repeatedly, read page by page.
 
 use super::exit::{End, Failure};
-use super::job_options::parse_id;
 use super::output::{self, safe, when};
 use super::which::Filter;
 use crate::client::Client;
@@ -9,6 +8,7 @@ use crate::clock;
 use crate::durations::show_point;
 use crate::protocol::admin::{AdminRequest, JobView, JobsView, ListQuery};
 use crate::words::span;
+use crate::written::options::parse_id;
 use clap::Args;
 use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;

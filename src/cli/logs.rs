@@ -2,11 +2,11 @@
 
 use super::ask::Target;
 use super::exit::{End, Failure};
-use super::job_options::parse_id;
 use super::output;
 use super::steady::Steady;
 use crate::client::{Client, ClientError};
 use crate::protocol::{ErrorCode, Response};
+use crate::written::options::parse_id;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use clap::Args;

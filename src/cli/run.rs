@@ -3,14 +3,15 @@
 use super::ask::Target;
 use super::exit::{End, Failure};
 use super::interrupt::message_on_signal;
-use super::job_options::{JobArgs, note_past};
 use super::logs::Printed;
+use super::past::note_past;
 use super::steady::Steady;
 use super::{ends, output, wait};
 use crate::client::Client;
 use crate::config::COMMANDS_QUEUE;
 use crate::protocol::admin::{AdminRequest, EndView};
 use crate::protocol::{CommandJob, SubmitGroup, Word, describes_a_job};
+use crate::written::options::JobArgs;
 use clap::Args;
 use std::env;
 use std::ffi::OsString;
@@ -50,7 +51,7 @@ pub(super) struct Run {
 impl Run {
     pub(super) async fn run(&self, to: &Target, client: Client) -> End {
         let body = command_body(&self.command)?;
-        let mut options = self.args.for_queue(&self.queue)?;
+        let mut options = self.args.for_queue(&self.queue).map_err(Failure::usage)?;
         options.attempts.get_or_insert(1);
         note_past(&options);
         let group = SubmitGroup { options, bodies: vec![body.into()] };

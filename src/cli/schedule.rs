@@ -1,7 +1,6 @@
 //! `musher schedule`: jobs that are submitted by the clock.
 
 use super::exit::{End, Failure};
-use super::job_options::{LikeArgs, millis};
 use super::output::{self, count, point, safe, user, when};
 use super::run::command_body;
 use super::submit::read_body;
@@ -12,6 +11,7 @@ use crate::durations::{parse_duration, show_duration};
 use crate::protocol::Word;
 use crate::protocol::admin::{AdminRequest, BACKOFF_KINDS, BackoffView, ScheduleAdd, ScheduleView};
 use crate::words::counted;
+use crate::written::options::{LikeArgs, millis};
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 use std::ffi::OsString;

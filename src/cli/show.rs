@@ -1,13 +1,13 @@
 //! One job: `musher show` and `musher explain`.
 
 use super::exit::End;
-use super::job_options::parse_id;
 use super::list::ran;
 use super::output::{self, point, safe, user};
 use crate::client::Client;
 use crate::protocol::Beside;
 use crate::protocol::admin::{AdminRequest, ExplainView, JobView, ProgressView, WaitView, WorkerView};
 use crate::words::{counted, span};
+use crate::written::options::parse_id;
 use clap::Args;
 use signal_hook::low_level::signal_name;
 use std::io::{self, Write};

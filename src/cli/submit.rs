@@ -4,13 +4,15 @@ use super::ask::Target;
 use super::batches::{Batch, Batches};
 use super::exit::{End, Failure};
 use super::interrupt::{self, message_on_signal};
-use super::job_options::{JobArgs, note_past};
+use super::past::note_past;
 use super::steady::Steady;
-use super::{ends, json_job, lines, output, wait};
+use super::{ends, lines, output, wait};
 use crate::client::Client;
 use crate::durations::show_size;
 use crate::protocol::{JobOptions, SubmitGroup};
 use crate::words;
+use crate::written::json;
+use crate::written::options::JobArgs;
 use bytes::Bytes;
 use clap::Args;
 use clap::builder::NonEmptyStringValueParser;
@@ -119,7 +121,7 @@ impl Submit {
 
     /// What is asked for where a line does not say otherwise.
     fn options(&self) -> Result<JobOptions, Failure> {
-        Ok(JobOptions { to_topic: self.topic, ..self.args.for_queue(&self.queue)? })
+        Ok(JobOptions { to_topic: self.topic, ..self.args.for_queue(&self.queue).map_err(Failure::usage)? })
     }
 
     fn body(&self, max: usize) -> Result<Bytes, Failure> {
@@ -187,11 +189,11 @@ impl Submit {
     ) -> Result<(), Failure> {
         let body_max = client.limits().body;
         let mut input =
-            lines::read(io::stdin(), if self.jsonl { json_job::line_max(body_max) } else { body_max });
+            lines::read(io::stdin(), if self.jsonl { json::line_max(body_max) } else { body_max });
         let mut batch = Batch::new(client);
         let (plain, mut number) = (self.options()?, 0u64);
         let job = |text: Bytes, number: u64| match self.jsonl {
-            true => json_job::read(&text, &self.args, &self.queue),
+            true => json::read(&text, &self.args, &self.queue),
             false => {
                 note_ends(&text, number);
                 Ok(Some((plain.clone(), text)))
@@ -264,7 +266,7 @@ pub(super) fn read_body(from: impl Read, max: usize, name: &str) -> Result<Bytes
 
 /// Lines are taken literally; a note is printed, once, if they look like a text file of another system.
 fn note_ends(text: &[u8], number: u64) {
-    if number == 1 && text.starts_with(lines::BOM) {
+    if number == 1 && text.starts_with(json::BOM) {
         eprintln!("musher: note: the input begins with a byte order mark, which is part of the first job");
     }
     if number == 1 && text.ends_with(b"\r") {

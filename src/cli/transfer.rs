@@ -4,15 +4,15 @@
 use super::batches::is_zero;
 use super::exit::{End, Failure};
 use super::handover::Handover;
-use super::json_job;
 use super::output::{self, count};
-use super::unique_options::{UniqueArgs, UniqueWhile};
 use crate::client::{Client, ClientError};
 use crate::clock;
 use crate::protocol::admin::{AdminRequest, BackoffView, JobView, JobsView, ListQuery, StatusView};
 use crate::protocol::{Beside, ErrorCode, JobOptions, Start, SubmitGroup, WireBackoff};
 use crate::views::has_ended;
 use crate::words::{self, counted};
+use crate::written::json;
+use crate::written::unique::{UniqueArgs, UniqueWhile};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
@@ -209,7 +209,7 @@ struct Job {
     /// `null` means no limit.
     #[serde(default, deserialize_with = "said")]
     timeout_ms: Option<Option<u64>>,
-    #[serde(default, deserialize_with = "json_job::tags")]
+    #[serde(default, deserialize_with = "json::tags")]
     tags: Vec<(String, String)>,
     key: Option<String>,
     unique: Option<String>,
@@ -262,7 +262,7 @@ impl Import {
 
     async fn read_all(&self, client: &Client, batch: &mut Batch, done: &mut Done) -> Result<(), Failure> {
         let limits = client.limits();
-        let line_max = json_job::line_max(limits.body);
+        let line_max = json::line_max(limits.body);
         let (jobs_max, bytes_max) =
             (BATCH_JOBS.min(limits.batch), BATCH_BYTES.min(limits.frame.saturating_sub(FRAME_ROOM)));
         let mut input = io::stdin().lock();
@@ -280,7 +280,7 @@ impl Import {
             if text.len() > line_max {
                 return Err(wrong(format!("it has more than {} bytes", count(line_max as u64))));
             }
-            let job: Job = json_job::parse(&text).map_err(wrong)?;
+            let job: Job = json::parse(&text).map_err(wrong)?;
             let ended = has_ended(&job.state);
             if ended && !self.ended {
                 done.left_out += 1;

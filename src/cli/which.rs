@@ -2,7 +2,6 @@
 
 use super::ask::confirm;
 use super::exit::{End, FAILED, Failure};
-use super::job_options::{millis, parse_tag};
 use super::output::{self, count, safe};
 use crate::client::Client;
 use crate::clock::monotonic;
@@ -12,6 +11,7 @@ use crate::durations::parse_duration;
 use crate::protocol::admin::{AdminRequest, EditView, JobsView, ListQuery};
 use crate::views::has_ended;
 use crate::words::jobs;
+use crate::written::options::{millis, parse_tag};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;

@@ -2,10 +2,10 @@
 
 use super::ask::Target;
 use super::exit::{End, FAILED, Failure};
-use super::job_options::{millis, parse_lease_time};
 use crate::process;
 use crate::telemetry;
 use crate::worker::{Handler, KEPT_ENV, Plan, WorkOptions, keep, obstacle, run_kept};
+use crate::written::options::{millis, parse_lease_time};
 use clap::Args;
 use signal_hook::consts::SIGHUP;
 use std::env;

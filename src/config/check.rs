@@ -4,6 +4,7 @@
 use super::access;
 use super::defaults::{DRAIN_SUBMITS, DRAIN_TIMEOUT, JOB_OOM_SCORE_ADJ, KEEP_DONE_HANDLED, RESUME_WITHIN};
 use super::exits::on_exit;
+use super::http::http;
 use super::paths::{Surroundings, data_dir, serve_socket, socket_path_error};
 use super::problem::{ConfigErrors, Problem, Report};
 use super::programs;
@@ -88,7 +89,9 @@ fn daemon(
                        set it to \"sync\" or remove it";
         section.fault(report, "durability", message);
     }
-    for key in ["sync_interval", "http", "beanstalk"] {
+    let tokens = path(&mut section, report, "http_tokens");
+    let http = http(&mut section, tokens, report);
+    for key in ["sync_interval", "beanstalk"] {
         section.not_yet(report, key);
     }
 
@@ -121,7 +124,7 @@ fn daemon(
         }
     }
     section.finish(report);
-    Daemon { data, socket, drain_timeout, resume_within, drain_submits, job_oom_score_adj }
+    Daemon { data, socket, http, drain_timeout, resume_within, drain_submits, job_oom_score_adj }
 }
 
 fn path(section: &mut Section<'_>, report: &mut Report<'_>, key: &'static str) -> Option<PathBuf> {

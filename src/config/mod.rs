@@ -6,6 +6,7 @@ mod access;
 mod check;
 mod defaults;
 mod exits;
+mod http;
 mod limits;
 mod paths;
 mod problem;
@@ -24,6 +25,7 @@ mod topics;
 mod who;
 
 pub use check::WORKERS_MAX;
+pub use http::Http;
 pub use limits::parse_rate;
 pub use paths::{
     Env, Ids, SOCKET_PATH_MAX, Surroundings, client_socket, client_sockets, config_file, data_dir,
@@ -72,6 +74,8 @@ pub struct Daemon {
     pub data: PathBuf,
     /// `socket`: where clients connect.
     pub socket: PathBuf,
+    /// `http` and `http_tokens`, if it is served.
+    pub http: Option<Http>,
     /// `drain_timeout`: how long running attempts may take to end once the daemon stops.
     pub drain_timeout: Duration,
     /// `resume_within`: how long workers may take after a start to come back to their jobs.
@@ -306,9 +310,11 @@ impl Config {
     /// The keys that differ in `new` and that a reload cannot change.
     pub fn restart_needed(&self, new: &Config) -> Vec<&'static str> {
         let (old_daemon, old, storage) = (&self.daemon, &self.storage, &new.storage);
+        let address = |daemon: &Daemon| daemon.http.as_ref().map(|http| http.address);
         let fixed = [
             ("daemon.data", old_daemon.data != new.daemon.data),
             ("daemon.socket", old_daemon.socket != new.daemon.socket),
+            ("daemon.http", address(old_daemon) != address(&new.daemon)),
             ("daemon.job_oom_score_adj", old_daemon.job_oom_score_adj != new.daemon.job_oom_score_adj),
             ("storage.log_file", old.log_file != storage.log_file),
             ("storage.log_max", old.log_max != storage.log_max),

@@ -53,6 +53,8 @@ fn setting(key: &Key, value: &str) -> String {
         ("[schedules.m]\n", "queue") => "\ncron = '@daily'".to_owned(),
         ("[schedules.m]\n", "cron" | "every") => "\nqueue = 'q'".to_owned(),
         ("[schedules.m]\n", _) => "\ncron = '@daily'\nqueue = 'q'".to_owned(),
+        ("[daemon]\n", "http") => "\nhttp_tokens = '/t'".to_owned(),
+        ("[daemon]\n", "http_tokens") => "\nhttp = '127.0.0.1:1'".to_owned(),
         (_, "workers") => "\nhandler = 'command'".to_owned(),
         ("[queues.m]\nhandler.", key) if !["exec", "http"].contains(&key) => {
             "\nhandler.http = 'http://h'".to_owned()

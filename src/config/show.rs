@@ -5,7 +5,7 @@ use super::push;
 use super::raw::key_text;
 use super::schedules;
 use super::settings::show_setting;
-use super::{Config, DrainSubmits, Handler, Queue};
+use super::{Config, DrainSubmits, Handler, Http, Queue};
 use crate::access::Rule;
 use crate::core::{Growth, QueueName, Setting, SettingKey};
 use crate::durations::{show_duration, show_size};
@@ -40,6 +40,10 @@ fn daemon(text: &mut String, Config { daemon, limits, storage, .. }: &Config) ->
     writeln!(text, "[daemon]")?;
     writeln!(text, "data = {}", path(&daemon.data))?;
     writeln!(text, "socket = {}", path(&daemon.socket))?;
+    if let Some(Http { address, tokens }) = &daemon.http {
+        writeln!(text, "http = \"{address}\"")?;
+        writeln!(text, "http_tokens = {}", path(tokens))?;
+    }
     writeln!(text, "durability = \"sync\"")?;
     writeln!(text, "drain_timeout = {}", duration(daemon.drain_timeout))?;
     writeln!(text, "resume_within = {}", duration(daemon.resume_within))?;

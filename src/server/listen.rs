@@ -271,6 +271,22 @@ pub(crate) fn serve_pool<F: Front, S: Store + 'static>(hub: &Rc<Hub<S>>, stream:
     serve::open::<F, S>(hub, stream, peer);
 }
 
+/// Serves a connection inside the process, on behalf of this caller.
+///
+/// # Errors
+/// The loop cannot use it.
+pub(crate) async fn serve_as<F: Front, S: Store + 'static>(
+    hub: &Rc<Hub<S>>,
+    stream: std::os::unix::net::UnixStream,
+    caller: Caller,
+) -> io::Result<()> {
+    let stream = UnixStream::from_std(stream)?;
+    hub.admit_arrival().await;
+    let peer = Peer { caller, pid: std::process::id(), pool: false };
+    hub.arrive(|| serve::open::<F, S>(hub, stream, peer));
+    Ok(())
+}
+
 /// Serves a connection that came by no socket of ours.
 ///
 /// # Errors

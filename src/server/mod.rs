@@ -62,7 +62,7 @@ pub(crate) use follow::start as start_logs;
 pub(crate) use front::{Close, Front};
 pub use hub::{Hub, Wiring};
 pub use listen::{ListenError, Listening, listen};
-pub(crate) use listen::{serve_one, serve_pool};
+pub(crate) use listen::{serve_as, serve_one, serve_pool};
 pub(crate) use outbox::Outbox;
 pub(crate) use output::Piece;
 pub use output::{OutputStore, OutputThread};

@@ -56,16 +56,12 @@ impl Workload {
         let mut draw = Draw(u64::from(seed) + 1);
         let (mut events, before) = (Vec::new(), self.state.clone());
         for _ in 0..1 + draw.below(4) {
-            if let Some(event) = self.event(&mut draw) {
-                self.state.apply(&event);
-                events.push(event);
-            }
+            let event = self.event(&mut draw);
+            events.extend(event.inspect(|event| self.state.apply(event)));
             // From numbers of their own, as above.
             for of in [Self::beside, Self::topic] {
-                if let Some(event) = of(self, &mut Draw(self.commits ^ 0x5eed)) {
-                    self.state.apply(&event);
-                    events.push(event);
-                }
+                let event = of(self, &mut Draw(self.commits ^ 0x5eed));
+                events.extend(event.inspect(|event| self.state.apply(event)));
             }
         }
         self.state = before;

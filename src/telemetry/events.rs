@@ -11,6 +11,7 @@ use crate::engine::Fact;
 use crate::words::{self, counted, size};
 use std::borrow::Cow;
 use std::fmt::Display;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 use tracing::{error, info, warn};
@@ -295,6 +296,16 @@ pub fn reloaded(restart: &[&str]) {
         [] => info!("configuration reloaded"),
         keys => warn!("configuration reloaded, but a restart is needed for {}", keys.join(", ")),
     }
+}
+
+/// HTTP is served, to so many.
+pub fn http_started(address: SocketAddr, tokens: usize) {
+    info!("serving HTTP at {address}, with {}", counted(tokens as u64, "token", "tokens"));
+}
+
+/// The file of tokens cannot be used; those of before hold.
+pub fn tokens_refused(error: &dyn Display) {
+    error!("the tokens of HTTP are as they were: {}", clean(error));
 }
 
 /// A configuration that cannot be used; the old one stays. One line for each problem.

@@ -33,6 +33,7 @@ mod handlers;
 mod handover;
 mod helper;
 mod hostile;
+mod http;
 mod in_json;
 mod keys;
 mod life;

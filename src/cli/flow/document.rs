@@ -1,10 +1,10 @@
 //! Reads a document of jobs that wait for each other by name, and puts them in an order in which each comes after those that it
 //! waits for.
 
-use crate::cli::job_options::JobArgs;
-use crate::cli::json_job;
-use crate::cli::tie_options::{Name, OneOrMore, split_condition};
 use crate::protocol::{After, AfterWhat, Condition, JobOptions, SubmitGroup, Ties};
+use crate::written::json;
+use crate::written::options::JobArgs;
+use crate::written::ties::{Name, OneOrMore, split_condition};
 use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -41,7 +41,7 @@ struct Step {
 impl Document {
     /// Reads it; an error names the job. `group` is in the place of the document's.
     pub(super) fn read(text: &[u8], group: Option<&str>) -> Result<Document, String> {
-        let written: Written = json_job::parse(text)?;
+        let written: Written = json::parse(text)?;
         let group = group.map(str::to_owned).or(written.group);
         if written.jobs.is_empty() {
             return Err("it has no jobs".into());
@@ -101,7 +101,7 @@ impl Step {
         let on_unmet = job.remove("on_unmet").map(serde_json::from_value).transpose();
         let on_unmet = on_unmet.map_err(|error| wrong(format!("on_unmet: {error}")))?;
         let text = serde_json::to_vec(&job).map_err(|error| wrong(error.to_string()))?;
-        let read = json_job::read(&text, &JobArgs::default(), "").map_err(wrong)?;
+        let read = json::read(&text, &JobArgs::default(), "").map_err(wrong)?;
         let Some((mut options, body)) = read else { return Err(wrong("it is empty".into())) };
         if options.queue.is_empty() {
             return Err(wrong("queue: it is missing".into()));
@@ -123,7 +123,7 @@ impl Step {
             if needs.is_empty() && ids.is_empty() && ties.after.is_empty() {
                 return Err(wrong("on_unmet: it waits for nothing".into()));
             }
-            ties.on_unmet = crate::cli::tie_options::on_unmet(Some(unmet));
+            ties.on_unmet = crate::written::ties::on_unmet(Some(unmet));
         }
         Ok(Step { name, options, body, needs, ids })
     }

@@ -1,6 +1,6 @@
 //! The options of a job with a unique key.
 
-use super::job_options::millis;
+use super::options::millis;
 use crate::durations::parse_duration;
 use crate::protocol::{Held, OnConflict, Unique};
 use clap::builder::NonEmptyStringValueParser;
@@ -11,28 +11,28 @@ use std::time::Duration;
 /// What may be asked for a job of which there shall be only one.
 #[derive(Clone, Debug, Default, Args)]
 #[command(next_help_heading = "Options of the job")]
-pub(super) struct UniqueArgs {
+pub(crate) struct UniqueArgs {
     /// Submit it only if no other job of the queue holds this unique key; prints the id of the one that is there then
     #[arg(long, value_name = "KEY", value_parser = NonEmptyStringValueParser::new())]
-    pub(super) unique: Option<String>,
+    pub(crate) unique: Option<String>,
     /// How long it holds the key: until its first attempt begins, or until it has ended [default: unfinished]
     #[arg(long, value_name = "UNTIL", requires = "unique", conflicts_with = "unique_for")]
-    pub(super) unique_while: Option<UniqueWhile>,
+    pub(crate) unique_while: Option<UniqueWhile>,
     /// Let it hold the key for so long after its end as well; it is kept that long
     #[arg(long, value_name = "TIME", requires = "unique", value_parser = parse_duration)]
-    pub(super) unique_for: Option<Duration>,
+    pub(crate) unique_for: Option<Duration>,
     /// What happens if another job holds the key [default: existing]
     #[arg(long, value_name = "WAY", requires = "unique")]
-    pub(super) on_conflict: Option<Conflict>,
+    pub(crate) on_conflict: Option<Conflict>,
     /// With --on-conflict debounce: run at most so long after the first one was submitted
     #[arg(long, value_name = "TIME", requires = "unique", value_parser = parse_duration)]
-    pub(super) debounce_max: Option<Duration>,
+    pub(crate) debounce_max: Option<Duration>,
 }
 
 /// How long a job holds its key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub(super) enum UniqueWhile {
+pub(crate) enum UniqueWhile {
     /// Until its first attempt begins
     Waiting,
     /// Until it has ended
@@ -42,7 +42,7 @@ pub(super) enum UniqueWhile {
 /// What happens if another job holds the key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub(super) enum Conflict {
+pub(crate) enum Conflict {
     /// Nothing: its id is printed
     Existing,
     /// If it has not begun, it gets body, priority and start of this one, and keeps its id and place
@@ -57,7 +57,7 @@ pub(super) enum Conflict {
 
 impl UniqueArgs {
     /// The same for the protocol.
-    pub(super) fn for_wire(&self) -> Result<Option<Unique>, String> {
+    pub(crate) fn for_wire(&self) -> Result<Option<Unique>, String> {
         let Some(key) = self.unique.clone() else {
             return match *self {
                 UniqueArgs {

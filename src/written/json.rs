@@ -1,9 +1,8 @@
 //! A job as a line of JSON. Keys that it leaves out are as on the command line. Errors name the field.
 
-use super::job_options::{JobArgs, check_ttl, parse_backoff, parse_tag};
-use super::lines::BOM;
-use super::tie_options::{self, Unmet};
-use super::unique_options::{Conflict, UniqueWhile};
+use super::options::{JobArgs, check_ttl, parse_backoff, parse_tag};
+use super::ties::{self, Unmet};
+use super::unique::{Conflict, UniqueWhile};
 use crate::durations::parse_duration;
 use crate::protocol::{After, JobOptions};
 use base64::Engine;
@@ -14,6 +13,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use std::fmt;
 use std::time::Duration;
+
+/// What some programs write before all else.
+pub(crate) const BOM: &[u8] = b"\xef\xbb\xbf";
 
 /// How many bytes a byte of a body may take in JSON, such as `\u0000`, and how many bytes a line may have besides.
 const JSON_BYTE: usize = 6;
@@ -42,9 +44,9 @@ struct Line<'a> {
     unique_for: Option<String>,
     on_conflict: Option<Conflict>,
     debounce_max: Option<String>,
-    #[serde(default, deserialize_with = "tie_options::after")]
+    #[serde(default, deserialize_with = "ties::after")]
     after: Vec<After>,
-    #[serde(default, deserialize_with = "tie_options::after_group")]
+    #[serde(default, deserialize_with = "ties::after_group")]
     after_group: Vec<After>,
     on_unmet: Option<Unmet>,
     group: Option<String>,
@@ -53,7 +55,7 @@ struct Line<'a> {
 }
 
 /// Reads a line; `None` if it is blank. `args` and `queue` are for what it does not say.
-pub(super) fn read(text: &[u8], args: &JobArgs, queue: &str) -> Result<Option<(JobOptions, Bytes)>, String> {
+pub(crate) fn read(text: &[u8], args: &JobArgs, queue: &str) -> Result<Option<(JobOptions, Bytes)>, String> {
     let text = text.strip_prefix(BOM).unwrap_or(text);
     if text.trim_ascii().is_empty() {
         return Ok(None);
@@ -100,12 +102,12 @@ pub(super) fn read(text: &[u8], args: &JobArgs, queue: &str) -> Result<Option<(J
     args.ties.for_wire()?;
     args.like.tags.extend(line.tags);
     let options = args.for_queue(line.queue.as_deref().unwrap_or(queue));
-    let options = options.map_err(|failure| format!("at: {}", failure.message))?;
+    let options = options.map_err(|error| format!("at: {error}"))?;
     Ok(Some((options, body(line.body, line.body_base64)?)))
 }
 
 /// Reads one line of JSON; an error names the field.
-pub(super) fn parse<'a, T: Deserialize<'a>>(text: &'a [u8]) -> Result<T, String> {
+pub(crate) fn parse<'a, T: Deserialize<'a>>(text: &'a [u8]) -> Result<T, String> {
     let mut reader = serde_json::Deserializer::from_slice(text);
     let line = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
         let field = error.path().to_string();
@@ -147,12 +149,12 @@ fn body(raw: Option<&RawValue>, base64: Option<String>) -> Result<Bytes, String>
 }
 
 /// The longest line in which a body of at most `body_max` bytes comes, with all else.
-pub(super) fn line_max(body_max: usize) -> usize {
+pub(crate) fn line_max(body_max: usize) -> usize {
     JSON_BYTE * body_max + JSON_MORE
 }
 
 /// Reads tags: an object of names and values, a list of NAME=VALUE, or one of pairs, as `show --json` prints them.
-pub(super) fn tags<'de, D: Deserializer<'de>>(reader: D) -> Result<Vec<(String, String)>, D::Error> {
+pub(crate) fn tags<'de, D: Deserializer<'de>>(reader: D) -> Result<Vec<(String, String)>, D::Error> {
     struct Tags;
     impl<'de> Visitor<'de> for Tags {
         type Value = Vec<(String, String)>;

@@ -1,11 +1,8 @@
 //! The options of a job, as `submit` and `run` take them.
 
-use super::exit::Failure;
-use super::tie_options::TieArgs;
-use super::unique_options::UniqueArgs;
-use crate::clock;
-use crate::core::Time;
-use crate::durations::{parse_duration, parse_point, show_point};
+use super::ties::TieArgs;
+use super::unique::UniqueArgs;
+use crate::durations::{parse_duration, parse_point};
 use crate::protocol::{JobOptions, Start, WireBackoff};
 use clap::Args;
 use std::time::Duration;
@@ -16,56 +13,56 @@ const LONGEST_WAIT_MS: u64 = 24 * 3600 * 1000;
 /// What may be asked for a job.
 #[derive(Clone, Debug, Default, Args)]
 #[command(next_help_heading = "Options of the job")]
-pub(super) struct JobArgs {
+pub(crate) struct JobArgs {
     /// Run it only after this time, such as 10s or 1h30m
     #[arg(long, value_name = "TIME", value_parser = parse_duration, conflicts_with = "at")]
-    pub(super) delay: Option<Duration>,
+    pub(crate) delay: Option<Duration>,
     /// Run it only at this point in time, such as 2026-12-24T18:00 or with a zone; at once if that is past
     #[arg(long, value_name = "POINT")]
-    pub(super) at: Option<String>,
+    pub(crate) at: Option<String>,
     #[command(flatten)]
-    pub(super) like: LikeArgs,
+    pub(crate) like: LikeArgs,
     /// Of jobs with the same key only so many run at a time (the queue's per_key), in the order of arrival
     #[arg(long, value_name = "KEY", value_parser = clap::builder::NonEmptyStringValueParser::new())]
-    pub(super) key: Option<String>,
+    pub(crate) key: Option<String>,
     #[command(flatten)]
-    pub(super) unique: UniqueArgs,
+    pub(crate) unique: UniqueArgs,
     #[command(flatten)]
-    pub(super) ties: TieArgs,
+    pub(crate) ties: TieArgs,
 }
 
 /// What may be asked for a job but when it begins.
 #[derive(Clone, Debug, Default, Args)]
 #[command(next_help_heading = "Options of the job")]
-pub(super) struct LikeArgs {
+pub(crate) struct LikeArgs {
     /// Its priority in the queue: 0 goes first [default: the queue's]
     #[arg(long, value_name = "N")]
-    pub(super) priority: Option<u32>,
+    pub(crate) priority: Option<u32>,
     /// Let it expire if it has not begun after this time
     #[arg(long, value_name = "TIME", value_parser = parse_ttl)]
-    pub(super) ttl: Option<Duration>,
+    pub(crate) ttl: Option<Duration>,
     /// Let it expire if it has not ended after this time, with all its attempts; one that runs then is stopped by its worker
     #[arg(long, value_name = "TIME", value_parser = parse_ttl)]
-    pub(super) deadline: Option<Duration>,
+    pub(crate) deadline: Option<Duration>,
     /// After how many failed attempts the job is dead [default: the queue's]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
-    pub(super) attempts: Option<u32>,
+    pub(crate) attempts: Option<u32>,
     /// How it waits between attempts: fixed, linear or exponential, the first wait, the longest
     #[arg(long, value_name = "KIND:BASE[:MAX]", value_parser = parse_backoff)]
-    pub(super) backoff: Option<WireBackoff>,
+    pub(crate) backoff: Option<WireBackoff>,
     /// How long one attempt may run; 0 for no limit [default: the queue's]
     #[arg(long, value_name = "TIME", value_parser = parse_duration)]
-    pub(super) timeout: Option<Duration>,
+    pub(crate) timeout: Option<Duration>,
     /// A name and a value, for people and workers; may be repeated
     #[arg(long = "tag", value_name = "NAME=VALUE", value_parser = parse_tag)]
-    pub(super) tags: Vec<(String, String)>,
+    pub(crate) tags: Vec<(String, String)>,
 }
 
 impl JobArgs {
     /// The same for the protocol.
-    pub(super) fn for_queue(&self, queue: &str) -> Result<JobOptions, Failure> {
+    pub(crate) fn for_queue(&self, queue: &str) -> Result<JobOptions, String> {
         let start = match (&self.at, self.delay) {
-            (Some(point), _) => Start::At(parse_point(point).map_err(Failure::usage)?.0),
+            (Some(point), _) => Start::At(parse_point(point).map_err(|error| error.to_string())?.0),
             (None, Some(delay)) => Start::After(millis(delay)),
             (None, None) => Start::Now,
         };
@@ -80,19 +77,10 @@ impl JobArgs {
             timeout_ms: self.like.timeout.map(millis),
             tags: self.like.tags.clone(),
             key: self.key.clone(),
-            unique: self.unique.for_wire().map_err(Failure::usage)?,
-            ties: self.ties.for_wire().map_err(Failure::usage)?,
+            unique: self.unique.for_wire()?,
+            ties: self.ties.for_wire()?,
             to_topic: false,
         })
-    }
-}
-
-/// A point in time that is past is not refused, as a script may be late; but it may be a mistyped year.
-pub(super) fn note_past(options: &JobOptions) {
-    if let Start::At(at) = options.start
-        && at < clock::wall().0
-    {
-        eprintln!("musher: note: {} is past, so the job runs at once", show_point(Time(at)));
     }
 }
 
@@ -102,7 +90,7 @@ fn parse_ttl(text: &str) -> Result<Duration, String> {
 }
 
 /// No time to live, or to end, is no job.
-pub(super) fn check_ttl(ttl: Option<Duration>) -> Result<(), String> {
+pub(crate) fn check_ttl(ttl: Option<Duration>) -> Result<(), String> {
     match ttl {
         Some(Duration::ZERO) => {
             Err("it would be over before the job could begin; leave it out for a job without it".into())
@@ -112,7 +100,7 @@ pub(super) fn check_ttl(ttl: Option<Duration>) -> Result<(), String> {
 }
 
 /// Reads a job's id.
-pub(super) fn parse_id(text: &str) -> Result<u64, String> {
+pub(crate) fn parse_id(text: &str) -> Result<u64, String> {
     match text.parse() {
         Ok(id) if id > 0 => Ok(id),
         _ => Err("an id is a number, such as 42, as `musher submit` prints it".into()),
@@ -120,25 +108,25 @@ pub(super) fn parse_id(text: &str) -> Result<u64, String> {
 }
 
 /// Reads how long a lease lasts.
-pub(super) fn parse_lease_time(text: &str) -> Result<Duration, String> {
+pub(crate) fn parse_lease_time(text: &str) -> Result<Duration, String> {
     match parse_duration(text).map_err(|error| error.to_string())? {
         Duration::ZERO => Err("a lease of no time is over at once; leave it out for the queue's".into()),
         lease => Ok(lease),
     }
 }
 
-pub(super) fn millis(time: Duration) -> u64 {
+pub(crate) fn millis(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
-pub(super) fn parse_tag(text: &str) -> Result<(String, String), String> {
+pub(crate) fn parse_tag(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
         _ => Err("write it like order=42".into()),
     }
 }
 
-pub(super) fn parse_backoff(text: &str) -> Result<WireBackoff, String> {
+pub(crate) fn parse_backoff(text: &str) -> Result<WireBackoff, String> {
     let mut parts = text.split(':');
     let growth = match parts.next() {
         Some("fixed") => 0,

@@ -1,6 +1,6 @@
 //! The options of a job that waits for others, or belongs to a group.
 
-use super::job_options::parse_id;
+use super::options::parse_id;
 use crate::protocol::{After, AfterWhat, Condition, OnUnmet, Ties};
 use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, ValueEnum};
@@ -10,28 +10,28 @@ use serde::de::{Deserializer, Error};
 /// What may be asked of a job about others.
 #[derive(Clone, Debug, Default, Args)]
 #[command(next_help_heading = "Options of the job")]
-pub(super) struct TieArgs {
+pub(crate) struct TieArgs {
     /// Let it wait until this job is done, or has ended or failed; may be repeated, and it waits for all
     #[arg(long, value_name = "ID[:done|ended|failed]", value_parser = parse_after_job)]
-    pub(super) after: Vec<After>,
+    pub(crate) after: Vec<After>,
     /// Let it wait for all jobs of a group, once that is sealed; may be repeated
     #[arg(long, value_name = "GROUP[:done|ended|failed]", value_parser = parse_after_group)]
-    pub(super) after_group: Vec<After>,
+    pub(crate) after_group: Vec<After>,
     /// What becomes of it if one of these ends otherwise [default: cancel]
     #[arg(long, value_name = "WAY")]
-    pub(super) on_unmet: Option<Unmet>,
+    pub(crate) on_unmet: Option<Unmet>,
     /// The group that it belongs to; it comes into being with its first job
     #[arg(long, value_name = "GROUP", value_parser = NonEmptyStringValueParser::new())]
-    pub(super) group: Option<String>,
+    pub(crate) group: Option<String>,
     /// The group takes no more jobs after this one: it ends with the last that it has
     #[arg(long, requires = "group")]
-    pub(super) seal: bool,
+    pub(crate) seal: bool,
 }
 
 /// What becomes of a job if what it waits for ends otherwise than it should.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub(super) enum Unmet {
+pub(crate) enum Unmet {
     /// It is cancelled, and with it what waits for it in the same way
     Cancel,
     /// It runs all the same
@@ -42,7 +42,7 @@ pub(super) enum Unmet {
 
 impl TieArgs {
     /// The same for the protocol; `None` if there is nothing.
-    pub(super) fn for_wire(&self) -> Result<Option<Ties>, String> {
+    pub(crate) fn for_wire(&self) -> Result<Option<Ties>, String> {
         let after: Vec<After> = self.after.iter().chain(&self.after_group).cloned().collect();
         if self.on_unmet.is_some() && after.is_empty() {
             return Err("on_unmet (--on-unmet) is for a job that waits for others: say which with --after or --after-group".into());
@@ -54,7 +54,7 @@ impl TieArgs {
 }
 
 /// The same for the protocol.
-pub(super) fn on_unmet(unmet: Option<Unmet>) -> OnUnmet {
+pub(crate) fn on_unmet(unmet: Option<Unmet>) -> OnUnmet {
     match unmet {
         None | Some(Unmet::Cancel) => OnUnmet::Cancel,
         Some(Unmet::Run) => OnUnmet::Run,
@@ -63,7 +63,7 @@ pub(super) fn on_unmet(unmet: Option<Unmet>) -> OnUnmet {
 }
 
 /// What is before a condition, and the condition; done if none is given.
-pub(super) fn split_condition(text: &str) -> Result<(&str, Condition), String> {
+pub(crate) fn split_condition(text: &str) -> Result<(&str, Condition), String> {
     let Some((on, when)) = text.rsplit_once(':') else { return Ok((text, Condition::Done)) };
     let when = match when {
         "done" => Condition::Done,
@@ -89,12 +89,12 @@ fn parse_after_group(text: &str) -> Result<After, String> {
 }
 
 /// Reads what a job in JSON waits for: ids, or texts such as "71:ended"; one, or a list.
-pub(super) fn after<'de, D: Deserializer<'de>>(reader: D) -> Result<Vec<After>, D::Error> {
+pub(crate) fn after<'de, D: Deserializer<'de>>(reader: D) -> Result<Vec<After>, D::Error> {
     some(reader, parse_after_job)
 }
 
 /// The same of groups.
-pub(super) fn after_group<'de, D: Deserializer<'de>>(reader: D) -> Result<Vec<After>, D::Error> {
+pub(crate) fn after_group<'de, D: Deserializer<'de>>(reader: D) -> Result<Vec<After>, D::Error> {
     some(reader, parse_after_group)
 }
 
@@ -116,7 +116,7 @@ fn some<'de, D: Deserializer<'de>>(
 /// One name, or a list.
 #[derive(Deserialize)]
 #[serde(untagged, expecting = "expected an id, a text such as \"71:ended\", or a list of them")]
-pub(super) enum OneOrMore {
+pub(crate) enum OneOrMore {
     One(Name),
     More(Vec<Name>),
 }
@@ -124,7 +124,7 @@ pub(super) enum OneOrMore {
 /// A number or a text.
 #[derive(Deserialize)]
 #[serde(untagged, expecting = "expected an id, or a text such as \"71:ended\"")]
-pub(super) enum Name {
+pub(crate) enum Name {
     Number(u64),
     Text(String),
 }

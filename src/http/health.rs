@@ -1,0 +1,78 @@
+//! For whoever watches the daemon: whether it lives, and whether it takes jobs. Anybody may ask, so neither says more, and both cost
+//! little.
+
+use super::answer::to_json;
+use super::serving::Front;
+use crate::client::Client;
+use crate::protocol::admin::{AdminRequest, StatusView};
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use serde_json::json;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::Mutex;
+use tokio::time::{Instant, timeout};
+
+/// How long an answer of the loop may take.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// For how long an answer holds, however many ask.
+const HOLDS: Duration = Duration::from_secs(1);
+
+/// What was found last.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Readiness(Arc<Mutex<Option<Found>>>);
+
+#[derive(Debug)]
+struct Found {
+    at: Instant,
+    /// Whether jobs are taken; if not, why.
+    ready: Result<(), String>,
+}
+
+/// Whether the loop turns.
+pub(super) async fn healthz(State(front): State<Front>) -> Response {
+    // Nothing is extended by it, and yet it has gone through the loop.
+    let asked = async { front.own().await?.extend(Vec::new(), None).await };
+    match timeout(PATIENCE, asked).await {
+        Ok(Ok(_)) => said(&Ok(())),
+        Ok(Err(error)) => said(&Err(error.to_string())),
+        Err(_) => said(&Err("the loop does not answer".into())),
+    }
+}
+
+/// Whether jobs are taken: the daemon does not drain, and there is room on the disk.
+pub(super) async fn readyz(State(front): State<Front>) -> Response {
+    let mut known = front.readiness.0.lock().await;
+    let now = Instant::now();
+    let found = match known.take().filter(|found| now.duration_since(found.at) < HOLDS) {
+        Some(known) => known,
+        None => {
+            let asked = async { is_ready(front.own().await.map_err(|error| error.to_string())?).await };
+            let ready = timeout(PATIENCE, asked).await;
+            Found { at: now, ready: ready.unwrap_or_else(|_| Err("the loop does not answer".into())) }
+        }
+    };
+    let response = said(&found.ready);
+    *known = Some(found);
+    response
+}
+
+async fn is_ready(client: Client) -> Result<(), String> {
+    let asked = client.ask::<StatusView>(AdminRequest::Status {}).await;
+    let status = asked.map_err(|error| error.to_string())?;
+    match (&*status.mode, status.refusing) {
+        (_, Some(why)) => Err(why),
+        ("running", None) => Ok(()),
+        (mode, None) => Err(format!("the daemon is {mode}")),
+    }
+}
+
+fn said(found: &Result<(), String>) -> Response {
+    match found {
+        Ok(()) => to_json(&json!({ "ok": true })),
+        Err(why) => {
+            (StatusCode::SERVICE_UNAVAILABLE, to_json(&json!({ "ok": false, "why": why }))).into_response()
+        }
+    }
+}
