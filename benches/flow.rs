@@ -271,7 +271,7 @@ impl Graph {
         client.ask::<Vec<EditView>>(cancel).await?;
         let end = end(&client).await?;
         let cancel = monotonic() - begun;
-        if end.cancelled != u64::from(JOBS) {
+        if end.counts.cancelled != u64::from(JOBS) {
             return Err(format!("not all are cancelled: {end:?}").into());
         }
         drop(daemon);
@@ -299,7 +299,7 @@ async fn work_off(daemon: &Daemon, client: &Client) -> Result<Duration, Error> {
     let end = end(client).await?;
     let took = monotonic() - begun;
     workers.shutdown().await;
-    match end.done == u64::from(JOBS) {
+    match end.counts.done == u64::from(JOBS) {
         true => Ok(took),
         false => Err(format!("not all are done: {end:?}").into()),
     }

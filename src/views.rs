@@ -7,7 +7,7 @@ mod push;
 mod queues;
 mod schedules;
 
-pub use flow::{GroupEndView, GroupView, TopicView, WaitView};
+pub use flow::{GroupCountsView, GroupEndView, GroupView, TopicView, WaitView};
 pub use push::{PushView, StatusMeaning, StatusRule};
 pub use queues::{CircuitView, QueueSettingsView, QueueView, SettingView, TotalsView};
 pub use schedules::{ScheduleRunView, ScheduleView};

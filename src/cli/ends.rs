@@ -103,17 +103,17 @@ fn job_told(EndView { id, state, error, .. }: &EndView, after: &str) -> (String,
 
 fn group_told(end: &GroupEndView, after: &str) -> (String, u8) {
     let name = safe(&end.group);
-    let left = || format!("{} left of {}", count(end.live), counted(end.total, "job", "jobs"));
+    let left = || format!("{} left of {}", count(end.counts.live), counted(end.counts.total, "job", "jobs"));
     let ends = [
-        (end.dead, "dead"),
-        (end.expired, "expired"),
-        (end.cancelled, "cancelled"),
-        (end.gone, "deleted before the end"),
+        (end.counts.dead, "dead"),
+        (end.counts.expired, "expired"),
+        (end.counts.cancelled, "cancelled"),
+        (end.counts.gone, "deleted before the end"),
     ];
     let how = || {
         let some = ends.iter().filter(|(n, _)| *n > 0).map(|(n, how)| format!("{} {how}", count(*n)));
         let some: Vec<String> = some.collect();
-        format!("{} of {}", some.join(", "), counted(end.total, "job", "jobs"))
+        format!("{} of {}", some.join(", "), counted(end.counts.total, "job", "jobs"))
     };
     match &*end.state {
         GroupEndView::OPEN => {
@@ -124,7 +124,7 @@ fn group_told(end: &GroupEndView, after: &str) -> (String, u8) {
             (told, TRY_AGAIN)
         }
         GroupEndView::SEALED => (format!("group {name} has not ended{after}: {}", left()), TRY_AGAIN),
-        GroupEndView::GONE if end.gone == 0 => {
+        GroupEndView::GONE if end.counts.gone == 0 => {
             (format!("group {name} is gone: it was deleted before it ended"), GONE)
         }
         GroupEndView::GONE => (format!("group {name}: {}", how()), GONE),
@@ -147,24 +147,16 @@ pub(super) fn tell(ends: &[Ended], time: Option<Duration>) -> u8 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::protocol::admin::GroupCountsView;
 
     fn job(state: &str) -> Ended {
         EndView { id: 1, state: state.into(), error: None, exit_status: None, exit_signal: None }.into()
     }
 
     fn group(state: &str) -> GroupEndView {
-        let (live, done, dead, cancelled, expired, gone) = (1, 2, 3, 4, 5, 6);
-        GroupEndView {
-            group: "g".into(),
-            state: state.into(),
-            total: 21,
-            live,
-            done,
-            dead,
-            cancelled,
-            expired,
-            gone,
-        }
+        let counts =
+            GroupCountsView { total: 21, live: 1, done: 2, dead: 3, cancelled: 4, expired: 5, gone: 6 };
+        GroupEndView { group: "g".into(), state: state.into(), counts }
     }
 
     #[test]
@@ -202,7 +194,7 @@ mod tests {
             told("failed"),
             "group g has failed: 3 dead, 5 expired, 4 cancelled, 6 deleted before the end of 21 jobs"
         );
-        let deleted = GroupEndView { gone: 0, ..group("gone") };
+        let deleted = GroupEndView { counts: GroupCountsView::default(), ..group("gone") };
         assert_eq!(group_told(&deleted, "").0, "group g is gone: it was deleted before it ended");
     }
 }

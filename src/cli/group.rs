@@ -125,11 +125,11 @@ async fn list(client: &Client, json: bool) -> Result<(), super::exit::Failure> {
         .iter()
         .map(|group| {
             let numbers = [
-                group.total,
-                group.live,
-                group.done,
-                group.dead + group.expired,
-                group.cancelled + group.gone,
+                group.counts.total,
+                group.counts.live,
+                group.counts.done,
+                group.counts.dead + group.counts.expired,
+                group.counts.cancelled + group.counts.gone,
             ];
             let [total, live, done, failed, cancelled] = numbers.map(count);
             let state = state(group).to_owned();
@@ -148,15 +148,15 @@ fn show(group: &GroupView, json: bool) -> std::io::Result<()> {
         ("state", state(group).to_owned()),
         ("owner", user(group.owner)),
         ("made", when(group.made_at)),
-        ("jobs", count(group.total)),
-        ("left", count(group.live)),
+        ("jobs", count(group.counts.total)),
+        ("left", count(group.counts.live)),
     ];
     let ends = [
-        ("done", group.done),
-        ("dead", group.dead),
-        ("expired", group.expired),
-        ("cancelled", group.cancelled),
-        ("deleted", group.gone),
+        ("done", group.counts.done),
+        ("dead", group.counts.dead),
+        ("expired", group.counts.expired),
+        ("cancelled", group.counts.cancelled),
+        ("deleted", group.counts.gone),
     ];
     facts.extend(ends.into_iter().filter(|(_, n)| *n > 0).map(|(end, n)| (end, count(n))));
     facts.extend(group.ended_at.map(|at| ("ended", when(at))));

@@ -45,6 +45,23 @@ pub(crate) enum Onward {
     Lost,
 }
 
+impl Onward {
+    /// The next step, or nothing if the worker is back, of which `back` makes what it must; an error if the leases end for good.
+    pub(crate) fn take(
+        self,
+        back: impl FnOnce(Client, HashMap<LeaseRef, LeaseFault>),
+    ) -> Result<Option<NextStep>, ()> {
+        match self {
+            Onward::Next(next) => Ok(Some(next)),
+            Onward::Back(client, lost) => {
+                back(client, lost);
+                Ok(None)
+            }
+            Onward::Lost => Err(()),
+        }
+    }
+}
+
 /// What a worker makes of it that nobody answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Nobody {

@@ -42,14 +42,9 @@ impl TopicView {
     }
 }
 
-/// How a group that was waited for is.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct GroupEndView {
-    /// Its name.
-    pub group: String,
-    /// What it has come to: `done`, all of its jobs; `failed`, one is dead or expired; `cancelled`, one was; `gone`, one was deleted
-    /// before its end, or the whole group was. Or, if what was waited for has not come: `sealed`, or `open`: it takes jobs.
-    pub state: String,
+/// How many jobs of a group are where.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GroupCountsView {
     /// All jobs that ever belonged to it.
     pub total: u64,
     /// How many of them have not ended.
@@ -64,6 +59,19 @@ pub struct GroupEndView {
     pub expired: u64,
     /// How many were deleted, or dropped, before they ended.
     pub gone: u64,
+}
+
+/// How a group that was waited for is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GroupEndView {
+    /// Its name.
+    pub group: String,
+    /// What it has come to: `done`, all of its jobs; `failed`, one is dead or expired; `cancelled`, one was; `gone`, one was deleted
+    /// before its end, or the whole group was. Or, if what was waited for has not come: `sealed`, or `open`: it takes jobs.
+    pub state: String,
+    /// Its jobs.
+    #[serde(flatten)]
+    pub counts: GroupCountsView,
 }
 
 impl GroupEndView {
@@ -97,20 +105,9 @@ pub struct GroupView {
     pub made_at: u64,
     /// Whether it takes no more jobs.
     pub sealed: bool,
-    /// All jobs that ever belonged to it.
-    pub total: u64,
-    /// How many of them have not ended.
-    pub live: u64,
-    /// How many are done.
-    pub done: u64,
-    /// How many are dead.
-    pub dead: u64,
-    /// How many were cancelled.
-    pub cancelled: u64,
-    /// How many have expired.
-    pub expired: u64,
-    /// How many were deleted, or dropped, before they ended.
-    pub gone: u64,
+    /// Its jobs.
+    #[serde(flatten)]
+    pub counts: GroupCountsView,
     /// When it ended, if it has.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ended_at: Option<u64>,

@@ -121,7 +121,7 @@ fn jobs_run_after_those_that_they_wait_for_whatever_dies() {
         let queue = daemon.queue("q").await;
         assert_eq!((queue.done, queue.waiting, queue.ready, queue.totals.completed), (all, 0, 0, all));
         let group = group(&daemon.client, "ends").await.unwrap();
-        assert_eq!((group.total, group.done, group.live), (FANS.into(), FANS.into(), 0));
+        assert_eq!((group.counts.total, group.counts.done, group.counts.live), (FANS.into(), FANS.into(), 0));
         assert!(group.ended_at.is_some());
         daemon.stop().await;
     }));
@@ -244,7 +244,7 @@ fn a_document_is_a_graph_that_can_be_looked_at() {
         assert_eq!(code, 0);
         let (_, shown, _) = text(&home.musher(&["group", "show", "release", "--json"]));
         let group: GroupView = serde_json::from_str(&shown).unwrap();
-        assert_eq!((group.live, group.cancelled, group.ended_at.is_some()), (0, 4, true));
+        assert_eq!((group.counts.live, group.counts.cancelled, group.ended_at.is_some()), (0, 4, true));
         assert_eq!(text(&home.musher(&["group", "delete", "release"])).0, 0);
         let (code, _, error) = text(&home.musher(&["flow", "show", "release"]));
         assert!(code == 1 && error.contains("no such group: `release`"), "{error}");
@@ -350,7 +350,7 @@ fn a_topic_is_one_job_in_each_queue_that_is_bound_to_it() {
             daemon.client.submit_once("k", groups).await.unwrap()
         };
         assert_eq!(once().await, once().await);
-        assert_eq!(group(&daemon.client, "all").await.unwrap().total, 2);
+        assert_eq!(group(&daemon.client, "all").await.unwrap().counts.total, 2);
         home.configure("[topics]\n'order.*' = ['audit']\n");
         daemon.reload(&home).await;
         assert_eq!(daemon.client.submit(vec![to("order.paid", &["a"], None)]).await.unwrap().len(), 1);

@@ -114,7 +114,7 @@ fn a_group_is_waited_for_as_a_job_is() {
         };
         let (ends, ()) = tokio::join!(daemon.client.wait_for_groups(lost), deleted);
         let end = ends.unwrap().pop().unwrap();
-        assert_eq!((&*end.state, end.gone, end.total), ("gone", 1, 1));
+        assert_eq!((&*end.state, end.counts.gone, end.counts.total), ("gone", 1, 1));
         members(&daemon, "s", "thin", 1).await;
         assert_eq!(text(&home, &["delete", "10"]).0, 0);
         seal(&daemon, "thin").await;
@@ -144,7 +144,7 @@ fn the_first_job_that_fails_ends_the_wait_and_the_rest_is_cancelled() {
         assert_eq!(code, 1, "{told}");
         let end: GroupEndView = serde_json::from_str(json.trim()).unwrap();
         assert_eq!(
-            (&*end.group, &*end.state, end.done, end.dead, end.live),
+            (&*end.group, &*end.state, end.counts.done, end.counts.dead, end.counts.live),
             ("album", "failed", 1, 1, 1_498)
         );
         let wanted =
@@ -154,8 +154,11 @@ fn the_first_job_that_fails_ends_the_wait_and_the_rest_is_cancelled() {
             daemon.client.ask(AdminRequest::GroupShow { name: name.into() }).await.unwrap()
         };
         let album = group("album").await;
-        assert_eq!((album.live, album.done, album.dead, album.cancelled), (0, 1, 1, 1_498));
-        assert_eq!(group("other").await.cancelled, 2);
+        assert_eq!(
+            (album.counts.live, album.counts.done, album.counts.dead, album.counts.cancelled),
+            (0, 1, 1, 1_498)
+        );
+        assert_eq!(group("other").await.counts.cancelled, 2);
         assert_ne!(daemon.state(alone).await, "ready");
         seal(&daemon, "album").await;
         let again = text(&home, &["wait", "--first-error", "--group", "album"]);
@@ -189,7 +192,7 @@ fn a_large_group_is_waited_for_by_many() {
         let mut told = 0;
         while let Some(ends) = waits.join_next().await {
             let ends = ends.unwrap();
-            assert_eq!((&*ends[0].state, ends[0].done, ends.len()), ("done", LARGE as u64, 1));
+            assert_eq!((&*ends[0].state, ends[0].counts.done, ends.len()), ("done", LARGE as u64, 1));
             told += 1;
         }
         assert_eq!(told, 1_000);

@@ -56,10 +56,10 @@ pub(super) fn tree(group: &GroupView, jobs: &[JobView]) -> String {
         "group {}: {}, {}, {} left\n",
         safe(&group.group),
         group::state(group),
-        jobs_in_words(group.total),
-        group.live
+        jobs_in_words(group.counts.total),
+        group.counts.live
     );
-    let forgotten = group.total.saturating_sub(jobs.len() as u64);
+    let forgotten = group.counts.total.saturating_sub(jobs.len() as u64);
     if forgotten > 0 {
         let _ = writeln!(
             text,

@@ -5,7 +5,7 @@
 use super::context::Reason;
 use super::session::{Session, closed};
 use crate::client::Client;
-use crate::client::resuming::{NextStep, Nobody, Onward, Step, drop_lost, say_gone};
+use crate::client::resuming::{NextStep, Nobody, Step, drop_lost, say_gone};
 use crate::protocol::{LeaseFault, LeaseRef};
 use std::collections::HashMap;
 use tokio::time::Instant;
@@ -62,14 +62,8 @@ impl Session {
     pub(super) fn step(&mut self, step: Step) -> Result<Option<NextStep>, ()> {
         let leases = self.known();
         let Some(back) = &mut self.back else { return Ok(None) };
-        match back.step(step, leases, || Nobody::Yet) {
-            Onward::Next(next) => Ok(Some(next)),
-            Onward::Back(client, lost) => {
-                self.come_back(client, lost);
-                Ok(None)
-            }
-            Onward::Lost => Err(()),
-        }
+        let onward = back.step(step, leases, || Nobody::Yet);
+        onward.take(|client, lost| self.come_back(client, lost))
     }
 
     /// The leases of all that runs and has not been told to end for the loss of its own, and of what has ended and is not settled.

@@ -10,7 +10,7 @@ use crate::server::hub::Hub;
 use crate::server::permissions::Permissions;
 use crate::server::requests::RequestContext;
 use crate::store::Store;
-use crate::views::{GroupEndView, GroupView};
+use crate::views::{GroupCountsView, GroupEndView, GroupView};
 use std::time::Duration;
 
 /// The groups that the caller may see, oldest first.
@@ -62,7 +62,7 @@ fn seen<'a>(
 /// How groups are that were waited for.
 pub(crate) fn group_ends(ends: Vec<GroupEnd>) -> Vec<GroupEndView> {
     let view = |GroupEnd { group, stage }: GroupEnd| {
-        let GroupCounts { live, done, dead, cancelled, expired, gone } = group.counts;
+        let GroupCounts { dead, cancelled, expired, gone, .. } = group.counts;
         let state = match stage {
             WaitStage::Open if group.is_sealed => GroupEndView::SEALED,
             WaitStage::Open => GroupEndView::OPEN,
@@ -72,8 +72,8 @@ pub(crate) fn group_ends(ends: Vec<GroupEnd>) -> Vec<GroupEndView> {
             WaitStage::Over if gone > 0 => GroupEndView::GONE,
             WaitStage::Over => GroupEndView::DONE,
         };
-        let (group, total) = (group.name.to_string(), group.counts.total());
-        GroupEndView { group, state: state.into(), total, live, done, dead, cancelled, expired, gone }
+        let counts = counts_view(&group.counts);
+        GroupEndView { group: group.name.to_string(), state: state.into(), counts }
     };
     ends.into_iter().map(view).collect()
 }
@@ -99,20 +99,18 @@ pub(crate) fn group_name(name: &str) -> Result<GroupName, Fault> {
 }
 
 fn view(group: &JobGroup, clock: &Clock) -> GroupView {
-    let counts = group.counts;
     GroupView {
         group: group.name.as_str().into(),
         owner: group.owner,
         made_at: clock.shown(group.made).0,
         sealed: group.is_sealed,
-        total: counts.total(),
-        live: counts.live,
-        done: counts.done,
-        dead: counts.dead,
-        cancelled: counts.cancelled,
-        expired: counts.expired,
-        gone: counts.gone,
+        counts: counts_view(&group.counts),
         ended_at: group.ended.map(|(at, _)| clock.shown(at).0),
         kept_until: group.ended.map(|(_, until)| clock.shown(until).0),
     }
+}
+
+fn counts_view(counts: &GroupCounts) -> GroupCountsView {
+    let GroupCounts { live, done, dead, cancelled, expired, gone } = *counts;
+    GroupCountsView { total: counts.total(), live, done, dead, cancelled, expired, gone }
 }

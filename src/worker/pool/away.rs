@@ -3,7 +3,7 @@
 
 use super::{Pool, closed};
 use crate::client::Client;
-use crate::client::resuming::{Dial, NextStep, Nobody, Onward, Step, drop_lost, say_gone};
+use crate::client::resuming::{Dial, NextStep, Nobody, Step, drop_lost, say_gone};
 use crate::protocol::{LeaseFault, LeaseRef};
 use crate::worker::PoolLock;
 use crate::worker::supervise::Order;
@@ -89,14 +89,8 @@ impl Pool {
     pub(super) fn step(&mut self, step: Step) -> Result<Option<NextStep>, ()> {
         let leases = self.known();
         let Some(back) = &mut self.back else { return Ok(None) };
-        match back.step(step, leases, || self.finish.as_ref().map_or(Nobody::Yet, Finish::judge)) {
-            Onward::Next(next) => Ok(Some(next)),
-            Onward::Back(client, lost) => {
-                self.come_back(client, lost);
-                Ok(None)
-            }
-            Onward::Lost => Err(()),
-        }
+        let onward = back.step(step, leases, || self.finish.as_ref().map_or(Nobody::Yet, Finish::judge));
+        onward.take(|client, lost| self.come_back(client, lost))
     }
 
     /// The leases of all that runs, and of what has ended and is not settled.
