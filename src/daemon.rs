@@ -4,6 +4,7 @@
 mod configured;
 mod embedded;
 mod front;
+mod numbers;
 mod opened;
 mod testing;
 
@@ -13,7 +14,7 @@ pub use testing::{Submitted, TestQueue};
 use crate::clock::Clock;
 use crate::config::{Config, ConfigErrors, Loaded, Overrides};
 use crate::fronts::Native;
-use crate::http::TokensError;
+use crate::http::SecretsError;
 use crate::notify::Notifier;
 use crate::process::{self, Inherited};
 use crate::server::{self, Fatal, Hub, ListenError, Listening, OutputThread};
@@ -23,6 +24,7 @@ use crate::telemetry::{self, events};
 use crate::worker::{Cgroups, OOM_ENV, Orphans, POOL_LOCK_ENV};
 use configured::service;
 use front::{Bound, HttpFront};
+use numbers::NumbersFile;
 use opened::{Opened, Unopened, set_schedules};
 use rustix::process::Pid;
 use std::io;
@@ -92,8 +94,8 @@ pub enum ServeError {
         error: io::Error,
     },
     /// Nobody may ask by HTTP as it is.
-    #[error("daemon.http_tokens: {0}")]
-    Tokens(#[from] TokensError),
+    #[error(transparent)]
+    Secrets(#[from] SecretsError),
     /// The disk failed.
     #[error("{0}; the daemon ends, and its next start recovers everything that was acknowledged")]
     Disk(#[from] Fatal),
@@ -127,6 +129,7 @@ pub fn serve(options: &ServeOptions) -> Result<(), ServeError> {
     // What the pool leaves, should it be killed.
     let orphans = Orphans::adopt()?;
     let daemon = Daemon::open(loaded, options)?;
+    let numbers = daemon.numbers.clone();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let tasks = tokio::task::LocalSet::new();
     let (hub, outputs, stopped) = tasks.block_on(&runtime, daemon.run(signals, &orphans, inherited));
@@ -134,8 +137,10 @@ pub fn serve(options: &ServeOptions) -> Result<(), ServeError> {
     drop(tasks);
     drop(runtime);
     stopped?;
-    if let Some(engine) = Hub::into_engine(hub) {
+    let now = hub.clock.now();
+    if let Some(mut engine) = Hub::into_engine(hub) {
         events::closing();
+        numbers.write_last(&mut engine, now);
         engine.close()?;
     }
     outputs.join();
@@ -151,6 +156,7 @@ struct Daemon {
     http: Bound,
     /// The file that the pool locks.
     pool_lock: PathBuf,
+    numbers: NumbersFile,
     notifier: Notifier,
     config: Config,
     options: ServeOptions,
@@ -163,7 +169,7 @@ impl Daemon {
         process::trim_memory();
         let listening = server::listen(&config.daemon.socket)?;
         let http = Bound::new(&config)?;
-        let pool_lock = opened.pool_lock.clone();
+        let (pool_lock, numbers) = (opened.pool_lock.clone(), opened.numbers.clone());
         let (hub, output_thread) = opened.into_hub(&config, listening.is_inherited());
         let notifier = Notifier::new(|name| std::env::var_os(name));
         Ok(Daemon {
@@ -172,6 +178,7 @@ impl Daemon {
             listening,
             http,
             pool_lock,
+            numbers,
             notifier,
             config,
             options: options.clone(),
@@ -185,7 +192,8 @@ impl Daemon {
         orphans: &Orphans,
         inherited: Inherited,
     ) -> (Rc<Hub<DiskStore>>, OutputThread, Result<(), ServeError>) {
-        let Daemon { hub, outputs, listening, http, pool_lock, notifier, mut config, options } = self;
+        let Daemon { hub, outputs, listening, http, pool_lock, numbers, notifier, mut config, options } =
+            self;
         let accepting = match listening.accept_into::<Native, _>(&hub) {
             Ok(accepting) => accepting,
             Err(error) => return (hub, outputs, Err(error.into())),
@@ -202,6 +210,7 @@ impl Daemon {
             inherited,
         };
         let pool = tokio::task::spawn_local(keep_pool(hub.clone(), pool));
+        let numbers = tokio::task::spawn_local(numbers.keep(hub.clone(), hub.clock.clone()));
         events::started(env!("CARGO_PKG_VERSION"), &config.daemon.socket, &config.daemon.data);
         if !notifier.has_manager() {
             // For a script that waits for it, say. A service manager is told by the line below, and has the log.
@@ -224,6 +233,7 @@ impl Daemon {
             }
         };
         drop(http);
+        numbers.abort();
         pool.abort();
         // Its end kills what it still runs.
         let _ = tokio::time::timeout(POOL_GRACE, pool).await;

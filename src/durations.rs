@@ -181,6 +181,12 @@ fn parse_point_in(text: &str, zone: &TimeZone) -> Result<Time, BadPoint> {
     u64::try_from(timestamp.as_millisecond()).map(Time).map_err(|_| bad())
 }
 
+/// Writes the time of the day, to the minute, in the time zone of this machine.
+pub fn show_clock(time: Time) -> String {
+    let point = show_point(time);
+    point.split(' ').nth(1).and_then(|clock| clock.get(..5)).unwrap_or(&point).to_owned()
+}
+
 /// Writes a point in time, to the second, in the time zone of this machine.
 pub fn show_point(time: Time) -> String {
     show_point_in(time, &TimeZone::system())

@@ -16,6 +16,7 @@
 //! - [`calendar`]: when the times of schedules are, in time zones.
 //! - [`store`]: remembers. A write-ahead log with sled, an embedded database, behind it; what it writes is in
 //!   `docs/storage-format.md`, and changes of that are in `migrations`.
+//! - [`tally`]: counts what the core tells of, for people.
 //! - [`worker`]: claims jobs, runs commands and settles, as a client of the daemon.
 //!
 //! `docs/architecture.md` says why it is so, and what must always hold.
@@ -27,6 +28,7 @@ pub mod client;
 pub mod clock;
 pub mod config;
 pub mod core;
+mod credentials;
 pub mod daemon;
 pub mod durations;
 pub mod engine;
@@ -41,6 +43,7 @@ pub mod protocol;
 pub mod server;
 pub mod signals;
 pub mod store;
+pub mod tally;
 pub mod telemetry;
 pub mod views;
 mod words;

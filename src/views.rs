@@ -3,16 +3,22 @@
 //! and changes only on purpose.
 
 mod flow;
+mod numbers;
 mod push;
 mod queues;
 mod schedules;
 
 pub use flow::{GroupCountsView, GroupEndView, GroupView, TopicView, WaitView};
+pub use numbers::{
+    DaemonMetricsView, HistogramView, LogLevelView, MetricsView, QueueMetricsView, QueueNowView,
+    QueueStatsView, StatsView, Steps,
+};
 pub use push::{PushView, StatusMeaning, StatusRule};
 pub use queues::{CircuitView, QueueSettingsView, QueueView, SettingView, TotalsView};
 pub use schedules::{ScheduleRunView, ScheduleView};
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 /// Which jobs to list, and how.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -56,7 +62,7 @@ pub struct ListQuery {
 }
 
 /// How the daemon is.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct StatusView {
     /// Its version.
     pub version: String,
@@ -99,7 +105,7 @@ pub struct StatusView {
 }
 
 /// A page of jobs.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct JobsView {
     /// The jobs.
     pub jobs: Vec<JobView>,
@@ -109,7 +115,7 @@ pub struct JobsView {
 }
 
 /// One job. Times are in milliseconds since 1970 (UTC).
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct JobView {
     /// Its id.
     pub id: u64,
@@ -244,7 +250,7 @@ impl JobView {
 }
 
 /// How far a job is.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ProgressView {
     /// How much of it is done, of a hundred.
     pub percent: u8,
@@ -256,7 +262,7 @@ pub struct ProgressView {
 }
 
 /// How a job waits between attempts.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct BackoffView {
     /// `fixed`, `linear` or `exponential`.
     pub kind: String,
@@ -289,7 +295,7 @@ fn is_false(flag: &bool) -> bool {
 }
 
 /// A process that has, or had, a job.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct WorkerView {
     /// Its user.
     pub uid: u32,
@@ -299,7 +305,7 @@ pub struct WorkerView {
 }
 
 /// Why an attempt failed.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct FailureView {
     /// Which attempt.
     pub attempt: u32,
@@ -322,7 +328,7 @@ pub struct FailureView {
 }
 
 /// Why a job is not running.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ExplainView {
     /// The job.
     pub id: u64,
@@ -333,7 +339,7 @@ pub struct ExplainView {
 }
 
 /// How a job that was waited for is.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct EndView {
     /// The job.
     pub id: u64,
@@ -351,7 +357,7 @@ pub struct EndView {
 }
 
 /// What became of a change to one job; in the order of the ids asked for.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct EditView {
     /// Why it was refused, if so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -365,7 +371,7 @@ pub struct EditView {
 }
 
 /// What a purge deleted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct PurgeView {
     /// How many jobs.
     pub deleted: u64,
@@ -374,7 +380,7 @@ pub struct PurgeView {
 }
 
 /// How far a drain is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct DrainView {
     /// Whether the daemon drains.
     pub draining: bool,

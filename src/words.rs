@@ -91,6 +91,20 @@ pub(crate) fn span(ms: u64) -> String {
     }
 }
 
+/// An age to its largest unit, for a column: all of them end at the same place, and none is `-`.
+pub(crate) fn age(ms: Option<u64>) -> String {
+    const SECOND: u64 = 1_000;
+    let Some(ms) = ms else { return format!("{:>6}", "-") };
+    let age = match ms {
+        0..SECOND => "0 s".to_owned(),
+        SECOND..60_000 => format!("{} s", ms / SECOND),
+        60_000..3_600_000 => format!("{} min", ms / 60_000),
+        3_600_000..86_400_000 => format!("{} h", ms / 3_600_000),
+        _ => format!("{} d", ms / 86_400_000),
+    };
+    format!("{age:>6}")
+}
+
 /// How far a point in time is from now: `in 2 min`, `just now`, `3 days ago`.
 pub(crate) fn when(at: Time, now: Time) -> String {
     match at.0.abs_diff(now.0) {

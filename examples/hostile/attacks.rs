@@ -2,6 +2,7 @@
 //! over, whatever the daemon says or does to its connections.
 
 use crate::daemon::BODY;
+use crate::{watchers, web};
 use musher::clock::monotonic;
 use musher::protocol::admin::{AdminRequest, ListQuery};
 use musher::protocol::{
@@ -16,8 +17,10 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 use tokio::time::sleep;
 
-/// All attacks, in the order in which they are tried.
-pub(crate) const NAMES: [&str; 11] = [
+/// All attacks on the socket, in the order in which they are tried.
+pub(crate) const NAMES: [&str; 12] = [
+    // None, to see how much the figures change by themselves.
+    "nothing",
     "half-frames",
     "giant-lengths",
     "crowd",
@@ -34,8 +37,13 @@ pub(crate) const NAMES: [&str; 11] = [
 const FRAME: u32 = 32 << 20;
 
 /// Where, and until when.
-struct Target {
+pub(crate) struct Target {
     socket: PathBuf,
+    /// Where HTTP is served, and a token for it.
+    pub(crate) web: String,
+    pub(crate) token: String,
+    /// A job with a large body.
+    pub(crate) large: u64,
     end: Duration,
 }
 
@@ -58,13 +66,24 @@ impl Target {
     }
 }
 
-/// Attacks as the arguments say: name, socket, milliseconds.
+/// Attacks as the arguments say: name, socket, address of HTTP, token, milliseconds.
 pub(crate) fn run(args: &[String]) -> ! {
-    let [name, socket, millis] = args else { panic!("attack NAME SOCKET MILLISECONDS") };
+    let [name, socket, web, token, millis] = args else {
+        panic!("attack NAME SOCKET ADDRESS TOKEN MILLISECONDS")
+    };
     let span = Duration::from_millis(millis.parse().expect("a number of milliseconds"));
-    let target = Rc::new(Target { socket: socket.into(), end: monotonic() + span });
+    let (web, token) = (web.clone(), token.clone());
+    let mut target = Target { socket: socket.into(), web, token, large: 0, end: monotonic() + span };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     tokio::task::LocalSet::new().block_on(&runtime, async {
+        let is_web = web::NAMES.contains(&name.as_str());
+        let large = if is_web || name == watchers::NAME {
+            web::large_job(&target).await
+        } else {
+            large_job(&target).await
+        };
+        target.large = large.expect("a job can be submitted");
+        let target = Rc::new(target);
         attack(name, &target).await;
         target.until_the_end().await;
     });
@@ -78,13 +97,11 @@ pub(crate) fn run(args: &[String]) -> ! {
 /// Starts the connections of an attack.
 async fn attack(name: &str, target: &Rc<Target>) {
     match name {
+        "nothing" => {}
         "half-frames" => many(500, target, half_frame),
         "giant-lengths" => many(20, target, giant_length),
         "crowd" => many(5_000, target, idle),
-        "deaf" => {
-            let id = large_job(target).await.expect("a job can be submitted");
-            many(200, target, move |target| deaf(target, id));
-        }
+        "deaf" => many(200, target, deaf),
         "slow" => many(1_000, target, one_byte_a_second),
         "claims" => many(4, target, claims),
         "churn" => many(4, target, churn),
@@ -92,12 +109,13 @@ async fn attack(name: &str, target: &Rc<Target>) {
         "flood" => pours(8, target, small_requests()),
         "lists" => pours(8, target, lists()),
         "groups" => pours(4, target, groups()),
-        _ => panic!("no attack {name}"),
+        watchers::NAME => watchers::watch(target),
+        _ => assert!(web::attack(name, target), "no attack {name}"),
     }
 }
 
 /// The same on many connections; each begins anew when the daemon has closed it.
-fn many<F: Future<Output = io::Result<()>> + 'static>(
+pub(crate) fn many<F: Future<Output = io::Result<()>> + 'static>(
     count: usize,
     target: &Rc<Target>,
     one: impl Fn(Rc<Target>) -> F + Clone + 'static,
@@ -116,7 +134,7 @@ fn many<F: Future<Output = io::Result<()>> + 'static>(
 }
 
 /// Bytes that look like nothing, the same each time.
-fn junk(len: usize) -> Vec<u8> {
+pub(crate) fn junk(len: usize) -> Vec<u8> {
     let mut state = 0x9e37_79b9_7f4a_7c15_u64;
     let next = || {
         state ^= state << 13;
@@ -182,9 +200,9 @@ async fn large_job(target: &Target) -> io::Result<u64> {
 }
 
 /// Asks for a large body as often as it can, and reads nothing.
-async fn deaf(target: Rc<Target>, id: u64) -> io::Result<()> {
+async fn deaf(target: Rc<Target>) -> io::Result<()> {
     let mut stream = target.greeted().await?;
-    let ask = frames(&vec![Request::Body { id }; 1_000]);
+    let ask = frames(&vec![Request::Body { id: target.large }; 1_000]);
     loop {
         stream.write_all(&ask).await?;
     }

@@ -2,7 +2,9 @@
 
 use crate::Error;
 use musher::client::Client;
-use std::fs;
+use std::fs::{self, OpenOptions};
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -23,13 +25,26 @@ pub(crate) fn memory_bound() -> u64 {
     let waiting = buffers;
     let read = 13 * frame;
     let written = 2 * (commit + frame);
-    daemon + cache + output + unread_and_unsent + waiting + read + written
+    daemon + cache + output + unread_and_unsent + waiting + read + written + web_bound(frame)
 }
 
-fn config() -> String {
+/// What HTTP adds to it.
+fn web_bound(frame: u64) -> u64 {
+    let (bodies, answers, streams, connections) = (3 * 64 * MIB, 64 * MIB + frame, 64 * MIB, 16 * MIB);
+    bodies + answers + streams + connections
+}
+
+/// What the good client and the attackers have for HTTP.
+pub(crate) const TOKENS: [&str; 2] =
+    ["good-client-0123456789abcdef0123456789", "hostile-0123456789abcdef0123456789abcdef"];
+/// Whose the attackers' token is: they may do what everybody may, and all of their requests are one user's.
+const HOSTILE_USER: u32 = 4_242;
+
+fn config(home: &Path) -> String {
     format!(
-        "[storage]\nballast = \"0B\"\n[limits]\ndisk_reserve = \"0B\"\nconnections = {CONNECTIONS}\n\
-         [queues.flood]\nbacklog = 10000\n[queues.commands]\nworkers = 0\n"
+        "[daemon]\nhttp = \"127.0.0.1:0\"\nhttp_tokens = {:?}\n[storage]\nballast = \"0B\"\n[limits]\ndisk_reserve = \"0B\"\nconnections = {CONNECTIONS}\n\
+         [queues.flood]\nbacklog = 10000\n[queues.commands]\nworkers = 0\n",
+        home.join("tokens")
     )
 }
 
@@ -43,7 +58,9 @@ impl Daemon {
     pub(crate) async fn start() -> Result<Daemon, Error> {
         let home = std::env::temp_dir().join(format!("musher-hostile-{}", std::process::id()));
         fs::create_dir(&home)?;
-        fs::write(home.join("musher.toml"), config())?;
+        fs::write(home.join("musher.toml"), config(&home))?;
+        let tokens = OpenOptions::new().write(true).create_new(true).mode(0o600).open(home.join("tokens"))?;
+        writeln!(&tokens, "{} {}\n{HOSTILE_USER} {}", rustix::process::geteuid(), TOKENS[0], TOKENS[1])?;
         let child = spawn(&home)?;
         let daemon = Daemon { home, child };
         daemon.until_it_answers().await?;
@@ -60,6 +77,13 @@ impl Daemon {
 
     pub(crate) fn socket(&self) -> PathBuf {
         self.home.join("socket")
+    }
+
+    /// Where HTTP is served.
+    pub(crate) fn web(&self) -> Result<String, Error> {
+        let log = fs::read_to_string(self.home.join("log.txt"))?;
+        let said = log.rsplit("serving HTTP at ").next().and_then(|rest| rest.split(',').next());
+        Ok(said.filter(|said| said.len() < log.len()).ok_or("HTTP is not served")?.to_owned())
     }
 
     async fn until_it_answers(&self) -> Result<(), Error> {

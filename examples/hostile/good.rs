@@ -19,6 +19,15 @@ pub(crate) struct Latency {
     pub(crate) max: Duration,
 }
 
+impl Latency {
+    /// Of so many answers, one at least.
+    pub(crate) fn of(mut took: Vec<Duration>) -> Latency {
+        took.sort_unstable();
+        let at = |part: usize| took[took.len() * part / 100];
+        Latency { p50: at(50), p99: at(99), max: took[took.len() - 1] }
+    }
+}
+
 /// The client, and the bodies of the jobs that must be there at the end.
 pub(crate) struct Good {
     client: Client,
@@ -43,9 +52,7 @@ impl Good {
                 self.kept.insert(body);
             }
         }
-        took.sort_unstable();
-        let at = |part: usize| took[took.len() * part / 100];
-        Ok(Latency { p50: at(50), p99: at(99), max: took[took.len() - 1] })
+        Ok(Latency::of(took))
     }
 
     /// Submits a job, claims it, and completes it.

@@ -1,4 +1,4 @@
-//! Attacks a real daemon over its socket while a good client works, and says what that cost:
+//! Attacks a real daemon over its socket, and over HTTP, while a good client works there, and says what that cost:
 //! `cargo run --profile soak --example hostile -- [--seconds N] [--attack NAME] [--check]`
 //!
 //! For each attack it prints the good client's median and 99th percentile before and during it, the daemon's peak
@@ -13,9 +13,13 @@
 mod attacks;
 mod daemon;
 mod good;
+mod good_web;
+mod watchers;
+mod web;
 
 use daemon::Daemon;
 use good::{Good, Latency};
+use good_web::GoodWeb;
 use std::process::{Child, Command, ExitCode, Stdio};
 use std::time::Duration;
 
@@ -26,6 +30,8 @@ const GOAL: f64 = 5.0;
 /// And what `--check` lets pass; below [`NOISE`] any ratio does.
 const SLACK: f64 = 40.0;
 const NOISE: Duration = Duration::from_millis(250);
+/// So often an attack is played before `--check` calls the good client slow: what other programs do to it, they do not do each time.
+const PLAYS: u32 = 3;
 
 struct Options {
     seconds: u64,
@@ -70,18 +76,24 @@ fn options(args: &[String]) -> Result<Options, Error> {
         }
     }
     if let Some(name) = &options.attack
-        && !attacks::NAMES.contains(&name.as_str())
+        && !names().any(|known| known == name)
     {
-        return Err(format!("no attack `{name}`: one of {}", attacks::NAMES.join(", ")).into());
+        return Err(format!("no attack `{name}`: one of {}", names().collect::<Vec<_>>().join(", ")).into());
     }
     Ok(options)
+}
+
+/// Those on the socket, then those on HTTP, then those who only look.
+fn names() -> impl Iterator<Item = &'static str> {
+    attacks::NAMES.into_iter().chain(web::NAMES).chain([watchers::NAME])
 }
 
 /// Runs the attacks; returns what was not as promised.
 async fn show(options: &Options) -> Result<Vec<String>, Error> {
     let span = Duration::from_secs(options.seconds);
     let daemon = Daemon::start().await?;
-    let mut good = Good::start(&daemon.socket()).await?;
+    let good = Good::start(&daemon.socket()).await?;
+    let good_web = GoodWeb::new(daemon.web()?, daemon::TOKENS[0]);
     let mut faults = Vec::new();
     let bound = daemon::memory_bound();
     println!("bound of the memory: {} MiB; goal: p99 at most {GOAL} times that before", bound >> 20);
@@ -89,34 +101,73 @@ async fn show(options: &Options) -> Result<Vec<String>, Error> {
         "{:<14}{:>9}{:>9}{:>9}{:>9}{:>9}{:>8}{:>10}  descriptors",
         "attack", "p50 ms", "p99 ms", "p50 ms", "p99 ms", "max ms", "ratio", "peak MiB"
     );
-    let names = attacks::NAMES.iter().filter(|name| options.attack.as_ref().is_none_or(|one| one == *name));
-    for name in names {
-        good.work(span / 5).await?; // warm again
-        let quiet = good.work(span).await?;
+    let mut scene = Scene { daemon, good, good_web, span, bound };
+    for name in names().filter(|name| options.attack.as_ref().is_none_or(|one| one == name)) {
+        for play in 1..=PLAYS {
+            let seen = scene.play(name).await?;
+            faults.extend(seen.faults);
+            let Some(slow) = seen.too_slow.filter(|_| options.check) else { break };
+            if play == PLAYS {
+                faults.push(format!("{name}: the good client was far too slow, {PLAYS} times: {slow:?}"));
+            }
+        }
+    }
+    let Scene { daemon, good, .. } = scene;
+    faults.extend(account(daemon, good).await?);
+    Ok(faults)
+}
+
+/// Who is attacked, and who works there.
+struct Scene {
+    daemon: Daemon,
+    good: Good,
+    good_web: GoodWeb,
+    /// How long an attack takes.
+    span: Duration,
+    /// How much memory the daemon may have, in bytes.
+    bound: u64,
+}
+
+/// What an attack has come to.
+struct Seen {
+    /// What was not as promised.
+    faults: Vec<String>,
+    /// The good client's 99th percentile, if that is more than a busy machine explains.
+    too_slow: Option<Duration>,
+}
+
+impl Scene {
+    async fn play(&mut self, name: &str) -> Result<Seen, Error> {
+        let (daemon, span) = (&self.daemon, self.span);
+        // Where the attack is.
+        let is_web = web::NAMES.contains(&name);
+        let mut work = async |span| match is_web {
+            true => self.good_web.work(span).await,
+            false => self.good.work(span).await,
+        };
+        work(span / 5).await?; // warm again
+        let quiet = work(span).await?;
         let descriptors = daemon.descriptors()?;
         daemon.forget_peak()?;
-        let mut attack = start_attack(name, &daemon, span)?;
-        let during = good.work(span).await?;
+        let mut attack = start_attack(name, daemon, span)?;
+        let during = work(span).await?;
         let status = attack.wait()?;
         let peak = daemon.peak()?;
         let left = daemon.until_descriptors(descriptors).await?;
         print_row(name, &quiet, &during, peak, (descriptors, left));
+        let mut faults = Vec::new();
         if !status.success() {
             faults.push(format!("{name}: the attack itself failed"));
         }
-        if peak > bound {
+        if peak > self.bound {
             faults.push(format!("{name}: {} MiB is over the bound", peak >> 20));
         }
         if left > descriptors {
             faults.push(format!("{name}: {left} file descriptors are open, {descriptors} were"));
         }
         let is_slow = during.p99 > NOISE && during.p99.div_duration_f64(quiet.p99) > SLACK;
-        if options.check && is_slow {
-            faults.push(format!("{name}: the good client was far too slow: {:?}", during.p99));
-        }
+        Ok(Seen { faults, too_slow: is_slow.then_some(during.p99) })
     }
-    faults.extend(account(daemon, good).await?);
-    Ok(faults)
 }
 
 /// The attackers run only while daemon and good client leave a processor alone. What is asked is what the daemon does under
@@ -124,7 +175,10 @@ async fn show(options: &Options) -> Result<Vec<String>, Error> {
 fn start_attack(name: &str, daemon: &Daemon, span: Duration) -> Result<Child, Error> {
     let mut command = Command::new("chrt");
     command.args(["--idle", "0"]).arg(std::env::current_exe()?).args(["attack", name]);
-    command.arg(daemon.socket()).arg(span.as_millis().to_string()).stdin(Stdio::null());
+    // Who looks sees all.
+    let token = daemon::TOKENS[usize::from(name != watchers::NAME)];
+    command.arg(daemon.socket()).arg(daemon.web()?).arg(token);
+    command.arg(span.as_millis().to_string()).stdin(Stdio::null());
     Ok(command.spawn()?)
 }
 

@@ -253,6 +253,7 @@ impl Stage {
                     oracle.revoked(lease, expired, life.now);
                 }
                 Delivery::Forgotten(jobs) => oracle.forgotten(jobs, life.now),
+                Delivery::Changed(_) => unreachable!("nobody follows jobs here"),
             }
         }
         if !self.late && !self.disk.has_failed() {

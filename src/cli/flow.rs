@@ -1,17 +1,17 @@
 //! `musher flow`: a whole graph of jobs from one document, in one commit; and a picture of it.
 
-mod document;
 mod picture;
 
 use super::exit::{End, Failure};
 use super::output::{self, safe};
 use super::submit::read_body;
+use super::traced::Here;
 use crate::client::Client;
 use crate::protocol::Received;
-use crate::protocol::admin::{AdminRequest, GroupView, JobView, JobsView, ListQuery};
+use crate::protocol::admin::{AdminRequest, GroupView};
+use crate::written::flow::Document;
 use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, Subcommand};
-use document::Document;
 use serde_json::json;
 use std::fs::File;
 use std::io;
@@ -119,7 +119,7 @@ impl Submit {
             );
             return Err(wrong(why));
         }
-        let Document { names, groups } = document;
+        let (names, groups) = (document.names, Here::read().put_all(document.groups));
         let receipts = match &self.idempotency_key {
             Some(key) => client.submit_once(key, groups).await?,
             None => client.submit(groups).await?,
@@ -138,7 +138,7 @@ impl Submit {
 impl Show {
     async fn run(&self, client: &Client) -> End {
         let group: GroupView = client.ask(AdminRequest::GroupShow { name: self.group.clone() }).await?;
-        let (jobs, is_part) = self.jobs(client).await?;
+        let (jobs, is_part) = client.jobs_of_group(&self.group, PICTURE_MAX).await?;
         if self.json {
             output::json(&group)?;
             jobs.iter().try_for_each(output::json)?;
@@ -150,20 +150,5 @@ impl Show {
             eprintln!("these are the first {PICTURE_MAX} jobs; `musher list --group {}` has all", self.group);
         }
         Ok(ExitCode::SUCCESS)
-    }
-
-    async fn jobs(&self, client: &Client) -> Result<(Vec<JobView>, bool), Failure> {
-        let (mut jobs, mut next) = (Vec::new(), Some(0));
-        while let Some(after) = next {
-            if jobs.len() >= PICTURE_MAX {
-                return Ok((jobs, true));
-            }
-            let group = Some(self.group.clone());
-            let query = ListQuery { group, after, limit: 1_000, ..ListQuery::default() };
-            let page: JobsView = client.ask(AdminRequest::List(query)).await?;
-            jobs.extend(page.jobs);
-            next = page.next;
-        }
-        Ok((jobs, false))
     }
 }

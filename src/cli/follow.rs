@@ -3,6 +3,7 @@
 use super::batches::Batch;
 use super::exit::{End, Failure};
 use super::submit::read_body;
+use super::traced::Here;
 use super::{lines, output};
 use crate::client::Client;
 use crate::protocol::{JobOptions, LeaseRef, Received, SubmitGroup};
@@ -46,6 +47,7 @@ impl Follow {
             return Err(Failure::usage("jobs follow from one lease: name one"));
         };
         let groups = if self.then_jsonl { read(client).await? } else { self.named(client.limits().body)? };
+        let groups = Here::read().put_all(groups);
         let receipts = client.complete_and_submit(*lease, groups, self.idempotency_key.clone()).await?;
         if as_json {
             let jobs = receipts.iter().map(|job| json!({ "id": job.id, "new": job.what == Received::New }));

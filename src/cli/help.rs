@@ -8,7 +8,10 @@ use clap::Command;
 const GROUPS: [(&str, &[&str]); 7] = [
     ("Submit jobs", &["submit", "run", "flow", "schedule", "import"]),
     ("Work on jobs", &["work", "claim", "complete", "fail", "extend", "progress", "checkpoint", "release"]),
-    ("Look at jobs and queues", &["status", "queues", "list", "show", "explain", "logs", "result", "wait"]),
+    (
+        "Look at jobs and queues",
+        &["status", "queues", "stats", "top", "list", "show", "explain", "logs", "result", "wait"],
+    ),
     (
         "Change jobs and queues",
         &[
@@ -16,7 +19,7 @@ const GROUPS: [(&str, &[&str]); 7] = [
             "resume", "purge", "queue", "group", "topic",
         ],
     ),
-    ("Run the daemon", &["serve", "config", "drain", "undrain"]),
+    ("Run the daemon", &["serve", "config", "drain", "undrain", "log-level"]),
     ("Keep the data", &["backup", "restore", "export", "verify", "migrate"]),
     ("Try and learn", &["demo", "bench", "man", "completions"]),
 ];

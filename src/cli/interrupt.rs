@@ -4,7 +4,7 @@
 
 use crate::process::ignored_signals;
 use crate::signals::{Listener, listen_to};
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::low_level::emulate_default_handler;
 use std::io;
 use tokio::sync::watch;
@@ -26,6 +26,16 @@ pub(super) fn first_signal() -> io::Result<(Listener, watch::Receiver<Option<i32
         }
     })?;
     Ok((heard, told))
+}
+
+/// Signals that end the program, also that its terminal is gone, are handed over; those for which that returns true end it at
+/// once.
+pub(super) fn listen_for_end(mut ends: impl FnMut(i32) -> bool + Send + 'static) -> io::Result<Listener> {
+    listen_to(&[SIGINT, SIGTERM, SIGHUP], move |signal| {
+        if ends(signal) {
+            end_by(signal);
+        }
+    })
 }
 
 /// Waits for the signal that is reported.

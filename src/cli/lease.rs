@@ -101,7 +101,7 @@ impl Claim {
             if told.borrow().is_some() {
                 return Err(io::Error::other("interrupted"));
             }
-            let line = if self.json { claimed(job).to_string() } else { line(job) };
+            let line = if self.json { serde_json::to_string(&claimed(job))? } else { line(job) };
             handover.give(format!("{line}\n").as_bytes())?;
         }
         handover.finish()

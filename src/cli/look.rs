@@ -1,30 +1,74 @@
 //! `musher status` and `musher queues`.
 
+use super::ask::Target;
 use super::exit::End;
 use super::output::{self, count, safe, when};
+use super::steady::Steady;
 use crate::client::Client;
+use crate::durations::parse_duration;
 use crate::protocol::admin::{AdminRequest, CircuitView, QueueView, StatusView};
-use crate::words::{counted, size, span};
+use crate::words::{age, counted, size, span};
 use clap::Args;
-use std::io;
+use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
+use std::time::Duration;
 
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  musher status\n  musher status --json | jq .queues")]
+#[command(after_help = STATUS)]
 pub(super) struct Status {
     /// Print a JSON object
     #[arg(long)]
-    pub(super) json: bool,
+    json: bool,
+    /// Show it again and again, every two seconds or as often as this says, until Ctrl-C; also over restarts of the daemon
+    #[arg(long, value_name = "TIME", num_args = 0..=1, default_missing_value = "2s", value_parser = parse_duration)]
+    watch: Option<Duration>,
 }
 
+const STATUS: &str = "\
+Examples:
+  musher status
+  musher status --watch
+  musher status --watch 10s --json | jq -c '[.queues[] | {queue, ready}]'
+  musher status --json | jq .queues";
+
+/// The least time from one look to the next.
+const LOOK_LEAST: Duration = Duration::from_millis(100);
+/// Has a terminal begin anew at its top.
+const ANEW: &str = "\x1b[H\x1b[2J";
+
 impl Status {
-    pub(super) async fn run(&self, client: &Client) -> End {
-        let status: StatusView = client.ask(AdminRequest::Status {}).await?;
-        if self.json {
-            output::json(&status)?;
+    /// What a program without a verb shows.
+    pub(super) fn once() -> Status {
+        Status { json: false, watch: None }
+    }
+
+    pub(super) async fn run(&self, to: &Target, client: Client) -> End {
+        let Some(every) = self.watch else {
+            self.show(&client.ask(AdminRequest::Status {}).await?)?;
             return Ok(ExitCode::SUCCESS);
+        };
+        let meanwhile = "jobs of its workers go on".to_owned();
+        let mut steady = Steady::new(to.path(), client, None, meanwhile);
+        let is_screen = !self.json && io::stdout().is_terminal();
+        loop {
+            let ask = async |client: &Client, _| Ok(client.ask(AdminRequest::Status {}).await?);
+            let status: StatusView = steady.ask(ask).await?;
+            match is_screen {
+                true => output::text(ANEW)?,
+                false if !self.json => output::line("")?,
+                false => {}
+            }
+            self.show(&status)?;
+            io::stdout().flush()?;
+            tokio::time::sleep(every.max(LOOK_LEAST)).await;
         }
-        let StatusView { version, pid, mode, data, .. } = &status;
+    }
+
+    fn show(&self, status: &StatusView) -> io::Result<()> {
+        if self.json {
+            return output::json(status);
+        }
+        let StatusView { version, pid, mode, data, .. } = status;
         let up = span(status.uptime_ms);
         let mode = match status.draining_ms {
             Some(ms) => format!("{mode} for {}, ", span(ms)),
@@ -54,10 +98,9 @@ impl Status {
             output::line(
                 "No job yet. Begin with:  musher submit mails 'hello'  or  musher run --wait -- date",
             )?;
-            return Ok(ExitCode::SUCCESS);
+            return Ok(());
         }
-        queue_table(&status.queues)?;
-        Ok(ExitCode::SUCCESS)
+        queue_table(&status.queues)
     }
 }
 
@@ -71,6 +114,7 @@ fn queue_table(queues: &[QueueView]) -> io::Result<()> {
         "WAITING",
         "LEASED",
         "DEAD",
+        "OLDEST",
         "KEPT",
         "COMPLETED",
         "FAILED",
@@ -88,10 +132,11 @@ fn queue_table(queues: &[QueueView]) -> io::Result<()> {
             };
             let kept = q.done + q.cancelled + q.expired;
             let waiting = have_waiting.then_some(q.waiting);
-            let numbers = [q.leased, q.dead, kept, q.totals.completed, q.totals.failed];
-            let numbers = [q.ready, q.scheduled].into_iter().chain(waiting).chain(numbers);
+            let now = [q.ready, q.scheduled].into_iter().chain(waiting).chain([q.leased, q.dead]);
+            let then = [kept, q.totals.completed, q.totals.failed];
             let workers = if q.workers > 0 { q.workers.to_string() } else { "-".into() };
-            [name].into_iter().chain(numbers.map(count)).chain([workers]).collect::<Vec<_>>()
+            let numbers = now.map(count).chain([age(q.oldest_ready_ms)]).chain(then.map(count));
+            [name].into_iter().chain(numbers).chain([workers]).collect::<Vec<_>>()
         })
         .collect();
     output::table_without(&head, &rows, &["KEPT", "FAILED", "WORKERS", "COMPLETED"])?;
@@ -108,7 +153,7 @@ fn queue_table(queues: &[QueueView]) -> io::Result<()> {
 }
 
 /// What an open circuit does.
-fn circuit(circuit: &CircuitView) -> Option<String> {
+pub(super) fn circuit(circuit: &CircuitView) -> Option<String> {
     let since = when(circuit.open_since?);
     let failed = counted(circuit.failed, "attempt", "attempts");
     let probe = match (circuit.probe, circuit.next_probe_at) {
@@ -120,8 +165,8 @@ fn circuit(circuit: &CircuitView) -> Option<String> {
 }
 
 const QUEUES: &str = "\
-Jobs now: READY to run, SCHEDULED for later, WAITING for others (if there are any), LEASED (running), DEAD, KEPT (ended, but still shown). Totals: COMPLETED jobs,
-FAILED attempts. WORKERS are the daemon's own.
+Jobs now: READY to run, SCHEDULED for later, WAITING for others (if there are any), LEASED (running), DEAD, KEPT (ended, but still shown). OLDEST: for how long the
+ready job is ready that has waited longest. Totals: COMPLETED jobs, FAILED attempts. WORKERS are the daemon's own.
 
 Examples:
   musher queues

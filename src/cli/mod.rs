@@ -31,6 +31,7 @@ mod interrupt;
 mod lease;
 mod lines;
 mod list;
+mod log_level;
 mod logs;
 mod look;
 mod man;
@@ -41,10 +42,13 @@ mod queue;
 mod run;
 mod schedule;
 mod show;
+mod stats;
 mod steady;
 mod submit;
 mod table;
+mod top;
 mod topic;
+mod traced;
 mod transfer;
 mod unreachable;
 mod verify;
@@ -111,6 +115,10 @@ enum Verb {
     Status(look::Status),
     /// List the queues
     Queues(look::Queues),
+    /// Show what happened lately: rates, failures, waits, with a plot
+    Stats(stats::Stats),
+    /// Watch queues, jobs and schedules on a screen, and act on them
+    Top(top::Top),
     /// List jobs, by id
     List(list::List),
     /// Show one job
@@ -160,6 +168,8 @@ enum Verb {
     Drain(change::Drain),
     /// End a drain: take and give out jobs again
     Undrain(change::Undrain),
+    /// Show what the daemon logs, or change it while it runs
+    LogLevel(log_level::LogLevel),
     /// Back up everything to a file, while the daemon runs
     Backup(backup::Backup),
     /// Create a data directory from a backup
@@ -216,7 +226,7 @@ pub fn run() -> ExitCode {
 
 fn go(cli: Cli) -> End {
     let to = ask::Target { socket: cli.socket };
-    match cli.verb.unwrap_or(Verb::Status(look::Status { json: false })) {
+    match cli.verb.unwrap_or(Verb::Status(look::Status::once())) {
         Verb::Serve(serve) => serve.run(&to),
         Verb::Submit(submit) => to.talk(async |client| submit.run(&to, client).await),
         Verb::Run(run) => to.talk(async |client| run.run(&to, client).await),
@@ -229,8 +239,13 @@ fn go(cli: Cli) -> End {
         Verb::Progress(progress) => to.talk(async |client| progress.run(&client).await),
         Verb::Release(release) => to.talk(async |client| release.run(&client).await),
         Verb::Signal(verb) => to.talk(async |client| verb.run(&client).await),
-        Verb::Status(status) => to.talk(async |client| status.run(&client).await),
+        Verb::Status(status) => to.talk(async |client| status.run(&to, client).await),
         Verb::Queues(queues) => to.talk(async |client| queues.run(&client).await),
+        Verb::Stats(stats) => to.talk(async |client| stats.run(&client).await),
+        Verb::Top(top) => {
+            top::Top::check()?;
+            to.talk(async |client| top.run(&to, client).await)
+        }
         Verb::List(list) => to.talk(async |client| list.run(&client).await),
         Verb::Show(show) => to.talk(async |client| show.run(&client).await),
         Verb::Result(verb) => to.talk(async |client| verb.run(&client).await),
@@ -255,6 +270,7 @@ fn go(cli: Cli) -> End {
         Verb::Schedule(schedule) => to.talk(async |client| schedule.run(&client).await),
         Verb::Drain(drain) => to.talk(async |client| drain.run(&client).await),
         Verb::Undrain(undrain) => to.talk(async |client| undrain.run(&client).await),
+        Verb::LogLevel(verb) => to.talk(async |client| verb.run(&client).await),
         Verb::Backup(backup) => backup.run(&to),
         Verb::Restore(restore) => restore.run(),
         Verb::Verify(verify) => verify.run(),

@@ -6,6 +6,7 @@ use super::interrupt::message_on_signal;
 use super::logs::Printed;
 use super::past::note_past;
 use super::steady::Steady;
+use super::traced::Here;
 use super::{ends, output, wait};
 use crate::client::Client;
 use crate::config::COMMANDS_QUEUE;
@@ -51,7 +52,7 @@ pub(super) struct Run {
 impl Run {
     pub(super) async fn run(&self, to: &Target, client: Client) -> End {
         let body = command_body(&self.command)?;
-        let mut options = self.args.for_queue(&self.queue).map_err(Failure::usage)?;
+        let mut options = Here::read().put(self.args.for_queue(&self.queue).map_err(Failure::usage)?);
         options.attempts.get_or_insert(1);
         note_past(&options);
         let group = SubmitGroup { options, bodies: vec![body.into()] };

@@ -299,7 +299,7 @@ fn row(schedule: &ScheduleView) -> Vec<String> {
 }
 
 /// Its rhythm in words.
-fn times(schedule: &ScheduleView) -> String {
+pub(super) fn times(schedule: &ScheduleView) -> String {
     match (&schedule.cron, &schedule.zone, schedule.every_ms) {
         (Some(cron), Some(zone), _) => format!("{} {}", safe(cron), safe(zone)),
         (_, _, Some(ms)) => format!("every {}", show_duration(Duration::from_millis(ms))),

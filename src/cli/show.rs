@@ -50,7 +50,8 @@ impl Show {
     }
 }
 
-fn describe(job: &JobView) -> Vec<(&'static str, String)> {
+/// What there is to know of a job: names and texts, ready to be shown.
+pub(super) fn describe(job: &JobView) -> Vec<(&'static str, String)> {
     let mut facts = vec![
         ("job", format!("{}, {}", job.id, job.state_in_words())),
         ("queue", format!("{}, priority {}", job.queue, job.priority)),

@@ -6,6 +6,7 @@ use super::exit::{End, Failure};
 use super::interrupt::{self, message_on_signal};
 use super::past::note_past;
 use super::steady::Steady;
+use super::traced::Here;
 use super::{ends, lines, output, wait};
 use crate::client::Client;
 use crate::durations::show_size;
@@ -38,6 +39,7 @@ the line break. With --jsonl blank lines are skipped, and keys that a line leave
   delay, at, ttl, deadline, timeout, backoff, unique, unique_while, unique_for, on_conflict, debounce_max, on_unmet, group,
   written as the options are: \"10s\"; after and after_group are a list: [71, \"72:ended\"].
 Ctrl-C ends --lines and --jsonl, and says what was submitted; it ends --wait, and the job goes on.
+A trace that TRACEPARENT names (W3C Trace Context) goes with the jobs, to commands, handlers and web servers.
 If the daemon restarts, --wait goes on when it is back, within a minute. Its exit codes: 0 done, 1 failed, 4 nothing is
 kept of the job.
 
@@ -121,7 +123,8 @@ impl Submit {
 
     /// What is asked for where a line does not say otherwise.
     fn options(&self) -> Result<JobOptions, Failure> {
-        Ok(JobOptions { to_topic: self.topic, ..self.args.for_queue(&self.queue).map_err(Failure::usage)? })
+        let options = self.args.for_queue(&self.queue).map_err(Failure::usage)?;
+        Ok(Here::read().put(JobOptions { to_topic: self.topic, ..options }))
     }
 
     fn body(&self, max: usize) -> Result<Bytes, Failure> {
@@ -191,9 +194,10 @@ impl Submit {
         let mut input =
             lines::read(io::stdin(), if self.jsonl { json::line_max(body_max) } else { body_max });
         let mut batch = Batch::new(client);
-        let (plain, mut number) = (self.options()?, 0u64);
+        let (plain, here, mut number) = (self.options()?, Here::read(), 0u64);
         let job = |text: Bytes, number: u64| match self.jsonl {
-            true => json::read(&text, &self.args, &self.queue),
+            true => json::read(&text, &self.args, &self.queue)
+                .map(|job| job.map(|(options, body)| (here.put(options), body))),
             false => {
                 note_ends(&text, number);
                 Ok(Some((plain.clone(), text)))

@@ -52,7 +52,8 @@ impl Layout {
         self.width() - too_wide.map(|column| column.width.saturating_sub(TEXT_MIN)).sum::<usize>()
     }
 
-    fn width(&self) -> usize {
+    /// How wide its lines are.
+    pub(super) fn width(&self) -> usize {
         let shown = self.columns.iter().filter(|column| column.shown);
         shown.map(|column| column.width + GAP.len()).sum::<usize>().saturating_sub(GAP.len())
     }

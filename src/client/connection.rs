@@ -17,8 +17,6 @@ use tokio::sync::{Notify, mpsc, oneshot, watch};
 const FRAME_MAX: usize = 64 << 20;
 /// While so many bytes wait for the writer, requests wait before they are added.
 const OUT_MAX: usize = 4 << 20;
-/// How many pieces of a streamed answer wait for their reader before the connection does.
-const STREAM_WAITING_MAX: usize = 256;
 
 type Answer = Result<Response, ClientError>;
 
@@ -180,9 +178,14 @@ impl Connection {
         self.send(request)?.1.await
     }
 
-    /// Sends a request that is answered piece by piece; returns when it is on its way.
-    pub(super) async fn stream(&self, request: &Request) -> Result<mpsc::Receiver<Answer>, ClientError> {
-        let (asker, answers) = mpsc::channel(STREAM_WAITING_MAX);
+    /// Sends a request that is answered piece by piece; returns when it is on its way. While `waiting` pieces wait for their reader, so
+    /// does the whole connection.
+    pub(super) async fn stream(
+        &self,
+        request: &Request,
+        waiting: usize,
+    ) -> Result<mpsc::Receiver<Answer>, ClientError> {
+        let (asker, answers) = mpsc::channel(waiting);
         if let (_, Some(late)) = self.enqueue(request, Asker::Stream(asker))? {
             late.send().await;
         }
@@ -318,7 +321,11 @@ async fn deliver(shared: &Mutex<Shared>, number: u32, answer: Answer) {
     // A caller that asked for new jobs only gets no second answer.
     let more_follow = matches!(
         answer,
-        Ok(Response::Output { .. } | Response::Piece(_) | Response::Submitted { .. } | Response::Received(_))
+        Ok(Response::Output { .. }
+            | Response::Changes { .. }
+            | Response::Piece(_)
+            | Response::Submitted { .. }
+            | Response::Received(_))
     );
     let stream = {
         let mut shared = lock(shared);

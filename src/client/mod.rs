@@ -27,6 +27,7 @@ mod leases;
 mod limit;
 pub(crate) mod line;
 mod now;
+mod numbers;
 mod receipts;
 pub(crate) mod resuming;
 mod submits;
@@ -54,6 +55,9 @@ use std::path::Path;
 use std::sync::Arc;
 use tokio::net::UnixStream;
 use tokio::sync::mpsc;
+
+/// How many pieces of a streamed answer wait for their reader before the connection does.
+const STREAM_WAITING_MAX: usize = 256;
 
 /// What the server told of its limits.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -221,7 +225,32 @@ impl Client {
         id: u64,
         follow: bool,
     ) -> Result<mpsc::Receiver<Result<Response, ClientError>>, ClientError> {
-        self.connection.stream(&Request::Logs { id, follow }).await
+        self.stream(&Request::Logs { id, follow }, STREAM_WAITING_MAX).await
+    }
+
+    /// What becomes of jobs, as it happens: of all, of a queue's, of one job. The first answer says only that it has begun; `Ok` ends it, when
+    /// the daemon stops. See [`Response::Changes`].
+    ///
+    /// # Errors
+    /// The connection has ended, or the daemon is too old. There is no such job, or too many follow already: in the place of an answer.
+    pub async fn changes(
+        &self,
+        queue: Option<String>,
+        job: Option<u64>,
+    ) -> Result<mpsc::Receiver<Result<Response, ClientError>>, ClientError> {
+        if self.connection.version() == Version::One {
+            return Err(ClientError::OldDaemon("following what becomes of jobs"));
+        }
+        self.stream(&Request::Changes { queue, job }, STREAM_WAITING_MAX).await
+    }
+
+    /// Sends a request that is answered piece by piece. While `waiting` pieces wait for their reader, so does the whole connection.
+    pub(crate) async fn stream(
+        &self,
+        request: &Request,
+        waiting: usize,
+    ) -> Result<mpsc::Receiver<Result<Response, ClientError>>, ClientError> {
+        self.connection.stream(request, waiting).await
     }
 
     /// A backup, piece by piece; `Ok` ends it, and without that it is not whole.
@@ -229,7 +258,7 @@ impl Client {
     /// # Errors
     /// The connection has ended.
     pub async fn backup(&self) -> Result<mpsc::Receiver<Result<Response, ClientError>>, ClientError> {
-        self.connection.stream(&Request::Backup).await
+        self.stream(&Request::Backup, STREAM_WAITING_MAX).await
     }
 
     /// Asks a question in JSON.
@@ -237,10 +266,30 @@ impl Client {
     /// # Errors
     /// Refused, or the connection ended.
     pub async fn ask<T: DeserializeOwned>(&self, question: AdminRequest) -> Result<T, ClientError> {
+        from_json(&self.ask_for_json(question).await?)
+    }
+
+    /// The same, where the answer is passed on as it is.
+    pub(crate) async fn ask_for_json(&self, question: AdminRequest) -> Result<Bytes, ClientError> {
         match self.connection.ask(&Request::Admin(question)).await? {
-            Response::Json(json) => from_json(&json),
+            Response::Json(json) => Ok(json),
             _ => Err(ClientError::Unexpected),
         }
+    }
+
+    /// Asks something that may be answered late: its number, to end the waiting with [`Client::unwait`], and the answer.
+    pub(crate) fn start_ask(
+        &self,
+        question: AdminRequest,
+    ) -> Result<(u32, impl Future<Output = Result<Bytes, ClientError>> + use<>), ClientError> {
+        let (number, answer) = self.connection.send(&Request::Admin(question))?;
+        let answer = async move {
+            match answer.await? {
+                Response::Json(json) => Ok(json),
+                _ => Err(ClientError::Unexpected),
+            }
+        };
+        Ok((number, answer))
     }
 
     /// Asks for a change in JSON that is answered with no more than that it is done.
@@ -282,6 +331,7 @@ mod tests {
         moves(&client.start_claim(claim).map(|pending| pending.answer));
         moves(&client.settle(Vec::new()));
         moves(&client.logs(1, true));
+        moves(&client.changes(None, Some(1)));
         moves(&client.ask::<Vec<EndView>>(AdminRequest::Queues {}));
     }
 }

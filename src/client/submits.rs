@@ -1,7 +1,7 @@
 //! Submits: of new jobs, once, with the end of the job that they follow from, or with the wait for their ends.
 
 use super::receipts::Receipts;
-use super::{Client, ClientError, from_json};
+use super::{Client, ClientError, STREAM_WAITING_MAX, from_json};
 use crate::protocol::admin::EndView;
 use crate::protocol::{LeaseRef, Request, Response, SubmitGroup, Version};
 use tokio::sync::mpsc;
@@ -119,7 +119,8 @@ impl Client {
         timeout_ms: Option<u64>,
     ) -> Result<PendingEnds, ClientError> {
         self.check_submit(&groups)?;
-        let mut answers = self.connection.stream(&Request::SubmitAndWait { groups, timeout_ms }).await?;
+        let mut answers =
+            self.stream(&Request::SubmitAndWait { groups, timeout_ms }, STREAM_WAITING_MAX).await?;
         Ok(PendingEnds { receipts: receipts(next(&mut answers).await?)?, answers })
     }
 }

@@ -4,7 +4,7 @@
 use super::access;
 use super::defaults::{DRAIN_SUBMITS, DRAIN_TIMEOUT, JOB_OOM_SCORE_ADJ, KEEP_DONE_HANDLED, RESUME_WITHIN};
 use super::exits::on_exit;
-use super::http::http;
+use super::http::{HttpPlace, http};
 use super::paths::{Surroundings, data_dir, serve_socket, socket_path_error};
 use super::problem::{ConfigErrors, Problem, Report};
 use super::programs;
@@ -26,6 +26,8 @@ const FRAME_ROOM: usize = 4 << 10;
 const CHECKPOINT_MIN: Duration = Duration::from_millis(10);
 /// The most jobs that the daemon runs at a time for one queue.
 pub const WORKERS_MAX: u32 = 10_000;
+/// The most queues that have numbers of their own: each of them takes memory.
+const METRICS_QUEUES_MAX: u64 = 10_000;
 /// The largest whole number that TOML can write.
 const WHOLE_MAX: u64 = i64::MAX as u64;
 
@@ -76,8 +78,8 @@ fn daemon(
     around: &Surroundings,
     report: &mut Report<'_>,
 ) -> Daemon {
-    let written_data = path(&mut section, report, "data");
-    let written_socket = path(&mut section, report, "socket");
+    let written_data = section.path(report, "data");
+    let written_socket = section.path(report, "socket");
     let drain_timeout = section.duration(report, "drain_timeout").unwrap_or(DRAIN_TIMEOUT);
     let resume_within = section.duration(report, "resume_within").unwrap_or(RESUME_WITHIN);
     let submits = [("refuse", DrainSubmits::Refuse), ("accept", DrainSubmits::Accept)];
@@ -89,8 +91,7 @@ fn daemon(
                        set it to \"sync\" or remove it";
         section.fault(report, "durability", message);
     }
-    let tokens = path(&mut section, report, "http_tokens");
-    let http = http(&mut section, tokens, report);
+    let http = http(&mut section, report);
     for key in ["sync_interval", "beanstalk"] {
         section.not_yet(report, key);
     }
@@ -118,6 +119,9 @@ fn daemon(
             }
         }
     }
+    if http.as_ref().is_some_and(|http| http.place == HttpPlace::Socket(socket.clone())) {
+        section.fault(report, "http", "is daemon.socket too: choose another path");
+    }
     for (key, path) in [("daemon.data", &data), ("daemon.socket", &socket)] {
         if path.to_str().is_none() {
             report.error_outside(key, format!("{} is not UTF-8; choose another path", path.display()));
@@ -125,14 +129,6 @@ fn daemon(
     }
     section.finish(report);
     Daemon { data, socket, http, drain_timeout, resume_within, drain_submits, job_oom_score_adj }
-}
-
-fn path(section: &mut Section<'_>, report: &mut Report<'_>, key: &'static str) -> Option<PathBuf> {
-    let path = PathBuf::from(section.text(report, key)?);
-    if !path.is_absolute() {
-        section.fault(report, key, "must be the whole path, beginning with /");
-    }
-    Some(path)
 }
 
 /// A path from the command line, which may be relative to the working directory.
@@ -194,6 +190,9 @@ fn limits(mut section: Section<'_>, report: &mut Report<'_>) -> Limits {
         output: size(&mut section, report, "output", 0, 1 << 30, or.output),
         waiting: count(&mut section, report, "waiting", or.waiting),
         buffers: size(&mut section, report, "buffers", 8 << 10, 1 << 40, or.buffers),
+        metrics_queues: section
+            .count(report, "metrics_queues", 0..=METRICS_QUEUES_MAX)
+            .map_or(or.metrics_queues, |queues| queues as usize),
     };
     if limits.buffers < limits.frame {
         let [buffers, frame] = [limits.buffers, limits.frame].map(|bytes| show_size(bytes as u64));

@@ -48,6 +48,7 @@ impl Default for Limits {
             output: 1 << 20,
             waiting: 10_000,
             buffers: 256 << 20,
+            metrics_queues: 200,
         }
     }
 }

@@ -25,7 +25,7 @@ mod topics;
 mod who;
 
 pub use check::WORKERS_MAX;
-pub use http::Http;
+pub use http::{Http, HttpPlace, HttpTls};
 pub use limits::parse_rate;
 pub use paths::{
     Env, Ids, SOCKET_PATH_MAX, Surroundings, client_socket, client_sockets, config_file, data_dir,
@@ -74,7 +74,7 @@ pub struct Daemon {
     pub data: PathBuf,
     /// `socket`: where clients connect.
     pub socket: PathBuf,
-    /// `http` and `http_tokens`, if it is served.
+    /// `http` and the keys beside it, if it is served.
     pub http: Option<Http>,
     /// `drain_timeout`: how long running attempts may take to end once the daemon stops.
     pub drain_timeout: Duration,
@@ -149,6 +149,8 @@ pub struct Limits {
     pub waiting: usize,
     /// `buffers`: the most bytes that all connections together may have unread and unsent.
     pub buffers: usize,
+    /// `metrics_queues`: how many queues have numbers of their own.
+    pub metrics_queues: usize,
 }
 
 /// `[storage]`
@@ -310,11 +312,14 @@ impl Config {
     /// The keys that differ in `new` and that a reload cannot change.
     pub fn restart_needed(&self, new: &Config) -> Vec<&'static str> {
         let (old_daemon, old, storage) = (&self.daemon, &self.storage, &new.storage);
-        let address = |daemon: &Daemon| daemon.http.as_ref().map(|http| http.address);
+        let other_front = match (&old_daemon.http, &new.daemon.http) {
+            (Some(old), Some(new)) => !old.is_same_front(new),
+            (old, new) => old.is_some() || new.is_some(),
+        };
         let fixed = [
             ("daemon.data", old_daemon.data != new.daemon.data),
             ("daemon.socket", old_daemon.socket != new.daemon.socket),
-            ("daemon.http", address(old_daemon) != address(&new.daemon)),
+            ("daemon.http", other_front),
             ("daemon.job_oom_score_adj", old_daemon.job_oom_score_adj != new.daemon.job_oom_score_adj),
             ("storage.log_file", old.log_file != storage.log_file),
             ("storage.log_max", old.log_max != storage.log_max),

@@ -6,6 +6,7 @@ use super::problem::Report;
 use crate::durations::{parse_duration, parse_size, show_size};
 use std::borrow::Cow;
 use std::ops::{Range, RangeInclusive};
+use std::path::PathBuf;
 use std::time::Duration;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
@@ -138,6 +139,15 @@ impl<'a> Section<'a> {
     /// A text.
     pub(super) fn text(&mut self, report: &mut Report<'_>, key: &'static str) -> Option<&'a str> {
         self.string(report, key, "a text")
+    }
+
+    /// A whole path.
+    pub(super) fn path(&mut self, report: &mut Report<'_>, key: &'static str) -> Option<PathBuf> {
+        let path = PathBuf::from(self.text(report, key)?);
+        if !path.is_absolute() {
+            self.fault(report, key, "must be the whole path, beginning with /");
+        }
+        Some(path)
     }
 
     fn string(&mut self, report: &mut Report<'_>, key: &'static str, what: &str) -> Option<&'a str> {

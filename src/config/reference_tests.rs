@@ -48,6 +48,7 @@ fn setting(key: &Key, value: &str) -> String {
     let all = [("users", "[\"*\"]"), ("queues", "[\"*\"]"), ("may", "[\"read\"]")];
     let rest =
         all.iter().filter(|(name, _)| *name != short).map(|(name, value)| format!("\n{name} = {value}"));
+    let tls = |other| format!("\nhttp = '127.0.0.1:1'\nhttp_tokens = '/t'\n{other} = '/o'");
     let rest: String = match (*head, short) {
         ("[[access]]\n", _) => rest.collect(),
         ("[schedules.m]\n", "queue") => "\ncron = '@daily'".to_owned(),
@@ -55,6 +56,8 @@ fn setting(key: &Key, value: &str) -> String {
         ("[schedules.m]\n", _) => "\ncron = '@daily'\nqueue = 'q'".to_owned(),
         ("[daemon]\n", "http") => "\nhttp_tokens = '/t'".to_owned(),
         ("[daemon]\n", "http_tokens") => "\nhttp = '127.0.0.1:1'".to_owned(),
+        ("[daemon]\n", "http_certificate") => tls("http_key"),
+        ("[daemon]\n", "http_key") => tls("http_certificate"),
         (_, "workers") => "\nhandler = 'command'".to_owned(),
         ("[queues.m]\nhandler.", key) if !["exec", "http"].contains(&key) => {
             "\nhandler.http = 'http://h'".to_owned()

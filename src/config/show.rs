@@ -5,7 +5,7 @@ use super::push;
 use super::raw::key_text;
 use super::schedules;
 use super::settings::show_setting;
-use super::{Config, DrainSubmits, Handler, Http, Queue};
+use super::{Config, DrainSubmits, Handler, Http, HttpPlace, HttpTls, Queue};
 use crate::access::Rule;
 use crate::core::{Growth, QueueName, Setting, SettingKey};
 use crate::durations::{show_duration, show_size};
@@ -40,9 +40,18 @@ fn daemon(text: &mut String, Config { daemon, limits, storage, .. }: &Config) ->
     writeln!(text, "[daemon]")?;
     writeln!(text, "data = {}", path(&daemon.data))?;
     writeln!(text, "socket = {}", path(&daemon.socket))?;
-    if let Some(Http { address, tokens }) = &daemon.http {
-        writeln!(text, "http = \"{address}\"")?;
-        writeln!(text, "http_tokens = {}", path(tokens))?;
+    if let Some(Http { place, tokens, tls }) = &daemon.http {
+        match place {
+            HttpPlace::Address(address) => writeln!(text, "http = \"{address}\"")?,
+            HttpPlace::Socket(socket) => writeln!(text, "http = {}", path(socket))?,
+        }
+        if let Some(tokens) = tokens {
+            writeln!(text, "http_tokens = {}", path(tokens))?;
+        }
+        if let Some(HttpTls { certificate, key }) = tls {
+            writeln!(text, "http_certificate = {}", path(certificate))?;
+            writeln!(text, "http_key = {}", path(key))?;
+        }
     }
     writeln!(text, "durability = \"sync\"")?;
     writeln!(text, "drain_timeout = {}", duration(daemon.drain_timeout))?;
@@ -75,6 +84,7 @@ fn daemon(text: &mut String, Config { daemon, limits, storage, .. }: &Config) ->
     writeln!(text, "output = {}", size(limits.output as u64))?;
     writeln!(text, "waiting = {}", limits.waiting)?;
     writeln!(text, "buffers = {}", size(limits.buffers as u64))?;
+    writeln!(text, "metrics_queues = {}", limits.metrics_queues)?;
     writeln!(text, "\n[storage]")?;
     writeln!(text, "log_file = {}", size(storage.log_file))?;
     writeln!(text, "log_max = {}", size(storage.log_max))?;

@@ -81,6 +81,7 @@ disk_reserve = 0
 output = 4096
 waiting = 5
 buffers = "100MiB"
+metrics_queues = 7
 [storage]
 log_file = "1MiB"
 log_max = "1GiB"

@@ -6,8 +6,8 @@ use super::circuit::Circuit;
 use super::event::{AfterFailure, Ending, Event, RowEvent};
 use super::ids::{IdRange, Ids};
 use super::job::{
-    Attempt, Beside, Exit, Expiry, Final, Job, JobCounts, Lease, Priority, QueueName, Size, SpecOptions,
-    State as JobState, StateKind,
+    Alike, Attempt, Beside, Exit, Expiry, Final, Job, JobCounts, Lease, Priority, QueueName, Size,
+    SpecOptions, State as JobState, StateKind, Worker,
 };
 use super::state::{State, Totals};
 use super::time::Time;
@@ -71,14 +71,10 @@ impl<O: Observer> Fold<'_, O> {
                 job.change_edges(*on, *fate, *at);
                 Fate::Known
             }),
-            Event::Claimed { jobs, holder, worker, at, until } => self.each(jobs, |mut queue, job| {
-                queue.count(|totals| &mut totals.claimed);
-                count(job, |counts| counts.attempt = counts.attempt.next());
-                job.set_worker(*worker);
+            Event::Claimed { jobs, holder, worker, at, until } => {
                 let (holder, since, until) = (*holder, *at, *until);
-                job.set_state(JobState::Leased(Lease { holder, since, until, cancelling: false }));
-                Fate::Known
-            }),
+                self.claim(jobs, *worker, Lease { holder, since, until, cancelling: false });
+            }
             Event::Extended { jobs, until } => self.lease(jobs, |lease| lease.until = *until),
             Event::Cancelling { jobs } => self.lease(jobs, |lease| lease.cancelling = true),
             Event::Completed { jobs, end } => {
@@ -183,6 +179,20 @@ impl<O: Observer> Fold<'_, O> {
         });
     }
 
+    /// They are leased, each with an attempt of its own.
+    fn claim(&mut self, jobs: &Ids, worker: Option<Worker>, lease: Lease) {
+        let mut alike = Alike::default();
+        self.each(jobs, |mut queue, job| {
+            queue.count(|totals| &mut totals.claimed);
+            alike.change(job, |job| {
+                count(job, |counts| counts.attempt = counts.attempt.next());
+                job.set_worker(worker);
+                job.set_state(JobState::Leased(lease));
+            });
+            Fate::Known
+        });
+    }
+
     /// Their leases change and go on.
     fn lease(&mut self, jobs: &Ids, change: impl Fn(&mut Lease)) {
         self.each(jobs, |_, job| {
@@ -236,17 +246,18 @@ impl<O: Observer> Fold<'_, O> {
     /// if they are still known.
     fn each(&mut self, jobs: &Ids, mut change: impl FnMut(Counter<'_>, &mut Job) -> Fate) {
         for range in jobs.ranges() {
-            for (part, mut job) in self.state.leave(*range) {
+            let mut parts = self.state.leave(*range);
+            parts.retain(|(part, job)| {
                 let (from, lease) = (job.kind(), job.lease());
                 let totals = &mut self.state.queue_of(&job.spec).totals;
-                let fate = change(Counter { totals, jobs: part.len }, &mut job);
-                self.tell(part, &job, from, lease, &fate);
-                match fate {
-                    Fate::Known => self.state.enter(part, job),
-                    Fate::Forgotten => self.state.recent.push(part, &job),
-                    Fate::Dropped => {}
+                let fate = change(Counter { totals, jobs: part.len }, job);
+                self.tell(*part, job, from, lease, &fate);
+                if matches!(fate, Fate::Forgotten) {
+                    self.state.recent.push(*part, job);
                 }
-            }
+                matches!(fate, Fate::Known)
+            });
+            self.state.enter_all(parts);
         }
     }
 

@@ -87,6 +87,37 @@ impl<K: Ord + Copy> Keyed<K> {
     }
 }
 
+/// Neighbours that come one after the other and have the same key, as one range: an index is then changed once for all of them.
+#[derive(Debug)]
+pub(super) struct Together<K>(Option<(K, IdRange)>);
+
+impl<K> Default for Together<K> {
+    fn default() -> Together<K> {
+        Together(None)
+    }
+}
+
+impl<K: PartialEq> Together<K> {
+    /// Takes the next ones; those before them go to `change`, unless these are more of them.
+    pub(super) fn push(&mut self, key: K, range: IdRange, change: impl FnOnce(K, IdRange)) {
+        match &mut self.0 {
+            Some((known, before)) if *known == key && before.end() == range.first => before.len += range.len,
+            last => {
+                if let Some((key, range)) = last.replace((key, range)) {
+                    change(key, range);
+                }
+            }
+        }
+    }
+
+    /// There are no more.
+    pub(super) fn end(self, change: impl FnOnce(K, IdRange)) {
+        if let Some((key, range)) = self.0 {
+            change(key, range);
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

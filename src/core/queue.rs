@@ -5,6 +5,7 @@ use super::circuit::Circuit;
 use super::ids::{IdRange, JobId, RangeSet};
 use super::job::{Job, Key, Priority, Spec, StateKind};
 use super::kept::KeptJobs;
+use super::keyed::Together;
 use super::lanes::Lanes;
 use super::overrides::Overrides;
 use super::rate::RateUsed;
@@ -44,6 +45,10 @@ impl Counts {
         *count = count.checked_sub(n).expect("a job leaves only a state that it was counted in");
     }
 }
+
+/// How many keys and priorities are looked at for the ready job that has waited longest.
+const KEYS_LOOKED_AT: usize = 2_000;
+const PRIORITIES_LOOKED_AT: usize = 8;
 
 /// How many different specs of the newest jobs a queue remembers, so that equal ones are stored once.
 const RECENT_SPECS: usize = 8;
@@ -186,8 +191,11 @@ impl Queue {
         &self.kept
     }
 
-    /// The stored twin of `spec`, if it was seen lately.
+    /// The stored twin of `spec`, if it was seen lately. One with a key has none.
     pub(super) fn recent(&self, spec: &Arc<Spec>) -> Option<&Arc<Spec>> {
+        if spec.has_keys() {
+            return None;
+        }
         self.recent.iter().find(|known| *known == spec)
     }
 
@@ -219,8 +227,37 @@ impl Queue {
         self.recent.push(spec);
     }
 
-    /// Jobs came into the state that `job` is in.
-    pub(super) fn enter(&mut self, range: IdRange, job: &Job) {
+    /// Jobs came into the states that they are in, part by part, each of jobs that are alike. They share what is the same of many.
+    pub(super) fn enter(&mut self, parts: &mut [(IdRange, Job)]) {
+        let mut together = Together::default();
+        for (range, job) in parts {
+            if let Some(kind) = self.enter_part(*range, job) {
+                together
+                    .push(kind, *range, |kind, range| self.state_of(kind).insert(range.first.0, range.len));
+            }
+            job.spec = self.share(&job.spec);
+        }
+        together.end(|kind, range| self.state_of(kind).insert(range.first.0, range.len));
+    }
+
+    /// They left them.
+    pub(super) fn leave(&mut self, parts: &[(IdRange, Job)]) {
+        let mut together = Together::default();
+        for (range, job) in parts {
+            if let Some(kind) = self.leave_part(*range, job) {
+                together
+                    .push(kind, *range, |kind, range| self.state_of(kind).remove(range.first.0, range.len));
+            }
+        }
+        together.end(|kind, range| self.state_of(kind).remove(range.first.0, range.len));
+    }
+
+    fn state_of(&mut self, kind: StateKind) -> &mut RangeSet {
+        &mut self.by_state[kind as usize]
+    }
+
+    /// All of it but the list of their state: returns which that is.
+    fn enter_part(&mut self, range: IdRange, job: &Job) -> Option<StateKind> {
         let kind = job.kind();
         self.counts.add(kind, range.len);
         if kind.waits() {
@@ -235,21 +272,21 @@ impl Queue {
         if let Some(key) = job.spec.key {
             match kind {
                 StateKind::Ready => {
-                    return self.change_lanes(|it| it.insert(key, job.spec.priority, range, job.returned()));
+                    self.change_lanes(|it| it.insert(key, job.spec.priority, range, job.returned()));
+                    return None;
                 }
                 StateKind::Leased => self.change_lanes(|lanes| lanes.lease(key, range.len)),
                 _ => {}
             }
         } else if kind == StateKind::Ready {
             self.ready.entry(job.spec.priority).or_default().insert(range, job.returned());
-            return;
+            return None;
         }
-        self.by_state[kind as usize].insert(range.first.0, range.len);
         self.kept.enter(range, job);
+        Some(kind)
     }
 
-    /// Jobs left the state that `job` is in.
-    pub(super) fn leave(&mut self, range: IdRange, job: &Job) {
+    fn leave_part(&mut self, range: IdRange, job: &Job) -> Option<StateKind> {
         let kind = job.kind();
         self.counts.subtract(kind, range.len);
         if kind.waits() {
@@ -264,16 +301,18 @@ impl Queue {
         if let Some(key) = job.spec.key {
             match kind {
                 StateKind::Ready => {
-                    return self.change_lanes(|lanes| lanes.remove(key, job.spec.priority, range));
+                    self.change_lanes(|lanes| lanes.remove(key, job.spec.priority, range));
+                    return None;
                 }
                 StateKind::Leased => self.change_lanes(|lanes| lanes.unlease(key, range.len)),
                 _ => {}
             }
         } else if kind == StateKind::Ready {
-            return self.unready(range, job.spec.priority, job.returned());
+            self.unready(range, job.spec.priority, job.returned());
+            return None;
         }
-        self.by_state[kind as usize].remove(range.first.0, range.len);
         self.kept.leave(range, job);
+        Some(kind)
     }
 
     /// Those of a range that are in this state, by id; for ready ones there is no such list.
@@ -296,6 +335,17 @@ impl Queue {
             self.ready.values().flat_map(Ready::ranges).chain(keyed)
         });
         others.chain(ready.into_iter().flatten())
+    }
+
+    /// Some runs of its ready jobs among which the one is that has waited longest, or nearly: those that arrived first, of each priority
+    /// and of the keys. Where there are very many of these, not all are looked at. Parts of a run may differ.
+    pub fn some_ready(&self) -> Vec<IdRange> {
+        let mut heads: Vec<JobId> =
+            self.lanes().into_iter().flat_map(Lanes::heads).take(KEYS_LOOKED_AT).collect();
+        heads.sort_unstable();
+        heads.truncate(Ready::FIRSTS);
+        let runs = self.ready.values().take(PRIORITIES_LOOKED_AT).flat_map(Ready::firsts);
+        runs.chain(heads.into_iter().map(IdRange::from)).collect()
     }
 
     /// The jobs that wait, by priority and arrival, the last priority first; `None` if there is no such index.

@@ -83,6 +83,14 @@ impl Ready {
         self.fresh.len() + self.returned.len()
     }
 
+    /// How many runs are the first ones.
+    pub(super) const FIRSTS: usize = 16;
+
+    /// The first runs of them, fresh ones and others.
+    pub(super) fn firsts(&self) -> impl Iterator<Item = IdRange> + '_ {
+        self.fresh.ranges().take(Self::FIRSTS).chain(self.returned.ranges().take(Self::FIRSTS)).map(range)
+    }
+
     /// All of them, fresh ones first.
     pub(super) fn ranges(&self) -> impl Iterator<Item = IdRange> + '_ {
         self.fresh.ranges().chain(self.returned.ranges()).map(range)

@@ -21,23 +21,33 @@ pub(super) type Parts = SmallVec<[(IdRange, Job); 1]>;
 pub(super) struct Runs(Sorted<JobId, Run>);
 
 impl Runs {
-    /// Adds jobs that are alike and unknown so far; joins the neighbours that are like them.
-    pub(super) fn insert(&mut self, range: IdRange, job: Job) {
-        debug_assert!(self.iter(range).next().is_none(), "jobs of {range:?} come in twice");
-        let (first, mut len) = (range.first, range.len);
-        if self.0.get(range.end()).is_some_and(|run| run.job == job)
-            && let Some(next) = self.0.remove(range.end())
-        {
-            len += next.len;
+    /// Adds jobs that are unknown so far, part by part in the order of their ids; those that are like their neighbours join them.
+    /// No job is known that is between them.
+    pub(super) fn insert(&mut self, parts: Parts) {
+        let mut runs: SmallVec<[(JobId, Run); 1]> = SmallVec::new();
+        for (IdRange { first, len }, job) in parts {
+            debug_assert!(self.iter(IdRange { first, len }).next().is_none(), "job {first} comes in twice");
+            match runs.last_mut() {
+                Some((before, run)) if before.plus(run.len) == first && run.job == job => run.len += len,
+                _ => runs.push((first, Run { len, job })),
+            }
         }
-        if let Some((before, run)) = self.0.last_to_mut(first)
-            && before.plus(run.len) == first
-            && run.job == job
+        if let Some((first, last)) = runs.last_mut()
+            && let end = first.plus(last.len)
+            && self.0.get(end).is_some_and(|run| run.job == last.job)
+            && let Some(next) = self.0.remove(end)
         {
-            run.len += len;
-            return;
+            last.len += next.len;
         }
-        self.0.insert(first, Run { len, job });
+        let joins = runs.first().is_some_and(|(first, next)| self.join(*first, next));
+        self.0.insert_all(runs.into_iter().skip(usize::from(joins)));
+    }
+
+    /// Whether the run that ends where another begins is like it; then it goes on with it.
+    fn join(&mut self, first: JobId, next: &Run) -> bool {
+        let before = self.0.last_to_mut(first).filter(|(before, run)| before.plus(run.len) == first);
+        let alike = before.filter(|(_, run)| run.job == next.job);
+        alike.map(|(_, run)| run.len += next.len).is_some()
     }
 
     /// A job.
@@ -61,8 +71,23 @@ impl Runs {
             let whole = IdRange::new(first, run.len);
             return SmallVec::from_buf([(range, self.cut(whole, range))]);
         }
-        let found: SmallVec<[_; 4]> = self.overlapping(range).map(|(whole, part, _)| (whole, part)).collect();
-        found.into_iter().map(|(whole, part)| (part, self.cut(whole, part))).collect()
+        let mut parts = Parts::new();
+        if let Some((first, run)) = self.0.last_to(range.first).filter(|(first, _)| *first < range.first) {
+            let whole = IdRange::new(first, run.len);
+            parts.extend(whole.overlap(range).map(|part| (part, self.cut(whole, part))));
+        }
+        let mut rest = None;
+        self.0.take(range.first..range.end(), |first, run| {
+            let len = run.len.min(range.end().0 - first.0);
+            if len < run.len {
+                rest = Some((first.plus(len), Run { len: run.len - len, job: run.job.clone() }));
+            }
+            parts.push((IdRange::new(first, len), run.job));
+        });
+        if let Some((first, run)) = rest {
+            self.0.insert(first, run);
+        }
+        parts
     }
 
     /// Takes a part out of a run that is there.
@@ -123,13 +148,23 @@ mod tests {
 
     proptest! {
         #[test]
-        fn runs_are_a_map_from_id_to_job(steps in prop::collection::vec((any::<bool>(), 1u64..40, 1u64..9, 0u8..4), 0..60)) {
+        fn runs_are_a_map_from_id_to_job(steps in prop::collection::vec((0u8..3, 1u64..40, 1u64..9, 0u8..4), 0..60)) {
             let (mut runs, mut model) = (Runs::default(), BTreeMap::new());
-            for (insert, first, len, kind) in steps {
+            for (what, first, len, kind) in steps {
                 let range = IdRange::new(JobId(first), len);
-                if insert {
+                if what == 2 {
+                    // Some of them change, and some are not there any more.
+                    let mut parts = runs.take(range);
+                    parts.retain(|(part, _)| part.first.0 % 5 != 0);
+                    model.retain(|id, _| !range.contains(*id) || parts.iter().any(|(part, _)| part.contains(*id)));
+                    for (part, changed) in parts.iter_mut().filter(|(part, _)| part.first.0 % 2 == 0) {
+                        *changed = job(kind);
+                        model.extend(part.iter().map(|id| (id, job(kind))));
+                    }
+                    runs.insert(parts);
+                } else if what == 0 {
                     for id in range.iter().filter(|id| !model.contains_key(id)).collect::<Vec<_>>() {
-                        runs.insert(id.into(), job(kind));
+                        runs.insert(Parts::from_buf([(id.into(), job(kind))]));
                         model.insert(id, job(kind));
                     }
                 } else {

@@ -3,6 +3,8 @@
 //! the memory. Knows nothing of what is in it.
 
 use std::collections::BTreeMap;
+use std::iter::Peekable;
+use std::ops::Bound;
 
 /// The most entries of a vector. Half of them are moved where one comes in between: a few kilobytes.
 const FULL: usize = 64;
@@ -88,6 +90,66 @@ impl<K: Ord + Copy, V> Sorted<K, V> {
         }
     }
 
+    /// Adds entries in their order; no key is there that is one of theirs, or between them.
+    pub(super) fn insert_all(&mut self, entries: impl ExactSizeIterator<Item = (K, V)>) {
+        let mut entries = entries.peekable();
+        while let Some((first, value)) = entries.next() {
+            self.insert(first, value);
+            if entries.len() > 0 {
+                self.insert_behind(first, &mut entries);
+            }
+        }
+    }
+
+    /// Adds those that belong into the vector in which this key is, behind it.
+    fn insert_behind(&mut self, key: K, entries: &mut Peekable<impl ExactSizeIterator<Item = (K, V)>>) {
+        let (&under, chunk) = self.chunks.range_mut(..=key).next_back().expect("the caller has put it in");
+        let at = chunk.partition_point(|(other, _)| *other <= key);
+        let (mut right, mut under, mut full) = (chunk.split_off(at), under, std::mem::take(chunk));
+        // The next vector may be under a key that is smaller than its first.
+        let next = self.chunks.range((Bound::Excluded(key), Bound::Unbounded)).next().map(|(next, _)| *next);
+        while let Some(entry) = entries.next_if(|(key, _)| next.is_none_or(|next| *key < next)) {
+            self.len += 1;
+            if full.len() == FULL {
+                self.chunks.insert(under, std::mem::take(&mut full));
+                under = entry.0;
+            }
+            if full.len() == full.capacity() {
+                full.reserve_exact((entries.len() + 1).min(FULL - full.len()));
+            }
+            full.push(entry);
+        }
+        if full.len() + right.len() <= FULL {
+            full.reserve_exact(right.len());
+            full.append(&mut right);
+        }
+        self.chunks.insert(under, full);
+        if let Some((first, _)) = right.first() {
+            self.chunks.insert(*first, right);
+        }
+    }
+
+    /// Takes all entries out whose keys are in a range, in their order.
+    pub(super) fn take(&mut self, keys: std::ops::Range<K>, mut taken: impl FnMut(K, V)) {
+        let Some((&first, _)) =
+            self.chunks.range(..=keys.start).next_back().or(self.chunks.first_key_value())
+        else {
+            return;
+        };
+        let mut few: Vec<K> = Vec::new();
+        for (under, chunk) in self.chunks.range_mut(first..).take_while(|(under, _)| **under < keys.end) {
+            let from = chunk.partition_point(|(other, _)| *other < keys.start);
+            let to = chunk.partition_point(|(other, _)| *other < keys.end).max(from);
+            self.len -= to - from;
+            chunk.drain(from..to).for_each(|(key, value)| taken(key, value));
+            if chunk.len() < FEW && to > from {
+                few.push(*under);
+            }
+        }
+        // From behind: one that is joined is behind the one that it joins.
+        few.into_iter().rev().for_each(|under| self.join(under));
+    }
+
     /// Takes an entry out.
     pub(super) fn remove(&mut self, key: K) -> Option<V> {
         let (&under, chunk) = self.chunks.range_mut(..=key).next_back()?;
@@ -102,7 +164,7 @@ impl<K: Ord + Copy, V> Sorted<K, V> {
 
     /// A vector has few entries: those of the next one join them, if they are not many together.
     fn join(&mut self, under: K) {
-        let after = self.chunks.range((std::ops::Bound::Excluded(under), std::ops::Bound::Unbounded)).next();
+        let after = self.chunks.range((Bound::Excluded(under), Bound::Unbounded)).next();
         let after = after.map(|(key, chunk)| (*key, chunk.len()));
         let chunk = self.chunks.get_mut(&under).expect("the caller found it");
         if chunk.is_empty() {
@@ -200,9 +262,20 @@ mod tests {
 
     proptest! {
         #[test]
-        fn it_is_a_map(steps in prop::collection::vec((0u8..4, 0u32..600, 1u32..90), 1..80)) {
+        fn it_is_a_map(steps in prop::collection::vec((0u8..6, 0u32..600, 1u32..90), 1..80)) {
             let (mut map, mut model, mut next) = (Sorted::default(), BTreeMap::new(), 1_000);
             for (what, first, count) in steps {
+                if what == 4 {
+                    // As many as there is room for before the next one.
+                    let end = model.range(first..).next().map_or(u32::MAX, |(key, _)| *key).min(first + count);
+                    map.insert_all((first..end).map(|key| (key, key)).collect::<Vec<_>>().into_iter());
+                    model.extend((first..end).map(|key| (key, key)));
+                }
+                if what == 5 {
+                    let mut taken = Vec::new();
+                    map.take(first..first + count, |key, value| taken.push((key, value)));
+                    prop_assert!(taken.into_iter().eq(model.extract_if(first..first + count, |_, _| true)));
+                }
                 for key in first..first + count {
                     match what {
                         0 => {
@@ -214,6 +287,7 @@ mod tests {
                             map.insert(key, next);
                             model.insert(key, next);
                         }
+                        4 | 5 => {}
                         1 => *map.last_to_mut(key).unwrap().1 = *model.entry(key).and_modify(|value| *value += 1).or_default(),
                         _ => prop_assert_eq!(map.remove(key), model.remove(&key)),
                     }

@@ -6,7 +6,7 @@ use super::groups::{GroupNo, JobGroup, JobGroups};
 use super::ids::{IdRange, Ids, JobId};
 use super::job::{Attempt, Job, Key, Lease, QueueName, Spec, State as JobState, StateKind};
 use super::key_pages::Looks;
-use super::keyed::Keyed;
+use super::keyed::{Keyed, Together};
 use super::lanes::KeyRules;
 use super::queue::Queue;
 use super::recent::{Recent, RecentEnd};
@@ -16,6 +16,7 @@ use super::schedule::Schedules;
 use super::time::Time;
 use super::topics::Topics;
 use super::waiters::{TargetState, Waiters};
+use smallvec::SmallVec;
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -265,60 +266,89 @@ impl State {
         }
     }
 
-    /// Brings jobs in, all alike, and into every index.
-    pub(super) fn enter(&mut self, range: IdRange, mut job: Job) {
-        let queue = match self.queues.get_mut(&job.spec.queue) {
-            Some(queue) => queue,
-            None => {
-                let queue = self.queues.entry(job.spec.queue.clone()).or_default();
-                queue.maker = Some(job.spec.owner);
-                queue
+    /// Brings jobs in, all alike.
+    pub(super) fn enter(&mut self, range: IdRange, job: Job) {
+        self.enter_all(Parts::from_buf([(range, job)]));
+    }
+
+    /// Brings jobs in, and into every index: part by part, in the order of their ids, with no known ones between them.
+    pub(super) fn enter_all(&mut self, mut parts: Parts) {
+        let (mut due, mut held) = (Together::default(), Together::default());
+        for alike in parts.chunk_by_mut(|(_, one), (_, other)| one.spec.queue == other.spec.queue) {
+            let spec = &alike[0].1.spec;
+            let queue = match self.queues.get_mut(&spec.queue) {
+                Some(queue) => queue,
+                None => {
+                    let queue = self.queues.entry(spec.queue.clone()).or_default();
+                    queue.maker = Some(spec.owner);
+                    queue
+                }
+            };
+            queue.enter(alike);
+        }
+        let mut is_waited_for = !self.waiters.is_empty();
+        for (range, job) in &parts {
+            if job.next_due() != Time::NEVER {
+                due.push(job.next_due(), *range, |time, range| self.due.insert(time, range));
             }
+            if let Some(session) = job.session() {
+                held.push(session, *range, |session, range| self.held.insert(session, range));
+            }
+            if job.kind().waits() {
+                self.waiting += range.len;
+                self.waiting_bytes += job.size().bytes() * range.len;
+            }
+            is_waited_for |= job.kind() == StateKind::Waiting;
+            if let Some(group) = job.spec.group {
+                self.groups.is_referred_to(group);
+            }
+        }
+        due.end(|time, range| self.due.insert(time, range));
+        held.end(|session, range| self.held.insert(session, range));
+        if !is_waited_for {
+            return self.jobs.insert(parts);
+        }
+        let is_now = |(range, job): &(IdRange, Job)| {
+            (
+                *range,
+                TargetState::of_job(job),
+                Some(job).filter(|job| job.kind() == StateKind::Waiting).cloned(),
+            )
         };
-        queue.enter(range, &job);
-        job.spec = queue.share(&job.spec);
-        let due = job.next_due();
-        if due != Time::NEVER {
-            self.due.insert(due, range);
+        let states: SmallVec<[_; 1]> = parts.iter().map(is_now).collect();
+        // Those that wait may wait for one another.
+        self.jobs.insert(parts);
+        for (range, state, waiting) in states {
+            waiting.iter().for_each(|job| self.waits_begin(range, job));
+            self.waiters.jobs_changed(range, state);
         }
-        if let Some(session) = job.session() {
-            self.held.insert(session, range);
-        }
-        if job.kind().waits() {
-            self.waiting += range.len;
-            self.waiting_bytes += job.size().bytes() * range.len;
-        }
-        if job.kind() == StateKind::Waiting {
-            self.waits_begin(range, &job);
-        }
-        if let Some(group) = job.spec.group {
-            self.groups.is_referred_to(group);
-        }
-        self.waiters.jobs_changed(range, TargetState::of_job(&job));
-        self.jobs.insert(range, job);
     }
 
     /// Takes the jobs of a range out that are known, and out of every index: part by part, each of jobs that are alike.
     pub(super) fn leave(&mut self, range: IdRange) -> Parts {
         let parts = self.jobs.take(range);
+        let (mut due, mut held) = (Together::default(), Together::default());
+        for alike in parts.chunk_by(|(_, one), (_, other)| one.spec.queue == other.spec.queue) {
+            self.queue_of(&alike[0].1.spec).leave(alike);
+        }
         for (part, job) in &parts {
-            let due = job.next_due();
-            if due != Time::NEVER {
-                self.due.remove(due, *part);
+            if job.next_due() != Time::NEVER {
+                due.push(job.next_due(), *part, |time, range| self.due.remove(time, range));
             }
             if let Some(session) = job.session() {
-                self.held.remove(session, *part);
+                held.push(session, *part, |session, range| self.held.remove(session, range));
             }
             if job.kind().waits() {
                 self.waiting -= part.len;
                 self.waiting_bytes -= job.size().bytes() * part.len;
             }
-            self.queue_of(&job.spec).leave(*part, job);
             if job.kind() == StateKind::Waiting {
                 self.waiters.leave(*part, job);
             }
             self.waiters.jobs_changed(*part, TargetState::Gone);
         }
+        due.end(|time, range| self.due.remove(time, range));
+        held.end(|session, range| self.held.remove(session, range));
         parts
     }
 

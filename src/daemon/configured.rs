@@ -104,6 +104,7 @@ pub(super) fn service(config: &Config) -> Service {
                 claim_bytes: limits.frame / 2,
                 parked_bytes: limits.buffers / 4,
                 body: limits.body,
+                metrics_queues: limits.metrics_queues,
                 ..Bounds::default()
             },
         },

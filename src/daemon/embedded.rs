@@ -261,9 +261,11 @@ fn run(
     let opened = Opened::open(&config, |last| manual.unwrap_or_else(|| Clock::starting_after(last)))?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let tasks = tokio::task::LocalSet::new();
+    let numbers = opened.numbers.clone();
     let (hub, outputs) = opened.into_hub(&config, false);
     // If nobody waits for it any more, the order to stop is on its way.
     let _ = ready.send(());
+    tasks.spawn_local(numbers.clone().keep(hub.clone(), hub.clock.clone()));
     let stopped = tasks.block_on(&runtime, serve(&hub, inbox, stands_still));
     // The tasks share the hub: without them it is the last one.
     drop(tasks);
@@ -272,7 +274,9 @@ fn run(
         tracing::error!("{error}; the embedded queue is closed");
     }
     stopped?;
-    if let Some(engine) = Hub::into_engine(hub) {
+    let now = hub.clock.now();
+    if let Some(mut engine) = Hub::into_engine(hub) {
+        numbers.write_last(&mut engine, now);
         engine.close()?;
     }
     outputs.join();

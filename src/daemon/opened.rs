@@ -2,6 +2,7 @@
 //! common. It knows no sockets, no signals and no processes but the workers that a former daemon may have left.
 
 use super::configured::{plan, service, store_options};
+use super::numbers::NumbersFile;
 use crate::clock::{Clock, monotonic};
 use crate::config::Config;
 use crate::core::{Holder, Time};
@@ -48,6 +49,8 @@ pub(super) struct Opened {
     data: String,
     /// The file that a pool of workers locks.
     pub(super) pool_lock: PathBuf,
+    /// Where the past is kept that people look at.
+    pub(super) numbers: NumbersFile,
 }
 
 impl Opened {
@@ -75,8 +78,10 @@ impl Opened {
         if !pools_live {
             engine.do_not_await(Holder::is_pool);
         }
+        let numbers = NumbersFile::in_directory(&data.canonicalize()?);
+        numbers.restore(&mut engine);
         let data = data.display().to_string();
-        Ok(Opened { engine, service, clock, outputs, output_thread, data, pool_lock })
+        Ok(Opened { engine, service, clock, outputs, output_thread, data, pool_lock, numbers })
     }
 
     /// What the loop needs of it, with the schedules of the configuration in force. `socket_stays`: whether somebody keeps the

@@ -1,5 +1,6 @@
 //! What the engine says: answers to requests, and what holders of leases must be told unasked.
 
+use super::followed::ChangedJobs;
 use crate::calendar::BadRhythm;
 use crate::core::{
     Beside, EditRejection, Exit, Grant, IdRange, Job, JobGroup, JobId, LeaseId, LeaseRejection, QueueName,
@@ -257,6 +258,8 @@ pub enum Delivery {
         /// Whether its time was over; else somebody ended the job by hand.
         expired: bool,
     },
+    /// To whoever follows jobs: what a commit has changed.
+    Changed(ChangedJobs),
     /// Jobs are gone, and what is kept of them elsewhere (their output) can go too.
     Forgotten(IdRange),
 }

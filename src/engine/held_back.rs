@@ -70,7 +70,11 @@ impl<S: Store> Engine<S> {
 
     /// What was said waits for all that was decided before it.
     pub(super) fn hold_back(&mut self) {
-        if self.notes.events.is_empty() && !self.notes.said.is_empty() {
+        if !self.notes.events.is_empty() {
+            return;
+        }
+        self.notes.said.extend(self.notes.followed.take(self.now).map(Delivery::Changed));
+        if !self.notes.said.is_empty() {
             let bytes = std::mem::take(&mut self.notes.said_bytes);
             self.held_back.push(self.last, bytes, std::mem::take(&mut self.notes.said));
         }

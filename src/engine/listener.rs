@@ -3,15 +3,18 @@
 //! decides nothing, and does not look at the state.
 
 use super::answer::{Answer, Delivery, End, Fact, GroupEnd, Origin};
+use super::followed::Followed;
 use super::group_waits::AwaitedGroup;
 use super::limited::Limited;
+use super::numbers::limit_of;
 use super::progress::ProgressOfJobs;
 use super::watching::Watching;
 use super::woken::Woken;
 use crate::core::{
     Change, Command, Edit, Event, GroupNo, Holder, IdRange, JobGroup, JobId, JobState, LeaseId, Observer,
-    QueueChange, QueueName, Recorder, StateKind,
+    QueueChange, QueueName, Recorder, StateKind, Time,
 };
+use crate::tally::Tally;
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -40,11 +43,18 @@ pub(super) struct Notes {
     pub(super) watching_groups: Watching<AwaitedGroup, GroupEnd>,
     /// How far jobs are that run.
     pub(super) progress: ProgressOfJobs,
+    /// What becomes of jobs, for whoever follows it.
+    pub(super) followed: Followed,
+    /// The limits for which something was refused.
+    pub(super) limits_hit: Vec<&'static str>,
 }
 
 impl Notes {
     /// Says something once all that was decided so far is durable.
     pub(super) fn answer(&mut self, origin: Origin, answer: Answer) {
+        if let Answer::Refused(refusal) = &answer {
+            self.limits_hit.extend(limit_of(refusal));
+        }
         self.said_bytes += answer.weight();
         self.said.push(Delivery::Answer(origin, answer));
     }
@@ -61,13 +71,17 @@ impl Notes {
 /// Listens while one command is decided.
 pub(super) struct Listener<'a> {
     pub(super) notes: &'a mut Notes,
+    pub(super) tally: &'a mut Tally,
     pub(super) command: &'a Command,
     /// Whether any claim waits.
     pub(super) claims_wait: bool,
+    /// The time of the decision.
+    pub(super) now: Time,
 }
 
 impl Observer for Listener<'_> {
     fn changed(&mut self, change: &Change<'_>) {
+        self.tally.changed(change, self.now);
         let Change { jobs, job, forgotten, .. } = *change;
         let queue = &job.spec.queue;
         let is_ready = self.claims_wait && !forgotten && job.state() == JobState::Ready;
@@ -84,6 +98,7 @@ impl Observer for Listener<'_> {
         self.notes.room_made |= change.from.is_some_and(StateKind::waits) && leaves;
         self.revoke(change);
         self.note_fact(change);
+        self.notes.followed.note(change);
         if forgotten || job.kind().is_final() {
             let end = |id| End::of(id, job);
             for (origin, ends) in self.notes.watching.ended(jobs.first..jobs.end(), end) {
@@ -96,6 +111,7 @@ impl Observer for Listener<'_> {
     }
 
     fn queue_changed(&mut self, queue: &QueueName, change: QueueChange) {
+        self.tally.queue_changed(queue, change);
         match change {
             QueueChange::NotTaken(jobs) => {
                 self.notes.not_taken.push(jobs);

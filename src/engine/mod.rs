@@ -10,14 +10,17 @@
 mod answer;
 mod beside;
 mod blobs;
+mod bounds;
 mod changes;
 mod closing;
 mod contents;
 mod drain;
+mod followed;
 mod group_waits;
 mod held_back;
 mod limited;
 mod listener;
+mod numbers;
 mod parked;
 mod pause;
 mod progress;
@@ -33,9 +36,11 @@ mod watching;
 mod woken;
 
 pub use answer::{Answer, Claimed, Delivery, Edited, End, Fact, GroupEnd, Origin, Refusal, WaitStage};
+pub use bounds::Bounds;
 pub use contents::Contents;
 use contents::LateBlobs;
 pub use drain::{Drain, KILL_GRACE, Step};
+pub use followed::{Changed, ChangedJobs};
 pub use progress::Progress;
 pub use submit::SubmitOptions;
 pub use turn::Turned;
@@ -48,6 +53,7 @@ use crate::store::{AppendError, CommitNo, Room, Shrunk, Store};
 use bytes::Bytes;
 use held_back::HeldBack;
 use listener::Notes;
+use numbers::Numbers;
 use parked::{Parked, ParkedSubmits};
 use pause::Rest;
 use resuming::Resuming;
@@ -57,44 +63,6 @@ use waiting::{Waiter, Waiting};
 
 /// How many queues and jobs the waiting requests of a connection may name however many those of others do.
 const WAITING_FREE: usize = 64;
-
-/// The bounds of the engine.
-#[derive(Clone, Copy, Debug)]
-pub struct Bounds {
-    /// The most queues and jobs that the waiting requests of one connection may name (`limits.waiting`).
-    pub waiting: usize,
-    /// The most that those of all connections may name. A connection whose requests name only a few is never
-    /// refused for it.
-    pub waiting_all: usize,
-    /// About how many bytes of bodies one claim gets at most.
-    pub claim_bytes: usize,
-    /// The most bytes of bodies that submits have which wait for room.
-    pub parked_bytes: usize,
-    /// The longest body (`limits.body`).
-    pub body: usize,
-    /// About how many bytes of bodies, how many bytes of answers, and how many events and jobs, share a commit at
-    /// most.
-    pub commit_bytes: usize,
-    /// See `commit_bytes`.
-    pub commit_events: usize,
-    /// How long workers may take after a start to come back to their jobs (`daemon.resume_within`).
-    pub resume_within: Duration,
-}
-
-impl Default for Bounds {
-    fn default() -> Bounds {
-        Bounds {
-            waiting: 10_000,
-            waiting_all: 500_000,
-            claim_bytes: 8 << 20,
-            parked_bytes: 64 << 20,
-            body: 1 << 20,
-            commit_bytes: 8 << 20,
-            commit_events: 100_000,
-            resume_within: Duration::from_secs(30),
-        }
-    }
-}
 
 /// Core, store, and what lies between two commits.
 #[derive(Debug)]
@@ -127,6 +95,7 @@ pub struct Engine<S> {
     sweep_at: Option<Time>,
     calendars: Calendars,
     resuming: Resuming,
+    numbers: Numbers,
 }
 
 impl<S: Store> Engine<S> {
@@ -164,7 +133,9 @@ impl<S: Store> Engine<S> {
             sweep_at: Some(now),
             calendars: Calendars::default(),
             resuming: Resuming::default(),
+            numbers: Numbers::new(bounds.metrics_queues, now),
         };
+        engine.know_queues();
         engine.recover(now);
         engine
     }
@@ -213,6 +184,8 @@ impl<S: Store> Engine<S> {
     pub fn configure(&mut self, settings: Settings, bounds: Bounds) {
         self.core.configure(settings);
         self.bounds = bounds;
+        self.numbers.tally.set_most(bounds.metrics_queues);
+        self.know_queues();
         // Queues may be idle for less long now.
         self.sweep_at = Some(self.now);
         self.notes.room_made = true;

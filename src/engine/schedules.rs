@@ -58,6 +58,11 @@ impl Calendars {
 }
 
 impl<S: Store> Engine<S> {
+    /// What a clock of schedules shows at a time of the engine's.
+    pub(super) fn wall_or_own(&self, clock: ScheduleClock, now: Time) -> Time {
+        self.calendars.shown(clock, now)
+    }
+
     /// Whether anything depends on the wall clock.
     pub fn follows_wall_clock(&self) -> bool {
         self.core.state.schedules().first(ScheduleClock::Wall).is_some()

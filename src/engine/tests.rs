@@ -2,6 +2,7 @@
 //! Each test tells of a bug that there was.
 
 mod beside;
+mod followed;
 mod group_waits;
 mod late;
 mod limited;

@@ -43,6 +43,7 @@ impl<S: Store> Engine<S> {
         if self.store.can_append() {
             self.commit()?;
         }
+        self.count_limits_hit();
         self.hold_back();
         Ok(self.let_go())
     }
@@ -120,8 +121,10 @@ impl<S: Store> Engine<S> {
         now: Time,
     ) -> Result<Outcome, Rejection> {
         let moment = self.moment(now);
+        self.end_steps(moment.now);
         let claims_wait = self.waiting.len() > 0;
-        let mut listener = Listener { notes: &mut self.notes, command, claims_wait };
+        let (notes, tally, now) = (&mut self.notes, &mut self.numbers.tally, moment.now);
+        let mut listener = Listener { notes, tally, command, claims_wait, now };
         self.core.decide(command, visibility, moment, &mut listener)
     }
 

@@ -1,15 +1,129 @@
 //! What is answered: JSON, and of what goes wrong a status, a word for programs and a text for people.
 
+use super::described::{Answered, JSON, OCTETS, Signature};
 use crate::client::ClientError;
 use crate::protocol::ErrorCode;
 use axum::http::header::{CONTENT_TYPE, RETRY_AFTER};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
 use serde::Serialize;
 use serde_json::json;
+use std::marker::PhantomData;
+use utoipa::ToSchema;
 
 /// What a handler answers.
-pub(super) type Reply = Result<Response, ApiError>;
+pub(super) type Reply<A> = Result<A, ApiError>;
+
+/// A value in JSON, which is a `T`.
+pub(super) struct Told<T> {
+    pub(super) text: Bytes,
+    of: PhantomData<fn() -> T>,
+}
+
+impl<T> Told<T> {
+    /// What is in JSON already.
+    pub(super) fn raw(text: Bytes) -> Told<T> {
+        Told { text, of: PhantomData }
+    }
+}
+
+impl<T: Serialize> Told<T> {
+    pub(super) fn of(value: &T) -> Told<T> {
+        Told::raw(serde_json::to_vec(value).expect("plain data always has a JSON form").into())
+    }
+}
+
+impl<T> IntoResponse for Told<T> {
+    fn into_response(self) -> Response {
+        in_json(self.text)
+    }
+}
+
+impl<T: ToSchema> Answered for Told<T> {
+    fn describe(signature: &mut Signature) {
+        let schema = signature.schema::<T>();
+        signature.answers(200, Some((JSON, schema)));
+    }
+}
+
+/// A list of such values.
+pub(super) struct ToldAll<T>(pub(super) Told<T>);
+
+impl<T> IntoResponse for ToldAll<T> {
+    fn into_response(self) -> Response {
+        self.0.into_response()
+    }
+}
+
+impl<T: ToSchema> Answered for ToldAll<T> {
+    fn describe(signature: &mut Signature) {
+        let schema = signature.schema::<T>();
+        signature.answers(200, Some((JSON, json!({ "type": "array", "items": schema }))));
+    }
+}
+
+/// The same of something that is there only now.
+pub(super) struct Made<T>(pub(super) Told<T>);
+
+impl<T> IntoResponse for Made<T> {
+    fn into_response(self) -> Response {
+        (StatusCode::CREATED, self.0).into_response()
+    }
+}
+
+impl<T: ToSchema> Answered for Made<T> {
+    fn describe(signature: &mut Signature) {
+        let schema = signature.schema::<T>();
+        signature.answers(201, Some((JSON, schema)));
+    }
+}
+
+/// There is no more to say than that it is done.
+pub(super) struct Done;
+
+impl IntoResponse for Done {
+    fn into_response(self) -> Response {
+        StatusCode::NO_CONTENT.into_response()
+    }
+}
+
+impl Answered for Done {
+    fn describe(signature: &mut Signature) {
+        signature.answers(204, None);
+    }
+}
+
+/// Bytes.
+pub(super) struct Octets(pub(super) Bytes);
+
+impl IntoResponse for Octets {
+    fn into_response(self) -> Response {
+        ([(CONTENT_TYPE, OCTETS)], self.0).into_response()
+    }
+}
+
+impl Answered for Octets {
+    fn describe(signature: &mut Signature) {
+        signature.answers(200, Some((OCTETS, json!({}))));
+    }
+}
+
+/// How a refusal is told.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct ErrorView {
+    error: ErrorDetails,
+}
+
+/// What went wrong.
+#[derive(Debug, Serialize, ToSchema)]
+struct ErrorDetails {
+    /// For programs.
+    #[schema(value_type = String)]
+    code: &'static str,
+    /// For people: what, where, what to do.
+    message: String,
+}
 
 /// Why a request is not answered as it was meant.
 #[derive(Debug)]
@@ -74,8 +188,8 @@ fn of_code(code: ErrorCode) -> (StatusCode, &'static str) {
 
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
-        let error = json!({ "error": { "code": self.code, "message": self.message } });
-        let mut response = (self.status, to_json(&error)).into_response();
+        let error = ErrorView { error: ErrorDetails { code: self.code, message: self.message } };
+        let mut response = (self.status, Told::of(&error)).into_response();
         let is_passing = matches!(
             self.status,
             StatusCode::SERVICE_UNAVAILABLE
@@ -89,10 +203,6 @@ impl IntoResponse for ApiError {
     }
 }
 
-/// An answer in JSON.
-pub(super) fn to_json(value: &impl Serialize) -> Response {
-    match serde_json::to_vec(value) {
-        Ok(text) => ([(CONTENT_TYPE, "application/json")], text).into_response(),
-        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
-    }
+fn in_json(text: Bytes) -> Response {
+    ([(CONTENT_TYPE, JSON)], text).into_response()
 }

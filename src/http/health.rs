@@ -1,18 +1,20 @@
 //! For whoever watches the daemon: whether it lives, and whether it takes jobs. Anybody may ask, so neither says more, and both cost
 //! little.
 
-use super::answer::to_json;
+use super::answer::{ApiError, Told};
+use super::described::{Answered, JSON, Routes, Signature, Taken};
 use super::serving::Front;
 use crate::client::Client;
 use crate::protocol::admin::{AdminRequest, StatusView};
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use serde_json::json;
+use serde::Serialize;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Mutex;
 use tokio::time::{Instant, timeout};
+use utoipa::ToSchema;
 
 /// How long an answer of the loop may take.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -30,8 +32,45 @@ struct Found {
     ready: Result<(), String>,
 }
 
+pub(super) fn routes() -> Routes {
+    Routes::open().get("/healthz", "Whether the loop of the daemon turns", &[], healthz).get(
+        "/readyz",
+        "Whether it takes jobs",
+        &[],
+        readyz,
+    )
+}
+
+impl Taken for State<Front> {
+    fn describe(_: &mut Signature) {}
+}
+
+/// What was found.
+#[derive(Serialize, ToSchema)]
+struct Health {
+    ok: bool,
+    /// Why not, if not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    why: Option<String>,
+}
+
+impl IntoResponse for Health {
+    fn into_response(self) -> Response {
+        let status = if self.ok { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+        (status, Told::of(&self)).into_response()
+    }
+}
+
+impl Answered for Health {
+    fn describe(signature: &mut Signature) {
+        let schema = signature.schema::<Health>();
+        signature.answers(200, Some((JSON, schema.clone())));
+        signature.answers_also(503, "It does not.", (JSON, schema));
+    }
+}
+
 /// Whether the loop turns.
-pub(super) async fn healthz(State(front): State<Front>) -> Response {
+async fn healthz(State(front): State<Front>) -> Result<Health, ApiError> {
     // Nothing is extended by it, and yet it has gone through the loop.
     let asked = async { front.own().await?.extend(Vec::new(), None).await };
     match timeout(PATIENCE, asked).await {
@@ -42,7 +81,7 @@ pub(super) async fn healthz(State(front): State<Front>) -> Response {
 }
 
 /// Whether jobs are taken: the daemon does not drain, and there is room on the disk.
-pub(super) async fn readyz(State(front): State<Front>) -> Response {
+async fn readyz(State(front): State<Front>) -> Result<Health, ApiError> {
     let mut known = front.readiness.0.lock().await;
     let now = Instant::now();
     let found = match known.take().filter(|found| now.duration_since(found.at) < HOLDS) {
@@ -68,11 +107,6 @@ async fn is_ready(client: Client) -> Result<(), String> {
     }
 }
 
-fn said(found: &Result<(), String>) -> Response {
-    match found {
-        Ok(()) => to_json(&json!({ "ok": true })),
-        Err(why) => {
-            (StatusCode::SERVICE_UNAVAILABLE, to_json(&json!({ "ok": false, "why": why }))).into_response()
-        }
-    }
+fn said(found: &Result<(), String>) -> Result<Health, ApiError> {
+    Ok(Health { ok: found.is_ok(), why: found.clone().err() })
 }

@@ -47,7 +47,11 @@ impl Link {
         Ok(client)
     }
 
-    async fn call(&self, caller: Caller) -> Result<Client, ClientError> {
+    /// A connection of its own.
+    ///
+    /// # Errors
+    /// As for [`Link::client`].
+    pub(super) async fn call(&self, caller: Caller) -> Result<Client, ClientError> {
         let failed = |source| ClientError::Connect { path: PathBuf::from("(inside the daemon)"), source };
         let (ours, theirs) = UnixStream::pair().map_err(failed)?;
         for end in [&ours, &theirs] {

@@ -3,19 +3,40 @@
 //! So it has the rights, the bounds and the errors of the native wire, and decides nothing. It must not know the state or the store.
 //!
 //! # Layout
-//! - `serving`: the thread, the socket, connections, and their end.
+//! - `serving`: the thread, connections, and their end; `listener`: the socket; `places`: which connection gives way.
+//! - `bodies`: those of requests, and the room for them.
+//! - `described`: routes with what the document says of them.
 //! - `guard`: which requests are let through, and whose they are; `tokens` has the users.
-//! - `api`: what may be asked for, by folder of the address; `health`: for whoever watches the daemon.
+//! - `secrets`: what is read from files at the start and at a reload: `tokens`, and what `tls` needs; `files`: how.
+//! - `api`: what may be asked for, by folder of the address; `health` and `metrics`: for whoever watches the daemon.
+//! - `dashboard`: pages for browsers.
+//! - `streams`: answers that go on.
 //! - `link`: the way to the loop. `answer`: what is said of errors, and how.
 
 mod answer;
 mod api;
+mod bodies;
+mod dashboard;
+mod described;
+mod files;
 mod guard;
 mod health;
 mod link;
+mod listener;
+mod metrics;
+mod places;
+mod secrets;
 mod serving;
+mod streams;
+mod tls;
 mod tokens;
 
 pub(crate) use link::Calls;
-pub(crate) use serving::{Serving, bind, serve};
-pub(crate) use tokens::{Tokens, TokensError};
+pub(crate) use listener::Listener;
+pub(crate) use secrets::{Secrets, SecretsError};
+pub(crate) use serving::{Serving, serve};
+
+/// The document of all that may be asked for: OpenAPI 3.1.
+fn document() -> serde_json::Value {
+    api::routes().and(metrics::routes()).and(health::routes()).into_document()
+}

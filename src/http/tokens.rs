@@ -6,19 +6,16 @@
 //! deploy  0f8fad5b-d9cb-469f-a165-70867728950e
 //! ```
 
+use super::files::{self, Contents};
 use crate::access::Caller;
-use rustix::fs::Mode;
 use sha2::{Digest, Sha256};
 use std::fmt;
-use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 use std::path::{Path, PathBuf};
 use subtle::ConstantTimeEq;
 
 /// The shortest token: 32 hexadecimal digits have 128 bits.
 const LEAST: usize = 32;
-/// The longest file.
-const FILE_MAX: u64 = 1 << 20;
 
 /// Why the tokens cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -80,16 +77,11 @@ impl Tokens {
     /// It cannot be read, others may read it, or a line of it is wrong.
     pub(crate) fn read(path: &Path) -> Result<Tokens, TokensError> {
         let unread = |error| TokensError::Unread { path: path.to_owned(), error };
-        let file = File::open(path).map_err(unread)?;
-        let mode = rustix::fs::fstat(&file).map_err(|error| unread(error.into()))?.st_mode;
-        if Mode::from_raw_mode(mode).intersects(Mode::RWXO) {
+        let Contents { bytes, is_open } = files::read(path).map_err(unread)?;
+        if is_open {
             return Err(TokensError::Open { path: path.to_owned() });
         }
-        let mut text = String::new();
-        file.take(FILE_MAX + 1).read_to_string(&mut text).map_err(unread)?;
-        if text.len() as u64 > FILE_MAX {
-            return Err(unread(io::Error::other("it is longer than 1 MiB")));
-        }
+        let text = String::from_utf8(bytes).map_err(|error| unread(io::Error::other(error.utf8_error())))?;
         Tokens::parse(&text, caller).map_err(|(line, why)| TokensError::Line {
             path: path.to_owned(),
             line,

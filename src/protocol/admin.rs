@@ -6,6 +6,7 @@ use super::WireBackoff;
 use super::command::Word;
 pub use crate::views::*;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 /// A request in JSON.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -13,6 +14,26 @@ use serde::{Deserialize, Serialize};
 pub enum AdminRequest {
     /// How the daemon is. Answer: [`StatusView`].
     Status {},
+    /// What was counted since its start: a page of queues. Answer: [`MetricsView`].
+    Metrics {
+        /// Only queues that come after this name.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        after: Option<String>,
+    },
+    /// The past, step by step: of ten seconds each up to an hour ago, else of a minute. Answer: [`StatsView`].
+    Stats {
+        /// From so long ago on.
+        since_ms: u64,
+        /// Only this queue.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        queue: Option<String>,
+    },
+    /// What is logged, or from now on. It holds until the daemon's next start. Answer: [`LogLevelView`].
+    LogLevel {
+        /// The new filter; an empty one for that of the start. Without it nothing changes.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        filter: Option<String>,
+    },
     /// Its queues. Answer: a list of [`QueueView`], by name.
     Queues {},
     /// Jobs, by id. Answer: [`JobsView`].
@@ -203,7 +224,7 @@ pub struct WaitForGroups {
 }
 
 /// What to submit by the clock, and when: `cron` or `every_ms`. Times are in milliseconds.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ScheduleAdd {
     /// Its name: the rule is that of queues.

@@ -7,6 +7,8 @@ use serde::{Deserialize, Serialize};
 use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use utoipa::openapi::{RefOr, Schema};
+use utoipa::{PartialSchema, ToSchema};
 
 /// What a command job is to run.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,6 +33,18 @@ impl fmt::Debug for CommandJob {
 #[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "Form", into = "Form")]
 pub struct Word(pub OsString);
+
+impl PartialSchema for Word {
+    fn schema() -> RefOr<Schema> {
+        Form::schema()
+    }
+}
+
+impl ToSchema for Word {
+    fn schemas(schemas: &mut Vec<(String, RefOr<Schema>)>) {
+        Form::schemas(schemas);
+    }
+}
 
 impl Word {
     /// As it is.
@@ -63,14 +77,14 @@ impl fmt::Debug for Word {
     }
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Serialize, Deserialize, ToSchema)]
 #[serde(untagged, expecting = "expected a text or {\"base64\": \"…\"}")]
 enum Form {
     Text(String),
     Bytes(Encoded),
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct Encoded {
     base64: String,
@@ -94,9 +108,10 @@ impl TryFrom<Form> for Word {
     }
 }
 
-/// Whether a variable tells a command of the job in which it runs. It says nothing of another job that this one submits.
+/// Whether a variable tells a command of the job in which it runs. It says nothing of another job that this one submits; if that one
+/// belongs to the same trace, it says so itself.
 pub fn describes_a_job(variable: &OsStr) -> bool {
-    const NAMES: [&str; 10] = [
+    const NAMES: [&str; 12] = [
         "MUSHER_JOB_ID",
         "MUSHER_QUEUE",
         "MUSHER_KEY",
@@ -107,6 +122,8 @@ pub fn describes_a_job(variable: &OsStr) -> bool {
         "MUSHER_DEADLINE",
         "MUSHER_CHECKPOINT",
         "MUSHER_RESULT",
+        "TRACEPARENT",
+        "TRACESTATE",
     ];
     variable.as_bytes().starts_with(b"MUSHER_TAG_") || NAMES.iter().any(|name| variable == *name)
 }

@@ -17,6 +17,7 @@ mod tagged;
 #[cfg(test)]
 mod tests;
 mod ties;
+mod trace;
 mod unique;
 mod v1;
 mod v2;
@@ -31,9 +32,13 @@ pub use greeting::{MAGIC, Versions};
 pub use request::{
     Beside, Claim, Exit, LeaseRef, Request, SUBMIT, SUBMIT_AND_WAIT, Settle, Verdict, is_long,
 };
-pub use response::{ClaimedJob, ErrorCode, Fault, LeaseFault, Notice, Response, Revocation, WIRE_STATES};
+pub use response::{
+    ClaimedJob, ErrorCode, Fault, JobChange, LeaseFault, Notice, Response, Revocation, WIRE_STATES,
+};
 pub use submit::{Bodies, JobOptions, Start, SubmitGroup, WireBackoff, find_bodies};
 pub use ties::{After, AfterWhat, Condition, OnUnmet, Ties};
+pub use trace::{TRACEPARENT, TRACESTATE, Trace};
+pub(crate) use trace::{is_of_trace, without_trace};
 pub use unique::{Held, OnConflict, Receipt, Received, Unique};
 pub use version::Version;
-pub use wire::{Malformed, Reader, TAGS_MAX};
+pub use wire::{Malformed, Reader, TAG_BYTES_MAX, TAGS_MAX};

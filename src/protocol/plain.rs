@@ -44,8 +44,9 @@ pub(super) fn put_request(request: &Request, out: &mut Vec<u8>) {
         }
         Request::Body { id } => out.put_u64_le(*id),
         Request::Backup => {}
-        // The client refuses it in version 1.
+        // The client refuses them in version 1.
         Request::ReplaceBody { id, .. } => out.put_u64_le(*id),
+        Request::Changes { .. } => {}
         Request::Submit(_)
         | Request::SubmitOnce { .. }
         | Request::CompleteAndSubmit { .. }
@@ -136,6 +137,7 @@ pub(super) fn put_response(response: &Response, out: &mut Vec<u8>) {
         | Response::Settled(_)
         | Response::Extended(_)
         | Response::TakenUp { .. }
+        | Response::Changes { .. }
         | Response::Output { .. } => {
             unreachable!("each version that has it has its own form of it")
         }

@@ -26,6 +26,7 @@ pub(super) const BACKUP: u8 = 0x23;
 pub(super) const BESIDE: u8 = 0x24;
 pub(super) const SIGNAL: u8 = 0x25;
 pub(super) const TAKE_UP: u8 = 0x28;
+pub(super) const CHANGES: u8 = 0x29;
 pub(super) const REPLACE_BODY: u8 = 0x50;
 
 /// Whether a short request of this kind may take long to answer: one that looks at many jobs, or fetches what is long.
@@ -163,6 +164,14 @@ pub enum Request {
         id: u64,
         /// Whether to go on until the job has ended.
         follow: bool,
+    },
+    /// What becomes of jobs, as it happens: each change of a state, of those that the sender may see, until the request is taken back
+    /// with [`Request::Unwait`] or the daemon stops. Since version 2.
+    Changes {
+        /// Only of this queue.
+        queue: Option<String>,
+        /// Only of this job.
+        job: Option<u64>,
     },
     /// A backup of everything.
     Backup,
@@ -323,6 +332,7 @@ impl Request {
             Request::Signal { .. } => SIGNAL,
             Request::ReplaceBody { .. } => REPLACE_BODY,
             Request::Logs { .. } => LOGS,
+            Request::Changes { .. } => CHANGES,
             Request::Backup => BACKUP,
         }
     }

@@ -18,6 +18,7 @@ pub(super) const BODY: u8 = 0x95;
 pub(super) const OUTPUT: u8 = 0x96;
 pub(super) const PIECE: u8 = 0x97;
 pub(super) const RECEIVED: u8 = 0x98;
+pub(super) const CHANGES: u8 = 0x99;
 pub(super) const JSON: u8 = 0xa0;
 pub(super) const TAKEN_UP: u8 = 0xa8;
 pub(super) const REVOKED: u8 = 0xc0;
@@ -76,6 +77,14 @@ pub enum Response {
         /// The piece.
         data: Bytes,
     },
+    /// What has become of jobs; more answers to the same request follow, `Ok` last. The first one says only that it has begun. Since
+    /// version 2.
+    Changes {
+        /// How many changes were left out since the last answer, because the reader is slow or too much happens; if that is not known, 1.
+        missed: u64,
+        /// The others, in order.
+        changes: Vec<JobChange>,
+    },
     /// A piece of a backup; more answers to the same request follow, `Ok` last.
     Piece(Bytes),
     /// An answer in JSON.
@@ -84,6 +93,31 @@ pub enum Response {
     Error(Fault),
     /// Unasked.
     Notice(Notice),
+}
+
+/// Jobs that are alike, and of consecutive ids, have come into a state.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct JobChange {
+    /// The first of them.
+    pub first: u64,
+    /// How many they are.
+    pub count: u64,
+    /// Their queue; changes of one answer share its name.
+    pub queue: Arc<str>,
+    /// That state, as an index of [`WIRE_STATES`], or [`JobChange::GONE`].
+    pub state: u8,
+    /// When, in milliseconds since 1970.
+    pub at_ms: u64,
+}
+
+impl JobChange {
+    /// Nothing is known of them any more.
+    pub const GONE: u8 = u8::MAX;
+
+    /// The state's name; `gone` if nothing is known of them any more.
+    pub fn state_name(&self) -> &'static str {
+        if self.state == JobChange::GONE { "gone" } else { state_name(self.state) }
+    }
 }
 
 /// What the server sends on its own.
@@ -316,6 +350,7 @@ impl Response {
             Response::Ok => OK,
             Response::Body(_) => BODY,
             Response::Output { .. } => OUTPUT,
+            Response::Changes { .. } => CHANGES,
             Response::Piece(_) => PIECE,
             Response::Json(_) => JSON,
             Response::Error(_) => ERROR,

@@ -6,6 +6,8 @@ use std::sync::Arc;
 
 /// The most tags of a job.
 pub const TAGS_MAX: u16 = 64;
+/// The most bytes that their names and values may have together.
+pub const TAG_BYTES_MAX: usize = 512;
 
 /// Bytes that do not have the form that the protocol says.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

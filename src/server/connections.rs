@@ -21,6 +21,9 @@ pub(crate) struct Connections {
     pub(super) budget: Rc<Budget>,
     /// Whether the log was told that some are refused.
     is_crowded: Cell<bool>,
+    /// How many were refused, and how many closed for what they held.
+    refused: Cell<u64>,
+    shed: Cell<u64>,
 }
 
 impl Connections {
@@ -30,6 +33,8 @@ impl Connections {
             last_id: Cell::default(),
             budget: Budget::new(buffers),
             is_crowded: Cell::default(),
+            refused: Cell::default(),
+            shed: Cell::default(),
         }
     }
 
@@ -45,6 +50,16 @@ impl Connections {
         self.open.borrow().contains_key(&id)
     }
 
+    /// How many there were.
+    pub(super) fn so_far(&self) -> u64 {
+        self.last_id.get()
+    }
+
+    /// How often which limit has kept one out or ended it.
+    pub(super) fn limits_hit(&self) -> [(&'static str, u64); 2] {
+        [("limits.connections", self.refused.get()), ("limits.buffers", self.shed.get())]
+    }
+
     pub(super) fn next_id(&self) -> u64 {
         self.last_id.set(self.last_id.get() + 1);
         self.last_id.get()
@@ -53,6 +68,7 @@ impl Connections {
     /// Takes one in, if there are fewer than `limit` or it is the daemon's own.
     pub(super) fn add(&self, connection: Rc<Connection>, limit: usize) -> bool {
         if self.len() >= limit && !connection.peer.pool {
+            self.refused.set(self.refused.get() + 1);
             if !self.is_crowded.replace(true) {
                 events::connections_full(limit);
             }
@@ -92,6 +108,7 @@ impl Connections {
             .filter(|connection| may_go(connection))
             .min_by_key(|connection| connection.account.since());
         if let Some(connection) = victim {
+            self.shed.set(self.shed.get() + 1);
             events::connection_shed(connection.account.held());
             connection.shed();
         }

@@ -4,9 +4,10 @@
 use super::fault::Fault;
 use super::outbox::Outbox;
 use crate::clock::Clock;
-use crate::core::LeaseId;
+use crate::core::{IdRange, LeaseId, StateKind, Time};
 use crate::engine::{Answer, Delivery, Origin, Refusal};
 use bytes::Bytes;
+use std::sync::Arc;
 use std::time::Duration;
 use std::vec;
 
@@ -26,6 +27,17 @@ pub(crate) enum Notice {
     Reconfigured,
 }
 
+/// Jobs that are alike have come into a state.
+#[derive(Clone, Debug)]
+pub(crate) struct Moved {
+    pub(crate) jobs: IdRange,
+    pub(crate) queue: Arc<str>,
+    /// `None`: they are gone.
+    pub(crate) state: Option<StateKind>,
+    /// When, as people see it.
+    pub(crate) at: Time,
+}
+
 /// A part of an answer that is too long to be sent at once. Only a front that has asked for such a stream gets any.
 #[derive(Clone, Debug)]
 pub(crate) enum Part {
@@ -33,6 +45,8 @@ pub(crate) enum Part {
     Output { attempt: u32, stream: u8, data: Bytes },
     /// A piece of a backup.
     Backup(Bytes),
+    /// What has become of jobs; of `missed` changes there was too much to tell.
+    Changes { changes: Vec<Moved>, missed: u64 },
     /// That was all, or it ends early.
     End(Result<(), Fault>),
 }
@@ -91,7 +105,7 @@ impl Iterator for Answers<'_> {
         }
         match self.rest.next()? {
             Delivery::Answer(origin, answer) => Some((origin.request, answer)),
-            Delivery::Revoked { .. } | Delivery::Forgotten(_) => None,
+            Delivery::Revoked { .. } | Delivery::Forgotten(_) | Delivery::Changed(_) => None,
         }
     }
 }

@@ -1,6 +1,7 @@
 //! The loop: waits until something has arrived or is due, lets every connection that has sent something be read, and
 //! ends the turn for all of them together. Group commit is nothing more than this.
 
+use super::changes;
 use super::clock_set::ClockSet;
 use super::connection::Connection;
 use super::encoder::{Answers, Notice};
@@ -97,6 +98,7 @@ pub(super) fn turn<S: Store + 'static>(hub: &Hub<S>, now: Time) -> Result<Option
         let mut engine = hub.engine.borrow_mut();
         let next = engine.housekeep(now)?;
         engine.turn_took(now, took, disk);
+        engine.commit_took(took);
         hub.journal.room(engine.room());
         hub.journal.shrunk(engine.shrunk());
         next
@@ -137,6 +139,7 @@ fn deliver<S: Store + 'static>(hub: &Hub<S>, turned: Turned) {
                     touch(connection);
                 }
             }
+            Delivery::Changed(changed) => changes::note(hub, &changed),
             Delivery::Forgotten(range) => hub.outputs.forget(range, |id| hub.followers.has(id)),
         }
     }

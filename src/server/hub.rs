@@ -14,6 +14,7 @@ use super::permissions::Permissions;
 use super::scheduler::{Fill, Quota, Scheduler};
 use super::service::Service;
 use super::sessions::Sessions;
+use super::viewers::Viewers;
 use crate::access::Right;
 use crate::clock::{Clock, monotonic};
 use crate::core::{Holder, Plan, ScheduleName, Time};
@@ -53,6 +54,8 @@ pub struct Hub<S> {
     pub(crate) clock: Clock,
     pub(crate) outputs: OutputStore,
     pub(super) followers: Followers,
+    /// Who follows what becomes of jobs.
+    pub(super) viewers: Viewers,
     pub(super) data: String,
     socket_stays: bool,
     pub(super) started: Time,
@@ -93,6 +96,7 @@ impl<S: Store + 'static> Hub<S> {
             clock,
             outputs,
             followers: Followers::default(),
+            viewers: Viewers::default(),
             data,
             socket_stays,
             started,
@@ -163,6 +167,7 @@ impl<S: Store + 'static> Hub<S> {
         };
         let begun = self.engine.borrow_mut().stop(grace, accept, self.clock.now());
         self.connections.tell_all(Notice::Stopping(if begun { grace } else { Duration::ZERO }));
+        self.viewers.end_all();
         self.wake.notify_one();
         begun
     }

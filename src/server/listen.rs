@@ -27,6 +27,8 @@ use tokio::time::{sleep, timeout};
 /// The mode of the socket, and of the directories that are made for it.
 const MODE: u32 = 0o660;
 const DIRECTORY_MODE: u32 = 0o750;
+/// What says where the socket of the native wire is.
+const OPTION: &str = "--socket";
 /// How long to wait before a deleted socket is made again: its directory may be about to be deleted as well.
 const RENEWAL_WAIT: Duration = Duration::from_millis(100);
 
@@ -34,16 +36,28 @@ const RENEWAL_WAIT: Duration = Duration::from_millis(100);
 #[derive(Debug, thiserror::Error)]
 pub enum ListenError {
     /// A daemon answers there.
-    #[error("a daemon answers at {} already: stop it first, or choose another socket (--socket)", .0.display())]
-    Taken(PathBuf),
+    #[error("a daemon answers at {} already: stop it first, or choose another socket ({key})", path.display())]
+    Taken {
+        /// The socket.
+        path: PathBuf,
+        /// What says where it is.
+        key: &'static str,
+    },
     /// Something that is not a socket is in the way.
-    #[error("{} exists and is not a socket: move it away, or choose another socket (--socket)", .0.display())]
-    InTheWay(PathBuf),
+    #[error("{} exists and is not a socket: move it away, or choose another socket ({key})", path.display())]
+    InTheWay {
+        /// The socket.
+        path: PathBuf,
+        /// What says where it is.
+        key: &'static str,
+    },
     /// The system refused.
-    #[error("the socket {} cannot be made: {error}; check the directory's owner and mode, or choose another (--socket)", path.display())]
+    #[error("the socket {} cannot be made: {error}; check the directory's owner and mode, or choose another ({key})", path.display())]
     Io {
         /// The socket.
         path: PathBuf,
+        /// What says where it is.
+        key: &'static str,
         /// What the system said.
         error: io::Error,
     },
@@ -85,24 +99,33 @@ impl Drop for Socket {
 /// See [`ListenError`].
 pub fn listen(path: &Path) -> Result<Listening, ListenError> {
     let inherited = listenfd::ListenFd::from_env().take_unix_listener(0);
-    let inherited = inherited.map_err(|error| ListenError::Io { path: path.to_path_buf(), error })?;
-    let (path, listener, inode) = match inherited {
-        Some(listener) => (None, listener, (0, 0)),
-        None => {
-            let (listener, inode) = bind(path)?;
-            (Some(path.to_path_buf()), listener, inode)
-        }
-    };
-    let (listener, inode) = (RefCell::new(listener), Cell::new(inode));
-    Ok(Listening(Rc::new(Socket { path, listener, inode, look: Notify::new() })))
+    let inherited =
+        inherited.map_err(|error| ListenError::Io { path: path.to_path_buf(), key: OPTION, error })?;
+    match inherited {
+        Some(listener) => Ok(Listening::new(None, listener, (0, 0))),
+        None => listen_at(path, OPTION),
+    }
 }
 
-fn bind(path: &Path) -> Result<(StdListener, Inode), ListenError> {
-    let io = |error| ListenError::Io { path: path.to_path_buf(), error };
+/// Makes a socket at `path`, as [`listen`] does. `key`: what says where it is.
+///
+/// # Errors
+/// See [`ListenError`].
+pub(crate) fn listen_at(path: &Path, key: &'static str) -> Result<Listening, ListenError> {
+    let (listener, inode) = bind(path, key)?;
+    Ok(Listening::new(Some(path.to_path_buf()), listener, inode))
+}
+
+fn bind(path: &Path, key: &'static str) -> Result<(StdListener, Inode), ListenError> {
+    let io = |error| ListenError::Io { path: path.to_path_buf(), key, error };
     make_directories(path).map_err(io)?;
     match std::fs::symlink_metadata(path) {
-        Ok(found) if !found.file_type().is_socket() => return Err(ListenError::InTheWay(path.to_path_buf())),
-        Ok(_) if is_served(path).map_err(io)? => return Err(ListenError::Taken(path.to_path_buf())),
+        Ok(found) if !found.file_type().is_socket() => {
+            return Err(ListenError::InTheWay { path: path.to_path_buf(), key });
+        }
+        Ok(_) if is_served(path).map_err(io)? => {
+            return Err(ListenError::Taken { path: path.to_path_buf(), key });
+        }
         Ok(_) => std::fs::remove_file(path).map_err(io)?,
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         Err(error) => return Err(io(error)),
@@ -141,6 +164,16 @@ fn inode(path: &Path) -> io::Result<Inode> {
 }
 
 impl Listening {
+    fn new(path: Option<PathBuf>, listener: StdListener, inode: Inode) -> Listening {
+        let (listener, inode) = (RefCell::new(listener), Cell::new(inode));
+        Listening(Rc::new(Socket { path, listener, inode, look: Notify::new() }))
+    }
+
+    /// A copy of it, for somebody else who accepts.
+    pub(crate) fn listener(&self) -> io::Result<StdListener> {
+        self.0.listener.borrow().try_clone()
+    }
+
     /// Whether the socket is somebody else's, who keeps it for the next daemon.
     pub fn is_inherited(&self) -> bool {
         self.0.path.is_none()
@@ -246,10 +279,14 @@ impl Socket {
             // Nothing is there, or it cannot be seen: then the next step says why.
             Err(_) => {}
         }
-        let made = bind(path).and_then(|(listener, inode)| {
+        let made = bind(path, OPTION).and_then(|(listener, inode)| {
             *self.listener.borrow_mut() = listener;
             self.inode.set(inode);
-            self.for_the_loop().map_err(|error| ListenError::Io { path: path.to_path_buf(), error })
+            self.for_the_loop().map_err(|error| ListenError::Io {
+                path: path.to_path_buf(),
+                key: OPTION,
+                error,
+            })
         });
         match made {
             Ok(listener) => {

@@ -11,18 +11,19 @@
 //!   them at the end.
 //! - `front`: what a front is.
 //! - `event_loop` (`timer`, `clock_set`): the turns, whoever asks, and whatever is asked.
-//! - `operators`, `follow`, `submit`, `beside`, `take_up`, `requests`: what may be asked for, whatever the front.
+//! - `operators`, `follow`, `changes`, `submit`, `beside`, `take_up`, `requests`: what may be asked for, whatever the front.
 //! - `former_pools`: what the pools of former daemons still run.
 //! - `hub`: what all tasks share.
-//! - `connections`, `sessions`, `permissions`, `journal`, `holds`, `followers`, `output`: its parts. All open
+//! - `connections`, `sessions`, `permissions`, `journal`, `holds`, `followers`, `viewers`, `output`: its parts. All open
 //!   connections; those of workers that outlive the daemon; who may do what; what is logged; what workers report of
-//!   themselves; who reads what jobs print, and where that is kept.
+//!   themselves; who reads what jobs print, or what becomes of them, and where the former is kept.
 //! - `connection`: one of them, as the loop sees it.
 //! - `encoder`, `scheduler`, `budget`, `outbox`, `background`, `service`, `peer`, `fault`: plain parts.
 
 mod background;
 pub(crate) mod beside;
 mod budget;
+mod changes;
 mod clock_set;
 mod connection;
 mod connections;
@@ -51,21 +52,24 @@ mod shutdown;
 pub(crate) mod submit;
 mod take_up;
 mod timer;
+mod viewers;
 mod watch;
 
 pub(crate) use budget::FREE;
+pub(crate) use changes::start as start_changes;
 pub(crate) use connection::Connection;
-pub(crate) use encoder::{Encoder, Notice, Part};
+pub(crate) use encoder::{Encoder, Moved, Notice, Part};
 pub use event_loop::{Fatal, run};
 pub(crate) use fault::{Fault, Kind};
 pub(crate) use follow::start as start_logs;
 pub(crate) use front::{Close, Front};
 pub use hub::{Hub, Wiring};
 pub use listen::{ListenError, Listening, listen};
-pub(crate) use listen::{serve_as, serve_one, serve_pool};
+pub(crate) use listen::{listen_at, serve_as, serve_one, serve_pool};
 pub(crate) use outbox::Outbox;
 pub(crate) use output::Piece;
 pub use output::{OutputStore, OutputThread};
 pub use service::{Limits, Service};
 pub use shutdown::close_connections;
 pub(crate) use take_up::take_up;
+pub(crate) use viewers::Wanted;

@@ -171,6 +171,7 @@ pub(crate) fn extend<S: Store + 'static>(
 pub(crate) fn unwait<S: Store + 'static>(hub: &Hub<S>, context: RequestContext<'_>, request: u32) {
     let mut engine = hub.engine.borrow_mut();
     engine.unwait(Origin { request, ..context.origin });
+    hub.viewers.end(Origin { request, ..context.origin });
     engine.answer(context.origin, Answer::Ok);
 }
 

@@ -5,7 +5,7 @@ use super::blob::Blob;
 use super::commit::{Commit, CommitNo};
 use super::error::{AppendError, BlobError};
 use super::reads::BlobReads;
-use super::room::{Room, Shrunk};
+use super::room::{Figures, Room, Shrunk};
 use crate::core::{JobId, State, Time};
 use bytes::Bytes;
 use std::task::Waker;
@@ -65,6 +65,16 @@ pub trait Store {
     /// The result of giving space back, if that was tried since the last call.
     fn shrunk(&mut self) -> Option<Shrunk> {
         None
+    }
+
+    /// How many bytes commits have added to the log since the start.
+    fn appended_bytes(&self) -> u64 {
+        0
+    }
+
+    /// How large what it keeps is, and what it has done; for people. It may ask the system.
+    fn figures(&self) -> Figures {
+        Figures::default()
     }
 
     /// Begins a backup: from now until [`Store::end_backup`] the log keeps what came after the rows. `None` if there is

@@ -183,7 +183,7 @@ fn create(path: &Path) -> Result<(), DirectoryError> {
 
 /// What may be in a directory without data that is to become ours: what a start that was cut off has left, what a file
 /// system of its own always has, the socket and the configuration.
-const KNOWN: [&str; 11] = [
+const KNOWN: [&str; 13] = [
     "FORMAT",
     "lock",
     "log",
@@ -192,6 +192,8 @@ const KNOWN: [&str; 11] = [
     "pool",
     "pool.lives",
     "ballast",
+    "numbers",
+    "numbers.new",
     "lost+found",
     "musher.sock",
     "musher.toml",

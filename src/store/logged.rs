@@ -15,7 +15,7 @@ use super::log::{Log, Place};
 use super::reads::BlobReads;
 use super::recent::{Arrivals, Recent};
 use super::recovery::{Fold, Folded, OpenError, Recovered};
-use super::room::{Room, Shrunk};
+use super::room::{Figures, Room, Shrunk};
 use crate::core::{JobId, State, Time};
 use bytes::Bytes;
 use std::collections::VecDeque;
@@ -43,6 +43,9 @@ pub struct LoggedStore<L, H> {
     held: Option<CommitNo>,
     /// The same of a checkpoint: where the last one that has ended stands.
     pub(super) came_home: CommitNo,
+    /// What was appended since the start, and how many checkpoints have ended.
+    appended_bytes: u64,
+    checkpoints_ended: u64,
     failure: Failure,
 }
 
@@ -68,6 +71,8 @@ impl<L: Log, H: Home> LoggedStore<L, H> {
             time: recovered.time,
             held: None,
             came_home,
+            appended_bytes: 0,
+            checkpoints_ended: 0,
             failure: Failure::default(),
         };
         Ok((store, recovered))
@@ -106,6 +111,7 @@ impl<L: Log, H: Home> Store for LoggedStore<L, H> {
             .append(expected, encode)
             .inspect_err(|error| self.failure.note(&mut self.home, error))?;
         let bytes = appended.record.len() as u64;
+        self.appended_bytes += bytes;
         self.time = commit.time;
         let blobs = CommitBlobs::of(commit, appended.record, places);
         let arrivals = Arrivals { blobs, place: Some((appended.segment, appended.at)) };
@@ -177,6 +183,7 @@ impl<L: Log, H: Home> Store for LoggedStore<L, H> {
             self.end_backup();
         }
         if let Some(home) = step.home {
+            self.checkpoints_ended += 1;
             self.free_log(home);
         }
         Ok([step.again, self.home.look_again(now)].into_iter().flatten().min())
@@ -190,6 +197,20 @@ impl<L: Log, H: Home> Store for LoggedStore<L, H> {
 
     fn shrunk(&mut self) -> Option<Shrunk> {
         self.home.shrunk()
+    }
+
+    fn appended_bytes(&self) -> u64 {
+        self.appended_bytes
+    }
+
+    fn figures(&self) -> Figures {
+        let size = self.log.size();
+        Figures {
+            log_bytes: size.bytes,
+            log_limit: size.limit,
+            database_bytes: self.home.bytes(),
+            checkpoints: self.checkpoints_ended,
+        }
     }
 
     fn begin_backup(&mut self) -> Option<BackupRows> {

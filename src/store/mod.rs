@@ -76,5 +76,5 @@ pub use options::Options;
 pub use reads::BlobReads;
 pub use recovery::{OpenError, Recovered, Report};
 pub use restore::{Restored, restore};
-pub use room::{Room, Shrunk};
+pub use room::{Figures, Room, Shrunk};
 pub use verify::{Scratch, Verified, VerifyError, verify_directory};

@@ -21,6 +21,19 @@ pub enum Room {
     },
 }
 
+/// What a store keeps, and what it has done since its start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Figures {
+    /// Bytes of log that no checkpoint has freed.
+    pub log_bytes: u64,
+    /// From how many on no new jobs are taken.
+    pub log_limit: u64,
+    /// Bytes of the database.
+    pub database_bytes: u64,
+    /// Checkpoints that have ended.
+    pub checkpoints: u64,
+}
+
 /// The result of giving space back to the file system.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Shrunk {

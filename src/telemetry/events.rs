@@ -4,14 +4,13 @@
 //!
 //! Text from outside (errors of jobs, paths, names) goes through [`escape`], so that nobody can forge a line.
 
-use crate::config::Problem;
+use crate::config::{HttpPlace, Problem};
 use crate::core::{Attempt, JobId, LeaseId, QueueName, ScheduleName, Time};
 use crate::durations::{show_duration, show_point};
 use crate::engine::Fact;
 use crate::words::{self, counted, size};
 use std::borrow::Cow;
 use std::fmt::Display;
-use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 use tracing::{error, info, warn};
@@ -78,6 +77,15 @@ pub fn fact(fact: &Fact) {
         Fact::Dropped { queue, jobs, new } => dropped(queue, *jobs, *new),
         Fact::ScheduleStuck { schedule, error } => schedule_stuck(schedule, error),
     }
+}
+
+/// Something else is logged from here on.
+pub fn log_level_set(filter: &str, by: u32) {
+    // It is said however little is logged from now on, if anything is.
+    error!(
+        "the log has `{}` from now on, until it is changed or the daemon starts again (set by user {by})",
+        escape(filter)
+    );
 }
 
 /// From here on failed attempts are only counted, for a while.
@@ -299,13 +307,14 @@ pub fn reloaded(restart: &[&str]) {
 }
 
 /// HTTP is served, to so many.
-pub fn http_started(address: SocketAddr, tokens: usize) {
-    info!("serving HTTP at {address}, with {}", counted(tokens as u64, "token", "tokens"));
+pub fn http_started(place: &HttpPlace, tls: bool, tokens: usize) {
+    let scheme = if tls { "HTTPS" } else { "HTTP" };
+    info!("serving {scheme} at {place}, with {}", counted(tokens as u64, "token", "tokens"));
 }
 
-/// The file of tokens cannot be used; those of before hold.
-pub fn tokens_refused(error: &dyn Display) {
-    error!("the tokens of HTTP are as they were: {}", clean(error));
+/// A file of the HTTP front cannot be used; what was read before holds.
+pub fn secrets_refused(error: &dyn Display) {
+    error!("HTTP goes on with the tokens and the certificate of before: {}", clean(error));
 }
 
 /// A configuration that cannot be used; the old one stays. One line for each problem.

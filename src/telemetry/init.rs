@@ -7,6 +7,7 @@
 
 use super::events;
 use super::journal::{self, Journal};
+use super::level;
 use super::writer::{LogWriter, write_patiently};
 use crate::clock;
 use jiff::{Timestamp, tz::TimeZone};
@@ -16,6 +17,7 @@ use std::fmt;
 use std::io::{self, IsTerminal};
 use std::path::Path;
 use tracing::subscriber::set_global_default;
+use tracing_subscriber::Registry;
 use tracing_subscriber::filter::{EnvFilter, ParseError};
 use tracing_subscriber::fmt::format::{Writer, debug_fn};
 use tracing_subscriber::fmt::time::FormatTime;
@@ -59,7 +61,9 @@ impl Drop for Log {
 /// # Errors
 /// If `MUSHER_LOG` cannot be read, or there is no thread for the log.
 pub fn init(env: impl Fn(&str) -> Option<OsString>) -> Result<Log, LogError> {
-    let filter = filter(env("MUSHER_LOG"))?;
+    let wanted = wanted(env("MUSHER_LOG"));
+    let filter = filter(&wanted)?;
+    let filter = level::changeable(filter, wanted);
     let is_journal = env("JOURNAL_STREAM").is_some_and(|stream| is_stderr(&stream));
     let socket = is_journal.then(|| journal::connect(Path::new(journal::SOCKET))).and_then(Result::ok);
     let (log, set) = match socket {
@@ -86,10 +90,14 @@ fn missing(count: u64) -> Vec<u8> {
     format!("{now}  WARN {}\n", events::lines_dropped(count)).into_bytes()
 }
 
-fn filter(wanted: Option<OsString>) -> Result<EnvFilter, BadFilter> {
-    let wanted = wanted.filter(|text| !text.is_empty()).unwrap_or_else(|| DEFAULT_FILTER.into());
-    let text = wanted.to_string_lossy();
-    EnvFilter::try_new(&text).map_err(|_: ParseError| BadFilter(text.escape_debug().to_string()))
+/// What `MUSHER_LOG` says, or what holds without it.
+fn wanted(variable: Option<OsString>) -> String {
+    let variable = variable.filter(|text| !text.is_empty()).unwrap_or_else(|| DEFAULT_FILTER.into());
+    variable.to_string_lossy().into_owned()
+}
+
+fn filter(wanted: &str) -> Result<EnvFilter, BadFilter> {
+    EnvFilter::try_new(wanted).map_err(|_: ParseError| BadFilter(wanted.escape_debug().to_string()))
 }
 
 /// Whether `JOURNAL_STREAM` (`device:inode`, `systemd.exec(5)`) names our standard error. A process may inherit
@@ -102,8 +110,9 @@ fn is_stderr(stream: &OsStr) -> bool {
 }
 
 /// Time, level, message, and the fields that the message does not hold.
-fn people<W>(filter: EnvFilter, colours: bool, writer: W) -> impl tracing::Subscriber
+fn people<F, W>(filter: F, colours: bool, writer: W) -> impl tracing::Subscriber
 where
+    F: tracing_subscriber::Layer<Registry> + Send + Sync + 'static,
     W: for<'a> tracing_subscriber::fmt::MakeWriter<'a> + Send + Sync + 'static,
 {
     let fields = debug_fn(|writer, field, value| match field.name() {
@@ -160,7 +169,8 @@ mod tests {
     fn logged(say: impl FnOnce()) -> String {
         let buffer = Buffer::default();
         let writer = buffer.clone();
-        let subscriber = people(filter(None).expect("the default is one"), false, move || writer.clone());
+        let subscriber =
+            people(filter(&wanted(None)).expect("the default is one"), false, move || writer.clone());
         tracing::subscriber::with_default(subscriber, say);
         let bytes = buffer.0.lock().expect("no test panics in it").clone();
         String::from_utf8(bytes).expect("the log is UTF-8")
@@ -177,9 +187,9 @@ mod tests {
 
     #[test]
     fn a_filter_that_cannot_be_read_is_refused_with_an_example() {
-        let message = filter(Some("musher=loud=1".into())).expect_err("no such level").to_string();
+        let message = filter("musher=loud=1").expect_err("no such level").to_string();
         assert!(message.contains("`musher=loud=1`") && message.contains("like `debug`"), "{message}");
-        assert!(filter(Some("".into())).is_ok());
+        assert!(filter(&wanted(Some("".into()))).is_ok());
     }
 
     #[test]

@@ -1,9 +1,10 @@
 //! What people are shown of jobs that wait for others, and of groups.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 /// One thing that a job waits for.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct WaitView {
     /// The job, if it is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -19,7 +20,7 @@ pub struct WaitView {
 }
 
 /// A topic, or a pattern of topics, with what the configuration or commands have bound to it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct TopicView {
     /// Its name; `*` stands for anything.
     pub topic: String,
@@ -43,7 +44,7 @@ impl TopicView {
 }
 
 /// How many jobs of a group are where.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct GroupCountsView {
     /// All jobs that ever belonged to it.
     pub total: u64,
@@ -62,7 +63,7 @@ pub struct GroupCountsView {
 }
 
 /// How a group that was waited for is.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct GroupEndView {
     /// Its name.
     pub group: String,
@@ -95,7 +96,7 @@ impl GroupEndView {
 }
 
 /// A group. Times are in milliseconds since 1970 (UTC).
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct GroupView {
     /// Its name.
     pub group: String,

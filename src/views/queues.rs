@@ -1,9 +1,10 @@
 //! What people are shown of queues.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 /// A queue and what is in it.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct QueueView {
     /// Its name.
     pub queue: String,
@@ -19,6 +20,9 @@ pub struct QueueView {
     /// Its circuit, if attempts have failed in a row since the last that succeeded.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub circuit: Option<CircuitView>,
+    /// For how long the ready job is ready that has waited longest, or nearly, in milliseconds, if one is ready.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub oldest_ready_ms: Option<u64>,
     /// Jobs by state.
     pub ready: u64,
     /// See `ready`.
@@ -44,7 +48,7 @@ pub struct QueueView {
 }
 
 /// The settings of a queue.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct QueueSettingsView {
     /// The queue.
     pub queue: String,
@@ -55,7 +59,7 @@ pub struct QueueSettingsView {
 }
 
 /// A setting of a queue. Values are as the configuration has them, without quotes.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct SettingView {
     /// Its name in the configuration: `keep.done`.
     pub key: String,
@@ -74,7 +78,7 @@ pub struct SettingView {
 }
 
 /// The circuit of a queue. Times are in milliseconds since 1970 (UTC).
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct CircuitView {
     /// How many attempts have failed in a row.
     pub failed: u64,
@@ -92,7 +96,7 @@ pub struct CircuitView {
 }
 
 /// What went through a queue.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[allow(missing_docs, reason = "each counts what its name says")]
 pub struct TotalsView {
     pub submitted: u64,

@@ -2,9 +2,10 @@
 
 use super::BackoffView;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 /// A schedule.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ScheduleView {
     /// Its name.
     pub name: String,
@@ -70,7 +71,7 @@ pub struct ScheduleView {
 }
 
 /// A job of a schedule.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ScheduleRunView {
     /// The time that it is for.
     pub at: u64,

@@ -7,7 +7,7 @@ use super::orphans::Orphans;
 use super::spawn::{self, spawn};
 use super::user::{User, UserError};
 use super::{Handler, Surroundings};
-use crate::protocol::{ClaimedJob, CommandJob, Exit, Verdict, describes_a_job};
+use crate::protocol::{ClaimedJob, CommandJob, Exit, Verdict, describes_a_job, is_of_trace};
 use rustix::fs::{MemfdFlags, memfd_create};
 use rustix::io::Errno;
 use rustix::pipe::{PipeFlags, pipe_with};
@@ -329,6 +329,9 @@ fn variables(job: &ClaimedJob, around: &Surroundings) -> Vec<(String, OsString)>
     variables.extend(job.deadline_ms.map(|deadline| ("MUSHER_DEADLINE".into(), deadline.to_string().into())));
     variables.extend(job.key.iter().map(|key| ("MUSHER_KEY".into(), key.into())));
     variables.extend(job.tags.iter().map(|(name, value)| (tag_variable(name), value.into())));
+    // Under the names that tracing libraries look for, too.
+    let of_trace = job.tags.iter().filter(|(name, _)| is_of_trace(name));
+    variables.extend(of_trace.map(|(name, value)| (name.to_ascii_uppercase(), value.into())));
     variables
 }
 

@@ -3,8 +3,11 @@
 use crate::protocol::{ClaimedJob, LeaseRef};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
+use bytes::Bytes;
+use serde::Serialize;
 use serde::de::{Deserialize, Deserializer, Error};
-use serde_json::json;
+use std::sync::Arc;
+use utoipa::ToSchema;
 
 /// A lease as people and programs name it: `42@1`, the job and its attempt.
 pub(crate) fn lease_text(LeaseRef { id, attempt }: LeaseRef) -> String {
@@ -26,26 +29,77 @@ pub(crate) fn lease<'de, D: Deserializer<'de>>(reader: D) -> Result<LeaseRef, D:
     parse_lease(&text).map_err(D::Error::custom)
 }
 
-/// What somebody who has claimed a job is given. What is no text is in base64.
-pub(crate) fn claimed(job: &ClaimedJob) -> serde_json::Value {
-    let mut view = json!({
-        "lease": lease_text(job.lease),
-        "id": job.lease.id, "attempt": job.lease.attempt, "attempts": job.attempts, "queue": *job.queue,
-        "priority": job.priority, "lease_until": job.until_ms, "timeout_ms": job.timeout_ms, "tags": job.tags, "key": job.key,
-    });
-    let mut put = |name: &str, bytes: &[u8]| match std::str::from_utf8(bytes) {
-        Ok(text) => view[name] = text.into(),
-        Err(_) => view[format!("{name}_base64")] = BASE64_STANDARD.encode(bytes).into(),
-    };
-    put("body", &job.body);
-    if let Some(checkpoint) = &job.checkpoint {
-        put("checkpoint", checkpoint);
+/// What somebody who has claimed a job is given. What is no text is in base64. Times are in milliseconds since 1970 (UTC).
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct ClaimedView {
+    /// The job and its attempt: `42@1`.
+    lease: String,
+    id: u64,
+    attempt: u32,
+    /// How many it has in all.
+    attempts: u32,
+    #[schema(value_type = String)]
+    queue: Arc<str>,
+    priority: u32,
+    /// When the lease ends.
+    lease_until: u64,
+    /// How long the attempt may run, in milliseconds; 0 for no limit.
+    timeout_ms: u64,
+    /// Names and values.
+    tags: Vec<(String, String)>,
+    key: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    body: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    body_base64: Option<String>,
+    /// The newest that an earlier attempt has left.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    checkpoint: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    checkpoint_base64: Option<String>,
+    /// The signal that it has waited for, if that came.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    signal: Option<String>,
+    /// What that says.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    signal_body: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    signal_body_base64: Option<String>,
+}
+
+/// The same of a job.
+pub(crate) fn claimed(job: &ClaimedJob) -> ClaimedView {
+    let (body, body_base64) = text_or_base64(Some(&job.body));
+    let (checkpoint, checkpoint_base64) = text_or_base64(job.checkpoint.as_ref());
+    let (signal_body, signal_body_base64) = text_or_base64(job.signal.as_ref().map(|(_, body)| body));
+    ClaimedView {
+        lease: lease_text(job.lease),
+        id: job.lease.id,
+        attempt: job.lease.attempt,
+        attempts: job.attempts,
+        queue: job.queue.clone(),
+        priority: job.priority,
+        lease_until: job.until_ms,
+        timeout_ms: job.timeout_ms,
+        tags: job.tags.clone(),
+        key: job.key.clone(),
+        body,
+        body_base64,
+        checkpoint,
+        checkpoint_base64,
+        signal: job.signal.as_ref().map(|(name, _)| name.clone()),
+        signal_body,
+        signal_body_base64,
     }
-    if let Some((name, body)) = &job.signal {
-        put("signal_body", body);
-        view["signal"] = name.as_str().into();
+}
+
+/// One of both, if there is something.
+fn text_or_base64(bytes: Option<&Bytes>) -> (Option<String>, Option<String>) {
+    match bytes.map(|bytes| (bytes, std::str::from_utf8(bytes))) {
+        None => (None, None),
+        Some((_, Ok(text))) => (Some(text.to_owned()), None),
+        Some((bytes, Err(_))) => (None, Some(BASE64_STANDARD.encode(bytes))),
     }
-    view
 }
 
 #[cfg(test)]

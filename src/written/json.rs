@@ -1,18 +1,23 @@
 //! A job as a line of JSON. Keys that it leaves out are as on the command line. Errors name the field.
 
 use super::options::{JobArgs, check_ttl, parse_backoff, parse_tag};
-use super::ties::{self, Unmet};
+use super::ties::{self, OneOrMore, Unmet};
 use super::unique::{Conflict, UniqueWhile};
 use crate::durations::parse_duration;
 use crate::protocol::{After, JobOptions};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
-use serde::de::{Deserializer, Error, MapAccess, SeqAccess, Visitor};
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use serde_json::value::RawValue;
+use std::collections::BTreeMap;
 use std::fmt;
+use std::marker::PhantomData;
 use std::time::Duration;
+use utoipa::ToSchema;
 
 /// What some programs write before all else.
 pub(crate) const BOM: &[u8] = b"\xef\xbb\xbf";
@@ -21,36 +26,59 @@ pub(crate) const BOM: &[u8] = b"\xef\xbb\xbf";
 const JSON_BYTE: usize = 6;
 const JSON_MORE: usize = 256 << 10;
 
-/// As it is written.
-#[derive(Debug, Deserialize)]
+/// As it is written. Times are as on the command line: `10s`, `1h30m`.
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct Line<'a> {
+#[schema(as = Job)]
+pub(crate) struct Line<'a> {
     /// A text, or what is kept as the JSON that it is, to the letter.
     #[serde(borrow)]
+    #[schema(value_type = Value)]
     body: Option<&'a RawValue>,
+    /// Bytes, in the place of `body`; either is needed.
     body_base64: Option<String>,
     queue: Option<String>,
+    /// 0 goes first.
     priority: Option<u32>,
+    /// Run it only after this time.
     delay: Option<String>,
+    /// Run it only at this point in time: `2026-12-24T18:00`.
     at: Option<String>,
+    /// Let it expire if it has not begun after this time.
     ttl: Option<String>,
+    /// Let it expire if it has not ended after this time.
     deadline: Option<String>,
+    /// After how many failed attempts it is dead.
+    #[schema(minimum = 1)]
     attempts: Option<u32>,
+    /// How it waits between attempts: `exponential:1s:1d`.
     backoff: Option<String>,
+    /// How long one attempt may run.
     timeout: Option<String>,
+    /// Of jobs with the same one, only so many run at a time.
     key: Option<String>,
+    /// Submit it only if no other job of the queue holds this one.
     unique: Option<String>,
     unique_while: Option<UniqueWhile>,
+    /// Hold it for so long after the end.
     unique_for: Option<String>,
     on_conflict: Option<Conflict>,
+    /// Of one that is debounced: run it at most so long after the first was submitted.
     debounce_max: Option<String>,
+    /// The jobs that it waits for: 71, `71:ended`, or a list of them.
     #[serde(default, deserialize_with = "ties::after")]
+    #[schema(value_type = OneOrMore)]
     after: Vec<After>,
+    /// The same of groups.
     #[serde(default, deserialize_with = "ties::after_group")]
+    #[schema(value_type = OneOrMore)]
     after_group: Vec<After>,
     on_unmet: Option<Unmet>,
+    /// The group that it belongs to.
     group: Option<String>,
+    /// An object of names and values, or a list of `NAME=VALUE`.
     #[serde(default, deserialize_with = "tags")]
+    #[schema(value_type = Tags)]
     tags: Vec<(String, String)>,
 }
 
@@ -60,7 +88,7 @@ pub(crate) fn read(text: &[u8], args: &JobArgs, queue: &str) -> Result<Option<(J
     if text.trim_ascii().is_empty() {
         return Ok(None);
     }
-    let line: Line<'_> = parse(text)?;
+    let Object(line): Object<Line<'_>> = parse(text)?;
     let duration = |field: &str, text: &Option<String>, or: Option<Duration>| match text {
         Some(text) => parse_duration(text).map(Some).map_err(|error| format!("{field}: {error}")),
         None => Ok(or),
@@ -106,6 +134,27 @@ pub(crate) fn read(text: &[u8], args: &JobArgs, queue: &str) -> Result<Option<(J
     Ok(Some((options, body(line.body, line.body_base64)?)))
 }
 
+/// An object. What is derived for a `T` takes a list of its fields as well, which nobody means.
+pub(crate) struct Object<T>(pub(crate) T);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
+    fn deserialize<D: Deserializer<'de>>(reader: D) -> Result<Object<T>, D::Error> {
+        struct Fields<T>(PhantomData<fn() -> T>);
+        impl<'de, T: Deserialize<'de>> Visitor<'de> for Fields<T> {
+            type Value = T;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<T, A::Error> {
+                T::deserialize(MapAccessDeserializer::new(map))
+            }
+        }
+        reader.deserialize_map(Fields(PhantomData)).map(Object)
+    }
+}
+
 /// Reads one line of JSON; an error names the field.
 pub(crate) fn parse<'a, T: Deserialize<'a>>(text: &'a [u8]) -> Result<T, String> {
     let mut reader = serde_json::Deserializer::from_slice(text);
@@ -120,6 +169,33 @@ pub(crate) fn parse<'a, T: Deserialize<'a>>(text: &'a [u8]) -> Result<T, String>
     })?;
     reader.end().map_err(|error| without_place(&error))?;
     Ok(line)
+}
+
+/// Reads a list, of which `most` things are of use: one more is read, and those behind it are only passed over.
+pub(crate) fn parse_list<'a, T: Deserialize<'a>>(text: &'a [u8], most: usize) -> Result<Vec<T>, String> {
+    struct AtMost<T>(usize, PhantomData<fn() -> T>);
+    impl<'a, T: Deserialize<'a>> Visitor<'a> for AtMost<T> {
+        type Value = Vec<T>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a list")
+        }
+
+        fn visit_seq<A: SeqAccess<'a>>(self, mut list: A) -> Result<Vec<T>, A::Error> {
+            let mut all = Vec::new();
+            while all.len() <= self.0
+                && let Some(next) = list.next_element()?
+            {
+                all.push(next);
+            }
+            while list.next_element::<IgnoredAny>()?.is_some() {}
+            Ok(all)
+        }
+    }
+    let mut reader = serde_json::Deserializer::from_slice(text);
+    let read = reader.deserialize_seq(AtMost(most, PhantomData)).map_err(|error| without_place(&error))?;
+    reader.end().map_err(|error| without_place(&error))?;
+    Ok(read)
 }
 
 /// The error with its column, but not with its line: each line is read by itself, so it is always the first.
@@ -165,7 +241,7 @@ pub(crate) fn tags<'de, D: Deserializer<'de>>(reader: D) -> Result<Vec<(String, 
 
         fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
             let mut tags = Vec::new();
-            while let Some((name, Value(value))) = map.next_entry()? {
+            while let Some((name, TagValue(value))) = map.next_entry()? {
                 tags.push((name, value));
             }
             Ok(tags)
@@ -185,8 +261,17 @@ pub(crate) fn tags<'de, D: Deserializer<'de>>(reader: D) -> Result<Vec<(String, 
     reader.deserialize_any(Tags)
 }
 
+/// Tags, as they are written.
+#[derive(ToSchema)]
+#[serde(untagged)]
+#[expect(dead_code, reason = "they are read by what they are: see `tags`")]
+enum Tags {
+    Named(BTreeMap<String, Value>),
+    Listed(Vec<Tag>),
+}
+
 /// A tag of a list.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(untagged, expecting = "a tag is a text such as \"order=42\", or a pair of texts")]
 enum Tag {
     Text(String),
@@ -195,15 +280,13 @@ enum Tag {
 
 /// A tag's value. Numbers and marks are taken as they are written.
 #[derive(Debug, Serialize)]
-struct Value(String);
+struct TagValue(String);
 
-impl<'de> Deserialize<'de> for Value {
-    fn deserialize<D: Deserializer<'de>>(reader: D) -> Result<Value, D::Error> {
-        match serde_json::Value::deserialize(reader)? {
-            serde_json::Value::String(text) => Ok(Value(text)),
-            value @ (serde_json::Value::Number(_) | serde_json::Value::Bool(_)) => {
-                Ok(Value(value.to_string()))
-            }
+impl<'de> Deserialize<'de> for TagValue {
+    fn deserialize<D: Deserializer<'de>>(reader: D) -> Result<TagValue, D::Error> {
+        match Value::deserialize(reader)? {
+            Value::String(text) => Ok(TagValue(text)),
+            value @ (Value::Number(_) | Value::Bool(_)) => Ok(TagValue(value.to_string())),
             _ => Err(D::Error::custom("a tag's value is a text, a number, true or false")),
         }
     }
@@ -239,6 +322,19 @@ mod tests {
     }
 
     #[test]
+    fn of_a_list_no_more_is_kept_than_is_of_use() {
+        assert_eq!(parse_list::<u32>(b"[1, 2]", 2).unwrap(), [1, 2]);
+        assert_eq!(
+            parse_list::<u32>(b"[1, 2, 3, 4, {}]", 2).unwrap(),
+            [1, 2, 3],
+            "it is seen that there are more"
+        );
+        for wrong in [&b"[1, 2, 3, 4"[..], b"[1] 2", b"1"] {
+            assert!(parse_list::<u32>(wrong, 2).is_err());
+        }
+    }
+
+    #[test]
     fn errors_name_the_field_and_no_second_line() {
         for (text, error) in [
             (r#"{"body": "x", "tags": 5}"#, "tags: invalid type: integer `5`, expected an object such as"),
@@ -256,6 +352,7 @@ mod tests {
             (r#"{"queue": "x"}"#, "body: it is missing"),
             (r#"{"body": "x", "body_base64": ""}"#, "body: a job has either"),
             (r#"{"body_base64": "%"}"#, "body_base64: "),
+            (r#"["x"]"#, "invalid type: sequence, expected an object"),
             (r#"{"body": "x"} {}"#, "trailing characters (column 15)"),
             (r#"{"body": "x""#, "EOF while parsing an object (column 12)"),
         ] {

@@ -6,6 +6,7 @@ use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, ValueEnum};
 use serde::Deserialize;
 use serde::de::{Deserializer, Error};
+use utoipa::ToSchema;
 
 /// What may be asked of a job about others.
 #[derive(Clone, Debug, Default, Args)]
@@ -29,7 +30,7 @@ pub(crate) struct TieArgs {
 }
 
 /// What becomes of a job if what it waits for ends otherwise than it should.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Unmet {
     /// It is cancelled, and with it what waits for it in the same way
@@ -114,7 +115,7 @@ fn some<'de, D: Deserializer<'de>>(
 }
 
 /// One name, or a list.
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(untagged, expecting = "expected an id, a text such as \"71:ended\", or a list of them")]
 pub(crate) enum OneOrMore {
     One(Name),
@@ -122,7 +123,7 @@ pub(crate) enum OneOrMore {
 }
 
 /// A number or a text.
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(untagged, expecting = "expected an id, or a text such as \"71:ended\"")]
 pub(crate) enum Name {
     Number(u64),

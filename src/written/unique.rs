@@ -7,6 +7,7 @@ use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, ValueEnum};
 use serde::Deserialize;
 use std::time::Duration;
+use utoipa::ToSchema;
 
 /// What may be asked for a job of which there shall be only one.
 #[derive(Clone, Debug, Default, Args)]
@@ -30,7 +31,7 @@ pub(crate) struct UniqueArgs {
 }
 
 /// How long a job holds its key.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum UniqueWhile {
     /// Until its first attempt begins
@@ -40,7 +41,7 @@ pub(crate) enum UniqueWhile {
 }
 
 /// What happens if another job holds the key.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Conflict {
     /// Nothing: its id is printed

@@ -209,7 +209,7 @@ fn ctrl_c_says_what_goes_on() {
 
 /// Whether the verb waits by now, or is about to.
 fn hears(verb: &Verb) -> bool {
-    crate::helper::hears_sigint(&verb.child)
+    crate::helper::hears_sigterm(&verb.child)
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! `musher wait --group`: groups are waited for as jobs are, whatever dies, and however large they are.
 
-use crate::helper::{Daemon, Home, block_on, hears_sigint, until};
+use crate::helper::{Daemon, Home, block_on, hears_sigterm, until};
 use musher::client::ClientError;
 use musher::protocol::admin::{AdminRequest, GroupEndView, GroupView, PurgeView, WaitForGroups};
 use musher::protocol::{Claim, ErrorCode, JobOptions, LeaseRef, Settle, SubmitGroup, Ties, Verdict};
@@ -49,7 +49,7 @@ async fn ended(mut child: Child) -> (i32, String, String) {
 
 /// Until the verb waits, or is about to.
 async fn until_it_waits(child: &Child) {
-    until("it waits", async || hears_sigint(child).then_some(())).await;
+    until("it waits", async || hears_sigterm(child).then_some(())).await;
 }
 
 #[test]

@@ -64,11 +64,12 @@ pub(crate) async fn until<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T
     }
 }
 
-/// Whether a process has a handler for SIGINT by now: verbs that wait have one from when they are about to ask.
-pub(crate) fn hears_sigint(child: &Child) -> bool {
+/// Whether a process has a handler for SIGTERM by now: verbs that wait have one from when they are about to ask. Not SIGINT, which is
+/// ignored where these tests run in the background of a shell.
+pub(crate) fn hears_sigterm(child: &Child) -> bool {
     let status = fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap();
     let mask = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).unwrap();
-    u64::from_str_radix(mask.trim(), 16).unwrap() & 2 != 0
+    u64::from_str_radix(mask.trim(), 16).unwrap() & (1 << (15 - 1)) != 0
 }
 
 /// A directory for one daemon at a time.

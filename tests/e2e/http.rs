@@ -1,107 +1,16 @@
-//! JSON over HTTP: who gets in, what may be asked for, what is said of mistakes, and that nothing is lost with a connection.
+//! JSON over HTTP: what may be asked for, what is said of mistakes, and that nothing is lost with a connection.
 
-use crate::helper::{Daemon, Home, block_on, until};
+mod crowds;
+mod document;
+mod elsewhere;
+mod guard;
+mod open;
+pub(crate) mod site;
+mod streams;
+
+use crate::helper::{block_on, until};
 use serde_json::{Value, json};
-use std::os::unix::fs::PermissionsExt;
-use std::process::{Command, Stdio};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
-
-/// Of the daemon's own user.
-const OWN: &str = "0123456789abcdef0123456789abcdef-own";
-/// Of somebody with no rights but those that everybody has.
-const OTHER: &str = "0123456789abcdef0123456789abcdef-other";
-const OTHER_USER: u32 = 4_242;
-
-struct Site {
-    home: Home,
-    daemon: Daemon,
-    address: String,
-}
-
-/// What came back: the status, what stands above the body, and that.
-struct Reply {
-    status: u16,
-    head: String,
-    body: Vec<u8>,
-}
-
-impl Reply {
-    fn json(&self) -> Value {
-        serde_json::from_slice(&self.body)
-            .unwrap_or_else(|_| panic!("{}", String::from_utf8_lossy(&self.body)))
-    }
-
-    /// The word for programs of an error.
-    fn code(&self) -> String {
-        self.json()["error"]["code"].as_str().unwrap().to_owned()
-    }
-}
-
-async fn started(home: &Home) -> (Daemon, String) {
-    let lives = home.log().matches("serving HTTP at ").count();
-    let daemon = home.serve().await;
-    let address = until("HTTP is served", async || {
-        let log = home.log();
-        let line = log.split("serving HTTP at ").nth(lives + 1)?;
-        line.split(',').next().map(str::to_owned)
-    })
-    .await;
-    (daemon, address)
-}
-
-impl Site {
-    async fn new(more: &str) -> Site {
-        let home = Home::new("");
-        let tokens = home.path("tokens");
-        let own = rustix::process::geteuid().as_raw();
-        std::fs::write(&tokens, format!("{own} {OWN}\n{OTHER_USER} {OTHER}\n")).unwrap();
-        std::fs::set_permissions(&tokens, std::fs::Permissions::from_mode(0o600)).unwrap();
-        home.configure(&format!("{more}[daemon]\nhttp = \"127.0.0.1:0\"\nhttp_tokens = {tokens:?}\n"));
-        let (daemon, address) = started(&home).await;
-        Site { home, daemon, address }
-    }
-
-    /// Sends a request with these lines above its body.
-    async fn send(&self, what: &str, lines: &str, body: &[u8]) -> Reply {
-        let mut stream = TcpStream::connect(&self.address).await.unwrap();
-        let length = body.len();
-        let head = format!("{what} HTTP/1.1\r\nConnection: close\r\nContent-Length: {length}\r\n{lines}\r\n");
-        stream.write_all(head.as_bytes()).await.unwrap();
-        stream.write_all(body).await.unwrap();
-        let mut all = Vec::new();
-        stream.read_to_end(&mut all).await.unwrap();
-        let end = all.windows(4).position(|four| four == b"\r\n\r\n").expect("a head");
-        let head = String::from_utf8(all[..end].to_vec()).unwrap();
-        let status = head.split(' ').nth(1).unwrap().parse().unwrap();
-        Reply { status, head: head.to_lowercase(), body: all[end + 4..].to_vec() }
-    }
-
-    async fn ask_as(&self, token: &str, what: &str, body: &[u8]) -> Reply {
-        let (method, path) = what.split_once(' ').unwrap();
-        let lines = format!("Host: {}\r\nAuthorization: Bearer {token}\r\n", self.address);
-        self.send(&format!("{method} /api/v1{path}"), &lines, body).await
-    }
-
-    /// Asks as the daemon's own user.
-    async fn ask(&self, what: &str, body: &Value) -> Reply {
-        let body = if body.is_null() { Vec::new() } else { body.to_string().into_bytes() };
-        self.ask_as(OWN, what, &body).await
-    }
-
-    /// The same of what is expected to be answered with JSON.
-    async fn json(&self, what: &str, body: Value) -> Value {
-        let reply = self.ask(what, &body).await;
-        assert!((200..300).contains(&reply.status), "{what}: {} {}", reply.status, reply.json());
-        reply.json()
-    }
-
-    /// The same of what has no more to say than that it is done.
-    async fn done(&self, what: &str, body: Value) {
-        let reply = self.ask(what, &body).await;
-        assert_eq!((reply.status, &*reply.body), (204, &b""[..]), "{what}");
-    }
-}
+use site::{OWN, Site, started};
 
 #[test]
 fn a_job_is_submitted_claimed_and_completed() {
@@ -155,57 +64,6 @@ fn a_job_is_submitted_claimed_and_completed() {
         let (daemon, address) = started(&site.home).await;
         let site = Site { daemon, address, ..site };
         assert_eq!(site.json("GET /jobs/1", Value::Null).await["state"], "done");
-        site.daemon.stop().await;
-    });
-}
-
-#[test]
-fn who_has_no_token_or_comes_from_elsewhere_gets_nowhere() {
-    block_on(async {
-        let site = Site::new("").await;
-        let (host, token) =
-            (format!("Host: {}\r\n", site.address), format!("Authorization: Bearer {OWN}\r\n"));
-        let wrong = format!("Authorization: Bearer {}x\r\n", &OWN[..OWN.len() - 1]);
-        for (lines, status) in [
-            (format!("{host}{token}"), 200),
-            (format!("Host: localhost\r\n{token}"), 200),
-            (host.clone(), 401),
-            (format!("{host}{wrong}"), 401),
-            (format!("{host}Authorization: Basic {OWN}\r\n"), 401),
-            (format!("Host: evil.example\r\n{token}"), 421),
-            (format!("{host}{token}Origin: http://{}\r\n", site.address), 200),
-            (format!("{host}{token}Origin: http://evil.example\r\n"), 403),
-        ] {
-            let reply = site.send("GET /api/v1/status", &lines, b"").await;
-            assert_eq!(reply.status, status, "{lines}");
-            assert!(reply.head.contains("x-content-type-options: nosniff"), "{}", reply.head);
-        }
-        // An address that is not there tells those without a token no more than one that is.
-        assert_eq!(site.send("GET /api/v1/nothing", &host, b"").await.status, 404);
-        assert_eq!(site.ask("DELETE /status", &Value::Null).await.code(), "method_not_allowed");
-
-        // A token has the rights of its user.
-        let id =
-            site.json("POST /jobs", json!({ "queue": "q", "body": "secret" })).await["jobs"][0]["id"].clone();
-        assert_eq!(site.ask_as(OTHER, &format!("GET /jobs/{id}/body"), b"").await.status, 404);
-        assert_eq!(site.ask_as(OTHER, "POST /queues/q/pause", b"").await.code(), "forbidden");
-        let own = site.ask_as(OTHER, "POST /jobs", br#"{"queue": "q", "body": "mine"}"#).await;
-        assert_eq!(own.status, 201);
-        assert_eq!(site.json("GET /jobs/2", Value::Null).await["owner"], OTHER_USER);
-
-        // They are read again at a reload; wrong ones change nothing.
-        let tokens = site.home.path("tokens");
-        let before = std::fs::read_to_string(&tokens).unwrap();
-        std::fs::write(&tokens, "0 short\n").unwrap();
-        site.daemon.signal(rustix::process::Signal::HUP);
-        site.home.until_logged("the tokens of HTTP are as they were").await;
-        assert_eq!(site.ask("GET /status", &Value::Null).await.status, 200);
-        std::fs::write(&tokens, before.lines().last().unwrap()).unwrap();
-        site.daemon.signal(rustix::process::Signal::HUP);
-        until("the token is gone", async || {
-            (site.ask("GET /status", &Value::Null).await.status == 401).then_some(())
-        })
-        .await;
         site.daemon.stop().await;
     });
 }
@@ -338,13 +196,8 @@ fn a_claim_whose_client_hangs_up_takes_no_job() {
             site.daemon.submit(queue, &["first"]).await;
             assert!(site.daemon.claim(queue, false, 0).await.is_some());
         }
-        let body = json!({ "queues": ["q"], "wait_ms": 300_000 }).to_string();
-        let head = format!(
-            "POST /api/v1/claim HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {OWN}\r\nContent-Length: {}\r\n\r\n{body}",
-            body.len()
-        );
-        let mut stream = TcpStream::connect(&site.address).await.unwrap();
-        stream.write_all(head.as_bytes()).await.unwrap();
+        let claim = json!({ "queues": ["q"], "wait_ms": 300_000 });
+        let stream = site.begin(OWN, "POST /claim", &claim).await;
         let waiting =
             async |queue: &str| site.daemon.try_queue(queue).await.map_or(0, |queue| queue.waiting_claims);
         until("it waits", async || (waiting("q").await == 1).then_some(())).await;
@@ -361,88 +214,5 @@ fn a_claim_whose_client_hangs_up_takes_no_job() {
             });
         assert_eq!(claimed["jobs"][0]["body"], "now");
         site.daemon.stop().await;
-    });
-}
-
-#[test]
-fn health_is_for_everybody_and_says_whether_jobs_are_taken() {
-    block_on(async {
-        let site = Site::new("").await;
-        let look = async |path: &str| {
-            let reply = site.send(&format!("GET {path}"), "Host: localhost\r\n", b"").await;
-            (reply.status, reply.json())
-        };
-        assert_eq!(look("/healthz").await, (200, json!({ "ok": true })));
-        assert_eq!(look("/readyz").await, (200, json!({ "ok": true })));
-        site.json("PUT /drain", Value::Null).await;
-        until("it is not ready", async || {
-            let (status, said) = look("/readyz").await;
-            (status == 503 && said["why"] == "the daemon is draining").then_some(())
-        })
-        .await;
-        assert_eq!(look("/healthz").await.0, 200);
-        site.json("DELETE /drain", Value::Null).await;
-        until("it is ready again", async || (look("/readyz").await.0 == 200).then_some(())).await;
-        site.daemon.stop().await;
-    });
-}
-
-#[test]
-fn many_slow_and_rude_clients_hold_up_nobody() {
-    block_on(async {
-        let site = Site::new("").await;
-        let mut idle = Vec::new();
-        for _ in 0..100 {
-            let mut stream = TcpStream::connect(&site.address).await.unwrap();
-            stream.write_all(b"GET /healthz HTTP/1.1\r\nHos").await.unwrap();
-            idle.push(stream);
-        }
-        for rude in [
-            &b"\x00\x01\x02\r\n\r\n"[..],
-            b"GET / HTTP/9.9\r\n\r\n",
-            &[b'a'; 100_000],
-            b"\xff\xfe",
-            b"POST /api/v1/jobs HTTP/1.1\r\nContent-Length: 99999999999999999999\r\n\r\n",
-        ] {
-            let mut stream = TcpStream::connect(&site.address).await.unwrap();
-            // It may be refused before all of it is sent.
-            let _ = stream.write_all(rude).await;
-        }
-        // What is too long by what it says of itself is refused before it comes.
-        let lines = format!("Host: localhost\r\nAuthorization: Bearer {OWN}\r\n");
-        let head = format!("POST /api/v1/jobs HTTP/1.1\r\n{lines}Content-Length: {}\r\n\r\n", 40 << 20);
-        let mut stream = TcpStream::connect(&site.address).await.unwrap();
-        stream.write_all(head.as_bytes()).await.unwrap();
-        let mut start = [0; 12];
-        stream.read_exact(&mut start).await.unwrap();
-        assert_eq!(&start, b"HTTP/1.1 413");
-        assert_eq!(site.json("GET /status", Value::Null).await["mode"], "running");
-        drop(idle);
-        site.daemon.stop().await;
-    });
-}
-
-#[test]
-fn what_cannot_be_served_is_told_at_the_start() {
-    block_on(async {
-        let home = Home::new("");
-        let tokens = home.path("tokens");
-        std::fs::write(&tokens, format!("0 {OWN}\n")).unwrap();
-        let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let start = |mode| {
-            std::fs::set_permissions(&tokens, std::fs::Permissions::from_mode(mode)).unwrap();
-            home.configure(&format!(
-                "[daemon]\nhttp = \"{}\"\nhttp_tokens = {tokens:?}\n",
-                taken.local_addr().unwrap()
-            ));
-            let mut command: Command = home.serve_command();
-            let output = command.stdin(Stdio::null()).output().unwrap();
-            assert!(!output.status.success());
-            String::from_utf8_lossy(&output.stderr).into_owned()
-        };
-        let said = start(0o644);
-        assert!(said.contains("daemon.http_tokens: ") && said.contains("read by everybody"), "{said}");
-        let said = start(0o600);
-        assert!(said.contains("cannot serve HTTP at 127.0.0.1:") && said.contains("in use"), "{said}");
     });
 }

@@ -60,7 +60,12 @@ fn a_job_is_posted_with_what_there_is_to_know_of_it_on_a_connection_that_is_kept
         let hook = Hook::new(|_, _| ok());
         let home = home(&hook.url(), ", content_type = \"text/plain\"", "attempts = 7");
         let daemon = home.serve().await;
-        let tags = [("size", "200"), ("na me\r\nX-Injected: 1", "a\r\nX-Injected: 1\r\n\r\nGET / é%")];
+        let trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+        let tags = [
+            ("size", "200"),
+            ("traceparent", trace),
+            ("na me\r\nX-Injected: 1", "a\r\nX-Injected: 1\r\n\r\nGET / é%"),
+        ];
         let tags = tags.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec();
         let options = JobOptions { tags, key: Some("customer 7 ".into()), ..JobOptions::default() };
         let options = JobOptions { deadline_ms: Some(600_000), ..options };
@@ -80,6 +85,8 @@ fn a_job_is_posted_with_what_there_is_to_know_of_it_on_a_connection_that_is_kept
             ("musher-deadline", &deadline),
             ("musher-key", "customer 7%20"),
             ("musher-tag-size", "200"),
+            ("musher-tag-traceparent", trace),
+            ("traceparent", trace),
             ("musher-tag-na%20me%0d%0ax-injected%3a%201", "a%0D%0AX-Injected: 1%0D%0A%0D%0AGET / %C3%A9%25"),
         ];
         for (name, value) in expected {
@@ -342,7 +349,7 @@ fn a_refused_connection_is_an_attempt_also_after_there_was_no_secret() {
 fn tls_is_spoken_with_those_whose_certificate_is_trusted() {
     block_on(async {
         let hook = Hook::with_tls(|_, _| ok());
-        let trusted = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/push/certificate.pem");
+        let trusted = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/tls/certificate.pem");
         let home = home(&hook.url(), &format!(", ca_file = {trusted:?}"), "attempts = 1");
         let daemon = home.serve().await;
         let id = submit(&daemon, "a", JobOptions::default()).await;

@@ -91,3 +91,36 @@ fn an_idle_queue_is_forgotten_by_itself() {
         daemon.stop().await;
     });
 }
+
+#[test]
+fn a_queue_tells_how_long_its_oldest_ready_job_is_ready() {
+    block_on(async {
+        let home = Home::new("");
+        let daemon = home.serve().await;
+        let oldest = async || daemon.queue("q").await.oldest_ready_ms;
+        daemon.submit("always", &["x"]).await;
+        let buried = daemon.submit("q", &["x"]).await;
+        assert!(home.musher(&["bury", &buried.to_string()]).status.success());
+        assert_eq!(oldest().await, None, "none is ready");
+        let always = async || daemon.queue("always").await.oldest_ready_ms.filter(|age| *age >= 1_500);
+        until("time has passed since its submit", always).await;
+        assert!(home.musher(&["retry", &buried.to_string()]).status.success());
+        // Not from its submit.
+        let (back, always) = (oldest().await.unwrap(), always().await.unwrap());
+        assert!(back + 1_500 <= always, "{back} ms, {always} ms");
+        until("it grows", async || oldest().await.filter(|age| *age > 100)).await;
+        let output = home.musher(&["queues", "--json"]);
+        assert!(String::from_utf8_lossy(&output.stdout).contains("\"oldest_ready_ms\":"));
+        daemon.claim("q", false, 0).await.unwrap();
+        assert_eq!(oldest().await, None, "it is leased");
+        daemon.stop().await;
+    });
+}
+
+#[test]
+fn a_queue_of_an_older_daemon_is_read() {
+    let then = r#"{"queue":"q","paused":false,"workers":0,"waiting_claims":0,"ready":1,"scheduled":0,"leased":0,"done":0,"dead":0,"cancelled":0,
+        "expired":0,"totals":{"submitted":1,"claimed":0,"completed":0,"failed":0,"died":0,"cancelled":0,"expired":0}}"#;
+    let view: QueueView = serde_json::from_str(then).unwrap();
+    assert_eq!((view.ready, view.oldest_ready_ms), (1, None));
+}

@@ -4,6 +4,7 @@ use crate::helper::{Home, block_on, copy_program, skipped, until};
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::{Command, Output};
 
 /// A user without a name, and so without a directory of his own in /run.
@@ -45,12 +46,15 @@ fn a_client_finds_the_daemon_of_its_user_without_a_runtime_directory() {
         let home = Home::new("");
         fs::create_dir(home.path("home")).unwrap();
         std::os::unix::fs::chown(home.path("home"), Some(NOBODY), Some(NOBODY)).unwrap();
-        let missing = said(&as_another(&home, &["status"]).output().unwrap());
         let state = home.path("home/.local/state/musher/musher.sock");
-        for place in
-            ["/run/user/61234/musher/musher.sock", state.to_str().unwrap(), "/run/musher/musher.sock"]
-        {
-            assert!(missing.contains(place), "{place} in {missing}");
+        let system = Path::new("/run/musher/musher.sock");
+        if system.exists() {
+            skipped("where a client has looked is not told (this machine has a daemon of its own)");
+        } else {
+            let missing = said(&as_another(&home, &["status"]).output().unwrap());
+            for place in [Path::new("/run/user/61234/musher/musher.sock"), &state, system] {
+                assert!(missing.contains(place.to_str().unwrap()), "{place:?} in {missing}");
+            }
         }
         let mut daemon = as_another(&home, &["serve"]).spawn().unwrap();
         let answer = until("it is found", async || {

@@ -49,6 +49,7 @@ fn check(path: &str, text: &str) -> Vec<String> {
     let mut faults = paragraph(path, text);
     faults.extend(arrows(path, text));
     faults.extend(leftovers(path, text));
+    faults.extend(undescribed(path, text));
     faults.extend(file_length(path, text));
     faults.extend(function_lengths(path, text));
     faults
@@ -70,6 +71,15 @@ fn leftovers(path: &str, text: &str) -> Vec<String> {
     found.map(|(at, word)| format!("{path}:{}: `{word}` is a leftover", at + 1)).collect()
 }
 
+/// All routes of the HTTP front are added in one place, which puts them into its document too; but for pages, which are no part of
+/// the API.
+fn undescribed(path: &str, text: &str) -> Vec<String> {
+    let may = ["src/http/described.rs", "src/http/dashboard/mod.rs"].contains(&path);
+    let is_elsewhere = path.starts_with("src/http/") && !may;
+    let lines = text.lines().enumerate().filter(|(_, line)| is_elsewhere && line.contains(".route("));
+    lines.map(|(at, _)| format!("{path}:{}: this route is not in the document", at + 1)).collect()
+}
+
 mod catches {
     use super::*;
 
@@ -84,6 +94,14 @@ mod catches {
     fn a_file_without_a_paragraph() {
         let faults = check("src/clock.rs", "use std::fmt;\nfn one() {}\n");
         assert_eq!(faults, ["src/clock.rs:1: begin with a paragraph (//!) on what the file is for"]);
+    }
+
+    #[test]
+    fn a_route_beside_the_document() {
+        let text = "//! For.\n\nfn one() {\n    router.route(\"/x\", get(x))\n}\n";
+        let faults = check("src/http/health.rs", text);
+        assert_eq!(faults, ["src/http/health.rs:4: this route is not in the document"]);
+        assert_eq!(check("src/http/described.rs", text), [] as [&str; 0]);
     }
 
     #[test]

@@ -13,10 +13,29 @@ use crate::core::queue::Queue;
 use crate::core::rejection::{LeaseRejection, Rejection};
 use crate::core::settings::QueueSettings;
 use crate::core::weights::pick;
+use smallvec::SmallVec;
 use std::time::Duration;
 
 /// How many leases of a connection that has closed end in one step.
 const VANISHED_AT_ONCE: u64 = 200;
+
+/// What the end of leases comes to.
+struct Judged {
+    /// For so many items.
+    together: usize,
+    event: Event,
+    /// What it makes of their queue's circuit.
+    circuit: Option<RowEvent>,
+    /// What was stored beside the jobs and is of no more use.
+    outlived: SmallVec<[Beside; 2]>,
+}
+
+impl Judged {
+    /// Whether nothing comes of it but the event.
+    fn is_all(&self) -> bool {
+        self.circuit.is_none() && self.outlived.is_empty()
+    }
+}
 
 impl<R: Recorder> Decision<'_, R> {
     pub(super) fn claim(&mut self, claim: &Claim) -> Result<Outcome, Rejection> {
@@ -78,7 +97,7 @@ impl<R: Recorder> Decision<'_, R> {
         let mut left = (u64::from(most) - before as u64).min(settings.allowance(state, queue, at));
         grants.reserve(left.min(queue.counts().of(StateKind::Ready)) as usize);
         let next = |queue: &Queue, left| match queue.has_keys() {
-            true => queue.next(rules).filter(|_| left > 0).map_or_else(Ids::new, Ids::from),
+            true => queue.next_few(rules, left),
             false => queue.first(left, retries),
         };
         let mut jobs = next(queue, left);
@@ -95,7 +114,7 @@ impl<R: Recorder> Decision<'_, R> {
             if rules.remember() {
                 self.serve(name, rules, &jobs, &mut served);
             }
-            // With keys, who is next depends on each one that is given out.
+            // With keys, who is next depends on those that are given out.
             let queue = if has_keys { self.state().queue(name) } else { None };
             jobs = queue.map_or_else(Ids::new, |queue| next(queue, left));
         }
@@ -154,27 +173,17 @@ impl<R: Recorder> Decision<'_, R> {
     /// Each is judged by itself, after those before it.
     pub(super) fn settle(&mut self, items: &[(LeaseId, Verdict)]) -> Outcome {
         let (mut results, mut rest) = (Vec::with_capacity(items.len()), items);
+        let mut next = None;
         while let Some((first, verdict)) = rest.first() {
-            let result = self.leased(*first).map(|(range, job)| {
-                let together = match verdict {
-                    Verdict::Complete => completed_together(rest, range),
-                    Verdict::Fail { .. }
-                    | Verdict::Exited { .. }
-                    | Verdict::Later { .. }
-                    | Verdict::Await { .. }
-                    | Verdict::Release { .. } => 1,
-                };
-                let (settings, jobs) = (self.settings_of(job), IdRange::new(first.id, together));
-                let event = self.settled(jobs, job, settings, verdict);
-                let outlived = Self::outlived(job, &event);
-                let circuit =
-                    settings.circuit().and_then(|circuit| self.circuit_after(circuit, job, jobs, &event));
-                (together, event, circuit, outlived)
+            let judged = next.take().unwrap_or_else(|| self.judged(rest));
+            let judged = judged.map(|mut judged| {
+                next = self.take_those_behind(&mut judged, rest);
+                judged
             });
-            let together = match result {
-                Ok((together, event, circuit, outlived)) => {
+            let together = match judged {
+                Ok(Judged { together, event, circuit, outlived }) => {
                     for what in outlived {
-                        let jobs = IdRange::new(first.id, together).into();
+                        let jobs = IdRange::new(first.id, together as u64).into();
                         self.emit(Event::Detached { jobs, what });
                     }
                     let is_cancelled = matches!(event, Event::Cancelled { .. });
@@ -185,7 +194,7 @@ impl<R: Recorder> Decision<'_, R> {
                     if let Some(circuit) = circuit {
                         self.emit(circuit);
                     }
-                    let these = rest[..together as usize].iter();
+                    let these = rest[..together].iter();
                     results.extend(these.map(|(lease, verdict)| match is_cancelled {
                         true => answer_to(*lease, verdict),
                         false => Ok(()),
@@ -197,9 +206,50 @@ impl<R: Recorder> Decision<'_, R> {
                     1
                 }
             };
-            rest = &rest[together as usize..];
+            rest = &rest[together..];
         }
         Outcome::Settled(results)
+    }
+
+    /// What the first of these items comes to, with those behind it that are of jobs which are alike.
+    fn judged(&self, items: &[(LeaseId, Verdict)]) -> Result<Judged, LeaseRejection> {
+        let (first, verdict) = &items[0];
+        let (range, job) = self.leased(*first)?;
+        let together = match verdict {
+            Verdict::Complete => completed_together(items, range),
+            Verdict::Fail { .. }
+            | Verdict::Exited { .. }
+            | Verdict::Later { .. }
+            | Verdict::Await { .. }
+            | Verdict::Release { .. } => 1,
+        };
+        let (settings, jobs) = (self.settings_of(job), IdRange::new(first.id, together as u64));
+        let event = self.settled(jobs, job, settings, verdict);
+        let outlived = Self::outlived(job, &event).collect();
+        let circuit = settings.circuit().and_then(|circuit| self.circuit_after(circuit, job, jobs, &event));
+        Ok(Judged { together, event, circuit, outlived })
+    }
+
+    /// Jobs that are completed in the order of their ids are completed at once, be they alike or not, where each comes to the same and
+    /// to nothing else: so none of them may be there twice. Returns what the first one comes to that is not one of them, if it was
+    /// looked at: what has happened till then does not touch it.
+    fn take_those_behind(
+        &self,
+        judged: &mut Judged,
+        items: &[(LeaseId, Verdict)],
+    ) -> Option<Result<Judged, LeaseRejection>> {
+        while judged.is_all()
+            && let Some((next, Verdict::Complete)) = items.get(judged.together)
+            && items[judged.together - 1].0.id < next.id
+        {
+            match self.judged(&items[judged.together..]) {
+                Ok(more) if more.is_all() && judged.event.join(&more.event) => {
+                    judged.together += more.together
+                }
+                other => return Some(other),
+            }
+        }
+        None
     }
 
     /// What a verdict comes to for jobs whose leases are the same; for one of them, unless they are completed.
@@ -348,12 +398,12 @@ impl<R: Recorder> Decision<'_, R> {
 }
 
 /// How many of these items, from the first on, complete one job after the other of a range whose leases are the same.
-fn completed_together(items: &[(LeaseId, Verdict)], range: IdRange) -> u64 {
+fn completed_together(items: &[(LeaseId, Verdict)], range: IdRange) -> usize {
     let attempt = items[0].0.attempt;
     let fits = |(nth, (lease, verdict)): (u64, &(LeaseId, Verdict))| {
         nth < range.len
             && *lease == LeaseId { id: range.first.plus(nth), attempt }
             && *verdict == Verdict::Complete
     };
-    (0..).zip(items).take_while(|item| fits(*item)).count() as u64
+    (0..).zip(items).take_while(|item| fits(*item)).count()
 }

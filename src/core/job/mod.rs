@@ -1,6 +1,7 @@
 //! What a job is: what the producer asked for ([`Spec`]), what has become of it ([`Job`], [`State`]). The body is
 //! not here; the core never sees one.
 
+mod alike;
 mod attempt;
 mod beside;
 mod expiry;
@@ -12,6 +13,7 @@ mod spec;
 mod state;
 mod waits;
 
+pub(super) use alike::Alike;
 pub use attempt::{Attempt, Exit, Failure};
 pub(crate) use attempt::{JobCounts, Newest};
 pub use beside::Beside;

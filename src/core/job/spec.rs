@@ -58,6 +58,11 @@ impl QueueName {
         &self.0
     }
 
+    /// Whether it is the very same text in memory: two that are not may be equal all the same.
+    pub(crate) fn is_same(&self, other: &QueueName) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
     /// The name as text that is shared with it.
     pub fn shared(&self) -> Arc<str> {
         self.0.clone()

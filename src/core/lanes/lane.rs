@@ -161,6 +161,17 @@ impl Lane {
         Some(Head { priority, id, tried })
     }
 
+    /// The one behind it.
+    pub(super) fn second(&self) -> Option<Head> {
+        let mut stretches = self.ready.iter();
+        let Stretch { priority, len, first, tried } = *stretches.next()?;
+        if len > 1 {
+            return Some(Head { priority, id: first.plus(1), tried });
+        }
+        let Stretch { priority, first: id, tried, .. } = *stretches.next()?;
+        Some(Head { priority, id, tried })
+    }
+
     /// Jobs are ready. `tried` is as of [`Head`].
     pub(super) fn insert(&mut self, priority: Priority, mut range: IdRange, tried: Time) {
         while range.len > u64::from(u32::MAX) {
@@ -249,6 +260,8 @@ mod tests {
                 prop_assert!(flat.eq(model.iter().map(|(place, tried)| (*place, *tried))));
                 let head = lane.head().map(|head| ((head.priority, head.id), head.tried));
                 prop_assert_eq!(head, model.first_key_value().map(|(place, tried)| (*place, *tried)));
+                let second = lane.second().map(|head| ((head.priority, head.id), head.tried));
+                prop_assert_eq!(second, model.iter().nth(1).map(|(place, tried)| (*place, *tried)));
                 let place = (priority, JobId(first));
                 prop_assert_eq!(lane.ahead(priority, place.1), model.range(..place).count() as u64);
                 let parts: Vec<_> = lane.ready().collect();

@@ -9,7 +9,7 @@ mod remembered;
 
 pub(in crate::core) use order::Standing;
 
-use super::ids::{IdRange, JobId};
+use super::ids::{IdRange, Ids, JobId};
 use super::job::{Job, Key, Priority};
 use super::rate::Rate;
 use super::ready::Line;
@@ -162,6 +162,25 @@ impl Lanes {
         Some((standing, self.lanes.get(&key)?.head()?.id))
     }
 
+    /// The first jobs of the keys that may go, at most so many: as long as what is next of a key that has given one stands behind them.
+    /// Only where a key stands where its first job does.
+    pub(super) fn first_few(&self, max: u64) -> Ids {
+        let mut ids = Ids::new();
+        let Some(order) = &self.order else { return ids };
+        let mut again: Option<Standing> = None;
+        for (standing, key) in order.open().take(usize::try_from(max).unwrap_or(usize::MAX)) {
+            let Some((lane, head)) = self.lanes.get(&key).and_then(|lane| Some((lane, lane.head()?))) else {
+                break;
+            };
+            if again.is_some_and(|again| again < standing) {
+                break;
+            }
+            ids.push(head.id);
+            again = again.into_iter().chain(order.stands_again(lane)).min();
+        }
+        ids
+    }
+
     /// How many keys that may go have a priority before this one.
     pub(super) fn before(&self, priority: Priority) -> u64 {
         self.order.as_ref().map_or(0, |order| order.before(priority))
@@ -175,6 +194,11 @@ impl Lanes {
     /// How many ready jobs of its key are before this one.
     pub(super) fn ahead_in_lane(&self, key: Key, id: JobId, job: &Job) -> u64 {
         self.lanes.get(&key).map_or(0, |lane| lane.ahead(job.spec.priority, id))
+    }
+
+    /// The first of each key that is ready, in no order.
+    pub(super) fn heads(&self) -> impl Iterator<Item = JobId> {
+        self.lanes.values().filter_map(|lane| Some(lane.head()?.id))
     }
 
     /// All that are ready, in no order.

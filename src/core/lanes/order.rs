@@ -121,14 +121,15 @@ impl Order {
     }
 
     fn standing(&self, key: Key, head: Head, served: &ServedKeys) -> Standing {
-        let Head { priority, id, tried } = head;
         match self.rules.fair {
-            true => Standing::by_turn(priority, served.turn(key, id)),
-            false => {
-                let returned = (tried != Time::NEVER).then_some(tried);
-                Standing::by_arrival(priority, id, returned, self.rules.retries)
-            }
+            true => Standing::by_turn(head.priority, served.turn(key, head.id)),
+            false => self.by_arrival(head),
         }
+    }
+
+    fn by_arrival(&self, Head { priority, id, tried }: Head) -> Standing {
+        let returned = (tried != Time::NEVER).then_some(tried);
+        Standing::by_arrival(priority, id, returned, self.rules.retries)
     }
 
     pub(super) fn leave(&mut self, key: Key, place: Place) {
@@ -172,6 +173,17 @@ impl Order {
         let is_one =
             |standing: &Standing| (standing.priority, standing.has_come_back) == (priority, has_come_back);
         first.filter(|(standing, _)| is_one(standing)).map(|(standing, key)| (standing, *key))
+    }
+
+    /// The keys that may go, in their order.
+    pub(super) fn open(&self) -> impl Iterator<Item = (Standing, Key)> {
+        self.open.iter().map(|(standing, key)| (standing, *key))
+    }
+
+    /// Where a key will stand, of which the first job is given out, if it may go on then. Only where keys do not take turns.
+    pub(super) fn stands_again(&self, lane: &Lane) -> Option<Standing> {
+        let full = self.rules.per_key.is_some_and(|most| lane.leased() + 1 >= u64::from(most));
+        lane.second().filter(|_| !full).map(|next| self.by_arrival(next))
     }
 
     /// How many keys that may go have a priority before this one.

@@ -186,6 +186,26 @@ fn without_a_limit_keys_change_nothing() {
     assert_eq!(ids(&world.claim("q", 9)), [8], "three of key 1 run already, one of key 2");
 }
 
+#[test]
+fn a_claim_of_many_gives_what_claims_of_one_do() {
+    for (per_key, expected) in [
+        (None, &[1, 2, 3, 4, 5, 6, 7, 8][..]),
+        (Some(1), &[1, 3, 5]),
+        (Some(2), &[1, 2, 3, 5, 6]),
+        (Some(3), &[1, 2, 3, 4, 5, 6, 7]),
+    ] {
+        let world = || {
+            let mut world = World::new();
+            world.settings().per_key = per_key;
+            world.submit(keyed(&[1, 1, 2, 1, 3, 2, 2, 1]));
+            world
+        };
+        let (mut many, mut single) = (world(), world());
+        let one_by_one: Vec<u64> = (0..9).flat_map(|_| ids(&single.claim("q", 1))).collect();
+        assert_eq!((ids(&many.claim("q", 9)), &*one_by_one), (expected.to_vec(), expected), "{per_key:?}");
+    }
+}
+
 /// As many blocked keys as there may be: finding one that may go costs the same.
 #[test]
 fn blocked_keys_are_not_looked_at() {

@@ -10,6 +10,7 @@ use super::locality::fold_and_check;
 use super::model::Model;
 use super::world::{View, World, name, secs, view};
 use crate::core::*;
+use crate::tally::{Count, Counting, Tally};
 use promises::Promises;
 use proptest::prelude::*;
 use std::collections::BTreeSet;
@@ -49,6 +50,7 @@ fn both(world: &mut World, model: &mut Model, promises: &mut Promises, command: 
     let expected = compared(model.run(&command));
     let state = world.core.state.clone();
     let outcome = world.run(command.clone());
+    counts_are_totals(&state, world);
     let folded = fold_and_check(state, world.fresh());
     assert_eq!(told(&folded), told(&world.core.state), "what was decided is the fold of its events");
     promises.hold(&before, &view(&world.core.state), &outcome, &world.core.settings);
@@ -57,6 +59,37 @@ fn both(world: &mut World, model: &mut Model, promises: &mut Promises, command: 
         assert!(!world.core.state.contains(id), "job {id} is said to be forgotten after {command:?}");
     }
     same(&world.core.state, model, &command);
+}
+
+/// What is counted for people is what the core counts itself, as far as it does.
+fn counts_are_totals(before: &State, world: &World) {
+    let mut tally = Tally::new(QUEUES.len() + 1, world.now);
+    let mut state = before.clone();
+    for event in world.fresh() {
+        state.apply_telling(event, &mut Counting { tally: &mut tally, now: world.now });
+        if let Event::Row(RowEvent::QueueForgotten { .. }) = event {
+            // So are its totals.
+            return;
+        }
+    }
+    for (name, queue) in state.queues() {
+        let (was, is) = (before.queue(name).map(Queue::totals).unwrap_or_default(), queue.totals());
+        let new = [
+            (Count::Submitted, is.submitted - was.submitted),
+            (Count::Started, is.claimed - was.claimed),
+            (Count::Completed, is.completed - was.completed),
+            (Count::Failed, is.failed - was.failed),
+            (Count::Dead, is.died - was.died),
+            (Count::Cancelled, is.cancelled - was.cancelled),
+            (Count::Expired, is.expired - was.expired),
+            (Count::Dropped, is.dropped - was.dropped),
+        ];
+        let counts = tally.queue(name).unwrap_or_default();
+        for (count, new) in new {
+            assert_eq!(counts.of(count), new, "{count:?} of {name} in {:?}", world.fresh());
+        }
+        assert!(counts.wait.count() <= counts.of(Count::Started), "{:?}", world.fresh());
+    }
 }
 
 fn same(state: &State, model: &mut Model, command: &Command) {

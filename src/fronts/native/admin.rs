@@ -18,6 +18,15 @@ pub(super) async fn handle<S: Store + 'static>(
     let Some(request) = schedules::handle(hub, context, request)? else { return Ok(()) };
     match request {
         AdminRequest::Status {} => ready(hub, context, &operators::status(hub, peer, now)),
+        AdminRequest::Metrics { after } => {
+            ready(hub, context, &operators::metrics(hub, peer, after.as_deref(), now));
+        }
+        AdminRequest::Stats { since_ms, queue } => {
+            ready(hub, context, &operators::stats(hub, context, since_ms, queue).await?);
+        }
+        AdminRequest::LogLevel { filter } => {
+            ready(hub, context, &operators::log_level(hub, peer, filter.as_deref())?);
+        }
         AdminRequest::Queues {} => ready(hub, context, &operators::queues(hub, peer, now)),
         AdminRequest::List(query) => ready(hub, context, &operators::list(hub, peer, query).await?),
         AdminRequest::Show { id } => show(hub, context, operators::job(hub, peer, JobId(id))?).await,

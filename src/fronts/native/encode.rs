@@ -4,9 +4,11 @@
 use crate::clock::Clock;
 use crate::core::{EditRejection, LeaseId, LeaseRejection, Receipt, Time};
 use crate::engine::{Answer, Claimed, Edited, Origin};
-use crate::protocol::{self as wire, ErrorCode, LeaseFault, LeaseRef, Response, Version, put_head};
+use crate::protocol::{
+    self as wire, ErrorCode, JobChange, LeaseFault, LeaseRef, Response, Version, put_head,
+};
 use crate::server::operators::{ends, group_ends, tags};
-use crate::server::{Fault, Kind, Notice, Outbox, Part};
+use crate::server::{Fault, Kind, Moved, Notice, Outbox, Part};
 use crate::views::{EditView, PurgeView};
 use serde::Serialize;
 
@@ -59,10 +61,18 @@ pub(super) fn part(version: Version, request: u32, part: Part, out: &mut Outbox)
     let response = match part {
         Part::Output { attempt, stream, data } => Response::Output { attempt, stream, data },
         Part::Backup(piece) => Response::Piece(piece),
+        Part::Changes { changes, missed } => {
+            Response::Changes { missed, changes: changes.into_iter().map(job_change).collect() }
+        }
         Part::End(Ok(())) => Response::Ok,
         Part::End(Err(error)) => return fault(request, &error, out.buffer()),
     };
     respond(version, request, &response, out);
+}
+
+fn job_change(Moved { jobs, queue, state, at }: Moved) -> JobChange {
+    let state = state.map_or(JobChange::GONE, |state| state as u8);
+    JobChange { first: jobs.first.0, count: jobs.len, queue, state, at_ms: at.0 }
 }
 
 /// Encodes a refusal. All versions encode refusals, JSON and notices alike.

@@ -5,7 +5,9 @@ use super::admin;
 use crate::core::{Attempt, Beside, Exit, JobId, LeaseId, SignalName, Then, Verdict};
 use crate::protocol::{self as wire, ErrorCode, LeaseRef, Request, Version};
 use crate::server::requests::{self, ClaimRequest, RequestContext, millis};
-use crate::server::{Connection, Fault, Hub, Kind, Piece, beside, operators, start_logs, take_up};
+use crate::server::{
+    Connection, Fault, Hub, Kind, Piece, Wanted, beside, operators, start_changes, start_logs, take_up,
+};
 use crate::store::Store;
 use bytes::Bytes;
 use std::rc::Rc;
@@ -73,6 +75,10 @@ pub(super) async fn handle<S: Store + 'static>(
         Request::Body { id } => requests::body(hub, context, JobId(id)),
         Request::ReplaceBody { id, body } => requests::replace_body(hub, context, JobId(id), body),
         Request::Backup => operators::start_backup(hub, &connection, context),
+        Request::Changes { queue, job } => {
+            let queue = queue.as_deref().map(requests::queue_name).transpose()?;
+            start_changes(hub, &connection, context, Wanted { queue, job: job.map(JobId) })
+        }
         Request::Logs { id, follow } => start_logs(hub, &connection, context, JobId(id), follow),
     }
 }

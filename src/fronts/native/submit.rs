@@ -24,6 +24,7 @@ use std::time::Duration;
 
 // The wire and the core agree.
 const _: () = assert!(wire::TAGS_MAX as usize == Envelope::TAG_COUNT_MAX);
+const _: () = assert!(wire::TAG_BYTES_MAX == Envelope::TAGS_MAX);
 
 /// A submit of more bytes is read in the background: one with very many groups of jobs takes up to half a second.
 const BACKGROUND_LEAST: usize = 256 << 10;
@@ -112,15 +113,13 @@ fn read(
 ) -> Result<Read, Fault> {
     let len = payload.len();
     let request = version.decode_request(kind, payload.clone(), limits.batch).map_err(unreadable)?;
-    let (groups, wait, key, completes) = match request {
-        Request::Submit(groups) => (groups, None, None, None),
-        Request::SubmitOnce { groups, key } => (groups, None, Some(key), None),
-        Request::SubmitAndWait { groups, timeout_ms } => (groups, Some(timeout_ms.map(millis)), None, None),
-        Request::CompleteAndSubmit { lease, groups, key } => (groups, None, key, Some(lease_id(lease))),
+    let once = once(uid, version, &payload, &request)?;
+    let (groups, wait, completes) = match request {
+        Request::Submit(groups) | Request::SubmitOnce { groups, .. } => (groups, None, None),
+        Request::SubmitAndWait { groups, timeout_ms } => (groups, Some(timeout_ms.map(millis)), None),
+        Request::CompleteAndSubmit { lease, groups, .. } => (groups, None, Some(lease_id(lease))),
         _ => unreachable!("it is of these kinds"),
     };
-    key.as_deref().map_or(Ok(()), check_idempotency_key)?;
-    let once = key.map(|key| request_key(uid, &key, &payload));
     let count = groups.iter().map(|group| group.bodies.len()).sum();
     limits.check_batch(count)?;
     let mut submission = Submission::with_capacity(count);
@@ -142,6 +141,27 @@ fn read(
     }
     let head_len = head_len.filter(|_| is_plain);
     Ok(Read { submission, wait, once, completes, head_len, envelope })
+}
+
+/// By what a request with an idempotency key is known again: the key, and all that it says but for the trace that it belongs to.
+fn once(uid: u32, version: Version, payload: &[u8], request: &Request) -> Result<Option<RequestKey>, Fault> {
+    let (key, without) = match request {
+        Request::SubmitOnce { groups, key } => {
+            let without = |groups| Request::SubmitOnce { groups, key: key.clone() };
+            (key, wire::without_trace(groups).map(without))
+        }
+        Request::CompleteAndSubmit { lease, groups, key: Some(key) } => {
+            let without =
+                |groups| Request::CompleteAndSubmit { lease: *lease, groups, key: Some(key.clone()) };
+            (key, wire::without_trace(groups).map(without))
+        }
+        _ => return Ok(None),
+    };
+    check_idempotency_key(key)?;
+    let Some(without) = without else { return Ok(Some(request_key(uid, key, payload))) };
+    let mut frame = Vec::with_capacity(payload.len());
+    version.encode_request(&without, 0, &mut frame);
+    Ok(Some(request_key(uid, key, &frame[wire::HEADER..])))
 }
 
 /// Refuses an idempotency key that is none, or too long.

@@ -1,20 +1,77 @@
-//! `/status`, `/drain`: the daemon as a whole.
+//! `/status`, `/stats`, `/drain`, `/log-level`: the daemon as a whole; and the document of all that may be asked for.
 
-use super::{Asker, Front, Reply};
-use crate::protocol::admin::AdminRequest;
-use axum::Router;
-use axum::routing::{get, put};
+use super::{Asked, Asker, Reply, Routes, Sent, Told};
+use crate::http::described::Document;
+use crate::protocol::admin::{AdminRequest, DrainView, LogLevelView, StatsView, StatusView};
+use bytes::Bytes;
+use serde::Deserialize;
+use std::sync::OnceLock;
+use utoipa::{IntoParams, ToSchema};
 
-pub(super) fn routes() -> Router<Front> {
-    Router::new()
-        .route("/status", get(async |asker: Asker| -> Reply { asker.ask(AdminRequest::Status {}).await }))
-        .route("/drain", put(drain).delete(undrain))
+pub(super) fn routes() -> Routes {
+    Routes::new()
+        .get("/status", "How the daemon is, and its queues", &[], status)
+        .get("/stats", "What has happened, step by step", &[404], stats)
+        .get("/log-level", "What is logged", &[], log_level)
+        .put("/log-level", "Logs by another filter, until a restart", &[], set_log_level)
+        .delete("/log-level", "Logs as at the start again", &[], reset_log_level)
+        .put("/drain", "Gives out and takes no more jobs, until told otherwise or a restart", &[], drain)
+        .delete("/drain", "Gives out and takes jobs again", &[], undrain)
+        .get("/openapi.json", "This document", &[], openapi)
 }
 
-async fn drain(asker: Asker) -> Reply {
+async fn status(asker: Asker) -> Reply<Told<StatusView>> {
+    asker.ask(AdminRequest::Status {}).await
+}
+
+/// Of what, and from how long ago on.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+struct Stats {
+    /// From so long ago on: an hour if it is not said, at most a day.
+    #[serde(default = "an_hour")]
+    since_ms: u64,
+    /// Only this queue.
+    queue: Option<String>,
+}
+
+fn an_hour() -> u64 {
+    3_600_000
+}
+
+async fn stats(asker: Asker, Asked(Stats { since_ms, queue }): Asked<Stats>) -> Reply<Told<StatsView>> {
+    asker.ask(AdminRequest::Stats { since_ms, queue }).await
+}
+
+async fn log_level(asker: Asker) -> Reply<Told<LogLevelView>> {
+    asker.ask(AdminRequest::LogLevel { filter: None }).await
+}
+
+/// What is logged.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct Level {
+    /// As in RUST_LOG: a level, or several with targets.
+    filter: String,
+}
+
+async fn set_log_level(asker: Asker, Sent(Level { filter }): Sent<Level>) -> Reply<Told<LogLevelView>> {
+    asker.ask(AdminRequest::LogLevel { filter: Some(filter) }).await
+}
+
+async fn reset_log_level(asker: Asker) -> Reply<Told<LogLevelView>> {
+    asker.ask(AdminRequest::LogLevel { filter: Some(String::new()) }).await
+}
+
+async fn drain(asker: Asker) -> Reply<Told<DrainView>> {
     asker.ask(AdminRequest::Drain {}).await
 }
 
-async fn undrain(asker: Asker) -> Reply {
+async fn undrain(asker: Asker) -> Reply<Told<DrainView>> {
     asker.ask(AdminRequest::Undrain {}).await
+}
+
+async fn openapi(_: Asker) -> Reply<Told<Document>> {
+    static TEXT: OnceLock<Bytes> = OnceLock::new();
+    Ok(Told::raw(TEXT.get_or_init(|| crate::http::document().to_string().into()).clone()))
 }

@@ -1,50 +1,54 @@
 //! `/claim`, `/settle`, `/extend` and what else workers say of their leases. A lease lasts as long as it says, and not as long as a
 //! connection: a program that asks by HTTP has none.
 
-use super::{ApiError, Asked, Asker, At, Front, Raw, Reply, Sent};
+use super::jobs::WAIT_MAX_MS;
+use super::{ApiError, Asked, Asker, At, Done, Lease, Raw, Reply, Routes, Sent, Told};
 use crate::client::{Client, ClientError};
-use crate::http::answer::to_json;
 use crate::protocol::{Claim, ClaimedJob, LeaseFault, LeaseRef, Settle, Verdict};
-use crate::written::claimed::{claimed, lease, lease_text};
-use axum::Router;
+use crate::written::claimed::{ClaimedView, claimed, lease, lease_text};
+use crate::written::json::Object;
 use axum::http::StatusCode;
-use axum::response::IntoResponse;
-use axum::routing::{post, put};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
-use serde::Deserialize;
-use serde_json::{Value, json};
+use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
+use utoipa::{IntoParams, ToSchema};
 
-/// The longest wait for a job, in milliseconds: more is asked for again, so that nothing in between gives up.
-const WAIT_MAX_MS: u64 = 300_000;
-
-pub(super) fn routes() -> Router<Front> {
-    Router::new()
-        .route("/claim", post(claim))
-        .route("/settle", post(settle))
-        .route("/extend", post(extend))
-        .route("/leases/{lease}/checkpoint", put(checkpoint))
-        .route("/leases/{lease}/progress", put(progress))
+pub(super) fn routes() -> Routes {
+    Routes::new()
+        .post("/claim", "Leases jobs, and waits for the first one", &[404], claim)
+        .post("/settle", "Ends leases, each with an outcome", &[404], settle)
+        .post("/extend", "Prolongs leases", &[], extend)
+        .put("/leases/{lease}/checkpoint", "Stores how far a job is", &[404, 409, 507], checkpoint)
+        .put("/leases/{lease}/progress", "Says how far a job is, to people who look", &[404, 409], progress)
 }
 
 /// What is claimed.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct Wanted {
     queues: Vec<String>,
+    /// At most so many jobs: 1 if it is not said.
     max: Option<u32>,
+    /// How long the leases last; as the queue says if it is not said.
     lease_ms: Option<u64>,
+    /// How long to wait for the first job, at most 300,000.
     #[serde(default)]
     wait_ms: u64,
 }
 
-async fn claim(asker: Asker, Sent(wanted): Sent<Wanted>) -> Reply {
+/// Jobs that are leased now.
+#[derive(Serialize, ToSchema)]
+struct ClaimedJobsView {
+    jobs: Vec<ClaimedView>,
+}
+
+async fn claim(asker: Asker, Sent(wanted): Sent<Wanted>) -> Reply<Told<ClaimedJobsView>> {
     let Wanted { queues, max, lease_ms, wait_ms } = wanted;
     let wait_ms = wait_ms.min(WAIT_MAX_MS);
     let claim = Claim { queues, max: max.unwrap_or(1), lease_ms, wait_ms, bound: false };
     let jobs = claim_for_somebody(asker.0, claim).await?;
-    Ok(to_json(&json!({ "jobs": jobs.iter().map(claimed).collect::<Vec<_>>() })))
+    Ok(Told::of(&ClaimedJobsView { jobs: jobs.iter().map(claimed).collect() }))
 }
 
 /// Claims jobs. If whoever asked hangs up meanwhile, nobody waits any more, and what came too late goes back at once.
@@ -55,9 +59,9 @@ async fn claim_for_somebody(client: Client, claim: Claim) -> Result<Vec<ClaimedJ
     answer.await.unwrap_or_else(|_| Err(ClientError::Closed(String::new())))
 }
 
-type Told = oneshot::Sender<Result<Vec<ClaimedJob>, ClientError>>;
+type Answer = oneshot::Sender<Result<Vec<ClaimedJob>, ClientError>>;
 
-async fn claim_until_gone(client: Client, claim: Claim, mut told: Told) {
+async fn claim_until_gone(client: Client, claim: Claim, mut told: Answer) {
     let pending = match client.start_claim(claim) {
         Ok(pending) => pending,
         Err(error) => return drop(told.send(Err(error))),
@@ -79,23 +83,31 @@ async fn claim_until_gone(client: Client, claim: Claim, mut told: Told) {
 }
 
 /// What is said of one lease. Which of it belongs to which outcome, [`Outcome::takes`] says.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct Item {
     #[serde(deserialize_with = "lease")]
+    #[schema(value_type = Lease)]
     lease: LeaseRef,
     outcome: Outcome,
+    /// Of one that is done: what it has come to.
     result: Option<String>,
+    /// The same of what is no text.
     result_base64: Option<String>,
+    /// Why it is not done; needed with `failed`, `dead` and `later`.
     error: Option<String>,
+    /// With `failed` and `later`: how long to wait, in the place of the backoff.
     wait_ms: Option<u64>,
+    /// With `released`: how long to wait.
     delay_ms: Option<u64>,
+    /// With `until_signal`, and needed there: its name.
     signal: Option<String>,
+    /// With `until_signal`, and needed there: wait at most so long.
     timeout_ms: Option<u64>,
 }
 
 /// How an attempt ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 enum Outcome {
     /// Well.
@@ -183,15 +195,35 @@ impl Item {
 }
 
 /// Several, each of which is done or not.
-#[derive(Debug, Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct Items {
-    items: Vec<Item>,
+    #[schema(value_type = Vec<Item>)]
+    items: Vec<Object<Item>>,
 }
 
-async fn settle(asker: Asker, Sent(Items { items }): Sent<Items>) -> Reply {
-    let leases: Vec<LeaseRef> = items.iter().map(|item| item.lease).collect();
-    let settle = |(nth, item): (usize, Item)| {
+/// What became of one lease.
+#[derive(Serialize, ToSchema)]
+struct LeaseView {
+    lease: String,
+    ok: bool,
+    /// Its new end, if it was prolonged.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    lease_until: Option<u64>,
+    /// Why not, if it was not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<String>,
+}
+
+/// One result a lease, in their order.
+#[derive(Serialize, ToSchema)]
+struct LeasesView {
+    results: Vec<LeaseView>,
+}
+
+async fn settle(asker: Asker, Sent(Items { items }): Sent<Items>) -> Reply<Told<LeasesView>> {
+    let leases: Vec<LeaseRef> = items.iter().map(|Object(item)| item.lease).collect();
+    let settle = |(nth, Object(item)): (usize, Object<Item>)| {
         item.settle().map_err(|why| ApiError::malformed(format!("items[{nth}]: {why}")))
     };
     let settles = items.into_iter().enumerate().map(settle).collect::<Result<_, _>>()?;
@@ -200,17 +232,15 @@ async fn settle(asker: Asker, Sent(Items { items }): Sent<Items>) -> Reply {
 }
 
 /// The leases that go on.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct Leases {
     leases: Vec<Lease>,
+    /// How long they last from now on; as the queue says if it is not said.
     lease_ms: Option<u64>,
 }
 
-#[derive(Debug, Deserialize)]
-struct Lease(#[serde(deserialize_with = "lease")] LeaseRef);
-
-async fn extend(asker: Asker, Sent(Leases { leases, lease_ms }): Sent<Leases>) -> Reply {
+async fn extend(asker: Asker, Sent(Leases { leases, lease_ms }): Sent<Leases>) -> Reply<Told<LeasesView>> {
     let leases: Vec<LeaseRef> = leases.into_iter().map(|Lease(lease)| lease).collect();
     let results = asker.0.extend(leases.clone(), lease_ms).await?;
     Ok(told(&leases, results, Some))
@@ -221,24 +251,22 @@ fn told<T>(
     leases: &[LeaseRef],
     results: Vec<Result<T, LeaseFault>>,
     until: impl Fn(T) -> Option<u64>,
-) -> axum::response::Response {
+) -> Told<LeasesView> {
     let one = |(lease, result): (&LeaseRef, Result<T, LeaseFault>)| {
-        let mut said = json!({ "lease": lease_text(*lease), "ok": result.is_ok() });
-        match result.map(&until) {
-            Ok(None) => {}
-            Ok(Some(until)) => said["lease_until"] = until.into(),
-            Err(fault) => said["error"] = fault.to_string().into(),
+        let (lease, ok) = (lease_text(*lease), result.is_ok());
+        match result {
+            Ok(end) => LeaseView { lease, ok, lease_until: until(end), error: None },
+            Err(fault) => LeaseView { lease, ok, lease_until: None, error: Some(fault.to_string()) },
         }
-        said
     };
-    let results: Vec<Value> = leases.iter().zip(results).map(one).collect();
-    to_json(&json!({ "results": results }))
+    Told::of(&LeasesView { results: leases.iter().zip(results).map(one).collect() })
 }
 
 /// For how long the lease lasts from then on.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 struct Until {
+    /// How long it lasts at least from now on; as the queue says if it is not said.
     lease_ms: Option<u64>,
 }
 
@@ -246,11 +274,12 @@ async fn checkpoint(
     asker: Asker,
     At(Lease(lease)): At<Lease>,
     Asked(Until { lease_ms }): Asked<Until>,
-    Raw(data): Raw,
-) -> Reply {
+    Raw { bytes: data, .. }: Raw,
+) -> Reply<Told<LeaseView>> {
     let stored = asker.0.checkpoint(lease, data, lease_ms).await?;
     let until = stored.map_err(|fault| lost(&fault))?;
-    Ok(to_json(&json!({ "lease": lease_text(lease), "ok": true, "lease_until": until })))
+    let view = LeaseView { lease: lease_text(lease), ok: true, lease_until: Some(until), error: None };
+    Ok(Told::of(&view))
 }
 
 fn lost(fault: &LeaseFault) -> ApiError {
@@ -258,10 +287,13 @@ fn lost(fault: &LeaseFault) -> ApiError {
 }
 
 /// How far a job is.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct Progress {
+    /// Of a hundred.
+    #[schema(maximum = 100)]
     percent: u8,
+    /// Anything besides, of at most 200 bytes.
     #[serde(default)]
     text: String,
 }
@@ -270,7 +302,7 @@ async fn progress(
     asker: Asker,
     At(Lease(lease)): At<Lease>,
     Sent(Progress { percent, text }): Sent<Progress>,
-) -> Reply {
+) -> Reply<Done> {
     asker.0.progress(lease, percent, text).await?;
-    Ok(StatusCode::NO_CONTENT.into_response())
+    Ok(Done)
 }

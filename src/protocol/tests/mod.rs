@@ -64,7 +64,7 @@ fn request_in(version: Version, mut request: Request) -> Request {
     if let (Version::One, Request::Progress { lease, .. }) = (version, &request) {
         return Request::Body { id: lease.id };
     }
-    if let (Version::One, Request::TakeUp { .. }) = (version, &request) {
+    if let (Version::One, Request::TakeUp { .. } | Request::Changes { .. }) = (version, &request) {
         return Request::Backup;
     }
     if let (Version::One, Request::Output { again_at, .. }) = (version, &mut request) {
@@ -91,7 +91,9 @@ fn response_in(version: Version, mut response: Response) -> Response {
             (job.key, job.deadline_ms, job.checkpoint, job.signal) = (None, None, None, None);
         }
     }
-    if let (Version::One, Response::Received(_) | Response::TakenUp { .. }) = (version, &response) {
+    if let (Version::One, Response::Received(_) | Response::TakenUp { .. } | Response::Changes { .. }) =
+        (version, &response)
+    {
         return Response::Ok;
     }
     response
@@ -165,7 +167,12 @@ proptest! {
                 Ok(Request::Output { .. } | Request::ReplaceBody { .. } | Request::Checkpoint { .. }) => true,
                 Ok(Request::Signal { .. }) => true,
                 Ok(Request::Progress { .. }) => true,
-                Ok(Request::Claim(_) | Request::Extend { .. } | Request::Logs { .. }) => version != Version::One,
+                Ok(
+                    Request::Claim(_)
+                    | Request::Extend { .. }
+                    | Request::Logs { .. }
+                    | Request::Changes { .. },
+                ) => version != Version::One,
                 _ => false,
             };
             prop_assert!(read.is_err() || is_open);

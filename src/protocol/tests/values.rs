@@ -154,6 +154,10 @@ pub(super) fn request() -> impl Strategy<Value = Request> {
     let settle = (lease(), verdict()).prop_map(|(lease, verdict)| Settle { lease, verdict });
     let admin = prop_oneof![
         Just(AdminRequest::Status {}),
+        prop::option::of(text()).prop_map(|after| AdminRequest::Metrics { after }),
+        prop::option::of(text()).prop_map(|filter| AdminRequest::LogLevel { filter }),
+        (any::<u64>(), prop::option::of(text()))
+            .prop_map(|(since_ms, queue)| AdminRequest::Stats { since_ms, queue }),
         prop::collection::vec(any::<u64>(), 0..9)
             .prop_map(|ids| AdminRequest::Wait { ids, timeout_ms: Some(5) }),
         (prop::collection::vec(text(), 0..4), any::<bool>(), any::<Option<u64>>()).prop_map(
@@ -200,8 +204,20 @@ pub(super) fn request() -> impl Strategy<Value = Request> {
         any::<u64>().prop_map(|id| Request::Body { id }),
         (any::<u64>(), bytes()).prop_map(|(id, body)| Request::ReplaceBody { id, body }),
         any::<(u64, bool)>().prop_map(|(id, follow)| Request::Logs { id, follow }),
+        (prop::option::of(text()), any::<Option<u64>>())
+            .prop_map(|(queue, job)| Request::Changes { queue, job }),
         Just(Request::Backup),
     ]
+}
+
+fn job_change() -> impl Strategy<Value = JobChange> {
+    (any::<[u64; 3]>(), text(), any::<u8>()).prop_map(|([first, count, at_ms], queue, state)| JobChange {
+        first,
+        count,
+        queue: queue.into(),
+        state,
+        at_ms,
+    })
 }
 
 pub(super) fn response() -> impl Strategy<Value = Response> {
@@ -279,6 +295,8 @@ pub(super) fn response() -> impl Strategy<Value = Response> {
         Just(Response::Ok),
         bytes().prop_map(Response::Body),
         bytes().prop_map(Response::Piece),
+        (any::<u64>(), prop::collection::vec(job_change(), 0..4))
+            .prop_map(|(missed, changes)| Response::Changes { missed, changes }),
         (any::<u32>(), 1u8..3, bytes()).prop_map(|(attempt, stream, data)| Response::Output {
             attempt,
             stream,

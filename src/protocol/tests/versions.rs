@@ -194,6 +194,7 @@ fn options_may_follow_whatever_has_an_end() {
         (0x15, Request::Unwait { request: 3 }),
         (0x21, Request::Body { id: 3 }),
         (0x22, Request::Logs { id: 3, follow: false }),
+        (0x29, Request::Changes { queue: None, job: None }),
         (0x23, Request::Backup),
     ];
     for (kind, asked) in all {

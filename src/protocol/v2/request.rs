@@ -5,8 +5,8 @@ use super::settle::{get_settle, put_settle};
 use super::submit::{get_group, put_group};
 use crate::protocol::plain::{self, Limit};
 use crate::protocol::request::{
-    BESIDE, Beside, CHECKPOINT, CLAIM, Claim, EXTEND, LOGS, LeaseRef, OUTPUT, PROGRESS, REPLACE_BODY,
-    Request, SETTLE, SIGNAL, SUBMIT, SUBMIT_AND_WAIT, TAKE_UP, stream,
+    BESIDE, Beside, CHANGES, CHECKPOINT, CLAIM, Claim, EXTEND, LOGS, LeaseRef, OUTPUT, PROGRESS,
+    REPLACE_BODY, Request, SETTLE, SIGNAL, SUBMIT, SUBMIT_AND_WAIT, TAKE_UP, stream,
 };
 use crate::protocol::response::{ErrorCode, Fault};
 use crate::protocol::submit::SubmitGroup;
@@ -43,6 +43,10 @@ const AGAIN_AT: u8 = 24;
 
 /// Of a look at what a job has printed.
 const FOLLOW: u8 = 1;
+
+/// Of what becomes of jobs: who skips these tells of others too.
+const OF_QUEUE: u8 = 1;
+const OF_JOB: u8 = 2;
 
 pub(in crate::protocol) fn put(request: &Request, out: &mut Vec<u8>) {
     match request {
@@ -124,6 +128,7 @@ pub(in crate::protocol) fn put(request: &Request, out: &mut Vec<u8>) {
                 tagged::put_end(out);
             }
         }
+        Request::Changes { queue, job } => put_changes(out, queue.as_deref(), *job),
         plain => plain::put_request(plain, out),
     }
 }
@@ -235,6 +240,7 @@ pub(in crate::protocol) fn get(kind: u8, payload: Bytes, limit: Limit) -> Result
             })?;
             Request::Logs { id, follow: follow.is_some_and(|flag| flag != 0) }
         }
+        CHANGES => get_changes(reader)?,
         kind => {
             let request = plain::get_request(kind, reader)?.ok_or_else(|| unknown_kind(kind))?;
             tagged::skip_at_end(reader, "a request")?;
@@ -309,6 +315,31 @@ fn get_groups(reader: &mut Reader, limit: Limit) -> Result<Vec<SubmitGroup>, Fau
         groups.push(get_group(reader)?);
     }
     Ok(groups)
+}
+
+fn put_changes(out: &mut Vec<u8>, queue: Option<&str>, job: Option<u64>) {
+    if let Some(queue) = queue {
+        tagged::put_bytes(out, OF_QUEUE | tagged::MUST, queue.as_bytes());
+    }
+    if let Some(job) = job {
+        tagged::put_number(out, OF_JOB | tagged::MUST, job);
+    }
+    if queue.is_some() || job.is_some() {
+        tagged::put_end(out);
+    }
+}
+
+fn get_changes(reader: &mut Reader) -> Result<Request, Fault> {
+    let (mut queue, mut job) = (None, None);
+    tagged::read_at_end(reader, "a request", |number, value| {
+        match number {
+            OF_QUEUE => queue = Some(value.text("a queue's name")?),
+            OF_JOB => job = Some(value.u64("a job's id")?),
+            _ => return Ok(false),
+        }
+        Ok(true)
+    })?;
+    Ok(Request::Changes { queue, job })
 }
 
 fn put_claim(out: &mut Vec<u8>, claim: &Claim) {

@@ -5,7 +5,8 @@ use super::submit::{get_tags, put_tags};
 use crate::protocol::plain;
 use crate::protocol::request::LeaseRef;
 use crate::protocol::response::{
-    BODY, ClaimedJob, EXTENDED, JOBS, JSON, LeaseFault, OUTPUT, PIECE, RECEIVED, Response, SETTLED, TAKEN_UP,
+    BODY, CHANGES, ClaimedJob, EXTENDED, JOBS, JSON, JobChange, LeaseFault, OUTPUT, PIECE, RECEIVED,
+    Response, SETTLED, TAKEN_UP,
 };
 use crate::protocol::tagged;
 use crate::protocol::unique::{get_receipts, put_receipts};
@@ -58,6 +59,11 @@ pub(in crate::protocol) fn put(response: &Response, out: &mut Vec<u8>) {
             tagged::put_end(out);
             out.extend_from_slice(data);
         }
+        Response::Changes { missed, changes } => {
+            out.put_u64_le(*missed);
+            out.put_u32_le(changes.len() as u32);
+            changes.iter().for_each(|change| put_change(out, change));
+        }
         plain => plain::put_response(plain, out),
     }
 }
@@ -91,6 +97,10 @@ pub(in crate::protocol) fn get(kind: u8, payload: Bytes) -> Result<Response, Mal
             tagged::skip(reader, "a piece of output")?;
             Response::Output { attempt, stream, data: reader.rest() }
         }
+        CHANGES => {
+            let missed = reader.u64("the number of missed changes")?;
+            Response::Changes { missed, changes: get_changes(reader)? }
+        }
         kind => plain::get_response(kind, reader)?,
     };
     if !matches!(kind, OUTPUT | BODY | PIECE | JSON) {
@@ -98,6 +108,33 @@ pub(in crate::protocol) fn get(kind: u8, payload: Bytes) -> Result<Response, Mal
     }
     reader.end()?;
     Ok(response)
+}
+
+/// The bytes of a change with an empty name of the queue.
+const LEAST_CHANGE: usize = 8 + 8 + 2 + 1 + 8;
+
+fn put_change(out: &mut Vec<u8>, change: &JobChange) {
+    out.put_u64_le(change.first);
+    out.put_u64_le(change.count);
+    put_text(out, &change.queue);
+    out.put_u8(change.state);
+    out.put_u64_le(change.at_ms);
+}
+
+fn get_changes(reader: &mut Reader) -> Result<Vec<JobChange>, Malformed> {
+    let count = reader.count(LEAST_CHANGE, "changes")?;
+    let mut changes: Vec<JobChange> = Vec::with_capacity(count);
+    for _ in 0..count {
+        let last_queue = changes.last().map(|change| change.queue.clone());
+        changes.push(JobChange {
+            first: reader.u64("a job's id")?,
+            count: reader.u64("a number of jobs")?,
+            queue: reader.shared_text(last_queue, "a queue's name")?,
+            state: reader.u8("a state")?,
+            at_ms: reader.u64("a time")?,
+        });
+    }
+    Ok(changes)
 }
 
 /// The bytes of a job with an empty name, no options and no body.

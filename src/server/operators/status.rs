@@ -1,5 +1,6 @@
 //! The state of the daemon and its queues.
 
+use super::numbers::oldest_ready_ms;
 use crate::clock::Clock;
 use crate::core::{Core, Limit, Queue, QueueName, StateKind, Time};
 use crate::engine::Refusal;
@@ -8,7 +9,8 @@ use crate::server::hub::Hub;
 use crate::server::peer::Peer;
 use crate::server::requests::RequestContext;
 use crate::store::{Room, Store};
-use crate::views::{CircuitView, DrainView, HandlerView, QueueView, StatusView, TotalsView};
+use crate::telemetry;
+use crate::views::{CircuitView, DrainView, HandlerView, LogLevelView, QueueView, StatusView, TotalsView};
 
 /// How the daemon is.
 pub(crate) fn status<S: Store + 'static>(hub: &Hub<S>, peer: &Peer, now: Time) -> StatusView {
@@ -74,8 +76,9 @@ pub(crate) fn queues<S: Store + 'static>(hub: &Hub<S>, peer: &Peer, now: Time) -
     views.retain(|view| permissions.knows(&view.queue));
     for view in &mut views {
         view.held = hub.holds.of(&view.queue, now);
-        view.circuit =
-            QueueName::new(&view.queue).ok().and_then(|name| circuit(engine.core(), &name, &hub.clock, now));
+        let Ok(name) = QueueName::new(&view.queue) else { continue };
+        view.oldest_ready_ms = oldest_ready_ms(&engine, &name, now);
+        view.circuit = circuit(engine.core(), &name, &hub.clock, now);
     }
     views.sort_by(|a, b| a.queue.cmp(&b.queue));
     views
@@ -110,6 +113,7 @@ fn queue_view(name: &QueueName, queue: &Queue, workers: u32, waiting_claims: u64
         waiting_claims,
         held: None,
         circuit: None,
+        oldest_ready_ms: None,
         ready: counts.of(StateKind::Ready),
         scheduled: counts.of(StateKind::Scheduled),
         waiting: counts.of(StateKind::Waiting),
@@ -143,6 +147,23 @@ pub(crate) fn drain<S: Store + 'static>(
     engine.drain_by_hand(drain, context.now);
     let leased = engine.core().state.queues().map(|(_, queue)| queue.counts().of(StateKind::Leased)).sum();
     Ok(DrainView { draining: engine.core().draining, leased })
+}
+
+/// What is logged, or from now on.
+pub(crate) fn log_level<S: Store + 'static>(
+    hub: &Hub<S>,
+    peer: &Peer,
+    filter: Option<&str>,
+) -> Result<LogLevelView, Fault> {
+    hub.permissions(peer).daemon()?;
+    let level = match filter {
+        Some(filter) => telemetry::set_log_level(filter).inspect(|level| {
+            telemetry::events::log_level_set(&level.filter, peer.caller.uid);
+        }),
+        None => telemetry::log_level(),
+    };
+    let level = level.map_err(|error| Fault::new(Kind::Invalid, error.to_string()))?;
+    Ok(LogLevelView { filter: level.filter, at_start: level.at_start })
 }
 
 /// What the daemon's own workers run; for these only.

@@ -120,6 +120,10 @@ impl Home for SledHome {
         [look, news].into_iter().flatten().min()
     }
 
+    fn bytes(&self) -> u64 {
+        self.rows.file_bytes()
+    }
+
     fn room(&self) -> Room {
         self.disk.space.borrow().room()
     }

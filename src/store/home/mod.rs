@@ -62,6 +62,11 @@ pub(crate) trait Home: Rows + RowWriter {
     /// When `maintain` is to be called again, even if nothing happens.
     fn look_again(&self, now: Time) -> Option<Time>;
 
+    /// How many bytes it takes, about; for people.
+    fn bytes(&self) -> u64 {
+        0
+    }
+
     /// Whether there is room for new jobs.
     fn room(&self) -> Room;
 

@@ -2,7 +2,7 @@
 //! percent-encoded, so nothing that a job says can end a line or begin another header.
 
 use super::target::{Secret, Target};
-use crate::protocol::ClaimedJob;
+use crate::protocol::{ClaimedJob, is_of_trace};
 use bytes::Bytes;
 use hmac::{Hmac, Mac};
 use http_body_util::Full;
@@ -52,6 +52,9 @@ fn headers(job: &ClaimedJob) -> Vec<(String, String)> {
         (format!("musher-tag-{}", encoded_name(name)), encoded_value(value))
     };
     headers.extend(job.tags.iter().map(tag));
+    // Under the names that tracing libraries look for, too.
+    let of_trace = job.tags.iter().filter(|(name, _)| is_of_trace(name));
+    headers.extend(of_trace.map(|(name, value)| (name.clone(), encoded_value(value))));
     headers
 }
 

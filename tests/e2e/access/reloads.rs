@@ -1,7 +1,7 @@
 //! Rules that change hold at once, for what is under way too.
 
 use super::town::{ALICE, BOB, MAILERS, RULES, Said, Town, as_root};
-use crate::helper::{hears_sigint, until};
+use crate::helper::{hears_sigterm, until};
 use std::io::Write;
 use std::process::Stdio;
 
@@ -47,7 +47,7 @@ fn a_reload_ends_waits_for_groups_that_are_not_to_be_seen_any_more() {
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
-        until("the wait waits", async || hears_sigint(&waits).then_some(())).await;
+        until("the wait waits", async || hears_sigterm(&waits).then_some(())).await;
         town.reload(&daemon, "[[access]]\nusers = [64001]\nqueues = ['*']\nmay = ['submit']\n").await;
         until("the wait ends", async || waits.try_wait().unwrap()).await;
         Said::of(waits.wait_with_output().unwrap()).refused(&["no such group: `roots`"]);

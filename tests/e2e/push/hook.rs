@@ -64,13 +64,13 @@ impl Hook {
         Hook::start(Box::new(answers), None)
     }
 
-    /// By TLS, with the certificate in tests/fixtures/push, which is nobody's: it is for `localhost`, and made by
+    /// By TLS, with the certificate in tests/fixtures/tls, which is nobody's: it is for `localhost`, and made by
     /// `openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 36500 -subj /CN=localhost
     /// -addext subjectAltName=DNS:localhost -addext basicConstraints=critical,CA:FALSE`.
     pub(super) fn with_tls(answers: impl Fn(usize, &Request) -> Say + Send + Sync + 'static) -> Hook {
         let certificate =
-            CertificateDer::from_pem_slice(include_bytes!("../../fixtures/push/certificate.pem")).unwrap();
-        let key = PrivateKeyDer::from_pem_slice(include_bytes!("../../fixtures/push/key.pem")).unwrap();
+            CertificateDer::from_pem_slice(include_bytes!("../../fixtures/tls/certificate.pem")).unwrap();
+        let key = PrivateKeyDer::from_pem_slice(include_bytes!("../../fixtures/tls/key.pem")).unwrap();
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let config =
             ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();

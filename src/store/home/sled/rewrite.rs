@@ -82,10 +82,14 @@ pub(crate) enum Step {
 }
 
 impl SledRows {
+    /// How large the file is. What cannot be seen is not large.
+    pub(crate) fn file_bytes(&self) -> u64 {
+        fs::metadata(self.path.join("db")).map_or(0, |file| file.len())
+    }
+
     /// Whether the file is larger than `above`, and than what lives in it warrants.
     pub(crate) fn slack(&self, above: u64) -> Result<Option<Slack>, HomeError> {
-        // What cannot be seen is not large.
-        let file = fs::metadata(self.path.join("db")).map_or(0, |file| file.len());
+        let file = self.file_bytes();
         if file <= SMALL {
             // Quickly done, and known for as long as it is open.
             self.with(|trees| trees.live.within(u64::MAX, &trees.all()))?;

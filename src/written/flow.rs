@@ -1,10 +1,10 @@
 //! Reads a document of jobs that wait for each other by name, and puts them in an order in which each comes after those that it
 //! waits for.
 
+use super::json::{self, Object};
+use super::options::JobArgs;
+use super::ties::{Name, OneOrMore, split_condition};
 use crate::protocol::{After, AfterWhat, Condition, JobOptions, SubmitGroup, Ties};
-use crate::written::json;
-use crate::written::options::JobArgs;
-use crate::written::ties::{Name, OneOrMore, split_condition};
 use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -14,10 +14,10 @@ use std::collections::{BTreeSet, HashMap};
 const NEEDS_MAX: usize = 300;
 
 /// What is submitted.
-pub(super) struct Document {
+pub(crate) struct Document {
     /// The names of the jobs, in the order of the request.
-    pub(super) names: Vec<String>,
-    pub(super) groups: Vec<SubmitGroup>,
+    pub(crate) names: Vec<String>,
+    pub(crate) groups: Vec<SubmitGroup>,
 }
 
 #[derive(Deserialize)]
@@ -40,8 +40,8 @@ struct Step {
 
 impl Document {
     /// Reads it; an error names the job. `group` is in the place of the document's.
-    pub(super) fn read(text: &[u8], group: Option<&str>) -> Result<Document, String> {
-        let written: Written = json::parse(text)?;
+    pub(crate) fn read(text: &[u8], group: Option<&str>) -> Result<Document, String> {
+        let Object(written): Object<Written> = json::parse(text)?;
         let group = group.map(str::to_owned).or(written.group);
         if written.jobs.is_empty() {
             return Err("it has no jobs".into());
@@ -180,16 +180,26 @@ fn in_order(steps: &[Step]) -> Result<Vec<usize>, String> {
     Err(circle(steps, &left))
 }
 
+/// The most steps of a circle that are named.
+const NAMED_MAX: usize = 10;
+
 /// Names the steps of a circle: from any that is left to one that it needs and that is left as well, until one comes again.
 fn circle(steps: &[Step], left: &[usize]) -> String {
-    let (mut seen, mut at) = (Vec::new(), left.iter().position(|left| *left > 0));
-    while let Some(nth) = at.filter(|nth| !seen.contains(nth)) {
-        seen.push(nth);
+    let (mut way, mut place) = (Vec::new(), vec![None; steps.len()]);
+    let mut at = left.iter().position(|left| *left > 0);
+    while let Some(nth) = at.filter(|nth| place[*nth].is_none()) {
+        place[nth] = Some(way.len());
+        way.push(nth);
         at = steps[nth].needs.iter().map(|(needed, _)| *needed).find(|needed| left[*needed] > 0);
     }
-    let begin = at.and_then(|at| seen.iter().position(|nth| *nth == at)).unwrap_or(0);
-    let names: Vec<String> =
-        seen[begin..].iter().chain(&at).map(|nth| format!("`{}`", steps[*nth].name)).collect();
+    let begin = at.and_then(|at| place[at]).unwrap_or(0);
+    let circle = way[begin..].iter().chain(&at);
+    let mut names: Vec<String> =
+        circle.take(NAMED_MAX + 1).map(|nth| format!("`{}`", steps[*nth].name)).collect();
+    if way.len() - begin > NAMED_MAX {
+        names.pop();
+        names.push(format!("… ({} in all)", way.len() - begin));
+    }
     format!("jobs wait for each other in a circle: {}", names.join(" waits for "))
 }
 
@@ -260,5 +270,9 @@ mod tests {
             assert!(said.starts_with(error), "{said}");
         }
         assert!(read("[]").is_err() && read("{}").is_err());
+        let long =
+            (0..50_000).map(|nth| job(&nth.to_string(), &format!(r#", "after": "{}""#, (nth + 1) % 50_000)));
+        let said = read(&document(&long.collect::<Vec<_>>())).err().unwrap_or_default();
+        assert!(said.ends_with("waits for `9` waits for … (50000 in all)"), "{said}");
     }
 }
