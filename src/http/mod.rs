@@ -3,7 +3,8 @@
 //! So it has the rights, the bounds and the errors of the native wire, and decides nothing. It must not know the state or the store.
 //!
 //! # Layout
-//! - `serving`: the thread, connections, and their end; `listener`: the socket; `places`: which connection gives way.
+//! - `serving`: the thread, connections, and their end; `listener`: the socket; `places`: which connection gives way;
+//!   `unread`: how one ends that still sends.
 //! - `bodies`: those of requests, and the room for them.
 //! - `described`: routes with what the document says of them.
 //! - `guard`: which requests are let through, and whose they are; `tokens` has the users.
@@ -30,6 +31,7 @@ mod serving;
 mod streams;
 mod tls;
 mod tokens;
+mod unread;
 
 pub(crate) use link::Calls;
 pub(crate) use listener::Listener;

@@ -2,11 +2,13 @@
 //! waits for readers. A connection on which nobody with a token is being served gives way to any that is new, so that neither a crowd
 //! nor half a request keeps anybody out. It knows no requests.
 
+use super::unread::Lingering;
 use std::collections::BTreeMap;
 use std::io;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::Notify;
@@ -104,7 +106,7 @@ impl Places {
                         owes_since: 0,
                     };
                     open.places.insert(id, place);
-                    return Held { places: self.clone(), id, gives_way };
+                    return Held { places: self.clone(), id, gives_way, has_unread: AtomicBool::new(false) };
                 }
             }
             self.0.freed.notified().await;
@@ -118,9 +120,15 @@ pub(super) struct Held {
     places: Places,
     id: u64,
     gives_way: Arc<Notify>,
+    has_unread: AtomicBool,
 }
 
 impl Held {
+    /// Whether there is something left of the last request that nobody has read.
+    pub(super) fn note_unread(&self, has_unread: bool) {
+        self.has_unread.store(has_unread, Ordering::Relaxed);
+    }
+
     /// Returns when the connection is to end.
     pub(super) async fn gives_way(&self) {
         self.gives_way.notified().await;
@@ -198,17 +206,18 @@ impl Drop for Serving {
     }
 }
 
-/// A stream that notes what leaves, and fails if its reader takes nothing for long.
+/// A stream that notes what leaves, fails if its reader takes nothing for long, and is not closed on somebody who still sends.
 #[derive(Debug)]
 pub(super) struct Wire<S> {
     stream: S,
     place: Arc<Held>,
     stalled: Option<Pin<Box<Sleep>>>,
+    lingering: Option<Lingering>,
 }
 
 impl<S> Wire<S> {
     pub(super) fn new(stream: S, place: Arc<Held>) -> Wire<S> {
-        Wire { stream, place, stalled: None }
+        Wire { stream, place, stalled: None, lingering: None }
     }
 
     /// What a write has come to.
@@ -244,7 +253,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Wire<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Wire<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Wire<S> {
     fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         let wrote = Pin::new(&mut this.stream).poll_write(context, bytes);
@@ -270,7 +279,14 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Wire<S> {
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().stream).poll_shutdown(context)
+        let this = self.get_mut();
+        if this.lingering.is_none() {
+            ready!(Pin::new(&mut this.stream).poll_shutdown(context))?;
+            if !this.place.has_unread.load(Ordering::Relaxed) {
+                return Poll::Ready(Ok(()));
+            }
+        }
+        this.lingering.get_or_insert_with(Lingering::new).poll(&mut this.stream, context).map(Ok)
     }
 }
 

@@ -9,6 +9,7 @@ use super::places::{Held, Places, Wire};
 use super::secrets::{Current, Secrets};
 use super::streams::{Stream, Streams};
 use super::tls::Identity;
+use super::unread::Read;
 use super::{api, dashboard, guard, health, metrics};
 use crate::access::Caller;
 use crate::client::{Client, ClientError};
@@ -302,9 +303,9 @@ struct Placed {
 }
 
 impl hyper::service::Service<Request<Incoming>> for Placed {
-    type Response = <TowerToHyperService<Router> as hyper::service::Service<Request<Incoming>>>::Response;
-    type Error = <TowerToHyperService<Router> as hyper::service::Service<Request<Incoming>>>::Error;
-    type Future = <TowerToHyperService<Router> as hyper::service::Service<Request<Incoming>>>::Future;
+    type Response = <TowerToHyperService<Router> as hyper::service::Service<Request<Read>>>::Response;
+    type Error = <TowerToHyperService<Router> as hyper::service::Service<Request<Read>>>::Error;
+    type Future = <TowerToHyperService<Router> as hyper::service::Service<Request<Read>>>::Future;
 
     fn call(&self, mut request: Request<Incoming>) -> Self::Future {
         let known = request.extensions_mut();
@@ -312,6 +313,6 @@ impl hyper::service::Service<Request<Incoming>> for Placed {
         if let Some(peer) = &self.peer {
             known.insert(peer.clone());
         }
-        self.routes.call(request)
+        self.routes.call(request.map(|body| Read::new(body, self.place.clone())))
     }
 }

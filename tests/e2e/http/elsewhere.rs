@@ -83,6 +83,29 @@ fn by_a_unix_socket_the_kernel_says_who_asks() {
     });
 }
 
+/// What is sent after the answer to it was made is taken, so that a client which sends first and reads then learns why it was refused.
+#[test]
+fn who_is_refused_before_all_was_sent_can_send_the_rest() {
+    block_on(async {
+        let home = Home::new("");
+        let (socket, tokens) = (home.path("http.sock"), home.path("tokens"));
+        secret(&tokens, b"");
+        home.configure(&format!("[daemon]\nhttp = {socket:?}\nhttp_tokens = {tokens:?}\n"));
+        let (_daemon, _) = started(&home).await;
+        let mut stream = UnixStream::connect(&socket).await.unwrap();
+        let head =
+            "POST /api/v1/jobs HTTP/1.1\r\nHost: any\r\nAuthorization: Bearer x\r\nContent-Length: 8\r\n\r\n";
+        stream.write_all(head.as_bytes()).await.unwrap();
+        // To the end of what the daemon says, after which it still listens for a while.
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).await.unwrap();
+        assert!(answer.starts_with(b"HTTP/1.1 401 "), "{}", String::from_utf8_lossy(&answer));
+        // By the time that another has got an answer, the daemon would have closed this connection.
+        assert_eq!(by_socket(&socket, "GET /readyz", "", b"").await.status, 200);
+        stream.write_all(b"12345678").await.unwrap();
+    });
+}
+
 #[test]
 fn a_unix_socket_that_is_not_free_is_left_alone() {
     block_on(async {

@@ -48,7 +48,7 @@ pub(super) async fn started(home: &Home) -> (Daemon, String) {
 pub(super) async fn served_at(home: &Home, words: &str, before: usize) -> String {
     until("HTTP is served", async || {
         let log = home.log();
-        let line = log.split(words).nth(before + 1)?;
+        let (line, _) = log.split(words).nth(before + 1)?.split_once('\n')?;
         line.split(',').next().map(str::to_owned)
     })
     .await
