@@ -7,6 +7,7 @@ mod front;
 mod numbers;
 mod opened;
 mod testing;
+mod traces;
 
 pub use embedded::{Embedded, EmbeddedError};
 pub use testing::{Submitted, TestQueue};
@@ -34,6 +35,7 @@ use std::process::{ExitStatus, Stdio};
 use std::rc::Rc;
 use std::time::Duration;
 use tokio::sync::mpsc;
+use traces::Traces;
 
 /// How long the pool may take to end once the daemon has stopped.
 const POOL_GRACE: Duration = Duration::from_secs(2);
@@ -211,6 +213,7 @@ impl Daemon {
         };
         let pool = tokio::task::spawn_local(keep_pool(hub.clone(), pool));
         let numbers = tokio::task::spawn_local(numbers.keep(hub.clone(), hub.clock.clone()));
+        let traces = Traces::start(&hub, &config);
         events::started(env!("CARGO_PKG_VERSION"), &config.daemon.socket, &config.daemon.data);
         if !notifier.has_manager() {
             // For a script that waits for it, say. A service manager is told by the line below, and has the log.
@@ -223,17 +226,20 @@ impl Daemon {
                 server::run(&hub).await?;
                 server::close_connections(&hub, accepting).await
             };
-            tokio::pin!(loop_ends);
+            let keep_traces = traces.keep(hub.clone());
+            tokio::pin!(loop_ends, keep_traces);
             loop {
                 tokio::select! {
                     ended = &mut loop_ends => break ended.map_err(ServeError::from),
                     Some(signal) = signals.recv() => act(&hub, &notifier, (&listening, &http), &mut config, &options, signal),
                     () = tick(&mut watchdog) => notifier.alive(),
+                    () = &mut keep_traces => {}
                 }
             }
         };
         drop(http);
         numbers.abort();
+        traces.finish(&hub).await;
         pool.abort();
         // Its end kills what it still runs.
         let _ = tokio::time::timeout(POOL_GRACE, pool).await;

@@ -16,7 +16,7 @@
 //! - [`calendar`]: when the times of schedules are, in time zones.
 //! - [`store`]: remembers. A write-ahead log with sled, an embedded database, behind it; what it writes is in
 //!   `docs/storage-format.md`, and changes of that are in `migrations`.
-//! - [`tally`]: counts what the core tells of, for people.
+//! - [`tally`]: counts what the core tells of, for people. [`spans`]: the same as parts of traces; `otlp`: sends those on.
 //! - [`worker`]: claims jobs, runs commands and settles, as a client of the daemon.
 //!
 //! `docs/architecture.md` says why it is so, and what must always hold.
@@ -37,15 +37,19 @@ mod fronts;
 pub mod fuzzing;
 mod http;
 pub mod notify;
+mod otlp;
 mod private;
 pub mod process;
 pub mod protocol;
 pub mod server;
 pub mod signals;
+pub mod spans;
 pub mod store;
 pub mod tally;
 pub mod telemetry;
+mod traceparent;
 pub mod views;
+mod web_client;
 mod words;
 pub mod worker;
 mod written;

@@ -5,6 +5,7 @@ use super::access;
 use super::defaults::{DRAIN_SUBMITS, DRAIN_TIMEOUT, JOB_OOM_SCORE_ADJ, KEEP_DONE_HANDLED, RESUME_WITHIN};
 use super::exits::on_exit;
 use super::http::{HttpPlace, http};
+use super::otlp::otlp;
 use super::paths::{Surroundings, data_dir, serve_socket, socket_path_error};
 use super::problem::{ConfigErrors, Problem, Report};
 use super::programs;
@@ -92,6 +93,7 @@ fn daemon(
         section.fault(report, "durability", message);
     }
     let http = http(&mut section, report);
+    let otlp = otlp(&mut section, report);
     for key in ["sync_interval", "beanstalk"] {
         section.not_yet(report, key);
     }
@@ -128,7 +130,7 @@ fn daemon(
         }
     }
     section.finish(report);
-    Daemon { data, socket, http, drain_timeout, resume_within, drain_submits, job_oom_score_adj }
+    Daemon { data, socket, http, otlp, drain_timeout, resume_within, drain_submits, job_oom_score_adj }
 }
 
 /// A path from the command line, which may be relative to the working directory.

@@ -8,6 +8,7 @@ mod defaults;
 mod exits;
 mod http;
 mod limits;
+mod otlp;
 mod paths;
 mod problem;
 mod programs;
@@ -76,6 +77,8 @@ pub struct Daemon {
     pub socket: PathBuf,
     /// `http` and the keys beside it, if it is served.
     pub http: Option<Http>,
+    /// `otlp`: the collector that spans are sent to, if they are.
+    pub otlp: Option<String>,
     /// `drain_timeout`: how long running attempts may take to end once the daemon stops.
     pub drain_timeout: Duration,
     /// `resume_within`: how long workers may take after a start to come back to their jobs.
@@ -289,6 +292,11 @@ impl Config {
         }
     }
 
+    /// Where spans are sent, if they are.
+    pub fn spans_url(&self) -> Option<hyper::Uri> {
+        self.daemon.otlp.as_deref().map(otlp::url)
+    }
+
     /// The effective configuration as TOML, with every default. Loading it gives the same configuration.
     pub fn show(&self) -> String {
         show::show(self)
@@ -320,6 +328,7 @@ impl Config {
             ("daemon.data", old_daemon.data != new.daemon.data),
             ("daemon.socket", old_daemon.socket != new.daemon.socket),
             ("daemon.http", other_front),
+            ("daemon.otlp", old_daemon.otlp != new.daemon.otlp),
             ("daemon.job_oom_score_adj", old_daemon.job_oom_score_adj != new.daemon.job_oom_score_adj),
             ("storage.log_file", old.log_file != storage.log_file),
             ("storage.log_max", old.log_max != storage.log_max),

@@ -46,7 +46,7 @@ pub(super) fn push(table: &mut Section<'_>, report: &mut Report<'_>) -> Option<P
         }
     }
     let url = url?;
-    if let Err(message) = is_url(url) {
+    if let Err(message) = is_url(url, "https://example.org/hook", "; `secret_file` signs requests") {
         table.fault(report, "http", message);
         return None;
     }
@@ -57,14 +57,16 @@ pub(super) fn push(table: &mut Section<'_>, report: &mut Report<'_>) -> Option<P
     Some(Push { url: url.to_owned(), content_type, secret_file, ca_file, on_status })
 }
 
-fn is_url(text: &str) -> Result<(), String> {
+/// `example`: one that would be right. `instead`: what to do instead of writing a password into it.
+pub(super) fn is_url(text: &str, example: &str, instead: &str) -> Result<(), String> {
     let uri: Uri = text.parse().map_err(|error| format!("is no URL: {error}"))?;
     if !matches!(uri.scheme_str(), Some("http" | "https")) || uri.host().is_none_or(str::is_empty) {
-        return Err("must be a whole URL of http or https, such as \"https://example.org/hook\"".to_owned());
+        return Err(format!("must be a whole URL of http or https, such as \"{example}\""));
     }
     if uri.authority().is_some_and(|authority| authority.as_str().contains('@')) {
-        let message = "must not have a user or a password in it, since it is shown to people; `secret_file` signs requests";
-        return Err(message.to_owned());
+        return Err(format!(
+            "must not have a user or a password in it, since it is shown to people{instead}"
+        ));
     }
     // It would be dropped without a word.
     if text.contains('#') {

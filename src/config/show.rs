@@ -53,6 +53,9 @@ fn daemon(text: &mut String, Config { daemon, limits, storage, .. }: &Config) ->
             writeln!(text, "http_key = {}", path(key))?;
         }
     }
+    if let Some(url) = &daemon.otlp {
+        writeln!(text, "otlp = {}", string(url))?;
+    }
     writeln!(text, "durability = \"sync\"")?;
     writeln!(text, "drain_timeout = {}", duration(daemon.drain_timeout))?;
     writeln!(text, "resume_within = {}", duration(daemon.resume_within))?;

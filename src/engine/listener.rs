@@ -14,6 +14,7 @@ use crate::core::{
     Change, Command, Edit, Event, GroupNo, Holder, IdRange, JobGroup, JobId, JobState, LeaseId, Observer,
     QueueChange, QueueName, Recorder, StateKind, Time,
 };
+use crate::spans::Spans;
 use crate::tally::Tally;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -72,6 +73,7 @@ impl Notes {
 pub(super) struct Listener<'a> {
     pub(super) notes: &'a mut Notes,
     pub(super) tally: &'a mut Tally,
+    pub(super) spans: Option<&'a mut Spans>,
     pub(super) command: &'a Command,
     /// Whether any claim waits.
     pub(super) claims_wait: bool,
@@ -81,6 +83,10 @@ pub(super) struct Listener<'a> {
 
 impl Observer for Listener<'_> {
     fn changed(&mut self, change: &Change<'_>) {
+        if let Some(spans) = &mut self.spans {
+            let ready_since = |id| self.tally.ready_since(IdRange::new(id, 1), change.job);
+            spans.changed(change, ready_since, self.now);
+        }
         self.tally.changed(change, self.now);
         let Change { jobs, job, forgotten, .. } = *change;
         let queue = &job.spec.queue;

@@ -30,6 +30,7 @@ mod schedules;
 mod submit;
 #[cfg(test)]
 mod tests;
+mod traces;
 mod turn;
 mod waiting;
 mod watching;
@@ -49,6 +50,7 @@ use crate::core::{
     Claim, Command, Core, IdRange, Ids, JobId, Moment, Outcome, QueueName, RecentEnd, Rejection,
     RequestAnswer, Settings, State, Time,
 };
+use crate::spans::Spans;
 use crate::store::{AppendError, CommitNo, Room, Shrunk, Store};
 use bytes::Bytes;
 use held_back::HeldBack;
@@ -96,6 +98,8 @@ pub struct Engine<S> {
     calendars: Calendars,
     resuming: Resuming,
     numbers: Numbers,
+    /// What happens to jobs that belong to traces, if that is wanted.
+    traces: Option<Box<Spans>>,
 }
 
 impl<S: Store> Engine<S> {
@@ -134,6 +138,7 @@ impl<S: Store> Engine<S> {
             calendars: Calendars::default(),
             resuming: Resuming::default(),
             numbers: Numbers::new(bounds.metrics_queues, now),
+            traces: None,
         };
         engine.know_queues();
         engine.recover(now);

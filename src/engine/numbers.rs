@@ -149,7 +149,9 @@ impl<S: Store> Engine<S> {
         let bytes = self.store.appended_bytes();
         let new = bytes - std::mem::replace(&mut self.numbers.bytes, bytes);
         if new > 0 {
-            self.numbers.tally.committed(u64::try_from(took.as_micros()).unwrap_or(u64::MAX), new);
+            let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+            self.numbers.tally.committed(micros, new);
+            self.trace_commit(micros);
         }
     }
 

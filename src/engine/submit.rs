@@ -205,6 +205,7 @@ impl<S: Store> Engine<S> {
         for (places, envelope) in contents.envelopes.drain(..) {
             self.content_bytes += envelope.len();
             let jobs = IdRange::new(first.plus(places.start as u64), places.len() as u64);
+            self.trace_submit(jobs, &envelope);
             self.envelopes.push((jobs, envelope));
         }
     }
@@ -227,6 +228,7 @@ impl<S: Store> Engine<S> {
             let taken: Ids = jobs.iter().filter(|id| !gone(*id)).collect();
             for jobs in taken.ranges() {
                 self.content_bytes += envelope.len();
+                self.trace_submit(*jobs, &envelope);
                 self.envelopes.push((*jobs, envelope.clone()));
             }
         }

@@ -124,7 +124,8 @@ impl<S: Store> Engine<S> {
         self.end_steps(moment.now);
         let claims_wait = self.waiting.len() > 0;
         let (notes, tally, now) = (&mut self.notes, &mut self.numbers.tally, moment.now);
-        let mut listener = Listener { notes, tally, command, claims_wait, now };
+        let spans = self.traces.as_deref_mut();
+        let mut listener = Listener { notes, tally, spans, command, claims_wait, now };
         self.core.decide(command, visibility, moment, &mut listener)
     }
 
@@ -206,6 +207,7 @@ impl<S: Store> Engine<S> {
                 match self.fetch(&grant) {
                     Ok(fetched) => {
                         let Fetched { body, envelope, checkpoint, signal } = fetched;
+                        self.trace_claim(&grant, envelope.as_ref());
                         let is_large = checkpoint.is_some() || signal.is_some();
                         let job = Claimed { grant, body, envelope, checkpoint, signal };
                         bytes += job.bytes();

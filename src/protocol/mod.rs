@@ -1,6 +1,6 @@
 //! The native wire, shared by server and client: frames, requests, responses, and the JSON of queries.
 //! `docs/protocol.md` describes it byte by byte. It knows no other module of this crate but `views`, which has the
-//! answers to queries: wire types are plain data, and change only on purpose.
+//! answers to queries, and `traceparent`: wire types are plain data, and change only on purpose.
 //!
 //! The arrows: `version` → `v1`, `v2` → `plain` → `greeting`, `request`, `response`, `submit` → `tagged` → `wire`. The
 //! types of requests and answers are the same in all versions; each version has its own encoding.

@@ -317,6 +317,28 @@ pub fn secrets_refused(error: &dyn Display) {
     error!("HTTP goes on with the tokens and the certificate of before: {}", clean(error));
 }
 
+/// The collector takes no spans; said once, until it does.
+pub fn spans_are_not_sent(place: &dyn Display, why: &str, is_tried_again: bool) {
+    let outlook = match is_tried_again {
+        true => "they wait, and it is tried again",
+        false => "they are lost",
+    };
+    warn!(
+        "spans cannot be sent to {place}: {}; {outlook} (musher_spans_lost_total of /metrics counts)",
+        clean(why)
+    );
+}
+
+/// It does.
+pub fn spans_are_sent_again() {
+    info!("spans are sent again");
+}
+
+/// No spans are recorded in this life.
+pub fn no_spans(error: &dyn Display) {
+    error!("no spans are sent (daemon.otlp): {}", clean(error));
+}
+
 /// A configuration that cannot be used; the old one stays. One line for each problem.
 pub fn reload_refused(problems: &[Problem]) {
     for problem in problems {

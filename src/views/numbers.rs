@@ -67,6 +67,12 @@ pub struct DaemonMetricsView {
     pub checkpoints: u64,
     /// How often which limit was met.
     pub limits_hit: Vec<(String, u64)>,
+    /// Spans that were sent.
+    #[serde(default)]
+    pub spans_sent: u64,
+    /// Spans that were lost.
+    #[serde(default)]
+    pub spans_lost: u64,
 }
 
 /// What was counted of a queue.

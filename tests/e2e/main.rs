@@ -60,6 +60,7 @@ mod serve;
 mod settings;
 mod shrink;
 mod signals;
+mod spans;
 mod tags;
 mod testing;
 mod top;

@@ -1,6 +1,6 @@
 //! Jobs that the daemon's own workers send to a web server, one request each.
 
-mod hook;
+pub(crate) mod hook;
 
 use crate::helper::{Daemon, Home, block_on, until};
 use hmac::{Hmac, Mac};

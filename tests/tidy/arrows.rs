@@ -5,23 +5,26 @@ use crate::text::{is_test, statements};
 use std::collections::BTreeSet;
 
 /// Which modules of ours a module may import, beside itself: the arrows of docs/architecture.md. Tests are free.
-const ARROWS: [(&str, &[&str]); 25] = [
+const ARROWS: [(&str, &[&str]); 29] = [
     ("access", &["core"]),
     ("core", &[]),
     ("process", &[]),
     ("signals", &[]),
+    ("traceparent", &[]),
     ("views", &[]),
+    ("web_client", &[]),
     ("calendar", &["core"]),
     ("clock", &["core"]),
     ("credentials", &["access"]),
     ("durations", &["core"]),
     ("notify", &["clock"]),
+    ("spans", &["core", "traceparent"]),
     ("tally", &["core"]),
     ("words", &["core"]),
-    ("protocol", &["views"]),
+    ("protocol", &["traceparent", "views"]),
     ("client", &["protocol", "views"]),
     ("store", &["core", "migrations"]),
-    ("engine", &["calendar", "core", "store", "tally"]),
+    ("engine", &["calendar", "core", "spans", "store", "tally", "traceparent"]),
     ("config", &["access", "calendar", "core", "durations"]),
     ("telemetry", &["clock", "config", "core", "durations", "engine", "words"]),
     ("private", &["telemetry"]),
@@ -46,7 +49,8 @@ const ARROWS: [(&str, &[&str]); 25] = [
     ("fronts", &["access", "clock", "core", "engine", "protocol", "server", "store", "views"]),
     ("written", &["durations", "protocol"]),
     ("http", &["access", "client", "credentials", "protocol", "written"]),
-    ("worker", &["client", "clock", "notify", "protocol", "signals", "telemetry", "views"]),
+    ("otlp", &["core", "spans", "telemetry", "web_client"]),
+    ("worker", &["client", "clock", "notify", "protocol", "signals", "telemetry", "views", "web_client"]),
     (
         "cli",
         &[

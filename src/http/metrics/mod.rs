@@ -188,6 +188,8 @@ fn of_daemon(text: &mut Text, daemon: &DaemonMetricsView) {
         ("musher_connections_opened_total", "Connections that were opened.", daemon.connections_total),
         ("musher_circuits_opened_total", "Circuits of queues that have opened.", daemon.circuits_opened),
         ("musher_checkpoints_total", "Checkpoints that have ended.", daemon.checkpoints),
+        ("musher_spans_sent_total", "Spans that the collector has taken.", daemon.spans_sent),
+        ("musher_spans_lost_total", "Spans that it has not taken, and will not get.", daemon.spans_lost),
     ];
     for (name, help, value) in counters {
         text.counter(name, help);

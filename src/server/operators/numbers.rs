@@ -55,6 +55,7 @@ fn daemon<S: Store + 'static>(hub: &Hub<S>, engine: &Engine<S>, now: Time) -> Da
     for (limit, times) in hub.connections.limits_hit() {
         *limits.entry(limit).or_default() += times;
     }
+    let (spans_sent, spans_lost) = engine.spans_sent_and_lost();
     DaemonMetricsView {
         version: env!("CARGO_PKG_VERSION").into(),
         uptime_ms: now.since(hub.started).as_millis() as u64,
@@ -75,6 +76,8 @@ fn daemon<S: Store + 'static>(hub: &Hub<S>, engine: &Engine<S>, now: Time) -> Da
         database_bytes: figures.database_bytes,
         checkpoints: figures.checkpoints,
         limits_hit: limits.into_iter().map(|(limit, times)| (limit.to_owned(), times)).collect(),
+        spans_sent,
+        spans_lost,
     }
 }
 

@@ -3,6 +3,7 @@
 
 use super::target::{Secret, Target};
 use crate::protocol::{ClaimedJob, is_of_trace};
+use crate::web_client::AGENT;
 use bytes::Bytes;
 use hmac::{Hmac, Mac};
 use http_body_util::Full;
@@ -10,9 +11,6 @@ use hyper::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderName, USER_AGENT};
 use hyper::{Method, Request};
 use sha2::Sha256;
 use std::fmt::Write;
-
-/// What this program calls itself.
-const AGENT: &str = concat!("musher/", env!("CARGO_PKG_VERSION"));
 
 /// The request for a job. `seconds` is the time, since 1970.
 ///

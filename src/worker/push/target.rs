@@ -2,26 +2,14 @@
 //! certificates, and the secret, which nobody else learns.
 
 use crate::views::{PushView, StatusRule};
-use bytes::Bytes;
-use http_body_util::Full;
+use crate::web_client::{self, TrustError, WebClient};
 use hyper::Uri;
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
-use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::{TokioExecutor, TokioTimer};
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject;
-use rustls::{ClientConfig, RootCertStore};
+use rustls::RootCertStore;
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::time::Duration;
 
-/// How long an idle connection is kept. Common servers close theirs after 5 s, and a request that meets that is a failed
-/// attempt: whether it was taken nobody knows.
-const IDLE: Duration = Duration::from_secs(4);
 /// The longest secret.
 const SECRET_MAX: u64 = 4 << 10;
 
@@ -50,6 +38,12 @@ pub(in crate::worker) enum OpenError {
     Url(String),
 }
 
+impl OpenError {
+    fn certificates(path: &Path, why: String) -> OpenError {
+        OpenError::Certificates { path: path.to_owned(), why }
+    }
+}
+
 /// Where jobs are sent.
 pub(in crate::worker) struct Target {
     pub(super) uri: Uri,
@@ -58,7 +52,7 @@ pub(in crate::worker) struct Target {
     pub(super) content_type: String,
     pub(super) on_status: Vec<StatusRule>,
     pub(super) secret: Option<Secret>,
-    pub(super) client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
+    pub(super) client: WebClient,
 }
 
 /// What signs requests. It has no form for people.
@@ -74,44 +68,19 @@ impl Target {
         };
         let secret = push.secret_file.as_deref().map(Secret::read).transpose()?;
         let (content_type, on_status) = (push.content_type.clone(), push.on_status.clone());
-        Ok(Target { uri, authority, content_type, on_status, secret, client: client(roots) })
+        Ok(Target { uri, authority, content_type, on_status, secret, client: web_client::client(roots) })
     }
 }
 
-/// It looks at no proxy of the environment.
-fn client(roots: RootCertStore) -> Client<HttpsConnector<HttpConnector>, Full<Bytes>> {
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let tls = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .expect("ring has the ciphers of both versions")
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    let mut tcp = HttpConnector::new();
-    tcp.enforce_http(false);
-    tcp.set_nodelay(true);
-    let connector =
-        HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http().enable_http1().wrap_connector(tcp);
-    Client::builder(TokioExecutor::new())
-        .pool_timer(TokioTimer::new())
-        .pool_idle_timeout(IDLE)
-        .build(connector)
-}
-
-/// The certificates of a file, or else of the system: an administrator who trusts or distrusts one does so there, for
-/// all programs, and needs no new release of ours.
+/// The certificates that are trusted.
 fn roots(file: Option<&Path>) -> Result<RootCertStore, OpenError> {
-    let mut roots = RootCertStore::empty();
-    let Some(path) = file else {
-        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-        return if roots.is_empty() { Err(OpenError::NoCertificates) } else { Ok(roots) };
-    };
-    let failed = |why: String| OpenError::Certificates { path: path.to_owned(), why };
-    let text = std::fs::read(path).map_err(|error| failed(crate::worker::exec::plain(&error)))?;
-    for certificate in CertificateDer::pem_slice_iter(&text) {
-        let certificate = certificate.map_err(|error| failed(error.to_string()))?;
-        roots.add(certificate).map_err(|error| failed(error.to_string()))?;
-    }
-    if roots.is_empty() { Err(failed("it has none (PEM)".into())) } else { Ok(roots) }
+    web_client::roots(file).map_err(|error| match (file, error) {
+        (None, _) => OpenError::NoCertificates,
+        (Some(path), TrustError::File(error)) => {
+            OpenError::certificates(path, crate::worker::exec::plain(&error))
+        }
+        (Some(path), error) => OpenError::certificates(path, error.to_string()),
+    })
 }
 
 impl Secret {

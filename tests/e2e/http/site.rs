@@ -92,12 +92,19 @@ fn joined(mut chunks: &[u8]) -> Vec<u8> {
 
 impl Site {
     pub(crate) async fn new(more: &str) -> Site {
+        Site::with(more, "").await
+    }
+
+    /// With more keys of `[daemon]`, too.
+    pub(crate) async fn with(more: &str, of_daemon: &str) -> Site {
         let home = Home::new("");
         let tokens = home.path("tokens");
         let own = rustix::process::geteuid().as_raw();
         std::fs::write(&tokens, format!("{own} {OWN}\n{OTHER_USER} {OTHER}\n")).unwrap();
         std::fs::set_permissions(&tokens, std::fs::Permissions::from_mode(0o600)).unwrap();
-        home.configure(&format!("{more}[daemon]\nhttp = \"127.0.0.1:0\"\nhttp_tokens = {tokens:?}\n"));
+        home.configure(&format!(
+            "{more}[daemon]\nhttp = \"127.0.0.1:0\"\nhttp_tokens = {tokens:?}\n{of_daemon}"
+        ));
         let (daemon, address) = started(&home).await;
         Site { home, daemon, address }
     }

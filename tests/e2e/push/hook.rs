@@ -11,23 +11,23 @@ use std::thread::{self, JoinHandle};
 
 /// What came.
 #[derive(Clone, Debug)]
-pub(super) struct Request {
+pub(crate) struct Request {
     /// Which connection it came on.
-    pub(super) connection: usize,
-    pub(super) line: String,
+    pub(crate) connection: usize,
+    pub(crate) line: String,
     /// The names in small letters.
-    pub(super) headers: Vec<(String, String)>,
-    pub(super) body: Vec<u8>,
+    pub(crate) headers: Vec<(String, String)>,
+    pub(crate) body: Vec<u8>,
 }
 
 impl Request {
-    pub(super) fn header(&self, name: &str) -> Option<&str> {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(header, _)| header == name).map(|(_, value)| &**value)
     }
 }
 
 /// What is answered.
-pub(super) enum Say {
+pub(crate) enum Say {
     /// This, to the letter.
     Text(String),
     /// The same, and then the connection ends.
@@ -37,7 +37,7 @@ pub(super) enum Say {
 }
 
 /// An answer with a body.
-pub(super) fn answer(status: &str, headers: &str, body: &str) -> Say {
+pub(crate) fn answer(status: &str, headers: &str, body: &str) -> Say {
     Say::Text(format!("HTTP/1.1 {status}\r\n{headers}Content-Length: {}\r\n\r\n{body}", body.len()))
 }
 
@@ -53,21 +53,21 @@ struct Shared {
     tls: Option<Arc<ServerConfig>>,
 }
 
-pub(super) struct Hook {
-    pub(super) port: u16,
+pub(crate) struct Hook {
+    pub(crate) port: u16,
     shared: Arc<Shared>,
     listening: Option<JoinHandle<()>>,
 }
 
 impl Hook {
-    pub(super) fn new(answers: impl Fn(usize, &Request) -> Say + Send + Sync + 'static) -> Hook {
+    pub(crate) fn new(answers: impl Fn(usize, &Request) -> Say + Send + Sync + 'static) -> Hook {
         Hook::start(Box::new(answers), None)
     }
 
     /// By TLS, with the certificate in tests/fixtures/tls, which is nobody's: it is for `localhost`, and made by
     /// `openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 36500 -subj /CN=localhost
     /// -addext subjectAltName=DNS:localhost -addext basicConstraints=critical,CA:FALSE`.
-    pub(super) fn with_tls(answers: impl Fn(usize, &Request) -> Say + Send + Sync + 'static) -> Hook {
+    pub(crate) fn with_tls(answers: impl Fn(usize, &Request) -> Say + Send + Sync + 'static) -> Hook {
         let certificate =
             CertificateDer::from_pem_slice(include_bytes!("../../fixtures/tls/certificate.pem")).unwrap();
         let key = PrivateKeyDer::from_pem_slice(include_bytes!("../../fixtures/tls/key.pem")).unwrap();
@@ -93,16 +93,16 @@ impl Hook {
         Hook { port, shared, listening }
     }
 
-    pub(super) fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         let scheme = if self.shared.tls.is_some() { "https" } else { "http" };
         format!("{scheme}://localhost:{}/hook?a=b", self.port)
     }
 
-    pub(super) fn requests(&self) -> Vec<Request> {
+    pub(crate) fn requests(&self) -> Vec<Request> {
         self.shared.requests.lock().unwrap().clone()
     }
 
-    pub(super) fn dropped(&self) -> usize {
+    pub(crate) fn dropped(&self) -> usize {
         self.shared.dropped.load(Ordering::SeqCst)
     }
 }
