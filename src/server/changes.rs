@@ -17,7 +17,7 @@ use std::time::Duration;
 /// While more than this waits to be written, nothing is added.
 const UNSENT_MAX: usize = 16 << 10;
 /// What happens within this time is told at once.
-const PACE: Duration = Duration::from_millis(50);
+const PACE: Duration = Duration::from_millis(100);
 
 /// Begins to tell, until the request is taken back (as a wait is), the connection ends, or the daemon.
 pub(crate) fn start<S: Store + 'static>(

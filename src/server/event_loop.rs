@@ -110,7 +110,7 @@ pub(super) fn turn<S: Store + 'static>(hub: &Hub<S>, now: Time) -> Result<Option
 /// Hands out what a turn brought: encodes each answer into its connection's buffer, then writes each connection once.
 fn deliver<S: Store + 'static>(hub: &Hub<S>, turned: Turned) {
     hub.journal.facts(&turned.facts, &hub.clock);
-    let mut touched: Vec<Rc<Connection>> = Vec::new();
+    let (mut touched, mut changed) = (Vec::<Rc<Connection>>::new(), Vec::new());
     let mut touch = |connection: &Rc<Connection>| {
         if !connection.touched.replace(true) {
             touched.push(connection.clone());
@@ -139,7 +139,7 @@ fn deliver<S: Store + 'static>(hub: &Hub<S>, turned: Turned) {
                     touch(connection);
                 }
             }
-            Delivery::Changed(changed) => changes::note(hub, &changed),
+            Delivery::Changed(jobs) => changed.push(jobs),
             Delivery::Forgotten(range) => hub.outputs.forget(range, |id| hub.followers.has(id)),
         }
     }
@@ -150,6 +150,8 @@ fn deliver<S: Store + 'static>(hub: &Hub<S>, turned: Turned) {
         connection.touched.set(false);
         connection.flush();
     }
+    // Who looks on is told last: nobody waits for it.
+    changed.iter().for_each(|jobs| changes::note(hub, jobs));
     hub.connections.enforce_budget();
 }
 
