@@ -226,14 +226,15 @@ impl Daemon {
                 server::run(&hub).await?;
                 server::close_connections(&hub, accepting).await
             };
-            let keep_traces = traces.keep(hub.clone());
-            tokio::pin!(loop_ends, keep_traces);
+            let (keep_traces, reaping) = (traces.keep(hub.clone()), orphans.reap_as_pid_one());
+            tokio::pin!(loop_ends, keep_traces, reaping);
             loop {
                 tokio::select! {
                     ended = &mut loop_ends => break ended.map_err(ServeError::from),
                     Some(signal) = signals.recv() => act(&hub, &notifier, (&listening, &http), &mut config, &options, signal),
                     () = tick(&mut watchdog) => notifier.alive(),
                     () = &mut keep_traces => {}
+                    () = &mut reaping => {}
                 }
             }
         };

@@ -52,7 +52,7 @@ impl Serve {
 
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  musher config check /etc/musher/musher.toml\n  musher config show\n  musher config reference"
+    after_help = "Examples:\n  musher config check /etc/musher/musher.toml\n  musher config show\n  musher config template > musher.toml"
 )]
 pub(super) struct ConfigVerb {
     #[command(subcommand)]
@@ -79,13 +79,17 @@ enum What {
     /// Say what every key means, as Markdown; `musher man musher.toml` is the same as a man page
     #[command(after_help = "Example:\n  musher config reference | less")]
     Reference,
+    /// Print a file to begin with: every key with what it means, as comments
+    #[command(after_help = "Example:\n  musher config template > musher.toml")]
+    Template,
 }
 
 impl ConfigVerb {
     pub(super) fn run(&self) -> End {
-        let (What::Check { file, .. } | What::Show { file }) = &self.what else {
-            output::text(&Config::reference())?;
-            return Ok(ExitCode::SUCCESS);
+        let file = match &self.what {
+            What::Check { file, .. } | What::Show { file } => file,
+            What::Reference => return printed(&Config::reference()),
+            What::Template => return printed(&Config::template()),
         };
         let loaded = Config::load(file.as_deref(), &Overrides::default());
         if let What::Check { json: true, .. } = self.what {
@@ -107,6 +111,11 @@ impl ConfigVerb {
         }
         Ok(ExitCode::SUCCESS)
     }
+}
+
+fn printed(text: &str) -> End {
+    output::text(text)?;
+    Ok(ExitCode::SUCCESS)
 }
 
 /// What a check has found, as an object.

@@ -56,6 +56,8 @@ mod wait;
 mod which;
 mod work;
 
+use crate::protocol::Version;
+use crate::store;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use exit::{End, Failure};
 use std::path::PathBuf;
@@ -75,7 +77,7 @@ More in `musher VERB --help`, README.md and docs/.";
 
 /// A persistent job queue: nothing acknowledged is ever lost.
 #[derive(Debug, Parser)]
-#[command(name = "musher", version, after_help = AFTER_HELP, disable_help_subcommand = true)]
+#[command(name = "musher", version, long_version = long_version(), after_help = AFTER_HELP, disable_help_subcommand = true)]
 struct Cli {
     /// The daemon's socket [default: the first that exists of $XDG_RUNTIME_DIR/musher/musher.sock, musher.sock in the
     /// default data directory, /run/musher/musher.sock]
@@ -83,6 +85,12 @@ struct Cli {
     socket: Option<PathBuf>,
     #[command(subcommand)]
     verb: Option<Verb>,
+}
+
+/// What else one asks before another version is installed.
+fn long_version() -> String {
+    let (version, protocol) = (env!("CARGO_PKG_VERSION"), Version::NEWEST.number());
+    format!("{version}\ndata format {}, protocol {protocol}", store::DATA_FORMAT)
 }
 
 #[derive(Debug, Subcommand)]

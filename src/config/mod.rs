@@ -312,6 +312,11 @@ impl Config {
         reference::markdown()
     }
 
+    /// The same as a file to begin with, in which everything is a comment.
+    pub fn template() -> String {
+        reference::template()
+    }
+
     /// The same as a man page, in roff.
     pub fn man_page() -> String {
         reference::man_page()

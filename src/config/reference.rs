@@ -1,5 +1,5 @@
 //! The reference of the configuration: what each key means, in which unit, with its default, its bounds and an
-//! example; as Markdown (docs/configuration.md) and as a man page. The words are in reference.toml, the defaults are
+//! example; as Markdown (docs/configuration.md), as a man page, and as a file to begin with. The words are in reference.toml, the defaults are
 //! those that `musher config show` prints, and the tests hold both against what the code asks for.
 
 use super::{Overrides, Surroundings, check};
@@ -187,6 +187,44 @@ pub(super) fn markdown() -> String {
         }
     }
     text
+}
+
+/// How wide the lines of text in a template are.
+const WIDTH: usize = 98;
+
+/// A configuration that says nothing: each key with what it means, and what holds without it, as comments.
+pub(super) fn template() -> String {
+    let (reference, defaults) = (Reference::read(), Defaults::new());
+    let mut text = commented(BEFORE);
+    text += "#\n";
+    text += &commented(UNITS);
+    text += "#\n# Lines that begin with # and a blank tell; of the others, take the # away to set a key.\n";
+    for table in reference.tables() {
+        text += &format!("\n\n{}#{}\n", commented(&table.text), table.head);
+        for (short, key) in reference.keys_of(table) {
+            let default = defaults.of(&key.name).filter(|_| key.default.is_none());
+            let value = default.as_deref().unwrap_or(&key.example);
+            text += &format!("\n{}{}", commented(&key.text), commented(&key.facts(short, &defaults)));
+            text += &format!("#{short} = {value}\n");
+        }
+    }
+    text
+}
+
+/// The words as lines of comments.
+fn commented(text: &str) -> String {
+    let mut lines = vec![String::new()];
+    for word in text.split_whitespace() {
+        match lines.last_mut() {
+            Some(line) if line.is_empty() => line.push_str(word),
+            Some(line) if line.chars().count() + 1 + word.chars().count() <= WIDTH => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            _ => lines.push(word.to_owned()),
+        }
+    }
+    lines.into_iter().map(|line| format!("# {line}\n")).collect()
 }
 
 /// `musher.toml(5)`.

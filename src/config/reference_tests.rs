@@ -1,6 +1,6 @@
 //! The reference says of every key what the code does with it, and of no other.
 
-use super::reference::{Defaults, Key, Kind, Reference, man_page, markdown};
+use super::reference::{Defaults, Key, Kind, Reference, man_page, markdown, template};
 use super::tests::{config, parse};
 use crate::durations::{parse_duration, parse_size, show_duration, show_size};
 use std::collections::BTreeSet;
@@ -179,4 +179,29 @@ fn the_man_page_has_every_key() {
         assert!(page.contains(last), "{}", key.name);
     }
     assert!(page.contains(".TH musher.toml 5"), "{page}");
+}
+
+#[test]
+fn the_template_says_nothing_and_what_it_would_say_is_the_default() {
+    let text = template();
+    assert_eq!(config(&text), config(""));
+    assert!(text.lines().all(|line| line.is_empty() || line.starts_with('#')), "{text}");
+    assert!(text.lines().all(|line| line.chars().count() <= 100 || !line.starts_with("# ")), "{text}");
+    // Those that have a default, with the heads of their tables.
+    let (reference, defaults) = (Reference::read(), Defaults::new());
+    let has_default = |key: &Key| key.default.is_none() && defaults.of(&key.name).is_some();
+    let mut set = String::new();
+    for table in ["daemon", "limits", "storage", "queues.NAME"] {
+        set += &format!("[{table}]\n");
+        for key in reference.keys().iter().filter(|key| has_default(key)) {
+            if let Some(short) = key.name.strip_prefix(table).and_then(|rest| rest.strip_prefix('.')) {
+                let line = text.lines().find(|line| {
+                    line.starts_with(&format!("#{short} = {}", defaults.of(&key.name).unwrap()))
+                });
+                set +=
+                    &format!("{}\n", line.unwrap_or_else(|| panic!("{}", key.name)).trim_start_matches('#'));
+            }
+        }
+    }
+    assert_eq!(config(&set), config("[queues.NAME]"));
 }

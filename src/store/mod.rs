@@ -60,6 +60,7 @@ mod verify;
 #[cfg(test)]
 mod workload;
 
+pub(crate) use crate::migrations::NEWEST as DATA_FORMAT;
 pub use api::Store;
 pub use backup::{BackupError, BackupRows, BackupTail, Summary, verify_backup};
 pub use blob::Blob;

@@ -24,6 +24,8 @@ const PAUSE: Duration = Duration::from_micros(500);
 const PAUSE_MAX: Duration = Duration::from_millis(50);
 /// How long a job's end waits for orphans that do not die.
 const KILL_TIME_MAX: Duration = Duration::from_secs(5);
+/// How often PID 1 looks for what has ended.
+const REAP_EVERY: Duration = Duration::from_secs(1);
 /// Process ids are given in order and wrap around at some point. Within this time they certainly have not come
 /// round to the first one again.
 const SURELY_IN_ORDER: Duration = Duration::from_millis(200);
@@ -79,6 +81,22 @@ impl Orphans {
                 children().into_iter().filter(|pid| !known.own.contains_key(pid)).collect();
             tracing::warn!("process {pid} has left processes that a SIGKILL does not end: {orphans:?}");
             known.stubborn.extend(orphans);
+        }
+    }
+
+    /// Reaps what has ended by itself, now and then, if this is the process to which all of a container come (PID 1): what somebody has
+    /// started in there beside the jobs and left to itself. It does not end.
+    pub async fn reap_as_pid_one(&self) {
+        if getpid() != Pid::INIT {
+            return std::future::pending().await;
+        }
+        loop {
+            sleep(REAP_EVERY).await;
+            let known = self.known();
+            for pid in children().into_iter().filter(|pid| !known.own.contains_key(pid)) {
+                // One that lives is none of our business.
+                let _ = waitpid(Some(pid), WaitOptions::NOHANG);
+            }
         }
     }
 

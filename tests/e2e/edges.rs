@@ -364,6 +364,57 @@ fn a_client_outside_of_the_daemons_process_numbers_is_served() {
     });
 }
 
+/// In a container the daemon is the process to which everything comes that has lost its parent.
+#[test]
+fn as_pid_one_the_daemon_leaves_no_zombies() {
+    block_on(async {
+        let able = Command::new("unshare").args(["--pid", "--fork", "--mount-proc", "true"]).output();
+        if !able.is_ok_and(|output| output.status.success()) {
+            return skipped("no process numbers of one's own here");
+        }
+        let home = Home::new("");
+        let daemon = home.serve_command();
+        let mut command = Command::new("unshare");
+        command.args(["--pid", "--fork", "--kill-child", "--mount-proc"]);
+        command.arg(daemon.get_program()).args(daemon.get_args()).env("MUSHER_SOCKET", home.socket());
+        command.stdin(Stdio::null()).stdout(Stdio::null());
+        command.stderr(fs::File::create(home.path("log.txt")).unwrap());
+        let mut unshare = Child::start(command);
+        let client = unshare.client(&home).await;
+        let one = children(unshare.pid())[0];
+        // As `docker exec` does it: in there, and no child of it. What it leaves ends at once.
+        let left = home.path("left");
+        let script =
+            format!("for n in 1 2 3; do (exec setsid sh -c 'echo $$ >>{}' &) ; done", left.display());
+        let status =
+            Command::new("nsenter").args(["-t", &one.to_string(), "-p", "sh", "-c", &script]).status();
+        assert!(status.unwrap().success());
+        until("all three have run", async || {
+            (fs::read_to_string(&left).unwrap_or_default().lines().count() == 3).then_some(())
+        })
+        .await;
+        until("nothing is left of them", async || {
+            let zombies = children(one).into_iter().filter(|pid| state_of(*pid) == Some('Z')).count();
+            (zombies == 0).then_some(())
+        })
+        .await;
+        // Its own child is none of them.
+        assert_eq!(children(one).len(), 1, "the pool: {}", home.log());
+        assert_eq!(submit(&client, "q", &["x"]).await, 1);
+    });
+}
+
+fn children(pid: u32) -> Vec<u32> {
+    let text = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
+    text.split_whitespace().filter_map(|pid| pid.parse().ok()).collect()
+}
+
+/// The letter for it, of proc(5).
+fn state_of(pid: u32) -> Option<char> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    stat.rsplit_once(") ")?.1.chars().next()
+}
+
 #[test]
 fn strange_things_among_the_outputs_do_not_stop_a_start_and_are_named() {
     block_on(async {
