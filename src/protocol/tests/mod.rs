@@ -2,6 +2,7 @@
 //! memory that they do not justify.
 
 mod values;
+mod vectors;
 mod versions;
 
 use super::*;
