@@ -317,3 +317,31 @@ fn how_much_lives_is_remembered_by_whole_checkpoints_only() {
     home.slack(u64::MAX).unwrap();
     assert!(live(&home).is_exact && live(&home).bytes < 1_000, "{:?}", live(&home));
 }
+
+/// A backup reads beside checkpoints: a big body is there as a whole, or not at all, and never damaged.
+#[test]
+fn a_big_body_that_comes_and_goes_is_read_as_a_whole_or_not_at_all() {
+    const LEN: usize = 5 * PACKED_MAX;
+    let (_dir, home) = home();
+    let is_over = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for _ in 0..300 {
+                home.store(&change(1, &[64], &[(64, LEN)])).unwrap();
+                home.store(&change(1, &[], &[])).unwrap();
+            }
+            is_over.store(true, Ordering::Relaxed);
+        });
+        let (mut there, mut gone) = (0, 0);
+        while !is_over.load(Ordering::Relaxed) {
+            match stored(&home, 64) {
+                Some(found) => {
+                    assert_eq!(found, body(64, LEN));
+                    there += 1;
+                }
+                None => gone += 1,
+            }
+        }
+        assert!(there > 0 && gone > 0, "{there}, {gone}");
+    });
+}
