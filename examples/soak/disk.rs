@@ -19,7 +19,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 /// `EXT4_IOC_SHUTDOWN`, `_IOR('X', 125, __u32)`, and the flag that keeps it from flushing its journal first: everything that
 /// was not synced is lost, and nothing more reaches the device.
-const EXT4_IOC_SHUTDOWN: libc::c_ulong = 0x8004_587d;
+const EXT4_IOC_SHUTDOWN: libc::Ioctl = 0x8004_587d_u32 as libc::Ioctl;
 const NO_LOG_FLUSH: u32 = 2;
 
 /// Runs a tool of the system; what it said if it fails.
