@@ -17,7 +17,7 @@ use std::process::ExitCode;
 const SERVE: &str = "\
 Data: $STATE_DIRECTORY, else $XDG_STATE_HOME/musher, else /var/lib/musher for root, else ~/.local/state/musher.
 SIGTERM, SIGINT: drain and exit; a second one cuts the wait short. SIGHUP: read the configuration again.
-SIGUSR1: write the state to the log. MUSHER_LOG=debug says more.
+SIGUSR1: write the state to the log. MUSHER_LOG=debug says more, MUSHER_LOG_FORMAT=json says it to programs.
 
 Examples:
   musher serve

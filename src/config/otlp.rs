@@ -23,16 +23,17 @@ fn check(text: &str) -> Result<(), String> {
     if text.contains('?') {
         return Err("must not have a query (`?…`)".into());
     }
-    match text.trim_end_matches('/').strip_suffix(OF_SPANS) {
-        Some(base) => Err(format!("is the collector's URL, such as \"{base}\": {OF_SPANS} is added to it")),
-        None => Ok(()),
+    let base = text.trim_end_matches('/');
+    if let Some(base) = base.strip_suffix(OF_SPANS) {
+        return Err(format!("is the collector's URL, such as \"{base}\": {OF_SPANS} is added to it"));
     }
+    // It is longer then.
+    format!("{base}{OF_SPANS}").parse::<Uri>().map_err(|error| format!("is no URL: {error}")).map(drop)
 }
 
 /// Where spans are sent: as the specification of OTLP's exporters has it.
 pub(super) fn url(otlp: &str) -> Uri {
-    // It was checked with the configuration, and its path has only become longer.
-    format!("{otlp}{OF_SPANS}").parse().expect("a checked URL without a query takes a path")
+    format!("{otlp}{OF_SPANS}").parse().expect("it was checked with the configuration")
 }
 
 #[cfg(test)]
@@ -63,5 +64,6 @@ mod tests {
             let found = check(bad).unwrap_err();
             assert!(found.contains(why), "{bad}: {found}");
         }
+        assert!(check(&format!("http://h/{}", "x".repeat(65_520))).unwrap_err().contains("no URL"));
     }
 }

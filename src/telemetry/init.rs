@@ -1,5 +1,5 @@
 //! Sets up the log: to the journal with fields when our standard error is connected to it, else to standard
-//! error for people. The lines themselves are in `events`.
+//! error for people; or as `MUSHER_LOG_FORMAT` says. The lines themselves are in `events`.
 //!
 //! Fields keep their names in the journal, without the usual prefix `F_`: `job` and `queue` become `JOB=42` and
 //! `QUEUE=mails`, so `journalctl JOB=42` tells a job's story. Therefore no field of ours may be named like one
@@ -7,6 +7,7 @@
 
 use super::events;
 use super::journal::{self, Journal};
+use super::json::{self, Json};
 use super::level;
 use super::writer::{LogWriter, write_patiently};
 use crate::clock;
@@ -15,6 +16,7 @@ use rustix::fs::fstat;
 use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::io::{self, IsTerminal};
+use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 use tracing::subscriber::set_global_default;
 use tracing_subscriber::Registry;
@@ -34,12 +36,26 @@ const IN_MESSAGE: [&str; 3] = ["job", "queue", "attempt"];
 #[error("MUSHER_LOG: `{0}` is not a filter; write it like `debug` or `info,musher::store=trace`")]
 pub struct BadFilter(String);
 
+/// `MUSHER_LOG_FORMAT` cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum BadFormat {
+    /// It is none that is known.
+    #[error("MUSHER_LOG_FORMAT: `{0}` is not known; write `text`, `json` or `journal`, or leave it away")]
+    Unknown(String),
+    /// The journal is to get the log, and does not listen.
+    #[error("MUSHER_LOG_FORMAT: there is no journal at {socket}: {0}", socket = journal::SOCKET)]
+    NoJournal(io::Error),
+}
+
 /// Why there is no log.
 #[derive(Debug, thiserror::Error)]
 pub enum LogError {
     /// `MUSHER_LOG` cannot be read.
     #[error(transparent)]
     Filter(#[from] BadFilter),
+    /// `MUSHER_LOG_FORMAT` cannot be used.
+    #[error(transparent)]
+    Format(#[from] BadFormat),
     /// The system has no thread for it.
     #[error("the log cannot be set up: {0}")]
     Thread(#[from] io::Error),
@@ -56,25 +72,54 @@ impl Drop for Log {
     }
 }
 
+/// Where the log goes, and how.
+enum Form {
+    Journal(UnixDatagram),
+    Json,
+    Text,
+}
+
+impl Form {
+    /// What `MUSHER_LOG_FORMAT` says; without it the journal, if our standard error is connected to it, else text.
+    fn of(env: &impl Fn(&str) -> Option<OsString>) -> Result<Form, BadFormat> {
+        let connect = || journal::connect(Path::new(journal::SOCKET));
+        let wanted = env("MUSHER_LOG_FORMAT").unwrap_or_default();
+        match &*wanted.to_string_lossy() {
+            "" if env("JOURNAL_STREAM").is_some_and(|stream| is_stderr(&stream)) => {
+                Ok(connect().map_or(Form::Text, Form::Journal))
+            }
+            "" | "text" => Ok(Form::Text),
+            "json" => Ok(Form::Json),
+            "journal" => connect().map(Form::Journal).map_err(BadFormat::NoJournal),
+            other => Err(BadFormat::Unknown(other.escape_debug().to_string())),
+        }
+    }
+}
+
 /// Sets the log up for this process. The first call counts; later ones change nothing.
 ///
 /// # Errors
-/// If `MUSHER_LOG` cannot be read, or there is no thread for the log.
+/// If `MUSHER_LOG` or `MUSHER_LOG_FORMAT` cannot be used, or there is no thread for the log.
 pub fn init(env: impl Fn(&str) -> Option<OsString>) -> Result<Log, LogError> {
     let wanted = wanted(env("MUSHER_LOG"));
     let filter = filter(&wanted)?;
+    let form = Form::of(&env)?;
     let filter = level::changeable(filter, wanted);
-    let is_journal = env("JOURNAL_STREAM").is_some_and(|stream| is_stderr(&stream));
-    let socket = is_journal.then(|| journal::connect(Path::new(journal::SOCKET))).and_then(Result::ok);
-    let (log, set) = match socket {
-        Some(socket) => {
+    let to_stderr = |missing| LogWriter::start(|line| write_patiently(io::stderr(), line), missing);
+    let (log, set) = match form {
+        Form::Journal(socket) => {
             // What the journal does not take is gone: it is who would be told.
             let log = LogWriter::start(move |entry| drop(socket.send(entry)), journal::missing)?;
             let subscriber = tracing_subscriber::registry().with(filter).with(Journal(log.clone()));
             (log, set_global_default(subscriber))
         }
-        None => {
-            let log = LogWriter::start(|line| write_patiently(io::stderr(), line), missing)?;
+        Form::Json => {
+            let log = to_stderr(json::missing)?;
+            let subscriber = tracing_subscriber::registry().with(filter).with(Json(log.clone()));
+            (log, set_global_default(subscriber))
+        }
+        Form::Text => {
+            let log = to_stderr(missing)?;
             let colours = io::stderr().is_terminal() && env("NO_COLOR").is_none_or(|value| value.is_empty());
             let subscriber = people(filter, colours, log.clone());
             (log, set_global_default(subscriber))
@@ -190,6 +235,14 @@ mod tests {
         let message = filter("musher=loud=1").expect_err("no such level").to_string();
         assert!(message.contains("`musher=loud=1`") && message.contains("like `debug`"), "{message}");
         assert!(filter(&wanted(Some("".into()))).is_ok());
+    }
+
+    #[test]
+    fn a_format_that_is_not_known_is_refused_with_those_that_are() {
+        let of = |format: &str| Form::of(&|name: &str| (name == "MUSHER_LOG_FORMAT").then(|| format.into()));
+        assert!(matches!((of(""), of("text"), of("json")), (Ok(Form::Text), Ok(Form::Text), Ok(Form::Json))));
+        let message = of("xml\n").err().expect("no such format").to_string();
+        assert!(message.contains("`xml\\n` is not known") && message.contains("`json`"), "{message}");
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! What the daemon logs, changed while it runs.
 
-use crate::helper::{block_on, until};
+use crate::helper::{Home, block_on, until};
 use crate::http::site::{OTHER, OTHER_USER, OWN, Site};
 use rustix::process::Signal;
 use serde_json::{Value, json};
@@ -59,5 +59,26 @@ fn what_is_logged_changes_while_the_daemon_runs_and_is_as_before_after_a_start()
         let now = home.musher(&["log-level"]);
         assert_eq!(String::from_utf8(now.stdout).unwrap(), "info\n", "it does not outlive the daemon");
         daemon.stop().await;
+    });
+}
+
+#[test]
+fn the_log_is_lines_of_json_where_that_is_wanted() {
+    block_on(async {
+        let home = Home::new("[queues.bad]\nworkers = 1\nattempts = 1\nhandler = { exec = [\"false\"] }\n");
+        let mut command = home.serve_command();
+        command.env("MUSHER_LOG_FORMAT", "json");
+        let daemon = home.start(command).await;
+        daemon.submit("bad", &["x"]).await;
+        home.until_logged("is dead").await;
+        daemon.stop().await;
+        let lines: Vec<Value> = home.log().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        let dead = lines.iter().find(|line| line["level"] == "ERROR").unwrap();
+        assert_eq!((&dead["job"], &dead["queue"]), (&json!(1), &json!("bad")), "{dead}");
+
+        let refused = home.serve_command().env("MUSHER_LOG_FORMAT", "xml").output().unwrap();
+        let said = String::from_utf8(refused.stderr).unwrap();
+        assert_eq!(refused.status.code(), Some(2), "{said}");
+        assert!(said.contains("MUSHER_LOG_FORMAT") && said.contains("`json`"), "{said}");
     });
 }
