@@ -5,6 +5,7 @@ use super::ask::Target;
 use super::exit::{End, Failure};
 use super::handover::Handover;
 use super::output;
+use super::progress::Progress;
 use super::verify::open;
 use crate::client::Client;
 use crate::clock;
@@ -65,9 +66,12 @@ impl Backup {
         file.flush()?;
         drop(file);
         let mut wrong = None;
-        let found = store::verify_backup(BufReader::new(File::open(&part.path)?), |defect| {
+        let progress = Progress::of_bytes("checking", Some(part.file.metadata()?.len()));
+        let written = progress.reads(BufReader::new(File::open(&part.path)?));
+        let found = store::verify_backup(written, |defect| {
             wrong.get_or_insert(defect);
         });
+        drop(progress);
         let Some(found) = found.map_err(Failure::failed)? else {
             let wrong = wrong.map(|defect| defect.to_string()).unwrap_or_default();
             return Err(Failure::failed(format!(
@@ -105,6 +109,8 @@ impl Backup {
     }
 
     fn fill(&self, to: &Target, out: &mut impl Write) -> Result<(), Failure> {
+        let progress = Progress::of_bytes("backup", None);
+        let out = &mut progress.writes(out);
         match &self.data {
             Some(data) => offline(data, out),
             None => {
@@ -214,11 +220,10 @@ pub(super) struct Restore {
 
 impl Restore {
     pub(super) fn run(&self) -> End {
-        let restored = if self.from.as_os_str() == "-" {
-            store::restore(io::stdin().lock(), &self.data, &quiet(), self.skip_ids)
-        } else {
-            store::restore(open(&self.from)?, &self.data, &quiet(), self.skip_ids)
-        };
+        let (from, len) = open(&self.from)?;
+        let progress = Progress::of_bytes("restoring", len);
+        let restored = store::restore(progress.reads(from), &self.data, &quiet(), self.skip_ids);
+        drop(progress);
         let restored = restored.map_err(|error| match error {
             error @ BackupError::NotEmpty { .. } => Failure::usage(error),
             error => Failure::failed(format!("{error}. Delete {} and try again", self.data.display())),

@@ -38,6 +38,7 @@ mod man;
 mod output;
 mod own_daemon;
 mod past;
+mod progress;
 mod queue;
 mod run;
 mod schedule;

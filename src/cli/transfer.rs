@@ -5,6 +5,7 @@ use super::batches::is_zero;
 use super::exit::{End, Failure};
 use super::handover::Handover;
 use super::output::{self, count};
+use super::progress::Progress;
 use crate::client::{Client, ClientError};
 use crate::clock;
 use crate::protocol::admin::{AdminRequest, BackoffView, JobView, JobsView, ListQuery, StatusView};
@@ -101,6 +102,7 @@ impl Export {
         let end = client.ask::<StatusView>(AdminRequest::Status {}).await?.next_id;
         let (mut after, mut written, mut lost) = (0, 0, 0);
         let mut out = BufWriter::new(Handover::to_stdout()?);
+        let progress = Progress::of_jobs("export", None);
         let cut = |written, error: io::Error| {
             let message = format!(
                 "the export is not complete: its reader has gone, or the disk is full ({error}), after {}",
@@ -124,18 +126,21 @@ impl Export {
                 let Some((job, body)) = asked.pop_front() else { break };
                 match body.await.map_err(Failure::failed)? {
                     Ok(_) if job.tags_unread => {
-                        eprintln!("musher: job {} is left out: its tags cannot be read", job.id);
+                        progress.aside(|| {
+                            eprintln!("musher: job {} is left out: its tags cannot be read", job.id)
+                        });
                         lost += 1;
                     }
                     Ok(body) => {
                         line(&mut out, &job, &body).map_err(|error| cut(written, error))?;
                         written += 1;
+                        progress.is(written);
                     }
                     // It has gone meanwhile.
                     Err(ClientError::Refused(fault)) if fault.code == ErrorCode::NotFound => {}
                     // One that cannot be read must not keep back the others.
                     Err(ClientError::Refused(fault)) => {
-                        eprintln!("musher: job {} is left out: {fault}", job.id);
+                        progress.aside(|| eprintln!("musher: job {} is left out: {fault}", job.id));
                         lost += 1;
                     }
                     Err(error) => return Err(error.into()),
@@ -147,6 +152,7 @@ impl Export {
             }
         }
         out.flush().and_then(|()| out.get_mut().finish()).map_err(|error| cut(written, error))?;
+        drop(progress);
         eprintln!("{} exported", words::jobs(written));
         match lost {
             0 => Ok(ExitCode::SUCCESS),
@@ -266,6 +272,7 @@ impl Import {
         let (jobs_max, bytes_max) =
             (BATCH_JOBS.min(limits.batch), BATCH_BYTES.min(limits.frame.saturating_sub(FRAME_ROOM)));
         let mut input = io::stdin().lock();
+        let progress = Progress::of_jobs("import", None);
         let (mut text, mut number) = (Vec::new(), 0);
         loop {
             text.clear();
@@ -306,6 +313,7 @@ impl Import {
             let bytes = length(&options, &body);
             if batch.jobs == jobs_max || (batch.jobs > 0 && batch.bytes + bytes > bytes_max) {
                 batch.submit(client, number, done).await?;
+                progress.is(done.submitted);
             }
             batch.add(options, body, bytes);
         }

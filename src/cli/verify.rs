@@ -2,6 +2,7 @@
 
 use super::exit::{End, FAILED, Failure, TRY_AGAIN};
 use super::output;
+use super::progress::Progress;
 use crate::store::{self, Defect, Scratch, Summary, Verified, VerifyError};
 use crate::words::{self, counted};
 use clap::Args;
@@ -9,7 +10,7 @@ use serde_json::json;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use std::fs::{self, File};
-use std::io::{self, BufReader};
+use std::io::{self, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::{env, panic, thread};
@@ -48,16 +49,18 @@ impl Verify {
         let mut told = Told { json: self.json, count: 0, printed: Ok(()) };
         match (&self.backup, &self.data) {
             (Some(from), _) => {
-                let found = if from.as_os_str() == "-" {
-                    store::verify_backup(io::stdin().lock(), |defect| told.tell(&defect))
-                } else {
-                    store::verify_backup(open(from)?, |defect| told.tell(&defect))
-                };
+                let (from, len) = open(from)?;
+                let progress = Progress::of_bytes("verifying", len);
+                let tell = |defect| progress.aside(|| told.tell(&defect));
+                let found = store::verify_backup(progress.reads(from), tell);
+                drop(progress);
                 self.end_of_backup(found.map_err(Failure::failed)?, told)
             }
             (None, Some(data)) => {
-                let found = self.directory(data, |defect| told.tell(&defect))?;
-                self.end_of_directory(&found, told)
+                let progress = Progress::of_time("verifying");
+                let found = self.directory(data, |defect| progress.aside(|| told.tell(&defect)));
+                drop(progress);
+                self.end_of_directory(&found?, told)
             }
             (None, None) => Err(Failure::usage("name what to read: --data DIR or --backup FILE")),
         }
@@ -163,7 +166,13 @@ fn quiet_about_the_database() {
     }));
 }
 
-pub(super) fn open(path: &Path) -> Result<BufReader<File>, Failure> {
-    let file = File::open(path).map_err(|error| Failure::failed(format!("{}: {error}", path.display())))?;
-    Ok(BufReader::new(file))
+/// A file, or standard input for `-`; and how many bytes it has, if that is known.
+pub(super) fn open(path: &Path) -> Result<(Box<dyn Read>, Option<u64>), Failure> {
+    if path.as_os_str() == "-" {
+        return Ok((Box::new(io::stdin().lock()), None));
+    }
+    let failed = |error| Failure::failed(format!("{}: {error}", path.display()));
+    let file = File::open(path).map_err(failed)?;
+    let about = file.metadata().map_err(failed)?;
+    Ok((Box::new(BufReader::new(file)), about.is_file().then_some(about.len())))
 }
