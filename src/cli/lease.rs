@@ -10,7 +10,7 @@ use crate::client::{Client, PendingClaim};
 use crate::core::Time;
 use crate::durations::{parse_duration, show_point};
 use crate::protocol::{self as wire, ClaimedJob, LeaseFault, LeaseRef, Settle, Verdict};
-use crate::telemetry::events::is_trick;
+use crate::telemetry::is_trick;
 use crate::written::claimed::{claimed, lease_text, parse_lease};
 use crate::written::options::{millis, parse_lease_time};
 use clap::Args;

@@ -7,7 +7,7 @@ use crate::clock;
 use crate::core::Time;
 use crate::durations::show_point;
 use crate::protocol::{Receipt, Received};
-use crate::telemetry::events::is_trick;
+use crate::telemetry::is_trick;
 use crate::words;
 pub(super) use crate::words::count;
 use nix::unistd::{Uid, User};
