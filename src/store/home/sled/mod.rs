@@ -112,7 +112,7 @@ impl SledRows {
     /// The blobs of a kind of the row that holds a job's: its neighbours are likely to be asked for next. As the row of their
     /// jobs says that they are.
     pub(crate) fn checked_blobs(&self, kind: Blob, id: JobId) -> Result<Vec<(JobId, Bytes)>, HomeError> {
-        self.between_writes(|trees| {
+        self.with(|trees| {
             let found = trees.blobs[kind].row_of(id)?;
             if kind == Blob::Envelope {
                 return Ok(found);
@@ -123,17 +123,13 @@ impl SledRows {
     }
 
     /// The same as they are found: while a block is being written, and where that was cut off, they may be newer than the row
-    /// of their jobs.
+    /// of their jobs. The job may have ended meanwhile, unlike those that the loop asks for: pieces that do not fit together may be
+    /// ones that a checkpoint is just removing, and are read once more while it waits.
     pub(crate) fn blobs(&self, kind: Blob, id: JobId) -> Result<Vec<(JobId, Bytes)>, HomeError> {
-        self.between_writes(|trees| trees.blobs[kind].row_of(id))
-    }
-
-    /// Reads what may be in several rows. If they do not fit together, that may be because a checkpoint is just writing or removing
-    /// them: then they are read once more while it waits.
-    fn between_writes<T>(&self, read: impl Fn(&Trees) -> Result<T, HomeError>) -> Result<T, HomeError> {
-        match self.with(&read) {
-            Err(HomeError::Damaged { .. } | HomeError::Other { .. }) => self.write(read),
-            read => read,
+        let read = |trees: &Trees| trees.blobs[kind].row_of(id);
+        match self.with(read) {
+            Err(HomeError::Damaged { .. }) => self.write(read),
+            found => found,
         }
     }
 
