@@ -4,8 +4,8 @@
 use divan::Bencher;
 use divan::counter::ItemsCount;
 use musher::core::{
-    Attempt, Change, Claim, Command, Core, Event, Grant, Group, Holder, JobId, Key, LeaseId, Moment,
-    Observer, Outcome, QueueChange, QueueName, Recorder, Spec, Time, Verdict, Visibility,
+    Attempt, Change, Claim, ClaimOrder, Command, Core, Event, Grant, Group, Holder, JobId, Key, LeaseId,
+    Moment, Observer, Outcome, QueueChange, QueueName, Recorder, Spec, Time, Verdict, Visibility,
 };
 use std::cell::RefCell;
 
@@ -80,7 +80,8 @@ impl Queue {
 
     fn claim(&mut self, max: u64) -> Vec<Grant> {
         let (queues, holder) = (vec![self.name.clone()], Holder::Session(1));
-        let claim = Claim { queues, max: max as u32, lease: None, holder, worker: None };
+        let claim =
+            Claim { queues, max: max as u32, lease: None, holder, worker: None, order: ClaimOrder::AsNamed };
         match self.run(&Command::Claim(claim)) {
             Outcome::Claimed(grants) => grants,
             _ => Vec::new(),

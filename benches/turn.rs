@@ -5,7 +5,8 @@ use bytes::Bytes;
 use divan::Bencher;
 use divan::counter::ItemsCount;
 use musher::core::{
-    Attempt, Claim, Group, Holder, JobId, LeaseId, QueueName, Settings, Spec, Time, Verdict, Visibility,
+    Attempt, Claim, ClaimOrder, Group, Holder, JobId, LeaseId, QueueName, Settings, Spec, Time, Verdict,
+    Visibility,
 };
 use musher::engine::{Bounds, Engine, Origin};
 use musher::store::simulated::{SimulatedDisk, SimulatedStore};
@@ -60,6 +61,7 @@ impl Turns {
             lease: None,
             holder: Holder::Session(1),
             worker: None,
+            order: ClaimOrder::AsNamed,
         };
         self.engine.claim(ORIGIN, claim, NOW, NOW);
         self.turn();

@@ -34,6 +34,9 @@ const STEPS: &[Step] = &[
     Step { rewrites: &[], run: |_| Ok(()) },
     // And of queues that are bound to topics by command.
     Step { rewrites: &[], run: |_| Ok(()) },
+    // And of queues that are paused until a time, what was done with jobs by clients that count it, and names of up to 200 bytes with
+    // more characters.
+    Step { rewrites: &[], run: |_| Ok(()) },
 ];
 
 /// One change of the format.

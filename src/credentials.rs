@@ -1,7 +1,8 @@
-//! What the kernel says of the process at the other end of a Unix socket: user and groups at the moment of the connect. It knows no
-//! rules and no connections of ours.
+//! Who somebody is: what the kernel says of the process at the other end of a Unix socket, user and groups at the moment of the connect;
+//! and what the system says of a user. It knows no rules and no connections of ours.
 
 use crate::access::Caller;
+use nix::unistd::{Gid, Uid, User, getgrouplist};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd};
 
@@ -22,6 +23,34 @@ pub(crate) fn of(socket: impl AsFd) -> io::Result<(Caller, u32)> {
         groups.push(own);
     }
     Ok((Caller { uid, groups }, pid))
+}
+
+/// The user of a name or a number, with all groups; `None` if there is no such name.
+///
+/// # Errors
+/// The system does not say.
+pub(crate) fn of_name(user: &str) -> io::Result<Option<Caller>> {
+    match user.parse() {
+        Ok(uid) => of_user(uid).map(Some),
+        Err(_) => User::from_name(user)?.map(caller).transpose(),
+    }
+}
+
+/// The user of a number, which need not have a name, with all groups.
+///
+/// # Errors
+/// The system does not say.
+pub(crate) fn of_user(uid: u32) -> io::Result<Caller> {
+    match User::from_uid(Uid::from_raw(uid))? {
+        Some(user) => caller(user),
+        None => Ok(Caller { uid, groups: Vec::new() }),
+    }
+}
+
+fn caller(user: User) -> io::Result<Caller> {
+    let name = std::ffi::CString::new(user.name)?;
+    let groups = getgrouplist(&name, user.gid)?;
+    Ok(Caller { uid: user.uid.as_raw(), groups: groups.into_iter().map(Gid::as_raw).collect() })
 }
 
 /// User, group and number of the process. The number may well be 0: so it is for one that cannot be seen

@@ -1,6 +1,7 @@
 //! The life of a daemon: configuration, recovery, sockets, workers, the loop, shutdown. It puts the parts together, and
 //! takes none of their decisions.
 
+mod beanstalk;
 mod configured;
 mod embedded;
 mod front;
@@ -23,6 +24,7 @@ use crate::signals::{self, Signal};
 use crate::store::{AppendError, DiskStore, OpenError};
 use crate::telemetry::{self, events};
 use crate::worker::{Cgroups, OOM_ENV, Orphans, POOL_LOCK_ENV};
+use beanstalk::BeanstalkBound;
 use configured::service;
 use front::{Bound, HttpFront};
 use numbers::NumbersFile;
@@ -95,6 +97,14 @@ pub enum ServeError {
         /// What the system says.
         error: io::Error,
     },
+    /// The address of beanstalkd's protocol cannot be taken.
+    #[error("cannot speak beanstalkd's protocol at {address} (daemon.beanstalk): {error}")]
+    Beanstalk {
+        /// The address.
+        address: std::net::SocketAddr,
+        /// What the system says.
+        error: io::Error,
+    },
     /// Nobody may ask by HTTP as it is.
     #[error(transparent)]
     Secrets(#[from] SecretsError),
@@ -156,6 +166,7 @@ struct Daemon {
     outputs: OutputThread,
     listening: Listening,
     http: Bound,
+    beanstalk: BeanstalkBound,
     /// The file that the pool locks.
     pool_lock: PathBuf,
     numbers: NumbersFile,
@@ -171,6 +182,7 @@ impl Daemon {
         process::trim_memory();
         let listening = server::listen(&config.daemon.socket)?;
         let http = Bound::new(&config)?;
+        let beanstalk = BeanstalkBound::new(&config)?;
         let (pool_lock, numbers) = (opened.pool_lock.clone(), opened.numbers.clone());
         let (hub, output_thread) = opened.into_hub(&config, listening.is_inherited());
         let notifier = Notifier::new(|name| std::env::var_os(name));
@@ -179,6 +191,7 @@ impl Daemon {
             outputs: output_thread,
             listening,
             http,
+            beanstalk,
             pool_lock,
             numbers,
             notifier,
@@ -194,11 +207,11 @@ impl Daemon {
         orphans: &Orphans,
         inherited: Inherited,
     ) -> (Rc<Hub<DiskStore>>, OutputThread, Result<(), ServeError>) {
-        let Daemon { hub, outputs, listening, http, pool_lock, numbers, notifier, mut config, options } =
-            self;
-        let accepting = match listening.accept_into::<Native, _>(&hub) {
+        let Daemon { hub, outputs, listening, http, beanstalk, .. } = self;
+        let Daemon { pool_lock, numbers, notifier, mut config, options, .. } = self;
+        let accepting = match accept(&hub, &listening, beanstalk) {
             Ok(accepting) => accepting,
-            Err(error) => return (hub, outputs, Err(error.into())),
+            Err(error) => return (hub, outputs, Err(error)),
         };
         let http = match http.serve(&hub, &config) {
             Ok(http) => http,
@@ -249,6 +262,16 @@ impl Daemon {
         Cgroups::clear();
         (hub, outputs, ended)
     }
+}
+
+/// Takes connections of both wires.
+fn accept(
+    hub: &Rc<Hub<DiskStore>>,
+    listening: &Listening,
+    beanstalk: BeanstalkBound,
+) -> Result<Vec<tokio::task::JoinHandle<()>>, ServeError> {
+    let native = listening.accept_into(hub, Native::default)?;
+    Ok(std::iter::once(native).chain(beanstalk.serve(hub)?).collect())
 }
 
 /// Prints it on standard output, from a thread, since there may be no reader.

@@ -23,9 +23,9 @@ use crate::turns::fair;
 use crate::workers::{Named, Workers};
 use fastrand::Rng;
 use musher::core::{
-    Attempt, Claim, Command, Edit, Expiry, Group, Groups, Holder, JobId, Key, LeaseId, Only, Priority,
-    QueueName, Receipt, Rejection, ScheduleName, SignalName, Spec, SpecOptions, Start, StateKind, Then, Time,
-    Verdict, Visibility,
+    Attempt, Claim, ClaimOrder, Command, Edit, Expiry, Group, Groups, Holder, JobId, Key, LeaseId, Only,
+    Priority, QueueName, Receipt, Rejection, ScheduleName, SignalName, Spec, SpecOptions, Start, StateKind,
+    Then, Time, Verdict, Visibility,
 };
 use musher::engine::{Answer, Contents, Origin, Refusal};
 use musher::store::Envelope;
@@ -213,6 +213,7 @@ impl Clients {
             lease: life.lease(lease),
             holder: session.map_or(Holder::Anyone, Holder::Session),
             worker: None,
+            order: ClaimOrder::AsNamed,
         };
         let until =
             if rng.bool() { life.now } else { life.now.plus(Duration::from_millis(rng.u64(..5_000))) };
@@ -354,7 +355,7 @@ impl Clients {
                 oracle.purges(&queue);
                 Command::Purge { queue }
             }
-            1..6 => Command::Pause { queue },
+            1..6 => Command::Pause { queue, time: None, maker: None },
             _ => Command::Resume { queue },
         };
         let origin = self.ask(rng, Asked::Other);

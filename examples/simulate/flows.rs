@@ -9,8 +9,8 @@ use crate::stage::Life;
 use bytes::Bytes;
 use fastrand::Rng;
 use musher::core::{
-    After, AfterWhat, Claim, Condition, Group, GroupName, Groups, Holder, IdRange, JobId, LeaseId, QueueName,
-    QueueSettings, Spec, State, StateKind, Ties, Verdict, Visibility,
+    After, AfterWhat, Claim, ClaimOrder, Condition, Group, GroupName, Groups, Holder, IdRange, JobId,
+    LeaseId, QueueName, QueueSettings, Spec, State, StateKind, Ties, Verdict, Visibility,
 };
 use musher::engine::{Claimed, Contents};
 use std::collections::{BTreeMap, BTreeSet};
@@ -92,8 +92,14 @@ impl Clients {
             0 if oracle.flows.open.len() < JOBS_MAX => self.submit_flow(rng, oracle, life),
             0 | 1 => {
                 let (lease, holder) = (Some(Duration::from_secs(rng.u64(1..100))), Holder::Anyone);
-                let claim =
-                    Claim { queues: vec![tied()], max: 1 + rng.u32(..3), lease, holder, worker: None };
+                let claim = Claim {
+                    queues: vec![tied()],
+                    max: 1 + rng.u32(..3),
+                    lease,
+                    holder,
+                    worker: None,
+                    order: ClaimOrder::AsNamed,
+                };
                 let origin = self.ask(rng, Asked::FlowClaim);
                 life.engine.claim(origin, claim, life.now, life.now);
             }

@@ -8,8 +8,8 @@ use crate::queues::named;
 use crate::stage::Life;
 use fastrand::Rng;
 use musher::core::{
-    Attempt, Claim, Groups, Holder, IdRange, JobId, Key, QueueName, QueueSettings, Rate, State, StateKind,
-    Time,
+    Attempt, Claim, ClaimOrder, Groups, Holder, IdRange, JobId, Key, QueueName, QueueSettings, Rate, State,
+    StateKind, Time,
 };
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -172,6 +172,7 @@ impl Clients {
             lease: Some(lease),
             holder: Holder::Anyone,
             worker: None,
+            order: ClaimOrder::AsNamed,
         };
         let asked = Asked::claim(oracle, None, lease, life.now, life.now);
         let (origin, before) = (self.ask(rng, asked), claimed(&life.engine.core().state));

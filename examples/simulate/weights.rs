@@ -6,7 +6,7 @@ use crate::oracle::Oracle;
 use crate::queues::named;
 use crate::stage::Life;
 use fastrand::Rng;
-use musher::core::{Claim, Groups, Holder, QueueName, QueueSettings, StateKind};
+use musher::core::{Claim, ClaimOrder, Groups, Holder, QueueName, QueueSettings, StateKind};
 use std::time::Duration;
 
 /// The queues, and their weights.
@@ -52,7 +52,14 @@ impl Clients {
         }
         let lease = Duration::from_secs(60);
         let queues: Vec<QueueName> = WEIGHTED.iter().map(|(name, _)| named(name)).collect();
-        let claim = Claim { queues, max: 1, lease: Some(lease), holder: Holder::Anyone, worker: None };
+        let claim = Claim {
+            queues,
+            max: 1,
+            lease: Some(lease),
+            holder: Holder::Anyone,
+            worker: None,
+            order: ClaimOrder::AsNamed,
+        };
         let asked = Asked::claim(oracle, None, lease, life.now, life.now);
         let origin = self.ask(rng, asked);
         life.engine.claim(origin, claim, life.now, life.now);

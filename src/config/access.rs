@@ -58,7 +58,7 @@ fn queues(table: &mut Section<'_>, report: &mut Report<'_>) -> Vec<Pattern> {
         if pattern.is_none() {
             let shown = name.chars().take(40).collect::<String>();
             let message = format!(
-                "`{}` is not a pattern of queue names: use letters, digits, . _ - / : + and * for anything",
+                "`{}` is not a pattern of queue names: use letters, digits, . _ - / : + ; $ ( ) and * for anything",
                 shown.escape_debug()
             );
             table.fault(report, "queues", message);

@@ -2,11 +2,13 @@
 //! together. All keys that there are stand here, table by table.
 
 use super::access;
+use super::beanstalk::beanstalk;
 use super::defaults::{DRAIN_SUBMITS, DRAIN_TIMEOUT, JOB_OOM_SCORE_ADJ, KEEP_DONE_HANDLED, RESUME_WITHIN};
 use super::exits::on_exit;
-use super::http::{HttpPlace, http};
+use super::http::http;
 use super::otlp::otlp;
 use super::paths::{Surroundings, data_dir, serve_socket, socket_path_error};
+use super::place::Place;
 use super::problem::{ConfigErrors, Problem, Report};
 use super::programs;
 use super::push;
@@ -94,9 +96,8 @@ fn daemon(
     }
     let http = http(&mut section, report);
     let otlp = otlp(&mut section, report);
-    for key in ["sync_interval", "beanstalk"] {
-        section.not_yet(report, key);
-    }
+    let beanstalk = beanstalk(&mut section, around, report);
+    section.not_yet(report, "sync_interval");
 
     let data = match (&overrides.data, written_data) {
         (Some(data), _) => Some(absolute(data, "--data", report)),
@@ -121,8 +122,15 @@ fn daemon(
             }
         }
     }
-    if http.as_ref().is_some_and(|http| http.place == HttpPlace::Socket(socket.clone())) {
-        section.fault(report, "http", "is daemon.socket too: choose another path");
+    let http_place = http.as_ref().map(|http| &http.place);
+    let beanstalk_place = beanstalk.as_ref().map(|beanstalk| &beanstalk.place);
+    for (key, place) in [("http", http_place), ("beanstalk", beanstalk_place)] {
+        if place == Some(&Place::Socket(socket.clone())) {
+            section.fault(report, key, "is daemon.socket too: choose another path");
+        }
+    }
+    if beanstalk_place.is_some() && beanstalk_place == http_place {
+        section.fault(report, "beanstalk", "is daemon.http too: choose another place");
     }
     for (key, path) in [("daemon.data", &data), ("daemon.socket", &socket)] {
         if path.to_str().is_none() {
@@ -130,7 +138,17 @@ fn daemon(
         }
     }
     section.finish(report);
-    Daemon { data, socket, http, otlp, drain_timeout, resume_within, drain_submits, job_oom_score_adj }
+    Daemon {
+        data,
+        socket,
+        http,
+        beanstalk,
+        otlp,
+        drain_timeout,
+        resume_within,
+        drain_submits,
+        job_oom_score_adj,
+    }
 }
 
 /// A path from the command line, which may be relative to the working directory.

@@ -1,31 +1,20 @@
 //! `daemon.http` and the keys beside it: where HTTP is served, the file that says for whom, and the certificate. What is in these
 //! files, the front knows.
 
-use super::paths::socket_path_error;
+use super::place::Place;
 use super::problem::Report;
 use super::raw::Section;
-use std::fmt;
-use std::net::SocketAddr;
 use std::path::PathBuf;
 
 /// Where HTTP is served, and for whom.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Http {
     /// `http`: where.
-    pub place: HttpPlace,
+    pub place: Place,
     /// `http_tokens`: the file of tokens. There is one unless the place is a socket, where the kernel says who asks.
     pub tokens: Option<PathBuf>,
     /// `http_certificate` and `http_key`: with them, TLS is spoken, and nothing else.
     pub tls: Option<HttpTls>,
-}
-
-/// A place that HTTP is served at.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum HttpPlace {
-    /// An address and a port.
-    Address(SocketAddr),
-    /// A Unix socket.
-    Socket(PathBuf),
 }
 
 /// The files that TLS needs, in PEM.
@@ -37,21 +26,15 @@ pub struct HttpTls {
     pub key: PathBuf,
 }
 
-impl fmt::Display for HttpPlace {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            HttpPlace::Address(address) => address.fmt(f),
-            HttpPlace::Socket(path) => path.display().fmt(f),
-        }
-    }
-}
-
 impl Http {
     /// Whether a front that serves by one of these serves by the other as well, once it has read the files again.
     pub fn is_same_front(&self, other: &Http) -> bool {
         self.place == other.place && self.tls.is_some() == other.tls.is_some()
     }
 }
+
+/// Places as they are written.
+const EXAMPLES: (&str, &str) = ("127.0.0.1:7890", "/run/musher/http.sock");
 
 /// What is of no use without `http`.
 const BESIDE: [&str; 3] = ["http_tokens", "http_certificate", "http_key"];
@@ -80,17 +63,17 @@ pub(super) fn http(section: &mut Section<'_>, report: &mut Report<'_>) -> Option
             None
         }
     };
-    let place = place(text).inspect_err(|why| section.fault(report, "http", why)).ok()?;
+    let place = Place::read(text, EXAMPLES).inspect_err(|why| section.fault(report, "http", why)).ok()?;
     match &place {
-        HttpPlace::Socket(_) if tls.is_some() => {
+        Place::Socket(_) if tls.is_some() => {
             let message =
                 "is of no use on a Unix socket, which no network reaches: remove it and daemon.http_key";
             section.fault(report, "http_certificate", message);
         }
-        HttpPlace::Address(_) if tokens.is_none() && !section.has("http_tokens") => {
+        Place::Address(_) if tokens.is_none() && !section.has("http_tokens") => {
             section.fault(report, "http", "needs daemon.http_tokens: the file that says who may ask");
         }
-        HttpPlace::Address(address) if !address.ip().is_loopback() && tls.is_none() => {
+        Place::Address(address) if !address.ip().is_loopback() && tls.is_none() => {
             let message = "must be an address of this machine's own, such as 127.0.0.1, as long as TLS is not spoken: what goes over a \
                            network could be read by others, tokens too; set daemon.http_certificate and daemon.http_key";
             section.fault(report, "http", message);
@@ -98,22 +81,6 @@ pub(super) fn http(section: &mut Section<'_>, report: &mut Report<'_>) -> Option
         _ => {}
     }
     Some(Http { place, tokens, tls })
-}
-
-/// What is written, or what is wrong with it.
-fn place(text: &str) -> Result<HttpPlace, String> {
-    if text.starts_with('/') {
-        let path = PathBuf::from(text);
-        return match socket_path_error(&path) {
-            Some(why) => Err(why),
-            None => Ok(HttpPlace::Socket(path)),
-        };
-    }
-    text.parse().map(HttpPlace::Address).map_err(|_| {
-        "must be an address and a port, such as \"127.0.0.1:7890\", or the whole path of a Unix socket, such as \
-         \"/run/musher/http.sock\""
-            .into()
-    })
 }
 
 #[cfg(test)]
@@ -144,7 +111,7 @@ mod tests {
         let http = served("http = \"/run/musher/http.sock\"");
         assert_eq!(
             http,
-            Http { place: HttpPlace::Socket("/run/musher/http.sock".into()), tokens: None, tls: None }
+            Http { place: Place::Socket("/run/musher/http.sock".into()), tokens: None, tls: None }
         );
         assert!(served("http = \"/run/h\"\nhttp_tokens = \"/t\"").tokens.is_some());
     }

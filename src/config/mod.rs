@@ -3,6 +3,7 @@
 //! `defaults`, and `musher config show` prints them all; `reference` says what each key means.
 
 mod access;
+mod beanstalk;
 mod check;
 mod defaults;
 mod exits;
@@ -10,6 +11,7 @@ mod http;
 mod limits;
 mod otlp;
 mod paths;
+mod place;
 mod problem;
 mod programs;
 mod push;
@@ -25,13 +27,15 @@ mod tests;
 mod topics;
 mod who;
 
+pub use beanstalk::BeanstalkPlace;
 pub use check::WORKERS_MAX;
-pub use http::{Http, HttpPlace, HttpTls};
+pub use http::{Http, HttpTls};
 pub use limits::parse_rate;
 pub use paths::{
     Env, Ids, SOCKET_PATH_MAX, Surroundings, client_socket, client_sockets, config_file, data_dir,
     serve_socket, socket_path_error,
 };
+pub use place::Place;
 pub use problem::{ConfigErrors, Problem};
 pub use push::Push;
 #[cfg(test)]
@@ -77,6 +81,8 @@ pub struct Daemon {
     pub socket: PathBuf,
     /// `http` and the keys beside it, if it is served.
     pub http: Option<Http>,
+    /// `beanstalk` and the key beside it, if that protocol is spoken.
+    pub beanstalk: Option<BeanstalkPlace>,
     /// `otlp`: the collector that spans are sent to, if they are.
     pub otlp: Option<String>,
     /// `drain_timeout`: how long running attempts may take to end once the daemon stops.
@@ -329,10 +335,14 @@ impl Config {
             (Some(old), Some(new)) => !old.is_same_front(new),
             (old, new) => old.is_some() || new.is_some(),
         };
+        let place = |daemon: &Daemon| daemon.beanstalk.as_ref().map(|it| it.place.clone());
+        let user = |daemon: &Daemon| daemon.beanstalk.as_ref().and_then(|it| it.user);
         let fixed = [
             ("daemon.data", old_daemon.data != new.daemon.data),
             ("daemon.socket", old_daemon.socket != new.daemon.socket),
             ("daemon.http", other_front),
+            ("daemon.beanstalk", place(old_daemon) != place(&new.daemon)),
+            ("daemon.beanstalk_user", user(old_daemon) != user(&new.daemon)),
             ("daemon.otlp", old_daemon.otlp != new.daemon.otlp),
             ("daemon.job_oom_score_adj", old_daemon.job_oom_score_adj != new.daemon.job_oom_score_adj),
             ("storage.log_file", old.log_file != storage.log_file),

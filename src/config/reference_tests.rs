@@ -55,6 +55,8 @@ fn setting(key: &Key, value: &str) -> String {
         ("[schedules.m]\n", "cron" | "every") => "\nqueue = 'q'".to_owned(),
         ("[schedules.m]\n", _) => "\ncron = '@daily'\nqueue = 'q'".to_owned(),
         ("[daemon]\n", "http") => "\nhttp_tokens = '/t'".to_owned(),
+        ("[daemon]\n", "beanstalk") => "\nbeanstalk_user = '7'".to_owned(),
+        ("[daemon]\n", "beanstalk_user") => "\nbeanstalk = '127.0.0.1:1'".to_owned(),
         ("[daemon]\n", "http_tokens") => "\nhttp = '127.0.0.1:1'".to_owned(),
         ("[daemon]\n", "http_certificate") => tls("http_key"),
         ("[daemon]\n", "http_key") => tls("http_certificate"),

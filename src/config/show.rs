@@ -5,7 +5,7 @@ use super::push;
 use super::raw::key_text;
 use super::schedules;
 use super::settings::show_setting;
-use super::{Config, DrainSubmits, Handler, Http, HttpPlace, HttpTls, Queue};
+use super::{BeanstalkPlace, Config, DrainSubmits, Handler, Http, HttpTls, Place, Queue};
 use crate::access::Rule;
 use crate::core::{Growth, QueueName, Setting, SettingKey};
 use crate::durations::{show_duration, show_size};
@@ -42,8 +42,8 @@ fn daemon(text: &mut String, Config { daemon, limits, storage, .. }: &Config) ->
     writeln!(text, "socket = {}", path(&daemon.socket))?;
     if let Some(Http { place, tokens, tls }) = &daemon.http {
         match place {
-            HttpPlace::Address(address) => writeln!(text, "http = \"{address}\"")?,
-            HttpPlace::Socket(socket) => writeln!(text, "http = {}", path(socket))?,
+            Place::Address(address) => writeln!(text, "http = \"{address}\"")?,
+            Place::Socket(socket) => writeln!(text, "http = {}", path(socket))?,
         }
         if let Some(tokens) = tokens {
             writeln!(text, "http_tokens = {}", path(tokens))?;
@@ -51,6 +51,15 @@ fn daemon(text: &mut String, Config { daemon, limits, storage, .. }: &Config) ->
         if let Some(HttpTls { certificate, key }) = tls {
             writeln!(text, "http_certificate = {}", path(certificate))?;
             writeln!(text, "http_key = {}", path(key))?;
+        }
+    }
+    if let Some(BeanstalkPlace { place, user }) = &daemon.beanstalk {
+        match place {
+            Place::Address(address) => writeln!(text, "beanstalk = \"{address}\"")?,
+            Place::Socket(socket) => writeln!(text, "beanstalk = {}", path(socket))?,
+        }
+        if let Some(user) = user {
+            writeln!(text, "beanstalk_user = \"{user}\"")?;
         }
     }
     if let Some(url) = &daemon.otlp {

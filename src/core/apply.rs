@@ -129,6 +129,10 @@ impl<O: Observer> Fold<'_, O> {
             }),
             Event::Deleted { jobs } => jobs.ranges().iter().for_each(|range| self.delete(*range)),
             Event::Sized { jobs, size } => self.each(jobs, |_, job| sized(job, *size)),
+            Event::Counted { jobs, what } => self.each(jobs, |_, job| {
+                job.handle(*what);
+                Fate::Known
+            }),
             Event::Dropped { jobs } => self.drop_waiting(jobs),
             Event::Row(event) => self.fold_row(event),
         }
@@ -137,8 +141,11 @@ impl<O: Observer> Fold<'_, O> {
     fn fold_row(&mut self, event: &RowEvent) {
         match event {
             RowEvent::NotTaken { queue, jobs } => self.turn_away(queue, *jobs),
-            RowEvent::Paused { queue } => self.pause(queue, true, QueueChange::Paused),
-            RowEvent::Resumed { queue } => self.pause(queue, false, QueueChange::Resumed),
+            RowEvent::Paused { queue } => self.pause(queue, Some(Time::NEVER), QueueChange::Paused),
+            RowEvent::PausedUntil { queue, until } => {
+                self.pause(queue, Some(*until), QueueChange::Paused);
+            }
+            RowEvent::Resumed { queue } => self.pause(queue, None, QueueChange::Resumed),
             RowEvent::RequestDone { page, done } => self.state.requests.add(*page, (**done).clone()),
             RowEvent::RequestsForgotten { page } => self.state.requests.forget(*page),
             RowEvent::RateUsed { queue, used } => {
@@ -322,15 +329,17 @@ impl<O: Observer> Fold<'_, O> {
     fn forget(&mut self, name: &QueueName) {
         let Some(queue) = self.state.queues.get_mut(name) else { return };
         if queue.counts().all() == 0 {
+            self.state.set_pause(name, None);
             self.state.queues.remove(name);
             return self.observer.queue_changed(name, QueueChange::Forgotten);
         }
         // At recovery a newer one of that name is there already, with jobs: nothing else is its own yet.
-        (queue.paused, queue.overrides) = Default::default();
+        queue.overrides = Default::default();
+        self.state.set_pause(name, None);
     }
 
-    fn pause(&mut self, queue: &QueueName, paused: bool, change: QueueChange) {
-        self.state.queues.entry(queue.clone()).or_default().paused = paused;
+    fn pause(&mut self, queue: &QueueName, until: Option<Time>, change: QueueChange) {
+        self.state.set_pause(queue, until);
         self.observer.queue_changed(queue, change);
     }
 

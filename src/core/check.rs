@@ -4,8 +4,9 @@ use super::groups::GroupNo;
 use super::ids::{IdRange, JobId, RangeSet};
 use super::job::{Beside, Holder, Key, Priority, QueueName, State as JobState, StateKind};
 use super::keyed::Keyed;
+use super::kickable::Kickable;
 use super::lanes::Lanes;
-use super::queue::Queue;
+use super::queue::{Queue, URGENT};
 use super::state::State;
 use super::time::Time;
 use super::unique::UniqueKeys;
@@ -84,6 +85,7 @@ pub fn check(state: &State) {
             check_lanes(name, lanes, &mut leased, &mut listed);
         }
         check_by_priority(name, queue, &waiting);
+        check_kickable(state, name, queue);
         for kind in StateKind::ALL {
             let mut ids: Vec<JobId> = queue.in_state(kind).flat_map(IdRange::iter).collect();
             ids.sort_unstable();
@@ -181,6 +183,25 @@ fn check_by_priority(
     }
     let waiting = waiting.get(name).cloned().unwrap_or_default();
     assert_eq!(found, waiting, "those that wait in queue {name} by priority");
+}
+
+/// So has the one of those that can be kicked, and those that are urgent are counted; paused queues are known.
+fn check_kickable(state: &State, name: &QueueName, queue: &Queue) {
+    let jobs = || state.iter(IdRange::new(JobId(0), u64::MAX)).filter(|(_, job)| job.spec.queue == *name);
+    if let Some(found) = queue.kickable() {
+        let mut wanted = Kickable::default();
+        jobs().for_each(|(range, job)| wanted.enter(range, job));
+        assert_eq!(*found, wanted, "those of queue {name} that can be kicked");
+    }
+    let urgent = jobs().filter(|(_, job)| job.kind() == StateKind::Ready && job.spec.priority < URGENT);
+    assert_eq!(
+        queue.urgent(),
+        urgent.map(|(range, _)| range.len).sum::<u64>(),
+        "urgent ones of queue {name}"
+    );
+    let ends = queue.paused_until().filter(|until| *until != Time::NEVER);
+    let known = state.pauses.iter().filter(|(_, paused)| paused == name).map(|(until, _)| *until);
+    assert_eq!(known.collect::<Vec<_>>(), Vec::from_iter(ends), "until when queue {name} is paused");
 }
 
 /// A ready job: its queue, key and priority, and when it was tried if it has come back.

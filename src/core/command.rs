@@ -2,14 +2,17 @@
 //! into bytes; everything in between is decided here.
 
 mod actions;
+mod claim;
 
 pub use actions::{GroupAction, ScheduleAction, TopicAction};
+pub use claim::{Claim, ClaimOrder};
 
 use super::flow::Ties;
 use super::groups::GroupName;
 use super::ids::{IdRange, JobId};
 use super::job::{
-    Attempt, Exit, Grant, Holder, Job, Priority, QueueName, SignalName, Size, Spec, StateKind, Worker,
+    Attempt, Exit, Grant, Handling, Holder, Job, Priority, QueueName, SignalName, Size, Spec, StateKind,
+    Worker,
 };
 use super::overrides::{Setting, SettingKey};
 use super::pattern::Pattern;
@@ -48,6 +51,23 @@ pub enum Command {
     },
     /// Lease up to `max` ready jobs from the first of these queues that have any.
     Claim(Claim),
+    /// Lease this job, if it is ready, scheduled or dead, whether it is its turn or not, and though its queue is paused. Its limits
+    /// hold all the same.
+    ClaimJob {
+        /// Which.
+        id: JobId,
+        /// With whose connection the lease ends.
+        holder: Holder,
+        /// Who asks, where that is known.
+        worker: Option<Worker>,
+    },
+    /// Something was done with jobs, which is counted of those that are there still.
+    Count {
+        /// Which.
+        ids: Vec<JobId>,
+        /// What; its number is the decision's.
+        what: Handling,
+    },
     /// End leases. Each is judged by itself.
     Settle {
         /// Which lease, and how it ended.
@@ -116,6 +136,10 @@ pub enum Command {
     Pause {
         /// The queue.
         queue: QueueName,
+        /// For how long; `None`: until it is resumed.
+        time: Option<Duration>,
+        /// The user for whom it comes into being if it is not there; `None`: then it is refused.
+        maker: Option<u32>,
     },
     /// Give them out again.
     Resume {
@@ -269,21 +293,6 @@ pub enum Start {
     After(Duration),
     /// At this time.
     At(Time),
-}
-
-/// A request for work.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Claim {
-    /// Where to look, in this order.
-    pub queues: Vec<QueueName>,
-    /// The most jobs to lease.
-    pub max: u32,
-    /// How long the lease lasts; the queue's setting if not given.
-    pub lease: Option<Duration>,
-    /// With whose connection the leases end.
-    pub holder: Holder,
-    /// Who asks, where that is known.
-    pub worker: Option<Worker>,
 }
 
 /// Names one lease: a job and the attempt that is meant.

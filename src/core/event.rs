@@ -15,7 +15,9 @@ pub use row::RowEvent;
 
 use super::flow::{EdgeFate, Target, Waits};
 use super::ids::{IdRange, Ids};
-use super::job::{Beside, Exit, Expiry, Holder, Priority, QueueName, SignalName, Size, Spec, Worker};
+use super::job::{
+    Beside, Exit, Expiry, Handling, Holder, Priority, QueueName, SignalName, Size, Spec, Worker,
+};
 use super::rows::RowKey;
 use super::time::Time;
 use std::sync::Arc;
@@ -226,6 +228,13 @@ pub enum Event {
         /// So many, each of them.
         size: Size,
     },
+    /// Something was done with jobs that is counted for those who count it: see [`HandlingCounts`](super::HandlingCounts).
+    Counted {
+        /// Which.
+        jobs: Ids,
+        /// What.
+        what: Handling,
+    },
     /// Jobs that waited are forgotten: there is no room for them beside newer ones.
     Dropped {
         /// Which.
@@ -281,6 +290,7 @@ impl Event {
             | Event::Detached { jobs, .. }
             | Event::Deleted { jobs }
             | Event::Sized { jobs, .. }
+            | Event::Counted { jobs, .. }
             | Event::WaitsFor { jobs, .. }
             | Event::EdgesChanged { jobs, .. }
             | Event::Dropped { jobs } => jobs.ranges(),
@@ -316,6 +326,7 @@ impl Event {
             | Event::Prioritized { .. }
             | Event::Postponed { .. }
             | Event::Sized { .. }
+            | Event::Counted { .. }
             | Event::WaitsFor { .. }
             | Event::EdgesChanged { .. }
             | Event::Row(_)

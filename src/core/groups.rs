@@ -19,7 +19,7 @@ pub struct GroupName(QueueName);
 /// A group name that breaks the rule.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "`{0}` is not a group name: use 1 to {max} of the characters A-Z a-z 0-9 . _ - / : +, not beginning with -",
+    "`{0}` is not a group name: use 1 to {max} of the characters A-Z a-z 0-9 . _ - / : + ; $ ( ), not beginning with -",
     max = QueueName::MAX
 )]
 pub struct BadGroupName(String);

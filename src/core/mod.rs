@@ -10,6 +10,7 @@
 //! | command | scheduled | ready | leased | done | dead | cancelled | expired | waiting |
 //! | --- | --- | --- | --- | --- | --- | --- | --- | --- |
 //! | claim | — | leased | — | — | — | — | — | — |
+//! | claim by id | leased | leased | — | — | leased | — | — | — |
 //! | complete | — | — | done | — | — | — | — | — |
 //! | complete and submit | — | — | done | — | — | — | — | — |
 //! | fail | — | — | scheduled | — | — | — | — | — |
@@ -76,6 +77,7 @@ mod job;
 mod kept;
 mod key_pages;
 mod keyed;
+mod kickable;
 mod lanes;
 mod limits;
 mod next;
@@ -105,8 +107,8 @@ mod weights;
 pub use change::{Change, Observer, QueueChange, Recorder};
 pub use circuit::{Circuit, CircuitSettings, OpenCircuit};
 pub use command::{
-    Claim, Command, Edit, Group, GroupAction, Groups, LeaseId, OnConflict, Only, Outcome, Receipt,
-    ScheduleAction, Start, Then, TopicAction, Verdict,
+    Claim, ClaimOrder, Command, Edit, Group, GroupAction, Groups, LeaseId, OnConflict, Only, Outcome,
+    Receipt, ScheduleAction, Start, Then, TopicAction, Verdict,
 };
 pub use decide::{Core, Moment};
 pub use event::{AfterFailure, Ending, Event, RowEvent};
@@ -119,15 +121,15 @@ pub use ids::{IdRange, Ids, JobId, RangeSet};
 pub(crate) use job::JobCounts;
 pub(crate) use job::Newest;
 pub use job::{
-    Attempt, BadQueueName, BadSignalName, Beside, Exit, Expiry, Failure, Final, Grant, Holder, Job, Key,
-    Lease, Priority, QueueName, Signal, SignalName, Signals, Size, Spec, SpecOptions, State as JobState,
-    StateKind, UniqueWhile, Worker,
+    Attempt, BadQueueName, BadSignalName, Beside, Exit, Expiry, Failure, Final, Grant, Handling,
+    HandlingCounts, Holder, Job, Key, Lease, Priority, QueueName, Signal, SignalName, Signals, Size, Spec,
+    SpecOptions, State as JobState, StateKind, UniqueWhile, Worker,
 };
 pub use lanes::KeyRules;
 pub use limits::Limit;
 pub use overrides::{Override, Overrides, Setting, SettingKey};
 pub use pattern::Pattern;
-pub use queue::{Counts, Queue};
+pub use queue::{Counts, Queue, URGENT};
 pub use rate::{Rate, RateUsed};
 pub use recent::RecentEnd;
 pub use rejection::{

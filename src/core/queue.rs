@@ -6,6 +6,7 @@ use super::ids::{IdRange, JobId, RangeSet};
 use super::job::{Job, Key, Priority, Spec, StateKind};
 use super::kept::KeptJobs;
 use super::keyed::Together;
+use super::kickable::Kickable;
 use super::lanes::Lanes;
 use super::overrides::Overrides;
 use super::rate::RateUsed;
@@ -46,6 +47,9 @@ impl Counts {
     }
 }
 
+/// Ready jobs of a priority before this one are counted apart, as beanstalkd does.
+pub const URGENT: Priority = Priority(1024);
+
 /// How many keys and priorities are looked at for the ready job that has waited longest.
 const KEYS_LOOKED_AT: usize = 2_000;
 const PRIORITIES_LOOKED_AT: usize = 8;
@@ -56,8 +60,8 @@ const RECENT_SPECS: usize = 8;
 /// One queue.
 #[derive(Clone, Debug, Default)]
 pub struct Queue {
-    /// Whether it gives out jobs.
-    pub(super) paused: bool,
+    /// Until when it gives out no jobs, if it is paused; [`Time::NEVER`]: until it is resumed.
+    pub(super) paused_until: Option<Time>,
     /// What went through it.
     pub(super) totals: Totals,
     /// The user with whose job it came into being, if it was one.
@@ -85,6 +89,10 @@ pub struct Queue {
     by_priority: Option<BTreeMap<Priority, RangeSet>>,
     /// Ended jobs that are kept.
     kept: KeptJobs,
+    /// Those that can be kicked, in their order; once somebody has asked for it.
+    kickable: Option<Box<Kickable>>,
+    /// How many are ready and urgent.
+    urgent: u64,
     recent: Vec<Arc<Spec>>,
 }
 
@@ -131,17 +139,27 @@ impl Queue {
 
     /// Whether nothing would be lost with it but what it has counted.
     pub fn is_empty(&self) -> bool {
-        !self.paused && self.overrides.is_empty() && self.counts.all() == 0
+        self.paused_until.is_none() && self.overrides.is_empty() && self.counts.all() == 0
     }
 
     /// Whether it gives out no jobs.
     pub fn is_paused(&self) -> bool {
-        self.paused
+        self.paused_until.is_some()
+    }
+
+    /// Until when it gives out no jobs, if it is paused; [`Time::NEVER`]: until it is resumed.
+    pub fn paused_until(&self) -> Option<Time> {
+        self.paused_until
+    }
+
+    /// How many of its ready jobs have a priority before [`URGENT`].
+    pub fn urgent(&self) -> u64 {
+        self.urgent
     }
 
     /// Whether it has jobs that are ready, and is not paused.
     pub fn has_work(&self) -> bool {
-        !self.paused && self.counts.of(StateKind::Ready) > 0
+        !self.is_paused() && self.counts.of(StateKind::Ready) > 0
     }
 
     /// How many jobs of a key are leased.
@@ -260,6 +278,12 @@ impl Queue {
     fn enter_part(&mut self, range: IdRange, job: &Job) -> Option<StateKind> {
         let kind = job.kind();
         self.counts.add(kind, range.len);
+        if kind == StateKind::Ready && job.spec.priority < URGENT {
+            self.urgent += range.len;
+        }
+        if let Some(kickable) = &mut self.kickable {
+            kickable.enter(range, job);
+        }
         if kind.waits() {
             self.waiting_bytes += job.size().bytes() * range.len;
             if let Some(index) = &mut self.by_priority {
@@ -289,6 +313,12 @@ impl Queue {
     fn leave_part(&mut self, range: IdRange, job: &Job) -> Option<StateKind> {
         let kind = job.kind();
         self.counts.subtract(kind, range.len);
+        if kind == StateKind::Ready && job.spec.priority < URGENT {
+            self.urgent -= range.len;
+        }
+        if let Some(kickable) = &mut self.kickable {
+            kickable.leave(range, job);
+        }
         if kind.waits() {
             self.waiting_bytes -= job.size().bytes() * range.len;
             if let Some(index) = &mut self.by_priority {
@@ -370,6 +400,16 @@ impl Queue {
         self.by_priority.as_ref()
     }
 
+    /// The jobs that can be kicked in their order, if there is such an index.
+    pub(super) fn kickable(&self) -> Option<&Kickable> {
+        self.kickable.as_deref()
+    }
+
+    /// Keeps such an index from now on.
+    pub(super) fn index_kickable(&mut self, index: Kickable) {
+        self.kickable = Some(index.into());
+    }
+
     fn unready(&mut self, range: IdRange, priority: Priority, returned: Option<Time>) {
         if let Some(ready) = self.ready.get_mut(&priority) {
             ready.remove(range, returned);
@@ -380,9 +420,9 @@ impl Queue {
     }
 
     pub(super) fn row(&self, name: &QueueName) -> QueueRow {
-        let Queue { paused, totals, maker, used, rate_used, ref overrides, circuit, .. } = *self;
+        let Queue { paused_until, totals, maker, used, rate_used, ref overrides, circuit, .. } = *self;
         let (name, overrides) = (name.clone(), overrides.clone());
-        QueueRow { name, paused, totals, maker, used, rate_used, overrides, circuit }
+        QueueRow { name, paused_until, totals, maker, used, rate_used, overrides, circuit }
     }
 
     /// The ready jobs of each priority, for the check of the invariants.

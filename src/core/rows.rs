@@ -53,8 +53,8 @@ pub enum Row {
 pub struct QueueRow {
     /// The queue.
     pub name: QueueName,
-    /// Whether it is paused.
-    pub paused: bool,
+    /// See [`Queue::paused_until`](super::Queue::paused_until).
+    pub paused_until: Option<Time>,
     /// What went through it.
     pub totals: Totals,
     /// See [`Queue::maker`](super::Queue::maker).
@@ -184,9 +184,19 @@ impl State {
     /// Puts a row back, as [`State::rows`] gave it. For recovery: it takes the place of what was counted on the way there.
     pub fn restore_row(&mut self, row: Row) {
         match row {
-            Row::Queue(QueueRow { name, paused, totals, maker, used, rate_used, overrides, circuit }) => {
+            Row::Queue(QueueRow {
+                name,
+                paused_until,
+                totals,
+                maker,
+                used,
+                rate_used,
+                overrides,
+                circuit,
+            }) => {
+                self.set_pause(&name, paused_until);
                 let queue = self.queues.entry(name).or_default();
-                (queue.paused, queue.totals, queue.maker, queue.used) = (paused, totals, maker, used);
+                (queue.totals, queue.maker, queue.used) = (totals, maker, used);
                 (queue.rate_used, queue.overrides, queue.circuit) = (rate_used, overrides, circuit);
             }
             Row::Schedule(ScheduleRow { name, schedule }) => self.schedules.restore(name, schedule),

@@ -16,7 +16,7 @@ pub struct ScheduleName(QueueName);
 /// A name of a schedule that breaks the rule.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "`{0}` is not a name for a schedule: use 1 to {max} of the characters A-Z a-z 0-9 . _ - / : +, not beginning with -",
+    "`{0}` is not a name for a schedule: use 1 to {max} of the characters A-Z a-z 0-9 . _ - / : + ; $ ( ), not beginning with -",
     max = QueueName::MAX
 )]
 pub struct BadScheduleName(String);

@@ -3,10 +3,11 @@
 
 use super::flow::Target;
 use super::groups::{GroupNo, JobGroup, JobGroups};
-use super::ids::{IdRange, Ids, JobId};
+use super::ids::{IdRange, Ids, JobId, first};
 use super::job::{Attempt, Job, Key, Lease, QueueName, Spec, State as JobState, StateKind};
 use super::key_pages::Looks;
 use super::keyed::{Keyed, Together};
+use super::kickable::Kickable;
 use super::lanes::KeyRules;
 use super::queue::Queue;
 use super::recent::{Recent, RecentEnd};
@@ -17,7 +18,7 @@ use super::time::Time;
 use super::topics::Topics;
 use super::waiters::{TargetState, Waiters};
 use smallvec::SmallVec;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 /// The fold of all events.
@@ -34,6 +35,8 @@ pub struct State {
     waiting_bytes: u64,
     /// What time alone changes, and when; not what changes at [`Time::NEVER`].
     pub(super) due: Keyed<Time>,
+    /// The queues that are paused until a time.
+    pub(super) pauses: BTreeSet<(Time, QueueName)>,
     /// The leases that end with their connection.
     pub(super) held: Keyed<u64>,
     pub(super) recent: Recent,
@@ -181,7 +184,35 @@ impl State {
         // Somebody is to be told at once.
         let told = self.waiters.first_gone().or(self.waiters.first_ended()).map(|_| Time(0));
         let due = self.due.first_key().into_iter().chain(page).chain(self.looks.next_due());
-        due.chain(group).chain(told).min()
+        let pause = self.pauses.first().map(|(until, _)| *until);
+        due.chain(group).chain(told).chain(pause).min()
+    }
+
+    /// A queue is paused until then, or not at all.
+    pub(super) fn set_pause(&mut self, name: &QueueName, until: Option<Time>) {
+        let queue = self.queues.entry(name.clone()).or_default();
+        if let Some(before) = std::mem::replace(&mut queue.paused_until, until) {
+            self.pauses.remove(&(before, name.clone()));
+        }
+        self.pauses.extend(until.filter(|until| *until != Time::NEVER).map(|until| (until, name.clone())));
+    }
+
+    /// So many jobs of a queue that are dead, or scheduled, in the order in which they are kicked: the index for it is made when it is
+    /// asked for first.
+    pub fn first_to_kick(&mut self, name: &QueueName, kind: StateKind, most: u64) -> Ids {
+        let Some(queue) = self.queues.get_mut(name).filter(|queue| queue.counts().of(kind) > 0) else {
+            return Ids::new();
+        };
+        if queue.kickable().is_none() {
+            let mut index = Kickable::default();
+            for kind in [StateKind::Dead, StateKind::Scheduled] {
+                let parts = queue.in_state(kind).flat_map(|range| self.jobs.iter(range));
+                parts.for_each(|(part, job)| index.enter(part, job));
+            }
+            queue.index_kickable(index);
+        }
+        let ranges = queue.kickable().into_iter().flat_map(|kickable| kickable.in_state(kind));
+        first(ranges, most)
     }
 
     /// How many ready jobs go before this one, if it is ready, by these rules, which are in force.

@@ -10,7 +10,7 @@ use std::sync::Arc;
 /// A text that is no pattern of topics.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "`{0}` is not a pattern of topics: use 1 to {max} of the characters A-Z a-z 0-9 . _ - / : +, and * for anything",
+    "`{0}` is not a pattern of topics: use 1 to {max} of the characters A-Z a-z 0-9 . _ - / : + ; $ ( ), and * for anything",
     max = Pattern::MAX
 )]
 pub struct BadTopics(String);

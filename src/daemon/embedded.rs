@@ -290,7 +290,7 @@ async fn serve(
 ) -> Result<(), Fatal> {
     let accepting = tokio::task::spawn_local(obey(hub.clone(), inbox, stands_still));
     server::run(hub).await?;
-    server::close_connections(hub, accepting).await
+    server::close_connections(hub, vec![accepting]).await
 }
 
 /// Does what it is asked for until it is aborted.

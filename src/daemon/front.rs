@@ -2,7 +2,7 @@
 
 use super::ServeError;
 use crate::access::Caller;
-use crate::config::{Config, Http, HttpPlace};
+use crate::config::{Config, Http, Place};
 use crate::fronts::Native;
 use crate::http::{self, Calls, Listener, Secrets, SecretsError, Serving};
 use crate::server::{self, Hub, Listening};
@@ -26,11 +26,11 @@ impl Bound {
         let Some(http) = &config.daemon.http else { return Ok(Bound(None)) };
         let secrets = secrets(http)?;
         let (listener, socket) = match &http.place {
-            HttpPlace::Address(address) => {
+            Place::Address(address) => {
                 let unbound = |error| ServeError::Http { address: *address, error };
                 (Listener::at(*address).map_err(unbound)?, None)
             }
-            HttpPlace::Socket(path) => {
+            Place::Socket(path) => {
                 let socket = server::listen_at(path, "daemon.http")?;
                 (Listener::Unix(socket.listener()?), Some(socket))
             }
@@ -47,7 +47,7 @@ impl Bound {
         let (address, count) = (listener.address(), secrets.tokens.len());
         let (serving, calls) = http::serve(listener, secrets, own, config.limits.frame)?;
         // The port may be the system's choice.
-        let place = address.map_or_else(|| http.place.clone(), HttpPlace::Address);
+        let place = address.map_or_else(|| http.place.clone(), Place::Address);
         events::http_started(&place, http.tls.is_some(), count);
         drop(tokio::task::spawn_local(take(hub.clone(), calls)));
         Ok(HttpFront(Some(Front { serving, http: http.clone(), _socket: socket })))

@@ -11,8 +11,8 @@ use super::progress::ProgressOfJobs;
 use super::watching::Watching;
 use super::woken::Woken;
 use crate::core::{
-    Change, Command, Edit, Event, GroupNo, Holder, IdRange, JobGroup, JobId, JobState, LeaseId, Observer,
-    QueueChange, QueueName, Recorder, StateKind, Time,
+    Change, Command, Edit, Event, GroupNo, Handling, Holder, IdRange, JobGroup, JobId, JobState, LeaseId,
+    Observer, QueueChange, QueueName, Recorder, StateKind, Time,
 };
 use crate::spans::Spans;
 use crate::tally::Tally;
@@ -179,6 +179,8 @@ impl Listener<'_> {
             | Command::SubmitOnce { .. }
             | Command::CompleteAndSubmit { .. }
             | Command::Claim(_)
+            | Command::ClaimJob { .. }
+            | Command::Count { .. }
             | Command::Settle { .. }
             | Command::Extend { .. }
             | Command::Checkpoint { .. }
@@ -216,7 +218,9 @@ impl Listener<'_> {
                 error: job.failures().last().map(|failure| failure.error.clone()).unwrap_or_default(),
                 retry: if let JobState::Scheduled { due } = job.state() { Some(due) } else { None },
             }),
-            Event::Interrupted { .. } => self.note_interrupted(jobs.len),
+            Event::Interrupted { .. } | Event::Counted { what: Handling::TimedOut, .. } => {
+                self.note_interrupted(jobs.len);
+            }
             Event::Dropped { .. } => self.note_dropped(&job.spec.queue, jobs.len, false),
             Event::Submitted { .. }
             | Event::Claimed { .. }
@@ -242,6 +246,7 @@ impl Listener<'_> {
             | Event::Row(_)
             | Event::WaitsFor { .. }
             | Event::EdgesChanged { .. }
+            | Event::Counted { .. }
             | Event::Sized { .. } => {}
         }
     }

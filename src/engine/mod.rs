@@ -17,6 +17,7 @@ mod contents;
 mod drain;
 mod followed;
 mod group_waits;
+mod handling;
 mod held_back;
 mod limited;
 mod listener;

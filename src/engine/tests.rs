@@ -13,7 +13,9 @@ mod schedules;
 
 use super::closing::CLOSED_AT_ONCE;
 use super::*;
-use crate::core::{Event, Full, Group, Holder, LeaseId, QueueSettings, Spec, StateKind, Verdict, Visibility};
+use crate::core::{
+    ClaimOrder, Event, Full, Group, Holder, LeaseId, QueueSettings, Spec, StateKind, Verdict, Visibility,
+};
 use crate::store::simulated::{SimulatedDisk, SimulatedStore};
 use crate::store::{Blob, BlobError};
 
@@ -42,7 +44,14 @@ fn submit(engine: &mut Engine<SimulatedStore>, count: u64, now: Time) {
 }
 
 fn claim(max: u32) -> Claim {
-    Claim { queues: vec![queue()], max, lease: None, holder: Holder::Session(1), worker: None }
+    Claim {
+        queues: vec![queue()],
+        max,
+        lease: None,
+        holder: Holder::Session(1),
+        worker: None,
+        order: ClaimOrder::AsNamed,
+    }
 }
 
 fn claimed(engine: &mut Engine<SimulatedStore>, max: u32, now: Time) -> Answer {
@@ -136,7 +145,7 @@ fn a_waiting_claim_is_refused_once_if_the_body_cannot_be_read() {
     let mut engine = start(&disk, Time(0));
     submit(&mut engine, 1, Time(0));
     let now = bring_home(&mut engine, &disk, Time(0));
-    engine.change_queue(ORIGIN, &Command::Pause { queue: queue() }, now);
+    engine.change_queue(ORIGIN, &Command::Pause { queue: queue(), time: None, maker: None }, now);
     let waiter = Origin { session: 1, request: 7 };
     engine.claim(waiter, claim(1), Time::NEVER, now);
     engine.turn(now).unwrap();
@@ -179,6 +188,7 @@ fn a_connection_with_many_waiting_requests_closes_a_part_at_a_time() {
         lease: None,
         holder: Holder::Anyone,
         worker: None,
+        order: ClaimOrder::AsNamed,
     };
     let many = 3 * CLOSED_AT_ONCE as u32;
     for request in 0..many {

@@ -150,7 +150,7 @@ impl<S: Store> Engine<S> {
 
     /// Gives new work to the claims that wait for it, first come, first served. What would be too much for one
     /// turn is left for the next, queue after queue.
-    fn serve_waiting(&mut self, now: Time) {
+    pub(super) fn serve_waiting(&mut self, now: Time) {
         if self.core.draining {
             return;
         }
@@ -234,6 +234,27 @@ impl<S: Store> Engine<S> {
             let average = bytes / jobs.len().max(1) + 1;
             let fit = (self.bounds.claim_bytes - bytes) / average.max(self.bounds.claim_bytes / 4096);
             step.max = left.min(fit.max(1)).min(jobs.len().max(1) * 4) as u32;
+        }
+        Ok(jobs)
+    }
+
+    /// Fetches what is stored of a job that was leased by its id.
+    pub(super) fn fetch_all(&mut self, grants: Vec<Grant>, now: Time) -> Result<Vec<Claimed>, Refusal> {
+        let mut jobs = Vec::with_capacity(grants.len());
+        for grant in grants {
+            match self.fetch(&grant) {
+                Ok(Fetched { body, envelope, checkpoint, signal }) => {
+                    self.trace_claim(&grant, envelope.as_ref());
+                    jobs.push(Claimed { grant, body, envelope, checkpoint, signal });
+                }
+                Err(error @ BlobError::Failed { .. }) => {
+                    self.give_back(std::iter::once(&grant), now);
+                    return Err(error.into());
+                }
+                Err(error @ (BlobError::Missing { .. } | BlobError::Damaged { .. })) => {
+                    self.set_aside(grant.id, &error, now);
+                }
+            }
         }
         Ok(jobs)
     }

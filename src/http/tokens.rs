@@ -8,6 +8,7 @@
 
 use super::files::{self, Contents};
 use crate::access::Caller;
+use crate::credentials;
 use sha2::{Digest, Sha256};
 use std::fmt;
 use std::io;
@@ -82,7 +83,7 @@ impl Tokens {
             return Err(TokensError::Open { path: path.to_owned() });
         }
         let text = String::from_utf8(bytes).map_err(|error| unread(io::Error::other(error.utf8_error())))?;
-        Tokens::parse(&text, caller).map_err(|(line, why)| TokensError::Line {
+        Tokens::parse(&text, credentials::of_name).map_err(|(line, why)| TokensError::Line {
             path: path.to_owned(),
             line,
             why,
@@ -139,22 +140,6 @@ impl Tokens {
         }
         found
     }
-}
-
-/// The user of a name or a number, with all groups.
-fn caller(user: &str) -> io::Result<Option<Caller>> {
-    let entry = match user.parse() {
-        Ok(uid) => nix::unistd::User::from_uid(nix::unistd::Uid::from_raw(uid))?,
-        Err(_) => nix::unistd::User::from_name(user)?,
-    };
-    let Some(entry) = entry else {
-        // A number need not have a name.
-        return Ok(user.parse().ok().map(|uid| Caller { uid, groups: Vec::new() }));
-    };
-    let name = std::ffi::CString::new(entry.name)?;
-    let groups = nix::unistd::getgrouplist(&name, entry.gid)?;
-    let groups = groups.into_iter().map(nix::unistd::Gid::as_raw).collect();
-    Ok(Some(Caller { uid: entry.uid.as_raw(), groups }))
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ use super::fault::{Fault, Kind};
 use super::outbox::Outbox;
 use super::peer::Peer;
 use super::scheduler::Quota;
+use super::stream::WriteHalf;
 use crate::clock::Clock;
 use crate::core::Time;
 use crate::engine::Answer;
@@ -14,7 +15,6 @@ use std::cell::{Cell, RefCell};
 use std::io;
 use std::rc::{Rc, Weak};
 use std::time::Duration;
-use tokio::net::unix::OwnedWriteHalf;
 use tokio::sync::Notify;
 
 /// While more than this waits to be written to a connection, no more of its requests are served.
@@ -33,7 +33,7 @@ pub(crate) struct Connection<E: Encoder + ?Sized = dyn Encoder> {
     opened: Time,
     /// Whether nothing more will be read of it, now that the daemon ends.
     pub(super) is_read: Cell<bool>,
-    write: OwnedWriteHalf,
+    write: WriteHalf,
     out: RefCell<Outbox>,
     pub(super) account: Account,
     pub(super) quota: Quota,
@@ -58,7 +58,7 @@ pub(crate) struct Connection<E: Encoder + ?Sized = dyn Encoder> {
 impl<E: Encoder> Connection<E> {
     pub(super) fn new(
         (id, peer): (u64, Peer),
-        write: OwnedWriteHalf,
+        write: WriteHalf,
         front: E,
         (budget, quota): (Rc<Budget>, Quota),
         clock: Clock,
@@ -148,10 +148,7 @@ impl<E: Encoder + ?Sized> Connection<E> {
     }
 
     fn write_out(&self) -> io::Result<()> {
-        self.out.borrow_mut().write_out(|parts| match parts {
-            [only] => self.write.try_write(only),
-            parts => self.write.try_write_vectored(parts),
-        })
+        self.out.borrow_mut().write_out(|parts| self.write.try_write(parts))
     }
 
     /// Closes a connection that takes more than it gives way for; what it has not taken is dropped.
@@ -218,7 +215,7 @@ impl<E: Encoder + ?Sized> Connection<E> {
     /// Takes nothing more: what is sent from here on fails where it is sent. What has come is still read.
     pub(super) fn stop_taking(&self) {
         // A connection that has ended already takes nothing either.
-        let _ = rustix::net::shutdown(self.write.as_ref(), rustix::net::Shutdown::Read);
+        let _ = rustix::net::shutdown(&self.write, rustix::net::Shutdown::Read);
     }
 
     /// It has ended; nobody waits for it any more.

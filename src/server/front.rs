@@ -16,9 +16,12 @@ use std::rc::Rc;
 #[derive(Debug)]
 pub(crate) struct Close;
 
-/// What one connection speaks. It is made anew for each, so that it can remember what it must; the loop's task calls it
+/// What one connection speaks. There is one for each, so that it can remember what it must; the loop's task calls it
 /// through `&self`, since answers are encoded while it reads.
-pub(crate) trait Front: Encoder + Default + Sized {
+pub(crate) trait Front: Encoder + Sized {
+    /// Whether its protocol knows no failure: see [`Holder::BLAMELESS`](crate::core::Holder::BLAMELESS).
+    const IS_BLAMELESS: bool = false;
+
     /// A request as it is cut off the stream.
     type Request;
 
@@ -31,6 +34,14 @@ pub(crate) trait Front: Encoder + Default + Sized {
     fn is_ready(&self) -> bool {
         true
     }
+
+    /// Whether it will be told an answer before long, so that a client that has said all can have that before the connection ends.
+    fn is_about_to_answer(&self) -> bool {
+        false
+    }
+
+    /// The other side has said all. What of it is not handled yet is handled after this.
+    fn has_said_all<S: Store + 'static>(_: &Rc<Hub<S>>, _: &Rc<Connection<Self>>) {}
 
     /// How many bytes the request at the front of `buffer` takes in all, as far as that is known.
     fn request_len(&self, buffer: &[u8]) -> Option<usize>;

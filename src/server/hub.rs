@@ -158,6 +158,11 @@ impl<S: Store + 'static> Hub<S> {
         self.wake.notify_one();
     }
 
+    /// How long it has been there.
+    pub(crate) fn uptime(&self) -> Duration {
+        self.clock.now().since(self.started)
+    }
+
     /// Begins to stop, or cuts that short. Returns whether it has begun only now.
     pub fn stop(&self) -> bool {
         let (grace, accept) = {

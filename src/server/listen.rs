@@ -5,6 +5,7 @@ use super::front::Front;
 use super::hub::Hub;
 use super::peer::Peer;
 use super::serve;
+use super::stream::Stream;
 use super::watch::Watch;
 use crate::access::Caller;
 use crate::store::Store;
@@ -174,6 +175,11 @@ impl Listening {
         self.0.listener.borrow().try_clone()
     }
 
+    /// Where it was made; nowhere, if it is inherited.
+    pub(crate) fn path(&self) -> Option<&Path> {
+        self.0.path.as_deref()
+    }
+
     /// Whether the socket is somebody else's, who keeps it for the next daemon.
     pub fn is_inherited(&self) -> bool {
         self.0.path.is_none()
@@ -184,13 +190,14 @@ impl Listening {
         self.0.look.notify_one();
     }
 
-    /// Accepts connections, which speak what that front does, until the task is aborted.
+    /// Accepts connections, which speak what the fronts do that are made for them, until the task is aborted.
     ///
     /// # Errors
     /// The socket cannot be used by the loop.
     pub(crate) fn accept_into<F: Front, S: Store + 'static>(
         &self,
         hub: &Rc<Hub<S>>,
+        make: impl Fn() -> F + 'static,
     ) -> io::Result<JoinHandle<()>> {
         let (socket, hub) = (self.0.clone(), hub.clone());
         let mut listener = socket.for_the_loop()?;
@@ -201,11 +208,11 @@ impl Listening {
                 hub.admit_arrival().await;
                 tokio::select! {
                     biased;
-                    accepted = listener.accept() => take::<F, S>(&hub, accepted).await,
+                    accepted = listener.accept() => take(&hub, accepted, &make).await,
                     () = socket.is_in_doubt(&watch) => if let Some(new) = socket.renew().await {
                         // Who has come to the old one is served too.
                         while let Ok(accepted @ Ok(_)) = timeout(Duration::ZERO, listener.accept()).await {
-                            take::<F, S>(&hub, accepted).await;
+                            take(&hub, accepted, &make).await;
                         }
                         (listener, watch) = (new, socket.watch());
                     },
@@ -218,10 +225,11 @@ impl Listening {
 async fn take<F: Front, S: Store + 'static>(
     hub: &Rc<Hub<S>>,
     accepted: io::Result<(UnixStream, tokio::net::unix::SocketAddr)>,
+    make: &impl Fn() -> F,
 ) {
     match accepted {
         Ok((stream, _)) => hub.arrive(|| match Peer::of(&stream) {
-            Ok(peer) => serve::open::<F, S>(hub, stream, peer),
+            Ok(peer) => serve::open(hub, Stream::Unix(stream), peer, make()),
             Err(error) => {
                 tracing::warn!(%error, "a connection was refused: the kernel does not say which user it belongs to");
             }
@@ -302,17 +310,21 @@ impl Socket {
 }
 
 /// Serves the connection of the daemon's own pool of workers, the process `pid`.
-pub(crate) fn serve_pool<F: Front, S: Store + 'static>(hub: &Rc<Hub<S>>, stream: UnixStream, pid: u32) {
+pub(crate) fn serve_pool<F: Front + Default, S: Store + 'static>(
+    hub: &Rc<Hub<S>>,
+    stream: UnixStream,
+    pid: u32,
+) {
     let caller = Caller { uid: rustix::process::geteuid().as_raw(), groups: Vec::new() };
     let peer = Peer { caller, pid, pool: true };
-    serve::open::<F, S>(hub, stream, peer);
+    serve::open(hub, Stream::Unix(stream), peer, F::default());
 }
 
 /// Serves a connection inside the process, on behalf of this caller.
 ///
 /// # Errors
 /// The loop cannot use it.
-pub(crate) async fn serve_as<F: Front, S: Store + 'static>(
+pub(crate) async fn serve_as<F: Front + Default, S: Store + 'static>(
     hub: &Rc<Hub<S>>,
     stream: std::os::unix::net::UnixStream,
     caller: Caller,
@@ -320,7 +332,7 @@ pub(crate) async fn serve_as<F: Front, S: Store + 'static>(
     let stream = UnixStream::from_std(stream)?;
     hub.admit_arrival().await;
     let peer = Peer { caller, pid: std::process::id(), pool: false };
-    hub.arrive(|| serve::open::<F, S>(hub, stream, peer));
+    hub.arrive(|| serve::open(hub, Stream::Unix(stream), peer, F::default()));
     Ok(())
 }
 
@@ -328,13 +340,13 @@ pub(crate) async fn serve_as<F: Front, S: Store + 'static>(
 ///
 /// # Errors
 /// The kernel does not say who is on the other side, or the loop cannot use it.
-pub(crate) async fn serve_one<F: Front, S: Store + 'static>(
+pub(crate) async fn serve_one<F: Front + Default, S: Store + 'static>(
     hub: &Rc<Hub<S>>,
     stream: std::os::unix::net::UnixStream,
 ) -> io::Result<()> {
     let peer = Peer::of(&stream)?;
     let stream = UnixStream::from_std(stream)?;
     hub.admit_arrival().await;
-    hub.arrive(|| serve::open::<F, S>(hub, stream, peer));
+    hub.arrive(|| serve::open(hub, Stream::Unix(stream), peer, F::default()));
     Ok(())
 }

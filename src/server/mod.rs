@@ -7,18 +7,18 @@
 //!
 //! # Layout, and which way the arrows run
 //! Each line uses those below it and none above; `tests/tidy` checks that no two modules use each other.
-//! - `listen` (`watch`), `serve`, `shutdown`: the sockets; one connection from its first byte to its last; all of
+//! - `listen` (`watch`), `tcp`, `serve`, `shutdown`: the sockets; one connection from its first byte to its last; all of
 //!   them at the end.
 //! - `front`: what a front is.
 //! - `event_loop` (`timer`, `clock_set`): the turns, whoever asks, and whatever is asked.
-//! - `operators`, `follow`, `changes`, `submit`, `beside`, `take_up`, `requests`: what may be asked for, whatever the front.
+//! - `operators`, `follow`, `changes`, `handling`, `submit`, `beside`, `take_up`, `requests`: what may be asked for, whatever the front.
 //! - `former_pools`: what the pools of former daemons still run.
 //! - `hub`: what all tasks share.
 //! - `connections`, `sessions`, `permissions`, `journal`, `holds`, `followers`, `viewers`, `output`: its parts. All open
 //!   connections; those of workers that outlive the daemon; who may do what; what is logged; what workers report of
 //!   themselves; who reads what jobs print, or what becomes of them, and where the former is kept.
 //! - `connection`: one of them, as the loop sees it.
-//! - `encoder`, `scheduler`, `budget`, `outbox`, `background`, `service`, `peer`, `fault`: plain parts.
+//! - `encoder`, `scheduler`, `budget`, `outbox`, `stream`, `background`, `service`, `peer`, `fault`: plain parts.
 
 mod background;
 pub(crate) mod beside;
@@ -34,6 +34,8 @@ mod follow;
 mod followers;
 mod former_pools;
 mod front;
+pub(crate) mod handling;
+mod hangup;
 mod holds;
 mod hub;
 mod journal;
@@ -49,8 +51,10 @@ mod serve;
 mod service;
 mod sessions;
 mod shutdown;
+mod stream;
 pub(crate) mod submit;
 mod take_up;
+mod tcp;
 mod timer;
 mod viewers;
 mod watch;
@@ -72,4 +76,5 @@ pub use output::{OutputStore, OutputThread};
 pub use service::{Limits, Service};
 pub use shutdown::close_connections;
 pub(crate) use take_up::take_up;
+pub(crate) use tcp::accept_tcp;
 pub(crate) use viewers::Wanted;

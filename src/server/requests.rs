@@ -8,8 +8,8 @@ use super::peer::Peer;
 use super::permissions::can_run_as;
 use crate::access::Right;
 use crate::core::{
-    Claim, Command, Edit, Holder, JobId, LeaseId, Only, Priority, QueueName, State, StateKind, Time, Verdict,
-    Visibility, Worker,
+    Claim, ClaimOrder, Command, Edit, Holder, JobId, LeaseId, Only, Priority, QueueName, State, StateKind,
+    Time, Verdict, Visibility, Worker,
 };
 use crate::engine::{Answer, Origin, Progress, Refusal};
 use crate::store::Store;
@@ -125,6 +125,7 @@ pub(crate) fn claim<S: Store + 'static>(
         lease: claim.lease,
         holder: if claim.bound { holder(hub, context) } else { Holder::Anyone },
         worker: Some(Worker { uid: context.peer.caller.uid, pid: context.peer.pid }),
+        order: ClaimOrder::AsNamed,
     };
     hub.engine.borrow_mut().claim(context.origin, claim, until, context.now);
     Ok(())

@@ -5,9 +5,12 @@ use super::budget::FREE;
 use super::connection::Connection;
 use super::fault::Kind;
 use super::front::{Close, Front};
+use super::hangup;
 use super::hub::Hub;
 use super::peer::Peer;
+use super::stream::{ReadHalf, Stream};
 use crate::clock::monotonic;
+use crate::core::Holder;
 use crate::store::Store;
 use bytes::BytesMut;
 use std::future::poll_fn;
@@ -16,8 +19,6 @@ use std::pin::pin;
 use std::rc::Rc;
 use std::time::Duration;
 use tokio::io::AsyncReadExt;
-use tokio::net::UnixStream;
-use tokio::net::unix::OwnedReadHalf;
 
 /// How long a connection may take to greet.
 const GREETING_TIME: Duration = Duration::from_secs(10);
@@ -26,12 +27,13 @@ const READ_LEAST: usize = 4 << 10;
 /// About what it costs to send a byte of an answer later.
 const ANSWER_BYTE: Duration = Duration::from_nanos(1);
 
-/// Takes a new connection on, and serves it until it ends.
-pub(super) fn open<F: Front, S: Store + 'static>(hub: &Rc<Hub<S>>, stream: UnixStream, peer: Peer) {
+/// Takes a new connection on, whose protocol is this front, and serves it until it ends.
+pub(super) fn open<F: Front, S: Store + 'static>(hub: &Rc<Hub<S>>, stream: Stream, peer: Peer, front: F) {
     let (read, write) = stream.into_split();
     let shared = (hub.connections.budget.clone(), hub.scheduler.newcomer());
-    let who = (hub.connections.next_id(), peer);
-    let connection = Connection::new(who, write, F::default(), shared, hub.clock.clone());
+    let blameless = if F::IS_BLAMELESS { Holder::BLAMELESS } else { 0 };
+    let who = (hub.connections.next_id() | blameless, peer);
+    let connection = Connection::new(who, write, front, shared, hub.clock.clone());
     let limit = hub.service.borrow().limits.connections;
     if !hub.connections.add(connection.clone(), limit) {
         let message = format!("{limit} connections are open already (limits.connections): try again later");
@@ -41,12 +43,10 @@ pub(super) fn open<F: Front, S: Store + 'static>(hub: &Rc<Hub<S>>, stream: UnixS
     tokio::task::spawn_local(serve(hub.clone(), connection, read));
 }
 
-async fn serve<F: Front, S: Store + 'static>(
-    hub: Rc<Hub<S>>,
-    connection: Rc<Connection<F>>,
-    read: OwnedReadHalf,
-) {
+async fn serve<F: Front, S: Store + 'static>(hub: Rc<Hub<S>>, connection: Rc<Connection<F>>, read: ReadHalf) {
     tokio::select! {
+        // What nobody would hear of is not done any more.
+        biased;
         () = connection.closing.notified() => {}
         () = read_all(&hub, &connection, read) => {}
     }
@@ -75,16 +75,23 @@ async fn serve<F: Front, S: Store + 'static>(
 async fn read_all<F: Front, S: Store + 'static>(
     hub: &Rc<Hub<S>>,
     connection: &Rc<Connection<F>>,
-    mut read: OwnedReadHalf,
+    mut read: ReadHalf,
 ) {
     let mut buffer = BytesMut::new();
     let greeting_deadline = tokio::time::Instant::now() + GREETING_TIME;
-    let mut has_much_to_say = false;
+    let (mut has_much_to_say, mut is_over) = (false, false);
     loop {
         if handle_requests(hub, connection, &mut buffer).await.is_err() {
             return;
         }
-        let has_room = buffer.len() < READ_LEAST;
+        if !connection.front.is_ready() && buffer.len() >= READ_LEAST {
+            // As much is here as may wait. Whoever has gone is not waited for.
+            if answered_or_hung_up(connection, &read, is_over).await {
+                F::has_said_all(hub, connection);
+                is_over = true;
+            }
+            continue;
+        }
         let next = async {
             // What is set aside for a long request is its length and no more, or as much as has come again where that is
             // not known. One that is short has room in what every connection may have.
@@ -111,27 +118,55 @@ async fn read_all<F: Front, S: Store + 'static>(
         } else if connection.front.is_ready() {
             next.await
         } else {
-            match answered_or(connection, next, has_room).await {
+            match answered_or(connection, next).await {
                 Some(read) => read,
                 None => continue,
             }
         };
         if !matches!(read, Ok(1..)) {
+            if matches!(read, Ok(0)) {
+                finish(hub, connection, &mut buffer).await;
+            }
             return;
         }
     }
 }
 
-/// Waits for what the front waits for (`None`), and reads on meanwhile if there is room, so as to see the end.
+/// The other side has said all, and may still listen: what it has asked for before is answered, as far as its front wants that.
+async fn finish<F: Front, S: Store + 'static>(
+    hub: &Rc<Hub<S>>,
+    connection: &Rc<Connection<F>>,
+    buffer: &mut BytesMut,
+) {
+    F::has_said_all(hub, connection);
+    while handle_requests(hub, connection, buffer).await.is_ok() && connection.front.is_about_to_answer() {
+        connection.until_answered().await;
+    }
+}
+
+/// Waits for what the front waits for (`None`), and reads on meanwhile, so as to see the end.
 async fn answered_or<F: Front>(
     connection: &Connection<F>,
     read: impl Future<Output = io::Result<usize>>,
-    has_room: bool,
 ) -> Option<io::Result<usize>> {
     tokio::select! {
         biased;
         () = connection.until_answered() => None,
-        read = read, if has_room => Some(read),
+        read = read => Some(read),
+    }
+}
+
+/// Waits for what the front waits for, and returns whether the other side has said all before that came; not if that is known.
+async fn answered_or_hung_up<F: Front>(connection: &Connection<F>, read: &ReadHalf, is_over: bool) -> bool {
+    let hung_up = async {
+        if is_over || hangup::happens(read).await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    };
+    tokio::select! {
+        biased;
+        () = connection.until_answered() => false,
+        () = hung_up => true,
     }
 }
 
@@ -140,7 +175,7 @@ async fn answered_or<F: Front>(
 async fn read_some<F: Front, S: Store + 'static>(
     hub: &Hub<S>,
     connection: &Connection<F>,
-    read: &mut OwnedReadHalf,
+    read: &mut ReadHalf,
     buffer: &mut BytesMut,
 ) -> io::Result<usize> {
     read.readable().await?;

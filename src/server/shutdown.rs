@@ -21,11 +21,13 @@ const STEP_TIME_MAX: Duration = Duration::from_secs(1);
 /// The disk failed, as for [`run`](super::run).
 pub async fn close_connections<S: Store + 'static>(
     hub: &Rc<Hub<S>>,
-    accepting: JoinHandle<()>,
+    accepting: Vec<JoinHandle<()>>,
 ) -> Result<(), Fatal> {
-    accepting.abort();
-    // An error says that it was aborted, which is what is waited for.
-    let _ = accepting.await;
+    for accepting in accepting {
+        accepting.abort();
+        // An error says that it was aborted, which is what is waited for.
+        let _ = accepting.await;
+    }
     turns_until(hub, |connection| !connection.is_about_to_ask(STEP_TIME_MAX)).await?;
     hub.is_ending.set(true);
     let connections: Vec<_> = hub.connections.open().values().cloned().collect();

@@ -5,8 +5,8 @@ use super::damage_tests::{everything, verify_untouched};
 use super::workload::Workload;
 use super::*;
 use crate::core::{
-    AfterFailure, CatchUp, Event, Exit, Holder, IdRange, Job, JobId, JobState, Overlap, Rhythm, Row,
-    Schedule, State, StateKind, Time, Worker,
+    AfterFailure, CatchUp, Event, Exit, HandlingCounts, Holder, IdRange, Job, JobId, JobState, Overlap,
+    Rhythm, Row, Schedule, State, StateKind, Time, Worker,
 };
 use crate::migrations::NEWEST;
 use std::collections::BTreeMap;
@@ -145,7 +145,15 @@ fn describe(store: &mut DiskStore, found: &Recovered) -> String {
             Row::Queue(queue) => {
                 let t = queue.totals;
                 let totals = [t.submitted, t.claimed, t.completed, t.failed, t.died, t.cancelled, t.expired];
-                writeln!(text, "queue {} paused {} totals {totals:?}", queue.name, queue.paused).unwrap();
+                let until = queue.paused_until.filter(|until| *until != Time::NEVER);
+                writeln!(
+                    text,
+                    "queue {} paused {} totals {totals:?}{}",
+                    queue.name,
+                    queue.paused_until.is_some(),
+                    until.map_or_else(String::new, |until| format!(" until {}", until.0)),
+                )
+                .unwrap();
             }
             Row::Requests(row) => {
                 let done = row.done.iter().map(|done| format!("{done:?}"));
@@ -237,8 +245,13 @@ fn describe_job(job: &Job, envelope: &Envelope) -> String {
     };
     let waits = job.waits_for().map_or_else(String::new, |waits| format!(" waits {waits:?}"));
     let group = spec.group.map_or_else(String::new, |group| format!(" of group {}", group.0));
+    let HandlingCounts { delay, releases, timeouts, buries, kicks, no } = job.handled();
+    let handled = match job.handled() == HandlingCounts::default() {
+        true => String::new(),
+        false => format!(" handled {delay} {releases} {timeouts} {buries} {kicks} {no}"),
+    };
     format!(
-        "{} in {} tags {tags:?} at {} expires {} due {} attempt {} failed {} crashes {} failures {failures:?}{unique}{deadline}{}{waits}{group}",
+        "{} in {} tags {tags:?} at {} expires {} due {} attempt {} failed {} crashes {} failures {failures:?}{unique}{deadline}{}{waits}{group}{handled}",
         job.kind(),
         spec.queue,
         job.submitted_at().0,
@@ -273,6 +286,10 @@ fn write_the_fixture() {
     for seed in 0..24 {
         let commit = work.random(seed);
         store.append(CommitNo(work.commits), &commit).unwrap();
+        if seed % 10 == 9 {
+            let commit = work.handle(seed);
+            store.append(CommitNo(work.commits), &commit).unwrap();
+        }
         if seed == 14 {
             store.close(&work.state).unwrap();
         }

@@ -2,6 +2,7 @@
 
 mod beside;
 mod flow;
+mod handling;
 mod topics;
 
 use super::{Blob, Commit, Envelope, Options, Store};

@@ -70,6 +70,7 @@ pub struct Tally {
     step_ends: Time,
     lives: Lives,
     circuits_opened: u64,
+    timed_out: u64,
     /// How long commits took, in microseconds, and how many bytes they had.
     commit_time: Histogram,
     commit_bytes: Histogram,
@@ -92,6 +93,7 @@ impl Tally {
             step_ends: end_of(step),
             lives: Lives::default(),
             circuits_opened: 0,
+            timed_out: 0,
             commit_time: Histogram::default(),
             commit_bytes: Histogram::default(),
             limits_hit: BTreeMap::new(),
@@ -275,6 +277,11 @@ impl Tally {
     /// How often which limit was met, by name.
     pub fn limits_hit(&self) -> &BTreeMap<&'static str, u64> {
         &self.limits_hit
+    }
+
+    /// How many leases have ended because clients that count it did not say a word in time.
+    pub fn timed_out(&self) -> u64 {
+        self.timed_out
     }
 
     /// How often the circuit of a queue has opened.

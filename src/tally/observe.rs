@@ -2,7 +2,7 @@
 //! are alike come as one, and are counted by one addition.
 
 use super::{Count, Counts, Tally};
-use crate::core::{AfterFailure, Change, Event, JobState, QueueChange, QueueName, StateKind, Time};
+use crate::core::{AfterFailure, Change, Event, Handling, JobState, QueueChange, QueueName, StateKind, Time};
 
 impl Tally {
     /// Jobs of a queue have changed.
@@ -35,6 +35,11 @@ impl Tally {
             Event::Deferred { .. } => self.ended(change, Count::Later, now),
             Event::Awaits { .. } => ran(self.of(queue), change, now),
             Event::Interrupted { .. } => self.of(queue).add(Count::Interrupted, many),
+            Event::Counted { what: Handling::TimedOut, .. } => {
+                self.timed_out += many;
+                self.of(queue).add(Count::Interrupted, many);
+            }
+            Event::Counted { .. } => {}
             Event::Expired { .. } => self.of(queue).add(Count::Expired, many),
             Event::Cancelled { .. } => self.of(queue).add(Count::Cancelled, many),
             Event::Buried { .. } => self.of(queue).add(Count::Dead, many),

@@ -5,7 +5,7 @@
 //! Text from outside (errors of jobs, paths, names) goes through [`escape`](super::escape()), so that nobody can forge a line.
 
 use super::escape::{clean, escape};
-use crate::config::{HttpPlace, Problem};
+use crate::config::{Place, Problem};
 use crate::core::{Attempt, JobId, LeaseId, QueueName, ScheduleName, Time};
 use crate::durations::{show_duration, show_point};
 use crate::engine::Fact;
@@ -268,9 +268,17 @@ pub fn reloaded(restart: &[&str]) {
 }
 
 /// HTTP is served, to so many.
-pub fn http_started(place: &HttpPlace, tls: bool, tokens: usize) {
+pub fn http_started(place: &Place, tls: bool, tokens: usize) {
     let scheme = if tls { "HTTPS" } else { "HTTP" };
     info!("serving {scheme} at {place}, with {}", counted(tokens as u64, "token", "tokens"));
+}
+
+/// beanstalkd's protocol is spoken; by TCP, for one user.
+pub fn beanstalk_started(place: &Place, user: Option<u32>) {
+    match user {
+        Some(user) => info!("speaking beanstalkd's protocol at {place}, to all who connect as user {user}"),
+        None => info!("speaking beanstalkd's protocol at {place}"),
+    }
 }
 
 /// A file of the HTTP front cannot be used; what was read before holds.
@@ -365,6 +373,11 @@ pub fn not_shrunk(why: &str) {
 /// Connections are refused at the limit. Said once until there is room again.
 pub fn connections_full(limit: usize) {
     warn!("{limit} connections are open (limits.connections): further ones are refused");
+}
+
+/// A request was refused by a protocol that has no words for the reason.
+pub fn request_refused(what: &str, uid: u32, why: &str) {
+    warn!("`{}` of user {uid} was refused: {}", escape(what), escape(why));
 }
 
 /// A connection was closed because all together held too much.

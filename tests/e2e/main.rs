@@ -2,6 +2,7 @@
 
 mod access;
 mod backup;
+mod beanstalk;
 mod bench;
 mod beside;
 mod cancel;

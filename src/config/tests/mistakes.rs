@@ -59,7 +59,7 @@ const MISTAKES: &[(&str, &str)] = &[
         "musher.toml:2: queues.m.keep.dine: unknown key; did you mean `done`?",
     ),
     ("[daemon]\nhttp = '1:1'", "musher.toml:2: daemon.http: must be an address and a port"),
-    ("[daemon]\nbeanstalk = '1:1'", "musher.toml:2: daemon.beanstalk: not supported by this version"),
+    ("[daemon]\nbeanstalk = '1:1'", "musher.toml:2: daemon.beanstalk: must be an address and a port"),
     ("[topics]\na = 'b'", "musher.toml:2: topics.a: must be a list of texts"),
     ("[topics]\na = []", "musher.toml:2: topics.a: is bound to no queue"),
     ("[topics]\n'a b' = ['c']", "is not a pattern of topics"),

@@ -1,18 +1,16 @@
-//! Decides what happens with leases: claim, settle, extend, and their end when the holder vanishes.
+//! Decides what happens with leases: settle, extend, and their end when the holder vanishes. How they begin is in `claim`.
 
 use super::cancel::answer_to;
 use super::{Decision, cut};
 use crate::core::change::Recorder;
 use crate::core::circuit::CircuitSettings;
-use crate::core::command::{Claim, LeaseId, Outcome, Then, Verdict};
+use crate::core::command::{LeaseId, Outcome, Then, Verdict};
 use crate::core::event::{AfterFailure, Event, RowEvent};
 use crate::core::exits::ExitMeaning;
 use crate::core::ids::{IdRange, Ids, JobId, first};
-use crate::core::job::{Beside, Exit, Grant, Job, QueueName, State as JobState, StateKind};
-use crate::core::queue::Queue;
-use crate::core::rejection::{LeaseRejection, Rejection};
+use crate::core::job::{Beside, Exit, Handling, Holder, Job, State as JobState};
+use crate::core::rejection::LeaseRejection;
 use crate::core::settings::QueueSettings;
-use crate::core::weights::pick;
 use smallvec::SmallVec;
 use std::time::Duration;
 
@@ -38,127 +36,6 @@ impl Judged {
 }
 
 impl<R: Recorder> Decision<'_, R> {
-    pub(super) fn claim(&mut self, claim: &Claim) -> Result<Outcome, Rejection> {
-        if self.core.draining {
-            return Err(Rejection::Draining);
-        }
-        let mut grants = Vec::new();
-        if self.core.has_weights && claim.queues.len() > 1 {
-            self.claim_by_weight(claim, &mut grants);
-            return Ok(Outcome::Claimed(grants));
-        }
-        for name in &claim.queues {
-            self.claim_from(name, claim, claim.max, &mut grants);
-            if grants.len() >= claim.max as usize {
-                break;
-            }
-        }
-        Ok(Outcome::Claimed(grants))
-    }
-
-    /// Leases one job after the other, each from the queue whose turn it is; in the order in which they are named if none of
-    /// them has a weight. What a queue gives does not depend on the others, so one that gives nothing gives nothing to this claim
-    /// any more; those without work are not even asked, however many are named.
-    fn claim_by_weight(&mut self, claim: &Claim, grants: &mut Vec<Grant>) {
-        let weight = |name: &QueueName| self.core.settings.of(name).weight;
-        let is_weighted = claim.queues.iter().any(|name| weight(name).is_some());
-        let has_work = |name: &&QueueName| self.state().queue(name).is_some_and(Queue::has_work);
-        let with_work = claim.queues.iter().filter(has_work);
-        let mut queues: Vec<(&QueueName, u32)> =
-            with_work.map(|name| (name, weight(name).unwrap_or(1))).collect();
-        let given = |name| self.state().queue(name).map_or(0, |queue| queue.totals().claimed);
-        let mut turn = claim.queues.iter().map(given).fold(0, u64::wrapping_add);
-        while grants.len() < claim.max as usize {
-            let weights = queues.iter().map(|(_, weight)| *weight);
-            let next = if is_weighted { pick(turn, weights) } else { (!queues.is_empty()).then_some(0) };
-            let Some(at) = next else { break };
-            let before = grants.len();
-            let most = if is_weighted { before as u32 + 1 } else { claim.max };
-            self.claim_from(queues[at].0, claim, most, grants);
-            if grants.len() == before || !is_weighted {
-                queues.remove(at);
-            } else {
-                turn = turn.wrapping_add(1);
-            }
-        }
-    }
-
-    /// Leases what is next in one queue, as far as its limits allow, until there are `most` in all.
-    fn claim_from(&mut self, name: &QueueName, claim: &Claim, most: u32, grants: &mut Vec<Grant>) {
-        let at = self.moment.now;
-        let Some((state, queue, settings)) = self.core.arranged(name, at) else { return };
-        if !queue.has_work() {
-            return;
-        }
-        let (rules, circuit) = (settings.key_rules(), settings.circuit());
-        let QueueSettings { retries, lease, rate, .. } = *settings;
-        let (used, until) = (queue.rate_used(), at.plus(claim.lease.unwrap_or(lease)));
-        let (before, has_keys) = (grants.len(), queue.has_keys());
-        let mut left = (u64::from(most) - before as u64).min(settings.allowance(state, queue, at));
-        grants.reserve(left.min(queue.counts().of(StateKind::Ready)) as usize);
-        let next = |queue: &Queue, left| match queue.has_keys() {
-            true => queue.next_few(rules, left),
-            false => queue.first(left, retries),
-        };
-        let mut jobs = next(queue, left);
-        let mut served = Vec::new();
-        while !jobs.is_empty() {
-            left -= jobs.len();
-            let Claim { holder, worker, .. } = *claim;
-            self.emit(Event::Claimed { jobs: jobs.clone(), holder, worker, at, until });
-            let from = grants.len();
-            for (part, job) in jobs.ranges().iter().flat_map(|range| self.state().iter(*range)) {
-                grants.extend(part.iter().filter_map(|id| self.grant(id, job)));
-            }
-            self.end_by_deadlines(&mut grants[from..], lease);
-            if rules.remember() {
-                self.serve(name, rules, &jobs, &mut served);
-            }
-            // With keys, who is next depends on those that are given out.
-            let queue = if has_keys { self.state().queue(name) } else { None };
-            jobs = queue.map_or_else(Ids::new, |queue| next(queue, left));
-        }
-        served.into_iter().for_each(|event: RowEvent| self.recorder.record(event.into()));
-        let given = (grants.len() - before) as u64;
-        if let Some(rate) = rate
-            && given > 0
-        {
-            self.emit(RowEvent::RateUsed { queue: name.clone(), used: rate.use_up(used, at, given) });
-        }
-        if let (Some(circuit), Some(grant)) = (circuit, grants[before..].first()) {
-            let lease = LeaseId { id: grant.id, attempt: grant.attempt };
-            let known = self.state().queue(name).map(Queue::circuit).unwrap_or_default();
-            if let Some(circuit) = circuit.probed(known, lease, at) {
-                self.emit(RowEvent::CircuitChanged { queue: name.clone(), circuit });
-            }
-        }
-    }
-
-    /// Leases end at the latest one `lease` after the job's deadline, in which its worker is to stop it: freed at the deadline, its
-    /// place and its key would be somebody else's while it is being stopped.
-    fn end_by_deadlines(&mut self, grants: &mut [Grant], lease: Duration) {
-        for grant in grants.iter_mut().filter(|grant| grant.until > grant.deadline.plus(lease)) {
-            grant.until = grant.deadline.plus(lease);
-            self.emit(Event::Extended { jobs: grant.id.into(), until: grant.until });
-        }
-    }
-
-    /// What its holder gets of a job that is leased.
-    fn grant(&self, id: JobId, job: &Job) -> Option<Grant> {
-        let (settings, (attempt, lease)) = (self.settings_of(job), job.lease()?);
-        Some(Grant {
-            id,
-            attempt,
-            attempts: job.spec.attempts.unwrap_or(settings.attempts),
-            timeout: settings.timeout_of(&job.spec),
-            deadline: job.expiry().end_by,
-            until: lease.until,
-            has_checkpoint: job.has(Beside::Checkpoint),
-            signal: job.signals().and_then(|signals| signals.taken.clone()),
-            spec: job.spec.clone(),
-        })
-    }
-
     /// The job under a lease, if the lease is in force; and the jobs behind it whose leases are the same.
     pub(super) fn leased(&self, lease: LeaseId) -> Result<(IdRange, &Job), LeaseRejection> {
         let LeaseId { id, attempt } = lease;
@@ -353,7 +230,7 @@ impl<R: Recorder> Decision<'_, R> {
     /// A connection is gone, and with it the holder of the first of its jobs.
     pub(super) fn vanish(&mut self, session: u64) -> Outcome {
         let jobs = first(self.state().held.of(session), VANISHED_AT_ONCE);
-        self.interrupt(&jobs);
+        self.interrupt(&jobs, false);
         Outcome::Ok
     }
 
@@ -363,12 +240,16 @@ impl<R: Recorder> Decision<'_, R> {
         jobs
     }
 
-    /// The holder of these jobs is gone, or does not say a word. They are ready again at once; one under which holders
+    /// The holder of these jobs is gone, or does not say a word (`by_time`). They are ready again at once; one under which holders
     /// vanish again and again may be the cause, and is dead in the end.
-    pub(super) fn interrupt(&mut self, jobs: &Ids) {
+    pub(super) fn interrupt(&mut self, jobs: &Ids, by_time: bool) {
         let jobs = &self.end_all_cancelled(jobs);
-        let (mut back, mut deaths) = (Ids::new(), Vec::new());
+        let (mut back, mut deaths, mut blameless) = (Ids::new(), Vec::new(), Ids::new());
         for (part, job) in jobs.ranges().iter().flat_map(|range| self.state().iter(*range)) {
+            if job.session().is_some_and(Holder::is_blameless) {
+                blameless.push_range(part);
+                continue;
+            }
             let crashes = job.crashes().saturating_add(1);
             if crashes < self.settings_of(job).crashes {
                 back.push_range(part);
@@ -385,6 +266,32 @@ impl<R: Recorder> Decision<'_, R> {
             self.emit(Event::Interrupted { jobs: back.clone() });
             self.expire_what_is_over(&back);
         }
+        if !blameless.is_empty() {
+            self.emit(Event::Released { jobs: blameless.clone(), due: None });
+            if by_time {
+                self.emit(Event::Counted { jobs: blameless.clone(), what: Handling::TimedOut });
+            }
+            self.expire_what_is_over(&blameless);
+        }
+    }
+
+    /// Something was done with jobs.
+    pub(super) fn count(&mut self, ids: &[JobId], what: Handling) -> Outcome {
+        for id in ids {
+            if !self.state().contains(*id) {
+                continue;
+            }
+            // As many as none of them has: within a moment they are told apart by that.
+            let no = self.core.counted + 1;
+            let what = match what {
+                Handling::Delayed { seconds, .. } => Handling::Delayed { seconds, no },
+                Handling::Buried { .. } => Handling::Buried { no },
+                other => other,
+            };
+            self.core.counted = no;
+            self.emit(Event::Counted { jobs: (*id).into(), what });
+        }
+        Outcome::Ok
     }
 
     /// Gives back what connections hold, without blame.

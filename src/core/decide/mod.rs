@@ -4,6 +4,7 @@
 
 mod beside;
 mod cancel;
+mod claim;
 mod edit;
 mod flow;
 mod follow;
@@ -55,6 +56,8 @@ pub struct Core {
     pub counts_bytes: bool,
     /// Whether any queue has a weight.
     pub has_weights: bool,
+    /// How many times something was counted of jobs in this life of the daemon.
+    counted: u64,
     /// While draining, nothing is given out.
     pub draining: bool,
     /// While draining, jobs are taken all the same.
@@ -135,6 +138,8 @@ impl<R: Recorder> Decision<'_, R> {
                 self.complete_and_submit(*lease, groups, *request)
             }
             Command::Claim(claim) => self.claim(claim),
+            Command::ClaimJob { id, holder, worker } => self.claim_job(*id, *holder, *worker),
+            Command::Count { ids, what } => Ok(self.count(ids, *what)),
             Command::Settle { items } => Ok(self.settle(items)),
             Command::Extend { items, lease } => Ok(self.extend(items, *lease)),
             Command::Checkpoint { lease, extend } => Ok(self.checkpoint(*lease, *extend)),
@@ -146,8 +151,11 @@ impl<R: Recorder> Decision<'_, R> {
             Command::StoodStill { since } => Ok(self.stood_still(*since)),
             Command::Tick => Ok(self.tick()),
             Command::Edit { edit, ids, only } => Ok(self.edit(edit, ids, only)),
-            Command::Pause { queue } => self.pause(queue, true),
-            Command::Resume { queue } => self.pause(queue, false),
+            Command::Pause { queue, time, maker } => {
+                let until = time.map_or(Time::NEVER, |time| self.moment.now.plus(time));
+                self.pause(queue, Some(until), *maker)
+            }
+            Command::Resume { queue } => self.pause(queue, None, None),
             Command::SetQueue { queue, set, unset, by } => self.set_queue(queue, set, unset, *by),
             Command::ResetCircuit { queue } => self.reset_circuit(queue),
             Command::ForgetQueue { queue } => self.forget_queue(queue),

@@ -14,16 +14,36 @@ use crate::core::time::Time;
 use std::collections::HashSet;
 
 impl<R: Recorder> Decision<'_, R> {
-    pub(super) fn pause(&mut self, name: &QueueName, pause: bool) -> Result<Outcome, Rejection> {
-        let queue = self.state().queue(name);
-        if queue.is_none() {
-            self.must_be_configured(name)?;
+    /// A queue gives out no jobs until then, or gives them out again.
+    pub(super) fn pause(
+        &mut self,
+        name: &QueueName,
+        until: Option<Time>,
+        maker: Option<u32>,
+    ) -> Result<Outcome, Rejection> {
+        match maker.filter(|_| self.state().queue(name).is_none()) {
+            Some(maker) => self.make_room_for_queues(1, maker, &HashSet::from([name]))?,
+            None if self.state().queue(name).is_none() => self.must_be_configured(name)?,
+            None => {}
         }
-        if queue.is_some_and(Queue::is_paused) != pause {
+        if self.state().queue(name).and_then(Queue::paused_until) != until {
             let queue = name.clone();
-            self.emit(if pause { RowEvent::Paused { queue } } else { RowEvent::Resumed { queue } });
+            self.emit(match until {
+                Some(Time::NEVER) => RowEvent::Paused { queue },
+                Some(until) => RowEvent::PausedUntil { queue, until },
+                None => RowEvent::Resumed { queue },
+            });
         }
         Ok(Outcome::Ok)
+    }
+
+    /// Those that were paused until now give out jobs again.
+    pub(super) fn end_pauses(&mut self) {
+        while let Some((_, name)) = self.state().pauses.first().filter(|(until, _)| *until <= self.moment.now)
+        {
+            let queue = name.clone();
+            self.emit(RowEvent::Resumed { queue });
+        }
     }
 
     /// Closes its circuit.

@@ -32,7 +32,7 @@ impl<R: Recorder> Decision<'_, R> {
                 }
             }
         }
-        self.interrupt(&gone);
+        self.interrupt(&gone, false);
         for (until, jobs) in longer {
             self.emit(Event::Extended { jobs, until });
         }

@@ -41,13 +41,14 @@ impl<R: Recorder> Decision<'_, R> {
         }
         expired.into_iter().for_each(|event| self.emit(event));
         // Why nothing was heard of its holder, nobody knows: that is no verdict on the job.
-        self.interrupt(&lost);
+        self.interrupt(&lost, true);
         if !ripe.is_empty() {
             self.emit(Event::Ripened { jobs: ripe });
         }
         if !old.is_empty() {
             self.emit(Event::Deleted { jobs: old });
         }
+        self.end_pauses();
         self.forget_requests();
         self.forget_groups();
         self.look_at_keys();

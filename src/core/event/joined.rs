@@ -26,6 +26,7 @@ impl Event {
             | Event::Detached { jobs, .. }
             | Event::Deleted { jobs }
             | Event::Sized { jobs, .. }
+            | Event::Counted { jobs, .. }
             | Event::WaitsFor { jobs, .. }
             | Event::EdgesChanged { jobs, .. }
             | Event::Dropped { jobs } => Some(jobs),
@@ -78,6 +79,9 @@ impl Event {
             }
             Event::Deleted { .. } => matches!(other, Event::Deleted { .. }),
             Event::Dropped { .. } => matches!(other, Event::Dropped { .. }),
+            Event::Counted { what, .. } => {
+                matches!(other, Event::Counted { what: what2, .. } if what == what2)
+            }
             Event::Sized { size, .. } => matches!(other, Event::Sized { size: size2, .. } if size == size2),
             Event::WaitsFor { waits, .. } => {
                 matches!(other, Event::WaitsFor { waits: waits2, .. } if waits == waits2)

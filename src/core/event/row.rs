@@ -13,6 +13,7 @@ use crate::core::requests::{DoneRequest, PageNo};
 use crate::core::rows::RowKey;
 use crate::core::schedule::{ScheduleChange, ScheduleName};
 use crate::core::served::ServedKey;
+use crate::core::time::Time;
 use std::sync::Arc;
 
 /// One fact about a queue, a schedule, or a page of submits.
@@ -29,6 +30,13 @@ pub enum RowEvent {
     Paused {
         /// Which.
         queue: QueueName,
+    },
+    /// The same, until a time.
+    PausedUntil {
+        /// Which.
+        queue: QueueName,
+        /// When it gives them out again.
+        until: Time,
     },
     /// A queue gives out jobs again.
     Resumed {
@@ -150,6 +158,7 @@ impl RowEvent {
             }
             RowEvent::NotTaken { .. }
             | RowEvent::Paused { .. }
+            | RowEvent::PausedUntil { .. }
             | RowEvent::Resumed { .. }
             | RowEvent::RateUsed { .. }
             | RowEvent::OverridesSet { .. }

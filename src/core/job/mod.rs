@@ -6,6 +6,7 @@ mod attempt;
 mod beside;
 mod expiry;
 mod grant;
+mod handling;
 mod lease;
 mod signals;
 mod size;
@@ -19,6 +20,7 @@ pub(crate) use attempt::{JobCounts, Newest};
 pub use beside::Beside;
 pub use expiry::Expiry;
 pub use grant::Grant;
+pub use handling::{Handling, HandlingCounts};
 pub use signals::{BadSignalName, Signal, SignalName, Signals};
 pub use size::Size;
 pub use spec::{BadQueueName, Key, Priority, QueueName, Spec, SpecOptions, UniqueWhile};
@@ -69,6 +71,8 @@ struct History {
     has_signals: bool,
     /// Which those are, and which one it waits for.
     signals: Option<Box<Signals>>,
+    /// What was done with it, as far as that is counted.
+    handled: Option<Box<HandlingCounts>>,
     /// The newest ones, oldest first.
     failures: Box<[Failure]>,
     /// What it waits for.
@@ -100,6 +104,7 @@ impl Default for History {
             has_result: false,
             has_signals: false,
             signals: None,
+            handled: None,
             failures: Box::default(),
             waits: None,
         }

@@ -19,6 +19,10 @@ impl Holder {
     /// life of the daemon, numbered from 1.
     pub const RESUMABLE: u64 = 1 << 63;
 
+    /// Set in the numbers of connections whose protocol knows no failure: what they hold when they close, and what they let run out
+    /// of its time, is free again without blame.
+    pub const BLAMELESS: u64 = 1 << 61;
+
     /// Set besides in the numbers of the daemon's own pools of workers: so these are the highest.
     pub const POOL: u64 = 1 << 62;
 
@@ -28,6 +32,11 @@ impl Holder {
     /// Whether a session is of a pool of workers of the daemon, or of one before it.
     pub fn is_pool(session: u64) -> bool {
         session >= Holder::POOLS
+    }
+
+    /// Whether leases of a session end without blame, whatever ends them.
+    pub fn is_blameless(session: u64) -> bool {
+        session < Holder::RESUMABLE && session & Holder::BLAMELESS != 0
     }
 
     /// Whether the leases of a session outlive the daemon.

@@ -30,6 +30,7 @@ fn next_grant(world: &mut World) -> Grant {
         lease: None,
         holder: Holder::Anyone,
         worker: None,
+        order: ClaimOrder::AsNamed,
     };
     match world.run(Command::Claim(claim)) {
         Ok(Outcome::Claimed(mut grants)) => grants.remove(0),

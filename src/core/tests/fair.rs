@@ -12,7 +12,14 @@ fn fair() -> World {
 
 /// The keys of the jobs that a claim gets, by their numbers; 0 for none.
 fn keys(world: &mut World, max: u32) -> Vec<u8> {
-    let claim = Claim { queues: vec![name("q")], max, lease: None, holder: Holder::Anyone, worker: None };
+    let claim = Claim {
+        queues: vec![name("q")],
+        max,
+        lease: None,
+        holder: Holder::Anyone,
+        worker: None,
+        order: ClaimOrder::AsNamed,
+    };
     let Ok(Outcome::Claimed(grants)) = world.run(Command::Claim(claim)) else { panic!("refused") };
     grants.iter().map(|grant| grant.spec.key.map_or(0, |key| key.hash()[0])).collect()
 }

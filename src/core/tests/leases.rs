@@ -205,6 +205,7 @@ fn a_lease_ends_at_the_latest_one_lease_after_the_deadline() {
         lease: Some(secs(3_600)),
         holder: Holder::Anyone,
         worker: None,
+        order: ClaimOrder::AsNamed,
     };
     let Ok(Outcome::Claimed(grants)) = world.run(Command::Claim(claim)) else { panic!("refused") };
     assert_eq!((grants[0].until, grants[1].until), (last, world.now.plus(secs(3_600))));
@@ -267,7 +268,14 @@ fn a_queue_that_one_claim_names_twice_gives_each_job_once() {
     let mut world = World::new();
     world.submit(vec![group("q", 2), group("r", 1)]);
     let queues = ["q", "none", "q", "r", "none"].map(name).to_vec();
-    let claim = Claim { queues, max: 10, lease: None, holder: Holder::Anyone, worker: None };
+    let claim = Claim {
+        queues,
+        max: 10,
+        lease: None,
+        holder: Holder::Anyone,
+        worker: None,
+        order: ClaimOrder::AsNamed,
+    };
     let Ok(Outcome::Claimed(grants)) = world.run(Command::Claim(claim)) else { panic!("refused") };
     assert_eq!(grants.iter().map(|grant| grant.id.0).collect::<Vec<_>>(), [1, 2, 3]);
 }

@@ -13,8 +13,14 @@ fn rate(count: u32, seconds: u64, burst: u32) -> Option<Rate> {
 pub(super) fn explain_is_held_to(core: &mut Core, now: Time) {
     let queues: Vec<_> = core.state.queues().map(|(name, _)| name.clone()).collect();
     for queue in &queues {
-        let claim =
-            Claim { queues: vec![queue.clone()], max: 1, lease: None, holder: Holder::Anyone, worker: None };
+        let claim = Claim {
+            queues: vec![queue.clone()],
+            max: 1,
+            lease: None,
+            holder: Holder::Anyone,
+            worker: None,
+            order: ClaimOrder::AsNamed,
+        };
         let moment = Moment { now, random: 0 };
         let claimed = core.clone().decide(&Command::Claim(claim), Visibility::ALL, moment, &mut Unheard);
         let got: Vec<JobId> = match claimed {
@@ -117,7 +123,14 @@ fn a_claim_goes_on_to_the_next_queue() {
     let slow = QueueSettings { concurrency: Some(1), ..world.core.settings.default.clone() };
     world.core.settings.queues.insert(name("slow"), slow);
     let queues = vec![name("slow"), name("q")];
-    let claim = Claim { queues, max: 4, lease: None, holder: Holder::Anyone, worker: None };
+    let claim = Claim {
+        queues,
+        max: 4,
+        lease: None,
+        holder: Holder::Anyone,
+        worker: None,
+        order: ClaimOrder::AsNamed,
+    };
     let Ok(Outcome::Claimed(grants)) = world.run(Command::Claim(claim)) else { panic!("refused") };
     assert_eq!(grants.iter().map(|grant| grant.id.0).collect::<Vec<_>>(), [1, 6, 7, 8]);
 }
@@ -237,7 +250,14 @@ fn queues_have_shares_of_a_claim_by_their_weights() {
     let mut counts = [0i64; 3];
     for _ in 0..900 {
         let queues = ["c", "b", "a"].map(name).to_vec();
-        let claim = Claim { queues, max: 2, lease: None, holder: Holder::Anyone, worker: None };
+        let claim = Claim {
+            queues,
+            max: 2,
+            lease: None,
+            holder: Holder::Anyone,
+            worker: None,
+            order: ClaimOrder::AsNamed,
+        };
         let Ok(Outcome::Claimed(grants)) = world.run(Command::Claim(claim)) else { panic!("refused") };
         assert_eq!(grants.len(), 2);
         for grant in &grants {
@@ -257,6 +277,7 @@ fn queues_have_shares_of_a_claim_by_their_weights() {
         lease: None,
         holder: Holder::Anyone,
         worker: None,
+        order: ClaimOrder::AsNamed,
     };
     let Ok(Outcome::Claimed(grants)) = world.run(Command::Claim(claim)) else { panic!("refused") };
     assert!(grants.len() == 50 && grants.iter().all(|grant| grant.spec.queue == name("c")));

@@ -27,6 +27,8 @@ pub(super) struct Model {
     /// What was bound to topics by command.
     pub(super) bound: Vec<(Pattern, QueueName)>,
     pub(super) submitted: u64,
+    /// How many times something was counted of jobs.
+    pub(super) counted: u64,
     /// What the configuration says; and with what was set at run time.
     pub(super) configured: Settings,
     pub(super) settings: Settings,
@@ -46,6 +48,8 @@ impl Model {
             Command::Submit { groups } => self.submit(groups),
             Command::CompleteAndSubmit { lease, groups, request: None } => self.follow(*lease, groups),
             Command::Claim(claim) => self.claim(claim),
+            Command::ClaimJob { id, holder, worker } => self.claim_job(*id, *holder, *worker),
+            Command::Count { ids, what } => Ok(self.count(ids, *what)),
             Command::Settle { items } => {
                 // Each is judged by itself; a lease that an earlier item ended is lost.
                 let mut settled = Vec::new();
@@ -78,17 +82,7 @@ impl Model {
                 Ok(Outcome::Extended(results.collect()))
             }
             Command::Checkpoint { lease, extend } => Ok(self.checkpoint(*lease, *extend)),
-            Command::SettleWithResult { lease, verdict } => {
-                let before = self.jobs.iter().position(|(id, _)| *id == lease.id.0);
-                let settled = self.run(&Command::Settle { items: vec![(*lease, verdict.clone())] })?;
-                if settled == Outcome::Settled(vec![Ok(())])
-                    && let Some(job) =
-                        before.and_then(|_| self.known(lease.id)).map(|at| &mut self.jobs[at].1)
-                {
-                    job.beside.1 = job.state.kind() == StateKind::Done;
-                }
-                Ok(settled)
-            }
+            Command::SettleWithResult { lease, verdict } => self.settle_with_result(*lease, verdict),
             Command::Signal { id, signal } => self.signal(*id, signal),
             Command::Topic { pattern, action } => self.topic(pattern, action),
             Command::Vanish { session } => Ok(self.vanish(|holder| holder == Holder::Session(*session))),
@@ -96,8 +90,11 @@ impl Model {
             Command::TakeUp { session, leases } => Ok(self.take_up(*session, leases)),
             Command::Tick => Ok(self.tick()),
             Command::Edit { edit, ids, .. } => Ok(self.edit(edit, ids)),
-            Command::Pause { queue } => self.pause(queue, true),
-            Command::Resume { queue } => self.pause(queue, false),
+            Command::Pause { queue, time, .. } => {
+                let until = time.map_or(Time::NEVER, |time| Time(self.now + millis(time)));
+                self.pause(queue, Some(until))
+            }
+            Command::Resume { queue } => self.pause(queue, None),
             Command::SetQueue { queue, set, unset, by } => self.set_queue(queue, set, unset, *by),
             Command::ResetCircuit { queue } => {
                 self.must_exist(queue)?;
@@ -128,12 +125,25 @@ impl Model {
         })
     }
 
+    fn settle_with_result(&mut self, lease: LeaseId, verdict: &Verdict) -> Result<Outcome, Rejection> {
+        let before = self.jobs.iter().position(|(id, _)| *id == lease.id.0);
+        let settled = self.run(&Command::Settle { items: vec![(lease, verdict.clone())] })?;
+        if settled == Outcome::Settled(vec![Ok(())])
+            && let Some(job) = before.and_then(|_| self.known(lease.id)).map(|at| &mut self.jobs[at].1)
+        {
+            job.beside.1 = job.state.kind() == StateKind::Done;
+        }
+        Ok(settled)
+    }
+
     fn tick(&mut self) -> Outcome {
         let mut ended = Vec::new();
         for at in 0..self.jobs.len() {
             let (now, job) = (Time(self.now), &mut self.jobs[at].1);
             match job.state {
                 JobState::Leased(lease) if lease.until <= now => {
+                    let timed_out = is_blameless(lease.holder) && !lease.cancelling;
+                    job.handled.timeouts += u32::from(timed_out);
                     self.interrupt(at);
                     ended.push(at);
                 }
@@ -156,6 +166,9 @@ impl Model {
             }
         }
         self.trim(&ended);
+        for queue in &mut self.queues {
+            queue.paused_until = queue.paused_until.filter(|until| until.0 > self.now);
+        }
         Outcome::Ok
     }
 
@@ -199,8 +212,17 @@ impl Model {
         let at = self.queue(name).unwrap_or_else(|| {
             let (totals, used) = (Totals::default(), Time(0));
             let (rate_used, overrides) = (RateUsed::default(), Overrides::default());
-            let (name, maker, paused, circuit) = (name.clone(), None, false, Circuit::default());
-            self.queues.push(QueueRow { name, paused, totals, maker, used, rate_used, overrides, circuit });
+            let (name, maker, paused_until, circuit) = (name.clone(), None, None, Circuit::default());
+            self.queues.push(QueueRow {
+                name,
+                paused_until,
+                totals,
+                maker,
+                used,
+                rate_used,
+                overrides,
+                circuit,
+            });
             self.queues.len() - 1
         });
         &mut self.queues[at]
@@ -231,6 +253,7 @@ pub(super) struct Plain {
     /// Whether it has a checkpoint, and a result.
     pub(super) beside: (bool, bool),
     pub(super) signals: Signals,
+    pub(super) handled: HandlingCounts,
 }
 
 impl PartialEq<Plain> for Job {
@@ -243,6 +266,7 @@ impl PartialEq<Plain> for Job {
             && (self.failed(), self.crashes(), self.later()) == (plain.failed, plain.crashes, plain.later)
             && *self.failures() == *plain.failures
             && (self.has(Beside::Checkpoint), self.has(Beside::Result)) == plain.beside
+            && self.handled() == plain.handled
             && (self.has(Beside::Signals), self.signals()) == (plain.signals.count > 0, plain.signals())
     }
 }
@@ -260,6 +284,11 @@ impl Plain {
     pub(super) fn has_begun(&self) -> bool {
         self.attempt.0 > 0
     }
+}
+
+/// Whether the leases of a holder end without blame.
+pub(super) fn is_blameless(holder: Holder) -> bool {
+    matches!(holder, Holder::Session(session) if session >> 61 == 1)
 }
 
 fn unwanted(LeaseId { id, attempt }: LeaseId) -> LeaseRejection {

@@ -131,7 +131,14 @@ fn the_first_queue_that_has_work_is_served_first() {
     let mut world = World::new();
     world.submit(vec![group("a", 2), group("b", 2)]);
     let queues = ["b", "none", "b", "a"].map(name).to_vec();
-    let claim = Claim { queues, max: 3, lease: None, holder: Holder::Anyone, worker: None };
+    let claim = Claim {
+        queues,
+        max: 3,
+        lease: None,
+        holder: Holder::Anyone,
+        worker: None,
+        order: ClaimOrder::AsNamed,
+    };
     let Ok(Outcome::Claimed(grants)) = world.run(Command::Claim(claim)) else { panic!() };
     assert_eq!(grants.iter().map(|grant| grant.id.0).collect::<Vec<_>>(), [3, 4, 1]);
 }
@@ -190,7 +197,14 @@ fn draining_gives_nothing_out_and_takes_nothing_unless_told() {
     world.submit(vec![group("q", 1)]);
     world.core.draining = true;
     let submit = Command::Submit { groups: vec![group("q", 1)].into() };
-    let claim = Claim { queues: vec![name("q")], max: 1, lease: None, holder: Holder::Anyone, worker: None };
+    let claim = Claim {
+        queues: vec![name("q")],
+        max: 1,
+        lease: None,
+        holder: Holder::Anyone,
+        worker: None,
+        order: ClaimOrder::AsNamed,
+    };
     assert_eq!(world.run(submit.clone()), Err(Rejection::Draining));
     assert_eq!(world.run(Command::Claim(claim.clone())), Err(Rejection::Draining));
     world.core.accept_while_draining = true;
@@ -207,7 +221,7 @@ fn reasons_come_in_the_order_in_which_to_mend_them() {
     assert_eq!(reasons(&mut world, 1), [Reason::Next(name("q"))]);
     assert_eq!(reasons(&mut world, 2), [Reason::Behind { jobs: 1, at_least: false }]);
     world.core.draining = true;
-    world.run(Command::Pause { queue: name("q") }).unwrap();
+    world.run(Command::Pause { queue: name("q"), time: None, maker: None }).unwrap();
     let blocked = [Reason::Draining, Reason::QueuePaused(name("q"))];
     let due = Reason::NotDue { due: world.now.plus(secs(9)), after: None };
     assert_eq!(

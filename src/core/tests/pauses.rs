@@ -10,8 +10,14 @@ fn after(pause: u64, leases: &[u64]) -> Vec<i64> {
     world.submit(vec![group("q", leases.len() as u64)]);
     for lease in leases {
         let holder = if lease % 2 == 0 { Holder::Anyone } else { Holder::Session(7) };
-        let claim =
-            Claim { queues: vec![name("q")], max: 1, lease: Some(secs(*lease)), holder, worker: None };
+        let claim = Claim {
+            queues: vec![name("q")],
+            max: 1,
+            lease: Some(secs(*lease)),
+            holder,
+            worker: None,
+            order: ClaimOrder::AsNamed,
+        };
         world.run(Command::Claim(claim)).unwrap();
     }
     world.now = world.now.plus(secs(pause));

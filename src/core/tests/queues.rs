@@ -45,7 +45,7 @@ fn an_empty_queue_makes_room_the_one_unused_longest_first() {
     assert_eq!(names(&world), ["a", "b", "full", "set"], "what is configured or has jobs stays");
     assert_eq!(submit(&mut world, "c", 0), Err(Rejection::TooManyQueues { limit: 4 }));
     use_up(&mut world, "a");
-    world.run(Command::Pause { queue: name("a") }).unwrap();
+    world.run(Command::Pause { queue: name("a"), time: None, maker: None }).unwrap();
     assert!(submit(&mut world, "c", 0).is_err(), "somebody has paused it");
     world.run(Command::Resume { queue: name("a") }).unwrap();
     let groups = vec![group("a", 1), group("c", 1)];
@@ -81,7 +81,7 @@ fn a_queue_that_is_not_there_is_neither_paused_nor_purged_unless_it_is_configure
     let queue = || name("typo");
     let commands = || {
         [
-            Command::Pause { queue: queue() },
+            Command::Pause { queue: queue(), time: None, maker: None },
             Command::Resume { queue: queue() },
             Command::Purge { queue: queue() },
             Command::ForgetQueue { queue: queue() },

@@ -7,7 +7,7 @@ mod steps;
 
 use super::limits::explain_is_held_to;
 use super::locality::fold_and_check;
-use super::model::Model;
+use super::model::{Model, Plain};
 use super::world::{View, World, name, secs, view};
 use crate::core::*;
 use crate::tally::{Count, Counting, Tally};
@@ -33,6 +33,19 @@ fn known(model: &Model, pick: JobId) -> JobId {
     model.jobs.get(at).map_or(pick, |(id, _)| JobId(*id))
 }
 
+/// The same command, of jobs that there mostly are.
+fn with_known(command: Command, model: &Model) -> Command {
+    let all = |ids: Vec<JobId>| ids.into_iter().map(|id| known(model, id)).collect();
+    match command {
+        Command::Edit { edit, ids, only } => Command::Edit { edit, ids: all(ids), only },
+        Command::ClaimJob { id, holder, worker } => {
+            Command::ClaimJob { id: known(model, id), holder, worker }
+        }
+        Command::Count { ids, what } => Command::Count { ids: all(ids), what },
+        other => other,
+    }
+}
+
 /// Hides what an outcome may say in more than one way: the hint of a refused edit.
 fn compared(mut outcome: Result<Outcome, Rejection>) -> Result<Outcome, Rejection> {
     if let Ok(Outcome::Edited(results)) = &mut outcome {
@@ -53,7 +66,8 @@ fn both(world: &mut World, model: &mut Model, promises: &mut Promises, command: 
     counts_are_totals(&state, world);
     let folded = fold_and_check(state, world.fresh());
     assert_eq!(told(&folded), told(&world.core.state), "what was decided is the fold of its events");
-    promises.hold(&before, &view(&world.core.state), &outcome, &world.core.settings);
+    let in_turn = !matches!(command, Command::ClaimJob { .. });
+    promises.hold((&before, &view(&world.core.state)), &outcome, &world.core.settings, in_turn);
     assert_eq!(compared(outcome), expected, "{command:?}");
     for id in world.fresh().iter().flat_map(Event::forgotten).flat_map(|range| range.iter()) {
         assert!(!world.core.state.contains(id), "job {id} is said to be forgotten after {command:?}");
@@ -117,7 +131,26 @@ fn same(state: &State, model: &mut Model, command: &Command) {
         ended => ended.ended().unwrap().keep_until,
     });
     let looks = state.looks.next_due();
-    assert_eq!(state.next_due(), due.chain(looks).min().filter(|due| *due != Time::NEVER));
+    let pauses = model.queues.iter().filter_map(|queue| queue.paused_until);
+    assert_eq!(state.next_due(), due.chain(looks).chain(pauses).min().filter(|due| *due != Time::NEVER));
+}
+
+/// Those that can be kicked come by when they died, or are due.
+fn kickable_is_in_order(state: &mut State, model: &Model, queue: &QueueName) {
+    for kind in [StateKind::Dead, StateKind::Scheduled] {
+        let place = |id: u64, job: &Plain| match job.state {
+            JobState::Dead(end) => (end.at, job.handled.no, id),
+            JobState::Scheduled { due } => (due, job.handled.no, id),
+            _ => unreachable!("it is in none of these states"),
+        };
+        let of_kind = |job: &Plain| job.spec.queue == *queue && job.state.kind() == kind;
+        let wanted = model.jobs.iter().filter(|(_, job)| of_kind(job));
+        let mut wanted: Vec<_> = wanted.map(|(id, job)| place(*id, job)).collect();
+        wanted.sort_unstable();
+        let first = state.first_to_kick(queue, kind, 3);
+        let found: Vec<u64> = first.iter().map(|id| id.0).collect();
+        assert_eq!(found, wanted.iter().take(3).map(|(.., id)| *id).collect::<Vec<_>>());
+    }
 }
 
 /// What is remembered of keys is what the model knows, but for what says nothing any more.
@@ -164,11 +197,10 @@ fn play(steps: Vec<(Duration, Step)>) {
         model.now = world.now.0;
         explain_is_held_to(&mut world.core, world.now);
         match step {
-            Step::Do(Command::Edit { edit, ids, only }) => {
-                let ids = ids.into_iter().map(|id| known(&model, id)).collect();
-                both(&mut world, &mut model, &mut promises, Command::Edit { edit, ids, only });
+            Step::Do(command) => {
+                let command = with_known(command, &model);
+                both(&mut world, &mut model, &mut promises, command);
             }
-            Step::Do(command) => both(&mut world, &mut model, &mut promises, command),
             Step::Settle(items) => {
                 let items =
                     items.into_iter().map(|(n, stale, verdict)| (lease(&model, n, stale), verdict)).collect();
@@ -182,6 +214,7 @@ fn play(steps: Vec<(Duration, Step)>) {
                 let leases = items.into_iter().map(|(n, stale)| lease(&model, n, stale)).collect();
                 both(&mut world, &mut model, &mut promises, what.command(leases));
             }
+            Step::Kickable(n) => kickable_is_in_order(&mut world.core.state, &model, &name(QUEUES[n])),
             Step::Signal(n, signal) => {
                 let id = known(&model, JobId(n));
                 both(&mut world, &mut model, &mut promises, Command::Signal { id, signal });

@@ -6,8 +6,9 @@ use crate::core::*;
 use std::time::Duration;
 
 /// The rows of the table that this test can act out.
-const ROWS: [&str; 40] = [
+const ROWS: [&str; 41] = [
     "claim",
+    "claim by id",
     "complete",
     "complete and submit",
     "fail",
@@ -246,7 +247,9 @@ fn command(row: &str, lease: LeaseId) -> Command {
             lease: None,
             holder: Holder::Session(SESSION),
             worker: None,
+            order: ClaimOrder::AsNamed,
         }),
+        "claim by id" => Command::ClaimJob { id: lease.id, holder: Holder::Session(SESSION), worker: None },
         "complete" => settle(Verdict::Complete),
         "complete and submit" => Command::CompleteAndSubmit {
             lease,

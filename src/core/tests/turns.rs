@@ -19,15 +19,26 @@ impl Model {
         };
         let first = others().filter(|(_, other)| other.state == JobState::Ready);
         let first = first.min_by_key(|(id, other)| (other.spec.priority, *id));
+        first.is_some_and(|(first, _)| first == id) && self.key_allows(at)
+    }
+
+    /// Whether the limits of its key let a job go.
+    pub(super) fn key_allows(&self, at: usize) -> bool {
+        let job = &self.jobs[at].1;
+        if job.spec.key.is_none() {
+            return true;
+        }
+        let alike = |other: &&(u64, Plain)| {
+            (&other.1.spec.queue, other.1.spec.key) == (&job.spec.queue, job.spec.key)
+        };
+        let others = || self.jobs.iter().filter(alike);
         let leased = others().filter(|(_, other)| other.state.kind() == StateKind::Leased).count();
         let per_key = self.settings.of(&job.spec.queue).per_key;
         let rate = self.settings.of(&job.spec.queue).per_key_rate;
         let is_in_time = rate.zip(job.spec.key).is_none_or(|(rate, key)| {
             rate.allows(self.key_used(&job.spec.queue, key, rate), Time(self.now)) > 0
         });
-        first.is_some_and(|(first, _)| first == id)
-            && per_key.is_none_or(|most| leased < most as usize)
-            && is_in_time
+        per_key.is_none_or(|most| leased < most as usize) && is_in_time
     }
 
     /// What is used of a rate of a key. What another rate has used does not count.

@@ -95,7 +95,14 @@ impl World {
     }
 
     pub(super) fn claim_for(&mut self, queue: &str, max: u32, holder: Holder) -> Vec<LeaseId> {
-        let claim = Claim { queues: vec![name(queue)], max, lease: None, holder, worker: None };
+        let claim = Claim {
+            queues: vec![name(queue)],
+            max,
+            lease: None,
+            holder,
+            worker: None,
+            order: ClaimOrder::AsNamed,
+        };
         let Ok(Outcome::Claimed(grants)) = self.run(Command::Claim(claim)) else { panic!("refused") };
         grants.iter().map(|grant| LeaseId { id: grant.id, attempt: grant.attempt }).collect()
     }

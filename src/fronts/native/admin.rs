@@ -43,7 +43,11 @@ pub(super) async fn handle<S: Store + 'static>(
             requests::edit(hub, context, EditRequest { edit, ids, state, queue, to, priority })?;
         }
         AdminRequest::Pause { queue } => {
-            requests::change_queue(hub, context, &queue, |queue| Command::Pause { queue })?;
+            requests::change_queue(hub, context, &queue, |queue| Command::Pause {
+                queue,
+                time: None,
+                maker: None,
+            })?;
         }
         AdminRequest::Resume { queue } => {
             requests::change_queue(hub, context, &queue, |queue| Command::Resume { queue })?;

@@ -69,10 +69,10 @@ fn with_lines_over(disk: &SimulatedDisk, test: impl AsyncFnOnce(Rc<Hub<Simulated
     let all = async {
         let (hub, socket) = (hub(disk, dir.path()), dir.path().join("lines.sock"));
         let listening = server::listen(&socket).unwrap();
-        let accepting = listening.accept_into::<Lines, _>(&hub).unwrap();
+        let accepting = listening.accept_into(&hub, Lines::default).unwrap();
         let turns = async {
             server::run(&hub).await.unwrap();
-            server::close_connections(&hub, accepting).await.unwrap();
+            server::close_connections(&hub, vec![accepting]).await.unwrap();
         };
         tokio::join!(turns, async {
             test(hub.clone(), &socket).await;

@@ -1,6 +1,7 @@
 //! An event on disk: the number of its kind, and its fields.
 
 use super::flow::{EdgeFateV1, TargetV1, WaitsV1};
+use super::handling::HandlingV1;
 use super::job::{from_moment, moment};
 use super::options::{put_spec, read_spec};
 use super::ranges::{IdsRef, IdsV1, RangeV1};
@@ -72,6 +73,8 @@ const SIGNALLED: u8 = 49;
 pub(super) const TOPIC_BOUND: u8 = 50;
 pub(super) const TOPIC_UNBOUND: u8 = 51;
 const CANCELLING: u8 = 52;
+const COUNTED: u8 = 53;
+pub(super) const PAUSED_UNTIL: u8 = 54;
 
 #[derive(Clone, Copy, Encode, BorrowDecode)]
 pub(super) enum HolderV1 {
@@ -221,6 +224,7 @@ pub(super) fn put_event(event: &Event, out: &mut Vec<u8>) {
         Event::Postponed { jobs, due } => put((POSTPONED, IdsRef(jobs), moment(*due)), out),
         Event::Deleted { jobs } => put((DELETED, IdsRef(jobs)), out),
         Event::Sized { jobs, size } => put((SIZED, IdsRef(jobs), size_v1(*size)), out),
+        Event::Counted { jobs, what } => put((COUNTED, IdsRef(jobs), HandlingV1::from(*what)), out),
         Event::Dropped { jobs } => put((DROPPED, IdsRef(jobs)), out),
         Event::BodyReplaced { job } => {
             debug_assert_eq!(job.len, 1, "one job gets one body");
@@ -356,6 +360,10 @@ fn read_other(kind: u8, reader: &mut Reader<'_>) -> Result<Event, DecodeError> {
         SIZED => {
             let (IdsV1(jobs), size) = reader.take()?;
             Event::Sized { jobs, size: size_of(size) }
+        }
+        COUNTED => {
+            let (IdsV1(jobs), what): (_, HandlingV1) = reader.take()?;
+            Event::Counted { jobs, what: what.into() }
         }
         DROPPED => Event::Dropped { jobs: reader.take::<IdsV1>()?.0 },
         WAITS_FOR => {

@@ -4,14 +4,15 @@
 use super::event::{ExitV2, HolderV1};
 use super::fields::{put_fields, read_fields};
 use super::flow::WaitsV1;
+use super::handling::HandledV1;
 use super::old::{OldRuns, OldTags};
 use super::options::{put_spec, read_spec};
 use super::signals::SignalsV1;
 use super::sums::{self, BlobSums, SUMS_MAX, WITH_SUMS};
 use super::{DecodeError, Reader, put};
 use crate::core::{
-    Attempt, Beside, Exit, Expiry, Failure, Final, IdRange, Job, JobCounts, JobId, JobState, Lease, Newest,
-    Signals, Size, Spec, Time, Waits, Worker,
+    Attempt, Beside, Exit, Expiry, Failure, Final, HandlingCounts, IdRange, Job, JobCounts, JobId, JobState,
+    Lease, Newest, Signals, Size, Spec, Time, Waits, Worker,
 };
 use crate::store::CommitNo;
 use crate::store::blob::Blob;
@@ -22,7 +23,7 @@ use std::sync::Arc;
 pub(crate) const BLOCK: u64 = 64;
 
 /// The largest row of jobs without checksums, by construction: as many jobs as a block holds, each with a spec of its own (a
-/// name of 100 bytes) and three failures of 240 bytes. Rows of version 2, with 512 bytes of tags for each job, were at most as
+/// name of 200 bytes) and three failures of 240 bytes. Rows of version 2, with 512 bytes of tags for each job, were at most as
 /// large as this.
 const JOBS_MAX: usize = 120_000;
 
@@ -60,6 +61,8 @@ const BESIDE: [(u8, Beside); 3] =
 const SIGNALS: u8 = 15;
 /// What a job waits for that does.
 const WAITS: u8 = 20;
+/// What was done with a job.
+const HANDLED: u8 = 21;
 
 /// The block of a job.
 pub(crate) fn block_of(id: JobId) -> u64 {
@@ -197,6 +200,9 @@ fn put_run(range: IdRange, job: &Job, same_spec: bool, out: &mut Vec<u8>) {
         }
         fields.put_some(SIGNALS, job.signals().map(SignalsV1::from));
         fields.put_some(WAITS, job.waits_for().map(|waits| WaitsV1::from(&**waits)));
+        let handled = job.handled();
+        let handled = (handled != HandlingCounts::default()).then(|| HandledV1::from(handled));
+        fields.put_some(HANDLED, handled);
         for failure in job.failures() {
             match failure.worker.map(WorkerV3::from) {
                 None => fields.put(FAILURE, FailureV3::from(failure)),
@@ -215,6 +221,7 @@ fn read_run(reader: &mut Reader<'_>, before: Option<Arc<Spec>>) -> Result<Job, D
     };
     let (submitted_at, state): (u64, StateV1) = reader.take()?;
     let (mut job, mut waits) = (Job::fresh(spec, Time(submitted_at)), None);
+    let mut handled = HandlingCounts::default();
     let (mut beside, mut signals) = (Vec::<Beside>::new(), Signals::default());
     let (mut counts, mut newest, mut failures) = (JobCounts::default(), Newest::default(), Vec::new());
     read_fields(reader, |field| {
@@ -240,6 +247,7 @@ fn read_run(reader: &mut Reader<'_>, before: Option<Arc<Spec>>) -> Result<Job, D
                 );
             }
             SIGNALS => signals = field.value::<SignalsV1>()?.try_into()?,
+            HANDLED => handled = field.value::<HandledV1>()?.into(),
             WAITS => waits = Some(Waits::try_from(field.value::<WaitsV1>()?)?),
             _ => return Err(field.unknown("a job")),
         }
@@ -256,6 +264,7 @@ fn read_run(reader: &mut Reader<'_>, before: Option<Arc<Spec>>) -> Result<Job, D
     }
     beside.into_iter().for_each(|what| job.set_beside(what, true));
     job.set_signals(signals);
+    job.set_handled(handled);
     Ok(job)
 }
 

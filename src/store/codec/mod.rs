@@ -10,6 +10,7 @@ mod envelope;
 mod event;
 mod fields;
 mod flow;
+mod handling;
 mod job;
 mod keys;
 mod meta;

@@ -25,6 +25,8 @@ const RATE_USED: u8 = 1;
 const OVERRIDES: u8 = 2;
 const DROPPED: u8 = 3;
 const CIRCUIT: u8 = 9;
+/// Of one that is paused until a time.
+const PAUSED_UNTIL: u8 = 10;
 
 /// The same of schedules.
 const SCHEDULE: u8 = 1;
@@ -49,6 +51,9 @@ const TOPIC: u8 = 1;
 
 /// What the key of a pattern of topics begins with.
 const TOPIC_KEY: u8 = b'$';
+
+/// What is before the name of a queue in its key, if that begins as the key of a topic does.
+const QUEUE_KEY: u8 = b'!';
 
 /// What the key of a page of submits begins with; its number follows, eight bytes, big-endian.
 const REQUESTS_KEY: u8 = b'#';
@@ -89,6 +94,10 @@ pub(crate) struct StampedRow {
 /// The key of a row.
 pub(crate) fn row_key(key: &RowKey) -> Cow<'_, [u8]> {
     match key {
+        // Its first character must not be taken for what another kind of key begins with.
+        RowKey::Queue(name) if name.as_str().as_bytes().first() == Some(&TOPIC_KEY) => {
+            [&[QUEUE_KEY], name.as_str().as_bytes()].concat().into()
+        }
         RowKey::Queue(name) => name.as_str().as_bytes().into(),
         RowKey::Requests(page) => [&[REQUESTS_KEY][..], &page.to_be_bytes()].concat().into(),
         RowKey::Keys(queue, page) => put_page_key(KEYS_KEY, queue, *page).into(),
@@ -121,7 +130,7 @@ impl StampedRow {
             Row::Queue(queue) => {
                 let mut out = vec![QUEUE];
                 let t = queue.totals;
-                put((self.commit.0, queue.paused), &mut out);
+                put((self.commit.0, queue.paused_until.is_some()), &mut out);
                 put(
                     [t.submitted, t.claimed, t.completed, t.failed, t.died, t.cancelled, t.expired],
                     &mut out,
@@ -138,6 +147,8 @@ impl StampedRow {
                     }
                     let circuit = (queue.circuit != Circuit::default()).then(|| circuit_v1(queue.circuit));
                     fields.put_some(CIRCUIT, circuit);
+                    let until = queue.paused_until.filter(|until| *until != Time::NEVER);
+                    fields.put_some(PAUSED_UNTIL, until.map(moment));
                 });
                 out
             }
@@ -212,7 +223,7 @@ impl StampedRow {
             let row = Row::Topic(TopicRow { pattern: read_pattern(pattern)?, queues });
             return Ok(StampedRow { commit, row });
         }
-        StampedRow::decode_queue(name, bytes)
+        StampedRow::decode_queue(name.strip_prefix(char::from(QUEUE_KEY)).unwrap_or(name), bytes)
     }
 
     fn decode_queue(name: &str, bytes: &[u8]) -> Result<StampedRow, DecodeError> {
@@ -222,6 +233,7 @@ impl StampedRow {
         let (maker, used) = if version == 1 { (None, 0) } else { reader.take()? };
         let (mut rate_used, mut overrides, mut dropped) = (RateUsed::default(), Overrides::default(), 0);
         let mut circuit = Circuit::default();
+        let mut paused_until = paused.then_some(Time::NEVER);
         if version >= 3 {
             read_fields(&mut reader, |field| {
                 match field.number {
@@ -233,6 +245,7 @@ impl StampedRow {
                         reader.end()?;
                     }
                     CIRCUIT => circuit = circuit_of(field.value()?),
+                    PAUSED_UNTIL => paused_until = Some(from_moment(field.value()?)),
                     _ => return Err(field.unknown("a row of a queue")),
                 }
                 Ok(())
@@ -241,7 +254,7 @@ impl StampedRow {
         reader.end()?;
         let totals = Totals { submitted, claimed, completed, failed, died, cancelled, expired, dropped };
         let (name, used) = (QueueName::new(name)?, Time(used));
-        let queue = QueueRow { name, paused, totals, maker, used, rate_used, overrides, circuit };
+        let queue = QueueRow { name, paused_until, totals, maker, used, rate_used, overrides, circuit };
         Ok(StampedRow { commit: CommitNo(commit), row: Row::Queue(queue) })
     }
 }

@@ -2,10 +2,11 @@
 
 use super::event::{
     CIRCUIT_CHANGED, GROUP_CHANGED, GROUP_FORGOTTEN, KEYS_FORGOTTEN, KEYS_SERVED, NOT_TAKEN, OVERRIDES_SET,
-    PAUSED, QUEUE_FORGOTTEN, RATE_USED, REQUEST_DONE, REQUESTS_FORGOTTEN, RESUMED, SCHEDULE, TOPIC_BOUND,
-    TOPIC_UNBOUND,
+    PAUSED, PAUSED_UNTIL, QUEUE_FORGOTTEN, RATE_USED, REQUEST_DONE, REQUESTS_FORGOTTEN, RESUMED, SCHEDULE,
+    TOPIC_BOUND, TOPIC_UNBOUND,
 };
 use super::flow::{put_group, read_group};
+use super::job::{from_moment, moment};
 use super::keys::{put_served, read_page, read_served};
 use super::overrides::{put_overrides, read_overrides};
 use super::ranges::RangeV1;
@@ -22,6 +23,9 @@ pub(super) fn put_row_event(event: &RowEvent, out: &mut Vec<u8>) {
             put((NOT_TAKEN, queue.as_str(), RangeV1::from(*jobs)), out);
         }
         RowEvent::Paused { queue } => put((PAUSED, queue.as_str()), out),
+        RowEvent::PausedUntil { queue, until } => {
+            put((PAUSED_UNTIL, queue.as_str(), moment(*until)), out);
+        }
         RowEvent::Resumed { queue } => put((RESUMED, queue.as_str()), out),
         RowEvent::RequestDone { page, done } => {
             put((REQUEST_DONE, page), out);
@@ -62,6 +66,10 @@ pub(super) fn put_row_event(event: &RowEvent, out: &mut Vec<u8>) {
 pub(super) fn read_row_event(kind: u8, reader: &mut Reader<'_>) -> Result<RowEvent, DecodeError> {
     Ok(match kind {
         PAUSED => RowEvent::Paused { queue: QueueName::new(reader.take()?)? },
+        PAUSED_UNTIL => {
+            let (queue, until): (&str, u64) = reader.take()?;
+            RowEvent::PausedUntil { queue: QueueName::new(queue)?, until: from_moment(until) }
+        }
         RESUMED => RowEvent::Resumed { queue: QueueName::new(reader.take()?)? },
         REQUEST_DONE => {
             let page = reader.take()?;

@@ -248,7 +248,8 @@ fn play(steps: Vec<Step>) {
             }
             Step::Claim(max) => {
                 let (queues, holder) = (vec![name("q")], Holder::Anyone);
-                let claim = Claim { queues, max, lease: None, holder, worker: None };
+                let claim =
+                    Claim { queues, max, lease: None, holder, worker: None, order: ClaimOrder::AsNamed };
                 let Outcome::Claimed(grants) = run(world, account, Command::Claim(claim), &[]) else {
                     panic!()
                 };

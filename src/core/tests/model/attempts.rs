@@ -1,6 +1,6 @@
 //! How attempts end, the slow way, and what that makes of the job and of its queue's circuit.
 
-use super::{Model, Plain, millis};
+use super::{Model, Plain, is_blameless, millis};
 use crate::core::*;
 use std::time::Duration;
 
@@ -239,6 +239,9 @@ impl Model {
     pub(super) fn interrupt(&mut self, at: usize) {
         if self.end_if_cancelling(at) {
             return;
+        }
+        if matches!(self.jobs[at].1.state, JobState::Leased(lease) if is_blameless(lease.holder)) {
+            return self.come_back(at);
         }
         let crashes = self.jobs[at].1.crashes + 1;
         if crashes < self.settings_of(at).crashes {

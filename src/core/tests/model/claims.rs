@@ -12,10 +12,14 @@ impl Model {
             return Err(Rejection::Draining);
         }
         let mut grants = Vec::new();
+        if claim.order == ClaimOrder::ByPriority {
+            self.claim_by_priority(claim, &mut grants);
+            return Ok(Outcome::Claimed(grants));
+        }
         let is_ready =
             |job: &Plain, name: &QueueName| job.spec.queue == *name && job.state == JobState::Ready;
         let has_work = |name: &&QueueName| {
-            let is_paused = self.queue(name).is_some_and(|at| self.queues[at].paused);
+            let is_paused = self.queue(name).is_some_and(|at| self.queues[at].paused_until.is_some());
             !is_paused && self.jobs.iter().any(|(_, job)| is_ready(job, name))
         };
         let mut queues: Vec<_> = claim.queues.iter().filter(has_work).collect();
@@ -36,10 +40,100 @@ impl Model {
 
     /// Leases the next job of a queue, if it gives one.
     pub(super) fn lease_one(&mut self, name: &QueueName, claim: &Claim, grants: &mut Vec<Grant>) -> bool {
-        if self.queue(name).is_none_or(|at| self.queues[at].paused) {
+        if self.queue(name).is_none_or(|at| self.queues[at].paused_until.is_some()) {
             return false;
         }
         let Some(at) = self.next(name) else { return false };
+        let usual = self.settings_of(at).lease;
+        let lease = match claim.order {
+            ClaimOrder::AsNamed => usual,
+            ClaimOrder::ByPriority => self.timeout(at).unwrap_or(usual),
+        };
+        self.lease_at(at, claim.lease.unwrap_or(lease), (claim.holder, claim.worker), grants)
+    }
+
+    /// The first of all, again and again.
+    fn claim_by_priority(&mut self, claim: &Claim, grants: &mut Vec<Grant>) {
+        let mut queues = claim.queues.clone();
+        while grants.len() < claim.max as usize {
+            let gives = |name: &&QueueName| {
+                self.queues.iter().any(|it| it.name == **name && it.paused_until.is_none())
+            };
+            let next = queues.iter().filter(gives).filter_map(|name| self.next(name));
+            let Some(at) = next.min_by_key(|at| (self.jobs[*at].1.spec.priority, self.jobs[*at].0)) else {
+                break;
+            };
+            let name = self.jobs[at].1.spec.queue.clone();
+            if !self.lease_one(&name, claim, grants) {
+                queues.retain(|queue| *queue != name);
+            }
+        }
+    }
+
+    /// Leases this one, out of its turn.
+    pub(super) fn claim_job(
+        &mut self,
+        id: JobId,
+        holder: Holder,
+        worker: Option<Worker>,
+    ) -> Result<Outcome, Rejection> {
+        if self.draining {
+            return Err(Rejection::Draining);
+        }
+        let mut grants = Vec::new();
+        let Some(at) = self.known(id) else { return Ok(Outcome::Claimed(grants)) };
+        let before = self.jobs[at].1.clone();
+        let is_taken = before.state.kind() == StateKind::Dead && self.taken(at).is_some();
+        match before.state.kind() {
+            StateKind::Ready | StateKind::Scheduled => {}
+            StateKind::Dead if !is_taken => self.edit_one(&Edit::Kick, at),
+            _ => return Ok(Outcome::Claimed(grants)),
+        }
+        let lease = self.timeout(at).unwrap_or(self.settings_of(at).lease);
+        if !self.key_allows(at) || !self.lease_at(at, lease, (holder, worker), &mut grants) {
+            self.jobs[at].1 = before;
+        }
+        Ok(Outcome::Claimed(grants))
+    }
+
+    fn timeout(&self, at: usize) -> Option<Duration> {
+        match self.jobs[at].1.spec.timeout {
+            Some(Duration::ZERO) => None,
+            Some(timeout) => Some(timeout),
+            None => self.settings_of(at).timeout,
+        }
+    }
+
+    /// Something was done with these.
+    pub(super) fn count(&mut self, ids: &[JobId], what: Handling) -> Outcome {
+        let mut counted = Vec::new();
+        for id in ids {
+            let Some(at) = self.known(*id) else { continue };
+            counted.push(at);
+            self.counted += 1;
+            let (no, handled) = (self.counted, &mut self.jobs[at].1.handled);
+            match what {
+                Handling::Delayed { seconds, .. } => (handled.delay, handled.no) = (seconds, no),
+                Handling::Released => handled.releases += 1,
+                Handling::TimedOut => handled.timeouts += 1,
+                Handling::Buried { .. } => (handled.buries, handled.no) = (handled.buries + 1, no),
+                Handling::Kicked => handled.kicks += 1,
+            }
+        }
+        // It is a change of those that are kept, if they are.
+        self.trim(&counted);
+        Outcome::Ok
+    }
+
+    /// Leases a job, if the limits of its queue allow it.
+    fn lease_at(
+        &mut self,
+        at: usize,
+        lease: Duration,
+        (holder, worker): (Holder, Option<Worker>),
+        grants: &mut Vec<Grant>,
+    ) -> bool {
+        let name = &self.jobs[at].1.spec.queue.clone();
         let settings = self.settings_of(at).clone();
         let leased = self
             .jobs
@@ -59,21 +153,21 @@ impl Model {
             }
             row.rate_used = rate.use_up(row.rate_used, now, 1);
         }
-        let until = Time(self.now + millis(claim.lease.unwrap_or(settings.lease)));
+        let until = Time(self.now + millis(lease));
         let until = until.min(self.jobs[at].1.end_by.plus(settings.lease));
         self.row(name).totals.claimed += 1;
         let leases = self.row(name).totals.claimed;
         let (id, now, job) = (self.jobs[at].0, self.now, &mut self.jobs[at].1);
         job.attempt.0 += 1;
         job.started = Some(Time(now));
-        job.worker = claim.worker;
-        job.state =
-            JobState::Leased(Lease { holder: claim.holder, since: Time(now), until, cancelling: false });
+        job.worker = worker;
+        job.state = JobState::Leased(Lease { holder, since: Time(now), until, cancelling: false });
         if let Some((circuit, mut open)) = circuit {
             open.probe = Some(LeaseId { id: JobId(id), attempt: job.attempt });
             open.next = Time(now + probe_wait(circuit, open.probes));
             self.row(name).circuit.open = Some(open);
         }
+        let timeout = self.timeout(at);
         self.serve_key(name, self.jobs[at].1.spec.key, leases);
         let job = &mut self.jobs[at].1;
         grants.push(Grant {
@@ -83,11 +177,7 @@ impl Model {
             spec: job.spec.clone(),
             attempt: job.attempt,
             attempts: job.spec.attempts.unwrap_or(settings.attempts),
-            timeout: match job.spec.timeout {
-                Some(Duration::ZERO) => None,
-                Some(timeout) => Some(timeout),
-                None => settings.timeout,
-            },
+            timeout,
             deadline: job.end_by,
             until,
         });

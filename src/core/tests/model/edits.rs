@@ -90,7 +90,7 @@ impl Model {
         Ok(())
     }
 
-    fn edit_one(&mut self, edit: &Edit, at: usize) {
+    pub(super) fn edit_one(&mut self, edit: &Edit, at: usize) {
         match edit {
             Edit::Cancel if matches!(self.jobs[at].1.state, JobState::Leased(_)) => {
                 let JobState::Leased(lease) = &mut self.jobs[at].1.state else { unreachable!() };
@@ -149,10 +149,10 @@ impl Model {
         }
     }
 
-    pub(super) fn pause(&mut self, name: &QueueName, paused: bool) -> Result<Outcome, Rejection> {
+    pub(super) fn pause(&mut self, name: &QueueName, until: Option<Time>) -> Result<Outcome, Rejection> {
         self.must_exist(name)?;
-        if paused || self.queue(name).is_some() {
-            self.row(name).paused = paused;
+        if until.is_some() || self.queue(name).is_some() {
+            self.row(name).paused_until = until;
         }
         Ok(Outcome::Ok)
     }

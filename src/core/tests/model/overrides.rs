@@ -35,7 +35,7 @@ impl Model {
         let at = self.queue(name).expect("it was made just now");
         let row = &self.queues[at];
         let has_jobs = self.jobs.iter().any(|(_, job)| job.spec.queue == *name);
-        if is_last && !row.paused && row.totals == Totals::default() && !has_jobs {
+        if is_last && row.paused_until.is_none() && row.totals == Totals::default() && !has_jobs {
             self.queues.remove(at);
         }
         Ok(Outcome::Ok)

@@ -47,7 +47,7 @@ impl Model {
         let over = if new > 0 { (self.queues.len() + new).saturating_sub(limit) } else { 0 };
         let empty = |row: &&QueueRow| {
             let has_jobs = self.jobs.iter().any(|(_, job)| job.spec.queue == row.name);
-            let spared = row.paused || self.settings.queues.contains_key(&row.name);
+            let spared = row.paused_until.is_some() || self.settings.queues.contains_key(&row.name);
             !has_jobs && !spared && !names.contains(&&row.name)
         };
         let mut idle: Vec<_> =
@@ -73,6 +73,7 @@ impl Model {
         }
         let state = if due > self.now { JobState::Scheduled { due: Time(due) } } else { JobState::Ready };
         let job = Plain {
+            handled: HandlingCounts::default(),
             spec: group.spec.clone(),
             submitted_at: Time(self.now / 1000 * 1000),
             begin_by: group.ttl.map_or(Time::NEVER, |ttl| Time(self.now + millis(ttl))),

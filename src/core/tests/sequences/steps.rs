@@ -20,6 +20,8 @@ pub(super) enum Step {
     /// Several of them.
     OfLeases(Vec<(usize, u32)>, OfLeases),
     Drain(bool, bool),
+    /// Somebody asks for what can be kicked in a queue.
+    Kickable(usize),
     Keep(usize, Keep, Keep, u64),
     Limits(usize, u64, usize),
     Order(usize, Retries),
@@ -184,17 +186,25 @@ fn setting() -> impl Strategy<Value = Setting> {
 
 /// Those of connections, and of workers that may come back.
 fn sessions() -> impl Strategy<Value = u64> {
-    prop::sample::select(vec![1, 2, 3, Holder::RESUMABLE, u64::MAX])
+    prop::sample::select(vec![1, 2, 3, Holder::BLAMELESS | 4, Holder::RESUMABLE, u64::MAX])
+}
+
+fn handling() -> impl Strategy<Value = Handling> {
+    prop_oneof![
+        (1..4u32).prop_map(|seconds| Handling::Delayed { seconds, no: 0 }),
+        prop::sample::select(vec![Handling::Released, Handling::Buried { no: 0 }, Handling::Kicked]),
+    ]
 }
 
 fn command() -> impl Strategy<Value = Command> {
     let holder = prop_oneof![sessions().prop_map(Holder::Session), Just(Holder::Anyone)];
-    let claim = (prop::collection::vec(queue(), 0..4), 0..6u32, prop::option::of(wait()), holder).prop_map(
-        |(queues, max, lease, holder)| {
-            let worker = (max % 2 == 1).then_some(Worker { uid: 7, pid: max });
-            Command::Claim(Claim { queues, max, lease, holder, worker })
-        },
-    );
+    let order = prop::sample::select(vec![ClaimOrder::AsNamed, ClaimOrder::AsNamed, ClaimOrder::ByPriority]);
+    let claim_of =
+        (prop::collection::vec(queue(), 0..4), 0..6u32, prop::option::of(wait()), holder.clone(), order);
+    let claim = claim_of.prop_map(|(queues, max, lease, holder, order)| {
+        let worker = (max % 2 == 1).then_some(Worker { uid: 7, pid: max });
+        Command::Claim(Claim { queues, max, lease, holder, worker, order })
+    });
     let plain = vec![Edit::Cancel, Edit::Retry, Edit::Kick, Edit::Bury, Edit::Delete];
     let edit = prop_oneof![
         5 => prop::sample::select(plain),
@@ -210,7 +220,9 @@ fn command() -> impl Strategy<Value = Command> {
         4 => edit.prop_map(|(edit, ids)| Command::Edit { edit, ids, only: Only::default() }),
         2 => sessions().prop_map(|session| Command::Vanish { session }),
         1 => wait().prop_map(|wait| Command::Recover { resume_by: Time(1_000_000).plus(wait * 4) }),
-        1 => queue().prop_map(|queue| Command::Pause { queue }),
+        1 => (queue(), prop::option::of(wait())).prop_map(|(queue, time)| Command::Pause { queue, time, maker: None }),
+        2 => ((0..60u64).prop_map(JobId), holder).prop_map(|(id, holder)| Command::ClaimJob { id, holder, worker: None }),
+        1 => ((0..60u64).prop_map(JobId), handling()).prop_map(|(id, what)| Command::Count { ids: vec![id], what }),
         2 => queue().prop_map(|queue| Command::Resume { queue }),
         1 => queue().prop_map(|queue| Command::ResetCircuit { queue }),
         1 => queue().prop_map(|queue| Command::Purge { queue }),
@@ -243,6 +255,7 @@ pub(super) fn step() -> impl Strategy<Value = Step> {
         3 => ((0..12usize, 0..2u32), prop::option::of(wait()))
             .prop_map(|(lease, extend)| Step::OfLease(lease, OfLease::Checkpoint(extend))),
         3 => ((0..12usize, 0..2u32), verdict()).prop_map(|(lease, verdict)| Step::OfLease(lease, OfLease::SettleWithResult(verdict))),
+        1 => (0..4usize).prop_map(Step::Kickable),
         4 => (0..9u64, signal()).prop_map(|(n, signal)| Step::Signal(n, signal)),
         1 => (prop::bool::weighted(0.3), any::<bool>()).prop_map(|(on, accept)| Step::Drain(on, accept)),
         3 => (0..4usize, keep(), keep(), 0..4u64).prop_map(|(q, done, dead, max)| Step::Keep(q, done, dead, max)),

@@ -119,7 +119,7 @@ fn meta_and_queues_read_as_they_were_written() {
     let open = OpenCircuit { since: Time(4), probes: 5, next: Time(8), probe };
     let queue = QueueRow {
         name: QueueName::new("q").unwrap(),
-        paused: true,
+        paused_until: Some(Time(5_000)),
         totals,
         maker: Some(7),
         used: Time(9_000),
@@ -158,7 +158,7 @@ fn the_largest_rows_of_jobs_and_schedules_stay_below_their_bound() {
             block_range(1)
                 .iter()
                 .map(|id| {
-                    let name = QueueName::new(&format!("{:0100}", id.0)).unwrap();
+                    let name = QueueName::new(&format!("{:0200}", id.0)).unwrap();
                     let group = Some(GroupNo(u64::MAX));
                     let options = SpecOptions {
                         has_envelope: true,
@@ -197,6 +197,14 @@ fn the_largest_rows_of_jobs_and_schedules_stay_below_their_bound() {
                     let beside = [Beside::Checkpoint, Beside::Result, Beside::Signals];
                     beside.into_iter().for_each(|what| job.set_beside(what, true));
                     job.set_signals(signals);
+                    job.set_handled(HandlingCounts {
+                        delay: u32::MAX,
+                        releases: u32::MAX,
+                        timeouts: u32::MAX,
+                        buries: u32::MAX,
+                        kicks: u32::MAX,
+                        no: u64::MAX,
+                    });
                     (IdRange::from(id), job)
                 })
                 .collect(),
@@ -210,7 +218,7 @@ fn the_largest_rows_of_jobs_and_schedules_stay_below_their_bound() {
     plan.payload.body = vec![7; Payload::BODY_MAX].into();
     plan.payload.envelope = Some((*Envelope::new(tags).unwrap().encode()).into());
     let change = ScheduleChange::Set { plan: Arc::new(plan), since: Time::NEVER, next: Time::NEVER };
-    let (name, mut state) = (ScheduleName::new(&"n".repeat(100)).unwrap(), State::default());
+    let (name, mut state) = (ScheduleName::new(&"n".repeat(QueueName::MAX)).unwrap(), State::default());
     state.apply(&Event::Row(RowEvent::Schedule { name, change }));
     let row = StampedRow { commit: CommitNo(u64::MAX), row: state.rows().remove(0) };
     assert!(row.encode().len() <= ROW_MAX);

@@ -100,6 +100,16 @@ pub(super) fn served_key() -> impl Strategy<Value = ServedKey> {
     })
 }
 
+fn handling() -> impl Strategy<Value = Handling> {
+    prop_oneof![
+        (any::<u32>(), any::<u64>()).prop_map(|(seconds, no)| Handling::Delayed { seconds, no }),
+        Just(Handling::Released),
+        Just(Handling::TimedOut),
+        any::<u64>().prop_map(|no| Handling::Buried { no }),
+        Just(Handling::Kicked),
+    ]
+}
+
 pub(super) fn event() -> impl Strategy<Value = Event> {
     let range = (1u64..1 << 40, 1u64..9).prop_map(|(first, len)| IdRange::new(JobId(first), len));
     let one = (1u64..1 << 40).prop_map(|id| IdRange::from(JobId(id)));
@@ -174,6 +184,8 @@ pub(super) fn event() -> impl Strategy<Value = Event> {
             Event::Row(RowEvent::NotTaken { queue, jobs: IdRange::new(JobId(first), len) })
         }),
         queue().prop_map(|queue| Event::Row(RowEvent::Paused { queue })),
+        (queue(), time()).prop_map(|(queue, until)| Event::Row(RowEvent::PausedUntil { queue, until })),
+        (ids(), handling()).prop_map(|(jobs, what)| Event::Counted { jobs, what }),
         queue().prop_map(|queue| Event::Row(RowEvent::Resumed { queue })),
         queue().prop_map(|queue| Event::Row(RowEvent::QueueForgotten { queue })),
         (queue(), any::<u64>()).prop_map(|(queue, seed)| Event::Row(RowEvent::OverridesSet {
@@ -304,6 +316,10 @@ pub(super) fn job() -> impl Strategy<Value = Job> {
             job.set_beside(Beside::Result, later % 3 == 1);
             job.set_beside(Beside::Signals, signals.is_some());
             job.set_signals(signals.unwrap_or_default());
+            let [buries, kicks] = [later % 5, attempt % 5];
+            let releases = failed.checked_sub(1 << 30).unwrap_or_default();
+            let (delay, no) = (u32::from(buries > 0) * crashes, u64::from(kicks) << 40);
+            job.set_handled(HandlingCounts { delay, releases, timeouts: buries * 7, buries, kicks, no });
             if let JobState::Waiting { due } = state {
                 job.set_waits(Workload::waits(&mut Draw(due.0)).into());
             }
