@@ -35,6 +35,7 @@ mod log_level;
 mod logs;
 mod look;
 mod man;
+mod moving;
 mod output;
 mod own_daemon;
 mod past;
@@ -187,7 +188,7 @@ enum Verb {
     Verify(verify::Verify),
     /// Print jobs with their bodies as lines of JSON
     Export(transfer::Export),
-    /// Submit jobs from lines of JSON
+    /// Submit jobs from lines of JSON, or move in from another queue
     Import(transfer::Import),
     /// Bring a data directory to the newest format
     Migrate(backup::Migrate),

@@ -4,6 +4,7 @@
 use super::batches::is_zero;
 use super::exit::{End, Failure};
 use super::handover::Handover;
+use super::moving::Moving;
 use super::output::{self, count};
 use super::progress::Progress;
 use crate::client::{Client, ClientError};
@@ -182,9 +183,18 @@ Jobs that have ended are left out, unless --ended asks for them to be run again.
 Jobs of another user are refused, unless --as-mine says that they become yours: commands among them would run as you.
 A wrong line ends the import, which then says what was submitted and with which line to go on.
 
+--from moves in from another queue instead; docs/guide.md (Moving in) says what is kept. Nothing is lost if it is cut off: run it again.
+beanstalkd: jobs that are ready or delayed go to the queue of their tube's name, with priority, delay, time to run (as timeout) and body, and
+are deleted there when they are on disk here. Buried ones come with --buried; those that workers have there are left. Stop the workers there first.
+pueue, task-spooler: what is queued becomes commands as of `musher run`. There nothing is removed: it is said what to type.
+
 Examples:
   musher import < jobs.jsonl
-  musher export --socket /run/old.sock | musher import";
+  musher export --socket /run/old.sock | musher import
+  musher import --from beanstalkd://127.0.0.1:11300 --dry-run
+  musher import --from beanstalkd+unix:///run/beanstalkd.sock --tube mails --buried
+  musher import --from pueue
+  musher import --from task-spooler";
 
 #[derive(Debug, Args)]
 #[command(after_help = IMPORT)]
@@ -201,6 +211,8 @@ pub(super) struct Import {
     /// Print what was done as JSON
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    moving: Moving,
 }
 
 /// What an import needs of a line; the rest of it is for people.
@@ -245,6 +257,9 @@ struct Done {
 
 impl Import {
     pub(super) async fn run(&self, client: &Client) -> End {
+        if self.moving.is_asked() {
+            return self.moving.run(client, self.as_mine, self.json).await;
+        }
         let mut done = Done::default();
         let mut batch = Batch { first_line: 1, ..Batch::default() };
         if let Err(failure) = self.read_all(client, &mut batch, &mut done).await {

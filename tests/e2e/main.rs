@@ -45,6 +45,7 @@ mod look;
 mod many;
 mod memory_journal;
 mod metrics;
+mod moving;
 mod neighbours;
 mod once;
 mod order;
