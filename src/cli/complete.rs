@@ -5,6 +5,7 @@
 use super::ask::Target;
 use super::exit::{End, Failure};
 use crate::client::{Client, ClientError};
+use crate::core::for_shell;
 use crate::protocol::WIRE_STATES;
 use crate::protocol::admin::{AdminRequest, JobView, JobsView, ListQuery, StatusView};
 use clap::{Args, Command, ValueHint};
@@ -99,7 +100,9 @@ fn states() -> Vec<CompletionCandidate> {
 fn queues() -> Vec<CompletionCandidate> {
     let status = ask(async |client| client.ask::<StatusView>(AdminRequest::Status {}).await);
     let queues = status.map(|status| status.queues).unwrap_or_default();
-    queues.iter().map(|queue| CompletionCandidate::new(&queue.queue)).collect()
+    // What a shell would take for something of its own is not put into a line by a key.
+    let is_plain = |name: &&str| for_shell(name) == **name;
+    queues.iter().map(|queue| &*queue.queue).filter(is_plain).map(CompletionCandidate::new).collect()
 }
 
 /// The newest jobs, the newest first.

@@ -2,6 +2,7 @@
 
 use super::exit::{FAILED, GONE, TRY_AGAIN};
 use super::output::safe;
+use crate::core::for_shell;
 use crate::durations::show_duration;
 use crate::protocol::admin::{EndView, GroupEndView};
 use crate::views;
@@ -118,7 +119,8 @@ fn group_told(end: &GroupEndView, after: &str) -> (String, u8) {
     match &*end.state {
         GroupEndView::OPEN => {
             let told = format!(
-                "group {name} is still open{after}: it takes jobs until `musher group seal {name}`, and has {}",
+                "group {name} is still open{after}: it takes jobs until `musher group seal {}`, and has {}",
+                for_shell(&name),
                 left()
             );
             (told, TRY_AGAIN)

@@ -123,7 +123,7 @@ pub(crate) use job::Newest;
 pub use job::{
     Attempt, BadQueueName, BadSignalName, Beside, Exit, Expiry, Failure, Final, Grant, Handling,
     HandlingCounts, Holder, Job, Key, Lease, Priority, QueueName, Signal, SignalName, Signals, Size, Spec,
-    SpecOptions, State as JobState, StateKind, UniqueWhile, Worker,
+    SpecOptions, State as JobState, StateKind, UniqueWhile, Worker, for_shell,
 };
 pub use lanes::KeyRules;
 pub use limits::Limit;

@@ -101,9 +101,21 @@ impl<S: Store> Engine<S> {
         self.edit_some(Edit::Delete, vec![id], visibility, now) == [true]
     }
 
-    /// Makes jobs ready that are dead, scheduled or wait for others. Returns how many.
+    /// Makes jobs ready that are dead, scheduled or wait for others, one after the other. Returns how many.
     pub fn kick(&mut self, ids: &Ids, visibility: Visibility<'_>, now: Time) -> u64 {
-        let ids: Vec<JobId> = ids.iter().collect();
+        if self.waiting.len() == 0 {
+            return self.kick_all(ids.iter().collect(), visibility, now);
+        }
+        // Whoever waits gets the first, whichever of them is the most urgent.
+        let kick_one = |id| {
+            let kicked = self.kick_all(vec![id], visibility, now);
+            self.serve_at_once(now);
+            kicked
+        };
+        ids.iter().map(kick_one).sum()
+    }
+
+    fn kick_all(&mut self, ids: Vec<JobId>, visibility: Visibility<'_>, now: Time) -> u64 {
         let kicked = self.edit_some(Edit::Kick, ids.clone(), visibility, now);
         let kicked: Vec<JobId> =
             ids.into_iter().zip(kicked).filter(|(_, is)| *is).map(|(id, _)| id).collect();

@@ -14,7 +14,8 @@ mod schedules;
 use super::closing::CLOSED_AT_ONCE;
 use super::*;
 use crate::core::{
-    ClaimOrder, Event, Full, Group, Holder, LeaseId, QueueSettings, Spec, StateKind, Verdict, Visibility,
+    ClaimOrder, Event, Full, Group, Holder, LeaseId, QueueSettings, Spec, Start, StateKind, Verdict,
+    Visibility,
 };
 use crate::store::simulated::{SimulatedDisk, SimulatedStore};
 use crate::store::{Blob, BlobError};
@@ -373,4 +374,19 @@ fn bodies_are_those_of_their_jobs_though_others_were_not_taken() {
     }
     let wanted = [(1, "a"), (2, "b"), (5, "c")].map(|(id, body)| (id, Bytes::from(body)));
     assert_eq!(got, wanted);
+}
+
+#[test]
+fn a_claim_whose_time_is_over_gets_what_becomes_ready_at_that_moment() {
+    let mut engine = start(&SimulatedDisk::new(1), Time(0));
+    let later = Group { start: Start::After(Duration::from_millis(20)), ..group(1) };
+    engine.submit(ORIGIN, vec![later], vec![Bytes::new()], Visibility::ALL, Time(0));
+    let origin = Origin { session: 2, request: 2 };
+    engine.claim(origin, claim(1), Time(20), Time(0));
+    engine.turn(Time(0)).unwrap();
+    let turned = engine.turn(Time(20)).unwrap();
+    let got = turned.deliveries.iter().any(
+        |said| matches!(said, Delivery::Answer(to, Answer::Jobs(jobs)) if *to == origin && jobs.len() == 1),
+    );
+    assert!(got, "{:?}", turned.deliveries);
 }

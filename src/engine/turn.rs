@@ -39,6 +39,7 @@ impl<S: Store> Engine<S> {
             self.forget_idle_queues(now);
             self.serve_parked(now);
             self.serve_waiting(now);
+            self.end_claims(now);
         }
         if self.store.can_append() {
             self.commit()?;
@@ -137,14 +138,18 @@ impl<S: Store> Engine<S> {
             }
         }
         self.wake_limited(now);
-        for waiter in self.waiting.over(now) {
-            self.answer(waiter.origin, Answer::Jobs(Vec::new()));
-        }
         for (origin, ends) in self.notes.watching.over(now) {
             self.end_wait(origin, ends);
         }
         for ended in self.notes.watching_groups.over(now) {
             self.end_group_wait(ended);
+        }
+    }
+
+    /// Answers the claims that have waited long enough: what has become ready at the same moment, they have got.
+    fn end_claims(&mut self, now: Time) {
+        for waiter in self.waiting.over(self.now.max(now)) {
+            self.answer(waiter.origin, Answer::Jobs(Vec::new()));
         }
     }
 

@@ -23,7 +23,7 @@ pub use grant::Grant;
 pub use handling::{Handling, HandlingCounts};
 pub use signals::{BadSignalName, Signal, SignalName, Signals};
 pub use size::Size;
-pub use spec::{BadQueueName, Key, Priority, QueueName, Spec, SpecOptions, UniqueWhile};
+pub use spec::{BadQueueName, Key, Priority, QueueName, Spec, SpecOptions, UniqueWhile, for_shell};
 pub use state::{Final, Holder, Lease, State, StateKind, Worker};
 
 use super::flow::Waits;

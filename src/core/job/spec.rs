@@ -2,6 +2,7 @@
 
 use crate::core::groups::GroupNo;
 use crate::core::retry::Backoff;
+use std::borrow::Cow;
 use std::fmt;
 use std::num::NonZeroU64;
 use std::ops::Deref;
@@ -66,6 +67,21 @@ impl QueueName {
     /// The name as text that is shared with it.
     pub fn shared(&self) -> Arc<str> {
         self.0.clone()
+    }
+}
+
+/// A name as it is typed in a shell, where some of the characters that it may have mean something. For advice to people, who copy it.
+///
+/// ```
+/// use musher::core::for_shell;
+/// assert_eq!(for_shell("mails/eu-1"), "mails/eu-1");
+/// assert_eq!(for_shell("a;$(b)"), "'a;$(b)'");
+/// ```
+pub fn for_shell(name: &str) -> Cow<'_, str> {
+    // No name has a quote.
+    match name.contains([';', '$', '(', ')']) {
+        true => format!("'{name}'").into(),
+        false => name.into(),
     }
 }
 

@@ -1,6 +1,6 @@
 //! Why the core says no to what is asked for schedules and topics.
 
-use crate::core::job::QueueName;
+use crate::core::job::{QueueName, for_shell};
 use crate::core::pattern::Pattern;
 use crate::core::schedule::ScheduleName;
 
@@ -31,7 +31,8 @@ pub enum ScheduleRejection {
     /// The configuration has one of a name that somebody has used already.
     #[error(
         "there is a schedule `{schedule}` that was made by command, so [schedules.{schedule}] is not used: rename one of \
-         them, or `musher schedule remove {schedule}` and reload"
+         them, or `musher schedule remove {}` and reload",
+        for_shell(schedule.as_str())
     )]
     MadeByHand {
         /// Its name.

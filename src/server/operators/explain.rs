@@ -4,7 +4,7 @@
 use crate::clock::Clock;
 use crate::core::{
     Awaited, Condition, Edge, Job, JobId, JobState, Limit, OnUnmet, QueueName, Reason, StateKind, Time,
-    Worker,
+    Worker, for_shell,
 };
 use crate::durations::show_point;
 use crate::server::fault::Fault;
@@ -120,7 +120,8 @@ fn untaken(queue: &QueueName, takers: &Takers, later: bool) -> Option<String> {
     }
     match (workers, leased) {
         (None, 0) => Some(format!(
-            "nothing takes from queue `{queue}`: no workers, no waiting claims (`musher work {queue} -- CMD` is one)"
+            "nothing takes from queue `{queue}`: no workers, no waiting claims (`musher work {} -- CMD` is one)",
+            for_shell(queue.as_str())
         )),
         (Some(0), 0) => Some(format!(
             "nothing takes from queue `{queue}`: its handler has no workers (queues.{queue}.workers = 0), and no claim waits"
@@ -189,7 +190,9 @@ fn reason(why: &Reason, now: Time) -> String {
         Reason::Draining => {
             "the daemon is draining and gives out no jobs (`musher undrain`, or restart it)".into()
         }
-        Reason::QueuePaused(queue) => format!("queue `{queue}` is paused (`musher resume {queue}`)"),
+        Reason::QueuePaused(queue) => {
+            format!("queue `{queue}` is paused (`musher resume {}`)", for_shell(queue.as_str()))
+        }
         Reason::Limited { queue, by: Limit::Concurrency { leased, limit } } => format!(
             "queue `{queue}` is at its limit of jobs that run at a time: {leased} of {limit} (queues.{queue}.concurrency)"
         ),
