@@ -160,7 +160,8 @@ pub(super) fn all<S: Store + 'static>(hub: &Hub<S>, tubes: &Tubes, names: &[Queu
     pairs.add("current-waiting", tubes.waiting.get());
     pairs.add("total-connections", tubes.connections_so_far.get());
     pairs.add("pid", std::process::id());
-    pairs.add("version", format_args!("\"musher {}\"", env!("CARGO_PKG_VERSION")));
+    // Clients look at it to see what they may ask for.
+    pairs.add("version", "\"1.13\"");
     pairs.add("rusage-utime", usage.0);
     pairs.add("rusage-stime", usage.1);
     pairs.add("uptime", hub.uptime().as_secs());
@@ -172,6 +173,7 @@ pub(super) fn all<S: Store + 'static>(hub: &Hub<S>, tubes: &Tubes, names: &[Queu
     pairs.add("hostname", text(system.nodename()));
     pairs.add("os", text(system.version()));
     pairs.add("platform", text(system.machine()));
+    pairs.add("server", format_args!("\"musher {}\"", env!("CARGO_PKG_VERSION")));
     pairs.end()
 }
 
