@@ -207,13 +207,16 @@ impl Clients {
                 .collect(),
             _ => (0..1 + rng.usize(..3)).map(|nth| queue(first + nth)).collect(),
         };
+        let max = 1 + rng.u32(..5);
+        // Of one queue both orders are the same; where the lease is said, so are both leases.
+        let is_same = queues.len() == 1 && lease.is_some() && max.is_multiple_of(2);
         let claim = Claim {
             queues,
-            max: 1 + rng.u32(..5),
+            max,
             lease: life.lease(lease),
             holder: session.map_or(Holder::Anyone, Holder::Session),
             worker: None,
-            order: ClaimOrder::AsNamed,
+            order: if is_same { ClaimOrder::ByPriority } else { ClaimOrder::AsNamed },
         };
         let until =
             if rng.bool() { life.now } else { life.now.plus(Duration::from_millis(rng.u64(..5_000))) };

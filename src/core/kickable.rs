@@ -6,13 +6,16 @@ use super::job::{Job, State as JobState, StateKind};
 use super::keyed::Keyed;
 use super::time::Time;
 
+/// When a job died or is due, and its number among those of which that was the same.
+type Place = (Time, u64);
+
 /// The jobs.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Kickable {
     /// By when they died; those that died at the same time as they were buried.
-    dead: Keyed<(Time, u64)>,
+    dead: Keyed<Place>,
     /// By when they are due, and likewise.
-    scheduled: Keyed<(Time, u64)>,
+    scheduled: Keyed<Place>,
 }
 
 impl Kickable {
@@ -40,10 +43,12 @@ impl Kickable {
         jobs.into_iter().flat_map(Keyed::iter).map(|(_, range)| range)
     }
 
-    fn place_of(&mut self, job: &Job) -> Option<(&mut Keyed<(Time, u64)>, (Time, u64))> {
+    /// Those that such a job is among, and its place there.
+    fn place_of(&mut self, job: &Job) -> Option<(&mut Keyed<Place>, Place)> {
+        let no = job.handled().no;
         match job.state() {
-            JobState::Dead(end) => Some((&mut self.dead, (end.at, job.handled().no))),
-            JobState::Scheduled { due } => Some((&mut self.scheduled, (due, job.handled().no))),
+            JobState::Dead(end) => Some((&mut self.dead, (end.at, no))),
+            JobState::Scheduled { due } => Some((&mut self.scheduled, (due, no))),
             _ => None,
         }
     }

@@ -317,7 +317,7 @@ pub(super) fn job() -> impl Strategy<Value = Job> {
             job.set_beside(Beside::Signals, signals.is_some());
             job.set_signals(signals.unwrap_or_default());
             let [buries, kicks] = [later % 5, attempt % 5];
-            let releases = failed.checked_sub(1 << 30).unwrap_or_default();
+            let releases = failed.saturating_sub(1 << 30);
             let (delay, no) = (u32::from(buries > 0) * crashes, u64::from(kicks) << 40);
             job.set_handled(HandlingCounts { delay, releases, timeouts: buries * 7, buries, kicks, no });
             if let JobState::Waiting { due } = state {
