@@ -17,7 +17,7 @@ const TUBES: [&str; 3] = ["default", "a", "b"];
 const CONNECTIONS: usize = 3;
 
 /// What differs from server to server, or from moment to moment.
-const OWN: [&str; 16] = [
+const OWN: [&str; 17] = [
     "age",
     "time-left",
     "file",
@@ -34,6 +34,7 @@ const OWN: [&str; 16] = [
     "id",
     "hostname",
     "os",
+    "server",
 ];
 
 struct Real(Child);
