@@ -23,7 +23,7 @@ fail() { printf 'compare.sh: %s\n' "$*" >&2; exit 1; }
 
 installed() { # installed TARGET: whether it can be run here
     case $1 in
-    musher/* | musher:keyed/* | musher:unique/* | reference/*) true ;;
+    musher/* | musher:beanstalk/* | musher:keyed/* | musher:unique/* | reference/*) true ;;
     redis-*) command -v redis-server >/dev/null ;;
     beanstalkd/*) command -v beanstalkd >/dev/null ;;
     nats/*) [[ -x $tool/venv/bin/nats-server ]] ;;

@@ -27,6 +27,9 @@ start_one() {
     musher:keyed/sync)
         printf '[queues.keyed]\nper_key = 1\n' > "$dir/conf"
         exec "$musher" serve --config "$dir/conf" --data "$dir/data" --socket "$sock" --workers 0 ;;
+    musher:beanstalk/sync)
+        printf '[daemon]\nbeanstalk = "%s"\n' "$sock" > "$dir/conf"
+        exec "$musher" serve --config "$dir/conf" --data "$dir/data" --socket "$dir/own" --workers 0 ;;
     reference/none) exec "$bench" reference --addr "unix:$sock" ;;
     reference/group) exec "$bench" reference --addr "unix:$sock" --log "$dir/data/log" ;;
     reference/group+claims) exec "$bench" reference --addr "unix:$sock" --log "$dir/data/log" --claims 1 ;;
@@ -91,5 +94,5 @@ pids) pids | tr -d ' ' ;;
 rss) for p in $(pids); do awk '/^Pss:/{print $2}' "/proc/$p/smaps_rollup"; done | awk '{s+=$1} END{printf "%.0f\n", s/1024}' ;;
 disk) du -sm "$dir/data" | cut -f1 ;;
 addr) case $mode in nats/*) echo tcp:127.0.0.1:4999 ;; postgres*) echo "unix:$dir/.s.PGSQL.5999" ;; *) echo "unix:$sock" ;; esac ;;
-protocol) case $mode in reference/* | beanstalkd/*) echo beanstalk ;; *) echo "${mode%/*}" ;; esac ;;
+protocol) case $mode in reference/* | beanstalkd/* | musher:beanstalk/*) echo beanstalk ;; *) echo "${mode%/*}" ;; esac ;;
 esac

@@ -4,7 +4,7 @@
 //! A connection's requests are answered in their order. Those that need not wait are handled as they come and share a commit; behind one
 //! that waits (`reserve`, or a `put` for room) nothing is taken.
 //!
-//! The arrows: this file → `answer`, `commands` → `stats` → `tubes` → `line`; `reading` → `line`, `words`; `words` is plain.
+//! The arrows: this file → `commands` → `answer`, `stats` → `tubes` → `line`; this file → `reading` → `line`; `words` is plain.
 
 mod answer;
 mod commands;
