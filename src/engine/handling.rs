@@ -40,7 +40,8 @@ impl<S: Store> Engine<S> {
         let claim = Command::ClaimJob { id, holder, worker };
         let answer = match self.decide_for(visibility, &claim, now) {
             Ok(Outcome::Claimed(grants)) => {
-                self.fetch_all(grants, now).map_or_else(Answer::Refused, Answer::Jobs)
+                let jobs = grants.into_iter().filter_map(|grant| self.claimed(grant, now).transpose());
+                jobs.collect::<Result<_, _>>().map_or_else(Answer::Refused, Answer::Jobs)
             }
             Ok(_) => unreachable!("a claim is answered with grants"),
             Err(rejection) => Answer::Refused(rejection.into()),

@@ -209,12 +209,9 @@ impl<S: Store> Engine<S> {
             jobs.reserve(got);
             let mut grants = grants.into_iter();
             while let Some(grant) = grants.next() {
-                match self.fetch(&grant) {
-                    Ok(fetched) => {
-                        let Fetched { body, envelope, checkpoint, signal } = fetched;
-                        self.trace_claim(&grant, envelope.as_ref());
-                        let is_large = checkpoint.is_some() || signal.is_some();
-                        let job = Claimed { grant, body, envelope, checkpoint, signal };
+                match self.claimed(grant, now) {
+                    Ok(Some(job)) => {
+                        let is_large = job.checkpoint.is_some() || job.signal.is_some();
                         bytes += job.bytes();
                         jobs.push(job);
                         // How many fit is reckoned by their bodies; with checkpoints it may be fewer.
@@ -223,12 +220,10 @@ impl<S: Store> Engine<S> {
                             return Ok(jobs);
                         }
                     }
-                    Err(error @ BlobError::Failed { .. }) => {
-                        self.give_back(std::iter::once(&grant).chain(grants.as_slice()), now);
-                        return if jobs.is_empty() { Err(error.into()) } else { Ok(jobs) };
-                    }
-                    Err(error @ (BlobError::Missing { .. } | BlobError::Damaged { .. })) => {
-                        self.set_aside(grant.id, &error, now);
+                    Ok(None) => {}
+                    Err(refusal) => {
+                        self.give_back(grants.as_slice().iter(), now);
+                        return if jobs.is_empty() { Err(refusal) } else { Ok(jobs) };
                     }
                 }
             }
@@ -243,25 +238,23 @@ impl<S: Store> Engine<S> {
         Ok(jobs)
     }
 
-    /// Fetches what is stored of a job that was leased by its id.
-    pub(super) fn fetch_all(&mut self, grants: Vec<Grant>, now: Time) -> Result<Vec<Claimed>, Refusal> {
-        let mut jobs = Vec::with_capacity(grants.len());
-        for grant in grants {
-            match self.fetch(&grant) {
-                Ok(Fetched { body, envelope, checkpoint, signal }) => {
-                    self.trace_claim(&grant, envelope.as_ref());
-                    jobs.push(Claimed { grant, body, envelope, checkpoint, signal });
-                }
-                Err(error @ BlobError::Failed { .. }) => {
-                    self.give_back(std::iter::once(&grant), now);
-                    return Err(error.into());
-                }
-                Err(error @ (BlobError::Missing { .. } | BlobError::Damaged { .. })) => {
-                    self.set_aside(grant.id, &error, now);
-                }
+    /// A job that was just leased, with what is stored of it; none if a part of that is lost, and the job is set aside. One that
+    /// cannot be read now is given back.
+    pub(super) fn claimed(&mut self, grant: Grant, now: Time) -> Result<Option<Claimed>, Refusal> {
+        match self.fetch(&grant) {
+            Ok(Fetched { body, envelope, checkpoint, signal }) => {
+                self.trace_claim(&grant, envelope.as_ref());
+                Ok(Some(Claimed { grant, body, envelope, checkpoint, signal }))
+            }
+            Err(error @ BlobError::Failed { .. }) => {
+                self.give_back(std::iter::once(&grant), now);
+                Err(error.into())
+            }
+            Err(error @ (BlobError::Missing { .. } | BlobError::Damaged { .. })) => {
+                self.set_aside(grant.id, &error, now);
+                Ok(None)
             }
         }
-        Ok(jobs)
     }
 
     /// Jobs were leased for somebody who is not there any more: gives them back.
@@ -270,7 +263,10 @@ impl<S: Store> Engine<S> {
     }
 
     /// Ends leases of which nobody has learnt.
-    fn give_back<'a>(&mut self, grants: impl Iterator<Item = &'a Grant>, now: Time) {
+    fn give_back<'a>(&mut self, grants: impl ExactSizeIterator<Item = &'a Grant>, now: Time) {
+        if grants.len() == 0 {
+            return;
+        }
         let release = |grant: &Grant| {
             (LeaseId { id: grant.id, attempt: grant.attempt }, Verdict::Release { delay: Duration::ZERO })
         };

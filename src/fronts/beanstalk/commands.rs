@@ -2,15 +2,14 @@
 
 use super::line::{Command, Put};
 use super::tubes::Tubes;
-use super::{Beanstalk, Own, answer, stats, words};
-use crate::core::{Group, Priority, QueueName, Spec, SpecOptions, Time};
+use super::{Beanstalk, answer, stats, words};
+use crate::core::{Group, QueueName, Time};
 use crate::server::handling::{self, OfHolder, Which};
 use crate::server::requests::RequestContext;
 use crate::server::{Fault, Hub, Kind};
 use crate::store::Store;
 use bytes::Bytes;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::time::Duration;
 
 /// The most tubes that a connection may watch.
@@ -116,23 +115,8 @@ fn submit<S: Store + 'static>(
     body: Bytes,
 ) -> Result<(), Fault> {
     front.first_time(&front.is_producer, &front.tubes.producers);
-    let spec = front.spec(context.peer.caller.uid, put.priority, put.ttr);
+    let spec = front.own.borrow_mut().spec(context.peer.caller.uid, put.priority, put.ttr);
     handling::put(hub, context, Group::new(spec, 1), (put.delay, None, body))
-}
-
-/// The options of a job for the tube in use, shared with those of the last one if they are the same.
-pub(super) fn spec(own: &mut Own, (owner, priority, ttr): (u32, Priority, u32)) -> Arc<Spec> {
-    let timeout = Some(Duration::from_secs(ttr.into()));
-    let is_same = |spec: &&Arc<Spec>| {
-        (spec.priority, spec.timeout, spec.owner) == (priority, timeout, owner) && spec.queue == own.used
-    };
-    if let Some(spec) = own.spec.as_ref().filter(is_same) {
-        return spec.clone();
-    }
-    let options = SpecOptions { priority, timeout, owner, ..SpecOptions::plain(own.used.clone()) };
-    let spec: Arc<Spec> = options.into();
-    own.spec = Some(spec.clone());
-    spec
 }
 
 fn look<S: Store + 'static>(
@@ -147,7 +131,7 @@ fn look<S: Store + 'static>(
 /// The tubes that are there, as far as the sender may know of them.
 fn names<S: Store + 'static>(hub: &Hub<S>, front: &Beanstalk, context: RequestContext<'_>) -> Vec<QueueName> {
     let mut names = front.tubes.names(&hub.engine.borrow().core().state);
-    names.retain(|name| handling::knows(hub, context, name) || *name == Tubes::default_name());
+    names.retain(|name| handling::knows(hub, context, name) || Tubes::is_default(name));
     names
 }
 
@@ -157,7 +141,7 @@ fn has<S: Store + 'static>(
     context: RequestContext<'_>,
     tube: &QueueName,
 ) -> bool {
-    let is_known = handling::knows(hub, context, tube) || *tube == Tubes::default_name();
+    let is_known = handling::knows(hub, context, tube) || Tubes::is_default(tube);
     is_known && front.tubes.has(tube, &hub.engine.borrow().core().state)
 }
 

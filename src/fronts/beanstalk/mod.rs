@@ -17,7 +17,7 @@ mod words;
 pub(crate) use tubes::Tubes;
 
 use crate::clock::Clock;
-use crate::core::{Priority, QueueName, Spec, Time};
+use crate::core::{Priority, QueueName, Spec, SpecOptions, Time};
 use crate::engine::{Answer, Origin};
 use crate::server::handling::{self, Nothing};
 use crate::server::requests::RequestContext;
@@ -29,6 +29,7 @@ use reading::{Reading, Request};
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 use tubes::add;
 
 /// One connection that speaks it.
@@ -59,6 +60,22 @@ struct Own {
     watched: Vec<QueueName>,
     /// The newest job's options: the next one's are likely to be the same.
     spec: Option<Arc<Spec>>,
+}
+
+impl Own {
+    /// The options of a job for the tube in use, shared with those of the last one if they are the same. Its time to run, in seconds, is
+    /// what one attempt may take, and how long a lease of a client of this protocol lasts.
+    fn spec(&mut self, owner: u32, priority: Priority, ttr: u32) -> Arc<Spec> {
+        let timeout = Some(Duration::from_secs(ttr.into()));
+        let is_same = |spec: &&Arc<Spec>| {
+            (spec.priority, spec.timeout, spec.owner) == (priority, timeout, owner) && spec.queue == self.used
+        };
+        if let Some(spec) = self.spec.as_ref().filter(is_same) {
+            return spec.clone();
+        }
+        let options = SpecOptions { priority, timeout, owner, ..SpecOptions::plain(self.used.clone()) };
+        self.spec.insert(options.into()).clone()
+    }
 }
 
 /// What was asked for, as far as the answer depends on it: in the lowest bits of the number of a request.
@@ -118,13 +135,6 @@ impl Beanstalk {
         self.next.set(self.next.get().wrapping_add(1));
         self.unanswered.set(self.unanswered.get() + 1);
         self.next.get() << Asked::BITS | asked as u32
-    }
-
-    /// What jobs with these options share. Their time to run is what one attempt may take, and how long a lease of a client of this
-    /// protocol lasts.
-    fn spec(&self, owner: u32, priority: Priority, ttr: u32) -> Arc<Spec> {
-        let own = &mut *self.own.borrow_mut();
-        commands::spec(own, (owner, priority, ttr))
     }
 
     /// A request waits, or none does any more.

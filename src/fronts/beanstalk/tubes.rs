@@ -11,6 +11,9 @@ use std::collections::hash_map::RandomState;
 use std::fmt::Display;
 use std::hash::{BuildHasher, Hasher};
 
+/// The tube that every connection begins with.
+const DEFAULT: &str = "default";
+
 /// Tubes beyond as many as this are looked through for those that are not there any more, and again when there are twice as many.
 const LOOK_THROUGH: usize = 1_000;
 
@@ -29,6 +32,11 @@ pub(super) struct Tube {
 }
 
 impl Tube {
+    /// Whether a connection refers to it.
+    fn is_referred_to(&self) -> bool {
+        self.using + self.watching > 0
+    }
+
     /// How many jobs it has had.
     pub(super) fn total_jobs(&self, queue: Option<&Queue>) -> u64 {
         queue.map_or(0, |queue| queue.totals().submitted).saturating_sub(self.submitted_before)
@@ -72,7 +80,12 @@ pub(super) fn add(number: &Cell<u64>, more: i64) {
 impl Tubes {
     /// The tube that every connection begins with.
     pub(super) fn default_name() -> QueueName {
-        QueueName::new("default").expect("it follows the rule")
+        QueueName::new(DEFAULT).expect("it follows the rule")
+    }
+
+    /// Whether it is that one, which is always there.
+    pub(super) fn is_default(name: &QueueName) -> bool {
+        name.as_str() == DEFAULT
     }
 
     /// What tells this life of the daemon from others.
@@ -94,8 +107,8 @@ impl Tubes {
 
     /// Whether a tube is there.
     pub(super) fn has(&self, name: &QueueName, state: &State) -> bool {
-        let is_referred_to = self.tubes.borrow().get(name).is_some_and(|tube| tube.using + tube.watching > 0);
-        is_referred_to || has_jobs(name, state) || *name == Tubes::default_name()
+        let is_referred_to = self.tubes.borrow().get(name).is_some_and(Tube::is_referred_to);
+        is_referred_to || has_jobs(name, state) || Tubes::is_default(name)
     }
 
     /// What is known of a tube.
@@ -109,16 +122,12 @@ impl Tubes {
             state.queues().filter(|(_, queue)| live_jobs(queue) > 0).map(|(name, _)| name.clone());
         let mut names: Vec<QueueName> = with_jobs.collect();
         let tubes = self.tubes.borrow();
-        let others = tubes.keys().filter(|name| !has_jobs(name, state) && self.is_referred_to(&tubes, name));
-        names.extend(others.cloned());
-        if !names.iter().any(|name| *name == Tubes::default_name()) {
+        let others = tubes.iter().filter(|(name, tube)| tube.is_referred_to() && !has_jobs(name, state));
+        names.extend(others.map(|(name, _)| name.clone()));
+        if !names.iter().any(Tubes::is_default) {
             names.push(Tubes::default_name());
         }
         names
-    }
-
-    fn is_referred_to(&self, tubes: &HashMap<QueueName, Tube>, name: &QueueName) -> bool {
-        tubes.get(name).is_some_and(|tube| tube.using + tube.watching > 0)
     }
 
     /// A connection refers to a tube from now on, which may come into being by that. Returns whether a pause of a former one of that name
@@ -154,7 +163,7 @@ impl Tubes {
     fn forget_former(&self, state: &State) {
         let mut tubes = self.tubes.borrow_mut();
         if tubes.len() > self.look_through.get().max(LOOK_THROUGH) {
-            tubes.retain(|name, tube| tube.using + tube.watching > 0 || has_jobs(name, state));
+            tubes.retain(|name, tube| tube.is_referred_to() || has_jobs(name, state));
             self.look_through.set(2 * tubes.len());
         }
     }
