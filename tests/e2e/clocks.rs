@@ -43,7 +43,7 @@ fn a_point_in_time_follows_the_wall_clock_of_now() {
         let daemon = home.serve().await;
         let status = daemon.status().await;
         assert!(status.clock_ahead_ms > YEAR.as_millis() as i64 * 4, "{status:?}");
-        assert!(home.log().contains("the newest commit is"), "{}", home.log());
+        home.until_logged("the newest commit is").await;
         let said = home.musher(&["status"]);
         let said = String::from_utf8_lossy(&said.stdout);
         assert!(said.contains("its clock is 1,824 days ahead of the system clock"), "{said}");

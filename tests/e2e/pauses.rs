@@ -45,7 +45,7 @@ async fn stopped_and_continued(pool_first: bool) {
         let job = daemon.show(id).await.unwrap();
         assert_eq!((job.attempt, job.failed, job.crashes), (1, 0, 0), "job {id}: {:?}", job.failures);
     }
-    assert!(home.log().contains("the daemon stood still"), "{}", home.log());
+    home.until_logged("the daemon stood still").await;
     daemon.stop().await;
 }
 
