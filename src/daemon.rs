@@ -376,8 +376,7 @@ async fn run_pool(hub: &Rc<Hub<DiskStore>>, spec: &PoolSpec) -> io::Result<ExitS
         .kill_on_drop(true)
         .spawn()?;
     ours.set_nonblocking(true)?;
-    let stream = tokio::net::UnixStream::from_std(ours)?;
-    server::serve_pool::<Native, _>(hub, stream, child.id().unwrap_or(0));
+    server::serve_pool::<Native, _>(hub, ours, child.id().unwrap_or(0))?;
     let pid = child.id().and_then(|pid| Pid::from_raw(pid.cast_signed()));
     pid.inspect(|pid| spec.orphans.spare(*pid));
     let status = child.wait().await;

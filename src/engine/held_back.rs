@@ -83,7 +83,7 @@ impl<S: Store> Engine<S> {
     /// What the durable mark allows to leave.
     pub(super) fn let_go(&mut self) -> Turned {
         let deliveries = self.held_back.up_to(self.store.durable());
-        Turned { deliveries, facts: std::mem::take(&mut self.notes.facts) }
+        Turned { deliveries, facts: std::mem::take(&mut self.notes.facts), ..Turned::default() }
     }
 
     /// When the loop must look while the log does not take what was decided: at the bound only the bell counts.

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 /// A turn that comes so much later than it was asked for was held up. What a busy machine does stays below.
 const LATE: Duration = Duration::from_millis(250);
-/// A turn that waits for so long was held up in the middle.
+/// A turn that has waited for so long was held up in the middle.
 const HELD_UP: Duration = Duration::from_secs(1);
 
 /// The time between two turns.
@@ -54,10 +54,10 @@ impl Rest {
 }
 
 impl<S: Store> Engine<S> {
-    /// How long the turn took that began at `begun`, and how long of that it has waited for something.
-    pub fn turn_took(&mut self, begun: Time, took: Duration, waited: Duration) {
+    /// How long the turn took that began at `begun`, and how long of that it was held up.
+    pub fn turn_took(&mut self, begun: Time, took: Duration, held_up: Duration) {
         self.rest.since = begun.plus(took);
-        if waited > HELD_UP {
+        if held_up > HELD_UP {
             self.rest.held_up = Some(begun);
         }
     }

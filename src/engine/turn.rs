@@ -21,6 +21,8 @@ pub struct Turned {
     pub deliveries: Vec<Delivery>,
     /// What the log should say.
     pub facts: Vec<Fact>,
+    /// How long the disk was waited for.
+    pub waited: Duration,
 }
 
 impl<S: Store> Engine<S> {
@@ -41,18 +43,16 @@ impl<S: Store> Engine<S> {
             self.serve_waiting(now);
             self.end_claims(now);
         }
-        if self.store.can_append() {
-            self.commit()?;
-        }
+        let waited = if self.store.can_append() { self.commit()? } else { Duration::ZERO };
         self.count_limits_hit();
         self.hold_back();
-        Ok(self.let_go())
+        Ok(Turned { waited, ..self.let_go() })
     }
 
-    /// Appends what was decided.
-    pub(super) fn commit(&mut self) -> Result<(), AppendError> {
+    /// Appends what was decided. Returns how long the disk was waited for.
+    pub(super) fn commit(&mut self) -> Result<Duration, AppendError> {
         if self.notes.events.is_empty() {
-            return Ok(());
+            return Ok(Duration::ZERO);
         }
         let mut commit = Commit {
             time: self.now,
@@ -62,7 +62,7 @@ impl<S: Store> Engine<S> {
             attached: self.attached.take(),
             envelopes: std::mem::take(&mut self.envelopes),
         };
-        self.store.append(self.last.next(), &commit)?;
+        let waited = self.store.append(self.last.next(), &commit)?;
         self.last = self.last.next();
         self.plan_sweep();
         // The vectors' room is used again.
@@ -72,7 +72,7 @@ impl<S: Store> Engine<S> {
         (self.notes.events, self.bodies, self.envelopes) = (commit.events, commit.bodies, commit.envelopes);
         self.new_ids = Ids::new();
         self.content_bytes = 0;
-        Ok(())
+        Ok(waited)
     }
 
     /// A slice of the store's housekeeping. Returns when the engine wants its next turn even if nothing arrives.

@@ -7,7 +7,7 @@ use super::fault::{Fault, Kind};
 use super::outbox::Outbox;
 use super::peer::Peer;
 use super::scheduler::Quota;
-use super::stream::WriteHalf;
+use super::stream::Stream;
 use crate::clock::Clock;
 use crate::core::Time;
 use crate::engine::Answer;
@@ -33,7 +33,7 @@ pub(crate) struct Connection<E: Encoder + ?Sized = dyn Encoder> {
     opened: Time,
     /// Whether nothing more will be read of it, now that the daemon ends.
     pub(super) is_read: Cell<bool>,
-    write: WriteHalf,
+    pub(super) stream: Stream,
     out: RefCell<Outbox>,
     pub(super) account: Account,
     pub(super) quota: Quota,
@@ -58,7 +58,7 @@ pub(crate) struct Connection<E: Encoder + ?Sized = dyn Encoder> {
 impl<E: Encoder> Connection<E> {
     pub(super) fn new(
         (id, peer): (u64, Peer),
-        write: WriteHalf,
+        stream: Stream,
         front: E,
         (budget, quota): (Rc<Budget>, Quota),
         clock: Clock,
@@ -70,7 +70,7 @@ impl<E: Encoder> Connection<E> {
             has_asked: Cell::default(),
             opened: clock.now(),
             is_read: Cell::default(),
-            write,
+            stream,
             out: RefCell::default(),
             account: Account::new(budget),
             quota,
@@ -148,7 +148,7 @@ impl<E: Encoder + ?Sized> Connection<E> {
     }
 
     fn write_out(&self) -> io::Result<()> {
-        self.out.borrow_mut().write_out(|parts| self.write.try_write(parts))
+        self.out.borrow_mut().write_out(|parts| self.stream.try_write(parts))
     }
 
     /// Closes a connection that takes more than it gives way for; what it has not taken is dropped.
@@ -168,7 +168,7 @@ impl<E: Encoder + ?Sized> Connection<E> {
 
     async fn flush_rest(&self) {
         tokio::select! {
-            writable = self.write.writable() => if writable.is_err() {
+            writable = self.stream.writable() => if writable.is_err() {
                 self.closing.notify_one();
                 return;
             },
@@ -215,7 +215,7 @@ impl<E: Encoder + ?Sized> Connection<E> {
     /// Takes nothing more: what is sent from here on fails where it is sent. What has come is still read.
     pub(super) fn stop_taking(&self) {
         // A connection that has ended already takes nothing either.
-        let _ = rustix::net::shutdown(&self.write, rustix::net::Shutdown::Read);
+        let _ = rustix::net::shutdown(&self.stream, rustix::net::Shutdown::Read);
     }
 
     /// It has ended; nobody waits for it any more.

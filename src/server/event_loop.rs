@@ -6,6 +6,7 @@ use super::clock_set::ClockSet;
 use super::connection::Connection;
 use super::encoder::{Answers, Notice};
 use super::hub::Hub;
+use super::looks;
 use super::timer::Timer;
 use crate::clock::{monotonic, thread_work};
 use crate::core::Time;
@@ -15,7 +16,9 @@ use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Wake;
+use std::time::Duration;
 use tokio::sync::Notify;
+use tokio::task::JoinSet;
 
 /// Why the loop failed.
 #[derive(Debug, thiserror::Error)]
@@ -37,12 +40,56 @@ impl Wake for Bell {
     }
 }
 
+/// How much of the thread's time is not known at most when a long turn is looked at.
+const WORK_KNOWN: Duration = Duration::from_millis(100);
+/// What is shorter was not held up.
+const LONG: Duration = Duration::from_millis(500);
+
+/// How long the loop's thread has had a processor, for telling a turn that was held up from one that had much to do. To
+/// ask for it is a system call: it is asked for now and then, and after a long turn.
+pub(super) struct Work {
+    /// When it was asked for, and what it was then.
+    asked: Duration,
+    had: Duration,
+}
+
+impl Work {
+    pub(super) fn now() -> Work {
+        Work { asked: monotonic(), had: thread_work() }
+    }
+
+    /// A turn begins.
+    fn note(&mut self, begun: Duration) {
+        if begun - self.asked > WORK_KNOWN {
+            *self = Work::now();
+        }
+    }
+
+    /// How long a turn was held up that took so long: not less than that, by what is not known.
+    fn held_up(&self, took: Duration) -> Duration {
+        if took < LONG { Duration::ZERO } else { took.saturating_sub(thread_work() - self.had) }
+    }
+}
+
 /// Drives the engine until the daemon has stopped. The caller then closes the engine.
 ///
 /// # Errors
 /// The disk failed; nothing was acknowledged after that, and the process must end.
 pub async fn run<S: Store + 'static>(hub: &Rc<Hub<S>>) -> Result<(), Fatal> {
+    // A task like those of the connections: what wakes it stands in one line with what wakes them.
+    let mut task = JoinSet::new();
+    task.spawn_local(make_turns(hub.clone()));
+    tokio::select! {
+        // It is aborted with this future only, so an error is its panic.
+        Some(ended) = task.join_next() => ended.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic())),
+        () = hub.looks.keep() => Ok(()), // it never returns
+    }
+}
+
+async fn make_turns<S: Store + 'static>(hub: Rc<Hub<S>>) -> Result<(), Fatal> {
+    let hub = &hub;
     let (mut timer, clock_set) = (Timer::new(hub.clock.clone())?, ClockSet::new()?);
+    let mut work = Work::now();
     hub.engine.borrow_mut().ring(&Arc::new(Bell(hub.wake.clone())).into());
     // The first turn ends the leases of the former life, before anybody can ask.
     hub.wake.notify_one();
@@ -53,18 +100,18 @@ pub async fn run<S: Store + 'static>(hub: &Rc<Hub<S>>) -> Result<(), Fatal> {
             () = timer.rings() => {}
             () = clock_set.happens() => {}
         }
-        // This task goes on only after the sockets were asked once more and all whose bytes have come were read:
-        // they share the commit.
-        tokio::task::yield_now().await;
-        if hub.scheduler.line_was_served() {
-            // That took a while, in which others may have sent something, and they are not to wait for another turn.
-            tokio::task::yield_now().await;
+        // This task goes on only after all whose bytes have come were read: they share the commit.
+        looks::let_others_run().await;
+        // To serve a line takes a while, in which others may have sent something, and they are not to wait for another turn.
+        if hub.looks.is_due() || hub.scheduler.line_was_served() {
+            hub.looks.look().await;
         }
+        hub.looks.note_turn();
         let now = hub.clock.now();
         note_wall_clock(hub, now);
         // A log that takes no more for now rings when it does.
         let is_stalled = hub.engine.borrow_mut().is_stalled(now);
-        let mut next = if is_stalled { None } else { turn(hub, now)? };
+        let mut next = if is_stalled { None } else { turn(hub, &mut work, now)? };
         match hub.engine.borrow_mut().stop_step(now) {
             None => {}
             Some(Step::Wait(until)) => next = Some(next.map_or(until, |next| next.min(until))),
@@ -87,17 +134,22 @@ fn note_wall_clock<S: Store + 'static>(hub: &Hub<S>, now: Time) {
 }
 
 /// One turn: everything asked is decided, on disk, and answered. Returns when the next one is due.
-pub(super) fn turn<S: Store + 'static>(hub: &Hub<S>, now: Time) -> Result<Option<Time>, Fatal> {
-    let (begun, worked) = (monotonic(), thread_work());
+pub(super) fn turn<S: Store + 'static>(
+    hub: &Hub<S>,
+    work: &mut Work,
+    now: Time,
+) -> Result<Option<Time>, Fatal> {
+    let begun = monotonic();
+    work.note(begun);
     let turned = hub.engine.borrow_mut().turn(now)?;
     let took = monotonic() - begun;
-    let disk = took.saturating_sub(thread_work() - worked);
+    let (disk, held_up) = (turned.waited, work.held_up(took));
     deliver(hub, turned);
     hub.look_after_former_pools();
     let next = {
         let mut engine = hub.engine.borrow_mut();
         let next = engine.housekeep(now)?;
-        engine.turn_took(now, took, disk);
+        engine.turn_took(now, took, held_up);
         engine.commit_took(took);
         hub.journal.room(engine.room());
         hub.journal.shrunk(engine.shrunk());

@@ -8,6 +8,7 @@ use super::fault::Fault;
 use super::followers::Followers;
 use super::holds::Holds;
 use super::journal::Journal;
+use super::looks::Looks;
 use super::output::OutputStore;
 use super::peer::Peer;
 use super::permissions::Permissions;
@@ -66,6 +67,7 @@ pub struct Hub<S> {
     pub(super) former_pools: Cell<Option<u64>>,
     /// Rings when something waits for the next turn; the log rings it too, from a thread of its own.
     pub(crate) wake: Arc<Notify>,
+    pub(super) looks: Looks,
     pub(super) scheduler: Scheduler,
     /// What those who come and go have of a turn, all together.
     arrivals: Quota,
@@ -104,6 +106,7 @@ impl<S: Store + 'static> Hub<S> {
             sessions: Sessions::default(),
             former_pools: Cell::new(former_pools),
             wake: Arc::default(),
+            looks: Looks::default(),
             scheduler: Scheduler::default(),
             arrivals: Quota::default(),
             holds: Holds::default(),

@@ -16,7 +16,7 @@ use std::cell::{Cell, RefCell};
 use std::fs::Permissions;
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, PermissionsExt};
-use std::os::unix::net::UnixListener as StdListener;
+use std::os::unix::net::{UnixListener as StdListener, UnixStream as StdStream};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::Duration;
@@ -227,9 +227,9 @@ async fn take<F: Front, S: Store + 'static>(
     accepted: io::Result<(UnixStream, tokio::net::unix::SocketAddr)>,
     make: &impl Fn() -> F,
 ) {
-    match accepted {
-        Ok((stream, _)) => hub.arrive(|| match Peer::of(&stream) {
-            Ok(peer) => serve::open(hub, Stream::Unix(stream), peer, make()),
+    match accepted.and_then(|(stream, _)| Stream::try_from(stream)) {
+        Ok(stream) => hub.arrive(|| match Peer::of(&stream) {
+            Ok(peer) => serve::open(hub, stream, peer, make()),
             Err(error) => {
                 tracing::warn!(%error, "a connection was refused: the kernel does not say which user it belongs to");
             }
@@ -310,14 +310,18 @@ impl Socket {
 }
 
 /// Serves the connection of the daemon's own pool of workers, the process `pid`.
+///
+/// # Errors
+/// The loop cannot use it.
 pub(crate) fn serve_pool<F: Front + Default, S: Store + 'static>(
     hub: &Rc<Hub<S>>,
-    stream: UnixStream,
+    stream: StdStream,
     pid: u32,
-) {
+) -> io::Result<()> {
     let caller = Caller { uid: rustix::process::geteuid().as_raw(), groups: Vec::new() };
     let peer = Peer { caller, pid, pool: true };
-    serve::open(hub, Stream::Unix(stream), peer, F::default());
+    serve::open(hub, stream.try_into()?, peer, F::default());
+    Ok(())
 }
 
 /// Serves a connection inside the process, on behalf of this caller.
@@ -326,13 +330,13 @@ pub(crate) fn serve_pool<F: Front + Default, S: Store + 'static>(
 /// The loop cannot use it.
 pub(crate) async fn serve_as<F: Front + Default, S: Store + 'static>(
     hub: &Rc<Hub<S>>,
-    stream: std::os::unix::net::UnixStream,
+    stream: StdStream,
     caller: Caller,
 ) -> io::Result<()> {
-    let stream = UnixStream::from_std(stream)?;
+    let stream = Stream::try_from(stream)?;
     hub.admit_arrival().await;
     let peer = Peer { caller, pid: std::process::id(), pool: false };
-    hub.arrive(|| serve::open(hub, Stream::Unix(stream), peer, F::default()));
+    hub.arrive(|| serve::open(hub, stream, peer, F::default()));
     Ok(())
 }
 
@@ -342,11 +346,11 @@ pub(crate) async fn serve_as<F: Front + Default, S: Store + 'static>(
 /// The kernel does not say who is on the other side, or the loop cannot use it.
 pub(crate) async fn serve_one<F: Front + Default, S: Store + 'static>(
     hub: &Rc<Hub<S>>,
-    stream: std::os::unix::net::UnixStream,
+    stream: StdStream,
 ) -> io::Result<()> {
     let peer = Peer::of(&stream)?;
-    let stream = UnixStream::from_std(stream)?;
+    let stream = Stream::try_from(stream)?;
     hub.admit_arrival().await;
-    hub.arrive(|| serve::open(hub, Stream::Unix(stream), peer, F::default()));
+    hub.arrive(|| serve::open(hub, stream, peer, F::default()));
     Ok(())
 }

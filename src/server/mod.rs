@@ -40,6 +40,7 @@ mod holds;
 mod hub;
 mod journal;
 mod listen;
+mod looks;
 pub(crate) mod operators;
 mod outbox;
 mod output;

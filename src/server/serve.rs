@@ -8,17 +8,15 @@ use super::front::{Close, Front};
 use super::hangup;
 use super::hub::Hub;
 use super::peer::Peer;
-use super::stream::{ReadHalf, Stream};
+use super::stream::Stream;
 use crate::clock::monotonic;
 use crate::core::Holder;
 use crate::store::Store;
 use bytes::BytesMut;
 use std::future::poll_fn;
 use std::io;
-use std::pin::pin;
 use std::rc::Rc;
 use std::time::Duration;
-use tokio::io::AsyncReadExt;
 
 /// How long a connection may take to greet.
 const GREETING_TIME: Duration = Duration::from_secs(10);
@@ -29,26 +27,25 @@ const ANSWER_BYTE: Duration = Duration::from_nanos(1);
 
 /// Takes a new connection on, whose protocol is this front, and serves it until it ends.
 pub(super) fn open<F: Front, S: Store + 'static>(hub: &Rc<Hub<S>>, stream: Stream, peer: Peer, front: F) {
-    let (read, write) = stream.into_split();
     let shared = (hub.connections.budget.clone(), hub.scheduler.newcomer());
     let blameless = if F::IS_BLAMELESS { Holder::BLAMELESS } else { 0 };
     let who = (hub.connections.next_id() | blameless, peer);
-    let connection = Connection::new(who, write, front, shared, hub.clock.clone());
+    let connection = Connection::new(who, stream, front, shared, hub.clock.clone());
     let limit = hub.service.borrow().limits.connections;
     if !hub.connections.add(connection.clone(), limit) {
         let message = format!("{limit} connections are open already (limits.connections): try again later");
         connection.refuse(Kind::Busy, message);
         return connection.flush();
     }
-    tokio::task::spawn_local(serve(hub.clone(), connection, read));
+    tokio::task::spawn_local(serve(hub.clone(), connection));
 }
 
-async fn serve<F: Front, S: Store + 'static>(hub: Rc<Hub<S>>, connection: Rc<Connection<F>>, read: ReadHalf) {
+async fn serve<F: Front, S: Store + 'static>(hub: Rc<Hub<S>>, connection: Rc<Connection<F>>) {
     tokio::select! {
         // What nobody would hear of is not done any more.
         biased;
         () = connection.closing.notified() => {}
-        () = read_all(&hub, &connection, read) => {}
+        () = read_all(&hub, &connection) => {}
     }
     if hub.is_ending.get() {
         // It was we who ended it, and it waits for its answers.
@@ -72,11 +69,7 @@ async fn serve<F: Front, S: Store + 'static>(hub: Rc<Hub<S>>, connection: Rc<Con
     connection.end();
 }
 
-async fn read_all<F: Front, S: Store + 'static>(
-    hub: &Rc<Hub<S>>,
-    connection: &Rc<Connection<F>>,
-    mut read: ReadHalf,
-) {
+async fn read_all<F: Front, S: Store + 'static>(hub: &Rc<Hub<S>>, connection: &Rc<Connection<F>>) {
     let mut buffer = BytesMut::new();
     let greeting_deadline = tokio::time::Instant::now() + GREETING_TIME;
     let (mut has_much_to_say, mut is_over) = (false, false);
@@ -86,7 +79,7 @@ async fn read_all<F: Front, S: Store + 'static>(
         }
         if !connection.front.is_ready() && buffer.len() >= READ_LEAST {
             // As much is here as may wait. Whoever has gone is not waited for.
-            if answered_or_hung_up(connection, &read, is_over).await {
+            if answered_or_hung_up(connection, is_over).await {
                 F::has_said_all(hub, connection);
                 is_over = true;
             }
@@ -106,7 +99,7 @@ async fn read_all<F: Front, S: Store + 'static>(
                 _ => READ_LEAST,
             };
             buffer.reserve(room.max(READ_LEAST).saturating_sub(buffer.len()).max(1));
-            let read = read_some(hub, connection, &mut read, &mut buffer).await;
+            let read = read_some(hub, connection, &mut buffer).await;
             has_much_to_say = buffer.len() == buffer.capacity();
             read
         };
@@ -157,9 +150,9 @@ async fn answered_or<F: Front>(
 }
 
 /// Waits for what the front waits for, and returns whether the other side has said all before that came; not if that is known.
-async fn answered_or_hung_up<F: Front>(connection: &Connection<F>, read: &ReadHalf, is_over: bool) -> bool {
+async fn answered_or_hung_up<F: Front>(connection: &Connection<F>, is_over: bool) -> bool {
     let hung_up = async {
-        if is_over || hangup::happens(read).await.is_err() {
+        if is_over || hangup::happens(&connection.stream).await.is_err() {
             std::future::pending::<()>().await;
         }
     };
@@ -175,15 +168,14 @@ async fn answered_or_hung_up<F: Front>(connection: &Connection<F>, read: &ReadHa
 async fn read_some<F: Front, S: Store + 'static>(
     hub: &Hub<S>,
     connection: &Connection<F>,
-    read: &mut ReadHalf,
     buffer: &mut BytesMut,
 ) -> io::Result<usize> {
-    read.readable().await?;
+    connection.stream.readable().await?;
     hub.admit(&connection.quota).await;
-    let (mut reads, mut cost) = (pin!(read.read_buf(buffer)), Duration::ZERO);
+    let mut cost = Duration::ZERO;
     let got = poll_fn(|context| {
         let begun = monotonic();
-        let got = reads.as_mut().poll(context);
+        let got = connection.stream.poll_read(context, buffer);
         cost += monotonic() - begun;
         got
     });
@@ -237,6 +229,7 @@ async fn handle_requests<F: Front, S: Store + 'static>(
         hub.scheduler.owe(&connection.quota, said);
         begun = ended;
         connection.account.release();
+        hub.looks.note_request();
         hub.wake.notify_one();
     }
     Ok(())

@@ -3,7 +3,7 @@
 //! connected yet stay in the socket's queue, for the next daemon if the socket belongs to the service manager.
 
 use super::connection::Connection;
-use super::event_loop::{Fatal, turn};
+use super::event_loop::{Fatal, Work, turn};
 use super::hub::Hub;
 use crate::store::Store;
 use std::rc::Rc;
@@ -46,12 +46,12 @@ async fn turns_until<S: Store + 'static>(
     hub: &Rc<Hub<S>>,
     holds: impl Fn(&Connection) -> bool,
 ) -> Result<(), Fatal> {
-    let deadline = Instant::now() + STEP_TIME_MAX;
+    let (mut work, deadline) = (Work::now(), Instant::now() + STEP_TIME_MAX);
     loop {
         // Looked at before the turn, so that the last turn answers whatever was read.
         let is_late = Instant::now() >= deadline;
         let over = is_late || hub.connections.open().values().all(|connection| holds(connection));
-        turn(hub, hub.clock.now())?;
+        turn(hub, &mut work, hub.clock.now())?;
         if over && (is_late || !hub.engine.borrow().owes_answers()) {
             return Ok(());
         }

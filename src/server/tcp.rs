@@ -35,19 +35,24 @@ pub(crate) fn accept_tcp<F: Front, S: Store + 'static>(
     Ok(tokio::task::spawn_local(async move {
         loop {
             hub.admit_arrival().await;
-            let stream = match listener.accept().await {
-                Ok((stream, _)) => stream,
+            match accept(&listener).await {
+                Ok(stream) => {
+                    let peer = Peer { caller: caller.clone(), pid: 0, pool: false };
+                    hub.arrive(|| serve::open(&hub, stream, peer, make()));
+                }
                 // Out of file descriptors, say: others are served, and this is tried again.
                 Err(error) => {
                     tracing::warn!(%error, "a connection could not be accepted");
                     sleep(PAUSE).await;
-                    continue;
                 }
-            };
-            // Answers leave when they are there. One that has closed already is served to its end.
-            let _ = stream.set_nodelay(true);
-            let peer = Peer { caller: caller.clone(), pid: 0, pool: false };
-            hub.arrive(|| serve::open(&hub, Stream::Tcp(stream), peer, make()));
+            }
         }
     }))
+}
+
+async fn accept(listener: &TcpListener) -> io::Result<Stream> {
+    let (stream, _) = listener.accept().await?;
+    // Answers leave when they are there. One that has closed already is served to its end.
+    let _ = stream.set_nodelay(true);
+    stream.try_into()
 }

@@ -9,14 +9,15 @@ use super::room::{Figures, Room, Shrunk};
 use crate::core::{JobId, State, Time};
 use bytes::Bytes;
 use std::task::Waker;
+use std::time::Duration;
 
 /// What keeps the commits.
 pub trait Store {
-    /// Appends a commit that must get the number `expected`.
+    /// Appends a commit that must get the number `expected`. Returns how long the disk was waited for.
     ///
     /// # Errors
     /// Any error is final for the process: see [`AppendError`].
-    fn append(&mut self, expected: CommitNo, commit: &Commit) -> Result<(), AppendError>;
+    fn append(&mut self, expected: CommitNo, commit: &Commit) -> Result<Duration, AppendError>;
 
     /// The newest commit up to which everything is on disk.
     fn durable(&self) -> CommitNo;

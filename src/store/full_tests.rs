@@ -96,7 +96,7 @@ fn housekeep(store: &mut DiskStore, work: &mut Workload) {
 fn commit(store: &mut DiskStore, work: &mut Workload, seed: u32) -> Result<(), AppendError> {
     let before = work.clone();
     let commit = work.random(seed);
-    let appended = store.append(CommitNo(work.commits), &commit);
+    let appended = store.append(CommitNo(work.commits), &commit).map(drop);
     if appended.is_ok() {
         housekeep(store, work);
     } else {

@@ -103,14 +103,14 @@ impl<L: Log, H: Home> LoggedStore<L, H> {
 pub(super) type OnCommit<'a> = dyn FnMut(Place<'_>, &[u8]) -> Result<(), OpenError> + 'a;
 
 impl<L: Log, H: Home> Store for LoggedStore<L, H> {
-    fn append(&mut self, expected: CommitNo, commit: &Commit) -> Result<(), AppendError> {
+    fn append(&mut self, expected: CommitNo, commit: &Commit) -> Result<Duration, AppendError> {
         let mut places = Places::default();
         let encode = |out: &mut Vec<u8>| places = encode_commit(commit, out);
         let appended = self
             .log
             .append(expected, encode)
             .inspect_err(|error| self.failure.note(&mut self.home, error))?;
-        let bytes = appended.record.len() as u64;
+        let (bytes, waited) = (appended.record.len() as u64, appended.waited);
         self.appended_bytes += bytes;
         self.time = commit.time;
         let blobs = CommitBlobs::of(commit, appended.record, places);
@@ -123,7 +123,7 @@ impl<L: Log, H: Home> Store for LoggedStore<L, H> {
         if !commit.attached.is_empty() {
             Blob::BESIDE.into_iter().for_each(|kind| self.rows[kind].clear());
         }
-        Ok(())
+        Ok(waited)
     }
 
     fn durable(&self) -> CommitNo {

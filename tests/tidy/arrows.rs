@@ -23,7 +23,7 @@ const ARROWS: [(&str, &[&str]); 29] = [
     ("words", &["core"]),
     ("protocol", &["traceparent", "views"]),
     ("client", &["protocol", "views"]),
-    ("store", &["core", "migrations"]),
+    ("store", &["clock", "core", "migrations"]),
     ("engine", &["calendar", "core", "spans", "store", "tally", "traceparent"]),
     ("config", &["access", "calendar", "core", "durations"]),
     ("telemetry", &["clock", "config", "core", "durations", "engine", "words"]),

@@ -125,7 +125,7 @@ fn a_job_is_submitted_claimed_and_settled_in_lines() {
 fn fronts_share_the_jobs() {
     with_lines(async |hub, socket| {
         let (ours, theirs) = UnixStream::pair().unwrap();
-        server::serve_pool::<Native, _>(&hub, ours, 1);
+        server::serve_pool::<Native, _>(&hub, ours.into_std().unwrap(), 1).unwrap();
         let native = Client::greet(theirs).await.unwrap();
         let mut worker = Talk::to(socket).await;
         worker.say("claim mails\n").await;
@@ -204,7 +204,7 @@ fn tags_that_cannot_be_read_are_told() {
     let disk = SimulatedDisk::new(1);
     with_lines_over(&disk, async |hub, _| {
         let (ours, theirs) = UnixStream::pair().unwrap();
-        server::serve_pool::<Native, _>(&hub, ours, 1);
+        server::serve_pool::<Native, _>(&hub, ours.into_std().unwrap(), 1).unwrap();
         let native = Client::greet(theirs).await.unwrap();
         let submit = |tag: &str| {
             let tags = vec![("nth".to_owned(), tag.to_owned())];

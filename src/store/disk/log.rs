@@ -66,6 +66,7 @@ impl Log for FileLog {
     }
 
     fn maintain(&mut self) -> Result<(), AppendError> {
+        self.files.note_synced();
         self.files.release_buffer();
         self.files.hold_spares(!self.disk.space.borrow().has_room_for(HOME_ROOM + self.file_bytes));
         self.files.receive_spare();

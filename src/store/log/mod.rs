@@ -17,6 +17,7 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::task::Waker;
+use std::time::Duration;
 
 /// What a log promises. `contract/log.rs` checks it of each.
 ///
@@ -87,6 +88,8 @@ pub(crate) struct Appended<'a> {
     pub(crate) segment: &'a Arc<dyn Segment>,
     /// Where the buffer begins there.
     pub(crate) at: u64,
+    /// How long the disk was waited for.
+    pub(crate) waited: Duration,
 }
 
 /// A part of a log that bodies are read back from, by any thread, until it is free.

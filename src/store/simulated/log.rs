@@ -16,6 +16,7 @@ use std::io::ErrorKind;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Waker;
+use std::time::Duration;
 
 /// The log of one life of a process.
 #[derive(Debug)]
@@ -84,7 +85,7 @@ impl Log for SimulatedLog {
         disk.log.append(written)?;
         (self.poisoned, self.last) = (false, actual);
         self.newest = (newest.clone(), newest);
-        Ok(Appended { record: &self.newest.0.bytes, segment: &self.newest.1, at: 0 })
+        Ok(Appended { record: &self.newest.0.bytes, segment: &self.newest.1, at: 0, waited: Duration::ZERO })
     }
 
     fn maintain(&mut self) -> Result<(), AppendError> {

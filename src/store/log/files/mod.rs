@@ -14,6 +14,7 @@ mod window;
 pub(crate) use scan::{Found, scan};
 
 use super::{Appended, LogError, Place, Tail, record};
+use crate::clock::monotonic;
 use crate::store::CommitNo;
 use crate::store::system::random;
 use file::{FILE_HEADER, LogFile};
@@ -30,6 +31,9 @@ pub(crate) const PAYLOAD_MAX: usize = 1 << 30;
 /// The smallest file that a log can be made of.
 pub(crate) const FILE_BYTES_MIN: u64 = 4096;
 
+/// After so many commits the mark is written though others follow.
+const MARK_EVERY: u64 = 16;
+
 /// A record's buffer that is larger is not used again.
 const BUFFER_MAX: usize = 4 << 20;
 
@@ -39,6 +43,8 @@ pub(crate) struct Files {
     dir: PathBuf,
     salt: u64,
     mark: Mark,
+    /// The newest commit when the mark was thought of last.
+    noted: CommitNo,
     file_bytes: u64,
     active: LogFile,
     /// Where the next record goes in `active`.
@@ -165,7 +171,8 @@ impl Files {
         let (last, next_file, dir) = (found.last, found.next_file, dir.to_owned());
         let (poisoned, buffer) = (false, Vec::new());
         Ok(Files {
-            mark: Mark::open(&dir, salt),
+            mark: Mark::open(&dir, salt, last),
+            noted: last,
             dir,
             salt,
             file_bytes,
@@ -237,16 +244,26 @@ impl Files {
             Err(error) if error.kind() == io::ErrorKind::StorageFull && make_room() => self.write(&record)?,
             written => written?,
         }
+        let written = monotonic();
         self.active.sync()?;
-        let at = self.at;
+        let (waited, at) = (monotonic() - written, self.at);
         self.at += record.len() as u64;
         if self.at > self.active.capacity / 2 {
             self.prepare_spare();
         }
         (self.last, self.poisoned) = (number, false);
-        self.mark.write(number);
         self.buffer = record;
-        Ok(Appended { record: &self.buffer, segment: &self.active.segment, at })
+        Ok(Appended { record: &self.buffer, segment: &self.active.segment, at, waited })
+    }
+
+    /// Notes beside the log how far it is synced, now that the answers have left: when nothing was appended since it was
+    /// called last, and now and then while something is.
+    pub(crate) fn note_synced(&mut self) {
+        let is_quiet = self.noted == self.last;
+        self.noted = self.last;
+        if is_quiet || self.last.0 - self.mark.names().0 >= MARK_EVERY {
+            self.mark.write(self.last);
+        }
     }
 
     /// One huge commit must not hold its memory for ever.
@@ -322,5 +339,11 @@ impl Files {
         if self.full.is_empty() {
             self.spares.keep_one();
         }
+    }
+}
+
+impl Drop for Files {
+    fn drop(&mut self) {
+        self.mark.write(self.last);
     }
 }
