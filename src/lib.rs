@@ -45,6 +45,7 @@ pub mod server;
 pub mod signals;
 pub mod spans;
 pub mod store;
+mod stream;
 pub mod tally;
 pub mod telemetry;
 mod traceparent;

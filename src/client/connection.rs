@@ -4,13 +4,13 @@
 
 use super::ClientError;
 use crate::protocol::{Notice, Request, Response, Version, split_frame};
+use crate::stream::Stream;
 use bytes::BytesMut;
 use std::collections::HashMap;
 use std::future::Future;
+use std::io;
 use std::sync::{Arc, Mutex, MutexGuard};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
-use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 
 /// The longest answer taken before the server has told its own limit, and the least that is taken after it.
@@ -110,24 +110,24 @@ impl Drop for Late {
 }
 
 impl Connection {
-    pub(super) fn start(stream: UnixStream) -> Arc<Connection> {
-        let (read, write) = stream.into_split();
+    pub(super) fn start(stream: UnixStream) -> io::Result<Arc<Connection>> {
+        let stream = Arc::new(Stream::try_from(stream)?);
         let (notices, notices_out) = mpsc::unbounded_channel();
         let shared = Arc::new(Mutex::new(Shared { notices: Some(notices_out), ..Shared::default() }));
         let bells = Arc::new(Bells::default());
         let (end, ended) = watch::channel(false);
-        tokio::spawn(write_all(write, shared.clone(), bells.clone()));
+        tokio::spawn(write_all(stream.clone(), shared.clone(), bells.clone()));
         let reader = shared.clone();
         let ring = bells.clone();
         tokio::spawn(async move {
-            let why = read_all(read, &reader, &notices).await;
+            let why = read_all(&stream, &reader, &notices).await;
             end_all(&reader, &why);
             ring.writer.notify_one();
             ring.taken.notify_one();
             // Nobody waits any more when this fails.
             let _ = end.send(true);
         });
-        Arc::new(Connection { shared, bells, ended })
+        Ok(Arc::new(Connection { shared, bells, ended }))
     }
 
     pub(super) fn notices(&self) -> Option<mpsc::UnboundedReceiver<Notice>> {
@@ -255,7 +255,7 @@ fn end_all(shared: &Mutex<Shared>, why: &str) {
     }
 }
 
-async fn write_all(mut stream: OwnedWriteHalf, shared: Arc<Mutex<Shared>>, bells: Arc<Bells>) {
+async fn write_all(stream: Arc<Stream>, shared: Arc<Mutex<Shared>>, bells: Arc<Bells>) {
     loop {
         let (out, ended) = {
             let mut shared = lock(&shared);
@@ -267,19 +267,20 @@ async fn write_all(mut stream: OwnedWriteHalf, shared: Arc<Mutex<Shared>>, bells
             }
             // The reader notices that the connection has ended, and says why.
             if stream.write_all(&out).await.is_err() {
-                return;
+                break;
             }
         } else if ended {
-            return;
+            break;
         } else {
             bells.writer.notified().await;
         }
     }
+    stream.end_writing();
 }
 
 /// Hands every answer to its asker until the connection ends; says why it did.
 async fn read_all(
-    mut stream: OwnedReadHalf,
+    stream: &Stream,
     shared: &Mutex<Shared>,
     notices: &mpsc::UnboundedSender<Notice>,
 ) -> String {
@@ -309,7 +310,7 @@ async fn read_all(
             deliver(shared, header.request, answer).await;
         }
         buffer.reserve(64 << 10);
-        match stream.read_buf(&mut buffer).await {
+        match stream.read(&mut buffer).await {
             Ok(0) => return String::new(),
             Ok(_) => {}
             Err(error) => return format!(": {error}"),
@@ -353,6 +354,7 @@ mod tests {
     use super::*;
     use std::pin::pin;
     use std::task::{Context, Waker};
+    use tokio::io::AsyncReadExt;
 
     const BODY: usize = 1 << 20;
 
@@ -365,7 +367,7 @@ mod tests {
     #[tokio::test]
     async fn requests_wait_where_there_is_no_room_and_leave_in_order() {
         let (ours, mut theirs) = UnixStream::pair().unwrap();
-        let connection = Connection::start(ours);
+        let connection = Connection::start(ours).unwrap();
         let mut answers = Vec::new();
         for n in 0..40 {
             answers.push(Box::pin(connection.send(&request(n)).unwrap().1));
@@ -401,7 +403,7 @@ mod tests {
     #[tokio::test]
     async fn who_waits_for_room_learns_that_it_has_ended() {
         let (ours, theirs) = UnixStream::pair().unwrap();
-        let connection = Connection::start(ours);
+        let connection = Connection::start(ours).unwrap();
         let mut answers: Vec<_> =
             (0..20).map(|n| Box::pin(connection.send(&request(n)).unwrap().1)).collect();
         let last = pin!(answers.pop().expect("there are twenty"));

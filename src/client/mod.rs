@@ -127,7 +127,8 @@ impl Client {
     }
 
     async fn greet_in(stream: UnixStream, versions: Versions) -> Result<Client, ClientError> {
-        let connection = Connection::start(stream);
+        let connection =
+            Connection::start(stream).map_err(|error| ClientError::Closed(format!(": {error}")))?;
         let name = format!("musher {}", env!("CARGO_PKG_VERSION"));
         match connection.ask(&Request::Hello { versions, name }).await? {
             Response::Welcome { version, frame_max, body_max, batch_max, name } => {

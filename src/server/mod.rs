@@ -52,7 +52,6 @@ mod serve;
 mod service;
 mod sessions;
 mod shutdown;
-mod stream;
 pub(crate) mod submit;
 mod take_up;
 mod tcp;

@@ -1,12 +1,13 @@
 //! The socket of a connection, whatever carries it. It knows nothing of what is said.
 //!
-//! The loop's set has it only for what comes. A Unix socket calls everybody who has asked for room whenever its other
-//! side has read something: each answer would wake the loop once more, for nothing. For room it is in a set only while
-//! there is none.
+//! The runtime's set has it only for what comes. A Unix socket calls everybody who has asked for room whenever its other
+//! side has read something: each answer would wake the daemon once more, and each request its client, for nothing. For
+//! room it is in a set only while there is none.
 
 use bytes::BytesMut;
-use rustix::net::{RecvFlags, SendAncillaryBuffer, SendFlags};
-use std::io::{self, IoSlice};
+use rustix::net::{RecvFlags, SendAncillaryBuffer, SendFlags, Shutdown};
+use std::future::poll_fn;
+use std::io::{self, ErrorKind, IoSlice};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream as StdUnixStream;
 use std::task::{Context, Poll, ready};
@@ -20,7 +21,7 @@ const LATER: Duration = Duration::from_millis(10);
 
 /// The socket of a connection, which does not block.
 #[derive(Debug)]
-pub(super) struct Stream(AsyncFd<OwnedFd>);
+pub(crate) struct Stream(AsyncFd<OwnedFd>);
 
 impl TryFrom<UnixStream> for Stream {
     type Error = io::Error;
@@ -53,12 +54,12 @@ impl Stream {
     }
 
     /// Returns when there is something to read, or the end.
-    pub(super) async fn readable(&self) -> io::Result<()> {
+    pub(crate) async fn readable(&self) -> io::Result<()> {
         self.0.readable().await.map(drop)
     }
 
     /// Adds what has come to a buffer, up to its capacity. At the end that is nothing.
-    pub(super) fn poll_read(
+    pub(crate) fn poll_read(
         &self,
         context: &mut Context<'_>,
         buffer: &mut BytesMut,
@@ -85,8 +86,31 @@ impl Stream {
         }
     }
 
+    /// Adds what comes next to a buffer, up to its capacity. At the end that is nothing.
+    pub(crate) async fn read(&self, buffer: &mut BytesMut) -> io::Result<usize> {
+        poll_fn(|context| self.poll_read(context, buffer)).await
+    }
+
+    /// Writes all of it.
+    pub(crate) async fn write_all(&self, mut bytes: &[u8]) -> io::Result<()> {
+        while !bytes.is_empty() {
+            match self.try_write(&[IoSlice::new(bytes)]) {
+                Ok(taken) => bytes = &bytes[taken..],
+                Err(error) if error.kind() == ErrorKind::WouldBlock => self.writable().await?,
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    /// Tells the other side that nothing more will come.
+    pub(crate) fn end_writing(&self) {
+        // Who has gone needs not be told.
+        let _ = rustix::net::shutdown(&self.0, Shutdown::Write);
+    }
+
     /// Writes as much as the socket takes now.
-    pub(super) fn try_write(&self, parts: &[IoSlice<'_>]) -> io::Result<usize> {
+    pub(crate) fn try_write(&self, parts: &[IoSlice<'_>]) -> io::Result<usize> {
         // Who has gone is an error here, and no signal.
         let flags = SendFlags::NOSIGNAL;
         Ok(match parts {
@@ -96,7 +120,7 @@ impl Stream {
     }
 
     /// Returns when it takes something, or is closed.
-    pub(super) async fn writable(&self) -> io::Result<()> {
+    pub(crate) async fn writable(&self) -> io::Result<()> {
         // A set has each descriptor once.
         match self.as_fd().try_clone_to_owned().and_then(|socket| watched(socket, Interest::WRITABLE)) {
             Ok(socket) => socket.writable().await.map(drop),
@@ -125,8 +149,7 @@ fn watched(socket: OwnedFd, interest: Interest) -> io::Result<AsyncFd<OwnedFd>> 
 mod tests {
     use super::*;
     use rustix::event::epoll::EventFlags;
-    use std::future::poll_fn;
-    use std::io::{ErrorKind, Read, Write};
+    use std::io::{Read, Write};
 
     fn with(test: impl AsyncFnOnce(Stream, StdUnixStream)) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
@@ -137,10 +160,6 @@ mod tests {
         });
     }
 
-    async fn read(stream: &Stream, buffer: &mut BytesMut) -> usize {
-        poll_fn(|context| stream.poll_read(context, buffer)).await.unwrap()
-    }
-
     #[test]
     fn what_comes_is_read_up_to_the_room_for_it_and_then_the_end() {
         with(async |stream, mut other| {
@@ -148,16 +167,19 @@ mod tests {
             let room = buffer.capacity();
             other.write_all(&vec![1; room + 3]).unwrap();
             stream.readable().await.unwrap();
-            assert_eq!(read(&stream, &mut buffer).await, room);
+            assert_eq!(stream.read(&mut buffer).await.unwrap(), room);
             buffer.reserve(room);
-            assert_eq!(read(&stream, &mut buffer).await, 3);
+            assert_eq!(stream.read(&mut buffer).await.unwrap(), 3);
             assert!(buffer[..] == vec![1; room + 3]);
-            let early = tokio::time::timeout(Duration::from_millis(1), read(&stream, &mut buffer)).await;
+            let early = tokio::time::timeout(Duration::from_millis(1), stream.read(&mut buffer)).await;
             assert!(early.is_err(), "there is no more");
             other.write_all(&[2]).unwrap();
-            assert_eq!(read(&stream, &mut buffer).await, 1);
+            assert_eq!(stream.read(&mut buffer).await.unwrap(), 1);
             drop(other);
-            assert_eq!((read(&stream, &mut buffer).await, read(&stream, &mut buffer).await), (0, 0));
+            assert_eq!(
+                (stream.read(&mut buffer).await.unwrap(), stream.read(&mut buffer).await.unwrap()),
+                (0, 0)
+            );
         });
     }
 
