@@ -65,7 +65,7 @@ impl Work {
         }
     }
 
-    /// How long a turn was held up that took so long: not less than that, by what is not known.
+    /// How long a turn was held up that took so long; the thread's work before it, up to [`WORK_KNOWN`], is taken off as well.
     fn held_up(&self, took: Duration) -> Duration {
         if took < LONG { Duration::ZERO } else { took.saturating_sub(thread_work() - self.had) }
     }

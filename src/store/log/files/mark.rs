@@ -1,4 +1,4 @@
-//! How far the log is synced, in a file beside it. It is written after some syncs, when the answers have left, and
+//! How far the log is synced, in a file beside it. It is written after each sync, when the answers have left, and
 //! itself never synced, so it costs next to nothing: it survives a SIGKILL, and a power failure if it is some seconds
 //! old. If it names a commit that the log does not have, the end of the log is damaged and not torn. Without it a start
 //! knows less, nothing more.
@@ -23,10 +23,6 @@ impl Mark {
         let mut options = File::options();
         let options = options.write(true).create(true).truncate(false).mode(0o600);
         Mark { file: options.open(path(dir)).ok(), salt, names: last }
-    }
-
-    pub(super) fn names(&self) -> CommitNo {
-        self.names
     }
 
     pub(super) fn write(&mut self, durable: CommitNo) {

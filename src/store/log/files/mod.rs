@@ -31,9 +31,6 @@ pub(crate) const PAYLOAD_MAX: usize = 1 << 30;
 /// The smallest file that a log can be made of.
 pub(crate) const FILE_BYTES_MIN: u64 = 4096;
 
-/// After so many commits the mark is written though others follow.
-const MARK_EVERY: u64 = 16;
-
 /// A record's buffer that is larger is not used again.
 const BUFFER_MAX: usize = 4 << 20;
 
@@ -43,8 +40,6 @@ pub(crate) struct Files {
     dir: PathBuf,
     salt: u64,
     mark: Mark,
-    /// The newest commit when the mark was thought of last.
-    noted: CommitNo,
     file_bytes: u64,
     active: LogFile,
     /// Where the next record goes in `active`.
@@ -172,7 +167,6 @@ impl Files {
         let (poisoned, buffer) = (false, Vec::new());
         Ok(Files {
             mark: Mark::open(&dir, salt, last),
-            noted: last,
             dir,
             salt,
             file_bytes,
@@ -256,14 +250,9 @@ impl Files {
         Ok(Appended { record: &self.buffer, segment: &self.active.segment, at, waited })
     }
 
-    /// Notes beside the log how far it is synced, now that the answers have left: when nothing was appended since it was
-    /// called last, and now and then while something is.
+    /// Notes beside the log how far it is synced: when the answers have left, so that nobody waits for it.
     pub(crate) fn note_synced(&mut self) {
-        let is_quiet = self.noted == self.last;
-        self.noted = self.last;
-        if is_quiet || self.last.0 - self.mark.names().0 >= MARK_EVERY {
-            self.mark.write(self.last);
-        }
+        self.mark.write(self.last);
     }
 
     /// One huge commit must not hold its memory for ever.
@@ -344,6 +333,6 @@ impl Files {
 
 impl Drop for Files {
     fn drop(&mut self) {
-        self.mark.write(self.last);
+        self.note_synced();
     }
 }
