@@ -5,6 +5,7 @@
 use super::workload::{Draw, Workload, options, same};
 use super::*;
 use crate::core::JobId;
+use crate::store::log::Log;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -37,6 +38,8 @@ fn sound(commits: u32, tail: u32, cut: bool) -> Sound {
             assert!(store.close(&work.state).is_err());
         }
     }
+    // As the loop does when its answers have left.
+    store.log.maintain().unwrap();
     let mut files = BTreeMap::new();
     collect(dir.path(), dir.path(), &mut files);
     let sound = Sound { files, work };
