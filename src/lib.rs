@@ -50,6 +50,7 @@ pub mod tally;
 pub mod telemetry;
 mod traceparent;
 pub mod views;
+mod watched;
 mod web_client;
 mod words;
 pub mod worker;

@@ -4,6 +4,7 @@
 //! side has read something: each answer would wake the daemon once more, and each request its client, for nothing. For
 //! room it is in a set only while there is none.
 
+use crate::watched::Watched;
 use bytes::BytesMut;
 use rustix::net::{RecvFlags, SendAncillaryBuffer, SendFlags, Shutdown};
 use std::future::poll_fn;
@@ -13,7 +14,6 @@ use std::os::unix::net::UnixStream as StdUnixStream;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::io::Interest;
-use tokio::io::unix::AsyncFd;
 use tokio::net::{TcpStream, UnixStream};
 
 /// How long to wait for room where no descriptor is left to wait with.
@@ -21,7 +21,7 @@ const LATER: Duration = Duration::from_millis(10);
 
 /// The socket of a connection, which does not block.
 #[derive(Debug)]
-pub(crate) struct Stream(AsyncFd<OwnedFd>);
+pub(crate) struct Stream(Watched);
 
 impl TryFrom<UnixStream> for Stream {
     type Error = io::Error;
@@ -50,7 +50,7 @@ impl TryFrom<TcpStream> for Stream {
 
 impl Stream {
     fn new(socket: OwnedFd) -> io::Result<Stream> {
-        watched(socket, Interest::READABLE).map(Stream)
+        Watched::new(socket, Interest::READABLE).map(Stream)
     }
 
     /// Returns when there is something to read, or the end.
@@ -68,7 +68,7 @@ impl Stream {
             let mut ready = ready!(self.0.poll_read_ready(context))?;
             let room = buffer.spare_capacity_mut();
             let most = room.len();
-            match rustix::net::recv(&self.0, room, RecvFlags::empty()) {
+            match rustix::net::recv(self, room, RecvFlags::empty()) {
                 Ok(((got, _), _)) => {
                     let len = got.len();
                     // SAFETY: they are the first `len` bytes behind its end, within its capacity, and `recv` has written them.
@@ -106,7 +106,7 @@ impl Stream {
     /// Tells the other side that nothing more will come.
     pub(crate) fn end_writing(&self) {
         // Who has gone needs not be told.
-        let _ = rustix::net::shutdown(&self.0, Shutdown::Write);
+        let _ = rustix::net::shutdown(self, Shutdown::Write);
     }
 
     /// Writes as much as the socket takes now.
@@ -114,15 +114,15 @@ impl Stream {
         // Who has gone is an error here, and no signal.
         let flags = SendFlags::NOSIGNAL;
         Ok(match parts {
-            [only] => rustix::net::send(&self.0, only, flags),
-            parts => rustix::net::sendmsg(&self.0, parts, &mut SendAncillaryBuffer::default(), flags),
+            [only] => rustix::net::send(self, only, flags),
+            parts => rustix::net::sendmsg(self, parts, &mut SendAncillaryBuffer::default(), flags),
         }?)
     }
 
     /// Returns when it takes something, or is closed.
     pub(crate) async fn writable(&self) -> io::Result<()> {
         // A set has each descriptor once.
-        match self.as_fd().try_clone_to_owned().and_then(|socket| watched(socket, Interest::WRITABLE)) {
+        match self.as_fd().try_clone_to_owned().and_then(|socket| Watched::new(socket, Interest::WRITABLE)) {
             Ok(socket) => socket.writable().await.map(drop),
             Err(_) => {
                 tokio::time::sleep(LATER).await;
@@ -136,13 +136,6 @@ impl AsFd for Stream {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.0.as_fd()
     }
-}
-
-/// Puts a socket into the loop's set.
-fn watched(socket: OwnedFd, interest: Interest) -> io::Result<AsyncFd<OwnedFd>> {
-    // SAFETY: an `OwnedFd` is one open descriptor, the same whenever it is asked. It belongs to the `AsyncFd` alone,
-    // which hands out no more than a shared reference, and closes it after it has taken it out of the loop's set.
-    Ok(unsafe { AsyncFd::register_with_interest(socket, interest)? })
 }
 
 #[cfg(test)]

@@ -54,10 +54,11 @@ impl Rest {
 }
 
 impl<S: Store> Engine<S> {
-    /// How long the turn took that began at `begun`, and how long of that it was held up.
-    pub fn turn_took(&mut self, begun: Time, took: Duration, held_up: Duration) {
+    /// How long the turn took that began at `begun`. `worked` says how long of that it has had a processor, at least about; it is
+    /// asked only where that matters, since it may ask the system.
+    pub fn turn_took(&mut self, begun: Time, took: Duration, worked: impl FnOnce() -> Duration) {
         self.rest.since = begun.plus(took);
-        if held_up > HELD_UP {
+        if took > HELD_UP && took.saturating_sub(worked()) > HELD_UP {
             self.rest.held_up = Some(begun);
         }
     }

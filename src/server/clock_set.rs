@@ -1,20 +1,19 @@
 //! Tells when somebody sets the wall clock (`TFD_TIMER_CANCEL_ON_SET`, timerfd_create(2)): what follows it may be due
 //! earlier than the loop's timer rings. It knows nothing of what that is.
 
+use crate::watched::Watched;
 use rustix::time::{
     Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, timerfd_create, timerfd_settime,
 };
 use std::io;
-use std::os::fd::OwnedFd;
 use tokio::io::Interest;
-use tokio::io::unix::AsyncFd;
 
 /// When the timer rings by itself: in 500 years.
 const FAR_AWAY: i64 = 1 << 34;
 
 /// A timer on the wall clock that is ended by its setting.
 pub(super) struct ClockSet {
-    fd: AsyncFd<OwnedFd>,
+    fd: Watched,
 }
 
 impl ClockSet {
@@ -25,9 +24,7 @@ impl ClockSet {
     pub(super) fn new() -> io::Result<ClockSet> {
         let flags = TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC;
         let fd = timerfd_create(TimerfdClockId::Realtime, flags)?;
-        // SAFETY: an `OwnedFd` is one open descriptor, the same whenever it is asked. It belongs to the `AsyncFd` alone,
-        // which hands out no more than a shared reference, and closes it after it has taken it off the list of the loop.
-        let fd = unsafe { AsyncFd::register_with_interest(fd, Interest::READABLE)? };
+        let fd = Watched::new(fd, Interest::READABLE)?;
         let clock_set = ClockSet { fd };
         clock_set.begin()?;
         Ok(clock_set)

@@ -40,10 +40,8 @@ impl Wake for Bell {
     }
 }
 
-/// How much of the thread's time is not known at most when a long turn is looked at.
+/// How old what is known of the thread's work may be when a turn begins.
 const WORK_KNOWN: Duration = Duration::from_millis(100);
-/// What is shorter was not held up.
-const LONG: Duration = Duration::from_millis(500);
 
 /// How long the loop's thread has had a processor, for telling a turn that was held up from one that had much to do. To
 /// ask for it is a system call: it is asked for now and then, and after a long turn.
@@ -65,9 +63,9 @@ impl Work {
         }
     }
 
-    /// How long a turn was held up that took so long; the thread's work before it, up to [`WORK_KNOWN`], is taken off as well.
-    fn held_up(&self, took: Duration) -> Duration {
-        if took < LONG { Duration::ZERO } else { took.saturating_sub(thread_work() - self.had) }
+    /// How long it has had one since that was noted: since up to [`WORK_KNOWN`] before the turn.
+    fn since(&self) -> Duration {
+        thread_work().saturating_sub(self.had)
     }
 }
 
@@ -143,13 +141,13 @@ pub(super) fn turn<S: Store + 'static>(
     work.note(begun);
     let turned = hub.engine.borrow_mut().turn(now)?;
     let took = monotonic() - begun;
-    let (disk, held_up) = (turned.waited, work.held_up(took));
+    let disk = turned.waited;
     deliver(hub, turned);
     hub.look_after_former_pools();
     let next = {
         let mut engine = hub.engine.borrow_mut();
         let next = engine.housekeep(now)?;
-        engine.turn_took(now, took, held_up);
+        engine.turn_took(now, took, || work.since());
         engine.commit_took(took);
         hub.journal.room(engine.room());
         hub.journal.shrunk(engine.shrunk());

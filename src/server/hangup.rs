@@ -1,11 +1,11 @@
 //! Sees that the other side of a connection has said all while what it has said is not read yet: to read on would be the usual way, but
 //! is bounded.
 
+use crate::watched::Watched;
 use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
 use std::io;
 use std::os::fd::AsFd;
 use tokio::io::Interest;
-use tokio::io::unix::AsyncFd;
 
 /// Returns when the other side of a socket will send no more.
 ///
@@ -15,9 +15,7 @@ pub(super) async fn happens(socket: impl AsFd) -> io::Result<()> {
     // A set of one, since the loop's own set has the socket for what comes.
     let set = epoll::create(CreateFlags::CLOEXEC)?;
     epoll::add(&set, socket, EventData::new_u64(0), EventFlags::RDHUP)?;
-    // SAFETY: an `OwnedFd` is one open descriptor, the same whenever it is asked. It belongs to the `AsyncFd` alone, which takes it out of
-    // the loop's set before it closes it.
-    let set = unsafe { AsyncFd::register_with_interest(set, Interest::READABLE)? };
+    let set = Watched::new(set, Interest::READABLE)?;
     set.readable().await.map(drop)
 }
 

@@ -4,19 +4,18 @@
 
 use crate::clock::Clock;
 use crate::core::Time;
+use crate::watched::Watched;
 use rustix::time::{
     Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, timerfd_create, timerfd_settime,
 };
 use std::io;
-use std::os::fd::OwnedFd;
 use std::time::Duration;
 use tokio::io::Interest;
-use tokio::io::unix::AsyncFd;
 
 /// One timer, moved only when it must ring earlier: an early ring is harmless, and moving it for every lease is
 /// not free.
 pub(super) struct Timer {
-    fd: AsyncFd<OwnedFd>,
+    fd: Watched,
     clock: Clock,
     set: Option<Time>,
 }
@@ -29,9 +28,7 @@ impl Timer {
     pub(super) fn new(clock: Clock) -> io::Result<Timer> {
         let flags = TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC;
         let fd = timerfd_create(TimerfdClockId::Boottime, flags)?;
-        // SAFETY: an `OwnedFd` is one open descriptor, the same whenever it is asked. It belongs to the `AsyncFd` alone,
-        // which hands out no more than a shared reference, and closes it after it has taken it off the list of the loop.
-        let fd = unsafe { AsyncFd::register_with_interest(fd, Interest::READABLE)? };
+        let fd = Watched::new(fd, Interest::READABLE)?;
         Ok(Timer { fd, clock, set: None })
     }
 

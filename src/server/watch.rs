@@ -1,16 +1,15 @@
 //! Reports when something happens to a file: it is deleted, replaced, moved, or its mode changes. It watches the file
 //! itself and not its directory, so a busy `/tmp` wakes nobody. Its users find out what has happened.
 
+use crate::watched::Watched;
 use rustix::fs::inotify::{CreateFlags, WatchFlags, add_watch, init};
 use std::io;
-use std::os::fd::OwnedFd;
 use std::path::Path;
 use tokio::io::Interest;
-use tokio::io::unix::AsyncFd;
 
 /// One file under watch.
 #[derive(Debug)]
-pub(super) struct Watch(AsyncFd<OwnedFd>);
+pub(super) struct Watch(Watched);
 
 impl Watch {
     /// # Errors
@@ -21,10 +20,7 @@ impl Watch {
         let flags =
             WatchFlags::ATTRIB | WatchFlags::MOVE_SELF | WatchFlags::DELETE_SELF | WatchFlags::DONT_FOLLOW;
         add_watch(&inotify, path, flags)?;
-        // SAFETY: the descriptor must stay the same and open while it is registered. An `OwnedFd` that nobody else can
-        // reach does: `Watch` hands out neither it nor the `AsyncFd`, and replaces neither.
-        let watched = unsafe { AsyncFd::register_with_interest(inotify, Interest::READABLE) };
-        Ok(Watch(watched.map_err(io::Error::from)?))
+        Ok(Watch(Watched::new(inotify, Interest::READABLE)?))
     }
 
     /// Returns when something has happened since the last time.

@@ -8,6 +8,7 @@ use super::spawn::{self, spawn};
 use super::user::{User, UserError};
 use super::{Handler, Surroundings};
 use crate::protocol::{ClaimedJob, CommandJob, Exit, Verdict, describes_a_job, is_of_trace};
+use crate::watched::Watched;
 use rustix::fs::{MemfdFlags, memfd_create};
 use rustix::io::Errno;
 use rustix::pipe::{PipeFlags, pipe_with};
@@ -25,7 +26,6 @@ use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::PathBuf;
 use std::process::{Command, ExitStatus, Stdio};
 use tokio::io::Interest;
-use tokio::io::unix::AsyncFd;
 use tokio::net::unix::pipe;
 
 /// The exit status that a shell gives to a command that is not there.
@@ -119,7 +119,7 @@ pub(super) struct Child {
     pid: Pid,
     /// Readable once the process has ended. Until it is reaped its number cannot belong to anybody else, so
     /// that the group can be signalled without a race.
-    end: AsyncFd<OwnedFd>,
+    end: Watched,
     reaped: bool,
     orphans: Option<Orphans>,
     cgroup: Option<Cgroup>,
@@ -249,7 +249,7 @@ fn launch(
     if let Some(orphans) = orphans {
         orphans.spare(pid);
     }
-    match process.and_then(readable_at_end) {
+    match process.and_then(|process| Watched::new(process, Interest::READABLE)) {
         Ok(end) => Ok((Child { pid, end, reaped: false, orphans: orphans.clone(), cgroup }, pipes)),
         Err(error) => {
             // It cannot be watched, so it must not run.
@@ -380,12 +380,6 @@ fn lead_and_die_with_this_process(
     // an `ErrorKind` is a plain value). The signal follows the *thread* that forked: `serve` runs on a current-thread
     // runtime, whose thread is the one that lives as long as the worker.
     unsafe { command.pre_exec(ask) }
-}
-
-fn readable_at_end(process: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
-    // SAFETY: the descriptor must stay the same and open while it is registered. An `OwnedFd` that nobody else can
-    // reach does: `Child` hands out neither it nor the `AsyncFd`, and replaces neither.
-    unsafe { AsyncFd::register_with_interest(process, Interest::READABLE) }.map_err(io::Error::from)
 }
 
 fn listen(pipe: OwnedFd) -> io::Result<pipe::Receiver> {

@@ -5,14 +5,15 @@ use crate::text::{is_test, statements};
 use std::collections::BTreeSet;
 
 /// Which modules of ours a module may import, beside itself: the arrows of docs/architecture.md. Tests are free.
-const ARROWS: [(&str, &[&str]); 30] = [
+const ARROWS: [(&str, &[&str]); 31] = [
     ("access", &["core"]),
     ("core", &[]),
     ("process", &[]),
     ("signals", &[]),
-    ("stream", &[]),
+    ("stream", &["watched"]),
     ("traceparent", &[]),
     ("views", &[]),
+    ("watched", &[]),
     ("web_client", &[]),
     ("calendar", &["core"]),
     ("clock", &["core"]),
@@ -45,6 +46,7 @@ const ARROWS: [(&str, &[&str]); 30] = [
             "tally",
             "telemetry",
             "views",
+            "watched",
             "words",
         ],
     ),
@@ -52,7 +54,10 @@ const ARROWS: [(&str, &[&str]); 30] = [
     ("written", &["durations", "protocol"]),
     ("http", &["access", "client", "credentials", "protocol", "written"]),
     ("otlp", &["core", "spans", "telemetry", "web_client"]),
-    ("worker", &["client", "clock", "notify", "protocol", "signals", "telemetry", "views", "web_client"]),
+    (
+        "worker",
+        &["client", "clock", "notify", "protocol", "signals", "telemetry", "views", "watched", "web_client"],
+    ),
     (
         "cli",
         &[

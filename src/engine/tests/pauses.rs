@@ -96,13 +96,13 @@ fn requests_that_come_first_after_a_pause_hide_it_not() {
 fn a_turn_that_waited_long_for_the_disk_ends_no_lease() {
     let disk = SimulatedDisk::new(1);
     let mut engine = leased(&disk);
-    engine.turn_took(Time(10_000), secs(50), secs(49));
+    engine.turn_took(Time(10_000), secs(50), || secs(1));
     engine.turn(Time(60_001)).unwrap();
     assert_eq!(kind(&engine, 1), StateKind::Leased);
     // One that had much to do itself is another matter.
     bring_home(&mut engine, &disk, Time(60_001));
     let over = engine.core().state.next_due().unwrap();
-    engine.turn_took(Time(61_000), over.since(Time(61_000)), Duration::ZERO);
+    engine.turn_took(Time(61_000), over.since(Time(61_000)), || over.since(Time(61_000)));
     engine.turn(over.plus(Duration::from_millis(100))).unwrap();
     assert_ne!(kind(&engine, 1), StateKind::Leased);
 }
