@@ -1,7 +1,7 @@
 // The frame around all pages, and which of them is shown.
 
 import { render } from "preact";
-import { useEffect, useRef, useState } from "preact/hooks";
+import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
 import { now } from "./clock.ts";
 import { away } from "./connection.ts";
 import { Dialog, Says } from "./dialog.tsx";
@@ -99,7 +99,8 @@ function Header({ route }: { route: Route }) {
 function Search({ route }: { route: Route }) {
   const asked = route.path[0] === "search" ? (route.query.get("q") ?? "") : "";
   const [text, setText] = useState(asked);
-  useEffect(() => setText(asked), [asked]);
+  // With the page, not after it was painted: what is typed at once would be overwritten.
+  useLayoutEffect(() => setText(asked), [asked]);
   const search = (event: Event) => {
     event.preventDefault();
     if (text.trim() !== "") go(to(["search"], { q: text.trim() }));

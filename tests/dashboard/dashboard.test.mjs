@@ -323,6 +323,25 @@ shows("jobs are found by id, tag, key, queue, state and error", async (window, p
   await page.locator("tbody tr").filter({ hasText: "webhooks" }).first().waitFor();
 });
 
+shows("what is typed into the search while a page comes is kept", async (window, page) => {
+  await window.go("search?q=imports");
+  // As fast as can be: in the moment in which the page of the search before stands there.
+  await page.evaluate(() => {
+    const field = document.querySelector("#search");
+    new MutationObserver((_, observer) => {
+      if (!document.querySelector("main [role=alert]")) return;
+      observer.disconnect();
+      field.value = "order=10007";
+      field.dispatchEvent(new InputEvent("input", { bubbles: true }));
+    }).observe(document.querySelector("main"), { childList: true, subtree: true });
+    location.hash = "#/search?q=state%3Ahappy";
+  });
+  await page.getByRole("alert").filter({ hasText: "happy" }).waitFor();
+  // Whatever a page does after it was painted has been done.
+  await page.evaluate(() => new Promise((done) => requestAnimationFrame(() => setTimeout(() => requestAnimationFrame(() => setTimeout(done, 200))))));
+  assert.equal(await page.locator("#search").inputValue(), "order=10007");
+});
+
 shows("the keyboard goes everywhere", async (window, page) => {
   await window.go("queues/webhooks?state=dead");
   await page.locator("a.row").first().waitFor();
