@@ -7,7 +7,7 @@ disk=$(df --output=fstype "${PEERS_RUN:-$here}" | tail -n 1)
 printf '# machine: %s processors (%s), %s GiB of memory, Linux %s, %s\n' \
     "$(nproc)" "${cpu:-unknown}" "$memory" "$(uname -r | cut -d- -f1)" "$disk"
 commit=$(git -C "$here" rev-parse --short HEAD 2>/dev/null)
-versions="$("$1" --version)${commit:+ ($commit)}"
+versions="$("$1" --version | head -n 1)${commit:+ ($commit)}"
 command -v redis-server >/dev/null && versions+=", Redis $(redis-server --version | grep -o 'v=[^ ]*' | cut -c3-)"
 command -v beanstalkd >/dev/null && versions+=", $(beanstalkd -v)"
 [[ -x $here/venv/bin/nats-server ]] && versions+=", $("$here/venv/bin/nats-server" --version | tr -d :)"
