@@ -19,6 +19,9 @@ pub enum AppendError {
         /// The number that would be next.
         actual: CommitNo,
     },
+    /// Somebody else owns the replicated log now, or it cannot be read. Whether the newest commits are in it is not known.
+    #[error("this node cannot go on with the log: {0}")]
+    Lost(String),
     /// The disk failed. What is on it is not known; the process must end, and recovery decides.
     #[error("the log cannot be written, so nothing more can be acknowledged: {0}")]
     Disk(#[from] std::io::Error),

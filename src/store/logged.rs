@@ -28,6 +28,9 @@ const ROWS_KEPT: usize = 8;
 /// A store that is closed with more log than this leaves it as it is: a supervisor gives a stop only so much time.
 const LEFT_IN_LOG: u64 = 64 << 20;
 
+/// Rows of blobs that were read, the newest first.
+pub(super) type KeptRows = ByKind<VecDeque<Vec<(JobId, Bytes)>>>;
+
 /// The store over a log and a home.
 #[derive(Debug)]
 pub struct LoggedStore<L, H> {
@@ -36,7 +39,7 @@ pub struct LoggedStore<L, H> {
     pub(super) home: H,
     pub(super) checkpoints: Checkpoints,
     pub(super) recent: Recent,
-    rows: ByKind<VecDeque<Vec<(JobId, Bytes)>>>,
+    pub(super) rows: KeptRows,
     /// When the newest commit was decided.
     pub(super) time: Time,
     /// What a backup under way still needs of the log: everything after this.
@@ -115,14 +118,8 @@ impl<L: Log, H: Home> Store for LoggedStore<L, H> {
         self.time = commit.time;
         let blobs = CommitBlobs::of(commit, appended.record, places);
         let arrivals = Arrivals { blobs, place: Some((appended.segment, appended.at)) };
-        self.checkpoints.note(commit, bytes, arrivals, &mut self.recent);
-        if !commit.replaced.is_empty() {
-            // Rows that are kept have the old ones.
-            self.rows[Blob::Body].clear();
-        }
-        if !commit.attached.is_empty() {
-            Blob::BESIDE.into_iter().for_each(|kind| self.rows[kind].clear());
-        }
+        self.checkpoints.note(&commit.events, bytes, arrivals, &mut self.recent);
+        forget_rows(&mut self.rows, !commit.replaced.is_empty(), !commit.attached.is_empty());
         Ok(waited)
     }
 
@@ -246,6 +243,16 @@ impl Failure {
         {
             home.give_up();
         }
+    }
+}
+
+/// Rows that are kept have the old blobs of jobs that get others.
+pub(super) fn forget_rows(rows: &mut KeptRows, replaces: bool, attaches: bool) {
+    if replaces {
+        rows[Blob::Body].clear();
+    }
+    if attaches {
+        Blob::BESIDE.into_iter().for_each(|kind| rows[kind].clear());
     }
 }
 

@@ -10,11 +10,13 @@
 //!
 //! - `restore`, `verify`: whole directories
 //! - `disk`, `simulated`: a log and a home each, and how the store over them is opened
+//! - `standby`: what the store of a replicated log takes in
 //! - `logged`: the store over any log and home; `api`: the trait that it keeps
 //! - `backup`, `recovery`, `checkpoint`
 //! - `reads`: blobs of many jobs, on another thread
 //! - `home`: the trait, and sled; `recent`: blobs that are in the log only
-//! - `log`: the trait, and local files; `codec`: what is on disk, as bytes
+//! - `log`: the trait, local files, and a log that is replicated, of which the daemon makes no use yet; `codec`: what is on disk,
+//!   as bytes
 //! - `directory`, `space`, `options`, `room`, `error`, `commit`, `blob`, `system`
 
 mod api;
@@ -55,6 +57,8 @@ pub mod simulated;
 #[cfg(test)]
 mod skipped;
 mod space;
+#[cfg(test)]
+mod standby;
 mod system;
 mod verify;
 #[cfg(test)]

@@ -12,11 +12,11 @@ mod slice;
 
 use super::blob::{Blob, ByKind};
 use super::codec::{MetaRow, block_of};
-use super::commit::{Commit, CommitNo};
+use super::commit::CommitNo;
 use super::error::AppendError;
 use super::home::{Report, RowWriter, Work};
 use super::recent::{Arrivals, Recent};
-use crate::core::{IdRange, JobId, RangeSet, RowKey, State, Time};
+use crate::core::{Event, IdRange, JobId, RangeSet, RowKey, State, Time};
 use pace::Pace;
 use rows::ChangedRows;
 use std::collections::BTreeSet;
@@ -138,19 +138,19 @@ impl Checkpoints {
         }
     }
 
-    /// Takes note of an appended commit and its size: what has changed, which blobs came and went.
+    /// Takes note of the events of a commit, and of its size: what has changed, which blobs came and went.
     pub(crate) fn note(
         &mut self,
-        commit: &Commit,
+        events: &[Event],
         bytes: u64,
         mut arrivals: Arrivals<'_>,
         recent: &mut Recent,
     ) {
         self.bytes += bytes;
         recent.push_envelopes(&arrivals);
-        recent.push_bodies(&commit.events, &mut arrivals);
+        recent.push_bodies(events, &mut arrivals);
         let mut marked = 0..0;
-        for event in &commit.events {
+        for event in events {
             for range in event.jobs() {
                 // Events that follow each other are often of the same block.
                 let blocks = blocks_of(*range);
@@ -162,7 +162,7 @@ impl Checkpoints {
             self.rows.note(event);
             event.forgotten().iter().for_each(|jobs| recent.remove(*jobs));
         }
-        for (kind, id) in recent.push_late(&commit.events, &mut arrivals) {
+        for (kind, id) in recent.push_late(events, &mut arrivals) {
             // What is written of it now, or was, is the old one: the new one stays until the next checkpoint. What else the
             // job has does not: the log may be freed of it.
             if let Some(round) = self.round.as_mut().filter(|round| round.blobs.contains(id.0)) {

@@ -103,8 +103,10 @@ impl<L: Log, O: FnMut(Option<L>, CommitNo, &mut OnCommit<'_>) -> L> Tried<L, O> 
 
     /// All that is confirmed is in the tail, and nothing else.
     fn check_tail(&self, home: CommitNo) {
+        let before = self.log.confirmed();
         let tail = self.log.tail();
-        assert_eq!(tail.last(), self.log.confirmed());
+        // More may have been confirmed in the meantime.
+        assert!(before <= tail.last() && tail.last() <= self.log.confirmed());
         let mut next = home.next();
         tail.read(home, &mut |number, payload| {
             assert_eq!(number, next);

@@ -5,6 +5,8 @@
 mod error;
 pub(in crate::store) mod files;
 pub(in crate::store) mod record;
+#[cfg(test)]
+pub(in crate::store) mod replicated;
 
 pub use error::LogError;
 

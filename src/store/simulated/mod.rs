@@ -13,6 +13,8 @@ mod log;
 mod records;
 mod rows;
 #[cfg(test)]
+mod stream;
+#[cfg(test)]
 mod tests;
 mod torn;
 

@@ -1,0 +1,234 @@
+//! A log that is one stream on several machines: a commit is confirmed when most of them have it on disk. The stream is
+//! the lock as well: whoever appends the next takeover owns it, and what a former owner sends after that counts for nobody.
+//!
+//! - `record`: one message of the stream; `rules`: which of them count
+//! - `writer`: what an owner sends, and sends again
+//! - `spool`: the commits that this node may have to read back
+//! - `jetstream`: the stream on NATS servers
+//!
+//! [`ReplicatedLog`] is what the store has of it, on the loop's thread. The messages travel by a [`Link`], on whatever thread.
+//! Knows bytes and numbers, not what a commit is.
+
+mod jetstream;
+mod record;
+mod rules;
+mod spool;
+mod writer;
+
+pub(crate) use record::{Epoch, NodeLife};
+pub(crate) use rules::{Meaning, Position, Rules, Seq};
+pub(crate) use spool::Spool;
+pub(crate) use writer::{Ask, Lost, Outcome, Writer};
+
+use super::files::PAYLOAD_MAX;
+use super::{Appended, Log, Segment, Size, Tail};
+use crate::store::commit::CommitNo;
+use crate::store::error::AppendError;
+use bytes::Bytes;
+use std::fmt::Debug;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Condvar, Mutex, OnceLock, PoisonError};
+use std::task::Waker;
+use std::time::Duration;
+
+/// How commits get to the stream: a [`Writer`], and what carries its messages.
+pub(crate) trait Link: Debug {
+    /// Sends a commit, behind those before it.
+    fn append(&mut self, number: CommitNo, payload: Bytes);
+
+    /// Waits until everything is confirmed, or never will be, but not for ever.
+    fn wait(&mut self);
+
+    /// This node does not need the commits up to `home` any more.
+    fn free(&mut self, home: CommitNo);
+}
+
+/// How far the stream has got: told by whoever carries the messages, and looked at by the loop.
+#[derive(Debug, Default)]
+pub(crate) struct Progress {
+    confirmed: AtomicU64,
+    lost: OnceLock<Lost>,
+    bell: Mutex<Option<Waker>>,
+    is_news: Condvar,
+}
+
+impl Progress {
+    /// Notes what a writer knows, and rings if that is news.
+    pub(crate) fn note(&self, writer: &Writer) {
+        // Under the lock, so that who waits misses nothing.
+        let bell = self.bell.lock().unwrap_or_else(PoisonError::into_inner);
+        let confirmed = writer.confirmed().0;
+        let mut is_news = self.confirmed.swap(confirmed, Ordering::AcqRel) != confirmed;
+        if let Some(lost) = writer.lost() {
+            is_news |= self.lost.set(lost.clone()).is_ok();
+        }
+        if is_news {
+            self.is_news.notify_all();
+            bell.iter().for_each(Waker::wake_by_ref);
+        }
+    }
+
+    /// Waits until this commit is confirmed, or never will be, but not for ever.
+    fn wait(&self, number: CommitNo, at_most: Duration) {
+        let bell = self.bell.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_open = |_: &mut Option<Waker>| self.confirmed() < number && self.lost.get().is_none();
+        drop(self.is_news.wait_timeout_while(bell, at_most, is_open));
+    }
+
+    fn confirmed(&self) -> CommitNo {
+        CommitNo(self.confirmed.load(Ordering::Acquire))
+    }
+
+    fn ring(&self, bell: &Waker) {
+        *self.bell.lock().unwrap_or_else(PoisonError::into_inner) = Some(bell.clone());
+    }
+
+    fn check(&self) -> Result<(), AppendError> {
+        match self.lost.get() {
+            None => Ok(()),
+            Some(lost) => Err(AppendError::Lost(lost.to_string())),
+        }
+    }
+}
+
+/// What a node allows itself.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Bounds {
+    /// Commits that are not confirmed.
+    pub(crate) under_way: u64,
+    /// Bytes that no checkpoint has freed: from there on no new jobs are taken.
+    pub(crate) bytes: u64,
+}
+
+/// The log as a node has it: it stands by, and takes in what the owner has committed, until it is the owner.
+#[derive(Debug)]
+pub(crate) struct ReplicatedLog<L> {
+    owner: Option<(L, Arc<Progress>)>,
+    spool: Spool,
+    bounds: Bounds,
+    newest: Option<Newest>,
+}
+
+/// The newest commit that was taken in or appended, and where it can be read back.
+#[derive(Debug)]
+struct Newest {
+    payload: Bytes,
+    segment: Arc<dyn Segment>,
+    at: u64,
+}
+
+impl<L: Link> ReplicatedLog<L> {
+    /// For a node that stands by. What comes after its home is in the spool, or will be taken in.
+    pub(crate) fn standby(spool: Spool, bounds: Bounds) -> ReplicatedLog<L> {
+        ReplicatedLog { owner: None, spool, bounds, newest: None }
+    }
+
+    /// Takes in the next commit, which counts by the rules.
+    ///
+    /// # Errors
+    /// The disk failed, or is full.
+    pub(crate) fn follow(&mut self, payload: Bytes) -> io::Result<Appended<'_>> {
+        debug_assert!(self.owner.is_none(), "an owner knows what it has appended");
+        self.keep(payload)
+    }
+
+    /// From now on its node is the owner: its takeover counts, and it has taken in all commits before that.
+    pub(crate) fn own(&mut self, link: L, progress: Arc<Progress>) {
+        debug_assert_eq!(progress.confirmed(), self.spool.last());
+        self.owner = Some((link, progress));
+    }
+
+    /// What carries its commits, if it is the owner.
+    pub(crate) fn link(&mut self) -> Option<&mut L> {
+        self.owner.as_mut().map(|(link, _)| link)
+    }
+
+    fn keep(&mut self, payload: Bytes) -> io::Result<Appended<'_>> {
+        let (file, at) = self.spool.push(&payload)?;
+        let Newest { payload, segment, at } = self.newest.insert(Newest { payload, segment: file, at });
+        Ok(Appended { record: payload, segment, at: *at, waited: Duration::ZERO })
+    }
+
+    fn check(&self) -> Result<(), AppendError> {
+        self.owner.as_ref().map_or(Ok(()), |(_, progress)| progress.check())
+    }
+}
+
+impl<L: Link> Log for ReplicatedLog<L> {
+    fn last(&self) -> CommitNo {
+        self.spool.last()
+    }
+
+    fn confirmed(&self) -> CommitNo {
+        self.owner.as_ref().map_or(self.last(), |(_, progress)| progress.confirmed())
+    }
+
+    fn can_append(&self) -> bool {
+        self.check().is_err() || self.last().0 - self.confirmed().0 < self.bounds.under_way
+    }
+
+    fn append(
+        &mut self,
+        expected: CommitNo,
+        encode: impl FnOnce(&mut Vec<u8>),
+    ) -> Result<Appended<'_>, AppendError> {
+        let actual = self.last().next();
+        if expected != actual {
+            return Err(AppendError::Fenced { expected, actual });
+        }
+        self.check()?;
+        let mut payload = Vec::new();
+        encode(&mut payload);
+        if payload.len() > PAYLOAD_MAX {
+            let detail = format!("a commit of {} bytes is longer than the log takes", payload.len());
+            return Err(AppendError::Disk(io::Error::other(detail)));
+        }
+        let payload = Bytes::from(payload);
+        match &mut self.owner {
+            Some((link, _)) => link.append(actual, payload.clone()),
+            None => return Err(AppendError::Lost("it stands by, and another node is the owner".to_owned())),
+        }
+        Ok(self.keep(payload)?)
+    }
+
+    fn maintain(&mut self) -> Result<(), AppendError> {
+        self.check()
+    }
+
+    fn wait(&mut self) -> Result<(), AppendError> {
+        self.check()?;
+        if self.confirmed() < self.last()
+            && let Some(link) = self.link()
+        {
+            link.wait();
+        }
+        self.check()?;
+        match self.confirmed() == self.last() {
+            true => Ok(()),
+            false => Err(AppendError::Disk(io::ErrorKind::TimedOut.into())),
+        }
+    }
+
+    fn ring(&mut self, bell: &Waker) {
+        if let Some((_, progress)) = &self.owner {
+            progress.ring(bell);
+        }
+    }
+
+    fn free(&mut self, home: CommitNo) {
+        self.spool.free(home);
+        if let Some(link) = self.link() {
+            link.free(home);
+        }
+    }
+
+    fn size(&self) -> Size {
+        Size { bytes: self.spool.bytes(), limit: self.bounds.bytes }
+    }
+
+    fn tail(&self) -> Box<dyn Tail> {
+        Box::new(self.spool.tail(self.confirmed()))
+    }
+}

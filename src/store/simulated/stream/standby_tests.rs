@@ -1,0 +1,149 @@
+//! Nodes with stores of their own on one stream: what an owner has confirmed every later one has, with all blobs, whichever of them
+//! crashes, and whatever of their checkpoints has been written by then.
+
+use super::tests::read_stream;
+use super::*;
+use crate::core::{State, Time};
+use crate::store::commit::CommitNo;
+use crate::store::log::Log;
+use crate::store::log::replicated::{Bounds, Meaning, Position, ReplicatedLog, Rules, Spool};
+use crate::store::logged::LoggedStore;
+use crate::store::recent::Recent;
+use crate::store::simulated::{SimulatedDisk, SimulatedHome};
+use crate::store::workload::{Workload, assert_same};
+use crate::store::{Store, log};
+use std::time::Duration;
+
+type NodeStore = LoggedStore<ReplicatedLog<SimulatedLink>, SimulatedHome>;
+
+const CHECKPOINTS: Duration = Duration::from_millis(100);
+
+/// A node: its disk, and what it has while it lives.
+struct Node {
+    disk: SimulatedDisk,
+    /// Where its spool is.
+    _dir: tempfile::TempDir,
+    rules: Rules,
+    store: NodeStore,
+    state: State,
+    time: u64,
+}
+
+impl Node {
+    /// Starts on a disk, and reads the stream as far as it goes.
+    fn start(stream: &SimulatedStream, disk: SimulatedDisk) -> Node {
+        let (dir, mut rules) = (tempfile::tempdir().unwrap(), Rules::from(Position::default()));
+        let open_log = |home, on_commit: &mut crate::store::logged::OnCommit<'_>| {
+            let mut spool = Spool::new(dir.path().to_owned(), 100_000, home);
+            read_stream(stream, &mut rules, |number, payload| {
+                if number > home {
+                    let (file, at) = spool.push(&payload).unwrap();
+                    let segment: std::sync::Arc<dyn log::Segment> = file;
+                    on_commit(super::tests::place(number, &segment, at), &payload).unwrap();
+                }
+            });
+            Ok(ReplicatedLog::standby(spool, Bounds { under_way: 6, bytes: u64::MAX }))
+        };
+        let memory = Recent::new(5_000);
+        let (store, found) = LoggedStore::recover(disk.open_home(), open_log, memory, CHECKPOINTS).unwrap();
+        Node { disk, _dir: dir, rules, store, state: found.state, time: 0 }
+    }
+
+    /// Takes in what the stream has more.
+    fn follow(&mut self, stream: &SimulatedStream, rows: usize) {
+        while let Some(message) = stream.read(self.rules.position().seq.next()) {
+            if let Meaning::Commit(number, payload) =
+                self.rules.read(self.rules.position().seq.next(), &message).unwrap()
+            {
+                self.store.follow(&mut self.state, payload).unwrap();
+                assert_eq!(self.store.durable(), number);
+            }
+            self.maintain(rows);
+        }
+    }
+
+    fn maintain(&mut self, rows: usize) {
+        self.time += 30;
+        self.disk.write_rows(rows);
+        self.store.maintain(&self.state, Time(self.time)).unwrap();
+    }
+
+    fn take_over(&mut self, stream: &SimulatedStream, life: u64) {
+        let (link, progress) =
+            SimulatedLink::take_over(stream.clone(), self.rules.clone(), life, 10_000).unwrap();
+        self.store.own(link, progress);
+    }
+
+    fn last(&self) -> CommitNo {
+        self.store.log.last()
+    }
+}
+
+/// Something of what an owner does, in commits of which the last ones may be lost.
+fn work(node: &mut Node, work: &mut Workload, (seed, rows): (u32, usize), commits: u32) -> Vec<Workload> {
+    let mut history = vec![work.clone()];
+    for nth in 0..commits {
+        let commit = work.random(seed * 1_000 + nth);
+        if !node.store.can_append() {
+            node.store.wait().unwrap();
+        }
+        node.store.append(CommitNo(work.commits), &commit).unwrap();
+        commit.events.iter().for_each(|event| node.state.apply(event));
+        (0..3).for_each(|_| node.maintain(rows));
+        history.push(work.clone());
+    }
+    history
+}
+
+#[test]
+fn whoever_takes_over_has_all_that_was_confirmed() {
+    let mut lost = 0;
+    for seed in 0..6 {
+        let stream = SimulatedStream::new(seed);
+        let disks = [0, 1, 2].map(|nth| SimulatedDisk::new(seed * 10 + nth));
+        let mut nodes = disks.map(|disk| Node::start(&stream, disk));
+        let (mut done, mut checkpoints) = (Workload::default(), 0);
+        for round in 0..9u64 {
+            let rows = [0, 2, usize::MAX][((seed + round) % 3) as usize];
+            let (owner, other) = ((round % 3) as usize, ((round + 1) % 3) as usize);
+            nodes[owner].follow(&stream, rows);
+            // What came after the confirmed commits may have been lost with the owner of before.
+            assert_same(&nodes[owner].state, &done.state);
+            done.check_blobs(&mut nodes[owner].store);
+            nodes[owner].take_over(&stream, 1 + round);
+            let history = work(&mut nodes[owner], &mut done, (seed as u32 * 9 + round as u32, rows), 25);
+            nodes[other].follow(&stream, rows);
+            // The owner crashes, and so does one that stands by, sometimes with its power.
+            let confirmed = nodes[owner].store.durable();
+            for (nth, cuts_power) in [(owner, false), (other, round % 2 == 0)] {
+                let node = &nodes[nth];
+                checkpoints += node.store.figures().checkpoints;
+                let disk = node.disk.clone();
+                stream.forget(if nth == owner { 1 + round } else { 0 });
+                if cuts_power {
+                    disk.cut_power()
+                } else {
+                    disk.kill()
+                };
+                if round % 4 < 2 {
+                    stream.lose_all()
+                } else {
+                    stream.calm_down()
+                };
+                nodes[nth] = Node::start(&stream, disk);
+            }
+            nodes.iter_mut().for_each(|node| node.follow(&stream, rows));
+            let last = nodes[0].last();
+            assert!(last >= confirmed, "{last:?} of {confirmed:?}");
+            lost += done.commits - last.0;
+            assert!(nodes.iter().all(|node| node.last() == last));
+            done = history[history.len() - 1 - (done.commits - last.0) as usize].clone();
+            for node in &mut nodes {
+                assert_same(&node.state, &done.state);
+                done.check_blobs(&mut node.store);
+            }
+        }
+        assert!(checkpoints > 5, "{checkpoints} checkpoints");
+    }
+    assert!(lost > 10, "{lost} commits were lost with their owners");
+}
