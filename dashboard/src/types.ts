@@ -27,6 +27,7 @@ export interface Circuit {
 export type Queue = Record<State, number> & {
   queue: string;
   paused: boolean;
+  paused_until?: number;
   workers: number;
   waiting_claims: number;
   held?: string;

@@ -5,6 +5,7 @@ use super::exit::{End, Failure};
 use super::output;
 use super::which::{Change, Which};
 use crate::client::Client;
+use crate::durations::{parse_duration, show_duration};
 use crate::protocol::admin::{AdminRequest, DrainView, PurgeView, StatusView};
 use crate::words::{counted, jobs};
 use clap::Args;
@@ -82,34 +83,51 @@ impl Priority {
     }
 }
 
-macro_rules! queue_verbs {
-    ($($name:ident: $example:literal, $paused:literal, $said:literal;)*) => {$(
-        #[derive(Debug, Args)]
-        #[command(after_help = $example)]
-        pub(super) struct $name {
-            /// The queue
-            queue: String,
-            /// Print a JSON object
-            #[arg(long)]
-            json: bool,
-        }
-
-        impl $name {
-            pub(super) async fn run(&self, client: &Client) -> End {
-                client.done(AdminRequest::$name { queue: self.queue.clone() }).await?;
-                if self.json {
-                    output::json(&json!({"queue": self.queue, "paused": $paused}))?;
-                }
-                eprintln!($said, self.queue);
-                Ok(ExitCode::SUCCESS)
-            }
-        }
-    )*};
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  musher pause mails\n  musher pause mails --for 2h")]
+pub(super) struct Pause {
+    /// The queue
+    queue: String,
+    /// For so long; without it until `musher resume`
+    #[arg(long = "for", value_name = "TIME", value_parser = parse_duration)]
+    time: Option<Duration>,
+    /// Print a JSON object
+    #[arg(long)]
+    json: bool,
 }
 
-queue_verbs! {
-    Pause: "Example:\n  musher pause mails", true, "queue {} is paused: it gives out no jobs";
-    Resume: "Example:\n  musher resume mails", false, "queue {} is resumed: it gives out jobs";
+impl Pause {
+    pub(super) async fn run(&self, client: &Client) -> End {
+        let (queue, for_ms) = (self.queue.clone(), self.time.map(|time| time.as_millis() as u64));
+        client.done(AdminRequest::Pause { queue, for_ms }).await?;
+        if self.json {
+            output::json(&json!({"queue": self.queue, "paused": true, "for_ms": for_ms}))?;
+        }
+        let time = self.time.map(|time| format!(" for {}", show_duration(time))).unwrap_or_default();
+        eprintln!("queue {} is paused{time}: it gives out no jobs", self.queue);
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  musher resume mails")]
+pub(super) struct Resume {
+    /// The queue
+    queue: String,
+    /// Print a JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+impl Resume {
+    pub(super) async fn run(&self, client: &Client) -> End {
+        client.done(AdminRequest::Resume { queue: self.queue.clone() }).await?;
+        if self.json {
+            output::json(&json!({"queue": self.queue, "paused": false}))?;
+        }
+        eprintln!("queue {} is resumed: it gives out jobs", self.queue);
+        Ok(ExitCode::SUCCESS)
+    }
 }
 
 #[derive(Debug, Args)]

@@ -125,10 +125,11 @@ fn queue_table(queues: &[QueueView]) -> io::Result<()> {
         .iter()
         .map(|q| {
             let is_open = q.circuit.as_ref().is_some_and(|circuit| circuit.open_since.is_some());
-            let name = match (q.paused, is_open) {
-                (true, _) => format!("{} (paused)", q.queue),
-                (false, true) => format!("{} (circuit open)", q.queue),
-                (false, false) => q.queue.clone(),
+            let name = match (q.paused, q.paused_until, is_open) {
+                (true, None, _) => format!("{} (paused)", q.queue),
+                (true, Some(until), _) => format!("{} (paused; resumes {})", q.queue, when(until)),
+                (false, _, true) => format!("{} (circuit open)", q.queue),
+                (false, _, false) => q.queue.clone(),
             };
             let kept = q.done + q.cancelled + q.expired;
             let waiting = have_waiting.then_some(q.waiting);

@@ -16,7 +16,12 @@ pub enum Reason {
     /// The daemon gives out nothing.
     Draining,
     /// Its queue is paused.
-    QueuePaused(QueueName),
+    QueuePaused {
+        /// The queue.
+        queue: QueueName,
+        /// Until when; [`Time::NEVER`]: until it is resumed.
+        until: Time,
+    },
     /// Its queue has reached a limit.
     Limited {
         /// The queue.
@@ -159,9 +164,8 @@ impl Core {
         }
         if let Some(queue) = self.state.queue(&job.spec.queue) {
             let name = &job.spec.queue;
-            if queue.is_paused() {
-                reasons.push(Reason::QueuePaused(name.clone()));
-            }
+            reasons
+                .extend(queue.paused_until().map(|until| Reason::QueuePaused { queue: name.clone(), until }));
             let limited = |by| Reason::Limited { queue: name.clone(), by };
             let by_key = settings.reached_by_key(&self.state, queue, job, now);
             let by_key: Vec<_> = by_key.filter(|_| job.kind() == StateKind::Ready).collect();

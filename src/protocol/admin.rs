@@ -82,6 +82,9 @@ pub enum AdminRequest {
     Pause {
         /// The queue.
         queue: String,
+        /// For so long; without it until it is resumed.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        for_ms: Option<u64>,
     },
     /// Give them out again. Answer: `Ok`.
     Resume {

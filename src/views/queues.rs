@@ -10,6 +10,9 @@ pub struct QueueView {
     pub queue: String,
     /// Whether it gives out nothing.
     pub paused: bool,
+    /// Until when, in milliseconds since 1970 (UTC), if that has an end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub paused_until: Option<u64>,
     /// The daemon's own workers for it.
     pub workers: u32,
     /// Claims that wait for its jobs.

@@ -164,8 +164,14 @@ shows("a queue is paused, resumed, set, purged with a count, closed and forgotte
   await window.go("queues/shop");
   await page.getByRole("link", { name: "ready 5" }).waitFor();
   await window.act("Pause…", { verb: "Pause it", said: "Queue shop is paused." });
-  await page.locator("h1 .mark", { hasText: "paused" }).waitFor();
+  await page.locator("h1 .mark", { hasText: /^paused$/ }).waitFor();
   await window.act("Resume", { said: "gives out jobs again" });
+  await window.act("Pause…", { verb: "Pause it", fields: { For: "1h 30m" }, said: "Queue shop is paused for 1h 30m." });
+  await page.locator("h1 .mark", { hasText: /^paused until .*\d\d:\d\d:\d\d$/ }).waitFor();
+  const { paused_until: until } = (await daemon.ask("GET /queues")).find(({ queue }) => queue === "shop");
+  assert.ok(Math.abs(until - Date.now() - 5_400_000) < 60_000, `${until}`);
+  await window.act("Resume", { said: "gives out jobs again" });
+  await window.act("Pause…", { verb: "Pause it", fields: { For: "soon" }, said: "“soon” is no length of time" });
   await window.act("Set rate", { verb: "Set it", fields: { rate: "50/s" }, said: "rate of queue shop is 50/s." });
   await page.getByRole("row", { name: /^rate / }).getByText("set by user").waitFor();
   window.isRefused = true;

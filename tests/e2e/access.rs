@@ -162,7 +162,11 @@ fn a_job_of_somebody_else_is_not_there() {
         let town = Town::new("[queues.q.keep]\ndone = '1h'\n[queues.commands]\nworkers = 0\n");
         let daemon = town.serve().await;
         daemon.submit("q", &["waits", "runs", "done", "gone"]).await;
-        daemon.client.done(musher::protocol::admin::AdminRequest::Pause { queue: "q".into() }).await.unwrap();
+        daemon
+            .client
+            .done(musher::protocol::admin::AdminRequest::Pause { queue: "q".into(), for_ms: None })
+            .await
+            .unwrap();
         daemon
             .client
             .done(musher::protocol::admin::AdminRequest::Resume { queue: "q".into() })

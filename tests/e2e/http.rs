@@ -160,6 +160,10 @@ fn queues_schedules_groups_and_topics_are_managed() {
             queues.as_array().unwrap().iter().any(|one| one["queue"] == "q" && one["paused"] == true),
             "{queues}"
         );
+        site.done("POST /queues/q/pause", json!({ "for_ms": 3_600_000 })).await;
+        let queues = site.json("GET /queues", Value::Null).await;
+        let of_q = queues.as_array().unwrap().iter().find(|one| one["queue"] == "q").unwrap();
+        assert!(of_q["paused_until"].as_u64().is_some(), "{of_q}");
         site.done("DELETE /queues/q/pause", Value::Null).await;
         site.json("POST /jobs/2/cancel", Value::Null).await;
         let edit = json!({ "edit": "move", "ids": [1], "to": "r" });

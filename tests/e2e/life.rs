@@ -117,7 +117,7 @@ fn a_delayed_job_comes_when_its_time_has_come_and_a_paused_queue_gives_nothing()
             daemon.client.submit(vec![SubmitGroup { options, bodies: vec!["x".into()] }]).await.unwrap();
         let id = receipts.first_id();
         assert_eq!(daemon.state(id).await, "scheduled");
-        daemon.client.done(AdminRequest::Pause { queue: "q".into() }).await.unwrap();
+        daemon.client.done(AdminRequest::Pause { queue: "q".into(), for_ms: None }).await.unwrap();
         daemon.until_state(id, "ready").await;
         assert!(daemon.claim("q", true, 0).await.is_none());
         daemon.client.done(AdminRequest::Resume { queue: "q".into() }).await.unwrap();

@@ -8,6 +8,10 @@ fn said(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
+fn printed(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
 async fn names(daemon: &super::helper::Daemon) -> Vec<String> {
     let queues: Vec<QueueView> = daemon.client.ask(AdminRequest::Queues {}).await.unwrap();
     queues.into_iter().map(|queue| queue.queue).collect()
@@ -74,6 +78,43 @@ fn a_queue_that_nobody_knows_is_not_paused_into_being() {
         }
         assert!(!names(&daemon).await.contains(&"nosuch".into()));
         assert!(home.musher(&["pause", "configured"]).status.success());
+        daemon.stop().await;
+    });
+}
+
+#[test]
+fn a_pause_with_an_end_outlives_a_kill_and_ends_by_itself() {
+    block_on(async {
+        let home = Home::new("");
+        let daemon = home.serve().await;
+        let id = daemon.submit("q", &["x"]).await;
+        let output = home.musher(&["pause", "q", "--for", "1h"]);
+        assert!(said(&output).contains("queue q is paused for 1h"), "{}", said(&output));
+        let until = daemon.queue("q").await.paused_until.unwrap();
+        daemon.kill().await;
+
+        let daemon = home.serve().await;
+        let still = daemon.queue("q").await.paused_until.unwrap();
+        assert!(still.abs_diff(until) < 60_000, "{still} instead of {until}");
+        assert!(daemon.claim("q", true, 0).await.is_none());
+        let explained = printed(&home.musher(&["explain", &id.to_string()]));
+        assert!(explained.contains("queue `q` is paused until 20"), "{explained}");
+        let listed = printed(&home.musher(&["queues"]));
+        assert!(listed.contains("q (paused; resumes in "), "{listed}");
+
+        // Another one takes its place, and so does one without an end.
+        assert!(home.musher(&["pause", "q"]).status.success());
+        assert_eq!((daemon.queue("q").await.paused, daemon.queue("q").await.paused_until), (true, None));
+        let output = home.musher(&["pause", "q", "--for", "300ms", "--json"]);
+        let told: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!(told, serde_json::json!({"queue": "q", "paused": true, "for_ms": 300}));
+        assert!(daemon.claim("q", true, 20_000).await.is_some(), "the claim waits until it is over");
+        assert!(!daemon.queue("q").await.paused);
+
+        for wrong in ["soon", "2 fortnights", ""] {
+            let output = home.musher(&["pause", "q", "--for", wrong]);
+            assert!(output.status.code() == Some(2) && said(&output).contains("--for"), "{}", said(&output));
+        }
         daemon.stop().await;
     });
 }

@@ -2,9 +2,10 @@
 
 import { useState } from "preact/hooks";
 import { change } from "../api.ts";
+import { now } from "../clock.ts";
 import { confirm, perform } from "../dialog.tsx";
 import { useLimits } from "../details.ts";
-import { bytes, count, counted, duration, jobs, rate, ticking } from "../format.ts";
+import { bytes, count, counted, duration, jobs, rate, ticking, time } from "../format.ts";
 import { rates } from "../rates.ts";
 import { Fault, Loaded, Num, Since, Until, Wide } from "../parts.tsx";
 import { type Route, to, toJob, toQueue } from "../route.ts";
@@ -90,7 +91,7 @@ function notices({ queues, mode, refusing }: Status): Notice[] {
       found.push({ queue, isBad: true, text });
     }
     if (queue.held) found.push({ queue, text: queue.held, isBad: true });
-    if (queue.paused) found.push({ queue, text: `paused, with ${jobs(queue.ready)} ready`, isBad: waits });
+    if (queue.paused) found.push({ queue, text: `${paused(queue)}, with ${jobs(queue.ready)} ready`, isBad: waits });
     else if (waits && isLeft(queue)) {
       found.push({ queue, text: `nothing takes from it: ${jobs(queue.ready)} ready, no workers, no waiting claims`, isBad: true });
     }
@@ -212,10 +213,13 @@ function sorted(queues: Queue[], order: Order): Queue[] {
   return [...queues].sort((one, other) => of(other) - of(one));
 }
 
+/** Until when, if that has an end. */
+const paused = ({ paused_until: until }: Queue): string => (until === undefined ? "paused" : `paused until ${time(until, now())}`);
+
 export function Marks({ queue }: { queue: Queue }) {
   return (
     <>
-      {queue.paused && <span class="mark">paused</span>}
+      {queue.paused && <span class="mark">{paused(queue)}</span>}
       {queue.circuit?.open_since !== undefined && <span class="mark bad">circuit open</span>}
       {queue.held && <span class="mark bad" title={queue.held}>held</span>}
     </>

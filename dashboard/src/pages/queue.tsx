@@ -2,6 +2,7 @@
 
 import { change, get, part } from "../api.ts";
 import { confirm, perform } from "../dialog.tsx";
+import { milliseconds } from "../durations.ts";
 import { bytes, count, jobs, rate, ticking } from "../format.ts";
 import { rates } from "../rates.ts";
 import { hint, useLive } from "../live.ts";
@@ -91,8 +92,18 @@ function Actions({ queue }: { queue: Queue }) {
       return done;
     });
   const pause = async () => {
-    const text = `It gives out no jobs until it is resumed: ${jobs(waits)} of it wait. Jobs that run go on.`;
-    if (await confirm({ title: `Pause queue ${name}?`, text, verb: "Pause it", isDangerous: true })) await act("POST", `${at}/pause`, `Queue ${name} is paused.`);
+    const text = `It gives out no jobs meanwhile: ${jobs(waits)} of it wait. Jobs that run go on.`;
+    const field = { name: "for", label: "For", isOptional: true, hint: "As 30m, or 2h; empty: until it is resumed." };
+    const answer = await confirm({ title: `Pause queue ${name}?`, text, verb: "Pause it", isDangerous: true, fields: [field] });
+    if (answer === null) return;
+    const typed = answer.for?.trim() ?? "";
+    await perform(async () => {
+      const for_ms = milliseconds(typed);
+      if (typed !== "" && for_ms === undefined) throw new Error(`“${typed}” is no length of time: these are as 90s, 30m, 2h or 1d`);
+      await change("POST", `${at}/pause`, { ...(for_ms !== undefined && { for_ms }) });
+      hint();
+      return typed === "" ? `Queue ${name} is paused.` : `Queue ${name} is paused for ${typed}.`;
+    });
   };
   const purge = async () => {
     const text = `This deletes ${jobs(waits)} that wait: ${count(queue.ready)} ready, ${count(queue.scheduled)} scheduled, ${count(queue.waiting)} waiting; and those that come meanwhile. It cannot be undone.`;

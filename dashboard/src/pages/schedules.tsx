@@ -2,6 +2,7 @@
 
 import { change, get, part } from "../api.ts";
 import { type Answer, confirm, type Field, perform } from "../dialog.tsx";
+import { milliseconds } from "../durations.ts";
 import { bytes, count, duration } from "../format.ts";
 import { useLive } from "../live.ts";
 import { At, Facts, Loaded, StateMark, Until, Wide } from "../parts.tsx";
@@ -12,14 +13,8 @@ const EVERY_MS = 5_000;
 
 const when = ({ cron, zone, every_ms }: Schedule): string => (cron !== undefined ? `${cron}${zone ? ` ${zone}` : ""}` : every_ms !== undefined ? `every ${duration(every_ms)}` : "");
 
-const UNITS = { s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 };
-
 /** What `every 1h 30m` means, in milliseconds; none of what else there is, which is then cron's. */
-function every(when: string): number | undefined {
-  const [, times] = /^every((?:\s*\d+\s*[smhd])+)$/.exec(when) ?? [];
-  const parts = times?.matchAll(/(\d+)\s*([smhd])/g);
-  return parts && [...parts].reduce((sum, [, n, unit]) => sum + Number(n) * UNITS[unit as keyof typeof UNITS], 0);
-}
+const every = (when: string): number | undefined => (when.startsWith("every") ? milliseconds(when.slice("every".length)) : undefined);
 
 /** Asks for a schedule and adds it; what is wrong with it is said, and asked for again. */
 async function add(again: () => void): Promise<void> {

@@ -142,7 +142,7 @@ impl Change {
             priority: None,
         };
         match self {
-            Change::PauseQueue(queue) => AdminRequest::Pause { queue: queue.clone() },
+            Change::PauseQueue(queue) => AdminRequest::Pause { queue: queue.clone(), for_ms: None },
             Change::ResumeQueue(queue) => AdminRequest::Resume { queue: queue.clone() },
             Change::PauseSchedule(name) => AdminRequest::SchedulePause { name: name.clone() },
             Change::ResumeSchedule(name) => AdminRequest::ScheduleResume { name: name.clone() },

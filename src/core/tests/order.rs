@@ -222,7 +222,7 @@ fn reasons_come_in_the_order_in_which_to_mend_them() {
     assert_eq!(reasons(&mut world, 2), [Reason::Behind { jobs: 1, at_least: false }]);
     world.core.draining = true;
     world.run(Command::Pause { queue: name("q"), time: None, maker: None }).unwrap();
-    let blocked = [Reason::Draining, Reason::QueuePaused(name("q"))];
+    let blocked = [Reason::Draining, Reason::QueuePaused { queue: name("q"), until: Time::NEVER }];
     let due = Reason::NotDue { due: world.now.plus(secs(9)), after: None };
     assert_eq!(
         reasons(&mut world, 2),

@@ -42,10 +42,11 @@ pub(super) async fn handle<S: Store + 'static>(
         AdminRequest::Edit { edit, ids, state, queue, to, priority } => {
             requests::edit(hub, context, EditRequest { edit, ids, state, queue, to, priority })?;
         }
-        AdminRequest::Pause { queue } => {
+        AdminRequest::Pause { queue, for_ms } => {
+            let time = for_ms.map(millis);
             requests::change_queue(hub, context, &queue, |queue| Command::Pause {
                 queue,
-                time: None,
+                time,
                 maker: None,
             })?;
         }

@@ -48,8 +48,16 @@ async fn set(asker: Asker, At(queue): At<String>, Sent(Settings(settings)): Sent
     asker.done(AdminRequest::QueueSet { queue, set, unset }).await
 }
 
-async fn pause(asker: Asker, At(queue): At<String>) -> Reply<Done> {
-    asker.done(AdminRequest::Pause { queue }).await
+/// How long a queue is to be paused.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct Pause {
+    /// In milliseconds; without it until it is resumed.
+    for_ms: Option<u64>,
+}
+
+async fn pause(asker: Asker, At(queue): At<String>, Sent(Pause { for_ms }): Sent<Pause>) -> Reply<Done> {
+    asker.done(AdminRequest::Pause { queue, for_ms }).await
 }
 
 async fn resume(asker: Asker, At(queue): At<String>) -> Reply<Done> {

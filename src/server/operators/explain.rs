@@ -79,6 +79,7 @@ fn as_shown(why: &Reason, clock: &Clock) -> Reason {
         Reason::NotDue { due: at, .. }
         | Reason::UntilSignal { due: at, .. }
         | Reason::ExpiresFirst { at }
+        | Reason::QueuePaused { until: at, .. }
         | Reason::Ended { at, .. } => {
             *at = clock.shown(*at);
         }
@@ -90,7 +91,6 @@ fn as_shown(why: &Reason, clock: &Clock) -> Reason {
             (*since, *until) = (clock.shown(*since), clock.shown(*until));
         }
         Reason::Draining
-        | Reason::QueuePaused(_)
         | Reason::Limited { by: Limit::Concurrency { .. } | Limit::PerKey { .. }, .. }
         | Reason::WaitsFor { .. }
         | Reason::BehindInKey { .. }
@@ -190,8 +190,12 @@ fn reason(why: &Reason, now: Time) -> String {
         Reason::Draining => {
             "the daemon is draining and gives out no jobs (`musher undrain`, or restart it)".into()
         }
-        Reason::QueuePaused(queue) => {
-            format!("queue `{queue}` is paused (`musher resume {}`)", for_shell(queue.as_str()))
+        Reason::QueuePaused { queue, until } => {
+            let end = match *until {
+                Time::NEVER => String::new(),
+                until => format!(" until {}", show_point(until)),
+            };
+            format!("queue `{queue}` is paused{end} (`musher resume {}`)", for_shell(queue.as_str()))
         }
         Reason::Limited { queue, by: Limit::Concurrency { leased, limit } } => format!(
             "queue `{queue}` is at its limit of jobs that run at a time: {leased} of {limit} (queues.{queue}.concurrency)"

@@ -77,6 +77,8 @@ pub(crate) fn queues<S: Store + 'static>(hub: &Hub<S>, peer: &Peer, now: Time) -
     for view in &mut views {
         view.held = hub.holds.of(&view.queue, now);
         let Ok(name) = QueueName::new(&view.queue) else { continue };
+        let until = engine.core().state.queue(&name).and_then(Queue::paused_until);
+        view.paused_until = until.filter(|until| *until != Time::NEVER).map(|until| hub.clock.shown(until).0);
         view.oldest_ready_ms = oldest_ready_ms(&engine, &name, now);
         view.circuit = circuit(engine.core(), &name, &hub.clock, now);
     }
@@ -109,6 +111,7 @@ fn queue_view(name: &QueueName, queue: &Queue, workers: u32, waiting_claims: u64
     QueueView {
         queue: name.as_str().into(),
         paused: queue.is_paused(),
+        paused_until: None,
         workers,
         waiting_claims,
         held: None,
