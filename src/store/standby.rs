@@ -50,8 +50,11 @@ impl<L: Link, H: Home> LoggedStore<ReplicatedLog<L>, H> {
     }
 
     /// From now on its node is the owner, and appends.
-    pub(crate) fn own(&mut self, link: L, progress: Arc<Progress>) {
-        self.log.own(link, progress);
+    ///
+    /// # Errors
+    /// It has not taken in all that the stream had before.
+    pub(crate) fn own(&mut self, link: L, progress: Arc<Progress>) -> Result<(), AppendError> {
+        self.log.own(link, progress)
     }
 }
 

@@ -57,13 +57,20 @@ pub(crate) struct Progress {
 impl Progress {
     /// Notes what a writer knows, and rings if that is news.
     pub(crate) fn note(&self, writer: &Writer) {
+        self.tell(writer.confirmed(), writer.lost());
+    }
+
+    /// Nothing more will be noted.
+    pub(crate) fn end(&self) {
+        self.tell(self.confirmed(), Some(&Lost::Ended));
+    }
+
+    fn tell(&self, confirmed: CommitNo, lost: Option<&Lost>) {
         // Under the lock, so that who waits misses nothing.
         let bell = self.bell.lock().unwrap_or_else(PoisonError::into_inner);
-        let confirmed = writer.confirmed().0;
-        let mut is_news = self.confirmed.swap(confirmed, Ordering::AcqRel) != confirmed;
-        if let Some(lost) = writer.lost() {
-            is_news |= self.lost.set(lost.clone()).is_ok();
-        }
+        let mut is_news = self.confirmed.swap(confirmed.0, Ordering::AcqRel) != confirmed.0;
+        // The first reason stays.
+        is_news |= lost.is_some_and(|lost| self.lost.set(lost.clone()).is_ok());
         if is_news {
             self.is_news.notify_all();
             bell.iter().for_each(Waker::wake_by_ref);
@@ -109,6 +116,10 @@ pub(crate) struct ReplicatedLog<L> {
     spool: Spool,
     bounds: Bounds,
     newest: Option<Newest>,
+    /// Rung by the owner's progress; kept until there is one.
+    bell: Option<Waker>,
+    /// A commit could not be kept: nothing is taken after it.
+    has_failed: bool,
 }
 
 /// The newest commit that was taken in or appended, and where it can be read back.
@@ -122,7 +133,7 @@ struct Newest {
 impl<L: Link> ReplicatedLog<L> {
     /// For a node that stands by. What comes after its home is in the spool, or will be taken in.
     pub(crate) fn standby(spool: Spool, bounds: Bounds) -> ReplicatedLog<L> {
-        ReplicatedLog { owner: None, spool, bounds, newest: None }
+        ReplicatedLog { owner: None, spool, bounds, newest: None, bell: None, has_failed: false }
     }
 
     /// Takes in the next commit, which counts by the rules.
@@ -134,10 +145,19 @@ impl<L: Link> ReplicatedLog<L> {
         self.keep(payload)
     }
 
-    /// From now on its node is the owner: its takeover counts, and it has taken in all commits before that.
-    pub(crate) fn own(&mut self, link: L, progress: Arc<Progress>) {
-        debug_assert_eq!(progress.confirmed(), self.spool.last());
+    /// From now on its node is the owner.
+    ///
+    /// # Errors
+    /// It has not taken in exactly the commits before its takeover: it would append what counts for nobody.
+    pub(crate) fn own(&mut self, link: L, progress: Arc<Progress>) -> Result<(), AppendError> {
+        let (stream, own) = (progress.confirmed(), self.spool.last());
+        if stream != own {
+            let detail = format!("the stream has commits up to {}, and this node up to {}", stream.0, own.0);
+            return Err(AppendError::Lost(detail));
+        }
+        self.bell.iter().for_each(|bell| progress.ring(bell));
         self.owner = Some((link, progress));
+        Ok(())
     }
 
     /// What carries its commits, if it is the owner.
@@ -146,12 +166,17 @@ impl<L: Link> ReplicatedLog<L> {
     }
 
     fn keep(&mut self, payload: Bytes) -> io::Result<Appended<'_>> {
+        self.has_failed = true;
         let (file, at) = self.spool.push(&payload)?;
+        self.has_failed = false;
         let Newest { payload, segment, at } = self.newest.insert(Newest { payload, segment: file, at });
         Ok(Appended { record: payload, segment, at: *at, waited: Duration::ZERO })
     }
 
     fn check(&self) -> Result<(), AppendError> {
+        if self.has_failed {
+            return Err(AppendError::Disk(io::Error::other("an earlier commit could not be kept")));
+        }
         self.owner.as_ref().map_or(Ok(()), |(_, progress)| progress.check())
     }
 }
@@ -186,11 +211,16 @@ impl<L: Link> Log for ReplicatedLog<L> {
             return Err(AppendError::Disk(io::Error::other(detail)));
         }
         let payload = Bytes::from(payload);
-        match &mut self.owner {
-            Some((link, _)) => link.append(actual, payload.clone()),
-            None => return Err(AppendError::Lost("it stands by, and another node is the owner".to_owned())),
+        if self.owner.is_none() {
+            return Err(AppendError::Lost("it stands by, and another node is the owner".to_owned()));
         }
-        Ok(self.keep(payload)?)
+        // Kept first: what is sent may be confirmed, and is then to be read here.
+        self.keep(payload.clone())?;
+        if let Some((link, _)) = &mut self.owner {
+            link.append(actual, payload);
+        }
+        let Newest { payload, segment, at } = self.newest.as_ref().expect("it was just kept");
+        Ok(Appended { record: payload, segment, at: *at, waited: Duration::ZERO })
     }
 
     fn maintain(&mut self) -> Result<(), AppendError> {
@@ -212,6 +242,7 @@ impl<L: Link> Log for ReplicatedLog<L> {
     }
 
     fn ring(&mut self, bell: &Waker) {
+        self.bell = Some(bell.clone());
         if let Some((_, progress)) = &self.owner {
             progress.ring(bell);
         }

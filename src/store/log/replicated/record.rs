@@ -34,6 +34,9 @@ pub(super) enum What {
 /// Why bytes are no record.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum RecordError {
+    /// Somebody else has written it: it does not begin as records do.
+    #[error("it is no record")]
+    Foreign,
     /// A newer version of this program has written it.
     #[error(
         "it is of version {0}, and this program knows version {VERSION} only: a newer one has written it"
@@ -44,11 +47,14 @@ pub(crate) enum RecordError {
     Damaged(&'static str),
 }
 
+/// How every record begins, whatever its version.
+const MAGIC: &[u8; 3] = b"mur";
+
 const VERSION: u8 = 1;
 
-/// Version, kind, number of the part (2 bytes), checksum of all other bytes (4), epoch (8), commit number (8); numbers are
-/// little-endian.
-pub(crate) const HEADER: usize = 24;
+/// Magic (3 bytes), version, kind, a zero, number of the part (2 bytes), checksum of all other bytes (4), epoch (8), commit number
+/// (8); numbers are little-endian.
+pub(crate) const HEADER: usize = 28;
 
 const TAKEOVER: u8 = 1;
 const LAST_PART: u8 = 2;
@@ -64,55 +70,55 @@ impl Record {
             }
         };
         let mut out = Vec::with_capacity(HEADER + payload.len());
-        out.extend([VERSION, kind]);
+        out.extend(MAGIC);
+        out.extend([VERSION, kind, 0]);
         out.extend(nth.to_le_bytes());
         out.extend([0; 4]);
         out.extend(self.epoch.0.to_le_bytes());
         out.extend(self.number.0.to_le_bytes());
         out.extend_from_slice(payload);
         let sum = sum(&out);
-        out[4..8].copy_from_slice(&sum.to_le_bytes());
+        out[8..12].copy_from_slice(&sum.to_le_bytes());
         out.into()
     }
 
     /// What a message says.
     pub(super) fn decode(message: &Bytes) -> Result<Record, RecordError> {
-        // Newer versions begin with their number as well.
-        match message.first() {
-            None => return Err(RecordError::Damaged("it is empty")),
-            Some(&VERSION) => {}
-            Some(&version) => return Err(RecordError::Version(version)),
+        match message.split_first_chunk() {
+            Some((MAGIC, [VERSION, ..])) => {}
+            Some((MAGIC, [version, ..])) => return Err(RecordError::Version(*version)),
+            _ => return Err(RecordError::Foreign),
         }
         let (head, payload) = message
             .split_first_chunk::<HEADER>()
             .ok_or(RecordError::Damaged("it is shorter than a header"))?;
         let word =
             |from: usize| -> [u8; 8] { *head[from..].first_chunk().expect("the header has as many bytes") };
-        let stored = u32::from_le_bytes([head[4], head[5], head[6], head[7]]);
+        let stored = u32::from_le_bytes([head[8], head[9], head[10], head[11]]);
         if stored != sum(message) {
             return Err(RecordError::Damaged("its checksum is not that of its bytes"));
         }
-        let what = match head[1] {
+        let what = match head[4] {
             TAKEOVER => {
                 let owner =
                     payload.try_into().map_err(|_| RecordError::Damaged("its owner has another length"))?;
                 What::Takeover { owner: NodeLife(u128::from_le_bytes(owner)) }
             }
             kind @ (PART | LAST_PART) => What::Part {
-                nth: u16::from_le_bytes([head[2], head[3]]),
+                nth: u16::from_le_bytes([head[6], head[7]]),
                 is_last: kind == LAST_PART,
                 payload: message.slice(HEADER..),
             },
             _ => return Err(RecordError::Damaged("it is of no kind")),
         };
-        let (epoch, number) = (u64::from_le_bytes(word(8)), u64::from_le_bytes(word(16)));
+        let (epoch, number) = (u64::from_le_bytes(word(12)), u64::from_le_bytes(word(20)));
         Ok(Record { epoch: Epoch(epoch), number: CommitNo(number), what })
     }
 }
 
 /// Of all bytes but those of the checksum.
 fn sum(message: &[u8]) -> u32 {
-    crc32c::crc32c_append(crc32c::crc32c(&message[..4]), &message[8..])
+    crc32c::crc32c_append(crc32c::crc32c(&message[..8]), &message[12..])
 }
 
 #[cfg(test)]
@@ -148,8 +154,8 @@ mod tests {
     #[test]
     fn the_bytes_stay_what_they_are() {
         let bytes = samples()[2].encode();
-        assert_eq!(bytes[..4], [1, 3, 3, 2]);
-        assert_eq!(bytes[8..], *b"\xff\xff\xff\xff\xff\xff\xff\xff\x09\0\0\0\0\0\0\0part");
+        assert_eq!(bytes[..8], *b"mur\x01\x03\0\x03\x02");
+        assert_eq!(bytes[12..], *b"\xff\xff\xff\xff\xff\xff\xff\xff\x09\0\0\0\0\0\0\0part");
         assert_eq!(crc32c::crc32c(b"123456789"), 0xe306_9283, "the checksum is CRC-32C");
     }
 
@@ -166,6 +172,7 @@ mod tests {
                 assert!(Record::decode(&whole.slice(..len)).is_err(), "{len} bytes of {record:?}");
             }
         }
-        assert_eq!(Record::decode(&Bytes::from_static(b"\x02new")), Err(RecordError::Version(2)));
+        assert_eq!(Record::decode(&Bytes::from_static(b"mur\x02new")), Err(RecordError::Version(2)));
+        assert_eq!(Record::decode(&Bytes::from_static(b"hello")), Err(RecordError::Foreign));
     }
 }

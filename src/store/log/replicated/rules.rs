@@ -6,9 +6,11 @@
 //! 2. A part of a commit counts if it is of the epoch that is under way, and the next one of it: the next part of the next
 //!    commit. Every other one is void: sent by a former owner, before another part that was to be before it, or twice.
 //! 3. A commit counts with its last part. A takeover between two parts ends what was begun.
+//! 4. What is no record at all is void: somebody else has written to the stream.
 
 use super::record::{Epoch, NodeLife, Record, RecordError, What};
 use crate::store::CommitNo;
+use crate::store::log::files::PAYLOAD_MAX;
 use bytes::{Bytes, BytesMut};
 
 /// The place of a record in the stream, from 1. 0 is before the first.
@@ -61,6 +63,9 @@ pub(crate) enum ReadError {
     /// Records were trimmed, or lost.
     #[error("record {} of the stream is the next one needed, but record {} comes next: those between were trimmed", wanted.0, found.0)]
     Gap { wanted: Seq, found: Seq },
+    /// It was emptied, or is another one of the same name.
+    #[error("the stream ends with record {}, but record {} was read from it: it is not the same one any more", last.0, read.0)]
+    Short { last: Seq, read: Seq },
     #[error("record {} of the stream: {error}", seq.0)]
     Record { seq: Seq, error: RecordError },
     /// Its sender has read another stream, or has not obeyed the rules.
@@ -102,8 +107,11 @@ impl Rules {
         if seq != wanted {
             return Err(ReadError::Gap { wanted, found: seq });
         }
-        let record = Record::decode(message).map_err(|error| ReadError::Record { seq, error })?;
-        let meaning = self.meaning(seq, record)?;
+        let meaning = match Record::decode(message) {
+            Ok(record) => self.meaning(seq, record)?,
+            Err(RecordError::Foreign) => Meaning::Void,
+            Err(error) => return Err(ReadError::Record { seq, error }),
+        };
         self.position.seq = seq;
         Ok(meaning)
     }
@@ -136,8 +144,9 @@ impl Rules {
                 Ok(Meaning::Void)
             }
             What::Part { is_last: false, payload, .. } => {
-                let Some(next) = self.parts.0.checked_add(1) else {
-                    return contradiction(format!("it is part {} of a commit, and not the last", u16::MAX));
+                let next = self.parts.0.checked_add(1).filter(|_| self.parts.1.len() <= PAYLOAD_MAX);
+                let Some(next) = next else {
+                    return contradiction("its commit is longer than one may be".to_owned());
                 };
                 self.parts.0 = next;
                 self.parts.1.extend_from_slice(&payload);
@@ -213,13 +222,14 @@ mod tests {
             (takeover(1, 0, ONE), Void),
             (commit(2, 5), whole(5, "5.0 ")),
             (commit(1, 6), Void),
+            (Bytes::from_static(b"hello"), Void),
             (commit(2, 6), whole(6, "6.0 ")),
         ];
         let mut rules = Rules::from(Position::default());
         for (seq, (message, meaning)) in (1..).zip(&stream) {
             assert_eq!(rules.read(Seq(seq), message).as_ref(), Ok(meaning), "record {seq}");
         }
-        let position = Position { seq: Seq(20), epoch: Epoch(2), number: CommitNo(6) };
+        let position = Position { seq: Seq(21), epoch: Epoch(2), number: CommitNo(6) };
         assert_eq!((rules.position(), rules.owner()), (position, Some(TWO)));
 
         // From any position on, but within a commit, it is the same.
@@ -254,7 +264,7 @@ mod tests {
         }
         let gap = rules.read(Seq(4), &commit(1, 2));
         assert_eq!(gap, Err(ReadError::Gap { wanted: Seq(3), found: Seq(4) }));
-        let newer = rules.read(Seq(3), &Bytes::from_static(&[9]));
+        let newer = rules.read(Seq(3), &Bytes::from_static(b"mur\x09"));
         assert_eq!(newer, Err(ReadError::Record { seq: Seq(3), error: RecordError::Version(9) }));
         assert_eq!(rules.read(Seq(3), &commit(1, 2)), Ok(whole(2, "2.0 ")));
     }

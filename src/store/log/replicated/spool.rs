@@ -57,8 +57,8 @@ impl Spool {
         let file = match &self.file {
             Some(file) if self.at < self.file_bytes => file.clone(),
             _ => {
-                self.at = 0;
                 let file = Arc::new(nameless(&self.dir)?);
+                self.at = 0;
                 self.file.insert(file).clone()
             }
         };

@@ -12,6 +12,7 @@ use super::record::{NodeLife, Record, What};
 use super::rules::{Meaning, ReadError, Rules, Seq};
 use crate::store::CommitNo;
 use bytes::Bytes;
+use std::cmp::Ordering;
 use std::collections::VecDeque;
 
 /// What is to be done next.
@@ -45,6 +46,9 @@ pub(crate) enum Lost {
     Overtaken(Seq),
     #[error(transparent)]
     Unreadable(#[from] ReadError),
+    /// Whoever carries the messages has ended.
+    #[error("nothing carries what is appended to the stream any more")]
+    Ended,
 }
 
 /// A node that takes over, and then owns.
@@ -167,7 +171,13 @@ impl Writer {
                 Outcome::Appended(seq) if seq == self.rules.position().seq.next() => {
                     self.under_way.pop_front();
                     let message = self.waiting.front().expect("what is under way is waiting").clone();
+                    let left = self.waiting.len();
                     self.read(seq, &message);
+                    if self.waiting.len() == left && self.lost.is_none() {
+                        let detail =
+                            "this node has sent it as the next one, and it does not count".to_owned();
+                        self.lost = Some(ReadError::Contradiction { seq, detail }.into());
+                    }
                 }
                 // What stands in its place, or whether it does, the stream says.
                 Outcome::Appended(_) | Outcome::Refused | Outcome::Unknown => {
@@ -192,17 +202,24 @@ impl Writer {
         }
     }
 
-    /// Where a record was asked for, the stream has none any more, but later ones, from `first` on.
-    pub(crate) fn trimmed(&mut self, seq: Seq, first: Seq) {
+    /// Where a record was asked for, the stream has none any more, and why. One that ends before what was read is not the
+    /// same one any more: what this node has appended since is nowhere.
+    pub(crate) fn unreadable(&mut self, seq: Seq, why: ReadError) {
         if self.reading == Reading::Asked && seq == self.rules.position().seq.next() {
-            self.lost = Some(ReadError::Gap { wanted: seq, found: first }.into());
+            self.lost = Some(why.into());
         }
     }
 
     /// The stream has a record that may be new. An owner that appends nothing learns by that that it is the owner no more.
     pub(crate) fn note_end(&mut self, last: Seq) {
-        if self.reading == Reading::No && self.under_way.is_empty() && last > self.rules.position().seq {
-            self.reading = Reading::Due;
+        let read = self.rules.position().seq;
+        if self.lost.is_some() || self.reading != Reading::No || !self.under_way.is_empty() {
+            return;
+        }
+        match last.cmp(&read) {
+            Ordering::Less => self.lost = Some(ReadError::Short { last, read }.into()),
+            Ordering::Equal => {}
+            Ordering::Greater => self.reading = Reading::Due,
         }
     }
 
@@ -368,9 +385,13 @@ mod tests {
         let sent = appends(&mut writer);
         writer.appended(sent[0].0, Outcome::Refused);
         assert_eq!(asks(&mut writer), [Ask::Read(Seq(2))]);
-        writer.trimmed(Seq(2), Seq(9));
         let gap = ReadError::Gap { wanted: Seq(2), found: Seq(9) };
+        writer.unreadable(Seq(2), gap.clone());
         assert_eq!(writer.lost(), Some(&Lost::Unreadable(gap)));
+        // Emptied, or made anew.
+        let mut writer = owner();
+        writer.note_end(Seq(0));
+        assert_eq!(writer.lost(), Some(&Lost::Unreadable(ReadError::Short { last: Seq(0), read: Seq(1) })));
     }
 
     #[test]

@@ -71,7 +71,7 @@ impl Node {
     fn take_over(&mut self, stream: &SimulatedStream, life: u64) {
         let (link, progress) =
             SimulatedLink::take_over(stream.clone(), self.rules.clone(), life, 10_000).unwrap();
-        self.store.own(link, progress);
+        self.store.own(link, progress).unwrap();
     }
 
     fn last(&self) -> CommitNo {

@@ -154,7 +154,7 @@ impl Node {
                 *self = oracle.new_node();
                 Ok(())
             }
-            Some(Lost::Unreadable(error)) => Err(error.to_string()),
+            Some(lost @ (Lost::Unreadable(_) | Lost::Ended)) => Err(lost.to_string()),
         }
     }
 }
@@ -270,7 +270,7 @@ fn open(
     let (link, progress) =
         SimulatedLink::take_over(stream.clone(), rules, life, 1_000).expect("nobody else is there");
     let mut log = ReplicatedLog::standby(spool, Bounds { under_way, bytes: u64::MAX });
-    log.own(link, progress);
+    log.own(link, progress).unwrap();
     log
 }
 

@@ -1,9 +1,10 @@
 //! The log over real servers.
 
+use super::connection::{Config, PAUSE, StreamError};
 use super::servers::Servers;
 use super::*;
 use crate::store::contract;
-use crate::store::log::replicated::{Bounds, Lost, Meaning, NodeLife, ReplicatedLog, Rules, Spool};
+use crate::store::log::replicated::{Bounds, Meaning, Position, ReplicatedLog, Spool};
 use crate::store::log::{Place, Segment};
 use crate::store::logged::OnCommit;
 use std::path::Path;
@@ -89,7 +90,7 @@ fn opened(
         on_commit(place, payload).unwrap();
     }
     let mut log = ReplicatedLog::standby(spool, Bounds { under_way: 100, bytes: u64::MAX });
-    log.own(owner.link, owner.progress);
+    log.own(owner.link, owner.progress).unwrap();
     log
 }
 
@@ -108,6 +109,42 @@ fn it_keeps_the_contract_of_logs() {
         opened(take_over(&config, life), dir.path(), home, on_commit)
     };
     contract::check_log(open, |log| log.link().unwrap().wait());
+}
+
+/// Whoever may publish to its subject can do so. It does no harm.
+#[test]
+fn what_others_write_to_the_stream_counts_for_nobody() {
+    let Some(servers) = Servers::start(1) else { return };
+    let config = config(&servers, 1);
+    let mut owner = take_over(&config, 1);
+    assert_eq!(append(&mut owner, 1, 3), 3);
+    block_on(async {
+        let client = async_nats::connect(&config.servers).await.unwrap();
+        let jetstream = async_nats::jetstream::new(client);
+        for message in ["hello", "", "mu"] {
+            jetstream.publish(config.stream.clone(), message.into()).await.unwrap().await.unwrap();
+        }
+    });
+    assert_eq!(append(&mut owner, 4, 3), 6);
+    drop(owner);
+    check_commits(&take_over(&config, 2).commits, 6);
+}
+
+/// It is told soon, though it has nothing to append.
+#[test]
+fn an_owner_of_a_stream_that_was_emptied_learns_it() {
+    let Some(servers) = Servers::start(1) else { return };
+    let config = config(&servers, 1);
+    let mut owner = take_over(&config, 1);
+    assert_eq!(append(&mut owner, 1, 3), 3);
+    block_on(async {
+        let client = async_nats::connect(&config.servers).await.unwrap();
+        async_nats::jetstream::new(client).delete_stream(&config.stream).await.unwrap();
+        Connection::open(&config).await.unwrap();
+    });
+    owner.progress.wait(CommitNo(u64::MAX), DEADLINE);
+    let lost = owner.progress.check().unwrap_err().to_string();
+    assert!(lost.contains("it is not the same one any more"), "{lost}");
 }
 
 #[test]
@@ -156,10 +193,7 @@ fn check_commits(commits: &[(CommitNo, Bytes)], at_least: u64) {
 }
 
 fn leader(config: &Config) -> usize {
-    let leader = block_on(async {
-        let connection = Connection::open(config).await.unwrap();
-        connection.stream.get_info().await.unwrap().cluster.unwrap().leader.unwrap()
-    });
+    let leader = block_on(async { Connection::open(config).await.unwrap().leader().await.unwrap() });
     (0..3).find(|nth| Servers::name(*nth) == leader).unwrap()
 }
 
@@ -173,9 +207,11 @@ fn nothing_confirmed_is_lost_whatever_server_or_owner_goes() {
     assert!(first.commits.is_empty());
     assert_eq!(append(&mut first, 1, 200), 200);
 
+    // With commits under way, and others behind them.
     let gone = leader(&config);
+    (201..=300).for_each(|number| first.link.append(CommitNo(number), payload(number)));
     servers.kill(gone);
-    assert_eq!(append(&mut first, 201, 200), 400);
+    assert_eq!(append(&mut first, 301, 100), 400);
     servers.start_again(gone);
 
     // The former owner knows nothing of it.

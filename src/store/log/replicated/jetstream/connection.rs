@@ -1,0 +1,329 @@
+//! One connection to the servers, and the stream on them. Knows bytes and numbers.
+
+use crate::store::log::replicated::record::HEADER;
+use crate::store::log::replicated::rules::{Position, ReadError, Seq};
+use crate::store::log::replicated::writer::Outcome;
+use async_nats::jetstream::consumer::{DeliverPolicy, pull::OrderedConfig};
+use async_nats::jetstream::context::PublishErrorKind;
+use async_nats::jetstream::message::PublishMessage;
+use async_nats::jetstream::stream::{
+    Config as StreamConfig, DiscardPolicy, LastRawMessageErrorKind, PersistenceMode, RetentionPolicy, State,
+    StorageType, Stream,
+};
+use async_nats::jetstream::{self, Context};
+use bytes::Bytes;
+use futures_util::StreamExt;
+use std::fmt;
+use std::time::Duration;
+use tokio::time::{sleep, timeout};
+
+/// Servers before this are slow with a sync of each message (1,100 a second, whatever is under way).
+const OLDEST: (u32, u32) = (2, 15);
+/// How long an append may go without an answer until it is looked for. An election among the servers takes longer.
+const ANSWER_TIME: Duration = Duration::from_secs(2);
+/// How long a server may take for a question.
+const REQUEST_TIME: Duration = Duration::from_secs(5);
+/// Before the same is asked again.
+pub(super) const PAUSE: Duration = Duration::from_millis(100);
+/// How often a record is asked for that should be there.
+const TRIES: usize = 50;
+/// What a message has beside its payload: the headers that the client adds.
+const MESSAGE_HEADERS: usize = 1 << 10;
+/// So long a message must be that the longest commit has no more parts than can be counted.
+const PART_LEAST: usize = 16 << 10;
+
+/// Where the stream is, and how it is to be.
+#[derive(Clone, Debug)]
+pub(crate) struct Config {
+    /// The servers: `nats://host:4222`.
+    pub(crate) servers: Vec<String>,
+    /// Its name, and the subject of its messages.
+    pub(crate) stream: String,
+    /// On how many servers it is.
+    pub(crate) replicas: usize,
+}
+
+/// Why the stream cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum StreamError {
+    #[error("no server of {servers:?} can be reached: {detail}")]
+    Unreachable { servers: Vec<String>, detail: String },
+    #[error("the servers are of version {0}; 2.15 or newer is needed")]
+    TooOld(String),
+    #[error("the stream `{stream}` cannot be used: {detail}")]
+    Unusable { stream: String, detail: String },
+    /// It would lose what it has confirmed, or take what it should not.
+    #[error(
+        "the stream `{stream}` has {what} {found}, and is to have {wanted}: change it (`nats stream edit`), or name another one"
+    )]
+    Unsafe { stream: String, what: &'static str, found: String, wanted: String },
+    /// It does not have what this node has not read yet.
+    #[error(transparent)]
+    Unreadable(#[from] ReadError),
+}
+
+/// What is where a record was asked for.
+#[derive(Debug)]
+pub(super) enum Found {
+    Record(Bytes),
+    /// Nothing yet.
+    End,
+    /// Nothing any more.
+    Unreadable(ReadError),
+}
+
+/// The stream, as one connection has it.
+#[derive(Clone, Debug)]
+pub(crate) struct Connection {
+    context: Context,
+    stream: Stream,
+    name: String,
+    /// How many bytes of a commit one message has at most.
+    pub(super) part_max: usize,
+}
+
+impl Connection {
+    /// Connects, and makes the stream if there is none.
+    ///
+    /// # Errors
+    /// See [`StreamError`].
+    pub(crate) async fn open(config: &Config) -> Result<Connection, StreamError> {
+        let options = async_nats::ConnectOptions::new().name("musher").request_timeout(Some(REQUEST_TIME));
+        let client = options.connect(&config.servers).await.map_err(|error| StreamError::Unreachable {
+            servers: config.servers.clone(),
+            detail: error.to_string(),
+        })?;
+        let info = client.server_info();
+        if !is_new_enough(&info.version) {
+            return Err(StreamError::TooOld(info.version));
+        }
+        let unusable = |error: &dyn fmt::Display| StreamError::Unusable {
+            stream: config.stream.clone(),
+            detail: error.to_string(),
+        };
+        let part_max = info.max_payload.saturating_sub(HEADER + MESSAGE_HEADERS);
+        if part_max < PART_LEAST {
+            return Err(unusable(&format!(
+                "max_payload of the servers is {}: set 32KB at least",
+                info.max_payload
+            )));
+        }
+        let context =
+            jetstream::ContextBuilder::new().timeout(REQUEST_TIME).max_ack_inflight(1_000).build(client);
+        let mut stream =
+            context.get_or_create_stream(wanted(config)).await.map_err(|error| unusable(&error))?;
+        check(config, &stream.info().await.map_err(|error| unusable(&error))?.config)?;
+        Ok(Connection { context, stream, name: config.stream.clone(), part_max })
+    }
+
+    /// The newest record.
+    ///
+    /// # Errors
+    /// No server answers.
+    pub(crate) async fn end(&self) -> Result<Seq, StreamError> {
+        Ok(Seq(self.state().await?.last_sequence))
+    }
+
+    async fn state(&self) -> Result<State, StreamError> {
+        Ok(self.stream.get_info().await.map_err(|error| self.unusable(&error))?.state)
+    }
+
+    /// The name of the server that leads the stream.
+    #[cfg(test)]
+    pub(super) async fn leader(&self) -> Option<String> {
+        self.stream.get_info().await.ok()?.cluster?.leader
+    }
+
+    /// Hands over the records behind a position, up to one of them.
+    ///
+    /// # Errors
+    /// No server answers, the stream does not have them any more, or `on_record` has failed.
+    pub(crate) async fn read_to<E: From<StreamError>>(
+        &self,
+        from: Position,
+        last: Seq,
+        mut on_record: impl FnMut(Seq, Bytes) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let (wanted, state) = (from.seq.next(), self.state().await?);
+        if last < from.seq {
+            return Err(StreamError::from(ReadError::Short { last, read: from.seq }).into());
+        }
+        if last == from.seq {
+            return Ok(());
+        }
+        if state.first_sequence > wanted.0 {
+            let found = Seq(state.first_sequence);
+            return Err(StreamError::from(ReadError::Gap { wanted, found }).into());
+        }
+        let deliver_policy = DeliverPolicy::ByStartSequence { start_sequence: wanted.0 };
+        let consumer =
+            self.stream.create_consumer(OrderedConfig { deliver_policy, ..OrderedConfig::default() });
+        let consumer = consumer.await.map_err(|error| self.unusable(&error))?;
+        let mut messages = consumer.messages().await.map_err(|error| self.unusable(&error))?;
+        loop {
+            let next = timeout(REQUEST_TIME, messages.next()).await;
+            let Ok(Some(message)) = next else {
+                return Err(self.unusable(&"its records do not come").into());
+            };
+            let message = message.map_err(|error| self.unusable(&error))?;
+            let seq = message.info().map_err(|error| self.unusable(&error))?.stream_sequence;
+            // One that was set up anew may begin before.
+            if seq > from.seq.0 {
+                on_record(Seq(seq), message.message.payload)?;
+            }
+            if seq >= last.0 {
+                return Ok(());
+            }
+        }
+    }
+
+    /// One record. It asks until it knows.
+    pub(super) async fn read(&self, seq: Seq) -> Found {
+        let mut missing = 0;
+        loop {
+            match self.stream.get_raw_message(seq.0).await {
+                Ok(message) => return Found::Record(message.payload),
+                Err(error) if matches!(error.kind(), LastRawMessageErrorKind::NoMessageFound) => {
+                    if let Ok(state) = self.state().await {
+                        let (first, last) = (Seq(state.first_sequence), Seq(state.last_sequence));
+                        if last.next() < seq {
+                            return Found::Unreadable(ReadError::Short { last, read: Seq(seq.0 - 1) });
+                        }
+                        // One between them has just come; or it was deleted, and does not come.
+                        missing += usize::from(last >= seq);
+                        if last >= seq && (first > seq || missing > TRIES) {
+                            return Found::Unreadable(ReadError::Gap {
+                                wanted: seq,
+                                found: first.max(seq.next()),
+                            });
+                        }
+                        if last < seq {
+                            // What is refused at once may be so again: servers compare with what is not confirmed yet.
+                            sleep(PAUSE).await;
+                            return Found::End;
+                        }
+                    }
+                }
+                Err(_) => {}
+            }
+            sleep(PAUSE).await;
+        }
+    }
+
+    /// Appends a message.
+    pub(super) async fn append(&self, expected: Seq, message: Bytes) -> Outcome {
+        let message = PublishMessage::build().payload(message).expected_last_sequence(expected.0);
+        let answer = async { self.context.send_publish(self.name.clone(), message).await?.await };
+        match timeout(ANSWER_TIME, answer).await {
+            // Another stream may take the same subject, on servers that are connected to these.
+            Ok(Ok(answer)) if answer.stream == self.name => Outcome::Appended(Seq(answer.sequence)),
+            Ok(Err(error)) if error.kind() == PublishErrorKind::WrongLastSequence => Outcome::Refused,
+            Ok(_) => {
+                // Of those that fail at once there may be very many.
+                sleep(PAUSE).await;
+                Outcome::Unknown
+            }
+            Err(_) => Outcome::Unknown,
+        }
+    }
+
+    fn unusable(&self, error: &dyn fmt::Display) -> StreamError {
+        StreamError::Unusable { stream: self.name.clone(), detail: error.to_string() }
+    }
+}
+
+fn is_new_enough(version: &str) -> bool {
+    let mut numbers = version.split('.').map(|number| number.parse().unwrap_or(0));
+    (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0)) >= OLDEST
+}
+
+fn wanted(config: &Config) -> StreamConfig {
+    StreamConfig {
+        name: config.stream.clone(),
+        subjects: vec![config.stream.clone()],
+        description: Some("the log of a shard of musher: written by its nodes only".to_owned()),
+        storage: StorageType::File,
+        num_replicas: config.replicas,
+        retention: RetentionPolicy::Limits,
+        // Bounds would let old records go before they are home, or none in.
+        discard: DiscardPolicy::New,
+        max_bytes: -1,
+        max_messages: -1,
+        max_messages_per_subject: -1,
+        max_message_size: -1,
+        deny_delete: true,
+        ..StreamConfig::default()
+    }
+}
+
+/// Whether a stream that is there already keeps what it has confirmed, and takes nothing else.
+fn check(config: &Config, found: &StreamConfig) -> Result<(), StreamError> {
+    let wanted = wanted(config);
+    let differs = |what, found: &dyn fmt::Debug, wanted: &dyn fmt::Debug| {
+        let (stream, found, wanted) = (config.stream.clone(), format!("{found:?}"), format!("{wanted:?}"));
+        if found == wanted { Ok(()) } else { Err(StreamError::Unsafe { stream, what, found, wanted }) }
+    };
+    differs("storage", &found.storage, &wanted.storage)?;
+    differs("replicas", &found.num_replicas, &wanted.num_replicas)?;
+    differs("retention", &found.retention, &wanted.retention)?;
+    differs("subjects", &found.subjects, &wanted.subjects)?;
+    differs("discard", &found.discard, &wanted.discard)?;
+    differs("max_age", &found.max_age, &Duration::ZERO)?;
+    differs("max_bytes", &found.max_bytes, &wanted.max_bytes)?;
+    differs("max_msgs", &found.max_messages, &wanted.max_messages)?;
+    differs("max_msgs_per_subject", &found.max_messages_per_subject, &wanted.max_messages_per_subject)?;
+    differs("max_msg_size", &found.max_message_size, &wanted.max_message_size)?;
+    differs("deny_delete", &found.deny_delete, &true)?;
+    differs("allow_rollup", &found.allow_rollup, &false)?;
+    differs("allow_msg_ttl", &found.allow_message_ttl, &false)?;
+    differs("no_ack", &found.no_ack, &false)?;
+    differs("sealed", &found.sealed, &false)?;
+    differs("a mirror", &found.mirror.is_some(), &false)?;
+    differs("sources", &found.sources.as_ref().is_some_and(|sources| !sources.is_empty()), &false)?;
+    // The other mode confirms what is not on disk yet.
+    differs("persist_mode", &found.persist_mode.unwrap_or_default(), &PersistenceMode::Default)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn servers_are_new_enough_from_2_15_on() {
+        for (version, expected) in [
+            ("2.15.0", true),
+            ("2.15.1-RC.1", true),
+            ("2.20", true),
+            ("3.0.0", true),
+            ("2.14.9", false),
+            ("2.9.1", false),
+            ("", false),
+        ] {
+            assert_eq!(is_new_enough(version), expected, "{version}");
+        }
+    }
+
+    #[test]
+    fn a_stream_is_refused_for_all_that_loses_records() {
+        let config = Config { servers: Vec::new(), stream: "s".to_owned(), replicas: 3 };
+        check(&config, &wanted(&config)).unwrap();
+        type Change = fn(&mut StreamConfig);
+        let changes: [(&str, Change); 9] = [
+            ("storage", |it| it.storage = StorageType::Memory),
+            ("replicas", |it| it.num_replicas = 1),
+            ("discard", |it| it.discard = DiscardPolicy::Old),
+            ("max_age", |it| it.max_age = Duration::from_secs(3600)),
+            ("max_bytes", |it| it.max_bytes = 1 << 30),
+            ("max_msgs_per_subject", |it| it.max_messages_per_subject = 1),
+            ("deny_delete", |it| it.deny_delete = false),
+            ("allow_rollup", |it| it.allow_rollup = true),
+            ("persist_mode", |it| it.persist_mode = Some(PersistenceMode::Async)),
+        ];
+        for (what, change) in changes {
+            let mut found = wanted(&config);
+            change(&mut found);
+            let error = check(&config, &found).unwrap_err().to_string();
+            assert!(error.contains(&format!("has {what} ")), "{error}");
+        }
+    }
+}
