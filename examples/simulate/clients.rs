@@ -97,6 +97,11 @@ pub(crate) enum Asked {
         queue: QueueName,
         nth: u64,
     },
+    /// A queue is paused or resumed: which request it is.
+    Pause {
+        queue: QueueName,
+        nth: u64,
+    },
     /// Queues are bound to a topic, or let go: which request it is.
     Topic(u64),
     /// Changes of place, one a job, if it is one of these.
@@ -358,8 +363,7 @@ impl Clients {
                 oracle.purges(&queue);
                 Command::Purge { queue }
             }
-            1..6 => Command::Pause { queue, time: None, maker: None },
-            _ => Command::Resume { queue },
+            nth => return self.pause(rng, oracle, life, queue, nth < 6),
         };
         let origin = self.ask(rng, Asked::Other);
         life.engine.change_queue(origin, &command, life.now);
@@ -439,6 +443,9 @@ impl Clients {
             (Asked::Set { queue, nth }, answer) => {
                 oracle.settings.told(&queue, nth, matches!(answer, Answer::Ok));
             }
+            (Asked::Pause { queue, nth }, answer) => {
+                oracle.pauses.told(&queue, nth, matches!(answer, Answer::Ok));
+            }
             (Asked::Topic(nth), answer) => oracle.topics.told(nth, matches!(answer, Answer::Ok)),
             (Asked::Submit { batch, until }, Answer::Refused(refusal)) => {
                 let is_full = matches!(refusal, Refusal::Core(Rejection::QueueFull { fits: true, .. }));
@@ -452,7 +459,10 @@ impl Clients {
             (Asked::Follow { batch, followed }, answer) => followed.answered(oracle, batch, answer),
             (_, Answer::Refused(_)) | (Asked::Other, _) => {}
             (Asked::Flow(graph), Answer::Submitted(ids)) => oracle.flows.submitted(graph, ids),
-            (Asked::FlowClaim, Answer::Jobs(jobs)) => oracle.flows.claimed(&jobs),
+            (Asked::FlowClaim, Answer::Jobs(jobs)) => {
+                oracle.pauses.gave(&jobs, now);
+                oracle.flows.claimed(&jobs);
+            }
             (Asked::FlowSettle(lease), Answer::Settled(results)) => {
                 oracle.flows.completed(lease, results[0].is_ok());
             }
@@ -468,6 +478,7 @@ impl Clients {
                 followed.into_iter().for_each(|followed| followed.done(oracle));
             }
             (Asked::Claim { session, sent, asked, .. }, Answer::Jobs(jobs)) => {
+                oracle.pauses.gave(&jobs, now);
                 for job in &jobs {
                     let grant = &job.grant;
                     let is_loose = oracle.stored.granted(job);

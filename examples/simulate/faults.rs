@@ -41,6 +41,8 @@ pub(crate) enum Fault {
     Cancels,
     /// The log does not say that workers may come back.
     Resume,
+    /// The log does not say which queues were paused.
+    Pauses,
     /// The log does not say what was bound to topics.
     Topics,
     /// The log gives jobs the envelopes of others of their commit.
@@ -77,6 +79,7 @@ impl Fault {
             Fault::Signals => Some(Planted::LostSignals),
             Fault::Cancels => Some(Planted::LostCancels),
             Fault::Resume => Some(Planted::LostWorkers),
+            Fault::Pauses => Some(Planted::LostPauses),
             Fault::Topics => Some(Planted::LostTopics),
             Fault::Envelopes => Some(Planted::OtherEnvelopes),
             Fault::Turns => Some(Planted::LostTurns),

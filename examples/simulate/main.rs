@@ -22,6 +22,7 @@ mod once;
 mod oracle;
 mod overrides;
 mod paces;
+mod pauses;
 mod places;
 mod queues;
 mod schedules;

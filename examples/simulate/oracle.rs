@@ -15,6 +15,7 @@ use crate::known::{Batch, Held, Known, Sent};
 use crate::limits::{Given, limited};
 use crate::overrides::SetAtRunTime;
 use crate::paces::{Paces, paced};
+use crate::pauses::Pauses;
 use crate::places::Places;
 use crate::schedules::Schedules;
 use crate::signals::Signals;
@@ -56,6 +57,8 @@ pub(crate) struct Oracle {
     pub(crate) signals: Signals,
     /// What was set at run time.
     pub(crate) settings: SetAtRunTime,
+    /// Which queues were paused.
+    pub(crate) pauses: Pauses,
     /// What was bound to topics.
     pub(crate) topics: BoundByCommand,
     pub(crate) schedules: Schedules,

@@ -173,6 +173,7 @@ impl Stage {
         oracle.drop_missing(&found.state);
         oracle.found(&jobs, &found.state, found.time);
         oracle.settings.found(&found.state);
+        oracle.pauses.found(&found.state, found.time);
         oracle.topics.found(&found.state);
         oracle.schedules.found(&found.state);
         oracle.circuits.found(&found.state);

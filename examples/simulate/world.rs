@@ -59,6 +59,7 @@ pub(crate) fn run(seed: u64, steps: u64, planted: Option<Fault>) -> Summary {
         if let (Some(life), 0) = (&life, step % 64) {
             world.oracle.check(&life.engine.core().state, life.now);
             world.oracle.settings.check(life.engine.core(), &life.settings());
+            world.oracle.pauses.check(life.engine.core(), life.now);
             world.oracle.topics.check(life.engine.core());
             Clients::check_bounds(life);
         }

@@ -34,6 +34,8 @@ pub enum Planted {
     LostCancels,
     /// For it no worker may come back: what they hold is held by connections.
     LostWorkers,
+    /// For it no queue was paused.
+    LostPauses,
     /// For it nothing was bound to topics by command.
     LostTopics,
     /// For it no key has had its turn.

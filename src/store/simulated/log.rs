@@ -159,6 +159,9 @@ fn changed(fault: Planted, record: &[u8]) -> Option<Vec<u8>> {
         Planted::LostTopics => commit.events.retain(|event| {
             !matches!(event, Event::Row(RowEvent::TopicBound { .. } | RowEvent::TopicUnbound { .. }))
         }),
+        Planted::LostPauses => commit.events.retain(|event| {
+            !matches!(event, Event::Row(RowEvent::Paused { .. } | RowEvent::PausedUntil { .. }))
+        }),
         Planted::LostSizes => commit.events.retain(|event| !matches!(event, Event::Sized { .. })),
         Planted::LostRequests => {
             commit.events.retain(|event| !matches!(event, Event::Row(RowEvent::RequestDone { .. })));
