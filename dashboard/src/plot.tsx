@@ -32,6 +32,8 @@ const LEFT = 52;
 const RIGHT = 8;
 const TOP = 8;
 const BOTTOM = 20;
+/** A label has room for this much on both sides of its tick. */
+const HALF_LABEL = 18;
 
 const TICKS_MS = [1, 2, 5, 10, 15, 30, 60, 120, 180, 360, 720].map((minutes) => minutes * 60_000);
 
@@ -108,11 +110,15 @@ export function Plot({ title, nothing, fromMs, stepMs, lines, shown, tick: short
               </text>
             </g>
           ))}
-          {ticks.map((moment) => (
-            <text key={moment} class="tick" x={x((moment - fromMs) / stepMs)} y={HEIGHT - 4} text-anchor="middle">
-              {label(moment)}
-            </text>
-          ))}
+          {ticks.map((moment) => {
+            const at = x((moment - fromMs) / stepMs);
+            const isAtEnd = at > width - HALF_LABEL;
+            return (
+              <text key={moment} class="tick" x={isAtEnd ? width : at} y={HEIGHT - 4} text-anchor={isAtEnd ? "end" : "middle"}>
+                {label(moment)}
+              </text>
+            );
+          })}
           {lines.map((line) => (
             <path key={line.name} class="line" d={path(line.values)} stroke={`var(--${line.colour})`} stroke-dasharray={line.isDashed ? "4 3" : undefined} />
           ))}

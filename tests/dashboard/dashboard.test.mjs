@@ -63,6 +63,15 @@ for (const width of [1_440, 390]) {
           await page.screenshot({ path: `${PICTURES}${name}-${width}-${colours}.png`, fullPage: true });
           const overflow = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
           assert.ok(overflow <= 0, `${name} is ${overflow} pixels too wide`);
+          const cut = await page.evaluate(() =>
+            [...document.querySelectorAll("main svg text")]
+              .filter((text) => {
+                const [own, all] = [text, text.closest("svg")].map((element) => element.getBoundingClientRect());
+                return own.width > 0 && (own.left < all.left - 1 || own.right > all.right + 1);
+              })
+              .map((text) => text.textContent),
+          );
+          assert.deepEqual(cut, [], `${name} has texts that are cut`);
           // Both colours, and both widths.
           if ((width > 400) === (colours === "light")) assert.deepEqual(await window.stumbles(), []);
           if (width > 400 || colours === "dark") continue;

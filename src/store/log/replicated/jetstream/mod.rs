@@ -42,7 +42,9 @@ impl JetStreamLink {
         let progress = Arc::<Progress>::default();
         progress.note(&carrier.writer);
         let link = JetStreamLink { commits, progress: progress.clone(), last: carrier.writer.confirmed() };
-        (link, progress.clone(), carrier.carry(incoming, progress))
+        // Whatever becomes of the future, be it that it never runs: the log is to know.
+        let told = TellsEnd(progress.clone());
+        (link, progress, carrier.carry(incoming, told))
     }
 }
 
@@ -133,13 +135,11 @@ impl Carrier {
         }
     }
 
-    async fn carry(mut self, mut incoming: UnboundedReceiver<(CommitNo, Bytes)>, progress: Arc<Progress>) {
-        // Whatever ends this: the log is to know.
-        let _told = TellsEnd(progress.clone());
+    async fn carry(mut self, mut incoming: UnboundedReceiver<(CommitNo, Bytes)>, progress: TellsEnd) {
         let mut is_open = true;
         loop {
             self.ask();
-            progress.note(&self.writer);
+            progress.0.note(&self.writer);
             if self.writer.lost().is_some() || (!is_open && self.writer.has_confirmed_all()) {
                 return;
             }
@@ -158,7 +158,7 @@ impl Carrier {
     }
 }
 
-/// Says that nothing is carried any more.
+/// Says at its end that nothing is carried any more.
 struct TellsEnd(Arc<Progress>);
 
 impl Drop for TellsEnd {
