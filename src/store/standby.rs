@@ -2,23 +2,23 @@
 //! owner's in no time. Knows neither who the owner is nor when that changes.
 
 use super::codec::decode_commit;
+use super::commit::CommitNo;
 use super::error::AppendError;
 use super::home::Home;
+use super::log::Log;
 use super::log::replicated::{Link, Progress, ReplicatedLog};
-use super::log::{Log, LogError, Place};
 use super::logged::{LoggedStore, forget_rows};
 use super::recent::Arrivals;
 use crate::core::{Event, State};
 use bytes::Bytes;
-use std::path::Path;
 use std::sync::Arc;
 
 /// Why a commit could not be taken in. Final: what the state is now has no meaning.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum FollowError {
     /// It makes no sense here: it or this node is damaged, or a newer version has written it.
-    #[error(transparent)]
-    Commit(#[from] LogError),
+    #[error("commit {} of the stream cannot be taken in: {detail}", number.0)]
+    Commit { number: CommitNo, detail: String },
     /// This node's disk failed, or is full.
     #[error(transparent)]
     Disk(#[from] AppendError),
@@ -32,11 +32,11 @@ impl<L: Link, H: Home> LoggedStore<ReplicatedLog<L>, H> {
     pub(crate) fn follow(&mut self, state: &mut State, payload: Bytes) -> Result<(), FollowError> {
         let number = self.log.last().next();
         let appended = self.log.follow(payload).map_err(AppendError::Disk)?;
-        let place = Place { path: Path::new("the stream"), offset: 0, number, payload: None };
-        let commit = decode_commit(appended.record).map_err(|error| place.damaged(error.to_string()))?;
-        commit.check().map_err(|error| place.damaged(error))?;
+        let wrong = |detail: String| FollowError::Commit { number, detail };
+        let commit = decode_commit(appended.record).map_err(|error| wrong(error.to_string()))?;
+        commit.check().map_err(wrong)?;
         for event in &commit.events {
-            check(state, event).map_err(|error| place.damaged(error))?;
+            check(state, event).map_err(wrong)?;
             state.apply(event);
         }
         self.time = commit.time;

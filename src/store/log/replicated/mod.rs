@@ -40,9 +40,6 @@ pub(crate) trait Link: Debug {
 
     /// Waits until everything is confirmed, or never will be, but not for ever.
     fn wait(&mut self);
-
-    /// This node does not need the commits up to `home` any more.
-    fn free(&mut self, home: CommitNo);
 }
 
 /// How far the stream has got: told by whoever carries the messages, and looked at by the loop.
@@ -142,7 +139,8 @@ impl<L: Link> ReplicatedLog<L> {
     /// The disk failed, or is full.
     pub(crate) fn follow(&mut self, payload: Bytes) -> io::Result<Appended<'_>> {
         debug_assert!(self.owner.is_none(), "an owner knows what it has appended");
-        self.keep(payload)
+        self.keep(payload)?;
+        Ok(self.newest())
     }
 
     /// From now on its node is the owner.
@@ -165,12 +163,19 @@ impl<L: Link> ReplicatedLog<L> {
         self.owner.as_mut().map(|(link, _)| link)
     }
 
-    fn keep(&mut self, payload: Bytes) -> io::Result<Appended<'_>> {
+    fn keep(&mut self, payload: Bytes) -> io::Result<()> {
         self.has_failed = true;
         let (file, at) = self.spool.push(&payload)?;
+        self.newest = Some(Newest { payload, segment: file, at });
         self.has_failed = false;
-        let Newest { payload, segment, at } = self.newest.insert(Newest { payload, segment: file, at });
-        Ok(Appended { record: payload, segment, at: *at, waited: Duration::ZERO })
+        Ok(())
+    }
+
+    /// What was just kept.
+    fn newest(&self) -> Appended<'_> {
+        let Newest { payload, segment, at } =
+            self.newest.as_ref().expect("it is asked for behind `keep` only");
+        Appended { record: payload, segment, at: *at, waited: Duration::ZERO }
     }
 
     fn check(&self) -> Result<(), AppendError> {
@@ -219,8 +224,7 @@ impl<L: Link> Log for ReplicatedLog<L> {
         if let Some((link, _)) = &mut self.owner {
             link.append(actual, payload);
         }
-        let Newest { payload, segment, at } = self.newest.as_ref().expect("it was just kept");
-        Ok(Appended { record: payload, segment, at: *at, waited: Duration::ZERO })
+        Ok(self.newest())
     }
 
     fn maintain(&mut self) -> Result<(), AppendError> {
@@ -250,9 +254,6 @@ impl<L: Link> Log for ReplicatedLog<L> {
 
     fn free(&mut self, home: CommitNo) {
         self.spool.free(home);
-        if let Some(link) = self.link() {
-            link.free(home);
-        }
     }
 
     fn size(&self) -> Size {

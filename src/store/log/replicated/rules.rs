@@ -38,8 +38,6 @@ pub(crate) struct Position {
 #[derive(Clone, Debug)]
 pub(crate) struct Rules {
     position: Position,
-    /// The owner, if its takeover was read.
-    owner: Option<NodeLife>,
     /// The parts so far of the commit that comes next, and what they have.
     parts: (u16, BytesMut),
 }
@@ -76,15 +74,11 @@ pub(crate) enum ReadError {
 impl Rules {
     /// To read on from a position.
     pub(crate) fn from(position: Position) -> Rules {
-        Rules { position, owner: None, parts: (0, BytesMut::new()) }
+        Rules { position, parts: (0, BytesMut::new()) }
     }
 
     pub(crate) fn position(&self) -> Position {
         self.position
-    }
-
-    pub(crate) fn owner(&self) -> Option<NodeLife> {
-        self.owner
     }
 
     /// Whether a commit has begun that is not whole yet. Nobody may read on from such a position.
@@ -133,7 +127,7 @@ impl Rules {
                     );
                     return contradiction(detail);
                 }
-                (self.position.epoch, self.owner) = (record.epoch, Some(owner));
+                self.position.epoch = record.epoch;
                 self.parts = (0, BytesMut::new());
                 Ok(Meaning::Takeover(owner))
             }
@@ -230,7 +224,7 @@ mod tests {
             assert_eq!(rules.read(Seq(seq), message).as_ref(), Ok(meaning), "record {seq}");
         }
         let position = Position { seq: Seq(21), epoch: Epoch(2), number: CommitNo(6) };
-        assert_eq!((rules.position(), rules.owner()), (position, Some(TWO)));
+        assert_eq!(rules.position(), position);
 
         // From any position on, but within a commit, it is the same.
         let mut first = Rules::from(Position::default());

@@ -72,8 +72,6 @@ impl Link for SimulatedLink {
     fn wait(&mut self) {
         self.step_until(|writer| writer.has_confirmed_all());
     }
-
-    fn free(&mut self, _home: CommitNo) {}
 }
 
 impl Drop for SimulatedLink {

@@ -3,7 +3,9 @@
 
 use super::tests::read_stream;
 use super::*;
-use crate::core::{State, Time};
+use crate::core::{IdRange, JobId, State, Time};
+use crate::store::Commit;
+use crate::store::codec::encode_commit;
 use crate::store::commit::CommitNo;
 use crate::store::log::Log;
 use crate::store::log::replicated::{Bounds, Meaning, Position, ReplicatedLog, Rules, Spool};
@@ -146,4 +148,32 @@ fn whoever_takes_over_has_all_that_was_confirmed() {
         assert!(checkpoints > 5, "{checkpoints} checkpoints");
     }
     assert!(lost > 10, "{lost} commits were lost with their owners");
+}
+
+#[test]
+fn a_commit_that_makes_no_sense_is_told_with_its_number() {
+    let encoded = |commit: &Commit| {
+        let mut out = Vec::new();
+        encode_commit(commit, &mut out);
+        Bytes::from(out)
+    };
+    let mut work = Workload::default();
+    let (arrive, gone) = (work.submit(3), work.delete_all());
+    for (then, detail) in [
+        (Bytes::from_static(b"nonsense"), "a commit"),
+        (encoded(&arrive), "job 1 arrives after later ones"),
+        (encoded(&work.clone().delete_range(IdRange::new(JobId(3), 2))), "1 are unknown"),
+    ] {
+        let mut node = Node::start(&SimulatedStream::new(1), SimulatedDisk::new(1));
+        node.store.follow(&mut node.state, encoded(&arrive)).unwrap();
+        let error = node.store.follow(&mut node.state, then).unwrap_err().to_string();
+        assert!(
+            error.starts_with("commit 2 of the stream cannot be taken in: ") && error.contains(detail),
+            "{error}"
+        );
+    }
+    let mut node = Node::start(&SimulatedStream::new(1), SimulatedDisk::new(1));
+    node.store.follow(&mut node.state, encoded(&arrive)).unwrap();
+    node.store.follow(&mut node.state, encoded(&gone)).unwrap();
+    assert_same(&node.state, &work.state);
 }

@@ -179,34 +179,28 @@ impl Connection {
 
     /// One record. It asks until it knows.
     pub(super) async fn read(&self, seq: Seq) -> Found {
-        let mut missing = 0;
+        let mut tries = 0;
         loop {
-            match self.stream.get_raw_message(seq.0).await {
+            let is_missing = match self.stream.get_raw_message(seq.0).await {
                 Ok(message) => return Found::Record(message.payload),
-                Err(error) if matches!(error.kind(), LastRawMessageErrorKind::NoMessageFound) => {
-                    if let Ok(state) = self.state().await {
-                        let (first, last) = (Seq(state.first_sequence), Seq(state.last_sequence));
-                        if last.next() < seq {
-                            return Found::Unreadable(ReadError::Short { last, read: Seq(seq.0 - 1) });
-                        }
-                        // One between them has just come; or it was deleted, and does not come.
-                        missing += usize::from(last >= seq);
-                        if last >= seq && (first > seq || missing > TRIES) {
-                            return Found::Unreadable(ReadError::Gap {
-                                wanted: seq,
-                                found: first.max(seq.next()),
-                            });
-                        }
-                        if last < seq {
-                            // What is refused at once may be so again: servers compare with what is not confirmed yet.
-                            sleep(PAUSE).await;
-                            return Found::End;
-                        }
-                    }
-                }
-                Err(_) => {}
-            }
+                Err(error) => matches!(error.kind(), LastRawMessageErrorKind::NoMessageFound),
+            };
+            // Whatever comes next, it is not to come at once: what servers refuse they may refuse again, as they compare
+            // with what is not confirmed yet.
             sleep(PAUSE).await;
+            let Some(state) = (if is_missing { self.state().await.ok() } else { None }) else { continue };
+            let (first, last) = (Seq(state.first_sequence), Seq(state.last_sequence));
+            if last.next() < seq {
+                return Found::Unreadable(ReadError::Short { last, read: Seq(seq.0 - 1) });
+            }
+            if last < seq {
+                return Found::End;
+            }
+            // It has just come, or it was deleted and does not come.
+            tries += 1;
+            if first > seq || tries > TRIES {
+                return Found::Unreadable(ReadError::Gap { wanted: seq, found: first.max(seq.next()) });
+            }
         }
     }
 

@@ -58,8 +58,6 @@ impl Link for JetStreamLink {
     fn wait(&mut self) {
         self.progress.wait(self.last, WAIT);
     }
-
-    fn free(&mut self, _home: CommitNo) {}
 }
 
 /// What has come of something that was asked.

@@ -111,13 +111,19 @@ fn it_keeps_the_contract_of_logs() {
     contract::check_log(open, |log| log.link().unwrap().wait());
 }
 
-/// Whoever may publish to its subject can do so. It does no harm.
-#[test]
-fn what_others_write_to_the_stream_counts_for_nobody() {
-    let Some(servers) = Servers::start(1) else { return };
+/// An owner on one server, with three commits.
+fn owner_of_three() -> Option<(Servers, Config, Owner)> {
+    let servers = Servers::start(1)?;
     let config = config(&servers, 1);
     let mut owner = take_over(&config, 1);
     assert_eq!(append(&mut owner, 1, 3), 3);
+    Some((servers, config, owner))
+}
+
+/// Whoever may publish to its subject can do so. It does no harm.
+#[test]
+fn what_others_write_to_the_stream_counts_for_nobody() {
+    let Some((_servers, config, mut owner)) = owner_of_three() else { return };
     block_on(async {
         let client = async_nats::connect(&config.servers).await.unwrap();
         let jetstream = async_nats::jetstream::new(client);
@@ -133,10 +139,7 @@ fn what_others_write_to_the_stream_counts_for_nobody() {
 /// It is told soon, though it has nothing to append.
 #[test]
 fn an_owner_of_a_stream_that_was_emptied_learns_it() {
-    let Some(servers) = Servers::start(1) else { return };
-    let config = config(&servers, 1);
-    let mut owner = take_over(&config, 1);
-    assert_eq!(append(&mut owner, 1, 3), 3);
+    let Some((_servers, config, owner)) = owner_of_three() else { return };
     block_on(async {
         let client = async_nats::connect(&config.servers).await.unwrap();
         async_nats::jetstream::new(client).delete_stream(&config.stream).await.unwrap();
