@@ -2,11 +2,14 @@
 //! takes none of their decisions.
 
 mod beanstalk;
+#[cfg(any(test, feature = "cluster"))]
+mod cluster;
 mod configured;
 mod embedded;
 mod front;
 mod numbers;
 mod opened;
+mod pool;
 mod testing;
 mod traces;
 
@@ -14,35 +17,29 @@ pub use embedded::{Embedded, EmbeddedError};
 pub use testing::{Submitted, TestQueue};
 
 use crate::clock::Clock;
-use crate::config::{Config, ConfigErrors, Loaded, Overrides};
-use crate::fronts::Native;
-use crate::http::SecretsError;
+use crate::config::{Config, ConfigErrors, Overrides};
+use crate::fronts::{Native, Tubes};
+use crate::http::{Calls, SecretsError};
 use crate::notify::Notifier;
 use crate::process::{self, Inherited};
-use crate::server::{self, Fatal, Hub, ListenError, Listening, OutputThread};
+use crate::server::{self, Fatal, Hub, ListenError, Listening};
 use crate::signals::{self, Signal};
-use crate::store::{AppendError, DiskStore, OpenError};
+use crate::store::{AppendError, OpenError, Store};
 use crate::telemetry::{self, events};
-use crate::worker::{Cgroups, OOM_ENV, Orphans, POOL_LOCK_ENV};
+use crate::worker::{Cgroups, Orphans};
 use beanstalk::BeanstalkBound;
+#[cfg(any(test, feature = "cluster"))]
+pub use cluster::ClusterError;
 use configured::service;
-use front::{Bound, HttpFront};
+use front::HttpFront;
 use numbers::NumbersFile;
 use opened::{Opened, Unopened, set_schedules};
-use rustix::process::Pid;
+use pool::{POOL_GRACE, PoolSpec, keep_pool};
 use std::io;
-use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
-use std::process::{ExitStatus, Stdio};
 use std::rc::Rc;
-use std::time::Duration;
 use tokio::sync::mpsc;
 use traces::Traces;
-
-/// How long the pool may take to end once the daemon has stopped.
-const POOL_GRACE: Duration = Duration::from_secs(2);
-/// How long to wait before a pool that failed is started again.
-const POOL_PAUSE: Duration = Duration::from_secs(1);
 
 impl From<Unopened> for ServeError {
     fn from(error: Unopened) -> ServeError {
@@ -114,6 +111,10 @@ pub enum ServeError {
     /// The disk failed on the way down.
     #[error("{0}; nothing is lost, and the next start recovers from the log")]
     Close(#[from] AppendError),
+    /// The cluster cannot be used, or this node has to begin anew.
+    #[cfg(any(test, feature = "cluster"))]
+    #[error(transparent)]
+    Cluster(#[from] cluster::ClusterError),
     /// The system refused something else.
     #[error("the daemon cannot run: {0}")]
     Io(#[from] io::Error),
@@ -126,7 +127,7 @@ pub enum ServeError {
 pub fn serve(options: &ServeOptions) -> Result<(), ServeError> {
     process::begin_clean();
     let inherited = process::settle();
-    let options = &options.absolute()?;
+    let options = options.absolute()?;
     let loaded = Config::load(options.config.as_deref(), &options.overrides)?;
     // The directory in which we were started may be deleted: handlers must not find themselves in one that is gone,
     // and the file system below it can be unmounted.
@@ -140,11 +141,105 @@ pub fn serve(options: &ServeOptions) -> Result<(), ServeError> {
     })?;
     // What the pool leaves, should it be killed.
     let orphans = Orphans::adopt()?;
-    let daemon = Daemon::open(loaded, options)?;
-    let numbers = daemon.numbers.clone();
+    let notifier = Notifier::new(|name| std::env::var_os(name));
+    let process = Process { config: loaded.config, options, signals, notifier, orphans, inherited };
+    match process.config.cluster.is_some() {
+        #[cfg(any(test, feature = "cluster"))]
+        true => cluster::serve(process),
+        // Without it the configuration is refused.
+        _ => alone(process),
+    }
+}
+
+/// What a daemon has whatever its store is.
+struct Process {
+    config: Config,
+    options: ServeOptions,
+    signals: mpsc::UnboundedReceiver<Signal>,
+    notifier: Notifier,
+    orphans: Orphans,
+    inherited: Inherited,
+}
+
+/// Where others come in.
+struct Doors {
+    listening: Listening,
+    http: HttpFront,
+    /// The connections that HTTP asks for.
+    calls: Option<Calls>,
+    beanstalk: BeanstalkBound,
+}
+
+impl Doors {
+    fn open(config: &Config) -> Result<Doors, ServeError> {
+        let listening = server::listen(&config.daemon.socket)?;
+        let beanstalk = BeanstalkBound::new(config)?;
+        let (http, calls) = front::start(config)?;
+        Ok(Doors { listening, http, calls, beanstalk })
+    }
+
+    /// Takes connections of all wires.
+    fn serve<S: Store + 'static>(
+        &mut self,
+        hub: &Rc<Hub<S>>,
+        tubes: &Rc<Tubes>,
+    ) -> Result<Accepting, ServeError> {
+        let native = self.listening.accept_into(hub, Native::default)?;
+        if let Some(calls) = self.calls.take() {
+            drop(tokio::task::spawn_local(take_calls(hub.clone(), calls)));
+        }
+        Ok(std::iter::once(native).chain(self.beanstalk.serve(hub, tubes)?).collect())
+    }
+}
+
+#[cfg(any(test, feature = "cluster"))]
+impl Doors {
+    /// Takes connections of all wires for another node, until the tasks are aborted. Those that HTTP asks for are not among them.
+    fn pass_on(&self, passing: &cluster::Passing) -> Result<Accepting, ServeError> {
+        use crate::cluster::Wire;
+        let native = self.listening.accept(passing.of(Wire::Native))?;
+        let beanstalk = self.beanstalk.pass_on(passing.of(Wire::Beanstalk))?;
+        Ok(std::iter::once(native).chain(beanstalk).collect())
+    }
+}
+
+type Accepting = Vec<tokio::task::JoinHandle<()>>;
+
+/// Takes on the connections that HTTP asks for, until it has ended.
+async fn take_calls<S: Store + 'static>(hub: Rc<Hub<S>>, mut calls: Calls) {
+    while let Some(call) = calls.recv().await {
+        if let Err(error) = server::serve_as(&hub, call.stream, call.caller, Native::default()).await {
+            tracing::warn!("a request by HTTP has no connection: {error}");
+        }
+    }
+}
+
+/// Runs a daemon of one machine.
+fn alone(process: Process) -> Result<(), ServeError> {
+    let opened = Opened::open(&process.config, Clock::starting_after)?;
+    process::trim_memory();
+    let doors = Doors::open(&process.config)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    run_to_end(runtime, opened, doors, process, |_, _| ())
+}
+
+/// Runs the loop over what is open, and closes it. `others`: whom else it serves.
+fn run_to_end<S: Store + 'static>(
+    runtime: tokio::runtime::Runtime,
+    opened: Opened<S>,
+    doors: Doors,
+    process: Process,
+    others: impl FnOnce(&Rc<Hub<S>>, &Rc<Tubes>),
+) -> Result<(), ServeError> {
     let tasks = tokio::task::LocalSet::new();
-    let (hub, outputs, stopped) = tasks.block_on(&runtime, daemon.run(signals, &orphans, inherited));
+    let (pool_lock, numbers) = (opened.pool_lock.clone(), opened.numbers.clone());
+    let (hub, outputs) = opened.into_hub(&process.config, doors.listening.is_inherited());
+    let running = async {
+        let tubes = Rc::<Tubes>::default();
+        others(&hub, &tubes);
+        run(&hub, doors, &tubes, process, pool_lock, numbers.clone()).await
+    };
+    let stopped = tasks.block_on(&runtime, running);
     // The tasks share the hub: without them it is the last one.
     drop(tasks);
     drop(runtime);
@@ -160,118 +255,63 @@ pub fn serve(options: &ServeOptions) -> Result<(), ServeError> {
     Ok(())
 }
 
-/// A daemon that is ready to run.
-struct Daemon {
-    hub: Rc<Hub<DiskStore>>,
-    outputs: OutputThread,
-    listening: Listening,
-    http: Bound,
-    beanstalk: BeanstalkBound,
-    /// The file that the pool locks.
+/// Runs until the daemon has stopped.
+async fn run<S: Store + 'static>(
+    hub: &Rc<Hub<S>>,
+    mut doors: Doors,
+    tubes: &Rc<Tubes>,
+    process: Process,
     pool_lock: PathBuf,
     numbers: NumbersFile,
-    notifier: Notifier,
-    config: Config,
-    options: ServeOptions,
-}
-
-impl Daemon {
-    fn open(loaded: Loaded, options: &ServeOptions) -> Result<Daemon, ServeError> {
-        let config = loaded.config;
-        let opened = Opened::open(&config, Clock::starting_after)?;
-        process::trim_memory();
-        let listening = server::listen(&config.daemon.socket)?;
-        let http = Bound::new(&config)?;
-        let beanstalk = BeanstalkBound::new(&config)?;
-        let (pool_lock, numbers) = (opened.pool_lock.clone(), opened.numbers.clone());
-        let (hub, output_thread) = opened.into_hub(&config, listening.is_inherited());
-        let notifier = Notifier::new(|name| std::env::var_os(name));
-        Ok(Daemon {
-            hub,
-            outputs: output_thread,
-            listening,
-            http,
-            beanstalk,
-            pool_lock,
-            numbers,
-            notifier,
-            config,
-            options: options.clone(),
-        })
+) -> Result<(), ServeError> {
+    let Process { mut config, options, mut signals, notifier, orphans, inherited } = process;
+    let accepting = doors.serve(hub, tubes)?;
+    let pool = PoolSpec {
+        socket: config.daemon.socket.clone(),
+        lock: pool_lock,
+        oom_score_adj: config.daemon.job_oom_score_adj,
+        orphans: orphans.clone(),
+        inherited,
+    };
+    let pool = tokio::task::spawn_local(keep_pool(hub.clone(), pool));
+    let numbers = tokio::task::spawn_local(numbers.keep(hub.clone(), hub.clock.clone()));
+    let traces = Traces::start(hub, &config);
+    events::started(env!("CARGO_PKG_VERSION"), &config.daemon.socket, &config.daemon.data);
+    if !notifier.has_manager() {
+        // For a script that waits for it, say. A service manager is told by the line below, and has the log.
+        say_ready(&config.daemon.socket);
     }
-
-    /// Runs until the daemon has stopped.
-    async fn run(
-        self,
-        mut signals: mpsc::UnboundedReceiver<Signal>,
-        orphans: &Orphans,
-        inherited: Inherited,
-    ) -> (Rc<Hub<DiskStore>>, OutputThread, Result<(), ServeError>) {
-        let Daemon { hub, outputs, listening, http, beanstalk, .. } = self;
-        let Daemon { pool_lock, numbers, notifier, mut config, options, .. } = self;
-        let accepting = match accept(&hub, &listening, beanstalk) {
-            Ok(accepting) => accepting,
-            Err(error) => return (hub, outputs, Err(error)),
+    notifier.ready("ready");
+    let mut watchdog = notifier.watchdog_interval().map(tokio::time::interval);
+    let ended = {
+        let loop_ends = async {
+            server::run(hub).await?;
+            server::close_connections(hub, accepting).await
         };
-        let http = match http.serve(&hub, &config) {
-            Ok(http) => http,
-            Err(error) => return (hub, outputs, Err(error)),
-        };
-        let pool = PoolSpec {
-            socket: config.daemon.socket.clone(),
-            lock: pool_lock,
-            oom_score_adj: config.daemon.job_oom_score_adj,
-            orphans: orphans.clone(),
-            inherited,
-        };
-        let pool = tokio::task::spawn_local(keep_pool(hub.clone(), pool));
-        let numbers = tokio::task::spawn_local(numbers.keep(hub.clone(), hub.clock.clone()));
-        let traces = Traces::start(&hub, &config);
-        events::started(env!("CARGO_PKG_VERSION"), &config.daemon.socket, &config.daemon.data);
-        if !notifier.has_manager() {
-            // For a script that waits for it, say. A service manager is told by the line below, and has the log.
-            say_ready(&config.daemon.socket);
-        }
-        notifier.ready("ready");
-        let mut watchdog = notifier.watchdog_interval().map(tokio::time::interval);
-        let ended = {
-            let loop_ends = async {
-                server::run(&hub).await?;
-                server::close_connections(&hub, accepting).await
-            };
-            let (keep_traces, reaping) = (traces.keep(hub.clone()), orphans.reap_as_pid_one());
-            tokio::pin!(loop_ends, keep_traces, reaping);
-            loop {
-                tokio::select! {
-                    ended = &mut loop_ends => break ended.map_err(ServeError::from),
-                    Some(signal) = signals.recv() => act(&hub, &notifier, (&listening, &http), &mut config, &options, signal),
-                    () = tick(&mut watchdog) => notifier.alive(),
-                    () = &mut keep_traces => {}
-                    () = &mut reaping => {}
+        let (keep_traces, reaping) = (traces.keep(hub.clone()), orphans.reap_as_pid_one());
+        tokio::pin!(loop_ends, keep_traces, reaping);
+        loop {
+            tokio::select! {
+                ended = &mut loop_ends => break ended.map_err(ServeError::from),
+                Some(signal) = signals.recv() => {
+                    act(hub, &notifier, (&doors.listening, &doors.http), &mut config, &options, signal);
                 }
+                () = tick(&mut watchdog) => notifier.alive(),
+                () = &mut keep_traces => {}
+                () = &mut reaping => {}
             }
-        };
-        drop(http);
-        numbers.abort();
-        traces.finish(&hub).await;
-        pool.abort();
-        // Its end kills what it still runs.
-        let _ = tokio::time::timeout(POOL_GRACE, pool).await;
-        Cgroups::clear();
-        orphans.end_all(POOL_GRACE);
-        Cgroups::clear();
-        (hub, outputs, ended)
-    }
-}
-
-/// Takes connections of both wires.
-fn accept(
-    hub: &Rc<Hub<DiskStore>>,
-    listening: &Listening,
-    beanstalk: BeanstalkBound,
-) -> Result<Vec<tokio::task::JoinHandle<()>>, ServeError> {
-    let native = listening.accept_into(hub, Native::default)?;
-    Ok(std::iter::once(native).chain(beanstalk.serve(hub)?).collect())
+        }
+    };
+    drop(doors);
+    numbers.abort();
+    traces.finish(hub).await;
+    pool.abort();
+    // Its end kills what it still runs.
+    let _ = tokio::time::timeout(POOL_GRACE, pool).await;
+    Cgroups::clear();
+    orphans.end_all(POOL_GRACE);
+    Cgroups::clear();
+    ended
 }
 
 /// Prints it on standard output, from a thread, since there may be no reader.
@@ -290,8 +330,8 @@ async fn tick(watchdog: &mut Option<tokio::time::Interval>) {
 }
 
 /// What a signal means.
-fn act(
-    hub: &Rc<Hub<DiskStore>>,
+fn act<S: Store + 'static>(
+    hub: &Rc<Hub<S>>,
     notifier: &Notifier,
     (listening, http): (&Listening, &HttpFront),
     config: &mut Config,
@@ -326,71 +366,4 @@ fn act(
         }
         Signal::Dump => events::state_dump(server::operators::dump(hub)),
     }
-}
-
-/// What the pool is started with.
-struct PoolSpec {
-    socket: PathBuf,
-    /// The file that it locks.
-    lock: PathBuf,
-    /// What it adds to the daemon's, for itself and its jobs.
-    oom_score_adj: u16,
-    /// Who ends what it leaves.
-    orphans: Orphans,
-    /// What its jobs get back.
-    inherited: Inherited,
-}
-
-/// Keeps the pool alive: a process of its own, so that a start of a job never copies the daemon's memory, and so
-/// that jobs outlive a daemon that is killed.
-async fn keep_pool(hub: Rc<Hub<DiskStore>>, spec: PoolSpec) {
-    loop {
-        match run_pool(&hub, &spec).await {
-            // It ends by itself once the daemon stops and its last job has ended.
-            Ok(status) if status.success() && hub.is_stopping() => return,
-            Ok(status) => events::worker_pool_restarted(&status.to_string()),
-            Err(error) => events::worker_pool_restarted(&error.to_string()),
-        }
-        tokio::time::sleep(POOL_PAUSE).await;
-    }
-}
-
-async fn run_pool(hub: &Rc<Hub<DiskStore>>, spec: &PoolSpec) -> io::Result<ExitStatus> {
-    let Inherited { umask, files } = spec.inherited;
-    let (ours, theirs) = std::os::unix::net::UnixStream::pair()?;
-    // While this is open the connection has not ended, and its leases are in force: until nothing of its jobs is left.
-    let held = theirs.try_clone()?;
-    let mut child = tokio::process::Command::new("/proc/self/exe")
-        .arg0("musher")
-        .arg("pool")
-        .args(["--umask", &umask.to_string()])
-        .args(files.iter().flat_map(|files| ["--files".to_owned(), files.to_string()]))
-        .env("MUSHER_SOCKET", &spec.socket)
-        // Where the daemon is, not where it was started.
-        .env("PWD", "/")
-        .env(POOL_LOCK_ENV, &spec.lock)
-        .env(OOM_ENV, spec.oom_score_adj.to_string())
-        .stdin(Stdio::from(OwnedFd::from(theirs)))
-        // Ctrl-C goes to a whole group, and would end a job that is just being started.
-        .process_group(0)
-        .kill_on_drop(true)
-        .spawn()?;
-    ours.set_nonblocking(true)?;
-    server::serve_pool::<Native, _>(hub, ours, child.id().unwrap_or(0))?;
-    let pid = child.id().and_then(|pid| Pid::from_raw(pid.cast_signed()));
-    pid.inspect(|pid| spec.orphans.spare(*pid));
-    let status = child.wait().await;
-    pid.inspect(|pid| spec.orphans.forget(*pid));
-    let orphans = spec.orphans.clone();
-    let cleared = tokio::task::spawn_local(async move {
-        Cgroups::clear();
-        orphans.end().await;
-        Cgroups::clear();
-        drop(held);
-    });
-    // A process that hangs in the kernel must not leave the daemon without workers. Its job waits for it alone.
-    if tokio::time::timeout(POOL_GRACE, cleared).await.is_err() {
-        events::processes_do_not_die(POOL_GRACE);
-    }
-    status
 }

@@ -26,6 +26,8 @@ pub mod calendar;
 pub mod cli;
 pub mod client;
 pub mod clock;
+#[cfg(any(test, feature = "cluster"))]
+mod cluster;
 pub mod config;
 pub mod core;
 mod credentials;

@@ -31,6 +31,15 @@ impl TryFrom<UnixStream> for Stream {
     }
 }
 
+/// It must be a socket that does not block.
+impl TryFrom<OwnedFd> for Stream {
+    type Error = io::Error;
+
+    fn try_from(socket: OwnedFd) -> io::Result<Stream> {
+        Stream::new(socket)
+    }
+}
+
 /// It must be one that does not block.
 impl TryFrom<StdUnixStream> for Stream {
     type Error = io::Error;
@@ -129,6 +138,16 @@ impl Stream {
                 Ok(())
             }
         }
+    }
+}
+
+/// The socket, without whatever waits for it.
+impl TryFrom<Stream> for OwnedFd {
+    type Error = io::Error;
+
+    fn try_from(stream: Stream) -> io::Result<OwnedFd> {
+        // The runtime's set is to know nothing of it any more when another one gets it.
+        stream.as_fd().try_clone_to_owned()
     }
 }
 

@@ -19,7 +19,7 @@ const GROUPS: [(&str, &[&str]); 7] = [
             "resume", "purge", "queue", "group", "topic",
         ],
     ),
-    ("Run the daemon", &["serve", "config", "drain", "undrain", "log-level"]),
+    ("Run the daemon", &["serve", "config", "cluster", "drain", "undrain", "log-level"]),
     ("Keep the data", &["backup", "restore", "export", "verify", "migrate"]),
     ("Try and learn", &["demo", "bench", "man", "completions"]),
 ];
@@ -43,8 +43,11 @@ fn verbs(program: &Command, width: usize) -> String {
     for (purpose, names) in GROUPS {
         text += &format!("{purpose}:\n");
         for name in names {
-            let verb = program.get_subcommands().find(|verb| verb.get_name() == *name);
-            let about = verb.and_then(Command::get_about).map(ToString::to_string).unwrap_or_default();
+            // The program may have been built without it.
+            let Some(verb) = program.get_subcommands().find(|verb| verb.get_name() == *name) else {
+                continue;
+            };
+            let about = verb.get_about().map(ToString::to_string).unwrap_or_default();
             let mut head = format!("  {name}");
             for line in wrap(&about, width.saturating_sub(indent).max(20)) {
                 text += &format!("{head:<indent$}{line}\n");

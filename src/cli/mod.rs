@@ -16,6 +16,8 @@ mod batches;
 mod bench;
 mod beside;
 mod change;
+#[cfg(any(test, feature = "cluster"))]
+mod cluster;
 mod complete;
 mod daemon;
 mod demo;
@@ -192,6 +194,9 @@ enum Verb {
     Import(transfer::Import),
     /// Bring a data directory to the newest format
     Migrate(backup::Migrate),
+    /// Look at a cluster: its nodes, who runs the queue, the log
+    #[cfg(any(test, feature = "cluster"))]
+    Cluster(cluster::Cluster),
     /// Check or show the configuration
     Config(daemon::ConfigVerb),
     /// Print completions for a shell
@@ -287,6 +292,8 @@ fn go(cli: Cli) -> End {
         Verb::Export(export) => to.talk(async |client| export.run(&client).await),
         Verb::Import(import) => to.talk(async |client| import.run(&client).await),
         Verb::Migrate(migrate) => migrate.run(),
+        #[cfg(any(test, feature = "cluster"))]
+        Verb::Cluster(cluster) => cluster.run(),
         Verb::Config(config) => config.run(),
         Verb::Completions(completions) => completions.run(),
         Verb::Man(man) => man.run(Cli::command()),

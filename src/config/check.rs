@@ -3,6 +3,7 @@
 
 use super::access;
 use super::beanstalk::beanstalk;
+use super::cluster;
 use super::defaults::{DRAIN_SUBMITS, DRAIN_TIMEOUT, JOB_OOM_SCORE_ADJ, KEEP_DONE_HANDLED, RESUME_WITHIN};
 use super::exits::on_exit;
 use super::http::http;
@@ -53,6 +54,8 @@ pub(super) fn parse(
     let daemon_section = root.section(&mut report, "daemon");
     let limits_section = root.section(&mut report, "limits");
     let storage_section = root.section(&mut report, "storage");
+    let is_in_cluster = root.has("cluster");
+    let cluster_section = root.section(&mut report, "cluster");
     let queues_section = root.section(&mut report, "queues");
     let schedules_section = root.section(&mut report, "schedules");
     let access = access::rules(&mut root, around, &mut report);
@@ -62,6 +65,7 @@ pub(super) fn parse(
     let daemon = daemon(daemon_section, overrides, around, &mut report);
     let limits = limits(limits_section, &mut report);
     let storage = storage(storage_section, &mut report);
+    let cluster = cluster::cluster(cluster_section, is_in_cluster, &around.host, &mut report);
     let common = Common {
         backlog: limits.backlog,
         backlog_bytes: limits.backlog_bytes,
@@ -72,7 +76,7 @@ pub(super) fn parse(
     let schedules = schedules::schedules(&schedules_section, &queues, limits.body, &mut report);
     let topics = topics::topics(&topics_section, &mut report);
     let warnings = report.finish()?;
-    Ok((Config { daemon, limits, storage, queues, schedules, topics, access }, warnings))
+    Ok((Config { daemon, limits, storage, cluster, queues, schedules, topics, access }, warnings))
 }
 
 fn daemon(

@@ -5,6 +5,7 @@
 mod access;
 mod beanstalk;
 mod check;
+mod cluster;
 mod defaults;
 mod exits;
 mod http;
@@ -29,6 +30,7 @@ mod who;
 
 pub use beanstalk::BeanstalkPlace;
 pub use check::WORKERS_MAX;
+pub use cluster::{Cluster, ClusterTls};
 pub use http::{Http, HttpTls};
 pub use limits::parse_rate;
 pub use paths::{
@@ -62,6 +64,8 @@ pub struct Config {
     pub limits: Limits,
     /// `[storage]`
     pub storage: Storage,
+    /// `[cluster]`, if the daemon is one node of several.
+    pub cluster: Option<Cluster>,
     /// `[queues.…]`, and the built-in queue `commands`.
     pub queues: BTreeMap<QueueName, Queue>,
     /// `[schedules.…]`
@@ -352,6 +356,7 @@ impl Config {
             ("storage.ballast", old.ballast != storage.ballast),
             ("storage.shrink_above", old.shrink_above != storage.shrink_above),
         ];
-        fixed.into_iter().filter(|(_, differs)| *differs).map(|(key, _)| key).collect()
+        let fixed = fixed.into_iter().filter(|(_, differs)| *differs).map(|(key, _)| key);
+        fixed.chain(cluster::changed(self.cluster.as_ref(), new.cluster.as_ref())).collect()
     }
 }

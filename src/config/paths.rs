@@ -27,6 +27,8 @@ pub struct Surroundings {
     pub uid: u32,
     /// The number of CPUs that we may use.
     pub cpus: u32,
+    /// The name of the machine.
+    pub host: String,
     /// Looks up a user.
     pub user: Ids,
     /// Looks up a group.
@@ -51,6 +53,7 @@ impl Surroundings {
             root: rustix::process::geteuid().is_root(),
             uid: rustix::process::geteuid().as_raw(),
             cpus,
+            host: rustix::system::uname().nodename().to_string_lossy().into_owned(),
             user: Box::new(|name| Some(User::from_name(name).ok()??.uid.as_raw())),
             group: Box::new(|name| Some(Group::from_name(name).ok()??.gid.as_raw())),
         }
@@ -170,6 +173,7 @@ mod tests {
             root,
             uid: 7,
             cpus: 4,
+            host: String::new(),
             user: Box::new(|_| None),
             group: Box::new(|_| None),
         }

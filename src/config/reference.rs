@@ -132,6 +132,7 @@ impl Defaults {
             root: false,
             uid: 0,
             cpus: 1,
+            host: String::new(),
             user: Box::new(user),
             group: Box::new(group),
         };

@@ -8,11 +8,12 @@ use std::time::Duration;
 
 /// Tables, as they are written, in which keys are asked for: what stands before such a key, and what its name begins
 /// with in the reference.
-const TABLES: [(&str, &str); 12] = [
+const TABLES: [(&str, &str); 13] = [
     ("", ""),
     ("[daemon]\n", "daemon."),
     ("[limits]\n", "limits."),
     ("[storage]\n", "storage."),
+    ("[cluster]\n", "cluster."),
     ("[queues.m]\n", "queues.NAME."),
     ("[queues.m]\nhandler.", "queues.NAME.handler."),
     ("[queues.m]\nbackoff.", "queues.NAME.backoff."),
@@ -51,6 +52,7 @@ fn setting(key: &Key, value: &str) -> String {
     let tls = |other| format!("\nhttp = '127.0.0.1:1'\nhttp_tokens = '/t'\n{other} = '/o'");
     let rest: String = match (*head, short) {
         ("[[access]]\n", _) => rest.collect(),
+        ("[cluster]\n", short) => cluster_beside(short),
         ("[schedules.m]\n", "queue") => "\ncron = '@daily'".to_owned(),
         ("[schedules.m]\n", "cron" | "every") => "\nqueue = 'q'".to_owned(),
         ("[schedules.m]\n", _) => "\ncron = '@daily'\nqueue = 'q'".to_owned(),
@@ -67,6 +69,24 @@ fn setting(key: &Key, value: &str) -> String {
         _ => String::new(),
     };
     format!("{head}{short} = {value}{rest}")
+}
+
+/// What must be there beside a key of a cluster.
+fn cluster_beside(key: &str) -> String {
+    let needed = [
+        ("node", "'one'"),
+        ("nodes", "['one', 'two', 'three']"),
+        ("nats", "['nats://h:1']"),
+        ("sync", "'always'"),
+        ("tls_certificate", "'/c'"),
+        ("tls_key", "'/k'"),
+    ];
+    let is_needed = |name: &str| name != key && (!name.starts_with("tls_") || key.starts_with("tls_"));
+    needed
+        .iter()
+        .filter(|(name, _)| is_needed(name))
+        .map(|(name, value)| format!("\n{name} = {value}"))
+        .collect()
 }
 
 #[test]

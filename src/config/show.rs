@@ -5,7 +5,9 @@ use super::push;
 use super::raw::key_text;
 use super::schedules;
 use super::settings::show_setting;
-use super::{BeanstalkPlace, Config, DrainSubmits, Handler, Http, HttpTls, Place, Queue};
+use super::{
+    BeanstalkPlace, Cluster, ClusterTls, Config, DrainSubmits, Handler, Http, HttpTls, Place, Queue,
+};
 use crate::access::Rule;
 use crate::core::{Growth, QueueName, Setting, SettingKey};
 use crate::durations::{show_duration, show_size};
@@ -19,6 +21,9 @@ pub(super) fn show(config: &Config) -> String {
         text.push_str("access = []\n\n");
     }
     daemon(&mut text, config).expect("a String takes every write");
+    if let Some(one) = &config.cluster {
+        cluster(&mut text, one).expect("a String takes every write");
+    }
     for (name, one) in &config.queues {
         queue(&mut text, name, one).expect("a String takes every write");
     }
@@ -104,6 +109,32 @@ fn daemon(text: &mut String, Config { daemon, limits, storage, .. }: &Config) ->
     writeln!(text, "cache = {}", size(storage.cache))?;
     writeln!(text, "ballast = {}", size(storage.ballast))?;
     writeln!(text, "shrink_above = {}", size(storage.shrink_above))
+}
+
+fn cluster(text: &mut String, cluster: &Cluster) -> std::fmt::Result {
+    let list = |texts: &[String]| texts.iter().map(|text| string(text)).collect::<Vec<_>>().join(", ");
+    writeln!(text, "\n[cluster]")?;
+    writeln!(text, "node = {}", string(&cluster.node))?;
+    writeln!(text, "nodes = [{}]", list(&cluster.nodes))?;
+    writeln!(text, "nats = [{}]", list(&cluster.nats))?;
+    writeln!(text, "stream = {}", string(&cluster.stream))?;
+    writeln!(text, "replicas = {}", cluster.replicas)?;
+    writeln!(text, "lease = {}", duration(cluster.lease))?;
+    writeln!(text, "keep = {}", size(cluster.keep))?;
+    writeln!(text, "sync = \"always\"")?;
+    if let Some(credentials) = &cluster.credentials {
+        writeln!(text, "credentials = {}", path(credentials))?;
+    }
+    let Some(ClusterTls { ca, identity }) = &cluster.tls else { return Ok(()) };
+    writeln!(text, "tls = true")?;
+    if let Some(ca) = ca {
+        writeln!(text, "tls_ca = {}", path(ca))?;
+    }
+    if let Some((certificate, key)) = identity {
+        writeln!(text, "tls_certificate = {}", path(certificate))?;
+        writeln!(text, "tls_key = {}", path(key))?;
+    }
+    Ok(())
 }
 
 fn queue(

@@ -16,6 +16,7 @@ fn around() -> Surroundings {
         root: false,
         uid: 7,
         cpus: 6,
+        host: "here".to_owned(),
         user: Box::new(user),
         group: Box::new(group),
     }

@@ -5,7 +5,7 @@ use crate::config::{BeanstalkPlace, Config, Place};
 use crate::credentials;
 use crate::fronts::{Beanstalk, Tubes};
 use crate::server::{self, Hub, Listening};
-use crate::store::DiskStore;
+use crate::store::Store;
 use crate::telemetry::events;
 use std::net::TcpListener;
 use std::rc::Rc;
@@ -39,9 +39,13 @@ impl BeanstalkBound {
     }
 
     /// Accepts connections, until the task is aborted.
-    pub(super) fn serve(self, hub: &Rc<Hub<DiskStore>>) -> Result<Option<JoinHandle<()>>, ServeError> {
-        let Some(listener) = self.0 else { return Ok(None) };
-        let tubes = Rc::new(Tubes::default());
+    pub(super) fn serve<S: Store + 'static>(
+        &mut self,
+        hub: &Rc<Hub<S>>,
+        tubes: &Rc<Tubes>,
+    ) -> Result<Option<JoinHandle<()>>, ServeError> {
+        let Some(listener) = self.0.take() else { return Ok(None) };
+        let tubes = tubes.clone();
         let make = move || Beanstalk::new(tubes.clone());
         Ok(Some(match listener {
             Listener::Tcp(listener, user) => {
@@ -56,5 +60,17 @@ impl BeanstalkBound {
                 listening.accept_into(hub, make)?
             }
         }))
+    }
+
+    /// Takes connections for another node, until the task is aborted.
+    #[cfg(any(test, feature = "cluster"))]
+    pub(super) fn pass_on(&self, to: super::cluster::PassOn) -> Result<Option<JoinHandle<()>>, ServeError> {
+        Ok(match &self.0 {
+            None => None,
+            Some(Listener::Tcp(listener, user)) => {
+                Some(to.accept_tcp(listener, credentials::of_user(*user)?)?)
+            }
+            Some(Listener::Unix(listening)) => Some(listening.accept(to)?),
+        })
     }
 }

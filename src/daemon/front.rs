@@ -1,18 +1,12 @@
-//! The HTTP front of a daemon: its start, the connections that it asks for, and its files at a reload.
+//! The HTTP front of a daemon: its start, and its files at a reload. The connections that it asks for somebody else makes.
 
 use super::ServeError;
 use crate::access::Caller;
 use crate::config::{Config, Http, Place};
-use crate::fronts::Native;
 use crate::http::{self, Calls, Listener, Secrets, SecretsError, Serving};
-use crate::server::{self, Hub, Listening};
-use crate::store::DiskStore;
+use crate::server::{self, Listening};
 use crate::telemetry::events;
 use rustix::process::{getegid, geteuid};
-use std::rc::Rc;
-
-/// A front that has its place, and serves nobody yet.
-pub(super) struct Bound(Option<(Listener, Option<Listening>, Secrets)>);
 
 /// Reads the files that it needs.
 fn secrets(http: &Http) -> Result<Secrets, SecretsError> {
@@ -20,47 +14,27 @@ fn secrets(http: &Http) -> Result<Secrets, SecretsError> {
     Secrets::read(http.tokens.as_deref(), identity)
 }
 
-impl Bound {
-    /// Reads the files and takes the place, if one is configured.
-    pub(super) fn new(config: &Config) -> Result<Bound, ServeError> {
-        let Some(http) = &config.daemon.http else { return Ok(Bound(None)) };
-        let secrets = secrets(http)?;
-        let (listener, socket) = match &http.place {
-            Place::Address(address) => {
-                let unbound = |error| ServeError::Http { address: *address, error };
-                (Listener::at(*address).map_err(unbound)?, None)
-            }
-            Place::Socket(path) => {
-                let socket = server::listen_at(path, "daemon.http")?;
-                (Listener::Unix(socket.listener()?), Some(socket))
-            }
-        };
-        Ok(Bound(Some((listener, socket, secrets))))
-    }
-
-    /// Serves, with connections to this loop.
-    pub(super) fn serve(self, hub: &Rc<Hub<DiskStore>>, config: &Config) -> Result<HttpFront, ServeError> {
-        let (Some((listener, socket, secrets)), Some(http)) = (self.0, &config.daemon.http) else {
-            return Ok(HttpFront(None));
-        };
-        let own = Caller { uid: geteuid().as_raw(), groups: vec![getegid().as_raw()] };
-        let (address, count) = (listener.address(), secrets.tokens.len());
-        let (serving, calls) = http::serve(listener, secrets, own, config.limits.frame)?;
-        // The port may be the system's choice.
-        let place = address.map_or_else(|| http.place.clone(), Place::Address);
-        events::http_started(&place, http.tls.is_some(), count);
-        drop(tokio::task::spawn_local(take(hub.clone(), calls)));
-        Ok(HttpFront(Some(Front { serving, http: http.clone(), _socket: socket })))
-    }
-}
-
-/// Takes on the connections that the front asks for, until it has ended.
-async fn take(hub: Rc<Hub<DiskStore>>, mut calls: Calls) {
-    while let Some(call) = calls.recv().await {
-        if let Err(error) = server::serve_as::<Native, _>(&hub, call.stream, call.caller).await {
-            tracing::warn!("a request by HTTP has no connection: {error}");
+/// Reads the files, takes the place and serves, if that is configured: with connections to the loop, for which it calls.
+pub(super) fn start(config: &Config) -> Result<(HttpFront, Option<Calls>), ServeError> {
+    let Some(http) = &config.daemon.http else { return Ok((HttpFront(None), None)) };
+    let secrets = secrets(http)?;
+    let (listener, socket) = match &http.place {
+        Place::Address(address) => {
+            let unbound = |error| ServeError::Http { address: *address, error };
+            (Listener::at(*address).map_err(unbound)?, None)
         }
-    }
+        Place::Socket(path) => {
+            let socket = server::listen_at(path, "daemon.http")?;
+            (Listener::Unix(socket.listener()?), Some(socket))
+        }
+    };
+    let own = Caller { uid: geteuid().as_raw(), groups: vec![getegid().as_raw()] };
+    let (address, count) = (listener.address(), secrets.tokens.len());
+    let (serving, calls) = http::serve(listener, secrets, own, config.limits.frame)?;
+    // The port may be the system's choice.
+    let place = address.map_or_else(|| http.place.clone(), Place::Address);
+    events::http_started(&place, http.tls.is_some(), count);
+    Ok((HttpFront(Some(Front { serving, http: http.clone(), _socket: socket })), Some(calls)))
 }
 
 /// The front, if there is one. It ends with this.

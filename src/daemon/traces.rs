@@ -4,7 +4,7 @@ use crate::config::Config;
 use crate::otlp::Exporter;
 use crate::server::Hub;
 use crate::spans::Span;
-use crate::store::DiskStore;
+use crate::store::Store;
 use crate::telemetry::events;
 use std::hash::{BuildHasher, RandomState};
 use std::rc::Rc;
@@ -18,7 +18,7 @@ pub(super) struct Traces(Option<Exporter>);
 
 impl Traces {
     /// From now on they are recorded, if they are wanted. A collector that cannot be spoken to is no reason not to run jobs.
-    pub(super) fn start(hub: &Hub<DiskStore>, config: &Config) -> Traces {
+    pub(super) fn start<S: Store + 'static>(hub: &Hub<S>, config: &Config) -> Traces {
         let Some(url) = config.spans_url() else { return Traces(None) };
         match Exporter::start(url) {
             Ok(exporter) => {
@@ -34,7 +34,7 @@ impl Traces {
     }
 
     /// Sends them now and then. It does not end.
-    pub(super) async fn keep(&self, hub: Rc<Hub<DiskStore>>) {
+    pub(super) async fn keep<S: Store + 'static>(&self, hub: Rc<Hub<S>>) {
         let Traces(Some(exporter)) = self else { return std::future::pending().await };
         loop {
             tokio::time::sleep(EVERY).await;
@@ -45,7 +45,7 @@ impl Traces {
     }
 
     /// Sends the last ones.
-    pub(super) async fn finish(self, hub: &Hub<DiskStore>) {
+    pub(super) async fn finish<S: Store + 'static>(self, hub: &Hub<S>) {
         if let Traces(Some(exporter)) = self {
             exporter.finish(take(hub)).await;
         }
@@ -53,7 +53,7 @@ impl Traces {
 }
 
 /// What is finished, in the time that the wall clock shows.
-fn take(hub: &Hub<DiskStore>) -> Vec<Span> {
+fn take<S: Store + 'static>(hub: &Hub<S>) -> Vec<Span> {
     let mut spans = hub.engine.borrow_mut().take_spans();
     let ahead_ms = hub.clock.ahead_ms();
     for span in &mut spans {

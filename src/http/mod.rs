@@ -33,6 +33,8 @@ mod tls;
 mod tokens;
 mod unread;
 
+#[cfg(any(test, feature = "cluster"))]
+pub(crate) use link::Call;
 pub(crate) use link::Calls;
 pub(crate) use listener::Listener;
 pub(crate) use secrets::{Secrets, SecretsError};

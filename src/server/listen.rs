@@ -199,20 +199,28 @@ impl Listening {
         hub: &Rc<Hub<S>>,
         make: impl Fn() -> F + 'static,
     ) -> io::Result<JoinHandle<()>> {
-        let (socket, hub) = (self.0.clone(), hub.clone());
+        self.accept(IntoHub { hub: hub.clone(), make })
+    }
+
+    /// Accepts connections for somebody, until the task is aborted.
+    ///
+    /// # Errors
+    /// The socket cannot be used by the loop.
+    pub(crate) fn accept(&self, taker: impl Taker + 'static) -> io::Result<JoinHandle<()>> {
+        let socket = self.0.clone();
         let mut listener = socket.for_the_loop()?;
         let mut watch = socket.watch();
         Ok(tokio::task::spawn_local(async move {
             loop {
                 // Who must wait does so in the socket's queue: what is accepted is served, even if this task is aborted.
-                hub.admit_arrival().await;
+                taker.admit().await;
                 tokio::select! {
                     biased;
-                    accepted = listener.accept() => take(&hub, accepted, &make).await,
+                    accepted = listener.accept() => take(&taker, accepted).await,
                     () = socket.is_in_doubt(&watch) => if let Some(new) = socket.renew().await {
                         // Who has come to the old one is served too.
                         while let Ok(accepted @ Ok(_)) = timeout(Duration::ZERO, listener.accept()).await {
-                            take(&hub, accepted, &make).await;
+                            take(&taker, accepted).await;
                         }
                         (listener, watch) = (new, socket.watch());
                     },
@@ -222,18 +230,39 @@ impl Listening {
     }
 }
 
-async fn take<F: Front, S: Store + 'static>(
-    hub: &Rc<Hub<S>>,
-    accepted: io::Result<(UnixStream, tokio::net::unix::SocketAddr)>,
-    make: &impl Fn() -> F,
-) {
+/// Who takes connections.
+pub(crate) trait Taker {
+    /// Returns when there is room for another one.
+    fn admit(&self) -> impl Future<Output = ()>;
+
+    /// Takes one.
+    fn take(&self, stream: Stream, peer: Peer);
+}
+
+/// The loop takes them.
+struct IntoHub<S, M> {
+    hub: Rc<Hub<S>>,
+    make: M,
+}
+
+impl<F: Front, S: Store + 'static, M: Fn() -> F> Taker for IntoHub<S, M> {
+    async fn admit(&self) {
+        self.hub.admit_arrival().await;
+    }
+
+    fn take(&self, stream: Stream, peer: Peer) {
+        self.hub.arrive(|| serve::open(&self.hub, stream, peer, (self.make)()));
+    }
+}
+
+async fn take(taker: &impl Taker, accepted: io::Result<(UnixStream, tokio::net::unix::SocketAddr)>) {
     match accepted.and_then(|(stream, _)| Stream::try_from(stream)) {
-        Ok(stream) => hub.arrive(|| match Peer::of(&stream) {
-            Ok(peer) => serve::open(hub, stream, peer, make()),
+        Ok(stream) => match Peer::of(&stream) {
+            Ok(peer) => taker.take(stream, peer),
             Err(error) => {
                 tracing::warn!(%error, "a connection was refused: the kernel does not say which user it belongs to");
             }
-        }),
+        },
         // Out of file descriptors, say: others are served, and this is tried again.
         Err(error) => {
             tracing::warn!(%error, "a connection could not be accepted");
@@ -328,15 +357,16 @@ pub(crate) fn serve_pool<F: Front + Default, S: Store + 'static>(
 ///
 /// # Errors
 /// The loop cannot use it.
-pub(crate) async fn serve_as<F: Front + Default, S: Store + 'static>(
+pub(crate) async fn serve_as<F: Front, S: Store + 'static>(
     hub: &Rc<Hub<S>>,
     stream: StdStream,
     caller: Caller,
+    front: F,
 ) -> io::Result<()> {
     let stream = Stream::try_from(stream)?;
     hub.admit_arrival().await;
     let peer = Peer { caller, pid: std::process::id(), pool: false };
-    hub.arrive(|| serve::open(hub, stream, peer, F::default()));
+    hub.arrive(|| serve::open(hub, stream, peer, front));
     Ok(())
 }
 

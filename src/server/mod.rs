@@ -68,11 +68,15 @@ pub(crate) use fault::{Fault, Kind};
 pub(crate) use follow::start as start_logs;
 pub(crate) use front::{Close, Front};
 pub use hub::{Hub, Wiring};
+#[cfg(any(test, feature = "cluster"))]
+pub(crate) use listen::Taker;
 pub use listen::{ListenError, Listening, listen};
 pub(crate) use listen::{listen_at, serve_as, serve_one, serve_pool};
 pub(crate) use outbox::Outbox;
 pub(crate) use output::Piece;
 pub use output::{OutputStore, OutputThread};
+#[cfg(any(test, feature = "cluster"))]
+pub(crate) use peer::Peer;
 pub use service::{Limits, Service};
 pub use shutdown::close_connections;
 pub(crate) use take_up::take_up;

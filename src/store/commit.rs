@@ -14,6 +14,19 @@ impl CommitNo {
     }
 }
 
+/// Where in a replicated log a home stands: from there on a node reads, and passes over what its home has already.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct StreamMark {
+    /// When the stream was made (nanoseconds since 1970): what tells it from another one of the same name.
+    pub(crate) created: u64,
+    /// The newest record before that place.
+    pub(crate) seq: u64,
+    /// The epoch that was under way there.
+    pub(crate) epoch: u64,
+    /// The newest commit there: never later than the home.
+    pub(crate) number: CommitNo,
+}
+
 /// The events of many commands, made durable together: all of them or none.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Commit {

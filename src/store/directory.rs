@@ -41,6 +41,14 @@ pub enum DirectoryError {
         /// Who we are.
         own: u32,
     },
+    /// Its jobs are those of a cluster.
+    #[error(
+        "data directory {} is that of a node of a cluster: what it has not got yet is in the stream. Start it with the          [cluster] of its configuration, or restore a backup of the cluster into another directory", dir.display()
+    )]
+    OfANode {
+        /// The directory.
+        dir: PathBuf,
+    },
     /// There are data in it, but nothing says in which format.
     #[error(
         "data directory {} has data in it but no file FORMAT: it is incomplete, or not musher's. Nothing was \

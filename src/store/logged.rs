@@ -83,7 +83,7 @@ impl<L: Log, H: Home> LoggedStore<L, H> {
 
     fn view<'a>(&self, state: &'a State) -> View<'a> {
         let (last, confirmed) = (self.log.last(), self.log.confirmed());
-        View { state, last, time: self.time, confirmed }
+        View { state, last, time: self.time, confirmed, mark: self.log.mark() }
     }
 
     /// A whole checkpoint, however long it takes.
@@ -98,6 +98,9 @@ impl<L: Log, H: Home> LoggedStore<L, H> {
     /// Everything up to here is in the home. A backup under way may still need some of it.
     fn free_log(&mut self, home: CommitNo) {
         self.came_home = home;
+        if let Some(mark) = self.checkpoints.mark() {
+            self.log.note_home(mark);
+        }
         self.log.free(self.held.map_or(home, |held| home.min(held)));
     }
 }

@@ -15,8 +15,7 @@
 //! - `backup`, `recovery`, `checkpoint`
 //! - `reads`: blobs of many jobs, on another thread
 //! - `home`: the trait, and sled; `recent`: blobs that are in the log only
-//! - `log`: the trait, local files, and a log that is replicated, of which the daemon makes no use yet; `codec`: what is on disk,
-//!   as bytes
+//! - `log`: the trait, local files, and a log that is replicated on several machines; `codec`: what is on disk, as bytes
 //! - `directory`, `space`, `options`, `room`, `error`, `commit`, `blob`, `system`
 
 mod api;
@@ -57,7 +56,7 @@ pub mod simulated;
 #[cfg(test)]
 mod skipped;
 mod space;
-#[cfg(test)]
+#[cfg(any(test, feature = "cluster"))]
 mod standby;
 mod system;
 mod verify;
@@ -70,16 +69,29 @@ pub use backup::{BackupError, BackupRows, BackupTail, Summary, verify_backup};
 pub use blob::Blob;
 pub use codec::{DecodeError, Envelope, EnvelopeError};
 pub(crate) use codec::{decode_signals, encode_signals};
+#[cfg(any(test, feature = "cluster"))]
+pub(crate) use commit::StreamMark;
 pub use commit::{Commit, CommitNo};
 pub use directory::{DirectoryError, migrate};
 pub use disk::{DiskStore, FileLog, SledHome};
+#[cfg(any(test, feature = "cluster"))]
+pub(crate) use disk::{NodeDirectory, NodeStore, StreamCommit};
 pub use error::{AppendError, BlobError, Defect};
 pub use home::HomeError;
 pub use log::LogError;
+#[cfg(any(test, feature = "cluster"))]
+pub(crate) use log::replicated::{
+    Carrier, Connection, Epoch, JetStreamLink, Lost, Meaning, NodeLife, Position, Progress, ReadError,
+    Reader, Rules, Seq, StreamConfig, StreamError, StreamState, Tls,
+};
 pub use logged::LoggedStore;
 pub use options::Options;
 pub use reads::BlobReads;
 pub use recovery::{OpenError, Recovered, Report};
+#[cfg(any(test, feature = "cluster"))]
+pub(crate) use restore::restore_node;
 pub use restore::{Restored, restore};
 pub use room::{Figures, Room, Shrunk};
+#[cfg(any(test, feature = "cluster"))]
+pub(crate) use standby::FollowError;
 pub use verify::{Scratch, Verified, VerifyError, verify_directory};

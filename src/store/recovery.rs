@@ -251,8 +251,13 @@ impl Fold {
     /// What all of it comes to, now that the log was read up to `last`.
     pub(super) fn end(mut self, last: CommitNo) -> Result<Folded, HomeError> {
         self.verify(last)?;
-        let start =
-            Start { home: self.meta.home, dirty: self.dirty, stored: self.stored, rows: self.changed };
+        let start = Start {
+            home: self.meta.home,
+            mark: self.meta.mark,
+            dirty: self.dirty,
+            stored: self.stored,
+            rows: self.changed,
+        };
         let jobs = self.state.queues().map(|(_, queue)| queue.counts().all()).sum();
         let report = Report { jobs, ..self.report };
         let recovered = Recovered { state: self.state, last, time: self.time, report };

@@ -2,8 +2,8 @@
 
 use super::backup::{BackupError, Next, Pieces};
 use super::blob::ByKind;
-use super::codec::{BlockRow, Piece};
-use super::commit::CommitNo;
+use super::codec::{BlockRow, MetaRow, Piece};
+use super::commit::{CommitNo, StreamMark};
 use super::directory::Directory;
 use super::disk::DiskStore;
 use super::error::Defect;
@@ -37,20 +37,43 @@ pub fn restore(
     options: &Options,
     skip_ids: u64,
 ) -> Result<Restored, BackupError> {
+    restore_as(stream, dir, options, skip_ids, |_| None)
+}
+
+/// The same for a node of the cluster that the backup is of: it reads the stream from there on.
+///
+/// # Errors
+/// As for [`restore`].
+#[cfg(any(test, feature = "cluster"))]
+pub(crate) fn restore_node(
+    stream: impl Read,
+    dir: &Path,
+    options: &Options,
+) -> Result<Restored, BackupError> {
+    restore_as(stream, dir, options, 0, |meta| meta.mark)
+}
+
+fn restore_as(
+    stream: impl Read,
+    dir: &Path,
+    options: &Options,
+    skip_ids: u64,
+    mark: impl FnOnce(MetaRow) -> Option<StreamMark>,
+) -> Result<Restored, BackupError> {
     let directory = Directory::create_empty(dir)?.ok_or_else(|| BackupError::NotEmpty { dir: dir.into() })?;
-    write_all(stream, &directory, options)?;
+    let meta = write_all(stream, &directory, options)?;
     // Recovery first, over all of it: only what it has accepted gets its FORMAT.
     let (mut store, found) = DiskStore::open_in(directory, options)?;
     let mut state = found.state;
     let next_id = JobId(state.next_id().0.saturating_add(skip_ids));
     state.raise_next_id(next_id);
     store.bring_home(&state)?;
-    store.note_next_id(next_id)?;
+    store.note_next_id(next_id, mark(meta))?;
     store.write_format()?;
     Ok(Restored { jobs: found.report.jobs, commit: found.last.0, next_id: next_id.0 })
 }
 
-fn write_all(stream: impl Read, directory: &Directory, options: &Options) -> Result<(), BackupError> {
+fn write_all(stream: impl Read, directory: &Directory, options: &Options) -> Result<MetaRow, BackupError> {
     let home = SledRows::open(&directory.sled(), options.cache_bytes)?;
     let (mut pieces, mut meta, mut log, mut last) = (Pieces::new(stream), None, None, None);
     loop {
@@ -98,7 +121,7 @@ fn write_all(stream: impl Read, directory: &Directory, options: &Options) -> Res
     if log.is_none() {
         create_log(directory, options, last.unwrap_or(meta.home))?;
     }
-    Ok(())
+    Ok(meta)
 }
 
 fn create_log(directory: &Directory, options: &Options, home: CommitNo) -> Result<Files, BackupError> {

@@ -6,10 +6,10 @@ use super::commit::CommitNo;
 use super::error::AppendError;
 use super::home::Home;
 use super::log::Log;
-use super::log::replicated::{Link, Progress, ReplicatedLog};
+use super::log::replicated::{Link, Position, Progress, ReplicatedLog};
 use super::logged::{LoggedStore, forget_rows};
 use super::recent::Arrivals;
-use crate::core::{Event, State};
+use crate::core::{Event, State, Time};
 use bytes::Bytes;
 use std::sync::Arc;
 
@@ -29,9 +29,14 @@ impl<L: Link, H: Home> LoggedStore<ReplicatedLog<L>, H> {
     ///
     /// # Errors
     /// See [`FollowError`].
-    pub(crate) fn follow(&mut self, state: &mut State, payload: Bytes) -> Result<(), FollowError> {
+    pub(crate) fn follow(
+        &mut self,
+        state: &mut State,
+        payload: Bytes,
+        position: Position,
+    ) -> Result<(), FollowError> {
         let number = self.log.last().next();
-        let appended = self.log.follow(payload).map_err(AppendError::Disk)?;
+        let appended = self.log.follow(payload, position).map_err(AppendError::Disk)?;
         let wrong = |detail: String| FollowError::Commit { number, detail };
         let commit = decode_commit(appended.record).map_err(|error| wrong(error.to_string()))?;
         commit.check().map_err(wrong)?;
@@ -47,6 +52,16 @@ impl<L: Link, H: Home> LoggedStore<ReplicatedLog<L>, H> {
         self.checkpoints.note(&commit.events, bytes, arrivals, &mut self.recent);
         forget_rows(&mut self.rows, replaces, attaches);
         Ok(())
+    }
+
+    /// The newest commit that it has.
+    pub(crate) fn last(&self) -> CommitNo {
+        self.log.last()
+    }
+
+    /// The same, and when it was decided.
+    pub(crate) fn newest(&self) -> (CommitNo, Time) {
+        (self.log.last(), self.time)
     }
 
     /// From now on its node is the owner, and appends.

@@ -394,3 +394,31 @@ pub fn state_dump(lines: impl IntoIterator<Item = String>) {
         info!("state: {}", escape(&line));
     }
 }
+
+/// A node cannot reach the servers of its cluster yet. It goes on trying.
+pub fn servers_do_not_answer(why: &str) {
+    tracing::warn!("the cluster's servers cannot be used yet, which is tried again and again: {why}");
+}
+
+/// Two nodes have one name.
+pub fn node_is_double(node: &str) {
+    tracing::error!(
+        node,
+        "another daemon says that it is node `{node}` of the cluster too: give each node a name of its own (cluster.node)"
+    );
+}
+
+/// A node has all that the owner has committed so far.
+pub fn standing_by(node: &str, jobs: u64, commit: u64) {
+    tracing::info!(node, jobs, commit, "standing by: this node takes in what the cluster's owner commits");
+}
+
+/// A node is the owner now.
+pub fn took_over(node: &str, epoch: u64, commit: u64) {
+    tracing::info!(node, epoch, commit, "this node has taken over: it runs the queue");
+}
+
+/// A node has nothing from which it could read the stream, and copies everything from the owner.
+pub fn copies_from_owner(why: &str) {
+    tracing::info!("this node copies all jobs from the cluster's owner: {why}");
+}

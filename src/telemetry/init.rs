@@ -26,7 +26,7 @@ use tracing_subscriber::fmt::time::FormatTime;
 use tracing_subscriber::layer::SubscriberExt;
 
 /// What is logged unless `MUSHER_LOG` says otherwise.
-const DEFAULT_FILTER: &str = "info";
+const DEFAULT_FILTER: &str = "info,async_nats=warn";
 
 /// Fields that every message already holds in words; people need not read them twice.
 const IN_MESSAGE: [&str; 3] = ["job", "queue", "attempt"];

@@ -14,6 +14,7 @@ mod client_input;
 mod client_streams;
 mod client_waiting;
 mod clocks;
+mod cluster;
 mod conditions;
 mod crash;
 mod drain;
@@ -46,6 +47,8 @@ mod many;
 mod memory_journal;
 mod metrics;
 mod moving;
+#[path = "../support/nats.rs"]
+mod nats;
 mod neighbours;
 mod once;
 mod order;
@@ -77,3 +80,5 @@ mod version_1;
 mod waits;
 mod work;
 mod worker;
+
+use helper::skipped;

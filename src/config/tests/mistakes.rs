@@ -7,7 +7,7 @@ const MISTAKES: &[(&str, &str)] = &[
     ("[daemon]\nsockt = '/s'", "musher.toml:2: daemon.sockt: unknown key; did you mean `socket`?"),
     ("[limits]\n\nbdy = 1", "musher.toml:3: limits.bdy: unknown key; did you mean `body`?"),
     ("[deamon]", "musher.toml:1: deamon: unknown key; did you mean `daemon`?"),
-    ("[zzz]", "zzz: unknown key; known here are daemon, limits, storage, queues, schedules, access"),
+    ("[zzz]", "zzz: unknown key; known here are daemon, limits, storage, cluster, queues, schedules, access"),
     ("[schedules.n]\nqueue = 'q'", "musher.toml:1: schedules.n: has no times; write cron = "),
     ("[schedules.n]\nevery = '1m'", "musher.toml:1: schedules.n: names no queue; write queue = \"NAME\""),
     (
@@ -254,6 +254,51 @@ const MISTAKES: &[(&str, &str)] = &[
     (
         "[[access]]\nuser = ['*']\ngroups = [1]\nqueues = ['*']\nmay = ['read']",
         "musher.toml:2: access[1].user: unknown key; did you mean `users`?",
+    ),
+    (
+        "[cluster]\nnodes = ['a']\nnats = ['nats://h']\nsync = 'always'",
+        "musher.toml:1: cluster.node: must say which of cluster.nodes this is: the machine's name, `here`, is none of them",
+    ),
+    (
+        "[cluster]\nnode = 'b'\nnodes = ['a']\nnats = ['nats://h']\nsync = 'always'",
+        "musher.toml:2: cluster.node: `b` is not among cluster.nodes",
+    ),
+    (
+        "[cluster]\nnodes = ['here']\nnats = ['nats://h']",
+        "musher.toml:1: cluster.sync: must be \"always\", by which you say",
+    ),
+    (
+        "[cluster]\nnodes = ['here']\nnats = ['nats://h']\nsync = 'no'",
+        "musher.toml:4: cluster.sync: must be \"always\"",
+    ),
+    ("[cluster]\nnodes = ['here']\nsync = 'always'", "musher.toml:1: cluster.nats: must name the servers"),
+    (
+        "[cluster]\nnode = 'a'\nnats = ['nats://h']\nsync = 'always'",
+        "musher.toml:1: cluster.nodes: must name the nodes",
+    ),
+    (
+        "[cluster]\nnodes = ['here', 'a.b']\nnats = ['nats://h']\nsync = 'always'",
+        "musher.toml:2: cluster.nodes: `a.b` is no name",
+    ),
+    (
+        "[cluster]\nnodes = ['here', 'here']\nnats = ['nats://h']\nsync = 'always'",
+        "musher.toml:2: cluster.nodes: names `here` twice",
+    ),
+    (
+        "[cluster]\nnodes = ['here']\nnats = ['nats://u:p@h']\nsync = 'always'",
+        "musher.toml:3: cluster.nats: `nats://u:p@h` is no server",
+    ),
+    (
+        "[cluster]\nnodes = ['here']\nnats = ['nats://h']\nsync = 'always'\nreplicas = 2",
+        "musher.toml:5: cluster.replicas: must be odd",
+    ),
+    (
+        "[cluster]\nnodes = ['here']\nnats = ['nats://h']\nsync = 'always'\ntls_key = '/k'",
+        "musher.toml:5: cluster.tls_key: needs cluster.tls_certificate",
+    ),
+    (
+        "[cluster]\nnodes = ['here']\nnats = ['nats://h']\nsync = 'always'\ntls = false\ntls_ca = '/c'",
+        "musher.toml:5: cluster.tls: is false, and there are certificates for it",
     ),
     ("[limits]\nbody = \n", "musher.toml:2: "),
     ("[limits]\nbody = 1\nbody = 2", "musher.toml:3: duplicate key"),

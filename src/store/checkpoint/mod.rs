@@ -12,7 +12,7 @@ mod slice;
 
 use super::blob::{Blob, ByKind};
 use super::codec::{MetaRow, block_of};
-use super::commit::CommitNo;
+use super::commit::{CommitNo, StreamMark};
 use super::error::AppendError;
 use super::home::{Report, RowWriter, Work};
 use super::recent::{Arrivals, Recent};
@@ -41,6 +41,8 @@ const RELEASED: u64 = 2_000;
 pub(crate) struct Start {
     /// Where the last whole one stands.
     pub(crate) home: CommitNo,
+    /// Where that is in a replicated log.
+    pub(crate) mark: Option<StreamMark>,
     /// Blocks that have changed since.
     pub(crate) dirty: RangeSet,
     /// Blocks that may have rows.
@@ -58,6 +60,8 @@ pub(crate) struct View<'a> {
     pub(crate) time: Time,
     /// Up to where the log has confirmed. No row may be written that reflects a later commit.
     pub(crate) confirmed: CommitNo,
+    /// Where a replicated log is to be read from by whoever has the confirmed commits.
+    pub(crate) mark: Option<StreamMark>,
 }
 
 /// The loop's side of checkpoints.
@@ -65,6 +69,7 @@ pub(crate) struct View<'a> {
 pub(crate) struct Checkpoints {
     interval: Duration,
     home: CommitNo,
+    mark: Option<StreamMark>,
     dirty: RangeSet,
     stored: RangeSet,
     /// The rows that are not of jobs.
@@ -124,6 +129,7 @@ impl Checkpoints {
             interval,
             came_home: None,
             home: start.home,
+            mark: start.mark,
             dirty: start.dirty,
             stored: start.stored,
             rows: ChangedRows::new(start.rows),
@@ -255,7 +261,7 @@ impl Checkpoints {
     }
 
     fn begin(&mut self, view: View<'_>) {
-        let View { state, last, time, .. } = view;
+        let View { state, last, time, mark, .. } = view;
         self.rows.begin(view);
         let blocks = std::mem::take(&mut self.dirty);
         self.rounds += 1;
@@ -263,7 +269,7 @@ impl Checkpoints {
         (self.due, self.bytes) = (None, 0);
         self.round = Some(Round {
             number: self.rounds,
-            meta: MetaRow { home: last, time, next_id: state.next_id() },
+            meta: MetaRow { home: last, time, next_id: state.next_id(), mark },
             todo: blocks.clone(),
             blocks,
             blobs: RangeSet::default(),
@@ -313,6 +319,11 @@ impl Checkpoints {
             return Ok(Some(round.pace.rest(appended, log_is_long, now).unwrap_or(now)));
         }
         Ok(Some(now.plus(LOOK_AGAIN)))
+    }
+
+    /// Where the replicated log has to be read from by what is in the home.
+    pub(crate) fn mark(&self) -> Option<StreamMark> {
+        self.mark
     }
 
     fn under_way(&mut self) -> &mut Round {
@@ -368,7 +379,7 @@ impl Checkpoints {
                     self.released.insert(first, len);
                 }
                 self.renewed = round.renewed;
-                self.home = round.meta.home;
+                (self.home, self.mark) = (round.meta.home, round.meta.mark);
                 self.came_home = Some(self.home);
             }
             Report::Full => {

@@ -59,7 +59,8 @@ impl Begun {
 
     fn step(&mut self, now: Time) -> Option<Time> {
         let Begun { checkpoints, writer, work, recent } = self;
-        let view = View { state: &work.state, last: CommitNo(1), time: Time(0), confirmed: CommitNo(1) };
+        let view =
+            View { state: &work.state, last: CommitNo(1), time: Time(0), confirmed: CommitNo(1), mark: None };
         checkpoints.step(writer, view, recent, now).unwrap().again
     }
 

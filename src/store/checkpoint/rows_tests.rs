@@ -52,7 +52,7 @@ impl Many {
     fn parts(&mut self) -> Vec<Vec<RowChange>> {
         let Many { state, rows } = self;
         let last = CommitNo(7);
-        let view = View { state, last, time: Time(0), confirmed: last };
+        let view = View { state, last, time: Time(0), confirmed: last, mark: None };
         rows.begin(view);
         std::iter::from_fn(|| (!rows.is_done()).then(|| rows.next(view))).collect()
     }
@@ -118,7 +118,7 @@ fn no_part_is_large() {
 fn one_that_failed_is_done_again_as_a_whole() {
     let mut many = Many::new();
     let last = CommitNo(7);
-    let view = View { state: &many.state, last, time: Time(0), confirmed: last };
+    let view = View { state: &many.state, last, time: Time(0), confirmed: last, mark: None };
     many.rows.begin(view);
     many.rows.next(view);
     assert_eq!(many.rows.queues(view).len(), 1);

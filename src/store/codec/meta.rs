@@ -2,10 +2,10 @@
 
 use super::{DecodeError, Reader, put};
 use crate::core::{JobId, Time};
-use crate::store::CommitNo;
+use crate::store::commit::{CommitNo, StreamMark};
 
 /// The versions in which the rows are written.
-const META: u8 = 1;
+const META: u8 = 2;
 const SUM: u8 = 2;
 
 /// The row `state` of the tree `meta`: written last in a checkpoint, so that all before it is there.
@@ -17,20 +17,33 @@ pub(crate) struct MetaRow {
     pub(crate) time: Time,
     /// The id that the next job got after it.
     pub(crate) next_id: JobId,
+    /// Where that is in the replicated log, if there is one.
+    pub(crate) mark: Option<StreamMark>,
 }
 
 impl MetaRow {
     pub(crate) fn encode(&self) -> Vec<u8> {
-        let mut out = vec![META];
+        // Whoever has no replicated log writes what earlier versions read.
+        let mut out = vec![if self.mark.is_some() { META } else { 1 }];
         put((self.home.0, self.time.0, self.next_id.0), &mut out);
+        if let Some(mark) = self.mark {
+            put((mark.created, mark.seq, mark.epoch, mark.number.0), &mut out);
+        }
         out
     }
 
     pub(crate) fn decode(bytes: &[u8]) -> Result<MetaRow, DecodeError> {
-        let mut reader = Reader::of("the row of the checkpoint", META, bytes)?;
+        let (version, mut reader) = Reader::up_to("the row of the checkpoint", META, bytes)?;
         let (home, time, next_id): (u64, u64, u64) = reader.take()?;
+        let mark = if version == 1 { None } else { Some(reader.take()?) };
         reader.end()?;
-        Ok(MetaRow { home: CommitNo(home), time: Time(time), next_id: JobId(next_id) })
+        let mark = mark.map(|(created, seq, epoch, number)| StreamMark {
+            created,
+            seq,
+            epoch,
+            number: CommitNo(number),
+        });
+        Ok(MetaRow { home: CommitNo(home), time: Time(time), next_id: JobId(next_id), mark })
     }
 }
 

@@ -121,7 +121,7 @@ impl Tried {
         let found = Rows::rows(home).unwrap().into_iter().map(|row| row.row.key());
         let rows = found.filter(|key| self.work.state.row(key).is_none()).map(RowChange::Gone).collect();
         let next_id = self.work.state.next_id();
-        let meta = MetaRow { home: CommitNo(self.work.commits), time: self.work.time, next_id };
+        let meta = MetaRow { home: CommitNo(self.work.commits), time: self.work.time, next_id, mark: None };
         home.hand_over(Work::Finish { round: self.rounds, rows, meta }).unwrap();
         let ended = home.wait().unwrap();
         assert!(matches!(ended, Report::Done), "{ended:?}");

@@ -2,12 +2,16 @@
 
 mod home;
 mod log;
+#[cfg(any(test, feature = "cluster"))]
+mod node;
 #[cfg(test)]
 pub(super) mod tests;
 
 use super::codec::MetaRow;
+use super::commit::StreamMark;
 use super::directory::{Directory, DirectoryError};
-use super::home::HomeError;
+use super::home::sled::SledRows;
+use super::home::{HomeError, Rows};
 use super::log::files::Files;
 use super::logged::LoggedStore;
 use super::options::Options;
@@ -17,6 +21,8 @@ use super::space::Space;
 use crate::core::JobId;
 pub use home::SledHome;
 pub use log::FileLog;
+#[cfg(any(test, feature = "cluster"))]
+pub(crate) use node::{NodeDirectory, NodeStore, StreamCommit};
 use std::cell::RefCell;
 use std::path::Path;
 use std::rc::Rc;
@@ -26,6 +32,11 @@ const HOME_ROOM: u64 = 16 << 20;
 
 /// The store on a disk. Opened by [`DiskStore::open`].
 pub type DiskStore = LoggedStore<FileLog, SledHome>;
+
+/// Whether its log is the stream of a cluster.
+fn is_of_a_node(rows: &SledRows) -> Result<bool, HomeError> {
+    Ok(rows.meta()?.is_some_and(|meta| meta.mark.is_some()))
+}
 
 /// What the log and the home share. The directory is unlocked with the last of them.
 #[derive(Debug)]
@@ -49,6 +60,9 @@ impl DiskStore {
         options: &Options,
     ) -> Result<(DiskStore, Recovered), OpenError> {
         let rows = home::open_rows(&directory, options)?;
+        if is_of_a_node(&rows)? && !directory.log().exists() {
+            return Err(DirectoryError::OfANode { dir: directory.path().to_owned() }.into());
+        }
         let space = Space::new(directory.path(), options.disk_reserve_bytes, options.ballast_bytes);
         let disk = Rc::new(Disk { space: RefCell::new(space), directory });
         let home = SledHome::new(rows, disk.clone(), options).map_err(OpenError::Thread)?;
@@ -60,9 +74,10 @@ impl DiskStore {
         LoggedStore::recover(home, open_log, Recent::new(recent::MEMORY), options.checkpoint_interval)
     }
 
-    /// Remembers that no id below this may be given any more. Everything must be in the home.
-    pub(super) fn note_next_id(&self, next_id: JobId) -> Result<(), HomeError> {
-        self.home.rows().finish(&MetaRow { home: self.came_home, time: self.time, next_id })
+    /// Remembers that no id below this may be given any more, and where in a stream a node reads on. Everything must be in the home.
+    pub(super) fn note_next_id(&self, next_id: JobId, mark: Option<StreamMark>) -> Result<(), HomeError> {
+        let meta = MetaRow { home: self.came_home, time: self.time, next_id, mark };
+        self.home.rows().finish(&meta)
     }
 
     /// Says that the directory is whole.

@@ -5,12 +5,12 @@
 mod error;
 pub(in crate::store) mod files;
 pub(in crate::store) mod record;
-#[cfg(test)]
+#[cfg(any(test, feature = "cluster"))]
 pub(in crate::store) mod replicated;
 
 pub use error::LogError;
 
-use super::commit::CommitNo;
+use super::commit::{CommitNo, StreamMark};
 use super::error::AppendError;
 use std::fmt::Debug;
 use std::fs::File;
@@ -64,6 +64,14 @@ pub(crate) trait Log {
 
     /// Everything up to `home` is safe elsewhere, and nothing of it is read any more: it may go.
     fn free(&mut self, home: CommitNo);
+
+    /// From where a node reads on that has the confirmed commits at home, if it is a replicated log.
+    fn mark(&self) -> Option<StreamMark> {
+        None
+    }
+
+    /// By what is at home, a replicated log has to be read from here: before that it may be trimmed, if all nodes say so.
+    fn note_home(&mut self, _mark: StreamMark) {}
 
     /// How much of it is not free.
     fn size(&self) -> Size;

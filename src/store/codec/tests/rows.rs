@@ -103,7 +103,7 @@ fn what_is_bound_to_topics_reads_as_it_was_written_and_has_bounds() {
 
 #[test]
 fn meta_and_queues_read_as_they_were_written() {
-    let meta = MetaRow { home: CommitNo(1 << 40), time: Time(5), next_id: JobId(77) };
+    let meta = MetaRow { home: CommitNo(1 << 40), time: Time(5), next_id: JobId(77), mark: None };
     assert_eq!(MetaRow::decode(&meta.encode()).unwrap(), meta);
     let totals = Totals {
         submitted: 9,

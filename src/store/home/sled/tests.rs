@@ -220,7 +220,7 @@ fn find_in(row: &[(JobId, Bytes)], id: u64) -> bool {
 fn what_was_finished_is_there_after_opening_again() {
     let (_dir, home) = home();
     assert_eq!(home.meta().unwrap(), None);
-    let meta = MetaRow { home: CommitNo(9), time: Time(5), next_id: JobId(71) };
+    let meta = MetaRow { home: CommitNo(9), time: Time(5), next_id: JobId(71), mark: None };
     home.store(&change(1, &[64, 70], &[(64, 5), (70, 6)])).unwrap();
     home.finish(&meta).unwrap();
     home.reopen().unwrap();

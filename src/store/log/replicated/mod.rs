@@ -9,20 +9,25 @@
 //! [`ReplicatedLog`] is what the store has of it, on the loop's thread. The messages travel by a [`Link`], on whatever thread.
 //! Knows bytes and numbers, not what a commit is.
 
-mod jetstream;
+pub(in crate::store) mod jetstream;
 mod record;
 mod rules;
 mod spool;
 mod writer;
 
+pub(crate) use jetstream::{
+    Carrier, Connection, JetStreamLink, Reader, StreamConfig, StreamError, StreamState, Tls,
+};
 pub(crate) use record::{Epoch, NodeLife};
-pub(crate) use rules::{Meaning, Position, Rules, Seq};
+pub(crate) use rules::{Meaning, Position, ReadError, Rules, Seq};
 pub(crate) use spool::Spool;
-pub(crate) use writer::{Ask, Lost, Outcome, Writer};
+#[cfg(test)]
+pub(crate) use writer::{Ask, Outcome};
+pub(crate) use writer::{Lost, Writer};
 
 use super::files::PAYLOAD_MAX;
 use super::{Appended, Log, Segment, Size, Tail};
-use crate::store::commit::CommitNo;
+use crate::store::commit::{CommitNo, StreamMark};
 use crate::store::error::AppendError;
 use bytes::Bytes;
 use std::fmt::Debug;
@@ -46,6 +51,8 @@ pub(crate) trait Link: Debug {
 #[derive(Debug, Default)]
 pub(crate) struct Progress {
     confirmed: AtomicU64,
+    /// From where the stream is to be read by whoever has that.
+    from: Mutex<Position>,
     lost: OnceLock<Lost>,
     bell: Mutex<Option<Waker>>,
     is_news: Condvar,
@@ -54,12 +61,18 @@ pub(crate) struct Progress {
 impl Progress {
     /// Notes what a writer knows, and rings if that is news.
     pub(crate) fn note(&self, writer: &Writer) {
+        *self.from.lock().unwrap_or_else(PoisonError::into_inner) = writer.rules().resumable();
         self.tell(writer.confirmed(), writer.lost());
+    }
+
+    /// Its node must not go on as the owner.
+    pub(crate) fn lose(&self, why: &Lost) {
+        self.tell(self.confirmed(), Some(why));
     }
 
     /// Nothing more will be noted.
     pub(crate) fn end(&self) {
-        self.tell(self.confirmed(), Some(&Lost::Ended));
+        self.lose(&Lost::Ended);
     }
 
     fn tell(&self, confirmed: CommitNo, lost: Option<&Lost>) {
@@ -81,8 +94,12 @@ impl Progress {
         drop(self.is_news.wait_timeout_while(bell, at_most, is_open));
     }
 
-    fn confirmed(&self) -> CommitNo {
+    pub(crate) fn confirmed(&self) -> CommitNo {
         CommitNo(self.confirmed.load(Ordering::Acquire))
+    }
+
+    fn from(&self) -> Position {
+        *self.from.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn ring(&self, bell: &Waker) {
@@ -112,6 +129,10 @@ pub(crate) struct ReplicatedLog<L> {
     owner: Option<(L, Arc<Progress>)>,
     spool: Spool,
     bounds: Bounds,
+    /// Where the newest commit that was taken in is in the stream.
+    mark: StreamMark,
+    /// The newest record of which nothing is needed any more, for whoever trims the stream.
+    home: Arc<AtomicU64>,
     newest: Option<Newest>,
     /// Rung by the owner's progress; kept until there is one.
     bell: Option<Waker>,
@@ -129,17 +150,25 @@ struct Newest {
 
 impl<L: Link> ReplicatedLog<L> {
     /// For a node that stands by. What comes after its home is in the spool, or will be taken in.
-    pub(crate) fn standby(spool: Spool, bounds: Bounds) -> ReplicatedLog<L> {
-        ReplicatedLog { owner: None, spool, bounds, newest: None, bell: None, has_failed: false }
+    /// `mark`: up to where the stream was read to fill it; `home`: up to where of it nothing is needed any more, for whoever wants to
+    /// know.
+    pub(crate) fn standby(
+        spool: Spool,
+        bounds: Bounds,
+        mark: StreamMark,
+        home: Arc<AtomicU64>,
+    ) -> ReplicatedLog<L> {
+        ReplicatedLog { owner: None, spool, bounds, mark, home, newest: None, bell: None, has_failed: false }
     }
 
     /// Takes in the next commit, which counts by the rules.
     ///
     /// # Errors
     /// The disk failed, or is full.
-    pub(crate) fn follow(&mut self, payload: Bytes) -> io::Result<Appended<'_>> {
+    pub(crate) fn follow(&mut self, payload: Bytes, position: Position) -> io::Result<Appended<'_>> {
         debug_assert!(self.owner.is_none(), "an owner knows what it has appended");
         self.keep(payload)?;
+        self.mark = position.mark(self.mark.created);
         Ok(self.newest())
     }
 
@@ -254,6 +283,14 @@ impl<L: Link> Log for ReplicatedLog<L> {
 
     fn free(&mut self, home: CommitNo) {
         self.spool.free(home);
+    }
+
+    fn mark(&self) -> Option<StreamMark> {
+        Some(self.owner.as_ref().map_or(self.mark, |(_, progress)| progress.from().mark(self.mark.created)))
+    }
+
+    fn note_home(&mut self, mark: StreamMark) {
+        self.home.store(mark.seq, Ordering::Relaxed);
     }
 
     fn size(&self) -> Size {

@@ -61,6 +61,14 @@ const LAST_PART: u8 = 2;
 const PART: u8 = 3;
 
 impl Record {
+    /// The newest commit before it.
+    pub(super) fn before(&self) -> CommitNo {
+        match self.what {
+            What::Takeover { .. } => self.number,
+            What::Part { .. } => CommitNo(self.number.0.saturating_sub(1)),
+        }
+    }
+
     /// The message.
     pub(super) fn encode(&self) -> Bytes {
         let (kind, nth, payload) = match &self.what {

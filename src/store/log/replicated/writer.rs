@@ -46,6 +46,9 @@ pub(crate) enum Lost {
     Overtaken(Seq),
     #[error(transparent)]
     Unreadable(#[from] ReadError),
+    /// Its node hears nothing from the servers, not even itself.
+    #[error("this node is cut off from the servers: another one takes over")]
+    CutOff,
     /// Whoever carries the messages has ended.
     #[error("nothing carries what is appended to the stream any more")]
     Ended,

@@ -7,6 +7,7 @@ use crate::core::{IdRange, JobId, State, Time};
 use crate::store::Commit;
 use crate::store::codec::encode_commit;
 use crate::store::commit::CommitNo;
+use crate::store::home::Rows;
 use crate::store::log::Log;
 use crate::store::log::replicated::{Bounds, Meaning, Position, ReplicatedLog, Rules, Spool};
 use crate::store::logged::LoggedStore;
@@ -34,7 +35,11 @@ struct Node {
 impl Node {
     /// Starts on a disk, and reads the stream as far as it goes.
     fn start(stream: &SimulatedStream, disk: SimulatedDisk) -> Node {
-        let (dir, mut rules) = (tempfile::tempdir().unwrap(), Rules::from(Position::default()));
+        let (dir, home) = (tempfile::tempdir().unwrap(), disk.open_home());
+        // By what its home says it has read.
+        let mark =
+            Rows::meta(&home).unwrap().and_then(|meta| meta.mark).unwrap_or(Position::default().mark(1));
+        let mut rules = Rules::from(Position::of(mark));
         let open_log = |home, on_commit: &mut crate::store::logged::OnCommit<'_>| {
             let mut spool = Spool::new(dir.path().to_owned(), 100_000, home);
             read_stream(stream, &mut rules, |number, payload| {
@@ -44,10 +49,11 @@ impl Node {
                     on_commit(super::tests::place(number, &segment, at), &payload).unwrap();
                 }
             });
-            Ok(ReplicatedLog::standby(spool, Bounds { under_way: 6, bytes: u64::MAX }))
+            let bounds = Bounds { under_way: 6, bytes: u64::MAX };
+            Ok(ReplicatedLog::standby(spool, bounds, rules.resumable().mark(1), std::sync::Arc::default()))
         };
         let memory = Recent::new(5_000);
-        let (store, found) = LoggedStore::recover(disk.open_home(), open_log, memory, CHECKPOINTS).unwrap();
+        let (store, found) = LoggedStore::recover(home, open_log, memory, CHECKPOINTS).unwrap();
         Node { disk, _dir: dir, rules, store, state: found.state, time: 0 }
     }
 
@@ -57,7 +63,7 @@ impl Node {
             if let Meaning::Commit(number, payload) =
                 self.rules.read(self.rules.position().seq.next(), &message).unwrap()
             {
-                self.store.follow(&mut self.state, payload).unwrap();
+                self.store.follow(&mut self.state, payload, self.rules.resumable()).unwrap();
                 assert_eq!(self.store.durable(), number);
             }
             self.maintain(rows);
@@ -157,6 +163,7 @@ fn a_commit_that_makes_no_sense_is_told_with_its_number() {
         encode_commit(commit, &mut out);
         Bytes::from(out)
     };
+    let at = |seq| Position { seq: Seq(seq), ..Position::default() };
     let mut work = Workload::default();
     let (arrive, gone) = (work.submit(3), work.delete_all());
     for (then, detail) in [
@@ -165,15 +172,15 @@ fn a_commit_that_makes_no_sense_is_told_with_its_number() {
         (encoded(&work.clone().delete_range(IdRange::new(JobId(3), 2))), "1 are unknown"),
     ] {
         let mut node = Node::start(&SimulatedStream::new(1), SimulatedDisk::new(1));
-        node.store.follow(&mut node.state, encoded(&arrive)).unwrap();
-        let error = node.store.follow(&mut node.state, then).unwrap_err().to_string();
+        node.store.follow(&mut node.state, encoded(&arrive), at(1)).unwrap();
+        let error = node.store.follow(&mut node.state, then, at(2)).unwrap_err().to_string();
         assert!(
             error.starts_with("commit 2 of the stream cannot be taken in: ") && error.contains(detail),
             "{error}"
         );
     }
     let mut node = Node::start(&SimulatedStream::new(1), SimulatedDisk::new(1));
-    node.store.follow(&mut node.state, encoded(&arrive)).unwrap();
-    node.store.follow(&mut node.state, encoded(&gone)).unwrap();
+    node.store.follow(&mut node.state, encoded(&arrive), at(1)).unwrap();
+    node.store.follow(&mut node.state, encoded(&gone), at(2)).unwrap();
     assert_same(&node.state, &work.state);
 }

@@ -154,7 +154,7 @@ impl Node {
                 *self = oracle.new_node();
                 Ok(())
             }
-            Some(lost @ (Lost::Unreadable(_) | Lost::Ended)) => Err(lost.to_string()),
+            Some(lost @ (Lost::Unreadable(_) | Lost::CutOff | Lost::Ended)) => Err(lost.to_string()),
         }
     }
 }
@@ -269,7 +269,12 @@ fn open(
     });
     let (link, progress) =
         SimulatedLink::take_over(stream.clone(), rules, life, 1_000).expect("nobody else is there");
-    let mut log = ReplicatedLog::standby(spool, Bounds { under_way, bytes: u64::MAX });
+    let mut log = ReplicatedLog::standby(
+        spool,
+        Bounds { under_way, bytes: u64::MAX },
+        Position::default().mark(1),
+        Arc::default(),
+    );
     log.own(link, progress).unwrap();
     log
 }

@@ -1,19 +1,22 @@
 //! One connection to the servers, and the stream on them. Knows bytes and numbers.
 
-use crate::store::log::replicated::record::HEADER;
-use crate::store::log::replicated::rules::{Position, ReadError, Seq};
+use crate::store::commit::CommitNo;
+use crate::store::log::replicated::record::{HEADER, Record};
+use crate::store::log::replicated::rules::{ReadError, Seq};
 use crate::store::log::replicated::writer::Outcome;
-use async_nats::jetstream::consumer::{DeliverPolicy, pull::OrderedConfig};
+use async_nats::jetstream::consumer::DeliverPolicy;
+use async_nats::jetstream::consumer::pull::{Ordered, OrderedConfig};
 use async_nats::jetstream::context::PublishErrorKind;
 use async_nats::jetstream::message::PublishMessage;
 use async_nats::jetstream::stream::{
-    Config as StreamConfig, DiscardPolicy, LastRawMessageErrorKind, PersistenceMode, RetentionPolicy, State,
-    StorageType, Stream,
+    Config as JetStreamConfig, DiscardPolicy, LastRawMessageErrorKind, PersistenceMode, RetentionPolicy,
+    State, StorageType, Stream,
 };
 use async_nats::jetstream::{self, Context};
+use async_nats::{Client, ConnectOptions};
 use bytes::Bytes;
-use futures_util::StreamExt;
 use std::fmt;
+use std::path::PathBuf;
 use std::time::Duration;
 use tokio::time::{sleep, timeout};
 
@@ -22,7 +25,9 @@ const OLDEST: (u32, u32) = (2, 15);
 /// How long an append may go without an answer until it is looked for. An election among the servers takes longer.
 const ANSWER_TIME: Duration = Duration::from_secs(2);
 /// How long a server may take for a question.
-const REQUEST_TIME: Duration = Duration::from_secs(5);
+pub(super) const REQUEST_TIME: Duration = Duration::from_secs(5);
+/// Before another server is tried.
+const RECONNECT: Duration = Duration::from_millis(100);
 /// Before the same is asked again.
 pub(super) const PAUSE: Duration = Duration::from_millis(100);
 /// How often a record is asked for that should be there.
@@ -34,13 +39,64 @@ const PART_LEAST: usize = 16 << 10;
 
 /// Where the stream is, and how it is to be.
 #[derive(Clone, Debug)]
-pub(crate) struct Config {
+pub(crate) struct StreamConfig {
     /// The servers: `nats://host:4222`.
     pub(crate) servers: Vec<String>,
+    /// The file of what the servers know this node by, if they ask.
+    pub(crate) credentials: Option<PathBuf>,
+    /// By TLS only, if it is given.
+    pub(crate) tls: Option<Tls>,
     /// Its name, and the subject of its messages.
     pub(crate) stream: String,
     /// On how many servers it is.
     pub(crate) replicas: usize,
+}
+
+/// How the servers and this node know each other by TLS.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Tls {
+    /// Who has signed the servers' certificates, if it is not one whom the system trusts.
+    pub(crate) ca: Option<PathBuf>,
+    /// This node's own certificate, and the key for it.
+    pub(crate) identity: Option<(PathBuf, PathBuf)>,
+}
+
+impl StreamConfig {
+    /// Connects to one of the servers, and to another one when that is gone.
+    ///
+    /// # Errors
+    /// No server can be reached, or it wants other credentials.
+    pub(crate) async fn connect(&self) -> Result<Client, StreamError> {
+        let unreachable = |detail: String| StreamError::Unreachable { servers: self.servers.clone(), detail };
+        let mut options = ConnectOptions::new().name("musher").request_timeout(Some(REQUEST_TIME));
+        options = options.reconnect_delay_callback(|_| RECONNECT);
+        if let Some(path) = &self.credentials {
+            let read = options.credentials_file(path).await;
+            options = read.map_err(|error| unreachable(format!("{}: {error}", path.display())))?;
+        }
+        if let Some(tls) = &self.tls {
+            options = options.require_tls(true);
+            if let Some(ca) = &tls.ca {
+                options = options.add_root_certificates(ca.clone());
+            }
+            if let Some((certificate, key)) = &tls.identity {
+                options = options.add_client_certificate(certificate.clone(), key.clone());
+            }
+        }
+        options.connect(&self.servers).await.map_err(|error| unreachable(error.to_string()))
+    }
+}
+
+/// The stream as it is now.
+#[derive(Clone, Debug)]
+pub(crate) struct StreamState {
+    /// The oldest record; behind the newest if there is none.
+    pub(crate) first: Seq,
+    /// The newest record.
+    pub(crate) last: Seq,
+    pub(crate) bytes: u64,
+    /// The name of the server that leads it.
+    pub(crate) leader: Option<String>,
 }
 
 /// Why the stream cannot be used.
@@ -57,6 +113,11 @@ pub(crate) enum StreamError {
         "the stream `{stream}` has {what} {found}, and is to have {wanted}: change it (`nats stream edit`), or name another one"
     )]
     Unsafe { stream: String, what: &'static str, found: String, wanted: String },
+    /// Somebody has deleted it, and it was made again.
+    #[error(
+        "the stream `{stream}` was deleted and made anew: what this node has is of the former one. Whatever the cluster has          confirmed since is in no stream; see docs/cluster.md, `Disasters`"
+    )]
+    MadeAnew { stream: String },
     /// It does not have what this node has not read yet.
     #[error(transparent)]
     Unreadable(#[from] ReadError),
@@ -78,6 +139,8 @@ pub(crate) struct Connection {
     context: Context,
     stream: Stream,
     name: String,
+    /// When the stream was made, in nanoseconds since 1970.
+    created: u64,
     /// How many bytes of a commit one message has at most.
     pub(super) part_max: usize,
 }
@@ -87,12 +150,20 @@ impl Connection {
     ///
     /// # Errors
     /// See [`StreamError`].
-    pub(crate) async fn open(config: &Config) -> Result<Connection, StreamError> {
-        let options = async_nats::ConnectOptions::new().name("musher").request_timeout(Some(REQUEST_TIME));
-        let client = options.connect(&config.servers).await.map_err(|error| StreamError::Unreachable {
-            servers: config.servers.clone(),
-            detail: error.to_string(),
-        })?;
+    pub(crate) async fn open(config: &StreamConfig) -> Result<Connection, StreamError> {
+        Connection::to(config, true).await
+    }
+
+    /// The same, but a stream that is not there is an error.
+    ///
+    /// # Errors
+    /// See [`StreamError`].
+    pub(crate) async fn find(config: &StreamConfig) -> Result<Connection, StreamError> {
+        Connection::to(config, false).await
+    }
+
+    async fn to(config: &StreamConfig, makes_it: bool) -> Result<Connection, StreamError> {
+        let client = config.connect().await?;
         let info = client.server_info();
         if !is_new_enough(&info.version) {
             return Err(StreamError::TooOld(info.version));
@@ -110,10 +181,65 @@ impl Connection {
         }
         let context =
             jetstream::ContextBuilder::new().timeout(REQUEST_TIME).max_ack_inflight(1_000).build(client);
-        let mut stream =
-            context.get_or_create_stream(wanted(config)).await.map_err(|error| unusable(&error))?;
-        check(config, &stream.info().await.map_err(|error| unusable(&error))?.config)?;
-        Ok(Connection { context, stream, name: config.stream.clone(), part_max })
+        let mut stream = match makes_it {
+            true => context.get_or_create_stream(wanted(config)).await.map_err(|error| unusable(&error))?,
+            false => context.get_stream(&config.stream).await.map_err(|error| unusable(&error))?,
+        };
+        let info = stream.info().await.map_err(|error| unusable(&error))?;
+        check(config, &info.config)?;
+        let created = u64::try_from(info.created.unix_timestamp_nanos()).unwrap_or(0);
+        Ok(Connection { context, stream, name: config.stream.clone(), created, part_max })
+    }
+
+    /// When the stream was made, in nanoseconds since 1970: another one of the same name has another time.
+    pub(crate) fn created(&self) -> u64 {
+        self.created
+    }
+
+    /// The stream as it is now.
+    ///
+    /// # Errors
+    /// No server answers, or the stream was made anew.
+    pub(crate) async fn look(&self) -> Result<StreamState, StreamError> {
+        let info = self.stream.get_info().await.map_err(|error| self.unusable(&error))?;
+        if u64::try_from(info.created.unix_timestamp_nanos()).unwrap_or(0) != self.created {
+            return Err(StreamError::MadeAnew { stream: self.name.clone() });
+        }
+        Ok(StreamState {
+            first: Seq(info.state.first_sequence),
+            last: Seq(info.state.last_sequence),
+            bytes: info.state.bytes,
+            leader: info.cluster.and_then(|cluster| cluster.leader),
+        })
+    }
+
+    /// How many commits its first owner had before the first record; 0 if that is not there any more, or not yet.
+    pub(crate) async fn founded(&self, state: &StreamState) -> CommitNo {
+        if state.first != Seq(1) || state.last < state.first {
+            return CommitNo(0);
+        }
+        match self.read(Seq(1)).await {
+            Found::Record(message) => Record::decode(&message).map_or(CommitNo(0), |record| record.before()),
+            Found::End | Found::Unreadable(_) => CommitNo(0),
+        }
+    }
+
+    /// Records up to this one are not needed any more. It must be confirmed.
+    ///
+    /// # Errors
+    /// No server answers.
+    pub(crate) async fn trim(&self, last: Seq) -> Result<(), StreamError> {
+        let purged = self.stream.purge().sequence(last.next().0).await;
+        purged.map(drop).map_err(|error| self.unusable(&error))
+    }
+
+    /// The records from one on, as they come. [`Reader`](super::Reader) is what goes on when they do not.
+    pub(super) async fn messages(&self, first: Seq) -> Result<Ordered, StreamError> {
+        let deliver_policy = DeliverPolicy::ByStartSequence { start_sequence: first.0 };
+        let consumer =
+            self.stream.create_consumer(OrderedConfig { deliver_policy, ..OrderedConfig::default() });
+        let consumer = consumer.await.map_err(|error| self.unusable(&error))?;
+        consumer.messages().await.map_err(|error| self.unusable(&error))
     }
 
     /// The newest record.
@@ -132,49 +258,6 @@ impl Connection {
     #[cfg(test)]
     pub(super) async fn leader(&self) -> Option<String> {
         self.stream.get_info().await.ok()?.cluster?.leader
-    }
-
-    /// Hands over the records behind a position, up to one of them.
-    ///
-    /// # Errors
-    /// No server answers, the stream does not have them any more, or `on_record` has failed.
-    pub(crate) async fn read_to<E: From<StreamError>>(
-        &self,
-        from: Position,
-        last: Seq,
-        mut on_record: impl FnMut(Seq, Bytes) -> Result<(), E>,
-    ) -> Result<(), E> {
-        let (wanted, state) = (from.seq.next(), self.state().await?);
-        if last < from.seq {
-            return Err(StreamError::from(ReadError::Short { last, read: from.seq }).into());
-        }
-        if last == from.seq {
-            return Ok(());
-        }
-        if state.first_sequence > wanted.0 {
-            let found = Seq(state.first_sequence);
-            return Err(StreamError::from(ReadError::Gap { wanted, found }).into());
-        }
-        let deliver_policy = DeliverPolicy::ByStartSequence { start_sequence: wanted.0 };
-        let consumer =
-            self.stream.create_consumer(OrderedConfig { deliver_policy, ..OrderedConfig::default() });
-        let consumer = consumer.await.map_err(|error| self.unusable(&error))?;
-        let mut messages = consumer.messages().await.map_err(|error| self.unusable(&error))?;
-        loop {
-            let next = timeout(REQUEST_TIME, messages.next()).await;
-            let Ok(Some(message)) = next else {
-                return Err(self.unusable(&"its records do not come").into());
-            };
-            let message = message.map_err(|error| self.unusable(&error))?;
-            let seq = message.info().map_err(|error| self.unusable(&error))?.stream_sequence;
-            // One that was set up anew may begin before.
-            if seq > from.seq.0 {
-                on_record(Seq(seq), message.message.payload)?;
-            }
-            if seq >= last.0 {
-                return Ok(());
-            }
-        }
     }
 
     /// One record. It asks until it knows.
@@ -221,7 +304,7 @@ impl Connection {
         }
     }
 
-    fn unusable(&self, error: &dyn fmt::Display) -> StreamError {
+    pub(super) fn unusable(&self, error: &dyn fmt::Display) -> StreamError {
         StreamError::Unusable { stream: self.name.clone(), detail: error.to_string() }
     }
 }
@@ -231,8 +314,8 @@ fn is_new_enough(version: &str) -> bool {
     (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0)) >= OLDEST
 }
 
-fn wanted(config: &Config) -> StreamConfig {
-    StreamConfig {
+fn wanted(config: &StreamConfig) -> JetStreamConfig {
+    JetStreamConfig {
         name: config.stream.clone(),
         subjects: vec![config.stream.clone()],
         description: Some("the log of a shard of musher: written by its nodes only".to_owned()),
@@ -246,12 +329,12 @@ fn wanted(config: &Config) -> StreamConfig {
         max_messages_per_subject: -1,
         max_message_size: -1,
         deny_delete: true,
-        ..StreamConfig::default()
+        ..JetStreamConfig::default()
     }
 }
 
 /// Whether a stream that is there already keeps what it has confirmed, and takes nothing else.
-fn check(config: &Config, found: &StreamConfig) -> Result<(), StreamError> {
+fn check(config: &StreamConfig, found: &JetStreamConfig) -> Result<(), StreamError> {
     let wanted = wanted(config);
     let differs = |what, found: &dyn fmt::Debug, wanted: &dyn fmt::Debug| {
         let (stream, found, wanted) = (config.stream.clone(), format!("{found:?}"), format!("{wanted:?}"));
@@ -299,9 +382,15 @@ mod tests {
 
     #[test]
     fn a_stream_is_refused_for_all_that_loses_records() {
-        let config = Config { servers: Vec::new(), stream: "s".to_owned(), replicas: 3 };
+        let config = StreamConfig {
+            servers: Vec::new(),
+            credentials: None,
+            tls: None,
+            stream: "s".to_owned(),
+            replicas: 3,
+        };
         check(&config, &wanted(&config)).unwrap();
-        type Change = fn(&mut StreamConfig);
+        type Change = fn(&mut JetStreamConfig);
         let changes: [(&str, Change); 9] = [
             ("storage", |it| it.storage = StorageType::Memory),
             ("replicas", |it| it.num_replicas = 1),

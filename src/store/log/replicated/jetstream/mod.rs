@@ -2,18 +2,24 @@
 //! Knows how records travel, not what they mean.
 
 mod connection;
+mod reader;
 #[cfg(test)]
+#[path = "../../../../../tests/support/nats.rs"]
 mod servers;
+#[cfg(test)]
+use crate::store::skipped::skipped;
 #[cfg(test)]
 mod tests;
 
-use super::record::NodeLife;
+use super::record::{Epoch, NodeLife};
 use super::rules::{Rules, Seq};
 use super::writer::{Ask, Lost, Outcome, Writer};
 use super::{Link, Progress};
 use crate::store::commit::CommitNo;
 use bytes::Bytes;
-use connection::{Connection, Found};
+use connection::Found;
+pub(crate) use connection::{Connection, StreamConfig, StreamError, StreamState, Tls};
+pub(crate) use reader::Reader;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
@@ -100,6 +106,11 @@ impl Carrier {
                 carrier.tell(told);
             }
         }
+    }
+
+    /// The ownership that has begun.
+    pub(crate) fn epoch(&self) -> Epoch {
+        self.writer.rules().position().epoch
     }
 
     /// Asks what the writer wants to know.

@@ -1,6 +1,6 @@
 //! The log over real servers.
 
-use super::connection::{Config, PAUSE, StreamError};
+use super::connection::PAUSE;
 use super::servers::Servers;
 use super::*;
 use crate::store::contract;
@@ -36,7 +36,7 @@ fn block_on<T>(future: impl Future<Output = T>) -> T {
 }
 
 /// Reads the stream and takes it over; again, if its owner was not silent yet or the servers are not ready, until that is done.
-fn take_over(config: &Config, life: u64) -> Owner {
+fn take_over(config: &StreamConfig, life: u64) -> Owner {
     let ((say, hear), config) = (mpsc::channel(), config.clone());
     let thread = std::thread::spawn(move || {
         block_on(async {
@@ -59,18 +59,17 @@ fn take_over(config: &Config, life: u64) -> Owner {
     Owner { commits, link, progress, thread }
 }
 
-async fn begin(config: &Config, life: NodeLife) -> Result<(Carrier, Vec<(CommitNo, Bytes)>), Failed> {
+async fn begin(config: &StreamConfig, life: NodeLife) -> Result<(Carrier, Vec<(CommitNo, Bytes)>), Failed> {
     let connection = Connection::open(config).await?;
     let (mut rules, mut commits) = (Rules::from(Position::default()), Vec::new());
     let end = connection.end().await?;
-    connection
-        .read_to(Position::default(), end, |seq, message| {
-            if let Meaning::Commit(number, payload) = rules.read(seq, &message).map_err(Lost::from)? {
-                commits.push((number, payload));
-            }
-            Ok::<(), Failed>(())
-        })
-        .await?;
+    let mut reader = Reader::behind(connection.clone(), Seq(0));
+    while rules.position().seq < end {
+        let (seq, message) = reader.next().await?;
+        if let Meaning::Commit(number, payload) = rules.read(seq, &message).map_err(Lost::from)? {
+            commits.push((number, payload));
+        }
+    }
     Ok((Carrier::take_over(connection, rules, life).await?, commits))
 }
 
@@ -89,13 +88,19 @@ fn opened(
         let place = Place { path, offset: at, number: *number, payload: payload_at };
         on_commit(place, payload).unwrap();
     }
-    let mut log = ReplicatedLog::standby(spool, Bounds { under_way: 100, bytes: u64::MAX });
+    let mut log = ReplicatedLog::standby(
+        spool,
+        Bounds { under_way: 100, bytes: u64::MAX },
+        Position::default().mark(1),
+        Arc::default(),
+    );
     log.own(owner.link, owner.progress).unwrap();
     log
 }
 
-fn config(servers: &Servers, replicas: usize) -> Config {
-    Config { servers: servers.urls(), stream: "shard-0".to_owned(), replicas }
+fn config(servers: &Servers, replicas: usize) -> StreamConfig {
+    let (servers, stream) = (servers.urls(), "shard-0".to_owned());
+    StreamConfig { servers, credentials: None, tls: None, stream, replicas }
 }
 
 #[test]
@@ -112,7 +117,7 @@ fn it_keeps_the_contract_of_logs() {
 }
 
 /// An owner on one server, with three commits.
-fn owner_of_three() -> Option<(Servers, Config, Owner)> {
+fn owner_of_three() -> Option<(Servers, StreamConfig, Owner)> {
     let servers = Servers::start(1)?;
     let config = config(&servers, 1);
     let mut owner = take_over(&config, 1);
@@ -155,10 +160,10 @@ fn a_stream_that_would_lose_what_it_has_confirmed_is_refused() {
     let Some(servers) = Servers::start(1) else { return };
     let config = config(&servers, 1);
     drop(take_over(&config, 1));
-    let refused = block_on(Connection::open(&Config { replicas: 3, ..config.clone() }));
+    let refused = block_on(Connection::open(&StreamConfig { replicas: 3, ..config.clone() }));
     let error = refused.unwrap_err().to_string();
     assert!(error.contains("has replicas 1, and is to have 3"), "{error}");
-    let nowhere = Config { servers: vec!["nats://127.0.0.1:1".to_owned()], ..config };
+    let nowhere = StreamConfig { servers: vec!["nats://127.0.0.1:1".to_owned()], ..config };
     let error = block_on(Connection::open(&nowhere)).unwrap_err().to_string();
     assert!(error.contains("nats://127.0.0.1:1") && error.contains("can be reached"), "{error}");
 }
@@ -195,7 +200,7 @@ fn check_commits(commits: &[(CommitNo, Bytes)], at_least: u64) {
     }
 }
 
-fn leader(config: &Config) -> usize {
+fn leader(config: &StreamConfig) -> usize {
     let leader = block_on(async { Connection::open(config).await.unwrap().leader().await.unwrap() });
     (0..3).find(|nth| Servers::name(*nth) == leader).unwrap()
 }

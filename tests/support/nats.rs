@@ -1,6 +1,7 @@
-//! Real servers for the tests, each on an address of its own, gone with the test.
+//! Real servers of NATS for tests, each on an address of its own, gone with the test. Whoever includes this file has a function `skipped`
+//! beside it, which says that a test cannot run here.
 
-use crate::store::skipped::skipped;
+use super::skipped;
 use rustix::process::{Pid, Signal, kill_process};
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
@@ -11,7 +12,7 @@ use tempfile::TempDir;
 /// Of the sets of servers in this process.
 static SETS: AtomicU16 = AtomicU16::new(0);
 
-pub(super) struct Servers {
+pub(crate) struct Servers {
     dir: TempDir,
     program: PathBuf,
     set: u16,
@@ -20,7 +21,7 @@ pub(super) struct Servers {
 
 impl Servers {
     /// Starts so many, or says that they cannot be had here.
-    pub(super) fn start(count: usize) -> Option<Servers> {
+    pub(crate) fn start(count: usize) -> Option<Servers> {
         let Some(program) = program() else {
             skipped("there is no nats-server");
             return None;
@@ -31,16 +32,16 @@ impl Servers {
         Some(servers)
     }
 
-    pub(super) fn urls(&self) -> Vec<String> {
+    pub(crate) fn urls(&self) -> Vec<String> {
         (0..self.running.len()).map(|nth| format!("nats://{}:{}", host(nth), 4_000 + self.set)).collect()
     }
 
     /// The name of one, as the servers say it.
-    pub(super) fn name(nth: usize) -> String {
+    pub(crate) fn name(nth: usize) -> String {
         format!("server-{nth}")
     }
 
-    pub(super) fn start_again(&mut self, nth: usize) {
+    pub(crate) fn start_again(&mut self, nth: usize) {
         let config = self.dir.path().join(format!("{nth}.conf"));
         std::fs::write(&config, self.config(nth)).unwrap();
         let log = self.dir.path().join(format!("{nth}.log"));
@@ -58,10 +59,18 @@ impl Servers {
     }
 
     /// SIGKILL.
-    pub(super) fn kill(&mut self, nth: usize) {
+    pub(crate) fn kill(&mut self, nth: usize) {
         if let Some(mut child) = self.running[nth].take() {
             let _ = kill_process(Pid::from_child(&child), Signal::KILL);
             child.wait().unwrap();
+        }
+    }
+
+    /// SIGSTOP, SIGCONT.
+    #[allow(dead_code, reason = "not everybody who includes this needs it")]
+    pub(crate) fn signal(&self, nth: usize, signal: Signal) {
+        if let Some(child) = &self.running[nth] {
+            let _ = kill_process(Pid::from_child(child), signal);
         }
     }
 

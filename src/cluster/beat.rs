@@ -1,0 +1,59 @@
+//! The signs of life that nodes give each other, by plain messages that may get lost.
+
+use serde::{Deserialize, Serialize};
+
+/// A sign of life, as JSON: a version that knows more has more fields, and others pass over those.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Beat {
+    /// The node, by its name.
+    pub(crate) node: String,
+    /// This life of it: another one after each start.
+    pub(crate) life: String,
+    /// The version of its program.
+    pub(crate) version: String,
+    /// The newest ownership that it knows of.
+    pub(crate) epoch: u64,
+    /// What it is.
+    pub(crate) role: Role,
+    /// The newest commit that it has.
+    pub(crate) commit: u64,
+    /// The newest record of the stream of which it needs nothing any more.
+    pub(crate) home: u64,
+}
+
+/// What a node is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Role {
+    /// It reads what it does not have yet.
+    Starting,
+    /// It has all that the owner has committed, and could take over.
+    Standby,
+    /// It runs the queue.
+    Owner,
+    /// It was the owner, and has given that up: another one may take over at once.
+    Gone,
+}
+
+impl Role {
+    /// For people.
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Role::Starting => "starting",
+            Role::Standby => "standby",
+            Role::Owner => "owner",
+            Role::Gone => "gone",
+        }
+    }
+}
+
+impl Beat {
+    pub(super) fn encode(&self) -> Vec<u8> {
+        serde_json::to_vec(self).expect("texts and numbers are always JSON")
+    }
+
+    /// Nothing if it is none: others may write to the subject.
+    pub(crate) fn decode(bytes: &[u8]) -> Option<Beat> {
+        serde_json::from_slice(bytes).ok()
+    }
+}

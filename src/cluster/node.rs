@@ -1,0 +1,340 @@
+//! The thread of a node that speaks to the servers. It connects, reads the stream, hands over what it reads, takes over when
+//! it is its turn, and then carries what the owner appends; beside that it gives and hears signs of life, passes connections on, and
+//! trims the stream.
+
+use super::beat::Role;
+use super::peers::BEAT;
+use super::shared::{Shared, give_signs, listen, lock};
+use super::tunnel::{self, Call, Wire};
+use super::{stream, subject};
+use crate::access::Caller;
+use crate::clock::monotonic;
+use crate::config::Cluster;
+use crate::store::{
+    Carrier, CommitNo, Connection, Epoch, JetStreamLink, Lost, Meaning, NodeLife, Position, Progress,
+    ReadError, Reader, Rules, Seq, StreamCommit, StreamError, StreamState,
+};
+use crate::telemetry::events;
+use async_nats::Client;
+use std::hash::{BuildHasher, RandomState};
+use std::io;
+use std::os::unix::net::UnixStream;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::sleep;
+
+/// How often a node looks whether it is its turn.
+const TICK: Duration = Duration::from_millis(25);
+/// How long to wait before the servers are tried again, and how often that is said.
+const CONNECT_PAUSE: Duration = Duration::from_millis(500);
+const CONNECT_SAY: u32 = 20;
+/// Commits that were read and not taken in yet.
+const READ_AHEAD: usize = 256;
+/// How often the owner looks whether the stream can be trimmed, and by how many records that must be worth it.
+const TRIM: Duration = Duration::from_secs(5);
+const TRIM_LEAST: u64 = 1_000;
+
+/// Why a node cannot go on.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum NodeError {
+    #[error(transparent)]
+    Stream(#[from] StreamError),
+    #[error(transparent)]
+    Read(#[from] ReadError),
+}
+
+/// What the thread hands over, in this order.
+#[derive(Debug)]
+pub(crate) enum Followed {
+    /// The stream is there: when it was made, what is in it, and how many commits there were before its first record.
+    Connected { created: u64, state: StreamState, founded: CommitNo },
+    /// The next commit.
+    Commit(StreamCommit),
+    /// All commits are handed over that were there in the beginning.
+    UpToDate,
+    /// This node is the owner, behind the commits that it was given.
+    Own { link: JetStreamLink, progress: Arc<Progress>, epoch: Epoch },
+    /// Nothing more comes.
+    Failed(NodeError),
+}
+
+/// From where a node reads the stream.
+#[derive(Debug)]
+pub(crate) struct Begin {
+    pub(crate) position: Position,
+    /// What its home has of the stream, as it grows.
+    pub(crate) home: Arc<AtomicU64>,
+}
+
+/// A node. Dropped, it says that it is gone, and ends.
+#[derive(Debug)]
+pub(crate) struct Node {
+    pub(crate) followed: mpsc::Receiver<Followed>,
+    /// Connections for the owner. To whom they are given waits there until there is one.
+    pub(crate) calls: mpsc::UnboundedSender<Call>,
+    /// Connections from other nodes, once this one is the owner.
+    pub(crate) arrivals: Option<mpsc::Receiver<(UnixStream, Wire, Caller)>>,
+    begin: Option<oneshot::Sender<Begin>>,
+    end: Option<oneshot::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Node {
+    /// Starts the thread, which connects.
+    ///
+    /// # Errors
+    /// The system has no thread for it.
+    pub(crate) fn start(cluster: &Cluster) -> io::Result<Node> {
+        let (say, followed) = mpsc::channel(READ_AHEAD);
+        let (calls, to_pass_on) = mpsc::unbounded_channel();
+        let (arrived, arrivals) = mpsc::channel(1);
+        let (begin, begins) = oneshot::channel();
+        let (end, ended) = oneshot::channel();
+        let cluster = cluster.clone();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let run = move || {
+            runtime.block_on(async {
+                let shared = Arc::new(Shared::new(&cluster));
+                let member = Member { cluster, shared: shared.clone(), say };
+                tokio::select! {
+                    () = member.run(begins, to_pass_on, arrived) => {}
+                    // The node was dropped.
+                    _ = ended => {}
+                }
+                shared.say_last_words().await;
+            });
+            runtime.shutdown_background();
+        };
+        let thread = std::thread::Builder::new().name("cluster".into()).spawn(run)?;
+        Ok(Node {
+            followed,
+            calls,
+            arrivals: Some(arrivals),
+            begin: Some(begin),
+            end: Some(end),
+            thread: Some(thread),
+        })
+    }
+
+    /// Says from where on it is to read.
+    pub(crate) fn begin(&mut self, begin: Begin) {
+        if let Some(say) = self.begin.take() {
+            // If it has ended, that is among what it hands over.
+            let _ = say.send(begin);
+        }
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        drop(self.end.take());
+        if let Some(thread) = self.thread.take() {
+            // A panic there has been printed.
+            let _ = thread.join();
+        }
+    }
+}
+
+/// What the thread does.
+struct Member {
+    cluster: Cluster,
+    shared: Arc<Shared>,
+    say: mpsc::Sender<Followed>,
+}
+
+impl Member {
+    async fn run(
+        self,
+        begins: oneshot::Receiver<Begin>,
+        calls: mpsc::UnboundedReceiver<Call>,
+        arrived: mpsc::Sender<(UnixStream, Wire, Caller)>,
+    ) {
+        if let Err(error) = self.try_to_run(begins, calls, arrived).await {
+            let _ = self.say.send(Followed::Failed(error)).await;
+        }
+        // What it was given to carry is carried to the end; the node then drops this.
+        std::future::pending::<()>().await;
+    }
+
+    async fn try_to_run(
+        &self,
+        begins: oneshot::Receiver<Begin>,
+        calls: mpsc::UnboundedReceiver<Call>,
+        arrived: mpsc::Sender<(UnixStream, Wire, Caller)>,
+    ) -> Result<(), NodeError> {
+        let (connection, client) = self.connect().await?;
+        *lock(&self.shared.client) = Some((client.clone(), subject(&self.cluster.stream, "alive")));
+        tokio::spawn(listen(client.clone(), subject(&self.cluster.stream, "alive"), self.shared.clone()));
+        tokio::spawn(give_signs(self.shared.clone()));
+        tokio::spawn(pass_on(client.clone(), self.cluster.stream.clone(), self.shared.clone(), calls));
+        let state = connection.look().await?;
+        let up_to = state.last;
+        let founded = connection.founded(&state).await;
+        self.hand_over(Followed::Connected { created: connection.created(), state, founded }).await;
+        let Ok(Begin { position, home }) = begins.await else { return Ok(()) };
+        *lock(&self.shared.home) = Some(home);
+        let carrier = self.follow(&connection, position, up_to).await?;
+        self.own(&connection, &client, carrier, arrived).await;
+        Ok(())
+    }
+
+    /// If nobody takes it any more the node is being dropped.
+    async fn hand_over(&self, followed: Followed) {
+        let _ = self.say.send(followed).await;
+    }
+
+    /// Connects, however long that takes. Twice: signs of life are not to stand behind what the log sends.
+    async fn connect(&self) -> Result<(Connection, Client), NodeError> {
+        let config = stream(&self.cluster);
+        for tries in 0.. {
+            let connected = async { Ok((Connection::open(&config).await?, config.connect().await?)) };
+            match connected.await {
+                Ok(connected) => return Ok(connected),
+                Err(error @ (StreamError::Unreachable { .. } | StreamError::Unusable { .. })) => {
+                    if tries % CONNECT_SAY == 0 {
+                        events::servers_do_not_answer(&error.to_string());
+                    }
+                    sleep(CONNECT_PAUSE).await;
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+        unreachable!("it is tried for ever")
+    }
+
+    /// Reads the stream, until this node has taken over.
+    async fn follow(
+        &self,
+        connection: &Connection,
+        position: Position,
+        up_to: Seq,
+    ) -> Result<Carrier, NodeError> {
+        let (mut rules, mut is_up_to_date, mut tries) = (Rules::from(position), false, 0u128);
+        let mut reader = Reader::behind(connection.clone(), position.seq);
+        loop {
+            if !is_up_to_date && rules.position().seq >= up_to {
+                is_up_to_date = true;
+                self.hand_over(Followed::UpToDate).await;
+                self.shared.become_role(Role::Standby).await;
+            }
+            tokio::select! {
+                biased;
+                record = reader.next() => {
+                    let (seq, message) = record?;
+                    let meaning = rules.read(seq, &message)?;
+                    self.take_in(&rules, meaning).await;
+                }
+                () = sleep(TICK), if is_up_to_date => {
+                    if !lock(&self.shared.peers).is_my_turn(monotonic()) {
+                        continue;
+                    }
+                    // What the stream has more comes first.
+                    if connection.end().await? != rules.position().seq {
+                        continue;
+                    }
+                    tries += 1;
+                    let life = NodeLife(u128::from(RandomState::new().hash_one(0)) << 64 | tries);
+                    match Carrier::take_over(connection.clone(), rules.clone(), life).await {
+                        Ok(carrier) => return Ok(carrier),
+                        Err(Lost::Unreadable(error)) => return Err(error.into()),
+                        // Somebody else was faster, or the owner lives after all.
+                        Err(_) => lock(&self.shared.peers).note_record(monotonic()),
+                    }
+                }
+            }
+        }
+    }
+
+    async fn take_in(&self, rules: &Rules, meaning: Meaning) {
+        match meaning {
+            Meaning::Commit(number, payload) => {
+                lock(&self.shared.peers).note_record(monotonic());
+                lock(&self.shared.beat).commit = number.0;
+                let position = rules.resumable();
+                self.hand_over(Followed::Commit(StreamCommit { number, payload, position })).await;
+            }
+            Meaning::Takeover(_) => {
+                let Position { epoch: Epoch(epoch), .. } = rules.position();
+                lock(&self.shared.peers).note_takeover(epoch, monotonic());
+                self.shared.look_for_owner();
+            }
+            Meaning::Part | Meaning::Void => {}
+        }
+    }
+
+    /// Carries what the owner appends, until it appends nothing more or is the owner no more.
+    async fn own(
+        &self,
+        connection: &Connection,
+        client: &Client,
+        carrier: Carrier,
+        arrived: mpsc::Sender<(UnixStream, Wire, Caller)>,
+    ) {
+        let epoch = carrier.epoch();
+        let (link, progress, carrying) = JetStreamLink::new(carrier);
+        lock(&self.shared.peers).note_takeover(epoch.0, monotonic());
+        lock(&self.shared.beat).epoch = epoch.0;
+        // Whoever is told of this owner is to be heard.
+        if let Ok(calls) =
+            client.subscribe(tunnel::calls_subject(&self.cluster.stream, &self.shared.life())).await
+        {
+            tokio::spawn(tunnel::take(client.clone(), calls, arrived));
+        }
+        self.shared.become_role(Role::Owner).await;
+        self.shared.look_for_owner();
+        self.hand_over(Followed::Own { link, progress: progress.clone(), epoch }).await;
+        let beside = async {
+            tokio::join!(self.trim(connection), self.watch(&progress));
+        };
+        tokio::select! {
+            () = carrying => {}
+            () = beside => {}
+        }
+        self.shared.become_role(Role::Gone).await;
+    }
+
+    /// Notes how far the owner is, and ends its ownership if it is cut off.
+    async fn watch(&self, progress: &Progress) {
+        loop {
+            sleep(BEAT).await;
+            let CommitNo(commit) = progress.confirmed();
+            lock(&self.shared.beat).commit = commit;
+            if lock(&self.shared.peers).is_cut_off(monotonic()) {
+                progress.lose(&Lost::CutOff);
+                return;
+            }
+        }
+    }
+
+    /// Lets go what no node needs any more.
+    async fn trim(&self, connection: &Connection) {
+        loop {
+            sleep(TRIM).await;
+            // Where no server answers there is nothing to be done now.
+            let Ok(StreamState { first, bytes, .. }) = connection.look().await else { continue };
+            let home = lock(&self.shared.home).as_ref().map_or(0, |home| home.load(Ordering::Relaxed));
+            let spares_the_absent = bytes < self.cluster.keep;
+            let up_to = lock(&self.shared.peers).needs_nothing_before(home, spares_the_absent, monotonic());
+            let Some(up_to) = up_to.filter(|up_to| *up_to >= first.0 + TRIM_LEAST) else { continue };
+            if let Err(error) = connection.trim(Seq(up_to)).await {
+                tracing::warn!("the stream was not trimmed: {error}");
+            }
+        }
+    }
+}
+
+/// Passes connections on, as they come.
+async fn pass_on(
+    client: Client,
+    name: String,
+    shared: Arc<Shared>,
+    mut calls: mpsc::UnboundedReceiver<Call>,
+) {
+    while let Some(call) = calls.recv().await {
+        let owner = shared.owner.subscribe();
+        tokio::spawn(tunnel::pass_on(client.clone(), name.clone(), call, owner));
+    }
+}

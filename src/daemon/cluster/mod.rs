@@ -1,0 +1,266 @@
+//! The life of a daemon that is a node of a cluster. It stands by first: it recovers what its directory and the stream have, takes in
+//! what the owner commits, and passes on whoever connects. Once it is the owner it is a daemon like any other, over a store whose log
+//! is the stream; and if it must not be that any more it ends, and stands by after its next start.
+
+mod copy;
+mod passing;
+mod start;
+
+pub(super) use passing::{PassOn, Passing};
+
+use super::configured::store_options;
+use super::opened::{Opened, await_former_pool};
+use super::{Doors, Process, ServeError, run_to_end};
+use crate::access::Caller;
+use crate::clock::Clock;
+use crate::cluster::{Followed, Node, Wire};
+use crate::config::{Config, ConfigErrors};
+use crate::fronts::{Beanstalk, Native, Tubes};
+use crate::http::{self, Calls};
+use crate::private;
+use crate::process;
+use crate::server::{self, Fatal, Hub};
+use crate::signals::Signal;
+use crate::store::{FollowError, NodeDirectory, NodeStore, Recovered, Store, StreamCommit};
+use crate::telemetry::events;
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+use std::rc::Rc;
+use tokio::runtime::Runtime;
+use tokio::sync::mpsc;
+use tokio::task::{JoinHandle, LocalSet};
+
+/// Commits that are taken in before anything else is looked at.
+const AT_ONCE: u32 = 64;
+/// Why a node had to end.
+#[derive(Debug, thiserror::Error)]
+pub enum ClusterError {
+    /// The stream cannot be used, or not be read any further.
+    #[error("{0}")]
+    Stream(String),
+    /// What the owner has committed could not be taken in.
+    #[error("{0}; the next start reads it again")]
+    Follow(String),
+    /// Jobs of a cluster and jobs of its own.
+    #[error(
+        "data directory {} has jobs (up to commit {home}), and the stream `{stream}` has others: a directory with jobs can \
+         begin a cluster, whose stream is empty then, but not join one. Give this node an empty directory, or another stream",
+        dir.display()
+    )]
+    HasJobs {
+        /// The directory.
+        dir: PathBuf,
+        /// The newest commit in it.
+        home: u64,
+        /// The stream.
+        stream: String,
+    },
+    /// The owner's jobs could not be copied.
+    #[error("the jobs cannot be copied from the cluster's owner: {0}")]
+    NotCopied(String),
+    /// Its thread has ended.
+    #[error("the thread that speaks to the cluster's servers has ended: report this as a bug")]
+    Ended,
+}
+
+/// What the standby ends with.
+enum Outcome {
+    /// It is the owner.
+    Owner,
+    /// It was told to stop.
+    Stopped,
+}
+
+/// Runs a node.
+pub(super) fn serve(mut process: Process) -> Result<(), ServeError> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let config = process.config.clone();
+    let Some(cluster) = &config.cluster else { return Ok(()) };
+    let directory = NodeDirectory::open(&config.daemon.data, &store_options(&config))?;
+    private::keep(&config.daemon.data);
+    let (pool_lock, _) = await_former_pool(&config.daemon.data)?;
+    let mut doors = Doors::open(&config)?;
+    let mut node = Node::start(cluster)?;
+    process.notifier.ready("standing by: connecting to the cluster's servers");
+    let Some(mut standby) = start::open(&runtime, &mut process, directory, &mut node)? else {
+        events::stopped();
+        return Ok(());
+    };
+    process::trim_memory();
+    let tasks = LocalSet::new();
+    let stood_by = tasks.block_on(&runtime, stand_by(&mut process, &mut standby, &mut doors, &mut node));
+    // Those who wait at the doors come to the owner's loop, if it is this one.
+    drop(tasks);
+    match stood_by? {
+        Outcome::Stopped => {
+            standby.store.close(&standby.recovered.state).map_err(ServeError::Close)?;
+            events::stopped();
+            Ok(())
+        }
+        Outcome::Owner => own(runtime, process, standby, (doors, pool_lock), node),
+    }
+}
+
+/// A node that stands by.
+struct Standby {
+    store: NodeStore,
+    recovered: Recovered,
+}
+
+fn failed(error: impl ToString) -> ServeError {
+    ClusterError::Stream(error.to_string()).into()
+}
+
+/// Takes in what the owner commits, until this node is the owner or has to stop.
+async fn stand_by(
+    process: &mut Process,
+    standby: &mut Standby,
+    doors: &mut Doors,
+    node: &mut Node,
+) -> Result<Outcome, ServeError> {
+    let clock = Clock::starting_after(standby.recovered.time);
+    let passing = Passing::new(node.calls.clone(), process.config.limits.connections);
+    let accepting = doors.pass_on(&passing)?;
+    events::standing_by(node_name(&process.config), jobs(standby), standby.store.last().0);
+    if !process.notifier.has_manager() {
+        super::say_ready(&process.config.daemon.socket);
+    }
+    process.notifier.status("standing by");
+    let mut watchdog = process.notifier.watchdog_interval().map(tokio::time::interval);
+    let outcome = loop {
+        // Housekeeping: checkpoints, mostly.
+        let now = clock.now();
+        let again = standby.store.maintain(&standby.recovered.state, now).map_err(ServeError::Close)?;
+        let again = async {
+            match again {
+                Some(at) => tokio::time::sleep(at.since(now)).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            followed = node.followed.recv() => {
+                let (mut followed, mut left) = (followed, AT_ONCE);
+                let outcome = loop {
+                    if let Some(outcome) = standby.take(&process.config, followed)? {
+                        break Some(outcome);
+                    }
+                    left -= 1;
+                    followed = match node.followed.try_recv() {
+                        Ok(next) if left > 0 => Some(next),
+                        Ok(last) => break standby.take(&process.config, Some(last))?,
+                        Err(_) => break None,
+                    };
+                };
+                if let Some(outcome) = outcome {
+                    break outcome;
+                }
+            }
+            Some(call) = next_call(&mut doors.calls) => {
+                passing.pass_at_once(call.stream.into(), Wire::Native, call.caller);
+            }
+            Some(signal) = process.signals.recv() => match signal {
+                Signal::Drain => break Outcome::Stopped,
+                Signal::Reload => reload(process, doors),
+                Signal::Dump => {
+                    let commit = standby.store.last().0;
+                    events::state_dump([format!("standing by, with all commits up to {commit}")]);
+                }
+            },
+            () = again => {}
+            () = super::tick(&mut watchdog) => process.notifier.alive(),
+        }
+    };
+    accepting.iter().for_each(JoinHandle::abort);
+    Ok(outcome)
+}
+
+impl Standby {
+    /// Takes in what the stream has more.
+    fn take(&mut self, config: &Config, followed: Option<Followed>) -> Result<Option<Outcome>, ServeError> {
+        let Standby { store, recovered } = self;
+        match followed {
+            Some(Followed::Commit(StreamCommit { payload, position, .. })) => {
+                store.follow(&mut recovered.state, payload, position).map_err(|error| match error {
+                    FollowError::Disk(error) => ServeError::Close(error),
+                    error @ FollowError::Commit { .. } => ClusterError::Follow(error.to_string()).into(),
+                })?;
+                (recovered.last, recovered.time) = store.newest();
+                Ok(None)
+            }
+            Some(Followed::Own { link, progress, epoch }) => {
+                store.own(link, progress).map_err(|error| ServeError::from(Fatal::from(error)))?;
+                events::took_over(node_name(config), epoch.0, store.last().0);
+                Ok(Some(Outcome::Owner))
+            }
+            Some(Followed::Failed(error)) => Err(failed(error)),
+            Some(Followed::Connected { .. } | Followed::UpToDate) => Ok(None),
+            None => Err(ClusterError::Ended.into()),
+        }
+    }
+}
+
+/// Runs the queue.
+fn own(
+    runtime: Runtime,
+    process: Process,
+    Standby { store, recovered }: Standby,
+    (doors, pool_lock): (Doors, PathBuf),
+    mut node: Node,
+) -> Result<(), ServeError> {
+    let opened = Opened::of(&process.config, store, recovered, pool_lock, Clock::starting_after)?;
+    let arrivals = node.arrivals.take();
+    run_to_end(runtime, opened, doors, process, |hub, tubes| {
+        if let Some(arrivals) = arrivals {
+            drop(tokio::task::spawn_local(take_arrivals(hub.clone(), tubes.clone(), arrivals)));
+        }
+    })
+    // Only now that everything is confirmed the node is gone, and says so.
+    .inspect(|()| drop(node))
+}
+
+/// Serves who has come to other nodes.
+async fn take_arrivals<S: Store + 'static>(
+    hub: Rc<Hub<S>>,
+    tubes: Rc<Tubes>,
+    mut arrivals: mpsc::Receiver<(UnixStream, Wire, Caller)>,
+) {
+    while let Some((stream, wire, caller)) = arrivals.recv().await {
+        let served = match wire {
+            Wire::Native => server::serve_as(&hub, stream, caller, Native::default()).await,
+            Wire::Beanstalk => server::serve_as(&hub, stream, caller, Beanstalk::new(tubes.clone())).await,
+        };
+        if let Err(error) = served {
+            tracing::warn!("a connection of another node cannot be served: {error}");
+        }
+    }
+}
+
+async fn next_call(calls: &mut Option<Calls>) -> Option<http::Call> {
+    match calls {
+        Some(calls) => calls.recv().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// What of a configuration concerns a node that stands by; the rest holds once it is the owner.
+fn reload(process: &mut Process, doors: &Doors) {
+    process.notifier.reloading();
+    match Config::load(process.options.config.as_deref(), &process.options.overrides) {
+        Ok(loaded) => {
+            events::config_warnings(&loaded.warnings);
+            events::reloaded(&process.config.restart_needed(&loaded.config));
+            doors.http.reload(&loaded.config);
+            process.config = loaded.config;
+        }
+        Err(ConfigErrors(problems)) => events::reload_refused(&problems),
+    }
+    process.notifier.ready("standing by");
+}
+
+fn node_name(config: &Config) -> &str {
+    config.cluster.as_ref().map_or("", |cluster| &cluster.node)
+}
+
+fn jobs(Standby { recovered, .. }: &Standby) -> u64 {
+    recovered.state.queues().map(|(_, queue)| queue.counts().all()).sum()
+}

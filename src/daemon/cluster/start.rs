@@ -1,0 +1,164 @@
+//! The start of a node: it connects, finds out from where on it needs the stream, and recovers what its directory and the stream have.
+
+use super::super::configured::store_options;
+use super::super::{Process, ServeError, tick};
+use super::copy;
+use super::passing::Passing;
+use super::{ClusterError, Standby, failed};
+use crate::clock::monotonic;
+use crate::cluster::{Begin, Followed, Node};
+use crate::config::Config;
+use crate::signals::Signal;
+use crate::store::{
+    CommitNo, NodeDirectory, OpenError, Position, ReadError, Report, Seq, StreamCommit, StreamError,
+    StreamMark, StreamState,
+};
+use crate::telemetry::events;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use tokio::runtime::Runtime;
+
+/// Connects, and recovers what there is. `None` if it is told to stop meanwhile.
+pub(super) fn open(
+    runtime: &Runtime,
+    process: &mut Process,
+    mut directory: NodeDirectory,
+    node: &mut Node,
+) -> Result<Option<Standby>, ServeError> {
+    let begun = monotonic();
+    let Some(there) = runtime.block_on(connected(process, node))? else { return Ok(None) };
+    let (config, options) = (process.config.clone(), store_options(&process.config));
+    let data = &config.daemon.data;
+    let mark = match beginning(&config, &mut directory, &there)? {
+        Beginning::At(mark) => mark,
+        Beginning::Copied(why) => {
+            events::copies_from_owner(&why);
+            let passing = Passing::new(node.calls.clone(), 1);
+            let copied = runtime.block_on(unless_stopped(process, copy::copy(data, &options, &passing)));
+            if copied.transpose()?.is_none() {
+                return Ok(None);
+            }
+            directory = copy::take(directory, data, &options)?;
+            directory
+                .mark()
+                .ok_or_else(|| ClusterError::NotCopied("its backup is of no cluster".to_owned()))?
+        }
+    };
+    let home = Arc::new(AtomicU64::new(mark.seq));
+    node.begin(Begin { position: Position::of(mark), home: home.clone() });
+    let mut failed = None;
+    let mut next = || match runtime.block_on(next_commit(process, node)) {
+        Ok(next) => Ok(next),
+        Err(why) => {
+            failed = Some(why);
+            Err(OpenError::Thread(io::Error::other("it was given up")))
+        }
+    };
+    let recovered = directory.recover(&options, (mark, home), &mut next);
+    match (recovered, failed) {
+        (_, Some(Interrupted::Stopped)) => Ok(None),
+        (_, Some(Interrupted::Failed(error))) => Err(error),
+        (Err(error), None) => Err(error.into()),
+        (Ok((store, recovered)), None) => {
+            let Report { jobs, commits, .. } = recovered.report;
+            events::recovered(&process.config.daemon.data, jobs, commits, monotonic() - begun);
+            Ok(Some(Standby { store, recovered }))
+        }
+    }
+}
+
+/// What ends a start.
+enum Interrupted {
+    Stopped,
+    Failed(ServeError),
+}
+
+/// The stream, as a node finds it.
+struct There {
+    created: u64,
+    state: StreamState,
+    founded: CommitNo,
+}
+
+/// Waits for the servers.
+async fn connected(process: &mut Process, node: &mut Node) -> Result<Option<There>, ServeError> {
+    let followed = unless_stopped(process, node.followed.recv()).await;
+    match followed {
+        None => Ok(None),
+        Some(Some(Followed::Connected { created, state, founded })) => {
+            Ok(Some(There { created, state, founded }))
+        }
+        Some(Some(Followed::Failed(error))) => Err(failed(error)),
+        Some(_) => Err(ClusterError::Ended.into()),
+    }
+}
+
+/// What comes of something, or nothing if the daemon is told to stop meanwhile.
+async fn unless_stopped<T>(process: &mut Process, work: impl Future<Output = T>) -> Option<T> {
+    let mut watchdog = process.notifier.watchdog_interval().map(tokio::time::interval);
+    tokio::pin!(work);
+    loop {
+        tokio::select! {
+            done = &mut work => return Some(done),
+            Some(signal) = process.signals.recv() => if signal == Signal::Drain { return None },
+            () = tick(&mut watchdog) => process.notifier.alive(),
+        }
+    }
+}
+
+/// From where on a node reads.
+enum Beginning {
+    At(StreamMark),
+    /// It has to copy everything first: why.
+    Copied(String),
+}
+
+fn beginning(config: &Config, directory: &mut NodeDirectory, there: &There) -> Result<Beginning, ServeError> {
+    let There { created, state, founded } = there;
+    let (home, stream) = (directory.home().0, stream_name(config));
+    let (first, last) = (state.first.0, state.last.0);
+    let missing = |next: u64| {
+        format!("record {next} of the stream is the next one needed, and it begins with {first} by now")
+    };
+    match directory.mark() {
+        Some(mark) if mark.created != *created => {
+            Err(failed(StreamError::MadeAnew { stream: stream.to_owned() }))
+        }
+        Some(mark) if mark.seq > last => {
+            Err(failed(ReadError::Short { last: state.last, read: Seq(mark.seq) }))
+        }
+        Some(mark) if mark.seq + 1 < first => Ok(Beginning::Copied(missing(mark.seq + 1))),
+        Some(mark) => Ok(Beginning::At(mark)),
+        None if home > 0 && last > 0 => {
+            Err(ClusterError::HasJobs { dir: config.daemon.data.clone(), home, stream: stream.to_owned() }
+                .into())
+        }
+        None if first > 1 => Ok(Beginning::Copied(missing(1))),
+        None if founded.0 > home => {
+            Ok(Beginning::Copied(format!("the cluster began with {} commits", founded.0)))
+        }
+        None => Ok(Beginning::At(directory.join(*created)?)),
+    }
+}
+
+fn stream_name(config: &Config) -> &str {
+    config.cluster.as_ref().map_or("", |cluster| &cluster.stream)
+}
+
+/// The next commit, while those are read that were there at the start.
+async fn next_commit(process: &mut Process, node: &mut Node) -> Result<Option<StreamCommit>, Interrupted> {
+    process.notifier.alive();
+    loop {
+        tokio::select! {
+            biased;
+            Some(signal) = process.signals.recv() => if signal == Signal::Drain { return Err(Interrupted::Stopped) },
+            followed = node.followed.recv() => return match followed {
+                Some(Followed::Commit(commit)) => Ok(Some(commit)),
+                Some(Followed::UpToDate) => Ok(None),
+                Some(Followed::Failed(error)) => Err(Interrupted::Failed(failed(error))),
+                _ => Err(Interrupted::Failed(ClusterError::Ended.into())),
+            },
+        }
+    }
+}
