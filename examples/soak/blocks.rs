@@ -79,7 +79,7 @@ async fn record(world: &mut World, disk: &mut Disk, broken: Option<Break>) -> Re
         .flat_map(|files| [("LD_PRELOAD", library.clone()), ("FAULTY", OsString::from(files))])
         .collect();
     for _ in 0..LIVES {
-        world.place.configure(&mut world.rng)?;
+        world.place.configure(&mut world.rng, "")?;
         let mut daemon = world.place.start(&env)?;
         world.started(&mut daemon).await?;
         let moment = Duration::from_millis(world.rng.u64(LIFE_MS / 4..LIFE_MS));

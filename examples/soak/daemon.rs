@@ -67,7 +67,7 @@ impl Place {
 
     /// Small log files and quick checkpoints, so that much of it happens in a short life. Their size changes from life
     /// to life.
-    pub(crate) fn configure(&self, rng: &mut Rng) -> io::Result<()> {
+    pub(crate) fn configure(&self, rng: &mut Rng, more: &str) -> io::Result<()> {
         let log_file = ["64KiB", "256KiB", "1MiB"][rng.usize(..3)];
         let checkpoint = ["10ms", "50ms", "300ms"][rng.usize(..3)];
         // Written anew after every checkpoint, or as users have it.
@@ -78,7 +78,7 @@ impl Place {
              shrink_above = \"{shrink_above}\"\n\
              [limits]\ndisk_reserve = \"0B\"\n\
              [queues.first]\n{queue}[queues.second]\n{queue}\
-             [queues.kept]\nkeep = {{ done = \"forever\" }}\n{queue}"
+             [queues.kept]\nkeep = {{ done = \"forever\" }}\n{queue}{more}"
         );
         fs::write(self.dir.join("musher.toml"), text)
     }
@@ -130,6 +130,18 @@ impl Daemon {
                 ended => return Ok(ended),
             }
         }
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    pub(crate) fn has_ended(&mut self) -> io::Result<bool> {
+        Ok(self.child.try_wait()?.is_some())
+    }
+
+    pub(crate) fn signal(&self, signal: rustix::process::Signal) -> io::Result<()> {
+        Ok(rustix::process::kill_process(rustix::process::Pid::from_child(&self.child), signal)?)
     }
 
     /// SIGKILL, and the end of it.

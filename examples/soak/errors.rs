@@ -103,7 +103,7 @@ async fn restart(world: &mut World) -> Result<(), Failure> {
 
 /// Whether the fault struck, and whether the daemon ended by it.
 async fn life(world: &mut World, fault: &Fault) -> Result<(bool, bool), Failure> {
-    world.place.configure(&mut world.rng)?;
+    world.place.configure(&mut world.rng, "")?;
     let hit = world.place.dir.join(HIT);
     let _ = fs::remove_file(&hit); // there is none from a life that was not struck
     let Fault { files, call, nth, errno } = fault;
@@ -165,7 +165,7 @@ async fn turned_read_only(world: &mut World) -> Result<(), Failure> {
     fs::create_dir_all(&other.place.data)?;
     let mount = Mount::new(&device.device, &other.place.data)?;
     let ended = {
-        other.place.configure(&mut other.rng)?;
+        other.place.configure(&mut other.rng, "")?;
         let mut daemon = other.place.start(&[])?;
         other.started(&mut daemon).await?;
         let moment = Duration::from_millis(other.rng.u64(..500));

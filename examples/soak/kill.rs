@@ -20,7 +20,7 @@ pub(crate) async fn run(world: &mut World, rounds: u64) -> Result<String, Failur
 }
 
 async fn life(world: &mut World) -> Result<(), Failure> {
-    world.place.configure(&mut world.rng)?;
+    world.place.configure(&mut world.rng, "")?;
     let mut daemon = world.place.start(&[])?;
     if world.rng.u8(..8) == 0 {
         tokio::time::sleep(Duration::from_millis(world.rng.u64(..START_MS))).await;

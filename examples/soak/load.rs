@@ -87,7 +87,7 @@ impl Hand {
         if self.finish(former).await.is_err() {
             return;
         }
-        loop {
+        while !self.recorder.is_life_over() {
             let Ok(client) = Client::connect(&self.socket).await else { return };
             for _ in 0..self.rng.u32(1..80) {
                 let Ok(jobs) = self.claim(&client).await else { return };

@@ -8,12 +8,15 @@
 mod account;
 mod blocks;
 mod check;
+mod cluster;
 mod daemon;
 mod disk;
 mod errors;
 mod image;
 mod kill;
 mod load;
+#[path = "../../tests/support/nats.rs"]
+mod nats;
 mod plan;
 mod power;
 mod recorder;
@@ -67,6 +70,12 @@ enum Verb {
         #[arg(long = "break")]
         broken: Option<blocks::Break>,
     },
+    /// Nodes of a cluster and their servers that are killed, stopped and told to end.
+    Cluster {
+        /// How many owners are lost.
+        #[arg(long, default_value_t = 50)]
+        rounds: u64,
+    },
     /// Writes and syncs that fail, and a file system that turns read-only.
     Errors {
         /// How many lives.
@@ -74,6 +83,9 @@ enum Verb {
         rounds: u64,
     },
 }
+
+/// It is said with what is skipped.
+fn skipped(_: &str) {}
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
@@ -107,6 +119,7 @@ async fn run(arguments: &Arguments, seed: u64) -> Result<String, Failure> {
     let mut world = World::new(seed, arguments.dir.as_deref())?;
     let ended = match arguments.verb {
         Verb::Kill { rounds } => kill::run(&mut world, rounds).await,
+        Verb::Cluster { rounds } => cluster::run(&mut world, rounds).await,
         Verb::Power { rounds } => power::run(&mut world, rounds).await,
         Verb::Blocks { points, broken } => blocks::run(&mut world, points, broken).await,
         Verb::Errors { rounds } => errors::run(&mut world, rounds).await,

@@ -32,7 +32,7 @@ pub(crate) async fn run(world: &mut World, rounds: u64) -> Result<String, Failur
 }
 
 async fn life(world: &mut World, mount: &Mount) -> Result<(), Failure> {
-    world.place.configure(&mut world.rng)?;
+    world.place.configure(&mut world.rng, "")?;
     let mut daemon = world.place.start(&[])?;
     let client = world.started(&mut daemon).await?;
     if world.rng.u8(..4) > 0 {

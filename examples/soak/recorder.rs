@@ -18,6 +18,8 @@ pub(crate) struct Recorder {
     entries: RefCell<Vec<(usize, Entry)>>,
     next_submit: Cell<u64>,
     stopped: Cell<bool>,
+    /// Whether the owner of a cluster is about to be lost.
+    is_life_over: Cell<bool>,
 }
 
 impl Recorder {
@@ -29,6 +31,7 @@ impl Recorder {
             position,
             entries: RefCell::default(),
             stopped: Cell::new(false),
+            is_life_over: Cell::new(false),
         })
     }
 
@@ -37,7 +40,19 @@ impl Recorder {
         self.stopped.set(true);
     }
 
+    /// From now on nobody connects anew: whoever answers may be another daemon.
+    pub(crate) fn end_life(&self) {
+        self.is_life_over.set(true);
+    }
+
+    pub(crate) fn is_life_over(&self) -> bool {
+        self.is_life_over.get()
+    }
+
     pub(crate) fn note(&self, entry: Entry) {
+        if matches!(entry, Entry::Died) {
+            self.is_life_over.set(false);
+        }
         if self.stopped.get() && !matches!(entry, Entry::Died) {
             return;
         }
