@@ -70,6 +70,9 @@ pub struct StatusView {
     pub pid: u32,
     /// Where its data is.
     pub data: String,
+    /// Which node of a cluster it is, if it is one: the one that runs the queue.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub node: Option<String>,
     /// For how long it has run, in milliseconds.
     pub uptime_ms: u64,
     /// By how many milliseconds its clock is ahead of the wall clock, negative if behind, where both have diverged.

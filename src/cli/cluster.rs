@@ -4,10 +4,11 @@ use super::exit::{End, Failure};
 use super::output::{self, safe};
 use crate::cluster::{Role, Seen, look};
 use crate::config::{Cluster as Configured, Config, Overrides};
+use crate::store::{NodeDirectory, Options};
 use crate::words;
 use clap::{Args, Subcommand};
 use serde_json::json;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 const EXAMPLES: &str = "\
@@ -25,6 +26,14 @@ no node runs the queue.
 Examples:
   musher cluster status
   watch -n 5 musher cluster status";
+
+const LEAVE: &str = "\
+The directory has what this node had taken in and written when it ended: all of it if it was told to end (SIGTERM), so of
+several nodes take the one with the highest number. What others had confirmed since is not in it. It can begin
+another cluster. Do not use two such directories of one cluster: both have the same jobs.
+
+Example:
+  musher cluster leave --data /var/lib/musher";
 
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
@@ -45,24 +54,43 @@ enum Verb {
         #[arg(long)]
         json: bool,
     },
+    /// Make a node's data directory that of a daemon which is alone, when there is no cluster any more
+    #[command(after_help = LEAVE)]
+    Leave {
+        /// The data directory; no daemon may have it open
+        #[arg(long, value_name = "DIR")]
+        data: PathBuf,
+    },
 }
 
 impl Cluster {
     pub(super) fn run(&self) -> End {
-        let Verb::Status { config, json } = &self.verb;
-        let loaded = Config::load(config.as_deref(), &Overrides::default()).map_err(Failure::usage)?;
-        let from = loaded.file.map_or("the configuration".to_owned(), |file| file.display().to_string());
-        let cluster = loaded.config.cluster;
-        let cluster = cluster
-            .ok_or_else(|| Failure::usage(format!("{from} has no [cluster]; name another with --config")))?;
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let seen = runtime.block_on(look(&cluster)).map_err(Failure::failed)?;
-        match json {
-            true => output::json(&as_json(&cluster, &seen))?,
-            false => show(&cluster, &seen)?,
+        match &self.verb {
+            Verb::Status { config, json } => status(config.as_deref(), *json),
+            Verb::Leave { data } => {
+                // No settings of a daemon's are needed, and nothing is to be kept free.
+                let options = Options { disk_reserve_bytes: 0, ballast_bytes: 0, ..Options::default() };
+                let commit = NodeDirectory::leave(data, &options).map_err(Failure::failed)?;
+                eprintln!("{} has all commits up to {}, and is no node's any more", data.display(), commit.0);
+                Ok(ExitCode::SUCCESS)
+            }
         }
-        Ok(ExitCode::from(u8::from(seen.owner().is_none())))
     }
+}
+
+fn status(config: Option<&Path>, json: bool) -> End {
+    let loaded = Config::load(config, &Overrides::default()).map_err(Failure::usage)?;
+    let from = loaded.file.map_or("the configuration".to_owned(), |file| file.display().to_string());
+    let cluster = loaded.config.cluster;
+    let cluster = cluster
+        .ok_or_else(|| Failure::usage(format!("{from} has no [cluster]; name another with --config")))?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let seen = runtime.block_on(look(&cluster)).map_err(Failure::failed)?;
+    match json {
+        true => output::json(&as_json(&cluster, &seen))?,
+        false => show(&cluster, &seen)?,
+    }
+    Ok(ExitCode::from(u8::from(seen.owner().is_none())))
 }
 
 fn as_json(cluster: &Configured, seen: &Seen) -> serde_json::Value {

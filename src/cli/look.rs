@@ -75,7 +75,8 @@ impl Status {
             None if mode == "running" => String::new(),
             None => format!("{mode}, "),
         };
-        output::line(&format!("musher {version}, {mode}up for {up}, pid {pid}"))?;
+        let node = status.node.as_ref().map_or(String::new(), |node| format!("on node {} of a cluster, ", safe(node)));
+        output::line(&format!("musher {version}, {node}{mode}up for {up}, pid {pid}"))?;
         let connections = counted(status.connections, "connection", "connections");
         output::line(&format!("data in {}; {} of memory; {connections}", safe(data), size(status.memory)))?;
         if status.clock_ahead_ms != 0 {

@@ -32,7 +32,7 @@ const TICK: Duration = Duration::from_millis(25);
 const CONNECT_PAUSE: Duration = Duration::from_millis(500);
 const CONNECT_SAY: u32 = 20;
 /// Commits that were read and not taken in yet.
-const READ_AHEAD: usize = 256;
+const READ_AHEAD: usize = 32;
 /// How often the owner looks whether the stream can be trimmed, and by how many records that must be worth it.
 const TRIM: Duration = Duration::from_secs(5);
 const TRIM_LEAST: u64 = 1_000;

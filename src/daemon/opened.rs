@@ -114,7 +114,8 @@ impl<S: Store + 'static> Opened<S> {
     /// socket for the next daemon.
     pub(super) fn into_hub(self, config: &Config, socket_stays: bool) -> (Rc<Hub<S>>, OutputThread) {
         let Opened { engine, service, clock, outputs, output_thread, data, .. } = self;
-        let hub = Hub::new(Wiring { engine, service, clock, outputs, data, socket_stays });
+        let node = config.cluster.as_ref().map(|cluster| cluster.node.clone());
+        let hub = Hub::new(Wiring { engine, service, clock, outputs, data, node, socket_stays });
         set_schedules(&hub, config);
         (hub, output_thread)
     }

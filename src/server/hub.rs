@@ -42,6 +42,8 @@ pub struct Wiring<S> {
     pub outputs: OutputStore,
     /// Where the data is; for people.
     pub data: String,
+    /// Which node of a cluster this is; for people.
+    pub node: Option<String>,
     /// Whether the socket stays when the daemon ends, for the next one.
     pub socket_stays: bool,
 }
@@ -58,6 +60,7 @@ pub struct Hub<S> {
     /// Who follows what becomes of jobs.
     pub(super) viewers: Viewers,
     pub(super) data: String,
+    pub(super) node: Option<String>,
     socket_stays: bool,
     pub(super) started: Time,
     pub(super) connections: Connections,
@@ -85,7 +88,7 @@ pub struct Hub<S> {
 impl<S: Store + 'static> Hub<S> {
     /// Puts the parts together.
     pub fn new(wiring: Wiring<S>) -> Rc<Hub<S>> {
-        let Wiring { engine, service, clock, outputs, data, socket_stays } = wiring;
+        let Wiring { engine, service, clock, outputs, data, node, socket_stays } = wiring;
         let (started, state) = (clock.now(), &engine.core().state);
         let former =
             state.sessions_from(Holder::POOLS).map(|session| state.held_by(session).count() as u64).sum();
@@ -100,6 +103,7 @@ impl<S: Store + 'static> Hub<S> {
             followers: Followers::default(),
             viewers: Viewers::default(),
             data,
+            node,
             socket_stays,
             started,
             connections,

@@ -345,3 +345,47 @@ fn the_cluster_is_shown_whatever_is_wrong_with_it() {
         );
     });
 }
+
+/// The servers are gone for good, with their disks: what a node had taken in begins another cluster.
+#[test]
+fn a_node_begins_anew_when_there_is_no_stream_any_more() {
+    let Some(cluster) = Cluster::new(1, 2, "") else { return };
+    block_on(async {
+        let mut daemons = cluster.serve_all().await;
+        let owner = cluster.owner_after(1).await;
+        let other = 1 - owner;
+        for nth in 1..=20 {
+            submit(&cluster.homes[other].socket(), &nth.to_string()).await;
+        }
+        daemons[owner].take().unwrap().kill().await;
+        // It has taken over, and so has taken in all of it.
+        cluster.owner_after(2).await;
+        let Cluster { servers, homes } = cluster;
+        let home = &homes[other];
+        let data = home.path("data").to_str().unwrap().to_owned();
+        let leave = || home.musher(&["cluster", "leave", "--data", &data]);
+        let busy = leave();
+        assert!(String::from_utf8_lossy(&busy.stderr).contains("is in use"), "{busy:?}");
+        let daemon = daemons[other].take().unwrap();
+        let client = Client::connect(daemon.socket()).await.unwrap();
+        assert_eq!(claim(&client, "q", true, 0, None).await.unwrap().body[..], *b"1");
+        drop(client);
+        daemon.stop().await;
+        drop(servers);
+        let left = leave();
+        assert!(left.status.success(), "{left:?}");
+        let again = leave();
+        assert!(String::from_utf8_lossy(&again.stderr).contains("that of no node"), "{again:?}");
+        // By itself, and then as the first node on other servers.
+        home.configure("");
+        let daemon = home.serve().await;
+        assert_eq!(daemon.queue("q").await.ready, 20);
+        assert_eq!(daemon.submit("q", &["more"]).await, 21);
+        daemon.stop().await;
+        let servers = Servers::start(1).unwrap();
+        home.configure(&configuration(&servers, 2, other, ""));
+        let daemon = home.serve().await;
+        assert_eq!(daemon.queue("q").await.ready, 21);
+        drop(daemon);
+    });
+}

@@ -91,6 +91,10 @@ pub(super) fn serve(mut process: Process) -> Result<(), ServeError> {
     let stood_by = tasks.block_on(&runtime, stand_by(&mut process, &mut standby, &mut doors, &mut node));
     // Those who wait at the doors come to the owner's loop, if it is this one.
     drop(tasks);
+    // Whatever has ended it, what it has taken in is confirmed: its own disk gets all of it.
+    if stood_by.is_err() {
+        let _ = standby.store.close(&standby.recovered.state);
+    }
     match stood_by? {
         Outcome::Stopped => {
             standby.store.close(&standby.recovered.state).map_err(ServeError::Close)?;

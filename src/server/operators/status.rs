@@ -19,6 +19,7 @@ pub(crate) fn status<S: Store + 'static>(hub: &Hub<S>, peer: &Peer, now: Time) -
         version: env!("CARGO_PKG_VERSION").into(),
         pid: std::process::id(),
         data: hub.data.clone(),
+        node: hub.node.clone(),
         uptime_ms: now.since(hub.started).as_millis() as u64,
         clock_ahead_ms: hub.clock.ahead_ms(),
         mode: engine.drain().name().into(),

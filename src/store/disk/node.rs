@@ -5,22 +5,22 @@ use super::{Disk, DiskStore, SledHome, home};
 use crate::store::codec::MetaRow;
 use crate::store::commit::{CommitNo, StreamMark};
 use crate::store::directory::{Directory, DirectoryError};
-use crate::store::home::Rows;
+use crate::store::home::{HomeError, Rows};
 use crate::store::home::sled::SledRows;
-use crate::store::log::files::PAYLOAD_MAX;
+use crate::store::log::files::{Files, PAYLOAD_MAX};
 use crate::store::log::replicated::{Bounds, JetStreamLink, Position, ReplicatedLog, Spool};
 use crate::store::log::{Place, Segment};
 use crate::store::logged::{LoggedStore, OnCommit};
 use crate::store::options::Options;
 use crate::store::recent::{self, Recent};
-use crate::store::recovery::{OpenError, Recovered};
+use crate::store::recovery::{Fold, OpenError, Recovered};
 use crate::store::space::Space;
 use crate::store::system::sync_dir;
 use bytes::Bytes;
 use std::cell::RefCell;
 use std::fs;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -30,6 +30,22 @@ pub(crate) type NodeStore = LoggedStore<ReplicatedLog<JetStreamLink>, SledHome>;
 
 /// Commits that a node appends before the first of them is confirmed. The loop collects meanwhile, so few are enough.
 const UNDER_WAY: u64 = 4;
+
+/// Why a directory stays a node's.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum LeaveError {
+    #[error("data directory {} is that of no node: a daemon without [cluster] takes it as it is", dir.display())]
+    NoNode { dir: PathBuf },
+    /// Its node was killed in the middle of a checkpoint.
+    #[error(
+        "data directory {} is not whole without the stream, as its node was killed ({error}): take that of another node,          which was told to end, or a backup", dir.display()
+    )]
+    NeedsStream { dir: PathBuf, error: HomeError },
+    #[error("{}: {source}", path.display())]
+    Io { path: PathBuf, source: io::Error },
+    #[error(transparent)]
+    Open(#[from] OpenError),
+}
 
 /// A commit of the stream, and where it ends there.
 #[derive(Debug)]
@@ -87,6 +103,26 @@ impl NodeDirectory {
         self.meta.mark = Some(mark);
         self.rows.finish(&self.meta)?;
         Ok(mark)
+    }
+
+    /// Makes it a directory of a daemon that is alone, with what its home has of the stream. Returns the newest commit in it.
+    ///
+    /// # Errors
+    /// It is no node's, a checkpoint was cut off in it, so that it needs the stream, or it cannot be written.
+    pub(crate) fn leave(dir: &Path, options: &Options) -> Result<CommitNo, LeaveError> {
+        let NodeDirectory { directory, rows, mut meta } = NodeDirectory::open(dir, options)?;
+        if meta.mark.take().is_none() {
+            return Err(LeaveError::NoNode { dir: dir.to_owned() });
+        }
+        // Without a commit after it the home has to be whole by itself.
+        let whole = Fold::load(&rows, Recent::new(recent::MEMORY)).and_then(|fold| fold.end(meta.home));
+        whole.map_err(|error| LeaveError::NeedsStream { dir: dir.to_owned(), error })?;
+        // In this order: a directory with a mark and no log is a node's.
+        directory.create_log().map_err(OpenError::from)?;
+        let created = Files::create(&directory.log(), options.log_file_bytes, meta.home);
+        created.map_err(|source| LeaveError::Io { path: directory.log(), source })?;
+        rows.finish(&meta).map_err(OpenError::from)?;
+        Ok(meta.home)
     }
 
     /// What was restored beside it takes the place of what is in it. A crash in the middle leaves a directory with nothing in it, which gets

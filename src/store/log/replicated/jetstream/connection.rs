@@ -1,5 +1,6 @@
 //! One connection to the servers, and the stream on them. Knows bytes and numbers.
 
+use crate::clock::monotonic;
 use crate::store::commit::CommitNo;
 use crate::store::log::replicated::record::{HEADER, Record};
 use crate::store::log::replicated::rules::{ReadError, Seq};
@@ -17,6 +18,8 @@ use async_nats::{Client, ConnectOptions};
 use bytes::Bytes;
 use std::fmt;
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::time::{sleep, timeout};
 
@@ -30,6 +33,8 @@ pub(super) const REQUEST_TIME: Duration = Duration::from_secs(5);
 const RECONNECT: Duration = Duration::from_millis(100);
 /// Before the same is asked again.
 pub(super) const PAUSE: Duration = Duration::from_millis(100);
+/// How often it is said that something goes wrong, in seconds.
+const SAY: u64 = 10;
 /// How often a record is asked for that should be there.
 const TRIES: usize = 50;
 /// What a message has beside its payload: the headers that the client adds.
@@ -141,6 +146,8 @@ pub(crate) struct Connection {
     name: String,
     /// When the stream was made, in nanoseconds since 1970.
     created: u64,
+    /// When it was last said that something goes wrong, in seconds.
+    said: Arc<AtomicU64>,
     /// How many bytes of a commit one message has at most.
     pub(super) part_max: usize,
 }
@@ -188,7 +195,7 @@ impl Connection {
         let info = stream.info().await.map_err(|error| unusable(&error))?;
         check(config, &info.config)?;
         let created = u64::try_from(info.created.unix_timestamp_nanos()).unwrap_or(0);
-        Ok(Connection { context, stream, name: config.stream.clone(), created, part_max })
+        Ok(Connection { context, stream, name: config.stream.clone(), created, said: Arc::default(), part_max })
     }
 
     /// When the stream was made, in nanoseconds since 1970: another one of the same name has another time.
@@ -295,12 +302,22 @@ impl Connection {
             // Another stream may take the same subject, on servers that are connected to these.
             Ok(Ok(answer)) if answer.stream == self.name => Outcome::Appended(Seq(answer.sequence)),
             Ok(Err(error)) if error.kind() == PublishErrorKind::WrongLastSequence => Outcome::Refused,
-            Ok(_) => {
+            Ok(answer) => {
+                let why = answer.map_or_else(|error| error.to_string(), |_| "another stream takes its subject".to_owned());
+                self.say_not_taken(&why);
                 // Of those that fail at once there may be very many.
                 sleep(PAUSE).await;
                 Outcome::Unknown
             }
             Err(_) => Outcome::Unknown,
+        }
+    }
+
+    /// Where the servers refuse what is appended, somebody has to know it: their disks may be full. It is tried again.
+    fn say_not_taken(&self, why: &str) {
+        let (now, said) = (monotonic().as_secs(), self.said.load(Ordering::Relaxed));
+        if now >= said + SAY && self.said.compare_exchange(said, now, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
+            tracing::warn!("the servers do not take what is appended to the stream `{}`, which is tried again: {why}", self.name);
         }
     }
 
