@@ -38,6 +38,9 @@ mod fronts;
 #[cfg(fuzzing)]
 pub mod fuzzing;
 mod http;
+#[cfg(test)]
+#[path = "../tests/support/nats.rs"]
+mod nats;
 pub mod notify;
 mod otlp;
 mod private;
@@ -57,6 +60,9 @@ mod web_client;
 mod words;
 pub mod worker;
 mod written;
+
+#[cfg(test)]
+use store::skipped;
 
 pub use daemon::{Embedded, EmbeddedError};
 

@@ -63,13 +63,14 @@ struct Nodes {
     takeovers: Vec<Duration>,
 }
 
-pub(crate) async fn run(world: &mut World, rounds: u64) -> Result<String, Failure> {
+pub(crate) async fn run(world: &mut World, rounds: u64, kills_only: bool) -> Result<String, Failure> {
     let Some(servers) = Servers::start(NODES) else {
         return Err(Failure::Skipped("there is no nats-server".to_owned()));
     };
+    let faults = if kills_only { &[Fault::Killed][..] } else { &FAULTS };
     let mut nodes = Nodes::new(world, servers)?;
     for round in 0..rounds {
-        let lived = nodes.life(world).await;
+        let lived = nodes.life(world, faults).await;
         lived.map_err(|failure| failure.within(&format!("round {round}")))?;
     }
     nodes.start_missing(&mut world.rng)?;
@@ -100,7 +101,7 @@ impl Nodes {
     }
 
     /// Load until the owner is lost, and a look at what the next one has.
-    async fn life(&mut self, world: &mut World) -> Result<(), Failure> {
+    async fn life(&mut self, world: &mut World, faults: &[Fault]) -> Result<(), Failure> {
         self.start_missing(&mut world.rng)?;
         let edge = world.rng.usize(..NODES);
         let client = self.client(edge).await?;
@@ -109,7 +110,7 @@ impl Nodes {
             world.check_calmly(&client).await?;
         }
         drop(client);
-        let fault = FAULTS[world.rng.usize(..FAULTS.len())];
+        let fault = faults[world.rng.usize(..faults.len())];
         let most = LIFE_MS >> world.rng.u32(..6);
         let (moment, mut rng) = (Duration::from_millis(world.rng.u64(..=most)), world.rng.fork());
         let (load, recorder) = (world.load(), world.recorder.clone());

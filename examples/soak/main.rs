@@ -75,6 +75,9 @@ enum Verb {
         /// How many owners are lost.
         #[arg(long, default_value_t = 50)]
         rounds: u64,
+        /// Owners are killed, and nothing else happens: how long takeovers take.
+        #[arg(long)]
+        kills_only: bool,
     },
     /// Writes and syncs that fail, and a file system that turns read-only.
     Errors {
@@ -119,7 +122,7 @@ async fn run(arguments: &Arguments, seed: u64) -> Result<String, Failure> {
     let mut world = World::new(seed, arguments.dir.as_deref())?;
     let ended = match arguments.verb {
         Verb::Kill { rounds } => kill::run(&mut world, rounds).await,
-        Verb::Cluster { rounds } => cluster::run(&mut world, rounds).await,
+        Verb::Cluster { rounds, kills_only } => cluster::run(&mut world, rounds, kills_only).await,
         Verb::Power { rounds } => power::run(&mut world, rounds).await,
         Verb::Blocks { points, broken } => blocks::run(&mut world, points, broken).await,
         Verb::Errors { rounds } => errors::run(&mut world, rounds).await,

@@ -94,18 +94,21 @@ fn status(config: Option<&Path>, json: bool) -> End {
 }
 
 fn as_json(cluster: &Configured, seen: &Seen) -> serde_json::Value {
-    let stream = &seen.stream;
-    json!({
-        "owner": seen.owner().map(|owner| &owner.node),
-        "epoch": seen.owner().map(|owner| owner.epoch),
-        "nodes": seen.nodes.iter().map(|(name, beat)| json!({ "node": name, "seen": beat })).collect::<Vec<_>>(),
-        "stream": {
+    let stream = match &seen.stream {
+        Ok(stream) => json!({
             "name": cluster.stream,
             "first": stream.first.0,
             "last": stream.last.0,
             "bytes": stream.bytes,
             "leader": stream.leader,
-        },
+        }),
+        Err(error) => json!({ "name": cluster.stream, "error": error.to_string() }),
+    };
+    json!({
+        "owner": seen.owner().map(|owner| &owner.node),
+        "epoch": seen.owner().map(|owner| owner.epoch),
+        "nodes": seen.nodes.iter().map(|(name, beat)| json!({ "node": name, "seen": beat })).collect::<Vec<_>>(),
+        "stream": stream,
     })
 }
 
@@ -119,7 +122,7 @@ fn show(cluster: &Configured, seen: &Seen) -> std::io::Result<()> {
             (Role::Owner, _) | (_, None) => String::new(),
             (_, Some(newest)) => words::count(newest.saturating_sub(beat.commit)),
         };
-        let (commit, needs) = (words::count(beat.commit), words::count(beat.home + 1));
+        let (commit, needs) = (words::count(beat.commit), words::count(beat.home.saturating_add(1)));
         vec![safe(name), beat.role.word().to_owned(), commit, behind, needs, safe(&beat.version)]
     });
     output::table_without(
@@ -127,16 +130,20 @@ fn show(cluster: &Configured, seen: &Seen) -> std::io::Result<()> {
         &rows.collect::<Vec<_>>(),
         &["VERSION", "NEEDS"],
     )?;
-    let stream = &seen.stream;
-    let records = words::counted((stream.last.0 + 1).saturating_sub(stream.first.0), "record", "records");
-    let leader =
-        stream.leader.as_ref().map_or(String::new(), |leader| format!("; `{}` leads it", safe(leader)));
     output::line("")?;
-    output::line(&format!(
-        "log `{}`: {records}, {}{leader}",
-        safe(&cluster.stream),
-        words::size(stream.bytes)
-    ))?;
+    match &seen.stream {
+        Ok(stream) => {
+            let records =
+                words::counted((stream.last.0 + 1).saturating_sub(stream.first.0), "record", "records");
+            let leader = stream
+                .leader
+                .as_ref()
+                .map_or(String::new(), |leader| format!("; `{}` leads it", safe(leader)));
+            let (name, bytes) = (safe(&cluster.stream), words::size(stream.bytes));
+            output::line(&format!("log `{name}`: {records}, {bytes}{leader}"))?;
+        }
+        Err(error) => output::line(&safe(&error.to_string()))?,
+    }
     match seen.owner() {
         Some(owner) => {
             output::line(&format!("{} runs the queue, in ownership {}", safe(&owner.node), owner.epoch))

@@ -75,7 +75,10 @@ impl Status {
             None if mode == "running" => String::new(),
             None => format!("{mode}, "),
         };
-        let node = status.node.as_ref().map_or(String::new(), |node| format!("on node {} of a cluster, ", safe(node)));
+        let node = status
+            .node
+            .as_ref()
+            .map_or(String::new(), |node| format!("on node {} of a cluster, ", safe(node)));
         output::line(&format!("musher {version}, {node}{mode}up for {up}, pid {pid}"))?;
         let connections = counted(status.connections, "connection", "connections");
         output::line(&format!("data in {}; {} of memory; {connections}", safe(data), size(status.memory)))?;

@@ -17,7 +17,8 @@ const LISTEN: Duration = BEAT.saturating_mul(8);
 /// What was found.
 #[derive(Debug)]
 pub(crate) struct Seen {
-    pub(crate) stream: StreamState,
+    /// The stream, if the servers say what it is.
+    pub(crate) stream: Result<StreamState, StreamError>,
     /// The nodes of the configuration in its order, and those that it does not name, each with its newest sign of life.
     pub(crate) nodes: Vec<(String, Option<Beat>)>,
 }
@@ -33,14 +34,13 @@ impl Seen {
 /// Looks at a cluster.
 ///
 /// # Errors
-/// No server answers, or there is no such stream.
+/// No server can be reached.
 pub(crate) async fn look(cluster: &Cluster) -> Result<Seen, StreamError> {
     let config = stream(cluster);
     let client = config.connect().await?;
     let unusable = |detail: String| StreamError::Unusable { stream: cluster.stream.clone(), detail };
     let subscribed = client.subscribe(subject(&cluster.stream, "alive")).await;
     let mut beats = subscribed.map_err(|error| unusable(error.to_string()))?;
-    let stream = Connection::find(&config).await?.look().await?;
     let mut heard = BTreeMap::new();
     let listen = async {
         while let Some(message) = beats.next().await {
@@ -49,8 +49,9 @@ pub(crate) async fn look(cluster: &Cluster) -> Result<Seen, StreamError> {
             }
         }
     };
-    // It ends by the time being over.
-    let _ = timeout(LISTEN, listen).await;
+    let find = async { Connection::find(&config).await?.look().await };
+    // It listens for as long as it says; the servers may take longer.
+    let (_, stream) = tokio::join!(timeout(LISTEN, listen), find);
     heard.retain(|_, beat| beat.role != Role::Gone);
     let mut nodes: Vec<_> = cluster.nodes.iter().map(|name| (name.clone(), heard.remove(name))).collect();
     nodes.extend(heard.into_iter().map(|(name, beat)| (name, Some(beat))));

@@ -16,6 +16,8 @@ mod look;
 mod node;
 mod peers;
 mod shared;
+#[cfg(test)]
+mod tests;
 mod tunnel;
 
 pub(crate) use beat::Role;

@@ -16,6 +16,7 @@ use crate::store::{
 };
 use crate::telemetry::events;
 use async_nats::Client;
+use bytes::Bytes;
 use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::os::unix::net::UnixStream;
@@ -24,6 +25,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinSet;
 use tokio::time::sleep;
 
 /// How often a node looks whether it is its turn.
@@ -33,6 +35,9 @@ const CONNECT_PAUSE: Duration = Duration::from_millis(500);
 const CONNECT_SAY: u32 = 20;
 /// Commits that were read and not taken in yet.
 const READ_AHEAD: usize = 32;
+/// An owner to whom the stream says nothing for so long gives up: longer than an election takes, and shorter than the next owner waits
+/// for its workers (`daemon.resume_within`).
+const UNANSWERED: Duration = Duration::from_secs(20);
 /// How often the owner looks whether the stream can be trimmed, and by how many records that must be worth it.
 const TRIM: Duration = Duration::from_secs(5);
 const TRIM_LEAST: u64 = 1_000;
@@ -44,13 +49,19 @@ pub(crate) enum NodeError {
     Stream(#[from] StreamError),
     #[error(transparent)]
     Read(#[from] ReadError),
+    /// This one has other jobs than the stream begins with.
+    #[error(
+        "another node has begun the stream, and this one's directory has jobs of its own: `musher cluster leave` makes it that of a \
+         daemon which is alone again"
+    )]
+    OtherFounder,
 }
 
 /// What the thread hands over, in this order.
 #[derive(Debug)]
 pub(crate) enum Followed {
-    /// The stream is there: when it was made, what is in it, and how many commits there were before its first record.
-    Connected { created: u64, state: StreamState, founded: CommitNo },
+    /// The stream is there: when it was made, what is in it, and who has begun it, with how many commits.
+    Connected { created: u64, state: StreamState, founder: Option<(NodeLife, CommitNo)> },
     /// The next commit.
     Commit(StreamCommit),
     /// All commits are handed over that were there in the beginning.
@@ -65,6 +76,8 @@ pub(crate) enum Followed {
 #[derive(Debug)]
 pub(crate) struct Begin {
     pub(crate) position: Position,
+    /// Who it must be that begins the stream, if it was not begun yet and this node has jobs.
+    pub(crate) founder: Option<NodeLife>,
     /// What its home has of the stream, as it grows.
     pub(crate) home: Arc<AtomicU64>,
 }
@@ -83,11 +96,11 @@ pub(crate) struct Node {
 }
 
 impl Node {
-    /// Starts the thread, which connects.
+    /// Starts the thread, which connects, and makes the stream if it may.
     ///
     /// # Errors
     /// The system has no thread for it.
-    pub(crate) fn start(cluster: &Cluster) -> io::Result<Node> {
+    pub(crate) fn start(cluster: &Cluster, makes_stream: bool) -> io::Result<Node> {
         let (say, followed) = mpsc::channel(READ_AHEAD);
         let (calls, to_pass_on) = mpsc::unbounded_channel();
         let (arrived, arrivals) = mpsc::channel(1);
@@ -98,7 +111,7 @@ impl Node {
         let run = move || {
             runtime.block_on(async {
                 let shared = Arc::new(Shared::new(&cluster));
-                let member = Member { cluster, shared: shared.clone(), say };
+                let member = Member { cluster, makes_stream, shared: shared.clone(), say };
                 tokio::select! {
                     () = member.run(begins, to_pass_on, arrived) => {}
                     // The node was dropped.
@@ -141,6 +154,7 @@ impl Drop for Node {
 /// What the thread does.
 struct Member {
     cluster: Cluster,
+    makes_stream: bool,
     shared: Arc<Shared>,
     say: mpsc::Sender<Followed>,
 }
@@ -171,12 +185,12 @@ impl Member {
         tokio::spawn(give_signs(self.shared.clone()));
         tokio::spawn(pass_on(client.clone(), self.cluster.stream.clone(), self.shared.clone(), calls));
         let state = connection.look().await?;
-        let up_to = state.last;
-        let founded = connection.founded(&state).await;
-        self.hand_over(Followed::Connected { created: connection.created(), state, founded }).await;
-        let Ok(Begin { position, home }) = begins.await else { return Ok(()) };
-        *lock(&self.shared.home) = Some(home);
-        let carrier = self.follow(&connection, position, up_to).await?;
+        let founder = connection.founder(&state).await;
+        self.hand_over(Followed::Connected { created: connection.created(), state, founder }).await;
+        let Ok(begin) = begins.await else { return Ok(()) };
+        *lock(&self.shared.home) = Some(begin.home.clone());
+        lock(&self.shared.beat).commit = begin.position.number.0;
+        let carrier = self.follow(&connection, &begin).await?;
         self.own(&connection, &client, carrier, arrived).await;
         Ok(())
     }
@@ -190,7 +204,13 @@ impl Member {
     async fn connect(&self) -> Result<(Connection, Client), NodeError> {
         let config = stream(&self.cluster);
         for tries in 0.. {
-            let connected = async { Ok((Connection::open(&config).await?, config.connect().await?)) };
+            let connected = async {
+                let connection = match self.makes_stream {
+                    true => Connection::open(&config).await?,
+                    false => Connection::find(&config).await?,
+                };
+                Ok((connection, config.connect().await?))
+            };
             match connected.await {
                 Ok(connected) => return Ok(connected),
                 Err(error @ (StreamError::Unreachable { .. } | StreamError::Unusable { .. })) => {
@@ -206,14 +226,13 @@ impl Member {
     }
 
     /// Reads the stream, until this node has taken over.
-    async fn follow(
-        &self,
-        connection: &Connection,
-        position: Position,
-        up_to: Seq,
-    ) -> Result<Carrier, NodeError> {
-        let (mut rules, mut is_up_to_date, mut tries) = (Rules::from(position), false, 0u128);
-        let mut reader = Reader::behind(connection.clone(), position.seq);
+    async fn follow(&self, connection: &Connection, begin: &Begin) -> Result<Carrier, NodeError> {
+        let Begin { position, founder, .. } = begin;
+        // What was confirmed while somebody else was copied belongs to the beginning, too.
+        let up_to = connection.look().await?.last;
+        let mut rules = Rules::from(*position);
+        let (mut is_up_to_date, mut has_begun) = (false, position.epoch > Epoch(0));
+        let mut records = Records::read(connection, position.seq);
         loop {
             if !is_up_to_date && rules.position().seq >= up_to {
                 is_up_to_date = true;
@@ -222,29 +241,42 @@ impl Member {
             }
             tokio::select! {
                 biased;
-                record = reader.next() => {
+                record = records.next() => {
                     let (seq, message) = record?;
                     let meaning = rules.read(seq, &message)?;
+                    if let Meaning::Takeover(life) = &meaning
+                        && !std::mem::replace(&mut has_begun, true)
+                        && founder.is_some_and(|own| own != *life)
+                    {
+                        return Err(NodeError::OtherFounder);
+                    }
                     self.take_in(&rules, meaning).await;
                 }
                 () = sleep(TICK), if is_up_to_date => {
-                    if !lock(&self.shared.peers).is_my_turn(monotonic()) {
-                        continue;
-                    }
-                    // What the stream has more comes first.
-                    if connection.end().await? != rules.position().seq {
-                        continue;
-                    }
-                    tries += 1;
-                    let life = NodeLife(u128::from(RandomState::new().hash_one(0)) << 64 | tries);
-                    match Carrier::take_over(connection.clone(), rules.clone(), life).await {
-                        Ok(carrier) => return Ok(carrier),
-                        Err(Lost::Unreadable(error)) => return Err(error.into()),
-                        // Somebody else was faster, or the owner lives after all.
-                        Err(_) => lock(&self.shared.peers).note_record(monotonic()),
+                    if lock(&self.shared.peers).is_my_turn(monotonic())
+                        && self.has_read_all(connection, &rules).await?
+                    {
+                        let life = founder.filter(|_| !has_begun).unwrap_or_else(any_life);
+                        match Carrier::take_over(connection.clone(), rules.clone(), life).await {
+                            Ok(carrier) => return Ok(carrier),
+                            Err(Lost::Unreadable(error)) => return Err(error.into()),
+                            // Somebody else was faster, or the owner lives after all.
+                            Err(_) => lock(&self.shared.peers).note_record(monotonic()),
+                        }
                     }
                 }
             }
+        }
+    }
+
+    /// What the stream has more comes before a takeover. Where no server says what it has, that has to wait.
+    async fn has_read_all(&self, connection: &Connection, rules: &Rules) -> Result<bool, NodeError> {
+        let read = rules.position().seq;
+        match connection.look().await {
+            Ok(StreamState { last, .. }) if last < read => Err(ReadError::Short { last, read }.into()),
+            Ok(StreamState { last, .. }) => Ok(last == read),
+            Err(error @ StreamError::MadeAnew { .. }) => Err(error.into()),
+            Err(_) => Ok(false),
         }
     }
 
@@ -302,7 +334,9 @@ impl Member {
             sleep(BEAT).await;
             let CommitNo(commit) = progress.confirmed();
             lock(&self.shared.beat).commit = commit;
-            if lock(&self.shared.peers).is_cut_off(monotonic()) {
+            // It may hear itself by a server that is cut off as well.
+            let is_cut_off = lock(&self.shared.peers).is_cut_off(monotonic());
+            if is_cut_off || progress.unanswered_for() > UNANSWERED {
                 progress.lose(&Lost::CutOff);
                 return;
             }
@@ -322,6 +356,45 @@ impl Member {
             if let Err(error) = connection.trim(Seq(up_to)).await {
                 tracing::warn!("the stream was not trimmed: {error}");
             }
+        }
+    }
+}
+
+/// One that no node has had before.
+fn any_life() -> NodeLife {
+    let half = |n: u8| u128::from(RandomState::new().hash_one(n));
+    NodeLife(half(0) << 64 | half(1))
+}
+
+/// The records of the stream, read by a task of its own: whoever waits for the next one may do something else meanwhile.
+struct Records {
+    records: mpsc::Receiver<Result<(Seq, Bytes), StreamError>>,
+    _reading: JoinSet<()>,
+}
+
+impl Records {
+    /// Those behind one.
+    fn read(connection: &Connection, at: Seq) -> Records {
+        let (say, records) = mpsc::channel(1);
+        let mut reader = Reader::behind(connection.clone(), at);
+        let mut reading = JoinSet::new();
+        reading.spawn(async move {
+            loop {
+                let record = reader.next().await;
+                let is_last = record.is_err();
+                if say.send(record).await.is_err() || is_last {
+                    return;
+                }
+            }
+        });
+        Records { records, _reading: reading }
+    }
+
+    async fn next(&mut self) -> Result<(Seq, Bytes), StreamError> {
+        match self.records.recv().await {
+            Some(record) => record,
+            // It has said why it ends.
+            None => std::future::pending().await,
         }
     }
 }

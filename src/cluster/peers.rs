@@ -82,7 +82,9 @@ impl Peers {
                 _ => {}
             }
         }
-        self.heard.insert(beat.node.clone(), (now, beat));
+        if self.nodes.contains(&beat.node) {
+            self.heard.insert(beat.node.clone(), (now, beat));
+        }
         is_double
     }
 
@@ -139,15 +141,19 @@ impl Peers {
         now: Duration,
     ) -> Option<u64> {
         let others = self.nodes.iter().filter(|name| **name != self.own);
-        let mut least = own;
+        let (mut least, mut heard) = (own, 1);
         for name in others {
             match self.heard.get(name) {
-                Some((at, beat)) if now.saturating_sub(*at) < ALIVE => least = least.min(beat.home),
+                Some((at, beat)) if now.saturating_sub(*at) < ALIVE => {
+                    least = least.min(beat.home);
+                    heard += 1;
+                }
                 _ if spares_the_absent => return None,
                 _ => {}
             }
         }
-        Some(least)
+        // What is let go must be on the disks of most nodes, as it was on those of most servers.
+        (2 * heard > self.nodes.len()).then_some(least)
     }
 }
 
@@ -245,6 +251,7 @@ mod tests {
         assert_eq!(owner.needs_nothing_before(90, true, at(0)), Some(10));
         assert_eq!(owner.needs_nothing_before(5, true, at(0)), Some(5));
         assert_eq!(owner.needs_nothing_before(90, true, at(2_000)), None);
+        assert_eq!(owner.needs_nothing_before(90, false, at(2_000)), None, "on one disk only");
     }
 
     #[test]

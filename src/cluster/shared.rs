@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, Once, PoisonError};
 use std::time::Duration;
 use tokio::sync::watch;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 /// How long the last words may take.
 const LAST_WORDS: Duration = Duration::from_millis(500);
@@ -75,8 +75,8 @@ impl Shared {
         };
         let client = lock(&self.client).clone();
         if let Some((client, subject)) = client {
-            // What does not arrive is followed by others.
-            let _ = client.publish(subject, beat.into()).await;
+            // What does not arrive is followed by others. Where no server is there for long, the client's queue is full.
+            let _ = timeout(BEAT, client.publish(subject, beat.into())).await;
         }
     }
 
@@ -85,7 +85,7 @@ impl Shared {
         self.become_role(Role::Gone).await;
         let client = lock(&self.client).clone();
         if let Some((client, _)) = client {
-            let _ = tokio::time::timeout(LAST_WORDS, client.flush()).await;
+            let _ = timeout(LAST_WORDS, client.flush()).await;
         }
     }
 

@@ -15,21 +15,23 @@ use serde::{Deserialize, Serialize};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::sync::{Notify, OwnedSemaphorePermit, mpsc, watch};
 use tokio::time::timeout;
 
 /// What may be under way in one direction, in bytes.
 const WINDOW: u64 = 512 << 10;
-/// The most bytes of one message. A part is told to have arrived when so many have.
-const PART: usize = 32 << 10;
+/// The most bytes of one message: the least that servers of a cluster take has room for it. So many are told to have arrived at a time.
+const PART: usize = 16 << 10;
 /// How often each side says that it is there.
 const PING: Duration = Duration::from_secs(2);
 /// A side that has said nothing for so long is gone.
 const SILENCE: Duration = Duration::from_secs(7);
 /// How long somebody waits for an owner to be there.
 const PATIENCE: Duration = Duration::from_secs(15);
+/// Before the same owner is asked again.
+const PAUSE: Duration = Duration::from_millis(20);
 /// How long an owner may take to answer.
 const ANSWER: Duration = Duration::from_secs(1);
 
@@ -126,15 +128,19 @@ async fn open(
         let inbox = client.new_inbox();
         let mut incoming = client.subscribe(inbox.clone()).await.ok()?;
         client.publish_with_reply(calls_subject(name, &life), inbox, ask.clone()).await.ok()?;
-        if let Ok(Some(answer)) = timeout(ANSWER, incoming.next()).await {
-            if let Some((OPENED, _, to)) = read(answer.payload)
-                && let Ok(to) = std::str::from_utf8(&to)
-            {
-                return Some((life, incoming, to.into()));
-            }
-            // Nobody listens there any more, say the servers: another owner is about to be known.
-            tokio::time::sleep(Duration::from_millis(50)).await;
+        let answer = tokio::select! {
+            answer = timeout(ANSWER, incoming.next()) => answer.ok().flatten(),
+            // It may have gone before the servers had noticed.
+            _ = owner.wait_for(|now| now.as_ref() != Some(&life)) => continue,
+        };
+        let Some(answer) = answer else { continue };
+        if let Some((OPENED, _, to)) = read(answer.payload)
+            && let Ok(to) = std::str::from_utf8(&to)
+        {
+            return Some((life, incoming, to.into()));
         }
+        // Nobody listens there any more, say the servers: another owner is about to be known.
+        tokio::time::sleep(PAUSE).await;
     }
 }
 
@@ -163,15 +169,14 @@ async fn serve(
     Open { wire, uid, groups }: Open,
     arrivals: &mpsc::Sender<(UnixStream, Wire, Caller)>,
 ) -> io::Result<()> {
+    // Whoever calls asks again if it takes too long: nothing is to be made for that before.
+    let Ok(Ok(place)) = timeout(ANSWER, arrivals.reserve()).await else { return Ok(()) };
     let (ours, theirs) = UnixStream::pair()?;
     ours.set_nonblocking(true)?;
     theirs.set_nonblocking(true)?;
     let inbox = client.new_inbox();
     let incoming = client.subscribe(inbox.clone()).await.map_err(io::Error::other)?;
-    if arrivals.send((theirs, wire, Caller { uid, groups })).await.is_err() {
-        // It is the owner no more: whoever waits asks the next one.
-        return Ok(());
-    }
+    place.send((theirs, wire, Caller { uid, groups }));
     let opened = message(OPENED, 0, inbox.as_bytes());
     client.publish(back.clone(), opened).await.map_err(io::Error::other)?;
     pump(&Stream::try_from(ours)?, client, incoming, back).await;
@@ -181,22 +186,30 @@ async fn serve(
 /// What one side knows of the other.
 #[derive(Default)]
 struct Flow {
-    /// How much of what was sent it has passed on.
+    /// How much was sent to it, and how much of that it has passed on.
+    sent: AtomicU64,
     taken: AtomicU64,
-    /// Whether it has said all.
-    has_ended: AtomicBool,
+    /// How much of what it has sent was passed on here.
+    passed: AtomicU64,
+    /// Rings when it has passed on more.
     is_news: Notify,
 }
 
 impl Flow {
-    /// Returns once something is so.
-    async fn until<T>(&self, is_so: impl Fn() -> Option<T>) -> T {
+    /// How much may be sent now; waits until that is something.
+    async fn room(&self) -> usize {
         loop {
-            if let Some(so) = is_so() {
-                return so;
+            let under_way = self.sent.load(Ordering::Relaxed) - self.taken.load(Ordering::Relaxed);
+            match WINDOW.saturating_sub(under_way) {
+                0 => self.is_news.notified().await,
+                room => return room.min(PART as u64) as usize,
             }
-            self.is_news.notified().await;
         }
+    }
+
+    /// Whether that much may have been passed on: not less than before, nor more than was sent.
+    fn may_be_taken(&self, up_to: u64) -> bool {
+        (self.taken.load(Ordering::Relaxed)..=self.sent.load(Ordering::Relaxed)).contains(&up_to)
     }
 }
 
@@ -211,11 +224,9 @@ impl<E: std::error::Error> From<E> for Broken {
 
 /// Passes on what comes from either side, until both have said all or one is gone.
 async fn pump(stream: &Stream, client: &Client, mut incoming: Subscriber, to: Subject) {
-    let flow = Flow::default();
+    let (flow, (queue, queued)) = (Flow::default(), mpsc::unbounded_channel());
     let both = async {
-        send(stream, client, &to, &flow).await?;
-        flow.until(|| flow.has_ended.load(Ordering::Relaxed).then_some(())).await;
-        Ok(())
+        tokio::try_join!(send(stream, client, &to, &flow), pass_out(stream, client, &to, queued, &flow))
     };
     let present = async {
         loop {
@@ -223,9 +234,9 @@ async fn pump(stream: &Stream, client: &Client, mut incoming: Subscriber, to: Su
             let _ = client.publish(to.clone(), message(PRESENT, 0, &[])).await;
         }
     };
-    let ended: Result<(), Broken> = tokio::select! {
-        ended = both => ended,
-        broken = receive(stream, client, &to, &mut incoming, &flow) => Err(broken),
+    let ended = tokio::select! {
+        ended = both => ended.map(drop),
+        broken = receive(&mut incoming, queue, &flow) => Err(broken),
         () = present => Err(Broken), // it does not end
     };
     if ended.is_err() {
@@ -234,57 +245,72 @@ async fn pump(stream: &Stream, client: &Client, mut incoming: Subscriber, to: Su
     }
 }
 
-/// Passes on what this side says.
+/// Passes on what this side says, up to its end.
 async fn send(stream: &Stream, client: &Client, to: &Subject, flow: &Flow) -> Result<(), Broken> {
     let mut sent = 0;
     loop {
-        let room = || WINDOW.saturating_sub(sent - flow.taken.load(Ordering::Relaxed));
-        let room = flow.until(|| Some(room()).filter(|room| *room > 0)).await;
-        let mut buffer = BytesMut::with_capacity(room.min(PART as u64) as usize);
+        let mut buffer = BytesMut::with_capacity(flow.room().await);
         let read = stream.read(&mut buffer).await?;
         if read == 0 {
             client.publish(to.clone(), message(END, sent, &[])).await?;
             return Ok(());
         }
-        client.publish(to.clone(), message(DATA, sent, &buffer)).await?;
+        let at = sent;
         sent += read as u64;
+        flow.sent.store(sent, Ordering::Relaxed);
+        client.publish(to.clone(), message(DATA, at, &buffer)).await?;
     }
 }
 
-/// Passes on what the other side says, until that cannot be done any more.
-async fn receive(
-    stream: &Stream,
-    client: &Client,
-    to: &Subject,
-    incoming: &mut Subscriber,
-    flow: &Flow,
-) -> Broken {
-    let (mut received, mut told) = (0, 0);
+/// Hears what the other side says, and queues it for [`pass_out`], until that cannot be done any more. It must not wait for whoever reads
+/// here: behind it may be the word that this side may go on, without which nobody would.
+async fn receive(incoming: &mut Subscriber, queue: mpsc::UnboundedSender<Bytes>, flow: &Flow) -> Broken {
+    let (mut received, mut has_ended) = (0, false);
     loop {
         let Ok(Some(next)) = timeout(SILENCE, incoming.next()).await else { return Broken };
-        let has_ended = flow.has_ended.load(Ordering::Relaxed);
         match read(next.payload) {
-            Some((DATA, at, bytes)) if at == received && !has_ended => {
-                if stream.write_all(&bytes).await.is_err() {
+            Some((DATA, at, bytes)) if at == received && !bytes.is_empty() && !has_ended => {
+                received += bytes.len() as u64;
+                // The other side keeps to the window, if it is one of ours.
+                if received - flow.passed.load(Ordering::Relaxed) > WINDOW || queue.send(bytes).is_err() {
                     return Broken;
                 }
-                received += bytes.len() as u64;
-                if received - told >= PART as u64 {
-                    let _ = client.publish(to.clone(), message(TAKEN, received, &[])).await;
-                    told = received;
-                }
             }
-            Some((TAKEN, up_to, _)) if up_to >= flow.taken.load(Ordering::Relaxed) => {
+            Some((TAKEN, up_to, _)) if flow.may_be_taken(up_to) => {
                 flow.taken.store(up_to, Ordering::Relaxed);
                 flow.is_news.notify_one();
             }
-            Some((END, at, _)) if at == received && !has_ended => {
-                stream.end_writing();
-                flow.has_ended.store(true, Ordering::Relaxed);
-                flow.is_news.notify_one();
+            // An empty part ends the queue.
+            Some((END, at, _)) if at == received && !has_ended && queue.send(Bytes::new()).is_ok() => {
+                has_ended = true;
             }
             Some((PRESENT, ..)) => {}
             _ => return Broken,
         }
     }
+}
+
+/// Passes on what the other side has said, up to its end.
+async fn pass_out(
+    stream: &Stream,
+    client: &Client,
+    to: &Subject,
+    mut queue: mpsc::UnboundedReceiver<Bytes>,
+    flow: &Flow,
+) -> Result<(), Broken> {
+    let (mut passed, mut told) = (0, 0);
+    while let Some(bytes) = queue.recv().await {
+        if bytes.is_empty() {
+            stream.end_writing();
+            return Ok(());
+        }
+        stream.write_all(&bytes).await?;
+        passed += bytes.len() as u64;
+        flow.passed.store(passed, Ordering::Relaxed);
+        if passed - told >= PART as u64 {
+            client.publish(to.clone(), message(TAKEN, passed, &[])).await?;
+            told = passed;
+        }
+    }
+    Err(Broken)
 }

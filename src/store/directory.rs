@@ -191,7 +191,7 @@ fn create(path: &Path) -> Result<(), DirectoryError> {
 
 /// What may be in a directory without data that is to become ours: what a start that was cut off has left, what a file
 /// system of its own always has, the socket and the configuration.
-const KNOWN: [&str; 13] = [
+const KNOWN: [&str; 15] = [
     "FORMAT",
     "lock",
     "log",
@@ -202,6 +202,8 @@ const KNOWN: [&str; 13] = [
     "ballast",
     "numbers",
     "numbers.new",
+    "founder",
+    "copy",
     "lost+found",
     "musher.sock",
     "musher.toml",

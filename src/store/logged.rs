@@ -192,7 +192,8 @@ impl<L: Log, H: Home> Store for LoggedStore<L, H> {
     fn close(&mut self, state: &State) -> Result<(), AppendError> {
         self.wait()?;
         // It is safe there, and a start reads it much faster than a stop could write it into the home.
-        if self.log.size().bytes > LEFT_IN_LOG { Ok(()) } else { self.bring_home(state) }
+        let leaves_it = self.log.outlives() && self.log.size().bytes > LEFT_IN_LOG;
+        if leaves_it { Ok(()) } else { self.bring_home(state) }
     }
 
     fn shrunk(&mut self) -> Option<Shrunk> {

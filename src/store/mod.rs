@@ -75,14 +75,14 @@ pub use commit::{Commit, CommitNo};
 pub use directory::{DirectoryError, migrate};
 pub use disk::{DiskStore, FileLog, SledHome};
 #[cfg(any(test, feature = "cluster"))]
-pub(crate) use disk::{NodeDirectory, NodeStore, StreamCommit};
+pub(crate) use disk::{NodeDirectory, NodeStore};
 pub use error::{AppendError, BlobError, Defect};
 pub use home::HomeError;
 pub use log::LogError;
 #[cfg(any(test, feature = "cluster"))]
 pub(crate) use log::replicated::{
     Carrier, Connection, Epoch, JetStreamLink, Lost, Meaning, NodeLife, Position, Progress, ReadError,
-    Reader, Rules, Seq, StreamConfig, StreamError, StreamState, Tls,
+    Reader, Rules, Seq, StreamCommit, StreamConfig, StreamError, StreamState, Tls,
 };
 pub use logged::LoggedStore;
 pub use options::Options;
@@ -92,6 +92,8 @@ pub use recovery::{OpenError, Recovered, Report};
 pub(crate) use restore::restore_node;
 pub use restore::{Restored, restore};
 pub use room::{Figures, Room, Shrunk};
+#[cfg(test)]
+pub(crate) use skipped::skipped;
 #[cfg(any(test, feature = "cluster"))]
 pub(crate) use standby::FollowError;
 pub use verify::{Scratch, Verified, VerifyError, verify_directory};

@@ -6,7 +6,7 @@ use super::commit::CommitNo;
 use super::error::AppendError;
 use super::home::Home;
 use super::log::Log;
-use super::log::replicated::{Link, Position, Progress, ReplicatedLog};
+use super::log::replicated::{Link, Position, Progress, ReplicatedLog, StreamCommit};
 use super::logged::{LoggedStore, forget_rows};
 use super::recent::Arrivals;
 use crate::core::{Event, State, Time};
@@ -29,15 +29,34 @@ impl<L: Link, H: Home> LoggedStore<ReplicatedLog<L>, H> {
     ///
     /// # Errors
     /// See [`FollowError`].
-    pub(crate) fn follow(
+    pub(crate) fn follow(&mut self, state: &mut State, commit: StreamCommit) -> Result<(), FollowError> {
+        let StreamCommit { number, payload, position } = commit;
+        let next = self.log.last().next();
+        if number < next {
+            // It came home before, by a copy of the owner's.
+            self.log.pass_over(position);
+            return Ok(());
+        }
+        let followed = self.take_in(state, (number, next), payload, position);
+        if matches!(followed, Err(FollowError::Commit { .. })) {
+            // The log has it and the state has not: nothing of that may come home.
+            self.log.give_up();
+        }
+        followed
+    }
+
+    fn take_in(
         &mut self,
         state: &mut State,
+        (number, next): (CommitNo, CommitNo),
         payload: Bytes,
         position: Position,
     ) -> Result<(), FollowError> {
-        let number = self.log.last().next();
-        let appended = self.log.follow(payload, position).map_err(AppendError::Disk)?;
         let wrong = |detail: String| FollowError::Commit { number, detail };
+        if number != next {
+            return Err(wrong(format!("commit {} is the next one", next.0)));
+        }
+        let appended = self.log.follow(payload, position).map_err(AppendError::Disk)?;
         let commit = decode_commit(appended.record).map_err(|error| wrong(error.to_string()))?;
         commit.check().map_err(wrong)?;
         for event in &commit.events {

@@ -4,7 +4,7 @@
 use crate::helper::{Daemon, Home, block_on, claim, until};
 use crate::nats::Servers;
 use musher::client::Client;
-use musher::protocol::admin::{AdminRequest, JobView, StatusView};
+use musher::protocol::admin::{AdminRequest, JobView, QueueView, StatusView};
 use musher::protocol::{JobOptions, SubmitGroup, Verdict};
 use rustix::process::Signal;
 use std::fs;
@@ -221,9 +221,29 @@ fn a_new_node_copies_what_the_stream_has_no_more() {
         let second = daemons.pop().unwrap().unwrap();
         second.kill().await;
         fs::remove_dir_all(cluster.homes[1].path("data")).unwrap();
-        let second = cluster.homes[1].serve().await;
-        cluster.homes[1].until_logged("copies all jobs from the cluster's owner").await;
-        cluster.homes[1].until_logged("standing by: this node").await;
+        // Others go on meanwhile: the copy is further than the stream was when the node came.
+        let (socket, over) = (cluster.homes[0].socket(), std::rc::Rc::new(std::cell::Cell::new(false)));
+        let tasks = tokio::task::LocalSet::new();
+        let until_over = over.clone();
+        let going_on = tasks.spawn_local(async move {
+            let client = Client::connect(&socket).await.unwrap();
+            let mut count = 0;
+            while !until_over.get() {
+                let options = JobOptions { queue: "q".into(), ..JobOptions::default() };
+                client.submit(vec![SubmitGroup { options, bodies: vec!["more".into()] }]).await.unwrap();
+                count += 1;
+            }
+            count
+        });
+        let (second, more) = tasks
+            .run_until(async {
+                let second = cluster.homes[1].serve().await;
+                cluster.homes[1].until_logged("copies all jobs from the cluster's owner").await;
+                cluster.homes[1].until_logged("standing by: this node").await;
+                over.set(true);
+                (second, going_on.await.unwrap())
+            })
+            .await;
         drop(daemons.pop());
         until("the second one runs the queue", async || {
             let client = Client::connect(second.socket()).await.ok()?;
@@ -232,8 +252,11 @@ fn a_new_node_copies_what_the_stream_has_no_more() {
         })
         .await;
         let client = Client::connect(second.socket()).await.unwrap();
-        let states = states(second.socket(), &[1, 700, 1_500]).await;
-        assert_eq!(states, ["ready"; 3]);
+        let states = states(second.socket(), &[1, 700, 1_500, 1_500 + more]).await;
+        assert_eq!(states, ["ready"; 4]);
+        let queues: Vec<QueueView> = client.ask(AdminRequest::Queues {}).await.unwrap();
+        let queue = queues.iter().find(|queue| queue.queue == "q").unwrap();
+        assert_eq!((queue.ready, queue.totals.submitted), (1_500 + more, 1_500 + more));
         let first = claim(&client, "q", true, 0, None).await.unwrap();
         assert_eq!(&first.body[..], format!("0 {body}").as_bytes());
         client
@@ -291,6 +314,46 @@ fn a_directory_with_jobs_begins_a_cluster_and_joins_none() {
         let refused = third.serve_command().output().unwrap();
         let said = String::from_utf8_lossy(&refused.stderr).into_owned();
         assert!(!refused.status.success() && said.contains("that of a node of a cluster"), "{said}");
+    });
+}
+
+/// Two with jobs of their own begin at the same moment: one of them does, and the other one says that it cannot join.
+#[test]
+fn of_two_directories_with_jobs_one_begins_the_cluster() {
+    let Some(servers) = Servers::start(1) else { return };
+    block_on(async {
+        let homes = [0, 1].map(|_| Home::new(""));
+        for home in &homes {
+            let daemon = home.serve().await;
+            daemon.submit("q", &["one"]).await;
+            daemon.stop().await;
+        }
+        for (nth, home) in homes.iter().enumerate() {
+            home.configure(&configuration(&servers, 2, nth, ""));
+        }
+        let start = |home: &Home| {
+            let log = fs::File::create(home.path("log.txt")).unwrap();
+            home.serve_command().stderr(log).spawn().unwrap()
+        };
+        let mut started = [start(&homes[0]), start(&homes[1])];
+        let loser = until("one of them ends", async || {
+            started.iter_mut().position(|child| child.try_wait().unwrap().is_some())
+        })
+        .await;
+        let log = homes[loser].log();
+        assert!(log.contains("jobs of its own") || log.contains("has jobs"), "{log}");
+        // It is not lost: it can be alone again.
+        let data = homes[loser].path("data");
+        let left = homes[loser].musher(&["cluster", "leave", "--data", data.to_str().unwrap()]);
+        let is_alone_already = String::from_utf8_lossy(&left.stderr).contains("that of no node");
+        assert!(left.status.success() || is_alone_already, "{left:?}");
+        homes[loser].configure("");
+        assert_eq!(homes[loser].serve().await.queue("q").await.ready, 1);
+        let [first, second] = started;
+        for mut child in [first, second] {
+            let _ = child.kill();
+            child.wait().unwrap();
+        }
     });
 }
 

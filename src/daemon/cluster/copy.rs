@@ -46,11 +46,10 @@ pub(super) async fn copy(data: &Path, options: &Options, passing: &Passing) -> R
         match try_to_copy(&place(data), options, passing).await {
             Ok(()) => return Ok(()),
             // The disk is the node's own affair.
-            Err(error @ (NotCopied::Restore(_) | NotCopied::Io(_)))
-                if !matches!(error, NotCopied::Restore(BackupError::Damaged(_) | BackupError::Stream(_))) =>
-            {
+            Err(NotCopied::Restore(error)) if is_of_the_disk(&error) => {
                 return Err(ClusterError::NotCopied(error.to_string()).into());
             }
+            Err(error @ NotCopied::Io(_)) => return Err(ClusterError::NotCopied(error.to_string()).into()),
             Err(error) => {
                 if tries % SAY == 0 {
                     tracing::warn!(
@@ -81,37 +80,38 @@ async fn try_to_copy(to: &Path, options: &Options, passing: &Passing) -> Result<
     let writing = tokio::task::spawn_blocking(move || {
         store::restore_node(Pieces { written, rest: Bytes::new() }, &dir, &options)
     });
-    let mut is_whole = false;
+    let received = receive(&mut pieces, write).await;
+    // However it has ended: nobody is to write there any more when it is tried again.
+    let restored = writing.await.map_err(io::Error::other)?;
+    match received {
+        Ok(()) => restored.map(drop).map_err(NotCopied::from),
+        // Where the disk has failed, that is why.
+        Err(error) => Err(restored.err().filter(is_of_the_disk).map_or(error, NotCopied::from)),
+    }
+}
+
+fn is_of_the_disk(error: &BackupError) -> bool {
+    !matches!(error, BackupError::Damaged(_) | BackupError::Stream(_))
+}
+
+/// Hands over the pieces of a backup as they come, up to its end.
+async fn receive(
+    pieces: &mut mpsc::Receiver<Result<Response, ClientError>>,
+    write: mpsc::Sender<Bytes>,
+) -> Result<(), NotCopied> {
     while let Some(piece) = pieces.recv().await {
         match piece? {
-            // Whoever writes has failed, and says why below.
             Response::Piece(bytes) => {
                 if write.send(bytes).await.is_err() {
-                    break;
+                    // Whoever writes has failed, and says why.
+                    return Err(NotCopied::Incomplete);
                 }
             }
-            Response::Ok => {
-                is_whole = true;
-                break;
-            }
+            Response::Ok => return Ok(()),
             _ => return Err(ClientError::Unexpected.into()),
         }
     }
-    drop(write);
-    let restored = writing.await.map_err(io::Error::other)?;
-    if !is_whole
-        && !matches!(
-            restored,
-            Err(BackupError::Home(_)
-                | BackupError::Log(_)
-                | BackupError::Directory(_)
-                | BackupError::Append(_))
-        )
-    {
-        return Err(NotCopied::Incomplete);
-    }
-    restored?;
-    Ok(())
+    Err(NotCopied::Incomplete)
 }
 
 /// The pieces as they come, for a thread that reads them.

@@ -21,7 +21,7 @@ use crate::private;
 use crate::process;
 use crate::server::{self, Fatal, Hub};
 use crate::signals::Signal;
-use crate::store::{FollowError, NodeDirectory, NodeStore, Recovered, Store, StreamCommit};
+use crate::store::{FollowError, NodeDirectory, NodeStore, Recovered, Store};
 use crate::telemetry::events;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
@@ -80,7 +80,8 @@ pub(super) fn serve(mut process: Process) -> Result<(), ServeError> {
     private::keep(&config.daemon.data);
     let (pool_lock, _) = await_former_pool(&config.daemon.data)?;
     let mut doors = Doors::open(&config)?;
-    let mut node = Node::start(cluster)?;
+    // A node of a stream that is gone must not make an empty one in its place.
+    let mut node = Node::start(cluster, directory.mark().is_none_or(|mark| mark.seq == 0))?;
     process.notifier.ready("standing by: connecting to the cluster's servers");
     let Some(mut standby) = start::open(&runtime, &mut process, directory, &mut node)? else {
         events::stopped();
@@ -91,8 +92,8 @@ pub(super) fn serve(mut process: Process) -> Result<(), ServeError> {
     let stood_by = tasks.block_on(&runtime, stand_by(&mut process, &mut standby, &mut doors, &mut node));
     // Those who wait at the doors come to the owner's loop, if it is this one.
     drop(tasks);
-    // Whatever has ended it, what it has taken in is confirmed: its own disk gets all of it.
-    if stood_by.is_err() {
+    // Where the stream is what has failed, all that was taken in is confirmed: this node's disk gets all of it.
+    if let Err(ServeError::Cluster(ClusterError::Stream(_) | ClusterError::Ended)) = &stood_by {
         let _ = standby.store.close(&standby.recovered.state);
     }
     match stood_by? {
@@ -183,8 +184,8 @@ impl Standby {
     fn take(&mut self, config: &Config, followed: Option<Followed>) -> Result<Option<Outcome>, ServeError> {
         let Standby { store, recovered } = self;
         match followed {
-            Some(Followed::Commit(StreamCommit { payload, position, .. })) => {
-                store.follow(&mut recovered.state, payload, position).map_err(|error| match error {
+            Some(Followed::Commit(commit)) => {
+                store.follow(&mut recovered.state, commit).map_err(|error| match error {
                     FollowError::Disk(error) => ServeError::Close(error),
                     error @ FollowError::Commit { .. } => ClusterError::Follow(error.to_string()).into(),
                 })?;

@@ -10,8 +10,8 @@ use crate::cluster::{Begin, Followed, Node};
 use crate::config::Config;
 use crate::signals::Signal;
 use crate::store::{
-    CommitNo, NodeDirectory, OpenError, Position, ReadError, Report, Seq, StreamCommit, StreamError,
-    StreamMark, StreamState,
+    CommitNo, NodeDirectory, NodeLife, OpenError, Position, ReadError, Report, Seq, StreamCommit,
+    StreamError, StreamMark, StreamState,
 };
 use crate::telemetry::events;
 use std::io;
@@ -46,7 +46,8 @@ pub(super) fn open(
         }
     };
     let home = Arc::new(AtomicU64::new(mark.seq));
-    node.begin(Begin { position: Position::of(mark), home: home.clone() });
+    let founder = directory.founder().filter(|_| mark.seq == 0 && mark.number > CommitNo(0));
+    node.begin(Begin { position: Position::of(mark), founder, home: home.clone() });
     let mut failed = None;
     let mut next = || match runtime.block_on(next_commit(process, node)) {
         Ok(next) => Ok(next),
@@ -78,7 +79,7 @@ enum Interrupted {
 struct There {
     created: u64,
     state: StreamState,
-    founded: CommitNo,
+    founder: Option<(NodeLife, CommitNo)>,
 }
 
 /// Waits for the servers.
@@ -86,8 +87,8 @@ async fn connected(process: &mut Process, node: &mut Node) -> Result<Option<Ther
     let followed = unless_stopped(process, node.followed.recv()).await;
     match followed {
         None => Ok(None),
-        Some(Some(Followed::Connected { created, state, founded })) => {
-            Ok(Some(There { created, state, founded }))
+        Some(Some(Followed::Connected { created, state, founder })) => {
+            Ok(Some(There { created, state, founder }))
         }
         Some(Some(Followed::Failed(error))) => Err(failed(error)),
         Some(_) => Err(ClusterError::Ended.into()),
@@ -115,31 +116,46 @@ enum Beginning {
 }
 
 fn beginning(config: &Config, directory: &mut NodeDirectory, there: &There) -> Result<Beginning, ServeError> {
-    let There { created, state, founded } = there;
-    let (home, stream) = (directory.home().0, stream_name(config));
+    let There { created, state, founder } = there;
+    let (home, stream) = (directory.home(), stream_name(config).to_owned());
     let (first, last) = (state.first.0, state.last.0);
     let missing = |next: u64| {
-        format!("record {next} of the stream is the next one needed, and it begins with {first} by now")
+        Ok(Beginning::Copied(format!(
+            "record {next} of the stream is the next one needed, and it begins with {first} by now"
+        )))
     };
-    match directory.mark() {
-        Some(mark) if mark.created != *created => {
-            Err(failed(StreamError::MadeAnew { stream: stream.to_owned() }))
-        }
-        Some(mark) if mark.seq > last => {
-            Err(failed(ReadError::Short { last: state.last, read: Seq(mark.seq) }))
-        }
-        Some(mark) if mark.seq + 1 < first => Ok(Beginning::Copied(missing(mark.seq + 1))),
-        Some(mark) => Ok(Beginning::At(mark)),
-        None if home > 0 && last > 0 => {
-            Err(ClusterError::HasJobs { dir: config.daemon.data.clone(), home, stream: stream.to_owned() }
-                .into())
-        }
-        None if first > 1 => Ok(Beginning::Copied(missing(1))),
-        None if founded.0 > home => {
-            Ok(Beginning::Copied(format!("the cluster began with {} commits", founded.0)))
-        }
-        None => Ok(Beginning::At(directory.join(*created)?)),
+    let has_jobs = || {
+        Err(ClusterError::HasJobs { dir: config.daemon.data.clone(), home: home.0, stream: stream.clone() })
+    };
+    let Some(mark) = directory.mark() else {
+        return match founder {
+            _ if home > CommitNo(0) && last > 0 => Ok(has_jobs()?),
+            _ if first > 1 => missing(1),
+            Some((_, before)) if *before > home => began_with(*before),
+            _ => Ok(Beginning::At(directory.join(*created)?)),
+        };
+    };
+    if mark.created != *created {
+        return Err(failed(StreamError::MadeAnew { stream }));
     }
+    if mark.seq > last {
+        return Err(failed(ReadError::Short { last: state.last, read: Seq(mark.seq) }));
+    }
+    match founder {
+        _ if mark.seq + 1 < first => missing(mark.seq + 1),
+        // It was about to begin the stream, or to follow whoever does, when it ended.
+        Some((life, before)) if mark.seq == 0 => match (mark.number, directory.founder()) {
+            (CommitNo(0), _) if *before > CommitNo(0) => began_with(*before),
+            (CommitNo(0), _) => Ok(Beginning::At(mark)),
+            (_, own) if own == Some(*life) => Ok(Beginning::At(mark)),
+            _ => Ok(has_jobs()?),
+        },
+        _ => Ok(Beginning::At(mark)),
+    }
+}
+
+fn began_with(commits: CommitNo) -> Result<Beginning, ServeError> {
+    Ok(Beginning::Copied(format!("the cluster began with {} commits", commits.0)))
 }
 
 fn stream_name(config: &Config) -> &str {
@@ -148,10 +164,12 @@ fn stream_name(config: &Config) -> &str {
 
 /// The next commit, while those are read that were there at the start.
 async fn next_commit(process: &mut Process, node: &mut Node) -> Result<Option<StreamCommit>, Interrupted> {
+    let mut watchdog = process.notifier.watchdog_interval().map(tokio::time::interval);
     process.notifier.alive();
     loop {
         tokio::select! {
             biased;
+            () = tick(&mut watchdog) => process.notifier.alive(),
             Some(signal) = process.signals.recv() => if signal == Signal::Drain { return Err(Interrupted::Stopped) },
             followed = node.followed.recv() => return match followed {
                 Some(Followed::Commit(commit)) => Ok(Some(commit)),

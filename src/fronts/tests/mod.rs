@@ -54,7 +54,7 @@ fn hub(disk: &SimulatedDisk, dir: &Path) -> Rc<Hub<SimulatedStore>> {
         accept_while_draining: false,
     };
     let (outputs, _) = OutputStore::open(&dir.join("output"), |_| false).unwrap();
-    Hub::new(Wiring { engine, service, clock, outputs, data: String::new(), socket_stays: false })
+    Hub::new(Wiring { engine, service, clock, outputs, data: String::new(), node: None, socket_stays: false })
 }
 
 /// Runs a test against a loop that takes connections that speak lines, and stops that in the end.

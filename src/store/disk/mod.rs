@@ -10,7 +10,6 @@ pub(super) mod tests;
 use super::codec::MetaRow;
 use super::commit::StreamMark;
 use super::directory::{Directory, DirectoryError};
-use super::home::sled::SledRows;
 use super::home::{HomeError, Rows};
 use super::log::files::Files;
 use super::logged::LoggedStore;
@@ -22,7 +21,7 @@ use crate::core::JobId;
 pub use home::SledHome;
 pub use log::FileLog;
 #[cfg(any(test, feature = "cluster"))]
-pub(crate) use node::{NodeDirectory, NodeStore, StreamCommit};
+pub(crate) use node::{NodeDirectory, NodeStore};
 use std::cell::RefCell;
 use std::path::Path;
 use std::rc::Rc;
@@ -32,11 +31,6 @@ const HOME_ROOM: u64 = 16 << 20;
 
 /// The store on a disk. Opened by [`DiskStore::open`].
 pub type DiskStore = LoggedStore<FileLog, SledHome>;
-
-/// Whether its log is the stream of a cluster.
-fn is_of_a_node(rows: &SledRows) -> Result<bool, HomeError> {
-    Ok(rows.meta()?.is_some_and(|meta| meta.mark.is_some()))
-}
 
 /// What the log and the home share. The directory is unlocked with the last of them.
 #[derive(Debug)]
@@ -60,8 +54,13 @@ impl DiskStore {
         options: &Options,
     ) -> Result<(DiskStore, Recovered), OpenError> {
         let rows = home::open_rows(&directory, options)?;
-        if is_of_a_node(&rows)? && !directory.log().exists() {
-            return Err(DirectoryError::OfANode { dir: directory.path().to_owned() }.into());
+        let meta = rows.meta()?.unwrap_or_default();
+        if meta.mark.is_some() {
+            // With a log of its own nothing of the stream has come into it: it was about to join, or to leave.
+            if !directory.log().exists() {
+                return Err(DirectoryError::OfANode { dir: directory.path().to_owned() }.into());
+            }
+            rows.finish(&MetaRow { mark: None, ..meta })?;
         }
         let space = Space::new(directory.path(), options.disk_reserve_bytes, options.ballast_bytes);
         let disk = Rc::new(Disk { space: RefCell::new(space), directory });

@@ -73,6 +73,11 @@ pub(crate) trait Log {
     /// By what is at home, a replicated log has to be read from here: before that it may be trimmed, if all nodes say so.
     fn note_home(&mut self, _mark: StreamMark) {}
 
+    /// Whether what it has is there at the next start by itself.
+    fn outlives(&self) -> bool {
+        true
+    }
+
     /// How much of it is not free.
     fn size(&self) -> Size;
 

@@ -216,6 +216,9 @@ impl Verify<'_> {
         let rows = self.rows(home.as_ref())?;
         let home = home.filter(|_| self.found.defects == before);
         let position = home.as_ref().and(rows.meta).map(|meta| meta.home);
+        if rows.meta.is_some_and(|meta| meta.mark.is_some()) && !self.dir.join("log").exists() {
+            return self.of_a_node(home.as_ref(), &rows);
+        }
         let tail = self.log(position);
         for (tree, key, commit) in rows.ahead.iter().filter(|(_, _, commit)| *commit > tail.last) {
             let error = ahead_of_log(tree, key, *commit, tail.last);
@@ -232,6 +235,15 @@ impl Verify<'_> {
             for (kind, id) in rows.others.iter().filter(|(_, id)| !is_known(*id)) {
                 self.other(*kind, *id);
             }
+        }
+        Ok(())
+    }
+
+    /// What comes after its home is in the stream of a cluster. Where a checkpoint was cut off, only that tells what is whole.
+    fn of_a_node(&mut self, home: Option<&SledRows>, rows: &sled::Scanned) -> Result<(), VerifyError> {
+        self.found.commit = rows.meta.map_or(0, |meta| meta.home.0);
+        if let Some(home) = home.filter(|_| rows.ahead.is_empty()) {
+            self.start(home, rows);
         }
         Ok(())
     }
@@ -380,7 +392,9 @@ fn fold(home: &SledRows, log: &Path) -> Result<Folded, OpenError> {
     let home = fold.meta.home;
     let last = match log.exists() {
         true => files::read(log, home, |place, payload| fold.commit(place, payload))?,
-        false if home > CommitNo(0) => return Err(LogError::Missing { dir: log.to_owned(), home }.into()),
+        false if home > CommitNo(0) && fold.meta.mark.is_none() => {
+            return Err(LogError::Missing { dir: log.to_owned(), home }.into());
+        }
         false => home,
     };
     Ok(fold.end(last)?)

@@ -191,6 +191,12 @@ impl SledRows {
         })
     }
 
+    /// Whether a checkpoint has begun and has not ended, maybe in a former life.
+    #[cfg(any(test, feature = "cluster"))]
+    pub(crate) fn is_within_checkpoint(&self) -> bool {
+        self.with(|trees| Ok(trees.tally.is_open())).unwrap_or(true)
+    }
+
     /// The disk has failed elsewhere: nothing more is read or written, not even when it is closed. sled would sync
     /// its file then, and panic where it cannot.
     pub(crate) fn give_up(&self) {

@@ -57,6 +57,11 @@ impl Tally {
         Ok(())
     }
 
+    #[cfg(any(test, feature = "cluster"))]
+    pub(super) fn is_open(&self) -> bool {
+        self.open.load(Relaxed)
+    }
+
     /// A row has replaced another.
     pub(super) fn count(&self, key: &[u8], before: Option<&[u8]>, after: Option<&[u8]>) {
         let weigh = |row: Option<&[u8]>| row.map_or(0, |row| weight(key, row));

@@ -27,6 +27,7 @@ pub(crate) use writer::{Lost, Writer};
 
 use super::files::PAYLOAD_MAX;
 use super::{Appended, Log, Segment, Size, Tail};
+use crate::clock::monotonic;
 use crate::store::commit::{CommitNo, StreamMark};
 use crate::store::error::AppendError;
 use bytes::Bytes;
@@ -53,6 +54,8 @@ pub(crate) struct Progress {
     confirmed: AtomicU64,
     /// From where the stream is to be read by whoever has that.
     from: Mutex<Position>,
+    /// When the servers have last said something of the stream, in milliseconds.
+    answered: AtomicU64,
     lost: OnceLock<Lost>,
     bell: Mutex<Option<Waker>>,
     is_news: Condvar,
@@ -73,6 +76,17 @@ impl Progress {
     /// Nothing more will be noted.
     pub(crate) fn end(&self) {
         self.lose(&Lost::Ended);
+    }
+
+    /// The servers have said something of the stream.
+    pub(crate) fn note_answer(&self) {
+        self.answered.store(monotonic().as_millis() as u64, Ordering::Relaxed);
+    }
+
+    /// For how long they have not.
+    pub(crate) fn unanswered_for(&self) -> Duration {
+        let now = monotonic().as_millis() as u64;
+        Duration::from_millis(now.saturating_sub(self.answered.load(Ordering::Relaxed)))
     }
 
     fn tell(&self, confirmed: CommitNo, lost: Option<&Lost>) {
@@ -112,6 +126,14 @@ impl Progress {
             Some(lost) => Err(AppendError::Lost(lost.to_string())),
         }
     }
+}
+
+/// A commit of the stream, and where it ends there.
+#[derive(Debug)]
+pub(crate) struct StreamCommit {
+    pub(crate) number: CommitNo,
+    pub(crate) payload: Bytes,
+    pub(crate) position: Position,
 }
 
 /// What a node allows itself.
@@ -170,6 +192,16 @@ impl<L: Link> ReplicatedLog<L> {
         self.keep(payload)?;
         self.mark = position.mark(self.mark.created);
         Ok(self.newest())
+    }
+
+    /// The stream was read up to here, and what it has there came home before.
+    pub(crate) fn pass_over(&mut self, position: Position) {
+        self.mark = position.mark(self.mark.created);
+    }
+
+    /// What it has kept last makes no sense: nothing more is taken, and nothing of it counts.
+    pub(crate) fn give_up(&mut self) {
+        self.has_failed = true;
     }
 
     /// From now on its node is the owner.
@@ -283,6 +315,11 @@ impl<L: Link> Log for ReplicatedLog<L> {
 
     fn free(&mut self, home: CommitNo) {
         self.spool.free(home);
+    }
+
+    fn outlives(&self) -> bool {
+        // The stream may be gone when its node starts again, and its files are.
+        false
     }
 
     fn mark(&self) -> Option<StreamMark> {

@@ -61,11 +61,11 @@ const LAST_PART: u8 = 2;
 const PART: u8 = 3;
 
 impl Record {
-    /// The newest commit before it.
-    pub(super) fn before(&self) -> CommitNo {
+    /// Whose it is, and the newest commit before it, if it is a takeover.
+    pub(super) fn takeover(&self) -> Option<(NodeLife, CommitNo)> {
         match self.what {
-            What::Takeover { .. } => self.number,
-            What::Part { .. } => CommitNo(self.number.0.saturating_sub(1)),
+            What::Takeover { owner } => Some((owner, self.number)),
+            What::Part { .. } => None,
         }
     }
 

@@ -9,7 +9,7 @@ use crate::store::codec::encode_commit;
 use crate::store::commit::CommitNo;
 use crate::store::home::Rows;
 use crate::store::log::Log;
-use crate::store::log::replicated::{Bounds, Meaning, Position, ReplicatedLog, Rules, Spool};
+use crate::store::log::replicated::{Bounds, Meaning, Position, ReplicatedLog, Rules, Spool, StreamCommit};
 use crate::store::logged::LoggedStore;
 use crate::store::recent::Recent;
 use crate::store::simulated::{SimulatedDisk, SimulatedHome};
@@ -63,7 +63,8 @@ impl Node {
             if let Meaning::Commit(number, payload) =
                 self.rules.read(self.rules.position().seq.next(), &message).unwrap()
             {
-                self.store.follow(&mut self.state, payload, self.rules.resumable()).unwrap();
+                let position = self.rules.resumable();
+                self.store.follow(&mut self.state, StreamCommit { number, payload, position }).unwrap();
                 assert_eq!(self.store.durable(), number);
             }
             self.maintain(rows);
@@ -163,24 +164,38 @@ fn a_commit_that_makes_no_sense_is_told_with_its_number() {
         encode_commit(commit, &mut out);
         Bytes::from(out)
     };
-    let at = |seq| Position { seq: Seq(seq), ..Position::default() };
+    let of_stream = |number, payload| StreamCommit {
+        number: CommitNo(number),
+        payload,
+        position: Position { seq: Seq(number + 1), number: CommitNo(number), ..Position::default() },
+    };
     let mut work = Workload::default();
     let (arrive, gone) = (work.submit(3), work.delete_all());
-    for (then, detail) in [
-        (Bytes::from_static(b"nonsense"), "a commit"),
-        (encoded(&arrive), "job 1 arrives after later ones"),
-        (encoded(&work.clone().delete_range(IdRange::new(JobId(3), 2))), "1 are unknown"),
+    for (number, then, detail) in [
+        (2, Bytes::from_static(b"nonsense"), "a commit"),
+        (2, encoded(&arrive), "job 1 arrives after later ones"),
+        (2, encoded(&work.clone().delete_range(IdRange::new(JobId(3), 2))), "1 are unknown"),
+        (3, encoded(&gone), "commit 2 is the next one"),
     ] {
         let mut node = Node::start(&SimulatedStream::new(1), SimulatedDisk::new(1));
-        node.store.follow(&mut node.state, encoded(&arrive), at(1)).unwrap();
-        let error = node.store.follow(&mut node.state, then, at(2)).unwrap_err().to_string();
-        assert!(
-            error.starts_with("commit 2 of the stream cannot be taken in: ") && error.contains(detail),
-            "{error}"
-        );
+        node.store.follow(&mut node.state, of_stream(1, encoded(&arrive))).unwrap();
+        let error = node.store.follow(&mut node.state, of_stream(number, then)).unwrap_err().to_string();
+        let begins = format!("commit {number} of the stream cannot be taken in: ");
+        assert!(error.starts_with(&begins) && error.contains(detail), "{error}");
+        // What the state is now has no meaning, and must not come home as if it had.
+        node.store.close(&node.state).unwrap_err();
+        assert_eq!(node.disk.open_home().meta().unwrap(), None);
     }
     let mut node = Node::start(&SimulatedStream::new(1), SimulatedDisk::new(1));
-    node.store.follow(&mut node.state, encoded(&arrive), at(1)).unwrap();
-    node.store.follow(&mut node.state, encoded(&gone), at(2)).unwrap();
+    node.store.follow(&mut node.state, of_stream(1, encoded(&arrive))).unwrap();
+    node.store.follow(&mut node.state, of_stream(2, encoded(&gone))).unwrap();
+    // A copy may be further than the stream was read: what is home already is not taken in again.
+    for (number, commit) in [(1, &arrive), (2, &gone)] {
+        node.store.follow(&mut node.state, of_stream(number, encoded(commit))).unwrap();
+    }
     assert_same(&node.state, &work.state);
+    assert_eq!(node.last(), CommitNo(2));
+    node.store.close(&node.state).unwrap();
+    let mark = node.disk.open_home().meta().unwrap().unwrap().mark.unwrap();
+    assert_eq!((mark.seq, mark.number), (3, CommitNo(2)));
 }

@@ -2,7 +2,7 @@
 
 use crate::clock::monotonic;
 use crate::store::commit::CommitNo;
-use crate::store::log::replicated::record::{HEADER, Record};
+use crate::store::log::replicated::record::{HEADER, NodeLife, Record};
 use crate::store::log::replicated::rules::{ReadError, Seq};
 use crate::store::log::replicated::writer::Outcome;
 use async_nats::jetstream::consumer::DeliverPolicy;
@@ -29,6 +29,8 @@ const OLDEST: (u32, u32) = (2, 15);
 const ANSWER_TIME: Duration = Duration::from_secs(2);
 /// How long a server may take for a question.
 pub(super) const REQUEST_TIME: Duration = Duration::from_secs(5);
+/// How often the server is asked whether it is there. After two questions without an answer another one is tried.
+const PING: Duration = Duration::from_secs(2);
 /// Before another server is tried.
 const RECONNECT: Duration = Duration::from_millis(100);
 /// Before the same is asked again.
@@ -74,7 +76,7 @@ impl StreamConfig {
     pub(crate) async fn connect(&self) -> Result<Client, StreamError> {
         let unreachable = |detail: String| StreamError::Unreachable { servers: self.servers.clone(), detail };
         let mut options = ConnectOptions::new().name("musher").request_timeout(Some(REQUEST_TIME));
-        options = options.reconnect_delay_callback(|_| RECONNECT);
+        options = options.reconnect_delay_callback(|_| RECONNECT).ping_interval(PING);
         if let Some(path) = &self.credentials {
             let read = options.credentials_file(path).await;
             options = read.map_err(|error| unreachable(format!("{}: {error}", path.display())))?;
@@ -195,7 +197,14 @@ impl Connection {
         let info = stream.info().await.map_err(|error| unusable(&error))?;
         check(config, &info.config)?;
         let created = u64::try_from(info.created.unix_timestamp_nanos()).unwrap_or(0);
-        Ok(Connection { context, stream, name: config.stream.clone(), created, said: Arc::default(), part_max })
+        Ok(Connection {
+            context,
+            stream,
+            name: config.stream.clone(),
+            created,
+            said: Arc::default(),
+            part_max,
+        })
     }
 
     /// When the stream was made, in nanoseconds since 1970: another one of the same name has another time.
@@ -220,14 +229,14 @@ impl Connection {
         })
     }
 
-    /// How many commits its first owner had before the first record; 0 if that is not there any more, or not yet.
-    pub(crate) async fn founded(&self, state: &StreamState) -> CommitNo {
+    /// Who has begun it, and how many commits that node had before; `None` if its first record is not there any more, or not yet.
+    pub(crate) async fn founder(&self, state: &StreamState) -> Option<(NodeLife, CommitNo)> {
         if state.first != Seq(1) || state.last < state.first {
-            return CommitNo(0);
+            return None;
         }
         match self.read(Seq(1)).await {
-            Found::Record(message) => Record::decode(&message).map_or(CommitNo(0), |record| record.before()),
-            Found::End | Found::Unreadable(_) => CommitNo(0),
+            Found::Record(message) => Record::decode(&message).ok()?.takeover(),
+            Found::End | Found::Unreadable(_) => None,
         }
     }
 
@@ -303,8 +312,11 @@ impl Connection {
             Ok(Ok(answer)) if answer.stream == self.name => Outcome::Appended(Seq(answer.sequence)),
             Ok(Err(error)) if error.kind() == PublishErrorKind::WrongLastSequence => Outcome::Refused,
             Ok(answer) => {
-                let why = answer.map_or_else(|error| error.to_string(), |_| "another stream takes its subject".to_owned());
-                self.say_not_taken(&why);
+                let why = answer.map_or_else(
+                    |error| error.to_string(),
+                    |_| "another stream takes its subject".to_owned(),
+                );
+                self.say("the servers do not take what is appended, which is tried again", &why);
                 // Of those that fail at once there may be very many.
                 sleep(PAUSE).await;
                 Outcome::Unknown
@@ -313,11 +325,13 @@ impl Connection {
         }
     }
 
-    /// Where the servers refuse what is appended, somebody has to know it: their disks may be full. It is tried again.
-    fn say_not_taken(&self, why: &str) {
+    /// Somebody has to know it, but not each time that it is tried: the servers' disks may be full, say.
+    pub(super) fn say(&self, what: &str, why: &dyn fmt::Display) {
         let (now, said) = (monotonic().as_secs(), self.said.load(Ordering::Relaxed));
-        if now >= said + SAY && self.said.compare_exchange(said, now, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
-            tracing::warn!("the servers do not take what is appended to the stream `{}`, which is tried again: {why}", self.name);
+        if now >= said + SAY
+            && self.said.compare_exchange(said, now, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+        {
+            tracing::warn!("stream `{}`: {what}: {why}", self.name);
         }
     }
 

@@ -4,11 +4,6 @@
 mod connection;
 mod reader;
 #[cfg(test)]
-#[path = "../../../../../tests/support/nats.rs"]
-mod servers;
-#[cfg(test)]
-use crate::store::skipped::skipped;
-#[cfg(test)]
 mod tests;
 
 use super::record::{Epoch, NodeLife};
@@ -73,6 +68,13 @@ enum Told {
     Found(Seq, Found),
     /// Where the stream ends, if a server has said so.
     End(Option<Seq>),
+}
+
+impl Told {
+    /// Whether a server has said it.
+    fn is_answer(&self) -> bool {
+        !matches!(self, Told::Appended(_, Outcome::Unknown) | Told::End(None))
+    }
 }
 
 /// A writer, and what it has asked the servers.
@@ -146,6 +148,7 @@ impl Carrier {
 
     async fn carry(mut self, mut incoming: UnboundedReceiver<(CommitNo, Bytes)>, progress: TellsEnd) {
         let mut is_open = true;
+        progress.0.note_answer();
         loop {
             self.ask();
             progress.0.note(&self.writer);
@@ -153,7 +156,12 @@ impl Carrier {
                 return;
             }
             tokio::select! {
-                Some(told) = self.asked.join_next() => self.tell(told),
+                Some(told) = self.asked.join_next() => {
+                    if told.as_ref().is_ok_and(Told::is_answer) {
+                        progress.0.note_answer();
+                    }
+                    self.tell(told);
+                }
                 commit = incoming.recv(), if is_open => match commit {
                     Some((number, payload)) => self.writer.append(number, &payload, self.connection.part_max),
                     None => is_open = false,

@@ -51,6 +51,11 @@ impl Reader {
         }
     }
 
+    async fn wait(connection: &Connection, why: StreamError) {
+        connection.say("it cannot be read, which is tried again", &why);
+        sleep(PAUSE).await;
+    }
+
     async fn begin(&mut self) -> Result<(), StreamError> {
         let wanted = self.at.next();
         match self.connection.look().await {
@@ -63,9 +68,9 @@ impl Reader {
             Err(error @ StreamError::MadeAnew { .. }) => return Err(error),
             Ok(_) => match self.connection.messages(wanted).await {
                 Ok(messages) => self.messages = Some(messages),
-                Err(_) => sleep(PAUSE).await,
+                Err(error) => Reader::wait(&self.connection, error).await,
             },
-            Err(_) => sleep(PAUSE).await,
+            Err(error) => Reader::wait(&self.connection, error).await,
         }
         Ok(())
     }

