@@ -14,7 +14,7 @@ dir=$(realpath "$dir")
 pids=()
 cleanup() {
     kill -9 "${pids[@]}" 2>/dev/null || true
-    wait 2>/dev/null || true
+    wait "${pids[@]}" 2>/dev/null || true
     rm -rf "$dir"
 }
 trap cleanup EXIT

@@ -184,7 +184,7 @@ impl Member {
         tokio::spawn(listen(client.clone(), subject(&self.cluster.stream, "alive"), self.shared.clone()));
         tokio::spawn(give_signs(self.shared.clone()));
         tokio::spawn(pass_on(client.clone(), self.cluster.stream.clone(), self.shared.clone(), calls));
-        let state = connection.look().await?;
+        let state = look(&connection).await?;
         let founder = connection.founder(&state).await;
         self.hand_over(Followed::Connected { created: connection.created(), state, founder }).await;
         let Ok(begin) = begins.await else { return Ok(()) };
@@ -229,7 +229,7 @@ impl Member {
     async fn follow(&self, connection: &Connection, begin: &Begin) -> Result<Carrier, NodeError> {
         let Begin { position, founder, .. } = begin;
         // What was confirmed while somebody else was copied belongs to the beginning, too.
-        let up_to = connection.look().await?.last;
+        let up_to = look(connection).await?.last;
         let mut rules = Rules::from(*position);
         let (mut is_up_to_date, mut has_begun) = (false, position.epoch > Epoch(0));
         let mut records = Records::read(connection, position.seq);
@@ -356,6 +356,17 @@ impl Member {
             if let Err(error) = connection.trim(Seq(up_to)).await {
                 tracing::warn!("the stream was not trimmed: {error}");
             }
+        }
+    }
+}
+
+/// What the stream has, once a server says it.
+async fn look(connection: &Connection) -> Result<StreamState, NodeError> {
+    loop {
+        match connection.look().await {
+            Ok(state) => return Ok(state),
+            Err(error @ StreamError::MadeAnew { .. }) => return Err(error.into()),
+            Err(_) => sleep(CONNECT_PAUSE).await,
         }
     }
 }

@@ -435,6 +435,8 @@ fn a_node_begins_anew_when_there_is_no_stream_any_more() {
         drop(client);
         daemon.stop().await;
         drop(servers);
+        let verified = home.musher(&["verify", "--data", &data]);
+        assert!(verified.status.success(), "{verified:?}");
         let left = leave();
         assert!(left.status.success(), "{left:?}");
         let again = leave();
