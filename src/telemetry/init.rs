@@ -26,7 +26,9 @@ use tracing_subscriber::fmt::time::FormatTime;
 use tracing_subscriber::layer::SubscriberExt;
 
 /// What is logged unless `MUSHER_LOG` says otherwise.
-const DEFAULT_FILTER: &str = "info,async_nats=warn";
+const DEFAULT_FILTER: &str = "info";
+/// The same for the filter. What the client of NATS says of its connections operators need not know: nodes of a cluster say what matters.
+const DEFAULT_DIRECTIVES: &str = "info,async_nats=warn";
 
 /// Fields that every message already holds in words; people need not read them twice.
 const IN_MESSAGE: [&str; 3] = ["job", "queue", "attempt"];
@@ -142,7 +144,8 @@ fn wanted(variable: Option<OsString>) -> String {
 }
 
 fn filter(wanted: &str) -> Result<EnvFilter, BadFilter> {
-    EnvFilter::try_new(wanted).map_err(|_: ParseError| BadFilter(wanted.escape_debug().to_string()))
+    let directives = if wanted == DEFAULT_FILTER { DEFAULT_DIRECTIVES } else { wanted };
+    EnvFilter::try_new(directives).map_err(|_: ParseError| BadFilter(wanted.escape_debug().to_string()))
 }
 
 /// Whether `JOURNAL_STREAM` (`device:inode`, `systemd.exec(5)`) names our standard error. A process may inherit
