@@ -19,18 +19,19 @@ Examples:
   musher cluster status --config /etc/musher/musher.toml --json | jq .owner";
 
 const STATUS: &str = "\
-It listens to the nodes for a second, and asks the servers. COMMIT is the newest commit that a node has, BEHIND how many the owner
-has more, NEEDS the first record of the log that it still needs: the log is kept from the least of them on. Exit code 1 if
-no node runs the queue.
+It listens to the nodes for a second, and asks the servers. COMMIT is the newest commit that a
+node has, BEHIND how many the owner has more, NEEDS the first record of the log that it still
+needs: the log is kept from the least of them on. Exit code 1 if no node runs the queue.
 
 Examples:
   musher cluster status
   watch -n 5 musher cluster status";
 
 const LEAVE: &str = "\
-The directory has what this node had taken in and written when it ended: all of it if it was told to end (SIGTERM), so of
-several nodes take the one with the highest number. What others had confirmed since is not in it. It can begin
-another cluster. Do not use two such directories of one cluster: both have the same jobs.
+The directory has what this node had taken in and written when it ended: all of it if it stood by
+and was told to end (SIGTERM). Of several nodes take the one with the highest number; what was
+confirmed after that is not in it. It can begin another cluster. Do not use two such directories
+of one cluster: both have the same jobs.
 
 Example:
   musher cluster leave --data /var/lib/musher";

@@ -83,6 +83,12 @@ impl StreamConfig {
         }
         if let Some(tls) = &self.tls {
             options = options.require_tls(true);
+            let of_identity = tls.identity.iter().flat_map(|(certificate, key)| [certificate, key]);
+            for path in tls.ca.iter().chain(of_identity) {
+                // The client would say what is wrong, but not with which of them.
+                let opened = std::fs::File::open(path);
+                opened.map_err(|error| unreachable(format!("{}: {error}", path.display())))?;
+            }
             if let Some(ca) = &tls.ca {
                 options = options.add_root_certificates(ca.clone());
             }
