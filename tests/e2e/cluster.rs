@@ -47,10 +47,11 @@ impl Cluster {
     }
 }
 
+/// The lease is longer than a busy machine may make anybody silent: in tests nobody takes over who is not to.
 fn configuration(servers: &Servers, nodes: usize, nth: usize, more: &str) -> String {
     let nodes: Vec<String> = (0..nodes).map(|nth| format!("\"n{nth}\"")).collect();
     format!(
-        "{more}\n[cluster]\nnode = \"n{nth}\"\nnodes = [{}]\nnats = {:?}\nreplicas = {}\nsync = \"always\"\n",
+        "{more}\n[cluster]\nlease = \"1500ms\"\nnode = \"n{nth}\"\nnodes = [{}]\nnats = {:?}\nreplicas = {}\nsync = \"always\"\n",
         nodes.join(", "),
         servers.urls(),
         servers.urls().len()
@@ -185,6 +186,36 @@ fn a_worker_goes_on_under_the_next_owner() {
         assert_eq!(fs::read_to_string(ran).unwrap(), "x\n", "it ran once");
         let _ = rustix::process::kill_process(rustix::process::Pid::from_child(&worker), Signal::TERM);
         worker.wait().unwrap();
+    });
+}
+
+/// What the daemon itself runs goes on when it is killed, and its node stands by after the next start: it is connected to the next owner.
+#[test]
+fn a_command_of_a_killed_owner_ends_under_the_next_one() {
+    let more = "[queues.commands]\nworkers = 2\nhandler = \"command\"\nkeep = { done = \"1h\" }\n";
+    let Some(cluster) = Cluster::new(1, 2, more) else { return };
+    block_on(async {
+        let mut daemons = cluster.serve_all().await;
+        let owner = cluster.owner_after(1).await;
+        let home = &cluster.homes[owner];
+        let (ran, go) = (home.path("ran"), home.path("go"));
+        let script =
+            format!("echo x >> {}; until test -e {}; do sleep 0.05; done", ran.display(), go.display());
+        assert!(home.musher(&["run", "--", "sh", "-c", &script]).status.success());
+        until("it runs", async || ran.exists().then_some(())).await;
+        daemons[owner].take().unwrap().kill().await;
+        cluster.owner_after(2).await;
+        daemons[owner] = Some(home.serve().await);
+        cluster.homes[1 - owner].until_logged("a worker is back with 1 job").await;
+        fs::write(&go, "").unwrap();
+        let job = until("it is done", async || {
+            let client = Client::connect(home.socket()).await.ok()?;
+            let job: JobView = client.ask(AdminRequest::Show { id: 1 }).await.ok()?;
+            (job.state == "done").then_some(job)
+        })
+        .await;
+        assert_eq!((job.attempt, job.crashes, job.failed), (1, 0, 0), "{job:?}");
+        assert_eq!(fs::read_to_string(ran).unwrap(), "x\n", "it ran once");
     });
 }
 
