@@ -59,8 +59,17 @@ impl Hand {
         tokio::time::sleep(Duration::from_millis(ms)).await;
     }
 
+    /// Connects, unless whoever answers may be the next one by now.
+    async fn connect(&self) -> Option<Client> {
+        if self.recorder.is_life_over() {
+            return None;
+        }
+        let client = Client::connect(&self.socket).await.ok();
+        client.filter(|_| !self.recorder.is_life_over())
+    }
+
     async fn produce(mut self) {
-        let Ok(client) = Client::connect(&self.socket).await else { return };
+        let Some(client) = self.connect().await else { return };
         loop {
             if self.recorder.account().jobs.len() > JOBS_MAX {
                 self.pause(5).await;
@@ -87,8 +96,8 @@ impl Hand {
         if self.finish(former).await.is_err() {
             return;
         }
-        while !self.recorder.is_life_over() {
-            let Ok(client) = Client::connect(&self.socket).await else { return };
+        loop {
+            let Some(client) = self.connect().await else { return };
             for _ in 0..self.rng.u32(1..80) {
                 let Ok(jobs) = self.claim(&client).await else { return };
                 if self.handle(&client, jobs).await.is_err() {
@@ -105,7 +114,7 @@ impl Hand {
 
     /// Deletes what is not for workers, so that it does not pile up.
     async fn tidy(self) {
-        let Ok(client) = Client::connect(&self.socket).await else { return };
+        let Some(client) = self.connect().await else { return };
         loop {
             self.pause(TIDY_MS).await;
             if is_closed(&client).await {
@@ -140,7 +149,7 @@ impl Hand {
 
     /// What was leased without a connection is still ours after the daemon's death.
     async fn finish(&mut self, leases: Vec<LeaseRef>) -> Result<(), ClientError> {
-        let client = Client::connect(&self.socket).await?;
+        let Some(client) = self.connect().await else { return Ok(()) };
         for lease in leases {
             self.settle(&client, vec![(lease, Sent::Complete)]).await?;
         }
