@@ -61,6 +61,10 @@ struct Nodes {
     daemons: Vec<Option<Daemon>>,
     /// How long it took from the end of an owner to the first answer of the next, where servers were left alone.
     takeovers: Vec<Duration>,
+    /// What was done to the last owner: servers may still be about to elect after it.
+    before: Option<Fault>,
+    /// The longest of the takeovers, and after which two faults.
+    longest: (Duration, String),
 }
 
 pub(crate) async fn run(world: &mut World, rounds: u64, kills_only: bool) -> Result<String, Failure> {
@@ -78,12 +82,11 @@ pub(crate) async fn run(world: &mut World, rounds: u64, kills_only: bool) -> Res
     world.check_calmly(&client).await?;
     drop(client);
     nodes.takeovers.sort_unstable();
-    let (count, of) = (nodes.takeovers.len(), |share: usize| {
-        nodes.takeovers.get(nodes.takeovers.len() * share / 100).copied().unwrap_or_default()
-    });
-    let (half, most) = (of(50), nodes.takeovers.last().copied().unwrap_or_default());
+    let count = nodes.takeovers.len();
+    let half = nodes.takeovers.get(count / 2).copied().unwrap_or_default();
+    let (most, after) = &nodes.longest;
     Ok(format!(
-        "{rounds} owners lost, {}; {count} takeovers beside servers that were well: half within {half:.2?}, all within {most:.2?}",
+        "{rounds} owners lost, {}; {count} takeovers beside servers that were well: half within {half:.2?}, the longest {most:.2?} ({after})",
         world.summary()
     ))
 }
@@ -97,7 +100,14 @@ impl Nodes {
         };
         let places = (0..NODES).map(place).collect::<io::Result<_>>()?;
         let daemons = (0..NODES).map(|_| None).collect();
-        Ok(Nodes { servers, places, daemons, takeovers: Vec::new() })
+        Ok(Nodes {
+            servers,
+            places,
+            daemons,
+            takeovers: Vec::new(),
+            before: None,
+            longest: Default::default(),
+        })
     }
 
     /// Load until the owner is lost, and a look at what the next one has.
@@ -135,11 +145,12 @@ impl Nodes {
                 self.signal(owner, Signal::STOP)?;
                 let begun = monotonic();
                 self.owner(Some(owner)).await?;
-                self.takeovers.push(monotonic() - begun);
+                self.note_takeover(monotonic() - begun, fault);
                 sleep(Duration::from_millis(rng.u64(..1_000))).await;
                 self.signal(owner, Signal::CONT)?;
                 let mut daemon = self.take(owner)?;
                 let ended = daemon.ended_within(PATIENCE).await?;
+                self.before = Some(fault);
                 return match ended {
                     Some(status) if status.code() == Some(1) => Ok(()),
                     other => Err(Failure::Broken(format!(
@@ -190,9 +201,17 @@ impl Nodes {
         self.start_missing(rng)?;
         self.owner(None).await?;
         if is_plain {
-            self.takeovers.push(monotonic() - begun);
+            self.note_takeover(monotonic() - begun, fault);
         }
+        self.before = Some(fault);
         Ok(())
+    }
+
+    fn note_takeover(&mut self, took: Duration, fault: Fault) {
+        self.takeovers.push(took);
+        if took > self.longest.0 {
+            self.longest = (took, format!("{fault:?} after {:?}", self.before));
+        }
     }
 
     fn take(&mut self, nth: usize) -> Result<Daemon, Failure> {
