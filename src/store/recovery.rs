@@ -10,6 +10,7 @@ use super::checkpoint::{Start, mark};
 use super::codec::{CommitView, MetaRow, block_of, block_range, decode_commit, row_key};
 use super::commit::CommitNo;
 use super::directory::DirectoryError;
+use super::error::AppendError;
 use super::home::{HomeError, Rows, ahead_of_log};
 use super::log::{LogError, Place};
 use super::recent::{Arrivals, Recent};
@@ -29,6 +30,12 @@ pub enum OpenError {
     /// The log cannot be read.
     #[error(transparent)]
     Log(#[from] LogError),
+    /// What its log has cannot be brought home, which a node's must be.
+    #[error("what the log has cannot be brought into the database: {0}")]
+    BringHome(AppendError),
+    /// The stream does not go on where the directory ends, or nobody reads it any more.
+    #[error("the stream cannot be taken in: {0}")]
+    Stream(String),
     /// A thread does not start.
     #[error("a thread for the store cannot be started: {0}")]
     Thread(std::io::Error),

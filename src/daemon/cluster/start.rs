@@ -14,7 +14,6 @@ use crate::store::{
     StreamError, StreamMark, StreamState,
 };
 use crate::telemetry::events;
-use std::io;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use tokio::runtime::Runtime;
@@ -53,7 +52,8 @@ pub(super) fn open(
         Ok(next) => Ok(next),
         Err(why) => {
             failed = Some(why);
-            Err(OpenError::Thread(io::Error::other("it was given up")))
+            // What is said is `why`.
+            Err(OpenError::Stream("it was given up".to_owned()))
         }
     };
     let recovered = directory.recover(&options, (mark, home), &mut next);

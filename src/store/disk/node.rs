@@ -72,7 +72,7 @@ impl NodeDirectory {
         if meta.mark.is_none() && (directory.log().exists() || meta.home > CommitNo(0)) {
             drop(rows);
             let (mut store, found) = DiskStore::open_in(directory, options)?;
-            store.bring_home(&found.state).map_err(|error| OpenError::Thread(io::Error::other(error)))?;
+            store.bring_home(&found.state).map_err(OpenError::BringHome)?;
             drop(store);
             directory = Directory::open(dir)?;
             rows = home::open_rows(&directory, options)?;
@@ -190,8 +190,8 @@ impl NodeDirectory {
                 }
                 if number != spool.last().next() {
                     let detail =
-                        format!("commit {} of the stream comes after commit {}", number.0, spool.last().0);
-                    return Err(OpenError::Thread(io::Error::other(detail)));
+                        format!("its commit {} comes after commit {} here", number.0, spool.last().0);
+                    return Err(OpenError::Stream(detail));
                 }
                 let kept = spool.push(&payload);
                 let (file, at) =
