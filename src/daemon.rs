@@ -19,7 +19,7 @@ pub use testing::{Submitted, TestQueue};
 use crate::clock::Clock;
 use crate::config::{Config, ConfigErrors, Overrides};
 use crate::fronts::{Native, Tubes};
-use crate::http::{Calls, SecretsError};
+use crate::http::{Calls, SecretsError, Sight};
 use crate::notify::Notifier;
 use crate::process::{self, Inherited};
 use crate::server::{self, Fatal, Hub, ListenError, Listening};
@@ -35,10 +35,11 @@ use front::HttpFront;
 use numbers::NumbersFile;
 use opened::{Opened, Unopened, set_schedules};
 use pool::{POOL_GRACE, PoolSpec, keep_pool};
+use std::cell::Cell;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
-use tokio::sync::mpsc;
+use tokio::sync::{Mutex, mpsc};
 use traces::Traces;
 
 impl From<Unopened> for ServeError {
@@ -165,28 +166,30 @@ struct Process {
 struct Doors {
     listening: Listening,
     http: HttpFront,
-    /// The connections that HTTP asks for.
-    calls: Option<Calls>,
+    /// The connections that HTTP asks for: one task at a time takes them on.
+    calls: Option<Rc<Mutex<Calls>>>,
     beanstalk: BeanstalkBound,
 }
 
 impl Doors {
-    fn open(config: &Config) -> Result<Doors, ServeError> {
+    /// `sight`: how the cluster looks, if this is a node of one.
+    fn open(config: &Config, sight: Option<Sight>) -> Result<Doors, ServeError> {
         let listening = server::listen(&config.daemon.socket)?;
         let beanstalk = BeanstalkBound::new(config)?;
-        let (http, calls) = front::start(config)?;
+        let (http, calls) = front::start(config, sight)?;
+        let calls = calls.map(|calls| Rc::new(Mutex::new(calls)));
         Ok(Doors { listening, http, calls, beanstalk })
     }
 
     /// Takes connections of all wires.
     fn serve<S: Store + 'static>(
-        &mut self,
+        &self,
         hub: &Rc<Hub<S>>,
         tubes: &Rc<Tubes>,
     ) -> Result<Accepting, ServeError> {
         let native = self.listening.accept_into(hub, Native::default)?;
-        if let Some(calls) = self.calls.take() {
-            drop(tokio::task::spawn_local(take_calls(hub.clone(), calls)));
+        if let Some(calls) = &self.calls {
+            drop(tokio::task::spawn_local(take_calls(hub.clone(), calls.clone())));
         }
         Ok(std::iter::once(native).chain(self.beanstalk.serve(hub, tubes)?).collect())
     }
@@ -206,7 +209,8 @@ impl Doors {
 type Accepting = Vec<tokio::task::JoinHandle<()>>;
 
 /// Takes on the connections that HTTP asks for, until it has ended.
-async fn take_calls<S: Store + 'static>(hub: Rc<Hub<S>>, mut calls: Calls) {
+async fn take_calls<S: Store + 'static>(hub: Rc<Hub<S>>, calls: Rc<Mutex<Calls>>) {
+    let mut calls = calls.lock().await;
     while let Some(call) = calls.recv().await {
         if let Err(error) = server::serve_as(&hub, call.stream, call.caller, Native::default()).await {
             tracing::warn!("a request by HTTP has no connection: {error}");
@@ -215,35 +219,38 @@ async fn take_calls<S: Store + 'static>(hub: Rc<Hub<S>>, mut calls: Calls) {
 }
 
 /// Runs a daemon of one machine.
-fn alone(process: Process) -> Result<(), ServeError> {
+fn alone(mut process: Process) -> Result<(), ServeError> {
     let opened = Opened::open(&process.config, Clock::starting_after)?;
     process::trim_memory();
-    let doors = Doors::open(&process.config)?;
+    let doors = Doors::open(&process.config, None)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    run_to_end(runtime, opened, doors, process, |_, _| ())
+    run_to_end(runtime, opened, doors, &mut process, |_, _| Rc::default())?;
+    events::stopped();
+    Ok(())
 }
 
-/// Runs the loop over what is open, and closes it. `others`: whom else it serves.
+/// Runs the loop over what is open, and closes it. `others` serves whom it serves besides, and returns what says at the end whether the
+/// doors are to stay open; then they are returned. Told to end by a signal, it closes them.
 fn run_to_end<S: Store + 'static>(
     runtime: tokio::runtime::Runtime,
     opened: Opened<S>,
     doors: Doors,
-    process: Process,
-    others: impl FnOnce(&Rc<Hub<S>>, &Rc<Tubes>),
-) -> Result<(), ServeError> {
+    process: &mut Process,
+    others: impl FnOnce(&Rc<Hub<S>>, &Rc<Tubes>) -> Rc<Cell<bool>>,
+) -> Result<Option<Doors>, ServeError> {
     let tasks = tokio::task::LocalSet::new();
     let (pool_lock, numbers) = (opened.pool_lock.clone(), opened.numbers.clone());
     let (hub, outputs) = opened.into_hub(&process.config, doors.listening.is_inherited());
     let running = async {
         let tubes = Rc::<Tubes>::default();
-        others(&hub, &tubes);
-        run(&hub, doors, &tubes, process, pool_lock, numbers.clone()).await
+        let stay_open = others(&hub, &tubes);
+        run(&hub, (doors, stay_open), &tubes, process, pool_lock, numbers.clone()).await
     };
     let stopped = tasks.block_on(&runtime, running);
     // The tasks share the hub: without them it is the last one.
     drop(tasks);
     drop(runtime);
-    stopped?;
+    let doors = stopped?;
     let now = hub.clock.now();
     if let Some(mut engine) = Hub::into_engine(hub) {
         events::closing();
@@ -251,31 +258,30 @@ fn run_to_end<S: Store + 'static>(
         engine.close()?;
     }
     outputs.join();
-    events::stopped();
-    Ok(())
+    Ok(doors)
 }
 
-/// Runs until the daemon has stopped.
+/// Runs until the loop has ended. Returns the doors if they stay open.
 async fn run<S: Store + 'static>(
     hub: &Rc<Hub<S>>,
-    mut doors: Doors,
+    (doors, stay_open): (Doors, Rc<Cell<bool>>),
     tubes: &Rc<Tubes>,
-    process: Process,
+    process: &mut Process,
     pool_lock: PathBuf,
     numbers: NumbersFile,
-) -> Result<(), ServeError> {
-    let Process { mut config, options, mut signals, notifier, orphans, inherited } = process;
+) -> Result<Option<Doors>, ServeError> {
+    let Process { config, options, signals, notifier, orphans, inherited } = process;
     let accepting = doors.serve(hub, tubes)?;
     let pool = PoolSpec {
         socket: config.daemon.socket.clone(),
         lock: pool_lock,
         oom_score_adj: config.daemon.job_oom_score_adj,
         orphans: orphans.clone(),
-        inherited,
+        inherited: *inherited,
     };
     let pool = tokio::task::spawn_local(keep_pool(hub.clone(), pool));
     let numbers = tokio::task::spawn_local(numbers.keep(hub.clone(), hub.clock.clone()));
-    let traces = Traces::start(hub, &config);
+    let traces = Traces::start(hub, config);
     events::started(env!("CARGO_PKG_VERSION"), &config.daemon.socket, &config.daemon.data);
     if !notifier.has_manager() {
         // For a script that waits for it, say. A service manager is told by the line below, and has the log.
@@ -283,6 +289,7 @@ async fn run<S: Store + 'static>(
     }
     notifier.ready("ready");
     let mut watchdog = notifier.watchdog_interval().map(tokio::time::interval);
+    let mut is_told_to_end = false;
     let ended = {
         let loop_ends = async {
             server::run(hub).await?;
@@ -294,7 +301,8 @@ async fn run<S: Store + 'static>(
             tokio::select! {
                 ended = &mut loop_ends => break ended.map_err(ServeError::from),
                 Some(signal) = signals.recv() => {
-                    act(hub, &notifier, (&doors.listening, &doors.http), &mut config, &options, signal);
+                    is_told_to_end |= signal == Signal::Drain;
+                    act(hub, notifier, (&doors.listening, &doors.http), config, options, signal);
                 }
                 () = tick(&mut watchdog) => notifier.alive(),
                 () = &mut keep_traces => {}
@@ -302,7 +310,7 @@ async fn run<S: Store + 'static>(
             }
         }
     };
-    drop(doors);
+    let doors = (stay_open.get() && ended.is_ok() && !is_told_to_end).then_some(doors);
     numbers.abort();
     traces.finish(hub).await;
     pool.abort();
@@ -311,7 +319,8 @@ async fn run<S: Store + 'static>(
     Cgroups::clear();
     orphans.end_all(POOL_GRACE);
     Cgroups::clear();
-    ended
+    ended?;
+    Ok(doors)
 }
 
 /// Prints it on standard output, from a thread, since there may be no reader.

@@ -2,12 +2,14 @@
 //! can encode, and clients read. `docs/protocol.md` describes it key by key. It knows no other module of this crate,
 //! and changes only on purpose.
 
+mod cluster;
 mod flow;
 mod numbers;
 mod push;
 mod queues;
 mod schedules;
 
+pub use cluster::{ClusterView, NodeView, StreamView};
 pub use flow::{GroupCountsView, GroupEndView, GroupView, TopicView, WaitView};
 pub use numbers::{
     DaemonMetricsView, HistogramView, LogLevelView, MetricsView, QueueMetricsView, QueueNowView,

@@ -8,6 +8,7 @@ import { Dialog, Says } from "./dialog.tsx";
 import { followEvents } from "./events.ts";
 import { count } from "./format.ts";
 import { helpIsOpen, listenToKeys } from "./keys.ts";
+import { ClusterPage } from "./pages/cluster.tsx";
 import { DeadPage } from "./pages/dead.tsx";
 import { GroupPage, GroupsPage } from "./pages/groups.tsx";
 import { JobPage } from "./pages/job.tsx";
@@ -41,6 +42,8 @@ function Page({ route }: { route: Route }) {
       return name === undefined ? <GroupsPage /> : <GroupPage key={name} name={name} route={route} />;
     case "workers":
       return <WorkersPage />;
+    case "cluster":
+      return <ClusterPage />;
     case "search":
       return <SearchPage route={route} />;
     default:
@@ -67,17 +70,21 @@ const PLACES: [string, string][] = [
   ["workers", "Workers"],
 ];
 
+/** Only where there is one. */
+const CLUSTER: [string, string] = ["cluster", "Cluster"];
+
 function Header({ route }: { route: Route }) {
   const { data } = useStatus();
   const colours = useValue(theme);
   const dead = data?.queues.reduce((sum, queue) => sum + queue.dead, 0) ?? 0;
   const [kind = ""] = route.path;
   const current = kind === "queues" ? "" : kind;
+  const places = data?.node !== undefined || kind === "cluster" ? [...PLACES, CLUSTER] : PLACES;
   return (
     <header class="top">
       <a class="name" href={to([])}>Musher</a>
       <nav aria-label="Pages">
-        {PLACES.map(([path, label]) => (
+        {places.map(([path, label]) => (
           <a key={path} href={to(path === "" ? [] : [path])} aria-current={path === current ? "page" : undefined}>
             {label}
             {path === "dead" && dead > 0 && <b class="bad"> {count(dead)}</b>}

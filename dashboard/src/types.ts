@@ -42,6 +42,8 @@ export interface Status {
   version: string;
   pid: number;
   data: string;
+  /** The node that runs the queue, in a cluster. */
+  node?: string;
   uptime_ms: number;
   mode: string;
   draining_ms?: number;
@@ -53,6 +55,27 @@ export interface Status {
   memory: number;
   schedules: number;
   queues: Queue[];
+}
+
+export interface ClusterNode {
+  node: string;
+  role: string;
+  version?: string;
+  commit?: number;
+  behind?: number;
+  needs?: number;
+  heard_ms?: number;
+}
+
+export interface Cluster {
+  /** The node that says this. */
+  node: string;
+  owner: string | null;
+  epoch: number;
+  nodes: ClusterNode[];
+  stream: { name: string; first?: number; last?: number; bytes?: number; leader?: string; error?: string };
+  /** For how long the servers have said nothing to the owner, which alone says it. */
+  unanswered_ms?: number;
 }
 
 export interface Worker {

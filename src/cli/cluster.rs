@@ -1,22 +1,28 @@
-//! `musher cluster`: looks at the cluster of a configuration. It asks the servers and listens to the nodes, so it needs no daemon.
+//! `musher cluster`: looks at the cluster of a configuration, and gives the queue to another node. It asks the servers and the nodes
+//! itself, so it needs no daemon.
 
 use super::exit::{End, Failure};
 use super::output::{self, safe};
-use crate::cluster::{Role, Seen, look};
+use crate::cluster::{hand_over, look};
 use crate::config::{Cluster as Configured, Config, Overrides};
 use crate::store::{NodeDirectory, Options};
+use crate::views::{ClusterView, StreamView};
 use crate::words;
 use clap::{Args, Subcommand};
-use serde_json::json;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
+use tokio::runtime::Runtime;
+
+/// How long to wait before the nodes are listened to again.
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
 const EXAMPLES: &str = "\
 docs/cluster.md says what a cluster is, how it is set up, and what to do when something is wrong.
 
 Examples:
   musher cluster status
-  musher cluster status --config /etc/musher/musher.toml --json | jq .owner";
+  musher cluster status --config /etc/musher/musher.toml --json | jq -r .owner";
 
 const STATUS: &str = "\
 It listens to the nodes for a second, and asks the servers. COMMIT is the newest commit that a
@@ -26,6 +32,13 @@ needs: the log is kept from the least of them on. Exit code 1 if no node runs th
 Examples:
   musher cluster status
   watch -n 5 musher cluster status";
+
+const MOVE: &str = "\
+The owner drains, as at `systemctl stop`: running jobs have daemon.drain_timeout to end, and no new ones
+are taken until the other node has the queue. Then it stands by. The command waits until that is done.
+
+Example:
+  musher cluster move two";
 
 const LEAVE: &str = "\
 The directory has what this node had taken in and written when it ended: all of it if it stood by
@@ -55,6 +68,15 @@ enum Verb {
         #[arg(long)]
         json: bool,
     },
+    /// Give the queue to another node, which stands by
+    #[command(after_help = MOVE)]
+    Move {
+        /// The node that is to run the queue
+        node: String,
+        /// The configuration [default: the one that `serve` would read]
+        #[arg(long, value_name = "FILE")]
+        config: Option<PathBuf>,
+    },
     /// Make a node's data directory that of a daemon which is alone, when there is no cluster any more
     #[command(after_help = LEAVE)]
     Leave {
@@ -68,6 +90,7 @@ impl Cluster {
     pub(super) fn run(&self) -> End {
         match &self.verb {
             Verb::Status { config, json } => status(config.as_deref(), *json),
+            Verb::Move { node, config } => move_to(config.as_deref(), node),
             Verb::Leave { data } => {
                 // No settings of a daemon's are needed, and nothing is to be kept free.
                 let options = Options { disk_reserve_bytes: 0, ballast_bytes: 0, ..Options::default() };
@@ -79,52 +102,54 @@ impl Cluster {
     }
 }
 
-fn status(config: Option<&Path>, json: bool) -> End {
+/// The cluster of a configuration.
+fn configured(config: Option<&Path>) -> Result<Configured, Failure> {
     let loaded = Config::load(config, &Overrides::default()).map_err(Failure::usage)?;
     let from = loaded.file.map_or("the configuration".to_owned(), |file| file.display().to_string());
     let cluster = loaded.config.cluster;
-    let cluster = cluster
-        .ok_or_else(|| Failure::usage(format!("{from} has no [cluster]; name another with --config")))?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    cluster.ok_or_else(|| Failure::usage(format!("{from} has no [cluster]; name another with --config")))
+}
+
+fn runtime() -> std::io::Result<Runtime> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build()
+}
+
+fn move_to(config: Option<&Path>, to: &str) -> End {
+    let (cluster, runtime) = (configured(config)?, runtime()?);
+    let from = runtime.block_on(hand_over(&cluster, to)).map_err(Failure::failed)?;
+    eprintln!("{} drains, and gives the queue to {}", safe(&from), safe(to));
+    let owner = runtime.block_on(async {
+        loop {
+            // It listens for a second, in which the servers may be away, too.
+            match look(&cluster).await.ok().and_then(|seen| seen.owner) {
+                Some(owner) if owner != from => return owner,
+                _ => tokio::time::sleep(LOOK_AGAIN).await,
+            }
+        }
+    });
+    match owner == to {
+        true => output::line(&format!("{} runs the queue", safe(&owner)))?,
+        false => return Err(Failure::failed(format!("{} has taken over instead", safe(&owner)))),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn status(config: Option<&Path>, json: bool) -> End {
+    let (cluster, runtime) = (configured(config)?, runtime()?);
     let seen = runtime.block_on(look(&cluster)).map_err(Failure::failed)?;
     match json {
-        true => output::json(&as_json(&cluster, &seen))?,
-        false => show(&cluster, &seen)?,
+        true => output::json(&serde_json::to_value(&seen).map_err(Failure::failed)?)?,
+        false => show(&seen)?,
     }
-    Ok(ExitCode::from(u8::from(seen.owner().is_none())))
+    Ok(ExitCode::from(u8::from(seen.owner.is_none())))
 }
 
-fn as_json(cluster: &Configured, seen: &Seen) -> serde_json::Value {
-    let stream = match &seen.stream {
-        Ok(stream) => json!({
-            "name": cluster.stream,
-            "first": stream.first.0,
-            "last": stream.last.0,
-            "bytes": stream.bytes,
-            "leader": stream.leader,
-        }),
-        Err(error) => json!({ "name": cluster.stream, "error": error.to_string() }),
-    };
-    json!({
-        "owner": seen.owner().map(|owner| &owner.node),
-        "epoch": seen.owner().map(|owner| owner.epoch),
-        "nodes": seen.nodes.iter().map(|(name, beat)| json!({ "node": name, "seen": beat })).collect::<Vec<_>>(),
-        "stream": stream,
-    })
-}
-
-fn show(cluster: &Configured, seen: &Seen) -> std::io::Result<()> {
-    let newest = seen.owner().map(|owner| owner.commit);
-    let rows = seen.nodes.iter().map(|(name, beat)| {
-        let Some(beat) = beat else {
-            return [&safe(name), "absent", "", "", "", ""].map(str::to_owned).to_vec();
-        };
-        let behind = match (beat.role, newest) {
-            (Role::Owner, _) | (_, None) => String::new(),
-            (_, Some(newest)) => words::count(newest.saturating_sub(beat.commit)),
-        };
-        let (commit, needs) = (words::count(beat.commit), words::count(beat.home.saturating_add(1)));
-        vec![safe(name), beat.role.word().to_owned(), commit, behind, needs, safe(&beat.version)]
+fn show(seen: &ClusterView) -> std::io::Result<()> {
+    let number = |number: Option<u64>| number.map_or(String::new(), words::count);
+    let rows = seen.nodes.iter().map(|node| {
+        let version = node.version.as_deref().map_or(String::new(), safe);
+        let numbers = [node.commit, node.behind, node.needs].map(number);
+        [safe(&node.node), safe(&node.role)].into_iter().chain(numbers).chain([version]).collect::<Vec<_>>()
     });
     output::table_without(
         &["NODE", "ROLE", "COMMIT", "BEHIND", "NEEDS", "VERSION"],
@@ -132,23 +157,18 @@ fn show(cluster: &Configured, seen: &Seen) -> std::io::Result<()> {
         &["VERSION", "NEEDS"],
     )?;
     output::line("")?;
-    match &seen.stream {
-        Ok(stream) => {
-            let records =
-                words::counted((stream.last.0 + 1).saturating_sub(stream.first.0), "record", "records");
-            let leader = stream
-                .leader
-                .as_ref()
-                .map_or(String::new(), |leader| format!("; `{}` leads it", safe(leader)));
-            let (name, bytes) = (safe(&cluster.stream), words::size(stream.bytes));
-            output::line(&format!("log `{name}`: {records}, {bytes}{leader}"))?;
-        }
-        Err(error) => output::line(&safe(&error.to_string()))?,
+    let StreamView { name, bytes, leader, error, .. } = &seen.stream;
+    if let Some(records) = seen.stream.records() {
+        let records = words::counted(records, "record", "records");
+        let leader = leader.as_ref().map_or(String::new(), |leader| format!("; `{}` leads it", safe(leader)));
+        let (name, bytes) = (safe(name), words::size(bytes.unwrap_or(0)));
+        output::line(&format!("log `{name}`: {records}, {bytes}{leader}"))?;
     }
-    match seen.owner() {
-        Some(owner) => {
-            output::line(&format!("{} runs the queue, in ownership {}", safe(&owner.node), owner.epoch))
-        }
+    if let Some(error) = error {
+        output::line(&safe(error))?;
+    }
+    match &seen.owner {
+        Some(owner) => output::line(&format!("{} runs the queue, in ownership {}", safe(owner), seen.epoch)),
         None => output::line("no node runs the queue: see the logs of the nodes, and docs/cluster.md"),
     }
 }

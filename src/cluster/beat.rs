@@ -1,6 +1,13 @@
 //! The signs of life that nodes give each other, by plain messages that may get lost.
 
 use serde::{Deserialize, Serialize};
+use std::time::Duration;
+
+/// How long a node counts as alive after its last sign of life.
+pub(super) const ALIVE: Duration = Duration::from_secs(1);
+
+/// A sign of life, and how long ago it came.
+pub(super) type Heard = (Beat, Duration);
 
 /// A sign of life, as JSON: a version that knows more has more fields, and others pass over those.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -19,6 +26,9 @@ pub(crate) struct Beat {
     pub(crate) commit: u64,
     /// The newest record of the stream of which it needs nothing any more.
     pub(crate) home: u64,
+    /// The node that is to take over when this one goes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) heir: Option<String>,
 }
 
 /// What a node is.

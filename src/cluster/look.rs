@@ -3,9 +3,12 @@
 
 use super::beat::{Beat, Role};
 use super::peers::BEAT;
+use super::sight::{sight, stream_view};
 use super::{stream, subject};
+use crate::clock::monotonic;
 use crate::config::Cluster;
-use crate::store::{Connection, StreamError, StreamState};
+use crate::store::{Connection, StreamError};
+use crate::views::ClusterView;
 use futures_util::StreamExt;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -14,28 +17,11 @@ use tokio::time::timeout;
 /// Each node has given several signs in this time.
 const LISTEN: Duration = BEAT.saturating_mul(8);
 
-/// What was found.
-#[derive(Debug)]
-pub(crate) struct Seen {
-    /// The stream, if the servers say what it is.
-    pub(crate) stream: Result<StreamState, StreamError>,
-    /// The nodes of the configuration in its order, and those that it does not name, each with its newest sign of life.
-    pub(crate) nodes: Vec<(String, Option<Beat>)>,
-}
-
-impl Seen {
-    /// The node that runs the queue: the one with the newest ownership, should another one not know yet that it is over.
-    pub(crate) fn owner(&self) -> Option<&Beat> {
-        let beats = self.nodes.iter().filter_map(|(_, beat)| beat.as_ref());
-        beats.filter(|beat| beat.role == Role::Owner).max_by_key(|beat| beat.epoch)
-    }
-}
-
-/// Looks at a cluster.
+/// Looks at a cluster: at the nodes of the configuration, and at those that it does not name.
 ///
 /// # Errors
 /// No server can be reached.
-pub(crate) async fn look(cluster: &Cluster) -> Result<Seen, StreamError> {
+pub(crate) async fn look(cluster: &Cluster) -> Result<ClusterView, StreamError> {
     let config = stream(cluster);
     let client = config.connect().await?;
     let unusable = |detail: String| StreamError::Unusable { stream: cluster.stream.clone(), detail };
@@ -45,15 +31,20 @@ pub(crate) async fn look(cluster: &Cluster) -> Result<Seen, StreamError> {
     let listen = async {
         while let Some(message) = beats.next().await {
             if let Some(beat) = Beat::decode(&message.payload) {
-                heard.insert(beat.node.clone(), beat);
+                heard.insert(beat.node.clone(), (beat, monotonic()));
             }
         }
     };
     let find = async { Connection::find(&config).await?.look().await };
-    // It listens for as long as it says; the servers may take longer.
-    let (_, stream) = tokio::join!(timeout(LISTEN, listen), find);
-    heard.retain(|_, beat| beat.role != Role::Gone);
+    // It listens for as long as it says.
+    let ((), found) = tokio::join!(async { drop(timeout(LISTEN, listen).await) }, find);
+    // The servers may have taken longer, in which nobody was listened to.
+    let end = heard.values().map(|(_, at)| *at).max().unwrap_or_default();
+    heard.retain(|_, (beat, _)| beat.role != Role::Gone);
+    let heard = heard.into_iter().map(|(name, (beat, at))| (name, (beat, end.saturating_sub(at))));
+    let mut heard: BTreeMap<_, _> = heard.collect();
     let mut nodes: Vec<_> = cluster.nodes.iter().map(|name| (name.clone(), heard.remove(name))).collect();
-    nodes.extend(heard.into_iter().map(|(name, beat)| (name, Some(beat))));
-    Ok(Seen { stream, nodes })
+    nodes.extend(heard.into_iter().map(|(name, heard)| (name, Some(heard))));
+    let found = found.as_ref().map_err(StreamError::to_string);
+    Ok(sight(nodes, stream_view(&cluster.stream, found)))
 }

@@ -6,22 +6,27 @@
 //! - `shared`: what its tasks share
 //! - `peers`: who is there, who is silent, and whose turn it is to take over; it decides, and knows no servers
 //! - `beat`: the signs of life
-//! - `look`: all of that from outside
+//! - `handover`: giving the queue to another node
+//! - `tend`: what is to be done for the stream now and then
+//! - `sight`: how all of that looks, to a node and (`look`) from outside
 //! - `tunnel`: connections that are passed on
 //!
 //! It knows commits as bytes with numbers. What becomes of them, and what is said in the connections, it does not know.
 
 mod beat;
+mod handover;
 mod look;
 mod node;
 mod peers;
 mod shared;
+mod sight;
+mod tend;
 #[cfg(test)]
 mod tests;
 mod tunnel;
 
-pub(crate) use beat::Role;
-pub(crate) use look::{Seen, look};
+pub(crate) use handover::hand_over;
+pub(crate) use look::look;
 pub(crate) use node::{Begin, Followed, Node};
 pub(crate) use tunnel::{Call, Wire};
 

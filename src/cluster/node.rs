@@ -5,8 +5,9 @@
 use super::beat::Role;
 use super::peers::BEAT;
 use super::shared::{Shared, give_signs, listen, lock};
+use super::tend::{look, tend};
 use super::tunnel::{self, Call, Wire};
-use super::{stream, subject};
+use super::{handover, stream, subject};
 use crate::access::Caller;
 use crate::clock::monotonic;
 use crate::config::Cluster;
@@ -15,13 +16,14 @@ use crate::store::{
     ReadError, Reader, Rules, Seq, StreamCommit, StreamError, StreamState,
 };
 use crate::telemetry::events;
+use crate::views::ClusterView;
 use async_nats::Client;
 use bytes::Bytes;
 use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::AtomicU64;
 use std::thread::JoinHandle;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
@@ -38,9 +40,6 @@ const READ_AHEAD: usize = 32;
 /// An owner to whom the stream says nothing for so long gives up: longer than an election takes, and shorter than the next owner waits
 /// for its workers (`daemon.resume_within`).
 const UNANSWERED: Duration = Duration::from_secs(20);
-/// How often the owner looks whether the stream can be trimmed, and by how many records that must be worth it.
-const TRIM: Duration = Duration::from_secs(5);
-const TRIM_LEAST: u64 = 1_000;
 
 /// Why a node cannot go on.
 #[derive(Debug, thiserror::Error)]
@@ -88,11 +87,14 @@ pub(crate) struct Node {
     pub(crate) followed: mpsc::Receiver<Followed>,
     /// Connections for the owner. To whom they are given waits there until there is one.
     pub(crate) calls: mpsc::UnboundedSender<Call>,
+    /// To which node this one, the owner, is to give the queue.
+    pub(crate) heirs: Option<mpsc::Receiver<String>>,
     /// Connections from other nodes, once this one is the owner.
     pub(crate) arrivals: Option<mpsc::Receiver<(UnixStream, Wire, Caller)>>,
     begin: Option<oneshot::Sender<Begin>>,
     end: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
+    shared: Arc<Shared>,
 }
 
 impl Node {
@@ -104,14 +106,16 @@ impl Node {
         let (say, followed) = mpsc::channel(READ_AHEAD);
         let (calls, to_pass_on) = mpsc::unbounded_channel();
         let (arrived, arrivals) = mpsc::channel(1);
+        let (grant, heirs) = mpsc::channel(1);
         let (begin, begins) = oneshot::channel();
         let (end, ended) = oneshot::channel();
-        let cluster = cluster.clone();
+        let (cluster, shared) = (cluster.clone(), Arc::new(Shared::new(cluster)));
+        let of_thread = shared.clone();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let run = move || {
             runtime.block_on(async {
-                let shared = Arc::new(Shared::new(&cluster));
-                let member = Member { cluster, makes_stream, shared: shared.clone(), say };
+                let shared = of_thread;
+                let member = Member { cluster, makes_stream, shared: shared.clone(), say, grant };
                 tokio::select! {
                     () = member.run(begins, to_pass_on, arrived) => {}
                     // The node was dropped.
@@ -125,11 +129,19 @@ impl Node {
         Ok(Node {
             followed,
             calls,
+            heirs: Some(heirs),
             arrivals: Some(arrivals),
             begin: Some(begin),
             end: Some(end),
             thread: Some(thread),
+            shared,
         })
+    }
+
+    /// Says at any time how the cluster looks from here.
+    pub(crate) fn sight(&self) -> impl Fn() -> ClusterView + Send + Sync + use<> {
+        let shared = self.shared.clone();
+        move || shared.sight()
     }
 
     /// Says from where on it is to read.
@@ -157,6 +169,7 @@ struct Member {
     makes_stream: bool,
     shared: Arc<Shared>,
     say: mpsc::Sender<Followed>,
+    grant: mpsc::Sender<String>,
 }
 
 impl Member {
@@ -184,14 +197,15 @@ impl Member {
         tokio::spawn(listen(client.clone(), subject(&self.cluster.stream, "alive"), self.shared.clone()));
         tokio::spawn(give_signs(self.shared.clone()));
         tokio::spawn(pass_on(client.clone(), self.cluster.stream.clone(), self.shared.clone(), calls));
-        let state = look(&connection).await?;
+        let state = self.look(&connection).await?;
         let founder = connection.founder(&state).await;
         self.hand_over(Followed::Connected { created: connection.created(), state, founder }).await;
         let Ok(begin) = begins.await else { return Ok(()) };
         *lock(&self.shared.home) = Some(begin.home.clone());
         lock(&self.shared.beat).commit = begin.position.number.0;
+        tokio::spawn(tend(connection.clone(), self.shared.clone(), self.cluster.keep));
         let carrier = self.follow(&connection, &begin).await?;
-        self.own(&connection, &client, carrier, arrived).await;
+        self.own(&client, carrier, arrived).await;
         Ok(())
     }
 
@@ -229,7 +243,7 @@ impl Member {
     async fn follow(&self, connection: &Connection, begin: &Begin) -> Result<Carrier, NodeError> {
         let Begin { position, founder, .. } = begin;
         // What was confirmed while somebody else was copied belongs to the beginning, too.
-        let up_to = look(connection).await?.last;
+        let up_to = self.look(connection).await?.last;
         let mut rules = Rules::from(*position);
         let (mut is_up_to_date, mut has_begun) = (false, position.epoch > Epoch(0));
         let mut records = Records::read(connection, position.seq);
@@ -280,6 +294,17 @@ impl Member {
         }
     }
 
+    /// What the stream has, once a server says it.
+    async fn look(&self, connection: &Connection) -> Result<StreamState, NodeError> {
+        loop {
+            match look(connection, &self.shared).await {
+                Ok(state) => return Ok(state),
+                Err(error @ StreamError::MadeAnew { .. }) => return Err(error.into()),
+                Err(_) => sleep(CONNECT_PAUSE).await,
+            }
+        }
+    }
+
     async fn take_in(&self, rules: &Rules, meaning: Meaning) {
         match meaning {
             Meaning::Commit(number, payload) => {
@@ -300,7 +325,6 @@ impl Member {
     /// Carries what the owner appends, until it appends nothing more or is the owner no more.
     async fn own(
         &self,
-        connection: &Connection,
         client: &Client,
         carrier: Carrier,
         arrived: mpsc::Sender<(UnixStream, Wire, Caller)>,
@@ -315,15 +339,16 @@ impl Member {
         {
             tokio::spawn(tunnel::take(client.clone(), calls, arrived));
         }
+        if let Some(wishes) = handover::listen(client, &self.cluster.stream).await {
+            tokio::spawn(handover::grant(client.clone(), wishes, self.shared.clone(), self.grant.clone()));
+        }
         self.shared.become_role(Role::Owner).await;
         self.shared.look_for_owner();
         self.hand_over(Followed::Own { link, progress: progress.clone(), epoch }).await;
-        let beside = async {
-            tokio::join!(self.trim(connection), self.watch(&progress));
-        };
+        *lock(&self.shared.progress) = Some(progress.clone());
         tokio::select! {
             () = carrying => {}
-            () = beside => {}
+            () = self.watch(&progress) => {}
         }
         self.shared.become_role(Role::Gone).await;
     }
@@ -340,33 +365,6 @@ impl Member {
                 progress.lose(&Lost::CutOff);
                 return;
             }
-        }
-    }
-
-    /// Lets go what no node needs any more.
-    async fn trim(&self, connection: &Connection) {
-        loop {
-            sleep(TRIM).await;
-            // Where no server answers there is nothing to be done now.
-            let Ok(StreamState { first, bytes, .. }) = connection.look().await else { continue };
-            let home = lock(&self.shared.home).as_ref().map_or(0, |home| home.load(Ordering::Relaxed));
-            let spares_the_absent = bytes < self.cluster.keep;
-            let up_to = lock(&self.shared.peers).needs_nothing_before(home, spares_the_absent, monotonic());
-            let Some(up_to) = up_to.filter(|up_to| *up_to >= first.0 + TRIM_LEAST) else { continue };
-            if let Err(error) = connection.trim(Seq(up_to)).await {
-                tracing::warn!("the stream was not trimmed: {error}");
-            }
-        }
-    }
-}
-
-/// What the stream has, once a server says it.
-async fn look(connection: &Connection) -> Result<StreamState, NodeError> {
-    loop {
-        match connection.look().await {
-            Ok(state) => return Ok(state),
-            Err(error @ StreamError::MadeAnew { .. }) => return Err(error.into()),
-            Err(_) => sleep(CONNECT_PAUSE).await,
         }
     }
 }

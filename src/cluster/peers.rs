@@ -6,7 +6,7 @@
 //! The owner's silence counts only as long as a node hears itself, by the same way: a node that is cut off, or was stopped, is the one
 //! that is silent.
 
-use super::beat::{Beat, Role};
+use super::beat::{ALIVE, Beat, Heard, Role};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -14,8 +14,6 @@ use std::time::Duration;
 pub(super) const BEAT: Duration = Duration::from_millis(125);
 /// A node that has not heard itself for so long was away.
 const AWAY: Duration = Duration::from_millis(400);
-/// How long a node counts as alive after its last sign of life.
-const ALIVE: Duration = Duration::from_secs(1);
 /// How much later each next node tries.
 const STAGGER: Duration = Duration::from_millis(150);
 /// An owner that has not heard itself for so long is cut off from the servers: others have taken over, or will, and it must not go on to
@@ -37,8 +35,9 @@ pub(super) struct Peers {
     /// When its owner has last been heard, and who it is, if it has said so.
     owner_heard: Duration,
     owner: Option<Beat>,
-    /// The owner has given up.
+    /// The owner has given up, and has said who is to take over, if it has.
     is_given_up: bool,
+    heir: Option<String>,
     own_heard: Duration,
 }
 
@@ -54,6 +53,7 @@ impl Peers {
             owner_heard: now,
             owner: None,
             is_given_up: false,
+            heir: None,
             own_heard: now,
         }
     }
@@ -76,7 +76,7 @@ impl Peers {
                     self.owner = Some(beat.clone());
                 }
                 Role::Gone if self.owner.as_ref().is_some_and(|owner| owner.life == beat.life) => {
-                    self.is_given_up = true;
+                    (self.is_given_up, self.heir) = (true, beat.heir.clone());
                     self.owner = None;
                 }
                 _ => {}
@@ -110,20 +110,37 @@ impl Peers {
         self.epoch
     }
 
+    /// The nodes in their order, each with its newest sign and how long ago that came. `own`: this one's.
+    pub(super) fn heard(&self, own: &Beat, now: Duration) -> Vec<(String, Option<Heard>)> {
+        let heard = |name: &String| match *name == self.own {
+            true => Some((own.clone(), Duration::ZERO)),
+            false => self.heard.get(name).map(|(at, beat)| (beat.clone(), now.saturating_sub(*at))),
+        };
+        self.nodes.iter().map(|name| (name.clone(), heard(name))).collect()
+    }
+
     /// Whether this node is to take over.
     pub(super) fn is_my_turn(&self, now: Duration) -> bool {
         let is_away = now.saturating_sub(self.own_heard) > AWAY;
-        let lease = if self.is_given_up { Duration::ZERO } else { self.lease };
-        !is_away && now.saturating_sub(self.owner_heard) >= lease + STAGGER * self.rank(now)
+        let silence = match (self.is_given_up, &self.heir) {
+            (true, None) => STAGGER * self.rank(now),
+            (true, Some(heir)) if *heir == self.own => Duration::ZERO,
+            // Whoever is to take over may have gone meanwhile.
+            _ => self.lease + STAGGER * self.rank(now),
+        };
+        !is_away && now.saturating_sub(self.owner_heard) >= silence
+    }
+
+    /// Whether another node could take over now.
+    pub(super) fn stands_by(&self, name: &str, now: Duration) -> bool {
+        self.heard
+            .get(name)
+            .is_some_and(|(at, beat)| beat.role == Role::Standby && now.saturating_sub(*at) < ALIVE)
     }
 
     /// How many nodes come before this one.
     fn rank(&self, now: Duration) -> u32 {
-        let is_alive = |name: &&String| {
-            self.heard
-                .get(*name)
-                .is_some_and(|(at, beat)| beat.role == Role::Standby && now.saturating_sub(*at) < ALIVE)
-        };
+        let is_alive = |name: &&String| self.stands_by(name, now);
         self.nodes.iter().take_while(|name| **name != self.own).filter(is_alive).count() as u32
     }
 
@@ -167,7 +184,7 @@ mod tests {
 
     fn beat(node: &str, role: Role, epoch: u64) -> Beat {
         let (life, version) = (format!("{node}-1"), String::new());
-        Beat { node: node.to_owned(), life, version, epoch, role, commit: 0, home: 10 * epoch }
+        Beat { node: node.to_owned(), life, version, epoch, role, commit: 0, home: 10 * epoch, heir: None }
     }
 
     fn peers(own: &str) -> Peers {
@@ -232,6 +249,28 @@ mod tests {
         assert!(!second.is_my_turn(at(1_200)));
         second.hear(beat("a", Role::Owner, 3), at(1_200));
         assert_eq!(second.owner().map(|owner| &*owner.node), Some("c"));
+    }
+
+    #[test]
+    fn an_owner_that_gives_up_may_say_who_takes_over() {
+        let (mut second, mut third) = (peers("b"), peers("c"));
+        for (peers, other) in [(&mut second, "c"), (&mut third, "b")] {
+            let other = beat(other, Role::Standby, 3);
+            time_passes(peers, 0, 1_000, &[beat("a", Role::Owner, 3), other]);
+            assert!(peers.stands_by(if peers.own == "b" { "c" } else { "b" }, at(1_000)));
+            assert!(!peers.stands_by("a", at(1_000)) && !peers.stands_by("x", at(1_000)));
+            peers.hear(Beat { heir: Some("c".to_owned()), ..beat("a", Role::Gone, 3) }, at(1_000));
+        }
+        assert!(third.is_my_turn(at(1_000)));
+        // It may have gone as well.
+        assert!(!second.is_my_turn(at(1_400)));
+        time_passes(&mut second, 1_100, 1_500, &[]);
+        assert!(!second.is_my_turn(at(1_499)) && second.is_my_turn(at(1_500)));
+        // The next one that gives up has said nothing.
+        third.note_takeover(4, at(1_100));
+        third.hear(beat("b", Role::Owner, 4), at(1_100));
+        third.hear(beat("b", Role::Gone, 4), at(1_200));
+        assert!(third.is_my_turn(at(1_200)));
     }
 
     #[test]

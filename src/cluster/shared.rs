@@ -2,9 +2,12 @@
 
 use super::beat::{Beat, Role};
 use super::peers::{BEAT, Peers};
+use super::sight::sight;
 use crate::clock::monotonic;
 use crate::config::Cluster;
+use crate::store::Progress;
 use crate::telemetry::events;
+use crate::views::{ClusterView, StreamView};
 use async_nats::Client;
 use futures_util::StreamExt;
 use std::hash::{BuildHasher, RandomState};
@@ -18,10 +21,15 @@ use tokio::time::{sleep, timeout};
 const LAST_WORDS: Duration = Duration::from_millis(500);
 
 /// What the tasks of the thread share.
+#[derive(Debug)]
 pub(super) struct Shared {
     pub(super) peers: Mutex<Peers>,
     pub(super) beat: Mutex<Beat>,
     pub(super) home: Mutex<Option<Arc<AtomicU64>>>,
+    /// What the servers have last said of the stream.
+    pub(super) stream: Mutex<StreamView>,
+    /// How far the stream is, if this is the owner.
+    pub(super) progress: Mutex<Option<Arc<Progress>>>,
     /// Which life is the owner's, for those who want to be connected to it.
     pub(super) owner: watch::Sender<Option<String>>,
     pub(super) client: Mutex<Option<(Client, String)>>,
@@ -43,15 +51,30 @@ impl Shared {
             role: Role::Starting,
             commit: 0,
             home: 0,
+            heir: None,
         };
         let peers = Peers::new((&cluster.node, &life), &cluster.nodes, cluster.lease, monotonic());
         Shared {
             peers: Mutex::new(peers),
             beat: Mutex::new(beat),
             home: Mutex::default(),
+            stream: Mutex::new(StreamView { name: cluster.stream.clone(), ..StreamView::default() }),
+            progress: Mutex::default(),
             owner: watch::Sender::new(None),
             client: Mutex::default(),
             warned_of_double: Once::new(),
+        }
+    }
+
+    /// How the cluster looks from here.
+    pub(super) fn sight(&self) -> ClusterView {
+        let own = lock(&self.beat).clone();
+        let heard = lock(&self.peers).heard(&own, monotonic());
+        let progress = lock(&self.progress).clone().filter(|_| own.role == Role::Owner);
+        ClusterView {
+            node: Some(own.node),
+            unanswered_ms: progress.map(|progress| progress.unanswered_for().as_millis() as u64),
+            ..sight(heard, lock(&self.stream).clone())
         }
     }
 

@@ -40,18 +40,18 @@ impl BeanstalkBound {
 
     /// Accepts connections, until the task is aborted.
     pub(super) fn serve<S: Store + 'static>(
-        &mut self,
+        &self,
         hub: &Rc<Hub<S>>,
         tubes: &Rc<Tubes>,
     ) -> Result<Option<JoinHandle<()>>, ServeError> {
-        let Some(listener) = self.0.take() else { return Ok(None) };
+        let Some(listener) = &self.0 else { return Ok(None) };
         let tubes = tubes.clone();
         let make = move || Beanstalk::new(tubes.clone());
         Ok(Some(match listener {
             Listener::Tcp(listener, user) => {
                 // The port may be the system's choice.
-                events::beanstalk_started(&Place::Address(listener.local_addr()?), Some(user));
-                server::accept_tcp(hub, listener, credentials::of_user(user)?, make)?
+                events::beanstalk_started(&Place::Address(listener.local_addr()?), Some(*user));
+                server::accept_tcp(hub, listener.try_clone()?, credentials::of_user(*user)?, make)?
             }
             Listener::Unix(listening) => {
                 if let Some(path) = listening.path() {

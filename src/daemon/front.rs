@@ -3,7 +3,7 @@
 use super::ServeError;
 use crate::access::Caller;
 use crate::config::{Config, Http, Place};
-use crate::http::{self, Calls, Listener, Secrets, SecretsError, Serving};
+use crate::http::{self, Calls, Listener, Secrets, SecretsError, Serving, Sight};
 use crate::server::{self, Listening};
 use crate::telemetry::events;
 use rustix::process::{getegid, geteuid};
@@ -15,7 +15,7 @@ fn secrets(http: &Http) -> Result<Secrets, SecretsError> {
 }
 
 /// Reads the files, takes the place and serves, if that is configured: with connections to the loop, for which it calls.
-pub(super) fn start(config: &Config) -> Result<(HttpFront, Option<Calls>), ServeError> {
+pub(super) fn start(config: &Config, sight: Option<Sight>) -> Result<(HttpFront, Option<Calls>), ServeError> {
     let Some(http) = &config.daemon.http else { return Ok((HttpFront(None), None)) };
     let secrets = secrets(http)?;
     let (listener, socket) = match &http.place {
@@ -30,7 +30,7 @@ pub(super) fn start(config: &Config) -> Result<(HttpFront, Option<Calls>), Serve
     };
     let own = Caller { uid: geteuid().as_raw(), groups: vec![getegid().as_raw()] };
     let (address, count) = (listener.address(), secrets.tokens.len());
-    let (serving, calls) = http::serve(listener, secrets, own, config.limits.frame)?;
+    let (serving, calls) = http::serve(listener, secrets, own, config.limits.frame, sight)?;
     // The port may be the system's choice.
     let place = address.map_or_else(|| http.place.clone(), Place::Address);
     events::http_started(&place, http.tls.is_some(), count);

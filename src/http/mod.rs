@@ -38,7 +38,7 @@ pub(crate) use link::Call;
 pub(crate) use link::Calls;
 pub(crate) use listener::Listener;
 pub(crate) use secrets::{Secrets, SecretsError};
-pub(crate) use serving::{Serving, serve};
+pub(crate) use serving::{Serving, Sight, serve};
 
 /// The document of all that may be asked for: OpenAPI 3.1.
 fn document() -> serde_json::Value {

@@ -14,6 +14,7 @@ use super::{api, dashboard, guard, health, metrics};
 use crate::access::Caller;
 use crate::client::{Client, ClientError};
 use crate::protocol as wire;
+use crate::protocol::admin::ClusterView;
 use axum::Router;
 use axum::http::StatusCode;
 use axum::http::header::{CACHE_CONTROL, HeaderValue, X_CONTENT_TYPE_OPTIONS};
@@ -67,7 +68,12 @@ pub(super) struct Front {
     pub(super) readiness: health::Readiness,
     streams: Streams,
     pub(super) bodies: Bodies,
+    /// How the cluster looks from this node, if it is one.
+    pub(super) sight: Option<Sight>,
 }
+
+/// Says at any time how the cluster looks from this node.
+pub(crate) type Sight = Arc<dyn Fn() -> ClusterView + Send + Sync>;
 
 impl Front {
     /// Whose token that is.
@@ -129,6 +135,7 @@ pub(crate) fn serve(
     secrets: Secrets,
     own: Caller,
     body_max: usize,
+    sight: Option<Sight>,
 ) -> io::Result<(Serving, Calls)> {
     let (link, calls) = Link::new();
     let site = match listener.address() {
@@ -145,6 +152,7 @@ pub(crate) fn serve(
         readiness: health::Readiness::default(),
         streams: Streams::default(),
         bodies: Bodies::new(body_max),
+        sight,
     };
     let (end, ended) = oneshot::channel();
     let run = move || {

@@ -418,6 +418,12 @@ pub fn took_over(node: &str, epoch: u64, commit: u64) {
     tracing::info!(node, epoch, commit, "this node has taken over: it runs the queue");
 }
 
+/// A node gives the queue to another one, as it was told.
+pub fn hands_over(heir: &str, running: u64) {
+    let running = counted(running, "running job", "running jobs");
+    info!(heir, "this node gives the queue to another one: {running} to end before; then it stands by");
+}
+
 /// A node has nothing from which it could read the stream, and copies everything from the owner.
 pub fn copies_from_owner(why: &str) {
     tracing::info!("this node copies all jobs from the cluster's owner: {why}");

@@ -53,6 +53,55 @@ const PAGES = () => ({
   nowhere: "no/such/page",
 });
 
+/** What a node of a cluster says, in place of the daemon that is alone. */
+const CLUSTER = {
+  node: "two",
+  owner: "one",
+  epoch: 7,
+  nodes: [
+    { node: "one", role: "owner", version: "0.1.0", commit: 1_204_117, needs: 48_211, heard_ms: 88 },
+    { node: "two", role: "standby", version: "0.1.0", commit: 1_204_116, behind: 1, needs: 48_304, heard_ms: 0 },
+    { node: "three", role: "starting", version: "0.1.0", commit: 1_190_000, behind: 14_117, needs: 47_000, heard_ms: 31 },
+    { node: "four", role: "absent" },
+  ],
+  stream: { name: "musher", first: 47_000, last: 1_204_950, bytes: 734_003_200, leader: "three" },
+};
+
+const clustered = async (page, seen) => {
+  const json = (body) => (route) => route.fulfill({ json: body });
+  await page.route("**/api/v1/cluster", json(seen));
+  await page.route("**/api/v1/status", async (route) => {
+    const response = await route.fetch();
+    await route.fulfill({ response, json: { ...(await response.json()), node: "one" } });
+  });
+};
+
+shows("the cluster: who runs the queue, who is behind or away, and what is wrong", async (window, page) => {
+  assert.equal(await page.getByRole("link", { name: "Cluster" }).count(), 0, "a daemon that is alone has none");
+  window.isRefused = true;
+  await window.go("cluster");
+  await page.getByRole("alert").getByText("no node of a cluster").waitFor();
+  window.isRefused = false;
+  await clustered(page, CLUSTER);
+  await window.go("");
+  await page.reload();
+  await page.getByRole("link", { name: "Cluster" }).click();
+  await page.getByText("one runs the queue, in ownership 7. One node can take over. This is how two sees it.").waitFor();
+  await page.getByRole("row", { name: /three starting .*14,117/ }).waitFor();
+  await page.getByRole("row", { name: /four absent .*never/ }).waitFor();
+  await page.getByText("1,157,951, from 47,000 to 1,204,950").waitFor();
+  assert.deepEqual(await window.stumbles(), []);
+  for (const width of [1_440, 390]) {
+    await page.setViewportSize({ width, height: 900 });
+    await page.screenshot({ path: `${PICTURES}cluster-${width}.png`, fullPage: true });
+    assert.ok((await page.evaluate(() => document.documentElement.scrollWidth - innerWidth)) <= 0);
+  }
+  await page.unroute("**/api/v1/cluster");
+  await clustered(page, { ...CLUSTER, owner: null, stream: { name: "musher", error: "no server answers" } });
+  await page.getByText("No node runs the queue, as two sees it.").waitFor();
+  await page.getByText("The servers do not say how it is: no server answers").waitFor();
+});
+
 for (const width of [1_440, 390]) {
   for (const colours of ["light", "dark"]) {
     shows(

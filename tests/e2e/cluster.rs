@@ -2,15 +2,17 @@
 //! another one goes on with everything that was acknowledged.
 
 mod directories;
+mod sight;
 
 use crate::helper::{Daemon, Home, block_on, until};
 use crate::nats::Servers;
 use musher::client::Client;
 use musher::protocol::admin::{AdminRequest, JobView, StatusView};
 use musher::protocol::{JobOptions, SubmitGroup};
-use rustix::process::Signal;
+use rustix::process::{Pid, Signal, kill_process};
 use std::fs;
 use std::path::Path;
+use std::process::Child;
 
 /// Nodes of one cluster, each with a directory of its own.
 struct Cluster {
@@ -82,6 +84,27 @@ async fn states(socket: &Path, ids: &[u64]) -> Vec<String> {
         states.push(job.state);
     }
     states
+}
+
+/// A worker of the command line that appends a line to one file when a job begins, and ends it once another file is there.
+struct Worker(Child);
+
+impl Worker {
+    fn start(home: &Home, ran: &Path, go: &Path) -> Worker {
+        let script =
+            format!("echo x >> {}; until test -e {}; do sleep 0.05; done", ran.display(), go.display());
+        let mut command = home.command();
+        let command = command.args(["work", "q", "--", "sh", "-c", &script]);
+        let log = || fs::File::create(home.path("worker")).unwrap();
+        Worker(command.stdout(log()).stderr(log()).spawn().unwrap())
+    }
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        let _ = kill_process(Pid::from_child(&self.0), Signal::TERM);
+        let _ = self.0.wait();
+    }
 }
 
 /// Waits until this daemon runs the queue.
@@ -176,11 +199,7 @@ fn a_worker_goes_on_under_the_next_owner() {
         let owner = cluster.owner_after(1).await;
         let edge = &cluster.homes[(owner + 1) % 3];
         let (ran, go) = (edge.path("ran"), edge.path("go"));
-        let script =
-            format!("echo x >> {}; until test -e {}; do sleep 0.05; done", ran.display(), go.display());
-        let mut worker = edge.command();
-        let worker = worker.args(["work", "q", "--", "sh", "-c", &script]);
-        let mut worker = worker.stderr(fs::File::create(edge.path("worker")).unwrap()).spawn().unwrap();
+        let worker = Worker::start(edge, &ran, &go);
         submit(&edge.socket(), "one").await;
         until("it runs", async || ran.exists().then_some(())).await;
         daemons[owner].take().unwrap().kill().await;
@@ -193,8 +212,7 @@ fn a_worker_goes_on_under_the_next_owner() {
         })
         .await;
         assert_eq!(fs::read_to_string(ran).unwrap(), "x\n", "it ran once");
-        let _ = rustix::process::kill_process(rustix::process::Pid::from_child(&worker), Signal::TERM);
-        worker.wait().unwrap();
+        drop(worker);
     });
 }
 

@@ -50,7 +50,7 @@ const ARROWS: [(&str, &[&str]); 32] = [
             "words",
         ],
     ),
-    ("cluster", &["access", "clock", "config", "store", "stream", "telemetry"]),
+    ("cluster", &["access", "clock", "config", "store", "stream", "telemetry", "views"]),
     ("fronts", &["access", "clock", "core", "engine", "protocol", "server", "store", "views"]),
     ("written", &["durations", "protocol"]),
     ("http", &["access", "client", "credentials", "protocol", "written"]),

@@ -23,11 +23,14 @@ use crate::server::{self, Fatal, Hub};
 use crate::signals::Signal;
 use crate::store::{FollowError, NodeDirectory, NodeStore, Recovered, Store};
 use crate::telemetry::events;
+use crate::views::ClusterView;
+use std::cell::Cell;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::rc::Rc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::runtime::Runtime;
-use tokio::sync::mpsc;
+use tokio::sync::{Mutex as AsyncMutex, mpsc};
 use tokio::task::{JoinHandle, LocalSet};
 
 /// Commits that are taken in before anything else is looked at.
@@ -71,25 +74,50 @@ enum Outcome {
     Stopped,
 }
 
-/// Runs a node.
+/// Runs a node: it stands by again when it has given the queue to another one.
 pub(super) fn serve(mut process: Process) -> Result<(), ServeError> {
+    let (mut doors, sight) = (None, Arc::<Mutex<Option<OwnSight>>>::default());
+    loop {
+        doors = life(&mut process, doors, &sight)?;
+        if doors.is_none() {
+            events::stopped();
+            return Ok(());
+        }
+        process.notifier.status("standing by again");
+    }
+}
+
+/// How the cluster looks from the node that this process is just now.
+type OwnSight = Box<dyn Fn() -> ClusterView + Send>;
+
+/// From the start until it has to end, or stands by again: then the doors stay open.
+fn life(
+    process: &mut Process,
+    doors: Option<Doors>,
+    sight: &Arc<Mutex<Option<OwnSight>>>,
+) -> Result<Option<Doors>, ServeError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let config = process.config.clone();
-    let Some(cluster) = &config.cluster else { return Ok(()) };
+    let Some(cluster) = &config.cluster else { return Ok(None) };
     let directory = NodeDirectory::open(&config.daemon.data, &store_options(&config))?;
     private::keep(&config.daemon.data);
     let (pool_lock, _) = await_former_pool(&config.daemon.data)?;
-    let mut doors = Doors::open(&config)?;
     // A node of a stream that is gone must not make an empty one in its place.
     let mut node = Node::start(cluster, directory.mark().is_none_or(|mark| mark.seq == 0))?;
-    process.notifier.ready("standing by: connecting to the cluster's servers");
-    let Some(mut standby) = start::open(&runtime, &mut process, directory, &mut node)? else {
-        events::stopped();
-        return Ok(());
+    *lock(sight) = Some(Box::new(node.sight()));
+    let doors = match doors {
+        Some(open) => open,
+        None => {
+            let sight = sight.clone();
+            let of_now = move || lock(&sight).as_ref().map_or_else(ClusterView::default, |sight| sight());
+            Doors::open(&config, Some(Arc::new(of_now)))?
+        }
     };
+    process.notifier.ready("standing by: connecting to the cluster's servers");
+    let Some(mut standby) = start::open(&runtime, process, directory, &mut node)? else { return Ok(None) };
     process::trim_memory();
     let tasks = LocalSet::new();
-    let stood_by = tasks.block_on(&runtime, stand_by(&mut process, &mut standby, &mut doors, &mut node));
+    let stood_by = tasks.block_on(&runtime, stand_by(process, &mut standby, &doors, &mut node));
     // Those who wait at the doors come to the owner's loop, if it is this one.
     drop(tasks);
     // Where the stream is what has failed, all that was taken in is confirmed: this node's disk gets all of it.
@@ -99,8 +127,7 @@ pub(super) fn serve(mut process: Process) -> Result<(), ServeError> {
     match stood_by? {
         Outcome::Stopped => {
             standby.store.close(&standby.recovered.state).map_err(ServeError::Close)?;
-            events::stopped();
-            Ok(())
+            Ok(None)
         }
         Outcome::Owner => own(runtime, process, standby, (doors, pool_lock), node),
     }
@@ -120,7 +147,7 @@ fn failed(error: impl ToString) -> ServeError {
 async fn stand_by(
     process: &mut Process,
     standby: &mut Standby,
-    doors: &mut Doors,
+    doors: &Doors,
     node: &mut Node,
 ) -> Result<Outcome, ServeError> {
     let clock = Clock::starting_after(standby.recovered.time);
@@ -160,7 +187,7 @@ async fn stand_by(
                     break outcome;
                 }
             }
-            Some(call) = next_call(&mut doors.calls) => {
+            Some(call) = next_call(&doors.calls) => {
                 passing.pass_at_once(call.stream.into(), Wire::Native, call.caller);
             }
             Some(signal) = process.signals.recv() => match signal {
@@ -207,20 +234,40 @@ impl Standby {
 /// Runs the queue.
 fn own(
     runtime: Runtime,
-    process: Process,
+    process: &mut Process,
     Standby { store, recovered }: Standby,
     (doors, pool_lock): (Doors, PathBuf),
     mut node: Node,
-) -> Result<(), ServeError> {
+) -> Result<Option<Doors>, ServeError> {
     let opened = Opened::of(&process.config, store, recovered, pool_lock, Clock::starting_after)?;
-    let arrivals = node.arrivals.take();
-    run_to_end(runtime, opened, doors, process, |hub, tubes| {
-        if let Some(arrivals) = arrivals {
+    let (arrivals, heirs) = (node.arrivals.take(), node.heirs.take());
+    let doors = run_to_end(runtime, opened, doors, process, |hub, tubes| {
+        let stays = Rc::<Cell<bool>>::default();
+        if let (Some(arrivals), Some(heirs)) = (arrivals, heirs) {
             drop(tokio::task::spawn_local(take_arrivals(hub.clone(), tubes.clone(), arrivals)));
+            drop(tokio::task::spawn_local(hand_over(hub.clone(), heirs, stays.clone())));
         }
-    })
+        stays
+    })?;
     // Only now that everything is confirmed the node is gone, and says so.
-    .inspect(|()| drop(node))
+    drop(node);
+    Ok(doors)
+}
+
+/// Drains once the queue is wished for by another node, which this one has granted; then it stands by.
+async fn hand_over<S: Store + 'static>(
+    hub: Rc<Hub<S>>,
+    mut heirs: mpsc::Receiver<String>,
+    stays: Rc<Cell<bool>>,
+) {
+    while let Some(heir) = heirs.recv().await {
+        // One that ends already is not to be hurried.
+        if !hub.is_stopping() {
+            events::hands_over(&heir, hub.held() as u64);
+            stays.set(true);
+            hub.stop();
+        }
+    }
 }
 
 /// Serves who has come to other nodes.
@@ -240,9 +287,9 @@ async fn take_arrivals<S: Store + 'static>(
     }
 }
 
-async fn next_call(calls: &mut Option<Calls>) -> Option<http::Call> {
+async fn next_call(calls: &Option<Rc<AsyncMutex<Calls>>>) -> Option<http::Call> {
     match calls {
-        Some(calls) => calls.recv().await,
+        Some(calls) => calls.lock().await.recv().await,
         None => std::future::pending().await,
     }
 }
@@ -260,6 +307,10 @@ fn reload(process: &mut Process, doors: &Doors) {
         Err(ConfigErrors(problems)) => events::reload_refused(&problems),
     }
     process.notifier.ready("standing by");
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn node_name(config: &Config) -> &str {

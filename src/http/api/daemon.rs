@@ -1,8 +1,11 @@
-//! `/status`, `/stats`, `/drain`, `/log-level`: the daemon as a whole; and the document of all that may be asked for.
+//! `/status`, `/cluster`, `/stats`, `/drain`, `/log-level`: the daemon as a whole; and the document of all that may be asked for.
 
-use super::{Asked, Asker, Reply, Routes, Sent, Told};
+use super::{ApiError, Asked, Asker, Reply, Routes, Sent, Told};
 use crate::http::described::Document;
-use crate::protocol::admin::{AdminRequest, DrainView, LogLevelView, StatsView, StatusView};
+use crate::http::serving::Front;
+use crate::protocol::admin::{AdminRequest, ClusterView, DrainView, LogLevelView, StatsView, StatusView};
+use axum::extract::State;
+use axum::http::StatusCode;
 use bytes::Bytes;
 use serde::Deserialize;
 use std::sync::OnceLock;
@@ -11,6 +14,7 @@ use utoipa::{IntoParams, ToSchema};
 pub(super) fn routes() -> Routes {
     Routes::new()
         .get("/status", "How the daemon is, and its queues", &[], status)
+        .get("/cluster", "How the cluster looks from this node", &[404], cluster)
         .get("/stats", "What has happened, step by step", &[404], stats)
         .get("/log-level", "What is logged", &[], log_level)
         .put("/log-level", "Logs by another filter, until a restart", &[], set_log_level)
@@ -22,6 +26,18 @@ pub(super) fn routes() -> Routes {
 
 async fn status(asker: Asker) -> Reply<Told<StatusView>> {
     asker.ask(AdminRequest::Status {}).await
+}
+
+/// This node says it itself: it can when nobody runs the queue.
+async fn cluster(State(front): State<Front>) -> Reply<Told<ClusterView>> {
+    match &front.sight {
+        Some(sight) => Ok(Told::of(&sight())),
+        None => Err(ApiError::new(
+            StatusCode::NOT_FOUND,
+            "not_found",
+            "this daemon is no node of a cluster: its configuration has no [cluster]",
+        )),
+    }
 }
 
 /// Of what, and from how long ago on.

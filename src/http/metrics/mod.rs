@@ -1,6 +1,7 @@
 //! `/metrics`: what was counted, for Prometheus. The loop is asked page by page, so that a scrape of many queues holds up nobody, and
 //! the text is put together here. Each name is in one place, and docs/monitoring.md is held to it by a test.
 
+mod cluster;
 mod process;
 mod text;
 
@@ -10,7 +11,7 @@ use super::serving::Front;
 use crate::access::Caller;
 use crate::client::{Client, ClientError};
 use crate::protocol::admin::{
-    AdminRequest, DaemonMetricsView, HistogramView, MetricsView, QueueMetricsView, QueueNowView,
+    AdminRequest, ClusterView, DaemonMetricsView, HistogramView, MetricsView, QueueMetricsView, QueueNowView,
 };
 use axum::Extension;
 use axum::extract::State;
@@ -50,10 +51,19 @@ async fn metrics(
     State(front): State<Front>,
     Extension(caller): Extension<Caller>,
 ) -> Result<Scraped, ApiError> {
-    let client = front.client(&caller).await?;
-    let (daemon, queues) = gather(&client).await?;
-    let text = write(&daemon, &queues, &process::read());
-    Ok(Scraped(text))
+    let seen = front.sight.as_ref().map(|sight| sight());
+    let mut text = Text::default();
+    // What the owner has counted it tells itself: told by each node, it would be added up.
+    if seen.as_ref().is_none_or(ClusterView::is_of_owner) {
+        let (daemon, queues) = gather(&front.client(&caller).await?).await?;
+        of_queues(&mut text, &queues);
+        of_daemon(&mut text, &daemon);
+    }
+    if let Some(seen) = &seen {
+        cluster::write(&mut text, seen);
+    }
+    process::read().write(&mut text);
+    Ok(Scraped(text.into()))
 }
 
 /// All pages.
@@ -68,14 +78,6 @@ async fn gather(client: &Client) -> Result<(DaemonMetricsView, Vec<QueueMetricsV
             return Ok((daemon, queues));
         }
     }
-}
-
-fn write(daemon: &DaemonMetricsView, queues: &[QueueMetricsView], process: &process::Figures) -> String {
-    let mut text = Text::default();
-    of_queues(&mut text, queues);
-    of_daemon(&mut text, daemon);
-    process.write(&mut text);
-    text.into()
 }
 
 /// One gauge of a queue.

@@ -1,6 +1,7 @@
 //! What is written for Prometheus, and that docs and contrib speak of the same.
 
 use super::*;
+use crate::protocol::admin::{NodeView, StreamView};
 use std::collections::BTreeSet;
 use std::path::Path;
 
@@ -26,7 +27,30 @@ fn written() -> String {
         commit_bytes: histogram(),
         ..DaemonMetricsView::default()
     };
-    write(&daemon, &[queue("mails"), queue("(others)")], &process::read())
+    let node = |node: &str, role: &str, behind| NodeView {
+        node: node.into(),
+        role: role.into(),
+        behind,
+        ..NodeView::default()
+    };
+    let seen = ClusterView {
+        node: Some("one".into()),
+        owner: Some("one".into()),
+        epoch: 4,
+        nodes: vec![
+            node("one", "owner", None),
+            node("two", "standby", Some(3)),
+            node("three", "absent", None),
+        ],
+        stream: StreamView { first: Some(11), last: Some(40), bytes: Some(5_000), ..StreamView::default() },
+        unanswered_ms: Some(1_500),
+    };
+    let mut text = Text::default();
+    of_queues(&mut text, &[queue("mails"), queue("(others)")]);
+    of_daemon(&mut text, &daemon);
+    cluster::write(&mut text, &seen);
+    process::read().write(&mut text);
+    text.into()
 }
 
 /// The names, with what they are.
@@ -50,6 +74,13 @@ fn each_queue_has_its_numbers() {
         "musher_job_wait_seconds_sum{queue=\"mails\"} 5",
         "musher_limits_hit_total{limit=\"limits.backlog\"} 2",
         "musher_build_info{version=\"1.2.3\"} 1",
+        "musher_cluster_epoch 4",
+        "musher_cluster_is_owner 1",
+        "musher_cluster_unanswered_seconds 1.5",
+        "musher_cluster_stream_records 30",
+        "musher_cluster_nodes{role=\"absent\"} 1",
+        "musher_cluster_nodes{role=\"starting\"} 0",
+        "musher_cluster_node_behind_commits{node=\"two\"} 3",
     ] {
         assert!(text.lines().any(|known| known == line), "{line} is not in:\n{text}");
     }

@@ -22,7 +22,7 @@ pub(crate) struct Site {
 pub(crate) struct Reply {
     pub(crate) status: u16,
     pub(super) head: String,
-    pub(super) body: Vec<u8>,
+    pub(crate) body: Vec<u8>,
 }
 
 impl Reply {
@@ -45,7 +45,7 @@ pub(super) async fn started(home: &Home) -> (Daemon, String) {
 }
 
 /// The place that the log names after these words, which it had so often before.
-pub(super) async fn served_at(home: &Home, words: &str, before: usize) -> String {
+pub(crate) async fn served_at(home: &Home, words: &str, before: usize) -> String {
     until("HTTP is served", async || {
         let log = home.log();
         let (line, _) = log.split(words).nth(before + 1)?.split_once('\n')?;
@@ -55,7 +55,7 @@ pub(super) async fn served_at(home: &Home, words: &str, before: usize) -> String
 }
 
 /// Sends a request with these lines above its body, and waits for the answer.
-pub(super) async fn exchange(
+pub(crate) async fn exchange(
     mut stream: impl AsyncRead + AsyncWrite + Unpin,
     what: &str,
     lines: &str,
