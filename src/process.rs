@@ -45,10 +45,9 @@ pub fn begin_clean() {
 
 /// Gives memory that is free back to the system. A start takes more than it leaves.
 pub fn trim_memory() {
-    #[cfg(target_env = "gnu")]
-    // SAFETY: it is given no pointer. It only looks for memory that nobody has, under the allocator's own locks.
+    // SAFETY: it is given no pointer. It only looks for memory that nobody has, and finds none where another allocator is used.
     unsafe {
-        libc::malloc_trim(0);
+        libmimalloc_sys::mi_collect(true);
     }
 }
 
