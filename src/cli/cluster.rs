@@ -3,12 +3,13 @@
 
 use super::exit::{End, Failure};
 use super::output::{self, safe};
-use crate::cluster::{hand_over, look};
+use crate::cluster::{Verified, hand_over, look, verify};
 use crate::config::{Cluster as Configured, Config, Overrides};
 use crate::store::{NodeDirectory, Options};
 use crate::views::{ClusterView, StreamView};
 use crate::words;
 use clap::{Args, Subcommand};
+use serde_json::json;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -39,6 +40,15 @@ are taken until the other node has the queue. Then it stands by. The command wai
 
 Example:
   musher cluster move two";
+
+const VERIFY: &str = "\
+Each node says what its jobs, queues, schedules, groups and topics come to after the same commit:
+the same on all of them, or one is damaged. Bodies are not compared. The owner commits nothing
+meanwhile, for about half a second with a million jobs. Exit code 1 if two nodes differ, or there
+is no other one to compare with.
+
+Example:
+  musher cluster verify";
 
 const LEAVE: &str = "\
 The directory has what this node had taken in and written when it ended: all of it if it stood by
@@ -77,6 +87,16 @@ enum Verb {
         #[arg(long, value_name = "FILE")]
         config: Option<PathBuf>,
     },
+    /// Compare what the nodes have
+    #[command(after_help = VERIFY)]
+    Verify {
+        /// The configuration [default: the one that `serve` would read]
+        #[arg(long, value_name = "FILE")]
+        config: Option<PathBuf>,
+        /// Print a JSON object
+        #[arg(long)]
+        json: bool,
+    },
     /// Make a node's data directory that of a daemon which is alone, when there is no cluster any more
     #[command(after_help = LEAVE)]
     Leave {
@@ -91,6 +111,7 @@ impl Cluster {
         match &self.verb {
             Verb::Status { config, json } => status(config.as_deref(), *json),
             Verb::Move { node, config } => move_to(config.as_deref(), node),
+            Verb::Verify { config, json } => compare(config.as_deref(), *json),
             Verb::Leave { data } => {
                 // No settings of a daemon's are needed, and nothing is to be kept free.
                 let options = Options { disk_reserve_bytes: 0, ballast_bytes: 0, ..Options::default() };
@@ -130,6 +151,39 @@ fn move_to(config: Option<&Path>, to: &str) -> End {
     match owner == to {
         true => output::line(&format!("{} runs the queue", safe(&owner)))?,
         false => return Err(Failure::failed(format!("{} has taken over instead", safe(&owner)))),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn compare(config: Option<&Path>, json: bool) -> End {
+    let (cluster, runtime) = (configured(config)?, runtime()?);
+    let verified = runtime.block_on(verify(&cluster)).map_err(Failure::failed)?;
+    let is_same = verified.is_same();
+    if json {
+        let Verified { commit, findings, missing } = &verified;
+        output::json(&json!({ "same": is_same, "commit": commit, "nodes": findings, "missing": missing }))?;
+        return Ok(ExitCode::from(u8::from(is_same != Some(true))));
+    }
+    let rows = verified.findings.iter();
+    let rows: Vec<_> =
+        rows.map(|found| vec![safe(&found.node), words::count(found.jobs), safe(&found.digest)]).collect();
+    output::table_without(&["NODE", "JOBS", "DIGEST"], &rows, &[])?;
+    output::line("")?;
+    if !verified.missing.is_empty() {
+        let names: Vec<_> = verified.missing.iter().map(|name| safe(name)).collect();
+        output::line(&format!("not compared, since away or behind: {}", names.join(", ")))?;
+    }
+    let at = words::count(verified.commit);
+    match is_same {
+        Some(true) => output::line(&format!("the same after commit {at}"))?,
+        Some(false) => {
+            return Err(Failure::failed(format!(
+                "the nodes differ after commit {at}: see `Disasters` in docs/cluster.md, and report this as a bug"
+            )));
+        }
+        None => {
+            return Err(Failure::failed("no other node stands by with which the owner could be compared"));
+        }
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use tokio::sync::mpsc;
 
-/// Why the owner does not give it away, or nobody has answered.
+/// Why the owner does not do what it is asked, or nobody has answered.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum HandOverError {
     #[error(transparent)]

@@ -4,9 +4,10 @@
 //!
 //! - `node`: the thread that speaks to the servers, and what a node is in turn: connected, a follower, the owner
 //! - `shared`: what its tasks share
+//! - `records`: the stream as it is read
 //! - `peers`: who is there, who is silent, and whose turn it is to take over; it decides, and knows no servers
 //! - `beat`: the signs of life
-//! - `handover`: giving the queue to another node
+//! - `handover`: giving the queue to another node; `verify`: whether all have the same state
 //! - `tend`: what is to be done for the stream now and then
 //! - `sight`: how all of that looks, to a node and (`look`) from outside
 //! - `tunnel`: connections that are passed on
@@ -18,17 +19,20 @@ mod handover;
 mod look;
 mod node;
 mod peers;
+mod records;
 mod shared;
 mod sight;
 mod tend;
 #[cfg(test)]
 mod tests;
 mod tunnel;
+mod verify;
 
-pub(crate) use handover::hand_over;
+pub(crate) use handover::{HandOverError, hand_over};
 pub(crate) use look::look;
 pub(crate) use node::{Begin, Followed, Node};
 pub(crate) use tunnel::{Call, Wire};
+pub(crate) use verify::{Rest, Verified, verify};
 
 use crate::config::Cluster;
 use crate::store::{StreamConfig, Tls};

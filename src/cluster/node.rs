@@ -4,21 +4,22 @@
 
 use super::beat::Role;
 use super::peers::BEAT;
+use super::records::Records;
 use super::shared::{Shared, give_signs, listen, lock};
 use super::tend::{look, tend};
 use super::tunnel::{self, Call, Wire};
-use super::{handover, stream, subject};
+use super::verify::{Calls, Rest};
+use super::{handover, stream, subject, verify};
 use crate::access::Caller;
 use crate::clock::monotonic;
 use crate::config::Cluster;
 use crate::store::{
-    Carrier, CommitNo, Connection, Epoch, JetStreamLink, Lost, Meaning, NodeLife, Position, Progress,
-    ReadError, Reader, Rules, Seq, StreamCommit, StreamError, StreamState,
+    Carrier, CommitNo, Connection, Digest, Epoch, JetStreamLink, Lost, Meaning, NodeLife, Position, Progress,
+    ReadError, Rules, StreamCommit, StreamError, StreamState,
 };
 use crate::telemetry::events;
 use crate::views::ClusterView;
 use async_nats::Client;
-use bytes::Bytes;
 use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::os::unix::net::UnixStream;
@@ -27,7 +28,6 @@ use std::sync::atomic::AtomicU64;
 use std::thread::JoinHandle;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
-use tokio::task::JoinSet;
 use tokio::time::sleep;
 
 /// How often a node looks whether it is its turn.
@@ -63,6 +63,8 @@ pub(crate) enum Followed {
     Connected { created: u64, state: StreamState, founder: Option<(NodeLife, CommitNo)> },
     /// The next commit.
     Commit(StreamCommit),
+    /// What the state comes to now is to be said.
+    Verify(oneshot::Sender<Digest>),
     /// All commits are handed over that were there in the beginning.
     UpToDate,
     /// This node is the owner, behind the commits that it was given.
@@ -89,6 +91,8 @@ pub(crate) struct Node {
     pub(crate) calls: mpsc::UnboundedSender<Call>,
     /// To which node this one, the owner, is to give the queue.
     pub(crate) heirs: Option<mpsc::Receiver<String>>,
+    /// What this one, the owner, is to do when it is asked whether all nodes have the same state.
+    pub(crate) rests: Option<mpsc::Receiver<Rest>>,
     /// Connections from other nodes, once this one is the owner.
     pub(crate) arrivals: Option<mpsc::Receiver<(UnixStream, Wire, Caller)>>,
     begin: Option<oneshot::Sender<Begin>>,
@@ -106,7 +110,7 @@ impl Node {
         let (say, followed) = mpsc::channel(READ_AHEAD);
         let (calls, to_pass_on) = mpsc::unbounded_channel();
         let (arrived, arrivals) = mpsc::channel(1);
-        let (grant, heirs) = mpsc::channel(1);
+        let ((grant, heirs), (rest, rests)) = (mpsc::channel(1), mpsc::channel(1));
         let (begin, begins) = oneshot::channel();
         let (end, ended) = oneshot::channel();
         let (cluster, shared) = (cluster.clone(), Arc::new(Shared::new(cluster)));
@@ -115,7 +119,7 @@ impl Node {
         let run = move || {
             runtime.block_on(async {
                 let shared = of_thread;
-                let member = Member { cluster, makes_stream, shared: shared.clone(), say, grant };
+                let member = Member { cluster, makes_stream, shared: shared.clone(), say, grant, rest };
                 tokio::select! {
                     () = member.run(begins, to_pass_on, arrived) => {}
                     // The node was dropped.
@@ -130,6 +134,7 @@ impl Node {
             followed,
             calls,
             heirs: Some(heirs),
+            rests: Some(rests),
             arrivals: Some(arrivals),
             begin: Some(begin),
             end: Some(end),
@@ -170,6 +175,7 @@ struct Member {
     shared: Arc<Shared>,
     say: mpsc::Sender<Followed>,
     grant: mpsc::Sender<String>,
+    rest: mpsc::Sender<Rest>,
 }
 
 impl Member {
@@ -204,7 +210,7 @@ impl Member {
         *lock(&self.shared.home) = Some(begin.home.clone());
         lock(&self.shared.beat).commit = begin.position.number.0;
         tokio::spawn(tend(connection.clone(), self.shared.clone(), self.cluster.keep));
-        let carrier = self.follow(&connection, &begin).await?;
+        let carrier = self.follow(&connection, &client, &begin).await?;
         self.own(&client, carrier, arrived).await;
         Ok(())
     }
@@ -240,13 +246,19 @@ impl Member {
     }
 
     /// Reads the stream, until this node has taken over.
-    async fn follow(&self, connection: &Connection, begin: &Begin) -> Result<Carrier, NodeError> {
+    async fn follow(
+        &self,
+        connection: &Connection,
+        client: &Client,
+        begin: &Begin,
+    ) -> Result<Carrier, NodeError> {
         let Begin { position, founder, .. } = begin;
         // What was confirmed while somebody else was copied belongs to the beginning, too.
         let up_to = self.look(connection).await?.last;
         let mut rules = Rules::from(*position);
         let (mut is_up_to_date, mut has_begun) = (false, position.epoch > Epoch(0));
         let mut records = Records::read(connection, position.seq);
+        let mut calls = Calls::listen(client, &self.cluster.stream, &self.cluster.node).await;
         loop {
             if !is_up_to_date && rules.position().seq >= up_to {
                 is_up_to_date = true;
@@ -265,6 +277,10 @@ impl Member {
                         return Err(NodeError::OtherFounder);
                     }
                     self.take_in(&rules, meaning).await;
+                    self.verify_if_reached(&mut calls, &rules).await;
+                }
+                () = hear(&mut calls, &rules), if is_up_to_date => {
+                    self.verify_if_reached(&mut calls, &rules).await;
                 }
                 () = sleep(TICK), if is_up_to_date => {
                     if lock(&self.shared.peers).is_my_turn(monotonic())
@@ -291,6 +307,14 @@ impl Member {
             Ok(StreamState { last, .. }) => Ok(last == read),
             Err(error @ StreamError::MadeAnew { .. }) => Err(error.into()),
             Err(_) => Ok(false),
+        }
+    }
+
+    /// Has it said what the state comes to, if this is the commit for that.
+    async fn verify_if_reached(&self, calls: &mut Option<Calls>, rules: &Rules) {
+        let reached = calls.as_mut().and_then(|calls| calls.reached(rules.position().number));
+        if let Some(say) = reached {
+            self.hand_over(Followed::Verify(say)).await;
         }
     }
 
@@ -342,6 +366,10 @@ impl Member {
         if let Some(wishes) = handover::listen(client, &self.cluster.stream).await {
             tokio::spawn(handover::grant(client.clone(), wishes, self.shared.clone(), self.grant.clone()));
         }
+        if let Some(asked) = verify::listen(client, &self.cluster.stream).await {
+            let (name, shared) = (self.cluster.stream.clone(), self.shared.clone());
+            tokio::spawn(verify::lead(client.clone(), name, asked, shared, self.rest.clone()));
+        }
         self.shared.become_role(Role::Owner).await;
         self.shared.look_for_owner();
         self.hand_over(Followed::Own { link, progress: progress.clone(), epoch }).await;
@@ -369,43 +397,18 @@ impl Member {
     }
 }
 
+/// Hears the next call to look at the state, if this node hears calls.
+async fn hear(calls: &mut Option<Calls>, rules: &Rules) {
+    match calls {
+        Some(calls) => calls.hear(rules.position().number).await,
+        None => std::future::pending().await,
+    }
+}
+
 /// One that no node has had before.
 fn any_life() -> NodeLife {
     let half = |n: u8| u128::from(RandomState::new().hash_one(n));
     NodeLife(half(0) << 64 | half(1))
-}
-
-/// The records of the stream, read by a task of its own: whoever waits for the next one may do something else meanwhile.
-struct Records {
-    records: mpsc::Receiver<Result<(Seq, Bytes), StreamError>>,
-    _reading: JoinSet<()>,
-}
-
-impl Records {
-    /// Those behind one.
-    fn read(connection: &Connection, at: Seq) -> Records {
-        let (say, records) = mpsc::channel(1);
-        let mut reader = Reader::behind(connection.clone(), at);
-        let mut reading = JoinSet::new();
-        reading.spawn(async move {
-            loop {
-                let record = reader.next().await;
-                let is_last = record.is_err();
-                if say.send(record).await.is_err() || is_last {
-                    return;
-                }
-            }
-        });
-        Records { records, _reading: reading }
-    }
-
-    async fn next(&mut self) -> Result<(Seq, Bytes), StreamError> {
-        match self.records.recv().await {
-            Some(record) => record,
-            // It has said why it ends.
-            None => std::future::pending().await,
-        }
-    }
 }
 
 /// Passes connections on, as they come.

@@ -131,6 +131,12 @@ impl Peers {
         !is_away && now.saturating_sub(self.owner_heard) >= silence
     }
 
+    /// The other nodes that could take over now.
+    pub(super) fn standbys(&self, now: Duration) -> Vec<String> {
+        let others = self.nodes.iter().filter(|name| **name != self.own && self.stands_by(name, now));
+        others.cloned().collect()
+    }
+
     /// Whether another node could take over now.
     pub(super) fn stands_by(&self, name: &str, now: Duration) -> bool {
         self.heard

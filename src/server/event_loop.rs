@@ -140,6 +140,7 @@ pub(super) fn turn<S: Store + 'static>(
     let begun = monotonic();
     work.note(begun);
     let turned = hub.engine.borrow_mut().turn(now)?;
+    hub.rest();
     let took = monotonic() - begun;
     let disk = turned.waited;
     deliver(hub, turned);

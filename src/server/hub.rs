@@ -18,9 +18,9 @@ use super::sessions::Sessions;
 use super::viewers::Viewers;
 use crate::access::Right;
 use crate::clock::{Clock, monotonic};
-use crate::core::{Holder, Plan, ScheduleName, Time};
+use crate::core::{Holder, Plan, ScheduleName, State, Time};
 use crate::engine::{Drain, Engine, Refusal};
-use crate::store::Store;
+use crate::store::{CommitNo, Store};
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -47,6 +47,9 @@ pub struct Wiring<S> {
     /// Whether the socket stays when the daemon ends, for the next one.
     pub socket_stays: bool,
 }
+
+/// Something that is done with a state and the newest commit, with which all that is in it has been appended.
+type AtRest = Box<dyn FnOnce(&State, CommitNo)>;
 
 /// What the tasks of the loop share.
 pub struct Hub<S> {
@@ -81,6 +84,8 @@ pub struct Hub<S> {
     /// Where the disk is read for lists, which keeps no submit waiting.
     pub(crate) reading: Background,
     pub(super) journal: Journal,
+    /// What is to be done between two turns.
+    at_rest: RefCell<Vec<AtRest>>,
     /// Whether all connections are being closed: see `shutdown.rs`.
     pub(super) is_ending: Cell<bool>,
 }
@@ -117,6 +122,7 @@ impl<S: Store + 'static> Hub<S> {
             background: Background::default(),
             reading: Background::default(),
             journal: Journal::default(),
+            at_rest: RefCell::default(),
             is_ending: Cell::new(false),
         })
     }
@@ -168,6 +174,22 @@ impl<S: Store + 'static> Hub<S> {
     /// How long it has been there.
     pub(crate) fn uptime(&self) -> Duration {
         self.clock.now().since(self.started)
+    }
+
+    /// Does something once all that was decided is appended. Nothing else happens meanwhile.
+    #[cfg(any(test, feature = "cluster"))]
+    pub(crate) fn at_rest(&self, what: impl FnOnce(&State, CommitNo) + 'static) {
+        self.at_rest.borrow_mut().push(Box::new(what));
+        self.wake.notify_one();
+    }
+
+    /// Does what is to be done now that a turn has appended everything.
+    pub(super) fn rest(&self) {
+        let what = self.at_rest.take();
+        if !what.is_empty() {
+            let engine = self.engine.borrow();
+            what.into_iter().for_each(|what| what(&engine.core().state, engine.last_commit()));
+        }
     }
 
     /// Begins to stop, or cuts that short. Returns whether it has begun only now.

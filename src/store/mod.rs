@@ -10,7 +10,7 @@
 //!
 //! - `restore`, `verify`: whole directories
 //! - `disk`, `simulated`: a log and a home each, and how the store over them is opened
-//! - `standby`: what the store of a replicated log takes in
+//! - `standby`: what the store of a replicated log takes in; `digest`: what a state comes to
 //! - `logged`: the store over any log and home; `api`: the trait that it keeps
 //! - `backup`, `recovery`, `checkpoint`
 //! - `reads`: blobs of many jobs, on another thread
@@ -28,6 +28,8 @@ mod commit;
 mod contract;
 #[cfg(test)]
 mod damage_tests;
+#[cfg(any(test, feature = "cluster"))]
+mod digest;
 mod directory;
 mod disk;
 mod error;
@@ -72,6 +74,8 @@ pub(crate) use codec::{decode_signals, encode_signals};
 #[cfg(any(test, feature = "cluster"))]
 pub(crate) use commit::StreamMark;
 pub use commit::{Commit, CommitNo};
+#[cfg(any(test, feature = "cluster"))]
+pub(crate) use digest::{Digest, digest};
 pub use directory::{DirectoryError, migrate};
 pub use disk::{DiskStore, FileLog, SledHome};
 #[cfg(any(test, feature = "cluster"))]

@@ -13,7 +13,7 @@ use super::opened::{Opened, await_former_pool};
 use super::{Doors, Process, ServeError, run_to_end};
 use crate::access::Caller;
 use crate::clock::Clock;
-use crate::cluster::{Followed, Node, Wire};
+use crate::cluster::{Followed, Node, Rest, Wire};
 use crate::config::{Config, ConfigErrors};
 use crate::fronts::{Beanstalk, Native, Tubes};
 use crate::http::{self, Calls};
@@ -21,7 +21,7 @@ use crate::private;
 use crate::process;
 use crate::server::{self, Fatal, Hub};
 use crate::signals::Signal;
-use crate::store::{FollowError, NodeDirectory, NodeStore, Recovered, Store};
+use crate::store::{FollowError, NodeDirectory, NodeStore, Recovered, Store, digest};
 use crate::telemetry::events;
 use crate::views::ClusterView;
 use std::cell::Cell;
@@ -224,6 +224,11 @@ impl Standby {
                 events::took_over(node_name(config), epoch.0, store.last().0);
                 Ok(Some(Outcome::Owner))
             }
+            Some(Followed::Verify(say)) => {
+                // Who has asked may have gone.
+                let _ = say.send(digest(&recovered.state));
+                Ok(None)
+            }
             Some(Followed::Failed(error)) => Err(failed(error)),
             Some(Followed::Connected { .. } | Followed::UpToDate) => Ok(None),
             None => Err(ClusterError::Ended.into()),
@@ -240,12 +245,13 @@ fn own(
     mut node: Node,
 ) -> Result<Option<Doors>, ServeError> {
     let opened = Opened::of(&process.config, store, recovered, pool_lock, Clock::starting_after)?;
-    let (arrivals, heirs) = (node.arrivals.take(), node.heirs.take());
+    let (arrivals, heirs, rests) = (node.arrivals.take(), node.heirs.take(), node.rests.take());
     let doors = run_to_end(runtime, opened, doors, process, |hub, tubes| {
         let stays = Rc::<Cell<bool>>::default();
-        if let (Some(arrivals), Some(heirs)) = (arrivals, heirs) {
+        if let (Some(arrivals), Some(heirs), Some(rests)) = (arrivals, heirs, rests) {
             drop(tokio::task::spawn_local(take_arrivals(hub.clone(), tubes.clone(), arrivals)));
             drop(tokio::task::spawn_local(hand_over(hub.clone(), heirs, stays.clone())));
+            drop(tokio::task::spawn_local(take_rests(hub.clone(), rests)));
         }
         stays
     })?;
@@ -284,6 +290,13 @@ async fn take_arrivals<S: Store + 'static>(
         if let Err(error) = served {
             tracing::warn!("a connection of another node cannot be served: {error}");
         }
+    }
+}
+
+/// Says what the state comes to, when that is asked.
+async fn take_rests<S: Store + 'static>(hub: Rc<Hub<S>>, mut rests: mpsc::Receiver<Rest>) {
+    while let Some(rest) = rests.recv().await {
+        hub.at_rest(|state, at| rest.with(at, || digest(state)));
     }
 }
 

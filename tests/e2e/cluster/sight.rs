@@ -8,6 +8,7 @@ use musher::client::Client;
 use musher::protocol::admin::{AdminRequest, ClusterView, StatusView};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
+use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::net::TcpStream;
 
 async fn get(address: &str, path: &str) -> Reply {
@@ -128,5 +129,73 @@ fn the_queue_is_given_to_the_node_that_is_named() {
         drop(worker);
         until("it stands by", async || move_to(&format!("n{owner}")).status.success().then_some(())).await;
         until_owner(daemons[owner].as_ref().unwrap()).await;
+    });
+}
+
+/// Says that something is over, however that came.
+struct Ends<'a>(&'a AtomicBool);
+
+impl Drop for Ends<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// While jobs come in and go, and with all kinds of rows beside them.
+#[test]
+fn all_nodes_have_the_same_state_after_the_same_commit() {
+    let more = "[queues.q]\nper_key = 1\n[schedules.often]\nevery = \"1s\"\nqueue = \"q\"\nbody = \"x\"\n";
+    let Some(cluster) = Cluster::new(1, 3, more) else { return };
+    block_on(async {
+        let mut daemons = cluster.serve_all().await;
+        let owner = cluster.owner_after(1).await;
+        let home = &cluster.homes[(owner + 1) % 3];
+        let verify = || {
+            let config = home.path("musher.toml");
+            let output = home.musher(&["cluster", "verify", "--json", "--config", config.to_str().unwrap()]);
+            (output.status.code(), serde_json::from_slice::<serde_json::Value>(&output.stdout).ok())
+        };
+        let is_over = AtomicBool::new(false);
+        let (mut commits, mut compared) = (Vec::new(), 0);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                for nth in 0.. {
+                    let (key, unique) = (format!("k{}", nth % 7), format!("u{nth}"));
+                    let job = ["submit", "q", "--key", &key, "--unique", &unique, "--group", "g", "body"];
+                    assert!(home.musher(&job).status.success());
+                    if is_over.load(Ordering::Relaxed) {
+                        return;
+                    }
+                }
+            });
+            // Also if something here fails.
+            let _ends = Ends(&is_over);
+            while compared < 5 && commits.len() < 50 {
+                let (code, found) = verify();
+                let found = found.unwrap();
+                assert_eq!((code, &found["same"]), (Some(0), &true.into()), "{found}");
+                compared += u32::from(found["nodes"].as_array().unwrap().len() == 3);
+                commits.push(found["commit"].as_u64().unwrap());
+            }
+        });
+        assert!(compared == 5 && commits.is_sorted() && commits.first() < commits.last(), "{commits:?}");
+        daemons[(owner + 2) % 3].take().unwrap().stop().await;
+        let (code, found) = until("one is missing", async || {
+            let (code, found) = verify();
+            let found = found?;
+            (!found["missing"].as_array().unwrap().is_empty()).then_some((code, found))
+        })
+        .await;
+        assert_eq!(
+            (code, &found["missing"]),
+            (Some(0), &serde_json::json!([format!("n{}", (owner + 2) % 3)]))
+        );
+        daemons[(owner + 1) % 3].take().unwrap().stop().await;
+        let code = until("nobody is left to compare with", async || {
+            let (code, found) = verify();
+            found?["nodes"].as_array().unwrap().get(1).is_none().then_some(code)
+        })
+        .await;
+        assert_eq!(code, Some(1));
     });
 }

@@ -1,0 +1,256 @@
+//! Whether all nodes have the same state. Somebody asks; the owner names a commit and holds back the next one until the others are ready
+//! for it; then each node says what its state comes to right after that commit.
+//!
+//! What comes back goes to whoever has asked: first what the owner has begun, then what each node has found.
+
+use super::shared::{Shared, lock};
+use super::{HandOverError as AskError, stream, subject};
+use crate::clock::monotonic;
+use crate::config::Cluster;
+use crate::store::{CommitNo, Digest};
+use async_nats::{Client, StatusCode, Subscriber};
+use futures_util::StreamExt;
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{Instant, timeout, timeout_at};
+
+/// How long the owner waits for the others: meanwhile nothing is committed.
+const READY: Duration = Duration::from_millis(500);
+/// How long a node may take to say what it has found: it may be behind, and have millions of jobs.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// How long the owner may take to begin.
+const BEGIN: Duration = Duration::from_secs(5);
+
+/// What a node has found.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Finding {
+    pub(crate) node: String,
+    /// How many jobs it has.
+    pub(crate) jobs: u64,
+    /// What its state comes to.
+    pub(crate) digest: String,
+}
+
+/// What comes back.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Said {
+    Begun(Begun),
+    Found(Finding),
+}
+
+/// What the owner says.
+#[derive(Debug, Serialize, Deserialize)]
+struct Begun {
+    /// After which commit the state is looked at.
+    at: u64,
+    /// By which nodes beside the owner.
+    others: Vec<String>,
+    /// Which others stand by, and were not ready in time.
+    late: Vec<String>,
+}
+
+/// What the owner tells the others.
+#[derive(Debug, Serialize, Deserialize)]
+struct Call {
+    at: u64,
+    /// Where findings go to.
+    to: String,
+}
+
+/// All that was found.
+#[derive(Debug, Serialize)]
+pub(crate) struct Verified {
+    /// After this commit.
+    pub(crate) commit: u64,
+    pub(crate) findings: Vec<Finding>,
+    /// Nodes of which nothing is known: they were late, or away.
+    pub(crate) missing: Vec<String>,
+}
+
+impl Verified {
+    /// Whether all that was found is the same. `None` if there was nothing to be compared.
+    pub(crate) fn is_same(&self) -> Option<bool> {
+        let (first, others) = self.findings.split_first().filter(|(_, others)| !others.is_empty())?;
+        Some(others.iter().all(|other| (other.jobs, &other.digest) == (first.jobs, &first.digest)))
+    }
+}
+
+/// Asks the nodes.
+pub(crate) async fn verify(cluster: &Cluster) -> Result<Verified, AskError> {
+    let client = stream(cluster).connect().await?;
+    let inbox = client.new_inbox();
+    let mut said = client.subscribe(inbox.clone()).await.map_err(|_| AskError::NoAnswer)?;
+    let asked = client.publish_with_reply(subject(&cluster.stream, "verify"), inbox, "".into()).await;
+    asked.map_err(|_| AskError::NoAnswer)?;
+    let (mut begun, mut findings) = (None::<Begun>, Vec::new());
+    let mut deadline = Instant::now() + BEGIN;
+    // What others have found may come before what the owner has begun.
+    while begun.as_ref().is_none_or(|begun| findings.len() <= begun.others.len()) {
+        let Ok(Some(message)) = timeout_at(deadline, said.next()).await else { break };
+        // The servers say so when nobody listens.
+        if message.status == Some(StatusCode::NO_RESPONDERS) {
+            return Err(AskError::NoOwner);
+        }
+        match serde_json::from_slice(&message.payload) {
+            Ok(Said::Begun(said)) => (begun, deadline) = (Some(said), Instant::now() + PATIENCE),
+            Ok(Said::Found(finding)) => findings.push(finding),
+            // Others may write there.
+            Err(_) => {}
+        }
+    }
+    let Begun { at, others, late: mut missing } = begun.ok_or(AskError::NoAnswer)?;
+    let has_said = |node: &String| findings.iter().any(|finding| finding.node == *node);
+    missing.extend(others.iter().filter(|node| !has_said(node)).cloned());
+    missing.extend(cluster.nodes.iter().filter(|node| !has_said(node)).cloned());
+    missing.sort_unstable();
+    missing.dedup();
+    findings.sort_by(|one, other| one.node.cmp(&other.node));
+    Ok(Verified { commit: at, findings, missing })
+}
+
+/// What the owner's loop has to do with it: it says after which commit it rests, waits, and says what its state comes to.
+#[derive(Debug)]
+pub(crate) struct Rest {
+    at: oneshot::Sender<CommitNo>,
+    go: std::sync::mpsc::Receiver<()>,
+    found: oneshot::Sender<Digest>,
+}
+
+impl Rest {
+    /// All commits up to this one are appended and no other is, as long as this takes.
+    pub(crate) fn with(self, at: CommitNo, digest: impl FnOnce() -> Digest) {
+        if self.at.send(at).is_ok() && self.go.recv_timeout(2 * READY).is_ok() {
+            let _ = self.found.send(digest());
+        }
+    }
+}
+
+/// Hears who asks, at the owner.
+pub(super) async fn listen(client: &Client, name: &str) -> Option<Subscriber> {
+    client.subscribe(subject(name, "verify")).await.ok()
+}
+
+/// At the owner: does what is asked, one after the other.
+pub(super) async fn lead(
+    client: Client,
+    name: String,
+    mut asked: Subscriber,
+    shared: Arc<Shared>,
+    rests: mpsc::Sender<Rest>,
+) {
+    while let Some(message) = asked.next().await {
+        let Some(to) = message.reply else { continue };
+        // What could not be done is not answered.
+        let _ = lead_one(&client, &name, to.as_str(), &shared, &rests).await;
+    }
+}
+
+async fn lead_one(
+    client: &Client,
+    name: &str,
+    to: &str,
+    shared: &Shared,
+    rests: &mpsc::Sender<Rest>,
+) -> Option<()> {
+    let ((say_at, at), (let_go, go)) = (oneshot::channel(), std::sync::mpsc::channel());
+    let (tell, found) = oneshot::channel();
+    let expected = lock(&shared.peers).standbys(monotonic());
+    rests.send(Rest { at: say_at, go, found: tell }).await.ok()?;
+    let CommitNo(at) = at.await.ok()?;
+    // From here on the loop waits.
+    let (inbox, mut ready) = (client.new_inbox(), Vec::new());
+    let mut answers = client.subscribe(inbox.clone()).await.ok()?;
+    let call = json(&Call { at, to: to.to_owned() });
+    client.publish_with_reply(subject(name, "verify-at"), inbox, call.into()).await.ok()?;
+    let gather = async {
+        while ready.len() < expected.len()
+            && let Some(answer) = answers.next().await
+        {
+            let node = String::from_utf8_lossy(&answer.payload).into_owned();
+            if expected.contains(&node) && !ready.contains(&node) {
+                ready.push(node);
+            }
+        }
+    };
+    let _ = timeout(READY, gather).await;
+    let_go.send(()).ok()?;
+    let late = expected.into_iter().filter(|node| !ready.contains(node)).collect();
+    say(client, to, &Said::Begun(Begun { at, others: ready, late })).await;
+    let digest = found.await.ok()?;
+    let node = lock(&shared.beat).node.clone();
+    say_found(client, to, node, digest).await;
+    Some(())
+}
+
+/// At the others: the commits after which they are to look.
+pub(super) struct Calls {
+    client: Client,
+    node: String,
+    calls: Subscriber,
+    waiting: Option<Call>,
+}
+
+impl Calls {
+    pub(super) async fn listen(client: &Client, name: &str, node: &str) -> Option<Calls> {
+        let calls = client.subscribe(subject(name, "verify-at")).await.ok()?;
+        Some(Calls { client: client.clone(), node: node.to_owned(), calls, waiting: None })
+    }
+
+    /// The next call comes. `at`: the newest commit that this node has. It is ready only if it has not passed that of the call.
+    pub(super) async fn hear(&mut self, at: CommitNo) {
+        let Some(message) = self.calls.next().await else { return std::future::pending().await };
+        let Ok(call) = serde_json::from_slice::<Call>(&message.payload) else { return };
+        if let Some(reply) = message.reply
+            && at.0 <= call.at
+        {
+            self.waiting = Some(call);
+            let _ = self.client.publish(reply, self.node.clone().into()).await;
+        }
+    }
+
+    /// It has this commit now, and no later one. If this is what a call waits for: where to say what the state comes to.
+    pub(super) fn reached(&mut self, at: CommitNo) -> Option<oneshot::Sender<Digest>> {
+        let Call { to, .. } = self.waiting.take_if(|call| call.at <= at.0).filter(|call| call.at == at.0)?;
+        let (say, found) = oneshot::channel();
+        let (client, node) = (self.client.clone(), self.node.clone());
+        tokio::spawn(async move {
+            if let Ok(digest) = found.await {
+                say_found(&client, &to, node, digest).await;
+            }
+        });
+        Some(say)
+    }
+}
+
+async fn say_found(client: &Client, to: &str, node: String, digest: Digest) {
+    let finding = Finding { node, jobs: digest.jobs, digest: digest.to_string() };
+    say(client, to, &Said::Found(finding)).await;
+}
+
+async fn say(client: &Client, to: &str, what: &Said) {
+    // Who has asked may have gone.
+    let _ = client.publish(to.to_owned(), json(what).into()).await;
+}
+
+fn json(value: &impl Serialize) -> Vec<u8> {
+    serde_json::to_vec(value).expect("texts and numbers are always JSON")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn findings_are_compared_if_there_are_several() {
+        let found = |jobs, digest: &str| Finding { node: String::new(), jobs, digest: digest.to_owned() };
+        let same = |findings| Verified { commit: 1, findings, missing: Vec::new() }.is_same();
+        assert_eq!(same(vec![]), None);
+        assert_eq!(same(vec![found(1, "a")]), None);
+        assert_eq!(same(vec![found(1, "a"), found(1, "a")]), Some(true));
+        assert_eq!(same(vec![found(1, "a"), found(1, "a"), found(1, "b")]), Some(false));
+        assert_eq!(same(vec![found(1, "a"), found(2, "a")]), Some(false));
+    }
+}
