@@ -107,7 +107,7 @@ pub(crate) async fn verify(cluster: &Cluster) -> Result<Verified, AskError> {
     missing.extend(cluster.nodes.iter().filter(|node| !has_said(node)).cloned());
     missing.sort_unstable();
     missing.dedup();
-    findings.sort_by(|one, other| one.node.cmp(&other.node));
+    findings.sort_by_key(|finding| cluster.nodes.iter().position(|node| *node == finding.node));
     Ok(Verified { commit: at, findings, missing })
 }
 

@@ -105,6 +105,9 @@ fn life(
     // A node of a stream that is gone must not make an empty one in its place.
     let mut node = Node::start(cluster, directory.mark().is_none_or(|mark| mark.seq == 0))?;
     *lock(sight) = Some(Box::new(node.sight()));
+    process.notifier.ready("standing by: connecting to the cluster's servers");
+    let Some(mut standby) = start::open(&runtime, process, directory, &mut node)? else { return Ok(None) };
+    // Only now: who connects to one that has no servers would wait for ever.
     let doors = match doors {
         Some(open) => open,
         None => {
@@ -113,8 +116,6 @@ fn life(
             Doors::open(&config, Some(Arc::new(of_now)))?
         }
     };
-    process.notifier.ready("standing by: connecting to the cluster's servers");
-    let Some(mut standby) = start::open(&runtime, process, directory, &mut node)? else { return Ok(None) };
     process::trim_memory();
     let tasks = LocalSet::new();
     let stood_by = tasks.block_on(&runtime, stand_by(process, &mut standby, &doors, &mut node));

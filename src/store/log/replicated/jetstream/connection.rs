@@ -1,5 +1,6 @@
 //! One connection to the servers, and the stream on them. Knows bytes and numbers.
 
+use super::credentials::{self, Credentials};
 use crate::clock::monotonic;
 use crate::store::commit::CommitNo;
 use crate::store::log::replicated::record::{HEADER, NodeLife, Record};
@@ -78,8 +79,13 @@ impl StreamConfig {
         let mut options = ConnectOptions::new().name("musher").request_timeout(Some(REQUEST_TIME));
         options = options.reconnect_delay_callback(|_| RECONNECT).ping_interval(PING);
         if let Some(path) = &self.credentials {
-            let read = options.credentials_file(path).await;
-            options = read.map_err(|error| unreachable(format!("{}: {error}", path.display())))?;
+            options = match credentials::read(path).map_err(unreachable)? {
+                Credentials::Password { user, password } => options.user_and_password(user, password),
+                Credentials::Keys(text) => {
+                    let taken = options.credentials(&text);
+                    taken.map_err(|error| unreachable(format!("{}: {error}", path.display())))?
+                }
+            };
         }
         if let Some(tls) = &self.tls {
             options = options.require_tls(true);

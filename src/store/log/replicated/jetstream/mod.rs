@@ -2,6 +2,7 @@
 //! Knows how records travel, not what they mean.
 
 mod connection;
+mod credentials;
 mod reader;
 #[cfg(test)]
 mod tests;
