@@ -251,6 +251,7 @@ fn run_to_end<S: Store + 'static>(
     drop(tasks);
     drop(runtime);
     let doors = stopped?;
+    process.notifier.alive();
     let now = hub.clock.now();
     if let Some(mut engine) = Hub::into_engine(hub) {
         events::closing();
@@ -301,8 +302,9 @@ async fn run<S: Store + 'static>(
             tokio::select! {
                 ended = &mut loop_ends => break ended.map_err(ServeError::from),
                 Some(signal) = signals.recv() => {
+                    let is_first = !is_told_to_end;
                     is_told_to_end |= signal == Signal::Drain;
-                    act(hub, notifier, (&doors.listening, &doors.http), config, options, signal);
+                    act(hub, notifier, (&doors.listening, &doors.http), config, options, (signal, is_first));
                 }
                 () = tick(&mut watchdog) => notifier.alive(),
                 () = &mut keep_traces => {}
@@ -338,24 +340,28 @@ async fn tick(watchdog: &mut Option<tokio::time::Interval>) {
     }
 }
 
-/// What a signal means.
+/// What a signal means. `is_first`: none before it has told the daemon to end; then it may be draining for another reason, and is not
+/// hurried.
 fn act<S: Store + 'static>(
     hub: &Rc<Hub<S>>,
     notifier: &Notifier,
     (listening, http): (&Listening, &HttpFront),
     config: &mut Config,
     options: &ServeOptions,
-    signal: Signal,
+    (signal, is_first): (Signal, bool),
 ) {
     match signal {
-        Signal::Drain => {
+        Signal::Drain if is_first => {
             let grace = config.daemon.drain_timeout;
-            if hub.stop() {
-                events::draining(hub.held() as u64, grace);
-                notifier.stopping("draining", grace + crate::engine::KILL_GRACE);
-            } else {
-                events::second_signal();
+            if !hub.is_stopping() {
+                hub.stop();
             }
+            events::draining(hub.held() as u64, grace);
+            notifier.stopping("draining", grace + crate::engine::KILL_GRACE);
+        }
+        Signal::Drain => {
+            hub.stop();
+            events::second_signal();
         }
         Signal::Reload => {
             notifier.reloading();

@@ -3,6 +3,7 @@
 
 use super::exit::{End, Failure};
 use super::output::{self, safe};
+use crate::clock::monotonic;
 use crate::cluster::{Verified, hand_over, look, verify};
 use crate::config::{Cluster as Configured, Config, Overrides};
 use crate::store::{NodeDirectory, Options};
@@ -15,6 +16,8 @@ use std::process::ExitCode;
 use std::time::Duration;
 use tokio::runtime::Runtime;
 
+/// How long there may be no owner: longer than servers elect.
+const NOBODY: Duration = Duration::from_secs(30);
 /// How long to wait before the nodes are listened to again.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
@@ -137,22 +140,31 @@ fn runtime() -> std::io::Result<Runtime> {
 
 fn move_to(config: Option<&Path>, to: &str) -> End {
     let (cluster, runtime) = (configured(config)?, runtime()?);
-    let from = runtime.block_on(hand_over(&cluster, to)).map_err(Failure::failed)?;
+    let (from, epoch) = runtime.block_on(hand_over(&cluster, to)).map_err(Failure::failed)?;
     eprintln!("{} drains, and gives the queue to {}", safe(&from), safe(to));
-    let owner = runtime.block_on(async {
-        loop {
-            // It listens for a second, in which the servers may be away, too.
-            match look(&cluster).await.ok().and_then(|seen| seen.owner) {
-                Some(owner) if owner != from => return owner,
-                _ => tokio::time::sleep(LOOK_AGAIN).await,
-            }
-        }
-    });
+    let owner = runtime.block_on(next_owner(&cluster, epoch));
+    let owner = owner.ok_or_else(|| Failure::failed("nobody has taken over: see `musher cluster status`"))?;
     match owner == to {
         true => output::line(&format!("{} runs the queue", safe(&owner)))?,
         false => return Err(Failure::failed(format!("{} has taken over instead", safe(&owner)))),
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Who runs the queue after an ownership, or nobody for a while.
+async fn next_owner(cluster: &Configured, epoch: u64) -> Option<String> {
+    let mut last_seen = monotonic();
+    while monotonic() - last_seen < NOBODY {
+        // It listens for a second. The servers may be away, too.
+        if let Ok(ClusterView { owner: Some(owner), epoch: now, .. }) = look(cluster).await {
+            if now > epoch {
+                return Some(owner);
+            }
+            last_seen = monotonic();
+        }
+        tokio::time::sleep(LOOK_AGAIN).await;
+    }
+    None
 }
 
 fn compare(config: Option<&Path>, json: bool) -> End {
@@ -178,7 +190,7 @@ fn compare(config: Option<&Path>, json: bool) -> End {
         Some(true) => output::line(&format!("the same after commit {at}"))?,
         Some(false) => {
             return Err(Failure::failed(format!(
-                "the nodes differ after commit {at}: see `Disasters` in docs/cluster.md, and report this as a bug"
+                "the nodes differ after commit {at}: docs/cluster.md (`Looking at it`) says what to do"
             )));
         }
         None => {

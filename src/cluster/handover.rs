@@ -1,6 +1,7 @@
 //! Giving the queue to another node while all is well. Somebody says to which; the owner answers whether it will, drains, and goes; and
 //! of the others only that node takes over at once.
 
+use super::beat::{Beat, Role};
 use super::shared::{Shared, lock};
 use super::{stream, subject};
 use crate::clock::monotonic;
@@ -17,7 +18,7 @@ use tokio::sync::mpsc;
 pub(crate) enum HandOverError {
     #[error(transparent)]
     Servers(#[from] StreamError),
-    #[error("no node runs the queue: see `musher cluster status`")]
+    #[error("no owner answers, or it is of an older version: see `musher cluster status`")]
     NoOwner,
     #[error("the owner has not answered")]
     NoAnswer,
@@ -34,8 +35,9 @@ struct Wish {
 /// What the owner answers.
 #[derive(Debug, Serialize, Deserialize)]
 struct Answer {
-    /// The owner.
+    /// The owner, and the number of its ownership.
     from: String,
+    epoch: u64,
     /// Why not, if not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     why_not: Option<String>,
@@ -45,8 +47,8 @@ fn wishes_subject(name: &str) -> String {
     subject(name, "hand-over")
 }
 
-/// Asks the owner to give the queue to a node. Returns who the owner is: it drains from now on.
-pub(crate) async fn hand_over(cluster: &Cluster, to: &str) -> Result<String, HandOverError> {
+/// Asks the owner to give the queue to a node. Returns who the owner is, and the number of its ownership: it drains from now on.
+pub(crate) async fn hand_over(cluster: &Cluster, to: &str) -> Result<(String, u64), HandOverError> {
     let client = stream(cluster).connect().await?;
     let wish = serde_json::to_vec(&Wish { to: to.to_owned() }).expect("a text is always JSON");
     let answer = client.request(wishes_subject(&cluster.stream), wish.into()).await;
@@ -56,7 +58,7 @@ pub(crate) async fn hand_over(cluster: &Cluster, to: &str) -> Result<String, Han
     })?;
     let answer: Answer = serde_json::from_slice(&answer.payload).map_err(|_| HandOverError::NoAnswer)?;
     match answer.why_not {
-        None => Ok(answer.from),
+        None => Ok((answer.from, answer.epoch)),
         Some(why) => Err(HandOverError::Refused(why)),
     }
 }
@@ -76,14 +78,18 @@ pub(super) async fn grant(
     while let Some(message) = wishes.next().await {
         // Others may write there.
         let Ok(Wish { to }) = serde_json::from_slice(&message.payload) else { continue };
-        let from = lock(&shared.beat).node.clone();
+        let Beat { node: from, epoch, role, .. } = lock(&shared.beat).clone();
+        // The next one answers.
+        if role != Role::Owner {
+            return;
+        }
         let why_not = why_not(&shared, &from, &to);
         let is_granted = why_not.is_none();
         if is_granted {
             lock(&shared.beat).heir = Some(to.clone());
         }
         if let Some(reply) = message.reply {
-            let answer = serde_json::to_vec(&Answer { from, why_not }).expect("texts are always JSON");
+            let answer = serde_json::to_vec(&Answer { from, epoch, why_not }).expect("texts are always JSON");
             let _ = client.publish(reply, answer.into()).await;
         }
         if is_granted {

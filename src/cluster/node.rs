@@ -312,8 +312,8 @@ impl Member {
 
     /// Has it said what the state comes to, if this is the commit for that.
     async fn verify_if_reached(&self, calls: &mut Option<Calls>, rules: &Rules) {
-        let reached = calls.as_mut().and_then(|calls| calls.reached(rules.position().number));
-        if let Some(say) = reached {
+        let reached = calls.as_mut().map(|calls| calls.reached(place(rules)));
+        for say in reached.into_iter().flatten() {
             self.hand_over(Followed::Verify(say)).await;
         }
     }
@@ -397,10 +397,15 @@ impl Member {
     }
 }
 
+fn place(rules: &Rules) -> (Epoch, CommitNo) {
+    let Position { epoch, number, .. } = rules.position();
+    (epoch, number)
+}
+
 /// Hears the next call to look at the state, if this node hears calls.
 async fn hear(calls: &mut Option<Calls>, rules: &Rules) {
     match calls {
-        Some(calls) => calls.hear(rules.position().number).await,
+        Some(calls) => calls.hear(place(rules)).await,
         None => std::future::pending().await,
     }
 }

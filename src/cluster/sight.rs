@@ -14,7 +14,9 @@ pub(super) fn sight(heard: Vec<(String, Option<Heard>)>, stream: StreamView) -> 
     let epoch = beats().map(|beat| beat.epoch).max().unwrap_or(0);
     let newest = owner.as_ref().map(|owner| owner.commit);
     let node = |(node, heard): &(String, Option<Heard>)| {
-        let role = alive(heard).map_or("absent", |(beat, _)| beat.role.word()).to_owned();
+        let role = alive(heard).map(|(beat, _)| beat.role);
+        let is_following = role.is_some_and(|role| role != Role::Owner);
+        let role = role.map_or("absent", Role::word).to_owned();
         let Some((beat, ago)) = heard else {
             return NodeView { node: node.clone(), role, ..NodeView::default() };
         };
@@ -23,9 +25,7 @@ pub(super) fn sight(heard: Vec<(String, Option<Heard>)>, stream: StreamView) -> 
             role,
             version: Some(beat.version.clone()),
             commit: Some(beat.commit),
-            behind: newest
-                .filter(|_| beat.role != Role::Owner)
-                .map(|newest| newest.saturating_sub(beat.commit)),
+            behind: newest.filter(|_| is_following).map(|newest| newest.saturating_sub(beat.commit)),
             needs: Some(beat.home.saturating_add(1)),
             heard_ms: Some(ago.as_millis() as u64),
         }
@@ -87,7 +87,7 @@ mod tests {
             ("b", "owner", None),
             ("c", "standby", Some(4)),
             ("d", "absent", None),
-            ("e", "absent", Some(50)),
+            ("e", "absent", None),
             ("f", "absent", None),
         ];
         assert_eq!(rows, expected);

@@ -3,14 +3,16 @@
 //!
 //! What comes back goes to whoever has asked: first what the owner has begun, then what each node has found.
 
+use super::beat::Beat;
 use super::shared::{Shared, lock};
 use super::{HandOverError as AskError, stream, subject};
 use crate::clock::monotonic;
 use crate::config::Cluster;
-use crate::store::{CommitNo, Digest};
+use crate::store::{CommitNo, Digest, Epoch};
 use async_nats::{Client, StatusCode, Subscriber};
 use futures_util::StreamExt;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
@@ -27,6 +29,9 @@ const BEGIN: Duration = Duration::from_secs(5);
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Finding {
     pub(crate) node: String,
+    /// When: in this ownership, after this commit.
+    epoch: u64,
+    at: u64,
     /// How many jobs it has.
     pub(crate) jobs: u64,
     /// What its state comes to.
@@ -44,6 +49,9 @@ enum Said {
 /// What the owner says.
 #[derive(Debug, Serialize, Deserialize)]
 struct Begun {
+    /// The owner, and its ownership.
+    from: String,
+    epoch: u64,
     /// After which commit the state is looked at.
     at: u64,
     /// By which nodes beside the owner.
@@ -52,9 +60,24 @@ struct Begun {
     late: Vec<String>,
 }
 
+impl Begun {
+    /// Whether this was found after the commit that is looked at.
+    fn is_of(&self, finding: &Finding) -> bool {
+        (finding.epoch, finding.at) == (self.epoch, self.at)
+    }
+
+    /// Whether all that were ready have said what they have found, and the owner.
+    fn is_whole(&self, findings: &[Finding]) -> bool {
+        let mut found = findings.iter().filter(|finding| self.is_of(finding));
+        let has_found = |node: &String| findings.iter().any(|it| self.is_of(it) && it.node == *node);
+        self.others.iter().all(has_found) && found.any(|finding| finding.node == self.from)
+    }
+}
+
 /// What the owner tells the others.
 #[derive(Debug, Serialize, Deserialize)]
 struct Call {
+    epoch: u64,
     at: u64,
     /// Where findings go to.
     to: String,
@@ -88,27 +111,31 @@ pub(crate) async fn verify(cluster: &Cluster) -> Result<Verified, AskError> {
     let (mut begun, mut findings) = (None::<Begun>, Vec::new());
     let mut deadline = Instant::now() + BEGIN;
     // What others have found may come before what the owner has begun.
-    while begun.as_ref().is_none_or(|begun| findings.len() <= begun.others.len()) {
+    while !begun.as_ref().is_some_and(|begun| begun.is_whole(&findings)) {
         let Ok(Some(message)) = timeout_at(deadline, said.next()).await else { break };
         // The servers say so when nobody listens.
         if message.status == Some(StatusCode::NO_RESPONDERS) {
             return Err(AskError::NoOwner);
         }
         match serde_json::from_slice(&message.payload) {
-            Ok(Said::Begun(said)) => (begun, deadline) = (Some(said), Instant::now() + PATIENCE),
+            // One that was the owner, and does not know that it is over, leads as well.
+            Ok(Said::Begun(said)) if begun.as_ref().is_none_or(|known| known.epoch < said.epoch) => {
+                (begun, deadline) = (Some(said), Instant::now() + PATIENCE);
+            }
+            Ok(Said::Begun(_)) => {}
             Ok(Said::Found(finding)) => findings.push(finding),
             // Others may write there.
             Err(_) => {}
         }
     }
-    let Begun { at, others, late: mut missing } = begun.ok_or(AskError::NoAnswer)?;
+    let begun = begun.ok_or(AskError::NoAnswer)?;
+    findings.retain(|finding| begun.is_of(finding));
+    let all = begun.late.iter().chain(&begun.others).chain(&cluster.nodes);
     let has_said = |node: &String| findings.iter().any(|finding| finding.node == *node);
-    missing.extend(others.iter().filter(|node| !has_said(node)).cloned());
-    missing.extend(cluster.nodes.iter().filter(|node| !has_said(node)).cloned());
-    missing.sort_unstable();
-    missing.dedup();
+    let missing: BTreeSet<String> = all.filter(|node| !has_said(node)).cloned().collect();
+    let missing = missing.into_iter().collect();
     findings.sort_by_key(|finding| cluster.nodes.iter().position(|node| *node == finding.node));
-    Ok(Verified { commit: at, findings, missing })
+    Ok(Verified { commit: begun.at, findings, missing })
 }
 
 /// What the owner's loop has to do with it: it says after which commit it rests, waits, and says what its state comes to.
@@ -160,10 +187,11 @@ async fn lead_one(
     let expected = lock(&shared.peers).standbys(monotonic());
     rests.send(Rest { at: say_at, go, found: tell }).await.ok()?;
     let CommitNo(at) = at.await.ok()?;
+    let Beat { node: from, epoch, .. } = lock(&shared.beat).clone();
     // From here on the loop waits.
     let (inbox, mut ready) = (client.new_inbox(), Vec::new());
     let mut answers = client.subscribe(inbox.clone()).await.ok()?;
-    let call = json(&Call { at, to: to.to_owned() });
+    let call = json(&Call { epoch, at, to: to.to_owned() });
     client.publish_with_reply(subject(name, "verify-at"), inbox, call.into()).await.ok()?;
     let gather = async {
         while ready.len() < expected.len()
@@ -178,10 +206,9 @@ async fn lead_one(
     let _ = timeout(READY, gather).await;
     let_go.send(()).ok()?;
     let late = expected.into_iter().filter(|node| !ready.contains(node)).collect();
-    say(client, to, &Said::Begun(Begun { at, others: ready, late })).await;
+    say(client, to, &Said::Begun(Begun { from: from.clone(), epoch, at, others: ready, late })).await;
     let digest = found.await.ok()?;
-    let node = lock(&shared.beat).node.clone();
-    say_found(client, to, node, digest).await;
+    say_found(client, to, from, (epoch, at), digest).await;
     Some(())
 }
 
@@ -190,43 +217,55 @@ pub(super) struct Calls {
     client: Client,
     node: String,
     calls: Subscriber,
-    waiting: Option<Call>,
+    waiting: Vec<Call>,
 }
 
 impl Calls {
     pub(super) async fn listen(client: &Client, name: &str, node: &str) -> Option<Calls> {
         let calls = client.subscribe(subject(name, "verify-at")).await.ok()?;
-        Some(Calls { client: client.clone(), node: node.to_owned(), calls, waiting: None })
+        Some(Calls { client: client.clone(), node: node.to_owned(), calls, waiting: Vec::new() })
     }
 
-    /// The next call comes. `at`: the newest commit that this node has. It is ready only if it has not passed that of the call.
-    pub(super) async fn hear(&mut self, at: CommitNo) {
+    /// The next call comes. `at`: the ownership and the newest commit that this node has. It is ready only if it has not passed those of
+    /// the call.
+    pub(super) async fn hear(&mut self, at: (Epoch, CommitNo)) {
         let Some(message) = self.calls.next().await else { return std::future::pending().await };
         let Ok(call) = serde_json::from_slice::<Call>(&message.payload) else { return };
         if let Some(reply) = message.reply
-            && at.0 <= call.at
+            && at <= call.place()
         {
-            self.waiting = Some(call);
+            self.waiting.push(call);
             let _ = self.client.publish(reply, self.node.clone().into()).await;
         }
     }
 
-    /// It has this commit now, and no later one. If this is what a call waits for: where to say what the state comes to.
-    pub(super) fn reached(&mut self, at: CommitNo) -> Option<oneshot::Sender<Digest>> {
-        let Call { to, .. } = self.waiting.take_if(|call| call.at <= at.0).filter(|call| call.at == at.0)?;
+    /// It has this commit now, and no later one. If calls wait for that: where to say what the state comes to.
+    pub(super) fn reached(&mut self, at: (Epoch, CommitNo)) -> Vec<oneshot::Sender<Digest>> {
+        let reached = self.waiting.extract_if(.., |call| call.place() <= at);
+        let of_this = reached.filter(|call| call.place() == at).collect::<Vec<_>>();
+        of_this.into_iter().map(|call| self.answer(call)).collect()
+    }
+
+    fn answer(&self, Call { epoch, at, to }: Call) -> oneshot::Sender<Digest> {
         let (say, found) = oneshot::channel();
         let (client, node) = (self.client.clone(), self.node.clone());
         tokio::spawn(async move {
             if let Ok(digest) = found.await {
-                say_found(&client, &to, node, digest).await;
+                say_found(&client, &to, node, (epoch, at), digest).await;
             }
         });
-        Some(say)
+        say
     }
 }
 
-async fn say_found(client: &Client, to: &str, node: String, digest: Digest) {
-    let finding = Finding { node, jobs: digest.jobs, digest: digest.to_string() };
+impl Call {
+    fn place(&self) -> (Epoch, CommitNo) {
+        (Epoch(self.epoch), CommitNo(self.at))
+    }
+}
+
+async fn say_found(client: &Client, to: &str, node: String, (epoch, at): (u64, u64), digest: Digest) {
+    let finding = Finding { node, epoch, at, jobs: digest.jobs, digest: digest.to_string() };
     say(client, to, &Said::Found(finding)).await;
 }
 
@@ -243,14 +282,32 @@ fn json(value: &impl Serialize) -> Vec<u8> {
 mod tests {
     use super::*;
 
+    fn found(node: &str, at: (u64, u64), jobs: u64, digest: &str) -> Finding {
+        Finding { node: node.to_owned(), epoch: at.0, at: at.1, jobs, digest: digest.to_owned() }
+    }
+
     #[test]
     fn findings_are_compared_if_there_are_several() {
-        let found = |jobs, digest: &str| Finding { node: String::new(), jobs, digest: digest.to_owned() };
         let same = |findings| Verified { commit: 1, findings, missing: Vec::new() }.is_same();
+        let of = |jobs, digest| found("", (1, 1), jobs, digest);
         assert_eq!(same(vec![]), None);
-        assert_eq!(same(vec![found(1, "a")]), None);
-        assert_eq!(same(vec![found(1, "a"), found(1, "a")]), Some(true));
-        assert_eq!(same(vec![found(1, "a"), found(1, "a"), found(1, "b")]), Some(false));
-        assert_eq!(same(vec![found(1, "a"), found(2, "a")]), Some(false));
+        assert_eq!(same(vec![of(1, "a")]), None);
+        assert_eq!(same(vec![of(1, "a"), of(1, "a")]), Some(true));
+        assert_eq!(same(vec![of(1, "a"), of(1, "a"), of(1, "b")]), Some(false));
+        assert_eq!(same(vec![of(1, "a"), of(2, "a")]), Some(false));
+    }
+
+    #[test]
+    fn only_what_was_found_after_the_same_commit_of_the_same_ownership_counts() {
+        let others = vec!["b".to_owned()];
+        let begun = Begun { from: "a".to_owned(), epoch: 3, at: 7, others, late: vec!["c".to_owned()] };
+        let mut findings = vec![found("a", (3, 7), 1, "x"), found("c", (3, 7), 1, "x")];
+        assert!(!begun.is_whole(&findings));
+        findings.push(found("b", (2, 7), 1, "y"));
+        findings.push(found("b", (3, 6), 1, "y"));
+        assert!(!begun.is_whole(&findings));
+        findings.push(found("b", (3, 7), 1, "x"));
+        assert!(begun.is_whole(&findings));
+        assert_eq!(findings.iter().filter(|finding| begun.is_of(finding)).count(), 3);
     }
 }

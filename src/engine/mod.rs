@@ -156,6 +156,11 @@ impl<S: Store> Engine<S> {
         self.last
     }
 
+    /// Whether all that was decided is appended: then the state is that of the newest commit.
+    pub fn is_at_rest(&self) -> bool {
+        self.notes.events.is_empty()
+    }
+
     /// Whether there is room for new jobs.
     pub fn room(&self) -> Room {
         self.store.room()

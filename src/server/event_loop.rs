@@ -140,8 +140,8 @@ pub(super) fn turn<S: Store + 'static>(
     let begun = monotonic();
     work.note(begun);
     let turned = hub.engine.borrow_mut().turn(now)?;
-    hub.rest();
     let took = monotonic() - begun;
+    hub.rest();
     let disk = turned.waited;
     deliver(hub, turned);
     hub.look_after_former_pools();

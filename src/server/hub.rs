@@ -183,11 +183,11 @@ impl<S: Store + 'static> Hub<S> {
         self.wake.notify_one();
     }
 
-    /// Does what is to be done now that a turn has appended everything.
+    /// Does what is to be done between two turns, once the log has taken all that was decided: it may take no more for now.
     pub(super) fn rest(&self) {
-        let what = self.at_rest.take();
-        if !what.is_empty() {
-            let engine = self.engine.borrow();
+        let engine = self.engine.borrow();
+        if engine.is_at_rest() {
+            let what = self.at_rest.take();
             what.into_iter().for_each(|what| what(&engine.core().state, engine.last_commit()));
         }
     }

@@ -42,7 +42,7 @@ pub struct NodeView {
     /// The newest commit that it has.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub commit: Option<u64>,
-    /// How many commits the owner has more.
+    /// How many commits the owner has more, if the node is there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub behind: Option<u64>,
     /// The first record of the stream that it still needs.

@@ -61,6 +61,11 @@ pub enum ClusterError {
     /// The owner's jobs could not be copied.
     #[error("the jobs cannot be copied from the cluster's owner: {0}")]
     NotCopied(String),
+    /// It has given the queue to another node, and cannot stand by in the same process.
+    #[error(
+        "the configuration was changed where that takes a start ({0}), so this node stands by after its next one"
+    )]
+    Changed(String),
     /// Its thread has ended.
     #[error("the thread that speaks to the cluster's servers has ended: report this as a bug")]
     Ended,
@@ -77,13 +82,19 @@ enum Outcome {
 /// Runs a node: it stands by again when it has given the queue to another one.
 pub(super) fn serve(mut process: Process) -> Result<(), ServeError> {
     let (mut doors, sight) = (None, Arc::<Mutex<Option<OwnSight>>>::default());
+    let begun = process.config.clone();
     loop {
         doors = life(&mut process, doors, &sight)?;
         if doors.is_none() {
             events::stopped();
             return Ok(());
         }
+        let changed = begun.restart_needed(&process.config);
+        if !changed.is_empty() {
+            return Err(ClusterError::Changed(changed.join(", ")).into());
+        }
         process.notifier.status("standing by again");
+        process.notifier.alive();
     }
 }
 

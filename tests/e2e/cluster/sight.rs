@@ -6,8 +6,11 @@ use crate::http::site::{OWN, Reply, exchange, served_at};
 use crate::nats::Servers;
 use musher::client::Client;
 use musher::protocol::admin::{AdminRequest, ClusterView, StatusView};
+use musher::protocol::{JobOptions, SubmitGroup};
+use rustix::process::Signal;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
+use std::process::Stdio;
 use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::net::TcpStream;
 
@@ -84,7 +87,7 @@ fn each_node_says_how_it_sees_the_cluster() {
 fn the_queue_is_given_to_the_node_that_is_named() {
     let Some(cluster) = Cluster::new(1, 3, "[daemon]\ndrain_timeout = \"60s\"\n") else { return };
     block_on(async {
-        let daemons = cluster.serve_all().await;
+        let mut daemons = cluster.serve_all().await;
         let owner = cluster.owner_after(1).await;
         let (to, other) = ((owner + 2) % 3, (owner + 1) % 3);
         let home = &cluster.homes[other];
@@ -109,7 +112,7 @@ fn the_queue_is_given_to_the_node_that_is_named() {
         let mut moving = home.command();
         let config = home.path("musher.toml");
         moving.args(["cluster", "move", &format!("n{to}"), "--config", config.to_str().unwrap()]);
-        let moving = moving.stdout(std::process::Stdio::piped()).spawn().unwrap();
+        let moving = moving.stdout(Stdio::piped()).spawn().unwrap();
         edge.until_logged("this node gives the queue to another one: 1 running job").await;
         fs::write(&go, "").unwrap();
         assert_eq!(cluster.owner_after(2).await, to, "not the next in the list");
@@ -129,6 +132,15 @@ fn the_queue_is_given_to_the_node_that_is_named() {
         drop(worker);
         until("it stands by", async || move_to(&format!("n{owner}")).status.success().then_some(())).await;
         until_owner(daemons[owner].as_ref().unwrap()).await;
+
+        // What takes a start is not there without one.
+        let config = fs::read_to_string(edge.path("musher.toml")).unwrap();
+        fs::write(edge.path("musher.toml"), config.replace("1500ms", "1600ms")).unwrap();
+        let daemon = daemons[owner].take().unwrap();
+        daemon.reload(edge).await;
+        assert!(move_to(&format!("n{other}")).status.success());
+        assert_eq!(daemon.ended().await.code(), Some(1));
+        edge.until_logged("where that takes a start (cluster.lease)").await;
     });
 }
 
@@ -168,9 +180,22 @@ fn all_nodes_have_the_same_state_after_the_same_commit() {
                     }
                 }
             });
+            // So many that something is always decided which the log cannot take yet.
+            for _ in 0..24 {
+                scope.spawn(|| {
+                    block_on(async {
+                        let client = Client::connect(&cluster.homes[owner].socket()).await.unwrap();
+                        let options = JobOptions { queue: "plain".into(), ..JobOptions::default() };
+                        let group = SubmitGroup { options, bodies: vec!["x".into()] };
+                        while !is_over.load(Ordering::Relaxed) {
+                            client.submit(vec![group.clone()]).await.unwrap();
+                        }
+                    });
+                });
+            }
             // Also if something here fails.
             let _ends = Ends(&is_over);
-            while compared < 5 && commits.len() < 50 {
+            while compared < 20 && commits.len() < 100 {
                 let (code, found) = verify();
                 let found = found.unwrap();
                 assert_eq!((code, &found["same"]), (Some(0), &true.into()), "{found}");
@@ -178,7 +203,7 @@ fn all_nodes_have_the_same_state_after_the_same_commit() {
                 commits.push(found["commit"].as_u64().unwrap());
             }
         });
-        assert!(compared == 5 && commits.is_sorted() && commits.first() < commits.last(), "{commits:?}");
+        assert!(compared == 20 && commits.is_sorted() && commits.first() < commits.last(), "{commits:?}");
         daemons[(owner + 2) % 3].take().unwrap().stop().await;
         let (code, found) = until("one is missing", async || {
             let (code, found) = verify();
@@ -197,5 +222,32 @@ fn all_nodes_have_the_same_state_after_the_same_commit() {
         })
         .await;
         assert_eq!(code, Some(1));
+    });
+}
+
+#[test]
+fn a_signal_while_the_queue_is_given_away_hurries_nobody() {
+    let Some(cluster) = Cluster::new(1, 2, "[daemon]\ndrain_timeout = \"60s\"\n") else { return };
+    block_on(async {
+        let mut daemons = cluster.serve_all().await;
+        let owner = cluster.owner_after(1).await;
+        let (daemon, home) = (daemons[owner].take().unwrap(), &cluster.homes[owner]);
+        let (ran, go) = (home.path("ran"), home.path("go"));
+        let worker = Worker::start(home, &ran, &go);
+        submit(&home.socket(), "one").await;
+        until("it runs", async || ran.exists().then_some(())).await;
+        let (mut moving, config) = (home.command(), home.path("musher.toml"));
+        let to = format!("n{}", 1 - owner);
+        moving.args(["cluster", "move", &to, "--config", config.to_str().unwrap()]);
+        let moving = moving.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        home.until_logged("this node gives the queue to another one: 1 running job").await;
+        daemon.signal(Signal::TERM);
+        home.until_logged("draining: 1 running job").await;
+        fs::write(&go, "").unwrap();
+        assert_eq!(daemon.ended().await.code(), Some(0), "it does not stand by");
+        assert!(!home.log().contains("second signal"));
+        assert!(moving.wait_with_output().unwrap().status.success());
+        assert_eq!(fs::read_to_string(&ran).unwrap(), "x\n", "it ran once");
+        drop(worker);
     });
 }
