@@ -1,16 +1,28 @@
 //! Several nodes on several servers, of which some are killed, stopped, cut off or told to end, over and over: whatever one owner has
 //! acknowledged, the next one has. Producers and workers are at one node, which passes them on unless it is the owner.
+//!
+//! - `faults`: what is done to owners, nodes and servers by signals; `partitions`: to the network; `disks`: to the servers' disks
+//! - `times`: how long it took
 
-use crate::daemon::{Daemon, Place};
+mod disks;
+mod faults;
+mod partitions;
+mod times;
+
+use crate::daemon::{Daemon, Place, tail};
 use crate::nats::Servers;
+use crate::network::Network;
 use crate::world::{Failure, World};
+use disks::Disks;
 use fastrand::Rng;
+use faults::{Beside, CUTS, Fault, KILLS, SIGNALS};
 use musher::client::Client;
-use musher::clock::monotonic;
+use musher::clock::{monotonic, wall};
 use musher::protocol::admin::{AdminRequest, StatusView};
 use rustix::process::Signal;
-use std::io;
+use std::io::{self, Write};
 use std::time::Duration;
+use times::Times;
 use tokio::time::{sleep, timeout};
 
 const NODES: usize = 3;
@@ -20,93 +32,108 @@ const LIFE_MS: u64 = 1_500;
 const PATIENCE: Duration = Duration::from_secs(90);
 /// How long a question may take before another node is asked.
 const ANSWER: Duration = Duration::from_secs(2);
+/// A takeover that takes longer wants to be explained.
+const SLOW: Duration = Duration::from_secs(12);
+/// How many lines of a node's log are shown.
+const LOG_LINES: usize = 8;
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
-/// What happens to the owner, and to others with it.
-#[derive(Clone, Copy, Debug)]
-enum Fault {
-    Killed,
-    /// SIGSTOP; it goes on when another one has taken over.
-    Stopped,
-    /// SIGTERM.
-    Told,
-    KilledWithAStandby,
-    AllKilled,
-    /// A server is killed first, which may be the leader of the stream.
-    KilledAfterAServer,
-    /// A server stands still meanwhile.
-    KilledBesideAStoppedServer,
-    /// All servers are killed, and then the owner.
-    KilledAfterAllServers,
+/// Which faults there are, if not signals and cuts of the network.
+#[derive(Clone, Copy, Debug, clap::Args)]
+pub(crate) struct Wanted {
+    /// Owners are killed, and nothing else happens: how long takeovers take.
+    #[arg(long)]
+    kills_only: bool,
+    /// The network is cut, and nothing else happens.
+    #[arg(long, conflicts_with = "kills_only")]
+    cuts_only: bool,
+    /// Disks of servers are full as well, once in four rounds. Needs root.
+    #[arg(long)]
+    full_disks: bool,
 }
 
-const FAULTS: [Fault; 12] = [
-    Fault::Killed,
-    Fault::Killed,
-    Fault::Killed,
-    Fault::Stopped,
-    Fault::Stopped,
-    Fault::Told,
-    Fault::Told,
-    Fault::KilledWithAStandby,
-    Fault::AllKilled,
-    Fault::KilledAfterAServer,
-    Fault::KilledBesideAStoppedServer,
-    Fault::KilledAfterAllServers,
-];
+impl Wanted {
+    fn faults(self) -> Vec<Fault> {
+        let mut faults = match (self.kills_only, self.cuts_only) {
+            (true, _) => KILLS.to_vec(),
+            (_, true) => CUTS.to_vec(),
+            _ => [&SIGNALS[..], &CUTS].concat(),
+        };
+        if self.full_disks {
+            faults.extend(vec![Fault::FullDisks; faults.len().div_ceil(3)]);
+        }
+        faults
+    }
+}
 
 struct Nodes {
     servers: Servers,
+    network: Network,
+    /// The servers' own, if they may be full.
+    disks: Option<Disks>,
     places: Vec<Place>,
     daemons: Vec<Option<Daemon>>,
-    /// How long it took from the end of an owner to the first answer of the next, where servers were left alone.
-    takeovers: Vec<Duration>,
-    /// What was done to the last owner: servers may still be about to elect after it.
+    /// What is done to the owner, and was done to the one before: servers may still be about to elect after it.
+    fault: Option<Fault>,
     before: Option<Fault>,
-    /// The longest of the takeovers, and after which two faults.
-    longest: (Duration, String),
+    /// How long it took from the end of an owner to the first answer of the next, where servers were left alone.
+    takeovers: Times,
+    /// The same, from the cut of a network on.
+    beside_cuts: Times,
+    /// How long owners that were cut off have lived on.
+    ends: Times,
+    /// What has happened when, for whoever wants to know why.
+    diary: std::fs::File,
 }
 
-pub(crate) async fn run(world: &mut World, rounds: u64, kills_only: bool) -> Result<String, Failure> {
-    let Some(servers) = Servers::start(NODES) else {
+pub(crate) async fn run(world: &mut World, rounds: u64, wanted: Wanted) -> Result<String, Failure> {
+    let dir = world.place.dir.join("servers");
+    std::fs::create_dir(&dir)?;
+    let Some(servers) = Servers::within(&dir, NODES) else {
         return Err(Failure::Skipped("there is no nats-server".to_owned()));
     };
-    let faults = if kills_only { &[Fault::Killed][..] } else { &FAULTS };
-    let mut nodes = Nodes::new(world, servers)?;
+    let disks = wanted.full_disks.then(|| Disks::mount(&servers)).transpose()?;
+    let (mut nodes, faults) = (Nodes::new(world, servers, disks)?, wanted.faults());
     for round in 0..rounds {
-        let lived = nodes.life(world, faults).await;
+        let lived = nodes.life(world, &faults).await;
         lived.map_err(|failure| failure.within(&format!("round {round}")))?;
     }
     nodes.start_missing(&mut world.rng)?;
     let client = nodes.client(0).await?;
     world.check_calmly(&client).await?;
     drop(client);
-    nodes.takeovers.sort_unstable();
-    let count = nodes.takeovers.len();
-    let half = nodes.takeovers.get(count / 2).copied().unwrap_or_default();
-    let (most, after) = &nodes.longest;
     Ok(format!(
-        "{rounds} owners lost, {}; {count} takeovers beside servers that were well: half within {half:.2?}, the longest {most:.2?} ({after})",
-        world.summary()
+        "{rounds} owners lost, {}; {} takeovers beside servers that were well; {} beside networks that were cut; \
+         {} owners that were cut off and lived on",
+        world.summary(),
+        nodes.takeovers,
+        nodes.beside_cuts,
+        nodes.ends
     ))
 }
 
 impl Nodes {
-    fn new(world: &World, servers: Servers) -> io::Result<Nodes> {
+    fn new(world: &World, mut servers: Servers, disks: Option<Disks>) -> io::Result<Nodes> {
         let place = |nth: usize| {
             let dir = world.place.dir.join(format!("node-{nth}"));
             std::fs::create_dir(&dir)?;
             Ok(Place { programs: world.place.programs.clone(), data: dir.join("data"), dir })
         };
         let places = (0..NODES).map(place).collect::<io::Result<_>>()?;
-        let daemons = (0..NODES).map(|_| None).collect();
+        let network = Network::between(NODES, &mut servers)?;
+        (0..NODES).for_each(|nth| servers.start_again(nth));
         Ok(Nodes {
             servers,
+            network,
+            disks,
             places,
-            daemons,
-            takeovers: Vec::new(),
+            daemons: (0..NODES).map(|_| None).collect(),
+            fault: None,
             before: None,
-            longest: Default::default(),
+            takeovers: Times::default(),
+            beside_cuts: Times::default(),
+            ends: Times::default(),
+            diary: std::fs::File::create(world.place.dir.join("diary"))?,
         })
     }
 
@@ -128,90 +155,44 @@ impl Nodes {
             sleep(moment).await;
             // Whoever loses a connection from here on is not to come back: that is another life.
             recorder.end_life();
+            self.begin(fault)?;
             self.happen(fault, &mut rng).await
         };
-        let ((), happened) = tokio::join!(load, happens);
+        // What has failed is said at once: the load might never end then.
+        let load = async {
+            load.await;
+            Ok(())
+        };
+        let happened = tokio::try_join!(load, happens);
         happened.map_err(|failure| failure.within(&format!("{fault:?}")))?;
         world.died().map_err(|failure| failure.within(&format!("{fault:?}")))
     }
 
-    /// The owner is lost. Returns once another one is there, and all servers are.
-    async fn happen(&mut self, fault: Fault, rng: &mut Rng) -> Result<(), Failure> {
-        let owner = self.owner(None).await?;
-        let (server, mut is_plain) = (rng.usize(..NODES), true);
-        match fault {
-            Fault::Killed => self.kill(owner)?,
-            Fault::Stopped => {
-                self.signal(owner, Signal::STOP)?;
-                let begun = monotonic();
-                self.owner(Some(owner)).await?;
-                self.note_takeover(monotonic() - begun, fault);
-                sleep(Duration::from_millis(rng.u64(..1_000))).await;
-                self.signal(owner, Signal::CONT)?;
-                let mut daemon = self.take(owner)?;
-                let ended = daemon.ended_within(PATIENCE).await?;
-                self.before = Some(fault);
-                return match ended {
-                    Some(status) if status.code() == Some(1) => Ok(()),
-                    other => Err(Failure::Broken(format!(
-                        "the former owner should have ended by itself: {other:?}"
-                    ))),
-                };
-            }
-            Fault::Told => {
-                let status = self.take(owner)?.stop().await?;
-                if !status.success() {
-                    return Err(Failure::Broken(format!("an owner that was told to end: {status}")));
-                }
-            }
-            Fault::KilledWithAStandby => {
-                self.kill((owner + 1) % NODES)?;
-                self.kill(owner)?;
-            }
-            Fault::AllKilled => {
-                (0..NODES).try_for_each(|nth| self.kill(nth))?;
-                is_plain = false;
-            }
-            Fault::KilledAfterAServer => {
-                self.servers.kill(server);
-                sleep(Duration::from_millis(rng.u64(..1_500))).await;
-                self.kill(owner)?;
-                is_plain = false;
-            }
-            Fault::KilledBesideAStoppedServer => {
-                self.servers.signal(server, Signal::STOP);
-                sleep(Duration::from_millis(rng.u64(..1_500))).await;
-                self.kill(owner)?;
-                sleep(Duration::from_millis(rng.u64(..1_500))).await;
-                self.servers.signal(server, Signal::CONT);
-                is_plain = false;
-            }
-            Fault::KilledAfterAllServers => {
-                (0..NODES).for_each(|nth| self.servers.kill(nth));
-                sleep(Duration::from_millis(rng.u64(..500))).await;
-                self.kill(owner)?;
-                (0..NODES).for_each(|nth| self.servers.start_again(nth));
-                is_plain = false;
-            }
-        }
-        let begun = monotonic();
-        if matches!(fault, Fault::KilledAfterAServer) {
-            self.servers.start_again(server);
-        }
-        self.start_missing(rng)?;
-        self.owner(None).await?;
-        if is_plain {
-            self.note_takeover(monotonic() - begun, fault);
-        }
-        self.before = Some(fault);
-        Ok(())
+    fn begin(&mut self, fault: Fault) -> io::Result<()> {
+        self.before = self.fault.replace(fault);
+        self.write_down(&format!("{fault:?}"))
     }
 
-    fn note_takeover(&mut self, took: Duration, fault: Fault) {
-        self.takeovers.push(took);
-        if took > self.longest.0 {
-            self.longest = (took, format!("{fault:?} after {:?}", self.before));
+    fn write_down(&self, what: &str) -> io::Result<()> {
+        writeln!(&self.diary, "{} {what}", wall().0)
+    }
+
+    /// What is done to the owner, and what was done before.
+    fn faults(&self) -> String {
+        let word = |fault: Option<Fault>| fault.map_or("nothing".to_owned(), |fault| format!("{fault:?}"));
+        format!("{} after {}", word(self.fault), word(self.before))
+    }
+
+    fn note_takeover(&mut self, took: Duration) -> io::Result<()> {
+        let faults = self.faults();
+        match self.fault.map_or(Beside::Well, Fault::beside) {
+            Beside::Well => self.takeovers.note(took, &faults),
+            Beside::Cut => self.beside_cuts.note(took, &faults),
+            Beside::Gone => {}
         }
+        self.write_down(&format!("{faults}: another owner after {took:.2?}"))?;
+        let slow = self.places.iter().filter(|_| took > SLOW);
+        slow.map(|place| tail(&place.log(), LOG_LINES)).try_for_each(|said| self.write_down(&said))
     }
 
     fn take(&mut self, nth: usize) -> Result<Daemon, Failure> {
@@ -243,7 +224,7 @@ impl Nodes {
             if has_ended {
                 let more = format!(
                     "[daemon]\ndrain_timeout = \"1s\"\n[cluster]\nnode = \"n{nth}\"\nnodes = [{names}]\nnats = {:?}\nsync = \"always\"\n",
-                    self.servers.urls()
+                    self.network.urls(nth)
                 );
                 self.places[nth].configure(rng, &more)?;
                 self.daemons[nth] = Some(self.places[nth].start(&[])?);
@@ -267,7 +248,7 @@ impl Nodes {
     }
 
     /// Which node is the owner, and not this one.
-    async fn owner(&mut self, not: Option<usize>) -> Result<usize, Failure> {
+    async fn owner(&self, not: Option<usize>) -> Result<usize, Failure> {
         let deadline = monotonic() + PATIENCE;
         loop {
             for edge in (0..NODES).filter(|edge| Some(*edge) != not) {
@@ -296,7 +277,7 @@ impl Nodes {
         if monotonic() < deadline {
             return Ok(());
         }
-        let said = self.places.iter().map(|place| crate::daemon::tail(&place.log(), 6)).collect::<Vec<_>>();
+        let said = self.places.iter().map(|place| tail(&place.log(), LOG_LINES)).collect::<Vec<_>>();
         Err(Failure::Broken(format!("{what} within {PATIENCE:?}:\n{}", said.join("\n--\n"))))
     }
 }

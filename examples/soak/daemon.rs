@@ -92,6 +92,8 @@ impl Place {
             .env("NO_COLOR", "1")
             .env_remove("MUSHER_LOG")
             .envs(env.iter().map(|(name, value)| (name, value)));
+        // What the one before it has said is kept, for whoever wants to know why it has ended.
+        let _ = fs::rename(self.said(), self.dir.join("said.before"));
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(File::create(self.said())?);
         Ok(Daemon { child: command.spawn()?, socket: self.socket() })
     }

@@ -97,6 +97,19 @@ impl Mount {
         Ok(Mount { at: at.to_owned() })
     }
 
+    /// One in memory, with nothing in it.
+    pub(crate) fn in_memory(at: &Path, size: &str) -> io::Result<Mount> {
+        tool(
+            "mount",
+            &["-t", "tmpfs", "-o", size, "tmpfs"]
+                .map(OsStr::new)
+                .into_iter()
+                .chain([at.as_os_str()])
+                .collect::<Vec<_>>(),
+        )?;
+        Ok(Mount { at: at.to_owned() })
+    }
+
     /// The power goes.
     pub(crate) fn cut(&self) -> io::Result<()> {
         let (dir, flags) = (File::open(&self.at)?, NO_LOG_FLUSH);

@@ -14,9 +14,13 @@ mod disk;
 mod errors;
 mod image;
 mod kill;
+#[path = "../../tests/support/links.rs"]
+mod links;
 mod load;
 #[path = "../../tests/support/nats.rs"]
 mod nats;
+#[path = "../../tests/support/network.rs"]
+mod network;
 mod plan;
 mod power;
 mod recorder;
@@ -70,14 +74,13 @@ enum Verb {
         #[arg(long = "break")]
         broken: Option<blocks::Break>,
     },
-    /// Nodes of a cluster and their servers that are killed, stopped and told to end.
+    /// Nodes of a cluster and their servers that are killed, stopped, told to end and cut off.
     Cluster {
         /// How many owners are lost.
         #[arg(long, default_value_t = 50)]
         rounds: u64,
-        /// Owners are killed, and nothing else happens: how long takeovers take.
-        #[arg(long)]
-        kills_only: bool,
+        #[command(flatten)]
+        wanted: cluster::Wanted,
     },
     /// Writes and syncs that fail, and a file system that turns read-only.
     Errors {
@@ -122,7 +125,7 @@ async fn run(arguments: &Arguments, seed: u64) -> Result<String, Failure> {
     let mut world = World::new(seed, arguments.dir.as_deref())?;
     let ended = match arguments.verb {
         Verb::Kill { rounds } => kill::run(&mut world, rounds).await,
-        Verb::Cluster { rounds, kills_only } => cluster::run(&mut world, rounds, kills_only).await,
+        Verb::Cluster { rounds, wanted } => cluster::run(&mut world, rounds, wanted).await,
         Verb::Power { rounds } => power::run(&mut world, rounds).await,
         Verb::Blocks { points, broken } => blocks::run(&mut world, points, broken).await,
         Verb::Errors { rounds } => errors::run(&mut world, rounds).await,

@@ -4,6 +4,7 @@
 use super::skipped;
 use rustix::process::{Pid, Signal, kill_process};
 use std::fmt::Write;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU16, Ordering};
@@ -12,28 +13,66 @@ use tempfile::TempDir;
 /// Of the sets of servers in this process.
 static SETS: AtomicU16 = AtomicU16::new(0);
 
+/// Where nobody listens: a server that is told to be there is not found by others on a way of their own.
+const NOWHERE: &str = "127.0.0.1:1";
+
 pub(crate) struct Servers {
-    dir: TempDir,
+    dir: PathBuf,
+    _temporary: Option<TempDir>,
     program: PathBuf,
     set: u16,
     running: Vec<Option<Child>>,
+    /// By which addresses one gets to another, where that is not its own: `[from][to]`.
+    links: Option<Vec<Vec<SocketAddr>>>,
 }
 
 impl Servers {
     /// Starts so many, or says that they cannot be had here.
+    #[allow(dead_code, reason = "not everybody who includes this needs it")]
     pub(crate) fn start(count: usize) -> Option<Servers> {
-        let Some(program) = program() else {
-            skipped("there is no nats-server");
-            return None;
-        };
-        let (dir, set) = (tempfile::tempdir().unwrap(), SETS.fetch_add(1, Ordering::Relaxed));
-        let mut servers = Servers { dir, program, set, running: (0..count).map(|_| None).collect() };
+        let dir = tempfile::tempdir().unwrap();
+        let mut servers = Servers::within(dir.path(), count)?;
+        servers._temporary = Some(dir);
         (0..count).for_each(|nth| servers.start_again(nth));
         Some(servers)
     }
 
+    /// So many, of which none runs yet, with everything in this directory; or says that they cannot be had here.
+    pub(crate) fn within(dir: &Path, count: usize) -> Option<Servers> {
+        let Some(program) = program() else {
+            skipped("there is no nats-server");
+            return None;
+        };
+        let set = SETS.fetch_add(1, Ordering::Relaxed);
+        let running = (0..count).map(|_| None).collect();
+        Some(Servers { dir: dir.to_owned(), _temporary: None, program, set, running, links: None })
+    }
+
+    /// From their next start on one gets to another by `links[from][to]` only, and clients are told of no other addresses either.
+    #[allow(dead_code, reason = "not everybody who includes this needs it")]
+    pub(crate) fn go_by(&mut self, links: Vec<Vec<SocketAddr>>) {
+        self.links = Some(links);
+    }
+
+    /// Where one listens for clients.
+    pub(crate) fn for_clients(&self, nth: usize) -> SocketAddr {
+        (host(nth), 4_000 + self.set).into()
+    }
+
+    /// Where one listens for the other servers.
+    pub(crate) fn for_servers(&self, nth: usize) -> SocketAddr {
+        (host(nth), 6_000 + self.set).into()
+    }
+
+    /// Where one has the stream.
+    #[allow(dead_code, reason = "not everybody who includes this needs it")]
+    pub(crate) fn store(&self, nth: usize) -> PathBuf {
+        self.dir.join(Servers::name(nth))
+    }
+
+    #[allow(dead_code, reason = "not everybody who includes this needs it")]
     pub(crate) fn urls(&self) -> Vec<String> {
-        (0..self.running.len()).map(|nth| format!("nats://{}:{}", host(nth), 4_000 + self.set)).collect()
+        (0..self.running.len()).map(|nth| format!("nats://{}", self.for_clients(nth))).collect()
     }
 
     /// The name of one, as the servers say it.
@@ -42,9 +81,9 @@ impl Servers {
     }
 
     pub(crate) fn start_again(&mut self, nth: usize) {
-        let config = self.dir.path().join(format!("{nth}.conf"));
+        let config = self.dir.join(format!("{nth}.conf"));
         std::fs::write(&config, self.config(nth)).unwrap();
-        let log = self.dir.path().join(format!("{nth}.log"));
+        let log = self.dir.join(format!("{nth}.log"));
         let child = Command::new(&self.program)
             .arg("-c")
             .arg(config)
@@ -75,19 +114,25 @@ impl Servers {
     }
 
     fn config(&self, nth: usize) -> String {
-        let (host, set, store) = (host(nth), self.set, self.dir.path().join(Servers::name(nth)));
+        let store = self.store(nth);
         // Small messages, so that commits have parts.
         let mut config = format!(
-            "server_name: {}\nlisten: \"{host}:{}\"\nmax_payload: 65536\njetstream {{ store_dir: {store:?}, sync_interval: always }}\n",
+            "server_name: {}\nlisten: \"{}\"\nmax_payload: 65536\njetstream {{ store_dir: {store:?}, sync_interval: always }}\n",
             Servers::name(nth),
-            4_000 + set
+            self.for_clients(nth),
         );
-        if self.running.len() > 1 {
-            let routes: Vec<String> = (0..self.running.len())
-                .map(|nth| format!("\"nats-route://{}:{}\"", self::host(nth), 6_000 + set))
-                .collect();
-            let (port, routes) = (6_000 + set, routes.join(", "));
-            writeln!(config, "cluster {{ name: tests, listen: \"{host}:{port}\", routes: [{routes}] }}")
+        let count = self.running.len();
+        if count > 1 {
+            let (routes, more): (Vec<SocketAddr>, _) = match &self.links {
+                None => ((0..count).map(|nth| self.for_servers(nth)).collect(), String::new()),
+                Some(links) => (
+                    (0..count).filter(|to| *to != nth).map(|to| links[nth][to]).collect(),
+                    format!(", no_advertise: true, advertise: \"{NOWHERE}\""),
+                ),
+            };
+            let routes: Vec<String> = routes.iter().map(|at| format!("\"nats-route://{at}\"")).collect();
+            let (listen, routes) = (self.for_servers(nth), routes.join(", "));
+            writeln!(config, "cluster {{ name: tests, listen: \"{listen}\", routes: [{routes}]{more} }}")
                 .unwrap();
         }
         config
@@ -101,9 +146,9 @@ impl Drop for Servers {
 }
 
 /// All of 127/8 is this machine: what runs at the same time has another address.
-fn host(nth: usize) -> String {
+fn host(nth: usize) -> Ipv4Addr {
     let [high, low] = (std::process::id() as u16).to_be_bytes(); // the lower half is enough to tell neighbours apart
-    format!("127.{high}.{low}.{}", nth + 1)
+    Ipv4Addr::new(127, high, low, nth as u8 + 1)
 }
 
 fn program() -> Option<PathBuf> {
