@@ -58,6 +58,14 @@ impl Role {
 }
 
 impl Beat {
+    /// A newer ownership is known. Who is or was the owner speaks for its own only: else the others would take a former owner's end for that
+    /// of the next one.
+    pub(super) fn note_epoch(&mut self, epoch: u64) {
+        if matches!(self.role, Role::Starting | Role::Standby) {
+            self.epoch = self.epoch.max(epoch);
+        }
+    }
+
     pub(super) fn encode(&self) -> Vec<u8> {
         serde_json::to_vec(self).expect("texts and numbers are always JSON")
     }
@@ -65,5 +73,25 @@ impl Beat {
     /// Nothing if it is none: others may write to the subject.
     pub(crate) fn decode(bytes: &[u8]) -> Option<Beat> {
         serde_json::from_slice(bytes).ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_was_the_owner_does_not_speak_for_the_next_one() {
+        let (node, life, version) = ("a".to_owned(), "a-1".to_owned(), String::new());
+        let mut beat =
+            Beat { node, life, version, epoch: 3, role: Role::Standby, commit: 0, home: 0, heir: None };
+        beat.note_epoch(4);
+        beat.note_epoch(2);
+        assert_eq!(beat.epoch, 4);
+        for role in [Role::Owner, Role::Gone] {
+            beat.role = role;
+            beat.note_epoch(5);
+            assert_eq!(beat.epoch, 4, "{role:?}");
+        }
     }
 }

@@ -92,7 +92,7 @@ impl Shared {
     async fn give_sign(&self) {
         let beat = {
             let mut beat = lock(&self.beat);
-            beat.epoch = beat.epoch.max(lock(&self.peers).epoch());
+            beat.note_epoch(lock(&self.peers).epoch());
             beat.home = lock(&self.home).as_ref().map_or(0, |home| home.load(Ordering::Relaxed));
             beat.encode()
         };
