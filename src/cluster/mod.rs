@@ -7,6 +7,7 @@
 //! - `records`: the stream as it is read
 //! - `peers`: who is there, who is silent, and whose turn it is to take over; it decides, and knows no servers
 //! - `beat`: the signs of life
+//! - `servers`: by which server a node is connected
 //! - `handover`: giving the queue to another node; `verify`: whether all have the same state
 //! - `tend`: what is to be done for the stream now and then
 //! - `sight`: how all of that looks, to a node and (`look`) from outside
@@ -20,6 +21,7 @@ mod look;
 mod node;
 mod peers;
 mod records;
+mod servers;
 mod shared;
 mod sight;
 mod tend;

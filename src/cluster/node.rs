@@ -9,7 +9,7 @@ use super::shared::{Shared, give_signs, listen, lock};
 use super::tend::{look, tend};
 use super::tunnel::{self, Call, Wire};
 use super::verify::{Calls, Rest};
-use super::{handover, stream, subject, verify};
+use super::{handover, servers, stream, subject, verify};
 use crate::access::Caller;
 use crate::clock::monotonic;
 use crate::config::Cluster;
@@ -198,10 +198,13 @@ impl Member {
         calls: mpsc::UnboundedReceiver<Call>,
         arrived: mpsc::Sender<(UnixStream, Wire, Caller)>,
     ) -> Result<(), NodeError> {
-        let (connection, client) = self.connect().await?;
+        let (connection, signs) = self.connect().await?;
+        let client = signs.client().clone();
         *lock(&self.shared.client) = Some((client.clone(), subject(&self.cluster.stream, "alive")));
         tokio::spawn(listen(client.clone(), subject(&self.cluster.stream, "alive"), self.shared.clone()));
         tokio::spawn(give_signs(self.shared.clone()));
+        tokio::spawn(servers::stay_where_the_stream_is(connection.clone()));
+        tokio::spawn(servers::stay_where_the_stream_is(signs.clone()));
         tokio::spawn(pass_on(client.clone(), self.cluster.stream.clone(), self.shared.clone(), calls));
         let state = self.look(&connection).await?;
         let founder = connection.founder(&state).await;
@@ -210,7 +213,7 @@ impl Member {
         *lock(&self.shared.home) = Some(begin.home.clone());
         lock(&self.shared.beat).commit = begin.position.number.0;
         tokio::spawn(tend(connection.clone(), self.shared.clone(), self.cluster.keep));
-        let carrier = self.follow(&connection, &client, &begin).await?;
+        let carrier = self.follow(&connection, &signs, &begin).await?;
         self.own(&client, carrier, arrived).await;
         Ok(())
     }
@@ -221,7 +224,7 @@ impl Member {
     }
 
     /// Connects, however long that takes. Twice: signs of life are not to stand behind what the log sends.
-    async fn connect(&self) -> Result<(Connection, Client), NodeError> {
+    async fn connect(&self) -> Result<(Connection, Connection), NodeError> {
         let config = stream(&self.cluster);
         for tries in 0.. {
             let connected = async {
@@ -229,7 +232,7 @@ impl Member {
                     true => Connection::open(&config).await?,
                     false => Connection::find(&config).await?,
                 };
-                Ok((connection, config.connect().await?))
+                Ok((connection, Connection::find(&config).await?))
             };
             match connected.await {
                 Ok(connected) => return Ok(connected),
@@ -245,11 +248,12 @@ impl Member {
         unreachable!("it is tried for ever")
     }
 
-    /// Reads the stream, until this node has taken over.
+    /// Reads the stream, until this node has taken over. It does that by the connection on which it hears signs of life: one that hears
+    /// none because its server is cut off from the others is not to take over, and by that server it cannot.
     async fn follow(
         &self,
         connection: &Connection,
-        client: &Client,
+        signs: &Connection,
         begin: &Begin,
     ) -> Result<Carrier, NodeError> {
         let Begin { position, founder, .. } = begin;
@@ -258,7 +262,7 @@ impl Member {
         let mut rules = Rules::from(*position);
         let (mut is_up_to_date, mut has_begun) = (false, position.epoch > Epoch(0));
         let mut records = Records::read(connection, position.seq);
-        let mut calls = Calls::listen(client, &self.cluster.stream, &self.cluster.node).await;
+        let mut calls = Calls::listen(signs.client(), &self.cluster.stream, &self.cluster.node).await;
         loop {
             if !is_up_to_date && rules.position().seq >= up_to {
                 is_up_to_date = true;
@@ -283,20 +287,23 @@ impl Member {
                     self.verify_if_reached(&mut calls, &rules).await;
                 }
                 () = sleep(TICK), if is_up_to_date => {
-                    if lock(&self.shared.peers).is_my_turn(monotonic())
-                        && self.has_read_all(connection, &rules).await?
-                    {
+                    // The answer may have taken long, and the owner may have been heard meanwhile.
+                    if self.is_my_turn() && self.has_read_all(connection, &rules).await? && self.is_my_turn() {
                         let life = founder.filter(|_| !has_begun).unwrap_or_else(any_life);
-                        match Carrier::take_over(connection.clone(), rules.clone(), life).await {
-                            Ok(carrier) => return Ok(carrier),
+                        match Carrier::take_over(signs.clone(), rules.clone(), life).await {
+                            Ok(carrier) => return Ok(carrier.by(connection.clone())),
                             Err(Lost::Unreadable(error)) => return Err(error.into()),
-                            // Somebody else was faster, or the owner lives after all.
+                            // Somebody else was faster, or the owner lives after all, or nobody answers.
                             Err(_) => lock(&self.shared.peers).note_record(monotonic()),
                         }
                     }
                 }
             }
         }
+    }
+
+    fn is_my_turn(&self) -> bool {
+        lock(&self.shared.peers).is_my_turn(monotonic())
     }
 
     /// What the stream has more comes before a takeover. Where no server says what it has, that has to wait.

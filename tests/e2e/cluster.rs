@@ -2,6 +2,7 @@
 //! another one goes on with everything that was acknowledged.
 
 mod directories;
+mod partitions;
 mod sight;
 
 use crate::helper::{Daemon, Home, block_on, until};
@@ -53,12 +54,17 @@ impl Cluster {
 
 /// The lease is longer than a busy machine may make anybody silent: in tests nobody takes over who is not to.
 fn configuration(servers: &Servers, nodes: usize, nth: usize, more: &str) -> String {
+    configuration_by(&servers.urls(), nodes, nth, more)
+}
+
+/// The same, for a node that has these ways to the servers.
+fn configuration_by(urls: &[String], nodes: usize, nth: usize, more: &str) -> String {
     let nodes: Vec<String> = (0..nodes).map(|nth| format!("\"n{nth}\"")).collect();
     format!(
         "{more}\n[cluster]\nlease = \"1500ms\"\nnode = \"n{nth}\"\nnodes = [{}]\nnats = {:?}\nreplicas = {}\nsync = \"always\"\n",
         nodes.join(", "),
-        servers.urls(),
-        servers.urls().len()
+        urls,
+        urls.len()
     )
 }
 

@@ -41,6 +41,8 @@ mod in_json;
 mod keys;
 mod life;
 mod limits;
+#[path = "../support/links.rs"]
+mod links;
 mod log_level;
 mod look;
 mod many;
@@ -50,6 +52,8 @@ mod moving;
 #[path = "../support/nats.rs"]
 mod nats;
 mod neighbours;
+#[path = "../support/network.rs"]
+mod network;
 mod once;
 mod order;
 mod pauses;

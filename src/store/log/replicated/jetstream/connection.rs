@@ -15,12 +15,13 @@ use async_nats::jetstream::stream::{
     State, StorageType, Stream,
 };
 use async_nats::jetstream::{self, Context};
-use async_nats::{Client, ConnectOptions};
+use async_nats::{Client, ConnectOptions, ReconnectToServer};
 use bytes::Bytes;
 use std::fmt;
+use std::hash::{BuildHasher, RandomState};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::time::{sleep, timeout};
 
@@ -32,6 +33,8 @@ const ANSWER_TIME: Duration = Duration::from_secs(2);
 pub(super) const REQUEST_TIME: Duration = Duration::from_secs(5);
 /// How often the server is asked whether it is there. After two questions without an answer another one is tried.
 const PING: Duration = Duration::from_secs(2);
+/// How long a server may take to take a connection. One that is cut off says nothing.
+const CONNECT_TIME: Duration = Duration::from_secs(2);
 /// Before another server is tried.
 const RECONNECT: Duration = Duration::from_millis(100);
 /// Before the same is asked again.
@@ -78,6 +81,16 @@ impl StreamConfig {
         let unreachable = |detail: String| StreamError::Unreachable { servers: self.servers.clone(), detail };
         let mut options = ConnectOptions::new().name("musher").request_timeout(Some(REQUEST_TIME));
         options = options.reconnect_delay_callback(|_| RECONNECT).ping_interval(PING);
+        options = options.connection_timeout(CONNECT_TIME);
+        // The client would begin with the servers that have failed least, of which the one that it has just left is the first.
+        let turn = AtomicUsize::new(RandomState::new().hash_one(0) as usize);
+        options = options.reconnect_to_server_callback(move |servers, former| {
+            let next = servers[turn.fetch_add(1, Ordering::Relaxed) % servers.len()].addr.clone();
+            // The first time all are tried.
+            let is_first = former.server_id.is_empty();
+            let to = (!is_first).then_some(ReconnectToServer { addr: next, delay: Some(RECONNECT) });
+            std::future::ready(to)
+        });
         if let Some(path) = &self.credentials {
             options = match credentials::read(path).map_err(unreachable)? {
                 Credentials::Password { user, password } => options.user_and_password(user, password),
@@ -155,6 +168,7 @@ pub(super) enum Found {
 /// The stream, as one connection has it.
 #[derive(Clone, Debug)]
 pub(crate) struct Connection {
+    client: Client,
     context: Context,
     stream: Stream,
     name: String,
@@ -200,8 +214,10 @@ impl Connection {
                 info.max_payload
             )));
         }
-        let context =
-            jetstream::ContextBuilder::new().timeout(REQUEST_TIME).max_ack_inflight(1_000).build(client);
+        let context = jetstream::ContextBuilder::new()
+            .timeout(REQUEST_TIME)
+            .max_ack_inflight(1_000)
+            .build(client.clone());
         let mut stream = match makes_it {
             true => context.get_or_create_stream(wanted(config)).await.map_err(|error| unusable(&error))?,
             false => context.get_stream(&config.stream).await.map_err(|error| unusable(&error))?,
@@ -210,6 +226,7 @@ impl Connection {
         check(config, &info.config)?;
         let created = u64::try_from(info.created.unix_timestamp_nanos()).unwrap_or(0);
         Ok(Connection {
+            client,
             context,
             stream,
             name: config.stream.clone(),
@@ -217,6 +234,11 @@ impl Connection {
             said: Arc::default(),
             part_max,
         })
+    }
+
+    /// What it goes by, for what is no record.
+    pub(crate) fn client(&self) -> &Client {
+        &self.client
     }
 
     /// When the stream was made, in nanoseconds since 1970: another one of the same name has another time.
@@ -338,7 +360,7 @@ impl Connection {
     }
 
     /// Somebody has to know it, but not each time that it is tried: the servers' disks may be full, say.
-    pub(super) fn say(&self, what: &str, why: &dyn fmt::Display) {
+    pub(crate) fn say(&self, what: &str, why: &dyn fmt::Display) {
         let (now, said) = (monotonic().as_secs(), self.said.load(Ordering::Relaxed));
         if now >= said + SAY
             && self.said.compare_exchange(said, now, Ordering::Relaxed, Ordering::Relaxed).is_ok()

@@ -90,7 +90,7 @@ impl Carrier {
     /// Takes over behind what was read.
     ///
     /// # Errors
-    /// Somebody else was faster.
+    /// Somebody else was faster, or no answer came: whether it is still this node's turn is to be looked at before it tries again.
     pub(crate) async fn take_over(
         connection: Connection,
         rules: Rules,
@@ -106,9 +106,18 @@ impl Carrier {
                 None => {}
             }
             if let Some(told) = carrier.asked.join_next().await {
+                // What may have been sent long ago is not there.
+                if matches!(told, Ok(Told::Found(_, Found::End))) {
+                    return Err(Lost::CutOff);
+                }
                 carrier.tell(told);
             }
         }
+    }
+
+    /// The same, but from now on by another connection.
+    pub(crate) fn by(self, connection: Connection) -> Carrier {
+        Carrier { connection, ..self }
     }
 
     /// The ownership that has begun.
