@@ -3,7 +3,9 @@
 
 mod connection;
 mod credentials;
+mod freshness;
 mod reader;
+mod settings;
 #[cfg(test)]
 mod tests;
 

@@ -18,6 +18,7 @@ pub(crate) struct Reader {
 impl Reader {
     /// Reads on behind a record.
     pub(crate) fn behind(connection: Connection, at: Seq) -> Reader {
+        connection.note(at);
         Reader { connection, at, messages: None }
     }
 
@@ -46,6 +47,7 @@ impl Reader {
                     return Err(ReadError::Gap { wanted: self.at.next(), found: seq }.into());
                 }
                 self.at = seq;
+                self.connection.note(seq);
                 return Ok((seq, message.message.payload));
             }
         }
