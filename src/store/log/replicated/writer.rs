@@ -33,6 +33,8 @@ pub(crate) enum Outcome {
     Refused,
     /// No answer came in time: it may have been appended, or may yet be.
     Unknown,
+    /// The stream's leader does not take it: its disk is full, say. That is an answer; else it is as if there were none.
+    NotTaken,
 }
 
 /// Why nothing more can be appended.
@@ -183,7 +185,7 @@ impl Writer {
                     }
                 }
                 // What stands in its place, or whether it does, the stream says.
-                Outcome::Appended(_) | Outcome::Refused | Outcome::Unknown => {
+                Outcome::Appended(_) | Outcome::Refused | Outcome::Unknown | Outcome::NotTaken => {
                     self.under_way.clear();
                     self.reading = Reading::Due;
                 }

@@ -377,14 +377,17 @@ impl Connection {
             }
             Ok(Err(error)) if error.kind() == PublishErrorKind::WrongLastSequence => Outcome::Refused,
             Ok(answer) => {
-                let why = answer.map_or_else(
-                    |error| error.to_string(),
-                    |_| "another stream takes its subject".to_owned(),
-                );
+                let (outcome, why) = match answer {
+                    Ok(_) => (Outcome::Unknown, "another stream takes its subject".to_owned()),
+                    Err(error) if error.kind() == PublishErrorKind::Other => {
+                        (Outcome::NotTaken, error.to_string())
+                    }
+                    Err(error) => (Outcome::Unknown, error.to_string()),
+                };
                 self.say("the servers do not take what is appended, which is tried again", &why);
                 // Of those that fail at once there may be very many.
                 sleep(PAUSE).await;
-                Outcome::Unknown
+                outcome
             }
             Err(_) => Outcome::Unknown,
         }

@@ -74,9 +74,14 @@ enum Told {
 }
 
 impl Told {
-    /// Whether a server has said it.
+    /// Whether the stream has said it. A leader that is cut off from the other servers refuses what comes behind its own unconfirmed records,
+    /// and finds nothing where they are to be: that is no answer to an append.
     fn is_answer(&self) -> bool {
-        !matches!(self, Told::Appended(_, Outcome::Unknown) | Told::End(None))
+        match self {
+            Told::Appended(_, outcome) => matches!(outcome, Outcome::Appended(_) | Outcome::NotTaken),
+            Told::Found(_, found) => !matches!(found, Found::End),
+            Told::End(end) => end.is_some(),
+        }
     }
 }
 

@@ -141,6 +141,23 @@ fn what_others_write_to_the_stream_counts_for_nobody() {
     check_commits(&take_over(&config, 2).commits, 6);
 }
 
+/// An owner that has only such a leader is to end.
+#[test]
+fn what_a_leader_says_that_is_cut_off_is_no_answer_to_an_append() {
+    for said in [
+        Told::Appended(1, Outcome::Unknown),
+        Told::Appended(1, Outcome::Refused),
+        Told::Found(Seq(1), Found::End),
+        Told::End(None),
+    ] {
+        assert!(!said.is_answer(), "{said:?}");
+    }
+    let record = Told::Found(Seq(1), Found::Record(Bytes::new()));
+    for said in [Told::Appended(1, Outcome::Appended(Seq(1))), Told::Appended(1, Outcome::NotTaken), record] {
+        assert!(said.is_answer(), "{said:?}");
+    }
+}
+
 /// It is told soon, though it has nothing to append.
 #[test]
 fn an_owner_of_a_stream_that_was_emptied_learns_it() {
