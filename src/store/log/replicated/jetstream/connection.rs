@@ -34,6 +34,9 @@ pub(super) const REQUEST_TIME: Duration = Duration::from_secs(5);
 const PING: Duration = Duration::from_secs(2);
 /// How long a server may take to take a connection. One that is cut off says nothing.
 const CONNECT_TIME: Duration = Duration::from_secs(2);
+/// How long the server that gives the records has for each request. It says twice in that time that it is there; when that was missed for
+/// twice as long another one gives them. By default it would be missed for a minute, and who has not read all cannot take over.
+const EXPIRES: Duration = Duration::from_secs(1);
 /// Before another server is tried.
 const RECONNECT: Duration = Duration::from_millis(100);
 /// Before the same is asked again.
@@ -288,8 +291,8 @@ impl Connection {
     /// The records from one on, as they come. [`Reader`](super::Reader) is what goes on when they do not.
     pub(super) async fn messages(&self, first: Seq) -> Result<Ordered, StreamError> {
         let deliver_policy = DeliverPolicy::ByStartSequence { start_sequence: first.0 };
-        let consumer =
-            self.stream.create_consumer(OrderedConfig { deliver_policy, ..OrderedConfig::default() });
+        let config = OrderedConfig { deliver_policy, max_expires: EXPIRES, ..OrderedConfig::default() };
+        let consumer = self.stream.create_consumer(config);
         let consumer = consumer.await.map_err(|error| self.unusable(&error))?;
         consumer.messages().await.map_err(|error| self.unusable(&error))
     }
