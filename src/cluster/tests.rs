@@ -3,12 +3,14 @@
 use super::tunnel::{self, Call, Wire};
 use crate::access::Caller;
 use crate::nats::Servers;
+use futures_util::StreamExt;
 use std::io::{Read, Write};
 use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::time::timeout;
 
 const NAME: &str = "jobs";
 const LIFE: &str = "one-1";
@@ -35,7 +37,7 @@ fn with(test: impl AsyncFnOnce(Pair)) {
         tokio::spawn(tunnel::take(of_owner, calls, arrived));
         let (owner, places) = (watch::Sender::new(None), Arc::new(Semaphore::new(1)));
         let pair = Pair { _servers: servers, client, owner, arrivals, places };
-        tokio::time::timeout(DEADLINE, test(pair)).await.expect("it does not take long");
+        timeout(DEADLINE, test(pair)).await.expect("it does not take long");
     });
     // Whatever a test has left on a thread must not keep it.
     runtime.shutdown_background();
@@ -137,6 +139,32 @@ fn a_connection_ends_with_its_owner() {
         .unwrap();
         pair.owner.send_replace(None);
         assert!(tokio::task::spawn_blocking(|| read_all(ours)).await.unwrap().is_empty());
+    });
+}
+
+/// Whoever has called has sent five bytes, and they have not arrived; nothing comes behind them.
+#[test]
+fn a_connection_whose_last_words_are_lost_ends() {
+    with(async |mut pair| {
+        let inbox = pair.client.new_inbox();
+        let mut answers = pair.client.subscribe(inbox.clone()).await.unwrap();
+        let open = "{\"wire\":\"beanstalk\",\"uid\":7,\"groups\":[8,9]}";
+        let calls = tunnel::calls_subject(NAME, LIFE);
+        let theirs = loop {
+            // The owner may not hear yet.
+            pair.client.publish_with_reply(calls.clone(), inbox.clone(), open.into()).await.unwrap();
+            if let Ok(theirs) = timeout(Duration::from_millis(500), pair.arrive()).await {
+                break theirs;
+            }
+        };
+        let opened = answers.next().await.unwrap().payload;
+        let to = String::from_utf8(opened[9..].to_vec()).unwrap();
+        let present = [&[3][..], &5u64.to_le_bytes()].concat();
+        let mut ended = tokio::task::spawn_blocking(|| read_all(theirs));
+        // The caller goes on to be there.
+        while timeout(Duration::from_millis(500), &mut ended).await.is_err() {
+            pair.client.publish(to.clone(), present.clone().into()).await.unwrap();
+        }
     });
 }
 

@@ -2,7 +2,8 @@
 //! over the servers. Knows who has come and in which protocol, not what is said.
 //!
 //! A message has a kind (one byte), a number (8 bytes, little-endian) and bytes. Each side counts what it has sent and says where each
-//! part begins: what is lost on the way is noticed, and ends the connection on both sides, as a network that breaks would. A side sends
+//! part begins, and again whenever it says that it is there: what is lost on the way is noticed, also if nothing comes behind it, and ends
+//! the connection on both sides, as a network that breaks would. A side sends
 //! at most [`WINDOW`] bytes that the other one has not passed on yet.
 
 use super::subject;
@@ -189,6 +190,8 @@ struct Flow {
     /// How much was sent to it, and how much of that it has passed on.
     sent: AtomicU64,
     taken: AtomicU64,
+    /// How much it was sent before anything that is sent to it now. The end counts as a byte.
+    before: AtomicU64,
     /// How much of what it has sent was passed on here.
     passed: AtomicU64,
     /// Rings when it has passed on more.
@@ -231,7 +234,11 @@ async fn pump(stream: &Stream, client: &Client, mut incoming: Subscriber, to: Su
     let present = async {
         loop {
             tokio::time::sleep(PING).await;
-            let _ = client.publish(to.clone(), message(PRESENT, 0, &[])).await;
+            let before = flow.before.load(Ordering::Relaxed);
+            let _ = client.publish(to.clone(), message(PRESENT, before, &[])).await;
+            // The last word of it may have been lost, without which the other side would wait for ever.
+            let passed = flow.passed.load(Ordering::Relaxed);
+            let _ = client.publish(to.clone(), message(TAKEN, passed, &[])).await;
         }
     };
     let ended = tokio::select! {
@@ -253,12 +260,14 @@ async fn send(stream: &Stream, client: &Client, to: &Subject, flow: &Flow) -> Re
         let read = stream.read(&mut buffer).await?;
         if read == 0 {
             client.publish(to.clone(), message(END, sent, &[])).await?;
+            flow.before.store(sent + 1, Ordering::Relaxed);
             return Ok(());
         }
         let at = sent;
         sent += read as u64;
         flow.sent.store(sent, Ordering::Relaxed);
         client.publish(to.clone(), message(DATA, at, &buffer)).await?;
+        flow.before.store(sent, Ordering::Relaxed);
     }
 }
 
@@ -284,7 +293,7 @@ async fn receive(incoming: &mut Subscriber, queue: mpsc::UnboundedSender<Bytes>,
             Some((END, at, _)) if at == received && !has_ended && queue.send(Bytes::new()).is_ok() => {
                 has_ended = true;
             }
-            Some((PRESENT, ..)) => {}
+            Some((PRESENT, before, _)) if before <= received + u64::from(has_ended) => {}
             _ => return Broken,
         }
     }
