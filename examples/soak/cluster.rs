@@ -21,6 +21,7 @@ use musher::clock::{monotonic, wall};
 use musher::protocol::admin::{AdminRequest, StatusView};
 use rustix::process::Signal;
 use std::io::{self, Write};
+use std::process::Stdio;
 use std::time::Duration;
 use times::Times;
 use tokio::time::{sleep, timeout};
@@ -82,6 +83,8 @@ struct Nodes {
     beside_cuts: Times,
     /// How long owners that were cut off have lived on.
     ends: Times,
+    /// How often all nodes had the same state after the same commit.
+    compared: u64,
     /// What has happened when, for whoever wants to know why.
     diary: std::fs::File,
 }
@@ -102,10 +105,12 @@ pub(crate) async fn run(world: &mut World, rounds: u64, wanted: Wanted) -> Resul
     let client = nodes.client(0).await?;
     world.check_calmly(&client).await?;
     drop(client);
+    nodes.compare(0).await?;
     Ok(format!(
-        "{rounds} owners lost, {}; {} takeovers beside servers that were well; {} beside networks that were cut; \
+        "{rounds} owners lost, {}; {} times all nodes had the same state; {} takeovers beside servers that were well; {} beside networks that were cut; \
          {} owners that were cut off and lived on",
         world.summary(),
+        nodes.compared,
         nodes.takeovers,
         nodes.beside_cuts,
         nodes.ends
@@ -133,6 +138,7 @@ impl Nodes {
             takeovers: Times::default(),
             beside_cuts: Times::default(),
             ends: Times::default(),
+            compared: 0,
             diary: std::fs::File::create(world.place.dir.join("diary"))?,
         })
     }
@@ -145,6 +151,7 @@ impl Nodes {
         world.place = self.places[edge].clone();
         if world.rng.u8(..4) > 0 {
             world.check_calmly(&client).await?;
+            self.compare(edge).await?;
         }
         drop(client);
         let fault = faults[world.rng.usize(..faults.len())];
@@ -166,6 +173,23 @@ impl Nodes {
         let happened = tokio::try_join!(load, happens);
         happened.map_err(|failure| failure.within(&format!("{fault:?}")))?;
         world.died().map_err(|failure| failure.within(&format!("{fault:?}")))
+    }
+
+    /// Has all nodes say what their state comes to. Those that have not read everything yet are left out.
+    async fn compare(&mut self, edge: usize) -> Result<(), Failure> {
+        let mut verify: tokio::process::Command =
+            self.places[edge].verb(&["cluster", "verify", "--json"]).into();
+        let said = verify.stderr(Stdio::null()).kill_on_drop(true).output().await?.stdout;
+        // Where the owner has changed meanwhile there is no answer.
+        let found = serde_json::from_slice(&said).unwrap_or(serde_json::Value::Null);
+        match &found["same"] {
+            serde_json::Value::Bool(false) => Err(Failure::Broken(format!("nodes differ: {found}"))),
+            _ => {
+                let nodes = found["nodes"].as_array().map_or(0, Vec::len);
+                self.compared += u64::from(nodes == NODES);
+                Ok(())
+            }
+        }
     }
 
     fn begin(&mut self, fault: Fault) -> io::Result<()> {

@@ -56,6 +56,13 @@ impl Place {
         self.dir.join("socket")
     }
 
+    /// A verb of the program, with this configuration.
+    pub(crate) fn verb(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(&self.programs.daemon);
+        command.args(args).arg("--config").arg(self.dir.join("musher.toml"));
+        command
+    }
+
     fn said(&self) -> PathBuf {
         self.dir.join("said")
     }

@@ -24,6 +24,8 @@ pub(crate) struct Servers {
     running: Vec<Option<Child>>,
     /// By which addresses one gets to another, where that is not its own: `[from][to]`.
     links: Option<Vec<Vec<SocketAddr>>>,
+    /// The configuration of the first one, for 10.0.0.1 to 10.0.0.3, if it is not one of tests.
+    example: Option<String>,
 }
 
 impl Servers {
@@ -45,13 +47,37 @@ impl Servers {
         };
         let set = SETS.fetch_add(1, Ordering::Relaxed);
         let running = (0..count).map(|_| None).collect();
-        Some(Servers { dir: dir.to_owned(), _temporary: None, program, set, running, links: None })
+        Some(Servers {
+            dir: dir.to_owned(),
+            _temporary: None,
+            program,
+            set,
+            running,
+            links: None,
+            example: None,
+        })
     }
 
     /// From their next start on one gets to another by `links[from][to]` only, and clients are told of no other addresses either.
     #[allow(dead_code, reason = "not everybody who includes this needs it")]
     pub(crate) fn go_by(&mut self, links: Vec<Vec<SocketAddr>>) {
         self.links = Some(links);
+    }
+
+    /// From their next start on they have the configuration of an example for three machines.
+    #[allow(dead_code, reason = "not everybody who includes this needs it")]
+    pub(crate) fn configure_as(&mut self, example: String) {
+        self.example = Some(example);
+    }
+
+    /// What an example says of three machines, of these.
+    pub(crate) fn moved_here(&self, example: &str) -> String {
+        let moved = (0..self.running.len()).fold(example.to_owned(), |text, nth| {
+            text.replace(&format!("10.0.0.{}:4222", nth + 1), &self.for_clients(nth).to_string())
+                .replace(&format!("10.0.0.{}:6222", nth + 1), &self.for_servers(nth).to_string())
+        });
+        assert!(!moved.contains("10.0.0."), "{moved}");
+        moved
     }
 
     /// Where one listens for clients.
@@ -115,6 +141,14 @@ impl Servers {
 
     fn config(&self, nth: usize) -> String {
         let store = self.store(nth);
+        if let Some(example) = &self.example {
+            let own = example
+                .replace("server_name: one", &format!("server_name: {}", Servers::name(nth)))
+                .replace("listen: \"10.0.0.1:", &format!("listen: \"10.0.0.{}:", nth + 1))
+                .replace("\"/var/lib/nats\"", &format!("{store:?}"))
+                .replace("\"127.0.0.1:8222\"", &format!("\"{}:{}\"", host(nth), 8_000 + self.set));
+            return self.moved_here(&own);
+        }
         // Small messages, so that commits have parts.
         let mut config = format!(
             "server_name: {}\nlisten: \"{}\"\nmax_payload: 65536\njetstream {{ store_dir: {store:?}, sync_interval: always }}\n",
