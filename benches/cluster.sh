@@ -59,5 +59,17 @@ measure() { # measure WHERE ARGUMENTS…
     done
 }
 measure 'at the owner' --socket "$dir/$owner.sock"
+
+# The same full cycle against the owner and against JetStream's own work queue, on the same servers, by one load generator.
+tool=benches/queue-bench/target/release/queue-bench
+if [ -x "$tool" ]; then
+    for load in '--producers 1' '--producers 64' '--producers 64 --consumers 64' '--producers 16 --consumers 16 --window 50 --batch 50'; do
+        for to in "unix:$dir/$owner.sock musher" '127.0.0.1:24221 nats:3'; do
+            printf '\nqueue-bench %s, %s: ' "$load" "${to#* }"
+            # shellcheck disable=SC2086
+            "$tool" run --addr "${to% *}" --protocol "${to#* }" --secs "$seconds" $load 2>&1 | tail -n 1
+        done
+    done
+fi
 measure 'at another node' --socket "$dir/$((owner % 3 + 1)).sock"
 measure 'a daemon alone' --own --dir "$dir"

@@ -21,7 +21,9 @@ pub fn open(protocol: &str, n: usize) -> Option<Box<dyn Target>> {
         "musher:standing" => Box::new(musher::Musher::on("standing")),
         "redis-list" => Box::new(redis::Redis::list(n)),
         "redis-stream" => Box::new(redis::Redis::stream(n)),
-        "nats" => Box::new(nats::Nats::new(n)),
+        "nats" => Box::new(nats::Nats::new(n, 1)),
+        // On three servers.
+        "nats:3" => Box::new(nats::Nats::new(n, 3)),
         "postgres" => Box::new(postgres::Postgres::new(false)),
         "postgres-notify" => Box::new(postgres::Postgres::new(true)),
         _ => return None,

@@ -5,13 +5,15 @@ use crate::target::*;
 use std::collections::VecDeque;
 use std::io::{self, Write};
 
+/// Behind it comes on how many servers it is.
 const STREAM: &str =
-    r#"{"name":"Q","subjects":["jobs"],"retention":"workqueue","storage":"file","num_replicas":1}"#;
+    r#"{"name":"Q","subjects":["jobs"],"retention":"workqueue","storage":"file","num_replicas":"#;
 const CONSUMER: &str = r#"{"stream_name":"Q","config":{"durable_name":"c","ack_policy":"explicit","ack_wait":600000000000,"max_ack_pending":-1,"max_waiting":4096}}"#;
 
 pub struct Nats {
     inbox: String,
-    calls: VecDeque<(&'static str, &'static str)>, // API calls, made one at a time
+    replicas: usize,
+    calls: VecDeque<(&'static str, String)>, // API calls, made one at a time
     stored: VecDeque<(usize, usize)>,
     acked: VecDeque<(usize, usize)>,
     taking: usize,
@@ -27,10 +29,11 @@ fn publish(out: &mut Vec<u8>, subject: &[u8], reply: &str, body: &[u8]) {
 }
 
 impl Nats {
-    pub fn new(n: usize) -> Nats {
+    pub fn new(n: usize, replicas: usize) -> Nats {
         let inbox = format!("_INBOX.{}x{n}", std::process::id());
         Nats {
             inbox,
+            replicas,
             calls: VecDeque::new(),
             stored: VecDeque::new(),
             acked: VecDeque::new(),
@@ -63,9 +66,13 @@ impl Target for Nats {
         );
         let _ = write!(out, "SUB {}.* 1\r\n", self.inbox);
         if first {
-            self.calls.extend([("STREAM.CREATE.Q", STREAM), ("CONSUMER.DURABLE.CREATE.Q.c", CONSUMER)]);
+            let stream = format!("{STREAM}{}}}", self.replicas);
+            self.calls.extend([
+                ("STREAM.CREATE.Q", stream),
+                ("CONSUMER.DURABLE.CREATE.Q.c", CONSUMER.to_owned()),
+            ]);
         } else {
-            self.calls.push_back(("STREAM.INFO.Q", ""));
+            self.calls.push_back(("STREAM.INFO.Q", String::new()));
         }
         self.next_call(out);
     }
@@ -98,7 +105,10 @@ impl Target for Nats {
     }
 
     fn recover(&mut self, out: &mut Vec<u8>) {
-        self.calls.extend([("CONSUMER.DELETE.Q.c", ""), ("CONSUMER.DURABLE.CREATE.Q.c", CONSUMER)]);
+        self.calls.extend([
+            ("CONSUMER.DELETE.Q.c", String::new()),
+            ("CONSUMER.DURABLE.CREATE.Q.c", CONSUMER.to_owned()),
+        ]);
         self.next_call(out);
     }
 
