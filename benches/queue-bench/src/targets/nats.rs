@@ -67,10 +67,8 @@ impl Target for Nats {
         let _ = write!(out, "SUB {}.* 1\r\n", self.inbox);
         if first {
             let stream = format!("{STREAM}{}}}", self.replicas);
-            self.calls.extend([
-                ("STREAM.CREATE.Q", stream),
-                ("CONSUMER.DURABLE.CREATE.Q.c", CONSUMER.to_owned()),
-            ]);
+            self.calls
+                .extend([("STREAM.CREATE.Q", stream), ("CONSUMER.DURABLE.CREATE.Q.c", CONSUMER.to_owned())]);
         } else {
             self.calls.push_back(("STREAM.INFO.Q", String::new()));
         }
