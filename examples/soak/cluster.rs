@@ -219,6 +219,14 @@ impl Nodes {
         slow.map(|place| tail(&place.log(), LOG_LINES)).try_for_each(|said| self.write_down(&said))
     }
 
+    /// The owner is gone: what has ended is started again, and how long it takes until another one answers is noted.
+    async fn await_next_owner(&mut self, rng: &mut Rng) -> Result<(), Failure> {
+        let begun = monotonic();
+        self.start_missing(rng)?;
+        self.owner(None).await?;
+        Ok(self.note_takeover(monotonic() - begun)?)
+    }
+
     fn take(&mut self, nth: usize) -> Result<Daemon, Failure> {
         self.daemons[nth].take().ok_or_else(|| io::Error::other("a node is not there").into())
     }

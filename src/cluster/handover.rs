@@ -15,7 +15,7 @@ use tokio::sync::mpsc;
 
 /// Why the owner does not do what it is asked, or nobody has answered.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum HandOverError {
+pub(crate) enum AskError {
     #[error(transparent)]
     Servers(#[from] StreamError),
     #[error("no owner answers, or it is of an older version: see `musher cluster status`")]
@@ -48,18 +48,18 @@ fn wishes_subject(name: &str) -> String {
 }
 
 /// Asks the owner to give the queue to a node. Returns who the owner is, and the number of its ownership: it drains from now on.
-pub(crate) async fn hand_over(cluster: &Cluster, to: &str) -> Result<(String, u64), HandOverError> {
+pub(crate) async fn hand_over(cluster: &Cluster, to: &str) -> Result<(String, u64), AskError> {
     let client = stream(cluster).connect().await?;
     let wish = serde_json::to_vec(&Wish { to: to.to_owned() }).expect("a text is always JSON");
     let answer = client.request(wishes_subject(&cluster.stream), wish.into()).await;
     let answer = answer.map_err(|error| match error.kind() {
-        RequestErrorKind::NoResponders => HandOverError::NoOwner,
-        _ => HandOverError::NoAnswer,
+        RequestErrorKind::NoResponders => AskError::NoOwner,
+        _ => AskError::NoAnswer,
     })?;
-    let answer: Answer = serde_json::from_slice(&answer.payload).map_err(|_| HandOverError::NoAnswer)?;
+    let answer: Answer = serde_json::from_slice(&answer.payload).map_err(|_| AskError::NoAnswer)?;
     match answer.why_not {
         None => Ok((answer.from, answer.epoch)),
-        Some(why) => Err(HandOverError::Refused(why)),
+        Some(why) => Err(AskError::Refused(why)),
     }
 }
 

@@ -45,6 +45,6 @@ pub(crate) async fn look(cluster: &Cluster) -> Result<ClusterView, StreamError> 
     let mut heard: BTreeMap<_, _> = heard.collect();
     let mut nodes: Vec<_> = cluster.nodes.iter().map(|name| (name.clone(), heard.remove(name))).collect();
     nodes.extend(heard.into_iter().map(|(name, heard)| (name, Some(heard))));
-    let found = found.as_ref().map_err(StreamError::to_string);
+    let found = found.map_err(|error| error.to_string());
     Ok(sight(nodes, stream_view(&cluster.stream, found)))
 }

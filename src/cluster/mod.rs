@@ -9,7 +9,7 @@
 //! - `beat`: the signs of life
 //! - `servers`: by which server a node is connected
 //! - `handover`: giving the queue to another node; `verify`: whether all have the same state
-//! - `tend`: what is to be done for the stream now and then
+//! - `trim`: what no node needs of the stream any more
 //! - `sight`: how all of that looks, to a node and (`look`) from outside
 //! - `tunnel`: connections that are passed on
 //!
@@ -24,15 +24,16 @@ mod records;
 mod servers;
 mod shared;
 mod sight;
-mod tend;
 #[cfg(test)]
 mod tests;
+mod trim;
 mod tunnel;
 mod verify;
 
-pub(crate) use handover::{HandOverError, hand_over};
+pub(crate) use handover::{AskError, hand_over};
 pub(crate) use look::look;
 pub(crate) use node::{Begin, Followed, Node};
+pub(crate) use shared::OwnSight;
 pub(crate) use tunnel::{Call, Wire};
 pub(crate) use verify::{Rest, Verified, verify};
 

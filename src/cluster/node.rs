@@ -5,8 +5,8 @@
 use super::beat::Role;
 use super::peers::BEAT;
 use super::records::Records;
-use super::shared::{Shared, give_signs, listen, lock};
-use super::tend::{look, tend};
+use super::shared::{OwnSight, Shared, give_signs, listen, lock};
+use super::trim::trim;
 use super::tunnel::{self, Call, Wire};
 use super::verify::{Calls, Rest};
 use super::{handover, servers, stream, subject, verify};
@@ -18,7 +18,6 @@ use crate::store::{
     ReadError, Rules, StreamCommit, StreamError, StreamState,
 };
 use crate::telemetry::events;
-use crate::views::ClusterView;
 use async_nats::Client;
 use std::hash::{BuildHasher, RandomState};
 use std::io;
@@ -143,10 +142,9 @@ impl Node {
         })
     }
 
-    /// Says at any time how the cluster looks from here.
-    pub(crate) fn sight(&self) -> impl Fn() -> ClusterView + Send + Sync + use<> {
-        let shared = self.shared.clone();
-        move || shared.sight()
+    /// From now on this is what is seen of the cluster.
+    pub(crate) fn shows(&self, sight: &OwnSight) {
+        sight.set(self.shared.clone());
     }
 
     /// Says from where on it is to read.
@@ -203,8 +201,10 @@ impl Member {
         *lock(&self.shared.client) = Some((client.clone(), subject(&self.cluster.stream, "alive")));
         tokio::spawn(listen(client.clone(), subject(&self.cluster.stream, "alive"), self.shared.clone()));
         tokio::spawn(give_signs(self.shared.clone()));
-        tokio::spawn(servers::stay_where_the_stream_is(connection.clone()));
-        tokio::spawn(servers::stay_where_the_stream_is(signs.clone()));
+        let shared = self.shared.clone();
+        let hear = move |found| shared.hear_of_stream(found);
+        tokio::spawn(servers::stay_where_the_stream_is(connection.clone(), hear));
+        tokio::spawn(servers::stay_where_the_stream_is(signs.clone(), |_| ()));
         tokio::spawn(pass_on(client.clone(), self.cluster.stream.clone(), self.shared.clone(), calls));
         let state = self.look(&connection).await?;
         let founder = connection.founder(&state).await;
@@ -212,7 +212,7 @@ impl Member {
         let Ok(begin) = begins.await else { return Ok(()) };
         *lock(&self.shared.home) = Some(begin.home.clone());
         lock(&self.shared.beat).commit = begin.position.number.0;
-        tokio::spawn(tend(connection.clone(), self.shared.clone(), self.cluster.keep));
+        tokio::spawn(trim(connection.clone(), self.shared.clone(), self.cluster.keep));
         let carrier = self.follow(&connection, &signs, &begin).await?;
         self.own(&client, carrier, arrived).await;
         Ok(())
@@ -328,8 +328,11 @@ impl Member {
     /// What the stream has, once a server says it.
     async fn look(&self, connection: &Connection) -> Result<StreamState, NodeError> {
         loop {
-            match look(connection, &self.shared).await {
-                Ok(state) => return Ok(state),
+            match connection.look().await {
+                Ok(state) => {
+                    self.shared.hear_of_stream(Ok(state.clone()));
+                    return Ok(state);
+                }
                 Err(error @ StreamError::MadeAnew { .. }) => return Err(error.into()),
                 Err(_) => sleep(CONNECT_PAUSE).await,
             }

@@ -2,10 +2,10 @@
 
 use super::beat::{Beat, Role};
 use super::peers::{BEAT, Peers};
-use super::sight::sight;
+use super::sight::{sight, stream_view};
 use crate::clock::monotonic;
 use crate::config::Cluster;
-use crate::store::Progress;
+use crate::store::{Progress, StreamState};
 use crate::telemetry::events;
 use crate::views::{ClusterView, StreamView};
 use async_nats::Client;
@@ -34,6 +34,21 @@ pub(super) struct Shared {
     pub(super) owner: watch::Sender<Option<String>>,
     pub(super) client: Mutex<Option<(Client, String)>>,
     warned_of_double: Once,
+}
+
+/// How the cluster looks from this process, whichever life of the node it is.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct OwnSight(Arc<Mutex<Option<Arc<Shared>>>>);
+
+impl OwnSight {
+    pub(super) fn set(&self, shared: Arc<Shared>) {
+        *lock(&self.0) = Some(shared);
+    }
+
+    /// Now; nothing of it before there is a node.
+    pub(crate) fn see(&self) -> ClusterView {
+        lock(&self.0).as_ref().map_or_else(ClusterView::default, |shared| shared.sight())
+    }
 }
 
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -76,6 +91,12 @@ impl Shared {
             unanswered_ms: progress.map(|progress| progress.unanswered_for().as_millis() as u64),
             ..sight(heard, lock(&self.stream).clone())
         }
+    }
+
+    /// What the servers have said of the stream.
+    pub(super) fn hear_of_stream(&self, found: Result<StreamState, String>) {
+        let mut known = lock(&self.stream);
+        *known = stream_view(&known.name, found);
     }
 
     pub(super) fn life(&self) -> String {

@@ -42,17 +42,12 @@ pub(super) fn sight(heard: Vec<(String, Option<Heard>)>, stream: StreamView) -> 
 }
 
 /// The stream, as the servers have said it.
-pub(super) fn stream_view(name: &str, state: Result<&StreamState, String>) -> StreamView {
+pub(super) fn stream_view(name: &str, state: Result<StreamState, String>) -> StreamView {
     let name = name.to_owned();
     match state {
-        Ok(StreamState { first: Seq(first), last: Seq(last), bytes, leader }) => StreamView {
-            name,
-            first: Some(*first),
-            last: Some(*last),
-            bytes: Some(*bytes),
-            leader: leader.clone(),
-            error: None,
-        },
+        Ok(StreamState { first: Seq(first), last: Seq(last), bytes, leader }) => {
+            StreamView { name, first: Some(first), last: Some(last), bytes: Some(bytes), leader, error: None }
+        }
         Err(error) => StreamView { name, error: Some(error), ..StreamView::default() },
     }
 }

@@ -5,7 +5,7 @@
 
 use super::beat::Beat;
 use super::shared::{Shared, lock};
-use super::{HandOverError as AskError, stream, subject};
+use super::{AskError, stream, subject};
 use crate::clock::monotonic;
 use crate::config::Cluster;
 use crate::store::{CommitNo, Digest, Epoch};

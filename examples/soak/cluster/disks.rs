@@ -5,7 +5,6 @@ use crate::disk::Mount;
 use crate::nats::Servers;
 use crate::world::Failure;
 use fastrand::Rng;
-use musher::clock::monotonic;
 use rustix::fs::{FallocateFlags, fallocate, statvfs};
 use rustix::io::Errno;
 use std::fs::{self, File};
@@ -91,10 +90,6 @@ impl Nodes {
             sleep(Duration::from_millis(rng.u64(..FULL_MS))).await;
             self.kill(owner)?;
         }
-        let begun = monotonic();
-        self.start_missing(rng)?;
-        self.owner(None).await?;
-        self.note_takeover(monotonic() - begun)?;
-        Ok(())
+        self.await_next_owner(rng).await
     }
 }

@@ -119,14 +119,10 @@ impl Nodes {
             Fault::Cut(partition) => return self.part(partition, owner, rng).await,
             Fault::FullDisks => return self.fill_disks(owner, rng).await,
         }
-        let begun = monotonic();
         if matches!(fault, Fault::KilledAfterAServer) {
             self.servers.start_again(server);
         }
-        self.start_missing(rng)?;
-        self.owner(None).await?;
-        self.note_takeover(monotonic() - begun)?;
-        Ok(())
+        self.await_next_owner(rng).await
     }
 
     /// The owner hangs until another one has taken over, and has to end then.

@@ -127,10 +127,7 @@ impl Nodes {
         }
         sleep(Duration::from_millis(rng.u64(..SERVERS_MS))).await;
         self.kill(owner)?;
-        let begun = monotonic();
-        self.start_missing(rng)?;
-        self.owner(None).await?;
-        self.note_takeover(monotonic() - begun)?;
+        self.await_next_owner(rng).await?;
         sleep(Duration::from_millis(rng.u64(..SERVERS_MS))).await;
         self.heal(rng)?;
         Ok(())
@@ -154,10 +151,6 @@ impl Nodes {
                 self.kill(owner)?;
             }
         }
-        let begun = monotonic();
-        self.start_missing(rng)?;
-        self.owner(None).await?;
-        self.note_takeover(monotonic() - begun)?;
-        Ok(())
+        self.await_next_owner(rng).await
     }
 }

@@ -13,7 +13,7 @@ use super::opened::{Opened, await_former_pool};
 use super::{Doors, Process, ServeError, run_to_end};
 use crate::access::Caller;
 use crate::clock::Clock;
-use crate::cluster::{Followed, Node, Rest, Wire};
+use crate::cluster::{Followed, Node, OwnSight, Rest, Wire};
 use crate::config::{Config, ConfigErrors};
 use crate::fronts::{Beanstalk, Native, Tubes};
 use crate::http::{self, Calls};
@@ -23,14 +23,13 @@ use crate::server::{self, Fatal, Hub};
 use crate::signals::Signal;
 use crate::store::{FollowError, NodeDirectory, NodeStore, Recovered, Store, digest};
 use crate::telemetry::events;
-use crate::views::ClusterView;
 use std::cell::Cell;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::rc::Rc;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use tokio::runtime::Runtime;
-use tokio::sync::{Mutex as AsyncMutex, mpsc};
+use tokio::sync::{Mutex, mpsc};
 use tokio::task::{JoinHandle, LocalSet};
 
 /// Commits that are taken in before anything else is looked at.
@@ -81,7 +80,7 @@ enum Outcome {
 
 /// Runs a node: it stands by again when it has given the queue to another one.
 pub(super) fn serve(mut process: Process) -> Result<(), ServeError> {
-    let (mut doors, sight) = (None, Arc::<Mutex<Option<OwnSight>>>::default());
+    let (mut doors, sight) = (None, OwnSight::default());
     let begun = process.config.clone();
     loop {
         doors = life(&mut process, doors, &sight)?;
@@ -98,15 +97,8 @@ pub(super) fn serve(mut process: Process) -> Result<(), ServeError> {
     }
 }
 
-/// How the cluster looks from the node that this process is just now.
-type OwnSight = Box<dyn Fn() -> ClusterView + Send>;
-
 /// From the start until it has to end, or stands by again: then the doors stay open.
-fn life(
-    process: &mut Process,
-    doors: Option<Doors>,
-    sight: &Arc<Mutex<Option<OwnSight>>>,
-) -> Result<Option<Doors>, ServeError> {
+fn life(process: &mut Process, doors: Option<Doors>, sight: &OwnSight) -> Result<Option<Doors>, ServeError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let config = process.config.clone();
     let Some(cluster) = &config.cluster else { return Ok(None) };
@@ -115,7 +107,7 @@ fn life(
     let (pool_lock, _) = await_former_pool(&config.daemon.data)?;
     // A node of a stream that is gone must not make an empty one in its place.
     let mut node = Node::start(cluster, directory.mark().is_none_or(|mark| mark.seq == 0))?;
-    *lock(sight) = Some(Box::new(node.sight()));
+    node.shows(sight);
     process.notifier.ready("standing by: connecting to the cluster's servers");
     let Some(mut standby) = start::open(&runtime, process, directory, &mut node)? else { return Ok(None) };
     // Only now: who connects to one that has no servers would wait for ever.
@@ -123,8 +115,7 @@ fn life(
         Some(open) => open,
         None => {
             let sight = sight.clone();
-            let of_now = move || lock(&sight).as_ref().map_or_else(ClusterView::default, |sight| sight());
-            Doors::open(&config, Some(Arc::new(of_now)))?
+            Doors::open(&config, Some(Arc::new(move || sight.see())))?
         }
     };
     process::trim_memory();
@@ -312,7 +303,7 @@ async fn take_rests<S: Store + 'static>(hub: Rc<Hub<S>>, mut rests: mpsc::Receiv
     }
 }
 
-async fn next_call(calls: &Option<Rc<AsyncMutex<Calls>>>) -> Option<http::Call> {
+async fn next_call(calls: &Option<Rc<Mutex<Calls>>>) -> Option<http::Call> {
     match calls {
         Some(calls) => calls.lock().await.recv().await,
         None => std::future::pending().await,
@@ -332,10 +323,6 @@ fn reload(process: &mut Process, doors: &Doors) {
         Err(ConfigErrors(problems)) => events::reload_refused(&problems),
     }
     process.notifier.ready("standing by");
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn node_name(config: &Config) -> &str {
