@@ -10,14 +10,19 @@ mod front;
 mod numbers;
 mod opened;
 mod pool;
+#[cfg(any(test, feature = "cluster"))]
+mod shards;
 mod testing;
 mod traces;
 
 pub use embedded::{Embedded, EmbeddedError};
+#[cfg(any(test, feature = "cluster"))]
+pub use shards::{ShardOptions, serve_shard};
 pub use testing::{Submitted, TestQueue};
 
 use crate::clock::Clock;
-use crate::config::{Config, ConfigErrors, Overrides};
+use crate::config::{Config, ConfigErrors, Loaded, Overrides};
+use crate::core::JobId;
 use crate::fronts::{Native, Tubes};
 use crate::http::{Calls, SecretsError, Sight};
 use crate::notify::Notifier;
@@ -58,9 +63,20 @@ pub struct ServeOptions {
     pub config: Option<PathBuf>,
     /// What the command line says over it.
     pub overrides: Overrides,
+    /// Which shard of several this process has, if it is not the one that the others are started by.
+    pub shard: Option<usize>,
 }
 
 impl ServeOptions {
+    /// Reads the configuration: what of it concerns this process.
+    fn load(&self) -> Result<Loaded, ConfigErrors> {
+        let loaded = Config::load(self.config.as_deref(), &self.overrides)?;
+        Ok(match self.shard {
+            Some(shard) => Loaded { config: loaded.config.of_shard(shard), ..loaded },
+            None => loaded,
+        })
+    }
+
     /// The same, whatever the working directory will be.
     fn absolute(&self) -> io::Result<ServeOptions> {
         let absolute = |path: &PathBuf| std::path::absolute(path);
@@ -116,6 +132,10 @@ pub enum ServeError {
     #[cfg(any(test, feature = "cluster"))]
     #[error(transparent)]
     Cluster(#[from] cluster::ClusterError),
+    /// The shards of a cluster cannot be had in this directory, or one has ended that was not to.
+    #[cfg(any(test, feature = "cluster"))]
+    #[error(transparent)]
+    Shards(#[from] shards::ShardsError),
     /// The system refused something else.
     #[error("the daemon cannot run: {0}")]
     Io(#[from] io::Error),
@@ -129,7 +149,7 @@ pub fn serve(options: &ServeOptions) -> Result<(), ServeError> {
     process::begin_clean();
     let inherited = process::settle();
     let options = options.absolute()?;
-    let loaded = Config::load(options.config.as_deref(), &options.overrides)?;
+    let loaded = options.load()?;
     // The directory in which we were started may be deleted: handlers must not find themselves in one that is gone,
     // and the file system below it can be unmounted.
     rustix::process::chdir("/").map_err(io::Error::from)?;
@@ -144,9 +164,11 @@ pub fn serve(options: &ServeOptions) -> Result<(), ServeError> {
     let orphans = Orphans::adopt()?;
     let notifier = Notifier::new(|name| std::env::var_os(name));
     let process = Process { config: loaded.config, options, signals, notifier, orphans, inherited };
-    match process.config.cluster.is_some() {
+    match &process.config.cluster {
         #[cfg(any(test, feature = "cluster"))]
-        true => cluster::serve(process),
+        Some(cluster) if cluster.shards > 1 => shards::serve(process, loaded.file),
+        #[cfg(any(test, feature = "cluster"))]
+        Some(_) => cluster::serve(process),
         // Without it the configuration is refused.
         _ => alone(process),
     }
@@ -164,7 +186,10 @@ struct Process {
 
 /// Where others come in.
 struct Doors {
-    listening: Listening,
+    /// The socket; none in the process of a shard, whose connections come to another one.
+    listening: Option<Listening>,
+    /// Whether somebody keeps the socket for the next daemon.
+    socket_stays: bool,
     http: HttpFront,
     /// The connections that HTTP asks for: one task at a time takes them on.
     calls: Option<Rc<Mutex<Calls>>>,
@@ -178,7 +203,8 @@ impl Doors {
         let beanstalk = BeanstalkBound::new(config)?;
         let (http, calls) = front::start(config, sight)?;
         let calls = calls.map(|calls| Rc::new(Mutex::new(calls)));
-        Ok(Doors { listening, http, calls, beanstalk })
+        let socket_stays = listening.is_inherited();
+        Ok(Doors { listening: Some(listening), socket_stays, http, calls, beanstalk })
     }
 
     /// Takes connections of all wires.
@@ -187,22 +213,28 @@ impl Doors {
         hub: &Rc<Hub<S>>,
         tubes: &Rc<Tubes>,
     ) -> Result<Accepting, ServeError> {
-        let native = self.listening.accept_into(hub, Native::default)?;
+        let native = self.listening.as_ref().map(|it| it.accept_into(hub, Native::default)).transpose()?;
         if let Some(calls) = &self.calls {
             drop(tokio::task::spawn_local(take_calls(hub.clone(), calls.clone())));
         }
-        Ok(std::iter::once(native).chain(self.beanstalk.serve(hub, tubes)?).collect())
+        Ok(native.into_iter().chain(self.beanstalk.serve(hub, tubes)?).collect())
     }
 }
 
 #[cfg(any(test, feature = "cluster"))]
 impl Doors {
+    /// Those of a process that gets its connections from another one.
+    fn inside(calls: Calls, socket_stays: bool) -> Doors {
+        let (http, beanstalk) = (HttpFront::none(), BeanstalkBound::none());
+        Doors { listening: None, socket_stays, http, calls: Some(Rc::new(Mutex::new(calls))), beanstalk }
+    }
+
     /// Takes connections of all wires for another node, until the tasks are aborted. Those that HTTP asks for are not among them.
     fn pass_on(&self, passing: &cluster::Passing) -> Result<Accepting, ServeError> {
         use crate::cluster::Wire;
-        let native = self.listening.accept(passing.of(Wire::Native))?;
+        let native = self.listening.as_ref().map(|it| it.accept(passing.of(Wire::Native))).transpose()?;
         let beanstalk = self.beanstalk.pass_on(passing.of(Wire::Beanstalk))?;
-        Ok(std::iter::once(native).chain(beanstalk).collect())
+        Ok(native.into_iter().chain(beanstalk).collect())
     }
 }
 
@@ -220,7 +252,7 @@ async fn take_calls<S: Store + 'static>(hub: Rc<Hub<S>>, calls: Rc<Mutex<Calls>>
 
 /// Runs a daemon of one machine.
 fn alone(mut process: Process) -> Result<(), ServeError> {
-    let opened = Opened::open(&process.config, Clock::starting_after)?;
+    let opened = Opened::open(&process.config, JobId(1), Clock::starting_after)?;
     process::trim_memory();
     let doors = Doors::open(&process.config, None)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -240,7 +272,7 @@ fn run_to_end<S: Store + 'static>(
 ) -> Result<Option<Doors>, ServeError> {
     let tasks = tokio::task::LocalSet::new();
     let (pool_lock, numbers) = (opened.pool_lock.clone(), opened.numbers.clone());
-    let (hub, outputs) = opened.into_hub(&process.config, doors.listening.is_inherited());
+    let (hub, outputs) = opened.into_hub(&process.config, doors.socket_stays);
     let running = async {
         let tubes = Rc::<Tubes>::default();
         let stay_open = others(&hub, &tubes);
@@ -304,7 +336,7 @@ async fn run<S: Store + 'static>(
                 Some(signal) = signals.recv() => {
                     let is_first = !is_told_to_end;
                     is_told_to_end |= signal == Signal::Drain;
-                    act(hub, notifier, (&doors.listening, &doors.http), config, options, (signal, is_first));
+                    act(hub, notifier, &doors, config, options, (signal, is_first));
                 }
                 () = tick(&mut watchdog) => notifier.alive(),
                 () = &mut keep_traces => {}
@@ -345,7 +377,7 @@ async fn tick(watchdog: &mut Option<tokio::time::Interval>) {
 fn act<S: Store + 'static>(
     hub: &Rc<Hub<S>>,
     notifier: &Notifier,
-    (listening, http): (&Listening, &HttpFront),
+    doors: &Doors,
     config: &mut Config,
     options: &ServeOptions,
     (signal, is_first): (Signal, bool),
@@ -365,14 +397,14 @@ fn act<S: Store + 'static>(
         }
         Signal::Reload => {
             notifier.reloading();
-            listening.look_after();
-            match Config::load(options.config.as_deref(), &options.overrides) {
+            doors.listening.iter().for_each(Listening::look_after);
+            match options.load() {
                 Ok(loaded) => {
                     events::config_warnings(&loaded.warnings);
                     events::reloaded(&config.restart_needed(&loaded.config));
                     hub.configure(service(&loaded.config));
                     *config = loaded.config;
-                    http.reload(config);
+                    doors.http.reload(config);
                     set_schedules(hub, config);
                 }
                 Err(ConfigErrors(problems)) => events::reload_refused(&problems),

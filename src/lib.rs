@@ -46,7 +46,10 @@ mod otlp;
 mod private;
 pub mod process;
 pub mod protocol;
+#[cfg(any(test, feature = "cluster"))]
+mod router;
 pub mod server;
+mod shards;
 pub mod signals;
 pub mod spans;
 pub mod store;

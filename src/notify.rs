@@ -35,6 +35,21 @@ impl Notifier {
         Notifier { socket, watchdog }
     }
 
+    /// To whoever holds the other end of a socket, as if it were a service manager. `watchdog`: how long it may hear nothing.
+    pub(crate) fn to(socket: UnixDatagram, watchdog: Option<Duration>) -> Notifier {
+        Notifier { socket: Some(socket), watchdog }
+    }
+
+    /// How long the service manager may hear nothing before it gives us up.
+    pub(crate) fn watchdog(&self) -> Option<Duration> {
+        self.socket.as_ref().and(self.watchdog)
+    }
+
+    /// Something that no service manager asks for.
+    pub(crate) fn tell(&self, key: &str, value: &str) {
+        self.say(&[NotifyState::Custom(&format!("{key}={value}"))]);
+    }
+
     /// Whether a service manager listens.
     pub fn has_manager(&self) -> bool {
         self.socket.is_some()

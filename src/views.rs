@@ -9,7 +9,7 @@ mod push;
 mod queues;
 mod schedules;
 
-pub use cluster::{ClusterView, NodeView, StreamView};
+pub use cluster::{ClusterView, NodeView, ShardView, StreamView};
 pub use flow::{GroupCountsView, GroupEndView, GroupView, TopicView, WaitView};
 pub use numbers::{
     DaemonMetricsView, HistogramView, LogLevelView, MetricsView, QueueMetricsView, QueueNowView,
@@ -105,6 +105,9 @@ pub struct StatusView {
     /// How many schedules there are, of those that the caller may see.
     #[serde(default)]
     pub schedules: u64,
+    /// The shards of a cluster that has several: then what is said above is all of theirs together.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub shards: Vec<ShardView>,
     /// All queues.
     pub queues: Vec<QueueView>,
 }

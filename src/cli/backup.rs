@@ -41,6 +41,9 @@ pub(super) struct Backup {
     /// Read this data directory instead of asking the daemon; no daemon may have it open
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
+    /// Of a cluster with several shards: which of them, from 0 on
+    #[arg(long, value_name = "N", conflicts_with = "data")]
+    shard: Option<u32>,
     /// Print what was written as JSON
     #[arg(long)]
     json: bool,
@@ -114,15 +117,15 @@ impl Backup {
         match &self.data {
             Some(data) => offline(data, out),
             None => {
-                to.talk(async |client| online(&client, out).await)?;
+                to.talk(async |client| online(&client, self.shard, out).await)?;
                 Ok(())
             }
         }
     }
 }
 
-async fn online(client: &Client, out: &mut impl Write) -> End {
-    let mut pieces = client.backup().await?;
+async fn online(client: &Client, shard: Option<u32>, out: &mut impl Write) -> End {
+    let mut pieces = client.backup(shard).await?;
     while let Some(piece) = pieces.recv().await {
         match piece? {
             Response::Piece(bytes) => out.write_all(&bytes).map_err(not_taken)?,

@@ -5,6 +5,8 @@ use super::exit::{End, Failure, USAGE};
 use super::output;
 use crate::config::{Config, ConfigErrors, Loaded, Overrides, Problem, WORKERS_MAX};
 use crate::daemon::{ServeError, ServeOptions, serve};
+#[cfg(any(test, feature = "cluster"))]
+use crate::daemon::{ShardOptions, serve_shard};
 use crate::process::{self, Inherited};
 use crate::telemetry;
 use crate::words;
@@ -13,6 +15,8 @@ use clap::{Args, Subcommand};
 use serde_json::json;
 use std::path::PathBuf;
 use std::process::ExitCode;
+#[cfg(any(test, feature = "cluster"))]
+use std::time::Duration;
 
 const SERVE: &str = "\
 Data: $STATE_DIRECTORY, else $XDG_STATE_HOME/musher, else /var/lib/musher for root, else ~/.local/state/musher.
@@ -40,13 +44,58 @@ pub(super) struct Serve {
 
 impl Serve {
     pub(super) fn run(self, to: &Target) -> End {
+        served(serve(&self.options(to)))
+    }
+
+    fn options(self, to: &Target) -> ServeOptions {
         let overrides = Overrides { data: self.data, socket: to.socket.clone(), workers: self.workers };
-        serve(&ServeOptions { config: self.config, overrides }).map(|()| ExitCode::SUCCESS).map_err(|error| {
-            match error {
-                ServeError::Config(_) | ServeError::Log(_) => Failure::usage(error),
-                error => Failure::failed(error),
-            }
-        })
+        ServeOptions { config: self.config, overrides, shard: None }
+    }
+}
+
+fn served(ended: Result<(), ServeError>) -> End {
+    ended.map(|()| ExitCode::SUCCESS).map_err(|error| match error {
+        ServeError::Config(_) | ServeError::Log(_) => Failure::usage(error),
+        error => Failure::failed(error),
+    })
+}
+
+/// One shard of a node that has several: its process.
+#[cfg(any(test, feature = "cluster"))]
+#[derive(Debug, Args)]
+pub(super) struct Shard {
+    /// Which
+    shard: usize,
+    /// The process that has started it
+    #[arg(long)]
+    parent: u32,
+    /// The umask of jobs, as a decimal number
+    #[arg(long)]
+    umask: u32,
+    /// How many files a job may have open; no limit if not given
+    #[arg(long)]
+    files: Option<u64>,
+    /// Whether somebody keeps the socket for the next daemon
+    #[arg(long)]
+    socket_stays: bool,
+    /// How long it may say nothing
+    #[arg(long)]
+    watchdog_ms: Option<u64>,
+    #[command(flatten)]
+    serve: Serve,
+}
+
+#[cfg(any(test, feature = "cluster"))]
+impl Shard {
+    pub(super) fn run(self, to: &Target) -> End {
+        served(serve_shard(&ShardOptions {
+            serve: self.serve.options(to),
+            shard: self.shard,
+            parent: self.parent,
+            inherited: Inherited { umask: self.umask, files: self.files },
+            socket_stays: self.socket_stays,
+            watchdog: self.watchdog_ms.map(Duration::from_millis),
+        }))
     }
 }
 

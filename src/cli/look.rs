@@ -6,9 +6,10 @@ use super::output::{self, count, safe, when};
 use super::steady::Steady;
 use crate::client::Client;
 use crate::durations::parse_duration;
-use crate::protocol::admin::{AdminRequest, CircuitView, QueueView, StatusView};
+use crate::protocol::admin::{AdminRequest, CircuitView, QueueView, ShardView, StatusView};
 use crate::words::{age, counted, size, span};
 use clap::Args;
+use std::collections::BTreeMap;
 use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -82,6 +83,14 @@ impl Status {
         output::line(&format!("musher {version}, {node}{mode}up for {up}, pid {pid}"))?;
         let connections = counted(status.connections, "connection", "connections");
         output::line(&format!("data in {}; {} of memory; {connections}", safe(data), size(status.memory)))?;
+        if !status.shards.is_empty() {
+            output::line(&shards(&status.shards))?;
+        }
+        for ShardView { shard, error, .. } in &status.shards {
+            if let Some(error) = error {
+                output::line(&format!("without shard {shard}: {}", safe(error)))?;
+            }
+        }
         if status.clock_ahead_ms != 0 {
             let way = if status.clock_ahead_ms > 0 { "ahead of" } else { "behind" };
             let by = span(status.clock_ahead_ms.unsigned_abs());
@@ -106,6 +115,19 @@ impl Status {
         }
         queue_table(&status.queues)
     }
+}
+
+/// Which node runs which shards.
+fn shards(all: &[ShardView]) -> String {
+    let mut owners: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+    for ShardView { shard, owner, .. } in all {
+        if let Some(owner) = owner {
+            owners.entry(owner).or_default().push(shard.to_string());
+        }
+    }
+    let owners: Vec<_> =
+        owners.iter().map(|(owner, shards)| format!("{} runs {}", safe(owner), shards.join(", "))).collect();
+    format!("{}: {}", counted(all.len() as u64, "shard", "shards"), owners.join("; "))
 }
 
 fn queue_table(queues: &[QueueView]) -> io::Result<()> {

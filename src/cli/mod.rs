@@ -210,6 +210,9 @@ enum Verb {
     /// The daemon's own workers; started by the daemon
     #[command(hide = true)]
     Pool(daemon::Pool),
+    #[cfg(any(test, feature = "cluster"))]
+    #[command(hide = true)]
+    Shard(daemon::Shard),
 }
 
 /// Runs the program.
@@ -300,6 +303,8 @@ fn go(cli: Cli) -> End {
         Verb::Bench(bench) => bench.run(&to),
         Verb::Demo(demo) => demo.run(),
         Verb::Pool(pool) => pool.run(),
+        #[cfg(any(test, feature = "cluster"))]
+        Verb::Shard(shard) => shard.run(&to),
     }
 }
 

@@ -254,12 +254,15 @@ impl Client {
         self.connection.stream(request, waiting).await
     }
 
-    /// A backup, piece by piece; `Ok` ends it, and without that it is not whole.
+    /// A backup, piece by piece; `Ok` ends it, and without that it is not whole. `shard`: of which, in a cluster of several.
     ///
     /// # Errors
     /// The connection has ended.
-    pub async fn backup(&self) -> Result<mpsc::Receiver<Result<Response, ClientError>>, ClientError> {
-        self.stream(&Request::Backup, STREAM_WAITING_MAX).await
+    pub async fn backup(
+        &self,
+        shard: Option<u32>,
+    ) -> Result<mpsc::Receiver<Result<Response, ClientError>>, ClientError> {
+        self.stream(&Request::Backup { shard }, STREAM_WAITING_MAX).await
     }
 
     /// Asks a question in JSON.

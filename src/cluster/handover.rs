@@ -51,7 +51,7 @@ fn wishes_subject(name: &str) -> String {
 pub(crate) async fn hand_over(cluster: &Cluster, to: &str) -> Result<(String, u64), AskError> {
     let client = stream(cluster).connect().await?;
     let wish = serde_json::to_vec(&Wish { to: to.to_owned() }).expect("a text is always JSON");
-    let answer = client.request(wishes_subject(&cluster.stream), wish.into()).await;
+    let answer = client.request(wishes_subject(&cluster.subject()), wish.into()).await;
     let answer = answer.map_err(|error| match error.kind() {
         RequestErrorKind::NoResponders => AskError::NoOwner,
         _ => AskError::NoAnswer,

@@ -24,8 +24,8 @@ const LISTEN: Duration = BEAT.saturating_mul(8);
 pub(crate) async fn look(cluster: &Cluster) -> Result<ClusterView, StreamError> {
     let config = stream(cluster);
     let client = config.connect().await?;
-    let unusable = |detail: String| StreamError::Unusable { stream: cluster.stream.clone(), detail };
-    let subscribed = client.subscribe(subject(&cluster.stream, "alive")).await;
+    let unusable = |detail: String| StreamError::Unusable { stream: cluster.stream_name(), detail };
+    let subscribed = client.subscribe(subject(&cluster.subject(), "alive")).await;
     let mut beats = subscribed.map_err(|error| unusable(error.to_string()))?;
     let mut heard = BTreeMap::new();
     let listen = async {
@@ -46,5 +46,7 @@ pub(crate) async fn look(cluster: &Cluster) -> Result<ClusterView, StreamError> 
     let mut nodes: Vec<_> = cluster.nodes.iter().map(|name| (name.clone(), heard.remove(name))).collect();
     nodes.extend(heard.into_iter().map(|(name, heard)| (name, Some(heard))));
     let found = found.map_err(|error| error.to_string());
-    Ok(sight(nodes, stream_view(&cluster.stream, found)))
+    let shards = cluster.shard.map(|_| cluster.shards as u32);
+    let seen = sight(nodes, stream_view(&cluster.stream_name(), found));
+    Ok(ClusterView { shard: cluster.shard.map(|shard| shard as u32), shards, ..seen })
 }

@@ -46,13 +46,15 @@ pub(crate) fn stream(cluster: &Cluster) -> StreamConfig {
         servers: cluster.nats.clone(),
         credentials: cluster.credentials.clone(),
         tls: cluster.tls.as_ref().map(|tls| Tls { ca: tls.ca.clone(), identity: tls.identity.clone() }),
-        stream: cluster.stream.clone(),
+        stream: cluster.stream_name(),
+        subject: cluster.subject(),
+        shards: cluster.shard.map(|_| cluster.shards),
         replicas: cluster.replicas,
     }
 }
 
-/// The subject of something that nodes say to each other: behind the name of the stream, so that a server's rule for who may do what
+/// The subject of something that nodes say to each other: behind that of the stream, so that a server's rule for who may do what
 /// needs only one pattern.
-fn subject(stream: &str, what: &str) -> String {
-    format!("{stream}.{what}")
+fn subject(root: &str, what: &str) -> String {
+    format!("{root}.{what}")
 }

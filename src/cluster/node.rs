@@ -198,14 +198,14 @@ impl Member {
     ) -> Result<(), NodeError> {
         let (connection, signs) = self.connect().await?;
         let client = signs.client().clone();
-        *lock(&self.shared.client) = Some((client.clone(), subject(&self.cluster.stream, "alive")));
-        tokio::spawn(listen(client.clone(), subject(&self.cluster.stream, "alive"), self.shared.clone()));
+        *lock(&self.shared.client) = Some((client.clone(), subject(&self.cluster.subject(), "alive")));
+        tokio::spawn(listen(client.clone(), subject(&self.cluster.subject(), "alive"), self.shared.clone()));
         tokio::spawn(give_signs(self.shared.clone()));
         let shared = self.shared.clone();
         let hear = move |found| shared.hear_of_stream(found);
         tokio::spawn(servers::stay_where_the_stream_is(connection.clone(), hear));
         tokio::spawn(servers::stay_where_the_stream_is(signs.clone(), |_| ()));
-        tokio::spawn(pass_on(client.clone(), self.cluster.stream.clone(), self.shared.clone(), calls));
+        tokio::spawn(pass_on(client.clone(), self.cluster.subject(), self.shared.clone(), calls));
         let state = self.look(&connection).await?;
         let founder = connection.founder(&state).await;
         self.hand_over(Followed::Connected { created: connection.created(), state, founder }).await;
@@ -262,7 +262,7 @@ impl Member {
         let mut rules = Rules::from(*position);
         let (mut is_up_to_date, mut has_begun) = (false, position.epoch > Epoch(0));
         let mut records = Records::read(connection, position.seq);
-        let mut calls = Calls::listen(signs.client(), &self.cluster.stream, &self.cluster.node).await;
+        let mut calls = Calls::listen(signs.client(), &self.cluster.subject(), &self.cluster.node).await;
         loop {
             if !is_up_to_date && rules.position().seq >= up_to {
                 is_up_to_date = true;
@@ -369,15 +369,15 @@ impl Member {
         lock(&self.shared.beat).epoch = epoch.0;
         // Whoever is told of this owner is to be heard.
         if let Ok(calls) =
-            client.subscribe(tunnel::calls_subject(&self.cluster.stream, &self.shared.life())).await
+            client.subscribe(tunnel::calls_subject(&self.cluster.subject(), &self.shared.life())).await
         {
             tokio::spawn(tunnel::take(client.clone(), calls, arrived));
         }
-        if let Some(wishes) = handover::listen(client, &self.cluster.stream).await {
+        if let Some(wishes) = handover::listen(client, &self.cluster.subject()).await {
             tokio::spawn(handover::grant(client.clone(), wishes, self.shared.clone(), self.grant.clone()));
         }
-        if let Some(asked) = verify::listen(client, &self.cluster.stream).await {
-            let (name, shared) = (self.cluster.stream.clone(), self.shared.clone());
+        if let Some(asked) = verify::listen(client, &self.cluster.subject()).await {
+            let (name, shared) = (self.cluster.subject(), self.shared.clone());
             tokio::spawn(verify::lead(client.clone(), name, asked, shared, self.rest.clone()));
         }
         self.shared.become_role(Role::Owner).await;

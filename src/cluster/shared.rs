@@ -34,6 +34,8 @@ pub(super) struct Shared {
     pub(super) owner: watch::Sender<Option<String>>,
     pub(super) client: Mutex<Option<(Client, String)>>,
     warned_of_double: Once,
+    /// Which shard of how many this is, if there are several.
+    of: Option<(u32, u32)>,
 }
 
 /// How the cluster looks from this process, whichever life of the node it is.
@@ -73,11 +75,12 @@ impl Shared {
             peers: Mutex::new(peers),
             beat: Mutex::new(beat),
             home: Mutex::default(),
-            stream: Mutex::new(StreamView { name: cluster.stream.clone(), ..StreamView::default() }),
+            stream: Mutex::new(StreamView { name: cluster.stream_name(), ..StreamView::default() }),
             progress: Mutex::default(),
             owner: watch::Sender::new(None),
             client: Mutex::default(),
             warned_of_double: Once::new(),
+            of: cluster.shard.map(|shard| (shard as u32, cluster.shards as u32)),
         }
     }
 
@@ -87,6 +90,8 @@ impl Shared {
         let heard = lock(&self.peers).heard(&own, monotonic());
         let progress = lock(&self.progress).clone().filter(|_| own.role == Role::Owner);
         ClusterView {
+            shard: self.of.map(|(shard, _)| shard),
+            shards: self.of.map(|(_, shards)| shards),
             node: Some(own.node),
             unanswered_ms: progress.map(|progress| progress.unanswered_for().as_millis() as u64),
             ..sight(heard, lock(&self.stream).clone())

@@ -32,6 +32,8 @@ pub(super) fn sight(heard: Vec<(String, Option<Heard>)>, stream: StreamView) -> 
     };
     let nodes = heard.iter().map(node).collect();
     ClusterView {
+        shard: None,
+        shards: None,
         node: None,
         owner: owner.map(|owner| owner.node),
         epoch,

@@ -106,7 +106,7 @@ pub(crate) async fn verify(cluster: &Cluster) -> Result<Verified, AskError> {
     let client = stream(cluster).connect().await?;
     let inbox = client.new_inbox();
     let mut said = client.subscribe(inbox.clone()).await.map_err(|_| AskError::NoAnswer)?;
-    let asked = client.publish_with_reply(subject(&cluster.stream, "verify"), inbox, "".into()).await;
+    let asked = client.publish_with_reply(subject(&cluster.subject(), "verify"), inbox, "".into()).await;
     asked.map_err(|_| AskError::NoAnswer)?;
     let (mut begun, mut findings) = (None::<Begun>, Vec::new());
     let mut deadline = Instant::now() + BEGIN;

@@ -16,6 +16,7 @@ use super::push;
 use super::raw::Section;
 use super::schedules;
 use super::settings;
+use super::sharded;
 use super::topics;
 use super::{COMMANDS_QUEUE, Config, Daemon, DrainSubmits, Handler, Limits, Overrides, Queue, Storage};
 use crate::core::{BACKOFF_MAX, Backoff, Growth, Keep, QueueName, QueueSettings};
@@ -75,8 +76,9 @@ pub(super) fn parse(
     let queues = queues(&queues_section, &common, &mut report);
     let schedules = schedules::schedules(&schedules_section, &queues, limits.body, &mut report);
     let topics = topics::topics(&topics_section, &mut report);
-    let warnings = report.finish()?;
-    Ok((Config { daemon, limits, storage, cluster, queues, schedules, topics, access }, warnings))
+    let config = Config { daemon, limits, storage, cluster, queues, schedules, topics, access };
+    sharded::check(&config, &mut report);
+    Ok((config, report.finish()?))
 }
 
 fn daemon(

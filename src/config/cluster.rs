@@ -17,6 +17,10 @@ pub struct Cluster {
     pub nats: Vec<String>,
     /// `stream`: the name of the log on them.
     pub stream: String,
+    /// `shards`: in how many parts the queues are, each with a log and an owner of its own.
+    pub shards: usize,
+    /// Which of them this process has, if there are several.
+    pub shard: Option<usize>,
     /// `replicas`: on how many servers it is.
     pub replicas: usize,
     /// `lease`: how long the owner is silent before another node takes over.
@@ -38,8 +42,37 @@ pub struct ClusterTls {
     pub identity: Option<(PathBuf, PathBuf)>,
 }
 
+impl Cluster {
+    /// What one shard of several is to a process of its own. Each has the nodes in another order, so that not all are owned by the first
+    /// one that is there.
+    pub fn of_shard(&self, shard: usize) -> Cluster {
+        let mut nodes = self.nodes.clone();
+        // First who is first, then who is next if that one has gone.
+        nodes.rotate_left(shard % self.nodes.len().max(1));
+        if shard / self.nodes.len().max(1) % 2 == 1 {
+            nodes[1..].reverse();
+        }
+        Cluster { nodes, shard: Some(shard), ..self.clone() }
+    }
+
+    /// The stream's name on the servers. Of a shard it has the shard's number behind it.
+    pub fn stream_name(&self) -> String {
+        self.shard.map_or_else(|| self.stream.clone(), |shard| format!("{}-{shard}", self.stream))
+    }
+
+    /// The subject of the stream's records; those by which nodes speak to each other begin with it. Of a shard it has the shard's number
+    /// as a part of its own, so that a server's rule for who may do what needs only one pattern.
+    pub fn subject(&self) -> String {
+        self.shard.map_or_else(|| self.stream.clone(), |shard| format!("{}.{shard}", self.stream))
+    }
+}
+
 /// `stream`, if it is not set.
 pub(super) const STREAM: &str = "musher";
+/// `shards`
+pub(super) const SHARDS: u64 = 1;
+/// The most of them: job ids have six bits for theirs.
+pub(super) const SHARDS_MAX: u64 = 64;
 /// `replicas`
 pub(super) const REPLICAS: u64 = 3;
 /// `lease`
@@ -70,6 +103,7 @@ pub(super) fn cluster(
     let nats = section.texts(report, "nats").unwrap_or_default();
     let node = section.text(report, "node").map(str::to_owned);
     let stream = section.text(report, "stream").unwrap_or(STREAM).to_owned();
+    let shards = section.count(report, "shards", 1..=SHARDS_MAX).unwrap_or(SHARDS) as usize;
     let replicas = section.count(report, "replicas", 1..=5).unwrap_or(REPLICAS) as usize;
     let lease = section.duration(report, "lease").unwrap_or(LEASE);
     let keep = section.size(report, "keep", KEEP_LEAST..=i64::MAX as u64).unwrap_or(KEEP);
@@ -134,15 +168,17 @@ pub(super) fn cluster(
         section.fault(report, "node", message);
     }
     section.finish(report);
-    Some(Cluster { node, nodes, nats, stream, replicas, lease, keep, credentials, tls })
+    let shard = None;
+    Some(Cluster { node, nodes, nats, stream, shards, shard, replicas, lease, keep, credentials, tls })
 }
 
 /// The names of all keys.
-const KEYS: [&str; 9] = [
+const KEYS: [&str; 10] = [
     "cluster.node",
     "cluster.nodes",
     "cluster.nats",
     "cluster.stream",
+    "cluster.shards",
     "cluster.replicas",
     "cluster.lease",
     "cluster.keep",
@@ -163,6 +199,7 @@ pub(super) fn changed(old: Option<&Cluster>, new: Option<&Cluster>) -> Vec<&'sta
         old.nodes != new.nodes,
         old.nats != new.nats,
         old.stream != new.stream,
+        old.shards != new.shards,
         old.replicas != new.replicas,
         old.lease != new.lease,
         old.keep != new.keep,

@@ -22,6 +22,7 @@ mod reference;
 mod reference_tests;
 mod schedules;
 mod settings;
+mod sharded;
 mod show;
 #[cfg(test)]
 mod tests;

@@ -118,6 +118,7 @@ fn cluster(text: &mut String, cluster: &Cluster) -> std::fmt::Result {
     writeln!(text, "nodes = [{}]", list(&cluster.nodes))?;
     writeln!(text, "nats = [{}]", list(&cluster.nats))?;
     writeln!(text, "stream = {}", string(&cluster.stream))?;
+    writeln!(text, "shards = {}", cluster.shards)?;
     writeln!(text, "replicas = {}", cluster.replicas)?;
     writeln!(text, "lease = {}", duration(cluster.lease))?;
     writeln!(text, "keep = {}", size(cluster.keep))?;

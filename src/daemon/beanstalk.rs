@@ -21,6 +21,12 @@ enum Listener {
 }
 
 impl BeanstalkBound {
+    /// There is none.
+    #[cfg(any(test, feature = "cluster"))]
+    pub(super) fn none() -> BeanstalkBound {
+        BeanstalkBound(None)
+    }
+
     /// Takes the place, if one is configured.
     pub(super) fn new(config: &Config) -> Result<BeanstalkBound, ServeError> {
         let Some(BeanstalkPlace { place, user }) = &config.daemon.beanstalk else {

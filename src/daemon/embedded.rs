@@ -7,6 +7,7 @@ use crate::client::worker::Worker;
 use crate::client::{Client, ClientError};
 use crate::clock::Clock;
 use crate::config::{COMMANDS_QUEUE, Config, ConfigErrors, Handler, Overrides, Surroundings};
+use crate::core::JobId;
 use crate::engine::KILL_GRACE;
 use crate::fronts::Native;
 use crate::protocol::{ErrorCode, Fault};
@@ -130,7 +131,7 @@ impl Embedded {
         directory: impl AsRef<Path>,
         configuration: &str,
     ) -> Result<Embedded, EmbeddedError> {
-        Embedded::start(config(directory.as_ref(), configuration)?, None).await
+        Embedded::start(config(directory.as_ref(), configuration)?, JobId(1), None).await
     }
 
     /// The same on a clock that stands still, taking little room.
@@ -141,14 +142,36 @@ impl Embedded {
     ) -> Result<Embedded, EmbeddedError> {
         let mut config = config(directory, configuration)?;
         (config.storage.log_file, config.storage.ballast, config.limits.disk_reserve) = (1 << 20, 0, 0);
-        Embedded::start(config, Some(clock)).await
+        Embedded::start(config, JobId(1), Some(clock)).await
     }
 
-    async fn start(config: Config, manual: Option<Clock>) -> Result<Embedded, EmbeddedError> {
+    /// The same, whose jobs get ids from this one on: as in a shard of a cluster.
+    #[cfg(test)]
+    pub(crate) async fn open_from(
+        directory: &Path,
+        configuration: &str,
+        first: u64,
+    ) -> Result<Embedded, EmbeddedError> {
+        let mut config = config(directory, configuration)?;
+        (config.storage.log_file, config.storage.ballast, config.limits.disk_reserve) = (1 << 20, 0, 0);
+        Embedded::start(config, JobId(first), None).await
+    }
+
+    /// A connection to it, of which nothing was said yet.
+    #[cfg(test)]
+    pub(crate) fn connection(&self) -> io::Result<UnixStream> {
+        let (ours, theirs) = UnixStream::pair()?;
+        ours.set_nonblocking(true)?;
+        theirs.set_nonblocking(true)?;
+        self.order(Order::Connect(theirs));
+        Ok(ours)
+    }
+
+    async fn start(config: Config, first: JobId, manual: Option<Clock>) -> Result<Embedded, EmbeddedError> {
         let (orders, inbox) = mpsc::unbounded_channel();
         let ((ready, is_ready), (end, ended)) = (oneshot::channel(), oneshot::channel());
         let run = move || {
-            let ended = run(config, manual, inbox, ready);
+            let ended = run(config, first, manual, inbox, ready);
             // Who asked may not wait any more.
             let _ = end.send(ended);
         };
@@ -253,12 +276,13 @@ fn config(directory: &Path, configuration: &str) -> Result<Config, EmbeddedError
 /// The whole life of it, on its thread. `ready` is told once clients may come.
 fn run(
     config: Config,
+    first: JobId,
     manual: Option<Clock>,
     inbox: mpsc::UnboundedReceiver<Order>,
     ready: oneshot::Sender<()>,
 ) -> Result<(), EmbeddedError> {
     let stands_still = manual.is_some();
-    let opened = Opened::open(&config, |last| manual.unwrap_or_else(|| Clock::starting_after(last)))?;
+    let opened = Opened::open(&config, first, |last| manual.unwrap_or_else(|| Clock::starting_after(last)))?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let tasks = tokio::task::LocalSet::new();
     let numbers = opened.numbers.clone();

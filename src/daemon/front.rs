@@ -49,6 +49,12 @@ struct Front {
 }
 
 impl HttpFront {
+    /// There is none.
+    #[cfg(any(test, feature = "cluster"))]
+    pub(super) fn none() -> HttpFront {
+        HttpFront(None)
+    }
+
     /// Reads the files again. If one is wrong, those of before hold; and if they are for another front than this, which comes with the
     /// next start.
     pub(super) fn reload(&self, config: &Config) {

@@ -5,7 +5,7 @@ use super::configured::{plan, service, store_options};
 use super::numbers::NumbersFile;
 use crate::clock::{Clock, monotonic};
 use crate::config::Config;
-use crate::core::{Holder, Time};
+use crate::core::{Holder, JobId, Time};
 use crate::engine::Engine;
 use crate::private;
 use crate::server::{Hub, OutputStore, OutputThread, Service, Wiring};
@@ -54,15 +54,17 @@ pub(super) struct Opened<S> {
 }
 
 impl Opened<DiskStore> {
-    /// Locks the directory of this configuration and recovers what is in it. `clock` makes a clock that begins after the newest time
-    /// in there.
+    /// Locks the directory of this configuration and recovers what is in it. `first`: no job gets an id before it. `clock` makes a clock
+    /// that begins after the newest time in there.
     pub(super) fn open(
         config: &Config,
+        first: JobId,
         clock: impl FnOnce(Time) -> Clock,
     ) -> Result<Opened<DiskStore>, Unopened> {
         let begun = monotonic();
         let data = &config.daemon.data;
-        let (store, recovered) = DiskStore::open(data, &store_options(config))?;
+        let (store, mut recovered) = DiskStore::open(data, &store_options(config))?;
+        recovered.state.raise_next_id(first);
         let (pool_lock, pools_live) = await_former_pool(data)?;
         private::keep(data);
         let Report { jobs, commits, .. } = recovered.report;

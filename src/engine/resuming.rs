@@ -76,6 +76,18 @@ impl<S: Store> Engine<S> {
         self.notes.said.extend(leases.map(|lease| Delivery::Revoked { session, lease, expired: false }));
     }
 
+    /// A worker leaves, and comes back by another connection: it is waited for as after a start.
+    pub fn await_worker(&mut self, session: u64, now: Time) {
+        if self.core.state.held_by(session).next().is_none() {
+            return;
+        }
+        let Resuming { until, sessions, is_told, .. } = &mut self.resuming;
+        // Those who are waited for already may be waited for a little longer.
+        *until = (*until).max(now.plus(self.bounds.resume_within));
+        *is_told |= sessions.is_empty();
+        sessions.insert(session);
+    }
+
     /// Says for the log who is waited for.
     pub(super) fn note_the_absent(&mut self) {
         let Resuming { sessions, is_told, .. } = &mut self.resuming;

@@ -5,6 +5,7 @@ use super::answer::{ApiError, Told};
 use super::described::{Answered, JSON, Routes, Signature, Taken};
 use super::serving::Front;
 use crate::client::Client;
+use crate::protocol::admin::ClusterView;
 use crate::protocol::admin::{AdminRequest, StatusView};
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -72,7 +73,9 @@ impl Answered for Health {
 /// Whether the loop turns. A node that does not run the queue has none, and is well without: who restarts it because the servers elect
 /// takes away one of those who could take over.
 async fn healthz(State(front): State<Front>) -> Result<Health, ApiError> {
-    if front.sight.as_ref().is_some_and(|sight| !sight().is_of_owner()) {
+    // Where there are several shards, each has a process of its own that is looked after.
+    let seen = front.sight.as_ref().map(|sight| sight());
+    if seen.is_some_and(|seen| seen.len() > 1 || !seen.iter().any(ClusterView::is_of_owner)) {
         return said(&Ok(()));
     }
     // Nothing is extended by it, and yet it has gone through the loop.

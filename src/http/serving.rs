@@ -73,7 +73,7 @@ pub(super) struct Front {
 }
 
 /// Says at any time how the cluster looks from this node.
-pub(crate) type Sight = Arc<dyn Fn() -> ClusterView + Send + Sync>;
+pub(crate) type Sight = Arc<dyn Fn() -> Vec<ClusterView> + Send + Sync>;
 
 impl Front {
     /// Whose token that is.

@@ -19,6 +19,9 @@ pub enum AdminRequest {
         /// Only queues that come after this name.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         after: Option<String>,
+        /// Only of these shards, in a cluster that has several; of all if there are none.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        shards: Vec<u32>,
     },
     /// The past, step by step: of ten seconds each up to an hour ago, else of a minute. Answer: [`StatsView`].
     Stats {

@@ -3,10 +3,15 @@
 //! means "no other". A daemon of version 1 reads both bytes as one number, and so refuses a range as a version that it
 //! does not know.
 
+use super::response::{ErrorCode, Fault};
 use super::tagged;
+use super::version::Version;
 use super::wire::{Malformed, Reader, put_text};
 use bytes::BufMut;
 use std::fmt;
+
+/// What a daemon of this program calls itself.
+pub const OWN_NAME: &str = concat!("musher ", env!("CARGO_PKG_VERSION"));
 
 /// What every connection sends first, so that a stranger is told from a client.
 pub const MAGIC: [u8; 4] = *b"MUSH";
@@ -55,6 +60,27 @@ impl Versions {
     /// Whether all of them are lower than all of the others.
     pub fn are_older_than(self, other: Versions) -> bool {
         self.highest < other.lowest
+    }
+}
+
+impl Versions {
+    /// Of those that a client speaks, the highest that this program speaks as well.
+    ///
+    /// # Errors
+    /// There is none: what is said to the client.
+    pub fn agreed(self) -> Result<Version, Fault> {
+        let common = Versions::OWN.highest_common(self).and_then(|number| Version::of(number.into()));
+        common.ok_or_else(|| {
+            let what_to_do = match self.are_older_than(Versions::OWN) {
+                true => "update the client",
+                false => "update the daemon, or use an older client",
+            };
+            let message = format!(
+                "the client speaks {self} of the protocol, this daemon ({OWN_NAME}) {}: {what_to_do}",
+                Versions::OWN
+            );
+            Fault { code: ErrorCode::Version, message }
+        })
     }
 }
 

@@ -28,12 +28,12 @@ pub use command::{CommandJob, Word, describes_a_job};
 pub use frame::{
     FrameError, HEADER, Header, finish_frame, frame_len, peek_frame, put_head, split_frame, start_frame,
 };
-pub use greeting::{MAGIC, Versions};
+pub use greeting::{MAGIC, OWN_NAME, Versions};
 pub use request::{
     Beside, Claim, Exit, LeaseRef, Request, SUBMIT, SUBMIT_AND_WAIT, Settle, Verdict, is_long,
 };
 pub use response::{
-    ClaimedJob, ErrorCode, Fault, JobChange, LeaseFault, Notice, Response, Revocation, WIRE_STATES,
+    ClaimedJob, ErrorCode, Fault, JobChange, LeaseFault, Notice, Response, Revocation, WIRE_STATES, is_last,
 };
 pub use submit::{Bodies, JobOptions, Start, SubmitGroup, WireBackoff, find_bodies};
 pub use ties::{After, AfterWhat, Condition, OnUnmet, Ties};

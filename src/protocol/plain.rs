@@ -43,7 +43,7 @@ pub(super) fn put_request(request: &Request, out: &mut Vec<u8>) {
             out.extend_from_slice(&json);
         }
         Request::Body { id } => out.put_u64_le(*id),
-        Request::Backup => {}
+        Request::Backup { .. } => {}
         // The client refuses them in version 1.
         Request::ReplaceBody { id, .. } => out.put_u64_le(*id),
         Request::Changes { .. } => {}
@@ -56,6 +56,7 @@ pub(super) fn put_request(request: &Request, out: &mut Vec<u8>) {
         | Request::Extend { .. }
         | Request::Output { .. }
         | Request::TakeUp { .. }
+        | Request::Leave
         | Request::Progress { .. }
         | Request::Checkpoint { .. }
         | Request::Beside { .. }
@@ -74,7 +75,7 @@ pub(super) fn get_request(kind: u8, reader: &mut Reader) -> Result<Option<Reques
         UNWAIT => Request::Unwait { request: reader.u32("the request number")? },
         ADMIN => Request::Admin(get_admin(&reader.rest())?),
         request::BODY => Request::Body { id: reader.u64("the id")? },
-        BACKUP => Request::Backup,
+        BACKUP => Request::Backup { shard: None },
         _ => return Ok(None),
     }))
 }

@@ -26,6 +26,7 @@ pub(super) const BACKUP: u8 = 0x23;
 pub(super) const BESIDE: u8 = 0x24;
 pub(super) const SIGNAL: u8 = 0x25;
 pub(super) const TAKE_UP: u8 = 0x28;
+pub(super) const LEAVE: u8 = 0x2a;
 pub(super) const CHANGES: u8 = 0x29;
 pub(super) const REPLACE_BODY: u8 = 0x50;
 
@@ -104,6 +105,9 @@ pub enum Request {
         /// The leases that it has; all others that it had are given back.
         leases: Vec<LeaseRef>,
     },
+    /// Say that this worker, which has said who it is, leaves and comes back: the end of this connection does not end its leases, for as
+    /// long as a start of the daemon would not. Since version 2.
+    Leave,
     /// Say how far a job is, for people who look. It is gone with the lease, and prolongs none. Since version 2.
     Progress {
         /// The lease under which it runs.
@@ -173,8 +177,11 @@ pub enum Request {
         /// Only of this job.
         job: Option<u64>,
     },
-    /// A backup of everything.
-    Backup,
+    /// A backup of everything; or of one shard, where there are several.
+    Backup {
+        /// Which. Since version 2.
+        shard: Option<u32>,
+    },
 }
 
 /// What workers store beside a job.
@@ -323,6 +330,7 @@ impl Request {
             Request::Extend { .. } => EXTEND,
             Request::Output { .. } => OUTPUT,
             Request::TakeUp { .. } => TAKE_UP,
+            Request::Leave => LEAVE,
             Request::Progress { .. } => PROGRESS,
             Request::Checkpoint { .. } => CHECKPOINT,
             Request::Unwait { .. } => UNWAIT,
@@ -333,7 +341,7 @@ impl Request {
             Request::ReplaceBody { .. } => REPLACE_BODY,
             Request::Logs { .. } => LOGS,
             Request::Changes { .. } => CHANGES,
-            Request::Backup => BACKUP,
+            Request::Backup { .. } => BACKUP,
         }
     }
 }

@@ -1,7 +1,7 @@
 //! What the server answers, and what it sends on its own (request number 0). Each version has its own encoding (`v1`,
 //! `v2`).
 
-use super::request::LeaseRef;
+use super::request::{LeaseRef, SUBMIT_AND_WAIT};
 use super::tagged;
 use super::unique::Receipt;
 use super::wire::Malformed;
@@ -25,6 +25,15 @@ pub(super) const REVOKED: u8 = 0xc0;
 pub(super) const STOPPING: u8 = 0xc1;
 pub(super) const RECONFIGURED: u8 = 0xc2;
 pub(super) const ERROR: u8 = 0xf0;
+
+/// Whether an answer of this kind is the last one to a request of that kind.
+pub fn is_last(request: u8, answer: u8) -> bool {
+    match answer {
+        OUTPUT | PIECE | CHANGES => false,
+        SUBMITTED | RECEIVED => request != SUBMIT_AND_WAIT,
+        _ => true,
+    }
+}
 
 /// One answer.
 #[derive(Clone, Debug, PartialEq)]
@@ -338,6 +347,9 @@ impl From<tagged::Error> for Fault {
 }
 
 impl Response {
+    /// The kind of a refusal, in all versions.
+    pub(crate) const ERROR: u8 = ERROR;
+
     pub(crate) fn kind(&self) -> u8 {
         match self {
             Response::Welcome { .. } => WELCOME,

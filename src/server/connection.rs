@@ -31,6 +31,8 @@ pub(crate) struct Connection<E: Encoder + ?Sized = dyn Encoder> {
     /// Whether it has sent a request, apart from the greeting.
     pub(super) has_asked: Cell<bool>,
     opened: Time,
+    /// Whether its worker comes back by another one, and keeps what it holds.
+    pub(super) leaves: Cell<bool>,
     /// Whether nothing more will be read of it, now that the daemon ends.
     pub(super) is_read: Cell<bool>,
     pub(super) stream: Stream,
@@ -80,6 +82,7 @@ impl<E: Encoder> Connection<E> {
             closing: Notify::new(),
             closed: Notify::new(),
             has_closed: Cell::default(),
+            leaves: Cell::default(),
             waits_for_answer: Cell::default(),
             answered: Notify::new(),
             this: this.clone(),

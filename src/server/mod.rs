@@ -79,6 +79,6 @@ pub use output::{OutputStore, OutputThread};
 pub(crate) use peer::Peer;
 pub use service::{Limits, Service};
 pub use shutdown::close_connections;
-pub(crate) use take_up::take_up;
+pub(crate) use take_up::{leave, take_up};
 pub(crate) use tcp::accept_tcp;
 pub(crate) use viewers::Wanted;

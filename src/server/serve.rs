@@ -55,7 +55,12 @@ async fn serve<F: Front, S: Store + 'static>(hub: Rc<Hub<S>>, connection: Rc<Con
     }
     hub.connections.remove(connection.id);
     hub.holds.forget(connection.id);
-    let sessions = [Some(connection.id), hub.sessions.of(connection.id)];
+    let worker = hub.sessions.of(connection.id);
+    let comes_back = worker.filter(|_| connection.leaves.get());
+    if let Some(session) = comes_back {
+        hub.engine.borrow_mut().await_worker(session, hub.clock.now());
+    }
+    let sessions = [Some(connection.id), worker.filter(|_| comes_back.is_none())];
     let close = || {
         let (mut engine, now) = (hub.engine.borrow_mut(), hub.clock.now());
         sessions.into_iter().flatten().all(|session| engine.close_session(session, now))

@@ -1,5 +1,5 @@
-//! A worker says who it is, so that its leases outlive the daemon, and which of them it has, when it has come back. It
-//! decides nothing: what is in force the core knows.
+//! A worker says who it is, so that its leases outlive the daemon, and which of them it has, when it has come back; or that it leaves and
+//! comes back. It decides nothing: what is in force the core knows.
 
 use super::connection::Connection;
 use super::encoder::Notice;
@@ -8,7 +8,7 @@ use super::hub::Hub;
 use super::requests::RequestContext;
 use super::sessions::Sessions;
 use crate::core::{LeaseId, Visibility};
-use crate::engine::Drain;
+use crate::engine::{Answer, Drain};
 use crate::store::Store;
 
 /// The longest name of a worker, in bytes.
@@ -45,5 +45,19 @@ pub(crate) fn take_up<S: Store + 'static>(
         // All others were told when that began.
         connection.notify(Notice::Stopping(deadline.since(context.now)));
     }
+    Ok(())
+}
+
+/// The worker of a connection leaves, and comes back by another one: what it holds stays its own for a while.
+pub(crate) fn leave<S: Store + 'static>(
+    hub: &Hub<S>,
+    connection: &Connection,
+    context: RequestContext<'_>,
+) -> Result<(), Fault> {
+    if hub.sessions.of(connection.id).is_none() {
+        return Err(Fault::new(Kind::Invalid, "a worker that has not said who it is cannot come back"));
+    }
+    connection.leaves.set(true);
+    hub.engine.borrow_mut().answer(context.origin, Answer::Ok);
     Ok(())
 }

@@ -428,3 +428,18 @@ pub fn hands_over(heir: &str, running: u64) {
 pub fn copies_from_owner(why: &str) {
     tracing::info!("this node copies all jobs from the cluster's owner: {why}");
 }
+
+/// The process of a shard has ended, and is started again.
+pub fn shard_ended(shard: usize, how: &str) {
+    warn!(shard, "the process of shard {shard} has ended, and is started again: {how}");
+}
+
+/// The process of a shard hangs.
+pub fn shard_is_silent(shard: usize) {
+    tracing::error!(shard, "the process of shard {shard} says nothing any more, and is killed");
+}
+
+/// So many connections wait for a shard that one more was closed.
+pub fn shard_takes_no_more(shard: usize, waiting: usize) {
+    warn!(shard, "{waiting} connections wait for shard {shard}, and another one was closed");
+}

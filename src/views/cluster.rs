@@ -6,6 +6,12 @@ use utoipa::ToSchema;
 /// A cluster.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ClusterView {
+    /// Which shard of several this is, from 0 on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shard: Option<u32>,
+    /// How many there are, if there are several.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shards: Option<u32>,
     /// The node that says this. Nothing if it was said by none of them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub node: Option<String>,
@@ -27,6 +33,25 @@ impl ClusterView {
     pub fn is_of_owner(&self) -> bool {
         self.node.is_some() && self.node == self.owner
     }
+}
+
+/// One of several shards of a cluster, as its owner has answered.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ShardView {
+    /// Its number, from 0 on.
+    pub shard: u32,
+    /// The node that runs its queues.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owner: Option<String>,
+    /// Its newest commit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub commit: Option<u64>,
+    /// `running`, `draining` (by hand) or `stopping`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mode: Option<String>,
+    /// Why nothing is known of it, and the rest is without it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
 }
 
 /// A node of a cluster, by its newest sign of life.

@@ -4,6 +4,7 @@
 mod directories;
 mod examples;
 mod partitions;
+mod shards;
 mod sight;
 
 use crate::helper::{Daemon, Home, block_on, until};

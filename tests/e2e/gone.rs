@@ -32,7 +32,7 @@ async fn ask_and_go(daemon: &Daemon, question: &Request, read: usize) {
 
 /// Takes a backup to its end.
 async fn backup(client: &Client) -> Result<usize, String> {
-    let mut pieces = client.backup().await.unwrap();
+    let mut pieces = client.backup(None).await.unwrap();
     let mut len = 0;
     loop {
         match pieces.recv().await {
@@ -58,7 +58,7 @@ fn a_backup_ends_with_its_reader() {
             daemon.client.submit(vec![SubmitGroup { options, bodies }]).await.unwrap();
         }
         for round in 0..20 {
-            ask_and_go(&daemon, &Request::Backup, 100 + round).await;
+            ask_and_go(&daemon, &Request::Backup { shard: None }, 100 + round).await;
             let len = until("the next one may begin", async || match backup(&daemon.client).await {
                 Ok(len) => Some(len),
                 Err(error) => {

@@ -5,10 +5,11 @@ use crate::text::{is_test, statements};
 use std::collections::BTreeSet;
 
 /// Which modules of ours a module may import, beside itself: the arrows of docs/architecture.md. Tests are free.
-const ARROWS: [(&str, &[&str]); 32] = [
+const ARROWS: [(&str, &[&str]); 34] = [
     ("access", &["core"]),
     ("core", &[]),
     ("process", &[]),
+    ("shards", &[]),
     ("signals", &[]),
     ("stream", &["watched"]),
     ("traceparent", &[]),
@@ -27,7 +28,7 @@ const ARROWS: [(&str, &[&str]); 32] = [
     ("client", &["protocol", "stream", "views"]),
     ("store", &["clock", "core", "migrations"]),
     ("engine", &["calendar", "core", "spans", "store", "tally", "traceparent"]),
-    ("config", &["access", "calendar", "core", "durations"]),
+    ("config", &["access", "calendar", "core", "durations", "shards"]),
     ("telemetry", &["clock", "config", "core", "durations", "engine", "words"]),
     ("private", &["telemetry"]),
     (
@@ -51,6 +52,7 @@ const ARROWS: [(&str, &[&str]); 32] = [
         ],
     ),
     ("cluster", &["access", "clock", "config", "store", "stream", "telemetry", "views"]),
+    ("router", &["access", "protocol", "shards", "stream", "views"]),
     ("fronts", &["access", "clock", "core", "engine", "protocol", "server", "store", "views"]),
     ("written", &["durations", "protocol"]),
     ("http", &["access", "client", "credentials", "protocol", "written"]),

@@ -302,6 +302,6 @@ class AsyncClient:
                 yield change._replace(missed=missed)
                 missed = 0
 
-    def backup(self) -> AsyncIterator[bytes]:
+    def backup(self, shard: Optional[int] = None) -> AsyncIterator[bytes]:
         """As `Client.backup`."""
-        return self._stream(requests.backup())
+        return self._stream(requests.backup(shard))

@@ -328,6 +328,9 @@ class Client:
                 yield change._replace(missed=missed)
                 missed = 0
 
-    def backup(self) -> Iterator[bytes]:
-        """The pieces of a backup. It is complete if the iterator ends without an error."""
-        return self._stream(requests.backup())
+    def backup(self, shard: Optional[int] = None) -> Iterator[bytes]:
+        """The pieces of a backup. It is complete if the iterator ends without an error.
+
+        `shard`: of which, in a cluster of several, from 0 on.
+        """
+        return self._stream(requests.backup(shard))

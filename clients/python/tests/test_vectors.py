@@ -128,10 +128,12 @@ REQUESTS: Dict[str, Callable[[Says], Any]] = {
     "take up": lambda says: requests.take_up(
         says["name"], bytes.fromhex(says["token"]), [lease(one) for one in says["leases"]]
     ),
+    "leave": lambda says: requests.leave(),
     "logs": lambda says: requests.logs(says["job"], says["follow"]),
     "changes": lambda says: requests.changes(says["queue"], says["job"]),
     "replace body": lambda says: requests.replace_body(says["job"], bytes.fromhex(says["body"])),
     "backup": lambda says: requests.backup(),
+    "backup of a shard": lambda says: requests.backup(says["shard"]),
 }
 # It sends no output a second time.
 LEFT_OUT = {"output"}

@@ -74,7 +74,7 @@ async fn try_to_copy(to: &Path, options: &Options, passing: &Passing) -> Result<
     let own = Caller { uid: geteuid().as_raw(), groups: vec![getegid().as_raw()] };
     passing.pass_at_once(theirs.into(), Wire::Native, own);
     let client = Client::greet(tokio::net::UnixStream::from_std(ours)?).await?;
-    let mut pieces = client.backup().await?;
+    let mut pieces = client.backup(None).await?;
     let (write, written) = mpsc::channel(PIECES);
     let (dir, options) = (to.to_owned(), options.clone());
     let writing = tokio::task::spawn_blocking(move || {

@@ -14,12 +14,14 @@ use super::{Doors, Process, ServeError, run_to_end};
 use crate::access::Caller;
 use crate::clock::Clock;
 use crate::cluster::{Followed, Node, OwnSight, Rest, Wire};
-use crate::config::{Config, ConfigErrors};
+use crate::config::{Cluster, Config, ConfigErrors};
+use crate::core::JobId;
 use crate::fronts::{Beanstalk, Native, Tubes};
 use crate::http::{self, Calls};
 use crate::private;
 use crate::process;
 use crate::server::{self, Fatal, Hub};
+use crate::shards::{Shards, first_id};
 use crate::signals::Signal;
 use crate::store::{FollowError, NodeDirectory, NodeStore, Recovered, Store, digest};
 use crate::telemetry::events;
@@ -60,6 +62,19 @@ pub enum ClusterError {
     /// The owner's jobs could not be copied.
     #[error("the jobs cannot be copied from the cluster's owner: {0}")]
     NotCopied(String),
+    /// The directory has the queues of another shard.
+    #[error(
+        "the directory of shard {shard} has queue `{queue}`, which belongs to shard {of}: directories were mixed up, or `cluster.shards` \
+         was changed, which cannot be"
+    )]
+    OtherShard {
+        /// The queue.
+        queue: String,
+        /// Where it belongs.
+        of: usize,
+        /// Where it was found.
+        shard: usize,
+    },
     /// It has given the queue to another node, and cannot stand by in the same process.
     #[error(
         "the configuration was changed where that takes a start ({0}), so this node stands by after its next one"
@@ -78,12 +93,42 @@ enum Outcome {
     Stopped,
 }
 
-/// Runs a node: it stands by again when it has given the queue to another one.
-pub(super) fn serve(mut process: Process) -> Result<(), ServeError> {
-    let (mut doors, sight) = (None, OwnSight::default());
+/// Runs a node.
+pub(super) fn serve(process: Process) -> Result<(), ServeError> {
+    let sight = OwnSight::default();
+    let seen = sight.clone();
+    let open = move |process: &Process| {
+        let seen = seen.clone();
+        Doors::open(&process.config, Some(Arc::new(move || vec![seen.see()])))
+    };
+    lives(process, open, &sight)
+}
+
+/// Runs one shard of a node, to which connections come from the node's own process.
+pub(super) fn serve_shard(
+    process: Process,
+    from_node: (Calls, bool),
+    sight: &OwnSight,
+) -> Result<(), ServeError> {
+    let mut from_node = Some(from_node);
+    // They are opened once: those who stand by again keep theirs.
+    let open = move |process: &Process| {
+        let from_node = from_node.take().ok_or(ClusterError::Ended)?;
+        Ok(Doors::of_shard(process, from_node))
+    };
+    lives(process, open, sight)
+}
+
+/// One life after the other: a node stands by again when it has given the queue to another one. `open` opens the doors, once.
+fn lives(
+    mut process: Process,
+    mut open: impl FnMut(&Process) -> Result<Doors, ServeError>,
+    sight: &OwnSight,
+) -> Result<(), ServeError> {
+    let mut doors = None;
     let begun = process.config.clone();
     loop {
-        doors = life(&mut process, doors, &sight)?;
+        doors = life(&mut process, doors, &mut open, sight)?;
         if doors.is_none() {
             events::stopped();
             return Ok(());
@@ -98,7 +143,12 @@ pub(super) fn serve(mut process: Process) -> Result<(), ServeError> {
 }
 
 /// From the start until it has to end, or stands by again: then the doors stay open.
-fn life(process: &mut Process, doors: Option<Doors>, sight: &OwnSight) -> Result<Option<Doors>, ServeError> {
+fn life(
+    process: &mut Process,
+    doors: Option<Doors>,
+    open: &mut impl FnMut(&Process) -> Result<Doors, ServeError>,
+    sight: &OwnSight,
+) -> Result<Option<Doors>, ServeError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let config = process.config.clone();
     let Some(cluster) = &config.cluster else { return Ok(None) };
@@ -110,13 +160,13 @@ fn life(process: &mut Process, doors: Option<Doors>, sight: &OwnSight) -> Result
     node.shows(sight);
     process.notifier.ready("standing by: connecting to the cluster's servers");
     let Some(mut standby) = start::open(&runtime, process, directory, &mut node)? else { return Ok(None) };
+    if let Some(shard) = cluster.shard {
+        standby.begin_ids(shard, cluster.shards)?;
+    }
     // Only now: who connects to one that has no servers would wait for ever.
     let doors = match doors {
         Some(open) => open,
-        None => {
-            let sight = sight.clone();
-            Doors::open(&config, Some(Arc::new(move || sight.see())))?
-        }
+        None => open(process)?,
     };
     process::trim_memory();
     let tasks = LocalSet::new();
@@ -156,7 +206,7 @@ async fn stand_by(
     let clock = Clock::starting_after(standby.recovered.time);
     let passing = Passing::new(node.calls.clone(), process.config.limits.connections);
     let accepting = doors.pass_on(&passing)?;
-    events::standing_by(node_name(&process.config), jobs(standby), standby.store.last().0);
+    events::standing_by(&node_name(&process.config), jobs(standby), standby.store.last().0);
     if !process.notifier.has_manager() {
         super::say_ready(&process.config.daemon.socket);
     }
@@ -210,6 +260,20 @@ async fn stand_by(
 }
 
 impl Standby {
+    /// The ids of a shard's jobs are its own.
+    fn begin_ids(&mut self, shard: usize, shards: usize) -> Result<(), ServeError> {
+        let (state, shards) = (&mut self.recovered.state, Shards::new(shards));
+        let strange = state.queues().find_map(|(name, _)| {
+            let of = shards.of_name(name.as_str());
+            (of != shard).then(|| (name.to_string(), of))
+        });
+        if let Some((queue, of)) = strange {
+            return Err(ClusterError::OtherShard { queue, of, shard }.into());
+        }
+        state.raise_next_id(JobId(first_id(shard)));
+        Ok(())
+    }
+
     /// Takes in what the stream has more.
     fn take(&mut self, config: &Config, followed: Option<Followed>) -> Result<Option<Outcome>, ServeError> {
         let Standby { store, recovered } = self;
@@ -224,7 +288,7 @@ impl Standby {
             }
             Some(Followed::Own { link, progress, epoch }) => {
                 store.own(link, progress).map_err(|error| ServeError::from(Fatal::from(error)))?;
-                events::took_over(node_name(config), epoch.0, store.last().0);
+                events::took_over(&node_name(config), epoch.0, store.last().0);
                 Ok(Some(Outcome::Owner))
             }
             Some(Followed::Verify(say)) => {
@@ -313,7 +377,7 @@ async fn next_call(calls: &Option<Rc<Mutex<Calls>>>) -> Option<http::Call> {
 /// What of a configuration concerns a node that stands by; the rest holds once it is the owner.
 fn reload(process: &mut Process, doors: &Doors) {
     process.notifier.reloading();
-    match Config::load(process.options.config.as_deref(), &process.options.overrides) {
+    match process.options.load() {
         Ok(loaded) => {
             events::config_warnings(&loaded.warnings);
             events::reloaded(&process.config.restart_needed(&loaded.config));
@@ -325,8 +389,13 @@ fn reload(process: &mut Process, doors: &Doors) {
     process.notifier.ready("standing by");
 }
 
-fn node_name(config: &Config) -> &str {
-    config.cluster.as_ref().map_or("", |cluster| &cluster.node)
+/// The node, and which shard of it this is if there are several.
+fn node_name(config: &Config) -> String {
+    let name = |Cluster { node, shard, .. }: &Cluster| match shard {
+        Some(shard) => format!("{node}/{shard}"),
+        None => node.clone(),
+    };
+    config.cluster.as_ref().map_or_else(String::new, name)
 }
 
 fn jobs(Standby { recovered, .. }: &Standby) -> u64 {

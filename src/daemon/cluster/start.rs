@@ -7,7 +7,7 @@ use super::passing::Passing;
 use super::{ClusterError, Standby, failed};
 use crate::clock::monotonic;
 use crate::cluster::{Begin, Followed, Node};
-use crate::config::Config;
+use crate::config::{self, Config};
 use crate::signals::Signal;
 use crate::store::{
     CommitNo, NodeDirectory, NodeLife, OpenError, Position, ReadError, Report, Seq, StreamCommit,
@@ -117,7 +117,7 @@ enum Beginning {
 
 fn beginning(config: &Config, directory: &mut NodeDirectory, there: &There) -> Result<Beginning, ServeError> {
     let There { created, state, founder } = there;
-    let (home, stream) = (directory.home(), stream_name(config).to_owned());
+    let (home, stream) = (directory.home(), stream_name(config));
     let (first, last) = (state.first.0, state.last.0);
     let missing = |next: u64| {
         Ok(Beginning::Copied(format!(
@@ -158,8 +158,8 @@ fn began_with(commits: CommitNo) -> Result<Beginning, ServeError> {
     Ok(Beginning::Copied(format!("the cluster began with {} commits", commits.0)))
 }
 
-fn stream_name(config: &Config) -> &str {
-    config.cluster.as_ref().map_or("", |cluster| &cluster.stream)
+fn stream_name(config: &Config) -> String {
+    config.cluster.as_ref().map_or_else(String::new, config::Cluster::stream_name)
 }
 
 /// The next commit, while those are read that were there at the start.

@@ -87,6 +87,32 @@ fn a_worker_that_does_not_come_back_in_time_has_lost_them() {
     assert!(taken_up(&mut engine, &[lease(1, 1)], over)[0].is_err());
 }
 
+/// Its connection has ended, not the daemon.
+#[test]
+fn a_worker_that_has_said_that_it_leaves_is_waited_for_as_after_a_start() {
+    for comes_back in [true, false] {
+        let disk = SimulatedDisk::new(1);
+        let mut engine = start(&disk, Time(0));
+        submit(&mut engine, 1, Time(0));
+        let long = Some(Duration::from_secs(600));
+        let claim = Claim { holder: Holder::Session(SESSION), lease: long, ..claim(1) };
+        engine.claim(ORIGIN, claim, Time(0), Time(0));
+        engine.turn(Time(0)).unwrap();
+        engine.await_worker(SESSION, Time(1_000));
+        engine.await_worker(SESSION + 1, Time(1_000));
+        let over = Time(1_000).plus(WITHIN);
+        assert_eq!(engine.next_due(), Some(over));
+        let before = Time(over.0 - 1);
+        engine.turn(before).unwrap();
+        if comes_back {
+            assert_eq!(taken_up(&mut engine, &[lease(1, 1)], before), [Ok(())]);
+        }
+        engine.turn(over).unwrap();
+        let expected = if comes_back { StateKind::Leased } else { StateKind::Ready };
+        assert_eq!(kind(&engine, 1), expected);
+    }
+}
+
 /// The cancel was on disk, and nobody could tell its worker.
 #[test]
 fn a_worker_that_comes_back_is_told_what_was_cancelled() {

@@ -18,7 +18,7 @@ pub(super) async fn handle<S: Store + 'static>(
     let Some(request) = schedules::handle(hub, context, request)? else { return Ok(()) };
     match request {
         AdminRequest::Status {} => ready(hub, context, &operators::status(hub, peer, now)),
-        AdminRequest::Metrics { after } => {
+        AdminRequest::Metrics { after, .. } => {
             ready(hub, context, &operators::metrics(hub, peer, after.as_deref(), now));
         }
         AdminRequest::Stats { since_ms, queue } => {

@@ -16,7 +16,7 @@ use crate::core::Time;
 use crate::engine::{Answer, Origin};
 use crate::protocol::{
     self as wire, ErrorCode, FrameError, Header, Request, Response, SUBMIT, SUBMIT_AND_WAIT, Version,
-    Versions, frame_len, split_frame,
+    frame_len, split_frame,
 };
 use crate::server::requests::RequestContext;
 use crate::server::{Close, Connection, Encoder, FREE, Fault, Front, Hub, Limits, Notice, Outbox, Part};
@@ -133,14 +133,14 @@ fn alone(payload: Bytes) -> Bytes {
 fn greet(limits: &Limits, header: Header, payload: Bytes, out: &mut Outbox) -> Result<Version, Close> {
     let request = header.request;
     let fault = match Request::decode(header.kind, payload, limits.batch) {
-        Ok(Request::Hello { versions, .. }) => match agree(versions) {
+        Ok(Request::Hello { versions, .. }) => match versions.agreed() {
             Ok(version) => {
                 let welcome = Response::Welcome {
                     version: version.number(),
                     frame_max: limits.frame as u32,
                     body_max: limits.body as u32,
                     batch_max: limits.batch as u32,
-                    name: OWN_NAME.into(),
+                    name: wire::OWN_NAME.into(),
                 };
                 version.encode_response(&welcome, request, out.buffer());
                 return Ok(version);
@@ -155,21 +155,4 @@ fn greet(limits: &Limits, header: Header, payload: Bytes, out: &mut Outbox) -> R
     };
     encode::error(request, fault.code, fault.message, out);
     Err(Close)
-}
-
-const OWN_NAME: &str = concat!("musher ", env!("CARGO_PKG_VERSION"));
-
-fn agree(theirs: Versions) -> Result<Version, wire::Fault> {
-    let common = Versions::OWN.highest_common(theirs).and_then(|number| Version::of(number.into()));
-    common.ok_or_else(|| {
-        let what_to_do = match theirs.are_older_than(Versions::OWN) {
-            true => "update the client",
-            false => "update the daemon, or use an older client",
-        };
-        let message = format!(
-            "the client speaks {theirs} of the protocol, this daemon ({OWN_NAME}) {}: {what_to_do}",
-            Versions::OWN
-        );
-        wire::Fault { code: ErrorCode::Version, message }
-    })
 }

@@ -6,7 +6,7 @@ use crate::core::{Attempt, Beside, Exit, JobId, LeaseId, SignalName, Then, Verdi
 use crate::protocol::{self as wire, ErrorCode, LeaseRef, Request, Version};
 use crate::server::requests::{self, ClaimRequest, RequestContext, millis};
 use crate::server::{
-    Connection, Fault, Hub, Kind, Piece, Wanted, beside, operators, start_changes, start_logs, take_up,
+    Connection, Fault, Hub, Kind, Piece, Wanted, beside, leave, operators, start_changes, start_logs, take_up,
 };
 use crate::store::Store;
 use bytes::Bytes;
@@ -57,6 +57,7 @@ pub(super) async fn handle<S: Store + 'static>(
             let leases = leases.into_iter().map(lease_id).collect();
             take_up(hub, &connection, context, (&name, token), leases)
         }
+        Request::Leave => leave(hub, &connection, context),
         Request::Progress { lease, percent, text } => {
             requests::progress(hub, context, lease_id(lease), (percent, text))
         }
@@ -74,7 +75,12 @@ pub(super) async fn handle<S: Store + 'static>(
         Request::Admin(request) => admin::handle(hub, context, request).await,
         Request::Body { id } => requests::body(hub, context, JobId(id)),
         Request::ReplaceBody { id, body } => requests::replace_body(hub, context, JobId(id), body),
-        Request::Backup => operators::start_backup(hub, &connection, context),
+        Request::Backup { shard: None } => operators::start_backup(hub, &connection, context),
+        // Where there are several, a router has taken the number off.
+        Request::Backup { shard: Some(shard) } => {
+            let message = format!("there is no shard {shard}: this daemon has no shards; ask for all of it");
+            Err(Fault::new(Kind::Invalid, message))
+        }
         Request::Changes { queue, job } => {
             let queue = queue.as_deref().map(requests::queue_name).transpose()?;
             start_changes(hub, &connection, context, Wanted { queue, job: job.map(JobId) })

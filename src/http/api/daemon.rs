@@ -29,15 +29,33 @@ async fn status(asker: Asker) -> Reply<Told<StatusView>> {
 }
 
 /// This node says it itself: it can when nobody runs the queue.
-async fn cluster(State(front): State<Front>) -> Reply<Told<ClusterView>> {
-    match &front.sight {
-        Some(sight) => Ok(Told::of(&sight())),
+async fn cluster(
+    State(front): State<Front>,
+    Asked(OfShard { shard }): Asked<OfShard>,
+) -> Reply<Told<ClusterView>> {
+    let seen = front.sight.as_ref().map(|sight| sight());
+    match seen.map(|seen| (seen.len(), seen.into_iter().nth(shard as usize))) {
+        Some((_, Some(view))) => Ok(Told::of(&view)),
+        Some((count, None)) => Err(ApiError::new(
+            StatusCode::NOT_FOUND,
+            "not_found",
+            format!("there is no shard {shard}: this cluster has {count}, from 0 on"),
+        )),
         None => Err(ApiError::new(
             StatusCode::NOT_FOUND,
             "not_found",
             "this daemon is no node of a cluster: its configuration has no [cluster]",
         )),
     }
+}
+
+/// Which shard, in a cluster of several.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+struct OfShard {
+    /// Its number, from 0 on.
+    #[serde(default)]
+    shard: u32,
 }
 
 /// Of what, and from how long ago on.

@@ -11,7 +11,7 @@ use super::serving::Front;
 use crate::access::Caller;
 use crate::client::{Client, ClientError};
 use crate::protocol::admin::{
-    AdminRequest, ClusterView, DaemonMetricsView, HistogramView, MetricsView, QueueMetricsView, QueueNowView,
+    AdminRequest, DaemonMetricsView, HistogramView, MetricsView, QueueMetricsView, QueueNowView,
 };
 use axum::Extension;
 use axum::extract::State;
@@ -54,8 +54,10 @@ async fn metrics(
     let seen = front.sight.as_ref().map(|sight| sight());
     let mut text = Text::default();
     // What the owner has counted it tells itself: told by each node, it would be added up.
-    if seen.as_ref().is_none_or(ClusterView::is_of_owner) {
-        let (daemon, queues) = gather(&front.client(&caller).await?).await?;
+    let owned = seen.iter().flatten().filter(|shard| shard.is_of_owner());
+    let shards: Vec<u32> = owned.clone().filter_map(|view| view.shard).collect();
+    if seen.is_none() || owned.count() > 0 {
+        let (daemon, queues) = gather(&front.client(&caller).await?, shards).await?;
         of_queues(&mut text, &queues);
         of_daemon(&mut text, &daemon);
     }
@@ -66,11 +68,14 @@ async fn metrics(
     Ok(Scraped(text.into()))
 }
 
-/// All pages.
-async fn gather(client: &Client) -> Result<(DaemonMetricsView, Vec<QueueMetricsView>), ClientError> {
+/// All pages; of these shards only, where there are several.
+async fn gather(
+    client: &Client,
+    shards: Vec<u32>,
+) -> Result<(DaemonMetricsView, Vec<QueueMetricsView>), ClientError> {
     let (mut daemon, mut queues, mut after) = (DaemonMetricsView::default(), Vec::new(), None);
     loop {
-        let page: MetricsView = client.ask(AdminRequest::Metrics { after }).await?;
+        let page: MetricsView = client.ask(AdminRequest::Metrics { after, shards: shards.clone() }).await?;
         daemon = page.daemon.unwrap_or(daemon);
         queues.extend(page.queues);
         after = page.next;

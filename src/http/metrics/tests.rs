@@ -1,7 +1,7 @@
 //! What is written for Prometheus, and that docs and contrib speak of the same.
 
 use super::*;
-use crate::protocol::admin::{NodeView, StreamView};
+use crate::protocol::admin::{ClusterView, NodeView, StreamView};
 use std::collections::BTreeSet;
 use std::path::Path;
 
@@ -34,6 +34,8 @@ fn written() -> String {
         ..NodeView::default()
     };
     let seen = ClusterView {
+        shard: None,
+        shards: None,
         node: Some("one".into()),
         owner: Some("one".into()),
         epoch: 4,
@@ -48,7 +50,7 @@ fn written() -> String {
     let mut text = Text::default();
     of_queues(&mut text, &[queue("mails"), queue("(others)")]);
     of_daemon(&mut text, &daemon);
-    cluster::write(&mut text, &seen);
+    cluster::write(&mut text, &[seen]);
     process::read().write(&mut text);
     text.into()
 }

@@ -65,8 +65,12 @@ fn request_in(version: Version, mut request: Request) -> Request {
     if let (Version::One, Request::Progress { lease, .. }) = (version, &request) {
         return Request::Body { id: lease.id };
     }
-    if let (Version::One, Request::TakeUp { .. } | Request::Changes { .. }) = (version, &request) {
-        return Request::Backup;
+    if let (
+        Version::One,
+        Request::TakeUp { .. } | Request::Leave | Request::Changes { .. } | Request::Backup { .. },
+    ) = (version, &request)
+    {
+        return Request::Backup { shard: None };
     }
     if let (Version::One, Request::Output { again_at, .. }) = (version, &mut request) {
         *again_at = None;
@@ -172,7 +176,8 @@ proptest! {
                     Request::Claim(_)
                     | Request::Extend { .. }
                     | Request::Logs { .. }
-                    | Request::Changes { .. },
+                    | Request::Changes { .. }
+                    | Request::Backup { .. },
                 ) => version != Version::One,
                 _ => false,
             };

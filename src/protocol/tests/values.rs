@@ -154,7 +154,8 @@ pub(super) fn request() -> impl Strategy<Value = Request> {
     let settle = (lease(), verdict()).prop_map(|(lease, verdict)| Settle { lease, verdict });
     let admin = prop_oneof![
         Just(AdminRequest::Status {}),
-        prop::option::of(text()).prop_map(|after| AdminRequest::Metrics { after }),
+        (prop::option::of(text()), prop::collection::vec(any::<u32>(), 0..3))
+            .prop_map(|(after, shards)| AdminRequest::Metrics { after, shards }),
         prop::option::of(text()).prop_map(|filter| AdminRequest::LogLevel { filter }),
         (any::<u64>(), prop::option::of(text()))
             .prop_map(|(since_ms, queue)| AdminRequest::Stats { since_ms, queue }),
@@ -199,6 +200,7 @@ pub(super) fn request() -> impl Strategy<Value = Request> {
             .prop_map(|(lease, stream, data, again_at)| Request::Output { lease, stream, data, again_at }),
         (text(), any::<[u8; 16]>(), prop::collection::vec(lease(), 0..4))
             .prop_map(|(name, token, leases)| Request::TakeUp { name, token, leases }),
+        Just(Request::Leave),
         any::<u32>().prop_map(|request| Request::Unwait { request }),
         admin.prop_map(Request::Admin),
         any::<u64>().prop_map(|id| Request::Body { id }),
@@ -206,7 +208,7 @@ pub(super) fn request() -> impl Strategy<Value = Request> {
         any::<(u64, bool)>().prop_map(|(id, follow)| Request::Logs { id, follow }),
         (prop::option::of(text()), any::<Option<u64>>())
             .prop_map(|(queue, job)| Request::Changes { queue, job }),
-        Just(Request::Backup),
+        prop::option::of(any::<u32>()).prop_map(|shard| Request::Backup { shard }),
     ]
 }
 

@@ -202,6 +202,7 @@ fn requests() -> Vec<Vector<Request>> {
             json!({ "name": "worker 1", "token": "01".repeat(16), "leases": [lease()] }),
             Request::TakeUp { name: "worker 1".into(), token: [1; 16], leases: vec![LEASE] },
         ),
+        ("leave", json!({}), Request::Leave),
         ("logs", json!({ "job": 7, "follow": true }), Request::Logs { id: 7, follow: true }),
         (
             "changes",
@@ -209,7 +210,8 @@ fn requests() -> Vec<Vector<Request>> {
             Request::Changes { queue: Some("mails".into()), job: Some(7) },
         ),
         ("replace body", json!({ "job": 7, "body": "00ff" }), Request::ReplaceBody { id: 7, body: piece() }),
-        ("backup", json!({}), Request::Backup),
+        ("backup", json!({}), Request::Backup { shard: None }),
+        ("backup of a shard", json!({ "shard": 3 }), Request::Backup { shard: Some(3) }),
     ]);
     all
 }

@@ -195,7 +195,8 @@ fn options_may_follow_whatever_has_an_end() {
         (0x21, Request::Body { id: 3 }),
         (0x22, Request::Logs { id: 3, follow: false }),
         (0x29, Request::Changes { queue: None, job: None }),
-        (0x23, Request::Backup),
+        (0x23, Request::Backup { shard: None }),
+        (0x2a, Request::Leave),
     ];
     for (kind, asked) in all {
         let payload = request(Version::Two, &asked);

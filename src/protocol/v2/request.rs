@@ -5,8 +5,8 @@ use super::settle::{get_settle, put_settle};
 use super::submit::{get_group, put_group};
 use crate::protocol::plain::{self, Limit};
 use crate::protocol::request::{
-    BESIDE, Beside, CHANGES, CHECKPOINT, CLAIM, Claim, EXTEND, LOGS, LeaseRef, OUTPUT, PROGRESS,
-    REPLACE_BODY, Request, SETTLE, SIGNAL, SUBMIT, SUBMIT_AND_WAIT, TAKE_UP, stream,
+    BACKUP, BESIDE, Beside, CHANGES, CHECKPOINT, CLAIM, Claim, EXTEND, LEAVE, LOGS, LeaseRef, OUTPUT,
+    PROGRESS, REPLACE_BODY, Request, SETTLE, SIGNAL, SUBMIT, SUBMIT_AND_WAIT, TAKE_UP, stream,
 };
 use crate::protocol::response::{ErrorCode, Fault};
 use crate::protocol::submit::SubmitGroup;
@@ -47,6 +47,9 @@ const FOLLOW: u8 = 1;
 /// Of what becomes of jobs: who skips these tells of others too.
 const OF_QUEUE: u8 = 1;
 const OF_JOB: u8 = 2;
+
+/// Of a backup.
+const SHARD: u8 = 1;
 
 pub(in crate::protocol) fn put(request: &Request, out: &mut Vec<u8>) {
     match request {
@@ -90,6 +93,7 @@ pub(in crate::protocol) fn put(request: &Request, out: &mut Vec<u8>) {
             out.put_u32_le(leases.len() as u32);
             leases.iter().for_each(|lease| lease.put(out));
         }
+        Request::Leave => {}
         Request::Progress { lease, percent, text } => {
             lease.put(out);
             out.put_u8(*percent);
@@ -129,6 +133,12 @@ pub(in crate::protocol) fn put(request: &Request, out: &mut Vec<u8>) {
             }
         }
         Request::Changes { queue, job } => put_changes(out, queue.as_deref(), *job),
+        Request::Backup { shard } => {
+            if let Some(shard) = shard {
+                tagged::put_number(out, SHARD | tagged::MUST, u64::from(*shard));
+                tagged::put_end(out);
+            }
+        }
         plain => plain::put_request(plain, out),
     }
 }
@@ -193,6 +203,10 @@ pub(in crate::protocol) fn get(kind: u8, payload: Bytes, limit: Limit) -> Result
             tagged::skip_at_end(reader, "a request")?;
             Request::TakeUp { name, token, leases }
         }
+        LEAVE => {
+            tagged::skip_at_end(reader, "a request")?;
+            Request::Leave
+        }
         PROGRESS => {
             let (lease, percent) = (LeaseRef::get(reader)?, reader.u8("the percentage")?);
             let mut text = String::new();
@@ -241,6 +255,16 @@ pub(in crate::protocol) fn get(kind: u8, payload: Bytes, limit: Limit) -> Result
             Request::Logs { id, follow: follow.is_some_and(|flag| flag != 0) }
         }
         CHANGES => get_changes(reader)?,
+        BACKUP => {
+            let mut shard = None;
+            tagged::read_at_end(reader, "a request", |number, value| {
+                if number == SHARD {
+                    shard = Some(value.u32("a shard")?);
+                }
+                Ok(number == SHARD)
+            })?;
+            Request::Backup { shard }
+        }
         kind => {
             let request = plain::get_request(kind, reader)?.ok_or_else(|| unknown_kind(kind))?;
             tagged::skip_at_end(reader, "a request")?;

@@ -35,6 +35,7 @@ pub(crate) fn status<S: Store + 'static>(hub: &Hub<S>, peer: &Peer, now: Time) -
         },
         memory: memory(),
         schedules: schedules(hub, peer),
+        shards: Vec::new(),
         queues: queues(hub, peer, now),
     }
 }

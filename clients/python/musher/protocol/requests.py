@@ -21,7 +21,7 @@ VERSION = 2
 
 HELLO, SUBMIT, CLAIM, SETTLE, EXTEND, OUTPUT, UNWAIT = 0x01, 0x10, 0x11, 0x12, 0x13, 0x14, 0x15
 SUBMIT_AND_WAIT, PROGRESS, CHECKPOINT, ADMIN, BODY, LOGS, BACKUP = 0x16, 0x17, 0x18, 0x20, 0x21, 0x22, 0x23
-BESIDE, SIGNAL, TAKE_UP, CHANGES, REPLACE_BODY = 0x24, 0x25, 0x28, 0x29, 0x50
+BESIDE, SIGNAL, TAKE_UP, CHANGES, LEAVE, REPLACE_BODY = 0x24, 0x25, 0x28, 0x29, 0x2A, 0x50
 
 _STORED_CHECKPOINT, _RESULT = 1, 2
 _FOR_EVER = (1 << 64) - 1
@@ -145,6 +145,11 @@ def output(lease: Lease, stream: int, data: bytes) -> Request[None]:
     return Request(OUTPUT, out.done(), answers.ok)
 
 
+def leave() -> Request[None]:
+    """Says that this worker leaves, and comes back by another connection: its leases do not end with this one."""
+    return Request(LEAVE, b"", answers.ok)
+
+
 def progress(lease: Lease, percent: int, text: str = "") -> Request[None]:
     """How far a job is, for people."""
     out = put_lease(Writer(), lease).u8(percent, "percent")
@@ -208,9 +213,12 @@ def changes(queue: Optional[str] = None, job: Optional[int] = None) -> Request[O
     return Request(CHANGES, out.end().done(), answers.changes_or_end, None)
 
 
-def backup() -> Request[Optional[bytes]]:
-    """The pieces of a backup; None is the end."""
-    return Request(BACKUP, b"", answers.piece_or_end)
+def backup(shard: Optional[int] = None) -> Request[Optional[bytes]]:
+    """The pieces of a backup; None is the end. `shard`: of which, in a cluster of several."""
+    out = Writer()
+    if shard is not None:
+        out.number(1, shard, "the shard", must=True).end()
+    return Request(BACKUP, out.done(), answers.piece_or_end)
 
 
 def unwait(number: int) -> Request[None]:

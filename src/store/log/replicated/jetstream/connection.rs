@@ -61,6 +61,9 @@ pub(crate) struct StreamConfig {
     pub(crate) tls: Option<Tls>,
     /// Its name, and the subject of its messages.
     pub(crate) stream: String,
+    pub(crate) subject: String,
+    /// Of how many shards it is one, if there are several.
+    pub(crate) shards: Option<usize>,
     /// On how many servers it is.
     pub(crate) replicas: usize,
 }
@@ -174,6 +177,7 @@ pub(crate) struct Connection {
     context: Context,
     stream: Stream,
     name: String,
+    subject: String,
     /// When the stream was made, in nanoseconds since 1970.
     created: u64,
     freshness: Arc<Freshness>,
@@ -233,6 +237,7 @@ impl Connection {
             context,
             stream,
             name: config.stream.clone(),
+            subject: config.subject.clone(),
             created,
             freshness: Arc::default(),
             said: Arc::default(),
@@ -371,7 +376,7 @@ impl Connection {
     /// Appends a message.
     pub(super) async fn append(&self, expected: Seq, message: Bytes) -> Outcome {
         let message = PublishMessage::build().payload(message).expected_last_sequence(expected.0);
-        let answer = async { self.context.send_publish(self.name.clone(), message).await?.await };
+        let answer = async { self.context.send_publish(self.subject.clone(), message).await?.await };
         match timeout(ANSWER_TIME, answer).await {
             // Another stream may take the same subject, on servers that are connected to these.
             Ok(Ok(answer)) if answer.stream == self.name => {

@@ -7,10 +7,13 @@ use async_nats::jetstream::stream::{
 use std::fmt;
 use std::time::Duration;
 
+/// Of how many shards the stream is one, among what is noted with it.
+const SHARDS: &str = "musher.shards";
+
 pub(super) fn wanted(config: &StreamConfig) -> JetStreamConfig {
     JetStreamConfig {
         name: config.stream.clone(),
-        subjects: vec![config.stream.clone()],
+        subjects: vec![config.subject.clone()],
         description: Some("the log of a shard of musher: written by its nodes only".to_owned()),
         storage: StorageType::File,
         num_replicas: config.replicas,
@@ -22,6 +25,7 @@ pub(super) fn wanted(config: &StreamConfig) -> JetStreamConfig {
         max_messages_per_subject: -1,
         max_message_size: -1,
         deny_delete: true,
+        metadata: config.shards.map(|shards| (SHARDS.to_owned(), shards.to_string())).into_iter().collect(),
         ..JetStreamConfig::default()
     }
 }
@@ -50,6 +54,8 @@ pub(super) fn check(config: &StreamConfig, found: &JetStreamConfig) -> Result<()
     differs("sealed", &found.sealed, &false)?;
     differs("a mirror", &found.mirror.is_some(), &false)?;
     differs("sources", &found.sources.as_ref().is_some_and(|sources| !sources.is_empty()), &false)?;
+    // Nodes that count otherwise look for a queue elsewhere.
+    differs("shards", &found.metadata.get(SHARDS), &wanted.metadata.get(SHARDS))?;
     // The other mode confirms what is not on disk yet.
     differs("persist_mode", &found.persist_mode.unwrap_or_default(), &PersistenceMode::Default)
 }
@@ -65,11 +71,13 @@ mod tests {
             credentials: None,
             tls: None,
             stream: "s".to_owned(),
+            subject: "s".to_owned(),
+            shards: Some(4),
             replicas: 3,
         };
         check(&config, &wanted(&config)).unwrap();
         type Change = fn(&mut JetStreamConfig);
-        let changes: [(&str, Change); 9] = [
+        let changes: [(&str, Change); 10] = [
             ("storage", |it| it.storage = StorageType::Memory),
             ("replicas", |it| it.num_replicas = 1),
             ("discard", |it| it.discard = DiscardPolicy::Old),
@@ -78,6 +86,7 @@ mod tests {
             ("max_msgs_per_subject", |it| it.max_messages_per_subject = 1),
             ("deny_delete", |it| it.deny_delete = false),
             ("allow_rollup", |it| it.allow_rollup = true),
+            ("shards", |it| it.metadata.clear()),
             ("persist_mode", |it| it.persist_mode = Some(PersistenceMode::Async)),
         ];
         for (what, change) in changes {

@@ -100,7 +100,8 @@ fn opened(
 
 fn config(servers: &Servers, replicas: usize) -> StreamConfig {
     let (servers, stream) = (servers.urls(), "shard-0".to_owned());
-    StreamConfig { servers, credentials: None, tls: None, stream, replicas }
+    let subject = stream.clone();
+    StreamConfig { servers, credentials: None, tls: None, stream, subject, shards: None, replicas }
 }
 
 #[test]

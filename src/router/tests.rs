@@ -1,0 +1,425 @@
+//! The router between clients and shards that are daemons inside the test; what goes where by tables.
+
+use super::merge::Merge;
+use super::route::{Route, route};
+use super::*;
+use crate::client::{Client, ClientError, Identity};
+use crate::daemon::Embedded;
+use crate::protocol::admin::{
+    AdminRequest, DrainView, EditView, EndView, JobView, JobsView, ListQuery, MetricsView, QueueView,
+    StatusView, WaitForGroups,
+};
+use crate::protocol::{
+    After, AfterWhat, Claim, Condition, ErrorCode, JobOptions, LeaseRef, Request, Response, Settle,
+    SubmitGroup, Ties, Verdict,
+};
+use crate::shards::first_id;
+use crate::stream::Stream;
+use std::cell::{Cell, RefCell};
+use std::time::Duration;
+use tempfile::TempDir;
+use tokio::task::LocalSet;
+
+/// Three queues, each in another of the three shards.
+const QUEUES: [&str; 3] = ["c0", "c1", "c2"];
+
+fn shards() -> Shards {
+    Shards::new(3)
+}
+
+#[test]
+fn the_queues_of_these_tests_are_in_different_shards() {
+    let mut places: Vec<_> = QUEUES.iter().map(|name| shards().of_name(name)).collect();
+    places.sort_unstable();
+    assert_eq!(places, [0, 1, 2]);
+}
+
+/// A queue of this shard.
+fn queue(shard: usize) -> &'static str {
+    QUEUES.iter().find(|name| shards().of_name(name) == shard).unwrap()
+}
+
+fn group(queue: &str, ties: Option<Ties>) -> SubmitGroup {
+    SubmitGroup {
+        options: JobOptions { queue: queue.into(), ties, ..JobOptions::default() },
+        bodies: vec!["x".into()],
+    }
+}
+
+fn lease(shard: usize, nth: u64) -> LeaseRef {
+    LeaseRef { id: first_id(shard) + nth, attempt: 1 }
+}
+
+fn routed(request: &Request) -> Result<Route, (ErrorCode, String)> {
+    route(shards(), request).map_err(|fault| (fault.code, fault.message))
+}
+
+#[test]
+fn what_has_one_name_or_one_job_goes_to_one_shard() {
+    for shard in 0..3 {
+        let (name, id) = (queue(shard).to_owned(), first_id(shard) + 5);
+        let sub = format!("{name}/sub");
+        let one = [
+            Request::Submit(vec![group(&name, None), group(&sub, None)]),
+            Request::SubmitOnce { groups: vec![group(&name, None)], key: "k".into() },
+            Request::CompleteAndSubmit {
+                lease: lease(shard, 1),
+                groups: vec![group(&name, None)],
+                key: None,
+            },
+            Request::Claim(Claim { queues: vec![name.clone(), sub.clone()], ..Claim::default() }),
+            Request::Settle(vec![Settle { lease: lease(shard, 1), verdict: Verdict::Complete }]),
+            Request::Extend { leases: vec![lease(shard, 1), lease(shard, 2)], lease_ms: None },
+            Request::Body { id },
+            Request::Logs { id, follow: true },
+            Request::Changes { queue: Some(name.clone()), job: None },
+            Request::Changes { queue: None, job: Some(id) },
+            Request::Admin(AdminRequest::Show { id }),
+            Request::Admin(AdminRequest::Pause { queue: sub, for_ms: None }),
+            Request::Admin(AdminRequest::Wait { ids: vec![id, id + 1], timeout_ms: None }),
+            Request::Admin(AdminRequest::GroupSeal { name: format!("{name}/g") }),
+            Request::Admin(AdminRequest::TopicBind {
+                topic: format!("{name}/*"),
+                queues: vec![name.clone()],
+            }),
+            Request::Admin(AdminRequest::List(ListQuery { queue: Some(name), ..ListQuery::default() })),
+        ];
+        for request in one {
+            assert_eq!(routed(&request), Ok(Route::One(shard)), "{request:?}");
+        }
+    }
+}
+
+#[test]
+fn what_is_one_step_must_not_reach_over_namespaces() {
+    let after = |on| Some(Ties { after: vec![After { on, when: Condition::Done }], ..Ties::default() });
+    let of_group = Some(Ties { group: Some("g".into()), ..Ties::default() });
+    let (own, other) = (queue(0), queue(1));
+    let refused = [
+        (Request::Submit(vec![group(own, None), group(other, None)]), other),
+        (Request::Submit(vec![group(own, of_group)]), "group `g`"),
+        (Request::Submit(vec![group(own, after(AfterWhat::Job(first_id(1) + 1)))]), "jobs wait only for"),
+        (Request::Submit(vec![group(own, after(AfterWhat::Group(other.into())))]), other),
+        (
+            Request::CompleteAndSubmit { lease: lease(1, 1), groups: vec![group(own, None)], key: None },
+            "complete and submit one after the other",
+        ),
+        (
+            Request::Admin(AdminRequest::Edit {
+                edit: "move".into(),
+                ids: vec![first_id(0) + 1],
+                state: None,
+                queue: None,
+                to: Some(other.into()),
+                priority: None,
+            }),
+            "move only within",
+        ),
+        (
+            Request::Admin(AdminRequest::TopicBind { topic: "*".into(), queues: vec![own.into()] }),
+            "no one namespace",
+        ),
+        (Request::Admin(AdminRequest::TopicBind { topic: own.into(), queues: vec![other.into()] }), other),
+        (Request::Backup { shard: None }, "which, from 0 to 2"),
+        (Request::Backup { shard: Some(3) }, "which, from 0 to 2"),
+    ];
+    for (request, why) in refused {
+        let (code, message) = routed(&request).unwrap_err();
+        assert!(code == ErrorCode::Invalid && message.contains(why), "{request:?}: {message}");
+    }
+    let (code, message) = routed(&Request::Body { id: u64::MAX }).unwrap_err();
+    assert!(code == ErrorCode::NotFound && message.contains("no job of this cluster"), "{message}");
+}
+
+#[test]
+fn what_is_made_of_steps_is_divided() {
+    let settles = [(1, 1), (0, 2), (1, 3)]
+        .map(|(shard, nth)| Settle { lease: lease(shard, nth), verdict: Verdict::Complete });
+    let [first, second, third] = settles.clone();
+    let parts = vec![(0, Request::Settle(vec![second])), (1, Request::Settle(vec![first, third]))];
+    let places = vec![vec![1], vec![0, 2]];
+    assert_eq!(routed(&Request::Settle(settles.to_vec())), Ok(Route::Some(parts, Merge::Settled(places))));
+    let wait = |groups: Vec<String>| {
+        Request::Admin(AdminRequest::WaitForGroups(WaitForGroups { groups, ..WaitForGroups::default() }))
+    };
+    let (one, other) = (queue(2).to_owned(), queue(1).to_owned());
+    let parts = vec![(1, wait(vec![other.clone()])), (2, wait(vec![one.clone()]))];
+    assert_eq!(
+        routed(&wait(vec![one, other])),
+        Ok(Route::Some(parts, Merge::Places(vec![vec![1], vec![0]])))
+    );
+}
+
+/// Shards that are queues inside this process, with ids as they have them.
+struct Inside {
+    queues: Vec<Embedded>,
+    connections: RefCell<Vec<Vec<UnixStream>>>,
+    /// Shards that take no connections.
+    away: Cell<Option<usize>>,
+    _dirs: Vec<TempDir>,
+}
+
+impl Ways for Inside {
+    fn connect(&self, shard: usize, _: &Caller) -> Option<UnixStream> {
+        if self.away.get() == Some(shard) {
+            return None;
+        }
+        let stream = self.queues[shard].connection().ok()?;
+        self.connections.borrow_mut()[shard].push(stream.try_clone().ok()?);
+        Some(stream)
+    }
+}
+
+struct Cluster {
+    inside: Rc<Inside>,
+    router: Rc<Router>,
+}
+
+impl Cluster {
+    async fn new() -> Cluster {
+        let (mut queues, mut dirs) = (Vec::new(), Vec::new());
+        for shard in 0..3 {
+            let dir = tempfile::tempdir().unwrap();
+            let open = Embedded::open_from(dir.path(), "", first_id(shard));
+            queues.push(open.await.unwrap());
+            dirs.push(dir);
+        }
+        let connections = RefCell::new(vec![Vec::new(), Vec::new(), Vec::new()]);
+        let inside = Rc::new(Inside { queues, connections, away: Cell::new(None), _dirs: dirs });
+        let limits = RouterLimits {
+            frame: 1 << 20,
+            body: 1 << 19,
+            batch: 1_000,
+            resume_within: Duration::from_secs(30),
+        };
+        Cluster { router: Router::new(shards(), limits, inside.clone()), inside }
+    }
+
+    async fn client(&self) -> Client {
+        let (ours, theirs) = tokio::net::UnixStream::pair().unwrap();
+        let caller = Caller { uid: rustix::process::geteuid().as_raw(), groups: Vec::new() };
+        let stream = Stream::try_from(theirs).unwrap();
+        drop(tokio::task::spawn_local(serve(self.router.clone(), stream, caller)));
+        Client::greet(ours).await.unwrap()
+    }
+
+    /// The connections to a shard break.
+    fn cut(&self, shard: usize) {
+        for stream in self.inside.connections.borrow_mut()[shard].drain(..) {
+            stream.shutdown(std::net::Shutdown::Both).unwrap();
+        }
+    }
+}
+
+fn with(test: impl AsyncFnOnce(Cluster)) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    LocalSet::new().block_on(&runtime, async { test(Cluster::new().await).await });
+}
+
+async fn submit(client: &Client, shard: usize) -> u64 {
+    client.submit(vec![group(queue(shard), None)]).await.unwrap().first_id()
+}
+
+async fn complete(client: &Client, lease: LeaseRef) {
+    let settle = Settle { lease, verdict: Verdict::Complete };
+    assert_eq!(client.settle(vec![settle]).await.unwrap(), [Ok(())]);
+}
+
+fn all_queues(max: u32, wait_ms: u64) -> Claim {
+    let queues = QUEUES.map(str::to_owned).to_vec();
+    Claim { queues, max, wait_ms, lease_ms: Some(60_000), bound: false }
+}
+
+#[test]
+fn each_queue_is_in_its_shard_and_all_are_seen_together() {
+    with(async |cluster| {
+        let client = cluster.client().await;
+        let mut ids = Vec::new();
+        for shard in [2, 0, 1, 0] {
+            ids.push(submit(&client, shard).await);
+        }
+        assert_eq!(ids, [first_id(2), 1, first_id(1), 2]);
+        let status: StatusView = client.ask(AdminRequest::Status {}).await.unwrap();
+        let ready: Vec<_> = status.queues.iter().map(|queue| (&*queue.queue, queue.ready)).collect();
+        let expected = QUEUES.map(|name| (name, if shards().of_name(name) == 0 { 2 } else { 1 }));
+        assert_eq!(ready, expected);
+        assert_eq!(status.shards.iter().map(|shard| shard.shard).collect::<Vec<_>>(), [0, 1, 2]);
+        let queues: Vec<QueueView> = client.ask(AdminRequest::Queues {}).await.unwrap();
+        assert_eq!(queues.iter().map(|queue| &*queue.queue).collect::<Vec<_>>(), QUEUES);
+        let metrics: MetricsView =
+            client.ask(AdminRequest::Metrics { after: None, shards: vec![1, 2] }).await.unwrap();
+        assert_eq!(metrics.queues.iter().map(|queue| queue.submitted).sum::<u64>(), 2);
+        for id in ids {
+            let job: JobView = client.ask(AdminRequest::Show { id }).await.unwrap();
+            assert_eq!((job.id, job.state.as_str()), (id, "ready"));
+        }
+        let wait = AdminRequest::Wait { ids: vec![first_id(2), 1], timeout_ms: Some(0) };
+        let ends: Vec<EndView> = client.ask(wait).await.unwrap();
+        assert_eq!(ends.iter().map(|end| end.id).collect::<Vec<_>>(), [first_id(2), 1]);
+        let cancel = AdminRequest::Edit {
+            edit: "cancel".into(),
+            ids: vec![first_id(1), 77, 1],
+            state: None,
+            queue: None,
+            to: None,
+            priority: None,
+        };
+        let edits: Vec<EditView> = client.ask(cancel).await.unwrap();
+        assert_eq!(edits.iter().map(|edit| edit.error.is_some()).collect::<Vec<_>>(), [false, true, false]);
+        let drained: DrainView = client.ask(AdminRequest::Drain {}).await.unwrap();
+        assert!(drained.draining);
+        let refused = client.submit(vec![group(queue(1), None)]).await.unwrap_err();
+        assert!(matches!(refused, ClientError::Refused(fault) if fault.code == ErrorCode::Draining));
+    });
+}
+
+#[test]
+fn a_list_goes_through_all_shards_page_by_page() {
+    with(async |cluster| {
+        let client = cluster.client().await;
+        for shard in [0, 0, 0, 1, 2, 2] {
+            submit(&client, shard).await;
+        }
+        let expected = [1, 2, 3, first_id(1), first_id(2), first_id(2) + 1];
+        for limit in [1, 2, 3, 4, 100] {
+            for newest in [false, true] {
+                let (mut found, mut from) = (Vec::new(), None);
+                loop {
+                    let mut query = ListQuery { newest, limit, ..ListQuery::default() };
+                    match newest {
+                        true => query.before = from,
+                        false => query.after = from.unwrap_or(0),
+                    }
+                    let page: JobsView = client.ask(AdminRequest::List(query)).await.unwrap();
+                    found.extend(page.jobs.iter().map(|job| job.id));
+                    from = page.next;
+                    if from.is_none() {
+                        break;
+                    }
+                }
+                if newest {
+                    found.reverse();
+                }
+                assert_eq!(found, expected, "{limit} at a time, newest first: {newest}");
+            }
+        }
+    });
+}
+
+#[test]
+fn a_worker_takes_jobs_of_several_shards() {
+    with(async |cluster| {
+        let client = cluster.client().await;
+        let mut expected: Vec<u64> = Vec::new();
+        for shard in [0, 1, 1, 2] {
+            expected.push(submit(&client, shard).await);
+        }
+        let (mut ids, mut leases) = (Vec::new(), Vec::new());
+        for (most, count) in [(3, 3), (3, 1), (3, 0)] {
+            let jobs = client.claim(all_queues(most, 0)).await.unwrap();
+            assert_eq!(jobs.len(), count);
+            ids.extend(jobs.iter().map(|job| job.lease.id));
+            leases.extend(jobs.into_iter().map(|job| job.lease));
+        }
+        let in_order: Vec<u64> = ids.clone();
+        ids.sort_unstable();
+        expected.sort_unstable();
+        assert_eq!(ids, expected);
+        let first = shards().of_name(QUEUES[0]);
+        assert_eq!(shards().of_job(in_order[0]), Some(first), "as the queues are named");
+        let mut settles: Vec<_> =
+            leases.iter().map(|lease| Settle { lease: *lease, verdict: Verdict::Complete }).collect();
+        settles.insert(2, Settle { lease: LeaseRef { id: 99, attempt: 1 }, verdict: Verdict::Complete });
+        let settled = client.settle(settles).await.unwrap();
+        assert_eq!(settled.iter().map(Result::is_ok).collect::<Vec<_>>(), [true, true, false, true, true]);
+    });
+}
+
+#[test]
+fn a_claim_waits_at_all_shards_and_takes_no_more_than_it_wants() {
+    with(async |cluster| {
+        let (client, producer) = (cluster.client().await, cluster.client().await);
+        let wait = |client: Client| async move { client.claim(all_queues(1, u64::MAX)).await.unwrap() };
+        for round in 0..20 {
+            let (jobs, ()) = tokio::join!(wait(client.clone()), async {
+                // At two shards at once: one of them is given back.
+                let (one, other) = (round % 3, (round + 1) % 3);
+                tokio::join!(submit(&producer, one), submit(&producer, other));
+            });
+            assert_eq!(jobs.len(), 1);
+            complete(&client, jobs[0].lease).await;
+            let jobs = wait(client.clone()).await;
+            assert_eq!((jobs.len(), jobs[0].lease.attempt <= 2), (1, true));
+            complete(&client, jobs[0].lease).await;
+        }
+        let nothing = client.claim(all_queues(5, 30)).await.unwrap();
+        assert!(nothing.is_empty());
+    });
+}
+
+#[test]
+fn a_shard_that_is_away_holds_up_only_what_concerns_it() {
+    with(async |cluster| {
+        cluster.inside.away.set(Some(1));
+        let client = cluster.client().await;
+        let (here, there) = (submit(&client, 0).await, client.clone());
+        // It waits, and is taken once the shard is back.
+        let late = tokio::task::spawn_local(async move { submit(&there, 1).await });
+        let jobs = client.claim(all_queues(1, 60_000)).await.unwrap();
+        assert_eq!(jobs[0].lease.id, here);
+        complete(&client, jobs[0].lease).await;
+        cluster.inside.away.set(None);
+        assert_eq!(late.await.unwrap(), first_id(1));
+        let jobs = client.claim(all_queues(1, 60_000)).await.unwrap();
+        assert_eq!(jobs[0].lease.id, first_id(1));
+        // Whoever is connected to a shard that breaks is told so, as by any daemon that ends.
+        cluster.cut(1);
+        client.closed().await;
+        assert_eq!(submit(&cluster.client().await, 1).await, first_id(1) + 1);
+    });
+}
+
+#[test]
+fn changes_of_all_shards_come_until_they_are_not_wanted_any_more() {
+    with(async |cluster| {
+        let client = cluster.client().await;
+        let mut changes = client.changes(None, None).await.unwrap();
+        let mut seen = std::collections::BTreeSet::new();
+        for shard in 0..3 {
+            submit(&client, shard).await;
+        }
+        while seen.len() < 3 {
+            let Response::Changes { changes, .. } = changes.recv().await.unwrap().unwrap() else { panic!() };
+            seen.extend(changes.iter().map(|change| change.queue.to_string()));
+        }
+        assert_eq!(seen.into_iter().collect::<Vec<_>>(), QUEUES);
+        drop(changes);
+        // The connection goes on.
+        assert_eq!(submit(&client, 2).await, first_id(2) + 1);
+    });
+}
+
+/// A worker whose connection ends because one shard has broken keeps what it has of the others.
+#[test]
+fn a_shard_that_breaks_costs_a_worker_nothing_of_the_others() {
+    with(async |cluster| {
+        let worker = Identity::new("w").unwrap();
+        let client = cluster.client().await;
+        assert!(client.take_up(&worker, Vec::new()).await.unwrap().is_some());
+        submit(&client, 0).await;
+        submit(&client, 1).await;
+        let jobs = client.claim(Claim { bound: true, ..all_queues(2, 0) }).await.unwrap();
+        let mut leases: Vec<_> = jobs.iter().map(|job| job.lease).collect();
+        leases.sort_unstable();
+        assert_eq!(leases, [lease(0, 0), lease(1, 0)].map(|it| LeaseRef { id: it.id.max(1), ..it }));
+        cluster.cut(1);
+        client.closed().await;
+        cluster.inside.connections.borrow_mut()[0].clear();
+        let client = cluster.client().await;
+        let back = client.take_up(&worker, leases.clone()).await.unwrap().unwrap();
+        let in_force: Vec<_> = back.leases.iter().map(Result::is_ok).collect();
+        // That of the broken connection has ended with it: its daemon lives.
+        assert_eq!(in_force, [true, false]);
+        complete(&client, leases[0]).await;
+    });
+}
