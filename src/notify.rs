@@ -36,16 +36,19 @@ impl Notifier {
     }
 
     /// To whoever holds the other end of a socket, as if it were a service manager. `watchdog`: how long it may hear nothing.
+    #[cfg(any(test, feature = "cluster"))]
     pub(crate) fn to(socket: UnixDatagram, watchdog: Option<Duration>) -> Notifier {
         Notifier { socket: Some(socket), watchdog }
     }
 
     /// How long the service manager may hear nothing before it gives us up.
+    #[cfg(any(test, feature = "cluster"))]
     pub(crate) fn watchdog(&self) -> Option<Duration> {
         self.socket.as_ref().and(self.watchdog)
     }
 
     /// Something that no service manager asks for.
+    #[cfg(any(test, feature = "cluster"))]
     pub(crate) fn tell(&self, key: &str, value: &str) {
         self.say(&[NotifyState::Custom(&format!("{key}={value}"))]);
     }

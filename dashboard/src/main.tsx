@@ -79,7 +79,7 @@ function Header({ route }: { route: Route }) {
   const dead = data?.queues.reduce((sum, queue) => sum + queue.dead, 0) ?? 0;
   const [kind = ""] = route.path;
   const current = kind === "queues" ? "" : kind;
-  const places = data?.node !== undefined || kind === "cluster" ? [...PLACES, CLUSTER] : PLACES;
+  const places = (data?.node ?? data?.shards) !== undefined || kind === "cluster" ? [...PLACES, CLUSTER] : PLACES;
   return (
     <header class="top">
       <a class="name" href={to([])}>Musher</a>

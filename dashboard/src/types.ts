@@ -44,6 +44,8 @@ export interface Status {
   data: string;
   /** The node that runs the queue, in a cluster. */
   node?: string;
+  /** In a cluster of several shards: who runs each of them. */
+  shards?: { shard: number; owner?: string; error?: string }[];
   uptime_ms: number;
   mode: string;
   draining_ms?: number;
@@ -68,8 +70,11 @@ export interface ClusterNode {
 }
 
 export interface Cluster {
-  /** The node that says this. */
-  node: string;
+  /** Which shard of how many this is, if there are several. */
+  shard?: number;
+  shards?: number;
+  /** The node that says this. Of a shard that has only been started it is not known yet. */
+  node?: string;
   owner: string | null;
   epoch: number;
   nodes: ClusterNode[];

@@ -348,6 +348,7 @@ impl From<tagged::Error> for Fault {
 
 impl Response {
     /// The kind of a refusal, in all versions.
+    #[cfg(any(test, feature = "cluster"))]
     pub(crate) const ERROR: u8 = ERROR;
 
     pub(crate) fn kind(&self) -> u8 {

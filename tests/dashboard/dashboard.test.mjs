@@ -102,6 +102,20 @@ shows("the cluster: who runs the queue, who is behind or away, and what is wrong
   await page.getByText("The servers do not say how it is: no server answers").waitFor();
 });
 
+shows("the shards of a cluster, each with its owner", async (window, page) => {
+  const shard = (nth, more) => ({ ...CLUSTER, shard: nth, shards: 2, stream: { ...CLUSTER.stream, name: `musher-${nth}` }, ...more });
+  await page.route("**/api/v1/cluster", (route) => route.fulfill({ json: shard(0, {}) }));
+  await page.route("**/api/v1/cluster?shard=1", (route) => route.fulfill({ json: shard(1, { owner: null }) }));
+  await window.go("cluster");
+  const [first, second] = [0, 1].map((nth) => page.getByRole("region", { name: `Shard ${nth}` }));
+  await first.getByText("one runs it, in ownership 7.").waitFor();
+  await second.getByRole("alert").getByText("No node runs it, as two sees it.").waitFor();
+  await second.getByText("musher-1").waitFor();
+  assert.deepEqual(await window.stumbles(), []);
+  await page.setViewportSize({ width: 1_440, height: 900 });
+  await page.screenshot({ path: `${PICTURES}shards.png`, fullPage: true });
+});
+
 for (const width of [1_440, 390]) {
   for (const colours of ["light", "dark"]) {
     shows(

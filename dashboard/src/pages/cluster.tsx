@@ -13,16 +13,23 @@ const BEHIND = 1_000;
 const UNANSWERED_MS = 10_000;
 
 export function ClusterPage() {
-  const live = useLive((signal) => get<Cluster>("/cluster", signal), { everyMs: EVERY_MS, concerns: () => false }, []);
+  const live = useLive(allShards, { everyMs: EVERY_MS, concerns: () => false }, []);
   return (
     <>
       <h1 tabIndex={-1}>Cluster</h1>
       <Loaded live={live}>
-        {(seen) => (
+        {(all) => (
           <>
-            <Verdict seen={seen} />
-            <Nodes seen={seen} />
-            <Stream seen={seen} />
+            {all.map((seen) =>
+              seen.shard === undefined ? (
+                <Shard key="all" seen={seen} />
+              ) : (
+                <section key={seen.shard} aria-label={`Shard ${seen.shard}`}>
+                  <h2>Shard {seen.shard}</h2>
+                  <Shard seen={seen} />
+                </section>
+              ),
+            )}
           </>
         )}
       </Loaded>
@@ -30,21 +37,39 @@ export function ClusterPage() {
   );
 }
 
-function Verdict({ seen: { owner, epoch, node, nodes, unanswered_ms } }: { seen: Cluster }) {
+/** All of them; where there are none, the cluster itself. */
+async function allShards(signal: AbortSignal): Promise<Cluster[]> {
+  const first = await get<Cluster>("/cluster", signal);
+  const others = Array.from({ length: (first.shards ?? 1) - 1 }, (_, nth) => get<Cluster>(`/cluster?shard=${nth + 1}`, signal));
+  return [first, ...(await Promise.all(others))];
+}
+
+function Shard({ seen }: { seen: Cluster }) {
+  return (
+    <>
+      <Verdict seen={seen} />
+      <Nodes seen={seen} />
+      <Stream seen={seen} />
+    </>
+  );
+}
+
+function Verdict({ seen: { shard, owner, epoch, node, nodes, unanswered_ms } }: { seen: Cluster }) {
+  const what = shard === undefined ? "the queue" : "it";
   const ready = nodes.filter(({ role }) => role === "standby").length;
-  if (!owner) return <p class="fault" role="alert">No node runs the queue, as {node} sees it. If that lasts for more than some seconds: <code>musher cluster status</code>, and the logs of the nodes.</p>;
+  if (!owner) return <p class="fault" role="alert">No node runs {what}{node && <>, as {node} sees it</>}. If that lasts for more than some seconds: <code>musher cluster status</code>, and the logs of the nodes.</p>;
   if (unanswered_ms !== undefined && unanswered_ms > UNANSWERED_MS) return <p class="fault" role="alert">The servers have said nothing of the stream for {duration(unanswered_ms)}: nothing is acknowledged.</p>;
   const others = ready === 0 ? "No other node can take over." : ready === 1 ? "One node can take over." : `${count(ready)} nodes can take over.`;
   return (
     <p>
-      <b>{owner}</b> runs the queue, in ownership {count(epoch)}. {others} {node !== owner && `This is how ${node} sees it.`}
+      <b>{owner}</b> runs {what}, in ownership {count(epoch)}. {others} {node !== owner && `This is how ${node} sees it.`}
     </p>
   );
 }
 
-function Nodes({ seen: { nodes, node: own } }: { seen: Cluster }) {
+function Nodes({ seen: { shard, nodes, node: own } }: { seen: Cluster }) {
   return (
-    <Wide label="Nodes" isSnug>
+    <Wide label={shard === undefined ? "Nodes" : `Nodes of shard ${shard}`} isSnug>
       <table class="list">
         <caption class="unseen">Nodes, in the order in which they take over</caption>
         <thead>
@@ -84,11 +109,12 @@ function Behind({ node: { behind } }: { node: ClusterNode }) {
   return behind > BEHIND ? <b class="bad">{count(behind)}</b> : <>{count(behind)}</>;
 }
 
-function Stream({ seen: { stream } }: { seen: Cluster }) {
+function Stream({ seen: { shard, stream } }: { seen: Cluster }) {
+  const id = shard === undefined ? "stream" : `stream-${shard}`;
   const { name, first, last, bytes: size, leader, error } = stream;
   return (
-    <section aria-labelledby="stream">
-      <h2 id="stream">Stream</h2>
+    <section aria-labelledby={id}>
+      {shard === undefined ? <h2 id={id}>Stream</h2> : <h3 id={id}>Stream of shard {shard}</h3>}
       {error && <p class="fault" role="alert">The servers do not say how it is: {error}</p>}
       <Facts
         of={[
