@@ -49,7 +49,10 @@ pub mod protocol;
 #[cfg(any(test, feature = "cluster"))]
 mod router;
 pub mod server;
-#[cfg_attr(not(any(test, feature = "cluster")), allow(dead_code, reason = "configurations are checked by it"))]
+#[cfg_attr(
+    not(any(test, feature = "cluster")),
+    allow(dead_code, reason = "configurations are checked by it")
+)]
 mod shards;
 pub mod signals;
 pub mod spans;

@@ -2,12 +2,16 @@
 //! acknowledged, the next one has. Producers and workers are at one node, which passes them on unless it is the owner.
 //!
 //! - `faults`: what is done to owners, nodes and servers by signals; `partitions`: to the network; `disks`: to the servers' disks
+//! - `shards`: the same with several shards, whose processes are lost as well
 //! - `times`: how long it took
 
 mod disks;
 mod faults;
 mod partitions;
+mod shards;
 mod times;
+
+pub(crate) use shards::run as run_sharded;
 
 use crate::daemon::{Daemon, Place, tail};
 use crate::nats::Servers;

@@ -79,6 +79,9 @@ enum Verb {
         /// How many owners are lost.
         #[arg(long, default_value_t = 50)]
         rounds: u64,
+        /// How many shards there are; with several, nodes and processes of shards are lost, and nothing is done to the network.
+        #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=64))]
+        shards: u64,
         #[command(flatten)]
         wanted: cluster::Wanted,
     },
@@ -95,7 +98,8 @@ fn skipped(_: &str) {}
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    let seed = arguments.seed.unwrap_or_else(|| fastrand::u64(..));
+    let has_shards = matches!(&arguments.verb, Verb::Cluster { shards: 2.., .. });
+    let seed = plan::seed(arguments.seed.unwrap_or_else(|| fastrand::u64(..)), has_shards);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let ended = runtime.map_err(Failure::from).and_then(|runtime| {
         tokio::task::LocalSet::new().block_on(&runtime, async {
@@ -125,7 +129,10 @@ async fn run(arguments: &Arguments, seed: u64) -> Result<String, Failure> {
     let mut world = World::new(seed, arguments.dir.as_deref())?;
     let ended = match arguments.verb {
         Verb::Kill { rounds } => kill::run(&mut world, rounds).await,
-        Verb::Cluster { rounds, wanted } => cluster::run(&mut world, rounds, wanted).await,
+        Verb::Cluster { rounds, shards: 1, wanted } => cluster::run(&mut world, rounds, wanted).await,
+        Verb::Cluster { rounds, shards, .. } => {
+            cluster::run_sharded(&mut world, rounds, shards as usize).await
+        }
         Verb::Power { rounds } => power::run(&mut world, rounds).await,
         Verb::Blocks { points, broken } => blocks::run(&mut world, points, broken).await,
         Verb::Errors { rounds } => errors::run(&mut world, rounds).await,

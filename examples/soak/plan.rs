@@ -43,6 +43,14 @@ pub(crate) struct Expected {
     pub(crate) body: Bytes,
 }
 
+/// In a seed: each submit has one queue, as it must where there are shards.
+const ONE_QUEUE: u64 = 1 << 63;
+
+/// The seed of a world with shards, or without.
+pub(crate) fn seed(number: u64, has_shards: bool) -> u64 {
+    if has_shards { number | ONE_QUEUE } else { number & !ONE_QUEUE }
+}
+
 impl Plan {
     pub(crate) fn of(seed: u64, number: u64) -> Plan {
         let mut rng = Rng::with_seed(seed ^ number.wrapping_mul(0x9e37_79b9_7f4a_7c15));
@@ -53,7 +61,11 @@ impl Plan {
             // A record of the log that is larger than a file of it.
             _ => (2, 150),
         };
-        let parts = (0..groups).map(|_| Part::random(&mut rng, most)).collect();
+        let mut parts: Vec<_> = (0..groups).map(|_| Part::random(&mut rng, most)).collect();
+        if seed & ONE_QUEUE != 0 {
+            let queue = parts[0].queue;
+            parts.iter_mut().for_each(|part| part.queue = queue);
+        }
         Plan { number, parts }
     }
 
