@@ -63,8 +63,8 @@ pub struct ServeOptions {
     pub config: Option<PathBuf>,
     /// What the command line says over it.
     pub overrides: Overrides,
-    /// Which shard of several this process has, if it is not the one that the others are started by.
-    pub shard: Option<usize>,
+    /// Which shard of how many this process has, if it is not the one that the others are started by.
+    pub shard: Option<(usize, usize)>,
 }
 
 impl ServeOptions {
@@ -72,7 +72,7 @@ impl ServeOptions {
     fn load(&self) -> Result<Loaded, ConfigErrors> {
         let loaded = Config::load(self.config.as_deref(), &self.overrides)?;
         Ok(match self.shard {
-            Some(shard) => Loaded { config: loaded.config.of_shard(shard), ..loaded },
+            Some(shard) => Loaded { config: loaded.config.of_shard(shard)?, ..loaded },
             None => loaded,
         })
     }

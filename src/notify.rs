@@ -5,6 +5,7 @@
 //! manager must not hold up the loop, which feeds the watchdog) and able to reach abstract addresses.
 
 use crate::clock;
+use rustix::net::SendFlags;
 use sd_notify::NotifyState;
 use std::ffi::{OsStr, OsString};
 use std::io;
@@ -95,8 +96,8 @@ impl Notifier {
         let Some(socket) = &self.socket else { return };
         // One assignment a line, so no text may bring a line of its own.
         let lines = words.iter().map(|word| word.to_string().replace(['\n', '\r', '\0'], " ") + "\n");
-        // Nobody to tell if it fails: the service manager is who would be told.
-        let _ = socket.send(lines.collect::<String>().as_bytes());
+        // Nobody to tell if it fails: the service manager is who would be told. Nobody waits for one that is stuck.
+        let _ = rustix::net::send(socket, lines.collect::<String>().as_bytes(), SendFlags::DONTWAIT);
     }
 }
 

@@ -129,6 +129,8 @@ pub(crate) struct Account {
     pub(crate) highest: u64,
     /// Promises that were made, for the report.
     pub(crate) acknowledged: u64,
+    /// Whether a shard may have lost its owner, and with it what hung on connections, of which not all have noticed it.
+    pub(crate) is_shard_lost: bool,
 }
 
 impl Account {
@@ -140,6 +142,7 @@ impl Account {
             gone: HashMap::new(),
             highest: 0,
             acknowledged: 0,
+            is_shard_lost: false,
         }
     }
 
@@ -261,7 +264,10 @@ impl Account {
                 job.attempt
             )));
         }
-        if let Some(lease) = job.lease.filter(|lease| job.doubt.is_empty() && granted < lease.until) {
+        let may_have_ended = |lease: &Lease| lease.bound && self.is_shard_lost;
+        let is_in_force =
+            |lease: &Lease| job.doubt.is_empty() && granted < lease.until && !may_have_ended(lease);
+        if let Some(lease) = job.lease.filter(is_in_force) {
             return Err(Broken(format!(
                 "job {id} was leased twice at a time: attempt {} until {}, attempt {attempt} from {granted} on",
                 lease.attempt, lease.until
@@ -296,6 +302,7 @@ impl Account {
     }
 
     fn died(&mut self) {
+        self.is_shard_lost = false;
         for job in self.jobs.values_mut() {
             job.lease = job.lease.filter(|lease| !lease.bound);
         }

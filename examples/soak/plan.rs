@@ -51,6 +51,10 @@ pub(crate) fn seed(number: u64, has_shards: bool) -> u64 {
     if has_shards { number | ONE_QUEUE } else { number & !ONE_QUEUE }
 }
 
+pub(crate) fn has_shards(seed: u64) -> bool {
+    seed & ONE_QUEUE != 0
+}
+
 impl Plan {
     pub(crate) fn of(seed: u64, number: u64) -> Plan {
         let mut rng = Rng::with_seed(seed ^ number.wrapping_mul(0x9e37_79b9_7f4a_7c15));
@@ -62,7 +66,7 @@ impl Plan {
             _ => (2, 150),
         };
         let mut parts: Vec<_> = (0..groups).map(|_| Part::random(&mut rng, most)).collect();
-        if seed & ONE_QUEUE != 0 {
+        if has_shards(seed) {
             let queue = parts[0].queue;
             parts.iter_mut().for_each(|part| part.queue = queue);
         }

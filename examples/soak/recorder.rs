@@ -2,6 +2,7 @@
 //! counted, into a list with the place in that count, so that the account of any earlier moment can be made again.
 
 use crate::account::{Account, Broken, Entry};
+use crate::plan::has_shards;
 use musher::protocol::Fault;
 use std::cell::{Cell, Ref, RefCell};
 use std::rc::Rc;
@@ -43,6 +44,8 @@ impl Recorder {
     /// From now on nobody connects anew: whoever answers may be another daemon.
     pub(crate) fn end_life(&self) {
         self.is_life_over.set(true);
+        let mut account = self.account.borrow_mut();
+        account.is_shard_lost = has_shards(account.seed);
     }
 
     pub(crate) fn is_life_over(&self) -> bool {

@@ -66,6 +66,9 @@ fn served(ended: Result<(), ServeError>) -> End {
 pub(super) struct Shard {
     /// Which
     shard: usize,
+    /// Of how many
+    #[arg(long)]
+    of: usize,
     /// The process that has started it
     #[arg(long)]
     parent: u32,
@@ -90,7 +93,7 @@ impl Shard {
     pub(super) fn run(self, to: &Target) -> End {
         served(serve_shard(&ShardOptions {
             serve: self.serve.options(to),
-            shard: self.shard,
+            shard: (self.shard, self.of),
             parent: self.parent,
             inherited: Inherited { umask: self.umask, files: self.files },
             socket_stays: self.socket_stays,

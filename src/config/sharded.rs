@@ -1,6 +1,6 @@
 //! What a cluster of several shards means for the rest of a configuration: what it cannot have, and what of it concerns one shard.
 
-use super::problem::Report;
+use super::problem::{ConfigErrors, Problem, Report};
 use super::{Config, Topic};
 use crate::shards::{Shards, namespace};
 
@@ -31,15 +31,23 @@ pub(super) fn check(config: &Config, report: &mut Report<'_>) {
 
 impl Config {
     /// What of it concerns one shard of several, which a process of its own has. Others come to it by that process's parent.
-    pub fn of_shard(mut self, shard: usize) -> Config {
-        let Some(cluster) = &self.cluster else { return self };
-        let shards = Shards::new(cluster.shards);
+    ///
+    /// # Errors
+    /// There are not so many by this configuration: then its queues are not those of the shard.
+    pub fn of_shard(mut self, (shard, count): (usize, usize)) -> Result<Config, ConfigErrors> {
+        let Some(cluster) = self.cluster.as_ref().filter(|cluster| cluster.shards == count) else {
+            let message =
+                format!("is {count} where the shards run, which cannot be changed: set it back to that");
+            let (place, key) = ("the configuration".to_owned(), "cluster.shards".to_owned());
+            return Err(ConfigErrors(vec![Problem { place, key, message }]));
+        };
+        let shards = Shards::new(count);
         self.cluster = Some(cluster.of_shard(shard));
         self.daemon.data = self.daemon.data.join(format!("shard-{shard}"));
         (self.daemon.http, self.daemon.beanstalk) = (None, None);
         self.queues.retain(|name, _| shards.of_name(name.as_str()) == shard);
         self.schedules.retain(|_, schedule| shards.of_name(schedule.queue.as_str()) == shard);
         self.topics.retain(|(pattern, _): &Topic| shards.of_name(pattern.as_str()) == shard);
-        self
+        Ok(self)
     }
 }

@@ -4,14 +4,14 @@
 use super::{Answer, Delivery, Engine, Fact, Origin};
 use crate::core::{Command, Holder, Job, LeaseId, Outcome, Time, Visibility};
 use crate::store::Store;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 /// Those that are waited for.
 #[derive(Debug, Default)]
 pub(super) struct Resuming {
-    until: Time,
-    sessions: BTreeSet<u64>,
+    /// Each with how long.
+    sessions: BTreeMap<u64, Time>,
     /// Those that cannot come back, and hold leases still.
     gone: BTreeSet<u64>,
     /// Whether the log was told.
@@ -22,7 +22,7 @@ impl Resuming {
     /// When the wait is over, if anybody is waited for.
     pub(super) fn over_at(&self) -> Option<Time> {
         match self.gone.is_empty() {
-            true => (!self.sessions.is_empty()).then_some(self.until),
+            true => self.sessions.values().min().copied(),
             false => Some(Time(0)),
         }
     }
@@ -35,7 +35,7 @@ impl Resuming {
 
     /// Nobody could come back for so long.
     pub(super) fn wait_longer(&mut self, by: Duration) {
-        self.until = self.until.plus(by);
+        self.sessions.values_mut().for_each(|until| *until = until.plus(by));
     }
 }
 
@@ -44,8 +44,9 @@ impl<S: Store> Engine<S> {
     pub(super) fn recover(&mut self, now: Time) {
         let until = now.plus(self.bounds.resume_within);
         self.command(&Command::Recover { resume_by: until }, now);
-        let sessions = self.core.state.sessions_from(Holder::RESUMABLE).collect();
-        self.resuming = Resuming { until, sessions, gone: BTreeSet::new(), is_told: false };
+        let sessions =
+            self.core.state.sessions_from(Holder::RESUMABLE).map(|session| (session, until)).collect();
+        self.resuming = Resuming { sessions, gone: BTreeSet::new(), is_told: false };
     }
 
     /// A worker says which leases of its session it has, at the beginning of a connection: it hears which of them are in
@@ -81,18 +82,16 @@ impl<S: Store> Engine<S> {
         if self.core.state.held_by(session).next().is_none() {
             return;
         }
-        let Resuming { until, sessions, is_told, .. } = &mut self.resuming;
-        // Those who are waited for already may be waited for a little longer.
-        *until = (*until).max(now.plus(self.bounds.resume_within));
+        let Resuming { sessions, is_told, .. } = &mut self.resuming;
         *is_told |= sessions.is_empty();
-        sessions.insert(session);
+        sessions.insert(session, now.plus(self.bounds.resume_within));
     }
 
     /// Says for the log who is waited for.
     pub(super) fn note_the_absent(&mut self) {
         let Resuming { sessions, is_told, .. } = &mut self.resuming;
         if !sessions.is_empty() && !std::mem::replace(is_told, true) {
-            let jobs = sessions.iter().map(|session| self.core.state.held_by(*session).count() as u64).sum();
+            let jobs = sessions.keys().map(|session| self.core.state.held_by(*session).count() as u64).sum();
             let (workers, within) = (sessions.len() as u64, self.bounds.resume_within);
             self.notes.facts.push(Fact::WorkersAwaited { workers, jobs, within });
         }
@@ -100,20 +99,21 @@ impl<S: Store> Engine<S> {
 
     /// Some workers cannot come back, whatever the time: their leases end with the next turn.
     pub fn do_not_await(&mut self, gone: impl Fn(u64) -> bool) {
-        for session in std::mem::take(&mut self.resuming.sessions) {
-            match gone(session) {
-                true => drop(self.resuming.gone.insert(session)),
-                false => drop(self.resuming.sessions.insert(session)),
-            }
-        }
+        let gone: Vec<u64> =
+            self.resuming.sessions.keys().copied().filter(|session| gone(*session)).collect();
+        self.resuming.sessions.retain(|session, _| !gone.contains(session));
+        self.resuming.gone.extend(gone);
     }
 
     /// Ends leases of workers that have not come back in time.
     pub(super) fn give_up_the_absent(&mut self, now: Time) {
-        if self.resuming.until <= now {
-            let late = std::mem::take(&mut self.resuming.sessions);
-            self.resuming.gone.extend(late);
-        }
+        let late: Vec<u64> = self
+            .resuming
+            .sessions
+            .extract_if(.., |_, until| *until <= now)
+            .map(|(session, _)| session)
+            .collect();
+        self.resuming.gone.extend(late);
         while let Some(session) = self.resuming.gone.first().copied() {
             self.command(&Command::Vanish { session }, now);
             if self.core.state.held_by(session).next().is_some() {

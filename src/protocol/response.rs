@@ -350,6 +350,9 @@ impl Response {
     /// The kind of a refusal, in all versions.
     #[cfg(any(test, feature = "cluster"))]
     pub(crate) const ERROR: u8 = ERROR;
+    /// That of the notice that a daemon stops.
+    #[cfg(any(test, feature = "cluster"))]
+    pub(crate) const STOPPING: u8 = STOPPING;
 
     pub(crate) fn kind(&self) -> u8 {
         match self {

@@ -7,6 +7,7 @@ use super::merge::unexpected;
 use crate::protocol::{Claim, ClaimedJob, Fault, Request, Response, Settle, Verdict};
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
+use std::cell::Cell;
 use std::rc::Rc;
 use std::time::Duration;
 use tokio::sync::oneshot;
@@ -22,8 +23,8 @@ type Waiting = FuturesUnordered<oneshot::Receiver<Response>>;
 pub(super) async fn claim(
     connection: &Rc<Connection>,
     client: u32,
-    parts: Vec<(usize, Vec<String>)>,
-    wanted: Claim,
+    (parts, wanted): (Vec<(usize, Vec<String>)>, Claim),
+    is_unwaited: &Cell<bool>,
 ) -> Option<Response> {
     let most = wanted.max as usize;
     let (mut taken, mut waiting) = (Taken::default(), Waiting::new());
@@ -39,7 +40,7 @@ pub(super) async fn claim(
             Err(_) => waiting.push(answer),
         }
     }
-    if taken.jobs.is_empty() && taken.may_wait(parts.len()) && wanted.wait_ms > 0 {
+    if taken.jobs.is_empty() && taken.may_wait() && wanted.wait_ms > 0 && !is_unwaited.get() {
         taken.refusals.clear();
         for (shard, queues) in parts {
             let claim = Claim { queues, ..wanted.clone() };
@@ -63,17 +64,12 @@ pub(super) async fn claim(
 struct Taken {
     jobs: Vec<ClaimedJob>,
     refusals: Vec<Fault>,
-    /// Whether a shard has taken the claim.
-    is_heard: bool,
 }
 
 impl Taken {
     fn take(&mut self, answer: Response) {
         match answer {
-            Response::Jobs(jobs) => {
-                self.is_heard = true;
-                self.jobs.extend(jobs);
-            }
+            Response::Jobs(jobs) => self.jobs.extend(jobs),
             Response::Error(fault) => self.refusals.push(fault),
             _ => self.refusals.push(unexpected()),
         }
@@ -86,8 +82,8 @@ impl Taken {
         client: u32,
         waiting: &mut Waiting,
     ) -> Option<()> {
-        let all = waiting.len();
-        while self.jobs.is_empty() && self.may_wait(all) {
+        // A shard that refuses it for now ends it, too: else nobody would ask there again, however long the others have nothing.
+        while self.jobs.is_empty() && self.refusals.is_empty() {
             let Some(answer) = waiting.next().await else { return Some(()) };
             self.take(answer.ok()?);
         }
@@ -99,18 +95,17 @@ impl Taken {
         Some(())
     }
 
-    /// Whether something may come: the claim is as it must be, and a shard takes it.
-    fn may_wait(&self, shards: usize) -> bool {
-        self.refusals.iter().all(|fault| fault.code.try_again()) && self.refusals.len() < shards
+    /// Whether something may come: the claim is as it must be.
+    fn may_wait(&self) -> bool {
+        self.refusals.iter().all(|fault| fault.code.try_again())
     }
 
-    /// Jobs, if there are any: nobody else has them now. Else what is wrong with the claim, or with all shards.
+    /// Jobs, if there are any: nobody else has them now. Else what is wrong with the claim, or with a shard.
     fn answer(mut self) -> Response {
-        let is_of_claim = |fault: &Fault| !self.is_heard || !fault.code.try_again();
-        let wrong = self.refusals.iter().position(is_of_claim);
-        match wrong.filter(|_| self.jobs.is_empty()) {
-            Some(wrong) => Response::Error(self.refusals.swap_remove(wrong)),
-            None => Response::Jobs(self.jobs),
+        let wrong = self.refusals.iter().position(|fault| !fault.code.try_again());
+        match self.jobs.is_empty() && !self.refusals.is_empty() {
+            true => Response::Error(self.refusals.swap_remove(wrong.unwrap_or(0))),
+            false => Response::Jobs(self.jobs),
         }
     }
 }

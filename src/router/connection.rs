@@ -4,9 +4,10 @@
 
 use super::Router;
 use super::claims::claim;
-use super::frames::{Frame, greet, next_frame, write_together};
+use super::frames::{Frame, Queue, greet, next_frame, queue};
 use super::list::list;
-use super::merge::{Merge, merge, unexpected};
+use super::merge::unexpected;
+use super::questions::gather;
 use super::route::{Route, route};
 use super::shard::{Asked, Joined, Link};
 use crate::access::Caller;
@@ -17,8 +18,9 @@ use bytes::{Bytes, BytesMut};
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::{Notify, mpsc, oneshot, watch};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, oneshot, watch};
 use tokio::time::timeout;
 
 /// How long a connection may take to greet.
@@ -29,16 +31,18 @@ const ANSWERS_TIME: Duration = Duration::from_millis(200);
 const LAST_ANSWERS: Duration = Duration::from_secs(1);
 /// The number of what no request of the client's has asked for.
 pub(super) const UNASKED: u32 = 0;
-/// Answers that the client has not read yet, before shards have to wait.
-const ANSWERS: usize = 64;
+/// How many questions to several shards may be under way, and how many claims on queues of several.
+const QUESTIONS: usize = 64;
+const CLAIMS: usize = 256;
 
 /// Serves a client until it has gone.
 pub(crate) async fn serve(router: Rc<Router>, stream: Stream, caller: Caller) {
     let stream = Rc::new(stream);
     let mut buffer = BytesMut::new();
-    let greeted = timeout(GREETING_TIME, greet(&router.limits, &stream, &mut buffer)).await;
+    let limits = router.limits.get();
+    let greeted = timeout(GREETING_TIME, greet(&limits, &stream, &mut buffer)).await;
     let Ok(Some(version)) = greeted else { return };
-    let (out, mut answers) = mpsc::channel(ANSWERS);
+    let (out, mut answers) = queue();
     let links = RefCell::new((0..router.shards.count()).map(|_| None).collect());
     let connection = Rc::new(Connection {
         router,
@@ -47,9 +51,12 @@ pub(crate) async fn serve(router: Rc<Router>, stream: Stream, caller: Caller) {
         out,
         links,
         under_way: RefCell::default(),
+        claims: RefCell::default(),
+        questions: Arc::new(Semaphore::new(QUESTIONS)),
         worker: RefCell::default(),
         next: Cell::new(0),
         is_idle: Notify::new(),
+        is_breaking: Cell::new(false),
         end: watch::Sender::new(false),
     });
     let read = async {
@@ -59,29 +66,19 @@ pub(crate) async fn serve(router: Rc<Router>, stream: Stream, caller: Caller) {
     };
     let write = async {
         // What was answered leaves before the connection ends.
-        while let Some(first) = next_unless(&mut answers, connection.ended()).await {
-            if write_together(&stream, first, &mut answers).await.is_err() {
-                return;
-            }
-        }
+        while let Some(Ok(())) = answers.write_next(&stream, connection.ended()).await {}
     };
+    let mut has_written = false;
     tokio::pin!(write);
     tokio::select! {
         () = read => {}
-        () = &mut write => {}
+        () = &mut write => has_written = true,
         () = connection.ended() => {}
     }
     // What is under way for it ends with it.
     connection.close();
-    let _ = timeout(LAST_ANSWERS, write).await;
-}
-
-/// The next answer, unless there is none and the connection ends.
-async fn next_unless(answers: &mut mpsc::Receiver<Bytes>, ended: impl Future<Output = ()>) -> Option<Bytes> {
-    tokio::select! {
-        biased;
-        answer = answers.recv() => answer,
-        () = ended => None,
+    if !has_written {
+        let _ = timeout(LAST_ANSWERS, write).await;
     }
 }
 
@@ -90,23 +87,35 @@ pub(super) struct Connection {
     pub(super) router: Rc<Router>,
     pub(super) caller: Caller,
     pub(super) version: Version,
-    out: mpsc::Sender<Bytes>,
+    out: Queue,
     pub(super) links: RefCell<Vec<Option<Rc<Link>>>>,
     /// What is under way for each of its requests: at which shard, under which number.
     under_way: RefCell<HashMap<u32, Vec<(usize, u32)>>>,
+    /// Its claims on queues of several shards, and whether each is to be answered at once.
+    claims: RefCell<HashMap<u32, Rc<Cell<bool>>>>,
+    /// So many questions to several shards are under way at a time.
+    questions: Arc<Semaphore>,
     /// Who it is, if it is a worker that has said so.
     pub(super) worker: RefCell<Option<(String, [u8; 16])>>,
     /// The newest number of a request to a shard.
     next: Cell<u32>,
     /// Rings when nothing is under way any more.
     is_idle: Notify,
-    pub(super) end: watch::Sender<bool>,
+    /// A shard's connection has broken: nothing more is taken.
+    pub(super) is_breaking: Cell<bool>,
+    end: watch::Sender<bool>,
+}
+
+fn too_many_claims() -> Fault {
+    let message = format!("{CLAIMS} claims on queues of several shards wait on this connection already");
+    Fault { code: ErrorCode::Busy, message }
 }
 
 impl Connection {
     async fn read_all(self: &Rc<Connection>, stream: &Stream, buffer: &mut BytesMut) {
         loop {
-            match next_frame(stream, buffer, self.router.limits.frame).await {
+            match next_frame(stream, buffer, self.router.limits.get().frame).await {
+                Ok(Some(_)) if self.is_breaking.get() => {}
                 Ok(Some(frame)) => self.handle(frame).await,
                 Ok(None) => return,
                 Err(error) => {
@@ -127,7 +136,7 @@ impl Connection {
     /// Passes a request on. What is sent to a shard is sent in the order in which it came.
     async fn handle(self: &Rc<Connection>, frame: Frame) {
         let Header { kind, request: client } = frame.header;
-        let batch = self.router.limits.batch;
+        let batch = self.router.limits.get().batch;
         // It may be sent on as it is, so it gets its number before anything points into it.
         let number = self.next_number();
         let frame = frame.renumbered(number);
@@ -140,41 +149,49 @@ impl Connection {
         match (route, request) {
             (Route::One(shard), _) => {
                 self.begins(client, shard, number);
-                self.link(shard).ask(number, Asked::Pass { client, kind }, frame).await;
+                self.link(shard).ask(self, number, Asked::Pass { client, kind }, frame).await;
             }
-            (Route::Some(parts, Merge::Stream), _) => self.join(client, kind, parts).await,
-            (Route::Some(parts, how), _) => {
-                let shards: Vec<_> = parts.iter().map(|(shard, _)| *shard).collect();
+            (Route::Joined(parts), _) => self.join(client, kind, parts).await,
+            (Route::Divided(parts, how), _) => {
+                let place = self.question().await;
                 let mut answers = Vec::with_capacity(parts.len());
                 for (shard, request) in parts {
-                    answers.push(self.begin(client, shard, &request).await);
+                    answers.push((shard, self.begin(client, shard, &request).await));
                 }
                 self.spawn(async move |connection| {
-                    let mut all = Vec::with_capacity(answers.len());
-                    for (shard, answer) in shards.into_iter().zip(answers) {
-                        // Without an answer the connection ends.
-                        let Ok(answer) = answer.await else { return };
-                        all.push((shard, answer));
+                    if let Some(answer) = gather(&connection, client, &how, answers).await {
+                        connection.answer(client, &answer).await;
                     }
-                    connection.answer(client, &merge(&how, all)).await;
+                    drop(place);
                 });
             }
-            (Route::Claim(parts, wanted), _) => self.spawn(async move |connection| {
-                if let Some(answer) = claim(&connection, client, parts, wanted).await {
-                    connection.answer(client, &answer).await;
-                }
-            }),
-            (Route::List, Request::Admin(AdminRequest::List(query))) => self.spawn(async move |connection| {
-                if let Some(answer) = list(&connection, client, query).await {
-                    connection.answer(client, &answer).await;
-                }
-            }),
+            (Route::Claim(parts, wanted), _) => {
+                let Some(is_unwaited) = self.begin_claim(client) else {
+                    return self.answer(client, &Response::Error(too_many_claims())).await;
+                };
+                self.spawn(async move |connection| {
+                    let answer = claim(&connection, client, (parts, wanted), &is_unwaited).await;
+                    connection.claims.borrow_mut().remove(&client);
+                    if let Some(answer) = answer {
+                        connection.answer(client, &answer).await;
+                    }
+                });
+            }
+            (Route::List, Request::Admin(AdminRequest::List(query))) => {
+                let place = self.question().await;
+                self.spawn(async move |connection| {
+                    if let Some(answer) = list(&connection, client, query).await {
+                        connection.answer(client, &answer).await;
+                    }
+                    drop(place);
+                });
+            }
             (Route::TakeUp, Request::TakeUp { name, token, leases }) => {
-                self.take_up(client, name, token, leases).await;
+                self.take_up(client, (name, token), leases).await;
             }
             (Route::Leave, _) => {
-                self.leave(None).await;
-                self.answer(client, &Response::Ok).await;
+                let answer = self.leave(None).await;
+                self.answer(client, &answer).await;
             }
             (Route::Unwait(waiting), _) => {
                 self.unwait_all(waiting).await;
@@ -182,6 +199,18 @@ impl Connection {
             }
             (Route::List | Route::TakeUp, _) => self.answer(client, &Response::Error(unexpected())).await,
         }
+    }
+
+    /// A place for a question to several shards, whose answers are held until all have come.
+    async fn question(&self) -> Option<OwnedSemaphorePermit> {
+        // It is never closed.
+        self.questions.clone().acquire_owned().await.ok()
+    }
+
+    /// A claim on queues of several shards begins. Returns what says whether it is to be answered at once; `None` if there are too many.
+    fn begin_claim(&self, client: u32) -> Option<Rc<Cell<bool>>> {
+        let mut claims = self.claims.borrow_mut();
+        (claims.len() < CLAIMS).then(|| claims.entry(client).or_default().clone())
     }
 
     /// Runs something beside the requests that follow, until the connection ends.
@@ -237,7 +266,7 @@ impl Connection {
     }
 
     /// Returns when shards have answered all that they were asked.
-    async fn until_idle(&self) {
+    pub(super) async fn until_idle(&self) {
         while !self.under_way.borrow().is_empty() {
             self.is_idle.notified().await;
         }
@@ -260,11 +289,14 @@ impl Connection {
         let mut frame = Vec::new();
         self.version.encode_request(request, number, &mut frame);
         self.begins(client, shard, number);
-        self.link(shard).ask(number, asked, frame.into()).await;
+        self.link(shard).ask(self, number, asked, frame.into()).await;
     }
 
     /// Has everything that waits at shards for a request of the client's answered at once.
     pub(super) async fn unwait_all(self: &Rc<Connection>, client: u32) {
+        if let Some(is_unwaited) = self.claims.borrow().get(&client) {
+            is_unwaited.set(true);
+        }
         let under_way = self.under_way.borrow().get(&client).cloned().unwrap_or_default();
         for (shard, request) in under_way {
             // Nobody waits for the answer.
@@ -288,8 +320,7 @@ impl Connection {
 
     /// Says something to the client, which waits while there is much that it has not read.
     pub(super) async fn say(&self, frame: Bytes) {
-        // If it has gone the connection ends.
-        let _ = self.out.send(frame).await;
+        self.out.push_in_turn(frame).await;
     }
 
     pub(super) fn close(&self) {

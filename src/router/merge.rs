@@ -31,8 +31,6 @@ pub(super) enum Merge {
     Metrics,
     Stats,
     Drain,
-    /// All answers are passed on as they come, up to the last one's end.
-    Stream,
 }
 
 /// Puts them together: those of all shards that were asked, with their numbers.
@@ -75,7 +73,7 @@ fn together(how: &Merge, answers: Vec<(usize, Response)>) -> Result<Response, Fa
             json(&in_place(places, answers, part)?)
         }
         Merge::Ok => Ok(Response::Ok),
-        Merge::First | Merge::WhoeverHas | Merge::Stream => {
+        Merge::First | Merge::WhoeverHas => {
             answers.into_iter().next().map(|(_, answer)| answer).ok_or_else(unexpected)
         }
         Merge::ByName(key) => list(answers, |one| one[*key].as_str().unwrap_or_default().to_owned()),
@@ -316,10 +314,10 @@ fn stats(answers: Vec<(usize, Response)>) -> Result<Response, Fault> {
     let all: Vec<StatsView> = read_all(answers)?;
     let step_ms = all.iter().map(|one| one.step_ms).max().unwrap_or(0).max(1);
     let from_ms = all.iter().map(|one| one.from_ms).min().unwrap_or(0);
-    let offset = |one: &StatsView| ((one.from_ms - from_ms) / step_ms) as usize;
-    let longest = |one: &StatsView| {
-        offset(one) + one.queues.iter().map(|queue| queue.submitted.len()).max().unwrap_or(0)
-    };
+    // Clocks of owners differ by little; where one does by much, its steps are shown as if they were the others'.
+    let most = all.iter().map(steps).max().unwrap_or(0);
+    let offset = |one: &StatsView| ((one.from_ms - from_ms) / step_ms).min(most as u64) as usize;
+    let longest = |one: &StatsView| offset(one) + steps(one);
     let len = all.iter().map(longest).max().unwrap_or(0);
     let mut merged = StatsView {
         from_ms,
@@ -343,6 +341,10 @@ fn stats(answers: Vec<(usize, Response)>) -> Result<Response, Fault> {
     }
     merged.queues.sort_by(|one, other| one.queue.cmp(&other.queue));
     json(&merged)
+}
+
+fn steps(one: &StatsView) -> usize {
+    one.queues.iter().map(|queue| queue.submitted.len()).max().unwrap_or(0)
 }
 
 /// All numbers of a queue, and whether each is a sum; those that are not are times.

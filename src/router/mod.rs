@@ -5,7 +5,7 @@
 //! - `route`: which shards a request concerns, and what of it
 //! - `merge`: the answers of several shards, as one
 //! - `connection`: one client; `shard`: its connection to one shard; `frames`: what goes over both
-//! - `claims`, `list`, `worker`: what takes several steps
+//! - `claims`, `list`, `questions`, `worker`: what takes several steps
 //!
 //! What is one step is done in one shard. A request whose parts are steps of their own (results of jobs, questions) is divided; one that
 //! would have to be done whole or not at all, and reaches over several namespaces, is refused.
@@ -15,6 +15,7 @@ mod connection;
 mod frames;
 mod list;
 mod merge;
+mod questions;
 mod route;
 mod shard;
 #[cfg(test)]
@@ -25,6 +26,7 @@ pub(crate) use connection::serve;
 
 use crate::access::Caller;
 use crate::shards::Shards;
+use std::cell::Cell;
 use std::os::unix::net::UnixStream;
 use std::rc::Rc;
 use std::time::Duration;
@@ -32,7 +34,7 @@ use std::time::Duration;
 /// What all connections share.
 pub(crate) struct Router {
     shards: Shards,
-    limits: RouterLimits,
+    limits: Cell<RouterLimits>,
     ways: Rc<dyn Ways>,
 }
 
@@ -56,6 +58,11 @@ pub(crate) trait Ways {
 
 impl Router {
     pub(crate) fn new(shards: Shards, limits: RouterLimits, ways: Rc<dyn Ways>) -> Rc<Router> {
-        Rc::new(Router { shards, limits, ways })
+        Rc::new(Router { shards, limits: Cell::new(limits), ways })
+    }
+
+    /// What holds for requests from now on; who has greeted was told otherwise.
+    pub(crate) fn set_limits(&self, limits: RouterLimits) {
+        self.limits.set(limits);
     }
 }

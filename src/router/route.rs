@@ -12,7 +12,9 @@ pub(super) enum Route {
     /// As it is, to one shard.
     One(usize),
     /// Something to each of these shards; their answers are made one.
-    Some(Vec<(usize, Request)>, Merge),
+    Divided(Vec<(usize, Request)>, Merge),
+    /// The same, whose answers go on, and are passed on as they come.
+    Joined(Vec<(usize, Request)>),
     /// A claim on queues of several shards, in the order in which they are looked at.
     Claim(Vec<(usize, Vec<String>)>, Claim),
     /// A list of jobs of all shards, one after the other.
@@ -58,7 +60,7 @@ pub(super) fn route(shards: Shards, request: &Request) -> Result<Route, Fault> {
         Request::Changes { queue, job } => match (queue, job) {
             (_, Some(id)) => Ok(Route::One(route.job(*id)?)),
             (Some(queue), None) => Ok(Route::One(shards.of_name(queue))),
-            (None, None) => Ok(route.all(request, Merge::Stream)),
+            (None, None) => Ok(Route::Joined(route.each(request))),
         },
         Request::TakeUp { .. } => Ok(Route::TakeUp),
         Request::Leave => Ok(Route::Leave),
@@ -84,17 +86,19 @@ impl Finder {
     }
 
     /// The same request for all.
+    fn each(&self, request: &Request) -> Vec<(usize, Request)> {
+        (0..self.shards.count()).map(|shard| (shard, request.clone())).collect()
+    }
+
     fn all(&self, request: &Request, merge: Merge) -> Route {
-        Route::Some((0..self.shards.count()).map(|shard| (shard, request.clone())).collect(), merge)
+        Route::Divided(self.each(request), merge)
     }
 
     fn backup(&self, shard: Option<u32>) -> Result<Route, Fault> {
         let count = self.shards.count();
         match shard.map(|shard| shard as usize) {
             // It is asked for all that it has: of shards it knows nothing.
-            Some(shard) if shard < count => {
-                Ok(Route::Some(vec![(shard, Request::Backup { shard: None })], Merge::Stream))
-            }
+            Some(shard) if shard < count => Ok(Route::Joined(vec![(shard, Request::Backup { shard: None })])),
             _ => {
                 let message = format!(
                     "this cluster has {count} shards, and a backup is of one of them: say which, from 0 to {}",
@@ -197,7 +201,7 @@ impl Finder {
             .into_iter()
             .map(|(shard, (own, places))| ((shard, request(own)), places))
             .unzip::<_, _, Vec<_>, Vec<_>>();
-        Ok(Route::Some(parts, merge(places)))
+        Ok(Route::Divided(parts, merge(places)))
     }
 
     fn admin(&self, admin: &AdminRequest, request: &Request) -> Result<Route, Fault> {
@@ -209,7 +213,7 @@ impl Finder {
             A::Metrics { shards: only, .. } => {
                 let wanted = |shard: &usize| only.is_empty() || only.contains(&(*shard as u32));
                 let parts = (0..self.shards.count()).filter(wanted).map(|shard| (shard, request.clone()));
-                Ok(Route::Some(parts.collect(), Merge::Metrics))
+                Ok(Route::Divided(parts.collect(), Merge::Metrics))
             }
             A::Stats { queue: Some(queue), .. } => of_name(queue),
             A::Stats { .. } => all(Merge::Stats),
@@ -305,7 +309,7 @@ impl Finder {
             |groups| Request::Admin(AdminRequest::WaitForGroups(WaitForGroups { groups, ..wait.clone() }));
         let (parts, places): (Vec<_>, Vec<_>) =
             parts.into_iter().map(|(shard, (names, places))| ((shard, part(names)), places)).unzip();
-        Ok(Route::Some(parts, Merge::Places(places)))
+        Ok(Route::Divided(parts, Merge::Places(places)))
     }
 
     fn hold(&self, queues: &[String], error: &Option<String>, retry_ms: u64) -> Route {
@@ -316,7 +320,9 @@ impl Finder {
         let hold = |queues| Request::Admin(AdminRequest::Hold { queues, error: error.clone(), retry_ms });
         match parts.len() {
             0 | 1 => Route::One(parts.into_keys().next().unwrap_or(0)),
-            _ => Route::Some(parts.into_iter().map(|(shard, own)| (shard, hold(own))).collect(), Merge::Ok),
+            _ => {
+                Route::Divided(parts.into_iter().map(|(shard, own)| (shard, hold(own))).collect(), Merge::Ok)
+            }
         }
     }
 }

@@ -1,7 +1,7 @@
 //! A client's connection to one shard: what was asked there, and to whom each answer goes.
 
 use super::connection::Connection;
-use super::frames::{Frame, next_frame, write_together};
+use super::frames::{Frame, Queue, Queued, next_frame, queue};
 use crate::protocol::{ErrorCode, Fault, Request, Response, Versions, is_last};
 use crate::stream::Stream;
 use bytes::{Bytes, BytesMut};
@@ -9,15 +9,16 @@ use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
 use std::time::Duration;
-use tokio::sync::{mpsc, oneshot};
-use tokio::time::{sleep, timeout};
+use tokio::sync::oneshot;
+use tokio::time::{Instant, sleep, timeout_at};
 
 /// How long to wait for a shard that has no owner: as long as nodes wait for one.
 const PATIENCE: Duration = Duration::from_secs(15);
-/// Before it is tried again.
-const PAUSE: Duration = Duration::from_millis(20);
-/// Requests that the shard has not read yet, before the client has to wait.
-const REQUESTS: usize = 64;
+/// Before it is tried again; that doubles each time.
+const PAUSE: Duration = Duration::from_millis(10);
+const PAUSE_MAX: Duration = Duration::from_millis(500);
+/// How long one that reads no more may take to say the rest.
+const LAST_ANSWERS: Duration = Duration::from_secs(1);
 /// No answer is longer, whatever its first bytes say.
 const ANSWER_MAX: usize = u32::MAX as usize;
 
@@ -33,6 +34,23 @@ pub(super) enum Asked {
     One { client: u32, say: oneshot::Sender<Response> },
     /// To the client, with those of other shards.
     Joined(Rc<Joined>),
+}
+
+impl Asked {
+    fn client(&self) -> u32 {
+        match self {
+            Asked::Pass { client, .. } | Asked::One { client, .. } => *client,
+            Asked::Joined(joined) => joined.client,
+        }
+    }
+}
+
+/// What is said where a shard cannot be reached.
+pub(super) fn no_owner(shard: usize) -> Fault {
+    let message = format!(
+        "shard {shard} has no owner at present that takes requests: try again; `musher cluster status` says more"
+    );
+    Fault { code: ErrorCode::Busy, message }
 }
 
 /// A request that several shards answer as long as it goes on.
@@ -61,10 +79,12 @@ impl Joined {
     }
 }
 
-/// The connection. Until it is open what is asked waits in it.
+/// The connection. Until it is open what is asked waits in it, as much as there is room for: a shard that is away holds up nothing that is
+/// for others.
 pub(super) struct Link {
     shard: usize,
-    to: mpsc::Sender<Bytes>,
+    to: Queue,
+    is_open: Cell<bool>,
     asked: RefCell<HashMap<u32, Asked>>,
 }
 
@@ -75,8 +95,8 @@ impl Link {
         shard: usize,
         worker: Option<(String, [u8; 16])>,
     ) -> Rc<Link> {
-        let (to, requests) = mpsc::channel(REQUESTS);
-        let link = Rc::new(Link { shard, to, asked: RefCell::default() });
+        let (to, requests) = queue();
+        let link = Rc::new(Link { shard, to, is_open: Cell::default(), asked: RefCell::default() });
         let (connection, of_task) = (connection.clone(), link.clone());
         tokio::task::spawn_local(async move {
             tokio::select! {
@@ -87,36 +107,58 @@ impl Link {
         link
     }
 
-    /// Asks for something, and notes to whom the answer goes.
-    pub(super) async fn ask(&self, number: u32, asked: Asked, frame: Bytes) {
-        self.asked.borrow_mut().insert(number, asked);
-        // If it cannot be reached, all that was asked is refused; if it breaks, the client's connection ends.
-        let _ = self.to.send(frame).await;
+    pub(super) fn is_open(&self) -> bool {
+        self.is_open.get()
     }
 
-    async fn run(
-        &self,
-        connection: &Rc<Connection>,
-        mut requests: mpsc::Receiver<Bytes>,
-        worker: Option<(String, [u8; 16])>,
-    ) {
+    /// Asks for something, and notes to whom the answer goes.
+    pub(super) async fn ask(&self, connection: &Rc<Connection>, number: u32, asked: Asked, frame: Bytes) {
+        if !self.is_open.get() && self.to.is_full() {
+            return self.refuse(connection, number, asked, &no_owner(self.shard)).await;
+        }
+        self.asked.borrow_mut().insert(number, asked);
+        match self.is_open.get() {
+            true => self.to.push_in_turn(frame).await,
+            false => self.to.push(frame),
+        }
+    }
+
+    async fn run(&self, connection: &Rc<Connection>, requests: Queued, worker: Option<(String, [u8; 16])>) {
         let mut buffer = BytesMut::new();
-        let opened = timeout(PATIENCE, self.until_open(connection, &mut buffer, worker)).await;
-        let Ok(stream) = opened else {
-            // Whoever asks from now on begins anew.
-            connection.forget(self.shard);
-            drop(requests);
-            return self.refuse(connection).await;
-        };
-        let send = async {
-            while let Some(first) = requests.recv().await {
-                if write_together(&stream, first, &mut requests).await.is_err() {
-                    return;
+        match self.until_open(connection, &mut buffer, worker).await {
+            Ok(stream) => {
+                self.is_open.set(true);
+                self.carry(connection, &stream, (buffer, requests)).await;
+                let asked = self.asked.take();
+                // Whether these were done is not known: whoever waits for them hears that the connection has ended.
+                asked.iter().for_each(|(number, asked)| connection.done(asked.client(), *number));
+                connection.break_at(self.shard).await;
+            }
+            Err(fault) => {
+                // Whoever asks from now on begins anew.
+                connection.forget(self.shard);
+                drop(requests);
+                for (number, asked) in self.asked.take() {
+                    self.refuse(connection, number, asked, &fault).await;
                 }
             }
+        }
+    }
+
+    /// Carries requests and answers, until the shard has said all.
+    async fn carry(
+        &self,
+        connection: &Rc<Connection>,
+        stream: &Stream,
+        (mut buffer, mut requests): (BytesMut, Queued),
+    ) {
+        let send = async {
+            while let Some(Ok(())) = requests.write_next(stream, std::future::pending()).await {}
+            // One that reads no more may have answered what it has read.
+            sleep(LAST_ANSWERS).await;
         };
         let receive = async {
-            while let Ok(Some(frame)) = next_frame(&stream, &mut buffer, ANSWER_MAX).await {
+            while let Ok(Some(frame)) = next_frame(stream, &mut buffer, ANSWER_MAX).await {
                 self.answered(connection, frame).await;
             }
         };
@@ -124,34 +166,43 @@ impl Link {
             () = send => {}
             () = receive => {}
         }
-        connection.break_at(self.shard).await;
     }
 
     /// Connects and greets, however often that takes.
+    ///
+    /// # Errors
+    /// Why it cannot be reached, or not within the time.
     async fn until_open(
         &self,
         connection: &Rc<Connection>,
         buffer: &mut BytesMut,
         worker: Option<(String, [u8; 16])>,
-    ) -> Stream {
+    ) -> Result<Stream, Fault> {
+        let (end, mut pause, mut why) = (Instant::now() + PATIENCE, PAUSE, no_owner(self.shard));
         loop {
-            if let Some(stream) = self.try_to_open(connection, buffer, worker.as_ref()).await {
-                return stream;
+            let opened = timeout_at(end, self.try_to_open(connection, buffer, worker.as_ref())).await;
+            match opened {
+                Ok(Ok(stream)) => return Ok(stream),
+                Ok(Err(Some(fault))) if !fault.code.try_again() => return Err(fault),
+                Ok(Err(fault)) => why = fault.unwrap_or(why),
+                Err(_) => return Err(why),
             }
             buffer.clear();
-            sleep(PAUSE).await;
+            sleep(pause).await;
+            pause = (pause * 2).min(PAUSE_MAX);
         }
     }
 
+    /// Once. What the shard has refused, if that is why it is not open.
     async fn try_to_open(
         &self,
         connection: &Rc<Connection>,
         buffer: &mut BytesMut,
         worker: Option<&(String, [u8; 16])>,
-    ) -> Option<Stream> {
+    ) -> Result<Stream, Option<Fault>> {
         let version = connection.version;
-        let stream = connection.router.ways.connect(self.shard, &connection.caller)?;
-        let stream = Stream::try_from(stream).ok()?;
+        let stream = connection.router.ways.connect(self.shard, &connection.caller).ok_or(None)?;
+        let stream = Stream::try_from(stream).map_err(|_| None)?;
         let mut out = Vec::new();
         let versions = Versions::only(version.number() as u8); // 1 or 2
         Request::Hello { versions, name: "musher router".to_owned() }.encode(HELLO, &mut out);
@@ -159,43 +210,30 @@ impl Link {
             let take_up = Request::TakeUp { name: name.clone(), token: *token, leases: Vec::new() };
             version.encode_request(&take_up, TAKE_UP, &mut out);
         }
-        stream.write_all(&out).await.ok()?;
-        let answers = 1 + usize::from(worker.is_some());
-        for _ in 0..answers {
-            let answer = next_frame(&stream, buffer, ANSWER_MAX).await.ok()??;
+        stream.write_all(&out).await.map_err(|_| None)?;
+        for _ in 0..1 + usize::from(worker.is_some()) {
+            let answer = next_frame(&stream, buffer, ANSWER_MAX).await.ok().flatten().ok_or(None)?;
             match version.decode_response(answer.header.kind, answer.payload()) {
                 Ok(Response::Welcome { .. } | Response::TakenUp { .. }) => {}
-                // It has too many connections, say, or the worker's former one is still open.
-                _ => return None,
+                Ok(Response::Error(fault)) => return Err(Some(fault)),
+                _ => return Err(None),
             }
         }
-        Some(stream)
+        Ok(stream)
     }
 
-    /// The shard cannot be reached.
-    async fn refuse(&self, connection: &Rc<Connection>) {
-        let message = format!(
-            "shard {} has no owner at present that takes requests: try again; `musher cluster status` says more",
-            self.shard
-        );
-        let refusal = Response::Error(Fault { code: ErrorCode::Busy, message });
-        let asked = self.asked.take();
-        for (number, asked) in asked {
-            match asked {
-                Asked::Pass { client, .. } => {
-                    connection.done(client, number);
-                    connection.answer(client, &refusal).await;
-                }
-                Asked::One { client, say } => {
-                    connection.done(client, number);
-                    let _ = say.send(refusal.clone());
-                }
-                Asked::Joined(joined) => {
-                    connection.done(joined.client, number);
-                    if joined.takes(true, true) {
-                        connection.answer(joined.client, &refusal).await;
-                        connection.unwait_all(joined.client).await;
-                    }
+    /// It is not asked for this.
+    async fn refuse(&self, connection: &Rc<Connection>, number: u32, asked: Asked, fault: &Fault) {
+        connection.done(asked.client(), number);
+        let refusal = Response::Error(fault.clone());
+        match asked {
+            Asked::Pass { client, .. } => connection.answer(client, &refusal).await,
+            Asked::One { say, .. } => drop(say.send(refusal)),
+            Asked::Joined(joined) => {
+                if joined.takes(true, true) {
+                    connection.answer(joined.client, &refusal).await;
+                    // It may be this one that is asked to.
+                    Box::pin(connection.unwait_all(joined.client)).await;
                 }
             }
         }
@@ -204,8 +242,11 @@ impl Link {
     async fn answered(&self, connection: &Rc<Connection>, frame: Frame) {
         let (number, kind) = (frame.header.request, frame.header.kind);
         if number == 0 {
-            // A notice, for all that its leases are worth.
-            return connection.say(frame.unchanged()).await;
+            // A shard that stops gives what it has to another node, and workers' leases with it: it is not the worker that is to stop.
+            if kind != Response::STOPPING {
+                connection.say(frame.unchanged()).await;
+            }
+            return;
         }
         let asked = self.asked.borrow_mut().remove(&number);
         match asked {

@@ -18,7 +18,8 @@ use crate::stream::Stream;
 use std::cell::{Cell, RefCell};
 use std::time::Duration;
 use tempfile::TempDir;
-use tokio::task::LocalSet;
+use tokio::task::{JoinSet, LocalSet};
+use tokio::time::timeout;
 
 /// Three queues, each in another of the three shards.
 const QUEUES: [&str; 3] = ["c0", "c1", "c2"];
@@ -138,7 +139,7 @@ fn what_is_made_of_steps_is_divided() {
     let [first, second, third] = settles.clone();
     let parts = vec![(0, Request::Settle(vec![second])), (1, Request::Settle(vec![first, third]))];
     let places = vec![vec![1], vec![0, 2]];
-    assert_eq!(routed(&Request::Settle(settles.to_vec())), Ok(Route::Some(parts, Merge::Settled(places))));
+    assert_eq!(routed(&Request::Settle(settles.to_vec())), Ok(Route::Divided(parts, Merge::Settled(places))));
     let wait = |groups: Vec<String>| {
         Request::Admin(AdminRequest::WaitForGroups(WaitForGroups { groups, ..WaitForGroups::default() }))
     };
@@ -146,7 +147,7 @@ fn what_is_made_of_steps_is_divided() {
     let parts = vec![(1, wait(vec![other.clone()])), (2, wait(vec![one.clone()]))];
     assert_eq!(
         routed(&wait(vec![one, other])),
-        Ok(Route::Some(parts, Merge::Places(vec![vec![1], vec![0]])))
+        Ok(Route::Divided(parts, Merge::Places(vec![vec![1], vec![0]])))
     );
 }
 
@@ -396,6 +397,74 @@ fn changes_of_all_shards_come_until_they_are_not_wanted_any_more() {
         drop(changes);
         // The connection goes on.
         assert_eq!(submit(&client, 2).await, first_id(2) + 1);
+    });
+}
+
+/// However much is asked of it.
+#[test]
+fn a_shard_that_is_away_is_not_asked_for_more_than_there_is_room_for() {
+    with(async |cluster| {
+        cluster.inside.away.set(Some(1));
+        let client = cluster.client().await;
+        let long = |shard| {
+            let options = JobOptions { queue: queue(shard).into(), ..JobOptions::default() };
+            vec![SubmitGroup { options, bodies: vec![vec![b'x'; 100_000].into()] }]
+        };
+        let mut all = JoinSet::new();
+        for _ in 0..30 {
+            let client = client.clone();
+            all.spawn_local(async move { client.submit(long(1)).await });
+        }
+        let mut refused = 0;
+        // Those for which there is no room hear of it at once, and the others wait.
+        while let Ok(Some(answer)) = timeout(Duration::from_millis(500), all.join_next()).await {
+            assert!(
+                matches!(answer.unwrap(), Err(ClientError::Refused(fault)) if fault.code == ErrorCode::Busy)
+            );
+            refused += 1;
+        }
+        assert!((10..25).contains(&refused), "{refused}");
+        assert_eq!(submit(&client, 0).await, 1);
+        cluster.inside.away.set(None);
+        while let Some(answer) = all.join_next().await {
+            assert!(answer.unwrap().is_ok());
+        }
+    });
+}
+
+#[test]
+fn a_claim_of_several_shards_is_answered_at_once_when_that_is_wished() {
+    with(async |cluster| {
+        let client = cluster.client().await;
+        for wait in [0, 1, 5, 50] {
+            let claim = client.start_claim(all_queues(1, u64::MAX)).unwrap();
+            tokio::time::sleep(Duration::from_millis(wait)).await;
+            client.unwait(claim.number).await.unwrap();
+            let jobs =
+                timeout(Duration::from_secs(10), claim.answer).await.expect("it waits no longer").unwrap();
+            assert!(jobs.is_empty());
+        }
+        submit(&client, 2).await;
+        assert_eq!(client.claim(all_queues(1, u64::MAX)).await.unwrap().len(), 1);
+    });
+}
+
+#[test]
+fn what_is_wrong_with_one_part_is_said_before_the_others_have_come() {
+    with(async |cluster| {
+        let client = cluster.client().await;
+        let id = submit(&client, 0).await;
+        let wait = AdminRequest::Wait { ids: vec![id, first_id(2) + 7], timeout_ms: None };
+        let refused =
+            timeout(Duration::from_secs(10), client.ask::<Vec<EndView>>(wait)).await.expect("at once");
+        assert!(matches!(refused, Err(ClientError::Refused(fault)) if fault.code == ErrorCode::NotFound));
+        // Nobody waits for the other one any more, and the connection goes on.
+        assert_eq!(submit(&client, 0).await, id + 1);
+        cluster.inside.away.set(Some(1));
+        let other = cluster.client().await;
+        let status: StatusView = other.ask(AdminRequest::Status {}).await.unwrap();
+        let known: Vec<_> = status.shards.iter().map(|shard| shard.error.is_none()).collect();
+        assert_eq!(known, [true, false, true]);
     });
 }
 

@@ -90,6 +90,11 @@ impl Orphans {
         if getpid() != Pid::INIT {
             return std::future::pending().await;
         }
+        self.reap().await;
+    }
+
+    /// The same in a process to which come those whose parents have ended. Those that it has started itself are to be spared.
+    pub async fn reap(&self) {
         loop {
             sleep(REAP_EVERY).await;
             let known = self.known();

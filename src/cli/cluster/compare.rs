@@ -11,8 +11,17 @@ use std::process::ExitCode;
 pub(super) fn run(cluster: &Configured, json: bool) -> End {
     let (shards, runtime) = (shards(cluster), runtime()?);
     let (mut all, mut views) = (Vec::new(), Vec::new());
+    let mut failed = None;
     for shard in &shards {
-        let verified = runtime.block_on(verify(shard)).map_err(Failure::failed)?;
+        let verified = match runtime.block_on(verify(shard)) {
+            Ok(verified) => verified,
+            // Others may be compared all the same.
+            Err(error) => {
+                let of = shard.shard.map_or_else(String::new, |shard| format!("shard {shard}: "));
+                failed.get_or_insert(format!("{of}{error}"));
+                continue;
+            }
+        };
         all.push(verified.is_same());
         match (json, shard.shard) {
             (true, _) => views.push(view(&verified, shard.shard)),
@@ -24,13 +33,18 @@ pub(super) fn run(cluster: &Configured, json: bool) -> End {
             }
         }
     }
+    if let Some(failed) = failed.filter(|_| !json || views.is_empty()) {
+        return Err(Failure::failed(failed));
+    }
     if json {
-        let whole = match views.len() {
+        let whole = match shards.len() {
             1 => views.remove(0),
             _ => json!({ "shards": views }),
         };
         output::json(&whole)?;
-        return Ok(ExitCode::from(u8::from(all.iter().any(|same| *same != Some(true)))));
+        return Ok(ExitCode::from(u8::from(
+            all.len() < shards.len() || all.iter().any(|same| *same != Some(true)),
+        )));
     }
     if all.contains(&Some(false)) {
         return Err(Failure::failed("nodes differ: docs/cluster.md (`Looking at it`) says what to do"));

@@ -15,7 +15,7 @@ use crate::access::Caller;
 use crate::clock::Clock;
 use crate::cluster::{Followed, Node, OwnSight, Rest, Wire};
 use crate::config::{Cluster, Config, ConfigErrors};
-use crate::core::JobId;
+use crate::core::{IdRange, JobId};
 use crate::fronts::{Beanstalk, Native, Tubes};
 use crate::http::{self, Calls};
 use crate::private;
@@ -72,6 +72,16 @@ pub enum ClusterError {
         queue: String,
         /// Where it belongs.
         of: usize,
+        /// Where it was found.
+        shard: usize,
+    },
+    /// The directory has jobs with ids of another shard.
+    #[error(
+        "the directory of shard {shard} has job {id}, whose id is not one of that shard: restore a backup of a shard into the same one"
+    )]
+    OtherIds {
+        /// The job.
+        id: u64,
         /// Where it was found.
         shard: usize,
     },
@@ -269,6 +279,12 @@ impl Standby {
         });
         if let Some((queue, of)) = strange {
             return Err(ClusterError::OtherShard { queue, of, shard }.into());
+        }
+        let (first, end) = (first_id(shard), first_id(shard + 1));
+        let before = state.iter(IdRange::new(JobId(1), first - 1)).next();
+        let behind = state.iter(IdRange::new(JobId(end), u64::MAX - end)).next();
+        if let Some((range, _)) = before.or(behind) {
+            return Err(ClusterError::OtherIds { id: range.first.0, shard }.into());
         }
         state.raise_next_id(JobId(first_id(shard)));
         Ok(())

@@ -28,8 +28,8 @@ const WAITING: usize = 1_024;
 pub struct ShardOptions {
     /// What the node was started with.
     pub serve: ServeOptions,
-    /// Which shard it is.
-    pub shard: usize,
+    /// Which shard it is, of how many.
+    pub shard: (usize, usize),
     /// The node's process.
     pub parent: u32,
     /// What jobs get back.
@@ -64,7 +64,7 @@ pub fn serve_shard(options: &ShardOptions) -> Result<(), ServeError> {
     let (told, signals) = mpsc::unbounded_channel();
     let (call, calls) = mpsc::channel(WAITING);
     let sight = OwnSight::default();
-    let parent = Parent { socket, told, call, sight: sight.clone(), shard: options.shard };
+    let parent = Parent { socket, told, call, sight: sight.clone(), shard: options.shard.0 };
     std::thread::Builder::new().name("node".into()).spawn(move || parent.obey())?;
     let process = Process {
         config,
@@ -89,7 +89,7 @@ struct Parent {
 impl Parent {
     /// Does what it says, until it ends.
     fn obey(self) {
-        // Without it the cluster is seen only when something comes.
+        // Without it the cluster is seen only when something comes. Of the loop it says nothing: that does so itself.
         let _ = set_socket_timeout(&self.socket, Timeout::Recv, Some(SAY));
         let notifier = self.socket.try_clone().map(|socket| Notifier::to(UnixDatagram::from(socket), None));
         let mut said = None;

@@ -49,8 +49,8 @@ pub(super) enum Said {
     Serves,
     /// How it sees the cluster.
     Sight(Box<ClusterView>),
-    /// It lives.
-    Something,
+    /// Its loop turns.
+    Alive,
 }
 
 impl ToShard {
@@ -106,9 +106,10 @@ fn understood(lines: &[u8]) -> Vec<Said> {
     let said = |line: &str| match line.split_once('=')? {
         (SERVES, _) => Some(Said::Serves),
         (SIGHT, view) => Some(Said::Sight(serde_json::from_str(view).ok()?)),
+        ("WATCHDOG", "1") => Some(Said::Alive),
         _ => None,
     };
-    std::iter::once(Said::Something).chain(lines.lines().filter_map(said)).collect()
+    lines.lines().filter_map(said).collect()
 }
 
 /// What a node tells a shard.
@@ -172,8 +173,8 @@ mod tests {
             arrived.read_exact(&mut byte).unwrap();
             assert_eq!(&byte, b"x");
             assert!(matches!(next_told(&theirs), Some(Told::Signal(Signal::Reload))));
-            rustix::net::send(&theirs, b"READY=1\nX_SERVES=1\n", SendFlags::empty()).unwrap();
-            assert_eq!(shard.hear().await, Some(vec![Said::Something, Said::Serves]));
+            rustix::net::send(&theirs, b"READY=1\nX_SERVES=1\nWATCHDOG=1\n", SendFlags::empty()).unwrap();
+            assert_eq!(shard.hear().await, Some(vec![Said::Serves, Said::Alive]));
             drop(theirs);
             assert_eq!(shard.hear().await, None);
         });

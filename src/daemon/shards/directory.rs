@@ -1,6 +1,8 @@
 //! The data directory of a node of several shards: a directory for each, and how many there are. That cannot be changed: queues would be
 //! looked for where they are not.
 
+use rustix::fs::{FlockOperation, flock};
+use rustix::io::Errno;
 use std::fs;
 use std::io::{self, Write};
 use std::os::unix::fs::DirBuilderExt;
@@ -32,6 +34,9 @@ pub enum ShardsError {
         /// How many there were to be.
         wanted: usize,
     },
+    /// Another daemon has it.
+    #[error("data directory {} is in use by another daemon", .0.display())]
+    InUse(PathBuf),
     /// It cannot be used.
     #[error("data directory {} cannot be used: {error}", dir.display())]
     Io {
@@ -53,22 +58,28 @@ pub enum ShardsError {
     Panicked,
 }
 
-/// Makes the directory, if there is none, and looks whether it has so many shards.
-pub(super) fn prepare(dir: &Path, count: usize) -> Result<(), ShardsError> {
+/// Makes the directory, if there is none, and looks whether it has so many shards. It is this process's for as long as what is returned is
+/// open.
+pub(super) fn prepare(dir: &Path, count: usize) -> Result<fs::File, ShardsError> {
     let failed = |error| ShardsError::Io { dir: dir.to_owned(), error };
     fs::DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(failed)?;
     if dir.join("FORMAT").exists() {
         return Err(ShardsError::WithoutShards(dir.to_owned()));
     }
     match fs::read_to_string(dir.join(COUNT)) {
-        Ok(there) if there.trim() == count.to_string() => Ok(()),
-        Ok(there) => Err(ShardsError::OtherCount {
-            dir: dir.to_owned(),
-            there: there.trim().to_owned(),
-            wanted: count,
-        }),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => write(dir, count).map_err(failed),
-        Err(error) => Err(failed(error)),
+        Ok(there) if there.trim() == count.to_string() => {}
+        Ok(there) => {
+            let (dir, there) = (dir.to_owned(), there.trim().to_owned());
+            return Err(ShardsError::OtherCount { dir, there, wanted: count });
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => write(dir, count).map_err(failed)?,
+        Err(error) => return Err(failed(error)),
+    }
+    let file = fs::File::open(dir.join(COUNT)).map_err(failed)?;
+    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(file),
+        Err(Errno::WOULDBLOCK) => Err(ShardsError::InUse(dir.to_owned())),
+        Err(error) => Err(failed(error.into())),
     }
 }
 
@@ -90,7 +101,9 @@ mod tests {
     fn the_number_of_shards_stays() {
         let temporary = tempfile::tempdir().unwrap();
         let dir = temporary.path().join("data");
-        prepare(&dir, 4).unwrap();
+        let lock = prepare(&dir, 4).unwrap();
+        assert!(matches!(prepare(&dir, 4), Err(ShardsError::InUse(_))));
+        drop(lock);
         prepare(&dir, 4).unwrap();
         let refused = prepare(&dir, 8).unwrap_err().to_string();
         assert!(refused.contains("one of 4 shards, and cluster.shards is 8"), "{refused}");

@@ -8,6 +8,8 @@ use crate::process::Inherited;
 use crate::signals::Signal;
 use crate::telemetry::events;
 use crate::views::ClusterView;
+use crate::worker::Orphans;
+use rustix::process::Pid;
 use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::io;
@@ -19,11 +21,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::process::{Child, Command};
 use tokio::sync::Notify;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout_at};
 
 /// How long to wait before one that has ended is started again. It doubles each time, until it has served.
 const PAUSE: Duration = Duration::from_secs(1);
 const PAUSE_MAX: Duration = Duration::from_secs(15);
+/// With this a process ends whose configuration cannot be used.
+const UNUSABLE: i32 = 2;
 
 /// How all shards of this node see the cluster.
 #[derive(Clone, Debug)]
@@ -64,13 +68,17 @@ pub(super) struct StartWith {
     inherited: Inherited,
     socket_stays: bool,
     watchdog: Option<Duration>,
+    shards: usize,
+    orphans: Orphans,
 }
 
 impl StartWith {
     pub(super) fn new(process: &Process, file: Option<PathBuf>, socket_stays: bool) -> StartWith {
-        let Process { options, inherited, notifier, .. } = process;
+        let Process { options, inherited, notifier, orphans, config, .. } = process;
+        let shards = config.cluster.as_ref().map_or(1, |cluster| cluster.shards);
+        let (options, inherited, orphans) = (options.clone(), *inherited, orphans.clone());
         let watchdog = notifier.watchdog();
-        StartWith { file, options: options.clone(), inherited: *inherited, socket_stays, watchdog }
+        StartWith { file, options, inherited, socket_stays, watchdog, shards, orphans }
     }
 
     fn command(&self, shard: usize) -> Command {
@@ -78,6 +86,7 @@ impl StartWith {
         let mut command = Command::new("/proc/self/exe");
         let shard = shard.to_string();
         command.arg0("musher").args(["shard", shard.as_str()]);
+        command.args(["--of".to_owned(), self.shards.to_string()]);
         command.args(["--parent".to_owned(), std::process::id().to_string()]);
         command.args(["--umask".to_owned(), self.inherited.umask.to_string()]);
         command.args(self.inherited.files.iter().flat_map(|files| ["--files".to_owned(), files.to_string()]));
@@ -171,10 +180,11 @@ impl Kept {
 
     /// Keeps it alive until it is to end, and has.
     pub(super) async fn keep(self: Rc<Kept>) -> Result<(), ShardsError> {
-        let mut pause = PAUSE;
+        let (mut pause, mut has_served) = (PAUSE, false);
         loop {
             let ended = self.run().await;
-            let had_served = self.serves.replace(false);
+            let serves = self.serves.replace(false);
+            has_served |= serves;
             self.seen.forget(self.shard);
             let how = match &ended {
                 Ok(status) => status.to_string(),
@@ -186,8 +196,12 @@ impl Kept {
                     _ => Err(ShardsError::Ended { shard: self.shard, how }),
                 };
             }
+            // What it was given cannot be used, and will not be.
+            if !has_served && ended.is_ok_and(|status| status.code() == Some(UNUSABLE)) {
+                return Err(ShardsError::Ended { shard: self.shard, how });
+            }
             events::shard_ended(self.shard, &how);
-            pause = if had_served { PAUSE } else { (pause * 2).min(PAUSE_MAX) };
+            pause = if serves { PAUSE } else { (pause * 2).min(PAUSE_MAX) };
             tokio::select! {
                 () = sleep(pause) => {}
                 () = self.stop.notified() => {}
@@ -209,31 +223,36 @@ impl Kept {
             .kill_on_drop(true)
             .spawn()?;
         self.pid.set(child.id());
+        let pid = child.id().and_then(|pid| Pid::from_raw(pid.cast_signed()));
+        pid.inspect(|pid| self.start.orphans.spare(*pid));
         let control = Rc::new(ToShard::new(ours)?);
         *self.control.borrow_mut() = Some(control.clone());
         self.hear(&control, &mut child).await;
         *self.control.borrow_mut() = None;
         let status = child.wait().await;
+        pid.inspect(|pid| self.start.orphans.forget(*pid));
         self.pid.set(None);
         status
     }
 
     /// Hears it until it has ended. One that has served and then is silent is killed.
     async fn hear(&self, control: &ToShard, child: &mut Child) {
+        let mut heard = Instant::now();
         loop {
             let silence = self.start.watchdog.filter(|_| self.serves.get());
             let said = match silence {
-                Some(silence) => timeout(silence, control.hear()).await,
+                Some(silence) => timeout_at(heard + silence, control.hear()).await,
                 None => Ok(control.hear().await),
             };
             match said {
                 Ok(Some(said)) => said.into_iter().for_each(|said| match said {
                     Said::Serves => {
+                        heard = Instant::now();
                         self.serves.set(true);
                         self.changed.notify_waiters();
                     }
                     Said::Sight(view) => self.seen.set(self.shard, *view),
-                    Said::Something => {}
+                    Said::Alive => heard = Instant::now(),
                 }),
                 Ok(None) => return,
                 Err(_) => {

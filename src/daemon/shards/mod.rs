@@ -24,6 +24,8 @@ use crate::signals::Signal;
 use crate::stream::Stream;
 use crate::telemetry::events;
 use crate::views::ClusterView;
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
 use kept::{Kept, Seen, StartWith};
 use std::cell::Cell;
 use std::os::unix::net::UnixStream;
@@ -45,7 +47,7 @@ impl Ways for AllKept {
 /// Runs the node until all shards have ended. `file`: the configuration that was read.
 pub(super) fn serve(mut process: Process, file: Option<PathBuf>) -> Result<(), ServeError> {
     let Some(Cluster { shards: count, .. }) = process.config.cluster else { return Ok(()) };
-    directory::prepare(&process.config.daemon.data, count)?;
+    let _lock = directory::prepare(&process.config.daemon.data, count)?;
     crate::private::keep(&process.config.daemon.data);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let tasks = LocalSet::new();
@@ -69,19 +71,24 @@ async fn run(process: &mut Process, file: Option<PathBuf>, count: usize) -> Resu
     let places = Arc::new(Semaphore::new(config.limits.connections));
     let accepting = listening.accept(Arrivals { router: router.clone(), places, place: Cell::default() })?;
     if let Some(calls) = calls {
-        drop(tokio::task::spawn_local(take_calls(router, calls)));
+        drop(tokio::task::spawn_local(take_calls(router.clone(), calls)));
     }
     process.notifier.ready("starting the shards");
     let all_end = async {
         let mut failed = Ok(());
-        for ended in kept.iter().map(|kept| tokio::task::spawn_local(kept.clone().keep())).collect::<Vec<_>>()
-        {
-            let ended = ended.await.unwrap_or(Err(ShardsError::Panicked));
+        let mut keeping: FuturesUnordered<_> =
+            kept.iter().map(|kept| tokio::task::spawn_local(kept.clone().keep())).collect();
+        while let Some(ended) = keeping.next().await {
+            let ended = ended.unwrap_or(Err(ShardsError::Panicked));
+            if ended.is_err() {
+                // One that cannot go on, and will not: the others are not to look as if all were well.
+                kept.iter().for_each(|kept| kept.signal(Signal::Drain));
+            }
             failed = failed.and(ended);
         }
         failed
     };
-    let (reaping, all_serve) = (process.orphans.reap_as_pid_one(), all_serve(&kept));
+    let (reaping, all_serve) = (process.orphans.reap(), all_serve(&kept));
     tokio::pin!(all_end, reaping, all_serve);
     let mut watchdog = process.notifier.watchdog_interval().map(tokio::time::interval);
     let mut is_starting = true;
@@ -111,6 +118,7 @@ async fn run(process: &mut Process, file: Option<PathBuf>, count: usize) -> Resu
                             Ok(loaded) => {
                                 events::config_warnings(&loaded.warnings);
                                 http.reload(&loaded.config);
+                                router.set_limits(limits(&loaded.config));
                                 process.config = loaded.config;
                             }
                             // The shards refuse it as well.

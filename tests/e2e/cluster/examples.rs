@@ -13,6 +13,16 @@ fn read(name: &str) -> String {
 
 #[test]
 fn three_machines_work_with_the_examples() {
+    try_them("");
+}
+
+/// The rights are enough for what shards say, too.
+#[test]
+fn three_machines_with_shards_work_with_the_examples() {
+    try_them("shards = 2\n");
+}
+
+fn try_them(more: &str) {
     let dir = tempfile::tempdir().unwrap();
     let Some(mut servers) = Servers::within(dir.path(), 3) else { return };
     servers.configure_as(read("nats.conf"));
@@ -22,8 +32,9 @@ fn three_machines_work_with_the_examples() {
     fs::set_permissions(&credentials, fs::Permissions::from_mode(0o640)).unwrap();
     let table = servers.moved_here(&read("musher.toml"));
     let table = table.replace("\"/etc/musher/nats\"", &format!("{credentials:?}"));
-    let home =
-        |name: &str| Home::new(&table.replace("[cluster]\n", &format!("[cluster]\nnode = \"{name}\"\n")));
+    let home = |name: &str| {
+        Home::new(&table.replace("[cluster]\n", &format!("[cluster]\n{more}node = \"{name}\"\n")))
+    };
     let homes: Vec<Home> = ["one", "two", "three"].into_iter().map(home).collect();
     let cluster = Cluster { servers, homes };
     block_on(async {
