@@ -9,6 +9,8 @@ use super::job::{
     Alike, Attempt, Beside, Exit, Expiry, Final, Job, JobCounts, Lease, Priority, QueueName, Size,
     SpecOptions, State as JobState, StateKind, Worker,
 };
+use super::queued_keys::Towards;
+use super::runs::Parts;
 use super::state::{State, Totals};
 use super::time::Time;
 
@@ -22,6 +24,26 @@ impl State {
     /// The same, and tells of each change.
     pub fn apply_telling(&mut self, event: &Event, observer: &mut impl Observer) {
         Fold { state: self, event, observer }.fold();
+    }
+
+    /// Folds events of jobs that have arrived one after the other, all at once.
+    pub(super) fn arrive_telling(&mut self, events: &[Event], observer: &mut impl Observer) {
+        let mut parts = Parts::with_capacity(events.len());
+        for event in events {
+            let Event::Submitted { jobs, spec, at, due, expiry } = event else {
+                unreachable!("only these are jobs that arrive")
+            };
+            let mut job = Job::fresh(spec.clone(), *at);
+            job.set_expiry(*expiry);
+            if let Some(due) = *due {
+                job.set_state(JobState::Scheduled { due });
+            }
+            let (from, lease, forgotten) = (None, None, false);
+            observer.changed(&Change { jobs: *jobs, job: &job, from, lease, forgotten, event });
+            self.next_id = self.next_id.max(jobs.end().0);
+            parts.push((*jobs, job));
+        }
+        self.enter_new(parts);
     }
 }
 
@@ -55,13 +77,8 @@ struct Fold<'a, O> {
 impl<O: Observer> Fold<'_, O> {
     fn fold(&mut self) {
         match self.event {
-            Event::Submitted { jobs, spec, at, due, expiry } => {
-                let mut job = Job::fresh(spec.clone(), *at);
-                job.set_expiry(*expiry);
-                if let Some(due) = *due {
-                    job.set_state(JobState::Scheduled { due });
-                }
-                self.arrive(*jobs, job);
+            Event::Submitted { .. } => {
+                self.state.arrive_telling(std::slice::from_ref(self.event), self.observer);
             }
             Event::WaitsFor { jobs, waits } => self.each(jobs, |_, job| {
                 job.set_waits(waits.clone());
@@ -189,7 +206,7 @@ impl<O: Observer> Fold<'_, O> {
     /// They are leased, each with an attempt of its own.
     fn claim(&mut self, jobs: &Ids, worker: Option<Worker>, lease: Lease) {
         let mut alike = Alike::default();
-        self.each(jobs, |mut queue, job| {
+        self.each_towards(Towards::Lease, jobs, |mut queue, job| {
             queue.count(|totals| &mut totals.claimed);
             alike.change(job, |job| {
                 count(job, |counts| counts.attempt = counts.attempt.next());
@@ -238,22 +255,21 @@ impl<O: Observer> Fold<'_, O> {
         }
     }
 
-    fn arrive(&mut self, jobs: IdRange, job: Job) {
-        let (spec, at) = (job.spec.clone(), job.submitted_at());
-        let change = Change { jobs, job: &job, from: None, lease: None, forgotten: false, event: self.event };
-        self.observer.changed(&change);
-        self.state.next_id = self.state.next_id.max(jobs.end().0);
-        self.state.enter(jobs, job);
-        let queue = self.state.queue_of(&spec);
-        queue.totals.submitted += jobs.len;
-        queue.used = at;
-    }
-
     /// Takes jobs out, lets `change` work on those that are alike at once and on what their queue counts, and puts them back
     /// if they are still known.
-    fn each(&mut self, jobs: &Ids, mut change: impl FnMut(Counter<'_>, &mut Job) -> Fate) {
+    fn each(&mut self, jobs: &Ids, change: impl FnMut(Counter<'_>, &mut Job) -> Fate) {
+        self.each_towards(Towards::Anything, jobs, change);
+    }
+
+    /// The same, where it may be known what becomes of them.
+    fn each_towards(
+        &mut self,
+        towards: Towards,
+        jobs: &Ids,
+        mut change: impl FnMut(Counter<'_>, &mut Job) -> Fate,
+    ) {
         for range in jobs.ranges() {
-            let mut parts = self.state.leave(*range);
+            let mut parts = self.state.leave(*range, towards);
             parts.retain(|(part, job)| {
                 let (from, lease) = (job.kind(), job.lease());
                 let totals = &mut self.state.queue_of(&job.spec).totals;
@@ -264,7 +280,7 @@ impl<O: Observer> Fold<'_, O> {
                 }
                 matches!(fate, Fate::Known)
             });
-            self.state.enter_all(parts);
+            self.state.enter_all(parts, towards);
         }
     }
 
@@ -303,7 +319,7 @@ impl<O: Observer> Fold<'_, O> {
 
     /// How those ended that had ended is still known for a while.
     fn delete(&mut self, range: IdRange) {
-        for (part, job) in self.state.leave(range) {
+        for (part, job) in self.state.leave(range, Towards::Anything) {
             let kind = job.kind();
             self.tell(part, &job, kind, job.lease(), &Fate::Forgotten);
             if kind.is_final() {

@@ -80,7 +80,8 @@ impl<S: Store> Engine<S> {
         visibility: Visibility<'_>,
         now: Time,
     ) -> (Groups, Result<Answer, Rejection>) {
-        let groups = self.measured(groups, contents);
+        let mut groups = self.measured(groups, contents);
+        self.core.share_options(&mut groups);
         let command = match (options.completes, options.once) {
             (None, None) => Command::Submit { groups },
             (None, Some(request)) => Command::SubmitOnce { groups, request },

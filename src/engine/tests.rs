@@ -224,7 +224,7 @@ fn submits_that_are_alike_get_together_what_they_get_alone() {
         (2, vec![3, 1, 2]),
     ] {
         let of = QueueSettings { backlog, ..QueueSettings::default() };
-        let settings = Settings { queues: [(queue(), of)].into(), ..Settings::default() };
+        let settings = Settings { queues: [(queue(), of)].into_iter().collect(), ..Settings::default() };
         let run = |alike: bool| {
             let mut engine = start(&SimulatedDisk::new(1), Time(0));
             engine.configure(settings.clone(), Bounds::default());
