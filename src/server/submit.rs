@@ -32,9 +32,10 @@ pub(crate) struct Submission {
 }
 
 impl Submission {
-    /// For so many jobs.
-    pub(crate) fn with_capacity(jobs: usize) -> Submission {
-        Submission { contents: Contents::with_capacity(jobs), ..Submission::default() }
+    /// For so many groups with so many jobs.
+    pub(crate) fn with_capacity(groups: usize, jobs: usize) -> Submission {
+        let (groups, usual) = (Groups::with_capacity(groups), SmallVec::with_capacity(groups));
+        Submission { groups, usual, contents: Contents::with_capacity(jobs), ..Submission::default() }
     }
 
     /// The next group is for a topic.

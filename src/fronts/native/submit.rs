@@ -122,7 +122,7 @@ fn read(
     };
     let count = groups.iter().map(|group| group.bodies.len()).sum();
     limits.check_batch(count)?;
-    let mut submission = Submission::with_capacity(count);
+    let mut submission = Submission::with_capacity(groups.len(), count);
     let mut is_plain = wait.is_none() && once.is_none() && completes.is_none();
     let only = groups.first().filter(|_| groups.len() == 1);
     let head_len = only.map(|group| group.head_len(len));

@@ -110,14 +110,28 @@ impl Envelope {
         self.key.as_deref()
     }
 
+    /// The same, where nothing else of it is needed any more.
+    pub fn into_key(self) -> Option<Box<str>> {
+        self.key
+    }
+
     /// The text of the job's unique key.
     pub fn unique(&self) -> Option<&str> {
         self.unique.as_deref()
     }
 
+    /// At least as many bytes as it has when it is stored, unless it is long.
+    fn about_bytes(&self) -> usize {
+        const OF_EACH: usize = 6;
+        let tags = self.tags.iter().map(|(name, value)| OF_EACH + name.len() + value.len());
+        let keys = [&self.key, &self.unique].into_iter().flatten().map(|key| OF_EACH + key.len());
+        OF_EACH + tags.chain(keys).sum::<usize>()
+    }
+
     /// As it is stored.
     pub fn encode(&self) -> Bytes {
-        let mut out = vec![VERSION];
+        let mut out = Vec::with_capacity(self.about_bytes());
+        out.push(VERSION);
         put_fields(&mut out, |fields| {
             for (name, value) in &self.tags {
                 fields.put(TAG, (&**name, &**value));
