@@ -67,7 +67,7 @@ impl Submission {
                 let spec = group.spec.with_options(options.into()).into();
                 let group = Group { spec, ..group.clone() };
                 let (envelope, bodies) = before.contents.part(places.clone());
-                self.add(group, has_priority, envelope.as_ref(), bodies);
+                self.add(group, has_priority, envelope, bodies);
             }
         }
         Ok(())
@@ -78,7 +78,7 @@ impl Submission {
         &mut self,
         group: Group,
         has_priority: bool,
-        envelope: Option<&Bytes>,
+        envelope: Option<Bytes>,
         bodies: impl IntoIterator<Item = Bytes>,
     ) {
         debug_assert_eq!(group.spec.has_envelope, envelope.is_some());

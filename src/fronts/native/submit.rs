@@ -94,7 +94,7 @@ struct Read {
     completes: Option<LeaseId>,
     /// How long the part before the bodies is, if it has one group and does not wait.
     head_len: Option<usize>,
-    /// The envelope of the last group's jobs.
+    /// The envelope of its jobs, then.
     envelope: Option<Bytes>,
 }
 
@@ -133,11 +133,11 @@ fn read(
         is_plain &= !to_topic;
         let before = submission.groups.last().map(|group| &*group.spec);
         let (group, of_group) = group(options, before, bodies.len() as u64, uid, clock)?;
-        envelope = of_group;
+        envelope = of_group.clone().filter(|_| head_len.is_some());
         if to_topic {
             submission.is_to_topic();
         }
-        submission.add(group, has_priority, envelope.as_ref(), bodies);
+        submission.add(group, has_priority, of_group, bodies);
     }
     let head_len = head_len.filter(|_| is_plain);
     Ok(Read { submission, wait, once, completes, head_len, envelope })

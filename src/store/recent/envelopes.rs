@@ -20,6 +20,32 @@ pub(super) struct RecentEnvelopes {
     memory_max: usize,
 }
 
+/// So many bytes of a commit are copied together: most envelopes are much shorter.
+const COPIED: usize = 4 << 10;
+
+/// Copies of what lies in a commit, in its order.
+pub(super) struct Copies<'a> {
+    of: &'a [u8],
+    /// What was copied last, and from where on.
+    newest: Bytes,
+    from: usize,
+}
+
+impl<'a> Copies<'a> {
+    pub(super) fn new(of: &'a [u8]) -> Copies<'a> {
+        Copies { of, newest: Bytes::new(), from: 0 }
+    }
+
+    /// A copy of so many bytes.
+    pub(super) fn take(&mut self, at: usize, len: usize) -> Bytes {
+        if at + len > self.from + self.newest.len() {
+            let end = self.of.len().min(at + len.max(COPIED));
+            (self.newest, self.from) = (Bytes::copy_from_slice(&self.of[at..end]), at);
+        }
+        self.newest.slice(at - self.from..at - self.from + len)
+    }
+}
+
 /// Jobs that have the same one.
 #[derive(Debug)]
 struct Run {
@@ -33,7 +59,14 @@ impl RecentEnvelopes {
     }
 
     /// Adds one, of jobs with greater ids than any before. Without a place it stays in memory.
-    pub(super) fn push(&mut self, jobs: IdRange, envelope: &[u8], place: Option<(Arc<dyn Segment>, u64)>) {
+    /// `copy` is its bytes with memory of their own.
+    pub(super) fn push(
+        &mut self,
+        jobs: IdRange,
+        envelope: &[u8],
+        place: Option<(&Arc<dyn Segment>, u64)>,
+        copy: impl FnOnce() -> Bytes,
+    ) {
         self.here.insert(jobs.first.0, jobs.len);
         if let Some(last) = self.runs.back_mut() {
             assert!(jobs.first >= last.jobs.end(), "ids of new jobs rise");
@@ -47,9 +80,9 @@ impl RecentEnvelopes {
         let source = match place {
             Some((segment, at)) if self.memory_bytes + envelope.len() > self.memory_max => {
                 let len = u32::try_from(envelope.len()).expect("a commit has less than 4 GiB");
-                Source::Log { segment, at, len, sum: crc32c::crc32c(envelope) }
+                Source::Log { segment: segment.clone(), at, len, sum: crc32c::crc32c(envelope) }
             }
-            _ => Source::Memory(Bytes::copy_from_slice(envelope)),
+            _ => Source::Memory(copy()),
         };
         self.memory_bytes += source.weight();
         self.runs.push_back(Run { jobs, source });
