@@ -85,8 +85,8 @@ impl Lanes {
 
     /// Looks at the lanes of keys that will be changed, so that they are at hand.
     pub(super) fn fetch(&self, keys: impl Iterator<Item = Key>) {
-        let heads = keys.filter_map(|key| self.lanes.get(&key)?.head());
-        black_box(heads.fold(0, |all, head| all ^ head.id.0));
+        let lanes = keys.filter_map(|key| self.lanes.get(&key));
+        black_box(lanes.fold(0, |all, lane| all ^ lane.ends()));
     }
 
     /// Jobs of a key are ready. `returned`: when the last attempt of those began that have come back.

@@ -120,12 +120,13 @@ impl Envelope {
         self.unique.as_deref()
     }
 
-    /// At least as many bytes as it has when it is stored, unless it is long.
+    /// How many bytes it has when it is stored; more, if it is long.
     fn about_bytes(&self) -> usize {
-        const OF_EACH: usize = 6;
-        let tags = self.tags.iter().map(|(name, value)| OF_EACH + name.len() + value.len());
-        let keys = [&self.key, &self.unique].into_iter().flatten().map(|key| OF_EACH + key.len());
-        OF_EACH + tags.chain(keys).sum::<usize>()
+        // Its number and its length; the length of each text of it.
+        let field = |texts: &[&str]| 2 + texts.iter().map(|text| 1 + text.len()).sum::<usize>();
+        let tags = self.tags.iter().map(|(name, value)| field(&[name, value]));
+        let keys = [&self.key, &self.unique].into_iter().flatten().map(|key| field(&[key]));
+        2 + tags.chain(keys).sum::<usize>()
     }
 
     /// As it is stored.
