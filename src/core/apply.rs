@@ -13,6 +13,7 @@ use super::queued_keys::Towards;
 use super::runs::Parts;
 use super::state::{State, Totals};
 use super::time::Time;
+use smallvec::SmallVec;
 
 impl State {
     /// Folds one event. Jobs that it names and that are not known are passed over: `decide` names none, and
@@ -38,21 +39,38 @@ impl State {
             if let Some(due) = *due {
                 job.set_state(JobState::Scheduled { due });
             }
-            let (from, lease, forgotten) = (None, None, false);
-            observer.changed(&Change { jobs: *jobs, job: &job, from, lease, forgotten, event });
             self.next_id = self.next_id.max(jobs.end().0);
             parts.push((*jobs, job));
+        }
+        let mut rest = parts.iter().zip(events).peekable();
+        while let Some(((part, job), event)) = rest.next() {
+            let mut jobs = *part;
+            while let Some(((part, _), _)) =
+                rest.next_if(|((part, other), _)| jobs.end() == part.first && job.differs_in_keys_only(other))
+            {
+                jobs.len += part.len;
+            }
+            observer.changed(&Change { jobs, job, from: None, lease: None, forgotten: false, event });
         }
         self.enter_new(parts);
     }
 }
 
 /// What becomes of a job that an event changes.
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum Fate {
     Known,
     Forgotten,
     /// The same, and nobody will know how it ended, as it has not.
     Dropped,
+}
+
+/// What jobs were like before an event changed them, and what becomes of them.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Before {
+    kind: StateKind,
+    lease: Option<(Attempt, Lease)>,
+    fate: Fate,
 }
 
 /// What a queue counts, for so many jobs at once.
@@ -270,17 +288,35 @@ impl<O: Observer> Fold<'_, O> {
     ) {
         for range in jobs.ranges() {
             let mut parts = self.state.leave(*range, towards);
-            parts.retain(|(part, job)| {
-                let (from, lease) = (job.kind(), job.lease());
-                let totals = &mut self.state.queue_of(&job.spec).totals;
-                let fate = change(Counter { totals, jobs: part.len }, job);
-                self.tell(*part, job, from, lease, &fate);
-                if matches!(fate, Fate::Forgotten) {
-                    self.state.recent.push(*part, job);
-                }
-                matches!(fate, Fate::Known)
-            });
+            let mut before: SmallVec<[Before; 1]> = SmallVec::with_capacity(parts.len());
+            for alike in parts.chunk_by_mut(|(_, one), (_, other)| one.spec.queue == other.spec.queue) {
+                let totals = &mut self.state.queue_of(&alike[0].1.spec).totals;
+                before.extend(alike.iter_mut().map(|(part, job)| {
+                    let (kind, lease) = (job.kind(), job.lease());
+                    Before { kind, lease, fate: change(Counter { totals, jobs: part.len }, job) }
+                }));
+            }
+            self.tell_of_all(&parts, &before);
+            let mut fates = before.iter().map(|before| before.fate);
+            parts.retain(|_| fates.next() == Some(Fate::Known));
             self.state.enter_all(parts, towards);
+        }
+    }
+
+    /// Tells what has happened to parts, of neighbours to which the same has happened at once.
+    fn tell_of_all(&mut self, parts: &[(IdRange, Job)], before: &[Before]) {
+        let mut rest = parts.iter().zip(before).peekable();
+        while let Some(((part, job), before)) = rest.next() {
+            let mut jobs = *part;
+            while let Some(((part, _), _)) = rest.next_if(|((part, other), others)| {
+                jobs.end() == part.first && *others == before && job.differs_in_keys_only(other)
+            }) {
+                jobs.len += part.len;
+            }
+            self.tell(jobs, job, *before);
+            if before.fate == Fate::Forgotten {
+                self.state.recent.push(jobs, job);
+            }
         }
     }
 
@@ -321,7 +357,7 @@ impl<O: Observer> Fold<'_, O> {
     fn delete(&mut self, range: IdRange) {
         for (part, job) in self.state.leave(range, Towards::Anything) {
             let kind = job.kind();
-            self.tell(part, &job, kind, job.lease(), &Fate::Forgotten);
+            self.tell(part, &job, Before { kind, lease: job.lease(), fate: Fate::Forgotten });
             if kind.is_final() {
                 self.state.recent.push(part, &job);
             }
@@ -371,16 +407,9 @@ impl<O: Observer> Fold<'_, O> {
         }
     }
 
-    fn tell(
-        &mut self,
-        jobs: IdRange,
-        job: &Job,
-        from: StateKind,
-        lease: Option<(Attempt, Lease)>,
-        fate: &Fate,
-    ) {
-        let forgotten = !matches!(fate, Fate::Known);
-        self.observer.changed(&Change { jobs, job, from: Some(from), lease, forgotten, event: self.event });
+    fn tell(&mut self, jobs: IdRange, job: &Job, Before { kind, lease, fate }: Before) {
+        let (from, forgotten) = (Some(kind), fate != Fate::Known);
+        self.observer.changed(&Change { jobs, job, from, lease, forgotten, event: self.event });
     }
 }
 

@@ -149,7 +149,9 @@ impl<R: Recorder> Decision<'_, R> {
 
     pub(super) fn submitted(&self, group: &Group, first: JobId) -> Event {
         let now = self.moment.now;
-        let shared = self.state().queue(&group.spec.queue).and_then(|queue| queue.recent(&group.spec));
+        let is_plain = !group.spec.has_keys();
+        let queue = if is_plain { self.state().queue(&group.spec.queue) } else { None };
+        let shared = queue.and_then(|queue| queue.recent(&group.spec));
         let due = match group.start {
             Start::Now => None,
             Start::After(delay) => Some(now.plus(delay)),

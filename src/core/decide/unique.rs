@@ -8,6 +8,7 @@ use crate::core::command::{Group, Groups, OnConflict, Outcome, Receipt, Start};
 use crate::core::event::Event;
 use crate::core::ids::JobId;
 use crate::core::job::{Attempt, Job, Key, QueueName, Size, StateKind};
+use crate::core::queue::Queue;
 use crate::core::rejection::Rejection;
 use crate::core::time::Time;
 use rustc_hash::{FxBuildHasher, FxHashSet};
@@ -17,12 +18,16 @@ use std::time::Duration;
 impl<R: Recorder> Decision<'_, R> {
     /// Whether each of these jobs with a unique key has one of its own, and nobody holds any of them: then none is another's concern.
     pub(super) fn are_all_new(&self, groups: &[Group]) -> bool {
-        let with_keys = groups.iter().filter(|group| group.count > 0);
-        let mut keys = with_keys.filter_map(|group| Some((group, group.spec.unique?)));
+        let (state, now) = (self.state(), self.moment.now);
         let mut seen = FxHashSet::with_capacity_and_hasher(groups.len(), FxBuildHasher);
-        keys.all(|(group, key)| {
+        let mut of_queues = groups.chunk_by(|one, other| one.spec.queue == other.spec.queue);
+        of_queues.all(|groups| {
+            let held = state.queue(&groups[0].spec.queue).and_then(Queue::unique_keys);
+            let holder =
+                |key| held?.holder(key, now, |id| state.job(id)).filter(|id| self.leaves != Some(*id));
             // That two queues have the same one is rare enough.
-            group.count == 1 && seen.insert(key) && self.unique_holder(&group.spec.queue, key).is_none()
+            let mut keys = groups.iter().filter_map(|group| Some((group, group.spec.unique?)));
+            keys.all(|(group, key)| group.count == 1 && seen.insert(key) && holder(key).is_none())
         })
     }
 
