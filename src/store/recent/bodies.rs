@@ -23,7 +23,7 @@ pub(super) struct RecentBodies {
     memory: VecDeque<Option<Bytes>>,
     memory_bytes: usize,
     memory_max: usize,
-    /// Where the last one was found, as long as none before it is gone: the next one that is asked for is often its neighbour.
+    /// Where the last one was found: the next one that is asked for is often its neighbour.
     found: Cell<usize>,
 }
 

@@ -6,6 +6,7 @@ use crate::core::{IdRange, JobId, RangeSet};
 use crate::store::codec::block_range;
 use crate::store::log::Segment;
 use bytes::Bytes;
+use std::cell::Cell;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
@@ -18,6 +19,8 @@ pub(super) struct RecentEnvelopes {
     here: RangeSet,
     memory_bytes: usize,
     memory_max: usize,
+    /// Where the last one was found: the next one that is asked for is often its neighbour.
+    found: Cell<usize>,
 }
 
 /// So many bytes of a commit are copied together: most envelopes are much shorter.
@@ -55,7 +58,8 @@ struct Run {
 
 impl RecentEnvelopes {
     pub(super) fn new(memory_max: usize) -> RecentEnvelopes {
-        RecentEnvelopes { runs: VecDeque::new(), here: RangeSet::default(), memory_bytes: 0, memory_max }
+        let (runs, here, found) = (VecDeque::new(), RangeSet::default(), Cell::new(0));
+        RecentEnvelopes { runs, here, memory_bytes: 0, memory_max, found }
     }
 
     /// Adds one, of jobs with greater ids than any before. Without a place it stays in memory.
@@ -119,7 +123,12 @@ impl RecentEnvelopes {
 
     /// The first run that ends behind an id.
     fn from(&self, id: JobId) -> usize {
-        self.runs.partition_point(|run| run.jobs.end() <= id)
+        let last = self.found.get();
+        let is_there = |place: &usize| self.runs.get(*place).is_some_and(|run| run.jobs.contains(id));
+        let place = [last, last + 1].into_iter().find(is_there);
+        let place = place.unwrap_or_else(|| self.runs.partition_point(|run| run.jobs.end() <= id));
+        self.found.set(place);
+        place
     }
 
     pub(super) fn remove(&mut self, range: IdRange) {
@@ -132,6 +141,9 @@ impl RecentEnvelopes {
         {
             self.memory_bytes -= run.source.weight();
             self.runs.pop_front();
+        }
+        if self.runs.is_empty() {
+            self.found.set(0);
         }
         // A burst must not hold its memory for ever.
         if self.runs.is_empty() && self.runs.capacity() > 1 << 10 {
