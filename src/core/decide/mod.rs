@@ -37,6 +37,7 @@ use super::time::Time;
 use super::visibility::Visibility;
 use flow::Flow;
 use kept::SeesKept;
+use smallvec::SmallVec;
 use std::collections::HashMap;
 use std::time::Duration;
 
@@ -98,7 +99,7 @@ impl Core {
     ) -> Result<Outcome, Rejection> {
         let kept_in = Vec::new();
         let (flow, leaves, completes) = (Flow::default(), None, None);
-        let arriving = Vec::new();
+        let arriving = SmallVec::new();
         let mut decision =
             Decision { core: self, visibility, moment, recorder, arriving, kept_in, flow, leaves, completes };
         let outcome = decision.run(command)?;
@@ -119,7 +120,7 @@ struct Decision<'a, R> {
     moment: Moment,
     recorder: &'a mut R,
     /// The events of new jobs that are decided but not yet there, see [`Decision::arrive`].
-    arriving: Vec<Event>,
+    arriving: SmallVec<[Event; 1]>,
     /// The queues in which jobs have ended that are kept.
     kept_in: Vec<(QueueName, bool)>,
     /// The job that is complete if this submit is not refused, and lets go of its unique key then.
