@@ -545,7 +545,7 @@ pub(crate) fn contents_of(batch: usize, sent: &[Sent]) -> Contents {
     let mut contents = Contents::default();
     for (index, job) in sent.iter().enumerate() {
         let envelope = job.envelope.as_ref().map(Envelope::encode);
-        contents.add(envelope.as_ref(), [body((batch, index, 0))]);
+        contents.add(envelope, [body((batch, index, 0))]);
     }
     contents
 }

@@ -9,8 +9,11 @@ use super::job::{
     Alike, Attempt, Beside, Exit, Expiry, Final, Job, JobCounts, Lease, Priority, QueueName, Size,
     SpecOptions, State as JobState, StateKind, Worker,
 };
+use super::queued_keys::Towards;
+use super::runs::Parts;
 use super::state::{State, Totals};
 use super::time::Time;
+use smallvec::SmallVec;
 
 impl State {
     /// Folds one event. Jobs that it names and that are not known are passed over: `decide` names none, and
@@ -23,14 +26,51 @@ impl State {
     pub fn apply_telling(&mut self, event: &Event, observer: &mut impl Observer) {
         Fold { state: self, event, observer }.fold();
     }
+
+    /// Folds events of jobs that have arrived one after the other, all at once.
+    pub(super) fn arrive_telling(&mut self, events: &[Event], observer: &mut impl Observer) {
+        let mut parts = Parts::with_capacity(events.len());
+        for event in events {
+            let Event::Submitted { jobs, spec, at, due, expiry } = event else {
+                unreachable!("only these are jobs that arrive")
+            };
+            let mut job = Job::fresh(spec.clone(), *at);
+            job.set_expiry(*expiry);
+            if let Some(due) = *due {
+                job.set_state(JobState::Scheduled { due });
+            }
+            self.next_id = self.next_id.max(jobs.end().0);
+            parts.push((*jobs, job));
+        }
+        let mut rest = parts.iter().zip(events).peekable();
+        while let Some(((part, job), event)) = rest.next() {
+            let mut jobs = *part;
+            while let Some(((part, _), _)) =
+                rest.next_if(|((part, other), _)| jobs.end() == part.first && job.differs_in_keys_only(other))
+            {
+                jobs.len += part.len;
+            }
+            observer.changed(&Change { jobs, job, from: None, lease: None, forgotten: false, event });
+        }
+        self.enter_new(parts);
+    }
 }
 
 /// What becomes of a job that an event changes.
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum Fate {
     Known,
     Forgotten,
     /// The same, and nobody will know how it ended, as it has not.
     Dropped,
+}
+
+/// What jobs were like before an event changed them, and what becomes of them.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Before {
+    kind: StateKind,
+    lease: Option<(Attempt, Lease)>,
+    fate: Fate,
 }
 
 /// What a queue counts, for so many jobs at once.
@@ -55,13 +95,8 @@ struct Fold<'a, O> {
 impl<O: Observer> Fold<'_, O> {
     fn fold(&mut self) {
         match self.event {
-            Event::Submitted { jobs, spec, at, due, expiry } => {
-                let mut job = Job::fresh(spec.clone(), *at);
-                job.set_expiry(*expiry);
-                if let Some(due) = *due {
-                    job.set_state(JobState::Scheduled { due });
-                }
-                self.arrive(*jobs, job);
+            Event::Submitted { .. } => {
+                self.state.arrive_telling(std::slice::from_ref(self.event), self.observer);
             }
             Event::WaitsFor { jobs, waits } => self.each(jobs, |_, job| {
                 job.set_waits(waits.clone());
@@ -189,7 +224,7 @@ impl<O: Observer> Fold<'_, O> {
     /// They are leased, each with an attempt of its own.
     fn claim(&mut self, jobs: &Ids, worker: Option<Worker>, lease: Lease) {
         let mut alike = Alike::default();
-        self.each(jobs, |mut queue, job| {
+        self.each_towards(Towards::Lease, jobs, |mut queue, job| {
             queue.count(|totals| &mut totals.claimed);
             alike.change(job, |job| {
                 count(job, |counts| counts.attempt = counts.attempt.next());
@@ -238,33 +273,50 @@ impl<O: Observer> Fold<'_, O> {
         }
     }
 
-    fn arrive(&mut self, jobs: IdRange, job: Job) {
-        let (spec, at) = (job.spec.clone(), job.submitted_at());
-        let change = Change { jobs, job: &job, from: None, lease: None, forgotten: false, event: self.event };
-        self.observer.changed(&change);
-        self.state.next_id = self.state.next_id.max(jobs.end().0);
-        self.state.enter(jobs, job);
-        let queue = self.state.queue_of(&spec);
-        queue.totals.submitted += jobs.len;
-        queue.used = at;
-    }
-
     /// Takes jobs out, lets `change` work on those that are alike at once and on what their queue counts, and puts them back
     /// if they are still known.
-    fn each(&mut self, jobs: &Ids, mut change: impl FnMut(Counter<'_>, &mut Job) -> Fate) {
+    fn each(&mut self, jobs: &Ids, change: impl FnMut(Counter<'_>, &mut Job) -> Fate) {
+        self.each_towards(Towards::Anything, jobs, change);
+    }
+
+    /// The same, where it may be known what becomes of them.
+    fn each_towards(
+        &mut self,
+        towards: Towards,
+        jobs: &Ids,
+        mut change: impl FnMut(Counter<'_>, &mut Job) -> Fate,
+    ) {
         for range in jobs.ranges() {
-            let mut parts = self.state.leave(*range);
-            parts.retain(|(part, job)| {
-                let (from, lease) = (job.kind(), job.lease());
-                let totals = &mut self.state.queue_of(&job.spec).totals;
-                let fate = change(Counter { totals, jobs: part.len }, job);
-                self.tell(*part, job, from, lease, &fate);
-                if matches!(fate, Fate::Forgotten) {
-                    self.state.recent.push(*part, job);
-                }
-                matches!(fate, Fate::Known)
-            });
-            self.state.enter_all(parts);
+            let mut parts = self.state.leave(*range, towards);
+            let mut before: SmallVec<[Before; 1]> = SmallVec::with_capacity(parts.len());
+            for alike in parts.chunk_by_mut(|(_, one), (_, other)| one.spec.queue == other.spec.queue) {
+                let totals = &mut self.state.queue_of(&alike[0].1.spec).totals;
+                before.extend(alike.iter_mut().map(|(part, job)| {
+                    let (kind, lease) = (job.kind(), job.lease());
+                    Before { kind, lease, fate: change(Counter { totals, jobs: part.len }, job) }
+                }));
+            }
+            self.tell_of_all(&parts, &before);
+            let mut fates = before.iter().map(|before| before.fate);
+            parts.retain(|_| fates.next() == Some(Fate::Known));
+            self.state.enter_all(parts, towards);
+        }
+    }
+
+    /// Tells what has happened to parts, of neighbours to which the same has happened at once.
+    fn tell_of_all(&mut self, parts: &[(IdRange, Job)], before: &[Before]) {
+        let mut rest = parts.iter().zip(before).peekable();
+        while let Some(((part, job), before)) = rest.next() {
+            let mut jobs = *part;
+            while let Some(((part, _), _)) = rest.next_if(|((part, other), others)| {
+                jobs.end() == part.first && *others == before && job.differs_in_keys_only(other)
+            }) {
+                jobs.len += part.len;
+            }
+            self.tell(jobs, job, *before);
+            if before.fate == Fate::Forgotten {
+                self.state.recent.push(jobs, job);
+            }
         }
     }
 
@@ -303,9 +355,9 @@ impl<O: Observer> Fold<'_, O> {
 
     /// How those ended that had ended is still known for a while.
     fn delete(&mut self, range: IdRange) {
-        for (part, job) in self.state.leave(range) {
+        for (part, job) in self.state.leave(range, Towards::Anything) {
             let kind = job.kind();
-            self.tell(part, &job, kind, job.lease(), &Fate::Forgotten);
+            self.tell(part, &job, Before { kind, lease: job.lease(), fate: Fate::Forgotten });
             if kind.is_final() {
                 self.state.recent.push(part, &job);
             }
@@ -355,16 +407,9 @@ impl<O: Observer> Fold<'_, O> {
         }
     }
 
-    fn tell(
-        &mut self,
-        jobs: IdRange,
-        job: &Job,
-        from: StateKind,
-        lease: Option<(Attempt, Lease)>,
-        fate: &Fate,
-    ) {
-        let forgotten = !matches!(fate, Fate::Known);
-        self.observer.changed(&Change { jobs, job, from: Some(from), lease, forgotten, event: self.event });
+    fn tell(&mut self, jobs: IdRange, job: &Job, Before { kind, lease, fate }: Before) {
+        let (from, forgotten) = (Some(kind), fate != Fate::Known);
+        self.observer.changed(&Change { jobs, job, from, lease, forgotten, event: self.event });
     }
 }
 

@@ -9,12 +9,12 @@ use super::job::{Attempt, Job, Lease, QueueName, StateKind};
 use super::time::Time;
 use std::sync::Arc;
 
-/// Jobs that are alike have come into a state, or are in it in another way (a lease that lasts longer).
+/// Jobs that are alike, or differ in their keys only, have come into a state, or are in it in another way (a lease that lasts longer).
 #[derive(Debug)]
 pub struct Change<'a> {
     /// Which jobs.
     pub jobs: IdRange,
-    /// As they are now; as they were at last, if they are forgotten.
+    /// As the first of them is now; as it was at last, if they are forgotten.
     pub job: &'a Job,
     /// The state that they were in; `None` for new ones.
     pub from: Option<StateKind>,

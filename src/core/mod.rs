@@ -84,6 +84,7 @@ mod next;
 mod overrides;
 mod pattern;
 mod queue;
+mod queued_keys;
 mod rate;
 mod ready;
 mod recent;

@@ -52,11 +52,9 @@ impl Queue {
     /// known to go one after the other whatever is remembered of those before them.
     pub(super) fn next_few(&self, rules: KeyRules, max: u64) -> Ids {
         // Where what is given out says who is next, that is one.
-        let depends = rules.remember() || rules.retries == Retries::Alternate || !self.ready.is_empty();
-        match self.lanes().filter(|_| !depends && max > 1) {
-            Some(lanes) => lanes.first_few(max),
-            None => self.next(rules).filter(|_| max > 0).map_or_else(Ids::new, Ids::from),
-        }
+        let depends = rules.remember() || !self.ready.is_empty();
+        let few = self.lanes().filter(|_| !depends && max > 1).and_then(|lanes| lanes.first_few(max));
+        few.unwrap_or_else(|| self.next(rules).filter(|_| max > 0).map_or_else(Ids::new, Ids::from))
     }
 
     /// The first job without a key, and where it stands: of those that have come back, where these are apart, or of the others.

@@ -3,12 +3,13 @@
 
 use super::circuit::Circuit;
 use super::ids::{IdRange, JobId, RangeSet};
-use super::job::{Job, Key, Priority, Spec, StateKind};
+use super::job::{Job, Priority, Spec, SpecOptions, StateKind};
 use super::kept::KeptJobs;
 use super::keyed::Together;
 use super::kickable::Kickable;
 use super::lanes::Lanes;
 use super::overrides::Overrides;
+use super::queued_keys::Towards;
 use super::rate::RateUsed;
 use super::ready::Ready;
 use super::time::Time;
@@ -82,7 +83,7 @@ pub struct Queue {
     /// Those that have a key; `None` where none has.
     pub(super) lanes: Option<Box<Lanes>>,
     /// The unique keys that its jobs hold; `None` where none does.
-    unique: Option<Box<UniqueKeys>>,
+    pub(super) unique: Option<Box<UniqueKeys>>,
     /// The other states → the jobs that are in them.
     by_state: [RangeSet; StateKind::ALL.len()],
     /// Those that wait, by priority; once somebody has asked for it.
@@ -162,43 +163,6 @@ impl Queue {
         !self.is_paused() && self.counts.of(StateKind::Ready) > 0
     }
 
-    /// How many jobs of a key are leased.
-    pub fn leased_of(&self, key: Key) -> u64 {
-        self.lanes().map_or(0, |lanes| lanes.leased_of(key))
-    }
-
-    pub(super) fn unique_keys(&self) -> Option<&UniqueKeys> {
-        self.unique.as_deref()
-    }
-
-    /// Takes note of the unique key that jobs hold now, or do not any more.
-    fn note_unique(&mut self, range: IdRange, job: &Job, note: fn(&mut UniqueKeys, Key, Time, JobId)) {
-        let Some((key, until)) = job.spec.unique.zip(job.holds_unique_until()) else { return };
-        let keys = self.unique.get_or_insert_default();
-        range.iter().for_each(|id| note(keys, key, until, id));
-        if keys.is_empty() {
-            self.unique = None;
-        }
-    }
-
-    /// Whether ready jobs have keys: then each that is given out may change who is next.
-    pub(super) fn has_keys(&self) -> bool {
-        self.lanes().is_some_and(Lanes::has_ready)
-    }
-
-    pub(super) fn lanes(&self) -> Option<&Lanes> {
-        self.lanes.as_deref()
-    }
-
-    /// Changes the lanes. They are there as long as anything is known of a key.
-    pub(super) fn change_lanes(&mut self, change: impl FnOnce(&mut Lanes)) {
-        let lanes = self.lanes.get_or_insert_default();
-        change(lanes);
-        if lanes.is_empty() {
-            self.lanes = None;
-        }
-    }
-
     /// Those of its ended jobs whose unique keys are free by now may give way.
     pub(super) fn free_kept(&mut self, now: Time) {
         self.kept.free(now);
@@ -217,25 +181,26 @@ impl Queue {
         self.recent.iter().find(|known| *known == spec)
     }
 
-    /// The one copy of `spec` that the queue's jobs share. Of those with keys it is the options that are shared.
-    pub(super) fn share(&mut self, spec: &Arc<Spec>) -> Arc<Spec> {
+    /// The one copy of `spec` that the queue's jobs share, if it is another. Of those with keys it is the options that are shared.
+    pub(super) fn share(&mut self, spec: &Arc<Spec>) -> Option<Arc<Spec>> {
         if spec.has_keys() {
-            return match self.recent.iter().find(|known| known.options == spec.options) {
-                Some(known) if !Arc::ptr_eq(&known.options, &spec.options) => {
-                    Arc::new(spec.with_options(known.options.clone()))
-                }
-                Some(_) => spec.clone(),
-                None => {
-                    self.remember(Arc::new(Spec { key: None, unique: None, ..(**spec).clone() }));
-                    spec.clone()
-                }
+            let Some(known) = self.shared_options(&spec.options) else {
+                self.remember(Arc::new(Spec { key: None, unique: None, ..(**spec).clone() }));
+                return None;
             };
+            let is_other = !Arc::ptr_eq(known, &spec.options);
+            return is_other.then(|| Arc::new(spec.with_options(known.clone())));
         }
-        if let Some(known) = self.recent(spec) {
-            return known.clone();
-        }
-        self.remember(spec.clone());
-        spec.clone()
+        let Some(known) = self.recent(spec) else {
+            self.remember(spec.clone());
+            return None;
+        };
+        (!Arc::ptr_eq(known, spec)).then(|| known.clone())
+    }
+
+    /// The copy of these options that the queue's jobs share, if it has any.
+    pub(super) fn shared_options(&self, options: &Arc<SpecOptions>) -> Option<&Arc<SpecOptions>> {
+        self.recent.iter().map(|known| &known.options).find(|known| *known == options)
     }
 
     fn remember(&mut self, spec: Arc<Spec>) {
@@ -246,23 +211,29 @@ impl Queue {
     }
 
     /// Jobs came into the states that they are in, part by part, each of jobs that are alike. They share what is the same of many.
-    pub(super) fn enter(&mut self, parts: &mut [(IdRange, Job)]) {
+    pub(super) fn enter(&mut self, parts: &mut [(IdRange, Job)], towards: Towards) {
+        if towards == Towards::Anything {
+            self.fetch_keys(parts, towards);
+        }
         let mut together = Together::default();
         for (range, job) in parts {
-            if let Some(kind) = self.enter_part(*range, job) {
+            if let Some(kind) = self.enter_part(*range, job, towards) {
                 together
                     .push(kind, *range, |kind, range| self.state_of(kind).insert(range.first.0, range.len));
             }
-            job.spec = self.share(&job.spec);
+            if let Some(shared) = self.share(&job.spec) {
+                job.spec = shared;
+            }
         }
         together.end(|kind, range| self.state_of(kind).insert(range.first.0, range.len));
     }
 
     /// They left them.
-    pub(super) fn leave(&mut self, parts: &[(IdRange, Job)]) {
+    pub(super) fn leave(&mut self, parts: &[(IdRange, Job)], towards: Towards) {
+        self.fetch_keys(parts, towards);
         let mut together = Together::default();
         for (range, job) in parts {
-            if let Some(kind) = self.leave_part(*range, job) {
+            if let Some(kind) = self.leave_part(*range, job, towards) {
                 together
                     .push(kind, *range, |kind, range| self.state_of(kind).remove(range.first.0, range.len));
             }
@@ -275,7 +246,7 @@ impl Queue {
     }
 
     /// All of it but the list of their state: returns which that is.
-    fn enter_part(&mut self, range: IdRange, job: &Job) -> Option<StateKind> {
+    fn enter_part(&mut self, range: IdRange, job: &Job, towards: Towards) -> Option<StateKind> {
         let kind = job.kind();
         self.counts.add(kind, range.len);
         if kind == StateKind::Ready && job.spec.priority < URGENT {
@@ -290,27 +261,20 @@ impl Queue {
                 index.entry(job.spec.priority).or_default().insert(range.first.0, range.len);
             }
         }
-        if job.spec.unique.is_some() {
-            self.note_unique(range, job, UniqueKeys::insert);
+        if towards == Towards::Anything {
+            self.keys_enter(range, job);
         }
-        if let Some(key) = job.spec.key {
-            match kind {
-                StateKind::Ready => {
-                    self.change_lanes(|it| it.insert(key, job.spec.priority, range, job.returned()));
-                    return None;
-                }
-                StateKind::Leased => self.change_lanes(|lanes| lanes.lease(key, range.len)),
-                _ => {}
+        if kind == StateKind::Ready {
+            if job.spec.key.is_none() {
+                self.ready.entry(job.spec.priority).or_default().insert(range, job.returned());
             }
-        } else if kind == StateKind::Ready {
-            self.ready.entry(job.spec.priority).or_default().insert(range, job.returned());
             return None;
         }
         self.kept.enter(range, job);
         Some(kind)
     }
 
-    fn leave_part(&mut self, range: IdRange, job: &Job) -> Option<StateKind> {
+    fn leave_part(&mut self, range: IdRange, job: &Job, towards: Towards) -> Option<StateKind> {
         let kind = job.kind();
         self.counts.subtract(kind, range.len);
         if kind == StateKind::Ready && job.spec.priority < URGENT {
@@ -325,20 +289,14 @@ impl Queue {
                 remove_from(index, job.spec.priority, range);
             }
         }
-        if job.spec.unique.is_some() {
-            self.note_unique(range, job, UniqueKeys::remove);
+        match towards {
+            Towards::Anything => self.keys_leave(range, job),
+            Towards::Lease => self.keys_are_leased(range, job),
         }
-        if let Some(key) = job.spec.key {
-            match kind {
-                StateKind::Ready => {
-                    self.change_lanes(|lanes| lanes.remove(key, job.spec.priority, range));
-                    return None;
-                }
-                StateKind::Leased => self.change_lanes(|lanes| lanes.unlease(key, range.len)),
-                _ => {}
+        if kind == StateKind::Ready {
+            if job.spec.key.is_none() {
+                self.unready(range, job.spec.priority, job.returned());
             }
-        } else if kind == StateKind::Ready {
-            self.unready(range, job.spec.priority, job.returned());
             return None;
         }
         self.kept.leave(range, job);

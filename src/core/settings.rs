@@ -8,7 +8,7 @@ use super::job::{Priority, QueueName, Spec};
 use super::rate::Rate;
 use super::retry::Backoff;
 use super::topics::Topics;
-use std::collections::HashMap;
+use rustc_hash::FxHashMap;
 use std::time::Duration;
 
 /// How long jobs in a final state are kept.
@@ -152,7 +152,7 @@ pub struct Settings {
     /// What holds for queues that have no entry of their own.
     pub default: QueueSettings,
     /// What holds for each queue that has one.
-    pub queues: HashMap<QueueName, QueueSettings>,
+    pub queues: FxHashMap<QueueName, QueueSettings>,
     /// The queues that the configuration binds to topics.
     pub topics: Topics,
     /// The most jobs that may wait in all queues together; 0 for no limit.
@@ -187,7 +187,7 @@ impl Default for Settings {
     fn default() -> Settings {
         Settings {
             default: QueueSettings::default(),
-            queues: HashMap::new(),
+            queues: FxHashMap::default(),
             topics: Topics::default(),
             total_backlog: 0,
             total_backlog_bytes: 0,

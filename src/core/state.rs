@@ -10,6 +10,7 @@ use super::keyed::{Keyed, Together};
 use super::kickable::Kickable;
 use super::lanes::KeyRules;
 use super::queue::Queue;
+use super::queued_keys::Towards;
 use super::recent::{Recent, RecentEnd};
 use super::requests::DoneRequests;
 use super::runs::{Parts, Runs};
@@ -297,13 +298,29 @@ impl State {
         }
     }
 
+    /// Brings jobs in that have just arrived: their queues count them.
+    pub(super) fn enter_new(&mut self, parts: Parts) {
+        let mut of_queues: SmallVec<[(Arc<Spec>, u64, Time); 1]> = SmallVec::new();
+        for alike in parts.chunk_by(|(_, one), (_, other)| one.spec.queue == other.spec.queue) {
+            let (_, last) = &alike[alike.len() - 1];
+            let jobs = alike.iter().map(|(range, _)| range.len).sum();
+            of_queues.push((last.spec.clone(), jobs, last.submitted_at()));
+        }
+        self.enter_all(parts, Towards::Anything);
+        for (spec, jobs, at) in of_queues {
+            let queue = self.queue_of(&spec);
+            queue.totals.submitted += jobs;
+            queue.used = at;
+        }
+    }
+
     /// Brings jobs in, all alike.
     pub(super) fn enter(&mut self, range: IdRange, job: Job) {
-        self.enter_all(Parts::from_buf([(range, job)]));
+        self.enter_all(Parts::from_buf([(range, job)]), Towards::Anything);
     }
 
     /// Brings jobs in, and into every index: part by part, in the order of their ids, with no known ones between them.
-    pub(super) fn enter_all(&mut self, mut parts: Parts) {
+    pub(super) fn enter_all(&mut self, mut parts: Parts, towards: Towards) {
         let (mut due, mut held) = (Together::default(), Together::default());
         for alike in parts.chunk_by_mut(|(_, one), (_, other)| one.spec.queue == other.spec.queue) {
             let spec = &alike[0].1.spec;
@@ -315,7 +332,7 @@ impl State {
                     queue
                 }
             };
-            queue.enter(alike);
+            queue.enter(alike, towards);
         }
         let mut is_waited_for = !self.waiters.is_empty();
         for (range, job) in &parts {
@@ -356,11 +373,11 @@ impl State {
     }
 
     /// Takes the jobs of a range out that are known, and out of every index: part by part, each of jobs that are alike.
-    pub(super) fn leave(&mut self, range: IdRange) -> Parts {
+    pub(super) fn leave(&mut self, range: IdRange, towards: Towards) -> Parts {
         let parts = self.jobs.take(range);
         let (mut due, mut held) = (Together::default(), Together::default());
         for alike in parts.chunk_by(|(_, one), (_, other)| one.spec.queue == other.spec.queue) {
-            self.queue_of(&alike[0].1.spec).leave(alike);
+            self.queue_of(&alike[0].1.spec).leave(alike, towards);
         }
         for (part, job) in &parts {
             if job.next_due() != Time::NEVER {

@@ -9,6 +9,7 @@ use super::time::Time;
 use hashbrown::HashTable;
 use rustc_hash::FxBuildHasher;
 use std::hash::BuildHasher;
+use std::hint::black_box;
 
 /// The jobs of a queue that hold a unique key, or held one until a time that may be over.
 #[derive(Clone, Debug, Default)]
@@ -53,6 +54,12 @@ impl UniqueKeys {
     /// Whether nobody holds any.
     pub(super) fn is_empty(&self) -> bool {
         self.live.is_empty() && self.ended.len() == 0
+    }
+
+    /// Looks at what is there of keys that will be changed, so that it is at hand.
+    pub(super) fn fetch(&self, keys: impl Iterator<Item = Key>) {
+        let first = |key| self.live.iter_hash(Holder::new(key, JobId(0)).table_hash()).next();
+        black_box(keys.filter_map(first).fold(0, |all, holder| all ^ holder.hash));
     }
 
     /// A job holds a key until then: [`Time::NEVER`] if it has not ended.

@@ -39,20 +39,20 @@ impl Contents {
     }
 
     /// Of jobs with the same envelope, if any.
-    pub fn of(envelope: Option<&Bytes>, bodies: impl IntoIterator<Item = Bytes>) -> Contents {
+    pub fn of(envelope: Option<Bytes>, bodies: impl IntoIterator<Item = Bytes>) -> Contents {
         let mut contents = Contents::default();
         contents.add(envelope, bodies);
         contents
     }
 
     /// Adds jobs with the same envelope, if any.
-    pub fn add(&mut self, envelope: Option<&Bytes>, bodies: impl IntoIterator<Item = Bytes>) {
+    pub fn add(&mut self, envelope: Option<Bytes>, bodies: impl IntoIterator<Item = Bytes>) {
         let before = self.bodies.len();
         self.bodies.extend(bodies);
         if let Some(envelope) = envelope
             && before < self.bodies.len()
         {
-            self.envelopes.push((before..self.bodies.len(), envelope.clone()));
+            self.envelopes.push((before..self.bodies.len(), envelope));
         }
     }
 

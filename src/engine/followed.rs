@@ -9,12 +9,12 @@ use std::sync::Arc;
 /// How many changes one commit tells of; of the others it tells how many they were.
 const CHANGES_MAX: usize = 4_096;
 
-/// Jobs that are alike have come into a state.
+/// Jobs that are alike, or differ in their keys only, have come into a state.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Changed {
     /// Which.
     pub jobs: IdRange,
-    /// What was asked for with them.
+    /// What was asked for with the first of them.
     pub spec: Arc<Spec>,
     /// That state; `None` if nothing is known of them any more.
     pub state: Option<StateKind>,

@@ -302,7 +302,7 @@ impl<S: Store> Engine<S> {
             let plan = &self.schedule(name)?.plan;
             let envelope = plan.payload.envelope.as_deref().map(Bytes::copy_from_slice);
             let body = Bytes::copy_from_slice(&plan.payload.body);
-            let mut contents = Contents::of(envelope.as_ref(), std::iter::repeat_n(body, ids.len as usize));
+            let mut contents = Contents::of(envelope.clone(), std::iter::repeat_n(body, ids.len as usize));
             self.keep(ids.first, &mut contents);
         }
         if self.core.state.schedules().get(name).is_none() {

@@ -80,7 +80,8 @@ impl<S: Store> Engine<S> {
         visibility: Visibility<'_>,
         now: Time,
     ) -> (Groups, Result<Answer, Rejection>) {
-        let groups = self.measured(groups, contents);
+        let mut groups = self.measured(groups, contents);
+        self.core.share_options(&mut groups);
         let command = match (options.completes, options.once) {
             (None, None) => Command::Submit { groups },
             (None, Some(request)) => Command::SubmitOnce { groups, request },
@@ -176,7 +177,7 @@ impl<S: Store> Engine<S> {
             && self.store.room() == Room::Enough
             && let Ok(Outcome::Submitted(ids)) = self.decide(&Command::Submit { groups: of(all) }, now)
         {
-            self.keep(ids.first, &mut Contents::of(envelope, bodies));
+            self.keep(ids.first, &mut Contents::of(envelope.cloned(), bodies));
             let mut first = ids.first;
             for &(request, count) in requests {
                 self.answer(Origin { session, request }, Answer::Submitted(IdRange::new(first, count)));
@@ -185,7 +186,7 @@ impl<S: Store> Engine<S> {
             return;
         }
         for &(request, count) in requests {
-            let own = Contents::of(envelope, bodies.by_ref().take(count as usize));
+            let own = Contents::of(envelope.cloned(), bodies.by_ref().take(count as usize));
             self.submit(Origin { session, request }, of(count), own, Visibility::ALL, now);
         }
     }

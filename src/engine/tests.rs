@@ -224,7 +224,7 @@ fn submits_that_are_alike_get_together_what_they_get_alone() {
         (2, vec![3, 1, 2]),
     ] {
         let of = QueueSettings { backlog, ..QueueSettings::default() };
-        let settings = Settings { queues: [(queue(), of)].into(), ..Settings::default() };
+        let settings = Settings { queues: [(queue(), of)].into_iter().collect(), ..Settings::default() };
         let run = |alike: bool| {
             let mut engine = start(&SimulatedDisk::new(1), Time(0));
             engine.configure(settings.clone(), Bounds::default());
@@ -337,7 +337,7 @@ fn the_envelope_of_many_jobs_is_in_the_commit_once() {
     let envelope = Bytes::from(vec![7; 700]);
     let mut group = group(50_000);
     std::sync::Arc::make_mut(&mut group.spec).options_mut().has_envelope = true;
-    let contents = Contents::of(Some(&envelope), vec![Bytes::new(); 50_000]);
+    let contents = Contents::of(Some(envelope.clone()), vec![Bytes::new(); 50_000]);
     engine.submit(ORIGIN, vec![group], contents, Visibility::ALL, Time(0));
     assert_eq!((engine.envelopes.len(), engine.content_bytes), (1, 700));
     for id in [1, 50_000] {

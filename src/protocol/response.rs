@@ -104,7 +104,7 @@ pub enum Response {
     Notice(Notice),
 }
 
-/// Jobs that are alike, and of consecutive ids, have come into a state.
+/// Jobs of consecutive ids, alike or different in their keys only, have come into a state.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct JobChange {
     /// The first of them.

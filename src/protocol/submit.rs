@@ -12,7 +12,7 @@ use std::ops::Range;
 pub type Bodies = SmallVec<[Bytes; 1]>;
 
 /// Jobs that are alike but for their bodies.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct SubmitGroup {
     /// What is asked for.
     pub options: JobOptions,

@@ -49,7 +49,7 @@ pub(crate) fn put<S: Store + 'static>(
     hub.service.borrow().limits.check_body(body.len())?;
     let start = if delay == 0 { Start::Now } else { Start::After(Duration::from_secs(delay.into())) };
     let mut submission = Submission::default();
-    submission.add(Group { start, ..group }, true, envelope, [body]);
+    submission.add(Group { start, ..group }, true, envelope.cloned(), [body]);
     allow(hub, context.peer, &mut submission)?;
     let id = hub.engine.borrow().core().state.next_id();
     submit(hub, context, submission, SubmitOptions::default());

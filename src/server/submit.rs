@@ -32,9 +32,10 @@ pub(crate) struct Submission {
 }
 
 impl Submission {
-    /// For so many jobs.
-    pub(crate) fn with_capacity(jobs: usize) -> Submission {
-        Submission { contents: Contents::with_capacity(jobs), ..Submission::default() }
+    /// For so many groups with so many jobs.
+    pub(crate) fn with_capacity(groups: usize, jobs: usize) -> Submission {
+        let (groups, usual) = (Groups::with_capacity(groups), SmallVec::with_capacity(groups));
+        Submission { groups, usual, contents: Contents::with_capacity(jobs), ..Submission::default() }
     }
 
     /// The next group is for a topic.
@@ -66,7 +67,7 @@ impl Submission {
                 let spec = group.spec.with_options(options.into()).into();
                 let group = Group { spec, ..group.clone() };
                 let (envelope, bodies) = before.contents.part(places.clone());
-                self.add(group, has_priority, envelope.as_ref(), bodies);
+                self.add(group, has_priority, envelope, bodies);
             }
         }
         Ok(())
@@ -77,7 +78,7 @@ impl Submission {
         &mut self,
         group: Group,
         has_priority: bool,
-        envelope: Option<&Bytes>,
+        envelope: Option<Bytes>,
         bodies: impl IntoIterator<Item = Bytes>,
     ) {
         debug_assert_eq!(group.spec.has_envelope, envelope.is_some());

@@ -125,7 +125,7 @@ impl<R: Recorder> Decision<'_, R> {
             left -= jobs.len();
             self.lease(name, jobs, terms, (grants, &mut served));
             // With keys, who is next depends on those that are given out.
-            let queue = if has_keys { self.state().queue(name) } else { None };
+            let queue = if has_keys && left > 0 { self.state().queue(name) } else { None };
             jobs = queue.map_or_else(Ids::new, |queue| next(queue, left));
         }
         self.use_up(name, &grants[before..], served);
@@ -139,11 +139,12 @@ impl<R: Recorder> Decision<'_, R> {
         Terms { holder, worker, until }: Terms,
         (grants, served): (&mut Vec<Grant>, &mut Vec<RowEvent>),
     ) {
-        let (settings, at, from) = (self.core.settings.of(name), self.moment.now, grants.len());
-        let (rules, usual) = (settings.key_rules(), settings.lease);
+        let (at, from) = (self.moment.now, grants.len());
         self.emit(Event::Claimed { jobs: jobs.clone(), holder, worker, at, until });
+        let settings = self.core.settings.of(name);
+        let (rules, usual) = (settings.key_rules(), settings.lease);
         for (part, job) in jobs.ranges().iter().flat_map(|range| self.state().iter(*range)) {
-            grants.extend(part.iter().filter_map(|id| self.grant(id, job)));
+            grants.extend(part.iter().filter_map(|id| grant(id, job, settings)));
         }
         self.end_by_deadlines(&mut grants[from..], usual);
         if rules.remember() {
@@ -224,22 +225,22 @@ impl<R: Recorder> Decision<'_, R> {
         self.use_up(&name, &grants, served);
         Ok(Outcome::Claimed(grants))
     }
+}
 
-    /// What its holder gets of a job that is leased.
-    fn grant(&self, id: JobId, job: &Job) -> Option<Grant> {
-        let (settings, (attempt, lease)) = (self.settings_of(job), job.lease()?);
-        Some(Grant {
-            id,
-            attempt,
-            attempts: job.spec.attempts.unwrap_or(settings.attempts),
-            timeout: settings.timeout_of(&job.spec),
-            deadline: job.expiry().end_by,
-            until: lease.until,
-            has_checkpoint: job.has(Beside::Checkpoint),
-            signal: job.signals().and_then(|signals| signals.taken.clone()),
-            spec: job.spec.clone(),
-        })
-    }
+/// What its holder gets of a job that is leased.
+fn grant(id: JobId, job: &Job, settings: &QueueSettings) -> Option<Grant> {
+    let (attempt, lease) = job.lease()?;
+    Some(Grant {
+        id,
+        attempt,
+        attempts: job.spec.attempts.unwrap_or(settings.attempts),
+        timeout: settings.timeout_of(&job.spec),
+        deadline: job.expiry().end_by,
+        until: lease.until,
+        has_checkpoint: job.has(Beside::Checkpoint),
+        signal: job.signals().and_then(|signals| signals.taken.clone()),
+        spec: job.spec.clone(),
+    })
 }
 
 /// How long a lease of a job lasts for whoever has as long as it may run.

@@ -38,8 +38,17 @@ impl Judged {
 impl<R: Recorder> Decision<'_, R> {
     /// The job under a lease, if the lease is in force; and the jobs behind it whose leases are the same.
     pub(super) fn leased(&self, lease: LeaseId) -> Result<(IdRange, &Job), LeaseRejection> {
+        self.in_force(lease, self.state().jobs.from(lease.id))
+    }
+
+    /// The same where the job was looked up, and those behind it that are like it.
+    fn in_force<'a>(
+        &self,
+        lease: LeaseId,
+        found: Option<(IdRange, &'a Job)>,
+    ) -> Result<(IdRange, &'a Job), LeaseRejection> {
         let LeaseId { id, attempt } = lease;
-        let found = self.state().jobs.from(id).filter(|(_, job)| self.visibility.sees(&job.spec));
+        let found = found.filter(|(_, job)| self.visibility.sees(&job.spec));
         let (range, job) = found.ok_or(LeaseRejection::NotFound { id })?;
         if job.attempt() == attempt && matches!(job.state(), JobState::Leased(_)) {
             return Ok((range, job));
@@ -52,7 +61,7 @@ impl<R: Recorder> Decision<'_, R> {
         let (mut results, mut rest) = (Vec::with_capacity(items.len()), items);
         let mut next = None;
         while let Some((first, verdict)) = rest.first() {
-            let judged = next.take().unwrap_or_else(|| self.judged(rest));
+            let judged = next.take().unwrap_or_else(|| self.judged(rest, self.state().jobs.from(first.id)));
             let judged = judged.map(|mut judged| {
                 next = self.take_those_behind(&mut judged, rest);
                 judged
@@ -88,10 +97,14 @@ impl<R: Recorder> Decision<'_, R> {
         Outcome::Settled(results)
     }
 
-    /// What the first of these items comes to, with those behind it that are of jobs which are alike.
-    fn judged(&self, items: &[(LeaseId, Verdict)]) -> Result<Judged, LeaseRejection> {
+    /// What the first of these items comes to, whose job was looked up, with those behind it that are of jobs which are alike.
+    fn judged(
+        &self,
+        items: &[(LeaseId, Verdict)],
+        found: Option<(IdRange, &Job)>,
+    ) -> Result<Judged, LeaseRejection> {
         let (first, verdict) = &items[0];
-        let (range, job) = self.leased(*first)?;
+        let (range, job) = self.in_force(*first, found)?;
         let together = match verdict {
             Verdict::Complete => completed_together(items, range),
             Verdict::Fail { .. }
@@ -115,11 +128,14 @@ impl<R: Recorder> Decision<'_, R> {
         judged: &mut Judged,
         items: &[(LeaseId, Verdict)],
     ) -> Option<Result<Judged, LeaseRejection>> {
+        let mut following = None;
         while judged.is_all()
             && let Some((next, Verdict::Complete)) = items.get(judged.together)
-            && items[judged.together - 1].0.id < next.id
+            && let before = items[judged.together - 1].0.id
+            && before < next.id
         {
-            match self.judged(&items[judged.together..]) {
+            let look_up = following.get_or_insert_with(|| self.state().jobs.following(before));
+            match self.judged(&items[judged.together..], look_up(next.id)) {
                 Ok(more) if more.is_all() && judged.event.join(&more.event) => {
                     judged.together += more.together
                 }

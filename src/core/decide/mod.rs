@@ -37,6 +37,7 @@ use super::time::Time;
 use super::visibility::Visibility;
 use flow::Flow;
 use kept::SeesKept;
+use smallvec::SmallVec;
 use std::collections::HashMap;
 use std::time::Duration;
 
@@ -98,8 +99,9 @@ impl Core {
     ) -> Result<Outcome, Rejection> {
         let kept_in = Vec::new();
         let (flow, leaves, completes) = (Flow::default(), None, None);
+        let arriving = SmallVec::new();
         let mut decision =
-            Decision { core: self, visibility, moment, recorder, kept_in, flow, leaves, completes };
+            Decision { core: self, visibility, moment, recorder, arriving, kept_in, flow, leaves, completes };
         let outcome = decision.run(command)?;
         decision.tell();
         // What gives way for others may be waited for itself, and what follows from that is kept in turn.
@@ -117,6 +119,8 @@ struct Decision<'a, R> {
     visibility: Visibility<'a>,
     moment: Moment,
     recorder: &'a mut R,
+    /// The events of new jobs that are decided but not yet there, see [`Decision::arrive`].
+    arriving: SmallVec<[Event; 1]>,
     /// The queues in which jobs have ended that are kept.
     kept_in: Vec<(QueueName, bool)>,
     /// The job that is complete if this submit is not refused, and lets go of its unique key then.
@@ -170,10 +174,19 @@ impl<R: Recorder> Decision<'_, R> {
     /// It happens.
     fn emit(&mut self, event: impl Into<Event>) {
         let event = event.into();
+        debug_assert!(self.arriving.is_empty(), "what comes first happens first");
         let mut observer =
             SeesKept { kept_in: &mut self.kept_in, flow: &mut self.flow, then: &mut *self.recorder };
         self.core.state.apply_telling(&event, &mut observer);
         self.recorder.record(event);
+    }
+
+    /// The new jobs arrive that were decided: all of them at once, since that costs the indexes little more than one.
+    fn arrive(&mut self) {
+        let mut observer =
+            SeesKept { kept_in: &mut self.kept_in, flow: &mut self.flow, then: &mut *self.recorder };
+        self.core.state.arrive_telling(&self.arriving, &mut observer);
+        self.arriving.drain(..).for_each(|event| self.recorder.record(event));
     }
 
     fn state(&self) -> &State {

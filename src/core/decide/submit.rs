@@ -1,15 +1,16 @@
 //! Decides submits: all of the jobs or none.
 
-use super::Decision;
 use super::room::{Growth, Room};
 use super::ties::Places;
+use super::{Core, Decision};
 use crate::core::change::Recorder;
-use crate::core::command::{Group, Outcome, Start};
+use crate::core::command::{Group, Outcome, Receipt, Start};
 use crate::core::event::Event;
 use crate::core::ids::{IdRange, JobId};
-use crate::core::job::Expiry;
+use crate::core::job::{Expiry, SpecOptions};
 use crate::core::rejection::Rejection;
 use crate::core::time::Time;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// A submit that is not refused.
@@ -17,7 +18,39 @@ use std::time::Duration;
 pub(super) struct Prepared {
     room: Room,
     count: u64,
-    has_unique: bool,
+    has: Unique,
+}
+
+/// What unique keys the jobs of a submit have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Unique {
+    None,
+    /// Some have one, and each of these one of its own that nobody holds.
+    AllNew,
+    Some,
+}
+
+impl Core {
+    /// Jobs with keys get the options that the jobs of their queues share already, as far as nobody else has their specs: else each
+    /// would get another spec when it arrives.
+    pub fn share_options(&self, groups: &mut [Group]) {
+        let mut last: Option<(Arc<SpecOptions>, Arc<SpecOptions>)> = None;
+        for spec in groups.iter_mut().map(|group| &mut group.spec).filter(|spec| spec.has_keys()) {
+            let known = match &last {
+                Some((own, known)) if Arc::ptr_eq(own, &spec.options) => known.clone(),
+                _ => {
+                    let queue = self.state.queue(&spec.queue);
+                    let known = queue.and_then(|queue| queue.shared_options(&spec.options));
+                    let known = known.unwrap_or(&spec.options).clone();
+                    last = Some((spec.options.clone(), known.clone()));
+                    known
+                }
+            };
+            if let Some(spec) = Arc::get_mut(spec) {
+                spec.options = known;
+            }
+        }
+    }
 }
 
 impl<R: Recorder> Decision<'_, R> {
@@ -43,18 +76,22 @@ impl<R: Recorder> Decision<'_, R> {
             return Err(Rejection::OutOfIds);
         }
         self.check_ties(groups)?;
-        let has_unique = groups.iter().any(|group| group.count > 0 && group.spec.unique.is_some());
-        let room = match has_unique {
-            true => self.room_for_unique(groups)?,
-            false => self.make_room(groups, &Growth::default())?,
+        let has = match groups.iter().any(|group| group.count > 0 && group.spec.unique.is_some()) {
+            false => Unique::None,
+            true if self.are_all_new(groups) => Unique::AllNew,
+            true => Unique::Some,
         };
-        Ok(Prepared { room, count, has_unique })
+        let room = match has {
+            Unique::Some => self.room_for_unique(groups)?,
+            Unique::None | Unique::AllNew => self.make_room(groups, &Growth::default())?,
+        };
+        Ok(Prepared { room, count, has })
     }
 
     /// The jobs arrive.
     pub(super) fn enqueue(&mut self, groups: &[Group], prepared: Prepared) -> Outcome {
-        let Prepared { mut room, count, has_unique } = prepared;
-        if has_unique {
+        let Prepared { mut room, count, has } = prepared;
+        if has == Unique::Some {
             return self.enqueue_unique(groups, count, room);
         }
         let first = self.state().next_id();
@@ -63,16 +100,23 @@ impl<R: Recorder> Decision<'_, R> {
             self.take(group, next, &mut room, Places::From(first));
             next = next.plus(group.count);
         }
+        self.arrive();
         self.seal_groups(groups);
         self.let_old_go(room);
-        Outcome::Submitted(IdRange::new(first, count))
+        let jobs = IdRange::new(first, count);
+        match has {
+            Unique::None => Outcome::Submitted(jobs),
+            Unique::AllNew | Unique::Some => Outcome::Received(jobs.iter().map(Receipt::New).collect()),
+        }
     }
 
-    /// The jobs of a group arrive, as far as there is room.
+    /// The jobs of a group arrive with the next [`Decision::arrive`] or before, as far as there is room.
     pub(super) fn take(&mut self, group: &Group, first: JobId, room: &mut Room, places: Places<'_>) {
         if let Some(ties) = &group.ties {
+            self.arrive();
             let group = self.of_its_group(group, ties);
             let taken = self.take_untied(&group, first, room);
+            self.arrive();
             if let Some(no) = group.spec.group.filter(|_| taken < group.count) {
                 self.flow.not_taken(no, group.count - taken);
             }
@@ -88,20 +132,26 @@ impl<R: Recorder> Decision<'_, R> {
     fn take_untied(&mut self, group: &Group, first: JobId, room: &mut Room) -> u64 {
         let taken = room.take(&group.spec.queue, group.count, group.size);
         if taken == group.count {
-            self.emit(self.submitted(group, first));
+            self.arriving.push(self.submitted(group, first));
         } else if taken > 0 {
-            self.emit(self.submitted(&Group { count: taken, ..group.clone() }, first));
+            self.arriving.push(self.submitted(&Group { count: taken, ..group.clone() }, first));
         }
         if group.size.is_counted() && taken > 0 {
+            self.arrive();
             self.emit(Event::Sized { jobs: IdRange::new(first, taken).into(), size: group.size });
         }
-        self.turn_away(&group.spec.queue, first.plus(taken), group.count - taken);
+        if taken < group.count {
+            self.arrive();
+            self.turn_away(&group.spec.queue, first.plus(taken), group.count - taken);
+        }
         taken
     }
 
     pub(super) fn submitted(&self, group: &Group, first: JobId) -> Event {
         let now = self.moment.now;
-        let shared = self.state().queue(&group.spec.queue).and_then(|queue| queue.recent(&group.spec));
+        let is_plain = !group.spec.has_keys();
+        let queue = if is_plain { self.state().queue(&group.spec.queue) } else { None };
+        let shared = queue.and_then(|queue| queue.recent(&group.spec));
         let due = match group.start {
             Start::Now => None,
             Start::After(delay) => Some(now.plus(delay)),

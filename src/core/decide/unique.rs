@@ -8,12 +8,29 @@ use crate::core::command::{Group, Groups, OnConflict, Outcome, Receipt, Start};
 use crate::core::event::Event;
 use crate::core::ids::JobId;
 use crate::core::job::{Attempt, Job, Key, QueueName, Size, StateKind};
+use crate::core::queue::Queue;
 use crate::core::rejection::Rejection;
 use crate::core::time::Time;
+use rustc_hash::{FxBuildHasher, FxHashSet};
 use std::collections::HashMap;
 use std::time::Duration;
 
 impl<R: Recorder> Decision<'_, R> {
+    /// Whether each of these jobs with a unique key has one of its own, and nobody holds any of them: then none is another's concern.
+    pub(super) fn are_all_new(&self, groups: &[Group]) -> bool {
+        let (state, now) = (self.state(), self.moment.now);
+        let mut seen = FxHashSet::with_capacity_and_hasher(groups.len(), FxBuildHasher);
+        let mut of_queues = groups.chunk_by(|one, other| one.spec.queue == other.spec.queue);
+        of_queues.all(|groups| {
+            let held = state.queue(&groups[0].spec.queue).and_then(Queue::unique_keys);
+            let holder =
+                |key| held?.holder(key, now, |id| state.job(id)).filter(|id| self.leaves != Some(*id));
+            // That two queues have the same one is rare enough.
+            let mut keys = groups.iter().filter_map(|group| Some((group, group.spec.unique?)));
+            keys.all(|(group, key)| group.count == 1 && seen.insert(key) && holder(key).is_none())
+        })
+    }
+
     /// The room for those of them that will be enqueued.
     pub(super) fn room_for_unique(&mut self, groups: &[Group]) -> Result<Room, Rejection> {
         let (new, growth) = self.foreseen(groups)?;
@@ -27,6 +44,7 @@ impl<R: Recorder> Decision<'_, R> {
             let Some(key) = group.spec.unique else {
                 let first = self.state().next_id();
                 self.take(group, first, &mut room, Places::Are(&receipts));
+                self.arrive();
                 receipts.extend((0..group.count).map(|nth| Receipt::New(first.plus(nth))));
                 continue;
             };
@@ -37,6 +55,7 @@ impl<R: Recorder> Decision<'_, R> {
                         let first = self.state().next_id();
                         let one = Group { count: 1, ..group.clone() };
                         self.take(&one, first, &mut room, Places::Are(&receipts));
+                        self.arrive();
                         Receipt::New(first)
                     }
                 };

@@ -157,6 +157,19 @@ impl Job {
         job
     }
 
+    /// Whether another one is known to differ in nothing but its keys.
+    pub(super) fn differs_in_keys_only(&self, other: &Job) -> bool {
+        let same_history = match (&self.history, &other.history) {
+            (Some(history), Some(others)) => Arc::ptr_eq(history, others),
+            (None, None) => true,
+            (Some(_), None) | (None, Some(_)) => false,
+        };
+        (self.when, self.kind) == (other.when, other.kind)
+            && (self.submitted, self.size) == (other.submitted, other.size)
+            && Arc::ptr_eq(&self.spec.options, &other.spec.options)
+            && same_history
+    }
+
     /// The second in which it arrived.
     pub fn submitted_at(&self) -> Time {
         Time(u64::from(self.submitted) * 1_000)

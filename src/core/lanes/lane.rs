@@ -118,6 +118,14 @@ impl Stretches {
         }
     }
 
+    fn last(&self) -> Option<&Stretch> {
+        match self {
+            Stretches::Few(few) => few.last(),
+            // It is somewhere else.
+            Stretches::Many(_) => None,
+        }
+    }
+
     fn iter(&self) -> impl Iterator<Item = &Stretch> {
         let (few, many) = match self {
             Stretches::Few(few) => (Some(few), None),
@@ -154,6 +162,12 @@ impl Lane {
     /// So many are not leased any more.
     pub(super) fn unlease(&mut self, jobs: u64) {
         self.leased = self.leased.checked_sub(jobs).expect("a lease ends only where it was counted");
+    }
+
+    /// A number that depends on what is first and what is last in it, of which no more is wanted than that both were looked at.
+    pub(super) fn ends(&self) -> u64 {
+        let ends = self.ready.first().into_iter().chain(self.ready.last());
+        ends.fold(self.leased, |all, stretch| all ^ stretch.first.0)
     }
 
     /// The first job that is ready.

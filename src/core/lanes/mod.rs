@@ -20,6 +20,7 @@ use lane::Lane;
 use order::{Order, Place};
 use rustc_hash::FxHashMap;
 use std::collections::hash_map::Entry;
+use std::hint::black_box;
 
 /// What the settings of a queue say of which of its keys goes next.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -82,6 +83,12 @@ impl Lanes {
         self.lanes.get(&key).map_or(0, Lane::leased)
     }
 
+    /// Looks at the lanes of keys that will be changed, so that they are at hand.
+    pub(super) fn fetch(&self, keys: impl Iterator<Item = Key>) {
+        let lanes = keys.filter_map(|key| self.lanes.get(&key));
+        black_box(lanes.fold(0, |all, lane| all ^ lane.ends()));
+    }
+
     /// Jobs of a key are ready. `returned`: when the last attempt of those began that have come back.
     pub(super) fn insert(&mut self, key: Key, priority: Priority, range: IdRange, returned: Option<Time>) {
         self.ready += range.len;
@@ -92,6 +99,15 @@ impl Lanes {
     pub(super) fn remove(&mut self, key: Key, priority: Priority, range: IdRange) {
         self.ready -= range.len;
         self.change(key, |lane| lane.remove(priority, range));
+    }
+
+    /// Ready jobs of a key are leased.
+    pub(super) fn give(&mut self, key: Key, priority: Priority, range: IdRange) {
+        self.ready -= range.len;
+        self.change(key, |lane| {
+            lane.remove(priority, range);
+            lane.lease(range.len);
+        });
     }
 
     /// So many more jobs of a key are leased.
@@ -163,22 +179,29 @@ impl Lanes {
     }
 
     /// The first jobs of the keys that may go, at most so many: as long as what is next of a key that has given one stands behind them.
-    /// Only where a key stands where its first job does.
-    pub(super) fn first_few(&self, max: u64) -> Ids {
-        let mut ids = Ids::new();
-        let Some(order) = &self.order else { return ids };
+    /// `None` where those that have come back take turns with the others. Only where a key stands where its first job does.
+    pub(super) fn first_few(&self, max: u64) -> Option<Ids> {
+        let (order, mut ids) = (self.order.as_ref()?, Ids::new());
+        let Some(priority) = order.first_priority() else { return Some(ids) };
+        let alternates = order.rules().retries == Retries::Alternate;
+        if alternates && order.first(priority, true).is_some() {
+            return None;
+        }
         let mut again: Option<Standing> = None;
         for (standing, key) in order.open().take(usize::try_from(max).unwrap_or(usize::MAX)) {
-            let Some((lane, head)) = self.lanes.get(&key).and_then(|lane| Some((lane, lane.head()?))) else {
-                break;
-            };
-            if again.is_some_and(|again| again < standing) {
+            let is_behind = again.is_some_and(|again| again < standing);
+            // Of another priority there may be some that have come back.
+            if is_behind || (alternates && standing.priority != priority) {
                 break;
             }
-            ids.push(head.id);
-            again = again.into_iter().chain(order.stands_again(lane)).min();
+            ids.push(standing.first_job());
+            let next = order.may_give_another().then(|| order.stands_again(self.lanes.get(&key)?)).flatten();
+            if alternates && next.is_some_and(Standing::has_come_back) {
+                break;
+            }
+            again = again.into_iter().chain(next).min();
         }
-        ids
+        Some(ids)
     }
 
     /// How many keys that may go have a priority before this one.

@@ -46,6 +46,15 @@ impl Standing {
         Standing { priority, has_come_back: tried.is_some(), since, then: id.0 }
     }
 
+    /// Which job that is, if it stands there by arrival.
+    pub(super) fn first_job(self) -> JobId {
+        JobId(self.then)
+    }
+
+    pub(super) fn has_come_back(self) -> bool {
+        self.has_come_back
+    }
+
     /// By turn.
     pub(in crate::core) fn by_turn(priority: Priority, turn: Turn) -> Standing {
         Standing { priority, has_come_back: false, since: turn.newest.0, then: turn.leases }
@@ -178,6 +187,11 @@ impl Order {
     /// The keys that may go, in their order.
     pub(super) fn open(&self) -> impl Iterator<Item = (Standing, Key)> {
         self.open.iter().map(|(standing, key)| (standing, *key))
+    }
+
+    /// Whether a key of which no job is leased may give more than one.
+    pub(super) fn may_give_another(&self) -> bool {
+        self.rules.per_key.is_none_or(|most| most > 1)
     }
 
     /// Where a key will stand, of which the first job is given out, if it may go on then. Only where keys do not take turns.

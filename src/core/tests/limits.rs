@@ -246,7 +246,7 @@ fn queues_have_shares_of_a_claim_by_their_weights() {
     world.submit(vec![group("a", 5_000), group("b", 5_000), group("c", 5_000)]);
     let of = |weight| QueueSettings { weight, ..QueueSettings::default() };
     let queues = [(name("a"), of(Some(5))), (name("b"), of(Some(3)))];
-    world.core.configure(Settings { queues: queues.into(), ..Settings::default() });
+    world.core.configure(Settings { queues: queues.into_iter().collect(), ..Settings::default() });
     let mut counts = [0i64; 3];
     for _ in 0..900 {
         let queues = ["c", "b", "a"].map(name).to_vec();

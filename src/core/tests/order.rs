@@ -2,6 +2,7 @@
 
 use super::world::{World, group, name, secs};
 use crate::core::*;
+use std::sync::Arc;
 use std::time::Duration;
 
 fn ids(leases: &[LeaseId]) -> Vec<u64> {
@@ -65,6 +66,45 @@ fn a_lower_priority_number_goes_first_and_then_who_came_first() {
     assert_eq!(ids(&world.claim("q", 4)), [3]);
 }
 
+/// Who is told of changes, and of which.
+#[derive(Default)]
+struct Told(Vec<(Option<StateKind>, IdRange)>);
+
+impl Observer for Told {
+    fn changed(&mut self, change: &Change<'_>) {
+        self.0.push((change.from, change.jobs));
+    }
+
+    fn queue_changed(&mut self, _: &QueueName, _: QueueChange) {}
+}
+
+impl Recorder for Told {
+    fn record(&mut self, _: Event) {}
+}
+
+#[test]
+fn what_happens_to_jobs_that_differ_in_their_keys_only_happens_at_once() {
+    let (mut core, mut told) = (Core::default(), Told::default());
+    core.settings.default.per_key = Some(1);
+    let options = Arc::new(SpecOptions::plain(name("q")));
+    let job = |n: u8| {
+        let key = Some(Key::new([n; 16]));
+        Group::new(Spec { options: options.clone(), key, unique: key }, 1)
+    };
+    let groups = (1..=50).map(job).collect();
+    let mut run = |command| {
+        core.decide(&command, Visibility::ALL, Moment::default(), &mut told).expect("it is allowed")
+    };
+    run(Command::Submit { groups });
+    let (queues, order) = (vec![name("q")], ClaimOrder::AsNamed);
+    let claim = Claim { queues, max: 50, lease: None, holder: Holder::Session(1), worker: None, order };
+    let Outcome::Claimed(grants) = run(Command::Claim(claim)) else { panic!("a claim gets grants") };
+    let complete = |grant: &Grant| (LeaseId { id: grant.id, attempt: grant.attempt }, Verdict::Complete);
+    run(Command::Settle { items: grants.iter().map(complete).collect() });
+    let all = IdRange::new(JobId(1), 50);
+    assert_eq!(told.0, [(None, all), (Some(StateKind::Ready), all), (Some(StateKind::Leased), all)]);
+}
+
 #[test]
 fn where_jobs_stand_that_come_back_is_a_choice() {
     // 1 to 5 were given out: 1 is to come later, 2 was interrupted, 3 is done, 4 has failed, 5 was released.
@@ -74,10 +114,16 @@ fn where_jobs_stand_that_come_back_is_a_choice() {
         (Retries::Alternate, [1, 5, 2, 6, 4, 7, 8, 9]),
     ];
     for (retries, order) in orders {
-        for at_once in [1, 2, 8] {
+        // Without keys, and each with one of its own: these are chosen otherwise.
+        for (at_once, keyed) in [(1, false), (2, false), (8, false), (1, true), (2, true), (8, true)] {
             let mut world = World::new();
             world.settings().retries = retries;
-            world.submit(vec![group("q", 9), urgent("q", 2_000)]);
+            let own = |n: u8, job: Group| {
+                let key = keyed.then(|| Key::new([n; 16]));
+                Group { spec: Arc::new((*job.spec).clone().with_key(key)), ..job }
+            };
+            let nine = (1..=9).map(|n| own(n, group("q", 1)));
+            world.submit(nine.chain([own(10, urgent("q", 2_000))]).collect());
             let leases: Vec<LeaseId> = (0..5)
                 .flat_map(|_| {
                     world.wait(Duration::from_millis(10));

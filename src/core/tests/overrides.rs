@@ -23,7 +23,8 @@ fn it_holds_over_the_configuration_through_a_reload_and_a_restart() {
             name("q"),
             QueueSettings { concurrency: Some(5), attempts: 7, ..QueueSettings::default() },
         )]
-        .into(),
+        .into_iter()
+        .collect(),
         ..Settings::default()
     };
     world.core.configure(configured.clone());

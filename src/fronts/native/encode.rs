@@ -9,6 +9,7 @@ use crate::protocol::{
 };
 use crate::server::operators::{ends, group_ends, tags};
 use crate::server::{Fault, Kind, Moved, Notice, Outbox, Part};
+use crate::store::Envelope;
 use crate::views::{EditView, PurgeView};
 use serde::Serialize;
 
@@ -138,7 +139,7 @@ fn claimed(job: Claimed, (now, ahead_ms): (Time, i64)) -> wire::ClaimedJob {
         priority: spec.priority.0,
         owner: spec.owner,
         tags: envelope.as_ref().map_or_else(Vec::new, tags),
-        key: envelope.as_ref().and_then(|envelope| envelope.key()).map(str::to_owned),
+        key: envelope.and_then(Envelope::into_key).map(String::from),
         deadline_ms: (grant.deadline != Time::NEVER)
             .then(|| Clock::shown_if_ahead(grant.deadline, ahead_ms).0),
         checkpoint,

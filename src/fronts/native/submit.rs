@@ -94,7 +94,7 @@ struct Read {
     completes: Option<LeaseId>,
     /// How long the part before the bodies is, if it has one group and does not wait.
     head_len: Option<usize>,
-    /// The envelope of the last group's jobs.
+    /// The envelope of its jobs, then.
     envelope: Option<Bytes>,
 }
 
@@ -114,7 +114,7 @@ fn read(
     let len = payload.len();
     let request = version.decode_request(kind, payload.clone(), limits.batch).map_err(unreadable)?;
     let once = once(uid, version, &payload, &request)?;
-    let (groups, wait, completes) = match request {
+    let (mut groups, wait, completes) = match request {
         Request::Submit(groups) | Request::SubmitOnce { groups, .. } => (groups, None, None),
         Request::SubmitAndWait { groups, timeout_ms } => (groups, Some(timeout_ms.map(millis)), None),
         Request::CompleteAndSubmit { lease, groups, .. } => (groups, None, Some(lease_id(lease))),
@@ -122,22 +122,23 @@ fn read(
     };
     let count = groups.iter().map(|group| group.bodies.len()).sum();
     limits.check_batch(count)?;
-    let mut submission = Submission::with_capacity(count);
+    let mut submission = Submission::with_capacity(groups.len(), count);
     let mut is_plain = wait.is_none() && once.is_none() && completes.is_none();
     let only = groups.first().filter(|_| groups.len() == 1);
     let head_len = only.map(|group| group.head_len(len));
     let mut envelope = None;
-    for SubmitGroup { options, bodies } in groups {
+    for SubmitGroup { options, bodies } in &mut groups {
+        let bodies = std::mem::take(bodies);
         limits.check_bodies(&bodies)?;
         let (has_priority, to_topic) = (options.priority.is_some(), options.to_topic);
         is_plain &= !to_topic;
         let before = submission.groups.last().map(|group| &*group.spec);
         let (group, of_group) = group(options, before, bodies.len() as u64, uid, clock)?;
-        envelope = of_group;
+        envelope = of_group.clone().filter(|_| head_len.is_some());
         if to_topic {
             submission.is_to_topic();
         }
-        submission.add(group, has_priority, envelope.as_ref(), bodies);
+        submission.add(group, has_priority, of_group, bodies);
     }
     let head_len = head_len.filter(|_| is_plain);
     Ok(Read { submission, wait, once, completes, head_len, envelope })
@@ -199,7 +200,7 @@ fn allow_and_remember<S: Store + 'static>(
 
 /// What a group asks for, and the envelope of its jobs. What it has in common with the one before it is shared.
 fn group(
-    options: wire::JobOptions,
+    options: &mut wire::JobOptions,
     before: Option<&Spec>,
     count: u64,
     owner: u32,
@@ -213,11 +214,11 @@ fn group(
         wire::Start::At(ms) => Start::At(clock.at_wall(Time(ms))),
     };
     let (unique, unique_while, on_conflict) = unique(options.unique.as_ref(), start)?;
-    let texts = (options.key, options.unique.map(|unique| unique.key));
+    let texts = (options.key.take(), options.unique.take().map(|unique| unique.key));
     if [&texts.0, &texts.1].into_iter().flatten().any(String::is_empty) {
         return Err(Fault::new(Kind::Invalid, "an empty key: leave it out for a job without one"));
     }
-    let ties = options.ties.map(ties).transpose()?.map(Arc::new);
+    let ties = options.ties.take().map(ties).transpose()?.map(Arc::new);
     let changes_another = !matches!(on_conflict, OnConflict::Existing | OnConflict::Reject);
     if ties.is_some() && unique.is_some() && changes_another {
         let message = "jobs that wait for others, or belong to a group, with a unique key on whose conflict another job would change: that \
@@ -225,7 +226,7 @@ fn group(
         return Err(Fault::new(Kind::Invalid, message));
     }
     let key = texts.0.as_deref().map(key);
-    let envelope = envelope(options.tags, texts)?;
+    let envelope = envelope(std::mem::take(&mut options.tags), texts)?;
     let options_of = SpecOptions {
         queue: match before.map(|before| &before.queue).filter(|queue| queue.as_str() == options.queue) {
             Some(queue) => queue.clone(),

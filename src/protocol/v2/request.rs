@@ -336,7 +336,9 @@ fn get_groups(reader: &mut Reader, limit: Limit) -> Result<Vec<SubmitGroup>, Fau
     let count = limit.check(reader.count(7, "groups of jobs")?)?;
     let mut groups = Vec::with_capacity(count.min(GROUPS_AT_ONCE));
     for _ in 0..count {
-        groups.push(get_group(reader)?);
+        // It is read into its place: it has some hundreds of bytes, and there may be thousands.
+        groups.push(SubmitGroup::default());
+        groups.last_mut().map_or(Ok(()), |group| get_group(group, reader))?;
     }
     Ok(groups)
 }

@@ -89,8 +89,10 @@ fn put_options(out: &mut Vec<u8>, options: &JobOptions) {
     tagged::put_end(out);
 }
 
-pub(super) fn get_group(reader: &mut Reader) -> Result<SubmitGroup, Fault> {
-    let mut options = JobOptions { queue: reader.text("the queue's name")?, ..JobOptions::default() };
+/// `group` is as none is by default.
+pub(super) fn get_group(group: &mut SubmitGroup, reader: &mut Reader) -> Result<(), Fault> {
+    let options = &mut group.options;
+    options.queue = reader.text("the queue's name")?;
     tagged::read(reader, "a job", |number, value| {
         match number {
             PRIORITY => options.priority = Some(value.u32("the priority")?),
@@ -114,7 +116,8 @@ pub(super) fn get_group(reader: &mut Reader) -> Result<SubmitGroup, Fault> {
         }
         Ok(true)
     })?;
-    Ok(SubmitGroup { options, bodies: get_bodies(reader)?.into_vec() })
+    group.bodies = get_bodies(reader)?.into_vec();
+    Ok(())
 }
 
 fn put_backoff(out: &mut Vec<u8>, backoff: WireBackoff) {

@@ -123,8 +123,11 @@ impl<'a> CommitBlobs<'a> {
     pub(crate) fn of(commit: &Commit, encoded: &'a [u8], places: Places) -> CommitBlobs<'a> {
         let bodies =
             EncodedBlobs::new(&encoded[places.bodies..], commit.bodies.len() + commit.replaced.len());
-        let envelopes =
-            EncodedEnvelopes { bytes: &encoded[places.envelopes..], left: commit.envelopes.len(), at: 0 };
+        let envelopes = EncodedEnvelopes {
+            bytes: &encoded[places.envelopes..places.attached],
+            left: commit.envelopes.len(),
+            at: 0,
+        };
         let attached = EncodedBlobs::new(&encoded[places.attached..], commit.attached.len());
         CommitBlobs { bodies, envelopes, attached, places }
     }
@@ -185,6 +188,13 @@ pub(crate) struct EncodedEnvelopes<'a> {
     left: usize,
     /// How much of them was taken.
     at: usize,
+}
+
+impl<'a> EncodedEnvelopes<'a> {
+    /// All of their bytes, and maybe what is behind them.
+    pub(crate) fn all(&self) -> &'a [u8] {
+        self.bytes
+    }
 }
 
 impl<'a> Iterator for EncodedEnvelopes<'a> {

@@ -110,14 +110,29 @@ impl Envelope {
         self.key.as_deref()
     }
 
+    /// The same, where nothing else of it is needed any more.
+    pub fn into_key(self) -> Option<Box<str>> {
+        self.key
+    }
+
     /// The text of the job's unique key.
     pub fn unique(&self) -> Option<&str> {
         self.unique.as_deref()
     }
 
+    /// How many bytes it has when it is stored; more, if it is long.
+    fn about_bytes(&self) -> usize {
+        // Its number and its length; the length of each text of it.
+        let field = |texts: &[&str]| 2 + texts.iter().map(|text| 1 + text.len()).sum::<usize>();
+        let tags = self.tags.iter().map(|(name, value)| field(&[name, value]));
+        let keys = [&self.key, &self.unique].into_iter().flatten().map(|key| field(&[key]));
+        2 + tags.chain(keys).sum::<usize>()
+    }
+
     /// As it is stored.
     pub fn encode(&self) -> Bytes {
-        let mut out = vec![VERSION];
+        let mut out = Vec::with_capacity(self.about_bytes());
+        out.push(VERSION);
         put_fields(&mut out, |fields| {
             for (name, value) in &self.tags {
                 fields.put(TAG, (&**name, &**value));

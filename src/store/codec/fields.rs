@@ -11,10 +11,11 @@ const SHORT_MAX: usize = 250;
 /// Adds fields to `out`: those that `write` puts.
 pub(super) fn put_fields(out: &mut Vec<u8>, write: impl FnOnce(&mut FieldWriter<'_>)) {
     let begin = out.len();
+    out.push(0);
     let mut fields = FieldWriter { out, count: 0 };
     write(&mut fields);
     let count = fields.count;
-    insert_number(count, begin, out);
+    set_number(count, begin, out);
 }
 
 /// Writes fields, one after the other.
@@ -29,8 +30,9 @@ impl FieldWriter<'_> {
         self.count += 1;
         self.out.push(number);
         let begin = self.out.len();
+        self.out.push(0);
         put(value, self.out);
-        insert_number(self.out.len() - begin, begin, self.out);
+        set_number(self.out.len() - begin - 1, begin, self.out);
     }
 
     /// Adds a field if there is a value.
@@ -41,14 +43,14 @@ impl FieldWriter<'_> {
     }
 }
 
-/// Puts a number before what follows it. Nearly all are short.
-fn insert_number(number: usize, at: usize, out: &mut Vec<u8>) {
+/// Sets the number for which a byte was left before what follows it. Nearly all are short.
+fn set_number(number: usize, at: usize, out: &mut Vec<u8>) {
     match u8::try_from(number) {
-        Ok(short) if number <= SHORT_MAX => out.insert(at, short),
+        Ok(short) if number <= SHORT_MAX => out[at] = short,
         _ => {
             let mut long = Vec::new();
             put(number as u64, &mut long);
-            drop(out.splice(at..at, long));
+            drop(out.splice(at..=at, long));
         }
     }
 }

@@ -109,7 +109,8 @@ impl BlockRow {
     }
 
     pub(crate) fn encode(&self) -> Vec<u8> {
-        let mut out = Vec::with_capacity(64);
+        // Nearly all take less.
+        let mut out = Vec::with_capacity(64 * (1 + self.runs.len()));
         let has_beside = |job: &Job| BESIDE.iter().any(|(_, what)| job.has(*what));
         let version = if self.runs.iter().any(|(_, job)| has_beside(job)) { WITH_BESIDE } else { VERSION };
         out.push(version);

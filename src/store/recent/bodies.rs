@@ -7,6 +7,7 @@ use crate::core::{IdRange, JobId};
 use crate::store::codec::{BLOCK, block_of, nth_blob};
 use crate::store::log::Segment;
 use bytes::Bytes;
+use std::cell::Cell;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
@@ -22,6 +23,8 @@ pub(super) struct RecentBodies {
     memory: VecDeque<Option<Bytes>>,
     memory_bytes: usize,
     memory_max: usize,
+    /// Where the last one was found: the next one that is asked for is often its neighbour.
+    found: Cell<usize>,
 }
 
 /// Bodies of neighbours in one block of the home, which have arrived in one commit.
@@ -41,7 +44,7 @@ struct Stretch {
 impl RecentBodies {
     pub(super) fn new(memory_max: usize) -> RecentBodies {
         let (stretches, memory) = (VecDeque::new(), VecDeque::new());
-        RecentBodies { stretches, memory, memory_bytes: 0, memory_max }
+        RecentBodies { stretches, memory, memory_bytes: 0, memory_max, found: Cell::new(0) }
     }
 
     /// Adds the bodies of jobs with greater ids than any before: the next ones of a commit.
@@ -137,7 +140,13 @@ impl RecentBodies {
     }
 
     fn find(&self, id: JobId) -> Option<usize> {
-        let place = self.stretches.partition_point(|stretch| stretch.end() <= id);
+        let last = self.found.get();
+        let is_there = |place: &usize| {
+            self.stretches.get(*place).is_some_and(|stretch| stretch.first <= id && id < stretch.end())
+        };
+        let place = [last, last + 1].into_iter().find(is_there);
+        let place = place.unwrap_or_else(|| self.stretches.partition_point(|stretch| stretch.end() <= id));
+        self.found.set(place);
         let stretch = self.stretches.get(place)?;
         let offset = id.0.checked_sub(stretch.first.0)?;
         (stretch.here >> offset & 1 == 1).then_some(place)

@@ -6,6 +6,7 @@ use crate::core::{IdRange, JobId, RangeSet};
 use crate::store::codec::block_range;
 use crate::store::log::Segment;
 use bytes::Bytes;
+use std::cell::Cell;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
@@ -18,6 +19,34 @@ pub(super) struct RecentEnvelopes {
     here: RangeSet,
     memory_bytes: usize,
     memory_max: usize,
+    /// Where the last one was found: the next one that is asked for is often its neighbour.
+    found: Cell<usize>,
+}
+
+/// So many bytes of a commit are copied together: most envelopes are much shorter.
+const COPIED: usize = 4 << 10;
+
+/// Copies of what lies in a commit, in its order.
+pub(super) struct Copies<'a> {
+    of: &'a [u8],
+    /// What was copied last, and from where on.
+    newest: Bytes,
+    from: usize,
+}
+
+impl<'a> Copies<'a> {
+    pub(super) fn new(of: &'a [u8]) -> Copies<'a> {
+        Copies { of, newest: Bytes::new(), from: 0 }
+    }
+
+    /// A copy of so many bytes.
+    pub(super) fn take(&mut self, at: usize, len: usize) -> Bytes {
+        if at + len > self.from + self.newest.len() {
+            let end = self.of.len().min(at + len.max(COPIED));
+            (self.newest, self.from) = (Bytes::copy_from_slice(&self.of[at..end]), at);
+        }
+        self.newest.slice(at - self.from..at - self.from + len)
+    }
 }
 
 /// Jobs that have the same one.
@@ -29,11 +58,19 @@ struct Run {
 
 impl RecentEnvelopes {
     pub(super) fn new(memory_max: usize) -> RecentEnvelopes {
-        RecentEnvelopes { runs: VecDeque::new(), here: RangeSet::default(), memory_bytes: 0, memory_max }
+        let (runs, here, found) = (VecDeque::new(), RangeSet::default(), Cell::new(0));
+        RecentEnvelopes { runs, here, memory_bytes: 0, memory_max, found }
     }
 
     /// Adds one, of jobs with greater ids than any before. Without a place it stays in memory.
-    pub(super) fn push(&mut self, jobs: IdRange, envelope: &[u8], place: Option<(Arc<dyn Segment>, u64)>) {
+    /// `copy` is its bytes with memory of their own.
+    pub(super) fn push(
+        &mut self,
+        jobs: IdRange,
+        envelope: &[u8],
+        place: Option<(&Arc<dyn Segment>, u64)>,
+        copy: impl FnOnce() -> Bytes,
+    ) {
         self.here.insert(jobs.first.0, jobs.len);
         if let Some(last) = self.runs.back_mut() {
             assert!(jobs.first >= last.jobs.end(), "ids of new jobs rise");
@@ -47,9 +84,9 @@ impl RecentEnvelopes {
         let source = match place {
             Some((segment, at)) if self.memory_bytes + envelope.len() > self.memory_max => {
                 let len = u32::try_from(envelope.len()).expect("a commit has less than 4 GiB");
-                Source::Log { segment, at, len, sum: crc32c::crc32c(envelope) }
+                Source::Log { segment: segment.clone(), at, len, sum: crc32c::crc32c(envelope) }
             }
-            _ => Source::Memory(Bytes::copy_from_slice(envelope)),
+            _ => Source::Memory(copy()),
         };
         self.memory_bytes += source.weight();
         self.runs.push_back(Run { jobs, source });
@@ -86,7 +123,12 @@ impl RecentEnvelopes {
 
     /// The first run that ends behind an id.
     fn from(&self, id: JobId) -> usize {
-        self.runs.partition_point(|run| run.jobs.end() <= id)
+        let last = self.found.get();
+        let is_there = |place: &usize| self.runs.get(*place).is_some_and(|run| run.jobs.contains(id));
+        let place = [last, last + 1].into_iter().find(is_there);
+        let place = place.unwrap_or_else(|| self.runs.partition_point(|run| run.jobs.end() <= id));
+        self.found.set(place);
+        place
     }
 
     pub(super) fn remove(&mut self, range: IdRange) {
@@ -99,6 +141,9 @@ impl RecentEnvelopes {
         {
             self.memory_bytes -= run.source.weight();
             self.runs.pop_front();
+        }
+        if self.runs.is_empty() {
+            self.found.set(0);
         }
         // A burst must not hold its memory for ever.
         if self.runs.is_empty() && self.runs.capacity() > 1 << 10 {

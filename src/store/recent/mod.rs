@@ -14,7 +14,7 @@ use super::log::Segment;
 use crate::core::{Event, IdRange, Ids, Job, JobId};
 use bodies::RecentBodies;
 use bytes::Bytes;
-use envelopes::RecentEnvelopes;
+use envelopes::{Copies, RecentEnvelopes};
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
@@ -125,16 +125,18 @@ impl Recent {
 
     /// Adds all envelopes of a commit, whose jobs have greater ids than any before.
     pub(crate) fn push_envelopes(&mut self, arrivals: &Arrivals<'_>) {
-        for (jobs, at, envelope) in arrivals.blobs.envelopes {
-            let at = (arrivals.blobs.places.envelopes + at) as u64;
-            let place = arrivals.place.map(|(segment, begin)| (segment.clone(), begin + at));
-            self.envelopes.push(jobs, envelope, place);
+        let envelopes = arrivals.blobs.envelopes;
+        let mut copies = Copies::new(envelopes.all());
+        for (jobs, at, envelope) in envelopes {
+            let in_commit = (arrivals.blobs.places.envelopes + at) as u64;
+            let place = arrivals.place.map(|(segment, begin)| (segment, begin + in_commit));
+            self.envelopes.push(jobs, envelope, place, || copies.take(at, envelope.len()));
         }
     }
 
     /// Adds an envelope that an older version has not written as such: it stays in memory.
     pub(crate) fn push_tags(&mut self, jobs: IdRange, envelope: &[u8]) {
-        self.envelopes.push(jobs, envelope, None);
+        self.envelopes.push(jobs, envelope, None, || Bytes::copy_from_slice(envelope));
     }
 
     /// Whether a job's blob is among them.

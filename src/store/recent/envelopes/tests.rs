@@ -53,6 +53,25 @@ fn envelopes_are_of_those_jobs_only_that_have_one() {
     }
 }
 
+/// Those that come together are slices of a few copies, also where one is longer than these are.
+#[test]
+fn envelopes_are_what_they_were_in_the_commit() {
+    let long = |n: usize| Bytes::from(vec![n as u8; if n == 70 { 3 * COPIED } else { n }]);
+    let envelopes: Vec<_> = (1..=200).map(|n| (JobId(n as u64).into(), long(n))).collect();
+    let commit = Commit {
+        bodies: vec![Bytes::new(); 200],
+        envelopes: envelopes.clone(),
+        attached: vec![Bytes::from_static(b"more")],
+        ..Commit::default()
+    };
+    let (mut record, mut recent) = (Vec::new(), Recent::new(usize::MAX));
+    let places = encode_commit(&commit, &mut record);
+    recent.push_envelopes(&Arrivals { blobs: CommitBlobs::of(&commit, &record, places), place: None });
+    for (jobs, envelope) in envelopes {
+        assert_eq!(recent.get(Blob::Envelope, jobs.first).unwrap().unwrap(), envelope, "job {}", jobs.first);
+    }
+}
+
 /// A row of an older version has at most 64 jobs; of millions that were alike, the tags are one all the same.
 #[test]
 fn the_same_tags_of_many_rows_take_the_room_of_one() {
