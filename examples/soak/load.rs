@@ -245,6 +245,9 @@ impl Hand {
         self.recorder.note(Entry::Extending { id: lease.id });
         match client.extend(vec![lease], Some(LONG_LEASE_MS + self.rng.u64(..10_000))).await?.pop() {
             Some(Ok(until)) => self.recorder.note(Entry::Extended { id: lease.id, until }),
+            Some(Err(_)) if self.recorder.account().is_shard_lost => {
+                self.recorder.note(Entry::LettingGo { id: lease.id });
+            }
             refused => self.recorder.broken(Broken(format!("the lease {lease:?} was in force: {refused:?}"))),
         }
         Ok(())
@@ -274,6 +277,10 @@ impl Hand {
         for ((LeaseRef { id, attempt }, verdict), result) in settles.into_iter().zip(results) {
             match result {
                 Ok(()) => self.recorder.note(Entry::Settled { id, attempt, verdict }),
+                // A shard that stops gives back what is left, and the connection is that of others, too.
+                Err(_) if self.recorder.account().is_shard_lost => {
+                    self.recorder.note(Entry::LettingGo { id });
+                }
                 Err(fault) => {
                     self.recorder
                         .broken(Broken(format!("attempt {attempt} of job {id} was in force: {fault}")));

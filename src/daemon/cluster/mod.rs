@@ -280,11 +280,14 @@ impl Standby {
         if let Some((queue, of)) = strange {
             return Err(ClusterError::OtherShard { queue, of, shard }.into());
         }
-        let (first, end) = (first_id(shard), first_id(shard + 1));
-        let before = state.iter(IdRange::new(JobId(1), first - 1)).next();
-        let behind = state.iter(IdRange::new(JobId(end), u64::MAX - end)).next();
-        if let Some((range, _)) = before.or(behind) {
-            return Err(ClusterError::OtherIds { id: range.first.0, shard }.into());
+        // They are in order, so it is enough to look at both ends.
+        let ends = {
+            let mut all = state.iter(IdRange::new(JobId(1), u64::MAX - 1)).map(|(range, _)| range.first.0);
+            [all.next(), all.next_back()]
+        };
+        let strange = ends.into_iter().flatten().find(|id| shards.of_job(*id) != Some(shard));
+        if let Some(id) = strange {
+            return Err(ClusterError::OtherIds { id, shard }.into());
         }
         state.raise_next_id(JobId(first_id(shard)));
         Ok(())
