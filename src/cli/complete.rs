@@ -66,14 +66,18 @@ pub(super) fn answer(command: impl Fn() -> Command) -> Option<ExitCode> {
     }
 }
 
+/// What nobody types: the names of hidden verbs, each once, for the engine offers those where nothing else fits.
+const UNTYPED: [&str; 2] = ["\u{0}", "\u{1}"];
+
 /// The command line with what may stand in each place.
 fn offering(command: Command) -> Command {
     let names: Vec<String> = command.get_subcommands().map(|verb| verb.get_name().to_owned()).collect();
+    let mut untyped = UNTYPED.into_iter();
     names.iter().fold(command, |command, name| {
         let is_hidden = command.find_subcommand(name).is_some_and(Command::is_hide_set);
         command.mut_subcommand(name, |verb| match is_hidden {
-            // The engine offers hidden verbs where nothing else fits.
-            true => verb.name("\u{0}"),
+            // There are as many as hidden verbs; more would be found by the tests of completions.
+            true => verb.name(untyped.next().unwrap_or_default()),
             false => offering_values(verb),
         })
     })

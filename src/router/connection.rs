@@ -124,10 +124,7 @@ impl Connection {
                         FrameError::TooLong { .. } => ErrorCode::TooLarge,
                     };
                     let fault = Fault { code, message: error.to_string() };
-                    let mut out = Vec::new();
-                    self.version.encode_response(&Response::Error(fault), 0, &mut out);
-                    let _ = stream.write_all(&out).await;
-                    return;
+                    return self.answer(UNASKED, &Response::Error(fault)).await;
                 }
             }
         }
