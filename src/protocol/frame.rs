@@ -47,6 +47,18 @@ pub fn frame_len(buffer: &[u8]) -> Option<usize> {
 /// # Errors
 /// [`FrameError`] for an impossible length.
 pub fn split_frame(buffer: &mut BytesMut, max: usize) -> Result<Option<(Header, Bytes)>, FrameError> {
+    let split = split_whole_frame(buffer, max)?;
+    Ok(split.map(|(header, frame)| (header, frame.freeze().split_off(HEADER))))
+}
+
+/// The same, with all of the frame.
+///
+/// # Errors
+/// [`FrameError`] for an impossible length.
+pub fn split_whole_frame(
+    buffer: &mut BytesMut,
+    max: usize,
+) -> Result<Option<(Header, BytesMut)>, FrameError> {
     let Some(length) = buffer.first_chunk::<LENGTH>() else { return Ok(None) };
     let len = u32::from_le_bytes(*length) as usize;
     if len < HEADER - LENGTH {
@@ -58,9 +70,9 @@ pub fn split_frame(buffer: &mut BytesMut, max: usize) -> Result<Option<(Header, 
     if buffer.len() < LENGTH + len {
         return Ok(None);
     }
-    let mut frame = buffer.split_to(LENGTH + len).freeze();
-    frame.advance(LENGTH);
-    let header = Header { kind: frame.get_u8(), request: frame.get_u32_le() };
+    let frame = buffer.split_to(LENGTH + len);
+    let mut head = &frame[LENGTH..];
+    let header = Header { kind: head.get_u8(), request: head.get_u32_le() };
     Ok(Some((header, frame)))
 }
 

@@ -3,7 +3,8 @@
 //! means "no other". A daemon of version 1 reads both bytes as one number, and so refuses a range as a version that it
 //! does not know.
 
-use super::response::{ErrorCode, Fault};
+use super::request::Request;
+use super::response::{ErrorCode, Fault, Response};
 use super::tagged;
 use super::version::Version;
 use super::wire::{Malformed, Reader, put_text};
@@ -11,7 +12,7 @@ use bytes::BufMut;
 use std::fmt;
 
 /// What a daemon of this program calls itself.
-pub const OWN_NAME: &str = concat!("musher ", env!("CARGO_PKG_VERSION"));
+const OWN_NAME: &str = concat!("musher ", env!("CARGO_PKG_VERSION"));
 
 /// What every connection sends first, so that a stranger is told from a client.
 pub const MAGIC: [u8; 4] = *b"MUSH";
@@ -63,24 +64,41 @@ impl Versions {
     }
 }
 
-impl Versions {
-    /// Of those that a client speaks, the highest that this program speaks as well.
+impl Version {
+    /// Of what a client asks first, which must be its greeting: the highest version that both speak.
     ///
     /// # Errors
-    /// There is none: what is said to the client.
-    pub fn agreed(self) -> Result<Version, Fault> {
-        let common = Versions::OWN.highest_common(self).and_then(|number| Version::of(number.into()));
+    /// It is none, or there is none: what is said to the client.
+    pub fn greeted(asked: Result<Request, Fault>) -> Result<Version, Fault> {
+        let Request::Hello { versions, .. } = asked? else {
+            let message = "the first request must be the greeting".to_owned();
+            return Err(Fault { code: ErrorCode::Malformed, message });
+        };
+        let common = Versions::OWN.highest_common(versions).and_then(|number| Version::of(number.into()));
         common.ok_or_else(|| {
-            let what_to_do = match self.are_older_than(Versions::OWN) {
+            let what_to_do = match versions.are_older_than(Versions::OWN) {
                 true => "update the client",
                 false => "update the daemon, or use an older client",
             };
             let message = format!(
-                "the client speaks {self} of the protocol, this daemon ({OWN_NAME}) {}: {what_to_do}",
+                "the client speaks {versions} of the protocol, this daemon ({OWN_NAME}) {}: {what_to_do}",
                 Versions::OWN
             );
             Fault { code: ErrorCode::Version, message }
         })
+    }
+}
+
+impl Response {
+    /// The answer to it, with the limits of frames and bodies in bytes, and of the jobs of a request.
+    pub fn welcome(version: Version, frame: usize, body: usize, batch: usize) -> Response {
+        Response::Welcome {
+            version: version.number(),
+            frame_max: frame as u32,
+            body_max: body as u32,
+            batch_max: batch as u32,
+            name: OWN_NAME.to_owned(),
+        }
     }
 }
 

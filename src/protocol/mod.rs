@@ -26,9 +26,10 @@ mod wire;
 
 pub use command::{CommandJob, Word, describes_a_job};
 pub use frame::{
-    FrameError, HEADER, Header, finish_frame, frame_len, peek_frame, put_head, split_frame, start_frame,
+    FrameError, HEADER, Header, finish_frame, frame_len, peek_frame, put_head, split_frame,
+    split_whole_frame, start_frame,
 };
-pub use greeting::{MAGIC, OWN_NAME, Versions};
+pub use greeting::{MAGIC, Versions};
 pub use request::{
     Beside, Claim, Exit, LeaseRef, Request, SUBMIT, SUBMIT_AND_WAIT, Settle, Verdict, is_long,
 };

@@ -2,7 +2,7 @@
 //! is nothing it waits at all of them at once, and takes what comes first. What comes from others by then is given back if it is more
 //! than was asked for. A shard without an owner holds up nobody: others are looked at meanwhile.
 
-use super::connection::Connection;
+use super::connection::{Connection, UNASKED};
 use super::merge::unexpected;
 use crate::protocol::{Claim, ClaimedJob, Fault, Request, Response, Settle, Verdict};
 use futures_util::StreamExt;
@@ -46,14 +46,18 @@ pub(super) async fn claim(
             let claim = Claim { queues, ..wanted.clone() };
             waiting.push(connection.begin(client, shard, &Request::Claim(claim)).await);
         }
+        if is_unwaited.get() {
+            // It may have been wished while some were not asked yet.
+            connection.unwait_all(client).await;
+        }
         taken.take_first(connection, client, &mut waiting).await?;
     }
-    give_back(connection, client, taken.jobs.split_off(taken.jobs.len().min(most))).await;
+    give_back(connection, taken.jobs.split_off(taken.jobs.len().min(most))).await;
     // What others have found when nobody waits any more is given back as it comes.
     connection.spawn(async move |connection| {
         while let Some(Ok(late)) = waiting.next().await {
             if let Response::Jobs(jobs) = late {
-                give_back(&connection, client, jobs).await;
+                give_back(&connection, jobs).await;
             }
         }
     });
@@ -111,11 +115,11 @@ impl Taken {
 }
 
 /// Jobs that were taken too many are ready again at once.
-async fn give_back(connection: &Rc<Connection>, client: u32, jobs: Vec<ClaimedJob>) {
+async fn give_back(connection: &Rc<Connection>, jobs: Vec<ClaimedJob>) {
     for job in jobs {
         let Some(shard) = connection.router.shards.of_job(job.lease.id) else { continue };
         let settle = Settle { lease: job.lease, verdict: Verdict::Release { delay_ms: 0 } };
         // If that fails the connection ends, and the lease with it or by its time.
-        drop(connection.begin(client, shard, &Request::Settle(vec![settle])).await);
+        drop(connection.begin(UNASKED, shard, &Request::Settle(vec![settle])).await);
     }
 }

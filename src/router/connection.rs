@@ -15,8 +15,9 @@ use crate::protocol::admin::AdminRequest;
 use crate::protocol::{ErrorCode, Fault, FrameError, HEADER, Header, Request, Response, Version};
 use crate::stream::Stream;
 use bytes::{Bytes, BytesMut};
+use rustc_hash::FxHashMap;
+use smallvec::SmallVec;
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -82,6 +83,9 @@ pub(crate) async fn serve(router: Rc<Router>, stream: Stream, caller: Caller) {
     }
 }
 
+/// Which shards are asked for a request of the client's, and under which numbers. Mostly that is one.
+type UnderWay = SmallVec<[(usize, u32); 1]>;
+
 /// A client that has greeted.
 pub(super) struct Connection {
     pub(super) router: Rc<Router>,
@@ -89,10 +93,10 @@ pub(super) struct Connection {
     pub(super) version: Version,
     out: Queue,
     pub(super) links: RefCell<Vec<Option<Rc<Link>>>>,
-    /// What is under way for each of its requests: at which shard, under which number.
-    under_way: RefCell<HashMap<u32, Vec<(usize, u32)>>>,
+    /// What is under way for each of its requests.
+    under_way: RefCell<FxHashMap<u32, UnderWay>>,
     /// Its claims on queues of several shards, and whether each is to be answered at once.
-    claims: RefCell<HashMap<u32, Rc<Cell<bool>>>>,
+    claims: RefCell<FxHashMap<u32, Rc<Cell<bool>>>>,
     /// So many questions to several shards are under way at a time.
     questions: Arc<Semaphore>,
     /// Who it is, if it is a worker that has said so.
@@ -150,7 +154,7 @@ impl Connection {
             }
             (Route::Joined(parts), _) => self.join(client, kind, parts).await,
             (Route::Divided(parts, how), _) => {
-                let place = self.question().await;
+                let place = if how.is_long() { self.question().await } else { None };
                 let mut answers = Vec::with_capacity(parts.len());
                 for (shard, request) in parts {
                     answers.push((shard, self.begin(client, shard, &request).await));

@@ -1,9 +1,7 @@
 //! Frames as they come and go, and the greeting.
 
 use super::RouterLimits;
-use crate::protocol::{
-    ErrorCode, Fault, FrameError, HEADER, Header, OWN_NAME, Request, Response, Version, Versions, frame_len,
-};
+use crate::protocol::{FrameError, HEADER, Header, Response, Version, split_whole_frame};
 use crate::stream::Stream;
 use bytes::{Bytes, BytesMut};
 use std::cell::Cell;
@@ -135,20 +133,8 @@ pub(super) async fn next_frame(
     most: usize,
 ) -> Result<Option<Frame>, FrameError> {
     loop {
-        if let Some(whole) = frame_len(buffer) {
-            let len = whole - (HEADER - 5);
-            if len < 5 {
-                return Err(FrameError::TooShort(len));
-            }
-            if len > most {
-                return Err(FrameError::TooLong { len, max: most });
-            }
-            if buffer.len() >= whole {
-                let bytes = buffer.split_to(whole);
-                let number = [bytes[5], bytes[6], bytes[7], bytes[8]];
-                let header = Header { kind: bytes[4], request: u32::from_le_bytes(number) };
-                return Ok(Some(Frame { header, bytes }));
-            }
+        if let Some((header, bytes)) = split_whole_frame(buffer, most)? {
+            return Ok(Some(Frame { header, bytes }));
         }
         buffer.reserve(READ);
         if !matches!(stream.read(buffer).await, Ok(1..)) {
@@ -162,24 +148,10 @@ pub(super) async fn greet(limits: &RouterLimits, stream: &Stream, buffer: &mut B
     let frame = next_frame(stream, buffer, limits.frame).await.ok()??;
     let header = frame.header;
     let asked = Version::NEWEST.decode_request(header.kind, frame.payload(), limits.batch);
-    let agreed = match asked {
-        Ok(Request::Hello { versions, .. }) => Versions::agreed(versions),
-        Ok(_) => Err(Fault {
-            code: ErrorCode::Malformed,
-            message: "the first request must be the greeting".to_owned(),
-        }),
-        Err(fault) => Err(fault),
-    };
     let mut out = Vec::new();
-    match agreed {
+    match Version::greeted(asked) {
         Ok(version) => {
-            let welcome = Response::Welcome {
-                version: version.number(),
-                frame_max: limits.frame as u32,
-                body_max: limits.body as u32,
-                batch_max: limits.batch as u32,
-                name: OWN_NAME.to_owned(),
-            };
+            let welcome = Response::welcome(version, limits.frame, limits.body, limits.batch);
             version.encode_response(&welcome, header.request, &mut out);
             stream.write_all(&out).await.ok()?;
             Some(version)

@@ -33,6 +33,13 @@ pub(super) enum Merge {
     Drain,
 }
 
+impl Merge {
+    /// Whether answers may be long, so that only so many are put together at a time. Not where somebody may wait for hours.
+    pub(super) fn is_long(&self) -> bool {
+        matches!(self, Merge::ByName(_) | Merge::ByTime(_) | Merge::Status | Merge::Metrics | Merge::Stats)
+    }
+}
+
 /// Puts them together: those of all shards that were asked, with their numbers.
 pub(super) fn merge(how: &Merge, answers: Vec<(usize, Response)>) -> Response {
     let merged = match how {

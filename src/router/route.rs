@@ -43,11 +43,11 @@ pub(super) fn route(shards: Shards, request: &Request) -> Result<Route, Fault> {
         }
         Request::Claim(claim) => Ok(route.claim(claim)),
         Request::Settle(settles) => {
-            route.divide(settles, |settle| settle.lease.id, Request::Settle, Merge::Settled)
+            Ok(route.divide(settles, |settle| settle.lease.id, Request::Settle, Merge::Settled))
         }
         Request::Extend { leases, lease_ms } => {
             let of = |leases| Request::Extend { leases, lease_ms: *lease_ms };
-            route.divide(leases, |lease| lease.id, of, Merge::Extended)
+            Ok(route.divide(leases, |lease| lease.id, of, Merge::Extended))
         }
         Request::Output { lease, .. }
         | Request::Progress { lease, .. }
@@ -185,23 +185,9 @@ impl Finder {
         id: impl Fn(&T) -> u64,
         request: impl Fn(Vec<T>) -> Request,
         merge: impl Fn(Vec<Vec<usize>>) -> Merge,
-    ) -> Result<Route, Fault> {
-        let mut parts: BTreeMap<usize, (Vec<T>, Vec<usize>)> = BTreeMap::new();
-        for (place, one) in all.iter().enumerate() {
-            // One that cannot be is nobody's: any shard says so.
-            let shard = self.shards.of_job(id(one)).unwrap_or(0);
-            let (own, places) = parts.entry(shard).or_default();
-            own.push(one.clone());
-            places.push(place);
-        }
-        if parts.len() <= 1 {
-            return Ok(Route::One(parts.into_keys().next().unwrap_or(0)));
-        }
-        let (parts, places) = parts
-            .into_iter()
-            .map(|(shard, (own, places))| ((shard, request(own)), places))
-            .unzip::<_, _, Vec<_>, Vec<_>>();
-        Ok(Route::Divided(parts, merge(places)))
+    ) -> Route {
+        // One that cannot be is nobody's: any shard says so.
+        divided(by_shard(all, |one| self.shards.of_job(id(one)).unwrap_or(0)), request, merge)
     }
 
     fn admin(&self, admin: &AdminRequest, request: &Request) -> Result<Route, Fault> {
@@ -226,9 +212,13 @@ impl Finder {
             A::Show { id } | A::Explain { id } => Ok(Route::One(self.job(*id)?)),
             A::Wait { ids, timeout_ms } => {
                 let of = |ids| Request::Admin(A::Wait { ids, timeout_ms: *timeout_ms });
-                self.divide(ids, |id| *id, of, Merge::Places)
+                Ok(self.divide(ids, |id| *id, of, Merge::Places))
             }
-            A::WaitForGroups(wait) => self.wait_for_groups(wait),
+            A::WaitForGroups(wait) => {
+                let parts = by_shard(&wait.groups, |name| self.shards.of_name(name));
+                let of = |groups| Request::Admin(A::WaitForGroups(WaitForGroups { groups, ..wait.clone() }));
+                Ok(divided(parts, of, Merge::Places))
+            }
             A::Edit { edit, ids, state, queue, to, priority } => {
                 let (state, queue, to) = (state.clone(), queue.clone(), to.clone());
                 if let Some(to) = &to {
@@ -238,7 +228,7 @@ impl Finder {
                     let (edit, state, queue, to) = (edit.clone(), state.clone(), queue.clone(), to.clone());
                     Request::Admin(A::Edit { edit, ids, state, queue, to, priority: *priority })
                 };
-                self.divide(ids, |id| *id, of, Merge::Places)
+                Ok(self.divide(ids, |id| *id, of, Merge::Places))
             }
             A::Pause { queue, .. }
             | A::Resume { queue }
@@ -248,7 +238,12 @@ impl Finder {
             | A::QueueShow { queue }
             | A::Purge { queue } => of_name(queue),
             A::Drain {} | A::Undrain {} => all(Merge::Drain),
-            A::Hold { queues, error, retry_ms } => Ok(self.hold(queues, error, *retry_ms)),
+            A::Hold { queues, error, retry_ms } => {
+                let parts = by_shard(queues, |name| self.shards.of_name(name));
+                let of =
+                    |queues| Request::Admin(A::Hold { queues, error: error.clone(), retry_ms: *retry_ms });
+                Ok(divided(parts, of, |_| Merge::Ok))
+            }
             A::ScheduleAdd(add) => {
                 self.same_namespace(&add.queue, "schedule", &add.name)?;
                 of_name(&add.queue)
@@ -294,46 +289,36 @@ impl Finder {
         }
         Ok(())
     }
-
-    fn wait_for_groups(&self, wait: &WaitForGroups) -> Result<Route, Fault> {
-        let mut parts: BTreeMap<usize, (Vec<String>, Vec<usize>)> = BTreeMap::new();
-        for (place, name) in wait.groups.iter().enumerate() {
-            let (names, places) = parts.entry(self.shards.of_name(name)).or_default();
-            names.push(name.clone());
-            places.push(place);
-        }
-        if parts.len() <= 1 {
-            return Ok(Route::One(parts.into_keys().next().unwrap_or(0)));
-        }
-        let part =
-            |groups| Request::Admin(AdminRequest::WaitForGroups(WaitForGroups { groups, ..wait.clone() }));
-        let (parts, places): (Vec<_>, Vec<_>) =
-            parts.into_iter().map(|(shard, (names, places))| ((shard, part(names)), places)).unzip();
-        Ok(Route::Divided(parts, Merge::Places(places)))
-    }
-
-    fn hold(&self, queues: &[String], error: &Option<String>, retry_ms: u64) -> Route {
-        let mut parts: BTreeMap<usize, Vec<String>> = BTreeMap::new();
-        for queue in queues {
-            parts.entry(self.shards.of_name(queue)).or_default().push(queue.clone());
-        }
-        let hold = |queues| Request::Admin(AdminRequest::Hold { queues, error: error.clone(), retry_ms });
-        match parts.len() {
-            0 | 1 => Route::One(parts.into_keys().next().unwrap_or(0)),
-            _ => {
-                Route::Divided(parts.into_iter().map(|(shard, own)| (shard, hold(own))).collect(), Merge::Ok)
-            }
-        }
-    }
 }
 
-/// What of a worker's leases is each shard's.
-pub(super) fn leases(shards: Shards, all: &[LeaseRef]) -> BTreeMap<usize, (Vec<LeaseRef>, Vec<usize>)> {
-    let mut parts: BTreeMap<usize, (Vec<LeaseRef>, Vec<usize>)> = BTreeMap::new();
-    for (place, lease) in all.iter().enumerate() {
-        let (own, places) = parts.entry(shards.of_job(lease.id).unwrap_or(0)).or_default();
-        own.push(*lease);
+/// What of these is each shard's, and where it stands among all.
+pub(super) type Parts<T> = BTreeMap<usize, (Vec<T>, Vec<usize>)>;
+
+fn by_shard<T: Clone>(all: &[T], shard: impl Fn(&T) -> usize) -> Parts<T> {
+    let mut parts = Parts::new();
+    for (place, one) in all.iter().enumerate() {
+        let (own, places) = parts.entry(shard(one)).or_default();
+        own.push(one.clone());
         places.push(place);
     }
     parts
+}
+
+/// To each shard what is its own; where that is one, the request as it is.
+fn divided<T>(
+    parts: Parts<T>,
+    request: impl Fn(Vec<T>) -> Request,
+    merge: impl Fn(Vec<Vec<usize>>) -> Merge,
+) -> Route {
+    if parts.len() <= 1 {
+        return Route::One(parts.into_keys().next().unwrap_or(0));
+    }
+    let (parts, places): (Vec<_>, Vec<_>) =
+        parts.into_iter().map(|(shard, (own, places))| ((shard, request(own)), places)).unzip();
+    Route::Divided(parts, merge(places))
+}
+
+/// What of a worker's leases is each shard's.
+pub(super) fn leases(shards: Shards, all: &[LeaseRef]) -> Parts<LeaseRef> {
+    by_shard(all, |lease| shards.of_job(lease.id).unwrap_or(0))
 }

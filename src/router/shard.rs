@@ -5,8 +5,8 @@ use super::frames::{Frame, Queue, Queued, next_frame, queue};
 use crate::protocol::{ErrorCode, Fault, Request, Response, Versions, is_last};
 use crate::stream::Stream;
 use bytes::{Bytes, BytesMut};
+use rustc_hash::FxHashMap;
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
 use std::rc::Rc;
 use std::time::Duration;
 use tokio::sync::oneshot;
@@ -85,7 +85,7 @@ pub(super) struct Link {
     shard: usize,
     to: Queue,
     is_open: Cell<bool>,
-    asked: RefCell<HashMap<u32, Asked>>,
+    asked: RefCell<FxHashMap<u32, Asked>>,
 }
 
 impl Link {

@@ -1,17 +1,18 @@
-//! The router between clients and shards that are daemons inside the test; what goes where by tables.
+//! The router between clients and shards that are daemons inside the test: what is asked, and shards that are away or break. `routes`: what
+//! goes where; `workers`: claims, and leases that outlive connections.
 
-use super::merge::Merge;
-use super::route::{Route, route};
+mod routes;
+mod workers;
+
 use super::*;
-use crate::client::{Client, ClientError, Identity};
+use crate::client::{Client, ClientError};
 use crate::daemon::Embedded;
 use crate::protocol::admin::{
     AdminRequest, DrainView, EditView, EndView, JobView, JobsView, ListQuery, MetricsView, QueueView,
-    StatusView, WaitForGroups,
+    StatusView,
 };
 use crate::protocol::{
-    After, AfterWhat, Claim, Condition, ErrorCode, JobOptions, LeaseRef, Request, Response, Settle,
-    SubmitGroup, Ties, Verdict,
+    Claim, ErrorCode, JobOptions, LeaseRef, Request, Response, Settle, SubmitGroup, Ties, Verdict,
 };
 use crate::shards::first_id;
 use crate::stream::Stream;
@@ -49,106 +50,6 @@ fn group(queue: &str, ties: Option<Ties>) -> SubmitGroup {
 
 fn lease(shard: usize, nth: u64) -> LeaseRef {
     LeaseRef { id: first_id(shard) + nth, attempt: 1 }
-}
-
-fn routed(request: &Request) -> Result<Route, (ErrorCode, String)> {
-    route(shards(), request).map_err(|fault| (fault.code, fault.message))
-}
-
-#[test]
-fn what_has_one_name_or_one_job_goes_to_one_shard() {
-    for shard in 0..3 {
-        let (name, id) = (queue(shard).to_owned(), first_id(shard) + 5);
-        let sub = format!("{name}/sub");
-        let one = [
-            Request::Submit(vec![group(&name, None), group(&sub, None)]),
-            Request::SubmitOnce { groups: vec![group(&name, None)], key: "k".into() },
-            Request::CompleteAndSubmit {
-                lease: lease(shard, 1),
-                groups: vec![group(&name, None)],
-                key: None,
-            },
-            Request::Claim(Claim { queues: vec![name.clone(), sub.clone()], ..Claim::default() }),
-            Request::Settle(vec![Settle { lease: lease(shard, 1), verdict: Verdict::Complete }]),
-            Request::Extend { leases: vec![lease(shard, 1), lease(shard, 2)], lease_ms: None },
-            Request::Body { id },
-            Request::Logs { id, follow: true },
-            Request::Changes { queue: Some(name.clone()), job: None },
-            Request::Changes { queue: None, job: Some(id) },
-            Request::Admin(AdminRequest::Show { id }),
-            Request::Admin(AdminRequest::Pause { queue: sub, for_ms: None }),
-            Request::Admin(AdminRequest::Wait { ids: vec![id, id + 1], timeout_ms: None }),
-            Request::Admin(AdminRequest::GroupSeal { name: format!("{name}/g") }),
-            Request::Admin(AdminRequest::TopicBind {
-                topic: format!("{name}/*"),
-                queues: vec![name.clone()],
-            }),
-            Request::Admin(AdminRequest::List(ListQuery { queue: Some(name), ..ListQuery::default() })),
-        ];
-        for request in one {
-            assert_eq!(routed(&request), Ok(Route::One(shard)), "{request:?}");
-        }
-    }
-}
-
-#[test]
-fn what_is_one_step_must_not_reach_over_namespaces() {
-    let after = |on| Some(Ties { after: vec![After { on, when: Condition::Done }], ..Ties::default() });
-    let of_group = Some(Ties { group: Some("g".into()), ..Ties::default() });
-    let (own, other) = (queue(0), queue(1));
-    let refused = [
-        (Request::Submit(vec![group(own, None), group(other, None)]), other),
-        (Request::Submit(vec![group(own, of_group)]), "group `g`"),
-        (Request::Submit(vec![group(own, after(AfterWhat::Job(first_id(1) + 1)))]), "jobs wait only for"),
-        (Request::Submit(vec![group(own, after(AfterWhat::Group(other.into())))]), other),
-        (
-            Request::CompleteAndSubmit { lease: lease(1, 1), groups: vec![group(own, None)], key: None },
-            "complete and submit one after the other",
-        ),
-        (
-            Request::Admin(AdminRequest::Edit {
-                edit: "move".into(),
-                ids: vec![first_id(0) + 1],
-                state: None,
-                queue: None,
-                to: Some(other.into()),
-                priority: None,
-            }),
-            "move only within",
-        ),
-        (
-            Request::Admin(AdminRequest::TopicBind { topic: "*".into(), queues: vec![own.into()] }),
-            "no one namespace",
-        ),
-        (Request::Admin(AdminRequest::TopicBind { topic: own.into(), queues: vec![other.into()] }), other),
-        (Request::Backup { shard: None }, "which, from 0 to 2"),
-        (Request::Backup { shard: Some(3) }, "which, from 0 to 2"),
-    ];
-    for (request, why) in refused {
-        let (code, message) = routed(&request).unwrap_err();
-        assert!(code == ErrorCode::Invalid && message.contains(why), "{request:?}: {message}");
-    }
-    let (code, message) = routed(&Request::Body { id: u64::MAX }).unwrap_err();
-    assert!(code == ErrorCode::NotFound && message.contains("no job of this cluster"), "{message}");
-}
-
-#[test]
-fn what_is_made_of_steps_is_divided() {
-    let settles = [(1, 1), (0, 2), (1, 3)]
-        .map(|(shard, nth)| Settle { lease: lease(shard, nth), verdict: Verdict::Complete });
-    let [first, second, third] = settles.clone();
-    let parts = vec![(0, Request::Settle(vec![second])), (1, Request::Settle(vec![first, third]))];
-    let places = vec![vec![1], vec![0, 2]];
-    assert_eq!(routed(&Request::Settle(settles.to_vec())), Ok(Route::Divided(parts, Merge::Settled(places))));
-    let wait = |groups: Vec<String>| {
-        Request::Admin(AdminRequest::WaitForGroups(WaitForGroups { groups, ..WaitForGroups::default() }))
-    };
-    let (one, other) = (queue(2).to_owned(), queue(1).to_owned());
-    let parts = vec![(1, wait(vec![other.clone()])), (2, wait(vec![one.clone()]))];
-    assert_eq!(
-        routed(&wait(vec![one, other])),
-        Ok(Route::Divided(parts, Merge::Places(vec![vec![1], vec![0]])))
-    );
 }
 
 /// Shards that are queues inside this process, with ids as they have them.
@@ -308,57 +209,6 @@ fn a_list_goes_through_all_shards_page_by_page() {
 }
 
 #[test]
-fn a_worker_takes_jobs_of_several_shards() {
-    with(async |cluster| {
-        let client = cluster.client().await;
-        let mut expected: Vec<u64> = Vec::new();
-        for shard in [0, 1, 1, 2] {
-            expected.push(submit(&client, shard).await);
-        }
-        let (mut ids, mut leases) = (Vec::new(), Vec::new());
-        for (most, count) in [(3, 3), (3, 1), (3, 0)] {
-            let jobs = client.claim(all_queues(most, 0)).await.unwrap();
-            assert_eq!(jobs.len(), count);
-            ids.extend(jobs.iter().map(|job| job.lease.id));
-            leases.extend(jobs.into_iter().map(|job| job.lease));
-        }
-        let in_order: Vec<u64> = ids.clone();
-        ids.sort_unstable();
-        expected.sort_unstable();
-        assert_eq!(ids, expected);
-        let first = shards().of_name(QUEUES[0]);
-        assert_eq!(shards().of_job(in_order[0]), Some(first), "as the queues are named");
-        let mut settles: Vec<_> =
-            leases.iter().map(|lease| Settle { lease: *lease, verdict: Verdict::Complete }).collect();
-        settles.insert(2, Settle { lease: LeaseRef { id: 99, attempt: 1 }, verdict: Verdict::Complete });
-        let settled = client.settle(settles).await.unwrap();
-        assert_eq!(settled.iter().map(Result::is_ok).collect::<Vec<_>>(), [true, true, false, true, true]);
-    });
-}
-
-#[test]
-fn a_claim_waits_at_all_shards_and_takes_no_more_than_it_wants() {
-    with(async |cluster| {
-        let (client, producer) = (cluster.client().await, cluster.client().await);
-        let wait = |client: Client| async move { client.claim(all_queues(1, u64::MAX)).await.unwrap() };
-        for round in 0..20 {
-            let (jobs, ()) = tokio::join!(wait(client.clone()), async {
-                // At two shards at once: one of them is given back.
-                let (one, other) = (round % 3, (round + 1) % 3);
-                tokio::join!(submit(&producer, one), submit(&producer, other));
-            });
-            assert_eq!(jobs.len(), 1);
-            complete(&client, jobs[0].lease).await;
-            let jobs = wait(client.clone()).await;
-            assert_eq!((jobs.len(), jobs[0].lease.attempt <= 2), (1, true));
-            complete(&client, jobs[0].lease).await;
-        }
-        let nothing = client.claim(all_queues(5, 30)).await.unwrap();
-        assert!(nothing.is_empty());
-    });
-}
-
-#[test]
 fn a_shard_that_is_away_holds_up_only_what_concerns_it() {
     with(async |cluster| {
         cluster.inside.away.set(Some(1));
@@ -433,23 +283,6 @@ fn a_shard_that_is_away_is_not_asked_for_more_than_there_is_room_for() {
 }
 
 #[test]
-fn a_claim_of_several_shards_is_answered_at_once_when_that_is_wished() {
-    with(async |cluster| {
-        let client = cluster.client().await;
-        for wait in [0, 1, 5, 50] {
-            let claim = client.start_claim(all_queues(1, u64::MAX)).unwrap();
-            tokio::time::sleep(Duration::from_millis(wait)).await;
-            client.unwait(claim.number).await.unwrap();
-            let jobs =
-                timeout(Duration::from_secs(10), claim.answer).await.expect("it waits no longer").unwrap();
-            assert!(jobs.is_empty());
-        }
-        submit(&client, 2).await;
-        assert_eq!(client.claim(all_queues(1, u64::MAX)).await.unwrap().len(), 1);
-    });
-}
-
-#[test]
 fn what_is_wrong_with_one_part_is_said_before_the_others_have_come() {
     with(async |cluster| {
         let client = cluster.client().await;
@@ -465,30 +298,5 @@ fn what_is_wrong_with_one_part_is_said_before_the_others_have_come() {
         let status: StatusView = other.ask(AdminRequest::Status {}).await.unwrap();
         let known: Vec<_> = status.shards.iter().map(|shard| shard.error.is_none()).collect();
         assert_eq!(known, [true, false, true]);
-    });
-}
-
-/// A worker whose connection ends because one shard has broken keeps what it has of the others.
-#[test]
-fn a_shard_that_breaks_costs_a_worker_nothing_of_the_others() {
-    with(async |cluster| {
-        let worker = Identity::new("w").unwrap();
-        let client = cluster.client().await;
-        assert!(client.take_up(&worker, Vec::new()).await.unwrap().is_some());
-        submit(&client, 0).await;
-        submit(&client, 1).await;
-        let jobs = client.claim(Claim { bound: true, ..all_queues(2, 0) }).await.unwrap();
-        let mut leases: Vec<_> = jobs.iter().map(|job| job.lease).collect();
-        leases.sort_unstable();
-        assert_eq!(leases, [lease(0, 0), lease(1, 0)].map(|it| LeaseRef { id: it.id.max(1), ..it }));
-        cluster.cut(1);
-        client.closed().await;
-        cluster.inside.connections.borrow_mut()[0].clear();
-        let client = cluster.client().await;
-        let back = client.take_up(&worker, leases.clone()).await.unwrap().unwrap();
-        let in_force: Vec<_> = back.leases.iter().map(Result::is_ok).collect();
-        // That of the broken connection has ended with it: its daemon lives.
-        assert_eq!(in_force, [true, false]);
-        complete(&client, leases[0]).await;
     });
 }

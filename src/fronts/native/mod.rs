@@ -132,24 +132,11 @@ fn alone(payload: Bytes) -> Bytes {
 /// Answers the greeting: with the highest version that both sides speak.
 fn greet(limits: &Limits, header: Header, payload: Bytes, out: &mut Outbox) -> Result<Version, Close> {
     let request = header.request;
-    let fault = match Request::decode(header.kind, payload, limits.batch) {
-        Ok(Request::Hello { versions, .. }) => match versions.agreed() {
-            Ok(version) => {
-                let welcome = Response::Welcome {
-                    version: version.number(),
-                    frame_max: limits.frame as u32,
-                    body_max: limits.body as u32,
-                    batch_max: limits.batch as u32,
-                    name: wire::OWN_NAME.into(),
-                };
-                version.encode_response(&welcome, request, out.buffer());
-                return Ok(version);
-            }
-            Err(fault) => fault,
-        },
-        Ok(_) => {
-            let message = "the first request must be the greeting".to_owned();
-            wire::Fault { code: ErrorCode::Malformed, message }
+    let fault = match Version::greeted(Request::decode(header.kind, payload, limits.batch)) {
+        Ok(version) => {
+            let welcome = Response::welcome(version, limits.frame, limits.body, limits.batch);
+            version.encode_response(&welcome, request, out.buffer());
+            return Ok(version);
         }
         Err(fault) => fault,
     };
