@@ -174,7 +174,7 @@ impl State {
     }
 
     /// The job that holds a unique key of a queue now.
-    pub(super) fn unique_holder(&self, queue: &QueueName, key: Key, now: Time) -> Option<JobId> {
+    pub fn unique_holder(&self, queue: &QueueName, key: Key, now: Time) -> Option<JobId> {
         self.queues.get(queue)?.unique_keys()?.holder(key, now, |id| self.jobs.get(id))
     }
 

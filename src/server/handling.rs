@@ -8,7 +8,7 @@ use super::permissions::Permissions;
 use super::requests::RequestContext;
 use crate::access::Right;
 use crate::core::{
-    Claim, ClaimOrder, Edit, Group, Holder, Ids, Job, JobId, Priority, Queue, QueueName, Start, State,
+    Claim, ClaimOrder, Edit, Group, Holder, Ids, Job, JobId, Key, Priority, Queue, QueueName, Start, State,
     StateKind, Time, Visibility, Worker,
 };
 use crate::engine::{Origin, SubmitOptions};
@@ -88,11 +88,12 @@ pub(crate) fn reserve_until<S: Store + 'static>(
     (until, Nothing::Over)
 }
 
-/// Leases the first job of these queues by priority and id. The answer comes when there is one, or at that time without one.
+/// Leases the first jobs of these queues by priority and id, so many at most. The answer comes when there is one, or at that time without
+/// one.
 pub(crate) fn reserve<S: Store + 'static>(
     hub: &Hub<S>,
     context: RequestContext<'_>,
-    queues: Vec<QueueName>,
+    (queues, most): (Vec<QueueName>, u32),
     until: Time,
 ) -> Result<(), Fault> {
     let permissions = hub.permissions(context.peer);
@@ -100,7 +101,7 @@ pub(crate) fn reserve<S: Store + 'static>(
     let claim = Claim {
         queues,
         order: ClaimOrder::ByPriority,
-        max: 1,
+        max: most.min(hub.service.borrow().limits.batch as u32),
         lease: None,
         holder: holder(context),
         worker: worker(context),
@@ -286,6 +287,18 @@ pub(crate) fn look<S: Store + 'static, T>(
     let core = engine.core();
     let job = live(&core.state, id).filter(|_| !permissions.hides(&core.state, id))?;
     Some(look(job, core.run_time(job)))
+}
+
+/// In which state the job is that has a unique key of a queue, if one has it.
+pub(crate) fn holder_of<S: Store + 'static>(
+    hub: &Hub<S>,
+    queue: &QueueName,
+    key: Key,
+    now: Time,
+) -> Option<StateKind> {
+    let engine = hub.engine.borrow();
+    let state = &engine.core().state;
+    Some(state.job(state.unique_holder(queue, key, now)?)?.kind())
 }
 
 /// A job that has not ended for good: it may run, now or once it is kicked.

@@ -3,6 +3,7 @@
 
 mod client;
 mod differ;
+mod tags;
 
 use crate::helper::{Daemon, Home, block_on, until};
 use client::{Conn, value};

@@ -1,11 +1,13 @@
 //! Each command, as a request to the server.
 
 use super::line::{Command, Put};
+use super::tags::{Keys, More};
 use super::tubes::Tubes;
 use super::{Beanstalk, answer, stats, words};
-use crate::core::{Group, QueueName, Time};
+use crate::core::{Group, JobId, OnConflict, QueueName, StateKind, Time, for_shell};
 use crate::server::handling::{self, OfHolder, Which};
 use crate::server::requests::RequestContext;
+use crate::server::submit;
 use crate::server::{Fault, Hub, Kind};
 use crate::store::Store;
 use bytes::Bytes;
@@ -31,9 +33,11 @@ pub(super) async fn handle<S: Store + 'static>(
             return Ok(None);
         }
         Command::Reserve(_) => {
-            front.first_time(&front.is_worker, &front.tubes.workers);
-            let watched = front.own.borrow().watched.clone();
-            handling::reserve(hub, context, watched, until)?;
+            reserve(hub, front, context, (1, until))?;
+            return Ok(None);
+        }
+        Command::ReserveBatch(most, _) => {
+            reserve(hub, front, context, (most, until))?;
             return Ok(None);
         }
         Command::ReserveJob(id) => {
@@ -44,6 +48,10 @@ pub(super) async fn handle<S: Store + 'static>(
             let from = handling::delete(hub, context, id)?;
             from.iter().for_each(|queue| front.tubes.note(queue, |tube| tube.deletes += 1));
             done(from.is_some(), words::DELETED)
+        }
+        Command::DeleteBatch(ids) => {
+            let deleted = delete_all(hub, front, context, &ids);
+            return Ok(Some(format!("DELETED_BATCH {deleted} {}\r\n", ids.len() - deleted).into()));
         }
         Command::Release(id, priority, delay) => {
             let what = OfHolder::Release(priority, delay);
@@ -107,16 +115,84 @@ pub(super) fn tell(front: &Beanstalk, context: RequestContext<'_>, command: &str
     }
 }
 
+fn reserve<S: Store + 'static>(
+    hub: &Hub<S>,
+    front: &Beanstalk,
+    context: RequestContext<'_>,
+    (most, until): (u32, Time),
+) -> Result<(), Fault> {
+    front.first_time(&front.is_worker, &front.tubes.workers);
+    let watched = front.own.borrow().watched.clone();
+    handling::reserve(hub, context, (watched, most), until)
+}
+
 fn submit<S: Store + 'static>(
-    hub: &Rc<Hub<S>>,
+    hub: &Hub<S>,
     front: &Beanstalk,
     context: RequestContext<'_>,
     put: &Put,
     body: Bytes,
 ) -> Result<(), Fault> {
     front.first_time(&front.is_producer, &front.tubes.producers);
-    let spec = front.own.borrow_mut().spec(context.peer.caller.uid, put.priority, put.ttr);
-    handling::put(hub, context, Group::new(spec, 1), (put.delay, None, body))
+    let mut own = front.own.borrow_mut();
+    let spec = own.spec(context.peer.caller.uid, put.priority, put.ttr);
+    let (group, envelope) = match &put.more {
+        More::Keys(keys) => {
+            check_limit(hub, &own.used, keys)?;
+            let texts =
+                [&keys.concurrency, &keys.unique].map(|key| key.as_ref().map(|(text, _)| text.clone()));
+            let [key, unique] = texts;
+            let group = Group::new(own.keyed_spec(&spec, keys), 1);
+            (Group { on_conflict: OnConflict::Raise, ..group }, submit::envelope(Vec::new(), (key, unique))?)
+        }
+        _ => (Group::new(spec, 1), None),
+    };
+    handling::put(hub, context, group, (put.delay, envelope.as_ref(), body))
+}
+
+/// How many jobs of a key run at a time is the queue's to say: refuses a put that relies on fewer.
+fn check_limit<S: Store + 'static>(hub: &Hub<S>, tube: &QueueName, keys: &Keys) -> Result<(), Fault> {
+    let Some((key, most)) = &keys.concurrency else { return Ok(()) };
+    let limit = hub.engine.borrow().core().settings.of(tube).per_key;
+    if limit.is_some_and(|limit| limit <= *most) {
+        return Ok(());
+    }
+    let has = limit.map_or("no limit".to_owned(), |limit| format!("per_key = {limit}"));
+    let message = format!(
+        "`con:{key}:{most}` wants at most {most} jobs of a key at a time, and queue `{tube}` has {has}: \
+         `musher queue set {} per_key={most}`, or set it in the configuration",
+        for_shell(tube.as_str())
+    );
+    Err(Fault::new(Kind::Invalid, message))
+}
+
+/// In which state the job is that has the unique key of a put, if one has it.
+pub(super) fn holder_of<S: Store + 'static>(
+    hub: &Hub<S>,
+    front: &Beanstalk,
+    keys: &Keys,
+    now: Time,
+) -> Option<StateKind> {
+    let (text, _) = keys.unique.as_ref()?;
+    handling::holder_of(hub, &front.own.borrow().used, submit::key(text), now)
+}
+
+/// Deletes those of these jobs that the sender may delete. Returns how many it were; for the others the log says why, once.
+fn delete_all<S: Store + 'static>(
+    hub: &Hub<S>,
+    front: &Beanstalk,
+    context: RequestContext<'_>,
+    ids: &[JobId],
+) -> usize {
+    let delete = |id: &JobId| match handling::delete(hub, context, *id) {
+        Ok(from) => from,
+        Err(fault) => {
+            tell(front, context, "delete-batch", &fault);
+            None
+        }
+    };
+    let deleted = ids.iter().filter_map(delete);
+    deleted.map(|queue| front.tubes.note(&queue, |tube| tube.deletes += 1)).count()
 }
 
 fn look<S: Store + 'static>(

@@ -1,10 +1,22 @@
-//! The lines of beanstalkd's protocol (its document, version 1.13, and where that is silent, what the server takes): a line, without
-//! its end, into a command. It knows no connection and no job.
+//! The lines of beanstalkd's protocol (its document, version 1.13, and where that is silent, what the server takes), and of two commands of
+//! tuber: a line, without its end, into a command. It knows no connection and no job.
 
+use super::tags::{self, More, is_of_name};
 use crate::core::{JobId, Priority, QueueName};
 
 /// The longest line, with the two bytes of its end.
 pub(super) const LINE_MAX: usize = 224;
+
+/// The longest one of a put that says more of its job than beanstalkd takes: two keys and what comes before them.
+const PUT_MAX: usize = 1_024;
+
+/// The most jobs that one command may reserve or delete.
+const BATCH_MAX: u32 = 1_000;
+
+/// The longest line that names so many jobs: the verb, and for each a space and twenty digits.
+const BATCH_LINE_MAX: usize = DELETE_BATCH.len() + 21 * BATCH_MAX as usize + 2;
+
+const DELETE_BATCH: &str = "delete-batch ";
 
 /// The longest wait that a claim may ask for, in seconds.
 const WAIT_MAX: u32 = i32::MAX as u32;
@@ -17,7 +29,10 @@ pub(crate) enum Command {
     /// One job, within so many seconds if any are given.
     Reserve(Option<u32>),
     ReserveJob(JobId),
+    /// So many jobs, within so many seconds.
+    ReserveBatch(u32, u32),
     Delete(JobId),
+    DeleteBatch(Vec<JobId>),
     /// With a priority, for after so many seconds.
     Release(JobId, Priority, u32),
     Bury(JobId, Priority),
@@ -52,8 +67,8 @@ pub(crate) struct Put {
     pub(super) ttr: u32,
     /// In bytes.
     pub(super) body: u32,
-    /// Whether something follows that the protocol does not know. A body that is too long is answered for before that.
-    pub(super) has_more: bool,
+    /// What follows these. A body that is too long is answered for before that.
+    pub(super) more: More,
 }
 
 /// Why a line is no command.
@@ -97,7 +112,9 @@ impl Command {
             Command::Reserve(None) => "reserve",
             Command::Reserve(Some(_)) => "reserve-with-timeout",
             Command::ReserveJob(_) => "reserve-job",
+            Command::ReserveBatch(..) => "reserve-batch",
             Command::Delete(_) => "delete",
+            Command::DeleteBatch(_) => "delete-batch",
             Command::Release(..) => "release",
             Command::Bury(..) => "bury",
             Command::Touch(_) => "touch",
@@ -122,7 +139,16 @@ impl Command {
     }
 }
 
-/// Reads a line. Verbs are found by how it begins, the first one that fits; with those that have arguments the space behind them
+/// How long a line may be that begins like this one, with the two bytes of its end.
+pub(super) fn longest(line: &[u8]) -> usize {
+    match line {
+        line if line.starts_with(b"put ") => PUT_MAX,
+        line if line.starts_with(DELETE_BATCH.as_bytes()) => BATCH_LINE_MAX,
+        _ => LINE_MAX,
+    }
+}
+
+/// Reads a line, which is not longer than that. Verbs are found by how it begins, the first one that fits; with those that have arguments the space behind them
 /// belongs to them.
 pub(super) fn parse(line: &[u8]) -> Result<Command, Bad> {
     if line.contains(&0) {
@@ -130,16 +156,29 @@ pub(super) fn parse(line: &[u8]) -> Result<Command, Bad> {
     }
     for (verb, read) in VERBS {
         if let Some(rest) = line.strip_prefix(verb.as_bytes()) {
-            return read(&mut Words(rest)).ok_or(Bad::Format);
+            let command =
+                read(&mut Words(rest)).filter(|command| line.len() + 2 <= LINE_MAX || command.may_be_long());
+            return command.ok_or(Bad::Format);
         }
     }
     Err(Bad::Unknown)
 }
 
+impl Command {
+    /// Whether its line may be longer than beanstalkd takes one.
+    fn may_be_long(&self) -> bool {
+        match self {
+            Command::Put(put) => matches!(put.more, More::Keys(_) | More::NotTaken),
+            Command::DeleteBatch(_) => true,
+            _ => false,
+        }
+    }
+}
+
 type Read = fn(&mut Words<'_>) -> Option<Command>;
 
 /// In the order in which they are tried.
-const VERBS: [(&str, Read); 25] = [
+const VERBS: [(&str, Read); 27] = [
     ("put ", put),
     ("peek ", |words| words.only_id(Command::Peek)),
     ("peek-ready", |words| words.nothing(Command::PeekReady)),
@@ -150,6 +189,18 @@ const VERBS: [(&str, Read); 25] = [
         words.nothing(Command::Reserve(Some(wait)))
     }),
     ("reserve-job", |words| words.only_id(Command::ReserveJob)),
+    ("reserve-batch ", |words| {
+        let most = words.number(BATCH_MAX.into()).filter(|most| *most > 0)? as u32; // at most that
+        let wait = if words.0.is_empty() { 0 } else { words.number(WAIT_MAX.into())? as u32 }; // the same
+        words.nothing(Command::ReserveBatch(most, wait))
+    }),
+    (DELETE_BATCH, |words| {
+        let mut ids = vec![words.id()?];
+        while !words.0.is_empty() {
+            ids.push(words.id()?);
+        }
+        (ids.len() <= BATCH_MAX as usize).then_some(Command::DeleteBatch(ids))
+    }),
     ("reserve", |words| words.nothing(Command::Reserve(None))),
     ("delete ", |words| words.only_id(Command::Delete)),
     ("release ", |words| {
@@ -182,8 +233,7 @@ const VERBS: [(&str, Read); 25] = [
 fn put(words: &mut Words<'_>) -> Option<Command> {
     let (priority, delay) = (words.priority()?, words.u32()?);
     let (ttr, body) = (words.u32()?.max(1), words.u32()?);
-    let has_more = !words.0.is_empty();
-    Some(Command::Put(Put { priority, delay, ttr, body, has_more }))
+    Some(Command::Put(Put { priority, delay, ttr, body, more: tags::parse(words.0) }))
 }
 
 /// What is left of a line.
@@ -248,11 +298,10 @@ impl Words<'_> {
         Some(number & u64::from(u32::MAX))
     }
 
-    /// A name of a tube behind any spaces. One of ours may have a colon besides, which no client of this protocol can say.
+    /// A name of a tube behind any spaces.
     fn tube(&mut self) -> Option<QueueName> {
         self.skip_spaces();
-        let is_of_name = |byte: &u8| byte.is_ascii_alphanumeric() || b"-+/;.$_()".contains(byte);
-        let len = self.0.iter().take_while(|byte| is_of_name(byte)).count();
+        let len = self.0.iter().take_while(|byte| is_of_name(**byte)).count();
         let (name, rest) = self.0.split_at(len);
         self.0 = rest;
         QueueName::new(std::str::from_utf8(name).ok()?).ok()
@@ -270,15 +319,16 @@ mod tests {
 
     #[test]
     fn lines_are_commands() {
-        let put = |priority, delay, ttr, body, has_more| {
-            Ok(Command::Put(Put { priority: Priority(priority), delay, ttr, body, has_more }))
+        let put = |priority, delay, ttr, body, more| {
+            Ok(Command::Put(Put { priority: Priority(priority), delay, ttr, body, more }))
         };
         let (format, unknown) = (Err(Bad::Format), Err(Bad::Unknown));
         for (line, expected) in [
-            ("put 1 2 3 4", put(1, 2, 3, 4, false)),
-            ("put  1  0 0  0", put(1, 0, 1, 0, false)),
-            ("put 4294967295 0 1 4294967295", put(u32::MAX, 0, 1, u32::MAX, false)),
-            ("put 0 0 1 2 ", put(0, 0, 1, 2, true)),
+            ("put 1 2 3 4", put(1, 2, 3, 4, More::Nothing)),
+            ("put  1  0 0  0", put(1, 0, 1, 0, More::Nothing)),
+            ("put 4294967295 0 1 4294967295", put(u32::MAX, 0, 1, u32::MAX, More::Nothing)),
+            ("put 0 0 1 2 ", put(0, 0, 1, 2, More::Unknown)),
+            ("put 0 0 1 2 grp:a", put(0, 0, 1, 2, More::NotTaken)),
             ("put 4294967296 0 1 2", format.clone()),
             ("put 0 0 1", format.clone()),
             ("put -1 0 1 2", format.clone()),
@@ -293,6 +343,17 @@ mod tests {
             ("reserve-with-timeout", format.clone()),
             ("reserve-job 18446744073709551615", Ok(Command::ReserveJob(JobId(u64::MAX)))),
             ("reserve-job", format.clone()),
+            ("reserve-batch 5", Ok(Command::ReserveBatch(5, 0))),
+            ("reserve-batch 1000 30", Ok(Command::ReserveBatch(1000, 30))),
+            ("reserve-batch 0", format.clone()),
+            ("reserve-batch 1001", format.clone()),
+            ("reserve-batch 5 x", format.clone()),
+            ("reserve-batch 5 6 7", format.clone()),
+            ("reserve-batch", format.clone()),
+            ("delete-batch 1 20  3", Ok(Command::DeleteBatch([1, 20, 3].map(JobId).into()))),
+            ("delete-batch 1 x", format.clone()),
+            ("delete-batch ", format.clone()),
+            ("delete-batch", unknown.clone()),
             ("delete  3", Ok(Command::Delete(JobId(3)))),
             ("delete 3 ", format.clone()),
             ("delete", unknown.clone()),
@@ -338,6 +399,25 @@ mod tests {
         }
         assert!(parse(format!("use {}", "x".repeat(200)).as_bytes()).is_ok());
         assert_eq!(parse(format!("use {}", "x".repeat(201)).as_bytes()), format);
+    }
+
+    #[test]
+    fn only_lines_that_beanstalkd_does_not_know_are_longer_than_its_own() {
+        let ids = vec![u64::MAX.to_string(); BATCH_MAX as usize].join(" ");
+        let longest_batch = format!("{DELETE_BATCH}{ids}");
+        assert!(longest_batch.len() + 2 <= longest(longest_batch.as_bytes()));
+        assert!(
+            matches!(parse(longest_batch.as_bytes()), Ok(Command::DeleteBatch(ids)) if ids.len() == 1000)
+        );
+        assert_eq!(parse(format!("{longest_batch} 1").as_bytes()), Err(Bad::Format), "one too many");
+        let key = "k".repeat(200);
+        let number = u32::MAX;
+        let put = format!("put {number} {number} {number} {number} idp:{key}:{number} con:{key}:{number}");
+        assert!(put.len() + 2 <= longest(put.as_bytes()));
+        assert!(parse(put.as_bytes()).is_ok());
+        assert_eq!(parse(format!("put 0 0 1 {}2", "0".repeat(220)).as_bytes()), Err(Bad::Format));
+        assert_eq!(parse(format!("put 0 0 1 2 {}", "x".repeat(220)).as_bytes()), Err(Bad::Format));
+        assert_eq!(longest(b"delete 3"), LINE_MAX);
     }
 
     #[test]

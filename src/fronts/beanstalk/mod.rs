@@ -4,32 +4,37 @@
 //! A connection's requests are answered in their order. Those that need not wait are handled as they come and share a commit; behind one
 //! that waits (`reserve`, or a `put` for room) nothing is taken.
 //!
-//! The arrows: this file → `commands` → `answer`, `stats` → `tubes` → `line`; this file → `reading` → `line`; `words` is plain.
+//! The arrows: this file → `commands` → `answer`, `stats` → `tubes` → `line` → `tags`; this file → `reading` → `line`; `words` is plain.
 
 mod answer;
 mod commands;
 mod line;
 mod reading;
 mod stats;
+mod tags;
 mod tubes;
 mod words;
 
 pub(crate) use tubes::Tubes;
 
 use crate::clock::Clock;
-use crate::core::{Priority, QueueName, Spec, SpecOptions, Time};
+use crate::core::{Priority, QueueName, Spec, SpecOptions, Time, UniqueWhile};
 use crate::engine::{Answer, Origin};
 use crate::server::handling::{self, Nothing};
 use crate::server::requests::RequestContext;
+use crate::server::submit;
 use crate::server::{Close, Connection, Encoder, FREE, Fault, Front, Hub, Limits, Notice, Outbox, Part};
 use crate::store::Store;
+use answer::Holder;
 use bytes::BytesMut;
-use line::Command;
+use line::{Command, Put};
 use reading::{Reading, Request};
 use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
+use tags::{Keys, More};
 use tubes::add;
 
 /// One connection that speaks it.
@@ -52,6 +57,8 @@ pub(crate) struct Beanstalk {
     is_silent: Cell<bool>,
     is_producer: Cell<bool>,
     is_worker: Cell<bool>,
+    /// Which job had the unique key of a put, by the number of that request, until it is answered.
+    holders: RefCell<HashMap<u32, Holder>>,
 }
 
 /// What a connection uses and watches.
@@ -60,6 +67,8 @@ struct Own {
     watched: Vec<QueueName>,
     /// The newest job's options: the next one's are likely to be the same.
     spec: Option<Arc<Spec>>,
+    /// The same of the newest one that had keys.
+    keyed: Option<Arc<SpecOptions>>,
 }
 
 impl Own {
@@ -76,6 +85,22 @@ impl Own {
         let options = SpecOptions { priority, timeout, owner, ..SpecOptions::plain(self.used.clone()) };
         self.spec.insert(options.into()).clone()
     }
+
+    /// The same with keys, whose texts its envelope has.
+    fn keyed_spec(&mut self, spec: &Spec, keys: &Keys) -> Spec {
+        let unique_while = match keys.unique {
+            Some((_, seconds @ 1..)) => UniqueWhile::Kept(Duration::from_secs(seconds.into())),
+            _ => UniqueWhile::Unfinished,
+        };
+        let options = SpecOptions { unique_while, has_envelope: true, ..(*spec.options).clone() };
+        let options = match self.keyed.take().filter(|known| **known == options) {
+            Some(known) => known,
+            None => options.into(),
+        };
+        self.keyed = Some(options.clone());
+        let key = |key: &Option<(String, u32)>| key.as_ref().map(|(text, _)| submit::key(text));
+        Spec { options, key: key(&keys.concurrency), unique: key(&keys.unique) }
+    }
 }
 
 /// What was asked for, as far as the answer depends on it: in the lowest bits of the number of a request.
@@ -88,13 +113,25 @@ enum Asked {
     /// The same, and if there is no job, a lease of the connection ends soon.
     ReserveSoon,
     ReserveJob,
+    /// Several jobs.
+    Batch,
+    /// The same, and if there is none, a lease of the connection ends soon.
+    BatchSoon,
     /// What was prepared.
     Other,
 }
 
 impl Asked {
-    const ALL: [Asked; 6] =
-        [Asked::Put, Asked::Reserve, Asked::ReserveNow, Asked::ReserveSoon, Asked::ReserveJob, Asked::Other];
+    const ALL: [Asked; 8] = [
+        Asked::Put,
+        Asked::Reserve,
+        Asked::ReserveNow,
+        Asked::ReserveSoon,
+        Asked::ReserveJob,
+        Asked::Batch,
+        Asked::BatchSoon,
+        Asked::Other,
+    ];
     const BITS: u32 = 3;
 
     /// What a request with this number has asked for.
@@ -118,7 +155,7 @@ impl Beanstalk {
             tubes,
             reading: Cell::default(),
             body_max: Cell::default(),
-            own: RefCell::new(Own { watched: vec![used.clone()], used, spec: None }),
+            own: RefCell::new(Own { watched: vec![used.clone()], used, spec: None, keyed: None }),
             next: Cell::default(),
             unanswered: Cell::default(),
             waiting: Cell::default(),
@@ -127,6 +164,7 @@ impl Beanstalk {
             is_silent: Cell::default(),
             is_producer: Cell::default(),
             is_worker: Cell::default(),
+            holders: RefCell::default(),
         }
     }
 
@@ -171,7 +209,9 @@ impl Encoder for Beanstalk {
         if matches!(&answer, Answer::Jobs(jobs) if !jobs.is_empty()) {
             self.first_time(&self.is_worker, &self.tubes.workers);
         }
-        if !answer::answer(Asked::of(request), answer, out) {
+        let asked = Asked::of(request);
+        let holder = (asked == Asked::Put).then(|| self.holders.borrow_mut().remove(&request)).flatten();
+        if !answer::answer(asked, holder, answer, out) {
             // It goes on waiting until the connection ends.
             return self.is_silent.set(true);
         }
@@ -238,7 +278,9 @@ impl Front for Beanstalk {
     fn is_long(request: &Request) -> bool {
         match request {
             Request::Do(command, body) => {
-                body.len() > FREE || matches!(command, Command::Stats | Command::ListTubes | Command::Kick(_))
+                let is_of_many =
+                    matches!(command, Command::ReserveBatch(..) | Command::DeleteBatch(_) | Command::Kick(_));
+                body.len() > FREE || is_of_many || matches!(command, Command::Stats | Command::ListTubes)
             }
             Request::Say(_) | Request::NoJob(_) => false,
         }
@@ -284,10 +326,26 @@ impl Front for Beanstalk {
                     (Nothing::Over, _) => Asked::Reserve,
                 };
             }
+            Command::ReserveBatch(_, wait) => {
+                let watched = &front.own.borrow().watched;
+                let wait = if front.has_ended.get() { 0 } else { *wait };
+                let (end, nothing) = handling::reserve_until(hub, connection.id, watched, Some(wait), now);
+                (until, asked) = match nothing {
+                    // One that does not wait is not called back.
+                    Nothing::LeaseEndsSoon if wait > 0 => (end, Asked::BatchSoon),
+                    _ => (end, Asked::Batch),
+                };
+            }
             _ => {}
         }
         let (name, origin) =
             (command.name(), Origin { session: connection.id, request: front.number(asked) });
+        if let Command::Put(Put { more: More::Keys(keys), priority, .. }) = &command
+            && let Some(kind) = commands::holder_of(hub, front, keys, now)
+        {
+            let holder = Holder { kind, raised_to: *priority };
+            front.holders.borrow_mut().insert(origin.request, holder);
+        }
         let context = RequestContext { peer: &connection.peer, origin, now };
         match commands::handle(hub, front, context, (command, body), until).await {
             Ok(Some(answer)) => hub.engine.borrow_mut().answer(origin, Answer::Ready(answer)),

@@ -1,7 +1,8 @@
 //! Cuts what a connection has sent into requests: lines, and the bodies behind those of `put`. What is wrong with the form is a request as
 //! well, for an answer in its turn. It knows how long bodies may be, and nothing else of the server.
 
-use super::line::{self, Bad, Command, LINE_MAX, Put};
+use super::line::{self, Bad, Command, LINE_MAX, Put, longest};
+use super::tags::More;
 use super::words;
 use crate::server::FREE;
 use bytes::{Buf, Bytes, BytesMut};
@@ -13,8 +14,8 @@ pub(super) enum Reading {
     Line,
     /// The rest of a line that is too long, up to its end.
     RestOfLine,
-    /// A body that is too long, of which so many bytes are left, with those behind it.
-    LongBody(u64),
+    /// A body that is not taken, of which so many bytes are left, with those behind it; and what is said then.
+    LostBody(u64, &'static str),
 }
 
 /// A request as it is cut off the stream.
@@ -39,15 +40,16 @@ impl Request {
 pub(super) fn take(reading: &mut Reading, buffer: &mut BytesMut, body_max: usize) -> Option<Request> {
     loop {
         match reading {
-            Reading::LongBody(left) => {
+            Reading::LostBody(left, word) => {
                 let here = buffer.len().min(usize::try_from(*left).unwrap_or(usize::MAX));
                 buffer.advance(here);
                 *left -= here as u64;
                 if *left > 0 {
                     return None;
                 }
+                let word = *word;
                 *reading = Reading::Line;
-                return Some(Request::NoJob(words::JOB_TOO_BIG));
+                return Some(Request::NoJob(word));
             }
             Reading::RestOfLine => {
                 let Some(end) = end_of_line(buffer) else {
@@ -60,8 +62,8 @@ pub(super) fn take(reading: &mut Reading, buffer: &mut BytesMut, body_max: usize
                 return Some(Request::Say(words::BAD_FORMAT));
             }
             Reading::Line => {
-                let Some(end) = end_of_line(&buffer[..buffer.len().min(LINE_MAX)]) else {
-                    if buffer.len() < LINE_MAX {
+                let Some(end) = end_of_line(&buffer[..buffer.len().min(longest(buffer))]) else {
+                    if buffer.len() < longest(buffer) {
                         return None;
                     }
                     *reading = Reading::RestOfLine;
@@ -77,11 +79,15 @@ pub(super) fn take(reading: &mut Reading, buffer: &mut BytesMut, body_max: usize
                     }
                     Ok(Command::Put(put)) if put.body as usize > body_max => {
                         buffer.advance(end);
-                        *reading = Reading::LongBody(u64::from(put.body) + 2);
+                        *reading = Reading::LostBody(u64::from(put.body) + 2, words::JOB_TOO_BIG);
                     }
-                    Ok(Command::Put(Put { has_more: true, .. })) => {
+                    Ok(Command::Put(Put { more: More::Unknown, .. })) => {
                         buffer.advance(end);
                         return Some(Request::NoJob(words::BAD_FORMAT));
+                    }
+                    Ok(Command::Put(Put { more: More::NotTaken, body, .. })) => {
+                        buffer.advance(end);
+                        *reading = Reading::LostBody(u64::from(body) + 2, words::BAD_FORMAT);
                     }
                     Ok(Command::Put(put)) => return take_put(put, buffer, end),
                     Ok(Command::Quit) => return Some(Request::of(Command::Quit)),
@@ -116,7 +122,8 @@ fn take_put(put: Put, buffer: &mut BytesMut, end: usize) -> Option<Request> {
 /// How many bytes the request at the front takes in all, if that is known.
 pub(super) fn len(reading: Reading, buffer: &[u8], body_max: usize) -> Option<usize> {
     let Reading::Line = reading else { return Some(buffer.len().min(LINE_MAX)) };
-    let Some(end) = end_of_line(&buffer[..buffer.len().min(LINE_MAX)]) else { return Some(LINE_MAX) };
+    let most = longest(buffer);
+    let Some(end) = end_of_line(&buffer[..buffer.len().min(most)]) else { return Some(most) };
     match line::parse(&buffer[..end - 2]) {
         Ok(Command::Put(put)) if put.body as usize <= body_max => Some(end + put.body as usize + 2),
         _ => Some(end),
@@ -173,6 +180,14 @@ mod tests {
             ("put 0 0 1 10\r\n0123456789\r\nstats\r\n", &["JOB_TOO_BIG", "stats "]),
             ("put 0 0 1 10 x\r\n0123456789\r\n", &["JOB_TOO_BIG"]),
             ("put 0 0 1 2 x\r\nstats\r\n", &["BAD_FORMAT", "stats "]),
+            ("put 0 0 1 2 idp:k\r\nab\r\nstats\r\n", &["put ab", "stats "]),
+            ("put 0 0 1 7 idp:k grp:g\r\nquit\r\n.\r\nstats\r\n", &["BAD_FORMAT", "stats "]),
+            (&format!("put 0 0 1 2 con:{}\r\nab\r\n", "k".repeat(200)), &["put ab"]),
+            (
+                &format!("delete-batch {}\r\nstats\r\n", "18446744073709551615 ".repeat(1000).trim_end()),
+                &["delete-batch ", "stats "],
+            ),
+            (&format!("delete-batch {}\r\nstats\r\n", "1".repeat(21_100)), &["BAD_FORMAT", "stats "]),
             ("stats\nstats\r\nstats\r\n", &["BAD_FORMAT", "stats "]),
             ("quit\r\nstats\r\n", &["quit "]),
             (&format!("{long}\r\nstats\r\n"), &["BAD_FORMAT", "stats "]),
@@ -187,7 +202,7 @@ mod tests {
         assert_eq!(len(Reading::Line, b"put 0 0 1 3\r\nab", 9), Some(18));
         assert_eq!(len(Reading::Line, b"put 0 0 1 10\r\nab", 9), Some(14), "it is thrown away as it comes");
         assert_eq!(len(Reading::Line, b"stats", 9), Some(LINE_MAX));
-        assert_eq!(len(Reading::LongBody(1 << 40), b"abc", 9), Some(3));
+        assert_eq!(len(Reading::LostBody(1 << 40, words::JOB_TOO_BIG), b"abc", 9), Some(3));
     }
 
     proptest! {
@@ -203,6 +218,9 @@ mod tests {
             Just(b"\r\n".to_vec()),
             Just(b"put 0 0 1 5\r\n".to_vec()),
             Just(b"put 0 0 1 50\r\n".to_vec()),
+            Just(b"put 0 0 1 5 idp:k\r\n".to_vec()),
+            Just(b"put 0 0 1 5 grp:g\r\n".to_vec()),
+            Just(b"delete-batch 1 2 3\r\n".to_vec()),
             Just(b"delete 7\r\n".to_vec()),
             prop::collection::vec(any::<u8>(), 0..300),
             prop::collection::vec(prop::sample::select(b"\r\n x".to_vec()), 0..9),

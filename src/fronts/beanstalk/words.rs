@@ -10,6 +10,8 @@ pub(super) const INTERNAL_ERROR: &str = "INTERNAL_ERROR\r\n";
 pub(super) const JOB_TOO_BIG: &str = "JOB_TOO_BIG\r\n";
 pub(super) const KICKED: &str = "KICKED\r\n";
 pub(super) const NOT_FOUND: &str = "NOT_FOUND\r\n";
+/// No job for a claim of several.
+pub(super) const NONE_RESERVED: &str = "RESERVED_BATCH 0\r\n";
 pub(super) const NOT_IGNORED: &str = "NOT_IGNORED\r\n";
 /// There is no room: in a queue, on the disk, or for what a request would have remembered.
 pub(super) const OUT_OF_MEMORY: &str = "OUT_OF_MEMORY\r\n";
