@@ -4,7 +4,7 @@
 
 use super::workload::{Draw, Workload, options, same};
 use super::*;
-use crate::core::JobId;
+use crate::core::{JobId, Time};
 use crate::store::log::Log;
 use std::collections::BTreeMap;
 use std::fs;
@@ -38,8 +38,9 @@ fn sound(commits: u32, tail: u32, cut: bool) -> Sound {
             assert!(store.close(&work.state).is_err());
         }
     }
-    // As the loop does when its answers have left.
-    store.log.maintain().unwrap();
+    // As the loop does when its answers have left, and some time later.
+    let again = store.log.maintain(Time(0)).unwrap();
+    store.log.maintain(again.unwrap()).unwrap();
     let mut files = BTreeMap::new();
     collect(dir.path(), dir.path(), &mut files);
     let sound = Sound { files, work };

@@ -173,7 +173,8 @@ impl<L: Log, H: Home> Store for LoggedStore<L, H> {
 
     fn maintain(&mut self, state: &State, now: Time) -> Result<Option<Time>, AppendError> {
         let home_is_full = self.home.maintain(now);
-        self.log.maintain().inspect_err(|error| self.failure.note(&mut self.home, error))?;
+        let noted = self.log.maintain(now);
+        let log_again = noted.inspect_err(|error| self.failure.note(&mut self.home, error))?;
         let (size, view) = (self.log.size(), self.view(state));
         self.checkpoints.hold_back(home_is_full);
         self.checkpoints.press(size.bytes > size.limit / 4 * 3);
@@ -186,7 +187,7 @@ impl<L: Log, H: Home> Store for LoggedStore<L, H> {
             self.checkpoints_ended += 1;
             self.free_log(home);
         }
-        Ok([step.again, self.home.look_again(now)].into_iter().flatten().min())
+        Ok([step.again, log_again, self.home.look_again(now)].into_iter().flatten().min())
     }
 
     fn close(&mut self, state: &State) -> Result<(), AppendError> {

@@ -157,7 +157,10 @@ impl Fold {
 
     /// Folds one commit of the log's tail.
     pub(super) fn commit(&mut self, place: Place<'_>, payload: &[u8]) -> Result<(), OpenError> {
-        let commit = decode_commit(payload).map_err(|error| place.damaged(error.to_string()))?;
+        let commit = decode_commit(payload).map_err(|error| match error.is_of_newer_version() {
+            true => place.of_newer_version(error.to_string()),
+            false => place.damaged(error.to_string()),
+        })?;
         commit.check().map_err(|error| place.damaged(error))?;
         self.events(place, &commit)?;
         self.time = commit.time;

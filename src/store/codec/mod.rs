@@ -91,6 +91,17 @@ pub enum DecodeError {
     Value(&'static str),
 }
 
+impl DecodeError {
+    /// Whether nothing is wrong with the bytes, as far as is known: a newer version has written what this one does not know.
+    pub(crate) fn is_of_newer_version(&self) -> bool {
+        match self {
+            DecodeError::Version { found, newest, .. } => found > newest,
+            DecodeError::Field { .. } | DecodeError::Event(_) => true,
+            _ => false,
+        }
+    }
+}
+
 fn config() -> Configuration<LittleEndian, Varint, Limit<CLAIM_MAX>> {
     bincode::config::standard().with_limit::<CLAIM_MAX>()
 }

@@ -1,5 +1,6 @@
 //! What every log promises.
 
+use crate::core::Time;
 use crate::store::commit::CommitNo;
 use crate::store::error::AppendError;
 use crate::store::log::Log;
@@ -48,7 +49,7 @@ pub(crate) fn check<L: Log>(
             tried.confirm(&mut confirm);
         }
         tried.append(if step == 20 { 200_000 } else { (step * 397 % 3000) as usize });
-        tried.log.maintain().unwrap();
+        tried.log.maintain(Time(step)).unwrap();
         tried.check_tail(CommitNo(step / 2));
         if step % 7 == 6 {
             tried.log.wait().unwrap();

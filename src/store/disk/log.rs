@@ -2,6 +2,7 @@
 //! appends before it returns.
 
 use super::{Disk, HOME_ROOM};
+use crate::core::Time;
 use crate::store::commit::CommitNo;
 use crate::store::error::AppendError;
 use crate::store::log::files::Files;
@@ -65,12 +66,12 @@ impl Log for FileLog {
         Ok(appended)
     }
 
-    fn maintain(&mut self) -> Result<(), AppendError> {
-        self.files.note_synced();
+    fn maintain(&mut self, now: Time) -> Result<Option<Time>, AppendError> {
+        let again = self.files.note_synced(now);
         self.files.release_buffer();
         self.files.hold_spares(!self.disk.space.borrow().has_room_for(HOME_ROOM + self.file_bytes));
         self.files.receive_spare();
-        Ok(())
+        Ok(again)
     }
 
     fn wait(&mut self) -> Result<(), AppendError> {

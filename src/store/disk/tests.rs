@@ -246,6 +246,8 @@ fn an_idle_store_wants_nothing() {
     let commit = work.submit(5);
     store.append(CommitNo(1), &commit).unwrap();
     let due = store.maintain(&work.state, Time(0)).unwrap();
+    assert_eq!(due, Some(Time(10)), "the note of how far the log is on disk");
+    let due = store.maintain(&work.state, Time(10)).unwrap();
     assert_eq!(due, Some(Time(700)), "a checkpoint when its time has come");
     store.close(&work.state).unwrap();
     assert_eq!(store.maintain(&work.state, Time(800)).unwrap(), None);

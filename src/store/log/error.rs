@@ -30,6 +30,21 @@ pub enum LogError {
         /// What is wrong.
         detail: String,
     },
+    /// A newer version of this program has written it.
+    #[error(
+        "commit {} was written by a newer version of musher: {} at byte {offset}: {detail}. Nothing was changed. Start that version, or a \
+         newer one", commit.0, path.display()
+    )]
+    Newer {
+        /// The file.
+        path: PathBuf,
+        /// Where in it.
+        offset: u64,
+        /// The first commit that cannot be read.
+        commit: CommitNo,
+        /// What is not known here.
+        detail: String,
+    },
     /// There is no log at all, though there was one.
     #[error(
         "there is no log in {}, though the database has seen {} commits. Nothing was changed. Put its files back, or \

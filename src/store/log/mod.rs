@@ -12,6 +12,7 @@ pub use error::LogError;
 
 use super::commit::{CommitNo, StreamMark};
 use super::error::AppendError;
+use crate::core::Time;
 use std::fmt::Debug;
 use std::fs::File;
 use std::io;
@@ -46,11 +47,11 @@ pub(crate) trait Log {
         encode: impl FnOnce(&mut Vec<u8>),
     ) -> Result<Appended<'_>, AppendError>;
 
-    /// Housekeeping, after each turn of the loop.
+    /// Housekeeping, after each turn of the loop. Returns when it is to be done again at the latest, if that is known.
     ///
     /// # Errors
     /// What was appended will not be confirmed. Final, like a failed append.
-    fn maintain(&mut self) -> Result<(), AppendError>;
+    fn maintain(&mut self, now: Time) -> Result<Option<Time>, AppendError>;
 
     /// Waits until everything that was appended is confirmed.
     ///
@@ -153,5 +154,11 @@ impl Place<'_> {
     pub(crate) fn damaged(&self, detail: String) -> LogError {
         let (path, offset, commit) = (self.path.to_owned(), self.offset, self.number);
         LogError::Damaged { path, offset, commit, detail }
+    }
+
+    /// The error for a record that a newer version of this program has written.
+    pub(crate) fn of_newer_version(&self, detail: String) -> LogError {
+        let (path, offset, commit) = (self.path.to_owned(), self.offset, self.number);
+        LogError::Newer { path, offset, commit, detail }
     }
 }

@@ -3,7 +3,7 @@
 use super::disk::Disk;
 use super::faults::Planted;
 use super::records::{Record, SALT, failed};
-use crate::core::{Beside, Event, Holder, RateUsed, RowEvent, Turn};
+use crate::core::{Beside, Event, Holder, RateUsed, RowEvent, Time, Turn};
 use crate::store::codec::{decode_whole_commit, encode_commit};
 use crate::store::commit::{Commit, CommitNo};
 use crate::store::error::AppendError;
@@ -88,8 +88,8 @@ impl Log for SimulatedLog {
         Ok(Appended { record: &self.newest.0.bytes, segment: &self.newest.1, at: 0, waited: Duration::ZERO })
     }
 
-    fn maintain(&mut self) -> Result<(), AppendError> {
-        if self.disk.borrow().log.has_failed { Err(failed()) } else { Ok(()) }
+    fn maintain(&mut self, _now: Time) -> Result<Option<Time>, AppendError> {
+        if self.disk.borrow().log.has_failed { Err(failed()) } else { Ok(None) }
     }
 
     fn wait(&mut self) -> Result<(), AppendError> {

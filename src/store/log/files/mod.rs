@@ -15,6 +15,7 @@ pub(crate) use scan::{Found, scan};
 
 use super::{Appended, LogError, Place, Tail, record};
 use crate::clock::monotonic;
+use crate::core::Time;
 use crate::store::CommitNo;
 use crate::store::system::random;
 use file::{FILE_HEADER, LogFile};
@@ -250,9 +251,9 @@ impl Files {
         Ok(Appended { record: &self.buffer, segment: &self.active.segment, at, waited })
     }
 
-    /// Notes beside the log how far it is synced: when the answers have left, so that nobody waits for it.
-    pub(crate) fn note_synced(&mut self) {
-        self.mark.write(self.last);
+    /// Notes beside the log how far it is synced: when the answers have left, and not each time. Returns when it is to be called again.
+    pub(crate) fn note_synced(&mut self, now: Time) -> Option<Time> {
+        self.mark.note(self.last, now)
     }
 
     /// One huge commit must not hold its memory for ever.
@@ -333,6 +334,6 @@ impl Files {
 
 impl Drop for Files {
     fn drop(&mut self) {
-        self.note_synced();
+        self.mark.write(self.last);
     }
 }

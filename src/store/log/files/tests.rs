@@ -1,6 +1,7 @@
 //! What a crash may do to the log, and what only damage can.
 
 use super::*;
+use crate::core::Time;
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 
@@ -165,19 +166,25 @@ fn a_missing_file_is_refused() {
     assert!(open(dir.path(), 0).is_ok());
 }
 
-/// The newest commit can be told from one that was torn when its answers have left, and when the log was closed.
+/// The newest commit can be told from one that was torn soon after its answers have left, and when the log was closed.
 #[test]
 fn how_far_the_log_is_synced_is_noted_behind_the_answers_and_at_the_end() {
     let dir = tempfile::tempdir().unwrap();
     let mut log = open(dir.path(), 0).unwrap().0;
     append(&mut log, 3);
     assert_eq!(mark::read(dir.path(), log.salt), None);
-    log.note_synced();
-    assert_eq!(mark::read(dir.path(), log.salt), Some(CommitNo(3)));
+    let due = log.note_synced(Time(5));
+    assert_eq!((due, mark::read(dir.path(), log.salt)), (Some(Time(15)), None));
     append(&mut log, 1);
-    assert_eq!(mark::read(dir.path(), log.salt), Some(CommitNo(3)));
+    assert_eq!(log.note_synced(Time(14)), due, "however many come meanwhile");
+    assert_eq!(log.note_synced(Time(15)), None);
+    assert_eq!(mark::read(dir.path(), log.salt), Some(CommitNo(4)));
+    assert_eq!(log.note_synced(Time(99)), None, "nothing is new");
+    append(&mut log, 1);
+    assert_eq!(log.note_synced(Time(100)), Some(Time(110)));
+    assert_eq!(mark::read(dir.path(), log.salt), Some(CommitNo(4)));
     drop(log);
-    let (path, at) = find(dir.path(), 4);
+    let (path, at) = find(dir.path(), 5);
     damage(&path, at, |bytes| bytes[0] ^= 1);
     let error = open(dir.path(), 0).unwrap_err().to_string();
     assert!(error.contains("mark"), "a log that was closed is known to its end: {error}");

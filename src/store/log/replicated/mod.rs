@@ -28,6 +28,7 @@ pub(crate) use writer::{Lost, Writer};
 use super::files::PAYLOAD_MAX;
 use super::{Appended, Log, Segment, Size, Tail};
 use crate::clock::monotonic;
+use crate::core::Time;
 use crate::store::commit::{CommitNo, StreamMark};
 use crate::store::error::AppendError;
 use bytes::Bytes;
@@ -288,8 +289,8 @@ impl<L: Link> Log for ReplicatedLog<L> {
         Ok(self.newest())
     }
 
-    fn maintain(&mut self) -> Result<(), AppendError> {
-        self.check()
+    fn maintain(&mut self, _now: Time) -> Result<Option<Time>, AppendError> {
+        self.check().map(|()| None)
     }
 
     fn wait(&mut self) -> Result<(), AppendError> {

@@ -39,7 +39,7 @@ pub(crate) enum RecordError {
     Foreign,
     /// A newer version of this program has written it.
     #[error(
-        "it is of version {0}, and this program knows version {VERSION} only: a newer one has written it"
+        "it is of version {0}, and this program knows version {VERSION} only: a newer one has written it; upgrade this node"
     )]
     Version(u8),
     /// It is not what was written.
