@@ -6,6 +6,8 @@ mod examples;
 mod partitions;
 mod shards;
 mod sight;
+mod tls;
+mod versions;
 
 use crate::helper::{Daemon, Home, block_on, until};
 use crate::nats::Servers;

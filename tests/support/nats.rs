@@ -26,6 +26,8 @@ pub(crate) struct Servers {
     links: Option<Vec<Vec<SocketAddr>>>,
     /// The configuration of the first one, for 10.0.0.1 to 10.0.0.3, if it is not one of tests.
     example: Option<String>,
+    /// What is in the configuration of each besides.
+    more: String,
 }
 
 impl Servers {
@@ -55,6 +57,7 @@ impl Servers {
             running,
             links: None,
             example: None,
+            more: String::new(),
         })
     }
 
@@ -68,6 +71,12 @@ impl Servers {
     #[allow(dead_code, reason = "not everybody who includes this needs it")]
     pub(crate) fn configure_as(&mut self, example: String) {
         self.example = Some(example);
+    }
+
+    /// From their next start on this is in the configuration of each besides.
+    #[allow(dead_code, reason = "not everybody who includes this needs it")]
+    pub(crate) fn configure_besides(&mut self, more: String) {
+        self.more = more;
     }
 
     /// What an example says of three machines, of these.
@@ -151,9 +160,10 @@ impl Servers {
         }
         // Small messages, so that commits have parts.
         let mut config = format!(
-            "server_name: {}\nlisten: \"{}\"\nmax_payload: 65536\njetstream {{ store_dir: {store:?}, sync_interval: always }}\n",
+            "server_name: {}\nlisten: \"{}\"\nmax_payload: 65536\njetstream {{ store_dir: {store:?}, sync_interval: always }}\n{}\n",
             Servers::name(nth),
             self.for_clients(nth),
+            self.more,
         );
         let count = self.running.len();
         if count > 1 {
