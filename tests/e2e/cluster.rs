@@ -2,6 +2,7 @@
 //! another one goes on with everything that was acknowledged.
 
 mod directories;
+mod divided;
 mod examples;
 mod partitions;
 mod shards;

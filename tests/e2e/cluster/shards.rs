@@ -24,7 +24,7 @@ fn with_shards(configuration: &str) -> String {
     configuration.replacen("[cluster]\n", SHARDS, 1)
 }
 
-fn sharded(servers: usize, nodes: usize, more: &str) -> Option<Cluster> {
+pub(super) fn sharded(servers: usize, nodes: usize, more: &str) -> Option<Cluster> {
     let cluster = Cluster::new(servers, nodes, "")?;
     for (nth, home) in cluster.homes.iter().enumerate() {
         home.configure(&with_shards(&configuration(&cluster.servers, nodes, nth, more)));
@@ -43,7 +43,7 @@ async fn submit(socket: &Path, queue: &str, key: &str) -> u64 {
 }
 
 /// The owner of each shard, once all have one.
-async fn owners(socket: &Path) -> Vec<String> {
+pub(super) async fn owners(socket: &Path) -> Vec<String> {
     until("all shards have owners", async || {
         let client = Client::connect(socket).await.ok()?;
         let status: StatusView = client.ask(AdminRequest::Status {}).await.ok()?;
