@@ -58,6 +58,8 @@ mod unreachable;
 mod verify;
 mod wait;
 mod which;
+#[cfg(not(any(test, feature = "cluster")))]
+mod without_cluster;
 mod work;
 
 use crate::protocol::Version;
@@ -197,6 +199,10 @@ enum Verb {
     /// Look at a cluster: its nodes, who runs the queue, the log
     #[cfg(any(test, feature = "cluster"))]
     Cluster(cluster::Cluster),
+    /// Clusters, which this program has not
+    #[cfg(not(any(test, feature = "cluster")))]
+    #[command(hide = true, disable_help_flag = true)]
+    Cluster(without_cluster::WithoutCluster),
     /// Check or show the configuration
     Config(daemon::ConfigVerb),
     /// Print completions for a shell
@@ -297,6 +303,8 @@ fn go(cli: Cli) -> End {
         Verb::Migrate(migrate) => migrate.run(),
         #[cfg(any(test, feature = "cluster"))]
         Verb::Cluster(cluster) => cluster.run(),
+        #[cfg(not(any(test, feature = "cluster")))]
+        Verb::Cluster(without) => without.run(),
         Verb::Config(config) => config.run(),
         Verb::Completions(completions) => completions.run(),
         Verb::Man(man) => man.run(Cli::command()),
