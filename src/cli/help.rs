@@ -43,8 +43,9 @@ fn verbs(program: &Command, width: usize) -> String {
     for (purpose, names) in GROUPS {
         text += &format!("{purpose}:\n");
         for name in names {
-            // The program may have been built without it.
-            let Some(verb) = program.get_subcommands().find(|verb| verb.get_name() == *name) else {
+            // The program may have been built without what it is for.
+            let shown = |verb: &&Command| verb.get_name() == *name && !verb.is_hide_set();
+            let Some(verb) = program.get_subcommands().find(shown) else {
                 continue;
             };
             let about = verb.get_about().map(ToString::to_string).unwrap_or_default();
