@@ -19,6 +19,9 @@ const STAGGER: Duration = Duration::from_millis(150);
 /// An owner that has not heard itself for so long is cut off from the servers: others have taken over, or will, and it must not go on to
 /// run jobs.
 pub(super) const CUT_OFF: Duration = Duration::from_secs(3);
+/// Somebody else with this node's name is there when he has been heard for so long, without a longer pause than [`AWAY`]. What this node
+/// said in a former life may have been held up by a network, and comes at once.
+const DOUBLE: Duration = Duration::from_secs(2);
 
 /// What a node has heard.
 #[derive(Debug)]
@@ -39,6 +42,8 @@ pub(super) struct Peers {
     is_given_up: bool,
     heir: Option<String>,
     own_heard: Duration,
+    /// Which other life has this node's name, since when it is heard, and when it was last.
+    double: Option<(String, Duration, Duration)>,
 }
 
 impl Peers {
@@ -55,6 +60,7 @@ impl Peers {
             is_given_up: false,
             heir: None,
             own_heard: now,
+            double: None,
         }
     }
 
@@ -67,7 +73,7 @@ impl Peers {
             self.own_heard = now;
             return false;
         }
-        let is_double = beat.node == self.own && beat.role != Role::Gone;
+        let is_double = beat.node == self.own && beat.role != Role::Gone && self.is_double(&beat.life, now);
         if beat.epoch >= self.epoch {
             match beat.role {
                 Role::Owner => {
@@ -86,6 +92,16 @@ impl Peers {
             self.heard.insert(beat.node.clone(), (now, beat));
         }
         is_double
+    }
+
+    /// Whether another life with this node's name, which is heard now, was heard long enough.
+    fn is_double(&mut self, life: &str, now: Duration) -> bool {
+        let since = match &self.double {
+            Some((known, since, last)) if known == life && now.saturating_sub(*last) <= AWAY => *since,
+            _ => now,
+        };
+        self.double = Some((life.to_owned(), since, now));
+        now.saturating_sub(since) >= DOUBLE
     }
 
     /// The stream has a takeover: from there on somebody else is the owner.
@@ -303,8 +319,13 @@ mod tests {
     fn two_of_one_name_are_noticed() {
         let mut own = peers("a");
         let other = Beat { life: "other".to_owned(), ..beat("a", Role::Standby, 1) };
-        assert!(own.hear(other.clone(), at(1)));
-        assert!(!own.hear(Beat { role: Role::Gone, ..other }, at(1)));
-        assert!(!own.hear(beat("a", Role::Standby, 1), at(1)));
+        let heard: Vec<bool> = (0..=2_000).step_by(125).map(|ms| own.hear(other.clone(), at(ms))).collect();
+        assert_eq!(heard, [vec![false; 16], vec![true]].concat());
+        assert!(!own.hear(Beat { role: Role::Gone, ..other.clone() }, at(2_100)));
+        assert!(!own.hear(beat("a", Role::Standby, 1), at(2_100)), "that is this one");
+        // What was held up comes at once, and may do so again.
+        for burst in [5_000, 9_000] {
+            assert!((0..100).all(|nth| !own.hear(other.clone(), at(burst + nth))));
+        }
     }
 }
