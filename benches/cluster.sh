@@ -112,6 +112,8 @@ if [ -x "$tool" ]; then
             "$tool" run --addr "${to% *}" --protocol "${to#* }" --secs "$seconds" $load 2>&1 | tail -n 1
         done
     done
+    kill -QUIT "${databases[@]}" 2>/dev/null || true
+    databases=()
 fi
 measure 'at another node' --socket "$dir/$((owner % 3 + 1)).sock"
 measure 'a daemon alone' --own --dir "$dir"

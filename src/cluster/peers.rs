@@ -42,8 +42,8 @@ pub(super) struct Peers {
     is_given_up: bool,
     heir: Option<String>,
     own_heard: Duration,
-    /// Which other life has this node's name, since when it is heard, and when it was last.
-    double: Option<(String, Duration, Duration)>,
+    /// Since when others with this node's name are heard, and when they were last.
+    double: Option<(Duration, Duration)>,
 }
 
 impl Peers {
@@ -73,7 +73,7 @@ impl Peers {
             self.own_heard = now;
             return false;
         }
-        let is_double = beat.node == self.own && beat.role != Role::Gone && self.is_double(&beat.life, now);
+        let is_double = beat.node == self.own && beat.role != Role::Gone && self.is_double(now);
         if beat.epoch >= self.epoch {
             match beat.role {
                 Role::Owner => {
@@ -94,13 +94,13 @@ impl Peers {
         is_double
     }
 
-    /// Whether another life with this node's name, which is heard now, was heard long enough.
-    fn is_double(&mut self, life: &str, now: Duration) -> bool {
-        let since = match &self.double {
-            Some((known, since, last)) if known == life && now.saturating_sub(*last) <= AWAY => *since,
+    /// Whether others with this node's name, one of which is heard now, were heard long enough.
+    fn is_double(&mut self, now: Duration) -> bool {
+        let since = match self.double {
+            Some((since, last)) if now.saturating_sub(last) <= AWAY => since,
             _ => now,
         };
-        self.double = Some((life.to_owned(), since, now));
+        self.double = Some((since, now));
         now.saturating_sub(since) >= DOUBLE
     }
 
@@ -321,10 +321,16 @@ mod tests {
         let other = Beat { life: "other".to_owned(), ..beat("a", Role::Standby, 1) };
         let heard: Vec<bool> = (0..=2_000).step_by(125).map(|ms| own.hear(other.clone(), at(ms))).collect();
         assert_eq!(heard, [vec![false; 16], vec![true]].concat());
-        assert!(!own.hear(Beat { role: Role::Gone, ..other.clone() }, at(2_100)));
-        assert!(!own.hear(beat("a", Role::Standby, 1), at(2_100)), "that is this one");
+        // Of three with one name each hears two.
+        let third = Beat { life: "third".to_owned(), ..other.clone() };
+        let mut in_turn = [other.clone(), third].into_iter().cycle();
+        let mut hear = |ms| own.hear(in_turn.next().unwrap(), at(ms));
+        assert!(!hear(3_000));
+        assert!((3_125..5_000).step_by(125).all(|ms| !hear(ms)) && hear(5_000));
+        assert!(!own.hear(Beat { role: Role::Gone, ..other.clone() }, at(5_100)));
+        assert!(!own.hear(beat("a", Role::Standby, 1), at(5_100)), "that is this one");
         // What was held up comes at once, and may do so again.
-        for burst in [5_000, 9_000] {
+        for burst in [7_000, 9_000] {
             assert!((0..100).all(|nth| !own.hear(other.clone(), at(burst + nth))));
         }
     }

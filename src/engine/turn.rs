@@ -211,11 +211,10 @@ impl<S: Store> Engine<S> {
             while let Some(grant) = grants.next() {
                 match self.claimed(grant, now) {
                     Ok(Some(job)) => {
-                        let is_large = job.checkpoint.is_some() || job.signal.is_some();
                         bytes += job.bytes();
                         jobs.push(job);
-                        // How many fit is reckoned by their bodies; with checkpoints it may be fewer.
-                        if is_large && bytes >= self.bounds.claim_bytes {
+                        // How many fit was reckoned by those before them: of larger ones it may be fewer.
+                        if bytes >= self.bounds.claim_bytes {
                             self.give_back(grants.as_slice().iter(), now);
                             return Ok(jobs);
                         }

@@ -115,7 +115,7 @@ impl<R: Recorder> Decision<'_, R> {
         let first = jobs.ranges().first().and_then(|range| state.job(range.first));
         let usual = match claim.order {
             ClaimOrder::AsNamed => settings.lease,
-            // It is one job, then.
+            // It is one job: those of a claim by priority are leased one by one.
             ClaimOrder::ByPriority => first.map_or(settings.lease, |job| lease_of(job, settings)),
         };
         let Claim { holder, worker, .. } = *claim;

@@ -26,7 +26,7 @@ pub(super) fn answer(asked: Asked, holder: Option<Holder>, answer: Answer, out: 
         (Asked::Put, _, Answer::Received(receipts)) => {
             receipts.iter().for_each(|receipt| received(*receipt, holder, out));
         }
-        (Asked::Batch | Asked::BatchSoon, _, Answer::Jobs(jobs)) if !jobs.is_empty() => {
+        (Asked::Batch | Asked::BatchNow | Asked::BatchSoon, _, Answer::Jobs(jobs)) if !jobs.is_empty() => {
             write!(out.buffer(), "RESERVED_BATCH {}\r\n", jobs.len()).expect("a vector takes everything");
             jobs.iter().for_each(|job| with_body("RESERVED", job.grant.id, &job.body, out));
         }
@@ -34,7 +34,9 @@ pub(super) fn answer(asked: Asked, holder: Option<Holder>, answer: Answer, out: 
             Some(job) => with_body("RESERVED", job.grant.id, &job.body, out),
             None => say(nothing, out),
         },
-        (Asked::Reserve, _, Answer::Refused(Refusal::Core(Rejection::Draining))) => return false,
+        (Asked::Reserve | Asked::Batch, _, Answer::Refused(Refusal::Core(Rejection::Draining))) => {
+            return false;
+        }
         (_, Some(nothing), Answer::Refused(Refusal::Core(Rejection::Draining))) => say(nothing, out),
         (_, _, Answer::Refused(refusal)) => say(of_fault(&Fault::from(&refusal)), out),
         (asked, _, answer) => {
@@ -51,7 +53,7 @@ impl Asked {
         match self {
             Asked::Reserve | Asked::ReserveNow => Some(words::TIMED_OUT),
             Asked::ReserveSoon | Asked::BatchSoon => Some(words::DEADLINE_SOON),
-            Asked::Batch => Some(words::NONE_RESERVED),
+            Asked::Batch | Asked::BatchNow => Some(words::NONE_RESERVED),
             Asked::ReserveJob => Some(words::NOT_FOUND),
             Asked::Put | Asked::Other => None,
         }

@@ -152,14 +152,14 @@ fn submit<S: Store + 'static>(
 
 /// How many jobs of a key run at a time is the queue's to say: refuses a put that relies on fewer.
 fn check_limit<S: Store + 'static>(hub: &Hub<S>, tube: &QueueName, keys: &Keys) -> Result<(), Fault> {
-    let Some((key, most)) = &keys.concurrency else { return Ok(()) };
+    let Some((_, most)) = &keys.concurrency else { return Ok(()) };
     let limit = hub.engine.borrow().core().settings.of(tube).per_key;
     if limit.is_some_and(|limit| limit <= *most) {
         return Ok(());
     }
     let has = limit.map_or("no limit".to_owned(), |limit| format!("per_key = {limit}"));
     let message = format!(
-        "`con:{key}:{most}` wants at most {most} jobs of a key at a time, and queue `{tube}` has {has}: \
+        "a put with `con:` wants at most {most} jobs of a key at a time, and queue `{tube}` has {has}: \
          `musher queue set {} per_key={most}`, or set it in the configuration",
         for_shell(tube.as_str())
     );
@@ -177,22 +177,28 @@ pub(super) fn holder_of<S: Store + 'static>(
     handling::holder_of(hub, &front.own.borrow().used, submit::key(text), now)
 }
 
-/// Deletes those of these jobs that the sender may delete. Returns how many it were; for the others the log says why, once.
+/// Deletes those of these jobs that the sender may delete. Returns how many it were; if it is a matter of rights, the log says why of one of the others.
 fn delete_all<S: Store + 'static>(
     hub: &Hub<S>,
     front: &Beanstalk,
     context: RequestContext<'_>,
     ids: &[JobId],
 ) -> usize {
-    let delete = |id: &JobId| match handling::delete(hub, context, *id) {
-        Ok(from) => from,
-        Err(fault) => {
-            tell(front, context, "delete-batch", &fault);
-            None
+    let (mut deleted, mut refused) = (0, None);
+    for id in ids {
+        match handling::delete(hub, context, *id) {
+            Ok(Some(queue)) => {
+                front.tubes.note(&queue, |tube| tube.deletes += 1);
+                deleted += 1;
+            }
+            Ok(None) => {}
+            Err(fault) => refused = Some(fault),
         }
-    };
-    let deleted = ids.iter().filter_map(delete);
-    deleted.map(|queue| front.tubes.note(&queue, |tube| tube.deletes += 1)).count()
+    }
+    if let Some(fault) = refused {
+        tell(front, context, "delete-batch", &fault);
+    }
+    deleted
 }
 
 fn look<S: Store + 'static>(

@@ -148,6 +148,12 @@ pub(super) fn longest(line: &[u8]) -> usize {
     }
 }
 
+/// Reads a line as [`parse`] does; of a put with tags in which something is wrong, how long the body is that follows it.
+pub(super) fn parse_or_lose(line: &[u8]) -> Result<Command, Bad> {
+    let lost = |body| Put { priority: Priority(0), delay: 0, ttr: 1, body, more: More::NotTaken };
+    parse(line).or_else(|bad| tags::lost_body(line).map(|body| Command::Put(lost(body))).ok_or(bad))
+}
+
 /// Reads a line, which is not longer than that. Verbs are found by how it begins, the first one that fits; with those that have arguments the space behind them
 /// belongs to them.
 pub(super) fn parse(line: &[u8]) -> Result<Command, Bad> {

@@ -115,24 +115,27 @@ enum Asked {
     ReserveJob,
     /// Several jobs.
     Batch,
-    /// The same, and if there is none, a lease of the connection ends soon.
+    /// The same, which does not wait.
+    BatchNow,
+    /// The same as the one before that, and if there is none, a lease of the connection ends soon.
     BatchSoon,
     /// What was prepared.
     Other,
 }
 
 impl Asked {
-    const ALL: [Asked; 8] = [
+    const ALL: [Asked; 9] = [
         Asked::Put,
         Asked::Reserve,
         Asked::ReserveNow,
         Asked::ReserveSoon,
         Asked::ReserveJob,
         Asked::Batch,
+        Asked::BatchNow,
         Asked::BatchSoon,
         Asked::Other,
     ];
-    const BITS: u32 = 3;
+    const BITS: u32 = 4;
 
     /// What a request with this number has asked for.
     fn of(request: u32) -> Asked {
@@ -332,8 +335,9 @@ impl Front for Beanstalk {
                 let (end, nothing) = handling::reserve_until(hub, connection.id, watched, Some(wait), now);
                 (until, asked) = match nothing {
                     // One that does not wait is not called back.
-                    Nothing::LeaseEndsSoon if wait > 0 => (end, Asked::BatchSoon),
-                    _ => (end, Asked::Batch),
+                    _ if wait == 0 => (end, Asked::BatchNow),
+                    Nothing::LeaseEndsSoon => (end, Asked::BatchSoon),
+                    Nothing::Over => (end, Asked::Batch),
                 };
             }
             _ => {}

@@ -2,7 +2,7 @@
 //! well, for an answer in its turn. It knows how long bodies may be, and nothing else of the server.
 
 use super::line::{self, Bad, Command, LINE_MAX, Put, longest};
-use super::tags::More;
+use super::tags::{self, More};
 use super::words;
 use crate::server::FREE;
 use bytes::{Buf, Bytes, BytesMut};
@@ -12,8 +12,8 @@ use bytes::{Buf, Bytes, BytesMut};
 pub(super) enum Reading {
     #[default]
     Line,
-    /// The rest of a line that is too long, up to its end.
-    RestOfLine,
+    /// The rest of a line that is too long, up to its end; and how long the body is that follows, if it is one that is thrown away.
+    RestOfLine(Option<u32>),
     /// A body that is not taken, of which so many bytes are left, with those behind it; and what is said then.
     LostBody(u64, &'static str),
 }
@@ -51,13 +51,17 @@ pub(super) fn take(reading: &mut Reading, buffer: &mut BytesMut, body_max: usize
                 *reading = Reading::Line;
                 return Some(Request::NoJob(word));
             }
-            Reading::RestOfLine => {
+            Reading::RestOfLine(body) => {
                 let Some(end) = end_of_line(buffer) else {
                     // The last byte may be the first of the end.
                     buffer.advance(buffer.len().saturating_sub(1));
                     return None;
                 };
                 buffer.advance(end);
+                if let Some(body) = *body {
+                    *reading = Reading::LostBody(u64::from(body) + 2, words::BAD_FORMAT);
+                    continue;
+                }
                 *reading = Reading::Line;
                 return Some(Request::Say(words::BAD_FORMAT));
             }
@@ -66,10 +70,10 @@ pub(super) fn take(reading: &mut Reading, buffer: &mut BytesMut, body_max: usize
                     if buffer.len() < longest(buffer) {
                         return None;
                     }
-                    *reading = Reading::RestOfLine;
+                    *reading = Reading::RestOfLine(tags::lost_body(&buffer[..longest(buffer)]));
                     continue;
                 };
-                match line::parse(&buffer[..end - 2]) {
+                match line::parse_or_lose(&buffer[..end - 2]) {
                     Err(bad) => {
                         buffer.advance(end);
                         return Some(Request::Say(match bad {
@@ -182,6 +186,13 @@ mod tests {
             ("put 0 0 1 2 x\r\nstats\r\n", &["BAD_FORMAT", "stats "]),
             ("put 0 0 1 2 idp:k\r\nab\r\nstats\r\n", &["put ab", "stats "]),
             ("put 0 0 1 7 idp:k grp:g\r\nquit\r\n.\r\nstats\r\n", &["BAD_FORMAT", "stats "]),
+            ("put 0 0 1 7 idp:a\0b\r\nstats\r\n\r\nquit\r\n", &["BAD_FORMAT", "quit "]),
+            ("put 4294967296 0 1 7 idp:a\r\nstats\r\n\r\nquit\r\n", &["BAD_FORMAT", "quit "]),
+            ("put 0 0 1 7\tidp:a\r\nstats\r\n\r\nquit\r\n", &["BAD_FORMAT", "quit "]),
+            (
+                &format!("put 0 0 1 7 idp:{}\r\nstats\r\n\r\nquit\r\n", "k".repeat(1_100)),
+                &["BAD_FORMAT", "quit "],
+            ),
             (&format!("put 0 0 1 2 con:{}\r\nab\r\n", "k".repeat(200)), &["put ab"]),
             (
                 &format!("delete-batch {}\r\nstats\r\n", "18446744073709551615 ".repeat(1000).trim_end()),

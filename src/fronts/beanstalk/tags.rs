@@ -25,18 +25,34 @@ pub(super) struct Keys {
 /// The longest key, in bytes: as long as a name of a tube.
 const KEY_MAX: usize = 200;
 
+/// The words of a line.
+fn words(line: &[u8]) -> impl Iterator<Item = &[u8]> {
+    line.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty())
+}
+
+fn has_tag(line: &[u8]) -> bool {
+    let is_tag = |word: &[u8]| [b"idp:", b"con:", b"grp:", b"aft:"].iter().any(|tag| word.starts_with(*tag));
+    words(line).any(is_tag)
+}
+
+/// How long the body is that follows the line of a put which is not taken, whatever is wrong with it. With a tag only: for others beanstalkd
+/// takes what follows for commands.
+pub(super) fn lost_body(line: &[u8]) -> Option<u32> {
+    let is_put = words(line).next() == Some(b"put");
+    let len = words(line).nth(4).filter(|_| is_put && has_tag(line))?;
+    std::str::from_utf8(len).ok()?.parse().ok()
+}
+
 /// Reads what follows the numbers.
 pub(super) fn parse(rest: &[u8]) -> More {
     if rest.is_empty() {
         return More::Nothing;
     }
-    let words = || rest.split(|byte| *byte == b' ').filter(|word| !word.is_empty());
-    let is_tag = |word: &[u8]| [b"idp:", b"con:", b"grp:", b"aft:"].iter().any(|tag| word.starts_with(*tag));
-    if rest[0] != b' ' || !words().any(is_tag) {
+    if !rest[0].is_ascii_whitespace() || !has_tag(rest) {
         return More::Unknown;
     }
     let mut keys = Keys::default();
-    for word in words() {
+    for word in rest.split(|byte| *byte == b' ').filter(|word| !word.is_empty()) {
         let (name, text) = word.split_at_checked(4).unwrap_or((word, b""));
         let (place, number) = match name {
             b"idp:" => (&mut keys.unique, 0),
@@ -109,6 +125,8 @@ mod tests {
             (" x", unknown.clone()),
             (" ", unknown.clone()),
             ("x idp:a", unknown.clone()),
+            ("\tidp:a", not_taken.clone()),
+            (" idp:a\tcon:b", not_taken.clone()),
         ] {
             assert_eq!(parse(rest.as_bytes()), expected, "{rest:?}");
         }

@@ -41,12 +41,25 @@ fn a_key_that_is_held_is_answered_with_its_job() {
             "INSERTED 1 DELETED",
             "for five minutes, whatever happens"
         );
+        assert_eq!(put(&mut conn, 3, "idp:june:300", "three"), "INSERTED 3");
+        assert_eq!(put(&mut conn, 3, "idp:may", "four"), "INSERTED 4");
+        conn.ask("watch reports");
+        for id in [3, 4] {
+            assert!(conn.ask(&format!("reserve-job {id}")).starts_with("RESERVED"));
+            assert_eq!(conn.ask(&format!("bury {id} 3")), "BURIED");
+        }
+        assert_eq!(
+            put(&mut conn, 3, "idp:june:300", "three"),
+            "INSERTED 3 BURIED",
+            "it is held for its time"
+        );
+        assert_eq!(put(&mut conn, 3, "idp:may", "four"), "INSERTED 5", "to be buried is an end");
         conn.ask("use elsewhere");
-        assert_eq!(put(&mut conn, 3, "idp:july", "two"), "INSERTED 3", "a key is one of its tube");
-        conn.ask("delete 3");
+        assert_eq!(put(&mut conn, 3, "idp:july", "two"), "INSERTED 6", "a key is one of its tube");
+        conn.ask("delete 6");
         assert_eq!(
             put(&mut conn, 3, "idp:july", "two"),
-            "INSERTED 4",
+            "INSERTED 7",
             "it was held for no time after its end"
         );
         daemon.stop().await;
@@ -104,11 +117,11 @@ fn several_jobs_are_reserved_and_deleted_at_once() {
         assert_eq!(value(&conn.ask("stats-tube default"), "cmd-delete"), "4");
         other.send("reserve-batch 1000 60\r\n");
         until("it waits", async || (value(&conn.ask("stats"), "current-waiting") == "1").then_some(())).await;
-        conn.put("0 0 1", "short");
+        conn.put("0 0 3", "short");
         assert_eq!(other.reply(), "RESERVED_BATCH 1");
         assert_eq!(other.reply(), "RESERVED 5 5\nshort");
         assert_eq!(other.ask("reserve-batch 2"), "RESERVED_BATCH 0");
-        assert_eq!(other.ask("reserve-batch 2 60"), "DEADLINE_SOON", "its job has a second");
+        assert_eq!(other.ask("reserve-batch 2 60"), "DEADLINE_SOON", "its job has few seconds");
         drop(other);
         daemon.stop().await;
     });
@@ -120,19 +133,23 @@ fn a_batch_ends_with_its_connection_and_takes_no_more_than_fits() {
         let (daemon, socket) = served("").await;
         let mut conn = Conn::new(&socket);
         let large = "x".repeat(1 << 20);
-        for _ in 0..20 {
+        // Those before them are small: how many fit cannot be reckoned by them.
+        for _ in 0..60 {
+            conn.put("0 0 60", "");
+        }
+        for _ in 0..40 {
             conn.put("0 0 60", &large);
         }
-        let reply = conn.ask("reserve-batch 20");
+        let reply = conn.ask("reserve-batch 100");
         let count: usize = reply.strip_prefix("RESERVED_BATCH ").unwrap().parse().unwrap();
-        assert!((1..20).contains(&count), "{count} of twenty megabytes in one answer");
+        assert!((61..80).contains(&count), "60 and {} megabytes in one answer", count - 60);
         for _ in 0..count {
             assert!(conn.reply().starts_with("RESERVED "));
         }
         drop(conn);
         let mut conn = Conn::new(&socket);
         until("they are ready again", async || {
-            (value(&conn.ask("stats-tube default"), "current-jobs-ready") == "20").then_some(())
+            (value(&conn.ask("stats-tube default"), "current-jobs-ready") == "100").then_some(())
         })
         .await;
         daemon.stop().await;

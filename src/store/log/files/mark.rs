@@ -11,9 +11,9 @@ use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// How long after a sync it is written. Each write makes the log's next sync slower (on ext4 by 10 µs of 150), so there are not as many of
+/// How long after the first sync that it does not tell of it is written. Each write makes the log's next sync slower (on ext4 by 10 µs of 150), so there are not as many of
 /// them as of syncs.
-const NOTED_WITHIN: Duration = Duration::from_millis(10);
+const NOTED_AFTER: Duration = Duration::from_millis(10);
 
 /// The file, open.
 #[derive(Debug)]
@@ -38,7 +38,7 @@ impl Mark {
         if self.names >= durable {
             return None;
         }
-        let due = *self.due.get_or_insert(now.plus(NOTED_WITHIN));
+        let due = *self.due.get_or_insert(now.plus(NOTED_AFTER));
         if now < due {
             return Some(due);
         }
