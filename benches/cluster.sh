@@ -66,10 +66,7 @@ measure 'at the owner' --socket "$dir/$owner.sock"
 
 # PostgreSQL with two standbys, of which one must have a commit on its disk as well before it is answered.
 postgres() {
-    local bin=$1 as=() n
-    [ "$(id -u)" != 0 ] || as=(setpriv --reuid=postgres --regid=postgres --clear-groups)
-    mkdir "$dir/pg"
-    [ "$(id -u)" != 0 ] || { chmod 755 "$dir"; chown postgres "$dir/pg"; }
+    local bin=$1 n
     "${as[@]}" "$bin/initdb" -D "$dir/pg/1" -A trust -U postgres --no-sync >"$dir/initdb.log"
     cat >>"$dir/pg/1/postgresql.conf" <<X
 unix_socket_directories = '$dir/pg'
@@ -101,7 +98,16 @@ tool=benches/queue-bench/target/release/queue-bench
 if [ -x "$tool" ]; then
     beside=
     bin=$(ls -d /usr/lib/postgresql/*/bin 2>/dev/null | tail -1 || true)
-    if [ -x "$bin/pg_basebackup" ]; then
+    # It does not run as root.
+    as=()
+    mkdir "$dir/pg"
+    [ "$(id -u)" != 0 ] || { chmod 755 "$dir"; as=(setpriv --reuid=postgres --regid=postgres --clear-groups); }
+    [ "$(id -u)" != 0 ] || chown postgres "$dir/pg" 2>/dev/null || true
+    if ! [ -x "$bin/pg_basebackup" ]; then
+        echo 'without PostgreSQL: it is not installed' >&2
+    elif ! "${as[@]}" test -w "$dir/pg"; then
+        echo "without PostgreSQL: its user cannot get to $dir; name another directory in DIR" >&2
+    else
         postgres "$bin"
         beside="unix:$dir/pg/.s.PGSQL.25431 postgres"
     fi

@@ -57,12 +57,7 @@ impl<L: Link, H: Home> LoggedStore<ReplicatedLog<L>, H> {
             return Err(wrong(format!("commit {} is the next one", next.0)));
         }
         let appended = self.log.follow(payload, position).map_err(AppendError::Disk)?;
-        let commit = decode_commit(appended.record).map_err(|error| match error.is_of_newer_version() {
-            true => wrong(format!(
-                "{error}. Start the newer version of musher that has written it, or a later one"
-            )),
-            false => wrong(error.to_string()),
-        })?;
+        let commit = decode_commit(appended.record).map_err(|error| wrong(error.to_string()))?;
         commit.check().map_err(wrong)?;
         for event in &commit.events {
             check(state, event).map_err(wrong)?;

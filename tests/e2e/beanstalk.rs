@@ -305,17 +305,19 @@ fn whoever_comes_by_tcp_is_the_configured_user() {
 fn a_client_that_waits_learns_nothing_of_a_stop_but_its_end() {
     block_on(async {
         let (daemon, socket) = served("").await;
-        let (mut waits, mut holds) = (Conn::new(&socket), Conn::new(&socket));
+        let [mut waits, mut waits_for_many, mut holds] = [(); 3].map(|()| Conn::new(&socket));
         let id = holds.put("0 0 60", "held");
         assert!(holds.ask("reserve").starts_with("RESERVED"));
         waits.send("reserve\r\n");
-        until("it waits", async || (value(&holds.ask("stats"), "current-waiting") == "1").then_some(()))
+        waits_for_many.send("reserve-batch 9 60\r\n");
+        until("they wait", async || (value(&holds.ask("stats"), "current-waiting") == "2").then_some(()))
             .await;
         daemon.signal(Signal::TERM);
         until("it stops", async || (value(&holds.ask("stats"), "draining") == "true").then_some(())).await;
         assert!(waits.is_silent_for(Duration::from_millis(50)));
+        assert!(waits_for_many.is_silent_for(Duration::from_millis(50)));
         assert_eq!(holds.ask(&format!("delete {id}")), "DELETED", "who has a job can end it");
-        assert_eq!(waits.try_reply(), None);
+        assert_eq!((waits.try_reply(), waits_for_many.try_reply()), (None, None));
         assert!(daemon.ended().await.success());
     });
 }

@@ -97,6 +97,13 @@ async fn states(socket: &Path, ids: &[u64]) -> Vec<String> {
     states
 }
 
+/// Whether a verb did what it should, and what it said.
+fn said(home: &Home, args: &[&str]) -> (bool, String) {
+    let output = home.musher(args);
+    let said = [output.stdout, output.stderr].map(|said| String::from_utf8(said).unwrap()).concat();
+    (output.status.success(), said)
+}
+
 /// A worker of the command line that appends a line to one file when a job begins, and ends it once another file is there.
 struct Worker(Child);
 

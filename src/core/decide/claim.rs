@@ -12,6 +12,7 @@ use crate::core::rejection::Rejection;
 use crate::core::settings::QueueSettings;
 use crate::core::time::Time;
 use crate::core::weights::pick;
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 /// With what jobs are leased.
@@ -47,14 +48,21 @@ impl<R: Recorder> Decision<'_, R> {
 
     /// Leases one job after the other, each the first of all by priority and id.
     fn claim_by_priority(&mut self, claim: &Claim, grants: &mut Vec<Grant>) {
-        while grants.len() < claim.max as usize {
-            let places = claim.queues.iter().filter_map(|name| Some((self.first_of(name)?, name)));
-            let Some((_, name)) = places.min() else { break };
+        // One that is named twice is there once.
+        let mut firsts: BTreeSet<_> =
+            claim.queues.iter().filter_map(|name| Some((self.first_of(name)?, name))).collect();
+        while grants.len() < claim.max as usize
+            && let Some((_, name)) = firsts.pop_first()
+        {
             let before = grants.len();
             self.claim_from(name, claim, before as u32 + 1, grants);
             if grants.len() == before {
                 debug_assert!(false, "a queue gives what is next in it");
                 break;
+            }
+            // What a queue gives does not depend on the others: only this one has another first now.
+            if grants.len() < claim.max as usize {
+                firsts.extend(self.first_of(name).map(|first| (first, name)));
             }
         }
     }

@@ -1,10 +1,11 @@
 //! Each command, as a request to the server.
 
+use super::answer::{self, Holder};
 use super::line::{Command, Put};
 use super::tags::{Keys, More};
 use super::tubes::Tubes;
-use super::{Beanstalk, answer, stats, words};
-use crate::core::{Group, JobId, OnConflict, QueueName, StateKind, Time, for_shell};
+use super::{Beanstalk, stats, words};
+use crate::core::{Group, JobId, OnConflict, QueueName, Time, for_shell};
 use crate::server::handling::{self, OfHolder, Which};
 use crate::server::requests::RequestContext;
 use crate::server::submit;
@@ -29,7 +30,7 @@ pub(super) async fn handle<S: Store + 'static>(
     let used = || front.own.borrow().used.clone();
     let text = match command {
         Command::Put(put) => {
-            submit(hub, front, context, &put, body)?;
+            submit(hub, front, context, put, body)?;
             return Ok(None);
         }
         Command::Reserve(_) => {
@@ -130,24 +131,28 @@ fn submit<S: Store + 'static>(
     hub: &Hub<S>,
     front: &Beanstalk,
     context: RequestContext<'_>,
-    put: &Put,
+    put: Put,
     body: Bytes,
 ) -> Result<(), Fault> {
     front.first_time(&front.is_producer, &front.tubes.producers);
     let mut own = front.own.borrow_mut();
-    let spec = own.spec(context.peer.caller.uid, put.priority, put.ttr);
-    let (group, envelope) = match &put.more {
-        More::Keys(keys) => {
-            check_limit(hub, &own.used, keys)?;
-            let texts =
-                [&keys.concurrency, &keys.unique].map(|key| key.as_ref().map(|(text, _)| text.clone()));
-            let [key, unique] = texts;
-            let group = Group::new(own.keyed_spec(&spec, keys), 1);
-            (Group { on_conflict: OnConflict::Raise, ..group }, submit::envelope(Vec::new(), (key, unique))?)
-        }
-        _ => (Group::new(spec, 1), None),
+    let Put { priority, delay, ttr, more, .. } = put;
+    let spec = own.spec(context.peer.caller.uid, priority, ttr);
+    let More::Keys(keys) = more else {
+        return handling::put(hub, context, Group::new(spec, 1), (delay, None, body));
     };
-    handling::put(hub, context, group, (put.delay, envelope.as_ref(), body))
+    check_limit(hub, &own.used, &keys)?;
+    let spec = own.keyed_spec(&spec, &keys);
+    if let Some(key) = spec.unique
+        && let Some(kind) = handling::holder_of(hub, &own.used, key, context.now)
+    {
+        let holder = Holder { kind, raised_to: priority };
+        front.holders.borrow_mut().insert(context.origin.request, holder);
+    }
+    let text = |key: Option<(String, u32)>| key.map(|(text, _)| text);
+    let envelope = submit::envelope(Vec::new(), (text(keys.concurrency), text(keys.unique)))?;
+    let group = Group { on_conflict: OnConflict::Raise, ..Group::new(spec, 1) };
+    handling::put(hub, context, group, (delay, envelope.as_ref(), body))
 }
 
 /// How many jobs of a key run at a time is the queue's to say: refuses a put that relies on fewer.
@@ -166,18 +171,7 @@ fn check_limit<S: Store + 'static>(hub: &Hub<S>, tube: &QueueName, keys: &Keys) 
     Err(Fault::new(Kind::Invalid, message))
 }
 
-/// In which state the job is that has the unique key of a put, if one has it.
-pub(super) fn holder_of<S: Store + 'static>(
-    hub: &Hub<S>,
-    front: &Beanstalk,
-    keys: &Keys,
-    now: Time,
-) -> Option<StateKind> {
-    let (text, _) = keys.unique.as_ref()?;
-    handling::holder_of(hub, &front.own.borrow().used, submit::key(text), now)
-}
-
-/// Deletes those of these jobs that the sender may delete. Returns how many it were; if it is a matter of rights, the log says why of one of the others.
+/// Deletes those of these jobs that the sender may delete. Returns how many it were. Where rights are missing the log says which, once.
 fn delete_all<S: Store + 'static>(
     hub: &Hub<S>,
     front: &Beanstalk,

@@ -148,23 +148,22 @@ pub(super) fn longest(line: &[u8]) -> usize {
     }
 }
 
-/// Reads a line as [`parse`] does; of a put with tags in which something is wrong, how long the body is that follows it.
-pub(super) fn parse_or_lose(line: &[u8]) -> Result<Command, Bad> {
+/// Reads a line, which is not longer than [`longest`] says. Of a put with tags in which something is wrong it is known at least how long the
+/// body is that follows.
+pub(super) fn parse(line: &[u8]) -> Result<Command, Bad> {
     let lost = |body| Put { priority: Priority(0), delay: 0, ttr: 1, body, more: More::NotTaken };
-    parse(line).or_else(|bad| tags::lost_body(line).map(|body| Command::Put(lost(body))).ok_or(bad))
+    command(line).or_else(|bad| tags::lost_body(line).map(|body| Command::Put(lost(body))).ok_or(bad))
 }
 
-/// Reads a line, which is not longer than that. Verbs are found by how it begins, the first one that fits; with those that have arguments the space behind them
-/// belongs to them.
-pub(super) fn parse(line: &[u8]) -> Result<Command, Bad> {
+/// Verbs are found by how a line begins, the first one that fits; with those that have arguments the space behind them belongs to them.
+fn command(line: &[u8]) -> Result<Command, Bad> {
     if line.contains(&0) {
         return Err(Bad::Format);
     }
     for (verb, read) in VERBS {
         if let Some(rest) = line.strip_prefix(verb.as_bytes()) {
-            let command =
-                read(&mut Words(rest)).filter(|command| line.len() + 2 <= LINE_MAX || command.may_be_long());
-            return command.ok_or(Bad::Format);
+            let has_its_length = |command: &Command| line.len() + 2 <= LINE_MAX || command.may_be_long();
+            return read(&mut Words(rest)).filter(has_its_length).ok_or(Bad::Format);
         }
     }
     Err(Bad::Unknown)

@@ -27,14 +27,14 @@ use crate::server::{Close, Connection, Encoder, FREE, Fault, Front, Hub, Limits,
 use crate::store::Store;
 use answer::Holder;
 use bytes::BytesMut;
-use line::{Command, Put};
+use line::Command;
 use reading::{Reading, Request};
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
-use tags::{Keys, More};
+use tags::Keys;
 use tubes::add;
 
 /// One connection that speaks it.
@@ -315,41 +315,38 @@ impl Front for Beanstalk {
             }
         };
         let (mut asked, mut until) = (Asked::Other, now);
+        // What it means if there is no job, and whether the claim waits.
+        let mut claim = |wait: Option<u32>| {
+            let watched = &front.own.borrow().watched;
+            let wait = if front.has_ended.get() { Some(0) } else { wait };
+            let (end, nothing) = handling::reserve_until(hub, connection.id, watched, wait, now);
+            until = end;
+            (nothing, wait != Some(0))
+        };
         match &command {
             Command::Put(_) => asked = Asked::Put,
             Command::ReserveJob(_) => asked = Asked::ReserveJob,
             Command::Reserve(wait) => {
-                let watched = &front.own.borrow().watched;
-                let wait = if front.has_ended.get() { Some(0) } else { *wait };
-                let (end, nothing) = handling::reserve_until(hub, connection.id, watched, wait, now);
-                until = end;
-                asked = match (nothing, wait) {
+                let (nothing, waits) = claim(*wait);
+                asked = match (nothing, waits) {
                     (Nothing::LeaseEndsSoon, _) => Asked::ReserveSoon,
-                    (Nothing::Over, Some(0)) => Asked::ReserveNow,
-                    (Nothing::Over, _) => Asked::Reserve,
+                    (Nothing::Over, false) => Asked::ReserveNow,
+                    (Nothing::Over, true) => Asked::Reserve,
                 };
             }
             Command::ReserveBatch(_, wait) => {
-                let watched = &front.own.borrow().watched;
-                let wait = if front.has_ended.get() { 0 } else { *wait };
-                let (end, nothing) = handling::reserve_until(hub, connection.id, watched, Some(wait), now);
-                (until, asked) = match nothing {
-                    // One that does not wait is not called back.
-                    _ if wait == 0 => (end, Asked::BatchNow),
-                    Nothing::LeaseEndsSoon => (end, Asked::BatchSoon),
-                    Nothing::Over => (end, Asked::Batch),
+                let (nothing, waits) = claim(Some(*wait));
+                asked = match (nothing, waits) {
+                    // It is not called back.
+                    (_, false) => Asked::BatchNow,
+                    (Nothing::LeaseEndsSoon, true) => Asked::BatchSoon,
+                    (Nothing::Over, true) => Asked::Batch,
                 };
             }
             _ => {}
         }
         let (name, origin) =
             (command.name(), Origin { session: connection.id, request: front.number(asked) });
-        if let Command::Put(Put { more: More::Keys(keys), priority, .. }) = &command
-            && let Some(kind) = commands::holder_of(hub, front, keys, now)
-        {
-            let holder = Holder { kind, raised_to: *priority };
-            front.holders.borrow_mut().insert(origin.request, holder);
-        }
         let context = RequestContext { peer: &connection.peer, origin, now };
         match commands::handle(hub, front, context, (command, body), until).await {
             Ok(Some(answer)) => hub.engine.borrow_mut().answer(origin, Answer::Ready(answer)),

@@ -8,14 +8,20 @@ use crate::server::FREE;
 use bytes::{Buf, Bytes, BytesMut};
 
 /// What is read next.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Reading {
-    #[default]
-    Line,
+    /// A line, whose end is not among so many bytes.
+    Line(usize),
     /// The rest of a line that is too long, up to its end; and how long the body is that follows, if it is one that is thrown away.
     RestOfLine(Option<u32>),
     /// A body that is not taken, of which so many bytes are left, with those behind it; and what is said then.
     LostBody(u64, &'static str),
+}
+
+impl Default for Reading {
+    fn default() -> Reading {
+        Reading::Line(0)
+    }
 }
 
 /// A request as it is cut off the stream.
@@ -48,11 +54,11 @@ pub(super) fn take(reading: &mut Reading, buffer: &mut BytesMut, body_max: usize
                     return None;
                 }
                 let word = *word;
-                *reading = Reading::Line;
+                *reading = Reading::default();
                 return Some(Request::NoJob(word));
             }
             Reading::RestOfLine(body) => {
-                let Some(end) = end_of_line(buffer) else {
+                let Some(end) = end_of_line(buffer, 0) else {
                     // The last byte may be the first of the end.
                     buffer.advance(buffer.len().saturating_sub(1));
                     return None;
@@ -62,18 +68,21 @@ pub(super) fn take(reading: &mut Reading, buffer: &mut BytesMut, body_max: usize
                     *reading = Reading::LostBody(u64::from(body) + 2, words::BAD_FORMAT);
                     continue;
                 }
-                *reading = Reading::Line;
+                *reading = Reading::default();
                 return Some(Request::Say(words::BAD_FORMAT));
             }
-            Reading::Line => {
-                let Some(end) = end_of_line(&buffer[..buffer.len().min(longest(buffer))]) else {
-                    if buffer.len() < longest(buffer) {
+            Reading::Line(seen) => {
+                let most = longest(buffer);
+                let Some(end) = end_of_line(&buffer[..buffer.len().min(most)], *seen) else {
+                    if buffer.len() < most {
+                        *seen = buffer.len();
                         return None;
                     }
-                    *reading = Reading::RestOfLine(tags::lost_body(&buffer[..longest(buffer)]));
+                    *reading = Reading::RestOfLine(tags::lost_body(&buffer[..most]));
                     continue;
                 };
-                match line::parse_or_lose(&buffer[..end - 2]) {
+                *seen = 0;
+                match line::parse(&buffer[..end - 2]) {
                     Err(bad) => {
                         buffer.advance(end);
                         return Some(Request::Say(match bad {
@@ -125,18 +134,20 @@ fn take_put(put: Put, buffer: &mut BytesMut, end: usize) -> Option<Request> {
 
 /// How many bytes the request at the front takes in all, if that is known.
 pub(super) fn len(reading: Reading, buffer: &[u8], body_max: usize) -> Option<usize> {
-    let Reading::Line = reading else { return Some(buffer.len().min(LINE_MAX)) };
+    let Reading::Line(seen) = reading else { return Some(buffer.len().min(LINE_MAX)) };
     let most = longest(buffer);
-    let Some(end) = end_of_line(&buffer[..buffer.len().min(most)]) else { return Some(most) };
+    let Some(end) = end_of_line(&buffer[..buffer.len().min(most)], seen) else { return Some(most) };
     match line::parse(&buffer[..end - 2]) {
         Ok(Command::Put(put)) if put.body as usize <= body_max => Some(end + put.body as usize + 2),
         _ => Some(end),
     }
 }
 
-/// Where the first line ends, behind its end.
-fn end_of_line(buffer: &[u8]) -> Option<usize> {
-    buffer.windows(2).position(|two| two == b"\r\n").map(|at| at + 2)
+/// Where the first line ends, behind its end, which is not among the bytes that were seen.
+fn end_of_line(buffer: &[u8], seen: usize) -> Option<usize> {
+    // The last of them may be the first of the end.
+    let from = seen.saturating_sub(1).min(buffer.len());
+    buffer[from..].windows(2).position(|two| two == b"\r\n").map(|at| from + at + 2)
 }
 
 #[cfg(test)]
@@ -210,9 +221,13 @@ mod tests {
 
     #[test]
     fn how_long_a_request_is_is_known_once_its_line_is_there() {
-        assert_eq!(len(Reading::Line, b"put 0 0 1 3\r\nab", 9), Some(18));
-        assert_eq!(len(Reading::Line, b"put 0 0 1 10\r\nab", 9), Some(14), "it is thrown away as it comes");
-        assert_eq!(len(Reading::Line, b"stats", 9), Some(LINE_MAX));
+        assert_eq!(len(Reading::default(), b"put 0 0 1 3\r\nab", 9), Some(18));
+        assert_eq!(
+            len(Reading::default(), b"put 0 0 1 10\r\nab", 9),
+            Some(14),
+            "it is thrown away as it comes"
+        );
+        assert_eq!(len(Reading::default(), b"stats", 9), Some(LINE_MAX));
         assert_eq!(len(Reading::LostBody(1 << 40, words::JOB_TOO_BIG), b"abc", 9), Some(3));
     }
 

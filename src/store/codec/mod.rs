@@ -54,7 +54,7 @@ const CLAIM_MAX: usize = 16 << 20;
 #[derive(Debug, thiserror::Error)]
 pub enum DecodeError {
     /// The first byte names another version of this kind of value.
-    #[error("version {found} of {of} is unknown; this version of musher reads those up to {newest}")]
+    #[error("version {found} of {of} is unknown: {}", written_by(*found, *newest))]
     Version {
         /// What it is.
         of: &'static str,
@@ -89,6 +89,13 @@ pub enum DecodeError {
     /// A value that was never written.
     #[error("{0} has a value that is never written")]
     Value(&'static str),
+}
+
+fn written_by(found: u8, newest: u8) -> String {
+    match found > newest {
+        true => format!("it was written by a newer version of musher; this one reads those up to {newest}"),
+        false => "none was ever written".to_owned(),
+    }
 }
 
 impl DecodeError {

@@ -32,8 +32,8 @@ pub enum LogError {
     },
     /// A newer version of this program has written it.
     #[error(
-        "commit {} was written by a newer version of musher: {} at byte {offset}: {detail}. Nothing was changed. Start that version, or a \
-         newer one", commit.0, path.display()
+        "commit {} cannot be read: {} at byte {offset}: {detail}. Nothing was changed. Start that version, or a newer one",
+        commit.0, path.display()
     )]
     Newer {
         /// The file.

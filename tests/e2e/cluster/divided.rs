@@ -1,6 +1,7 @@
 //! What is not a job where queues are divided among shards: schedules fire in the shard of their queue, once each time, whoever owns it;
 //! topics and groups are of one namespace.
 
+use super::said;
 use super::shards::{owners, sharded};
 use crate::helper::{Daemon, Home, block_on, until};
 use musher::client::Client;
@@ -9,12 +10,6 @@ use serde_json::Value;
 use std::path::Path;
 
 const SCHEDULES: &str = "[schedules.configured]\nqueue = \"c0\"\nevery = \"1s\"\nbody = \"tick\"\n";
-
-fn said(home: &Home, args: &[&str]) -> (bool, String) {
-    let output = home.musher(args);
-    let said = [output.stdout, output.stderr].map(|said| String::from_utf8(said).unwrap()).concat();
-    (output.status.success(), said)
-}
 
 /// How many jobs a queue has been given, if the node that is asked can say.
 async fn submitted(socket: &Path, queue: &str) -> Option<u64> {

@@ -1,6 +1,6 @@
 //! A cluster of several shards: each has an owner of its own, and any node takes any request.
 
-use super::{Cluster, configuration, states, submit as submit_to_q};
+use super::{Cluster, configuration, said, states, submit as submit_to_q};
 use crate::helper::{Daemon, Home, block_on, until};
 use crate::http::site::{OWN, Reply, exchange, served_at};
 use crate::nats::Servers;
@@ -91,11 +91,7 @@ fn any_node_takes_any_request_and_each_shard_has_its_owner() {
         // Two nodes started later than the first: what it has taken is divided.
         let config = cluster.homes[0].path("musher.toml");
         let verb = |verb: &[&str]| {
-            let home = &cluster.homes[0];
-            let args = [&["cluster"], verb, &["--config", config.to_str().unwrap()]].concat();
-            let output = home.musher(&args);
-            let said = [output.stdout, output.stderr].map(|said| String::from_utf8(said).unwrap()).concat();
-            (output.status.success(), said)
+            said(&cluster.homes[0], &[&["cluster"], verb, &["--config", config.to_str().unwrap()]].concat())
         };
         let (is_done, said) = verb(&["spread"]);
         assert!(is_done, "{said}");

@@ -55,6 +55,7 @@ fn a_node_neither_takes_in_nor_owns_what_it_cannot_read() {
             for (daemon, home) in daemons.iter_mut().zip(&cluster.homes) {
                 assert_eq!(daemon.take().unwrap().ended().await.code(), Some(1), "{}", home.log());
             }
+            assert!(cluster.homes.iter().any(|home| home.log().contains(why)), "one has read it");
             assert!(unanswered.await.unwrap().is_err(), "nobody has it");
             for home in &cluster.homes {
                 let refused = home.serve_command().output().unwrap();
