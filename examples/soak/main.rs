@@ -79,7 +79,7 @@ enum Verb {
         /// How many owners are lost.
         #[arg(long, default_value_t = 50)]
         rounds: u64,
-        /// How many shards there are; with several, nodes and processes of shards are lost, and nothing is done to the network.
+        /// How many shards there are; with several, processes of shards are lost as well as whole nodes.
         #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=64))]
         shards: u64,
         #[command(flatten)]

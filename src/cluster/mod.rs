@@ -7,7 +7,7 @@
 //! - `records`: the stream as it is read
 //! - `peers`: who is there, who is silent, and whose turn it is to take over; it decides, and knows no servers
 //! - `beat`: the signs of life
-//! - `servers`: by which server a node is connected
+//! - `servers`: by which server a node is connected; `leader`: and that this one leads the stream
 //! - `handover`: giving the queue to another node; `verify`: whether all have the same state
 //! - `trim`: what no node needs of the stream any more
 //! - `sight`: how all of that looks, to a node and (`look`) from outside
@@ -17,6 +17,7 @@
 
 mod beat;
 mod handover;
+mod leader;
 mod look;
 mod node;
 mod peers;

@@ -3,6 +3,7 @@
 //! trims the stream.
 
 use super::beat::Role;
+use super::leader::keep_near;
 use super::peers::BEAT;
 use super::records::Records;
 use super::shared::{OwnSight, Shared, give_signs, listen, lock};
@@ -213,6 +214,7 @@ impl Member {
         *lock(&self.shared.home) = Some(begin.home.clone());
         lock(&self.shared.beat).commit = begin.position.number.0;
         tokio::spawn(trim(connection.clone(), self.shared.clone(), self.cluster.keep));
+        tokio::spawn(keep_near(connection.clone(), self.shared.clone()));
         let carrier = self.follow(&connection, &signs, &begin).await?;
         self.own(&client, carrier, arrived).await;
         Ok(())

@@ -13,7 +13,7 @@ pub struct Cluster {
     pub node: String,
     /// `nodes`: all of them.
     pub nodes: Vec<String>,
-    /// `nats`: the servers of the log.
+    /// `nats`: the servers of the log, in the order in which this node tries them.
     pub nats: Vec<String>,
     /// `stream`: the name of the log on them.
     pub stream: String,
@@ -100,7 +100,7 @@ pub(super) fn cluster(
         section.fault_of_all(report, "this program was built without it: build it with `--features cluster`");
     }
     let nodes = section.texts(report, "nodes").unwrap_or_default();
-    let nats = section.texts(report, "nats").unwrap_or_default();
+    let mut nats = section.texts(report, "nats").unwrap_or_default();
     let node = section.text(report, "node").map(str::to_owned);
     let stream = section.text(report, "stream").unwrap_or(STREAM).to_owned();
     let shards = section.count(report, "shards", 1..=SHARDS_MAX).unwrap_or(SHARDS) as usize;
@@ -168,8 +168,16 @@ pub(super) fn cluster(
         section.fault(report, "node", message);
     }
     section.finish(report);
+    nearest_first(&mut nats, nodes.iter().position(|name| *name == node));
     let shard = None;
     Some(Cluster { node, nodes, nats, stream, shards, shard, replicas, lease, keep, credentials, tls })
+}
+
+/// A node begins with the server that stands where it stands itself in its list: that is on the same machine.
+fn nearest_first(nats: &mut [String], place: Option<usize>) {
+    if let Some(first) = place.unwrap_or(0).checked_rem(nats.len()) {
+        nats.rotate_left(first);
+    }
 }
 
 /// The names of all keys.
@@ -257,4 +265,26 @@ fn is_server(url: &str) -> bool {
     let Some((scheme, rest)) = url.split_once("://") else { return false };
     // What is secret belongs into `credentials`: the configuration is shown.
     ["nats", "tls"].contains(&scheme) && !rest.is_empty() && !rest.contains(['@', '/', ' '])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_node_begins_with_the_server_at_its_own_place() {
+        for (servers, place, expected) in [
+            ("abc", Some(0), "abc"),
+            ("abc", Some(2), "cab"),
+            ("ab", Some(2), "ab"),
+            ("ab", Some(3), "ba"),
+            ("a", Some(1), "a"),
+            ("abc", None, "abc"),
+            ("", Some(1), ""),
+        ] {
+            let mut servers: Vec<String> = servers.chars().map(String::from).collect();
+            nearest_first(&mut servers, place);
+            assert_eq!(servers.concat(), expected, "{place:?}");
+        }
+    }
 }

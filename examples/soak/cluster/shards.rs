@@ -1,9 +1,11 @@
-//! Nodes of several shards: processes of shards are killed and hang, whole nodes do, and shards are given from one node to another, under
-//! load. Each life of the load ends with that of the node it is at.
+//! Nodes of several shards: processes of shards are killed and hang, whole nodes do, networks are cut, and shards are given from one node to
+//! another, under load. Each life of the load ends with that of the node it is at.
 
 use super::{ANSWER, LOG_LINES, LOOK_AGAIN, NODES, PATIENCE};
 use crate::daemon::{Daemon, Place, tail};
+use crate::links::Way;
 use crate::nats::Servers;
+use crate::network::{BOTH, Network};
 use crate::world::{Failure, World};
 use fastrand::Rng;
 use musher::client::Client;
@@ -17,6 +19,10 @@ use tokio::time::{sleep, timeout};
 
 /// The longest time from the beginning of the load to the fault, and from there to the end of the node that the load is at.
 const LIFE_MS: u64 = 1_000;
+/// The longest time for which a network is cut: owners notice it after three seconds, and servers after ten.
+const CUT_MS: u64 = 12_000;
+/// When a network was healed: in this time owners that are owners no more have learnt it, and ended with all their connections.
+const SETTLES: Duration = Duration::from_secs(4);
 
 /// What is done while there is load.
 #[derive(Clone, Copy, Debug)]
@@ -29,9 +35,17 @@ enum Fault {
     ServerKilled,
     AllKilled,
     Spread,
+    /// A node from all servers, in both directions or in one.
+    NodeCut,
+    /// A node with one server, from the others.
+    NodeCutWithServer,
+    /// A server from the others, in both directions or in one, while all nodes have all servers.
+    ServerCut,
+    /// All servers from each other.
+    ServersCut,
 }
 
-const FAULTS: [Fault; 9] = [
+const FAULTS: [Fault; 13] = [
     Fault::ShardKilled,
     Fault::ShardKilled,
     Fault::ShardHangs,
@@ -41,10 +55,15 @@ const FAULTS: [Fault; 9] = [
     Fault::ServerKilled,
     Fault::AllKilled,
     Fault::Spread,
+    Fault::NodeCut,
+    Fault::NodeCutWithServer,
+    Fault::ServerCut,
+    Fault::ServersCut,
 ];
 
 struct Nodes {
     servers: Servers,
+    network: Network,
     shards: usize,
     places: Vec<Place>,
     daemons: Vec<Option<Daemon>>,
@@ -58,6 +77,7 @@ pub(crate) async fn run(world: &mut World, rounds: u64, shards: usize) -> Result
     let Some(mut servers) = Servers::within(&dir, NODES) else {
         return Err(Failure::Skipped("there is no nats-server".to_owned()));
     };
+    let network = Network::between(NODES, &mut servers)?;
     (0..NODES).for_each(|nth| servers.start_again(nth));
     let place = |nth: usize| {
         let dir = world.place.dir.join(format!("node-{nth}"));
@@ -66,7 +86,7 @@ pub(crate) async fn run(world: &mut World, rounds: u64, shards: usize) -> Result
     };
     let places = (0..NODES).map(place).collect::<io::Result<_>>()?;
     let daemons = (0..NODES).map(|_| None).collect();
-    let mut nodes = Nodes { servers, shards, places, daemons, compared: 0 };
+    let mut nodes = Nodes { servers, network, shards, places, daemons, compared: 0 };
     for round in 0..rounds {
         let lived = nodes.life(world).await;
         lived.map_err(|failure| failure.within(&format!("round {round}")))?;
@@ -160,8 +180,34 @@ impl Nodes {
                 // It may be refused while a shard has no owner.
                 let _ = timeout(PATIENCE, spread.status()).await;
             }
+            Fault::NodeCut | Fault::NodeCutWithServer | Fault::ServerCut | Fault::ServersCut => {
+                self.cut(fault, (node, server), [&BOTH[..], &BOTH, &BOTH[..1], &BOTH[1..]][rng.usize(..4)]);
+                sleep(Duration::from_millis(rng.u64(..CUT_MS))).await;
+                self.network.heal(rng);
+                sleep(SETTLES).await;
+            }
         }
         Ok(())
+    }
+
+    fn cut(&self, fault: Fault, (node, server): (usize, usize), ways: &[Way]) {
+        let others = || (0..NODES).filter(|other| *other != server);
+        match fault {
+            Fault::NodeCut => (0..NODES).for_each(|server| self.network.hold_node(node, server, ways)),
+            Fault::NodeCutWithServer => {
+                for other in others() {
+                    self.network.hold_node(node, other, &BOTH);
+                    self.network.hold_servers(server, other, &BOTH);
+                }
+                (0..NODES)
+                    .filter(|other| *other != node)
+                    .for_each(|node| self.network.hold_node(node, server, &BOTH));
+            }
+            Fault::ServerCut => others().for_each(|other| self.network.hold_servers(server, other, ways)),
+            _ => (0..NODES).for_each(|one| {
+                (one + 1..NODES).for_each(|other| self.network.hold_servers(one, other, &BOTH));
+            }),
+        }
     }
 
     fn signal_shard(&self, node: usize, shard: usize, signal: Signal) {
@@ -204,7 +250,7 @@ impl Nodes {
                 let more = format!(
                     "[daemon]\ndrain_timeout = \"1s\"\n[cluster]\nshards = {}\nnode = \"n{nth}\"\nnodes = [{names}]\nnats = {:?}\nsync = \"always\"\n",
                     self.shards,
-                    self.servers.urls()
+                    self.network.urls(nth)
                 );
                 self.places[nth].configure(rng, &more)?;
                 self.daemons[nth] = Some(self.places[nth].start(&[])?);

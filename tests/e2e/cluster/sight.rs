@@ -144,6 +144,38 @@ fn the_queue_is_given_to_the_node_that_is_named() {
     });
 }
 
+/// Each node begins with the server at its own place, and the stream follows the owner there.
+#[test]
+fn the_stream_is_led_by_the_server_of_the_owner() {
+    let Some(cluster) = Cluster::new(3, 2, "") else { return };
+    block_on(async {
+        let daemons = cluster.serve_all().await;
+        let mut owner = cluster.owner_after(1).await;
+        for takeovers in 1..=2 {
+            let home = &cluster.homes[owner];
+            let config = home.path("musher.toml");
+            let server = Servers::name(owner);
+            until(&format!("{server} leads the stream"), async || {
+                let output = home.musher(&["cluster", "status", "--json", "--config", config.to_str()?]);
+                let seen: ClusterView = serde_json::from_slice(&output.stdout).ok()?;
+                (seen.stream.leader? == server).then_some(())
+            })
+            .await;
+            submit(&home.socket(), &takeovers.to_string()).await;
+            if takeovers == 1 {
+                let next = format!("n{}", 1 - owner);
+                assert!(
+                    home.musher(&["cluster", "move", &next, "--config", config.to_str().unwrap()])
+                        .status
+                        .success()
+                );
+                owner = cluster.owner_after(2).await;
+            }
+        }
+        drop(daemons);
+    });
+}
+
 /// Says that something is over, however that came.
 struct Ends<'a>(&'a AtomicBool);
 

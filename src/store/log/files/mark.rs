@@ -11,8 +11,8 @@ use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// It is written so long after the first commit that it does not name yet. Each write makes the log's next sync slower (on ext4 by 10 µs of
-/// 150), so there are fewer of them than of syncs.
+/// It is written so long after the first commit that it does not name yet. Each write makes the log's next sync slower
+/// (on ext4 by 10 µs of 150), so there are fewer of them than of syncs.
 const NOTED_AFTER: Duration = Duration::from_millis(10);
 
 /// The file, open.

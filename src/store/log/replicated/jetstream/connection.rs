@@ -26,8 +26,6 @@ use tokio::time::{sleep, timeout};
 
 /// Servers before this are slow with a sync of each message (1,100 a second, whatever is under way).
 const OLDEST: (u32, u32) = (2, 15);
-/// How long an append may go without an answer until it is looked for. An election among the servers takes longer.
-const ANSWER_TIME: Duration = Duration::from_secs(2);
 /// How long a server may take for a question.
 pub(super) const REQUEST_TIME: Duration = Duration::from_secs(5);
 /// How often the server is asked whether it is there. After two questions without an answer another one is tried.
@@ -53,7 +51,7 @@ const PART_LEAST: usize = 16 << 10;
 /// Where the stream is, and how it is to be.
 #[derive(Clone, Debug)]
 pub(crate) struct StreamConfig {
-    /// The servers: `nats://host:4222`.
+    /// The servers, in the order in which they are tried: `nats://host:4222`.
     pub(crate) servers: Vec<String>,
     /// The file of what the servers know this node by, if they ask.
     pub(crate) credentials: Option<PathBuf>,
@@ -85,6 +83,7 @@ impl StreamConfig {
     pub(crate) async fn connect(&self) -> Result<Client, StreamError> {
         let unreachable = |detail: String| StreamError::Unreachable { servers: self.servers.clone(), detail };
         let mut options = ConnectOptions::new().name("musher").request_timeout(Some(REQUEST_TIME));
+        options = options.retain_servers_order();
         options = options.reconnect_delay_callback(|_| RECONNECT).ping_interval(PING);
         options = options.connection_timeout(CONNECT_TIME);
         // The client would begin with the servers that have failed least, of which the one that it has just left is the first.
@@ -174,9 +173,9 @@ pub(super) enum Found {
 #[derive(Clone, Debug)]
 pub(crate) struct Connection {
     client: Client,
-    context: Context,
-    stream: Stream,
-    name: String,
+    pub(super) context: Context,
+    pub(super) stream: Stream,
+    pub(super) name: String,
     subject: String,
     /// When the stream was made, in nanoseconds since 1970.
     created: u64,
@@ -373,11 +372,11 @@ impl Connection {
         }
     }
 
-    /// Appends a message.
-    pub(super) async fn append(&self, expected: Seq, message: Bytes) -> Outcome {
+    /// Appends a message, and waits so long for the answer.
+    pub(super) async fn append(&self, expected: Seq, message: Bytes, patience: Duration) -> Outcome {
         let message = PublishMessage::build().payload(message).expected_last_sequence(expected.0);
         let answer = async { self.context.send_publish(self.subject.clone(), message).await?.await };
-        match timeout(ANSWER_TIME, answer).await {
+        match timeout(patience, answer).await {
             // Another stream may take the same subject, on servers that are connected to these.
             Ok(Ok(answer)) if answer.stream == self.name => {
                 self.note(Seq(answer.sequence));

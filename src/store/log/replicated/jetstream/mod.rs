@@ -4,6 +4,7 @@
 mod connection;
 mod credentials;
 mod freshness;
+mod leader;
 mod reader;
 mod settings;
 #[cfg(test)]
@@ -25,6 +26,10 @@ use tokio::task::{JoinError, JoinSet};
 
 /// Appends that are under way at a time: with more, latency grows and throughput does not.
 const UNDER_WAY: usize = 2;
+/// How long an append may go without an answer until it is looked for, and sent again if it is not there: twice as long each time. What was
+/// on its way to a leader that has just left that to another server gets none, and the next leader is there at once. Where the leader has
+/// died an election takes longer than the longest time.
+const PATIENCE: [Duration; 2] = [Duration::from_millis(250), Duration::from_secs(2)];
 /// How long a log waits for what is under way.
 const WAIT: Duration = Duration::from_secs(30);
 /// How often an owner that appends nothing looks whether it still is one.
@@ -91,6 +96,8 @@ pub(crate) struct Carrier {
     connection: Connection,
     writer: Writer,
     asked: JoinSet<Told>,
+    /// How long the next append may go without an answer.
+    patience: Duration,
 }
 
 impl Carrier {
@@ -104,7 +111,8 @@ impl Carrier {
         life: NodeLife,
     ) -> Result<Carrier, Lost> {
         let writer = Writer::take_over(rules, life, UNDER_WAY);
-        let mut carrier = Carrier { connection, writer, asked: JoinSet::new() };
+        // Whether a takeover counts is not to be left open where servers are slow.
+        let mut carrier = Carrier { connection, writer, asked: JoinSet::new(), patience: PATIENCE[1] };
         loop {
             carrier.ask();
             match carrier.writer.lost() {
@@ -135,11 +143,11 @@ impl Carrier {
     /// Asks what the writer wants to know.
     fn ask(&mut self) {
         while let Some(ask) = self.writer.next_ask() {
-            let connection = self.connection.clone();
+            let (connection, patience) = (self.connection.clone(), self.patience);
             self.asked.spawn(async move {
                 match ask {
                     Ask::Append { ticket, expected, message } => {
-                        Told::Appended(ticket, connection.append(expected, message).await)
+                        Told::Appended(ticket, connection.append(expected, message, patience).await)
                     }
                     Ask::Read(seq) => Told::Found(seq, connection.read(seq).await),
                 }
@@ -149,7 +157,13 @@ impl Carrier {
 
     fn tell(&mut self, told: Result<Told, JoinError>) {
         match told {
-            Ok(Told::Appended(ticket, outcome)) => self.writer.appended(ticket, outcome),
+            Ok(Told::Appended(ticket, outcome)) => {
+                self.patience = match outcome {
+                    Outcome::Unknown => PATIENCE[1].min(2 * self.patience),
+                    _ => PATIENCE[0],
+                };
+                self.writer.appended(ticket, outcome);
+            }
             Ok(Told::Found(seq, Found::Record(message))) => self.writer.found(seq, Some(&message)),
             Ok(Told::Found(seq, Found::End)) => self.writer.found(seq, None),
             Ok(Told::Found(seq, Found::Unreadable(why))) => self.writer.unreadable(seq, why),
@@ -165,6 +179,7 @@ impl Carrier {
 
     async fn carry(mut self, mut incoming: UnboundedReceiver<(CommitNo, Bytes)>, progress: TellsEnd) {
         let mut is_open = true;
+        self.patience = PATIENCE[0];
         progress.0.note_answer();
         loop {
             self.ask();

@@ -2,6 +2,7 @@
 
 use super::connection::PAUSE;
 use super::*;
+use crate::clock::monotonic;
 use crate::nats::Servers;
 use crate::store::contract;
 use crate::store::log::replicated::{Bounds, Meaning, Position, ReplicatedLog, Spool};
@@ -221,6 +222,36 @@ fn check_commits(commits: &[(CommitNo, Bytes)], at_least: u64) {
 fn leader(config: &StreamConfig) -> usize {
     let leader = block_on(async { Connection::open(config).await.unwrap().leader().await.unwrap() });
     (0..3).find(|nth| Servers::name(*nth) == leader).unwrap()
+}
+
+/// Commits go on meanwhile.
+#[test]
+fn the_stream_is_led_where_the_owner_is_connected() {
+    let Some(servers) = Servers::start(3) else { return };
+    let config = config(&servers, 3);
+    let mut owner = take_over(&config, 1);
+    let other = (leader(&config) + 1) % 3;
+    let mut there = config.clone();
+    there.servers.rotate_left(other);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let connection = runtime.block_on(Connection::open(&there)).unwrap();
+    let (mut next, begun) = (1, monotonic());
+    while leader(&config) != other {
+        assert!(monotonic() - begun < DEADLINE, "server {other} does not lead");
+        // It must have everything first, and the leader may refuse for a moment.
+        if let Some(server) = runtime.block_on(connection.could_lead()).unwrap() {
+            assert_eq!(server, Servers::name(other));
+            let _ = runtime.block_on(connection.let_lead(&server));
+        }
+        assert_eq!(append(&mut owner, next, 20), next + 19);
+        next += 20;
+    }
+    assert_eq!(runtime.block_on(connection.could_lead()).unwrap(), None, "it does");
+    let refused = runtime.block_on(connection.let_lead("nobody")).unwrap_err().to_string();
+    assert!(refused.contains("the stream `shard-0` cannot be used"), "{refused}");
+    assert_eq!(append(&mut owner, next, 20), next + 19);
+    drop(owner);
+    check_commits(&take_over(&config, 2).commits, next + 19);
 }
 
 /// Three servers, of which the leader is killed while an owner appends; then another node takes over from one that lives, and in
