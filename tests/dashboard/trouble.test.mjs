@@ -59,10 +59,11 @@ shows("a group asks again when its own jobs change, not for those of others", as
   await window.go("groups/calm-1");
   const asks = () => window.asks(/groups\/calm-1$/);
   await until("it asks again", () => asks().length > 1);
-  assert.ok(asks()[1] - asks()[0] >= 4_900, `${asks()[1] - asks()[0]} ms`);
+  // Five seconds, as told here: news of a request may come late.
+  assert.ok(asks()[1] - asks()[0] >= 4_500, `${asks()[1] - asks()[0]} ms`);
   await daemon.claim("calm");
   await until("it asks again", () => asks().length > 2);
-  assert.ok(asks()[2] - asks()[1] < 4_900, `${asks()[2] - asks()[1]} ms`);
+  assert.ok(asks()[2] - asks()[1] < 4_500, `${asks()[2] - asks()[1]} ms`);
 });
 
 shows("dead jobs are counted again ten seconds later at the soonest", async (window, page) => {
