@@ -97,6 +97,8 @@ export class Window {
   }
 
   async close() {
+    // What stands between the page and the daemon may be in the middle of a question.
+    for (const page of this.context.pages()) await page.unrouteAll({ behavior: "ignoreErrors" });
     await this.context.close();
     assert.deepEqual(this.faults, []);
   }
